@@ -1,0 +1,293 @@
+//! The way to AWS: clients, region, time limits, the endpoint rule, and `Lookup<T>`: the four things that asking can end in.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_sts::{config::Credentials, error::ProvideErrorMetadata};
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_types::{SdkConfig, service_config::ServiceConfigKey};
+use serde::Serialize;
+
+use crate::{
+    runner_config::RunnerConfig,
+    settings::{CredentialSource, Settings},
+};
+
+/// What asking for a fact came to. These four never merge: only `Found` can prove anything, only `Absent` means "not there".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lookup<T> {
+    /// AWS answered.
+    Found(T),
+    /// AWS answered that there is no such thing.
+    Absent,
+    /// AWS refused to say.
+    Denied(Obstacle),
+    /// No usable answer came: network, time limit, throttling, a server error, or an answer without the fact in it.
+    Unreachable(Obstacle),
+}
+
+/// What stood in the way of a fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Obstacle {
+    /// The call, such as `kms:DescribeKey`; it is also the permission that allows it.
+    pub operation: String,
+    /// What AWS or the network said.
+    pub message: String,
+}
+
+impl<T> Lookup<T> {
+    /// A fact that was not asked for, because something else must be known or mended first.
+    pub fn not_asked(operation: &str, why: &str) -> Self {
+        Self::Unreachable(Obstacle { operation: operation.to_owned(), message: why.to_owned() })
+    }
+
+    /// The fact, if it was found.
+    pub fn found(&self) -> Option<&T> {
+        match self {
+            Self::Found(fact) => Some(fact),
+            Self::Absent | Self::Denied(_) | Self::Unreachable(_) => None,
+        }
+    }
+
+    /// Applies `f` to a fact that was found.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Lookup<U> {
+        match self {
+            Self::Found(fact) => Lookup::Found(f(fact)),
+            Self::Absent => Lookup::Absent,
+            Self::Denied(obstacle) => Lookup::Denied(obstacle),
+            Self::Unreachable(obstacle) => Lookup::Unreachable(obstacle),
+        }
+    }
+
+    /// Continues with `f` where an answer came; an answer without the expected part is `Unreachable`.
+    pub fn and_then<U>(self, f: impl FnOnce(T) -> Lookup<U>) -> Lookup<U> {
+        match self.map(f) {
+            Lookup::Found(inner) => inner,
+            Lookup::Absent => Lookup::Absent,
+            Lookup::Denied(obstacle) => Lookup::Denied(obstacle),
+            Lookup::Unreachable(obstacle) => Lookup::Unreachable(obstacle),
+        }
+    }
+
+    /// `Found` when `answer` holds the fact, else `Unreachable`: an answer that lacks what was asked for proves nothing.
+    pub fn expect_in_answer(operation: &str, answer: Option<T>) -> Self {
+        answer.map_or_else(|| Self::not_asked(operation, "the answer does not hold what was asked for"), Self::Found)
+    }
+
+    /// Sorts an SDK call's result; `absent` are the error codes with which this call says "no such thing".
+    pub(crate) fn from_call<E>(operation: &str, absent: &[&str], result: Result<T, SdkError<E, HttpResponse>>) -> Self
+    where
+        E: ProvideErrorMetadata,
+    {
+        let error = match result {
+            Ok(answer) => return Self::Found(answer),
+            Err(error) => error,
+        };
+        let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let obstacle = Obstacle { operation: operation.to_owned(), message: describe(&error) };
+        if code.is_some_and(|code| absent.contains(&code)) || (status == Some(404) && absent.contains(&"404")) {
+            Self::Absent
+        } else if code.is_some_and(is_denial) || (code.is_none() && matches!(status, Some(401 | 403))) {
+            Self::Denied(obstacle)
+        } else {
+            Self::Unreachable(obstacle)
+        }
+    }
+}
+
+/// Error codes by which AWS services refuse a caller.
+fn is_denial(code: &str) -> bool {
+    matches!(
+        code,
+        "AccessDenied"
+            | "AccessDeniedException"
+            | "UnauthorizedOperation"
+            | "AuthFailure"
+            | "AuthorizationError"
+            | "Forbidden"
+            | "InvalidAccessKeyId"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "SignatureDoesNotMatch"
+            | "InvalidSignatureException"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "AllAccessDisabled"
+            | "OptInRequired"
+    )
+}
+
+/// One line of what went wrong, without the SDK's internal vocabulary.
+pub(crate) fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
+    match error {
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            match (service.err().code(), service.err().message()) {
+                (Some(code), Some(message)) if !message.is_empty() => format!("{code}: {message}"),
+                (Some(code), _) => format!("{code} (HTTP {status})"),
+                (None, _) => format!("HTTP {status}"),
+            }
+        }
+        SdkError::TimeoutError(_) => "no answer within the time limit".to_owned(),
+        SdkError::DispatchFailure(failure) => {
+            if failure.is_timeout() {
+                return "no answer within the time limit".to_owned();
+            }
+            let cause = failure.as_connector_error().map_or_else(|| "the request could not be sent".to_owned(), |error| innermost(error));
+            format!("cannot be reached: {cause}")
+        }
+        SdkError::ResponseError(response) => format!("the answer (HTTP {}) cannot be read", response.raw().status().as_u16()),
+        SdkError::ConstructionFailure(_) => "the request could not be made".to_owned(),
+        _ => "the call failed".to_owned(),
+    }
+}
+
+/// The last cause in an error's chain: for a connection that is the operating system's word.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+/// An endpoint that something made the SDK use instead of AWS's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// The service.
+    pub service: String,
+    /// The URL.
+    pub url: String,
+    /// Whether it is AWS's own, or allowed by the settings.
+    pub accepted: bool,
+}
+
+/// The services, as the SDK names them in variables and profiles.
+const SERVICES: [&str; 5] = ["S3", "EMR", "KMS", "IAM", "STS"];
+
+/// The clients of one run. EMR and KMS are asked in the cluster's region, S3 in the buckets'.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    pub(crate) emr: aws_sdk_emr::Client,
+    pub(crate) s3: aws_sdk_s3::Client,
+    pub(crate) kms: aws_sdk_kms::Client,
+    pub(crate) iam: aws_sdk_iam::Client,
+    pub(crate) sts: aws_sdk_sts::Client,
+    /// STS under the runner's own keys: says in which account clusters will be launched.
+    pub(crate) runner_sts: aws_sdk_sts::Client,
+    /// Every endpoint override in force.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Aws {
+    /// Makes the clients; asks nothing yet (but credentials may be fetched by the first call).
+    pub async fn connect(config: &RunnerConfig, settings: &Settings) -> Self {
+        let runner =
+            Credentials::new(config.credentials.access_key_id.reveal(), config.credentials.secret_access_key.reveal(), None, None, "runner-config");
+        let base = load(&config.emr_region.value, settings, &runner).await;
+        let endpoints = endpoints(&base, &settings.allow_endpoints);
+        let stand_in = |service: &str| endpoints.iter().any(|endpoint| endpoint.service == service && !is_aws(&endpoint.url));
+        let s3 = aws_sdk_s3::config::Builder::from(&base)
+            .region(Region::new(config.s3_region.value.clone()))
+            // A stand-in has no wildcard DNS for bucket names.
+            .force_path_style(stand_in("S3"))
+            .build();
+        let runner_sts = aws_sdk_sts::config::Builder::from(&base).credentials_provider(runner).build();
+        Self {
+            emr: aws_sdk_emr::Client::new(&base),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            kms: aws_sdk_kms::Client::new(&base),
+            iam: aws_sdk_iam::Client::new(&base),
+            sts: aws_sdk_sts::Client::new(&base),
+            runner_sts: aws_sdk_sts::Client::from_conf(runner_sts),
+            endpoints,
+        }
+    }
+
+    /// The endpoints that must not be talked to.
+    pub fn refused_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().filter(|endpoint| !endpoint.accepted)
+    }
+}
+
+async fn load(region: &str, settings: &Settings, runner: &Credentials) -> SdkConfig {
+    let operation = settings.aws_timeout;
+    let limits = TimeoutConfig::builder()
+        .connect_timeout((operation / 4).min(Duration::from_secs(3)))
+        // Three attempts must fit, or a single lost packet would use the whole time up.
+        .operation_attempt_timeout(operation / 3)
+        .operation_timeout(operation)
+        .build();
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(Region::new(region.to_owned()))
+        .timeout_config(limits)
+        .retry_config(RetryConfig::standard().with_max_backoff(operation / 6));
+    match settings.credentials {
+        CredentialSource::Chain => loader.load().await,
+        CredentialSource::RunnerConfig => loader.credentials_provider(runner.clone()).load().await,
+    }
+}
+
+/// The endpoint overrides that environment and profile put in force, per service.
+fn endpoints(base: &SdkConfig, allowed: &[String]) -> Vec<Endpoint> {
+    SERVICES
+        .iter()
+        .filter_map(|service| {
+            let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+            let own = base.service_config().and_then(|config| config.load_config(key));
+            let url = own.or_else(|| base.endpoint_url().map(ToOwned::to_owned))?;
+            let accepted = is_aws(&url) || allowed.iter().any(|origin| same_origin(origin, &url));
+            Some(Endpoint { service: (*service).to_owned(), url, accepted })
+        })
+        .collect()
+}
+
+/// `scheme://host[:port]` of a URL, in lower case.
+fn origin(url: &str) -> Option<(String, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    // `user@` before the host could make a foreign host look like an allowed one.
+    (!authority.is_empty() && !authority.contains('@')).then(|| (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()))
+}
+
+fn same_origin(a: &str, b: &str) -> bool {
+    matches!((origin(a), origin(b)), (Some(a), Some(b)) if a == b)
+}
+
+/// Whether a URL is one of AWS's own, over TLS (private endpoints lie below the same names).
+fn is_aws(url: &str) -> bool {
+    let Some((scheme, authority)) = origin(url) else { return false };
+    let host = authority.strip_suffix(":443").unwrap_or(&authority);
+    scheme == "https" && [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|suffix| host.ends_with(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_aws_over_tls_counts_as_aws() {
+        for url in ["https://s3.eu-west-1.amazonaws.com", "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com/", "https://kms.eu-west-1.api.aws:443"] {
+            assert!(is_aws(url), "{url}");
+        }
+        for url in [
+            "http://s3.amazonaws.com",
+            "https://amazonaws.com.evil.example",
+            "https://evil.example/.amazonaws.com",
+            "https://x@evil.example#.amazonaws.com",
+            "s3.amazonaws.com",
+        ] {
+            assert!(!is_aws(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_allowed_by_its_whole_origin() {
+        assert!(same_origin("http://127.0.0.1:5000", "http://127.0.0.1:5000/path"));
+        for other in ["http://127.0.0.1:5001", "https://127.0.0.1:5000", "http://127.0.0.1:5000@evil.example/"] {
+            assert!(!same_origin("http://127.0.0.1:5000", other), "{other}");
+        }
+    }
+}

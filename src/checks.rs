@@ -1,0 +1,257 @@
+//! Checks: the catalogue of rules, and the findings they make. Every rule is a pure function of facts; none asks AWS anything.
+
+mod buckets;
+pub(crate) mod clusters;
+mod keys;
+mod launch;
+mod network;
+mod security_configuration;
+
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    aws::{Lookup, Obstacle},
+    facts::Facts,
+    runner_config::RunnerConfig,
+    settings::Policy,
+};
+
+/// One named rule.
+#[derive(Debug)]
+pub struct Check {
+    /// Its name, in kebab-case.
+    pub name: &'static str,
+    /// When it is asked.
+    pub stage: Stage,
+    /// What goes wrong without it.
+    pub why: &'static str,
+    /// The facts it is decided by.
+    pub looks_at: &'static str,
+    /// How to mend it; `{subject}` stands for what the finding is about.
+    pub mend: &'static str,
+    /// Where AWS or the setup guide says so.
+    pub source: &'static str,
+}
+
+/// When a check is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Before the launch.
+    PreFlight,
+    /// On each cluster of the run, while it lives.
+    Watch,
+    /// After the run.
+    Confirm,
+}
+
+/// Whether a check can refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// It must be proved.
+    Required,
+    /// It is reported only.
+    Advised,
+}
+
+/// A check's answer on one subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Facts show that it holds.
+    Proved,
+    /// Facts show that it does not.
+    Refuted,
+    /// The facts could not be established.
+    Unknown,
+    /// The policy or the config leaves nothing to check.
+    NotApplicable,
+}
+
+/// What one check found on one subject.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// The check.
+    #[serde(serialize_with = "by_name")]
+    pub check: &'static Check,
+    /// Whether it can refuse, by the policy.
+    pub level: Level,
+    /// What it is about: a bucket, a key, a cluster, ….
+    pub subject: String,
+    /// The answer.
+    pub status: Status,
+    /// What was seen.
+    pub saw: String,
+    /// What was wanted.
+    pub wanted: String,
+    /// Where in the runner config the subject stands, as `file:line:column`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// What to do, when it is not proved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a field by reference")]
+fn by_name<S: Serializer>(check: &&'static Check, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(check.name)
+}
+
+/// All checks, in the order of the line.
+pub static CATALOGUE: &[&Check] = &[
+    &launch::AWS_ENDPOINT,
+    &launch::RUNNER_VERSION,
+    &launch::SAME_ACCOUNT,
+    &launch::WATCHABLE,
+    &launch::PERSISTENT_CLUSTER,
+    &buckets::EXISTS,
+    &buckets::OWNER,
+    &buckets::REGION,
+    &buckets::DEFAULT_ENCRYPTION,
+    &security_configuration::EXISTS,
+    &security_configuration::S3_AT_REST,
+    &security_configuration::LOCAL_DISK_AT_REST,
+    &security_configuration::IN_TRANSIT,
+    &keys::EXISTS,
+    &keys::ENABLED,
+    &keys::SYMMETRIC,
+    &keys::REGION,
+    &keys::ROLE_MAY_USE,
+    &network::RELEASE,
+    &network::SUBNET,
+    &clusters::SECURITY_CONFIGURATION,
+    &clusters::RELEASE,
+    &clusters::SUBNET,
+    &clusters::STEP_FLAG,
+    &clusters::ENDED,
+];
+
+/// The check called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Check> {
+    CATALOGUE.iter().copied().find(|check| check.name == name)
+}
+
+/// What the pre-flight checks look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The runner config.
+    pub config: &'a RunnerConfig,
+    /// The security configuration that will be sealed.
+    pub security_configuration: Option<&'a str>,
+    /// What is required.
+    pub policy: &'a Policy,
+    /// What AWS and the runner said.
+    pub facts: &'a Facts,
+}
+
+/// Every pre-flight finding on `case`.
+#[must_use]
+pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for room in [launch::check, buckets::check, security_configuration::check, keys::check, network::check] {
+        room(case, &mut findings);
+    }
+    apply_policy(&mut findings, case.policy);
+    findings
+}
+
+/// Lowers the findings of checks that the policy only advises.
+pub(crate) fn apply_policy(findings: &mut [Finding], policy: &Policy) {
+    for finding in findings {
+        if policy.advise.iter().any(|name| name == finding.check.name) {
+            finding.level = Level::Advised;
+        }
+    }
+}
+
+/// A subject under a check, about to get its finding.
+pub(crate) struct Subject {
+    check: &'static Check,
+    subject: String,
+    wanted: Cow<'static, str>,
+    at: Option<String>,
+}
+
+impl Check {
+    /// Starts a finding on `subject`, for which `wanted` should hold.
+    pub(crate) fn on(&'static self, subject: impl Into<String>, wanted: impl Into<Cow<'static, str>>) -> Subject {
+        Subject { check: self, subject: subject.into(), wanted: wanted.into(), at: None }
+    }
+}
+
+impl Subject {
+    pub(crate) fn at(mut self, at: Option<&str>) -> Self {
+        self.at = at.map(ToOwned::to_owned);
+        self
+    }
+
+    fn finding(self, status: Status, saw: String, mend: Option<String>) -> Finding {
+        Finding { check: self.check, level: Level::Required, subject: self.subject, status, saw, wanted: self.wanted.into_owned(), at: self.at, mend }
+    }
+
+    pub(crate) fn proved(self, saw: impl Into<String>) -> Finding {
+        self.finding(Status::Proved, saw.into(), None)
+    }
+
+    pub(crate) fn not_applicable(self, why: impl Into<String>) -> Finding {
+        self.finding(Status::NotApplicable, why.into(), None)
+    }
+
+    pub(crate) fn refuted(self, saw: impl Into<String>) -> Finding {
+        let mend = self.check.mend.replace("{subject}", &self.subject);
+        self.finding(Status::Refuted, saw.into(), Some(mend))
+    }
+
+    /// Proved or Refuted, by `holds`.
+    pub(crate) fn decided(self, holds: bool, saw: impl Into<String>) -> Finding {
+        if holds { self.proved(saw) } else { self.refuted(saw) }
+    }
+
+    pub(crate) fn unknown(self, saw: impl Into<String>, mend: impl Into<String>) -> Finding {
+        self.finding(Status::Unknown, saw.into(), Some(mend.into()))
+    }
+
+    pub(crate) fn denied(self, obstacle: &Obstacle) -> Finding {
+        let saw = format!("the guard may not look: {}", obstacle.message);
+        self.unknown(saw, format!("allow `{}` to the guard's credentials", obstacle.operation))
+    }
+
+    pub(crate) fn unreachable(self, obstacle: &Obstacle) -> Finding {
+        let saw = format!("no answer to {}: {}", obstacle.operation, obstacle.message);
+        self.unknown(saw, "try again; if it stays so, look at network, endpoints and credentials")
+    }
+
+    /// Decides by a fact that was found; says `absent` where there is none, and Unknown where nobody could tell.
+    pub(crate) fn by<T>(self, lookup: &Lookup<T>, absent: &str, decide: impl FnOnce(Self, &T) -> Finding) -> Finding {
+        match lookup {
+            Lookup::Found(fact) => decide(self, fact),
+            Lookup::Absent => self.refuted(absent),
+            Lookup::Denied(obstacle) => self.denied(obstacle),
+            Lookup::Unreachable(obstacle) => self.unreachable(obstacle),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_has_a_name_of_its_own_and_says_why_what_and_how() {
+        let mut names: Vec<&str> = CATALOGUE.iter().map(|check| check.name).collect();
+        for check in CATALOGUE {
+            assert!(check.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{}", check.name);
+            for text in [check.why, check.looks_at, check.mend, check.source] {
+                assert!(text.len() > 10, "{}: {text}", check.name);
+            }
+        }
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

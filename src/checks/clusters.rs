@@ -1,0 +1,196 @@
+//! Checks on the run's clusters: each is compared with what was verified before the launch, while it lives and at its end.
+
+use std::collections::BTreeSet;
+
+use super::{Check, Finding, Stage};
+use crate::{
+    aws::Lookup,
+    facts::{ClusterFacts, ClusterState, SecurityConfiguration, Step},
+    names::ReleaseLabel,
+};
+
+pub(super) static SECURITY_CONFIGURATION: Check = Check {
+    name: "cluster-security-configuration",
+    stage: Stage::Watch,
+    why: "Between pre-flight and launch a security configuration can be deleted and made anew under its name, and a runner can leave it out.",
+    looks_at: "The name in elasticmapreduce:DescribeCluster; content and creation time of elasticmapreduce:DescribeSecurityConfiguration, asked again.",
+    mend: "the cluster is terminated; find out who changed the security configuration, then launch again",
+    source: "Amazon EMR API reference, DescribeCluster, DescribeSecurityConfiguration",
+};
+
+pub(super) static RELEASE: Check = Check {
+    name: "cluster-release",
+    stage: Stage::Watch,
+    why: "Another release than the verified one may not support what the security configuration asks.",
+    looks_at: "ReleaseLabel of elasticmapreduce:DescribeCluster.",
+    mend: "the cluster is terminated; launch again through the guard",
+    source: "Amazon EMR API reference, DescribeCluster",
+};
+
+pub(super) static SUBNET: Check = Check {
+    name: "cluster-subnet",
+    stage: Stage::Watch,
+    why: "Encryption in transit was verified for one subnet; another may lie in another network.",
+    looks_at: "Ec2SubnetId of elasticmapreduce:DescribeCluster.",
+    mend: "the cluster is terminated; launch again through the guard",
+    source: "Amazon EMR API reference, DescribeCluster",
+};
+
+pub(super) static STEP_FLAG: Check = Check {
+    name: "step-encryption-flag",
+    stage: Stage::Watch,
+    why: "An s3-dist-cp step without --s3ServerSideEncryption switches server-side encryption off for what it writes.",
+    looks_at: "The arguments of each s3-dist-cp step in elasticmapreduce:ListSteps.",
+    mend: "the cluster is terminated; look for what the step wrote (its --dest) and copy it in place, then launch again",
+    source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; EmrEtlRunner, emr_job.rb",
+};
+
+pub(super) static ENDED: Check = Check {
+    name: "cluster-ended-as-expected",
+    stage: Stage::Confirm,
+    why: "A runner's exit 0 is no proof that anything ran: its steps may never have started, or a cluster it forgot may still run.",
+    looks_at: "elasticmapreduce:DescribeCluster and ListSteps after the runner has ended.",
+    mend: "look at the cluster in the EMR console: aws emr describe-cluster --cluster-id {subject}",
+    source: "EmrEtlRunner, emr_job.rb (wait_for); Amazon EMR API reference",
+};
+
+/// What was verified before the launch, for a cluster to be compared with.
+#[derive(Clone, Debug)]
+pub(crate) struct Verified {
+    /// The security configuration.
+    pub security_configuration: SecurityConfiguration,
+    /// The release.
+    pub release: ReleaseLabel,
+    /// The subnet, when the config names one.
+    pub subnet: Option<String>,
+}
+
+/// Everything one look at a cluster learnt.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    /// The cluster itself.
+    pub(crate) cluster: Lookup<ClusterFacts>,
+    /// Its steps.
+    pub(crate) steps: Lookup<Vec<Step>>,
+    /// The security configuration as it is now.
+    pub(crate) security_configuration: Lookup<SecurityConfiguration>,
+}
+
+/// Compares a cluster with what was verified. `subject` is its id; `earlier` are the ids of steps that are not this run's.
+pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified, earlier: &BTreeSet<String>) -> Vec<Finding> {
+    let wanted = &verified.security_configuration;
+    let mut findings = vec![
+        SECURITY_CONFIGURATION.on(subject, format!("`{}` as verified", wanted.name)).by(&look.cluster, "no such cluster", |subject, cluster| {
+            if let Some(difference) = different_name(cluster, wanted) {
+                return subject.refuted(difference);
+            }
+            subject.by(&look.security_configuration, "the security configuration has been deleted", |subject, now| {
+                match different_content(now, wanted) {
+                    None => subject.proved(format!("`{}`, same content, same creation time", now.name)),
+                    Some(difference) => subject.refuted(difference),
+                }
+            })
+        }),
+        RELEASE.on(subject, verified.release.to_string()).by(&look.cluster, "no such cluster", |subject, cluster| {
+            let seen = cluster.release.clone().unwrap_or_else(|| "none".to_owned());
+            subject.decided(seen == verified.release.to_string(), seen)
+        }),
+    ];
+    if let Some(subnet) = &verified.subnet {
+        findings.push(SUBNET.on(subject, subnet.clone()).by(&look.cluster, "no such cluster", |subject, cluster| {
+            let seen = cluster.subnet.clone().unwrap_or_else(|| "none".to_owned());
+            subject.decided(&seen == subnet, seen)
+        }));
+    }
+    findings.push(STEP_FLAG.on(subject, "--s3ServerSideEncryption on every s3-dist-cp step").by(&look.steps, "no such cluster", |subject, steps| {
+        let ours = || steps.iter().filter(|step| step.is_s3_dist_cp && !earlier.contains(&step.id));
+        let bare: Vec<&str> = ours().filter(|step| !step.has_encryption_flag).map(|step| step.name.as_str()).collect();
+        if bare.is_empty() {
+            subject.proved(format!("on all {}", ours().count()))
+        } else {
+            subject.refuted(format!("missing on: {}", bare.join("; ")))
+        }
+    }));
+    findings
+}
+
+fn different_name(cluster: &ClusterFacts, wanted: &SecurityConfiguration) -> Option<String> {
+    match &cluster.security_configuration {
+        None => Some("no security configuration".to_owned()),
+        Some(name) if *name != wanted.name => Some(format!("the security configuration `{name}`")),
+        Some(_) => None,
+    }
+}
+
+fn different_content(now: &SecurityConfiguration, wanted: &SecurityConfiguration) -> Option<String> {
+    if now.digest != wanted.digest {
+        Some(format!("`{}` with other content than at pre-flight (created {})", now.name, now.created))
+    } else if now.created != wanted.created {
+        Some(format!("`{}` of the same content, but made anew at {}", now.name, now.created))
+    } else {
+        None
+    }
+}
+
+/// How a cluster that the runner would adopt differs from what a new one would be; `None` when it does not.
+pub(super) fn difference_before_launch(
+    cluster: &ClusterFacts,
+    verified: &SecurityConfiguration,
+    release: &ReleaseLabel,
+    subnet: Option<&str>,
+) -> Option<String> {
+    if let Some(difference) = different_name(cluster, verified) {
+        return Some(difference);
+    }
+    // EMR refuses to delete a configuration in use; one that is younger than the cluster would mean that this rule did not hold.
+    if verified.created > cluster.status.created {
+        return Some(format!("started at {}, before the security configuration of today was made ({})", cluster.status.created, verified.created));
+    }
+    if cluster.release.as_deref() != Some(release.to_string().as_str()) {
+        return Some(format!("release {}", cluster.release.as_deref().unwrap_or("unknown")));
+    }
+    match subnet {
+        Some(subnet) if cluster.subnet.as_deref() != Some(subnet) => Some(format!("subnet {}", cluster.subnet.as_deref().unwrap_or("none"))),
+        _ => None,
+    }
+}
+
+/// What the end of a run should look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExpectedEnd {
+    /// The runner succeeded on a cluster of its own: all steps done, the cluster over or ending.
+    Finished,
+    /// The runner succeeded on a persistent cluster: all steps done, the cluster may stay.
+    Persistent,
+    /// The runner failed or was stopped: anything but a cluster still working unseen.
+    Failed,
+}
+
+/// Judges a cluster's end.
+pub(crate) fn judge_end(subject: &str, look: &Look, expected: ExpectedEnd, earlier: &BTreeSet<String>) -> Finding {
+    let wanted = match expected {
+        ExpectedEnd::Finished => "every step COMPLETED, the cluster TERMINATED or TERMINATING",
+        ExpectedEnd::Persistent => "every step COMPLETED",
+        ExpectedEnd::Failed => "known",
+    };
+    ENDED.on(subject, wanted).by(&look.cluster, "no such cluster", |subject, cluster| {
+        subject.by(&look.steps, "no such cluster", |subject, steps| {
+            let steps: Vec<&Step> = steps.iter().filter(|step| !earlier.contains(&step.id)).collect();
+            let done = steps.iter().filter(|step| step.state == "COMPLETED").count();
+            let state = cluster.status.state;
+            let saw = format!("{state}, {done} of {} steps COMPLETED", steps.len());
+            let all_done = done > 0 && done == steps.len();
+            let holds = match expected {
+                ExpectedEnd::Finished => all_done && matches!(state, ClusterState::Terminated | ClusterState::Terminating),
+                ExpectedEnd::Persistent => all_done && state != ClusterState::TerminatedWithErrors,
+                ExpectedEnd::Failed => true,
+            };
+            subject.decided(holds, saw)
+        })
+    })
+}
+
+/// The finding on a run that claims success but of which no cluster was ever seen.
+pub(crate) fn nothing_ran() -> Finding {
+    ENDED.on("the run", "at least one cluster, with steps COMPLETED").refuted("the runner ended with exit 0, but no cluster of this run was seen")
+}

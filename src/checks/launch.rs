@@ -1,0 +1,116 @@
+//! Checks on what will launch: the runner, whose credentials, against which AWS, and a cluster it would adopt.
+
+use super::{Case, Check, Finding, Stage, clusters};
+use crate::facts::RunnerVersion;
+
+pub(super) static AWS_ENDPOINT: Check = Check {
+    name: "aws-endpoint",
+    stage: Stage::PreFlight,
+    why: "An endpoint override can make the guard look at one AWS while the runner launches in another: everything would be proved about the wrong account.",
+    looks_at: "AWS_ENDPOINT_URL, its per-service forms, and the profile's endpoint_url, as the AWS SDK resolves them.",
+    mend: "unset the override, or allow it by its origin in the setting `allow_endpoints`",
+    source: "AWS SDKs and tools reference guide, service-specific endpoints",
+};
+
+pub(super) static RUNNER_VERSION: Check = Check {
+    name: "runner-version",
+    stage: Stage::PreFlight,
+    why: "EmrEtlRunner before 0.33.0 (R108) knows neither aws.emr.security_configuration nor aws.s3.buckets.encrypted and ignores both silently.",
+    looks_at: "`snowplow-emr-etl-runner --version`, remembered by the file's identity.",
+    mend: "install EmrEtlRunner 0.33.0 or later",
+    source: "Snowplow R108 release notes; setup guide, Setting up end to end encryption",
+};
+
+pub(super) static WATCHABLE: Check = Check {
+    name: "clusters-can-be-listed",
+    stage: Stage::PreFlight,
+    why: "At INFO the runner prints no cluster id: without elasticmapreduce:ListClusters the guard could not find what it must watch.",
+    looks_at: "elasticmapreduce:ListClusters of the last hour, which also tells this run's clusters from earlier ones.",
+    mend: "allow elasticmapreduce:ListClusters to the guard's credentials",
+    source: "EmrEtlRunner, emr_job.rb (the id is logged at DEBUG only); Amazon EMR API reference, ListClusters",
+};
+
+pub(super) static SAME_ACCOUNT: Check = Check {
+    name: "same-account",
+    stage: Stage::PreFlight,
+    why: "The guard looks with its own credentials and the runner launches with the keys of its config. If these belong to two accounts, nothing that was looked at is what will run.",
+    looks_at: "sts:GetCallerIdentity under both sets of credentials.",
+    mend: "give the guard credentials of the account that the runner config's keys belong to, or set `credentials: runner-config`",
+    source: "AWS STS API reference, GetCallerIdentity",
+};
+
+pub(super) static PERSISTENT_CLUSTER: Check = Check {
+    name: "persistent-cluster",
+    stage: Stage::PreFlight,
+    why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and adds its steps to it: the cluster's security configuration is whatever it was started with, and the config's is ignored.",
+    looks_at: "elasticmapreduce:ListClusters (WAITING and RUNNING) and DescribeCluster.",
+    mend: "terminate {subject}, so that the runner starts a new one with the security configuration: aws emr terminate-clusters --cluster-ids {subject}",
+    source: "EmrEtlRunner, emr_job.rb (get_emr_jobflow_id)",
+};
+
+/// The first runner that knows both settings.
+const FIRST_ENCRYPTING: RunnerVersion = RunnerVersion(0, 33, 0);
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for endpoint in &case.facts.endpoints {
+        let subject = AWS_ENDPOINT.on(endpoint.service.clone(), "AWS's own endpoint, or one that the settings allow");
+        findings.push(subject.decided(endpoint.accepted, endpoint.url.clone()));
+    }
+    findings.push(RUNNER_VERSION.on("the runner", format!("{FIRST_ENCRYPTING} or later")).by(
+        &case.facts.runner_version,
+        "no version",
+        |subject, version| subject.decided(*version >= FIRST_ENCRYPTING, version.to_string()),
+    ));
+    findings.push(same_account(case));
+    findings.push(
+        WATCHABLE
+            .on("elasticmapreduce:ListClusters", "an answer")
+            .by(&case.facts.earlier_clusters, "no list", |subject, earlier| subject.proved(format!("{} of the last hour", earlier.len()))),
+    );
+    adoptable(case, findings);
+}
+
+fn same_account(case: &Case<'_>) -> Finding {
+    let subject = SAME_ACCOUNT.on("guard and runner", "one account");
+    subject.by(&case.facts.guard, "no identity", |subject, guard| {
+        subject.by(&case.facts.runner, "no identity", |subject, runner| {
+            let same = guard.account == runner.account;
+            let saw =
+                if same { format!("both in {}", guard.account) } else { format!("the guard in {}, the runner in {}", guard.account, runner.account) };
+            subject.decided(same, saw)
+        })
+    })
+}
+
+/// A cluster that the runner would adopt must be what a new one would be.
+fn adoptable(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(adoptable) = &case.facts.adoptable else { return };
+    let name = &case.config.job_name;
+    let subject = || PERSISTENT_CLUSTER.on(format!("clusters named `{name}`"), "none, or one with the verified security configuration");
+    let Some(clusters) = adoptable.found() else {
+        findings.push(subject().by(adoptable, "no list", |subject, _| subject.proved("")));
+        return;
+    };
+    if clusters.is_empty() {
+        findings.push(subject().proved("none is alive; the runner will start one"));
+    }
+    let verified = case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found());
+    for cluster in clusters.iter().map(|adoptable| &adoptable.cluster) {
+        let subject =
+            PERSISTENT_CLUSTER.on(cluster.id.as_str(), "the verified security configuration, release and subnet, since the cluster's start");
+        let Some(verified) = verified else {
+            findings.push(subject.unknown("the security configuration itself is not established", "mend that first"));
+            continue;
+        };
+        let difference = clusters::difference_before_launch(
+            cluster,
+            verified,
+            &case.config.release.value,
+            case.config.subnet.as_ref().map(|subnet| subnet.value.as_str()),
+        );
+        findings.push(match difference {
+            None => subject.proved(format!("`{}` with `{}`", cluster.name, verified.name)),
+            Some(difference) => subject.refuted(difference),
+        });
+    }
+}

@@ -1,0 +1,135 @@
+//! Checks on the EMR security configuration: that it is there, and that each of its three protections is really configured.
+//! A switch that is on proves nothing: each protection is judged by its own content.
+
+use super::{Case, Check, Finding, Stage, Subject};
+use crate::{
+    facts::{SecurityConfiguration, emr::Content},
+    settings::Protection,
+};
+
+pub(super) static EXISTS: Check = Check {
+    name: "security-configuration-exists",
+    stage: Stage::PreFlight,
+    why: "Without a security configuration nothing on the cluster is encrypted: neither disks nor traffic, nor what Spark writes by itself.",
+    looks_at: "elasticmapreduce:DescribeSecurityConfiguration, in the region of aws.emr.region.",
+    mend: "create it (aws emr create-security-configuration --name {subject} --security-configuration file://…), or name another in the runner config or the setting `security_configuration`",
+    source: "Setup guide, Setting up end to end encryption, EMR security configuration; Amazon EMR management guide, Create a security configuration",
+};
+
+pub(super) static S3_AT_REST: Check = Check {
+    name: "s3-at-rest",
+    stage: Stage::PreFlight,
+    why: "What Spark writes through EMRFS (bad rows among it) is encrypted by the security configuration's S3 part, not by the runner's flag.",
+    looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.S3EncryptionConfiguration, with the key or class its mode needs.",
+    mend: "add S3EncryptionConfiguration with a mode (and its key) to a new security configuration; one that exists cannot be changed",
+    source: "Amazon EMR management guide, Encryption options: Encryption at rest for EMRFS data in Amazon S3",
+};
+
+pub(super) static LOCAL_DISK_AT_REST: Check = Check {
+    name: "local-disk-at-rest",
+    stage: Stage::PreFlight,
+    why: "HDFS blocks, shuffle files and spills hold the data in clear on the instances' disks.",
+    looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.LocalDiskEncryptionConfiguration, with its key or provider.",
+    mend: "add LocalDiskEncryptionConfiguration with AwsKms, a key and EnableEbsEncryption to a new security configuration; one that exists cannot be changed",
+    source: "Amazon EMR management guide, Encryption options: Local disk encryption",
+};
+
+pub(super) static IN_TRANSIT: Check = Check {
+    name: "in-transit",
+    stage: Stage::PreFlight,
+    why: "Shuffle and Spark RPC send the data between nodes in clear.",
+    looks_at: "EnableInTransitEncryption and InTransitEncryptionConfiguration.TLSCertificateConfiguration, with the certificates its provider needs.",
+    mend: "add TLSCertificateConfiguration (PEM with an S3Object, or Custom with its class) to a new security configuration; one that exists cannot be changed",
+    source: "Amazon EMR management guide, Encryption options: Encryption in transit",
+};
+
+/// What decides one protection: seen text where it is configured, or what is missing.
+type Judgement = fn(&Content) -> Result<String, String>;
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let at = case.config.security_configuration.as_ref().map(|located| located.at.as_str());
+    let (Some(name), Some(lookup)) = (case.security_configuration, &case.facts.security_configuration) else {
+        findings.push(EXISTS.on("security configuration", "a name").at(at).refuted("neither the runner config nor the settings name one"));
+        return;
+    };
+    findings.push(EXISTS.on(name, "the security configuration").at(at).by(lookup, "no such security configuration", |subject, found| {
+        subject.proved(format!("created {}, SHA-256 {}", found.created, short(&found.digest)))
+    }));
+    let protections: [(&'static Check, Protection, Judgement); 3] = [
+        (&S3_AT_REST, Protection::S3AtRest, s3_at_rest),
+        (&LOCAL_DISK_AT_REST, Protection::LocalDisk, local_disk),
+        (&IN_TRANSIT, Protection::InTransit, in_transit),
+    ];
+    for (check, protection, judge) in protections {
+        let subject = check.on(name, "configured").at(at);
+        findings.push(if case.policy.requires(protection) {
+            subject.by(lookup, "no such security configuration", |subject, found| judged(subject, found, judge))
+        } else {
+            subject.not_applicable("not required by policy")
+        });
+    }
+}
+
+fn judged(subject: Subject, found: &SecurityConfiguration, judge: Judgement) -> Finding {
+    match judge(&found.content) {
+        Ok(saw) => subject.proved(saw),
+        Err(missing) => subject.refuted(missing),
+    }
+}
+
+/// The start of a digest, enough to compare by eye.
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+fn s3_at_rest(content: &Content) -> Result<String, String> {
+    if !content.at_rest_enabled {
+        return Err("EnableAtRestEncryption is off".to_owned());
+    }
+    let Some(s3) = &content.s3 else {
+        return Err("at-rest encryption is switched on, but its S3 part is empty".to_owned());
+    };
+    match (s3.mode.as_str(), &s3.key) {
+        ("SSE-S3", _) => Ok("SSE-S3".to_owned()),
+        ("SSE-KMS" | "CSE-KMS", Some(key)) => Ok(format!("{} under {key}", s3.mode)),
+        ("SSE-KMS" | "CSE-KMS", None) => Err(format!("{} without AwsKmsKey", s3.mode)),
+        ("CSE-Custom", _) if s3.provider_class.is_some() && s3.s3_object.is_some() => Ok("CSE-Custom".to_owned()),
+        ("CSE-Custom", _) => Err("CSE-Custom without S3Object and EncryptionKeyProviderClass".to_owned()),
+        (other, _) => Err(format!("the unknown mode `{other}`")),
+    }
+}
+
+fn local_disk(content: &Content) -> Result<String, String> {
+    if !content.at_rest_enabled {
+        return Err("EnableAtRestEncryption is off".to_owned());
+    }
+    let Some(disk) = &content.local_disk else {
+        return Err("at-rest encryption is switched on, but its local-disk part is empty".to_owned());
+    };
+    match (disk.provider.as_str(), &disk.key) {
+        ("AwsKms", Some(key)) if disk.ebs => Ok(format!("EBS encryption, root volumes included, under {key}")),
+        ("AwsKms", Some(key)) => Ok(format!("LUKS on data volumes (root volumes not included) under {key}")),
+        ("AwsKms", None) => Err("AwsKms without AwsKmsKey".to_owned()),
+        ("Custom", _) if disk.custom_complete => Ok("LUKS on data volumes (root volumes not included) by a custom key provider".to_owned()),
+        ("Custom", _) => Err("Custom without S3Object and EncryptionKeyProviderClass".to_owned()),
+        (other, _) => Err(format!("the unknown provider `{other}`")),
+    }
+}
+
+fn in_transit(content: &Content) -> Result<String, String> {
+    if !content.in_transit_enabled {
+        return Err("EnableInTransitEncryption is off".to_owned());
+    }
+    let Some(tls) = &content.tls else {
+        return Err("in-transit encryption is switched on, but it names no certificates".to_owned());
+    };
+    let object = tls.s3_object.as_deref();
+    match (tls.provider.as_str(), object, &tls.provider_class) {
+        ("PEM", Some(object), _) => Ok(format!("PEM certificates of {object}")),
+        ("Custom", Some(object), Some(class)) => Ok(format!("certificates by {class} of {object}")),
+        ("EMR", _, _) => Ok("certificates that EMR manages".to_owned()),
+        ("PEM", None, _) => Err("PEM without S3Object".to_owned()),
+        ("Custom", _, _) => Err("Custom without S3Object and CertificateProviderClass".to_owned()),
+        (other, _, _) => Err(format!("the unknown certificate provider `{other}`")),
+    }
+}

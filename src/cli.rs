@@ -1,0 +1,119 @@
+//! The command line: what was typed, nothing more. Also what makes the guard a drop-in when it is called under the runner's name.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::Options;
+
+/// The name under which the guard behaves as the runner.
+pub const RUNNER_NAME: &str = "snowplow-emr-etl-runner";
+
+/// Launches Snowplow's EmrEtlRunner only when end-to-end encryption is proved, and watches its clusters until it is confirmed.
+#[derive(Debug, Parser)]
+#[command(name = "emr-etl-guard", version, max_term_width = 110, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check, seal, launch the runner, watch its clusters, confirm: the whole line
+    ///
+    /// ARGS are the runner's own arguments, as they stood on its command line: `emr-etl-guard run -- run -c config.yml -r resolver.json`.
+    #[command(after_help = EXIT_CODES)]
+    Run(Launch),
+    /// Check everything, up to the verdict; launch nothing
+    ///
+    /// Exit 0 when `run` would launch, 77 when a required check is refuted, 69 when facts could not be established.
+    Check(Launch),
+    /// Print the sealed runner config; ask AWS nothing
+    ///
+    /// Credentials are masked unless `--show-secrets` is given.
+    Seal(SealArguments),
+    /// List the checks, or explain one: why it exists, what it looks at, how to mend it
+    Explain {
+        /// A check's name.
+        check: Option<String>,
+    },
+}
+
+/// What `run` and `check` take.
+#[derive(Args, Debug)]
+pub struct Launch {
+    /// The settings file [default: /etc/emr-etl-guard/guard.yml, if it exists]
+    #[arg(long, env = "EMR_ETL_GUARD_SETTINGS", value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// The guard's options.
+    #[command(flatten)]
+    pub options: Options,
+    /// The runner's own arguments, behind `--`
+    #[arg(last = true, value_name = "ARGS")]
+    pub arguments: Vec<OsString>,
+}
+
+/// What `seal` takes.
+#[derive(Args, Debug)]
+pub struct SealArguments {
+    /// Print what the seal changes instead of the sealed config
+    #[arg(long)]
+    pub diff: bool,
+    /// Print credentials as they are
+    #[arg(long)]
+    pub show_secrets: bool,
+    /// Settings and runner arguments.
+    #[command(flatten)]
+    pub launch: Launch,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: the runner's own pass through (0 done, 1 error, 3 no data, 4 earlier run unfinished, 17 lock held, 18 cluster busy).
+  64  the guard's command line or settings are wrong
+  65  the runner's config or arguments cannot be understood
+  69  facts could not be established (AWS unreachable, access denied): refused
+  70  a bug in the guard
+  71  an unsafe cluster may still be running: act now
+  75  the run ended, but encryption could not be confirmed
+  76  an unsafe cluster was found and its termination confirmed
+  77  refused: a required check is refuted
+  126, 127  the runner cannot be executed, or was not found
+  128+n  ended by signal n";
+
+impl Cli {
+    /// Parses the process' arguments; called as [`RUNNER_NAME`], all of them belong to the runner.
+    ///
+    /// # Errors
+    /// What clap prints: a usage error, or the help that was asked for.
+    pub fn parse_from_process(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut words = words.into_iter();
+        let name = words.next().unwrap_or_default();
+        let called_as_runner = std::path::Path::new(&name).file_name().is_some_and(|file| file == RUNNER_NAME);
+        if called_as_runner {
+            let own = ["emr-etl-guard", "run", "--"].map(OsString::from);
+            Self::try_parse_from(own.into_iter().chain(words))
+        } else {
+            Self::try_parse_from(std::iter::once(name).chain(words))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn under_the_runners_name_every_argument_belongs_to_the_runner() {
+        let words = ["/usr/local/bin/snowplow-emr-etl-runner", "run", "-c", "config.yml", "--help"].map(OsString::from);
+        let Command::Run(launch) = Cli::parse_from_process(words).unwrap().command else { panic!("not run") };
+        assert_eq!(launch.arguments, ["run", "-c", "config.yml", "--help"]);
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,87 @@
+//! Confirmation: from how the runner ended and what the watch saw of its clusters to the outcome of the run. A pure function.
+
+use crate::{
+    checks::{Finding, Status, clusters::ExpectedEnd},
+    exit::Outcome,
+    terminate::End,
+    watch::Watched,
+};
+
+/// The codes with which the runner says that it started nothing: no data, earlier run unfinished, lock held, cluster busy.
+const STARTED_NOTHING: [u8; 4] = [3, 4, 17, 18];
+
+/// What the clusters' end should look like after the runner ended with `outcome`.
+pub(crate) fn expected_end(outcome: Outcome, persistent: bool) -> ExpectedEnd {
+    match outcome {
+        Outcome::Ended(0) if persistent => ExpectedEnd::Persistent,
+        Outcome::Ended(0) => ExpectedEnd::Finished,
+        _ => ExpectedEnd::Failed,
+    }
+}
+
+/// Whether a cluster nobody printed may still be in the making: the runner was stopped, or failed for a reason of its own.
+pub(crate) fn may_have_left_one(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Ended(code) if code == 0 || STARTED_NOTHING.contains(&code))
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Confirmation {
+    pub(crate) outcome: Outcome,
+    /// Why the outcome is not the runner's own, a line each.
+    pub(crate) reasons: Vec<String>,
+    /// Findings about the run as a whole.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Decides. An unsafe cluster that may live beats one that is over, which beats what is unconfirmed, which beats the runner's code.
+pub(crate) fn confirm(runner: Outcome, watched: &Watched) -> Confirmation {
+    let alive: Vec<String> = watched
+        .clusters
+        .iter()
+        .filter(|record| record.is_unsafe)
+        .filter_map(|record| match &record.end {
+            Some(End::Confirmed) => None,
+            Some(End::Unconfirmed(obstacle)) => Some(format!("cluster {} is unsafe and MAY STILL BE RUNNING: {obstacle}", record.id)),
+            None => Some(format!("cluster {} is unsafe and MAY STILL BE RUNNING: its termination was not followed to the end", record.id)),
+        })
+        .collect();
+    if !alive.is_empty() {
+        return Confirmation { outcome: Outcome::UnsafeClusterAlive, reasons: alive, findings: Vec::new() };
+    }
+    let ended: Vec<String> = watched
+        .clusters
+        .iter()
+        .filter(|record| record.is_unsafe)
+        .map(|record| format!("cluster {} was unsafe; it was terminated, and its end is confirmed", record.id))
+        .collect();
+    if !ended.is_empty() {
+        return Confirmation { outcome: Outcome::UnsafeClusterTerminated, reasons: ended, findings: Vec::new() };
+    }
+    let (reasons, findings) = unconfirmed(runner, watched);
+    let outcome = if reasons.is_empty() { runner } else { Outcome::Unconfirmed };
+    Confirmation { outcome, reasons, findings }
+}
+
+/// What keeps the run from being confirmed.
+fn unconfirmed(runner: Outcome, watched: &Watched) -> (Vec<String>, Vec<Finding>) {
+    let mut reasons = Vec::new();
+    let mut findings = Vec::new();
+    if let Some(trouble) = &watched.search_trouble {
+        reasons.push(format!("the run's clusters could not be searched for at the end: {trouble}"));
+    }
+    for id in &watched.undecided {
+        reasons.push(format!("cluster {id} has the run's name, but could not be described"));
+    }
+    for record in watched.clusters.iter().filter(|record| !record.is_proved()) {
+        let open = record.findings.iter().filter(|finding| !matches!(finding.status, Status::Proved | Status::NotApplicable));
+        let open: Vec<String> = open.map(|finding| format!("{}: saw {}, wanted {}", finding.check.name, finding.saw, finding.wanted)).collect();
+        reasons.push(format!("cluster {}: {}", record.id, open.join("; ")));
+    }
+    if runner == Outcome::Ended(0) && watched.clusters.is_empty() {
+        let finding = crate::checks::clusters::nothing_ran();
+        reasons.push(finding.saw.clone());
+        findings.push(finding);
+    }
+    (reasons, findings)
+}

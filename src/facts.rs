@@ -1,0 +1,151 @@
+//! Facts: everything the verdict needs to know, asked at once. What can start has started; only real dependencies wait.
+//!
+//! The longest chain is three calls: the security configuration, the keys it names, what the role may do with them.
+
+pub(crate) mod emr;
+pub(crate) mod iam;
+pub(crate) mod kms;
+pub(crate) mod runner;
+pub(crate) mod s3;
+pub(crate) mod sts;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use crate::{
+    aws::{Aws, Endpoint, Lookup},
+    names::{AccountId, BucketName, ClusterId, KeyReference},
+};
+pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, SecurityConfiguration, Step};
+pub use iam::RoleFacts;
+pub use kms::{KeyFacts, KeyUse};
+pub use runner::RunnerVersion;
+pub use s3::BucketFacts;
+pub use sts::Identity;
+
+/// What to ask about.
+#[derive(Debug)]
+pub struct Question {
+    /// The buckets of the config that are ours to judge.
+    pub buckets: BTreeSet<BucketName>,
+    /// The security configuration that will be sealed; `None` when nobody names one.
+    pub security_configuration: Option<String>,
+    /// `aws.emr.jobflow_role`.
+    pub instance_profile: String,
+    /// The name of the cluster to adopt, in persistent mode.
+    pub adopt: Option<String>,
+    /// The runner to ask for its version, and how long that may take.
+    pub runner: crate::launch::Program,
+    /// Limit for `--version`.
+    pub version_timeout: std::time::Duration,
+}
+
+/// What AWS and the runner said before the launch.
+#[derive(Clone, Debug, Serialize)]
+pub struct Facts {
+    /// Endpoint overrides in force.
+    pub endpoints: Vec<Endpoint>,
+    /// Who the guard is.
+    pub guard: Lookup<Identity>,
+    /// Who the runner is: the account the cluster will be launched in.
+    pub runner: Lookup<Identity>,
+    /// The runner's version.
+    pub runner_version: Lookup<RunnerVersion>,
+    /// Each bucket.
+    pub buckets: BTreeMap<BucketName, BucketFacts>,
+    /// The security configuration, when one is named.
+    pub security_configuration: Option<Lookup<SecurityConfiguration>>,
+    /// Each key that the security configuration names.
+    pub keys: BTreeMap<KeyReference, KeyFacts>,
+    /// The role behind the instance profile.
+    pub role: Lookup<RoleFacts>,
+    /// Live clusters of the name to adopt, in persistent mode.
+    pub adoptable: Option<Lookup<Vec<Adoptable>>>,
+    /// The clusters that were there before the launch, of the last hour.
+    #[serde(skip)]
+    pub earlier_clusters: Lookup<BTreeSet<ClusterId>>,
+}
+
+/// Asks everything in `question`.
+///
+/// Where an endpoint is refused nothing is asked of AWS at all: answers from there would prove nothing.
+pub async fn gather(aws: &Aws, question: &Question) -> Facts {
+    if aws.refused_endpoints().next().is_some() {
+        return nothing_asked(aws, question);
+    }
+    // The account is needed before a bucket's owner can be asked about; the two identities are asked side by side.
+    let identities = async { tokio::join!(sts::identity(&aws.sts), sts::identity(&aws.runner_sts)) };
+    let buckets = async {
+        let (guard, runner) = identities.await;
+        let account = runner.found().map(|identity| identity.account.clone());
+        let facts = join_all(question.buckets.iter().map(|bucket| s3::bucket(&aws.s3, bucket, account.as_ref())));
+        let buckets = question.buckets.iter().cloned().zip(facts.await).collect();
+        (guard, runner, buckets)
+    };
+    let role = iam::role(&aws.iam, &question.instance_profile);
+    let keys = async {
+        let (configuration, role) = tokio::join!(security_configuration(aws, question), role);
+        let references = configuration.as_ref().and_then(Lookup::found).map(SecurityConfiguration::keys).unwrap_or_default();
+        let arn = role.found().map(|role| role.arn.clone());
+        let facts = join_all(references.iter().map(|reference| kms::key(&aws.kms, &aws.iam, reference, arn.as_deref()))).await;
+        (configuration, role, references.into_iter().zip(facts).collect())
+    };
+    let adoptable = async {
+        match &question.adopt {
+            None => None,
+            Some(name) => Some(emr::adoptable(&aws.emr, name).await),
+        }
+    };
+    let version = runner::version(&question.runner, question.version_timeout);
+    let ((guard, runner, buckets), (security_configuration, role, keys), adoptable, earlier_clusters, runner_version) =
+        tokio::join!(buckets, keys, adoptable, emr::recent(&aws.emr), version);
+    Facts {
+        endpoints: aws.endpoints.clone(),
+        guard,
+        runner,
+        runner_version,
+        buckets,
+        security_configuration,
+        keys,
+        role,
+        adoptable,
+        earlier_clusters,
+    }
+}
+
+async fn security_configuration(aws: &Aws, question: &Question) -> Option<Lookup<SecurityConfiguration>> {
+    match &question.security_configuration {
+        None => None,
+        Some(name) => Some(emr::security_configuration(&aws.emr, name).await),
+    }
+}
+
+fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
+    const WHY: &str = "not asked, because an endpoint is refused";
+    Facts {
+        endpoints: aws.endpoints.clone(),
+        guard: Lookup::not_asked("sts:GetCallerIdentity", WHY),
+        runner: Lookup::not_asked("sts:GetCallerIdentity", WHY),
+        runner_version: Lookup::not_asked("--version", WHY),
+        buckets: question.buckets.iter().map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY))).collect(),
+        security_configuration: question
+            .security_configuration
+            .as_ref()
+            .map(|_| Lookup::not_asked("elasticmapreduce:DescribeSecurityConfiguration", WHY)),
+        keys: BTreeMap::new(),
+        role: Lookup::not_asked("iam:GetInstanceProfile", WHY),
+        adoptable: question.adopt.as_ref().map(|_| Lookup::not_asked("elasticmapreduce:ListClusters", WHY)),
+        earlier_clusters: Lookup::not_asked("elasticmapreduce:ListClusters", WHY),
+    }
+}
+
+/// The account the cluster will be launched in, when known.
+impl Facts {
+    /// The runner's account.
+    #[must_use]
+    pub fn launch_account(&self) -> Option<&AccountId> {
+        self.runner.found().map(|identity| &identity.account)
+    }
+}

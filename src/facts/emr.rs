@@ -1,0 +1,463 @@
+//! What EMR says of security configurations, clusters and their steps.
+//!
+//! Step arguments carry storage targets with passwords, so a [`Step`] keeps only what is judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_emr::{
+    primitives::DateTime,
+    types::{Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus, StepSummary},
+};
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+
+use crate::{
+    aws::Lookup,
+    names::{ClusterId, KeyReference},
+    runner_config::hex,
+};
+
+/// A security configuration, identified as the design asks: by name, content and creation time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SecurityConfiguration {
+    /// Its name.
+    pub name: String,
+    /// When it was created; there is no way to change one, only to delete it and create another of that name.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// SHA-256 of its content with sorted keys, in hexadecimal.
+    pub digest: String,
+    /// What it protects.
+    pub content: Content,
+}
+
+/// What a security configuration says, part by part; a part that is switched off or absent is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Content {
+    /// `EnableAtRestEncryption`.
+    pub at_rest_enabled: bool,
+    /// `AtRestEncryptionConfiguration.S3EncryptionConfiguration`.
+    pub s3: Option<S3AtRest>,
+    /// `AtRestEncryptionConfiguration.LocalDiskEncryptionConfiguration`.
+    pub local_disk: Option<LocalDisk>,
+    /// `EnableInTransitEncryption`.
+    pub in_transit_enabled: bool,
+    /// `InTransitEncryptionConfiguration.TLSCertificateConfiguration`.
+    pub tls: Option<Tls>,
+}
+
+/// How EMRFS encrypts what it writes to S3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct S3AtRest {
+    /// `SSE-S3`, `SSE-KMS`, `CSE-KMS`, `CSE-Custom`.
+    pub mode: String,
+    /// `AwsKmsKey`.
+    pub key: Option<KeyReference>,
+    /// `EncryptionKeyProviderClass`, of `CSE-Custom`.
+    pub provider_class: Option<String>,
+    /// `S3Object`, of `CSE-Custom`.
+    pub s3_object: Option<String>,
+    /// The keys of `Overrides`.
+    pub override_keys: Vec<KeyReference>,
+}
+
+/// How the cluster's disks are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LocalDisk {
+    /// `AwsKms` or `Custom`.
+    pub provider: String,
+    /// `AwsKmsKey`.
+    pub key: Option<KeyReference>,
+    /// `S3Object` and `EncryptionKeyProviderClass`, of `Custom`, both given.
+    pub custom_complete: bool,
+    /// `EnableEbsEncryption`: root volumes too, and visible to EC2.
+    pub ebs: bool,
+}
+
+/// Where the certificates for traffic between nodes come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tls {
+    /// `PEM`, `Custom` or `EMR`.
+    pub provider: String,
+    /// `S3Object`.
+    pub s3_object: Option<String>,
+    /// `CertificateProviderClass`, of `Custom`.
+    pub provider_class: Option<String>,
+}
+
+impl SecurityConfiguration {
+    /// Reads the JSON text that EMR keeps; `None` when it is no JSON object.
+    fn read(name: &str, created: OffsetDateTime, text: &str) -> Option<Self> {
+        let json: Value = serde_json::from_str(text).ok().filter(Value::is_object)?;
+        let digest = hex(&Sha256::digest(canonical(&json).as_bytes()));
+        Some(Self { name: name.to_owned(), created, digest, content: Content::read(&json) })
+    }
+
+    /// Every key it names.
+    #[must_use]
+    pub fn keys(&self) -> BTreeSet<KeyReference> {
+        let s3 = self.content.s3.iter().flat_map(|s3| s3.key.iter().chain(&s3.override_keys));
+        let disk = self.content.local_disk.iter().filter_map(|disk| disk.key.as_ref());
+        s3.chain(disk).cloned().collect()
+    }
+}
+
+impl Content {
+    fn read(json: &Value) -> Self {
+        let encryption = &json["EncryptionConfiguration"];
+        let at_rest = &encryption["AtRestEncryptionConfiguration"];
+        let text = |value: &Value, key: &str| value[key].as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        let key = |value: &Value| text(value, "AwsKmsKey").map(|key| KeyReference::new(&key));
+        let s3 = &at_rest["S3EncryptionConfiguration"];
+        let disk = &at_rest["LocalDiskEncryptionConfiguration"];
+        let tls = &encryption["InTransitEncryptionConfiguration"]["TLSCertificateConfiguration"];
+        Self {
+            at_rest_enabled: truth(&encryption["EnableAtRestEncryption"]),
+            s3: text(s3, "EncryptionMode").map(|mode| S3AtRest {
+                mode,
+                key: key(s3),
+                provider_class: text(s3, "EncryptionKeyProviderClass"),
+                s3_object: text(s3, "S3Object"),
+                override_keys: s3["Overrides"].as_array().into_iter().flatten().filter_map(key).collect(),
+            }),
+            local_disk: text(disk, "EncryptionKeyProviderType").map(|provider| LocalDisk {
+                provider,
+                key: key(disk),
+                custom_complete: text(disk, "S3Object").is_some() && text(disk, "EncryptionKeyProviderClass").is_some(),
+                ebs: truth(&disk["EnableEbsEncryption"]),
+            }),
+            in_transit_enabled: truth(&encryption["EnableInTransitEncryption"]),
+            tls: text(tls, "CertificateProviderType").map(|provider| Tls {
+                provider,
+                s3_object: text(tls, "S3Object"),
+                provider_class: text(tls, "CertificateProviderClass"),
+            }),
+        }
+    }
+}
+
+/// A boolean as AWS accepts it: its own examples also write the text "true".
+fn truth(value: &Value) -> bool {
+    value.as_bool().unwrap_or_else(|| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("true")))
+}
+
+/// JSON text with sorted keys and no blanks, so that equal contents have equal digests.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            let entries: Vec<String> = sorted.iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value))).collect();
+            format!("{{{}}}", entries.join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        other => other.to_string(),
+    }
+}
+
+/// Where a cluster is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ClusterState {
+    /// Nothing of it has touched data yet.
+    Starting,
+    /// Bootstrap actions run; they already can touch data.
+    Bootstrapping,
+    /// A step runs.
+    Running,
+    /// Alive without a step.
+    Waiting,
+    /// On its way out.
+    Terminating,
+    /// Ended as asked.
+    Terminated,
+    /// Ended by a failure.
+    TerminatedWithErrors,
+    /// A state that this program does not know.
+    Unknown,
+}
+
+impl ClusterState {
+    /// Whether it has ended for good.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Terminated | Self::TerminatedWithErrors)
+    }
+}
+
+impl std::fmt::Display for ClusterState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "STARTING",
+            Self::Bootstrapping => "BOOTSTRAPPING",
+            Self::Running => "RUNNING",
+            Self::Waiting => "WAITING",
+            Self::Terminating => "TERMINATING",
+            Self::Terminated => "TERMINATED",
+            Self::TerminatedWithErrors => "TERMINATED_WITH_ERRORS",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// A cluster's state, why, and since when it exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterStatus {
+    /// The state.
+    pub state: ClusterState,
+    /// EMR's reason for the last change, when it gives one.
+    pub reason: Option<String>,
+    /// When it was created, by EMR's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+}
+
+/// A cluster as `ListClusters` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClusterListing {
+    /// Its id.
+    pub id: ClusterId,
+    /// Its name, which is `aws.emr.jobflow.job_name` for the runner's.
+    pub name: String,
+    /// Its state.
+    pub status: ClusterStatus,
+}
+
+/// A cluster as `DescribeCluster` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterFacts {
+    /// Its id.
+    pub id: ClusterId,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub status: ClusterStatus,
+    /// `emr-…`.
+    pub release: Option<String>,
+    /// The subnet.
+    pub subnet: Option<String>,
+    /// The security configuration's name, which is all that EMR says about it.
+    pub security_configuration: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Whether termination is refused at present.
+    pub termination_protected: bool,
+}
+
+/// A step, reduced to what is judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `PENDING`, `RUNNING`, `COMPLETED`, ….
+    pub state: String,
+    /// Whether it runs s3-dist-cp, however it is called.
+    pub is_s3_dist_cp: bool,
+    /// Whether `--s3ServerSideEncryption` is among its arguments.
+    pub has_encryption_flag: bool,
+}
+
+fn moment(time: DateTime) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(time.as_nanos()).ok()
+}
+
+fn status(status: Option<&SdkClusterStatus>) -> Option<ClusterStatus> {
+    let status = status?;
+    let state = match status.state()? {
+        SdkClusterState::Starting => ClusterState::Starting,
+        SdkClusterState::Bootstrapping => ClusterState::Bootstrapping,
+        SdkClusterState::Running => ClusterState::Running,
+        SdkClusterState::Waiting => ClusterState::Waiting,
+        SdkClusterState::Terminating => ClusterState::Terminating,
+        SdkClusterState::Terminated => ClusterState::Terminated,
+        SdkClusterState::TerminatedWithErrors => ClusterState::TerminatedWithErrors,
+        _ => ClusterState::Unknown,
+    };
+    let reason = status.state_change_reason().and_then(|reason| {
+        let parts: Vec<&str> =
+            reason.code().map(aws_sdk_emr::types::ClusterStateChangeReasonCode::as_str).into_iter().chain(reason.message()).collect();
+        (!parts.is_empty()).then(|| parts.join(": "))
+    });
+    let created = moment(*status.timeline()?.creation_date_time()?)?;
+    Some(ClusterStatus { state, reason, created })
+}
+
+/// The security configuration `name`.
+pub(crate) async fn security_configuration(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<SecurityConfiguration> {
+    const OPERATION: &str = "elasticmapreduce:DescribeSecurityConfiguration";
+    let result = emr.describe_security_configuration().name(name).send().await;
+    // EMR has no code of its own for "no such configuration"; only the message tells it from other invalid requests.
+    if let Err(error) = &result
+        && let Some(service) = error.as_service_error()
+        && is_missing_configuration(service)
+    {
+        return Lookup::Absent;
+    }
+    Lookup::from_call(OPERATION, &[], result).and_then(|answer| {
+        let read = answer
+            .creation_date_time
+            .and_then(moment)
+            .zip(answer.security_configuration)
+            .and_then(|(created, text)| SecurityConfiguration::read(answer.name.as_deref().unwrap_or(name), created, &text));
+        Lookup::expect_in_answer(OPERATION, read)
+    })
+}
+
+fn is_missing_configuration(error: &impl aws_sdk_emr::error::ProvideErrorMetadata) -> bool {
+    matches!(error.code(), Some("InvalidRequestException" | "ValidationException"))
+        && error.message().is_some_and(|message| {
+            let message = message.to_ascii_lowercase();
+            message.contains("does not exist") || message.contains("not found") || message.contains("no security configuration")
+        })
+}
+
+/// The cluster `id`.
+pub(crate) async fn cluster(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<ClusterFacts> {
+    const OPERATION: &str = "elasticmapreduce:DescribeCluster";
+    let result = emr.describe_cluster().cluster_id(id.as_str()).send().await;
+    Lookup::from_call(OPERATION, &[], result)
+        .and_then(|answer| Lookup::expect_in_answer(OPERATION, answer.cluster.and_then(|cluster| cluster_facts(id, cluster))))
+}
+
+fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
+    // An answer about another cluster is no answer about this one.
+    (cluster.id.as_deref() == Some(id.as_str())).then_some(())?;
+    Some(ClusterFacts {
+        id: id.clone(),
+        status: status(cluster.status.as_ref())?,
+        name: cluster.name?,
+        release: cluster.release_label,
+        subnet: cluster.ec2_instance_attributes.and_then(|attributes| attributes.ec2_subnet_id),
+        security_configuration: cluster.security_configuration.filter(|name| !name.is_empty()),
+        tags: cluster.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.key.zip(tag.value)).collect(),
+        termination_protected: cluster.termination_protected.unwrap_or(false),
+    })
+}
+
+/// Every step of the cluster, newest first, all pages.
+pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<Step>> {
+    const OPERATION: &str = "elasticmapreduce:ListSteps";
+    let pages: Result<Vec<_>, _> = emr.list_steps().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
+    Lookup::from_call(OPERATION, &[], pages)
+        .and_then(|steps| Lookup::expect_in_answer(OPERATION, steps.into_iter().map(step).collect::<Option<Vec<_>>>()))
+}
+
+fn step(summary: StepSummary) -> Option<Step> {
+    let config = summary.config?;
+    let jar = config.jar.unwrap_or_default();
+    let arguments = config.args.unwrap_or_default();
+    // The runner names the jar's file; people also write `command-runner.jar s3-dist-cp …`.
+    let is_s3_dist_cp = jar.contains("s3-dist-cp") || jar.contains("s3distcp") || arguments.first().is_some_and(|word| word.ends_with("s3-dist-cp"));
+    let status = summary.status?;
+    Some(Step {
+        id: summary.id?,
+        name: summary.name?,
+        state: status.state?.as_str().to_owned(),
+        is_s3_dist_cp,
+        has_encryption_flag: arguments.iter().any(|argument| argument == "--s3ServerSideEncryption"),
+    })
+}
+
+/// The clusters created after `since` that are in one of `states` (all, when empty), newest first, all pages.
+pub(crate) async fn list(emr: &aws_sdk_emr::Client, since: Option<OffsetDateTime>, states: &[SdkClusterState]) -> Lookup<Vec<ClusterListing>> {
+    const OPERATION: &str = "elasticmapreduce:ListClusters";
+    let request = emr
+        .list_clusters()
+        .set_created_after(since.map(|since| DateTime::from_secs(since.unix_timestamp())))
+        .set_cluster_states((!states.is_empty()).then(|| states.to_vec()));
+    let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
+    Lookup::from_call(OPERATION, &[], pages).and_then(|summaries| {
+        let listings = summaries
+            .into_iter()
+            .map(|summary| Some(ClusterListing { id: summary.id?.parse().ok()?, name: summary.name?, status: status(summary.status.as_ref())? }));
+        Lookup::expect_in_answer(OPERATION, listings.collect::<Option<Vec<_>>>())
+    })
+}
+
+/// A live cluster that the runner would adopt, with the steps that are not this run's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Adoptable {
+    /// The cluster.
+    pub cluster: ClusterFacts,
+    /// The ids of the steps it had before the launch.
+    pub earlier_steps: BTreeSet<String>,
+}
+
+/// The clusters that the runner would adopt for `name`: it looks for WAITING and RUNNING ones, by name only.
+pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<Vec<Adoptable>> {
+    let listings = match list(emr, None, &[SdkClusterState::Waiting, SdkClusterState::Running]).await {
+        Lookup::Found(listings) => listings,
+        other => return other.map(|_| Vec::new()),
+    };
+    let named = listings.into_iter().filter(|listing| listing.name == name);
+    let described = join_all(named.map(|listing| async move {
+        let (cluster, steps) = tokio::join!(cluster(emr, &listing.id), steps(emr, &listing.id));
+        cluster.and_then(|cluster| steps.map(|steps| Adoptable { cluster, earlier_steps: steps.into_iter().map(|step| step.id).collect() }))
+    }));
+    let mut all = Vec::new();
+    for answer in described.await {
+        match answer {
+            Lookup::Found(adoptable) => all.push(adoptable),
+            other => return other.map(|_| Vec::new()),
+        }
+    }
+    Lookup::Found(all)
+}
+
+/// The clusters that exist already, as far back as one that counts as this run's could reach.
+pub(super) async fn recent(emr: &aws_sdk_emr::Client) -> Lookup<BTreeSet<ClusterId>> {
+    list(emr, Some(recently()), &[]).await.map(|listings| listings.into_iter().map(|listing| listing.id).collect())
+}
+
+/// An hour ago: AWS refuses requests whose clock is off by more than a quarter of that, so no cluster of a run starting now is older.
+pub(crate) fn recently() -> OffsetDateTime {
+    OffsetDateTime::now_utc() - time::Duration::hours(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn content(json: &Value) -> Content {
+        Content::read(json)
+    }
+
+    #[test]
+    fn a_part_that_is_switched_on_but_empty_is_not_there() {
+        let read = content(
+            &json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "EnableInTransitEncryption": "true", "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {}}}}),
+        );
+        assert!(read.at_rest_enabled && read.in_transit_enabled);
+        assert_eq!((read.s3, read.local_disk, read.tls), (None, None, None));
+    }
+
+    #[test]
+    fn every_key_is_collected_once() {
+        let json = json!({"EncryptionConfiguration": {"AtRestEncryptionConfiguration": {
+            "S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": "a", "Overrides": [{"BucketName": "x", "EncryptionMode": "SSE-KMS", "AwsKmsKey": "b"}, {"BucketName": "y", "EncryptionMode": "SSE-S3"}]},
+            "LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": "a"}}}});
+        let configuration = SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, &json.to_string()).unwrap();
+        let keys: Vec<String> = configuration.keys().iter().map(ToString::to_string).collect();
+        assert_eq!(keys, ["a", "b"]);
+    }
+
+    #[test]
+    fn the_digest_does_not_see_the_order_of_keys_but_sees_every_value() {
+        let digest = |text| SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, text).unwrap().digest;
+        assert_eq!(digest(r#"{"a": 1, "b": [true, "x"]}"#), digest(r#"{"b":[true,"x"],"a":1}"#));
+        assert_ne!(digest(r#"{"a": 1}"#), digest(r#"{"a": "1"}"#));
+        assert_ne!(digest(r#"{"b": [1, 2]}"#), digest(r#"{"b": [2, 1]}"#));
+    }
+
+    #[test]
+    fn a_security_configuration_that_is_no_json_object_is_not_read() {
+        for text in ["", "[]", "{", "\"x\""] {
+            assert_eq!(SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, text), None);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What S3 says of a bucket: whether it is there, where, whose, and how it encrypts by default.
+
+use aws_sdk_s3::types::ServerSideEncryption;
+use serde::Serialize;
+
+use crate::{
+    aws::Lookup,
+    names::{AccountId, BucketName},
+    settings::EncryptionKind,
+};
+
+/// The answers about one bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BucketFacts {
+    /// Its region; `Absent` when there is no such bucket.
+    pub region: Lookup<String>,
+    /// Whether it belongs to the account asked about.
+    pub ours: Lookup<bool>,
+    /// Its default encryption.
+    pub default_encryption: Lookup<DefaultEncryption>,
+}
+
+/// A bucket's default encryption.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum DefaultEncryption {
+    /// New objects are encrypted this way.
+    Kind {
+        /// The kind.
+        kind: EncryptionKind,
+        /// The KMS key, as the bucket names it; without one, SSE-KMS uses the AWS-managed key.
+        key: Option<String>,
+    },
+    /// The bucket has no rule that encrypts.
+    None,
+    /// A kind that this program does not know.
+    Other(String),
+}
+
+impl BucketFacts {
+    pub(super) fn not_asked(why: &str) -> Self {
+        Self {
+            region: Lookup::not_asked("s3:ListBucket", why),
+            ours: Lookup::not_asked("s3:ListBucket", why),
+            default_encryption: Lookup::not_asked("s3:GetEncryptionConfiguration", why),
+        }
+    }
+}
+
+/// Asks about `bucket`; `account` is whose it should be, when that is known.
+pub(super) async fn bucket(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> BucketFacts {
+    let (region, owned, default_encryption) =
+        tokio::join!(region(s3, bucket), owned_by(s3, bucket, account), default_encryption(s3, bucket, account));
+    // HeadBucket answers 403 both to "not yours" and to "you may not look". When the same call without the owner is allowed, only the owner can be the reason.
+    let ours = match owned {
+        Lookup::Denied(_) if region.found().is_some() => Lookup::Found(false),
+        other => other,
+    };
+    BucketFacts { region, ours, default_encryption }
+}
+
+async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> {
+    const OPERATION: &str = "s3:ListBucket";
+    let result = s3.head_bucket().bucket(bucket.as_str()).send().await;
+    // A bucket of another region answers with a redirect that names the region: a fact, not a failure.
+    if let Err(error) = &result
+        && let Some(response) = error.raw_response()
+        && matches!(response.status().as_u16(), 301 | 307 | 400)
+        && let Some(region) = response.headers().get("x-amz-bucket-region")
+    {
+        return Lookup::Found(region.to_owned());
+    }
+    Lookup::from_call(OPERATION, &["NotFound", "NoSuchBucket", "404"], result)
+        .and_then(|answer| Lookup::expect_in_answer(OPERATION, answer.bucket_region))
+}
+
+async fn owned_by(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<bool> {
+    const OPERATION: &str = "s3:ListBucket";
+    let Some(account) = account else {
+        return Lookup::not_asked(OPERATION, "the account of the runner is not known");
+    };
+    let result = s3.head_bucket().bucket(bucket.as_str()).expected_bucket_owner(account.as_str()).send().await;
+    Lookup::from_call(OPERATION, &["NotFound", "NoSuchBucket", "404"], result).map(|_| true)
+}
+
+async fn default_encryption(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<DefaultEncryption> {
+    const OPERATION: &str = "s3:GetEncryptionConfiguration";
+    let request = s3.get_bucket_encryption().bucket(bucket.as_str()).set_expected_bucket_owner(account.map(|account| account.as_str().to_owned()));
+    let result = request.send().await;
+    // AWS answers AES256 for a bucket nobody configured; older stand-ins answer with this error, which the SDK does not model.
+    if let Err(error) = &result
+        && let Some(service) = error.as_service_error()
+        && aws_sdk_s3::error::ProvideErrorMetadata::code(service) == Some("ServerSideEncryptionConfigurationNotFoundError")
+    {
+        return Lookup::Found(DefaultEncryption::None);
+    }
+    Lookup::from_call(OPERATION, &["NoSuchBucket"], result).and_then(|answer| {
+        let configuration = answer.server_side_encryption_configuration;
+        Lookup::expect_in_answer(OPERATION, configuration).map(|configuration| {
+            configuration.rules.into_iter().find_map(|rule| rule.apply_server_side_encryption_by_default).map_or(DefaultEncryption::None, |default| {
+                let kind = match default.sse_algorithm {
+                    ServerSideEncryption::Aes256 => EncryptionKind::SseS3,
+                    ServerSideEncryption::AwsKms => EncryptionKind::SseKms,
+                    ServerSideEncryption::AwsKmsDsse => EncryptionKind::DsseKms,
+                    other => return DefaultEncryption::Other(other.as_str().to_owned()),
+                };
+                DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
+            })
+        })
+    })
+}

@@ -1,0 +1,23 @@
+//! Who a set of credentials belongs to.
+
+use serde::Serialize;
+
+use crate::{aws::Lookup, names::AccountId};
+
+/// An answer of `sts:GetCallerIdentity`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// The account.
+    pub account: AccountId,
+    /// The user's or role session's ARN.
+    pub arn: String,
+}
+
+/// Asks STS who the client's credentials are.
+pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<Identity> {
+    const OPERATION: &str = "sts:GetCallerIdentity";
+    Lookup::from_call(OPERATION, &[], sts.get_caller_identity().send().await).and_then(|answer| {
+        let identity = answer.account.zip(answer.arn).map(|(account, arn)| Identity { account: AccountId::new(&account), arn });
+        Lookup::expect_in_answer(OPERATION, identity)
+    })
+}

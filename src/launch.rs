@@ -1,0 +1,187 @@
+//! Launch: finding the real runner, and starting it with the sealed config on its standard input.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::{Child, ChildStdout, Command},
+};
+
+use crate::{cli::RUNNER_NAME, runner_config::Secret};
+
+/// The real runner: a program, or a jar for `java -jar`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// Why the runner cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// There is none.
+    #[error("EmrEtlRunner was not found: {0}")]
+    NotFound(String),
+    /// It cannot be executed.
+    #[error("EmrEtlRunner cannot be executed: {path}: {reason}")]
+    NotExecutable {
+        /// Its file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Program {
+    /// The runner that the settings name, or the next [`RUNNER_NAME`] on PATH that is not this program itself.
+    ///
+    /// # Errors
+    /// [`LaunchError`] when there is none, or it cannot be executed.
+    pub fn find(named: Option<&Path>) -> Result<Self, LaunchError> {
+        let path = match named {
+            Some(path) if path.components().count() > 1 => path.to_owned(),
+            Some(name) => on_path(name)?,
+            None => on_path(Path::new(RUNNER_NAME))?,
+        };
+        let program = Self { path };
+        program.check()?;
+        Ok(program)
+    }
+
+    fn check(&self) -> Result<(), LaunchError> {
+        let path = self.path.display().to_string();
+        let refuse = |reason: &str| LaunchError::NotExecutable { path: path.clone(), reason: reason.to_owned() };
+        let data = std::fs::metadata(&self.path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => LaunchError::NotFound(format!("{path} does not exist (setting `runner`)")),
+            _ => refuse(&error.to_string()),
+        })?;
+        if !data.is_file() {
+            return Err(refuse("not a file"));
+        }
+        if is_this_program(&self.path) {
+            return Err(refuse("this is the guard itself; name the real runner in the setting `runner`"));
+        }
+        if !self.is_jar() && data.permissions().mode() & 0o111 == 0 {
+            return Err(refuse("not executable"));
+        }
+        Ok(())
+    }
+
+    fn is_jar(&self) -> bool {
+        self.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jar"))
+    }
+
+    /// A command that starts it, without arguments of its own yet.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        if !self.is_jar() {
+            return Command::new(&self.path);
+        }
+        let mut command = Command::new("java");
+        let options = std::env::var("JAVA_OPTS").unwrap_or_default();
+        command.args(options.split_whitespace()).arg("-jar").arg(&self.path);
+        command
+    }
+}
+
+fn on_path(name: &Path) -> Result<PathBuf, LaunchError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| {
+            let executable = std::fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0);
+            executable && !is_this_program(file)
+        })
+        .ok_or_else(|| LaunchError::NotFound(format!("no `{}` on PATH; name it in the setting `runner` or EMR_ETL_GUARD_RUNNER", name.display())))
+}
+
+/// Whether `file` is the program that runs now, under whatever name: by device and inode, so that a loop is impossible.
+fn is_this_program(file: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
+    let this = std::env::current_exe().ok().and_then(|path| identity(&path));
+    this.is_some() && this == identity(file)
+}
+
+/// A runner that has been started.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) stdout: ChildStdout,
+}
+
+/// Starts `program` with `argv`, its standard input the sealed config, its standard error ours.
+///
+/// The config travels through a pipe only: it is never on disk, in argv or in the environment.
+///
+/// # Errors
+/// [`LaunchError`] when the program cannot be executed.
+pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret) -> Result<Running, LaunchError> {
+    let refuse = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => LaunchError::NotFound(format!("{}: {error}", program.path.display())),
+        _ => LaunchError::NotExecutable { path: program.path.display().to_string(), reason: error.to_string() },
+    };
+    let mut child = program
+        .command()
+        .args(argv)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        // A group of its own: a stop must reach what the runner itself started, and a terminal's Ctrl-C must reach it only once.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(refuse)?;
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(refuse(io::Error::other("its standard streams could not be connected")));
+    };
+    let text = sealed.clone();
+    tokio::spawn(async move {
+        // A runner that ends without reading its config says so by its own exit; the broken pipe here adds nothing.
+        if let Err(error) = stdin.write_all(text.reveal().as_bytes()).await {
+            tracing::debug!(%error, "the runner did not read its config to the end");
+        }
+    });
+    Ok(Running { child, stdout })
+}
+
+/// Replaces nothing and judges nothing: runs a command of the runner that launches no cluster, with our own streams.
+///
+/// # Errors
+/// [`LaunchError`] when the program cannot be executed.
+pub(crate) fn pass_through(program: &Program, argv: &[OsString]) -> Result<Child, LaunchError> {
+    program
+        .command()
+        .args(argv)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| LaunchError::NotExecutable { path: program.path.display().to_string(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_very_program_is_never_taken_for_the_runner() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join(RUNNER_NAME);
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &link).unwrap();
+        let refusal = Program::find(Some(&link)).unwrap_err().to_string();
+        assert!(refusal.ends_with("this is the guard itself; name the real runner in the setting `runner`"), "{refusal}");
+    }
+
+    #[test]
+    fn a_missing_runner_and_one_without_the_executable_bit_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("runner");
+        assert!(matches!(Program::find(Some(&file)), Err(LaunchError::NotFound(_))));
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(Program::find(Some(&file)), Err(LaunchError::NotExecutable { .. })));
+    }
+}

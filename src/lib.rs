@@ -1,0 +1,352 @@
+//! `emr-etl-guard` stands where Snowplow's EmrEtlRunner stood, and makes sure that no batch run starts, or goes on, without the
+//! end-to-end encryption its owner requires.
+//!
+//! One straight line, each word a module:
+//!
+//! ```text
+//! argv ─► invocation ─► runner_config ─► facts ─► verdict ─► launch ─► watch ─► confirm ─► report
+//! ```
+//!
+//! [`guard`] below is that line. Side effects live in `facts`, `launch`, `watch` (with `supervise` and `terminate`) and `report`; all else is plain functions.
+
+pub mod aws;
+pub mod checks;
+pub mod cli;
+mod confirm;
+pub mod exit;
+mod explain;
+pub mod facts;
+pub mod invocation;
+mod key_policy;
+pub mod launch;
+pub mod names;
+pub mod report;
+pub mod runner_config;
+mod seal_command;
+pub mod settings;
+mod signals;
+mod supervise;
+mod terminate;
+pub mod verdict;
+mod watch;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use time::OffsetDateTime;
+
+use crate::{
+    aws::{Aws, Lookup},
+    checks::{Case, Finding, clusters::Verified},
+    cli::{Cli, Command, Launch},
+    exit::{ExitCodes, Outcome},
+    facts::{Facts, Question},
+    invocation::{Invocation, InvocationError, RunInvocation},
+    launch::{LaunchError, Program},
+    report::{Record, Report},
+    runner_config::{ConfigError, RunnerConfig, Seal, Sealed},
+    settings::{Settings, SettingsError},
+    verdict::Verdict,
+    watch::Watched,
+};
+
+/// The key of the tag that the seal adds.
+pub const RUN_TAG: &str = "emr-etl-guard-run";
+
+/// Everything that can end a run before there is a verdict, or break it.
+#[derive(Debug, thiserror::Error)]
+enum GuardError {
+    #[error("settings: {0}")]
+    Settings(#[from] SettingsError),
+    #[error("the report cannot be written: {0}")]
+    Report(std::io::Error),
+    #[error(transparent)]
+    Invocation(#[from] InvocationError),
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Launch(#[from] LaunchError),
+    #[error("stopped by {0} before anything was launched")]
+    Stopped(nix::sys::signal::Signal),
+    #[error("a bug in emr-etl-guard: {0:#}")]
+    Bug(#[from] anyhow::Error),
+}
+
+impl GuardError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Settings(_) | Self::Report(_) => Outcome::BadUsage,
+            Self::Invocation(_) | Self::Config(_) => Outcome::BadConfig,
+            Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
+            Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,
+            Self::Stopped(signal) => Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default()),
+            Self::Bug(_) => Outcome::Bug,
+        }
+    }
+}
+
+/// The program: from the process' arguments to its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    start_log();
+    let code = match Cli::parse_from_process(std::env::args_os()) {
+        Ok(cli) => command(cli),
+        Err(error) => {
+            // Help and version are asked for; everything else is a usage error.
+            let _ = error.print();
+            if error.use_stderr() { Outcome::BadUsage.code() } else { 0 }
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// A log for those who debug the guard itself; silent unless asked for, since cron mails whatever reaches standard error.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("EMR_ETL_GUARD_LOG").unwrap_or_else(|_| "emr_etl_guard=error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn command(cli: Cli) -> u8 {
+    match cli.command {
+        Command::Run(launch) => with_settings(&launch, true),
+        Command::Check(launch) => with_settings(&launch, false),
+        Command::Seal(arguments) => {
+            let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
+            finish(sealed, &ExitCodes::default())
+        }
+        Command::Explain { check } => explain::explain(check.as_deref()).code(),
+    }
+}
+
+fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
+    Ok(Settings::resolve(launch.options.clone(), launch.settings.as_deref())?)
+}
+
+/// Runs the line on its own runtime. A panic is a bug with an exit code of its own; unwinding stops the runner first.
+fn with_settings(launch: &Launch, run: bool) -> u8 {
+    let settings = match settings_of(launch) {
+        Ok(settings) => settings,
+        Err(error) => return finish(Err(error), &ExitCodes::default()),
+    };
+    let remap = settings.exit_codes.clone();
+    let line = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(anyhow::Error::from)?;
+        let outcome = runtime.block_on(guard(&launch.arguments, &settings, run));
+        // Whatever still runs in the background has nothing left to do.
+        runtime.shutdown_background();
+        outcome
+    };
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(line));
+    finish(outcome.unwrap_or(Ok(Outcome::Bug)), &remap)
+}
+
+/// Says why, if the guard itself failed, and gives the exit code.
+fn finish(result: Result<Outcome, GuardError>, remap: &ExitCodes) -> u8 {
+    let outcome = result.unwrap_or_else(|error| {
+        eprintln!("emr-etl-guard: {error}");
+        error.outcome()
+    });
+    outcome.exit_code(remap)
+}
+
+/// The line.
+async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result<Outcome, GuardError> {
+    let mut caught = signals::catch().map_err(anyhow::Error::from)?;
+    let invocation = match Invocation::parse(arguments)? {
+        Invocation::Run(invocation) => invocation,
+        Invocation::NoLaunch => return launches_nothing(arguments, settings, run, &mut caught).await,
+    };
+    let config = RunnerConfig::read(&invocation.config)?;
+    let program = Program::find(settings.runner.as_deref())?;
+    let report = Report::open(settings).map_err(GuardError::Report)?;
+    let run_of = Run::new(&config, settings, run)?;
+
+    let aws = Aws::connect(&config, settings).await;
+    let question = run_of.question(&invocation, &program);
+    let facts = tokio::select! {
+        facts = facts::gather(&aws, &question) => facts,
+        signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
+    };
+    let findings = checks::pre_flight(&Case {
+        config: &config,
+        security_configuration: run_of.security_configuration.as_deref(),
+        policy: &settings.policy,
+        facts: &facts,
+    });
+    let verdict = Verdict::of(&findings);
+    report.timeline.note(format!("verdict: {verdict:?}"));
+    report.findings(&findings, !run);
+
+    if let Some(outcome) = verdict.refusal() {
+        report.refusal(outcome, &findings);
+        return run_of.end(&report, &facts, &findings, verdict, None, outcome);
+    }
+    if !run {
+        report.say("would launch");
+        return run_of.end(&report, &facts, &findings, verdict, None, Outcome::Ended(0));
+    }
+    // A policy that only advises the checks on the security configuration may get here without one; then there is nothing to seal or to compare clusters with.
+    let (Some(sealed), Some(Lookup::Found(verified))) = (&run_of.sealed, &facts.security_configuration) else {
+        report.trouble(Outcome::FactsUnknown, &["nothing was launched: there is no security configuration to seal".to_owned()]);
+        return run_of.end(&report, &facts, &findings, verdict, None, Outcome::FactsUnknown);
+    };
+    run_of.announce(&report, sealed);
+
+    let verified = Verified {
+        security_configuration: verified.clone(),
+        release: config.release.value.clone(),
+        subnet: config.subnet.as_ref().map(|subnet| subnet.value.clone()),
+    };
+    let running = launch::start(&program, &invocation.sealed_argv, &sealed.text)?;
+    report.timeline.note("the runner was started");
+    let mut watching = watch::start(aws, run_of.plan(verified, &facts), report.timeline.clone());
+    let hints = watching.hints.clone();
+    let ended = supervise::supervise(running, &mut caught, &mut watching.events, hints, settings.stop_timeout, &report).await?;
+
+    let settle = (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(settings.stop_timeout / 3);
+    let watched = watching.finish(watch::Finish { expected: confirm::expected_end(ended.outcome, invocation.persistent), settle }).await?;
+    let confirmation = confirm::confirm(ended.outcome, &watched);
+    if confirmation.reasons.is_empty() {
+        for record in &watched.clusters {
+            let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
+            report.say(&format!("confirmed: cluster {} was what was verified; {end}", record.id));
+        }
+    } else {
+        report.trouble(confirmation.outcome, &confirmation.reasons);
+    }
+    let findings: Vec<Finding> = findings.into_iter().chain(confirmation.findings).collect();
+    run_of.end(&report, &facts, &findings, verdict, Some(&watched), confirmation.outcome)
+}
+
+/// The runner's commands that launch no cluster go straight through.
+async fn launches_nothing(
+    arguments: &[OsString],
+    settings: &Settings,
+    run: bool,
+    caught: &mut tokio::sync::mpsc::UnboundedReceiver<nix::sys::signal::Signal>,
+) -> Result<Outcome, GuardError> {
+    if !run {
+        return Err(
+            InvocationError::Rejected("these launch no cluster, so there is nothing to check; expected `run -c config.yml …`".to_owned()).into()
+        );
+    }
+    let program = Program::find(settings.runner.as_deref())?;
+    let child = launch::pass_through(&program, arguments)?;
+    Ok(supervise::wait(child, caught).await?)
+}
+
+/// The next signal that asks for an end.
+async fn stop_signal(caught: &mut tokio::sync::mpsc::UnboundedReceiver<nix::sys::signal::Signal>) -> nix::sys::signal::Signal {
+    loop {
+        match caught.recv().await {
+            Some(signal) if signals::asks_to_stop(signal) => return signal,
+            Some(_) => {}
+            None => return std::future::pending().await,
+        }
+    }
+}
+
+/// What stays the same from the first look to the record of one run.
+struct Run<'a> {
+    config: &'a RunnerConfig,
+    settings: &'a Settings,
+    command: &'static str,
+    id: String,
+    started: OffsetDateTime,
+    security_configuration: Option<String>,
+    sealed: Option<Sealed>,
+}
+
+impl<'a> Run<'a> {
+    fn new(config: &'a RunnerConfig, settings: &'a Settings, run: bool) -> Result<Self, ConfigError> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let seal = seal_of(config, settings, &id);
+        Ok(Self {
+            config,
+            settings,
+            command: if run { "run" } else { "check" },
+            started: OffsetDateTime::now_utc(),
+            sealed: seal.as_ref().map(|seal| config.seal(seal)).transpose()?,
+            security_configuration: seal.map(|seal| seal.security_configuration),
+            id,
+        })
+    }
+
+    fn question(&self, invocation: &RunInvocation, program: &Program) -> Question {
+        let buckets = self.config.locations.iter().map(|location| location.bucket().clone());
+        Question {
+            buckets: buckets.filter(|bucket| !self.settings.policy.is_external(bucket.as_str())).collect(),
+            security_configuration: self.security_configuration.clone(),
+            instance_profile: self.config.jobflow_role.value.clone(),
+            adopt: invocation.persistent.then(|| self.config.job_name.clone()),
+            runner: program.clone(),
+            version_timeout: self.settings.version_timeout,
+        }
+    }
+
+    /// Says what the seal replaced, if it was more than filling a blank.
+    fn announce(&self, report: &Report, sealed: &Sealed) {
+        for change in sealed.changes.iter().filter(|change| change.replaced()) {
+            let before = change.before.as_deref().unwrap_or("(missing)");
+            report.say(&format!("sealed {}: {before} -> {}", change.key, change.after));
+        }
+        report.say(&format!("launching (run {})", self.id));
+    }
+
+    fn plan(&self, verified: Verified, facts: &Facts) -> watch::Plan {
+        let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flatten();
+        let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
+        watch::Plan {
+            verified,
+            policy: self.settings.policy.clone(),
+            job_name: self.config.job_name.clone(),
+            tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
+            earlier_clusters: facts.earlier_clusters.found().cloned().unwrap_or_default(),
+            adopted,
+            limits: self.settings.into(),
+        }
+    }
+
+    /// Writes the record and gives the outcome.
+    fn end(
+        &self,
+        report: &Report,
+        facts: &Facts,
+        findings: &[Finding],
+        verdict: Verdict,
+        watched: Option<&Watched>,
+        outcome: Outcome,
+    ) -> Result<Outcome, GuardError> {
+        report.write(&Record {
+            version: report::VERSION,
+            guard: env!("CARGO_PKG_VERSION"),
+            run: &self.id,
+            command: self.command,
+            started: self.started,
+            ended: OffsetDateTime::now_utc(),
+            inputs: report::Inputs {
+                config: &self.config.origin,
+                config_sha256: &self.config.digest,
+                sealed_sha256: self.sealed.as_ref().map(|sealed| sealed.digest.as_str()),
+                sealed: self.sealed.as_ref().map_or(&[], |sealed| sealed.changes.as_slice()),
+                policy: &self.settings.policy,
+            },
+            facts,
+            findings: findings.iter().collect(),
+            verdict,
+            watched,
+            timeline: report.timeline.moments(),
+            outcome,
+            exit_code: outcome.exit_code(&self.settings.exit_codes),
+        })?;
+        Ok(outcome)
+    }
+}
+
+/// The seal for a run: the settings' security configuration, else the one that the runner config names.
+fn seal_of(config: &RunnerConfig, settings: &Settings, run: &str) -> Option<Seal> {
+    let named = config.security_configuration.as_ref().map(|located| located.value.clone()).filter(|name| !name.trim().is_empty());
+    Some(Seal {
+        security_configuration: settings.security_configuration.clone().or(named)?,
+        tag: settings.run_tag.then(|| (RUN_TAG.to_owned(), run.to_owned())),
+    })
+}

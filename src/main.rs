@@ -1,0 +1,7 @@
+//! The binary. Everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    emr_etl_guard::main()
+}

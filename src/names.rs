@@ -1,0 +1,245 @@
+//! The names AWS things go by, parsed once at the boundary, so that inside the program a raw string is never one of them.
+
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+
+/// Why a name is not one; reads on after the key's name: "`aws.emr.ami_version` is not …".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NameError(String);
+
+macro_rules! text_newtype {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_newtype!(
+    /// An S3 bucket's name.
+    BucketName
+);
+text_newtype!(
+    /// An EMR cluster's id, `j-…`.
+    ClusterId
+);
+text_newtype!(
+    /// A KMS key as somebody wrote it: an id, an ARN, an alias, or an alias' ARN.
+    KeyReference
+);
+text_newtype!(
+    /// A KMS key's own ARN, never an alias.
+    KeyArn
+);
+text_newtype!(
+    /// An AWS account's twelve digits.
+    AccountId
+);
+
+impl FromStr for BucketName {
+    type Err = NameError;
+
+    /// Accepts the union of today's and the old us-east-1 rules (3 to 255 of letters, digits, `.`, `-`, `_`).
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let legal = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_');
+        if (3..=255).contains(&text.len()) && text.chars().all(legal) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError(format!("holds `{text}`, which is not a bucket name")))
+        }
+    }
+}
+
+impl FromStr for ClusterId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let rest = text.strip_prefix("j-").unwrap_or_default();
+        if (1..=64).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError(format!("`{text}` is not a cluster id (`j-` and capital letters and digits)")))
+        }
+    }
+}
+
+impl KeyReference {
+    /// Any text that names a key; KMS itself decides whether it does.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The region and account, when the reference is an ARN.
+    #[must_use]
+    pub fn region_and_account(&self) -> Option<(&str, &str)> {
+        arn_parts(&self.0)
+    }
+}
+
+impl KeyArn {
+    /// A key's ARN as KMS gave it.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The region in the ARN.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        arn_parts(&self.0).map(|(region, _)| region)
+    }
+}
+
+fn arn_parts(text: &str) -> Option<(&str, &str)> {
+    let mut parts = text.split(':');
+    (parts.next() == Some("arn")).then_some(())?;
+    let region = parts.nth(2)?;
+    Some((region, parts.next()?))
+}
+
+impl AccountId {
+    /// An account as STS gave it.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// A place in S3: bucket and key prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct S3Location {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// What keys start with; empty, or ending in `/` as the runner makes it.
+    pub prefix: String,
+}
+
+impl S3Location {
+    /// Parses `s3://bucket/prefix`, also with `s3n` and `s3a` as the runner's users write.
+    ///
+    /// # Errors
+    /// [`NameError`] when it is no such URI.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let rest = ["s3://", "s3n://", "s3a://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        let rest = rest.ok_or_else(|| NameError(format!("holds `{text}`; expected an S3 location such as s3://bucket/folder")))?;
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
+        Ok(Self { bucket: bucket.parse()?, prefix })
+    }
+}
+
+impl fmt::Display for S3Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.prefix)
+    }
+}
+
+/// An EMR release such as `emr-5.29.0`; compares by version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
+pub struct ReleaseLabel {
+    version: (u32, u32, u32),
+}
+
+impl ReleaseLabel {
+    /// The release `emr-<major>.<minor>.<patch>`.
+    #[must_use]
+    pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
+        Self { version: (major, minor, patch) }
+    }
+
+    /// What the runner makes of `aws.emr.ami_version`: it puts `emr-` before it.
+    ///
+    /// # Errors
+    /// [`NameError`] when it is not three numbers, or below 4 (which this runner cannot start).
+    pub fn from_ami_version(text: &str) -> Result<Self, NameError> {
+        if text.starts_with("emr-") {
+            return Err(NameError(format!("is `{text}`; the runner puts `emr-` before it by itself, so leave it out")));
+        }
+        let label: Self = format!("emr-{text}").parse()?;
+        if label.version.0 < 4 {
+            return Err(NameError(format!("is `{text}`; EmrEtlRunner cannot start releases below 4 any more")));
+        }
+        Ok(label)
+    }
+}
+
+impl FromStr for ReleaseLabel {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let numbers: Option<Vec<u32>> = text.strip_prefix("emr-").and_then(|version| version.split('.').map(|part| part.parse().ok()).collect());
+        match numbers.as_deref() {
+            Some(&[major, minor, patch]) => Ok(Self::new(major, minor, patch)),
+            _ => Err(NameError(format!("is `{}`; expected a release such as 5.29.0", text.trim_start_matches("emr-")))),
+        }
+    }
+}
+
+impl fmt::Display for ReleaseLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor, patch) = self.version;
+        write!(f, "emr-{major}.{minor}.{patch}")
+    }
+}
+
+impl From<ReleaseLabel> for String {
+    fn from(label: ReleaseLabel) -> Self {
+        label.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_compare_by_number_not_by_text() {
+        let label = |text| ReleaseLabel::from_ami_version(text).unwrap();
+        assert!(label("5.9.0") < label("5.29.0"));
+        assert_eq!(label("5.29.0").to_string(), "emr-5.29.0");
+    }
+
+    #[test]
+    fn what_is_no_release_is_named() {
+        let refusal = |text| ReleaseLabel::from_ami_version(text).unwrap_err().to_string();
+        assert_eq!(refusal("emr-5.29.0"), "is `emr-5.29.0`; the runner puts `emr-` before it by itself, so leave it out");
+        assert_eq!(refusal("5.29"), "is `5.29`; expected a release such as 5.29.0");
+        assert_eq!(refusal("3.11.0"), "is `3.11.0`; EmrEtlRunner cannot start releases below 4 any more");
+    }
+
+    #[test]
+    fn an_s3_location_is_a_bucket_and_a_folder() {
+        let parsed = |text| S3Location::parse(text).map(|location| location.to_string()).map_err(|error| error.to_string());
+        assert_eq!(parsed("s3://acme-out/a/b").unwrap(), "s3://acme-out/a/b/");
+        assert_eq!(parsed("s3n://acme-out").unwrap(), "s3://acme-out/");
+        assert_eq!(parsed("acme-out").unwrap_err(), "holds `acme-out`; expected an S3 location such as s3://bucket/folder");
+        assert_eq!(parsed("s3:///x").unwrap_err(), "holds ``, which is not a bucket name");
+    }
+
+    #[test]
+    fn a_cluster_id_is_not_just_any_text() {
+        assert!("j-I74A0YS9V8WSO".parse::<ClusterId>().is_ok());
+        for text in ["j-", "J-ABC", "j-abc", "x", "j-A B"] {
+            assert!(text.parse::<ClusterId>().is_err(), "{text}");
+        }
+    }
+}

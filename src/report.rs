@@ -1,0 +1,156 @@
+//! The report: what is said to people while it happens, and the record for machines at the end. No secret is in either.
+
+mod json;
+mod terminal;
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+pub(crate) use json::{Inputs, Record, VERSION};
+
+use crate::{
+    checks::{Finding, Level, Status},
+    exit::Outcome,
+    names::ClusterId,
+    settings::Settings,
+    supervise,
+};
+
+/// What happened when, in order. Clones share one list.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline(Arc<Mutex<Vec<Moment>>>);
+
+/// One entry of the timeline.
+#[derive(Clone, Debug, Serialize)]
+pub struct Moment {
+    /// When, by this machine's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// What.
+    pub what: String,
+}
+
+impl Timeline {
+    /// Adds an entry.
+    pub fn note(&self, what: impl Into<String>) {
+        let what = what.into();
+        tracing::info!("{what}");
+        let mut moments = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        moments.push(Moment { at: OffsetDateTime::now_utc(), what });
+    }
+
+    /// The entries so far.
+    #[must_use]
+    pub fn moments(&self) -> Vec<Moment> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// Where the guard says things, and what it records.
+#[derive(Debug)]
+pub struct Report {
+    /// What happened when.
+    pub timeline: Timeline,
+    quiet: bool,
+    colour: bool,
+    file: Option<PathBuf>,
+}
+
+impl Report {
+    /// A report as the settings ask.
+    ///
+    /// The report file is created now: a place that cannot be written to must refuse a launch, not lose the evidence of one.
+    ///
+    /// # Errors
+    /// When the report file cannot be created.
+    pub fn open(settings: &Settings) -> std::io::Result<Self> {
+        if let Some(file) = &settings.report {
+            std::fs::File::create(draft(file))?;
+        }
+        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Ok(Self { timeline: Timeline::default(), quiet: settings.quiet, colour, file: settings.report.clone() })
+    }
+
+    /// One line on standard output, in the form all of the guard's own have.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            out(&format!("emr-etl-guard: {line}\n"));
+        }
+    }
+
+    /// The findings: a table for `check` and on a terminal, one line elsewhere.
+    pub fn findings(&self, findings: &[Finding], table: bool) {
+        if table || std::io::stdout().is_terminal() {
+            if !self.quiet {
+                out(&terminal::table(findings, self.colour));
+            }
+        } else {
+            let count = |status| findings.iter().filter(|finding| finding.status == status).count();
+            let open = findings.iter().filter(|finding| finding.level == Level::Advised && is_open(finding)).count();
+            self.say(&format!(
+                "{} proved, {} not applicable, {} refuted, {} unknown{}",
+                count(Status::Proved),
+                count(Status::NotApplicable),
+                count(Status::Refuted),
+                count(Status::Unknown),
+                if open == 0 { String::new() } else { format!(" ({open} of them advice only)") },
+            ));
+        }
+    }
+
+    /// The paragraph that a refusal is: its first line says it all.
+    pub fn refusal(&self, outcome: Outcome, findings: &[Finding]) {
+        err(&terminal::refusal(outcome, findings));
+    }
+
+    /// An unsafe cluster, said at once.
+    pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding]) {
+        err(&format!("emr-etl-guard: {}\n", supervise::headline(cluster, findings)));
+    }
+
+    /// Why a run's outcome is not the runner's own.
+    pub fn trouble(&self, outcome: Outcome, reasons: &[String]) {
+        err(&terminal::trouble(outcome, reasons));
+    }
+
+    /// Writes the machine-readable record, if the settings ask for one.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, record: &Record<'_>) -> anyhow::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let draft = draft(file);
+        let mut text = serde_json::to_string_pretty(record)?;
+        text.push('\n');
+        std::fs::write(&draft, text)?;
+        std::fs::rename(&draft, file)?;
+        Ok(())
+    }
+}
+
+/// Output must not be able to stop a run: a reader that has gone is no reason to fail.
+fn out(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn err(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Refuted or Unknown.
+fn is_open(finding: &Finding) -> bool {
+    matches!(finding.status, Status::Refuted | Status::Unknown)
+}
+
+fn draft(file: &std::path::Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}

@@ -1,0 +1,97 @@
+//! The report for people: green rows folded, each red row with what was seen, what was wanted, and what to do.
+
+use std::fmt::Write as _;
+
+use super::is_open;
+use crate::{
+    checks::{CATALOGUE, Finding, Level, Status},
+    exit::Outcome,
+};
+
+/// A word and a colour for a row. The word alone tells; the colour only helps.
+fn badge(status: Status, level: Level, colour: bool) -> String {
+    let (word, code) = match (status, level) {
+        (Status::Proved, _) => ("proved", "32"),
+        (Status::NotApplicable, _) => ("n/a", "2"),
+        (Status::Refuted, Level::Required) => ("REFUTED", "1;31"),
+        (Status::Unknown, Level::Required) => ("UNKNOWN", "1;33"),
+        (Status::Refuted, Level::Advised) => ("refuted", "33"),
+        (Status::Unknown, Level::Advised) => ("unknown", "33"),
+    };
+    if colour { format!("\x1b[{code}m{word:<8}\x1b[0m") } else { format!("{word:<8}") }
+}
+
+/// All findings: one row for each check whose findings are all well, one paragraph for each that is not.
+pub(super) fn table(findings: &[Finding], colour: bool) -> String {
+    let mut text = String::new();
+    for check in CATALOGUE {
+        let of_check: Vec<&Finding> = findings.iter().filter(|finding| finding.check.name == check.name).collect();
+        let (open, well): (Vec<&Finding>, Vec<&Finding>) = of_check.into_iter().partition(|finding| is_open(finding));
+        if let Some(first) = well.first() {
+            let status = if well.iter().any(|finding| finding.status == Status::Proved) { Status::Proved } else { Status::NotApplicable };
+            let subjects = if well.len() == 1 { format!("{}: {}", first.subject, first.saw) } else { format!("{} subjects", well.len()) };
+            let _ = writeln!(text, "{} {:<30} {subjects}", badge(status, first.level, colour), check.name);
+        }
+        for finding in open {
+            let advice = if finding.level == Level::Advised { " (advice only)" } else { "" };
+            let _ = writeln!(text, "{} {:<30} {}{advice}", badge(finding.status, finding.level, colour), check.name, finding.subject);
+            text.push_str(&details(finding));
+        }
+    }
+    text
+}
+
+fn details(finding: &Finding) -> String {
+    let mut text = String::new();
+    let at = finding.at.as_ref().map_or_else(String::new, |at| format!(" ({at})"));
+    let _ = writeln!(text, "           saw     {}{at}", finding.saw);
+    let _ = writeln!(text, "           wanted  {}", finding.wanted);
+    if let Some(mend) = &finding.mend {
+        let _ = writeln!(text, "           to do   {mend}");
+    }
+    text
+}
+
+/// The refusal: a first line that says it all (it will be an e-mail's first line), then each reason.
+pub(super) fn refusal(outcome: Outcome, findings: &[Finding]) -> String {
+    let mut open: Vec<&Finding> = findings.iter().filter(|finding| finding.level == Level::Required && is_open(finding)).collect();
+    // What is refuted stands before what is only unknown; the order of the line stays otherwise.
+    open.sort_by_key(|finding| finding.status != Status::Refuted);
+    let why = match outcome {
+        Outcome::FactsUnknown => "facts could not be established",
+        _ => "encryption is not as required",
+    };
+    let more = match open.len() {
+        0 | 1 => String::new(),
+        several => format!(" (and {} more)", several - 1),
+    };
+    let first = open
+        .first()
+        .map_or_else(String::new, |finding| format!(": {} {}: saw {}, wanted {}", finding.check.name, finding.subject, finding.saw, finding.wanted));
+    let mut text = format!("emr-etl-guard: REFUSED, nothing was launched: {why}{first}{more}\n");
+    for finding in open {
+        let _ = writeln!(text, "{} {} {}", badge(finding.status, finding.level, false), finding.check.name, finding.subject);
+        text.push_str(&details(finding));
+    }
+    text
+}
+
+/// Why a run's outcome is not the runner's own.
+pub(super) fn trouble(outcome: Outcome, reasons: &[String]) -> String {
+    let what = match outcome {
+        Outcome::UnsafeClusterAlive => "ACT NOW",
+        Outcome::UnsafeClusterTerminated => "UNSAFE",
+        Outcome::Unconfirmed => "NOT CONFIRMED",
+        _ => "trouble",
+    };
+    let mut text = format!("emr-etl-guard: {what}: {}\n", reasons.first().map_or("", String::as_str));
+    for reason in reasons.iter().skip(1) {
+        let _ = writeln!(text, "  {reason}");
+    }
+    if outcome == Outcome::UnsafeClusterAlive {
+        text.push_str(
+            "  to do: aws emr modify-cluster-attributes --cluster-id ID --no-termination-protected; aws emr terminate-clusters --cluster-ids ID\n",
+        );
+    }
+    text
+}

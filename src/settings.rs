@@ -1,0 +1,358 @@
+//! Settings: the guard's own options. One list of options serves the flags, the environment and `guard.yml`; flags beat
+//! environment beats file beats default. The part of them that says what is required is the policy.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::{checks, exit::ExitCodes};
+
+/// Where settings are looked for when nobody names a file.
+pub const DEFAULT_FILE: &str = "/etc/emr-etl-guard/guard.yml";
+
+/// A length of time, written as `90s`, `10m` or `250ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text).map(Self).map_err(|error| format!("{error}; write a time such as 90s or 10m"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One of the three protections that a security configuration can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protection {
+    /// What EMRFS writes to S3.
+    S3AtRest,
+    /// HDFS, LUKS or EBS on the cluster's disks.
+    LocalDisk,
+    /// Traffic between the cluster's nodes.
+    InTransit,
+}
+
+/// A kind of server-side encryption, as a bucket's default names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+pub enum EncryptionKind {
+    /// `AES256`: keys that S3 manages.
+    #[serde(rename = "SSE-S3")]
+    #[value(name = "SSE-S3")]
+    SseS3,
+    /// `aws:kms`: a KMS key.
+    #[serde(rename = "SSE-KMS")]
+    #[value(name = "SSE-KMS")]
+    SseKms,
+    /// `aws:kms:dsse`: two layers under a KMS key.
+    #[serde(rename = "DSSE-KMS")]
+    #[value(name = "DSSE-KMS")]
+    DsseKms,
+}
+
+/// Whose credentials the guard looks with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum CredentialSource {
+    /// The default chain of the AWS SDKs: environment, profile, SSO, web identity, container, instance.
+    #[default]
+    Chain,
+    /// The static keys in the runner config.
+    RunnerConfig,
+}
+
+/// The options, each of which may be a flag, an environment variable, or a key of `guard.yml` (with `_` for `-`).
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// The real EmrEtlRunner: a program, or a jar (run with `java -jar`) [default: the next `snowplow-emr-etl-runner` on PATH]
+    #[arg(long, env = "EMR_ETL_GUARD_RUNNER", value_name = "PATH")]
+    pub runner: Option<PathBuf>,
+
+    /// The security configuration to seal into the runner config [default: the one the config names]
+    #[arg(long, env = "EMR_ETL_GUARD_SECURITY_CONFIGURATION", value_name = "NAME")]
+    pub security_configuration: Option<String>,
+
+    /// The protections that the security configuration must give [default: all three]
+    #[arg(long, env = "EMR_ETL_GUARD_REQUIRE", value_enum, value_delimiter = ',', value_name = "PROTECTION")]
+    pub require: Option<Vec<Protection>>,
+
+    /// The kinds of default encryption accepted on buckets [default: all three]
+    #[arg(long, env = "EMR_ETL_GUARD_ACCEPT_ENCRYPTION", value_enum, value_delimiter = ',', value_name = "KIND")]
+    pub accept_encryption: Option<Vec<EncryptionKind>>,
+
+    /// Buckets of others that are only read, besides Snowplow's hosted assets; a trailing `*` fits any ending
+    #[arg(long, env = "EMR_ETL_GUARD_EXTERNAL_BUCKETS", value_delimiter = ',', value_name = "BUCKET")]
+    pub external_buckets: Option<Vec<String>>,
+
+    /// Checks that are reported but do not refuse a launch (their names: `explain`)
+    #[arg(long, env = "EMR_ETL_GUARD_ADVISE", value_delimiter = ',', value_name = "CHECK")]
+    pub advise: Option<Vec<String>>,
+
+    /// Whether to tag the run's clusters (`emr-etl-guard-run`), to know them from others [default: true]
+    #[arg(long, env = "EMR_ETL_GUARD_RUN_TAG", value_name = "BOOL")]
+    pub run_tag: Option<bool>,
+
+    /// Endpoints that may stand in for AWS, by origin, such as http://127.0.0.1:5000
+    #[arg(long, env = "EMR_ETL_GUARD_ALLOW_ENDPOINTS", value_delimiter = ',', value_name = "ORIGIN")]
+    pub allow_endpoints: Option<Vec<String>>,
+
+    /// Whose credentials the guard looks with [default: chain]
+    #[arg(long, env = "EMR_ETL_GUARD_CREDENTIALS", value_enum, value_name = "SOURCE")]
+    pub credentials: Option<CredentialSource>,
+
+    /// Time limit for one AWS call, its retries included [default: 30s]
+    #[arg(long, env = "EMR_ETL_GUARD_AWS_TIMEOUT", value_name = "TIME")]
+    pub aws_timeout: Option<Span>,
+
+    /// Time limit for the runner to answer `--version` [default: 2m]
+    #[arg(long, env = "EMR_ETL_GUARD_VERSION_TIMEOUT", value_name = "TIME")]
+    pub version_timeout: Option<Span>,
+
+    /// How often the watch looks for the run's clusters at first; it slows down by itself [default: 5s]
+    #[arg(long, env = "EMR_ETL_GUARD_WATCH_INTERVAL", value_name = "TIME")]
+    pub watch_interval: Option<Span>,
+
+    /// How long a cluster may stay unjudged before it counts as unsafe [default: 5m]
+    #[arg(long, env = "EMR_ETL_GUARD_JUDGE_WITHIN", value_name = "TIME")]
+    pub judge_within: Option<Span>,
+
+    /// How long to wait for the end of an unsafe cluster to be confirmed [default: 15m]
+    #[arg(long, env = "EMR_ETL_GUARD_TERMINATION_TIMEOUT", value_name = "TIME")]
+    pub termination_timeout: Option<Span>,
+
+    /// How long a runner that was told to stop may take before it is killed [default: 8s]
+    #[arg(long, env = "EMR_ETL_GUARD_STOP_TIMEOUT", value_name = "TIME")]
+    pub stop_timeout: Option<Span>,
+
+    /// Where to write the machine-readable report (JSON)
+    #[arg(long, env = "EMR_ETL_GUARD_REPORT", value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    /// Keep the guard's own messages off standard output [default: false]
+    #[arg(long, env = "EMR_ETL_GUARD_QUIET", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub quiet: Option<bool>,
+
+    /// Other exit codes for the guard's own, such as 77=1,69=1
+    #[arg(long, env = "EMR_ETL_GUARD_EXIT_CODES", value_name = "FROM=TO")]
+    pub exit_codes: Option<ExitCodes>,
+}
+
+/// What the policy requires.
+#[derive(Clone, Debug, Serialize)]
+pub struct Policy {
+    /// Protections that must be proved.
+    pub require: Vec<Protection>,
+    /// Accepted default encryption of buckets.
+    pub accept_encryption: Vec<EncryptionKind>,
+    /// Buckets of others, as patterns.
+    pub external_buckets: Vec<String>,
+    /// Checks lowered to advice.
+    pub advise: Vec<String>,
+}
+
+impl Policy {
+    /// Whether `bucket` belongs to others and is only read.
+    #[must_use]
+    pub fn is_external(&self, bucket: &str) -> bool {
+        self.external_buckets.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => bucket.starts_with(start),
+            None => bucket == pattern,
+        })
+    }
+
+    /// Whether `protection` must be proved.
+    #[must_use]
+    pub fn requires(&self, protection: Protection) -> bool {
+        self.require.contains(&protection)
+    }
+}
+
+/// The settings of one run: every option decided.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The real runner, when named.
+    pub runner: Option<PathBuf>,
+    /// The security configuration to seal, when named.
+    pub security_configuration: Option<String>,
+    /// What is required.
+    pub policy: Policy,
+    /// Whether clusters are tagged.
+    pub run_tag: bool,
+    /// Origins that may stand in for AWS.
+    pub allow_endpoints: Vec<String>,
+    /// Whose credentials the guard looks with.
+    pub credentials: CredentialSource,
+    /// Limit for one AWS call with its retries.
+    pub aws_timeout: Duration,
+    /// Limit for `--version`.
+    pub version_timeout: Duration,
+    /// First interval of the watch.
+    pub watch_interval: Duration,
+    /// How long a cluster may stay unjudged.
+    pub judge_within: Duration,
+    /// How long to wait for an unsafe cluster's end.
+    pub termination_timeout: Duration,
+    /// How long the runner may take to stop.
+    pub stop_timeout: Duration,
+    /// Where the JSON report goes.
+    pub report: Option<PathBuf>,
+    /// No own messages on standard output.
+    pub quiet: bool,
+    /// Remapped exit codes.
+    pub exit_codes: ExitCodes,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The settings file cannot be read.
+    #[error("{file}: cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The settings file is not what was expected.
+    #[error("{file}: {message}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// What is wrong, with line and column.
+        message: String,
+    },
+    /// An option has a value that cannot be used.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// Snowplow's public buckets: `snowplow-hosted-assets` in eu-west-1, with the region behind it elsewhere.
+const HOSTED_ASSETS: [&str; 2] = ["snowplow-hosted-assets", "snowplow-hosted-assets-*"];
+
+impl Settings {
+    /// Decides every option: `given` (flags and environment) first, then the settings file, then the default.
+    ///
+    /// `file` is a file that must exist; without it [`DEFAULT_FILE`] is used if it is there.
+    ///
+    /// # Errors
+    /// [`SettingsError`] that names the file and key, or the option.
+    pub fn resolve(given: Options, file: Option<&Path>) -> Result<Self, SettingsError> {
+        let stored = match file {
+            Some(path) => read(path)?,
+            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+            None => Options::default(),
+        };
+        let advise = given.advise.or(stored.advise).unwrap_or_default();
+        for name in &advise {
+            if checks::find(name).is_none() {
+                return Err(SettingsError::Value(format!("advise: there is no check `{name}`; `emr-etl-guard explain` lists them")));
+            }
+        }
+        let mut external_buckets: Vec<String> = HOSTED_ASSETS.iter().map(ToString::to_string).collect();
+        external_buckets.extend(given.external_buckets.or(stored.external_buckets).unwrap_or_default());
+        let span = |given: Option<Span>, stored: Option<Span>, default: u64| given.or(stored).map_or(Duration::from_secs(default), |span| span.0);
+        let watch_interval = span(given.watch_interval, stored.watch_interval, 5);
+        if watch_interval.is_zero() {
+            return Err(SettingsError::Value("watch_interval: must be longer than nothing".to_owned()));
+        }
+        let security_configuration = given.security_configuration.or(stored.security_configuration);
+        if security_configuration.as_deref().is_some_and(|name| name.trim().is_empty()) {
+            return Err(SettingsError::Value("security_configuration: is blank; name one, or leave the setting out".to_owned()));
+        }
+        Ok(Self {
+            runner: given.runner.or(stored.runner),
+            security_configuration,
+            policy: Policy {
+                require: given.require.or(stored.require).unwrap_or_else(|| Protection::value_variants().to_vec()),
+                accept_encryption: given.accept_encryption.or(stored.accept_encryption).unwrap_or_else(|| EncryptionKind::value_variants().to_vec()),
+                external_buckets,
+                advise,
+            },
+            run_tag: given.run_tag.or(stored.run_tag).unwrap_or(true),
+            allow_endpoints: given.allow_endpoints.or(stored.allow_endpoints).unwrap_or_default(),
+            credentials: given.credentials.or(stored.credentials).unwrap_or_default(),
+            aws_timeout: span(given.aws_timeout, stored.aws_timeout, 30),
+            version_timeout: span(given.version_timeout, stored.version_timeout, 120),
+            watch_interval,
+            judge_within: span(given.judge_within, stored.judge_within, 300),
+            termination_timeout: span(given.termination_timeout, stored.termination_timeout, 900),
+            stop_timeout: span(given.stop_timeout, stored.stop_timeout, 8),
+            report: given.report.or(stored.report),
+            quiet: given.quiet.or(stored.quiet).unwrap_or(false),
+            exit_codes: given.exit_codes.or(stored.exit_codes).unwrap_or_default(),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Options, SettingsError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { file: file.clone(), source })?;
+    if text.trim().is_empty() {
+        return Ok(Options::default());
+    }
+    serde_yaml::from_str(&text).map_err(|error| SettingsError::Invalid { file, message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    fn resolve(given: Options, text: &str) -> Result<Settings, String> {
+        let file = file(text);
+        let name = file.path().display().to_string();
+        Settings::resolve(given, Some(file.path())).map_err(|error| error.to_string().replace(&name, "guard.yml"))
+    }
+
+    #[test]
+    fn what_is_given_beats_the_file_and_the_file_beats_the_default() {
+        let given = Options { stop_timeout: Some(Span(Duration::from_secs(1))), ..Options::default() };
+        let settings = resolve(given, "stop_timeout: 2s\naws_timeout: 3s\nrequire: [in-transit]\n").unwrap();
+        assert_eq!(settings.stop_timeout, Duration::from_secs(1));
+        assert_eq!(settings.aws_timeout, Duration::from_secs(3));
+        assert_eq!(settings.judge_within, Duration::from_secs(300));
+        assert_eq!(settings.policy.require, [Protection::InTransit]);
+        assert_eq!(settings.policy.accept_encryption.len(), 3);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it_and_its_place() {
+        let error = resolve(Options::default(), "quiet: true\nrequires: []\n").unwrap_err();
+        assert!(error.starts_with("guard.yml: unknown field `requires`, expected one of `runner`"), "{error}");
+        assert!(error.ends_with("at line 2 column 1"), "{error}");
+    }
+
+    #[test]
+    fn a_check_that_does_not_exist_cannot_be_lowered() {
+        let error = resolve(Options::default(), "advise: [bucket-exits]\n").unwrap_err();
+        assert_eq!(error, "advise: there is no check `bucket-exits`; `emr-etl-guard explain` lists them");
+    }
+
+    #[test]
+    fn snowplows_hosted_assets_are_external_in_every_region() {
+        let policy = resolve(Options::default(), "external_buckets: [partner]\n").unwrap().policy;
+        for bucket in ["snowplow-hosted-assets", "snowplow-hosted-assets-us-east-1", "partner"] {
+            assert!(policy.is_external(bucket), "{bucket}");
+        }
+        assert!(!policy.is_external("snowplow-hosted-assetsx"));
+    }
+}

@@ -1,0 +1,317 @@
+//! Supervision of the runner: signals to it, its output through to ours, its end to our exit. One loop sees every event; what each
+//! event leads to is a plain function, tested without processes.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
+    process::ExitStatus,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    process::ChildStdout,
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    checks::Finding,
+    exit::Outcome,
+    launch::Running,
+    names::ClusterId,
+    report::Report,
+    signals,
+    watch::{self, Hint},
+};
+
+/// How the runner ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Its own code or signal.
+    pub(crate) outcome: Outcome,
+    /// Whether it was told to stop, by a signal to the guard or because of an unsafe cluster.
+    pub(crate) stopped: bool,
+}
+
+/// What can happen while the runner runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Signal(Signal),
+    UnsafeCluster,
+    Deadline,
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Send(Signal),
+    ArmDeadline,
+    Nothing,
+}
+
+/// What the supervisor remembers between events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct State {
+    stopping: bool,
+}
+
+impl State {
+    /// The next actions, in order. A first request to stop is passed on and starts the clock; a second one, or the clock, kills.
+    fn on(&mut self, event: Event) -> [Action; 2] {
+        match event {
+            Event::Signal(signal) if !signals::asks_to_stop(signal) => [Action::Send(signal), Action::Nothing],
+            Event::Signal(_) if self.stopping => [Action::Send(Signal::SIGKILL), Action::Nothing],
+            Event::Signal(signal) => {
+                self.stopping = true;
+                [Action::Send(signal), Action::ArmDeadline]
+            }
+            Event::UnsafeCluster if self.stopping => [Action::Nothing; 2],
+            Event::UnsafeCluster => {
+                self.stopping = true;
+                [Action::Send(Signal::SIGTERM), Action::ArmDeadline]
+            }
+            Event::Deadline => [Action::Send(Signal::SIGKILL), Action::Nothing],
+        }
+    }
+}
+
+/// Runs the loop until the runner has ended and its output is through.
+///
+/// # Errors
+/// When the operating system does not give the runner's status, which is a bug.
+pub(crate) async fn supervise(
+    mut running: Running,
+    caught: &mut mpsc::UnboundedReceiver<Signal>,
+    events: &mut mpsc::UnboundedReceiver<watch::Event>,
+    hints: mpsc::UnboundedSender<Hint>,
+    stop_timeout: Duration,
+    report: &Report,
+) -> anyhow::Result<Ended> {
+    let group = running.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let mut output = pump(running.stdout, hints)?;
+    let mut state = State::default();
+    let mut deadline = None;
+    let status = loop {
+        let event = tokio::select! {
+            status = running.child.wait() => break status?,
+            Some(signal) = caught.recv() => {
+                report.timeline.note(format!("the guard got {signal}"));
+                Event::Signal(signal)
+            }
+            Some(event) = events.recv() => {
+                let watch::Event::Unsafe(cluster, findings) = event;
+                report.unsafe_cluster(&cluster, &findings);
+                Event::UnsafeCluster
+            }
+            () = until(deadline) => {
+                deadline = None;
+                Event::Deadline
+            }
+        };
+        for action in state.on(event) {
+            match action {
+                Action::Send(signal) => send(group, signal, report),
+                Action::ArmDeadline => deadline = Some(Instant::now() + stop_timeout),
+                Action::Nothing => {}
+            }
+        }
+    };
+    report.timeline.note(format!("the runner ended: {status}"));
+    // What the runner started may hold its output open. A run that ended by itself waits for it, as a shell's pipe would; one that was stopped does not wait for ever.
+    if state.stopping {
+        send(group, Signal::SIGKILL, report);
+        let _ = tokio::time::timeout(stop_timeout, &mut output).await;
+    } else {
+        let _ = output.await;
+    }
+    Ok(Ended { outcome: outcome(status), stopped: state.stopping })
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn send(group: Option<Pid>, signal: Signal, report: &Report) {
+    let Some(group) = group else { return };
+    match killpg(group, signal) {
+        Ok(()) => report.timeline.note(format!("sent {signal} to the runner's process group")),
+        // It has ended already.
+        Err(nix::errno::Errno::ESRCH) => {}
+        Err(error) => tracing::warn!(%signal, %error, "a signal could not be sent to the runner"),
+    }
+}
+
+/// A status as the runner would have given it to its own parent.
+pub(crate) fn outcome(status: ExitStatus) -> Outcome {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Outcome::Ended(u8::try_from(code).unwrap_or(1)),
+        (None, Some(signal)) => Outcome::Signalled(u8::try_from(signal).unwrap_or_default()),
+        (None, None) => Outcome::Bug,
+    }
+}
+
+/// Copies the runner's output to ours on a thread of its own: every byte as it comes, back-pressure included. The receiver wakes at its end.
+fn pump(stdout: ChildStdout, hints: mpsc::UnboundedSender<Hint>) -> std::io::Result<oneshot::Receiver<()>> {
+    let mut from = File::from(stdout.into_owned_fd()?);
+    let to: OwnedFd = std::io::stdout().as_fd().try_clone_to_owned()?;
+    let mut to = Some(File::from(to));
+    let (done, end) = oneshot::channel();
+    std::thread::Builder::new().name("runner-output".to_owned()).spawn(move || {
+        let mut scanner = Scanner::default();
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            let read = match from.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(read) => &chunk[..read],
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            // When our reader is gone the runner carries on, as it would without us; its output is drained and still read for hints.
+            if let Some(file) = &mut to
+                && file.write_all(read).is_err()
+            {
+                to = None;
+            }
+            scanner.scan(read, |hint| {
+                let _ = hints.send(hint);
+            });
+        }
+        let _ = done.send(());
+    })?;
+    Ok(end)
+}
+
+/// Reads the runner's log for hints, line by line, in constant memory.
+#[derive(Debug, Default)]
+struct Scanner {
+    line: Vec<u8>,
+    too_long: bool,
+}
+
+impl Scanner {
+    /// The runner's own lines are short; the rest of a longer one is skipped.
+    const LONGEST: usize = 4096;
+
+    fn scan(&mut self, mut chunk: &[u8], mut found: impl FnMut(Hint)) {
+        while !chunk.is_empty() {
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let piece = &chunk[..end.unwrap_or(chunk.len())];
+            if !self.too_long && self.line.len() + piece.len() <= Self::LONGEST {
+                self.line.extend_from_slice(piece);
+            } else {
+                self.too_long = true;
+            }
+            let Some(end) = end else { return };
+            if !self.too_long
+                && let Some(hint) = hint(&self.line)
+            {
+                found(hint);
+            }
+            self.line.clear();
+            self.too_long = false;
+            chunk = &chunk[end + 1..];
+        }
+    }
+}
+
+/// What one line of the log suggests.
+///
+/// Lines: `… DEBUG -- : EMR jobflow j-X started, waiting …`, `… : Added step to EMR jobflow: …`, and failures that name the id.
+fn hint(line: &[u8]) -> Option<Hint> {
+    let line = String::from_utf8_lossy(line);
+    let (_, rest) = line.split_once("EMR jobflow")?;
+    let word = rest.trim_start().split(|character: char| !character.is_ascii_alphanumeric() && character != '-').next()?;
+    match word.parse::<ClusterId>() {
+        Ok(id) => Some(Hint::Cluster(id)),
+        Err(_) if line.contains("Added step to EMR jobflow:") => Some(Hint::Activity),
+        Err(_) => None,
+    }
+}
+
+/// Waits for a command that launches nothing; signals reach it through the terminal or the supervisor as they would without us.
+///
+/// # Errors
+/// When its status cannot be had.
+pub(crate) async fn wait(mut child: tokio::process::Child, caught: &mut mpsc::UnboundedReceiver<Signal>) -> anyhow::Result<Outcome> {
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok(outcome(status?)),
+            Some(signal) = caught.recv() => {
+                if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
+                    let _ = nix::sys::signal::kill(Pid::from_raw(id), signal);
+                }
+            }
+        }
+    }
+}
+
+/// Kept here, beside the loop that calls it: what an unsafe cluster means in one line.
+#[must_use]
+pub(crate) fn headline(cluster: &ClusterId, findings: &[Finding]) -> String {
+    let reasons: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.mend.is_some())
+        .map(|finding| format!("{}: saw {}, wanted {}", finding.check.name, finding.saw, finding.wanted))
+        .collect();
+    format!("cluster {cluster} is unsafe and is being terminated: {}", reasons.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_passed_on_once_and_the_second_one_or_the_clock_kills() {
+        let mut state = State::default();
+        assert_eq!(state.on(Event::Signal(Signal::SIGUSR1)), [Action::Send(Signal::SIGUSR1), Action::Nothing]);
+        assert_eq!(state.on(Event::Signal(Signal::SIGTERM)), [Action::Send(Signal::SIGTERM), Action::ArmDeadline]);
+        assert_eq!(state.on(Event::UnsafeCluster), [Action::Nothing; 2]);
+        assert_eq!(state.on(Event::Signal(Signal::SIGQUIT)), [Action::Send(Signal::SIGQUIT), Action::Nothing]);
+        assert_eq!(state.on(Event::Signal(Signal::SIGINT)), [Action::Send(Signal::SIGKILL), Action::Nothing]);
+        assert_eq!(state.on(Event::Deadline), [Action::Send(Signal::SIGKILL), Action::Nothing]);
+    }
+
+    #[test]
+    fn an_unsafe_cluster_stops_the_runner_with_sigterm() {
+        let mut state = State::default();
+        assert_eq!(state.on(Event::UnsafeCluster), [Action::Send(Signal::SIGTERM), Action::ArmDeadline]);
+        assert_eq!(state.on(Event::UnsafeCluster), [Action::Nothing; 2]);
+    }
+
+    fn hints(chunks: &[&[u8]]) -> Vec<Hint> {
+        let mut found = Vec::new();
+        let mut scanner = Scanner::default();
+        for chunk in chunks {
+            scanner.scan(chunk, |hint| found.push(hint));
+        }
+        found
+    }
+
+    #[test]
+    fn the_id_is_found_however_the_output_is_cut() {
+        let line = b"D, [2026-11-22T08:34:18.016163 #13595] DEBUG -- : EMR jobflow j-I74A0YS9V8WSO started, waiting for jobflow to complete...\n";
+        let wanted = vec![Hint::Cluster("j-I74A0YS9V8WSO".parse().unwrap())];
+        for cut in 0..line.len() {
+            assert_eq!(hints(&[&line[..cut], &line[cut..]]), wanted, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn other_lines_and_very_long_ones_give_no_hint() {
+        assert_eq!(hints(&[b"Initializing EMR jobflow\n", b"EMR jobflow \xff started\n"]), []);
+        assert_eq!(hints(&[b"D -- : Added step to EMR jobflow: [enrich] x\n"]), [Hint::Activity]);
+        let long = vec![b'x'; Scanner::LONGEST];
+        assert_eq!(hints(&[&long, b" EMR jobflow j-A started\n", b"EMR jobflow j-B failed\n"]), [Hint::Cluster("j-B".parse().unwrap())]);
+    }
+}

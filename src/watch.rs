@@ -1,0 +1,519 @@
+//! The watch: finds every cluster of the run, compares each with what was verified, and has an unsafe one terminated at once.
+//!
+//! Clusters are found through ListClusters and told apart by the run's tag; the runner's log is a hint that speeds a look up and is
+//! never trusted alone. Looks start `interval` apart and slow down while nothing changes, so that the runner keeps its share of EMR's quotas.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    aws::{Aws, Lookup},
+    checks::{
+        Finding, Level, Status, apply_policy,
+        clusters::{self, ExpectedEnd, Look, Verified},
+    },
+    facts::{ClusterFacts, SecurityConfiguration, Step, emr},
+    names::ClusterId,
+    report::Timeline,
+    settings::{Policy, Settings},
+    terminate::{End, terminate},
+};
+
+/// What the watch needs to know of the run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) verified: Verified,
+    pub(crate) policy: Policy,
+    /// The clusters' name.
+    pub(crate) job_name: String,
+    /// The tag that the seal set, as key and value.
+    pub(crate) tag: Option<(String, String)>,
+    /// Clusters that were there before the launch: never this run's.
+    pub(crate) earlier_clusters: BTreeSet<ClusterId>,
+    /// Clusters that the runner adopts, with the steps they had before.
+    pub(crate) adopted: BTreeMap<ClusterId, BTreeSet<String>>,
+    pub(crate) limits: Limits,
+}
+
+/// Time limits of the watch, from the settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    interval: Duration,
+    judge_within: Duration,
+    termination: Duration,
+}
+
+impl From<&Settings> for Limits {
+    fn from(settings: &Settings) -> Self {
+        Self { interval: settings.watch_interval, judge_within: settings.judge_within, termination: settings.termination_timeout }
+    }
+}
+
+/// What the runner's log suggests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    /// A line named this cluster.
+    Cluster(ClusterId),
+    /// Steps are being added.
+    Activity,
+}
+
+/// What the supervisor must know at once.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A cluster is unsafe; its termination is under way.
+    Unsafe(ClusterId, Vec<Finding>),
+}
+
+/// What is known of one cluster of the run.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClusterRecord {
+    /// Its id.
+    pub id: ClusterId,
+    /// How it was found: `log`, `list` or `adopted`.
+    pub found_by: &'static str,
+    /// The last answer of DescribeCluster.
+    pub cluster: Lookup<ClusterFacts>,
+    /// The last answer of ListSteps.
+    pub steps: Lookup<Vec<Step>>,
+    /// The findings of the last look.
+    pub findings: Vec<Finding>,
+    /// Whether it was found unsafe.
+    pub is_unsafe: bool,
+    /// How its termination went, when the guard asked for it.
+    pub end: Option<End>,
+    #[serde(skip)]
+    security_configuration: Option<Lookup<SecurityConfiguration>>,
+    #[serde(skip)]
+    first_seen: Instant,
+}
+
+/// Everything the watch learnt.
+#[derive(Clone, Debug, Serialize)]
+pub struct Watched {
+    /// The run's clusters.
+    pub clusters: Vec<ClusterRecord>,
+    /// Why the last search for clusters failed, when it did.
+    pub search_trouble: Option<String>,
+    /// Clusters of the run's name that could not be told to be the run's or not.
+    pub undecided: Vec<ClusterId>,
+}
+
+/// A watch under way.
+pub(crate) struct Watching {
+    pub(crate) hints: mpsc::UnboundedSender<Hint>,
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    finish: oneshot::Sender<Finish>,
+    task: JoinHandle<Watched>,
+}
+
+/// How the run ended, for the last looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finish {
+    pub(crate) expected: ExpectedEnd,
+    /// A cluster may still be in the making: look again after this time.
+    pub(crate) settle: Option<Duration>,
+}
+
+/// Starts watching.
+pub(crate) fn start(aws: Aws, plan: Plan, timeline: Timeline) -> Watching {
+    let (hints, hints_received) = mpsc::unbounded_channel();
+    let (events_sent, events) = mpsc::unbounded_channel();
+    let (finish, finish_received) = oneshot::channel();
+    let watch = Watch {
+        aws,
+        plan,
+        timeline,
+        events: events_sent,
+        clusters: BTreeMap::new(),
+        strangers: BTreeSet::new(),
+        hinted: BTreeSet::new(),
+        undecided: BTreeSet::new(),
+        terminations: JoinSet::new(),
+        search_trouble: None,
+    };
+    Watching { hints, events, finish, task: tokio::spawn(watch.run(hints_received, finish_received)) }
+}
+
+impl Watching {
+    /// Makes the last looks, waits for terminations, and gives the record.
+    ///
+    /// # Errors
+    /// When the watch itself died, which is a bug.
+    pub(crate) async fn finish(self, finish: Finish) -> anyhow::Result<Watched> {
+        // The watch ends only by this message, so a send can fail only if it died; the join says how.
+        let _ = self.finish.send(finish);
+        drop(self.hints);
+        Ok(self.task.await?)
+    }
+}
+
+struct Watch {
+    aws: Aws,
+    plan: Plan,
+    timeline: Timeline,
+    events: mpsc::UnboundedSender<Event>,
+    clusters: BTreeMap<ClusterId, ClusterRecord>,
+    /// Clusters of the same name that belong to somebody else.
+    strangers: BTreeSet<ClusterId>,
+    hinted: BTreeSet<ClusterId>,
+    undecided: BTreeSet<ClusterId>,
+    terminations: JoinSet<(ClusterId, End)>,
+    search_trouble: Option<String>,
+}
+
+impl Watch {
+    async fn run(mut self, mut hints: mpsc::UnboundedReceiver<Hint>, mut finish: oneshot::Receiver<Finish>) -> Watched {
+        for id in self.plan.adopted.keys().cloned().collect::<Vec<_>>() {
+            self.add(id, "adopted");
+        }
+        let mut quiet = 0;
+        let mut next = Instant::now() + self.plan.limits.interval;
+        let finish = loop {
+            tokio::select! {
+                biased;
+                end = &mut finish => break end,
+                Some(hint) = hints.recv() => {
+                    self.take(hint);
+                    // A burst of hints is one look: whatever else has already arrived belongs to it.
+                    while let Ok(more) = hints.try_recv() {
+                        self.take(more);
+                    }
+                    quiet = 0;
+                    next = next.min(Instant::now() + self.pause_after_hint());
+                }
+                () = sleep_until(next) => {
+                    let changed = self.look().await;
+                    quiet = if changed { 0 } else { quiet + 1 };
+                    next = Instant::now() + interval(self.plan.limits.interval, quiet, !self.clusters.is_empty());
+                }
+                Some(ended) = self.terminations.join_next() => self.record_end(ended),
+            }
+        };
+        // A dropped sender means that the guard is going down; then the most careful end is meant.
+        let finish = finish.unwrap_or(Finish { expected: ExpectedEnd::Failed, settle: None });
+        self.last_looks(finish).await;
+        Watched {
+            clusters: self.clusters.into_values().collect(),
+            search_trouble: self.search_trouble,
+            undecided: self.undecided.into_iter().collect(),
+        }
+    }
+
+    fn take(&mut self, hint: Hint) {
+        if let Hint::Cluster(id) = hint {
+            self.hinted.insert(id);
+        }
+    }
+
+    /// A cluster just named is looked at at once; steps being added one by one are looked at together.
+    fn pause_after_hint(&self) -> Duration {
+        if self.hinted.iter().any(|id| self.is_new(id)) { Duration::ZERO } else { self.plan.limits.interval }
+    }
+
+    async fn last_looks(&mut self, finish: Finish) {
+        self.look().await;
+        if let Some(settle) = finish.settle {
+            sleep(settle).await;
+            self.look().await;
+        }
+        while let Some(ended) = self.terminations.join_next().await {
+            self.record_end(ended);
+        }
+        // EMR takes a moment to show what the runner has just asked for.
+        for _ in 0..6 {
+            self.judge_ends(finish.expected);
+            if self
+                .clusters
+                .values()
+                .filter(|record| !record.is_unsafe)
+                .all(|record| record.findings.iter().all(|finding| finding.status == Status::Proved))
+            {
+                break;
+            }
+            sleep(self.plan.limits.interval).await;
+            self.look().await;
+            while let Some(ended) = self.terminations.join_next().await {
+                self.record_end(ended);
+            }
+        }
+        self.judge_ends(finish.expected);
+    }
+
+    fn judge_ends(&mut self, expected: ExpectedEnd) {
+        for record in self.clusters.values_mut().filter(|record| !record.is_unsafe) {
+            let end = clusters::judge_end(record.id.as_str(), &record.look(), expected, earlier_steps(&self.plan, &record.id));
+            record.findings.retain(|finding| finding.check.name != end.check.name);
+            record.findings.push(end);
+        }
+    }
+
+    fn record_end(&mut self, ended: Result<(ClusterId, End), tokio::task::JoinError>) {
+        match ended {
+            Ok((id, end)) => {
+                self.timeline.note(match &end {
+                    End::Confirmed => format!("{id}: its end is confirmed"),
+                    End::Unconfirmed(obstacle) => format!("{id}: its end is NOT confirmed: {obstacle}"),
+                });
+                if let Some(record) = self.clusters.get_mut(&id) {
+                    record.end = Some(end);
+                }
+            }
+            // Without an end recorded, the cluster counts as alive.
+            Err(error) => tracing::error!(%error, "a termination task died"),
+        }
+    }
+
+    /// Searches, describes and judges once. Gives whether anything is new.
+    ///
+    /// What is known by id is looked at beside the search, not after it: a cluster that the log named is judged one round trip later.
+    async fn look(&mut self) -> bool {
+        let before: Vec<_> = self.clusters.values().map(ClusterRecord::shape).collect();
+        let open = self.clusters.values().filter(|record| !record.is_settled()).map(|record| record.id.clone());
+        let due: Vec<ClusterId> = open.chain(self.hinted.iter().filter(|id| self.is_new(id)).cloned()).collect();
+        let (listed, looks) = tokio::join!(emr::list(&self.aws.emr, Some(emr::recently()), &[]), self.look_at_all(&due));
+        for (id, look) in due.into_iter().zip(looks) {
+            self.take_look(&id, look);
+        }
+        let new = self.new_of(&listed);
+        let looks = self.look_at_all(&new).await;
+        for (id, look) in new.into_iter().zip(looks) {
+            self.take_look(&id, look);
+        }
+        before != self.clusters.values().map(ClusterRecord::shape).collect::<Vec<_>>()
+    }
+
+    /// Whether nothing is known of `id` yet.
+    fn is_new(&self, id: &ClusterId) -> bool {
+        !self.clusters.contains_key(id) && !self.strangers.contains(id) && !self.plan.earlier_clusters.contains(id)
+    }
+
+    /// The clusters of the right name in `listed` that are new.
+    fn new_of(&mut self, listed: &Lookup<Vec<emr::ClusterListing>>) -> Vec<ClusterId> {
+        self.search_trouble = match listed {
+            Lookup::Found(_) | Lookup::Absent => None,
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Some(format!("{}: {}", obstacle.operation, obstacle.message)),
+        };
+        let listings = listed.found().into_iter().flatten();
+        listings.filter(|listing| listing.name == self.plan.job_name && self.is_new(&listing.id)).map(|listing| listing.id.clone()).collect()
+    }
+
+    async fn look_at_all(&self, ids: &[ClusterId]) -> Vec<Look> {
+        join_all(ids.iter().map(|id| self.look_at(id))).await
+    }
+
+    /// Judges a look at a cluster of the run; of one that is new, decides first whether it is.
+    fn take_look(&mut self, id: &ClusterId, look: Look) {
+        if !self.clusters.contains_key(id) {
+            let hinted = self.hinted.contains(id);
+            match &look.cluster {
+                Lookup::Found(facts) if is_ours(&self.plan, facts, hinted) => self.add(id.clone(), if hinted { "log" } else { "list" }),
+                Lookup::Found(_) | Lookup::Absent => {
+                    self.undecided.remove(id);
+                    self.strangers.insert(id.clone());
+                    return;
+                }
+                // Asked again at the next look.
+                Lookup::Denied(_) | Lookup::Unreachable(_) => {
+                    self.undecided.insert(id.clone());
+                    return;
+                }
+            }
+            self.undecided.remove(id);
+        }
+        self.judge(id, look);
+    }
+
+    fn add(&mut self, id: ClusterId, found_by: &'static str) {
+        self.timeline.note(format!("{id}: found ({found_by})"));
+        let not_yet = |operation| Lookup::not_asked(operation, "not asked yet");
+        let record = ClusterRecord {
+            id: id.clone(),
+            found_by,
+            cluster: not_yet("elasticmapreduce:DescribeCluster"),
+            steps: Lookup::not_asked("elasticmapreduce:ListSteps", "not asked yet"),
+            findings: Vec::new(),
+            is_unsafe: false,
+            end: None,
+            security_configuration: None,
+            first_seen: Instant::now(),
+        };
+        self.clusters.insert(id, record);
+    }
+
+    /// One look at one cluster: everything at once.
+    async fn look_at(&self, id: &ClusterId) -> Look {
+        let known = self.clusters.get(id).and_then(|record| record.security_configuration.clone());
+        let security_configuration = async {
+            match known {
+                // A configuration in use cannot be deleted, so one answer about a living cluster is enough.
+                Some(Lookup::Found(found)) => Lookup::Found(found),
+                _ => emr::security_configuration(&self.aws.emr, &self.plan.verified.security_configuration.name).await,
+            }
+        };
+        let (cluster, steps, security_configuration) =
+            tokio::join!(emr::cluster(&self.aws.emr, id), emr::steps(&self.aws.emr, id), security_configuration);
+        Look { cluster, steps, security_configuration }
+    }
+
+    fn judge(&mut self, id: &ClusterId, look: Look) {
+        let Some(record) = self.clusters.get_mut(id) else { return };
+        let mut findings = clusters::judge(id.as_str(), &look, &self.plan.verified, earlier_steps(&self.plan, id));
+        apply_policy(&mut findings, &self.plan.policy);
+        let required = || findings.iter().filter(|finding| finding.level == Level::Required);
+        let refuted = required().any(|finding| finding.status == Status::Refuted);
+        let overdue = required().any(|finding| finding.status == Status::Unknown) && record.first_seen.elapsed() > self.plan.limits.judge_within;
+        let proved_now = !required().any(|finding| finding.status != Status::Proved);
+        if proved_now && record.findings.is_empty() {
+            self.timeline.note(format!("{id}: is what was verified"));
+        }
+        record.findings = findings;
+        record.cluster = look.cluster;
+        record.steps = look.steps;
+        record.security_configuration = Some(look.security_configuration);
+        if (refuted || overdue) && !record.is_unsafe {
+            record.is_unsafe = true;
+            let state = record.cluster.found().map(|facts| facts.status.state);
+            self.timeline.note(format!("{id}: is UNSAFE; terminating it"));
+            let _ = self.events.send(Event::Unsafe(id.clone(), record.findings.clone()));
+            if state.is_some_and(emr::ClusterState::is_over) {
+                record.end = Some(End::Confirmed);
+                return;
+            }
+            let protected = record.cluster.found().is_some_and(|facts| facts.termination_protected);
+            let (aws, id, limits) = (self.aws.clone(), id.clone(), self.plan.limits);
+            self.terminations.spawn(async move {
+                let end = terminate(&aws, &id, protected, limits.interval, limits.termination).await;
+                (id, end)
+            });
+        }
+    }
+}
+
+impl ClusterRecord {
+    /// Nothing more can be learnt: it is over, or its termination is in other hands.
+    fn is_settled(&self) -> bool {
+        self.is_unsafe
+            || (self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
+                && self.findings.iter().all(|finding| finding.status != Status::Unknown))
+    }
+
+    /// What makes a look worth a quick next one.
+    fn shape(&self) -> (ClusterId, Option<emr::ClusterState>, usize) {
+        (self.id.clone(), self.cluster.found().map(|facts| facts.status.state), self.steps.found().map_or(0, Vec::len))
+    }
+
+    fn look(&self) -> Look {
+        let not_yet = || Lookup::not_asked("elasticmapreduce:DescribeSecurityConfiguration", "not asked yet");
+        Look {
+            cluster: self.cluster.clone(),
+            steps: self.steps.clone(),
+            security_configuration: self.security_configuration.clone().unwrap_or_else(not_yet),
+        }
+    }
+
+    /// Whether every required finding is proved.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        let mut required = self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
+        required.peek().is_some() && required.all(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable))
+    }
+}
+
+fn earlier_steps<'a>(plan: &'a Plan, id: &ClusterId) -> &'a BTreeSet<String> {
+    static NONE: BTreeSet<String> = BTreeSet::new();
+    plan.adopted.get(id).unwrap_or(&NONE)
+}
+
+/// Whether a cluster that was not there before the launch is this run's.
+///
+/// The tag decides. A cluster of the right name that the runner's log names, and that no other guard's run claims, counts too: a runner that lost the tag must
+/// not thereby lose its watch. The log alone decides nothing, because text in a config can forge a line.
+fn is_ours(plan: &Plan, cluster: &ClusterFacts, hinted: bool) -> bool {
+    let right_name = cluster.name == plan.job_name;
+    match &plan.tag {
+        None => right_name,
+        Some((key, value)) => match cluster.tags.get(key) {
+            Some(other) => other == value,
+            None => right_name && hinted,
+        },
+    }
+}
+
+/// The time until the next look: it grows by half with each look that shows nothing new, up to 36 times the first; while no cluster is
+/// known yet, only up to three times, because an unsafe one must not run long unseen.
+fn interval(first: Duration, quiet: u32, found_any: bool) -> Duration {
+    let most = if found_any { 36.0 } else { 3.0 };
+    first.mul_f64(1.5_f64.powf(f64::from(quiet.min(32))).min(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{ClusterState, ClusterStatus};
+
+    fn plan(tag: bool) -> Plan {
+        Plan {
+            verified: Verified {
+                security_configuration: SecurityConfiguration {
+                    name: "sc".to_owned(),
+                    created: time::OffsetDateTime::UNIX_EPOCH,
+                    digest: String::new(),
+                    content: emr::Content::default(),
+                },
+                release: crate::names::ReleaseLabel::new(5, 29, 0),
+                subnet: None,
+            },
+            policy: Policy { require: vec![], accept_encryption: vec![], external_buckets: vec![], advise: vec![] },
+            job_name: "Snowplow ETL".to_owned(),
+            tag: tag.then(|| ("run".to_owned(), "this".to_owned())),
+            earlier_clusters: BTreeSet::new(),
+            adopted: BTreeMap::new(),
+            limits: Limits { interval: Duration::from_secs(5), judge_within: Duration::ZERO, termination: Duration::ZERO },
+        }
+    }
+
+    fn cluster(name: &str, tag: Option<&str>) -> ClusterFacts {
+        ClusterFacts {
+            id: "j-1".parse().unwrap(),
+            name: name.to_owned(),
+            status: ClusterStatus { state: ClusterState::Starting, reason: None, created: time::OffsetDateTime::UNIX_EPOCH },
+            release: None,
+            subnet: None,
+            security_configuration: None,
+            tags: tag.map(|tag| ("run".to_owned(), tag.to_owned())).into_iter().collect(),
+            termination_protected: false,
+        }
+    }
+
+    #[test]
+    fn the_tag_decides_whose_a_cluster_is_and_the_log_alone_never_does() {
+        let with_tag = plan(true);
+        assert!(is_ours(&with_tag, &cluster("Snowplow ETL", Some("this")), false));
+        assert!(!is_ours(&with_tag, &cluster("Snowplow ETL", Some("other")), true), "another guard's run");
+        assert!(!is_ours(&with_tag, &cluster("Snowplow ETL", None), false), "somebody else's of the same name");
+        assert!(is_ours(&with_tag, &cluster("Snowplow ETL", None), true), "named by the log, tag lost");
+        assert!(!is_ours(&with_tag, &cluster("Payroll", None), true), "a forged line");
+        assert!(is_ours(&plan(false), &cluster("Snowplow ETL", None), false));
+        assert!(!is_ours(&plan(false), &cluster("Payroll", None), true));
+    }
+
+    #[test]
+    fn looks_slow_down_while_nothing_changes_but_not_before_a_cluster_is_known() {
+        let first = Duration::from_secs(5);
+        assert_eq!(interval(first, 0, true), first);
+        assert_eq!(interval(first, 1, true), Duration::from_millis(7500));
+        assert_eq!(interval(first, 100, true), Duration::from_secs(180));
+        assert_eq!(interval(first, 100, false), Duration::from_secs(15));
+    }
+}
