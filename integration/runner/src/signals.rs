@@ -1,0 +1,43 @@
+//! Owns how signals end the run: at once, without a look at the cluster, as the JVM does.
+
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::journal::Journal;
+
+/// From now on SIGTERM, SIGINT and SIGHUP end the process with 143, 130 and 129.
+///
+/// One that the parent had ignored stays ignored, as with the JVM: `nohup` and `&` in a script do that.
+///
+/// # Errors
+/// Where the system does not let signals be caught.
+pub fn install(journal: Journal, ignore_sigterm: bool) -> std::io::Result<()> {
+    let inherited = inherited_ignores();
+    let caught = [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| inherited >> (signal - 1) & 1 == 0);
+    let mut signals = Signals::new(caught)?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            let ignored = ignore_sigterm && signal == SIGTERM;
+            journal.signal(signal, ignored);
+            if !ignored {
+                journal.exit(128 + signal);
+                // Not std::process::exit: that could wait for the lock of a blocked standard output.
+                signal_hook::low_level::exit(128 + signal);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The signals this process was born ignoring: bit n - 1 stands for signal n. None where /proc does not tell.
+fn inherited_ignores() -> u64 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        })
+        .unwrap_or_default()
+}

@@ -1,0 +1,32 @@
+//! Owns the way from an understood call to the service that answers it.
+
+mod ec2;
+mod emr;
+mod iam;
+mod kms;
+mod s3;
+mod sts;
+
+use crate::call::{Call, Service};
+use crate::reply::{Failure, Reply};
+use crate::world::{Caller, World};
+
+type Answer = Result<Reply, Failure>;
+
+/// Lets the service answer. `caller` is absent for unsigned requests, which only S3 may serve.
+pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) -> Answer {
+    let Some(caller) = caller else {
+        return match call.service {
+            Service::S3 => s3::answer(world, call, None),
+            service => Err(Failure::unsigned(service)),
+        };
+    };
+    match call.service {
+        Service::Emr => emr::answer(world, call, caller),
+        Service::Kms => kms::answer(world, call, caller),
+        Service::Iam => iam::answer(world, call, caller),
+        Service::Sts => sts::answer(call, caller),
+        Service::Ec2 => ec2::answer(world, call, caller),
+        Service::S3 => s3::answer(world, call, Some(caller)),
+    }
+}

@@ -1,0 +1,562 @@
+//! Owns EMR's operations.
+
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+use super::Answer;
+use crate::call::{Call, Service};
+use crate::clock::epoch_seconds;
+use crate::cluster::{self, Birth, Cluster, ClusterState, Instance, Step, strings, tags, text, truthy};
+use crate::command::Termination;
+use crate::life;
+use crate::reply::{Failure, Reply};
+use crate::world::{Caller, SecurityConfiguration, World};
+
+/// Clusters or steps on one page.
+const PAGE: usize = 50;
+
+pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer {
+    if !call.json.is_object() {
+        return Err(Failure::new(400, "SerializationException", "Start of structure or map found where not expected."));
+    }
+    let mut emr = Emr { world, account: &caller.account, region: &call.region, input: &call.json };
+    let output = match call.subject.operation.as_str() {
+        "CreateSecurityConfiguration" => emr.create_security_configuration(),
+        "DescribeSecurityConfiguration" => emr.describe_security_configuration(),
+        "DeleteSecurityConfiguration" => emr.delete_security_configuration(),
+        "ListSecurityConfigurations" => Ok(emr.list_security_configurations()),
+        "RunJobFlow" => emr.run_job_flow(),
+        "AddJobFlowSteps" => emr.add_job_flow_steps(),
+        "ListClusters" => emr.list_clusters(),
+        "DescribeCluster" => emr.describe_cluster(),
+        "ListSteps" => emr.list_steps(),
+        "DescribeStep" => emr.describe_step(),
+        "ListInstances" => emr.list_instances(),
+        "ListInstanceGroups" => emr.list_instance_groups(),
+        "ListBootstrapActions" => emr.list_bootstrap_actions(),
+        "SetTerminationProtection" => emr.set_termination_protection(),
+        "TerminateJobFlows" => emr.terminate_job_flows(),
+        "AddTags" => emr.add_tags(),
+        other => return Err(Failure::not_modelled(Service::Emr, other)),
+    }?;
+    Ok(Reply::json(&output))
+}
+
+struct Emr<'a> {
+    world: &'a mut World,
+    account: &'a str,
+    region: &'a str,
+    input: &'a Value,
+}
+
+type Output = Result<Value, Failure>;
+
+impl Emr<'_> {
+    fn required(&self, member: &str) -> Result<&str, Failure> {
+        text(self.input, member).filter(|it| !it.is_empty()).ok_or_else(|| {
+            validation(format!("1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be null"))
+        })
+    }
+
+    /// Index of the caller's cluster of this id.
+    fn index(&self, id: &str) -> Option<usize> {
+        self.world.clusters.iter().position(|it| it.id == id && it.account == self.account && it.region == self.region)
+    }
+
+    fn cluster(&self) -> Result<&Cluster, Failure> {
+        let id = self.required("ClusterId")?;
+        let index = self.index(id).ok_or_else(|| invalid(format!("Cluster id '{id}' is not valid.")).with("ErrorCode", "NoSuchCluster"))?;
+        Ok(&self.world.clusters[index])
+    }
+
+    fn create_security_configuration(&mut self) -> Output {
+        let name = self.required("Name")?.to_owned();
+        let content = self.required("SecurityConfiguration")?.to_owned();
+        if !serde_json::from_str(&content).is_ok_and(|it: Value| it.is_object()) {
+            return Err(invalid("Failed to parse the security configuration: it is not valid JSON."));
+        }
+        if self.world.security_configuration(self.account, self.region, &name).is_some() {
+            return Err(invalid(format!("Security configuration with name '{name}' already exists.")));
+        }
+        let created = self.world.now;
+        self.world.security_configurations.push(SecurityConfiguration {
+            account: self.account.to_owned(),
+            region: self.region.to_owned(),
+            name: name.clone(),
+            content,
+            created,
+        });
+        Ok(json!({"Name": name, "CreationDateTime": epoch_seconds(created)}))
+    }
+
+    fn describe_security_configuration(&self) -> Output {
+        let name = self.required("Name")?;
+        let found = self
+            .world
+            .security_configuration(self.account, self.region, name)
+            .ok_or_else(|| invalid(format!("Security configuration with name '{name}' does not exist.")))?;
+        Ok(json!({
+            "Name": found.name,
+            "SecurityConfiguration": found.content,
+            "CreationDateTime": epoch_seconds(found.created),
+        }))
+    }
+
+    fn delete_security_configuration(&mut self) -> Output {
+        let name = self.required("Name")?.to_owned();
+        if self.world.security_configuration(self.account, self.region, &name).is_none() {
+            return Err(invalid(format!("Security configuration with name '{name}' does not exist.")));
+        }
+        let used = self.mine().any(|it| !it.state.is_over() && it.security_configuration.as_deref() == Some(&name));
+        if used {
+            let message = format!("Security configuration '{name}' cannot be deleted because it is in use by active clusters.");
+            return Err(invalid(message).with("ErrorCode", "SECURITY_CONFIGURATION_IN_USE"));
+        }
+        let (account, region) = (self.account, self.region);
+        self.world.security_configurations.retain(|it| !(it.account == account && it.region == region && it.name == name));
+        Ok(json!({}))
+    }
+
+    fn list_security_configurations(&self) -> Value {
+        let found: Vec<Value> = self
+            .world
+            .security_configurations
+            .iter()
+            .filter(|it| it.account == self.account && it.region == self.region)
+            .map(|it| json!({"Name": it.name, "CreationDateTime": epoch_seconds(it.created)}))
+            .collect();
+        json!({"SecurityConfigurations": found})
+    }
+
+    fn run_job_flow(&mut self) -> Output {
+        self.required("Name")?;
+        if !self.input["Instances"].is_object() {
+            return Err(validation("Instances is required"));
+        }
+        // An empty name is a name too, and nothing is called that.
+        if let Some(name) = text(self.input, "SecurityConfiguration")
+            && self.world.security_configuration(self.account, self.region, name).is_none()
+        {
+            return Err(validation(format!("Security configuration with name '{name}' does not exist.")));
+        }
+        if self.input["Steps"].as_array().is_some_and(|steps| steps.len() > 256) {
+            return Err(validation("Maximum number of steps for job flow exceeded"));
+        }
+        let birth =
+            Birth { id: None, account: self.account.to_owned(), region: self.region.to_owned(), request: self.input.clone(), at: self.world.now };
+        let index = cluster::create(self.world, birth);
+        let cluster = &self.world.clusters[index];
+        Ok(json!({"JobFlowId": cluster.id, "ClusterArn": cluster.arn()}))
+    }
+
+    fn add_job_flow_steps(&mut self) -> Output {
+        let id = self.required("JobFlowId")?;
+        let index = self.index(id).ok_or_else(no_such_job_flow)?;
+        if self.world.clusters[index].state.is_ending() {
+            return Err(validation("A job flow that is shutting down, terminated, or finished may not be modified."));
+        }
+        let now = self.world.now;
+        let steps = cluster::add_steps(self.world, index, &self.input["Steps"], now);
+        if self.world.clusters[index].state == ClusterState::Waiting {
+            life::next_step(self.world, index, now);
+        }
+        Ok(json!({"StepIds": steps}))
+    }
+
+    fn mine(&self) -> impl Iterator<Item = &Cluster> {
+        self.world.clusters.iter().filter(|it| it.account == self.account && it.region == self.region)
+    }
+
+    fn list_clusters(&self) -> Output {
+        let states = strings(&self.input["ClusterStates"]);
+        let after = self.input["CreatedAfter"].as_f64().unwrap_or(f64::MIN);
+        let before = self.input["CreatedBefore"].as_f64().unwrap_or(f64::MAX);
+        let mut found: Vec<&Cluster> = self
+            .mine()
+            .filter(|it| states.is_empty() || states.iter().any(|state| state == it.state_name()))
+            .filter(|it| {
+                let created = epoch_seconds(it.created).as_f64().unwrap_or_default();
+                created >= after && created <= before
+            })
+            .collect();
+        // Newest first; of clusters created together, the one that came later.
+        found.reverse();
+        found.sort_by_key(|it| std::cmp::Reverse(it.created));
+        let (page, marker) = self.page(&found, |it| it.id.clone())?;
+        let clusters: Vec<Value> = page
+            .iter()
+            .map(|it| {
+                json!({
+                    "Id": it.id,
+                    "Name": it.name,
+                    "Status": status(it),
+                    "NormalizedInstanceHours": 0,
+                    "ClusterArn": it.arn(),
+                })
+            })
+            .collect();
+        Ok(with_marker(json!({"Clusters": clusters}), marker))
+    }
+
+    /// One page of a list, beginning behind the item the request's marker names, and the next marker.
+    fn page<'t, T>(&self, all: &'t [T], id: impl Fn(&T) -> String) -> Result<(&'t [T], Option<String>), Failure> {
+        let start = match text(self.input, "Marker") {
+            None => 0,
+            Some(marker) => {
+                let last = marker.strip_prefix("marker-").unwrap_or_default();
+                1 + all.iter().position(|it| id(it) == last).ok_or_else(|| invalid(format!("Marker '{marker}' is not valid.")))?
+            }
+        };
+        let end = (start + PAGE).min(all.len());
+        let page = &all[start..end];
+        let marker = page.last().filter(|_| end < all.len()).map(|last| format!("marker-{}", id(last)));
+        Ok((page, marker))
+    }
+
+    fn describe_cluster(&self) -> Output {
+        Ok(json!({"Cluster": description(self.world, self.cluster()?)}))
+    }
+
+    fn list_steps(&self) -> Output {
+        let cluster = self.cluster()?;
+        let states = strings(&self.input["StepStates"]);
+        let ids = strings(&self.input["StepIds"]);
+        if !states.is_empty() && !ids.is_empty() {
+            return Err(invalid("Cannot specify both StepStates and StepIds."));
+        }
+        if ids.len() > 10 {
+            return Err(invalid("Only up to 10 step IDs can be specified."));
+        }
+        let found: Vec<&Step> = cluster
+            .steps
+            .iter()
+            .rev()
+            .filter(|it| states.is_empty() || states.iter().any(|state| state == it.state.name()))
+            .filter(|it| ids.is_empty() || ids.contains(&it.id))
+            .collect();
+        let (page, marker) = self.page(&found, |it| it.id.clone())?;
+        let steps: Vec<Value> = page.iter().map(|it| step(cluster, it)).collect();
+        Ok(with_marker(json!({"Steps": steps}), marker))
+    }
+
+    fn describe_step(&self) -> Output {
+        let cluster = self.cluster()?;
+        let id = self.required("StepId")?;
+        let found = cluster.steps.iter().find(|it| it.id == id).ok_or_else(|| invalid(format!("Step id '{id}' is not valid.")))?;
+        Ok(json!({"Step": step(cluster, found)}))
+    }
+
+    fn list_instances(&self) -> Output {
+        let cluster = self.cluster()?;
+        let types = strings(&self.input["InstanceGroupTypes"]);
+        let group = text(self.input, "InstanceGroupId");
+        let states = strings(&self.input["InstanceStates"]);
+        let state = instance_state(cluster);
+        let found: Vec<Value> = cluster
+            .instances
+            .iter()
+            .filter(|it| types.is_empty() || types.contains(&it.role))
+            .filter(|it| group.is_none_or(|group| group == it.group))
+            .filter(|_| states.is_empty() || states.iter().any(|it| it == state))
+            .map(|it| instance(cluster, it, state))
+            .collect();
+        Ok(json!({"Instances": found}))
+    }
+
+    fn list_instance_groups(&self) -> Output {
+        let cluster = self.cluster()?;
+        let state = match cluster.state {
+            ClusterState::Starting => "PROVISIONING",
+            ClusterState::Bootstrapping => "BOOTSTRAPPING",
+            ClusterState::Running | ClusterState::Waiting => "RUNNING",
+            ClusterState::Terminating => "TERMINATING",
+            ClusterState::Terminated | ClusterState::TerminatedWithErrors => "TERMINATED",
+        };
+        let found: Vec<Value> = cluster
+            .groups
+            .iter()
+            .map(|group| {
+                let asked = &group.request;
+                let running = if state == "RUNNING" { asked["InstanceCount"].clone() } else { json!(0) };
+                without_nulls(json!({
+                    "Id": group.id,
+                    "Name": text(asked, "Name").unwrap_or(&group.role),
+                    "Market": text(asked, "Market").unwrap_or("ON_DEMAND"),
+                    "InstanceGroupType": group.role,
+                    "BidPrice": asked.get("BidPrice"),
+                    "InstanceType": asked["InstanceType"],
+                    "RequestedInstanceCount": asked["InstanceCount"],
+                    "RunningInstanceCount": running,
+                    "Status": {
+                        "State": state,
+                        "StateChangeReason": {"Message": ""},
+                        "Timeline": timeline(Some(cluster.created), "ReadyDateTime", cluster.ready, cluster.ended),
+                    },
+                    "Configurations": group.configurations,
+                    "ConfigurationsVersion": 0,
+                    "LastSuccessfullyAppliedConfigurations": [],
+                    "LastSuccessfullyAppliedConfigurationsVersion": 0,
+                    "EbsBlockDevices": block_devices(cluster, &group.id),
+                    "EbsOptimized": asked["EbsConfiguration"].get("EbsOptimized"),
+                    "ShrinkPolicy": {},
+                }))
+            })
+            .collect();
+        Ok(json!({"InstanceGroups": found}))
+    }
+
+    fn list_bootstrap_actions(&self) -> Output {
+        let cluster = self.cluster()?;
+        let found: Vec<Value> = cluster.request["BootstrapActions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|it| {
+                let script = &it["ScriptBootstrapAction"];
+                json!({"Name": it["Name"], "ScriptPath": script["Path"], "Args": strings(&script["Args"])})
+            })
+            .collect();
+        Ok(json!({"BootstrapActions": found}))
+    }
+
+    /// Indices of the clusters that `JobFlowIds` names: all of them or an error.
+    fn job_flows(&self) -> Result<Vec<usize>, Failure> {
+        let ids = strings(&self.input["JobFlowIds"]);
+        if ids.is_empty() {
+            return Err(validation("JobFlowIds is required"));
+        }
+        if ids.len() > 10 {
+            return Err(validation(
+                "1 validation error detected: Value at 'jobFlowIds' failed to satisfy constraint: Member must have length less than or equal to 10",
+            ));
+        }
+        ids.iter().map(|id| self.index(id).ok_or_else(no_such_job_flow)).collect()
+    }
+
+    fn set_termination_protection(&mut self) -> Output {
+        let Some(on) = self.input["TerminationProtected"].as_bool() else {
+            return Err(validation("TerminationProtected is required"));
+        };
+        for index in self.job_flows()? {
+            self.world.clusters[index].termination_protected = on;
+        }
+        Ok(json!({}))
+    }
+
+    fn terminate_job_flows(&mut self) -> Output {
+        let indices = self.job_flows()?;
+        let protected = indices
+            .iter()
+            .map(|index| &self.world.clusters[*index])
+            .any(|it| !it.state.is_over() && (it.termination_protected || it.fate.termination == Termination::Refused));
+        if protected {
+            return Err(validation("Could not shut down one or more job flows since they are termination protected."));
+        }
+        let now = self.world.now;
+        for index in indices {
+            self.world.clusters[index].terminations += 1;
+            if !self.world.clusters[index].state.is_ending() {
+                life::terminate(self.world, index, now, "USER_REQUEST", "Terminated by user request", false);
+            }
+        }
+        Ok(json!({}))
+    }
+
+    fn add_tags(&mut self) -> Output {
+        let id = self.required("ResourceId")?.to_owned();
+        let index = self.index(&id).ok_or_else(|| invalid(format!("Cluster id '{id}' is not valid.")))?;
+        for (key, value) in tags(self.input.get("Tags")) {
+            let all = &mut self.world.clusters[index].tags;
+            all.retain(|(name, _)| *name != key);
+            all.push((key, value));
+        }
+        Ok(json!({}))
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Failure {
+    Failure::new(400, "InvalidRequestException", message)
+}
+
+fn validation(message: impl Into<String>) -> Failure {
+    Failure::new(400, "ValidationException", message)
+}
+
+fn no_such_job_flow() -> Failure {
+    validation("Specified job flow ID not valid.")
+}
+
+fn with_marker(mut output: Value, marker: Option<String>) -> Value {
+    if let Some(marker) = marker {
+        output["Marker"] = Value::String(marker);
+    }
+    output
+}
+
+fn without_nulls(mut value: Value) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        members.retain(|_, member| !member.is_null());
+    }
+    value
+}
+
+fn timeline(created: Option<OffsetDateTime>, middle_name: &str, middle: Option<OffsetDateTime>, ended: Option<OffsetDateTime>) -> Value {
+    let mut timeline = Map::new();
+    for (name, at) in [("CreationDateTime", created), (middle_name, middle), ("EndDateTime", ended)] {
+        if let Some(at) = at {
+            timeline.insert(name.to_owned(), Value::Number(epoch_seconds(at)));
+        }
+    }
+    Value::Object(timeline)
+}
+
+fn status(cluster: &Cluster) -> Value {
+    let reason = match &cluster.reason {
+        None => json!({}),
+        Some((code, message)) if code.is_empty() => json!({"Message": message}),
+        Some((code, message)) => json!({"Code": code, "Message": message}),
+    };
+    json!({
+        "State": cluster.state_name(),
+        "StateChangeReason": reason,
+        "Timeline": timeline(Some(cluster.created), "ReadyDateTime", cluster.ready, cluster.ended),
+    })
+}
+
+fn description(world: &World, cluster: &Cluster) -> Value {
+    let asked = &cluster.request;
+    let instances = &asked["Instances"];
+    let subnet = text(instances, "Ec2SubnetId");
+    let zone = world.subnets.iter().find(|it| Some(it.id.as_str()) == subnet).map_or('a', |it| it.zone);
+    let applications: Vec<Value> = asked["Applications"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|it| json!({"Name": it["Name"], "Args": strings(&it["Args"]), "AdditionalInfo": {}}))
+        .collect();
+    let tags: Vec<Value> = cluster.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+    let master = cluster.instances.iter().find(|it| it.role == "MASTER");
+    let attributes = without_nulls(json!({
+        "Ec2KeyName": instances.get("Ec2KeyName"),
+        "Ec2SubnetId": subnet,
+        "RequestedEc2SubnetIds": subnet.map(|it| vec![it]).unwrap_or_default(),
+        "Ec2AvailabilityZone": format!("{}{zone}", cluster.region),
+        "RequestedEc2AvailabilityZones": [],
+        "IamInstanceProfile": asked.get("JobFlowRole"),
+        "EmrManagedMasterSecurityGroup": instances.get("EmrManagedMasterSecurityGroup"),
+        "EmrManagedSlaveSecurityGroup": instances.get("EmrManagedSlaveSecurityGroup"),
+        "ServiceAccessSecurityGroup": instances.get("ServiceAccessSecurityGroup"),
+        "AdditionalMasterSecurityGroups": strings(&instances["AdditionalMasterSecurityGroups"]),
+        "AdditionalSlaveSecurityGroups": strings(&instances["AdditionalSlaveSecurityGroups"]),
+    }));
+    without_nulls(json!({
+        "Id": cluster.id,
+        "Name": cluster.name,
+        "Status": status(cluster),
+        "Ec2InstanceAttributes": attributes,
+        "InstanceCollectionType": "INSTANCE_GROUP",
+        "LogUri": asked.get("LogUri"),
+        "LogEncryptionKmsKeyId": asked.get("LogEncryptionKmsKeyId"),
+        "RequestedAmiVersion": asked.get("AmiVersion"),
+        "RunningAmiVersion": asked.get("AmiVersion"),
+        "ReleaseLabel": asked.get("ReleaseLabel"),
+        "AutoTerminate": !cluster.keep_alive,
+        "TerminationProtected": cluster.termination_protected,
+        "VisibleToAllUsers": asked.get("VisibleToAllUsers").is_none_or(|it| truthy(Some(it))),
+        "Applications": applications,
+        "Tags": tags,
+        "ServiceRole": asked.get("ServiceRole"),
+        "NormalizedInstanceHours": 0,
+        "MasterPublicDnsName": master.map(|it| private_name(cluster, it)),
+        "Configurations": cluster.configurations,
+        "SecurityConfiguration": cluster.security_configuration,
+        "AutoScalingRole": asked.get("AutoScalingRole"),
+        "ScaleDownBehavior": asked.get("ScaleDownBehavior"),
+        "CustomAmiId": asked.get("CustomAmiId"),
+        "EbsRootVolumeSize": asked.get("EbsRootVolumeSize"),
+        "KerberosAttributes": asked.get("KerberosAttributes").cloned().unwrap_or_else(|| json!({})),
+        "ClusterArn": cluster.arn(),
+        "StepConcurrencyLevel": asked.get("StepConcurrencyLevel").cloned().unwrap_or_else(|| json!(1)),
+        "PlacementGroups": [],
+    }))
+}
+
+fn step(cluster: &Cluster, step: &Step) -> Value {
+    let config = without_nulls(json!({
+        "Jar": step.jar,
+        "Properties": step.properties,
+        "MainClass": step.main_class,
+        "Args": step.args,
+    }));
+    let mut status = json!({
+        "State": step.state.name(),
+        "StateChangeReason": {},
+        "Timeline": timeline(Some(step.created), "StartDateTime", step.started, step.ended),
+    });
+    if let Some(failure) = &step.failure {
+        let log = cluster.requested("/LogUri").unwrap_or_default();
+        status["FailureDetails"] = json!({
+            "Reason": "Unknown Error.",
+            "Message": failure,
+            "LogFile": format!("{log}{}/steps/{}/stderr.gz", cluster.id, step.id),
+        });
+    }
+    json!({
+        "Id": step.id,
+        "Name": step.name,
+        "Config": config,
+        "ActionOnFailure": step.action_on_failure,
+        "Status": status,
+    })
+}
+
+fn instance_state(cluster: &Cluster) -> &'static str {
+    match cluster.state {
+        ClusterState::Starting => "PROVISIONING",
+        ClusterState::Bootstrapping => "BOOTSTRAPPING",
+        ClusterState::Running | ClusterState::Waiting | ClusterState::Terminating => "RUNNING",
+        ClusterState::Terminated | ClusterState::TerminatedWithErrors => "TERMINATED",
+    }
+}
+
+/// `ip-172-31-4-5.eu-west-1.compute.internal`
+fn private_name(cluster: &Cluster, instance: &Instance) -> String {
+    let (third, fourth) = instance.address;
+    let suffix = match cluster.region.as_str() {
+        "us-east-1" => "ec2.internal".to_owned(),
+        region => format!("{region}.compute.internal"),
+    };
+    format!("ip-172-31-{third}-{fourth}.{suffix}")
+}
+
+fn instance(cluster: &Cluster, instance: &Instance, state: &str) -> Value {
+    let group = cluster.groups.iter().find(|it| it.id == instance.group);
+    let (third, fourth) = instance.address;
+    // Whether real EMR lists the root volume here is not known; leaving it out is the harder case.
+    let volumes: Vec<Value> = instance.volumes.iter().skip(1).map(|it| json!({"Device": it.device, "VolumeId": it.id})).collect();
+    json!({
+        "Id": instance.id,
+        "Ec2InstanceId": instance.ec2_id,
+        "PublicDnsName": "",
+        "PrivateDnsName": private_name(cluster, instance),
+        "PrivateIpAddress": format!("172.31.{third}.{fourth}"),
+        "Status": {
+            "State": state,
+            "StateChangeReason": {},
+            "Timeline": timeline(Some(cluster.created), "ReadyDateTime", cluster.ready, cluster.ended),
+        },
+        "InstanceGroupId": instance.group,
+        "Market": group.and_then(|it| text(&it.request, "Market")).unwrap_or("ON_DEMAND"),
+        "InstanceType": instance.kind,
+        "EbsVolumes": volumes,
+    })
+}
+
+fn block_devices(cluster: &Cluster, group: &str) -> Value {
+    let first = cluster.instances.iter().find(|it| it.group == group);
+    first
+        .into_iter()
+        .flat_map(|it| it.volumes.iter().skip(1))
+        .map(|it| json!({"VolumeSpecification": {"VolumeType": it.kind, "SizeInGB": it.size}, "Device": it.device}))
+        .collect()
+}

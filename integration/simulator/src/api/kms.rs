@@ -1,0 +1,137 @@
+//! Owns KMS' operations.
+
+use serde_json::{Value, json};
+
+use super::Answer;
+use crate::call::{Call, Service};
+use crate::clock::epoch_seconds;
+use crate::command::Grant;
+use crate::policy::{self, Ask, Decision};
+use crate::reply::{Failure, Reply};
+use crate::world::{Caller, Key, World, parse_kms_arn};
+
+pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
+    let output = match call.subject.operation.as_str() {
+        "DescribeKey" => metadata(find(world, call, caller, true)?),
+        "GetKeyPolicy" => {
+            let key = find(world, call, caller, false)?;
+            if key.account != caller.account {
+                return Err(denied(call, caller));
+            }
+            json!({"Policy": key.policy.to_string(), "PolicyName": "default"})
+        }
+        "ListGrants" => {
+            let key = find(world, call, caller, false)?;
+            let grants: Vec<Value> = key.grants.iter().map(|it| grant(key, it)).collect();
+            json!({"Grants": grants, "Truncated": false})
+        }
+        "GetKeyRotationStatus" => {
+            let key = find(world, call, caller, false)?;
+            if key.spec != "SYMMETRIC_DEFAULT" {
+                return Err(Failure::new(400, "UnsupportedOperationException", ""));
+            }
+            json!({"KeyRotationEnabled": key.rotation, "KeyId": key.arn()})
+        }
+        other => return Err(Failure::not_modelled(Service::Kms, other)),
+    };
+    Ok(Reply::json(&output))
+}
+
+/// The key a request names. Only `DescribeKey` takes aliases.
+fn find<'a>(world: &'a World, call: &Call, caller: &Caller, aliases: bool) -> Result<&'a Key, Failure> {
+    let name = call.json["KeyId"].as_str().unwrap_or_default();
+    if name.is_empty() {
+        return Err(Failure::new(
+            400,
+            "ValidationException",
+            "1 validation error detected: Value at 'keyId' failed to satisfy constraint: Member must have length greater than or equal to 1",
+        ));
+    }
+    let (account, region, short) = match parse_kms_arn(name) {
+        Some(parts) => parts,
+        None if name.starts_with("arn:") => {
+            return Err(Failure::new(400, "InvalidArnException", format!("Invalid arn {name}")));
+        }
+        None => (caller.account.as_str(), call.region.as_str(), name),
+    };
+    let not_found = |message: String| Failure::new(400, "NotFoundException", message);
+    if region != call.region {
+        return Err(not_found(format!("Invalid arn {region}")));
+    }
+    let is_alias = short.starts_with("alias/");
+    if is_alias && !aliases {
+        return Err(not_found(format!("Invalid keyId '{name}'")));
+    }
+    let found = world.key(account, region, short);
+    if account != caller.account {
+        // Another account's key shows itself only to those whom its policy allows.
+        return found.filter(|key| policy_allows(key, call, caller)).ok_or_else(|| denied(call, caller));
+    }
+    found.ok_or_else(|| {
+        not_found(if is_alias {
+            format!("Alias arn:aws:kms:{region}:{account}:{short} is not found.")
+        } else {
+            format!("Key 'arn:aws:kms:{region}:{account}:key/{short}' does not exist")
+        })
+    })
+}
+
+fn policy_allows(key: &Key, call: &Call, caller: &Caller) -> bool {
+    let context = policy::base_context(&caller.arn, &caller.account);
+    let ask = Ask { action: &format!("kms:{}", call.subject.operation), resource: &key.arn(), context: &context };
+    policy::evaluate_resource(&key.policy, &ask, &caller.arn, &caller.account) == Decision::Allowed
+}
+
+fn denied(call: &Call, caller: &Caller) -> Failure {
+    Failure::access_denied(Service::Kms, &call.subject.operation, &caller.arn)
+}
+
+fn metadata(key: &Key) -> Value {
+    let symmetric = key.spec == "SYMMETRIC_DEFAULT";
+    let mut metadata = json!({
+        "AWSAccountId": key.account,
+        "KeyId": key.id,
+        "Arn": key.arn(),
+        "CreationDate": epoch_seconds(key.created),
+        "Enabled": key.state == "Enabled",
+        "Description": key.description,
+        "KeyUsage": key.usage,
+        "KeyState": key.state,
+        "Origin": "AWS_KMS",
+        "KeyManager": key.manager,
+        "CustomerMasterKeySpec": key.spec,
+        "KeySpec": key.spec,
+        "MultiRegion": key.multi_region,
+    });
+    if symmetric {
+        metadata["EncryptionAlgorithms"] = json!(["SYMMETRIC_DEFAULT"]);
+    }
+    if key.state == "PendingDeletion" {
+        let deletion = key.created + std::time::Duration::from_hours(30 * 24);
+        metadata["DeletionDate"] = Value::Number(epoch_seconds(deletion));
+    }
+    if key.multi_region {
+        metadata["MultiRegionConfiguration"] = json!({
+            "MultiRegionKeyType": "PRIMARY",
+            "PrimaryKey": {"Arn": key.arn(), "Region": key.region},
+            "ReplicaKeys": [],
+        });
+    }
+    json!({"KeyMetadata": metadata})
+}
+
+fn grant(key: &Key, grant: &Grant) -> Value {
+    let mut listed = json!({
+        "KeyId": key.arn(),
+        "GrantId": crate::s3write::etag(Some(grant.grantee.as_bytes()), "", "", 0),
+        "Name": "",
+        "CreationDate": epoch_seconds(key.created),
+        "GranteePrincipal": grant.grantee,
+        "IssuingAccount": format!("arn:aws:iam::{}:root", key.account),
+        "Operations": grant.operations,
+    });
+    if let Some(constraints) = &grant.constraints {
+        listed["Constraints"] = constraints.clone();
+    }
+    listed
+}

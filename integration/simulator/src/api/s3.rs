@@ -1,0 +1,543 @@
+//! Owns S3's operations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde_json::Value;
+
+use super::Answer;
+use crate::call::{Call, Service};
+use crate::clock::{http_date, iso};
+use crate::command::BucketEncryption;
+use crate::policy::{self, Ask, Decision};
+use crate::reply::{Failure, Reply};
+use crate::s3write::{self, Write, header_of, sse_named};
+use crate::world::{Bucket, Caller, Object, Sse, World};
+use crate::xml::{self, Xml};
+
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
+/// Objects of which only a size is known read as zeros, up to this size.
+const LARGEST_READ: u64 = 64 * 1024 * 1024;
+
+/// What `encoding-type=url` leaves as it is.
+const LISTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
+
+pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) -> Answer {
+    let operation = call.subject.operation.as_str();
+    let Some(bucket) = call.subject.bucket.as_deref() else {
+        return Err(Failure::not_modelled(Service::S3, operation));
+    };
+    if operation == "CreateBucket" {
+        return create_bucket(world, call, caller.ok_or_else(denied)?, bucket);
+    }
+    let action = action_of(operation).ok_or_else(|| Failure::not_modelled(Service::S3, operation))?;
+    let found = world.buckets.get(bucket).ok_or_else(|| no_such_bucket(bucket))?;
+    let location = found.region.clone();
+    check_region(call, operation, found, caller.is_some())?;
+    let admitted = admit(found, call, caller, action);
+    admitted.map_err(|failure| failure.header("x-amz-bucket-region", location.as_str()))?;
+    let s3 = Request { call, caller, bucket: bucket.to_owned(), key: call.subject.key.clone().unwrap_or_default() };
+    let answer = match operation {
+        "HeadBucket" => Ok(Reply::empty(200).header("content-type", "application/xml")),
+        "GetBucketLocation" => Ok(location_xml(found)),
+        "GetBucketEncryption" => Ok(encryption_xml(found)),
+        "GetBucketPolicy" => bucket_policy(found),
+        "GetPublicAccessBlock" => public_access_block(found),
+        "GetBucketVersioning" => Ok(versioning_xml(found)),
+        "ListObjectsV2" => list(found, call),
+        "HeadObject" => s3.object(world).and_then(|object| read(object, call, true)),
+        "GetObject" => s3.object(world).and_then(|object| read(object, call, false)),
+        "PutBucketEncryption" => s3.put_encryption(world),
+        "PutBucketPolicy" => s3.put_policy(world),
+        "PutObject" => s3.put(world),
+        "CopyObject" => s3.copy(world),
+        "DeleteObject" => Ok(s3.delete(world)),
+        other => Err(Failure::not_modelled(Service::S3, other)),
+    };
+    answer.map(|reply| match operation {
+        "HeadBucket" | "ListObjectsV2" => reply.header("x-amz-bucket-region", location),
+        _ => reply,
+    })
+}
+
+/// The IAM action behind an operation, without its prefix.
+fn action_of(operation: &str) -> Option<&'static str> {
+    Some(match operation {
+        "HeadBucket" | "ListObjectsV2" => "ListBucket",
+        "GetBucketLocation" => "GetBucketLocation",
+        "GetBucketEncryption" => "GetEncryptionConfiguration",
+        "PutBucketEncryption" => "PutEncryptionConfiguration",
+        "GetBucketPolicy" => "GetBucketPolicy",
+        "PutBucketPolicy" => "PutBucketPolicy",
+        "GetPublicAccessBlock" => "GetBucketPublicAccessBlock",
+        "GetBucketVersioning" => "GetBucketVersioning",
+        "HeadObject" | "GetObject" => "GetObject",
+        "PutObject" | "CopyObject" => "PutObject",
+        "DeleteObject" => "DeleteObject",
+        _ => return None,
+    })
+}
+
+fn denied() -> Failure {
+    Failure::new(403, "AccessDenied", "Access Denied")
+}
+
+fn no_such_bucket(bucket: &str) -> Failure {
+    Failure::new(404, "NoSuchBucket", "The specified bucket does not exist").with("BucketName", bucket)
+}
+
+/// Real S3 answers for a bucket only in its own region, and says which that is. Its location can be asked from
+/// us-east-1 as well; unsigned requests name no region.
+fn check_region(call: &Call, operation: &str, bucket: &Bucket, signed: bool) -> Result<(), Failure> {
+    let location_anywhere = operation == "GetBucketLocation" && call.region == "us-east-1";
+    if !signed || call.region == bucket.region || location_anywhere {
+        return Ok(());
+    }
+    let endpoint = format!("s3.{}.amazonaws.com", bucket.region);
+    let message =
+        "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.";
+    Err(Failure::new(301, "PermanentRedirect", message)
+        .with("Endpoint", endpoint)
+        .with("Bucket", bucket.name.as_str())
+        .header("x-amz-bucket-region", bucket.region.as_str()))
+}
+
+/// Owner expectation, ownership, publicity and bucket policy: may this caller do this? Writes of objects ask the
+/// policy again with their headers.
+fn admit(bucket: &Bucket, call: &Call, caller: Option<&Caller>, action: &str) -> Result<(), Failure> {
+    if call.header("x-amz-expected-bucket-owner").is_some_and(|owner| owner != bucket.account) {
+        return Err(denied());
+    }
+    let (arn, account) = caller.map_or(("anonymous", ""), |caller| (caller.arn.as_str(), caller.account.as_str()));
+    let mut context = policy::base_context(arn, account);
+    if let Some(prefix) = call.query.get("prefix") {
+        context.insert("s3:prefix".to_owned(), vec![prefix.clone()]);
+    }
+    let resource = match &call.subject.key {
+        Some(key) => format!("arn:aws:s3:::{}/{key}", bucket.name),
+        None => format!("arn:aws:s3:::{}", bucket.name),
+    };
+    let action_name = format!("s3:{action}");
+    let ask = Ask { action: &action_name, resource: &resource, context: &context };
+    let opinion = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| policy::evaluate_resource(document, &ask, arn, account));
+    let writes_object = action == "PutObject";
+    if writes_object {
+        // The write itself decides; nobody unsigned writes.
+        return caller.map(|_| ()).ok_or_else(denied);
+    }
+    let own = caller.is_some_and(|caller| caller.account == bucket.account);
+    let public = bucket.public && matches!(action, "GetObject" | "ListBucket" | "GetBucketLocation");
+    match opinion {
+        Decision::Allowed => Ok(()),
+        Decision::ImplicitDeny if own || public => Ok(()),
+        Decision::ImplicitDeny | Decision::ExplicitDeny => Err(denied()),
+    }
+}
+
+fn create_bucket(world: &mut World, call: &Call, caller: &Caller, name: &str) -> Answer {
+    if let Some(existing) = world.buckets.get(name) {
+        return Err(if existing.account == caller.account {
+            Failure::new(409, "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.")
+        } else {
+            Failure::new(
+                409,
+                "BucketAlreadyExists",
+                "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.",
+            )
+        });
+    }
+    let body = String::from_utf8_lossy(&call.body);
+    let region = xml::text(&body, "LocationConstraint").unwrap_or_else(|| call.region.clone());
+    let bucket = Bucket {
+        name: name.to_owned(),
+        region,
+        account: caller.account.clone(),
+        default_encryption: None,
+        policy: None,
+        public: false,
+        versioning: None,
+        public_access_block: Some(true),
+        created: world.now,
+        objects: BTreeMap::new(),
+    };
+    world.buckets.insert(name.to_owned(), bucket);
+    Ok(Reply::empty(200).header("location", format!("/{name}")))
+}
+
+fn location_xml(bucket: &Bucket) -> Reply {
+    let mut xml = Xml::new();
+    xml.root("LocationConstraint", NAMESPACE, |_| ());
+    let mut text = xml.finish();
+    if bucket.region != "us-east-1" {
+        text = text.replace("</Loc", &format!("{}</Loc", bucket.region));
+    }
+    Reply { body: text.into_bytes(), ..Reply::empty(200).header("content-type", "application/xml") }
+}
+
+fn encryption_xml(bucket: &Bucket) -> Reply {
+    let never_configured = BucketEncryption::aes256();
+    let rule = bucket.default_encryption.as_ref().unwrap_or(&never_configured);
+    let mut xml = Xml::new();
+    xml.root("ServerSideEncryptionConfiguration", NAMESPACE, |xml| {
+        xml.element("Rule", |xml| {
+            if let Some(algorithm) = &rule.algorithm {
+                xml.element("ApplyServerSideEncryptionByDefault", |xml| {
+                    xml.text("SSEAlgorithm", algorithm).optional("KMSMasterKeyID", rule.key.as_deref());
+                });
+            }
+            xml.optional("BucketKeyEnabled", rule.bucket_key.map(|it| it.to_string()));
+            if !rule.blocked.is_empty() {
+                xml.element("BlockedEncryptionTypes", |xml| {
+                    for kind in &rule.blocked {
+                        xml.text("EncryptionType", kind);
+                    }
+                });
+            }
+        });
+    });
+    Reply::xml(xml)
+}
+
+fn bucket_policy(bucket: &Bucket) -> Answer {
+    let Some(policy) = &bucket.policy else {
+        return Err(Failure::new(404, "NoSuchBucketPolicy", "The bucket policy does not exist").with("BucketName", bucket.name.as_str()));
+    };
+    let body = policy.to_string().into_bytes();
+    Ok(Reply { body, ..Reply::empty(200).header("content-type", "application/json") })
+}
+
+fn public_access_block(bucket: &Bucket) -> Answer {
+    let Some(on) = bucket.public_access_block else {
+        return Err(Failure::new(404, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found")
+            .with("BucketName", bucket.name.as_str()));
+    };
+    let mut xml = Xml::new();
+    xml.root("PublicAccessBlockConfiguration", NAMESPACE, |xml| {
+        for setting in ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"] {
+            xml.text(setting, on.to_string());
+        }
+    });
+    Ok(Reply::xml(xml))
+}
+
+fn versioning_xml(bucket: &Bucket) -> Reply {
+    let mut xml = Xml::new();
+    xml.root("VersioningConfiguration", NAMESPACE, |xml| {
+        xml.optional("Status", bucket.versioning.as_deref());
+    });
+    Reply::xml(xml)
+}
+
+fn list(bucket: &Bucket, call: &Call) -> Answer {
+    let parameter = |name: &str| call.query.get(name).map(String::as_str).filter(|it| !it.is_empty());
+    let prefix = parameter("prefix").unwrap_or_default();
+    let delimiter = parameter("delimiter");
+    let largest = parameter("max-keys")
+        .map(str::parse::<usize>)
+        .transpose()
+        .map_err(|_| Failure::new(400, "InvalidArgument", "Provided max-keys not an integer or within integer range"))?;
+    let largest = largest.unwrap_or(1000).min(1000);
+    let token = parameter("continuation-token").map(decode_token).transpose()?;
+    let after = token.as_deref().or_else(|| parameter("start-after")).unwrap_or_default();
+    let start = if after >= prefix && !after.is_empty() { Bound::Excluded(after.to_owned()) } else { Bound::Included(prefix.to_owned()) };
+    let mut contents: Vec<(&String, &Object)> = Vec::new();
+    let mut folders: BTreeSet<String> = BTreeSet::new();
+    let mut next = None;
+    let mut last = String::new();
+    for (key, object) in bucket.objects.range((start, Bound::Unbounded)) {
+        let Some(rest) = key.strip_prefix(prefix) else { break };
+        let folder = delimiter.and_then(|it| rest.split_once(it).map(|(head, _)| format!("{prefix}{head}{it}")));
+        // A token may stand for a whole folder, all of which comes before what follows.
+        let seen = folder.as_ref().is_some_and(|it| folders.contains(it) || *it == after);
+        if seen {
+            continue;
+        }
+        if contents.len() + folders.len() == largest {
+            next = Some(last);
+            break;
+        }
+        if let Some(folder) = folder {
+            last.clone_from(&folder);
+            folders.insert(folder);
+        } else {
+            last.clone_from(key);
+            contents.push((key, object));
+        }
+    }
+    let encode = |text: &str| match parameter("encoding-type") {
+        Some("url") => utf8_percent_encode(text, LISTED).to_string(),
+        _ => text.to_owned(),
+    };
+    let mut xml = Xml::new();
+    xml.root("ListBucketResult", NAMESPACE, |xml| {
+        xml.text("Name", &bucket.name)
+            .text("Prefix", encode(prefix))
+            .text("KeyCount", (contents.len() + folders.len()).to_string())
+            .text("MaxKeys", largest.to_string())
+            .optional("Delimiter", delimiter.map(encode))
+            .optional("EncodingType", parameter("encoding-type"))
+            .optional("StartAfter", parameter("start-after").map(encode))
+            .optional("ContinuationToken", parameter("continuation-token"))
+            .text("IsTruncated", next.is_some().to_string())
+            .optional("NextContinuationToken", next.as_deref().map(encode_token));
+        for (key, object) in contents {
+            xml.element("Contents", |xml| {
+                xml.text("Key", encode(key))
+                    .text("LastModified", iso(object.last_modified))
+                    .text("ETag", format!("\"{}\"", object.etag))
+                    .text("Size", object.size.to_string())
+                    .text("StorageClass", &object.storage_class);
+            });
+        }
+        for folder in folders {
+            xml.element("CommonPrefixes", |xml| {
+                xml.text("Prefix", encode(&folder));
+            });
+        }
+    });
+    Ok(Reply::xml(xml))
+}
+
+/// Continuation tokens are opaque: hexadecimal keeps clients from guessing.
+fn encode_token(key: &str) -> String {
+    s3write::hex(key.as_bytes())
+}
+
+fn decode_token(token: &str) -> Result<String, Failure> {
+    let bytes: Option<Vec<u8>> =
+        token.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok())).collect();
+    bytes
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(|| Failure::new(400, "InvalidArgument", "The continuation token provided is incorrect"))
+}
+
+/// HEAD or GET of an object, ranges included.
+fn read(object: &Object, call: &Call, head: bool) -> Answer {
+    if object.sse == Sse::Customer && call.header("x-amz-server-side-encryption-customer-key").is_none() {
+        let message = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";
+        return Err(Failure::new(400, "InvalidRequest", message));
+    }
+    let etag = format!("\"{}\"", object.etag);
+    if call.header("if-match").is_some_and(|it| it != etag && it != object.etag && it != "*") {
+        let message = "At least one of the pre-conditions you specified did not hold";
+        return Err(Failure::new(412, "PreconditionFailed", message).with("Condition", "If-Match"));
+    }
+    let mut reply = Reply::empty(200)
+        .header("accept-ranges", "bytes")
+        .header("last-modified", http_date(object.last_modified))
+        .header("etag", etag)
+        .header("content-type", object.content_type.as_str());
+    if object.storage_class != "STANDARD" {
+        reply = reply.header("x-amz-storage-class", object.storage_class.as_str());
+    }
+    reply = with_sse(reply, &object.sse);
+    for (name, value) in &object.metadata {
+        reply = reply.header(format!("x-amz-meta-{name}"), value.as_str());
+    }
+    if head {
+        reply.length = Some(object.size);
+        return Ok(reply);
+    }
+    if object.size > LARGEST_READ {
+        return Err(Failure::new(501, "NotModelled", "emr-simulator keeps no content of objects this large"));
+    }
+    let body = object.body.clone().unwrap_or_else(|| vec![0; usize::try_from(object.size).unwrap_or(0)]);
+    match Range::of(call.header("range"), body.len()) {
+        Range::Whole => reply.body = body,
+        Range::Outside => {
+            return Err(Failure::new(416, "InvalidRange", "The requested range is not satisfiable"));
+        }
+        Range::Part(from, to) => {
+            reply.status = 206;
+            reply = reply.header("content-range", format!("bytes {from}-{to}/{}", body.len()));
+            reply.body = body[from..=to].to_vec();
+        }
+    }
+    Ok(reply)
+}
+
+/// The part of a body that a request wants.
+enum Range {
+    Whole,
+    /// First and last byte.
+    Part(usize, usize),
+    Outside,
+}
+
+impl Range {
+    /// What is no single range of bytes is ignored, as HTTP has it.
+    fn of(header: Option<&str>, length: usize) -> Self {
+        let Some((from, to)) = header.and_then(|it| it.strip_prefix("bytes=")).and_then(|it| it.split_once('-')) else {
+            return Self::Whole;
+        };
+        let end = length.saturating_sub(1);
+        let (from, to) = match (from.parse::<usize>(), to.parse::<usize>()) {
+            (Ok(from), Ok(to)) => (from, to.min(end)),
+            (Ok(from), Err(_)) => (from, end),
+            (Err(_), Ok(last)) => (length.saturating_sub(last), end),
+            (Err(_), Err(_)) => return Self::Whole,
+        };
+        if from < length && from <= to { Self::Part(from, to) } else { Self::Outside }
+    }
+}
+
+fn with_sse(reply: Reply, sse: &Sse) -> Reply {
+    match header_of(sse) {
+        ("", _) => reply,
+        (algorithm, None) => reply.header("x-amz-server-side-encryption", algorithm),
+        (algorithm, Some(key)) => reply.header("x-amz-server-side-encryption", algorithm).header("x-amz-server-side-encryption-aws-kms-key-id", key),
+    }
+}
+
+struct Request<'a> {
+    call: &'a Call,
+    caller: Option<&'a Caller>,
+    bucket: String,
+    key: String,
+}
+
+impl Request<'_> {
+    fn object<'w>(&self, world: &'w World) -> Result<&'w Object, Failure> {
+        world
+            .object(&self.bucket, &self.key)
+            .ok_or_else(|| Failure::new(404, "NoSuchKey", "The specified key does not exist.").with("Key", self.key.as_str()))
+    }
+
+    fn body(&self) -> String {
+        String::from_utf8_lossy(&self.call.body).into_owned()
+    }
+
+    fn put_encryption(&self, world: &mut World) -> Answer {
+        let body = self.body();
+        let rule = BucketEncryption {
+            algorithm: xml::text(&body, "SSEAlgorithm"),
+            key: xml::text(&body, "KMSMasterKeyID"),
+            bucket_key: Some(xml::text(&body, "BucketKeyEnabled").is_some_and(|it| it == "true")),
+            blocked: xml::texts(&body, "EncryptionType"),
+        };
+        if !body.contains("<Rule") {
+            let message = "The XML you provided was not well-formed or did not validate against our published schema";
+            return Err(Failure::new(400, "MalformedXML", message));
+        }
+        if let Some(bucket) = world.buckets.get_mut(&self.bucket) {
+            bucket.default_encryption = Some(rule);
+        }
+        Ok(Reply::empty(200))
+    }
+
+    fn put_policy(&self, world: &mut World) -> Answer {
+        let document: Value = serde_json::from_slice(&self.call.body).unwrap_or_default();
+        if let Some(problem) = policy::unsupported(&document) {
+            return Err(Failure::new(400, "MalformedPolicy", problem));
+        }
+        if let Some(bucket) = world.buckets.get_mut(&self.bucket) {
+            bucket.policy = Some(document);
+        }
+        Ok(Reply::empty(204))
+    }
+
+    /// The protection the request's own headers ask for.
+    fn header_sse(&self) -> Result<Option<Sse>, Failure> {
+        if self.call.header("x-amz-server-side-encryption-customer-algorithm").is_some() {
+            return Ok(Some(Sse::Customer));
+        }
+        let Some(algorithm) = self.call.header("x-amz-server-side-encryption") else { return Ok(None) };
+        let key = self.call.header("x-amz-server-side-encryption-aws-kms-key-id");
+        sse_named(algorithm, key).map(Some).ok_or_else(|| Failure::new(400, "InvalidArgument", "The encryption method specified is not supported"))
+    }
+
+    fn write(&self, world: &mut World, size: u64, body: Option<Vec<u8>>, like: Option<&Object>) -> Result<Object, Failure> {
+        let caller = self.caller.ok_or_else(denied)?;
+        let own: BTreeMap<String, String> = self
+            .call
+            .headers
+            .iter()
+            .filter_map(|(name, value)| {
+                let name = name.as_str().strip_prefix("x-amz-meta-")?;
+                Some((name.to_owned(), value.to_str().ok()?.to_owned()))
+            })
+            .collect();
+        let content_type = self.call.header("content-type").unwrap_or("binary/octet-stream").to_owned();
+        let write = Write {
+            bucket: &self.bucket,
+            key: &self.key,
+            header: self.header_sse()?,
+            size,
+            body,
+            content_type: like.map_or(content_type, |it| it.content_type.clone()),
+            metadata: like.map_or(own, |it| it.metadata.clone()),
+            storage_class: self.call.header("x-amz-storage-class").unwrap_or("STANDARD").to_owned(),
+            principal: &caller.arn,
+            account: &caller.account,
+            written_by: "api".to_owned(),
+        };
+        s3write::write(world, write).map_err(|(status, code, message)| Failure::new(status, code, message))
+    }
+
+    fn put(&self, world: &mut World) -> Answer {
+        let body = self.call.body.to_vec();
+        let object = self.write(world, body.len() as u64, Some(body), None)?;
+        Ok(with_sse(Reply::empty(200).header("etag", format!("\"{}\"", object.etag)), &object.sse))
+    }
+
+    fn copy(&self, world: &mut World) -> Answer {
+        let source = percent_decode_str(self.call.header("x-amz-copy-source").unwrap_or_default()).decode_utf8_lossy().into_owned();
+        let source = source.split('?').next().unwrap_or_default().trim_start_matches('/');
+        let (bucket, key) = source.split_once('/').ok_or_else(|| Failure::new(400, "InvalidArgument", "Invalid copy source object key"))?;
+        let from = world.buckets.get(bucket).ok_or_else(|| no_such_bucket(bucket))?;
+        admit_source(from, key, self.caller)?;
+        let object =
+            from.objects.get(key).ok_or_else(|| Failure::new(404, "NoSuchKey", "The specified key does not exist.").with("Key", key))?.clone();
+        let expected = self.call.header("x-amz-copy-source-if-match");
+        if expected.is_some_and(|it| it.trim_matches('"') != object.etag) {
+            let message = "At least one of the pre-conditions you specified did not hold";
+            return Err(Failure::new(412, "PreconditionFailed", message).with("Condition", "x-amz-copy-source-If-Match"));
+        }
+        if object.size > LARGEST_COPY {
+            let message = format!("The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_COPY}");
+            return Err(Failure::new(400, "InvalidRequest", message));
+        }
+        if matches!(object.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE") {
+            let message = "The source object of the COPY action is not in the active tier and is only stored in Amazon S3 Glacier";
+            return Err(Failure::new(403, "ObjectNotInActiveTierError", message));
+        }
+        let replaces = self.call.header("x-amz-metadata-directive") == Some("REPLACE");
+        let changes = replaces || self.header_sse()?.is_some() || self.call.headers.contains_key("x-amz-storage-class");
+        if bucket == self.bucket && key == self.key && !changes {
+            let message = "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";
+            return Err(Failure::new(400, "InvalidRequest", message));
+        }
+        let like = (!replaces).then_some(&object);
+        let mut copied = self.write(world, object.size, object.body.clone(), like)?;
+        // A copy of an object whose content is not kept is still a copy of it.
+        copied.etag.clone_from(&object.etag);
+        if let Some(stored) = world.buckets.get_mut(&self.bucket).and_then(|it| it.objects.get_mut(&self.key)) {
+            stored.etag.clone_from(&object.etag);
+        }
+        let mut xml = Xml::new();
+        xml.root("CopyObjectResult", NAMESPACE, |xml| {
+            xml.text("LastModified", iso(copied.last_modified)).text("ETag", format!("\"{}\"", copied.etag));
+        });
+        Ok(with_sse(Reply::xml(xml), &copied.sse))
+    }
+
+    fn delete(&self, world: &mut World) -> Reply {
+        if let Some(bucket) = world.buckets.get_mut(&self.bucket) {
+            bucket.objects.remove(&self.key);
+        }
+        Reply::empty(204)
+    }
+}
+
+/// May the caller read the source of a copy?
+fn admit_source(bucket: &Bucket, key: &str, caller: Option<&Caller>) -> Result<(), Failure> {
+    let caller = caller.ok_or_else(denied)?;
+    let context = policy::base_context(&caller.arn, &caller.account);
+    let ask = Ask { action: "s3:GetObject", resource: &format!("arn:aws:s3:::{}/{key}", bucket.name), context: &context };
+    let opinion =
+        bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| policy::evaluate_resource(document, &ask, &caller.arn, &caller.account));
+    let open = bucket.public || bucket.account == caller.account || opinion == Decision::Allowed;
+    if opinion == Decision::ExplicitDeny || !open { Err(denied()) } else { Ok(()) }
+}

@@ -1,0 +1,390 @@
+//! Owns the application of commands.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::cluster::{self, Birth, seconds};
+use crate::command::{
+    Applied, Command, CommandError, Named, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole,
+    PutSecurityConfiguration, PutSubnet, PutVpc, StartCluster, UpdateCluster,
+};
+use crate::faults::Faults;
+use crate::hooks::Hooks;
+use crate::life;
+use crate::policy;
+use crate::quota::Quotas;
+use crate::record::Recorded;
+use crate::rounds::RoundsState;
+use crate::s3write;
+use crate::scene;
+use crate::world::{
+    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Object, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+};
+
+/// The world, and everything about how it is served.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) world: World,
+    pub(crate) clock: Clock,
+    pub(crate) quotas: Option<Quotas>,
+    pub(crate) faults: Faults,
+    pub(crate) hooks: Hooks,
+    pub(crate) rounds: RoundsState,
+    pub(crate) latency: Duration,
+    pub(crate) requests: Vec<Recorded>,
+    pub(crate) next_seq: u64,
+    pub(crate) started: Instant,
+}
+
+impl State {
+    pub(crate) fn new() -> Self {
+        let clock = Clock::new();
+        Self {
+            world: World::new(clock.now()),
+            clock,
+            quotas: Some(Quotas::default()),
+            faults: Faults::default(),
+            hooks: Hooks::default(),
+            rounds: RoundsState::default(),
+            latency: Duration::ZERO,
+            requests: Vec::new(),
+            next_seq: 1,
+            started: Instant::now(),
+        }
+    }
+
+    /// Brings the world up to the present.
+    pub(crate) fn catch_up(&mut self) {
+        let now = self.clock.now();
+        self.world.catch_up(now);
+    }
+
+    /// Real milliseconds since the start.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn apply(&mut self, command: Command) -> Result<Applied, CommandError> {
+        self.catch_up();
+        match command {
+            Command::AddFault(fault) => self.faults.add(fault),
+            Command::ClearFaults => self.faults.clear(),
+            Command::AddHook(hook) => self.hooks.add(hook),
+            Command::ClearHooks => self.hooks.clear(),
+            Command::SetClock(set) => self.clock.set(set.mode, set.at),
+            Command::Advance(advance) => self.clock.advance(seconds(advance.seconds)),
+            Command::SetLatency(latency) => self.latency = Duration::from_millis(latency.ms),
+            Command::SetQuotas(switch) => self.quotas = switch.on.then(Quotas::default),
+            Command::Rounds(rounds) => self.rounds.switch(rounds.on, Duration::from_millis(rounds.quiet_ms)),
+            Command::ClearRequests => self.requests.clear(),
+            Command::Reset => {
+                let started = self.started;
+                *self = Self { started, ..Self::new() };
+            }
+            Command::Seed(seed) => {
+                let commands =
+                    scene::commands(&seed.scene).ok_or_else(|| CommandError(format!("there is no scene {:?}; there is: acme", seed.scene)))?;
+                for command in commands {
+                    self.apply(command)?;
+                }
+            }
+            other => return self.world.apply(other),
+        }
+        self.catch_up();
+        Ok(Applied::default())
+    }
+}
+
+impl World {
+    fn apply(&mut self, command: Command) -> Result<Applied, CommandError> {
+        match command {
+            Command::PutAccessKey(put) => self.put_access_key(put),
+            Command::PutBucket(put) => self.put_bucket(put)?,
+            Command::DeleteBucket(named) => drop(self.buckets.remove(&named.name)),
+            Command::PutObject(put) => self.put_object(put)?,
+            Command::DeleteObject(object) => {
+                if let Some(bucket) = self.buckets.get_mut(&object.bucket) {
+                    bucket.objects.remove(&object.key);
+                }
+            }
+            Command::PutSecurityConfiguration(put) => self.put_security_configuration(put),
+            Command::DeleteSecurityConfiguration(named) => {
+                let (account, region) = place(named.account.as_ref(), named.region.as_ref());
+                self.security_configurations.retain(|it| !(it.account == account && it.region == region && it.name == named.name));
+            }
+            Command::PutKey(put) => return self.put_key(put),
+            Command::DeleteKey(named) => self.delete_key(&named),
+            Command::PutRole(put) => self.put_role(put)?,
+            Command::DeleteRole(named) => {
+                let (account, _) = place(named.account.as_ref(), None);
+                self.roles.retain(|it| !(it.account == account && it.name == named.name));
+            }
+            Command::PutInstanceProfile(put) => self.put_instance_profile(put),
+            Command::DeleteInstanceProfile(named) => {
+                let (account, _) = place(named.account.as_ref(), None);
+                self.instance_profiles.retain(|it| !(it.account == account && it.name == named.name));
+            }
+            Command::PutSubnet(put) => self.put_subnet(put),
+            Command::PutVpc(put) => self.put_vpc(put),
+            Command::PutDhcp(put) => self.put_dhcp(put),
+            Command::StartCluster(start) => return self.start_cluster(start),
+            Command::UpdateCluster(update) => self.update_cluster(update)?,
+            Command::SetTimings(timings) => self.timings = timings,
+            Command::SetNextCluster(fate) => self.next_clusters.push_back(fate),
+            // All others concern how the world is served and were applied by the state.
+            _ => {}
+        }
+        Ok(Applied::default())
+    }
+
+    fn put_access_key(&mut self, put: PutAccessKey) {
+        let (account, _) = place(put.account.as_ref(), None);
+        let session = put.arn.rsplit_once('/').map(|(_, name)| name).filter(|_| put.arn.contains(":assumed-role/"));
+        let user_id = match session {
+            Some(session) => format!("AROASIMULATEDROLE0000:{session}"),
+            None => "AIDASIMULATEDUSER0000".to_owned(),
+        };
+        self.access_keys.insert(put.id, Caller { account, arn: put.arn, user_id });
+    }
+
+    fn put_bucket(&mut self, put: PutBucket) -> Result<(), CommandError> {
+        if let Some(problem) = put.policy.as_ref().and_then(policy::unsupported) {
+            return Err(CommandError(format!("bucket policy of {}: {problem}", put.name)));
+        }
+        let (account, region) = place(put.account.as_ref(), put.region.as_ref());
+        let old = self.buckets.remove(&put.name);
+        let (objects, created) = old.map_or_else(|| (BTreeMap::new(), self.now), |old| (old.objects, old.created));
+        let bucket = Bucket {
+            name: put.name.clone(),
+            region,
+            account,
+            default_encryption: put.default_encryption,
+            policy: put.policy,
+            public: put.public,
+            versioning: put.versioning,
+            public_access_block: Some(put.public_access_block.unwrap_or(!put.public)),
+            created,
+            objects,
+        };
+        self.buckets.insert(put.name, bucket);
+        Ok(())
+    }
+
+    fn put_object(&mut self, put: PutObject) -> Result<(), CommandError> {
+        let bucket = self.buckets.get(&put.bucket).ok_or_else(|| CommandError(format!("there is no bucket {}", put.bucket)))?;
+        let (account, region) = (bucket.account.clone(), bucket.region.clone());
+        let sse = match put.sse.unwrap_or_else(|| s3write::default_of(self, &put.bucket)) {
+            Sse::Kms { key } => Sse::Kms { key: Some(self.stored_key(&account, &region, key)) },
+            Sse::Dsse { key } => Sse::Dsse { key: Some(self.stored_key(&account, &region, key)) },
+            other => other,
+        };
+        let body = put.body.map(String::into_bytes);
+        let size = put.size.unwrap_or_else(|| body.as_ref().map_or(0, |body| body.len() as u64));
+        let object = Object {
+            size,
+            etag: s3write::etag(body.as_deref(), &put.bucket, &put.key, size),
+            sse,
+            last_modified: self.now - seconds(put.age_seconds),
+            storage_class: put.storage_class.unwrap_or_else(|| "STANDARD".to_owned()),
+            content_type: "binary/octet-stream".to_owned(),
+            metadata: BTreeMap::new(),
+            written_by: "command".to_owned(),
+            body,
+        };
+        if let Some(bucket) = self.buckets.get_mut(&put.bucket) {
+            bucket.objects.insert(put.key, object);
+        }
+        Ok(())
+    }
+
+    /// The ARN an object keeps: a key that does not exist (any more) stays as it was named.
+    fn stored_key(&mut self, account: &str, region: &str, key: Option<String>) -> String {
+        match key {
+            None => self.managed_s3_key(account, region),
+            Some(name) => self.key(account, region, &name).map_or(name, Key::arn),
+        }
+    }
+
+    fn put_security_configuration(&mut self, put: PutSecurityConfiguration) {
+        let (account, region) = place(put.account.as_ref(), put.region.as_ref());
+        self.security_configurations.retain(|it| !(it.account == account && it.region == region && it.name == put.name));
+        let content = match put.content {
+            Value::String(text) => text,
+            json => json.to_string(),
+        };
+        self.security_configurations.push(SecurityConfiguration { account, region, name: put.name, content, created: self.now });
+    }
+
+    fn put_key(&mut self, put: PutKey) -> Result<Applied, CommandError> {
+        let (account, region) = place(put.account.as_ref(), put.region.as_ref());
+        if let Some(problem) = put.policy.as_ref().and_then(policy::unsupported) {
+            return Err(CommandError(format!("key policy of {}: {problem}", put.id)));
+        }
+        let text = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
+        self.keys.retain(|it| !(it.account == account && it.region == region && it.id == put.id));
+        let key = Key {
+            id: put.id,
+            aliases: put.aliases,
+            state: text(put.state, "Enabled"),
+            spec: text(put.spec, "SYMMETRIC_DEFAULT"),
+            usage: text(put.usage, "ENCRYPT_DECRYPT"),
+            manager: text(put.manager, "CUSTOMER"),
+            multi_region: put.multi_region,
+            rotation: put.rotation,
+            description: String::new(),
+            policy: put.policy.unwrap_or_else(|| delegating(&account)),
+            grants: put.grants,
+            created: self.now,
+            account,
+            region,
+        };
+        let id = Some(key.arn());
+        self.keys.push(key);
+        Ok(Applied { id })
+    }
+
+    fn delete_key(&mut self, named: &Named) {
+        let (account, region) = place(named.account.as_ref(), named.region.as_ref());
+        self.keys.retain(|it| !(it.account == account && it.region == region && it.id == named.name));
+    }
+
+    fn put_role(&mut self, put: PutRole) -> Result<(), CommandError> {
+        let (account, _) = place(put.account.as_ref(), None);
+        let documents = put.policies.iter().chain(put.attached.iter().map(|it| &it.document)).chain(&put.boundary);
+        for document in documents {
+            if let Some(problem) = policy::unsupported(document) {
+                return Err(CommandError(format!("policy of role {}: {problem}", put.name)));
+            }
+        }
+        if let Some(profile) = put.instance_profile {
+            self.put_instance_profile(PutInstanceProfile { name: profile, account: Some(account.clone()), roles: vec![put.name.clone()] });
+        }
+        self.roles.retain(|it| !(it.account == account && it.name == put.name));
+        let policies = put.policies.into_iter().zip(1..);
+        self.roles.push(Role {
+            name: put.name,
+            account,
+            path: put.path.unwrap_or_else(|| "/".to_owned()),
+            trust: put.trust.unwrap_or_else(|| trusting("ec2.amazonaws.com")),
+            policies: policies.map(|(document, number)| (format!("inline-{number}"), document)).collect(),
+            attached: put.attached.into_iter().map(|it| (it.arn, it.document)).collect(),
+            boundary: put.boundary,
+            created: self.now,
+        });
+        Ok(())
+    }
+
+    fn put_instance_profile(&mut self, put: PutInstanceProfile) {
+        let (account, _) = place(put.account.as_ref(), None);
+        self.instance_profiles.retain(|it| !(it.account == account && it.name == put.name));
+        self.instance_profiles.push(InstanceProfile { name: put.name, account, roles: put.roles });
+    }
+
+    fn put_subnet(&mut self, put: PutSubnet) {
+        let (account, region) = place(put.account.as_ref(), put.region.as_ref());
+        self.subnets.retain(|it| !(it.account == account && it.region == region && it.id == put.id));
+        self.subnets.push(Subnet { id: put.id, account, region, vpc: put.vpc, zone: 'a' });
+    }
+
+    fn put_vpc(&mut self, put: PutVpc) {
+        let (account, region) = place(put.account.as_ref(), put.region.as_ref());
+        self.vpcs.retain(|it| !(it.account == account && it.region == region && it.id == put.id));
+        self.vpcs.push(Vpc {
+            id: put.id,
+            account,
+            region,
+            dhcp_options: put.dhcp_options,
+            dns_support: put.dns_support,
+            dns_hostnames: put.dns_hostnames,
+        });
+    }
+
+    fn put_dhcp(&mut self, put: PutDhcp) {
+        let (account, region) = place(put.account.as_ref(), put.region.as_ref());
+        self.dhcp_options.retain(|it| !(it.account == account && it.region == region && it.id == put.id));
+        self.dhcp_options.push(DhcpOptions { id: put.id, account, region, options: put.options });
+    }
+
+    fn start_cluster(&mut self, start: StartCluster) -> Result<Applied, CommandError> {
+        let (account, region) = place(start.account.as_ref(), start.region.as_ref());
+        if start.id.as_deref().is_some_and(|id| self.cluster(id).is_some()) {
+            return Err(CommandError("there is a cluster of that id".to_owned()));
+        }
+        let mut request = json!({
+            "Name": "Snowplow ETL",
+            "ReleaseLabel": "emr-5.29.0",
+            "Instances": {"KeepJobFlowAliveWhenNoSteps": true, "InstanceCount": 1, "MasterInstanceType": "m4.large"},
+            "JobFlowRole": "EMR_EC2_DefaultRole",
+            "ServiceRole": "EMR_DefaultRole",
+        });
+        match start.request {
+            Value::Null => {}
+            Value::Object(given) => {
+                for (member, value) in given {
+                    request[member] = value;
+                }
+            }
+            _ => return Err(CommandError("request must be an object".to_owned())),
+        }
+        let now = self.now;
+        let at = now - seconds(start.age_seconds);
+        let index = cluster::create(self, Birth { id: start.id, account, region, request, at });
+        life::fast_forward(self, index, start.state, now);
+        Ok(Applied { id: Some(self.clusters[index].id.clone()) })
+    }
+
+    fn update_cluster(&mut self, update: UpdateCluster) -> Result<(), CommandError> {
+        let cluster =
+            self.clusters.iter_mut().find(|it| it.id == update.id).ok_or_else(|| CommandError(format!("there is no cluster {}", update.id)))?;
+        if let Some(on) = update.termination_protected {
+            cluster.termination_protected = on;
+        }
+        if let Some(name) = update.security_configuration {
+            cluster.security_configuration = Some(name).filter(|name| !name.is_empty());
+        }
+        if let Some(configurations) = update.configurations {
+            cluster.configurations = configurations;
+        }
+        if let Some(configurations) = update.group_configurations {
+            for group in &mut cluster.groups {
+                group.configurations = configurations.clone();
+            }
+        }
+        if let Some(termination) = update.termination {
+            cluster.fate.termination = termination;
+        }
+        Ok(())
+    }
+}
+
+/// Account and region, filled in where absent.
+fn place(account: Option<&String>, region: Option<&String>) -> (String, String) {
+    let or = |given: Option<&String>, default: &str| given.cloned().unwrap_or_else(|| default.to_owned());
+    (or(account, DEFAULT_ACCOUNT), or(region, DEFAULT_REGION))
+}
+
+/// The default key policy: the account's IAM policies decide.
+fn delegating(account: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Id": "key-default-1",
+        "Statement": [{
+            "Sid": "Enable IAM User Permissions",
+            "Effect": "Allow",
+            "Principal": {"AWS": format!("arn:aws:iam::{account}:root")},
+            "Action": "kms:*",
+            "Resource": "*",
+        }],
+    })
+}
+
+/// A trust policy for one service.
+pub(crate) fn trusting(service: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
+    })
+}

@@ -1,0 +1,315 @@
+//! Owns the understanding of one HTTP request: which service, which operation, who asks, about what.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::http::request::Parts;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use crate::record::Subject;
+use crate::world::DEFAULT_REGION;
+
+/// The protocol families, which differ in how errors look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Emr,
+    Kms,
+    Iam,
+    Sts,
+    Ec2,
+    S3,
+}
+
+impl Service {
+    /// The name in a `SigV4` credential scope.
+    pub(crate) fn signing_name(self) -> &'static str {
+        match self {
+            Self::Emr => "elasticmapreduce",
+            Self::Kms => "kms",
+            Self::Iam => "iam",
+            Self::Sts => "sts",
+            Self::Ec2 => "ec2",
+            Self::S3 => "s3",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Emr, Self::Kms, Self::Iam, Self::Sts, Self::Ec2, Self::S3].into_iter().find(|service| service.signing_name() == name)
+    }
+}
+
+/// A request, understood.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) service: Service,
+    pub(crate) subject: Subject,
+    /// The access key id; absent: the request is not signed.
+    pub(crate) access_key: Option<String>,
+    pub(crate) region: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) form: BTreeMap<String, String>,
+    pub(crate) json: Value,
+    pub(crate) headers: HeaderMap,
+    /// The payload, chunk framing taken off.
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    pub(crate) fn new(parts: Parts, raw: &Bytes) -> Self {
+        let headers = parts.headers;
+        let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
+        let scope = Scope::of(&headers, &query);
+        let target = text(&headers, "x-amz-target").unwrap_or_default();
+        let is_form = text(&headers, "content-type").is_some_and(|it| it.starts_with("application/x-www-form-urlencoded"));
+        let form = if is_form { pairs(raw) } else { BTreeMap::new() };
+        let service = scope.as_ref().and_then(|scope| Service::named(&scope.service)).unwrap_or_else(|| unsigned_service(target, &form));
+        let body = unchunk(&headers, raw);
+        let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned();
+        let mut call = Self {
+            service,
+            subject: Subject { service: service.signing_name().to_owned(), ..Subject::default() },
+            region: scope.as_ref().map_or_else(|| DEFAULT_REGION.to_owned(), |scope| scope.region.clone()),
+            access_key: scope.map(|scope| scope.access_key),
+            method: parts.method.as_str().to_owned(),
+            path,
+            query,
+            form,
+            json: Value::Null,
+            body,
+            headers,
+        };
+        call.understand();
+        call
+    }
+
+    fn understand(&mut self) {
+        match self.service {
+            Service::Emr | Service::Kms => {
+                let target = self.header("x-amz-target").unwrap_or_default().to_owned();
+                target.rsplit('.').next().unwrap_or_default().clone_into(&mut self.subject.operation);
+                self.json = serde_json::from_slice(&self.body).unwrap_or_default();
+                self.understand_json();
+            }
+            Service::Iam | Service::Sts | Service::Ec2 => {
+                self.subject.operation = self.form.get("Action").cloned().unwrap_or_default();
+                let names = [
+                    "RoleName",
+                    "InstanceProfileName",
+                    "PolicyArn",
+                    "PolicySourceArn",
+                    "SubnetId.1",
+                    "VpcId",
+                    "VpcId.1",
+                    "DhcpOptionsId.1",
+                    "InstanceId.1",
+                    "VolumeId.1",
+                    "Filter.1.Value.1",
+                ];
+                self.subject.name = names.iter().find_map(|name| self.form.get(*name)).cloned();
+            }
+            Service::S3 => {
+                let rest = self.path.trim_start_matches('/').to_owned();
+                let (bucket, key) = match rest.split_once('/') {
+                    Some((bucket, key)) => (bucket, Some(key).filter(|key| !key.is_empty())),
+                    None => (rest.as_str(), None),
+                };
+                self.subject.bucket = Some(bucket.to_owned()).filter(|it| !it.is_empty());
+                self.subject.key = key.map(str::to_owned);
+                self.subject.operation = self.s3_operation();
+            }
+        }
+    }
+
+    fn understand_json(&mut self) {
+        let string = |name: &str| self.json.get(name).and_then(Value::as_str).map(str::to_owned);
+        if self.service == Service::Kms {
+            self.subject.key = string("KeyId");
+            return;
+        }
+        let first = self.json.get("JobFlowIds").and_then(|ids| ids.get(0)).and_then(Value::as_str);
+        self.subject.cluster_id =
+            string("ClusterId").or_else(|| string("JobFlowId")).or_else(|| string("ResourceId")).or_else(|| first.map(str::to_owned));
+        self.subject.name = string("Name");
+    }
+
+    fn s3_operation(&self) -> String {
+        // SDKs repeat the operation's name in `x-id`.
+        let what = self.query.keys().map(String::as_str).find(|name| S3_SUBRESOURCES.contains(name)).unwrap_or_default();
+        let method = self.method.as_str();
+        let known = if self.subject.bucket.is_none() {
+            match method {
+                "GET" => "ListBuckets",
+                _ => "",
+            }
+        } else if self.subject.key.is_none() {
+            match (method, what) {
+                ("HEAD", "") => "HeadBucket",
+                ("PUT", "") => "CreateBucket",
+                ("DELETE", "") => "DeleteBucket",
+                ("GET", "") if self.query.get("list-type").is_some_and(|it| it == "2") => "ListObjectsV2",
+                ("GET", "") => "ListObjects",
+                ("GET", "encryption") => "GetBucketEncryption",
+                ("PUT", "encryption") => "PutBucketEncryption",
+                ("GET", "location") => "GetBucketLocation",
+                ("GET", "policy") => "GetBucketPolicy",
+                ("PUT", "policy") => "PutBucketPolicy",
+                ("GET", "publicAccessBlock") => "GetPublicAccessBlock",
+                ("GET", "versioning") => "GetBucketVersioning",
+                _ => "",
+            }
+        } else {
+            match (method, what) {
+                ("HEAD", "") => "HeadObject",
+                ("GET", "") => "GetObject",
+                ("PUT", "") if self.headers.contains_key("x-amz-copy-source") => "CopyObject",
+                ("PUT", "") => "PutObject",
+                ("DELETE", "") => "DeleteObject",
+                _ => "",
+            }
+        };
+        if known.is_empty() { format!("{method} ?{what}") } else { known.to_owned() }
+    }
+
+    /// A header's text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        text(&self.headers, name)
+    }
+
+    /// Values of `name.1`, `name.2`, … or `name.member.1`, ….
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        (1..)
+            .map_while(|number| self.form.get(&format!("{name}.{number}")).or_else(|| self.form.get(&format!("{name}.member.{number}"))).cloned())
+            .collect()
+    }
+
+    /// The body as it goes into the record.
+    pub(crate) fn recorded_body(&self) -> Value {
+        if !self.json.is_null() {
+            return self.json.clone();
+        }
+        if !self.form.is_empty() {
+            return serde_json::to_value(&self.form).unwrap_or_default();
+        }
+        match std::str::from_utf8(&self.body) {
+            Ok(text) if !text.is_empty() && text.len() <= 65_536 => Value::String(text.to_owned()),
+            _ => Value::Null,
+        }
+    }
+
+    /// The headers as they go into the record: no signature.
+    pub(crate) fn recorded_headers(&self) -> BTreeMap<String, String> {
+        self.headers
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes());
+                let value = match name.as_str() {
+                    "authorization" => value.split(',').next().unwrap_or_default().to_owned(),
+                    _ => value.into_owned(),
+                };
+                (name.as_str().to_owned(), value)
+            })
+            .collect()
+    }
+}
+
+/// Query parameters that make another operation of the same path.
+const S3_SUBRESOURCES: &[&str] = &[
+    "accelerate",
+    "acl",
+    "analytics",
+    "attributes",
+    "cors",
+    "delete",
+    "encryption",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "location",
+    "logging",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versioning",
+    "versions",
+    "website",
+];
+
+struct Scope {
+    access_key: String,
+    region: String,
+    service: String,
+}
+
+impl Scope {
+    /// Out of the `Authorization` header, or a presigned URL's query. Only `SigV4` counts as signed.
+    fn of(headers: &HeaderMap, query: &BTreeMap<String, String>) -> Option<Self> {
+        let credential = match text(headers, "authorization") {
+            Some(header) => header.strip_prefix("AWS4-HMAC-SHA256")?.split(',').find_map(|part| part.trim().strip_prefix("Credential="))?,
+            None => query.get("X-Amz-Credential")?,
+        };
+        let mut parts = credential.split('/');
+        let (access_key, _date, region, service) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { access_key: access_key.to_owned(), region: region.to_owned(), service: service.to_owned() })
+    }
+}
+
+fn unsigned_service(target: &str, form: &BTreeMap<String, String>) -> Service {
+    if target.starts_with("ElasticMapReduce.") {
+        return Service::Emr;
+    }
+    if target.starts_with("TrentService.") {
+        return Service::Kms;
+    }
+    match form.get("Version").map(String::as_str) {
+        Some("2010-05-08") => Service::Iam,
+        Some("2011-06-15") => Service::Sts,
+        Some("2016-11-15") => Service::Ec2,
+        _ => Service::S3,
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn pairs(encoded: &[u8]) -> BTreeMap<String, String> {
+    form_urlencoded::parse(encoded).into_owned().collect()
+}
+
+/// Takes off the `aws-chunked` framing in which SDKs send payloads with trailing checksums.
+fn unchunk(headers: &HeaderMap, raw: &Bytes) -> Bytes {
+    if !text(headers, "x-amz-content-sha256").is_some_and(|it| it.starts_with("STREAMING-")) {
+        return raw.clone();
+    }
+    let mut payload = Vec::new();
+    let mut rest: &[u8] = raw;
+    while let Some(end) = rest.windows(2).position(|it| it == b"\r\n") {
+        let line = String::from_utf8_lossy(&rest[..end]);
+        let size = usize::from_str_radix(line.split(';').next().unwrap_or_default(), 16).unwrap_or(0);
+        let start = end + 2;
+        if size == 0 || rest.len() < start + size {
+            break;
+        }
+        payload.extend_from_slice(&rest[start..start + size]);
+        rest = rest.get(start + size + 2..).unwrap_or_default();
+    }
+    payload.into()
+}

@@ -1,0 +1,617 @@
+//! Owns the one vocabulary in which the world is set up and steered.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::ClockMode;
+use crate::faults::Fault;
+use crate::hooks::Hook;
+use crate::world::Sse;
+
+/// A change of the world, or of how it behaves. As JSON: `{"command": "put_bucket", "name": "acme-out"}`.
+///
+/// Wherever `account` or `region` is absent, [`DEFAULT_ACCOUNT`](crate::DEFAULT_ACCOUNT) and
+/// [`DEFAULT_REGION`](crate::DEFAULT_REGION) are meant. `put_…` replaces what has the same name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Makes an access key id known.
+    PutAccessKey(PutAccessKey),
+    /// Makes or changes a bucket; its objects stay.
+    PutBucket(PutBucket),
+    /// Removes a bucket with all its objects.
+    DeleteBucket(Named),
+    /// Writes an object, past all policies.
+    PutObject(PutObject),
+    /// Removes an object.
+    DeleteObject(ObjectName),
+    /// Makes a security configuration; an existing one is deleted and created again, even when in use.
+    PutSecurityConfiguration(PutSecurityConfiguration),
+    /// Removes a security configuration, even when in use.
+    DeleteSecurityConfiguration(Named),
+    /// Makes or replaces a KMS key.
+    PutKey(PutKey),
+    /// Removes a KMS key by its id.
+    DeleteKey(Named),
+    /// Makes or replaces a role, and an instance profile if one is named.
+    PutRole(PutRole),
+    /// Removes a role.
+    DeleteRole(Named),
+    /// Makes or replaces an instance profile.
+    PutInstanceProfile(PutInstanceProfile),
+    /// Removes an instance profile.
+    DeleteInstanceProfile(Named),
+    /// Makes or replaces a subnet.
+    PutSubnet(PutSubnet),
+    /// Makes or replaces a VPC.
+    PutVpc(PutVpc),
+    /// Makes or replaces a DHCP option set.
+    PutDhcp(PutDhcp),
+    /// Starts a cluster nobody asked for over the API, in any living state.
+    StartCluster(StartCluster),
+    /// Changes a cluster behind the API's back.
+    UpdateCluster(UpdateCluster),
+    /// Adds a rule by which calls go wrong.
+    AddFault(Fault),
+    /// Removes all such rules.
+    ClearFaults,
+    /// Applies commands when a certain call comes.
+    AddHook(Hook),
+    /// Removes all such hooks.
+    ClearHooks,
+    /// Changes how time passes.
+    SetClock(SetClock),
+    /// Moves the simulated time on.
+    Advance(Advance),
+    /// Delays every reply.
+    SetLatency(SetLatency),
+    /// Switches EMR's request quotas on or off.
+    SetQuotas(Switch),
+    /// Sets how long the stages of clusters started from now on take.
+    SetTimings(Timings),
+    /// Sets the fate of the next cluster or clusters; several wait in line.
+    SetNextCluster(NextCluster),
+    /// Switches rounds on (counting from zero) or off.
+    Rounds(Rounds),
+    /// Adds a ready-made scene.
+    Seed(Seed),
+    /// Forgets the requests recorded so far.
+    ClearRequests,
+    /// Empties the world, forgets requests, faults, hooks and settings; the clock is real again.
+    Reset,
+}
+
+/// What a command made, where it made something with an id of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// A cluster's id, a key's ARN.
+    pub id: Option<String>,
+}
+
+/// A command that makes no sense.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct CommandError(pub(crate) String);
+
+/// Something with a name, in an account and region where that matters.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    /// The name; a KMS key's id.
+    pub name: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// The region.
+    #[serde(default)]
+    pub region: Option<String>,
+}
+
+/// See [`Command::PutAccessKey`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutAccessKey {
+    /// The access key id.
+    pub id: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// ARN of the user or role session.
+    pub arn: String,
+}
+
+/// A bucket's default encryption, as one rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BucketEncryption {
+    /// `AES256`, `aws:kms`, `aws:kms:dsse`; absent: the rule says nothing about it, and objects get AES256.
+    #[serde(default)]
+    pub algorithm: Option<String>,
+    /// Key id, ARN or alias, returned as it is.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// `BucketKeyEnabled`.
+    #[serde(default)]
+    pub bucket_key: Option<bool>,
+    /// `BlockedEncryptionTypes`.
+    #[serde(default)]
+    pub blocked: Vec<String>,
+}
+
+impl BucketEncryption {
+    /// SSE-S3.
+    #[must_use]
+    pub fn aes256() -> Self {
+        Self { algorithm: Some("AES256".to_owned()), bucket_key: Some(false), ..Self::default() }
+    }
+
+    /// SSE-KMS with a key.
+    #[must_use]
+    pub fn kms(key: &str) -> Self {
+        Self { algorithm: Some("aws:kms".to_owned()), key: Some(key.to_owned()), bucket_key: Some(false), ..Self::default() }
+    }
+}
+
+/// See [`Command::PutBucket`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutBucket {
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Its owner.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Its default encryption; absent: never configured, which answers AES256.
+    #[serde(default)]
+    pub default_encryption: Option<BucketEncryption>,
+    /// Its policy document. Operators and keys the simulator does not know are an error.
+    #[serde(default)]
+    pub policy: Option<Value>,
+    /// Anybody may list and read.
+    #[serde(default)]
+    pub public: bool,
+    /// `Enabled` or `Suspended`.
+    #[serde(default)]
+    pub versioning: Option<String>,
+    /// All four settings of the public access block; default: on, unless public.
+    #[serde(default)]
+    pub public_access_block: Option<bool>,
+}
+
+/// See [`Command::PutObject`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutObject {
+    /// The bucket, which must exist.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// Bytes; default: the length of `body`.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// Its content as text.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// Its protection; default: the bucket's default.
+    #[serde(default)]
+    pub sse: Option<Sse>,
+    /// Default `STANDARD`.
+    #[serde(default)]
+    pub storage_class: Option<String>,
+    /// How many seconds ago it was written.
+    #[serde(default)]
+    pub age_seconds: f64,
+}
+
+/// Names one object.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectName {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+}
+
+/// See [`Command::PutSecurityConfiguration`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutSecurityConfiguration {
+    /// Its name.
+    pub name: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Its region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// JSON, or a string holding JSON (or anything) that is stored to the letter.
+    pub content: Value,
+}
+
+/// A grant on a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// ARN of who may.
+    pub grantee: String,
+    /// What they may: `GenerateDataKey`, `Decrypt`, …
+    pub operations: Vec<String>,
+    /// `GrantConstraints` as AWS writes them.
+    #[serde(default)]
+    pub constraints: Option<Value>,
+}
+
+/// See [`Command::PutKey`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutKey {
+    /// The key's id, not its ARN.
+    pub id: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Its region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Names of the form `alias/…`.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Default `Enabled`.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// Default `SYMMETRIC_DEFAULT`.
+    #[serde(default)]
+    pub spec: Option<String>,
+    /// Default `ENCRYPT_DECRYPT`.
+    #[serde(default)]
+    pub usage: Option<String>,
+    /// Default `CUSTOMER`.
+    #[serde(default)]
+    pub manager: Option<String>,
+    /// A multi-region primary.
+    #[serde(default)]
+    pub multi_region: bool,
+    /// Rotation is on.
+    #[serde(default)]
+    pub rotation: bool,
+    /// Default: the account's IAM policies decide.
+    #[serde(default)]
+    pub policy: Option<Value>,
+    /// Its grants.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+}
+
+/// A managed policy attached to a role.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachedPolicy {
+    /// Its ARN.
+    pub arn: String,
+    /// Its document.
+    pub document: Value,
+}
+
+/// See [`Command::PutRole`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutRole {
+    /// Its name.
+    pub name: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Default `/`.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Documents of inline policies; they are called `inline-1`, `inline-2`, …
+    #[serde(default)]
+    pub policies: Vec<Value>,
+    /// Attached managed policies.
+    #[serde(default)]
+    pub attached: Vec<AttachedPolicy>,
+    /// The document of a permissions boundary.
+    #[serde(default)]
+    pub boundary: Option<Value>,
+    /// Trust policy; default: EC2 may assume it.
+    #[serde(default)]
+    pub trust: Option<Value>,
+    /// Name of an instance profile to make with this role in it.
+    #[serde(default)]
+    pub instance_profile: Option<String>,
+}
+
+/// See [`Command::PutInstanceProfile`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutInstanceProfile {
+    /// Its name.
+    pub name: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// None or one role name.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// See [`Command::PutSubnet`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutSubnet {
+    /// `subnet-…`
+    pub id: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Its region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// `vpc-…`
+    pub vpc: String,
+}
+
+/// See [`Command::PutVpc`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutVpc {
+    /// `vpc-…`
+    pub id: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Its region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// `dopt-…`
+    pub dhcp_options: String,
+    /// Default on.
+    #[serde(default = "yes")]
+    pub dns_support: bool,
+    /// Default on.
+    #[serde(default = "yes")]
+    pub dns_hostnames: bool,
+}
+
+impl Default for PutVpc {
+    fn default() -> Self {
+        Self { id: String::new(), account: None, region: None, dhcp_options: "default".to_owned(), dns_support: true, dns_hostnames: true }
+    }
+}
+
+/// See [`Command::PutDhcp`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutDhcp {
+    /// `dopt-…`
+    pub id: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Its region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// `domain-name`, `domain-name-servers`, … and their values.
+    pub options: BTreeMap<String, Vec<String>>,
+}
+
+/// The states in which a cluster can be put into the world.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartState {
+    /// At its beginning, as after `RunJobFlow`.
+    Starting,
+    /// Its instances are there.
+    Bootstrapping,
+    /// Its first step runs.
+    Running,
+    /// Idle and kept alive.
+    #[default]
+    Waiting,
+}
+
+/// See [`Command::StartCluster`]. The id comes back in [`Applied::id`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartCluster {
+    /// `j-…`; default: made up.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Its region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Where in its life it is.
+    #[serde(default)]
+    pub state: StartState,
+    /// How many seconds ago it was created.
+    #[serde(default)]
+    pub age_seconds: f64,
+    /// `RunJobFlow`'s own fields; whatever is missing is filled in with something plain.
+    #[serde(default)]
+    pub request: Value,
+}
+
+/// See [`Command::UpdateCluster`]; absent fields stay.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateCluster {
+    /// Which cluster.
+    pub id: String,
+    /// Termination protection.
+    #[serde(default)]
+    pub termination_protected: Option<bool>,
+    /// The name `DescribeCluster` gives; empty: none.
+    #[serde(default)]
+    pub security_configuration: Option<String>,
+    /// The cluster's `Configurations`.
+    #[serde(default)]
+    pub configurations: Option<Value>,
+    /// `Configurations` of every instance group, as a reconfiguration request would set them.
+    #[serde(default)]
+    pub group_configurations: Option<Value>,
+    /// What happens when somebody terminates it.
+    #[serde(default)]
+    pub termination: Option<Termination>,
+}
+
+/// See [`Command::SetClock`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetClock {
+    /// `"real"`, `{"scaled": 60}` or `"stepped"`.
+    pub mode: ClockMode,
+    /// The simulated time to go on from, RFC 3339; default: the present one.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub at: Option<time::OffsetDateTime>,
+}
+
+/// See [`Command::Advance`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Advance {
+    /// Simulated seconds.
+    pub seconds: f64,
+}
+
+/// See [`Command::SetLatency`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetLatency {
+    /// Real milliseconds.
+    pub ms: u64,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// On.
+    pub on: bool,
+}
+
+/// How long things take, in simulated seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timings {
+    /// STARTING.
+    pub starting: f64,
+    /// BOOTSTRAPPING.
+    pub bootstrapping: f64,
+    /// From the end of one step, or its arrival, to the beginning of the next.
+    pub step_start: f64,
+    /// One step.
+    pub step: f64,
+    /// Steps whose name contains this text.
+    pub steps: BTreeMap<String, f64>,
+    /// TERMINATING.
+    pub terminating: f64,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self { starting: 180.0, bootstrapping: 120.0, step_start: 5.0, step: 120.0, steps: BTreeMap::new(), terminating: 60.0 }
+    }
+}
+
+impl Timings {
+    /// Every stage takes this many simulated seconds, and steps follow each other at once.
+    #[must_use]
+    pub fn all(seconds: f64) -> Self {
+        Self { starting: seconds, bootstrapping: seconds, step_start: 0.0, step: seconds, steps: BTreeMap::new(), terminating: seconds }
+    }
+}
+
+/// What happens when somebody terminates a cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Termination {
+    /// It ends after its time.
+    #[default]
+    Normal,
+    /// Every such call is refused, protected or not.
+    Refused,
+    /// The call succeeds and the cluster stays TERMINATING for ever.
+    Stuck,
+}
+
+/// The fate of the next clusters started by `RunJobFlow` or [`Command::StartCluster`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NextCluster {
+    /// For how many clusters.
+    pub count: u32,
+    /// Ends with `BOOTSTRAP_FAILURE`.
+    pub bootstrap_failure: bool,
+    /// This step (1-based) fails.
+    pub fail_step: Option<usize>,
+    /// Its end.
+    pub termination: Termination,
+    /// Termination protection from the start, whatever the request says.
+    pub termination_protected: Option<bool>,
+    /// Durations of its own.
+    pub timings: Option<Timings>,
+    /// The security configuration it gets instead of the requested one; empty: none.
+    pub security_configuration: Option<String>,
+    /// Whether its volumes are encrypted, whatever the security configuration says.
+    pub ebs_encrypted: Option<bool>,
+    /// How the objects its steps write are protected, whatever the flags say.
+    pub objects: Option<Sse>,
+}
+
+impl Default for NextCluster {
+    fn default() -> Self {
+        Self {
+            count: 1,
+            bootstrap_failure: false,
+            fail_step: None,
+            termination: Termination::Normal,
+            termination_protected: None,
+            timings: None,
+            security_configuration: None,
+            ebs_encrypted: None,
+            objects: None,
+        }
+    }
+}
+
+/// See [`Command::Rounds`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rounds {
+    /// On; switching on counts from zero again.
+    pub on: bool,
+    /// Real milliseconds without a new request after which a round is over.
+    #[serde(default = "quiet")]
+    pub quiet_ms: u64,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self { on: true, quiet_ms: quiet() }
+    }
+}
+
+/// See [`Command::Seed`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seed {
+    /// `acme`.
+    pub scene: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn quiet() -> u64 {
+    100
+}

@@ -1,0 +1,178 @@
+//! Owns the rules by which calls go wrong.
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::Subject;
+
+/// Which of the matching calls are meant. Calls are counted from when the rule was added.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calls {
+    /// All of them.
+    #[default]
+    Every,
+    /// This one, 1-based.
+    Nth(u64),
+    /// From the first to the last of these, both included.
+    Range {
+        /// 1-based.
+        from: u64,
+        /// Included.
+        to: u64,
+    },
+    /// By chance, the same with the same seed.
+    Probability {
+        /// 0 to 1.
+        p: f64,
+        /// Seeds this rule's own dice.
+        seed: u64,
+    },
+}
+
+/// What goes wrong. Unless it says "applied", the call has no effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Applied; the reply comes this much later. Adds to other faults.
+    Latency {
+        /// Real milliseconds.
+        ms: u64,
+    },
+    /// The service's own throttling error.
+    Throttle,
+    /// The service's own server error with this status.
+    ServerError {
+        /// 500, 503, …
+        status: u16,
+    },
+    /// The service's own access-denied error.
+    AccessDenied,
+    /// Any other error.
+    Error {
+        /// HTTP status.
+        status: u16,
+        /// Error code.
+        code: String,
+        /// Error message.
+        message: String,
+    },
+    /// The connection is reset.
+    Reset,
+    /// Nothing ever comes back.
+    Hang,
+    /// Applied; half of the reply's body comes, then the connection ends.
+    TruncatedBody,
+    /// Applied; the reply's body is no JSON and no XML.
+    GarbageBody,
+    /// Applied, and answered with a server error.
+    #[serde(rename = "applied_then_5xx")]
+    AppliedThen5xx {
+        /// 500, 503, …
+        status: u16,
+    },
+    /// Applied, then the connection is reset.
+    AppliedThenReset,
+    /// Applied, and nothing ever comes back.
+    AppliedThenHang,
+}
+
+/// A rule: these calls go wrong in this way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`; absent: any.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// `RunJobFlow`, `HeadObject`, …; `*`: any.
+    pub operation: String,
+    /// Which of those calls.
+    #[serde(default)]
+    pub calls: Calls,
+    /// Only calls about this cluster id, bucket, `bucket/key`, or name.
+    #[serde(default)]
+    pub matching: Option<String>,
+    /// What happens.
+    pub kind: FaultKind,
+}
+
+impl Fault {
+    /// Every call of an operation goes wrong in this way.
+    #[must_use]
+    pub fn every(operation: &str, kind: FaultKind) -> Self {
+        Self { service: None, operation: operation.to_owned(), calls: Calls::Every, matching: None, kind }
+    }
+
+    /// The nth call (1-based) of an operation goes wrong in this way.
+    #[must_use]
+    pub fn nth(operation: &str, nth: u64, kind: FaultKind) -> Self {
+        Self { calls: Calls::Nth(nth), ..Self::every(operation, kind) }
+    }
+}
+
+/// Counts matching calls and says which are meant.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    calls: Calls,
+    seen: u64,
+    dice: fastrand::Rng,
+}
+
+impl Counter {
+    pub(crate) fn new(calls: Calls) -> Self {
+        let seed = match calls {
+            Calls::Probability { seed, .. } => seed,
+            _ => 0,
+        };
+        Self { calls, seen: 0, dice: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// Counts one call; true when it is meant.
+    pub(crate) fn hit(&mut self) -> bool {
+        self.seen += 1;
+        match self.calls {
+            Calls::Every => true,
+            Calls::Nth(nth) => self.seen == nth,
+            Calls::Range { from, to } => (from..=to).contains(&self.seen),
+            Calls::Probability { p, .. } => self.dice.f64() < p,
+        }
+    }
+}
+
+/// The rules in force.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    rules: Vec<(Fault, Counter)>,
+}
+
+/// What the rules want for one call.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) latency_ms: u64,
+    pub(crate) kind: Option<FaultKind>,
+}
+
+impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        let counter = Counter::new(fault.calls.clone());
+        self.rules.push((fault, counter));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    pub(crate) fn judge(&mut self, subject: &Subject) -> Verdict {
+        let mut verdict = Verdict::default();
+        for (fault, counter) in &mut self.rules {
+            let meant = subject.matches(fault.service.as_deref(), &fault.operation, fault.matching.as_deref());
+            if !meant || !counter.hit() {
+                continue;
+            }
+            match &fault.kind {
+                FaultKind::Latency { ms } => verdict.latency_ms += ms,
+                kind => verdict.kind = verdict.kind.or_else(|| Some(kind.clone())),
+            }
+        }
+        verdict
+    }
+}

@@ -1,0 +1,217 @@
+//! An AWS on loopback: EMR, S3, KMS, IAM, STS and EC2 as a guard (AWS SDK for Rust) and a runner (raw HTTP) use them.
+//!
+//! ```
+//! use emr_simulator::{Command, ClusterState, Simulator, StartCluster};
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let sim = Simulator::acme()?;
+//! // Point clients at `sim.url()`, path-style for S3, with the access key id AKIAGUARD or AKIAFAKE and any secret.
+//! let started = sim.apply(Command::StartCluster(StartCluster::default()))?;
+//! let id = started.id.unwrap_or_default();
+//! let waiting = sim.wait_until(
+//!     |world| world.cluster(&id).is_some_and(|it| it.state == ClusterState::Waiting),
+//!     Duration::from_secs(1),
+//! );
+//! assert!(waiting && sim.requests().is_empty());
+//! # Ok(()) }
+//! ```
+//!
+//! - **Who asks.** The access key id in a `SigV4` credential names the caller; signatures are **not checked**. Unknown ids
+//!   and unsigned requests get each service's own error; unsigned reads of public buckets work. Callers may do
+//!   everything in their own account: refusals come from bucket and key policies and from [`Fault`]s.
+//! - **Time.** Clusters live on a clock that is real, scaled or stepped by hand ([`SetClock`]); what is due happens,
+//!   in order, whenever somebody looks. With the stepped clock everything is deterministic.
+//! - **Quotas** of EMR are on from the start; [`Command::SetQuotas`] switches them off.
+//! - **Setting up** is done by [`Command`]s, from Rust or as JSON by `POST /_control/apply`.
+
+mod api;
+mod apply;
+mod call;
+mod clock;
+mod cluster;
+mod command;
+mod control;
+mod faults;
+mod hooks;
+mod life;
+mod policy;
+mod quota;
+mod record;
+mod reply;
+mod rounds;
+mod s3write;
+mod scene;
+mod server;
+mod steps;
+mod world;
+mod xml;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+pub use clock::ClockMode;
+pub use cluster::{Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume};
+pub use command::{
+    Advance, Applied, AttachedPolicy, BucketEncryption, Command, CommandError, Grant, Named, NextCluster, ObjectName, PutAccessKey, PutBucket,
+    PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SetClock, SetLatency,
+    StartCluster, StartState, Switch, Termination, Timings, UpdateCluster,
+};
+pub use faults::{Calls, Fault, FaultKind};
+pub use hooks::{Hook, Moment};
+pub use record::{Recorded, Subject};
+pub use world::{
+    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Object, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+};
+
+use server::Shared;
+
+/// A running simulator. It has threads of its own, so it serves tests with and without a runtime; it stops on drop.
+#[derive(Debug)]
+pub struct Simulator {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Simulator {
+    /// Starts with an empty world on a free port of 127.0.0.1. Nobody has an access key yet.
+    ///
+    /// # Errors
+    /// When no port or thread is to be had.
+    pub fn start() -> io::Result<Self> {
+        Self::start_on(0)
+    }
+
+    /// As [`start`](Self::start), on this port; 0 means a free one.
+    ///
+    /// # Errors
+    /// When the port or a thread is not to be had.
+    pub fn start_on(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::new());
+        let (stop, stopped) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let serving = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("emr-simulator".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => server::serve(listener, serving, stopped).await,
+                    Err(error) => eprintln!("emr-simulator: {error}"),
+                }
+            });
+            // Connections that hang on purpose end here.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { address, shared, stop, thread: Some(thread) })
+    }
+
+    /// Starts with the scene `acme` in place.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn acme() -> io::Result<Self> {
+        let simulator = Self::start()?;
+        simulator.apply(Command::Seed(Seed { scene: "acme".to_owned() })).map_err(io::Error::other)?;
+        Ok(simulator)
+    }
+
+    /// `http://127.0.0.1:PORT`: every service's endpoint.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Changes the world, or how it behaves.
+    ///
+    /// # Errors
+    /// When the command names what does not exist, or a policy the simulator cannot evaluate.
+    pub fn apply(&self, command: Command) -> Result<Applied, CommandError> {
+        let applied = self.shared.lock().apply(command);
+        self.shared.notify();
+        applied
+    }
+
+    /// Moves the simulated time on.
+    pub fn advance(&self, by: Duration) {
+        {
+            let mut state = self.shared.lock();
+            state.clock.advance(by);
+            state.catch_up();
+        }
+        self.shared.notify();
+    }
+
+    /// Every request so far, in the order of arrival. Control requests are not among them.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.shared.lock().requests.clone()
+    }
+
+    /// The requests for one operation so far.
+    #[must_use]
+    pub fn requests_for(&self, operation: &str) -> Vec<Recorded> {
+        let state = self.shared.lock();
+        state.requests.iter().filter(|it| it.subject.operation == operation).cloned().collect()
+    }
+
+    /// How many rounds were released since rounds mode was switched on.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.shared.lock().rounds.done()
+    }
+
+    /// Looks at the world as it is now.
+    pub fn with_world<R>(&self, look: impl FnOnce(&World) -> R) -> R {
+        let mut state = self.shared.lock();
+        state.catch_up();
+        look(&state.world)
+    }
+
+    /// Waits until the world is as wished, for at most this long in real time; false when it did not get so. This blocks the
+    /// thread: within a runtime of one thread, call it by `spawn_blocking`.
+    #[must_use]
+    pub fn wait_until(&self, mut wish: impl FnMut(&World) -> bool, at_most: Duration) -> bool {
+        self.wait_for(at_most, |state| wish(&state.world).then_some(())).is_some()
+    }
+
+    /// Waits for a request of this kind, past or to come, for at most this long in real time.
+    #[must_use]
+    pub fn wait_for_request(&self, mut wanted: impl FnMut(&Recorded) -> bool, at_most: Duration) -> Option<Recorded> {
+        self.wait_for(at_most, |state| state.requests.iter().find(|it| wanted(it)).cloned())
+    }
+
+    fn wait_for<T>(&self, at_most: Duration, mut look: impl FnMut(&apply::State) -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + at_most;
+        let mut state = self.shared.lock();
+        loop {
+            state.catch_up();
+            if let Some(found) = look(&state) {
+                return Some(found);
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            // The world also changes by itself: be there when it next does.
+            let next = state.world.next_change().and_then(|at| state.clock.real_wait(at));
+            let pause = next.map_or(left, |next| left.min(next + Duration::from_micros(100)));
+            state = self.shared.wait(state, pause);
+        }
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        // The receiver is gone only if the thread is.
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}

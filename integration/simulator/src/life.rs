@@ -1,0 +1,189 @@
+//! Owns how clusters live on the clock: which change comes next, and what it does.
+
+use time::OffsetDateTime;
+
+use crate::cluster::{self, ClusterState, StepState, seconds};
+use crate::command::{StartState, Termination};
+use crate::steps;
+use crate::world::World;
+
+/// The next change in a cluster's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Bootstrap,
+    Ready,
+    StartStep(usize),
+    EndStep(usize),
+    End { failed: bool },
+}
+
+impl World {
+    /// When the next change of any cluster is due.
+    pub(crate) fn next_change(&self) -> Option<OffsetDateTime> {
+        self.clusters.iter().filter_map(|cluster| cluster.next).map(|(at, _)| at).min()
+    }
+
+    /// Lets everything happen that is due until `now`, in the order of its time.
+    pub(crate) fn catch_up(&mut self, now: OffsetDateTime) {
+        loop {
+            let due = self
+                .clusters
+                .iter()
+                .enumerate()
+                .filter_map(|(index, cluster)| cluster.next.map(|(at, next)| (at, index, next)))
+                .filter(|(at, ..)| *at <= now)
+                .min_by_key(|(at, index, _)| (*at, *index));
+            let Some((at, index, next)) = due else { break };
+            self.now = at;
+            self.clusters[index].next = None;
+            happen(self, index, next, at);
+        }
+        self.now = now;
+    }
+}
+
+fn happen(world: &mut World, index: usize, next: Next, at: OffsetDateTime) {
+    match next {
+        Next::Bootstrap => {
+            cluster::provision(world, index);
+            let cluster = &mut world.clusters[index];
+            cluster.state = ClusterState::Bootstrapping;
+            cluster.next = Some((at + seconds(cluster.timings.bootstrapping), Next::Ready));
+        }
+        Next::Ready => ready(world, index, at),
+        Next::StartStep(number) => {
+            let cluster = &mut world.clusters[index];
+            let step = &mut cluster.steps[number];
+            step.state = StepState::Running;
+            step.started = Some(at);
+            let special = cluster.timings.steps.iter().find(|(part, _)| step.name.contains(part.as_str()));
+            let length = special.map_or(cluster.timings.step, |(_, length)| *length);
+            cluster.next = Some((at + seconds(length), Next::EndStep(number)));
+        }
+        Next::EndStep(number) => end_step(world, index, number, at),
+        Next::End { failed } => {
+            steps::write_node_logs(world, index);
+            let cluster = &mut world.clusters[index];
+            cluster.state = if failed { ClusterState::TerminatedWithErrors } else { ClusterState::Terminated };
+            cluster.ended = Some(at);
+        }
+    }
+}
+
+fn ready(world: &mut World, index: usize, at: OffsetDateTime) {
+    let cluster = &mut world.clusters[index];
+    if cluster.fate.bootstrap_failure {
+        let master = cluster.instances.first().map_or("", |it| it.ec2_id.as_str());
+        let message = format!("On the master instance ({master}), bootstrap action 1 returned a non-zero return code");
+        return terminate(world, index, at, "BOOTSTRAP_FAILURE", &message, true);
+    }
+    cluster.ready = Some(at);
+    cluster.state = ClusterState::Running;
+    next_step(world, index, at);
+}
+
+/// Goes on with the next pending step, or with what comes when there is none.
+pub(crate) fn next_step(world: &mut World, index: usize, at: OffsetDateTime) {
+    let cluster = &mut world.clusters[index];
+    let pending = cluster.steps.iter().position(|step| step.state == StepState::Pending);
+    if let Some(number) = pending {
+        cluster.state = ClusterState::Running;
+        cluster.reason = None;
+        cluster.next = Some((at + seconds(cluster.timings.step_start), Next::StartStep(number)));
+    } else if cluster.keep_alive {
+        cluster.state = ClusterState::Waiting;
+        cluster.reason = Some((String::new(), "Cluster ready after last step completed.".to_owned()));
+    } else {
+        terminate(world, index, at, "ALL_STEPS_COMPLETED", "Steps completed", false);
+    }
+}
+
+fn end_step(world: &mut World, index: usize, number: usize, at: OffsetDateTime) {
+    let cluster = &world.clusters[index];
+    let outcome = if cluster.fate.fail_step == Some(number + 1) {
+        Err("Exception in thread \"main\" java.lang.RuntimeException: Error running job".to_owned())
+    } else {
+        steps::run(world, index, number)
+    };
+    let cluster = &mut world.clusters[index];
+    let step = &mut cluster.steps[number];
+    step.ended = Some(at);
+    match outcome {
+        Ok(written) => {
+            step.state = StepState::Completed;
+            step.written = written;
+            steps::write_step_logs(world, index, number);
+            next_step(world, index, at);
+        }
+        Err(failure) => {
+            step.state = StepState::Failed;
+            step.failure = Some(failure);
+            steps::write_step_logs(world, index, number);
+            after_failure(world, index, number, at);
+        }
+    }
+}
+
+/// Honours a failed step's `ActionOnFailure`. A protected, kept-alive cluster waits instead of terminating.
+fn after_failure(world: &mut World, index: usize, number: usize, at: OffsetDateTime) {
+    let cluster = &mut world.clusters[index];
+    let action = cluster.steps[number].action_on_failure.as_str();
+    let terminates = matches!(action, "TERMINATE_JOB_FLOW" | "TERMINATE_CLUSTER");
+    let shielded = cluster.termination_protected && cluster.keep_alive;
+    if terminates && !shielded {
+        return terminate(world, index, at, "STEP_FAILURE", "Shut down as step failed", true);
+    }
+    if terminates || action == "CANCEL_AND_WAIT" {
+        cancel_steps(world, index, at);
+    }
+    next_step(world, index, at);
+}
+
+fn cancel_steps(world: &mut World, index: usize, at: OffsetDateTime) {
+    for step in &mut world.clusters[index].steps {
+        match step.state {
+            StepState::Running => {
+                step.state = StepState::Cancelled;
+                step.ended = Some(at);
+            }
+            StepState::Pending => step.state = StepState::Cancelled,
+            StepState::Completed | StepState::Cancelled | StepState::Failed => {}
+        }
+    }
+}
+
+/// Begins a cluster's end; steps that are not over are cancelled.
+pub(crate) fn terminate(world: &mut World, index: usize, at: OffsetDateTime, code: &str, message: &str, failed: bool) {
+    cancel_steps(world, index, at);
+    let cluster = &mut world.clusters[index];
+    cluster.state = ClusterState::Terminating;
+    cluster.reason = Some((code.to_owned(), message.to_owned()));
+    cluster.next = match cluster.fate.termination {
+        Termination::Stuck if code == "USER_REQUEST" => None,
+        _ => Some((at + seconds(cluster.timings.terminating), Next::End { failed })),
+    };
+}
+
+/// Puts a fresh cluster into a later state, as if its early life lay behind it.
+pub(crate) fn fast_forward(world: &mut World, index: usize, state: StartState, now: OffsetDateTime) {
+    if state == StartState::Starting {
+        world.clusters[index].next = Some((now + seconds(world.clusters[index].timings.starting), Next::Bootstrap));
+        return;
+    }
+    happen(world, index, Next::Bootstrap, now);
+    if state == StartState::Bootstrapping {
+        return;
+    }
+    let cluster = &mut world.clusters[index];
+    cluster.keep_alive |= state == StartState::Waiting;
+    let early = cluster.timings.starting + cluster.timings.bootstrapping;
+    cluster.ready = Some((cluster.created + seconds(early)).min(now));
+    cluster.state = ClusterState::Running;
+    cluster.next = None;
+    next_step(world, index, now);
+    if state == StartState::Running
+        && let Some((_, next @ Next::StartStep(_))) = world.clusters[index].next
+    {
+        happen(world, index, next, now);
+    }
+}

@@ -1,0 +1,256 @@
+//! Owns the evaluation of IAM and bucket policies.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// Condition keys and the values a request has for them.
+pub(crate) type Context = BTreeMap<String, Vec<String>>;
+
+/// The question put to a policy.
+pub(crate) struct Ask<'a> {
+    pub(crate) action: &'a str,
+    pub(crate) resource: &'a str,
+    pub(crate) context: &'a Context,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Allowed,
+    ImplicitDeny,
+    ExplicitDeny,
+}
+
+impl Decision {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::ImplicitDeny => "implicitDeny",
+            Self::ExplicitDeny => "explicitDeny",
+        }
+    }
+
+    /// Both opinions on one request: a deny wins, then an allow.
+    pub(crate) fn and(self, other: Self) -> Self {
+        if self == Self::ExplicitDeny || other == Self::ExplicitDeny {
+            Self::ExplicitDeny
+        } else if self == Self::Allowed || other == Self::Allowed {
+            Self::Allowed
+        } else {
+            Self::ImplicitDeny
+        }
+    }
+}
+
+/// What every request has: requests to the simulator count as sent over TLS.
+pub(crate) fn base_context(principal: &str, account: &str) -> Context {
+    let one = |key: &str, value: &str| (key.to_owned(), vec![value.to_owned()]);
+    BTreeMap::from([one("aws:SecureTransport", "true"), one("aws:PrincipalArn", &role_of_session(principal)), one("aws:PrincipalAccount", account)])
+}
+
+/// Evaluates one identity policy (statements without principals).
+pub(crate) fn evaluate_identity(document: &Value, ask: &Ask<'_>) -> Decision {
+    evaluate(document, ask, |_| true)
+}
+
+/// Evaluates a bucket or key policy for this principal.
+pub(crate) fn evaluate_resource(document: &Value, ask: &Ask<'_>, principal: &str, account: &str) -> Decision {
+    evaluate(document, ask, |statement| principal_matches(statement, principal, account))
+}
+
+fn evaluate(document: &Value, ask: &Ask<'_>, for_principal: impl Fn(&Value) -> bool) -> Decision {
+    let mut decision = Decision::ImplicitDeny;
+    for statement in statements(document) {
+        let applies = for_principal(statement)
+            && one_of(statement, "Action", "NotAction", |pattern| wildcard_no_case(pattern, ask.action))
+            && one_of(statement, "Resource", "NotResource", |pattern| wildcard(pattern, ask.resource))
+            && conditions_hold(statement, ask.context);
+        if !applies {
+            continue;
+        }
+        if statement["Effect"] == "Deny" {
+            return Decision::ExplicitDeny;
+        }
+        decision = Decision::Allowed;
+    }
+    decision
+}
+
+fn statements(document: &Value) -> &[Value] {
+    match &document["Statement"] {
+        Value::Array(list) => list,
+        Value::Null => &[],
+        one => std::slice::from_ref(one),
+    }
+}
+
+fn one_of(statement: &Value, positive: &str, negative: &str, matches: impl Fn(&str) -> bool) -> bool {
+    let any = |value: &Value| texts(value).iter().any(|pattern| matches(pattern));
+    match (statement.get(positive), statement.get(negative)) {
+        (Some(patterns), _) => any(patterns),
+        (None, Some(patterns)) => !any(patterns),
+        // A key policy may leave the resource out; an action must be there in a valid policy.
+        (None, None) => positive == "Resource",
+    }
+}
+
+fn principal_matches(statement: &Value, principal: &str, account: &str) -> bool {
+    let role = role_of_session(principal);
+    let is_me = |value: &Value| match value {
+        Value::String(all) => all == "*",
+        Value::Object(kinds) => kinds.get("AWS").is_some_and(|names| {
+            texts(names)
+                .iter()
+                .any(|name| name == "*" || name == account || *name == format!("arn:aws:iam::{account}:root") || name == principal || *name == role)
+        }),
+        _ => false,
+    };
+    match (statement.get("Principal"), statement.get("NotPrincipal")) {
+        (Some(names), _) => is_me(names),
+        (None, Some(names)) => !is_me(names),
+        (None, None) => false,
+    }
+}
+
+/// The role behind a role session's ARN; other ARNs as they are.
+pub(crate) fn role_of_session(arn: &str) -> String {
+    let parts: Vec<&str> = arn.split(':').collect();
+    if let ["arn", partition, "sts", _, account, resource] = parts.as_slice()
+        && let Some(rest) = resource.strip_prefix("assumed-role/")
+        && let Some((role, _)) = rest.split_once('/')
+    {
+        return format!("arn:{partition}:iam::{account}:role/{role}");
+    }
+    arn.to_owned()
+}
+
+fn conditions_hold(statement: &Value, context: &Context) -> bool {
+    let Some(operators) = statement.get("Condition").and_then(Value::as_object) else {
+        return true;
+    };
+    operators
+        .iter()
+        .all(|(operator, tests)| tests.as_object().into_iter().flatten().all(|(key, wanted)| holds(operator, lookup(context, key), &texts(wanted))))
+}
+
+/// Condition keys are the same in any case.
+fn lookup<'a>(context: &'a Context, key: &str) -> Option<&'a [String]> {
+    context.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, values)| values.as_slice())
+}
+
+fn holds(operator: &str, present: Option<&[String]>, wanted: &[String]) -> bool {
+    let (operator, if_exists) = match operator.strip_suffix("IfExists") {
+        Some(operator) => (operator, true),
+        None => (operator, false),
+    };
+    if operator == "Null" {
+        return wanted.iter().any(|it| it == if present.is_none() { "true" } else { "false" });
+    }
+    let (operator, negated) = match operator {
+        "StringNotEquals" => ("StringEquals", true),
+        "StringNotLike" | "ArnNotLike" | "ArnNotEquals" => ("StringLike", true),
+        "ArnLike" | "ArnEquals" => ("StringLike", false),
+        other => (other, false),
+    };
+    // A key that the request lacks fails every positive test and passes every negated one.
+    let Some(present) = present else {
+        return negated || if_exists;
+    };
+    let matched = present.iter().any(|value| {
+        wanted.iter().any(|pattern| match operator {
+            "StringEquals" => value == pattern,
+            "StringEqualsIgnoreCase" | "Bool" => value.eq_ignore_ascii_case(pattern),
+            "StringLike" => wildcard(pattern, value),
+            _ => false,
+        })
+    });
+    matched != negated
+}
+
+/// Says what in a policy document the simulator cannot evaluate, or that is no policy.
+pub(crate) fn unsupported(document: &Value) -> Option<String> {
+    const OPERATORS: [&str; 11] = [
+        "StringEquals",
+        "StringNotEquals",
+        "StringEqualsIgnoreCase",
+        "StringLike",
+        "StringNotLike",
+        "ArnLike",
+        "ArnNotLike",
+        "ArnEquals",
+        "ArnNotEquals",
+        "Bool",
+        "Null",
+    ];
+    if !document.is_object() || statements(document).is_empty() {
+        return Some("the document has no Statement".to_owned());
+    }
+    for statement in statements(document) {
+        if statement["Effect"] != "Allow" && statement["Effect"] != "Deny" {
+            return Some("a statement's Effect is neither Allow nor Deny".to_owned());
+        }
+        for operator in statement["Condition"].as_object().into_iter().flatten().map(|(operator, _)| operator) {
+            if !OPERATORS.contains(&operator.strip_suffix("IfExists").unwrap_or(operator)) {
+                return Some(format!("condition operator {operator} is not modelled"));
+            }
+        }
+    }
+    None
+}
+
+/// A string, or all strings of an array; booleans as text.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Bool(on) => vec![on.to_string()],
+        Value::Array(list) => list.iter().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn wildcard_no_case(pattern: &str, text: &str) -> bool {
+    wildcard(&pattern.to_ascii_lowercase(), &text.to_ascii_lowercase())
+}
+
+/// `*` stands for anything, `?` for one character.
+pub(crate) fn wildcard(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    p = at + 1;
+                    t = from + 1;
+                    star = Some((at, from + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wildcard;
+
+    #[test]
+    fn stars_and_question_marks_match_as_in_iam() {
+        assert!(wildcard("arn:aws:s3:::acme-*/a?c", "arn:aws:s3:::acme-out/x/abc"));
+        assert!(wildcard("*", ""));
+        assert!(!wildcard("a?", "a"));
+        assert!(wildcard("a*b*c", "a--b--b-c"));
+        assert!(!wildcard("a*b", "a-c"));
+    }
+}

@@ -1,0 +1,93 @@
+//! Owns the record of every request.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+/// What a call is about, as far as faults, hooks and filters care.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Subject {
+    /// The service's signing name: `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`.
+    pub service: String,
+    /// The operation as AWS names it.
+    pub operation: String,
+    /// The first cluster id in the request.
+    pub cluster_id: Option<String>,
+    /// The bucket.
+    pub bucket: Option<String>,
+    /// The object's key, or the KMS key as it was named.
+    pub key: Option<String>,
+    /// A security configuration's, role's, policy's or subnet's name.
+    pub name: Option<String>,
+}
+
+impl Subject {
+    pub(crate) fn matches(&self, service: Option<&str>, operation: &str, matching: Option<&str>) -> bool {
+        service.is_none_or(|service| service == self.service)
+            && (operation == "*" || operation == self.operation)
+            && matching.is_none_or(|wanted| {
+                [&self.cluster_id, &self.bucket, &self.key, &self.name].into_iter().flatten().any(|it| it == wanted)
+                    || match (&self.bucket, &self.key) {
+                        (Some(bucket), Some(key)) => wanted.strip_prefix(bucket.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(key),
+                        _ => false,
+                    }
+            })
+    }
+}
+
+/// One request and what became of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Recorded {
+    /// From 1 on.
+    pub seq: u64,
+    /// Simulated time of arrival.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Real milliseconds from the simulator's start to the arrival.
+    pub arrived_ms: u64,
+    /// Real milliseconds from the simulator's start to the reply; absent while there is none.
+    pub replied_ms: Option<u64>,
+    /// What it was about.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// Who asked; absent: unsigned.
+    pub access_key: Option<String>,
+    /// The caller's account, if the access key is known.
+    pub account: Option<String>,
+    /// The region it was signed for.
+    pub region: String,
+    /// HTTP method.
+    pub method: String,
+    /// Path, decoded.
+    pub path: String,
+    /// Query parameters, decoded.
+    pub query: BTreeMap<String, String>,
+    /// Header names in lower case; `authorization` is cut to its credential.
+    pub headers: BTreeMap<String, String>,
+    /// JSON as it came; a form as an object of strings; other text as a string; else null.
+    pub body: Value,
+    /// HTTP status of the answer; absent when none was made.
+    pub status: Option<u16>,
+    /// AWS's error code, if it is an error.
+    pub error_code: Option<String>,
+    /// The round it came in, from 1 on, in rounds mode.
+    pub round: Option<u64>,
+    /// The fault applied to it, as it is written in commands.
+    pub fault: Option<Value>,
+}
+
+impl Recorded {
+    /// The operation's name.
+    #[must_use]
+    pub fn operation(&self) -> &str {
+        &self.subject.operation
+    }
+
+    /// The cluster the call is about.
+    #[must_use]
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.subject.cluster_id.as_deref()
+    }
+}

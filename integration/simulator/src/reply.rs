@@ -1,0 +1,207 @@
+//! Owns the shape of answers, errors above all, in each service's own protocol.
+
+use serde_json::{Value, json};
+
+use crate::call::Service;
+use crate::xml::Xml;
+
+/// An answer before it is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) error: Option<String>,
+    /// What `Content-Length` says where there is no body to count, as for HEAD.
+    pub(crate) length: Option<u64>,
+}
+
+impl Reply {
+    pub(crate) fn json(body: &Value) -> Self {
+        Self {
+            status: 200,
+            headers: vec![("content-type".to_owned(), "application/x-amz-json-1.1".to_owned())],
+            body: body.to_string().into_bytes(),
+            error: None,
+            length: None,
+        }
+    }
+
+    pub(crate) fn xml(xml: Xml) -> Self {
+        Self { headers: vec![("content-type".to_owned(), "application/xml".to_owned())], body: xml.finish().into_bytes(), ..Self::empty(200) }
+    }
+
+    pub(crate) fn empty(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Vec::new(), error: None, length: None }
+    }
+
+    pub(crate) fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// An error before it has its service's shape.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) status: u16,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    /// Further members of the error: of the JSON object, or elements of S3's.
+    pub(crate) extra: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Failure {
+    pub(crate) fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
+        Self { status, code: code.to_owned(), message: message.into(), extra: Vec::new(), headers: Vec::new() }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.extra.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The service's own refusal of a caller it knows.
+    pub(crate) fn access_denied(service: Service, operation: &str, arn: &str) -> Self {
+        let action = format!("{}:{operation}", service.signing_name());
+        let message = format!("User: {arn} is not authorized to perform: {action}");
+        match service {
+            Service::Emr | Service::Kms => Self::new(400, "AccessDeniedException", message),
+            Service::Iam | Service::Sts => Self::new(403, "AccessDenied", message),
+            Service::Ec2 => Self::new(403, "UnauthorizedOperation", "You are not authorized to perform this operation."),
+            Service::S3 => Self::new(403, "AccessDenied", "Access Denied"),
+        }
+    }
+
+    /// The service's own answer to too many calls.
+    pub(crate) fn throttled(service: Service) -> Self {
+        match service {
+            Service::Emr | Service::Kms => Self::new(400, "ThrottlingException", "Rate exceeded"),
+            Service::Iam | Service::Sts => Self::new(400, "Throttling", "Rate exceeded"),
+            Service::Ec2 => Self::new(503, "RequestLimitExceeded", "Request limit exceeded."),
+            Service::S3 => Self::new(503, "SlowDown", "Please reduce your request rate."),
+        }
+    }
+
+    /// The service's own server error.
+    pub(crate) fn server(service: Service, status: u16) -> Self {
+        let unavailable = status == 503;
+        let (code, message) = match service {
+            Service::Emr | Service::Kms | Service::Iam | Service::Sts if unavailable => {
+                ("ServiceUnavailable", "The service is currently unavailable.")
+            }
+            Service::Emr => ("InternalServerException", "An internal server error occurred. Please retry your request."),
+            Service::Kms => ("KMSInternalException", "The request was rejected because an internal exception occurred."),
+            Service::Iam => ("ServiceFailure", "The request processing has failed because of an unknown error."),
+            Service::Sts => ("InternalFailure", "The request processing has failed because of an unknown error."),
+            Service::Ec2 if unavailable => ("Unavailable", "The server is overloaded and can't handle the request."),
+            Service::Ec2 => ("InternalError", "An internal error has occurred"),
+            Service::S3 if unavailable => ("ServiceUnavailable", "Service is unable to handle request."),
+            Service::S3 => ("InternalError", "We encountered an internal error. Please try again."),
+        };
+        Self::new(status, code, message)
+    }
+
+    /// The service's own answer to a request that is not signed.
+    pub(crate) fn unsigned(service: Service) -> Self {
+        match service {
+            Service::Emr | Service::Kms => Self::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token"),
+            Service::Iam | Service::Sts => Self::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token"),
+            Service::Ec2 => Self::new(401, "AuthFailure", "AWS was not able to validate the provided access credentials"),
+            Service::S3 => Self::new(403, "AccessDenied", "Access Denied"),
+        }
+    }
+
+    /// The service's own answer to an access key nobody has.
+    pub(crate) fn unknown_key(service: Service, access_key: &str) -> Self {
+        let invalid = "The security token included in the request is invalid.";
+        match service {
+            Service::Emr | Service::Kms => Self::new(400, "UnrecognizedClientException", invalid),
+            Service::Iam | Service::Sts => Self::new(403, "InvalidClientTokenId", invalid),
+            Service::Ec2 => Self::unsigned(service),
+            Service::S3 => Self::new(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+                .with("AWSAccessKeyId", access_key),
+        }
+    }
+
+    /// What the simulator cannot play.
+    pub(crate) fn not_modelled(service: Service, operation: &str) -> Self {
+        let name = service.signing_name();
+        Self::new(501, "NotModelled", format!("emr-simulator does not model {name}:{operation}"))
+    }
+
+    /// The error in its service's shape.
+    pub(crate) fn reply(self, service: Service, request_id: &str, head: bool) -> Reply {
+        let body = match service {
+            Service::Emr | Service::Kms => self.json_body(),
+            Service::Iam => self.query_body("https://iam.amazonaws.com/doc/2010-05-08/", request_id),
+            Service::Sts => self.query_body("https://sts.amazonaws.com/doc/2011-06-15/", request_id),
+            Service::Ec2 => self.ec2_body(request_id),
+            Service::S3 if head => String::new(),
+            Service::S3 => self.s3_body(request_id),
+        };
+        let content_type = match service {
+            Service::Emr | Service::Kms => "application/x-amz-json-1.1",
+            Service::Iam | Service::Sts => "text/xml",
+            Service::Ec2 => "text/xml;charset=UTF-8",
+            Service::S3 => "application/xml",
+        };
+        let mut headers = self.headers;
+        headers.push(("content-type".to_owned(), content_type.to_owned()));
+        Reply { status: self.status, headers, body: body.into_bytes(), error: Some(self.code), length: None }
+    }
+
+    fn json_body(&self) -> String {
+        // The exceptions that EMR models write `Message`; the common ones of its front end write `message`.
+        let modelled = matches!(self.code.as_str(), "InvalidRequestException" | "InternalServerException" | "AccessDeniedException");
+        let member = if modelled { "Message" } else { "message" };
+        let mut body = json!({"__type": self.code, member: self.message});
+        for (name, value) in &self.extra {
+            body[*name] = json!(value);
+        }
+        body.to_string()
+    }
+
+    fn query_body(&self, namespace: &str, request_id: &str) -> String {
+        let mut xml = Xml::new();
+        xml.root("ErrorResponse", namespace, |xml| {
+            xml.element("Error", |xml| {
+                let kind = if self.status < 500 { "Sender" } else { "Receiver" };
+                xml.text("Type", kind).text("Code", &self.code).text("Message", &self.message);
+            });
+            xml.text("RequestId", request_id);
+        });
+        xml.finish()
+    }
+
+    fn ec2_body(&self, request_id: &str) -> String {
+        let mut xml = Xml::new();
+        xml.element("Response", |xml| {
+            xml.element("Errors", |xml| {
+                xml.element("Error", |xml| {
+                    xml.text("Code", &self.code).text("Message", &self.message);
+                });
+            });
+            xml.text("RequestID", request_id);
+        });
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", xml.finish())
+    }
+
+    fn s3_body(&self, request_id: &str) -> String {
+        let mut xml = Xml::new();
+        xml.element("Error", |xml| {
+            xml.text("Code", &self.code).text("Message", &self.message);
+            for (name, value) in &self.extra {
+                xml.text(name, value);
+            }
+            xml.text("RequestId", request_id).text("HostId", "c2ltdWxhdG9y");
+        });
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", xml.finish())
+    }
+}

@@ -1,0 +1,76 @@
+//! Owns rounds mode: replies wait until no more requests come, then leave together.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+/// The state of rounds mode.
+#[derive(Debug)]
+pub(crate) struct RoundsState {
+    on: bool,
+    quiet: Duration,
+    done: u64,
+    last_arrival: Instant,
+    held: Vec<oneshot::Sender<()>>,
+    watched: bool,
+}
+
+impl Default for RoundsState {
+    fn default() -> Self {
+        Self { on: false, quiet: Duration::from_millis(100), done: 0, last_arrival: Instant::now(), held: Vec::new(), watched: false }
+    }
+}
+
+impl RoundsState {
+    /// Switches on, counting from zero, or off, letting go of everything held.
+    pub(crate) fn switch(&mut self, on: bool, quiet: Duration) {
+        self.held.clear();
+        self.on = on;
+        self.quiet = quiet;
+        if on {
+            self.done = 0;
+        }
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// How many rounds were released since switching on.
+    pub(crate) fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Notes a request and gives its round.
+    pub(crate) fn arrive(&mut self) -> Option<u64> {
+        self.last_arrival = Instant::now();
+        self.on.then_some(self.done + 1)
+    }
+
+    /// Holds a reply until the receiver resolves. True: the caller must see to it that somebody watches.
+    pub(crate) fn hold(&mut self) -> Option<(oneshot::Receiver<()>, bool)> {
+        if !self.on {
+            return None;
+        }
+        let (release, held) = oneshot::channel();
+        self.held.push(release);
+        let first = !self.watched;
+        self.watched = true;
+        Some((held, first))
+    }
+
+    /// Ends the round if it is quiet; else says how long to wait before asking again.
+    pub(crate) fn try_release(&mut self) -> Option<Duration> {
+        let silent = self.last_arrival.elapsed();
+        if self.on && silent < self.quiet {
+            return Some(self.quiet.saturating_sub(silent));
+        }
+        self.watched = false;
+        if !self.held.is_empty() {
+            self.done += 1;
+        }
+        // Dropping the senders resolves the receivers.
+        self.held.clear();
+        None
+    }
+}

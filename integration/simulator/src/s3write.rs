@@ -1,0 +1,142 @@
+//! Owns how a write to S3 ends: policy, protection, stored object. Used by the API and by clusters' steps.
+
+use std::collections::BTreeMap;
+
+use md5::{Digest, Md5};
+
+use crate::policy::{self, Ask, Decision};
+use crate::world::{Object, Sse, World};
+
+/// What is written, by whom.
+pub(crate) struct Write<'a> {
+    pub(crate) bucket: &'a str,
+    pub(crate) key: &'a str,
+    /// The request's own `x-amz-server-side-encryption` headers.
+    pub(crate) header: Option<Sse>,
+    pub(crate) size: u64,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) content_type: String,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) storage_class: String,
+    /// The ARN that asks, and its account.
+    pub(crate) principal: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) written_by: String,
+}
+
+/// Why a write was refused: status, code, message.
+pub(crate) type Refusal = (u16, &'static str, String);
+
+/// Writes an object as S3 would and gives what was stored.
+pub(crate) fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refusal> {
+    let Some(bucket) = world.buckets.get(write.bucket) else {
+        return Err((404, "NoSuchBucket", "The specified bucket does not exist".to_owned()));
+    };
+    let mut context = policy::base_context(write.principal, write.account);
+    if let Some(sse) = &write.header {
+        let (algorithm, key) = header_of(sse);
+        context.insert("s3:x-amz-server-side-encryption".to_owned(), vec![algorithm.to_owned()]);
+        if let Some(key) = key {
+            context.insert("s3:x-amz-server-side-encryption-aws-kms-key-id".to_owned(), vec![key.to_owned()]);
+        }
+    }
+    let ask = Ask { action: "s3:PutObject", resource: &format!("arn:aws:s3:::{}/{}", write.bucket, write.key), context: &context };
+    let decision =
+        bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| policy::evaluate_resource(document, &ask, write.principal, write.account));
+    let own = bucket.account == write.account;
+    if decision == Decision::ExplicitDeny || (!own && decision != Decision::Allowed) {
+        return Err((403, "AccessDenied", "Access Denied".to_owned()));
+    }
+    let sse = resolve(world, write.bucket, write.account, write.header)?;
+    let object = Object {
+        size: write.size,
+        etag: etag(write.body.as_deref(), write.bucket, write.key, write.size),
+        sse,
+        last_modified: world.now,
+        storage_class: write.storage_class,
+        content_type: write.content_type,
+        metadata: write.metadata,
+        written_by: write.written_by,
+        body: write.body,
+    };
+    if let Some(bucket) = world.buckets.get_mut(write.bucket) {
+        bucket.objects.insert(write.key.to_owned(), object.clone());
+    }
+    Ok(object)
+}
+
+/// The algorithm and key id headers that ask for a protection.
+pub(crate) fn header_of(sse: &Sse) -> (&'static str, Option<&str>) {
+    match sse {
+        Sse::None | Sse::Customer => ("", None),
+        Sse::Aes256 => ("AES256", None),
+        Sse::Kms { key } => ("aws:kms", key.as_deref()),
+        Sse::Dsse { key } => ("aws:kms:dsse", key.as_deref()),
+    }
+}
+
+/// The protection an algorithm's name and a key's name ask for.
+pub(crate) fn sse_named(algorithm: &str, key: Option<&str>) -> Option<Sse> {
+    let key = key.map(str::to_owned);
+    match algorithm {
+        "AES256" => Some(Sse::Aes256),
+        "aws:kms" => Some(Sse::Kms { key }),
+        "aws:kms:dsse" => Some(Sse::Dsse { key }),
+        _ => None,
+    }
+}
+
+/// The bucket's default protection, key as it was configured.
+pub(crate) fn default_of(world: &World, bucket: &str) -> Sse {
+    let rule = world.buckets.get(bucket).and_then(|bucket| bucket.default_encryption.as_ref());
+    rule.and_then(|rule| sse_named(rule.algorithm.as_deref()?, rule.key.as_deref())).unwrap_or(Sse::Aes256)
+}
+
+/// What an object will be stored with: the request's wish or the bucket's default, its key as an ARN.
+fn resolve(world: &mut World, bucket: &str, caller: &str, header: Option<Sse>) -> Result<Sse, Refusal> {
+    let default = default_of(world, bucket);
+    let (owner, region) = world.buckets.get(bucket).map(|bucket| (bucket.account.clone(), bucket.region.clone())).unwrap_or_default();
+    // A key that the bucket's default names belongs to the bucket's owner; one that a request names, to the caller.
+    let (wish, account) = match header {
+        Some(header) => (header, caller.to_owned()),
+        None => (default, owner),
+    };
+    Ok(match wish {
+        Sse::Kms { key } => Sse::Kms { key: Some(kms_arn(world, &account, &region, key)?) },
+        Sse::Dsse { key } => Sse::Dsse { key: Some(kms_arn(world, &account, &region, key)?) },
+        other => other,
+    })
+}
+
+fn kms_arn(world: &mut World, account: &str, region: &str, key: Option<String>) -> Result<String, Refusal> {
+    let Some(name) = key else {
+        return Ok(world.managed_s3_key(account, region));
+    };
+    let Some(key) = world.key(account, region, &name) else {
+        return Err((400, "KMS.NotFoundException", format!("Key '{name}' does not exist")));
+    };
+    match key.state.as_str() {
+        "Enabled" => Ok(key.arn()),
+        "Disabled" => Err((400, "KMS.DisabledException", format!("{} is disabled.", key.arn()))),
+        "PendingDeletion" => Err((400, "KMS.KMSInvalidStateException", format!("{} is pending deletion.", key.arn()))),
+        state => Err((400, "KMS.KMSInvalidStateException", format!("{} is in state {state}.", key.arn()))),
+    }
+}
+
+/// MD5 of the body; where only a size is known, of what stands for it.
+pub(crate) fn etag(body: Option<&[u8]>, bucket: &str, key: &str, size: u64) -> String {
+    let digest = match body {
+        Some(body) => Md5::digest(body),
+        None => Md5::digest(format!("{bucket}/{key}:{size}")),
+    };
+    hex(&digest)
+}
+
+/// Two lower-case digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
+        text
+    })
+}

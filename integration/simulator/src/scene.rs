@@ -1,0 +1,183 @@
+//! Owns the ready-made scenes.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::apply::trusting;
+use crate::command::{
+    BucketEncryption, Command, PutAccessKey, PutBucket, PutDhcp, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc,
+};
+use crate::world::Sse;
+
+/// Snowplow's account, which owns the public buckets.
+const SNOWPLOW: &str = "719197435995";
+/// The key of the security configuration.
+const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
+
+/// The commands that make a scene.
+pub(crate) fn commands(scene: &str) -> Option<Vec<Command>> {
+    (scene == "acme").then(acme)
+}
+
+/// A Snowplow user of eu-west-1 whose encryption is complete.
+fn acme() -> Vec<Command> {
+    let mut commands = callers();
+    commands.extend(buckets());
+    commands.extend(objects());
+    commands.push(Command::PutKey(PutKey {
+        id: "11111111-1111-1111-1111-111111111111".to_owned(),
+        aliases: vec!["alias/acme-etl".to_owned()],
+        rotation: true,
+        ..PutKey::default()
+    }));
+    commands.extend(roles());
+    commands.extend(network());
+    commands.push(Command::PutSecurityConfiguration(PutSecurityConfiguration {
+        name: "acme-sc".to_owned(),
+        content: security_configuration(),
+        ..PutSecurityConfiguration::default()
+    }));
+    commands
+}
+
+fn security_configuration() -> Value {
+    json!({
+        "EncryptionConfiguration": {
+            "EnableInTransitEncryption": true,
+            "EnableAtRestEncryption": true,
+            "InTransitEncryptionConfiguration": {
+                "TLSCertificateConfiguration": {
+                    "CertificateProviderType": "PEM",
+                    "S3Object": "s3://acme-etl/certs/emr.zip",
+                },
+            },
+            "AtRestEncryptionConfiguration": {
+                "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
+                "LocalDiskEncryptionConfiguration": {
+                    "EncryptionKeyProviderType": "AwsKms",
+                    "AwsKmsKey": KEY,
+                    "EnableEbsEncryption": true,
+                },
+            },
+        },
+    })
+}
+
+fn callers() -> Vec<Command> {
+    let known = [
+        ("AKIAFAKE", "123456789012", "arn:aws:iam::123456789012:user/snowplow"),
+        ("AKIAGUARD", "123456789012", "arn:aws:sts::123456789012:assumed-role/emr-etl-guard/emr-etl-guard"),
+        ("AKIAOTHER", "999999999999", "arn:aws:iam::999999999999:user/other"),
+    ];
+    known
+        .into_iter()
+        .map(|(id, account, arn)| Command::PutAccessKey(PutAccessKey { id: id.to_owned(), account: Some(account.to_owned()), arn: arn.to_owned() }))
+        .collect()
+}
+
+fn buckets() -> Vec<Command> {
+    let own = ["acme-log", "acme-raw-in", "acme-raw-in2", "acme-stream", "acme-etl", "acme-out", "acme-archive"];
+    let own =
+        own.into_iter().map(|name| PutBucket { name: name.to_owned(), default_encryption: Some(BucketEncryption::aes256()), ..PutBucket::default() });
+    let public = [
+        ("snowplow-hosted-assets", "eu-west-1"),
+        ("snowplow-hosted-assets-us-east-1", "us-east-1"),
+        ("snowplow-hosted-assets-us-west-2", "us-west-2"),
+        ("snowplow-hosted-assets-eu-central-1", "eu-central-1"),
+        ("eu-west-1.elasticmapreduce", "eu-west-1"),
+    ];
+    let public = public.into_iter().map(|(name, region)| PutBucket {
+        name: name.to_owned(),
+        region: Some(region.to_owned()),
+        account: Some(SNOWPLOW.to_owned()),
+        public: true,
+        ..PutBucket::default()
+    });
+    own.chain(public).map(Command::PutBucket).collect()
+}
+
+fn objects() -> Vec<Command> {
+    let small = [
+        ("acme-raw-in", "logs/2020-08-21-raw.lzo"),
+        ("acme-raw-in", "logs/_Tomcat_localhost_access_log.2020-08-21.txt.gz"),
+        ("acme-etl", "certs/emr.zip"),
+        ("snowplow-hosted-assets", "common/emr/snowplow-ami5-bootstrap-0.1.0.sh"),
+        ("snowplow-hosted-assets", "common/emr/snowplow-hadoop-fs-rmr-0.2.0.sh"),
+        ("snowplow-hosted-assets", "3-enrich/spark-enrich/snowplow-spark-enrich-1.18.0.jar"),
+        ("snowplow-hosted-assets", "4-storage/rdb-shredder/snowplow-rdb-shredder-0.16.0.jar"),
+    ];
+    small
+        .into_iter()
+        .map(|(bucket, key)| {
+            Command::PutObject(PutObject {
+                bucket: bucket.to_owned(),
+                key: key.to_owned(),
+                body: Some("hello\n".to_owned()),
+                sse: Some(Sse::Aes256),
+                ..PutObject::default()
+            })
+        })
+        .collect()
+}
+
+fn roles() -> Vec<Command> {
+    let nodes = json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:*", "elasticmapreduce:Describe*", "ec2:Describe*", "cloudwatch:*", "sdb:*", "sqs:*"],
+                "Resource": "*",
+            },
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey", "kms:GenerateDataKey*",
+                    "kms:DescribeKey",
+                ],
+                "Resource": KEY,
+            },
+        ],
+    });
+    let service = json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": ["ec2:*", "iam:PassRole", "s3:Get*", "s3:List*"], "Resource": "*"},
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:CreateGrant",
+                    "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey",
+                ],
+                "Resource": KEY,
+            },
+        ],
+    });
+    vec![
+        Command::PutRole(PutRole {
+            name: "EMR_EC2_DefaultRole".to_owned(),
+            policies: vec![nodes],
+            instance_profile: Some("EMR_EC2_DefaultRole".to_owned()),
+            ..PutRole::default()
+        }),
+        Command::PutRole(PutRole {
+            name: "EMR_DefaultRole".to_owned(),
+            policies: vec![service],
+            trust: Some(trusting("elasticmapreduce.amazonaws.com")),
+            ..PutRole::default()
+        }),
+    ]
+}
+
+fn network() -> Vec<Command> {
+    let options = BTreeMap::from([
+        ("domain-name".to_owned(), vec!["eu-west-1.compute.internal".to_owned()]),
+        ("domain-name-servers".to_owned(), vec!["AmazonProvidedDNS".to_owned()]),
+    ]);
+    vec![
+        Command::PutDhcp(PutDhcp { id: "dopt-0123456789abcdef0".to_owned(), options, ..PutDhcp::default() }),
+        Command::PutVpc(PutVpc { id: "vpc-0123456789abcdef0".to_owned(), dhcp_options: "dopt-0123456789abcdef0".to_owned(), ..PutVpc::default() }),
+        Command::PutSubnet(PutSubnet { id: "subnet-0123456789abcdef0".to_owned(), vpc: "vpc-0123456789abcdef0".to_owned(), ..PutSubnet::default() }),
+    ]
+}

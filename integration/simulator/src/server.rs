@@ -1,0 +1,375 @@
+//! Owns the HTTP server: connections, the way of a request through the simulator, and replies gone wrong.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::api;
+use crate::apply::State;
+use crate::call::{Call, Service};
+use crate::control;
+use crate::faults::FaultKind;
+use crate::hooks::Moment;
+use crate::record::Recorded;
+use crate::reply::{Failure, Reply};
+
+/// What the server, the control interface and the library share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        Self { state: Mutex::new(State::new()), changed: Condvar::new() }
+    }
+
+    /// The state. A test that panicked while it looked at the world did it no harm.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes everybody who waits for a change.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Waits for a change, for at most this long in real time.
+    pub(crate) fn wait<'a>(&self, state: MutexGuard<'a, State>, at_most: Duration) -> MutexGuard<'a, State> {
+        match self.changed.wait_timeout(state, at_most) {
+            Ok((state, _)) => state,
+            Err(poisoned) => poisoned.into_inner().0,
+        }
+    }
+}
+
+/// Serves until told to stop.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => return,
+        };
+        // A connection that failed before it was accepted concerns only its client.
+        let Ok((stream, _)) = accepted else { continue };
+        tokio::spawn(connection(stream, Arc::clone(&shared)));
+    }
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    // Without this, small replies wait for the client's delayed acknowledgement.
+    drop(stream.set_nodelay(true));
+    let reset = Arc::new(AtomicBool::new(false));
+    let tap = Tap { stream: TokioIo::new(stream), reset: Arc::clone(&reset) };
+    let service = service_fn(move |request| handle(Arc::clone(&shared), Arc::clone(&reset), request));
+    let served = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(tap, service);
+    // Errors here are clients that went away and faults that were asked for.
+    drop(served.await);
+}
+
+/// A connection that can be made to end with a reset.
+struct Tap {
+    stream: TokioIo<TcpStream>,
+    reset: Arc<AtomicBool>,
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        if self.reset.load(Ordering::Acquire) {
+            // Closing a socket that lingers for no time sends RST instead of FIN.
+            drop(self.stream.inner().set_zero_linger());
+        }
+    }
+}
+
+impl Read for Tap {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Tap {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.reset.load(Ordering::Acquire) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A reply's body: whole, or broken off in the middle.
+struct Payload {
+    bytes: Option<Bytes>,
+    breaks_off: bool,
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(bytes) = self.bytes.take().filter(|bytes| !bytes.is_empty()) {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        Poll::Ready(self.breaks_off.then(|| Err(io::ErrorKind::BrokenPipe.into())))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.bytes {
+            Some(bytes) if !self.breaks_off => SizeHint::with_exact(bytes.len() as u64),
+            _ => SizeHint::default(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.breaks_off && self.bytes.as_ref().is_none_or(Bytes::is_empty)
+    }
+}
+
+/// Ends the connection: returned to hyper as a service error.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is reset, as asked")]
+struct ResetConnection;
+
+async fn handle(shared: Arc<Shared>, reset: Arc<AtomicBool>, request: Request<Incoming>) -> Result<Response<Payload>, ResetConnection> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = body.collect().await else { return Err(ResetConnection) };
+    let body = body.to_bytes();
+    if parts.uri.path().starts_with("/_control/") {
+        let reply = control::answer(&shared, &parts, &body);
+        return Ok(response(reply, "control", false));
+    }
+    let call = Call::new(parts, &body);
+    let Handled { seq, delay, outcome } = process(&shared, &call);
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    hold(&shared).await;
+    let (reply, breaks_off) = match outcome {
+        Outcome::Hang => match std::future::pending::<Infallible>().await {},
+        Outcome::Reset => {
+            reset.store(true, Ordering::Release);
+            return Err(ResetConnection);
+        }
+        Outcome::Reply(reply) => (reply, false),
+        Outcome::Truncated(reply) => (reply, true),
+    };
+    {
+        let mut state = shared.lock();
+        let elapsed = state.elapsed_ms();
+        if let Some(record) = record(&mut state, seq) {
+            record.replied_ms = Some(elapsed);
+        }
+    }
+    shared.notify();
+    Ok(response(reply, &request_id(seq), breaks_off))
+}
+
+/// In rounds mode, waits until the round is over.
+async fn hold(shared: &Arc<Shared>) {
+    let Some((released, first)) = shared.lock().rounds.hold() else { return };
+    if first {
+        tokio::spawn(release_when_quiet(Arc::clone(shared)));
+    }
+    // An error is the release: the sender was dropped.
+    drop(released.await);
+}
+
+async fn release_when_quiet(shared: Arc<Shared>) {
+    loop {
+        let wait = shared.lock().rounds.try_release();
+        match wait {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => return,
+        }
+    }
+}
+
+struct Handled {
+    seq: u64,
+    delay: Duration,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Reply(Reply),
+    Truncated(Reply),
+    Reset,
+    Hang,
+}
+
+/// Everything that happens to a call under the lock: record, hooks, faults, effect, answer.
+fn process(shared: &Shared, call: &Call) -> Handled {
+    let mut state = shared.lock();
+    state.catch_up();
+    let seq = begin_record(&mut state, call);
+    run_hooks(&mut state, call, Moment::Arrival);
+    let verdict = state.faults.judge(&call.subject);
+    let outcome = answer(&mut state, call, seq, verdict.kind.as_ref());
+    let mut delay = Duration::from_millis(verdict.latency_ms);
+    if !state.rounds.is_on() {
+        delay += state.latency;
+    }
+    let fault = match &verdict.kind {
+        Some(kind) => serde_json::to_value(kind).ok(),
+        None if verdict.latency_ms > 0 => serde_json::to_value(FaultKind::Latency { ms: verdict.latency_ms }).ok(),
+        None => None,
+    };
+    if let Some(record) = record(&mut state, seq) {
+        record.fault = fault;
+        if let Outcome::Reply(reply) | Outcome::Truncated(reply) = &outcome {
+            record.status = Some(reply.status);
+            record.error_code.clone_from(&reply.error);
+        }
+    }
+    run_hooks(&mut state, call, Moment::Reply);
+    drop(state);
+    shared.notify();
+    Handled { seq, delay, outcome }
+}
+
+fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -> Outcome {
+    let service = call.service;
+    let id = request_id(seq);
+    let shape = |failure: Failure| Outcome::Reply(failure.reply(service, &id, call.method == "HEAD"));
+    match fault {
+        Some(FaultKind::Throttle) => return shape(Failure::throttled(service)),
+        Some(FaultKind::ServerError { status }) => return shape(Failure::server(service, *status)),
+        Some(FaultKind::AccessDenied) => {
+            let caller = call.access_key.as_ref().and_then(|key| state.world.access_keys.get(key));
+            let arn = caller.map_or("anonymous", |caller| caller.arn.as_str());
+            return shape(Failure::access_denied(service, &call.subject.operation, arn));
+        }
+        Some(FaultKind::Error { status, code, message }) => {
+            return shape(Failure::new(*status, code, message.as_str()));
+        }
+        Some(FaultKind::Reset) => return Outcome::Reset,
+        Some(FaultKind::Hang) => return Outcome::Hang,
+        _ => {}
+    }
+    let reply = match serve_call(state, call) {
+        Ok(reply) => reply,
+        Err(failure) => failure.reply(service, &id, call.method == "HEAD"),
+    };
+    match fault {
+        Some(FaultKind::TruncatedBody) => Outcome::Truncated(reply),
+        Some(FaultKind::GarbageBody) => Outcome::Reply(Reply { body: b"\x00}<{garbage".to_vec(), length: None, ..reply }),
+        Some(FaultKind::AppliedThen5xx { status }) => shape(Failure::server(service, *status)),
+        Some(FaultKind::AppliedThenReset) => Outcome::Reset,
+        Some(FaultKind::AppliedThenHang) => Outcome::Hang,
+        _ => Outcome::Reply(reply),
+    }
+}
+
+/// Who asks, then quotas, then the service itself.
+fn serve_call(state: &mut State, call: &Call) -> Result<Reply, Failure> {
+    let caller = match &call.access_key {
+        None => None,
+        Some(key) => match state.world.access_keys.get(key) {
+            Some(caller) => Some(caller.clone()),
+            None => return Err(Failure::unknown_key(call.service, key)),
+        },
+    };
+    if call.service == Service::Emr
+        && let (Some(quotas), Some(caller)) = (&mut state.quotas, &caller)
+        && !quotas.take(&caller.account, &call.region, &call.subject.operation, state.world.now)
+    {
+        return Err(Failure::throttled(call.service));
+    }
+    api::answer(&mut state.world, call, caller.as_ref())
+}
+
+fn run_hooks(state: &mut State, call: &Call, moment: Moment) {
+    for command in state.hooks.due(&call.subject, moment) {
+        if let Err(error) = state.apply(command) {
+            eprintln!("emr-simulator: a hook on {}: {error}", call.subject.operation);
+        }
+    }
+}
+
+fn begin_record(state: &mut State, call: &Call) -> u64 {
+    let seq = state.next_seq;
+    state.next_seq += 1;
+    let round = state.rounds.arrive();
+    let caller = call.access_key.as_ref().and_then(|key| state.world.access_keys.get(key));
+    let record = Recorded {
+        seq,
+        at: state.world.now,
+        arrived_ms: state.elapsed_ms(),
+        replied_ms: None,
+        subject: call.subject.clone(),
+        access_key: call.access_key.clone(),
+        account: caller.map(|caller| caller.account.clone()),
+        region: call.region.clone(),
+        method: call.method.clone(),
+        path: call.path.clone(),
+        query: call.query.clone(),
+        headers: call.recorded_headers(),
+        body: call.recorded_body(),
+        status: None,
+        error_code: None,
+        round,
+        fault: None,
+    };
+    state.requests.push(record);
+    seq
+}
+
+/// The record of a request, unless the records were forgotten meanwhile.
+fn record(state: &mut State, seq: u64) -> Option<&mut Recorded> {
+    state.requests.iter_mut().rev().find(|record| record.seq == seq)
+}
+
+/// Looks like AWS's, but counts.
+fn request_id(seq: u64) -> String {
+    format!("5e1ec7ed-0000-4000-8000-{seq:012}")
+}
+
+fn response(reply: Reply, request_id: &str, breaks_off: bool) -> Response<Payload> {
+    let mut bytes = Bytes::from(reply.body);
+    let mut builder = Response::builder()
+        .status(reply.status)
+        .header("x-amzn-requestid", request_id)
+        .header("x-amz-request-id", request_id)
+        .header("x-amz-id-2", "c2ltdWxhdG9y")
+        .header("server", "emr-simulator");
+    for (name, value) in reply.headers {
+        builder = builder.header(name, value);
+    }
+    if breaks_off {
+        builder = builder.header("content-length", bytes.len().max(2));
+        bytes.truncate(bytes.len() / 2);
+    } else if let Some(length) = reply.length {
+        builder = builder.header("content-length", length);
+    }
+    let payload = Payload { bytes: Some(bytes), breaks_off };
+    builder.body(payload).unwrap_or_else(|_| {
+        // Only a value that is no header value gets here, out of an object's or a command's odd text.
+        let mut response = Response::new(Payload { bytes: None, breaks_off: false });
+        *response.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}

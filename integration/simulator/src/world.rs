@@ -1,0 +1,412 @@
+//! Owns the simulated AWS: accounts, buckets, keys, roles, networks, security configurations, clusters.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::cluster::Cluster;
+use crate::command::{BucketEncryption, Grant, NextCluster, Timings};
+
+/// The account that owns things when a command does not name one.
+pub const DEFAULT_ACCOUNT: &str = "123456789012";
+/// The region things are in when a command does not name one.
+pub const DEFAULT_REGION: &str = "eu-west-1";
+
+/// Everything the simulated AWS holds. Look at it with `Simulator::with_world`, change it with a `Command`.
+#[derive(Debug, Serialize)]
+pub struct World {
+    /// The simulated time of the last look.
+    #[serde(with = "time::serde::rfc3339")]
+    pub now: OffsetDateTime,
+    /// Access key ids and who they are.
+    pub access_keys: BTreeMap<String, Caller>,
+    /// Buckets by name; bucket names are global.
+    pub buckets: BTreeMap<String, Bucket>,
+    /// Security configurations of all accounts and regions.
+    pub security_configurations: Vec<SecurityConfiguration>,
+    /// KMS keys of all accounts and regions.
+    pub keys: Vec<Key>,
+    /// IAM roles of all accounts.
+    pub roles: Vec<Role>,
+    /// Instance profiles of all accounts.
+    pub instance_profiles: Vec<InstanceProfile>,
+    /// Subnets.
+    pub subnets: Vec<Subnet>,
+    /// VPCs.
+    pub vpcs: Vec<Vpc>,
+    /// DHCP option sets.
+    pub dhcp_options: Vec<DhcpOptions>,
+    /// Clusters of all accounts and regions, oldest first.
+    pub clusters: Vec<Cluster>,
+    /// How long the stages of clusters started from now on take.
+    pub timings: Timings,
+    /// Special fates of the next clusters, in order.
+    pub next_clusters: VecDeque<NextCluster>,
+    #[serde(skip)]
+    pub(crate) random: fastrand::Rng,
+}
+
+/// Who an access key id belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Caller {
+    /// Twelve digits.
+    pub account: String,
+    /// ARN of the user or role session, as `GetCallerIdentity` gives it.
+    pub arn: String,
+    /// Unique id, as `GetCallerIdentity` gives it.
+    pub user_id: String,
+}
+
+/// A bucket and its objects.
+#[derive(Debug, Clone, Serialize)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// The region it is in.
+    pub region: String,
+    /// The account that owns it.
+    pub account: String,
+    /// The default encryption somebody configured; `None` answers AES256 as S3 does since 2023.
+    pub default_encryption: Option<BucketEncryption>,
+    /// The bucket policy document.
+    pub policy: Option<Value>,
+    /// Anybody may list and read, signed or not.
+    pub public: bool,
+    /// `Enabled`, `Suspended`, or never configured.
+    pub versioning: Option<String>,
+    /// All four settings of the public access block; `None` when it was removed.
+    pub public_access_block: Option<bool>,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// Its objects by key.
+    pub objects: BTreeMap<String, Object>,
+}
+
+/// How an object is encrypted at rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sse {
+    /// Not at all: written before S3 encrypted by default.
+    #[serde(rename = "none")]
+    None,
+    /// SSE-S3.
+    #[serde(rename = "AES256")]
+    Aes256,
+    /// SSE-KMS.
+    #[serde(rename = "aws:kms")]
+    Kms {
+        /// Key id, ARN or alias; the AWS-managed key when absent. Stored objects hold the ARN.
+        #[serde(default)]
+        key: Option<String>,
+    },
+    /// DSSE-KMS.
+    #[serde(rename = "aws:kms:dsse")]
+    Dsse {
+        /// As for SSE-KMS.
+        #[serde(default)]
+        key: Option<String>,
+    },
+    /// SSE-C: reading its head without the key is an error.
+    #[serde(rename = "customer")]
+    Customer,
+}
+
+/// An object.
+#[derive(Debug, Clone, Serialize)]
+pub struct Object {
+    /// Bytes.
+    pub size: u64,
+    /// Without quotes.
+    pub etag: String,
+    /// Its protection.
+    pub sse: Sse,
+    /// When it was written.
+    #[serde(with = "time::serde::rfc3339")]
+    pub last_modified: OffsetDateTime,
+    /// `STANDARD`, `GLACIER`, …
+    pub storage_class: String,
+    /// The `Content-Type` it was written with.
+    pub content_type: String,
+    /// `x-amz-meta-…` without the prefix.
+    pub metadata: BTreeMap<String, String>,
+    /// Who wrote it: `api`, `command`, or a cluster and step id.
+    pub written_by: String,
+    /// Its bytes where they are known; else they read as zeros.
+    #[serde(skip)]
+    pub body: Option<Vec<u8>>,
+}
+
+/// An EMR security configuration.
+#[derive(Debug, Clone, Serialize)]
+pub struct SecurityConfiguration {
+    /// Twelve digits.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// Its name.
+    pub name: String,
+    /// The JSON text exactly as it was stored.
+    pub content: String,
+    /// When it was created; there is no update.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+}
+
+/// A KMS key.
+#[derive(Debug, Clone, Serialize)]
+pub struct Key {
+    /// Its id, not its ARN.
+    pub id: String,
+    /// Twelve digits.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// Names of the form `alias/…`.
+    pub aliases: Vec<String>,
+    /// `Enabled`, `Disabled`, `PendingDeletion`, …
+    pub state: String,
+    /// `SYMMETRIC_DEFAULT`, `RSA_2048`, …
+    pub spec: String,
+    /// `ENCRYPT_DECRYPT`, `SIGN_VERIFY`, …
+    pub usage: String,
+    /// `CUSTOMER` or `AWS`.
+    pub manager: String,
+    /// A multi-region primary key.
+    pub multi_region: bool,
+    /// Rotation is on.
+    pub rotation: bool,
+    /// Free text.
+    pub description: String,
+    /// The key policy document.
+    pub policy: Value,
+    /// Its grants.
+    pub grants: Vec<Grant>,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+}
+
+impl Key {
+    /// The key's ARN.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        format!("arn:aws:kms:{}:{}:key/{}", self.region, self.account, self.id)
+    }
+}
+
+/// An IAM role.
+#[derive(Debug, Clone, Serialize)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Twelve digits.
+    pub account: String,
+    /// `/` or `/…/`.
+    pub path: String,
+    /// The trust policy document.
+    pub trust: Value,
+    /// Inline policies: name and document.
+    pub policies: Vec<(String, Value)>,
+    /// Attached managed policies: ARN and document.
+    pub attached: Vec<(String, Value)>,
+    /// The document of a permissions boundary.
+    pub boundary: Option<Value>,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+}
+
+impl Role {
+    /// The role's ARN.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        format!("arn:aws:iam::{}:role{}{}", self.account, self.path, self.name)
+    }
+}
+
+/// An instance profile.
+#[derive(Debug, Clone, Serialize)]
+pub struct InstanceProfile {
+    /// Its name.
+    pub name: String,
+    /// Twelve digits.
+    pub account: String,
+    /// Names of the roles in it: none or one.
+    pub roles: Vec<String>,
+}
+
+/// A subnet.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subnet {
+    /// `subnet-…`
+    pub id: String,
+    /// Twelve digits.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// The VPC it is part of.
+    pub vpc: String,
+    /// The zone's letter.
+    pub zone: char,
+}
+
+/// A VPC.
+#[derive(Debug, Clone, Serialize)]
+pub struct Vpc {
+    /// `vpc-…`
+    pub id: String,
+    /// Twelve digits.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// `dopt-…`
+    pub dhcp_options: String,
+    /// The attribute `enableDnsSupport`.
+    pub dns_support: bool,
+    /// The attribute `enableDnsHostnames`.
+    pub dns_hostnames: bool,
+}
+
+/// A DHCP option set.
+#[derive(Debug, Clone, Serialize)]
+pub struct DhcpOptions {
+    /// `dopt-…`
+    pub id: String,
+    /// Twelve digits.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// Option name, such as `domain-name`, and its values.
+    pub options: BTreeMap<String, Vec<String>>,
+}
+
+impl World {
+    pub(crate) fn new(now: OffsetDateTime) -> Self {
+        Self {
+            now,
+            access_keys: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            security_configurations: Vec::new(),
+            keys: Vec::new(),
+            roles: Vec::new(),
+            instance_profiles: Vec::new(),
+            subnets: Vec::new(),
+            vpcs: Vec::new(),
+            dhcp_options: Vec::new(),
+            clusters: Vec::new(),
+            timings: Timings::default(),
+            next_clusters: VecDeque::new(),
+            random: fastrand::Rng::with_seed(0x00E7_13A2),
+        }
+    }
+
+    /// The cluster with this id.
+    #[must_use]
+    pub fn cluster(&self, id: &str) -> Option<&Cluster> {
+        self.clusters.iter().find(|cluster| cluster.id == id)
+    }
+
+    /// The object at `bucket` and `key`.
+    #[must_use]
+    pub fn object(&self, bucket: &str, key: &str) -> Option<&Object> {
+        self.buckets.get(bucket)?.objects.get(key)
+    }
+
+    /// The security configuration of that name.
+    #[must_use]
+    pub fn security_configuration(&self, account: &str, region: &str, name: &str) -> Option<&SecurityConfiguration> {
+        self.security_configurations.iter().find(|it| it.account == account && it.region == region && it.name == name)
+    }
+
+    /// The key behind an id, an ARN, an alias or an alias' ARN, seen from this account and region.
+    #[must_use]
+    pub fn key(&self, account: &str, region: &str, name: &str) -> Option<&Key> {
+        let (account, region, name) = match parse_kms_arn(name) {
+            Some(parts) => parts,
+            None => (account, region, name),
+        };
+        self.keys.iter().filter(|key| key.account == account && key.region == region).find(|key| match name.strip_prefix("alias/") {
+            Some(_) => key.aliases.iter().any(|alias| alias == name),
+            None => key.id == name,
+        })
+    }
+
+    /// The role of that name.
+    #[must_use]
+    pub fn role(&self, account: &str, name: &str) -> Option<&Role> {
+        self.roles.iter().find(|role| role.account == account && role.name == name)
+    }
+
+    /// `PREFIX` and `length` characters out of A to Z and 0 to 9, as EMR makes its ids.
+    pub(crate) fn emr_id(&mut self, prefix: &str, length: usize) -> String {
+        const ALPHABET: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let tail: String = (0..length).map(|_| char::from(ALPHABET[self.random.usize(..ALPHABET.len())])).collect();
+        format!("{prefix}{tail}")
+    }
+
+    /// `PREFIX` and 17 hexadecimal digits, as EC2 makes its ids.
+    pub(crate) fn ec2_id(&mut self, prefix: &str) -> String {
+        format!("{prefix}0{:016x}", self.random.u64(..))
+    }
+
+    /// The ARN of the AWS-managed key that SSE-KMS uses when no key is named; made at first use, as AWS does.
+    pub(crate) fn managed_s3_key(&mut self, account: &str, region: &str) -> String {
+        if let Some(key) = self.key(account, region, "alias/aws/s3") {
+            return key.arn();
+        }
+        let id = uuid(&mut self.random);
+        let key = Key {
+            id,
+            account: account.to_owned(),
+            region: region.to_owned(),
+            aliases: vec!["alias/aws/s3".to_owned()],
+            state: "Enabled".to_owned(),
+            spec: "SYMMETRIC_DEFAULT".to_owned(),
+            usage: "ENCRYPT_DECRYPT".to_owned(),
+            manager: "AWS".to_owned(),
+            multi_region: false,
+            rotation: true,
+            description: "Default key that protects my S3 objects when no other key is defined".to_owned(),
+            policy: serde_json::json!({
+                "Version": "2012-10-17",
+                "Id": "auto-s3-2",
+                "Statement": [{
+                    "Sid": "Allow access through S3 for all principals in the account that are authorized to use S3",
+                    "Effect": "Allow",
+                    "Principal": {"AWS": "*"},
+                    "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
+                    "Resource": "*",
+                    "Condition": {"StringEquals": {
+                        "kms:ViaService": format!("s3.{region}.amazonaws.com"),
+                        "kms:CallerAccount": account,
+                    }},
+                }],
+            }),
+            grants: Vec::new(),
+            created: self.now,
+        };
+        let arn = key.arn();
+        self.keys.push(key);
+        arn
+    }
+}
+
+/// A random version 4 UUID.
+pub(crate) fn uuid(random: &mut fastrand::Rng) -> String {
+    let bits = random.u128(..);
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+}
+
+/// Account, region and `alias/…` or key id out of a KMS ARN.
+pub(crate) fn parse_kms_arn(text: &str) -> Option<(&str, &str, &str)> {
+    let rest = text.strip_prefix("arn:")?;
+    let parts: Vec<&str> = rest.splitn(5, ':').collect();
+    let [_, "kms", region, account, resource] = parts.as_slice() else {
+        return None;
+    };
+    let name = resource.strip_prefix("key/").unwrap_or(resource);
+    Some((account, region, name))
+}

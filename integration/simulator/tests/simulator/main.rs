@@ -1,0 +1,12 @@
+//! Owns the list of what is proved about the simulator, all of it over HTTP.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
+
+mod callers;
+mod control;
+mod emr;
+mod facts;
+mod faults;
+mod life;
+mod quotas;
+mod s3;
+mod support;
