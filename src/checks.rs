@@ -127,6 +127,7 @@ pub static CATALOGUE: &[&Check] = &[
     &clusters::SUBNET,
     &clusters::STEP_FLAG,
     &clusters::ENDED,
+    &clusters::RUN_DID_ITS_WORK,
 ];
 
 /// The check called `name`.
@@ -151,8 +152,11 @@ pub struct Case<'a> {
 /// Every pre-flight finding on `case`.
 #[must_use]
 pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for room in [launch::check, buckets::check, security_configuration::check, keys::check, network::check] {
+    let mut findings = launch::endpoints(case);
+    // Behind a refused endpoint nothing was asked, so there is nothing else to judge.
+    let asked = case.facts.endpoints.iter().all(|endpoint| endpoint.accepted);
+    let rooms = [launch::check, buckets::check, security_configuration::check, keys::check, network::check];
+    for room in rooms.iter().filter(|_| asked) {
         room(case, &mut findings);
     }
     apply_policy(&mut findings, case.policy);

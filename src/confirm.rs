@@ -1,8 +1,12 @@
 //! Confirmation: from how the runner ended and what the watch saw of its clusters to the outcome of the run. A pure function.
 
 use crate::{
-    checks::{Finding, Status, clusters::ExpectedEnd},
+    checks::{
+        Finding, Status,
+        clusters::{ExpectedEnd, judge_work},
+    },
     exit::Outcome,
+    names::ClusterId,
     terminate::End,
     watch::Watched,
 };
@@ -35,15 +39,15 @@ pub(crate) struct Confirmation {
 }
 
 /// Decides. An unsafe cluster that may live beats one that is over, which beats what is unconfirmed, which beats the runner's code.
-pub(crate) fn confirm(runner: Outcome, watched: &Watched) -> Confirmation {
+pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, watched: &Watched) -> Confirmation {
     let alive: Vec<String> = watched
         .clusters
         .iter()
         .filter(|record| record.is_unsafe)
         .filter_map(|record| match &record.end {
             Some(End::Confirmed) => None,
-            Some(End::Unconfirmed(obstacle)) => Some(format!("cluster {} is unsafe and MAY STILL BE RUNNING: {obstacle}", record.id)),
-            None => Some(format!("cluster {} is unsafe and MAY STILL BE RUNNING: its termination was not followed to the end", record.id)),
+            Some(End::Unconfirmed(obstacle)) => Some(still_running(&record.id, obstacle)),
+            None => Some(still_running(&record.id, "its termination was not followed to the end")),
         })
         .collect();
     if !alive.is_empty() {
@@ -58,13 +62,19 @@ pub(crate) fn confirm(runner: Outcome, watched: &Watched) -> Confirmation {
     if !ended.is_empty() {
         return Confirmation { outcome: Outcome::UnsafeClusterTerminated, reasons: ended, findings: Vec::new() };
     }
-    let (reasons, findings) = unconfirmed(runner, watched);
+    let (reasons, findings) = unconfirmed(runner, expected, watched);
     let outcome = if reasons.is_empty() { runner } else { Outcome::Unconfirmed };
     Confirmation { outcome, reasons, findings }
 }
 
+fn still_running(id: &ClusterId, obstacle: &str) -> String {
+    format!(
+        "cluster {id} is unsafe and MAY STILL BE RUNNING: {obstacle}\n  to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
+    )
+}
+
 /// What keeps the run from being confirmed.
-fn unconfirmed(runner: Outcome, watched: &Watched) -> (Vec<String>, Vec<Finding>) {
+fn unconfirmed(runner: Outcome, expected: ExpectedEnd, watched: &Watched) -> (Vec<String>, Vec<Finding>) {
     let mut reasons = Vec::new();
     let mut findings = Vec::new();
     if let Some(trouble) = &watched.search_trouble {
@@ -78,10 +88,13 @@ fn unconfirmed(runner: Outcome, watched: &Watched) -> (Vec<String>, Vec<Finding>
         let open: Vec<String> = open.map(|finding| format!("{}: saw {}, wanted {}", finding.check.name, finding.saw, finding.wanted)).collect();
         reasons.push(format!("cluster {}: {}", record.id, open.join("; ")));
     }
-    if runner == Outcome::Ended(0) && watched.clusters.is_empty() {
-        let finding = crate::checks::clusters::nothing_ran();
-        reasons.push(finding.saw.clone());
-        findings.push(finding);
+    if runner == Outcome::Ended(0) {
+        let steps = watched.clusters.iter().map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
+        let work = judge_work(steps, expected);
+        if work.status != Status::Proved {
+            reasons.push(format!("the runner ended with exit 0, but {}: saw {}, wanted {}", work.check.name, work.saw, work.wanted));
+        }
+        findings.push(work);
     }
     (reasons, findings)
 }

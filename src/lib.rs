@@ -58,7 +58,7 @@ enum GuardError {
     #[error("settings: {0}")]
     Settings(#[from] SettingsError),
     #[error("the report cannot be written: {0}")]
-    Report(std::io::Error),
+    Report(String),
     #[error(transparent)]
     Invocation(#[from] InvocationError),
     #[error("{0}")]
@@ -174,10 +174,10 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
     });
     let verdict = Verdict::of(&findings);
     report.timeline.note(format!("verdict: {verdict:?}"));
-    report.findings(&findings, !run);
+    let shown = report.findings(&findings, !run);
 
     if let Some(outcome) = verdict.refusal() {
-        report.refusal(outcome, &findings);
+        report.refusal(outcome, &findings, shown);
         return run_of.end(&report, &facts, &findings, verdict, None, outcome);
     }
     if !run {
@@ -203,8 +203,9 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
     let ended = supervise::supervise(running, &mut caught, &mut watching.events, hints, settings.stop_timeout, &report).await?;
 
     let settle = (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(settings.stop_timeout / 3);
-    let watched = watching.finish(watch::Finish { expected: confirm::expected_end(ended.outcome, invocation.persistent), settle }).await?;
-    let confirmation = confirm::confirm(ended.outcome, &watched);
+    let expected = confirm::expected_end(ended.outcome, invocation.persistent);
+    let watched = watching.finish(watch::Finish { expected, settle }).await?;
+    let confirmation = confirm::confirm(ended.outcome, expected, &watched);
     if confirmation.reasons.is_empty() {
         for record in &watched.clusters {
             let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
@@ -283,9 +284,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Says what the seal replaced, if it was more than filling a blank.
+    /// Says what the seal replaced; the tag, which is always new, goes without saying.
     fn announce(&self, report: &Report, sealed: &Sealed) {
-        for change in sealed.changes.iter().filter(|change| change.replaced()) {
+        for change in sealed.changes.iter().filter(|change| change.replaced() && !change.key.ends_with(RUN_TAG)) {
             let before = change.before.as_deref().unwrap_or("(missing)");
             report.say(&format!("sealed {}: {before} -> {}", change.key, change.after));
         }

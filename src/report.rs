@@ -68,10 +68,10 @@ impl Report {
     /// The report file is created now: a place that cannot be written to must refuse a launch, not lose the evidence of one.
     ///
     /// # Errors
-    /// When the report file cannot be created.
-    pub fn open(settings: &Settings) -> std::io::Result<Self> {
+    /// When the report file cannot be created: its name, and why.
+    pub fn open(settings: &Settings) -> Result<Self, String> {
         if let Some(file) = &settings.report {
-            std::fs::File::create(draft(file))?;
+            std::fs::File::create(draft(file)).map_err(|error| format!("{}: {error}", file.display()))?;
         }
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Ok(Self { timeline: Timeline::default(), quiet: settings.quiet, colour, file: settings.report.clone() })
@@ -84,12 +84,11 @@ impl Report {
         }
     }
 
-    /// The findings: a table for `check` and on a terminal, one line elsewhere.
-    pub fn findings(&self, findings: &[Finding], table: bool) {
-        if table || std::io::stdout().is_terminal() {
-            if !self.quiet {
-                out(&terminal::table(findings, self.colour));
-            }
+    /// The findings: a table where `table` is asked for and on a terminal, one line elsewhere. Gives whether the details were shown.
+    pub fn findings(&self, findings: &[Finding], table: bool) -> bool {
+        let table = (table || std::io::stdout().is_terminal()) && !self.quiet;
+        if table {
+            out(&terminal::table(findings, self.colour));
         } else {
             let count = |status| findings.iter().filter(|finding| finding.status == status).count();
             let open = findings.iter().filter(|finding| finding.level == Level::Advised && is_open(finding)).count();
@@ -102,16 +101,19 @@ impl Report {
                 if open == 0 { String::new() } else { format!(" ({open} of them advice only)") },
             ));
         }
+        table
     }
 
-    /// The paragraph that a refusal is: its first line says it all.
-    pub fn refusal(&self, outcome: Outcome, findings: &[Finding]) {
-        err(&terminal::refusal(outcome, findings));
+    /// The paragraph that a refusal is: its first line says it all; the details follow unless they have just been shown.
+    pub fn refusal(&self, outcome: Outcome, findings: &[Finding], shown: bool) {
+        err(&terminal::refusal(outcome, findings, !shown));
     }
 
     /// An unsafe cluster, said at once.
     pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding]) {
-        err(&format!("emr-etl-guard: {}\n", supervise::headline(cluster, findings)));
+        let headline = supervise::headline(cluster, findings);
+        err(&format!("emr-etl-guard: {headline}\n"));
+        self.timeline.note(format!("stopping the runner: {headline}"));
     }
 
     /// Why a run's outcome is not the runner's own.

@@ -84,7 +84,7 @@ pub struct ClusterRecord {
     pub found_by: &'static str,
     /// The last answer of DescribeCluster.
     pub cluster: Lookup<ClusterFacts>,
-    /// The last answer of ListSteps.
+    /// This run's steps in the last answer of ListSteps.
     pub steps: Lookup<Vec<Step>>,
     /// The findings of the last look.
     pub findings: Vec<Finding>,
@@ -252,7 +252,7 @@ impl Watch {
 
     fn judge_ends(&mut self, expected: ExpectedEnd) {
         for record in self.clusters.values_mut().filter(|record| !record.is_unsafe) {
-            let end = clusters::judge_end(record.id.as_str(), &record.look(), expected, earlier_steps(&self.plan, &record.id));
+            let end = clusters::judge_end(record.id.as_str(), &record.look(), expected);
             record.findings.retain(|finding| finding.check.name != end.check.name);
             record.findings.push(end);
         }
@@ -363,12 +363,15 @@ impl Watch {
         };
         let (cluster, steps, security_configuration) =
             tokio::join!(emr::cluster(&self.aws.emr, id), emr::steps(&self.aws.emr, id), security_configuration);
+        // Steps that an adopted cluster had before are not this run's.
+        let earlier = self.plan.adopted.get(id);
+        let steps = steps.map(|steps| steps.into_iter().filter(|step| !earlier.is_some_and(|earlier| earlier.contains(&step.id))).collect());
         Look { cluster, steps, security_configuration }
     }
 
     fn judge(&mut self, id: &ClusterId, look: Look) {
         let Some(record) = self.clusters.get_mut(id) else { return };
-        let mut findings = clusters::judge(id.as_str(), &look, &self.plan.verified, earlier_steps(&self.plan, id));
+        let mut findings = clusters::judge(id.as_str(), &look, &self.plan.verified);
         apply_policy(&mut findings, &self.plan.policy);
         let required = || findings.iter().filter(|finding| finding.level == Level::Required);
         let refuted = required().any(|finding| finding.status == Status::Refuted);
@@ -428,11 +431,6 @@ impl ClusterRecord {
         let mut required = self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
         required.peek().is_some() && required.all(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable))
     }
-}
-
-fn earlier_steps<'a>(plan: &'a Plan, id: &ClusterId) -> &'a BTreeSet<String> {
-    static NONE: BTreeSet<String> = BTreeSet::new();
-    plan.adopted.get(id).unwrap_or(&NONE)
 }
 
 /// Whether a cluster that was not there before the launch is this run's.

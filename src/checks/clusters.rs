@@ -1,11 +1,9 @@
 //! Checks on the run's clusters: each is compared with what was verified before the launch, while it lives and at its end.
 
-use std::collections::BTreeSet;
-
 use super::{Check, Finding, Stage};
 use crate::{
     aws::Lookup,
-    facts::{ClusterFacts, ClusterState, SecurityConfiguration, Step},
+    facts::{ClusterFacts, ClusterState, SecurityConfiguration, Step, emr::shown},
     names::ReleaseLabel,
 };
 
@@ -46,12 +44,21 @@ pub(super) static STEP_FLAG: Check = Check {
 };
 
 pub(super) static ENDED: Check = Check {
-    name: "cluster-ended-as-expected",
+    name: "cluster-ended",
     stage: Stage::Confirm,
-    why: "A runner's exit 0 is no proof that anything ran: its steps may never have started, or a cluster it forgot may still run.",
+    why: "A cluster that still works when the runner is gone is one that nobody waits for: it costs, and nobody sees what it does.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps after the runner has ended.",
-    mend: "look at the cluster in the EMR console: aws emr describe-cluster --cluster-id {subject}",
-    source: "EmrEtlRunner, emr_job.rb (wait_for); Amazon EMR API reference",
+    mend: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}",
+    source: "EmrEtlRunner, emr_job.rb (run_transient_mode, manage_lifecycle_persistent)",
+};
+
+pub(super) static RUN_DID_ITS_WORK: Check = Check {
+    name: "run-did-its-work",
+    stage: Stage::Confirm,
+    why: "A runner's exit 0 is no proof that anything ran: one whose clock is ahead of EMR's sees none of its steps and calls that a success.",
+    looks_at: "The steps of the run's clusters after an exit 0.",
+    mend: "look at the runner's log and at the clusters in the EMR console, then run again",
+    source: "EmrEtlRunner, emr_job.rb (wait_for)",
 };
 
 /// What was verified before the launch, for a cluster to be compared with.
@@ -76,8 +83,8 @@ pub(crate) struct Look {
     pub(crate) security_configuration: Lookup<SecurityConfiguration>,
 }
 
-/// Compares a cluster with what was verified. `subject` is its id; `earlier` are the ids of steps that are not this run's.
-pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified, earlier: &BTreeSet<String>) -> Vec<Finding> {
+/// Compares a cluster with what was verified. `subject` is its id.
+pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified) -> Vec<Finding> {
     let wanted = &verified.security_configuration;
     let mut findings = vec![
         SECURITY_CONFIGURATION.on(subject, format!("`{}` as verified", wanted.name)).by(&look.cluster, "no such cluster", |subject, cluster| {
@@ -103,7 +110,7 @@ pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified, earlier: &B
         }));
     }
     findings.push(STEP_FLAG.on(subject, "--s3ServerSideEncryption on every s3-dist-cp step").by(&look.steps, "no such cluster", |subject, steps| {
-        let ours = || steps.iter().filter(|step| step.is_s3_dist_cp && !earlier.contains(&step.id));
+        let ours = || steps.iter().filter(|step| step.is_s3_dist_cp);
         let bare: Vec<&str> = ours().filter(|step| !step.has_encryption_flag).map(|step| step.name.as_str()).collect();
         if bare.is_empty() {
             subject.proved(format!("on all {}", ours().count()))
@@ -124,9 +131,9 @@ fn different_name(cluster: &ClusterFacts, wanted: &SecurityConfiguration) -> Opt
 
 fn different_content(now: &SecurityConfiguration, wanted: &SecurityConfiguration) -> Option<String> {
     if now.digest != wanted.digest {
-        Some(format!("`{}` with other content than at pre-flight (created {})", now.name, now.created))
+        Some(format!("`{}` with other content than at pre-flight (created {})", now.name, shown(now.created)))
     } else if now.created != wanted.created {
-        Some(format!("`{}` of the same content, but made anew at {}", now.name, now.created))
+        Some(format!("`{}` of the same content, but made anew at {}", now.name, shown(now.created)))
     } else {
         None
     }
@@ -144,7 +151,11 @@ pub(super) fn difference_before_launch(
     }
     // EMR refuses to delete a configuration in use; one that is younger than the cluster would mean that this rule did not hold.
     if verified.created > cluster.status.created {
-        return Some(format!("started at {}, before the security configuration of today was made ({})", cluster.status.created, verified.created));
+        return Some(format!(
+            "started at {}, before the security configuration of today was made ({})",
+            shown(cluster.status.created),
+            shown(verified.created)
+        ));
     }
     if cluster.release.as_deref() != Some(release.to_string().as_str()) {
         return Some(format!("release {}", cluster.release.as_deref().unwrap_or("unknown")));
@@ -158,39 +169,55 @@ pub(super) fn difference_before_launch(
 /// What the end of a run should look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpectedEnd {
-    /// The runner succeeded on a cluster of its own: all steps done, the cluster over or ending.
+    /// The runner succeeded on clusters of its own: they are over, or ending.
     Finished,
-    /// The runner succeeded on a persistent cluster: all steps done, the cluster may stay.
+    /// The runner succeeded on a persistent cluster: it may stay, but idle.
     Persistent,
-    /// The runner failed or was stopped: anything but a cluster still working unseen.
+    /// The runner failed or was stopped: what its verified clusters do meanwhile is its business.
     Failed,
 }
 
 /// Judges a cluster's end.
-pub(crate) fn judge_end(subject: &str, look: &Look, expected: ExpectedEnd, earlier: &BTreeSet<String>) -> Finding {
+pub(crate) fn judge_end(subject: &str, look: &Look, expected: ExpectedEnd) -> Finding {
     let wanted = match expected {
-        ExpectedEnd::Finished => "every step COMPLETED, the cluster TERMINATED or TERMINATING",
-        ExpectedEnd::Persistent => "every step COMPLETED",
+        ExpectedEnd::Finished => "over, or TERMINATING",
+        ExpectedEnd::Persistent => "no step left to do",
         ExpectedEnd::Failed => "known",
     };
     ENDED.on(subject, wanted).by(&look.cluster, "no such cluster", |subject, cluster| {
         subject.by(&look.steps, "no such cluster", |subject, steps| {
-            let steps: Vec<&Step> = steps.iter().filter(|step| !earlier.contains(&step.id)).collect();
-            let done = steps.iter().filter(|step| step.state == "COMPLETED").count();
             let state = cluster.status.state;
-            let saw = format!("{state}, {done} of {} steps COMPLETED", steps.len());
-            let all_done = done > 0 && done == steps.len();
             let holds = match expected {
-                ExpectedEnd::Finished => all_done && matches!(state, ClusterState::Terminated | ClusterState::Terminating),
-                ExpectedEnd::Persistent => all_done && state != ClusterState::TerminatedWithErrors,
+                ExpectedEnd::Finished => state.is_over() || state == ClusterState::Terminating,
+                ExpectedEnd::Persistent => !steps.iter().any(is_open),
                 ExpectedEnd::Failed => true,
             };
-            subject.decided(holds, saw)
+            subject.decided(holds, format!("{state}, {} of {} steps COMPLETED", completed(steps), steps.len()))
         })
     })
 }
 
-/// The finding on a run that claims success but of which no cluster was ever seen.
-pub(crate) fn nothing_ran() -> Finding {
-    ENDED.on("the run", "at least one cluster, with steps COMPLETED").refuted("the runner ended with exit 0, but no cluster of this run was seen")
+fn completed(steps: &[Step]) -> usize {
+    steps.iter().filter(|step| step.state == "COMPLETED").count()
+}
+
+fn is_open(step: &Step) -> bool {
+    matches!(step.state.as_str(), "PENDING" | "RUNNING" | "CANCEL_PENDING")
+}
+
+/// Judges whether a run that claims success did anything; `clusters` are the steps of each of its clusters.
+///
+/// A cluster that failed does not count against it (the runner starts another after a bootstrap failure), nor do steps that failed on a
+/// persistent cluster and were sent again; but some cluster must have done the work.
+pub(crate) fn judge_work<'a>(clusters: impl IntoIterator<Item = &'a [Step]>, expected: ExpectedEnd) -> Finding {
+    let clusters: Vec<&[Step]> = clusters.into_iter().collect();
+    let (wanted, done): (_, fn(&[Step]) -> bool) = match expected {
+        ExpectedEnd::Persistent => {
+            ("a cluster with COMPLETED steps, and none left to do", |steps| completed(steps) > 0 && !steps.iter().any(is_open))
+        }
+        _ => ("a cluster with every step COMPLETED", |steps| !steps.is_empty() && completed(steps) == steps.len()),
+    };
+    let counts: Vec<String> = clusters.iter().map(|steps| format!("{} of {} steps COMPLETED", completed(steps), steps.len())).collect();
+    let saw = if counts.is_empty() { "no cluster of this run".to_owned() } else { counts.join("; ") };
+    RUN_DID_ITS_WORK.on("the run", wanted).decided(clusters.iter().any(|steps| done(steps)), saw)
 }

@@ -1,7 +1,7 @@
 //! Checks on what will launch: the runner, whose credentials, against which AWS, and a cluster it would adopt.
 
 use super::{Case, Check, Finding, Stage, clusters};
-use crate::facts::RunnerVersion;
+use crate::{aws::Endpoint, facts::RunnerVersion};
 
 pub(super) static AWS_ENDPOINT: Check = Check {
     name: "aws-endpoint",
@@ -51,11 +51,15 @@ pub(super) static PERSISTENT_CLUSTER: Check = Check {
 /// The first runner that knows both settings.
 const FIRST_ENCRYPTING: RunnerVersion = RunnerVersion(0, 33, 0);
 
-pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for endpoint in &case.facts.endpoints {
+pub(super) fn endpoints(case: &Case<'_>) -> Vec<Finding> {
+    let finding = |endpoint: &Endpoint| {
         let subject = AWS_ENDPOINT.on(endpoint.service.clone(), "AWS's own endpoint, or one that the settings allow");
-        findings.push(subject.decided(endpoint.accepted, endpoint.url.clone()));
-    }
+        subject.decided(endpoint.accepted, endpoint.url.clone())
+    };
+    case.facts.endpoints.iter().map(finding).collect()
+}
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(RUNNER_VERSION.on("the runner", format!("{FIRST_ENCRYPTING} or later")).by(
         &case.facts.runner_version,
         "no version",

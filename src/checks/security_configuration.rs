@@ -1,9 +1,10 @@
 //! Checks on the EMR security configuration: that it is there, and that each of its three protections is really configured.
 //! A switch that is on proves nothing: each protection is judged by its own content.
 
-use super::{Case, Check, Finding, Stage, Subject};
+use super::{Case, Check, Finding, Stage};
 use crate::{
-    facts::{SecurityConfiguration, emr::Content},
+    aws::Lookup,
+    facts::emr::{Content, shown},
     settings::Protection,
 };
 
@@ -53,8 +54,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     findings.push(EXISTS.on(name, "the security configuration").at(at).by(lookup, "no such security configuration", |subject, found| {
-        subject.proved(format!("created {}, SHA-256 {}", found.created, short(&found.digest)))
+        subject.proved(format!("created {}, SHA-256 {}", shown(found.created), short(&found.digest)))
     }));
+    // The protections of a configuration that is not established are not judged: the finding above says all there is to say, and refuses.
+    let Lookup::Found(found) = lookup else { return };
     let protections: [(&'static Check, Protection, Judgement); 3] = [
         (&S3_AT_REST, Protection::S3AtRest, s3_at_rest),
         (&LOCAL_DISK_AT_REST, Protection::LocalDisk, local_disk),
@@ -63,17 +66,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (check, protection, judge) in protections {
         let subject = check.on(name, "configured").at(at);
         findings.push(if case.policy.requires(protection) {
-            subject.by(lookup, "no such security configuration", |subject, found| judged(subject, found, judge))
+            match judge(&found.content) {
+                Ok(saw) => subject.proved(saw),
+                Err(missing) => subject.refuted(missing),
+            }
         } else {
             subject.not_applicable("not required by policy")
         });
-    }
-}
-
-fn judged(subject: Subject, found: &SecurityConfiguration, judge: Judgement) -> Finding {
-    match judge(&found.content) {
-        Ok(saw) => subject.proved(saw),
-        Err(missing) => subject.refuted(missing),
     }
 }
 

@@ -261,8 +261,17 @@ pub struct Step {
     pub has_encryption_flag: bool,
 }
 
+/// EMR gives times as seconds with a fraction; below the millisecond there is only the noise of floating point.
 fn moment(time: DateTime) -> Option<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp_nanos(time.as_nanos()).ok()
+    const MILLISECOND: i128 = 1_000_000;
+    let nanos = (time.as_nanos() + MILLISECOND / 2).div_euclid(MILLISECOND) * MILLISECOND;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()
+}
+
+/// A time for people: UTC, to the second.
+pub(crate) fn shown(time: OffsetDateTime) -> String {
+    let (date, time) = (time.date(), time.time());
+    format!("{date}T{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
 }
 
 fn status(status: Option<&SdkClusterStatus>) -> Option<ClusterStatus> {

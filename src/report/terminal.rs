@@ -53,7 +53,7 @@ fn details(finding: &Finding) -> String {
 }
 
 /// The refusal: a first line that says it all (it will be an e-mail's first line), then each reason.
-pub(super) fn refusal(outcome: Outcome, findings: &[Finding]) -> String {
+pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool) -> String {
     let mut open: Vec<&Finding> = findings.iter().filter(|finding| finding.level == Level::Required && is_open(finding)).collect();
     // What is refuted stands before what is only unknown; the order of the line stays otherwise.
     open.sort_by_key(|finding| finding.status != Status::Refuted);
@@ -69,7 +69,7 @@ pub(super) fn refusal(outcome: Outcome, findings: &[Finding]) -> String {
         .first()
         .map_or_else(String::new, |finding| format!(": {} {}: saw {}, wanted {}", finding.check.name, finding.subject, finding.saw, finding.wanted));
     let mut text = format!("emr-etl-guard: REFUSED, nothing was launched: {why}{first}{more}\n");
-    for finding in open {
+    for finding in open.into_iter().filter(|_| with_details) {
         let _ = writeln!(text, "{} {} {}", badge(finding.status, finding.level, false), finding.check.name, finding.subject);
         text.push_str(&details(finding));
     }
@@ -87,11 +87,6 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[String]) -> String {
     let mut text = format!("emr-etl-guard: {what}: {}\n", reasons.first().map_or("", String::as_str));
     for reason in reasons.iter().skip(1) {
         let _ = writeln!(text, "  {reason}");
-    }
-    if outcome == Outcome::UnsafeClusterAlive {
-        text.push_str(
-            "  to do: aws emr modify-cluster-attributes --cluster-id ID --no-termination-protected; aws emr terminate-clusters --cluster-ids ID\n",
-        );
     }
     text
 }

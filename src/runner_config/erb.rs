@@ -82,13 +82,38 @@ fn evaluate(inner: &str, place: Position, env: &dyn Fn(&str) -> Option<std::ffi:
     let Some(name) = inner.strip_prefix('=').and_then(environment_variable) else {
         return Err(ConfigError::at(
             place,
-            format!("the ERB expression `<%{inner}%>` cannot be judged without running Ruby; write <%= ENV['NAME'] %>, or a plain value"),
+            format!("the ERB expression `<%{}%>` cannot be judged without running Ruby; write <%= ENV['NAME'] %>, or a plain value", masked(inner)),
         ));
     };
     match env(name) {
         None => Ok(String::new()),
         Some(value) => value.into_string().map_err(|_| ConfigError::at(place, format!("the environment variable {name} is not valid UTF-8"))),
     }
+}
+
+/// An expression for an error message: texts in quotes are masked, because a default may be a secret; names of variables stay.
+fn masked(expression: &str) -> String {
+    let mut shown = String::new();
+    let mut quote = None;
+    for character in expression.chars() {
+        match quote {
+            None => {
+                let names_a_variable = ["ENV[", "ENV.fetch("].iter().any(|before| shown.ends_with(before));
+                shown.push(character);
+                if matches!(character, '\'' | '"' | '`') {
+                    quote = Some((character, names_a_variable));
+                }
+            }
+            Some((end, _)) if character == end => {
+                shown.push(character);
+                quote = None;
+            }
+            Some((_, true)) => shown.push(character),
+            Some((_, false)) if shown.ends_with('…') => {}
+            Some((_, false)) => shown.push('…'),
+        }
+    }
+    shown
 }
 
 /// `X` of `ENV['X']` or `ENV["X"]`, with blanks around it.
@@ -129,6 +154,12 @@ mod tests {
         }
         assert!(rendered("x <% if true %>").starts_with("refused: 1:3:"));
         assert!(rendered("x <%= ENV['X']").starts_with("refused: 1:3: an ERB tag starts here and never ends"));
+    }
+
+    #[test]
+    fn an_error_shows_the_expression_but_no_text_that_could_be_a_secret() {
+        let answer = rendered("<%= ENV['X'] || \"hunter2\" + `cat key` + ENV.fetch('Y', 'hunter3') %>");
+        assert!(answer.contains("`<%= ENV['X'] || \"…\" + `…` + ENV.fetch('Y', '…') %>`"), "{answer}");
     }
 
     #[test]

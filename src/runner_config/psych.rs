@@ -160,7 +160,7 @@ impl Loader<'_, '_> {
                 self.plain_node(event, anchor.as_ref(), tag.as_ref())?;
                 if *style == ScalarStyle::Plain {
                     resolve(value)
-                        .map_err(|surprise| self.refuse(event, format!("Ruby reads `{value}` as {surprise}; put it in quotes to keep it as text")))?
+                        .map_err(|surprise| self.refuse(event, format!("Ruby reads this value as {surprise}; put it in quotes to keep it as text")))?
                 } else {
                     Value::Text(value.clone())
                 }

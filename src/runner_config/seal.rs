@@ -77,8 +77,9 @@ pub(super) fn seal(original: &Node, seal: &Seal) -> Result<Sealed, ConfigError> 
 fn set(root: &mut Node, path: &[&str], key: &str, value: Value) -> Result<Change, ConfigError> {
     let dotted = path.join(".");
     let after = shown(&value);
+    let nearest = (0..path.len()).rev().find_map(|depth| root.find(&path[..depth])).map_or(Position::START, |node| node.at);
     let parent = root.find_mut(path).ok_or_else(|| {
-        ConfigError::at(Position::START, format!("the config has no `{dotted}`; EmrEtlRunner 0.33.0 and later need it, to hold `{key}`"))
+        ConfigError::at(nearest, format!("`{dotted}` is missing; EmrEtlRunner 0.33.0 and later need it, and the seal sets `{key}` in it"))
     })?;
     let before = parent.set(key, value)?;
     Ok(Change { key: format!("{dotted}.{key}"), before: before.map(|node| shown(&node.value)), after })

@@ -1,0 +1,90 @@
+//! The guard in the runner's place: under its name, with its arguments, its streams and its commands that launch nothing.
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use crate::support::{Stage, programs};
+
+/// The guard under the runner's name, with the runner's arguments and no others.
+fn drop_in(stage: &Stage, arguments: &[&str]) -> Command {
+    stage.command("run");
+    let link = stage.path("snowplow-emr-etl-runner");
+    if !link.exists() {
+        std::os::unix::fs::symlink(&programs().guard, &link).unwrap();
+    }
+    let mut command = Command::new(link);
+    command.args(arguments);
+    stage.prepare(&mut command);
+    command.env("EMR_ETL_GUARD_REPORT", "report.json");
+    command
+}
+
+#[test]
+fn called_by_the_runners_name_it_takes_the_runners_arguments() {
+    let stage = Stage::acme();
+    let played = stage.play(drop_in(&stage, &["run", "--config", "config.yml", "--resolver=resolver.json"]));
+    played.expect_code(0);
+    assert_eq!(played.stderr, "");
+    assert_eq!(played.report["command"], "run");
+}
+
+#[test]
+fn the_config_may_come_from_standard_input() {
+    let stage = Stage::acme();
+    let mut command = drop_in(&stage, &["run", "--config", "-", "--resolver", "resolver.json"]);
+    command.stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stage.config.as_bytes()).unwrap();
+    let played = stage.finish(child);
+    played.expect_code(0);
+    assert_eq!(played.report["inputs"]["config"], "<stdin>");
+}
+
+#[test]
+fn commands_that_launch_nothing_go_straight_through() {
+    let stage = Stage::acme();
+    let version = stage.play(drop_in(&stage, &["--version"]));
+    insta::assert_snapshot!(version.transcript(), @r"
+    exit code: 0
+    --- stdout
+    snowplow-emr-etl-runner 1.0.4
+    --- stderr
+    ");
+    stage.play(drop_in(&stage, &["lint", "resolver", "--resolver", "resolver.json"])).expect_code(0);
+    stage.play(drop_in(&stage, &["frobnicate"])).expect_code(1);
+    assert_eq!(stage.sim.requests().len(), 0);
+}
+
+#[test]
+fn settings_come_from_a_file_that_the_environment_names() {
+    let stage = Stage::acme();
+    stage.write("guard.yml", "accept_encryption: [SSE-KMS]\nexit_codes: {77: 2}\n");
+    let mut command = drop_in(&stage, &["run", "-c", "config.yml", "-r", "resolver.json"]);
+    command.env("EMR_ETL_GUARD_SETTINGS", "guard.yml");
+    stage.play(command).expect_code(2);
+}
+
+#[test]
+fn the_next_runner_on_the_path_is_taken_and_never_the_guard_itself() {
+    let stage = Stage::acme();
+    // Before it on PATH stands the guard itself, under the same name.
+    let real = stage.path("real");
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&programs().runner, real.join("snowplow-emr-etl-runner")).unwrap();
+    let mut command = drop_in(&stage, &["--version"]);
+    command.env_remove("EMR_ETL_GUARD_RUNNER").env("PATH", format!("{}:{}", stage.folder.path().display(), real.display()));
+    let played = stage.play(command);
+    played.expect_code(0);
+    assert_eq!(played.stdout, "snowplow-emr-etl-runner 1.0.4\n");
+
+    let mut command = drop_in(&stage, &["--version"]);
+    command.env_remove("EMR_ETL_GUARD_RUNNER").env("PATH", stage.folder.path());
+    let played = stage.play(command);
+    played.expect_code(127);
+    assert_eq!(
+        played.stderr,
+        "emr-etl-guard: EmrEtlRunner was not found: no `snowplow-emr-etl-runner` on PATH; name it in the setting `runner` or EMR_ETL_GUARD_RUNNER\n"
+    );
+}

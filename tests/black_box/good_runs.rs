@@ -1,0 +1,186 @@
+//! Runs that should succeed, the runner's own endings, and its output, byte for byte.
+
+use emr_simulator::{ClusterState, Command as Set, PutObject, StartCluster, StartState};
+use serde_json::json;
+
+use crate::support::Stage;
+
+#[test]
+fn a_good_run_at_debug_ends_0_with_nothing_on_stderr() {
+    let stage = Stage::acme();
+    let played = stage.run();
+    played.expect_code(0);
+    assert_eq!(played.stderr, "");
+    insta::assert_snapshot!(played.transcript());
+    assert_eq!(played.report["exit_code"], 0);
+    assert_eq!(played.report["verdict"], "launch");
+    assert!(played.findings("cluster-ended").values().all(|status| status == "proved"));
+}
+
+#[test]
+fn a_good_run_at_info_finds_its_cluster_although_no_id_is_printed() {
+    let stage = Stage::acme().replace("level: DEBUG", "level: INFO");
+    let played = stage.run();
+    played.expect_code(0);
+    assert_eq!(played.stderr, "");
+    let runner_said: Vec<&str> = played.stdout.lines().filter(|line| !line.starts_with("emr-etl-guard: ")).collect();
+    assert!(!runner_said.join("").contains("j-"), "{runner_said:?}");
+    assert_eq!(played.clusters().len(), 1);
+    assert_eq!(played.report["watched"]["clusters"][0]["found_by"], "list");
+}
+
+#[test]
+fn quiet_leaves_only_the_runners_own_output() {
+    let played = Stage::acme().replace("level: DEBUG", "level: INFO").option("--quiet").run();
+    played.expect_code(0);
+    insta::assert_snapshot!(played.transcript(), @r"
+    exit code: 0
+    --- stdout
+    I, [TIME #PID]  INFO -- : No RDB Loader logs
+    I, [TIME #PID]  INFO -- : Completed successfully
+    --- stderr
+    ");
+}
+
+#[test]
+fn without_the_tag_clusters_are_told_apart_by_name_and_time() {
+    let stage = Stage::acme().option("--run-tag=false").replace("level: DEBUG", "level: INFO");
+    stage.set(Set::StartCluster(StartCluster { age_seconds: 600.0, request: json!({"Name": "Snowplow ETL"}), ..StartCluster::default() }));
+    let played = stage.run();
+    played.expect_code(0);
+    assert_eq!(played.clusters().len(), 1, "the older cluster of the same name is nobody's business");
+    assert!(!played.stdout.contains("monitoring.tags"));
+}
+
+#[test]
+fn a_runner_that_lost_the_tag_is_still_watched_by_what_it_prints() {
+    let played = Stage::acme().misbehave("drop-tags").run();
+    played.expect_code(0);
+    assert_eq!(played.report["watched"]["clusters"][0]["found_by"], "log");
+}
+
+#[test]
+fn a_forged_log_line_cannot_claim_a_foreign_cluster() {
+    let stage = Stage::acme().misbehave("forge-id=j-FOREIGN");
+    stage.set(Set::StartCluster(StartCluster { id: Some("j-FOREIGN".to_owned()), request: json!({"Name": "Payroll"}), ..StartCluster::default() }));
+    let played = stage.run();
+    played.expect_code(0);
+    assert!(played.stdout.contains("j-FOREIGN"), "the line was printed");
+    assert!(!played.clusters().contains(&"j-FOREIGN".to_owned()));
+    assert!(stage.sim.with_world(|world| world.cluster("j-FOREIGN").unwrap().state == ClusterState::Waiting));
+}
+
+#[test]
+fn a_bootstrap_failure_and_its_retry_are_both_accounted_for() {
+    let stage = Stage::acme();
+    stage.set(Set::SetNextCluster(emr_simulator::NextCluster { bootstrap_failure: true, ..Default::default() }));
+    let played = stage.run();
+    // The first cluster ended with an error, which is not what a finished run looks like; but it was safe, and its retry did the work.
+    assert_eq!(played.clusters().len(), 2);
+    played.expect_code(0);
+}
+
+#[test]
+fn a_persistent_run_on_a_new_cluster_is_confirmed_while_the_cluster_stays() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow");
+    let played = stage.run();
+    played.expect_code(0);
+    assert_eq!(played.stderr, "");
+    assert_eq!(stage.sim.requests_for("TerminateJobFlows").len(), 0);
+}
+
+#[test]
+fn a_persistent_run_adopts_a_cluster_that_is_what_was_verified() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow");
+    stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
+    let played = stage.run();
+    played.expect_code(0);
+    assert_eq!(played.report["watched"]["clusters"][0]["found_by"], "adopted");
+}
+
+pub(crate) fn waiting_cluster(more: &serde_json::Value) -> Set {
+    let mut request = json!({"Name": "Snowplow ETL", "ReleaseLabel": "emr-5.29.0", "Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0", "KeepJobFlowAliveWhenNoSteps": true}});
+    for (key, value) in more.as_object().unwrap() {
+        request[key] = value.clone();
+    }
+    Set::StartCluster(StartCluster { id: Some("j-WAITING".to_owned()), state: StartState::Waiting, request, ..StartCluster::default() })
+}
+
+#[test]
+fn the_runners_own_codes_pass_through() {
+    // 3: nothing to process.
+    let stage = Stage::acme();
+    stage.set(delete("acme-raw-in", "logs/2020-08-21-raw.lzo"));
+    stage.set(delete("acme-raw-in", "logs/_Tomcat_localhost_access_log.2020-08-21.txt.gz"));
+    stage.run().expect_code(3);
+
+    // 4: an earlier run is unfinished.
+    let stage = Stage::acme();
+    stage.set(Set::PutObject(PutObject { bucket: "acme-etl".to_owned(), key: "processing/left-over".to_owned(), ..Default::default() }));
+    stage.run().expect_code(4);
+
+    // 17: the lock is held.
+    let stage = Stage::acme().argument("-l").argument("lock");
+    stage.write("lock", "");
+    stage.run().expect_code(17);
+
+    // 18: the persistent cluster is busy.
+    let stage = Stage::acme().argument("--use-persistent-jobflow");
+    let Set::StartCluster(cluster) = waiting_cluster(
+        &json!({"SecurityConfiguration": "acme-sc", "Steps": [{"Name": "long", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "command-runner.jar"}}]}),
+    ) else {
+        unreachable!()
+    };
+    stage.set(Set::SetTimings(emr_simulator::Timings::all(36_000.0)));
+    stage.set(Set::StartCluster(StartCluster { state: StartState::Running, ..cluster }));
+    stage.run().expect_code(18);
+
+    // 1: a step fails.
+    let stage = Stage::acme();
+    stage.set(Set::SetNextCluster(emr_simulator::NextCluster { fail_step: Some(3), ..Default::default() }));
+    stage.run().expect_code(1);
+}
+
+fn delete(bucket: &str, key: &str) -> Set {
+    Set::DeleteObject(emr_simulator::ObjectName { bucket: bucket.to_owned(), key: key.to_owned() })
+}
+
+#[test]
+fn a_success_that_ran_nothing_is_not_confirmed() {
+    let played = Stage::acme().misbehave("exit-0-idle").run();
+    played.expect_code(75);
+    insta::assert_snapshot!(played.stderr);
+}
+
+#[test]
+fn a_cluster_that_nobody_waits_for_is_not_confirmed() {
+    let stage = Stage::acme().misbehave("leave-running");
+    stage.set(Set::SetTimings(emr_simulator::Timings::all(600.0)));
+    let played = stage.run();
+    played.expect_code(75);
+    insta::assert_snapshot!(played.redact(&played.stderr));
+}
+
+#[test]
+fn every_byte_of_the_runners_output_passes_even_what_is_no_text() {
+    let played = Stage::acme().option("--quiet").misbehave("invalid-utf8,flood=30000000").replace("level: DEBUG", "level: INFO").run();
+    played.expect_code(0);
+    assert!(played.raw_stdout.len() > 30_000_000);
+    assert!(std::str::from_utf8(&played.raw_stdout).is_err());
+
+    // The same run without the guard prints the same bytes, but for times and pids.
+    let stage = Stage::acme().misbehave("invalid-utf8,flood=30000000").replace("level: DEBUG", "level: INFO");
+    stage.write("config.yml", &stage.config);
+    stage.command("run");
+    let mut alone = std::process::Command::new(&crate::support::programs().runner);
+    alone.args(&stage.arguments);
+    stage.prepare(&mut alone);
+    let alone = stage.play(alone);
+    alone.expect_code(0);
+    let same = |played: &crate::support::Played| {
+        let text: String = played.raw_stdout.iter().map(|byte| char::from(*byte)).collect();
+        played.redact(&text)
+    };
+    let (guarded, alone) = (same(&played), same(&alone));
+    assert!(guarded == alone, "{} and {} characters", guarded.len(), alone.len());
+}

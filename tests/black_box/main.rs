@@ -1,0 +1,16 @@
+//! Black-box tests: the built binary between a simulated AWS and a stand-in runner, judged by its exit code, its streams, its report, and what AWS saw.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what is wrong by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod command_line;
+mod cost;
+mod drop_in;
+mod faults;
+mod good_runs;
+mod refusals;
+mod secrets;
+mod signals;
+mod unsafe_clusters;

@@ -1,0 +1,227 @@
+//! Launches that must be refused: the exit code, the words, and the proof that no runner was started and AWS was asked to launch nothing.
+
+use emr_simulator::{BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutKey, PutRole, PutSecurityConfiguration};
+use serde_json::{Value, json};
+
+use crate::{
+    good_runs::waiting_cluster,
+    support::{Played, Stage},
+};
+
+const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
+
+/// Runs, and proves that it was refused with `code` before anything existed.
+#[track_caller]
+fn refused(stage: &Stage, code: i32) -> Played {
+    let played = stage.run();
+    played.expect_code(code);
+    assert!(!played.runner_started(), "the runner was started");
+    for operation in ["RunJobFlow", "AddJobFlowSteps"] {
+        assert!(stage.sim.requests_for(operation).is_empty(), "{operation} was asked");
+    }
+    assert!(played.stderr.starts_with("emr-etl-guard: REFUSED, nothing was launched: "), "{}", played.stderr);
+    played
+}
+
+fn put_configuration(name: &str, content: Value) -> Set {
+    Set::PutSecurityConfiguration(PutSecurityConfiguration { name: name.to_owned(), content, ..Default::default() })
+}
+
+#[test]
+fn buckets_encrypted_otherwise_than_the_policy_accepts() {
+    let stage = Stage::acme().option("--accept-encryption=SSE-KMS,DSSE-KMS");
+    for name in ["acme-log", "acme-raw-in", "acme-raw-in2", "acme-etl", "acme-archive"] {
+        stage.set(Set::PutBucket(PutBucket { name: name.to_owned(), default_encryption: Some(BucketEncryption::kms(KEY)), ..Default::default() }));
+    }
+    let played = refused(&stage, 77);
+    insta::assert_snapshot!(played.transcript());
+}
+
+#[test]
+fn a_bucket_whose_rule_does_not_encrypt() {
+    let stage = Stage::acme();
+    stage.set(Set::PutBucket(PutBucket {
+        name: "acme-out".to_owned(),
+        default_encryption: Some(BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() }),
+        ..Default::default()
+    }));
+    let played = refused(&stage, 77);
+    assert_eq!(played.findings("bucket-default-encryption")["acme-out"], "refuted");
+}
+
+#[test]
+fn a_bucket_that_does_not_exist() {
+    let stage = Stage::acme().replace("s3://acme-archive/raw", "s3://acme-archve/raw");
+    let played = refused(&stage, 77);
+    assert_eq!(played.findings("bucket-exists")["acme-archve"], "refuted");
+    assert_eq!(played.findings("bucket-exists")["acme-archive"], "proved");
+}
+
+#[test]
+fn a_bucket_of_another_region() {
+    let stage = Stage::acme();
+    stage.set(Set::PutBucket(PutBucket { name: "acme-far".to_owned(), region: Some("us-east-1".to_owned()), ..Default::default() }));
+    let stage = stage.replace("s3://acme-log/emr", "s3://acme-far/emr");
+    let played = refused(&stage, 77);
+    assert_eq!(played.findings("bucket-region")["acme-far"], "refuted");
+}
+
+#[test]
+fn a_bucket_of_another_account_although_everybody_may_read_it() {
+    let stage = Stage::acme();
+    stage.set(Set::PutBucket(PutBucket { name: "theirs".to_owned(), account: Some("999999999999".to_owned()), public: true, ..Default::default() }));
+    let stage = stage.replace("s3://acme-log/emr", "s3://theirs/emr");
+    let played = refused(&stage, 77);
+    assert_eq!(played.findings("bucket-owner")["theirs"], "refuted");
+    assert_eq!(played.findings("bucket-owner")["snowplow-hosted-assets"], "not-applicable");
+}
+
+#[test]
+fn no_security_configuration_named_anywhere() {
+    let stage = Stage::acme().replace("security_configuration: acme-sc", "security_configuration:");
+    let played = refused(&stage, 77);
+    insta::assert_snapshot!(played.stderr);
+}
+
+#[test]
+fn a_security_configuration_that_does_not_exist() {
+    let stage = Stage::acme();
+    stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Default::default() }));
+    let played = refused(&stage, 77);
+    assert_eq!(played.findings("security-configuration-exists")["acme-sc"], "refuted");
+}
+
+#[test]
+fn at_rest_switched_on_but_empty() {
+    let stage = Stage::acme();
+    stage.set(put_configuration("acme-sc", json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "EnableInTransitEncryption": true}})));
+    let played = refused(&stage, 77);
+    for check in ["s3-at-rest", "local-disk-at-rest", "in-transit"] {
+        assert_eq!(played.findings(check)["acme-sc"], "refuted", "{check}");
+    }
+    assert_eq!(played.findings("security-configuration-exists")["acme-sc"], "proved");
+}
+
+#[test]
+fn a_disabled_key() {
+    let stage = Stage::acme();
+    stage.set(Set::PutKey(PutKey {
+        id: "11111111-1111-1111-1111-111111111111".to_owned(),
+        state: Some("Disabled".to_owned()),
+        ..Default::default()
+    }));
+    let played = refused(&stage, 77);
+    assert_eq!(played.findings("kms-key-enabled")[KEY], "refuted");
+    insta::assert_snapshot!(played.stderr);
+}
+
+#[test]
+fn an_asymmetric_key_and_one_of_another_region() {
+    let stage = Stage::acme();
+    stage.set(Set::PutKey(PutKey { id: "11111111-1111-1111-1111-111111111111".to_owned(), spec: Some("RSA_2048".to_owned()), ..Default::default() }));
+    assert_eq!(refused(&stage, 77).findings("kms-key-symmetric")[KEY], "refuted");
+
+    let stage = Stage::acme();
+    let far = "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111";
+    stage.set(put_configuration(
+        "acme-sc",
+        json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": far}}}}),
+    ));
+    assert_eq!(refused(&stage, 77).findings("kms-key-region")[far], "refuted");
+}
+
+#[test]
+fn a_role_without_generate_data_key() {
+    let stage = Stage::acme();
+    stage.set(Set::PutRole(PutRole {
+        name: "EMR_EC2_DefaultRole".to_owned(),
+        policies: vec![json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "kms:Decrypt"], "Resource": "*"}]})],
+        instance_profile: Some("EMR_EC2_DefaultRole".to_owned()),
+        ..Default::default()
+    }));
+    let played = refused(&stage, 77);
+    assert_eq!(played.findings("jobflow-role-may-use-key")[KEY], "refuted");
+}
+
+#[test]
+fn a_role_that_does_not_exist() {
+    let played = refused(&Stage::acme().replace("EMR_EC2_DefaultRole", "No_Such_Profile"), 77);
+    assert_eq!(played.findings("jobflow-role-may-use-key")[KEY], "refuted");
+}
+
+#[test]
+fn a_release_too_old_for_ebs_encryption_and_no_subnet() {
+    let played = refused(&Stage::acme().replace("5.29.0", "5.9.0").replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"), 77);
+    assert_eq!(played.findings("release-supports-encryption")["aws.emr.ami_version"], "refuted");
+    assert_eq!(played.findings("subnet-set")["aws.emr.ec2_subnet_id"], "refuted");
+}
+
+#[test]
+fn a_runner_that_ignores_both_settings_silently() {
+    let played = refused(&Stage::acme().env("STANDIN_VERSION", "0.32.0"), 77);
+    assert_eq!(played.findings("runner-version")["the runner"], "refuted");
+}
+
+#[test]
+fn credentials_of_two_accounts() {
+    let played = refused(&Stage::acme().env("AWS_SNOWPLOW_ACCESS_KEY", "AKIAOTHER"), 77);
+    assert_eq!(played.findings("same-account")["guard and runner"], "refuted");
+}
+
+#[test]
+fn an_endpoint_that_is_not_aws_and_not_allowed_and_it_is_never_asked() {
+    let stage = Stage::acme().env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", "http://127.0.0.1:1");
+    let played = refused(&stage, 77);
+    assert_eq!(stage.sim.requests().len(), 0, "nothing may be asked of a refused endpoint");
+    insta::assert_snapshot!(played.redact(&played.stderr));
+}
+
+#[test]
+fn a_persistent_cluster_that_waits_without_the_security_configuration() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow");
+    stage.set(waiting_cluster(&json!({})));
+    let played = refused(&stage, 77);
+    assert_eq!(played.findings("persistent-cluster")["j-WAITING"], "refuted");
+}
+
+#[test]
+fn s3_that_cannot_be_reached() {
+    // A port that was free a moment ago: nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = format!("http://127.0.0.1:{port}");
+    let stage = Stage::acme();
+    let allowed = format!("{},{closed}", stage.sim.url());
+    let played = refused(&stage.env("AWS_ENDPOINT_URL_S3", &closed).env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &allowed), 69);
+    assert_eq!(played.findings("bucket-exists")["acme-out"], "unknown");
+    insta::assert_snapshot!(played.stderr.lines().next().unwrap().replace(&port.to_string(), "PORT"), @"emr-etl-guard: REFUSED, nothing was launched: facts could not be established: bucket-exists acme-archive: saw no answer to s3:ListBucket: cannot be reached: Connection refused (os error 111), wanted the bucket (and 23 more)");
+}
+
+#[test]
+fn access_denied_on_the_security_configuration() {
+    let stage = Stage::acme();
+    stage.set(Set::AddFault(Fault::every("DescribeSecurityConfiguration", FaultKind::AccessDenied)));
+    let played = refused(&stage, 69);
+    assert_eq!(played.findings("security-configuration-exists")["acme-sc"], "unknown");
+    insta::assert_snapshot!(played.stderr);
+}
+
+#[test]
+fn what_the_policy_only_advises_is_reported_but_does_not_refuse() {
+    let stage = Stage::acme().option("--advise=kms-key-enabled");
+    stage.set(Set::PutKey(PutKey {
+        id: "11111111-1111-1111-1111-111111111111".to_owned(),
+        state: Some("Disabled".to_owned()),
+        ..Default::default()
+    }));
+    let played = stage.run();
+    played.expect_code(0);
+    assert_eq!(played.findings("kms-key-enabled")[KEY], "refuted");
+    assert!(played.stdout.contains("1 refuted, 0 unknown (1 of them advice only)"), "{}", played.stdout);
+}
+
+#[test]
+fn another_exit_code_if_the_settings_say_so() {
+    let stage = Stage::acme().option("--exit-codes=77=2");
+    stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Default::default() }));
+    refused(&stage, 2);
+}

@@ -1,0 +1,91 @@
+//! Signals to the guard reach the runner, and a stop is a stop at every moment of the line.
+
+use std::{os::unix::process::ExitStatusExt as _, time::Duration};
+
+use emr_simulator::{ClusterState, Command as Set, Fault, FaultKind};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::support::Stage;
+
+fn send(child: &std::process::Child, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+}
+
+#[test]
+fn a_stop_reaches_the_runner_whose_code_passes_and_a_verified_cluster_goes_on() {
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
+        let stage = Stage::acme().misbehave("hang");
+        stage.set(Set::SetTimings(emr_simulator::Timings::all(3600.0)));
+        let child = stage.command("run").spawn().unwrap();
+        let judged = stage.sim.wait_for_request(
+            |request| request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD"),
+            Duration::from_secs(30),
+        );
+        assert!(judged.is_some());
+        send(&child, signal);
+        let played = stage.finish(child);
+        played.expect_code(code);
+        assert!(played.journal.iter().any(|entry| entry["event"] == "signal"), "the runner got it");
+        let id = &played.clusters()[0];
+        assert!(stage.sim.with_world(|world| world.cluster(id).unwrap().state == ClusterState::Starting));
+    }
+}
+
+#[test]
+fn a_stop_during_pre_flight_launches_nothing() {
+    let stage = Stage::acme();
+    stage.set(Set::AddFault(Fault::every("DescribeSecurityConfiguration", FaultKind::Hang)));
+    let child = stage.command("run").spawn().unwrap();
+    assert!(stage.sim.wait_for_request(|request| request.operation() == "DescribeSecurityConfiguration", Duration::from_secs(30)).is_some());
+    send(&child, Signal::SIGTERM);
+    let played = stage.finish(child);
+    played.expect_code(143);
+    assert!(!played.runner_started());
+    assert_eq!(played.stderr, "emr-etl-guard: stopped by SIGTERM before anything was launched\n");
+}
+
+#[test]
+fn a_stop_while_the_launch_is_in_flight_finds_the_cluster_that_nobody_printed() {
+    let stage = Stage::acme().misbehave("drop-security-configuration");
+    // The cluster exists, but the runner never hears of it.
+    stage.set(Set::AddFault(Fault::every("RunJobFlow", FaultKind::AppliedThenHang)));
+    // A search so rare that only the look after the stop can find it.
+    let stage = stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "3s");
+    let child = stage.command("run").spawn().unwrap();
+    assert!(stage.sim.wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30)).is_some());
+    send(&child, Signal::SIGTERM);
+    let played = stage.finish(child);
+    played.expect_code(76);
+    assert_eq!(played.clusters().len(), 1);
+}
+
+#[test]
+fn a_second_stop_kills_a_runner_that_ignores_the_first() {
+    let stage = Stage::acme().misbehave("ignore-sigterm,hang").env("EMR_ETL_GUARD_STOP_TIMEOUT", "50s");
+    let child = stage.command("run").spawn().unwrap();
+    assert!(stage.sim.wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30)).is_some());
+    send(&child, Signal::SIGTERM);
+    // The second may only go out once the runner has seen the first: its journal says when.
+    let journal = stage.path("journal.jsonl");
+    while !std::fs::read_to_string(&journal).unwrap_or_default().contains("\"signal\"") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    send(&child, Signal::SIGTERM);
+    // 50 s of settling are not waited for in a test; the death of the runner is what counts.
+    let runner = std::fs::read_to_string(&journal).unwrap();
+    let pid = runner
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|entry| if entry["event"] == "started" { entry["pid"].as_i64() } else { None })
+        .unwrap();
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    while kill(pid, None).is_ok() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut child = child;
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}

@@ -1,0 +1,337 @@
+//! A stage to play the guard on: the simulator as AWS, the stand-in as the runner, the real binary between them, all in a folder of
+//! its own. Shared by the black-box tests, the rehearsal and the benchmark.
+//!
+//! Time is scaled, so that quotas, polls and clusters keep their real proportions: a simulated minute takes a real second.
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use emr_simulator::{BucketEncryption, ClockMode, Command as Set, PutBucket, SetClock, Simulator, Timings};
+use serde_json::Value;
+
+/// The config of the recordings.
+pub(crate) const CONFIG: &str = include_str!("../recordings/config.yml");
+const RESOLVER: &str = include_str!("../recordings/resolver.json");
+/// A value that must never be seen outside the runner's standard input.
+pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYGUARDSECRET";
+/// Simulated seconds in a real one.
+const SPEED: f64 = 60.0;
+
+/// The programs under test, built by the cargo that builds this.
+pub(crate) struct Programs {
+    pub(crate) guard: PathBuf,
+    pub(crate) runner: PathBuf,
+}
+
+/// Builds the guard and the stand-in runner, if they are not fresh, and says where they are.
+///
+/// Cargo gives a test only the path of its own package's binaries, and an example none at all; so it is asked.
+pub(crate) fn programs() -> &'static Programs {
+    static PROGRAMS: OnceLock<Programs> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let output = Command::new(env!("CARGO"))
+            .args(["build", "--bins", "--message-format=json-render-diagnostics"])
+            .args((!cfg!(debug_assertions)).then_some("--release"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo runs, since it built this");
+        assert!(output.status.success(), "the programs under test do not build");
+        let lines = String::from_utf8_lossy(&output.stdout);
+        let messages = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let built: BTreeMap<String, PathBuf> = messages
+            .filter_map(|message| Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(message["executable"].as_str()?))))
+            .collect();
+        let of = |name: &str| built.get(name).unwrap_or_else(|| panic!("cargo built no `{name}`")).clone();
+        Programs { guard: of("emr-etl-guard"), runner: of("standin-runner") }
+    })
+}
+
+/// One guarded run, about to happen.
+pub(crate) struct Stage {
+    pub(crate) sim: Simulator,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) config: String,
+    pub(crate) arguments: Vec<String>,
+    options: Vec<String>,
+    report: String,
+    env: BTreeMap<String, String>,
+}
+
+impl Stage {
+    /// The simulator's scene `acme`: everything as it should be, the config naming the security configuration `acme-sc`.
+    pub(crate) fn acme() -> Self {
+        let sim = Simulator::acme().expect("a port on loopback");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let stage = Self {
+            config: CONFIG.replace("security_configuration:\n", "security_configuration: acme-sc\n"),
+            arguments: ["run", "-c", "config.yml", "-r", "resolver.json"].map(str::to_owned).to_vec(),
+            options: Vec::new(),
+            report: "report.json".to_owned(),
+            env: BTreeMap::new(),
+            sim,
+            folder,
+        };
+        stage.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(SPEED), at: None }));
+        stage.set(Set::SetTimings(Timings::all(6.0)));
+        let url = stage.sim.url();
+        stage
+            .env("PATH", "/usr/bin:/bin")
+            .env("AWS_ACCESS_KEY_ID", "AKIAGUARD")
+            .env("AWS_SECRET_ACCESS_KEY", "guard-secret-GUARDSECRET")
+            .env("AWS_ENDPOINT_URL", &url)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_SNOWPLOW_ACCESS_KEY", "AKIAFAKE")
+            .env("AWS_SNOWPLOW_SECRET_KEY", SECRET)
+            .env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &url)
+            .env("EMR_ETL_GUARD_RUNNER", &programs().runner.display().to_string())
+            .env("EMR_ETL_GUARD_WATCH_INTERVAL", "100ms")
+            .env("EMR_ETL_GUARD_AWS_TIMEOUT", "20s")
+            .env("EMR_ETL_GUARD_STOP_TIMEOUT", "2s")
+            .env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "20s")
+            .env("STANDIN_ENDPOINT", &url)
+            .env("STANDIN_POLL_MS", "500")
+            .env("STANDIN_RETRY_MS", "100")
+            .env("STANDIN_BOOTSTRAP_RETRY_MS", "300")
+    }
+
+    /// The same with twelve buckets of its own, all as they should be.
+    pub(crate) fn with_twelve_buckets() -> Self {
+        let stage = Self::acme();
+        let names: Vec<String> = (1..=7).map(|n| format!("acme-input-{n}")).collect();
+        for name in &names {
+            stage.set(Set::PutBucket(PutBucket { name: name.clone(), default_encryption: Some(BucketEncryption::aes256()), ..PutBucket::default() }));
+        }
+        let inputs: Vec<String> = names.iter().map(|name| format!("          - s3://{name}/logs\n")).collect();
+        stage.replace("        in:\n", &format!("        in:\n{}", inputs.concat()))
+    }
+
+    /// Changes the simulated world.
+    pub(crate) fn set(&self, command: Set) {
+        self.sim.apply(command).expect("a command the simulator understands");
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Makes the stand-in runner misbehave (see `standin_runner::misbehave`).
+    pub(crate) fn misbehave(self, how: &str) -> Self {
+        self.env("STANDIN_MISBEHAVE", how)
+    }
+
+    /// Adds an option of the guard.
+    pub(crate) fn option(mut self, option: &str) -> Self {
+        self.options.push(option.to_owned());
+        self
+    }
+
+    /// Has the report written elsewhere.
+    pub(crate) fn report_to(mut self, file: &str) -> Self {
+        self.report = file.to_owned();
+        self
+    }
+
+    /// Adds an argument of the runner.
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Changes the runner config.
+    pub(crate) fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(self.config.contains(from), "the config holds no `{from}`");
+        self.config = self.config.replace(from, to);
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The guard's command line, ready to start in the stage's folder.
+    pub(crate) fn command(&self, subcommand: &str) -> Command {
+        self.write("config.yml", &self.config);
+        self.write("resolver.json", RESOLVER);
+        let mut command = Command::new(&programs().guard);
+        command.arg(subcommand).args(&self.options);
+        if matches!(subcommand, "run" | "check") {
+            command.arg("--report").arg(&self.report);
+        }
+        command.arg("--").args(&self.arguments);
+        self.prepare(&mut command);
+        command
+    }
+
+    /// Folder, environment and streams of any program on this stage.
+    pub(crate) fn prepare(&self, command: &mut Command) {
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("TMPDIR", self.folder.path())
+            .env("STANDIN_JOURNAL", self.path("journal.jsonl"))
+            .envs(&self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("the stage's folder can be written to");
+    }
+
+    pub(crate) fn run(&self) -> Played {
+        self.play(self.command("run"))
+    }
+
+    pub(crate) fn check(&self) -> Played {
+        self.play(self.command("check"))
+    }
+
+    /// Starts a command and waits for its end.
+    pub(crate) fn play(&self, mut command: Command) -> Played {
+        let child = command.spawn().expect("the guard starts");
+        self.finish(child)
+    }
+
+    /// Waits for a started guard; a minute is far more than any scene takes.
+    pub(crate) fn finish(&self, mut child: Child) -> Played {
+        fn reader(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+            let mut stream = stream.expect("the stream is piped");
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                let _ = stream.read_to_end(&mut bytes);
+                bytes
+            })
+        }
+        let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("the guard can be waited for") {
+                break Some(status);
+            }
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let text = |bytes: std::thread::JoinHandle<Vec<u8>>| bytes.join().expect("the reader ends");
+        let (stdout, stderr) = (text(stdout), text(stderr));
+        let Some(status) = status else {
+            panic!("the guard hung\n--- stdout\n{}\n--- stderr\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        };
+        Played {
+            code: status.code(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            raw_stdout: stdout,
+            report: std::fs::read(self.path("report.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default(),
+            journal: lines(&self.path("journal.jsonl")),
+            redactions: self.redactions(),
+        }
+    }
+
+    fn redactions(&self) -> Vec<(String, String)> {
+        vec![
+            (self.sim.url(), "http://SIMULATOR".to_owned()),
+            (self.folder.path().display().to_string(), "FOLDER".to_owned()),
+            (programs().runner.display().to_string(), "RUNNER".to_owned()),
+        ]
+    }
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect("the journal holds JSON lines")).collect()
+}
+
+/// What a run came to.
+pub(crate) struct Played {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) raw_stdout: Vec<u8>,
+    /// The JSON report; null where none was written.
+    pub(crate) report: Value,
+    /// The stand-in runner's journal.
+    pub(crate) journal: Vec<Value>,
+    redactions: Vec<(String, String)>,
+}
+
+impl Played {
+    /// Whether the runner was started to do its work (asking for its version does not count).
+    pub(crate) fn runner_started(&self) -> bool {
+        self.journal.iter().any(|entry| entry["event"] == "started")
+    }
+
+    /// The statuses of a check's findings in the report, by subject.
+    pub(crate) fn findings(&self, check: &str) -> BTreeMap<String, String> {
+        let all = self.report["findings"].as_array().into_iter().flatten();
+        let of_clusters = self.report["watched"]["clusters"].as_array().into_iter().flatten();
+        let of_clusters = of_clusters.flat_map(|cluster| cluster["findings"].as_array().into_iter().flatten());
+        all.chain(of_clusters)
+            .filter(|finding| finding["check"] == check)
+            .map(|finding| (text(&finding["subject"]), text(&finding["status"])))
+            .collect()
+    }
+
+    /// Ids of the clusters in the report.
+    pub(crate) fn clusters(&self) -> Vec<String> {
+        self.report["watched"]["clusters"].as_array().into_iter().flatten().map(|cluster| text(&cluster["id"])).collect()
+    }
+
+    /// Exit code and both streams, with everything that differs from run to run replaced.
+    pub(crate) fn transcript(&self) -> String {
+        self.redact(&format!(
+            "exit code: {}\n--- stdout\n{}--- stderr\n{}",
+            self.code.map_or_else(|| "none".to_owned(), |code| code.to_string()),
+            self.stdout,
+            self.stderr
+        ))
+    }
+
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (from, to) in &self.redactions {
+            text = text.replace(from, to);
+        }
+        for (pattern, to) in [
+            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+00:00:00|Z)?", "TIME"),
+            (r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d", "RUN-TIME"),
+            (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "RUN-ID"),
+            (r"\bj-[A-Z0-9]+\b", "j-ID"),
+            (r"#\d+\]", "#PID]"),
+        ] {
+            text = regex::Regex::new(pattern).expect("a regular expression").replace_all(&text, to).into_owned();
+        }
+        text
+    }
+
+    /// Panics with everything there is, unless the exit code is `code`.
+    #[track_caller]
+    pub(crate) fn expect_code(&self, code: i32) -> &Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "\n{}\n--- timeline\n{}\n--- watched\n{}",
+            self.transcript(),
+            serde_json::to_string_pretty(&self.report["timeline"]).unwrap_or_default(),
+            serde_json::to_string_pretty(&self.report["watched"]).unwrap_or_default()
+        );
+        self
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
