@@ -184,8 +184,13 @@ pub struct Aws {
 impl Aws {
     /// Makes the clients; asks nothing yet (but credentials may be fetched by the first call).
     pub async fn connect(config: &RunnerConfig, settings: &Settings) -> Self {
-        let runner =
-            Credentials::new(config.credentials.access_key_id.reveal(), config.credentials.secret_access_key.reveal(), None, None, "runner-config");
+        let runner = Credentials::new(
+            config.credentials.access_key_id.reveal().clone(),
+            config.credentials.secret_access_key.reveal().clone(),
+            None,
+            None,
+            "runner-config",
+        );
         let base = load(&config.emr_region.value, settings, &runner).await;
         let endpoints = endpoints(&base, &settings.allow_endpoints);
         let stand_in = |service: &str| endpoints.iter().any(|endpoint| endpoint.service == service && !is_aws(&endpoint.url));

@@ -57,7 +57,7 @@ pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, watched: &Watched)
         .clusters
         .iter()
         .filter(|record| record.is_unsafe)
-        .map(|record| format!("cluster {} was unsafe; it was terminated, and its end is confirmed", record.id))
+        .map(|record| format!("cluster {} was unsafe; its end is confirmed", record.id))
         .collect();
     if !ended.is_empty() {
         return Confirmation { outcome: Outcome::UnsafeClusterTerminated, reasons: ended, findings: Vec::new() };

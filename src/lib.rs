@@ -198,7 +198,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
     };
     let running = launch::start(&program, &invocation.sealed_argv, &sealed.text)?;
     report.timeline.note("the runner was started");
-    let mut watching = watch::start(aws, run_of.plan(verified, &facts), report.timeline.clone());
+    let mut watching = watch::start(aws, run_of.plan(verified, &facts, invocation.persistent), report.timeline.clone());
     let hints = watching.hints.clone();
     let ended = supervise::supervise(running, &mut caught, &mut watching.events, hints, settings.stop_timeout, &report).await?;
 
@@ -293,13 +293,14 @@ impl<'a> Run<'a> {
         report.say(&format!("launching (run {})", self.id));
     }
 
-    fn plan(&self, verified: Verified, facts: &Facts) -> watch::Plan {
+    fn plan(&self, verified: Verified, facts: &Facts, persistent: bool) -> watch::Plan {
         let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flatten();
         let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
         watch::Plan {
             verified,
             policy: self.settings.policy.clone(),
             job_name: self.config.job_name.clone(),
+            persistent,
             tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
             earlier_clusters: facts.earlier_clusters.found().cloned().unwrap_or_default(),
             adopted,

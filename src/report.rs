@@ -65,13 +65,15 @@ pub struct Report {
 impl Report {
     /// A report as the settings ask.
     ///
-    /// The report file is created now: a place that cannot be written to must refuse a launch, not lose the evidence of one.
+    /// The report's place is tried now: one that cannot be written to must refuse a launch, not lose the evidence of one.
     ///
     /// # Errors
-    /// When the report file cannot be created: its name, and why.
+    /// When the report file could not be created: its name, and why.
     pub fn open(settings: &Settings) -> Result<Self, String> {
         if let Some(file) = &settings.report {
-            std::fs::File::create(draft(file)).map_err(|error| format!("{}: {error}", file.display()))?;
+            let draft = draft(file);
+            let tried = std::fs::File::create(&draft).and_then(|_| std::fs::remove_file(&draft));
+            tried.map_err(|error| format!("{}: {error}", file.display()))?;
         }
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Ok(Self { timeline: Timeline::default(), quiet: settings.quiet, colour, file: settings.report.clone() })

@@ -75,23 +75,23 @@ impl ConfigError {
     }
 }
 
-/// Text that must not be shown: `Debug` prints a mask.
+/// Something that must not be shown: `Debug` prints a mask.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret<T = String>(T);
 
-impl Secret {
-    pub(crate) fn new(text: String) -> Self {
-        Self(text)
+impl<T> Secret<T> {
+    pub(crate) fn new(secret: T) -> Self {
+        Self(secret)
     }
 
-    /// The text itself, for the one place that needs it.
+    /// The secret itself, for the one place that needs it.
     #[must_use]
-    pub fn reveal(&self) -> &str {
+    pub fn reveal(&self) -> &T {
         &self.0
     }
 }
 
-impl fmt::Debug for Secret {
+impl<T> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
@@ -151,7 +151,8 @@ pub struct RunnerConfig {
     pub job_name: String,
     /// Every S3 location, in the order of the config.
     pub locations: Vec<Location>,
-    root: Node,
+    /// The whole config, credentials included.
+    root: Secret<Node>,
 }
 
 impl RunnerConfig {
@@ -213,8 +214,7 @@ impl RunnerConfig {
                 .map_err(|reason| ConfigError::at(reader.position(&["aws", "emr", "ami_version"]), format!("aws.emr.ami_version {reason}")))?,
             at: release.at,
         };
-        let locations = reader.locations()?;
-        let config = Self {
+        Ok(Self {
             origin: origin.to_owned(),
             digest,
             credentials,
@@ -226,10 +226,9 @@ impl RunnerConfig {
             // Whatever stands here is replaced by the seal, so a wrong type is not an error of its own.
             security_configuration: reader.optional_text(&["aws", "emr", "security_configuration"]).ok().flatten(),
             job_name: reader.text(&["aws", "emr", "jobflow", "job_name"])?.value,
-            locations,
-            root: Node { value: Value::Null, at: Position::START },
-        };
-        Ok(Self { root, ..config })
+            locations: reader.locations()?,
+            root: Secret::new(root.clone()),
+        })
     }
 
     /// Sets the keys of `seal` and proves that nothing else changed.
@@ -237,7 +236,7 @@ impl RunnerConfig {
     /// # Errors
     /// [`ConfigError`] when there is no place to set them, or the proof fails.
     pub fn seal(&self, seal: &Seal) -> Result<Sealed, ConfigError> {
-        seal::seal(&self.root, seal).map_err(|error| error.within(&self.origin))
+        seal::seal(self.root.reveal(), seal).map_err(|error| error.within(&self.origin))
     }
 
     /// The sealed text with the credentials' values replaced, for eyes and logs.
@@ -245,7 +244,7 @@ impl RunnerConfig {
     /// # Errors
     /// As [`RunnerConfig::seal`].
     pub fn seal_masked(&self, seal: &Seal) -> Result<Sealed, ConfigError> {
-        let mut masked = self.root.clone();
+        let mut masked = self.root.reveal().clone();
         if let Some(aws) = masked.find_mut(&["aws"]) {
             for key in ["access_key_id", "secret_access_key"] {
                 aws.set(key, Value::Text("(masked)".to_owned()))?;
@@ -399,7 +398,7 @@ mod tests {
 
     /// What the recordings print of a loaded config.
     fn summary(config: &RunnerConfig) -> String {
-        let shown = |path: &[&str]| match config.root.find(path).map(|node| &node.value) {
+        let shown = |path: &[&str]| match config.root.reveal().find(path).map(|node| &node.value) {
             None => "nil (no key)".to_owned(),
             Some(Value::Null) => "nil".to_owned(),
             // As Ruby's `inspect` shows it.

@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) policy: Policy,
     /// The clusters' name.
     pub(crate) job_name: String,
+    /// The runner may use any live cluster of that name.
+    pub(crate) persistent: bool,
     /// The tag that the seal set, as key and value.
     pub(crate) tag: Option<(String, String)>,
     /// Clusters that were there before the launch: never this run's.
@@ -436,11 +438,13 @@ impl ClusterRecord {
 /// Whether a cluster that was not there before the launch is this run's.
 ///
 /// The tag decides. A cluster of the right name that the runner's log names, and that no other guard's run claims, counts too: a runner that lost the tag must
-/// not thereby lose its watch. The log alone decides nothing, because text in a config can forge a line.
+/// not thereby lose its watch. The log alone decides nothing, because text in a config can forge a line. In persistent mode the runner goes by
+/// the name alone, so the guard does too.
 fn is_ours(plan: &Plan, cluster: &ClusterFacts, hinted: bool) -> bool {
     let right_name = cluster.name == plan.job_name;
     match &plan.tag {
         None => right_name,
+        Some(_) if plan.persistent => right_name,
         Some((key, value)) => match cluster.tags.get(key) {
             Some(other) => other == value,
             None => right_name && hinted,
@@ -474,6 +478,7 @@ mod tests {
             },
             policy: Policy { require: vec![], accept_encryption: vec![], external_buckets: vec![], advise: vec![] },
             job_name: "Snowplow ETL".to_owned(),
+            persistent: false,
             tag: tag.then(|| ("run".to_owned(), "this".to_owned())),
             earlier_clusters: BTreeSet::new(),
             adopted: BTreeMap::new(),
@@ -502,6 +507,9 @@ mod tests {
         assert!(!is_ours(&with_tag, &cluster("Snowplow ETL", None), false), "somebody else's of the same name");
         assert!(is_ours(&with_tag, &cluster("Snowplow ETL", None), true), "named by the log, tag lost");
         assert!(!is_ours(&with_tag, &cluster("Payroll", None), true), "a forged line");
+        let persistent = Plan { persistent: true, ..plan(true) };
+        assert!(is_ours(&persistent, &cluster("Snowplow ETL", Some("other")), false), "the runner would use it");
+        assert!(!is_ours(&persistent, &cluster("Payroll", None), true));
         assert!(is_ours(&plan(false), &cluster("Snowplow ETL", None), false));
         assert!(!is_ours(&plan(false), &cluster("Payroll", None), true));
     }

@@ -43,7 +43,7 @@ pub(super) static PERSISTENT_CLUSTER: Check = Check {
     name: "persistent-cluster",
     stage: Stage::PreFlight,
     why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and adds its steps to it: the cluster's security configuration is whatever it was started with, and the config's is ignored.",
-    looks_at: "elasticmapreduce:ListClusters (WAITING and RUNNING) and DescribeCluster.",
+    looks_at: "elasticmapreduce:ListClusters (all that live) and DescribeCluster.",
     mend: "terminate {subject}, so that the runner starts a new one with the security configuration: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (get_emr_jobflow_id)",
 };

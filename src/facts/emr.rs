@@ -396,9 +396,11 @@ pub struct Adoptable {
     pub earlier_steps: BTreeSet<String>,
 }
 
-/// The clusters that the runner would adopt for `name`: it looks for WAITING and RUNNING ones, by name only.
+/// The clusters that the runner could adopt for `name`: it looks for WAITING and RUNNING ones, by name only, when its JVM is up;
+/// until then those that are still starting may have become such.
 pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<Vec<Adoptable>> {
-    let listings = match list(emr, None, &[SdkClusterState::Waiting, SdkClusterState::Running]).await {
+    let alive = [SdkClusterState::Starting, SdkClusterState::Bootstrapping, SdkClusterState::Waiting, SdkClusterState::Running];
+    let listings = match list(emr, None, &alive).await {
         Lookup::Found(listings) => listings,
         other => return other.map(|_| Vec::new()),
     };

@@ -185,6 +185,16 @@ fn a_persistent_cluster_that_waits_without_the_security_configuration() {
 }
 
 #[test]
+fn a_persistent_cluster_that_is_still_starting_without_the_security_configuration() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow");
+    stage.set(Set::SetTimings(emr_simulator::Timings::all(3600.0)));
+    let Set::StartCluster(cluster) = waiting_cluster(&json!({})) else { unreachable!() };
+    stage.set(Set::StartCluster(emr_simulator::StartCluster { state: emr_simulator::StartState::Starting, ..cluster }));
+    let played = refused(&stage, 77);
+    assert_eq!(played.findings("persistent-cluster")["j-WAITING"], "refuted");
+}
+
+#[test]
 fn s3_that_cannot_be_reached() {
     // A port that was free a moment ago: nobody listens there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -65,6 +65,16 @@ fn a_persistent_cluster_that_gets_a_step_without_the_flag() {
 }
 
 #[test]
+fn a_persistent_cluster_that_appears_after_the_pre_flight_and_is_adopted_unseen() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow").replace("level: DEBUG", "level: INFO");
+    // The guard's last look-up before the launch is about the key; the runner lists clusters only after that.
+    let appears = crate::good_runs::waiting_cluster(&json!({}));
+    stage.set(Set::AddHook(Hook::after_first("SimulatePrincipalPolicy", vec![appears])));
+    let played = unsafe_and_terminated(&stage);
+    assert_eq!(played.clusters(), ["j-WAITING"]);
+}
+
+#[test]
 fn of_two_clusters_from_one_run_the_silent_one_is_unsafe() {
     let played = unsafe_and_terminated(&Stage::acme().misbehave("second-cluster-unsafe"));
     assert_eq!(played.clusters().len(), 2, "both are accounted for");
@@ -94,6 +104,8 @@ fn a_cluster_under_termination_protection_loses_it_first() {
 #[test]
 fn a_termination_that_is_refused_for_ever_needs_a_person() {
     let stage = Stage::acme().misbehave("drop-security-configuration").env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "2s");
+    // So long a life that it cannot end by itself meanwhile.
+    stage.set(Set::SetTimings(emr_simulator::Timings::all(3600.0)));
     stage.set(Set::SetNextCluster(NextCluster { termination: Termination::Refused, ..Default::default() }));
     let played = stage.run();
     played.expect_code(71);
@@ -160,8 +172,8 @@ fn an_unsafe_cluster_is_terminated_one_look_after_its_id_is_known() {
         .filter(|look| look.subject.cluster_id.as_ref() == Some(&id) && look.access_key.as_deref() == Some("AKIAGUARD") && look.seq < terminate.seq)
         .count();
     assert_eq!(looks, 1);
-    let state = stage.sim.with_world(|world| world.cluster(&id).unwrap().state);
-    assert!(matches!(state, ClusterState::Starting | ClusterState::Terminating), "nothing of it had run");
+    let seen = stage.sim.with_world(|world| world.cluster(&id).unwrap().state);
+    assert!(matches!(seen, ClusterState::Starting | ClusterState::Terminating), "nothing of it had run");
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), nix::sys::signal::Signal::SIGTERM);
     stage.finish(child);
 }
