@@ -4,10 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::settings::Options;
-
-/// The name under which the guard behaves as the runner.
-pub const RUNNER_NAME: &str = "snowplow-emr-etl-runner";
+use crate::{launch::RUNNER_NAME, settings::Options};
 
 /// Launches Snowplow's EmrEtlRunner only when end-to-end encryption is proved, and watches its clusters until it is confirmed.
 #[derive(Debug, Parser)]

@@ -98,3 +98,47 @@ fn unconfirmed(runner: Outcome, expected: ExpectedEnd, watched: &Watched) -> (Ve
     }
     (reasons, findings)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::ClusterRecord;
+
+    fn unsafe_cluster(end: Option<End>) -> ClusterRecord {
+        let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list");
+        record.is_unsafe = true;
+        record.end = end;
+        record
+    }
+
+    fn outcome(runner: Outcome, clusters: Vec<ClusterRecord>, search_trouble: Option<&str>) -> Outcome {
+        let watched = Watched { clusters, search_trouble: search_trouble.map(str::to_owned), undecided: Vec::new() };
+        confirm(runner, expected_end(runner, false), &watched).outcome
+    }
+
+    #[test]
+    fn an_unsafe_cluster_that_may_live_beats_one_that_is_over_which_beats_all_else() {
+        let alive = || unsafe_cluster(Some(End::Unconfirmed("x".to_owned())));
+        let over = || unsafe_cluster(Some(End::Confirmed));
+        for runner in [Outcome::Ended(0), Outcome::Ended(1), Outcome::Signalled(15)] {
+            assert_eq!(outcome(runner, vec![over(), alive()], Some("x")), Outcome::UnsafeClusterAlive);
+            assert_eq!(outcome(runner, vec![over(), unsafe_cluster(None)], None), Outcome::UnsafeClusterAlive, "an end nobody saw is no end");
+            assert_eq!(outcome(runner, vec![over()], Some("x")), Outcome::UnsafeClusterTerminated);
+            assert_eq!(outcome(runner, vec![], Some("x")), Outcome::Unconfirmed);
+        }
+    }
+
+    #[test]
+    fn the_runners_own_code_stands_when_nothing_was_started_and_the_search_says_so() {
+        for code in [1, 3, 4, 17, 18] {
+            assert_eq!(outcome(Outcome::Ended(code), vec![], None), Outcome::Ended(code));
+        }
+        assert_eq!(outcome(Outcome::Ended(0), vec![], None), Outcome::Unconfirmed, "a success that ran nothing");
+    }
+
+    #[test]
+    fn a_cluster_that_was_never_judged_is_not_confirmed() {
+        let record = ClusterRecord::new("j-1".parse().unwrap(), "list");
+        assert_eq!(outcome(Outcome::Ended(1), vec![record], None), Outcome::Unconfirmed);
+    }
+}

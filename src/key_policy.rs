@@ -3,9 +3,24 @@
 //! Rules: an explicit deny wins; a statement may name the role, its account (which leaves the decision to IAM), or everyone.
 //! Source: AWS KMS developer guide, "Key policies in AWS KMS" and "Default key policy".
 
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::facts::kms::KeyPolicyDecision;
+/// What a key's policy says of one role and action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyPolicyDecision {
+    /// It allows the role itself.
+    AllowsRole,
+    /// It leaves the decision to the account's IAM policies.
+    DelegatesToAccount,
+    /// Nothing in it allows the role.
+    Silent,
+    /// It denies the role.
+    Denies,
+    /// A statement that could apply has conditions or forms that this program does not evaluate.
+    Unclear,
+}
 
 /// Decides for `role` (an IAM role's ARN) and `action`, from the policy's JSON text.
 pub(crate) fn decide(policy: &str, role: &str, action: &str) -> KeyPolicyDecision {

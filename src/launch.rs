@@ -13,7 +13,10 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::{cli::RUNNER_NAME, runner_config::Secret};
+use crate::runner_config::Secret;
+
+/// The runner's name; called by it, the guard behaves as the runner.
+pub const RUNNER_NAME: &str = "snowplow-emr-etl-runner";
 
 /// The real runner: a program, or a jar for `java -jar`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ pub mod aws;
 pub mod checks;
 pub mod cli;
 mod confirm;
+mod digest;
 pub mod exit;
 mod explain;
 pub mod facts;
@@ -21,36 +22,35 @@ mod key_policy;
 pub mod launch;
 pub mod names;
 pub mod report;
+mod run;
 pub mod runner_config;
 mod seal_command;
 pub mod settings;
 mod signals;
 mod supervise;
 mod terminate;
+mod timeline;
 pub mod verdict;
 mod watch;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use time::OffsetDateTime;
+use nix::sys::signal::Signal;
 
 use crate::{
     aws::{Aws, Lookup},
     checks::{Case, Finding, clusters::Verified},
     cli::{Cli, Command, Launch},
     exit::{ExitCodes, Outcome},
-    facts::{Facts, Question},
     invocation::{Invocation, InvocationError, RunInvocation},
     launch::{LaunchError, Program},
-    report::{Record, Report},
-    runner_config::{ConfigError, RunnerConfig, Seal, Sealed},
+    report::Report,
+    run::Run,
+    runner_config::{ConfigError, RunnerConfig},
     settings::{Settings, SettingsError},
+    signals::Caught,
     verdict::Verdict,
-    watch::Watched,
 };
-
-/// The key of the tag that the seal adds.
-pub const RUN_TAG: &str = "emr-etl-guard-run";
 
 /// Everything that can end a run before there is a verdict, or break it.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +66,7 @@ enum GuardError {
     #[error("{0}")]
     Launch(#[from] LaunchError),
     #[error("stopped by {0} before anything was launched")]
-    Stopped(nix::sys::signal::Signal),
+    Stopped(Signal),
     #[error("a bug in emr-etl-guard: {0:#}")]
     Bug(#[from] anyhow::Error),
 }
@@ -118,7 +118,11 @@ fn command(cli: Cli) -> u8 {
 }
 
 fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
-    Ok(Settings::resolve(launch.options.clone(), launch.settings.as_deref())?)
+    let settings = Settings::resolve(launch.options.clone(), launch.settings.as_deref())?;
+    match settings.policy.advise.iter().find(|name| checks::find(name).is_none()) {
+        Some(name) => Err(SettingsError::Value(format!("advise: there is no check `{name}`; `emr-etl-guard explain` lists them")).into()),
+        None => Ok(settings),
+    }
 }
 
 /// Runs the line on its own runtime. A panic is a bug with an exit code of its own; unwinding stops the runner first.
@@ -155,7 +159,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
         Invocation::Run(invocation) => invocation,
         Invocation::NoLaunch => return launches_nothing(arguments, settings, run, &mut caught).await,
     };
-    let config = RunnerConfig::read(&invocation.config)?;
+    let config = read_config(&invocation, &mut caught).await?;
     let program = Program::find(settings.runner.as_deref())?;
     let report = Report::open(settings).map_err(GuardError::Report)?;
     let run_of = Run::new(&config, settings, run)?;
@@ -218,13 +222,17 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
     run_of.end(&report, &facts, &findings, verdict, Some(&watched), confirmation.outcome)
 }
 
+/// Reads the config on a thread of its own, because standard input may come late or never, and a stop must not wait for it.
+async fn read_config(invocation: &RunInvocation, caught: &mut Caught) -> Result<RunnerConfig, GuardError> {
+    let source = invocation.config.clone();
+    tokio::select! {
+        config = tokio::task::spawn_blocking(move || RunnerConfig::read(&source)) => Ok(config.map_err(anyhow::Error::from)??),
+        signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
+    }
+}
+
 /// The runner's commands that launch no cluster go straight through.
-async fn launches_nothing(
-    arguments: &[OsString],
-    settings: &Settings,
-    run: bool,
-    caught: &mut tokio::sync::mpsc::UnboundedReceiver<nix::sys::signal::Signal>,
-) -> Result<Outcome, GuardError> {
+async fn launches_nothing(arguments: &[OsString], settings: &Settings, run: bool, caught: &mut Caught) -> Result<Outcome, GuardError> {
     if !run {
         return Err(
             InvocationError::Rejected("these launch no cluster, so there is nothing to check; expected `run -c config.yml …`".to_owned()).into()
@@ -236,7 +244,7 @@ async fn launches_nothing(
 }
 
 /// The next signal that asks for an end.
-async fn stop_signal(caught: &mut tokio::sync::mpsc::UnboundedReceiver<nix::sys::signal::Signal>) -> nix::sys::signal::Signal {
+async fn stop_signal(caught: &mut Caught) -> Signal {
     loop {
         match caught.recv().await {
             Some(signal) if signals::asks_to_stop(signal) => return signal,
@@ -244,111 +252,4 @@ async fn stop_signal(caught: &mut tokio::sync::mpsc::UnboundedReceiver<nix::sys:
             None => return std::future::pending().await,
         }
     }
-}
-
-/// What stays the same from the first look to the record of one run.
-struct Run<'a> {
-    config: &'a RunnerConfig,
-    settings: &'a Settings,
-    command: &'static str,
-    id: String,
-    started: OffsetDateTime,
-    security_configuration: Option<String>,
-    sealed: Option<Sealed>,
-}
-
-impl<'a> Run<'a> {
-    fn new(config: &'a RunnerConfig, settings: &'a Settings, run: bool) -> Result<Self, ConfigError> {
-        let id = uuid::Uuid::now_v7().to_string();
-        let seal = seal_of(config, settings, &id);
-        Ok(Self {
-            config,
-            settings,
-            command: if run { "run" } else { "check" },
-            started: OffsetDateTime::now_utc(),
-            sealed: seal.as_ref().map(|seal| config.seal(seal)).transpose()?,
-            security_configuration: seal.map(|seal| seal.security_configuration),
-            id,
-        })
-    }
-
-    fn question(&self, invocation: &RunInvocation, program: &Program) -> Question {
-        let buckets = self.config.locations.iter().map(|location| location.bucket().clone());
-        Question {
-            buckets: buckets.filter(|bucket| !self.settings.policy.is_external(bucket.as_str())).collect(),
-            security_configuration: self.security_configuration.clone(),
-            instance_profile: self.config.jobflow_role.value.clone(),
-            adopt: invocation.persistent.then(|| self.config.job_name.clone()),
-            runner: program.clone(),
-            version_timeout: self.settings.version_timeout,
-        }
-    }
-
-    /// Says what the seal replaced; the tag, which is always new, goes without saying.
-    fn announce(&self, report: &Report, sealed: &Sealed) {
-        for change in sealed.changes.iter().filter(|change| change.replaced() && !change.key.ends_with(RUN_TAG)) {
-            let before = change.before.as_deref().unwrap_or("(missing)");
-            report.say(&format!("sealed {}: {before} -> {}", change.key, change.after));
-        }
-        report.say(&format!("launching (run {})", self.id));
-    }
-
-    fn plan(&self, verified: Verified, facts: &Facts, persistent: bool) -> watch::Plan {
-        let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flatten();
-        let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
-        watch::Plan {
-            verified,
-            policy: self.settings.policy.clone(),
-            job_name: self.config.job_name.clone(),
-            persistent,
-            tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
-            earlier_clusters: facts.earlier_clusters.found().cloned().unwrap_or_default(),
-            adopted,
-            limits: self.settings.into(),
-        }
-    }
-
-    /// Writes the record and gives the outcome.
-    fn end(
-        &self,
-        report: &Report,
-        facts: &Facts,
-        findings: &[Finding],
-        verdict: Verdict,
-        watched: Option<&Watched>,
-        outcome: Outcome,
-    ) -> Result<Outcome, GuardError> {
-        report.write(&Record {
-            version: report::VERSION,
-            guard: env!("CARGO_PKG_VERSION"),
-            run: &self.id,
-            command: self.command,
-            started: self.started,
-            ended: OffsetDateTime::now_utc(),
-            inputs: report::Inputs {
-                config: &self.config.origin,
-                config_sha256: &self.config.digest,
-                sealed_sha256: self.sealed.as_ref().map(|sealed| sealed.digest.as_str()),
-                sealed: self.sealed.as_ref().map_or(&[], |sealed| sealed.changes.as_slice()),
-                policy: &self.settings.policy,
-            },
-            facts,
-            findings: findings.iter().collect(),
-            verdict,
-            watched,
-            timeline: report.timeline.moments(),
-            outcome,
-            exit_code: outcome.exit_code(&self.settings.exit_codes),
-        })?;
-        Ok(outcome)
-    }
-}
-
-/// The seal for a run: the settings' security configuration, else the one that the runner config names.
-fn seal_of(config: &RunnerConfig, settings: &Settings, run: &str) -> Option<Seal> {
-    let named = config.security_configuration.as_ref().map(|located| located.value.clone()).filter(|name| !name.trim().is_empty());
-    Some(Seal {
-        security_configuration: settings.security_configuration.clone().or(named)?,
-        tag: settings.run_tag.then(|| (RUN_TAG.to_owned(), run.to_owned())),
-    })
 }

@@ -6,11 +6,7 @@ mod terminal;
 use std::{
     io::{IsTerminal as _, Write as _},
     path::PathBuf,
-    sync::{Arc, Mutex},
 };
-
-use serde::Serialize;
-use time::OffsetDateTime;
 
 pub(crate) use json::{Inputs, Record, VERSION};
 
@@ -19,38 +15,8 @@ use crate::{
     exit::Outcome,
     names::ClusterId,
     settings::Settings,
-    supervise,
+    timeline::Timeline,
 };
-
-/// What happened when, in order. Clones share one list.
-#[derive(Clone, Debug, Default)]
-pub struct Timeline(Arc<Mutex<Vec<Moment>>>);
-
-/// One entry of the timeline.
-#[derive(Clone, Debug, Serialize)]
-pub struct Moment {
-    /// When, by this machine's clock.
-    #[serde(with = "time::serde::rfc3339")]
-    pub at: OffsetDateTime,
-    /// What.
-    pub what: String,
-}
-
-impl Timeline {
-    /// Adds an entry.
-    pub fn note(&self, what: impl Into<String>) {
-        let what = what.into();
-        tracing::info!("{what}");
-        let mut moments = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        moments.push(Moment { at: OffsetDateTime::now_utc(), what });
-    }
-
-    /// The entries so far.
-    #[must_use]
-    pub fn moments(&self) -> Vec<Moment> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-}
 
 /// Where the guard says things, and what it records.
 #[derive(Debug)]
@@ -113,7 +79,7 @@ impl Report {
 
     /// An unsafe cluster, said at once.
     pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding]) {
-        let headline = supervise::headline(cluster, findings);
+        let headline = terminal::unsafe_cluster(cluster, findings);
         err(&format!("emr-etl-guard: {headline}\n"));
         self.timeline.note(format!("stopping the runner: {headline}"));
     }

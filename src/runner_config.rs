@@ -8,12 +8,10 @@ mod seal;
 
 use std::{fmt, io::Read as _, path::Path};
 
-use sha2::{Digest as _, Sha256};
-
-pub(crate) use seal::hex;
 pub use seal::{Change, Seal, Sealed};
 
 use crate::{
+    digest::sha256,
     invocation::ConfigSource,
     names::{BucketName, ReleaseLabel, S3Location},
 };
@@ -196,7 +194,7 @@ impl RunnerConfig {
             )
             .within(origin));
         }
-        let digest = hex(&Sha256::digest(bytes));
+        let digest = sha256(bytes);
         Self::understand(origin, digest, text, env).map_err(|error| error.within(origin))
     }
 

@@ -5,8 +5,8 @@ use crate::{
     cli::SealArguments,
     exit::Outcome,
     invocation::{Invocation, InvocationError},
+    run::seal_of,
     runner_config::RunnerConfig,
-    seal_of,
     settings::Settings,
 };
 

@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::{checks, exit::ExitCodes};
+use crate::exit::ExitCodes;
 
 /// Where settings are looked for when nobody names a file.
 pub const DEFAULT_FILE: &str = "/etc/emr-etl-guard/guard.yml";
@@ -255,12 +255,6 @@ impl Settings {
             None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
             None => Options::default(),
         };
-        let advise = given.advise.or(stored.advise).unwrap_or_default();
-        for name in &advise {
-            if checks::find(name).is_none() {
-                return Err(SettingsError::Value(format!("advise: there is no check `{name}`; `emr-etl-guard explain` lists them")));
-            }
-        }
         let mut external_buckets: Vec<String> = HOSTED_ASSETS.iter().map(ToString::to_string).collect();
         external_buckets.extend(given.external_buckets.or(stored.external_buckets).unwrap_or_default());
         let span = |given: Option<Span>, stored: Option<Span>, default: u64| given.or(stored).map_or(Duration::from_secs(default), |span| span.0);
@@ -279,7 +273,7 @@ impl Settings {
                 require: given.require.or(stored.require).unwrap_or_else(|| Protection::value_variants().to_vec()),
                 accept_encryption: given.accept_encryption.or(stored.accept_encryption).unwrap_or_else(|| EncryptionKind::value_variants().to_vec()),
                 external_buckets,
-                advise,
+                advise: given.advise.or(stored.advise).unwrap_or_default(),
             },
             run_tag: given.run_tag.or(stored.run_tag).unwrap_or(true),
             allow_endpoints: given.allow_endpoints.or(stored.allow_endpoints).unwrap_or_default(),
@@ -339,12 +333,6 @@ mod tests {
         let error = resolve(Options::default(), "quiet: true\nrequires: []\n").unwrap_err();
         assert!(error.starts_with("guard.yml: unknown field `requires`, expected one of `runner`"), "{error}");
         assert!(error.ends_with("at line 2 column 1"), "{error}");
-    }
-
-    #[test]
-    fn a_check_that_does_not_exist_cannot_be_lowered() {
-        let error = resolve(Options::default(), "advise: [bucket-exits]\n").unwrap_err();
-        assert_eq!(error, "advise: there is no check `bucket-exits`; `emr-etl-guard explain` lists them");
     }
 
     #[test]

@@ -11,6 +11,9 @@ use tokio::{
 /// The signals that the runner gets when the guard does.
 const FORWARDED: [Signal; 7] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGWINCH];
 
+/// The signals caught so far, in order.
+pub(crate) type Caught = mpsc::UnboundedReceiver<Signal>;
+
 /// Whether a signal asks for an end. SIGQUIT does not: a JVM answers it with a thread dump and goes on.
 pub(crate) fn asks_to_stop(signal: Signal) -> bool {
     matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP)
@@ -20,7 +23,7 @@ pub(crate) fn asks_to_stop(signal: Signal) -> bool {
 ///
 /// # Errors
 /// When the operating system refuses a handler.
-pub(crate) fn catch() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
+pub(crate) fn catch() -> io::Result<Caught> {
     let (sender, receiver) = mpsc::unbounded_channel();
     for caught in FORWARDED {
         // A signal that our parent made us ignore (nohup) stays ignored, for us and, by inheritance, for the runner.

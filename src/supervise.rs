@@ -23,12 +23,11 @@ use tokio::{
 };
 
 use crate::{
-    checks::Finding,
     exit::Outcome,
     launch::Running,
     names::ClusterId,
     report::Report,
-    signals,
+    signals::{self, Caught},
     watch::{self, Hint},
 };
 
@@ -89,7 +88,7 @@ impl State {
 /// When the operating system does not give the runner's status, which is a bug.
 pub(crate) async fn supervise(
     mut running: Running,
-    caught: &mut mpsc::UnboundedReceiver<Signal>,
+    caught: &mut Caught,
     events: &mut mpsc::UnboundedReceiver<watch::Event>,
     hints: mpsc::UnboundedSender<Hint>,
     stop_timeout: Duration,
@@ -243,7 +242,7 @@ fn hint(line: &[u8]) -> Option<Hint> {
 ///
 /// # Errors
 /// When its status cannot be had.
-pub(crate) async fn wait(mut child: tokio::process::Child, caught: &mut mpsc::UnboundedReceiver<Signal>) -> anyhow::Result<Outcome> {
+pub(crate) async fn wait(mut child: tokio::process::Child, caught: &mut Caught) -> anyhow::Result<Outcome> {
     loop {
         tokio::select! {
             status = child.wait() => return Ok(outcome(status?)),
@@ -254,17 +253,6 @@ pub(crate) async fn wait(mut child: tokio::process::Child, caught: &mut mpsc::Un
             }
         }
     }
-}
-
-/// Kept here, beside the loop that calls it: what an unsafe cluster means in one line.
-#[must_use]
-pub(crate) fn headline(cluster: &ClusterId, findings: &[Finding]) -> String {
-    let reasons: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.mend.is_some())
-        .map(|finding| format!("{}: saw {}, wanted {}", finding.check.name, finding.saw, finding.wanted))
-        .collect();
-    format!("cluster {cluster} is unsafe and is being terminated: {}", reasons.join("; "))
 }
 
 #[cfg(test)]

@@ -24,9 +24,9 @@ use crate::{
     },
     facts::{ClusterFacts, SecurityConfiguration, Step, emr},
     names::ClusterId,
-    report::Timeline,
     settings::{Policy, Settings},
     terminate::{End, terminate},
+    timeline::Timeline,
 };
 
 /// What the watch needs to know of the run.
@@ -95,7 +95,7 @@ pub struct ClusterRecord {
     /// How its termination went, when the guard asked for it.
     pub end: Option<End>,
     #[serde(skip)]
-    security_configuration: Option<Lookup<SecurityConfiguration>>,
+    security_configuration: Lookup<SecurityConfiguration>,
     #[serde(skip)]
     first_seen: Instant,
 }
@@ -338,29 +338,17 @@ impl Watch {
 
     fn add(&mut self, id: ClusterId, found_by: &'static str) {
         self.timeline.note(format!("{id}: found ({found_by})"));
-        let not_yet = |operation| Lookup::not_asked(operation, "not asked yet");
-        let record = ClusterRecord {
-            id: id.clone(),
-            found_by,
-            cluster: not_yet("elasticmapreduce:DescribeCluster"),
-            steps: Lookup::not_asked("elasticmapreduce:ListSteps", "not asked yet"),
-            findings: Vec::new(),
-            is_unsafe: false,
-            end: None,
-            security_configuration: None,
-            first_seen: Instant::now(),
-        };
-        self.clusters.insert(id, record);
+        self.clusters.insert(id.clone(), ClusterRecord::new(id, found_by));
     }
 
     /// One look at one cluster: everything at once.
     async fn look_at(&self, id: &ClusterId) -> Look {
-        let known = self.clusters.get(id).and_then(|record| record.security_configuration.clone());
+        let known = self.clusters.get(id).and_then(|record| record.security_configuration.found().cloned());
         let security_configuration = async {
             match known {
                 // A configuration in use cannot be deleted, so one answer about a living cluster is enough.
-                Some(Lookup::Found(found)) => Lookup::Found(found),
-                _ => emr::security_configuration(&self.aws.emr, &self.plan.verified.security_configuration.name).await,
+                Some(found) => Lookup::Found(found),
+                None => emr::security_configuration(&self.aws.emr, &self.plan.verified.security_configuration.name).await,
             }
         };
         let (cluster, steps, security_configuration) =
@@ -385,7 +373,7 @@ impl Watch {
         record.findings = findings;
         record.cluster = look.cluster;
         record.steps = look.steps;
-        record.security_configuration = Some(look.security_configuration);
+        record.security_configuration = look.security_configuration;
         if (refuted || overdue) && !record.is_unsafe {
             record.is_unsafe = true;
             let state = record.cluster.found().map(|facts| facts.status.state);
@@ -406,6 +394,22 @@ impl Watch {
 }
 
 impl ClusterRecord {
+    /// A cluster that nothing is known of yet.
+    pub(crate) fn new(id: ClusterId, found_by: &'static str) -> Self {
+        const NOT_YET: &str = "not asked yet";
+        Self {
+            id,
+            found_by,
+            cluster: Lookup::not_asked("elasticmapreduce:DescribeCluster", NOT_YET),
+            steps: Lookup::not_asked("elasticmapreduce:ListSteps", NOT_YET),
+            findings: Vec::new(),
+            is_unsafe: false,
+            end: None,
+            security_configuration: Lookup::not_asked("elasticmapreduce:DescribeSecurityConfiguration", NOT_YET),
+            first_seen: Instant::now(),
+        }
+    }
+
     /// Nothing more can be learnt: it is over, or its termination is in other hands.
     fn is_settled(&self) -> bool {
         self.is_unsafe
@@ -419,12 +423,7 @@ impl ClusterRecord {
     }
 
     fn look(&self) -> Look {
-        let not_yet = || Lookup::not_asked("elasticmapreduce:DescribeSecurityConfiguration", "not asked yet");
-        Look {
-            cluster: self.cluster.clone(),
-            steps: self.steps.clone(),
-            security_configuration: self.security_configuration.clone().unwrap_or_else(not_yet),
-        }
+        Look { cluster: self.cluster.clone(), steps: self.steps.clone(), security_configuration: self.security_configuration.clone() }
     }
 
     /// Whether every required finding is proved.

@@ -5,8 +5,9 @@ use crate::{
     aws::Lookup,
     facts::{
         KeyUse,
-        kms::{Decision, Key, KeyPolicyDecision},
+        kms::{Decision, Key},
     },
+    key_policy::KeyPolicyDecision,
     names::KeyReference,
 };
 

@@ -11,13 +11,12 @@ use aws_sdk_emr::{
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use crate::{
     aws::Lookup,
+    digest::sha256,
     names::{ClusterId, KeyReference},
-    runner_config::hex,
 };
 
 /// A security configuration, identified as the design asks: by name, content and creation time.
@@ -92,7 +91,7 @@ impl SecurityConfiguration {
     /// Reads the JSON text that EMR keeps; `None` when it is no JSON object.
     fn read(name: &str, created: OffsetDateTime, text: &str) -> Option<Self> {
         let json: Value = serde_json::from_str(text).ok().filter(Value::is_object)?;
-        let digest = hex(&Sha256::digest(canonical(&json).as_bytes()));
+        let digest = sha256(canonical(&json));
         Some(Self { name: name.to_owned(), created, digest, content: Content::read(&json) })
     }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::iam;
 use crate::{
     aws::Lookup,
+    key_policy::{self, KeyPolicyDecision},
     names::{KeyArn, KeyReference},
 };
 
@@ -80,22 +81,6 @@ impl fmt::Display for Decision {
     }
 }
 
-/// What a key's policy says of one role and action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyPolicyDecision {
-    /// It allows the role itself.
-    AllowsRole,
-    /// It leaves the decision to the account's IAM policies.
-    DelegatesToAccount,
-    /// Nothing in it allows the role.
-    Silent,
-    /// It denies the role.
-    Denies,
-    /// A statement that could apply has conditions or forms that this program does not evaluate.
-    Unclear,
-}
-
 /// Asks about the key that `reference` names, and what `role` may do with it.
 pub(super) async fn key(kms: &aws_sdk_kms::Client, iam: &aws_sdk_iam::Client, reference: &KeyReference, role: Option<&str>) -> KeyFacts {
     let description = describe(kms, reference).await;
@@ -127,7 +112,7 @@ async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference) -> Lookup
 async fn role_use(kms: &aws_sdk_kms::Client, iam: &aws_sdk_iam::Client, key: &Key, role: &str) -> Lookup<KeyUse> {
     const ACTION: &str = "kms:GenerateDataKey";
     let (identity, key_policy) = tokio::join!(iam::simulate(iam, role, ACTION, key.arn.as_str()), key_policy(kms, &key.arn));
-    identity.and_then(|identity| key_policy.map(|policy| KeyUse { identity, key_policy: crate::key_policy::decide(&policy, role, ACTION) }))
+    identity.and_then(|identity| key_policy.map(|policy| KeyUse { identity, key_policy: key_policy::decide(&policy, role, ACTION) }))
 }
 
 async fn key_policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {

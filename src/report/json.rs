@@ -3,8 +3,9 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::Moment;
-use crate::{checks::Finding, exit::Outcome, facts::Facts, runner_config::Change, settings::Policy, verdict::Verdict, watch::Watched};
+use crate::{
+    checks::Finding, exit::Outcome, facts::Facts, runner_config::Change, settings::Policy, timeline::Moment, verdict::Verdict, watch::Watched,
+};
 
 /// The version of the form below; it grows when a field changes its meaning or goes away.
 pub(crate) const VERSION: u32 = 1;

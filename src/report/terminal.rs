@@ -6,6 +6,7 @@ use super::is_open;
 use crate::{
     checks::{CATALOGUE, Finding, Level, Status},
     exit::Outcome,
+    names::ClusterId,
 };
 
 /// A word and a colour for a row. The word alone tells; the colour only helps.
@@ -89,4 +90,11 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[String]) -> String {
         let _ = writeln!(text, "  {reason}");
     }
     text
+}
+
+/// What an unsafe cluster means, in one line.
+pub(super) fn unsafe_cluster(cluster: &ClusterId, findings: &[Finding]) -> String {
+    let open = findings.iter().filter(|finding| finding.level == Level::Required && is_open(finding));
+    let reasons: Vec<String> = open.map(|finding| format!("{}: saw {}, wanted {}", finding.check.name, finding.saw, finding.wanted)).collect();
+    format!("cluster {cluster} is unsafe and is being terminated: {}", reasons.join("; "))
 }

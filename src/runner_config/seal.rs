@@ -4,9 +4,8 @@
 //! The sealed form is JSON, which is YAML: every text is quoted, so no reader can turn one into a boolean, a number or a symbol. `<` is
 //! written as an escape, so that the runner's own ERB pass finds no tag.
 
-use sha2::{Digest, Sha256};
-
 use super::{ConfigError, Position, Secret, erb, psych};
+use crate::digest::sha256;
 use psych::{Node, Value};
 
 /// What the seal sets.
@@ -70,7 +69,7 @@ pub(super) fn seal(original: &Node, seal: &Seal) -> Result<Sealed, ConfigError> 
     write(&sealed.value, &mut text);
     text.push('\n');
     prove(original, &text, seal)?;
-    let digest = hex(&Sha256::digest(text.as_bytes()));
+    let digest = sha256(&text);
     Ok(Sealed { text: Secret::new(text), changes, digest })
 }
 
@@ -187,13 +186,4 @@ fn write_text(text: &str, out: &mut String) {
         }
     }
     out.push('"');
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -48,6 +48,29 @@ fn a_stop_during_pre_flight_launches_nothing() {
 }
 
 #[test]
+fn a_stop_while_the_config_is_awaited_on_standard_input() {
+    let stage = Stage::acme().argument("-c").argument("-");
+    let mut command = stage.command("run");
+    command.stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Kept open: the config never comes.
+    let stdin = child.stdin.take();
+    let status = format!("/proc/{}/status", child.id());
+    // Once the handler is in place the kernel shows SIGTERM (15) as caught.
+    let catches = || {
+        let text = std::fs::read_to_string(&status).unwrap();
+        let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&mask, 16).unwrap() >> 14 & 1 == 1
+    };
+    while !catches() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    send(&child, Signal::SIGTERM);
+    stage.finish(child).expect_code(143);
+    drop(stdin);
+}
+
+#[test]
 fn a_stop_while_the_launch_is_in_flight_finds_the_cluster_that_nobody_printed() {
     let stage = Stage::acme().misbehave("drop-security-configuration");
     // The cluster exists, but the runner never hears of it.

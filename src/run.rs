@@ -1,0 +1,128 @@
+//! What stays the same from the first look at a run to the record of it: its id, its inputs, what is sealed.
+
+use time::OffsetDateTime;
+
+use crate::{
+    GuardError,
+    aws::Lookup,
+    checks::{Finding, clusters::Verified},
+    exit::Outcome,
+    facts::{Facts, Question},
+    invocation::RunInvocation,
+    launch::Program,
+    report::{self, Record, Report},
+    runner_config::{ConfigError, RunnerConfig, Seal, Sealed},
+    settings::Settings,
+    verdict::Verdict,
+    watch::{self, Watched},
+};
+
+/// The key of the tag that the seal adds.
+pub(crate) const RUN_TAG: &str = "emr-etl-guard-run";
+
+/// One run.
+pub(crate) struct Run<'a> {
+    config: &'a RunnerConfig,
+    settings: &'a Settings,
+    command: &'static str,
+    id: String,
+    started: OffsetDateTime,
+    pub(crate) security_configuration: Option<String>,
+    pub(crate) sealed: Option<Sealed>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(config: &'a RunnerConfig, settings: &'a Settings, run: bool) -> Result<Self, ConfigError> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let seal = seal_of(config, settings, &id);
+        Ok(Self {
+            config,
+            settings,
+            command: if run { "run" } else { "check" },
+            started: OffsetDateTime::now_utc(),
+            sealed: seal.as_ref().map(|seal| config.seal(seal)).transpose()?,
+            security_configuration: seal.map(|seal| seal.security_configuration),
+            id,
+        })
+    }
+
+    pub(crate) fn question(&self, invocation: &RunInvocation, program: &Program) -> Question {
+        let buckets = self.config.locations.iter().map(|location| location.bucket().clone());
+        Question {
+            buckets: buckets.filter(|bucket| !self.settings.policy.is_external(bucket.as_str())).collect(),
+            security_configuration: self.security_configuration.clone(),
+            instance_profile: self.config.jobflow_role.value.clone(),
+            adopt: invocation.persistent.then(|| self.config.job_name.clone()),
+            runner: program.clone(),
+            version_timeout: self.settings.version_timeout,
+        }
+    }
+
+    /// Says what the seal replaced; the tag, which is always new, goes without saying.
+    pub(crate) fn announce(&self, report: &Report, sealed: &Sealed) {
+        for change in sealed.changes.iter().filter(|change| change.replaced() && !change.key.ends_with(RUN_TAG)) {
+            let before = change.before.as_deref().unwrap_or("(missing)");
+            report.say(&format!("sealed {}: {before} -> {}", change.key, change.after));
+        }
+        report.say(&format!("launching (run {})", self.id));
+    }
+
+    pub(crate) fn plan(&self, verified: Verified, facts: &Facts, persistent: bool) -> watch::Plan {
+        let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flatten();
+        let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
+        watch::Plan {
+            verified,
+            policy: self.settings.policy.clone(),
+            job_name: self.config.job_name.clone(),
+            persistent,
+            tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
+            earlier_clusters: facts.earlier_clusters.found().cloned().unwrap_or_default(),
+            adopted,
+            limits: self.settings.into(),
+        }
+    }
+
+    /// Writes the record and gives the outcome.
+    pub(crate) fn end(
+        &self,
+        report: &Report,
+        facts: &Facts,
+        findings: &[Finding],
+        verdict: Verdict,
+        watched: Option<&Watched>,
+        outcome: Outcome,
+    ) -> Result<Outcome, GuardError> {
+        report.write(&Record {
+            version: report::VERSION,
+            guard: env!("CARGO_PKG_VERSION"),
+            run: &self.id,
+            command: self.command,
+            started: self.started,
+            ended: OffsetDateTime::now_utc(),
+            inputs: report::Inputs {
+                config: &self.config.origin,
+                config_sha256: &self.config.digest,
+                sealed_sha256: self.sealed.as_ref().map(|sealed| sealed.digest.as_str()),
+                sealed: self.sealed.as_ref().map_or(&[], |sealed| sealed.changes.as_slice()),
+                policy: &self.settings.policy,
+            },
+            facts,
+            findings: findings.iter().collect(),
+            verdict,
+            watched,
+            timeline: report.timeline.moments(),
+            outcome,
+            exit_code: outcome.exit_code(&self.settings.exit_codes),
+        })?;
+        Ok(outcome)
+    }
+}
+
+/// The seal for a run: the settings' security configuration, else the one that the runner config names.
+pub(crate) fn seal_of(config: &RunnerConfig, settings: &Settings, run: &str) -> Option<Seal> {
+    let named = config.security_configuration.as_ref().map(|located| located.value.clone()).filter(|name| !name.trim().is_empty());
+    Some(Seal {
+        security_configuration: settings.security_configuration.clone().or(named)?,
+        tag: settings.run_tag.then(|| (RUN_TAG.to_owned(), run.to_owned())),
+    })
+}
