@@ -17,7 +17,22 @@ use crate::{
 
 /// A version of EmrEtlRunner: three numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct RunnerVersion(pub u32, pub u32, pub u32);
+
+impl From<RunnerVersion> for String {
+    fn from(version: RunnerVersion) -> Self {
+        version.to_string()
+    }
+}
+
+impl TryFrom<String> for RunnerVersion {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or(text)
+    }
+}
 
 impl std::fmt::Display for RunnerVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,7 +44,11 @@ impl RunnerVersion {
     /// Finds `1.0.4` in `snowplow-emr-etl-runner 1.0.4`; a suffix such as `-rc1` does not count.
     fn find(output: &str) -> Option<Self> {
         let words = output.lines().find_map(|line| line.strip_prefix("snowplow-emr-etl-runner "))?;
-        let version = words.split_whitespace().next()?.split('-').next()?;
+        Self::parse(words.split_whitespace().next()?.split('-').next()?)
+    }
+
+    /// Parses `1.0.4`.
+    fn parse(version: &str) -> Option<Self> {
         let numbers: Vec<u32> = version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
         match numbers.as_slice() {
             &[major, minor, patch] => Some(Self(major, minor, patch)),

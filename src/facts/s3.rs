@@ -22,6 +22,7 @@ pub struct BucketFacts {
 
 /// A bucket's default encryption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DefaultEncryption {
     /// New objects are encrypted this way.
     Kind {

@@ -98,3 +98,29 @@ pub(super) fn unsafe_cluster(cluster: &ClusterId, findings: &[Finding]) -> Strin
     let reasons: Vec<String> = open.map(|finding| format!("{}: saw {}, wanted {}", finding.check.name, finding.saw, finding.wanted)).collect();
     format!("cluster {cluster} is unsafe and is being terminated: {}", reasons.join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::find;
+
+    #[test]
+    fn the_table_tells_the_same_with_and_without_colour() {
+        let check = find("bucket-default-encryption").unwrap();
+        let mut advised = check.on("acme-log", "SSE-KMS").refuted("SSE-S3");
+        advised.level = Level::Advised;
+        let findings = [
+            check.on("acme-out", "SSE-KMS").at(Some("config.yml:18:15")).refuted("no default encryption"),
+            check.on("acme-in", "SSE-KMS").proved("SSE-KMS"),
+            check.on("acme-etl", "SSE-KMS").proved("SSE-KMS"),
+            advised,
+            find("subnet-set").unwrap().on("aws.emr.ec2_subnet_id", "a subnet").not_applicable("not required"),
+            find("kms-key-enabled").unwrap().on("key", "Enabled").unknown("no answer", "try again"),
+        ];
+        let (plain, coloured) = (table(&findings, false), table(&findings, true));
+        let stripped = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap().replace_all(&coloured, "").into_owned();
+        assert_eq!(stripped, plain);
+        assert_ne!(coloured, plain);
+        insta::assert_snapshot!(plain);
+    }
+}

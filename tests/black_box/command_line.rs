@@ -103,3 +103,16 @@ fn mistakes_get_one_clear_line_each_and_nothing_is_started() {
     mistake(Stage::acme().env("EMR_ETL_GUARD_RUNNER", "/dev/null"), 126);
     insta::assert_snapshot!(said.join("\n"));
 }
+
+#[test]
+fn the_readme_names_every_setting() {
+    let readme = include_str!("../../README.md");
+    let help = play(&["run", "--help"]).stdout;
+    let options = regex::Regex::new(r"(?m)^ +--([a-z-]+)").unwrap();
+    let mut count = 0;
+    for option in options.captures_iter(&help).map(|found| found[1].replace('-', "_")).filter(|option| option != "settings") {
+        assert!(readme.contains(&format!("| `{option}` |")), "{option}");
+        count += 1;
+    }
+    assert!(count > 15, "{count}");
+}

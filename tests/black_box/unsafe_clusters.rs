@@ -150,7 +150,7 @@ fn a_second_cluster_that_aws_started_although_it_answered_500_is_found_and_judge
 
 #[test]
 fn a_cluster_that_cannot_be_judged_in_time_counts_as_unsafe() {
-    let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s").env("EMR_ETL_GUARD_AWS_TIMEOUT", "1s").misbehave("hang");
+    let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s").misbehave("hang");
     stage.set(Set::AddFault(Fault::every("ListSteps", FaultKind::AccessDenied)));
     let played = unsafe_and_terminated(&stage);
     assert!(played.stderr.contains("the guard may not look: AccessDeniedException"), "{}", played.stderr);
@@ -160,9 +160,9 @@ fn a_cluster_that_cannot_be_judged_in_time_counts_as_unsafe() {
 fn an_unsafe_cluster_is_terminated_one_look_after_its_id_is_known() {
     let stage = Stage::acme().misbehave("drop-security-configuration");
     // So slow a search that only the id in the log can explain what follows.
-    let stage = stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "10s");
-    let child = stage.command("run").spawn().unwrap();
-    let terminate = stage.sim.wait_for_request(|request| request.operation() == "TerminateJobFlows", std::time::Duration::from_secs(9));
+    let stage = stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "10m");
+    let mut child = stage.command("run").spawn().unwrap();
+    let terminate = stage.sim.wait_for_request(|request| request.operation() == "TerminateJobFlows", std::time::Duration::from_secs(50));
     let terminate = terminate.expect("the log line alone starts a look");
     let id = terminate.subject.cluster_id.clone().unwrap();
     let looks = stage
@@ -174,6 +174,7 @@ fn an_unsafe_cluster_is_terminated_one_look_after_its_id_is_known() {
     assert_eq!(looks, 1);
     let seen = stage.sim.with_world(|world| world.cluster(&id).unwrap().state);
     assert!(matches!(seen, ClusterState::Starting | ClusterState::Terminating), "nothing of it had run");
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), nix::sys::signal::Signal::SIGTERM);
-    stage.finish(child);
+    // What it would do next is wait; the runner it has stopped already.
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

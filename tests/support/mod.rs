@@ -305,16 +305,7 @@ impl Played {
         for (from, to) in &self.redactions {
             text = text.replace(from, to);
         }
-        for (pattern, to) in [
-            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+00:00:00|Z)?", "TIME"),
-            (r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d", "RUN-TIME"),
-            (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "RUN-ID"),
-            (r"\bj-[A-Z0-9]+\b", "j-ID"),
-            (r"#\d+\]", "#PID]"),
-        ] {
-            text = regex::Regex::new(pattern).expect("a regular expression").replace_all(&text, to).into_owned();
-        }
-        text
+        redact_times(&text)
     }
 
     /// Panics with everything there is, unless the exit code is `code`.
@@ -334,4 +325,19 @@ impl Played {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Times, ids and pids replaced.
+pub(crate) fn redact_times(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (pattern, to) in [
+        (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+00:00:00|Z)?", "TIME"),
+        (r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d", "RUN-TIME"),
+        (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "RUN-ID"),
+        (r"\bj-[A-Z0-9]+\b", "j-ID"),
+        (r"#\d+\]", "#PID]"),
+    ] {
+        text = regex::Regex::new(pattern).expect("a regular expression").replace_all(&text, to).into_owned();
+    }
+    text
 }
