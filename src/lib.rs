@@ -7,7 +7,7 @@
 //! argv ─► invocation ─► runner_config ─► facts ─► verdict ─► launch ─► watch ─► confirm ─► report
 //! ```
 //!
-//! [`guard`] below is that line. Side effects live in `facts`, `launch`, `watch` (with `supervise` and `terminate`) and `report`; all else is plain functions.
+//! `guard` below is that line. Side effects live in `facts`, `launch`, `watch` (with `supervise` and `terminate`) and `report`; all else is plain functions.
 
 pub mod aws;
 pub mod checks;

@@ -8,7 +8,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
+    sync::{OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
@@ -36,7 +36,8 @@ pub(crate) fn programs() -> &'static Programs {
     static PROGRAMS: OnceLock<Programs> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         let output = Command::new(env!("CARGO"))
-            .args(["build", "--bins", "--message-format=json-render-diagnostics"])
+            // With the examples, whose dependencies are those of the tests: the same choice of features, or cargo would build every AWS crate again.
+            .args(["build", "--bins", "--examples", "--message-format=json-render-diagnostics"])
             .args((!cfg!(debug_assertions)).then_some("--release"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stderr(Stdio::inherit())
@@ -204,13 +205,15 @@ impl Stage {
 
     /// Waits for a started guard; a minute is far more than any scene takes.
     pub(crate) fn finish(&self, mut child: Child) -> Played {
-        fn reader(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+        fn reader(stream: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
             let mut stream = stream.expect("the stream is piped");
+            let (sender, receiver) = mpsc::channel();
             std::thread::spawn(move || {
                 let mut bytes = Vec::new();
                 let _ = stream.read_to_end(&mut bytes);
-                bytes
-            })
+                let _ = sender.send(bytes);
+            });
+            receiver
         }
         let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -225,7 +228,9 @@ impl Stage {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        let text = |bytes: std::thread::JoinHandle<Vec<u8>>| bytes.join().expect("the reader ends");
+        // What an orphan still holds open after a hang is not waited for.
+        let patience = Duration::from_secs(if status.is_some() { 60 } else { 1 });
+        let text = |bytes: mpsc::Receiver<Vec<u8>>| bytes.recv_timeout(patience).unwrap_or_default();
         let (stdout, stderr) = (text(stdout), text(stderr));
         let Some(status) = status else {
             panic!("the guard hung\n--- stdout\n{}\n--- stderr\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
