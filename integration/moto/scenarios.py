@@ -1,0 +1,482 @@
+"""Owns the scenarios in which the guard meets moto, an AWS that nobody of this project wrote.
+
+    scenarios.py FOLDER         FOLDER holds the built emr-etl-guard and standin-runner
+
+Each scenario gets a world of its own, seeded by boto3 with what tests/recordings/config.yml names. moto serves it over HTTP on loopback from
+this very process, so there is no other process to end, and a scenario can play the part of EMR that moto leaves out.
+
+Where moto is less than AWS, and what is done about it:
+
+- SimulatePrincipalPolicy is not there (HTTP 500): `jobflow-role-may-use-key` stays Unknown and is lowered to advice. `a_check_that_moto_cannot_answer`
+  shows that without this the guard refuses, as it must.
+- EMR takes the region from the host's name, and on loopback is always us-east-1: so all of the config is put there.
+- A cluster is WAITING at once and its steps never move, so no run can be confirmed on moto as it is (exit 75). Where a scenario wants a run to its end,
+  `Hadoop` moves a step with each ListSteps. Nothing in the answers is changed: they are moto's.
+- HeadBucket ignores the expected owner: that a bucket of another account is refused cannot be seen here.
+- RunJobFlow takes a security configuration that does not exist: the guard must find that out by itself, before.
+- Termination is immediate: the wait for TERMINATED cannot be seen here.
+- Any access key is accepted as one of account 123456789012, unless it was issued for another.
+"""
+
+import contextlib
+import datetime
+import io
+import json
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import unittest.mock
+import urllib.request
+import zipfile
+
+import boto3
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from moto.emr.models import ElasticMapReduceBackend
+from moto.server import ThreadedMotoServer
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECORDINGS = ROOT / "tests" / "recordings"
+REGION = "us-east-1"
+BUCKETS = ["acme-archive", "acme-etl", "acme-log", "acme-out", "acme-raw-in", "acme-raw-in2"]
+ROLE = "EMR_EC2_DefaultRole"
+SECURITY_CONFIGURATION = "acme-sc"
+RUN_TAG = "emr-etl-guard-run"
+JOB_NAME = "Snowplow ETL"
+
+REFUSED, UNCONFIRMED, TERMINATED, FACTS_UNKNOWN = 77, 75, 76, 69
+
+
+def pem_zip() -> bytes:
+    """The archive that EMR takes certificates from: a key without passphrase and a chain, for the names of the region's instances."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "*.ec2.internal")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=365))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr("privateKey.pem", private)
+        files.writestr("certificateChain.pem", certificate.public_bytes(serialization.Encoding.PEM))
+    return archive.getvalue()
+
+
+class World:
+    """moto, seeded, and what a scenario changes and looks at in it."""
+
+    def __init__(self, url: str, certificates: bytes):
+        self.url = url
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")):
+            pass
+        self.s3, self.kms, self.iam = self.client("s3"), self.client("kms"), self.client("iam")
+        self.emr, self.ec2, self.sts = self.client("emr"), self.client("ec2"), self.client("sts")
+        for bucket in BUCKETS:
+            self.s3.create_bucket(Bucket=bucket)
+            rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+            self.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+        self.s3.put_object(Bucket="acme-raw-in", Key="logs/2020-08-21-raw.lzo", Body=b"hello\n")
+        self.s3.put_object(Bucket="acme-etl", Key="certs/emr.zip", Body=certificates)
+        # Without a policy of its own, a key gets AWS's default one, which leaves the decision to the account's IAM policies.
+        # Its usage is said, because moto leaves out AWS's default for it.
+        self.key = self.kms.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["Arn"]
+        trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        self.iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+        self.iam.create_instance_profile(InstanceProfileName=ROLE)
+        self.iam.add_role_to_instance_profile(InstanceProfileName=ROLE, RoleName=ROLE)
+        self.subnet = self.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+        self.emr.create_security_configuration(Name=SECURITY_CONFIGURATION, SecurityConfiguration=json.dumps(self.content()))
+
+    def client(self, service: str):
+        credentials = {"aws_access_key_id": "AKIASEED", "aws_secret_access_key": "seed"}
+        return boto3.client(service, endpoint_url=self.url, region_name=REGION, **credentials)
+
+    def content(self, in_transit: bool = True) -> dict:
+        """What the security configuration says."""
+        certificates = {"CertificateProviderType": "PEM", "S3Object": "s3://acme-etl/certs/emr.zip"}
+        disk = {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": self.key, "EnableEbsEncryption": True}
+        encryption = {
+            "EnableAtRestEncryption": True,
+            "AtRestEncryptionConfiguration": {
+                "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
+                "LocalDiskEncryptionConfiguration": disk,
+            },
+            "EnableInTransitEncryption": in_transit,
+        }
+        if in_transit:
+            encryption["InTransitEncryptionConfiguration"] = {"TLSCertificateConfiguration": certificates}
+        return {"EncryptionConfiguration": encryption}
+
+    def clusters(self) -> list[dict]:
+        """Every cluster there is, described."""
+        listed = self.emr.list_clusters()["Clusters"]
+        return [self.emr.describe_cluster(ClusterId=cluster["Id"])["Cluster"] for cluster in listed]
+
+    def config(self) -> str:
+        """The recorded config, moved to moto's region and with the ids that moto gave."""
+        text = (RECORDINGS / "config.yml").read_text()
+        for old, new, times in [
+            ("region: eu-west-1", f"region: {REGION}", 2),
+            ("ec2_subnet_id: subnet-0123456789abcdef0", f"ec2_subnet_id: {self.subnet}", 1),
+            ("security_configuration:\n", f"security_configuration: {SECURITY_CONFIGURATION}\n", 1),
+        ]:
+            expect(text.count(old), times, f"how often `{old}` stands in the recorded config")
+            text = text.replace(old, new)
+        return text
+
+
+class Requests(logging.Handler):
+    """The requests that moto answered: the lines of its access log."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines: list[str] = []
+        logger = logging.getLogger("werkzeug")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord):
+        self.lines.append(record.getMessage())
+
+
+class Ended:
+    """How one call of the guard ended."""
+
+    def __init__(self, done: subprocess.CompletedProcess, folder: pathlib.Path):
+        self.code, self.stdout, self.stderr = done.returncode, done.stdout, done.stderr
+        report, journal = folder / "report.json", folder / "journal"
+        self.report = json.loads(report.read_text()) if report.exists() else {}
+        events = [json.loads(line)["event"] for line in journal.read_text().splitlines()] if journal.exists() else []
+        # Asked for its version the stand-in is `spawned`, too, but `started` only for a run.
+        self.runner_ran = "started" in events
+
+    def findings(self) -> list[dict]:
+        """Every finding: those of the run, and those of each cluster that was watched."""
+        watched = self.report.get("watched") or {"clusters": []}
+        return self.report.get("findings", []) + [finding for cluster in watched["clusters"] for finding in cluster["findings"]]
+
+    def open(self) -> set[tuple]:
+        """The required findings that were not proved, as check, subject and status."""
+        required = (finding for finding in self.findings() if finding["level"] == "required")
+        return {(f["check"], f["subject"], f["status"]) for f in required if f["status"] not in ("proved", "not-applicable")}
+
+    def status(self, check: str) -> list[str]:
+        """The answers of one check, over all its subjects."""
+        return sorted({finding["status"] for finding in self.findings() if finding["check"] == check})
+
+    def __str__(self):
+        return f"exit {self.code}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}\n--- report\n{json.dumps(self.report, indent=1)[:20000]}"
+
+
+class Stage:
+    """One scenario's world and folder, and the way to call the guard in them."""
+
+    def __init__(self, programs: pathlib.Path, world: World, requests: Requests, folder: pathlib.Path):
+        self.programs, self.world, self.requests, self.folder = programs, world, requests, folder
+        self.last: Ended | None = None
+        (folder / "config.yml").write_text(world.config())
+        (folder / "resolver.json").write_text((RECORDINGS / "resolver.json").read_text())
+        # Named, so that settings which this machine may have are never read.
+        (folder / "guard.yml").write_text("")
+
+    def guard(self, command: str, **more: str | None) -> Ended:
+        """Calls `emr-etl-guard COMMAND -- run -c config.yml -r resolver.json`; `more` are variables other than the usual ones, None unsets one."""
+        for name in ("report.json", "journal"):
+            (self.folder / name).unlink(missing_ok=True)
+        self.requests.lines.clear()
+        env = {
+            # Nothing of this machine's own environment, profiles or caches.
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "AWS_ENDPOINT_URL": self.world.url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ACCESS_KEY_ID": "AKIAGUARD",
+            "AWS_SECRET_ACCESS_KEY": "guard",
+            "AWS_SNOWPLOW_ACCESS_KEY": "AKIARUNNER",
+            "AWS_SNOWPLOW_SECRET_KEY": "runner",
+            "EMR_ETL_GUARD_SETTINGS": str(self.folder / "guard.yml"),
+            "EMR_ETL_GUARD_RUNNER": str(self.programs / "standin-runner"),
+            "EMR_ETL_GUARD_ALLOW_ENDPOINTS": self.world.url,
+            "EMR_ETL_GUARD_WATCH_INTERVAL": "200ms",
+            "EMR_ETL_GUARD_REPORT": str(self.folder / "report.json"),
+            "STANDIN_POLL_MS": "50",
+            "STANDIN_JOURNAL": str(self.folder / "journal"),
+            # moto cannot answer it.
+            "EMR_ETL_GUARD_ADVISE": "jobflow-role-may-use-key",
+            **more,
+        }
+        env = {name: value for name, value in env.items() if value is not None}
+        argv = [self.programs / "emr-etl-guard", command, "--", "run", "-c", "config.yml", "-r", "resolver.json"]
+        done = subprocess.run(argv, cwd=self.folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+        self.last = Ended(done, self.folder)
+        return self.last
+
+
+def expect(saw, wanted, what: str):
+    """Raises where what was seen is not what was wanted."""
+    if saw != wanted:
+        raise AssertionError(f"{what}: saw {saw!r}, wanted {wanted!r}")
+
+
+def expect_refused(stage: Stage, ended: Ended, code: int, findings: set[tuple]):
+    """A refusal for these reasons and no others, before any runner ran and any cluster existed."""
+    expect(ended.code, code, "exit code")
+    expect(ended.open(), findings, "required findings that are open")
+    expect(ended.runner_ran, False, "whether the runner ran")
+    expect(stage.world.clusters(), [], "clusters")
+
+
+class Hadoop:
+    """What moto leaves out: each look at a cluster's steps finds one more of them done."""
+
+    def __init__(self):
+        self.list_steps = ElasticMapReduceBackend.list_steps
+
+    def __call__(self, backend, cluster_id, *args, **kwargs):
+        waiting = [step for step in backend.clusters[cluster_id].steps if step.state != "COMPLETED"]
+        if waiting:
+            waiting[0].state = "COMPLETED"
+        return self.list_steps(backend, cluster_id, *args, **kwargs)
+
+    @classmethod
+    def at_work(cls):
+        """The time in which steps move."""
+        return unittest.mock.patch.object(ElasticMapReduceBackend, "list_steps", autospec=True, side_effect=cls())
+
+
+@contextlib.contextmanager
+def when_a_cluster_starts(before=None, after=None):
+    """Somebody else acts in the account: `before` RunJobFlow takes effect, or on the new cluster `after` it."""
+    run_job_flow = ElasticMapReduceBackend.run_job_flow
+
+    def run(backend, **kwargs):
+        if before:
+            before(backend)
+        cluster = run_job_flow(backend, **kwargs)
+        if after:
+            after(cluster)
+        return cluster
+
+    with unittest.mock.patch.object(ElasticMapReduceBackend, "run_job_flow", autospec=True, side_effect=run):
+        yield
+
+
+# The scenarios. Each one's name is the sentence that it proves.
+
+
+def a_world_with_everything_in_place_passes_the_check(stage: Stage):
+    ended = stage.guard("check")
+    expect(ended.code, 0, "exit code")
+    expect(ended.open(), set(), "required findings that are open")
+    expect(bool(stage.requests.lines), True, "whether moto was asked")
+    for check in ("bucket-default-encryption", "bucket-region", "security-configuration-exists", "in-transit", "kms-key-enabled", "same-account"):
+        expect("proved" in ended.status(check), True, f"whether `{check}` is proved")
+    expect(ended.runner_ran, False, "whether the runner ran")
+    expect(stage.world.clusters(), [], "clusters")
+
+
+def a_check_that_moto_cannot_answer_is_unknown_and_refuses(stage: Stage):
+    ended = stage.guard("run", EMR_ETL_GUARD_ADVISE=None)
+    expect_refused(stage, ended, FACTS_UNKNOWN, {("jobflow-role-may-use-key", stage.world.key, "unknown")})
+
+
+def a_bucket_without_default_encryption_refuses(stage: Stage):
+    stage.world.s3.delete_bucket_encryption(Bucket="acme-out")
+    expect_refused(stage, stage.guard("run"), REFUSED, {("bucket-default-encryption", "acme-out", "refuted")})
+
+
+def a_bucket_that_does_not_exist_refuses(stage: Stage):
+    stage.world.s3.delete_bucket(Bucket="acme-archive")
+    checks = ("bucket-exists", "bucket-region", "bucket-owner", "bucket-default-encryption")
+    expect_refused(stage, stage.guard("run"), REFUSED, {(check, "acme-archive", "refuted") for check in checks})
+
+
+def a_security_configuration_that_does_not_exist_refuses(stage: Stage):
+    stage.world.emr.delete_security_configuration(Name=SECURITY_CONFIGURATION)
+    expect_refused(stage, stage.guard("run"), REFUSED, {("security-configuration-exists", SECURITY_CONFIGURATION, "refuted")})
+
+
+def a_security_configuration_without_encryption_in_transit_refuses(stage: Stage):
+    stage.world.emr.delete_security_configuration(Name=SECURITY_CONFIGURATION)
+    weak = json.dumps(stage.world.content(in_transit=False))
+    stage.world.emr.create_security_configuration(Name=SECURITY_CONFIGURATION, SecurityConfiguration=weak)
+    expect_refused(stage, stage.guard("run"), REFUSED, {("in-transit", SECURITY_CONFIGURATION, "refuted")})
+
+
+def a_disabled_key_refuses(stage: Stage):
+    # moto's DisableKey takes the id only.
+    stage.world.kms.disable_key(KeyId=stage.world.key.rpartition("/")[2])
+    expect_refused(stage, stage.guard("run"), REFUSED, {("kms-key-enabled", stage.world.key, "refuted")})
+
+
+def a_guard_that_looks_at_another_account_refuses(stage: Stage):
+    issued = stage.world.sts.assume_role(RoleArn="arn:aws:iam::222222222222:role/guard", RoleSessionName="guard")["Credentials"]
+    ended = stage.guard(
+        "run",
+        AWS_ACCESS_KEY_ID=issued["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=issued["SecretAccessKey"],
+        AWS_SESSION_TOKEN=issued["SessionToken"],
+    )
+    expect(ended.code, REFUSED, "exit code")
+    expect(("same-account", "guard and runner", "refuted") in ended.open(), True, "whether `same-account` is refuted")
+    expect(ended.runner_ran, False, "whether the runner ran")
+    expect(stage.world.clusters(), [], "clusters")
+
+
+def an_endpoint_that_the_settings_do_not_allow_is_never_asked(stage: Stage):
+    ended = stage.guard("run", EMR_ETL_GUARD_ALLOW_ENDPOINTS="http://127.0.0.1:1")
+    expect(ended.code, REFUSED, "exit code")
+    expect(ended.status("aws-endpoint"), ["refuted"], "`aws-endpoint`")
+    expect(stage.requests.lines, [], "requests")
+    expect(ended.runner_ran, False, "whether the runner ran")
+    expect(stage.world.clusters(), [], "clusters")
+
+
+def a_cluster_that_the_log_never_names_is_found_by_its_tag_and_proved_but_left_unconfirmed(stage: Stage):
+    # moto as it is: the steps never move, so the runner is made to claim success, and the guard must not believe it.
+    ended = stage.guard("run", STANDIN_MISBEHAVE="leave-running,no-id")
+    expect((ended.code, ended.runner_ran), (UNCONFIRMED, True), "exit code, and whether the runner ran")
+    [cluster] = stage.world.clusters()
+    expect(cluster["SecurityConfiguration"], SECURITY_CONFIGURATION, "the cluster's security configuration")
+    expect({tag["Key"]: tag["Value"] for tag in cluster["Tags"]}, {RUN_TAG: ended.report["run"]}, "the cluster's tags")
+    [record] = ended.report["watched"]["clusters"]
+    expect((record["id"], record["found_by"], record["is_unsafe"]), (cluster["Id"], "list", False), "the cluster that the guard watched")
+    for check in ("cluster-security-configuration", "cluster-release", "cluster-subnet", "step-encryption-flag"):
+        expect(ended.status(check), ["proved"], f"`{check}`")
+    wanted = {("cluster-ended", cluster["Id"], "refuted"), ("run-did-its-work", "the run", "refuted")}
+    expect(ended.open(), wanted, "required findings that are open")
+    expect(cluster["Status"]["State"], "WAITING", "the cluster's state: it is safe, so it is left alone")
+    for step in stage.world.emr.list_steps(ClusterId=cluster["Id"])["Steps"]:
+        flagged = "--s3ServerSideEncryption" in step["Config"]["Args"]
+        expect(flagged, "s3-dist-cp" in step["Config"]["Jar"], f"the flag on `{step['Name']}`")
+
+
+def a_cluster_without_the_security_configuration_is_terminated(stage: Stage):
+    ended = stage.guard("run", STANDIN_MISBEHAVE="drop-security-configuration")
+    expect(ended.code, TERMINATED, "exit code")
+    [cluster] = stage.world.clusters()
+    expect(cluster.get("SecurityConfiguration"), None, "the cluster's security configuration")
+    expect(cluster["Status"]["State"], "TERMINATED", "the cluster's state")
+    [record] = ended.report["watched"]["clusters"]
+    expect((record["id"], record["is_unsafe"], record["end"]), (cluster["Id"], True, "confirmed"), "the cluster that the guard watched")
+
+
+def a_second_unsafe_cluster_that_the_log_never_names_is_terminated_too(stage: Stage):
+    ended = stage.guard("run", STANDIN_MISBEHAVE="second-cluster-unsafe")
+    expect(ended.code, TERMINATED, "exit code")
+    by_configuration = {cluster.get("SecurityConfiguration"): cluster["Status"]["State"] for cluster in stage.world.clusters()}
+    expect(by_configuration[None], "TERMINATED", "the unsafe cluster's state")
+    expect(set(by_configuration), {None, SECURITY_CONFIGURATION}, "the clusters' security configurations")
+
+
+def termination_protection_is_lifted_from_an_unsafe_cluster(stage: Stage):
+    def protect(cluster):
+        cluster.set_termination_protection(True)
+
+    with when_a_cluster_starts(after=protect):
+        ended = stage.guard("run", STANDIN_MISBEHAVE="drop-security-configuration")
+    expect(ended.code, TERMINATED, "exit code")
+    [cluster] = stage.world.clusters()
+    expect((cluster["Status"]["State"], cluster["TerminationProtected"]), ("TERMINATED", False), "the cluster's state and protection")
+
+
+def a_security_configuration_swapped_between_the_look_and_the_launch_ends_the_cluster(stage: Stage):
+    weak = json.dumps(stage.world.content(in_transit=False))
+
+    def swap(backend):
+        backend.delete_security_configuration(SECURITY_CONFIGURATION)
+        backend.create_security_configuration(SECURITY_CONFIGURATION, weak)
+
+    with when_a_cluster_starts(before=swap):
+        ended = stage.guard("run")
+    expect(ended.code, TERMINATED, "exit code")
+    [cluster] = stage.world.clusters()
+    expect(cluster["SecurityConfiguration"], SECURITY_CONFIGURATION, "the cluster's security configuration: the name is right")
+    expect(cluster["Status"]["State"], "TERMINATED", "the cluster's state")
+
+
+def a_security_configuration_made_anew_with_the_same_content_ends_the_cluster(stage: Stage):
+    same = json.dumps(stage.world.content())
+
+    def swap(backend):
+        backend.delete_security_configuration(SECURITY_CONFIGURATION)
+        backend.create_security_configuration(SECURITY_CONFIGURATION, same)
+
+    with when_a_cluster_starts(before=swap):
+        ended = stage.guard("run")
+    expect(ended.code, TERMINATED, "exit code")
+    expect([cluster["Status"]["State"] for cluster in stage.world.clusters()], ["TERMINATED"], "the clusters' states")
+
+
+def a_run_whose_steps_complete_is_confirmed(stage: Stage):
+    with Hadoop.at_work():
+        ended = stage.guard("run")
+    expect((ended.code, ended.stderr), (0, ""), "exit code and standard error")
+    expect(ended.open(), set(), "required findings that are open")
+    [cluster] = stage.world.clusters()
+    expect((cluster["Status"]["State"], cluster["SecurityConfiguration"]), ("TERMINATED", SECURITY_CONFIGURATION), "the cluster")
+    for check in ("cluster-security-configuration", "step-encryption-flag", "cluster-ended", "run-did-its-work"):
+        expect(ended.status(check), ["proved"], f"`{check}`")
+
+
+SCENARIOS = [
+    a_world_with_everything_in_place_passes_the_check,
+    a_check_that_moto_cannot_answer_is_unknown_and_refuses,
+    a_bucket_without_default_encryption_refuses,
+    a_bucket_that_does_not_exist_refuses,
+    a_security_configuration_that_does_not_exist_refuses,
+    a_security_configuration_without_encryption_in_transit_refuses,
+    a_disabled_key_refuses,
+    a_guard_that_looks_at_another_account_refuses,
+    an_endpoint_that_the_settings_do_not_allow_is_never_asked,
+    a_cluster_that_the_log_never_names_is_found_by_its_tag_and_proved_but_left_unconfirmed,
+    a_cluster_without_the_security_configuration_is_terminated,
+    a_second_unsafe_cluster_that_the_log_never_names_is_terminated_too,
+    termination_protection_is_lifted_from_an_unsafe_cluster,
+    a_security_configuration_swapped_between_the_look_and_the_launch_ends_the_cluster,
+    a_security_configuration_made_anew_with_the_same_content_ends_the_cluster,
+    a_run_whose_steps_complete_is_confirmed,
+]
+
+
+def main(programs: pathlib.Path) -> int:
+    requests = Requests()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    certificates = pem_zip()
+    failed = []
+    for scenario in SCENARIOS:
+        name = scenario.__name__.replace("_", " ")
+        began = time.monotonic()
+        stage = None
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                stage = Stage(programs, World(f"http://{host}:{port}", certificates), requests, pathlib.Path(folder))
+                scenario(stage)
+            except Exception as error:  # pylint: disable=broad-except
+                failed.append(name)
+                print(f"moto: FAILED {name}\n{type(error).__name__}: {error}\n{stage.last if stage else ''}")
+            else:
+                print(f"moto: ok {name} ({time.monotonic() - began:.1f} s)", flush=True)
+    server.stop()
+    print(f"moto: {len(SCENARIOS) - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(pathlib.Path(sys.argv[1]).resolve()))
