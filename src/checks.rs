@@ -2,6 +2,7 @@
 
 mod buckets;
 pub(crate) mod clusters;
+mod config;
 mod keys;
 mod launch;
 mod network;
@@ -14,6 +15,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     aws::{Lookup, Obstacle},
     facts::Facts,
+    plan::Plan,
     runner_config::RunnerConfig,
     settings::Policy,
 };
@@ -25,6 +27,8 @@ pub struct Check {
     pub name: &'static str,
     /// When it is asked.
     pub stage: Stage,
+    /// Whether it can refuse, unless the policy says otherwise.
+    pub level: Level,
     /// What goes wrong without it.
     pub why: &'static str,
     /// The facts it is decided by.
@@ -102,6 +106,7 @@ fn by_name<S: Serializer>(check: &&'static Check, serializer: S) -> Result<S::Ok
 
 /// All checks, in the order of the line.
 pub static CATALOGUE: &[&Check] = &[
+    &config::AMBIGUOUS,
     &launch::AWS_ENDPOINT,
     &launch::RUNNER_VERSION,
     &launch::SAME_ACCOUNT,
@@ -141,6 +146,8 @@ pub fn find(name: &str) -> Option<&'static Check> {
 pub struct Case<'a> {
     /// The runner config.
     pub config: &'a RunnerConfig,
+    /// What the run will touch.
+    pub plan: &'a Plan,
     /// The security configuration that will be sealed.
     pub security_configuration: Option<&'a str>,
     /// What is required.
@@ -155,7 +162,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = launch::endpoints(case);
     // Behind a refused endpoint nothing was asked, so there is nothing else to judge.
     let asked = case.facts.endpoints.iter().all(|endpoint| endpoint.accepted);
-    let rooms = [launch::check, buckets::check, security_configuration::check, keys::check, network::check];
+    let rooms = [config::check, launch::check, buckets::check, security_configuration::check, keys::check, network::check];
     for room in rooms.iter().filter(|_| asked) {
         room(case, &mut findings);
     }
@@ -163,10 +170,13 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Lowers the findings of checks that the policy only advises.
+/// Gives each finding the level that the policy gives its check; where it names one twice, the stricter level holds.
 pub(crate) fn apply_policy(findings: &mut [Finding], policy: &Policy) {
+    let names = |list: &[String], finding: &Finding| list.iter().any(|name| name == finding.check.name);
     for finding in findings {
-        if policy.advise.iter().any(|name| name == finding.check.name) {
+        if names(&policy.enforce, finding) {
+            finding.level = Level::Required;
+        } else if names(&policy.advise, finding) {
             finding.level = Level::Advised;
         }
     }
@@ -194,7 +204,16 @@ impl Subject {
     }
 
     fn finding(self, status: Status, saw: String, mend: Option<String>) -> Finding {
-        Finding { check: self.check, level: Level::Required, subject: self.subject, status, saw, wanted: self.wanted.into_owned(), at: self.at, mend }
+        Finding {
+            check: self.check,
+            level: self.check.level,
+            subject: self.subject,
+            status,
+            saw,
+            wanted: self.wanted.into_owned(),
+            at: self.at,
+            mend,
+        }
     }
 
     pub(crate) fn proved(self, saw: impl Into<String>) -> Finding {

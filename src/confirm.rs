@@ -39,7 +39,7 @@ pub(crate) struct Confirmation {
 }
 
 /// Decides. An unsafe cluster that may live beats one that is over, which beats what is unconfirmed, which beats the runner's code.
-pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, watched: &Watched) -> Confirmation {
+pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched: &Watched) -> Confirmation {
     let alive: Vec<String> = watched
         .clusters
         .iter()
@@ -62,7 +62,7 @@ pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, watched: &Watched)
     if !ended.is_empty() {
         return Confirmation { outcome: Outcome::UnsafeClusterTerminated, reasons: ended, findings: Vec::new() };
     }
-    let (reasons, findings) = unconfirmed(runner, expected, watched);
+    let (reasons, findings) = unconfirmed(runner, expected, has_steps, watched);
     let outcome = if reasons.is_empty() { runner } else { Outcome::Unconfirmed };
     Confirmation { outcome, reasons, findings }
 }
@@ -74,7 +74,7 @@ fn still_running(id: &ClusterId, obstacle: &str) -> String {
 }
 
 /// What keeps the run from being confirmed.
-fn unconfirmed(runner: Outcome, expected: ExpectedEnd, watched: &Watched) -> (Vec<String>, Vec<Finding>) {
+fn unconfirmed(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched: &Watched) -> (Vec<String>, Vec<Finding>) {
     let mut reasons = Vec::new();
     let mut findings = Vec::new();
     if let Some(trouble) = &watched.search_trouble {
@@ -90,7 +90,7 @@ fn unconfirmed(runner: Outcome, expected: ExpectedEnd, watched: &Watched) -> (Ve
     }
     if runner == Outcome::Ended(0) {
         let steps = watched.clusters.iter().map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
-        let work = judge_work(steps, expected);
+        let work = judge_work(steps, expected, has_steps);
         if work.status != Status::Proved {
             reasons.push(format!("the runner ended with exit 0, but {}: saw {}, wanted {}", work.check.name, work.saw, work.wanted));
         }
@@ -113,7 +113,7 @@ mod tests {
 
     fn outcome(runner: Outcome, clusters: Vec<ClusterRecord>, search_trouble: Option<&str>) -> Outcome {
         let watched = Watched { clusters, search_trouble: search_trouble.map(str::to_owned), undecided: Vec::new() };
-        confirm(runner, expected_end(runner, false), &watched).outcome
+        confirm(runner, expected_end(runner, false), true, &watched).outcome
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod invocation;
 mod key_policy;
 pub mod launch;
 pub mod names;
+pub mod plan;
 pub mod report;
 mod run;
 pub mod runner_config;
@@ -44,6 +45,7 @@ use crate::{
     exit::{ExitCodes, Outcome},
     invocation::{Invocation, InvocationError, RunInvocation},
     launch::{LaunchError, Program},
+    plan::NeverStarts,
     report::Report,
     run::Run,
     runner_config::{ConfigError, RunnerConfig},
@@ -63,8 +65,12 @@ enum GuardError {
     Invocation(#[from] InvocationError),
     #[error("{0}")]
     Config(#[from] ConfigError),
+    #[error("EmrEtlRunner would stop before it launches anything: {0}")]
+    NeverStarts(#[from] NeverStarts),
     #[error("{0}")]
     Launch(#[from] LaunchError),
+    #[error("nothing was started: {0}")]
+    OldRunner(String),
     #[error("stopped by {0} before anything was launched")]
     Stopped(Signal),
     #[error("a bug in emr-etl-guard: {0:#}")]
@@ -75,7 +81,8 @@ impl GuardError {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Settings(_) | Self::Report(_) => Outcome::BadUsage,
-            Self::Invocation(_) | Self::Config(_) => Outcome::BadConfig,
+            Self::Invocation(_) | Self::Config(_) | Self::NeverStarts(_) => Outcome::BadConfig,
+            Self::OldRunner(_) => Outcome::Refused,
             Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
             Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,
             Self::Stopped(signal) => Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default()),
@@ -119,8 +126,9 @@ fn command(cli: Cli) -> u8 {
 
 fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
     let settings = Settings::resolve(launch.options.clone(), launch.settings.as_deref())?;
-    match settings.policy.advise.iter().find(|name| checks::find(name).is_none()) {
-        Some(name) => Err(SettingsError::Value(format!("advise: there is no check `{name}`; `emr-etl-guard explain` lists them")).into()),
+    let policy = &settings.policy;
+    match policy.advise.iter().chain(&policy.enforce).find(|name| checks::find(name).is_none()) {
+        Some(name) => Err(SettingsError::Value(format!("advise, enforce: there is no check `{name}`; `emr-etl-guard explain` lists them")).into()),
         None => Ok(settings),
     }
 }
@@ -159,10 +167,10 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
         Invocation::Run(invocation) => invocation,
         Invocation::NoLaunch => return launches_nothing(arguments, settings, run, &mut caught).await,
     };
-    let config = read_config(&invocation, &mut caught).await?;
+    let config = read_config(&invocation, settings, &mut caught).await?;
     let program = Program::find(settings.runner.as_deref())?;
     let report = Report::open(settings).map_err(GuardError::Report)?;
-    let run_of = Run::new(&config, settings, run)?;
+    let run_of = Run::new(&config, settings, &invocation, run)?;
 
     let aws = Aws::connect(&config, settings).await;
     let question = run_of.question(&invocation, &program);
@@ -172,6 +180,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
     };
     let findings = checks::pre_flight(&Case {
         config: &config,
+        plan: &run_of.plan,
         security_configuration: run_of.security_configuration.as_deref(),
         policy: &settings.policy,
         facts: &facts,
@@ -202,14 +211,14 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
     };
     let running = launch::start(&program, &invocation.sealed_argv, &sealed.text)?;
     report.timeline.note("the runner was started");
-    let mut watching = watch::start(aws, run_of.plan(verified, &facts, invocation.persistent), report.timeline.clone());
+    let mut watching = watch::start(aws, run_of.watch_plan(verified, &facts, invocation.persistent), report.timeline.clone());
     let hints = watching.hints.clone();
     let ended = supervise::supervise(running, &mut caught, &mut watching.events, hints, settings.stop_timeout, &report).await?;
 
     let settle = (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(settings.stop_timeout / 3);
     let expected = confirm::expected_end(ended.outcome, invocation.persistent);
     let watched = watching.finish(watch::Finish { expected, settle }).await?;
-    let confirmation = confirm::confirm(ended.outcome, expected, &watched);
+    let confirmation = confirm::confirm(ended.outcome, expected, run_of.plan.has_steps(), &watched);
     if confirmation.reasons.is_empty() {
         for record in &watched.clusters {
             let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
@@ -223,10 +232,10 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
 }
 
 /// Reads the config on a thread of its own, because standard input may come late or never, and a stop must not wait for it.
-async fn read_config(invocation: &RunInvocation, caught: &mut Caught) -> Result<RunnerConfig, GuardError> {
-    let source = invocation.config.clone();
+async fn read_config(invocation: &RunInvocation, settings: &Settings, caught: &mut Caught) -> Result<RunnerConfig, GuardError> {
+    let (source, engine) = (invocation.config.clone(), settings.erb);
     tokio::select! {
-        config = tokio::task::spawn_blocking(move || RunnerConfig::read(&source)) => Ok(config.map_err(anyhow::Error::from)??),
+        config = tokio::task::spawn_blocking(move || RunnerConfig::read(&source, engine)) => Ok(config.map_err(anyhow::Error::from)??),
         signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
     }
 }
@@ -239,6 +248,18 @@ async fn launches_nothing(arguments: &[OsString], settings: &Settings, run: bool
         );
     }
     let program = Program::find(settings.runner.as_deref())?;
+    // A runner from before 2017 knows no commands and launches on almost anything; asking for its version or help is safe with all of them.
+    let asks_only = matches!(arguments, [word] if matches!(word.to_str(), Some("-v" | "--version" | "-h" | "--help")));
+    if !asks_only {
+        let version = facts::runner::version(&program, settings.version_timeout).await;
+        if version.found().is_none_or(|version| *version < facts::RunnerVersion::FIRST_ENCRYPTING) {
+            let seen = version.found().map_or_else(|| "a version that could not be told".to_owned(), ToString::to_string);
+            return Err(GuardError::OldRunner(format!(
+                "the runner is {seen}; from {} on, it is known which commands launch nothing",
+                facts::RunnerVersion::FIRST_ENCRYPTING
+            )));
+        }
+    }
     let child = launch::pass_through(&program, arguments)?;
     Ok(supervise::wait(child, caught).await?)
 }

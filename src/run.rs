@@ -10,8 +10,9 @@ use crate::{
     facts::{Facts, Question},
     invocation::RunInvocation,
     launch::Program,
+    plan::{Circumstances, Plan},
     report::{self, Record, Report},
-    runner_config::{ConfigError, RunnerConfig, Seal, Sealed},
+    runner_config::{RunnerConfig, Seal, Sealed},
     settings::Settings,
     verdict::Verdict,
     watch::{self, Watched},
@@ -20,6 +21,20 @@ use crate::{
 /// The key of the tag that the seal adds.
 pub(crate) const RUN_TAG: &str = "emr-etl-guard-run";
 
+/// What the plan needs to know of the config. Targets are not read yet, so it reckons with all of them.
+fn circumstances(config: &RunnerConfig) -> Circumstances {
+    Circumstances {
+        locations: config.locations.iter().map(|location| location.role.clone()).collect(),
+        collector_format: config.collector_format.clone(),
+        spark_enrich: config.spark_enrich.clone(),
+        rdb_shredder: config.rdb_shredder.clone(),
+        continue_on_unexpected_error: config.continue_on_unexpected_error,
+        loads: true,
+        indexes: true,
+        job_name: config.job_name.clone(),
+    }
+}
+
 /// One run.
 pub(crate) struct Run<'a> {
     config: &'a RunnerConfig,
@@ -27,12 +42,13 @@ pub(crate) struct Run<'a> {
     command: &'static str,
     id: String,
     started: OffsetDateTime,
+    pub(crate) plan: Plan,
     pub(crate) security_configuration: Option<String>,
     pub(crate) sealed: Option<Sealed>,
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(config: &'a RunnerConfig, settings: &'a Settings, run: bool) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: &'a RunnerConfig, settings: &'a Settings, invocation: &RunInvocation, run: bool) -> Result<Self, GuardError> {
         let id = uuid::Uuid::now_v7().to_string();
         let seal = seal_of(config, settings, &id);
         Ok(Self {
@@ -40,6 +56,7 @@ impl<'a> Run<'a> {
             settings,
             command: if run { "run" } else { "check" },
             started: OffsetDateTime::now_utc(),
+            plan: Plan::of(invocation, &circumstances(config))?,
             sealed: seal.as_ref().map(|seal| config.seal(seal)).transpose()?,
             security_configuration: seal.map(|seal| seal.security_configuration),
             id,
@@ -47,7 +64,8 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn question(&self, invocation: &RunInvocation, program: &Program) -> Question {
-        let buckets = self.config.locations.iter().map(|location| location.bucket().clone());
+        let touched = self.config.locations.iter().filter(|location| self.plan.touches(&location.role));
+        let buckets = touched.map(|location| location.bucket().clone());
         Question {
             buckets: buckets.filter(|bucket| !self.settings.policy.is_external(bucket.as_str())).collect(),
             security_configuration: self.security_configuration.clone(),
@@ -67,7 +85,7 @@ impl<'a> Run<'a> {
         report.say(&format!("launching (run {})", self.id));
     }
 
-    pub(crate) fn plan(&self, verified: Verified, facts: &Facts, persistent: bool) -> watch::Plan {
+    pub(crate) fn watch_plan(&self, verified: Verified, facts: &Facts, persistent: bool) -> watch::Plan {
         let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flatten();
         let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
         watch::Plan {
@@ -105,6 +123,7 @@ impl<'a> Run<'a> {
                 sealed_sha256: self.sealed.as_ref().map(|sealed| sealed.digest.as_str()),
                 sealed: self.sealed.as_ref().map_or(&[], |sealed| sealed.changes.as_slice()),
                 policy: &self.settings.policy,
+                plan: &self.plan,
             },
             facts,
             findings: findings.iter().collect(),
@@ -120,7 +139,11 @@ impl<'a> Run<'a> {
 
 /// The seal for a run: the settings' security configuration, else the one that the runner config names.
 pub(crate) fn seal_of(config: &RunnerConfig, settings: &Settings, run: &str) -> Option<Seal> {
-    let named = config.security_configuration.as_ref().map(|located| located.value.clone()).filter(|name| !name.trim().is_empty());
+    let named = config
+        .security_configuration
+        .as_ref()
+        .map(|located| located.value.clone())
+        .filter(|name| !name.trim().is_empty() && !name.contains("ADD HERE"));
     Some(Seal {
         security_configuration: settings.security_configuration.clone().or(named)?,
         tag: settings.run_tag.then(|| (RUN_TAG.to_owned(), run.to_owned())),

@@ -19,7 +19,7 @@ pub(crate) fn seal(arguments: &SealArguments, settings: &Settings) -> Result<Out
             InvocationError::Rejected("these launch no cluster, so there is nothing to seal; expected `run -c config.yml …`".to_owned()).into()
         );
     };
-    let config = RunnerConfig::read(&invocation.config)?;
+    let config = RunnerConfig::read(&invocation.config, settings.erb)?;
     let Some(seal) = seal_of(&config, settings, RUN) else {
         return Err(InvocationError::Rejected(format!(
             "{}: aws.emr.security_configuration is blank, and no setting names one; set either",

@@ -73,6 +73,31 @@ pub enum CredentialSource {
     RunnerConfig,
 }
 
+/// Who renders the ERB of the runner config.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErbEngine {
+    /// The guard itself: variables, their defaults and literals; anything else is refused.
+    #[default]
+    Native,
+    /// The program `ruby`.
+    Ruby,
+    /// The program `jruby`.
+    Jruby,
+}
+
+impl ErbEngine {
+    /// The Ruby to run, unless the guard renders by itself.
+    #[must_use]
+    pub fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Native => None,
+            Self::Ruby => Some("ruby"),
+            Self::Jruby => Some("jruby"),
+        }
+    }
+}
+
 /// The options, each of which may be a flag, an environment variable, or a key of `guard.yml` (with `_` for `-`).
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,6 +105,10 @@ pub struct Options {
     /// The real EmrEtlRunner: a program, or a jar (run with `java -jar`) [default: the next `snowplow-emr-etl-runner` on PATH]
     #[arg(long, env = "EMR_ETL_GUARD_RUNNER", value_name = "PATH")]
     pub runner: Option<PathBuf>,
+
+    /// Who renders the ERB of the runner config [default: native]
+    #[arg(long, env = "EMR_ETL_GUARD_ERB", value_enum, value_name = "ENGINE")]
+    pub erb: Option<ErbEngine>,
 
     /// The security configuration to seal into the runner config [default: the one the config names]
     #[arg(long, env = "EMR_ETL_GUARD_SECURITY_CONFIGURATION", value_name = "NAME")]
@@ -100,6 +129,10 @@ pub struct Options {
     /// Checks that are reported but do not refuse a launch (their names: `explain`)
     #[arg(long, env = "EMR_ETL_GUARD_ADVISE", value_delimiter = ',', value_name = "CHECK")]
     pub advise: Option<Vec<String>>,
+
+    /// Checks that refuse although they only advise by themselves
+    #[arg(long, env = "EMR_ETL_GUARD_ENFORCE", value_delimiter = ',', value_name = "CHECK")]
+    pub enforce: Option<Vec<String>>,
 
     /// Whether to tag the run's clusters (`emr-etl-guard-run`), to know them from others [default: true]
     #[arg(long, env = "EMR_ETL_GUARD_RUN_TAG", value_name = "BOOL")]
@@ -161,6 +194,8 @@ pub struct Policy {
     pub external_buckets: Vec<String>,
     /// Checks lowered to advice.
     pub advise: Vec<String>,
+    /// Checks raised to a requirement.
+    pub enforce: Vec<String>,
 }
 
 impl Policy {
@@ -185,6 +220,8 @@ impl Policy {
 pub struct Settings {
     /// The real runner, when named.
     pub runner: Option<PathBuf>,
+    /// Who renders ERB.
+    pub erb: ErbEngine,
     /// The security configuration to seal, when named.
     pub security_configuration: Option<String>,
     /// What is required.
@@ -255,8 +292,13 @@ impl Settings {
             None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
             None => Options::default(),
         };
+        // A variable that is set to nothing names nothing.
+        let list = |given: Option<Vec<String>>, stored: Option<Vec<String>>| {
+            let names = given.or(stored).unwrap_or_default();
+            names.into_iter().filter(|name| !name.trim().is_empty()).collect::<Vec<_>>()
+        };
         let mut external_buckets: Vec<String> = HOSTED_ASSETS.iter().map(ToString::to_string).collect();
-        external_buckets.extend(given.external_buckets.or(stored.external_buckets).unwrap_or_default());
+        external_buckets.extend(list(given.external_buckets, stored.external_buckets));
         let span = |given: Option<Span>, stored: Option<Span>, default: u64| given.or(stored).map_or(Duration::from_secs(default), |span| span.0);
         let watch_interval = span(given.watch_interval, stored.watch_interval, 5);
         if watch_interval.is_zero() {
@@ -268,15 +310,17 @@ impl Settings {
         }
         Ok(Self {
             runner: given.runner.or(stored.runner),
+            erb: given.erb.or(stored.erb).unwrap_or_default(),
             security_configuration,
             policy: Policy {
                 require: given.require.or(stored.require).unwrap_or_else(|| Protection::value_variants().to_vec()),
                 accept_encryption: given.accept_encryption.or(stored.accept_encryption).unwrap_or_else(|| EncryptionKind::value_variants().to_vec()),
                 external_buckets,
-                advise: given.advise.or(stored.advise).unwrap_or_default(),
+                advise: list(given.advise, stored.advise),
+                enforce: list(given.enforce, stored.enforce),
             },
             run_tag: given.run_tag.or(stored.run_tag).unwrap_or(true),
-            allow_endpoints: given.allow_endpoints.or(stored.allow_endpoints).unwrap_or_default(),
+            allow_endpoints: list(given.allow_endpoints, stored.allow_endpoints),
             credentials: given.credentials.or(stored.credentials).unwrap_or_default(),
             aws_timeout: span(given.aws_timeout, stored.aws_timeout, 30),
             version_timeout: span(given.version_timeout, stored.version_timeout, 120),

@@ -475,7 +475,7 @@ mod tests {
                 release: crate::names::ReleaseLabel::new(5, 29, 0),
                 subnet: None,
             },
-            policy: Policy { require: vec![], accept_encryption: vec![], external_buckets: vec![], advise: vec![] },
+            policy: Policy { require: vec![], accept_encryption: vec![], external_buckets: vec![], advise: vec![], enforce: vec![] },
             job_name: "Snowplow ETL".to_owned(),
             persistent: false,
             tag: tag.then(|| ("run".to_owned(), "this".to_owned())),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Check, Finding, Stage};
+use super::{Case, Check, Finding, Level, Stage};
 use crate::{facts::s3::DefaultEncryption, names::BucketName, settings::EncryptionKind};
 
 pub(super) static EXISTS: Check = Check {
     name: "bucket-exists",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "A bucket that does not exist fails the run half-way; one that somebody else creates under that name meanwhile would receive the data.",
     looks_at: "s3:HeadBucket on each bucket below aws.s3.buckets.",
     mend: "correct the name in the runner config, or create it: aws s3api create-bucket --bucket {subject}",
@@ -17,6 +18,7 @@ pub(super) static EXISTS: Check = Check {
 pub(super) static OWNER: Check = Check {
     name: "bucket-owner",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "Data written to a bucket of another account leaves the encryption and the access rules of this one.",
     looks_at: "s3:HeadBucket with the launching account as expected owner.",
     mend: "use a bucket of the runner's own account, or, if it is only read, name it in the setting `external_buckets`",
@@ -26,6 +28,7 @@ pub(super) static OWNER: Check = Check {
 pub(super) static REGION: Check = Check {
     name: "bucket-region",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "The runner talks to buckets in aws.s3.region; keys and endpoints of another region do not fit, and data would cross regions.",
     looks_at: "The region that s3:HeadBucket names.",
     mend: "set aws.s3.region to the bucket's region, or use a bucket of that region",
@@ -35,6 +38,7 @@ pub(super) static REGION: Check = Check {
 pub(super) static DEFAULT_ENCRYPTION: Check = Check {
     name: "bucket-default-encryption",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "EMR's logs, RDB Loader's logs, bad rows and the Clojure Collector's files are written without an encryption header: only the bucket's default protects them.",
     looks_at: "s3:GetBucketEncryption, against the kinds that the policy accepts.",
     mend: "turn it on: aws s3api put-bucket-encryption --bucket {subject} --server-side-encryption-configuration '{\"Rules\":[{\"ApplyServerSideEncryptionByDefault\":{\"SSEAlgorithm\":\"aws:kms\",\"KMSMasterKeyID\":\"KEY_ARN\"}}]}' (AES256 without a key for SSE-S3)",
@@ -49,7 +53,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             findings.push(OWNER.on(name, "a bucket of the launching account").at(at).not_applicable("external by policy: only read"));
             continue;
         }
-        let Some(facts) = case.facts.buckets.get(bucket) else { continue };
+        let Some(facts) = case.facts.buckets.get(bucket) else {
+            findings.push(EXISTS.on(name, "the bucket").at(at).not_applicable("this run does not touch it"));
+            continue;
+        };
         let region = &case.config.s3_region.value;
         findings.push(EXISTS.on(name, "the bucket").at(at).by(&facts.region, "no such bucket", |subject, _| subject.proved("it exists")));
         findings.push(

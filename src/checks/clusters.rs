@@ -1,6 +1,6 @@
 //! Checks on the run's clusters: each is compared with what was verified before the launch, while it lives and at its end.
 
-use super::{Check, Finding, Stage};
+use super::{Check, Finding, Level, Stage};
 use crate::{
     aws::Lookup,
     facts::{ClusterFacts, ClusterState, SecurityConfiguration, Step, emr::shown},
@@ -10,6 +10,7 @@ use crate::{
 pub(super) static SECURITY_CONFIGURATION: Check = Check {
     name: "cluster-security-configuration",
     stage: Stage::Watch,
+    level: Level::Required,
     why: "Between pre-flight and launch a security configuration can be deleted and made anew under its name, and a runner can leave it out.",
     looks_at: "The name in elasticmapreduce:DescribeCluster; content and creation time of elasticmapreduce:DescribeSecurityConfiguration, asked again.",
     mend: "the cluster is terminated; find out who changed the security configuration, then launch again",
@@ -19,6 +20,7 @@ pub(super) static SECURITY_CONFIGURATION: Check = Check {
 pub(super) static RELEASE: Check = Check {
     name: "cluster-release",
     stage: Stage::Watch,
+    level: Level::Required,
     why: "Another release than the verified one may not support what the security configuration asks.",
     looks_at: "ReleaseLabel of elasticmapreduce:DescribeCluster.",
     mend: "the cluster is terminated; launch again through the guard",
@@ -28,6 +30,7 @@ pub(super) static RELEASE: Check = Check {
 pub(super) static SUBNET: Check = Check {
     name: "cluster-subnet",
     stage: Stage::Watch,
+    level: Level::Required,
     why: "Encryption in transit was verified for one subnet; another may lie in another network.",
     looks_at: "Ec2SubnetId of elasticmapreduce:DescribeCluster.",
     mend: "the cluster is terminated; launch again through the guard",
@@ -37,6 +40,7 @@ pub(super) static SUBNET: Check = Check {
 pub(super) static STEP_FLAG: Check = Check {
     name: "step-encryption-flag",
     stage: Stage::Watch,
+    level: Level::Required,
     why: "An s3-dist-cp step without --s3ServerSideEncryption switches server-side encryption off for what it writes.",
     looks_at: "The arguments of each s3-dist-cp step in elasticmapreduce:ListSteps.",
     mend: "the cluster is terminated; look for what the step wrote (its --dest) and copy it in place, then launch again",
@@ -46,6 +50,7 @@ pub(super) static STEP_FLAG: Check = Check {
 pub(super) static ENDED: Check = Check {
     name: "cluster-ended",
     stage: Stage::Confirm,
+    level: Level::Required,
     why: "A cluster that still works when the runner is gone is one that nobody waits for: it costs, and nobody sees what it does.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps after the runner has ended.",
     mend: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}",
@@ -55,6 +60,7 @@ pub(super) static ENDED: Check = Check {
 pub(super) static RUN_DID_ITS_WORK: Check = Check {
     name: "run-did-its-work",
     stage: Stage::Confirm,
+    level: Level::Required,
     why: "A runner's exit 0 is no proof that anything ran: one whose clock is ahead of EMR's sees none of its steps and calls that a success.",
     looks_at: "The steps of the run's clusters after an exit 0.",
     mend: "look at the runner's log and at the clusters in the EMR console, then run again",
@@ -208,10 +214,11 @@ fn is_open(step: &Step) -> bool {
 /// Judges whether a run that claims success did anything; `clusters` are the steps of each of its clusters.
 ///
 /// A cluster that failed does not count against it (the runner starts another after a bootstrap failure), nor do steps that failed on a
-/// persistent cluster and were sent again; but some cluster must have done the work.
-pub(crate) fn judge_work<'a>(clusters: impl IntoIterator<Item = &'a [Step]>, expected: ExpectedEnd) -> Finding {
+/// persistent cluster and were sent again; but some cluster must have done the work, if the run's arguments leave any (`has_steps`).
+pub(crate) fn judge_work<'a>(clusters: impl IntoIterator<Item = &'a [Step]>, expected: ExpectedEnd, has_steps: bool) -> Finding {
     let clusters: Vec<&[Step]> = clusters.into_iter().collect();
     let (wanted, done): (_, fn(&[Step]) -> bool) = match expected {
+        _ if !has_steps => ("a cluster; these arguments leave it no step", |_| true),
         ExpectedEnd::Persistent => {
             ("a cluster with COMPLETED steps, and none left to do", |steps| completed(steps) > 0 && !steps.iter().any(is_open))
         }

@@ -1,6 +1,6 @@
 //! Checks on every KMS key that the security configuration names, and on the role that must use it.
 
-use super::{Case, Check, Finding, Stage, Subject};
+use super::{Case, Check, Finding, Level, Stage, Subject};
 use crate::{
     aws::Lookup,
     facts::{
@@ -14,6 +14,7 @@ use crate::{
 pub(super) static EXISTS: Check = Check {
     name: "kms-key-exists",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "A cluster whose key is gone fails while it starts, after minutes, or cannot read what was written.",
     looks_at: "kms:DescribeKey on each key of the security configuration.",
     mend: "name a key that exists in a new security configuration; list them with: aws kms list-aliases",
@@ -23,6 +24,7 @@ pub(super) static EXISTS: Check = Check {
 pub(super) static ENABLED: Check = Check {
     name: "kms-key-enabled",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "A disabled key, or one about to be deleted, stops the cluster, and what was written under it can no longer be read.",
     looks_at: "KeyState of kms:DescribeKey.",
     mend: "aws kms enable-key --key-id {subject} (after aws kms cancel-key-deletion, if it is pending deletion)",
@@ -32,6 +34,7 @@ pub(super) static ENABLED: Check = Check {
 pub(super) static SYMMETRIC: Check = Check {
     name: "kms-key-symmetric",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "EMR and S3 use only symmetric keys; with another kind the cluster does not start.",
     looks_at: "KeySpec and KeyUsage of kms:DescribeKey.",
     mend: "create a symmetric key (aws kms create-key) and name it in a new security configuration",
@@ -41,6 +44,7 @@ pub(super) static SYMMETRIC: Check = Check {
 pub(super) static REGION: Check = Check {
     name: "kms-key-region",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "A key of another region cannot be used by the cluster.",
     looks_at: "The region in the key's ARN, against aws.emr.region.",
     mend: "name a key of the cluster's region in a new security configuration",
@@ -50,6 +54,7 @@ pub(super) static REGION: Check = Check {
 pub(super) static ROLE_MAY_USE: Check = Check {
     name: "jobflow-role-may-use-key",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "The cluster's instances act as the role in aws.emr.jobflow_role; without kms:GenerateDataKey they cannot encrypt, and the cluster fails after minutes. The AWS-managed EMR policies contain no kms action.",
     looks_at: "iam:GetInstanceProfile, iam:SimulatePrincipalPolicy and kms:GetKeyPolicy. Grants are not looked at.",
     mend: "add the role as a key user of {subject} in its key policy, or allow kms:GenerateDataKey and kms:Decrypt on it in the role's policies",

@@ -1,11 +1,12 @@
 //! Checks on what will launch: the runner, whose credentials, against which AWS, and a cluster it would adopt.
 
-use super::{Case, Check, Finding, Stage, clusters};
+use super::{Case, Check, Finding, Level, Stage, clusters};
 use crate::{aws::Endpoint, facts::RunnerVersion};
 
 pub(super) static AWS_ENDPOINT: Check = Check {
     name: "aws-endpoint",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "An endpoint override can make the guard look at one AWS while the runner launches in another: everything would be proved about the wrong account.",
     looks_at: "AWS_ENDPOINT_URL, its per-service forms, and the profile's endpoint_url, as the AWS SDK resolves them.",
     mend: "unset the override, or allow it by its origin in the setting `allow_endpoints`",
@@ -15,6 +16,7 @@ pub(super) static AWS_ENDPOINT: Check = Check {
 pub(super) static RUNNER_VERSION: Check = Check {
     name: "runner-version",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "EmrEtlRunner before 0.33.0 (R108) knows neither aws.emr.security_configuration nor aws.s3.buckets.encrypted and ignores both silently.",
     looks_at: "`snowplow-emr-etl-runner --version`, remembered by the file's identity.",
     mend: "install EmrEtlRunner 0.33.0 or later",
@@ -24,6 +26,7 @@ pub(super) static RUNNER_VERSION: Check = Check {
 pub(super) static WATCHABLE: Check = Check {
     name: "clusters-can-be-listed",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "At INFO the runner prints no cluster id: without elasticmapreduce:ListClusters the guard could not find what it must watch.",
     looks_at: "elasticmapreduce:ListClusters of the last hour, which also tells this run's clusters from earlier ones.",
     mend: "allow elasticmapreduce:ListClusters to the guard's credentials",
@@ -33,6 +36,7 @@ pub(super) static WATCHABLE: Check = Check {
 pub(super) static SAME_ACCOUNT: Check = Check {
     name: "same-account",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "The guard looks with its own credentials and the runner launches with the keys of its config. If these belong to two accounts, nothing that was looked at is what will run.",
     looks_at: "sts:GetCallerIdentity under both sets of credentials.",
     mend: "give the guard credentials of the account that the runner config's keys belong to, or set `credentials: runner-config`",
@@ -42,14 +46,12 @@ pub(super) static SAME_ACCOUNT: Check = Check {
 pub(super) static PERSISTENT_CLUSTER: Check = Check {
     name: "persistent-cluster",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and adds its steps to it: the cluster's security configuration is whatever it was started with, and the config's is ignored.",
     looks_at: "elasticmapreduce:ListClusters (all that live) and DescribeCluster.",
     mend: "terminate {subject}, so that the runner starts a new one with the security configuration: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (get_emr_jobflow_id)",
 };
-
-/// The first runner that knows both settings.
-const FIRST_ENCRYPTING: RunnerVersion = RunnerVersion(0, 33, 0);
 
 pub(super) fn endpoints(case: &Case<'_>) -> Vec<Finding> {
     let finding = |endpoint: &Endpoint| {
@@ -60,10 +62,10 @@ pub(super) fn endpoints(case: &Case<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    findings.push(RUNNER_VERSION.on("the runner", format!("{FIRST_ENCRYPTING} or later")).by(
+    findings.push(RUNNER_VERSION.on("the runner", format!("{} or later", RunnerVersion::FIRST_ENCRYPTING)).by(
         &case.facts.runner_version,
         "no version",
-        |subject, version| subject.decided(*version >= FIRST_ENCRYPTING, version.to_string()),
+        |subject, version| subject.decided(*version >= RunnerVersion::FIRST_ENCRYPTING, version.to_string()),
     ));
     findings.push(same_account(case));
     findings.push(

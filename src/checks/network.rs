@@ -1,11 +1,12 @@
 //! Checks on what the cluster will be: an EMR release that can do what is required, in a subnet.
 
-use super::{Case, Check, Finding, Stage};
+use super::{Case, Check, Finding, Level, Stage};
 use crate::{names::ReleaseLabel, settings::Protection};
 
 pub(super) static RELEASE: Check = Check {
     name: "release-supports-encryption",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "An EMR release older than a feature of the security configuration ignores it or does not start.",
     looks_at: "aws.emr.ami_version, against what the security configuration uses.",
     mend: "raise aws.emr.ami_version to the release named",
@@ -15,6 +16,7 @@ pub(super) static RELEASE: Check = Check {
 pub(super) static SUBNET: Check = Check {
     name: "subnet-set",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "Encryption in transit needs a VPC: the certificates are made for names such as *.ec2.internal.",
     looks_at: "aws.emr.ec2_subnet_id.",
     mend: "set aws.emr.ec2_subnet_id to a subnet of the VPC",

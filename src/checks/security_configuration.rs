@@ -1,7 +1,7 @@
 //! Checks on the EMR security configuration: that it is there, and that each of its three protections is really configured.
 //! A switch that is on proves nothing: each protection is judged by its own content.
 
-use super::{Case, Check, Finding, Stage};
+use super::{Case, Check, Finding, Level, Stage};
 use crate::{
     aws::Lookup,
     facts::emr::{Content, shown},
@@ -11,6 +11,7 @@ use crate::{
 pub(super) static EXISTS: Check = Check {
     name: "security-configuration-exists",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "Without a security configuration nothing on the cluster is encrypted: neither disks nor traffic, nor what Spark writes by itself.",
     looks_at: "elasticmapreduce:DescribeSecurityConfiguration, in the region of aws.emr.region.",
     mend: "create it (aws emr create-security-configuration --name {subject} --security-configuration file://…), or name another in the runner config or the setting `security_configuration`",
@@ -20,6 +21,7 @@ pub(super) static EXISTS: Check = Check {
 pub(super) static S3_AT_REST: Check = Check {
     name: "s3-at-rest",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "What Spark writes through EMRFS (bad rows among it) is encrypted by the security configuration's S3 part, not by the runner's flag.",
     looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.S3EncryptionConfiguration, with the key or class its mode needs.",
     mend: "add S3EncryptionConfiguration with a mode (and its key) to a new security configuration; one that exists cannot be changed",
@@ -29,6 +31,7 @@ pub(super) static S3_AT_REST: Check = Check {
 pub(super) static LOCAL_DISK_AT_REST: Check = Check {
     name: "local-disk-at-rest",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "HDFS blocks, shuffle files and spills hold the data in clear on the instances' disks.",
     looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.LocalDiskEncryptionConfiguration, with its key or provider.",
     mend: "add LocalDiskEncryptionConfiguration with AwsKms, a key and EnableEbsEncryption to a new security configuration; one that exists cannot be changed",
@@ -38,6 +41,7 @@ pub(super) static LOCAL_DISK_AT_REST: Check = Check {
 pub(super) static IN_TRANSIT: Check = Check {
     name: "in-transit",
     stage: Stage::PreFlight,
+    level: Level::Required,
     why: "Shuffle and Spark RPC send the data between nodes in clear.",
     looks_at: "EnableInTransitEncryption and InTransitEncryptionConfiguration.TLSCertificateConfiguration, with the certificates its provider needs.",
     mend: "add TLSCertificateConfiguration (PEM with an S3Object, or Custom with its class) to a new security configuration; one that exists cannot be changed",

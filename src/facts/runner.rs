@@ -41,6 +41,9 @@ impl std::fmt::Display for RunnerVersion {
 }
 
 impl RunnerVersion {
+    /// The first that knows both encryption settings (R108).
+    pub const FIRST_ENCRYPTING: Self = Self(0, 33, 0);
+
     /// Finds `1.0.4` in `snowplow-emr-etl-runner 1.0.4`; a suffix such as `-rc1` does not count.
     fn find(output: &str) -> Option<Self> {
         let words = output.lines().find_map(|line| line.strip_prefix("snowplow-emr-etl-runner "))?;
@@ -87,7 +90,7 @@ struct Remembered {
 }
 
 /// The version of `program`, remembered or asked within `limit`.
-pub(super) async fn version(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
+pub(crate) async fn version(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
     let memory = Memory::default_place();
     if let Some(version) = memory.as_ref().and_then(|memory| memory.recall(&program.path)) {
         return Lookup::Found(version);

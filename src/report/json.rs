@@ -4,7 +4,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::{
-    checks::Finding, exit::Outcome, facts::Facts, runner_config::Change, settings::Policy, timeline::Moment, verdict::Verdict, watch::Watched,
+    checks::Finding, exit::Outcome, facts::Facts, plan::Plan, runner_config::Change, settings::Policy, timeline::Moment, verdict::Verdict,
+    watch::Watched,
 };
 
 /// The version of the form below; it grows when a field changes its meaning or goes away.
@@ -58,4 +59,6 @@ pub struct Inputs<'a> {
     pub sealed: &'a [Change],
     /// The policy in force.
     pub policy: &'a Policy,
+    /// What the run would touch, by its arguments and config.
+    pub plan: &'a Plan,
 }

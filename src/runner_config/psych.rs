@@ -1,18 +1,29 @@
-//! YAML as Ruby's Psych loads it: YAML 1.1, for the documents whose reading is beyond doubt.
+//! YAML as Ruby's Psych loads it, with the keys symbolised as EmrEtlRunner does afterwards.
 //!
-//! Events come from a port of libyaml, the parser below Psych; what a plain scalar means is decided here by the expressions
-//! of Psych's own `ScalarTokenizer`. Where Ruby makes something surprising of a value (a date, a symbol, an octal number), and for anchors, tags,
-//! merges, duplicate keys and further documents, loading stops with an error that says what Ruby would read and how to write it plainly.
+//! Events come from a port of libyaml, the parser below Psych. What they become follows `lib/psych/visitors/to_ruby.rb` of psych 3.3.2 and 4.0.3 (which agree): duplicate keys,
+//! merges in the order they stand, aliases, tags. What would build Ruby objects is refused. Where the reading is definite but misleads people, it is
+//! noted as an [`Ambiguity`].
 
-use std::sync::LazyLock;
+use std::{
+    borrow::Cow,
+    cell::Cell,
+    collections::HashMap,
+    panic::{self, AssertUnwindSafe},
+    sync::Once,
+};
 
 use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
-use regex::Regex;
 
-use super::{ConfigError, Position, erb::Rendered};
+use super::{
+    ConfigError, Position,
+    erb::Rendered,
+    scalar::{RAISES, tokenize},
+};
 
 /// Nested deeper than this, a config is refused (the real one has five levels).
 const DEEPEST: usize = 32;
+/// A config with more values than this, aliases written out, is refused (the real one has sixty).
+const MOST: usize = 20_000;
 
 /// A value and where it stands in the source.
 #[derive(Clone, Debug)]
@@ -29,8 +40,53 @@ pub(crate) enum Value {
     Integer(i64),
     Float(f64),
     Text(String),
+    /// A date, a symbol, …: it may stand only where the seal replaces it. `kind` reads on after "Ruby reads this value as".
+    Other {
+        kind: &'static str,
+        text: String,
+    },
     List(Vec<Node>),
-    Map(Vec<(String, Node)>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a map. Before symbolising, `a` and `:a` are two keys; after it, all are symbols.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) name: String,
+    symbol: bool,
+}
+
+impl Key {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), symbol: true }
+    }
+}
+
+/// A place where Ruby's reading is definite, but not what a person sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ambiguity {
+    /// The key's path, with dots.
+    pub(crate) path: String,
+    /// What happens there.
+    pub(crate) what: &'static str,
+    /// The place that loses.
+    pub(crate) loses: Position,
+    /// The place that wins.
+    pub(crate) wins: Position,
+}
+
+impl Ambiguity {
+    /// Whether it touches a judged key or one of its parents; the whole of `aws` and `monitoring` counts.
+    pub(crate) fn is_judged(&self) -> bool {
+        matches!(self.path.split('.').next(), None | Some("" | "aws" | "monitoring"))
+    }
+}
+
+/// A loaded document.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) root: Node,
+    pub(crate) ambiguities: Vec<Ambiguity>,
 }
 
 impl Value {
@@ -41,6 +97,7 @@ impl Value {
             Self::Bool(_) => "a boolean",
             Self::Integer(_) | Self::Float(_) => "a number",
             Self::Text(_) => "text",
+            Self::Other { kind, .. } => kind,
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
         }
@@ -58,7 +115,7 @@ impl Node {
     /// The node under `key`, when this is a map that has it.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let Value::Map(entries) = &self.value else { return None };
-        entries.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+        entries.iter().find(|(known, _)| known.name == key).map(|(_, node)| node)
     }
 
     /// The node at the end of `path`.
@@ -70,15 +127,15 @@ impl Node {
     pub(crate) fn set(&mut self, key: &str, value: Value) -> Result<Option<Self>, ConfigError> {
         let at = self.at;
         let Value::Map(entries) = &mut self.value else {
-            return Err(ConfigError::at(at, format!("expected a map here, to set `{key}` in it")));
+            return Err(ConfigError::at(at, format!("expected a map here, to set `{key}` in it; found {}", self.value.kind())));
         };
-        match entries.iter_mut().find(|(name, _)| name == key) {
+        match entries.iter_mut().find(|(known, _)| known.name == key) {
             Some((_, node)) => {
                 let node_at = node.at;
                 Ok(Some(std::mem::replace(node, Self { value, at: node_at })))
             }
             None => {
-                entries.push((key.to_owned(), Self { value, at }));
+                entries.push((Key::new(key), Self { value, at }));
                 Ok(None)
             }
         }
@@ -88,39 +145,117 @@ impl Node {
     pub(crate) fn find_mut(&mut self, path: &[&str]) -> Option<&mut Self> {
         path.iter().try_fold(self, |node, wanted| {
             let Value::Map(entries) = &mut node.value else { return None };
-            entries.iter_mut().find(|(name, _)| name == wanted).map(|(_, node)| node)
+            entries.iter_mut().find(|(known, _)| known.name == *wanted).map(|(_, node)| node)
         })
+    }
+
+    /// How many values there are, itself included.
+    fn size(&self) -> usize {
+        match &self.value {
+            Value::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
+            Value::Map(entries) => 1 + entries.iter().map(|(_, node)| node.size()).sum::<usize>(),
+            _ => 1,
+        }
     }
 }
 
-/// Loads the only document of `rendered`.
+/// Loads the first document of `rendered`, which is all that Ruby loads.
 ///
 /// # Errors
-/// [`ConfigError`] with the place in the source for anything whose reading by Ruby is not plain.
-pub(crate) fn load(rendered: &Rendered) -> Result<Node, ConfigError> {
-    let mut bytes = rendered.text.as_bytes();
+/// [`ConfigError`] with the place in the source for what is no YAML, what MRI's and JRuby's parsers read differently, what builds Ruby objects, or what exceeds a limit.
+pub(crate) fn load(rendered: &Rendered) -> Result<Loaded, ConfigError> {
+    // The parser has places where it panics on broken input (an unfinished tag is one); that is an answer too, and no reason to end the guard.
+    quietly(|| load_document(rendered))
+        .unwrap_or_else(|| Err(ConfigError::at(Position::START, "not valid YAML: the parser gave up on it; look for an unfinished tag (`!`)")))
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work`; `None` when it panicked, about which nothing is printed.
+fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                usual(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    QUIET.set(false);
+    done.ok()
+}
+
+fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
+    // The parser loses its footing on a block scalar that the text's end cuts off; with a newline behind it, it cannot be cut off.
+    let text: Cow<'_, str> = if rendered.text.ends_with('\n') { Cow::Borrowed(&rendered.text) } else { Cow::Owned(format!("{}\n", rendered.text)) };
+    let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
-    let mut loader = Loader { parser, rendered };
-    let first = loader.next()?;
-    debug_assert!(matches!(first.data, EventData::StreamStart { .. }));
+    let mut loader = Loader {
+        parser,
+        rendered,
+        anchors: HashMap::new(),
+        openings: 0,
+        size: 0,
+        path: Vec::new(),
+        ambiguities: Vec::new(),
+        quoted: Vec::new(),
+        end: 0,
+    };
+    loader.next()?;
     let start = loader.next()?;
     if matches!(start.data, EventData::StreamEnd) {
         return Err(ConfigError::at(Position::START, "the config is empty"));
     }
     let event = loader.next()?;
-    let root = loader.node(&event, 0)?;
+    let mut root = loader.node(&event, 0)?;
+    // The end of the document.
     loader.next()?;
-    let end = loader.next()?;
-    if !matches!(end.data, EventData::StreamEnd) {
-        return Err(loader.refuse(&end, "a second document starts here, which Ruby would silently ignore; remove it"));
+    let after = loader.next()?;
+    loader.end = rendered.text.len();
+    if !matches!(after.data, EventData::StreamEnd) {
+        loader.end = usize::try_from(after.start_mark.index).unwrap_or(usize::MAX).min(loader.end);
+        let loses = loader.source(after.start_mark.index);
+        loader.ambiguities.push(Ambiguity { path: String::new(), what: "a second document, which Ruby ignores", loses, wins: root.at });
     }
-    Ok(root)
+    loader.refuse_tabs()?;
+    let mut path = Vec::new();
+    symbolize(&mut root, &mut path, &mut loader.ambiguities);
+    Ok(Loaded { root, ambiguities: loader.ambiguities })
+}
+
+/// What an anchor stands for.
+enum Anchor {
+    /// A collection that is still being read; the number tells openings of one name apart.
+    Open(usize),
+    Closed(Node),
 }
 
 struct Loader<'r, 'b> {
     parser: Parser<&'r mut &'b [u8]>,
     rendered: &'b Rendered,
+    anchors: HashMap<String, Anchor>,
+    openings: usize,
+    size: usize,
+    path: Vec<String>,
+    ambiguities: Vec<Ambiguity>,
+    /// Where scalars in quotes and block scalars stand, as bytes of the rendered text, ascending.
+    quoted: Vec<std::ops::Range<usize>>,
+    /// Where the document ends.
+    end: usize,
+}
+
+/// An entry of a map being read.
+struct Entry {
+    key: Key,
+    node: Node,
+    key_at: Position,
+    merged: bool,
 }
 
 impl Loader<'_, '_> {
@@ -140,12 +275,10 @@ impl Loader<'_, '_> {
         ConfigError::at(self.source(event.start_mark.index), message)
     }
 
-    fn plain_node(&self, event: &Event, anchor: Option<&String>, tag: Option<&String>) -> Result<(), ConfigError> {
-        if let Some(anchor) = anchor {
-            return Err(self.refuse(event, format!("the anchor `&{anchor}` is not supported yet; write the value out")));
-        }
-        if let Some(tag) = tag {
-            return Err(self.refuse(event, format!("the tag `{tag}` is not supported; write the value without it")));
+    fn count(&mut self, event: &Event, more: usize) -> Result<(), ConfigError> {
+        self.size += more;
+        if self.size > MOST {
+            return Err(self.refuse(event, format!("the config has more than {MOST} values, aliases written out")));
         }
         Ok(())
     }
@@ -155,30 +288,149 @@ impl Loader<'_, '_> {
         if depth > DEEPEST {
             return Err(ConfigError::at(at, format!("nested more than {DEEPEST} levels deep")));
         }
-        let value = match &event.data {
-            EventData::Scalar { anchor, tag, value, style, .. } => {
-                self.plain_node(event, anchor.as_ref(), tag.as_ref())?;
-                if *style == ScalarStyle::Plain {
-                    resolve(value)
-                        .map_err(|surprise| self.refuse(event, format!("Ruby reads this value as {surprise}; put it in quotes to keep it as text")))?
-                } else {
-                    Value::Text(value.clone())
+        self.count(event, 1)?;
+        match &event.data {
+            EventData::Scalar { anchor, tag, value, quoted_implicit, style, .. } => {
+                self.note_quoted(event, *style)?;
+                // Whether such a scalar ends in a newline is then for the added one to say, and it must not.
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                if is_block && event.end_mark.index > self.rendered.text.len() as u64 {
+                    return Err(ConfigError::at(at, "this block of text ends the config without a newline; end the config with one"));
                 }
+                let value = self.scalar(event, tag.as_deref(), value, *style == ScalarStyle::Plain, *quoted_implicit)?;
+                let node = Node { value, at };
+                if let Some(anchor) = anchor {
+                    self.anchors.insert(anchor.clone(), Anchor::Closed(node.clone()));
+                }
+                Ok(node)
             }
             EventData::SequenceStart { anchor, tag, .. } => {
-                self.plain_node(event, anchor.as_ref(), tag.as_ref())?;
-                self.list(depth)?
+                self.plain_tag(event, tag.as_deref())?;
+                let opening = self.open(anchor.as_ref());
+                let node = Node { value: self.list(depth)?, at };
+                self.close(anchor.as_ref(), opening, &node);
+                Ok(node)
             }
             EventData::MappingStart { anchor, tag, .. } => {
-                self.plain_node(event, anchor.as_ref(), tag.as_ref())?;
-                self.map(depth)?
+                self.plain_tag(event, tag.as_deref())?;
+                let opening = self.open(anchor.as_ref());
+                let node = Node { value: self.map(depth)?, at };
+                self.close(anchor.as_ref(), opening, &node);
+                Ok(node)
             }
-            EventData::Alias { anchor } => {
-                return Err(self.refuse(event, format!("the alias `*{anchor}` is not supported yet; write the value out")));
+            EventData::Alias { anchor } => match self.anchors.get(anchor) {
+                // The alias' own place is where an editor must go.
+                Some(Anchor::Closed(node)) => {
+                    let node = Node { value: node.value.clone(), at };
+                    self.count(event, node.size())?;
+                    Ok(node)
+                }
+                Some(Anchor::Open(_)) => Err(ConfigError::at(at, format!("the alias `*{anchor}` stands inside what it names; Ruby would never end"))),
+                None => Err(ConfigError::at(at, format!("the alias `*{anchor}` names no anchor before it"))),
+            },
+            other => Err(ConfigError::at(at, format!("unexpected YAML event {other:?}"))),
+        }
+    }
+
+    fn scalar(&self, event: &Event, tag: Option<&str>, value: &str, plain: bool, quoted_implicit: bool) -> Result<Value, ConfigError> {
+        match tag {
+            // A bare `!` leaves no trace in the event but the place it starts at, and readers differ on it.
+            None if self.starts_with_bang(event) => {
+                Err(self.refuse(event, "the tag `!` is read differently by different readers; write the value without it"))
             }
-            other => return Err(self.refuse(event, format!("unexpected YAML event {other:?}"))),
-        };
-        Ok(Node { value, at })
+            // Even where a later key replaces it, Ruby has stopped here before.
+            None if plain => match tokenize(value) {
+                Value::Other { kind, .. } if kind == RAISES => {
+                    Err(self.refuse(event, "Ruby takes this for a number, and then cannot read it; put it in quotes"))
+                }
+                value => Ok(value),
+            },
+            None if quoted_implicit => Ok(Value::Text(value.to_owned())),
+            None => Err(self.refuse(event, "this value's tag is read differently by different readers; write the value without it")),
+            Some("tag:yaml.org,2002:str" | "!str") => Ok(Value::Text(value.to_owned())),
+            Some("tag:yaml.org,2002:float" | "!float") => Ok(match tokenize(value) {
+                Value::Float(number) => Value::Float(number),
+                _ => return Err(self.refuse(event, "not a plain decimal number, which its tag asks for")),
+            }),
+            Some(tag) if builds_an_object(tag) => {
+                Err(self.refuse(event, format!("the tag `{tag}` makes Ruby build an object; write the value without it")))
+            }
+            // Psych does not look at any other tag.
+            Some(_) => match tokenize(value) {
+                Value::Other { kind, .. } if kind == RAISES => {
+                    Err(self.refuse(event, "Ruby takes this for a number, and then cannot read it; put it in quotes"))
+                }
+                value => Ok(value),
+            },
+        }
+    }
+
+    /// Remembers where a scalar that may hold tabs stands, and refuses the escape that JRuby's parser does not know.
+    fn note_quoted(&mut self, event: &Event, style: ScalarStyle) -> Result<(), ConfigError> {
+        if style == ScalarStyle::Plain {
+            return Ok(());
+        }
+        let place = |index: u64| usize::try_from(index).unwrap_or(usize::MAX).min(self.rendered.text.len());
+        let range = place(event.start_mark.index)..place(event.end_mark.index);
+        let text = self.rendered.text.get(range.clone()).unwrap_or_default();
+        if style == ScalarStyle::DoubleQuoted && has_escaped_slash(text) {
+            return Err(self.refuse(event, "the escape `\\/` is not known to every reader; write `/`"));
+        }
+        self.quoted.push(range);
+        Ok(())
+    }
+
+    /// JRuby's parser allows no tab as blank; libyaml, below other Rubies, does. In quotes, block scalars and comments a tab is a tab to both.
+    fn refuse_tabs(&self) -> Result<(), ConfigError> {
+        let text = &self.rendered.text;
+        for (index, _) in text.match_indices('\t').take_while(|(index, _)| *index < self.end) {
+            let before = self.quoted.partition_point(|range| range.start <= index);
+            let last = before.checked_sub(1).and_then(|last| self.quoted.get(last));
+            if last.is_some_and(|range| range.contains(&index)) {
+                continue;
+            }
+            let line = text[..index].rfind('\n').map_or(0, |newline| newline + 1);
+            let from = line.max(last.map_or(0, |range| range.end));
+            let blank_before = |at: usize| at == line || text[..at].ends_with([' ', '\t']);
+            let in_comment = text.get(from..index).unwrap_or_default().match_indices('#').any(|(at, _)| blank_before(from + at));
+            if !in_comment {
+                return Err(ConfigError::at(self.rendered.source(index), "a tab stands here, which JRuby's parser does not allow; use blanks"));
+            }
+        }
+        Ok(())
+    }
+
+    fn starts_with_bang(&self, event: &Event) -> bool {
+        let index = usize::try_from(event.start_mark.index).unwrap_or(usize::MAX);
+        // A quoted or plain scalar cannot start with `!` by itself; an anchor before the tag hides it, so that is looked past.
+        let start = self.rendered.text.get(index..).unwrap_or_default();
+        let after_anchor = if start.starts_with('&') { start.split_once([' ', '\n', '\t']).map_or("", |(_, rest)| rest.trim_start()) } else { start };
+        after_anchor.starts_with('!')
+    }
+
+    fn plain_tag(&self, event: &Event, tag: Option<&str>) -> Result<(), ConfigError> {
+        match tag {
+            Some(tag) if builds_an_object(tag) || matches!(tag, "tag:yaml.org,2002:str" | "!str") => {
+                Err(self.refuse(event, format!("the tag `{tag}` makes Ruby build an object; write the value without it")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&mut self, anchor: Option<&String>) -> usize {
+        self.openings += 1;
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor.clone(), Anchor::Open(self.openings));
+        }
+        self.openings
+    }
+
+    /// Binds the anchor, unless something inside has taken its name since.
+    fn close(&mut self, anchor: Option<&String>, opening: usize, node: &Node) {
+        let Some(anchor) = anchor else { return };
+        if matches!(self.anchors.get(anchor), Some(Anchor::Open(open)) if *open == opening) {
+            self.anchors.insert(anchor.clone(), Anchor::Closed(node.clone()));
+        }
     }
 
     fn list(&mut self, depth: usize) -> Result<Value, ConfigError> {
@@ -188,82 +440,219 @@ impl Loader<'_, '_> {
             if matches!(event.data, EventData::SequenceEnd) {
                 return Ok(Value::List(items));
             }
+            self.path.push(format!("[{}]", items.len()));
             items.push(self.node(&event, depth + 1)?);
+            self.path.pop();
         }
     }
 
     fn map(&mut self, depth: usize) -> Result<Value, ConfigError> {
-        let mut entries: Vec<(String, Node)> = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         loop {
             let event = self.next()?;
             if matches!(event.data, EventData::MappingEnd) {
-                return Ok(Value::Map(entries));
+                return Ok(Value::Map(entries.into_iter().map(|entry| (entry.key, entry.node)).collect()));
             }
-            let key_event_index = event.start_mark.index;
+            let key_at = self.source(event.start_mark.index);
             let key = self.node(&event, depth + 1)?;
-            let place = self.source(key_event_index);
-            let Value::Text(name) = key.value else {
-                return Err(ConfigError::at(place, format!("Ruby reads this key as {}, not as text; put it in quotes", key.value.kind())));
-            };
-            if name == "<<" {
-                return Err(ConfigError::at(place, "the merge `<<` is not supported yet; write the keys out"));
-            }
-            if let Some((_, earlier)) = entries.iter().find(|(known, _)| *known == name) {
-                return Err(ConfigError::at(
-                    place,
-                    format!("the key `{name}` stands twice in this map (first at {}); Ruby would take the last; remove one", earlier.at),
-                ));
-            }
+            let is_tagged_text = matches!(&event.data, EventData::Scalar { tag: Some(tag), .. } if tag == "tag:yaml.org,2002:str");
+            let key =
+                as_key(key.value).map_err(|kind| ConfigError::at(key_at, format!("Ruby reads this key as {kind}, not as text; put it in quotes")))?;
             let event = self.next()?;
+            self.path.push(key.name.clone());
             let node = self.node(&event, depth + 1)?;
-            entries.push((name, node));
+            self.path.pop();
+            let is_merge = key.name == "<<" && !key.symbol && !is_tagged_text;
+            match merged_entries(&event, &node).filter(|_| is_merge) {
+                Some(merged) => {
+                    for (key, node) in merged {
+                        self.insert(&mut entries, Entry { key, node, key_at, merged: true });
+                    }
+                }
+                None => self.insert(&mut entries, Entry { key, node, key_at, merged: false }),
+            }
         }
+    }
+
+    /// Ruby's `hash[key] = value`: the last value wins, at the first one's place.
+    fn insert(&mut self, entries: &mut Vec<Entry>, entry: Entry) {
+        let Some(known) = entries.iter_mut().find(|known| known.key == entry.key) else {
+            entries.push(entry);
+            return;
+        };
+        // A key of its own after a merge is what merges are for; everything else surprises.
+        let what = match (known.merged, entry.merged) {
+            (true, _) => None,
+            (false, true) => Some("a merge that overrides the key before it"),
+            (false, false) => Some("a key that stands twice"),
+        };
+        if let Some(what) = what {
+            let path = self.path.iter().chain([&entry.key.name]).cloned().collect::<Vec<_>>().join(".");
+            self.ambiguities.push(Ambiguity { path, what, loses: known.key_at, wins: entry.key_at });
+        }
+        *known = entry;
     }
 }
 
-/// What Psych makes of a plain scalar; the error names the surprising thing it would become.
-///
-/// Source: `Psych::ScalarTokenizer#tokenize`, and the recorded cases in `tests/recordings/config-loading.jsonl`.
-fn resolve(text: &str) -> Result<Value, &'static str> {
-    static SURPRISES: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
-        [
-            (r"^-?\d{4}-\d{1,2}-\d{1,2}(?:[Tt]|\s+)\d{1,2}:\d\d:\d\d", "a time"),
-            (r"^\d{4}-\d{1,2}-\d{1,2}$", "a date"),
-            (r"(?i)^[-+]?\.(inf|nan)$", "a special number"),
-            (r"^:.", "a symbol"),
-            (r"^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$", "a number to base 60"),
-            (r"^[-+]?0[0-7_,]+$", "an octal number"),
-            (r"^[-+]?0x[0-9a-fA-F_,]+$", "a hexadecimal number"),
-            (r"^[-+]?0b[01_,]+$", "a binary number"),
-            (r"^[-+]?[0-9][0-9_,]*[_,][0-9_,]*$", "a number"),
-            (r"^[-+]?([0-9][0-9_,]*)?\.[0-9]*([eE][+-][0-9]+)?$", "a number"),
-            (r"^[-+]?[0-9][0-9_,]*(\.[0-9_,]*)?([eE][-+]?[0-9]+)$", "a number in some versions of Ruby"),
-        ]
-        .into_iter()
-        .filter_map(|(expression, name)| Some((Regex::new(expression).ok()?, name)))
-        .collect()
-    });
+/// What `<<: value` merges: the entries of a map, or of a list of maps, the first of which wins. `None` where Ruby keeps `<<` as a key.
+fn merged_entries(event: &Event, node: &Node) -> Option<Vec<(Key, Node)>> {
+    match (&event.data, &node.value) {
+        (EventData::Alias { .. } | EventData::MappingStart { .. }, Value::Map(entries)) => Some(entries.clone()),
+        (EventData::SequenceStart { .. }, Value::List(items)) => {
+            let mut merged: Vec<(Key, Node)> = Vec::new();
+            for item in items.iter().rev() {
+                let Value::Map(entries) = &item.value else { return None };
+                for (key, node) in entries {
+                    match merged.iter_mut().find(|(known, _)| known == key) {
+                        Some((_, known)) => *known = node.clone(),
+                        None => merged.push((key.clone(), node.clone())),
+                    }
+                }
+            }
+            Some(merged)
+        }
+        _ => None,
+    }
+}
 
-    let lower = text.to_ascii_lowercase();
-    match lower.as_str() {
-        "" | "~" | "null" => return Ok(Value::Null),
-        "yes" | "true" | "on" => return Ok(Value::Bool(true)),
-        "no" | "false" | "off" => return Ok(Value::Bool(false)),
+/// A loaded key; the error is the kind of what is no key here.
+fn as_key(value: Value) -> Result<Key, &'static str> {
+    match value {
+        Value::Text(name) => Ok(Key { name, symbol: false }),
+        // `:"a b"` has rules of its own.
+        Value::Other { kind: "a symbol", text } if !text.contains(['"', '\'']) => {
+            Ok(Key { name: text.strip_prefix(':').unwrap_or(&text).to_owned(), symbol: true })
+        }
+        other => Err(other.kind()),
+    }
+}
+
+/// Whether the source of a scalar in double quotes holds `\/` (and not `\\/`).
+fn has_escaped_slash(text: &str) -> bool {
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character == '\\' && characters.next() == Some('/') {
+            return true;
+        }
+    }
+    false
+}
+
+/// Tags for which Psych does more than read the value.
+fn builds_an_object(tag: &str) -> bool {
+    tag.starts_with("!ruby/")
+        || tag.starts_with("!str:")
+        || tag.starts_with("!map:")
+        || tag.starts_with("!seq:")
+        || tag.starts_with("tag:ruby")
+        || matches!(
+            tag,
+            "!binary"
+                | "tag:yaml.org,2002:binary"
+                | "!set"
+                | "tag:yaml.org,2002:set"
+                | "!omap"
+                | "tag:yaml.org,2002:omap"
+                | "!struct"
+                | "tag:yaml.org,2002:merge"
+        )
+}
+
+/// `recursive_symbolize_keys`: `a` and `:a` become one key; the later of the two wins.
+fn symbolize(node: &mut Node, path: &mut Vec<String>, ambiguities: &mut Vec<Ambiguity>) {
+    match &mut node.value {
+        Value::List(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                path.push(format!("[{index}]"));
+                symbolize(item, path, ambiguities);
+                path.pop();
+            }
+        }
+        Value::Map(entries) => {
+            let mut symbolized: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
+            for (key, mut child) in std::mem::take(entries) {
+                path.push(key.name.clone());
+                symbolize(&mut child, path, ambiguities);
+                let key = Key { symbol: true, ..key };
+                match symbolized.iter_mut().find(|(known, _)| *known == key) {
+                    None => symbolized.push((key, child)),
+                    Some((_, known)) => {
+                        let what = "a key that stands once as text and once as a symbol";
+                        ambiguities.push(Ambiguity { path: path.join("."), what, loses: known.at, wins: child.at });
+                        *known = child;
+                    }
+                }
+                path.pop();
+            }
+            *entries = symbolized;
+        }
         _ => {}
     }
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let decimal = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if decimal(digits) && (digits == "0" || !digits.starts_with('0')) {
-        return text.parse().map(Value::Integer).map_err(|_| "a number too large to judge");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(text: &str) -> Result<Node, String> {
+        load(&Rendered::as_it_stands(text)).map(|loaded| loaded.root).map_err(|error| error.to_string())
     }
-    if let Some((whole, fraction)) = digits.split_once('.')
-        && decimal(whole)
-        && decimal(fraction)
-    {
-        return text.parse().map(Value::Float).map_err(|_| "a number");
+
+    fn text_at(text: &str, path: &[&str]) -> String {
+        match loaded(text).unwrap().find(path).map(|node| &node.value) {
+            Some(Value::Text(text)) => text.clone(),
+            other => format!("{other:?}"),
+        }
     }
-    match SURPRISES.iter().find(|(expression, _)| expression.is_match(text)) {
-        Some((_, surprise)) => Err(surprise),
-        None => Ok(Value::Text(text.to_owned())),
+
+    #[test]
+    fn a_merge_takes_effect_where_it_stands_and_the_first_of_several_wins() {
+        assert_eq!(text_at("x: &x {a: x}\ny: &y {a: y, b: y}\nm: {<<: [*x, *y]}\n", &["m", "a"]), "x");
+        assert_eq!(text_at("x: &x {a: x}\ny: &y {a: y, b: y}\nm: {<<: [*x, *y]}\n", &["m", "b"]), "y");
+        assert_eq!(text_at("x: &x {a: x}\nm: {a: own, <<: *x}\n", &["m", "a"]), "x");
+        assert_eq!(text_at("x: &x {a: x}\nm: {<<: *x, a: own}\n", &["m", "a"]), "own");
+        assert_eq!(text_at("m: {<<: text}\n", &["m", "<<"]), "text");
+        assert_eq!(text_at("m: {<<: {a: x}}\n", &["m", "a"]), "x");
+    }
+
+    #[test]
+    fn an_anchor_means_what_it_meant_last() {
+        assert_eq!(text_at("a: &x one\nb: *x\nc: &x two\nd: *x\n", &["b"]), "one");
+        assert_eq!(text_at("a: &x one\nb: *x\nc: &x two\nd: *x\n", &["d"]), "two");
+        // An inner anchor of the same name outlives the outer one, which Ruby has registered first.
+        assert_eq!(text_at("a: &x {b: &x inner}\nc: *x\n", &["c"]), "inner");
+    }
+
+    #[test]
+    fn only_one_colon_makes_a_symbol() {
+        let root = loaded("::: x\n:a: y\n").unwrap();
+        let Value::Map(entries) = root.value else { panic!() };
+        let names: Vec<&str> = entries.iter().map(|(key, _)| key.name.as_str()).collect();
+        assert_eq!(names, [":", "a"]);
+    }
+
+    #[test]
+    fn a_tab_is_refused_where_jruby_refuses_it() {
+        for text in ["a:\tb\n", "a: b\t\n", "a: b\n\t\n", "a: [b,\tc]\n", "---\t\na: b\n", "a: \"x\"\t\n", "a: '#'\t\n"] {
+            let refusal = loaded(text).unwrap_err();
+            assert!(refusal.contains("a tab"), "{text:?}: {refusal}");
+        }
+        for text in ["a: \"b\tc\"\n", "a: 'b\tc'\n", "a: |\n  b\tc\n", "a: b # c\td\n", "# a\tb\na: b\n"] {
+            assert!(loaded(text).is_ok(), "{text:?}: {:?}", loaded(text));
+        }
+    }
+
+    #[test]
+    fn what_the_parser_panics_on_is_refused() {
+        for text in ["{!,", "[!!str, a]", "!a%ff b", "a: !x, b\n"] {
+            drop(loaded(text));
+        }
+        assert!(loaded("[!!str, a]").unwrap_err().contains("the parser gave up"));
+    }
+
+    #[test]
+    fn escapes_that_only_some_readers_know_are_refused() {
+        assert!(loaded(r#"a: "x\/y""#).unwrap_err().contains("the escape `\\/`"));
+        assert_eq!(text_at(r#"a: "x\\/y""#, &["a"]), r"x\/y");
     }
 }

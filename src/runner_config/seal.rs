@@ -4,7 +4,7 @@
 //! The sealed form is JSON, which is YAML: every text is quoted, so no reader can turn one into a boolean, a number or a symbol. `<` is
 //! written as an escape, so that the runner's own ERB pass finds no tag.
 
-use super::{ConfigError, Position, Secret, erb, psych};
+use super::{ConfigError, Position, Secret, erb, psych, scalar};
 use crate::digest::sha256;
 use psych::{Node, Value};
 
@@ -65,12 +65,23 @@ pub(super) fn seal(original: &Node, seal: &Seal) -> Result<Sealed, ConfigError> 
     if let Some((key, value)) = &seal.tag {
         changes.push(set(&mut sealed, TAGS, key, Value::Text(value.clone()))?);
     }
+    carriable(&sealed)?;
     let mut text = String::new();
     write(&sealed.value, &mut text);
     text.push('\n');
     prove(original, &text, seal)?;
     let digest = sha256(&text);
     Ok(Sealed { text: Secret::new(text), changes, digest })
+}
+
+/// Refuses what the sealed form cannot carry: JSON has no dates, symbols or special numbers.
+pub(super) fn carriable(node: &Node) -> Result<(), ConfigError> {
+    match &node.value {
+        Value::Other { kind, .. } => Err(ConfigError::at(node.at, format!("Ruby reads this value as {kind}; put it in quotes to keep it as text"))),
+        Value::List(items) => items.iter().try_for_each(carriable),
+        Value::Map(entries) => entries.iter().try_for_each(|(_, child)| carriable(child)),
+        _ => Ok(()),
+    }
 }
 
 fn set(root: &mut Node, path: &[&str], key: &str, value: Value) -> Result<Change, ConfigError> {
@@ -104,7 +115,7 @@ fn prove(original: &Node, text: &str, seal: &Seal) -> Result<(), ConfigError> {
     if rendered.text != text {
         return Err(broken("ERB would change it"));
     }
-    let loaded = psych::load(&rendered)?;
+    let loaded = psych::load(&rendered)?.root;
     let is = |path: &[&str], key: &str, value: Value| loaded.find(path).and_then(|map| map.get(key)).is_some_and(|node| node.value == value);
     if !is(SECURITY_CONFIGURATION.0, SECURITY_CONFIGURATION.1, Value::Text(seal.security_configuration.clone())) {
         return Err(broken("aws.emr.security_configuration is not the sealed name"));
@@ -126,7 +137,7 @@ fn without(root: &Node, keys: &[(&[&str], &str)]) -> Node {
     let mut copy = root.clone();
     for (path, key) in keys {
         if let Some(Node { value: Value::Map(entries), .. }) = copy.find_mut(path) {
-            entries.retain(|(name, _)| name != key);
+            entries.retain(|(known, _)| known.name != *key);
         }
     }
     copy
@@ -139,7 +150,9 @@ pub(super) fn write(value: &Value, out: &mut String) {
         Value::Null => write!(out, "null"),
         Value::Bool(yes) => write!(out, "{yes}"),
         Value::Integer(number) => write!(out, "{number}"),
-        Value::Float(number) => write!(out, "{number:?}"),
+        Value::Float(number) => write!(out, "{}", scalar::write_float(*number)),
+        // Refused before anything is written for the runner; for people it reads as it stood.
+        Value::Other { text, .. } => write!(out, "{text}"),
         Value::Text(text) => {
             write_text(text, out);
             Ok(())
@@ -157,7 +170,7 @@ pub(super) fn write(value: &Value, out: &mut String) {
             out.push('{');
             for (index, (key, item)) in entries.iter().enumerate() {
                 out.push_str(if index == 0 { "" } else { ",\n" });
-                write_text(key, out);
+                write_text(&key.name, out);
                 out.push_str(": ");
                 write(&item.value, out);
             }

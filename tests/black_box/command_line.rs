@@ -96,6 +96,9 @@ fn mistakes_get_one_clear_line_each_and_nothing_is_started() {
     mistake(Stage::acme().argument("--nonsense"), 65);
     mistake(Stage::acme().argument("-c").argument("nope.yml"), 65);
     mistake(Stage::acme().argument("-c").argument("."), 65);
+    let fifo = Stage::acme().argument("-c").argument("fifo");
+    assert!(Command::new("mkfifo").arg(fifo.path("fifo")).status().unwrap().success());
+    mistake(fifo, 65);
     mistake(Stage::acme().replace("ami_version: 5.29.0", "ami_version: 5.10"), 65);
     mistake(Stage::acme().replace("<%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>", "<%= `cat key` %>"), 65);
     mistake(Stage::acme().replace("  tags: {}\n", ""), 65);
@@ -115,4 +118,68 @@ fn the_readme_names_every_setting() {
         count += 1;
     }
     assert!(count > 15, "{count}");
+}
+
+#[test]
+fn seal_shows_only_what_it_changes_however_the_config_is_written() {
+    // Comments, ENV expressions with defaults, an anchor and a merge: what Ruby would make of them stays, and only the two keys and the tag differ.
+    let stage = Stage::acme()
+        .replace("aws:\n", "# The pipeline's own settings.\nx-defaults: &defaults\n  region: <%= ENV.fetch('REGION', 'eu-west-1') %>\naws:\n")
+        .replace("    region: eu-west-1\n    buckets:", "    <<: *defaults # the buckets' region\n    buckets:")
+        .replace("acme-sc", "<%= ENV['NO_SUCH'] || 'acme-sc' %>")
+        .option("--diff");
+    let played = stage.play(stage.command("seal"));
+    insta::assert_snapshot!(played.transcript(), @r"
+    exit code: 0
+    --- stdout
+      aws.emr.security_configuration: acme-sc
+    - aws.s3.buckets.encrypted: false
+    + aws.s3.buckets.encrypted: true
+    + monitoring.tags.emr-etl-guard-run: the-id-of-the-run
+    --- stderr
+    ");
+}
+
+#[test]
+fn a_secret_that_an_alias_has_put_elsewhere_is_masked_too() {
+    let stage = Stage::acme()
+        .replace("secret_access_key: <%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>", "secret_access_key: &secret <%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>")
+        .replace("collectors:\n", "copies: [*secret]\ncollectors:\n");
+    let played = stage.play(stage.command("seal"));
+    played.expect_code(0);
+    assert!(played.stdout.contains("\"copies\": [\"(masked)\"]"), "{}", played.stdout);
+}
+
+#[test]
+fn an_ambiguous_config_is_told_and_refused_if_the_policy_says_so() {
+    let stage = || Stage::acme().replace("      encrypted: false\n", "      encrypted: true\n      :encrypted: false\n");
+    let told = stage().check();
+    told.expect_code(0);
+    assert_eq!(told.findings("config-ambiguous")["aws.s3.buckets.encrypted"], "refuted");
+    stage().option("--enforce=config-ambiguous").check().expect_code(77);
+}
+
+#[test]
+fn a_ruby_that_the_settings_name_renders_what_the_guard_would_refuse() {
+    use std::os::unix::fs::PermissionsExt as _;
+    // Any program of that name will do here; with a real Ruby the same is played under integration/runner/oracle.
+    let ruby = |answer: &str| {
+        let stage = Stage::acme().replace("encrypted: false", "encrypted: <%= 1 + 1 == 2 %>").option("--erb=ruby").option("--diff");
+        stage.write("ruby", &format!("#!/bin/sh\nsed 's/<%= 1 + 1 == 2 %>/no/; s/<%=[^%]*%>/rendered/'\nprintf '{answer}'\n"));
+        std::fs::set_permissions(stage.path("ruby"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
+        let stage = stage.env("PATH", &path);
+        stage.play(stage.command("seal"))
+    };
+    let rendered = ruby(r"\0rendered");
+    rendered.expect_code(0);
+    assert!(rendered.stdout.contains("- aws.s3.buckets.encrypted: false\n+ aws.s3.buckets.encrypted: true\n"), "{}", rendered.stdout);
+
+    let raised = ruby(r"\0KeyError");
+    raised.expect_code(65);
+    assert_eq!(raised.stderr, "emr-etl-guard: config.yml:1:1: the config's ERB raised KeyError; EmrEtlRunner would stop here\n");
+
+    let ended = ruby("");
+    ended.expect_code(65);
+    assert_eq!(ended.stderr, "emr-etl-guard: config.yml:1:1: the config's ERB ended Ruby (exit status: 0) before it was rendered\n");
 }

@@ -58,6 +58,15 @@ fn commands_that_launch_nothing_go_straight_through() {
 }
 
 #[test]
+fn a_runner_so_old_that_any_command_may_launch_gets_only_its_version_asked() {
+    let stage = Stage::acme().env("STANDIN_VERSION", "0.9.6");
+    stage.play(drop_in(&stage, &["--version"])).expect_code(0);
+    let played = stage.play(drop_in(&stage, &["generate", "all", "-c", "config.yml", "-r", "resolver.json"]));
+    played.expect_code(77);
+    assert_eq!(played.stderr, "emr-etl-guard: nothing was started: the runner is 0.9.6; from 0.33.0 on, it is known which commands launch nothing\n");
+}
+
+#[test]
 fn settings_come_from_a_file_that_the_environment_names() {
     let stage = Stage::acme();
     stage.write("guard.yml", "accept_encryption: [SSE-KMS]\nexit_codes: {77: 2}\n");

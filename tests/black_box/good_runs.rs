@@ -207,3 +207,32 @@ fn every_byte_of_the_runners_output_passes_even_what_is_no_text() {
     let (guarded, alone) = (same(&played), same(&alone));
     assert!(guarded == alone, "{} and {} characters", guarded.len(), alone.len());
 }
+
+#[test]
+fn a_run_is_judged_on_what_its_arguments_leave_to_do() {
+    // Nothing but the archiving of what an earlier run left: the raw buckets are not touched, so what they are like does not matter.
+    let stage = Stage::acme().argument("--resume-from").argument("archive_enriched");
+    for name in ["acme-raw-in", "acme-raw-in2"] {
+        stage.set(Set::DeleteBucket(emr_simulator::Named { name: name.to_owned(), ..Default::default() }));
+    }
+    let played = stage.check();
+    played.expect_code(0);
+    assert_eq!(played.findings("bucket-exists")["acme-raw-in"], "not-applicable");
+    assert_eq!(played.findings("bucket-exists")["acme-archive"], "proved");
+    assert_eq!(played.report["inputs"]["plan"]["archive_enriched"], "recover");
+}
+
+#[test]
+fn a_run_whose_arguments_leave_nothing_to_do_is_a_success_all_the_same() {
+    let all = "staging,enrich,shred,elasticsearch,archive_raw,rdb_load,archive_enriched,archive_shredded";
+    let stage = Stage::acme().argument("--skip").argument(all);
+    stage.run().expect_code(0);
+}
+
+#[test]
+fn arguments_that_the_runner_would_stop_at_are_told_at_once() {
+    let played = Stage::acme().argument("--resume-from").argument("staging_stream_enrich").run();
+    played.expect_code(65);
+    assert!(!played.runner_started());
+    insta::assert_snapshot!(played.stderr);
+}

@@ -1,0 +1,10 @@
+//! Fuzzes the runner's arguments: any bytes, split at newlines.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../properties.rs"]
+#[allow(dead_code)]
+mod properties;
+
+fuzz_target!(|bytes: &[u8]| properties::argv(bytes));

@@ -1,0 +1,23 @@
+//! Checks on the runner config itself.
+
+use super::{Case, Check, Finding, Level, Stage};
+
+pub(super) static AMBIGUOUS: Check = Check {
+    name: "config-ambiguous",
+    stage: Stage::PreFlight,
+    level: Level::Advised,
+    why: "A key that stands twice, once as `a` and once as `:a`, or is overridden by a merge below it, has a definite meaning to Ruby and another one to the person who reads the file.",
+    looks_at: "Duplicate keys, symbol twins, late merges and further documents in the runner config, where they touch `aws` or `monitoring`.",
+    mend: "leave one of the two places, with the value that is meant",
+    source: "psych, lib/psych/visitors/to_ruby.rb; EmrEtlRunner, cli.rb (recursive_symbolize_keys)",
+};
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if case.config.ambiguities.is_empty() {
+        findings.push(AMBIGUOUS.on("the runner config", "one place for each key").proved("one place for each key"));
+    }
+    for found in &case.config.ambiguities {
+        let subject = AMBIGUOUS.on(found.key.as_str(), "one place").at(Some(&found.loses));
+        findings.push(subject.refuted(format!("{}: Ruby takes the one at {}", found.what, found.wins)));
+    }
+}
