@@ -230,7 +230,6 @@ impl RunnerConfig {
         })?;
         let digest = sha256(bytes);
         let rendered = || -> Result<Rendered, ConfigError> {
-            let text = without_mark(text)?;
             match engine.program() {
                 None => erb::render(text, env),
                 // Places in a text that Ruby has rendered are places in that text; where no tag spans lines they are the file's too.
@@ -323,7 +322,7 @@ fn mask(node: &mut Node, secrets: &[&String]) {
 /// Why the config would be refused, before anything is judged by what it says.
 pub fn dump(text: &str, env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<serde_json::Value, String> {
     let loaded = || -> Result<Node, ConfigError> {
-        let root = psych::load(&erb::render(without_mark(text)?, env)?)?.root;
+        let root = psych::load(&erb::render(text, env)?)?.root;
         seal::carriable(&root)?;
         Ok(root)
     };
@@ -344,14 +343,6 @@ fn dumped(value: &Value) -> serde_json::Value {
             json!({"map": entries.iter().map(|(key, child)| json!([{"symbol": key.name}, dumped(&child.value)])).collect::<Vec<_>>()})
         }
     }
-}
-
-/// The text, unless it starts with a byte order mark.
-fn without_mark(text: &str) -> Result<&str, ConfigError> {
-    if text.starts_with('\u{feff}') {
-        return Err(ConfigError::at(Position::START, "starts with a byte order mark, which some Rubies read as part of the first key; remove it"));
-    }
-    Ok(text)
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {

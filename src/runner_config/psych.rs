@@ -12,7 +12,7 @@ use std::{
     sync::Once,
 };
 
-use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
+use libyaml_safer::{Event, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
 use super::{
     ConfigError, Position,
@@ -191,6 +191,12 @@ fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
 }
 
 fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
+    if let Some(index) = rendered.text.find('\u{feff}') {
+        return Err(ConfigError::at(
+            rendered.source(index),
+            "a byte order mark (U+FEFF) stands here, which readers take for different things; remove it",
+        ));
+    }
     // The parser loses its footing on a block scalar that the text's end cuts off; with a newline behind it, it cannot be cut off.
     let text: Cow<'_, str> = if rendered.text.ends_with('\n') { Cow::Borrowed(&rendered.text) } else { Cow::Owned(format!("{}\n", rendered.text)) };
     let mut bytes = text.as_bytes();
@@ -206,6 +212,7 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
         ambiguities: Vec::new(),
         quoted: Vec::new(),
         end: 0,
+        flow: 0,
     };
     loader.next()?;
     let start = loader.next()?;
@@ -248,6 +255,8 @@ struct Loader<'r, 'b> {
     quoted: Vec<std::ops::Range<usize>>,
     /// Where the document ends.
     end: usize,
+    /// How many brackets and braces are open.
+    flow: usize,
 }
 
 /// An entry of a map being read.
@@ -291,6 +300,9 @@ impl Loader<'_, '_> {
         self.count(event, 1)?;
         match &event.data {
             EventData::Scalar { anchor, tag, value, quoted_implicit, style, .. } => {
+                if self.flow > 0 && *style == ScalarStyle::Plain && value.contains('?') {
+                    return Err(ConfigError::at(at, "JRuby's parser does not allow `?` here between brackets or braces; put the value in quotes"));
+                }
                 self.note_quoted(event, *style)?;
                 // Whether such a scalar ends in a newline is then for the added one to say, and it must not.
                 let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
@@ -304,17 +316,23 @@ impl Loader<'_, '_> {
                 }
                 Ok(node)
             }
-            EventData::SequenceStart { anchor, tag, .. } => {
+            EventData::SequenceStart { anchor, tag, style, .. } => {
                 self.plain_tag(event, tag.as_deref())?;
                 let opening = self.open(anchor.as_ref());
+                let flow = usize::from(*style == SequenceStyle::Flow);
+                self.flow += flow;
                 let node = Node { value: self.list(depth)?, at };
+                self.flow -= flow;
                 self.close(anchor.as_ref(), opening, &node);
                 Ok(node)
             }
-            EventData::MappingStart { anchor, tag, .. } => {
+            EventData::MappingStart { anchor, tag, style, .. } => {
                 self.plain_tag(event, tag.as_deref())?;
                 let opening = self.open(anchor.as_ref());
+                let flow = usize::from(*style == MappingStyle::Flow);
+                self.flow += flow;
                 let node = Node { value: self.map(depth)?, at };
+                self.flow -= flow;
                 self.close(anchor.as_ref(), opening, &node);
                 Ok(node)
             }
@@ -375,6 +393,9 @@ impl Loader<'_, '_> {
         let text = self.rendered.text.get(range.clone()).unwrap_or_default();
         if style == ScalarStyle::DoubleQuoted && has_escaped_slash(text) {
             return Err(self.refuse(event, "the escape `\\/` is not known to every reader; write `/`"));
+        }
+        if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) && !has_plain_header(text) {
+            return Err(self.refuse(event, "not every reader takes what stands behind `|` or `>` here; leave a blank before a comment"));
         }
         self.quoted.push(range);
         Ok(())
@@ -527,6 +548,13 @@ fn as_key(value: Value) -> Result<Key, &'static str> {
     }
 }
 
+/// Whether the source of a block scalar starts with `|` or `>`, its indicators, and then nothing or a blank.
+fn has_plain_header(text: &str) -> bool {
+    let header = text.split_once(['|', '>']).map_or("", |(_, rest)| rest).lines().next().unwrap_or_default();
+    let rest = header.trim_start_matches(['+', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+    rest.is_empty() || rest.starts_with(' ')
+}
+
 /// Whether the source of a scalar in double quotes holds `\/` (and not `\\/`).
 fn has_escaped_slash(text: &str) -> bool {
     let mut characters = text.chars();
@@ -648,6 +676,24 @@ mod tests {
             drop(loaded(text));
         }
         assert!(loaded("[!!str, a]").unwrap_err().contains("the parser gave up"));
+    }
+
+    #[test]
+    fn a_comment_right_behind_a_block_indicator_is_refused() {
+        assert!(loaded("a: |#\n  b\n").unwrap_err().contains("leave a blank before a comment"));
+        for text in ["a: | # c\n  b\n", "a: |-\n  b\n", "a: >2-\n    b\n", "a: &x |\n  b\n"] {
+            assert!(loaded(text).is_ok(), "{text:?}: {:?}", loaded(text));
+        }
+    }
+
+    #[test]
+    fn a_question_mark_between_brackets_is_refused_unless_quoted() {
+        for text in ["[a?]", "{a: b?}", "a: [b, [c?d]]"] {
+            assert!(loaded(text).unwrap_err().contains("`?`"), "{text}");
+        }
+        for text in ["['a?']", "a: b?", "? a\n: b\n"] {
+            assert!(loaded(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

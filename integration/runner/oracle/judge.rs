@@ -1,0 +1,276 @@
+//! The rule of the differential test: the guard agrees with every Ruby asked, or refuses.
+
+use std::{collections::BTreeMap, ffi::OsString, fmt};
+
+use emr_etl_guard::{
+    invocation::{ConfigSource, Invocation, RunInvocation},
+    runner_config,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// As many characters of a Ruby's error tell one kind of disagreement from another.
+const ERROR: usize = 80;
+
+/// One question to guard and Rubies; the form in which regressions are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Question {
+    /// A whole config, and the environment its ERB sees.
+    Config { config: String, env: BTreeMap<String, String> },
+    /// The words after the runner's name.
+    Command { argv: Vec<String> },
+}
+
+/// What the guard made of a question.
+pub(crate) enum Answer {
+    /// What it believes Ruby holds.
+    Loaded(Value),
+    Run(RunInvocation),
+    NoLaunch,
+    /// With the reason.
+    Refused(String),
+    /// It has no answer: a bug, whatever the Rubies say.
+    Panicked(String),
+}
+
+/// How the guard's answer stands to those of the Rubies.
+#[derive(Debug)]
+pub(crate) enum Judgement {
+    Agreed,
+    Refused {
+        reason: String,
+        rubies: Accepting,
+    },
+    /// Which Ruby, and how: two disagreements of one kind may be one bug.
+    Disagreed(Disagreement),
+}
+
+/// What the Rubies made of something the guard refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepting {
+    /// All accept and hold the same.
+    All,
+    /// They differ, so that refusing is the only right answer.
+    Divided,
+    None,
+}
+
+#[derive(Debug)]
+pub(crate) struct Disagreement {
+    pub(crate) kind: String,
+    pub(crate) guard: String,
+    /// Each Ruby's name and answer.
+    pub(crate) rubies: Vec<(String, String)>,
+}
+
+impl Question {
+    /// The guard's answer.
+    pub(crate) fn answer(&self) -> Answer {
+        std::panic::catch_unwind(|| self.ask_guard()).unwrap_or_else(|panic| {
+            let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            Answer::Panicked(message.unwrap_or("without a message").to_owned())
+        })
+    }
+
+    fn ask_guard(&self) -> Answer {
+        match self {
+            Self::Config { config, env } => match runner_config::dump(config, &|name| env.get(name).map(OsString::from)) {
+                Ok(loaded) => Answer::Loaded(in_order(loaded)),
+                Err(reason) => Answer::Refused(reason),
+            },
+            Self::Command { argv } => {
+                let words: Vec<OsString> = argv.iter().map(OsString::from).collect();
+                match Invocation::parse(&words) {
+                    Ok(Invocation::Run(run)) => Answer::Run(run),
+                    Ok(Invocation::NoLaunch) => Answer::NoLaunch,
+                    Err(error) => Answer::Refused(error.to_string()),
+                }
+            }
+        }
+    }
+
+    /// What the oracle is asked: the question itself and, for a command line that would run, the one that the guard hands over.
+    pub(crate) fn requests(&self, answer: &Answer) -> Vec<Value> {
+        let mut requests = vec![json!(self)];
+        if let Answer::Run(run) = answer {
+            requests.push(json!({"argv": run.sealed_argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>()}));
+        }
+        requests
+    }
+
+    /// Holds the guard's answer against what each Ruby answered to [`Question::requests`].
+    pub(crate) fn judge(&self, answer: &Answer, rubies: Vec<(&str, Vec<Value>)>) -> Judgement {
+        let rubies: Vec<(&str, Vec<Value>)> = rubies.into_iter().map(|(name, answers)| (name, answers.into_iter().map(in_order).collect())).collect();
+        if let Answer::Refused(reason) = answer {
+            return Judgement::Refused { reason: reason.clone(), rubies: self.accepting(&rubies) };
+        }
+        for (name, answers) in &rubies {
+            let complaint = match (answer, answers.as_slice()) {
+                (Answer::Panicked(_), _) => Some("could answer what makes the guard panic".to_owned()),
+                (Answer::Loaded(loaded), [own]) => loading(loaded, own),
+                (Answer::Run(run), [own, sealed]) => running(run, own).or_else(|| sealing(own, sealed)),
+                (Answer::NoLaunch, [own]) => would_run(own).then(|| "would run".to_owned()),
+                _ => Some("gave too few answers".to_owned()),
+            };
+            if let Some(complaint) = complaint {
+                return Judgement::Disagreed(Disagreement {
+                    kind: match answers[0]["error"].as_str() {
+                        Some(error) => format!("{name} {complaint}: {}", gist(error).chars().take(ERROR).collect::<String>()),
+                        None => format!("{name} {complaint}"),
+                    },
+                    guard: answer.to_string(),
+                    rubies: rubies.iter().map(|(name, answers)| ((*name).to_owned(), json!(answers).to_string())).collect(),
+                });
+            }
+        }
+        Judgement::Agreed
+    }
+
+    fn accepting(&self, rubies: &[(&str, Vec<Value>)]) -> Accepting {
+        let accepted = |answers: &Vec<Value>| match self {
+            Self::Config { .. } => answers[0].get("ok").is_some(),
+            Self::Command { .. } => would_run(&answers[0]),
+        };
+        let yes = rubies.iter().filter(|(_, answers)| accepted(answers)).count();
+        let same = rubies.windows(2).all(|pair| pair[0].1[0].get("ok") == pair[1].1[0].get("ok"));
+        match yes {
+            0 => Accepting::None,
+            _ if same => Accepting::All,
+            _ => Accepting::Divided,
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loaded(loaded) => write!(f, "{loaded}"),
+            Self::Run(run) => write!(f, "{run:?}"),
+            Self::NoLaunch => f.write_str("launches nothing"),
+            Self::Refused(reason) => write!(f, "refused: {reason}"),
+            Self::Panicked(message) => write!(f, "panicked: {message}"),
+        }
+    }
+}
+
+fn loading(loaded: &Value, own: &Value) -> Option<String> {
+    match own.get("ok") {
+        None => Some("raises where the guard loads".to_owned()),
+        Some(ok) => (ok != loaded).then(|| format!("holds something else: {}", difference(loaded, ok))),
+    }
+}
+
+/// The first difference between two dumps, in a few words: two with the same words may be one bug.
+fn difference(guard: &Value, ruby: &Value) -> String {
+    if let (Some(one), Some(two)) = (guard["map"].as_array(), ruby["map"].as_array()) {
+        return match one.iter().zip(two).find(|(one, two)| one != two) {
+            Some((one, two)) if one[0] == two[0] => difference(&one[1], &two[1]),
+            Some((one, two)) => format!("{} key for {} key", kind(&one[0]), kind(&two[0])),
+            None => "a key more or less".to_owned(),
+        };
+    }
+    if let (Some(one), Some(two)) = (guard["list"].as_array(), ruby["list"].as_array()) {
+        return one
+            .iter()
+            .zip(two)
+            .find(|(one, two)| one != two)
+            .map_or_else(|| "an item more or less".to_owned(), |(one, two)| difference(one, two));
+    }
+    format!("{} for {}", kind(guard), kind(ruby))
+}
+
+fn kind(dump: &Value) -> String {
+    match dump {
+        Value::Object(fields) => fields.keys().next().cloned().unwrap_or_default(),
+        other => other.to_string(),
+    }
+}
+
+fn running(run: &RunInvocation, own: &Value) -> Option<String> {
+    let options = &own["ok"]["options"];
+    if own["ok"]["command"] != "run" {
+        return Some("would not run".to_owned());
+    }
+    let config = match &run.config {
+        ConfigSource::Stdin => json!("-"),
+        ConfigSource::File(path) => json!(path),
+    };
+    let lock = run.lock.as_ref();
+    let understood = [
+        ("config_file", config),
+        ("use_persistent_jobflow", json!(run.persistent)),
+        ("persistent_jobflow_duration", json!(run.persistent_duration.as_deref().unwrap_or("0m"))),
+        ("skip", json!(run.skip)),
+        ("resume_from", json!(run.resume_from)),
+        ("targets_directory", json!(run.targets)),
+        ("enrichments_directory", json!(run.enrichments)),
+        ("resolver_file", json!(run.resolver)),
+        ("debug", json!(run.debug)),
+        ("lock", json!(lock.map(|lock| &lock.path))),
+        // These two do nothing without a lock, and the guard then leaves them out.
+        ("consul", lock.map_or_else(|| options["consul"].clone(), |lock| json!(lock.consul))),
+        ("ignore_lock_on_start", lock.map_or_else(|| options["ignore_lock_on_start"].clone(), |lock| json!(lock.ignore_on_start))),
+    ];
+    if let Some((name, _)) = understood.iter().find(|(name, value)| options[name] != *value) {
+        return Some(format!("sees another {name}"));
+    }
+    let included = options["include"].as_array().is_some_and(|included| !included.is_empty());
+    (included != run.vacuum).then(|| "sees another include".to_owned())
+}
+
+/// The sealed words mean the same, but for the config.
+fn sealing(own: &Value, sealed: &Value) -> Option<String> {
+    let mut meant = own["ok"]["options"].clone();
+    meant["config_file"] = json!("-");
+    (sealed["ok"]["command"] != "run" || sealed["ok"]["options"] != meant).then(|| "reads the sealed words otherwise".to_owned())
+}
+
+fn would_run(own: &Value) -> bool {
+    own.get("ok").is_some_and(|ok| ok["command"] == "run" && ok["stops"].is_null())
+}
+
+/// The same dump with the entries of every map in one fixed order: Ruby's order is no part of what is compared.
+fn in_order(dump: Value) -> Value {
+    match dump {
+        Value::Array(items) => Value::Array(items.into_iter().map(in_order).collect()),
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| {
+                    let mut value = in_order(value);
+                    if name == "map"
+                        && let Value::Array(entries) = &mut value
+                    {
+                        entries.sort_by_cached_key(ToString::to_string);
+                    }
+                    (name, value)
+                })
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+/// A reason without what differs from case to case: places and quoted parts.
+pub(crate) fn gist(reason: &str) -> String {
+    let mut gist = String::new();
+    let mut quoted = false;
+    for letter in reason.chars() {
+        match letter {
+            '`' => {
+                quoted = !quoted;
+                gist.push_str(if quoted { "`…" } else { "`" });
+            }
+            _ if quoted => {}
+            '0'..='9' => {
+                if !gist.ends_with('N') {
+                    gist.push('N');
+                }
+            }
+            '\n' => break,
+            _ => gist.push(letter),
+        }
+    }
+    gist
+}
