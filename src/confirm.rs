@@ -6,9 +6,8 @@ use crate::{
         clusters::{ExpectedEnd, judge_work},
     },
     exit::Outcome,
-    names::ClusterId,
     terminate::End,
-    watch::Watched,
+    watch::{ClusterRecord, Watched},
 };
 
 /// The codes with which the runner says that it started nothing: no data, earlier run unfinished, lock held, cluster busy.
@@ -46,8 +45,8 @@ pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, w
         .filter(|record| record.is_unsafe)
         .filter_map(|record| match &record.end {
             Some(End::Confirmed) => None,
-            Some(End::Unconfirmed(obstacle)) => Some(still_running(&record.id, obstacle)),
-            None => Some(still_running(&record.id, "its termination was not followed to the end")),
+            Some(End::Unconfirmed(obstacle)) => Some(still_running(record, obstacle)),
+            None => Some(still_running(record, "its termination was not followed to the end")),
         })
         .collect();
     if !alive.is_empty() {
@@ -57,7 +56,7 @@ pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, w
         .clusters
         .iter()
         .filter(|record| record.is_unsafe)
-        .map(|record| format!("cluster {} was unsafe; its end is confirmed", record.id))
+        .map(|record| format!("cluster {} was unsafe; its end is confirmed; {}", record.id, why(record)))
         .collect();
     if !ended.is_empty() {
         return Confirmation { outcome: Outcome::UnsafeClusterTerminated, reasons: ended, findings: Vec::new() };
@@ -67,9 +66,17 @@ pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, w
     Confirmation { outcome, reasons, findings }
 }
 
-fn still_running(id: &ClusterId, obstacle: &str) -> String {
+/// What is not as it was verified on a cluster.
+fn why(record: &ClusterRecord) -> String {
+    let open = record.findings.iter().filter(|finding| !matches!(finding.status, Status::Proved | Status::NotApplicable));
+    let open: Vec<String> = open.map(|finding| format!("{}: saw {}, wanted {}", finding.check.name, finding.saw, finding.wanted)).collect();
+    open.join("; ")
+}
+
+fn still_running(record: &ClusterRecord, obstacle: &str) -> String {
+    let (id, why) = (&record.id, why(record));
     format!(
-        "cluster {id} is unsafe and MAY STILL BE RUNNING: {obstacle}\n  to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
+        "cluster {id} is unsafe and MAY STILL BE RUNNING: {obstacle}\n  {why}\n  to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
     )
 }
 
@@ -84,9 +91,7 @@ fn unconfirmed(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched:
         reasons.push(format!("cluster {id} has the run's name, but could not be described"));
     }
     for record in watched.clusters.iter().filter(|record| !record.is_proved()) {
-        let open = record.findings.iter().filter(|finding| !matches!(finding.status, Status::Proved | Status::NotApplicable));
-        let open: Vec<String> = open.map(|finding| format!("{}: saw {}, wanted {}", finding.check.name, finding.saw, finding.wanted)).collect();
-        reasons.push(format!("cluster {}: {}", record.id, open.join("; ")));
+        reasons.push(format!("cluster {}: {}", record.id, why(record)));
     }
     if runner == Outcome::Ended(0) {
         let steps = watched.clusters.iter().map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
@@ -102,7 +107,6 @@ fn unconfirmed(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::ClusterRecord;
 
     fn unsafe_cluster(end: Option<End>) -> ClusterRecord {
         let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list");

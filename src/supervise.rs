@@ -124,12 +124,21 @@ pub(crate) async fn supervise(
         }
     };
     report.timeline.note(format!("the runner ended: {status}"));
-    // What the runner started may hold its output open. A run that ended by itself waits for it, as a shell's pipe would; one that was stopped does not wait for ever.
+    // What the runner started may hold its output open. A run that ended by itself waits for it, as a shell's pipe would, until it is told to stop;
+    // one that was stopped does not wait for ever.
+    while !state.stopping {
+        tokio::select! {
+            _ = &mut output => break,
+            Some(signal) = caught.recv() => state.stopping = signals::asks_to_stop(signal),
+            Some(watch::Event::Unsafe(cluster, findings)) = events.recv() => {
+                report.unsafe_cluster(&cluster, &findings);
+                state.stopping = true;
+            }
+        }
+    }
     if state.stopping {
         send(group, Signal::SIGKILL, report);
         let _ = tokio::time::timeout(stop_timeout, &mut output).await;
-    } else {
-        let _ = output.await;
     }
     Ok(Ended { outcome: outcome(status), stopped: state.stopping })
 }

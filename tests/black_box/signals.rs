@@ -83,6 +83,7 @@ fn a_stop_while_the_launch_is_in_flight_finds_the_cluster_that_nobody_printed() 
     let played = stage.finish(child);
     played.expect_code(76);
     assert_eq!(played.clusters().len(), 1);
+    assert!(played.stderr.contains("cluster-security-configuration: saw no security configuration"), "{}", played.stderr);
 }
 
 #[test]
@@ -111,4 +112,27 @@ fn a_second_stop_kills_a_runner_that_ignores_the_first() {
     let mut child = child;
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn a_stop_is_heard_while_something_the_runner_left_behind_holds_its_output_open() {
+    use std::os::unix::fs::PermissionsExt as _;
+    // A runner that does nothing but leave a sleeper behind, in its own process group.
+    let stage = Stage::acme();
+    stage.write(
+        "runner",
+        "#!/bin/sh\n[ \"$1\" = --version ] && { echo snowplow-emr-etl-runner 1.0.4; exit; }\ncat > /dev/null\nsleep 600 &\necho $$ > left\nexit 3\n",
+    );
+    std::fs::set_permissions(stage.path("runner"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let runner = stage.path("runner").display().to_string();
+    let stage = stage.env("EMR_ETL_GUARD_RUNNER", &runner);
+    let child = stage.command("run").spawn().unwrap();
+    // The runner itself must have ended and been reaped, or the signal would be its end.
+    let runner = || std::fs::read_to_string(stage.path("left")).ok()?.trim().parse().ok();
+    let alive = |pid: i32| kill(Pid::from_raw(pid), None).is_ok();
+    while runner().is_none_or(alive) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    send(&child, Signal::SIGTERM);
+    stage.finish(child).expect_code(3);
 }

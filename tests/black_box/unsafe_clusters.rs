@@ -1,6 +1,6 @@
 //! Clusters that are not what was verified: found, terminated, the runner stopped, and the exit says how it ended.
 
-use emr_simulator::{ClusterState, Command as Set, Fault, FaultKind, Hook, NextCluster, PutSecurityConfiguration, Termination};
+use emr_simulator::{Calls, ClusterState, Command as Set, Fault, FaultKind, Hook, Moment, NextCluster, PutSecurityConfiguration, Termination};
 use serde_json::json;
 
 use crate::support::{Played, Stage};
@@ -67,9 +67,9 @@ fn a_persistent_cluster_that_gets_a_step_without_the_flag() {
 #[test]
 fn a_persistent_cluster_that_appears_after_the_pre_flight_and_is_adopted_unseen() {
     let stage = Stage::acme().argument("--use-persistent-jobflow").replace("level: DEBUG", "level: INFO");
-    // The guard's last look-up before the launch is about the key; the runner lists clusters only after that.
+    // The pre-flight lists clusters twice (those alive, those of the last hour); whoever lists next, runner or watch, finds it there.
     let appears = crate::good_runs::waiting_cluster(&json!({}));
-    stage.set(Set::AddHook(Hook::after_first("SimulatePrincipalPolicy", vec![appears])));
+    stage.set(Set::AddHook(Hook { calls: Calls::Nth(3), when: Moment::Arrival, ..Hook::after_first("ListClusters", vec![appears]) }));
     let played = unsafe_and_terminated(&stage);
     assert_eq!(played.clusters(), ["j-WAITING"]);
 }
