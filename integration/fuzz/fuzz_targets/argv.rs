@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../properties.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the other target needs the other property")]
 mod properties;
 
 fuzz_target!(|bytes: &[u8]| properties::argv(bytes));
