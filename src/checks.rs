@@ -99,6 +99,26 @@ pub struct Finding {
     pub mend: Option<String>,
 }
 
+impl Finding {
+    /// Refuted or Unknown: something is left to do.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, Status::Refuted | Status::Unknown)
+    }
+
+    /// What was seen and wanted, in half a line.
+    #[must_use]
+    pub fn in_brief(&self) -> String {
+        format!("{}: saw {}, wanted {}", self.check.name, self.saw, self.wanted)
+    }
+
+    /// The open ones of `findings` in brief, joined.
+    pub(crate) fn open_in_brief<'a>(findings: impl IntoIterator<Item = &'a Self>) -> String {
+        let open: Vec<String> = findings.into_iter().filter(|finding| finding.is_open()).map(Self::in_brief).collect();
+        open.join("; ")
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a field by reference")]
 fn by_name<S: Serializer>(check: &&'static Check, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(check.name)

@@ -56,7 +56,7 @@ pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, w
         .clusters
         .iter()
         .filter(|record| record.is_unsafe)
-        .map(|record| format!("cluster {} was unsafe; its end is confirmed; {}", record.id, why(record)))
+        .map(|record| format!("cluster {} was unsafe; its end is confirmed; {}", record.id, Finding::open_in_brief(&record.findings)))
         .collect();
     if !ended.is_empty() {
         return Confirmation { outcome: Outcome::UnsafeClusterTerminated, reasons: ended, findings: Vec::new() };
@@ -66,15 +66,8 @@ pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, w
     Confirmation { outcome, reasons, findings }
 }
 
-/// What is not as it was verified on a cluster.
-fn why(record: &ClusterRecord) -> String {
-    let open = record.findings.iter().filter(|finding| !matches!(finding.status, Status::Proved | Status::NotApplicable));
-    let open: Vec<String> = open.map(|finding| format!("{}: saw {}, wanted {}", finding.check.name, finding.saw, finding.wanted)).collect();
-    open.join("; ")
-}
-
 fn still_running(record: &ClusterRecord, obstacle: &str) -> String {
-    let (id, why) = (&record.id, why(record));
+    let (id, why) = (&record.id, Finding::open_in_brief(&record.findings));
     format!(
         "cluster {id} is unsafe and MAY STILL BE RUNNING: {obstacle}\n  {why}\n  to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
     )
@@ -91,13 +84,13 @@ fn unconfirmed(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched:
         reasons.push(format!("cluster {id} has the run's name, but could not be described"));
     }
     for record in watched.clusters.iter().filter(|record| !record.is_proved()) {
-        reasons.push(format!("cluster {}: {}", record.id, why(record)));
+        reasons.push(format!("cluster {}: {}", record.id, Finding::open_in_brief(&record.findings)));
     }
     if runner == Outcome::Ended(0) {
         let steps = watched.clusters.iter().map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
         let work = judge_work(steps, expected, has_steps);
         if work.status != Status::Proved {
-            reasons.push(format!("the runner ended with exit 0, but {}: saw {}, wanted {}", work.check.name, work.saw, work.wanted));
+            reasons.push(format!("the runner ended with exit 0, but {}", work.in_brief()));
         }
         findings.push(work);
     }

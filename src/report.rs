@@ -59,7 +59,7 @@ impl Report {
             out(&terminal::table(findings, self.colour));
         } else {
             let count = |status| findings.iter().filter(|finding| finding.status == status).count();
-            let open = findings.iter().filter(|finding| finding.level == Level::Advised && is_open(finding)).count();
+            let open = findings.iter().filter(|finding| finding.level == Level::Advised && finding.is_open()).count();
             self.say(&format!(
                 "{} proved, {} not applicable, {} refuted, {} unknown{}",
                 count(Status::Proved),
@@ -112,11 +112,6 @@ fn out(text: &str) {
 
 fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
-}
-
-/// Refuted or Unknown.
-fn is_open(finding: &Finding) -> bool {
-    matches!(finding.status, Status::Refuted | Status::Unknown)
 }
 
 fn draft(file: &std::path::Path) -> PathBuf {

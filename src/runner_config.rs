@@ -283,7 +283,7 @@ impl RunnerConfig {
             ),
             rdb_shredder: reader.text(&["storage", "versions", "rdb_shredder"])?.value,
             ambiguities: ambiguities.into_iter().map(|found| reader.ambiguity(found)).collect(),
-            root: Secret::new(root.clone()),
+            root: Secret::new(root),
         })
     }
 
@@ -403,8 +403,8 @@ impl Reader<'_> {
     fn secret(&self, path: &[&str]) -> Result<Secret, ConfigError> {
         let text = self.text(path)?;
         let key = path.join(".");
-        // The two values that people leave in a config believing that an instance role would be used; this runner cannot.
-        if matches!(text.value.as_str(), "iam" | "env" | "default") || text.value.contains("ADD HERE") {
+        // What people leave in a config believing that an instance role would be used; this runner cannot. (The contract has refused `ADD HERE` before.)
+        if matches!(text.value.as_str(), "iam" | "env" | "default") {
             return Err(ConfigError::at(self.position(path), format!("{key} holds a placeholder; EmrEtlRunner 1.0.4 takes static credentials only")));
         }
         Ok(Secret::new(text.value))

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::is_open;
 use crate::{
     checks::{CATALOGUE, Finding, Level, Status},
     exit::Outcome,
@@ -27,7 +26,7 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
     let mut text = String::new();
     for check in CATALOGUE {
         let of_check: Vec<&Finding> = findings.iter().filter(|finding| finding.check.name == check.name).collect();
-        let (open, well): (Vec<&Finding>, Vec<&Finding>) = of_check.into_iter().partition(|finding| is_open(finding));
+        let (open, well): (Vec<&Finding>, Vec<&Finding>) = of_check.into_iter().partition(|finding| finding.is_open());
         if let Some(first) = well.first() {
             let status = if well.iter().any(|finding| finding.status == Status::Proved) { Status::Proved } else { Status::NotApplicable };
             let subjects = if well.len() == 1 { format!("{}: {}", first.subject, first.saw) } else { format!("{} subjects", well.len()) };
@@ -55,7 +54,7 @@ fn details(finding: &Finding) -> String {
 
 /// The refusal: a first line that says it all (it will be an e-mail's first line), then each reason.
 pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool) -> String {
-    let mut open: Vec<&Finding> = findings.iter().filter(|finding| finding.level == Level::Required && is_open(finding)).collect();
+    let mut open: Vec<&Finding> = findings.iter().filter(|finding| finding.level == Level::Required && finding.is_open()).collect();
     // What is refuted stands before what is only unknown; the order of the line stays otherwise.
     open.sort_by_key(|finding| finding.status != Status::Refuted);
     let why = match outcome {
@@ -94,9 +93,8 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[String]) -> String {
 
 /// What an unsafe cluster means, in one line.
 pub(super) fn unsafe_cluster(cluster: &ClusterId, findings: &[Finding]) -> String {
-    let open = findings.iter().filter(|finding| finding.level == Level::Required && is_open(finding));
-    let reasons: Vec<String> = open.map(|finding| format!("{}: saw {}, wanted {}", finding.check.name, finding.saw, finding.wanted)).collect();
-    format!("cluster {cluster} is unsafe and is being terminated: {}", reasons.join("; "))
+    let required = findings.iter().filter(|finding| finding.level == Level::Required);
+    format!("cluster {cluster} is unsafe and is being terminated: {}", Finding::open_in_brief(required))
 }
 
 #[cfg(test)]

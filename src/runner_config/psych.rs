@@ -211,7 +211,6 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
         path: Vec::new(),
         ambiguities: Vec::new(),
         quoted: Vec::new(),
-        end: 0,
         flow: 0,
     };
     loader.next()?;
@@ -224,13 +223,13 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
     // The end of the document.
     loader.next()?;
     let after = loader.next()?;
-    loader.end = rendered.text.len();
+    let mut end = rendered.text.len();
     if !matches!(after.data, EventData::StreamEnd) {
-        loader.end = usize::try_from(after.start_mark.index).unwrap_or(usize::MAX).min(loader.end);
+        end = usize::try_from(after.start_mark.index).unwrap_or(usize::MAX).min(end);
         let loses = loader.source(after.start_mark.index);
         loader.ambiguities.push(Ambiguity { path: String::new(), what: "a second document, which Ruby ignores", loses, wins: root.at });
     }
-    loader.refuse_tabs()?;
+    loader.refuse_tabs(end)?;
     let mut path = Vec::new();
     symbolize(&mut root, &mut path, &mut loader.ambiguities);
     Ok(Loaded { root, ambiguities: loader.ambiguities })
@@ -253,8 +252,6 @@ struct Loader<'r, 'b> {
     ambiguities: Vec<Ambiguity>,
     /// Where scalars in quotes and block scalars stand, as bytes of the rendered text, ascending.
     quoted: Vec<std::ops::Range<usize>>,
-    /// Where the document ends.
-    end: usize,
     /// How many brackets and braces are open.
     flow: usize,
 }
@@ -356,13 +353,7 @@ impl Loader<'_, '_> {
             None if self.starts_with_bang(event) => {
                 Err(self.refuse(event, "the tag `!` is read differently by different readers; write the value without it"))
             }
-            // Even where a later key replaces it, Ruby has stopped here before.
-            None if plain => match tokenize(value) {
-                Value::Other { kind, .. } if kind == RAISES => {
-                    Err(self.refuse(event, "Ruby takes this for a number, and then cannot read it; put it in quotes"))
-                }
-                value => Ok(value),
-            },
+            None if plain => self.tokenized(event, value),
             None if quoted_implicit => Ok(Value::Text(value.to_owned())),
             None => Err(self.refuse(event, "this value's tag is read differently by different readers; write the value without it")),
             Some("tag:yaml.org,2002:str" | "!str") => Ok(Value::Text(value.to_owned())),
@@ -374,12 +365,7 @@ impl Loader<'_, '_> {
                 Err(self.refuse(event, format!("the tag `{tag}` makes Ruby build an object; write the value without it")))
             }
             // Psych does not look at any other tag.
-            Some(_) => match tokenize(value) {
-                Value::Other { kind, .. } if kind == RAISES => {
-                    Err(self.refuse(event, "Ruby takes this for a number, and then cannot read it; put it in quotes"))
-                }
-                value => Ok(value),
-            },
+            Some(_) => self.tokenized(event, value),
         }
     }
 
@@ -402,9 +388,10 @@ impl Loader<'_, '_> {
     }
 
     /// JRuby's parser allows no tab as blank; libyaml, below other Rubies, does. In quotes, block scalars and comments a tab is a tab to both.
-    fn refuse_tabs(&self) -> Result<(), ConfigError> {
+    /// The document ends at `end`.
+    fn refuse_tabs(&self, end: usize) -> Result<(), ConfigError> {
         let text = &self.rendered.text;
-        for (index, _) in text.match_indices('\t').take_while(|(index, _)| *index < self.end) {
+        for (index, _) in text.match_indices('\t').take_while(|(index, _)| *index < end) {
             let before = self.quoted.partition_point(|range| range.start <= index);
             let last = before.checked_sub(1).and_then(|last| self.quoted.get(last));
             if last.is_some_and(|range| range.contains(&index)) {
@@ -427,6 +414,16 @@ impl Loader<'_, '_> {
         let start = self.rendered.text.get(index..).unwrap_or_default();
         let after_anchor = if start.starts_with('&') { start.split_once([' ', '\n', '\t']).map_or("", |(_, rest)| rest.trim_start()) } else { start };
         after_anchor.starts_with('!')
+    }
+
+    /// What Psych makes of a plain scalar. One that it raises on ends the load, even where a later key would replace it.
+    fn tokenized(&self, event: &Event, value: &str) -> Result<Value, ConfigError> {
+        match tokenize(value) {
+            Value::Other { kind, .. } if kind == RAISES => {
+                Err(self.refuse(event, "Ruby takes this for a number, and then cannot read it; put it in quotes"))
+            }
+            value => Ok(value),
+        }
     }
 
     fn plain_tag(&self, event: &Event, tag: Option<&str>) -> Result<(), ConfigError> {
