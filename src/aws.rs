@@ -1,5 +1,7 @@
 //! The way to AWS: clients, region, time limits, the endpoint rule, and `Lookup<T>`: the four things that asking can end in.
 
+pub mod calls;
+
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
@@ -9,6 +11,7 @@ use aws_types::{SdkConfig, service_config::ServiceConfigKey};
 use serde::Serialize;
 
 use crate::{
+    aws::calls::Call,
     runner_config::RunnerConfig,
     settings::{CredentialSource, Settings},
 };
@@ -30,7 +33,7 @@ pub enum Lookup<T> {
 /// What stood in the way of a fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Obstacle {
-    /// The call, such as `kms:DescribeKey`; it is also the permission that allows it.
+    /// The permission that allows the call, such as `kms:DescribeKey`.
     pub operation: String,
     /// What AWS or the network said.
     pub message: String,
@@ -38,8 +41,8 @@ pub struct Obstacle {
 
 impl<T> Lookup<T> {
     /// A fact that was not asked for, because something else must be known or mended first.
-    pub fn not_asked(operation: &str, why: &str) -> Self {
-        Self::Unreachable(Obstacle { operation: operation.to_owned(), message: why.to_owned() })
+    pub fn not_asked(call: &Call, why: &str) -> Self {
+        Self::Unreachable(Obstacle { operation: call.permission.to_owned(), message: why.to_owned() })
     }
 
     /// The fact, if it was found.
@@ -71,12 +74,12 @@ impl<T> Lookup<T> {
     }
 
     /// `Found` when `answer` holds the fact, else `Unreachable`: an answer that lacks what was asked for proves nothing.
-    pub fn expect_in_answer(operation: &str, answer: Option<T>) -> Self {
-        answer.map_or_else(|| Self::not_asked(operation, "the answer does not hold what was asked for"), Self::Found)
+    pub fn expect_in_answer(call: &Call, answer: Option<T>) -> Self {
+        answer.map_or_else(|| Self::not_asked(call, "the answer does not hold what was asked for"), Self::Found)
     }
 
     /// Sorts an SDK call's result; `absent` are the error codes with which this call says "no such thing".
-    pub(crate) fn from_call<E>(operation: &str, absent: &[&str], result: Result<T, SdkError<E, HttpResponse>>) -> Self
+    pub(crate) fn from_call<E>(call: &Call, absent: &[&str], result: Result<T, SdkError<E, HttpResponse>>) -> Self
     where
         E: ProvideErrorMetadata,
     {
@@ -86,7 +89,7 @@ impl<T> Lookup<T> {
         };
         let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
         let status = error.raw_response().map(|response| response.status().as_u16());
-        let obstacle = Obstacle { operation: operation.to_owned(), message: describe(&error) };
+        let obstacle = Obstacle { operation: call.permission.to_owned(), message: describe(&error) };
         if code.is_some_and(|code| absent.contains(&code)) || (status == Some(404) && absent.contains(&"404")) {
             Self::Absent
         } else if code.is_some_and(is_denial) || (code.is_none() && matches!(status, Some(401 | 403))) {

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    aws::{Lookup, Obstacle},
+    aws::{Lookup, Obstacle, calls::Call},
     facts::Facts,
     plan::Plan,
     runner_config::RunnerConfig,
@@ -33,6 +33,8 @@ pub struct Check {
     pub why: &'static str,
     /// The facts it is decided by.
     pub looks_at: &'static str,
+    /// The calls that tell those facts: where one of them is denied or fails, the check is Unknown.
+    pub asks: &'static [&'static Call],
     /// How to mend it; `{subject}` stands for what the finding is about.
     pub mend: &'static str,
     /// Where AWS or the setup guide says so.
@@ -97,6 +99,9 @@ pub struct Finding {
     /// What to do, when it is not proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
+    /// The check that must be mended first, where this one is Unknown only because of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<&'static str>,
 }
 
 impl Finding {
@@ -233,6 +238,7 @@ impl Subject {
             wanted: self.wanted.into_owned(),
             at: self.at,
             mend,
+            waits_for: None,
         }
     }
 
@@ -266,6 +272,20 @@ impl Subject {
     pub(crate) fn unreachable(self, obstacle: &Obstacle) -> Finding {
         let saw = format!("no answer to {}: {}", obstacle.operation, obstacle.message);
         self.unknown(saw, "try again; if it stays so, look at network, endpoints and credentials")
+    }
+
+    /// Decides by a fact that `first` has judged already: where that is not proved, there is nothing to look at yet, and nothing more to say.
+    pub(crate) fn after<T>(self, first: &'static Check, lookup: &Lookup<T>, decide: impl FnOnce(Self, &T) -> Finding) -> Finding {
+        match lookup.found() {
+            Some(fact) => decide(self, fact),
+            None => self.waiting_for(first),
+        }
+    }
+
+    /// Unknown, because `first` must be mended first.
+    pub(crate) fn waiting_for(self, first: &'static Check) -> Finding {
+        let finding = self.unknown(format!("waits for {}", first.name), format!("mend {} first", first.name));
+        Finding { waits_for: Some(first.name), ..finding }
     }
 
     /// Decides by a fact that was found; says `absent` where there is none, and Unknown where nobody could tell.

@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::{
-    aws::{Aws, Endpoint, Lookup},
+    aws::{Aws, Endpoint, Lookup, Obstacle, calls},
     names::{AccountId, BucketName, ClusterId, KeyReference},
 };
 pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, SecurityConfiguration, Step};
@@ -126,18 +126,15 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
     const WHY: &str = "not asked, because an endpoint is refused";
     Facts {
         endpoints: aws.endpoints.clone(),
-        guard: Lookup::not_asked("sts:GetCallerIdentity", WHY),
-        runner: Lookup::not_asked("sts:GetCallerIdentity", WHY),
-        runner_version: Lookup::not_asked("--version", WHY),
+        guard: Lookup::not_asked(&calls::GET_CALLER_IDENTITY, WHY),
+        runner: Lookup::not_asked(&calls::GET_CALLER_IDENTITY, WHY),
+        runner_version: Lookup::Unreachable(Obstacle { operation: "--version".to_owned(), message: WHY.to_owned() }),
         buckets: question.buckets.iter().map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY))).collect(),
-        security_configuration: question
-            .security_configuration
-            .as_ref()
-            .map(|_| Lookup::not_asked("elasticmapreduce:DescribeSecurityConfiguration", WHY)),
+        security_configuration: question.security_configuration.as_ref().map(|_| Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),
         keys: BTreeMap::new(),
-        role: Lookup::not_asked("iam:GetInstanceProfile", WHY),
-        adoptable: question.adopt.as_ref().map(|_| Lookup::not_asked("elasticmapreduce:ListClusters", WHY)),
-        earlier_clusters: Lookup::not_asked("elasticmapreduce:ListClusters", WHY),
+        role: Lookup::not_asked(&calls::GET_INSTANCE_PROFILE, WHY),
+        adoptable: question.adopt.as_ref().map(|_| Lookup::not_asked(&calls::LIST_CLUSTERS, WHY)),
+        earlier_clusters: Lookup::not_asked(&calls::LIST_CLUSTERS, WHY),
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    aws::{Aws, Lookup},
+    aws::{Aws, Lookup, calls},
     checks::{
         Finding, Level, Status, apply_policy,
         clusters::{self, ExpectedEnd, Look, Verified},
@@ -400,12 +400,12 @@ impl ClusterRecord {
         Self {
             id,
             found_by,
-            cluster: Lookup::not_asked("elasticmapreduce:DescribeCluster", NOT_YET),
-            steps: Lookup::not_asked("elasticmapreduce:ListSteps", NOT_YET),
+            cluster: Lookup::not_asked(&calls::DESCRIBE_CLUSTER, NOT_YET),
+            steps: Lookup::not_asked(&calls::LIST_STEPS, NOT_YET),
             findings: Vec::new(),
             is_unsafe: false,
             end: None,
-            security_configuration: Lookup::not_asked("elasticmapreduce:DescribeSecurityConfiguration", NOT_YET),
+            security_configuration: Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, NOT_YET),
             first_seen: Instant::now(),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Case, Check, Finding, Level, Stage};
-use crate::{facts::s3::DefaultEncryption, names::BucketName, settings::EncryptionKind};
+use crate::{aws::calls, facts::s3::DefaultEncryption, names::BucketName, settings::EncryptionKind};
 
 pub(super) static EXISTS: Check = Check {
     name: "bucket-exists",
@@ -11,6 +11,7 @@ pub(super) static EXISTS: Check = Check {
     level: Level::Required,
     why: "A bucket that does not exist fails the run half-way; one that somebody else creates under that name meanwhile would receive the data.",
     looks_at: "s3:HeadBucket on each bucket below aws.s3.buckets.",
+    asks: &[&calls::HEAD_BUCKET],
     mend: "correct the name in the runner config, or create it: aws s3api create-bucket --bucket {subject}",
     source: "Setup guide, Setting up end to end encryption; Amazon S3 API reference, HeadBucket",
 };
@@ -21,6 +22,7 @@ pub(super) static OWNER: Check = Check {
     level: Level::Required,
     why: "Data written to a bucket of another account leaves the encryption and the access rules of this one.",
     looks_at: "s3:HeadBucket with the launching account as expected owner.",
+    asks: &[&calls::HEAD_BUCKET],
     mend: "use a bucket of the runner's own account, or, if it is only read, name it in the setting `external_buckets`",
     source: "Amazon S3 user guide, Verifying bucket ownership with bucket owner condition",
 };
@@ -31,6 +33,7 @@ pub(super) static REGION: Check = Check {
     level: Level::Required,
     why: "The runner talks to buckets in aws.s3.region; keys and endpoints of another region do not fit, and data would cross regions.",
     looks_at: "The region that s3:HeadBucket names.",
+    asks: &[&calls::HEAD_BUCKET],
     mend: "set aws.s3.region to the bucket's region, or use a bucket of that region",
     source: "Amazon S3 API reference, HeadBucket (x-amz-bucket-region)",
 };
@@ -41,6 +44,7 @@ pub(super) static DEFAULT_ENCRYPTION: Check = Check {
     level: Level::Required,
     why: "EMR's logs, RDB Loader's logs, bad rows and the Clojure Collector's files are written without an encryption header: only the bucket's default protects them.",
     looks_at: "s3:GetBucketEncryption, against the kinds that the policy accepts.",
+    asks: &[&calls::GET_BUCKET_ENCRYPTION],
     mend: "turn it on: aws s3api put-bucket-encryption --bucket {subject} --server-side-encryption-configuration '{\"Rules\":[{\"ApplyServerSideEncryptionByDefault\":{\"SSEAlgorithm\":\"aws:kms\",\"KMSMasterKeyID\":\"KEY_ARN\"}}]}' (AES256 without a key for SSE-S3)",
     source: "Setup guide, Setting up end to end encryption, S3 buckets; Amazon S3 user guide, Setting default server-side encryption",
 };

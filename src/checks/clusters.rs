@@ -2,7 +2,7 @@
 
 use super::{Check, Finding, Level, Stage};
 use crate::{
-    aws::Lookup,
+    aws::{Lookup, calls},
     facts::{ClusterFacts, ClusterState, SecurityConfiguration, Step, emr::shown},
     names::ReleaseLabel,
 };
@@ -13,6 +13,7 @@ pub(super) static SECURITY_CONFIGURATION: Check = Check {
     level: Level::Required,
     why: "Between pre-flight and launch a security configuration can be deleted and made anew under its name, and a runner can leave it out.",
     looks_at: "The name in elasticmapreduce:DescribeCluster; content and creation time of elasticmapreduce:DescribeSecurityConfiguration, asked again.",
+    asks: &[&calls::DESCRIBE_CLUSTER, &calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "the cluster is terminated; find out who changed the security configuration, then launch again",
     source: "Amazon EMR API reference, DescribeCluster, DescribeSecurityConfiguration",
 };
@@ -23,6 +24,7 @@ pub(super) static RELEASE: Check = Check {
     level: Level::Required,
     why: "Another release than the verified one may not support what the security configuration asks.",
     looks_at: "ReleaseLabel of elasticmapreduce:DescribeCluster.",
+    asks: &[&calls::DESCRIBE_CLUSTER],
     mend: "the cluster is terminated; launch again through the guard",
     source: "Amazon EMR API reference, DescribeCluster",
 };
@@ -33,6 +35,7 @@ pub(super) static SUBNET: Check = Check {
     level: Level::Required,
     why: "Encryption in transit was verified for one subnet; another may lie in another network.",
     looks_at: "Ec2SubnetId of elasticmapreduce:DescribeCluster.",
+    asks: &[&calls::DESCRIBE_CLUSTER],
     mend: "the cluster is terminated; launch again through the guard",
     source: "Amazon EMR API reference, DescribeCluster",
 };
@@ -43,6 +46,7 @@ pub(super) static STEP_FLAG: Check = Check {
     level: Level::Required,
     why: "An s3-dist-cp step without --s3ServerSideEncryption switches server-side encryption off for what it writes.",
     looks_at: "The arguments of each s3-dist-cp step in elasticmapreduce:ListSteps.",
+    asks: &[&calls::LIST_STEPS],
     mend: "the cluster is terminated; look for what the step wrote (its --dest) and copy it in place, then launch again",
     source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; EmrEtlRunner, emr_job.rb",
 };
@@ -53,6 +57,7 @@ pub(super) static ENDED: Check = Check {
     level: Level::Required,
     why: "A cluster that still works when the runner is gone is one that nobody waits for: it costs, and nobody sees what it does.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps after the runner has ended.",
+    asks: &[&calls::DESCRIBE_CLUSTER, &calls::LIST_STEPS],
     mend: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode, manage_lifecycle_persistent)",
 };
@@ -63,6 +68,7 @@ pub(super) static RUN_DID_ITS_WORK: Check = Check {
     level: Level::Required,
     why: "A runner's exit 0 is no proof that anything ran: one whose clock is ahead of EMR's sees none of its steps and calls that a success.",
     looks_at: "The steps of the run's clusters after an exit 0.",
+    asks: &[&calls::LIST_STEPS],
     mend: "look at the runner's log and at the clusters in the EMR console, then run again",
     source: "EmrEtlRunner, emr_job.rb (wait_for)",
 };

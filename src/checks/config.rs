@@ -8,6 +8,7 @@ pub(super) static AMBIGUOUS: Check = Check {
     level: Level::Advised,
     why: "A key that stands twice, once as `a` and once as `:a`, or is overridden by a merge below it, has a definite meaning to Ruby and another one to the person who reads the file.",
     looks_at: "Duplicate keys, symbol twins, late merges and further documents in the runner config, where they touch `aws` or `monitoring`.",
+    asks: &[],
     mend: "leave one of the two places, with the value that is meant",
     source: "psych, lib/psych/visitors/to_ruby.rb; EmrEtlRunner, cli.rb (recursive_symbolize_keys)",
 };

@@ -2,7 +2,7 @@
 
 use super::{Case, Check, Finding, Level, Stage, Subject};
 use crate::{
-    aws::Lookup,
+    aws::{Lookup, calls},
     facts::{
         KeyUse,
         kms::{Decision, Key},
@@ -17,6 +17,7 @@ pub(super) static EXISTS: Check = Check {
     level: Level::Required,
     why: "A cluster whose key is gone fails while it starts, after minutes, or cannot read what was written.",
     looks_at: "kms:DescribeKey on each key of the security configuration.",
+    asks: &[&calls::DESCRIBE_KEY],
     mend: "name a key that exists in a new security configuration; list them with: aws kms list-aliases",
     source: "AWS KMS API reference, DescribeKey",
 };
@@ -27,6 +28,7 @@ pub(super) static ENABLED: Check = Check {
     level: Level::Required,
     why: "A disabled key, or one about to be deleted, stops the cluster, and what was written under it can no longer be read.",
     looks_at: "KeyState of kms:DescribeKey.",
+    asks: &[&calls::DESCRIBE_KEY],
     mend: "aws kms enable-key --key-id {subject} (after aws kms cancel-key-deletion, if it is pending deletion)",
     source: "AWS KMS developer guide, Key states of AWS KMS keys",
 };
@@ -37,6 +39,7 @@ pub(super) static SYMMETRIC: Check = Check {
     level: Level::Required,
     why: "EMR and S3 use only symmetric keys; with another kind the cluster does not start.",
     looks_at: "KeySpec and KeyUsage of kms:DescribeKey.",
+    asks: &[&calls::DESCRIBE_KEY],
     mend: "create a symmetric key (aws kms create-key) and name it in a new security configuration",
     source: "Amazon EMR management guide, Create keys and certificates for data encryption",
 };
@@ -47,6 +50,7 @@ pub(super) static REGION: Check = Check {
     level: Level::Required,
     why: "A key of another region cannot be used by the cluster.",
     looks_at: "The region in the key's ARN, against aws.emr.region.",
+    asks: &[&calls::DESCRIBE_KEY],
     mend: "name a key of the cluster's region in a new security configuration",
     source: "Amazon EMR management guide, Create keys and certificates for data encryption",
 };
@@ -57,6 +61,7 @@ pub(super) static ROLE_MAY_USE: Check = Check {
     level: Level::Required,
     why: "The cluster's instances act as the role in aws.emr.jobflow_role; without kms:GenerateDataKey they cannot encrypt, and the cluster fails after minutes. The AWS-managed EMR policies contain no kms action.",
     looks_at: "iam:GetInstanceProfile, iam:SimulatePrincipalPolicy and kms:GetKeyPolicy. Grants are not looked at.",
+    asks: &[&calls::DESCRIBE_KEY, &calls::GET_INSTANCE_PROFILE, &calls::SIMULATE_PRINCIPAL_POLICY, &calls::GET_KEY_POLICY],
     mend: "add the role as a key user of {subject} in its key policy, or allow kms:GenerateDataKey and kms:Decrypt on it in the role's policies",
     source: "Setup guide, Setting up end to end encryption, Local disks; AWS KMS developer guide, Key policies",
 };

@@ -1,7 +1,10 @@
 //! Checks on what will launch: the runner, whose credentials, against which AWS, and a cluster it would adopt.
 
 use super::{Case, Check, Finding, Level, Stage, clusters};
-use crate::{aws::Endpoint, facts::RunnerVersion};
+use crate::{
+    aws::{Endpoint, calls},
+    facts::RunnerVersion,
+};
 
 pub(super) static AWS_ENDPOINT: Check = Check {
     name: "aws-endpoint",
@@ -9,6 +12,7 @@ pub(super) static AWS_ENDPOINT: Check = Check {
     level: Level::Required,
     why: "An endpoint override can make the guard look at one AWS while the runner launches in another: everything would be proved about the wrong account.",
     looks_at: "AWS_ENDPOINT_URL, its per-service forms, and the profile's endpoint_url, as the AWS SDK resolves them.",
+    asks: &[],
     mend: "unset the override, or allow it by its origin in the setting `allow_endpoints`",
     source: "AWS SDKs and tools reference guide, service-specific endpoints",
 };
@@ -19,6 +23,7 @@ pub(super) static RUNNER_VERSION: Check = Check {
     level: Level::Required,
     why: "EmrEtlRunner before 0.33.0 (R108) knows neither aws.emr.security_configuration nor aws.s3.buckets.encrypted and ignores both silently.",
     looks_at: "`snowplow-emr-etl-runner --version`, remembered by the file's identity.",
+    asks: &[],
     mend: "install EmrEtlRunner 0.33.0 or later",
     source: "Snowplow R108 release notes; setup guide, Setting up end to end encryption",
 };
@@ -29,6 +34,7 @@ pub(super) static WATCHABLE: Check = Check {
     level: Level::Required,
     why: "At INFO the runner prints no cluster id: without elasticmapreduce:ListClusters the guard could not find what it must watch.",
     looks_at: "elasticmapreduce:ListClusters of the last hour, which also tells this run's clusters from earlier ones.",
+    asks: &[&calls::LIST_CLUSTERS],
     mend: "allow elasticmapreduce:ListClusters to the guard's credentials",
     source: "EmrEtlRunner, emr_job.rb (the id is logged at DEBUG only); Amazon EMR API reference, ListClusters",
 };
@@ -39,6 +45,7 @@ pub(super) static SAME_ACCOUNT: Check = Check {
     level: Level::Required,
     why: "The guard looks with its own credentials and the runner launches with the keys of its config. If these belong to two accounts, nothing that was looked at is what will run.",
     looks_at: "sts:GetCallerIdentity under both sets of credentials.",
+    asks: &[&calls::GET_CALLER_IDENTITY],
     mend: "give the guard credentials of the account that the runner config's keys belong to, or set `credentials: runner-config`",
     source: "AWS STS API reference, GetCallerIdentity",
 };
@@ -49,6 +56,7 @@ pub(super) static PERSISTENT_CLUSTER: Check = Check {
     level: Level::Required,
     why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and adds its steps to it: the cluster's security configuration is whatever it was started with, and the config's is ignored.",
     looks_at: "elasticmapreduce:ListClusters (all that live) and DescribeCluster.",
+    asks: &[&calls::LIST_CLUSTERS, &calls::DESCRIBE_CLUSTER],
     mend: "terminate {subject}, so that the runner starts a new one with the security configuration: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (get_emr_jobflow_id)",
 };

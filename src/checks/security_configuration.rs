@@ -3,7 +3,7 @@
 
 use super::{Case, Check, Finding, Level, Stage};
 use crate::{
-    aws::Lookup,
+    aws::calls,
     facts::emr::{Content, shown},
     settings::Protection,
 };
@@ -14,6 +14,7 @@ pub(super) static EXISTS: Check = Check {
     level: Level::Required,
     why: "Without a security configuration nothing on the cluster is encrypted: neither disks nor traffic, nor what Spark writes by itself.",
     looks_at: "elasticmapreduce:DescribeSecurityConfiguration, in the region of aws.emr.region.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "create it (aws emr create-security-configuration --name {subject} --security-configuration file://…), or name another in the runner config or the setting `security_configuration`",
     source: "Setup guide, Setting up end to end encryption, EMR security configuration; Amazon EMR management guide, Create a security configuration",
 };
@@ -24,6 +25,7 @@ pub(super) static S3_AT_REST: Check = Check {
     level: Level::Required,
     why: "What Spark writes through EMRFS (bad rows among it) is encrypted by the security configuration's S3 part, not by the runner's flag.",
     looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.S3EncryptionConfiguration, with the key or class its mode needs.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "add S3EncryptionConfiguration with a mode (and its key) to a new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Encryption at rest for EMRFS data in Amazon S3",
 };
@@ -34,6 +36,7 @@ pub(super) static LOCAL_DISK_AT_REST: Check = Check {
     level: Level::Required,
     why: "HDFS blocks, shuffle files and spills hold the data in clear on the instances' disks.",
     looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.LocalDiskEncryptionConfiguration, with its key or provider.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "add LocalDiskEncryptionConfiguration with AwsKms, a key and EnableEbsEncryption to a new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption",
 };
@@ -44,6 +47,7 @@ pub(super) static IN_TRANSIT: Check = Check {
     level: Level::Required,
     why: "Shuffle and Spark RPC send the data between nodes in clear.",
     looks_at: "EnableInTransitEncryption and InTransitEncryptionConfiguration.TLSCertificateConfiguration, with the certificates its provider needs.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "add TLSCertificateConfiguration (PEM with an S3Object, or Custom with its class) to a new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Encryption in transit",
 };
@@ -51,29 +55,30 @@ pub(super) static IN_TRANSIT: Check = Check {
 /// What decides one protection: seen text where it is configured, or what is missing.
 type Judgement = fn(&Content) -> Result<String, String>;
 
+static PROTECTIONS: [(&Check, Protection, Judgement); 3] = [
+    (&S3_AT_REST, Protection::S3AtRest, s3_at_rest),
+    (&LOCAL_DISK_AT_REST, Protection::LocalDisk, local_disk),
+    (&IN_TRANSIT, Protection::InTransit, in_transit),
+];
+
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let at = case.config.security_configuration.as_ref().map(|located| located.at.as_str());
     let (Some(name), Some(lookup)) = (case.security_configuration, &case.facts.security_configuration) else {
         findings.push(EXISTS.on("security configuration", "a name").at(at).refuted("neither the runner config nor the settings name one"));
+        let required = PROTECTIONS.iter().filter(|(_, protection, _)| case.policy.requires(*protection));
+        findings.extend(required.map(|(check, ..)| check.on("security configuration", "configured").at(at).waiting_for(&EXISTS)));
         return;
     };
     findings.push(EXISTS.on(name, "the security configuration").at(at).by(lookup, "no such security configuration", |subject, found| {
         subject.proved(format!("created {}, SHA-256 {}", shown(found.created), short(&found.digest)))
     }));
-    // The protections of a configuration that is not established are not judged: the finding above says all there is to say, and refuses.
-    let Lookup::Found(found) = lookup else { return };
-    let protections: [(&'static Check, Protection, Judgement); 3] = [
-        (&S3_AT_REST, Protection::S3AtRest, s3_at_rest),
-        (&LOCAL_DISK_AT_REST, Protection::LocalDisk, local_disk),
-        (&IN_TRANSIT, Protection::InTransit, in_transit),
-    ];
-    for (check, protection, judge) in protections {
+    for (check, protection, judge) in &PROTECTIONS {
         let subject = check.on(name, "configured").at(at);
-        findings.push(if case.policy.requires(protection) {
-            match judge(&found.content) {
+        findings.push(if case.policy.requires(*protection) {
+            subject.after(&EXISTS, lookup, |subject, found| match judge(&found.content) {
                 Ok(saw) => subject.proved(saw),
                 Err(missing) => subject.refuted(missing),
-            }
+            })
         } else {
             subject.not_applicable("not required by policy")
         });

@@ -14,7 +14,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
-    aws::Lookup,
+    aws::{Lookup, calls},
     digest::sha256,
     names::{ClusterId, KeyReference},
 };
@@ -296,7 +296,6 @@ fn status(status: Option<&SdkClusterStatus>) -> Option<ClusterStatus> {
 
 /// The security configuration `name`.
 pub(crate) async fn security_configuration(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<SecurityConfiguration> {
-    const OPERATION: &str = "elasticmapreduce:DescribeSecurityConfiguration";
     let result = emr.describe_security_configuration().name(name).send().await;
     // EMR has no code of its own for "no such configuration"; only the message tells it from other invalid requests.
     if let Err(error) = &result
@@ -305,13 +304,13 @@ pub(crate) async fn security_configuration(emr: &aws_sdk_emr::Client, name: &str
     {
         return Lookup::Absent;
     }
-    Lookup::from_call(OPERATION, &[], result).and_then(|answer| {
+    Lookup::from_call(&calls::DESCRIBE_SECURITY_CONFIGURATION, &[], result).and_then(|answer| {
         let read = answer
             .creation_date_time
             .and_then(moment)
             .zip(answer.security_configuration)
             .and_then(|(created, text)| SecurityConfiguration::read(answer.name.as_deref().unwrap_or(name), created, &text));
-        Lookup::expect_in_answer(OPERATION, read)
+        Lookup::expect_in_answer(&calls::DESCRIBE_SECURITY_CONFIGURATION, read)
     })
 }
 
@@ -325,10 +324,9 @@ fn is_missing_configuration(error: &impl aws_sdk_emr::error::ProvideErrorMetadat
 
 /// The cluster `id`.
 pub(crate) async fn cluster(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<ClusterFacts> {
-    const OPERATION: &str = "elasticmapreduce:DescribeCluster";
     let result = emr.describe_cluster().cluster_id(id.as_str()).send().await;
-    Lookup::from_call(OPERATION, &[], result)
-        .and_then(|answer| Lookup::expect_in_answer(OPERATION, answer.cluster.and_then(|cluster| cluster_facts(id, cluster))))
+    Lookup::from_call(&calls::DESCRIBE_CLUSTER, &[], result)
+        .and_then(|answer| Lookup::expect_in_answer(&calls::DESCRIBE_CLUSTER, answer.cluster.and_then(|cluster| cluster_facts(id, cluster))))
 }
 
 fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
@@ -348,10 +346,9 @@ fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
 
 /// Every step of the cluster, newest first, all pages.
 pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<Step>> {
-    const OPERATION: &str = "elasticmapreduce:ListSteps";
     let pages: Result<Vec<_>, _> = emr.list_steps().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
-    Lookup::from_call(OPERATION, &[], pages)
-        .and_then(|steps| Lookup::expect_in_answer(OPERATION, steps.into_iter().map(step).collect::<Option<Vec<_>>>()))
+    Lookup::from_call(&calls::LIST_STEPS, &[], pages)
+        .and_then(|steps| Lookup::expect_in_answer(&calls::LIST_STEPS, steps.into_iter().map(step).collect::<Option<Vec<_>>>()))
 }
 
 fn step(summary: StepSummary) -> Option<Step> {
@@ -372,17 +369,16 @@ fn step(summary: StepSummary) -> Option<Step> {
 
 /// The clusters created after `since` that are in one of `states` (all, when empty), newest first, all pages.
 pub(crate) async fn list(emr: &aws_sdk_emr::Client, since: Option<OffsetDateTime>, states: &[SdkClusterState]) -> Lookup<Vec<ClusterListing>> {
-    const OPERATION: &str = "elasticmapreduce:ListClusters";
     let request = emr
         .list_clusters()
         .set_created_after(since.map(|since| DateTime::from_secs(since.unix_timestamp())))
         .set_cluster_states((!states.is_empty()).then(|| states.to_vec()));
     let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
-    Lookup::from_call(OPERATION, &[], pages).and_then(|summaries| {
+    Lookup::from_call(&calls::LIST_CLUSTERS, &[], pages).and_then(|summaries| {
         let listings = summaries
             .into_iter()
             .map(|summary| Some(ClusterListing { id: summary.id?.parse().ok()?, name: summary.name?, status: status(summary.status.as_ref())? }));
-        Lookup::expect_in_answer(OPERATION, listings.collect::<Option<Vec<_>>>())
+        Lookup::expect_in_answer(&calls::LIST_CLUSTERS, listings.collect::<Option<Vec<_>>>())
     })
 }
 

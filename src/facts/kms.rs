@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::iam;
 use crate::{
-    aws::Lookup,
+    aws::{Lookup, calls},
     key_policy::{self, KeyPolicyDecision},
     names::{KeyArn, KeyReference},
 };
@@ -86,16 +86,15 @@ pub(super) async fn key(kms: &aws_sdk_kms::Client, iam: &aws_sdk_iam::Client, re
     let description = describe(kms, reference).await;
     let role_use = match (&description, role) {
         (Lookup::Found(key), Some(role)) => role_use(kms, iam, key, role).await,
-        (Lookup::Found(_), None) => Lookup::not_asked("iam:SimulatePrincipalPolicy", "the role is not known"),
-        (_, _) => Lookup::not_asked("iam:SimulatePrincipalPolicy", "the key is not known"),
+        (Lookup::Found(_), None) => Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known"),
+        (_, _) => Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the key is not known"),
     };
     KeyFacts { description, role_use }
 }
 
 async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference) -> Lookup<Key> {
-    const OPERATION: &str = "kms:DescribeKey";
     let result = kms.describe_key().key_id(reference.as_str()).send().await;
-    Lookup::from_call(OPERATION, &["NotFoundException"], result).and_then(|answer| {
+    Lookup::from_call(&calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| {
         let key = answer.key_metadata.and_then(|metadata| {
             Some(Key {
                 arn: KeyArn::new(&metadata.arn?),
@@ -105,7 +104,7 @@ async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference) -> Lookup
                 aws_managed: metadata.key_manager? == KeyManagerType::Aws,
             })
         });
-        Lookup::expect_in_answer(OPERATION, key)
+        Lookup::expect_in_answer(&calls::DESCRIBE_KEY, key)
     })
 }
 
@@ -116,7 +115,7 @@ async fn role_use(kms: &aws_sdk_kms::Client, iam: &aws_sdk_iam::Client, key: &Ke
 }
 
 async fn key_policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
-    const OPERATION: &str = "kms:GetKeyPolicy";
     let result = kms.get_key_policy().key_id(key.as_str()).policy_name("default").send().await;
-    Lookup::from_call(OPERATION, &["NotFoundException"], result).and_then(|answer| Lookup::expect_in_answer(OPERATION, answer.policy))
+    Lookup::from_call(&calls::GET_KEY_POLICY, &["NotFoundException"], result)
+        .and_then(|answer| Lookup::expect_in_answer(&calls::GET_KEY_POLICY, answer.policy))
 }

@@ -4,7 +4,7 @@ use aws_sdk_s3::types::ServerSideEncryption;
 use serde::Serialize;
 
 use crate::{
-    aws::Lookup,
+    aws::{Lookup, calls},
     names::{AccountId, BucketName},
     settings::EncryptionKind,
 };
@@ -40,9 +40,9 @@ pub enum DefaultEncryption {
 impl BucketFacts {
     pub(super) fn not_asked(why: &str) -> Self {
         Self {
-            region: Lookup::not_asked("s3:ListBucket", why),
-            ours: Lookup::not_asked("s3:ListBucket", why),
-            default_encryption: Lookup::not_asked("s3:GetEncryptionConfiguration", why),
+            region: Lookup::not_asked(&calls::HEAD_BUCKET, why),
+            ours: Lookup::not_asked(&calls::HEAD_BUCKET, why),
+            default_encryption: Lookup::not_asked(&calls::GET_BUCKET_ENCRYPTION, why),
         }
     }
 }
@@ -60,7 +60,6 @@ pub(super) async fn bucket(s3: &aws_sdk_s3::Client, bucket: &BucketName, account
 }
 
 async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> {
-    const OPERATION: &str = "s3:ListBucket";
     let result = s3.head_bucket().bucket(bucket.as_str()).send().await;
     // A bucket of another region answers with a redirect that names the region: a fact, not a failure.
     if let Err(error) = &result
@@ -70,21 +69,19 @@ async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> 
     {
         return Lookup::Found(region.to_owned());
     }
-    Lookup::from_call(OPERATION, &["NotFound", "NoSuchBucket", "404"], result)
-        .and_then(|answer| Lookup::expect_in_answer(OPERATION, answer.bucket_region))
+    Lookup::from_call(&calls::HEAD_BUCKET, &["NotFound", "NoSuchBucket", "404"], result)
+        .and_then(|answer| Lookup::expect_in_answer(&calls::HEAD_BUCKET, answer.bucket_region))
 }
 
 async fn owned_by(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<bool> {
-    const OPERATION: &str = "s3:ListBucket";
     let Some(account) = account else {
-        return Lookup::not_asked(OPERATION, "the account of the runner is not known");
+        return Lookup::not_asked(&calls::HEAD_BUCKET, "the account of the runner is not known");
     };
     let result = s3.head_bucket().bucket(bucket.as_str()).expected_bucket_owner(account.as_str()).send().await;
-    Lookup::from_call(OPERATION, &["NotFound", "NoSuchBucket", "404"], result).map(|_| true)
+    Lookup::from_call(&calls::HEAD_BUCKET, &["NotFound", "NoSuchBucket", "404"], result).map(|_| true)
 }
 
 async fn default_encryption(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<DefaultEncryption> {
-    const OPERATION: &str = "s3:GetEncryptionConfiguration";
     let request = s3.get_bucket_encryption().bucket(bucket.as_str()).set_expected_bucket_owner(account.map(|account| account.as_str().to_owned()));
     let result = request.send().await;
     // AWS answers AES256 for a bucket nobody configured; older stand-ins answer with this error, which the SDK does not model.
@@ -94,9 +91,9 @@ async fn default_encryption(s3: &aws_sdk_s3::Client, bucket: &BucketName, accoun
     {
         return Lookup::Found(DefaultEncryption::None);
     }
-    Lookup::from_call(OPERATION, &["NoSuchBucket"], result).and_then(|answer| {
+    Lookup::from_call(&calls::GET_BUCKET_ENCRYPTION, &["NoSuchBucket"], result).and_then(|answer| {
         let configuration = answer.server_side_encryption_configuration;
-        Lookup::expect_in_answer(OPERATION, configuration).map(|configuration| {
+        Lookup::expect_in_answer(&calls::GET_BUCKET_ENCRYPTION, configuration).map(|configuration| {
             configuration.rules.into_iter().find_map(|rule| rule.apply_server_side_encryption_by_default).map_or(DefaultEncryption::None, |default| {
                 let kind = match default.sse_algorithm {
                     ServerSideEncryption::Aes256 => EncryptionKind::SseS3,

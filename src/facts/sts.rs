@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::{aws::Lookup, names::AccountId};
+use crate::{
+    aws::{Lookup, calls},
+    names::AccountId,
+};
 
 /// An answer of `sts:GetCallerIdentity`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,9 +18,8 @@ pub struct Identity {
 
 /// Asks STS who the client's credentials are.
 pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<Identity> {
-    const OPERATION: &str = "sts:GetCallerIdentity";
-    Lookup::from_call(OPERATION, &[], sts.get_caller_identity().send().await).and_then(|answer| {
+    Lookup::from_call(&calls::GET_CALLER_IDENTITY, &[], sts.get_caller_identity().send().await).and_then(|answer| {
         let identity = answer.account.zip(answer.arn).map(|(account, arn)| Identity { account: AccountId::new(&account), arn });
-        Lookup::expect_in_answer(OPERATION, identity)
+        Lookup::expect_in_answer(&calls::GET_CALLER_IDENTITY, identity)
     })
 }

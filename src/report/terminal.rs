@@ -33,6 +33,10 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
             let _ = writeln!(text, "{} {:<30} {subjects}", badge(status, first.level, colour), check.name);
         }
         for finding in open {
+            if let Some(first) = finding.waits_for {
+                let _ = writeln!(text, "{} {:<30} {}: waits for {first}", badge(finding.status, finding.level, colour), check.name, finding.subject);
+                continue;
+            }
             let advice = if finding.level == Level::Advised { " (advice only)" } else { "" };
             let _ = writeln!(text, "{} {:<30} {}{advice}", badge(finding.status, finding.level, colour), check.name, finding.subject);
             text.push_str(&details(finding));
@@ -56,12 +60,13 @@ fn details(finding: &Finding) -> String {
 pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool) -> String {
     let mut open: Vec<&Finding> = findings.iter().filter(|finding| finding.level == Level::Required && finding.is_open()).collect();
     // What is refuted stands before what is only unknown; the order of the line stays otherwise.
-    open.sort_by_key(|finding| finding.status != Status::Refuted);
+    open.sort_by_key(|finding| (finding.waits_for.is_some(), finding.status != Status::Refuted));
     let why = match outcome {
         Outcome::FactsUnknown => "facts could not be established",
         _ => "encryption is not as required",
     };
-    let more = match open.len() {
+    // What only waits for something else is no news of its own.
+    let more = match open.iter().filter(|finding| finding.waits_for.is_none()).count() {
         0 | 1 => String::new(),
         several => format!(" (and {} more)", several - 1),
     };
@@ -69,7 +74,7 @@ pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool
         .first()
         .map_or_else(String::new, |finding| format!(": {} {}: saw {}, wanted {}", finding.check.name, finding.subject, finding.saw, finding.wanted));
     let mut text = format!("emr-etl-guard: REFUSED, nothing was launched: {why}{first}{more}\n");
-    for finding in open.into_iter().filter(|_| with_details) {
+    for finding in open.into_iter().filter(|finding| with_details && finding.waits_for.is_none()) {
         let _ = writeln!(text, "{} {} {}", badge(finding.status, finding.level, false), finding.check.name, finding.subject);
         text.push_str(&details(finding));
     }

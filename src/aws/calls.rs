@@ -1,0 +1,55 @@
+//! Every call that the guard makes to AWS, and the permission that allows it: what a check is decided by, and what `explain --permissions` asks for.
+
+use serde::Serialize;
+
+/// One kind of call.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The API's name for it, `GetBucketEncryption`.
+    pub operation: &'static str,
+    /// The IAM action that allows it, `s3:GetEncryptionConfiguration`; some bear another name than the call.
+    pub permission: &'static str,
+    /// What a policy can scope that action to.
+    pub on: Resource,
+}
+
+/// What an IAM action can be scoped to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resource {
+    /// Nothing: the action knows no resources, so a policy must say `*`.
+    Any,
+    /// A bucket.
+    Bucket,
+    /// An object in a bucket.
+    Object,
+    /// A KMS key.
+    Key,
+    /// An instance profile.
+    InstanceProfile,
+    /// A role.
+    Role,
+    /// An EMR cluster.
+    Cluster,
+}
+
+const fn call(operation: &'static str, permission: &'static str, on: Resource) -> Call {
+    Call { operation, permission, on }
+}
+
+pub(crate) static GET_CALLER_IDENTITY: Call = call("GetCallerIdentity", "sts:GetCallerIdentity", Resource::Any);
+
+pub(crate) static HEAD_BUCKET: Call = call("HeadBucket", "s3:ListBucket", Resource::Bucket);
+pub(crate) static GET_BUCKET_ENCRYPTION: Call = call("GetBucketEncryption", "s3:GetEncryptionConfiguration", Resource::Bucket);
+
+pub(crate) static DESCRIBE_KEY: Call = call("DescribeKey", "kms:DescribeKey", Resource::Key);
+pub(crate) static GET_KEY_POLICY: Call = call("GetKeyPolicy", "kms:GetKeyPolicy", Resource::Key);
+
+pub(crate) static GET_INSTANCE_PROFILE: Call = call("GetInstanceProfile", "iam:GetInstanceProfile", Resource::InstanceProfile);
+pub(crate) static SIMULATE_PRINCIPAL_POLICY: Call = call("SimulatePrincipalPolicy", "iam:SimulatePrincipalPolicy", Resource::Role);
+
+pub(crate) static DESCRIBE_SECURITY_CONFIGURATION: Call =
+    call("DescribeSecurityConfiguration", "elasticmapreduce:DescribeSecurityConfiguration", Resource::Any);
+pub(crate) static LIST_CLUSTERS: Call = call("ListClusters", "elasticmapreduce:ListClusters", Resource::Any);
+pub(crate) static DESCRIBE_CLUSTER: Call = call("DescribeCluster", "elasticmapreduce:DescribeCluster", Resource::Cluster);
+pub(crate) static LIST_STEPS: Call = call("ListSteps", "elasticmapreduce:ListSteps", Resource::Cluster);
