@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod catalogue;
 mod command_line;
 mod cost;
 mod drop_in;

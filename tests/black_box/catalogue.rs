@@ -1,0 +1,197 @@
+//! Every pre-flight check in each of its states, made from the catalogue: one that is not proved when all is well, that nothing refutes, or that a denied or
+//! missing answer does not make Unknown, fails here. A new check needs an entry in `refuting`, and in `good` when the ordinary scene does not ask it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use emr_etl_guard::checks::{CATALOGUE, Check, Level, Stage as When};
+use emr_simulator::{BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutKey, PutRole, PutSecurityConfiguration};
+use serde_json::{Value, json};
+
+use crate::{
+    good_runs::waiting_cluster,
+    support::{Played, Stage},
+};
+
+const KEY_ID: &str = "11111111-1111-1111-1111-111111111111";
+
+/// The stage on which `check` is asked and everything is as it should be.
+fn good(check: &str) -> Stage {
+    match check {
+        "persistent-cluster" => {
+            let stage = Stage::acme().argument("--use-persistent-jobflow");
+            stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
+            stage
+        }
+        _ => Stage::acme(),
+    }
+}
+
+/// The stage on which `check` is refuted.
+fn refuting(check: &str) -> Stage {
+    let stage = good(check);
+    match check {
+        "config-ambiguous" => stage.replace("aws:\n", "aws: {}\n:aws:\n"),
+        "aws-endpoint" => stage.env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", ""),
+        "runner-version" => stage.env("STANDIN_VERSION", "0.32.0"),
+        "same-account" => stage.env("AWS_ACCESS_KEY_ID", "AKIAOTHER"),
+        "persistent-cluster" => {
+            let stage = Stage::acme().argument("--use-persistent-jobflow");
+            stage.set(waiting_cluster(&json!({})));
+            stage
+        }
+        "bucket-exists" => stage.replace("s3://acme-archive/raw", "s3://acme-archve/raw"),
+        "bucket-owner" => {
+            stage.set(bucket(PutBucket { name: "theirs".to_owned(), account: Some("999999999999".to_owned()), public: true, ..Default::default() }));
+            stage.replace("s3://acme-log/emr", "s3://theirs/emr")
+        }
+        "bucket-region" => {
+            stage.set(bucket(PutBucket { name: "acme-far".to_owned(), region: Some("us-east-1".to_owned()), ..Default::default() }));
+            stage.replace("s3://acme-log/emr", "s3://acme-far/emr")
+        }
+        "bucket-default-encryption" => {
+            let none = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };
+            stage.set(bucket(PutBucket { name: "acme-out".to_owned(), default_encryption: Some(none), ..Default::default() }));
+            stage
+        }
+        "security-configuration-exists" => {
+            stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Default::default() }));
+            stage
+        }
+        "s3-at-rest" | "local-disk-at-rest" | "in-transit" => {
+            stage
+                .set(security_configuration(json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "EnableInTransitEncryption": true}})));
+            stage
+        }
+        "kms-key-exists" => with_s3_key(stage, "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222-2222-2222-222222222222"),
+        "kms-key-region" => with_s3_key(stage, "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111"),
+        "kms-key-enabled" => with_key(stage, PutKey { state: Some("Disabled".to_owned()), ..Default::default() }),
+        "kms-key-symmetric" => with_key(stage, PutKey { spec: Some("RSA_2048".to_owned()), ..Default::default() }),
+        "jobflow-role-may-use-key" => {
+            stage.set(Set::PutRole(PutRole {
+                name: "EMR_EC2_DefaultRole".to_owned(),
+                policies: vec![json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})],
+                instance_profile: Some("EMR_EC2_DefaultRole".to_owned()),
+                ..Default::default()
+            }));
+            stage
+        }
+        "release-supports-encryption" => stage.replace("5.29.0", "5.9.0"),
+        "subnet-set" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"),
+        other => panic!("no stage refutes `{other}`; add one here"),
+    }
+}
+
+/// Why nothing can refute a check: it is proved by any answer, and Unknown without one.
+fn cannot_be_refuted(check: &str) -> bool {
+    matches!(check, "clusters-can-be-listed")
+}
+
+fn bucket(bucket: PutBucket) -> Set {
+    Set::PutBucket(bucket)
+}
+
+fn security_configuration(content: Value) -> Set {
+    Set::PutSecurityConfiguration(PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() })
+}
+
+fn with_s3_key(stage: Stage, key: &str) -> Stage {
+    stage.set(security_configuration(json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {
+        "S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": key}}}})));
+    stage
+}
+
+fn with_key(stage: Stage, key: PutKey) -> Stage {
+    stage.set(Set::PutKey(PutKey { id: KEY_ID.to_owned(), ..key }));
+    stage
+}
+
+fn pre_flight() -> Vec<&'static Check> {
+    CATALOGUE.iter().copied().filter(|check| check.stage == When::PreFlight).collect()
+}
+
+/// Judges every case, two at a time, and panics with all that went wrong.
+fn for_each<T: Sync>(cases: &[T], judge: impl Fn(&T) -> Result<(), String> + Sync) {
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(message) = judge(case) {
+                        wrong.lock().unwrap().push(message);
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+fn statuses(played: &Played, check: &Check) -> BTreeMap<String, String> {
+    played.findings(check.name)
+}
+
+fn said(check: &Check, what: &str, played: &Played) -> String {
+    format!("{}, {what}: exit {:?}, findings {:?}\n{}", check.name, played.code, statuses(played, check), played.stderr)
+}
+
+#[test]
+fn every_check_is_well_when_all_is_well_and_says_so() {
+    for_each(&pre_flight(), |check| {
+        let played = good(check.name).check();
+        let statuses = statuses(&played, check);
+        let well = statuses.values().all(|status| matches!(status.as_str(), "proved" | "not-applicable"));
+        let speaks = !statuses.is_empty();
+        if well && speaks && played.code == Some(0) { Ok(()) } else { Err(said(check, "all well", &played)) }
+    });
+}
+
+#[test]
+fn every_check_can_be_refuted_and_refuses_if_it_is_required() {
+    for_each(&pre_flight(), |check| {
+        if cannot_be_refuted(check.name) {
+            return Ok(());
+        }
+        let stage = refuting(check.name);
+        let stage = if check.level == Level::Advised { stage.option(&format!("--enforce={}", check.name)) } else { stage };
+        let played = stage.run();
+        let refuted = statuses(&played, check).values().any(|status| status == "refuted");
+        let launched =
+            played.runner_started() || !stage.sim.requests_for("RunJobFlow").is_empty() || !stage.sim.requests_for("AddJobFlowSteps").is_empty();
+        if refuted && !launched && played.code == Some(77) { Ok(()) } else { Err(said(check, "refuted", &played)) }
+    });
+}
+
+/// Makes every call that decides a check go wrong in turn; the check must then be Unknown, and must not let a launch through if it is required.
+fn unknown_by(what: &str, kind: &FaultKind) {
+    let cases: Vec<(&Check, &str)> = pre_flight().into_iter().flat_map(|check| check.asks.iter().map(move |call| (check, call.operation))).collect();
+    assert!(!cases.is_empty());
+    for_each(&cases, |(check, operation)| {
+        let stage = good(check.name).option(&format!("--enforce={}", check.name)).env("EMR_ETL_GUARD_AWS_TIMEOUT", "3s");
+        stage.set(Set::AddFault(Fault::every(operation, kind.clone())));
+        let played = stage.run();
+        let statuses = statuses(&played, check);
+        let unknown = statuses.values().any(|status| status == "unknown") && statuses.values().all(|status| status != "refuted");
+        if unknown && played.code == Some(69) && !played.runner_started() {
+            Ok(())
+        } else {
+            Err(said(check, &format!("{operation} {what}"), &played))
+        }
+    });
+}
+
+#[test]
+fn every_check_is_unknown_when_a_call_that_decides_it_is_denied() {
+    unknown_by("denied", &FaultKind::AccessDenied);
+}
+
+#[test]
+fn every_check_is_unknown_when_a_call_that_decides_it_is_never_answered() {
+    unknown_by("never answered", &FaultKind::Hang);
+}
