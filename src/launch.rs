@@ -13,7 +13,10 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::runner_config::Secret;
+use crate::{
+    runner_config::{Ruby, Secret},
+    settings::ErbEngine,
+};
 
 /// The runner's name; called by it, the guard behaves as the runner.
 pub const RUNNER_NAME: &str = "snowplow-emr-etl-runner";
@@ -74,6 +77,19 @@ impl Program {
             return Err(refuse("not executable"));
         }
         Ok(())
+    }
+
+    /// The Ruby that `engine` stands for; `None` where the guard renders by itself. `named` is the runner, for the one within its jar.
+    ///
+    /// # Errors
+    /// [`LaunchError`] when the runner's jar is asked for and there is no runner.
+    pub fn ruby(engine: ErbEngine, named: Option<&Path>) -> Result<Option<Ruby>, LaunchError> {
+        Ok(match engine {
+            ErbEngine::Native => None,
+            ErbEngine::Ruby => Some(Ruby::Program("ruby")),
+            ErbEngine::Jruby => Some(Ruby::Program("jruby")),
+            ErbEngine::RunnerJar => Some(Ruby::Jar(Self::find(named)?.path)),
+        })
     }
 
     fn is_jar(&self) -> bool {

@@ -233,9 +233,9 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
 
 /// Reads the config on a thread of its own, because standard input may come late or never, and a stop must not wait for it.
 async fn read_config(invocation: &RunInvocation, settings: &Settings, caught: &mut Caught) -> Result<RunnerConfig, GuardError> {
-    let (source, engine) = (invocation.config.clone(), settings.erb);
+    let (source, ruby) = (invocation.config.clone(), Program::ruby(settings.erb, settings.runner.as_deref())?);
     tokio::select! {
-        config = tokio::task::spawn_blocking(move || RunnerConfig::read(&source, engine)) => Ok(config.map_err(anyhow::Error::from)??),
+        config = tokio::task::spawn_blocking(move || RunnerConfig::read(&source, ruby.as_ref())) => Ok(config.map_err(anyhow::Error::from)??),
         signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
     }
 }

@@ -11,13 +11,13 @@ mod seal;
 
 use std::{fmt, io::Read as _, path::Path};
 
+pub use ruby::Ruby;
 pub use seal::{Change, Seal, Sealed};
 
 use crate::{
     digest::sha256,
     invocation::ConfigSource,
     names::{BucketName, ReleaseLabel, S3Location},
-    settings::ErbEngine,
 };
 use erb::Rendered;
 use psych::{Node, Value};
@@ -191,11 +191,11 @@ pub struct RunnerConfig {
 }
 
 impl RunnerConfig {
-    /// Reads and loads the config that the invocation names, with the environment as the runner will see it.
+    /// Reads and loads the config that the invocation names, with the environment as the runner will see it; `ruby` renders its ERB, or without one the guard itself.
     ///
     /// # Errors
     /// [`ConfigError`] when it cannot be read, is no plain YAML, or breaks the runner's contract.
-    pub fn read(source: &ConfigSource, engine: ErbEngine) -> Result<Self, ConfigError> {
+    pub fn read(source: &ConfigSource, ruby: Option<&Ruby>) -> Result<Self, ConfigError> {
         let (origin, bytes) = match source {
             ConfigSource::Stdin => {
                 let mut bytes = Vec::new();
@@ -208,7 +208,7 @@ impl RunnerConfig {
             }
             ConfigSource::File(path) => (path.display().to_string(), read_file(path)?),
         };
-        Self::load(&origin, &bytes, engine, &|name| std::env::var_os(name))
+        Self::load(&origin, &bytes, ruby, &|name| std::env::var_os(name))
     }
 
     /// Loads `bytes`, naming `origin` in every error.
@@ -216,10 +216,10 @@ impl RunnerConfig {
     /// # Errors
     /// As [`RunnerConfig::read`].
     pub fn parse(origin: &str, bytes: &[u8], env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {
-        Self::load(origin, bytes, ErbEngine::Native, env)
+        Self::load(origin, bytes, None, env)
     }
 
-    fn load(origin: &str, bytes: &[u8], engine: ErbEngine, env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {
+    fn load(origin: &str, bytes: &[u8], ruby: Option<&Ruby>, env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {
         if bytes.len() as u64 > LARGEST {
             return Err(ConfigError::of(origin, format!("larger than {LARGEST} bytes; this is no EmrEtlRunner config")));
         }
@@ -230,10 +230,10 @@ impl RunnerConfig {
         })?;
         let digest = sha256(bytes);
         let rendered = || -> Result<Rendered, ConfigError> {
-            match engine.program() {
+            match ruby {
                 None => erb::render(text, env),
                 // Places in a text that Ruby has rendered are places in that text; where no tag spans lines they are the file's too.
-                Some(program) => ruby::render(program, text).map(|text| Rendered::as_it_stands(&text)),
+                Some(ruby) => ruby::render(ruby, text).map(|text| Rendered::as_it_stands(&text)),
             }
         };
         rendered().and_then(|rendered| Self::understand(origin, digest, &rendered)).map_err(|error| error.within(origin))

@@ -5,6 +5,7 @@ use crate::{
     cli::SealArguments,
     exit::Outcome,
     invocation::{Invocation, InvocationError},
+    launch::Program,
     run::seal_of,
     runner_config::RunnerConfig,
     settings::Settings,
@@ -19,7 +20,8 @@ pub(crate) fn seal(arguments: &SealArguments, settings: &Settings) -> Result<Out
             InvocationError::Rejected("these launch no cluster, so there is nothing to seal; expected `run -c config.yml …`".to_owned()).into()
         );
     };
-    let config = RunnerConfig::read(&invocation.config, settings.erb)?;
+    let ruby = Program::ruby(settings.erb, settings.runner.as_deref())?;
+    let config = RunnerConfig::read(&invocation.config, ruby.as_ref())?;
     let Some(seal) = seal_of(&config, settings, RUN) else {
         return Err(InvocationError::Rejected(format!(
             "{}: aws.emr.security_configuration is blank, and no setting names one; set either",

@@ -84,18 +84,8 @@ pub enum ErbEngine {
     Ruby,
     /// The program `jruby`.
     Jruby,
-}
-
-impl ErbEngine {
-    /// The Ruby to run, unless the guard renders by itself.
-    #[must_use]
-    pub fn program(self) -> Option<&'static str> {
-        match self {
-            Self::Native => None,
-            Self::Ruby => Some("ruby"),
-            Self::Jruby => Some("jruby"),
-        }
-    }
+    /// The JRuby within the runner's own jar.
+    RunnerJar,
 }
 
 /// The options, each of which may be a flag, an environment variable, or a key of `guard.yml` (with `_` for `-`).

@@ -265,6 +265,7 @@ struct Construct {
 struct Counts {
     cases: usize,
     agreed: usize,
+    handed_over: usize,
     /// Refused: every Ruby accepts; they differ; none accepts.
     refused: usize,
     divided: usize,
@@ -280,7 +281,10 @@ impl Counts {
         self.cases += 1;
         let mut refused = 0;
         match judgement {
-            Judgement::Agreed => self.agreed += 1,
+            Judgement::Agreed { handed_over } => {
+                self.agreed += 1;
+                self.handed_over += usize::from(*handed_over);
+            }
             Judgement::Disagreed(disagreement) => {
                 self.disagreed += 1;
                 *self.kinds.entry(disagreement.kind.clone()).or_default() += 1;
@@ -308,7 +312,7 @@ impl Counts {
     fn print(&self, what: &str, started: Instant) {
         let share = |part: usize, whole: usize| if whole == 0 { String::new() } else { format!("{:.1} %", 100.0 * part as f64 / whole as f64) };
         println!("\n{what}: {} cases in {:.0} s", self.cases, started.elapsed().as_secs_f64());
-        println!("  {:>6}  agreed", self.agreed);
+        println!("  {:>6}  agreed, {} of them also on what the guard hands over", self.agreed, self.handed_over);
         println!("  {:>6}  refused though every Ruby accepts ({})", self.refused, share(self.refused, self.cases));
         println!("  {:>6}  refused where the Rubies differ", self.divided);
         println!("  {:>6}  refused where no Ruby accepts", self.rejected);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsString, fmt};
 
 use emr_etl_guard::{
     invocation::{ConfigSource, Invocation, RunInvocation},
-    runner_config,
+    runner_config::{self, RunnerConfig, Seal},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,8 +24,11 @@ pub(crate) enum Question {
 
 /// What the guard made of a question.
 pub(crate) enum Answer {
-    /// What it believes Ruby holds.
-    Loaded(Value),
+    /// What it believes Ruby holds, and the text it would hand over, if the runner's contract lets it come to that.
+    Loaded {
+        loaded: Value,
+        sealed: Option<String>,
+    },
     Run(RunInvocation),
     NoLaunch,
     /// With the reason.
@@ -37,7 +40,10 @@ pub(crate) enum Answer {
 /// How the guard's answer stands to those of the Rubies.
 #[derive(Debug)]
 pub(crate) enum Judgement {
-    Agreed,
+    /// `handed_over`: Ruby also read what the guard would hand to the runner.
+    Agreed {
+        handed_over: bool,
+    },
     Refused {
         reason: String,
         rubies: Accepting,
@@ -76,7 +82,7 @@ impl Question {
     fn ask_guard(&self) -> Answer {
         match self {
             Self::Config { config, env } => match runner_config::dump(config, &|name| env.get(name).map(OsString::from)) {
-                Ok(loaded) => Answer::Loaded(in_order(loaded)),
+                Ok(loaded) => Answer::Loaded { loaded: in_order(loaded), sealed: sealed(config, env) },
                 Err(reason) => Answer::Refused(reason),
             },
             Self::Command { argv } => {
@@ -90,11 +96,13 @@ impl Question {
         }
     }
 
-    /// What the oracle is asked: the question itself and, for a command line that would run, the one that the guard hands over.
+    /// What the oracle is asked: the question itself and, where it comes to that, the command line or the sealed config that the guard hands over.
     pub(crate) fn requests(&self, answer: &Answer) -> Vec<Value> {
         let mut requests = vec![json!(self)];
-        if let Answer::Run(run) = answer {
-            requests.push(json!({"argv": run.sealed_argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>()}));
+        match answer {
+            Answer::Run(run) => requests.push(json!({"argv": run.sealed_argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>()})),
+            Answer::Loaded { sealed: Some(sealed), .. } => requests.push(json!({"config": sealed, "env": {}})),
+            _ => {}
         }
         requests
     }
@@ -108,7 +116,8 @@ impl Question {
         for (name, answers) in &rubies {
             let complaint = match (answer, answers.as_slice()) {
                 (Answer::Panicked(_), _) => Some("could answer what makes the guard panic".to_owned()),
-                (Answer::Loaded(loaded), [own]) => loading(loaded, own),
+                (Answer::Loaded { loaded, sealed: None }, [own]) => loading(loaded, own),
+                (Answer::Loaded { loaded, .. }, [own, sealed]) => loading(loaded, own).or_else(|| handed_over(loaded, sealed)),
                 (Answer::Run(run), [own, sealed]) => running(run, own).or_else(|| sealing(own, sealed)),
                 (Answer::NoLaunch, [own]) => would_run(own).then(|| "would run".to_owned()),
                 _ => Some("gave too few answers".to_owned()),
@@ -124,7 +133,7 @@ impl Question {
                 });
             }
         }
-        Judgement::Agreed
+        Judgement::Agreed { handed_over: rubies.iter().all(|(_, answers)| answers.len() == 2) }
     }
 
     fn accepting(&self, rubies: &[(&str, Vec<Value>)]) -> Accepting {
@@ -145,12 +154,46 @@ impl Question {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Loaded(loaded) => write!(f, "{loaded}"),
+            Self::Loaded { loaded, .. } => write!(f, "{loaded}"),
             Self::Run(run) => write!(f, "{run:?}"),
             Self::NoLaunch => f.write_str("launches nothing"),
             Self::Refused(reason) => write!(f, "refused: {reason}"),
             Self::Panicked(message) => write!(f, "panicked: {message}"),
         }
+    }
+}
+
+const SEALED_NAME: &str = "the-sealed-name";
+const TAG: (&str, &str) = ("emr-etl-guard-run", "the-run");
+
+/// What the guard would hand to the runner.
+fn sealed(config: &str, env: &BTreeMap<String, String>) -> Option<String> {
+    let config = RunnerConfig::parse("config.yml", config.as_bytes(), &|name| env.get(name).map(OsString::from)).ok()?;
+    let seal = Seal { security_configuration: SEALED_NAME.to_owned(), tag: Some((TAG.0.to_owned(), TAG.1.to_owned())) };
+    config.seal(&seal).ok().map(|sealed| sealed.text.reveal().clone())
+}
+
+/// What Ruby holds of the sealed text is what it held of the original, with the sealed keys set.
+fn handed_over(loaded: &Value, sealed: &Value) -> Option<String> {
+    let mut wanted = loaded.clone();
+    set(&mut wanted, &["aws", "emr", "security_configuration"], json!({"text": SEALED_NAME}));
+    set(&mut wanted, &["aws", "s3", "buckets", "encrypted"], json!(true));
+    set(&mut wanted, &["monitoring", "tags", TAG.0], json!({"text": TAG.1}));
+    loading(&in_order(wanted), sealed).map(|complaint| format!("{complaint} (of the sealed config)"))
+}
+
+/// Sets the value at `path` in a dump; a path that is not there stays away, and then the comparison says so.
+fn set(dump: &mut Value, path: &[&str], value: Value) {
+    let Some((first, rest)) = path.split_first() else {
+        *dump = value;
+        return;
+    };
+    let key = json!({"symbol": first});
+    let Some(entries) = dump["map"].as_array_mut() else { return };
+    match entries.iter_mut().find(|entry| entry[0] == key) {
+        Some(entry) => set(&mut entry[1], rest, value),
+        None if rest.is_empty() => entries.push(json!([key, value])),
+        None => {}
     }
 }
 
