@@ -7,6 +7,7 @@ mod keys;
 mod launch;
 mod network;
 mod security_configuration;
+mod traffic;
 
 use std::borrow::Cow;
 
@@ -15,7 +16,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     aws::{Lookup, Obstacle, calls::Call},
     facts::Facts,
-    plan::Plan,
+    plan::{Documents, Plan},
     runner_config::RunnerConfig,
     settings::Policy,
 };
@@ -136,6 +137,7 @@ pub static CATALOGUE: &[&Check] = &[
     &launch::RUNNER_VERSION,
     &launch::SAME_ACCOUNT,
     &launch::WATCHABLE,
+    &launch::ENVIRONMENT,
     &launch::PERSISTENT_CLUSTER,
     &buckets::EXISTS,
     &buckets::OWNER,
@@ -152,6 +154,9 @@ pub static CATALOGUE: &[&Check] = &[
     &keys::ROLE_MAY_USE,
     &network::RELEASE,
     &network::SUBNET,
+    &traffic::TARGET_TLS,
+    &traffic::ENRICHMENT_SOURCES,
+    &traffic::MONITORING_TLS,
     &clusters::SECURITY_CONFIGURATION,
     &clusters::RELEASE,
     &clusters::SUBNET,
@@ -173,6 +178,8 @@ pub struct Case<'a> {
     pub config: &'a RunnerConfig,
     /// What the run will touch.
     pub plan: &'a Plan,
+    /// The storage targets and enrichments that the run is given.
+    pub documents: &'a Documents,
     /// The security configuration that will be sealed.
     pub security_configuration: Option<&'a str>,
     /// What is required.
@@ -187,7 +194,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = launch::endpoints(case);
     // Behind a refused endpoint nothing was asked, so there is nothing else to judge.
     let asked = case.facts.endpoints.iter().all(|endpoint| endpoint.accepted);
-    let rooms = [config::check, launch::check, buckets::check, security_configuration::check, keys::check, network::check];
+    let rooms = [config::check, launch::check, buckets::check, security_configuration::check, keys::check, network::check, traffic::check];
     for room in rooms.iter().filter(|_| asked) {
         room(case, &mut findings);
     }

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::{
     aws::{Aws, Endpoint, Lookup, Obstacle, calls},
+    invocation::environment::{self, Variable},
     names::{AccountId, BucketName, ClusterId, KeyReference},
 };
 pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, SecurityConfiguration, Step};
@@ -51,6 +52,8 @@ pub struct Facts {
     pub guard: Lookup<Identity>,
     /// Who the runner is: the account the cluster will be launched in.
     pub runner: Lookup<Identity>,
+    /// Variables of the environment that can load code into the runner.
+    pub environment: Vec<Variable>,
     /// The runner's version.
     pub runner_version: Lookup<RunnerVersion>,
     /// Each bucket.
@@ -105,6 +108,7 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         endpoints: aws.endpoints.clone(),
         guard,
         runner,
+        environment: environment(),
         runner_version,
         buckets,
         security_configuration,
@@ -113,6 +117,10 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         adoptable,
         earlier_clusters,
     }
+}
+
+fn environment() -> Vec<Variable> {
+    environment::that_can_load_code(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
 }
 
 async fn security_configuration(aws: &Aws, question: &Question) -> Option<Lookup<SecurityConfiguration>> {
@@ -128,6 +136,7 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
         endpoints: aws.endpoints.clone(),
         guard: Lookup::not_asked(&calls::GET_CALLER_IDENTITY, WHY),
         runner: Lookup::not_asked(&calls::GET_CALLER_IDENTITY, WHY),
+        environment: environment(),
         runner_version: Lookup::Unreachable(Obstacle { operation: "--version".to_owned(), message: WHY.to_owned() }),
         buckets: question.buckets.iter().map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY))).collect(),
         security_configuration: question.security_configuration.as_ref().map(|_| Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),

@@ -45,7 +45,7 @@ use crate::{
     exit::{ExitCodes, Outcome},
     invocation::{Invocation, InvocationError, RunInvocation},
     launch::{LaunchError, Program},
-    plan::NeverStarts,
+    plan::{DocumentError, NeverStarts},
     report::Report,
     run::Run,
     runner_config::{ConfigError, RunnerConfig},
@@ -65,6 +65,8 @@ enum GuardError {
     Invocation(#[from] InvocationError),
     #[error("{0}")]
     Config(#[from] ConfigError),
+    #[error("{0}")]
+    Document(#[from] DocumentError),
     #[error("EmrEtlRunner would stop before it launches anything: {0}")]
     NeverStarts(#[from] NeverStarts),
     #[error("{0}")]
@@ -81,7 +83,7 @@ impl GuardError {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Settings(_) | Self::Report(_) => Outcome::BadUsage,
-            Self::Invocation(_) | Self::Config(_) | Self::NeverStarts(_) => Outcome::BadConfig,
+            Self::Invocation(_) | Self::Config(_) | Self::Document(_) | Self::NeverStarts(_) => Outcome::BadConfig,
             Self::OldRunner(_) => Outcome::Refused,
             Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
             Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,
@@ -181,6 +183,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
     let findings = checks::pre_flight(&Case {
         config: &config,
         plan: &run_of.plan,
+        documents: &run_of.documents,
         security_configuration: run_of.security_configuration.as_deref(),
         policy: &settings.policy,
         facts: &facts,

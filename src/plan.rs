@@ -12,6 +12,37 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::invocation::{Part, RunInvocation};
+pub use documents::DocumentError;
+use enrichments::Enrichment;
+use targets::{Purpose, Target};
+
+/// The files that the runner's arguments name, besides its config.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Documents {
+    /// `--targets`.
+    pub targets: Vec<Target>,
+    /// `--enrichments`.
+    pub enrichments: Vec<Enrichment>,
+}
+
+impl Documents {
+    /// Reads the folders that `run` names; without the option there are none, to the runner too.
+    ///
+    /// # Errors
+    /// [`DocumentError`] for the first file that cannot be read or understood.
+    pub fn read(run: &RunInvocation) -> Result<Self, DocumentError> {
+        Ok(Self {
+            targets: run.targets.as_deref().map(Target::read_all).transpose()?.unwrap_or_default(),
+            enrichments: run.enrichments.as_deref().map(Enrichment::read_all).transpose()?.unwrap_or_default(),
+        })
+    }
+
+    /// Whether a target has this purpose.
+    #[must_use]
+    pub fn has(&self, purpose: Purpose) -> bool {
+        self.targets.iter().any(|target| target.purpose == purpose)
+    }
+}
 
 /// What the plan needs to know of the runner config and the targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +57,9 @@ pub struct Circumstances {
     pub rdb_shredder: String,
     /// `enrich.continue_on_unexpected_error`.
     pub continue_on_unexpected_error: bool,
-    /// Whether a target takes enriched events. Where targets are not known, say true: the plan then names more than the run touches, never less.
+    /// Whether a target takes enriched events.
     pub loads: bool,
-    /// Whether a target takes failed events; where targets are not known, true.
+    /// Whether a target takes failed events.
     pub indexes: bool,
     /// `aws.emr.jobflow.job_name`.
     pub job_name: String,
@@ -247,6 +278,12 @@ impl Plan {
     #[must_use]
     pub fn touches(&self, role: &str) -> bool {
         self.touches.iter().any(|touch| touch.role == role)
+    }
+
+    /// Whether raw events are enriched.
+    #[must_use]
+    pub fn enriches(&self) -> bool {
+        self.parts.contains(&Part::Enrich)
     }
 
     /// Whether any step is given to the cluster.

@@ -10,7 +10,7 @@ use crate::{
     facts::{Facts, Question},
     invocation::RunInvocation,
     launch::Program,
-    plan::{Circumstances, Plan},
+    plan::{Circumstances, Documents, Plan, targets::Purpose},
     report::{self, Record, Report},
     runner_config::{RunnerConfig, Seal, Sealed},
     settings::Settings,
@@ -21,16 +21,16 @@ use crate::{
 /// The key of the tag that the seal adds.
 pub(crate) const RUN_TAG: &str = "emr-etl-guard-run";
 
-/// What the plan needs to know of the config. Targets are not read yet, so it reckons with all of them.
-fn circumstances(config: &RunnerConfig) -> Circumstances {
+/// What the plan needs to know of the config and the targets.
+fn circumstances(config: &RunnerConfig, documents: &Documents) -> Circumstances {
     Circumstances {
         locations: config.locations.iter().map(|location| location.role.clone()).collect(),
         collector_format: config.collector_format.clone(),
         spark_enrich: config.spark_enrich.clone(),
         rdb_shredder: config.rdb_shredder.clone(),
         continue_on_unexpected_error: config.continue_on_unexpected_error,
-        loads: true,
-        indexes: true,
+        loads: documents.has(Purpose::EnrichedEvents),
+        indexes: documents.has(Purpose::FailedEvents),
         job_name: config.job_name.clone(),
     }
 }
@@ -42,6 +42,7 @@ pub(crate) struct Run<'a> {
     command: &'static str,
     id: String,
     started: OffsetDateTime,
+    pub(crate) documents: Documents,
     pub(crate) plan: Plan,
     pub(crate) security_configuration: Option<String>,
     pub(crate) sealed: Option<Sealed>,
@@ -51,12 +52,14 @@ impl<'a> Run<'a> {
     pub(crate) fn new(config: &'a RunnerConfig, settings: &'a Settings, invocation: &RunInvocation, run: bool) -> Result<Self, GuardError> {
         let id = uuid::Uuid::now_v7().to_string();
         let seal = seal_of(config, settings, &id);
+        let documents = Documents::read(invocation)?;
         Ok(Self {
             config,
             settings,
             command: if run { "run" } else { "check" },
             started: OffsetDateTime::now_utc(),
-            plan: Plan::of(invocation, &circumstances(config))?,
+            plan: Plan::of(invocation, &circumstances(config, &documents))?,
+            documents,
             sealed: seal.as_ref().map(|seal| config.seal(seal)).transpose()?,
             security_configuration: seal.map(|seal| seal.security_configuration),
             id,
@@ -123,6 +126,7 @@ impl<'a> Run<'a> {
                 sealed_sha256: self.sealed.as_ref().map(|sealed| sealed.digest.as_str()),
                 sealed: self.sealed.as_ref().map_or(&[], |sealed| sealed.changes.as_slice()),
                 policy: &self.settings.policy,
+                documents: &self.documents,
                 plan: &self.plan,
             },
             facts,

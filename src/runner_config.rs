@@ -5,6 +5,7 @@
 mod contract;
 mod erb;
 mod psych;
+mod reader;
 mod ruby;
 mod scalar;
 mod seal;
@@ -21,6 +22,7 @@ use crate::{
 };
 use erb::Rendered;
 use psych::{Node, Value};
+use reader::Reader;
 
 /// A config larger than this is refused (the real one has 2 KiB), in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -151,6 +153,28 @@ pub struct Ambiguity {
     pub loses: String,
 }
 
+/// A property of `aws.emr.configuration`, which the runner turns into the cluster's `Configurations`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    /// `core-site`, `spark-defaults`, ….
+    pub classification: String,
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// `file:line:column` of the value.
+    pub at: String,
+}
+
+/// `monitoring.snowplow`: the runner reports its jobs to a Snowplow collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracking {
+    /// The collector's host.
+    pub collector: Located<String>,
+    /// `protocol`; the runner's default is `http`.
+    pub protocol: Option<Located<String>>,
+}
+
 /// What the runner would run with.
 #[derive(Debug)]
 pub struct RunnerConfig {
@@ -168,6 +192,18 @@ pub struct RunnerConfig {
     pub release: Located<ReleaseLabel>,
     /// `aws.emr.jobflow_role`: an instance profile's name.
     pub jobflow_role: Located<String>,
+    /// `aws.emr.service_role`: the role that the EMR service acts as.
+    pub service_role: Located<String>,
+    /// The instance types of its groups.
+    pub instance_types: Vec<Located<String>>,
+    /// `aws.emr.configuration`.
+    pub properties: Vec<Property>,
+    /// `aws.emr.bootstrap`: scripts that every node runs first.
+    pub bootstrap: Vec<Located<String>>,
+    /// `aws.emr.additional_info`.
+    pub additional_info: Option<Located<String>>,
+    /// `monitoring.snowplow`.
+    pub tracking: Option<Tracking>,
     /// `aws.emr.ec2_subnet_id`.
     pub subnet: Option<Located<String>>,
     /// `aws.emr.security_configuration` as it stood before sealing, when it is text.
@@ -270,6 +306,12 @@ impl RunnerConfig {
             emr_region: reader.text(&["aws", "emr", "region"])?,
             release,
             jobflow_role: reader.text(&["aws", "emr", "jobflow_role"])?,
+            service_role: reader.text(&["aws", "emr", "service_role"])?,
+            instance_types: reader.instance_types()?,
+            properties: reader.properties(),
+            bootstrap: reader.texts(&["aws", "emr", "bootstrap"])?,
+            additional_info: reader.optional_text(&["aws", "emr", "additional_info"])?,
+            tracking: reader.tracking()?,
             subnet: reader.optional_text(&["aws", "emr", "ec2_subnet_id"])?,
             // Whatever stands here is replaced by the seal, so a wrong type is not an error of its own.
             security_configuration: reader.optional_text(&["aws", "emr", "security_configuration"]).ok().flatten(),
@@ -355,109 +397,6 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let mut bytes = Vec::new();
     std::fs::File::open(path).map_err(unreadable)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
-}
-
-/// Takes typed values out of the loaded tree, with errors that name place and key.
-struct Reader<'a> {
-    origin: &'a str,
-    root: &'a Node,
-}
-
-impl Reader<'_> {
-    /// Where `path` stands, or the deepest parent of it that exists.
-    fn position(&self, path: &[&str]) -> Position {
-        let mut node = self.root;
-        for key in path {
-            match node.get(key) {
-                Some(child) => node = child,
-                None => break,
-            }
-        }
-        node.at
-    }
-
-    fn located<T>(&self, node: &Node, value: T) -> Located<T> {
-        Located { value, at: format!("{}:{}", self.origin, node.at) }
-    }
-
-    fn text(&self, path: &[&str]) -> Result<Located<String>, ConfigError> {
-        self.optional_text(path)?
-            .filter(|text| !text.value.is_empty())
-            .ok_or_else(|| ConfigError::at(self.position(path), format!("{} is missing or blank; EmrEtlRunner needs text there", path.join("."))))
-    }
-
-    fn optional_text(&self, path: &[&str]) -> Result<Option<Located<String>>, ConfigError> {
-        match self.root.find(path) {
-            None | Some(Node { value: Value::Null, .. }) => Ok(None),
-            Some(node) => self.as_text(node, &path.join(".")).map(Some),
-        }
-    }
-
-    fn as_text(&self, node: &Node, key: &str) -> Result<Located<String>, ConfigError> {
-        match &node.value {
-            Value::Text(text) => Ok(self.located(node, text.clone())),
-            other => Err(ConfigError::at(node.at, format!("{key} must be text; found {} (put it in quotes)", other.kind()))),
-        }
-    }
-
-    fn secret(&self, path: &[&str]) -> Result<Secret, ConfigError> {
-        let text = self.text(path)?;
-        let key = path.join(".");
-        // What people leave in a config believing that an instance role would be used; this runner cannot. (The contract has refused `ADD HERE` before.)
-        if matches!(text.value.as_str(), "iam" | "env" | "default") {
-            return Err(ConfigError::at(self.position(path), format!("{key} holds a placeholder; EmrEtlRunner 1.0.4 takes static credentials only")));
-        }
-        Ok(Secret::new(text.value))
-    }
-
-    fn ambiguity(&self, found: &psych::Ambiguity) -> Ambiguity {
-        Ambiguity {
-            key: if found.path.is_empty() { "the document".to_owned() } else { found.path.clone() },
-            what: found.what,
-            wins: format!("{}:{}", self.origin, found.wins),
-            loses: format!("{}:{}", self.origin, found.loses),
-        }
-    }
-
-    /// Every S3 location below `aws.s3.buckets`, lists unfolded.
-    fn locations(&self) -> Result<Vec<Location>, ConfigError> {
-        let path = ["aws", "s3", "buckets"];
-        let Some(buckets) = self.root.find(&path) else {
-            return Err(ConfigError::at(self.position(&path), "aws.s3.buckets is missing"));
-        };
-        let mut locations = Vec::new();
-        self.collect(buckets, "", &mut locations)?;
-        if locations.is_empty() {
-            return Err(ConfigError::at(buckets.at, "aws.s3.buckets names no location"));
-        }
-        Ok(locations)
-    }
-
-    fn collect(&self, node: &Node, role: &str, locations: &mut Vec<Location>) -> Result<(), ConfigError> {
-        match &node.value {
-            // `encrypted` is no location, and sealed anyway.
-            _ if role == "encrypted" => {}
-            Value::Null => {}
-            Value::Map(entries) => {
-                for (key, child) in entries {
-                    let role = if role.is_empty() { key.name.clone() } else { format!("{role}.{}", key.name) };
-                    self.collect(child, &role, locations)?;
-                }
-            }
-            Value::List(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.collect(item, &format!("{role}[{index}]"), locations)?;
-                }
-            }
-            _ => {
-                let key = format!("aws.s3.buckets.{role}");
-                let text = self.as_text(node, &key)?;
-                let location = S3Location::parse(&text.value).map_err(|reason| ConfigError::at(node.at, format!("{key} {reason}")))?;
-                locations.push(Location { role: role.to_owned(), location, at: text.at });
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Location {

@@ -39,6 +39,17 @@ pub(super) static WATCHABLE: Check = Check {
     source: "EmrEtlRunner, emr_job.rb (the id is logged at DEBUG only); Amazon EMR API reference, ListClusters",
 };
 
+pub(super) static ENVIRONMENT: Check = Check {
+    name: "environment-loads-code",
+    stage: Stage::PreFlight,
+    level: Level::Advised,
+    why: "The runner inherits the environment: a library or an agent that a variable loads into it can change what it sends to EMR.",
+    looks_at: "RUBYOPT, JRUBY_OPTS, RUBYLIB, GEM_HOME, GEM_PATH, BUNDLE_GEMFILE, CLASSPATH and Java's option variables in the guard's own environment.",
+    asks: &[],
+    mend: "unset {subject} where the guard is started, unless you know what it loads",
+    source: "Manuals of ruby, jruby and java; the JVM's JAVA_TOOL_OPTIONS",
+};
+
 pub(super) static SAME_ACCOUNT: Check = Check {
     name: "same-account",
     stage: Stage::PreFlight,
@@ -81,7 +92,19 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             .on("elasticmapreduce:ListClusters", "an answer")
             .by(&case.facts.earlier_clusters, "no list", |subject, earlier| subject.proved(format!("{} of the last hour", earlier.len()))),
     );
+    environment(case, findings);
     adoptable(case, findings);
+}
+
+fn environment(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let set = &case.facts.environment;
+    if set.is_empty() {
+        findings.push(ENVIRONMENT.on("the environment", "nothing that loads code into the runner").proved("none of these variables is set"));
+    }
+    for variable in set {
+        let saw = if variable.loads_code { "is set, and loads code" } else { "is set, with options that load no code" };
+        findings.push(ENVIRONMENT.on(variable.name, "nothing that loads code into the runner").decided(!variable.loads_code, saw));
+    }
 }
 
 fn same_account(case: &Case<'_>) -> Finding {

@@ -4,7 +4,14 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::{
-    checks::Finding, exit::Outcome, facts::Facts, plan::Plan, runner_config::Change, settings::Policy, timeline::Moment, verdict::Verdict,
+    checks::Finding,
+    exit::Outcome,
+    facts::Facts,
+    plan::{Documents, Plan},
+    runner_config::Change,
+    settings::Policy,
+    timeline::Moment,
+    verdict::Verdict,
     watch::Watched,
 };
 
@@ -59,6 +66,8 @@ pub struct Inputs<'a> {
     pub sealed: &'a [Change],
     /// The policy in force.
     pub policy: &'a Policy,
+    /// Its storage targets and enrichments.
+    pub documents: &'a Documents,
     /// What the run would touch, by its arguments and config.
     pub plan: &'a Plan,
 }

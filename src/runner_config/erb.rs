@@ -117,14 +117,14 @@ const BLANK: [char; 2] = [' ', '\t'];
 enum Expression<'a> {
     /// `ENV['X']`: nil when unset.
     Variable(&'a str),
-    /// `ENV.fetch('X')`, perhaps with a default: raises when unset and there is none.
+    /// `ENV.fetch('X')`, perhaps with a default behind it or in a block: raises when unset and there is none.
     Fetch(&'a str, Option<&'a str>),
     /// `'text'`.
     Literal(&'a str),
 }
 
 impl<'a> Expression<'a> {
-    /// Operands joined by `||`; `None` for anything else that Ruby could mean.
+    /// Operands joined by `||` or `or`; `None` for anything else that Ruby could mean.
     fn parse(text: &'a str) -> Option<Vec<Self>> {
         let mut rest = text.trim_matches(BLANK);
         let mut operands = Vec::new();
@@ -143,7 +143,9 @@ impl<'a> Expression<'a> {
             if rest.is_empty() {
                 return Some(operands);
             }
-            rest = rest.strip_prefix("||")?.trim_start_matches(BLANK);
+            // `or` binds weaker than `||`, which makes no difference among operands that all are alternatives.
+            let spelled = after.strip_prefix(BLANK).and(rest.strip_prefix("or")).filter(|after| after.starts_with(BLANK));
+            rest = rest.strip_prefix("||").or(spelled)?.trim_start_matches(BLANK);
         }
     }
 
@@ -157,7 +159,11 @@ impl<'a> Expression<'a> {
             let name = variable_name(name)?;
             let rest = rest.trim_start_matches(BLANK);
             if let Some(rest) = rest.strip_prefix(')') {
-                return Some((Self::Fetch(name, None), rest));
+                let Some(block) = rest.trim_start_matches(BLANK).strip_prefix('{') else {
+                    return Some((Self::Fetch(name, None), rest));
+                };
+                let (default, rest) = literal(block.trim_start_matches(BLANK))?;
+                return Some((Self::Fetch(name, Some(default)), rest.trim_start_matches(BLANK).strip_prefix('}')?));
             }
             let (default, rest) = literal(rest.strip_prefix(',')?.trim_start_matches(BLANK))?;
             return Some((Self::Fetch(name, Some(default)), rest.trim_start_matches(BLANK).strip_prefix(')')?));
@@ -267,6 +273,10 @@ mod tests {
             ("ENV.fetch('UNSET', 'd')", "d"),
             ("ENV['UNSET'] || 'd'", "d"),
             ("ENV['UNSET']||ENV['X'] || 'd'", "value"),
+            ("ENV.fetch('UNSET') { \"d\" }", "d"),
+            ("ENV.fetch('X'){'d'}", "value"),
+            ("ENV['UNSET'] or 'd'", "d"),
+            ("ENV['UNSET'] || ENV['X'] or 'd'", "value"),
             ("ENV['UNSET'].to_s", ""),
             ("'yes'.to_s", "yes"),
             (" \"a b\" ", "a b"),
@@ -295,7 +305,9 @@ mod tests {
             "ENV[\"A#{1}\"]",
             "'a' 'b'",
             "ENV['X'].to_s || 'y'",
-            "ENV.fetch('X') { 'y' }",
+            "ENV.fetch('X') { |name| name }",
+            "ENV['X'] or'd'",
+            "ENV['X'] order",
             "'it\\'s'",
             "x",
         ] {

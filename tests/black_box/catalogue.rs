@@ -28,6 +28,9 @@ fn good(check: &str) -> Stage {
             stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
             stage
         }
+        "target-tls" => with_target(Stage::acme(), "REQUIRE"),
+        "enrichment-sources" => with_enrichment(Stage::acme(), "s3://acme-assets/maxmind"),
+        "monitoring-tls" => with_tracking(Stage::acme(), "HTTPS"),
         _ => Stage::acme(),
     }
 }
@@ -83,6 +86,10 @@ fn refuting(check: &str) -> Stage {
         }
         "release-supports-encryption" => stage.replace("5.29.0", "5.9.0"),
         "subnet-set" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"),
+        "environment-loads-code" => stage.env("JAVA_TOOL_OPTIONS", "-Xmx1g -javaagent:/opt/agent.jar"),
+        "target-tls" => with_target(Stage::acme(), "DISABLE"),
+        "enrichment-sources" => with_enrichment(Stage::acme(), "http://api.acme.com/x"),
+        "monitoring-tls" => with_tracking(Stage::acme(), "http"),
         other => panic!("no stage refutes `{other}`; add one here"),
     }
 }
@@ -109,6 +116,27 @@ fn with_s3_key(stage: Stage, key: &str) -> Stage {
 fn with_key(stage: Stage, key: PutKey) -> Stage {
     stage.set(Set::PutKey(PutKey { id: KEY_ID.to_owned(), ..key }));
     stage
+}
+
+fn with_target(stage: Stage, ssl_mode: &str) -> Stage {
+    std::fs::create_dir(stage.path("targets")).unwrap();
+    let target = json!({"schema": "iglu:com.snowplowanalytics.snowplow.storage/postgresql_config/jsonschema/1-0-0", "data": {
+        "name": "warehouse", "host": "db.acme.com", "port": 5432, "database": "snowplow", "sslMode": ssl_mode, "schema": "atomic", "username": "loader",
+        "password": "hunter2", "purpose": "ENRICHED_EVENTS"}});
+    stage.write("targets/warehouse.json", &target.to_string());
+    stage.argument("-t").argument("targets")
+}
+
+fn with_enrichment(stage: Stage, uri: &str) -> Stage {
+    std::fs::create_dir(stage.path("enrichments")).unwrap();
+    let enrichment = json!({"schema": "iglu:com.snowplowanalytics.snowplow/ip_lookups/jsonschema/2-0-0", "data": {
+        "name": "ip_lookups", "vendor": "com.snowplowanalytics.snowplow", "enabled": true, "parameters": {"geo": {"database": "x.mmdb", "uri": uri}}}});
+    stage.write("enrichments/ip_lookups.json", &enrichment.to_string());
+    stage.argument("-n").argument("enrichments")
+}
+
+fn with_tracking(stage: Stage, protocol: &str) -> Stage {
+    stage.replace("  tags: {}\n", &format!("  tags: {{}}\n  snowplow: {{method: get, collector: c.acme.com, app_id: etl, protocol: {protocol}}}\n"))
 }
 
 fn pre_flight() -> Vec<&'static Check> {

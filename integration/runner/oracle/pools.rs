@@ -71,14 +71,15 @@ pub(crate) const ERB: &[(&str, &str)] = &[
         "<%= ENV.fetch('X') %>¦<%= ENV.fetch(\"X\") %>¦<%= ENV.fetch('UNSET') %>¦<%= ENV.fetch('X', 'd') %>\
         ¦<%= ENV.fetch('UNSET', 'yes') %>¦<%= ENV.fetch(\"UNSET\", \"d e\") %>¦<%= ENV.fetch 'X' %>¦<%= ENV.fetch('UNSET', nil) %>\
         ¦<%= ENV.fetch('UNSET', 5) %>¦<%= ENV.fetch('UNSET', true) %>¦<%= ENV.fetch('X') { 'd' } %>¦<%= ENV.fetch('UNSET','') %>\
-        ¦<%= ENV.fetch ('X') %>",
+        ¦<%= ENV.fetch ('X') %>¦<%= ENV.fetch('UNSET') { 'd' } %>¦<%= ENV.fetch('UNSET'){\"yes\"} %>¦<%= ENV.fetch('UNSET') {'d'}.to_s %>\
+        ¦<%= ENV.fetch('X') { } %>¦<%= ENV.fetch('UNSET') { 'd' } || 'e' %>¦<%= ENV.fetch('X', 'd') { 'e' } %>",
     ),
     (
         "ERB default",
         "<%= ENV['X'] || 'd' %>¦<%= ENV['UNSET'] || \"d\" %>¦<%= ENV['UNSET']||'yes' %>¦<%= ENV['EMPTY'] || 'd' %>\
         ¦<%= ENV['X'] || ENV['SC'] %>¦<%= ENV['UNSET'] || ENV['SC'] || 'z' %>¦<%= ENV['X'] or 'd' %>¦<%= ENV['UNSET'] || 5 %>\
         ¦<%= ENV['UNSET'] || nil %>¦<%= ENV['UNSET'] || true %>¦<%= (ENV['X'] || 'd') %>¦<%= ENV['UNSET'] || ENV.fetch('SC') %>\
-        ¦<%= 'a' || ENV['X'] %>",
+        ¦<%= 'a' || ENV['X'] %>¦<%= ENV['UNSET'] or 'd' %>¦<%= ENV['UNSET'] or ENV['X'] || 'd' %>¦<%= ENV['UNSET'] || ENV['EMPTY'] or 'd' %>¦<%= ENV['UNSET']or 'd' %>¦<%= ENV['UNSET'] or'd' %>",
     ),
     (
         "ERB method",
