@@ -4,6 +4,7 @@
 
 mod contract;
 mod erb;
+mod portable;
 mod psych;
 mod reader;
 mod ruby;

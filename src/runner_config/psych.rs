@@ -17,6 +17,7 @@ use libyaml_safer::{Event, EventData, MappingStyle, Parser, ScalarStyle, Sequenc
 use super::{
     ConfigError, Position,
     erb::Rendered,
+    portable::Portable,
     scalar::{RAISES, tokenize},
 };
 
@@ -191,28 +192,14 @@ fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
 }
 
 fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
-    if let Some(index) = rendered.text.find('\u{feff}') {
-        return Err(ConfigError::at(
-            rendered.source(index),
-            "a byte order mark (U+FEFF) stands here, which readers take for different things; remove it",
-        ));
-    }
+    let portable = Portable::of(rendered)?;
     // The parser loses its footing on a block scalar that the text's end cuts off; with a newline behind it, it cannot be cut off.
     let text: Cow<'_, str> = if rendered.text.ends_with('\n') { Cow::Borrowed(&rendered.text) } else { Cow::Owned(format!("{}\n", rendered.text)) };
     let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
-    let mut loader = Loader {
-        parser,
-        rendered,
-        anchors: HashMap::new(),
-        openings: 0,
-        size: 0,
-        path: Vec::new(),
-        ambiguities: Vec::new(),
-        quoted: Vec::new(),
-        flow: 0,
-    };
+    let mut loader =
+        Loader { parser, rendered, anchors: HashMap::new(), openings: 0, size: 0, path: Vec::new(), ambiguities: Vec::new(), portable, flow: 0 };
     loader.next()?;
     let start = loader.next()?;
     if matches!(start.data, EventData::StreamEnd) {
@@ -229,7 +216,7 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
         let loses = loader.source(after.start_mark.index);
         loader.ambiguities.push(Ambiguity { path: String::new(), what: "a second document, which Ruby ignores", loses, wins: root.at });
     }
-    loader.refuse_tabs(end)?;
+    loader.portable.refuse_tabs(end)?;
     let mut path = Vec::new();
     symbolize(&mut root, &mut path, &mut loader.ambiguities);
     Ok(Loaded { root, ambiguities: loader.ambiguities })
@@ -250,8 +237,7 @@ struct Loader<'r, 'b> {
     size: usize,
     path: Vec<String>,
     ambiguities: Vec<Ambiguity>,
-    /// Where scalars in quotes and block scalars stand, as bytes of the rendered text, ascending.
-    quoted: Vec<std::ops::Range<usize>>,
+    portable: Portable<'b>,
     /// How many brackets and braces are open.
     flow: usize,
 }
@@ -297,10 +283,7 @@ impl Loader<'_, '_> {
         self.count(event, 1)?;
         match &event.data {
             EventData::Scalar { anchor, tag, value, quoted_implicit, style, .. } => {
-                if self.flow > 0 && *style == ScalarStyle::Plain && value.contains('?') {
-                    return Err(ConfigError::at(at, "JRuby's parser does not allow `?` here between brackets or braces; put the value in quotes"));
-                }
-                self.note_quoted(event, *style)?;
+                self.portable.scalar(event, *style, value, self.flow > 0)?;
                 // Whether such a scalar ends in a newline is then for the added one to say, and it must not.
                 let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                 if is_block && event.end_mark.index > self.rendered.text.len() as u64 {
@@ -367,45 +350,6 @@ impl Loader<'_, '_> {
             // Psych does not look at any other tag.
             Some(_) => self.tokenized(event, value),
         }
-    }
-
-    /// Remembers where a scalar that may hold tabs stands, and refuses the escape that JRuby's parser does not know.
-    fn note_quoted(&mut self, event: &Event, style: ScalarStyle) -> Result<(), ConfigError> {
-        if style == ScalarStyle::Plain {
-            return Ok(());
-        }
-        let place = |index: u64| usize::try_from(index).unwrap_or(usize::MAX).min(self.rendered.text.len());
-        let range = place(event.start_mark.index)..place(event.end_mark.index);
-        let text = self.rendered.text.get(range.clone()).unwrap_or_default();
-        if style == ScalarStyle::DoubleQuoted && has_escaped_slash(text) {
-            return Err(self.refuse(event, "the escape `\\/` is not known to every reader; write `/`"));
-        }
-        if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) && !has_plain_header(text) {
-            return Err(self.refuse(event, "not every reader takes what stands behind `|` or `>` here; leave a blank before a comment"));
-        }
-        self.quoted.push(range);
-        Ok(())
-    }
-
-    /// JRuby's parser allows no tab as blank; libyaml, below other Rubies, does. In quotes, block scalars and comments a tab is a tab to both.
-    /// The document ends at `end`.
-    fn refuse_tabs(&self, end: usize) -> Result<(), ConfigError> {
-        let text = &self.rendered.text;
-        for (index, _) in text.match_indices('\t').take_while(|(index, _)| *index < end) {
-            let before = self.quoted.partition_point(|range| range.start <= index);
-            let last = before.checked_sub(1).and_then(|last| self.quoted.get(last));
-            if last.is_some_and(|range| range.contains(&index)) {
-                continue;
-            }
-            let line = text[..index].rfind('\n').map_or(0, |newline| newline + 1);
-            let from = line.max(last.map_or(0, |range| range.end));
-            let blank_before = |at: usize| at == line || text[..at].ends_with([' ', '\t']);
-            let in_comment = text.get(from..index).unwrap_or_default().match_indices('#').any(|(at, _)| blank_before(from + at));
-            if !in_comment {
-                return Err(ConfigError::at(self.rendered.source(index), "a tab stands here, which JRuby's parser does not allow; use blanks"));
-            }
-        }
-        Ok(())
     }
 
     fn starts_with_bang(&self, event: &Event) -> bool {
@@ -545,24 +489,6 @@ fn as_key(value: Value) -> Result<Key, &'static str> {
     }
 }
 
-/// Whether the source of a block scalar starts with `|` or `>`, its indicators, and then nothing or a blank.
-fn has_plain_header(text: &str) -> bool {
-    let header = text.split_once(['|', '>']).map_or("", |(_, rest)| rest).lines().next().unwrap_or_default();
-    let rest = header.trim_start_matches(['+', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
-    rest.is_empty() || rest.starts_with(' ')
-}
-
-/// Whether the source of a scalar in double quotes holds `\/` (and not `\\/`).
-fn has_escaped_slash(text: &str) -> bool {
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character == '\\' && characters.next() == Some('/') {
-            return true;
-        }
-    }
-    false
-}
-
 /// Tags for which Psych does more than read the value.
 fn builds_an_object(tag: &str) -> bool {
     tag.starts_with("!ruby/")
@@ -657,45 +583,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tab_is_refused_where_jruby_refuses_it() {
-        for text in ["a:\tb\n", "a: b\t\n", "a: b\n\t\n", "a: [b,\tc]\n", "---\t\na: b\n", "a: \"x\"\t\n", "a: '#'\t\n"] {
-            let refusal = loaded(text).unwrap_err();
-            assert!(refusal.contains("a tab"), "{text:?}: {refusal}");
-        }
-        for text in ["a: \"b\tc\"\n", "a: 'b\tc'\n", "a: |\n  b\tc\n", "a: b # c\td\n", "# a\tb\na: b\n"] {
-            assert!(loaded(text).is_ok(), "{text:?}: {:?}", loaded(text));
-        }
-    }
-
-    #[test]
     fn what_the_parser_panics_on_is_refused() {
         for text in ["{!,", "[!!str, a]", "!a%ff b", "a: !x, b\n"] {
             drop(loaded(text));
         }
         assert!(loaded("[!!str, a]").unwrap_err().contains("the parser gave up"));
-    }
-
-    #[test]
-    fn a_comment_right_behind_a_block_indicator_is_refused() {
-        assert!(loaded("a: |#\n  b\n").unwrap_err().contains("leave a blank before a comment"));
-        for text in ["a: | # c\n  b\n", "a: |-\n  b\n", "a: >2-\n    b\n", "a: &x |\n  b\n"] {
-            assert!(loaded(text).is_ok(), "{text:?}: {:?}", loaded(text));
-        }
-    }
-
-    #[test]
-    fn a_question_mark_between_brackets_is_refused_unless_quoted() {
-        for text in ["[a?]", "{a: b?}", "a: [b, [c?d]]"] {
-            assert!(loaded(text).unwrap_err().contains("`?`"), "{text}");
-        }
-        for text in ["['a?']", "a: b?", "? a\n: b\n"] {
-            assert!(loaded(text).is_ok(), "{text}");
-        }
-    }
-
-    #[test]
-    fn escapes_that_only_some_readers_know_are_refused() {
-        assert!(loaded(r#"a: "x\/y""#).unwrap_err().contains("the escape `\\/`"));
-        assert_eq!(text_at(r#"a: "x\\/y""#, &["a"]), r"x\/y");
     }
 }
