@@ -6,6 +6,7 @@ mod config;
 mod keys;
 mod launch;
 mod network;
+mod roles;
 mod security_configuration;
 mod traffic;
 
@@ -151,7 +152,11 @@ pub static CATALOGUE: &[&Check] = &[
     &keys::ENABLED,
     &keys::SYMMETRIC,
     &keys::REGION,
-    &keys::ROLE_MAY_USE,
+    &keys::ROTATION,
+    &roles::JOBFLOW_EXISTS,
+    &roles::SERVICE_EXISTS,
+    &roles::JOBFLOW_MAY_USE,
+    &roles::SERVICE_MAY_USE,
     &network::RELEASE,
     &network::SUBNET,
     &traffic::TARGET_TLS,
@@ -194,7 +199,8 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = launch::endpoints(case);
     // Behind a refused endpoint nothing was asked, so there is nothing else to judge.
     let asked = case.facts.endpoints.iter().all(|endpoint| endpoint.accepted);
-    let rooms = [config::check, launch::check, buckets::check, security_configuration::check, keys::check, network::check, traffic::check];
+    let rooms =
+        [config::check, launch::check, buckets::check, security_configuration::check, keys::check, roles::check, network::check, traffic::check];
     for room in rooms.iter().filter(|_| asked) {
         room(case, &mut findings);
     }

@@ -11,7 +11,7 @@ pub(crate) mod sts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::join_all};
 use serde::Serialize;
 
 use crate::{
@@ -21,9 +21,9 @@ use crate::{
 };
 pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, SecurityConfiguration, Step};
 pub use iam::RoleFacts;
-pub use kms::{KeyFacts, KeyUse};
+pub use kms::{KeyFacts, KeyUse, RoleKind};
 pub use runner::RunnerVersion;
-pub use s3::BucketFacts;
+pub use s3::{BucketFacts, DefaultEncryption};
 pub use sts::Identity;
 
 /// What to ask about.
@@ -35,6 +35,8 @@ pub struct Question {
     pub security_configuration: Option<String>,
     /// `aws.emr.jobflow_role`.
     pub instance_profile: String,
+    /// `aws.emr.service_role`.
+    pub service_role: String,
     /// The name of the cluster to adopt, in persistent mode.
     pub adopt: Option<String>,
     /// The runner to ask for its version, and how long that may take.
@@ -60,10 +62,12 @@ pub struct Facts {
     pub buckets: BTreeMap<BucketName, BucketFacts>,
     /// The security configuration, when one is named.
     pub security_configuration: Option<Lookup<SecurityConfiguration>>,
-    /// Each key that the security configuration names.
+    /// Each key that the security configuration or a bucket's default names.
     pub keys: BTreeMap<KeyReference, KeyFacts>,
     /// The role behind the instance profile.
     pub role: Lookup<RoleFacts>,
+    /// The EMR service's role.
+    pub service_role: Lookup<RoleFacts>,
     /// Live clusters of the name to adopt, in persistent mode.
     pub adoptable: Option<Lookup<Vec<Adoptable>>>,
     /// The clusters that were there before the launch, of the last hour.
@@ -79,21 +83,28 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         return nothing_asked(aws, question);
     }
     // The account is needed before a bucket's owner can be asked about; the two identities are asked side by side.
-    let identities = async { tokio::join!(sts::identity(&aws.sts), sts::identity(&aws.runner_sts)) };
-    let buckets = async {
-        let (guard, runner) = identities.await;
-        let account = runner.found().map(|identity| identity.account.clone());
-        let facts = join_all(question.buckets.iter().map(|bucket| s3::bucket(&aws.s3, bucket, account.as_ref())));
-        let buckets = question.buckets.iter().cloned().zip(facts.await).collect();
-        (guard, runner, buckets)
-    };
-    let role = iam::role(&aws.iam, &question.instance_profile);
+    let identities = async { tokio::join!(sts::identity(&aws.sts), sts::identity(&aws.runner_sts)) }.shared();
+    let buckets = join_all(question.buckets.iter().map(|bucket| s3::bucket(&aws.s3, bucket, identities.clone().map(|(_, runner)| runner))));
+    // What is encrypted by default under which key is asked at once, because the keys wait for it.
+    let defaults = join_all(question.buckets.iter().map(|bucket| s3::default_encryption(&aws.s3, bucket))).shared();
+    let configuration = security_configuration(aws, question).shared();
+    let roles =
+        async { tokio::join!(iam::instance_role(&aws.iam, &question.instance_profile), iam::role(&aws.iam, &question.service_role)) }.shared();
     let keys = async {
-        let (configuration, role) = tokio::join!(security_configuration(aws, question), role);
-        let references = configuration.as_ref().and_then(Lookup::found).map(SecurityConfiguration::keys).unwrap_or_default();
-        let arn = role.found().map(|role| role.arn.clone());
-        let facts = join_all(references.iter().map(|reference| kms::key(&aws.kms, &aws.iam, reference, arn.as_deref()))).await;
-        (configuration, role, references.into_iter().zip(facts).collect())
+        let (defaults, configuration, (role, service_role)) = tokio::join!(defaults.clone(), configuration.clone(), roles.clone());
+        let defaults = question.buckets.iter().zip(&defaults);
+        let uses = key_uses(defaults, configuration.as_ref().and_then(Lookup::found));
+        let of = |kind: RoleKind| match kind {
+            RoleKind::Jobflow => (kind, role.found().map(|role| role.arn.as_str())),
+            RoleKind::Service => (kind, service_role.found().map(|role| role.arn.as_str())),
+        };
+        let facts = join_all(uses.iter().map(async |(reference, uses)| {
+            let mut roles = vec![of(RoleKind::Jobflow)];
+            roles.extend(uses.contains(&KeyUse::Ebs).then(|| of(RoleKind::Service)));
+            kms::key(&aws.kms, &aws.iam, reference, &roles).await
+        }));
+        let facts = facts.await;
+        uses.into_keys().zip(facts).collect::<BTreeMap<_, _>>()
     };
     let adoptable = async {
         match &question.adopt {
@@ -102,8 +113,19 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         }
     };
     let version = runner::version(&question.runner, question.version_timeout);
-    let ((guard, runner, buckets), (security_configuration, role, keys), adoptable, earlier_clusters, runner_version) =
-        tokio::join!(buckets, keys, adoptable, emr::recent(&aws.emr), version);
+    let (buckets, defaults, (guard, runner), security_configuration, (role, service_role), keys, adoptable, earlier_clusters, runner_version) = tokio::join!(
+        buckets,
+        defaults.clone(),
+        identities.clone(),
+        configuration.clone(),
+        roles.clone(),
+        keys,
+        adoptable,
+        emr::recent(&aws.emr),
+        version
+    );
+    let buckets = buckets.into_iter().zip(defaults).map(|(facts, default_encryption)| BucketFacts { default_encryption, ..facts });
+    let buckets = question.buckets.iter().cloned().zip(buckets).collect();
     Facts {
         endpoints: aws.endpoints.clone(),
         guard,
@@ -114,6 +136,7 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         security_configuration,
         keys,
         role,
+        service_role,
         adoptable,
         earlier_clusters,
     }
@@ -142,14 +165,49 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
         security_configuration: question.security_configuration.as_ref().map(|_| Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),
         keys: BTreeMap::new(),
         role: Lookup::not_asked(&calls::GET_INSTANCE_PROFILE, WHY),
+        service_role: Lookup::not_asked(&calls::GET_ROLE, WHY),
         adoptable: question.adopt.as_ref().map(|_| Lookup::not_asked(&calls::LIST_CLUSTERS, WHY)),
         earlier_clusters: Lookup::not_asked(&calls::LIST_CLUSTERS, WHY),
     }
 }
 
-/// The account the cluster will be launched in, when known.
+/// What each key is used for.
+fn key_uses<'a>(
+    defaults: impl Iterator<Item = (&'a BucketName, &'a Lookup<DefaultEncryption>)>,
+    configuration: Option<&SecurityConfiguration>,
+) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
+    let mut uses: BTreeMap<KeyReference, BTreeSet<KeyUse>> = BTreeMap::new();
+    let content = configuration.map(|configuration| &configuration.content);
+    for key in content.and_then(|content| content.s3.as_ref()).into_iter().flat_map(emr::S3AtRest::keys) {
+        uses.entry(key.clone()).or_default().insert(KeyUse::S3);
+    }
+    if let Some(disk) = content.and_then(|content| content.local_disk.as_ref())
+        && let Some(key) = &disk.key
+    {
+        let of_key = uses.entry(key.clone()).or_default();
+        // Instance stores are encrypted by LUKS also where EBS volumes are by EBS.
+        of_key.insert(KeyUse::LocalDisk);
+        if disk.ebs {
+            of_key.insert(KeyUse::Ebs);
+        }
+    }
+    for (bucket, default) in defaults {
+        if let Some(DefaultEncryption::Kind { key: Some(key), .. }) = default.found() {
+            uses.entry(KeyReference::new(key)).or_default().insert(KeyUse::BucketDefault(bucket.to_string()));
+        }
+    }
+    uses
+}
+
 impl Facts {
-    /// The runner's account.
+    /// What each key is used for, of those that the security configuration and the buckets' defaults name.
+    #[must_use]
+    pub fn key_uses(&self) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
+        let defaults = self.buckets.iter().map(|(bucket, facts)| (bucket, &facts.default_encryption));
+        key_uses(defaults, self.security_configuration.as_ref().and_then(Lookup::found))
+    }
+
+    /// The account the cluster will be launched in, when known.
     #[must_use]
     pub fn launch_account(&self) -> Option<&AccountId> {
         self.runner.found().map(|identity| &identity.account)

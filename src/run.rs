@@ -73,6 +73,7 @@ impl<'a> Run<'a> {
             buckets: buckets.filter(|bucket| !self.settings.policy.is_external(bucket.as_str())).collect(),
             security_configuration: self.security_configuration.clone(),
             instance_profile: self.config.jobflow_role.value.clone(),
+            service_role: self.config.service_role.value.clone(),
             adopt: invocation.persistent.then(|| self.config.job_name.clone()),
             runner: program.clone(),
             version_timeout: self.settings.version_timeout,

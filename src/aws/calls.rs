@@ -43,9 +43,12 @@ pub(crate) static HEAD_BUCKET: Call = call("HeadBucket", "s3:ListBucket", Resour
 pub(crate) static GET_BUCKET_ENCRYPTION: Call = call("GetBucketEncryption", "s3:GetEncryptionConfiguration", Resource::Bucket);
 
 pub(crate) static DESCRIBE_KEY: Call = call("DescribeKey", "kms:DescribeKey", Resource::Key);
+pub(crate) static GET_KEY_ROTATION_STATUS: Call = call("GetKeyRotationStatus", "kms:GetKeyRotationStatus", Resource::Key);
+pub(crate) static LIST_GRANTS: Call = call("ListGrants", "kms:ListGrants", Resource::Key);
 pub(crate) static GET_KEY_POLICY: Call = call("GetKeyPolicy", "kms:GetKeyPolicy", Resource::Key);
 
 pub(crate) static GET_INSTANCE_PROFILE: Call = call("GetInstanceProfile", "iam:GetInstanceProfile", Resource::InstanceProfile);
+pub(crate) static GET_ROLE: Call = call("GetRole", "iam:GetRole", Resource::Role);
 pub(crate) static SIMULATE_PRINCIPAL_POLICY: Call = call("SimulatePrincipalPolicy", "iam:SimulatePrincipalPolicy", Resource::Role);
 
 pub(crate) static DESCRIBE_SECURITY_CONFIGURATION: Call =

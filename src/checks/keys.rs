@@ -1,14 +1,9 @@
-//! Checks on every KMS key that the security configuration names, and on the role that must use it.
+//! Checks on every KMS key that the security configuration and the buckets' defaults name.
 
-use super::{Case, Check, Finding, Level, Stage, Subject};
+use super::{Case, Check, Finding, Level, Stage, security_configuration};
 use crate::{
     aws::{Lookup, calls},
-    facts::{
-        KeyUse,
-        kms::{Decision, Key},
-    },
-    key_policy::KeyPolicyDecision,
-    names::KeyReference,
+    facts::{KeyUse, emr::shown, kms::Key},
 };
 
 pub(super) static EXISTS: Check = Check {
@@ -16,7 +11,7 @@ pub(super) static EXISTS: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Required,
     why: "A cluster whose key is gone fails while it starts, after minutes, or cannot read what was written.",
-    looks_at: "kms:DescribeKey on each key of the security configuration.",
+    looks_at: "kms:DescribeKey on each key of the security configuration and of the buckets' defaults.",
     asks: &[&calls::DESCRIBE_KEY],
     mend: "name a key that exists in a new security configuration; list them with: aws kms list-aliases",
     source: "AWS KMS API reference, DescribeKey",
@@ -55,75 +50,82 @@ pub(super) static REGION: Check = Check {
     source: "Amazon EMR management guide, Create keys and certificates for data encryption",
 };
 
-pub(super) static ROLE_MAY_USE: Check = Check {
-    name: "jobflow-role-may-use-key",
+pub(super) static ROTATION: Check = Check {
+    name: "kms-key-rotation",
     stage: Stage::PreFlight,
-    level: Level::Required,
-    why: "The cluster's instances act as the role in aws.emr.jobflow_role; without kms:GenerateDataKey they cannot encrypt, and the cluster fails after minutes. The AWS-managed EMR policies contain no kms action.",
-    looks_at: "iam:GetInstanceProfile, iam:SimulatePrincipalPolicy and kms:GetKeyPolicy. Grants are not looked at.",
-    asks: &[&calls::DESCRIBE_KEY, &calls::GET_INSTANCE_PROFILE, &calls::SIMULATE_PRINCIPAL_POLICY, &calls::GET_KEY_POLICY],
-    mend: "add the role as a key user of {subject} in its key policy, or allow kms:GenerateDataKey and kms:Decrypt on it in the role's policies",
-    source: "Setup guide, Setting up end to end encryption, Local disks; AWS KMS developer guide, Key policies",
+    level: Level::Advised,
+    why: "Most rules on regulated data ask that key material be rotated; KMS does it once a year when told to.",
+    looks_at: "kms:GetKeyRotationStatus.",
+    asks: &[&calls::GET_KEY_ROTATION_STATUS],
+    mend: "aws kms enable-key-rotation --key-id {subject}",
+    source: "AWS KMS developer guide, Rotate AWS KMS keys",
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let uses = case.facts.key_uses();
+    if uses.is_empty() {
+        let waits = case.facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none());
+        for check in [&EXISTS, &ENABLED, &SYMMETRIC, &REGION, &ROTATION] {
+            let subject = check.on("keys", "usable keys");
+            findings.push(if waits { subject.waiting_for(&security_configuration::EXISTS) } else { subject.not_applicable("no key is named") });
+        }
+    }
     let region = &case.config.emr_region.value;
-    let role = &case.config.jobflow_role;
-    for (reference, facts) in &case.facts.keys {
+    for (reference, uses) in &uses {
+        let Some(facts) = case.facts.keys.get(reference) else { continue };
         let name = reference.as_str();
         // An ARN of another region tells by itself; the regional endpoint cannot describe such a key.
         if let Some((seen, _)) = reference.region_and_account().filter(|(seen, _)| seen != region) {
             findings.push(REGION.on(name, region.clone()).refuted(seen));
             continue;
         }
-        let by_description = |check: &'static Check, wanted: &'static str, holds: fn(&Key) -> bool, saw: fn(&Key) -> String| {
-            check.on(name, wanted).by(&facts.description, "no such key", |subject, key| subject.decided(holds(key), saw(key)))
+        findings.push(
+            EXISTS
+                .on(name, "the key")
+                .by(&facts.description, "no such key", |subject, key| subject.proved(format!("{}, for {}", key.arn, used_for(uses)))),
+        );
+        let described = |check: &'static Check, wanted: &'static str, holds: fn(&Key) -> bool, saw: fn(&Key) -> String| {
+            let subject = check.on(name, wanted);
+            match &facts.description {
+                Lookup::Absent => subject.waiting_for(&EXISTS),
+                lookup => subject.by(lookup, "no such key", |subject, key| subject.decided(holds(key), saw(key))),
+            }
         };
-        findings.push(by_description(&EXISTS, "the key", |_| true, |key| key.arn.to_string()));
-        if matches!(facts.description, Lookup::Absent) {
-            continue;
-        }
-        findings.push(by_description(&ENABLED, "Enabled", Key::is_enabled, |key| key.state.clone()));
-        findings.push(by_description(&SYMMETRIC, "SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT", Key::is_symmetric, |key| {
-            format!("{} for {}", key.spec, key.usage)
-        }));
-        findings.push(REGION.on(name, region.clone()).by(&facts.description, "no such key", |subject, key| {
-            let seen = key.arn.region().unwrap_or("none");
-            subject.decided(seen == region, seen)
-        }));
-        findings.push(role_may_use(case, reference, &facts.role_use, &role.at, &role.value));
+        findings.push(described(&ENABLED, "Enabled", Key::is_enabled, state));
+        findings
+            .push(described(&SYMMETRIC, "SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT", Key::is_symmetric, |key| format!("{} for {}", key.spec, key.usage)));
+        let subject = REGION.on(name, region.clone());
+        findings.push(match &facts.description {
+            Lookup::Absent => subject.waiting_for(&EXISTS),
+            lookup => subject.by(lookup, "no such key", |subject, key| {
+                let seen = key.arn.region().unwrap_or("none");
+                subject.decided(seen == region, seen)
+            }),
+        });
+        let subject = ROTATION.on(name, "rotated every year");
+        findings.push(match (facts.description.found(), &facts.rotation) {
+            (None, _) => subject.waiting_for(&EXISTS),
+            (Some(key), _) if key.aws_managed => subject.proved("AWS manages it, and rotates it every year"),
+            (Some(_), Lookup::Absent) => subject.not_applicable("a kind of key that is never rotated"),
+            (Some(_), lookup) => {
+                subject.by(lookup, "", |subject, rotated| subject.decided(*rotated, if *rotated { "rotation is on" } else { "rotation is off" }))
+            }
+        });
     }
 }
 
-fn role_may_use(case: &Case<'_>, key: &KeyReference, role_use: &Lookup<KeyUse>, at: &str, profile: &str) -> Finding {
-    let subject = ROLE_MAY_USE.on(key.as_str(), format!("kms:GenerateDataKey allowed to the role of `{profile}`")).at(Some(at));
-    match &case.facts.role {
-        Lookup::Absent => return subject.refuted(format!("no instance profile `{profile}`, or none with a role in it")),
-        Lookup::Denied(obstacle) => return subject.denied(obstacle),
-        Lookup::Unreachable(obstacle) => return subject.unreachable(obstacle),
-        Lookup::Found(_) => {}
-    }
-    subject.by(role_use, "no such role", decide)
+/// A key's state, with the day it ends where that is set.
+fn state(key: &Key) -> String {
+    let ends = key.deletion.and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());
+    ends.map_or_else(|| key.state.clone(), |ends| format!("{}, gone at {}", key.state, shown(ends)))
 }
 
-/// Combines the role's policies with the key's: an explicit deny on either side wins; else either the key policy names the role, or it
-/// leaves the decision to IAM and IAM allows.
-fn decide(subject: Subject, decision: &KeyUse) -> Finding {
-    let identity = decision.identity;
-    match (identity, decision.key_policy) {
-        (Decision::Denied, _) => subject.refuted("a policy of the role, its boundary or its organisation denies it"),
-        (_, KeyPolicyDecision::Denies) => subject.refuted("the key's policy denies it"),
-        (_, KeyPolicyDecision::Unclear) => subject.unknown(
-            format!("the role's policies: {identity}; the key's policy has statements with conditions that are not evaluated"),
-            "name the role in a statement of the key's policy that has no condition",
-        ),
-        (_, KeyPolicyDecision::AllowsRole) => subject.proved("the key's policy allows the role"),
-        (Decision::Allowed, KeyPolicyDecision::DelegatesToAccount) => {
-            subject.proved("the role's policies allow it, and the key's policy leaves it to them")
-        }
-        (Decision::NotAllowed, KeyPolicyDecision::DelegatesToAccount) => {
-            subject.refuted("the key's policy leaves it to IAM, and no policy of the role allows it")
-        }
-        (_, KeyPolicyDecision::Silent) => subject.refuted("the key's policy allows neither the role nor its account"),
-    }
+fn used_for(uses: &std::collections::BTreeSet<KeyUse>) -> String {
+    let uses = uses.iter().map(|used| match used {
+        KeyUse::S3 => "S3".to_owned(),
+        KeyUse::BucketDefault(bucket) => format!("the default of {bucket}"),
+        KeyUse::LocalDisk => "local disks".to_owned(),
+        KeyUse::Ebs => "EBS volumes".to_owned(),
+    });
+    uses.collect::<Vec<_>>().join(", ")
 }

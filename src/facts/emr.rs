@@ -46,6 +46,10 @@ pub struct Content {
     pub in_transit_enabled: bool,
     /// `InTransitEncryptionConfiguration.TLSCertificateConfiguration`.
     pub tls: Option<Tls>,
+    /// Whether there is an `AuthenticationConfiguration.KerberosConfiguration`.
+    pub kerberos: bool,
+    /// `InstanceMetadataServiceConfiguration.MinimumInstanceMetadataServiceVersion`.
+    pub metadata_service: Option<u64>,
 }
 
 /// How EMRFS encrypts what it writes to S3.
@@ -59,8 +63,19 @@ pub struct S3AtRest {
     pub provider_class: Option<String>,
     /// `S3Object`, of `CSE-Custom`.
     pub s3_object: Option<String>,
-    /// The keys of `Overrides`.
-    pub override_keys: Vec<KeyReference>,
+    /// `Overrides`: other modes for single buckets.
+    pub overrides: Vec<Override>,
+}
+
+/// Another mode for one bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Override {
+    /// `BucketName`.
+    pub bucket: String,
+    /// `EncryptionMode`.
+    pub mode: String,
+    /// `AwsKmsKey`.
+    pub key: Option<KeyReference>,
 }
 
 /// How the cluster's disks are encrypted.
@@ -72,6 +87,8 @@ pub struct LocalDisk {
     pub key: Option<KeyReference>,
     /// `S3Object` and `EncryptionKeyProviderClass`, of `Custom`, both given.
     pub custom_complete: bool,
+    /// `S3Object`, of `Custom`: the provider's jar.
+    pub s3_object: Option<String>,
     /// `EnableEbsEncryption`: root volumes too, and visible to EC2.
     pub ebs: bool,
 }
@@ -98,9 +115,16 @@ impl SecurityConfiguration {
     /// Every key it names.
     #[must_use]
     pub fn keys(&self) -> BTreeSet<KeyReference> {
-        let s3 = self.content.s3.iter().flat_map(|s3| s3.key.iter().chain(&s3.override_keys));
+        let s3 = self.content.s3.iter().flat_map(S3AtRest::keys);
         let disk = self.content.local_disk.iter().filter_map(|disk| disk.key.as_ref());
         s3.chain(disk).cloned().collect()
+    }
+}
+
+impl S3AtRest {
+    /// Its keys, the overrides' too.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyReference> {
+        self.key.iter().chain(self.overrides.iter().filter_map(|other| other.key.as_ref()))
     }
 }
 
@@ -120,12 +144,22 @@ impl Content {
                 key: key(s3),
                 provider_class: text(s3, "EncryptionKeyProviderClass"),
                 s3_object: text(s3, "S3Object"),
-                override_keys: s3["Overrides"].as_array().into_iter().flatten().filter_map(key).collect(),
+                overrides: s3["Overrides"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|other| Override {
+                        bucket: text(other, "BucketName").unwrap_or_default(),
+                        mode: text(other, "EncryptionMode").unwrap_or_default(),
+                        key: key(other),
+                    })
+                    .collect(),
             }),
             local_disk: text(disk, "EncryptionKeyProviderType").map(|provider| LocalDisk {
                 provider,
                 key: key(disk),
                 custom_complete: text(disk, "S3Object").is_some() && text(disk, "EncryptionKeyProviderClass").is_some(),
+                s3_object: text(disk, "S3Object"),
                 ebs: truth(&disk["EnableEbsEncryption"]),
             }),
             in_transit_enabled: truth(&encryption["EnableInTransitEncryption"]),
@@ -134,6 +168,8 @@ impl Content {
                 s3_object: text(tls, "S3Object"),
                 provider_class: text(tls, "CertificateProviderClass"),
             }),
+            kerberos: !json["AuthenticationConfiguration"]["KerberosConfiguration"].is_null(),
+            metadata_service: json["InstanceMetadataServiceConfiguration"]["MinimumInstanceMetadataServiceVersion"].as_u64(),
         }
     }
 }

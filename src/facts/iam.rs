@@ -1,20 +1,33 @@
-//! What IAM says of the cluster's role.
+//! What IAM says of the cluster's roles.
 
-use aws_sdk_iam::types::PolicyEvaluationDecisionType;
+use std::collections::BTreeMap;
+
+use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType};
 use serde::Serialize;
 
-use super::kms::Decision;
 use crate::aws::{Lookup, calls};
 
-/// The role that a cluster's instances act as.
+/// A role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoleFacts {
     /// The role's ARN.
     pub arn: String,
 }
 
+/// A decision of IAM's policy simulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Identity {
+    /// A policy allows it.
+    Allowed,
+    /// Nothing allows it.
+    NotAllowed,
+    /// A policy denies it.
+    Denied,
+}
+
 /// The role behind the instance profile `name` (`aws.emr.jobflow_role` names the profile, which often has its role's name).
-pub(super) async fn role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleFacts> {
+pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleFacts> {
     let result = iam.get_instance_profile().instance_profile_name(name).send().await;
     Lookup::from_call(&calls::GET_INSTANCE_PROFILE, &["NoSuchEntity", "NoSuchEntityException"], result).and_then(|answer| {
         Lookup::expect_in_answer(&calls::GET_INSTANCE_PROFILE, answer.instance_profile).and_then(|profile| {
@@ -24,16 +37,46 @@ pub(super) async fn role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleFa
     })
 }
 
-/// What IAM's simulator says of `role` doing `action` to `resource`.
-pub(super) async fn simulate(iam: &aws_sdk_iam::Client, role: &str, action: &str, resource: &str) -> Lookup<Decision> {
-    let result = iam.simulate_principal_policy().policy_source_arn(role).action_names(action).resource_arns(resource).send().await;
+/// The role `name`; a path before the name, as people copy it from an ARN, is no part of it.
+pub(super) async fn role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleFacts> {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    let result = iam.get_role().role_name(name).send().await;
+    Lookup::from_call(&calls::GET_ROLE, &["NoSuchEntity", "NoSuchEntityException"], result)
+        .and_then(|answer| Lookup::expect_in_answer(&calls::GET_ROLE, answer.role).map(|role| RoleFacts { arn: role.arn }))
+}
+
+/// What IAM's simulator says of `role` doing each of `actions` to `resource`.
+pub(super) async fn simulate(iam: &aws_sdk_iam::Client, role: &str, actions: &[&str], resource: &str) -> Lookup<BTreeMap<String, Identity>> {
+    // EC2 asks for grants on behalf of the role, which policies often make a condition.
+    let grant = ContextEntry::builder()
+        .context_key_name("kms:GrantIsForAWSResource")
+        .context_key_values("true")
+        .context_key_type(ContextKeyTypeEnum::Boolean)
+        .build();
+    let result = iam
+        .simulate_principal_policy()
+        .policy_source_arn(role)
+        .set_action_names(Some(actions.iter().map(ToString::to_string).collect()))
+        .resource_arns(resource)
+        .context_entries(grant)
+        .send()
+        .await;
     Lookup::from_call(&calls::SIMULATE_PRINCIPAL_POLICY, &["NoSuchEntity"], result).and_then(|answer| {
-        let decision = answer.evaluation_results.unwrap_or_default().into_iter().next().and_then(|result| match result.eval_decision {
-            PolicyEvaluationDecisionType::Allowed => Some(Decision::Allowed),
-            PolicyEvaluationDecisionType::ImplicitDeny => Some(Decision::NotAllowed),
-            PolicyEvaluationDecisionType::ExplicitDeny => Some(Decision::Denied),
-            _ => None,
-        });
-        Lookup::expect_in_answer(&calls::SIMULATE_PRINCIPAL_POLICY, decision)
+        let decisions: BTreeMap<String, Identity> = answer
+            .evaluation_results
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|result| {
+                let decision = match result.eval_decision {
+                    PolicyEvaluationDecisionType::Allowed => Identity::Allowed,
+                    PolicyEvaluationDecisionType::ImplicitDeny => Identity::NotAllowed,
+                    PolicyEvaluationDecisionType::ExplicitDeny => Identity::Denied,
+                    _ => return None,
+                };
+                Some((result.eval_action_name, decision))
+            })
+            .collect();
+        let complete = actions.iter().all(|action| decisions.contains_key(*action));
+        Lookup::expect_in_answer(&calls::SIMULATE_PRINCIPAL_POLICY, complete.then_some(decisions))
     })
 }

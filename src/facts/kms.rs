@@ -1,14 +1,13 @@
-//! What KMS says of a key, and what the cluster's role may do with it.
+//! What KMS says of a key, and what decides whether a role may use it.
 
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_kms::types::{KeyManagerType, KeySpec, KeyState, KeyUsageType};
+use aws_sdk_kms::types::{KeyManagerType, KeyMetadata, KeySpec, KeyState, KeyUsageType};
 use serde::Serialize;
 
-use super::iam;
+use super::iam::{self, Identity};
 use crate::{
-    aws::{Lookup, calls},
-    key_policy::{self, KeyPolicyDecision},
+    aws::{Lookup, Obstacle, calls},
     names::{KeyArn, KeyReference},
 };
 
@@ -17,8 +16,58 @@ use crate::{
 pub struct KeyFacts {
     /// The key itself.
     pub description: Lookup<Key>,
-    /// What decides whether the role may use it for `kms:GenerateDataKey`.
-    pub role_use: Lookup<KeyUse>,
+    /// Whether its material is rotated every year; `Absent` for a kind of key that knows no rotation.
+    pub rotation: Lookup<bool>,
+    /// Its policy, as JSON text.
+    #[serde(skip)]
+    pub policy: Lookup<String>,
+    /// Its grants.
+    pub grants: Lookup<Vec<Grant>>,
+    /// What the roles' own policies say of each action they need.
+    pub identity: BTreeMap<RoleKind, Lookup<BTreeMap<String, Identity>>>,
+}
+
+/// The two roles of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoleKind {
+    /// `aws.emr.jobflow_role`: the cluster's instances act as it.
+    Jobflow,
+    /// `aws.emr.service_role`: the EMR service acts as it; it has EC2 make encrypted volumes.
+    Service,
+}
+
+impl RoleKind {
+    /// What it does with a key. Source: Amazon EMR management guide, "Create keys and certificates for data encryption" and "Turn on EBS encryption".
+    #[must_use]
+    pub const fn actions(self) -> &'static [&'static str] {
+        match self {
+            Self::Jobflow => &["kms:GenerateDataKey", "kms:Decrypt"],
+            Self::Service => &[
+                "kms:Encrypt",
+                "kms:Decrypt",
+                "kms:ReEncryptFrom",
+                "kms:ReEncryptTo",
+                "kms:CreateGrant",
+                "kms:GenerateDataKeyWithoutPlaintext",
+                "kms:DescribeKey",
+            ],
+        }
+    }
+}
+
+/// What a key is used for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyUse {
+    /// EMRFS writes to S3 under it, by the security configuration.
+    S3,
+    /// It is a bucket's default.
+    BucketDefault(String),
+    /// LUKS on local disks asks for it directly.
+    LocalDisk,
+    /// EBS volumes are encrypted under it.
+    Ebs,
 }
 
 /// An answer of `kms:DescribeKey`.
@@ -34,6 +83,8 @@ pub struct Key {
     pub usage: String,
     /// Whether AWS manages it (its policy cannot be edited then).
     pub aws_managed: bool,
+    /// When it will be gone, in seconds since 1970, if its deletion is pending.
+    pub deletion: Option<i64>,
 }
 
 impl Key {
@@ -50,72 +101,87 @@ impl Key {
     }
 }
 
-/// The two policies that decide about a use of a key, each with its word.
+/// A grant on a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct KeyUse {
-    /// By the role's own policies, boundaries and the organisation's, as IAM's simulator says.
-    pub identity: Decision,
-    /// By the key's policy, for this role.
-    pub key_policy: KeyPolicyDecision,
+pub struct Grant {
+    /// Whom it allows something.
+    pub grantee: String,
+    /// `Decrypt`, `GenerateDataKey`, ….
+    pub operations: BTreeSet<String>,
+    /// Whether it holds for some encryption contexts only.
+    pub constrained: bool,
 }
 
-/// A decision of IAM's policy simulator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Decision {
-    /// A policy allows it.
-    Allowed,
-    /// Nothing allows it.
-    NotAllowed,
-    /// A policy denies it.
-    Denied,
-}
-
-impl fmt::Display for Decision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Allowed => "allowed",
-            Self::NotAllowed => "not allowed",
-            Self::Denied => "denied",
-        })
-    }
-}
-
-/// Asks about the key that `reference` names, and what `role` may do with it.
-pub(super) async fn key(kms: &aws_sdk_kms::Client, iam: &aws_sdk_iam::Client, reference: &KeyReference, role: Option<&str>) -> KeyFacts {
+/// Asks about the key that `reference` names, and what each of `roles` (by ARN) may do with it.
+pub(super) async fn key(
+    kms: &aws_sdk_kms::Client,
+    iam: &aws_sdk_iam::Client,
+    reference: &KeyReference,
+    roles: &[(RoleKind, Option<&str>)],
+) -> KeyFacts {
     let description = describe(kms, reference).await;
-    let role_use = match (&description, role) {
-        (Lookup::Found(key), Some(role)) => role_use(kms, iam, key, role).await,
-        (Lookup::Found(_), None) => Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known"),
-        (_, _) => Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the key is not known"),
+    let Some(key) = description.found() else {
+        const WHY: &str = "the key is not known";
+        return KeyFacts {
+            description,
+            rotation: Lookup::not_asked(&calls::GET_KEY_ROTATION_STATUS, WHY),
+            policy: Lookup::not_asked(&calls::GET_KEY_POLICY, WHY),
+            grants: Lookup::not_asked(&calls::LIST_GRANTS, WHY),
+            identity: BTreeMap::new(),
+        };
     };
-    KeyFacts { description, role_use }
+    let simulations = futures_util::future::join_all(roles.iter().map(async |(kind, role)| match role {
+        Some(role) => (*kind, iam::simulate(iam, role, kind.actions(), key.arn.as_str()).await),
+        None => (*kind, Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known")),
+    }));
+    let (rotation, policy, grants, identity) = tokio::join!(rotation(kms, &key.arn), policy(kms, &key.arn), grants(kms, &key.arn), simulations);
+    KeyFacts { rotation, policy, grants, identity: identity.into_iter().collect(), description }
 }
 
 async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference) -> Lookup<Key> {
     let result = kms.describe_key().key_id(reference.as_str()).send().await;
-    Lookup::from_call(&calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| {
-        let key = answer.key_metadata.and_then(|metadata| {
-            Some(Key {
-                arn: KeyArn::new(&metadata.arn?),
-                state: metadata.key_state?.as_str().to_owned(),
-                spec: metadata.key_spec?.as_str().to_owned(),
-                usage: metadata.key_usage?.as_str().to_owned(),
-                aws_managed: metadata.key_manager? == KeyManagerType::Aws,
-            })
-        });
-        Lookup::expect_in_answer(&calls::DESCRIBE_KEY, key)
+    Lookup::from_call(&calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| match answer.key_metadata.map(understood) {
+        Some(Ok(key)) => Lookup::Found(key),
+        Some(Err(missing)) => {
+            Lookup::Unreachable(Obstacle { operation: calls::DESCRIBE_KEY.permission.to_owned(), message: format!("the answer holds no {missing}") })
+        }
+        None => Lookup::expect_in_answer(&calls::DESCRIBE_KEY, None),
     })
 }
 
-async fn role_use(kms: &aws_sdk_kms::Client, iam: &aws_sdk_iam::Client, key: &Key, role: &str) -> Lookup<KeyUse> {
-    const ACTION: &str = "kms:GenerateDataKey";
-    let (identity, key_policy) = tokio::join!(iam::simulate(iam, role, ACTION, key.arn.as_str()), key_policy(kms, &key.arn));
-    identity.and_then(|identity| key_policy.map(|policy| KeyUse { identity, key_policy: key_policy::decide(&policy, role, ACTION) }))
+/// The key, or the name of the field that the answer lacks.
+fn understood(metadata: KeyMetadata) -> Result<Key, &'static str> {
+    Ok(Key {
+        arn: KeyArn::new(&metadata.arn.ok_or("Arn")?),
+        state: metadata.key_state.ok_or("KeyState")?.as_str().to_owned(),
+        spec: metadata.key_spec.ok_or("KeySpec")?.as_str().to_owned(),
+        usage: metadata.key_usage.ok_or("KeyUsage")?.as_str().to_owned(),
+        aws_managed: metadata.key_manager.ok_or("KeyManager")? == KeyManagerType::Aws,
+        deletion: metadata.deletion_date.map(|date| date.secs()),
+    })
 }
 
-async fn key_policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
+async fn rotation(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<bool> {
+    let result = kms.get_key_rotation_status().key_id(key.as_str()).send().await;
+    Lookup::from_call(&calls::GET_KEY_ROTATION_STATUS, &["UnsupportedOperationException"], result).map(|answer| answer.key_rotation_enabled)
+}
+
+async fn policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
     let result = kms.get_key_policy().key_id(key.as_str()).policy_name("default").send().await;
     Lookup::from_call(&calls::GET_KEY_POLICY, &["NotFoundException"], result)
         .and_then(|answer| Lookup::expect_in_answer(&calls::GET_KEY_POLICY, answer.policy))
+}
+
+async fn grants(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<Vec<Grant>> {
+    let pages: Result<Vec<_>, _> = kms.list_grants().key_id(key.as_str()).into_paginator().items().send().collect().await;
+    Lookup::from_call(&calls::LIST_GRANTS, &["NotFoundException"], pages).map(|grants| {
+        let grant = |grant: aws_sdk_kms::types::GrantListEntry| {
+            Some(Grant {
+                grantee: grant.grantee_principal?,
+                operations: grant.operations.unwrap_or_default().iter().map(|operation| operation.as_str().to_owned()).collect(),
+                constrained: grant.constraints.is_some(),
+            })
+        };
+        grants.into_iter().filter_map(grant).collect()
+    })
 }

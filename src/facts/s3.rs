@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::{
     aws::{Lookup, calls},
+    facts::sts::Identity,
     names::{AccountId, BucketName},
     settings::EncryptionKind,
 };
@@ -47,16 +48,19 @@ impl BucketFacts {
     }
 }
 
-/// Asks about `bucket`; `account` is whose it should be, when that is known.
-pub(super) async fn bucket(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> BucketFacts {
-    let (region, owned, default_encryption) =
-        tokio::join!(region(s3, bucket), owned_by(s3, bucket, account), default_encryption(s3, bucket, account));
+/// Asks about `bucket` all but its default encryption; `runner` tells whose it should be.
+pub(super) async fn bucket(s3: &aws_sdk_s3::Client, bucket: &BucketName, runner: impl Future<Output = Lookup<Identity>>) -> BucketFacts {
+    let owned = async {
+        let runner = runner.await;
+        owned_by(s3, bucket, runner.found().map(|identity| &identity.account)).await
+    };
+    let (region, owned) = tokio::join!(region(s3, bucket), owned);
     // HeadBucket answers 403 both to "not yours" and to "you may not look". When the same call without the owner is allowed, only the owner can be the reason.
     let ours = match owned {
         Lookup::Denied(_) if region.found().is_some() => Lookup::Found(false),
         other => other,
     };
-    BucketFacts { region, ours, default_encryption }
+    BucketFacts { region, ours, ..BucketFacts::not_asked("asked apart") }
 }
 
 async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> {
@@ -81,9 +85,9 @@ async fn owned_by(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<
     Lookup::from_call(&calls::HEAD_BUCKET, &["NotFound", "NoSuchBucket", "404"], result).map(|_| true)
 }
 
-async fn default_encryption(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<DefaultEncryption> {
-    let request = s3.get_bucket_encryption().bucket(bucket.as_str()).set_expected_bucket_owner(account.map(|account| account.as_str().to_owned()));
-    let result = request.send().await;
+/// The default encryption of `bucket`, whoever owns it: that is a question of its own.
+pub(super) async fn default_encryption(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<DefaultEncryption> {
+    let result = s3.get_bucket_encryption().bucket(bucket.as_str()).send().await;
     // AWS answers AES256 for a bucket nobody configured; older stand-ins answer with this error, which the SDK does not model.
     if let Err(error) = &result
         && let Some(service) = error.as_service_error()

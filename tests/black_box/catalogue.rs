@@ -75,6 +75,17 @@ fn refuting(check: &str) -> Stage {
         "kms-key-region" => with_s3_key(stage, "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111"),
         "kms-key-enabled" => with_key(stage, PutKey { state: Some("Disabled".to_owned()), ..Default::default() }),
         "kms-key-symmetric" => with_key(stage, PutKey { spec: Some("RSA_2048".to_owned()), ..Default::default() }),
+        "kms-key-rotation" => with_key(stage, PutKey { rotation: false, ..Default::default() }),
+        "jobflow-role-exists" => stage.replace("jobflow_role: EMR_EC2_DefaultRole", "jobflow_role: No_Such_Profile"),
+        "service-role-exists" => stage.replace("service_role: EMR_DefaultRole", "service_role: No_Such_Role"),
+        "service-role-may-use-key" => {
+            stage.set(Set::PutRole(PutRole {
+                name: "EMR_DefaultRole".to_owned(),
+                policies: vec![json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["ec2:*", "kms:Encrypt", "kms:Decrypt"], "Resource": "*"}]})],
+                ..Default::default()
+            }));
+            stage
+        }
         "jobflow-role-may-use-key" => {
             stage.set(Set::PutRole(PutRole {
                 name: "EMR_EC2_DefaultRole".to_owned(),

@@ -146,7 +146,8 @@ fn a_role_without_generate_data_key() {
 #[test]
 fn a_role_that_does_not_exist() {
     let played = refused(&Stage::acme().replace("EMR_EC2_DefaultRole", "No_Such_Profile"), 77);
-    assert_eq!(played.findings("jobflow-role-may-use-key")[KEY], "refuted");
+    assert_eq!(played.findings("jobflow-role-exists")["No_Such_Profile"], "refuted");
+    assert_eq!(played.findings("jobflow-role-may-use-key")[KEY], "unknown");
 }
 
 #[test]
@@ -221,6 +222,7 @@ fn what_the_policy_only_advises_is_reported_but_does_not_refuse() {
     stage.set(Set::PutKey(PutKey {
         id: "11111111-1111-1111-1111-111111111111".to_owned(),
         state: Some("Disabled".to_owned()),
+        rotation: true,
         ..Default::default()
     }));
     let played = stage.run();

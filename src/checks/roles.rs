@@ -1,0 +1,210 @@
+//! Checks on the cluster's two roles: that they are there, and may use every key that they need.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Case, Check, Finding, Level, Stage, Subject, keys};
+use crate::{
+    aws::{Lookup, calls},
+    facts::{
+        KeyFacts, KeyUse, RoleFacts, RoleKind,
+        iam::Identity,
+        kms::{Grant, Key},
+    },
+    iam_policy::{self, Decision, Request},
+    names::KeyReference,
+    runner_config::Located,
+};
+
+pub(super) static JOBFLOW_EXISTS: Check = Check {
+    name: "jobflow-role-exists",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Without its instance profile the cluster does not start; which role is behind the profile decides who may read the keys.",
+    looks_at: "iam:GetInstanceProfile on aws.emr.jobflow_role.",
+    asks: &[&calls::GET_INSTANCE_PROFILE],
+    mend: "name an instance profile with a role in aws.emr.jobflow_role, or create the default one: aws emr create-default-roles",
+    source: "Amazon EMR management guide, Service role for cluster EC2 instances (EC2 instance profile)",
+};
+
+pub(super) static SERVICE_EXISTS: Check = Check {
+    name: "service-role-exists",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Without its service role the cluster does not start; with EBS encryption that role must also be able to use the key.",
+    looks_at: "iam:GetRole on aws.emr.service_role.",
+    asks: &[&calls::GET_ROLE],
+    mend: "name a role in aws.emr.service_role, or create the default one: aws emr create-default-roles",
+    source: "Amazon EMR management guide, Service role for Amazon EMR (EMR role)",
+};
+
+pub(super) static JOBFLOW_MAY_USE: Check = Check {
+    name: "jobflow-role-may-use-key",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "The cluster's instances act as the role in aws.emr.jobflow_role; without kms:GenerateDataKey and kms:Decrypt they cannot encrypt or read back, and the cluster fails after minutes. The AWS-managed EMR policies contain no kms action.",
+    looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, on every key of the security configuration and of the buckets' defaults.",
+    asks: &[&calls::SIMULATE_PRINCIPAL_POLICY, &calls::GET_KEY_POLICY, &calls::LIST_GRANTS],
+    mend: "add the role as a key user of {subject} in its key policy, or allow kms:GenerateDataKey and kms:Decrypt on it in the role's policies",
+    source: "Setup guide, Setting up end to end encryption, Local disks; AWS KMS developer guide, Key policies",
+};
+
+pub(super) static SERVICE_MAY_USE: Check = Check {
+    name: "service-role-may-use-key",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "With EBS encryption the EMR service has EC2 make volumes under the key: a service role that may not do so ends the cluster while it starts.",
+    looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, on the local-disk key where EnableEbsEncryption is set.",
+    asks: &[&calls::SIMULATE_PRINCIPAL_POLICY, &calls::GET_KEY_POLICY, &calls::LIST_GRANTS],
+    mend: "allow kms:Encrypt, Decrypt, ReEncrypt*, CreateGrant, GenerateDataKeyWithoutPlaintext and DescribeKey on {subject} to the role in aws.emr.service_role, in its policies or in the key's",
+    source: "Amazon EMR management guide, Encryption options: Local disk encryption (EBS encryption)",
+};
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let facts = case.facts;
+    exists(&JOBFLOW_EXISTS, &case.config.jobflow_role, &facts.role, "an instance profile with a role", findings);
+    exists(&SERVICE_EXISTS, &case.config.service_role, &facts.service_role, "a role", findings);
+    let uses = facts.key_uses();
+    if uses.is_empty() {
+        let waits = facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none());
+        for check in [&JOBFLOW_MAY_USE, &SERVICE_MAY_USE] {
+            let subject = check.on("keys", "allowed to use them");
+            findings.push(if waits {
+                subject.waiting_for(&super::security_configuration::EXISTS)
+            } else {
+                subject.not_applicable("no key is named")
+            });
+        }
+    } else if !uses.values().any(|uses| uses.contains(&KeyUse::Ebs)) {
+        findings.push(SERVICE_MAY_USE.on("keys", "allowed to use them").not_applicable("EBS encryption is not switched on"));
+    }
+    for (reference, uses) in &uses {
+        let Some(key) = facts.keys.get(reference) else { continue };
+        let role =
+            Asking { kind: RoleKind::Jobflow, check: &JOBFLOW_MAY_USE, exists: &JOBFLOW_EXISTS, named: &case.config.jobflow_role, role: &facts.role };
+        findings.push(role.may_use(case, reference, key, uses));
+        if uses.contains(&KeyUse::Ebs) {
+            let role = Asking {
+                kind: RoleKind::Service,
+                check: &SERVICE_MAY_USE,
+                exists: &SERVICE_EXISTS,
+                named: &case.config.service_role,
+                role: &facts.service_role,
+            };
+            findings.push(role.may_use(case, reference, key, uses));
+        }
+    }
+}
+
+fn exists(check: &'static Check, named: &Located<String>, role: &Lookup<RoleFacts>, wanted: &'static str, findings: &mut Vec<Finding>) {
+    let subject = check.on(named.value.as_str(), wanted).at(Some(&named.at));
+    findings.push(subject.by(role, "no such role, or an instance profile without one", |subject, role| subject.proved(role.arn.clone())));
+}
+
+/// A role that needs a key.
+struct Asking<'a> {
+    kind: RoleKind,
+    check: &'static Check,
+    exists: &'static Check,
+    named: &'a Located<String>,
+    role: &'a Lookup<RoleFacts>,
+}
+
+impl Asking<'_> {
+    fn may_use(&self, case: &Case<'_>, reference: &KeyReference, facts: &KeyFacts, uses: &BTreeSet<KeyUse>) -> Finding {
+        let actions: Vec<&str> = self.kind.actions().iter().map(|action| action.trim_start_matches("kms:")).collect();
+        let wanted = format!("kms:{} allowed to the role of `{}`", actions.join(", "), self.named.value);
+        let subject = self.check.on(reference.as_str(), wanted).at(Some(&self.named.at));
+        let Some(role) = self.role.found() else { return subject.waiting_for(self.exists) };
+        let Some(key) = facts.description.found() else { return subject.waiting_for(&keys::EXISTS) };
+        let Some(identity) = facts.identity.get(&self.kind) else { return subject.waiting_for(self.exists) };
+        subject.by(identity, "no such role", |subject, identity| {
+            subject.by(&facts.policy, "no such key", |subject, policy| {
+                subject.by(&facts.grants, "no such key", |subject, grants| {
+                    let evidence = Evidence { key, policy, grants, identity, role: &role.arn, region: &case.config.emr_region.value };
+                    evidence.decide(subject, self.kind, uses)
+                })
+            })
+        })
+    }
+}
+
+/// All that decides about one role and one key.
+struct Evidence<'a> {
+    key: &'a Key,
+    policy: &'a str,
+    grants: &'a [Grant],
+    identity: &'a BTreeMap<String, Identity>,
+    role: &'a str,
+    region: &'a str,
+}
+
+/// How one action is decided, from the worst to the best.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Allowed {
+    No(String),
+    Unclear(String),
+    Yes(&'static str),
+}
+
+impl Evidence<'_> {
+    fn decide(&self, subject: Subject, kind: RoleKind, uses: &BTreeSet<KeyUse>) -> Finding {
+        let asked_through = |uses: &BTreeSet<KeyUse>| -> BTreeSet<Option<&'static str>> {
+            let services = uses.iter().map(|used| match used {
+                KeyUse::S3 | KeyUse::BucketDefault(_) => Some("s3"),
+                KeyUse::LocalDisk => None,
+                KeyUse::Ebs => Some("ec2"),
+            });
+            match kind {
+                RoleKind::Service => BTreeSet::from([Some("ec2")]),
+                RoleKind::Jobflow => services.filter(|service| *service != Some("ec2")).collect(),
+            }
+        };
+        let mut decisions: Vec<(Allowed, &str)> = Vec::new();
+        for service in asked_through(uses) {
+            decisions.extend(kind.actions().iter().map(|action| (self.action(action, service), *action)));
+        }
+        match decisions.into_iter().min() {
+            None => subject.not_applicable("the role makes no use of it"),
+            Some((Allowed::Yes(by), _)) => subject.proved(by),
+            Some((Allowed::No(why), action)) => subject.refuted(format!("{action}: {why}")),
+            Some((Allowed::Unclear(why), action)) => {
+                subject.unknown(format!("{action}: {why}"), "name the role in a statement of the key's policy that has no condition")
+            }
+        }
+    }
+
+    /// An explicit deny on either side wins; else the key's policy names the role, or leaves it to IAM and IAM allows, or a grant gives it.
+    fn action(&self, action: &str, service: Option<&str>) -> Allowed {
+        let account = self.role.split(':').nth(4).unwrap_or_default();
+        let through = service.map(|service| format!("{service}.{}.amazonaws.com", self.region));
+        let context = BTreeMap::from([
+            ("kms:calleraccount", Some(account)),
+            ("kms:viaservice", through.as_deref()),
+            ("kms:grantisforawsresource", (action == "kms:CreateGrant").then_some("true")),
+            ("aws:principalaccount", Some(account)),
+            ("aws:principalarn", Some(self.role)),
+        ]);
+        let policy = iam_policy::decide(self.policy, &Request { caller: self.role, action, resource: None, context });
+        let identity = self.identity.get(action).copied().unwrap_or(Identity::NotAllowed);
+        let operation = action.trim_start_matches("kms:");
+        let granted = |constrained: bool| {
+            self.grants.iter().any(|grant| grant.grantee == self.role && grant.operations.contains(operation) && grant.constrained == constrained)
+        };
+        match (identity, policy) {
+            (Identity::Denied, _) => Allowed::No("a policy of the role, its boundary or its organisation denies it".to_owned()),
+            (_, Decision::Denies(statement)) => Allowed::No(format!("the key's policy denies it ({statement})")),
+            (_, Decision::AllowsCaller) => Allowed::Yes("the key's policy allows the role"),
+            (Identity::Allowed, Decision::DelegatesToAccount) => Allowed::Yes("the role's policies allow it, and the key's policy leaves it to them"),
+            (_, Decision::Unclear(statement)) => Allowed::Unclear(format!("the key's policy has parts that are not evaluated ({statement})")),
+            _ if granted(false) => Allowed::Yes("a grant on the key gives it"),
+            _ if granted(true) => Allowed::Unclear("a grant gives it for some encryption contexts only".to_owned()),
+            (Identity::NotAllowed, Decision::DelegatesToAccount) => {
+                Allowed::No("the key's policy leaves it to IAM, and no policy of the role allows it".to_owned())
+            }
+            (_, Decision::Silent) if self.key.aws_managed => {
+                Allowed::No("AWS manages this key, and its policy, which nobody can edit, does not allow the role".to_owned())
+            }
+            (_, Decision::Silent) => Allowed::No("the key's policy allows neither the role nor its account".to_owned()),
+        }
+    }
+}
