@@ -9,6 +9,7 @@ mod network;
 mod roles;
 mod security_configuration;
 mod traffic;
+mod writes;
 
 use std::borrow::Cow;
 
@@ -144,6 +145,13 @@ pub static CATALOGUE: &[&Check] = &[
     &buckets::OWNER,
     &buckets::REGION,
     &buckets::DEFAULT_ENCRYPTION,
+    &buckets::TLS_ONLY,
+    &buckets::PUBLIC_ACCESS,
+    &buckets::CLOJURE_COLLECTOR,
+    &writes::WRITTEN,
+    &writes::DOWNGRADE,
+    &writes::POLICY_CLASH,
+    &writes::OVERRIDES,
     &security_configuration::EXISTS,
     &security_configuration::S3_AT_REST,
     &security_configuration::LOCAL_DISK_AT_REST,
@@ -199,8 +207,17 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = launch::endpoints(case);
     // Behind a refused endpoint nothing was asked, so there is nothing else to judge.
     let asked = case.facts.endpoints.iter().all(|endpoint| endpoint.accepted);
-    let rooms =
-        [config::check, launch::check, buckets::check, security_configuration::check, keys::check, roles::check, network::check, traffic::check];
+    let rooms = [
+        config::check,
+        launch::check,
+        buckets::check,
+        writes::check,
+        security_configuration::check,
+        keys::check,
+        roles::check,
+        network::check,
+        traffic::check,
+    ];
     for room in rooms.iter().filter(|_| asked) {
         room(case, &mut findings);
     }

@@ -37,6 +37,8 @@ pub struct Question {
     pub instance_profile: String,
     /// `aws.emr.service_role`.
     pub service_role: String,
+    /// The keys that the policy expects.
+    pub expected_keys: Vec<KeyReference>,
     /// The name of the cluster to adopt, in persistent mode.
     pub adopt: Option<String>,
     /// The runner to ask for its version, and how long that may take.
@@ -62,6 +64,9 @@ pub struct Facts {
     pub buckets: BTreeMap<BucketName, BucketFacts>,
     /// The security configuration, when one is named.
     pub security_configuration: Option<Lookup<SecurityConfiguration>>,
+    /// The keys that the policy expects, as they were asked about.
+    #[serde(skip)]
+    pub expected_keys: Vec<KeyReference>,
     /// Each key that the security configuration or a bucket's default names.
     pub keys: BTreeMap<KeyReference, KeyFacts>,
     /// The role behind the instance profile.
@@ -84,16 +89,18 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
     }
     // The account is needed before a bucket's owner can be asked about; the two identities are asked side by side.
     let identities = async { tokio::join!(sts::identity(&aws.sts), sts::identity(&aws.runner_sts)) }.shared();
-    let buckets = join_all(question.buckets.iter().map(|bucket| s3::bucket(&aws.s3, bucket, identities.clone().map(|(_, runner)| runner))));
-    // What is encrypted by default under which key is asked at once, because the keys wait for it.
-    let defaults = join_all(question.buckets.iter().map(|bucket| s3::default_encryption(&aws.s3, bucket))).shared();
+    let defaults: Vec<_> = question.buckets.iter().map(|bucket| s3::default_encryption(&aws.s3, bucket).shared()).collect();
+    let buckets = join_all(question.buckets.iter().zip(&defaults).map(|(bucket, default)| {
+        let runner = identities.clone().map(|(_, runner)| runner);
+        s3::bucket(&aws.s3, bucket, runner, default.clone()).map(|facts| (bucket.clone(), facts))
+    }));
     let configuration = security_configuration(aws, question).shared();
     let roles =
         async { tokio::join!(iam::instance_role(&aws.iam, &question.instance_profile), iam::role(&aws.iam, &question.service_role)) }.shared();
     let keys = async {
-        let (defaults, configuration, (role, service_role)) = tokio::join!(defaults.clone(), configuration.clone(), roles.clone());
+        let (defaults, configuration, (role, service_role)) = tokio::join!(join_all(defaults.clone()), configuration.clone(), roles.clone());
         let defaults = question.buckets.iter().zip(&defaults);
-        let uses = key_uses(defaults, configuration.as_ref().and_then(Lookup::found));
+        let uses = key_uses(&question.expected_keys, defaults, configuration.as_ref().and_then(Lookup::found));
         let of = |kind: RoleKind| match kind {
             RoleKind::Jobflow => (kind, role.found().map(|role| role.arn.as_str())),
             RoleKind::Service => (kind, service_role.found().map(|role| role.arn.as_str())),
@@ -113,27 +120,17 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         }
     };
     let version = runner::version(&question.runner, question.version_timeout);
-    let (buckets, defaults, (guard, runner), security_configuration, (role, service_role), keys, adoptable, earlier_clusters, runner_version) = tokio::join!(
-        buckets,
-        defaults.clone(),
-        identities.clone(),
-        configuration.clone(),
-        roles.clone(),
-        keys,
-        adoptable,
-        emr::recent(&aws.emr),
-        version
-    );
-    let buckets = buckets.into_iter().zip(defaults).map(|(facts, default_encryption)| BucketFacts { default_encryption, ..facts });
-    let buckets = question.buckets.iter().cloned().zip(buckets).collect();
+    let (buckets, (guard, runner), security_configuration, (role, service_role), keys, adoptable, earlier_clusters, runner_version) =
+        tokio::join!(buckets, identities.clone(), configuration.clone(), roles.clone(), keys, adoptable, emr::recent(&aws.emr), version);
     Facts {
         endpoints: aws.endpoints.clone(),
         guard,
         runner,
         environment: environment(),
         runner_version,
-        buckets,
+        buckets: buckets.into_iter().collect(),
         security_configuration,
+        expected_keys: question.expected_keys.clone(),
         keys,
         role,
         service_role,
@@ -163,6 +160,7 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
         runner_version: Lookup::Unreachable(Obstacle { operation: "--version".to_owned(), message: WHY.to_owned() }),
         buckets: question.buckets.iter().map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY))).collect(),
         security_configuration: question.security_configuration.as_ref().map(|_| Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),
+        expected_keys: Vec::new(),
         keys: BTreeMap::new(),
         role: Lookup::not_asked(&calls::GET_INSTANCE_PROFILE, WHY),
         service_role: Lookup::not_asked(&calls::GET_ROLE, WHY),
@@ -173,10 +171,14 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
 
 /// What each key is used for.
 fn key_uses<'a>(
+    expected: &[KeyReference],
     defaults: impl Iterator<Item = (&'a BucketName, &'a Lookup<DefaultEncryption>)>,
     configuration: Option<&SecurityConfiguration>,
 ) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
     let mut uses: BTreeMap<KeyReference, BTreeSet<KeyUse>> = BTreeMap::new();
+    for key in expected {
+        uses.entry(key.clone()).or_default().insert(KeyUse::Expected);
+    }
     let content = configuration.map(|configuration| &configuration.content);
     for key in content.and_then(|content| content.s3.as_ref()).into_iter().flat_map(emr::S3AtRest::keys) {
         uses.entry(key.clone()).or_default().insert(KeyUse::S3);
@@ -204,7 +206,13 @@ impl Facts {
     #[must_use]
     pub fn key_uses(&self) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
         let defaults = self.buckets.iter().map(|(bucket, facts)| (bucket, &facts.default_encryption));
-        key_uses(defaults, self.security_configuration.as_ref().and_then(Lookup::found))
+        key_uses(&self.expected_keys, defaults, self.security_configuration.as_ref().and_then(Lookup::found))
+    }
+
+    /// The ARN of a key, however it is written, if KMS has told.
+    #[must_use]
+    pub fn resolved(&self, key: &KeyReference) -> Option<&str> {
+        self.keys.get(key)?.description.found().map(|key| key.arn.as_str())
     }
 
     /// The account the cluster will be launched in, when known.

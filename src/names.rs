@@ -53,6 +53,13 @@ text_newtype!(
     AccountId
 );
 
+/// The partition that a region lies in, as it stands in ARNs. Source: AWS SDKs, partitions.json.
+#[must_use]
+pub fn partition(region: &str) -> &'static str {
+    let partitions = [("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-iso-", "aws-iso"), ("us-isob-", "aws-iso-b")];
+    partitions.iter().find(|(start, _)| region.starts_with(start)).map_or("aws", |(_, partition)| partition)
+}
+
 impl FromStr for BucketName {
     type Err = NameError;
 

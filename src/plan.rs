@@ -183,6 +183,19 @@ pub enum Protection {
     BucketDefault,
 }
 
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Runner => "the runner",
+            Self::S3DistCp => "s3-dist-cp",
+            Self::Spark => "Spark",
+            Self::Scalding => "Scalding",
+            Self::RdbLoader => "RDB Loader",
+            Self::Emr => "EMR",
+        })
+    }
+}
+
 impl Actor {
     /// What protects the objects it writes.
     #[must_use]

@@ -112,6 +112,10 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_ACCEPT_ENCRYPTION", value_enum, value_delimiter = ',', value_name = "KIND")]
     pub accept_encryption: Option<Vec<EncryptionKind>>,
 
+    /// KMS keys (ARN, id or alias) that must encrypt what is written; other keys, and SSE-S3, are then refused [default: any]
+    #[arg(long, env = "EMR_ETL_GUARD_EXPECTED_KEYS", value_delimiter = ',', value_name = "KEY")]
+    pub expected_keys: Option<Vec<String>>,
+
     /// Buckets of others that are only read, besides Snowplow's hosted assets; a trailing `*` fits any ending
     #[arg(long, env = "EMR_ETL_GUARD_EXTERNAL_BUCKETS", value_delimiter = ',', value_name = "BUCKET")]
     pub external_buckets: Option<Vec<String>>,
@@ -180,6 +184,8 @@ pub struct Policy {
     pub require: Vec<Protection>,
     /// Accepted default encryption of buckets.
     pub accept_encryption: Vec<EncryptionKind>,
+    /// Keys that must encrypt what is written; none: any may.
+    pub expected_keys: Vec<String>,
     /// Buckets of others, as patterns.
     pub external_buckets: Vec<String>,
     /// Checks lowered to advice.
@@ -305,6 +311,7 @@ impl Settings {
             policy: Policy {
                 require: given.require.or(stored.require).unwrap_or_else(|| Protection::value_variants().to_vec()),
                 accept_encryption: given.accept_encryption.or(stored.accept_encryption).unwrap_or_else(|| EncryptionKind::value_variants().to_vec()),
+                expected_keys: list(given.expected_keys, stored.expected_keys),
                 external_buckets,
                 advise: list(given.advise, stored.advise),
                 enforce: list(given.enforce, stored.enforce),

@@ -42,6 +42,10 @@ pub(crate) static GET_CALLER_IDENTITY: Call = call("GetCallerIdentity", "sts:Get
 pub(crate) static HEAD_BUCKET: Call = call("HeadBucket", "s3:ListBucket", Resource::Bucket);
 pub(crate) static GET_BUCKET_ENCRYPTION: Call = call("GetBucketEncryption", "s3:GetEncryptionConfiguration", Resource::Bucket);
 
+pub(crate) static GET_BUCKET_POLICY: Call = call("GetBucketPolicy", "s3:GetBucketPolicy", Resource::Bucket);
+pub(crate) static GET_PUBLIC_ACCESS_BLOCK: Call = call("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", Resource::Bucket);
+pub(crate) static GET_BUCKET_VERSIONING: Call = call("GetBucketVersioning", "s3:GetBucketVersioning", Resource::Bucket);
+
 pub(crate) static DESCRIBE_KEY: Call = call("DescribeKey", "kms:DescribeKey", Resource::Key);
 pub(crate) static GET_KEY_ROTATION_STATUS: Call = call("GetKeyRotationStatus", "kms:GetKeyRotationStatus", Resource::Key);
 pub(crate) static LIST_GRANTS: Call = call("ListGrants", "kms:ListGrants", Resource::Key);

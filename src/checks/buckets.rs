@@ -3,7 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{Case, Check, Finding, Level, Stage};
-use crate::{aws::calls, facts::s3::DefaultEncryption, names::BucketName, settings::EncryptionKind};
+use crate::{
+    aws::calls,
+    facts::DefaultEncryption,
+    iam_policy::{self, Decision, Request},
+    names::{BucketName, KeyReference, partition},
+    settings::EncryptionKind,
+};
 
 pub(super) static EXISTS: Check = Check {
     name: "bucket-exists",
@@ -49,6 +55,39 @@ pub(super) static DEFAULT_ENCRYPTION: Check = Check {
     source: "Setup guide, Setting up end to end encryption, S3 buckets; Amazon S3 user guide, Setting default server-side encryption",
 };
 
+pub(super) static TLS_ONLY: Check = Check {
+    name: "bucket-tls-only",
+    stage: Stage::PreFlight,
+    level: Level::Advised,
+    why: "Without a policy that denies plain http, anybody who may read a bucket may read it in clear over the network.",
+    looks_at: "s3:GetBucketPolicy: a statement that denies what comes with aws:SecureTransport false.",
+    asks: &[&calls::GET_BUCKET_POLICY],
+    mend: "add to the bucket's policy: {\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"s3:*\", \"Resource\": [\"arn:aws:s3:::{subject}\", \"arn:aws:s3:::{subject}/*\"], \"Condition\": {\"Bool\": {\"aws:SecureTransport\": \"false\"}}}",
+    source: "Amazon S3 user guide, Security best practices (Enforce encryption of data in transit)",
+};
+
+pub(super) static PUBLIC_ACCESS: Check = Check {
+    name: "bucket-public-access-block",
+    stage: Stage::PreFlight,
+    level: Level::Advised,
+    why: "Encryption at rest protects nothing from those whom S3 decrypts for: a bucket that could be made public is one mistake away from that.",
+    looks_at: "s3:GetPublicAccessBlock of the bucket: all four settings. A block of the whole account is not looked at.",
+    asks: &[&calls::GET_PUBLIC_ACCESS_BLOCK],
+    mend: "aws s3api put-public-access-block --bucket {subject} --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true",
+    source: "Amazon S3 user guide, Blocking public access to your Amazon S3 storage",
+};
+
+pub(super) static CLOJURE_COLLECTOR: Check = Check {
+    name: "clojure-collector-bucket",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "The Clojure Collector's logs are put into S3 by Elastic Beanstalk, which asks for no encryption: only the bucket's own default protects the raw events.",
+    looks_at: "s3:GetBucketEncryption on the buckets of aws.s3.buckets.raw.in, where collectors.format is clj-tomcat.",
+    asks: &[&calls::GET_BUCKET_ENCRYPTION],
+    mend: "turn on the default of {subject} as bucket-default-encryption says, then copy the objects that are there already in place",
+    source: "Setup guide, Setting up end to end encryption, Clojure Collector",
+};
+
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (bucket, places) in buckets(case) {
         let at = places.first().map(String::as_str);
@@ -75,13 +114,63 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             "no such bucket",
             |subject, default| match default {
                 DefaultEncryption::Kind { kind, key } => {
-                    let key = key.as_ref().map_or_else(String::new, |key| format!(" under {key}"));
-                    subject.decided(case.policy.accept_encryption.contains(kind), format!("{}{key}", kind_name(*kind)))
+                    let key = key.as_deref().map(KeyReference::new);
+                    let under = key.as_ref().map_or_else(String::new, |key| format!(" under {key}"));
+                    let accepted = case.policy.accept_encryption.contains(kind) && is_expected(case, key.as_ref());
+                    subject.decided(accepted, format!("{}{under}", kind_name(*kind)))
                 }
                 DefaultEncryption::None => subject.refuted("no default encryption"),
                 DefaultEncryption::Other(kind) => subject.refuted(format!("the unknown kind `{kind}`")),
             },
         ));
+        findings.push(TLS_ONLY.on(name, "a policy that denies plain http").at(at).by(&facts.policy, "no such bucket", |subject, policy| {
+            match policy.as_deref().map(|policy| denies_plain_http(policy, name, region)) {
+                None => subject.refuted("no bucket policy"),
+                Some(denies) => subject.decided(denies, if denies { "its policy denies plain http" } else { "its policy allows plain http" }),
+            }
+        }));
+        findings.push(PUBLIC_ACCESS.on(name, "all four settings on").at(at).by(&facts.public_access_block, "no such bucket", |subject, all| {
+            subject.decided(*all, if *all { "all four settings on" } else { "not all four settings on" })
+        }));
+    }
+    clojure_collector(case, findings);
+}
+
+/// Whether `key` is one that the policy expects; without any expectation every key is, and none.
+pub(super) fn is_expected(case: &Case<'_>, key: Option<&KeyReference>) -> bool {
+    let expected = &case.policy.expected_keys;
+    let same = |a: &KeyReference, b: &KeyReference| a == b || case.facts.resolved(a).is_some_and(|arn| case.facts.resolved(b) == Some(arn));
+    expected.is_empty() || key.is_some_and(|key| expected.iter().any(|expected| same(&KeyReference::new(expected), key)))
+}
+
+/// Whether a bucket's policy denies everyone everything that does not come over TLS.
+fn denies_plain_http(policy: &str, bucket: &str, region: &str) -> bool {
+    let object = format!("arn:{}:s3:::{bucket}/any-object", partition(region));
+    let denies = |action: &str| {
+        let context = BTreeMap::from([("aws:securetransport", Some("false"))]);
+        // What denies a caller of whom nothing is known denies them all.
+        let request = Request { caller: "arn:aws:iam::000000000000:user/anybody", action, resource: Some(&object), context };
+        matches!(iam_policy::decide(policy, &request), Decision::Denies(_))
+    };
+    denies("s3:GetObject") && denies("s3:PutObject")
+}
+
+fn clojure_collector(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if !case.plan.clojure_collector {
+        let subject = CLOJURE_COLLECTOR.on("raw.in", "a default encryption");
+        findings.push(subject.not_applicable("this run reads no logs of a Clojure Collector"));
+        return;
+    }
+    for location in case.config.locations.iter().filter(|location| location.role.starts_with("raw.in")) {
+        let subject = CLOJURE_COLLECTOR.on(location.bucket().as_str(), "a default encryption").at(Some(&location.at));
+        findings.push(match case.facts.buckets.get(location.bucket()) {
+            None => subject.not_applicable("external by policy"),
+            Some(facts) => subject.by(&facts.default_encryption, "no such bucket", |subject, default| match default {
+                DefaultEncryption::Kind { kind, .. } => subject.decided(case.policy.accept_encryption.contains(kind), kind_name(*kind)),
+                DefaultEncryption::None => subject.refuted("no default encryption"),
+                DefaultEncryption::Other(kind) => subject.refuted(format!("the unknown kind `{kind}`")),
+            }),
+        });
     }
 }
 
@@ -94,7 +183,7 @@ fn buckets<'a>(case: &Case<'a>) -> BTreeMap<&'a BucketName, Vec<String>> {
     buckets
 }
 
-fn kind_name(kind: EncryptionKind) -> &'static str {
+pub(super) fn kind_name(kind: EncryptionKind) -> &'static str {
     match kind {
         EncryptionKind::SseS3 => "SSE-S3",
         EncryptionKind::SseKms => "SSE-KMS",
@@ -102,6 +191,6 @@ fn kind_name(kind: EncryptionKind) -> &'static str {
     }
 }
 
-fn accepted(kinds: &[EncryptionKind]) -> String {
+pub(super) fn accepted(kinds: &[EncryptionKind]) -> String {
     kinds.iter().map(|kind| kind_name(*kind)).collect::<Vec<_>>().join(" or ")
 }

@@ -149,15 +149,13 @@ enum Allowed {
 impl Evidence<'_> {
     fn decide(&self, subject: Subject, kind: RoleKind, uses: &BTreeSet<KeyUse>) -> Finding {
         let asked_through = |uses: &BTreeSet<KeyUse>| -> BTreeSet<Option<&'static str>> {
-            let services = uses.iter().map(|used| match used {
-                KeyUse::S3 | KeyUse::BucketDefault(_) => Some("s3"),
-                KeyUse::LocalDisk => None,
-                KeyUse::Ebs => Some("ec2"),
+            let services = uses.iter().filter_map(|used| match (kind, used) {
+                (RoleKind::Jobflow, KeyUse::S3 | KeyUse::BucketDefault(_)) => Some(Some("s3")),
+                (RoleKind::Jobflow, KeyUse::LocalDisk) => Some(None),
+                (RoleKind::Service, KeyUse::Ebs) => Some(Some("ec2")),
+                _ => None,
             });
-            match kind {
-                RoleKind::Service => BTreeSet::from([Some("ec2")]),
-                RoleKind::Jobflow => services.filter(|service| *service != Some("ec2")).collect(),
-            }
+            services.collect()
         };
         let mut decisions: Vec<(Allowed, &str)> = Vec::new();
         for service in asked_through(uses) {

@@ -68,6 +68,8 @@ pub enum KeyUse {
     LocalDisk,
     /// EBS volumes are encrypted under it.
     Ebs,
+    /// The policy expects it.
+    Expected,
 }
 
 /// An answer of `kms:DescribeKey`.

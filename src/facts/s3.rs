@@ -1,6 +1,10 @@
 //! What S3 says of a bucket: whether it is there, where, whose, and how it encrypts by default.
 
-use aws_sdk_s3::types::ServerSideEncryption;
+use aws_sdk_s3::{
+    error::ProvideErrorMetadata,
+    types::{BucketVersioningStatus, ServerSideEncryption},
+};
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use serde::Serialize;
 
 use crate::{
@@ -19,6 +23,25 @@ pub struct BucketFacts {
     pub ours: Lookup<bool>,
     /// Its default encryption.
     pub default_encryption: Lookup<DefaultEncryption>,
+    /// Its policy as JSON text, if it has one.
+    #[serde(skip)]
+    pub policy: Lookup<Option<String>>,
+    /// Its own public access block: whether all four settings are on. The account may have one besides, which is not asked for.
+    pub public_access_block: Lookup<bool>,
+    /// Whether it keeps old versions of objects.
+    pub versioning: Lookup<Versioning>,
+}
+
+/// Whether a bucket keeps old versions of objects, which stay encrypted (or not) as they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Versioning {
+    /// It does.
+    Enabled,
+    /// It did.
+    Suspended,
+    /// It never has.
+    Never,
 }
 
 /// A bucket's default encryption.
@@ -44,23 +67,69 @@ impl BucketFacts {
             region: Lookup::not_asked(&calls::HEAD_BUCKET, why),
             ours: Lookup::not_asked(&calls::HEAD_BUCKET, why),
             default_encryption: Lookup::not_asked(&calls::GET_BUCKET_ENCRYPTION, why),
+            policy: Lookup::not_asked(&calls::GET_BUCKET_POLICY, why),
+            public_access_block: Lookup::not_asked(&calls::GET_PUBLIC_ACCESS_BLOCK, why),
+            versioning: Lookup::not_asked(&calls::GET_BUCKET_VERSIONING, why),
         }
     }
 }
 
-/// Asks about `bucket` all but its default encryption; `runner` tells whose it should be.
-pub(super) async fn bucket(s3: &aws_sdk_s3::Client, bucket: &BucketName, runner: impl Future<Output = Lookup<Identity>>) -> BucketFacts {
+/// Asks about `bucket`; `runner` tells whose it should be, and `default_encryption` is being asked already, because keys wait for it.
+pub(super) async fn bucket(
+    s3: &aws_sdk_s3::Client,
+    bucket: &BucketName,
+    runner: impl Future<Output = Lookup<Identity>>,
+    default_encryption: impl Future<Output = Lookup<DefaultEncryption>>,
+) -> BucketFacts {
     let owned = async {
         let runner = runner.await;
         owned_by(s3, bucket, runner.found().map(|identity| &identity.account)).await
     };
-    let (region, owned) = tokio::join!(region(s3, bucket), owned);
+    let (region, owned, default_encryption, policy, public_access_block, versioning) =
+        tokio::join!(region(s3, bucket), owned, default_encryption, policy(s3, bucket), public_access_block(s3, bucket), versioning(s3, bucket));
     // HeadBucket answers 403 both to "not yours" and to "you may not look". When the same call without the owner is allowed, only the owner can be the reason.
     let ours = match owned {
         Lookup::Denied(_) if region.found().is_some() => Lookup::Found(false),
         other => other,
     };
-    BucketFacts { region, ours, ..BucketFacts::not_asked("asked apart") }
+    BucketFacts { region, ours, default_encryption, policy, public_access_block, versioning }
+}
+
+async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
+    let result = s3.get_bucket_policy().bucket(bucket.as_str()).send().await;
+    // Codes that this call does not model: here they are answers.
+    if result.as_ref().is_err_and(|error| is_code(error, "NoSuchBucketPolicy")) {
+        return Lookup::Found(None);
+    }
+    Lookup::from_call(&calls::GET_BUCKET_POLICY, &["NoSuchBucket"], result).map(|answer| answer.policy)
+}
+
+async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
+    let result = s3.get_public_access_block().bucket(bucket.as_str()).send().await;
+    if result.as_ref().is_err_and(|error| is_code(error, "NoSuchPublicAccessBlockConfiguration")) {
+        return Lookup::Found(false);
+    }
+    Lookup::from_call(&calls::GET_PUBLIC_ACCESS_BLOCK, &["NoSuchBucket"], result).and_then(|answer| {
+        let all = answer.public_access_block_configuration.map(|block| {
+            [block.block_public_acls, block.ignore_public_acls, block.block_public_policy, block.restrict_public_buckets]
+                .iter()
+                .all(|set| *set == Some(true))
+        });
+        Lookup::expect_in_answer(&calls::GET_PUBLIC_ACCESS_BLOCK, all)
+    })
+}
+
+async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Versioning> {
+    let result = s3.get_bucket_versioning().bucket(bucket.as_str()).send().await;
+    Lookup::from_call(&calls::GET_BUCKET_VERSIONING, &["NoSuchBucket"], result).map(|answer| match answer.status {
+        None => Versioning::Never,
+        Some(BucketVersioningStatus::Enabled) => Versioning::Enabled,
+        Some(_) => Versioning::Suspended,
+    })
+}
+
+fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
+    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
 }
 
 async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> {
@@ -89,10 +158,7 @@ async fn owned_by(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<
 pub(super) async fn default_encryption(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<DefaultEncryption> {
     let result = s3.get_bucket_encryption().bucket(bucket.as_str()).send().await;
     // AWS answers AES256 for a bucket nobody configured; older stand-ins answer with this error, which the SDK does not model.
-    if let Err(error) = &result
-        && let Some(service) = error.as_service_error()
-        && aws_sdk_s3::error::ProvideErrorMetadata::code(service) == Some("ServerSideEncryptionConfigurationNotFoundError")
-    {
+    if result.as_ref().is_err_and(|error| is_code(error, "ServerSideEncryptionConfigurationNotFoundError")) {
         return Lookup::Found(DefaultEncryption::None);
     }
     Lookup::from_call(&calls::GET_BUCKET_ENCRYPTION, &["NoSuchBucket"], result).and_then(|answer| {

@@ -28,6 +28,8 @@ fn good(check: &str) -> Stage {
             stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
             stage
         }
+        "clojure-collector-bucket" => Stage::acme().replace("format: thrift", "format: clj-tomcat"),
+        "security-configuration-overrides" => with_override(Stage::acme(), &json!({"BucketName": "acme-out", "EncryptionMode": "SSE-S3"})),
         "target-tls" => with_target(Stage::acme(), "REQUIRE"),
         "enrichment-sources" => with_enrichment(Stage::acme(), "s3://acme-assets/maxmind"),
         "monitoring-tls" => with_tracking(Stage::acme(), "HTTPS"),
@@ -62,6 +64,32 @@ fn refuting(check: &str) -> Stage {
             stage.set(bucket(PutBucket { name: "acme-out".to_owned(), default_encryption: Some(none), ..Default::default() }));
             stage
         }
+        "bucket-tls-only" => {
+            stage.set(bucket(PutBucket { name: "acme-out".to_owned(), default_encryption: Some(BucketEncryption::aes256()), ..Default::default() }));
+            stage
+        }
+        "bucket-public-access-block" => {
+            stage.set(bucket(PutBucket { name: "acme-out".to_owned(), public_access_block: Some(false), ..Default::default() }));
+            stage
+        }
+        "clojure-collector-bucket" => {
+            let none = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };
+            stage.set(bucket(PutBucket { name: "acme-raw-in".to_owned(), default_encryption: Some(none), ..Default::default() }));
+            stage
+        }
+        "written-encryption" => stage.option("--expected-keys=alias/acme-etl"),
+        "no-silent-downgrade" => {
+            let kms = BucketEncryption::kms(&format!("arn:aws:kms:eu-west-1:123456789012:key/{KEY_ID}"));
+            stage.set(bucket(PutBucket { name: "acme-out".to_owned(), default_encryption: Some(kms), ..Default::default() }));
+            stage
+        }
+        "bucket-policy-clash" => {
+            let policy = json!({"Version": "2012-10-17", "Statement": [{"Sid": "DemandKms", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::acme-out/*",
+                "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}}]});
+            stage.set(bucket(PutBucket { name: "acme-out".to_owned(), policy: Some(policy), ..Default::default() }));
+            stage
+        }
+        "security-configuration-overrides" => with_override(stage, &json!({"BucketName": "acme-out", "EncryptionMode": "SSE-KMS"})),
         "security-configuration-exists" => {
             stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Default::default() }));
             stage
@@ -122,6 +150,13 @@ fn with_s3_key(stage: Stage, key: &str) -> Stage {
     stage.set(security_configuration(json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {
         "S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": key}}}})));
     stage
+}
+
+/// The S3 part of the security configuration alone, with an override.
+fn with_override(stage: Stage, other: &Value) -> Stage {
+    stage.set(security_configuration(json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {
+        "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3", "Overrides": [other]}}}})));
+    stage.option("--require=s3-at-rest")
 }
 
 fn with_key(stage: Stage, key: PutKey) -> Stage {

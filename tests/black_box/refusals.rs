@@ -204,7 +204,8 @@ fn s3_that_cannot_be_reached() {
     let allowed = format!("{},{closed}", stage.sim.url());
     let played = refused(&stage.env("AWS_ENDPOINT_URL_S3", &closed).env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &allowed), 69);
     assert_eq!(played.findings("bucket-exists")["acme-out"], "unknown");
-    insta::assert_snapshot!(played.stderr.lines().next().unwrap().replace(&port.to_string(), "PORT"), @"emr-etl-guard: REFUSED, nothing was launched: facts could not be established: bucket-exists acme-archive: saw no answer to s3:ListBucket: cannot be reached: Connection refused (os error 111), wanted the bucket (and 23 more)");
+    let first = played.stderr.lines().next().unwrap().replace(&port.to_string(), "PORT");
+    insta::assert_snapshot!(first.split(" (and ").next().unwrap(), @"emr-etl-guard: REFUSED, nothing was launched: facts could not be established: bucket-exists acme-archive: saw no answer to s3:ListBucket: cannot be reached: Connection refused (os error 111), wanted the bucket");
 }
 
 #[test]

@@ -78,8 +78,12 @@ fn callers() -> Vec<Command> {
 
 fn buckets() -> Vec<Command> {
     let own = ["acme-log", "acme-raw-in", "acme-raw-in2", "acme-stream", "acme-etl", "acme-out", "acme-archive"];
-    let own =
-        own.into_iter().map(|name| PutBucket { name: name.to_owned(), default_encryption: Some(BucketEncryption::aes256()), ..PutBucket::default() });
+    let own = own.into_iter().map(|name| PutBucket {
+        name: name.to_owned(),
+        default_encryption: Some(BucketEncryption::aes256()),
+        policy: Some(tls_only(name)),
+        ..PutBucket::default()
+    });
     let public = [
         ("snowplow-hosted-assets", "eu-west-1"),
         ("snowplow-hosted-assets-us-east-1", "us-east-1"),
@@ -95,6 +99,21 @@ fn buckets() -> Vec<Command> {
         ..PutBucket::default()
     });
     own.chain(public).map(Command::PutBucket).collect()
+}
+
+/// The policy that the S3 user guide recommends against plain http.
+fn tls_only(bucket: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "DenyPlainHttp",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }],
+    })
 }
 
 fn objects() -> Vec<Command> {

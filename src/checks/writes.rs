@@ -1,0 +1,284 @@
+//! Checks on what this run will write: how each object will be encrypted, by whom it is written and what the bucket does about it.
+//!
+//! A request's own header beats the bucket's default. s3-dist-cp and Spark send the one that the security configuration's S3 part asks for; EMR's logs, RDB Loader
+//! and the runner send none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Case, Check, Finding, Level, Stage, Subject, buckets, security_configuration};
+use crate::{
+    aws::calls,
+    facts::{BucketFacts, DefaultEncryption, emr::S3AtRest},
+    iam_policy::{self, Decision, Request},
+    names::{KeyReference, partition},
+    plan::{Actor, Protection},
+    runner_config::Location,
+    settings::EncryptionKind,
+};
+
+pub(super) static WRITTEN: Check = Check {
+    name: "written-encryption",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Each location is written by somebody else: some ask for encryption in the request, some leave it to the bucket. Only both together say what the objects will be.",
+    looks_at: "Who writes to each location of this run, the security configuration's S3 part with its overrides, and s3:GetBucketEncryption; against `accept_encryption` and `expected_keys`.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::GET_BUCKET_ENCRYPTION],
+    mend: "for what s3-dist-cp and Spark write: EncryptionMode and AwsKmsKey in a new security configuration; for the rest: aws s3api put-bucket-encryption on the bucket",
+    source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; Amazon S3 user guide, Setting default server-side encryption; EmrEtlRunner, emr_job.rb",
+};
+
+pub(super) static DOWNGRADE: Check = Check {
+    name: "no-silent-downgrade",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Where a bucket's default is a KMS key and the security configuration says SSE-S3, the request for AES256 wins: the objects end under S3's own keys, and nobody is told.",
+    looks_at: "s3:GetBucketEncryption on each bucket that s3-dist-cp or Spark writes to, against the security configuration's S3 part and its overrides.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::GET_BUCKET_ENCRYPTION],
+    mend: "use EncryptionMode SSE-KMS with the bucket's key in a new security configuration (or an override for {subject}), or make the bucket's default AES256 if that is meant",
+    source: "Amazon S3 user guide, Setting default server-side encryption (the request's header takes precedence)",
+};
+
+pub(super) static POLICY_CLASH: Check = Check {
+    name: "bucket-policy-clash",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "A bucket policy that demands aws:kms, a certain key, or any encryption header denies writers that send something else: the run fails half-way, with data in between.",
+    looks_at: "s3:GetBucketPolicy on each bucket that this run writes to, held against each writer's own request.",
+    asks: &[&calls::GET_BUCKET_POLICY],
+    mend: "except the writer from the statement, or have it send what the statement demands (the security configuration decides for s3-dist-cp and Spark)",
+    source: "Amazon S3 user guide, Protecting data with server-side encryption (bucket policies); AWS IAM user guide, Policy evaluation logic",
+};
+
+pub(super) static OVERRIDES: Check = Check {
+    name: "security-configuration-overrides",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "An override gives one bucket another encryption than the rest: one that is incomplete or names a weaker mode undoes what the main mode promises.",
+    looks_at: "S3EncryptionConfiguration.Overrides of the security configuration.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    mend: "give the override a BucketName, an EncryptionMode and, for KMS, an AwsKmsKey, in a new security configuration",
+    source: "Amazon EMR management guide, Create a security configuration (per bucket encryption overrides)",
+};
+
+/// What a write request says of encryption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Header {
+    /// `AES256`.
+    SseS3,
+    /// `aws:kms`, with its key.
+    SseKms(Option<KeyReference>),
+    /// Nothing; the objects themselves are encrypted before they are sent.
+    ClientSide(String),
+    /// Nothing.
+    None,
+}
+
+/// What the request of an actor says, by the part for S3 of the security configuration.
+fn header(actor: Actor, s3: Option<&S3AtRest>, bucket: &str) -> Header {
+    let emrfs = |absent: Header| {
+        let Some(s3) = s3 else { return absent };
+        let other = s3.overrides.iter().find(|other| other.bucket == bucket);
+        let (mode, key) = other.map_or((s3.mode.as_str(), &s3.key), |other| (other.mode.as_str(), &other.key));
+        match mode {
+            "SSE-S3" => Header::SseS3,
+            "SSE-KMS" => Header::SseKms(key.clone()),
+            other if other.starts_with("CSE-") => Header::ClientSide(other.to_owned()),
+            _ => absent,
+        }
+    };
+    match actor.protection() {
+        // The flag alone asks for AES256.
+        Protection::Flag => emrfs(Header::SseS3),
+        Protection::SecurityConfiguration => emrfs(Header::None),
+        Protection::BucketDefault => Header::None,
+    }
+}
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let mut writes = Vec::new();
+    for location in &case.config.locations {
+        let actors: BTreeSet<Actor> = case.plan.writers(&location.role);
+        if let Some(facts) = case.facts.buckets.get(location.bucket()) {
+            writes.extend(actors.into_iter().map(|actor| Write { location, actor, facts }));
+        }
+    }
+    for check in [&WRITTEN, &DOWNGRADE, &POLICY_CLASH] {
+        if writes.is_empty() {
+            findings.push(check.on("locations", "what is written").not_applicable("this run writes nothing to a bucket of its own"));
+        }
+    }
+    findings.extend(writes.iter().map(|write| write.encryption(case)));
+    let mut downgraded: BTreeMap<&str, Finding> = BTreeMap::new();
+    for write in writes.iter().filter(|write| write.actor.protection() != Protection::BucketDefault) {
+        let finding = write.downgrade(case);
+        let kept = downgraded.entry(write.location.bucket().as_str()).or_insert_with(|| finding.clone());
+        if finding.is_open() && !kept.is_open() {
+            *kept = finding;
+        }
+    }
+    findings.extend(downgraded.into_values());
+    findings.extend(writes.iter().map(|write| write.clash(case)));
+    overrides(case, findings);
+}
+
+/// One writer at one location.
+struct Write<'a> {
+    location: &'a Location,
+    actor: Actor,
+    facts: &'a BucketFacts,
+}
+
+impl Write<'_> {
+    fn on(&self, check: &'static Check, wanted: impl Into<std::borrow::Cow<'static, str>>) -> Subject {
+        check.on(format!("{} by {}", self.location.role, self.actor), wanted).at(Some(&self.location.at))
+    }
+
+    /// Decides by the request's header; waits for the security configuration where that decides it.
+    fn by_header(&self, case: &Case<'_>, subject: Subject, decide: impl FnOnce(Subject, Header) -> Finding) -> Finding {
+        let bucket = self.location.bucket().as_str();
+        if self.actor.protection() == Protection::BucketDefault {
+            return decide(subject, Header::None);
+        }
+        match &case.facts.security_configuration {
+            Some(lookup) => subject.after(&security_configuration::EXISTS, lookup, |subject, found| {
+                let s3 = found.content.s3.as_ref().filter(|_| found.content.at_rest_enabled);
+                decide(subject, header(self.actor, s3, bucket))
+            }),
+            None => subject.waiting_for(&security_configuration::EXISTS),
+        }
+    }
+
+    fn encryption(&self, case: &Case<'_>) -> Finding {
+        let keys = &case.policy.expected_keys;
+        let under = if keys.is_empty() { String::new() } else { format!(", under {}", keys.join(" or ")) };
+        let subject = self.on(&WRITTEN, format!("{}{under}", buckets::accepted(&case.policy.accept_encryption)));
+        self.by_header(case, subject, |subject, header| {
+            let judge = |subject: Subject, kind: EncryptionKind, key: Option<&KeyReference>, by: &str| {
+                let shown = key.map_or_else(String::new, |key| format!(" under {key}"));
+                let accepted = case.policy.accept_encryption.contains(&kind) && buckets::is_expected(case, key);
+                subject.decided(accepted, format!("{}{shown}, {by}", buckets::kind_name(kind)))
+            };
+            match header {
+                Header::SseS3 => judge(subject, EncryptionKind::SseS3, None, "by its request"),
+                Header::SseKms(key) => judge(subject, EncryptionKind::SseKms, key.as_ref(), "by its request"),
+                Header::ClientSide(mode) => subject.proved(format!("{mode}: encrypted on the cluster before it is sent")),
+                Header::None => subject.after(&buckets::DEFAULT_ENCRYPTION, &self.facts.default_encryption, |subject, default| match default {
+                    DefaultEncryption::Kind { kind, key } => {
+                        let key = key.as_deref().map(KeyReference::new);
+                        judge(subject, *kind, key.as_ref(), "by the bucket's default")
+                    }
+                    DefaultEncryption::None => subject.refuted("nothing: neither its request nor the bucket asks for encryption"),
+                    DefaultEncryption::Other(kind) => subject.refuted(format!("the unknown kind `{kind}`, by the bucket's default")),
+                }),
+            }
+        })
+    }
+
+    fn downgrade(&self, case: &Case<'_>) -> Finding {
+        let subject =
+            DOWNGRADE.on(self.location.bucket().as_str(), "objects encrypted as the bucket's default says, or better").at(Some(&self.location.at));
+        self.by_header(case, subject, |subject, header| {
+            subject.after(&buckets::DEFAULT_ENCRYPTION, &self.facts.default_encryption, |subject, default| match (header, default) {
+                (Header::SseS3, DefaultEncryption::Kind { kind: kind @ (EncryptionKind::SseKms | EncryptionKind::DsseKms), .. }) => {
+                    subject.refuted(format!("{} asks for SSE-S3, against the default {}", self.actor, buckets::kind_name(*kind)))
+                }
+                (Header::SseKms(_), DefaultEncryption::Kind { kind: EncryptionKind::DsseKms, .. }) => {
+                    subject.refuted(format!("{} asks for SSE-KMS, against the default DSSE-KMS", self.actor))
+                }
+                _ => subject.proved("no request asks for less than the default"),
+            })
+        })
+    }
+
+    fn clash(&self, case: &Case<'_>) -> Finding {
+        let subject = self.on(&POLICY_CLASH, "a bucket policy that lets it write");
+        let caller = match self.actor {
+            Actor::Runner => case.facts.runner.found().map(|identity| identity.arn.as_str()),
+            _ => case.facts.role.found().map(|role| role.arn.as_str()),
+        };
+        self.by_header(case, subject, |subject, header| {
+            subject.by(&self.facts.policy, "no bucket policy", |subject, policy| {
+                let Some(policy) = policy else { return subject.proved("no bucket policy") };
+                let arn = format!(
+                    "arn:{}:s3:::{}/{}",
+                    partition(&case.config.s3_region.value),
+                    self.location.bucket(),
+                    format_args!("{}an-object", self.location.location.prefix)
+                );
+                let key = match &header {
+                    Header::SseKms(Some(key)) => case.facts.resolved(key),
+                    _ => None,
+                };
+                let mut context = BTreeMap::from([
+                    ("aws:securetransport", Some("true")),
+                    (
+                        "s3:x-amz-server-side-encryption",
+                        match header {
+                            Header::SseS3 => Some("AES256"),
+                            Header::SseKms(_) => Some("aws:kms"),
+                            Header::ClientSide(_) | Header::None => None,
+                        },
+                    ),
+                ]);
+                match (&header, key) {
+                    // How a key that could not be resolved will be written in the request is not known.
+                    (Header::SseKms(Some(_)), None) => {}
+                    (_, key) => {
+                        context.insert("s3:x-amz-server-side-encryption-aws-kms-key-id", key);
+                    }
+                }
+                if let Some(caller) = caller {
+                    context.insert("aws:principalarn", Some(caller));
+                    context.insert("aws:principalaccount", caller.split(':').nth(4));
+                }
+                let request = Request { caller: caller.unwrap_or_default(), action: "s3:PutObject", resource: Some(&arn), context };
+                match iam_policy::decide(policy, &request) {
+                    Decision::Denies(statement) => subject.refuted(format!("the bucket's policy denies it ({statement})")),
+                    Decision::Unclear(statement) => {
+                        let unclear = subject.unknown(
+                            format!("the bucket's policy has parts that are not evaluated ({statement})"),
+                            format!("look at `{statement}` in the policy of {}", self.location.bucket()),
+                        );
+                        // A denied write fails for everyone to see, and leaves nothing unencrypted: this alone is no reason to refuse.
+                        Finding { level: Level::Advised, ..unclear }
+                    }
+                    Decision::AllowsCaller | Decision::DelegatesToAccount | Decision::Silent => {
+                        subject.proved("the bucket's policy does not deny it")
+                    }
+                }
+            })
+        })
+    }
+}
+
+fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let wanted = || buckets::accepted(&case.policy.accept_encryption);
+    let Some(lookup) = &case.facts.security_configuration else {
+        findings.push(OVERRIDES.on("security configuration", wanted()).waiting_for(&security_configuration::EXISTS));
+        return;
+    };
+    let Some(found) = lookup.found() else {
+        findings.push(OVERRIDES.on("security configuration", wanted()).waiting_for(&security_configuration::EXISTS));
+        return;
+    };
+    let overrides = found.content.s3.iter().flat_map(|s3| &s3.overrides);
+    if overrides.clone().next().is_none() {
+        findings.push(OVERRIDES.on(found.name.as_str(), wanted()).not_applicable("it has none"));
+    }
+    for other in overrides {
+        let subject = OVERRIDES.on(if other.bucket.is_empty() { "an override" } else { other.bucket.as_str() }, wanted());
+        let accepts = |kind| case.policy.accept_encryption.contains(&kind) && buckets::is_expected(case, other.key.as_ref());
+        findings.push(match (other.mode.as_str(), &other.key) {
+            _ if other.bucket.is_empty() => subject.refuted("no BucketName"),
+            _ if !case.config.locations.iter().any(|location| location.bucket().as_str() == other.bucket) => {
+                subject.not_applicable("not a bucket of this runner config")
+            }
+            ("SSE-S3", _) => subject.decided(accepts(EncryptionKind::SseS3), "SSE-S3"),
+            ("SSE-KMS" | "CSE-KMS", None) => subject.refuted(format!("{} without AwsKmsKey", other.mode)),
+            ("SSE-KMS", Some(key)) => subject.decided(accepts(EncryptionKind::SseKms), format!("SSE-KMS under {key}")),
+            ("CSE-KMS", Some(key)) => subject.decided(buckets::is_expected(case, Some(key)), format!("CSE-KMS under {key}")),
+            ("CSE-Custom", _) => subject.proved("CSE-Custom"),
+            (mode, _) => subject.refuted(format!("the unknown mode `{mode}`")),
+        });
+    }
+}
