@@ -6,6 +6,7 @@ mod config;
 mod keys;
 mod launch;
 mod network;
+mod overrides;
 mod roles;
 mod security_configuration;
 mod traffic;
@@ -167,6 +168,10 @@ pub static CATALOGUE: &[&Check] = &[
     &roles::SERVICE_MAY_USE,
     &network::RELEASE,
     &network::SUBNET,
+    &overrides::WEAKENS,
+    &overrides::REVIEW,
+    &overrides::BOOTSTRAP,
+    &overrides::ADDITIONAL_INFO,
     &traffic::TARGET_TLS,
     &traffic::ENRICHMENT_SOURCES,
     &traffic::MONITORING_TLS,
@@ -216,6 +221,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
         keys::check,
         roles::check,
         network::check,
+        overrides::check,
         traffic::check,
     ];
     for room in rooms.iter().filter(|_| asked) {

@@ -33,6 +33,7 @@ mod terminate;
 mod timeline;
 pub mod verdict;
 mod watch;
+mod weakening;
 
 use std::{ffi::OsString, process::ExitCode};
 

