@@ -168,15 +168,16 @@ pub struct Endpoint {
 }
 
 /// The services, as the SDK names them in variables and profiles.
-const SERVICES: [&str; 5] = ["S3", "EMR", "KMS", "IAM", "STS"];
+const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"];
 
-/// The clients of one run. EMR and KMS are asked in the cluster's region, S3 in the buckets'.
+/// The clients of one run. EMR, KMS and EC2 are asked in the cluster's region, S3 in the buckets'.
 #[derive(Clone, Debug)]
 pub struct Aws {
     pub(crate) emr: aws_sdk_emr::Client,
     pub(crate) s3: aws_sdk_s3::Client,
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) iam: aws_sdk_iam::Client,
+    pub(crate) ec2: aws_sdk_ec2::Client,
     pub(crate) sts: aws_sdk_sts::Client,
     /// STS under the runner's own keys: says in which account clusters will be launched.
     pub(crate) runner_sts: aws_sdk_sts::Client,
@@ -208,6 +209,7 @@ impl Aws {
             s3: aws_sdk_s3::Client::from_conf(s3),
             kms: aws_sdk_kms::Client::new(&base),
             iam: aws_sdk_iam::Client::new(&base),
+            ec2: aws_sdk_ec2::Client::new(&base),
             sts: aws_sdk_sts::Client::new(&base),
             runner_sts: aws_sdk_sts::Client::from_conf(runner_sts),
             endpoints,

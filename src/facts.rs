@@ -2,6 +2,7 @@
 //!
 //! The longest chain is three calls: the security configuration, the keys it names, what the role may do with them.
 
+pub(crate) mod ec2;
 pub(crate) mod emr;
 pub(crate) mod iam;
 pub(crate) mod kms;
@@ -19,6 +20,7 @@ use crate::{
     invocation::environment::{self, Variable},
     names::{AccountId, BucketName, ClusterId, KeyReference},
 };
+pub use ec2::NetworkFacts;
 pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, SecurityConfiguration, Step};
 pub use iam::RoleFacts;
 pub use kms::{KeyFacts, KeyUse, RoleKind};
@@ -37,6 +39,8 @@ pub struct Question {
     pub instance_profile: String,
     /// `aws.emr.service_role`.
     pub service_role: String,
+    /// `aws.emr.ec2_subnet_id`.
+    pub subnet: Option<String>,
     /// The keys that the policy expects.
     pub expected_keys: Vec<KeyReference>,
     /// The name of the cluster to adopt, in persistent mode.
@@ -73,6 +77,8 @@ pub struct Facts {
     pub role: Lookup<RoleFacts>,
     /// The EMR service's role.
     pub service_role: Lookup<RoleFacts>,
+    /// The network of the subnet, when one is set.
+    pub network: Option<NetworkFacts>,
     /// Live clusters of the name to adopt, in persistent mode.
     pub adoptable: Option<Lookup<Vec<Adoptable>>>,
     /// The clusters that were there before the launch, of the last hour.
@@ -119,9 +125,15 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
             Some(name) => Some(emr::adoptable(&aws.emr, name).await),
         }
     };
+    let network = async {
+        match &question.subnet {
+            None => None,
+            Some(subnet) => Some(ec2::network(&aws.ec2, subnet).await),
+        }
+    };
     let version = runner::version(&question.runner, question.version_timeout);
-    let (buckets, (guard, runner), security_configuration, (role, service_role), keys, adoptable, earlier_clusters, runner_version) =
-        tokio::join!(buckets, identities.clone(), configuration.clone(), roles.clone(), keys, adoptable, emr::recent(&aws.emr), version);
+    let (buckets, (guard, runner), security_configuration, (role, service_role), keys, network, adoptable, earlier_clusters, runner_version) =
+        tokio::join!(buckets, identities.clone(), configuration.clone(), roles.clone(), keys, network, adoptable, emr::recent(&aws.emr), version);
     Facts {
         endpoints: aws.endpoints.clone(),
         guard,
@@ -134,6 +146,7 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         keys,
         role,
         service_role,
+        network,
         adoptable,
         earlier_clusters,
     }
@@ -164,6 +177,7 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
         keys: BTreeMap::new(),
         role: Lookup::not_asked(&calls::GET_INSTANCE_PROFILE, WHY),
         service_role: Lookup::not_asked(&calls::GET_ROLE, WHY),
+        network: question.subnet.as_ref().map(|_| NetworkFacts::not_asked(WHY)),
         adoptable: question.adopt.as_ref().map(|_| Lookup::not_asked(&calls::LIST_CLUSTERS, WHY)),
         earlier_clusters: Lookup::not_asked(&calls::LIST_CLUSTERS, WHY),
     }

@@ -75,6 +75,7 @@ impl<'a> Run<'a> {
             security_configuration: self.security_configuration.clone(),
             instance_profile: self.config.jobflow_role.value.clone(),
             service_role: self.config.service_role.value.clone(),
+            subnet: self.config.subnet.as_ref().map(|subnet| subnet.value.clone()).filter(|subnet| !subnet.trim().is_empty()),
             expected_keys: self.settings.policy.expected_keys.iter().map(|key| KeyReference::new(key)).collect(),
             adopt: invocation.persistent.then(|| self.config.job_name.clone()),
             runner: program.clone(),

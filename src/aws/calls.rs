@@ -60,3 +60,8 @@ pub(crate) static DESCRIBE_SECURITY_CONFIGURATION: Call =
 pub(crate) static LIST_CLUSTERS: Call = call("ListClusters", "elasticmapreduce:ListClusters", Resource::Any);
 pub(crate) static DESCRIBE_CLUSTER: Call = call("DescribeCluster", "elasticmapreduce:DescribeCluster", Resource::Cluster);
 pub(crate) static LIST_STEPS: Call = call("ListSteps", "elasticmapreduce:ListSteps", Resource::Cluster);
+
+pub(crate) static DESCRIBE_SUBNETS: Call = call("DescribeSubnets", "ec2:DescribeSubnets", Resource::Any);
+pub(crate) static DESCRIBE_VPCS: Call = call("DescribeVpcs", "ec2:DescribeVpcs", Resource::Any);
+pub(crate) static DESCRIBE_VPC_ATTRIBUTE: Call = call("DescribeVpcAttribute", "ec2:DescribeVpcAttribute", Resource::Any);
+pub(crate) static DESCRIBE_DHCP_OPTIONS: Call = call("DescribeDhcpOptions", "ec2:DescribeDhcpOptions", Resource::Any);

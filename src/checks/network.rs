@@ -25,6 +25,61 @@ pub(super) static SUBNET: Check = Check {
     source: "Amazon EMR management guide, Encryption in transit; setup guide, Setting up end to end encryption",
 };
 
+pub(super) static SUBNET_EXISTS: Check = Check {
+    name: "subnet-exists",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "A subnet that does not exist fails the run after minutes; which network it lies in decides whether encryption in transit can work.",
+    looks_at: "ec2:DescribeSubnets on aws.emr.ec2_subnet_id.",
+    asks: &[&calls::DESCRIBE_SUBNETS],
+    mend: "name a subnet of aws.emr.region; list them with: aws ec2 describe-subnets --query 'Subnets[].[SubnetId,VpcId]'",
+    source: "Amazon EC2 API reference, DescribeSubnets",
+};
+
+pub(super) static VPC_DNS: Check = Check {
+    name: "vpc-dns",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Nodes find and verify each other by the names that the certificates are made for; a VPC without DNS support or host names gives them none.",
+    looks_at: "ec2:DescribeVpcAttribute: enableDnsSupport and enableDnsHostnames.",
+    asks: &[&calls::DESCRIBE_VPC_ATTRIBUTE],
+    mend: "aws ec2 modify-vpc-attribute --vpc-id {subject} --enable-dns-hostnames (and --enable-dns-support)",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DNS attributes for your VPC",
+};
+
+pub(super) static VPC_DHCP: Check = Check {
+    name: "vpc-dhcp",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "With another domain name the nodes' names do not fit the certificates' wildcard, and they refuse each other.",
+    looks_at: "ec2:DescribeVpcs and DescribeDhcpOptions: domain-name and domain-name-servers.",
+    asks: &[&calls::DESCRIBE_VPCS, &calls::DESCRIBE_DHCP_OPTIONS],
+    mend: "give {subject} DHCP options with the domain name wanted and AmazonProvidedDNS: aws ec2 create-dhcp-options, then associate-dhcp-options",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DHCP option sets",
+};
+
+pub(super) static INSTANCE_TYPES: Check = Check {
+    name: "instance-types",
+    stage: Stage::PreFlight,
+    level: Level::Advised,
+    why: "Instances of the Nitro System encrypt their local NVMe disks in hardware, and many encrypt the traffic between them; older ones do neither by themselves.",
+    looks_at: "The instance types below aws.emr.jobflow, against the families from before the Nitro System.",
+    asks: &[],
+    mend: "use a current family in place of {subject}, such as m5 or r5",
+    source: "Amazon EC2 user guide, Instances built on the AWS Nitro System; Data protection in Amazon EC2 (encryption in transit)",
+};
+
+/// Instance families from before the Nitro System. Of a family that is not here nothing is said.
+const BEFORE_NITRO: [&str; 26] = [
+    "m1", "m2", "m3", "m4", "c1", "c3", "c4", "cc2", "cg1", "cr1", "d2", "f1", "g2", "g3", "h1", "hi1", "hs1", "i2", "p2", "p3", "r3", "r4", "t1",
+    "t2", "x1", "x1e",
+];
+
+/// The domain that instances of a region are named in, which the certificates' wildcard must cover.
+pub(super) fn internal_domain(region: &str) -> String {
+    if region == "us-east-1" { "ec2.internal".to_owned() } else { format!("{region}.compute.internal") }
+}
+
 /// Security configurations exist since this release.
 const FIRST_WITH_SECURITY_CONFIGURATIONS: ReleaseLabel = ReleaseLabel::new(4, 8, 0);
 /// `EnableEbsEncryption` works since this release.
@@ -45,6 +100,65 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     } else {
         subject.not_applicable("encryption in transit is not required by policy")
     });
+    vpc(case, findings);
+    instance_types(case, findings);
+}
+
+fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let at = case.config.subnet.as_ref().map(|subnet| subnet.at.as_str());
+    let Some(network) = &case.facts.network else {
+        for check in [&SUBNET_EXISTS, &VPC_DNS, &VPC_DHCP] {
+            let subject = check.on("aws.emr.ec2_subnet_id", "a subnet").at(at);
+            findings.push(if case.policy.requires(Protection::InTransit) {
+                subject.waiting_for(&SUBNET)
+            } else {
+                subject.not_applicable("no subnet is set")
+            });
+        }
+        return;
+    };
+    let subnet = case.config.subnet.as_ref().map_or("", |subnet| subnet.value.as_str());
+    findings
+        .push(SUBNET_EXISTS.on(subnet, "the subnet").at(at).by(&network.vpc, "no such subnet", |subject, vpc| subject.proved(format!("in {vpc}"))));
+    let vpc = network.vpc.found().map_or(subnet, String::as_str);
+    let domain = internal_domain(&case.config.emr_region.value);
+    let dns = VPC_DNS.on(vpc, "DNS support and DNS host names").at(at);
+    let dhcp = VPC_DHCP.on(vpc, format!("domain-name {domain}, domain-name-servers AmazonProvidedDNS")).at(at);
+    if !case.policy.requires(Protection::InTransit) {
+        let why = "encryption in transit is not required by policy";
+        findings.extend([dns.not_applicable(why), dhcp.not_applicable(why)]);
+        return;
+    }
+    if network.vpc.found().is_none() {
+        findings.extend([dns.waiting_for(&SUBNET_EXISTS), dhcp.waiting_for(&SUBNET_EXISTS)]);
+        return;
+    }
+    findings.push(dns.by(&network.dns_support, "no such VPC", |subject, support| {
+        subject.by(&network.dns_hostnames, "no such VPC", |subject, names| {
+            let shown = |on: bool| if on { "on" } else { "off" };
+            subject.decided(*support && *names, format!("DNS support {}, DNS host names {}", shown(*support), shown(*names)))
+        })
+    }));
+    findings.push(dhcp.by(&network.dhcp, "no such DHCP options", |subject, options| {
+        let values = |key: &str| options.get(key).map(|values| values.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or_default();
+        let (names, servers) = (values("domain-name"), values("domain-name-servers"));
+        let shown = |values: &[&str]| if values.is_empty() { "none".to_owned() } else { values.join(" ") };
+        let holds = names == [domain.as_str()] && servers.contains(&"AmazonProvidedDNS");
+        subject.decided(holds, format!("domain-name {}, domain-name-servers {}", shown(&names), shown(&servers)))
+    }));
+}
+
+fn instance_types(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let mut seen = std::collections::BTreeSet::new();
+    for kind in case.config.instance_types.iter().filter(|kind| seen.insert(&kind.value)) {
+        let family = kind.value.split('.').next().unwrap_or_default().to_ascii_lowercase();
+        let subject = INSTANCE_TYPES.on(kind.value.as_str(), "a family of the Nitro System").at(Some(&kind.at));
+        findings.push(if BEFORE_NITRO.contains(&family.as_str()) {
+            subject.refuted(format!("{family}, a family from before it"))
+        } else {
+            subject.proved(format!("{family}, no family from before it"))
+        });
+    }
 }
 
 /// What the security configuration uses decides from which release on it works.

@@ -10,7 +10,9 @@ use std::{
 };
 
 use emr_etl_guard::checks::{CATALOGUE, Check, Level, Stage as When};
-use emr_simulator::{BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutKey, PutRole, PutSecurityConfiguration};
+use emr_simulator::{
+    BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutDhcp, PutKey, PutRole, PutSecurityConfiguration, PutVpc,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -30,6 +32,7 @@ fn good(check: &str) -> Stage {
         }
         "clojure-collector-bucket" => Stage::acme().replace("format: thrift", "format: clj-tomcat"),
         "security-configuration-overrides" => with_override(Stage::acme(), &json!({"BucketName": "acme-out", "EncryptionMode": "SSE-S3"})),
+        "instance-types" => Stage::acme().replace("m4.large", "m5.large"),
         "target-tls" => with_target(Stage::acme(), "REQUIRE"),
         "enrichment-sources" => with_enrichment(Stage::acme(), "s3://acme-assets/maxmind"),
         "monitoring-tls" => with_tracking(Stage::acme(), "HTTPS"),
@@ -125,6 +128,22 @@ fn refuting(check: &str) -> Stage {
         }
         "release-supports-encryption" => stage.replace("5.29.0", "5.9.0"),
         "subnet-set" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"),
+        "subnet-exists" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id: subnet-00000000000000000"),
+        "vpc-dns" => {
+            stage.set(Set::PutVpc(PutVpc {
+                id: "vpc-0123456789abcdef0".to_owned(),
+                dhcp_options: "dopt-0123456789abcdef0".to_owned(),
+                dns_hostnames: false,
+                ..Default::default()
+            }));
+            stage
+        }
+        "vpc-dhcp" => {
+            let options = BTreeMap::from([("domain-name".to_owned(), vec!["corp.example".to_owned()])]);
+            stage.set(Set::PutDhcp(PutDhcp { id: "dopt-0123456789abcdef0".to_owned(), options, ..Default::default() }));
+            stage
+        }
+        "instance-types" => Stage::acme(),
         "configuration-weakens-encryption" => with_property(stage, "hdfs-site: {dfs.encrypt.data.transfer: \"false\"}"),
         "configuration-review" => with_property(stage, "emrfs-site: {fs.s3n.endpoint: \"http://evil.example\"}"),
         "bootstrap-actions" => stage.replace("    bootstrap: []\n", "    bootstrap: [\"http://evil.example/x.sh\"]\n"),

@@ -219,7 +219,7 @@ fn access_denied_on_the_security_configuration() {
 
 #[test]
 fn what_the_policy_only_advises_is_reported_but_does_not_refuse() {
-    let stage = Stage::acme().option("--advise=kms-key-enabled");
+    let stage = Stage::acme().replace("m4.large", "m5.large").option("--advise=kms-key-enabled");
     stage.set(Set::PutKey(PutKey {
         id: "11111111-1111-1111-1111-111111111111".to_owned(),
         state: Some("Disabled".to_owned()),
