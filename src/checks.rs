@@ -7,6 +7,7 @@ mod keys;
 mod launch;
 mod network;
 mod overrides;
+mod persistent;
 mod roles;
 mod security_configuration;
 mod traffic;
@@ -141,7 +142,9 @@ pub static CATALOGUE: &[&Check] = &[
     &launch::SAME_ACCOUNT,
     &launch::WATCHABLE,
     &launch::ENVIRONMENT,
-    &launch::PERSISTENT_CLUSTER,
+    &persistent::CLUSTER,
+    &persistent::CONFIGURATION,
+    &persistent::ONE,
     &buckets::EXISTS,
     &buckets::OWNER,
     &buckets::REGION,
@@ -219,6 +222,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     let rooms = [
         config::check,
         launch::check,
+        persistent::check,
         buckets::check,
         writes::check,
         security_configuration::check,

@@ -21,7 +21,7 @@ use crate::{
     names::{AccountId, BucketName, ClusterId, KeyReference},
 };
 pub use ec2::NetworkFacts;
-pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, SecurityConfiguration, Step};
+pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, Persistent, SecurityConfiguration, Step};
 pub use iam::RoleFacts;
 pub use kms::{KeyFacts, KeyUse, RoleKind};
 pub use runner::RunnerVersion;
@@ -80,7 +80,7 @@ pub struct Facts {
     /// The network of the subnet, when one is set.
     pub network: Option<NetworkFacts>,
     /// Live clusters of the name to adopt, in persistent mode.
-    pub adoptable: Option<Lookup<Vec<Adoptable>>>,
+    pub adoptable: Option<Lookup<Persistent>>,
     /// The clusters that were there before the launch, of the last hour.
     #[serde(skip)]
     pub earlier_clusters: Lookup<BTreeSet<ClusterId>>,

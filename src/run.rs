@@ -93,7 +93,7 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn watch_plan(&self, verified: Verified, facts: &Facts, persistent: bool) -> watch::Plan {
-        let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flatten();
+        let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flat_map(|persistent| &persistent.clusters);
         let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
         watch::Plan {
             verified,

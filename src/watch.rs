@@ -502,6 +502,8 @@ mod tests {
             security_configuration: None,
             tags: tag.map(|tag| ("run".to_owned(), tag.to_owned())).into_iter().collect(),
             termination_protected: false,
+            log_location: None,
+            properties: Vec::new(),
         }
     }
 

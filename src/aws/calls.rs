@@ -59,6 +59,7 @@ pub(crate) static DESCRIBE_SECURITY_CONFIGURATION: Call =
     call("DescribeSecurityConfiguration", "elasticmapreduce:DescribeSecurityConfiguration", Resource::Any);
 pub(crate) static LIST_CLUSTERS: Call = call("ListClusters", "elasticmapreduce:ListClusters", Resource::Any);
 pub(crate) static DESCRIBE_CLUSTER: Call = call("DescribeCluster", "elasticmapreduce:DescribeCluster", Resource::Cluster);
+pub(crate) static LIST_INSTANCE_GROUPS: Call = call("ListInstanceGroups", "elasticmapreduce:ListInstanceGroups", Resource::Cluster);
 pub(crate) static LIST_STEPS: Call = call("ListSteps", "elasticmapreduce:ListSteps", Resource::Cluster);
 
 pub(crate) static DESCRIBE_SUBNETS: Call = call("DescribeSubnets", "ec2:DescribeSubnets", Resource::Any);

@@ -1,6 +1,6 @@
-//! Checks on what will launch: the runner, whose credentials, against which AWS, and a cluster it would adopt.
+//! Checks on what will launch: the runner, whose credentials, against which AWS, in which environment.
 
-use super::{Case, Check, Finding, Level, Stage, clusters};
+use super::{Case, Check, Finding, Level, Stage};
 use crate::{
     aws::{Endpoint, calls},
     facts::RunnerVersion,
@@ -61,17 +61,6 @@ pub(super) static SAME_ACCOUNT: Check = Check {
     source: "AWS STS API reference, GetCallerIdentity",
 };
 
-pub(super) static PERSISTENT_CLUSTER: Check = Check {
-    name: "persistent-cluster",
-    stage: Stage::PreFlight,
-    level: Level::Required,
-    why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and adds its steps to it: the cluster's security configuration is whatever it was started with, and the config's is ignored.",
-    looks_at: "elasticmapreduce:ListClusters (all that live) and DescribeCluster.",
-    asks: &[&calls::LIST_CLUSTERS, &calls::DESCRIBE_CLUSTER],
-    mend: "terminate {subject}, so that the runner starts a new one with the security configuration: aws emr terminate-clusters --cluster-ids {subject}",
-    source: "EmrEtlRunner, emr_job.rb (get_emr_jobflow_id)",
-};
-
 pub(super) fn endpoints(case: &Case<'_>) -> Vec<Finding> {
     let finding = |endpoint: &Endpoint| {
         let subject = AWS_ENDPOINT.on(endpoint.service.clone(), "AWS's own endpoint, or one that the settings allow");
@@ -93,7 +82,6 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             .by(&case.facts.earlier_clusters, "no list", |subject, earlier| subject.proved(format!("{} of the last hour", earlier.len()))),
     );
     environment(case, findings);
-    adoptable(case, findings);
 }
 
 fn environment(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -117,37 +105,4 @@ fn same_account(case: &Case<'_>) -> Finding {
             subject.decided(same, saw)
         })
     })
-}
-
-/// A cluster that the runner would adopt must be what a new one would be.
-fn adoptable(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(adoptable) = &case.facts.adoptable else { return };
-    let name = &case.config.job_name;
-    let subject = || PERSISTENT_CLUSTER.on(format!("clusters named `{name}`"), "none, or one with the verified security configuration");
-    let Some(clusters) = adoptable.found() else {
-        findings.push(subject().by(adoptable, "no list", |subject, _| subject.proved("")));
-        return;
-    };
-    if clusters.is_empty() {
-        findings.push(subject().proved("none is alive; the runner will start one"));
-    }
-    let verified = case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found());
-    for cluster in clusters.iter().map(|adoptable| &adoptable.cluster) {
-        let subject =
-            PERSISTENT_CLUSTER.on(cluster.id.as_str(), "the verified security configuration, release and subnet, since the cluster's start");
-        let Some(verified) = verified else {
-            findings.push(subject.unknown("the security configuration itself is not established", "mend that first"));
-            continue;
-        };
-        let difference = clusters::difference_before_launch(
-            cluster,
-            verified,
-            &case.config.release.value,
-            case.config.subnet.as_ref().map(|subnet| subnet.value.as_str()),
-        );
-        findings.push(match difference {
-            None => subject.proved(format!("`{}` with `{}`", cluster.name, verified.name)),
-            Some(difference) => subject.refuted(difference),
-        });
-    }
 }

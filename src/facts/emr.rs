@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_emr::{
     primitives::DateTime,
-    types::{Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus, StepSummary},
+    types::{Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus, Configuration, StepSummary},
 };
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -279,6 +279,21 @@ pub struct ClusterFacts {
     pub tags: BTreeMap<String, String>,
     /// Whether termination is refused at present.
     pub termination_protected: bool,
+    /// Where EMR puts its logs.
+    pub log_location: Option<String>,
+    /// `Configurations`, nested ones too.
+    pub properties: Vec<ClusterProperty>,
+}
+
+/// A property of a cluster's or an instance group's `Configurations`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterProperty {
+    /// `core-site`, ….
+    pub classification: String,
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// A step, reduced to what is judged.
@@ -377,7 +392,31 @@ fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
         security_configuration: cluster.security_configuration.filter(|name| !name.is_empty()),
         tags: cluster.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.key.zip(tag.value)).collect(),
         termination_protected: cluster.termination_protected.unwrap_or(false),
+        log_location: cluster.log_uri,
+        properties: properties(cluster.configurations.unwrap_or_default()),
     })
+}
+
+/// The properties of `configurations`, with those nested in them.
+fn properties(configurations: Vec<Configuration>) -> Vec<ClusterProperty> {
+    let of_one = |configuration: Configuration| {
+        let classification = configuration.classification.unwrap_or_default();
+        let own = configuration.properties.unwrap_or_default().into_iter();
+        let own = own.map(|(name, value)| ClusterProperty { classification: classification.clone(), name, value });
+        let mut all: Vec<ClusterProperty> = own.collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.extend(properties(configuration.configurations.unwrap_or_default()));
+        all
+    };
+    configurations.into_iter().flat_map(of_one).collect()
+}
+
+/// The properties that the cluster's instance groups have of their own, by reconfiguration or from the start. A cluster of instance fleets has no groups, and EMR says so
+/// by an error: then nobody can tell.
+async fn group_properties(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<ClusterProperty>> {
+    let pages: Result<Vec<_>, _> = emr.list_instance_groups().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
+    Lookup::from_call(&calls::LIST_INSTANCE_GROUPS, &[], pages)
+        .map(|groups| groups.into_iter().flat_map(|group| properties(group.configurations.unwrap_or_default())).collect())
 }
 
 /// Every step of the cluster, newest first, all pages.
@@ -425,29 +464,44 @@ pub struct Adoptable {
     pub cluster: ClusterFacts,
     /// The ids of the steps it had before the launch.
     pub earlier_steps: BTreeSet<String>,
+    /// What its instance groups are configured with besides the cluster.
+    pub group_properties: Lookup<Vec<ClusterProperty>>,
+}
+
+/// What a persistent run will meet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Persistent {
+    /// The clusters of its name.
+    pub clusters: Vec<Adoptable>,
+    /// How many clusters of any name the runner will list: those WAITING or RUNNING.
+    pub live: usize,
 }
 
 /// The clusters that the runner could adopt for `name`: it looks for WAITING and RUNNING ones, by name only, when its JVM is up;
 /// until then those that are still starting may have become such.
-pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<Vec<Adoptable>> {
+pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<Persistent> {
     let alive = [SdkClusterState::Starting, SdkClusterState::Bootstrapping, SdkClusterState::Waiting, SdkClusterState::Running];
+    let none = Persistent { clusters: Vec::new(), live: 0 };
     let listings = match list(emr, None, &alive).await {
         Lookup::Found(listings) => listings,
-        other => return other.map(|_| Vec::new()),
+        other => return other.map(|_| none),
     };
+    let live = listings.iter().filter(|listing| matches!(listing.status.state, ClusterState::Waiting | ClusterState::Running)).count();
     let named = listings.into_iter().filter(|listing| listing.name == name);
     let described = join_all(named.map(|listing| async move {
-        let (cluster, steps) = tokio::join!(cluster(emr, &listing.id), steps(emr, &listing.id));
-        cluster.and_then(|cluster| steps.map(|steps| Adoptable { cluster, earlier_steps: steps.into_iter().map(|step| step.id).collect() }))
+        let (cluster, steps, group_properties) = tokio::join!(cluster(emr, &listing.id), steps(emr, &listing.id), group_properties(emr, &listing.id));
+        cluster.and_then(|cluster| {
+            steps.map(|steps| Adoptable { cluster, earlier_steps: steps.into_iter().map(|step| step.id).collect(), group_properties })
+        })
     }));
-    let mut all = Vec::new();
+    let mut clusters = Vec::new();
     for answer in described.await {
         match answer {
-            Lookup::Found(adoptable) => all.push(adoptable),
-            other => return other.map(|_| Vec::new()),
+            Lookup::Found(adoptable) => clusters.push(adoptable),
+            other => return other.map(|_| none),
         }
     }
-    Lookup::Found(all)
+    Lookup::Found(Persistent { clusters, live })
 }
 
 /// The clusters that exist already, as far back as one that counts as this run's could reach.

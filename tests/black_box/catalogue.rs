@@ -25,7 +25,7 @@ const KEY_ID: &str = "11111111-1111-1111-1111-111111111111";
 /// The stage on which `check` is asked and everything is as it should be.
 fn good(check: &str) -> Stage {
     match check {
-        "persistent-cluster" => {
+        "persistent-cluster" | "persistent-cluster-configuration" | "persistent-cluster-is-one" => {
             let stage = Stage::acme().argument("--use-persistent-jobflow");
             stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
             stage
@@ -51,6 +51,17 @@ fn refuting(check: &str) -> Stage {
         "persistent-cluster" => {
             let stage = Stage::acme().argument("--use-persistent-jobflow");
             stage.set(waiting_cluster(&json!({})));
+            stage
+        }
+        "persistent-cluster-configuration" => {
+            let stage = Stage::acme().argument("--use-persistent-jobflow");
+            let weak = json!([{"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]);
+            stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc", "Configurations": weak})));
+            stage
+        }
+        "persistent-cluster-is-one" => {
+            let Set::StartCluster(cluster) = waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})) else { unreachable!() };
+            stage.set(Set::StartCluster(emr_simulator::StartCluster { id: Some("j-OTHER".to_owned()), ..cluster }));
             stage
         }
         "bucket-exists" => stage.replace("s3://acme-archive/raw", "s3://acme-archve/raw"),

@@ -1,0 +1,110 @@
+//! Checks on the cluster that the runner would adopt in persistent mode: it takes one by its name alone, and whatever that one was started with holds.
+
+use super::{Case, Check, Finding, Level, Stage, clusters, security_configuration};
+use crate::{
+    aws::calls,
+    facts::emr::{Adoptable, ClusterState, Persistent},
+    weakening::{self, Weight},
+};
+
+pub(super) static CLUSTER: Check = Check {
+    name: "persistent-cluster",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and adds its steps to it: the cluster's security configuration is whatever it was started with, and the config's is ignored.",
+    looks_at: "elasticmapreduce:ListClusters (all that live) and DescribeCluster.",
+    asks: &[&calls::LIST_CLUSTERS, &calls::DESCRIBE_CLUSTER, &calls::LIST_STEPS],
+    mend: "terminate {subject}, so that the runner starts a new one with the security configuration: aws emr terminate-clusters --cluster-ids {subject}",
+    source: "EmrEtlRunner, emr_job.rb (get_emr_jobflow_id)",
+};
+
+pub(super) static CONFIGURATION: Check = Check {
+    name: "persistent-cluster-configuration",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "An adopted cluster keeps the Configurations it was started with, and its instance groups can have been reconfigured since: aws.emr.configuration is ignored.",
+    looks_at: "Configurations of elasticmapreduce:DescribeCluster and of each group in ListInstanceGroups, against the properties that are documented to weaken encryption.",
+    asks: &[&calls::LIST_CLUSTERS, &calls::DESCRIBE_CLUSTER, &calls::LIST_INSTANCE_GROUPS],
+    mend: "terminate {subject}, so that the runner starts a new one: aws emr terminate-clusters --cluster-ids {subject}",
+    source: "EmrEtlRunner, emr_job.rb (add_configuration unless found_persistent_jobflow); Amazon EMR management guide, Reconfigure an instance group in a running cluster",
+};
+
+pub(super) static ONE: Check = Check {
+    name: "persistent-cluster-is-one",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "The runner stops when two live clusters bear the name, and it lists for ever when more than one page (50) of clusters is alive, since it never gives the marker back.",
+    looks_at: "elasticmapreduce:ListClusters in WAITING and RUNNING.",
+    asks: &[&calls::LIST_CLUSTERS],
+    mend: "terminate what nobody needs: aws emr list-clusters --cluster-states WAITING RUNNING; aws emr terminate-clusters --cluster-ids …",
+    source: "EmrEtlRunner, emr.rb (get_emr_jobflow_id)",
+};
+
+/// As many clusters come on one page of ListClusters. Source: Amazon EMR API reference.
+const PAGE: usize = 50;
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let name = &case.config.job_name;
+    let Some(lookup) = &case.facts.adoptable else {
+        for check in [&CLUSTER, &CONFIGURATION, &ONE] {
+            findings.push(check.on(format!("clusters named `{name}`"), "safe to adopt").not_applicable("the run starts a cluster of its own"));
+        }
+        return;
+    };
+    let Some(persistent) = lookup.found() else {
+        for check in [&CLUSTER, &CONFIGURATION, &ONE] {
+            findings
+                .push(check.on(format!("clusters named `{name}`"), "safe to adopt").by(lookup, "no list", |subject, _| subject.not_applicable("")));
+        }
+        return;
+    };
+    if persistent.clusters.is_empty() {
+        for check in [&CLUSTER, &CONFIGURATION] {
+            findings
+                .push(check.on(format!("clusters named `{name}`"), "none, or one safe to adopt").proved("none is alive; the runner will start one"));
+        }
+    }
+    findings.extend(persistent.clusters.iter().map(|adoptable| cluster(case, adoptable)));
+    findings.extend(persistent.clusters.iter().map(configuration));
+    findings.push(one(name, persistent));
+}
+
+/// A cluster that the runner would adopt must be what a new one would be.
+fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
+    let cluster = &adoptable.cluster;
+    let subject = CLUSTER.on(cluster.id.as_str(), "the verified security configuration, release and subnet, since the cluster's start");
+    let Some(verified) = case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found()) else {
+        return subject.waiting_for(&security_configuration::EXISTS);
+    };
+    let subnet = case.config.subnet.as_ref().map(|subnet| subnet.value.as_str());
+    match clusters::difference_before_launch(cluster, verified, &case.config.release.value, subnet) {
+        None => {
+            let protected = if cluster.termination_protected { ", protected from termination" } else { "" };
+            let logs = cluster.log_location.as_ref().map_or_else(String::new, |logs| format!(", logs in {logs}"));
+            subject.proved(format!("`{}` with `{}`{logs}{protected}", cluster.name, verified.name))
+        }
+        Some(difference) => subject.refuted(difference),
+    }
+}
+
+fn configuration(adoptable: &Adoptable) -> Finding {
+    let subject = CONFIGURATION.on(adoptable.cluster.id.as_str(), "nothing that weakens encryption");
+    subject.by(&adoptable.group_properties, "no such cluster", |subject, of_groups| {
+        let all = || adoptable.cluster.properties.iter().chain(of_groups);
+        let weak: Vec<String> = all()
+            .filter_map(|property| {
+                let found = weakening::judge(&property.classification, &property.name, &property.value)?;
+                let said = format!("{} {}={}: {}", property.classification, property.name, property.value, found.effect);
+                (found.weight == Weight::Weakens).then_some(said)
+            })
+            .collect();
+        if weak.is_empty() { subject.proved(format!("{} properties, none against it", all().count())) } else { subject.refuted(weak.join("; ")) }
+    })
+}
+
+fn one(name: &str, persistent: &Persistent) -> Finding {
+    let adoptable = |state| matches!(state, ClusterState::Waiting | ClusterState::Running);
+    let named = persistent.clusters.iter().filter(|found| adoptable(found.cluster.status.state)).count();
+    let subject = ONE.on(format!("clusters named `{name}`"), "one at most, among 50 live ones at most");
+    subject.decided(named <= 1 && persistent.live <= PAGE, format!("{named} of that name, {} alive", persistent.live))
+}
