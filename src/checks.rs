@@ -22,7 +22,7 @@ use crate::{
     facts::Facts,
     plan::{Documents, Plan},
     runner_config::RunnerConfig,
-    settings::Policy,
+    settings::{Exception, Policy},
 };
 
 /// One named rule.
@@ -80,6 +80,8 @@ pub enum Status {
     Unknown,
     /// The policy or the config leaves nothing to check.
     NotApplicable,
+    /// It is Refuted or Unknown, and an exception in the settings covers it.
+    Excused,
 }
 
 /// What one check found on one subject.
@@ -104,6 +106,9 @@ pub struct Finding {
     /// What to do, when it is not proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
+    /// Why it is excused, and until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excused: Option<String>,
     /// The check that must be mended first, where this one is Unknown only because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<&'static str>,
@@ -236,7 +241,28 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
         room(case, &mut findings);
     }
     apply_policy(&mut findings, case.policy);
+    excuse(&mut findings, case.policy);
     findings
+}
+
+/// Excuses what an exception covers. What waits for an excused finding stays Unknown: nobody has looked at it.
+fn excuse(findings: &mut [Finding], policy: &Policy) {
+    for finding in findings.iter_mut().filter(|finding| finding.is_open()) {
+        let covering = policy.exceptions.iter().find(|exception| exception.covers(finding.check.name, &finding.subject));
+        if let Some(exception) = covering {
+            finding.status = Status::Excused;
+            finding.excused = Some(format!("{} (until {})", exception.reason, exception.expires));
+        }
+    }
+}
+
+/// The exceptions that excused nothing: what they spoke of has been mended, or never was.
+#[must_use]
+pub fn idle_exceptions<'a>(findings: &[Finding], policy: &'a Policy) -> Vec<&'a Exception> {
+    let used = |exception: &&Exception| {
+        findings.iter().any(|finding| finding.status == Status::Excused && exception.covers(finding.check.name, &finding.subject))
+    };
+    policy.exceptions.iter().filter(|exception| !used(exception)).collect()
 }
 
 /// Gives each finding the level that the policy gives its check; where it names one twice, the stricter level holds.
@@ -283,6 +309,7 @@ impl Subject {
             at: self.at,
             mend,
             waits_for: None,
+            excused: None,
         }
     }
 
@@ -323,6 +350,14 @@ impl Subject {
         match lookup.found() {
             Some(fact) => decide(self, fact),
             None => self.waiting_for(first),
+        }
+    }
+
+    /// Decides by a fact about something of which `exists` says whether it is there at all.
+    pub(crate) fn by_existing<T>(self, exists: &'static Check, lookup: &Lookup<T>, decide: impl FnOnce(Self, &T) -> Finding) -> Finding {
+        match lookup {
+            Lookup::Absent => self.waiting_for(exists),
+            lookup => self.by(lookup, "", decide),
         }
     }
 

@@ -130,6 +130,11 @@ fn command(cli: Cli) -> u8 {
 fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
     let settings = Settings::resolve(launch.options.clone(), launch.settings.as_deref())?;
     let policy = &settings.policy;
+    let excepted = policy.exceptions.iter().map(|exception| &exception.check);
+    if let Some(name) = excepted.clone().find(|name| checks::find(name).is_none_or(|check| check.stage != checks::Stage::PreFlight)) {
+        let message = format!("exceptions: `{name}` is no check before the launch; what is found on a running cluster cannot be excused");
+        return Err(SettingsError::Value(message).into());
+    }
     match policy.advise.iter().chain(&policy.enforce).find(|name| checks::find(name).is_none()) {
         Some(name) => Err(SettingsError::Value(format!("advise, enforce: there is no check `{name}`; `emr-etl-guard explain` lists them")).into()),
         None => Ok(settings),
@@ -192,6 +197,9 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
     let verdict = Verdict::of(&findings);
     report.timeline.note(format!("verdict: {verdict:?}"));
     let shown = report.findings(&findings, !run);
+    for exception in checks::idle_exceptions(&findings, &settings.policy) {
+        report.say(&format!("the exception for {} {} excused nothing; remove it from the settings", exception.check, exception.subject));
+    }
 
     if let Some(outcome) = verdict.refusal() {
         report.refusal(outcome, &findings, shown);

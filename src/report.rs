@@ -60,12 +60,19 @@ impl Report {
         } else {
             let count = |status| findings.iter().filter(|finding| finding.status == status).count();
             let open = findings.iter().filter(|finding| finding.level == Level::Advised && finding.is_open()).count();
+            for finding in findings.iter().filter(|finding| finding.status == Status::Excused) {
+                self.say(&format!("excused: {} {}: {}", finding.check.name, finding.subject, finding.excused.as_deref().unwrap_or_default()));
+            }
             self.say(&format!(
-                "{} proved, {} not applicable, {} refuted, {} unknown{}",
+                "{} proved, {} not applicable, {} refuted, {} unknown{}{}",
                 count(Status::Proved),
                 count(Status::NotApplicable),
                 count(Status::Refuted),
                 count(Status::Unknown),
+                match count(Status::Excused) {
+                    0 => String::new(),
+                    excused => format!(", {excused} excused"),
+                },
                 if open == 0 { String::new() } else { format!(" ({open} of them advice only)") },
             ));
         }

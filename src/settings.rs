@@ -9,6 +9,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use time::{Date, OffsetDateTime};
 
 use crate::exit::ExitCodes;
 
@@ -88,6 +89,36 @@ pub enum ErbEngine {
     RunnerJar,
 }
 
+/// An exception: one check does not hold for one subject, for a reason, until a day.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    /// The check's name.
+    pub check: String,
+    /// What it is about, as the report names it; a trailing `*` fits any ending.
+    pub subject: String,
+    /// Why it may be so.
+    pub reason: String,
+    /// The last day it holds, by UTC: `2027-01-31`.
+    #[serde(with = "day")]
+    pub expires: Date,
+}
+
+time::serde::format_description!(day, Date, "[year]-[month]-[day]");
+
+impl Exception {
+    /// Whether it speaks of this check and subject.
+    #[must_use]
+    pub fn covers(&self, check: &str, subject: &str) -> bool {
+        self.check == check && fits(&self.subject, subject)
+    }
+}
+
+/// Whether `pattern`, which may end in `*`, fits `text`.
+fn fits(pattern: &str, text: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == text, |start| text.starts_with(start))
+}
+
 /// The options, each of which may be a flag, an environment variable, or a key of `guard.yml` (with `_` for `-`).
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,6 +158,10 @@ pub struct Options {
     /// Checks that refuse although they only advise by themselves
     #[arg(long, env = "EMR_ETL_GUARD_ENFORCE", value_delimiter = ',', value_name = "CHECK")]
     pub enforce: Option<Vec<String>>,
+
+    /// Exceptions, each with check, subject, reason and the last day it holds; only in the settings file
+    #[arg(skip)]
+    pub exceptions: Option<Vec<Exception>>,
 
     /// Whether to tag the run's clusters (`emr-etl-guard-run`), to know them from others [default: true]
     #[arg(long, env = "EMR_ETL_GUARD_RUN_TAG", value_name = "BOOL")]
@@ -192,16 +227,15 @@ pub struct Policy {
     pub advise: Vec<String>,
     /// Checks raised to a requirement.
     pub enforce: Vec<String>,
+    /// What is excused.
+    pub exceptions: Vec<Exception>,
 }
 
 impl Policy {
     /// Whether `bucket` belongs to others and is only read.
     #[must_use]
     pub fn is_external(&self, bucket: &str) -> bool {
-        self.external_buckets.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => bucket.starts_with(start),
-            None => bucket == pattern,
-        })
+        self.external_buckets.iter().any(|pattern| fits(pattern, bucket))
     }
 
     /// Whether `protection` must be proved.
@@ -315,6 +349,7 @@ impl Settings {
                 external_buckets,
                 advise: list(given.advise, stored.advise),
                 enforce: list(given.enforce, stored.enforce),
+                exceptions: in_force(stored.exceptions.unwrap_or_default(), OffsetDateTime::now_utc().date())?,
             },
             run_tag: given.run_tag.or(stored.run_tag).unwrap_or(true),
             allow_endpoints: list(given.allow_endpoints, stored.allow_endpoints),
@@ -330,6 +365,20 @@ impl Settings {
             exit_codes: given.exit_codes.or(stored.exit_codes).unwrap_or_default(),
         })
     }
+}
+
+/// The exceptions, none of which may have expired: one that has must be renewed or removed by somebody, not forgotten.
+fn in_force(exceptions: Vec<Exception>, today: Date) -> Result<Vec<Exception>, SettingsError> {
+    for exception in &exceptions {
+        let name = format!("exceptions: `{}` on `{}`", exception.check, exception.subject);
+        if exception.reason.trim().is_empty() {
+            return Err(SettingsError::Value(format!("{name} gives no reason; write one")));
+        }
+        if exception.expires < today {
+            return Err(SettingsError::Value(format!("{name} expired on {}; mend what it excuses and remove it, or renew it", exception.expires)));
+        }
+    }
+    Ok(exceptions)
 }
 
 fn read(path: &Path) -> Result<Options, SettingsError> {
@@ -374,6 +423,22 @@ mod tests {
         let error = resolve(Options::default(), "quiet: true\nrequires: []\n").unwrap_err();
         assert!(error.starts_with("guard.yml: unknown field `requires`, expected one of `runner`"), "{error}");
         assert!(error.ends_with("at line 2 column 1"), "{error}");
+    }
+
+    fn exception(expires: &str) -> String {
+        format!("exceptions:\n  - check: kms-key-enabled\n    subject: arn:*\n    reason: audited by hand\n    expires: {expires}\n")
+    }
+
+    #[test]
+    fn an_exception_holds_to_the_end_of_its_last_day_and_is_an_error_after_it() {
+        let exceptions = || resolve(Options::default(), &exception("2999-12-31")).unwrap().policy.exceptions;
+        let last = Date::from_calendar_date(2999, time::Month::December, 31).unwrap();
+        assert!(in_force(exceptions(), last).is_ok());
+        let error = in_force(exceptions(), last.next_day().unwrap()).unwrap_err().to_string();
+        assert_eq!(error, "exceptions: `kms-key-enabled` on `arn:*` expired on 2999-12-31; mend what it excuses and remove it, or renew it");
+        assert!(resolve(Options::default(), &exception("2020-01-01")).unwrap_err().contains("expired on 2020-01-01"));
+        assert!(resolve(Options::default(), &exception("soon")).is_err());
+        assert!(exceptions()[0].covers("kms-key-enabled", "arn:aws:kms:x") && !exceptions()[0].covers("kms-key-enabled", "alias/x"));
     }
 
     #[test]

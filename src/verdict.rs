@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Every required check is Proved or NotApplicable.
+    /// Every required check is Proved, NotApplicable or Excused.
     Launch,
     /// A required check is Refuted.
     RefuseRefuted,
@@ -58,7 +58,7 @@ mod tests {
     }
 
     fn any_status() -> impl Strategy<Value = Status> {
-        prop::sample::select(vec![Status::Proved, Status::Refuted, Status::Unknown, Status::NotApplicable])
+        prop::sample::select(vec![Status::Proved, Status::Refuted, Status::Unknown, Status::NotApplicable, Status::Excused])
     }
 
     fn any_finding() -> impl Strategy<Value = Finding> {
@@ -78,7 +78,7 @@ mod tests {
         #[test]
         fn a_launch_needs_every_required_check_proved(findings in prop::collection::vec(any_finding(), 0..8)) {
             let launch = Verdict::of(&findings) == Verdict::Launch;
-            let all = findings.iter().filter(|f| f.level == Level::Required).all(|f| matches!(f.status, Status::Proved | Status::NotApplicable));
+            let all = findings.iter().filter(|f| f.level == Level::Required).all(|f| matches!(f.status, Status::Proved | Status::NotApplicable | Status::Excused));
             prop_assert_eq!(launch, all && !findings.is_empty());
         }
     }

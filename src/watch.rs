@@ -482,6 +482,7 @@ mod tests {
                 external_buckets: vec![],
                 advise: vec![],
                 enforce: vec![],
+                exceptions: vec![],
             },
             job_name: "Snowplow ETL".to_owned(),
             persistent: false,

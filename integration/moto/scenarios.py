@@ -7,7 +7,7 @@ this very process, so there is no other process to end, and a scenario can play 
 
 Where moto is less than AWS, and what is done about it:
 
-- SimulatePrincipalPolicy is not there (HTTP 500): `jobflow-role-may-use-key` stays Unknown and is lowered to advice. `a_check_that_moto_cannot_answer`
+- SimulatePrincipalPolicy is not there (HTTP 500): `jobflow-role-may-use-key` and `service-role-may-use-key` stay Unknown and are lowered to advice. `a_check_that_moto_cannot_answer`
   shows that without this the guard refuses, as it must.
 - EMR takes the region from the host's name, and on loopback is always us-east-1: so all of the config is put there.
 - A cluster is WAITING at once and its steps never move, so no run can be confirmed on moto as it is (exit 75). Where a scenario wants a run to its end,
@@ -45,6 +45,7 @@ RECORDINGS = ROOT / "tests" / "recordings"
 REGION = "us-east-1"
 BUCKETS = ["acme-archive", "acme-etl", "acme-log", "acme-out", "acme-raw-in", "acme-raw-in2"]
 ROLE = "EMR_EC2_DefaultRole"
+SERVICE_ROLE = "EMR_DefaultRole"
 SECURITY_CONFIGURATION = "acme-sc"
 RUN_TAG = "emr-etl-guard-run"
 JOB_NAME = "Snowplow ETL"
@@ -95,9 +96,15 @@ class World:
         self.key = self.kms.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["Arn"]
         trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
         self.iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+        self.iam.create_role(RoleName=SERVICE_ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
         self.iam.create_instance_profile(InstanceProfileName=ROLE)
         self.iam.add_role_to_instance_profile(InstanceProfileName=ROLE, RoleName=ROLE)
-        self.subnet = self.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+        subnet = self.ec2.describe_subnets()["Subnets"][0]
+        self.subnet = subnet["SubnetId"]
+        options = [{"Key": "domain-name", "Values": ["ec2.internal"]}, {"Key": "domain-name-servers", "Values": ["AmazonProvidedDNS"]}]
+        dhcp = self.ec2.create_dhcp_options(DhcpConfigurations=options)["DhcpOptions"]["DhcpOptionsId"]
+        self.ec2.associate_dhcp_options(DhcpOptionsId=dhcp, VpcId=subnet["VpcId"])
+        self.ec2.modify_vpc_attribute(VpcId=subnet["VpcId"], EnableDnsHostnames={"Value": True})
         self.emr.create_security_configuration(Name=SECURITY_CONFIGURATION, SecurityConfiguration=json.dumps(self.content()))
 
     def client(self, service: str):
@@ -172,7 +179,8 @@ class Ended:
     def open(self) -> set[tuple]:
         """The required findings that were not proved, as check, subject and status."""
         required = (finding for finding in self.findings() if finding["level"] == "required")
-        return {(f["check"], f["subject"], f["status"]) for f in required if f["status"] not in ("proved", "not-applicable")}
+        # What only waits for another finding is that finding's consequence.
+        return {(f["check"], f["subject"], f["status"]) for f in required if f["status"] not in ("proved", "not-applicable") and "waits_for" not in f}
 
     def status(self, check: str) -> list[str]:
         """The answers of one check, over all its subjects."""
@@ -216,7 +224,7 @@ class Stage:
             "STANDIN_POLL_MS": "50",
             "STANDIN_JOURNAL": str(self.folder / "journal"),
             # moto cannot answer it.
-            "EMR_ETL_GUARD_ADVISE": "jobflow-role-may-use-key",
+            "EMR_ETL_GUARD_ADVISE": "jobflow-role-may-use-key,service-role-may-use-key",
             **more,
         }
         env = {name: value for name, value in env.items() if value is not None}
@@ -291,7 +299,8 @@ def a_world_with_everything_in_place_passes_the_check(stage: Stage):
 
 def a_check_that_moto_cannot_answer_is_unknown_and_refuses(stage: Stage):
     ended = stage.guard("run", EMR_ETL_GUARD_ADVISE=None)
-    expect_refused(stage, ended, FACTS_UNKNOWN, {("jobflow-role-may-use-key", stage.world.key, "unknown")})
+    roles = {(f"{role}-role-may-use-key", stage.world.key, "unknown") for role in ("jobflow", "service")}
+    expect_refused(stage, ended, FACTS_UNKNOWN, roles)
 
 
 def a_bucket_without_default_encryption_refuses(stage: Stage):

@@ -123,13 +123,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 DefaultEncryption::Other(kind) => subject.refuted(format!("the unknown kind `{kind}`")),
             },
         ));
-        findings.push(TLS_ONLY.on(name, "a policy that denies plain http").at(at).by(&facts.policy, "no such bucket", |subject, policy| {
+        findings.push(TLS_ONLY.on(name, "a policy that denies plain http").at(at).by_existing(&EXISTS, &facts.policy, |subject, policy| {
             match policy.as_deref().map(|policy| denies_plain_http(policy, name, region)) {
                 None => subject.refuted("no bucket policy"),
                 Some(denies) => subject.decided(denies, if denies { "its policy denies plain http" } else { "its policy allows plain http" }),
             }
         }));
-        findings.push(PUBLIC_ACCESS.on(name, "all four settings on").at(at).by(&facts.public_access_block, "no such bucket", |subject, all| {
+        findings.push(PUBLIC_ACCESS.on(name, "all four settings on").at(at).by_existing(&EXISTS, &facts.public_access_block, |subject, all| {
             subject.decided(*all, if *all { "all four settings on" } else { "not all four settings on" })
         }));
     }

@@ -197,7 +197,7 @@ impl Write<'_> {
             _ => case.facts.role.found().map(|role| role.arn.as_str()),
         };
         self.by_header(case, subject, |subject, header| {
-            subject.by(&self.facts.policy, "no bucket policy", |subject, policy| {
+            subject.by_existing(&buckets::EXISTS, &self.facts.policy, |subject, policy| {
                 let Some(policy) = policy else { return subject.proved("no bucket policy") };
                 let arn = format!(
                     "arn:{}:s3:::{}/{}",

@@ -13,6 +13,7 @@ fn badge(status: Status, level: Level, colour: bool) -> String {
     let (word, code) = match (status, level) {
         (Status::Proved, _) => ("proved", "32"),
         (Status::NotApplicable, _) => ("n/a", "2"),
+        (Status::Excused, _) => ("EXCUSED", "1;35"),
         (Status::Refuted, Level::Required) => ("REFUTED", "1;31"),
         (Status::Unknown, Level::Required) => ("UNKNOWN", "1;33"),
         (Status::Refuted, Level::Advised) => ("refuted", "33"),
@@ -26,11 +27,17 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
     let mut text = String::new();
     for check in CATALOGUE {
         let of_check: Vec<&Finding> = findings.iter().filter(|finding| finding.check.name == check.name).collect();
-        let (open, well): (Vec<&Finding>, Vec<&Finding>) = of_check.into_iter().partition(|finding| finding.is_open());
+        let (open, rest): (Vec<&Finding>, Vec<&Finding>) = of_check.into_iter().partition(|finding| finding.is_open());
+        let (excused, well): (Vec<&Finding>, Vec<&Finding>) = rest.into_iter().partition(|finding| finding.status == Status::Excused);
         if let Some(first) = well.first() {
             let status = if well.iter().any(|finding| finding.status == Status::Proved) { Status::Proved } else { Status::NotApplicable };
             let subjects = if well.len() == 1 { format!("{}: {}", first.subject, first.saw) } else { format!("{} subjects", well.len()) };
             let _ = writeln!(text, "{} {:<30} {subjects}", badge(status, first.level, colour), check.name);
+        }
+        for finding in excused {
+            let why = finding.excused.as_deref().unwrap_or_default();
+            let _ = writeln!(text, "{} {:<30} {}: {why}", badge(finding.status, finding.level, colour), check.name, finding.subject);
+            let _ = writeln!(text, "           saw     {}", finding.saw);
         }
         for finding in open {
             if let Some(first) = finding.waits_for {
