@@ -1,6 +1,7 @@
 //! Checks: the catalogue of rules, and the findings they make. Every rule is a pure function of facts; none asks AWS anything.
 
 mod buckets;
+mod certificates;
 pub(crate) mod clusters;
 mod config;
 mod keys;
@@ -165,6 +166,14 @@ pub static CATALOGUE: &[&Check] = &[
     &security_configuration::S3_AT_REST,
     &security_configuration::LOCAL_DISK_AT_REST,
     &security_configuration::IN_TRANSIT,
+    &security_configuration::NO_KERBEROS,
+    &security_configuration::METADATA_SERVICE,
+    &certificates::OBJECT,
+    &certificates::KEY,
+    &certificates::CHAIN,
+    &certificates::VALIDITY,
+    &certificates::NAMES,
+    &certificates::STRENGTH,
     &keys::EXISTS,
     &keys::ENABLED,
     &keys::SYMMETRIC,
@@ -231,6 +240,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
         buckets::check,
         writes::check,
         security_configuration::check,
+        certificates::check,
         keys::check,
         roles::check,
         network::check,

@@ -2,6 +2,7 @@
 //!
 //! The longest chain is three calls: the security configuration, the keys it names, what the role may do with them.
 
+mod certificate;
 pub(crate) mod ec2;
 pub(crate) mod emr;
 pub(crate) mod iam;
@@ -14,11 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{FutureExt as _, future::join_all};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use crate::{
     aws::{Aws, Endpoint, Lookup, Obstacle, calls},
+    certificate::Material,
     invocation::environment::{self, Variable},
-    names::{AccountId, BucketName, ClusterId, KeyReference},
+    names::{AccountId, BucketName, ClusterId, KeyReference, S3Object},
 };
 pub use ec2::NetworkFacts;
 pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, Persistent, SecurityConfiguration, Step};
@@ -71,6 +74,11 @@ pub struct Facts {
     /// The keys that the policy expects, as they were asked about.
     #[serde(skip)]
     pub expected_keys: Vec<KeyReference>,
+    /// When all this was asked, by this machine's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub asked_at: OffsetDateTime,
+    /// The certificates that the security configuration names as PEM, or what is wrong with their archive.
+    pub certificates: Option<Lookup<Result<Material, String>>>,
     /// Each key that the security configuration or a bucket's default names.
     pub keys: BTreeMap<KeyReference, KeyFacts>,
     /// The role behind the instance profile.
@@ -119,6 +127,12 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         let facts = facts.await;
         uses.into_keys().zip(facts).collect::<BTreeMap<_, _>>()
     };
+    let certificates = async {
+        let configuration = configuration.clone().await;
+        let tls = configuration.as_ref().and_then(Lookup::found)?.content.tls.as_ref().filter(|tls| tls.provider == "PEM")?;
+        let object = S3Object::parse(tls.s3_object.as_deref()?)?;
+        Some(certificate::certificates(&aws.s3, &object).await)
+    };
     let adoptable = async {
         match &question.adopt {
             None => None,
@@ -132,8 +146,29 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         }
     };
     let version = runner::version(&question.runner, question.version_timeout);
-    let (buckets, (guard, runner), security_configuration, (role, service_role), keys, network, adoptable, earlier_clusters, runner_version) =
-        tokio::join!(buckets, identities.clone(), configuration.clone(), roles.clone(), keys, network, adoptable, emr::recent(&aws.emr), version);
+    let (
+        buckets,
+        (guard, runner),
+        security_configuration,
+        (role, service_role),
+        keys,
+        certificates,
+        network,
+        adoptable,
+        earlier_clusters,
+        runner_version,
+    ) = tokio::join!(
+        buckets,
+        identities.clone(),
+        configuration.clone(),
+        roles.clone(),
+        keys,
+        certificates,
+        network,
+        adoptable,
+        emr::recent(&aws.emr),
+        version
+    );
     Facts {
         endpoints: aws.endpoints.clone(),
         guard,
@@ -142,6 +177,8 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         runner_version,
         buckets: buckets.into_iter().collect(),
         security_configuration,
+        asked_at: OffsetDateTime::now_utc(),
+        certificates,
         expected_keys: question.expected_keys.clone(),
         keys,
         role,
@@ -173,6 +210,8 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
         runner_version: Lookup::Unreachable(Obstacle { operation: "--version".to_owned(), message: WHY.to_owned() }),
         buckets: question.buckets.iter().map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY))).collect(),
         security_configuration: question.security_configuration.as_ref().map(|_| Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),
+        asked_at: OffsetDateTime::now_utc(),
+        certificates: None,
         expected_keys: Vec::new(),
         keys: BTreeMap::new(),
         role: Lookup::not_asked(&calls::GET_INSTANCE_PROFILE, WHY),

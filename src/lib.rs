@@ -10,6 +10,7 @@
 //! `guard` below is that line. Side effects live in `facts`, `launch`, `watch` (with `supervise` and `terminate`) and `report`; all else is plain functions.
 
 pub mod aws;
+mod certificate;
 pub mod checks;
 pub mod cli;
 mod confirm;

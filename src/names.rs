@@ -159,6 +159,28 @@ impl fmt::Display for S3Location {
     }
 }
 
+/// An object in S3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct S3Object {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: String,
+}
+
+impl S3Object {
+    /// Parses `s3://bucket/key`, or the object's ARN; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = match text.strip_prefix("s3://") {
+            Some(rest) => rest,
+            None => text.strip_prefix("arn:").and_then(|arn| arn.split_once(":s3:::")).map(|(_, rest)| rest)?,
+        };
+        let (bucket, key) = rest.split_once('/').filter(|(_, key)| !key.is_empty())?;
+        Some(Self { bucket: bucket.parse().ok()?, key: key.to_owned() })
+    }
+}
+
 /// An EMR release such as `emr-5.29.0`; compares by version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(into = "String")]

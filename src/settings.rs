@@ -159,6 +159,10 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_ENFORCE", value_delimiter = ',', value_name = "CHECK")]
     pub enforce: Option<Vec<String>>,
 
+    /// For how many days more certificates must be valid [default: 30]
+    #[arg(long, env = "EMR_ETL_GUARD_CERTIFICATE_DAYS", value_name = "DAYS")]
+    pub certificate_days: Option<u16>,
+
     /// Exceptions, each with check, subject, reason and the last day it holds; only in the settings file
     #[arg(skip)]
     pub exceptions: Option<Vec<Exception>>,
@@ -227,6 +231,8 @@ pub struct Policy {
     pub advise: Vec<String>,
     /// Checks raised to a requirement.
     pub enforce: Vec<String>,
+    /// For how many days more certificates must be valid.
+    pub certificate_days: u16,
     /// What is excused.
     pub exceptions: Vec<Exception>,
 }
@@ -349,6 +355,7 @@ impl Settings {
                 external_buckets,
                 advise: list(given.advise, stored.advise),
                 enforce: list(given.enforce, stored.enforce),
+                certificate_days: given.certificate_days.or(stored.certificate_days).unwrap_or(30),
                 exceptions: in_force(stored.exceptions.unwrap_or_default(), OffsetDateTime::now_utc().date())?,
             },
             run_tag: given.run_tag.or(stored.run_tag).unwrap_or(true),

@@ -482,6 +482,7 @@ mod tests {
                 external_buckets: vec![],
                 advise: vec![],
                 enforce: vec![],
+                certificate_days: 30,
                 exceptions: vec![],
             },
             job_name: "Snowplow ETL".to_owned(),

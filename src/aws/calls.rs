@@ -46,6 +46,8 @@ pub(crate) static GET_BUCKET_POLICY: Call = call("GetBucketPolicy", "s3:GetBucke
 pub(crate) static GET_PUBLIC_ACCESS_BLOCK: Call = call("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", Resource::Bucket);
 pub(crate) static GET_BUCKET_VERSIONING: Call = call("GetBucketVersioning", "s3:GetBucketVersioning", Resource::Bucket);
 
+pub(crate) static GET_OBJECT: Call = call("GetObject", "s3:GetObject", Resource::Object);
+
 pub(crate) static DESCRIBE_KEY: Call = call("DescribeKey", "kms:DescribeKey", Resource::Key);
 pub(crate) static GET_KEY_ROTATION_STATUS: Call = call("GetKeyRotationStatus", "kms:GetKeyRotationStatus", Resource::Key);
 pub(crate) static LIST_GRANTS: Call = call("ListGrants", "kms:ListGrants", Resource::Key);

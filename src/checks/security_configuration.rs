@@ -52,6 +52,28 @@ pub(super) static IN_TRANSIT: Check = Check {
     source: "Amazon EMR management guide, Encryption options: Encryption in transit",
 };
 
+pub(super) static NO_KERBEROS: Check = Check {
+    name: "kerberos-not-configured",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "A security configuration with Kerberos needs KerberosAttributes in RunJobFlow, which EmrEtlRunner cannot send: the cluster would fail.",
+    looks_at: "AuthenticationConfiguration.KerberosConfiguration of the security configuration.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    mend: "name a security configuration without Kerberos",
+    source: "Amazon EMR management guide, Configuring Kerberos on Amazon EMR; EmrEtlRunner, emr_job.rb",
+};
+
+pub(super) static METADATA_SERVICE: Check = Check {
+    name: "instance-metadata-v2",
+    stage: Stage::PreFlight,
+    level: Level::Advised,
+    why: "Over version 1 of the instance metadata service, any program on a node that can be made to fetch a URL gives away the role's credentials, and with them what S3 and KMS decrypt.",
+    looks_at: "InstanceMetadataServiceConfiguration.MinimumInstanceMetadataServiceVersion of the security configuration.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    mend: "add \"InstanceMetadataServiceConfiguration\": {\"MinimumInstanceMetadataServiceVersion\": 2, \"HttpPutResponseHopLimit\": 1} to a new security configuration (EMR 5.23.1, 5.27.1, 5.32 or 6.2 and later)",
+    source: "Amazon EMR management guide, Create a security configuration (Configure EC2 instance metadata service)",
+};
+
 /// What decides one protection: seen text where it is configured, or what is missing.
 type Judgement = fn(&Content) -> Result<String, String>;
 
@@ -67,11 +89,23 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(EXISTS.on("security configuration", "a name").at(at).refuted("neither the runner config nor the settings name one"));
         let required = PROTECTIONS.iter().filter(|(_, protection, _)| case.policy.requires(*protection));
         findings.extend(required.map(|(check, ..)| check.on("security configuration", "configured").at(at).waiting_for(&EXISTS)));
+        findings.extend([&NO_KERBEROS, &METADATA_SERVICE].map(|check| check.on("security configuration", "configured").at(at).waiting_for(&EXISTS)));
         return;
     };
     findings.push(EXISTS.on(name, "the security configuration").at(at).by(lookup, "no such security configuration", |subject, found| {
         subject.proved(format!("created {}, SHA-256 {}", shown(found.created), short(&found.digest)))
     }));
+    findings.push(NO_KERBEROS.on(name, "no Kerberos").at(at).after(&EXISTS, lookup, |subject, found| {
+        subject.decided(!found.content.kerberos, if found.content.kerberos { "a KerberosConfiguration" } else { "none" })
+    }));
+    findings.push(METADATA_SERVICE.on(name, "version 2 at least").at(at).after(
+        &EXISTS,
+        lookup,
+        |subject, found| match found.content.metadata_service {
+            Some(version) => subject.decided(version >= 2, format!("version {version}")),
+            None => subject.refuted("nothing, for which EMR allows version 1"),
+        },
+    ));
     for (check, protection, judge) in &PROTECTIONS {
         let subject = check.on(name, "configured").at(at);
         findings.push(if case.policy.requires(*protection) {

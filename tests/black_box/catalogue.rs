@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -11,8 +12,9 @@ use std::{
 
 use emr_etl_guard::checks::{CATALOGUE, Check, Level, Stage as When};
 use emr_simulator::{
-    BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutDhcp, PutKey, PutRole, PutSecurityConfiguration, PutVpc,
+    BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutDhcp, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutVpc,
 };
+use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
 
 use crate::{
@@ -139,6 +141,22 @@ fn refuting(check: &str) -> Stage {
         }
         "release-supports-encryption" => stage.replace("5.29.0", "5.9.0"),
         "subnet-set" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"),
+        "kerberos-not-configured" => {
+            with_s3_part(stage, &json!({"AuthenticationConfiguration": {"KerberosConfiguration": {"Provider": "ClusterDedicatedKdc"}}}))
+        }
+        "instance-metadata-v2" => with_s3_part(stage, &json!({"InstanceMetadataServiceConfiguration": {"MinimumInstanceMetadataServiceVersion": 1}})),
+        "certificate-object" => with_archive(stage, b"hello".to_vec()),
+        "certificate-key" => with_archive(stage, archive(&KeyPair::generate().unwrap(), &certificate(365).0)),
+        "certificate-chain" => {
+            let ((own, key), (other, _)) = (certificate(365), certificate(365));
+            with_archive(stage, archive(&key, &format!("{own}{other}")))
+        }
+        "certificate-validity" => {
+            let (own, key) = certificate(10);
+            with_archive(stage, archive(&key, &own))
+        }
+        "certificate-names" => with_archive(stage, emr_simulator::certificates("*.ec2.internal")),
+        "certificate-strength" => with_archive(stage, archive(&KeyPair::generate().unwrap(), include_str!("../certificates/weak.pem"))),
         "subnet-exists" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id: subnet-00000000000000000"),
         "vpc-dns" => {
             stage.set(Set::PutVpc(PutVpc {
@@ -193,6 +211,17 @@ fn with_override(stage: Stage, other: &Value) -> Stage {
     stage.option("--require=s3-at-rest")
 }
 
+/// A security configuration with its S3 part alone, and more beside it.
+fn with_s3_part(stage: Stage, more: &Value) -> Stage {
+    let mut content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {
+        "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"}}}});
+    for (key, value) in more.as_object().unwrap() {
+        content[key] = value.clone();
+    }
+    stage.set(security_configuration(content));
+    stage.option("--require=s3-at-rest")
+}
+
 fn with_key(stage: Stage, key: PutKey) -> Stage {
     stage.set(Set::PutKey(PutKey { id: KEY_ID.to_owned(), ..key }));
     stage
@@ -217,6 +246,31 @@ fn with_enrichment(stage: Stage, uri: &str) -> Stage {
 
 fn with_property(stage: Stage, classification: &str) -> Stage {
     stage.replace("    configuration:\n", &format!("    configuration:\n      {classification}\n"))
+}
+
+fn with_archive(stage: Stage, bytes: Vec<u8>) -> Stage {
+    stage.set(Set::PutObject(PutObject { bucket: "acme-etl".to_owned(), key: "certs/emr.zip".to_owned(), bytes: Some(bytes), ..Default::default() }));
+    stage
+}
+
+/// A certificate for the scene's instances that ends in so many days, and its key.
+fn certificate(days: i64) -> (String, KeyPair) {
+    let name = "*.eu-west-1.compute.internal";
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = time::OffsetDateTime::now_utc() - time::Duration::days(1);
+    params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+    let key = KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key)
+}
+
+fn archive(key: &KeyPair, chain: &str) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (member, text) in [("privateKey.pem", key.serialize_pem().as_str()), ("certificateChain.pem", chain)] {
+        archive.start_file(member, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(text.as_bytes()).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
 }
 
 fn with_tracking(stage: Stage, protocol: &str) -> Stage {

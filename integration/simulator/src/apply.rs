@@ -181,7 +181,7 @@ impl World {
             Sse::Dsse { key } => Sse::Dsse { key: Some(self.stored_key(&account, &region, key)) },
             other => other,
         };
-        let body = put.body.map(String::into_bytes);
+        let body = put.bytes.or(put.body.map(String::into_bytes));
         let size = put.size.unwrap_or_else(|| body.as_ref().map_or(0, |body| body.len() as u64));
         let object = Object {
             size,

@@ -197,6 +197,9 @@ pub struct PutObject {
     /// Its content as text.
     #[serde(default)]
     pub body: Option<String>,
+    /// Its content where that is no text.
+    #[serde(default)]
+    pub bytes: Option<Vec<u8>>,
     /// Its protection; default: the bucket's default.
     #[serde(default)]
     pub sse: Option<Sse>,

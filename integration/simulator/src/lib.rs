@@ -65,6 +65,7 @@ pub use command::{
 pub use faults::{Calls, Fault, FaultKind};
 pub use hooks::{Hook, Moment};
 pub use record::{Recorded, Subject};
+pub use scene::certificates;
 pub use world::{
     Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Object, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
 };

@@ -1,8 +1,13 @@
 //! Owns the ready-made scenes.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{Cursor, Write as _},
+};
 
+use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
 
 use crate::apply::trusting;
 use crate::command::{
@@ -61,6 +66,7 @@ fn security_configuration() -> Value {
                 },
             },
         },
+        "InstanceMetadataServiceConfiguration": {"MinimumInstanceMetadataServiceVersion": 2, "HttpPutResponseHopLimit": 1},
     })
 }
 
@@ -133,11 +139,31 @@ fn objects() -> Vec<Command> {
                 bucket: bucket.to_owned(),
                 key: key.to_owned(),
                 body: Some("hello\n".to_owned()),
+                bytes: (key == "certs/emr.zip").then(|| certificates("*.eu-west-1.compute.internal")),
                 sse: Some(Sse::Aes256),
                 ..PutObject::default()
             })
         })
         .collect()
+}
+
+/// The archive that EMR takes certificates from: a key without passphrase, and a certificate that it signed itself, for the names of a region's instances.
+///
+/// # Panics
+/// When a name is no DNS name, or the system has no randomness.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a scene that cannot be made is a test that cannot be run")]
+pub fn certificates(name: &str) -> Vec<u8> {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a DNS name");
+    params.distinguished_name.push(DnType::CommonName, name);
+    let key = KeyPair::generate().expect("randomness");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (member, text) in [("privateKey.pem", key.serialize_pem()), ("certificateChain.pem", certificate.pem())] {
+        archive.start_file(member, SimpleFileOptions::default()).expect("memory");
+        archive.write_all(text.as_bytes()).expect("memory");
+    }
+    archive.finish().expect("memory").into_inner()
 }
 
 fn roles() -> Vec<Command> {

@@ -1,0 +1,156 @@
+//! Checks on the certificates for traffic between nodes, where the security configuration names an archive of PEM files.
+
+use time::Duration;
+
+use super::{Case, Check, Finding, Level, Stage, Subject, network::internal_domain, security_configuration};
+use crate::{
+    aws::calls,
+    certificate::{Certificate, Material},
+    facts::emr::shown,
+    settings::Protection,
+};
+
+pub(super) static OBJECT: Check = Check {
+    name: "certificate-object",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Every node fetches the archive while it starts; without it, or with other members in it, the cluster fails after minutes.",
+    looks_at: "s3:GetObject on the S3Object of TLSCertificateConfiguration, and the archive's members. The private key is looked at in memory and never kept.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::GET_OBJECT],
+    mend: "zip privateKey.pem, certificateChain.pem and perhaps trustedCertificates.pem, with no folders, and put the archive at {subject}",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
+};
+
+pub(super) static KEY: Check = Check {
+    name: "certificate-key",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "A key with a passphrase, or one that belongs to another certificate, lets no node talk to another: the cluster does not start.",
+    looks_at: "privateKey.pem against the first certificate of certificateChain.pem.",
+    asks: &[&calls::GET_OBJECT],
+    mend: "take the passphrase off (openssl pkey -in privateKey.pem -out plain.pem), or use the key that the certificate was made for",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
+};
+
+pub(super) static CHAIN: Check = Check {
+    name: "certificate-chain",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Nodes verify each other along the chain, from their own certificate on; in another order, or with a gap, they refuse each other.",
+    looks_at: "Issuer and signature of each certificate in certificateChain.pem, against the next one.",
+    asks: &[&calls::GET_OBJECT],
+    mend: "write the nodes' certificate first, then each issuer behind what it signed",
+    source: "RFC 5280, section 6; RFC 8446, section 4.4.2",
+};
+
+pub(super) static VALIDITY: Check = Check {
+    name: "certificate-validity",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "A certificate that has expired ends all traffic between nodes; one that is about to will do so on some night soon.",
+    looks_at: "notBefore and notAfter of each certificate, against the setting `certificate_days`.",
+    asks: &[&calls::GET_OBJECT],
+    mend: "make a new certificate and replace the archive; running clusters keep the old one",
+    source: "RFC 5280, section 4.1.2.5",
+};
+
+pub(super) static NAMES: Check = Check {
+    name: "certificate-names",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Nodes find each other by names such as ip-10-0-0-1.eu-west-1.compute.internal, which the certificate must cover by a wildcard.",
+    looks_at: "The common name and alternative names of the first certificate.",
+    asks: &[&calls::GET_OBJECT],
+    mend: "make the certificate for the wildcard wanted: openssl req -x509 -newkey rsa:2048 -nodes -subj '/CN=…'",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
+};
+
+pub(super) static STRENGTH: Check = Check {
+    name: "certificate-strength",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Short keys and old hashes can be broken; then the traffic between nodes is as good as clear.",
+    looks_at: "Key sizes and signature algorithms of the chain: RSA of 2048 bits, elliptic curves of 256, no MD5 and no SHA-1.",
+    asks: &[&calls::GET_OBJECT],
+    mend: "make a new certificate with RSA of 2048 bits or P-256, and SHA-256",
+    source: "NIST SP 800-131A Rev. 2",
+};
+
+static ALL: [&Check; 6] = [&OBJECT, &KEY, &CHAIN, &VALIDITY, &NAMES, &STRENGTH];
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let not_applicable = |why: &str| ALL.map(|check| check.on("certificates", "usable certificates").not_applicable(why));
+    if !case.policy.requires(Protection::InTransit) {
+        findings.extend(not_applicable("encryption in transit is not required by policy"));
+        return;
+    }
+    let Some(configuration) = case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found()) else {
+        findings.extend(ALL.map(|check| check.on("certificates", "usable certificates").waiting_for(&security_configuration::EXISTS)));
+        return;
+    };
+    let tls = configuration.content.tls.as_ref().filter(|tls| tls.provider == "PEM");
+    let Some(uri) = tls.and_then(|tls| tls.s3_object.as_deref()) else {
+        findings.extend(not_applicable("no PEM archive is named"));
+        return;
+    };
+    let Some(lookup) = &case.facts.certificates else {
+        findings.push(OBJECT.on(uri, "an object in S3").refuted("neither s3://bucket/key nor its ARN"));
+        findings.extend(ALL.iter().skip(1).map(|check| check.on(uri, "usable certificates").waiting_for(&OBJECT)));
+        return;
+    };
+    findings.push(OBJECT.on(uri, "a zip archive with exactly the members that EMR reads").by(lookup, "no such object", |subject, read| match read {
+        Ok(material) => subject.proved(format!(
+            "a key and a chain of {}{}",
+            material.chain.len(),
+            if material.trusted { ", with trusted certificates" } else { "" }
+        )),
+        Err(wrong) => subject.refuted(wrong.clone()),
+    }));
+    let Some(Ok(material)) = lookup.found() else {
+        findings.extend(ALL.iter().skip(1).map(|check| check.on(uri, "usable certificates").waiting_for(&OBJECT)));
+        return;
+    };
+    findings.push(match &material.key {
+        Ok(()) => KEY.on(uri, "a key without passphrase, of the first certificate").proved("it is"),
+        Err(wrong) => KEY.on(uri, "a key without passphrase, of the first certificate").refuted(wrong.clone()),
+    });
+    findings.push(chain(CHAIN.on(uri, "each certificate signed by the next"), material));
+    findings.push(validity(case, VALIDITY.on(uri, format!("valid now and for {} days more", case.policy.certificate_days)), material));
+    let wildcard = format!("*.{}", internal_domain(&case.config.emr_region.value));
+    let names = material.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
+    let holds = names.iter().any(|name| name.eq_ignore_ascii_case(&wildcard));
+    findings.push(NAMES.on(uri, wildcard).decided(holds, if names.is_empty() { "no name".to_owned() } else { names.join(", ") }));
+    let weak: Vec<String> =
+        material.chain.iter().filter_map(|certificate| Some(format!("{}: {}", certificate.subject, certificate.weak.as_ref()?))).collect();
+    let saw = if weak.is_empty() { "nothing weak".to_owned() } else { weak.join("; ") };
+    findings.push(STRENGTH.on(uri, "RSA of 2048 bits or P-256, and SHA-256, or better").decided(weak.is_empty(), saw));
+}
+
+fn chain(subject: Subject, material: &Material) -> Finding {
+    match material.chain.iter().find(|certificate| !certificate.signed_by_next) {
+        None => subject.proved(material.chain.iter().map(|certificate| certificate.subject.as_str()).collect::<Vec<_>>().join(" < ")),
+        Some(broken) => subject.refuted(format!("`{}` is not signed by what follows it", broken.subject)),
+    }
+}
+
+fn validity(case: &Case<'_>, subject: Subject, material: &Material) -> Finding {
+    let now = case.facts.asked_at;
+    let wrong = |certificate: &Certificate| {
+        if certificate.not_before > now {
+            Some(format!("`{}` is valid only from {}", certificate.subject, shown(certificate.not_before)))
+        } else if certificate.not_after < now {
+            Some(format!("`{}` expired at {}", certificate.subject, shown(certificate.not_after)))
+        } else if certificate.not_after < now.saturating_add(Duration::days(i64::from(case.policy.certificate_days))) {
+            Some(format!("`{}` expires at {}", certificate.subject, shown(certificate.not_after)))
+        } else {
+            None
+        }
+    };
+    match material.chain.iter().find_map(wrong) {
+        Some(wrong) => subject.refuted(wrong),
+        None => {
+            let first = material.chain.iter().map(|certificate| certificate.not_after).min();
+            subject.proved(first.map_or_else(String::new, |first| format!("until {}", shown(first))))
+        }
+    }
+}

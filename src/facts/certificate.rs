@@ -1,0 +1,33 @@
+//! The archive of certificates that the security configuration names, fetched and looked at in memory.
+
+use zeroize::Zeroizing;
+
+use crate::{
+    aws::{Lookup, Obstacle, calls},
+    certificate::{self, LARGEST, Material},
+    names::S3Object,
+};
+
+/// Fetches and reads the archive at `object`; `Absent` when there is none. The inner error is what is wrong with it.
+pub(super) async fn certificates(s3: &aws_sdk_s3::Client, object: &S3Object) -> Lookup<Result<Material, String>> {
+    let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
+    let mut body = match Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey", "NoSuchBucket"], result) {
+        Lookup::Found(answer) => answer.body,
+        Lookup::Absent => return Lookup::Absent,
+        Lookup::Denied(obstacle) => return Lookup::Denied(obstacle),
+        Lookup::Unreachable(obstacle) => return Lookup::Unreachable(obstacle),
+    };
+    // It holds a private key: what it was read into is wiped.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST));
+    loop {
+        match body.next().await {
+            None => return Lookup::Found(certificate::read(&bytes)),
+            Some(Ok(more)) if bytes.len() + more.len() > LARGEST => return Lookup::Found(Err(format!("larger than {LARGEST} bytes"))),
+            Some(Ok(more)) => bytes.extend_from_slice(&more),
+            Some(Err(error)) => {
+                let operation = calls::GET_OBJECT.permission.to_owned();
+                return Lookup::Unreachable(Obstacle { operation, message: format!("the answer broke off: {error}") });
+            }
+        }
+    }
+}
