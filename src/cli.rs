@@ -32,9 +32,17 @@ pub enum Command {
     /// Credentials are masked unless `--show-secrets` is given.
     Seal(SealArguments),
     /// List the checks, or explain one: why it exists, what it looks at, how to mend it
+    ///
+    /// With `--permissions`: the IAM policy that the guard's credentials need, scoped to the runner config that ARGS name.
     Explain {
         /// A check's name.
         check: Option<String>,
+        /// Print the IAM policy that the guard's credentials need.
+        #[arg(long, conflicts_with = "check")]
+        permissions: bool,
+        /// The runner's own arguments, behind `--`
+        #[arg(last = true, value_name = "ARGS", requires = "permissions")]
+        arguments: Vec<OsString>,
     },
 }
 

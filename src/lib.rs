@@ -22,6 +22,7 @@ mod iam_policy;
 pub mod invocation;
 pub mod launch;
 pub mod names;
+mod permissions;
 pub mod plan;
 pub mod report;
 mod run;
@@ -124,8 +125,22 @@ fn command(cli: Cli) -> u8 {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())
         }
-        Command::Explain { check } => explain::explain(check.as_deref()).code(),
+        Command::Explain { permissions: true, arguments, .. } => finish(print_permissions(&arguments), &ExitCodes::default()),
+        Command::Explain { check, .. } => explain::explain(check.as_deref()).code(),
     }
+}
+
+/// The policy that the guard needs, for the runner config that `arguments` name, if they name one.
+fn print_permissions(arguments: &[OsString]) -> Result<Outcome, GuardError> {
+    let config = match arguments {
+        [] => None,
+        arguments => match Invocation::parse(arguments)? {
+            Invocation::Run(invocation) => Some(RunnerConfig::read(&invocation.config, None)?),
+            Invocation::NoLaunch => None,
+        },
+    };
+    println!("{:#}", permissions::policy(config.as_ref()));
+    Ok(Outcome::Ended(0))
 }
 
 fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {

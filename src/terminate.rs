@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    aws::{Aws, Lookup, describe},
+    aws::{Aws, Lookup, calls, describe},
     facts::emr,
     names::ClusterId,
 };
@@ -71,10 +71,10 @@ pub(crate) async fn terminate(aws: &Aws, cluster: &ClusterId, protected: bool, p
 
 async fn request(aws: &Aws, cluster: &ClusterId) -> Result<(), String> {
     let result = aws.emr.terminate_job_flows().job_flow_ids(cluster.as_str()).send().await;
-    result.map(drop).map_err(|error| format!("elasticmapreduce:TerminateJobFlows: {}", describe(&error)))
+    result.map(drop).map_err(|error| format!("{}: {}", calls::TERMINATE_JOB_FLOWS.permission, describe(&error)))
 }
 
 async fn lift_protection(aws: &Aws, cluster: &ClusterId) -> Result<(), String> {
     let result = aws.emr.set_termination_protection().job_flow_ids(cluster.as_str()).termination_protected(false).send().await;
-    result.map(drop).map_err(|error| format!("elasticmapreduce:SetTerminationProtection: {}", describe(&error)))
+    result.map(drop).map_err(|error| format!("{}: {}", calls::SET_TERMINATION_PROTECTION.permission, describe(&error)))
 }

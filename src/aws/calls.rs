@@ -44,7 +44,6 @@ pub(crate) static GET_BUCKET_ENCRYPTION: Call = call("GetBucketEncryption", "s3:
 
 pub(crate) static GET_BUCKET_POLICY: Call = call("GetBucketPolicy", "s3:GetBucketPolicy", Resource::Bucket);
 pub(crate) static GET_PUBLIC_ACCESS_BLOCK: Call = call("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", Resource::Bucket);
-pub(crate) static GET_BUCKET_VERSIONING: Call = call("GetBucketVersioning", "s3:GetBucketVersioning", Resource::Bucket);
 
 pub(crate) static GET_OBJECT: Call = call("GetObject", "s3:GetObject", Resource::Object);
 
@@ -61,6 +60,8 @@ pub(crate) static DESCRIBE_SECURITY_CONFIGURATION: Call =
     call("DescribeSecurityConfiguration", "elasticmapreduce:DescribeSecurityConfiguration", Resource::Any);
 pub(crate) static LIST_CLUSTERS: Call = call("ListClusters", "elasticmapreduce:ListClusters", Resource::Any);
 pub(crate) static DESCRIBE_CLUSTER: Call = call("DescribeCluster", "elasticmapreduce:DescribeCluster", Resource::Cluster);
+pub(crate) static TERMINATE_JOB_FLOWS: Call = call("TerminateJobFlows", "elasticmapreduce:TerminateJobFlows", Resource::Cluster);
+pub(crate) static SET_TERMINATION_PROTECTION: Call = call("SetTerminationProtection", "elasticmapreduce:SetTerminationProtection", Resource::Cluster);
 pub(crate) static LIST_INSTANCE_GROUPS: Call = call("ListInstanceGroups", "elasticmapreduce:ListInstanceGroups", Resource::Cluster);
 pub(crate) static LIST_STEPS: Call = call("ListSteps", "elasticmapreduce:ListSteps", Resource::Cluster);
 

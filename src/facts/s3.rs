@@ -1,9 +1,6 @@
 //! What S3 says of a bucket: whether it is there, where, whose, and how it encrypts by default.
 
-use aws_sdk_s3::{
-    error::ProvideErrorMetadata,
-    types::{BucketVersioningStatus, ServerSideEncryption},
-};
+use aws_sdk_s3::{error::ProvideErrorMetadata, types::ServerSideEncryption};
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use serde::Serialize;
 
@@ -28,20 +25,6 @@ pub struct BucketFacts {
     pub policy: Lookup<Option<String>>,
     /// Its own public access block: whether all four settings are on. The account may have one besides, which is not asked for.
     pub public_access_block: Lookup<bool>,
-    /// Whether it keeps old versions of objects.
-    pub versioning: Lookup<Versioning>,
-}
-
-/// Whether a bucket keeps old versions of objects, which stay encrypted (or not) as they were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Versioning {
-    /// It does.
-    Enabled,
-    /// It did.
-    Suspended,
-    /// It never has.
-    Never,
 }
 
 /// A bucket's default encryption.
@@ -69,7 +52,6 @@ impl BucketFacts {
             default_encryption: Lookup::not_asked(&calls::GET_BUCKET_ENCRYPTION, why),
             policy: Lookup::not_asked(&calls::GET_BUCKET_POLICY, why),
             public_access_block: Lookup::not_asked(&calls::GET_PUBLIC_ACCESS_BLOCK, why),
-            versioning: Lookup::not_asked(&calls::GET_BUCKET_VERSIONING, why),
         }
     }
 }
@@ -85,14 +67,14 @@ pub(super) async fn bucket(
         let runner = runner.await;
         owned_by(s3, bucket, runner.found().map(|identity| &identity.account)).await
     };
-    let (region, owned, default_encryption, policy, public_access_block, versioning) =
-        tokio::join!(region(s3, bucket), owned, default_encryption, policy(s3, bucket), public_access_block(s3, bucket), versioning(s3, bucket));
+    let (region, owned, default_encryption, policy, public_access_block) =
+        tokio::join!(region(s3, bucket), owned, default_encryption, policy(s3, bucket), public_access_block(s3, bucket));
     // HeadBucket answers 403 both to "not yours" and to "you may not look". When the same call without the owner is allowed, only the owner can be the reason.
     let ours = match owned {
         Lookup::Denied(_) if region.found().is_some() => Lookup::Found(false),
         other => other,
     };
-    BucketFacts { region, ours, default_encryption, policy, public_access_block, versioning }
+    BucketFacts { region, ours, default_encryption, policy, public_access_block }
 }
 
 async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
@@ -116,15 +98,6 @@ async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lo
                 .all(|set| *set == Some(true))
         });
         Lookup::expect_in_answer(&calls::GET_PUBLIC_ACCESS_BLOCK, all)
-    })
-}
-
-async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Versioning> {
-    let result = s3.get_bucket_versioning().bucket(bucket.as_str()).send().await;
-    Lookup::from_call(&calls::GET_BUCKET_VERSIONING, &["NoSuchBucket"], result).map(|answer| match answer.status {
-        None => Versioning::Never,
-        Some(BucketVersioningStatus::Enabled) => Versioning::Enabled,
-        Some(_) => Versioning::Suspended,
     })
 }
 

@@ -11,6 +11,7 @@ mod cost;
 mod drop_in;
 mod faults;
 mod good_runs;
+mod permissions;
 mod refusals;
 mod secrets;
 mod signals;

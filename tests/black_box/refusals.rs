@@ -233,6 +233,35 @@ fn what_the_policy_only_advises_is_reported_but_does_not_refuse() {
 }
 
 #[test]
+fn what_an_exception_covers_is_excused_with_its_reason_and_nothing_else_is() {
+    let exceptions = |expires: &str| {
+        format!(
+            "exceptions:\n  - {{check: bucket-default-encryption, subject: acme-o*, reason: moved by June, expires: {expires}}}\n  - {{check: subnet-set, subject: x, reason: old, expires: 2999-01-31}}\n"
+        )
+    };
+    let none = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };
+    let unencrypted = |name: &str| Set::PutBucket(PutBucket { name: name.to_owned(), default_encryption: Some(none.clone()), ..Default::default() });
+    let stage = Stage::acme().env("EMR_ETL_GUARD_SETTINGS", "guard.yml").option("--advise=written-encryption,no-silent-downgrade");
+    stage.write("guard.yml", &exceptions("2999-01-31"));
+    stage.set(unencrypted("acme-out"));
+    let played = stage.run();
+    played.expect_code(0);
+    assert_eq!(played.findings("bucket-default-encryption")["acme-out"], "excused");
+    assert!(played.stdout.contains("excused: bucket-default-encryption acme-out: moved by June (until 2999-01-31)\n"), "{}", played.stdout);
+    assert!(played.stdout.contains("the exception for subnet-set x excused nothing; remove it from the settings\n"), "{}", played.stdout);
+
+    stage.set(unencrypted("acme-archive"));
+    let played = stage.check();
+    played.expect_code(77);
+    assert_eq!(played.findings("bucket-default-encryption")["acme-archive"], "refuted");
+
+    stage.write("guard.yml", &exceptions("2020-01-31"));
+    stage.run().expect_code(64);
+    stage.write("guard.yml", "exceptions: [{check: cluster-release, subject: x, reason: y, expires: 2999-01-31}]\n");
+    stage.run().expect_code(64);
+}
+
+#[test]
 fn another_exit_code_if_the_settings_say_so() {
     let stage = Stage::acme().option("--exit-codes=77=2");
     stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Default::default() }));

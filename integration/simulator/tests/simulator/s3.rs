@@ -124,6 +124,7 @@ fn a_missing_bucket_or_object_is_404_and_without_a_body_on_head() {
     }
     assert_eq!(guard.s3("GET", "/nowhere?encryption", &[]).error(), (404, "NoSuchBucket".to_owned()));
     assert_eq!(guard.s3("GET", "/acme-out/nothing", &[]).error(), (404, "NoSuchKey".to_owned()));
+    sim.apply(Command::PutBucket(PutBucket { name: "acme-out".to_owned(), ..PutBucket::default() })).unwrap();
     assert_eq!(guard.s3("GET", "/acme-out?policy", &[]).error(), (404, "NoSuchBucketPolicy".to_owned()));
 }
 

@@ -1,0 +1,49 @@
+//! The IAM policy that `explain --permissions` prints: it allows the calls that the guard really makes, and no others.
+
+use std::collections::BTreeSet;
+
+use emr_etl_guard::checks::CATALOGUE;
+use emr_simulator::Command as Set;
+use serde_json::{Value, json};
+
+use crate::{good_runs::waiting_cluster, support::Stage};
+
+/// The actions of the policy that is printed for a stage's config.
+fn allowed(stage: &Stage) -> BTreeSet<String> {
+    let mut command = stage.command("explain");
+    let arguments: Vec<_> = command.get_args().skip(1).map(ToOwned::to_owned).collect();
+    let mut asked = std::process::Command::new(command.get_program());
+    asked.arg("explain").arg("--permissions").args(arguments);
+    stage.prepare(&mut asked);
+    std::mem::swap(&mut asked, &mut command);
+    let played = stage.play(command);
+    played.expect_code(0);
+    let policy: Value = serde_json::from_str(&played.stdout).unwrap();
+    let actions = policy["Statement"].as_array().unwrap().iter().flat_map(|statement| statement["Action"].as_array().unwrap());
+    actions.map(|action| action.as_str().unwrap().to_owned()).collect()
+}
+
+/// The permissions for the calls that the guard has made on a stage.
+fn needed(stage: &Stage) -> BTreeSet<String> {
+    let calls = || CATALOGUE.iter().flat_map(|check| check.asks.iter().copied());
+    let of_guard = stage.sim.requests().into_iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"));
+    of_guard
+        .map(|request| {
+            let (service, operation) = (&request.subject.service, &request.subject.operation);
+            let known = calls().find(|call| call.operation == operation && call.permission.starts_with(&format!("{service}:")));
+            known.map_or_else(|| format!("{service}:{operation}"), |call| call.permission.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn the_printed_policy_allows_every_call_that_the_guard_makes_and_no_other() {
+    let adopting = Stage::acme().argument("--use-persistent-jobflow");
+    adopting.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
+    adopting.run().expect_code(0);
+    let unsafe_one = Stage::acme().misbehave("drop-security-configuration");
+    unsafe_one.set(Set::SetNextCluster(emr_simulator::NextCluster { termination_protected: Some(true), ..Default::default() }));
+    unsafe_one.run().expect_code(76);
+    let needed: BTreeSet<String> = needed(&adopting).union(&needed(&unsafe_one)).cloned().collect();
+    assert_eq!(allowed(&Stage::acme()), needed);
+}
