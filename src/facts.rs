@@ -255,7 +255,7 @@ fn key_uses<'a>(
 }
 
 impl Facts {
-    /// What each key is used for, of those that the security configuration and the buckets' defaults name.
+    /// What each key is used for, of those that the policy, the security configuration and the buckets' defaults name.
     #[must_use]
     pub fn key_uses(&self) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
         let defaults = self.buckets.iter().map(|(bucket, facts)| (bucket, &facts.default_encryption));

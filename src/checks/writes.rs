@@ -98,8 +98,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let mut writes = Vec::new();
     for location in &case.config.locations {
         let actors: BTreeSet<Actor> = case.plan.writers(&location.role);
-        if let Some(facts) = case.facts.buckets.get(location.bucket()) {
-            writes.extend(actors.into_iter().map(|actor| Write { location, actor, facts }));
+        match case.facts.buckets.get(location.bucket()) {
+            Some(facts) => writes.extend(actors.into_iter().map(|actor| Write { location, actor, facts })),
+            // What the policy calls external nobody has looked at.
+            None => findings.extend(actors.into_iter().map(|actor| {
+                let subject = WRITTEN.on(format!("{} by {actor}", location.role), "a bucket of one's own").at(Some(&location.at));
+                subject.refuted(format!("{}, which the setting `external_buckets` says is only read", location.bucket()))
+            })),
         }
     }
     for check in [&WRITTEN, &DOWNGRADE, &POLICY_CLASH] {

@@ -233,6 +233,12 @@ fn what_the_policy_only_advises_is_reported_but_does_not_refuse() {
 }
 
 #[test]
+fn a_bucket_that_is_called_external_but_written_to() {
+    let played = refused(&Stage::acme().option("--external-buckets=acme-out"), 77);
+    assert_eq!(played.findings("written-encryption")["enriched.good by s3-dist-cp"], "refuted");
+}
+
+#[test]
 fn what_an_exception_covers_is_excused_with_its_reason_and_nothing_else_is() {
     let exceptions = |expires: &str| {
         format!(
