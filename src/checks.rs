@@ -4,6 +4,7 @@ mod buckets;
 mod certificates;
 pub(crate) mod clusters;
 mod config;
+mod data;
 mod keys;
 mod launch;
 mod network;
@@ -162,6 +163,8 @@ pub static CATALOGUE: &[&Check] = &[
     &writes::DOWNGRADE,
     &writes::POLICY_CLASH,
     &writes::OVERRIDES,
+    &data::ENCRYPTED,
+    &data::VERSIONS,
     &security_configuration::EXISTS,
     &security_configuration::S3_AT_REST,
     &security_configuration::LOCAL_DISK_AT_REST,
@@ -239,6 +242,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
         persistent::check,
         buckets::check,
         writes::check,
+        data::check,
         security_configuration::check,
         certificates::check,
         keys::check,

@@ -7,6 +7,7 @@ pub(crate) mod ec2;
 pub(crate) mod emr;
 pub(crate) mod iam;
 pub(crate) mod kms;
+mod objects;
 pub(crate) mod runner;
 pub(crate) mod s3;
 pub(crate) mod sts;
@@ -21,12 +22,13 @@ use crate::{
     aws::{Aws, Endpoint, Lookup, Obstacle, calls},
     certificate::Material,
     invocation::environment::{self, Variable},
-    names::{AccountId, BucketName, ClusterId, KeyReference, S3Object},
+    names::{AccountId, BucketName, ClusterId, KeyReference, S3Location, S3Object},
 };
 pub use ec2::NetworkFacts;
 pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, Persistent, SecurityConfiguration, Step};
 pub use iam::RoleFacts;
 pub use kms::{KeyFacts, KeyUse, RoleKind};
+pub use objects::{Stored, Survey, Tally, Unseen};
 pub use runner::RunnerVersion;
 pub use s3::{BucketFacts, DefaultEncryption};
 pub use sts::Identity;
@@ -36,6 +38,10 @@ pub use sts::Identity;
 pub struct Question {
     /// The buckets of the config that are ours to judge.
     pub buckets: BTreeSet<BucketName>,
+    /// Where the run reads data from, by the config's key, in buckets of its own.
+    pub data: Vec<(String, S3Location)>,
+    /// So many objects are looked at in each of these, at most.
+    pub data_objects: usize,
     /// The security configuration that will be sealed; `None` when nobody names one.
     pub security_configuration: Option<String>,
     /// `aws.emr.jobflow_role`.
@@ -69,6 +75,8 @@ pub struct Facts {
     pub runner_version: Lookup<RunnerVersion>,
     /// Each bucket.
     pub buckets: BTreeMap<BucketName, BucketFacts>,
+    /// What lies where the run reads data from, by the config's key.
+    pub data: BTreeMap<String, Lookup<Survey>>,
     /// The security configuration, when one is named.
     pub security_configuration: Option<Lookup<SecurityConfiguration>>,
     /// The keys that the policy expects, as they were asked about.
@@ -145,9 +153,12 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
             Some(subnet) => Some(ec2::network(&aws.ec2, subnet).await),
         }
     };
+    let data =
+        join_all(question.data.iter().map(async |(role, location)| (role.clone(), objects::survey(&aws.s3, location, question.data_objects).await)));
     let version = runner::version(&question.runner, question.version_timeout);
     let (
         buckets,
+        data,
         (guard, runner),
         security_configuration,
         (role, service_role),
@@ -159,6 +170,7 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         runner_version,
     ) = tokio::join!(
         buckets,
+        data,
         identities.clone(),
         configuration.clone(),
         roles.clone(),
@@ -176,6 +188,7 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         environment: environment(),
         runner_version,
         buckets: buckets.into_iter().collect(),
+        data: data.into_iter().collect(),
         security_configuration,
         asked_at: OffsetDateTime::now_utc(),
         certificates,
@@ -209,6 +222,7 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
         environment: environment(),
         runner_version: Lookup::Unreachable(Obstacle { operation: "--version".to_owned(), message: WHY.to_owned() }),
         buckets: question.buckets.iter().map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY))).collect(),
+        data: question.data.iter().map(|(role, _)| (role.clone(), Lookup::not_asked(&calls::LIST_OBJECTS, WHY))).collect(),
         security_configuration: question.security_configuration.as_ref().map(|_| Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),
         asked_at: OffsetDateTime::now_utc(),
         certificates: None,

@@ -287,6 +287,13 @@ impl Plan {
         roles
     }
 
+    /// The locations that events are read from: not jars, scripts and schemas, and not logs.
+    #[must_use]
+    pub fn reads_data_from(&self) -> Vec<&str> {
+        let others = ["assets", "jsonpath_assets", "log"];
+        self.roles(Access::Read).into_iter().filter(|role| !others.contains(role)).collect()
+    }
+
     /// Whether the run does anything to a location.
     #[must_use]
     pub fn touches(&self, role: &str) -> bool {

@@ -70,8 +70,17 @@ impl<'a> Run<'a> {
     pub(crate) fn question(&self, invocation: &RunInvocation, program: &Program) -> Question {
         let touched = self.config.locations.iter().filter(|location| self.plan.touches(&location.role));
         let buckets = touched.map(|location| location.bucket().clone());
+        let policy = &self.settings.policy;
+        let roles = self.plan.reads_data_from();
+        let data = self
+            .config
+            .locations
+            .iter()
+            .filter(|location| roles.contains(&location.role.as_str()) && !policy.is_external(location.bucket().as_str()));
         Question {
-            buckets: buckets.filter(|bucket| !self.settings.policy.is_external(bucket.as_str())).collect(),
+            buckets: buckets.filter(|bucket| !policy.is_external(bucket.as_str())).collect(),
+            data: data.filter(|_| policy.data_objects > 0).map(|location| (location.role.clone(), location.location.clone())).collect(),
+            data_objects: policy.data_objects,
             security_configuration: self.security_configuration.clone(),
             instance_profile: self.config.jobflow_role.value.clone(),
             service_role: self.config.service_role.value.clone(),

@@ -163,6 +163,10 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_CERTIFICATE_DAYS", value_name = "DAYS")]
     pub certificate_days: Option<u16>,
 
+    /// So many objects are looked at in each location that the run reads data from; an even sample, where there are more; 0: none [default: 1000]
+    #[arg(long, env = "EMR_ETL_GUARD_DATA_OBJECTS", value_name = "NUMBER")]
+    pub data_objects: Option<usize>,
+
     /// Exceptions, each with check, subject, reason and the last day it holds; only in the settings file
     #[arg(skip)]
     pub exceptions: Option<Vec<Exception>>,
@@ -233,6 +237,8 @@ pub struct Policy {
     pub enforce: Vec<String>,
     /// For how many days more certificates must be valid.
     pub certificate_days: u16,
+    /// So many objects are looked at in each location that the run reads data from.
+    pub data_objects: usize,
     /// What is excused.
     pub exceptions: Vec<Exception>,
 }
@@ -356,6 +362,7 @@ impl Settings {
                 advise: list(given.advise, stored.advise),
                 enforce: list(given.enforce, stored.enforce),
                 certificate_days: given.certificate_days.or(stored.certificate_days).unwrap_or(30),
+                data_objects: given.data_objects.or(stored.data_objects).unwrap_or(1000),
                 exceptions: in_force(stored.exceptions.unwrap_or_default(), OffsetDateTime::now_utc().date())?,
             },
             run_tag: given.run_tag.or(stored.run_tag).unwrap_or(true),

@@ -483,6 +483,7 @@ mod tests {
                 advise: vec![],
                 enforce: vec![],
                 certificate_days: 30,
+                data_objects: 0,
                 exceptions: vec![],
             },
             job_name: "Snowplow ETL".to_owned(),

@@ -45,6 +45,10 @@ pub(crate) static GET_BUCKET_ENCRYPTION: Call = call("GetBucketEncryption", "s3:
 pub(crate) static GET_BUCKET_POLICY: Call = call("GetBucketPolicy", "s3:GetBucketPolicy", Resource::Bucket);
 pub(crate) static GET_PUBLIC_ACCESS_BLOCK: Call = call("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", Resource::Bucket);
 
+pub(crate) static GET_BUCKET_VERSIONING: Call = call("GetBucketVersioning", "s3:GetBucketVersioning", Resource::Bucket);
+
+pub(crate) static LIST_OBJECTS: Call = call("ListObjectsV2", "s3:ListBucket", Resource::Bucket);
+pub(crate) static HEAD_OBJECT: Call = call("HeadObject", "s3:GetObject", Resource::Object);
 pub(crate) static GET_OBJECT: Call = call("GetObject", "s3:GetObject", Resource::Object);
 
 pub(crate) static DESCRIBE_KEY: Call = call("DescribeKey", "kms:DescribeKey", Resource::Key);

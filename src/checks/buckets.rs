@@ -139,8 +139,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// Whether `key` is one that the policy expects; without any expectation every key is, and none.
 pub(super) fn is_expected(case: &Case<'_>, key: Option<&KeyReference>) -> bool {
     let expected = &case.policy.expected_keys;
-    let same = |a: &KeyReference, b: &KeyReference| a == b || case.facts.resolved(a).is_some_and(|arn| case.facts.resolved(b) == Some(arn));
-    expected.is_empty() || key.is_some_and(|key| expected.iter().any(|expected| same(&KeyReference::new(expected), key)))
+    let arn = |key: &KeyReference| case.facts.resolved(key).unwrap_or(key.as_str()).to_owned();
+    expected.is_empty() || key.is_some_and(|key| expected.iter().any(|expected| arn(&KeyReference::new(expected)) == arn(key)))
 }
 
 /// Whether a bucket's policy denies everyone everything that does not come over TLS.

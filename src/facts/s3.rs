@@ -1,12 +1,12 @@
 //! What S3 says of a bucket: whether it is there, where, whose, and how it encrypts by default.
 
-use aws_sdk_s3::{error::ProvideErrorMetadata, types::ServerSideEncryption};
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use serde::Serialize;
 
 use crate::{
     aws::{Lookup, calls},
-    facts::sts::Identity,
+    facts::{objects::encryption_kind, sts::Identity},
     names::{AccountId, BucketName},
     settings::EncryptionKind,
 };
@@ -23,6 +23,8 @@ pub struct BucketFacts {
     /// Its policy as JSON text, if it has one.
     #[serde(skip)]
     pub policy: Lookup<Option<String>>,
+    /// `Enabled` or `Suspended`; none where it was never switched on.
+    pub versioning: Lookup<Option<String>>,
     /// Its own public access block: whether all four settings are on. The account may have one besides, which is not asked for.
     pub public_access_block: Lookup<bool>,
 }
@@ -51,6 +53,7 @@ impl BucketFacts {
             ours: Lookup::not_asked(&calls::HEAD_BUCKET, why),
             default_encryption: Lookup::not_asked(&calls::GET_BUCKET_ENCRYPTION, why),
             policy: Lookup::not_asked(&calls::GET_BUCKET_POLICY, why),
+            versioning: Lookup::not_asked(&calls::GET_BUCKET_VERSIONING, why),
             public_access_block: Lookup::not_asked(&calls::GET_PUBLIC_ACCESS_BLOCK, why),
         }
     }
@@ -67,14 +70,14 @@ pub(super) async fn bucket(
         let runner = runner.await;
         owned_by(s3, bucket, runner.found().map(|identity| &identity.account)).await
     };
-    let (region, owned, default_encryption, policy, public_access_block) =
-        tokio::join!(region(s3, bucket), owned, default_encryption, policy(s3, bucket), public_access_block(s3, bucket));
+    let (region, owned, default_encryption, policy, versioning, public_access_block) =
+        tokio::join!(region(s3, bucket), owned, default_encryption, policy(s3, bucket), versioning(s3, bucket), public_access_block(s3, bucket));
     // HeadBucket answers 403 both to "not yours" and to "you may not look". When the same call without the owner is allowed, only the owner can be the reason.
     let ours = match owned {
         Lookup::Denied(_) if region.found().is_some() => Lookup::Found(false),
         other => other,
     };
-    BucketFacts { region, ours, default_encryption, policy, public_access_block }
+    BucketFacts { region, ours, default_encryption, policy, versioning, public_access_block }
 }
 
 async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
@@ -84,6 +87,11 @@ async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<S
         return Lookup::Found(None);
     }
     Lookup::from_call(&calls::GET_BUCKET_POLICY, &["NoSuchBucket"], result).map(|answer| answer.policy)
+}
+
+async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
+    let result = s3.get_bucket_versioning().bucket(bucket.as_str()).send().await;
+    Lookup::from_call(&calls::GET_BUCKET_VERSIONING, &["NoSuchBucket"], result).map(|answer| answer.status.map(|status| status.as_str().to_owned()))
 }
 
 async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
@@ -138,13 +146,10 @@ pub(super) async fn default_encryption(s3: &aws_sdk_s3::Client, bucket: &BucketN
         let configuration = answer.server_side_encryption_configuration;
         Lookup::expect_in_answer(&calls::GET_BUCKET_ENCRYPTION, configuration).map(|configuration| {
             configuration.rules.into_iter().find_map(|rule| rule.apply_server_side_encryption_by_default).map_or(DefaultEncryption::None, |default| {
-                let kind = match default.sse_algorithm {
-                    ServerSideEncryption::Aes256 => EncryptionKind::SseS3,
-                    ServerSideEncryption::AwsKms => EncryptionKind::SseKms,
-                    ServerSideEncryption::AwsKmsDsse => EncryptionKind::DsseKms,
-                    other => return DefaultEncryption::Other(other.as_str().to_owned()),
-                };
-                DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
+                match encryption_kind(&default.sse_algorithm) {
+                    Some(kind) => DefaultEncryption::Kind { kind, key: default.kms_master_key_id },
+                    None => DefaultEncryption::Other(default.sse_algorithm.as_str().to_owned()),
+                }
             })
         })
     })

@@ -12,7 +12,7 @@ use std::{
 
 use emr_etl_guard::checks::{CATALOGUE, Check, Level, Stage as When};
 use emr_simulator::{
-    BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutDhcp, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutVpc,
+    BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutDhcp, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutVpc, Sse,
 };
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
@@ -106,6 +106,27 @@ fn refuting(check: &str) -> Stage {
             stage
         }
         "security-configuration-overrides" => with_override(stage, &json!({"BucketName": "acme-out", "EncryptionMode": "SSE-KMS"})),
+        "data-encrypted" => {
+            let old = PutObject {
+                bucket: "acme-raw-in".to_owned(),
+                key: "logs/2016-01-01-raw.lzo".to_owned(),
+                body: Some("old".to_owned()),
+                sse: Some(Sse::None),
+                ..Default::default()
+            };
+            stage.set(Set::PutObject(old));
+            stage
+        }
+        "no-earlier-versions" => {
+            let versioned = PutBucket {
+                name: "acme-raw-in".to_owned(),
+                versioning: Some("Enabled".to_owned()),
+                default_encryption: Some(BucketEncryption::aes256()),
+                ..Default::default()
+            };
+            stage.set(bucket(versioned));
+            stage
+        }
         "security-configuration-exists" => {
             stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Default::default() }));
             stage
