@@ -8,6 +8,7 @@ mod data;
 mod keys;
 mod launch;
 mod network;
+mod node_objects;
 mod overrides;
 mod persistent;
 mod roles;
@@ -177,20 +178,25 @@ pub static CATALOGUE: &[&Check] = &[
     &certificates::VALIDITY,
     &certificates::NAMES,
     &certificates::STRENGTH,
+    &node_objects::PROVIDER,
+    &node_objects::MAY_READ,
     &keys::EXISTS,
     &keys::ENABLED,
     &keys::SYMMETRIC,
     &keys::REGION,
     &keys::ROTATION,
+    &keys::CUSTOMER_MANAGED,
     &roles::JOBFLOW_EXISTS,
     &roles::SERVICE_EXISTS,
     &roles::JOBFLOW_MAY_USE,
     &roles::SERVICE_MAY_USE,
+    &roles::MAPPED_MAY_USE,
     &network::RELEASE,
     &network::SUBNET,
     &network::SUBNET_EXISTS,
     &network::VPC_DNS,
     &network::VPC_DHCP,
+    &network::EBS_BY_DEFAULT,
     &network::INSTANCE_TYPES,
     &overrides::WEAKENS,
     &overrides::REVIEW,
@@ -245,6 +251,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
         data::check,
         security_configuration::check,
         certificates::check,
+        node_objects::check,
         keys::check,
         roles::check,
         network::check,
@@ -257,6 +264,19 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     apply_policy(&mut findings, case.policy);
     excuse(&mut findings, case.policy);
     findings
+}
+
+/// Keeps the findings of the checks named. A check that said nothing, because another stands before it, is Unknown: its silence must not pass for proof.
+pub(crate) fn only(findings: Vec<Finding>, names: &[String]) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = findings.into_iter().filter(|finding| names.iter().any(|name| name == finding.check.name)).collect();
+    for check in names.iter().filter_map(|name| find(name)) {
+        if !kept.iter().any(|finding| finding.check.name == check.name) {
+            kept.push(
+                check.on("-", "a finding").unknown("nothing: another check stands before it", "check without --only, and mend what that says first"),
+            );
+        }
+    }
+    kept
 }
 
 /// Excuses what an exception covers. What waits for an excused finding stays Unknown: nobody has looked at it.

@@ -26,7 +26,7 @@ pub enum Command {
     /// Check everything, up to the verdict; launch nothing
     ///
     /// Exit 0 when `run` would launch, 77 when a required check is refuted, 69 when facts could not be established.
-    Check(Launch),
+    Check(CheckArguments),
     /// Print the sealed runner config; ask AWS nothing
     ///
     /// Credentials are masked unless `--show-secrets` is given.
@@ -58,6 +58,34 @@ pub struct Launch {
     /// The runner's own arguments, behind `--`
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<OsString>,
+}
+
+/// What `check` takes.
+#[derive(Args, Debug)]
+pub struct CheckArguments {
+    /// What to check and what to print.
+    #[command(flatten)]
+    pub check: CheckOptions,
+    /// Settings and runner arguments.
+    #[command(flatten)]
+    pub launch: Launch,
+}
+
+/// What `check` looks at, and in which forms it tells.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CheckOptions {
+    /// Judge by these checks alone (their names: `explain`); exit 0 says nothing of the others
+    #[arg(long, value_delimiter = ',', value_name = "CHECK")]
+    pub only: Vec<String>,
+    /// Print the machine-readable report to standard output, in place of the table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the findings as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write a summary in Markdown
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
 }
 
 /// What `seal` takes.

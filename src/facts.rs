@@ -7,19 +7,30 @@ pub(crate) mod ec2;
 pub(crate) mod emr;
 pub(crate) mod iam;
 pub(crate) mod kms;
+mod node_objects;
 mod objects;
 pub(crate) mod runner;
 pub(crate) mod s3;
 pub(crate) mod sts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures_util::{FutureExt as _, future::join_all};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared, join_all},
+};
 use serde::Serialize;
 use time::OffsetDateTime;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    aws::{Aws, Endpoint, Lookup, Obstacle, calls},
+    aws::{
+        Aws, Endpoint, Lookup, Obstacle,
+        calls::{self, Call},
+    },
     certificate::Material,
     invocation::environment::{self, Variable},
     names::{AccountId, BucketName, ClusterId, KeyReference, S3Location, S3Object},
@@ -28,6 +39,7 @@ pub use ec2::NetworkFacts;
 pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, Persistent, SecurityConfiguration, Step};
 pub use iam::RoleFacts;
 pub use kms::{KeyFacts, KeyUse, RoleKind};
+pub use node_objects::NodeObject;
 pub use objects::{Stored, Survey, Tally, Unseen};
 pub use runner::RunnerVersion;
 pub use s3::{BucketFacts, DefaultEncryption};
@@ -44,6 +56,8 @@ pub struct Question {
     pub data_objects: usize,
     /// The security configuration that will be sealed; `None` when nobody names one.
     pub security_configuration: Option<String>,
+    /// `aws.emr.region`.
+    pub region: String,
     /// `aws.emr.jobflow_role`.
     pub instance_profile: String,
     /// `aws.emr.service_role`.
@@ -54,10 +68,12 @@ pub struct Question {
     pub expected_keys: Vec<KeyReference>,
     /// The name of the cluster to adopt, in persistent mode.
     pub adopt: Option<String>,
-    /// The runner to ask for its version, and how long that may take.
-    pub runner: crate::launch::Program,
+    /// How long all that is asked of AWS may take together.
+    pub time_limit: Duration,
+    /// The runner to ask for its version; none where there is none to launch.
+    pub runner: Option<crate::launch::Program>,
     /// Limit for `--version`.
-    pub version_timeout: std::time::Duration,
+    pub version_timeout: Duration,
 }
 
 /// What AWS and the runner said before the launch.
@@ -71,8 +87,8 @@ pub struct Facts {
     pub runner: Lookup<Identity>,
     /// Variables of the environment that can load code into the runner.
     pub environment: Vec<Variable>,
-    /// The runner's version.
-    pub runner_version: Lookup<RunnerVersion>,
+    /// The runner's version; none where there is no runner, as for a `check` on another machine.
+    pub runner_version: Option<Lookup<RunnerVersion>>,
     /// Each bucket.
     pub buckets: BTreeMap<BucketName, BucketFacts>,
     /// What lies where the run reads data from, by the config's key.
@@ -93,6 +109,10 @@ pub struct Facts {
     pub role: Lookup<RoleFacts>,
     /// The EMR service's role.
     pub service_role: Lookup<RoleFacts>,
+    /// The objects that every node fetches, as the security configuration names them.
+    pub node_objects: BTreeMap<String, NodeObject>,
+    /// Whether the account encrypts new EBS volumes by default.
+    pub ebs_by_default: Lookup<bool>,
     /// The network of the subnet, when one is set.
     pub network: Option<NetworkFacts>,
     /// Live clusters of the name to adopt, in persistent mode.
@@ -102,84 +122,47 @@ pub struct Facts {
     pub earlier_clusters: Lookup<BTreeSet<ClusterId>>,
 }
 
-/// Asks everything in `question`.
+/// Asks everything in `question`, within its time limit: what has not been answered by then is `Unreachable`.
 ///
 /// Where an endpoint is refused nothing is asked of AWS at all: answers from there would prove nothing.
 pub async fn gather(aws: &Aws, question: &Question) -> Facts {
     if aws.refused_endpoints().next().is_some() {
         return nothing_asked(aws, question);
     }
-    // The account is needed before a bucket's owner can be asked about; the two identities are asked side by side.
-    let identities = async { tokio::join!(sts::identity(&aws.sts), sts::identity(&aws.runner_sts)) }.shared();
-    let defaults: Vec<_> = question.buckets.iter().map(|bucket| s3::default_encryption(&aws.s3, bucket).shared()).collect();
-    let buckets = join_all(question.buckets.iter().zip(&defaults).map(|(bucket, default)| {
-        let runner = identities.clone().map(|(_, runner)| runner);
-        s3::bucket(&aws.s3, bucket, runner, default.clone()).map(|facts| (bucket.clone(), facts))
-    }));
-    let configuration = security_configuration(aws, question).shared();
-    let roles =
-        async { tokio::join!(iam::instance_role(&aws.iam, &question.instance_profile), iam::role(&aws.iam, &question.service_role)) }.shared();
-    let keys = async {
-        let (defaults, configuration, (role, service_role)) = tokio::join!(join_all(defaults.clone()), configuration.clone(), roles.clone());
-        let defaults = question.buckets.iter().zip(&defaults);
-        let uses = key_uses(&question.expected_keys, defaults, configuration.as_ref().and_then(Lookup::found));
-        let of = |kind: RoleKind| match kind {
-            RoleKind::Jobflow => (kind, role.found().map(|role| role.arn.as_str())),
-            RoleKind::Service => (kind, service_role.found().map(|role| role.arn.as_str())),
-        };
-        let facts = join_all(uses.iter().map(async |(reference, uses)| {
-            let mut roles = vec![of(RoleKind::Jobflow)];
-            roles.extend(uses.contains(&KeyUse::Ebs).then(|| of(RoleKind::Service)));
-            kms::key(&aws.kms, &aws.iam, reference, &roles).await
-        }));
-        let facts = facts.await;
-        uses.into_keys().zip(facts).collect::<BTreeMap<_, _>>()
-    };
-    let certificates = async {
-        let configuration = configuration.clone().await;
-        let tls = configuration.as_ref().and_then(Lookup::found)?.content.tls.as_ref().filter(|tls| tls.provider == "PEM")?;
-        let object = S3Object::parse(tls.s3_object.as_deref()?)?;
-        Some(certificate::certificates(&aws.s3, &object).await)
-    };
-    let adoptable = async {
-        match &question.adopt {
-            None => None,
-            Some(name) => Some(emr::adoptable(&aws.emr, name).await),
-        }
-    };
-    let network = async {
-        match &question.subnet {
-            None => None,
-            Some(subnet) => Some(ec2::network(&aws.ec2, subnet).await),
-        }
-    };
-    let data =
-        join_all(question.data.iter().map(async |(role, location)| (role.clone(), objects::survey(&aws.s3, location, question.data_objects).await)));
-    let version = runner::version(&question.runner, question.version_timeout);
+    let gathering = Gathering::start(aws, question);
     let (
-        buckets,
-        data,
         (guard, runner),
         security_configuration,
         (role, service_role),
+        buckets,
+        data,
         keys,
         certificates,
+        node_objects,
+        ebs_by_default,
         network,
         adoptable,
         earlier_clusters,
         runner_version,
     ) = tokio::join!(
-        buckets,
-        data,
-        identities.clone(),
-        configuration.clone(),
-        roles.clone(),
-        keys,
-        certificates,
-        network,
-        adoptable,
-        emr::recent(&aws.emr),
-        version
+        gathering.identities.clone(),
+        gathering.configuration.clone(),
+        gathering.roles.clone(),
+        gathering.buckets(),
+        gathering.data(),
+        gathering.keys(),
+        gathering.certificates(),
+        gathering.node_objects(),
+        gathering.within(&calls::GET_EBS_ENCRYPTION_BY_DEFAULT, ec2::encrypts_by_default(&aws.ec2)),
+        gathering.network(),
+        gathering.adoptable(),
+        gathering.within(&calls::LIST_CLUSTERS, emr::recent(&aws.emr)),
+        async {
+            match &question.runner {
+                Some(runner) => Some(runner::version(runner, question.version_timeout).await),
+                None => None,
+            }
+        },
     );
     Facts {
         endpoints: aws.endpoints.clone(),
@@ -187,8 +170,8 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         runner,
         environment: environment(),
         runner_version,
-        buckets: buckets.into_iter().collect(),
-        data: data.into_iter().collect(),
+        buckets,
+        data,
         security_configuration,
         asked_at: OffsetDateTime::now_utc(),
         certificates,
@@ -196,21 +179,155 @@ pub async fn gather(aws: &Aws, question: &Question) -> Facts {
         keys,
         role,
         service_role,
+        node_objects,
+        ebs_by_default,
         network,
         adoptable,
         earlier_clusters,
     }
 }
 
-fn environment() -> Vec<Variable> {
-    environment::that_can_load_code(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+/// A look-up that others wait for, asked once.
+type Asked<'a, T> = Shared<BoxFuture<'a, T>>;
+
+/// Everything under way: what others wait for stands here by itself, the rest in its methods.
+struct Gathering<'a> {
+    aws: &'a Aws,
+    question: &'a Question,
+    deadline: Instant,
+    /// Guard and runner.
+    identities: Asked<'a, (Lookup<Identity>, Lookup<Identity>)>,
+    configuration: Asked<'a, Option<Lookup<SecurityConfiguration>>>,
+    /// The one behind the instance profile, and EMR's own.
+    roles: Asked<'a, (Lookup<RoleFacts>, Lookup<RoleFacts>)>,
+    /// Each bucket's default encryption: keys wait for it.
+    defaults: BTreeMap<&'a BucketName, Asked<'a, Lookup<DefaultEncryption>>>,
 }
 
-async fn security_configuration(aws: &Aws, question: &Question) -> Option<Lookup<SecurityConfiguration>> {
-    match &question.security_configuration {
-        None => None,
-        Some(name) => Some(emr::security_configuration(&aws.emr, name).await),
+/// What is said of an answer that came too late.
+const TOO_LATE: &str = "no answer within the time limit for the whole look (setting `pre_flight_timeout`)";
+
+/// The answer to `call`, if it comes before `deadline`.
+async fn until<T>(deadline: Instant, call: &'static Call, answer: impl Future<Output = Lookup<T>>) -> Lookup<T> {
+    timeout_at(deadline, answer).await.unwrap_or_else(|_| Lookup::not_asked(call, TOO_LATE))
+}
+
+impl<'a> Gathering<'a> {
+    fn start(aws: &'a Aws, question: &'a Question) -> Self {
+        let deadline = Instant::now() + question.time_limit;
+        let identities = async move {
+            tokio::join!(
+                until(deadline, &calls::GET_CALLER_IDENTITY, sts::identity(&aws.sts)),
+                until(deadline, &calls::GET_CALLER_IDENTITY, sts::identity(&aws.runner_sts))
+            )
+        };
+        let configuration = async move {
+            let name = question.security_configuration.as_deref()?;
+            Some(until(deadline, &calls::DESCRIBE_SECURITY_CONFIGURATION, emr::security_configuration(&aws.emr, name)).await)
+        };
+        let roles = async move {
+            tokio::join!(
+                until(deadline, &calls::GET_INSTANCE_PROFILE, iam::instance_role(&aws.iam, &question.instance_profile)),
+                until(deadline, &calls::GET_ROLE, iam::role(&aws.iam, &question.service_role))
+            )
+        };
+        let default = |bucket| until(deadline, &calls::GET_BUCKET_ENCRYPTION, s3::default_encryption(&aws.s3, bucket)).boxed().shared();
+        Self {
+            aws,
+            question,
+            deadline,
+            identities: identities.boxed().shared(),
+            configuration: configuration.boxed().shared(),
+            roles: roles.boxed().shared(),
+            defaults: question.buckets.iter().map(|bucket| (bucket, default(bucket))).collect(),
+        }
     }
+
+    async fn within<T>(&self, call: &'static Call, answer: impl Future<Output = Lookup<T>>) -> Lookup<T> {
+        until(self.deadline, call, answer).await
+    }
+
+    /// Several look-ups at once, or what `not_asked` makes of those that come too late.
+    async fn all_within<T>(&self, facts: BoxFuture<'_, T>, not_asked: fn(&str) -> T) -> T {
+        timeout_at(self.deadline, facts).await.unwrap_or_else(|_| not_asked(TOO_LATE))
+    }
+
+    /// What the security configuration says, once it is known.
+    async fn content(&self) -> Option<emr::Content> {
+        self.configuration.clone().await?.found().map(|found| found.content.clone())
+    }
+
+    async fn buckets(&self) -> BTreeMap<BucketName, BucketFacts> {
+        let facts = self.defaults.iter().map(async |(bucket, default)| {
+            // The account is needed before a bucket's owner can be asked about.
+            let runner = self.identities.clone().map(|(_, runner)| runner);
+            let facts = s3::bucket(&self.aws.s3, bucket, runner, default.clone()).boxed();
+            ((*bucket).clone(), self.all_within(facts, BucketFacts::not_asked).await)
+        });
+        join_all(facts).await.into_iter().collect()
+    }
+
+    async fn data(&self) -> BTreeMap<String, Lookup<Survey>> {
+        let surveys = self.question.data.iter().map(async |(role, location)| {
+            let survey = objects::survey(&self.aws.s3, location, self.question.data_objects);
+            (role.clone(), self.within(&calls::LIST_OBJECTS, survey).await)
+        });
+        join_all(surveys).await.into_iter().collect()
+    }
+
+    async fn keys(&self) -> BTreeMap<KeyReference, KeyFacts> {
+        let defaults = join_all(self.defaults.values().cloned());
+        let (defaults, configuration, (role, service_role)) = tokio::join!(defaults, self.configuration.clone(), self.roles.clone());
+        let defaults = self.defaults.keys().copied().zip(&defaults);
+        let configuration = configuration.as_ref().and_then(Lookup::found);
+        let uses = key_uses(&self.question.expected_keys, defaults, configuration);
+        let mapped = configuration.iter().flat_map(|found| &found.content.mapped_roles);
+        let facts = join_all(uses.iter().map(async |(reference, uses)| {
+            let mut roles = vec![(RoleKind::Jobflow, role.found().map(|role| role.arn.as_str()))];
+            if uses.contains(&KeyUse::Ebs) {
+                roles.push((RoleKind::Service, service_role.found().map(|role| role.arn.as_str())));
+            }
+            if uses.iter().any(KeyUse::is_by_s3) {
+                roles.extend(mapped.clone().map(|arn| (RoleKind::Mapped(arn.clone()), Some(arn.as_str()))));
+            }
+            self.all_within(kms::key(&self.aws.kms, &self.aws.iam, reference, &roles).boxed(), KeyFacts::not_asked).await
+        }));
+        let facts = facts.await;
+        uses.into_keys().zip(facts).collect()
+    }
+
+    async fn certificates(&self) -> Option<Lookup<Result<Material, String>>> {
+        let tls = self.content().await?.tls.filter(|tls| tls.provider == "PEM")?;
+        let object = S3Object::parse(tls.s3_object.as_deref()?)?;
+        Some(self.within(&calls::GET_OBJECT, certificate::certificates(&self.aws.s3, &object).boxed()).await)
+    }
+
+    async fn node_objects(&self) -> BTreeMap<String, NodeObject> {
+        let fetches = self.content().await.map(|content| content.node_fetches()).unwrap_or_default();
+        let objects = fetches.into_iter().filter_map(|fetch| Some((S3Object::parse(&fetch.uri)?, fetch.uri)));
+        let facts = objects.map(async |(object, uri)| {
+            let role = self.roles.clone().map(|(role, _)| role);
+            let runner = self.identities.clone().map(|(_, runner)| runner);
+            let known = self.question.buckets.contains(&object.bucket);
+            let facts = node_objects::node_object(self.aws, &self.question.region, &object, known, role, runner).boxed();
+            (uri, self.all_within(facts, NodeObject::not_asked).await)
+        });
+        join_all(facts).await.into_iter().collect()
+    }
+
+    async fn network(&self) -> Option<NetworkFacts> {
+        let subnet = self.question.subnet.as_deref()?;
+        Some(self.all_within(ec2::network(&self.aws.ec2, subnet).boxed(), NetworkFacts::not_asked).await)
+    }
+
+    async fn adoptable(&self) -> Option<Lookup<Persistent>> {
+        let name = self.question.adopt.as_deref()?;
+        Some(self.within(&calls::LIST_CLUSTERS, emr::adoptable(&self.aws.emr, name)).await)
+    }
+}
+
+fn environment() -> Vec<Variable> {
+    environment::that_can_load_code(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
 }
 
 fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
@@ -220,7 +337,10 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
         guard: Lookup::not_asked(&calls::GET_CALLER_IDENTITY, WHY),
         runner: Lookup::not_asked(&calls::GET_CALLER_IDENTITY, WHY),
         environment: environment(),
-        runner_version: Lookup::Unreachable(Obstacle { operation: "--version".to_owned(), message: WHY.to_owned() }),
+        runner_version: question
+            .runner
+            .as_ref()
+            .map(|_| Lookup::Unreachable(Obstacle { operation: "--version".to_owned(), message: WHY.to_owned() })),
         buckets: question.buckets.iter().map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY))).collect(),
         data: question.data.iter().map(|(role, _)| (role.clone(), Lookup::not_asked(&calls::LIST_OBJECTS, WHY))).collect(),
         security_configuration: question.security_configuration.as_ref().map(|_| Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),
@@ -230,6 +350,8 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
         keys: BTreeMap::new(),
         role: Lookup::not_asked(&calls::GET_INSTANCE_PROFILE, WHY),
         service_role: Lookup::not_asked(&calls::GET_ROLE, WHY),
+        node_objects: BTreeMap::new(),
+        ebs_by_default: Lookup::not_asked(&calls::GET_EBS_ENCRYPTION_BY_DEFAULT, WHY),
         network: question.subnet.as_ref().map(|_| NetworkFacts::not_asked(WHY)),
         adoptable: question.adopt.as_ref().map(|_| Lookup::not_asked(&calls::LIST_CLUSTERS, WHY)),
         earlier_clusters: Lookup::not_asked(&calls::LIST_CLUSTERS, WHY),

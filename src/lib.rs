@@ -18,6 +18,7 @@ mod digest;
 pub mod exit;
 mod explain;
 pub mod facts;
+mod gaps;
 mod iam_policy;
 pub mod invocation;
 pub mod launch;
@@ -44,13 +45,13 @@ use nix::sys::signal::Signal;
 use crate::{
     aws::{Aws, Lookup},
     checks::{Case, Finding, clusters::Verified},
-    cli::{Cli, Command, Launch},
+    cli::{CheckOptions, Cli, Command, Launch},
     exit::{ExitCodes, Outcome},
     invocation::{Invocation, InvocationError, RunInvocation},
     launch::{LaunchError, Program},
     plan::{DocumentError, NeverStarts},
     report::Report,
-    run::Run,
+    run::{Found, Run},
     runner_config::{ConfigError, RunnerConfig},
     settings::{Settings, SettingsError},
     signals::Caught,
@@ -119,8 +120,8 @@ fn start_log() {
 
 fn command(cli: Cli) -> u8 {
     match cli.command {
-        Command::Run(launch) => with_settings(&launch, true),
-        Command::Check(launch) => with_settings(&launch, false),
+        Command::Run(launch) => with_settings(&launch, None),
+        Command::Check(arguments) => with_settings(&arguments.launch, Some(&arguments.check)),
         Command::Seal(arguments) => {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())
@@ -157,16 +158,29 @@ fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
     }
 }
 
+/// Whether `--only` names checks that there are before a launch.
+fn names_checks(check: Option<&CheckOptions>) -> Result<(), GuardError> {
+    let unknown = |name: &&String| checks::find(name).is_none_or(|check| check.stage != checks::Stage::PreFlight);
+    match check.and_then(|check| check.only.iter().find(unknown)) {
+        Some(name) => {
+            Err(SettingsError::Value(format!("--only: there is no check `{name}` before a launch; `emr-etl-guard explain` lists them")).into())
+        }
+        None => Ok(()),
+    }
+}
+
 /// Runs the line on its own runtime. A panic is a bug with an exit code of its own; unwinding stops the runner first.
-fn with_settings(launch: &Launch, run: bool) -> u8 {
-    let settings = match settings_of(launch) {
+///
+/// `check` are the options of that command; without them the run is launched.
+fn with_settings(launch: &Launch, check: Option<&CheckOptions>) -> u8 {
+    let settings = match settings_of(launch).and_then(|settings| names_checks(check).map(|()| settings)) {
         Ok(settings) => settings,
         Err(error) => return finish(Err(error), &ExitCodes::default()),
     };
     let remap = settings.exit_codes.clone();
     let line = || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(anyhow::Error::from)?;
-        let outcome = runtime.block_on(guard(&launch.arguments, &settings, run));
+        let outcome = runtime.block_on(guard(&launch.arguments, &settings, check));
         // Whatever still runs in the background has nothing left to do.
         runtime.shutdown_background();
         outcome
@@ -185,50 +199,61 @@ fn finish(result: Result<Outcome, GuardError>, remap: &ExitCodes) -> u8 {
 }
 
 /// The line.
-async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result<Outcome, GuardError> {
+async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&CheckOptions>) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     let invocation = match Invocation::parse(arguments)? {
         Invocation::Run(invocation) => invocation,
-        Invocation::NoLaunch => return launches_nothing(arguments, settings, run, &mut caught).await,
+        Invocation::NoLaunch => return launches_nothing(arguments, settings, check.is_none(), &mut caught).await,
     };
     let config = read_config(&invocation, settings, &mut caught).await?;
-    let program = Program::find(settings.runner.as_deref())?;
-    let report = Report::open(settings).map_err(GuardError::Report)?;
-    let run_of = Run::new(&config, settings, &invocation, run)?;
+    let program = match Program::find(settings.runner.as_deref()) {
+        // What would be launched elsewhere can be checked where there is no runner.
+        Err(LaunchError::NotFound(_)) if check.is_some() && settings.runner.is_none() => None,
+        found => Some(found?),
+    };
+    let report = Report::open(settings, check.unwrap_or(&CheckOptions::default())).map_err(GuardError::Report)?;
+    let run_of = Run::new(&config, settings, &invocation, check)?;
 
     let aws = Aws::connect(&config, settings).await;
-    let question = run_of.question(&invocation, &program);
+    let question = run_of.question(&invocation, program.as_ref());
     let facts = tokio::select! {
         facts = facts::gather(&aws, &question) => facts,
         signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
     };
-    let findings = checks::pre_flight(&Case {
+    let case = Case {
         config: &config,
         plan: &run_of.plan,
         documents: &run_of.documents,
         security_configuration: run_of.security_configuration.as_deref(),
         policy: &settings.policy,
         facts: &facts,
-    });
+    };
+    let mut findings = checks::pre_flight(&case);
+    let idle = checks::idle_exceptions(&findings, &settings.policy);
+    let only = check.map_or(&[][..], |check| check.only.as_slice());
+    if !only.is_empty() {
+        findings = checks::only(findings, only);
+    }
+    let gaps = gaps::gaps(&case);
     let verdict = Verdict::of(&findings);
     report.timeline.note(format!("verdict: {verdict:?}"));
-    let shown = report.findings(&findings, !run);
-    for exception in checks::idle_exceptions(&findings, &settings.policy) {
+    let shown = report.findings(&findings, &gaps, check.is_some());
+    for exception in idle {
         report.say(&format!("the exception for {} {} excused nothing; remove it from the settings", exception.check, exception.subject));
     }
 
     if let Some(outcome) = verdict.refusal() {
         report.refusal(outcome, &findings, shown);
-        return run_of.end(&report, &facts, &findings, verdict, None, outcome);
+        return run_of.end(&report, &facts, &Found { findings: &findings, gaps: &gaps }, verdict, None, outcome);
     }
-    if !run {
-        report.say("would launch");
-        return run_of.end(&report, &facts, &findings, verdict, None, Outcome::Ended(0));
+    if check.is_some() {
+        report.say(if only.is_empty() { "would launch" } else { "what was asked for holds; nothing is said of the other checks" });
+        return run_of.end(&report, &facts, &Found { findings: &findings, gaps: &gaps }, verdict, None, Outcome::Ended(0));
     }
     // A policy that only advises the checks on the security configuration may get here without one; then there is nothing to seal or to compare clusters with.
-    let (Some(sealed), Some(Lookup::Found(verified))) = (&run_of.sealed, &facts.security_configuration) else {
+    let (Some(program), Some(sealed), Some(Lookup::Found(verified))) = (program, &run_of.sealed, &facts.security_configuration) else {
         report.trouble(Outcome::FactsUnknown, &["nothing was launched: there is no security configuration to seal".to_owned()]);
-        return run_of.end(&report, &facts, &findings, verdict, None, Outcome::FactsUnknown);
+        return run_of.end(&report, &facts, &Found { findings: &findings, gaps: &gaps }, verdict, None, Outcome::FactsUnknown);
     };
     run_of.announce(&report, sealed);
 
@@ -256,7 +281,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, run: bool) -> Result
         report.trouble(confirmation.outcome, &confirmation.reasons);
     }
     let findings: Vec<Finding> = findings.into_iter().chain(confirmation.findings).collect();
-    run_of.end(&report, &facts, &findings, verdict, Some(&watched), confirmation.outcome)
+    run_of.end(&report, &facts, &Found { findings: &findings, gaps: &gaps }, verdict, Some(&watched), confirmation.outcome)
 }
 
 /// Reads the config on a thread of its own, because standard input may come late or never, and a stop must not wait for it.

@@ -169,6 +169,12 @@ pub struct S3Object {
 }
 
 impl S3Object {
+    /// Its ARN.
+    #[must_use]
+    pub fn arn(&self, partition: &str) -> String {
+        format!("arn:{partition}:s3:::{}/{}", self.bucket, self.key)
+    }
+
     /// Parses `s3://bucket/key`, or the object's ARN; `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

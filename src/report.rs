@@ -1,6 +1,8 @@
 //! The report: what is said to people while it happens, and the record for machines at the end. No secret is in either.
 
 mod json;
+mod junit;
+mod markdown;
 mod terminal;
 
 use std::{
@@ -12,7 +14,9 @@ pub(crate) use json::{Inputs, Record, VERSION};
 
 use crate::{
     checks::{Finding, Level, Status},
+    cli::CheckOptions,
     exit::Outcome,
+    gaps::Gap,
     names::ClusterId,
     settings::Settings,
     timeline::Timeline,
@@ -25,24 +29,47 @@ pub struct Report {
     pub timeline: Timeline,
     quiet: bool,
     colour: bool,
-    file: Option<PathBuf>,
+    json_to_stdout: bool,
+    files: Vec<(PathBuf, Form)>,
+}
+
+/// The forms that a record is written in.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Json,
+    Junit,
+    Markdown,
+}
+
+impl Form {
+    fn text(self, record: &Record<'_>) -> anyhow::Result<String> {
+        Ok(match self {
+            Self::Json => format!("{}\n", serde_json::to_string_pretty(record)?),
+            Self::Junit => junit::junit(record)?,
+            Self::Markdown => markdown::markdown(record),
+        })
+    }
 }
 
 impl Report {
-    /// A report as the settings ask.
+    /// A report as the settings, and the options of `check`, ask.
     ///
-    /// The report's place is tried now: one that cannot be written to must refuse a launch, not lose the evidence of one.
+    /// The places it is written to are tried now: one that cannot be written to must refuse a launch, not lose the evidence of one.
     ///
     /// # Errors
-    /// When the report file could not be created: its name, and why.
-    pub fn open(settings: &Settings) -> Result<Self, String> {
-        if let Some(file) = &settings.report {
+    /// When a report file could not be created: its name, and why.
+    pub fn open(settings: &Settings, options: &CheckOptions) -> Result<Self, String> {
+        let forms = [(&settings.report, Form::Json), (&options.junit, Form::Junit), (&options.markdown, Form::Markdown)];
+        let files: Vec<(PathBuf, Form)> = forms.into_iter().filter_map(|(file, form)| Some((file.clone()?, form))).collect();
+        for (file, _) in &files {
             let draft = draft(file);
             let tried = std::fs::File::create(&draft).and_then(|_| std::fs::remove_file(&draft));
             tried.map_err(|error| format!("{}: {error}", file.display()))?;
         }
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Ok(Self { timeline: Timeline::default(), quiet: settings.quiet, colour, file: settings.report.clone() })
+        // What reads the record from standard output reads nothing else there.
+        let quiet = settings.quiet || options.json;
+        Ok(Self { timeline: Timeline::default(), quiet, colour, json_to_stdout: options.json, files })
     }
 
     /// One line on standard output, in the form all of the guard's own have.
@@ -52,11 +79,12 @@ impl Report {
         }
     }
 
-    /// The findings: a table where `table` is asked for and on a terminal, one line elsewhere. Gives whether the details were shown.
-    pub fn findings(&self, findings: &[Finding], table: bool) -> bool {
+    /// The findings and gaps: a table where `table` is asked for and on a terminal, one line elsewhere. Gives whether the details were shown.
+    pub(crate) fn findings(&self, findings: &[Finding], gaps: &[Gap], table: bool) -> bool {
         let table = (table || std::io::stdout().is_terminal()) && !self.quiet;
         if table {
             out(&terminal::table(findings, self.colour));
+            out(&terminal::gaps(gaps));
         } else {
             let count = |status| findings.iter().filter(|finding| finding.status == status).count();
             let open = findings.iter().filter(|finding| finding.level == Level::Advised && finding.is_open()).count();
@@ -96,17 +124,19 @@ impl Report {
         err(&terminal::trouble(outcome, reasons));
     }
 
-    /// Writes the machine-readable record, if the settings ask for one.
+    /// Writes the record in every form that was asked for.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When a file cannot be written.
     pub fn write(&self, record: &Record<'_>) -> anyhow::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let draft = draft(file);
-        let mut text = serde_json::to_string_pretty(record)?;
-        text.push('\n');
-        std::fs::write(&draft, text)?;
-        std::fs::rename(&draft, file)?;
+        for (file, form) in &self.files {
+            let draft = draft(file);
+            std::fs::write(&draft, form.text(record)?)?;
+            std::fs::rename(&draft, file)?;
+        }
+        if self.json_to_stdout {
+            out(&Form::Json.text(record)?);
+        }
         Ok(())
     }
 }

@@ -6,8 +6,10 @@ use crate::{
     GuardError,
     aws::Lookup,
     checks::{Finding, clusters::Verified},
+    cli::CheckOptions,
     exit::Outcome,
     facts::{Facts, Question},
+    gaps::Gap,
     invocation::RunInvocation,
     launch::Program,
     names::KeyReference,
@@ -36,11 +38,18 @@ fn circumstances(config: &RunnerConfig, documents: &Documents) -> Circumstances 
     }
 }
 
+/// What the checks found, and what they cannot.
+pub(crate) struct Found<'a> {
+    pub(crate) findings: &'a [Finding],
+    pub(crate) gaps: &'a [Gap],
+}
+
 /// One run.
 pub(crate) struct Run<'a> {
     config: &'a RunnerConfig,
     settings: &'a Settings,
-    command: &'static str,
+    /// The options of `check`; none for `run`.
+    check: Option<&'a CheckOptions>,
     id: String,
     started: OffsetDateTime,
     pub(crate) documents: Documents,
@@ -50,14 +59,19 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(config: &'a RunnerConfig, settings: &'a Settings, invocation: &RunInvocation, run: bool) -> Result<Self, GuardError> {
+    pub(crate) fn new(
+        config: &'a RunnerConfig,
+        settings: &'a Settings,
+        invocation: &RunInvocation,
+        check: Option<&'a CheckOptions>,
+    ) -> Result<Self, GuardError> {
         let id = uuid::Uuid::now_v7().to_string();
         let seal = seal_of(config, settings, &id);
         let documents = Documents::read(invocation)?;
         Ok(Self {
             config,
             settings,
-            command: if run { "run" } else { "check" },
+            check,
             started: OffsetDateTime::now_utc(),
             plan: Plan::of(invocation, &circumstances(config, &documents))?,
             documents,
@@ -67,7 +81,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub(crate) fn question(&self, invocation: &RunInvocation, program: &Program) -> Question {
+    pub(crate) fn question(&self, invocation: &RunInvocation, program: Option<&Program>) -> Question {
         let touched = self.config.locations.iter().filter(|location| self.plan.touches(&location.role));
         let buckets = touched.map(|location| location.bucket().clone());
         let policy = &self.settings.policy;
@@ -82,12 +96,14 @@ impl<'a> Run<'a> {
             data: data.filter(|_| policy.data_objects > 0).map(|location| (location.role.clone(), location.location.clone())).collect(),
             data_objects: policy.data_objects,
             security_configuration: self.security_configuration.clone(),
+            region: self.config.emr_region.value.clone(),
             instance_profile: self.config.jobflow_role.value.clone(),
             service_role: self.config.service_role.value.clone(),
             subnet: self.config.subnet.as_ref().map(|subnet| subnet.value.clone()).filter(|subnet| !subnet.trim().is_empty()),
             expected_keys: self.settings.policy.expected_keys.iter().map(|key| KeyReference::new(key)).collect(),
             adopt: invocation.persistent.then(|| self.config.job_name.clone()),
-            runner: program.clone(),
+            time_limit: self.settings.pre_flight_timeout,
+            runner: program.cloned(),
             version_timeout: self.settings.version_timeout,
         }
     }
@@ -121,7 +137,7 @@ impl<'a> Run<'a> {
         &self,
         report: &Report,
         facts: &Facts,
-        findings: &[Finding],
+        found: &Found<'_>,
         verdict: Verdict,
         watched: Option<&Watched>,
         outcome: Outcome,
@@ -130,7 +146,8 @@ impl<'a> Run<'a> {
             version: report::VERSION,
             guard: env!("CARGO_PKG_VERSION"),
             run: &self.id,
-            command: self.command,
+            command: if self.check.is_some() { "check" } else { "run" },
+            only: self.check.is_some_and(|check| !check.only.is_empty()),
             started: self.started,
             ended: OffsetDateTime::now_utc(),
             inputs: report::Inputs {
@@ -143,7 +160,8 @@ impl<'a> Run<'a> {
                 plan: &self.plan,
             },
             facts,
-            findings: findings.iter().collect(),
+            findings: found.findings.iter().collect(),
+            gaps: found.gaps,
             verdict,
             watched,
             timeline: report.timeline.moments(),

@@ -187,6 +187,10 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_AWS_TIMEOUT", value_name = "TIME")]
     pub aws_timeout: Option<Span>,
 
+    /// Time limit for all that is asked of AWS before the launch, together [default: 2m]
+    #[arg(long, env = "EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", value_name = "TIME")]
+    pub pre_flight_timeout: Option<Span>,
+
     /// Time limit for the runner to answer `--version` [default: 2m]
     #[arg(long, env = "EMR_ETL_GUARD_VERSION_TIMEOUT", value_name = "TIME")]
     pub version_timeout: Option<Span>,
@@ -276,6 +280,8 @@ pub struct Settings {
     pub credentials: CredentialSource,
     /// Limit for one AWS call with its retries.
     pub aws_timeout: Duration,
+    /// Limit for all AWS calls before the launch together.
+    pub pre_flight_timeout: Duration,
     /// Limit for `--version`.
     pub version_timeout: Duration,
     /// First interval of the watch.
@@ -369,6 +375,7 @@ impl Settings {
             allow_endpoints: list(given.allow_endpoints, stored.allow_endpoints),
             credentials: given.credentials.or(stored.credentials).unwrap_or_default(),
             aws_timeout: span(given.aws_timeout, stored.aws_timeout, 30),
+            pre_flight_timeout: span(given.pre_flight_timeout, stored.pre_flight_timeout, 120),
             version_timeout: span(given.version_timeout, stored.version_timeout, 120),
             watch_interval,
             judge_within: span(given.judge_within, stored.judge_within, 300),

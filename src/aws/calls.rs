@@ -69,6 +69,7 @@ pub(crate) static SET_TERMINATION_PROTECTION: Call = call("SetTerminationProtect
 pub(crate) static LIST_INSTANCE_GROUPS: Call = call("ListInstanceGroups", "elasticmapreduce:ListInstanceGroups", Resource::Cluster);
 pub(crate) static LIST_STEPS: Call = call("ListSteps", "elasticmapreduce:ListSteps", Resource::Cluster);
 
+pub(crate) static GET_EBS_ENCRYPTION_BY_DEFAULT: Call = call("GetEbsEncryptionByDefault", "ec2:GetEbsEncryptionByDefault", Resource::Any);
 pub(crate) static DESCRIBE_SUBNETS: Call = call("DescribeSubnets", "ec2:DescribeSubnets", Resource::Any);
 pub(crate) static DESCRIBE_VPCS: Call = call("DescribeVpcs", "ec2:DescribeVpcs", Resource::Any);
 pub(crate) static DESCRIBE_VPC_ATTRIBUTE: Call = call("DescribeVpcAttribute", "ec2:DescribeVpcAttribute", Resource::Any);

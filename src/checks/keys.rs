@@ -3,7 +3,8 @@
 use super::{Case, Check, Finding, Level, Stage, security_configuration};
 use crate::{
     aws::{Lookup, calls},
-    facts::{KeyUse, emr::shown, kms::Key},
+    facts::{DefaultEncryption, KeyUse, emr::shown, kms::Key},
+    settings::EncryptionKind,
 };
 
 pub(super) static EXISTS: Check = Check {
@@ -61,15 +62,27 @@ pub(super) static ROTATION: Check = Check {
     source: "AWS KMS developer guide, Rotate AWS KMS keys",
 };
 
+pub(super) static CUSTOMER_MANAGED: Check = Check {
+    name: "kms-key-customer-managed",
+    stage: Stage::PreFlight,
+    level: Level::Advised,
+    why: "The policy of a key that AWS manages can be neither read as a rule nor changed: everybody whom IAM allows in the account may use it, and it cannot be disabled.",
+    looks_at: "KeyManager of kms:DescribeKey, and buckets whose default is KMS without a key of their own.",
+    asks: &[&calls::DESCRIBE_KEY],
+    mend: "create a key of your own (aws kms create-key) and name it in place of {subject}",
+    source: "AWS KMS developer guide, AWS managed keys",
+};
+
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let uses = case.facts.key_uses();
     if uses.is_empty() {
         let waits = case.facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none());
-        for check in [&EXISTS, &ENABLED, &SYMMETRIC, &REGION, &ROTATION] {
+        for check in [&EXISTS, &ENABLED, &SYMMETRIC, &REGION, &ROTATION, &CUSTOMER_MANAGED] {
             let subject = check.on("keys", "usable keys");
             findings.push(if waits { subject.waiting_for(&security_configuration::EXISTS) } else { subject.not_applicable("no key is named") });
         }
     }
+    keyless_defaults(case, findings);
     let region = &case.config.emr_region.value;
     for (reference, uses) in &uses {
         let Some(facts) = case.facts.keys.get(reference) else { continue };
@@ -102,6 +115,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 subject.decided(seen == region, seen)
             }),
         });
+        let subject = CUSTOMER_MANAGED.on(name, "a key that the account manages itself");
+        findings.push(match &facts.description {
+            Lookup::Absent => subject.waiting_for(&EXISTS),
+            lookup => subject.by(lookup, "no such key", |subject, key| {
+                subject.decided(!key.aws_managed, if key.aws_managed { "AWS manages it" } else { "the account manages it" })
+            }),
+        });
         let subject = ROTATION.on(name, "rotated every year");
         findings.push(match (facts.description.found(), &facts.rotation) {
             (None, _) => subject.waiting_for(&EXISTS),
@@ -111,6 +131,18 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 subject.by(lookup, "", |subject, rotated| subject.decided(*rotated, if *rotated { "rotation is on" } else { "rotation is off" }))
             }
         });
+    }
+}
+
+/// Buckets under KMS that name no key of their own.
+fn keyless_defaults(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for (bucket, facts) in &case.facts.buckets {
+        if let Some(DefaultEncryption::Kind { kind: EncryptionKind::SseKms | EncryptionKind::DsseKms, key: None }) = facts.default_encryption.found()
+        {
+            findings.push(
+                CUSTOMER_MANAGED.on(bucket.as_str(), "a key that the account manages itself").refuted("KMS without a key: aws/s3, which AWS manages"),
+            );
+        }
     }
 }
 

@@ -66,15 +66,20 @@ pub(super) fn endpoints(case: &Case<'_>) -> Vec<Finding> {
         let subject = AWS_ENDPOINT.on(endpoint.service.clone(), "AWS's own endpoint, or one that the settings allow");
         subject.decided(endpoint.accepted, endpoint.url.clone())
     };
+    if case.facts.endpoints.is_empty() {
+        return vec![AWS_ENDPOINT.on("all services", "AWS's own endpoints").proved("no endpoint override is in force")];
+    }
     case.facts.endpoints.iter().map(finding).collect()
 }
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    findings.push(RUNNER_VERSION.on("the runner", format!("{} or later", RunnerVersion::FIRST_ENCRYPTING)).by(
-        &case.facts.runner_version,
-        "no version",
-        |subject, version| subject.decided(*version >= RunnerVersion::FIRST_ENCRYPTING, version.to_string()),
-    ));
+    let subject = RUNNER_VERSION.on("the runner", format!("{} or later", RunnerVersion::FIRST_ENCRYPTING));
+    findings.push(match &case.facts.runner_version {
+        Some(lookup) => {
+            subject.by(lookup, "no version", |subject, version| subject.decided(*version >= RunnerVersion::FIRST_ENCRYPTING, version.to_string()))
+        }
+        None => subject.not_applicable("no runner on this machine; `run` asks the one that it launches"),
+    });
     findings.push(same_account(case));
     findings.push(
         WATCHABLE

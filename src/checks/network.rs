@@ -69,6 +69,17 @@ pub(super) static INSTANCE_TYPES: Check = Check {
     source: "Amazon EC2 user guide, Instances built on the AWS Nitro System; Data protection in Amazon EC2 (encryption in transit)",
 };
 
+pub(super) static EBS_BY_DEFAULT: Check = Check {
+    name: "ebs-encryption-by-default",
+    stage: Stage::PreFlight,
+    level: Level::Advised,
+    why: "LUKS leaves the root volumes as they are: without EnableEbsEncryption only the account's own default encrypts them, with whatever a step leaves in /tmp.",
+    looks_at: "ec2:GetEbsEncryptionByDefault in the cluster's region, where the security configuration does not encrypt EBS volumes itself.",
+    asks: &[&calls::GET_EBS_ENCRYPTION_BY_DEFAULT],
+    mend: "aws ec2 enable-ebs-encryption-by-default, or a new security configuration with EnableEbsEncryption (EMR 5.24.0 and later)",
+    source: "Amazon EMR management guide, Encryption options: Local disk encryption; Amazon EBS user guide, Enable encryption by default",
+};
+
 /// Instance families from before the Nitro System. Of a family that is not here nothing is said.
 const BEFORE_NITRO: [&str; 26] = [
     "m1", "m2", "m3", "m4", "c1", "c3", "c4", "cc2", "cg1", "cr1", "d2", "f1", "g2", "g3", "h1", "hi1", "hs1", "i2", "p2", "p3", "r3", "r4", "t1",
@@ -101,6 +112,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         subject.not_applicable("encryption in transit is not required by policy")
     });
     vpc(case, findings);
+    findings.push(ebs_by_default(case));
     instance_types(case, findings);
 }
 
@@ -146,6 +158,15 @@ fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
         let holds = names == [domain.as_str()] && servers.contains(&"AmazonProvidedDNS");
         subject.decided(holds, format!("domain-name {}, domain-name-servers {}", shown(&names), shown(&servers)))
     }));
+}
+
+fn ebs_by_default(case: &Case<'_>) -> Finding {
+    let subject = EBS_BY_DEFAULT.on(case.config.emr_region.value.as_str(), "on");
+    let content = case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found()).map(|found| &found.content);
+    if content.and_then(|content| content.local_disk.as_ref()).is_some_and(|disk| disk.ebs) {
+        return subject.not_applicable("the security configuration encrypts EBS volumes itself");
+    }
+    subject.by(&case.facts.ebs_by_default, "no answer", |subject, on| subject.decided(*on, if *on { "on" } else { "off" }))
 }
 
 fn instance_types(case: &Case<'_>, findings: &mut Vec<Finding>) {

@@ -59,11 +59,23 @@ pub(super) static SERVICE_MAY_USE: Check = Check {
     source: "Amazon EMR management guide, Encryption options: Local disk encryption (EBS encryption)",
 };
 
+pub(super) static MAPPED_MAY_USE: Check = Check {
+    name: "mapped-role-may-use-key",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Where the security configuration maps users to roles, EMRFS takes on the mapped role for them: what that one may not do with a key, their reads and writes cannot.",
+    looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, for each role of RoleMappings on every key of S3.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::SIMULATE_PRINCIPAL_POLICY, &calls::GET_KEY_POLICY, &calls::LIST_GRANTS],
+    mend: "allow kms:GenerateDataKey and kms:Decrypt on {subject} to the mapped role, in its policies or in the key's",
+    source: "Amazon EMR management guide, Configure IAM roles for EMRFS requests to Amazon S3",
+};
+
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let facts = case.facts;
     exists(&JOBFLOW_EXISTS, &case.config.jobflow_role, &facts.role, "an instance profile with a role", findings);
     exists(&SERVICE_EXISTS, &case.config.service_role, &facts.service_role, "a role", findings);
     let uses = facts.key_uses();
+    mapped(case, &uses, findings);
     if uses.is_empty() {
         let waits = facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none());
         for check in [&JOBFLOW_MAY_USE, &SERVICE_MAY_USE] {
@@ -79,19 +91,32 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
     for (reference, uses) in &uses {
         let Some(key) = facts.keys.get(reference) else { continue };
-        let role =
-            Asking { kind: RoleKind::Jobflow, check: &JOBFLOW_MAY_USE, exists: &JOBFLOW_EXISTS, named: &case.config.jobflow_role, role: &facts.role };
+        let role = Asking::named(RoleKind::Jobflow, &JOBFLOW_MAY_USE, &JOBFLOW_EXISTS, &case.config.jobflow_role, &facts.role);
         findings.push(role.may_use(case, reference, key, uses));
         if uses.contains(&KeyUse::Ebs) {
-            let role = Asking {
-                kind: RoleKind::Service,
-                check: &SERVICE_MAY_USE,
-                exists: &SERVICE_EXISTS,
-                named: &case.config.service_role,
-                role: &facts.service_role,
-            };
+            let role = Asking::named(RoleKind::Service, &SERVICE_MAY_USE, &SERVICE_EXISTS, &case.config.service_role, &facts.service_role);
             findings.push(role.may_use(case, reference, key, uses));
         }
+    }
+}
+
+/// The roles that EMRFS takes on, on each key that S3 asks for.
+fn mapped(case: &Case<'_>, uses: &BTreeMap<KeyReference, BTreeSet<KeyUse>>, findings: &mut Vec<Finding>) {
+    let subject = || MAPPED_MAY_USE.on("RoleMappings", "allowed to use the keys of S3");
+    let Some(configuration) = case.facts.security_configuration.as_ref().and_then(Lookup::found) else {
+        findings.push(subject().waiting_for(&super::security_configuration::EXISTS));
+        return;
+    };
+    let before = findings.len();
+    for arn in &configuration.content.mapped_roles {
+        let role = Lookup::Found(RoleFacts { arn: arn.clone() });
+        let role = Asking { kind: RoleKind::Mapped(arn.clone()), check: &MAPPED_MAY_USE, exists: &JOBFLOW_EXISTS, name: arn, at: None, role: &role };
+        let keys = uses.iter().filter(|(_, uses)| uses.iter().any(KeyUse::is_by_s3));
+        findings.extend(keys.filter_map(|(reference, uses)| Some(role.may_use(case, reference, case.facts.keys.get(reference)?, uses))));
+    }
+    if findings.len() == before {
+        let none = configuration.content.mapped_roles.is_empty();
+        findings.push(subject().not_applicable(if none { "no role is mapped" } else { "S3 asks for no key" }));
     }
 }
 
@@ -105,15 +130,21 @@ struct Asking<'a> {
     kind: RoleKind,
     check: &'static Check,
     exists: &'static Check,
-    named: &'a Located<String>,
+    name: &'a str,
+    at: Option<&'a str>,
     role: &'a Lookup<RoleFacts>,
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
+    /// A role that the runner config names.
+    fn named(kind: RoleKind, check: &'static Check, exists: &'static Check, named: &'a Located<String>, role: &'a Lookup<RoleFacts>) -> Self {
+        Self { kind, check, exists, name: &named.value, at: Some(&named.at), role }
+    }
+
     fn may_use(&self, case: &Case<'_>, reference: &KeyReference, facts: &KeyFacts, uses: &BTreeSet<KeyUse>) -> Finding {
         let actions: Vec<&str> = self.kind.actions().iter().map(|action| action.trim_start_matches("kms:")).collect();
-        let wanted = format!("kms:{} allowed to the role of `{}`", actions.join(", "), self.named.value);
-        let subject = self.check.on(reference.as_str(), wanted).at(Some(&self.named.at));
+        let wanted = format!("kms:{} allowed to the role of `{}`", actions.join(", "), self.name);
+        let subject = self.check.on(reference.as_str(), wanted).at(self.at);
         let Some(role) = self.role.found() else { return subject.waiting_for(self.exists) };
         let Some(key) = facts.description.found() else { return subject.waiting_for(&keys::EXISTS) };
         let Some(identity) = facts.identity.get(&self.kind) else { return subject.waiting_for(self.exists) };
@@ -121,7 +152,7 @@ impl Asking<'_> {
             subject.by(&facts.policy, "no such key", |subject, policy| {
                 subject.by(&facts.grants, "no such key", |subject, grants| {
                     let evidence = Evidence { key, policy, grants, identity, role: &role.arn, region: &case.config.emr_region.value };
-                    evidence.decide(subject, self.kind, uses)
+                    evidence.decide(subject, &self.kind, uses)
                 })
             })
         })
@@ -147,10 +178,10 @@ enum Allowed {
 }
 
 impl Evidence<'_> {
-    fn decide(&self, subject: Subject, kind: RoleKind, uses: &BTreeSet<KeyUse>) -> Finding {
+    fn decide(&self, subject: Subject, kind: &RoleKind, uses: &BTreeSet<KeyUse>) -> Finding {
         let asked_through = |uses: &BTreeSet<KeyUse>| -> BTreeSet<Option<&'static str>> {
             let services = uses.iter().filter_map(|used| match (kind, used) {
-                (RoleKind::Jobflow, KeyUse::S3 | KeyUse::BucketDefault(_)) => Some(Some("s3")),
+                (RoleKind::Jobflow | RoleKind::Mapped(_), KeyUse::S3 | KeyUse::BucketDefault(_)) => Some(Some("s3")),
                 (RoleKind::Jobflow, KeyUse::LocalDisk) => Some(None),
                 (RoleKind::Service, KeyUse::Ebs) => Some(Some("ec2")),
                 _ => None,

@@ -5,6 +5,7 @@ use super::{Case, Check, Finding, Level, Stage};
 use crate::{
     aws::calls,
     facts::emr::{Content, shown},
+    names::ReleaseLabel,
     settings::Protection,
 };
 
@@ -74,8 +75,11 @@ pub(super) static METADATA_SERVICE: Check = Check {
     source: "Amazon EMR management guide, Create a security configuration (Configure EC2 instance metadata service)",
 };
 
+/// Spark RPC is encrypted by AES since this release, by SASL before. Source: Amazon EMR management guide, Encryption options.
+const FIRST_WITH_AES_RPC: ReleaseLabel = ReleaseLabel::new(5, 9, 0);
+
 /// What decides one protection: seen text where it is configured, or what is missing.
-type Judgement = fn(&Content) -> Result<String, String>;
+type Judgement = fn(&Content, &ReleaseLabel) -> Result<String, String>;
 
 static PROTECTIONS: [(&Check, Protection, Judgement); 3] = [
     (&S3_AT_REST, Protection::S3AtRest, s3_at_rest),
@@ -109,7 +113,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (check, protection, judge) in &PROTECTIONS {
         let subject = check.on(name, "configured").at(at);
         findings.push(if case.policy.requires(*protection) {
-            subject.after(&EXISTS, lookup, |subject, found| match judge(&found.content) {
+            subject.after(&EXISTS, lookup, |subject, found| match judge(&found.content, &case.config.release.value) {
                 Ok(saw) => subject.proved(saw),
                 Err(missing) => subject.refuted(missing),
             })
@@ -124,7 +128,7 @@ fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }
 
-fn s3_at_rest(content: &Content) -> Result<String, String> {
+fn s3_at_rest(content: &Content, _: &ReleaseLabel) -> Result<String, String> {
     if !content.at_rest_enabled {
         return Err("EnableAtRestEncryption is off".to_owned());
     }
@@ -141,7 +145,7 @@ fn s3_at_rest(content: &Content) -> Result<String, String> {
     }
 }
 
-fn local_disk(content: &Content) -> Result<String, String> {
+fn local_disk(content: &Content, _: &ReleaseLabel) -> Result<String, String> {
     if !content.at_rest_enabled {
         return Err("EnableAtRestEncryption is off".to_owned());
     }
@@ -158,7 +162,7 @@ fn local_disk(content: &Content) -> Result<String, String> {
     }
 }
 
-fn in_transit(content: &Content) -> Result<String, String> {
+fn in_transit(content: &Content, release: &ReleaseLabel) -> Result<String, String> {
     if !content.in_transit_enabled {
         return Err("EnableInTransitEncryption is off".to_owned());
     }
@@ -166,12 +170,14 @@ fn in_transit(content: &Content) -> Result<String, String> {
         return Err("in-transit encryption is switched on, but it names no certificates".to_owned());
     };
     let object = tls.s3_object.as_deref();
-    match (tls.provider.as_str(), object, &tls.provider_class) {
-        ("PEM", Some(object), _) => Ok(format!("PEM certificates of {object}")),
-        ("Custom", Some(object), Some(class)) => Ok(format!("certificates by {class} of {object}")),
-        ("EMR", _, _) => Ok("certificates that EMR manages".to_owned()),
-        ("PEM", None, _) => Err("PEM without S3Object".to_owned()),
-        ("Custom", _, _) => Err("Custom without S3Object and CertificateProviderClass".to_owned()),
-        (other, _, _) => Err(format!("the unknown certificate provider `{other}`")),
-    }
+    let by = match (tls.provider.as_str(), object, &tls.provider_class) {
+        ("PEM", Some(object), _) => format!("PEM certificates of {object}"),
+        ("Custom", Some(object), Some(class)) => format!("certificates by {class} of {object}"),
+        ("EMR", _, _) => "certificates that EMR manages".to_owned(),
+        ("PEM", None, _) => return Err("PEM without S3Object".to_owned()),
+        ("Custom", _, _) => return Err("Custom without S3Object and CertificateProviderClass".to_owned()),
+        (other, _, _) => return Err(format!("the unknown certificate provider `{other}`")),
+    };
+    let spark = if *release >= FIRST_WITH_AES_RPC { "AES" } else { "SASL DIGEST-MD5 (AES from 5.9.0 on)" };
+    Ok(format!("{by}; Spark RPC by {spark}"))
 }

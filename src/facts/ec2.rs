@@ -40,6 +40,13 @@ pub(super) async fn network(ec2: &aws_sdk_ec2::Client, subnet: &str) -> NetworkF
     NetworkFacts { vpc, dns_support, dns_hostnames, dhcp }
 }
 
+/// Whether the account encrypts new EBS volumes of the region, whoever makes them.
+pub(super) async fn encrypts_by_default(ec2: &aws_sdk_ec2::Client) -> Lookup<bool> {
+    let result = ec2.get_ebs_encryption_by_default().send().await;
+    Lookup::from_call(&calls::GET_EBS_ENCRYPTION_BY_DEFAULT, &[], result)
+        .and_then(|answer| Lookup::expect_in_answer(&calls::GET_EBS_ENCRYPTION_BY_DEFAULT, answer.ebs_encryption_by_default))
+}
+
 async fn vpc_of(ec2: &aws_sdk_ec2::Client, subnet: &str) -> Lookup<String> {
     let result = ec2.describe_subnets().subnet_ids(subnet).send().await;
     Lookup::from_call(&calls::DESCRIBE_SUBNETS, &["InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed", "InvalidSubnetId.Malformed"], result)

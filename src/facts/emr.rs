@@ -46,6 +46,8 @@ pub struct Content {
     pub in_transit_enabled: bool,
     /// `InTransitEncryptionConfiguration.TLSCertificateConfiguration`.
     pub tls: Option<Tls>,
+    /// Roles that EMRFS takes on for some users: `AuthorizationConfiguration.EmrFsConfiguration.RoleMappings`.
+    pub mapped_roles: BTreeSet<String>,
     /// Whether there is an `AuthenticationConfiguration.KerberosConfiguration`.
     pub kerberos: bool,
     /// `InstanceMetadataServiceConfiguration.MinimumInstanceMetadataServiceVersion`.
@@ -168,9 +170,40 @@ impl Content {
                 s3_object: text(tls, "S3Object"),
                 provider_class: text(tls, "CertificateProviderClass"),
             }),
+            mapped_roles: json["AuthorizationConfiguration"]["EmrFsConfiguration"]["RoleMappings"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|mapping| text(mapping, "Role").unwrap_or_default())
+                .collect(),
             kerberos: !json["AuthenticationConfiguration"]["KerberosConfiguration"].is_null(),
             metadata_service: json["InstanceMetadataServiceConfiguration"]["MinimumInstanceMetadataServiceVersion"].as_u64(),
         }
+    }
+}
+
+/// An object in S3 that every node fetches while it starts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NodeFetch {
+    /// As the security configuration names it.
+    pub(crate) uri: String,
+    /// Whether it is the jar of a custom provider, and no archive of certificates.
+    pub(crate) custom_provider: bool,
+}
+
+impl Content {
+    /// What nodes fetch, of the parts that are switched on.
+    pub(crate) fn node_fetches(&self) -> BTreeSet<NodeFetch> {
+        let fetch = |uri: &Option<String>, custom_provider| uri.clone().map(|uri| NodeFetch { uri, custom_provider });
+        let s3 = self.s3.as_ref().filter(|s3| self.at_rest_enabled && s3.mode == "CSE-Custom");
+        let disk = self.local_disk.as_ref().filter(|disk| self.at_rest_enabled && disk.provider == "Custom");
+        let tls = self.tls.as_ref().filter(|tls| self.in_transit_enabled && matches!(tls.provider.as_str(), "PEM" | "Custom"));
+        let all = [
+            s3.and_then(|s3| fetch(&s3.s3_object, true)),
+            disk.and_then(|disk| fetch(&disk.s3_object, true)),
+            tls.and_then(|tls| fetch(&tls.s3_object, tls.provider == "Custom")),
+        ];
+        all.into_iter().flatten().collect()
     }
 }
 

@@ -27,22 +27,45 @@ pub struct KeyFacts {
     pub identity: BTreeMap<RoleKind, Lookup<BTreeMap<String, Identity>>>,
 }
 
-/// The two roles of a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+impl KeyFacts {
+    pub(super) fn not_asked(why: &str) -> Self {
+        Self {
+            description: Lookup::not_asked(&calls::DESCRIBE_KEY, why),
+            rotation: Lookup::not_asked(&calls::GET_KEY_ROTATION_STATUS, why),
+            policy: Lookup::not_asked(&calls::GET_KEY_POLICY, why),
+            grants: Lookup::not_asked(&calls::LIST_GRANTS, why),
+            identity: BTreeMap::new(),
+        }
+    }
+}
+
+/// The roles that need keys.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RoleKind {
     /// `aws.emr.jobflow_role`: the cluster's instances act as it.
     Jobflow,
     /// `aws.emr.service_role`: the EMR service acts as it; it has EC2 make encrypted volumes.
     Service,
+    /// A role, by its ARN, that EMRFS takes on for some users in the instances' place.
+    Mapped(String),
+}
+
+impl Serialize for RoleKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Jobflow => "jobflow",
+            Self::Service => "service",
+            Self::Mapped(arn) => arn,
+        })
+    }
 }
 
 impl RoleKind {
     /// What it does with a key. Source: Amazon EMR management guide, "Create keys and certificates for data encryption" and "Turn on EBS encryption".
     #[must_use]
-    pub const fn actions(self) -> &'static [&'static str] {
+    pub const fn actions(&self) -> &'static [&'static str] {
         match self {
-            Self::Jobflow => &["kms:GenerateDataKey", "kms:Decrypt"],
+            Self::Jobflow | Self::Mapped(_) => &["kms:GenerateDataKey", "kms:Decrypt"],
             Self::Service => &[
                 "kms:Encrypt",
                 "kms:Decrypt",
@@ -70,6 +93,14 @@ pub enum KeyUse {
     Ebs,
     /// The policy expects it.
     Expected,
+}
+
+impl KeyUse {
+    /// Whether it is S3 that asks KMS for it, on behalf of whoever writes or reads.
+    #[must_use]
+    pub fn is_by_s3(&self) -> bool {
+        matches!(self, Self::S3 | Self::BucketDefault(_))
+    }
 }
 
 /// An answer of `kms:DescribeKey`.
@@ -122,19 +153,10 @@ pub(super) async fn key(
     roles: &[(RoleKind, Option<&str>)],
 ) -> KeyFacts {
     let description = describe(kms, reference).await;
-    let Some(key) = description.found() else {
-        const WHY: &str = "the key is not known";
-        return KeyFacts {
-            description,
-            rotation: Lookup::not_asked(&calls::GET_KEY_ROTATION_STATUS, WHY),
-            policy: Lookup::not_asked(&calls::GET_KEY_POLICY, WHY),
-            grants: Lookup::not_asked(&calls::LIST_GRANTS, WHY),
-            identity: BTreeMap::new(),
-        };
-    };
+    let Some(key) = description.found() else { return KeyFacts { description, ..KeyFacts::not_asked("the key is not known") } };
     let simulations = futures_util::future::join_all(roles.iter().map(async |(kind, role)| match role {
-        Some(role) => (*kind, iam::simulate(iam, role, kind.actions(), key.arn.as_str()).await),
-        None => (*kind, Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known")),
+        Some(role) => (kind.clone(), iam::simulate(iam, role, kind.actions(), key.arn.as_str()).await),
+        None => (kind.clone(), Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known")),
     }));
     let (rotation, policy, grants, identity) = tokio::join!(rotation(kms, &key.arn), policy(kms, &key.arn), grants(kms, &key.arn), simulations);
     KeyFacts { rotation, policy, grants, identity: identity.into_iter().collect(), description }

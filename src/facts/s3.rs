@@ -72,15 +72,24 @@ pub(super) async fn bucket(
     };
     let (region, owned, default_encryption, policy, versioning, public_access_block) =
         tokio::join!(region(s3, bucket), owned, default_encryption, policy(s3, bucket), versioning(s3, bucket), public_access_block(s3, bucket));
-    // HeadBucket answers 403 both to "not yours" and to "you may not look". When the same call without the owner is allowed, only the owner can be the reason.
-    let ours = match owned {
-        Lookup::Denied(_) if region.found().is_some() => Lookup::Found(false),
-        other => other,
-    };
-    BucketFacts { region, ours, default_encryption, policy, versioning, public_access_block }
+    BucketFacts { ours: whose(&region, owned), region, default_encryption, policy, versioning, public_access_block }
 }
 
-async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
+/// HeadBucket answers 403 both to "not yours" and to "you may not look". When the same call without the owner is allowed, only the owner can be the reason.
+fn whose(region: &Lookup<String>, owned: Lookup<bool>) -> Lookup<bool> {
+    match owned {
+        Lookup::Denied(_) if region.found().is_some() => Lookup::Found(false),
+        other => other,
+    }
+}
+
+/// Whether `bucket` belongs to `account`.
+pub(super) async fn ours(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<bool> {
+    let (region, owned) = tokio::join!(region(s3, bucket), owned_by(s3, bucket, account));
+    whose(&region, owned)
+}
+
+pub(super) async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
     let result = s3.get_bucket_policy().bucket(bucket.as_str()).send().await;
     // Codes that this call does not model: here they are answers.
     if result.as_ref().is_err_and(|error| is_code(error, "NoSuchBucketPolicy")) {

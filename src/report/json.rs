@@ -7,6 +7,7 @@ use crate::{
     checks::Finding,
     exit::Outcome,
     facts::Facts,
+    gaps::Gap,
     plan::{Documents, Plan},
     runner_config::Change,
     settings::Policy,
@@ -29,6 +30,8 @@ pub struct Record<'a> {
     pub run: &'a str,
     /// `run` or `check`.
     pub command: &'static str,
+    /// Whether the verdict is by some checks only, at the user's wish.
+    pub only: bool,
     /// When the guard started.
     #[serde(with = "time::serde::rfc3339")]
     pub started: OffsetDateTime,
@@ -41,6 +44,8 @@ pub struct Record<'a> {
     pub facts: &'a Facts,
     /// What the checks found: pre-flight first, then on the run.
     pub findings: Vec<&'a Finding>,
+    /// What stays open whatever the checks prove.
+    pub gaps: &'a [Gap],
     /// Launch or refuse.
     pub verdict: Verdict,
     /// The run's clusters, when it was launched.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     checks::{CATALOGUE, Finding, Level, Status},
     exit::Outcome,
+    gaps::Gap,
     names::ClusterId,
 };
 
@@ -48,6 +49,15 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
             let _ = writeln!(text, "{} {:<30} {}{advice}", badge(finding.status, finding.level, colour), check.name, finding.subject);
             text.push_str(&details(finding));
         }
+    }
+    text
+}
+
+/// What stays open whatever the checks prove.
+pub(super) fn gaps(gaps: &[Gap]) -> String {
+    let mut text = "What stays open whatever the checks prove:\n".to_owned();
+    for gap in gaps {
+        let _ = writeln!(text, "  {:<20} {}", gap.name, gap.what);
     }
     text
 }

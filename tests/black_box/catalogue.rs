@@ -13,6 +13,7 @@ use std::{
 use emr_etl_guard::checks::{CATALOGUE, Check, Level, Stage as When};
 use emr_simulator::{
     BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutDhcp, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutVpc, Sse,
+    Switch,
 };
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
@@ -34,6 +35,13 @@ fn good(check: &str) -> Stage {
         }
         "clojure-collector-bucket" => Stage::acme().replace("format: thrift", "format: clj-tomcat"),
         "security-configuration-overrides" => with_override(Stage::acme(), &json!({"BucketName": "acme-out", "EncryptionMode": "SSE-S3"})),
+        "custom-provider-object" => with_custom_provider(Stage::acme(), "s3://acme-etl/certs/emr.zip"),
+        "mapped-role-may-use-key" => with_mapped_role(Stage::acme(), &json!(["kms:GenerateDataKey", "kms:Decrypt"])),
+        "ebs-encryption-by-default" => {
+            let stage = with_s3_part(Stage::acme(), &json!({}));
+            stage.set(Set::SetEbsEncryptionByDefault(Switch { on: true }));
+            stage
+        }
         "instance-types" => Stage::acme().replace("m4.large", "m5.large"),
         "target-tls" => with_target(Stage::acme(), "REQUIRE"),
         "enrichment-sources" => with_enrichment(Stage::acme(), "s3://acme-assets/maxmind"),
@@ -141,6 +149,23 @@ fn refuting(check: &str) -> Stage {
         "kms-key-enabled" => with_key(stage, PutKey { state: Some("Disabled".to_owned()), ..Default::default() }),
         "kms-key-symmetric" => with_key(stage, PutKey { spec: Some("RSA_2048".to_owned()), ..Default::default() }),
         "kms-key-rotation" => with_key(stage, PutKey { rotation: false, ..Default::default() }),
+        "custom-provider-object" => with_custom_provider(Stage::acme(), "s3://acme-etl/nowhere.jar"),
+        "jobflow-role-may-read-object" => {
+            let keys_only = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]});
+            stage.set(Set::PutRole(PutRole {
+                name: "EMR_EC2_DefaultRole".to_owned(),
+                policies: vec![keys_only],
+                instance_profile: Some("EMR_EC2_DefaultRole".to_owned()),
+                ..Default::default()
+            }));
+            stage
+        }
+        "mapped-role-may-use-key" => with_mapped_role(Stage::acme(), &json!(["kms:Decrypt"])),
+        "kms-key-customer-managed" => with_key(stage, PutKey { manager: Some("AWS".to_owned()), rotation: true, ..Default::default() }),
+        "ebs-encryption-by-default" => {
+            stage.set(Set::SetEbsEncryptionByDefault(Switch { on: false }));
+            stage
+        }
         "jobflow-role-exists" => stage.replace("jobflow_role: EMR_EC2_DefaultRole", "jobflow_role: No_Such_Profile"),
         "service-role-exists" => stage.replace("service_role: EMR_DefaultRole", "service_role: No_Such_Role"),
         "service-role-may-use-key" => {
@@ -240,6 +265,29 @@ fn with_s3_part(stage: Stage, more: &Value) -> Stage {
         content[key] = value.clone();
     }
     stage.set(security_configuration(content));
+    stage.option("--require=s3-at-rest")
+}
+
+/// A key provider of one's own for the local disks, whose jar lies at `uri`.
+fn with_custom_provider(stage: Stage, uri: &str) -> Stage {
+    stage.set(security_configuration(json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {
+        "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
+        "LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "Custom", "S3Object": uri, "EncryptionKeyProviderClass": "com.acme.Keys"}}}})));
+    stage.option("--require=s3-at-rest,local-disk")
+}
+
+/// Users whose requests to S3, under a KMS key, EMRFS makes as another role, which is allowed `actions`.
+fn with_mapped_role(stage: Stage, actions: &Value) -> Stage {
+    let key = format!("arn:aws:kms:eu-west-1:123456789012:key/{KEY_ID}");
+    stage.set(Set::PutRole(PutRole {
+        name: "emrfs-analysts".to_owned(),
+        policies: vec![json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": key}]})],
+        ..Default::default()
+    }));
+    stage.set(security_configuration(json!({
+        "EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": key}}},
+        "AuthorizationConfiguration": {"EmrFsConfiguration": {"RoleMappings": [
+            {"Role": "arn:aws:iam::123456789012:role/emrfs-analysts", "IdentifierType": "User", "Identifiers": ["analyst"]}]}}})));
     stage.option("--require=s3-at-rest")
 }
 

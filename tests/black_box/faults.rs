@@ -1,22 +1,17 @@
 //! No fault of AWS leads to a launch: whatever goes wrong with whatever call, the answer is a refusal, and it never hangs.
 
+use std::collections::BTreeSet;
+
+use emr_etl_guard::checks::{CATALOGUE, Level, Stage as When};
 use emr_simulator::{Command as Set, Fault, FaultKind};
 
 use crate::support::Stage;
 
-/// Every call of the pre-flight.
-const OPERATIONS: [&str; 10] = [
-    "GetCallerIdentity",
-    "HeadBucket",
-    "GetBucketEncryption",
-    "DescribeSecurityConfiguration",
-    "DescribeKey",
-    "GetKeyPolicy",
-    "GetInstanceProfile",
-    "SimulatePrincipalPolicy",
-    "ListClusters",
-    "DescribeCluster",
-];
+/// Every call that decides whether to launch, by the catalogue.
+fn operations() -> BTreeSet<&'static str> {
+    let required = CATALOGUE.iter().filter(|check| check.stage == When::PreFlight && check.level == Level::Required);
+    required.flat_map(|check| check.asks.iter().map(|call| call.operation)).collect()
+}
 
 fn kinds() -> Vec<FaultKind> {
     vec![
@@ -32,7 +27,8 @@ fn kinds() -> Vec<FaultKind> {
 
 #[test]
 fn whatever_goes_wrong_with_whatever_call_refuses() {
-    let cases: Vec<(&str, FaultKind)> = OPERATIONS.iter().flat_map(|operation| kinds().into_iter().map(move |kind| (*operation, kind))).collect();
+    let cases: Vec<(&str, FaultKind)> =
+        operations().into_iter().flat_map(|operation| kinds().into_iter().map(move |kind| (operation, kind))).collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     let judge = || {
         let mut wrong = Vec::new();
@@ -40,7 +36,7 @@ fn whatever_goes_wrong_with_whatever_call_refuses() {
             let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let Some((operation, kind)) = cases.get(index) else { return wrong };
             // A HEAD's answer has no body to spoil.
-            if *operation == "HeadBucket" && matches!(kind, FaultKind::TruncatedBody | FaultKind::GarbageBody) {
+            if matches!(*operation, "HeadBucket" | "HeadObject") && matches!(kind, FaultKind::TruncatedBody | FaultKind::GarbageBody) {
                 continue;
             }
             let stage = Stage::acme().argument("--use-persistent-jobflow").env("EMR_ETL_GUARD_AWS_TIMEOUT", "600ms");
@@ -62,7 +58,7 @@ fn whatever_goes_wrong_with_whatever_call_refuses() {
 #[test]
 fn a_single_lost_call_is_tried_again_and_refuses_nothing() {
     let stage = Stage::acme();
-    for operation in OPERATIONS {
+    for operation in operations() {
         stage.set(Set::AddFault(Fault::nth(operation, 1, FaultKind::ServerError { status: 503 })));
     }
     stage.check().expect_code(0);

@@ -6,6 +6,7 @@
 mod support;
 
 mod catalogue;
+mod check_command;
 mod command_line;
 mod cost;
 mod drop_in;

@@ -123,6 +123,11 @@ impl Stage {
         self
     }
 
+    pub(crate) fn without_env(mut self, name: &str) -> Self {
+        self.env.remove(name);
+        self
+    }
+
     /// Makes the stand-in runner misbehave (see `standin_runner::misbehave`).
     pub(crate) fn misbehave(self, how: &str) -> Self {
         self.env("STANDIN_MISBEHAVE", how)

@@ -116,6 +116,7 @@ impl World {
                 self.security_configurations.retain(|it| !(it.account == account && it.region == region && it.name == named.name));
             }
             Command::PutKey(put) => return self.put_key(put),
+            Command::SetEbsEncryptionByDefault(switch) => self.ebs_encryption_by_default = switch.on,
             Command::DeleteKey(named) => self.delete_key(&named),
             Command::PutRole(put) => self.put_role(put)?,
             Command::DeleteRole(named) => {

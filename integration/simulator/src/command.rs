@@ -49,6 +49,8 @@ pub enum Command {
     PutVpc(PutVpc),
     /// Makes or replaces a DHCP option set.
     PutDhcp(PutDhcp),
+    /// Switches EBS encryption by default on or off.
+    SetEbsEncryptionByDefault(Switch),
     /// Starts a cluster nobody asked for over the API, in any living state.
     StartCluster(StartCluster),
     /// Changes a cluster behind the API's back.

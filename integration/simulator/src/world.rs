@@ -38,6 +38,8 @@ pub struct World {
     pub vpcs: Vec<Vpc>,
     /// DHCP option sets.
     pub dhcp_options: Vec<DhcpOptions>,
+    /// Whether accounts encrypt new EBS volumes by default.
+    pub ebs_encryption_by_default: bool,
     /// Clusters of all accounts and regions, oldest first.
     pub clusters: Vec<Cluster>,
     /// How long the stages of clusters started from now on take.
@@ -295,6 +297,7 @@ impl World {
             subnets: Vec::new(),
             vpcs: Vec::new(),
             dhcp_options: Vec::new(),
+            ebs_encryption_by_default: false,
             clusters: Vec::new(),
             timings: Timings::default(),
             next_clusters: VecDeque::new(),

@@ -21,6 +21,10 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
             "DescribeSubnets" => ec2.subnets(xml),
             "DescribeVpcs" => ec2.vpcs(xml),
             "DescribeVpcAttribute" => ec2.vpc_attribute(xml),
+            "GetEbsEncryptionByDefault" => {
+                xml.text("ebsEncryptionByDefault", world.ebs_encryption_by_default.to_string()).text("sseType", "sse-ebs");
+                Ok(())
+            }
             "DescribeDhcpOptions" => ec2.dhcp_options(xml),
             "DescribeInstances" => ec2.instances(xml),
             "DescribeVolumes" => ec2.volumes(xml),

@@ -1,0 +1,100 @@
+//! Checks on the objects that every node fetches while it starts: archives of certificates, and the jars of custom providers.
+
+use std::collections::BTreeMap;
+
+use super::{Case, Check, Finding, Level, Stage, Subject, roles, security_configuration};
+use crate::{
+    aws::{Lookup, calls},
+    facts::{NodeObject, emr::NodeFetch, iam::Identity},
+    iam_policy::{self, Decision, Request},
+    names::{S3Object, partition},
+};
+
+pub(super) static PROVIDER: Check = Check {
+    name: "custom-provider-object",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Every node fetches the jar of a custom key or certificate provider while it starts; without it the cluster fails after minutes.",
+    looks_at: "s3:HeadObject on each S3Object of the security configuration that is a custom provider's.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::HEAD_OBJECT],
+    mend: "put the provider's jar at {subject}, or name another in a new security configuration",
+    source: "Amazon EMR management guide, Create keys and certificates for data encryption (custom key providers)",
+};
+
+pub(super) static MAY_READ: Check = Check {
+    name: "jobflow-role-may-read-object",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Nodes fetch certificates and providers as the role in aws.emr.jobflow_role; where it may not read them, the cluster fails while it starts.",
+    looks_at: "iam:SimulatePrincipalPolicy of s3:GetObject, with the policy and the owner of the object's bucket.",
+    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::SIMULATE_PRINCIPAL_POLICY, &calls::GET_BUCKET_POLICY, &calls::HEAD_BUCKET],
+    mend: "allow s3:GetObject on {subject} to the role in aws.emr.jobflow_role",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption; AWS IAM user guide, Policy evaluation logic",
+};
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(configuration) = case.facts.security_configuration.as_ref().and_then(Lookup::found) else {
+        for check in [&PROVIDER, &MAY_READ] {
+            findings.push(check.on("objects", "objects that nodes can read").waiting_for(&security_configuration::EXISTS));
+        }
+        return;
+    };
+    let fetches = configuration.content.node_fetches();
+    if !fetches.iter().any(|fetch| fetch.custom_provider) {
+        findings.push(PROVIDER.on("objects", "the provider's jar").not_applicable("no custom provider is named"));
+    }
+    if fetches.is_empty() {
+        findings.push(MAY_READ.on("objects", "readable by the nodes").not_applicable("no object is named"));
+    }
+    for NodeFetch { uri, custom_provider } in &fetches {
+        let provider = custom_provider.then(|| PROVIDER.on(uri.as_str(), "the provider's jar"));
+        let may_read = MAY_READ.on(uri.as_str(), format!("s3:GetObject allowed to the role of `{}`", case.config.jobflow_role.value));
+        let may_read = may_read.at(Some(&case.config.jobflow_role.at));
+        let (Some(object), Some(facts)) = (S3Object::parse(uri), case.facts.node_objects.get(uri)) else {
+            findings.extend(provider.map(|subject| subject.refuted("neither s3://bucket/key nor its ARN")));
+            findings.push(may_read.refuted("neither s3://bucket/key nor its ARN"));
+            continue;
+        };
+        findings.extend(provider.map(|subject| subject.by(&facts.there, "no such object", |subject, ()| subject.proved("it is there"))));
+        findings.push(judge(case, may_read, &object, facts));
+    }
+}
+
+fn judge(case: &Case<'_>, subject: Subject, object: &S3Object, facts: &NodeObject) -> Finding {
+    let Some(role) = case.facts.role.found() else { return subject.waiting_for(&roles::JOBFLOW_EXISTS) };
+    let of_run = case.facts.buckets.get(&object.bucket).map(|bucket| (&bucket.ours, &bucket.policy));
+    let Some((ours, policy)) = of_run.or_else(|| facts.bucket.as_ref().map(|bucket| (&bucket.ours, &bucket.policy))) else {
+        return subject.unknown("nobody asked about its bucket", "report this as a bug of emr-etl-guard");
+    };
+    subject.by(&facts.identity, "no such role", |subject, identity| {
+        subject.by(policy, "no such bucket", |subject, policy| {
+            subject.by(ours, "no such bucket", |subject, ours| {
+                let arn = object.arn(partition(&case.config.s3_region.value));
+                let context = BTreeMap::from([
+                    ("aws:securetransport", Some("true")),
+                    ("aws:principalarn", Some(role.arn.as_str())),
+                    ("aws:principalaccount", role.arn.split(':').nth(4)),
+                ]);
+                let request = Request { caller: &role.arn, action: "s3:GetObject", resource: Some(&arn), context };
+                let decision = policy.as_ref().map_or(Decision::Silent, |policy| iam_policy::decide(policy, &request));
+                match (identity, decision, ours) {
+                    (Identity::Denied, ..) => subject.refuted("a policy of the role, its boundary or its organisation denies it"),
+                    (_, Decision::Denies(statement), _) => subject.refuted(format!("the bucket's policy denies it ({statement})")),
+                    (_, Decision::Unclear(statement), _) => subject.unknown(
+                        format!("the bucket's policy has parts that are not evaluated ({statement})"),
+                        format!("look at `{statement}` in the policy of {}", object.bucket),
+                    ),
+                    (_, Decision::AllowsCaller, true) => subject.proved("the bucket's policy allows the role"),
+                    (Identity::Allowed, _, true) => subject.proved("the role's policies allow it"),
+                    (Identity::Allowed, Decision::AllowsCaller | Decision::DelegatesToAccount, false) => {
+                        subject.proved("the role's policies and the bucket's allow it")
+                    }
+                    (Identity::Allowed, Decision::Silent, false) => {
+                        subject.refuted("the bucket belongs to another account, and its policy does not allow the role")
+                    }
+                    (Identity::NotAllowed, ..) => subject.refuted("no policy of the role allows it"),
+                }
+            })
+        })
+    })
+}

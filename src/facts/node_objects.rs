@@ -1,0 +1,86 @@
+//! The objects in S3 that every node fetches while it starts, because the security configuration names them: whether they are there, and whether nodes may read them.
+
+use serde::Serialize;
+
+use super::{
+    iam::{self, Identity},
+    s3,
+};
+use crate::{
+    aws::{Aws, Lookup, calls},
+    facts::{RoleFacts, sts},
+    names::{S3Object, partition},
+};
+
+/// The answers about one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeObject {
+    /// Whether it is there.
+    pub there: Lookup<()>,
+    /// What the policies of the role behind `aws.emr.jobflow_role` say of reading it.
+    pub identity: Lookup<Identity>,
+    /// Its bucket, where the run's own locations do not lie in it.
+    pub bucket: Option<OtherBucket>,
+}
+
+/// A bucket of which only two things matter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OtherBucket {
+    /// Whether it belongs to the launching account.
+    pub ours: Lookup<bool>,
+    /// Its policy as JSON text, if it has one.
+    #[serde(skip)]
+    pub policy: Lookup<Option<String>>,
+}
+
+impl NodeObject {
+    pub(super) fn not_asked(why: &str) -> Self {
+        Self {
+            there: Lookup::not_asked(&calls::HEAD_OBJECT, why),
+            identity: Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, why),
+            bucket: Some(OtherBucket {
+                ours: Lookup::not_asked(&calls::HEAD_BUCKET, why),
+                policy: Lookup::not_asked(&calls::GET_BUCKET_POLICY, why),
+            }),
+        }
+    }
+}
+
+/// What nodes do with it.
+const READ: &str = "s3:GetObject";
+
+/// Asks about `object`, for `role`; `runner` tells whose its bucket should be, and `known` says that the bucket is asked about anyway.
+pub(super) async fn node_object(
+    aws: &Aws,
+    region: &str,
+    object: &S3Object,
+    known: bool,
+    role: impl Future<Output = Lookup<RoleFacts>>,
+    runner: impl Future<Output = Lookup<sts::Identity>>,
+) -> NodeObject {
+    let there = async {
+        let result = aws.s3.head_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
+        Lookup::from_call(&calls::HEAD_OBJECT, &["NotFound", "NoSuchKey", "NoSuchBucket", "404"], result).map(drop)
+    };
+    let identity = async {
+        let Lookup::Found(role) = role.await else { return Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known") };
+        let arn = object.arn(partition(region));
+        iam::simulate(&aws.iam, &role.arn, &[READ], &arn).await.and_then(|decisions| {
+            let decision = decisions.get(READ).copied();
+            Lookup::expect_in_answer(&calls::SIMULATE_PRINCIPAL_POLICY, decision)
+        })
+    };
+    let bucket = async {
+        if known {
+            return None;
+        }
+        let ours = async {
+            let runner = runner.await;
+            s3::ours(&aws.s3, &object.bucket, runner.found().map(|identity| &identity.account)).await
+        };
+        let (ours, policy) = tokio::join!(ours, s3::policy(&aws.s3, &object.bucket));
+        Some(OtherBucket { ours, policy })
+    };
+    let (there, identity, bucket) = tokio::join!(there, identity, bucket);
+    NodeObject { there, identity, bucket }
+}

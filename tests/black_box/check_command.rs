@@ -1,0 +1,156 @@
+//! The command `check`: what it looks at, and the forms in which it tells.
+
+use emr_simulator::{BucketEncryption, Command as Set, Fault, FaultKind, PutBucket, PutObject, Sse};
+use serde_json::Value;
+
+use crate::support::Stage;
+
+fn without_public_access_block(stage: &Stage) {
+    let bucket = PutBucket {
+        name: "acme-out".to_owned(),
+        default_encryption: Some(BucketEncryption::aes256()),
+        public_access_block: Some(false),
+        ..Default::default()
+    };
+    stage.set(Set::PutBucket(bucket));
+}
+
+#[test]
+fn check_needs_no_runner_but_run_does() {
+    let stage = Stage::acme().without_env("EMR_ETL_GUARD_RUNNER").env("PATH", "/nowhere");
+    let played = stage.check();
+    played.expect_code(0);
+    assert_eq!(played.findings("runner-version").into_values().collect::<Vec<_>>(), ["not-applicable"]);
+    stage.run().expect_code(127);
+    // A runner that somebody names must be there.
+    Stage::acme().env("EMR_ETL_GUARD_RUNNER", "/nowhere/runner").check().expect_code(127);
+}
+
+#[test]
+fn only_the_checks_named_decide_and_the_others_are_not_spoken_of() {
+    let stage = Stage::acme().replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:");
+    stage.check().expect_code(77);
+    let stage = stage.option("--only=bucket-exists,s3-at-rest");
+    let played = stage.play(stage.command("check"));
+    played.expect_code(0);
+    assert!(!played.stdout.contains("would launch"), "{}", played.stdout);
+    insta::assert_snapshot!(played.transcript());
+    assert_eq!(played.report["only"], true);
+    let stage = stage.option("--only=subnet-set");
+    stage.play(stage.command("check")).expect_code(77);
+    let stage = Stage::acme().option("--only=cluster-ended");
+    let played = stage.check();
+    played.expect_code(64);
+    assert_eq!(
+        played.stderr,
+        "emr-etl-guard: settings: --only: there is no check `cluster-ended` before a launch; `emr-etl-guard explain` lists them\n"
+    );
+}
+
+#[test]
+fn a_check_that_was_not_reached_is_not_proved_by_its_silence() {
+    let played = Stage::acme().env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", "").option("--only=bucket-exists").check();
+    played.expect_code(69);
+    assert_eq!(played.findings("bucket-exists").into_values().collect::<Vec<_>>(), ["unknown"]);
+}
+
+#[test]
+fn with_json_standard_output_is_the_report_and_nothing_else() {
+    let played = Stage::acme().option("--json").check();
+    played.expect_code(0);
+    let printed: Value = serde_json::from_str(&played.stdout).unwrap();
+    assert_eq!(printed, played.report);
+    assert_eq!(printed["verdict"], "launch");
+    let gaps: Vec<&str> = printed["gaps"].as_array().unwrap().iter().map(|gap| gap["name"].as_str().unwrap()).collect();
+    assert_eq!(gaps, ["hdfs-rpc-privacy", "log-key", "luks-unseen"]);
+    // A refusal is told the same way, and on standard error as always.
+    let refused = Stage::acme().replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:").option("--json").check();
+    refused.expect_code(77);
+    assert_eq!(serde_json::from_str::<Value>(&refused.stdout).unwrap()["exit_code"], 77);
+    assert!(refused.stderr.starts_with("emr-etl-guard: REFUSED"), "{}", refused.stderr);
+}
+
+#[test]
+fn junit_and_markdown_tell_what_is_refuted_what_is_unknown_and_what_is_only_advice() {
+    let stage = Stage::acme().option("--junit=junit.xml").option("--markdown=summary.md");
+    without_public_access_block(&stage);
+    let stage = stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:");
+    stage.set(Set::AddFault(Fault::every("GetRole", FaultKind::AccessDenied)));
+    let played = stage.check();
+    played.expect_code(77);
+    let read = |name: &str| played.redact(&std::fs::read_to_string(stage.path(name)).unwrap());
+    insta::assert_snapshot!("markdown", read("summary.md"));
+    let junit = read("junit.xml");
+    let cases: Vec<&str> = junit.lines().filter(|line| line.contains("<testcase") || line.contains("<failure") || line.contains("<error")).collect();
+    let about = |name: &str| cases.iter().filter(|line| line.contains(name)).copied().collect::<Vec<_>>().join("\n");
+    assert!(junit.contains(r#"failures="1""#) && junit.contains("errors="), "{junit}");
+    assert!(about("subnet-set").contains("aws.emr.ec2_subnet_id"), "{junit}");
+    assert!(junit.contains("advice only: saw not all four settings on, wanted all four settings on"), "{junit}");
+    // Where a file cannot be written nothing is looked at.
+    let stage = Stage::acme().option("--junit=/nowhere/junit.xml");
+    let played = stage.check();
+    played.expect_code(64);
+    assert_eq!(stage.sim.requests().len(), 0);
+}
+
+#[test]
+fn the_whole_look_has_one_deadline_whatever_each_call_is_allowed() {
+    let stage = Stage::acme().env("EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", "1s").env("EMR_ETL_GUARD_AWS_TIMEOUT", "50s");
+    stage.set(Set::AddFault(Fault::every("DescribeKey", FaultKind::Hang)));
+    stage.set(Set::AddFault(Fault::every("ListObjectsV2", FaultKind::Hang)));
+    // The stage gives up after a minute; each call alone would be allowed as much.
+    let played = stage.run();
+    played.expect_code(69);
+    assert!(played.stderr.contains("no answer within the time limit for the whole look (setting `pre_flight_timeout`)"), "{}", played.stderr);
+    assert!(!played.runner_started());
+    // What was answered in time still counts.
+    assert_eq!(played.findings("bucket-exists").into_values().filter(|status| status == "proved").count(), 6);
+}
+
+#[test]
+fn more_objects_than_the_limit_are_sampled_evenly_and_reported_as_sampled() {
+    let stage = Stage::acme().option("--data-objects=10");
+    for n in 0..35 {
+        let object =
+            PutObject { bucket: "acme-raw-in".to_owned(), key: format!("logs/more-{n:02}"), body: Some("x".to_owned()), ..Default::default() };
+        stage.set(Set::PutObject(object));
+    }
+    let played = stage.check();
+    played.expect_code(0);
+    let survey = &played.report["facts"]["data"]["raw.in[0]"]["found"];
+    assert_eq!((survey["objects"].as_u64(), survey["looked_at"].as_u64()), (Some(37), Some(10)), "{survey}");
+    assert!(played.stdout.contains("of the 37 objects in raw.in[0], an even sample of 10 was looked at"), "{}", played.stdout);
+    let heads = stage.sim.requests_for("HeadObject");
+    assert_eq!(heads.iter().filter(|request| request.subject.bucket.as_deref() == Some("acme-raw-in")).count(), 10);
+}
+
+#[test]
+fn objects_that_are_not_as_they_should_be_are_counted_and_named() {
+    let stage = Stage::acme();
+    for (key, sse) in [("a", Sse::None), ("b", Sse::None), ("c", Sse::Customer), ("empty/", Sse::None)] {
+        let body = if key == "empty/" { "" } else { "12345" };
+        let object = PutObject {
+            bucket: "acme-raw-in".to_owned(),
+            key: format!("logs/{key}"),
+            body: Some(body.to_owned()),
+            sse: Some(sse),
+            ..Default::default()
+        };
+        stage.set(Set::PutObject(object));
+    }
+    let played = stage.run();
+    played.expect_code(77);
+    let first = played.stderr.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "emr-etl-guard: REFUSED, nothing was launched: encryption is not as required: data-encrypted raw.in[0]: saw 2 objects (10 bytes) unencrypted: logs/a, logs/b; \
+         1 objects (5 bytes) SSE-C, under a key that the run does not have: logs/c, of all 5 objects, wanted every object SSE-S3 or SSE-KMS or DSSE-KMS"
+    );
+    // Whoever knows and accepts it says so, by policy.
+    let stage = stage.option("--advise=data-encrypted");
+    stage.play(stage.command("check")).expect_code(0);
+    let stage = stage.option("--data-objects=0");
+    let played = stage.play(stage.command("check"));
+    played.expect_code(0);
+    assert_eq!(played.findings("data-encrypted").into_values().filter(|status| status == "not-applicable").count(), 5);
+}
