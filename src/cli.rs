@@ -40,6 +40,9 @@ pub enum Command {
         /// Print the IAM policy that the guard's credentials need.
         #[arg(long, conflicts_with = "check")]
         permissions: bool,
+        /// Print the whole catalogue as Markdown.
+        #[arg(long, conflicts_with_all = ["check", "permissions"])]
+        markdown: bool,
         /// The runner's own arguments, behind `--`
         #[arg(last = true, value_name = "ARGS", requires = "permissions")]
         arguments: Vec<OsString>,

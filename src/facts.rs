@@ -39,7 +39,7 @@ pub use ec2::NetworkFacts;
 pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, Persistent, SecurityConfiguration, Step};
 pub use iam::RoleFacts;
 pub use kms::{KeyFacts, KeyUse, RoleKind};
-pub use node_objects::NodeObject;
+pub use node_objects::{NodeObject, OtherBucket};
 pub use objects::{Stored, Survey, Tally, Unseen};
 pub use runner::RunnerVersion;
 pub use s3::{BucketFacts, DefaultEncryption};

@@ -22,6 +22,7 @@ mod gaps;
 mod iam_policy;
 pub mod invocation;
 pub mod launch;
+mod markdown;
 pub mod names;
 mod permissions;
 pub mod plan;
@@ -127,6 +128,7 @@ fn command(cli: Cli) -> u8 {
             finish(sealed, &ExitCodes::default())
         }
         Command::Explain { permissions: true, arguments, .. } => finish(print_permissions(&arguments), &ExitCodes::default()),
+        Command::Explain { markdown: true, .. } => explain::markdown().code(),
         Command::Explain { check, .. } => explain::explain(check.as_deref()).code(),
     }
 }

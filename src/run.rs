@@ -25,7 +25,7 @@ use crate::{
 pub(crate) const RUN_TAG: &str = "emr-etl-guard-run";
 
 /// What the plan needs to know of the config and the targets.
-fn circumstances(config: &RunnerConfig, documents: &Documents) -> Circumstances {
+pub(crate) fn circumstances(config: &RunnerConfig, documents: &Documents) -> Circumstances {
     Circumstances {
         locations: config.locations.iter().map(|location| location.role.clone()).collect(),
         collector_format: config.collector_format.clone(),

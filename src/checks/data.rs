@@ -1,7 +1,5 @@
 //! Checks on the data that is there already: what this run will read, object by object, and what a bucket keeps of it.
 
-use std::collections::BTreeMap;
-
 use super::{Case, Check, Finding, Level, Stage, Subject, buckets};
 use crate::{
     aws::calls,
@@ -26,7 +24,7 @@ pub(super) static VERSIONS: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Advised,
     why: "A versioned bucket keeps what is overwritten or deleted: unencrypted objects stay readable as earlier versions after they were copied in place, and staged raw data stays after it was moved.",
-    looks_at: "s3:GetBucketVersioning on each bucket that this run reads data from.",
+    looks_at: "s3:GetBucketVersioning on each bucket of the run.",
     asks: &[&calls::GET_BUCKET_VERSIONING],
     mend: "look for them (aws s3api list-object-versions --bucket {subject}), and have a lifecycle rule with NoncurrentVersionExpiration remove them",
     source: "Amazon S3 user guide, Retaining multiple versions of objects with S3 Versioning",
@@ -37,19 +35,15 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let locations: Vec<&Location> = case.config.locations.iter().filter(|location| roles.contains(&location.role.as_str())).collect();
     if locations.is_empty() {
         findings.push(ENCRYPTED.on("locations", "encrypted objects").not_applicable("this run reads no data from S3"));
-        findings.push(VERSIONS.on("buckets", "no earlier versions").not_applicable("this run reads no data from S3"));
     }
     findings.extend(locations.iter().map(|location| encrypted(case, location)));
-    let buckets: BTreeMap<&str, &Location> = locations.iter().rev().map(|location| (location.bucket().as_str(), *location)).collect();
-    for (bucket, location) in buckets {
-        let subject = VERSIONS.on(bucket, "not versioned").at(Some(&location.at));
-        findings.push(match case.facts.buckets.get(location.bucket()) {
-            None => subject.not_applicable("external by policy"),
-            Some(facts) => subject.by_existing(&buckets::EXISTS, &facts.versioning, |subject, versioning| match versioning {
-                None => subject.proved("never versioned"),
-                Some(status) => subject.refuted(format!("versioning {status}: earlier versions may be there, which were not looked at")),
-            }),
-        });
+    for (bucket, facts) in &case.facts.buckets {
+        let at = case.config.locations.iter().find(|location| location.bucket() == bucket).map(|location| location.at.as_str());
+        let subject = VERSIONS.on(bucket.as_str(), "not versioned").at(at);
+        findings.push(subject.by_existing(&buckets::EXISTS, &facts.versioning, |subject, versioning| match versioning {
+            None => subject.proved("never versioned"),
+            Some(status) => subject.refuted(format!("versioning {status}: earlier versions may be there, which were not looked at")),
+        }));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Checks on every KMS key that the security configuration and the buckets' defaults name.
 
-use super::{Case, Check, Finding, Level, Stage, security_configuration};
+use super::{Case, Check, Finding, Level, Stage, buckets, security_configuration};
 use crate::{
     aws::{Lookup, calls},
     facts::{DefaultEncryption, KeyUse, emr::shown, kms::Key},
@@ -75,12 +75,12 @@ pub(super) static CUSTOMER_MANAGED: Check = Check {
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let uses = case.facts.key_uses();
-    if uses.is_empty() {
-        let waits = case.facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none());
-        for check in [&EXISTS, &ENABLED, &SYMMETRIC, &REGION, &ROTATION, &CUSTOMER_MANAGED] {
-            let subject = check.on("keys", "usable keys");
-            findings.push(if waits { subject.waiting_for(&security_configuration::EXISTS) } else { subject.not_applicable("no key is named") });
+    let unseen = unseen(case);
+    for check in [&EXISTS, &ENABLED, &SYMMETRIC, &REGION, &ROTATION, &CUSTOMER_MANAGED] {
+        if uses.is_empty() && unseen.is_empty() {
+            findings.push(check.on("keys", "usable keys").not_applicable("no key is named"));
         }
+        findings.extend(unseen.iter().map(|(keys, first)| check.on(keys.as_str(), "usable keys").waiting_for(first)));
     }
     keyless_defaults(case, findings);
     let region = &case.config.emr_region.value;
@@ -132,6 +132,21 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             }
         });
     }
+}
+
+/// Keys that nobody can tell, because what names them was not seen, and the check that says so: without them, silence about a key would pass for proof.
+pub(super) fn unseen(case: &Case<'_>) -> Vec<(String, &'static Check)> {
+    let mut unseen = Vec::new();
+    if case.facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none()) {
+        unseen.push(("keys of the security configuration".to_owned(), &security_configuration::EXISTS));
+    }
+    let lost = |lookup: &Lookup<_>| matches!(lookup, Lookup::Denied(_) | Lookup::Unreachable(_));
+    let buckets = case.facts.buckets.iter().filter(|(_, facts)| lost(&facts.default_encryption)).map(|(bucket, _)| bucket.as_str());
+    let buckets = buckets.collect::<Vec<_>>().join(", ");
+    if !buckets.is_empty() {
+        unseen.push((format!("default keys of {buckets}"), &buckets::DEFAULT_ENCRYPTION));
+    }
+    unseen
 }
 
 /// Buckets under KMS that name no key of their own.

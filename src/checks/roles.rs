@@ -76,16 +76,16 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     exists(&SERVICE_EXISTS, &case.config.service_role, &facts.service_role, "a role", findings);
     let uses = facts.key_uses();
     mapped(case, &uses, findings);
-    if uses.is_empty() {
-        let waits = facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none());
-        for check in [&JOBFLOW_MAY_USE, &SERVICE_MAY_USE] {
-            let subject = check.on("keys", "allowed to use them");
-            findings.push(if waits {
-                subject.waiting_for(&super::security_configuration::EXISTS)
-            } else {
-                subject.not_applicable("no key is named")
-            });
-        }
+    let unseen = keys::unseen(case);
+    for (keys, first) in &unseen {
+        findings.push(JOBFLOW_MAY_USE.on(keys.as_str(), "allowed to use them").waiting_for(first));
+    }
+    if uses.is_empty() && unseen.is_empty() {
+        findings.push(JOBFLOW_MAY_USE.on("keys", "allowed to use them").not_applicable("no key is named"));
+    }
+    // Only the security configuration has EBS volumes encrypted.
+    if facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none()) {
+        findings.push(SERVICE_MAY_USE.on("keys", "allowed to use them").waiting_for(&super::security_configuration::EXISTS));
     } else if !uses.values().any(|uses| uses.contains(&KeyUse::Ebs)) {
         findings.push(SERVICE_MAY_USE.on("keys", "allowed to use them").not_applicable("EBS encryption is not switched on"));
     }
@@ -108,6 +108,9 @@ fn mapped(case: &Case<'_>, uses: &BTreeMap<KeyReference, BTreeSet<KeyUse>>, find
         return;
     };
     let before = findings.len();
+    if !configuration.content.mapped_roles.is_empty() {
+        findings.extend(keys::unseen(case).iter().map(|(keys, first)| MAPPED_MAY_USE.on(keys.as_str(), "allowed to use them").waiting_for(first)));
+    }
     for arn in &configuration.content.mapped_roles {
         let role = Lookup::Found(RoleFacts { arn: arn.clone() });
         let role = Asking { kind: RoleKind::Mapped(arn.clone()), check: &MAPPED_MAY_USE, exists: &JOBFLOW_EXISTS, name: arn, at: None, role: &role };

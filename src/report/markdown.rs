@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::Record;
 use crate::{
     checks::{CATALOGUE, Finding, Level, Status},
+    markdown::cell,
     verdict::Verdict,
 };
 
@@ -77,33 +78,5 @@ fn word(finding: &Finding) -> &'static str {
         (Status::Refuted, Level::Advised) => "advice: refuted",
         (Status::Unknown, Level::Advised) => "advice: unknown",
         (Status::Proved | Status::NotApplicable | Status::Excused, _) => "",
-    }
-}
-
-/// Text that stays within its cell, and is shown as it stands.
-fn cell(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '|' | '*' | '_' | '[' | ']' | '`' | '\\' => {
-                safe.push('\\');
-                safe.push(character);
-            }
-            '<' => safe.push_str("&lt;"),
-            '&' => safe.push_str("&amp;"),
-            '\n' | '\r' => safe.push(' '),
-            other => safe.push(other),
-        }
-    }
-    safe
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_breaks_out_of_a_cell() {
-        assert_eq!(cell("a|b\n<script> `x` *y*"), "a\\|b &lt;script> \\`x\\` \\*y\\*");
     }
 }

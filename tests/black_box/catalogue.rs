@@ -51,7 +51,7 @@ fn good(check: &str) -> Stage {
 }
 
 /// The stage on which `check` is refuted.
-fn refuting(check: &str) -> Stage {
+pub(crate) fn refuting(check: &str) -> Stage {
     let stage = good(check);
     match check {
         "config-ambiguous" => stage.replace("aws:\n", "aws: {}\n:aws:\n"),
@@ -232,7 +232,7 @@ fn refuting(check: &str) -> Stage {
 }
 
 /// Why nothing can refute a check: it is proved by any answer, and Unknown without one.
-fn cannot_be_refuted(check: &str) -> bool {
+pub(crate) fn cannot_be_refuted(check: &str) -> bool {
     matches!(check, "clusters-can-be-listed")
 }
 
@@ -346,15 +346,15 @@ fn with_tracking(stage: Stage, protocol: &str) -> Stage {
     stage.replace("  tags: {}\n", &format!("  tags: {{}}\n  snowplow: {{method: get, collector: c.acme.com, app_id: etl, protocol: {protocol}}}\n"))
 }
 
-fn pre_flight() -> Vec<&'static Check> {
+pub(crate) fn pre_flight() -> Vec<&'static Check> {
     CATALOGUE.iter().copied().filter(|check| check.stage == When::PreFlight).collect()
 }
 
-/// Judges every case, two at a time, and panics with all that went wrong.
-fn for_each<T: Sync>(cases: &[T], judge: impl Fn(&T) -> Result<(), String> + Sync) {
+/// Judges every case, a few at a time (most of their time is waiting), and panics with all that went wrong.
+pub(crate) fn for_each<T: Sync>(cases: &[T], judge: impl Fn(&T) -> Result<(), String> + Sync) {
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..4 {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Err(message) = judge(case) {

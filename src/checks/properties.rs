@@ -1,0 +1,630 @@
+//! Laws over whole sets of facts: a fact that gets lost, or gets worse, never turns a refusal into a launch.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
+
+use proptest::{prelude::*, sample::Index};
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+
+use super::{CATALOGUE, Case, Status, pre_flight};
+use crate::{
+    aws::{Endpoint, Lookup, Obstacle},
+    certificate::{Certificate, Material},
+    facts::{
+        Adoptable, BucketFacts, ClusterFacts, ClusterState, ClusterStatus, DefaultEncryption, Facts, KeyFacts, KeyUse, NetworkFacts, NodeObject,
+        Persistent, RoleFacts, RoleKind, RunnerVersion, SecurityConfiguration, Stored, Survey, Tally,
+        emr::{ClusterProperty, Content, LocalDisk, Override, S3AtRest, Tls},
+        iam,
+        kms::Key,
+        sts,
+    },
+    invocation::{Invocation, environment::Variable},
+    names::{AccountId, BucketName, KeyArn, KeyReference},
+    plan::{Documents, Plan},
+    run::circumstances,
+    runner_config::RunnerConfig,
+    settings::{EncryptionKind, Options, Policy, Protection, Settings},
+    verdict::Verdict,
+};
+
+const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
+/// What buckets are under, where everything is under KMS.
+const BUCKET_KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222-2222-2222-222222222222";
+const ROLE: &str = "arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole";
+const ARCHIVE: &str = "s3://acme-certificates/emr.zip";
+
+/// A run about which everything is known and as it should be.
+struct World {
+    config: RunnerConfig,
+    plan: Plan,
+    facts: Facts,
+}
+
+static WORLDS: LazyLock<[World; 3]> = LazyLock::new(|| [World::new(false, false), World::new(true, false), World::new(false, true)]);
+
+impl World {
+    /// `kms`: everything under one key; `adopts`: on a cluster that is there already.
+    fn new(kms: bool, adopts: bool) -> Self {
+        let env = |name: &str| name.starts_with("AWS_").then(|| "AKIAFAKE".into());
+        let text = include_str!("../../tests/recordings/config.yml").replace("security_configuration:\n", "security_configuration: sc\n");
+        let config = RunnerConfig::parse("config.yml", text.as_bytes(), &env).unwrap();
+        let words: Vec<_> =
+            "run -c config.yml -r resolver.json".split(' ').chain(adopts.then_some("--use-persistent-jobflow")).map(Into::into).collect();
+        let Ok(Invocation::Run(invocation)) = Invocation::parse(&words) else { unreachable!() };
+        let plan = Plan::of(&invocation, &circumstances(&config, &Documents::default())).unwrap();
+        let facts = facts(&config, &plan, kms, adopts);
+        Self { config, plan, facts }
+    }
+
+    fn findings(&self, policy: &Policy, facts: &Facts) -> Vec<super::Finding> {
+        pre_flight(&Case {
+            config: &self.config,
+            plan: &self.plan,
+            documents: &Documents::default(),
+            security_configuration: Some("sc"),
+            policy,
+            facts,
+        })
+    }
+
+    fn launches(&self, policy: &Policy, facts: &Facts) -> bool {
+        Verdict::of(&self.findings(policy, facts)) == Verdict::Launch
+    }
+}
+
+fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
+    let identity = || Lookup::Found(sts::Identity { account: AccountId::new("123456789012"), arn: "arn:aws:iam::123456789012:user/x".to_owned() });
+    let role = || Lookup::Found(RoleFacts { arn: ROLE.to_owned() });
+    let buckets =
+        config.locations.iter().filter(|location| plan.touches(&location.role) && !location.bucket().as_str().starts_with("snowplow-hosted"));
+    let key = kms.then(|| KEY.to_owned());
+    let kind = if kms { EncryptionKind::SseKms } else { EncryptionKind::SseS3 };
+    let tls_only = json!({"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]});
+    let bucket = || BucketFacts {
+        region: Lookup::Found("eu-west-1".to_owned()),
+        ours: Lookup::Found(true),
+        default_encryption: Lookup::Found(DefaultEncryption::Kind { kind, key: key.clone() }),
+        policy: Lookup::Found(Some(tls_only.to_string())),
+        versioning: Lookup::Found(None),
+        public_access_block: Lookup::Found(true),
+    };
+    let tally = Tally { stored: Stored::Kind(kind, key.clone()), objects: 2, bytes: 10, first: vec!["a".to_owned()] };
+    let survey = Survey { objects: 2, empty: 0, looked_at: 2, kinds: vec![tally], unseen: None };
+    let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+    let dhcp = [("domain-name", "eu-west-1.compute.internal"), ("domain-name-servers", "AmazonProvidedDNS")];
+    Facts {
+        endpoints: Vec::new(),
+        guard: identity(),
+        runner: identity(),
+        environment: Vec::new(),
+        runner_version: Some(Lookup::Found(RunnerVersion(1, 0, 4))),
+        // Only the logs are under the buckets' key; where it fails nothing else can tell.
+        buckets: buckets
+            .map(|location| {
+                let default = DefaultEncryption::Kind { kind, key: kms.then(|| if location.role == "log" { BUCKET_KEY } else { KEY }.to_owned()) };
+                (location.bucket().clone(), BucketFacts { default_encryption: Lookup::Found(default), ..bucket() })
+            })
+            .collect(),
+        data: plan.reads_data_from().into_iter().map(|role| (role.to_owned(), Lookup::Found(survey.clone()))).collect(),
+        security_configuration: Some(Lookup::Found(configuration(kms))),
+        expected_keys: Vec::new(),
+        asked_at: now,
+        certificates: Some(Lookup::Found(Ok(Material { key: Ok(()), chain: vec![certificate(now)], trusted: false }))),
+        keys: [KEY].into_iter().chain(kms.then_some(BUCKET_KEY)).map(|arn| (KeyReference::new(arn), key_facts(arn))).collect(),
+        role: role(),
+        service_role: role(),
+        node_objects: BTreeMap::from([(
+            ARCHIVE.to_owned(),
+            NodeObject {
+                there: Lookup::Found(()),
+                identity: Lookup::Found(iam::Identity::Allowed),
+                bucket: Some(crate::facts::OtherBucket { ours: Lookup::Found(true), policy: Lookup::Found(None) }),
+            },
+        )]),
+        ebs_by_default: Lookup::Found(true),
+        network: Some(NetworkFacts {
+            vpc: Lookup::Found("vpc-1".to_owned()),
+            dns_support: Lookup::Found(true),
+            dns_hostnames: Lookup::Found(true),
+            dhcp: Lookup::Found(dhcp.into_iter().map(|(key, value)| (key.to_owned(), BTreeSet::from([value.to_owned()]))).collect()),
+        }),
+        adoptable: adopts.then(|| Lookup::Found(Persistent { clusters: vec![adoptable(config, now)], live: 1 })),
+        earlier_clusters: Lookup::Found(BTreeSet::new()),
+    }
+}
+
+fn configuration(kms: bool) -> SecurityConfiguration {
+    SecurityConfiguration {
+        name: "sc".to_owned(),
+        created: OffsetDateTime::UNIX_EPOCH,
+        digest: "0123456789abcdef".to_owned(),
+        content: Content {
+            at_rest_enabled: true,
+            s3: Some(S3AtRest {
+                mode: if kms { "SSE-KMS" } else { "SSE-S3" }.to_owned(),
+                key: kms.then(|| KeyReference::new(KEY)),
+                provider_class: None,
+                s3_object: None,
+                overrides: Vec::new(),
+            }),
+            local_disk: Some(LocalDisk {
+                provider: "AwsKms".to_owned(),
+                key: Some(KeyReference::new(KEY)),
+                custom_complete: false,
+                s3_object: None,
+                ebs: !kms,
+            }),
+            in_transit_enabled: true,
+            tls: Some(Tls { provider: "PEM".to_owned(), s3_object: Some(ARCHIVE.to_owned()), provider_class: None }),
+            mapped_roles: BTreeSet::new(),
+            kerberos: false,
+            metadata_service: Some(2),
+        },
+    }
+}
+
+fn key_facts(arn: &str) -> KeyFacts {
+    let allowed = |kind: RoleKind| {
+        let actions = kind.actions().iter().map(|action| ((*action).to_owned(), iam::Identity::Allowed)).collect();
+        (kind, Lookup::Found(actions))
+    };
+    let delegates =
+        json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"}]});
+    KeyFacts {
+        description: Lookup::Found(Key {
+            arn: KeyArn::new(arn),
+            state: "Enabled".to_owned(),
+            spec: "SYMMETRIC_DEFAULT".to_owned(),
+            usage: "ENCRYPT_DECRYPT".to_owned(),
+            aws_managed: false,
+            deletion: None,
+        }),
+        rotation: Lookup::Found(true),
+        policy: Lookup::Found(delegates.to_string()),
+        grants: Lookup::Found(Vec::new()),
+        identity: [allowed(RoleKind::Jobflow), allowed(RoleKind::Service)].into(),
+    }
+}
+
+fn certificate(now: OffsetDateTime) -> Certificate {
+    Certificate {
+        subject: "CN=*.eu-west-1.compute.internal".to_owned(),
+        names: vec!["*.eu-west-1.compute.internal".to_owned()],
+        not_before: now - Duration::days(1),
+        not_after: now + Duration::days(365),
+        signed_by_next: true,
+        weak: None,
+    }
+}
+
+fn adoptable(config: &RunnerConfig, now: OffsetDateTime) -> Adoptable {
+    let cluster = ClusterFacts {
+        id: "j-1".parse().unwrap(),
+        name: config.job_name.clone(),
+        status: ClusterStatus { state: ClusterState::Waiting, reason: None, created: now },
+        release: Some(config.release.value.to_string()),
+        subnet: config.subnet.as_ref().map(|subnet| subnet.value.clone()),
+        security_configuration: Some("sc".to_owned()),
+        tags: BTreeMap::new(),
+        termination_protected: false,
+        log_location: None,
+        properties: Vec::new(),
+    };
+    Adoptable { cluster, earlier_steps: BTreeSet::new(), group_properties: Lookup::Found(Vec::new()) }
+}
+
+/// One thing that gets worse. Two of one place are never struck together: the second would only replace the first.
+struct Blow {
+    place: String,
+    name: String,
+    strike: Box<dyn Fn(&mut Facts)>,
+}
+
+/// A set of blows under construction.
+#[derive(Default)]
+struct Blows(Vec<Blow>);
+
+impl Blows {
+    fn add(&mut self, place: &str, name: &str, strike: impl Fn(&mut Facts) + 'static) {
+        self.0.push(Blow { place: place.to_owned(), name: format!("{place}: {name}"), strike: Box::new(strike) });
+    }
+
+    /// The fact at a place is denied, or never answered.
+    fn lose<T: 'static>(&mut self, place: &str, at: impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + Clone + 'static) {
+        let obstacle = || Obstacle { operation: "x:Y".to_owned(), message: "z".to_owned() };
+        let denied = at.clone();
+        self.add(place, "denied", move |facts| denied(facts).into_iter().for_each(|fact| *fact = Lookup::Denied(obstacle())));
+        self.add(place, "unreachable", move |facts| at(facts).into_iter().for_each(|fact| *fact = Lookup::Unreachable(obstacle())));
+    }
+
+    /// The fact at a place says something worse than before.
+    fn spoil<T: 'static>(
+        &mut self,
+        place: &str,
+        name: &str,
+        at: impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + 'static,
+        spoil: impl Fn(&mut T) + 'static,
+    ) {
+        self.add(place, name, move |facts| {
+            if let Some(Lookup::Found(fact)) = at(facts) {
+                spoil(fact);
+            }
+        });
+    }
+
+    /// There is no such thing.
+    fn remove<T: 'static>(&mut self, place: &str, at: impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + 'static) {
+        self.add(place, "absent", move |facts| at(facts).into_iter().for_each(|fact| *fact = Lookup::Absent));
+    }
+}
+
+/// Every fact of `facts`, lost.
+fn losses(facts: &Facts) -> Vec<Blow> {
+    let mut blows = Blows::default();
+    blows.lose("guard", |facts| Some(&mut facts.guard));
+    blows.lose("runner", |facts| Some(&mut facts.runner));
+    blows.lose("runner version", |facts| facts.runner_version.as_mut());
+    blows.lose("security configuration", |facts| facts.security_configuration.as_mut());
+    blows.lose("certificates", |facts| facts.certificates.as_mut());
+    blows.lose("role", |facts| Some(&mut facts.role));
+    blows.lose("service role", |facts| Some(&mut facts.service_role));
+    blows.lose("ebs by default", |facts| Some(&mut facts.ebs_by_default));
+    blows.lose("earlier clusters", |facts| Some(&mut facts.earlier_clusters));
+    blows.lose("vpc", |facts| facts.network.as_mut().map(|network| &mut network.vpc));
+    blows.lose("dns support", |facts| facts.network.as_mut().map(|network| &mut network.dns_support));
+    blows.lose("dns host names", |facts| facts.network.as_mut().map(|network| &mut network.dns_hostnames));
+    blows.lose("dhcp", |facts| facts.network.as_mut().map(|network| &mut network.dhcp));
+    if facts.adoptable.is_some() {
+        blows.lose("adoptable", |facts| facts.adoptable.as_mut());
+        blows.lose("group properties", |facts| first_adoptable(facts).map(|found| &mut found.group_properties));
+    }
+    for bucket in facts.buckets.keys() {
+        blows.lose(&format!("{bucket} region"), of_bucket(bucket, |bucket| &mut bucket.region));
+        blows.lose(&format!("{bucket} owner"), of_bucket(bucket, |bucket| &mut bucket.ours));
+        blows.lose(&format!("{bucket} default"), of_bucket(bucket, |bucket| &mut bucket.default_encryption));
+        blows.lose(&format!("{bucket} policy"), of_bucket(bucket, |bucket| &mut bucket.policy));
+        blows.lose(&format!("{bucket} versioning"), of_bucket(bucket, |bucket| &mut bucket.versioning));
+        blows.lose(&format!("{bucket} public"), of_bucket(bucket, |bucket| &mut bucket.public_access_block));
+    }
+    for role in facts.data.keys() {
+        let of_role = role.clone();
+        blows.lose(&format!("{role} data"), move |facts| facts.data.get_mut(&of_role));
+    }
+    for key in facts.keys.keys() {
+        blows.lose(&format!("{key}"), of_key(key, |key| Some(&mut key.description)));
+        blows.lose(&format!("{key} rotation"), of_key(key, |key| Some(&mut key.rotation)));
+        blows.lose(&format!("{key} policy"), of_key(key, |key| Some(&mut key.policy)));
+        blows.lose(&format!("{key} grants"), of_key(key, |key| Some(&mut key.grants)));
+        blows.lose(&format!("{key} for the instances"), of_key(key, |key| key.identity.get_mut(&RoleKind::Jobflow)));
+        blows.lose(&format!("{key} for the service"), of_key(key, |key| key.identity.get_mut(&RoleKind::Service)));
+    }
+    blows.lose("archive identity", |facts| archive(facts).map(|object| &mut object.identity));
+    blows.lose("archive bucket's owner", |facts| archive(facts)?.bucket.as_mut().map(|bucket| &mut bucket.ours));
+    blows.lose("archive bucket's policy", |facts| archive(facts)?.bucket.as_mut().map(|bucket| &mut bucket.policy));
+    blows.0
+}
+
+/// A part of what is known of a bucket.
+fn of_bucket<T: 'static>(
+    bucket: &BucketName,
+    part: fn(&mut BucketFacts) -> &mut Lookup<T>,
+) -> impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + Clone + use<T> {
+    let bucket = bucket.clone();
+    move |facts| facts.buckets.get_mut(&bucket).map(part)
+}
+
+/// A part of what is known of a key.
+fn of_key<T: 'static>(
+    key: &KeyReference,
+    part: fn(&mut KeyFacts) -> Option<&mut Lookup<T>>,
+) -> impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + Clone + use<T> {
+    let key = key.clone();
+    move |facts| facts.keys.get_mut(&key).and_then(part)
+}
+
+fn archive(facts: &mut Facts) -> Option<&mut NodeObject> {
+    facts.node_objects.values_mut().next()
+}
+
+fn first_adoptable(facts: &mut Facts) -> Option<&mut Adoptable> {
+    match facts.adoptable.as_mut()? {
+        Lookup::Found(persistent) => persistent.clusters.first_mut(),
+        _ => None,
+    }
+}
+
+/// What a key's or a bucket's policy says to deny everybody.
+fn denies_all() -> String {
+    json!({"Statement": [{"Sid": "No", "Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}]}).to_string()
+}
+
+/// Every way in which what is found in `world` can be worse.
+fn damages(world: &World) -> Vec<Blow> {
+    let facts = &world.facts;
+    let mut blows = Blows::default();
+    blows.add("endpoints", "refused", |facts| {
+        facts.endpoints.push(Endpoint { service: "S3".to_owned(), url: "http://evil.example".to_owned(), accepted: false });
+    });
+    blows.add("environment", "loads code", |facts| facts.environment.push(Variable { name: "RUBYOPT", loads_code: true }));
+    blows.spoil("runner", "another account", |facts| Some(&mut facts.runner), |runner| runner.account = AccountId::new("999999999999"));
+    blows.spoil("runner version", "old", |facts| facts.runner_version.as_mut(), |version| *version = RunnerVersion(0, 32, 0));
+    blows.remove("role", |facts| Some(&mut facts.role));
+    blows.remove("service role", |facts| Some(&mut facts.service_role));
+    blows.remove("vpc", |facts| facts.network.as_mut().map(|network| &mut network.vpc));
+    blows.spoil("dns support", "off", |facts| facts.network.as_mut().map(|network| &mut network.dns_support), |on| *on = false);
+    blows.spoil("dns host names", "off", |facts| facts.network.as_mut().map(|network| &mut network.dns_hostnames), |on| *on = false);
+    blows.spoil("dhcp", "none", |facts| facts.network.as_mut().map(|network| &mut network.dhcp), BTreeMap::clear);
+    configuration_damages(&mut blows);
+    certificate_damages(&mut blows);
+    for key in facts.keys.keys() {
+        key_damages(&mut blows, key);
+    }
+    for bucket in facts.buckets.keys().cloned() {
+        bucket_damages(&mut blows, &bucket);
+        // Who is denied a read fails for everyone to see; only writes are held against policies.
+        if world.config.locations.iter().any(|location| *location.bucket() == bucket && !world.plan.writers(&location.role).is_empty()) {
+            let denies = |policy: &mut Option<String>| *policy = Some(denies_all());
+            blows.spoil(&format!("{bucket} policy"), "denies", of_bucket(&bucket, |bucket| &mut bucket.policy), denies);
+        }
+    }
+    for role in facts.data.keys() {
+        let (of_role, unseen) = (role.clone(), role.clone());
+        blows.spoil(
+            &format!("{role} data"),
+            "unencrypted",
+            move |facts| facts.data.get_mut(&of_role),
+            |survey| {
+                survey.kinds.push(Tally { stored: Stored::Unencrypted, objects: 1, bytes: 1, first: vec!["x".to_owned()] });
+            },
+        );
+        blows.spoil(
+            &format!("{role} data"),
+            "unseen",
+            move |facts| facts.data.get_mut(&unseen),
+            |survey| {
+                let why = Lookup::Denied(Obstacle { operation: "s3:GetObject".to_owned(), message: "no".to_owned() });
+                survey.unseen = Some(crate::facts::Unseen { objects: 1, why });
+            },
+        );
+    }
+    if facts.adoptable.is_some() {
+        let weak =
+            || ClusterProperty { classification: "hdfs-site".to_owned(), name: "dfs.encrypt.data.transfer".to_owned(), value: "false".to_owned() };
+        blows.add("adoptable", "without a security configuration", |facts| {
+            if let Some(found) = first_adoptable(facts) {
+                found.cluster.security_configuration = None;
+            }
+        });
+        blows.add("adoptable properties", "weak", move |facts| {
+            if let Some(found) = first_adoptable(facts) {
+                found.cluster.properties.push(weak());
+            }
+        });
+        blows.spoil("group properties", "weak", |facts| first_adoptable(facts).map(|found| &mut found.group_properties), move |all| all.push(weak()));
+        blows.spoil("live clusters", "too many", |facts| facts.adoptable.as_mut(), |persistent| persistent.live = 51);
+    }
+    blows.0
+}
+
+fn configuration_damages(blows: &mut Blows) {
+    blows.remove("security configuration", |facts| facts.security_configuration.as_mut());
+    let mut spoil = |place: &str, name: &str, spoil: fn(&mut Content)| {
+        blows.spoil(place, name, |facts| facts.security_configuration.as_mut(), move |found| spoil(&mut found.content));
+    };
+    spoil("at rest", "off", |content| content.at_rest_enabled = false);
+    spoil("s3 part", "gone", |content| content.s3 = None);
+    spoil("s3 part", "unknown mode", |content| content.s3.iter_mut().for_each(|s3| s3.mode = "ROT13".to_owned()));
+    spoil("s3 overrides", "incomplete", |content| {
+        let incomplete = Override { bucket: "acme-out".to_owned(), mode: "SSE-KMS".to_owned(), key: None };
+        content.s3.iter_mut().for_each(|s3| s3.overrides.push(incomplete.clone()));
+    });
+    spoil("local disk", "gone", |content| content.local_disk = None);
+    spoil("local disk", "unknown provider", |content| content.local_disk.iter_mut().for_each(|disk| disk.provider = "None".to_owned()));
+    spoil("in transit", "off", |content| content.in_transit_enabled = false);
+    spoil("tls", "gone", |content| content.tls = None);
+    spoil("tls", "without its object", |content| content.tls.iter_mut().for_each(|tls| tls.s3_object = None));
+    spoil("kerberos", "configured", |content| content.kerberos = true);
+    spoil("metadata service", "version 1", |content| content.metadata_service = None);
+}
+
+fn leaf(found: &mut Result<Material, String>) -> impl Iterator<Item = &mut Certificate> {
+    found.iter_mut().filter_map(|material| material.chain.first_mut())
+}
+
+fn certificate_damages(blows: &mut Blows) {
+    blows.remove("certificates", |facts| facts.certificates.as_mut());
+    let mut spoil = |name: &str, spoil: fn(&mut Result<Material, String>)| {
+        blows.spoil(&format!("certificates {name}"), name, |facts| facts.certificates.as_mut(), spoil);
+    };
+    spoil("unreadable", |found| *found = Err("no zip archive".to_owned()));
+    spoil("key", |found| found.iter_mut().for_each(|material| material.key = Err("it has a passphrase".to_owned())));
+    spoil("expired", |found| leaf(found).for_each(|certificate| certificate.not_after = OffsetDateTime::UNIX_EPOCH));
+    spoil("names", |found| leaf(found).for_each(|certificate| certificate.names.clear()));
+    spoil("weak", |found| leaf(found).for_each(|certificate| certificate.weak = Some("SHA-1".to_owned())));
+    spoil("chain", |found| leaf(found).for_each(|certificate| certificate.signed_by_next = false));
+    blows.spoil(
+        "archive identity",
+        "not allowed",
+        |facts| archive(facts).map(|object| &mut object.identity),
+        |identity| *identity = iam::Identity::NotAllowed,
+    );
+    blows.spoil(
+        "archive bucket's policy",
+        "denies",
+        |facts| archive(facts)?.bucket.as_mut().map(|bucket| &mut bucket.policy),
+        |policy| {
+            *policy = Some(denies_all());
+        },
+    );
+}
+
+fn key_damages(blows: &mut Blows, key: &KeyReference) {
+    blows.remove(key.as_str(), of_key(key, |key| Some(&mut key.description)));
+    let mut spoil = |name: &str, spoil: fn(&mut Key)| {
+        blows.spoil(&format!("{key} {name}"), name, of_key(key, |key| Some(&mut key.description)), spoil);
+    };
+    spoil("disabled", |key| key.state = "Disabled".to_owned());
+    spoil("asymmetric", |key| key.spec = "RSA_2048".to_owned());
+    spoil("of another region", |key| key.arn = KeyArn::new("arn:aws:kms:us-east-1:123456789012:key/x"));
+    blows.spoil(&format!("{key} rotation"), "off", of_key(key, |key| Some(&mut key.rotation)), |on| *on = false);
+    blows.spoil(&format!("{key} policy"), "denies", of_key(key, |key| Some(&mut key.policy)), |policy| *policy = denies_all());
+    let denied = |actions: &mut BTreeMap<String, iam::Identity>| actions.values_mut().for_each(|identity| *identity = iam::Identity::Denied);
+    blows.spoil(&format!("{key} for the instances"), "denied", of_key(key, |key| key.identity.get_mut(&RoleKind::Jobflow)), denied);
+    blows.spoil(&format!("{key} for the service"), "denied", of_key(key, |key| key.identity.get_mut(&RoleKind::Service)), denied);
+}
+
+fn bucket_damages(blows: &mut Blows, bucket: &BucketName) {
+    let of = |part: &str| format!("{bucket} {part}");
+    blows.remove(&of("region"), of_bucket(bucket, |bucket| &mut bucket.region));
+    blows.spoil(&of("region"), "another", of_bucket(bucket, |bucket| &mut bucket.region), |region| *region = "us-east-1".to_owned());
+    blows.spoil(&of("owner"), "another", of_bucket(bucket, |bucket| &mut bucket.ours), |ours| *ours = false);
+    blows.spoil(&of("default"), "none", of_bucket(bucket, |bucket| &mut bucket.default_encryption), |default| *default = DefaultEncryption::None);
+    blows.spoil(&of("versioning"), "on", of_bucket(bucket, |bucket| &mut bucket.versioning), |status| *status = Some("Enabled".to_owned()));
+    blows.spoil(&of("public"), "unblocked", of_bucket(bucket, |bucket| &mut bucket.public_access_block), |on| *on = false);
+}
+
+fn strict() -> Policy {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    Settings::resolve(Options::default(), Some(file.path())).unwrap().policy
+}
+
+fn any_checks(most: usize) -> impl Strategy<Value = Vec<String>> {
+    let names: Vec<String> = CATALOGUE.iter().map(|check| check.name.to_owned()).collect();
+    prop::sample::subsequence(names, 0..=most)
+}
+
+/// A policy that asks for less, or more, than the default one.
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let protections = vec![Protection::S3AtRest, Protection::LocalDisk, Protection::InTransit];
+    let kinds = vec![EncryptionKind::SseS3, EncryptionKind::SseKms, EncryptionKind::DsseKms];
+    let protections = prop::sample::subsequence(protections, 0..=3);
+    (any_checks(8), any_checks(4), protections, prop::sample::subsequence(kinds, 1..=3), any::<bool>()).prop_map(
+        |(advise, enforce, require, accept_encryption, expects)| {
+            let expected_keys = if expects { vec![KEY.to_owned()] } else { Vec::new() };
+            Policy { require, accept_encryption, expected_keys, advise, enforce, ..strict() }
+        },
+    )
+}
+
+/// Strikes the blows at `which`, one in each place, and gives the places.
+fn struck(facts: &Facts, blows: &[Blow], which: &[Index]) -> (Facts, BTreeSet<String>) {
+    let (mut facts, mut places) = (facts.clone(), BTreeSet::new());
+    for blow in which.iter().map(|index| index.get(blows)) {
+        if places.insert(blow.place.clone()) {
+            (blow.strike)(&mut facts);
+        }
+    }
+    (facts, places)
+}
+
+fn all_blows(world: &World) -> Vec<Blow> {
+    losses(&world.facts).into_iter().chain(damages(world)).collect()
+}
+
+#[test]
+fn each_world_launches_as_it_is() {
+    for world in WORLDS.iter() {
+        let findings = world.findings(&strict(), &world.facts);
+        let open: Vec<String> =
+            findings.iter().filter(|finding| finding.level == super::Level::Required && finding.is_open()).map(super::Finding::in_brief).collect();
+        assert!(world.launches(&strict(), &world.facts), "{open:?}");
+        assert!(world.facts.key_uses().values().flatten().any(|used| *used == KeyUse::LocalDisk));
+    }
+}
+
+#[test]
+fn every_blow_is_seen_by_some_check() {
+    for world in WORLDS.iter() {
+        for blow in all_blows(world) {
+            let mut facts = world.facts.clone();
+            (blow.strike)(&mut facts);
+            let unmoved = facts_are_same(&facts, &world.facts);
+            let open = |facts: &Facts| world.findings(&strict(), facts).iter().filter(|finding| finding.is_open()).count();
+            let well = |facts: &Facts| world.findings(&strict(), facts).iter().filter(|finding| finding.status == Status::Proved).count();
+            assert!(unmoved || open(&facts) > open(&world.facts) || well(&facts) < well(&world.facts), "nobody noticed {}", blow.name);
+        }
+    }
+}
+
+/// Whether a blow struck nothing at all, because its world has no such fact, or one that no check looks at there.
+fn facts_are_same(a: &Facts, b: &Facts) -> bool {
+    let text = |facts: &Facts| format!("{facts:?}");
+    let not_needed = |facts: &Facts| {
+        let mut facts = facts.clone();
+        // EBS encryption by default matters only where the security configuration leaves it to the account.
+        if facts
+            .security_configuration
+            .as_ref()
+            .and_then(Lookup::found)
+            .is_some_and(|found| found.content.local_disk.as_ref().is_some_and(|disk| disk.ebs))
+        {
+            facts.ebs_by_default = Lookup::Absent;
+        }
+        // Only the key of EBS volumes is used by the service role.
+        let uses = facts.key_uses();
+        for (reference, key) in &mut facts.keys {
+            if !uses.get(reference).is_some_and(|uses| uses.contains(&KeyUse::Ebs)) {
+                key.identity.remove(&RoleKind::Service);
+            }
+        }
+        facts
+    };
+    text(&not_needed(a)) == text(&not_needed(b))
+}
+
+/// Whoever lowers all that a lost fact leaves open has given up that fact, and no other.
+#[test]
+fn giving_up_a_fact_by_policy_hides_nothing_else() {
+    let world = &WORLDS[1];
+    let damages = damages(world);
+    for loss in losses(&world.facts).into_iter().filter(|loss| loss.name.ends_with("denied")) {
+        let mut facts = world.facts.clone();
+        (loss.strike)(&mut facts);
+        let open = world.findings(&strict(), &facts).into_iter().filter(super::Finding::is_open);
+        let advise: BTreeSet<String> = open.map(|finding| finding.check.name.to_owned()).collect();
+        let policy = Policy { advise: advise.into_iter().collect(), ..strict() };
+        for damage in damages.iter().filter(|damage| damage.place != loss.place) {
+            let mut facts = world.facts.clone();
+            (damage.strike)(&mut facts);
+            let refused = !world.launches(&policy, &facts);
+            (loss.strike)(&mut facts);
+            assert!(!(refused && world.launches(&policy, &facts)), "{} hides {}", loss.name, damage.name);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn losing_a_fact_never_turns_a_refusal_into_a_launch_whatever_the_policy(
+        world in 0_usize..3, policy in any_policy(), before in prop::collection::vec(any::<Index>(), 0..5), then in any::<Index>(),
+    ) {
+        let world = &WORLDS[world];
+        let blows = all_blows(world);
+        let (mut facts, _) = struck(&world.facts, &blows, &before);
+        let refused = !world.launches(&policy, &facts);
+        let losses = losses(&world.facts);
+        let loss = then.get(&losses);
+        (loss.strike)(&mut facts);
+        prop_assert!(!(refused && world.launches(&policy, &facts)), "{} makes it launch", loss.name);
+    }
+
+    #[test]
+    fn making_any_fact_worse_never_turns_a_refusal_into_a_launch(
+        world in 0_usize..3, enforce in any_checks(4), before in prop::collection::vec(any::<Index>(), 0..5), then in any::<Index>(),
+    ) {
+        let world = &WORLDS[world];
+        let policy = Policy { enforce, ..strict() };
+        let blows = all_blows(world);
+        let (mut facts, places) = struck(&world.facts, &blows, &before);
+        let refused = !world.launches(&policy, &facts);
+        let blow = then.get(&blows);
+        prop_assume!(!places.contains(&blow.place));
+        (blow.strike)(&mut facts);
+        prop_assert!(!(refused && world.launches(&policy, &facts)), "{} makes it launch", blow.name);
+    }
+}

@@ -1,0 +1,42 @@
+//! Text for Markdown, shown as it stands: only what stands between backticks is code.
+
+/// Text that stays within its cell of a table, or within its line.
+pub(crate) fn cell(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    // Backticks that do not pair are not ours: they are shown, and make nothing code.
+    if parts.len().is_multiple_of(2) {
+        return parts.into_iter().map(plain).collect::<Vec<_>>().join("\\`");
+    }
+    let shown = |(index, part): (usize, &str)| if index % 2 == 1 { format!("`{}`", code(part)) } else { plain(part) };
+    parts.into_iter().enumerate().map(shown).collect()
+}
+
+fn plain(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '|' | '*' | '_' | '[' | ']' | '\\' => safe.extend(['\\', character]),
+            '<' => safe.push_str("&lt;"),
+            '&' => safe.push_str("&amp;"),
+            '\n' | '\r' => safe.push(' '),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
+/// Within code only the cell's own border and the line's end matter.
+fn code(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_breaks_out_of_a_cell() {
+        assert_eq!(cell("a|b\n<script> `x_y|z` *y* s3_key"), "a\\|b &lt;script> `x_y\\|z` \\*y\\* s3\\_key");
+        assert_eq!(cell("one ` alone"), "one \\` alone");
+    }
+}
