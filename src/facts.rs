@@ -304,13 +304,13 @@ impl<'a> Gathering<'a> {
 
     async fn node_objects(&self) -> BTreeMap<String, NodeObject> {
         let fetches = self.content().await.map(|content| content.node_fetches()).unwrap_or_default();
-        let objects = fetches.into_iter().filter_map(|fetch| Some((S3Object::parse(&fetch.uri)?, fetch.uri)));
-        let facts = objects.map(async |(object, uri)| {
+        let objects = fetches.into_iter().filter_map(|fetch| Some((S3Object::parse(&fetch.uri)?, fetch)));
+        let facts = objects.map(async |(object, fetch)| {
             let role = self.roles.clone().map(|(role, _)| role);
             let runner = self.identities.clone().map(|(_, runner)| runner);
             let known = self.question.buckets.contains(&object.bucket);
-            let facts = node_objects::node_object(self.aws, &self.question.region, &object, known, role, runner).boxed();
-            (uri, self.all_within(facts, NodeObject::not_asked).await)
+            let facts = node_objects::node_object(self.aws, &self.question.region, &object, fetch.custom_provider, known, role, runner).boxed();
+            (fetch.uri, self.all_within(facts, NodeObject::not_asked).await)
         });
         join_all(facts).await.into_iter().collect()
     }

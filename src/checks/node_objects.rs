@@ -55,7 +55,11 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             findings.push(may_read.refuted("neither s3://bucket/key nor its ARN"));
             continue;
         };
-        findings.extend(provider.map(|subject| subject.by(&facts.there, "no such object", |subject, ()| subject.proved("it is there"))));
+        findings.extend(
+            provider
+                .zip(facts.there.as_ref())
+                .map(|(subject, there)| subject.by(there, "no such object", |subject, ()| subject.proved("it is there"))),
+        );
         findings.push(judge(case, may_read, &object, facts));
     }
 }

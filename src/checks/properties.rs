@@ -119,7 +119,7 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
         node_objects: BTreeMap::from([(
             ARCHIVE.to_owned(),
             NodeObject {
-                there: Lookup::Found(()),
+                there: None,
                 identity: Lookup::Found(iam::Identity::Allowed),
                 bucket: Some(crate::facts::OtherBucket { ours: Lookup::Found(true), policy: Lookup::Found(None) }),
             },

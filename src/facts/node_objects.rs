@@ -15,8 +15,8 @@ use crate::{
 /// The answers about one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NodeObject {
-    /// Whether it is there.
-    pub there: Lookup<()>,
+    /// Whether it is there; not asked for archives of certificates, which are fetched anyway.
+    pub there: Option<Lookup<()>>,
     /// What the policies of the role behind `aws.emr.jobflow_role` say of reading it.
     pub identity: Lookup<Identity>,
     /// Its bucket, where the run's own locations do not lie in it.
@@ -36,7 +36,7 @@ pub struct OtherBucket {
 impl NodeObject {
     pub(super) fn not_asked(why: &str) -> Self {
         Self {
-            there: Lookup::not_asked(&calls::HEAD_OBJECT, why),
+            there: Some(Lookup::not_asked(&calls::HEAD_OBJECT, why)),
             identity: Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, why),
             bucket: Some(OtherBucket {
                 ours: Lookup::not_asked(&calls::HEAD_BUCKET, why),
@@ -54,13 +54,17 @@ pub(super) async fn node_object(
     aws: &Aws,
     region: &str,
     object: &S3Object,
+    custom_provider: bool,
     known: bool,
     role: impl Future<Output = Lookup<RoleFacts>>,
     runner: impl Future<Output = Lookup<sts::Identity>>,
 ) -> NodeObject {
     let there = async {
+        if !custom_provider {
+            return None;
+        }
         let result = aws.s3.head_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
-        Lookup::from_call(&calls::HEAD_OBJECT, &["NotFound", "NoSuchKey", "NoSuchBucket", "404"], result).map(drop)
+        Some(Lookup::from_call(&calls::HEAD_OBJECT, &["NotFound", "NoSuchKey", "NoSuchBucket", "404"], result).map(drop))
     };
     let identity = async {
         let Lookup::Found(role) = role.await else { return Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known") };
