@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     aws::calls::Call,
-    runner_config::RunnerConfig,
+    runner_config::RunnerCredentials,
     settings::{CredentialSource, Settings},
 };
 
@@ -170,6 +170,15 @@ pub struct Endpoint {
 /// The services, as the SDK names them in variables and profiles.
 const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"];
 
+/// Where the clients ask: the cluster's region, and the buckets'.
+#[derive(Clone, Debug)]
+pub struct Regions {
+    /// `aws.emr.region`.
+    pub emr: String,
+    /// `aws.s3.region`.
+    pub s3: String,
+}
+
 /// The clients of one run. EMR, KMS and EC2 are asked in the cluster's region, S3 in the buckets'.
 #[derive(Clone, Debug)]
 pub struct Aws {
@@ -187,23 +196,24 @@ pub struct Aws {
 
 impl Aws {
     /// Makes the clients; asks nothing yet (but credentials may be fetched by the first call).
-    pub async fn connect(config: &RunnerConfig, settings: &Settings) -> Self {
-        let runner = Credentials::new(
-            config.credentials.access_key_id.reveal().clone(),
-            config.credentials.secret_access_key.reveal().clone(),
-            None,
-            None,
-            "runner-config",
-        );
-        let base = load(&config.emr_region.value, settings, &runner).await;
+    ///
+    /// Without `runner`, whose credentials are then not known, nobody can tell who the runner is: such a client is for looking at clusters alone.
+    pub async fn connect(regions: &Regions, runner: Option<&RunnerCredentials>, settings: &Settings) -> Self {
+        let runner = runner
+            .map(|keys| Credentials::new(keys.access_key_id.reveal().clone(), keys.secret_access_key.reveal().clone(), None, None, "runner-config"));
+        let base = load(&regions.emr, settings, runner.as_ref()).await;
         let endpoints = endpoints(&base, &settings.allow_endpoints);
         let stand_in = |service: &str| endpoints.iter().any(|endpoint| endpoint.service == service && !is_aws(&endpoint.url));
         let s3 = aws_sdk_s3::config::Builder::from(&base)
-            .region(Region::new(config.s3_region.value.clone()))
+            .region(Region::new(regions.s3.clone()))
             // A stand-in has no wildcard DNS for bucket names.
             .force_path_style(stand_in("S3"))
             .build();
-        let runner_sts = aws_sdk_sts::config::Builder::from(&base).credentials_provider(runner).build();
+        let runner_sts = aws_sdk_sts::config::Builder::from(&base);
+        let runner_sts = match runner {
+            Some(runner) => runner_sts.credentials_provider(runner).build(),
+            None => runner_sts.build(),
+        };
         Self {
             emr: aws_sdk_emr::Client::new(&base),
             s3: aws_sdk_s3::Client::from_conf(s3),
@@ -222,7 +232,7 @@ impl Aws {
     }
 }
 
-async fn load(region: &str, settings: &Settings, runner: &Credentials) -> SdkConfig {
+async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -> SdkConfig {
     let operation = settings.aws_timeout;
     let limits = TimeoutConfig::builder()
         .connect_timeout((operation / 4).min(Duration::from_secs(3)))
@@ -234,9 +244,9 @@ async fn load(region: &str, settings: &Settings, runner: &Credentials) -> SdkCon
         .region(Region::new(region.to_owned()))
         .timeout_config(limits)
         .retry_config(RetryConfig::standard().with_max_backoff(operation / 6));
-    match settings.credentials {
-        CredentialSource::Chain => loader.load().await,
-        CredentialSource::RunnerConfig => loader.credentials_provider(runner.clone()).load().await,
+    match (settings.credentials, runner) {
+        (CredentialSource::RunnerConfig, Some(runner)) => loader.credentials_provider(runner.clone()).load().await,
+        (CredentialSource::Chain | CredentialSource::RunnerConfig, _) => loader.load().await,
     }
 }
 

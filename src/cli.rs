@@ -27,6 +27,12 @@ pub enum Command {
     ///
     /// Exit 0 when `run` would launch, 77 when a required check is refuted, 69 when facts could not be established.
     Check(CheckArguments),
+    /// Close runs that were left open: find their clusters, judge them, end what must end; launch nothing
+    ///
+    /// A guard that is killed, or whose time to stop runs out, leaves its run open in the state directory. The next `run` closes it before anything else;
+    /// this does only that. ARGS name the runner config, whose credentials are used where the settings say so.
+    #[command(after_help = EXIT_CODES)]
+    Watch(WatchArguments),
     /// Print the sealed runner config; ask AWS nothing
     ///
     /// Credentials are masked unless `--show-secrets` is given.
@@ -91,6 +97,17 @@ pub struct CheckOptions {
     pub markdown: Option<PathBuf>,
 }
 
+/// What `watch` takes.
+#[derive(Args, Debug)]
+pub struct WatchArguments {
+    /// Close the runs that the state directory says were left open
+    #[arg(long, required = true)]
+    pub resume: bool,
+    /// Settings and runner arguments.
+    #[command(flatten)]
+    pub launch: Launch,
+}
+
 /// What `seal` takes.
 #[derive(Args, Debug)]
 pub struct SealArguments {
@@ -109,7 +126,7 @@ const EXIT_CODES: &str = "\
 Exit codes: the runner's own pass through (0 done, 1 error, 3 no data, 4 earlier run unfinished, 17 lock held, 18 cluster busy).
   64  the guard's command line or settings are wrong
   65  the runner's config or arguments cannot be understood
-  69  facts could not be established (AWS unreachable, access denied): refused
+  69  facts could not be established (AWS unreachable, access denied), or the state directory cannot be used: refused
   70  a bug in the guard
   71  an unsafe cluster may still be running: act now
   75  the run ended, but encryption could not be confirmed

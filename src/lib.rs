@@ -21,12 +21,14 @@ pub mod facts;
 mod gaps;
 mod iam_policy;
 pub mod invocation;
+mod journal;
 pub mod launch;
 mod markdown;
 pub mod names;
 mod permissions;
 pub mod plan;
 pub mod report;
+mod resume;
 mod run;
 pub mod runner_config;
 mod seal_command;
@@ -39,22 +41,24 @@ pub mod verdict;
 mod watch;
 mod weakening;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use nix::sys::signal::Signal;
+use tokio::time::Instant;
 
 use crate::{
-    aws::{Aws, Lookup},
-    checks::{Case, Finding, clusters::Verified},
-    cli::{CheckOptions, Cli, Command, Launch},
+    aws::{Aws, Lookup, Regions},
+    checks::{Case, Finding},
+    cli::{CheckArguments, CheckOptions, Cli, Command, Launch, WatchArguments},
     exit::{ExitCodes, Outcome},
     invocation::{Invocation, InvocationError, RunInvocation},
+    journal::{Entry, StateDir, StateError},
     launch::{LaunchError, Program},
     plan::{DocumentError, NeverStarts},
     report::Report,
-    run::{Found, Run},
+    run::{Judged, Run},
     runner_config::{ConfigError, RunnerConfig},
-    settings::{Settings, SettingsError},
+    settings::{OnStop, Settings, SettingsError},
     signals::Caught,
     verdict::Verdict,
 };
@@ -80,6 +84,8 @@ enum GuardError {
     OldRunner(String),
     #[error("stopped by {0} before anything was launched")]
     Stopped(Signal),
+    #[error("{0}")]
+    State(#[from] StateError),
     #[error("a bug in emr-etl-guard: {0:#}")]
     Bug(#[from] anyhow::Error),
 }
@@ -90,6 +96,7 @@ impl GuardError {
             Self::Settings(_) | Self::Report(_) => Outcome::BadUsage,
             Self::Invocation(_) | Self::Config(_) | Self::Document(_) | Self::NeverStarts(_) => Outcome::BadConfig,
             Self::OldRunner(_) => Outcome::Refused,
+            Self::State(_) => Outcome::FactsUnknown,
             Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
             Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,
             Self::Stopped(signal) => Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default()),
@@ -121,8 +128,13 @@ fn start_log() {
 
 fn command(cli: Cli) -> u8 {
     match cli.command {
-        Command::Run(launch) => with_settings(&launch, None),
-        Command::Check(arguments) => with_settings(&arguments.launch, Some(&arguments.check)),
+        Command::Run(launch) => with_settings(&launch, None, &async |settings| Box::pin(guard(&launch.arguments, settings, None)).await),
+        Command::Check(CheckArguments { check, launch }) => {
+            with_settings(&launch, Some(&check), &async |settings| Box::pin(guard(&launch.arguments, settings, Some(&check))).await)
+        }
+        Command::Watch(WatchArguments { launch, .. }) => {
+            with_settings(&launch, None, &async |settings| resume_only(&launch.arguments, settings).await)
+        }
         Command::Seal(arguments) => {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())
@@ -173,21 +185,21 @@ fn names_checks(check: Option<&CheckOptions>) -> Result<(), GuardError> {
 
 /// Runs the line on its own runtime. A panic is a bug with an exit code of its own; unwinding stops the runner first.
 ///
-/// `check` are the options of that command; without them the run is launched.
-fn with_settings(launch: &Launch, check: Option<&CheckOptions>) -> u8 {
+/// `check` are the options of that command, where it is the one.
+fn with_settings(launch: &Launch, check: Option<&CheckOptions>, line: &impl AsyncFn(&Settings) -> Result<Outcome, GuardError>) -> u8 {
     let settings = match settings_of(launch).and_then(|settings| names_checks(check).map(|()| settings)) {
         Ok(settings) => settings,
         Err(error) => return finish(Err(error), &ExitCodes::default()),
     };
     let remap = settings.exit_codes.clone();
-    let line = || {
+    let run = || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(anyhow::Error::from)?;
-        let outcome = runtime.block_on(guard(&launch.arguments, &settings, check));
+        let outcome = runtime.block_on(line(&settings));
         // Whatever still runs in the background has nothing left to do.
         runtime.shutdown_background();
         outcome
     };
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(line));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     finish(outcome.unwrap_or(Ok(Outcome::Bug)), &remap)
 }
 
@@ -207,16 +219,28 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
         Invocation::Run(invocation) => invocation,
         Invocation::NoLaunch => return launches_nothing(arguments, settings, check.is_none(), &mut caught).await,
     };
-    let config = read_config(&invocation, settings, &mut caught).await?;
+    let report = Report::open(settings, check.unwrap_or(&CheckOptions::default())).map_err(GuardError::Report)?;
+    let config = read_config(&invocation, settings, &mut caught).await;
+    if let Err(GuardError::Stopped(signal)) = config {
+        return Err(GuardError::Stopped(signal));
+    }
+    let state = if check.is_none() { Some(StateDir::take(&state_dir(settings)?)?) } else { None };
+    // What an earlier guard left open comes first, even where this run's own config cannot be used.
+    if let Some(state) = &state
+        && let Some(outcome) = resume(state, settings, config.as_ref().ok(), &report, &mut caught).await?
+    {
+        return Ok(outcome);
+    }
+    let config = config?;
     let program = match Program::find(settings.runner.as_deref()) {
         // What would be launched elsewhere can be checked where there is no runner.
         Err(LaunchError::NotFound(_)) if check.is_some() && settings.runner.is_none() => None,
         found => Some(found?),
     };
-    let report = Report::open(settings, check.unwrap_or(&CheckOptions::default())).map_err(GuardError::Report)?;
     let run_of = Run::new(&config, settings, &invocation, check)?;
 
-    let aws = Aws::connect(&config, settings).await;
+    let regions = Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() };
+    let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
     let question = run_of.question(&invocation, program.as_ref());
     let facts = tokio::select! {
         facts = facts::gather(&aws, &question) => facts,
@@ -238,6 +262,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
     }
     let gaps = gaps::gaps(&case);
     let verdict = Verdict::of(&findings);
+    let judged = Judged { facts: &facts, findings: &findings, gaps: &gaps, verdict };
     report.timeline.note(format!("verdict: {verdict:?}"));
     let shown = report.findings(&findings, &gaps, check.is_some());
     for exception in idle {
@@ -246,44 +271,114 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
 
     if let Some(outcome) = verdict.refusal() {
         report.refusal(outcome, &findings, shown);
-        return run_of.end(&report, &facts, &Found { findings: &findings, gaps: &gaps }, verdict, None, outcome);
+        return run_of.end(&report, &judged, None, outcome);
     }
     if check.is_some() {
         report.say(if only.is_empty() { "would launch" } else { "what was asked for holds; nothing is said of the other checks" });
-        return run_of.end(&report, &facts, &Found { findings: &findings, gaps: &gaps }, verdict, None, Outcome::Ended(0));
+        return run_of.end(&report, &judged, None, Outcome::Ended(0));
     }
-    // A policy that only advises the checks on the security configuration may get here without one; then there is nothing to seal or to compare clusters with.
-    let (Some(program), Some(sealed), Some(Lookup::Found(verified))) = (program, &run_of.sealed, &facts.security_configuration) else {
-        report.trouble(Outcome::FactsUnknown, &["nothing was launched: there is no security configuration to seal".to_owned()]);
-        return run_of.end(&report, &facts, &Found { findings: &findings, gaps: &gaps }, verdict, None, Outcome::FactsUnknown);
-    };
-    run_of.announce(&report, sealed);
+    let launching = Launching { state: state.as_ref(), program: program.as_ref(), aws, invocation: &invocation };
+    launched(&run_of, launching, &judged, &mut caught, &report).await
+}
 
-    let verified = Verified {
-        security_configuration: verified.clone(),
-        release: config.release.value.clone(),
-        subnet: config.subnet.as_ref().map(|subnet| subnet.value.clone()),
+/// What a launch needs besides a verdict.
+struct Launching<'a> {
+    state: Option<&'a StateDir>,
+    program: Option<&'a Program>,
+    aws: Aws,
+    invocation: &'a RunInvocation,
+}
+
+/// The second half of the line: from the launch to the outcome of the run.
+async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, caught: &mut Caught, report: &Report) -> Result<Outcome, GuardError> {
+    let settings = run.settings;
+    let Launching { state, program, aws, invocation } = launching;
+    // A policy that only advises the checks on the security configuration may get here without one; then there is nothing to seal or to compare clusters with.
+    let (Some(state), Some(program), Some(sealed), Some(Lookup::Found(found))) = (state, program, &run.sealed, &judged.facts.security_configuration)
+    else {
+        report.trouble(Outcome::FactsUnknown, &["nothing was launched: there is no security configuration to seal".to_owned()]);
+        return run.end(report, judged, None, Outcome::FactsUnknown);
     };
-    let running = launch::start(&program, &invocation.sealed_argv, &sealed.text)?;
+    run.announce(report, sealed);
+
+    let plan = run.watch_plan(found, judged.facts, invocation.persistent);
+    let journal = state.begin(run.prepared(&plan))?;
+    let running = match launch::start(program, &invocation.sealed_argv, &sealed.text) {
+        Ok(running) => running,
+        Err(error) => {
+            journal.close();
+            return Err(error.into());
+        }
+    };
     report.timeline.note("the runner was started");
-    let mut watching = watch::start(aws, run_of.watch_plan(verified, &facts, invocation.persistent), report.timeline.clone());
+    let mut watching = watch::start(aws, plan, journal.clone(), report.timeline.clone());
     let hints = watching.hints.clone();
-    let ended = supervise::supervise(running, &mut caught, &mut watching.events, hints, settings.stop_timeout, &report).await?;
+    let terminate = settings.on_stop == OnStop::Terminate;
+    let note_stop = || journal.note(&Entry::Stopped { terminate });
+    let ended = supervise::supervise(running, caught, &mut watching.events, hints, settings.stop_timeout, &note_stop, report).await?;
 
     let settle = (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(settings.stop_timeout / 3);
     let expected = confirm::expected_end(ended.outcome, invocation.persistent);
-    let watched = watching.finish(watch::Finish { expected, settle }).await?;
-    let confirmation = confirm::confirm(ended.outcome, expected, run_of.plan.has_steps(), &watched);
+    watching.stop.send_replace(ended.stop_by.map(|by| watch::Stop { by, terminate }));
+    let stopped = async || {
+        stop_signal(caught).await;
+        note_stop();
+        watch::Stop { by: Instant::now() + settings.stop_timeout, terminate }
+    };
+    let watched = watching.finish(watch::Finish { expected, settle, terminate: false }, stopped).await?;
+    if watched.is_closed() {
+        journal.close();
+    } else {
+        report.say("the run stays open; the next start, or `emr-etl-guard watch --resume`, goes on from here");
+    }
+    let confirmation = confirm::confirm(ended.outcome, expected, run.plan.has_steps(), &watched);
     if confirmation.reasons.is_empty() {
-        for record in &watched.clusters {
-            let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
-            report.say(&format!("confirmed: cluster {} was what was verified; {end}", record.id));
-        }
+        report.confirmed(&watched);
     } else {
         report.trouble(confirmation.outcome, &confirmation.reasons);
     }
-    let findings: Vec<Finding> = findings.into_iter().chain(confirmation.findings).collect();
-    run_of.end(&report, &facts, &Found { findings: &findings, gaps: &gaps }, verdict, Some(&watched), confirmation.outcome)
+    let findings: Vec<Finding> = judged.findings.iter().cloned().chain(confirmation.findings).collect();
+    run.end(report, &Judged { findings: &findings, ..*judged }, Some(&watched), confirmation.outcome)
+}
+
+/// Where the journal is kept.
+fn state_dir(settings: &Settings) -> Result<PathBuf, StateError> {
+    match &settings.state_dir {
+        Some(named) => Ok(named.clone()),
+        None => journal::default_place(nix::unistd::geteuid().is_root(), |name| std::env::var_os(name)),
+    }
+}
+
+/// Closes what an earlier guard left open, unless a stop comes first: then that stays as it is.
+async fn resume(
+    state: &StateDir,
+    settings: &Settings,
+    config: Option<&RunnerConfig>,
+    report: &Report,
+    caught: &mut Caught,
+) -> Result<Option<Outcome>, GuardError> {
+    tokio::select! {
+        outcome = resume::close_unfinished(state, settings, config, report) => outcome,
+        signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
+    }
+}
+
+/// The command `watch --resume`: closes what was left open, and launches nothing.
+async fn resume_only(arguments: &[OsString], settings: &Settings) -> Result<Outcome, GuardError> {
+    let mut caught = signals::catch().map_err(anyhow::Error::from)?;
+    let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?;
+    let config = match arguments {
+        [] => None,
+        arguments => match Invocation::parse(arguments)? {
+            Invocation::Run(invocation) => Some(read_config(&invocation, settings, &mut caught).await?),
+            Invocation::NoLaunch => None,
+        },
+    };
+    let state = StateDir::take(&state_dir(settings)?)?;
+    if state.unfinished()?.is_empty() {
+        report.say("no run is open");
+    }
+    Ok(resume(&state, settings, config.as_ref(), &report, &mut caught).await?.unwrap_or(Outcome::Ended(0)))
 }
 
 /// Reads the config on a thread of its own, because standard input may come late or never, and a stop must not wait for it.

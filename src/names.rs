@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a name is not one; reads on after the key's name: "`aws.emr.ami_version` is not …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -188,8 +188,8 @@ impl S3Object {
 }
 
 /// An EMR release such as `emr-5.29.0`; compares by version.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ReleaseLabel {
     version: (u32, u32, u32),
 }
@@ -233,6 +233,20 @@ impl fmt::Display for ReleaseLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (major, minor, patch) = self.version;
         write!(f, "emr-{major}.{minor}.{patch}")
+    }
+}
+
+impl TryFrom<String> for ReleaseLabel {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl<'de> Deserialize<'de> for ClusterId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

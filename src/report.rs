@@ -20,6 +20,7 @@ use crate::{
     names::ClusterId,
     settings::Settings,
     timeline::Timeline,
+    watch::Watched,
 };
 
 /// Where the guard says things, and what it records.
@@ -117,6 +118,15 @@ impl Report {
         let headline = terminal::unsafe_cluster(cluster, findings);
         err(&format!("emr-etl-guard: {headline}\n"));
         self.timeline.note(format!("stopping the runner: {headline}"));
+    }
+
+    /// What a run's clusters were and came to, where all is confirmed.
+    pub(crate) fn confirmed(&self, watched: &Watched) {
+        for record in &watched.clusters {
+            let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
+            let stopped = if record.ended_by_stop { "; it was terminated, because the run was stopped" } else { "" };
+            self.say(&format!("confirmed: cluster {} was what was verified; {end}{stopped}", record.id));
+        }
     }
 
     /// Why a run's outcome is not the runner's own.

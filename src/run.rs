@@ -1,5 +1,7 @@
 //! What stays the same from the first look at a run to the record of it: its id, its inputs, what is sealed.
 
+use std::collections::BTreeSet;
+
 use time::OffsetDateTime;
 
 use crate::{
@@ -8,9 +10,10 @@ use crate::{
     checks::{Finding, clusters::Verified},
     cli::CheckOptions,
     exit::Outcome,
-    facts::{Facts, Question},
+    facts::{Facts, Question, SecurityConfiguration},
     gaps::Gap,
     invocation::RunInvocation,
+    journal::Prepared,
     launch::Program,
     names::KeyReference,
     plan::{Circumstances, Documents, Plan, targets::Purpose},
@@ -38,16 +41,19 @@ pub(crate) fn circumstances(config: &RunnerConfig, documents: &Documents) -> Cir
     }
 }
 
-/// What the checks found, and what they cannot.
-pub(crate) struct Found<'a> {
+/// All that the verdict rests on, and the verdict.
+#[derive(Clone, Copy)]
+pub(crate) struct Judged<'a> {
+    pub(crate) facts: &'a Facts,
     pub(crate) findings: &'a [Finding],
     pub(crate) gaps: &'a [Gap],
+    pub(crate) verdict: Verdict,
 }
 
 /// One run.
 pub(crate) struct Run<'a> {
     config: &'a RunnerConfig,
-    settings: &'a Settings,
+    pub(crate) settings: &'a Settings,
     /// The options of `check`; none for `run`.
     check: Option<&'a CheckOptions>,
     id: String,
@@ -117,31 +123,43 @@ impl<'a> Run<'a> {
         report.say(&format!("launching (run {})", self.id));
     }
 
-    pub(crate) fn watch_plan(&self, verified: Verified, facts: &Facts, persistent: bool) -> watch::Plan {
+    pub(crate) fn watch_plan(&self, found: &SecurityConfiguration, facts: &Facts, persistent: bool) -> watch::Plan {
+        let subnet = self.config.subnet.as_ref().map(|subnet| subnet.value.as_str());
         let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flat_map(|persistent| &persistent.clusters);
         let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
         watch::Plan {
-            verified,
+            verified: Verified::of(found, &self.config.release.value, subnet),
             policy: self.settings.policy.clone(),
             job_name: self.config.job_name.clone(),
             persistent,
             tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
             earlier_clusters: facts.earlier_clusters.found().cloned().unwrap_or_default(),
             adopted,
+            known: BTreeSet::new(),
+            since: None,
             limits: self.settings.into(),
         }
     }
 
+    /// What a later guard must know, should this one not live to the end.
+    pub(crate) fn prepared(&self, plan: &watch::Plan) -> Prepared {
+        Prepared {
+            run: self.id.clone(),
+            started: self.started,
+            region: self.config.emr_region.value.clone(),
+            config: self.config.origin.clone(),
+            verified: plan.verified.clone(),
+            policy: plan.policy.clone(),
+            job_name: plan.job_name.clone(),
+            persistent: plan.persistent,
+            tag: plan.tag.clone(),
+            earlier_clusters: plan.earlier_clusters.clone(),
+            adopted: plan.adopted.clone(),
+        }
+    }
+
     /// Writes the record and gives the outcome.
-    pub(crate) fn end(
-        &self,
-        report: &Report,
-        facts: &Facts,
-        found: &Found<'_>,
-        verdict: Verdict,
-        watched: Option<&Watched>,
-        outcome: Outcome,
-    ) -> Result<Outcome, GuardError> {
+    pub(crate) fn end(&self, report: &Report, judged: &Judged<'_>, watched: Option<&Watched>, outcome: Outcome) -> Result<Outcome, GuardError> {
         report.write(&Record {
             version: report::VERSION,
             guard: env!("CARGO_PKG_VERSION"),
@@ -159,10 +177,10 @@ impl<'a> Run<'a> {
                 documents: &self.documents,
                 plan: &self.plan,
             },
-            facts,
-            findings: found.findings.iter().collect(),
-            gaps: found.gaps,
-            verdict,
+            facts: judged.facts,
+            findings: judged.findings.iter().collect(),
+            gaps: judged.gaps,
+            verdict: judged.verdict,
             watched,
             timeline: report.timeline.moments(),
             outcome,

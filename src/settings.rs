@@ -74,6 +74,17 @@ pub enum CredentialSource {
     RunnerConfig,
 }
 
+/// What a stop means for clusters that are what was verified; one that is not, or that nobody could judge, always ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStop {
+    /// They go on, as they do when the runner alone is stopped.
+    #[default]
+    Leave,
+    /// They are terminated; an adopted cluster, which was there before, goes on.
+    Terminate,
+}
+
 /// Who renders the ERB of the runner config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -207,9 +218,17 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_TERMINATION_TIMEOUT", value_name = "TIME")]
     pub termination_timeout: Option<Span>,
 
-    /// How long a runner that was told to stop may take before it is killed [default: 8s]
+    /// How long a stop may take: the runner gets half of it before it is killed, the rest is for the run's clusters [default: 8s]
     #[arg(long, env = "EMR_ETL_GUARD_STOP_TIMEOUT", value_name = "TIME")]
     pub stop_timeout: Option<Span>,
+
+    /// What a stop (a signal to the guard) means for clusters that are what was verified [default: leave]
+    #[arg(long, env = "EMR_ETL_GUARD_ON_STOP", value_enum, value_name = "WHAT")]
+    pub on_stop: Option<OnStop>,
+
+    /// Where the journal of unfinished runs is kept [default: /var/lib/emr-etl-guard for root, else $XDG_STATE_HOME/emr-etl-guard]
+    #[arg(long, env = "EMR_ETL_GUARD_STATE_DIR", value_name = "FOLDER")]
+    pub state_dir: Option<PathBuf>,
 
     /// Where to write the machine-readable report (JSON)
     #[arg(long, env = "EMR_ETL_GUARD_REPORT", value_name = "FILE")]
@@ -225,7 +244,7 @@ pub struct Options {
 }
 
 /// What the policy requires.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Policy {
     /// Protections that must be proved.
     pub require: Vec<Protection>,
@@ -290,8 +309,12 @@ pub struct Settings {
     pub judge_within: Duration,
     /// How long to wait for an unsafe cluster's end.
     pub termination_timeout: Duration,
-    /// How long the runner may take to stop.
+    /// How long a stop may take.
     pub stop_timeout: Duration,
+    /// What a stop means for clusters that are what was verified.
+    pub on_stop: OnStop,
+    /// Where the journal is kept, when named.
+    pub state_dir: Option<PathBuf>,
     /// Where the JSON report goes.
     pub report: Option<PathBuf>,
     /// No own messages on standard output.
@@ -381,6 +404,8 @@ impl Settings {
             judge_within: span(given.judge_within, stored.judge_within, 300),
             termination_timeout: span(given.termination_timeout, stored.termination_timeout, 900),
             stop_timeout: span(given.stop_timeout, stored.stop_timeout, 8),
+            on_stop: given.on_stop.or(stored.on_stop).unwrap_or_default(),
+            state_dir: given.state_dir.or(stored.state_dir),
             report: given.report.or(stored.report),
             quiet: given.quiet.or(stored.quiet).unwrap_or(false),
             exit_codes: given.exit_codes.or(stored.exit_codes).unwrap_or_default(),

@@ -38,6 +38,8 @@ pub(crate) struct Ended {
     pub(crate) outcome: Outcome,
     /// Whether it was told to stop, by a signal to the guard or because of an unsafe cluster.
     pub(crate) stopped: bool,
+    /// When the guard must be gone, where a signal told it to stop.
+    pub(crate) stop_by: Option<Instant>,
 }
 
 /// What can happen while the runner runs.
@@ -82,7 +84,7 @@ impl State {
     }
 }
 
-/// Runs the loop until the runner has ended and its output is through.
+/// Runs the loop until the runner has ended and its output is through. `journal` is called before a stop is passed on.
 ///
 /// # Errors
 /// When the operating system does not give the runner's status, which is a bug.
@@ -92,12 +94,13 @@ pub(crate) async fn supervise(
     events: &mut mpsc::UnboundedReceiver<watch::Event>,
     hints: mpsc::UnboundedSender<Hint>,
     stop_timeout: Duration,
+    journal: &dyn Fn(),
     report: &Report,
 ) -> anyhow::Result<Ended> {
     let group = running.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let mut output = pump(running.stdout, hints)?;
     let mut state = State::default();
-    let mut deadline = None;
+    let (mut deadline, mut stop_by) = (None, None);
     let status = loop {
         let event = tokio::select! {
             status = running.child.wait() => break status?,
@@ -118,6 +121,12 @@ pub(crate) async fn supervise(
         for action in state.on(event) {
             match action {
                 Action::Send(signal) => send(group, signal, report),
+                // After a signal the guard itself has a time to be gone by, and the run's clusters need the rest of it.
+                Action::ArmDeadline if matches!(event, Event::Signal(_)) => {
+                    journal();
+                    stop_by = Some(Instant::now() + stop_timeout);
+                    deadline = Some(Instant::now() + stop_timeout / 2);
+                }
                 Action::ArmDeadline => deadline = Some(Instant::now() + stop_timeout),
                 Action::Nothing => {}
             }
@@ -129,7 +138,10 @@ pub(crate) async fn supervise(
     while !state.stopping {
         tokio::select! {
             _ = &mut output => break,
-            Some(signal) = caught.recv() => state.stopping = signals::asks_to_stop(signal),
+            Some(signal) = caught.recv() => {
+                state.stopping = signals::asks_to_stop(signal);
+                stop_by = state.stopping.then(|| Instant::now() + stop_timeout);
+            }
             Some(watch::Event::Unsafe(cluster, findings)) = events.recv() => {
                 report.unsafe_cluster(&cluster, &findings);
                 state.stopping = true;
@@ -138,9 +150,9 @@ pub(crate) async fn supervise(
     }
     if state.stopping {
         send(group, Signal::SIGKILL, report);
-        let _ = tokio::time::timeout(stop_timeout, &mut output).await;
+        let _ = tokio::time::timeout(stop_timeout / 4, &mut output).await;
     }
-    Ok(Ended { outcome: outcome(status), stopped: state.stopping })
+    Ok(Ended { outcome: outcome(status), stopped: state.stopping, stop_by })
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -10,10 +10,11 @@ use std::{
 
 use futures_util::future::join_all;
 use serde::Serialize;
+use time::OffsetDateTime;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
         clusters::{self, ExpectedEnd, Look, Verified},
     },
     facts::{ClusterFacts, SecurityConfiguration, Step, emr},
+    journal::{Entry, Journal, Unfinished},
     names::ClusterId,
     settings::{Policy, Settings},
     terminate::{End, terminate},
@@ -44,7 +46,31 @@ pub(crate) struct Plan {
     pub(crate) earlier_clusters: BTreeSet<ClusterId>,
     /// Clusters that the runner adopts, with the steps they had before.
     pub(crate) adopted: BTreeMap<ClusterId, BTreeSet<String>>,
+    /// Clusters of this run that an earlier guard knew.
+    pub(crate) known: BTreeSet<ClusterId>,
+    /// Since when clusters are searched for, where that is longer ago than the last hour.
+    pub(crate) since: Option<OffsetDateTime>,
     pub(crate) limits: Limits,
+}
+
+impl Plan {
+    /// The plan of a run that an earlier guard left open. Nobody will look at its clusters again, so what cannot be judged soon counts as unsafe.
+    pub(crate) fn resumed(run: &Unfinished, settings: &Settings) -> Self {
+        let prepared = run.prepared.clone();
+        let limits = Limits::from(settings);
+        Self {
+            verified: prepared.verified,
+            policy: prepared.policy,
+            job_name: prepared.job_name,
+            persistent: prepared.persistent,
+            tag: prepared.tag,
+            earlier_clusters: prepared.earlier_clusters,
+            adopted: prepared.adopted,
+            known: run.clusters.clone(),
+            since: Some(prepared.started - time::Duration::hours(1)),
+            limits: Limits { judge_within: limits.judge_within.min(limits.interval * 4), ..limits },
+        }
+    }
 }
 
 /// Time limits of the watch, from the settings.
@@ -92,6 +118,8 @@ pub struct ClusterRecord {
     pub findings: Vec<Finding>,
     /// Whether it was found unsafe.
     pub is_unsafe: bool,
+    /// Whether it was ended although it is what was verified, because the run was stopped.
+    pub ended_by_stop: bool,
     /// How its termination went, when the guard asked for it.
     pub end: Option<End>,
     #[serde(skip)]
@@ -111,10 +139,20 @@ pub struct Watched {
     pub undecided: Vec<ClusterId>,
 }
 
+impl Watched {
+    /// Whether nothing is left to do about the run's clusters: each one is over at the guard's wish, or is what was verified, and there can be no others.
+    pub(crate) fn is_closed(&self) -> bool {
+        let closed = |record: &ClusterRecord| if record.must_end() { record.end == Some(End::Confirmed) } else { record.is_proved() };
+        self.search_trouble.is_none() && self.undecided.is_empty() && self.clusters.iter().all(closed)
+    }
+}
+
 /// A watch under way.
 pub(crate) struct Watching {
     pub(crate) hints: mpsc::UnboundedSender<Hint>,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    /// Set once the guard was told to stop.
+    pub(crate) stop: watch::Sender<Option<Stop>>,
     finish: oneshot::Sender<Finish>,
     task: JoinHandle<Watched>,
 }
@@ -125,44 +163,67 @@ pub(crate) struct Finish {
     pub(crate) expected: ExpectedEnd,
     /// A cluster may still be in the making: look again after this time.
     pub(crate) settle: Option<Duration>,
+    /// End the run's own clusters even if they are what was verified.
+    pub(crate) terminate: bool,
+}
+
+/// The guard was told to stop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    /// When it must be gone. What is not done by then is the next start's; and since nobody watches until then, what cannot be judged by then must end.
+    pub(crate) by: Instant,
+    /// As in [`Finish`].
+    pub(crate) terminate: bool,
 }
 
 /// Starts watching.
-pub(crate) fn start(aws: Aws, plan: Plan, timeline: Timeline) -> Watching {
+pub(crate) fn start(aws: Aws, plan: Plan, journal: Journal, timeline: Timeline) -> Watching {
     let (hints, hints_received) = mpsc::unbounded_channel();
     let (events_sent, events) = mpsc::unbounded_channel();
     let (finish, finish_received) = oneshot::channel();
+    let (stop, stop_seen) = watch::channel(None);
     let watch = Watch {
         aws,
+        hinted: plan.known.clone(),
         plan,
+        journal,
         timeline,
         events: events_sent,
         clusters: BTreeMap::new(),
         strangers: BTreeSet::new(),
-        hinted: BTreeSet::new(),
         undecided: BTreeSet::new(),
         terminations: JoinSet::new(),
         search_trouble: None,
     };
-    Watching { hints, events, finish, task: tokio::spawn(watch.run(hints_received, finish_received)) }
+    Watching { hints, events, stop, finish, task: tokio::spawn(watch.run(hints_received, finish_received, stop_seen)) }
 }
 
 impl Watching {
-    /// Makes the last looks, waits for terminations, and gives the record.
+    /// Makes the last looks, waits for terminations, and gives the record. `stopped` gives the stops that are asked for meanwhile.
     ///
     /// # Errors
     /// When the watch itself died, which is a bug.
-    pub(crate) async fn finish(self, finish: Finish) -> anyhow::Result<Watched> {
+    pub(crate) async fn finish(self, finish: Finish, mut stopped: impl AsyncFnMut() -> Stop) -> anyhow::Result<Watched> {
         // The watch ends only by this message, so a send can fail only if it died; the join says how.
         let _ = self.finish.send(finish);
         drop(self.hints);
-        Ok(self.task.await?)
+        let mut task = self.task;
+        loop {
+            tokio::select! {
+                watched = &mut task => return Ok(watched?),
+                stop = stopped() => {
+                    // The first one counts: a second must not give more time.
+                    self.stop.send_if_modified(|known| known.is_none().then(|| *known = Some(stop)).is_some());
+                }
+            }
+        }
     }
 }
 
 struct Watch {
     aws: Aws,
     plan: Plan,
+    journal: Journal,
     timeline: Timeline,
     events: mpsc::UnboundedSender<Event>,
     clusters: BTreeMap<ClusterId, ClusterRecord>,
@@ -175,9 +236,14 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(mut self, mut hints: mpsc::UnboundedReceiver<Hint>, mut finish: oneshot::Receiver<Finish>) -> Watched {
+    async fn run(
+        mut self,
+        mut hints: mpsc::UnboundedReceiver<Hint>,
+        mut finish: oneshot::Receiver<Finish>,
+        mut stop: watch::Receiver<Option<Stop>>,
+    ) -> Watched {
         for id in self.plan.adopted.keys().cloned().collect::<Vec<_>>() {
-            self.add(id, "adopted");
+            self.add(id, ADOPTED);
         }
         let mut quiet = 0;
         let mut next = Instant::now() + self.plan.limits.interval;
@@ -203,8 +269,23 @@ impl Watch {
             }
         };
         // A dropped sender means that the guard is going down; then the most careful end is meant.
-        let finish = finish.unwrap_or(Finish { expected: ExpectedEnd::Failed, settle: None });
-        self.last_looks(finish).await;
+        let finish = finish.unwrap_or(Finish { expected: ExpectedEnd::Failed, settle: None, terminate: false });
+        tokio::select! {
+            () = self.last_looks(finish) => {}
+            () = time_is_short(&mut stop) => {
+                self.judge_ends(finish.expected);
+                self.condemn(|record| !record.is_proved(), "cannot be judged, and nobody will watch it");
+            }
+        }
+        let stop = *stop.borrow();
+        if finish.terminate || stop.is_some_and(|stop| stop.terminate) {
+            self.end_verified();
+        }
+        match stop {
+            None => self.follow_ends().await,
+            Some(stop) if timeout_at(stop.by, self.follow_ends()).await.is_ok() => {}
+            Some(_) => self.timeline.note("no time is left; the next start goes on from here"),
+        }
         Watched {
             clusters: self.clusters.into_values().collect(),
             search_trouble: self.search_trouble,
@@ -229,12 +310,21 @@ impl Watch {
             sleep(settle).await;
             self.look().await;
         }
+        self.follow_ends().await;
+        self.look_until_proved(finish.expected).await;
+    }
+
+    /// Waits for the terminations under way.
+    async fn follow_ends(&mut self) {
         while let Some(ended) = self.terminations.join_next().await {
             self.record_end(ended);
         }
+    }
+
+    async fn look_until_proved(&mut self, expected: ExpectedEnd) {
         // EMR takes a moment to show what the runner has just asked for.
         for _ in 0..6 {
-            self.judge_ends(finish.expected);
+            self.judge_ends(expected);
             if self
                 .clusters
                 .values()
@@ -245,11 +335,36 @@ impl Watch {
             }
             sleep(self.plan.limits.interval).await;
             self.look().await;
-            while let Some(ended) = self.terminations.join_next().await {
-                self.record_end(ended);
-            }
+            self.follow_ends().await;
         }
-        self.judge_ends(finish.expected);
+        self.judge_ends(expected);
+    }
+
+    /// Ends, as unsafe, the clusters that live and of which `so` holds.
+    fn condemn(&mut self, so: fn(&ClusterRecord) -> bool, why: &str) {
+        let condemned: Vec<ClusterId> =
+            self.clusters.values().filter(|record| record.may_live() && !record.is_unsafe && so(record)).map(|record| record.id.clone()).collect();
+        for id in condemned {
+            self.timeline.note(format!("{id}: {why}; terminating it"));
+            self.end_unsafe(&id);
+        }
+    }
+
+    /// Ends the clusters that are what was verified, except those that were there before the run.
+    fn end_verified(&mut self) {
+        let verified: Vec<ClusterId> = self
+            .clusters
+            .values()
+            .filter(|record| record.may_live() && !record.is_unsafe && record.found_by != ADOPTED)
+            .map(|record| record.id.clone())
+            .collect();
+        for id in verified {
+            self.timeline.note(format!("{id}: terminating it, because the run was stopped"));
+            if let Some(record) = self.clusters.get_mut(&id) {
+                record.ended_by_stop = true;
+            }
+            self.spawn_termination(&id);
+        }
     }
 
     fn judge_ends(&mut self, expected: ExpectedEnd) {
@@ -283,7 +398,8 @@ impl Watch {
         let before: Vec<_> = self.clusters.values().map(ClusterRecord::shape).collect();
         let open = self.clusters.values().filter(|record| !record.is_settled()).map(|record| record.id.clone());
         let due: Vec<ClusterId> = open.chain(self.hinted.iter().filter(|id| self.is_new(id)).cloned()).collect();
-        let (listed, looks) = tokio::join!(emr::list(&self.aws.emr, Some(emr::recently()), &[]), self.look_at_all(&due));
+        let (listed, looks) =
+            tokio::join!(emr::list(&self.aws.emr, Some(self.plan.since.unwrap_or_else(emr::recently)), &[]), self.look_at_all(&due));
         for (id, look) in due.into_iter().zip(looks) {
             self.take_look(&id, look);
         }
@@ -338,6 +454,9 @@ impl Watch {
 
     fn add(&mut self, id: ClusterId, found_by: &'static str) {
         self.timeline.note(format!("{id}: found ({found_by})"));
+        if !self.plan.known.contains(&id) {
+            self.journal.note(&Entry::Cluster { id: id.clone() });
+        }
         self.clusters.insert(id.clone(), ClusterRecord::new(id, found_by));
     }
 
@@ -348,7 +467,7 @@ impl Watch {
             match known {
                 // A configuration in use cannot be deleted, so one answer about a living cluster is enough.
                 Some(found) => Lookup::Found(found),
-                None => emr::security_configuration(&self.aws.emr, &self.plan.verified.security_configuration.name).await,
+                None => emr::security_configuration(&self.aws.emr, &self.plan.verified.name).await,
             }
         };
         let (cluster, steps, security_configuration) =
@@ -375,23 +494,43 @@ impl Watch {
         record.steps = look.steps;
         record.security_configuration = look.security_configuration;
         if (refuted || overdue) && !record.is_unsafe {
-            record.is_unsafe = true;
-            let state = record.cluster.found().map(|facts| facts.status.state);
             self.timeline.note(format!("{id}: is UNSAFE; terminating it"));
-            let _ = self.events.send(Event::Unsafe(id.clone(), record.findings.clone()));
-            if state.is_some_and(emr::ClusterState::is_over) {
-                record.end = Some(End::Confirmed);
-                return;
-            }
-            let protected = record.cluster.found().is_some_and(|facts| facts.termination_protected);
-            let (aws, id, limits) = (self.aws.clone(), id.clone(), self.plan.limits);
-            self.terminations.spawn(async move {
-                let end = terminate(&aws, &id, protected, limits.interval, limits.termination).await;
-                (id, end)
-            });
+            self.end_unsafe(id);
         }
     }
+
+    fn end_unsafe(&mut self, id: &ClusterId) {
+        let Some(record) = self.clusters.get_mut(id) else { return };
+        record.is_unsafe = true;
+        let _ = self.events.send(Event::Unsafe(id.clone(), record.findings.clone()));
+        if record.may_live() {
+            self.spawn_termination(id);
+        } else {
+            record.end = Some(End::Confirmed);
+        }
+    }
+
+    fn spawn_termination(&mut self, id: &ClusterId) {
+        let protected = self.clusters.get(id).and_then(|record| record.cluster.found()).is_some_and(|facts| facts.termination_protected);
+        let (aws, id, limits) = (self.aws.clone(), id.clone(), self.plan.limits);
+        self.terminations.spawn(async move {
+            let end = terminate(&aws, &id, protected, limits.interval, limits.termination).await;
+            (id, end)
+        });
+    }
 }
+
+/// Waits for a stop, and then for the last third of its time: what it takes to ask for terminations and to see some of them through.
+async fn time_is_short(stop: &mut watch::Receiver<Option<Stop>>) {
+    let Some(by) = stop.wait_for(Option::is_some).await.ok().and_then(|stop| stop.map(|stop| stop.by)) else {
+        return std::future::pending().await;
+    };
+    let left = by.saturating_duration_since(Instant::now());
+    sleep_until(by - left / 3).await;
+}
+
+/// How a cluster was found that was there before the run.
+const ADOPTED: &str = "adopted";
 
 impl ClusterRecord {
     /// A cluster that nothing is known of yet.
@@ -404,6 +543,7 @@ impl ClusterRecord {
             steps: Lookup::not_asked(&calls::LIST_STEPS, NOT_YET),
             findings: Vec::new(),
             is_unsafe: false,
+            ended_by_stop: false,
             end: None,
             security_configuration: Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, NOT_YET),
             first_seen: Instant::now(),
@@ -415,6 +555,16 @@ impl ClusterRecord {
         self.is_unsafe
             || (self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
                 && self.findings.iter().all(|finding| finding.status != Status::Unknown))
+    }
+
+    /// Whether it may be alive, for all that is known.
+    fn may_live(&self) -> bool {
+        !self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
+    }
+
+    /// Whether the guard has asked for its end.
+    pub(crate) fn must_end(&self) -> bool {
+        self.is_unsafe || self.ended_by_stop
     }
 
     /// What makes a look worth a quick next one.
@@ -466,12 +616,9 @@ mod tests {
     fn plan(tag: bool) -> Plan {
         Plan {
             verified: Verified {
-                security_configuration: SecurityConfiguration {
-                    name: "sc".to_owned(),
-                    created: time::OffsetDateTime::UNIX_EPOCH,
-                    digest: String::new(),
-                    content: emr::Content::default(),
-                },
+                name: "sc".to_owned(),
+                created: OffsetDateTime::UNIX_EPOCH,
+                digest: String::new(),
                 release: crate::names::ReleaseLabel::new(5, 29, 0),
                 subnet: None,
             },
@@ -491,6 +638,8 @@ mod tests {
             tag: tag.then(|| ("run".to_owned(), "this".to_owned())),
             earlier_clusters: BTreeSet::new(),
             adopted: BTreeMap::new(),
+            known: BTreeSet::new(),
+            since: None,
             limits: Limits { interval: Duration::from_secs(5), judge_within: Duration::ZERO, termination: Duration::ZERO },
         }
     }
@@ -499,7 +648,7 @@ mod tests {
         ClusterFacts {
             id: "j-1".parse().unwrap(),
             name: name.to_owned(),
-            status: ClusterStatus { state: ClusterState::Starting, reason: None, created: time::OffsetDateTime::UNIX_EPOCH },
+            status: ClusterStatus { state: ClusterState::Starting, reason: None, created: OffsetDateTime::UNIX_EPOCH },
             release: None,
             subnet: None,
             security_configuration: None,

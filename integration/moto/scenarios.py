@@ -225,6 +225,7 @@ class Stage:
             "EMR_ETL_GUARD_SETTINGS": str(self.folder / "guard.yml"),
             "EMR_ETL_GUARD_RUNNER": str(self.programs / "standin-runner"),
             "EMR_ETL_GUARD_ALLOW_ENDPOINTS": self.world.url,
+            "EMR_ETL_GUARD_STATE_DIR": str(self.folder / "state"),
             "EMR_ETL_GUARD_WATCH_INTERVAL": "200ms",
             "EMR_ETL_GUARD_REPORT": str(self.folder / "report.json"),
             "STANDIN_POLL_MS": "50",

@@ -199,6 +199,7 @@ class Proof:
             "EMR_ETL_GUARD_RUNNER": str(programs / "standin-runner"),
             "EMR_ETL_GUARD_ALLOW_ENDPOINTS": url,
             "EMR_ETL_GUARD_WATCH_INTERVAL": "200ms",
+            "EMR_ETL_GUARD_STATE_DIR": str(folder / "state"),
             "EMR_ETL_GUARD_REPORT": str(folder / "report.json"),
             # What a person who debugs would turn on.
             "EMR_ETL_GUARD_LOG": "trace",

@@ -1,5 +1,8 @@
 //! Checks on the run's clusters: each is compared with what was verified before the launch, while it lives and at its end.
 
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
 use super::{Check, Finding, Level, Stage};
 use crate::{
     aws::{Lookup, calls},
@@ -74,14 +77,32 @@ pub(super) static RUN_DID_ITS_WORK: Check = Check {
 };
 
 /// What was verified before the launch, for a cluster to be compared with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Verified {
-    /// The security configuration.
-    pub security_configuration: SecurityConfiguration,
+    /// The security configuration's name.
+    pub name: String,
+    /// When that was created.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// SHA-256 of its content.
+    pub digest: String,
     /// The release.
     pub release: ReleaseLabel,
     /// The subnet, when the config names one.
     pub subnet: Option<String>,
+}
+
+impl Verified {
+    /// What a cluster of this security configuration, release and subnet must be.
+    pub(crate) fn of(found: &SecurityConfiguration, release: &ReleaseLabel, subnet: Option<&str>) -> Self {
+        Self {
+            name: found.name.clone(),
+            created: found.created,
+            digest: found.digest.clone(),
+            release: release.clone(),
+            subnet: subnet.map(str::to_owned),
+        }
+    }
 }
 
 /// Everything one look at a cluster learnt.
@@ -97,7 +118,7 @@ pub(crate) struct Look {
 
 /// Compares a cluster with what was verified. `subject` is its id.
 pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified) -> Vec<Finding> {
-    let wanted = &verified.security_configuration;
+    let wanted = verified;
     let mut findings = vec![
         SECURITY_CONFIGURATION.on(subject, format!("`{}` as verified", wanted.name)).by(&look.cluster, "no such cluster", |subject, cluster| {
             if let Some(difference) = different_name(cluster, wanted) {
@@ -133,7 +154,7 @@ pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified) -> Vec<Find
     findings
 }
 
-fn different_name(cluster: &ClusterFacts, wanted: &SecurityConfiguration) -> Option<String> {
+fn different_name(cluster: &ClusterFacts, wanted: &Verified) -> Option<String> {
     match &cluster.security_configuration {
         None => Some("no security configuration".to_owned()),
         Some(name) if *name != wanted.name => Some(format!("the security configuration `{name}`")),
@@ -141,7 +162,7 @@ fn different_name(cluster: &ClusterFacts, wanted: &SecurityConfiguration) -> Opt
     }
 }
 
-fn different_content(now: &SecurityConfiguration, wanted: &SecurityConfiguration) -> Option<String> {
+fn different_content(now: &SecurityConfiguration, wanted: &Verified) -> Option<String> {
     if now.digest != wanted.digest {
         Some(format!("`{}` with other content than at pre-flight (created {})", now.name, shown(now.created)))
     } else if now.created != wanted.created {
@@ -152,12 +173,7 @@ fn different_content(now: &SecurityConfiguration, wanted: &SecurityConfiguration
 }
 
 /// How a cluster that the runner would adopt differs from what a new one would be; `None` when it does not.
-pub(super) fn difference_before_launch(
-    cluster: &ClusterFacts,
-    verified: &SecurityConfiguration,
-    release: &ReleaseLabel,
-    subnet: Option<&str>,
-) -> Option<String> {
+pub(super) fn difference_before_launch(cluster: &ClusterFacts, verified: &Verified) -> Option<String> {
     if let Some(difference) = different_name(cluster, verified) {
         return Some(difference);
     }
@@ -169,11 +185,11 @@ pub(super) fn difference_before_launch(
             shown(verified.created)
         ));
     }
-    if cluster.release.as_deref() != Some(release.to_string().as_str()) {
+    if cluster.release.as_deref() != Some(verified.release.to_string().as_str()) {
         return Some(format!("release {}", cluster.release.as_deref().unwrap_or("unknown")));
     }
-    match subnet {
-        Some(subnet) if cluster.subnet.as_deref() != Some(subnet) => Some(format!("subnet {}", cluster.subnet.as_deref().unwrap_or("none"))),
+    match &verified.subnet {
+        Some(subnet) if cluster.subnet.as_ref() != Some(subnet) => Some(format!("subnet {}", cluster.subnet.as_deref().unwrap_or("none"))),
         _ => None,
     }
 }

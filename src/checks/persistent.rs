@@ -1,6 +1,10 @@
 //! Checks on the cluster that the runner would adopt in persistent mode: it takes one by its name alone, and whatever that one was started with holds.
 
-use super::{Case, Check, Finding, Level, Stage, clusters, security_configuration};
+use super::{
+    Case, Check, Finding, Level, Stage,
+    clusters::{self, Verified},
+    security_configuration,
+};
 use crate::{
     aws::calls,
     facts::emr::{Adoptable, ClusterState, Persistent},
@@ -77,7 +81,7 @@ fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
         return subject.waiting_for(&security_configuration::EXISTS);
     };
     let subnet = case.config.subnet.as_ref().map(|subnet| subnet.value.as_str());
-    match clusters::difference_before_launch(cluster, verified, &case.config.release.value, subnet) {
+    match clusters::difference_before_launch(cluster, &Verified::of(verified, &case.config.release.value, subnet)) {
         None => {
             let protected = if cluster.termination_protected { ", protected from termination" } else { "" };
             let logs = cluster.log_location.as_ref().map_or_else(String::new, |logs| format!(", logs in {logs}"));

@@ -14,6 +14,7 @@ mod faults;
 mod good_runs;
 mod permissions;
 mod refusals;
+mod resume;
 mod secrets;
 mod signals;
 mod unsafe_clusters;

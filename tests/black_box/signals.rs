@@ -76,7 +76,7 @@ fn a_stop_while_the_launch_is_in_flight_finds_the_cluster_that_nobody_printed() 
     // The cluster exists, but the runner never hears of it.
     stage.set(Set::AddFault(Fault::every("RunJobFlow", FaultKind::AppliedThenHang)));
     // A search so rare that only the look after the stop can find it.
-    let stage = stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "3s");
+    let stage = stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "3s").env("EMR_ETL_GUARD_STOP_TIMEOUT", "15s");
     let child = stage.command("run").spawn().unwrap();
     assert!(stage.sim.wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30)).is_some());
     send(&child, Signal::SIGTERM);

@@ -92,6 +92,7 @@ impl Stage {
             .env("AWS_SNOWPLOW_SECRET_KEY", SECRET)
             .env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &url)
             .env("EMR_ETL_GUARD_RUNNER", &programs().runner.display().to_string())
+            .env("EMR_ETL_GUARD_STATE_DIR", "state")
             .env("EMR_ETL_GUARD_WATCH_INTERVAL", "100ms")
             .env("EMR_ETL_GUARD_AWS_TIMEOUT", "20s")
             .env("EMR_ETL_GUARD_STOP_TIMEOUT", "2s")
@@ -172,6 +173,14 @@ impl Stage {
             command.arg("--report").arg(&self.report);
         }
         command.arg("--").args(&self.arguments);
+        self.prepare(&mut command);
+        command
+    }
+
+    /// The command that closes what was left open.
+    pub(crate) fn watch_resume(&self) -> Command {
+        let mut command = Command::new(&programs().guard);
+        command.args(["watch", "--resume"]);
         self.prepare(&mut command);
         command
     }

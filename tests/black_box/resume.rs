@@ -1,0 +1,259 @@
+//! The journal: a guard that dies at any moment leaves no unsafe cluster running, ends none wrongly, forgets none; and one guard at a time works on a state directory.
+
+use std::{
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use emr_simulator::{ClusterState, Command as Set, NextCluster, Timings};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use crate::{
+    catalogue::for_each,
+    support::{Played, Stage},
+};
+
+/// The journals of runs that are not closed.
+fn open_runs(stage: &Stage) -> usize {
+    std::fs::read_dir(stage.path("state/runs")).map_or(0, Iterator::count)
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Kills a guard, and waits for the end of the runner that it started, if it had.
+fn murder(stage: &Stage, child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+    let journal = std::fs::read_to_string(stage.path("journal.jsonl")).unwrap_or_default();
+    let started = journal.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|entry| entry["event"] == "started");
+    for pid in started.filter_map(|entry| i32::try_from(entry["pid"].as_i64()?).ok()) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        wait_until("the runner's end", || kill(Pid::from_raw(pid), None).is_err());
+    }
+}
+
+fn terminations_by_guard(stage: &Stage) -> usize {
+    stage.sim.requests_for("TerminateJobFlows").iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
+}
+
+/// The ids of clusters without the security configuration that live.
+fn unsafe_and_alive(stage: &Stage) -> Vec<String> {
+    stage.sim.with_world(|world| {
+        let alive = |state| !matches!(state, ClusterState::Terminating | ClusterState::Terminated | ClusterState::TerminatedWithErrors);
+        let of_run = world.clusters.iter().filter(|cluster| alive(cluster.state) && cluster.request["SecurityConfiguration"].is_null());
+        of_run.map(|cluster| cluster.id.clone()).collect()
+    })
+}
+
+#[test]
+fn a_run_that_ends_leaves_no_journal_behind() {
+    let stage = Stage::acme();
+    stage.run().expect_code(0);
+    assert!(stage.path("state/lock").exists());
+    assert_eq!(open_runs(&stage), 0);
+    let nothing = stage.play(stage.watch_resume());
+    nothing.expect_code(0);
+    assert_eq!(nothing.stdout, "emr-etl-guard: no run is open\n");
+}
+
+#[test]
+fn killed_at_any_of_thirty_points_nothing_unsafe_goes_on_nothing_safe_is_ended_nothing_is_forgotten() {
+    // Three points before the launch, twelve from it on.
+    let points_of = |is_safe: bool| {
+        let stage = scene(is_safe);
+        stage.run();
+        let requests = stage.sim.requests();
+        let launch = requests.iter().position(|request| request.operation() == "RunJobFlow").unwrap();
+        let (before, after) = ((1..4).map(|n| launch * n / 4), (0..12).map(|n| launch + (requests.len() - launch) * n / 12));
+        before.chain(after).map(|point| (is_safe, point)).collect::<Vec<_>>()
+    };
+    let points: Vec<(bool, usize)> = [points_of(true), points_of(false)].concat();
+    assert_eq!(points.len(), 30);
+    let launched = std::sync::atomic::AtomicUsize::new(0);
+    for_each(&points, |&(is_safe, point)| {
+        let stage = scene(is_safe);
+        let mut child = stage.command("run").spawn().unwrap();
+        wait_until("the point to die at", || stage.sim.requests().len() >= point || child.try_wait().unwrap().is_some());
+        murder(&stage, &mut child);
+        if !stage.sim.requests_for("RunJobFlow").is_empty() {
+            launched.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        let was_open = open_runs(&stage);
+        let (alive, before) = (unsafe_and_alive(&stage), stage.sim.requests_for("RunJobFlow").len());
+        let stage = stage.without_env("STANDIN_MISBEHAVE");
+        let played = stage.run();
+        let context = |what: &str| Err(format!("{what}; killed after {point} requests (safe: {is_safe}), {was_open} open\n{}", played.transcript()));
+        if !unsafe_and_alive(&stage).is_empty() {
+            return context("an unsafe cluster lives");
+        }
+        if open_runs(&stage) != 0 {
+            return context("a run stays open");
+        }
+        if is_safe && (terminations_by_guard(&stage) > 0 || matches!(played.code, Some(69 | 71 | 76))) {
+            return context("a safe run was not left in peace");
+        }
+        let (found, launched_more) = (played.code == Some(76), stage.sim.requests_for("RunJobFlow").len() > before);
+        if !alive.is_empty() && (!found || launched_more) {
+            return context("an unsafe cluster that lived was not told, or something new was launched beside it");
+        }
+        if found && stage.run().code == Some(76) {
+            return context("what was closed is told again");
+        }
+        Ok(())
+    });
+    assert!(launched.into_inner() >= 15, "too few of the points lie behind the launch to prove anything");
+}
+
+/// A run whose cluster is what was verified, or one whose cluster lacks the security configuration and is protected from termination.
+fn scene(is_safe: bool) -> Stage {
+    let stage = Stage::acme();
+    if is_safe {
+        return stage;
+    }
+    stage.set(Set::SetNextCluster(NextCluster { termination_protected: Some(true), ..Default::default() }));
+    stage.misbehave("drop-security-configuration")
+}
+
+/// A run under way whose cluster was judged.
+fn under_way(stage: &Stage) -> Child {
+    stage.set(Set::SetTimings(Timings::all(3600.0)));
+    let child = stage.command("run").spawn().unwrap();
+    let judged = stage.sim.wait_for_request(
+        |request| request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD"),
+        Duration::from_secs(30),
+    );
+    assert!(judged.is_some());
+    child
+}
+
+fn states(stage: &Stage) -> Vec<ClusterState> {
+    stage.sim.with_world(|world| world.clusters.iter().map(|cluster| cluster.state).collect())
+}
+
+#[test]
+fn watch_resume_closes_what_was_left_open_and_launches_nothing() {
+    let stage = Stage::acme().misbehave("hang");
+    let mut child = under_way(&stage);
+    murder(&stage, &mut child);
+    assert_eq!(open_runs(&stage), 1);
+    let launches = stage.sim.requests_for("RunJobFlow").len();
+    let played = stage.play(stage.watch_resume());
+    played.expect_code(0);
+    insta::assert_snapshot!(played.transcript());
+    assert_eq!(open_runs(&stage), 0);
+    assert_eq!(stage.sim.requests_for("RunJobFlow").len(), launches);
+    assert_eq!(states(&stage), [ClusterState::Starting], "verified, so it goes on");
+}
+
+#[test]
+fn an_open_run_that_cannot_be_judged_keeps_everything_new_from_starting() {
+    let stage = Stage::acme().misbehave("hang");
+    let mut child = under_way(&stage);
+    murder(&stage, &mut child);
+    stage.set(Set::AddFault(emr_simulator::Fault::every("ListClusters", emr_simulator::FaultKind::AccessDenied)));
+    let launches = stage.sim.requests_for("RunJobFlow").len();
+    let played = stage.run();
+    played.expect_code(69);
+    let first = played.redact(played.stderr.lines().next().unwrap());
+    assert!(
+        first.contains("run RUN-ID was left open and cannot be closed yet, so nothing new was launched: elasticmapreduce:ListClusters: AccessDenied"),
+        "{first}"
+    );
+    assert_eq!((open_runs(&stage), stage.sim.requests_for("RunJobFlow").len()), (1, launches));
+    stage.set(Set::ClearFaults);
+    stage.play(stage.watch_resume()).expect_code(0);
+    assert_eq!(open_runs(&stage), 0);
+}
+
+#[test]
+fn two_guards_at_once_on_one_state_directory_one_works_and_the_other_says_who_holds_it() {
+    let stage = Stage::acme().misbehave("hang");
+    let mut child = under_way(&stage);
+    let played: Played = stage.run();
+    played.expect_code(69);
+    let who = format!("is held by another emr-etl-guard (process {} on ", child.id());
+    assert!(played.stderr.contains(&who), "{}", played.stderr);
+    assert!(!played.runner_started() || played.journal.iter().filter(|entry| entry["event"] == "started").count() == 1);
+    // Looking is not launching: it needs no state directory.
+    stage.check().expect_code(0);
+    murder(&stage, &mut child);
+    // The dead holder's word is still in the file, and harms nobody.
+    assert!(std::fs::read_to_string(stage.path("state/lock")).unwrap().contains(&child.id().to_string()));
+    stage.play(stage.watch_resume()).expect_code(0);
+}
+
+#[test]
+fn a_disk_without_room_refuses_before_the_launch() {
+    let stage = Stage::acme();
+    let guard = stage.command("run");
+    // Files of at most a few KiB, and no signal for those that would grow beyond: a disk that is nearly full.
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\""]).arg(guard.get_program()).args(guard.get_args().filter(|word| {
+        let word = word.to_string_lossy();
+        word != "--report" && word != "report.json"
+    }));
+    stage.prepare(&mut command);
+    let played = stage.play(command);
+    played.expect_code(69);
+    assert!(played.stderr.contains("nothing was launched: the state directory cannot be used: state/runs/"), "{}", played.stderr);
+    assert!(played.stderr.contains("File too large"), "{}", played.stderr);
+    assert!(!played.runner_started());
+    assert_eq!(open_runs(&stage), 0);
+}
+
+#[test]
+fn on_stop_terminate_ends_a_verified_cluster_and_leaves_an_adopted_one() {
+    let stage = Stage::acme().misbehave("hang").option("--on-stop=terminate");
+    let child = under_way(&stage);
+    // What EMR does quickly enough is confirmed in the time that a stop has.
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let played = stage.finish(child);
+    played.expect_code(143);
+    assert_eq!(terminations_by_guard(&stage), 1);
+    // With an hour for each state it is not over yet: the next start makes sure of that.
+    assert_eq!((states(&stage), open_runs(&stage)), (vec![ClusterState::Terminating], 1));
+    assert!(played.stdout.contains("the run stays open"), "{}", played.stdout);
+    stage.set(Set::Advance(emr_simulator::Advance { seconds: 7200.0 }));
+    let resumed = stage.play(stage.watch_resume());
+    resumed.expect_code(0);
+    assert_eq!((states(&stage), open_runs(&stage)), (vec![ClusterState::Terminated], 0));
+
+    let stage = Stage::acme().misbehave("hang").option("--on-stop=terminate").argument("--use-persistent-jobflow");
+    stage.set(crate::good_runs::waiting_cluster(&serde_json::json!({"SecurityConfiguration": "acme-sc"})));
+    let child = under_way(&stage);
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    stage.finish(child).expect_code(143);
+    assert_eq!(terminations_by_guard(&stage), 0);
+}
+
+#[test]
+fn a_stop_is_over_in_its_time_and_the_rest_is_the_next_starts() {
+    let stage = Stage::acme().misbehave("drop-security-configuration,hang").env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "50s");
+    stage.set(Set::SetTimings(Timings { starting: 3600.0, ..Timings::all(6.0) }));
+    stage.set(Set::AddFault(emr_simulator::Fault::every("TerminateJobFlows", emr_simulator::FaultKind::ServerError { status: 503 })));
+    let child = stage.command("run").spawn().unwrap();
+    assert!(stage.sim.wait_for_request(|request| request.operation() == "TerminateJobFlows", Duration::from_secs(30)).is_some());
+    let asked = Instant::now();
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let played = stage.finish(child);
+    // The stage allows two seconds; a machine that is busy may take longer, but never as long as a termination may.
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    played.expect_code(71);
+    assert_eq!(open_runs(&stage), 1);
+    stage.set(Set::ClearFaults);
+    let stage = stage.without_env("STANDIN_MISBEHAVE");
+    let resumed = stage.run();
+    resumed.expect_code(76);
+    assert!(resumed.stderr.contains("which was left open, was unsafe; its end is confirmed, nothing new was launched"), "{}", resumed.stderr);
+    assert_eq!(open_runs(&stage), 0);
+}
