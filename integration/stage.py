@@ -235,6 +235,36 @@ class Stage:
             time.sleep(0.02)
 
 
+def pod_container(pod: dict, documents: list[dict], stage: Stage) -> Container:
+    """The one container of a Kubernetes pod's spec: ConfigMaps of the documents as files, claims and emptyDirs as empty folders."""
+    named = {(document["kind"], document["metadata"]["name"]): document for document in documents}
+    [container] = pod["containers"]
+    env = {}
+    for variable in container["env"]:
+        source = variable.get("valueFrom", {}).get("secretKeyRef")
+        env[variable["name"]] = named["Secret", source["name"]]["stringData"][source["key"]] if source else variable["value"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounts = []
+    for mount in container["volumeMounts"]:
+        volume = volumes[mount["name"]]
+        source = None
+        if "emptyDir" not in volume:
+            source = stage.folder / mount["name"]
+            source.mkdir(exist_ok=True)
+        if "configMap" in volume:
+            for file, text in named["ConfigMap", volume["configMap"]["name"]]["data"].items():
+                (source / file).write_text(text)
+        mounts.append((source, mount["mountPath"], mount.get("readOnly", False)))
+    return Container(
+        command=container["command"] + container["args"],
+        env=env,
+        user=pod["securityContext"]["runAsUser"],
+        group=pod["securityContext"]["runAsGroup"],
+        read_only_root=container["securityContext"]["readOnlyRootFilesystem"],
+        mounts=mounts,
+    )
+
+
 def finish(process: subprocess.Popen) -> Ended:
     """Waits for a process' end."""
     try:

@@ -19,7 +19,7 @@ import kubernetes_validate.utils
 import yaml
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from stage import Cases, Codes, Container, Stage, expect, finish  # noqa: E402
+from stage import Cases, Codes, Container, Stage, expect, finish, pod_container  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 NAME = "emr-etl-guard"
@@ -204,33 +204,8 @@ def every_name_that_is_used_exists(manifest: Manifest):
 
 
 def container(manifest: Manifest, stage: Stage) -> Container:
-    """The manifest's container, its ConfigMaps as files, its claim and its emptyDir as empty folders."""
-    secrets = {name: document["stringData"] for (kind, name), document in manifest.by_name.items() if kind == "Secret"}
-    env = {}
-    for variable in manifest.container["env"]:
-        source = variable.get("valueFrom", {}).get("secretKeyRef")
-        env[variable["name"]] = secrets[source["name"]][source["key"]] if source else variable["value"]
-    volumes = {volume["name"]: volume for volume in manifest.pod["volumes"]}
-    mounts = []
-    for mount in manifest.container["volumeMounts"]:
-        volume = volumes[mount["name"]]
-        source = None
-        if "emptyDir" not in volume:
-            source = stage.folder / mount["name"]
-            source.mkdir(exist_ok=True)
-        if "configMap" in volume:
-            for file, text in manifest.by_name["ConfigMap", volume["configMap"]["name"]]["data"].items():
-                (source / file).write_text(text)
-        mounts.append((source, mount["mountPath"], mount.get("readOnly", False)))
-    security = manifest.pod["securityContext"]
-    return Container(
-        command=manifest.container["command"] + manifest.container["args"],
-        env=env,
-        user=security["runAsUser"],
-        group=security["runAsGroup"],
-        read_only_root=manifest.container["securityContext"]["readOnlyRootFilesystem"],
-        mounts=mounts,
-    )
+    """The manifest's container."""
+    return pod_container(manifest.pod, manifest.documents, stage)
 
 
 def the_container_ends_with(manifest: Manifest, stage: Stage, code: int, seen: int, launched: int):
