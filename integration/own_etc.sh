@@ -1,0 +1,27 @@
+# Owns a machine's view for programs that look into /etc: sourced, it sets `own_etc`, the arguments with which bubblewrap shows this machine as it is, but for
+# /etc/snowplow, /etc/emr-etl-guard and /var/lib/emr-etl-guard, which are empty, can be written to, and are gone afterwards.
+own_etc=()
+for entry in /*; do
+    if [[ -L $entry ]]; then
+        own_etc+=(--symlink "$(readlink "$entry")" "$entry")
+    elif [[ $entry != /etc && $entry != /dev && $entry != /var ]]; then
+        # /proc, too, is this machine's: a container started in here can only have one of its own where there is one that nothing is mounted over.
+        own_etc+=(--bind "$entry" "$entry")
+    fi
+done
+own_etc+=(--dev-bind /dev /dev --dir /etc --dir /var --dir /var/lib)
+for entry in /etc/* /etc/.[!.]* /var/* /var/lib/*; do
+    how=--bind
+    [[ $entry != /etc/* ]] || how=--ro-bind
+    case $entry in
+        /etc/snowplow | /etc/emr-etl-guard | /var/lib | /var/lib/emr-etl-guard) ;;
+        *)
+            if [[ -L $entry ]]; then
+                own_etc+=(--symlink "$(readlink "$entry")" "$entry")
+            elif [[ -e $entry ]]; then
+                own_etc+=("$how" "$entry" "$entry")
+            fi
+            ;;
+    esac
+done
+own_etc+=(--tmpfs /etc/snowplow --tmpfs /etc/emr-etl-guard --tmpfs /var/lib/emr-etl-guard --die-with-parent)
