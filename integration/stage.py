@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import traceback
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -283,12 +284,13 @@ class Cases:
         self.name, self.passed, self.failed = name, 0, 0
 
     def case(self, sentence: str, proof, *arguments):
-        """Runs one proof: a function that raises AssertionError where its sentence is not true."""
+        """Runs one proof: a function that raises AssertionError where its sentence is not true. Any other exception is as much a failure, told with its place."""
         try:
             proof(*arguments)
-        except AssertionError as error:
+        except Exception as error:
             self.failed += 1
-            print(f"{self.name}: FAILED {sentence}\n    " + "\n    ".join(str(error)[-6000:].splitlines()), flush=True)
+            told = str(error) if isinstance(error, AssertionError) else traceback.format_exc()
+            print(f"{self.name}: FAILED {sentence}\n    " + "\n    ".join(told[-6000:].splitlines()), flush=True)
         else:
             self.passed += 1
             print(f"{self.name}: ok {sentence}", flush=True)
