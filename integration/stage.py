@@ -103,10 +103,14 @@ class Stage:
         with urllib.request.urlopen(request):
             pass
 
+    def operations(self) -> list[str]:
+        """What AWS has been asked for in this world, in order."""
+        with urllib.request.urlopen(f"{self.url}/_control/requests") as answer:
+            return [request["operation"] for request in json.load(answer)]
+
     def requests(self, operation: str) -> int:
         """How many requests for this operation AWS has seen in this world."""
-        with urllib.request.urlopen(f"{self.url}/_control/requests") as answer:
-            return sum(1 for request in json.load(answer) if request["operation"] == operation)
+        return self.operations().count(operation)
 
     def world(self):
         """The scene as it was at the start: a run in it ends with 0."""
@@ -181,10 +185,11 @@ class Stage:
             **prepared,
         }
 
-    def contain(self, container: Container, code: int) -> subprocess.Popen:
-        """Starts a container whose run ends with `code`, as far as its definition lets it. Only `settings` are added to what the definition says."""
+    def contain(self, container: Container, code: int | None) -> subprocess.Popen:
+        """Starts a container whose run ends with `code`, as far as its definition lets it; without a code, in the world as it is. Only `settings` are added to
+        what the definition says."""
         env = {"PATH": "/image/bin:/usr/bin:/bin"} | container.env
-        prepared = self.settings() | self.prepare(code)
+        prepared = self.settings() | ({} if code is None else self.prepare(code))
         for name in prepared:
             if name.startswith("EMR_ETL_GUARD_") and name in container.env and name not in ("EMR_ETL_GUARD_RUNNER", "EMR_ETL_GUARD_TERMINATION_TIMEOUT"):
                 raise AssertionError(f"the stage would hide the definition's own {name}")
@@ -215,7 +220,7 @@ class Stage:
             text=True,
         )
 
-    def play(self, container: Container, code: int) -> Ended:
+    def play(self, container: Container, code: int | None) -> Ended:
         """A container from its start to its end."""
         return finish(self.contain(container, code))
 

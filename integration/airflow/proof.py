@@ -36,13 +36,13 @@ class MailServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), MailSession)
+        super().__init__(("127.0.0.1", 0), MailConnection)
         self.mails: list[str] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
-class MailSession(socketserver.StreamRequestHandler):
-    """One connection."""
+class MailConnection(socketserver.StreamRequestHandler):
+    """One of its connections."""
 
     def handle(self):
         self.say("220 stage")

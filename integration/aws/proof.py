@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -56,6 +57,14 @@ ROLES = {
 
 def text(name: str) -> str:
     return (HERE / name).read_text()
+
+
+def the_readme_names_every_file_and_no_other():
+    files = {str(file.relative_to(HERE)) for file in HERE.rglob("*") if file.suffix in (".json", ".yml")}
+    expect(set(re.findall(r"file://([\w./-]+)", text("README.md"))), files, "files in the README's commands")
+    commands = {tuple(words) for words in re.findall(r"^\$ aws (\w+) ([\w-]+)", text("README.md"), re.MULTILINE)}
+    named = {(service, re.sub(r"(?<!^)([A-Z])", r"-\1", operation).lower()) for service, operation, _ in Definitions().requests()}
+    expect(commands, named, "the README's commands")
 
 
 class Definitions:
@@ -543,6 +552,7 @@ def main(programs: pathlib.Path) -> int:
     cases.case("its parser does not take broken state machines", broken_machines_are_not_taken, definitions)
     cases.case("every state is reached and leads to one that exists; both machines judge alike", every_state_is_reached_and_leads_somewhere, definitions)
     cases.case("roles, names, secrets and volumes of all files fit each other", the_definitions_fit_each_other, definitions)
+    cases.case("the README's commands name every file, and every file is there", the_readme_names_every_file_and_no_other)
     cases.case("the task's role is what `explain --permissions` prints", the_task_role_is_what_the_guard_says_it_needs, programs)
     cases.case("the containers are hardened, and a stop has the time it takes", the_containers_are_hardened_and_can_be_stopped, definitions)
     cases.case("Batch tries 69, signals and lost hosts again, and nothing else", batch_tries_again_what_it_should, definitions, codes)
