@@ -188,7 +188,8 @@ class Stage:
     def contain(self, container: Container, code: int | None) -> subprocess.Popen:
         """Starts a container whose run ends with `code`, as far as its definition lets it; without a code, in the world as it is. Only `settings` are added to
         what the definition says."""
-        env = {"PATH": "/image/bin:/usr/bin:/bin"} | container.env
+        # What the image of docker/ says by itself.
+        env = {"PATH": "/image/bin:/usr/bin:/bin", "EMR_ETL_GUARD_RUNNER": "/opt/snowplow/snowplow-emr-etl-runner"} | container.env
         prepared = self.settings() | ({} if code is None else self.prepare(code))
         for name in prepared:
             if name.startswith("EMR_ETL_GUARD_") and name in container.env and name not in ("EMR_ETL_GUARD_RUNNER", "EMR_ETL_GUARD_TERMINATION_TIMEOUT"):
@@ -198,8 +199,9 @@ class Stage:
         # The certificates of an image, without which the AWS SDK does not start.
         argv += ["--ro-bind", "/etc/ssl", "/etc/ssl"]
         argv += ["--dev", "/dev", "--proc", "/proc", "--ro-bind", self.folder, self.folder]
-        for program, name in (("emr-etl-guard", "emr-etl-guard"), ("standin-runner", "snowplow-emr-etl-runner")):
-            argv += ["--ro-bind", self.programs / program, f"/image/bin/{name}"]
+        argv += ["--ro-bind", self.programs / "emr-etl-guard", "/image/bin/emr-etl-guard"]
+        argv += ["--symlink", "emr-etl-guard", "/image/bin/snowplow-emr-etl-runner"]
+        argv += ["--ro-bind", self.programs / "standin-runner", "/opt/snowplow/snowplow-emr-etl-runner"]
         for source, target, read_only in container.mounts:
             if source is None:
                 argv += ["--tmpfs", target]

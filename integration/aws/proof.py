@@ -504,8 +504,8 @@ def the_task_role_is_what_the_guard_says_it_needs(programs: pathlib.Path):
 def container(definitions: Definitions, kind: str, stage: Stage) -> Container:
     """A definition's container, in the image that its comments describe."""
     defined = definitions.ecs_container if kind == "ecs" else definitions.batch_container
-    # Batch passes the image's entry point.
-    entry = defined.get("entryPoint", ["emr-etl-guard", "run", "--"])
+    # Batch has no word for it, so the image's holds: the guard under the runner's name.
+    entry = defined.get("entryPoint", ["snowplow-emr-etl-runner"])
     secrets = {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
     env = {variable["name"]: variable["value"] for variable in defined["environment"]}
     env |= {secret["name"]: secrets[secret["valueFrom"].split(":")[7]] for secret in defined["secrets"]}
