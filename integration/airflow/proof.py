@@ -77,9 +77,11 @@ class Airflow:
         self.home, self.stage, self.mail = home, stage, mail
         self.log = home / "log"
         self.runs = 0
-        for name in [name for name in os.environ if name.startswith(("AIRFLOW", "AWS_", "EMR_ETL_GUARD_", "STANDIN_"))]:
+        for name in [name for name in os.environ if name.startswith(("AIRFLOW", "AWS_", "EMR_ETL_GUARD_", "STANDIN_", "XDG_"))]:
             del os.environ[name]
         os.environ |= {
+            # What the guard remembers between runs is the worker's own, and gone afterwards.
+            "HOME": str(home),
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
