@@ -85,6 +85,8 @@ class Stage:
         (self.folder / "resolver.json").write_text((RECORDINGS / "resolver.json").read_text())
         # Named, so that settings which this machine may have are never read.
         (self.folder / "guard.yml").write_text("")
+        # The state directories that guards on this stage use.
+        self.states = [self.folder / "state"]
         plain = self.folder / "not-executable"
         plain.write_text("")
         plain.chmod(0o644)
@@ -115,6 +117,10 @@ class Stage:
     def world(self):
         """The scene as it was at the start: a run in it ends with 0."""
         self.control({"command": "reset"}, {"command": "seed", "scene": "acme"}, {"command": "set_quotas", "on": False})
+        # Runs that were left open in the world before it are of another world.
+        for state in self.states:
+            for journal in (state / "runs").glob("*.journal"):
+                journal.unlink()
         # The example keys of AWS's documentation, which definitions show, are known here.
         self.control({"command": "put_access_key", "id": "AKIAIOSFODNN7EXAMPLE", "arn": "arn:aws:iam::123456789012:user/snowplow"})
         # Clusters that take no time.

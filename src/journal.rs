@@ -77,6 +77,8 @@ pub(crate) struct Prepared {
     /// When the guard started.
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) started: OffsetDateTime,
+    /// The account that was launched in, if it was known.
+    pub(crate) account: Option<String>,
     /// The cluster's region.
     pub(crate) region: String,
     /// The runner config's name.
@@ -128,7 +130,8 @@ struct Open {
 /// A run that was not closed.
 #[derive(Clone, Debug)]
 pub(crate) struct Unfinished {
-    path: PathBuf,
+    /// Its journal's file.
+    pub(crate) path: PathBuf,
     pub(crate) prepared: Prepared,
     /// The clusters that counted as its own.
     pub(crate) clusters: BTreeSet<ClusterId>,
@@ -312,6 +315,7 @@ mod tests {
         Prepared {
             run: run.to_owned(),
             started: OffsetDateTime::UNIX_EPOCH,
+            account: Some("123456789012".to_owned()),
             region: "eu-west-1".to_owned(),
             config: "config.yml".to_owned(),
             verified: Verified {

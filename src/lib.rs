@@ -302,7 +302,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     run.announce(report, sealed);
 
     let plan = run.watch_plan(found, judged.facts, invocation.persistent);
-    let journal = state.begin(run.prepared(&plan))?;
+    let journal = state.begin(run.prepared(&plan, judged.facts))?;
     let running = match launch::start(program, &invocation.sealed_argv, &sealed.text) {
         Ok(running) => running,
         Err(error) => {

@@ -3,10 +3,12 @@
 
 use crate::{
     GuardError,
-    aws::{Aws, Regions},
+    aws::{Aws, Lookup, Regions},
     checks::{Finding, clusters::ExpectedEnd},
     exit::Outcome,
+    facts::sts,
     journal::{StateDir, Unfinished},
+    names::ClusterId,
     report::Report,
     runner_config::RunnerConfig,
     settings::{CredentialSource, Settings},
@@ -63,12 +65,16 @@ async fn close(run: &Unfinished, settings: &Settings, config: Option<&RunnerConf
         report.trouble(Outcome::FactsUnknown, &[why]);
         return Ok(Some(Outcome::FactsUnknown));
     }
+    if let Some(why) = other_account(run, &aws).await {
+        report.trouble(Outcome::FactsUnknown, &[why]);
+        return Ok(Some(Outcome::FactsUnknown));
+    }
     let plan = watch::Plan::resumed(run, settings);
     let watching = watch::start(aws, plan, run.reopen()?, report.timeline.clone());
     let finish = Finish { expected: ExpectedEnd::Failed, settle: Some(settings.stop_timeout / 3), terminate: run.terminate };
     // A stop meanwhile ends the guard at once: the run stays open.
     let watched = watching.finish(finish, std::future::pending).await?;
-    let (outcome, reasons) = judge(id, &watched);
+    let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
         let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
         report.say(&format!("run {id}: cluster {} was what was verified; {end}", record.id));
@@ -83,15 +89,29 @@ async fn close(run: &Unfinished, settings: &Settings, config: Option<&RunnerConf
     Ok(outcome)
 }
 
+/// Why the guard's credentials cannot see the run's clusters, if they cannot: in another account it would find nothing, and take that for the end.
+async fn other_account(run: &Unfinished, aws: &Aws) -> Option<String> {
+    let wanted = run.prepared.account.as_deref()?;
+    let id = &run.prepared.run;
+    let seen = match sts::identity(&aws.sts).await {
+        Lookup::Found(identity) if identity.account.as_str() == wanted => return None,
+        Lookup::Found(identity) => format!("the guard's credentials are of account {}", identity.account),
+        Lookup::Absent => "nobody says whose the guard's credentials are".to_owned(),
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => format!("{}: {}", obstacle.operation, obstacle.message),
+    };
+    Some(format!("run {id} was left open in account {wanted} and cannot be closed yet, so nothing new was launched: {seen}"))
+}
+
 /// What an unfinished run came to, and why.
-fn judge(run: &str, watched: &Watched) -> (Option<Outcome>, Vec<String>) {
+fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<String>) {
+    let id = &run.prepared.run;
     let alive: Vec<String> = watched
         .clusters
         .iter()
         .filter(|record| record.must_end() && record.end != Some(End::Confirmed))
         .map(|record| {
             format!(
-                "cluster {} of run {run}, which was left open, must end and MAY STILL BE RUNNING: {}",
+                "cluster {} of run {id}, which was left open, must end and MAY STILL BE RUNNING: {}",
                 record.id,
                 Finding::open_in_brief(&record.findings)
             )
@@ -106,7 +126,7 @@ fn judge(run: &str, watched: &Watched) -> (Option<Outcome>, Vec<String>) {
         .filter(|record| record.is_unsafe)
         .map(|record| {
             format!(
-                "cluster {} of run {run}, which was left open, was unsafe; its end is confirmed, nothing new was launched; {}",
+                "cluster {} of run {id}, which was left open, was unsafe; its end is confirmed, nothing new was launched; {}",
                 record.id,
                 Finding::open_in_brief(&record.findings)
             )
@@ -119,5 +139,12 @@ fn judge(run: &str, watched: &Watched) -> (Option<Outcome>, Vec<String>) {
         return (None, Vec::new());
     }
     let trouble = watched.search_trouble.clone().unwrap_or_else(|| "its clusters could not be described".to_owned());
-    (Some(Outcome::FactsUnknown), vec![format!("run {run} was left open and cannot be closed yet, so nothing new was launched: {trouble}")])
+    let why = format!("run {} was left open and cannot be closed yet, so nothing new was launched: {trouble}", run.prepared.run);
+    let clusters: Vec<&str> = run.clusters.iter().map(ClusterId::as_str).collect();
+    let known = if clusters.is_empty() { "it knows of no cluster yet".to_owned() } else { format!("it knows of {}", clusters.join(", ")) };
+    let way_out = format!(
+        "to do: try again, or give what is denied; where somebody has made sure that its clusters are over ({known}), remove {}",
+        run.path.display()
+    );
+    (Some(Outcome::FactsUnknown), vec![why, way_out])
 }

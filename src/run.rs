@@ -142,10 +142,11 @@ impl<'a> Run<'a> {
     }
 
     /// What a later guard must know, should this one not live to the end.
-    pub(crate) fn prepared(&self, plan: &watch::Plan) -> Prepared {
+    pub(crate) fn prepared(&self, plan: &watch::Plan, facts: &Facts) -> Prepared {
         Prepared {
             run: self.id.clone(),
             started: self.started,
+            account: facts.launch_account().map(ToString::to_string),
             region: self.config.emr_region.value.clone(),
             config: self.config.origin.clone(),
             verified: plan.verified.clone(),

@@ -283,6 +283,8 @@ def main(programs: pathlib.Path) -> int:
     cases, codes = Cases("airflow"), Codes(programs)
     with tempfile.TemporaryDirectory() as home, MailServer() as mail, Stage(programs) as stage:
         airflow = Airflow(pathlib.Path(home), stage, mail)
+        # The default place, which is empty here and gone afterwards.
+        stage.states.append(pathlib.Path("/var/lib/emr-etl-guard"))
         import airflow as package
 
         version = package.__version__

@@ -486,9 +486,9 @@ def the_containers_are_hardened_and_can_be_stopped(definitions: Definitions):
         expect(plain & {"AWS_SNOWPLOW_ACCESS_KEY", "AWS_SNOWPLOW_SECRET_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, set(), "keys in plain sight")
     expect(ecs["linuxParameters"]["capabilities"], {"drop": ["ALL"]}, "capabilities")
     expect(ecs["restartPolicy"], {"enabled": False}, "restarts in place")
-    # A third more for the look at clusters that nobody printed; then a reserve. Fargate takes 120 s at most; Batch grants 30 s, always.
-    expect(seconds(ecs["environment"]) * 4 / 3 + 15 <= ecs["stopTimeout"] <= 120, True, "whether ECS grants the time that a stop takes")
-    expect(seconds(batch["environment"]) * 4 / 3 + 5 <= 30, True, "whether Batch grants the time that a stop takes")
+    # And a reserve. Fargate takes 120 s at most; Batch grants 30 s, always.
+    expect(seconds(ecs["environment"]) + 15 <= ecs["stopTimeout"] <= 120, True, "whether ECS grants the time that a stop takes")
+    expect(seconds(batch["environment"]) + 5 <= 30, True, "whether Batch grants the time that a stop takes")
     expect(definitions.batch["timeout"]["attemptDurationSeconds"] < 24 * 3600, True, "whether a run that hangs ends within a day")
     for machine in definitions.machines.values():
         expect(machine["States"]["Run the guard"]["TimeoutSeconds"] < 24 * 3600, True, "whether a run that hangs ends within a day")

@@ -176,6 +176,19 @@ fn an_open_run_that_cannot_be_judged_keeps_everything_new_from_starting() {
 }
 
 #[test]
+fn an_open_run_is_not_looked_for_in_another_account() {
+    let stage = Stage::acme().misbehave("hang");
+    let mut child = under_way(&stage);
+    murder(&stage, &mut child);
+    let stage = stage.env("AWS_ACCESS_KEY_ID", "AKIAOTHER");
+    let played = stage.play(stage.watch_resume());
+    played.expect_code(69);
+    let said = "was left open in account 123456789012 and cannot be closed yet, so nothing new was launched: the guard's credentials are of account 999999999999";
+    assert!(played.stderr.contains(said), "{}", played.stderr);
+    assert_eq!(open_runs(&stage), 1);
+}
+
+#[test]
 fn two_guards_at_once_on_one_state_directory_one_works_and_the_other_says_who_holds_it() {
     let stage = Stage::acme().misbehave("hang");
     let mut child = under_way(&stage);
