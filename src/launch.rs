@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io,
+    io::{self, BufRead as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Stdio,
@@ -34,7 +34,7 @@ pub enum LaunchError {
     /// There is none.
     #[error("EmrEtlRunner was not found: {0}")]
     NotFound(String),
-    /// It cannot be executed.
+    /// It cannot be executed, or must not be.
     #[error("EmrEtlRunner cannot be executed: {path}: {reason}")]
     NotExecutable {
         /// Its file.
@@ -99,14 +99,35 @@ impl Program {
     /// A command that starts it, without arguments of its own yet.
     #[must_use]
     pub fn command(&self) -> Command {
-        if !self.is_jar() {
-            return Command::new(&self.path);
-        }
-        let mut command = Command::new("java");
-        let options = std::env::var("JAVA_OPTS").unwrap_or_default();
-        command.args(options.split_whitespace()).arg("-jar").arg(&self.path);
+        let mut command = if self.is_jar() {
+            let mut java = Command::new("java");
+            let options = std::env::var("JAVA_OPTS").unwrap_or_default();
+            java.args(options.split_whitespace()).arg("-jar").arg(&self.path);
+            java
+        } else {
+            Command::new(&self.path)
+        };
+        command.env(MARK, std::env::current_exe().unwrap_or_default());
         command
     }
+}
+
+/// Set for everything that a guard starts as the runner, to the guard's own program.
+const MARK: &str = "EMR_ETL_GUARD_INSIDE";
+
+/// Refuses to be the runner of another guard. Device, inode and content tell a copy of this program; they do not tell another build of it, and two of those
+/// on PATH would start each other for ever.
+///
+/// # Errors
+/// [`LaunchError::NotExecutable`] when another guard has started this one.
+pub(crate) fn not_inside_a_guard() -> Result<(), LaunchError> {
+    let Some(outer) = std::env::var_os(MARK) else { return Ok(()) };
+    let this = std::env::current_exe().unwrap_or_default();
+    let reason = format!(
+        "this is emr-etl-guard, which {} has started in the runner's place; name the real runner in the setting `runner` or EMR_ETL_GUARD_RUNNER",
+        Path::new(&outer).display()
+    );
+    Err(LaunchError::NotExecutable { path: this.display().to_string(), reason })
 }
 
 fn on_path(name: &Path) -> Result<PathBuf, LaunchError> {
@@ -120,11 +141,28 @@ fn on_path(name: &Path) -> Result<PathBuf, LaunchError> {
         .ok_or_else(|| LaunchError::NotFound(format!("no `{}` on PATH; name it in the setting `runner` or EMR_ETL_GUARD_RUNNER", name.display())))
 }
 
-/// Whether `file` is the program that runs now, under whatever name: by device and inode, so that a loop is impossible.
+/// Whether `file` is the program that runs now, under whatever name: by device and inode, or as a copy, byte for byte.
 fn is_this_program(file: &Path) -> bool {
-    let identity = |path: &Path| std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
-    let this = std::env::current_exe().ok().and_then(|path| identity(&path));
-    this.is_some() && this == identity(file)
+    let Ok(this) = std::env::current_exe() else { return false };
+    let (Ok(own), Ok(other)) = (std::fs::metadata(&this), std::fs::metadata(file)) else { return false };
+    (own.dev(), own.ino()) == (other.dev(), other.ino()) || own.len() == other.len() && same_bytes(&this, file).unwrap_or(false)
+}
+
+fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
+    let open = |path| io::Result::Ok(io::BufReader::with_capacity(1 << 20, std::fs::File::open(path)?));
+    let (mut one, mut other) = (open(one)?, open(other)?);
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let both = left.len().min(right.len());
+        if left[..both] != right[..both] {
+            return Ok(false);
+        }
+        if both == 0 {
+            return Ok(left.len() == right.len());
+        }
+        one.consume(both);
+        other.consume(both);
+    }
 }
 
 /// A runner that has been started.
@@ -193,6 +231,18 @@ mod tests {
         std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &link).unwrap();
         let refusal = Program::find(Some(&link)).unwrap_err().to_string();
         assert!(refusal.ends_with("this is the guard itself; name the real runner in the setting `runner`"), "{refusal}");
+    }
+
+    #[test]
+    fn nor_is_a_copy_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join(RUNNER_NAME);
+        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        assert!(is_this_program(&copy));
+        let mut bytes = std::fs::read(&copy).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&copy, bytes).unwrap();
+        assert!(!is_this_program(&copy), "another program of the same size");
     }
 
     #[test]

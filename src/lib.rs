@@ -214,6 +214,7 @@ fn finish(result: Result<Outcome, GuardError>, remap: &ExitCodes) -> u8 {
 
 /// The line.
 async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&CheckOptions>) -> Result<Outcome, GuardError> {
+    launch::not_inside_a_guard()?;
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     let invocation = match Invocation::parse(arguments)? {
         Invocation::Run(invocation) => invocation,

@@ -109,7 +109,7 @@ pub(crate) async fn version(program: &Program, limit: Duration) -> Lookup<Runner
 async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
     let trouble = |message: String| Lookup::Unreachable(Obstacle { operation: format!("{} --version", program.path.display()), message });
     let mut command = program.command();
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = match tokio::time::timeout(limit, command.output()).await {
         Err(_) => return trouble(format!("no answer within {}", humantime::format_duration(limit))),
         Ok(Err(error)) => return trouble(error.to_string()),
@@ -117,7 +117,11 @@ async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
     };
     match RunnerVersion::find(&String::from_utf8_lossy(&output.stdout)) {
         Some(version) => Lookup::Found(version),
-        None => trouble(format!("printed no version ({})", output.status)),
+        None => {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            let complaint = complaint.lines().map(str::trim).find(|line| !line.is_empty()).map_or_else(String::new, |line| format!(": {line}"));
+            trouble(format!("printed no version ({}){complaint}", output.status))
+        }
     }
 }
 

@@ -97,3 +97,73 @@ fn the_next_runner_on_the_path_is_taken_and_never_the_guard_itself() {
         "emr-etl-guard: EmrEtlRunner was not found: no `snowplow-emr-etl-runner` on PATH; name it in the setting `runner` or EMR_ETL_GUARD_RUNNER\n"
     );
 }
+
+/// A copy of the guard under the runner's name in a folder of its own. `another_build`: with a byte more, as an older version would differ.
+fn copy_of_the_guard(stage: &Stage, folder: &str, another_build: bool) -> std::path::PathBuf {
+    let folder = stage.path(folder);
+    std::fs::create_dir(&folder).unwrap();
+    let copy = folder.join("snowplow-emr-etl-runner");
+    std::fs::copy(&programs().guard, &copy).unwrap();
+    if another_build {
+        std::fs::OpenOptions::new().append(true).open(&copy).unwrap().write_all(b"\n").unwrap();
+    }
+    copy
+}
+
+fn on_path(command: &mut Command, programs: &[&std::path::Path]) {
+    let folders = programs.iter().map(|program| program.parent().unwrap());
+    command.env_remove("EMR_ETL_GUARD_RUNNER").env("PATH", std::env::join_paths(folders).unwrap());
+}
+
+#[test]
+fn copies_of_the_guard_are_passed_over_on_the_path() {
+    let stage = Stage::acme();
+    let (one, two) = (copy_of_the_guard(&stage, "one", false), copy_of_the_guard(&stage, "two", false));
+    std::fs::create_dir(stage.path("real")).unwrap();
+    let real = stage.path("real/snowplow-emr-etl-runner");
+    std::os::unix::fs::symlink(&programs().runner, &real).unwrap();
+
+    let mut command = Command::new(&one);
+    command.arg("--version");
+    stage.prepare(&mut command);
+    on_path(&mut command, &[&one, &two, &real]);
+    let played = stage.play(command);
+    played.expect_code(0);
+    assert_eq!(played.stdout, "snowplow-emr-etl-runner 1.0.4\n");
+
+    let mut command = Command::new(&one);
+    command.arg("--version");
+    stage.prepare(&mut command);
+    on_path(&mut command, &[&one, &two]);
+    stage.play(command).expect_code(127);
+}
+
+#[test]
+fn two_builds_of_the_guard_on_the_path_do_not_start_each_other_for_ever() {
+    let stage = Stage::acme();
+    stage.command("run");
+    let (one, two) = (copy_of_the_guard(&stage, "one", false), copy_of_the_guard(&stage, "two", true));
+    let outer = std::fs::canonicalize(&one).unwrap().display().to_string();
+    let inner = std::fs::canonicalize(&two).unwrap().display().to_string();
+    let refusal = format!(
+        "emr-etl-guard: EmrEtlRunner cannot be executed: {inner}: this is emr-etl-guard, which {outer} has started in the runner's place; \
+         name the real runner in the setting `runner` or EMR_ETL_GUARD_RUNNER\n"
+    );
+    let play = |arguments: &[&str]| {
+        let mut command = Command::new(&one);
+        command.args(arguments);
+        stage.prepare(&mut command);
+        on_path(&mut command, &[&one, &two]);
+        stage.play(command)
+    };
+    let played = play(&["--version"]);
+    played.expect_code(126);
+    assert_eq!((played.stdout.as_str(), played.stderr.as_str()), ("", refusal.as_str()));
+
+    // A run, and commands that launch nothing, ask for the version first; what the other guard said is told.
+    let played = play(&["run", "-c", "config.yml", "-r", "resolver.json"]);
+    played.expect_code(69);
+    assert!(played.stderr.contains(refusal.trim_end()), "{}", played.stderr);
+    let played = play(&["lint", "resolver", "-r", "resolver.json"]);
+    played.expect_code(77);
+}
