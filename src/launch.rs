@@ -3,19 +3,32 @@
 use std::{
     ffi::OsString,
     io::{self, BufRead as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::Stdio,
 };
 
+use nix::{
+    errno::Errno,
+    sys::{
+        prctl::set_pdeathsig,
+        signal::{SigSet, Signal},
+    },
+    unistd::{Pid, getpid, getppid, gettid},
+};
 use tokio::{
     io::AsyncWriteExt as _,
     process::{Child, ChildStdout, Command},
 };
 
 use crate::{
+    reap::Reaper,
     runner_config::{Ruby, Secret},
     settings::ErbEngine,
+    signals::JobControl,
 };
 
 /// The runner's name; called by it, the guard behaves as the runner.
@@ -183,17 +196,24 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret) -> Re
         io::ErrorKind::NotFound => LaunchError::NotFound(format!("{}: {error}", program.path.display())),
         _ => LaunchError::NotExecutable { path: program.path.display().to_string(), reason: error.to_string() },
     };
-    let mut child = program
-        .command()
+    let mut command = program.command();
+    command
         .args(argv)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         // A group of its own: a stop must reach what the runner itself started, and a terminal's Ctrl-C must reach it only once.
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(refuse)?;
+        .kill_on_drop(true);
+    let inheritance = Inheritance { dies_with: Some(getpid()), ..Inheritance::of_this_thread() };
+    inheritance.pass_on(command.as_std_mut());
+    // From before the runner is there, so that nothing it does is missed.
+    let (reaper, job_control) = (Reaper::new().map_err(refuse)?, JobControl::new().map_err(refuse)?);
+    let mut child = command.spawn().map_err(refuse)?;
+    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) {
+        reaper.reap_all_but(pid);
+        job_control.share_with(pid);
+    }
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(refuse(io::Error::other("its standard streams could not be connected")));
     };
@@ -207,17 +227,53 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret) -> Re
     Ok(Running { child, stdout })
 }
 
-/// Replaces nothing and judges nothing: runs a command of the runner that launches no cluster, with our own streams.
+/// Becomes a command of the runner that launches no cluster: the same process, so that streams, terminal and signals are as they would be without us.
 ///
-/// # Errors
-/// [`LaunchError`] when the program cannot be executed.
-pub(crate) fn pass_through(program: &Program, argv: &[OsString]) -> Result<Child, LaunchError> {
-    program
-        .command()
-        .args(argv)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| LaunchError::NotExecutable { path: program.path.display().to_string(), reason: error.to_string() })
+/// Returns only when the program cannot be executed.
+pub(crate) fn become_runner(program: &Program, argv: &[OsString]) -> LaunchError {
+    let mut command = program.command().into_std();
+    command.args(argv);
+    Inheritance::of_this_thread().pass_on(&mut command);
+    LaunchError::NotExecutable { path: program.path.display().to_string(), reason: command.exec().to_string() }
+}
+
+/// What a program gets from us beyond what the standard library hands on.
+#[derive(Clone, Copy, Debug)]
+struct Inheritance {
+    /// The signals that are blocked; the standard library would let all of them through.
+    blocked: SigSet,
+    /// The process with whose death it is killed.
+    dies_with: Option<Pid>,
+}
+
+impl Inheritance {
+    fn of_this_thread() -> Self {
+        Self { blocked: SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty()), dies_with: None }
+    }
+
+    /// Has `command` start with it.
+    ///
+    /// The kernel ties a death to the *thread* that started the child, and would kill the runner when that thread ends. So only the main thread may start it: it is
+    /// the one that polls the guard's line (`Runtime::block_on`), and with it ends the process. A program that changes its user (set-user-ID) is not killed.
+    #[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
+    fn pass_on(self, command: &mut std::process::Command) {
+        debug_assert!(self.dies_with.is_none_or(|guard| guard == gettid()), "the runner's life is tied to the main thread's");
+        // SAFETY: between fork and exec only async-signal-safe functions may be called, and nothing be allocated: these are
+        // plain system calls (sigprocmask, prctl, getppid) and errors made of a number, on values that were copied into the closure before.
+        unsafe {
+            command.pre_exec(move || {
+                self.blocked.thread_set_mask()?;
+                if let Some(guard) = self.dies_with {
+                    set_pdeathsig(Signal::SIGKILL)?;
+                    // Whoever died before that was not noticed.
+                    if getppid() != guard {
+                        return Err(Errno::ESRCH.into());
+                    }
+                }
+                Ok(())
+            });
+        }
+    }
 }
 
 #[cfg(test)]

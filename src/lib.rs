@@ -27,6 +27,7 @@ mod markdown;
 pub mod names;
 mod permissions;
 pub mod plan;
+mod reap;
 pub mod report;
 mod resume;
 mod run;
@@ -402,17 +403,23 @@ async fn launches_nothing(arguments: &[OsString], settings: &Settings, run: bool
     // A runner from before 2017 knows no commands and launches on almost anything; asking for its version or help is safe with all of them.
     let asks_only = matches!(arguments, [word] if matches!(word.to_str(), Some("-v" | "--version" | "-h" | "--help")));
     if !asks_only {
-        let version = facts::runner::version(&program, settings.version_timeout).await;
+        let version = tokio::select! {
+            version = facts::runner::version(&program, settings.version_timeout) => version,
+            signal = stop_signal(caught) => return Err(GuardError::Stopped(signal)),
+        };
         if version.found().is_none_or(|version| *version < facts::RunnerVersion::FIRST_ENCRYPTING) {
-            let seen = version.found().map_or_else(|| "a version that could not be told".to_owned(), ToString::to_string);
+            let seen = match version {
+                Lookup::Found(version) => version.to_string(),
+                Lookup::Denied(trouble) | Lookup::Unreachable(trouble) => format!("of a version that could not be told ({})", trouble.message),
+                Lookup::Absent => "of a version that could not be told".to_owned(),
+            };
             return Err(GuardError::OldRunner(format!(
                 "the runner is {seen}; from {} on, it is known which commands launch nothing",
                 facts::RunnerVersion::FIRST_ENCRYPTING
             )));
         }
     }
-    let child = launch::pass_through(&program, arguments)?;
-    Ok(supervise::wait(child, caught).await?)
+    Err(launch::become_runner(&program, arguments).into())
 }
 
 /// The next signal that asks for an end.

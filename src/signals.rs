@@ -2,9 +2,12 @@
 
 use std::io;
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, killpg, raise},
+    unistd::{Pid, getpid},
+};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{self, SignalKind, signal},
     sync::mpsc,
 };
 
@@ -41,6 +44,54 @@ pub(crate) fn catch() -> io::Result<Caught> {
         });
     }
     Ok(receiver)
+}
+
+/// Job control: the runner, whose process group the terminal and the shell do not know, stops and goes on with the guard.
+///
+/// Apart from the other signals, because it decides nothing. Before there is a runner, stopping is left to the kernel.
+#[derive(Debug)]
+pub(crate) struct JobControl {
+    stop: Option<unix::Signal>,
+    go_on: unix::Signal,
+}
+
+impl JobControl {
+    /// Starts catching.
+    ///
+    /// # Errors
+    /// When the operating system refuses a handler.
+    pub(crate) fn new() -> io::Result<Self> {
+        // Nothing inside a container can stop its PID 1, so that nothing would tell the runner to go on either.
+        let may_stop = getpid().as_raw() != 1 && !is_ignored(Signal::SIGTSTP);
+        let catch = |caught: Signal| signal(SignalKind::from_raw(caught as i32));
+        Ok(Self { stop: may_stop.then(|| catch(Signal::SIGTSTP)).transpose()?, go_on: catch(Signal::SIGCONT)? })
+    }
+
+    /// From now on the runner's `group` stops before the guard does, and goes on after it.
+    pub(crate) fn share_with(mut self, group: Pid) {
+        tokio::spawn(async move {
+            loop {
+                let stops = tokio::select! {
+                    Some(()) = next(self.stop.as_mut()) => true,
+                    Some(()) = self.go_on.recv() => false,
+                    else => return,
+                };
+                // A group that is gone needs no telling.
+                let _ = killpg(group, if stops { Signal::SIGTSTP } else { Signal::SIGCONT });
+                if stops {
+                    // SIGTSTP itself is caught; the kernel accepts no handler for this one. Here the whole process rests.
+                    let _ = raise(Signal::SIGSTOP);
+                }
+            }
+        });
+    }
+}
+
+async fn next(signals: Option<&mut unix::Signal>) -> Option<()> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => None,
+    }
 }
 
 /// Whether this process ignores `signal`, by the kernel's own word.

@@ -173,7 +173,7 @@ fn send(group: Option<Pid>, signal: Signal, report: &Report) {
 }
 
 /// A status as the runner would have given it to its own parent.
-pub(crate) fn outcome(status: ExitStatus) -> Outcome {
+fn outcome(status: ExitStatus) -> Outcome {
     match (status.code(), status.signal()) {
         (Some(code), _) => Outcome::Ended(u8::try_from(code).unwrap_or(1)),
         (None, Some(signal)) => Outcome::Signalled(u8::try_from(signal).unwrap_or_default()),
@@ -256,23 +256,6 @@ fn hint(line: &[u8]) -> Option<Hint> {
         Ok(id) => Some(Hint::Cluster(id)),
         Err(_) if line.contains("Added step to EMR jobflow:") => Some(Hint::Activity),
         Err(_) => None,
-    }
-}
-
-/// Waits for a command that launches nothing; signals reach it through the terminal or the supervisor as they would without us.
-///
-/// # Errors
-/// When its status cannot be had.
-pub(crate) async fn wait(mut child: tokio::process::Child, caught: &mut Caught) -> anyhow::Result<Outcome> {
-    loop {
-        tokio::select! {
-            status = child.wait() => return Ok(outcome(status?)),
-            Some(signal) = caught.recv() => {
-                if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
-                    let _ = nix::sys::signal::kill(Pid::from_raw(id), signal);
-                }
-            }
-        }
     }
 }
 

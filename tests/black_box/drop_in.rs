@@ -166,4 +166,5 @@ fn two_builds_of_the_guard_on_the_path_do_not_start_each_other_for_ever() {
     assert!(played.stderr.contains(refusal.trim_end()), "{}", played.stderr);
     let played = play(&["lint", "resolver", "-r", "resolver.json"]);
     played.expect_code(77);
+    assert!(played.stderr.contains(refusal.trim_end()), "{}", played.stderr);
 }

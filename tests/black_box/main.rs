@@ -12,6 +12,7 @@ mod cost;
 mod drop_in;
 mod faults;
 mod good_runs;
+mod init;
 mod permissions;
 mod refusals;
 mod resume;

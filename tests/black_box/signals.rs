@@ -116,16 +116,8 @@ fn a_second_stop_kills_a_runner_that_ignores_the_first() {
 
 #[test]
 fn a_stop_is_heard_while_something_the_runner_left_behind_holds_its_output_open() {
-    use std::os::unix::fs::PermissionsExt as _;
     // A runner that does nothing but leave a sleeper behind, in its own process group.
-    let stage = Stage::acme();
-    stage.write(
-        "runner",
-        "#!/bin/sh\n[ \"$1\" = --version ] && { echo snowplow-emr-etl-runner 1.0.4; exit; }\ncat > /dev/null\nsleep 600 &\necho $$ > left\nexit 3\n",
-    );
-    std::fs::set_permissions(stage.path("runner"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let runner = stage.path("runner").display().to_string();
-    let stage = stage.env("EMR_ETL_GUARD_RUNNER", &runner);
+    let stage = Stage::acme().scripted("cat > /dev/null\nsleep 600 &\necho $$ > left\nexit 3");
     let child = stage.command("run").spawn().unwrap();
     // The runner itself must have ended and been reaped, or the signal would be its end.
     let runner = || std::fs::read_to_string(stage.path("left")).ok()?.trim().parse().ok();

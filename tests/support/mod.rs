@@ -134,6 +134,16 @@ impl Stage {
         self.env("STANDIN_MISBEHAVE", how)
     }
 
+    /// Has a shell script be the runner: `script` is what it does once its version was asked.
+    pub(crate) fn scripted(self, script: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let version = "[ \"$1\" = --version ] && { echo snowplow-emr-etl-runner 1.0.4; exit; }";
+        self.write("runner", &format!("#!/bin/sh\n{version}\n{script}\n"));
+        std::fs::set_permissions(self.path("runner"), std::fs::Permissions::from_mode(0o755)).expect("a file of one's own");
+        let runner = self.path("runner").display().to_string();
+        self.env("EMR_ETL_GUARD_RUNNER", &runner)
+    }
+
     /// Adds an option of the guard.
     pub(crate) fn option(mut self, option: &str) -> Self {
         self.options.push(option.to_owned());
@@ -266,6 +276,30 @@ impl Stage {
             (self.folder.path().display().to_string(), "FOLDER".to_owned()),
             (programs().runner.display().to_string(), "RUNNER".to_owned()),
         ]
+    }
+}
+
+/// The stand-in runner's pid, once it has started.
+pub(crate) fn runner_pid(stage: &Stage) -> nix::unistd::Pid {
+    let mut pid = None;
+    wait_until("the runner has started", || {
+        // Another process may be writing the last line.
+        let text = std::fs::read_to_string(stage.path("journal.jsonl")).unwrap_or_default();
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        pid = events.filter(|event| event["event"] == "started").find_map(|event| event["pid"].as_i64());
+        pid.is_some()
+    });
+    let pid = pid.and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
+    nix::unistd::Pid::from_raw(pid)
+}
+
+/// Waits for `condition`; half a minute is far more than any takes.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
