@@ -1,6 +1,9 @@
 //! Signals: all streams become one, so that the supervisor handles them in one place.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use nix::{
     sys::signal::{Signal, killpg, raise},
@@ -28,6 +31,8 @@ pub(crate) fn asks_to_stop(signal: Signal) -> bool {
 /// When the operating system refuses a handler.
 pub(crate) fn catch() -> io::Result<Caught> {
     let (sender, receiver) = mpsc::unbounded_channel();
+    // Where SIGCHLD came ignored, the kernel would forget how the runner ended.
+    let _ = signal(SignalKind::child())?;
     for caught in FORWARDED {
         // A signal that our parent made us ignore (nohup) stays ignored, for us and, by inheritance, for the runner.
         if is_ignored(caught) {
@@ -36,14 +41,34 @@ pub(crate) fn catch() -> io::Result<Caught> {
         let mut stream = signal(SignalKind::from_raw(caught as i32))?;
         let sender = sender.clone();
         tokio::spawn(async move {
+            let mut echoes = Echoes::default();
             while stream.recv().await.is_some() {
-                if sender.send(caught).is_err() {
+                if !echoes.has(caught, Instant::now()) && sender.send(caught).is_err() {
                     return;
                 }
             }
         });
     }
     Ok(receiver)
+}
+
+/// One request to stop that comes twice: `timeout` sends its signal to its child and then to the whole group, and others do alike.
+#[derive(Debug, Default)]
+struct Echoes {
+    first: Option<Instant>,
+}
+
+impl Echoes {
+    /// Less than anyone waits before the second request, which kills.
+    const WITHIN: Duration = Duration::from_millis(500);
+
+    fn has(&mut self, signal: Signal, now: Instant) -> bool {
+        let echo = asks_to_stop(signal) && self.first.is_some_and(|first| now.duration_since(first) < Self::WITHIN);
+        if !echo {
+            self.first = Some(now);
+        }
+        echo
+    }
 }
 
 /// Job control: the runner, whose process group the terminal and the shell do not know, stops and goes on with the guard.
@@ -99,4 +124,23 @@ fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_comes_twice_at_once_is_one_and_a_later_one_is_the_second() {
+        let (mut echoes, start) = (Echoes::default(), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        let seen: Vec<bool> = [0, 1, 499, 500, 501].into_iter().map(|millis| echoes.has(Signal::SIGTERM, at(millis))).collect();
+        assert_eq!(seen, [false, true, true, false, true]);
+    }
+
+    #[test]
+    fn what_asks_for_no_stop_counts_every_time() {
+        let (mut echoes, now) = (Echoes::default(), Instant::now());
+        assert!(!echoes.has(Signal::SIGUSR1, now) && !echoes.has(Signal::SIGUSR1, now));
+    }
 }

@@ -18,4 +18,5 @@ mod refusals;
 mod resume;
 mod secrets;
 mod signals;
+mod terminal;
 mod unsafe_clusters;

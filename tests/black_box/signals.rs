@@ -8,7 +8,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::support::Stage;
+use crate::support::{Stage, runner_pid, wait_until};
 
 fn send(child: &std::process::Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
@@ -97,18 +97,12 @@ fn a_second_stop_kills_a_runner_that_ignores_the_first() {
     while !std::fs::read_to_string(&journal).unwrap_or_default().contains("\"signal\"") {
         std::thread::sleep(Duration::from_millis(5));
     }
-    send(&child, Signal::SIGTERM);
-    // 50 s of settling are not waited for in a test; the death of the runner is what counts.
-    let runner = std::fs::read_to_string(&journal).unwrap();
-    let pid = runner
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|entry| if entry["event"] == "started" { entry["pid"].as_i64() } else { None })
-        .unwrap();
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
-    while kill(pid, None).is_ok() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    // 50 s of settling are not waited for in a test; the death of the runner is what counts. What comes close behind the first is an echo of it.
+    let runner = runner_pid(&stage);
+    wait_until("the runner is dead", || {
+        send(&child, Signal::SIGTERM);
+        kill(runner, None).is_err()
+    });
     let mut child = child;
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
@@ -127,4 +121,48 @@ fn a_stop_is_heard_while_something_the_runner_left_behind_holds_its_output_open(
     }
     send(&child, Signal::SIGTERM);
     stage.finish(child).expect_code(3);
+}
+
+#[test]
+fn a_second_stop_kills_grandchildren_too() {
+    // Runner, child and grandchild all ignore what asks them to stop.
+    let stage = Stage::acme()
+        .env("EMR_ETL_GUARD_STOP_TIMEOUT", "50s")
+        .scripted("cat > /dev/null\ntrap '' TERM\nsh -c 'sleep 600 & echo $! > grandchild; : > ready; wait' &\nwait\nwait\nexit 3");
+    let mut child = stage.command("run").spawn().unwrap();
+    wait_until("the grandchild is there", || stage.path("ready").exists());
+    let grandchild = std::fs::read_to_string(stage.path("grandchild")).unwrap().trim().parse().unwrap();
+    wait_until("the grandchild is dead", || {
+        send(&child, Signal::SIGTERM);
+        kill(Pid::from_raw(grandchild), None).is_err()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn timeout_which_signals_the_guard_twice_stops_it_once() {
+    let script = "cat > /dev/null\ntrap 'echo got >> signals; exit 143' TERM\n: > ready\nwhile :; do sleep 0.05; done";
+    let stage = Stage::acme().scripted(script);
+    let command = stage.command("run");
+    let mut timeout = std::process::Command::new("timeout");
+    // So long only where it is not told by a signal of its own.
+    timeout.args(["--signal=TERM", "60"]).arg(command.get_program()).args(command.get_args());
+    stage.prepare(&mut timeout);
+    let child = timeout.spawn().unwrap();
+    wait_until("the runner is ready", || stage.path("ready").exists());
+    // It does with this one as with the end of the time.
+    send(&child, Signal::SIGTERM);
+    stage.finish(child).expect_code(143);
+    assert_eq!(std::fs::read_to_string(stage.path("signals")).unwrap(), "got\n");
+}
+
+#[test]
+fn a_parent_that_ignores_the_ends_of_its_children_costs_no_exit_code() {
+    let stage = Stage::acme().scripted("cat > /dev/null\nexit 3");
+    let command = stage.command("run");
+    let mut ignoring = std::process::Command::new("sh");
+    ignoring.args(["-c", "trap '' CHLD; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    stage.prepare(&mut ignoring);
+    stage.play(ignoring).expect_code(3);
 }

@@ -2,12 +2,15 @@
 
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use crate::journal::Journal;
 
 /// From now on SIGTERM, SIGINT and SIGHUP end the process with 143, 130 and 129.
+///
+/// SIGQUIT, which has a JVM print its threads and go on, and SIGWINCH and SIGCONT, which nobody feels, are only noted. All others do what the system does
+/// by default, SIGUSR1 and SIGUSR2 among them, which a JVM does not expect from outside.
 ///
 /// One that the parent had ignored stays ignored, as with the JVM: `nohup` and `&` in a script do that.
 ///
@@ -15,11 +18,11 @@ use crate::journal::Journal;
 /// Where the system does not let signals be caught.
 pub fn install(journal: Journal, ignore_sigterm: bool) -> std::io::Result<()> {
     let inherited = inherited_ignores();
-    let caught = [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| inherited >> (signal - 1) & 1 == 0);
+    let caught = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT].into_iter().filter(|signal| inherited >> (signal - 1) & 1 == 0);
     let mut signals = Signals::new(caught)?;
     thread::spawn(move || {
         for signal in signals.forever() {
-            let ignored = ignore_sigterm && signal == SIGTERM;
+            let ignored = matches!(signal, SIGQUIT | SIGWINCH | SIGCONT) || ignore_sigterm && signal == SIGTERM;
             journal.signal(signal, ignored);
             if !ignored {
                 journal.exit(128 + signal);
