@@ -29,6 +29,7 @@ use crate::{
     runner_config::{Ruby, Secret},
     settings::ErbEngine,
     signals::JobControl,
+    survivors,
 };
 
 /// The runner's name; called by it, the guard behaves as the runner.
@@ -191,7 +192,7 @@ pub(crate) struct Running {
 ///
 /// # Errors
 /// [`LaunchError`] when the program cannot be executed.
-pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret) -> Result<Running, LaunchError> {
+pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret, run: &str) -> Result<Running, LaunchError> {
     let refuse = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => LaunchError::NotFound(format!("{}: {error}", program.path.display())),
         _ => LaunchError::NotExecutable { path: program.path.display().to_string(), reason: error.to_string() },
@@ -199,6 +200,7 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret) -> Re
     let mut command = program.command();
     command
         .args(argv)
+        .env(survivors::VARIABLE, run)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

@@ -36,6 +36,7 @@ mod seal_command;
 pub mod settings;
 mod signals;
 mod supervise;
+mod survivors;
 mod terminate;
 mod timeline;
 pub mod verdict;
@@ -305,7 +306,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
 
     let plan = run.watch_plan(found, judged.facts, invocation.persistent);
     let journal = state.begin(run.prepared(&plan, judged.facts))?;
-    let running = match launch::start(program, &invocation.sealed_argv, &sealed.text) {
+    let running = match launch::start(program, &invocation.sealed_argv, &sealed.text, &run.id) {
         Ok(running) => running,
         Err(error) => {
             journal.close();

@@ -12,6 +12,7 @@ use crate::{
     report::Report,
     runner_config::RunnerConfig,
     settings::{CredentialSource, Settings},
+    survivors,
     terminate::End,
     watch::{self, Finish, Watched},
 };
@@ -48,6 +49,18 @@ fn gravity(outcome: Outcome) -> u8 {
 
 async fn close(run: &Unfinished, settings: &Settings, config: Option<&RunnerConfig>, report: &Report) -> Result<Option<Outcome>, GuardError> {
     let id = &run.prepared.run;
+    // A runner that lives could still launch something.
+    match survivors::end(id) {
+        Ok(0) => {}
+        Ok(several) => report.say(&format!("run {id}: ended {several} processes that it had left behind")),
+        Err(error) => {
+            report.trouble(
+                Outcome::FactsUnknown,
+                &[format!("run {id} was left open, and what is left of its runner cannot be ended, so nothing new was launched: {error}")],
+            );
+            return Ok(Some(Outcome::FactsUnknown));
+        }
+    }
     if settings.credentials == CredentialSource::RunnerConfig && config.is_none() {
         let why = format!(
             "run {id} was left open, and the runner config, whose credentials the settings ask for, cannot be had; mend it, or set `credentials: chain`"

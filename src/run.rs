@@ -56,7 +56,7 @@ pub(crate) struct Run<'a> {
     pub(crate) settings: &'a Settings,
     /// The options of `check`; none for `run`.
     check: Option<&'a CheckOptions>,
-    id: String,
+    pub(crate) id: String,
     started: OffsetDateTime,
     pub(crate) documents: Documents,
     pub(crate) plan: Plan,

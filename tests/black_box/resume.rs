@@ -30,14 +30,13 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Kills a guard, and waits for the end of the runner that it started, if it had.
+/// Kills a guard, and waits for the end of the runner that it started, if it had: the kernel sees to that.
 fn murder(stage: &Stage, child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
     let journal = std::fs::read_to_string(stage.path("journal.jsonl")).unwrap_or_default();
     let started = journal.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|entry| entry["event"] == "started");
     for pid in started.filter_map(|entry| i32::try_from(entry["pid"].as_i64()?).ok()) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         wait_until("the runner's end", || kill(Pid::from_raw(pid), None).is_err());
     }
 }
@@ -153,6 +152,32 @@ fn watch_resume_closes_what_was_left_open_and_launches_nothing() {
     assert_eq!(open_runs(&stage), 0);
     assert_eq!(stage.sim.requests_for("RunJobFlow").len(), launches);
     assert_eq!(states(&stage), [ClusterState::Starting], "verified, so it goes on");
+}
+
+#[test]
+fn what_a_wrapper_script_left_of_the_runner_is_ended_before_anything_else() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stage = Stage::acme();
+    stage.write(
+        "runner",
+        "#!/bin/sh\n[ \"$1\" = --version ] && { echo snowplow-emr-etl-runner 1.0.4; exit; }\ncat > /dev/null\nsleep 600 &\necho $! > jvm\nwait\n",
+    );
+    std::fs::set_permissions(stage.path("runner"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let runner = stage.path("runner").display().to_string();
+    let stage = stage.env("EMR_ETL_GUARD_RUNNER", &runner);
+    let mut child = stage.command("run").spawn().unwrap();
+    let jvm = || std::fs::read_to_string(stage.path("jvm")).ok().and_then(|pid| pid.trim().parse().ok()).map(Pid::from_raw);
+    wait_until("the runner's own child", || jvm().is_some());
+    let jvm = jvm().unwrap();
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(kill(jvm, None).is_ok(), "the kernel kills the script only");
+    let played = stage.play(stage.watch_resume());
+    played.expect_code(0);
+    assert!(played.redact(&played.stdout).contains("run RUN-ID: ended 1 processes that it had left behind"), "{}", played.stdout);
+    // Its parent is gone, so that nobody but the system's first process can collect it.
+    let is_over = || std::fs::read_to_string(format!("/proc/{jvm}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    wait_until("the end of the runner's own child", is_over);
 }
 
 #[test]
