@@ -232,6 +232,21 @@ impl Aws {
     }
 }
 
+/// Nothing on this machine says which certificate authorities to trust.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the package ca-certificates, or name a bundle in SSL_CERT_FILE"
+)]
+pub struct NoTrust;
+
+/// Whether there is anything to know AWS by: without it every call would fail, in words that do not help.
+///
+/// # Errors
+/// [`NoTrust`].
+pub fn has_trust() -> Result<(), NoTrust> {
+    if rustls_native_certs::load_native_certs().certs.is_empty() { Err(NoTrust) } else { Ok(()) }
+}
+
 async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -> SdkConfig {
     let operation = settings.aws_timeout;
     let limits = TimeoutConfig::builder()

@@ -87,6 +87,9 @@ impl Program {
         if is_this_program(&self.path) {
             return Err(refuse("this is the guard itself; name the real runner in the setting `runner`"));
         }
+        if self.is_jar() && on_path(Path::new("java")).is_err() {
+            return Err(LaunchError::NotFound(format!("`java`, which runs {path}, is not on PATH")));
+        }
         if !self.is_jar() && data.permissions().mode() & 0o111 == 0 {
             return Err(refuse("not executable"));
         }

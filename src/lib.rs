@@ -49,7 +49,7 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use crate::{
-    aws::{Aws, Lookup, Regions},
+    aws::{Aws, Lookup, NoTrust, Regions},
     checks::{Case, Finding},
     cli::{CheckArguments, CheckOptions, Cli, Command, Launch, WatchArguments},
     exit::{ExitCodes, Outcome},
@@ -87,6 +87,8 @@ enum GuardError {
     #[error("stopped by {0} before anything was launched")]
     Stopped(Signal),
     #[error("{0}")]
+    NoTrust(#[from] NoTrust),
+    #[error("{0}")]
     State(#[from] StateError),
     #[error("a bug in emr-etl-guard: {0:#}")]
     Bug(#[from] anyhow::Error),
@@ -98,7 +100,7 @@ impl GuardError {
             Self::Settings(_) | Self::Report(_) => Outcome::BadUsage,
             Self::Invocation(_) | Self::Config(_) | Self::Document(_) | Self::NeverStarts(_) => Outcome::BadConfig,
             Self::OldRunner(_) => Outcome::Refused,
-            Self::State(_) => Outcome::FactsUnknown,
+            Self::NoTrust(_) | Self::State(_) => Outcome::FactsUnknown,
             Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
             Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,
             Self::Stopped(signal) => Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default()),
@@ -227,6 +229,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
     if let Err(GuardError::Stopped(signal)) = config {
         return Err(GuardError::Stopped(signal));
     }
+    aws::has_trust()?;
     let state = if check.is_none() { Some(StateDir::take(&state_dir(settings)?)?) } else { None };
     // What an earlier guard left open comes first, even where this run's own config cannot be used.
     if let Some(state) = &state
@@ -377,6 +380,7 @@ async fn resume_only(arguments: &[OsString], settings: &Settings) -> Result<Outc
             Invocation::NoLaunch => None,
         },
     };
+    aws::has_trust()?;
     let state = StateDir::take(&state_dir(settings)?)?;
     if state.unfinished()?.is_empty() {
         report.say("no run is open");

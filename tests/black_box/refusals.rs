@@ -28,6 +28,28 @@ fn put_configuration(name: &str, content: Value) -> Set {
 }
 
 #[test]
+fn a_machine_without_ca_certificates_is_told_so_and_nothing_is_asked() {
+    let stage = Stage::acme().env("SSL_CERT_FILE", "/nowhere").env("SSL_CERT_DIR", "/nowhere");
+    let played = stage.run();
+    played.expect_code(69);
+    assert_eq!(
+        played.stderr,
+        "emr-etl-guard: nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the package ca-certificates, or name a bundle in SSL_CERT_FILE\n"
+    );
+    assert_eq!(stage.sim.requests().len(), 0);
+}
+
+#[test]
+fn a_jar_without_java_says_what_is_missing() {
+    let stage = Stage::acme().env("PATH", "/nowhere");
+    stage.write("runner.jar", "");
+    let stage = stage.env("EMR_ETL_GUARD_RUNNER", "./runner.jar");
+    let played = stage.run();
+    played.expect_code(127);
+    assert_eq!(played.stderr, "emr-etl-guard: EmrEtlRunner was not found: `java`, which runs ./runner.jar, is not on PATH\n");
+}
+
+#[test]
 fn buckets_encrypted_otherwise_than_the_policy_accepts() {
     let stage = Stage::acme().option("--accept-encryption=SSE-KMS,DSSE-KMS");
     for name in ["acme-log", "acme-raw-in", "acme-raw-in2", "acme-etl", "acme-archive"] {
