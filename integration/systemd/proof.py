@@ -52,9 +52,16 @@ def shown(unit: str, *properties: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines())
 
 
-def log_of(invocation: str) -> str:
-    """What a run printed."""
-    return sh("journalctl", "--sync").stdout + sh("journalctl", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation}").stdout
+def now() -> str:
+    """Where the journal has got to."""
+    sh("journalctl", "--sync")
+    return sh("journalctl", "--lines=1", "--show-cursor").stdout.splitlines()[-1].removeprefix("-- cursor: ")
+
+
+def log_since(cursor: str) -> str:
+    """What the service has printed since. (By unit: of a process that ends quickly the journal may not learn the invocation.)"""
+    sh("journalctl", "--sync")
+    return sh("journalctl", "--output=cat", f"--unit={SERVICE}", f"--after-cursor={cursor}").stdout
 
 
 class Proof:
@@ -97,9 +104,10 @@ class Proof:
         """Starts the service and waits for its end, which must be as given. Gives the run's invocation id."""
         forget()
         sh("systemctl", "reset-failed", SERVICE)
+        cursor = now()
         start = sh("systemctl", "start", SERVICE)
         seen = shown(SERVICE, "Result", "ExecMainStatus", "InvocationID", "NRestarts", "ActiveState")
-        log = log_of(seen["InvocationID"])
+        log = log_since(cursor)
         wrong = []
         for name, wanted in {
             "Result": result,
@@ -185,19 +193,20 @@ class Proof:
         # A runner that does not hear and a cluster that goes on: the guard has to end it.
         self.environment(STANDIN_MISBEHAVE="hang,ignore-sigterm")
         forget()
+        cursor = now()
         subprocess.run(["systemctl", "start", "--no-block", SERVICE], check=True)
         wait_for("cluster", lambda: any(event["operation"] == "RunJobFlow" for event in events("answer")))
         # A second start joins the run.
         subprocess.run(["systemctl", "start", "--no-block", SERVICE], check=True)
         subprocess.run(["systemctl", "stop", SERVICE], check=False)
-        seen = shown(SERVICE, "Result", "ExecMainStatus", "InvocationID")
+        seen = shown(SERVICE, "Result", "ExecMainStatus")
         got = [event["signal"] for event in events("signal")]
         wrong = [] if got == [15] else [f"the runner got {got}"]
         if len(events("started")) != 1:
             wrong.append(f"{len(events('started'))} runners were started")
         if seen["Result"] != "exit-code" or seen["ExecMainStatus"] not in ("137", "143"):
             wrong.append(f"it ended as {seen}")
-        self.world.tell("a stop reaches the guard alone, and the runner once, through the guard", wrong, log_of(seen["InvocationID"]))
+        self.world.tell("a stop reaches the guard alone, and the runner once, through the guard", wrong, log_since(cursor))
         left = [pid for pid in os.listdir("/proc") if pid.isdigit() and "snowplow-emr-etl-runner" in name_of(pid)]
         self.world.tell("nothing of the run is left", [f"processes {left}"] if left else [])
         self.environment()
@@ -235,8 +244,9 @@ class Proof:
         script.chmod(0o755)
         self.drop_in("ExecStart=", f"ExecStart={script}")
         sh("systemctl", "reset-failed", SERVICE)
+        cursor = now()
         start = sh("systemctl", "start", SERVICE)
-        log = log_of(shown(SERVICE, "InvocationID")["InvocationID"])
+        log = log_since(cursor)
         wrong = re.findall(r"^(?:allowed|denied): .*$", log, re.MULTILINE)
         if start.returncode != 0:
             wrong.append("the probes did not end")
@@ -250,8 +260,9 @@ class Proof:
         ]:
             self.drop_in("OnFailure=", *extra, "ExecStart=", f"ExecStart={command}")
             sh("systemctl", "reset-failed", SERVICE)
+            cursor = now()
             start = sh("systemctl", "start", SERVICE)
-            log = log_of(shown(SERVICE, "InvocationID")["InvocationID"])
+            log = log_since(cursor)
             wrong = [] if (start.returncode == 0 and says in log if says else start.returncode != 0 and "Server VM" not in log) else ["the other way round"]
             self.world.tell(what, wrong, start.stdout + log)
         self.drop_in()
