@@ -394,10 +394,10 @@ def ignoring(*grace):
         return took
 
 
-@case("a runner that ignores SIGTERM is killed after stop_timeout (8 s), and the guard comes to its own end within the documented grace")
+@case("a runner that ignores SIGTERM is killed after half of stop_timeout (8 s), and the guard comes to its own end within the whole of it")
 def _():
     took = ignoring()
-    assert 8 <= took < 15, f"it took {took:.1f} s"
+    assert 4 <= took < 8 + 2, f"it took {took:.1f} s"
 
 
 @case("the same holds within the 10 s that docker grants by itself")

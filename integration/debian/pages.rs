@@ -165,7 +165,7 @@ fn guard_yml(settings: &[Setting]) -> String {
          Take the `#` away to set it. A key that is not known is an error. Environment variables beat this file, and flags beat both."
             .to_owned(),
     ];
-    let mut text = header.map(|paragraph| wrapped(&paragraph, WIDTH).iter().map(|line| format!("# {line}\n")).collect::<String>()).join("#\n");
+    let mut text = header.map(|paragraph| format!("# {}\n", wrapped(&paragraph, WIDTH).join("\n# "))).join("#\n");
     for setting in settings {
         text.push('\n');
         for line in wrapped(&format!("{}.", setting.help.trim_end_matches('.')), WIDTH) {
