@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Write as _},
+    io::{self, BufRead as _, Read as _, Write as _},
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::process::ExitStatusExt as _,
@@ -13,6 +13,7 @@ use std::{
 };
 
 use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
@@ -182,9 +183,9 @@ fn outcome(status: ExitStatus) -> Outcome {
 }
 
 /// Copies the runner's output to ours on a thread of its own: every byte as it comes, back-pressure included. The receiver wakes at its end.
-fn pump(stdout: ChildStdout, hints: mpsc::UnboundedSender<Hint>) -> std::io::Result<oneshot::Receiver<()>> {
+fn pump(stdout: ChildStdout, hints: mpsc::UnboundedSender<Hint>) -> io::Result<oneshot::Receiver<()>> {
     let mut from = File::from(stdout.into_owned_fd()?);
-    let to: OwnedFd = std::io::stdout().as_fd().try_clone_to_owned()?;
+    let to: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
     let mut to = Some(File::from(to));
     let (done, end) = oneshot::channel();
     std::thread::Builder::new().name("runner-output".to_owned()).spawn(move || {
@@ -194,13 +195,14 @@ fn pump(stdout: ChildStdout, hints: mpsc::UnboundedSender<Hint>) -> std::io::Res
             let read = match from.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(read) => &chunk[..read],
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
             // When our reader is gone the runner carries on, as it would without us; its output is drained and still read for hints.
             if let Some(file) = &mut to
-                && file.write_all(read).is_err()
+                && let Err(error) = write_all(file, read)
             {
+                tracing::warn!(%error, "the runner's output cannot be passed on");
                 to = None;
             }
             scanner.scan(read, |hint| {
@@ -212,9 +214,25 @@ fn pump(stdout: ChildStdout, hints: mpsc::UnboundedSender<Hint>) -> std::io::Res
     Ok(end)
 }
 
-/// Reads the runner's log for hints, line by line, in constant memory.
+/// Writes all of `bytes`, waiting as long as it takes: whoever gave us our output may have made it one that does not block, for its own use of it.
+fn write_all(mut to: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(to.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads the runner's log for hints, line by line, in constant memory. Most of it gives none, and costs one look at each end of a chunk.
 #[derive(Debug, Default)]
 struct Scanner {
+    /// The line that the last chunk broke off in.
     line: Vec<u8>,
     too_long: bool,
 }
@@ -223,26 +241,55 @@ impl Scanner {
     /// The runner's own lines are short; the rest of a longer one is skipped.
     const LONGEST: usize = 4096;
 
-    fn scan(&mut self, mut chunk: &[u8], mut found: impl FnMut(Hint)) {
-        while !chunk.is_empty() {
-            let end = chunk.iter().position(|byte| *byte == b'\n');
-            let piece = &chunk[..end.unwrap_or(chunk.len())];
-            if !self.too_long && self.line.len() + piece.len() <= Self::LONGEST {
-                self.line.extend_from_slice(piece);
-            } else {
-                self.too_long = true;
+    fn scan(&mut self, chunk: &[u8], mut found: impl FnMut(Hint)) {
+        let Some(end) = position(chunk, b'\n') else { return self.keep(chunk) };
+        self.keep(&chunk[..end]);
+        if !self.too_long
+            && let Some(hint) = hint(&self.line)
+        {
+            found(hint);
+        }
+        self.line.clear();
+        self.too_long = false;
+
+        let rest = &chunk[end + 1..];
+        let (lines, begun) = rest.split_at(rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
+        self.keep(begun);
+        // Only a line with this letter can hold what a hint begins with, and few lines do.
+        let mut from = 0;
+        while let Some(at) = position(&lines[from..], HINT[RARE]).map(|passed| from + passed) {
+            from = at + 1;
+            if lines[..at].ends_with(&HINT[..RARE]) && lines[at..].starts_with(&HINT[RARE..]) {
+                let start = lines[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+                let end = position(&lines[at..], b'\n').map_or(lines.len(), |length| at + length);
+                let line = &lines[start..end];
+                if line.len() <= Self::LONGEST
+                    && let Some(hint) = hint(line)
+                {
+                    found(hint);
+                }
+                from = end;
             }
-            let Some(end) = end else { return };
-            if !self.too_long
-                && let Some(hint) = hint(&self.line)
-            {
-                found(hint);
-            }
-            self.line.clear();
-            self.too_long = false;
-            chunk = &chunk[end + 1..];
         }
     }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if !self.too_long && self.line.len() + piece.len() <= Self::LONGEST {
+            self.line.extend_from_slice(piece);
+        } else {
+            self.too_long = true;
+        }
+    }
+}
+
+/// What every line with a hint holds, and where the letter is in it that is rarest in a log.
+const HINT: &[u8] = b"EMR jobflow";
+const RARE: usize = 4;
+
+/// Where `byte` is. As fast as the C library finds it, which an iterator's `position` is not; this looks at every byte of the output.
+fn position(bytes: &[u8], byte: u8) -> Option<usize> {
+    let passed = (&mut &*bytes).skip_until(byte).unwrap_or_default();
+    passed.checked_sub(1).filter(|last| bytes[*last] == byte)
 }
 
 /// What one line of the log suggests.
@@ -305,5 +352,8 @@ mod tests {
         assert_eq!(hints(&[b"D -- : Added step to EMR jobflow: [enrich] x\n"]), [Hint::Activity]);
         let long = vec![b'x'; Scanner::LONGEST];
         assert_eq!(hints(&[&long, b" EMR jobflow j-A started\n", b"EMR jobflow j-B failed\n"]), [Hint::Cluster("j-B".parse().unwrap())]);
+        let in_one =
+            [b"first\n", long.as_slice(), b" EMR jobflow j-A started\njj j EMR jobflow j-B EMR jobflow j-C\nEMR jobflow j-D\nlast j"].concat();
+        assert_eq!(hints(&[&in_one]), ["j-B", "j-D"].map(|id| Hint::Cluster(id.parse().unwrap())));
     }
 }

@@ -18,5 +18,6 @@ mod refusals;
 mod resume;
 mod secrets;
 mod signals;
+mod streams;
 mod terminal;
 mod unsafe_clusters;

@@ -161,8 +161,8 @@ fn timeout_which_signals_the_guard_twice_stops_it_once() {
 fn a_parent_that_ignores_the_ends_of_its_children_costs_no_exit_code() {
     let stage = Stage::acme().scripted("cat > /dev/null\nexit 3");
     let command = stage.command("run");
-    let mut ignoring = std::process::Command::new("sh");
-    ignoring.args(["-c", "trap '' CHLD; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    let mut ignoring = std::process::Command::new("env");
+    ignoring.arg("--ignore-signal=CHLD").arg(command.get_program()).args(command.get_args());
     stage.prepare(&mut ignoring);
     stage.play(ignoring).expect_code(3);
 }
