@@ -180,8 +180,8 @@ impl StateDir {
         let now = crate::facts::emr::shown(OffsetDateTime::now_utc());
         let host = nix::unistd::gethostname().unwrap_or_default();
         let holder = format!("process {} on {}, since {now}\n", std::process::id(), host.display());
-        let written = lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes())).and_then(|()| lock.sync_data());
-        written.map_err(unusable(&lock_file))?;
+        // A disk that is full must not keep an open run from being closed; `begin` finds that out before anything is launched.
+        let _ = lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes()));
         Ok(Self { runs, _lock: lock })
     }
 
