@@ -13,6 +13,7 @@ mod drop_in;
 mod faults;
 mod good_runs;
 mod init;
+mod parity;
 mod permissions;
 mod refusals;
 mod resume;

@@ -3,18 +3,19 @@
 use std::{
     fs::File,
     io::{Read as _, Write as _},
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
     process::{Child, Command},
     sync::{Arc, Mutex},
 };
 
 use emr_simulator::{ClockMode, Command as Set, SetClock, Timings};
 use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
     pty::{Winsize, openpty},
     unistd::ttyname,
 };
 
-use crate::support::{Stage, programs, runner_pid, wait_until};
+use crate::support::{Stage, programs, runner_pid, signals_in_the_journal, wait_until};
 
 /// A terminal, and the program that owns it.
 pub(crate) struct Terminal {
@@ -30,6 +31,9 @@ impl Terminal {
     pub(crate) fn start(stage: &Stage, command: &Command) -> Self {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(&size, None).unwrap();
+        for end in [pair.master.as_fd(), pair.slave.as_fd()] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
         let mut leader = Command::new("setsid");
         leader.arg("--ctty").arg(command.get_program()).args(command.get_args());
         stage.prepare(&mut leader);
@@ -86,12 +90,6 @@ impl Drop for Terminal {
 fn state(pid: i32) -> Option<char> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("State:\t"))?.chars().next()
-}
-
-fn signals_in_the_journal(stage: &Stage) -> Vec<i64> {
-    let text = std::fs::read_to_string(stage.path("journal.jsonl")).unwrap_or_default();
-    let events = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    events.filter_map(|event| if event["event"] == "signal" { event["signal"].as_i64() } else { None }).collect()
 }
 
 #[test]

@@ -293,6 +293,13 @@ pub(crate) fn runner_pid(stage: &Stage) -> nix::unistd::Pid {
     nix::unistd::Pid::from_raw(pid)
 }
 
+/// The signals that the stand-in runner noted, in order.
+pub(crate) fn signals_in_the_journal(stage: &Stage) -> Vec<i64> {
+    let text = std::fs::read_to_string(stage.path("journal.jsonl")).unwrap_or_default();
+    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    events.filter_map(|event| if event["event"] == "signal" { event["signal"].as_i64() } else { None }).collect()
+}
+
 /// Waits for `condition`; half a minute is far more than any takes.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
