@@ -13,10 +13,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::{
-        prctl::set_pdeathsig,
-        signal::{SigSet, Signal},
-    },
+    sys::{prctl::set_pdeathsig, signal::Signal},
     unistd::{Pid, getpid, getppid, gettid},
 };
 use tokio::{
@@ -210,8 +207,7 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret, run: 
         // A group of its own: a stop must reach what the runner itself started, and a terminal's Ctrl-C must reach it only once.
         .process_group(0)
         .kill_on_drop(true);
-    let inheritance = Inheritance { dies_with: Some(getpid()), ..Inheritance::of_this_thread() };
-    inheritance.pass_on(command.as_std_mut());
+    dies_with_us(&mut command);
     // From before the runner is there, so that nothing it does is missed.
     let (reaper, job_control) = (Reaper::new().map_err(refuse)?, JobControl::new().map_err(refuse)?);
     let mut child = command.spawn().map_err(refuse)?;
@@ -238,46 +234,25 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret, run: 
 pub(crate) fn become_runner(program: &Program, argv: &[OsString]) -> LaunchError {
     let mut command = program.command().into_std();
     command.args(argv);
-    Inheritance::of_this_thread().pass_on(&mut command);
     LaunchError::NotExecutable { path: program.path.display().to_string(), reason: command.exec().to_string() }
 }
 
-/// What a program gets from us beyond what the standard library hands on.
-#[derive(Clone, Copy, Debug)]
-struct Inheritance {
-    /// The signals that are blocked; the standard library would let all of them through.
-    blocked: SigSet,
-    /// The process with whose death it is killed.
-    dies_with: Option<Pid>,
-}
-
-impl Inheritance {
-    fn of_this_thread() -> Self {
-        Self { blocked: SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty()), dies_with: None }
-    }
-
-    /// Has `command` start with it.
-    ///
-    /// The kernel ties a death to the *thread* that started the child, and would kill the runner when that thread ends. So only the main thread may start it: it is
-    /// the one that polls the guard's line (`Runtime::block_on`), and with it ends the process. A program that changes its user (set-user-ID) is not killed.
-    #[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
-    fn pass_on(self, command: &mut std::process::Command) {
-        debug_assert!(self.dies_with.is_none_or(|guard| guard == gettid()), "the runner's life is tied to the main thread's");
-        // SAFETY: between fork and exec only async-signal-safe functions may be called, and nothing be allocated: these are
-        // plain system calls (sigprocmask, prctl, getppid) and errors made of a number, on values that were copied into the closure before.
-        unsafe {
-            command.pre_exec(move || {
-                self.blocked.thread_set_mask()?;
-                if let Some(guard) = self.dies_with {
-                    set_pdeathsig(Signal::SIGKILL)?;
-                    // Whoever died before that was not noticed.
-                    if getppid() != guard {
-                        return Err(Errno::ESRCH.into());
-                    }
-                }
-                Ok(())
-            });
-        }
+/// Has the kernel kill what `command` starts when this process dies, even by SIGKILL.
+///
+/// The kernel ties that to the *thread* that starts the child, and would kill the runner when the thread ends. So only the main thread may start it: it is the
+/// one that polls the guard's line (`Runtime::block_on`), and with it ends the process. A program that changes its user (set-user-ID) is not killed.
+#[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
+fn dies_with_us(command: &mut Command) {
+    let guard = getpid();
+    debug_assert_eq!(guard, gettid(), "the runner's life is tied to the main thread's");
+    // SAFETY: between fork and exec only async-signal-safe functions may be called, and nothing be allocated: these are two plain system calls (prctl, getppid)
+    // and errors made of a number, on a value that was copied into the closure before.
+    unsafe {
+        command.pre_exec(move || {
+            set_pdeathsig(Signal::SIGKILL)?;
+            // Whoever died before that was not noticed.
+            if getppid() == guard { Ok(()) } else { Err(Errno::ESRCH.into()) }
+        });
     }
 }
 
