@@ -213,9 +213,11 @@ class Proof:
         self.may_open = [
             "/dev/null",
             "/dev/tty",
-            # The guard's: the report's draft, and the draft of what it remembers of the runner's version.
+            # The guard's: the report's draft, the draft of what it remembers of the runner's version, and the journal.
             f"{here}/report\\.json\\.part",
             f"{memory}/\\.runner-versions\\.\\d+",
+            f"{here}/state/lock",
+            f"{here}/state/runs/[0-9a-f-]+\\.journal",
             # The stand-in runner's.
             f"{here}/journal",
             f"{here}/lock",

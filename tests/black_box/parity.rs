@@ -66,7 +66,10 @@ const REASONS: [(&str, &str); 13] = [
         "the guard reads along, to find the clusters of the run; every byte is passed on at once, and the runner flushes each line by itself",
     ),
     ("standard input", "the sealed config"),
-    ("environment", "one variable more marks what the guard has started, so that two guards never start each other for ever"),
+    (
+        "environment",
+        "one variable marks what the guard has started, so that two guards never start each other for ever; the other one, the run's id, is how the next guard finds what a dead one's runner left behind",
+    ),
     ("parent", "the guard, with whose death the runner is killed: nobody would watch its clusters"),
     ("process group", "a stop must reach what the runner has started too, and Ctrl-C must reach it once; the guard passes on what it gets"),
     (
@@ -304,7 +307,7 @@ JVM does, and which notes that it gets each of them once. Other tests hold the s
 What a table of single rows does not show:
 
 - A second request to stop, half a second or more after the first, kills the whole process group of the runner; so does the end of `stop_timeout`.
-- The runner is killed when the guard is; a wrapper script between the two would be, but not what it has started: let it `exec` the runner.
+- The runner is killed when the guard is; a wrapper script between the two would be, but not what it has started, which only the next guard ends: let it `exec` the runner.
 - Orphans of the runner become the guard's children, not those of PID 1, and are reaped by it.
 - A runner that would inherit an ignored SIGCHLD finds the default, since the guard could not see how the runner ends otherwise.
 - The runner is in the background of its terminal: with `stty tostop`, writing to standard error stops it.
