@@ -119,15 +119,16 @@ pub(crate) async fn supervise(
                 Event::Deadline
             }
         };
+        // From the first signal on the guard itself has a time to be gone by, also where the runner is being stopped already.
+        if matches!(event, Event::Signal(signal) if signals::asks_to_stop(signal)) && stop_by.is_none() {
+            journal();
+            stop_by = Some(Instant::now() + stop_timeout);
+        }
         for action in state.on(event) {
             match action {
                 Action::Send(signal) => send(group, signal, report),
-                // After a signal the guard itself has a time to be gone by, and the run's clusters need the rest of it.
-                Action::ArmDeadline if matches!(event, Event::Signal(_)) => {
-                    journal();
-                    stop_by = Some(Instant::now() + stop_timeout);
-                    deadline = Some(Instant::now() + stop_timeout / 2);
-                }
+                // After a signal the run's clusters need the rest of the time.
+                Action::ArmDeadline if stop_by.is_some() => deadline = Some(Instant::now() + stop_timeout / 2),
                 Action::ArmDeadline => deadline = Some(Instant::now() + stop_timeout),
                 Action::Nothing => {}
             }
@@ -139,10 +140,10 @@ pub(crate) async fn supervise(
     while !state.stopping {
         tokio::select! {
             _ = &mut output => break,
-            Some(signal) = caught.recv() => {
-                state.stopping = signals::asks_to_stop(signal);
-                stop_by = state.stopping.then(|| Instant::now() + stop_timeout);
-            }
+            Some(signal) = caught.recv() => if signals::asks_to_stop(signal) {
+                journal();
+                (state.stopping, stop_by) = (true, Some(Instant::now() + stop_timeout));
+            },
             Some(watch::Event::Unsafe(cluster, findings)) = events.recv() => {
                 report.unsafe_cluster(&cluster, &findings);
                 state.stopping = true;

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     aws::{Aws, Lookup, calls},
     checks::{
-        Finding, Level, Status, apply_policy,
+        Finding, Level, Stage, Status, apply_policy,
         clusters::{self, ExpectedEnd, Look, Verified},
     },
     facts::{ClusterFacts, SecurityConfiguration, Step, emr},
@@ -274,7 +274,7 @@ impl Watch {
             () = self.last_looks(finish) => {}
             () = time_is_short(&mut stop) => {
                 self.judge_ends(finish.expected);
-                self.condemn(|record| !record.is_proved(), "cannot be judged, and nobody will watch it");
+                self.condemn_unjudged();
             }
         }
         let stop = *stop.borrow();
@@ -322,14 +322,15 @@ impl Watch {
     }
 
     async fn look_until_proved(&mut self, expected: ExpectedEnd) {
-        // EMR takes a moment to show what the runner has just asked for.
-        for _ in 0..6 {
+        // EMR takes a moment to show what the runner has just asked for; and no cluster that lives is left before it is judged, or overdue and so unsafe.
+        for look in 0.. {
             self.judge_ends(expected);
             if self
                 .clusters
                 .values()
                 .filter(|record| !record.is_unsafe)
                 .all(|record| record.findings.iter().all(|finding| finding.status == Status::Proved))
+                || look >= 6 && !self.clusters.values().any(ClusterRecord::is_unjudged)
             {
                 break;
             }
@@ -340,12 +341,11 @@ impl Watch {
         self.judge_ends(expected);
     }
 
-    /// Ends, as unsafe, the clusters that live and of which `so` holds.
-    fn condemn(&mut self, so: fn(&ClusterRecord) -> bool, why: &str) {
-        let condemned: Vec<ClusterId> =
-            self.clusters.values().filter(|record| record.may_live() && !record.is_unsafe && so(record)).map(|record| record.id.clone()).collect();
+    /// Ends, as unsafe, the clusters that live and could not be judged.
+    fn condemn_unjudged(&mut self) {
+        let condemned: Vec<ClusterId> = self.clusters.values().filter(|record| record.is_unjudged()).map(|record| record.id.clone()).collect();
         for id in condemned {
-            self.timeline.note(format!("{id}: {why}; terminating it"));
+            self.timeline.note(format!("{id}: cannot be judged, and nobody will watch it; terminating it"));
             self.end_unsafe(&id);
         }
     }
@@ -574,6 +574,13 @@ impl ClusterRecord {
 
     fn look(&self) -> Look {
         Look { cluster: self.cluster.clone(), steps: self.steps.clone(), security_configuration: self.security_configuration.clone() }
+    }
+
+    /// Whether it may be alive, and nobody knows whether it is what was verified. How it ends is another question.
+    fn is_unjudged(&self) -> bool {
+        let is_open =
+            |finding: &Finding| finding.check.stage == Stage::Watch && finding.level == Level::Required && finding.status == Status::Unknown;
+        self.may_live() && !self.is_unsafe && (self.findings.is_empty() || self.findings.iter().any(is_open))
     }
 
     /// Whether every required finding is proved.

@@ -275,6 +275,24 @@ fn on_stop_terminate_ends_a_verified_cluster_and_leaves_an_adopted_one() {
 }
 
 #[test]
+fn a_stop_ends_a_cluster_that_nobody_could_judge_and_that_nobody_will_watch() {
+    let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_STOP_TIMEOUT", "6s");
+    stage.set(Set::SetTimings(Timings { starting: 3600.0, ..Timings::all(0.1) }));
+    // The first answer is pre-flight's; whether the configuration is still the same is never told.
+    let mut silent = emr_simulator::Fault::every("DescribeSecurityConfiguration", emr_simulator::FaultKind::AccessDenied);
+    silent.calls = emr_simulator::Calls::Range { from: 2, to: u64::MAX };
+    stage.set(Set::AddFault(silent));
+    let child = stage.command("run").spawn().unwrap();
+    let asked = |request: &emr_simulator::Recorded| request.operation() == "DescribeSecurityConfiguration";
+    wait_until("a look at the cluster", || stage.sim.requests().iter().filter(|request| asked(request)).count() > 1);
+    assert_eq!(terminations_by_guard(&stage), 0, "what cannot be judged has its time, while somebody watches");
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let played = stage.finish(child);
+    played.expect_code(76);
+    assert_eq!((terminations_by_guard(&stage), states(&stage), open_runs(&stage)), (1, vec![ClusterState::Terminated], 0));
+}
+
+#[test]
 fn a_stop_is_over_in_its_time_and_the_rest_is_the_next_starts() {
     let stage = Stage::acme().misbehave("drop-security-configuration,hang").env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "50s");
     stage.set(Set::SetTimings(Timings { starting: 3600.0, ..Timings::all(6.0) }));
