@@ -1,6 +1,7 @@
 //! Checks: the catalogue of rules, and the findings they make. Every rule is a pure function of facts; none asks AWS anything.
 
 mod buckets;
+pub(crate) mod built;
 mod certificates;
 pub(crate) mod clusters;
 mod config;
@@ -211,6 +212,10 @@ pub static CATALOGUE: &[&Check] = &[
     &clusters::RELEASE,
     &clusters::SUBNET,
     &clusters::STEP_FLAG,
+    &built::CONFIGURATIONS,
+    &built::ROLES,
+    &built::AMI,
+    &built::STEP_ARGUMENTS,
     &clusters::ENDED,
     &clusters::RUN_DID_ITS_WORK,
 ];

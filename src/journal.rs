@@ -324,6 +324,7 @@ mod tests {
                 digest: "00".to_owned(),
                 release: crate::names::ReleaseLabel::new(5, 29, 0),
                 subnet: None,
+                asked: None,
             },
             policy: crate::settings::Settings::resolve(crate::settings::Options::default(), Some(file.path())).unwrap().policy,
             job_name: "Snowplow ETL".to_owned(),

@@ -35,6 +35,7 @@ pub mod runner_config;
 mod seal_command;
 pub mod settings;
 mod signals;
+mod step_arguments;
 mod supervise;
 mod survivors;
 mod terminate;

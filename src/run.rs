@@ -124,11 +124,10 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn watch_plan(&self, found: &SecurityConfiguration, facts: &Facts, persistent: bool) -> watch::Plan {
-        let subnet = self.config.subnet.as_ref().map(|subnet| subnet.value.as_str());
         let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flat_map(|persistent| &persistent.clusters);
         let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
         watch::Plan {
-            verified: Verified::of(found, &self.config.release.value, subnet),
+            verified: Verified::of(found, self.config),
             policy: self.settings.policy.clone(),
             job_name: self.config.job_name.clone(),
             persistent,

@@ -21,7 +21,7 @@ use crate::{
     aws::{Aws, Lookup, calls},
     checks::{
         Finding, Level, Stage, Status, apply_policy,
-        clusters::{self, ExpectedEnd, Look, Verified},
+        clusters::{self, ExpectedEnd, Look, Origin, Verified},
     },
     facts::{ClusterFacts, SecurityConfiguration, Step, emr},
     journal::{Entry, Journal, Unfinished},
@@ -480,7 +480,8 @@ impl Watch {
 
     fn judge(&mut self, id: &ClusterId, look: Look) {
         let Some(record) = self.clusters.get_mut(id) else { return };
-        let mut findings = clusters::judge(id.as_str(), &look, &self.plan.verified);
+        let origin = if self.plan.adopted.contains_key(id) { Origin::Adopted } else { Origin::Run };
+        let mut findings = clusters::judge(id.as_str(), &look, &self.plan.verified, origin);
         apply_policy(&mut findings, &self.plan.policy);
         let required = || findings.iter().filter(|finding| finding.level == Level::Required);
         let refuted = required().any(|finding| finding.status == Status::Refuted);
@@ -628,6 +629,7 @@ mod tests {
                 digest: String::new(),
                 release: crate::names::ReleaseLabel::new(5, 29, 0),
                 subnet: None,
+                asked: None,
             },
             policy: Policy {
                 require: vec![],
@@ -663,6 +665,9 @@ mod tests {
             termination_protected: false,
             log_location: None,
             properties: Vec::new(),
+            service_role: None,
+            instance_profile: None,
+            custom_ami: None,
         }
     }
 

@@ -93,6 +93,13 @@ const TABLE: &[Row] = &[
     ("hbase-site", "hbase.rpc.protection", NotOneOf(&["privacy"]), Weakens, "HBase RPC is not encrypted", "privacy"),
 ];
 
+/// What may be said of a property's value: one that may be a secret stays unsaid.
+pub(crate) fn shown<'a>(property: &str, value: &'a str) -> &'a str {
+    let name = property.to_ascii_lowercase();
+    let is_secret = ["password", "secret", "token"].iter().any(|word| name.contains(word)) || name.ends_with("encryption.key");
+    if is_secret { "(not shown)" } else { value }
+}
+
 /// Properties of Hadoop travel in Spark's configuration under this prefix.
 const THROUGH_SPARK: &str = "spark.hadoop.";
 
@@ -106,6 +113,14 @@ pub(crate) fn judge(classification: &str, property: &str, value: &str) -> Option
     }
     let classification = if spark { "spark-defaults" } else { classification };
     first(TABLE.iter().filter(|row| row.0 == classification), property, value)
+}
+
+/// What is wrong with a property that a program is given on its command line, where nothing says which classification it belongs to.
+pub(crate) fn judge_by_name(property: &str, value: &str) -> Option<Weakening> {
+    if property.starts_with("spark.") {
+        return judge("spark-defaults", property, value);
+    }
+    first(TABLE.iter().filter(|row| row.0 != "spark-defaults" && row.1 != "*"), property, value)
 }
 
 fn first<'a>(rows: impl Iterator<Item = &'a Row>, property: &str, value: &str) -> Option<Weakening> {

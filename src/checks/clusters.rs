@@ -3,11 +3,15 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Check, Finding, Level, Stage};
+use super::{
+    Check, Finding, Level, Stage,
+    built::{self, Asked},
+};
 use crate::{
     aws::{Lookup, calls},
     facts::{ClusterFacts, ClusterState, SecurityConfiguration, Step, emr::shown},
     names::ReleaseLabel,
+    runner_config::RunnerConfig,
 };
 
 pub(super) static SECURITY_CONFIGURATION: Check = Check {
@@ -90,19 +94,32 @@ pub(crate) struct Verified {
     pub release: ReleaseLabel,
     /// The subnet, when the config names one.
     pub subnet: Option<String>,
+    /// What the runner asks EMR for; the journal of an older guard does not say.
+    #[serde(default)]
+    pub asked: Option<Asked>,
 }
 
 impl Verified {
-    /// What a cluster of this security configuration, release and subnet must be.
-    pub(crate) fn of(found: &SecurityConfiguration, release: &ReleaseLabel, subnet: Option<&str>) -> Self {
+    /// What a cluster of this security configuration must be that is started as `config` says.
+    pub(crate) fn of(found: &SecurityConfiguration, config: &RunnerConfig) -> Self {
         Self {
             name: found.name.clone(),
             created: found.created,
             digest: found.digest.clone(),
-            release: release.clone(),
-            subnet: subnet.map(str::to_owned),
+            release: config.release.value.clone(),
+            subnet: config.subnet.as_ref().map(|subnet| subnet.value.clone()),
+            asked: Some(Asked::of(config)),
         }
     }
+}
+
+/// How a cluster came to be the run's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The run started it.
+    Run,
+    /// It was there before.
+    Adopted,
 }
 
 /// Everything one look at a cluster learnt.
@@ -117,7 +134,7 @@ pub(crate) struct Look {
 }
 
 /// Compares a cluster with what was verified. `subject` is its id.
-pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified) -> Vec<Finding> {
+pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Origin) -> Vec<Finding> {
     let wanted = verified;
     let mut findings = vec![
         SECURITY_CONFIGURATION.on(subject, format!("`{}` as verified", wanted.name)).by(&look.cluster, "no such cluster", |subject, cluster| {
@@ -151,6 +168,7 @@ pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified) -> Vec<Find
             subject.refuted(format!("missing on: {}", bare.join("; ")))
         }
     }));
+    findings.extend(built::judge(subject, look, verified, origin));
     findings
 }
 
@@ -188,10 +206,13 @@ pub(super) fn difference_before_launch(cluster: &ClusterFacts, verified: &Verifi
     if cluster.release.as_deref() != Some(verified.release.to_string().as_str()) {
         return Some(format!("release {}", cluster.release.as_deref().unwrap_or("unknown")));
     }
-    match &verified.subnet {
-        Some(subnet) if cluster.subnet.as_ref() != Some(subnet) => Some(format!("subnet {}", cluster.subnet.as_deref().unwrap_or("none"))),
-        _ => None,
+    if let Some(subnet) = verified.subnet.as_ref().filter(|subnet| cluster.subnet.as_ref() != Some(*subnet)) {
+        return Some(format!("subnet {}, and not {subnet}", cluster.subnet.as_deref().unwrap_or("none")));
     }
+    if let Some(image) = &cluster.custom_ami {
+        return Some(format!("the machine image {image}"));
+    }
+    verified.asked.as_ref().and_then(|asked| built::different_roles(cluster, asked))
 }
 
 /// What the end of a run should look like.

@@ -59,7 +59,12 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                     Weight::Weakens => &WEAKENS,
                     Weight::Review => &REVIEW,
                 };
-                findings.push(check.on(subject, safe).at(Some(&property.at)).refuted(format!("`{}`: {effect}", property.value)));
+                findings.push(
+                    check
+                        .on(subject, safe)
+                        .at(Some(&property.at))
+                        .refuted(format!("`{}`: {effect}", weakening::shown(&property.name, &property.value))),
+                );
             }
         }
     }

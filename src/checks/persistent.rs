@@ -1,14 +1,13 @@
 //! Checks on the cluster that the runner would adopt in persistent mode: it takes one by its name alone, and whatever that one was started with holds.
 
 use super::{
-    Case, Check, Finding, Level, Stage,
+    Case, Check, Finding, Level, Stage, built,
     clusters::{self, Verified},
     security_configuration,
 };
 use crate::{
     aws::calls,
     facts::emr::{Adoptable, ClusterState, Persistent},
-    weakening::{self, Weight},
 };
 
 pub(super) static CLUSTER: Check = Check {
@@ -76,12 +75,11 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// A cluster that the runner would adopt must be what a new one would be.
 fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
     let cluster = &adoptable.cluster;
-    let subject = CLUSTER.on(cluster.id.as_str(), "the verified security configuration, release and subnet, since the cluster's start");
+    let subject = CLUSTER.on(cluster.id.as_str(), "the verified security configuration, release, subnet and roles, since the cluster's start");
     let Some(verified) = case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found()) else {
         return subject.waiting_for(&security_configuration::EXISTS);
     };
-    let subnet = case.config.subnet.as_ref().map(|subnet| subnet.value.as_str());
-    match clusters::difference_before_launch(cluster, &Verified::of(verified, &case.config.release.value, subnet)) {
+    match clusters::difference_before_launch(cluster, &Verified::of(verified, case.config)) {
         None => {
             let protected = if cluster.termination_protected { ", protected from termination" } else { "" };
             let logs = cluster.log_location.as_ref().map_or_else(String::new, |logs| format!(", logs in {logs}"));
@@ -95,13 +93,7 @@ fn configuration(adoptable: &Adoptable) -> Finding {
     let subject = CONFIGURATION.on(adoptable.cluster.id.as_str(), "nothing that weakens encryption");
     subject.by(&adoptable.group_properties, "no such cluster", |subject, of_groups| {
         let all = || adoptable.cluster.properties.iter().chain(of_groups);
-        let weak: Vec<String> = all()
-            .filter_map(|property| {
-                let found = weakening::judge(&property.classification, &property.name, &property.value)?;
-                let said = format!("{} {}={}: {}", property.classification, property.name, property.value, found.effect);
-                (found.weight == Weight::Weakens).then_some(said)
-            })
-            .collect();
+        let weak = built::weakenings(all());
         if weak.is_empty() { subject.proved(format!("{} properties, none against it", all().count())) } else { subject.refuted(weak.join("; ")) }
     })
 }

@@ -212,6 +212,9 @@ fn adoptable(config: &RunnerConfig, now: OffsetDateTime) -> Adoptable {
         termination_protected: false,
         log_location: None,
         properties: Vec::new(),
+        service_role: Some(config.service_role.value.clone()),
+        instance_profile: Some(config.jobflow_role.value.clone()),
+        custom_ami: None,
     };
     Adoptable { cluster, earlier_steps: BTreeSet::new(), group_properties: Lookup::Found(Vec::new()) }
 }
@@ -396,6 +399,16 @@ fn damages(world: &World) -> Vec<Blow> {
         blows.add("adoptable", "without a security configuration", |facts| {
             if let Some(found) = first_adoptable(facts) {
                 found.cluster.security_configuration = None;
+            }
+        });
+        blows.add("adoptable roles", "others", |facts| {
+            if let Some(found) = first_adoptable(facts) {
+                found.cluster.instance_profile = Some("others".to_owned());
+            }
+        });
+        blows.add("adoptable image", "somebody's own", |facts| {
+            if let Some(found) = first_adoptable(facts) {
+                found.cluster.custom_ami = Some("ami-0123456789abcdef0".to_owned());
             }
         });
         blows.add("adoptable properties", "weak", move |facts| {

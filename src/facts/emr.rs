@@ -17,6 +17,7 @@ use crate::{
     aws::{Lookup, calls},
     digest::sha256,
     names::{ClusterId, KeyReference},
+    step_arguments::{self, Argued},
 };
 
 /// A security configuration, identified as the design asks: by name, content and creation time.
@@ -316,6 +317,12 @@ pub struct ClusterFacts {
     pub log_location: Option<String>,
     /// `Configurations`, nested ones too.
     pub properties: Vec<ClusterProperty>,
+    /// The role of the EMR service, as name or ARN.
+    pub service_role: Option<String>,
+    /// The instance profile, as name or ARN.
+    pub instance_profile: Option<String>,
+    /// A machine image of somebody's own.
+    pub custom_ami: Option<String>,
 }
 
 /// A property of a cluster's or an instance group's `Configurations`.
@@ -325,7 +332,8 @@ pub struct ClusterProperty {
     pub classification: String,
     /// Its name.
     pub name: String,
-    /// Its value.
+    /// Its value; it may be a secret, so no record holds it.
+    #[serde(skip)]
     pub value: String,
 }
 
@@ -342,6 +350,9 @@ pub struct Step {
     pub is_s3_dist_cp: bool,
     /// Whether `--s3ServerSideEncryption` is among its arguments.
     pub has_encryption_flag: bool,
+    /// What its arguments say against encryption.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub argued: Vec<Argued>,
 }
 
 /// EMR gives times as seconds with a fraction; below the millisecond there is only the noise of floating point.
@@ -416,17 +427,21 @@ pub(crate) async fn cluster(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup
 fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
     // An answer about another cluster is no answer about this one.
     (cluster.id.as_deref() == Some(id.as_str())).then_some(())?;
+    let attributes = cluster.ec2_instance_attributes;
     Some(ClusterFacts {
         id: id.clone(),
         status: status(cluster.status.as_ref())?,
         name: cluster.name?,
         release: cluster.release_label,
-        subnet: cluster.ec2_instance_attributes.and_then(|attributes| attributes.ec2_subnet_id),
+        subnet: attributes.as_ref().and_then(|attributes| attributes.ec2_subnet_id.clone()),
         security_configuration: cluster.security_configuration.filter(|name| !name.is_empty()),
         tags: cluster.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.key.zip(tag.value)).collect(),
         termination_protected: cluster.termination_protected.unwrap_or(false),
         log_location: cluster.log_uri,
         properties: properties(cluster.configurations.unwrap_or_default()),
+        service_role: cluster.service_role.filter(|role| !role.is_empty()),
+        instance_profile: attributes.and_then(|attributes| attributes.iam_instance_profile).filter(|profile| !profile.is_empty()),
+        custom_ami: cluster.custom_ami_id.filter(|image| !image.is_empty()),
     })
 }
 
@@ -472,6 +487,7 @@ fn step(summary: StepSummary) -> Option<Step> {
         state: status.state?.as_str().to_owned(),
         is_s3_dist_cp,
         has_encryption_flag: arguments.iter().any(|argument| argument == "--s3ServerSideEncryption"),
+        argued: step_arguments::judge(&arguments, config.properties.iter().flatten()),
     })
 }
 

@@ -1,6 +1,8 @@
 //! Clusters that are not what was verified: found, terminated, the runner stopped, and the exit says how it ended.
 
-use emr_simulator::{Calls, ClusterState, Command as Set, Fault, FaultKind, Hook, Moment, NextCluster, PutSecurityConfiguration, Termination};
+use emr_simulator::{
+    Calls, ClusterState, Command as Set, Fault, FaultKind, Hook, Moment, NextCluster, PutSecurityConfiguration, Termination, UpdateCluster,
+};
 use serde_json::json;
 
 use crate::support::{Played, Stage};
@@ -44,6 +46,108 @@ fn a_security_configuration_made_anew_with_the_same_content() {
     let again = Set::PutSecurityConfiguration(PutSecurityConfiguration { name: "acme-sc".to_owned(), content: same.into(), ..Default::default() });
     stage.set(Set::AddHook(Hook::after_first("DescribeSecurityConfiguration", vec![again])));
     unsafe_and_terminated(&stage);
+}
+
+/// Has somebody change what `RunJobFlow` asked for, before anybody can look at the cluster.
+fn changed_at_launch(stage: &Stage, update: UpdateCluster) {
+    stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![Set::UpdateCluster(update)])));
+}
+
+/// Runs, and proves that `check` alone was refuted, and that the cluster was being terminated before it was out of STARTING.
+#[track_caller]
+fn refuted_while_starting(stage: &Stage, check: &str) -> Played {
+    stage.set(Set::SetTimings(emr_simulator::Timings { starting: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+    let played = unsafe_and_terminated(stage);
+    assert_eq!(played.findings(check).into_values().collect::<Vec<_>>(), ["refuted"]);
+    let findings = played.report["watched"]["clusters"][0]["findings"].as_array().unwrap();
+    let refuted: Vec<&str> =
+        findings.iter().filter(|finding| finding["status"] == "refuted").map(|finding| finding["check"].as_str().unwrap()).collect();
+    assert_eq!(refuted, [check]);
+    let by_guard = |operation: &str| {
+        let requests = stage.sim.requests_for(operation).into_iter();
+        requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).map(|request| request.seq).collect::<Vec<_>>()
+    };
+    let (looks, terminations) = (by_guard("DescribeCluster"), by_guard("TerminateJobFlows"));
+    assert_eq!(looks.iter().filter(|look| **look < terminations[0]).count(), 1, "one look was enough");
+    assert_eq!(stage.sim.with_world(|world| world.clusters[0].ready), None, "no step could run");
+    played
+}
+
+#[test]
+fn a_cluster_with_a_property_that_weakens_encryption() {
+    let stage = Stage::acme();
+    let weak = json!([{"Classification": "hdfs-site", "Properties": {}, "Configurations": [
+        {"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]}]);
+    changed_at_launch(&stage, UpdateCluster { configurations: Some(weak), ..Default::default() });
+    let played = refuted_while_starting(&stage, "cluster-configurations");
+    assert!(played.stderr.contains("saw hdfs-site dfs.encrypt.data.transfer=false: HDFS blocks travel in clear"), "{}", played.stderr);
+}
+
+#[test]
+fn a_cluster_with_a_property_that_the_runner_config_does_not_hold() {
+    let stage = Stage::acme();
+    let other = json!([{"Classification": "hive-site", "Properties": {"javax.jdo.option.ConnectionPassword": "hunter2"}}]);
+    changed_at_launch(&stage, UpdateCluster { configurations: Some(other), ..Default::default() });
+    let played = refuted_while_starting(&stage, "cluster-configurations");
+    let said = "saw hive-site javax.jdo.option.ConnectionPassword: not asked for; spark maximizeResourceAllocation: missing; yarn-site";
+    assert!(played.stderr.contains(said), "{}", played.stderr);
+    assert!(!played.report.to_string().contains("hunter2"), "its value may be a secret");
+}
+
+#[test]
+fn a_cluster_with_other_roles() {
+    for request in [json!({"ServiceRole": "arn:aws:iam::123456789012:role/Other"}), json!({"JobFlowRole": "Other"})] {
+        let stage = Stage::acme();
+        changed_at_launch(&stage, UpdateCluster { request, ..Default::default() });
+        refuted_while_starting(&stage, "cluster-roles");
+    }
+}
+
+#[test]
+fn a_cluster_on_a_machine_image_of_somebodys_own() {
+    let stage = Stage::acme();
+    changed_at_launch(&stage, UpdateCluster { request: json!({"CustomAmiId": "ami-0123456789abcdef0"}), ..Default::default() });
+    refuted_while_starting(&stage, "cluster-ami");
+}
+
+/// A step that Spark is told something for.
+fn spark_step(arguments: &[&str]) -> serde_json::Value {
+    let arguments: Vec<&str> = ["spark-submit"].iter().chain(arguments).copied().collect();
+    json!([{"Name": "theirs", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": arguments}}])
+}
+
+#[test]
+fn a_step_that_switches_encryption_off_for_itself() {
+    let stage = Stage::acme();
+    let add_steps = spark_step(&["--conf", "spark.authenticate=false", "--conf", "spark.ssl.keyPassword=hunter2", "s3://acme/x.jar"]);
+    changed_at_launch(&stage, UpdateCluster { add_steps, ..Default::default() });
+    let played = refuted_while_starting(&stage, "step-arguments");
+    let said = "step-arguments: saw theirs: spark.authenticate=false: Spark RPC is not authenticated, and so not encrypted";
+    assert!(played.stderr.contains(said), "{}", played.stderr);
+    assert!(!played.report.to_string().contains("hunter2"), "what is judged is kept, and nothing else");
+}
+
+#[test]
+fn a_step_that_somebody_adds_to_a_cluster_that_was_judged() {
+    let stage = Stage::acme();
+    stage.set(Set::SetTimings(emr_simulator::Timings::all(60.0)));
+    let add = Set::UpdateCluster(UpdateCluster { add_steps: spark_step(&["--properties-file", "s3://acme/spark.conf"]), ..Default::default() });
+    stage.set(Set::AddHook(Hook { calls: Calls::Nth(4), ..Hook::after_first("ListSteps", vec![add]) }));
+    let played = unsafe_and_terminated(&stage);
+    assert_eq!(played.findings("step-arguments").into_values().collect::<Vec<_>>(), ["refuted"]);
+}
+
+#[test]
+fn a_persistent_cluster_with_roles_or_an_image_of_its_own_is_not_adopted() {
+    for request in [json!({"ServiceRole": "Other"}), json!({"JobFlowRole": "Other"}), json!({"CustomAmiId": "ami-0123456789abcdef0"})] {
+        let stage = Stage::acme().argument("--use-persistent-jobflow");
+        let mut request = request;
+        request["SecurityConfiguration"] = "acme-sc".into();
+        stage.set(crate::good_runs::waiting_cluster(&request));
+        let played = stage.run();
+        played.expect_code(77);
+        assert_eq!(played.findings("persistent-cluster").into_values().collect::<Vec<_>>(), ["refuted"]);
+    }
 }
 
 #[test]

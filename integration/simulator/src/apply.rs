@@ -338,8 +338,17 @@ impl World {
     }
 
     fn update_cluster(&mut self, update: UpdateCluster) -> Result<(), CommandError> {
-        let cluster =
-            self.clusters.iter_mut().find(|it| it.id == update.id).ok_or_else(|| CommandError(format!("there is no cluster {}", update.id)))?;
+        let index = match update.id.as_str() {
+            "" => self.clusters.len().checked_sub(1),
+            id => self.clusters.iter().position(|it| it.id == id),
+        };
+        let index = index.ok_or_else(|| CommandError(format!("there is no cluster {}", update.id)))?;
+        let now = self.now;
+        cluster::add_steps(self, index, &update.add_steps, now);
+        let cluster = &mut self.clusters[index];
+        for (member, value) in update.request.as_object().into_iter().flatten() {
+            cluster.request[member] = value.clone();
+        }
         if let Some(on) = update.termination_protected {
             cluster.termination_protected = on;
         }

@@ -449,8 +449,14 @@ pub struct StartCluster {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateCluster {
-    /// Which cluster.
+    /// Which cluster; empty: the newest.
     pub id: String,
+    /// Members of `RunJobFlow`'s body that it shall have been started with: `ServiceRole`, `CustomAmiId`, `BootstrapActions`, …
+    #[serde(default)]
+    pub request: Value,
+    /// Steps to add, in `AddJobFlowSteps`' form.
+    #[serde(default)]
+    pub add_steps: Value,
     /// Termination protection.
     #[serde(default)]
     pub termination_protected: Option<bool>,

@@ -1,0 +1,258 @@
+//! Checks on what a cluster of the run is built from, which the runner's request says: settings of its software, roles, machine image, arguments of its steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Check, Finding, Level, Stage, Subject,
+    clusters::{Look, Origin, Verified},
+};
+use crate::{
+    aws::calls,
+    digest::sha256,
+    facts::{ClusterFacts, emr::ClusterProperty},
+    runner_config::RunnerConfig,
+    weakening::{self, Weight},
+};
+
+pub(super) static CONFIGURATIONS: Check = Check {
+    name: "cluster-configurations",
+    stage: Stage::Watch,
+    level: Level::Required,
+    why: "Properties of the cluster's software beat what EMR sets for traffic between nodes; what the runner config says was judged before the launch, but a cluster can be started with something else.",
+    looks_at: "Configurations of elasticmapreduce:DescribeCluster, against the properties that are documented to weaken encryption; of a cluster that this run started also against aws.emr.configuration and what the runner adds to it.",
+    asks: &[&calls::DESCRIBE_CLUSTER],
+    mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    source: "Amazon EMR release guide, Configure applications; Amazon EMR management guide, Encryption options; EmrEtlRunner, emr_job.rb",
+};
+
+pub(super) static ROLES: Check = Check {
+    name: "cluster-roles",
+    stage: Stage::Watch,
+    level: Level::Required,
+    why: "What the roles may do with the keys was verified for the roles that the runner config names; with others the cluster may not be able to encrypt, or somebody else can read.",
+    looks_at: "ServiceRole and IamInstanceProfile of elasticmapreduce:DescribeCluster, against aws.emr.service_role and aws.emr.jobflow_role.",
+    asks: &[&calls::DESCRIBE_CLUSTER],
+    mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    source: "Amazon EMR API reference, DescribeCluster (ServiceRole, Ec2InstanceAttributes)",
+};
+
+pub(super) static AMI: Check = Check {
+    name: "cluster-ami",
+    stage: Stage::Watch,
+    level: Level::Required,
+    why: "A machine image of somebody's own can do as it likes with the data and with what EMR sets up. The runner cannot ask for one, so that a cluster with one is not what the runner asked for.",
+    looks_at: "CustomAmiId of elasticmapreduce:DescribeCluster.",
+    asks: &[&calls::DESCRIBE_CLUSTER],
+    mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    source: "Amazon EMR management guide, Using a custom AMI; Amazon EMR API reference, DescribeCluster (CustomAmiId)",
+};
+
+pub(super) static STEP_ARGUMENTS: Check = Check {
+    name: "step-arguments",
+    stage: Stage::Watch,
+    level: Level::Required,
+    why: "A step can be given settings of its own (--conf of spark-submit, -D of Hadoop), which beat the cluster's: one of them can switch encryption off for what the step does.",
+    looks_at: "Arguments and Java properties of each step in elasticmapreduce:ListSteps, against the properties that are documented to weaken encryption.",
+    asks: &[&calls::LIST_STEPS],
+    mend: "the cluster is terminated; find out who adds such steps, then launch again",
+    source: "Spark, Configuration (dynamically loading properties) and Security; Hadoop, Commands guide (generic options)",
+};
+
+/// What the runner asks EMR for, by its config, when it starts a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Asked {
+    service_role: String,
+    instance_profile: String,
+    /// `aws.emr.configuration`: classification and name, and the digest of the value, since values can be secrets.
+    properties: BTreeSet<(String, String)>,
+    /// What the runner adds by itself, perhaps.
+    added_properties: BTreeSet<(String, String)>,
+}
+
+/// What the runner adds to `Configurations` for collectors that write Thrift. Source: EmrEtlRunner, emr_job.rb.
+const FOR_THRIFT: [(&str, &str, &str); 2] =
+    [("core-site", "io.file.buffer.size", "65536"), ("mapred-site", "mapreduce.user.classpath.first", "true")];
+
+impl Asked {
+    pub(crate) fn of(config: &RunnerConfig) -> Self {
+        let thrift = config.collector_format.as_deref() == Some("thrift");
+        Self {
+            service_role: config.service_role.value.clone(),
+            instance_profile: config.jobflow_role.value.clone(),
+            properties: config.properties.iter().map(|property| entry(&property.classification, &property.name, &property.value)).collect(),
+            added_properties: FOR_THRIFT.iter().filter(|_| thrift).map(|(classification, name, value)| entry(classification, name, value)).collect(),
+        }
+    }
+}
+
+fn entry(classification: &str, name: &str, value: &str) -> (String, String) {
+    (format!("{classification} {name}"), sha256(value))
+}
+
+/// Every finding on what a cluster is built from.
+pub(super) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Origin) -> Vec<Finding> {
+    let by_cluster = |check: &'static Check, wanted: String, decide: &dyn Fn(Subject, &ClusterFacts) -> Finding| {
+        check.on(subject, wanted).by(&look.cluster, "no such cluster", |subject, cluster| decide(subject, cluster))
+    };
+    vec![
+        by_cluster(&CONFIGURATIONS, wanted_configurations(origin).to_owned(), &|subject, cluster| {
+            let weak = weakenings(&cluster.properties);
+            if !weak.is_empty() {
+                return subject.refuted(weak.join("; "));
+            }
+            let count = cluster.properties.len();
+            match (origin, &verified.asked) {
+                (Origin::Run, Some(asked)) => match different_properties(&cluster.properties, asked) {
+                    None => subject.proved(format!("the {count} properties that the runner asks for")),
+                    Some(difference) => subject.refuted(difference),
+                },
+                _ => subject.proved(format!("{count} properties, none against it")),
+            }
+        }),
+        match &verified.asked {
+            Some(asked) => {
+                let wanted = format!("{} and {}", asked.service_role, asked.instance_profile);
+                by_cluster(&ROLES, wanted, &|subject, cluster| match different_roles(cluster, asked) {
+                    None => subject.proved("both"),
+                    Some(difference) => subject.refuted(difference),
+                })
+            }
+            None => ROLES.on(subject, "those verified").not_applicable("the guard that launched it did not write them down"),
+        },
+        by_cluster(&AMI, "one of EMR's own".to_owned(), &|subject, cluster| match &cluster.custom_ami {
+            None => subject.proved("one of EMR's own"),
+            Some(image) => subject.refuted(image.clone()),
+        }),
+        step_arguments(subject, look),
+    ]
+}
+
+fn wanted_configurations(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Run => "nothing that weakens encryption, and what the runner config says",
+        Origin::Adopted => "nothing that weakens encryption",
+    }
+}
+
+/// What is documented to weaken encryption among `properties`, each in half a line.
+pub(super) fn weakenings<'a>(properties: impl IntoIterator<Item = &'a ClusterProperty>) -> Vec<String> {
+    let weak = properties.into_iter().filter_map(|ClusterProperty { classification, name, value }| {
+        let found = weakening::judge(classification, name, value).filter(|found| found.weight == Weight::Weakens)?;
+        Some(format!("{classification} {name}={}: {}", weakening::shown(name, value), found.effect))
+    });
+    weak.collect()
+}
+
+/// How a cluster's properties differ from what the runner asks for; `None` when they do not.
+fn different_properties(properties: &[ClusterProperty], asked: &Asked) -> Option<String> {
+    let seen: BTreeSet<_> = properties.iter().map(|property| entry(&property.classification, &property.name, &property.value)).collect();
+    let foreign = seen.iter().filter(|entry| !asked.properties.contains(*entry) && !asked.added_properties.contains(*entry));
+    let missing = asked.properties.iter().filter(|entry| !seen.contains(*entry));
+    // A property whose value differs is both.
+    let mut differences: BTreeMap<&str, &str> = missing.map(|(name, _)| (name.as_str(), "missing")).collect();
+    for (name, _) in foreign {
+        let said = if differences.contains_key(name.as_str()) { "another value" } else { "not asked for" };
+        differences.insert(name, said);
+    }
+    let said: Vec<String> = differences.into_iter().map(|(name, what)| format!("{name}: {what}")).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// How a cluster's roles differ from those that the runner asks for; `None` when they do not.
+pub(super) fn different_roles(cluster: &ClusterFacts, asked: &Asked) -> Option<String> {
+    let wrong =
+        [("service role", &cluster.service_role, &asked.service_role), ("instance profile", &cluster.instance_profile, &asked.instance_profile)];
+    let wrong = wrong.into_iter().filter(|(_, seen, asked)| !seen.as_deref().is_some_and(|seen| is_same_role(seen, asked)));
+    let said: Vec<String> = wrong.map(|(what, seen, _)| format!("{what} {}", seen.as_deref().unwrap_or("none"))).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// Whether two texts name one role or profile: each may be an ARN or a bare name, which within the account means the same.
+fn is_same_role(seen: &str, asked: &str) -> bool {
+    let name = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
+    if seen.starts_with("arn:") && asked.starts_with("arn:") { seen == asked } else { name(seen) == name(asked) }
+}
+
+fn step_arguments(subject: &str, look: &Look) -> Finding {
+    STEP_ARGUMENTS.on(subject, "nothing that weakens encryption").by(&look.steps, "no such cluster", |subject, steps| {
+        let said = |weakens: bool| -> Vec<String> {
+            let of_steps = steps.iter().flat_map(|step| step.argued.iter().map(move |argued| (step, argued)));
+            of_steps.filter(|(_, argued)| argued.weakens == weakens).map(|(step, argued)| format!("{}: {}", step.name, argued.what)).collect()
+        };
+        let (weak, doubtful) = (said(true), said(false));
+        if weak.is_empty() {
+            let doubts = if doubtful.is_empty() { String::new() } else { format!(" known for sure; to review: {}", doubtful.join("; ")) };
+            subject.proved(format!("{} steps, nothing against it{doubts}", steps.len()))
+        } else {
+            subject.refuted(weak.join("; "))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn property(classification: &str, name: &str, value: &str) -> ClusterProperty {
+        ClusterProperty { classification: classification.to_owned(), name: name.to_owned(), value: value.to_owned() }
+    }
+
+    fn asked() -> Asked {
+        let config = RunnerConfig::parse("config.yml", include_bytes!("../../tests/recordings/config.yml"), &|_: &str| Some("x".into())).unwrap();
+        Asked::of(&config)
+    }
+
+    /// What the recorded runner sends for the recorded config.
+    fn recorded() -> Vec<ClusterProperty> {
+        let request = include_str!("../../integration/runner/tests/recorded/a02-encrypted-sc.run-job-flow.json");
+        let request: serde_json::Value = serde_json::from_str(request).unwrap();
+        let classifications = request["Configurations"].as_array().unwrap().iter();
+        let of_one = |one: &serde_json::Value| {
+            let classification = one["Classification"].as_str().unwrap().to_owned();
+            let properties = one["Properties"].as_object().unwrap().clone();
+            properties.into_iter().map(move |(name, value)| property(&classification, &name, value.as_str().unwrap())).collect::<Vec<_>>()
+        };
+        classifications.flat_map(of_one).collect()
+    }
+
+    #[test]
+    fn what_the_recorded_runner_sends_is_what_it_is_asked_for_with_or_without_what_it_adds() {
+        assert_eq!(different_properties(&recorded(), &asked()), None);
+        let without: Vec<_> = recorded().into_iter().filter(|property| !FOR_THRIFT.iter().any(|(_, name, _)| *name == property.name)).collect();
+        assert_eq!(without.len(), 2);
+        assert_eq!(different_properties(&without, &asked()), None);
+    }
+
+    #[test]
+    fn a_property_more_less_or_other_is_told_by_name_and_never_by_value() {
+        let mut properties = recorded();
+        properties.retain(|property| property.classification != "spark");
+        properties.push(property("hive-site", "javax.jdo.option.ConnectionPassword", "hunter2"));
+        for property in properties.iter_mut().filter(|property| property.classification == "yarn-site") {
+            property.value = "9".to_owned();
+        }
+        assert_eq!(
+            different_properties(&properties, &asked()).unwrap(),
+            "hive-site javax.jdo.option.ConnectionPassword: not asked for; spark maximizeResourceAllocation: missing; yarn-site yarn.resourcemanager.am.max-attempts: another value"
+        );
+        assert!(!serde_json::to_string(&asked()).unwrap().contains("65536"), "the journal holds no value");
+    }
+
+    #[test]
+    fn a_role_is_the_same_by_name_or_arn_but_not_in_another_account() {
+        let arn = |account: &str| format!("arn:aws:iam::{account}:role/service/EMR_DefaultRole");
+        for (seen, asked, same) in [
+            ("EMR_DefaultRole", "EMR_DefaultRole", true),
+            (arn("1").as_str(), "EMR_DefaultRole", true),
+            ("EMR_DefaultRole", arn("1").as_str(), true),
+            (arn("1").as_str(), arn("1").as_str(), true),
+            (arn("1").as_str(), arn("2").as_str(), false),
+            ("Other", "EMR_DefaultRole", false),
+        ] {
+            assert_eq!(is_same_role(seen, asked), same, "{seen} {asked}");
+        }
+    }
+}
