@@ -118,6 +118,9 @@ pub struct Finding {
     /// The check that must be mended first, where this one is Unknown only because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<&'static str>,
+    /// Unknown only because there is nothing to look at yet, or no longer: no proof, and nothing against it either.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub not_there: bool,
 }
 
 impl Finding {
@@ -133,10 +136,12 @@ impl Finding {
         format!("{}: saw {}, wanted {}", self.check.name, self.saw, self.wanted)
     }
 
-    /// The open ones of `findings` in brief, joined.
+    /// The open ones of `findings` in brief, joined; where some are refuted, these alone: what nobody has looked at yet explains nothing then.
     pub(crate) fn open_in_brief<'a>(findings: impl IntoIterator<Item = &'a Self>) -> String {
-        let open: Vec<String> = findings.into_iter().filter(|finding| finding.is_open()).map(Self::in_brief).collect();
-        open.join("; ")
+        let open: Vec<&Self> = findings.into_iter().filter(|finding| finding.is_open()).collect();
+        let refuted = open.iter().any(|finding| finding.status == Status::Refuted);
+        let told = open.into_iter().filter(|finding| !refuted || finding.status == Status::Refuted);
+        told.map(Self::in_brief).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -215,6 +220,8 @@ pub static CATALOGUE: &[&Check] = &[
     &built::CONFIGURATIONS,
     &built::ROLES,
     &built::AMI,
+    &built::BOOTSTRAP,
+    &built::GROUPS,
     &built::STEP_ARGUMENTS,
     &clusters::ENDED,
     &clusters::RUN_DID_ITS_WORK,
@@ -352,6 +359,7 @@ impl Subject {
             at: self.at,
             mend,
             waits_for: None,
+            not_there: false,
             excused: None,
         }
     }

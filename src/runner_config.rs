@@ -201,6 +201,10 @@ pub struct RunnerConfig {
     pub properties: Vec<Property>,
     /// `aws.emr.bootstrap`: scripts that every node runs first.
     pub bootstrap: Vec<Located<String>>,
+    /// `aws.emr.software.hbase`.
+    pub hbase: Option<Located<String>>,
+    /// `aws.emr.software.lingual`.
+    pub lingual: Option<Located<String>>,
     /// `aws.emr.additional_info`.
     pub additional_info: Option<Located<String>>,
     /// `monitoring.snowplow`.
@@ -311,6 +315,8 @@ impl RunnerConfig {
             instance_types: reader.instance_types()?,
             properties: reader.properties(),
             bootstrap: reader.texts(&["aws", "emr", "bootstrap"])?,
+            hbase: reader.optional_text(&["aws", "emr", "software", "hbase"])?,
+            lingual: reader.optional_text(&["aws", "emr", "software", "lingual"])?,
             additional_info: reader.optional_text(&["aws", "emr", "additional_info"])?,
             tracking: reader.tracking()?,
             subnet: reader.optional_text(&["aws", "emr", "ec2_subnet_id"])?,

@@ -21,7 +21,7 @@ use crate::{
     aws::{Aws, Lookup, calls},
     checks::{
         Finding, Level, Stage, Status, apply_policy,
-        clusters::{self, ExpectedEnd, Look, Origin, Verified},
+        clusters::{self, Closer, ExpectedEnd, Look, Origin, Verified},
     },
     facts::{ClusterFacts, SecurityConfiguration, Step, emr},
     journal::{Entry, Journal, Unfinished},
@@ -124,8 +124,24 @@ pub struct ClusterRecord {
     pub end: Option<End>,
     #[serde(skip)]
     security_configuration: Lookup<SecurityConfiguration>,
+    #[serde(flatten)]
+    closer: Closer,
     #[serde(skip)]
-    first_seen: Instant,
+    closer_look: CloserLook,
+    /// Since when something required is Unknown that could be known.
+    #[serde(skip)]
+    unknown_since: Option<Instant>,
+    /// Whether the timeline says already that it is what was verified.
+    #[serde(skip)]
+    was_proved: bool,
+}
+
+/// The last closer look at a cluster.
+#[derive(Clone, Copy, Debug, Default)]
+struct CloserLook {
+    /// When it began, and in which state the cluster was then.
+    began: Option<(Instant, Option<emr::ClusterState>)>,
+    under_way: bool,
 }
 
 /// Everything the watch learnt.
@@ -192,6 +208,7 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Journal, timeline: Timeline) 
         clusters: BTreeMap::new(),
         strangers: BTreeSet::new(),
         undecided: BTreeSet::new(),
+        closer_looks: JoinSet::new(),
         terminations: JoinSet::new(),
         search_trouble: None,
     };
@@ -231,6 +248,8 @@ struct Watch {
     strangers: BTreeSet<ClusterId>,
     hinted: BTreeSet<ClusterId>,
     undecided: BTreeSet<ClusterId>,
+    /// Looks at what is asked less often; they run beside the others, so that no judgement waits for them.
+    closer_looks: JoinSet<(ClusterId, Closer)>,
     terminations: JoinSet<(ClusterId, End)>,
     search_trouble: Option<String>,
 }
@@ -265,6 +284,7 @@ impl Watch {
                     quiet = if changed { 0 } else { quiet + 1 };
                     next = Instant::now() + interval(self.plan.limits.interval, quiet, !self.clusters.is_empty());
                 }
+                Some(looked) = self.closer_looks.join_next() => self.take_closer_look(looked),
                 Some(ended) = self.terminations.join_next() => self.record_end(ended),
             }
         };
@@ -305,13 +325,21 @@ impl Watch {
     }
 
     async fn last_looks(&mut self, finish: Finish) {
-        self.look().await;
+        self.look_at_everything().await;
         if let Some(settle) = finish.settle {
             sleep(settle).await;
-            self.look().await;
+            self.look_at_everything().await;
         }
         self.follow_ends().await;
         self.look_until_proved(finish.expected).await;
+    }
+
+    /// Searches, describes and judges once, the closer looks included.
+    async fn look_at_everything(&mut self) {
+        self.look().await;
+        while let Some(looked) = self.closer_looks.join_next().await {
+            self.take_closer_look(looked);
+        }
     }
 
     /// Waits for the terminations under way.
@@ -329,13 +357,13 @@ impl Watch {
                 .clusters
                 .values()
                 .filter(|record| !record.is_unsafe)
-                .all(|record| record.findings.iter().all(|finding| finding.status == Status::Proved))
+                .all(|record| record.is_proved() || (!record.may_live() && record.is_proved_so_far()))
                 || look >= 6 && !self.clusters.values().any(ClusterRecord::is_unjudged)
             {
                 break;
             }
             sleep(self.plan.limits.interval).await;
-            self.look().await;
+            self.look_at_everything().await;
             self.follow_ends().await;
         }
         self.judge_ends(expected);
@@ -372,6 +400,13 @@ impl Watch {
             let end = clusters::judge_end(record.id.as_str(), &record.look(), expected);
             record.findings.retain(|finding| finding.check.name != end.check.name);
             record.findings.push(end);
+            // A run that came to nothing can leave nothing behind to look at; one that succeeded cannot.
+            if expected == ExpectedEnd::Failed {
+                for finding in record.findings.iter_mut().filter(|finding| finding.not_there) {
+                    finding.status = Status::NotApplicable;
+                    finding.mend = None;
+                }
+            }
         }
     }
 
@@ -408,6 +443,7 @@ impl Watch {
         for (id, look) in new.into_iter().zip(looks) {
             self.take_look(&id, look);
         }
+        self.start_closer_looks();
         before != self.clusters.values().map(ClusterRecord::shape).collect::<Vec<_>>()
     }
 
@@ -475,7 +511,35 @@ impl Watch {
         // Steps that an adopted cluster had before are not this run's.
         let earlier = self.plan.adopted.get(id);
         let steps = steps.map(|steps| steps.into_iter().filter(|step| !earlier.is_some_and(|earlier| earlier.contains(&step.id))).collect());
-        Look { cluster, steps, security_configuration }
+        let closer = self.clusters.get(id).map(|record| record.closer.clone()).unwrap_or_default();
+        Look { cluster, steps, security_configuration, closer }
+    }
+
+    /// Starts a closer look at each cluster for which one is due.
+    fn start_closer_looks(&mut self) {
+        let pace = self.plan.limits.interval * 12;
+        for record in self.clusters.values_mut().filter(|record| record.needs_closer_look(pace)) {
+            let state = record.state();
+            record.closer_look = CloserLook { began: Some((Instant::now(), state)), under_way: true };
+            let (aws, id, known) = (self.aws.clone(), record.id.clone(), record.closer.clone());
+            self.closer_looks.spawn(async move {
+                let closer = look_closer(&aws, &id, known).await;
+                (id, closer)
+            });
+        }
+    }
+
+    fn take_closer_look(&mut self, looked: Result<(ClusterId, Closer), tokio::task::JoinError>) {
+        match looked {
+            Ok((id, closer)) => {
+                let Some(record) = self.clusters.get_mut(&id) else { return };
+                record.closer_look.under_way = false;
+                record.closer = closer;
+                let look = record.look();
+                self.judge(&id, look);
+            }
+            Err(error) => tracing::error!(%error, "a closer look died"),
+        }
     }
 
     fn judge(&mut self, id: &ClusterId, look: Look) {
@@ -485,15 +549,18 @@ impl Watch {
         apply_policy(&mut findings, &self.plan.policy);
         let required = || findings.iter().filter(|finding| finding.level == Level::Required);
         let refuted = required().any(|finding| finding.status == Status::Refuted);
-        let overdue = required().any(|finding| finding.status == Status::Unknown) && record.first_seen.elapsed() > self.plan.limits.judge_within;
-        let proved_now = !required().any(|finding| finding.status != Status::Proved);
-        if proved_now && record.findings.is_empty() {
-            self.timeline.note(format!("{id}: is what was verified"));
-        }
+        record.unknown_since = required()
+            .any(|finding| finding.status == Status::Unknown && !finding.not_there)
+            .then(|| record.unknown_since.unwrap_or_else(Instant::now));
+        let overdue = record.unknown_since.is_some_and(|since| since.elapsed() > self.plan.limits.judge_within);
         record.findings = findings;
         record.cluster = look.cluster;
         record.steps = look.steps;
         record.security_configuration = look.security_configuration;
+        if record.is_proved_so_far() && !std::mem::replace(&mut record.was_proved, true) {
+            let waiting = if record.is_proved() { "" } else { ", as far as it is there yet" };
+            self.timeline.note(format!("{id}: is what was verified{waiting}"));
+        }
         if (refuted || overdue) && !record.is_unsafe {
             self.timeline.note(format!("{id}: is UNSAFE; terminating it"));
             self.end_unsafe(id);
@@ -547,7 +614,10 @@ impl ClusterRecord {
             ended_by_stop: false,
             end: None,
             security_configuration: Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, NOT_YET),
-            first_seen: Instant::now(),
+            closer: Closer::default(),
+            closer_look: CloserLook::default(),
+            unknown_since: None,
+            was_proved: false,
         }
     }
 
@@ -555,7 +625,19 @@ impl ClusterRecord {
     fn is_settled(&self) -> bool {
         self.is_unsafe
             || (self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
-                && self.findings.iter().all(|finding| finding.status != Status::Unknown))
+                && self.findings.iter().all(|finding| finding.status != Status::Unknown || finding.not_there))
+    }
+
+    fn state(&self) -> Option<emr::ClusterState> {
+        self.cluster.found().map(|facts| facts.status.state)
+    }
+
+    /// Whether there is reason to ask again what changes less often than a cluster's state: it was not answered, the state has changed, or `pace` is over.
+    fn needs_closer_look(&self, pace: Duration) -> bool {
+        let Some(state) = self.state().filter(|_| !self.is_unsafe && !self.closer_look.under_way) else { return false };
+        let answered = self.closer.bootstrap_actions.found().is_some() && self.closer.group_properties.found().is_some();
+        let Some((at, before)) = self.closer_look.began.filter(|_| answered) else { return true };
+        !state.is_over() && (before != Some(state) || at.elapsed() >= pace)
     }
 
     /// Whether it may be alive, for all that is known.
@@ -574,13 +656,18 @@ impl ClusterRecord {
     }
 
     fn look(&self) -> Look {
-        Look { cluster: self.cluster.clone(), steps: self.steps.clone(), security_configuration: self.security_configuration.clone() }
+        Look {
+            cluster: self.cluster.clone(),
+            steps: self.steps.clone(),
+            security_configuration: self.security_configuration.clone(),
+            closer: self.closer.clone(),
+        }
     }
 
     /// Whether it may be alive, and nobody knows whether it is what was verified. How it ends is another question.
     fn is_unjudged(&self) -> bool {
-        let is_open =
-            |finding: &Finding| finding.check.stage == Stage::Watch && finding.level == Level::Required && finding.status == Status::Unknown;
+        let counts = |finding: &Finding| finding.check.stage == Stage::Watch && finding.level == Level::Required && !finding.not_there;
+        let is_open = |finding: &Finding| counts(finding) && finding.status == Status::Unknown;
         self.may_live() && !self.is_unsafe && (self.findings.is_empty() || self.findings.iter().any(is_open))
     }
 
@@ -590,6 +677,25 @@ impl ClusterRecord {
         let mut required = self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
         required.peek().is_some() && required.all(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable))
     }
+
+    /// Whether every required finding is proved of which there is anything to see.
+    fn is_proved_so_far(&self) -> bool {
+        let mut required = self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
+        required.peek().is_some() && required.all(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable) || finding.not_there)
+    }
+}
+
+/// One closer look at a cluster of which `known` is known already.
+async fn look_closer(aws: &Aws, id: &ClusterId, known: Closer) -> Closer {
+    let bootstrap_actions = async {
+        match known.bootstrap_actions {
+            // They belong to the request, which nobody can change.
+            found @ Lookup::Found(_) => found,
+            _ => emr::bootstrap_actions(&aws.emr, id).await,
+        }
+    };
+    let (bootstrap_actions, group_properties) = tokio::join!(bootstrap_actions, emr::group_properties(&aws.emr, id));
+    Closer { bootstrap_actions, group_properties }
 }
 
 /// Whether a cluster that was not there before the launch is this run's.

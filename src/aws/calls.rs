@@ -67,6 +67,7 @@ pub(crate) static DESCRIBE_CLUSTER: Call = call("DescribeCluster", "elasticmapre
 pub(crate) static TERMINATE_JOB_FLOWS: Call = call("TerminateJobFlows", "elasticmapreduce:TerminateJobFlows", Resource::Cluster);
 pub(crate) static SET_TERMINATION_PROTECTION: Call = call("SetTerminationProtection", "elasticmapreduce:SetTerminationProtection", Resource::Cluster);
 pub(crate) static LIST_INSTANCE_GROUPS: Call = call("ListInstanceGroups", "elasticmapreduce:ListInstanceGroups", Resource::Cluster);
+pub(crate) static LIST_BOOTSTRAP_ACTIONS: Call = call("ListBootstrapActions", "elasticmapreduce:ListBootstrapActions", Resource::Cluster);
 pub(crate) static LIST_STEPS: Call = call("ListSteps", "elasticmapreduce:ListSteps", Resource::Cluster);
 
 pub(crate) static GET_EBS_ENCRYPTION_BY_DEFAULT: Call = call("GetEbsEncryptionByDefault", "ec2:GetEbsEncryptionByDefault", Resource::Any);

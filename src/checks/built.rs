@@ -11,7 +11,11 @@ use super::{
 use crate::{
     aws::calls,
     digest::sha256,
-    facts::{ClusterFacts, emr::ClusterProperty},
+    facts::{
+        ClusterFacts,
+        emr::{BootstrapAction, ClusterProperty},
+    },
+    iam_policy::fits,
     runner_config::RunnerConfig,
     weakening::{self, Weight},
 };
@@ -49,6 +53,28 @@ pub(super) static AMI: Check = Check {
     source: "Amazon EMR management guide, Using a custom AMI; Amazon EMR API reference, DescribeCluster (CustomAmiId)",
 };
 
+pub(super) static BOOTSTRAP: Check = Check {
+    name: "cluster-bootstrap-actions",
+    stage: Stage::Watch,
+    level: Level::Required,
+    why: "Bootstrap scripts run as root on every node before anything else: one more than the runner asked for can do as it likes with the data.",
+    looks_at: "elasticmapreduce:ListBootstrapActions, once, against aws.emr.bootstrap and what the runner adds to it. What an adopted cluster had run was judged before the launch.",
+    asks: &[&calls::DESCRIBE_CLUSTER, &calls::LIST_BOOTSTRAP_ACTIONS],
+    mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    source: "Amazon EMR management guide, Create bootstrap actions; EmrEtlRunner, emr_job.rb",
+};
+
+pub(super) static GROUPS: Check = Check {
+    name: "cluster-groups",
+    stage: Stage::Watch,
+    level: Level::Required,
+    why: "Instance groups have Configurations of their own, which beat the cluster's; they can be added and reconfigured while the cluster runs.",
+    looks_at: "Configurations of each group in elasticmapreduce:ListInstanceGroups, again as long as the cluster lives, against the properties that are documented to weaken encryption.",
+    asks: &[&calls::DESCRIBE_CLUSTER, &calls::LIST_INSTANCE_GROUPS],
+    mend: "the cluster is terminated; find out who reconfigures its groups, then launch again",
+    source: "Amazon EMR management guide, Reconfigure an instance group in a running cluster",
+};
+
 pub(super) static STEP_ARGUMENTS: Check = Check {
     name: "step-arguments",
     stage: Stage::Watch,
@@ -70,6 +96,10 @@ pub(crate) struct Asked {
     properties: BTreeSet<(String, String)>,
     /// What the runner adds by itself, perhaps.
     added_properties: BTreeSet<(String, String)>,
+    /// `aws.emr.bootstrap`.
+    bootstrap: Vec<String>,
+    /// The scripts that the runner adds by itself, perhaps; `*` stands for their versions.
+    added_bootstrap: Vec<String>,
 }
 
 /// What the runner adds to `Configurations` for collectors that write Thrift. Source: EmrEtlRunner, emr_job.rb.
@@ -83,9 +113,22 @@ impl Asked {
             service_role: config.service_role.value.clone(),
             instance_profile: config.jobflow_role.value.clone(),
             properties: config.properties.iter().map(|property| entry(&property.classification, &property.name, &property.value)).collect(),
+            bootstrap: config.bootstrap.iter().map(|script| script.value.clone()).collect(),
+            added_bootstrap: added_bootstrap(config),
             added_properties: FOR_THRIFT.iter().filter(|_| thrift).map(|(classification, name, value)| entry(classification, name, value)).collect(),
         }
     }
+}
+
+/// The runner's own scripts: one of Snowplow's, from the bucket of the region, and those for two kinds of software. Source: EmrEtlRunner, emr_job.rb.
+fn added_bootstrap(config: &RunnerConfig) -> Vec<String> {
+    let region = &config.emr_region.value;
+    let hosted = if region == "eu-west-1" { String::new() } else { format!("-{region}") };
+    let snowplow = format!("s3://snowplow-hosted-assets{hosted}/common/emr/snowplow-ami*-bootstrap-*.sh");
+    let hbase = config.hbase.as_ref().map(|_| format!("s3://{region}.elasticmapreduce/bootstrap-actions/setup-hbase"));
+    let lingual = config.lingual.as_ref();
+    let lingual = lingual.map(|version| format!("s3://files.concurrentinc.com/lingual/{}/lingual-client/install-lingual-client.sh", version.value));
+    [Some(snowplow), hbase, lingual].into_iter().flatten().collect()
 }
 
 fn entry(classification: &str, name: &str, value: &str) -> (String, String) {
@@ -126,8 +169,58 @@ pub(super) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Ori
             None => subject.proved("one of EMR's own"),
             Some(image) => subject.refuted(image.clone()),
         }),
+        bootstrap_actions(subject, look, verified, origin),
+        by_cluster(&GROUPS, "nothing that weakens encryption".to_owned(), &|subject, _| {
+            subject.by(&look.closer.group_properties, "no such cluster", |subject, properties| {
+                let weak = weakenings(properties);
+                if weak.is_empty() {
+                    subject.proved(format!("{} properties of groups, none against it", properties.len()))
+                } else {
+                    subject.refuted(weak.join("; "))
+                }
+            })
+        }),
         step_arguments(subject, look),
     ]
+}
+
+fn bootstrap_actions(subject: &str, look: &Look, verified: &Verified, origin: Origin) -> Finding {
+    let subject = BOOTSTRAP.on(subject, "the scripts of the runner config, and the runner's own");
+    match (origin, &verified.asked) {
+        (Origin::Adopted, _) => subject.not_applicable("they ran before the launch, and were judged then"),
+        (Origin::Run, None) => subject.not_applicable("the guard that launched it did not write them down"),
+        (Origin::Run, Some(asked)) => {
+            subject.by(&look.closer.bootstrap_actions, "no such cluster", |subject, actions| match different_bootstrap(actions, asked) {
+                None => subject.proved(format!("{} scripts", actions.len())),
+                Some(difference) => subject.refuted(difference),
+            })
+        }
+    }
+}
+
+/// How a cluster's bootstrap actions differ from what the runner asks for; `None` when they do not.
+fn different_bootstrap(seen: &[BootstrapAction], asked: &Asked) -> Option<String> {
+    let mut missing: Vec<&String> = asked.bootstrap.iter().collect();
+    let mut differences = Vec::new();
+    for action in seen {
+        let own = missing.iter().position(|path| **path == action.path);
+        if let Some(own) = own {
+            missing.remove(own);
+            // The runner config knows only paths.
+            if !action.arguments.is_empty() {
+                differences.push(format!("{} with arguments", action.path));
+            }
+        } else if !asked.added_bootstrap.iter().any(|pattern| fits(pattern, &action.path)) {
+            differences.push(format!("{}, which nobody asked for", action.path));
+        }
+    }
+    differences.extend(missing.into_iter().map(|path| format!("no {path}")));
+    (!differences.is_empty()).then(|| differences.join("; "))
+}
+
+/// Whether a script travels in clear.
+pub(super) fn is_plain_http(path: &str) -> bool {
+    path.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"))
 }
 
 fn wanted_configurations(origin: Origin) -> &'static str {
@@ -239,6 +332,30 @@ mod tests {
             "hive-site javax.jdo.option.ConnectionPassword: not asked for; spark maximizeResourceAllocation: missing; yarn-site yarn.resourcemanager.am.max-attempts: another value"
         );
         assert!(!serde_json::to_string(&asked()).unwrap().contains("65536"), "the journal holds no value");
+    }
+
+    fn action(path: &str, arguments: &[&str]) -> BootstrapAction {
+        BootstrapAction { path: path.to_owned(), arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect() }
+    }
+
+    #[test]
+    fn bootstrap_actions_are_those_of_the_config_and_the_runners_own_from_the_regions_bucket() {
+        let snowplow = action("s3://snowplow-hosted-assets/common/emr/snowplow-ami5-bootstrap-0.1.0.sh", &["1.10"]);
+        let asked = Asked { bootstrap: vec!["s3://acme-etl/a.sh".to_owned()], ..asked() };
+        let own = action("s3://acme-etl/a.sh", &[]);
+        assert_eq!(different_bootstrap(&[own.clone(), snowplow.clone()], &asked), None);
+        assert_eq!(different_bootstrap(std::slice::from_ref(&own), &asked), None, "without Spark Enrich the runner adds none");
+        for (seen, difference) in [
+            (vec![snowplow.clone()], "no s3://acme-etl/a.sh"),
+            (vec![own.clone(), own.clone(), snowplow.clone()], "s3://acme-etl/a.sh, which nobody asked for"),
+            (vec![action("s3://acme-etl/a.sh", &["x"]), snowplow.clone()], "s3://acme-etl/a.sh with arguments"),
+            (
+                vec![own, action("s3://snowplow-hosted-assets-evil/common/emr/snowplow-ami5-bootstrap-0.1.0.sh", &[])],
+                "s3://snowplow-hosted-assets-evil/common/emr/snowplow-ami5-bootstrap-0.1.0.sh, which nobody asked for",
+            ),
+        ] {
+            assert_eq!(different_bootstrap(&seen, &asked).as_deref(), Some(difference));
+        }
     }
 
     #[test]

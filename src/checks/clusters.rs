@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     aws::{Lookup, calls},
-    facts::{ClusterFacts, ClusterState, SecurityConfiguration, Step, emr::shown},
+    facts::{
+        ClusterFacts, ClusterState, SecurityConfiguration, Step,
+        emr::{BootstrapAction, ClusterProperty, shown},
+    },
     names::ReleaseLabel,
     runner_config::RunnerConfig,
 };
@@ -131,6 +134,27 @@ pub(crate) struct Look {
     pub(crate) steps: Lookup<Vec<Step>>,
     /// The security configuration as it is now.
     pub(crate) security_configuration: Lookup<SecurityConfiguration>,
+    /// What is asked less often than these.
+    pub(crate) closer: Closer,
+}
+
+/// What closer looks at a cluster have learnt so far: no judgement of the rest waits for it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Closer {
+    /// The scripts that its nodes run first; they cannot change.
+    pub(crate) bootstrap_actions: Lookup<Vec<BootstrapAction>>,
+    /// What its instance groups are configured with.
+    pub(crate) group_properties: Lookup<Vec<ClusterProperty>>,
+}
+
+impl Default for Closer {
+    fn default() -> Self {
+        const NOT_YET: &str = "not asked yet";
+        Self {
+            bootstrap_actions: Lookup::not_asked(&calls::LIST_BOOTSTRAP_ACTIONS, NOT_YET),
+            group_properties: Lookup::not_asked(&calls::LIST_INSTANCE_GROUPS, NOT_YET),
+        }
+    }
 }
 
 /// Compares a cluster with what was verified. `subject` is its id.

@@ -25,9 +25,9 @@ pub(super) static CONFIGURATION: Check = Check {
     name: "persistent-cluster-configuration",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "An adopted cluster keeps the Configurations it was started with, and its instance groups can have been reconfigured since: aws.emr.configuration is ignored.",
-    looks_at: "Configurations of elasticmapreduce:DescribeCluster and of each group in ListInstanceGroups, against the properties that are documented to weaken encryption.",
-    asks: &[&calls::LIST_CLUSTERS, &calls::DESCRIBE_CLUSTER, &calls::LIST_INSTANCE_GROUPS],
+    why: "An adopted cluster keeps the Configurations and bootstrap actions it was started with, and its instance groups can have been reconfigured since: aws.emr.configuration and aws.emr.bootstrap are ignored.",
+    looks_at: "Configurations of elasticmapreduce:DescribeCluster and of each group in ListInstanceGroups, against the properties that are documented to weaken encryption; ListBootstrapActions, none of which may come over plain http.",
+    asks: &[&calls::LIST_CLUSTERS, &calls::DESCRIBE_CLUSTER, &calls::LIST_INSTANCE_GROUPS, &calls::LIST_BOOTSTRAP_ACTIONS],
     mend: "terminate {subject}, so that the runner starts a new one: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (add_configuration unless found_persistent_jobflow); Amazon EMR management guide, Reconfigure an instance group in a running cluster",
 };
@@ -93,8 +93,11 @@ fn configuration(adoptable: &Adoptable) -> Finding {
     let subject = CONFIGURATION.on(adoptable.cluster.id.as_str(), "nothing that weakens encryption");
     subject.by(&adoptable.group_properties, "no such cluster", |subject, of_groups| {
         let all = || adoptable.cluster.properties.iter().chain(of_groups);
-        let weak = built::weakenings(all());
-        if weak.is_empty() { subject.proved(format!("{} properties, none against it", all().count())) } else { subject.refuted(weak.join("; ")) }
+        subject.by(&adoptable.bootstrap_actions, "no such cluster", |subject, actions| {
+            let mut weak = built::weakenings(all());
+            weak.extend(actions.iter().filter(|action| built::is_plain_http(&action.path)).map(|action| format!("bootstrap action {}", action.path)));
+            if weak.is_empty() { subject.proved(format!("{} properties, none against it", all().count())) } else { subject.refuted(weak.join("; ")) }
+        })
     })
 }
 

@@ -216,7 +216,7 @@ fn adoptable(config: &RunnerConfig, now: OffsetDateTime) -> Adoptable {
         instance_profile: Some(config.jobflow_role.value.clone()),
         custom_ami: None,
     };
-    Adoptable { cluster, earlier_steps: BTreeSet::new(), group_properties: Lookup::Found(Vec::new()) }
+    Adoptable { cluster, earlier_steps: BTreeSet::new(), group_properties: Lookup::Found(Vec::new()), bootstrap_actions: Lookup::Found(Vec::new()) }
 }
 
 /// One thing that gets worse. Two of one place are never struck together: the second would only replace the first.
@@ -282,6 +282,7 @@ fn losses(facts: &Facts) -> Vec<Blow> {
     blows.lose("dhcp", |facts| facts.network.as_mut().map(|network| &mut network.dhcp));
     if facts.adoptable.is_some() {
         blows.lose("adoptable", |facts| facts.adoptable.as_mut());
+        blows.lose("bootstrap actions", |facts| first_adoptable(facts).map(|found| &mut found.bootstrap_actions));
         blows.lose("group properties", |facts| first_adoptable(facts).map(|found| &mut found.group_properties));
     }
     for bucket in facts.buckets.keys() {
@@ -416,6 +417,14 @@ fn damages(world: &World) -> Vec<Blow> {
                 found.cluster.properties.push(weak());
             }
         });
+        blows.spoil(
+            "bootstrap actions",
+            "over http",
+            |facts| first_adoptable(facts).map(|found| &mut found.bootstrap_actions),
+            |all| {
+                all.push(crate::facts::emr::BootstrapAction { path: "http://evil.example/x.sh".to_owned(), arguments: Vec::new() });
+            },
+        );
         blows.spoil("group properties", "weak", |facts| first_adoptable(facts).map(|found| &mut found.group_properties), move |all| all.push(weak()));
         blows.spoil("live clusters", "too many", |facts| facts.adoptable.as_mut(), |persistent| persistent.live = 51);
     }

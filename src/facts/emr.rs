@@ -337,6 +337,16 @@ pub struct ClusterProperty {
     pub value: String,
 }
 
+/// A script that every node runs before anything else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BootstrapAction {
+    /// Where it lies.
+    pub path: String,
+    /// What it is told; that may be a secret, so no record holds it.
+    #[serde(skip)]
+    pub arguments: Vec<String>,
+}
+
 /// A step, reduced to what is judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
@@ -461,10 +471,20 @@ fn properties(configurations: Vec<Configuration>) -> Vec<ClusterProperty> {
 
 /// The properties that the cluster's instance groups have of their own, by reconfiguration or from the start. A cluster of instance fleets has no groups, and EMR says so
 /// by an error: then nobody can tell.
-async fn group_properties(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<ClusterProperty>> {
+pub(crate) async fn group_properties(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<ClusterProperty>> {
     let pages: Result<Vec<_>, _> = emr.list_instance_groups().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
     Lookup::from_call(&calls::LIST_INSTANCE_GROUPS, &[], pages)
         .map(|groups| groups.into_iter().flat_map(|group| properties(group.configurations.unwrap_or_default())).collect())
+}
+
+/// The scripts that the cluster's nodes run first, in their order, all pages.
+pub(crate) async fn bootstrap_actions(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<BootstrapAction>> {
+    let pages: Result<Vec<_>, _> = emr.list_bootstrap_actions().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
+    Lookup::from_call(&calls::LIST_BOOTSTRAP_ACTIONS, &[], pages).and_then(|actions| {
+        let actions =
+            actions.into_iter().map(|action| Some(BootstrapAction { path: action.script_path?, arguments: action.args.unwrap_or_default() }));
+        Lookup::expect_in_answer(&calls::LIST_BOOTSTRAP_ACTIONS, actions.collect())
+    })
 }
 
 /// Every step of the cluster, newest first, all pages.
@@ -515,6 +535,8 @@ pub struct Adoptable {
     pub earlier_steps: BTreeSet<String>,
     /// What its instance groups are configured with besides the cluster.
     pub group_properties: Lookup<Vec<ClusterProperty>>,
+    /// The scripts that its nodes have run, and that nodes which join it will.
+    pub bootstrap_actions: Lookup<Vec<BootstrapAction>>,
 }
 
 /// What a persistent run will meet.
@@ -538,9 +560,16 @@ pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<P
     let live = listings.iter().filter(|listing| matches!(listing.status.state, ClusterState::Waiting | ClusterState::Running)).count();
     let named = listings.into_iter().filter(|listing| listing.name == name);
     let described = join_all(named.map(|listing| async move {
-        let (cluster, steps, group_properties) = tokio::join!(cluster(emr, &listing.id), steps(emr, &listing.id), group_properties(emr, &listing.id));
+        let id = &listing.id;
+        let (cluster, steps, group_properties, bootstrap_actions) =
+            tokio::join!(cluster(emr, id), steps(emr, id), group_properties(emr, id), bootstrap_actions(emr, id));
         cluster.and_then(|cluster| {
-            steps.map(|steps| Adoptable { cluster, earlier_steps: steps.into_iter().map(|step| step.id).collect(), group_properties })
+            steps.map(|steps| Adoptable {
+                cluster,
+                earlier_steps: steps.into_iter().map(|step| step.id).collect(),
+                group_properties,
+                bootstrap_actions,
+            })
         })
     }));
     let mut clusters = Vec::new();

@@ -138,6 +138,96 @@ fn a_step_that_somebody_adds_to_a_cluster_that_was_judged() {
 }
 
 #[test]
+fn a_cluster_with_a_bootstrap_action_that_nobody_asked_for() {
+    let stage = Stage::acme();
+    let script = json!({"Name": "theirs", "ScriptBootstrapAction": {"Path": "s3://evil/x.sh", "Args": ["--password=hunter2"]}});
+    changed_at_launch(&stage, UpdateCluster { request: json!({"BootstrapActions": [script]}), ..Default::default() });
+    let played = refuted_while_starting(&stage, "cluster-bootstrap-actions");
+    assert!(played.stderr.contains("saw s3://evil/x.sh, which nobody asked for"), "{}", played.stderr);
+    assert!(!played.report.to_string().contains("hunter2"), "its arguments may be secrets");
+}
+
+fn weak_groups() -> UpdateCluster {
+    let weak = json!([{"Classification": "core-site", "Properties": {"hadoop.rpc.protection": "authentication"}}]);
+    UpdateCluster { group_configurations: Some(weak), ..Default::default() }
+}
+
+#[test]
+fn a_cluster_whose_groups_weaken_encryption() {
+    let stage = Stage::acme();
+    changed_at_launch(&stage, weak_groups());
+    refuted_while_starting(&stage, "cluster-groups");
+}
+
+#[test]
+fn a_cluster_whose_groups_are_reconfigured_while_it_runs() {
+    let stage = Stage::acme().misbehave("hang");
+    stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+    let running = |world: &emr_simulator::World| world.clusters.first().is_some_and(|cluster| cluster.state == ClusterState::Running);
+    let child = stage.command("run").spawn().unwrap();
+    crate::support::wait_until("the cluster runs", || stage.sim.with_world(running));
+    // Once nothing changes any more, a look at the groups comes at a pace of its own.
+    let looks = || stage.sim.requests_for("ListInstanceGroups").len();
+    let before = looks();
+    crate::support::wait_until("a look at its groups", || looks() > before);
+    stage.set(Set::UpdateCluster(weak_groups()));
+    let played = stage.finish(child);
+    played.expect_code(76);
+    assert_eq!(played.findings("cluster-groups").into_values().collect::<Vec<_>>(), ["refuted"]);
+}
+
+#[test]
+fn what_is_asked_less_often_keeps_no_unsafe_cluster_waiting() {
+    let stage = Stage::acme().misbehave("second-cluster-unsafe");
+    stage.set(Set::AddFault(Fault::every("ListInstanceGroups", FaultKind::Hang)));
+    let mut child = stage.command("run").spawn().unwrap();
+    let terminated = stage.sim.wait_for_request(|request| request.operation() == "TerminateJobFlows", std::time::Duration::from_secs(15));
+    assert!(terminated.is_some(), "the first one's groups are never told, and the second one dies all the same");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn an_answer_that_fails_once_in_the_middle_of_a_run_condemns_nobody() {
+    let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1500ms");
+    stage.set(Set::SetTimings(emr_simulator::Timings { step: 6.0, ..emr_simulator::Timings::all(60.0) }));
+    // STARTING, BOOTSTRAPPING, RUNNING: by now the cluster has been known for longer than it may stay unjudged.
+    stage.set(Set::AddFault(Fault::nth("ListInstanceGroups", 3, FaultKind::AccessDenied)));
+    stage.run().expect_code(0);
+}
+
+#[test]
+fn groups_that_nobody_may_look_at_count_as_unsafe() {
+    let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s").misbehave("hang");
+    stage.set(Set::AddFault(Fault::every("ListInstanceGroups", FaultKind::AccessDenied)));
+    let played = unsafe_and_terminated(&stage);
+    assert!(played.stderr.contains("cluster-groups: saw the guard may not look: AccessDeniedException"), "{}", played.stderr);
+}
+
+#[test]
+fn what_cannot_change_is_asked_once_and_the_rest_no_more_often_than_the_state() {
+    let stage = Stage::acme();
+    stage.run().expect_code(0);
+    let by_guard = |operation: &str| {
+        let requests = stage.sim.requests_for(operation).into_iter();
+        requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
+    };
+    assert_eq!(by_guard("ListBootstrapActions"), 1);
+    let (groups, states) = (by_guard("ListInstanceGroups"), by_guard("DescribeCluster"));
+    assert!((1..states).contains(&groups), "{groups} looks at groups, {states} at the state");
+}
+
+#[test]
+fn a_persistent_cluster_with_a_bootstrap_action_over_http_is_not_adopted() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow");
+    let script = json!([{"Name": "x", "ScriptBootstrapAction": {"Path": "http://evil.example/x.sh"}}]);
+    stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc", "BootstrapActions": script})));
+    let played = stage.run();
+    played.expect_code(77);
+    assert_eq!(played.findings("persistent-cluster-configuration").into_values().collect::<Vec<_>>(), ["refuted"]);
+}
+
+#[test]
 fn a_persistent_cluster_with_roles_or_an_image_of_its_own_is_not_adopted() {
     for request in [json!({"ServiceRole": "Other"}), json!({"JobFlowRole": "Other"}), json!({"CustomAmiId": "ami-0123456789abcdef0"})] {
         let stage = Stage::acme().argument("--use-persistent-jobflow");
