@@ -15,12 +15,14 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use time::OffsetDateTime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::api;
 use crate::apply::State;
 use crate::call::{Call, Service};
+use crate::clock::http_date;
 use crate::control;
 use crate::faults::FaultKind;
 use crate::hooks::Moment;
@@ -160,7 +162,7 @@ async fn handle(shared: Arc<Shared>, reset: Arc<AtomicBool>, request: Request<In
     let body = body.to_bytes();
     if parts.uri.path().starts_with("/_control/") {
         let reply = control::answer(&shared, &parts, &body);
-        return Ok(response(reply, "control", false));
+        return Ok(response(reply, "control", &http_date(OffsetDateTime::now_utc()), false));
     }
     let call = Call::new(parts, &body);
     let Handled { seq, delay, outcome } = process(&shared, &call);
@@ -177,15 +179,17 @@ async fn handle(shared: Arc<Shared>, reset: Arc<AtomicBool>, request: Request<In
         Outcome::Reply(reply) => (reply, false),
         Outcome::Truncated(reply) => (reply, true),
     };
-    {
+    // AWS dates its answers by the clock that also dates its objects.
+    let date = {
         let mut state = shared.lock();
         let elapsed = state.elapsed_ms();
         if let Some(record) = record(&mut state, seq) {
             record.replied_ms = Some(elapsed);
         }
-    }
+        http_date(state.world.now)
+    };
     shared.notify();
-    Ok(response(reply, &request_id(seq), breaks_off))
+    Ok(response(reply, &request_id(seq), &date, breaks_off))
 }
 
 /// In rounds mode, waits until the round is over.
@@ -348,13 +352,14 @@ fn request_id(seq: u64) -> String {
     format!("5e1ec7ed-0000-4000-8000-{seq:012}")
 }
 
-fn response(reply: Reply, request_id: &str, breaks_off: bool) -> Response<Payload> {
+fn response(reply: Reply, request_id: &str, date: &str, breaks_off: bool) -> Response<Payload> {
     let mut bytes = Bytes::from(reply.body);
     let mut builder = Response::builder()
         .status(reply.status)
         .header("x-amzn-requestid", request_id)
         .header("x-amz-request-id", request_id)
         .header("x-amz-id-2", "c2ltdWxhdG9y")
+        .header("date", date)
         .header("server", "emr-simulator");
     for (name, value) in reply.headers {
         builder = builder.header(name, value);
