@@ -2,13 +2,31 @@
 
 pub mod calls;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_sts::{config::Credentials, error::ProvideErrorMetadata};
-use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{
+            Intercept,
+            context::{BeforeDeserializationInterceptorContextRef, InterceptorContext},
+            dyn_dispatch_hint,
+        },
+        orchestrator::HttpResponse,
+        result::SdkError,
+        retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority},
+        runtime_components::RuntimeComponents,
+    },
+};
 use aws_types::{SdkConfig, service_config::ServiceConfigKey};
 use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 use crate::{
     aws::calls::Call,
@@ -47,6 +65,14 @@ impl<T> Lookup<T> {
 
     /// The fact, if it was found.
     pub fn found(&self) -> Option<&T> {
+        match self {
+            Self::Found(fact) => Some(fact),
+            Self::Absent | Self::Denied(_) | Self::Unreachable(_) => None,
+        }
+    }
+
+    /// The fact itself, if it was found.
+    pub fn into_found(self) -> Option<T> {
         match self {
             Self::Found(fact) => Some(fact),
             Self::Absent | Self::Denied(_) | Self::Unreachable(_) => None,
@@ -184,6 +210,10 @@ pub struct Regions {
 pub struct Aws {
     pub(crate) emr: aws_sdk_emr::Client,
     pub(crate) s3: aws_sdk_s3::Client,
+    /// S3 for very many calls: where S3 asks to slow down, all of them do.
+    pub(crate) s3_bulk: aws_sdk_s3::Client,
+    /// What S3 says the time is.
+    pub(crate) s3_clock: ServiceClock,
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
@@ -209,6 +239,9 @@ impl Aws {
             // A stand-in has no wildcard DNS for bucket names.
             .force_path_style(stand_in("S3"))
             .build();
+        let s3_clock = ServiceClock::default();
+        let s3 = s3.to_builder().interceptor(s3_clock.clone()).build();
+        let s3_bulk = bulk(&s3, settings.confirm_timeout);
         let runner_sts = aws_sdk_sts::config::Builder::from(&base);
         let runner_sts = match runner {
             Some(runner) => runner_sts.credentials_provider(runner).build(),
@@ -217,6 +250,8 @@ impl Aws {
         Self {
             emr: aws_sdk_emr::Client::new(&base),
             s3: aws_sdk_s3::Client::from_conf(s3),
+            s3_bulk: aws_sdk_s3::Client::from_conf(s3_bulk),
+            s3_clock,
             kms: aws_sdk_kms::Client::new(&base),
             iam: aws_sdk_iam::Client::new(&base),
             ec2: aws_sdk_ec2::Client::new(&base),
@@ -229,6 +264,79 @@ impl Aws {
     /// The endpoints that must not be talked to.
     pub fn refused_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints.iter().filter(|endpoint| !endpoint.accepted)
+    }
+}
+
+/// `config` for very many calls that have `limit` together: each is tried until that is over or it has failed ten times, and they share one rate, which falls
+/// whenever S3 asks for that. The SDK's budget for retries is for a few calls that fail; here the rate is what spares S3.
+fn bulk(config: &aws_sdk_s3::Config, limit: Duration) -> aws_sdk_s3::Config {
+    let partition = RetryPartition::custom("bulk").token_bucket(TokenBucket::unlimited()).build();
+    let limits = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder).operation_timeout(limit);
+    config
+        .to_builder()
+        .retry_config(RetryConfig::adaptive().with_max_attempts(10))
+        .retry_partition(partition)
+        .retry_classifier(SlowDown)
+        .timeout_config(limits.build())
+        .build()
+}
+
+/// Tells S3's wish to slow down by the status alone: the answer to a HEAD has no body, where the error's code would stand, and the SDK slows down for codes only.
+#[derive(Debug)]
+struct SlowDown;
+
+impl ClassifyRetry for SlowDown {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response().map(|response| response.status().as_u16()) {
+            Some(429 | 503) => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "SlowDown"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::http_status_code_classifier())
+    }
+}
+
+/// A service's clock, as the `Date` of its answers tells it. Objects are dated by that clock, so that only it can say which are from before a moment: this machine's
+/// own may be off by any amount.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServiceClock(Arc<Mutex<Option<OffsetDateTime>>>);
+
+impl ServiceClock {
+    /// The latest time that an answer bore, to the second; none before the first answer.
+    pub(crate) fn last(&self) -> Option<OffsetDateTime> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, date: &str) {
+        let Ok(date) = OffsetDateTime::parse(date, &Rfc2822) else { return };
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // `None` is before every time.
+        *last = (*last).max(Some(date));
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for ServiceClock {
+    fn name(&self) -> &'static str {
+        "ServiceClock"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut aws_sdk_s3::config::ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(date) = context.response().headers().get("date") {
+            self.hear(date);
+        }
+        Ok(())
     }
 }
 
@@ -316,6 +424,16 @@ mod tests {
         ] {
             assert!(!is_aws(url), "{url}");
         }
+    }
+
+    #[test]
+    fn a_services_clock_is_the_latest_date_it_told() {
+        let clock = ServiceClock::default();
+        assert_eq!(clock.last(), None);
+        for date in ["Wed, 25 Nov 2026 15:02:07 GMT", "Wed, 25 Nov 2026 15:02:05 GMT", "yesterday"] {
+            clock.hear(date);
+        }
+        assert_eq!(clock.last(), Some(time::macros::datetime!(2026-11-25 15:02:07 UTC)));
     }
 
     #[test]

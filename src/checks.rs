@@ -16,8 +16,10 @@ mod persistent;
 mod properties;
 mod roles;
 mod security_configuration;
+mod stored;
 mod traffic;
 mod writes;
+pub(crate) mod written;
 
 use std::borrow::Cow;
 
@@ -225,6 +227,7 @@ pub static CATALOGUE: &[&Check] = &[
     &built::STEP_ARGUMENTS,
     &clusters::ENDED,
     &clusters::RUN_DID_ITS_WORK,
+    &written::OBJECTS,
 ];
 
 /// The check called `name`.

@@ -1,11 +1,13 @@
-//! Confirmation: from how the runner ended and what the watch saw of its clusters to the outcome of the run. A pure function.
+//! Confirmation: from how the runner ended, what the watch saw of its clusters and what was found of the objects they wrote, to the outcome of the run. Plain functions.
 
 use crate::{
     checks::{
-        Finding, Status,
+        Finding, Level, Status,
         clusters::{ExpectedEnd, judge_work},
     },
     exit::Outcome,
+    names::ClusterId,
+    settings::Policy,
     terminate::End,
     watch::{ClusterRecord, Watched},
 };
@@ -66,11 +68,93 @@ pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, w
     Confirmation { outcome, reasons, findings }
 }
 
+/// Why a look is not begun, or not brought to its end, once a stop was asked for.
+pub(crate) const STOPPED: &str = "the guard was told to stop";
+
+/// What is to be done about the objects that a run wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Objects {
+    /// They are looked at.
+    Look,
+    /// Nobody asked for them to be looked at.
+    SwitchedOff,
+    /// They are not looked at, for this reason, which is said.
+    Leave(&'static str),
+    /// There are none.
+    None,
+}
+
+/// Decides whether to look at what was written.
+///
+/// Also after a run that failed, because what it wrote stays. Not where a cluster was unsafe: that is said first, and what it wrote is suspect as a whole. And not once
+/// the guard was told to stop, because then the time is short and the clusters may still write.
+pub(crate) fn objects(runner: Outcome, confirmation: &Confirmation, watched: &Watched, policy: &Policy, stopped: bool) -> Objects {
+    let began = |record: &ClusterRecord| record.steps.found().is_none_or(|steps| steps.iter().any(|step| step.state != "PENDING"));
+    let wrote = watched.clusters.iter().any(|record| runner == Outcome::Ended(0) || began(record));
+    match confirmation.outcome {
+        _ if !wrote => Objects::None,
+        _ if policy.confirm_objects == Some(0) => Objects::SwitchedOff,
+        Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated => {
+            Objects::Leave("a cluster was unsafe, so that everything it wrote is suspect")
+        }
+        _ if stopped => Objects::Leave(STOPPED),
+        _ => Objects::Look,
+    }
+}
+
+/// Whether the policy requires an object to be encrypted in another way than it is.
+pub(crate) fn wrote_unencrypted(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.level == Level::Required && finding.status == Status::Refuted)
+}
+
+impl Confirmation {
+    /// Adds what was found of the objects. What is wrong with them counts however the runner ended; that nobody could tell counts where the runner says that it has done
+    /// its work, because that would be taken for a success.
+    pub(crate) fn with_objects(mut self, runner: Outcome, findings: Vec<Finding>) -> Self {
+        let is_unsafe = matches!(self.outcome, Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated);
+        let counts = |finding: &&Finding| match finding.status {
+            Status::Refuted => true,
+            Status::Unknown => runner == Outcome::Ended(0) && !is_unsafe,
+            Status::Proved | Status::NotApplicable | Status::Excused => false,
+        };
+        let reasons = findings.iter().filter(|finding| finding.level == Level::Required).filter(counts).map(|finding| {
+            let mend = finding.mend.as_deref().unwrap_or_default();
+            format!("{}: {}\n  to do: {mend}", finding.subject, finding.in_brief())
+        });
+        self.reasons.extend(reasons);
+        self.findings.extend(findings);
+        if !self.reasons.is_empty() && !is_unsafe {
+            self.outcome = Outcome::Unconfirmed;
+        }
+        self
+    }
+
+    /// Makes a run that wrote what is not encrypted as required an unsafe one, as the policy can ask. `ends` are the clusters that still lived, and how they ended.
+    pub(crate) fn by_policy_unsafe(mut self, ends: &[(ClusterId, End)]) -> Self {
+        self.outcome = Outcome::UnsafeClusterTerminated;
+        let mut first = "the run wrote objects that are not encrypted as required; its clusters are over".to_owned();
+        for (id, end) in ends {
+            if let End::Unconfirmed(obstacle) = end {
+                self.outcome = Outcome::UnsafeClusterAlive;
+                first = format!(
+                    "the run wrote objects that are not encrypted as required, and its cluster {id} MAY STILL BE RUNNING: {obstacle}\n  {}",
+                    terminate_by_hand(id)
+                );
+            }
+        }
+        self.reasons.insert(0, first);
+        self
+    }
+}
+
+/// The commands that end a cluster.
+fn terminate_by_hand(id: &ClusterId) -> String {
+    format!("to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}")
+}
+
 fn still_running(record: &ClusterRecord, obstacle: &str) -> String {
     let (id, why) = (&record.id, Finding::open_in_brief(&record.findings));
-    format!(
-        "cluster {id} is unsafe and MAY STILL BE RUNNING: {obstacle}\n  {why}\n  to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
-    )
+    format!("cluster {id} is unsafe and MAY STILL BE RUNNING: {obstacle}\n  {why}\n  {}", terminate_by_hand(id))
 }
 
 /// What keeps the run from being confirmed.
@@ -131,6 +215,51 @@ mod tests {
             assert_eq!(outcome(Outcome::Ended(code), vec![], None), Outcome::Ended(code));
         }
         assert_eq!(outcome(Outcome::Ended(0), vec![], None), Outcome::Unconfirmed, "a success that ran nothing");
+    }
+
+    fn confirmation(outcome: Outcome) -> Confirmation {
+        Confirmation { outcome, reasons: Vec::new(), findings: Vec::new() }
+    }
+
+    fn about_objects(status: Status) -> Vec<Finding> {
+        let subject = || crate::checks::find("written-objects").unwrap().on("log", "SSE-S3");
+        vec![match status {
+            Status::Refuted => subject().refuted("nothing"),
+            Status::Unknown => subject().unknown("nothing", "look"),
+            _ => subject().proved("SSE-S3"),
+        }]
+    }
+
+    #[test]
+    fn a_wrong_object_beats_every_code_of_the_runner_and_an_unseen_one_only_a_success() {
+        let after = |runner, status| confirmation(runner).with_objects(runner, about_objects(status)).outcome;
+        for runner in [Outcome::Ended(0), Outcome::Ended(1), Outcome::Signalled(15)] {
+            assert_eq!(after(runner, Status::Proved), runner);
+            assert_eq!(after(runner, Status::Refuted), Outcome::Unconfirmed);
+            let unseen = if runner == Outcome::Ended(0) { Outcome::Unconfirmed } else { runner };
+            assert_eq!(after(runner, Status::Unknown), unseen);
+        }
+    }
+
+    #[test]
+    fn what_was_unsafe_before_the_objects_were_looked_at_stays_that() {
+        for outcome in [Outcome::UnsafeClusterAlive, Outcome::UnsafeClusterTerminated] {
+            for status in [Status::Refuted, Status::Unknown, Status::Proved] {
+                assert_eq!(confirmation(outcome).with_objects(Outcome::Ended(0), about_objects(status)).outcome, outcome);
+            }
+        }
+    }
+
+    #[test]
+    fn by_policy_the_end_of_every_living_cluster_decides_between_76_and_71() {
+        let ended = |ends: &[End]| {
+            let ends: Vec<(ClusterId, End)> = ends.iter().map(|end| ("j-1".parse().unwrap(), end.clone())).collect();
+            confirmation(Outcome::Unconfirmed).by_policy_unsafe(&ends).outcome
+        };
+        let stuck = End::Unconfirmed("x".to_owned());
+        assert_eq!(ended(&[]), Outcome::UnsafeClusterTerminated);
+        assert_eq!(ended(&[End::Confirmed]), Outcome::UnsafeClusterTerminated);
+        assert_eq!(ended(&[stuck, End::Confirmed]), Outcome::UnsafeClusterAlive);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod objects;
 pub(crate) mod runner;
 pub(crate) mod s3;
 pub(crate) mod sts;
+pub(crate) mod written;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,6 +45,7 @@ pub use objects::{Stored, Survey, Tally, Unseen};
 pub use runner::RunnerVersion;
 pub use s3::{BucketFacts, DefaultEncryption};
 pub use sts::Identity;
+pub use written::Written;
 
 /// What to ask about.
 #[derive(Debug)]

@@ -6,6 +6,8 @@ use serde::Serialize;
 use crate::{
     aws::Lookup,
     checks::Case,
+    confirm::Objects,
+    facts::{Written, written::LOG},
     settings::{Policy, Protection},
 };
 
@@ -72,7 +74,45 @@ fn left_out(policy: &Policy) -> impl Iterator<Item = Gap> {
         what: "the objects that the run will read were not looked at (`data_objects: 0`)".to_owned(),
         source,
     });
-    protections.chain(data)
+    let written = (policy.confirm_objects == Some(0)).then(|| Gap {
+        name: NOT_LOOKED_AT,
+        what: "the objects that the run writes are not looked at (`confirm_objects: 0`)".to_owned(),
+        source,
+    });
+    protections.chain(data).chain(written)
+}
+
+const NOT_LOOKED_AT: &str = "written-not-looked-at";
+
+/// What stays open once the run is over, and what it wrote was looked at or not.
+pub(crate) fn after_the_run(objects: Objects, written: &[Written]) -> impl Iterator<Item = Gap> {
+    let left = match objects {
+        Objects::Leave(why) => Some(Gap {
+            name: NOT_LOOKED_AT,
+            what: format!("the objects that the run wrote were not looked at: {why}"),
+            source: "the end of this run",
+        }),
+        // What the policy leaves out is said with the verdict already.
+        Objects::Look | Objects::SwitchedOff | Objects::None => None,
+    };
+    let sampled =
+        written.iter().filter(|written| written.cut_short.is_none() && written.survey.looked_at < written.survey.objects).map(|written| Gap {
+            name: "written-sampled",
+            what: format!(
+                "of the {} objects that the run wrote to {}, an even sample of {} was looked at",
+                written.survey.objects, written.role, written.survey.looked_at
+            ),
+            source: "settings of emr-etl-guard, `confirm_objects`",
+        });
+    let logs = written.iter().filter(|written| written.role == LOG).map(|written| Gap {
+        name: "later-logs",
+        what: format!(
+            "EMR brings logs up to some minutes after a cluster's end: {} objects were there, what comes later was not looked at",
+            written.survey.objects
+        ),
+        source: "Amazon EMR management guide, View log files: Archived to Amazon S3",
+    });
+    left.into_iter().chain(sampled).chain(logs)
 }
 
 /// What was looked at only in part.

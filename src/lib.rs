@@ -44,26 +44,32 @@ pub mod verdict;
 mod watch;
 mod weakening;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{cell::Cell, ffi::OsString, path::PathBuf, process::ExitCode};
 
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use crate::{
     aws::{Aws, Lookup, NoTrust, Regions},
-    checks::{Case, Finding},
+    checks::Finding,
     cli::{CheckArguments, CheckOptions, Cli, Command, Launch, WatchArguments},
+    confirm::Objects,
     exit::{ExitCodes, Outcome},
+    gaps::Gap,
     invocation::{Invocation, InvocationError, RunInvocation},
     journal::{Entry, StateDir, StateError},
     launch::{LaunchError, Program},
+    names::ClusterId,
     plan::{DocumentError, NeverStarts},
     report::Report,
     run::{Judged, Run},
     runner_config::{ConfigError, RunnerConfig},
-    settings::{OnStop, Settings, SettingsError},
+    settings::{OnStop, OnUnencrypted, Settings, SettingsError},
     signals::Caught,
+    terminate::End,
     verdict::Verdict,
+    watch::Watched,
 };
 
 /// Everything that can end a run before there is a verdict, or break it.
@@ -253,14 +259,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
         facts = facts::gather(&aws, &question) => facts,
         signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
     };
-    let case = Case {
-        config: &config,
-        plan: &run_of.plan,
-        documents: &run_of.documents,
-        security_configuration: run_of.security_configuration.as_deref(),
-        policy: &settings.policy,
-        facts: &facts,
-    };
+    let case = run_of.case(&facts);
     let mut findings = checks::pre_flight(&case);
     let idle = checks::idle_exceptions(&findings, &settings.policy);
     let only = check.map_or(&[][..], |check| check.only.as_slice());
@@ -269,7 +268,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
     }
     let gaps = gaps::gaps(&case);
     let verdict = Verdict::of(&findings);
-    let judged = Judged { facts: &facts, findings: &findings, gaps: &gaps, verdict };
+    let judged = Judged { facts: &facts, findings: &findings, gaps: &gaps, verdict, written: &[] };
     report.timeline.note(format!("verdict: {verdict:?}"));
     let shown = report.findings(&findings, &gaps, check.is_some());
     for exception in idle {
@@ -310,6 +309,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
 
     let plan = run.watch_plan(found, judged.facts, invocation.persistent);
     let journal = state.begin(run.prepared(&plan, judged.facts))?;
+    let launched_at = aws.s3_clock.last();
     let running = match launch::start(program, &invocation.sealed_argv, &sealed.text, &run.id) {
         Ok(running) => running,
         Err(error) => {
@@ -318,7 +318,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
         }
     };
     report.timeline.note("the runner was started");
-    let mut watching = watch::start(aws, plan, journal.clone(), report.timeline.clone());
+    let mut watching = watch::start(aws.clone(), plan, journal.clone(), report.timeline.clone());
     let hints = watching.hints.clone();
     let terminate = settings.on_stop == OnStop::Terminate;
     let note_stop = || journal.note(&Entry::Stopped { terminate });
@@ -327,25 +327,73 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     let settle = (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(settings.stop_timeout / 3);
     let expected = confirm::expected_end(ended.outcome, invocation.persistent);
     watching.stop.send_replace(ended.stop_by.map(|by| watch::Stop { by, terminate }));
-    let stopped = async || {
+    let stop = Cell::new(ended.stop_by);
+    let mut stopped = async || {
         stop_signal(caught).await;
         note_stop();
-        watch::Stop { by: Instant::now() + settings.stop_timeout, terminate }
+        let by = stop.get().unwrap_or_else(|| Instant::now() + settings.stop_timeout);
+        stop.set(Some(by));
+        watch::Stop { by, terminate }
     };
-    let watched = watching.finish(watch::Finish { expected, settle, terminate: false }, stopped).await?;
-    if watched.is_closed() {
+    let watched = watching.finish(watch::Finish { expected, settle, terminate: false }, &mut stopped).await?;
+
+    let mut confirmation = confirm::confirm(ended.outcome, expected, run.plan.has_steps(), &watched);
+    let objects = confirm::objects(ended.outcome, &confirmation, &watched, &settings.policy, stop.get().is_some());
+    let mut written = Vec::new();
+    if objects == Objects::Look {
+        report.timeline.note("looking at what was written");
+        let cut = async {
+            tokio::select! {
+                () = tokio::time::sleep(settings.confirm_timeout) => "the time limit was over (setting `confirm_timeout`)",
+                _ = stopped() => confirm::STOPPED,
+            }
+        };
+        written = facts::written::look(&aws, run.places(&watched), launched_at, settings.policy.confirm_objects, cut).await;
+    }
+    let findings = checks::written::judge(&run.case(judged.facts), objects, &written);
+    let gaps: Vec<Gap> = judged.gaps.iter().cloned().chain(gaps::after_the_run(objects, &written)).collect();
+    let unsafe_by_policy = settings.policy.on_unencrypted == OnUnencrypted::Unsafe && confirm::wrote_unencrypted(&findings);
+    confirmation = confirmation.with_objects(ended.outcome, findings);
+    let mut is_closed = watched.is_closed();
+    if unsafe_by_policy {
+        // Should this guard not live to see their end, the next one ends them.
+        journal.note(&Entry::Stopped { terminate: true });
+        let ends = end_all(&aws, &watched, settings, &mut stopped).await;
+        is_closed &= ends.iter().all(|(_, end)| *end == End::Confirmed);
+        confirmation = confirmation.by_policy_unsafe(&ends);
+    }
+    if is_closed {
         journal.close();
     } else {
         report.say("the run stays open; the next start, or `emr-etl-guard watch --resume`, goes on from here");
     }
-    let confirmation = confirm::confirm(ended.outcome, expected, run.plan.has_steps(), &watched);
     if confirmation.reasons.is_empty() {
         report.confirmed(&watched);
+        if !written.is_empty() {
+            report.confirmed_objects(&written);
+        }
     } else {
         report.trouble(confirmation.outcome, &confirmation.reasons);
     }
     let findings: Vec<Finding> = judged.findings.iter().cloned().chain(confirmation.findings).collect();
-    run.end(report, &Judged { findings: &findings, ..*judged }, Some(&watched), confirmation.outcome)
+    let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..*judged };
+    run.end(report, &judged, Some(&watched), confirmation.outcome)
+}
+
+/// Ends the clusters of the run that still live, and gives how that went; a stop meanwhile leaves it the time that a stop has.
+async fn end_all(aws: &Aws, watched: &Watched, settings: &Settings, stopped: &mut impl AsyncFnMut() -> watch::Stop) -> Vec<(ClusterId, End)> {
+    let living: Vec<(ClusterId, bool)> = watched.clusters.iter().filter_map(watch::ClusterRecord::living).collect();
+    let ends = join_all(living.iter().map(async |(id, protected)| {
+        let end = terminate::terminate(aws, id, *protected, settings.watch_interval, settings.termination_timeout).await;
+        (id.clone(), end)
+    }));
+    tokio::select! {
+        ends = ends => ends,
+        () = async { tokio::time::sleep_until(stopped().await.by).await } => {
+            let end = End::Unconfirmed("its termination was not followed to the end, because the guard was told to stop".to_owned());
+            living.into_iter().map(|(id, _)| (id, end.clone())).collect()
+        }
+    }
 }
 
 /// Where the journal is kept.

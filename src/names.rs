@@ -131,7 +131,7 @@ impl AccountId {
 }
 
 /// A place in S3: bucket and key prefix.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct S3Location {
     /// The bucket.
     pub bucket: BucketName,

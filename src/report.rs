@@ -16,6 +16,7 @@ use crate::{
     checks::{Finding, Level, Status},
     cli::CheckOptions,
     exit::Outcome,
+    facts::Written,
     gaps::Gap,
     names::ClusterId,
     settings::Settings,
@@ -127,6 +128,15 @@ impl Report {
             let stopped = if record.ended_by_stop { "; it was terminated, because the run was stopped" } else { "" };
             self.say(&format!("confirmed: cluster {} was what was verified; {end}{stopped}", record.id));
         }
+    }
+
+    /// How much of what a run wrote was looked at, where all of it is as required.
+    pub(crate) fn confirmed_objects(&self, written: &[Written]) {
+        let looked_at: u64 = written.iter().map(|written| written.survey.looked_at).sum();
+        let objects: u64 = written.iter().map(|written| written.survey.objects).sum();
+        let locations = written.iter().filter(|written| written.survey.looked_at > 0).count();
+        let sample = if looked_at < objects { format!(", an even sample of {objects},") } else { String::new() };
+        self.say(&format!("confirmed: {looked_at} objects in {locations} locations{sample} are encrypted as required (logs that EMR still brings are not among them)"));
     }
 
     /// Why a run's outcome is not the runner's own.

@@ -7,15 +7,18 @@ use time::OffsetDateTime;
 use crate::{
     GuardError,
     aws::Lookup,
-    checks::{Finding, clusters::Verified},
+    checks::{Case, Finding, clusters::Verified},
     cli::CheckOptions,
     exit::Outcome,
-    facts::{Facts, Question, SecurityConfiguration},
+    facts::{
+        Facts, Question, SecurityConfiguration, Written,
+        written::{self, Logging, Place},
+    },
     gaps::Gap,
     invocation::RunInvocation,
     journal::Prepared,
     launch::Program,
-    names::KeyReference,
+    names::{KeyReference, S3Location},
     plan::{Circumstances, Documents, Plan, targets::Purpose},
     report::{self, Record, Report},
     runner_config::{RunnerConfig, Seal, Sealed},
@@ -48,6 +51,8 @@ pub(crate) struct Judged<'a> {
     pub(crate) findings: &'a [Finding],
     pub(crate) gaps: &'a [Gap],
     pub(crate) verdict: Verdict,
+    /// What was found of the objects that the run wrote; nothing before it has ended.
+    pub(crate) written: &'a [Written],
 }
 
 /// One run.
@@ -112,6 +117,33 @@ impl<'a> Run<'a> {
             runner: program.cloned(),
             version_timeout: self.settings.version_timeout,
         }
+    }
+
+    /// What the checks look at, once there are facts.
+    pub(crate) fn case<'b>(&'b self, facts: &'b Facts) -> Case<'b> {
+        Case {
+            config: self.config,
+            plan: &self.plan,
+            documents: &self.documents,
+            security_configuration: self.security_configuration.as_deref(),
+            policy: &self.settings.policy,
+            facts,
+        }
+    }
+
+    /// Where the run has written, by its clusters and their steps.
+    pub(crate) fn places(&self, watched: &Watched) -> Vec<Place> {
+        let steps = watched.clusters.iter().filter_map(|record| record.steps.found()).flatten();
+        let named: Vec<S3Location> = steps.flat_map(|step| step.places.iter().cloned()).collect();
+        let clusters: Vec<Logging> = watched
+            .clusters
+            .iter()
+            .map(|record| {
+                let log = record.cluster.found().and_then(|cluster| S3Location::parse(cluster.log_location.as_deref()?).ok());
+                Logging { id: record.id.clone(), log }
+            })
+            .collect();
+        written::places(&self.config.locations, &self.plan, &named, &clusters)
     }
 
     /// Says what the seal replaced; the tag, which is always new, goes without saying.
@@ -182,6 +214,7 @@ impl<'a> Run<'a> {
             gaps: judged.gaps,
             verdict: judged.verdict,
             watched,
+            written: judged.written,
             timeline: report.timeline.moments(),
             outcome,
             exit_code: outcome.exit_code(&self.settings.exit_codes),

@@ -85,6 +85,17 @@ pub enum OnStop {
     Terminate,
 }
 
+/// What it means that a run wrote something that is not encrypted as required.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnUnencrypted {
+    /// The run is not confirmed: exit code 75.
+    #[default]
+    Unconfirmed,
+    /// Its clusters were unsafe: those that still live end, and the exit code is 76 (71 where an end cannot be confirmed).
+    Unsafe,
+}
+
 /// Who renders the ERB of the runner config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -178,6 +189,14 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_DATA_OBJECTS", value_name = "NUMBER")]
     pub data_objects: Option<usize>,
 
+    /// So many of the objects that the run wrote are looked at in each location, once it is over; an even sample, where there are more; 0: none [default: all]
+    #[arg(long, env = "EMR_ETL_GUARD_CONFIRM_OBJECTS", value_name = "NUMBER")]
+    pub confirm_objects: Option<usize>,
+
+    /// What it means that something written is not encrypted as required [default: unconfirmed]
+    #[arg(long, env = "EMR_ETL_GUARD_ON_UNENCRYPTED", value_enum, value_name = "WHAT")]
+    pub on_unencrypted: Option<OnUnencrypted>,
+
     /// Exceptions, each with check, subject, reason and the last day it holds; only in the settings file
     #[arg(skip)]
     pub exceptions: Option<Vec<Exception>>,
@@ -201,6 +220,10 @@ pub struct Options {
     /// Time limit for all that is asked of AWS before the launch, together [default: 2m]
     #[arg(long, env = "EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", value_name = "TIME")]
     pub pre_flight_timeout: Option<Span>,
+
+    /// Time limit for looking at what the run wrote [default: 10m]
+    #[arg(long, env = "EMR_ETL_GUARD_CONFIRM_TIMEOUT", value_name = "TIME")]
+    pub confirm_timeout: Option<Span>,
 
     /// Time limit for the runner to answer `--version` [default: 2m]
     #[arg(long, env = "EMR_ETL_GUARD_VERSION_TIMEOUT", value_name = "TIME")]
@@ -262,6 +285,12 @@ pub struct Policy {
     pub certificate_days: u16,
     /// So many objects are looked at in each location that the run reads data from.
     pub data_objects: usize,
+    /// So many of the objects that the run wrote are looked at in each location; none: all of them.
+    #[serde(default)]
+    pub confirm_objects: Option<usize>,
+    /// What it means that one is not encrypted as required.
+    #[serde(default)]
+    pub on_unencrypted: OnUnencrypted,
     /// What is excused.
     pub exceptions: Vec<Exception>,
 }
@@ -301,6 +330,8 @@ pub struct Settings {
     pub aws_timeout: Duration,
     /// Limit for all AWS calls before the launch together.
     pub pre_flight_timeout: Duration,
+    /// Limit for looking at what the run wrote.
+    pub confirm_timeout: Duration,
     /// Limit for `--version`.
     pub version_timeout: Duration,
     /// First interval of the watch.
@@ -392,6 +423,8 @@ impl Settings {
                 enforce: list(given.enforce, stored.enforce),
                 certificate_days: given.certificate_days.or(stored.certificate_days).unwrap_or(30),
                 data_objects: given.data_objects.or(stored.data_objects).unwrap_or(1000),
+                confirm_objects: given.confirm_objects.or(stored.confirm_objects),
+                on_unencrypted: given.on_unencrypted.or(stored.on_unencrypted).unwrap_or_default(),
                 exceptions: in_force(stored.exceptions.unwrap_or_default(), OffsetDateTime::now_utc().date())?,
             },
             run_tag: given.run_tag.or(stored.run_tag).unwrap_or(true),
@@ -399,6 +432,7 @@ impl Settings {
             credentials: given.credentials.or(stored.credentials).unwrap_or_default(),
             aws_timeout: span(given.aws_timeout, stored.aws_timeout, 30),
             pre_flight_timeout: span(given.pre_flight_timeout, stored.pre_flight_timeout, 120),
+            confirm_timeout: span(given.confirm_timeout, stored.confirm_timeout, 600),
             version_timeout: span(given.version_timeout, stored.version_timeout, 120),
             watch_interval,
             judge_within: span(given.judge_within, stored.judge_within, 300),

@@ -645,6 +645,11 @@ impl ClusterRecord {
         !self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
     }
 
+    /// Its id and whether it is protected against termination, unless it is over.
+    pub(crate) fn living(&self) -> Option<(ClusterId, bool)> {
+        self.may_live().then(|| (self.id.clone(), self.cluster.found().is_some_and(|facts| facts.termination_protected)))
+    }
+
     /// Whether the guard has asked for its end.
     pub(crate) fn must_end(&self) -> bool {
         self.is_unsafe || self.ended_by_stop
@@ -746,6 +751,8 @@ mod tests {
                 enforce: vec![],
                 certificate_days: 30,
                 data_objects: 0,
+                confirm_objects: None,
+                on_unencrypted: crate::settings::OnUnencrypted::default(),
                 exceptions: vec![],
             },
             job_name: "Snowplow ETL".to_owned(),

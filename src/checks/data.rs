@@ -1,12 +1,7 @@
 //! Checks on the data that is there already: what this run will read, object by object, and what a bucket keeps of it.
 
-use super::{Case, Check, Finding, Level, Stage, Subject, buckets};
-use crate::{
-    aws::calls,
-    facts::{Stored, Survey, Tally},
-    names::KeyReference,
-    runner_config::Location,
-};
+use super::{Case, Check, Finding, Level, Stage, buckets, stored};
+use crate::{aws::calls, runner_config::Location};
 
 pub(super) static ENCRYPTED: Check = Check {
     name: "data-encrypted",
@@ -48,11 +43,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn encrypted(case: &Case<'_>, location: &Location) -> Finding {
-    let keys = &case.policy.expected_keys;
-    let under = if keys.is_empty() { String::new() } else { format!(", under {}", keys.join(" or ")) };
-    let subject = ENCRYPTED
-        .on(location.role.as_str(), format!("every object {}{under}", buckets::accepted(&case.policy.accept_encryption)))
-        .at(Some(&location.at));
+    let subject = ENCRYPTED.on(location.role.as_str(), stored::wanted(case)).at(Some(&location.at));
     if case.policy.data_objects == 0 {
         return subject.not_applicable("switched off by policy (`data_objects: 0`)");
     }
@@ -61,53 +52,8 @@ fn encrypted(case: &Case<'_>, location: &Location) -> Finding {
     }
     match case.facts.data.get(&location.role) {
         None => subject.waiting_for(&buckets::EXISTS),
-        Some(lookup) => subject.by_existing(&buckets::EXISTS, lookup, |subject, survey| judge(case, subject, survey)),
-    }
-}
-
-fn judge(case: &Case<'_>, subject: Subject, survey: &Survey) -> Finding {
-    let accepted = |stored: &Stored| match stored {
-        Stored::Kind(kind, key) => {
-            let key = key.as_deref().map(KeyReference::new);
-            case.policy.accept_encryption.contains(kind) && buckets::is_expected(case, key.as_ref())
-        }
-        Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => false,
-    };
-    let wrong: Vec<String> = survey.kinds.iter().filter(|tally| !accepted(&tally.stored)).map(offenders).collect();
-    let seen = if survey.looked_at < survey.objects {
-        format!("an even sample of {} of {} objects", survey.looked_at, survey.objects)
-    } else {
-        format!("all {} objects", survey.objects)
-    };
-    if !wrong.is_empty() {
-        return subject.refuted(format!("{}, of {seen}", wrong.join("; ")));
-    }
-    match survey.unseen.as_ref().map(|unseen| (unseen.objects, unseen.obstacle())) {
-        Some((objects, Some((obstacle, denied)))) => {
-            let obstacle = crate::aws::Obstacle { message: format!("{objects} objects: {}", obstacle.message), ..obstacle.clone() };
-            if denied { subject.denied(&obstacle) } else { subject.unreachable(&obstacle) }
-        }
-        Some((objects, None)) => subject.unknown(format!("{objects} objects could not be looked at"), "try again"),
-        None if survey.objects == 0 => subject.proved("nothing there yet"),
-        None => {
-            let kinds: Vec<String> = survey.kinds.iter().map(|tally| shown(&tally.stored)).collect();
-            subject.proved(format!("{seen}: {}", kinds.join(", ")))
-        }
-    }
-}
-
-/// `2 objects (1024 bytes) unencrypted: logs/a, logs/b`.
-fn offenders(tally: &Tally) -> String {
-    let more = if tally.objects > tally.first.len() as u64 { ", …" } else { "" };
-    format!("{} objects ({} bytes) {}: {}{more}", tally.objects, tally.bytes, shown(&tally.stored), tally.first.join(", "))
-}
-
-fn shown(stored: &Stored) -> String {
-    match stored {
-        Stored::Unencrypted => "unencrypted".to_owned(),
-        Stored::Kind(kind, None) => buckets::kind_name(*kind).to_owned(),
-        Stored::Kind(kind, Some(key)) => format!("{} under {key}", buckets::kind_name(*kind)),
-        Stored::CustomerKey => "SSE-C, under a key that the run does not have".to_owned(),
-        Stored::Other(kind) => format!("of the unknown kind `{kind}`"),
+        Some(lookup) => subject.by_existing(&buckets::EXISTS, lookup, |subject, survey| {
+            stored::judge(case, subject, survey, |subject| subject.proved("nothing there yet"))
+        }),
     }
 }

@@ -92,7 +92,7 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
         public_access_block: Lookup::Found(true),
     };
     let tally = Tally { stored: Stored::Kind(kind, key.clone()), objects: 2, bytes: 10, first: vec!["a".to_owned()] };
-    let survey = Survey { objects: 2, empty: 0, looked_at: 2, kinds: vec![tally], unseen: None };
+    let survey = Survey { objects: 2, empty: 0, earlier: 0, looked_at: 2, kinds: vec![tally], unseen: None };
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     let dhcp = [("domain-name", "eu-west-1.compute.internal"), ("domain-name-servers", "AmazonProvidedDNS")];
     Facts {

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use crate::{
     aws::{Lookup, calls},
     digest::sha256,
-    names::{ClusterId, KeyReference},
+    names::{ClusterId, KeyReference, S3Location},
     step_arguments::{self, Argued},
 };
 
@@ -363,6 +363,9 @@ pub struct Step {
     /// What its arguments say against encryption.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argued: Vec<Argued>,
+    /// The places in S3 that its arguments name.
+    #[serde(skip)]
+    pub places: Vec<S3Location>,
 }
 
 /// EMR gives times as seconds with a fraction; below the millisecond there is only the noise of floating point.
@@ -506,9 +509,16 @@ fn step(summary: StepSummary) -> Option<Step> {
         name: summary.name?,
         state: status.state?.as_str().to_owned(),
         is_s3_dist_cp,
+        places: arguments.iter().filter_map(|argument| place(argument)).collect(),
         has_encryption_flag: arguments.iter().any(|argument| argument == "--s3ServerSideEncryption"),
         argued: step_arguments::judge(&arguments, config.properties.iter().flatten()),
     })
+}
+
+/// The place in S3 that an argument names, by itself or after `--option=`.
+fn place(argument: &str) -> Option<S3Location> {
+    let value = argument.split_once('=').filter(|(option, _)| option.starts_with("--")).map_or(argument, |(_, value)| value);
+    S3Location::parse(value).ok()
 }
 
 /// The clusters created after `since` that are in one of `states` (all, when empty), newest first, all pages.

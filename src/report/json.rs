@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::{
     checks::Finding,
     exit::Outcome,
-    facts::Facts,
+    facts::{Facts, Written},
     gaps::Gap,
     plan::{Documents, Plan},
     runner_config::Change,
@@ -50,6 +50,8 @@ pub struct Record<'a> {
     pub verdict: Verdict,
     /// The run's clusters, when it was launched.
     pub watched: Option<&'a Watched>,
+    /// What was found of the objects that it wrote.
+    pub written: &'a [Written],
     /// What happened when.
     pub timeline: Vec<Moment>,
     /// How it ended.

@@ -1,0 +1,77 @@
+//! The check on what a run has written, object by object: whatever was promised before the launch, here it shows.
+
+use super::{Case, Check, Finding, Level, Stage, apply_policy, stored};
+use crate::{
+    aws::{Lookup, calls},
+    confirm::Objects,
+    facts::{Written, written::LOG},
+    names::S3Location,
+    settings::EncryptionKind,
+};
+
+pub(super) static OBJECTS: Check = Check {
+    name: "written-objects",
+    stage: Stage::Confirm,
+    level: Level::Required,
+    why: "What was configured is a promise; what lies in S3 is the fact. A bucket's default that somebody changed meanwhile, or a writer with settings of its own, shows only in the objects.",
+    looks_at: "s3:ListObjectsV2 on the folders that the run's own steps and clusters write to, and s3:HeadObject on each object that is not from before the launch: all of them, or an even sample where the setting `confirm_objects` names a limit.",
+    asks: &[&calls::LIST_OBJECTS, &calls::HEAD_OBJECT],
+    mend: "copy them in place: aws s3 cp --recursive --sse AES256 (or --sse aws:kms --sse-kms-key-id KEY_ARN) s3://BUCKET/FOLDER s3://BUCKET/FOLDER; then find out who wrote them so",
+    source: "Amazon S3 API reference, HeadObject (x-amz-server-side-encryption); Amazon S3 user guide, Specifying server-side encryption",
+};
+
+/// What was written, judged location by location; one finding on them all, where nobody has looked.
+pub(crate) fn judge(case: &Case<'_>, objects: Objects, written: &[Written]) -> Vec<Finding> {
+    let all = || OBJECTS.on("locations", stored::wanted(case));
+    let mut findings = match objects {
+        Objects::None => Vec::new(),
+        Objects::SwitchedOff => vec![all().not_applicable("switched off by policy (`confirm_objects: 0`)")],
+        Objects::Leave(why) => vec![all().unknown(format!("nothing: {why}"), "look at what the run wrote by hand")],
+        Objects::Look => written.iter().map(|written| judge_one(case, written)).collect(),
+    };
+    apply_policy(&mut findings, case.policy);
+    findings
+}
+
+fn judge_one(case: &Case<'_>, written: &Written) -> Finding {
+    let at = case.config.locations.iter().find(|location| location.role == written.role).map(|location| location.at.as_str());
+    let subject = || OBJECTS.on(written.role.as_str(), stored::wanted(case)).at(at);
+    if written.folders.is_empty() {
+        return subject().not_applicable("no step of the run names it");
+    }
+    let finding = stored::judge(case, subject(), &written.survey, |subject| {
+        subject.not_applicable(if written.role == LOG {
+            "no logs of the run are there yet; EMR brings them up to some minutes after a cluster's end"
+        } else {
+            "nothing of the run is there, or not any more"
+        })
+    });
+    // What is wrong is wrong however far the look came; nothing else is said of a look that did not come to its end.
+    if finding.status == super::Status::Refuted {
+        return Finding { mend: Some(repair(case, &written.folders)), ..finding };
+    }
+    match (&written.look, written.cut_short) {
+        (Lookup::Found(()), None) => finding,
+        (Lookup::Found(()), Some(why)) => subject().unknown(
+            format!("{} of the {} objects found so far: {why}", written.survey.looked_at, written.survey.objects),
+            "give it more time (setting `confirm_timeout`), or set `confirm_objects` to look at a sample",
+        ),
+        (Lookup::Absent, _) => subject().unknown("no such bucket any more", "find out who removed it"),
+        (Lookup::Denied(obstacle), _) => subject().denied(obstacle),
+        (Lookup::Unreachable(obstacle), _) => subject().unreachable(obstacle),
+    }
+}
+
+/// The commands that encrypt in place what lies in `folders`, as the policy wants it.
+fn repair(case: &Case<'_>, folders: &[S3Location]) -> String {
+    let accepts = |kind| case.policy.accept_encryption.contains(&kind);
+    let how = match case.policy.expected_keys.first() {
+        Some(key) if accepts(EncryptionKind::SseKms) => format!("--sse aws:kms --sse-kms-key-id {key}"),
+        Some(key) => format!("--sse aws:kms:dsse --sse-kms-key-id {key}"),
+        None if accepts(EncryptionKind::SseS3) => "--sse AES256".to_owned(),
+        None if accepts(EncryptionKind::SseKms) => "--sse aws:kms".to_owned(),
+        None => "--sse aws:kms:dsse".to_owned(),
+    };
+    let commands: Vec<String> = folders.iter().map(|folder| format!("aws s3 cp --recursive {how} {folder} {folder}")).collect();
+    format!("copy them in place: {}; then find out who wrote them so", commands.join("; "))
+}

@@ -1,0 +1,219 @@
+//! What a run has written to S3: where its steps say that they write, and how each object there is encrypted.
+//!
+//! A run's objects are those in the folders that its own steps name (`run=…`, or the location itself where there is no such layout), in the log folders of its own
+//! clusters and in its own folder of RDB Loader's logs, as far as they are not from before the launch. That moment is told by S3's own clock, which also dates the
+//! objects; a clock of this machine, or of another service, would be one more thing that can be wrong. What later steps moved on is looked at where it is now.
+
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::objects::{self, Counting, Scope, Survey};
+use crate::{
+    aws::{Aws, Lookup},
+    names::{ClusterId, S3Location},
+    plan::{Access, Actor, Plan},
+    runner_config::Location,
+};
+
+/// The location that EMR and RDB Loader write logs to.
+pub(crate) const LOG: &str = "log";
+
+/// A location that the run writes to, and where in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The key below `aws.s3.buckets`.
+    pub(crate) role: String,
+    /// The run's own folders; none where none of its steps writes there.
+    pub(crate) folders: Vec<S3Location>,
+}
+
+/// What was found of the run in one location.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// The key below `aws.s3.buckets`.
+    pub role: String,
+    /// Where it was looked.
+    pub folders: Vec<S3Location>,
+    /// What was counted, also where the look did not come to its end.
+    pub survey: Survey,
+    /// How the look ended.
+    pub look: Lookup<()>,
+    /// Why it was broken off, if it was: what is counted is not all.
+    pub cut_short: Option<&'static str>,
+}
+
+/// A cluster of the run: its id, and where it writes its logs if EMR has said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Logging {
+    pub(crate) id: ClusterId,
+    pub(crate) log: Option<S3Location>,
+}
+
+/// Where a run of `plan` writes, by the places that its steps name.
+pub(crate) fn places(locations: &[Location], plan: &Plan, named: &[S3Location], clusters: &[Logging]) -> Vec<Place> {
+    let roles = plan.roles(Access::Write);
+    let written = locations.iter().filter(|location| roles.contains(&location.role.as_str()));
+    written
+        .map(|location| {
+            // Locations can lie in one another; a place is the innermost one's.
+            let is_inner = |other: &&Location| starts_with(&other.location, &location.location) && other.location != location.location;
+            let inner: Vec<&Location> = locations.iter().filter(is_inner).collect();
+            let own =
+                named.iter().filter(|place| starts_with(place, &location.location) && !inner.iter().any(|inner| starts_with(place, &inner.location)));
+            let mut folders: Vec<S3Location> = if location.role == LOG {
+                let of_emr = clusters.iter().map(|cluster| below(cluster.log.as_ref().unwrap_or(&location.location), cluster.id.as_str()));
+                let of_loader = own.filter_map(|place| loader_folder(&location.location, place));
+                let loads = plan.writers(LOG).contains(&Actor::RdbLoader);
+                of_emr.chain(of_loader.filter(|_| loads)).collect()
+            } else {
+                own.map(|place| run_folder(&location.location, place)).collect()
+            };
+            folders.sort();
+            folders.dedup();
+            // Where the whole location is looked at, its folders are already.
+            if folders.contains(&location.location) {
+                folders.retain(|folder| *folder == location.location);
+            }
+            Place { role: location.role.clone(), folders }
+        })
+        .collect()
+}
+
+fn starts_with(place: &S3Location, location: &S3Location) -> bool {
+    place.bucket == location.bucket && place.prefix.starts_with(&location.prefix)
+}
+
+fn below(location: &S3Location, folder: &str) -> S3Location {
+    S3Location { bucket: location.bucket.clone(), prefix: format!("{}{folder}/", location.prefix) }
+}
+
+/// The folder `run=…` of `location` that `place` lies in; the whole location, where that has none.
+fn run_folder(location: &S3Location, place: &S3Location) -> S3Location {
+    let rest = &place.prefix[location.prefix.len()..];
+    match rest.split_once('/') {
+        Some((run, _)) if run.starts_with("run=") => below(location, run),
+        _ => location.clone(),
+    }
+}
+
+/// The folder `rdb-loader/RUN` that a loader's log lies in.
+fn loader_folder(location: &S3Location, place: &S3Location) -> Option<S3Location> {
+    let (run, _) = place.prefix[location.prefix.len()..].strip_prefix("rdb-loader/")?.split_once('/')?;
+    Some(below(location, &format!("rdb-loader/{run}")))
+}
+
+/// Looks at what is in `places` since `since`: at `limit` objects in each, or at all of them. When `cut` gives a reason, the look is broken off.
+pub(crate) async fn look(
+    aws: &Aws,
+    places: Vec<Place>,
+    since: Option<OffsetDateTime>,
+    limit: Option<usize>,
+    cut: impl Future<Output = &'static str>,
+) -> Vec<Written> {
+    let looks: Vec<_> = places.into_iter().map(|place| (place, Counting::default(), Mutex::new(None))).collect();
+    let gate = objects::gate();
+    let counted = join_all(looks.iter().map(async |(place, counting, end)| {
+        let scope = Scope { folders: &place.folders, since, limit };
+        let look = objects::count(&aws.s3_bulk, &gate, &scope, counting).await;
+        *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
+    }));
+    let cut_short = tokio::select! {
+        _ = counted => None,
+        why = cut => Some(why),
+    };
+    looks
+        .into_iter()
+        .map(|(place, counting, end)| {
+            let end = end.into_inner().unwrap_or_else(PoisonError::into_inner);
+            Written {
+                role: place.role,
+                folders: place.folders,
+                survey: counting.end(),
+                cut_short: cut_short.filter(|_| end.is_none()),
+                look: end.unwrap_or(Lookup::Found(())),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        invocation::{Invocation, RunInvocation},
+        plan::{Circumstances, Documents},
+        runner_config::RunnerConfig,
+    };
+    use proptest::prelude::*;
+
+    fn config() -> RunnerConfig {
+        let env = |name: &str| name.starts_with("AWS_").then(|| "AKIAFAKE".into());
+        RunnerConfig::parse("config.yml", include_bytes!("../../tests/recordings/config.yml"), &env).unwrap()
+    }
+
+    fn plan(config: &RunnerConfig, loads: bool) -> Plan {
+        let arguments = ["run", "-c", "config.yml", "-r", "resolver.json"].map(Into::into);
+        let Invocation::Run(run) = Invocation::parse(&arguments).unwrap() else { unreachable!() };
+        let run: RunInvocation = run;
+        Plan::of(&run, &Circumstances { loads, ..crate::run::circumstances(config, &Documents::default()) }).unwrap()
+    }
+
+    fn at(text: &str) -> S3Location {
+        S3Location::parse(text).unwrap()
+    }
+
+    fn folders(role: &str, named: &[&str], clusters: &[(&str, Option<&str>)], loads: bool) -> Vec<String> {
+        let config = config();
+        let named: Vec<S3Location> = named.iter().map(|place| at(place)).collect();
+        let clusters: Vec<Logging> = clusters.iter().map(|(id, log)| Logging { id: id.parse().unwrap(), log: log.map(at) }).collect();
+        let places = places(&config.locations, &plan(&config, loads), &named, &clusters);
+        let place = places.into_iter().find(|place| place.role == role).unwrap();
+        place.folders.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_folders_of_a_run_are_those_that_its_steps_name() {
+        let run = "run=2026-11-25-15-02-00";
+        let named = [
+            "s3://acme-etl/processing/".to_owned(),
+            format!("s3n://acme-out/enriched/bad/{run}/"),
+            format!("s3://acme-out/enriched/good/{run}/"),
+            format!("s3://acme-archive/enriched/{run}/"),
+            "s3://snowplow-hosted-assets/3-enrich/x.jar".to_owned(),
+        ];
+        let named: Vec<&str> = named.iter().map(String::as_str).collect();
+        let of = |role| folders(role, &named, &[], false);
+        assert_eq!(of("raw.processing"), ["s3://acme-etl/processing/"]);
+        assert_eq!(of("enriched.bad"), [format!("s3://acme-out/enriched/bad/{run}/")]);
+        assert_eq!(of("enriched.archive"), [format!("s3://acme-archive/enriched/{run}/")]);
+        assert!(of("shredded.archive").is_empty(), "no step writes there");
+    }
+
+    #[test]
+    fn logs_are_those_of_the_runs_clusters_and_of_its_own_loader() {
+        let clusters = [("j-A", None), ("j-B", Some("s3n://acme-other/logs/"))];
+        let loader = ["s3://acme-log/emr/rdb-loader/2026-11-25-15-02-00/5f", "s3://acme-log/emr/rdb-loader/2026-11-25-15-02-00/6a"];
+        assert_eq!(
+            folders("log", &loader, &clusters, true),
+            ["s3://acme-log/emr/j-A/", "s3://acme-log/emr/rdb-loader/2026-11-25-15-02-00/", "s3://acme-other/logs/j-B/"]
+        );
+        assert_eq!(folders("log", &loader, &clusters[..1], false), ["s3://acme-log/emr/j-A/"], "nothing is loaded");
+    }
+
+    proptest! {
+        #[test]
+        fn a_runs_folder_lies_in_its_location_and_holds_the_place_that_was_named(
+            location in "([a-z]{1,3}/){0,2}", run in "(run=)?[a-z0-9-]{0,4}", rest in "(/[a-z]{0,3}){0,3}",
+        ) {
+            let location = at(&format!("s3://bucket/{location}"));
+            let place = at(&format!("{location}{run}{rest}"));
+            let folder = run_folder(&location, &place);
+            prop_assert!(starts_with(&folder, &location) && starts_with(&place, &folder), "{folder} for {place} in {location}");
+            let own = folder.prefix[location.prefix.len()..].to_owned();
+            prop_assert!(own.is_empty() || (own.starts_with("run=") && own.matches('/').count() == 1));
+        }
+    }
+}
