@@ -12,7 +12,7 @@ mod objects;
 pub(crate) mod runner;
 pub(crate) mod s3;
 pub(crate) mod sts;
-pub(crate) mod written;
+pub mod written;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -23,11 +23,11 @@ pub(crate) const LOG: &str = "log";
 
 /// A location that the run writes to, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// The key below `aws.s3.buckets`.
-    pub(crate) role: String,
+    pub role: String,
     /// The run's own folders; none where none of its steps writes there.
-    pub(crate) folders: Vec<S3Location>,
+    pub folders: Vec<S3Location>,
 }
 
 /// What was found of the run in one location.
@@ -106,7 +106,7 @@ fn loader_folder(location: &S3Location, place: &S3Location) -> Option<S3Location
 }
 
 /// Looks at what is in `places` since `since`: at `limit` objects in each, or at all of them. When `cut` gives a reason, the look is broken off.
-pub(crate) async fn look(
+pub async fn look(
     aws: &Aws,
     places: Vec<Place>,
     since: Option<OffsetDateTime>,
