@@ -18,6 +18,7 @@ mod roles;
 mod security_configuration;
 mod stored;
 mod traffic;
+mod volumes;
 mod writes;
 pub(crate) mod written;
 
@@ -224,6 +225,7 @@ pub static CATALOGUE: &[&Check] = &[
     &built::AMI,
     &built::BOOTSTRAP,
     &built::GROUPS,
+    &volumes::VOLUMES,
     &built::STEP_ARGUMENTS,
     &clusters::ENDED,
     &clusters::RUN_DID_ITS_WORK,
@@ -387,6 +389,11 @@ impl Subject {
 
     pub(crate) fn unknown(self, saw: impl Into<String>, mend: impl Into<String>) -> Finding {
         self.finding(Status::Unknown, saw.into(), Some(mend.into()))
+    }
+
+    /// Unknown, because what it is about is not there yet, or no longer.
+    pub(crate) fn not_there(self, saw: impl Into<String>) -> Finding {
+        Finding { not_there: true, ..self.unknown(saw, "nothing, unless it stays so") }
     }
 
     pub(crate) fn denied(self, obstacle: &Obstacle) -> Finding {

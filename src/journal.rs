@@ -325,6 +325,7 @@ mod tests {
                 release: crate::names::ReleaseLabel::new(5, 29, 0),
                 subnet: None,
                 asked: None,
+                ebs: None,
             },
             policy: crate::settings::Settings::resolve(crate::settings::Options::default(), Some(file.path())).unwrap().policy,
             job_name: "Snowplow ETL".to_owned(),

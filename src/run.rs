@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
         let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flat_map(|persistent| &persistent.clusters);
         let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
         watch::Plan {
-            verified: Verified::of(found, self.config),
+            verified: Verified::of(found, self.config, facts),
             policy: self.settings.policy.clone(),
             job_name: self.config.job_name.clone(),
             persistent,

@@ -23,7 +23,7 @@ use crate::{
         Finding, Level, Stage, Status, apply_policy,
         clusters::{self, Closer, ExpectedEnd, Look, Origin, Verified},
     },
-    facts::{ClusterFacts, SecurityConfiguration, Step, emr},
+    facts::{ClusterFacts, SecurityConfiguration, Step, ec2, emr},
     journal::{Entry, Journal, Unfinished},
     names::ClusterId,
     settings::{Policy, Settings},
@@ -518,12 +518,15 @@ impl Watch {
     /// Starts a closer look at each cluster for which one is due.
     fn start_closer_looks(&mut self) {
         let pace = self.plan.limits.interval * 12;
+        let wants_volumes = self.plan.verified.ebs.is_some();
         for record in self.clusters.values_mut().filter(|record| record.needs_closer_look(pace)) {
             let state = record.state();
             record.closer_look = CloserLook { began: Some((Instant::now(), state)), under_way: true };
             let (aws, id, known) = (self.aws.clone(), record.id.clone(), record.closer.clone());
+            // While it is STARTING there are none, and once it is over none are left.
+            let volumes = wants_volumes && state.is_some_and(|state| state != emr::ClusterState::Starting && !state.is_over());
             self.closer_looks.spawn(async move {
-                let closer = look_closer(&aws, &id, known).await;
+                let closer = look_closer(&aws, &id, known, volumes).await;
                 (id, closer)
             });
         }
@@ -632,12 +635,15 @@ impl ClusterRecord {
         self.cluster.found().map(|facts| facts.status.state)
     }
 
-    /// Whether there is reason to ask again what changes less often than a cluster's state: it was not answered, the state has changed, or `pace` is over.
+    /// Whether there is reason to ask again what changes less often than a cluster's state: it was not answered, the state has changed, instances are on their way,
+    /// or `pace` is over.
     fn needs_closer_look(&self, pace: Duration) -> bool {
         let Some(state) = self.state().filter(|_| !self.is_unsafe && !self.closer_look.under_way) else { return false };
         let answered = self.closer.bootstrap_actions.found().is_some() && self.closer.group_properties.found().is_some();
         let Some((at, before)) = self.closer_look.began.filter(|_| answered) else { return true };
-        !state.is_over() && (before != Some(state) || at.elapsed() >= pace)
+        let waits_for_instances = state != emr::ClusterState::Starting
+            && self.findings.iter().any(|finding| finding.not_there || finding.check.name == "cluster-volumes" && finding.status == Status::Unknown);
+        !state.is_over() && (before != Some(state) || waits_for_instances || at.elapsed() >= pace)
     }
 
     /// Whether it may be alive, for all that is known.
@@ -690,8 +696,8 @@ impl ClusterRecord {
     }
 }
 
-/// One closer look at a cluster of which `known` is known already.
-async fn look_closer(aws: &Aws, id: &ClusterId, known: Closer) -> Closer {
+/// One closer look at a cluster of which `known` is known already; with a look at its volumes, if so wanted.
+async fn look_closer(aws: &Aws, id: &ClusterId, known: Closer, volumes: bool) -> Closer {
     let bootstrap_actions = async {
         match known.bootstrap_actions {
             // They belong to the request, which nobody can change.
@@ -699,8 +705,24 @@ async fn look_closer(aws: &Aws, id: &ClusterId, known: Closer) -> Closer {
             _ => emr::bootstrap_actions(&aws.emr, id).await,
         }
     };
-    let (bootstrap_actions, group_properties) = tokio::join!(bootstrap_actions, emr::group_properties(&aws.emr, id));
-    Closer { bootstrap_actions, group_properties }
+    let nodes = async { if volumes { Some(look_at_volumes(aws, id).await) } else { None } };
+    let (bootstrap_actions, group_properties, nodes) = tokio::join!(bootstrap_actions, emr::group_properties(&aws.emr, id), nodes);
+    let mut closer = Closer { bootstrap_actions, group_properties, nodes: known.nodes, volumes_asked: known.volumes_asked, volumes: known.volumes };
+    if let Some((nodes, volumes)) = nodes {
+        closer.nodes = nodes;
+        closer.volumes.extend(volumes.found().into_iter().flatten().map(|volume| (volume.id.clone(), volume.clone())));
+        closer.volumes_asked = volumes.map(|_| ());
+    }
+    closer
+}
+
+/// The instances that a cluster has now, and their volumes.
+async fn look_at_volumes(aws: &Aws, id: &ClusterId) -> (Lookup<Vec<emr::Node>>, Lookup<Vec<ec2::Volume>>) {
+    let nodes = emr::nodes(&aws.emr, id).await;
+    let instances: Vec<String> = nodes.found().into_iter().flatten().filter_map(|node| node.instance.clone()).collect();
+    // A filter without values is refused.
+    let volumes = if instances.is_empty() { Lookup::Found(Vec::new()) } else { ec2::volumes(&aws.ec2, &instances).await };
+    (nodes, volumes)
 }
 
 /// Whether a cluster that was not there before the launch is this run's.
@@ -741,6 +763,7 @@ mod tests {
                 release: crate::names::ReleaseLabel::new(5, 29, 0),
                 subnet: None,
                 asked: None,
+                ebs: None,
             },
             policy: Policy {
                 require: vec![],
@@ -780,6 +803,7 @@ mod tests {
             properties: Vec::new(),
             service_role: None,
             instance_profile: None,
+            was_ready: false,
             custom_ami: None,
         }
     }

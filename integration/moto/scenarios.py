@@ -13,6 +13,9 @@ Where moto is less than AWS, and what is done about it:
 - EMR takes the region from the host's name, and on loopback is always us-east-1: so all of the config is put there.
 - A cluster is WAITING at once and its steps never move, so no run can be confirmed on moto as it is (exit 75). Where a scenario wants a run to its end,
   `Hadoop` moves a step with each ListSteps. Nothing in the answers is changed: they are moto's.
+- No volume is ever encrypted, whatever the security configuration says: `volumes_that_are_not_encrypted_end_the_cluster` shows what the guard makes of that. Where a scenario
+  wants a cluster that is as it was asked for, `Ebs` encrypts the volumes of its instances, as EMR would.
+- ListInstanceGroups shows no Configurations: what the guard makes of those of a group cannot be seen here.
 - HeadBucket ignores the expected owner: that a bucket of another account is refused cannot be seen here.
 - RunJobFlow takes a security configuration that does not exist: the guard must find that out by itself, before.
 - Termination is immediate: the wait for TERMINATED cannot be seen here.
@@ -55,6 +58,9 @@ JOB_NAME = "Snowplow ETL"
 UNANSWERED = {"jobflow-role-may-use-key", "service-role-may-use-key", "jobflow-role-may-read-object"}
 # The same, where they only advise by themselves.
 UNANSWERED_ADVICE = {"no-earlier-versions"}
+
+# The checks on what a cluster is made of.
+OF_CLUSTERS = ("cluster-configurations", "cluster-roles", "cluster-ami", "cluster-bootstrap-actions", "cluster-groups", "cluster-volumes", "step-arguments")
 
 REFUSED, UNCONFIRMED, TERMINATED, FACTS_UNKNOWN = 77, 75, 76, 69
 
@@ -273,6 +279,29 @@ class Hadoop:
         return unittest.mock.patch.object(ElasticMapReduceBackend, "list_steps", autospec=True, side_effect=cls())
 
 
+class Ebs:
+    """What moto leaves out: the volumes of a cluster's instances are encrypted, if its security configuration says so."""
+
+    def __init__(self):
+        self.run_instances = ElasticMapReduceBackend.run_instances
+
+    def __call__(self, backend, cluster_id, *args, **kwargs):
+        self.run_instances(backend, cluster_id, *args, **kwargs)
+        cluster = backend.clusters[cluster_id]
+        configuration = backend.security_configurations[cluster.security_configuration].security_configuration
+        content = json.loads(configuration) if isinstance(configuration, str) else configuration
+        disk = content["EncryptionConfiguration"]["AtRestEncryptionConfiguration"]["LocalDiskEncryptionConfiguration"]
+        for instance in cluster.ec2_instances if disk["EnableEbsEncryption"] else []:
+            for device in instance.ec2_instance.block_device_mapping.values():
+                volume = backend.ec2_backend.volumes[device.volume_id]
+                volume.encrypted, volume.kms_key_id = True, disk["AwsKmsKey"]
+
+    @classmethod
+    def at_work(cls):
+        """The time in which volumes are encrypted."""
+        return unittest.mock.patch.object(ElasticMapReduceBackend, "run_instances", autospec=True, side_effect=cls())
+
+
 @contextlib.contextmanager
 def when_a_cluster_starts(before=None, after=None):
     """Somebody else acts in the account: `before` RunJobFlow takes effect, or on the new cluster `after` it."""
@@ -367,14 +396,15 @@ def an_endpoint_that_the_settings_do_not_allow_is_never_asked(stage: Stage):
 
 def a_cluster_that_the_log_never_names_is_found_by_its_tag_and_proved_but_left_unconfirmed(stage: Stage):
     # moto as it is: the steps never move, so the runner is made to claim success, and the guard must not believe it.
-    ended = stage.guard("run", STANDIN_MISBEHAVE="leave-running,no-id")
+    with Ebs.at_work():
+        ended = stage.guard("run", STANDIN_MISBEHAVE="leave-running,no-id")
     expect((ended.code, ended.runner_ran), (UNCONFIRMED, True), "exit code, and whether the runner ran")
     [cluster] = stage.world.clusters()
     expect(cluster["SecurityConfiguration"], SECURITY_CONFIGURATION, "the cluster's security configuration")
     expect({tag["Key"]: tag["Value"] for tag in cluster["Tags"]}, {RUN_TAG: ended.report["run"]}, "the cluster's tags")
     [record] = ended.report["watched"]["clusters"]
     expect((record["id"], record["found_by"], record["is_unsafe"]), (cluster["Id"], "list", False), "the cluster that the guard watched")
-    for check in ("cluster-security-configuration", "cluster-release", "cluster-subnet", "step-encryption-flag"):
+    for check in ("cluster-security-configuration", "cluster-release", "cluster-subnet", "step-encryption-flag", *OF_CLUSTERS):
         expect(ended.status(check), ["proved"], f"`{check}`")
     wanted = {("cluster-ended", cluster["Id"], "refuted"), ("run-did-its-work", "the run", "refuted")}
     expect(ended.open(), wanted, "required findings that are open")
@@ -442,14 +472,35 @@ def a_security_configuration_made_anew_with_the_same_content_ends_the_cluster(st
 
 
 def a_run_whose_steps_complete_is_confirmed(stage: Stage):
-    with Hadoop.at_work():
+    with Hadoop.at_work(), Ebs.at_work():
         ended = stage.guard("run")
     expect((ended.code, ended.stderr), (0, ""), "exit code and standard error")
     expect(ended.open(), set(), "required findings that are open")
     [cluster] = stage.world.clusters()
     expect((cluster["Status"]["State"], cluster["SecurityConfiguration"]), ("TERMINATED", SECURITY_CONFIGURATION), "the cluster")
-    for check in ("cluster-security-configuration", "step-encryption-flag", "cluster-ended", "run-did-its-work"):
+    for check in ("cluster-security-configuration", "step-encryption-flag", "cluster-ended", "run-did-its-work", *OF_CLUSTERS):
         expect(ended.status(check), ["proved"], f"`{check}`")
+
+
+def volumes_that_are_not_encrypted_end_the_cluster(stage: Stage):
+    ended = stage.guard("run")
+    expect(ended.code, TERMINATED, "exit code")
+    [cluster] = stage.world.clusters()
+    expect(cluster["Status"]["State"], "TERMINATED", "the cluster's state")
+    expect(ended.status("cluster-volumes"), ["refuted"], "`cluster-volumes`")
+    [record] = ended.report["watched"]["clusters"]
+    expect({volume["encrypted"] for volume in record["volumes"]}, {False}, "whether the volumes that EC2 shows are encrypted")
+
+
+def a_cluster_with_an_additional_bootstrap_action_ends(stage: Stage):
+    def tamper(cluster):
+        cluster.add_bootstrap_action({"name": "theirs", "script_bootstrap_action": {"path": "s3://evil/x.sh", "args": []}})
+
+    with Ebs.at_work(), when_a_cluster_starts(after=tamper):
+        ended = stage.guard("run")
+    expect(ended.code, TERMINATED, "exit code")
+    wrong = {finding["check"] for finding in ended.findings() if finding["status"] == "refuted" and finding["check"].startswith("cluster-")}
+    expect(wrong, {"cluster-bootstrap-actions"}, "what is refuted of the cluster")
 
 
 SCENARIOS = [
@@ -469,6 +520,8 @@ SCENARIOS = [
     a_security_configuration_swapped_between_the_look_and_the_launch_ends_the_cluster,
     a_security_configuration_made_anew_with_the_same_content_ends_the_cluster,
     a_run_whose_steps_complete_is_confirmed,
+    volumes_that_are_not_encrypted_end_the_cluster,
+    a_cluster_with_an_additional_bootstrap_action_ends,
 ]
 
 

@@ -68,10 +68,12 @@ pub(crate) static TERMINATE_JOB_FLOWS: Call = call("TerminateJobFlows", "elastic
 pub(crate) static SET_TERMINATION_PROTECTION: Call = call("SetTerminationProtection", "elasticmapreduce:SetTerminationProtection", Resource::Cluster);
 pub(crate) static LIST_INSTANCE_GROUPS: Call = call("ListInstanceGroups", "elasticmapreduce:ListInstanceGroups", Resource::Cluster);
 pub(crate) static LIST_BOOTSTRAP_ACTIONS: Call = call("ListBootstrapActions", "elasticmapreduce:ListBootstrapActions", Resource::Cluster);
+pub(crate) static LIST_INSTANCES: Call = call("ListInstances", "elasticmapreduce:ListInstances", Resource::Cluster);
 pub(crate) static LIST_STEPS: Call = call("ListSteps", "elasticmapreduce:ListSteps", Resource::Cluster);
 
 pub(crate) static GET_EBS_ENCRYPTION_BY_DEFAULT: Call = call("GetEbsEncryptionByDefault", "ec2:GetEbsEncryptionByDefault", Resource::Any);
 pub(crate) static DESCRIBE_SUBNETS: Call = call("DescribeSubnets", "ec2:DescribeSubnets", Resource::Any);
+pub(crate) static DESCRIBE_VOLUMES: Call = call("DescribeVolumes", "ec2:DescribeVolumes", Resource::Any);
 pub(crate) static DESCRIBE_VPCS: Call = call("DescribeVpcs", "ec2:DescribeVpcs", Resource::Any);
 pub(crate) static DESCRIBE_VPC_ATTRIBUTE: Call = call("DescribeVpcAttribute", "ec2:DescribeVpcAttribute", Resource::Any);
 pub(crate) static DESCRIBE_DHCP_OPTIONS: Call = call("DescribeDhcpOptions", "ec2:DescribeDhcpOptions", Resource::Any);

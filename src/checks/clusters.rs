@@ -1,17 +1,21 @@
 //! Checks on the run's clusters: each is compared with what was verified before the launch, while it lives and at its end.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
 use time::OffsetDateTime;
 
 use super::{
     Check, Finding, Level, Stage,
     built::{self, Asked},
+    volumes::{self, Ebs},
 };
 use crate::{
     aws::{Lookup, calls},
     facts::{
-        ClusterFacts, ClusterState, SecurityConfiguration, Step,
-        emr::{BootstrapAction, ClusterProperty, shown},
+        ClusterFacts, ClusterState, Facts, SecurityConfiguration, Step,
+        ec2::Volume,
+        emr::{BootstrapAction, ClusterProperty, Node, shown},
     },
     names::ReleaseLabel,
     runner_config::RunnerConfig,
@@ -100,11 +104,14 @@ pub(crate) struct Verified {
     /// What the runner asks EMR for; the journal of an older guard does not say.
     #[serde(default)]
     pub asked: Option<Asked>,
+    /// EBS encryption, if the security configuration asks for it.
+    #[serde(default)]
+    pub ebs: Option<Ebs>,
 }
 
 impl Verified {
     /// What a cluster of this security configuration must be that is started as `config` says.
-    pub(crate) fn of(found: &SecurityConfiguration, config: &RunnerConfig) -> Self {
+    pub(crate) fn of(found: &SecurityConfiguration, config: &RunnerConfig, facts: &Facts) -> Self {
         Self {
             name: found.name.clone(),
             created: found.created,
@@ -112,6 +119,7 @@ impl Verified {
             release: config.release.value.clone(),
             subnet: config.subnet.as_ref().map(|subnet| subnet.value.clone()),
             asked: Some(Asked::of(config)),
+            ebs: Ebs::of(found, facts),
         }
     }
 }
@@ -145,6 +153,22 @@ pub(crate) struct Closer {
     pub(crate) bootstrap_actions: Lookup<Vec<BootstrapAction>>,
     /// What its instance groups are configured with.
     pub(crate) group_properties: Lookup<Vec<ClusterProperty>>,
+    /// Its instances that have not ended.
+    #[serde(skip)]
+    pub(crate) nodes: Lookup<Vec<Node>>,
+    /// Whether EC2 answered about their volumes.
+    #[serde(skip)]
+    pub(crate) volumes_asked: Lookup<()>,
+    /// Every volume that was ever seen, by its id.
+    #[serde(serialize_with = "by_place")]
+    pub(crate) volumes: BTreeMap<String, Volume>,
+}
+
+/// Volumes as a list, those of one instance together.
+fn by_place<S: Serializer>(volumes: &BTreeMap<String, Volume>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut all: Vec<&Volume> = volumes.values().collect();
+    all.sort_by_key(|volume| (&volume.instance, &volume.device));
+    serializer.collect_seq(all)
 }
 
 impl Default for Closer {
@@ -153,6 +177,9 @@ impl Default for Closer {
         Self {
             bootstrap_actions: Lookup::not_asked(&calls::LIST_BOOTSTRAP_ACTIONS, NOT_YET),
             group_properties: Lookup::not_asked(&calls::LIST_INSTANCE_GROUPS, NOT_YET),
+            nodes: Lookup::not_asked(&calls::LIST_INSTANCES, NOT_YET),
+            volumes_asked: Lookup::not_asked(&calls::DESCRIBE_VOLUMES, NOT_YET),
+            volumes: BTreeMap::new(),
         }
     }
 }
@@ -193,6 +220,7 @@ pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Ori
         }
     }));
     findings.extend(built::judge(subject, look, verified, origin));
+    findings.push(volumes::judge(subject, look, verified));
     findings
 }
 
@@ -294,4 +322,51 @@ pub(crate) fn judge_work<'a>(clusters: impl IntoIterator<Item = &'a [Step]>, exp
     let counts: Vec<String> = clusters.iter().map(|steps| format!("{} of {} steps COMPLETED", completed(steps), steps.len())).collect();
     let saw = if counts.is_empty() { "no cluster of this run".to_owned() } else { counts.join("; ") };
     RUN_DID_ITS_WORK.on("the run", wanted).decided(clusters.iter().any(|steps| done(steps)), saw)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::{
+        checks::Status::{NotApplicable, Proved},
+        facts::ClusterStatus,
+    };
+
+    /// A cluster in `state`, of which nothing else is known.
+    pub(in crate::checks) fn look(state: ClusterState) -> Look {
+        let cluster = ClusterFacts {
+            id: "j-1".parse().unwrap(),
+            name: "Snowplow ETL".to_owned(),
+            status: ClusterStatus { state, reason: None, created: OffsetDateTime::UNIX_EPOCH },
+            release: None,
+            subnet: None,
+            security_configuration: None,
+            tags: BTreeMap::new(),
+            termination_protected: false,
+            log_location: None,
+            properties: Vec::new(),
+            service_role: None,
+            instance_profile: None,
+            was_ready: true,
+            custom_ami: None,
+        };
+        let security_configuration = Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, "a test");
+        Look { cluster: Lookup::Found(cluster), steps: Lookup::Found(Vec::new()), security_configuration, closer: Closer::default() }
+    }
+
+    /// What an older guard wrote into its journal.
+    pub(in crate::checks) fn verified() -> Verified {
+        let text = r#"{"name": "sc", "created": "1970-01-01T00:00:00Z", "digest": "00", "release": "emr-5.29.0", "subnet": null}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_cluster_of_an_older_guards_run_is_judged_by_what_that_guard_wrote_down() {
+        let findings = judge("j-1", &look(ClusterState::Running), &verified(), Origin::Run);
+        let status = |name: &str| findings.iter().find(|finding| finding.check.name == name).unwrap().status;
+        assert_eq!((status("cluster-configurations"), status("cluster-ami")), (Proved, Proved));
+        for check in ["cluster-roles", "cluster-bootstrap-actions", "cluster-volumes"] {
+            assert_eq!(status(check), NotApplicable, "{check}");
+        }
+    }
 }

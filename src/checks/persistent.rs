@@ -79,7 +79,7 @@ fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
     let Some(verified) = case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found()) else {
         return subject.waiting_for(&security_configuration::EXISTS);
     };
-    match clusters::difference_before_launch(cluster, &Verified::of(verified, case.config)) {
+    match clusters::difference_before_launch(cluster, &Verified::of(verified, case.config, case.facts)) {
         None => {
             let protected = if cluster.termination_protected { ", protected from termination" } else { "" };
             let logs = cluster.log_location.as_ref().map_or_else(String::new, |logs| format!(", logs in {logs}"));

@@ -214,6 +214,7 @@ fn adoptable(config: &RunnerConfig, now: OffsetDateTime) -> Adoptable {
         properties: Vec::new(),
         service_role: Some(config.service_role.value.clone()),
         instance_profile: Some(config.jobflow_role.value.clone()),
+        was_ready: true,
         custom_ami: None,
     };
     Adoptable { cluster, earlier_steps: BTreeSet::new(), group_properties: Lookup::Found(Vec::new()), bootstrap_actions: Lookup::Found(Vec::new()) }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::VpcAttributeName;
+use aws_sdk_ec2::types::{Filter, VpcAttributeName};
+use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use crate::aws::{Lookup, calls};
@@ -29,6 +30,49 @@ impl NetworkFacts {
             dhcp: Lookup::not_asked(&calls::DESCRIBE_DHCP_OPTIONS, why),
         }
     }
+}
+
+/// An EBS volume of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Volume {
+    /// `vol-…`.
+    pub(crate) id: String,
+    /// The instance that it is attached to.
+    pub(crate) instance: String,
+    /// As what: `/dev/xvda`.
+    pub(crate) device: String,
+    /// Whether EBS encrypts it; LUKS does not show.
+    pub(crate) encrypted: bool,
+    /// By which key: its ARN.
+    pub(crate) key: Option<String>,
+}
+
+/// So many values one filter takes. Source: Amazon EC2 API reference, DescribeVolumes.
+const FILTER_VALUES: usize = 200;
+
+/// Every EBS volume attached to one of `instances`, root volumes included.
+pub(crate) async fn volumes(ec2: &aws_sdk_ec2::Client, instances: &[String]) -> Lookup<Vec<Volume>> {
+    let of_some = |some: &[String]| {
+        let filter = Filter::builder().name("attachment.instance-id").set_values(Some(some.to_vec())).build();
+        ec2.describe_volumes().filters(filter).into_paginator().items().send().collect::<Result<Vec<_>, _>>()
+    };
+    let answers = try_join_all(instances.chunks(FILTER_VALUES).map(of_some)).await;
+    Lookup::from_call(&calls::DESCRIBE_VOLUMES, &[], answers).and_then(|answers| {
+        let volumes = answers.into_iter().flatten().map(|volume| volume_of(volume, instances));
+        Lookup::expect_in_answer(&calls::DESCRIBE_VOLUMES, volumes.collect())
+    })
+}
+
+fn volume_of(volume: aws_sdk_ec2::types::Volume, instances: &[String]) -> Option<Volume> {
+    let of_ours = |instance: &Option<String>| instance.as_ref().is_some_and(|instance| instances.contains(instance));
+    let attachment = volume.attachments?.into_iter().find(|attachment| of_ours(&attachment.instance_id))?;
+    Some(Volume {
+        id: volume.volume_id?,
+        instance: attachment.instance_id?,
+        device: attachment.device.unwrap_or_default(),
+        encrypted: volume.encrypted?,
+        key: volume.kms_key_id,
+    })
 }
 
 /// Asks about the network of `subnet`.

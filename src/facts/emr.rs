@@ -321,6 +321,8 @@ pub struct ClusterFacts {
     pub service_role: Option<String>,
     /// The instance profile, as name or ARN.
     pub instance_profile: Option<String>,
+    /// Whether it ever got so far that it could run steps.
+    pub was_ready: bool,
     /// A machine image of somebody's own.
     pub custom_ami: Option<String>,
 }
@@ -335,6 +337,15 @@ pub struct ClusterProperty {
     /// Its value; it may be a secret, so no record holds it.
     #[serde(skip)]
     pub value: String,
+}
+
+/// An instance of a cluster that is there, or on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// EC2's id, once there is one.
+    pub(crate) instance: Option<String>,
+    /// `PROVISIONING`, `BOOTSTRAPPING`, `RUNNING`, ….
+    pub(crate) state: String,
 }
 
 /// A script that every node runs before anything else.
@@ -441,6 +452,8 @@ fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
     // An answer about another cluster is no answer about this one.
     (cluster.id.as_deref() == Some(id.as_str())).then_some(())?;
     let attributes = cluster.ec2_instance_attributes;
+    let timeline = cluster.status.as_ref().and_then(|status| status.timeline.as_ref());
+    let was_ready = timeline.is_some_and(|timeline| timeline.ready_date_time.is_some());
     Some(ClusterFacts {
         id: id.clone(),
         status: status(cluster.status.as_ref())?,
@@ -454,6 +467,7 @@ fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
         properties: properties(cluster.configurations.unwrap_or_default()),
         service_role: cluster.service_role.filter(|role| !role.is_empty()),
         instance_profile: attributes.and_then(|attributes| attributes.iam_instance_profile).filter(|profile| !profile.is_empty()),
+        was_ready,
         custom_ami: cluster.custom_ami_id.filter(|image| !image.is_empty()),
     })
 }
@@ -487,6 +501,21 @@ pub(crate) async fn bootstrap_actions(emr: &aws_sdk_emr::Client, id: &ClusterId)
         let actions =
             actions.into_iter().map(|action| Some(BootstrapAction { path: action.script_path?, arguments: action.args.unwrap_or_default() }));
         Lookup::expect_in_answer(&calls::LIST_BOOTSTRAP_ACTIONS, actions.collect())
+    })
+}
+
+/// The instances of the cluster that have not ended, all pages.
+pub(crate) async fn nodes(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<Node>> {
+    use aws_sdk_emr::types::InstanceState::{AwaitingFulfillment, Bootstrapping, Provisioning, Running};
+    let alive = vec![AwaitingFulfillment, Provisioning, Bootstrapping, Running];
+    let request = emr.list_instances().cluster_id(id.as_str()).set_instance_states(Some(alive));
+    let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
+    Lookup::from_call(&calls::LIST_INSTANCES, &[], pages).and_then(|instances| {
+        let nodes = instances.into_iter().map(|instance| {
+            let state = instance.status?.state?.as_str().to_owned();
+            Some(Node { instance: instance.ec2_instance_id.filter(|id| !id.is_empty()), state })
+        });
+        Lookup::expect_in_answer(&calls::LIST_INSTANCES, nodes.collect())
     })
 }
 

@@ -155,6 +155,39 @@ fn watch_resume_closes_what_was_left_open_and_launches_nothing() {
 }
 
 #[test]
+fn what_was_asked_for_is_in_the_journal_so_that_a_later_guard_judges_the_same_way() {
+    let other = serde_json::json!([{"Classification": "hive-site", "Properties": {"hive.exec.parallel": "true"}}]);
+    let swapped = serde_json::json!({"JobFlowRole": "Other"});
+    for (check, update) in [
+        ("cluster-configurations", emr_simulator::UpdateCluster { configurations: Some(other), ..Default::default() }),
+        ("cluster-roles", emr_simulator::UpdateCluster { request: swapped, ..Default::default() }),
+    ] {
+        let stage = Stage::acme().misbehave("hang");
+        let mut child = under_way(&stage);
+        murder(&stage, &mut child);
+        stage.set(Set::UpdateCluster(update));
+        stage.set(Set::SetClock(emr_simulator::SetClock { mode: emr_simulator::ClockMode::Scaled(3600.0), at: None }));
+        let played = stage.play(stage.watch_resume());
+        played.expect_code(76);
+        assert!(played.stderr.contains(&format!("{check}: saw ")), "{}", played.stderr);
+    }
+}
+
+#[test]
+fn volumes_that_came_while_nobody_watched_are_looked_at_by_the_next_guard() {
+    let stage = Stage::acme().misbehave("hang");
+    stage.set(Set::SetNextCluster(NextCluster { ebs_root_encrypted: Some(false), ..Default::default() }));
+    let mut child = under_way(&stage);
+    murder(&stage, &mut child);
+    stage.set(Set::Advance(emr_simulator::Advance { seconds: 5400.0 }));
+    assert_eq!(states(&stage), [ClusterState::Bootstrapping]);
+    stage.set(Set::SetClock(emr_simulator::SetClock { mode: emr_simulator::ClockMode::Scaled(3600.0), at: None }));
+    let played = stage.play(stage.watch_resume());
+    played.expect_code(76);
+    assert!(played.stderr.contains("(/dev/xvda of i-"), "{}", played.stderr);
+}
+
+#[test]
 fn what_a_wrapper_script_left_of_the_runner_is_ended_before_anything_else() {
     use std::os::unix::fs::PermissionsExt as _;
     let stage = Stage::acme();

@@ -208,13 +208,12 @@ fn groups_that_nobody_may_look_at_count_as_unsafe() {
 fn what_cannot_change_is_asked_once_and_the_rest_no_more_often_than_the_state() {
     let stage = Stage::acme();
     stage.run().expect_code(0);
-    let by_guard = |operation: &str| {
-        let requests = stage.sim.requests_for(operation).into_iter();
-        requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
-    };
-    assert_eq!(by_guard("ListBootstrapActions"), 1);
-    let (groups, states) = (by_guard("ListInstanceGroups"), by_guard("DescribeCluster"));
-    assert!((1..states).contains(&groups), "{groups} looks at groups, {states} at the state");
+    assert_eq!(by_guard(&stage, "ListBootstrapActions"), 1);
+    let states = by_guard(&stage, "DescribeCluster");
+    for operation in ["ListInstanceGroups", "ListInstances", "DescribeVolumes"] {
+        let asked = by_guard(&stage, operation);
+        assert!((1..states).contains(&asked), "{asked} times {operation}, {states} looks at the state");
+    }
 }
 
 #[test]
@@ -225,6 +224,92 @@ fn a_persistent_cluster_with_a_bootstrap_action_over_http_is_not_adopted() {
     let played = stage.run();
     played.expect_code(77);
     assert_eq!(played.findings("persistent-cluster-configuration").into_values().collect::<Vec<_>>(), ["refuted"]);
+}
+
+/// The guard's own calls of an operation.
+fn by_guard(stage: &Stage, operation: &str) -> usize {
+    stage.sim.requests_for(operation).iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
+}
+
+#[test]
+fn a_cluster_whose_root_volumes_are_not_encrypted() {
+    let stage = Stage::acme();
+    stage.set(Set::SetNextCluster(NextCluster { ebs_root_encrypted: Some(false), ..Default::default() }));
+    let played = unsafe_and_terminated(&stage);
+    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(played.stderr.lines().next().unwrap().matches(" is not encrypted").count(), 3, "one root volume of each instance\n{}", played.stderr);
+    let volumes = played.report["watched"]["clusters"][0]["volumes"].as_array().unwrap();
+    assert_eq!((volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()), (6, 3));
+}
+
+#[test]
+fn a_cluster_whose_volumes_are_under_another_key() {
+    let stage = Stage::acme();
+    let other = "22222222-2222-2222-2222-222222222222";
+    stage.set(Set::PutKey(emr_simulator::PutKey { id: other.to_owned(), ..Default::default() }));
+    stage.set(Set::SetNextCluster(NextCluster { ebs_key: Some(other.to_owned()), ..Default::default() }));
+    let played = unsafe_and_terminated(&stage);
+    let said = format!(" is encrypted by arn:aws:kms:eu-west-1:123456789012:key/{other}");
+    assert!(played.stderr.contains(&said), "{}", played.stderr);
+}
+
+#[test]
+fn instances_that_join_a_cluster_later_with_bare_volumes() {
+    let stage = Stage::acme().misbehave("hang");
+    stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+    let task = json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1, "Market": "ON_DEMAND"}]);
+    let join = Set::UpdateCluster(UpdateCluster { ebs_encrypted: Some(false), add_groups: task, ..Default::default() });
+    stage.set(Set::AddHook(Hook { calls: Calls::Nth(2), ..Hook::after_first("DescribeVolumes", vec![join]) }));
+    let played = unsafe_and_terminated(&stage);
+    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["refuted"]);
+    let volumes = played.report["watched"]["clusters"][0]["volumes"].as_array().unwrap();
+    assert_eq!((volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()), (8, 2));
+}
+
+#[test]
+fn a_cluster_without_instances_yet_is_neither_overdue_nor_asked_for_them() {
+    let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s");
+    // Three seconds without instances.
+    stage.set(Set::SetTimings(emr_simulator::Timings { starting: 180.0, ..emr_simulator::Timings::all(30.0) }));
+    let child = stage.command("run").spawn().unwrap();
+    let judged = |request: &emr_simulator::Recorded| request.operation() == "ListInstanceGroups";
+    assert!(stage.sim.wait_for_request(judged, std::time::Duration::from_secs(30)).is_some());
+    let starting = |world: &emr_simulator::World| world.clusters[0].state == ClusterState::Starting;
+    while stage.sim.with_world(starting) {
+        let asked = by_guard(&stage, "ListInstances");
+        assert!(asked == 0 || !stage.sim.with_world(starting), "no instance was there to be listed");
+        std::thread::yield_now();
+    }
+    let played = stage.finish(child);
+    played.expect_code(0);
+    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["proved"]);
+}
+
+#[test]
+fn volumes_that_nobody_has_seen_leave_a_success_unconfirmed() {
+    let stage = Stage::acme();
+    stage.set(Set::AddFault(Fault::every("ListInstances", FaultKind::AccessDenied)));
+    let played = stage.run();
+    played.expect_code(75);
+    assert!(played.stderr.contains("cluster-volumes: saw instances were gone before anybody could look at their volumes"), "{}", played.stderr);
+}
+
+#[test]
+fn disks_under_luks_alone_are_inferred_and_ec2_is_not_asked() {
+    let stage = Stage::acme();
+    let key = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
+    stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
+        name: "acme-sc".to_owned(),
+        content: json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {
+            "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
+            "LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": key}}}}),
+        ..Default::default()
+    }));
+    let stage = stage.option("--require=s3-at-rest,local-disk");
+    let played = stage.run();
+    played.expect_code(0);
+    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["not-applicable"]);
+    assert_eq!((by_guard(&stage, "ListInstances"), by_guard(&stage, "DescribeVolumes")), (0, 0));
 }
 
 #[test]

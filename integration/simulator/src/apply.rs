@@ -345,6 +345,10 @@ impl World {
         let index = index.ok_or_else(|| CommandError(format!("there is no cluster {}", update.id)))?;
         let now = self.now;
         cluster::add_steps(self, index, &update.add_steps, now);
+        if update.ebs_encrypted.is_some() {
+            self.clusters[index].fate.ebs_encrypted = update.ebs_encrypted;
+        }
+        cluster::add_groups(self, index, &update.add_groups);
         let cluster = &mut self.clusters[index];
         for (member, value) in update.request.as_object().into_iter().flatten() {
             cluster.request[member] = value.clone();

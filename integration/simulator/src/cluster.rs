@@ -402,50 +402,89 @@ fn groups(world: &mut World, instances: &Value) -> Vec<InstanceGroup> {
             }));
         }
     }
-    asked
-        .into_iter()
-        .map(|request| InstanceGroup {
-            id: world.emr_id("ig-", 13),
-            role: text(&request, "InstanceRole").unwrap_or("CORE").to_owned(),
-            configurations: request.get("Configurations").cloned().unwrap_or_else(|| json!([])),
-            request,
-        })
-        .collect()
+    asked.into_iter().map(|request| group(world, request)).collect()
+}
+
+fn group(world: &mut World, request: Value) -> InstanceGroup {
+    InstanceGroup {
+        id: world.emr_id("ig-", 13),
+        role: text(&request, "InstanceRole").unwrap_or("CORE").to_owned(),
+        configurations: request.get("Configurations").cloned().unwrap_or_else(|| json!([])),
+        request,
+    }
+}
+
+/// Adds instance groups in `AddInstanceGroups`' form and gives their ids; where the cluster's instances exist already, theirs join at once.
+pub(crate) fn add_groups(world: &mut World, index: usize, groups: &Value) -> Vec<String> {
+    let mut ids = Vec::new();
+    for request in groups.as_array().into_iter().flatten() {
+        let group = group(world, request.clone());
+        ids.push(group.id.clone());
+        if !world.clusters[index].instances.is_empty() {
+            add_instances(world, index, &group, instance_count(&group));
+        }
+        world.clusters[index].groups.push(group);
+    }
+    ids
+}
+
+/// Changes the number of a group's instances, where they exist already.
+pub(crate) fn resize(world: &mut World, index: usize, number: usize, count: u64) {
+    let cluster = &mut world.clusters[index];
+    cluster.groups[number].request["InstanceCount"] = json!(count);
+    let group = cluster.groups[number].clone();
+    let mut there = 0;
+    let exist = !cluster.instances.is_empty();
+    cluster.instances.retain(|instance| {
+        there += u64::from(instance.group == group.id);
+        instance.group != group.id || there <= count
+    });
+    if exist {
+        add_instances(world, index, &group, count.saturating_sub(there));
+    }
+}
+
+fn instance_count(group: &InstanceGroup) -> u64 {
+    group.request["InstanceCount"].as_u64().unwrap_or(1)
 }
 
 /// Makes a cluster's instances and volumes.
 pub(crate) fn provision(world: &mut World, index: usize) {
-    let cluster = &world.clusters[index];
-    let key = cluster.ebs_key().map(str::to_owned);
-    let encrypted = cluster.fate.ebs_encrypted.unwrap_or(key.is_some());
-    let key = encrypted.then(|| {
-        let name = key.as_deref().unwrap_or("alias/aws/ebs");
-        world.key(&cluster.account, &cluster.region, name).map_or_else(|| name.to_owned(), crate::world::Key::arn)
-    });
-    let root = cluster.request["EbsRootVolumeSize"].as_u64().unwrap_or(10);
-    let groups = cluster.groups.clone();
-    let mut made = Vec::new();
-    for group in groups {
-        let count = group.request["InstanceCount"].as_u64().unwrap_or(1);
-        for _ in 0..count {
-            let mut volumes = vec![("/dev/xvda".to_owned(), root, "gp2".to_owned())];
-            volumes.extend(data_volumes(&group.request));
-            let volumes = volumes
-                .into_iter()
-                .map(|(device, size, kind)| Volume { id: world.ec2_id("vol-"), device, size, kind, encrypted, key: key.clone() })
-                .collect();
-            made.push(Instance {
-                id: world.emr_id("ci-", 13),
-                ec2_id: world.ec2_id("i-"),
-                group: group.id.clone(),
-                role: group.role.clone(),
-                kind: text(&group.request, "InstanceType").unwrap_or("m4.large").to_owned(),
-                address: (world.random.u8(..), world.random.u8(4..254)),
-                volumes,
-            });
-        }
+    for group in world.clusters[index].groups.clone() {
+        add_instances(world, index, &group, instance_count(&group));
     }
-    world.clusters[index].instances = made;
+}
+
+/// Makes instances of a group, with their volumes.
+fn add_instances(world: &mut World, index: usize, group: &InstanceGroup, count: u64) {
+    let cluster = &world.clusters[index];
+    let key = cluster.fate.ebs_key.clone().or_else(|| cluster.ebs_key().map(str::to_owned));
+    let encrypted = cluster.fate.ebs_encrypted.unwrap_or(key.is_some());
+    let root_encrypted = cluster.fate.ebs_root_encrypted.unwrap_or(encrypted);
+    let name = key.unwrap_or_else(|| "alias/aws/ebs".to_owned());
+    let key = world.key(&cluster.account, &cluster.region, &name).map_or(name, crate::world::Key::arn);
+    let root = cluster.request["EbsRootVolumeSize"].as_u64().unwrap_or(10);
+    for _ in 0..count {
+        let mut volumes = vec![("/dev/xvda".to_owned(), root, "gp2".to_owned(), root_encrypted)];
+        volumes.extend(data_volumes(&group.request).into_iter().map(|(device, size, kind)| (device, size, kind, encrypted)));
+        let volumes = volumes
+            .into_iter()
+            .map(|(device, size, kind, encrypted)| {
+                let key = encrypted.then(|| key.clone());
+                Volume { id: world.ec2_id("vol-"), device, size, kind, encrypted, key }
+            })
+            .collect();
+        let instance = Instance {
+            id: world.emr_id("ci-", 13),
+            ec2_id: world.ec2_id("i-"),
+            group: group.id.clone(),
+            role: group.role.clone(),
+            kind: text(&group.request, "InstanceType").unwrap_or("m4.large").to_owned(),
+            address: (world.random.u8(..), world.random.u8(4..254)),
+            volumes,
+        };
+        world.clusters[index].instances.push(instance);
+    }
 }
 
 /// Device, size in GiB and type of the data volumes of one instance; EMR adds one where none is asked for.

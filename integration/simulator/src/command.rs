@@ -454,6 +454,12 @@ pub struct UpdateCluster {
     /// Members of `RunJobFlow`'s body that it shall have been started with: `ServiceRole`, `CustomAmiId`, `BootstrapActions`, …
     #[serde(default)]
     pub request: Value,
+    /// Whether volumes made from now on are encrypted, whatever the security configuration says.
+    #[serde(default)]
+    pub ebs_encrypted: Option<bool>,
+    /// Instance groups to add, in `AddInstanceGroups`' form.
+    #[serde(default)]
+    pub add_groups: Value,
     /// Steps to add, in `AddJobFlowSteps`' form.
     #[serde(default)]
     pub add_steps: Value,
@@ -574,6 +580,10 @@ pub struct NextCluster {
     pub security_configuration: Option<String>,
     /// Whether its volumes are encrypted, whatever the security configuration says.
     pub ebs_encrypted: Option<bool>,
+    /// The same for root volumes alone.
+    pub ebs_root_encrypted: Option<bool>,
+    /// By which key, whatever the security configuration says.
+    pub ebs_key: Option<String>,
     /// How the objects its steps write are protected, whatever the flags say.
     pub objects: Option<Sse>,
 }
@@ -589,6 +599,8 @@ impl Default for NextCluster {
             timings: None,
             security_configuration: None,
             ebs_encrypted: None,
+            ebs_root_encrypted: None,
+            ebs_key: None,
             objects: None,
         }
     }

@@ -69,6 +69,9 @@ impl<'a> Ec2<'a> {
     ) -> Result<Vec<T>, Failure> {
         let wanted = self.call.list(id_parameter);
         let filters = self.filters();
+        if filters.iter().any(|(_, values)| values.len() > 200) {
+            return Err(Failure::new(400, "FilterLimitExceeded", "The maximum number of filter values specified on a single call is 200"));
+        }
         let all: Vec<(Facts, T)> = all.map(|it| (facts(&it), it)).collect();
         for id in &wanted {
             if !all.iter().any(|(facts, _)| facts.get(id_fact) == Some(id)) {

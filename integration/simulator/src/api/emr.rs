@@ -27,6 +27,8 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer 
         "ListSecurityConfigurations" => Ok(emr.list_security_configurations()),
         "RunJobFlow" => emr.run_job_flow(),
         "AddJobFlowSteps" => emr.add_job_flow_steps(),
+        "AddInstanceGroups" => emr.add_instance_groups(),
+        "ModifyInstanceGroups" => emr.modify_instance_groups(),
         "ListClusters" => emr.list_clusters(),
         "DescribeCluster" => emr.describe_cluster(),
         "ListSteps" => emr.list_steps(),
@@ -161,6 +163,44 @@ impl Emr<'_> {
             life::next_step(self.world, index, now);
         }
         Ok(json!({"StepIds": steps}))
+    }
+
+    fn add_instance_groups(&mut self) -> Output {
+        let id = self.required("JobFlowId")?;
+        let index = self.index(id).ok_or_else(no_such_job_flow)?;
+        if self.world.clusters[index].state.is_ending() {
+            return Err(validation("A job flow that is shutting down, terminated, or finished may not be modified."));
+        }
+        let asked = &self.input["InstanceGroups"];
+        if asked.as_array().into_iter().flatten().any(|group| text(group, "InstanceRole") != Some("TASK")) {
+            return Err(validation("Only TASK instance groups can be added to a running job flow."));
+        }
+        let ids = cluster::add_groups(self.world, index, asked);
+        let cluster = &self.world.clusters[index];
+        Ok(json!({"JobFlowId": cluster.id, "InstanceGroupIds": ids, "ClusterArn": cluster.arn()}))
+    }
+
+    fn modify_instance_groups(&mut self) -> Output {
+        let id = self.required("ClusterId")?;
+        let index = self.index(id).ok_or_else(no_such_job_flow)?;
+        if self.world.clusters[index].state.is_ending() {
+            return Err(validation("A job flow that is shutting down, terminated, or finished may not be modified."));
+        }
+        for asked in self.input["InstanceGroups"].as_array().into_iter().flatten() {
+            let group = text(asked, "InstanceGroupId").unwrap_or_default();
+            let number = self.world.clusters[index].groups.iter().position(|it| it.id == group);
+            let number = number.ok_or_else(|| invalid(format!("Instance group id '{group}' is not valid.")))?;
+            if let Some(count) = asked["InstanceCount"].as_u64() {
+                if self.world.clusters[index].groups[number].role == "MASTER" {
+                    return Err(validation("Master instance group can not be resized."));
+                }
+                cluster::resize(self.world, index, number, count);
+            }
+            if let Some(configurations) = asked.get("Configurations") {
+                self.world.clusters[index].groups[number].configurations = configurations.clone();
+            }
+        }
+        Ok(json!({}))
     }
 
     fn mine(&self) -> impl Iterator<Item = &Cluster> {

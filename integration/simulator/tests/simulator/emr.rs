@@ -263,3 +263,37 @@ fn a_running_clusters_configurations_can_change_behind_its_back() {
     let groups = guard.emr("ListInstanceGroups", &json!({"ClusterId": id})).json();
     assert_eq!(groups["InstanceGroups"][0]["Configurations"], weak);
 }
+
+#[test]
+fn groups_that_join_a_cluster_or_grow_bring_instances_and_volumes_of_their_own() {
+    let sim = stepped();
+    let guard = Client::new(&sim);
+    let id = run_job_flow(&guard);
+    let instances = || guard.emr("ListInstances", &json!({"ClusterId": id})).json()["Instances"].as_array().unwrap().len();
+    let task = json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 2, "Market": "ON_DEMAND"}]);
+    let added = guard.emr("AddInstanceGroups", &json!({"JobFlowId": id, "InstanceGroups": task})).json();
+    assert_eq!(instances(), 0, "it is STARTING");
+    sim.advance(std::time::Duration::from_secs(200));
+    let before = instances();
+    let group = added["InstanceGroupIds"][0].clone();
+    let count = |count: u64| {
+        let modified =
+            guard.emr("ModifyInstanceGroups", &json!({"ClusterId": id, "InstanceGroups": [{"InstanceGroupId": group, "InstanceCount": count}]}));
+        assert_eq!(modified.status, 200);
+    };
+    count(5);
+    assert_eq!(instances(), before + 3);
+    count(1);
+    assert_eq!(instances(), before - 1);
+    let update = UpdateCluster { id: id.clone(), ebs_encrypted: Some(false), add_groups: task, ..Default::default() };
+    sim.apply(Command::UpdateCluster(update)).unwrap();
+    assert_eq!(instances(), before + 1);
+    let volumes = |encrypted: bool| {
+        let query = format!("Action=DescribeVolumes&Filter.1.Name=encrypted&Filter.1.Value.1={encrypted}");
+        guard.form("ec2", &query).body.matches("<item><volumeId>").count()
+    };
+    assert!(volumes(true) > 0 && volumes(false) > 0, "only those that joined last are not encrypted");
+    let master = guard.emr("ListInstanceGroups", &json!({"ClusterId": id})).json()["InstanceGroups"][0]["Id"].clone();
+    let resize = json!({"ClusterId": id, "InstanceGroups": [{"InstanceGroupId": master, "InstanceCount": 2}]});
+    refused(&guard.emr("ModifyInstanceGroups", &resize), "ValidationException", "Master instance group can not be resized.");
+}
