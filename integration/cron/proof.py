@@ -149,7 +149,7 @@ class Proof:
         self.long.entry(times=2)
         self.readme_entry()
         # Clusters of the nightly run that take their time, for a rotation meanwhile.
-        slow = {"starting": 2.0, "bootstrapping": 2.0, "step_start": 0.0, "step": 0.01, "terminating": 0.02}
+        slow = {"starting": 2.0, "bootstrapping": 2.0, "step_start": 0.0, "step": 0.01, "terminating": 2.0}
         self.nightly.world.control({"command": "set_timings", **slow})
         subprocess.run(["systemctl", "start", "cron.service"], check=True)
         wait_for("nightly run with a cluster", lambda: any(e["operation"] == "RunJobFlow" for e in events("answer", self.nightly.journal)), 75)

@@ -26,8 +26,8 @@ class World:
         self.name, self.passed, self.failed = name, 0, 0
         self.simulator = subprocess.Popen([programs / "emr-simulator", "--scene", "acme"], stdout=subprocess.PIPE, text=True)
         self.url = self.simulator.stdout.readline().strip()
-        # Clusters that take no time, and are asked about as often as that needs.
-        timings = {"starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 0.02}
+        # Clusters that take no time, and are asked about as often as that needs; their end takes some, or nobody could look at their volumes.
+        timings = {"starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 2.0}
         self.control({"command": "set_quotas", "on": False}, {"command": "set_timings", **timings})
         pathlib.Path("/opt/snowplow").mkdir(parents=True, exist_ok=True)
         if not RUNNER.exists():

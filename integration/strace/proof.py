@@ -292,8 +292,8 @@ def main(programs: pathlib.Path) -> int:
     ):
         try:
             proof = Proof(programs, simulator.stdout.readline().strip(), pathlib.Path(folder).resolve())
-            # Clusters that take no time, and are asked about as often as that needs.
-            timings = {"starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 0.02}
+            # Clusters that take no time, and are asked about as often as that needs; their end takes some, or nobody could look at their volumes.
+            timings = {"starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 2.0}
             proof.control({"command": "set_quotas", "on": False}, {"command": "set_timings", **timings})
 
             good = proof.guard("a good run writes neither the sealed config nor a secret to a file", 0, *run)
