@@ -155,6 +155,7 @@ mod tests {
             is_s3_dist_cp: false,
             has_encryption_flag: false,
             argued: Vec::new(),
+            places: Vec::new(),
         }
     }
 
