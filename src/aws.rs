@@ -274,7 +274,7 @@ fn bulk(config: &aws_sdk_s3::Config, limit: Duration) -> aws_sdk_s3::Config {
     let limits = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder).operation_timeout(limit);
     config
         .to_builder()
-        .retry_config(RetryConfig::adaptive().with_max_attempts(10))
+        .retry_config(RetryConfig::adaptive().with_max_attempts(10).with_max_backoff(Duration::from_secs(5)))
         .retry_partition(partition)
         .retry_classifier(SlowDown)
         .timeout_config(limits.build())
