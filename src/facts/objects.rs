@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     aws::{Lookup, Obstacle, calls},
+    facts::s3::is_code,
     names::{BucketName, S3Location},
     settings::EncryptionKind,
 };
@@ -274,11 +275,21 @@ impl Survey {
     }
 }
 
+/// Why S3 refuses an object: a GET, of one byte, is answered in words.
+async fn refused(s3: &aws_sdk_s3::Client, bucket: &BucketName, key: &str) -> Lookup<Stored> {
+    let result = s3.get_object().bucket(bucket.as_str()).key(key).range("bytes=0-0").send().await;
+    if result.as_ref().is_err_and(|error| is_code(error, "InvalidRequest")) {
+        return Lookup::Found(Stored::CustomerKey);
+    }
+    Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result)
+        .and_then(|_| Lookup::not_asked(&calls::HEAD_OBJECT, "S3 refuses a HEAD of it, but no GET"))
+}
+
 async fn head(s3: &aws_sdk_s3::Client, bucket: &BucketName, key: &str) -> Lookup<Stored> {
     let result = s3.head_object().bucket(bucket.as_str()).key(key).send().await;
-    // S3 answers so, without a word, to a HEAD of an SSE-C object that does not bring its key.
+    // S3 answers so, without a word, to a HEAD of an SSE-C object that does not bring its key; and to one whose credentials have expired.
     if result.as_ref().is_err_and(|error| error.raw_response().is_some_and(|response| response.status().as_u16() == 400)) {
-        return Lookup::Found(Stored::CustomerKey);
+        return refused(s3, bucket, key).await;
     }
     Lookup::from_call(&calls::HEAD_OBJECT, &["NotFound", "NoSuchKey", "404"], result).map(|answer| stored(&answer))
 }

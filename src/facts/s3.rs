@@ -118,7 +118,7 @@ async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lo
     })
 }
 
-fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
+pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
     error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
 }
 

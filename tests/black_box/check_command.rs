@@ -125,6 +125,21 @@ fn more_objects_than_the_limit_are_sampled_evenly_and_reported_as_sampled() {
 }
 
 #[test]
+fn a_head_that_is_refused_without_a_word_is_not_taken_for_sse_c() {
+    let stage = Stage::acme();
+    // What S3 says to a HEAD and a GET under credentials that have expired; the HEAD's answer has no body.
+    for operation in ["HeadObject", "GetObject"] {
+        let (code, message) = ("ExpiredToken".to_owned(), "The provided token has expired.".to_owned());
+        stage.set(Set::AddFault(Fault::every(operation, FaultKind::Error { status: 400, code, message })));
+    }
+    let played = stage.check();
+    played.expect_code(69);
+    let found = played.findings("data-encrypted");
+    assert_eq!(found.get("raw.in[0]").map(String::as_str), Some("unknown"), "{found:?}");
+    assert!(played.stdout.contains("2 objects: ExpiredToken: The provided token has expired."), "{}", played.stdout);
+}
+
+#[test]
 fn objects_that_are_not_as_they_should_be_are_counted_and_named() {
     let stage = Stage::acme();
     for (key, sse) in [("a", Sse::None), ("b", Sse::None), ("c", Sse::Customer), ("empty/", Sse::None)] {
