@@ -5,7 +5,7 @@
 //! launch and harms no run under way. No secret is in it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{checks::clusters::Verified, names::ClusterId, settings::Policy};
+use crate::{names::ClusterId, watch::Pursuit};
 
 /// Room for a run's entries, in bytes: the first takes a few KiB, the rest less than 200 bytes each.
 const ROOM: i64 = 256 << 10;
@@ -83,20 +83,9 @@ pub(crate) struct Prepared {
     pub(crate) region: String,
     /// The runner config's name.
     pub(crate) config: String,
-    /// What was verified.
-    pub(crate) verified: Verified,
-    /// What is required of clusters.
-    pub(crate) policy: Policy,
-    /// The clusters' name.
-    pub(crate) job_name: String,
-    /// The runner may use any live cluster of that name.
-    pub(crate) persistent: bool,
-    /// The tag that the seal set, as key and value.
-    pub(crate) tag: Option<(String, String)>,
-    /// Clusters that were there before the launch.
-    pub(crate) earlier_clusters: BTreeSet<ClusterId>,
-    /// Clusters that the runner adopts, with the steps they had before.
-    pub(crate) adopted: BTreeMap<ClusterId, BTreeSet<String>>,
+    /// By what its clusters are known, and what they must be.
+    #[serde(flatten)]
+    pub(crate) pursuit: Pursuit,
 }
 
 /// One line of a journal.
@@ -309,6 +298,8 @@ fn read(path: &Path) -> Result<Option<Unfinished>, StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::clusters::Verified;
+    use std::collections::BTreeMap;
 
     fn prepared(run: &str) -> Prepared {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -318,21 +309,23 @@ mod tests {
             account: Some("123456789012".to_owned()),
             region: "eu-west-1".to_owned(),
             config: "config.yml".to_owned(),
-            verified: Verified {
-                name: "sc".to_owned(),
-                created: OffsetDateTime::UNIX_EPOCH,
-                digest: "00".to_owned(),
-                release: crate::names::ReleaseLabel::new(5, 29, 0),
-                subnet: None,
-                asked: None,
-                ebs: None,
+            pursuit: Pursuit {
+                verified: Verified {
+                    name: "sc".to_owned(),
+                    created: OffsetDateTime::UNIX_EPOCH,
+                    digest: "00".to_owned(),
+                    release: crate::names::ReleaseLabel::new(5, 29, 0),
+                    subnet: None,
+                    asked: None,
+                    ebs: None,
+                },
+                policy: crate::settings::Settings::resolve(crate::settings::Options::default(), Some(file.path())).unwrap().policy,
+                job_name: "Snowplow ETL".to_owned(),
+                persistent: false,
+                tag: Some(("k".to_owned(), "v".to_owned())),
+                earlier_clusters: BTreeSet::new(),
+                adopted: BTreeMap::from([("j-2".parse().unwrap(), BTreeSet::from(["s-1".to_owned()]))]),
             },
-            policy: crate::settings::Settings::resolve(crate::settings::Options::default(), Some(file.path())).unwrap().policy,
-            job_name: "Snowplow ETL".to_owned(),
-            persistent: false,
-            tag: Some(("k".to_owned(), "v".to_owned())),
-            earlier_clusters: BTreeSet::new(),
-            adopted: BTreeMap::from([("j-2".parse().unwrap(), BTreeSet::from(["s-1".to_owned()]))]),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
     runner_config::{RunnerConfig, Seal, Sealed},
     settings::Settings,
     verdict::Verdict,
-    watch::{self, Watched},
+    watch::{self, Pursuit, Watched},
 };
 
 /// The key of the tag that the seal adds.
@@ -159,13 +159,15 @@ impl<'a> Run<'a> {
         let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flat_map(|persistent| &persistent.clusters);
         let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
         watch::Plan {
-            verified: Verified::of(found, self.config, facts),
-            policy: self.settings.policy.clone(),
-            job_name: self.config.job_name.clone(),
-            persistent,
-            tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
-            earlier_clusters: facts.earlier_clusters.found().cloned().unwrap_or_default(),
-            adopted,
+            pursuit: Pursuit {
+                verified: Verified::of(found, self.config, facts),
+                policy: self.settings.policy.clone(),
+                job_name: self.config.job_name.clone(),
+                persistent,
+                tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
+                earlier_clusters: facts.earlier_clusters.found().cloned().unwrap_or_default(),
+                adopted,
+            },
             known: BTreeSet::new(),
             since: None,
             limits: self.settings.into(),
@@ -180,13 +182,7 @@ impl<'a> Run<'a> {
             account: facts.launch_account().map(ToString::to_string),
             region: self.config.emr_region.value.clone(),
             config: self.config.origin.clone(),
-            verified: plan.verified.clone(),
-            policy: plan.policy.clone(),
-            job_name: plan.job_name.clone(),
-            persistent: plan.persistent,
-            tag: plan.tag.clone(),
-            earlier_clusters: plan.earlier_clusters.clone(),
-            adopted: plan.adopted.clone(),
+            pursuit: plan.pursuit.clone(),
         }
     }
 

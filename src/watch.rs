@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -31,9 +31,9 @@ use crate::{
     timeline::Timeline,
 };
 
-/// What the watch needs to know of the run.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
+/// By what a run's clusters are known, and what they must be: all that it takes to judge them, now or by a later guard.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Pursuit {
     pub(crate) verified: Verified,
     pub(crate) policy: Policy,
     /// The clusters' name.
@@ -46,6 +46,12 @@ pub(crate) struct Plan {
     pub(crate) earlier_clusters: BTreeSet<ClusterId>,
     /// Clusters that the runner adopts, with the steps they had before.
     pub(crate) adopted: BTreeMap<ClusterId, BTreeSet<String>>,
+}
+
+/// What the watch needs to know of the run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) pursuit: Pursuit,
     /// Clusters of this run that an earlier guard knew.
     pub(crate) known: BTreeSet<ClusterId>,
     /// Since when clusters are searched for, where that is longer ago than the last hour.
@@ -59,13 +65,7 @@ impl Plan {
         let prepared = run.prepared.clone();
         let limits = Limits::from(settings);
         Self {
-            verified: prepared.verified,
-            policy: prepared.policy,
-            job_name: prepared.job_name,
-            persistent: prepared.persistent,
-            tag: prepared.tag,
-            earlier_clusters: prepared.earlier_clusters,
-            adopted: prepared.adopted,
+            pursuit: prepared.pursuit,
             known: run.clusters.clone(),
             since: Some(prepared.started - time::Duration::hours(1)),
             limits: Limits { judge_within: limits.judge_within.min(limits.interval * 4), ..limits },
@@ -261,7 +261,7 @@ impl Watch {
         mut finish: oneshot::Receiver<Finish>,
         mut stop: watch::Receiver<Option<Stop>>,
     ) -> Watched {
-        for id in self.plan.adopted.keys().cloned().collect::<Vec<_>>() {
+        for id in self.plan.pursuit.adopted.keys().cloned().collect::<Vec<_>>() {
             self.add(id, ADOPTED);
         }
         let mut quiet = 0;
@@ -449,7 +449,7 @@ impl Watch {
 
     /// Whether nothing is known of `id` yet.
     fn is_new(&self, id: &ClusterId) -> bool {
-        !self.clusters.contains_key(id) && !self.strangers.contains(id) && !self.plan.earlier_clusters.contains(id)
+        !self.clusters.contains_key(id) && !self.strangers.contains(id) && !self.plan.pursuit.earlier_clusters.contains(id)
     }
 
     /// The clusters of the right name in `listed` that are new.
@@ -459,7 +459,7 @@ impl Watch {
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Some(format!("{}: {}", obstacle.operation, obstacle.message)),
         };
         let listings = listed.found().into_iter().flatten();
-        listings.filter(|listing| listing.name == self.plan.job_name && self.is_new(&listing.id)).map(|listing| listing.id.clone()).collect()
+        listings.filter(|listing| listing.name == self.plan.pursuit.job_name && self.is_new(&listing.id)).map(|listing| listing.id.clone()).collect()
     }
 
     async fn look_at_all(&self, ids: &[ClusterId]) -> Vec<Look> {
@@ -471,7 +471,7 @@ impl Watch {
         if !self.clusters.contains_key(id) {
             let hinted = self.hinted.contains(id);
             match &look.cluster {
-                Lookup::Found(facts) if is_ours(&self.plan, facts, hinted) => self.add(id.clone(), if hinted { "log" } else { "list" }),
+                Lookup::Found(facts) if is_ours(&self.plan.pursuit, facts, hinted) => self.add(id.clone(), if hinted { "log" } else { "list" }),
                 Lookup::Found(_) | Lookup::Absent => {
                     self.undecided.remove(id);
                     self.strangers.insert(id.clone());
@@ -503,13 +503,13 @@ impl Watch {
             match known {
                 // A configuration in use cannot be deleted, so one answer about a living cluster is enough.
                 Some(found) => Lookup::Found(found),
-                None => emr::security_configuration(&self.aws.emr, &self.plan.verified.name).await,
+                None => emr::security_configuration(&self.aws.emr, &self.plan.pursuit.verified.name).await,
             }
         };
         let (cluster, steps, security_configuration) =
             tokio::join!(emr::cluster(&self.aws.emr, id), emr::steps(&self.aws.emr, id), security_configuration);
         // Steps that an adopted cluster had before are not this run's.
-        let earlier = self.plan.adopted.get(id);
+        let earlier = self.plan.pursuit.adopted.get(id);
         let steps = steps.map(|steps| steps.into_iter().filter(|step| !earlier.is_some_and(|earlier| earlier.contains(&step.id))).collect());
         let closer = self.clusters.get(id).map(|record| record.closer.clone()).unwrap_or_default();
         Look { cluster, steps, security_configuration, closer }
@@ -518,7 +518,7 @@ impl Watch {
     /// Starts a closer look at each cluster for which one is due.
     fn start_closer_looks(&mut self) {
         let pace = self.plan.limits.interval * 12;
-        let wants_volumes = self.plan.verified.ebs.is_some();
+        let wants_volumes = self.plan.pursuit.verified.ebs.is_some();
         for record in self.clusters.values_mut().filter(|record| record.needs_closer_look(pace)) {
             let state = record.state();
             record.closer_look = CloserLook { began: Some((Instant::now(), state)), under_way: true };
@@ -547,9 +547,9 @@ impl Watch {
 
     fn judge(&mut self, id: &ClusterId, look: Look) {
         let Some(record) = self.clusters.get_mut(id) else { return };
-        let origin = if self.plan.adopted.contains_key(id) { Origin::Adopted } else { Origin::Run };
-        let mut findings = clusters::judge(id.as_str(), &look, &self.plan.verified, origin);
-        apply_policy(&mut findings, &self.plan.policy);
+        let origin = if self.plan.pursuit.adopted.contains_key(id) { Origin::Adopted } else { Origin::Run };
+        let mut findings = clusters::judge(id.as_str(), &look, &self.plan.pursuit.verified, origin);
+        apply_policy(&mut findings, &self.plan.pursuit.policy);
         let required = || findings.iter().filter(|finding| finding.level == Level::Required);
         let refuted = required().any(|finding| finding.status == Status::Refuted);
         record.unknown_since = required()
@@ -730,11 +730,11 @@ async fn look_at_volumes(aws: &Aws, id: &ClusterId) -> (Lookup<Vec<emr::Node>>, 
 /// The tag decides. A cluster of the right name that the runner's log names, and that no other guard's run claims, counts too: a runner that lost the tag must
 /// not thereby lose its watch. The log alone decides nothing, because text in a config can forge a line. In persistent mode the runner goes by
 /// the name alone, so the guard does too.
-fn is_ours(plan: &Plan, cluster: &ClusterFacts, hinted: bool) -> bool {
-    let right_name = cluster.name == plan.job_name;
-    match &plan.tag {
+fn is_ours(pursuit: &Pursuit, cluster: &ClusterFacts, hinted: bool) -> bool {
+    let right_name = cluster.name == pursuit.job_name;
+    match &pursuit.tag {
         None => right_name,
-        Some(_) if plan.persistent => right_name,
+        Some(_) if pursuit.persistent => right_name,
         Some((key, value)) => match cluster.tags.get(key) {
             Some(other) => other == value,
             None => right_name && hinted,
@@ -754,8 +754,8 @@ mod tests {
     use super::*;
     use crate::facts::{ClusterState, ClusterStatus};
 
-    fn plan(tag: bool) -> Plan {
-        Plan {
+    fn pursuit(tag: bool) -> Pursuit {
+        Pursuit {
             verified: Verified {
                 name: "sc".to_owned(),
                 created: OffsetDateTime::UNIX_EPOCH,
@@ -783,9 +783,6 @@ mod tests {
             tag: tag.then(|| ("run".to_owned(), "this".to_owned())),
             earlier_clusters: BTreeSet::new(),
             adopted: BTreeMap::new(),
-            known: BTreeSet::new(),
-            since: None,
-            limits: Limits { interval: Duration::from_secs(5), judge_within: Duration::ZERO, termination: Duration::ZERO },
         }
     }
 
@@ -810,17 +807,17 @@ mod tests {
 
     #[test]
     fn the_tag_decides_whose_a_cluster_is_and_the_log_alone_never_does() {
-        let with_tag = plan(true);
+        let with_tag = pursuit(true);
         assert!(is_ours(&with_tag, &cluster("Snowplow ETL", Some("this")), false));
         assert!(!is_ours(&with_tag, &cluster("Snowplow ETL", Some("other")), true), "another guard's run");
         assert!(!is_ours(&with_tag, &cluster("Snowplow ETL", None), false), "somebody else's of the same name");
         assert!(is_ours(&with_tag, &cluster("Snowplow ETL", None), true), "named by the log, tag lost");
         assert!(!is_ours(&with_tag, &cluster("Payroll", None), true), "a forged line");
-        let persistent = Plan { persistent: true, ..plan(true) };
+        let persistent = Pursuit { persistent: true, ..pursuit(true) };
         assert!(is_ours(&persistent, &cluster("Snowplow ETL", Some("other")), false), "the runner would use it");
         assert!(!is_ours(&persistent, &cluster("Payroll", None), true));
-        assert!(is_ours(&plan(false), &cluster("Snowplow ETL", None), false));
-        assert!(!is_ours(&plan(false), &cluster("Payroll", None), true));
+        assert!(is_ours(&pursuit(false), &cluster("Snowplow ETL", None), false));
+        assert!(!is_ours(&pursuit(false), &cluster("Payroll", None), true));
     }
 
     #[test]
