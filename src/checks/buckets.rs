@@ -116,7 +116,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 DefaultEncryption::Kind { kind, key } => {
                     let key = key.as_deref().map(KeyReference::new);
                     let under = key.as_ref().map_or_else(String::new, |key| format!(" under {key}"));
-                    let accepted = case.policy.accept_encryption.contains(kind) && is_expected(case, key.as_ref());
+                    let accepted = is_accepted(case, *kind, key.as_ref());
                     subject.decided(accepted, format!("{}{under}", kind_name(*kind)))
                 }
                 DefaultEncryption::None => subject.refuted("no default encryption"),
@@ -189,6 +189,18 @@ pub(super) fn kind_name(kind: EncryptionKind) -> &'static str {
         EncryptionKind::SseKms => "SSE-KMS",
         EncryptionKind::DsseKms => "DSSE-KMS",
     }
+}
+
+/// The encryption that the policy accepts for objects, in words: the kinds, and the keys where it expects any.
+pub(super) fn wanted(case: &Case<'_>) -> String {
+    let keys = &case.policy.expected_keys;
+    let under = if keys.is_empty() { String::new() } else { format!(", under {}", keys.join(" or ")) };
+    format!("{}{under}", accepted(&case.policy.accept_encryption))
+}
+
+/// Whether the policy accepts this kind under this key.
+pub(super) fn is_accepted(case: &Case<'_>, kind: EncryptionKind, key: Option<&KeyReference>) -> bool {
+    case.policy.accept_encryption.contains(&kind) && is_expected(case, key)
 }
 
 pub(super) fn accepted(kinds: &[EncryptionKind]) -> String {

@@ -8,9 +8,7 @@ use crate::{
 
 /// What every object should be, in words.
 pub(super) fn wanted(case: &Case<'_>) -> String {
-    let keys = &case.policy.expected_keys;
-    let under = if keys.is_empty() { String::new() } else { format!(", under {}", keys.join(" or ")) };
-    format!("every object {}{under}", buckets::accepted(&case.policy.accept_encryption))
+    format!("every object {}", buckets::wanted(case))
 }
 
 /// Judges what was counted; `none` is said where nothing was.
@@ -44,7 +42,7 @@ fn is_accepted(case: &Case<'_>, stored: &Stored) -> bool {
     match stored {
         Stored::Kind(kind, key) => {
             let key = key.as_deref().map(KeyReference::new);
-            case.policy.accept_encryption.contains(kind) && buckets::is_expected(case, key.as_ref())
+            buckets::is_accepted(case, *kind, key.as_ref())
         }
         Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => false,
     }

@@ -154,13 +154,11 @@ impl Write<'_> {
     }
 
     fn encryption(&self, case: &Case<'_>) -> Finding {
-        let keys = &case.policy.expected_keys;
-        let under = if keys.is_empty() { String::new() } else { format!(", under {}", keys.join(" or ")) };
-        let subject = self.on(&WRITTEN, format!("{}{under}", buckets::accepted(&case.policy.accept_encryption)));
+        let subject = self.on(&WRITTEN, buckets::wanted(case));
         self.by_header(case, subject, |subject, header| {
             let judge = |subject: Subject, kind: EncryptionKind, key: Option<&KeyReference>, by: &str| {
                 let shown = key.map_or_else(String::new, |key| format!(" under {key}"));
-                let accepted = case.policy.accept_encryption.contains(&kind) && buckets::is_expected(case, key);
+                let accepted = buckets::is_accepted(case, kind, key);
                 subject.decided(accepted, format!("{}{shown}, {by}", buckets::kind_name(kind)))
             };
             match header {
@@ -272,7 +270,7 @@ fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
     for other in overrides {
         let subject = OVERRIDES.on(if other.bucket.is_empty() { "an override" } else { other.bucket.as_str() }, wanted());
-        let accepts = |kind| case.policy.accept_encryption.contains(&kind) && buckets::is_expected(case, other.key.as_ref());
+        let accepts = |kind| buckets::is_accepted(case, kind, other.key.as_ref());
         findings.push(match (other.mode.as_str(), &other.key) {
             _ if other.bucket.is_empty() => subject.refuted("no BucketName"),
             _ if !case.config.locations.iter().any(|location| location.bucket().as_str() == other.bucket) => {
