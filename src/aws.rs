@@ -352,7 +352,10 @@ pub struct NoTrust;
 /// # Errors
 /// [`NoTrust`].
 pub fn has_trust() -> Result<(), NoTrust> {
-    if rustls_native_certs::load_native_certs().certs.is_empty() { Err(NoTrust) } else { Ok(()) }
+    // One file tells nearly everywhere. To read each of the hundreds beside it, as the SDK will do anyway, costs more than all the rest of a start.
+    let bundle = openssl_probe::probe().cert_file.filter(|_| std::env::var_os("SSL_CERT_DIR").is_none());
+    let in_bundle = bundle.is_some_and(|bundle| !rustls_native_certs::load_certs_from_paths(Some(&bundle), None).certs.is_empty());
+    if in_bundle || !rustls_native_certs::load_native_certs().certs.is_empty() { Ok(()) } else { Err(NoTrust) }
 }
 
 async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -> SdkConfig {
