@@ -37,6 +37,14 @@ pub enum Command {
     ///
     /// Credentials are masked unless `--show-secrets` is given.
     Seal(SealArguments),
+    /// Work with the document that a run leaves: verify it, or print the schema it follows
+    ///
+    /// Nothing is asked of AWS, and no settings are read.
+    Report {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ReportCommand,
+    },
     /// List the checks, or explain one: why it exists, what it looks at, how to mend it
     ///
     /// With `--permissions`: the IAM policy that the guard's credentials need, scoped to the runner config that ARGS name.
@@ -120,6 +128,29 @@ pub struct SealArguments {
     /// Settings and runner arguments.
     #[command(flatten)]
     pub launch: Launch,
+}
+
+/// What can be done with documents.
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// Verify documents against their signatures and against each other
+    ///
+    /// Each FILE is a document; its signature is beside it, in FILE.dsse. Exit 0 when all of it holds, 1 when something does not, 65 when a file is no document or
+    /// no signature, 64 when a file or the key cannot be read.
+    Verify(VerifyArguments),
+    /// Print the JSON Schema that documents follow
+    Schema,
+}
+
+/// What `report verify` takes.
+#[derive(Args, Debug)]
+pub struct VerifyArguments {
+    /// The documents; of several, also that none of a chain is missing between them
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The public key of whoever signed them (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
 }
 
 const EXIT_CODES: &str = "\

@@ -150,6 +150,7 @@ fn command(cli: Cli) -> u8 {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())
         }
+        Command::Report { command } => report::command(&command).code(),
         Command::Explain { permissions: true, arguments, .. } => finish(print_permissions(&arguments), &ExitCodes::default()),
         Command::Explain { markdown: true, .. } => explain::markdown().code(),
         Command::Explain { check, .. } => explain::explain(check.as_deref()).code(),
