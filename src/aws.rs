@@ -1,6 +1,7 @@
 //! The way to AWS: clients, region, time limits, the endpoint rule, and `Lookup<T>`: the four things that asking can end in.
 
 pub mod calls;
+pub(crate) mod log;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -25,17 +26,18 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_types::{SdkConfig, service_config::ServiceConfigKey};
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 use crate::{
-    aws::calls::Call,
+    aws::{calls::Call, log::CallLog},
     runner_config::RunnerCredentials,
     settings::{CredentialSource, Settings},
 };
 
 /// What asking for a fact came to. These four never merge: only `Found` can prove anything, only `Absent` means "not there".
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lookup<T> {
     /// AWS answered.
@@ -49,7 +51,7 @@ pub enum Lookup<T> {
 }
 
 /// What stood in the way of a fact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Obstacle {
     /// The permission that allows the call, such as `kms:DescribeKey`.
     pub operation: String,
@@ -183,7 +185,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// An endpoint that something made the SDK use instead of AWS's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Endpoint {
     /// The service.
     pub service: String,
@@ -220,6 +222,8 @@ pub struct Aws {
     pub(crate) sts: aws_sdk_sts::Client,
     /// STS under the runner's own keys: says in which account clusters will be launched.
     pub(crate) runner_sts: aws_sdk_sts::Client,
+    /// Every request of these clients.
+    pub(crate) calls: CallLog,
     /// Every endpoint override in force.
     pub endpoints: Vec<Endpoint>,
 }
@@ -240,23 +244,30 @@ impl Aws {
             .force_path_style(stand_in("S3"))
             .build();
         let s3_clock = ServiceClock::default();
-        let s3 = s3.to_builder().interceptor(s3_clock.clone()).build();
+        let calls = CallLog::default();
+        let s3 = s3.to_builder().interceptor(s3_clock.clone()).interceptor(calls.clone()).build();
         let s3_bulk = bulk(&s3, settings.confirm_timeout);
-        let runner_sts = aws_sdk_sts::config::Builder::from(&base);
+        let runner_sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone());
         let runner_sts = match runner {
             Some(runner) => runner_sts.credentials_provider(runner).build(),
             None => runner_sts.build(),
         };
+        let emr = aws_sdk_emr::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let kms = aws_sdk_kms::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let iam = aws_sdk_iam::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let ec2 = aws_sdk_ec2::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone()).build();
         Self {
-            emr: aws_sdk_emr::Client::new(&base),
+            emr: aws_sdk_emr::Client::from_conf(emr),
             s3: aws_sdk_s3::Client::from_conf(s3),
             s3_bulk: aws_sdk_s3::Client::from_conf(s3_bulk),
             s3_clock,
-            kms: aws_sdk_kms::Client::new(&base),
-            iam: aws_sdk_iam::Client::new(&base),
-            ec2: aws_sdk_ec2::Client::new(&base),
-            sts: aws_sdk_sts::Client::new(&base),
+            kms: aws_sdk_kms::Client::from_conf(kms),
+            iam: aws_sdk_iam::Client::from_conf(iam),
+            ec2: aws_sdk_ec2::Client::from_conf(ec2),
+            sts: aws_sdk_sts::Client::from_conf(sts),
             runner_sts: aws_sdk_sts::Client::from_conf(runner_sts),
+            calls,
             endpoints,
         }
     }

@@ -8,6 +8,7 @@ use rustls::{
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _, public_key::PublicKey};
@@ -23,7 +24,7 @@ const CHAIN: &str = "certificateChain.pem";
 const TRUSTED: &str = "trustedCertificates.pem";
 
 /// What an archive holds, without the key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Material {
     /// Whether the key can be used as it is, and belongs to the first certificate; or why not.
     pub key: Result<(), String>,
@@ -34,7 +35,7 @@ pub struct Material {
 }
 
 /// One certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Certificate {
     /// Whose it is.
     pub subject: String,
@@ -42,9 +43,11 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// From when on it is valid.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
     pub not_before: OffsetDateTime,
     /// Until when.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
     pub not_after: OffsetDateTime,
     /// Whether the next one in the chain has signed it (the last: itself, or somebody outside).
     pub signed_by_next: bool,

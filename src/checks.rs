@@ -24,6 +24,7 @@ pub(crate) mod written;
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -56,7 +57,7 @@ pub struct Check {
 }
 
 /// When a check is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// Before the launch.
@@ -68,7 +69,7 @@ pub enum Stage {
 }
 
 /// Whether a check can refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// It must be proved.
@@ -78,7 +79,7 @@ pub enum Level {
 }
 
 /// A check's answer on one subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Facts show that it holds.
@@ -94,10 +95,11 @@ pub enum Status {
 }
 
 /// What one check found on one subject.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Finding {
     /// The check.
     #[serde(serialize_with = "by_name")]
+    #[schemars(with = "&str")]
     pub check: &'static Check,
     /// Whether it can refuse, by the policy.
     pub level: Level,

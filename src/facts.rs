@@ -23,6 +23,7 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared, join_all},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
@@ -79,7 +80,7 @@ pub struct Question {
 }
 
 /// What AWS and the runner said before the launch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Facts {
     /// Endpoint overrides in force.
     pub endpoints: Vec<Endpoint>,
@@ -102,6 +103,7 @@ pub struct Facts {
     pub expected_keys: Vec<KeyReference>,
     /// When all this was asked, by this machine's clock.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
     pub asked_at: OffsetDateTime,
     /// The certificates that the security configuration names as PEM, or what is wrong with their archive.
     pub certificates: Option<Lookup<Result<Material, String>>>,

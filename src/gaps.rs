@@ -1,6 +1,7 @@
 //! Residual gaps: what no setting of this runner can close, what no API can show, and what was not looked at. Said with every verdict, so that nobody takes
 //! silence for proof.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// Something that stays open whatever the checks prove.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Gap {
     /// Its name, in kebab-case.
     pub name: &'static str,

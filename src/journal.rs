@@ -16,7 +16,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{names::ClusterId, watch::Pursuit};
+use crate::{
+    evidence::chain::{self, Chain},
+    names::ClusterId,
+    watch::Pursuit,
+};
 
 /// Room for a run's entries, in bytes: the first takes a few KiB, the rest less than 200 bytes each.
 const ROOM: i64 = 256 << 10;
@@ -64,6 +68,7 @@ pub(crate) enum StateError {
 /// The state directory, held by this process until it is dropped.
 #[derive(Debug)]
 pub(crate) struct StateDir {
+    root: PathBuf,
     runs: PathBuf,
     /// The kernel lets go of it when its holder dies, however that is.
     _lock: File,
@@ -171,7 +176,23 @@ impl StateDir {
         let holder = format!("process {} on {}, since {now}\n", std::process::id(), host.display());
         // A disk that is full must not keep an open run from being closed; `begin` finds that out before anything is launched.
         let _ = lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes()));
-        Ok(Self { runs, _lock: lock })
+        Ok(Self { root: path.to_owned(), runs, _lock: lock })
+    }
+
+    /// Notes that a run's document has its place in the chain.
+    ///
+    /// # Errors
+    /// [`StateError`] when that cannot be kept.
+    pub(crate) fn recorded(&self, chain: &Chain, run: &str, sha256: &str) -> Result<(), StateError> {
+        chain::record(&self.root, chain, run, sha256).map_err(|source| StateError::Unusable { path: self.root.display().to_string(), source })
+    }
+
+    /// Takes the next number in the chain of documents for `run`.
+    ///
+    /// # Errors
+    /// [`StateError`] when it cannot be kept.
+    pub(crate) fn next_in_chain(&self, run: &str) -> Result<Chain, StateError> {
+        chain::begin(&self.root, run, |_| None).map_err(|source| StateError::Unusable { path: self.root.display().to_string(), source })
     }
 
     /// The runs that were not closed, oldest first. A journal whose run was never about to be launched is removed.

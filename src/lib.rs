@@ -15,6 +15,7 @@ pub mod checks;
 pub mod cli;
 mod confirm;
 mod digest;
+mod evidence;
 pub mod exit;
 mod explain;
 pub mod facts;
@@ -68,6 +69,7 @@ use crate::{
     settings::{OnStop, OnUnencrypted, Settings, SettingsError},
     signals::Caught,
     terminate::End,
+    timeline::{Deed, Timeline},
     verdict::Verdict,
     watch::Watched,
 };
@@ -256,10 +258,14 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
     let regions = Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() };
     let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
     let question = run_of.question(&invocation, program.as_ref());
-    let facts = tokio::select! {
-        facts = facts::gather(&aws, &question) => facts,
+    let digest = async { Some((program.as_ref()?, facts::runner::digest(program.as_ref()?).await)) };
+    let (facts, digest) = tokio::select! {
+        known = async { tokio::join!(facts::gather(&aws, &question), digest) } => known,
         signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
     };
+    let runner = digest.zip(facts.runner_version.clone());
+    let runner = runner.map(|((program, sha256), version)| report::Runner { path: program.path.display().to_string(), sha256, version });
+    let chain = state.as_ref().map(|state| state.next_in_chain(&run_of.id)).transpose()?;
     let case = run_of.case(&facts);
     let mut findings = checks::pre_flight(&case);
     let idle = checks::idle_exceptions(&findings, &settings.policy);
@@ -269,7 +275,16 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
     }
     let gaps = gaps::gaps(&case);
     let verdict = Verdict::of(&findings);
-    let judged = Judged { facts: &facts, findings: &findings, gaps: &gaps, verdict, written: &[] };
+    let judged = Judged {
+        facts: &facts,
+        findings: &findings,
+        gaps: &gaps,
+        verdict,
+        written: &[],
+        calls: &aws.calls,
+        runner: runner.as_ref(),
+        chain: state.as_ref().zip(chain.as_ref()),
+    };
     report.timeline.note(format!("verdict: {verdict:?}"));
     let shown = report.findings(&findings, &gaps, check.is_some());
     for exception in idle {
@@ -284,7 +299,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
         report.say(if only.is_empty() { "would launch" } else { "what was asked for holds; nothing is said of the other checks" });
         return run_of.end(&report, &judged, None, Outcome::Ended(0));
     }
-    let launching = Launching { state: state.as_ref(), program: program.as_ref(), aws, invocation: &invocation };
+    let launching = Launching { state: state.as_ref(), program: program.as_ref(), aws: aws.clone(), invocation: &invocation };
     launched(&run_of, launching, &judged, &mut caught, &report).await
 }
 
@@ -318,6 +333,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
             return Err(error.into());
         }
     };
+    report.timeline.did(Deed::StartRunner, &program.path.display(), &Ok(()));
     report.timeline.note("the runner was started");
     let mut watching = watch::start(aws.clone(), plan, journal.clone(), report.timeline.clone());
     let hints = watching.hints.clone();
@@ -359,7 +375,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     if unsafe_by_policy {
         // Should this guard not live to see their end, the next one ends them.
         journal.note(&Entry::Stopped { terminate: true });
-        let ends = end_all(&aws, &watched, settings, &mut stopped).await;
+        let ends = end_all(&aws, &watched, settings, &report.timeline, &mut stopped).await;
         is_closed &= ends.iter().all(|(_, end)| *end == End::Confirmed);
         confirmation = confirmation.by_policy_unsafe(&ends);
     }
@@ -382,10 +398,16 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
 }
 
 /// Ends the clusters of the run that still live, and gives how that went; a stop meanwhile leaves it the time that a stop has.
-async fn end_all(aws: &Aws, watched: &Watched, settings: &Settings, stopped: &mut impl AsyncFnMut() -> watch::Stop) -> Vec<(ClusterId, End)> {
+async fn end_all(
+    aws: &Aws,
+    watched: &Watched,
+    settings: &Settings,
+    timeline: &Timeline,
+    stopped: &mut impl AsyncFnMut() -> watch::Stop,
+) -> Vec<(ClusterId, End)> {
     let living: Vec<(ClusterId, bool)> = watched.clusters.iter().filter_map(watch::ClusterRecord::living).collect();
     let ends = join_all(living.iter().map(async |(id, protected)| {
-        let end = terminate::terminate(aws, id, *protected, settings.watch_interval, settings.termination_timeout).await;
+        let end = terminate::terminate(aws, id, *protected, settings.watch_interval, settings.termination_timeout, timeline).await;
         (id.clone(), end)
     }));
     tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why a name is not one; reads on after the key's name: "`aws.emr.ami_version` is not …".
@@ -12,7 +13,7 @@ pub struct NameError(String);
 macro_rules! text_newtype {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -131,7 +132,7 @@ impl AccountId {
 }
 
 /// A place in S3: bucket and key prefix.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct S3Location {
     /// The bucket.
     pub bucket: BucketName,
@@ -160,7 +161,7 @@ impl fmt::Display for S3Location {
 }
 
 /// An object in S3.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct S3Object {
     /// The bucket.
     pub bucket: BucketName,
@@ -188,7 +189,7 @@ impl S3Object {
 }
 
 /// An EMR release such as `emr-5.29.0`; compares by version.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct ReleaseLabel {
     version: (u32, u32, u32),

@@ -9,6 +9,7 @@ pub mod targets;
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::invocation::{Part, RunInvocation};
@@ -17,7 +18,7 @@ use enrichments::Enrichment;
 use targets::{Purpose, Target};
 
 /// The files that the runner's arguments name, besides its config.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Documents {
     /// `--targets`.
     pub targets: Vec<Target>,
@@ -78,7 +79,7 @@ impl Circumstances {
 }
 
 /// What a run will do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Plan {
     /// The parts that run.
     pub parts: BTreeSet<Part>,
@@ -95,7 +96,7 @@ pub struct Plan {
 }
 
 /// How an archive step finds its folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Archive {
     /// There is no such step.
@@ -107,7 +108,7 @@ pub enum Archive {
 }
 
 /// Which cluster a run uses. A new one can be followed by more: one for each bootstrap failure, and for each `RunJobFlow` whose answer was lost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cluster {
     /// A new one of this name, always: even when no step is left (measured), and whatever other clusters there are.
@@ -127,7 +128,7 @@ impl Cluster {
 }
 
 /// One way in which a run touches a location.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Touch {
     /// The key below `aws.s3.buckets`.
     pub role: String,
@@ -140,7 +141,7 @@ pub struct Touch {
 }
 
 /// What is done to a location.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// Keys are listed.
@@ -154,7 +155,7 @@ pub enum Access {
 }
 
 /// Who touches a location.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Actor {
     /// The runner itself, with its static credentials.
@@ -172,7 +173,7 @@ pub enum Actor {
 }
 
 /// What protects the objects that an actor writes, given that the runner config says `encrypted: true`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protection {
     /// `--s3ServerSideEncryption`: the request asks for encryption.

@@ -3,6 +3,7 @@
 mod json;
 mod junit;
 mod markdown;
+mod schema;
 mod terminal;
 
 use std::{
@@ -10,7 +11,8 @@ use std::{
     path::PathBuf,
 };
 
-pub(crate) use json::{Inputs, Record, VERSION};
+pub(crate) use json::{Command, Inputs, Objects, Record, Runner, SettingsUsed, VERSION, Who, used_exceptions};
+pub(crate) use schema::Rfc3339;
 
 use crate::{
     checks::{Finding, Level, Status},
@@ -144,27 +146,41 @@ impl Report {
         err(&terminal::trouble(outcome, reasons));
     }
 
-    /// Writes the record in every form that was asked for.
+    /// Writes the record in every form that was asked for, and gives the document.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn write(&self, record: &Record<'_>) -> anyhow::Result<()> {
+    pub fn write(&self, record: &Record<'_>) -> anyhow::Result<String> {
+        let document = Form::Json.text(record)?;
         for (file, form) in &self.files {
             let draft = draft(file);
-            std::fs::write(&draft, form.text(record)?)?;
+            match form {
+                Form::Json => std::fs::write(&draft, &document)?,
+                Form::Junit | Form::Markdown => std::fs::write(&draft, form.text(record)?)?,
+            }
             std::fs::rename(&draft, file)?;
         }
         if self.json_to_stdout {
-            out(&Form::Json.text(record)?);
+            out(&document);
         }
-        Ok(())
+        Ok(document)
     }
 }
 
 /// The command `report`.
 pub(crate) fn command(command: &ReportCommand) -> Outcome {
     match command {
-        ReportCommand::Verify(_) | ReportCommand::Schema => {
+        ReportCommand::Schema => match schema::text() {
+            Ok(text) => {
+                out(&text);
+                Outcome::Ended(0)
+            }
+            Err(error) => {
+                err(&format!("emr-etl-guard: a bug in emr-etl-guard: {error:#}\n"));
+                Outcome::Bug
+            }
+        },
+        ReportCommand::Verify(_) => {
             err("emr-etl-guard: this build cannot do that yet\n");
             Outcome::BadUsage
         }

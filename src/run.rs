@@ -6,9 +6,11 @@ use time::OffsetDateTime;
 
 use crate::{
     GuardError,
-    aws::Lookup,
+    aws::{Lookup, log::CallLog},
     checks::{Case, Finding, clusters::Verified},
     cli::CheckOptions,
+    digest::sha256,
+    evidence::Chain,
     exit::Outcome,
     facts::{
         Facts, Question, SecurityConfiguration, Written,
@@ -16,7 +18,7 @@ use crate::{
     },
     gaps::Gap,
     invocation::RunInvocation,
-    journal::Prepared,
+    journal::{Prepared, StateDir},
     launch::Program,
     names::{KeyReference, S3Location},
     plan::{Circumstances, Documents, Plan, targets::Purpose},
@@ -53,6 +55,12 @@ pub(crate) struct Judged<'a> {
     pub(crate) verdict: Verdict,
     /// What was found of the objects that the run wrote; nothing before it has ended.
     pub(crate) written: &'a [Written],
+    /// What was asked of AWS.
+    pub(crate) calls: &'a CallLog,
+    /// The runner, where there is one.
+    pub(crate) runner: Option<&'a report::Runner>,
+    /// The place of the run's document among the others; a check's has none.
+    pub(crate) chain: Option<(&'a StateDir, &'a Chain)>,
 }
 
 /// One run.
@@ -188,33 +196,48 @@ impl<'a> Run<'a> {
 
     /// Writes the record and gives the outcome.
     pub(crate) fn end(&self, report: &Report, judged: &Judged<'_>, watched: Option<&Watched>, outcome: Outcome) -> Result<Outcome, GuardError> {
-        report.write(&Record {
+        let findings: Vec<&Finding> = judged.findings.iter().collect();
+        let policy = &self.settings.policy;
+        let document = report.write(&Record {
             version: report::VERSION,
             guard: env!("CARGO_PKG_VERSION"),
             run: &self.id,
-            command: if self.check.is_some() { "check" } else { "run" },
+            command: if self.check.is_some() { report::Command::Check } else { report::Command::Run },
             only: self.check.is_some_and(|check| !check.only.is_empty()),
             started: self.started,
             ended: OffsetDateTime::now_utc(),
-            inputs: report::Inputs {
+            who: report::Who::of(Some(&judged.facts.guard), Some(&judged.facts.runner)),
+            chain: judged.chain.map(|(_, chain)| chain.clone()),
+            inputs: Some(report::Inputs {
                 config: &self.config.origin,
                 config_sha256: &self.config.digest,
                 sealed_sha256: self.sealed.as_ref().map(|sealed| sealed.digest.as_str()),
                 sealed: self.sealed.as_ref().map_or(&[], |sealed| sealed.changes.as_slice()),
-                policy: &self.settings.policy,
+                runner: judged.runner,
+                settings: report::SettingsUsed::of(self.settings),
+                policy,
+                policy_sha256: sha256(serde_json::to_vec(policy).map_err(anyhow::Error::from)?),
                 documents: &self.documents,
                 plan: &self.plan,
-            },
-            facts: judged.facts,
-            findings: judged.findings.iter().collect(),
+            }),
+            facts: Some(judged.facts),
+            exceptions: report::used_exceptions(policy, &findings),
+            findings,
             gaps: judged.gaps,
-            verdict: judged.verdict,
+            verdict: Some(judged.verdict),
             watched,
+            states: report.timeline.states(),
             written: judged.written,
+            objects: report::Objects::of(judged.written),
+            actions: report.timeline.actions(),
             timeline: report.timeline.moments(),
+            calls: judged.calls.calls(),
             outcome,
             exit_code: outcome.exit_code(&self.settings.exit_codes),
         })?;
+        if let Some((state, chain)) = judged.chain {
+            state.recorded(chain, &self.id, &sha256(&document))?;
+        }
         Ok(outcome)
     }
 }

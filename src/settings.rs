@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
@@ -35,7 +36,7 @@ impl<'de> Deserialize<'de> for Span {
 }
 
 /// One of the three protections that a security configuration can give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protection {
     /// What EMRFS writes to S3.
@@ -47,7 +48,7 @@ pub enum Protection {
 }
 
 /// A kind of server-side encryption, as a bucket's default names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum, JsonSchema)]
 pub enum EncryptionKind {
     /// `AES256`: keys that S3 manages.
     #[serde(rename = "SSE-S3")]
@@ -86,7 +87,7 @@ pub enum OnStop {
 }
 
 /// What it means that a run wrote something that is not encrypted as required.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnUnencrypted {
     /// The run is not confirmed: exit code 75.
@@ -112,7 +113,7 @@ pub enum ErbEngine {
 }
 
 /// An exception: one check does not hold for one subject, for a reason, until a day.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exception {
     /// The check's name.
@@ -123,6 +124,7 @@ pub struct Exception {
     pub reason: String,
     /// The last day it holds, by UTC: `2027-01-31`.
     #[serde(with = "day")]
+    #[schemars(with = "String")]
     pub expires: Date,
 }
 
@@ -267,7 +269,7 @@ pub struct Options {
 }
 
 /// What the policy requires.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Policy {
     /// Protections that must be proved.
     pub require: Vec<Protection>,
@@ -309,9 +311,20 @@ impl Policy {
     }
 }
 
+/// The settings file that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// SHA-256 of its content.
+    pub sha256: String,
+}
+
 /// The settings of one run: every option decided.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The settings file, if there is one.
+    pub file: Option<SettingsFile>,
     /// The real runner, when named.
     pub runner: Option<PathBuf>,
     /// Who renders ERB.
@@ -389,10 +402,10 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] that names the file and key, or the option.
     pub fn resolve(given: Options, file: Option<&Path>) -> Result<Self, SettingsError> {
-        let stored = match file {
+        let default = Path::new(DEFAULT_FILE);
+        let (stored, file) = match file.or_else(|| default.exists().then_some(default)) {
             Some(path) => read(path)?,
-            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
-            None => Options::default(),
+            None => (Options::default(), None),
         };
         // A variable that is set to nothing names nothing.
         let list = |given: Option<Vec<String>>, stored: Option<Vec<String>>| {
@@ -411,6 +424,7 @@ impl Settings {
             return Err(SettingsError::Value("security_configuration: is blank; name one, or leave the setting out".to_owned()));
         }
         Ok(Self {
+            file,
             runner: given.runner.or(stored.runner),
             erb: given.erb.or(stored.erb).unwrap_or_default(),
             security_configuration,
@@ -461,13 +475,17 @@ fn in_force(exceptions: Vec<Exception>, today: Date) -> Result<Vec<Exception>, S
     Ok(exceptions)
 }
 
-fn read(path: &Path) -> Result<Options, SettingsError> {
+fn read(path: &Path) -> Result<(Options, Option<SettingsFile>), SettingsError> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { file: file.clone(), source })?;
+    let read = Some(SettingsFile { path: path.to_owned(), sha256: crate::digest::sha256(&text) });
     if text.trim().is_empty() {
-        return Ok(Options::default());
+        return Ok((Options::default(), read));
     }
-    serde_yaml::from_str(&text).map_err(|error| SettingsError::Invalid { file, message: error.to_string() })
+    match serde_yaml::from_str(&text) {
+        Ok(options) => Ok((options, read)),
+        Err(error) => Err(SettingsError::Invalid { file, message: error.to_string() }),
+    }
 }
 
 #[cfg(test)]

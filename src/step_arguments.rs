@@ -2,12 +2,13 @@
 //!
 //! Arguments carry passwords, so nothing is kept of them but what is known to weaken encryption.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::weakening::{self, Weakening, Weight};
 
 /// Something that a step is told against encryption.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Argued {
     /// The setting, and what it does.
     pub what: String,

@@ -29,6 +29,7 @@ use crate::{
     names::ClusterId,
     report::Report,
     signals::{self, Caught},
+    timeline::Deed,
     watch::{self, Hint},
 };
 
@@ -166,7 +167,11 @@ async fn until(deadline: Option<Instant>) {
 
 fn send(group: Option<Pid>, signal: Signal, report: &Report) {
     let Some(group) = group else { return };
-    match killpg(group, signal) {
+    let sent = killpg(group, signal);
+    if sent != Err(nix::errno::Errno::ESRCH) {
+        report.timeline.did(Deed::SignalRunner, &signal, &sent.map_err(|error| error.to_string()));
+    }
+    match sent {
         Ok(()) => report.timeline.note(format!("sent {signal} to the runner's process group")),
         // It has ended already.
         Err(nix::errno::Errno::ESRCH) => {}

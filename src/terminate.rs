@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -9,10 +10,11 @@ use crate::{
     aws::{Aws, Lookup, calls, describe},
     facts::emr,
     names::ClusterId,
+    timeline::{Deed, Timeline},
 };
 
 /// How a termination went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
     /// EMR says that the cluster is over.
@@ -24,8 +26,21 @@ pub enum End {
 /// Terminates `cluster` and waits for its end, at most `limit`.
 ///
 /// The request to terminate goes out first, since every second counts; protection is lifted when the cluster is known to have it, or when EMR refuses.
-/// Looks for the end are `pace` apart, doubling up to 30 s, so that they fit EMR's quotas.
-pub(crate) async fn terminate(aws: &Aws, cluster: &ClusterId, protected: bool, pace: Duration, limit: Duration) -> End {
+/// What is done, and the states that the cluster is seen in, go on `timeline`. Looks for the end are `pace` apart, doubling up to 30 s, so that they fit EMR's quotas.
+pub(crate) async fn terminate(aws: &Aws, cluster: &ClusterId, protected: bool, pace: Duration, limit: Duration, timeline: &Timeline) -> End {
+    let end = end(aws, cluster, protected, pace, limit, timeline).await;
+    timeline.did(
+        Deed::AwaitEnd,
+        cluster,
+        &match &end {
+            End::Confirmed => Ok(()),
+            End::Unconfirmed(obstacle) => Err(obstacle.clone()),
+        },
+    );
+    end
+}
+
+async fn end(aws: &Aws, cluster: &ClusterId, protected: bool, pace: Duration, limit: Duration, timeline: &Timeline) -> End {
     let deadline = Instant::now() + limit;
     let mut pause = pace;
     let mut accepted = false;
@@ -33,10 +48,10 @@ pub(crate) async fn terminate(aws: &Aws, cluster: &ClusterId, protected: bool, p
     let mut obstacle = String::new();
     loop {
         if !accepted {
-            if lift && let Err(reason) = lift_protection(aws, cluster).await {
+            if lift && let Err(reason) = lift_protection(aws, cluster, timeline).await {
                 obstacle = reason;
             }
-            match request(aws, cluster).await {
+            match request(aws, cluster, timeline).await {
                 Ok(()) => accepted = true,
                 Err(reason) => {
                     tracing::debug!(%cluster, reason, "termination refused");
@@ -48,7 +63,11 @@ pub(crate) async fn terminate(aws: &Aws, cluster: &ClusterId, protected: bool, p
                 }
             }
         }
-        match emr::cluster(&aws.emr, cluster).await {
+        let seen = emr::cluster(&aws.emr, cluster).await;
+        if let Some(facts) = seen.found() {
+            timeline.saw(cluster, &facts.status);
+        }
+        match seen {
             Lookup::Found(facts) if facts.status.state.is_over() => return End::Confirmed,
             // Somebody may lift or set protection meanwhile; EMR having accepted once is no promise.
             Lookup::Found(facts) if accepted && facts.status.state != emr::ClusterState::Terminating => {
@@ -69,12 +88,16 @@ pub(crate) async fn terminate(aws: &Aws, cluster: &ClusterId, protected: bool, p
     }
 }
 
-async fn request(aws: &Aws, cluster: &ClusterId) -> Result<(), String> {
+async fn request(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Result<(), String> {
     let result = aws.emr.terminate_job_flows().job_flow_ids(cluster.as_str()).send().await;
-    result.map(drop).map_err(|error| format!("{}: {}", calls::TERMINATE_JOB_FLOWS.permission, describe(&error)))
+    let result = result.map(drop).map_err(|error| format!("{}: {}", calls::TERMINATE_JOB_FLOWS.permission, describe(&error)));
+    timeline.did(Deed::Terminate, cluster, &result);
+    result
 }
 
-async fn lift_protection(aws: &Aws, cluster: &ClusterId) -> Result<(), String> {
+async fn lift_protection(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Result<(), String> {
     let result = aws.emr.set_termination_protection().job_flow_ids(cluster.as_str()).termination_protected(false).send().await;
-    result.map(drop).map_err(|error| format!("{}: {}", calls::SET_TERMINATION_PROTECTION.permission, describe(&error)))
+    let result = result.map(drop).map_err(|error| format!("{}: {}", calls::SET_TERMINATION_PROTECTION.permission, describe(&error)));
+    timeline.did(Deed::LiftProtection, cluster, &result);
+    result
 }

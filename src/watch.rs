@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::{
@@ -104,7 +105,7 @@ pub(crate) enum Event {
 }
 
 /// What is known of one cluster of the run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ClusterRecord {
     /// Its id.
     pub id: ClusterId,
@@ -145,7 +146,7 @@ struct CloserLook {
 }
 
 /// Everything the watch learnt.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Watched {
     /// The run's clusters.
     pub clusters: Vec<ClusterRecord>,
@@ -557,6 +558,9 @@ impl Watch {
             .then(|| record.unknown_since.unwrap_or_else(Instant::now));
         let overdue = record.unknown_since.is_some_and(|since| since.elapsed() > self.plan.limits.judge_within);
         record.findings = findings;
+        if let Some(facts) = look.cluster.found() {
+            self.timeline.saw(id, &facts.status);
+        }
         record.cluster = look.cluster;
         record.steps = look.steps;
         record.security_configuration = look.security_configuration;
@@ -583,9 +587,9 @@ impl Watch {
 
     fn spawn_termination(&mut self, id: &ClusterId) {
         let protected = self.clusters.get(id).and_then(|record| record.cluster.found()).is_some_and(|facts| facts.termination_protected);
-        let (aws, id, limits) = (self.aws.clone(), id.clone(), self.plan.limits);
+        let (aws, id, limits, timeline) = (self.aws.clone(), id.clone(), self.plan.limits, self.timeline.clone());
         self.terminations.spawn(async move {
-            let end = terminate(&aws, &id, protected, limits.interval, limits.termination).await;
+            let end = terminate(&aws, &id, protected, limits.interval, limits.termination, &timeline).await;
             (id, end)
         });
     }

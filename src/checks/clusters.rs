@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use time::OffsetDateTime;
 
@@ -147,7 +148,7 @@ pub(crate) struct Look {
 }
 
 /// What closer looks at a cluster have learnt so far: no judgement of the rest waits for it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Closer {
     /// The scripts that its nodes run first; they cannot change.
     pub(crate) bootstrap_actions: Lookup<Vec<BootstrapAction>>,
@@ -161,6 +162,7 @@ pub(crate) struct Closer {
     pub(crate) volumes_asked: Lookup<()>,
     /// Every volume that was ever seen, by its id.
     #[serde(serialize_with = "by_place")]
+    #[schemars(with = "Vec<Volume>")]
     pub(crate) volumes: BTreeMap<String, Volume>,
 }
 

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{Filter, VpcAttributeName};
 use futures_util::future::try_join_all;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::aws::{Lookup, calls};
 
 /// The subnet's network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NetworkFacts {
     /// The VPC that the subnet lies in; `Absent` when there is no such subnet.
     pub vpc: Lookup<String>,
@@ -33,7 +34,7 @@ impl NetworkFacts {
 }
 
 /// An EBS volume of an instance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Volume {
     /// `vol-…`.
     pub(crate) id: String,

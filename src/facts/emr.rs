@@ -9,6 +9,7 @@ use aws_sdk_emr::{
     types::{Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus, Configuration, StepSummary},
 };
 use futures_util::future::join_all;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -21,12 +22,13 @@ use crate::{
 };
 
 /// A security configuration, identified as the design asks: by name, content and creation time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SecurityConfiguration {
     /// Its name.
     pub name: String,
     /// When it was created; there is no way to change one, only to delete it and create another of that name.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
     pub created: OffsetDateTime,
     /// SHA-256 of its content with sorted keys, in hexadecimal.
     pub digest: String,
@@ -35,7 +37,7 @@ pub struct SecurityConfiguration {
 }
 
 /// What a security configuration says, part by part; a part that is switched off or absent is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Content {
     /// `EnableAtRestEncryption`.
     pub at_rest_enabled: bool,
@@ -56,7 +58,7 @@ pub struct Content {
 }
 
 /// How EMRFS encrypts what it writes to S3.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct S3AtRest {
     /// `SSE-S3`, `SSE-KMS`, `CSE-KMS`, `CSE-Custom`.
     pub mode: String,
@@ -71,7 +73,7 @@ pub struct S3AtRest {
 }
 
 /// Another mode for one bucket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Override {
     /// `BucketName`.
     pub bucket: String,
@@ -82,7 +84,7 @@ pub struct Override {
 }
 
 /// How the cluster's disks are encrypted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LocalDisk {
     /// `AwsKms` or `Custom`.
     pub provider: String,
@@ -97,7 +99,7 @@ pub struct LocalDisk {
 }
 
 /// Where the certificates for traffic between nodes come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tls {
     /// `PEM`, `Custom` or `EMR`.
     pub provider: String,
@@ -227,7 +229,7 @@ fn canonical(value: &Value) -> String {
 }
 
 /// Where a cluster is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ClusterState {
     /// Nothing of it has touched data yet.
@@ -272,7 +274,7 @@ impl std::fmt::Display for ClusterState {
 }
 
 /// A cluster's state, why, and since when it exists.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClusterStatus {
     /// The state.
     pub state: ClusterState,
@@ -280,6 +282,7 @@ pub struct ClusterStatus {
     pub reason: Option<String>,
     /// When it was created, by EMR's clock.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
     pub created: OffsetDateTime,
 }
 
@@ -295,7 +298,7 @@ pub(crate) struct ClusterListing {
 }
 
 /// A cluster as `DescribeCluster` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClusterFacts {
     /// Its id.
     pub id: ClusterId,
@@ -328,7 +331,7 @@ pub struct ClusterFacts {
 }
 
 /// A property of a cluster's or an instance group's `Configurations`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClusterProperty {
     /// `core-site`, ….
     pub classification: String,
@@ -349,7 +352,7 @@ pub(crate) struct Node {
 }
 
 /// A script that every node runs before anything else.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BootstrapAction {
     /// Where it lies.
     pub path: String,
@@ -359,7 +362,7 @@ pub struct BootstrapAction {
 }
 
 /// A step, reduced to what is judged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Step {
     /// Its id.
     pub id: String,
@@ -566,7 +569,7 @@ pub(crate) async fn list(emr: &aws_sdk_emr::Client, since: Option<OffsetDateTime
 }
 
 /// A live cluster that the runner would adopt, with the steps that are not this run's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Adoptable {
     /// The cluster.
     pub cluster: ClusterFacts,
@@ -579,7 +582,7 @@ pub struct Adoptable {
 }
 
 /// What a persistent run will meet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Persistent {
     /// The clusters of its name.
     pub clusters: Vec<Adoptable>,

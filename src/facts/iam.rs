@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::aws::{Lookup, calls};
 
 /// A role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RoleFacts {
     /// The role's ARN.
     pub arn: String,
 }
 
 /// A decision of IAM's policy simulator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Identity {
     /// A policy allows it.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_kms::types::{KeyManagerType, KeyMetadata, KeySpec, KeyState, KeyUsageType};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::iam::{self, Identity};
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// The answers about one key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KeyFacts {
     /// The key itself.
     pub description: Lookup<Key>,
@@ -24,6 +25,7 @@ pub struct KeyFacts {
     /// Its grants.
     pub grants: Lookup<Vec<Grant>>,
     /// What the roles' own policies say of each action they need.
+    #[schemars(with = "BTreeMap<String, Lookup<BTreeMap<String, Identity>>>")]
     pub identity: BTreeMap<RoleKind, Lookup<BTreeMap<String, Identity>>>,
 }
 
@@ -80,7 +82,7 @@ impl RoleKind {
 }
 
 /// What a key is used for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyUse {
     /// EMRFS writes to S3 under it, by the security configuration.
@@ -104,7 +106,7 @@ impl KeyUse {
 }
 
 /// An answer of `kms:DescribeKey`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Key {
     /// Its ARN.
     pub arn: KeyArn,
@@ -135,7 +137,7 @@ impl Key {
 }
 
 /// A grant on a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Grant {
     /// Whom it allows something.
     pub grantee: String,

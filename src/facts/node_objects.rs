@@ -1,5 +1,6 @@
 //! The objects in S3 that every node fetches while it starts, because the security configuration names them: whether they are there, and whether nodes may read them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// The answers about one of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NodeObject {
     /// Whether it is there; not asked for archives of certificates, which are fetched anyway.
     pub there: Option<Lookup<()>>,
@@ -24,7 +25,7 @@ pub struct NodeObject {
 }
 
 /// A bucket of which only two things matter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OtherBucket {
     /// Whether it belongs to the launching account.
     pub ours: Lookup<bool>,

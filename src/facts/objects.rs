@@ -13,6 +13,7 @@ use aws_sdk_s3::{
     types::{Object, ServerSideEncryption},
 };
 use futures_util::{Stream, StreamExt as _, stream};
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -30,7 +31,7 @@ const HEADS_AT_ONCE: usize = 32;
 const NAMED: usize = 3;
 
 /// What was found in one location.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Survey {
     /// Objects that hold anything.
     pub objects: u64,
@@ -53,7 +54,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// The objects of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tally {
     /// How they are encrypted.
     pub stored: Stored,
@@ -66,7 +67,7 @@ pub struct Tally {
 }
 
 /// How an object is encrypted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stored {
     /// Not at all.
@@ -80,7 +81,7 @@ pub enum Stored {
 }
 
 /// Objects that could not be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unseen {
     /// How many.
     pub objects: u64,

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// A version of EmrEtlRunner: three numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct RunnerVersion(pub u32, pub u32, pub u32);
 
@@ -104,6 +105,17 @@ pub(crate) async fn version(program: &Program, limit: Duration) -> Lookup<Runner
         memory.keep(&program.path, Remembered { identity: before, version: *version });
     }
     answer
+}
+
+/// SHA-256 of the program's file.
+pub(crate) async fn digest(program: &Program) -> Lookup<String> {
+    let path = program.path.clone();
+    let operation = format!("reading {}", path.display());
+    match tokio::task::spawn_blocking(move || crate::digest::sha256_of_file(&path)).await {
+        Ok(Ok(digest)) => Lookup::Found(digest),
+        Ok(Err(error)) => Lookup::Unreachable(Obstacle { operation, message: error.to_string() }),
+        Err(error) => Lookup::Unreachable(Obstacle { operation, message: error.to_string() }),
+    }
 }
 
 async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {

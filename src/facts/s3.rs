@@ -2,6 +2,7 @@
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// The answers about one bucket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BucketFacts {
     /// Its region; `Absent` when there is no such bucket.
     pub region: Lookup<String>,
@@ -30,7 +31,7 @@ pub struct BucketFacts {
 }
 
 /// A bucket's default encryption.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DefaultEncryption {
     /// New objects are encrypted this way.

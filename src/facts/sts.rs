@@ -1,5 +1,6 @@
 //! Who a set of credentials belongs to.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
 };
 
 /// An answer of `sts:GetCallerIdentity`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Identity {
     /// The account.
     pub account: AccountId,

@@ -7,6 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::join_all;
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -31,7 +32,7 @@ pub struct Place {
 }
 
 /// What was found of the run in one location.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Written {
     /// The key below `aws.s3.buckets`.
     pub role: String,

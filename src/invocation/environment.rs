@@ -2,10 +2,11 @@
 //!
 //! `POSIXLY_CORRECT` is not among them: it changes `OptionParser#parse!`, and the runner uses `order!`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A variable by which code or options can get into a Ruby or a Java program, and that is set. Its value is not kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Variable {
     /// Its name.
     pub name: &'static str,

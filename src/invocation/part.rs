@@ -1,9 +1,10 @@
 //! The parts of a run that `--skip` and `--resume-from` name.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A part of the pipeline, by the name that the runner's options give it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Raw files into the processing folder.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -25,7 +26,7 @@ impl DocumentError {
 }
 
 /// A schema's name, such as `iglu:com.acme/redshift_config/jsonschema/4-0-0`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SchemaKey {
     /// Who owns it: `com.acme`.
     pub vendor: String,

@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::documents::{Document, DocumentError, SchemaKey, read_folder};
 
 /// One enrichment's configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Enrichment {
     /// The file's path.
     pub file: String,
@@ -27,7 +28,7 @@ pub struct Enrichment {
 }
 
 /// Where an enrichment gets data from while it runs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// An S3 location, as written.

@@ -4,12 +4,13 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::documents::{Document, DocumentError, SchemaKey, read_folder};
 
 /// One storage target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Target {
     /// The file's path.
     pub file: String,
@@ -26,7 +27,7 @@ pub struct Target {
 }
 
 /// What a target takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Purpose {
     /// Shredded events, by RDB Loader.
     #[serde(rename = "ENRICHED_EVENTS")]
@@ -43,7 +44,7 @@ pub enum Purpose {
 }
 
 /// Where a target is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Store {
     /// `redshift_config`.
@@ -69,7 +70,7 @@ pub enum Store {
 }
 
 /// A database that RDB Loader loads into.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Database {
     /// `host`; `localhost` when a tunnel is used.
     pub host: String,

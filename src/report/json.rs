@@ -1,67 +1,129 @@
-//! The report for machines: one JSON object, with a version of its own form.
+//! The document: the report for machines, and the evidence of one run. One JSON object, with a version of its own form; `schema.json` beside this file says what is in it.
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::Serialize;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use crate::{
-    checks::Finding,
+    aws::{Lookup, log::Calls},
+    checks::{Finding, Status},
+    evidence::Chain,
     exit::Outcome,
-    facts::{Facts, Written},
+    facts::{Facts, Identity, RunnerVersion, Stored, Written},
     gaps::Gap,
+    names::AccountId,
     plan::{Documents, Plan},
     runner_config::Change,
-    settings::Policy,
-    timeline::Moment,
+    settings::{Policy, Settings},
+    timeline::{Action, Moment, StateChange},
     verdict::Verdict,
     watch::Watched,
 };
 
 /// The version of the form below; it grows when a field changes its meaning or goes away.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
-/// The record of one run.
-#[derive(Debug, Serialize)]
+/// The evidence of one run of emr-etl-guard.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "The document of one run of emr-etl-guard")]
 pub struct Record<'a> {
-    /// [`VERSION`].
+    /// The version of this form.
+    #[schemars(schema_with = "super::schema::version")]
     pub version: u32,
     /// This program's version.
     pub guard: &'static str,
     /// The run's id, which is also the value of its tag.
     pub run: &'a str,
-    /// `run` or `check`.
-    pub command: &'static str,
+    /// What was asked for.
+    pub command: Command,
     /// Whether the verdict is by some checks only, at the user's wish.
     pub only: bool,
     /// When the guard started.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
     pub started: OffsetDateTime,
     /// When this record was written.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
     pub ended: OffsetDateTime,
-    /// What went in.
-    pub inputs: Inputs<'a>,
-    /// What AWS and the runner said.
-    pub facts: &'a Facts,
+    /// Who ran it, and where.
+    pub who: Who<'a>,
+    /// Its place among the runs of one state directory; a check has none.
+    pub chain: Option<Chain>,
+    /// What went in; none where a run is closed that an earlier guard left open.
+    pub inputs: Option<Inputs<'a>>,
+    /// What AWS and the runner said before the launch.
+    pub facts: Option<&'a Facts>,
     /// What the checks found: pre-flight first, then on the run.
     pub findings: Vec<&'a Finding>,
+    /// The exceptions that excuse some of them.
+    pub exceptions: Vec<UsedException<'a>>,
     /// What stays open whatever the checks prove.
     pub gaps: &'a [Gap],
     /// Launch or refuse.
-    pub verdict: Verdict,
+    pub verdict: Option<Verdict>,
     /// The run's clusters, when it was launched.
     pub watched: Option<&'a Watched>,
+    /// The states that clusters were seen in, in the order of time.
+    pub states: Vec<StateChange>,
     /// What was found of the objects that it wrote.
     pub written: &'a [Written],
+    /// The same objects, counted by how they are encrypted.
+    pub objects: Objects,
+    /// What the guard did to others, and how that ended.
+    pub actions: Vec<Action>,
     /// What happened when.
     pub timeline: Vec<Moment>,
+    /// What was asked of AWS. A fact and its request are joined by the operation and what it is about.
+    pub calls: Vec<Calls>,
     /// How it ended.
     pub outcome: Outcome,
-    /// The exit code, after remapping.
+    /// The exit code, after remapping; 74 cannot stand here, since a document does not know whether it will arrive.
     pub exit_code: u8,
 }
 
+/// What was asked of the guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// `run`: the whole line.
+    Run,
+    /// `check`: up to the verdict.
+    Check,
+    /// A run was closed that an earlier guard had left open, by `watch --resume` or before the next `run`.
+    Resume,
+}
+
+/// Who ran it, and where.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Who<'a> {
+    /// The account that clusters are launched in.
+    pub account: Option<&'a AccountId>,
+    /// The ARN that the guard's credentials belong to.
+    pub principal: Option<&'a str>,
+    /// The ARN that the runner's credentials belong to.
+    pub runner_principal: Option<&'a str>,
+    /// The machine's name.
+    pub host: String,
+}
+
+impl<'a> Who<'a> {
+    /// By what STS said, if it was asked.
+    pub(crate) fn of(guard: Option<&'a Lookup<Identity>>, runner: Option<&'a Lookup<Identity>>) -> Self {
+        let (guard, runner) = (guard.and_then(Lookup::found), runner.and_then(Lookup::found));
+        Self {
+            account: runner.map(|identity| &identity.account),
+            principal: guard.map(|identity| identity.arn.as_str()),
+            runner_principal: runner.map(|identity| identity.arn.as_str()),
+            host: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
+        }
+    }
+}
+
 /// The inputs of a run, by digest.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Inputs<'a> {
     /// The runner config's name.
     pub config: &'a str,
@@ -71,10 +133,122 @@ pub struct Inputs<'a> {
     pub sealed_sha256: Option<&'a str>,
     /// What the seal set.
     pub sealed: &'a [Change],
+    /// The runner; none where there is none, as for a check on another machine.
+    pub runner: Option<&'a Runner>,
+    /// The guard's own options.
+    pub settings: SettingsUsed,
     /// The policy in force.
     pub policy: &'a Policy,
+    /// SHA-256 of the policy as compact JSON, in the order it has here.
+    pub policy_sha256: String,
     /// Its storage targets and enrichments.
     pub documents: &'a Documents,
     /// What the run would touch, by its arguments and config.
     pub plan: &'a Plan,
+}
+
+/// The runner's program.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Runner {
+    /// Its file.
+    pub path: String,
+    /// SHA-256 of that file.
+    pub sha256: Lookup<String>,
+    /// What it says its version is.
+    pub version: Lookup<RunnerVersion>,
+}
+
+/// The settings, by digest: some values are not for everybody's eyes.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SettingsUsed {
+    /// The settings file, if there is one.
+    pub file: Option<String>,
+    /// SHA-256 of that file.
+    pub file_sha256: Option<String>,
+    /// SHA-256 over every setting in force, in the form that this version of the guard gives them; equal for equal settings.
+    pub sha256: String,
+}
+
+impl SettingsUsed {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            file: settings.file.as_ref().map(|file| file.path.display().to_string()),
+            file_sha256: settings.file.as_ref().map(|file| file.sha256.clone()),
+            sha256: crate::digest::sha256(format!("{settings:?}")),
+        }
+    }
+}
+
+time::serde::format_description!(day, Date, "[year]-[month]-[day]");
+
+/// An exception that excuses something in this run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct UsedException<'a> {
+    /// The check's name.
+    pub check: &'a str,
+    /// What it is about, as the settings say; a trailing `*` fits any ending.
+    pub subject: &'a str,
+    /// Why it may be so.
+    pub reason: &'a str,
+    /// The last day it holds, by UTC.
+    #[serde(with = "day")]
+    #[schemars(with = "String")]
+    pub expires: Date,
+    /// The subjects of the findings that it excuses.
+    pub excuses: Vec<&'a str>,
+}
+
+/// The exceptions of `policy` that excuse some of `findings`.
+pub(crate) fn used_exceptions<'a>(policy: &'a Policy, findings: &[&'a Finding]) -> Vec<UsedException<'a>> {
+    let excused = |exception: &crate::settings::Exception| {
+        let covered = findings.iter().filter(|finding| finding.status == Status::Excused && exception.covers(finding.check.name, &finding.subject));
+        covered.map(|finding| finding.subject.as_str()).collect::<Vec<_>>()
+    };
+    let used = policy.exceptions.iter().map(|exception| UsedException {
+        check: &exception.check,
+        subject: &exception.subject,
+        reason: &exception.reason,
+        expires: exception.expires,
+        excuses: excused(exception),
+    });
+    used.filter(|exception| !exception.excuses.is_empty()).collect()
+}
+
+/// Objects by how they are encrypted.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Objects {
+    /// How many objects the run wrote, in the locations that were looked at.
+    pub objects: u64,
+    /// How many of them were looked at.
+    pub looked_at: u64,
+    /// Those, by how they are encrypted.
+    pub kinds: Vec<Kind>,
+}
+
+/// Objects that are encrypted in one way.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Kind {
+    /// How.
+    pub stored: Stored,
+    /// How many.
+    pub objects: u64,
+    /// Together, in bytes.
+    pub bytes: u64,
+}
+
+impl Objects {
+    pub(crate) fn of(written: &[Written]) -> Self {
+        let surveys = || written.iter().map(|written| &written.survey);
+        let mut kinds: BTreeMap<&Stored, (u64, u64)> = BTreeMap::new();
+        for tally in surveys().flat_map(|survey| &survey.kinds) {
+            let (objects, bytes) = kinds.entry(&tally.stored).or_default();
+            *objects += tally.objects;
+            *bytes += tally.bytes;
+        }
+        Self {
+            objects: surveys().map(|survey| survey.objects).sum(),
+            looked_at: surveys().map(|survey| survey.looked_at).sum(),
+            kinds: kinds.into_iter().map(|(stored, (objects, bytes))| Kind { stored: stored.clone(), objects, bytes }).collect(),
+        }
+    }
 }

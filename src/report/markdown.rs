@@ -12,12 +12,17 @@ use crate::{
 /// The whole record.
 pub(super) fn markdown(record: &Record<'_>) -> String {
     let verdict = match record.verdict {
-        Verdict::Launch if record.only => "✅ what was asked for holds",
-        Verdict::Launch => "✅ would launch",
-        Verdict::RefuseRefuted => "❌ refused: a required check is refuted",
-        Verdict::RefuseUnknown => "❓ refused: facts could not be established",
+        Some(Verdict::Launch) if record.only => "✅ what was asked for holds",
+        Some(Verdict::Launch) => "✅ would launch",
+        Some(Verdict::RefuseRefuted) => "❌ refused: a required check is refuted",
+        Some(Verdict::RefuseUnknown) => "❓ refused: facts could not be established",
+        None => "an open run was closed",
     };
-    let mut text = format!("## emr-etl-guard: {verdict}\n\n`{}`, exit code {}\n", cell(record.inputs.config), record.exit_code);
+    let mut text = format!(
+        "## emr-etl-guard: {verdict}\n\n`{}`, exit code {}\n",
+        cell(record.inputs.as_ref().map_or("", |inputs| inputs.config)),
+        record.exit_code
+    );
     let open: Vec<&Finding> = record.findings.iter().copied().filter(|finding| finding.is_open() && finding.waits_for.is_none()).collect();
     if !open.is_empty() {
         text.push_str("\n| | check | subject | saw | wanted | to do |\n|---|---|---|---|---|---|\n");

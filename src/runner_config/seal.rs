@@ -18,7 +18,7 @@ pub struct Seal {
 }
 
 /// One value that the seal set, and what stood there.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Change {
     /// The key's path, with dots.
     pub key: String,

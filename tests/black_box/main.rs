@@ -10,6 +10,7 @@ mod check_command;
 mod command_line;
 mod cost;
 mod drop_in;
+mod evidence;
 mod faults;
 mod good_runs;
 mod init;

@@ -264,7 +264,7 @@ impl Stage {
             stdout: String::from_utf8_lossy(&stdout).into_owned(),
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
             raw_stdout: stdout,
-            report: std::fs::read(self.path("report.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default(),
+            report: std::fs::read(self.path("report.json")).map(|bytes| valid_document(&bytes)).unwrap_or_default(),
             journal: lines(&self.path("journal.jsonl")),
             redactions: self.redactions(),
         }
@@ -308,6 +308,19 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A document, which must be what the published schema says.
+pub(crate) fn valid_document(bytes: &[u8]) -> Value {
+    static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
+    let schema = SCHEMA.get_or_init(|| {
+        let schema = serde_json::from_str(include_str!("../../src/report/schema.json")).expect("the schema is JSON");
+        jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is one")
+    });
+    let document: Value = serde_json::from_slice(bytes).expect("the document is JSON");
+    let errors: Vec<String> = schema.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "the document is not what its schema says:\n{}", errors.join("\n"));
+    document
 }
 
 fn lines(file: &Path) -> Vec<Value> {

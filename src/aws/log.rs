@@ -1,0 +1,357 @@
+//! The log of a run's AWS requests: what was asked when, about what, and by which request id AWS knows it. It is bounded, however many requests there are.
+//!
+//! A fact does not point at its request: its operation and what it is about (a bucket, a key, a cluster) are in both, and join the two.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aws_sdk_sts::config::ConfigBag;
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{
+            Intercept,
+            context::{BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef},
+            dyn_dispatch_hint,
+        },
+        orchestrator::{HttpRequest, HttpResponse, Metadata},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
+use schemars::JsonSchema;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// So many requests of one operation are kept from the beginning: all of them, before a launch.
+const FIRST: usize = 64;
+/// So many are kept from the end.
+const LAST: usize = 16;
+/// So many that failed are kept besides.
+const FAILED: usize = 64;
+
+/// One request, its retries included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Request {
+    /// When it was begun, by this machine's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
+    pub started: OffsetDateTime,
+    /// What it is about: a bucket or an object (`s3://…`), a cluster, a key, a role.
+    pub subject: Option<String>,
+    /// AWS's id of the last attempt.
+    pub request_id: Option<String>,
+    /// The HTTP status of the last answer; none where none came.
+    pub status: Option<u16>,
+    /// How often it was sent.
+    pub attempts: u32,
+}
+
+impl Request {
+    fn failed(&self) -> bool {
+        self.status.is_none_or(|status| status >= 400)
+    }
+}
+
+/// The requests of one operation.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Calls {
+    /// The service, as the SDK names it: `S3`, `EMR`.
+    pub service: String,
+    /// The operation: `GetBucketEncryption`.
+    pub operation: String,
+    /// How many requests there were.
+    pub count: u64,
+    /// How many of them got no answer, or one that is an error; `Absent` is an error for HTTP.
+    pub failed: u64,
+    /// How often they were sent, together.
+    pub attempts: u64,
+    /// The first of them, the last, and those that failed, up to a bound for each.
+    pub kept: Vec<Request>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    count: u64,
+    failed: u64,
+    attempts: u64,
+    first: Vec<Request>,
+    failures: Vec<Request>,
+    last: VecDeque<Request>,
+}
+
+impl Tally {
+    fn add(&mut self, request: Request) {
+        self.count += 1;
+        self.attempts += u64::from(request.attempts);
+        let failed = request.failed();
+        self.failed += u64::from(failed);
+        if self.first.len() < FIRST {
+            self.first.push(request);
+            return;
+        }
+        self.last.push_back(request);
+        if self.last.len() > LAST
+            && let Some(request) = self.last.pop_front()
+            && request.failed()
+            && self.failures.len() < FAILED
+        {
+            self.failures.push(request);
+        }
+    }
+
+    fn kept(&self) -> Vec<Request> {
+        let mut kept: Vec<Request> = self.first.iter().chain(&self.failures).chain(&self.last).cloned().collect();
+        kept.sort_by_key(|request| request.started);
+        kept
+    }
+}
+
+/// The log. Clones share one list; each is an interceptor of the clients whose requests it records.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallLog(Arc<Mutex<BTreeMap<(String, String), Tally>>>);
+
+impl CallLog {
+    /// Everything so far, by service and operation.
+    pub(crate) fn calls(&self) -> Vec<Calls> {
+        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies
+            .iter()
+            .map(|((service, operation), tally)| Calls {
+                service: service.clone(),
+                operation: operation.clone(),
+                count: tally.count,
+                failed: tally.failed,
+                attempts: tally.attempts,
+                kept: tally.kept(),
+            })
+            .collect()
+    }
+
+    fn add(&self, name: (String, String), request: Request) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().add(request);
+    }
+}
+
+/// A request under way. It is recorded when it is dropped: one that nobody waits for any longer ends in that way only.
+#[derive(Debug)]
+struct Pending {
+    log: CallLog,
+    /// Service and operation, and the request.
+    state: Mutex<((String, String), Request)>,
+}
+
+impl Storable for Pending {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let (name, request) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner).clone();
+        self.log.add(name, request);
+    }
+}
+
+impl Pending {
+    fn change(cfg: &ConfigBag, change: impl FnOnce(&mut Request)) {
+        if let Some(pending) = cfg.load::<Self>() {
+            change(&mut pending.state.lock().unwrap_or_else(PoisonError::into_inner).1);
+        }
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for CallLog {
+    fn name(&self) -> &'static str {
+        "CallLog"
+    }
+
+    fn read_before_execution(&self, _: &BeforeSerializationInterceptorContextRef<'_>, cfg: &mut ConfigBag) -> Result<(), BoxError> {
+        let request = Request { started: OffsetDateTime::now_utc(), subject: None, request_id: None, status: None, attempts: 0 };
+        cfg.interceptor_state().store_put(Pending { log: self.clone(), state: Mutex::new((<(String, String)>::default(), request)) });
+        Ok(())
+    }
+
+    fn read_before_serialization(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // Only now is it known which operation this is.
+        if let (Some(pending), Some(metadata)) = (cfg.load::<Pending>(), cfg.load::<Metadata>()) {
+            pending.state.lock().unwrap_or_else(PoisonError::into_inner).0 = (metadata.service().to_owned(), metadata.name().to_owned());
+        }
+        Ok(())
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        Pending::change(cfg, |request| {
+            request.attempts += 1;
+            request.status = None;
+            request.request_id = None;
+            if request.subject.is_none() {
+                request.subject = subject(context.request());
+            }
+        });
+        Ok(())
+    }
+
+    fn read_after_attempt(&self, context: &FinalizerInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
+        Pending::change(cfg, |request| {
+            request.status = context.response().map(|response| response.status().as_u16());
+            request.request_id = context.response().and_then(request_id);
+        });
+        Ok(())
+    }
+}
+
+/// AWS's id of a request; each family of services has a header of its own for it.
+fn request_id(response: &HttpResponse) -> Option<String> {
+    ["x-amzn-requestid", "x-amzn-request-id", "x-amz-request-id"].iter().find_map(|name| response.headers().get(*name)).map(ToOwned::to_owned)
+}
+
+/// The members of a request that say what it is about; of a request with none of them, nothing is kept.
+const MEMBERS: [&str; 12] = [
+    "ClusterId",
+    "JobFlowIds",
+    "KeyId",
+    "Name",
+    "RoleName",
+    "InstanceProfileName",
+    "PolicySourceArn",
+    "SubnetId",
+    "VpcId",
+    "DhcpOptionsId",
+    "TopicArn",
+    "QueueUrl",
+];
+
+/// What a request is about: S3 says it in the path, the others in the body.
+fn subject(request: &HttpRequest) -> Option<String> {
+    let uri = request.uri();
+    let (_, rest) = uri.split_once("://")?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let body = request.body().bytes().unwrap_or_default();
+    if let Some(form) = std::str::from_utf8(body).ok().filter(|body| body.starts_with("Action=")) {
+        return of_form(form);
+    }
+    if request.headers().get("x-amz-target").is_some() {
+        return of_json(body);
+    }
+    of_path(authority, path)
+}
+
+fn of_form(form: &str) -> Option<String> {
+    let members = || form.split('&').filter_map(|pair| pair.split_once('='));
+    let named = |name: &str| members().find(|(key, _)| key.split('.').next() == Some(name)).map(|(_, value)| decoded(value));
+    MEMBERS.iter().find_map(|name| named(name))
+}
+
+fn of_json(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    MEMBERS.iter().find_map(|name| match body.get(name)? {
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Array(several) => Some(several.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join(" ")),
+        _ => None,
+    })
+}
+
+/// `s3://bucket/key`, or `s3://bucket/prefix` of a list.
+fn of_path(authority: &str, path_and_query: &str) -> Option<String> {
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    let path = path.trim_start_matches('/');
+    let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
+    let place = match authority.split_once(".s3").filter(|_| authority.contains(".amazonaws.com")) {
+        Some((bucket, _)) => format!("{bucket}/{path}"),
+        None => path.to_owned(),
+    };
+    let place = if prefix.is_empty() { place } else { format!("{}/{prefix}", place.trim_end_matches('/')) };
+    (!place.trim_matches('/').is_empty()).then(|| format!("s3://{}", decoded(&place)))
+}
+
+/// Percent-encoding taken off.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        match (first, hex) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(second: i64, status: Option<u16>) -> Request {
+        let started = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second);
+        Request { started, subject: None, request_id: None, status, attempts: 2 }
+    }
+
+    #[test]
+    fn a_hundred_thousand_requests_take_no_more_room_than_a_hundred_and_their_failures_stay() {
+        let log = CallLog::default();
+        let name = ("S3".to_owned(), "HeadObject".to_owned());
+        for second in 0..100_000 {
+            let status = match second {
+                50_000 => Some(403),
+                60_000 => None,
+                _ => Some(200),
+            };
+            log.add(name.clone(), request(second, status));
+        }
+        let calls = log.calls();
+        assert_eq!((calls[0].count, calls[0].failed, calls[0].attempts), (100_000, 2, 200_000));
+        let kept: Vec<i64> = calls[0].kept.iter().map(|request| request.started.unix_timestamp()).collect();
+        let wanted: Vec<i64> = (0..64).chain([50_000, 60_000]).chain(99_984..100_000).collect();
+        assert_eq!(kept, wanted);
+        // Even if all of them fail.
+        for second in 0..100_000 {
+            log.add(name.clone(), request(second, Some(503)));
+        }
+        assert_eq!(log.calls()[0].kept.len(), FIRST + FAILED + LAST);
+    }
+
+    #[test]
+    fn what_a_request_is_about_is_told_by_path_form_or_body() {
+        for (authority, path, wanted) in [
+            ("acme.s3.eu-west-1.amazonaws.com", "/?encryption", Some("s3://acme/")),
+            ("acme.s3.eu-west-1.amazonaws.com", "/a/b%20c", Some("s3://acme/a/b c")),
+            ("acme.s3.eu-west-1.amazonaws.com", "/?list-type=2&prefix=logs%2F", Some("s3://acme/logs/")),
+            ("s3.eu-west-1.amazonaws.com", "/a.s3.b/key", Some("s3://a.s3.b/key")),
+            ("127.0.0.1:5000", "/acme/?list-type=2&prefix=x", Some("s3://acme/x")),
+            ("127.0.0.1:5000", "/", None),
+        ] {
+            assert_eq!(of_path(authority, path).as_deref(), wanted, "{authority}{path}");
+        }
+        assert_eq!(of_form("Action=DescribeSubnets&Version=1&SubnetId.1=subnet-1").as_deref(), Some("subnet-1"));
+        assert_eq!(of_form("Action=GetRole&RoleName=a%2Fb").as_deref(), Some("a/b"));
+        assert_eq!(of_form("Action=GetCallerIdentity&Version=1"), None);
+        assert_eq!(of_json(br#"{"JobFlowIds": ["j-1", "j-2"]}"#).as_deref(), Some("j-1 j-2"));
+        assert_eq!(of_json(br#"{"Message": "secret"}"#), None);
+    }
+
+    #[test]
+    fn text_that_is_not_percent_encoded_stays() {
+        assert_eq!(decoded("100%"), "100%");
+        assert_eq!(decoded("%zz%41"), "%zzA");
+    }
+}
