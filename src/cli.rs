@@ -160,6 +160,7 @@ Exit codes: the runner's own pass through (0 done, 1 error, 3 no data, 4 earlier
   69  facts could not be established (AWS unreachable, access denied), or the state directory cannot be used: refused
   70  a bug in the guard
   71  an unsafe cluster may still be running: act now
+  74  the run ended, but its document could not be delivered everywhere, or not be signed
   75  the run ended, but encryption could not be confirmed
   76  an unsafe cluster was found and its termination confirmed
   77  refused: a required check is refuted

@@ -23,6 +23,8 @@ pub enum Outcome {
     Bug,
     /// An unsafe cluster may still be running.
     UnsafeClusterAlive,
+    /// The run ended by itself, but its document could not be delivered everywhere, or not be signed.
+    Undelivered,
     /// The run ended, but encryption could not be confirmed.
     Unconfirmed,
     /// An unsafe cluster was found, and its end was confirmed.
@@ -47,11 +49,21 @@ impl Outcome {
             Self::FactsUnknown => 69,
             Self::Bug => 70,
             Self::UnsafeClusterAlive => 71,
+            Self::Undelivered => 74,
             Self::Unconfirmed => 75,
             Self::UnsafeClusterTerminated => 76,
             Self::Refused => 77,
             Self::RunnerNotExecutable => 126,
             Self::RunnerNotFound => 127,
+        }
+    }
+
+    /// The outcome of a run whose document is not where it must be: that hides no word of the guard's own, and the runner's code says nothing of it.
+    #[must_use]
+    pub fn undelivered(self) -> Self {
+        match self {
+            Self::Ended(_) => Self::Undelivered,
+            other => other,
         }
     }
 
@@ -95,6 +107,17 @@ impl std::str::FromStr for ExitCodes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn evidence_that_is_not_delivered_beats_the_runners_code_and_nothing_else() {
+        for code in [0, 1, 3] {
+            assert_eq!(Outcome::Ended(code).undelivered().code(), 74);
+        }
+        for outcome in [Outcome::UnsafeClusterAlive, Outcome::UnsafeClusterTerminated, Outcome::Unconfirmed, Outcome::Refused, Outcome::Signalled(15)]
+        {
+            assert_eq!(outcome.undelivered(), outcome);
+        }
+    }
 
     #[test]
     fn only_the_guards_own_codes_can_be_remapped() {

@@ -179,6 +179,11 @@ impl StateDir {
         Ok(Self { root: path.to_owned(), runs, _lock: lock })
     }
 
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.root
+    }
+
     /// Notes that a run's document has its place in the chain.
     ///
     /// # Errors
@@ -191,8 +196,8 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`] when it cannot be kept.
-    pub(crate) fn next_in_chain(&self, run: &str) -> Result<Chain, StateError> {
-        chain::begin(&self.root, run, |_| None).map_err(|source| StateError::Unusable { path: self.root.display().to_string(), source })
+    pub(crate) fn next_in_chain(&self, run: &str, digest_of: impl Fn(&str) -> Option<String>) -> Result<Chain, StateError> {
+        chain::begin(&self.root, run, digest_of).map_err(|source| StateError::Unusable { path: self.root.display().to_string(), source })
     }
 
     /// The runs that were not closed, oldest first. A journal whose run was never about to be launched is removed.

@@ -56,6 +56,7 @@ use crate::{
     checks::Finding,
     cli::{CheckArguments, CheckOptions, Cli, Command, Launch, WatchArguments},
     confirm::Objects,
+    evidence::Evidence,
     exit::{ExitCodes, Outcome},
     gaps::Gap,
     invocation::{Invocation, InvocationError, RunInvocation},
@@ -81,6 +82,8 @@ enum GuardError {
     Settings(#[from] SettingsError),
     #[error("the report cannot be written: {0}")]
     Report(String),
+    #[error("the evidence could not be kept: {0}")]
+    Evidence(String),
     #[error(transparent)]
     Invocation(#[from] InvocationError),
     #[error("{0}")]
@@ -106,7 +109,7 @@ enum GuardError {
 impl GuardError {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Settings(_) | Self::Report(_) => Outcome::BadUsage,
+            Self::Settings(_) | Self::Report(_) | Self::Evidence(_) => Outcome::BadUsage,
             Self::Invocation(_) | Self::Config(_) | Self::Document(_) | Self::NeverStarts(_) => Outcome::BadConfig,
             Self::OldRunner(_) => Outcome::Refused,
             Self::NoTrust(_) | Self::State(_) => Outcome::FactsUnknown,
@@ -235,6 +238,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
         Invocation::NoLaunch => return launches_nothing(arguments, settings, check.is_none(), &mut caught).await,
     };
     let report = Report::open(settings, check.unwrap_or(&CheckOptions::default())).map_err(GuardError::Report)?;
+    let mut evidence = Evidence::open(settings, state_dir(settings).ok().as_deref()).map_err(GuardError::Evidence)?;
     let config = read_config(&invocation, settings, &mut caught).await;
     if let Err(GuardError::Stopped(signal)) = config {
         return Err(GuardError::Stopped(signal));
@@ -265,7 +269,16 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
     };
     let runner = digest.zip(facts.runner_version.clone());
     let runner = runner.map(|((program, sha256), version)| report::Runner { path: program.path.display().to_string(), sha256, version });
-    let chain = state.as_ref().map(|state| state.next_in_chain(&run_of.id)).transpose()?;
+    tokio::select! {
+        () = async {
+            evidence.connect(&aws, Some(&facts)).await;
+            if state.is_some() {
+                evidence.send_earlier(settings.pre_flight_timeout, &report).await;
+            }
+        } => {}
+        signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
+    }
+    let chain = state.as_ref().map(|state| evidence.next_in_chain(state, &run_of.id)).transpose()?;
     let case = run_of.case(&facts);
     let mut findings = checks::pre_flight(&case);
     let idle = checks::idle_exceptions(&findings, &settings.policy);
@@ -283,6 +296,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
         written: &[],
         calls: &aws.calls,
         runner: runner.as_ref(),
+        evidence: &evidence,
         chain: state.as_ref().zip(chain.as_ref()),
     };
     report.timeline.note(format!("verdict: {verdict:?}"));
@@ -293,11 +307,11 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
 
     if let Some(outcome) = verdict.refusal() {
         report.refusal(outcome, &findings, shown);
-        return run_of.end(&report, &judged, None, outcome);
+        return run_of.end(&report, &judged, None, outcome, told_to_stop(&mut caught)).await;
     }
     if check.is_some() {
         report.say(if only.is_empty() { "would launch" } else { "what was asked for holds; nothing is said of the other checks" });
-        return run_of.end(&report, &judged, None, Outcome::Ended(0));
+        return run_of.end(&report, &judged, None, Outcome::Ended(0), told_to_stop(&mut caught)).await;
     }
     let launching = Launching { state: state.as_ref(), program: program.as_ref(), aws: aws.clone(), invocation: &invocation };
     launched(&run_of, launching, &judged, &mut caught, &report).await
@@ -319,8 +333,18 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     let (Some(state), Some(program), Some(sealed), Some(Lookup::Found(found))) = (state, program, &run.sealed, &judged.facts.security_configuration)
     else {
         report.trouble(Outcome::FactsUnknown, &["nothing was launched: there is no security configuration to seal".to_owned()]);
-        return run.end(report, judged, None, Outcome::FactsUnknown);
+        return run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await;
     };
+    let beginning = run.beginning(sealed, judged.chain.map(|(_, chain)| chain));
+    let begun = tokio::select! {
+        begun = judged.evidence.begin(&beginning, &report.timeline) => begun,
+        signal = stop_signal(caught) => return Err(GuardError::Stopped(signal)),
+    };
+    if let Err(mut obstacles) = begun {
+        obstacles.insert(0, "nothing was launched: the evidence of this run could not be kept".to_owned());
+        report.trouble(Outcome::FactsUnknown, &obstacles);
+        return run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await;
+    }
     run.announce(report, sealed);
 
     let plan = run.watch_plan(found, judged.facts, invocation.persistent);
@@ -394,7 +418,14 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     }
     let findings: Vec<Finding> = judged.findings.iter().cloned().chain(confirmation.findings).collect();
     let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..*judged };
-    run.end(report, &judged, Some(&watched), confirmation.outcome)
+    let by = stop.get();
+    let cut = async {
+        match by {
+            Some(stop) => tokio::time::sleep_until(stop).await,
+            None => told_to_stop(caught).await,
+        }
+    };
+    run.end(report, &judged, Some(&watched), confirmation.outcome, cut).await
 }
 
 /// Ends the clusters of the run that still live, and gives how that went; a stop meanwhile leaves it the time that a stop has.
@@ -497,6 +528,11 @@ async fn launches_nothing(arguments: &[OsString], settings: &Settings, run: bool
         }
     }
     Err(launch::become_runner(&program, arguments).into())
+}
+
+/// The same, where it does not matter which.
+async fn told_to_stop(caught: &mut Caught) {
+    stop_signal(caught).await;
 }
 
 /// The next signal that asks for an end.

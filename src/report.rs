@@ -8,7 +8,7 @@ mod terminal;
 
 use std::{
     io::{IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 pub(crate) use json::{Command, Inputs, Objects, Record, Runner, SettingsUsed, VERSION, Who, used_exceptions};
@@ -17,6 +17,7 @@ pub(crate) use schema::Rfc3339;
 use crate::{
     checks::{Finding, Level, Status},
     cli::{CheckOptions, ReportCommand},
+    evidence::{self, Parcel},
     exit::Outcome,
     facts::Written,
     gaps::Gap,
@@ -35,6 +36,14 @@ pub struct Report {
     colour: bool,
     json_to_stdout: bool,
     files: Vec<(PathBuf, Form)>,
+}
+
+/// The document that a record is.
+///
+/// # Errors
+/// When it cannot be made, which is a bug.
+pub fn document(record: &Record<'_>) -> anyhow::Result<String> {
+    Form::Json.text(record)
 }
 
 /// The forms that a record is written in.
@@ -146,24 +155,35 @@ impl Report {
         err(&terminal::trouble(outcome, reasons));
     }
 
-    /// Writes the record in every form that was asked for, and gives the document.
+    /// Writes the record in every form that was asked for; `parcel` is the document that it is, with its signature. What stands in the way is added to `troubles`.
     ///
     /// # Errors
-    /// When a file cannot be written.
-    pub fn write(&self, record: &Record<'_>) -> anyhow::Result<String> {
-        let document = Form::Json.text(record)?;
-        for (file, form) in &self.files {
+    /// When a form cannot be made, which is a bug.
+    pub(crate) fn write(&self, record: &Record<'_>, parcel: &Parcel, troubles: &mut Vec<String>) -> anyhow::Result<()> {
+        let mut put = |file: &Path, text: &str| {
             let draft = draft(file);
-            match form {
-                Form::Json => std::fs::write(&draft, &document)?,
-                Form::Junit | Form::Markdown => std::fs::write(&draft, form.text(record)?)?,
+            if let Err(error) = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, file)) {
+                troubles.push(format!("it cannot be written to {}: {error}", file.display()));
             }
-            std::fs::rename(&draft, file)?;
+        };
+        for (file, form) in &self.files {
+            match form {
+                Form::Json => {
+                    let signature = evidence::signature_of(file);
+                    match &parcel.envelope {
+                        Some(envelope) => put(&signature, envelope),
+                        // That of an earlier run would not be this document's.
+                        None => drop(std::fs::remove_file(&signature)),
+                    }
+                    put(file, &parcel.document);
+                }
+                Form::Junit | Form::Markdown => put(file, &form.text(record)?),
+            }
         }
         if self.json_to_stdout {
-            out(&document);
+            out(&parcel.document);
         }
-        Ok(document)
+        Ok(())
     }
 }
 
@@ -180,15 +200,18 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
                 Outcome::Bug
             }
         },
-        ReportCommand::Verify(_) => {
-            err("emr-etl-guard: this build cannot do that yet\n");
-            Outcome::BadUsage
+        ReportCommand::Verify(arguments) => {
+            let (mut told, mut troubles) = (String::new(), String::new());
+            let outcome = evidence::verify(arguments, &mut told, &mut troubles);
+            out(&told);
+            err(&troubles);
+            outcome
         }
     }
 }
 
 /// Output must not be able to stop a run: a reader that has gone is no reason to fail.
-fn out(text: &str) {
+pub(crate) fn out(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
@@ -197,7 +220,7 @@ fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-fn draft(file: &std::path::Path) -> PathBuf {
+fn draft(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".part");
     PathBuf::from(name)

@@ -1,15 +1,18 @@
 //! Closing runs that an earlier guard could not: it was killed, its machine died, or its time to stop ran out. Their clusters are found, judged by what was verified
 //! then, and ended where they must be, before anything new is launched.
 
+use time::OffsetDateTime;
+
 use crate::{
     GuardError,
     aws::{Aws, Lookup, Regions},
     checks::{Finding, clusters::ExpectedEnd},
+    evidence::{Chain, Evidence, Parcel},
     exit::Outcome,
     facts::sts,
     journal::{StateDir, Unfinished},
     names::ClusterId,
-    report::Report,
+    report::{self, Record, Report},
     runner_config::RunnerConfig,
     settings::{CredentialSource, Settings},
     survivors,
@@ -32,7 +35,7 @@ pub(crate) async fn close_unfinished(
     let mut worst: Option<Outcome> = None;
     for run in state.unfinished()? {
         report.say(&format!("run {} was left open; closing it", run.prepared.run));
-        let outcome = close(&run, settings, config, report).await?;
+        let outcome = close(state, &run, settings, config, report).await?;
         worst = worst.into_iter().chain(outcome).max_by_key(|outcome| gravity(*outcome));
     }
     Ok(worst)
@@ -47,7 +50,13 @@ fn gravity(outcome: Outcome) -> u8 {
     }
 }
 
-async fn close(run: &Unfinished, settings: &Settings, config: Option<&RunnerConfig>, report: &Report) -> Result<Option<Outcome>, GuardError> {
+async fn close(
+    state: &StateDir,
+    run: &Unfinished,
+    settings: &Settings,
+    config: Option<&RunnerConfig>,
+    report: &Report,
+) -> Result<Option<Outcome>, GuardError> {
     let id = &run.prepared.run;
     // A runner that lives could still launch something.
     match survivors::end(id) {
@@ -83,7 +92,11 @@ async fn close(run: &Unfinished, settings: &Settings, config: Option<&RunnerConf
         return Ok(Some(Outcome::FactsUnknown));
     }
     let plan = watch::Plan::resumed(run, settings);
-    let watching = watch::start(aws, plan, run.reopen()?, report.timeline.clone());
+    let mut evidence = Evidence::open(settings, Some(state.path())).map_err(GuardError::Evidence)?;
+    evidence.connect(&aws, None).await;
+    let chain = evidence.next_in_chain(state, id)?;
+    let started = OffsetDateTime::now_utc();
+    let watching = watch::start(aws.clone(), plan, run.reopen()?, report.timeline.clone());
     let finish = Finish { expected: ExpectedEnd::Failed, settle: Some(settings.stop_timeout / 3), terminate: run.terminate };
     // A stop meanwhile ends the guard at once: the run stays open.
     let watched = watching.finish(finish, std::future::pending).await?;
@@ -99,7 +112,76 @@ async fn close(run: &Unfinished, settings: &Settings, config: Option<&RunnerConf
         run.close();
         report.say(&format!("run {id} is closed"));
     }
+    let told = Told { run, started, chain: &chain, aws: &aws, evidence: &evidence };
+    let troubles = told.document(state, settings, &watched, outcome, report).await?;
+    if troubles.is_empty() {
+        return Ok(outcome);
+    }
+    // The next run's evidence is worth no less than this one's, but what stands in its way is found out before it is launched.
+    report.trouble(Outcome::Undelivered, &troubles);
     Ok(outcome)
+}
+
+/// What a document of a closed run is made of, besides what the watch learnt.
+struct Told<'a> {
+    run: &'a Unfinished,
+    started: OffsetDateTime,
+    chain: &'a Chain,
+    aws: &'a Aws,
+    evidence: &'a Evidence<'a>,
+}
+
+impl Told<'_> {
+    /// Writes the document that the run's own guard could not, and delivers it; gives what stood in the way. The report of this start is not written: it is the next
+    /// run's.
+    async fn document(
+        &self,
+        state: &StateDir,
+        settings: &Settings,
+        watched: &Watched,
+        outcome: Option<Outcome>,
+        report: &Report,
+    ) -> Result<Vec<String>, GuardError> {
+        let id = &self.run.prepared.run;
+        let findings: Vec<&Finding> = watched.clusters.iter().flat_map(|record| &record.findings).collect();
+        let outcome = outcome.unwrap_or(Outcome::Ended(0));
+        let exit_code = outcome.exit_code(&settings.exit_codes);
+        let record = Record {
+            version: report::VERSION,
+            guard: env!("CARGO_PKG_VERSION"),
+            run: id,
+            command: report::Command::Resume,
+            only: false,
+            started: self.started,
+            ended: OffsetDateTime::now_utc(),
+            who: report::Who::of(None, None),
+            chain: Some(self.chain.clone()),
+            inputs: None,
+            facts: None,
+            exceptions: Vec::new(),
+            findings,
+            gaps: &[],
+            verdict: None,
+            watched: Some(watched),
+            states: report.timeline.states(),
+            written: &[],
+            objects: report::Objects::of(&[]),
+            actions: report.timeline.actions(),
+            timeline: report.timeline.moments(),
+            calls: self.aws.calls.calls(),
+            outcome,
+            exit_code,
+        };
+        let mut parcel = Parcel::new(id, self.started, exit_code, Some(self.chain), report::document(&record)?);
+        let mut troubles = Vec::new();
+        // A stop meanwhile ends the guard at once; the document waits in the outbox then.
+        self.evidence.secure(&mut parcel, Some(state), &mut troubles, std::future::pending()).await;
+        self.evidence.deliver(&parcel, &mut troubles, std::future::pending()).await;
+        if !troubles.is_empty() {
+            troubles.insert(0, format!("the document of run {id} is not where it must be"));
+        }
+        Ok(troubles)
+    }
 }
 
 /// Why the guard's credentials cannot see the run's clusters, if they cannot: in another account it would find nothing, and take that for the end.

@@ -1,6 +1,6 @@
 //! What stays the same from the first look at a run to the record of it: its id, its inputs, what is sealed.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, pin::pin};
 
 use time::OffsetDateTime;
 
@@ -10,7 +10,7 @@ use crate::{
     checks::{Case, Finding, clusters::Verified},
     cli::CheckOptions,
     digest::sha256,
-    evidence::Chain,
+    evidence::{Beginning, Chain, Evidence, Parcel},
     exit::Outcome,
     facts::{
         Facts, Question, SecurityConfiguration, Written,
@@ -59,6 +59,8 @@ pub(crate) struct Judged<'a> {
     pub(crate) calls: &'a CallLog,
     /// The runner, where there is one.
     pub(crate) runner: Option<&'a report::Runner>,
+    /// What becomes of the document.
+    pub(crate) evidence: &'a Evidence<'a>,
     /// The place of the run's document among the others; a check's has none.
     pub(crate) chain: Option<(&'a StateDir, &'a Chain)>,
 }
@@ -182,6 +184,11 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What is said of the run before it is launched.
+    pub(crate) fn beginning<'b>(&'b self, sealed: &'b Sealed, chain: Option<&'b Chain>) -> Beginning<'b> {
+        Beginning { run: &self.id, started: self.started, sealed_sha256: &sealed.digest, chain }
+    }
+
     /// What a later guard must know, should this one not live to the end.
     pub(crate) fn prepared(&self, plan: &watch::Plan, facts: &Facts) -> Prepared {
         Prepared {
@@ -194,11 +201,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Writes the record and gives the outcome.
-    pub(crate) fn end(&self, report: &Report, judged: &Judged<'_>, watched: Option<&Watched>, outcome: Outcome) -> Result<Outcome, GuardError> {
+    /// Writes the record, signs and delivers it until `cut`, and gives the outcome.
+    pub(crate) async fn end(
+        &self,
+        report: &Report,
+        judged: &Judged<'_>,
+        watched: Option<&Watched>,
+        outcome: Outcome,
+        cut: impl Future<Output = ()>,
+    ) -> Result<Outcome, GuardError> {
         let findings: Vec<&Finding> = judged.findings.iter().collect();
         let policy = &self.settings.policy;
-        let document = report.write(&Record {
+        let exit_code = outcome.exit_code(&self.settings.exit_codes);
+        let record = Record {
             version: report::VERSION,
             guard: env!("CARGO_PKG_VERSION"),
             run: &self.id,
@@ -233,12 +248,20 @@ impl<'a> Run<'a> {
             timeline: report.timeline.moments(),
             calls: judged.calls.calls(),
             outcome,
-            exit_code: outcome.exit_code(&self.settings.exit_codes),
-        })?;
-        if let Some((state, chain)) = judged.chain {
-            state.recorded(chain, &self.id, &sha256(&document))?;
+            exit_code,
+        };
+        let (state, chain) = judged.chain.unzip();
+        let mut parcel = Parcel::new(&self.id, self.started, exit_code, chain, report::document(&record)?);
+        let (mut troubles, mut cut) = (Vec::new(), pin!(cut));
+        judged.evidence.secure(&mut parcel, state, &mut troubles, cut.as_mut()).await;
+        report.write(&record, &parcel, &mut troubles)?;
+        judged.evidence.deliver(&parcel, &mut troubles, cut).await;
+        if troubles.is_empty() {
+            return Ok(outcome);
         }
-        Ok(outcome)
+        troubles.insert(0, format!("the document of run {} is not where it must be", self.id));
+        report.trouble(Outcome::Undelivered, &troubles);
+        Ok(outcome.undelivered())
     }
 }
 

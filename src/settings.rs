@@ -12,7 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
-use crate::exit::ExitCodes;
+use crate::{
+    evidence::{Destination, keys::KeyName, retention::Retention},
+    exit::ExitCodes,
+};
 
 /// Where settings are looked for when nobody names a file.
 pub const DEFAULT_FILE: &str = "/etc/emr-etl-guard/guard.yml";
@@ -259,6 +262,22 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_REPORT", value_name = "FILE")]
     pub report: Option<PathBuf>,
 
+    /// Where each run's document goes: folders, s3://bucket/prefix/, stdout [default: nowhere but the report]
+    #[arg(long, env = "EMR_ETL_GUARD_EVIDENCE", value_delimiter = ',', value_name = "DESTINATION")]
+    pub evidence: Option<Vec<Destination>>,
+
+    /// So many runs' documents stay in a folder that they go to; the newest always does [default: all]
+    #[arg(long, env = "EMR_ETL_GUARD_EVIDENCE_KEEP", value_name = "NUMBER")]
+    pub evidence_keep: Option<u32>,
+
+    /// For so many days documents stay in a folder that they go to [default: for ever]
+    #[arg(long, env = "EMR_ETL_GUARD_EVIDENCE_DAYS", value_name = "DAYS")]
+    pub evidence_days: Option<u32>,
+
+    /// What signs documents: a file with an Ed25519 key (PKCS#8 PEM), or an asymmetric KMS key by its ARN or alias [default: nothing]
+    #[arg(long, env = "EMR_ETL_GUARD_SIGN_KEY", value_name = "KEY")]
+    pub sign_key: Option<KeyName>,
+
     /// Keep the guard's own messages off standard output [default: false]
     #[arg(long, env = "EMR_ETL_GUARD_QUIET", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub quiet: Option<bool>,
@@ -361,6 +380,12 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// Where the JSON report goes.
     pub report: Option<PathBuf>,
+    /// Where documents go.
+    pub evidence: Vec<Destination>,
+    /// How long they stay in folders.
+    pub retention: Retention,
+    /// What signs them.
+    pub sign_key: Option<KeyName>,
     /// No own messages on standard output.
     pub quiet: bool,
     /// Remapped exit codes.
@@ -455,6 +480,9 @@ impl Settings {
             on_stop: given.on_stop.or(stored.on_stop).unwrap_or_default(),
             state_dir: given.state_dir.or(stored.state_dir),
             report: given.report.or(stored.report),
+            evidence: given.evidence.or(stored.evidence).unwrap_or_default(),
+            retention: Retention { keep: given.evidence_keep.or(stored.evidence_keep), days: given.evidence_days.or(stored.evidence_days) },
+            sign_key: given.sign_key.or(stored.sign_key),
             quiet: given.quiet.or(stored.quiet).unwrap_or(false),
             exit_codes: given.exit_codes.or(stored.exit_codes).unwrap_or_default(),
         })

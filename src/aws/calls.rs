@@ -51,10 +51,16 @@ pub(crate) static LIST_OBJECTS: Call = call("ListObjectsV2", "s3:ListBucket", Re
 pub(crate) static HEAD_OBJECT: Call = call("HeadObject", "s3:GetObject", Resource::Object);
 pub(crate) static GET_OBJECT: Call = call("GetObject", "s3:GetObject", Resource::Object);
 
+pub(crate) static PUT_OBJECT: Call = call("PutObject", "s3:PutObject", Resource::Object);
+pub(crate) static GET_OBJECT_LOCK: Call = call("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration", Resource::Bucket);
+
 pub(crate) static DESCRIBE_KEY: Call = call("DescribeKey", "kms:DescribeKey", Resource::Key);
 pub(crate) static GET_KEY_ROTATION_STATUS: Call = call("GetKeyRotationStatus", "kms:GetKeyRotationStatus", Resource::Key);
 pub(crate) static LIST_GRANTS: Call = call("ListGrants", "kms:ListGrants", Resource::Key);
 pub(crate) static GET_KEY_POLICY: Call = call("GetKeyPolicy", "kms:GetKeyPolicy", Resource::Key);
+
+pub(crate) static GET_PUBLIC_KEY: Call = call("GetPublicKey", "kms:GetPublicKey", Resource::Key);
+pub(crate) static SIGN: Call = call("Sign", "kms:Sign", Resource::Key);
 
 pub(crate) static GET_INSTANCE_PROFILE: Call = call("GetInstanceProfile", "iam:GetInstanceProfile", Resource::InstanceProfile);
 pub(crate) static GET_ROLE: Call = call("GetRole", "iam:GetRole", Resource::Role);

@@ -104,6 +104,7 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[String]) -> String {
         Outcome::UnsafeClusterAlive => "ACT NOW",
         Outcome::UnsafeClusterTerminated => "UNSAFE",
         Outcome::Unconfirmed => "NOT CONFIRMED",
+        Outcome::Undelivered => "NO EVIDENCE",
         _ => "trouble",
     };
     let mut text = format!("emr-etl-guard: {what}: {}\n", reasons.first().map_or("", String::as_str));

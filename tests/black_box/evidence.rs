@@ -68,7 +68,7 @@ fn each_request_to_aws_is_in_the_document_under_the_id_that_aws_gave_it() {
     let mut told: Vec<String> = kept().map(|request| text(&request["request_id"]).to_owned()).collect();
     told.sort();
     let missing = |id: &String| !told.contains(id) && seen.contains(id);
-    let missing: Vec<_> = requests.iter().filter(|request| missing(&request_id(request.seq))).map(|request| request.operation()).collect();
+    let missing: Vec<_> = requests.iter().filter(|request| missing(&request_id(request.seq))).map(emr_simulator::Recorded::operation).collect();
     assert!(missing.is_empty(), "few enough for all to be kept: {missing:?}");
     assert_eq!(told, seen);
     let count: u64 = calls.iter().map(|calls| calls["count"].as_u64().unwrap()).sum();

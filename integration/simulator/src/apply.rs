@@ -238,10 +238,12 @@ impl World {
             description: String::new(),
             policy: put.policy.unwrap_or_else(|| delegating(&account)),
             grants: put.grants,
+            material: None,
             created: self.now,
             account,
             region,
         };
+        let key = Key { material: crate::signing::generate(&key.spec).map_err(CommandError)?, ..key };
         let id = Some(key.arn());
         self.keys.push(key);
         Ok(Applied { id })

@@ -43,6 +43,7 @@ mod rounds;
 mod s3write;
 mod scene;
 mod server;
+mod signing;
 mod steps;
 mod world;
 mod xml;

@@ -185,6 +185,9 @@ pub struct Key {
     pub policy: Value,
     /// Its grants.
     pub grants: Vec<Grant>,
+    /// What an asymmetric key signs with: PKCS#8.
+    #[serde(skip)]
+    pub material: Option<Vec<u8>>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
@@ -371,6 +374,7 @@ impl World {
             manager: "AWS".to_owned(),
             multi_region: false,
             rotation: true,
+            material: None,
             description: "Default key that protects my S3 objects when no other key is defined".to_owned(),
             policy: serde_json::json!({
                 "Version": "2012-10-17",

@@ -1,5 +1,6 @@
 //! Owns KMS' operations.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::Answer;
@@ -8,6 +9,7 @@ use crate::clock::epoch_seconds;
 use crate::command::Grant;
 use crate::policy::{self, Ask, Decision};
 use crate::reply::{Failure, Reply};
+use crate::signing::{self, Message};
 use crate::world::{Caller, Key, World, parse_kms_arn};
 
 pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
@@ -32,12 +34,55 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
             }
             json!({"KeyRotationEnabled": key.rotation, "KeyId": key.arn()})
         }
+        "GetPublicKey" => {
+            let key = usable(world, call, caller)?;
+            let public = key.material.as_deref().and_then(|material| signing::public(&key.spec, material));
+            let public = public.ok_or_else(|| Failure::new(400, "UnsupportedOperationException", ""))?;
+            json!({
+                "KeyId": key.arn(),
+                "PublicKey": STANDARD.encode(public),
+                "CustomerMasterKeySpec": key.spec,
+                "KeySpec": key.spec,
+                "KeyUsage": key.usage,
+                "SigningAlgorithms": signing::algorithms(&key.spec),
+            })
+        }
+        "Sign" => sign(usable(world, call, caller)?, call)?,
         other => return Err(Failure::not_modelled(Service::Kms, other)),
     };
     Ok(Reply::json(&output))
 }
 
-/// The key a request names. Only `DescribeKey` takes aliases.
+/// The key a request names, by an alias too, if it can be used.
+fn usable<'a>(world: &'a World, call: &Call, caller: &Caller) -> Result<&'a Key, Failure> {
+    let key = find(world, call, caller, true)?;
+    match key.state.as_str() {
+        "Enabled" => Ok(key),
+        "Disabled" => Err(Failure::new(400, "DisabledException", format!("{} is disabled.", key.arn()))),
+        state => Err(Failure::new(400, "KMSInvalidStateException", format!("{} is pending {state}.", key.arn()))),
+    }
+}
+
+fn sign(key: &Key, call: &Call) -> Result<Value, Failure> {
+    let invalid = |message: String| Failure::new(400, "ValidationException", message);
+    let usage = |message: String| Failure::new(400, "InvalidKeyUsageException", message);
+    let material = key.material.as_deref().filter(|_| key.usage == "SIGN_VERIFY");
+    let material = material.ok_or_else(|| usage(format!("{} key usage is {} which is not valid for Sign.", key.arn(), key.usage)))?;
+    let algorithm = call.json["SigningAlgorithm"].as_str().unwrap_or_default();
+    if !signing::algorithms(&key.spec).contains(&algorithm) {
+        return Err(usage(format!("Algorithm {algorithm} is incompatible with key spec {}.", key.spec)));
+    }
+    let bytes = STANDARD.decode(call.json["Message"].as_str().unwrap_or_default()).map_err(|error| invalid(error.to_string()))?;
+    let message = match call.json["MessageType"].as_str() {
+        Some("DIGEST") => Message::Digest(&bytes),
+        None | Some("RAW") => Message::Raw(&bytes),
+        Some(other) => return Err(invalid(format!("MessageType {other} is not modelled"))),
+    };
+    let signature = signing::sign(&key.spec, material, &message).map_err(invalid)?;
+    Ok(json!({"KeyId": key.arn(), "Signature": STANDARD.encode(signature), "SigningAlgorithm": algorithm}))
+}
+
+/// The key a request names. `DescribeKey` and what a key is used by take aliases.
 fn find<'a>(world: &'a World, call: &Call, caller: &Caller, aliases: bool) -> Result<&'a Key, Failure> {
     let name = call.json["KeyId"].as_str().unwrap_or_default();
     if name.is_empty() {

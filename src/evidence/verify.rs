@@ -1,0 +1,239 @@
+//! The command `report verify`: whether documents are what was signed, and whether one is missing between them. It asks nobody.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::{
+    Chain,
+    dsse::{self, Mismatch, Predicate},
+    keys::PublicKey,
+};
+use crate::{cli::VerifyArguments, digest::sha256, exit::Outcome, report};
+
+/// What a document says of itself.
+#[derive(Debug, Deserialize)]
+struct Head {
+    version: u32,
+    run: String,
+    started: String,
+    exit_code: u8,
+    chain: Option<Chain>,
+}
+
+/// A document whose signature holds.
+#[derive(Debug)]
+struct Verified {
+    file: String,
+    sha256: String,
+    run: String,
+    chain: Option<Chain>,
+}
+
+/// Why a file does not hold; the order is that of what counts more for the exit code.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    /// It cannot be read.
+    Unreadable(String),
+    /// It is not of the form that was expected.
+    Malformed(String),
+    /// It is not what was signed.
+    Broken(String),
+}
+
+impl Fault {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unreadable(_) => Outcome::BadUsage,
+            Self::Malformed(_) => Outcome::BadConfig,
+            Self::Broken(_) => Outcome::Ended(1),
+        }
+    }
+
+    fn text(&self) -> &str {
+        let (Self::Unreadable(text) | Self::Malformed(text) | Self::Broken(text)) = self;
+        text
+    }
+}
+
+/// Verifies, tells what holds on `told` and what does not on `troubles`, and gives the outcome.
+pub(crate) fn verify(arguments: &VerifyArguments, told: &mut String, troubles: &mut String) -> Outcome {
+    // Writing to a String cannot fail.
+    let read = std::fs::read(&arguments.key).map_err(|error| format!("cannot be read: {error}"));
+    let key = match read.and_then(|text| PublicKey::from_pem(&text).map_err(|error| error.to_string())) {
+        Ok(key) => key,
+        Err(error) => {
+            let _ = writeln!(troubles, "emr-etl-guard: {} {error}", arguments.key.display());
+            return Outcome::BadUsage;
+        }
+    };
+    let mut documents = Vec::new();
+    let mut faults = Vec::new();
+    for file in &arguments.files {
+        match one(file, &key) {
+            Ok(document) => documents.push(document),
+            Err(fault) => {
+                let _ = writeln!(troubles, "emr-etl-guard: {}: {}", file.display(), fault.text());
+                faults.push(fault);
+            }
+        }
+    }
+    for document in &documents {
+        let number = document.chain.as_ref().map_or_else(|| "in no chain".to_owned(), |chain| format!("number {}", chain.sequence));
+        let _ = writeln!(told, "{}: holds: run {}, {number}", document.file, document.run);
+    }
+    for broken in chains(&documents) {
+        let _ = writeln!(troubles, "emr-etl-guard: {broken}");
+        faults.push(Fault::Broken(broken));
+    }
+    if faults.is_empty() {
+        let _ = writeln!(told, "{} verified, signed by {}", documents.len(), key.id());
+    }
+    faults.iter().max().map_or(Outcome::Ended(0), Fault::outcome)
+}
+
+/// Where the signature of a document lies.
+pub(crate) fn signature_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".dsse");
+    name.into()
+}
+
+fn one(file: &Path, key: &PublicKey) -> Result<Verified, Fault> {
+    let read = |file: &Path| std::fs::read(file).map_err(|error| Fault::Unreadable(format!("{} cannot be read: {error}", file.display())));
+    let (document, envelope) = (read(file)?, read(&signature_of(file))?);
+    let said = dsse::verify(&document, &envelope, key).map_err(|mismatch| match mismatch {
+        Mismatch::NoEnvelope(_) => Fault::Malformed(mismatch.to_string()),
+        _ => Fault::Broken(format!("does NOT hold: {mismatch}")),
+    })?;
+    let head: Head = serde_json::from_slice(&document).map_err(|error| Fault::Malformed(format!("is no document: {error}")))?;
+    if head.version != report::VERSION {
+        return Err(Fault::Malformed(format!(
+            "is a document of version {}, expected {}; use the guard of that version",
+            head.version,
+            report::VERSION
+        )));
+    }
+    let says = Predicate { run: head.run.clone(), started: head.started, chain: head.chain.clone(), exit_code: Some(head.exit_code) };
+    if said != says {
+        return Err(Fault::Broken(format!("does NOT hold: what was signed is about run {}, the document about run {}", said.run, head.run)));
+    }
+    Ok(Verified { file: file.display().to_string(), sha256: sha256(&document), run: head.run, chain: head.chain })
+}
+
+/// What is wrong with the chains that the documents are from: the runs between them that are not there, and those that do not fit.
+fn chains(documents: &[Verified]) -> Vec<String> {
+    let mut chains: BTreeMap<&str, Vec<(&Chain, &Verified)>> = BTreeMap::new();
+    for document in documents {
+        if let Some(chain) = &document.chain {
+            chains.entry(&chain.id).or_default().push((chain, document));
+        }
+    }
+    let mut wrong = Vec::new();
+    for of_one in chains.values_mut() {
+        of_one.sort_by_key(|(chain, _)| chain.sequence);
+        of_one.dedup_by(|a, b| a.1.sha256 == b.1.sha256);
+        for pair in of_one.windows(2) {
+            let [(before, earlier), (chain, later)] = pair else { continue };
+            wrong.extend(link(before, earlier, chain, later));
+        }
+    }
+    wrong
+}
+
+/// What is wrong between two documents that follow each other in what was given.
+fn link(before: &Chain, earlier: &Verified, chain: &Chain, later: &Verified) -> Vec<String> {
+    let (first, last) = (&earlier.file, &later.file);
+    if before.sequence == chain.sequence {
+        return vec![format!(
+            "{first} and {last} both have number {}: the state directory was copied or set back, and there are two chains of one id",
+            chain.sequence
+        )];
+    }
+    let unrecorded = |number: u64| chain.unrecorded.iter().find(|begun| begun.sequence == number);
+    match &chain.previous {
+        Some(previous) if previous.sequence == before.sequence => {
+            if previous.sha256 != earlier.sha256 || previous.run != earlier.run {
+                return vec![format!(
+                    "{last} follows another document than {first}: it names run {}, SHA-256 {}; a document was put in another's place",
+                    previous.run, previous.sha256
+                )];
+            }
+            // The numbers between were taken by runs that left no document, and this one says so.
+            let between = (before.sequence + 1..chain.sequence).map(|number| match unrecorded(number) {
+                Some(begun) => format!("run {} (number {number}) began and left no document: its guard died; {last} says so", begun.run),
+                None => format!("number {number} is missing between {first} and {last}"),
+            });
+            between.collect()
+        }
+        previous => (before.sequence + 1..chain.sequence)
+            .map(|number| match (previous, unrecorded(number)) {
+                (Some(previous), _) if previous.sequence == number => {
+                    format!(
+                        "the document of run {} (number {number}, SHA-256 {}) is missing between {first} and {last}",
+                        previous.run, previous.sha256
+                    )
+                }
+                (_, Some(begun)) => format!("run {} (number {number}) began and left no document: its guard died; {last} says so", begun.run),
+                _ => format!("the document of number {number} is missing between {first} and {last}"),
+            })
+            .chain(previous.is_none().then(|| format!("{last} says that there is no document before it, but {first} is")))
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::chain::{Begun, Previous},
+        *,
+    };
+
+    fn document(number: u64, previous: Option<u64>, unrecorded: &[u64]) -> Verified {
+        let previous = previous.map(|number| Previous { run: format!("run-{number}"), sequence: number, sha256: format!("digest-{number}") });
+        let unrecorded = unrecorded.iter().map(|number| Begun { run: format!("run-{number}"), sequence: *number }).collect();
+        let chain = Some(Chain { id: "one".to_owned(), sequence: number, previous, unrecorded });
+        Verified { file: format!("{number}.json"), sha256: format!("digest-{number}"), run: format!("run-{number}"), chain }
+    }
+
+    #[test]
+    fn a_whole_chain_in_any_order_holds_also_where_it_does_not_begin_at_the_beginning() {
+        let whole = [document(5, Some(4), &[]), document(3, Some(2), &[]), document(4, Some(3), &[]), document(4, Some(3), &[])];
+        assert_eq!(chains(&whole), Vec::<String>::new());
+        let none = Verified { chain: None, ..document(9, None, &[]) };
+        assert_eq!(chains(&[none, document(1, None, &[])]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_missing_run_shows_and_is_named() {
+        assert_eq!(
+            chains(&[document(1, None, &[]), document(4, Some(3), &[])]),
+            [
+                "the document of number 2 is missing between 1.json and 4.json",
+                "the document of run run-3 (number 3, SHA-256 digest-3) is missing between 1.json and 4.json"
+            ]
+        );
+        assert_eq!(
+            chains(&[document(1, None, &[]), document(3, Some(1), &[2])]),
+            ["run run-2 (number 2) began and left no document: its guard died; 3.json says so"]
+        );
+        assert_eq!(chains(&[document(1, None, &[]), document(3, Some(1), &[])]), ["number 2 is missing between 1.json and 3.json"]);
+    }
+
+    #[test]
+    fn a_document_in_anothers_place_shows() {
+        let other = Verified { sha256: "other".to_owned(), ..document(1, None, &[]) };
+        assert_eq!(
+            chains(&[other, document(2, Some(1), &[])]),
+            ["2.json follows another document than 1.json: it names run run-1, SHA-256 digest-1; a document was put in another's place"]
+        );
+        let fork = Verified { file: "fork.json".to_owned(), sha256: "fork".to_owned(), ..document(1, None, &[]) };
+        assert!(chains(&[document(1, None, &[]), fork])[0].starts_with("1.json and fork.json both have number 1"));
+        let reset = document(2, None, &[]);
+        assert_eq!(chains(&[document(1, None, &[]), reset]), ["2.json says that there is no document before it, but 1.json is"]);
+    }
+}
