@@ -185,7 +185,7 @@ impl<'a> Evidence<'a> {
     /// # Errors
     /// [`StateError`] when it cannot be kept.
     pub(crate) fn next_in_chain(&self, state: &StateDir, run: &str) -> Result<Chain, StateError> {
-        state.next_in_chain(run, |run| self.outbox.as_ref()?.digest_of(run))
+        state.next_in_chain(run, |begun| self.outbox.as_ref()?.digest_of(begun))
     }
 
     /// Keeps a document safe, signs it, and gives it its place in the chain. What stands in the way is added to `troubles`.

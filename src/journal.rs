@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    evidence::chain::{self, Chain},
+    evidence::chain::{self, Begun, Chain},
     names::ClusterId,
     watch::Pursuit,
 };
@@ -196,7 +196,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`] when it cannot be kept.
-    pub(crate) fn next_in_chain(&self, run: &str, digest_of: impl Fn(&str) -> Option<String>) -> Result<Chain, StateError> {
+    pub(crate) fn next_in_chain(&self, run: &str, digest_of: impl Fn(&Begun) -> Option<String>) -> Result<Chain, StateError> {
         chain::begin(&self.root, run, digest_of).map_err(|source| StateError::Unusable { path: self.root.display().to_string(), source })
     }
 

@@ -87,11 +87,11 @@ impl State {
 ///
 /// # Errors
 /// When the state directory cannot be read or written.
-pub(crate) fn begin(state_dir: &Path, run: &str, digest_of: impl Fn(&str) -> Option<String>) -> io::Result<Chain> {
+pub(crate) fn begin(state_dir: &Path, run: &str, digest_of: impl Fn(&Begun) -> Option<String>) -> io::Result<Chain> {
     let mut state = State::read(state_dir)?;
     let mut unrecorded = Vec::new();
     for begun in std::mem::take(&mut state.begun) {
-        match digest_of(&begun.run) {
+        match digest_of(&begun) {
             Some(sha256) => state.last = Some(Previous { run: begun.run, sequence: begun.sequence, sha256 }),
             None => unrecorded.push(begun),
         }
@@ -140,7 +140,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn nothing_kept(_: &str) -> Option<String> {
+    fn nothing_kept(_: &Begun) -> Option<String> {
         None
     }
 
@@ -171,7 +171,7 @@ mod tests {
     fn a_document_that_was_kept_before_its_guard_died_has_its_place() {
         let folder = tempfile::tempdir().unwrap();
         begin(folder.path(), "one", nothing_kept).unwrap();
-        let second = begin(folder.path(), "two", |run| (run == "one").then(|| "aa".to_owned())).unwrap();
+        let second = begin(folder.path(), "two", |begun| (begun.run == "one").then(|| "aa".to_owned())).unwrap();
         assert_eq!(second.previous, Some(Previous { run: "one".to_owned(), sequence: 1, sha256: "aa".to_owned() }));
         assert_eq!(second.unrecorded, []);
     }

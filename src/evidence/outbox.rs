@@ -4,7 +4,11 @@ use std::{fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Parcel, chain::write_atomically, destination::Destination};
+use super::{
+    Parcel,
+    chain::{Begun, write_atomically},
+    destination::Destination,
+};
 use crate::digest::sha256;
 
 /// The outbox of a state directory.
@@ -73,9 +77,10 @@ impl Outbox {
             .collect()
     }
 
-    /// The digest of the document of `run`, where it waits here.
-    pub(crate) fn digest_of(&self, run: &str) -> Option<String> {
-        let waiting = self.waiting().into_iter().filter_map(Result::ok).find(|waiting| waiting.parcel.run == run)?;
+    /// The digest of the document that has this place in the chain, where it waits here.
+    pub(crate) fn digest_of(&self, begun: &Begun) -> Option<String> {
+        let is_its = |parcel: &Parcel| parcel.run == begun.run && parcel.said.chain.as_ref().is_some_and(|chain| chain.sequence == begun.sequence);
+        let waiting = self.waiting().into_iter().filter_map(Result::ok).find(|waiting| is_its(&waiting.parcel))?;
         Some(sha256(waiting.parcel.document))
     }
 }
@@ -90,7 +95,8 @@ mod tests {
         let outbox = Outbox::of(folder.path());
         assert!(outbox.waiting().is_empty());
         let parcel = |run: &str| {
-            let parcel = Parcel::new(run, time::OffsetDateTime::UNIX_EPOCH, 0, None, format!("document {run}\n"));
+            let chain = super::super::Chain { id: String::new(), sequence: 7, previous: None, unrecorded: Vec::new() };
+            let parcel = Parcel::new(run, time::OffsetDateTime::UNIX_EPOCH, 0, Some(&chain), format!("document {run}\n"));
             Parcel { name: format!("name-{run}"), ..parcel }
         };
         for run in ["2", "1"] {
@@ -100,8 +106,10 @@ mod tests {
         let waiting = outbox.waiting();
         assert!(waiting[0].as_ref().unwrap_err().contains("name-0.json cannot be read"));
         assert_eq!(waiting[1].as_ref().unwrap().parcel.document, "document 1\n");
-        assert_eq!(outbox.digest_of("2"), Some(sha256("document 2\n")));
-        assert_eq!(outbox.digest_of("3"), None);
+        let begun = |run: &str, sequence| Begun { run: run.to_owned(), sequence };
+        assert_eq!(outbox.digest_of(&begun("2", 7)), Some(sha256("document 2\n")));
+        assert_eq!(outbox.digest_of(&begun("2", 6)), None);
+        assert_eq!(outbox.digest_of(&begun("3", 7)), None);
         outbox.done(&parcel("1"));
         outbox.done(&parcel("1"));
         assert_eq!(outbox.waiting().len(), 2);

@@ -154,6 +154,8 @@ fn link(before: &Chain, earlier: &Verified, chain: &Chain, later: &Verified) -> 
             chain.sequence
         )];
     }
+    // A run that its own guard could not close is told of by the document of whoever closed it.
+    let closes = |number: &u64| chain.unrecorded.iter().any(|begun| begun.sequence == *number && begun.run == later.run);
     let unrecorded = |number: u64| chain.unrecorded.iter().find(|begun| begun.sequence == number);
     match &chain.previous {
         Some(previous) if previous.sequence == before.sequence => {
@@ -164,13 +166,14 @@ fn link(before: &Chain, earlier: &Verified, chain: &Chain, later: &Verified) -> 
                 )];
             }
             // The numbers between were taken by runs that left no document, and this one says so.
-            let between = (before.sequence + 1..chain.sequence).map(|number| match unrecorded(number) {
+            let between = (before.sequence + 1..chain.sequence).filter(|number| !closes(number)).map(|number| match unrecorded(number) {
                 Some(begun) => format!("run {} (number {number}) began and left no document: its guard died; {last} says so", begun.run),
                 None => format!("number {number} is missing between {first} and {last}"),
             });
             between.collect()
         }
         previous => (before.sequence + 1..chain.sequence)
+            .filter(|number| !closes(number))
             .map(|number| match (previous, unrecorded(number)) {
                 (Some(previous), _) if previous.sequence == number => {
                     format!(
@@ -222,6 +225,12 @@ mod tests {
             ["run run-2 (number 2) began and left no document: its guard died; 3.json says so"]
         );
         assert_eq!(chains(&[document(1, None, &[]), document(3, Some(1), &[])]), ["number 2 is missing between 1.json and 3.json"]);
+    }
+
+    #[test]
+    fn a_run_that_another_guard_closed_is_not_missing() {
+        let closing = Verified { run: "run-2".to_owned(), ..document(3, Some(1), &[2]) };
+        assert_eq!(chains(&[document(1, None, &[]), closing]), Vec::<String>::new());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the document of a run is evidence of, and what becomes of it.
 
-use emr_simulator::{Command as Set, Fault, FaultKind, NextCluster};
+use emr_simulator::{BucketEncryption, Calls, Command as Set, Fault, FaultKind, NextCluster, PutBucket, PutKey};
 use serde_json::{Value, json};
 
 use crate::support::{Played, Stage, programs, valid_document};
@@ -141,4 +141,357 @@ fn a_document_with_a_member_too_many_or_of_another_kind_is_not_what_the_schema_s
     assert!(spoilt("/findings/0/status", json!("fine")));
     assert!(spoilt("/facts/guard", json!({"found": {"account": "1", "arn": "x", "secret": "y"}})));
     assert!(!spoilt("/exit_code", json!(3)));
+}
+
+/// The names of the documents in a folder of the stage, without their endings.
+fn documents(stage: &Stage, folder: &str) -> Vec<String> {
+    let files = std::fs::read_dir(stage.path(folder)).into_iter().flatten().flatten();
+    let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect();
+    names.sort();
+    names
+}
+
+/// What `report verify` says of files of the stage.
+fn verify(stage: &Stage, files: &[&str]) -> Played {
+    let mut command = std::process::Command::new(&programs().guard);
+    command.args(["report", "verify", "--key", "public.pem"]).args(files);
+    stage.prepare(&mut command);
+    stage.play(command)
+}
+
+/// A program of OpenSSL's, which shares nothing with the guard, in the stage's folder.
+fn openssl(stage: &Stage, arguments: &[&str]) {
+    let output = std::process::Command::new("openssl").args(arguments).current_dir(stage.folder.path()).output().expect("openssl is there");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A stage whose documents are signed by a key that OpenSSL has made.
+fn signing() -> Stage {
+    let stage = Stage::acme();
+    openssl(&stage, &["genpkey", "-algorithm", "ed25519", "-out", "key.pem"]);
+    openssl(&stage, &["pkey", "-in", "key.pem", "-pubout", "-out", "public.pem"]);
+    stage.env("EMR_ETL_GUARD_SIGN_KEY", "key.pem")
+}
+
+#[test]
+fn a_signed_document_holds_and_one_with_a_changed_byte_does_not() {
+    let stage = signing();
+    stage.check().expect_code(0);
+    let held = verify(&stage, &["report.json"]);
+    held.expect_code(0);
+    assert!(held.stdout.starts_with("report.json: holds: run "), "{}", held.stdout);
+    assert_eq!(held.stderr, "");
+
+    // OpenSSL says the same of the signature, by itself.
+    let envelope: Value = serde_json::from_slice(&std::fs::read(stage.path("report.json.dsse")).unwrap()).unwrap();
+    let payload = text(&envelope["payload"]);
+    stage.write("payload.b64", payload);
+    stage.write("sig.b64", text(&envelope["signatures"][0]["sig"]));
+    openssl(&stage, &["base64", "-d", "-A", "-in", "payload.b64", "-out", "payload"]);
+    openssl(&stage, &["base64", "-d", "-A", "-in", "sig.b64", "-out", "sig"]);
+    let statement = std::fs::read_to_string(stage.path("payload")).unwrap();
+    stage.write("pae", &format!("DSSEv1 28 application/vnd.in-toto+json {} {statement}", statement.len()));
+    openssl(&stage, &["pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", "public.pem", "-in", "pae", "-sigfile", "sig"]);
+    let statement: Value = serde_json::from_str(&statement).unwrap();
+    assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+    assert_eq!(
+        statement["subject"][0]["name"].as_str().unwrap().len(),
+        "emr-etl-guard-20261125T160000Z-01932c5e-0000-7000-8000-000000000000.json".len()
+    );
+
+    let document = std::fs::read(stage.path("report.json")).unwrap();
+    std::fs::copy(stage.path("report.json.dsse"), stage.path("changed.json.dsse")).unwrap();
+    // From the first byte to the last, in steps that meet every kind of place.
+    for at in (0..document.len()).step_by(997).chain([document.len() - 1]) {
+        let mut changed = document.clone();
+        changed[at] ^= 1;
+        std::fs::write(stage.path("changed.json"), &changed).unwrap();
+        let played = verify(&stage, &["changed.json"]);
+        played.expect_code(1);
+        assert!(played.stderr.contains("changed.json: does NOT hold: it has been changed: SHA-256 "), "{}", played.stderr);
+    }
+
+    // Somebody else's key, no key, no document, no signature.
+    openssl(&stage, &["genpkey", "-algorithm", "ed25519", "-out", "other.pem"]);
+    openssl(&stage, &["pkey", "-in", "other.pem", "-pubout", "-out", "public.pem"]);
+    let other = verify(&stage, &["report.json"]);
+    other.expect_code(1);
+    assert!(other.stderr.contains("it was signed by the key sha256:"), "{}", other.stderr);
+    assert!(verify(&stage, &["none.json"]).expect_code(64).stderr.contains("none.json cannot be read"));
+    stage.write("report.json.dsse", "{}");
+    verify(&stage, &["report.json"]).expect_code(65);
+    std::fs::copy(stage.path("key.pem"), stage.path("public.pem")).unwrap();
+    assert!(verify(&stage, &["report.json"]).expect_code(64).stderr.contains("public.pem is a private key; give the public one"));
+}
+
+#[test]
+fn keys_of_every_kind_in_kms_sign_what_verify_finds_good() {
+    crate::catalogue::for_each(&["ECC_NIST_P256", "ECC_NIST_P384", "RSA_2048", "ECC_NIST_EDWARDS25519"], |spec| {
+        let stage = Stage::acme().env("EMR_ETL_GUARD_SIGN_KEY", "alias/evidence").option("--evidence=kept");
+        stage.set(signing_key(spec));
+        stage.run().expect_code(0);
+        public_key_of(&stage);
+        let held = verify(&stage, &["report.json"]);
+        held.expect_code(0);
+        let signed = stage.sim.requests_for("Sign").len();
+        assert_eq!(signed, 2, "{spec}: that the run begins, and its document");
+        assert_eq!(documents(&stage, "kept").len(), 1);
+        Ok(())
+    });
+}
+
+fn signing_key(spec: &str) -> Set {
+    Set::PutKey(PutKey {
+        id: "5160ed00-0000-4000-8000-000000000000".to_owned(),
+        aliases: vec!["alias/evidence".to_owned()],
+        spec: Some(spec.to_owned()),
+        usage: Some("SIGN_VERIFY".to_owned()),
+        ..PutKey::default()
+    })
+}
+
+/// Writes the public half of the key in the simulated KMS, as KMS gave it to the guard, to `public.pem`.
+fn public_key_of(stage: &Stage) {
+    let answer = stage.sim.public_key("alias/evidence").expect("a key to sign with");
+    std::fs::write(stage.path("public.der"), answer).unwrap();
+    openssl(stage, &["pkey", "-pubin", "-inform", "DER", "-in", "public.der", "-out", "public.pem"]);
+}
+
+#[test]
+fn a_key_that_cannot_be_used_refuses_before_anything_is_launched() {
+    // In a file: no key at all.
+    let stage = Stage::acme().env("EMR_ETL_GUARD_SIGN_KEY", "key.pem");
+    let played = stage.run();
+    played.expect_code(64);
+    assert!(played.stderr.contains("key.pem cannot be read: No such file"), "{}", played.stderr);
+    assert!(!played.runner_started() && stage.sim.requests().is_empty());
+
+    // In KMS: not there, disabled, not for signatures, not allowed.
+    let refused = |prepare: &dyn Fn(&Stage), told: &str| {
+        let stage = Stage::acme().env("EMR_ETL_GUARD_SIGN_KEY", "alias/evidence");
+        prepare(&stage);
+        let played = stage.run();
+        played.expect_code(69);
+        assert!(!played.runner_started(), "{}", played.stderr);
+        assert!(played.stderr.contains("nothing was launched: the evidence of this run could not be kept"), "{}", played.stderr);
+        assert!(played.stderr.contains(told), "{}", played.stderr);
+        let probe = list(&played.report, "actions").iter().find(|action| action["action"] == "probe").unwrap();
+        assert!(text(&probe["error"]).contains(told), "{probe}");
+    };
+    refused(&|_| {}, "kms:GetPublicKey: NotFoundException");
+    let with = |change: fn(&mut PutKey)| {
+        let Set::PutKey(mut key) = signing_key("ECC_NIST_P256") else { unreachable!() };
+        change(&mut key);
+        move |stage: &Stage| stage.set(Set::PutKey(key.clone()))
+    };
+    refused(&with(|key| key.state = Some("Disabled".to_owned())), "kms:GetPublicKey: DisabledException");
+    refused(&with(|key| key.usage = Some("ENCRYPT_DECRYPT".to_owned())), "is a key for ENCRYPT_DECRYPT; expected one for SIGN_VERIFY");
+    let denied = with(|_| {});
+    refused(
+        &|stage: &Stage| {
+            denied(stage);
+            stage.set(Set::AddFault(Fault::every("Sign", FaultKind::AccessDenied)));
+        },
+        "kms:Sign: AccessDenied",
+    );
+}
+
+#[test]
+fn the_documents_of_one_state_directory_are_a_chain_in_which_a_missing_one_shows() {
+    let stage = signing().option("--evidence=kept");
+    for _ in 0..3 {
+        stage.run();
+    }
+    // A check is of no chain, and delivered all the same.
+    stage.check();
+    let names = documents(&stage, "kept");
+    assert_eq!(names.len(), 4);
+    let files: Vec<String> = names.iter().map(|name| format!("kept/{name}.json")).collect();
+    let all: Vec<&str> = files.iter().map(String::as_str).collect();
+    let read = |file: &str| valid_document(&std::fs::read(stage.path(file)).unwrap());
+    let chains: Vec<Value> = all.iter().map(|file| read(file)["chain"].clone()).collect();
+    assert_eq!(chains[0]["sequence"], 1);
+    assert_eq!(chains[2]["previous"]["run"], read(all[1])["run"]);
+    assert_eq!(chains[3], Value::Null);
+
+    let whole = verify(&stage, &all);
+    whole.expect_code(0);
+    assert!(whole.stdout.contains(", number 3\n") && whole.stdout.contains(", in no chain\n"), "{}", whole.stdout);
+    let missing = verify(&stage, &[all[0], all[2]]);
+    missing.expect_code(1);
+    let wanted = format!("the document of run {} (number 2, SHA-256 ", text(&read(all[1])["run"]));
+    assert!(missing.stderr.contains(&wanted), "{}", missing.stderr);
+}
+
+#[test]
+fn a_run_whose_guard_was_killed_is_named_by_the_document_of_the_guard_that_closed_it() {
+    let stage = signing().option("--evidence=kept").misbehave("hang");
+    let mut child = stage.command("run").spawn().unwrap();
+    assert!(stage.sim.wait_for_request(|request| request.operation() == "RunJobFlow", std::time::Duration::from_secs(30)).is_some());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(documents(&stage, "kept").len(), 0);
+    let mut resume = std::process::Command::new(&programs().guard);
+    resume.args(["watch", "--resume", "--evidence=kept"]);
+    stage.prepare(&mut resume);
+    stage.play(resume).expect_code(0);
+    let names = documents(&stage, "kept");
+    let document = valid_document(&std::fs::read(stage.path(&format!("kept/{}.json", names[0]))).unwrap());
+    assert_eq!(document["command"], "resume");
+    assert_eq!(document["chain"]["sequence"], 2);
+    assert_eq!(document["chain"]["unrecorded"], json!([{"run": document["run"], "sequence": 1}]));
+    assert!(!list(&document, "states").is_empty() && !list(&document, "calls").is_empty());
+    verify(&stage, &[&format!("kept/{}.json", names[0])]).expect_code(0);
+}
+
+fn bucket(more: impl FnOnce(&mut PutBucket)) -> Set {
+    let mut bucket = PutBucket { name: "acme-evidence".to_owned(), default_encryption: Some(BucketEncryption::aes256()), ..PutBucket::default() };
+    more(&mut bucket);
+    Set::PutBucket(bucket)
+}
+
+fn keys(stage: &Stage) -> Vec<String> {
+    stage.sim.with_world(|world| world.buckets["acme-evidence"].objects.keys().cloned().collect())
+}
+
+#[test]
+fn a_document_is_delivered_to_s3_with_its_signature_and_never_over_another() {
+    let stage = signing().option("--evidence=s3://acme-evidence/runs");
+    stage.set(bucket(|bucket| bucket.object_lock_days = Some(30)));
+    let played = stage.run();
+    played.expect_code(0);
+    let name = keys(&stage)[1].strip_suffix(".json").unwrap().to_owned();
+    assert_eq!(keys(&stage), [format!("{name}.begun.json"), format!("{name}.json"), format!("{name}.json.dsse")]);
+    stage.sim.with_world(|world| {
+        let objects = &world.buckets["acme-evidence"].objects;
+        assert_eq!(objects[&format!("{name}.json")].body.as_deref().unwrap(), std::fs::read(stage.path("report.json")).unwrap());
+        assert_eq!(objects[&format!("{name}.json.dsse")].body.as_deref().unwrap(), std::fs::read(stage.path("report.json.dsse")).unwrap());
+    });
+    let puts = stage.sim.requests_for("PutObject");
+    let by_guard: Vec<_> = puts.iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).collect();
+    assert_eq!(by_guard.len(), 3);
+    let told: Vec<&str> = list(&played.report, "timeline").iter().map(|moment| text(&moment["what"])).collect();
+    assert!(told.contains(&"s3://acme-evidence/runs/: Object Lock keeps it for 30 days (COMPLIANCE)"), "{told:?}");
+
+    // The documents of a refusal and of a check arrive, too.
+    stage.set(Set::DeleteBucket(emr_simulator::Named { name: "acme-archive".to_owned(), ..Default::default() }));
+    stage.run().expect_code(77);
+    stage.check().expect_code(77);
+    assert_eq!(keys(&stage).iter().filter(|key| !key.contains("begun") && !key.ends_with("dsse")).count(), 3);
+}
+
+#[test]
+fn documents_in_s3_are_encrypted_as_the_policy_requires_or_nothing_is_launched() {
+    let stage = Stage::acme().option("--evidence=s3://acme-evidence/").option("--accept-encryption=SSE-KMS,DSSE-KMS");
+    stage.set(bucket(|_| {}));
+    // The buckets of the scene are what they are; here only the document's own protection counts.
+    let played = stage.check();
+    let sse = stage.sim.with_world(|world| world.buckets["acme-evidence"].objects.values().next().map(|object| object.sse.clone()));
+    assert!(matches!(sse, Some(emr_simulator::Sse::Kms { .. })), "{sse:?} {}", played.stderr);
+
+    // A bucket that stores it otherwise than the policy accepts: this one's default is DSSE.
+    let stage = Stage::acme().option("--evidence=s3://acme-evidence/").option("--accept-encryption=SSE-S3,SSE-KMS");
+    stage.set(bucket(|bucket| {
+        bucket.default_encryption = Some(BucketEncryption { algorithm: Some("aws:kms:dsse".to_owned()), ..BucketEncryption::aes256() });
+    }));
+    let played = stage.run();
+    played.expect_code(69);
+    assert!(!played.runner_started());
+    assert!(played.stderr.contains("S3 stored it as aws:kms:dsse under arn:aws:kms:"), "{}", played.stderr);
+}
+
+#[test]
+fn what_cannot_be_delivered_is_code_74_and_arrives_at_the_next_start() {
+    let stage = signing().option("--evidence=s3://acme-evidence/,kept").env("EMR_ETL_GUARD_AWS_TIMEOUT", "5s");
+    stage.set(bucket(|_| {}));
+    // The first PUT is that the run begins; after it S3 is out of order.
+    let puts =
+        |calls| Fault { matching: Some("acme-evidence".to_owned()), calls, ..Fault::every("PutObject", FaultKind::ServerError { status: 503 }) };
+    stage.set(Set::AddFault(puts(Calls::Range { from: 2, to: 1000 })));
+    let played = stage.run();
+    played.expect_code(74);
+    let told: Vec<&str> = played.stderr.lines().collect();
+    assert!(told[0].starts_with("emr-etl-guard: NO EVIDENCE: the document of run "), "{}", played.stderr);
+    assert!(told[1].contains("it was not delivered to s3://acme-evidence/: s3:PutObject: "), "{}", played.stderr);
+    assert!(told[2].contains("state/outbox, and is sent at the next start"), "{}", played.stderr);
+    assert_eq!(documents(&stage, "kept").len(), 1, "the other destination has it");
+    assert_eq!(documents(&stage, "state/outbox").len(), 1);
+    assert_eq!(keys(&stage).len(), 1);
+    let lost = played.report["run"].clone();
+
+    stage.set(Set::ClearFaults);
+    let played = stage.run();
+    assert!(played.stdout.contains(&format!("the document of run {}, which waited in the outbox, is delivered", text(&lost))), "{}", played.stdout);
+    assert_eq!(documents(&stage, "state/outbox").len(), 0);
+    assert!(list(&played.report, "actions").iter().any(|action| action["action"] == "deliver-earlier" && action["error"].is_null()));
+    let name = documents(&stage, "kept").remove(0);
+    assert!(keys(&stage).contains(&format!("{name}.json")) && keys(&stage).contains(&format!("{name}.json.dsse")));
+    stage.sim.with_world(|world| {
+        let sent = world.buckets["acme-evidence"].objects[&format!("{name}.json")].body.clone().unwrap();
+        assert_eq!(sent, std::fs::read(stage.path(&format!("kept/{name}.json"))).unwrap());
+    });
+}
+
+#[test]
+fn a_put_whose_answer_was_lost_has_arrived() {
+    let stage = Stage::acme().option("--evidence=s3://acme-evidence/");
+    stage.set(bucket(|_| {}));
+    // S3 does it and says nothing; the second try meets what the first has left.
+    stage.set(Set::AddFault(Fault { matching: Some("acme-evidence".to_owned()), ..Fault::nth("PutObject", 1, FaultKind::AppliedThenReset) }));
+    stage.check().expect_code(0);
+    assert_eq!(keys(&stage).len(), 1);
+}
+
+#[test]
+fn evidence_that_is_not_delivered_hides_no_worse_outcome() {
+    let stage =
+        Stage::acme().misbehave("drop-security-configuration").option("--evidence=s3://acme-evidence/").env("EMR_ETL_GUARD_AWS_TIMEOUT", "5s");
+    stage.set(bucket(|_| {}));
+    let puts = Fault::every("PutObject", FaultKind::AccessDenied);
+    stage.set(Set::AddFault(Fault { matching: Some("acme-evidence".to_owned()), calls: Calls::Range { from: 2, to: 1000 }, ..puts }));
+    let played = stage.run();
+    played.expect_code(76);
+    assert!(played.stderr.contains("NO EVIDENCE"), "{}", played.stderr);
+    assert_eq!(documents(&stage, "state/outbox").len(), 1);
+}
+
+#[test]
+fn a_destination_that_cannot_be_written_to_refuses_before_anything_is_launched() {
+    let stage = Stage::acme().option("--evidence=guard.yml/kept");
+    stage.write("guard.yml", "");
+    let played = stage.run();
+    played.expect_code(64);
+    assert!(played.stderr.contains("the evidence could not be kept: guard.yml/kept: "), "{}", played.stderr);
+    assert!(stage.sim.requests().is_empty());
+
+    let stage = Stage::acme().option("--evidence=s3://no-such-bucket/");
+    let played = stage.run();
+    played.expect_code(69);
+    assert!(!played.runner_started());
+    assert!(played.stderr.contains("documents cannot be delivered to s3://no-such-bucket/: there is no bucket no-such-bucket"), "{}", played.stderr);
+}
+
+#[test]
+fn a_document_on_standard_output_is_the_whole_document_and_its_signature() {
+    let stage = signing().option("--evidence=stdout").option("--quiet").replace("level: DEBUG", "level: INFO");
+    let played = stage.run();
+    played.expect_code(0);
+    let (document, envelope) =
+        (std::fs::read_to_string(stage.path("report.json")).unwrap(), std::fs::read_to_string(stage.path("report.json.dsse")).unwrap());
+    assert!(played.stdout.ends_with(&format!("{document}{envelope}")), "{}", played.stdout);
+}
+
+#[test]
+fn folders_keep_as_many_documents_as_they_are_told() {
+    let stage = signing().option("--evidence=kept").option("--evidence-keep=2");
+    stage.write("somebody-elses.json", "{}");
+    for _ in 0..4 {
+        stage.check().expect_code(0);
+        std::fs::copy(stage.path("somebody-elses.json"), stage.path("kept/somebody-elses.json")).unwrap();
+    }
+    let names = documents(&stage, "kept");
+    assert_eq!(names.len(), 3, "{names:?}");
+    let signatures = std::fs::read_dir(stage.path("kept")).unwrap().flatten().filter(|entry| entry.path().extension().unwrap() == "dsse");
+    assert_eq!(signatures.count(), 2);
 }

@@ -167,6 +167,7 @@ impl World {
             public: put.public,
             versioning: put.versioning,
             public_access_block: Some(put.public_access_block.unwrap_or(!put.public)),
+            object_lock_days: put.object_lock_days,
             created,
             objects,
         };

@@ -159,6 +159,7 @@ impl Call {
                 ("PUT", "policy") => "PutBucketPolicy",
                 ("GET", "publicAccessBlock") => "GetPublicAccessBlock",
                 ("GET", "versioning") => "GetBucketVersioning",
+                ("GET", "object-lock") => "GetObjectLockConfiguration",
                 _ => "",
             }
         } else {

@@ -183,6 +183,9 @@ pub struct PutBucket {
     /// All four settings of the public access block; default: on, unless public.
     #[serde(default)]
     pub public_access_block: Option<bool>,
+    /// For so many days Object Lock keeps what is written (`COMPLIANCE`); absent: it is off.
+    #[serde(default)]
+    pub object_lock_days: Option<u32>,
 }
 
 /// See [`Command::PutObject`].

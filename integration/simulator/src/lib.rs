@@ -165,6 +165,15 @@ impl Simulator {
         state.requests.iter().filter(|it| it.subject.operation == operation).cloned().collect()
     }
 
+    /// The public half of an asymmetric KMS key of the default account and region, by its id or alias: SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn public_key(&self, name: &str) -> Option<Vec<u8>> {
+        self.with_world(|world| {
+            let key = world.key(DEFAULT_ACCOUNT, DEFAULT_REGION, name)?;
+            signing::public(&key.spec, key.material.as_deref()?)
+        })
+    }
+
     /// How many rounds were released since rounds mode was switched on.
     #[must_use]
     pub fn rounds(&self) -> u64 {

@@ -80,6 +80,8 @@ pub struct Bucket {
     pub versioning: Option<String>,
     /// All four settings of the public access block; `None` when it was removed.
     pub public_access_block: Option<bool>,
+    /// The default retention of Object Lock, in days; `None` when that is off.
+    pub object_lock_days: Option<u32>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 
@@ -46,6 +47,7 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         "GetBucketPolicy" => bucket_policy(found),
         "GetPublicAccessBlock" => public_access_block(found),
         "GetBucketVersioning" => Ok(versioning_xml(found)),
+        "GetObjectLockConfiguration" => object_lock(found),
         "ListObjectsV2" => list(found, call),
         "HeadObject" => s3.object(world).and_then(|object| read(object, call, true)),
         "GetObject" => s3.object(world).and_then(|object| read(object, call, false)),
@@ -73,6 +75,7 @@ fn action_of(operation: &str) -> Option<&'static str> {
         "PutBucketPolicy" => "PutBucketPolicy",
         "GetPublicAccessBlock" => "GetBucketPublicAccessBlock",
         "GetBucketVersioning" => "GetBucketVersioning",
+        "GetObjectLockConfiguration" => "GetBucketObjectLockConfiguration",
         "HeadObject" | "GetObject" => "GetObject",
         "PutObject" | "CopyObject" => "PutObject",
         "DeleteObject" => "DeleteObject",
@@ -159,6 +162,7 @@ fn create_bucket(world: &mut World, call: &Call, caller: &Caller, name: &str) ->
         public: false,
         versioning: None,
         public_access_block: Some(true),
+        object_lock_days: None,
         created: world.now,
         objects: BTreeMap::new(),
     };
@@ -228,6 +232,22 @@ fn versioning_xml(bucket: &Bucket) -> Reply {
         xml.optional("Status", bucket.versioning.as_deref());
     });
     Reply::xml(xml)
+}
+
+fn object_lock(bucket: &Bucket) -> Answer {
+    let Some(days) = bucket.object_lock_days else {
+        let message = "Object Lock configuration does not exist for this bucket";
+        return Err(Failure::new(404, "ObjectLockConfigurationNotFoundError", message).with("BucketName", bucket.name.as_str()));
+    };
+    let mut xml = Xml::new();
+    xml.root("ObjectLockConfiguration", NAMESPACE, |xml| {
+        xml.text("ObjectLockEnabled", "Enabled").element("Rule", |xml| {
+            xml.element("DefaultRetention", |xml| {
+                xml.text("Mode", "COMPLIANCE").text("Days", days.to_string());
+            });
+        });
+    });
+    Ok(Reply::xml(xml))
 }
 
 fn list(bucket: &Bucket, call: &Call) -> Answer {
@@ -478,8 +498,28 @@ impl Request<'_> {
 
     fn put(&self, world: &mut World) -> Answer {
         let body = self.call.body.to_vec();
+        self.put_conditions(world, &body)?;
         let object = self.write(world, body.len() as u64, Some(body), None)?;
         Ok(with_sse(Reply::empty(200).header("etag", format!("\"{}\"", object.etag)), &object.sse))
+    }
+
+    /// What a PUT asks for besides being stored, and what Object Lock asks of it.
+    fn put_conditions(&self, world: &World, body: &[u8]) -> Result<(), Failure> {
+        let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
+        if self.call.header("if-none-match") == Some("*") && bucket.objects.contains_key(&self.key) {
+            let message = "At least one of the pre-conditions you specified did not hold";
+            return Err(Failure::new(412, "PreconditionFailed", message).with("Condition", "If-None-Match"));
+        }
+        let digest = STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body));
+        if self.call.header("x-amz-checksum-sha256").is_some_and(|given| given != digest) {
+            return Err(Failure::new(400, "BadDigest", "The SHA256 you specified did not match the calculated checksum."));
+        }
+        let checked = |name: &str| name == "content-md5" || name.starts_with("x-amz-checksum-") || name == "x-amz-trailer";
+        if bucket.object_lock_days.is_some() && !self.call.headers.keys().any(|name| checked(name.as_str())) {
+            let message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters";
+            return Err(Failure::new(400, "InvalidRequest", message));
+        }
+        Ok(())
     }
 
     fn copy(&self, world: &mut World) -> Answer {
