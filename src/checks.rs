@@ -10,13 +10,14 @@ mod keys;
 mod launch;
 mod network;
 mod node_objects;
+pub(crate) mod outputs;
 mod overrides;
 mod persistent;
 #[cfg(test)]
 mod properties;
 mod roles;
 mod security_configuration;
-mod stored;
+pub(crate) mod stored;
 mod traffic;
 mod volumes;
 mod writes;
@@ -231,6 +232,7 @@ pub static CATALOGUE: &[&Check] = &[
     &built::STEP_ARGUMENTS,
     &clusters::ENDED,
     &clusters::RUN_DID_ITS_WORK,
+    &outputs::OUTPUTS,
     &written::OBJECTS,
 ];
 

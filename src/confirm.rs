@@ -41,31 +41,27 @@ pub(crate) struct Confirmation {
 
 /// Decides. An unsafe cluster that may live beats one that is over, which beats what is unconfirmed, which beats the runner's code.
 pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched: &Watched) -> Confirmation {
-    let alive: Vec<String> = watched
-        .clusters
-        .iter()
-        .filter(|record| record.is_unsafe)
-        .filter_map(|record| match &record.end {
-            Some(End::Confirmed) => None,
-            Some(End::Unconfirmed(obstacle)) => Some(still_running(record, obstacle)),
-            None => Some(still_running(record, "its termination was not followed to the end")),
-        })
-        .collect();
-    if !alive.is_empty() {
-        return Confirmation { outcome: Outcome::UnsafeClusterAlive, reasons: alive, findings: Vec::new() };
-    }
-    let ended: Vec<String> = watched
-        .clusters
-        .iter()
-        .filter(|record| record.is_unsafe)
-        .map(|record| format!("cluster {} was unsafe; its end is confirmed; {}", record.id, Finding::open_in_brief(&record.findings)))
-        .collect();
-    if !ended.is_empty() {
-        return Confirmation { outcome: Outcome::UnsafeClusterTerminated, reasons: ended, findings: Vec::new() };
+    if let Some((outcome, reasons)) = of_unsafe(watched, false, "", "") {
+        return Confirmation { outcome, reasons, findings: Vec::new() };
     }
     let (reasons, findings) = unconfirmed(runner, expected, has_steps, watched);
     let outcome = if reasons.is_empty() { runner } else { Outcome::Unconfirmed };
     Confirmation { outcome, reasons, findings }
+}
+
+/// What the unsafe clusters of a run make of it, if there are any: those that may live beat those that are over. `after_stop`: a cluster that was ended by a stop must be
+/// over, too. `of_run` stands behind each id, and `over` behind each confirmed end.
+pub(crate) fn of_unsafe(watched: &Watched, after_stop: bool, of_run: &str, over: &str) -> Option<(Outcome, Vec<String>)> {
+    let must_end = |record: &&ClusterRecord| record.is_unsafe || (after_stop && record.ended_by_stop);
+    let alive: Vec<String> = watched.clusters.iter().filter(must_end).filter_map(|record| still_running(record, of_run)).collect();
+    if !alive.is_empty() {
+        return Some((Outcome::UnsafeClusterAlive, alive));
+    }
+    let ended = |record: &ClusterRecord| {
+        format!("cluster {}{of_run} was unsafe; its end is confirmed{over}; {}", record.id, Finding::open_in_brief(&record.findings))
+    };
+    let ended: Vec<String> = watched.clusters.iter().filter(|record| record.is_unsafe).map(ended).collect();
+    (!ended.is_empty()).then_some((Outcome::UnsafeClusterTerminated, ended))
 }
 
 /// Why a look is not begun, or not brought to its end, once a stop was asked for.
@@ -152,9 +148,17 @@ fn terminate_by_hand(id: &ClusterId) -> String {
     format!("to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}")
 }
 
-fn still_running(record: &ClusterRecord, obstacle: &str) -> String {
+/// What to do about a cluster that should be over, unless it is.
+fn still_running(record: &ClusterRecord, of_run: &str) -> Option<String> {
+    let obstacle = match &record.end {
+        Some(End::Confirmed) => return None,
+        Some(End::Unconfirmed(obstacle)) => obstacle,
+        None => "its termination was not followed to the end",
+    };
     let (id, why) = (&record.id, Finding::open_in_brief(&record.findings));
-    format!("cluster {id} is unsafe and MAY STILL BE RUNNING: {obstacle}\n  {why}\n  {}", terminate_by_hand(id))
+    let what = if record.is_unsafe { "is unsafe" } else { "must end" };
+    let why = if why.is_empty() { String::new() } else { format!("  {why}\n") };
+    Some(format!("cluster {id}{of_run} {what} and MAY STILL BE RUNNING: {obstacle}\n{why}  {}", terminate_by_hand(id)))
 }
 
 /// What keeps the run from being confirmed.

@@ -9,6 +9,7 @@
 //!
 //! `guard` below is that line. Side effects live in `facts`, `launch`, `watch` (with `supervise` and `terminate`) and `report`; all else is plain functions.
 
+mod afterwards;
 pub mod aws;
 mod certificate;
 pub mod checks;
@@ -47,32 +48,28 @@ mod weakening;
 
 use std::{cell::Cell, ffi::OsString, path::PathBuf, process::ExitCode};
 
-use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use crate::{
+    afterwards::Confirmed,
     aws::{Aws, Lookup, NoTrust, Regions},
     checks::Finding,
     cli::{CheckArguments, CheckOptions, Cli, Command, Launch, WatchArguments},
-    confirm::Objects,
     evidence::Evidence,
     exit::{ExitCodes, Outcome},
     gaps::Gap,
     invocation::{Invocation, InvocationError, RunInvocation},
     journal::{Entry, StateDir, StateError},
     launch::{LaunchError, Program},
-    names::ClusterId,
     plan::{DocumentError, NeverStarts},
     report::Report,
     run::{Judged, Run},
     runner_config::{ConfigError, RunnerConfig},
-    settings::{OnStop, OnUnencrypted, Settings, SettingsError},
+    settings::{OnStop, Settings, SettingsError},
     signals::Caught,
-    terminate::End,
-    timeline::{Deed, Timeline},
+    timeline::Deed,
     verdict::Verdict,
-    watch::Watched,
 };
 
 /// Everything that can end a run before there is a verdict, or break it.
@@ -348,8 +345,9 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     run.announce(report, sealed);
 
     let plan = run.watch_plan(found, judged.facts, invocation.persistent);
-    let journal = state.begin(run.prepared(&plan, judged.facts))?;
+    let (writes, standard) = (run.writes(), run.standard(judged.facts));
     let launched_at = aws.s3_clock.last();
+    let journal = state.begin(run.prepared(&plan, judged.facts))?;
     let running = match launch::start(program, &invocation.sealed_argv, &sealed.text, &run.id) {
         Ok(running) => running,
         Err(error) => {
@@ -378,31 +376,12 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     };
     let watched = watching.finish(watch::Finish { expected, settle, terminate: false }, &mut stopped).await?;
 
-    let mut confirmation = confirm::confirm(ended.outcome, expected, run.plan.has_steps(), &watched);
-    let objects = confirm::objects(ended.outcome, &confirmation, &watched, &settings.policy, stop.get().is_some());
-    let mut written = Vec::new();
-    if objects == Objects::Look {
-        report.timeline.note("looking at what was written");
-        let cut = async {
-            tokio::select! {
-                () = tokio::time::sleep(settings.confirm_timeout) => "the time limit was over (setting `confirm_timeout`)",
-                _ = stopped() => confirm::STOPPED,
-            }
-        };
-        written = facts::written::look(&aws, run.places(&watched), launched_at, settings.policy.confirm_objects, cut).await;
-    }
-    let findings = checks::written::judge(&run.case(judged.facts), objects, &written);
-    let gaps: Vec<Gap> = judged.gaps.iter().cloned().chain(gaps::after_the_run(objects, &written)).collect();
-    let unsafe_by_policy = settings.policy.on_unencrypted == OnUnencrypted::Unsafe && confirm::wrote_unencrypted(&findings);
-    confirmation = confirmation.with_objects(ended.outcome, findings);
-    let mut is_closed = watched.is_closed();
-    if unsafe_by_policy {
-        // Should this guard not live to see their end, the next one ends them.
-        journal.note(&Entry::Stopped { terminate: true });
-        let ends = end_all(&aws, &watched, settings, &report.timeline, &mut stopped).await;
-        is_closed &= ends.iter().all(|(_, end)| *end == End::Confirmed);
-        confirmation = confirmation.by_policy_unsafe(&ends);
-    }
+    let confirmation = confirm::confirm(ended.outcome, expected, run.plan.has_steps(), &watched);
+    let after = run.afterwards(&aws, judged, &writes, &standard, launched_at, report);
+    let is_stopped = stop.get().is_some();
+    let Confirmed { confirmation, written, gaps, is_closed } =
+        after.confirm(ended.outcome, confirmation, &watched, Some(&journal), (is_stopped, &mut stopped)).await;
+    let gaps: Vec<Gap> = judged.gaps.iter().cloned().chain(gaps).collect();
     if is_closed {
         journal.close();
     } else {
@@ -426,28 +405,6 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
         }
     };
     run.end(report, &judged, Some(&watched), confirmation.outcome, cut).await
-}
-
-/// Ends the clusters of the run that still live, and gives how that went; a stop meanwhile leaves it the time that a stop has.
-async fn end_all(
-    aws: &Aws,
-    watched: &Watched,
-    settings: &Settings,
-    timeline: &Timeline,
-    stopped: &mut impl AsyncFnMut() -> watch::Stop,
-) -> Vec<(ClusterId, End)> {
-    let living: Vec<(ClusterId, bool)> = watched.clusters.iter().filter_map(watch::ClusterRecord::living).collect();
-    let ends = join_all(living.iter().map(async |(id, protected)| {
-        let end = terminate::terminate(aws, id, *protected, settings.watch_interval, settings.termination_timeout, timeline).await;
-        (id.clone(), end)
-    }));
-    tokio::select! {
-        ends = ends => ends,
-        () = async { tokio::time::sleep_until(stopped().await.by).await } => {
-            let end = End::Unconfirmed("its termination was not followed to the end, because the guard was told to stop".to_owned());
-            living.into_iter().map(|(id, _)| (id, end.clone())).collect()
-        }
-    }
 }
 
 /// Where the journal is kept.

@@ -132,7 +132,7 @@ impl AccountId {
 }
 
 /// A place in S3: bucket and key prefix.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct S3Location {
     /// The bucket.
     pub bucket: BucketName,
@@ -242,6 +242,12 @@ impl TryFrom<String> for ReleaseLabel {
 
     fn try_from(text: String) -> Result<Self, NameError> {
         text.parse()
+    }
+}
+
+impl<'de> Deserialize<'de> for BucketName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

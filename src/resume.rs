@@ -7,6 +7,7 @@ use crate::{
     GuardError,
     aws::{Aws, Lookup, Regions},
     checks::{Finding, clusters::ExpectedEnd},
+    confirm,
     evidence::{Chain, Evidence, Parcel},
     exit::Outcome,
     facts::sts,
@@ -16,7 +17,6 @@ use crate::{
     runner_config::RunnerConfig,
     settings::{CredentialSource, Settings},
     survivors,
-    terminate::End,
     watch::{self, Finish, Watched},
 };
 
@@ -200,35 +200,9 @@ async fn other_account(run: &Unfinished, aws: &Aws) -> Option<String> {
 /// What an unfinished run came to, and why.
 fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<String>) {
     let id = &run.prepared.run;
-    let alive: Vec<String> = watched
-        .clusters
-        .iter()
-        .filter(|record| record.must_end() && record.end != Some(End::Confirmed))
-        .map(|record| {
-            format!(
-                "cluster {} of run {id}, which was left open, must end and MAY STILL BE RUNNING: {}",
-                record.id,
-                Finding::open_in_brief(&record.findings)
-            )
-        })
-        .collect();
-    if !alive.is_empty() {
-        return (Some(Outcome::UnsafeClusterAlive), alive);
-    }
-    let ended: Vec<String> = watched
-        .clusters
-        .iter()
-        .filter(|record| record.is_unsafe)
-        .map(|record| {
-            format!(
-                "cluster {} of run {id}, which was left open, was unsafe; its end is confirmed, nothing new was launched; {}",
-                record.id,
-                Finding::open_in_brief(&record.findings)
-            )
-        })
-        .collect();
-    if !ended.is_empty() {
-        return (Some(Outcome::UnsafeClusterTerminated), ended);
+    if let Some((outcome, reasons)) = confirm::of_unsafe(watched, true, &format!(" of run {id}, which was left open,"), ", nothing new was launched")
+    {
+        return (Some(outcome), reasons);
     }
     if watched.is_closed() {
         return (None, Vec::new());

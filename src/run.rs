@@ -6,21 +6,19 @@ use time::OffsetDateTime;
 
 use crate::{
     GuardError,
-    aws::{Lookup, log::CallLog},
-    checks::{Case, Finding, clusters::Verified},
+    afterwards::Afterwards,
+    aws::{Aws, Lookup, log::CallLog},
+    checks::{Case, Finding, clusters::Verified, stored::Standard},
     cli::CheckOptions,
     digest::sha256,
     evidence::{Beginning, Chain, Evidence, Parcel},
     exit::Outcome,
-    facts::{
-        Facts, Question, SecurityConfiguration, Written,
-        written::{self, Logging, Place},
-    },
+    facts::{Facts, Question, SecurityConfiguration, Written, written::Writes},
     gaps::Gap,
     invocation::RunInvocation,
     journal::{Prepared, StateDir},
     launch::Program,
-    names::{KeyReference, S3Location},
+    names::KeyReference,
     plan::{Circumstances, Documents, Plan, targets::Purpose},
     report::{self, Record, Report},
     runner_config::{RunnerConfig, Seal, Sealed},
@@ -141,19 +139,37 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Where the run has written, by its clusters and their steps.
-    pub(crate) fn places(&self, watched: &Watched) -> Vec<Place> {
-        let steps = watched.clusters.iter().filter_map(|record| record.steps.found()).flatten();
-        let named: Vec<S3Location> = steps.flat_map(|step| step.places.iter().cloned()).collect();
-        let clusters: Vec<Logging> = watched
-            .clusters
-            .iter()
-            .map(|record| {
-                let log = record.cluster.found().and_then(|cluster| S3Location::parse(cluster.log_location.as_deref()?).ok());
-                Logging { id: record.id.clone(), log }
-            })
-            .collect();
-        written::places(&self.config.locations, &self.plan, &named, &clusters)
+    /// Where the run can write.
+    pub(crate) fn writes(&self) -> Writes {
+        Writes::of(&self.config.locations, &self.plan)
+    }
+
+    /// What every object that it writes must be.
+    pub(crate) fn standard(&self, facts: &Facts) -> Standard {
+        Standard::of(&self.settings.policy, facts)
+    }
+
+    /// What is looked at once its clusters are over.
+    pub(crate) fn afterwards<'b>(
+        &'b self,
+        aws: &'b Aws,
+        judged: &Judged<'b>,
+        writes: &'b Writes,
+        standard: &'b Standard,
+        since: Option<OffsetDateTime>,
+        report: &'b Report,
+    ) -> Afterwards<'b> {
+        Afterwards {
+            aws,
+            settings: self.settings,
+            policy: &self.settings.policy,
+            timeline: &report.timeline,
+            writes,
+            standard,
+            locations: &self.config.locations,
+            since,
+            before: Some(self.case(judged.facts)),
+        }
     }
 
     /// Says what the seal replaced; the tag, which is always new, goes without saying.

@@ -142,7 +142,7 @@ impl Exception {
 }
 
 /// Whether `pattern`, which may end in `*`, fits `text`.
-fn fits(pattern: &str, text: &str) -> bool {
+pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == text, |start| text.starts_with(start))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Check, Finding, Level, Stage};
+use super::{Case, Check, Finding, Level, Stage, stored::Standard};
 use crate::{
     aws::calls,
     facts::DefaultEncryption,
@@ -136,13 +136,6 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     clojure_collector(case, findings);
 }
 
-/// Whether `key` is one that the policy expects; without any expectation every key is, and none.
-pub(super) fn is_expected(case: &Case<'_>, key: Option<&KeyReference>) -> bool {
-    let expected = &case.policy.expected_keys;
-    let arn = |key: &KeyReference| case.facts.resolved(key).unwrap_or(key.as_str()).to_owned();
-    expected.is_empty() || key.is_some_and(|key| expected.iter().any(|expected| arn(&KeyReference::new(expected)) == arn(key)))
-}
-
 /// Whether a bucket's policy denies everyone everything that does not come over TLS.
 fn denies_plain_http(policy: &str, bucket: &str, region: &str) -> bool {
     let object = format!("arn:{}:s3:::{bucket}/any-object", partition(region));
@@ -191,16 +184,20 @@ pub(super) fn kind_name(kind: EncryptionKind) -> &'static str {
     }
 }
 
-/// The encryption that the policy accepts for objects, in words: the kinds, and the keys where it expects any.
+/// The encryption that the policy accepts for objects, in words.
 pub(super) fn wanted(case: &Case<'_>) -> String {
-    let keys = &case.policy.expected_keys;
-    let under = if keys.is_empty() { String::new() } else { format!(", under {}", keys.join(" or ")) };
-    format!("{}{under}", accepted(&case.policy.accept_encryption))
+    Standard::of(case.policy, case.facts).in_words()
 }
 
-/// Whether the policy accepts this kind under this key.
+/// Whether the policy expects this key, however it is written; without any expectation every key is, and none.
+pub(super) fn is_expected(case: &Case<'_>, key: &KeyReference) -> bool {
+    Standard::of(case.policy, case.facts).expects(Some(case.facts.resolved(key).unwrap_or(key.as_str())))
+}
+
+/// Whether the policy accepts this kind under this key, however that is written.
 pub(super) fn is_accepted(case: &Case<'_>, kind: EncryptionKind, key: Option<&KeyReference>) -> bool {
-    case.policy.accept_encryption.contains(&kind) && is_expected(case, key)
+    let arn = key.map(|key| case.facts.resolved(key).unwrap_or(key.as_str()));
+    Standard::of(case.policy, case.facts).accepts(kind, arn)
 }
 
 pub(super) fn accepted(kinds: &[EncryptionKind]) -> String {

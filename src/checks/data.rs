@@ -1,6 +1,9 @@
 //! Checks on the data that is there already: what this run will read, object by object, and what a bucket keeps of it.
 
-use super::{Case, Check, Finding, Level, Stage, buckets, stored};
+use super::{
+    Case, Check, Finding, Level, Stage, buckets,
+    stored::{self, Standard},
+};
 use crate::{aws::calls, runner_config::Location};
 
 pub(super) static ENCRYPTED: Check = Check {
@@ -43,7 +46,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn encrypted(case: &Case<'_>, location: &Location) -> Finding {
-    let subject = ENCRYPTED.on(location.role.as_str(), stored::wanted(case)).at(Some(&location.at));
+    let standard = Standard::of(case.policy, case.facts);
+    let subject = ENCRYPTED.on(location.role.as_str(), stored::wanted(&standard)).at(Some(&location.at));
     if case.policy.data_objects == 0 {
         return subject.not_applicable("switched off by policy (`data_objects: 0`)");
     }
@@ -53,7 +57,7 @@ fn encrypted(case: &Case<'_>, location: &Location) -> Finding {
     match case.facts.data.get(&location.role) {
         None => subject.waiting_for(&buckets::EXISTS),
         Some(lookup) => subject.by_existing(&buckets::EXISTS, lookup, |subject, survey| {
-            stored::judge(case, subject, survey, |subject| subject.proved("nothing there yet"))
+            stored::judge(&standard, subject, survey, |subject| subject.proved("nothing there yet"))
         }),
     }
 }

@@ -1,19 +1,68 @@
 //! How objects that lie in S3 are judged, before a run and after it: by the kinds and keys that the policy accepts.
 
-use super::{Case, Finding, Subject, buckets};
+use serde::{Deserialize, Serialize};
+
+use super::{Finding, Subject, buckets};
 use crate::{
-    facts::{Stored, Survey, Tally},
+    facts::{Facts, Stored, Survey, Tally},
     names::KeyReference,
+    settings::{EncryptionKind, Policy},
 };
 
+/// What the policy accepts for objects, with its keys as KMS resolved them: all that it takes to judge an object, now or by a later guard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Standard {
+    kinds: Vec<EncryptionKind>,
+    /// The keys as the policy names them; none: any.
+    keys: Vec<String>,
+    /// The same by their ARNs, where KMS has told.
+    arns: Vec<String>,
+}
+
+impl Standard {
+    pub(crate) fn of(policy: &Policy, facts: &Facts) -> Self {
+        let keys = policy.expected_keys.clone();
+        let arns = keys.iter().map(|key| facts.resolved(&KeyReference::new(key)).unwrap_or(key).to_owned()).collect();
+        Self { kinds: policy.accept_encryption.clone(), keys, arns }
+    }
+
+    /// In words: the kinds, and the keys where it expects any.
+    pub(super) fn in_words(&self) -> String {
+        let under = if self.keys.is_empty() { String::new() } else { format!(", under {}", self.keys.join(" or ")) };
+        format!("{}{under}", buckets::accepted(&self.kinds))
+    }
+
+    /// Whether it accepts this kind under this key, which is told by its ARN.
+    pub(super) fn accepts(&self, kind: EncryptionKind, key: Option<&str>) -> bool {
+        self.kinds.contains(&kind) && self.expects(key)
+    }
+
+    /// Whether it expects this key, told by its ARN; without any expectation every key is, and none.
+    pub(super) fn expects(&self, key: Option<&str>) -> bool {
+        self.arns.is_empty() || key.is_some_and(|key| self.arns.iter().any(|arn| arn == key))
+    }
+
+    /// The options of `aws s3 cp` that encrypt a copy so.
+    pub(super) fn copy_options(&self) -> String {
+        let accepts = |kind| self.kinds.contains(&kind);
+        match self.keys.first() {
+            Some(key) if accepts(EncryptionKind::SseKms) => format!("--sse aws:kms --sse-kms-key-id {key}"),
+            Some(key) => format!("--sse aws:kms:dsse --sse-kms-key-id {key}"),
+            None if accepts(EncryptionKind::SseS3) => "--sse AES256".to_owned(),
+            None if accepts(EncryptionKind::SseKms) => "--sse aws:kms".to_owned(),
+            None => "--sse aws:kms:dsse".to_owned(),
+        }
+    }
+}
+
 /// What every object should be, in words.
-pub(super) fn wanted(case: &Case<'_>) -> String {
-    format!("every object {}", buckets::wanted(case))
+pub(super) fn wanted(standard: &Standard) -> String {
+    format!("every object {}", standard.in_words())
 }
 
 /// Judges what was counted; `none` is said where nothing was.
-pub(super) fn judge(case: &Case<'_>, subject: Subject, survey: &Survey, none: impl FnOnce(Subject) -> Finding) -> Finding {
-    let wrong: Vec<String> = survey.kinds.iter().filter(|tally| !is_accepted(case, &tally.stored)).map(offenders).collect();
+pub(super) fn judge(standard: &Standard, subject: Subject, survey: &Survey, none: impl FnOnce(Subject) -> Finding) -> Finding {
+    let wrong: Vec<String> = survey.kinds.iter().filter(|tally| !is_accepted(standard, &tally.stored)).map(offenders).collect();
     let seen = if survey.looked_at < survey.objects {
         format!("an even sample of {} of {} objects", survey.looked_at, survey.objects)
     } else if survey.objects == 1 {
@@ -38,12 +87,9 @@ pub(super) fn judge(case: &Case<'_>, subject: Subject, survey: &Survey, none: im
     }
 }
 
-fn is_accepted(case: &Case<'_>, stored: &Stored) -> bool {
+fn is_accepted(standard: &Standard, stored: &Stored) -> bool {
     match stored {
-        Stored::Kind(kind, key) => {
-            let key = key.as_deref().map(KeyReference::new);
-            buckets::is_accepted(case, *kind, key.as_ref())
-        }
+        Stored::Kind(kind, key) => standard.accepts(*kind, key.as_deref()),
         Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => false,
     }
 }

@@ -279,7 +279,7 @@ fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
             ("SSE-S3", _) => subject.decided(accepts(EncryptionKind::SseS3), "SSE-S3"),
             ("SSE-KMS" | "CSE-KMS", None) => subject.refuted(format!("{} without AwsKmsKey", other.mode)),
             ("SSE-KMS", Some(key)) => subject.decided(accepts(EncryptionKind::SseKms), format!("SSE-KMS under {key}")),
-            ("CSE-KMS", Some(key)) => subject.decided(buckets::is_expected(case, Some(key)), format!("CSE-KMS under {key}")),
+            ("CSE-KMS", Some(key)) => subject.decided(buckets::is_expected(case, key), format!("CSE-KMS under {key}")),
             ("CSE-Custom", _) => subject.proved("CSE-Custom"),
             (mode, _) => subject.refuted(format!("the unknown mode `{mode}`")),
         });

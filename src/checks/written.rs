@@ -1,12 +1,16 @@
 //! The check on what a run has written, object by object: whatever was promised before the launch, here it shows.
 
-use super::{Case, Check, Finding, Level, Stage, apply_policy, stored};
+use super::{
+    Check, Finding, Level, Stage, apply_policy,
+    stored::{self, Standard},
+};
 use crate::{
     aws::{Lookup, calls},
     confirm::Objects,
     facts::{Written, written::LOG},
     names::S3Location,
-    settings::EncryptionKind,
+    runner_config::Location,
+    settings::Policy,
 };
 
 pub(super) static OBJECTS: Check = Check {
@@ -20,26 +24,26 @@ pub(super) static OBJECTS: Check = Check {
     source: "Amazon S3 API reference, HeadObject (x-amz-server-side-encryption); Amazon S3 user guide, Specifying server-side encryption",
 };
 
-/// What was written, judged location by location; one finding on them all, where nobody has looked.
-pub(crate) fn judge(case: &Case<'_>, objects: Objects, written: &[Written]) -> Vec<Finding> {
-    let all = || OBJECTS.on("locations", stored::wanted(case));
+/// What was written, judged location by location; one finding on them all, where nobody has looked. `locations` say where in the config they stand.
+pub(crate) fn judge(standard: &Standard, policy: &Policy, locations: &[Location], objects: Objects, written: &[Written]) -> Vec<Finding> {
+    let all = || OBJECTS.on("locations", stored::wanted(standard));
     let mut findings = match objects {
         Objects::None => Vec::new(),
         Objects::SwitchedOff => vec![all().not_applicable("switched off by policy (`confirm_objects: 0`)")],
         Objects::Leave(why) => vec![all().unknown(format!("nothing: {why}"), "look at what the run wrote by hand")],
-        Objects::Look => written.iter().map(|written| judge_one(case, written)).collect(),
+        Objects::Look => written.iter().map(|written| judge_one(standard, locations, written)).collect(),
     };
-    apply_policy(&mut findings, case.policy);
+    apply_policy(&mut findings, policy);
     findings
 }
 
-fn judge_one(case: &Case<'_>, written: &Written) -> Finding {
-    let at = case.config.locations.iter().find(|location| location.role == written.role).map(|location| location.at.as_str());
-    let subject = || OBJECTS.on(written.role.as_str(), stored::wanted(case)).at(at);
+fn judge_one(standard: &Standard, locations: &[Location], written: &Written) -> Finding {
+    let at = locations.iter().find(|location| location.role == written.role).map(|location| location.at.as_str());
+    let subject = || OBJECTS.on(written.role.as_str(), stored::wanted(standard)).at(at);
     if written.folders.is_empty() {
         return subject().not_applicable("no step of the run names it");
     }
-    let finding = stored::judge(case, subject(), &written.survey, |subject| {
+    let finding = stored::judge(standard, subject(), &written.survey, |subject| {
         subject.not_applicable(if written.role == LOG {
             "no logs of the run are there yet; EMR brings them up to some minutes after a cluster's end"
         } else {
@@ -48,7 +52,7 @@ fn judge_one(case: &Case<'_>, written: &Written) -> Finding {
     });
     // What is wrong is wrong however far the look came; nothing else is said of a look that did not come to its end.
     if finding.status == super::Status::Refuted {
-        return Finding { mend: Some(repair(case, &written.folders)), ..finding };
+        return Finding { mend: Some(repair(standard, &written.folders)), ..finding };
     }
     match (&written.look, written.cut_short) {
         (Lookup::Found(()), None) => finding,
@@ -63,15 +67,8 @@ fn judge_one(case: &Case<'_>, written: &Written) -> Finding {
 }
 
 /// The commands that encrypt in place what lies in `folders`, as the policy wants it.
-fn repair(case: &Case<'_>, folders: &[S3Location]) -> String {
-    let accepts = |kind| case.policy.accept_encryption.contains(&kind);
-    let how = match case.policy.expected_keys.first() {
-        Some(key) if accepts(EncryptionKind::SseKms) => format!("--sse aws:kms --sse-kms-key-id {key}"),
-        Some(key) => format!("--sse aws:kms:dsse --sse-kms-key-id {key}"),
-        None if accepts(EncryptionKind::SseS3) => "--sse AES256".to_owned(),
-        None if accepts(EncryptionKind::SseKms) => "--sse aws:kms".to_owned(),
-        None => "--sse aws:kms:dsse".to_owned(),
-    };
+fn repair(standard: &Standard, folders: &[S3Location]) -> String {
+    let how = standard.copy_options();
     let commands: Vec<String> = folders.iter().map(|folder| format!("aws s3 cp --recursive {how} {folder} {folder}")).collect();
     format!("copy them in place: {}; then find out who wrote them so", commands.join("; "))
 }

@@ -1,7 +1,10 @@
 //! What S3 says of a bucket: whether it is there, where, whose, and how it encrypts by default.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -74,6 +77,22 @@ pub(super) async fn bucket(
     let (region, owned, default_encryption, policy, versioning, public_access_block) =
         tokio::join!(region(s3, bucket), owned, default_encryption, policy(s3, bucket), versioning(s3, bucket), public_access_block(s3, bucket));
     BucketFacts { ours: whose(&region, owned), region, default_encryption, policy, versioning, public_access_block }
+}
+
+/// What decides how a bucket treats those who write to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WritersMeet {
+    pub(crate) default_encryption: Lookup<DefaultEncryption>,
+    pub(crate) policy: Lookup<Option<String>>,
+}
+
+/// Asks `buckets` again for what can change at any time.
+pub(crate) async fn what_writers_meet(s3: &aws_sdk_s3::Client, buckets: &BTreeSet<BucketName>) -> BTreeMap<BucketName, WritersMeet> {
+    let looks = buckets.iter().map(async |bucket| {
+        let (default_encryption, policy) = tokio::join!(default_encryption(s3, bucket), policy(s3, bucket));
+        (bucket.clone(), WritersMeet { default_encryption, policy })
+    });
+    join_all(looks).await.into_iter().collect()
 }
 
 /// HeadBucket answers 403 both to "not yours" and to "you may not look". When the same call without the owner is allowed, only the owner can be the reason.

@@ -4,19 +4,23 @@
 //! clusters and in its own folder of RDB Loader's logs, as far as they are not from before the launch. That moment is told by S3's own clock, which also dates the
 //! objects; a clock of this machine, or of another service, would be one more thing that can be wrong. What later steps moved on is looked at where it is now.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use futures_util::future::join_all;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::objects::{self, Counting, Scope, Survey};
 use crate::{
     aws::{Aws, Lookup},
-    names::{ClusterId, S3Location},
+    names::{BucketName, ClusterId, S3Location},
     plan::{Access, Actor, Plan},
     runner_config::Location,
+    settings::fits,
 };
 
 /// The location that EMR and RDB Loader write logs to.
@@ -53,34 +57,91 @@ pub(crate) struct Logging {
     pub(crate) log: Option<S3Location>,
 }
 
-/// Where a run of `plan` writes, by the places that its steps name.
-pub(crate) fn places(locations: &[Location], plan: &Plan, named: &[S3Location], clusters: &[Logging]) -> Vec<Place> {
-    let roles = plan.roles(Access::Write);
-    let written = locations.iter().filter(|location| roles.contains(&location.role.as_str()));
-    written
-        .map(|location| {
-            // Locations can lie in one another; a place is the innermost one's.
-            let is_inner = |other: &&Location| starts_with(&other.location, &location.location) && other.location != location.location;
-            let inner: Vec<&Location> = locations.iter().filter(is_inner).collect();
-            let own =
-                named.iter().filter(|place| starts_with(place, &location.location) && !inner.iter().any(|inner| starts_with(place, &inner.location)));
-            let mut folders: Vec<S3Location> = if location.role == LOG {
-                let of_emr = clusters.iter().map(|cluster| below(cluster.log.as_ref().unwrap_or(&location.location), cluster.id.as_str()));
-                let of_loader = own.filter_map(|place| loader_folder(&location.location, place));
-                let loads = plan.writers(LOG).contains(&Actor::RdbLoader);
-                of_emr.chain(of_loader.filter(|_| loads)).collect()
-            } else {
-                own.map(|place| run_folder(&location.location, place)).collect()
-            };
-            folders.sort();
-            folders.dedup();
-            // Where the whole location is looked at, its folders are already.
-            if folders.contains(&location.location) {
-                folders.retain(|folder| *folder == location.location);
+/// Where a run can write: all that it takes to look at what it wrote, now or by a later guard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Writes {
+    /// By its config and plan.
+    Planned {
+        /// Every location of the config, by its key: a place is the innermost one's.
+        locations: Vec<(String, S3Location)>,
+        /// The keys of those that are written to.
+        written: BTreeSet<String>,
+        /// Whether RDB Loader writes logs.
+        loads: bool,
+    },
+    /// Nobody has a config: wherever the steps name a place, for what is only read there is older than the cluster; but not in these buckets of others.
+    Named {
+        /// Patterns of their names, as in the policy.
+        external: Vec<String>,
+    },
+}
+
+impl Writes {
+    pub(crate) fn of(locations: &[Location], plan: &Plan) -> Self {
+        Self::Planned {
+            locations: locations.iter().map(|location| (location.role.clone(), location.location.clone())).collect(),
+            written: plan.roles(Access::Write).into_iter().map(str::to_owned).collect(),
+            loads: plan.writers(LOG).contains(&Actor::RdbLoader),
+        }
+    }
+
+    /// The places in question, by what the run's steps name.
+    pub(crate) fn places(&self, named: &[S3Location], clusters: &[Logging]) -> Vec<Place> {
+        match self {
+            Self::Planned { locations, written, loads } => {
+                let written = locations.iter().filter(|(role, _)| written.contains(role));
+                written
+                    .map(|(role, location)| Place { role: role.clone(), folders: planned(role, location, locations, *loads, named, clusters) })
+                    .collect()
             }
-            Place { role: location.role.clone(), folders }
-        })
-        .collect()
+            Self::Named { external } => by_bucket(external, named, clusters),
+        }
+    }
+}
+
+/// The run's own folders in the location `role` at `location`.
+fn planned(
+    role: &str,
+    location: &S3Location,
+    locations: &[(String, S3Location)],
+    loads: bool,
+    named: &[S3Location],
+    clusters: &[Logging],
+) -> Vec<S3Location> {
+    // Locations can lie in one another; a place is the innermost one's.
+    let inner: Vec<&S3Location> =
+        locations.iter().map(|(_, other)| other).filter(|other| starts_with(other, location) && *other != location).collect();
+    let own = named.iter().filter(|place| starts_with(place, location) && !inner.iter().any(|inner| starts_with(place, inner)));
+    let folders: Vec<S3Location> = if role == LOG {
+        let of_emr = clusters.iter().map(|cluster| below(cluster.log.as_ref().unwrap_or(location), cluster.id.as_str()));
+        let of_loader = own.filter_map(|place| loader_folder(location, place));
+        of_emr.chain(of_loader.filter(|_| loads)).collect()
+    } else {
+        own.map(|place| run_folder(location, place)).collect()
+    };
+    without_inner(folders)
+}
+
+/// The places that steps name and the clusters' logs, those of one bucket together.
+fn by_bucket(external: &[String], named: &[S3Location], clusters: &[Logging]) -> Vec<Place> {
+    let mut buckets: BTreeMap<&BucketName, Vec<S3Location>> = BTreeMap::new();
+    for place in named.iter().filter(|place| !external.iter().any(|pattern| fits(pattern, place.bucket.as_str()))) {
+        buckets.entry(&place.bucket).or_default().push(place.clone());
+    }
+    let of_steps = buckets.into_iter().map(|(bucket, folders)| Place { role: format!("s3://{bucket}"), folders: without_inner(folders) });
+    let logs: Vec<S3Location> = clusters.iter().filter_map(|cluster| Some(below(cluster.log.as_ref()?, cluster.id.as_str()))).collect();
+    let logs = (!logs.is_empty()).then(|| Place { role: LOG.to_owned(), folders: without_inner(logs) });
+    of_steps.chain(logs).collect()
+}
+
+/// Each folder once; what lies in another of them is looked at there already.
+fn without_inner(mut folders: Vec<S3Location>) -> Vec<S3Location> {
+    folders.sort();
+    folders.dedup();
+    let all = folders.clone();
+    folders.retain(|folder| !all.iter().any(|other| other != folder && starts_with(folder, other)));
+    folders
 }
 
 fn starts_with(place: &S3Location, location: &S3Location) -> bool {
@@ -170,7 +231,7 @@ mod tests {
         let config = config();
         let named: Vec<S3Location> = named.iter().map(|place| at(place)).collect();
         let clusters: Vec<Logging> = clusters.iter().map(|(id, log)| Logging { id: id.parse().unwrap(), log: log.map(at) }).collect();
-        let places = places(&config.locations, &plan(&config, loads), &named, &clusters);
+        let places = Writes::of(&config.locations, &plan(&config, loads)).places(&named, &clusters);
         let place = places.into_iter().find(|place| place.role == role).unwrap();
         place.folders.iter().map(ToString::to_string).collect()
     }
@@ -202,6 +263,18 @@ mod tests {
             ["s3://acme-log/emr/j-A/", "s3://acme-log/emr/rdb-loader/2026-11-25-15-02-00/", "s3://acme-other/logs/j-B/"]
         );
         assert_eq!(folders("log", &loader, &clusters[..1], false), ["s3://acme-log/emr/j-A/"], "nothing is loaded");
+    }
+
+    #[test]
+    fn without_a_config_every_place_that_a_step_names_counts_but_not_in_buckets_of_others() {
+        let writes = Writes::Named { external: vec!["snowplow-*".to_owned()] };
+        let named = ["s3://acme-out/good/", "s3://acme-out/good/run=1/", "s3://acme-in/x/", "s3://snowplow-hosted-assets/x.jar"].map(at);
+        let clusters =
+            [Logging { id: "j-A".parse().unwrap(), log: Some(at("s3://acme-log/emr/")) }, Logging { id: "j-B".parse().unwrap(), log: None }];
+        let places = writes.places(&named, &clusters);
+        let shown: Vec<String> =
+            places.iter().map(|place| format!("{}: {}", place.role, place.folders.iter().map(ToString::to_string).collect::<String>())).collect();
+        assert_eq!(shown, ["s3://acme-in: s3://acme-in/x/", "s3://acme-out: s3://acme-out/good/", "log: s3://acme-log/emr/j-A/"]);
     }
 
     proptest! {

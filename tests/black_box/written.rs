@@ -251,3 +251,46 @@ fn by_policy_a_persistent_cluster_that_wrote_unencrypted_objects_ends() {
     assert!(played.stderr.contains("MAY STILL BE RUNNING"), "{}", played.stderr);
     assert!(played.stdout.contains("the run stays open"), "{}", played.stdout);
 }
+
+/// The status of the check on the buckets that were written to, and a run on which `change` happens once the cluster was asked for.
+fn changed_while_it_ran(stage: &Stage, change: PutBucket) -> Played {
+    stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![Set::PutBucket(change)])));
+    stage.run()
+}
+
+#[test]
+fn an_output_bucket_whose_default_was_taken_away_meanwhile_is_not_confirmed_although_every_object_is_well() {
+    // Nobody looks at objects, so that only the bucket can tell.
+    let stage = Stage::acme().option("--confirm-objects=0");
+    let none = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };
+    let played = changed_while_it_ran(&stage, PutBucket { name: "acme-out".to_owned(), default_encryption: Some(none), ..Default::default() });
+    played.expect_code(75);
+    let buckets = played.findings("output-buckets-at-the-end");
+    assert_eq!((buckets["acme-out"].as_str(), buckets["acme-archive"].as_str()), ("refuted", "proved"));
+    let said = "acme-out: output-buckets-at-the-end: saw changed meanwhile: bucket-default-encryption: saw no default encryption";
+    assert!(played.stderr.contains(said), "{}", played.stderr);
+}
+
+#[test]
+fn an_output_bucket_that_was_changed_but_is_still_as_required_is_said_to_be_so() {
+    let stage = Stage::acme().option("--confirm-objects=0");
+    let kms = BucketEncryption { algorithm: Some("aws:kms".to_owned()), ..BucketEncryption::aes256() };
+    let played = changed_while_it_ran(&stage, PutBucket { name: "acme-log".to_owned(), default_encryption: Some(kms), ..Default::default() });
+    played.expect_code(0);
+    let findings = played.report["findings"].as_array().unwrap();
+    let log = findings.iter().find(|finding| finding["check"] == "output-buckets-at-the-end" && finding["subject"] == "acme-log").unwrap();
+    assert_eq!(log["saw"], "changed meanwhile, and still as required");
+}
+
+#[test]
+fn an_output_bucket_that_may_not_be_looked_at_again_counts_where_the_runner_says_that_all_is_well() {
+    for (fail_step, code) in [(None, 75), (Some(11), 1)] {
+        let stage = Stage::acme();
+        stage.set(Set::SetNextCluster(NextCluster { fail_step, ..Default::default() }));
+        let denied = Set::AddFault(Fault { matching: Some("acme-out".to_owned()), ..Fault::every("GetBucketPolicy", FaultKind::AccessDenied) });
+        stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![denied])));
+        let played = stage.run();
+        played.expect_code(code);
+        assert_eq!(played.findings("output-buckets-at-the-end")["acme-out"], "unknown");
+    }
+}

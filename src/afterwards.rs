@@ -1,0 +1,125 @@
+//! Afterwards: once the clusters of a run are over, what they wrote is looked at, and what the buckets that they wrote to say by then; clusters that must end for it end.
+//! A run, one that was left open, and a watch on clusters of others share it.
+
+use futures_util::future::join_all;
+use time::OffsetDateTime;
+use tokio::time::sleep_until;
+
+use crate::{
+    aws::Aws,
+    checks::{self, Case, stored::Standard},
+    confirm::{self, Confirmation, Objects},
+    exit::Outcome,
+    facts::{
+        Written, s3,
+        written::{self, Logging, Place, Writes},
+    },
+    gaps::{self, Gap},
+    journal::{Entry, Journal},
+    names::{ClusterId, S3Location},
+    runner_config::Location,
+    settings::{OnUnencrypted, Policy, Settings},
+    terminate::{self, End},
+    timeline::Timeline,
+    watch::{ClusterRecord, Stop, Watched},
+};
+
+/// What is looked at, and by what it is judged.
+pub(crate) struct Afterwards<'a> {
+    pub(crate) aws: &'a Aws,
+    pub(crate) settings: &'a Settings,
+    /// The run's own, which may be another than the settings' of today.
+    pub(crate) policy: &'a Policy,
+    pub(crate) timeline: &'a Timeline,
+    pub(crate) writes: &'a Writes,
+    pub(crate) standard: &'a Standard,
+    /// Where locations stand in the config, if there is one.
+    pub(crate) locations: &'a [Location],
+    /// Objects from before this time, by S3's clock, are not the run's.
+    pub(crate) since: Option<OffsetDateTime>,
+    /// What was judged before the launch, for the buckets to be judged again; none where nobody knows it any more.
+    pub(crate) before: Option<Case<'a>>,
+}
+
+/// What it all came to.
+pub(crate) struct Confirmed {
+    pub(crate) confirmation: Confirmation,
+    pub(crate) written: Vec<Written>,
+    /// What stays open after it.
+    pub(crate) gaps: Vec<Gap>,
+    /// Nothing is left to do about the run's clusters.
+    pub(crate) is_closed: bool,
+}
+
+impl Afterwards<'_> {
+    /// Looks, and adds what it found to `confirmation`. `stopped` gives the stops that are asked for meanwhile; `is_stopped` is whether one was already.
+    pub(crate) async fn confirm(
+        &self,
+        runner: Outcome,
+        mut confirmation: Confirmation,
+        watched: &Watched,
+        journal: Option<&Journal>,
+        (is_stopped, stopped): (bool, &mut impl AsyncFnMut() -> Stop),
+    ) -> Confirmed {
+        let objects = confirm::objects(runner, &confirmation, watched, self.policy, is_stopped);
+        let mut findings = Vec::new();
+        if let Some(before) = self.before.as_ref().filter(|_| matches!(objects, Objects::Look | Objects::SwitchedOff)) {
+            let now = s3::what_writers_meet(&self.aws.s3, &checks::outputs::buckets(before)).await;
+            findings.extend(checks::outputs::judge(before, &now));
+        }
+        let mut written = Vec::new();
+        if objects == Objects::Look {
+            self.timeline.note("looking at what was written");
+            let cut = async {
+                tokio::select! {
+                    () = tokio::time::sleep(self.settings.confirm_timeout) => "the time limit was over (setting `confirm_timeout`)",
+                    _ = stopped() => confirm::STOPPED,
+                }
+            };
+            written = written::look(self.aws, self.places(watched), self.since, self.policy.confirm_objects, cut).await;
+        }
+        let of_objects = checks::written::judge(self.standard, self.policy, self.locations, objects, &written);
+        let unsafe_by_policy = self.policy.on_unencrypted == OnUnencrypted::Unsafe && confirm::wrote_unencrypted(&of_objects);
+        findings.extend(of_objects);
+        confirmation = confirmation.with_objects(runner, findings);
+        let mut is_closed = watched.is_closed();
+        if unsafe_by_policy {
+            // Should this guard not live to see their end, the next one ends them.
+            if let Some(journal) = journal {
+                journal.note(&Entry::Stopped { terminate: true });
+            }
+            let ends = self.end_all(watched, stopped).await;
+            is_closed &= ends.iter().all(|(_, end)| *end == End::Confirmed);
+            confirmation = confirmation.by_policy_unsafe(&ends);
+        }
+        Confirmed { confirmation, gaps: gaps::after_the_run(objects, &written).collect(), written, is_closed }
+    }
+
+    /// Where the run has written, by its clusters and their steps.
+    fn places(&self, watched: &Watched) -> Vec<Place> {
+        let steps = watched.clusters.iter().filter_map(|record| record.steps.found()).flatten();
+        let named: Vec<S3Location> = steps.flat_map(|step| step.places.iter().cloned()).collect();
+        let logging = |record: &ClusterRecord| {
+            let log = record.cluster.found().and_then(|cluster| S3Location::parse(cluster.log_location.as_deref()?).ok());
+            Logging { id: record.id.clone(), log }
+        };
+        self.writes.places(&named, &watched.clusters.iter().map(logging).collect::<Vec<_>>())
+    }
+
+    /// Ends the clusters of the run that still live, and gives how that went; a stop meanwhile leaves it the time that a stop has.
+    async fn end_all(&self, watched: &Watched, stopped: &mut impl AsyncFnMut() -> Stop) -> Vec<(ClusterId, End)> {
+        let living: Vec<(ClusterId, bool)> = watched.clusters.iter().filter_map(ClusterRecord::living).collect();
+        let ends = join_all(living.iter().map(async |(id, protected)| {
+            let end =
+                terminate::terminate(self.aws, id, *protected, self.settings.watch_interval, self.settings.termination_timeout, self.timeline).await;
+            (id.clone(), end)
+        }));
+        tokio::select! {
+            ends = ends => ends,
+            () = async { sleep_until(stopped().await.by).await } => {
+                let end = End::Unconfirmed("its termination was not followed to the end, because the guard was told to stop".to_owned());
+                living.into_iter().map(|(id, _)| (id, end.clone())).collect()
+            }
+        }
+    }
+}
