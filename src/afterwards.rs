@@ -17,10 +17,10 @@ use crate::{
     gaps::{self, Gap},
     journal::{Entry, Journal},
     names::{ClusterId, S3Location},
+    report::Report,
     runner_config::Location,
     settings::{OnUnencrypted, Policy, Settings},
-    terminate::{self, End},
-    timeline::Timeline,
+    terminate::{self, Decision, End, Whose, Why, decide},
     watch::{ClusterRecord, Stop, Watched},
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct Afterwards<'a> {
     pub(crate) settings: &'a Settings,
     /// The run's own, which may be another than the settings' of today.
     pub(crate) policy: &'a Policy,
-    pub(crate) timeline: &'a Timeline,
+    pub(crate) report: &'a Report,
     pub(crate) writes: &'a Writes,
     pub(crate) standard: &'a Standard,
     /// Where locations stand in the config, if there is one.
@@ -69,7 +69,7 @@ impl Afterwards<'_> {
         }
         let mut written = Vec::new();
         if objects == Objects::Look {
-            self.timeline.note("looking at what was written");
+            self.report.timeline.note("looking at what was written");
             let cut = async {
                 tokio::select! {
                     () = tokio::time::sleep(self.settings.confirm_timeout) => "the time limit was over (setting `confirm_timeout`)",
@@ -108,17 +108,25 @@ impl Afterwards<'_> {
 
     /// Ends the clusters of the run that still live, and gives how that went; a stop meanwhile leaves it the time that a stop has.
     async fn end_all(&self, watched: &Watched, stopped: &mut impl AsyncFnMut() -> Stop) -> Vec<(ClusterId, End)> {
-        let living: Vec<(ClusterId, bool)> = watched.clusters.iter().filter_map(ClusterRecord::living).collect();
-        let ends = join_all(living.iter().map(async |(id, protected)| {
-            let end =
-                terminate::terminate(self.aws, id, *protected, self.settings.watch_interval, self.settings.termination_timeout, self.timeline).await;
+        let living: Vec<(ClusterId, bool, Whose)> = watched.clusters.iter().filter_map(ClusterRecord::living).collect();
+        let (pace, limit) = (self.settings.watch_interval, self.settings.termination_timeout);
+        let ends = join_all(living.iter().map(async |(id, protected, whose)| {
+            let tell = |obstacle: &str| self.report.trouble(Outcome::UnsafeClusterAlive, &[confirm::ask_a_person(id, obstacle)]);
+            let end = match decide(*whose, Why::Wrote, self.settings.into()) {
+                Decision::End => terminate::terminate(self.aws, id, *protected, pace, limit, (&tell, &self.report.timeline)).await,
+                Decision::Ask | Decision::Leave => {
+                    let why = terminate::why_not(*whose);
+                    tell(why);
+                    terminate::await_end(self.aws, id, why, pace, limit).await
+                }
+            };
             (id.clone(), end)
         }));
         tokio::select! {
             ends = ends => ends,
             () = async { sleep_until(stopped().await.by).await } => {
                 let end = End::Unconfirmed("its termination was not followed to the end, because the guard was told to stop".to_owned());
-                living.into_iter().map(|(id, _)| (id, end.clone())).collect()
+                living.into_iter().map(|(id, ..)| (id, end.clone())).collect()
             }
         }
     }

@@ -4,7 +4,10 @@ pub mod calls;
 pub(crate) mod log;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,7 @@ use aws_smithy_runtime_api::{
     client::{
         interceptors::{
             Intercept,
-            context::{BeforeDeserializationInterceptorContextRef, InterceptorContext},
+            context::{AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextRef, InterceptorContext},
             dyn_dispatch_hint,
         },
         orchestrator::HttpResponse,
@@ -58,6 +61,16 @@ pub struct Obstacle {
     /// What AWS or the network said.
     pub message: String,
 }
+
+impl Obstacle {
+    /// Whether AWS has asked to slow down.
+    pub(crate) fn is_throttling(&self) -> bool {
+        THROTTLING.iter().any(|code| self.message.starts_with(code))
+    }
+}
+
+/// Error codes by which AWS services ask to slow down.
+const THROTTLING: [&str; 5] = ["ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"];
 
 impl<T> Lookup<T> {
     /// A fact that was not asked for, because something else must be known or mended first.
@@ -211,6 +224,8 @@ pub struct Regions {
 #[derive(Clone, Debug)]
 pub struct Aws {
     pub(crate) emr: aws_sdk_emr::Client,
+    /// How often EMR has asked to slow down.
+    pub(crate) emr_throttled: Throttled,
     pub(crate) s3: aws_sdk_s3::Client,
     /// S3 for very many calls: where S3 asks to slow down, all of them do.
     pub(crate) s3_bulk: aws_sdk_s3::Client,
@@ -252,13 +267,15 @@ impl Aws {
             Some(runner) => runner_sts.credentials_provider(runner).build(),
             None => runner_sts.build(),
         };
-        let emr = aws_sdk_emr::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let emr_throttled = Throttled::default();
+        let emr = aws_sdk_emr::config::Builder::from(&base).interceptor(emr_throttled.clone()).interceptor(calls.clone()).build();
         let kms = aws_sdk_kms::config::Builder::from(&base).interceptor(calls.clone()).build();
         let iam = aws_sdk_iam::config::Builder::from(&base).interceptor(calls.clone()).build();
         let ec2 = aws_sdk_ec2::config::Builder::from(&base).interceptor(calls.clone()).build();
         let sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone()).build();
         Self {
             emr: aws_sdk_emr::Client::from_conf(emr),
+            emr_throttled,
             s3: aws_sdk_s3::Client::from_conf(s3),
             s3_bulk: aws_sdk_s3::Client::from_conf(s3_bulk),
             s3_clock,
@@ -351,12 +368,59 @@ impl Intercept for ServiceClock {
     }
 }
 
+/// How often a service has asked to slow down, each attempt counted: the SDK tries again by itself, so that a call can succeed and still have been throttled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Throttled(Arc<AtomicU64>);
+
+impl Throttled {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Throttled {
+    fn name(&self) -> &'static str {
+        "Throttled"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut aws_sdk_s3::config::ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        let body = response.body().bytes().unwrap_or_default();
+        let says = |code: &&str| body.windows(code.len()).any(|window| window == code.as_bytes());
+        // An answer of this kind is short; data of anybody's own is only in those that went well.
+        if !response.status().is_success() && THROTTLING.iter().any(says) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
 /// Nothing on this machine says which certificate authorities to trust.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the package ca-certificates, or name a bundle in SSL_CERT_FILE"
 )]
 pub struct NoTrust;
+
+/// Nobody says in which region to ask.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no region: name the clusters' region in AWS_REGION or in the AWS profile, or give a runner config behind `--`")]
+pub struct NoRegion;
+
+/// The region that environment, profile or instance name.
+///
+/// # Errors
+/// [`NoRegion`].
+pub(crate) async fn region() -> Result<String, NoRegion> {
+    let region = aws_config::meta::region::RegionProviderChain::default_provider().region().await;
+    region.map(|region| region.to_string()).ok_or(NoRegion)
+}
 
 /// Whether there is anything to know AWS by: without it every call would fail, in words that do not help.
 ///

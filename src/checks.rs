@@ -220,6 +220,7 @@ pub static CATALOGUE: &[&Check] = &[
     &traffic::ENRICHMENT_SOURCES,
     &traffic::MONITORING_TLS,
     &clusters::SECURITY_CONFIGURATION,
+    &clusters::PROTECTIONS,
     &clusters::RELEASE,
     &clusters::SUBNET,
     &clusters::STEP_FLAG,
@@ -231,6 +232,7 @@ pub static CATALOGUE: &[&Check] = &[
     &volumes::VOLUMES,
     &built::STEP_ARGUMENTS,
     &clusters::ENDED,
+    &clusters::ORPHANED,
     &clusters::RUN_DID_ITS_WORK,
     &outputs::OUTPUTS,
     &written::OBJECTS,
@@ -284,6 +286,21 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
         traffic::check,
     ];
     for room in rooms {
+        room(case, &mut findings);
+    }
+    apply_policy(&mut findings, case.policy);
+    excuse(&mut findings, case.policy);
+    findings
+}
+
+/// The pre-flight findings that a cluster itself can be asked about, whoever has started it; `case` holds what it says of itself.
+#[must_use]
+pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
+    let mut findings = launch::endpoints(case);
+    if case.facts.endpoints.iter().any(|endpoint| !endpoint.accepted) {
+        return findings;
+    }
+    for room in [security_configuration::check, certificates::check, node_objects::check, keys::check, roles::check, network::check] {
         room(case, &mut findings);
     }
     apply_policy(&mut findings, case.policy);

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{launch::RUNNER_NAME, settings::Options};
+use crate::{launch::RUNNER_NAME, names::ClusterId, settings::Options};
 
 /// Launches Snowplow's EmrEtlRunner only when end-to-end encryption is proved, and watches its clusters until it is confirmed.
 #[derive(Debug, Parser)]
@@ -27,9 +27,12 @@ pub enum Command {
     ///
     /// Exit 0 when `run` would launch, 77 when a required check is refuted, 69 when facts could not be established.
     Check(CheckArguments),
-    /// Close runs that were left open: find their clusters, judge them, end what must end; launch nothing
+    /// Watch clusters that run already, or close runs that were left open; launch nothing
     ///
-    /// A guard that is killed, or whose time to stop runs out, leaves its run open in the state directory. The next `run` closes it before anything else;
+    /// Clusters that are named are judged as a run's are, whoever has started them, and followed to their end: against the runner config that ARGS name, or without
+    /// one by what the settings require. One that is unsafe is ended only where the setting `terminate_attached` allows it.
+    ///
+    /// With `--resume`: a guard that is killed, or whose time to stop runs out, leaves its run open in the state directory. The next `run` closes it before anything else;
     /// this does only that. ARGS name the runner config, whose credentials are used where the settings say so.
     #[command(after_help = EXIT_CODES)]
     Watch(WatchArguments),
@@ -108,9 +111,15 @@ pub struct CheckOptions {
 /// What `watch` takes.
 #[derive(Args, Debug)]
 pub struct WatchArguments {
+    /// The clusters to watch, `j-…`
+    #[arg(required_unless_present = "resume", value_name = "CLUSTER")]
+    pub clusters: Vec<ClusterId>,
     /// Close the runs that the state directory says were left open
-    #[arg(long, required = true)]
+    #[arg(long, conflicts_with_all = ["clusters", "until_idle"])]
     pub resume: bool,
+    /// Watch until the clusters are over or idle; as with `--use-persistent-jobflow` in ARGS
+    #[arg(long)]
+    pub until_idle: bool,
     /// Settings and runner arguments.
     #[command(flatten)]
     pub launch: Launch,

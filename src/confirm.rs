@@ -143,6 +143,11 @@ impl Confirmation {
     }
 }
 
+/// What a person is asked to do about a cluster, while the guard still tries or waits.
+pub(crate) fn ask_a_person(id: &ClusterId, obstacle: &str) -> String {
+    format!("cluster {id} must end and MAY STILL BE RUNNING: {obstacle}\n  {}", terminate_by_hand(id))
+}
+
 /// The commands that end a cluster.
 fn terminate_by_hand(id: &ClusterId) -> String {
     format!("to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}")
@@ -172,7 +177,8 @@ fn unconfirmed(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched:
         reasons.push(format!("cluster {id} has the run's name, but could not be described"));
     }
     for record in watched.clusters.iter().filter(|record| !record.is_proved()) {
-        reasons.push(format!("cluster {}: {}", record.id, Finding::open_in_brief(&record.findings)));
+        let required = record.findings.iter().filter(|finding| finding.level == Level::Required);
+        reasons.push(format!("cluster {}: {}", record.id, Finding::open_in_brief(required)));
     }
     if runner == Outcome::Ended(0) {
         let steps = watched.clusters.iter().map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
@@ -188,9 +194,10 @@ fn unconfirmed(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminate::Whose;
 
     fn unsafe_cluster(end: Option<End>) -> ClusterRecord {
-        let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list");
+        let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list", Whose::Run);
         record.is_unsafe = true;
         record.end = end;
         record
@@ -268,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_cluster_that_was_never_judged_is_not_confirmed() {
-        let record = ClusterRecord::new("j-1".parse().unwrap(), "list");
+        let record = ClusterRecord::new("j-1".parse().unwrap(), "list", Whose::Run);
         assert_eq!(outcome(Outcome::Ended(1), vec![record], None), Outcome::Unconfirmed);
     }
 }

@@ -340,7 +340,7 @@ mod tests {
                     name: "sc".to_owned(),
                     created: OffsetDateTime::UNIX_EPOCH,
                     digest: "00".to_owned(),
-                    release: crate::names::ReleaseLabel::new(5, 29, 0),
+                    release: Some(crate::names::ReleaseLabel::new(5, 29, 0)),
                     subnet: None,
                     asked: None,
                     ebs: None,

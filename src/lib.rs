@@ -10,6 +10,7 @@
 //! `guard` below is that line. Side effects live in `facts`, `launch`, `watch` (with `supervise` and `terminate`) and `report`; all else is plain functions.
 
 mod afterwards;
+mod attach;
 pub mod aws;
 mod certificate;
 pub mod checks;
@@ -53,7 +54,7 @@ use tokio::time::Instant;
 
 use crate::{
     afterwards::Confirmed,
-    aws::{Aws, Lookup, NoTrust, Regions},
+    aws::{Aws, Lookup, NoRegion, NoTrust, Regions},
     checks::Finding,
     cli::{CheckArguments, CheckOptions, Cli, Command, Launch, WatchArguments},
     evidence::Evidence,
@@ -87,6 +88,8 @@ enum GuardError {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Document(#[from] DocumentError),
+    #[error("{0}")]
+    NoRegion(#[from] NoRegion),
     #[error("EmrEtlRunner would stop before it launches anything: {0}")]
     NeverStarts(#[from] NeverStarts),
     #[error("{0}")]
@@ -106,7 +109,7 @@ enum GuardError {
 impl GuardError {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Settings(_) | Self::Report(_) | Self::Evidence(_) => Outcome::BadUsage,
+            Self::Settings(_) | Self::Report(_) | Self::Evidence(_) | Self::NoRegion(_) => Outcome::BadUsage,
             Self::Invocation(_) | Self::Config(_) | Self::Document(_) | Self::NeverStarts(_) => Outcome::BadConfig,
             Self::OldRunner(_) => Outcome::Refused,
             Self::NoTrust(_) | Self::State(_) => Outcome::FactsUnknown,
@@ -145,8 +148,11 @@ fn command(cli: Cli) -> u8 {
         Command::Check(CheckArguments { check, launch }) => {
             with_settings(&launch, Some(&check), &async |settings| Box::pin(guard(&launch.arguments, settings, Some(&check))).await)
         }
-        Command::Watch(WatchArguments { launch, .. }) => {
+        Command::Watch(WatchArguments { launch, resume: true, .. }) => {
             with_settings(&launch, None, &async |settings| resume_only(&launch.arguments, settings).await)
+        }
+        Command::Watch(WatchArguments { launch, clusters, until_idle, .. }) => {
+            with_settings(&launch, None, &async |settings| Box::pin(attach::watch(&clusters, &launch.arguments, settings, until_idle)).await)
         }
         Command::Seal(arguments) => {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
@@ -258,7 +264,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
 
     let regions = Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() };
     let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
-    let question = run_of.question(&invocation, program.as_ref());
+    let question = run_of.question(invocation.persistent, program.as_ref());
     let digest = async { Some((program.as_ref()?, facts::runner::digest(program.as_ref()?).await)) };
     let (facts, digest) = tokio::select! {
         known = async { tokio::join!(facts::gather(&aws, &question), digest) } => known,
@@ -357,7 +363,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     };
     report.timeline.did(Deed::StartRunner, &program.path.display(), &Ok(()));
     report.timeline.note("the runner was started");
-    let mut watching = watch::start(aws.clone(), plan, journal.clone(), report.timeline.clone());
+    let mut watching = watch::start(aws.clone(), plan, Some(journal.clone()), report.timeline.clone());
     let hints = watching.hints.clone();
     let terminate = settings.on_stop == OnStop::Terminate;
     let note_stop = || journal.note(&Entry::Stopped { terminate });
@@ -374,7 +380,9 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
         stop.set(Some(by));
         watch::Stop { by, terminate }
     };
-    let watched = watching.finish(watch::Finish { expected, settle, terminate: false }, &mut stopped).await?;
+    let finish = watch::Finish { expected, settle, terminate: false };
+    let watched = watching.finish(finish, &mut stopped, |event| resume::tell_help(event, report)).await?;
+    watched.clusters.iter().filter_map(watch::ClusterRecord::orphan_line).for_each(|line| report.say(&line));
 
     let confirmation = confirm::confirm(ended.outcome, expected, run.plan.has_steps(), &watched);
     let after = run.afterwards(&aws, judged, &writes, &standard, launched_at, report);

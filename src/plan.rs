@@ -276,6 +276,18 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The plan of nothing: of a cluster that exists already, and of which nobody says what for.
+    pub(crate) fn of_nothing(cluster: &str) -> Self {
+        Self {
+            parts: BTreeSet::new(),
+            archive_enriched: Archive::Skip,
+            archive_shredded: Archive::Skip,
+            touches: Vec::new(),
+            cluster: Cluster::New(cluster.to_owned()),
+            clojure_collector: false,
+        }
+    }
+
     /// The locations touched in that way, each once, in the order of the pipeline.
     #[must_use]
     pub fn roles(&self, access: Access) -> Vec<&str> {

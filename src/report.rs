@@ -126,8 +126,8 @@ impl Report {
     }
 
     /// An unsafe cluster, said at once.
-    pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding]) {
-        let headline = terminal::unsafe_cluster(cluster, findings);
+    pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding], ends: bool) {
+        let headline = terminal::unsafe_cluster(cluster, findings, ends);
         err(&format!("emr-etl-guard: {headline}\n"));
         self.timeline.note(format!("stopping the runner: {headline}"));
     }

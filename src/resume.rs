@@ -96,14 +96,17 @@ async fn close(
     evidence.connect(&aws, None).await;
     let chain = evidence.next_in_chain(state, id)?;
     let started = OffsetDateTime::now_utc();
-    let watching = watch::start(aws.clone(), plan, run.reopen()?, report.timeline.clone());
+    let watching = watch::start(aws.clone(), plan, Some(run.reopen()?), report.timeline.clone());
     let finish = Finish { expected: ExpectedEnd::Failed, settle: Some(settings.stop_timeout / 3), terminate: run.terminate };
     // A stop meanwhile ends the guard at once: the run stays open.
-    let watched = watching.finish(finish, std::future::pending).await?;
+    let watched = watching.finish(finish, std::future::pending, |event| tell_help(event, report)).await?;
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
         let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
         report.say(&format!("run {id}: cluster {} was what was verified; {end}", record.id));
+        if let Some(line) = record.orphan_line() {
+            report.say(&line);
+        }
     }
     if let Some(outcome) = outcome {
         report.trouble(outcome, &reasons);
@@ -181,6 +184,13 @@ impl Told<'_> {
             troubles.insert(0, format!("the document of run {id} is not where it must be"));
         }
         Ok(troubles)
+    }
+}
+
+/// Says at once that only a person can end a cluster; all else is told with the end of the run.
+pub(crate) fn tell_help(event: &watch::Event, report: &Report) {
+    if matches!(event, watch::Event::Help(..)) {
+        event.tell(report);
     }
 }
 

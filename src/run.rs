@@ -1,6 +1,9 @@
 //! What stays the same from the first look at a run to the record of it: its id, its inputs, what is sealed.
 
-use std::{collections::BTreeSet, pin::pin};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+};
 
 use time::OffsetDateTime;
 
@@ -69,6 +72,8 @@ pub(crate) struct Run<'a> {
     pub(crate) settings: &'a Settings,
     /// The options of `check`; none for `run`.
     check: Option<&'a CheckOptions>,
+    /// Whether it is a watch on clusters that run already.
+    attached: bool,
     pub(crate) id: String,
     started: OffsetDateTime,
     pub(crate) documents: Documents,
@@ -91,6 +96,7 @@ impl<'a> Run<'a> {
             config,
             settings,
             check,
+            attached: false,
             started: OffsetDateTime::now_utc(),
             plan: Plan::of(invocation, &circumstances(config, &documents))?,
             documents,
@@ -100,7 +106,34 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub(crate) fn question(&self, invocation: &RunInvocation, program: Option<&Program>) -> Question {
+    /// A watch on clusters that run already, by `config` alone: what a runner config would say of one of them.
+    pub(crate) fn of_cluster(config: &'a RunnerConfig, settings: &'a Settings) -> Self {
+        Self {
+            config,
+            settings,
+            check: None,
+            attached: true,
+            id: uuid::Uuid::now_v7().to_string(),
+            started: OffsetDateTime::now_utc(),
+            documents: Documents::default(),
+            plan: Plan::of_nothing(&config.job_name),
+            security_configuration: config.security_configuration.as_ref().map(|located| located.value.clone()),
+            sealed: None,
+        }
+    }
+
+    /// The same run, as a watch on clusters that run already.
+    pub(crate) fn attached(self) -> Self {
+        Self { attached: true, ..self }
+    }
+
+    /// What a cluster of it must be, if its security configuration was found.
+    pub(crate) fn verified(&self, facts: &Facts) -> Option<Verified> {
+        let found = facts.security_configuration.as_ref().and_then(Lookup::found)?;
+        Some(Verified::of(found, self.config, facts))
+    }
+
+    pub(crate) fn question(&self, persistent: bool, program: Option<&Program>) -> Question {
         let touched = self.config.locations.iter().filter(|location| self.plan.touches(&location.role));
         let buckets = touched.map(|location| location.bucket().clone());
         let policy = &self.settings.policy;
@@ -120,7 +153,7 @@ impl<'a> Run<'a> {
             service_role: self.config.service_role.value.clone(),
             subnet: self.config.subnet.as_ref().map(|subnet| subnet.value.clone()).filter(|subnet| !subnet.trim().is_empty()),
             expected_keys: self.settings.policy.expected_keys.iter().map(|key| KeyReference::new(key)).collect(),
-            adopt: invocation.persistent.then(|| self.config.job_name.clone()),
+            adopt: (persistent && !self.attached).then(|| self.config.job_name.clone()),
             time_limit: self.settings.pre_flight_timeout,
             runner: program.cloned(),
             version_timeout: self.settings.version_timeout,
@@ -163,7 +196,7 @@ impl<'a> Run<'a> {
             aws,
             settings: self.settings,
             policy: &self.settings.policy,
-            timeline: &report.timeline,
+            report,
             writes,
             standard,
             locations: &self.config.locations,
@@ -197,6 +230,9 @@ impl<'a> Run<'a> {
             known: BTreeSet::new(),
             since: None,
             limits: self.settings.into(),
+            rules: self.settings.into(),
+            attached: BTreeMap::new(),
+            until_idle: false,
         }
     }
 
@@ -233,7 +269,11 @@ impl<'a> Run<'a> {
             version: report::VERSION,
             guard: env!("CARGO_PKG_VERSION"),
             run: &self.id,
-            command: if self.check.is_some() { report::Command::Check } else { report::Command::Run },
+            command: match self.check {
+                Some(_) => report::Command::Check,
+                None if self.attached => report::Command::Watch,
+                None => report::Command::Run,
+            },
             only: self.check.is_some_and(|check| !check.only.is_empty()),
             started: self.started,
             ended: OffsetDateTime::now_utc(),

@@ -18,8 +18,9 @@ pub use seal::{Change, Seal, Sealed};
 
 use crate::{
     digest::sha256,
+    facts::ClusterFacts,
     invocation::ConfigSource,
-    names::{BucketName, ReleaseLabel, S3Location},
+    names::{BucketName, NameError, ReleaseLabel, S3Location},
 };
 use erb::Rendered;
 use psych::{Node, Value};
@@ -258,6 +259,44 @@ impl RunnerConfig {
     /// As [`RunnerConfig::read`].
     pub fn parse(origin: &str, bytes: &[u8], env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {
         Self::load(origin, bytes, None, env)
+    }
+
+    /// What a runner config would say of a cluster that was started without one.
+    pub(crate) fn of_cluster(cluster: &ClusterFacts, region: &str) -> Result<Self, ConfigError> {
+        let origin = format!("the cluster {}", cluster.id);
+        let at = |value: &str| Located { value: value.to_owned(), at: origin.clone() };
+        // A role is named by its ARN or by its name alone; IAM is asked by name.
+        let role = |role: &Option<String>| at(role.as_deref().and_then(|role| role.rsplit('/').next()).unwrap_or_default());
+        let release = cluster.release.as_deref().unwrap_or("none").parse();
+        let nothing = psych::load(&Rendered::as_it_stands("{}"))?;
+        let facts = serde_json::to_vec(cluster).unwrap_or_default();
+        Ok(Self {
+            digest: sha256(&facts),
+            credentials: RunnerCredentials { access_key_id: Secret::new(String::new()), secret_access_key: Secret::new(String::new()) },
+            s3_region: at(region),
+            emr_region: at(region),
+            release: Located { value: release.map_err(|error: NameError| ConfigError::of(&origin, error.to_string()))?, at: origin.clone() },
+            jobflow_role: role(&cluster.instance_profile),
+            service_role: role(&cluster.service_role),
+            instance_types: Vec::new(),
+            properties: Vec::new(),
+            bootstrap: Vec::new(),
+            hbase: None,
+            lingual: None,
+            additional_info: None,
+            tracking: None,
+            subnet: cluster.subnet.as_deref().map(at),
+            security_configuration: cluster.security_configuration.as_deref().map(at),
+            job_name: cluster.name.clone(),
+            locations: Vec::new(),
+            collector_format: None,
+            spark_enrich: None,
+            continue_on_unexpected_error: false,
+            rdb_shredder: String::new(),
+            ambiguities: Vec::new(),
+            root: Secret::new(nothing.root),
+            origin,
+        })
     }
 
     fn load(origin: &str, bytes: &[u8], ruby: Option<&Ruby>, env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {

@@ -50,6 +50,18 @@ pub enum Protection {
     InTransit,
 }
 
+impl Protection {
+    /// Its name, as settings write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S3AtRest => "s3-at-rest",
+            Self::LocalDisk => "local-disk",
+            Self::InTransit => "in-transit",
+        }
+    }
+}
+
 /// A kind of server-side encryption, as a bucket's default names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum, JsonSchema)]
 pub enum EncryptionKind {
@@ -86,6 +98,17 @@ pub enum OnStop {
     #[default]
     Leave,
     /// They are terminated; an adopted cluster, which was there before, goes on.
+    Terminate,
+}
+
+/// What is done about a cluster that is what was verified, and goes on although nobody waits for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnOrphan {
+    /// It is told, and goes on.
+    #[default]
+    Leave,
+    /// It is terminated; one that was there before the run goes on.
     Terminate,
 }
 
@@ -254,6 +277,18 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_ON_STOP", value_enum, value_name = "WHAT")]
     pub on_stop: Option<OnStop>,
 
+    /// What is done about a cluster of the run that goes on although nobody waits for it [default: leave]
+    #[arg(long, env = "EMR_ETL_GUARD_ON_ORPHAN", value_enum, value_name = "WHAT")]
+    pub on_orphan: Option<OnOrphan>,
+
+    /// Whether an unsafe cluster that was there before the run may be terminated [default: true]
+    #[arg(long, env = "EMR_ETL_GUARD_TERMINATE_ADOPTED", value_name = "BOOL")]
+    pub terminate_adopted: Option<bool>,
+
+    /// Whether an unsafe cluster that was named to `watch` may be terminated [default: false]
+    #[arg(long, env = "EMR_ETL_GUARD_TERMINATE_ATTACHED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub terminate_attached: Option<bool>,
+
     /// Where the journal of unfinished runs is kept [default: /var/lib/emr-etl-guard for root, else $XDG_STATE_HOME/emr-etl-guard]
     #[arg(long, env = "EMR_ETL_GUARD_STATE_DIR", value_name = "FOLDER")]
     pub state_dir: Option<PathBuf>,
@@ -341,6 +376,7 @@ pub struct SettingsFile {
 
 /// The settings of one run: every option decided.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own, and any may go together")]
 pub struct Settings {
     /// The settings file, if there is one.
     pub file: Option<SettingsFile>,
@@ -376,6 +412,12 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// What a stop means for clusters that are what was verified.
     pub on_stop: OnStop,
+    /// What is done about verified clusters that nobody waits for.
+    pub on_orphan: OnOrphan,
+    /// Whether unsafe clusters that were there before the run may be terminated.
+    pub terminate_adopted: bool,
+    /// Whether unsafe clusters that were named to `watch` may be terminated.
+    pub terminate_attached: bool,
     /// Where the journal is kept, when named.
     pub state_dir: Option<PathBuf>,
     /// Where the JSON report goes.
@@ -478,6 +520,9 @@ impl Settings {
             termination_timeout: span(given.termination_timeout, stored.termination_timeout, 900),
             stop_timeout: span(given.stop_timeout, stored.stop_timeout, 8),
             on_stop: given.on_stop.or(stored.on_stop).unwrap_or_default(),
+            on_orphan: given.on_orphan.or(stored.on_orphan).unwrap_or_default(),
+            terminate_adopted: given.terminate_adopted.or(stored.terminate_adopted).unwrap_or(true),
+            terminate_attached: given.terminate_attached.or(stored.terminate_attached).unwrap_or(false),
             state_dir: given.state_dir.or(stored.state_dir),
             report: given.report.or(stored.report),
             evidence: given.evidence.or(stored.evidence).unwrap_or_default(),

@@ -111,8 +111,10 @@ pub(crate) async fn supervise(
                 Event::Signal(signal)
             }
             Some(event) = events.recv() => {
-                let watch::Event::Unsafe(cluster, findings) = event;
-                report.unsafe_cluster(&cluster, &findings);
+                event.tell(report);
+                if !matches!(event, watch::Event::Unsafe(..)) {
+                    continue;
+                }
                 Event::UnsafeCluster
             }
             () = until(deadline) => {
@@ -145,9 +147,9 @@ pub(crate) async fn supervise(
                 journal();
                 (state.stopping, stop_by) = (true, Some(Instant::now() + stop_timeout));
             },
-            Some(watch::Event::Unsafe(cluster, findings)) = events.recv() => {
-                report.unsafe_cluster(&cluster, &findings);
-                state.stopping = true;
+            Some(event) = events.recv() => {
+                event.tell(report);
+                state.stopping |= matches!(event, watch::Event::Unsafe(..));
             }
         }
     }

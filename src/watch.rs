@@ -1,7 +1,10 @@
 //! The watch: finds every cluster of the run, compares each with what was verified, and has an unsafe one terminated at once.
 //!
-//! Clusters are found through ListClusters and told apart by the run's tag; the runner's log is a hint that speeds a look up and is
-//! never trusted alone. Looks start `interval` apart and slow down while nothing changes, so that the runner keeps its share of EMR's quotas.
+//! Clusters are found through ListClusters and told apart by the run's tag; the runner's log, and events that EMR sends, are hints that speed a look up and are
+//! never trusted alone. One list tells the states of all of the run's clusters, so that what is known of one is asked again only when there is reason to, and the
+//! runner keeps its share of EMR's quotas. Clusters that somebody names to `watch` are watched the same way, but not searched for.
+
+mod pace;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,13 +27,17 @@ use crate::{
         Finding, Level, Stage, Status, apply_policy,
         clusters::{self, Closer, ExpectedEnd, Look, Origin, Verified},
     },
-    facts::{ClusterFacts, SecurityConfiguration, Step, ec2, emr},
+    confirm,
+    exit::Outcome,
+    facts::{ClusterFacts, ClusterStatus, SecurityConfiguration, Step, ec2, emr},
     journal::{Entry, Journal, Unfinished},
     names::ClusterId,
-    settings::{Policy, Settings},
-    terminate::{End, terminate},
+    report::Report,
+    settings::{OnStop, Policy, Settings},
+    terminate::{self, Decision, End, Rules, Whose, Why, decide},
     timeline::Timeline,
 };
+use pace::{GROUPS, Need, Pace, STEPS};
 
 /// By what a run's clusters are known, and what they must be: all that it takes to judge them, now or by a later guard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,6 +65,12 @@ pub(crate) struct Plan {
     /// Since when clusters are searched for, where that is longer ago than the last hour.
     pub(crate) since: Option<OffsetDateTime>,
     pub(crate) limits: Limits,
+    /// What may be ended.
+    pub(crate) rules: Rules,
+    /// The clusters that somebody named to `watch`, with what each must be; where there are any, no others are searched for.
+    pub(crate) attached: BTreeMap<ClusterId, Verified>,
+    /// Whether a watch on these is over once they are idle.
+    pub(crate) until_idle: bool,
 }
 
 impl Plan {
@@ -70,6 +83,9 @@ impl Plan {
             known: run.clusters.clone(),
             since: Some(prepared.started - time::Duration::hours(1)),
             limits: Limits { judge_within: limits.judge_within.min(limits.interval * 4), ..limits },
+            rules: settings.into(),
+            attached: BTreeMap::new(),
+            until_idle: false,
         }
     }
 }
@@ -95,13 +111,31 @@ pub(crate) enum Hint {
     Cluster(ClusterId),
     /// Steps are being added.
     Activity,
+    /// An event of EMR's told of this cluster.
+    #[expect(dead_code, reason = "told where a queue brings events")]
+    Event(ClusterId),
 }
 
-/// What the supervisor must know at once.
+/// What must be known at once.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// A cluster is unsafe; its termination is under way.
-    Unsafe(ClusterId, Vec<Finding>),
+    /// A cluster is unsafe; its termination is under way, if the guard may end it (the last word).
+    Unsafe(ClusterId, Vec<Finding>, bool),
+    /// Only a person can end a cluster that must end; the text says what stands in the way.
+    Help(ClusterId, String),
+    /// The clusters that were named to `watch` are over, or idle where that is enough.
+    Done,
+}
+
+impl Event {
+    /// Says what a person must know.
+    pub(crate) fn tell(&self, report: &Report) {
+        match self {
+            Self::Unsafe(id, findings, ends) => report.unsafe_cluster(id, findings, *ends),
+            Self::Help(id, obstacle) => report.trouble(Outcome::UnsafeClusterAlive, &[confirm::ask_a_person(id, obstacle)]),
+            Self::Done => {}
+        }
+    }
 }
 
 /// What is known of one cluster of the run.
@@ -109,7 +143,7 @@ pub(crate) enum Event {
 pub struct ClusterRecord {
     /// Its id.
     pub id: ClusterId,
-    /// How it was found: `log`, `list` or `adopted`.
+    /// How it was found: `log`, `event`, `list`, `adopted` or `attached`.
     pub found_by: &'static str,
     /// The last answer of DescribeCluster.
     pub cluster: Lookup<ClusterFacts>,
@@ -121,14 +155,21 @@ pub struct ClusterRecord {
     pub is_unsafe: bool,
     /// Whether it was ended although it is what was verified, because the run was stopped.
     pub ended_by_stop: bool,
+    /// Whether it went on although nobody waited for it, as what was verified.
+    pub orphan: Option<Orphan>,
     /// How its termination went, when the guard asked for it.
     pub end: Option<End>,
+    #[serde(skip)]
+    whose: Whose,
     #[serde(skip)]
     security_configuration: Lookup<SecurityConfiguration>,
     #[serde(flatten)]
     closer: Closer,
     #[serde(skip)]
     closer_look: CloserLook,
+    /// When its steps were last told; none: they are due.
+    #[serde(skip)]
+    steps_told: Option<Instant>,
     /// Since when something required is Unknown that could be known.
     #[serde(skip)]
     unknown_since: Option<Instant>,
@@ -137,12 +178,24 @@ pub struct ClusterRecord {
     was_proved: bool,
 }
 
+/// What was done about a cluster that went on although nobody waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Orphan {
+    /// It went on.
+    Left,
+    /// It was terminated.
+    Ended,
+}
+
 /// The last closer look at a cluster.
 #[derive(Clone, Copy, Debug, Default)]
 struct CloserLook {
     /// When it began, and in which state the cluster was then.
     began: Option<(Instant, Option<emr::ClusterState>)>,
     under_way: bool,
+    /// When its groups were last asked for.
+    groups: Option<Instant>,
 }
 
 /// Everything the watch learnt.
@@ -194,17 +247,21 @@ pub(crate) struct Stop {
 }
 
 /// Starts watching.
-pub(crate) fn start(aws: Aws, plan: Plan, journal: Journal, timeline: Timeline) -> Watching {
+pub(crate) fn start(aws: Aws, plan: Plan, journal: Option<Journal>, timeline: Timeline) -> Watching {
     let (hints, hints_received) = mpsc::unbounded_channel();
     let (events_sent, events) = mpsc::unbounded_channel();
     let (finish, finish_received) = oneshot::channel();
     let (stop, stop_seen) = watch::channel(None);
     let watch = Watch {
+        pace: Pace::new(plan.limits.interval),
+        throttled: aws.emr_throttled.count(),
         aws,
         hinted: plan.known.clone(),
+        pushed: BTreeSet::new(),
         plan,
         journal,
         timeline,
+        is_done: false,
         events: events_sent,
         clusters: BTreeMap::new(),
         strangers: BTreeSet::new(),
@@ -217,17 +274,19 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Journal, timeline: Timeline) 
 }
 
 impl Watching {
-    /// Makes the last looks, waits for terminations, and gives the record. `stopped` gives the stops that are asked for meanwhile.
+    /// Makes the last looks, waits for terminations, and gives the record. `stopped` gives the stops that are asked for meanwhile; what must be known at once goes to `tell`.
     ///
     /// # Errors
     /// When the watch itself died, which is a bug.
-    pub(crate) async fn finish(self, finish: Finish, mut stopped: impl AsyncFnMut() -> Stop) -> anyhow::Result<Watched> {
+    pub(crate) async fn finish(self, finish: Finish, mut stopped: impl AsyncFnMut() -> Stop, tell: impl Fn(&Event)) -> anyhow::Result<Watched> {
         // The watch ends only by this message, so a send can fail only if it died; the join says how.
         let _ = self.finish.send(finish);
         drop(self.hints);
-        let mut task = self.task;
+        let (mut task, mut events) = (self.task, self.events);
         loop {
             tokio::select! {
+                biased;
+                Some(event) = events.recv() => tell(&event),
                 watched = &mut task => return Ok(watched?),
                 stop = stopped() => {
                     // The first one counts: a second must not give more time.
@@ -241,13 +300,21 @@ impl Watching {
 struct Watch {
     aws: Aws,
     plan: Plan,
-    journal: Journal,
+    /// None where the clusters are no run's of this guard.
+    journal: Option<Journal>,
+    pace: Pace,
+    /// How often EMR had asked to slow down by the last look.
+    throttled: u64,
     timeline: Timeline,
+    /// Whether the end of all that was named to `watch` has been told.
+    is_done: bool,
     events: mpsc::UnboundedSender<Event>,
     clusters: BTreeMap<ClusterId, ClusterRecord>,
     /// Clusters of the same name that belong to somebody else.
     strangers: BTreeSet<ClusterId>,
     hinted: BTreeSet<ClusterId>,
+    /// Clusters that events of EMR named.
+    pushed: BTreeSet<ClusterId>,
     undecided: BTreeSet<ClusterId>,
     /// Looks at what is asked less often; they run beside the others, so that no judgement waits for them.
     closer_looks: JoinSet<(ClusterId, Closer)>,
@@ -260,13 +327,16 @@ impl Watch {
         mut self,
         mut hints: mpsc::UnboundedReceiver<Hint>,
         mut finish: oneshot::Receiver<Finish>,
-        mut stop: watch::Receiver<Option<Stop>>,
+        stop: watch::Receiver<Option<Stop>>,
     ) -> Watched {
         for id in self.plan.pursuit.adopted.keys().cloned().collect::<Vec<_>>() {
-            self.add(id, ADOPTED);
+            self.add(id, ADOPTED, Whose::Adopted);
         }
-        let mut quiet = 0;
-        let mut next = Instant::now() + self.plan.limits.interval;
+        for id in self.plan.attached.keys().cloned().collect::<Vec<_>>() {
+            self.add(id, "attached", Whose::Attached);
+        }
+        let first = if self.clusters.is_empty() { self.plan.limits.interval } else { Duration::ZERO };
+        let mut next = Instant::now() + first;
         let finish = loop {
             tokio::select! {
                 biased;
@@ -277,23 +347,32 @@ impl Watch {
                     while let Ok(more) = hints.try_recv() {
                         self.take(more);
                     }
-                    quiet = 0;
                     next = next.min(Instant::now() + self.pause_after_hint());
                 }
                 () = sleep_until(next) => {
-                    let changed = self.look().await;
-                    quiet = if changed { 0 } else { quiet + 1 };
-                    next = Instant::now() + interval(self.plan.limits.interval, quiet, !self.clusters.is_empty());
+                    self.look(Depth::Due).await;
+                    next = Instant::now() + self.pause();
                 }
-                Some(looked) = self.closer_looks.join_next() => self.take_closer_look(looked),
+                Some(looked) = self.closer_looks.join_next() => {
+                    self.take_closer_look(looked);
+                    // What it has told can be reason for another pace.
+                    next = next.min(Instant::now() + self.pause());
+                }
                 Some(ended) = self.terminations.join_next() => self.record_end(ended),
             }
+            self.tell_done();
         };
         // A dropped sender means that the guard is going down; then the most careful end is meant.
         let finish = finish.unwrap_or(Finish { expected: ExpectedEnd::Failed, settle: None, terminate: false });
+        let mut stop_asked = stop.clone();
         tokio::select! {
-            () = self.last_looks(finish) => {}
-            () = time_is_short(&mut stop) => {
+            () = async {
+                self.last_looks(finish).await;
+                if stop.borrow().is_none() {
+                    self.look_for_orphans(finish).await;
+                }
+            } => {}
+            () = time_is_short(&mut stop_asked) => {
                 self.judge_ends(finish.expected);
                 self.condemn_unjudged();
             }
@@ -315,14 +394,52 @@ impl Watch {
     }
 
     fn take(&mut self, hint: Hint) {
-        if let Hint::Cluster(id) = hint {
-            self.hinted.insert(id);
+        match hint {
+            Hint::Cluster(id) => {
+                self.hinted.insert(id);
+            }
+            Hint::Activity => self.clusters.values_mut().for_each(|record| record.steps_told = None),
+            Hint::Event(id) => {
+                self.pushed.insert(id);
+            }
         }
     }
 
-    /// A cluster just named is looked at at once; steps being added one by one are looked at together.
+    /// A cluster just named is looked at at once, as is one of which EMR has just told; steps being added one by one are looked at together.
     fn pause_after_hint(&self) -> Duration {
-        if self.hinted.iter().any(|id| self.is_new(id)) { Duration::ZERO } else { self.plan.limits.interval }
+        let tells = |id: &ClusterId| self.clusters.get(id).map_or_else(|| self.is_new(id), |record| !record.is_settled());
+        let named = self.hinted.iter().any(|id| self.is_new(id)) || self.pushed.iter().any(tells);
+        if named { Duration::ZERO } else { self.plan.limits.interval }
+    }
+
+    /// The pause until the next look.
+    fn pause(&mut self) -> Duration {
+        let count = self.aws.emr_throttled.count();
+        let throttled = count > std::mem::replace(&mut self.throttled, count);
+        let need = self.need();
+        self.pace.pause(need, throttled)
+    }
+
+    fn need(&self) -> Need {
+        let mut open = self.clusters.values().filter(|record| !record.is_settled()).peekable();
+        if !self.undecided.is_empty() || self.search_trouble.is_some() || self.clusters.values().any(ClusterRecord::is_unjudged) {
+            Need::Judgement
+        } else if self.clusters.is_empty() {
+            Need::Search
+        } else if open.peek().is_some() && open.any(ClusterRecord::is_starting) {
+            Need::Start
+        } else {
+            Need::Nothing
+        }
+    }
+
+    /// Says once that nothing is left to watch, where somebody named what is watched.
+    fn tell_done(&mut self) {
+        let idle = self.plan.until_idle;
+        let done = !self.plan.attached.is_empty() && self.clusters.values().all(|record| record.is_done(idle));
+        if done && !std::mem::replace(&mut self.is_done, true) {
+            let _ = self.events.send(Event::Done);
+        }
     }
 
     async fn last_looks(&mut self, finish: Finish) {
@@ -337,7 +454,7 @@ impl Watch {
 
     /// Searches, describes and judges once, the closer looks included.
     async fn look_at_everything(&mut self) {
-        self.look().await;
+        self.look(Depth::Everything).await;
         while let Some(looked) = self.closer_looks.join_next().await {
             self.take_closer_look(looked);
         }
@@ -374,25 +491,51 @@ impl Watch {
     fn condemn_unjudged(&mut self) {
         let condemned: Vec<ClusterId> = self.clusters.values().filter(|record| record.is_unjudged()).map(|record| record.id.clone()).collect();
         for id in condemned {
-            self.timeline.note(format!("{id}: cannot be judged, and nobody will watch it; terminating it"));
-            self.end_unsafe(&id);
+            self.timeline.note(format!("{id}: cannot be judged, and nobody will watch it"));
+            self.end_unsafe(&id, Why::Unjudged);
         }
     }
 
-    /// Ends the clusters that are what was verified, except those that were there before the run.
+    /// Notes the clusters that go on although nobody waits for them, and ends them where the settings say so.
+    async fn look_for_orphans(&mut self, finish: Finish) {
+        let persistent = self.plan.pursuit.persistent;
+        let orphans: Vec<ClusterId> =
+            self.clusters.values_mut().filter_map(|record| record.becomes_orphan(persistent).then(|| record.id.clone())).collect();
+        let rules = self.plan.rules;
+        for id in &orphans {
+            self.timeline.note(format!("{id}: goes on, and nobody waits for it"));
+            if decide(Whose::Run, Why::Orphaned, rules) == Decision::End {
+                if let Some(record) = self.clusters.get_mut(id) {
+                    record.orphan = Some(Orphan::Ended);
+                }
+                self.spawn_ending(id, Decision::End);
+            }
+        }
+        if !orphans.is_empty() {
+            self.follow_ends().await;
+            self.look_at_everything().await;
+        }
+        self.judge_ends(finish.expected);
+        for record in self.clusters.values_mut().filter(|record| record.whose == Whose::Run && !record.is_unsafe) {
+            let mut orphaned = [clusters::judge_orphan(record.id.as_str(), &record.cluster, record.orphan.is_some())];
+            apply_policy(&mut orphaned, &self.plan.pursuit.policy);
+            // The finding on its end stays the last one.
+            let at = record.findings.len().saturating_sub(1);
+            record.findings.splice(at..at, orphaned);
+        }
+    }
+
+    /// Ends the clusters that are what was verified and may be ended for a stop.
     fn end_verified(&mut self) {
-        let verified: Vec<ClusterId> = self
-            .clusters
-            .values()
-            .filter(|record| record.may_live() && !record.is_unsafe && record.found_by != ADOPTED)
-            .map(|record| record.id.clone())
-            .collect();
+        let rules = Rules { on_stop: OnStop::Terminate, ..self.plan.rules };
+        let ends = |record: &&ClusterRecord| record.may_live() && !record.must_end() && decide(record.whose, Why::Stopped, rules) == Decision::End;
+        let verified: Vec<ClusterId> = self.clusters.values().filter(ends).map(|record| record.id.clone()).collect();
         for id in verified {
             self.timeline.note(format!("{id}: terminating it, because the run was stopped"));
             if let Some(record) = self.clusters.get_mut(&id) {
                 record.ended_by_stop = true;
             }
-            self.spawn_termination(&id);
+            self.spawn_ending(&id, Decision::End);
         }
     }
 
@@ -427,25 +570,73 @@ impl Watch {
         }
     }
 
-    /// Searches, describes and judges once. Gives whether anything is new.
+    /// Searches, and looks at what there is reason to look at; judges it.
     ///
-    /// What is known by id is looked at beside the search, not after it: a cluster that the log named is judged one round trip later.
-    async fn look(&mut self) -> bool {
-        let before: Vec<_> = self.clusters.values().map(ClusterRecord::shape).collect();
-        let open = self.clusters.values().filter(|record| !record.is_settled()).map(|record| record.id.clone());
-        let due: Vec<ClusterId> = open.chain(self.hinted.iter().filter(|id| self.is_new(id)).cloned()).collect();
-        let (listed, looks) =
-            tokio::join!(emr::list(&self.aws.emr, Some(self.plan.since.unwrap_or_else(emr::recently)), &[]), self.look_at_all(&due));
-        for (id, look) in due.into_iter().zip(looks) {
+    /// What only asking can tell is looked at beside the search, not after it: a cluster that the log named is judged one round trip later.
+    async fn look(&mut self, depth: Depth) {
+        let unlisted = |record: &&ClusterRecord| {
+            !record.is_settled() && (depth == Depth::Everything || record.cluster.found().is_none() || !self.plan.attached.is_empty())
+        };
+        let open = self.clusters.values().filter(unlisted).map(|record| (record.id.clone(), self.wants(record, None, depth)));
+        let named = self.hinted.iter().chain(&self.pushed).filter(|id| self.is_new(id)).collect::<BTreeSet<_>>();
+        let due: Vec<(ClusterId, Wants)> = open.chain(named.into_iter().map(|id| (id.clone(), Wants::ALL))).collect();
+        let (listed, looks) = tokio::join!(self.search(), self.look_at_all(&due));
+        let looked: BTreeSet<ClusterId> = due.iter().map(|(id, _)| id.clone()).collect();
+        for ((id, _), look) in due.into_iter().zip(looks) {
             self.take_look(&id, look);
         }
-        let new = self.new_of(&listed);
-        let looks = self.look_at_all(&new).await;
-        for (id, look) in new.into_iter().zip(looks) {
-            self.take_look(&id, look);
+        if let Some(listed) = listed {
+            let again = self.due_by(&listed, &looked, depth);
+            let looks = self.look_at_all(&again).await;
+            for ((id, _), look) in again.into_iter().zip(looks) {
+                self.take_look(&id, look);
+            }
         }
-        self.start_closer_looks();
-        before != self.clusters.values().map(ClusterRecord::shape).collect::<Vec<_>>()
+        self.pushed.clear();
+        self.start_closer_looks(depth);
+    }
+
+    /// All clusters of the time in question; none where nobody searches.
+    async fn search(&self) -> Option<Lookup<Vec<emr::ClusterListing>>> {
+        let searches = self.plan.attached.is_empty();
+        if searches { Some(emr::list(&self.aws.emr, Some(self.plan.since.unwrap_or_else(emr::recently)), &[]).await) } else { None }
+    }
+
+    /// What is to be looked at by what the list says: clusters that are new, and those known of which it tells something else than was known, or nothing.
+    fn due_by(&mut self, listed: &Lookup<Vec<emr::ClusterListing>>, looked: &BTreeSet<ClusterId>, depth: Depth) -> Vec<(ClusterId, Wants)> {
+        let mut due: Vec<(ClusterId, Wants)> = self.new_of(listed).into_iter().map(|id| (id, Wants::ALL)).collect();
+        let status = |id: &ClusterId| listed.found().into_iter().flatten().find(|listing| listing.id == *id).map(|listing| listing.status.clone());
+        let open: Vec<ClusterId> =
+            self.clusters.values().filter(|record| !record.is_settled() && !looked.contains(&record.id)).map(|record| record.id.clone()).collect();
+        for id in open {
+            let Some(record) = self.clusters.get(&id) else { continue };
+            let status = status(&id);
+            let wants = self.wants(record, status.as_ref(), depth);
+            if wants.cluster || wants.steps {
+                due.push((id, wants));
+            } else if let Some(status) = status {
+                let mut look = record.look();
+                look.cluster = look.cluster.map(|facts| ClusterFacts { status, ..facts });
+                self.judge(&id, look);
+            }
+        }
+        due
+    }
+
+    /// What must be asked about a known cluster, of which the list says `status`.
+    fn wants(&self, record: &ClusterRecord, status: Option<&ClusterStatus>, depth: Depth) -> Wants {
+        let state = status.map(|status| status.state);
+        let pushed = self.pushed.contains(&record.id);
+        let changed = state != record.state();
+        // Its end is told by itself alone; of all that comes before, the list knows as much.
+        let cluster = state.is_none_or(emr::ClusterState::is_over) || record.cluster.found().is_none();
+        let works = state.is_none_or(|state| !matches!(state, emr::ClusterState::Starting | emr::ClusterState::Bootstrapping));
+        let told = record.steps.found().and(record.steps_told);
+        let steps = told.is_none_or(|told| told.elapsed() >= self.plan.limits.interval * STEPS) || (changed && works && status.is_some()) || pushed;
+        match depth {
+            Depth::Everything => Wants::ALL,
+            Depth::Due => Wants { cluster, steps },
+        }
     }
 
     /// Whether nothing is known of `id` yet.
@@ -463,8 +654,8 @@ impl Watch {
         listings.filter(|listing| listing.name == self.plan.pursuit.job_name && self.is_new(&listing.id)).map(|listing| listing.id.clone()).collect()
     }
 
-    async fn look_at_all(&self, ids: &[ClusterId]) -> Vec<Look> {
-        join_all(ids.iter().map(|id| self.look_at(id))).await
+    async fn look_at_all(&self, due: &[(ClusterId, Wants)]) -> Vec<Look> {
+        join_all(due.iter().map(|(id, wants)| self.look_at(id, *wants))).await
     }
 
     /// Judges a look at a cluster of the run; of one that is new, decides first whether it is.
@@ -472,7 +663,18 @@ impl Watch {
         if !self.clusters.contains_key(id) {
             let hinted = self.hinted.contains(id);
             match &look.cluster {
-                Lookup::Found(facts) if is_ours(&self.plan.pursuit, facts, hinted) => self.add(id.clone(), if hinted { "log" } else { "list" }),
+                Lookup::Found(facts) if is_ours(&self.plan.pursuit, facts, hinted) => {
+                    let pushed = self.pushed.contains(id);
+                    let found_by = if hinted {
+                        "log"
+                    } else if pushed {
+                        "event"
+                    } else {
+                        "list"
+                    };
+                    let whose = whose(&self.plan.pursuit, facts);
+                    self.add(id.clone(), found_by, whose);
+                }
                 Lookup::Found(_) | Lookup::Absent => {
                     self.undecided.remove(id);
                     self.strangers.insert(id.clone());
@@ -486,48 +688,75 @@ impl Watch {
             }
             self.undecided.remove(id);
         }
+        let told = look.steps_asked.then(Instant::now);
+        if let Some(record) = self.clusters.get_mut(id) {
+            record.steps_told = told.or(record.steps_told);
+        }
         self.judge(id, look);
     }
 
-    fn add(&mut self, id: ClusterId, found_by: &'static str) {
+    fn add(&mut self, id: ClusterId, found_by: &'static str, whose: Whose) {
         self.timeline.note(format!("{id}: found ({found_by})"));
-        if !self.plan.known.contains(&id) {
-            self.journal.note(&Entry::Cluster { id: id.clone() });
+        if let Some(journal) = self.journal.as_ref().filter(|_| !self.plan.known.contains(&id)) {
+            journal.note(&Entry::Cluster { id: id.clone() });
         }
-        self.clusters.insert(id.clone(), ClusterRecord::new(id, found_by));
+        self.clusters.insert(id.clone(), ClusterRecord::new(id, found_by, whose));
     }
 
-    /// One look at one cluster: everything at once.
-    async fn look_at(&self, id: &ClusterId) -> Look {
-        let known = self.clusters.get(id).and_then(|record| record.security_configuration.found().cloned());
+    /// What a cluster must be.
+    fn verified(&self, id: &ClusterId) -> &Verified {
+        self.plan.attached.get(id).unwrap_or(&self.plan.pursuit.verified)
+    }
+
+    /// One look at one cluster: everything that is wanted at once.
+    async fn look_at(&self, id: &ClusterId, wants: Wants) -> Look {
+        let known = self.clusters.get(id);
         let security_configuration = async {
-            match known {
+            match known.and_then(|record| record.security_configuration.found()) {
                 // A configuration in use cannot be deleted, so one answer about a living cluster is enough.
-                Some(found) => Lookup::Found(found),
-                None => emr::security_configuration(&self.aws.emr, &self.plan.pursuit.verified.name).await,
+                Some(found) => Lookup::Found(found.clone()),
+                None => emr::security_configuration(&self.aws.emr, &self.verified(id).name).await,
             }
         };
-        let (cluster, steps, security_configuration) =
-            tokio::join!(emr::cluster(&self.aws.emr, id), emr::steps(&self.aws.emr, id), security_configuration);
+        let cluster = async {
+            match known.filter(|_| !wants.cluster) {
+                Some(record) => record.cluster.clone(),
+                None => emr::cluster(&self.aws.emr, id).await,
+            }
+        };
+        let steps = async {
+            match known.filter(|_| !wants.steps) {
+                Some(record) => record.steps.clone(),
+                None => emr::steps(&self.aws.emr, id).await,
+            }
+        };
+        let (cluster, steps, security_configuration) = tokio::join!(cluster, steps, security_configuration);
         // Steps that an adopted cluster had before are not this run's.
         let earlier = self.plan.pursuit.adopted.get(id);
         let steps = steps.map(|steps| steps.into_iter().filter(|step| !earlier.is_some_and(|earlier| earlier.contains(&step.id))).collect());
-        let closer = self.clusters.get(id).map(|record| record.closer.clone()).unwrap_or_default();
-        Look { cluster, steps, security_configuration, closer }
+        let closer = known.map(|record| record.closer.clone()).unwrap_or_default();
+        Look { cluster, steps, security_configuration, closer, steps_asked: wants.steps }
     }
 
     /// Starts a closer look at each cluster for which one is due.
-    fn start_closer_looks(&mut self) {
-        let pace = self.plan.limits.interval * 12;
-        let wants_volumes = self.plan.pursuit.verified.ebs.is_some();
-        for record in self.clusters.values_mut().filter(|record| record.needs_closer_look(pace)) {
+    fn start_closer_looks(&mut self, depth: Depth) {
+        let pace = self.plan.limits.interval * GROUPS;
+        let Self { clusters, plan, .. } = self;
+        let due = |record: &&mut ClusterRecord| record.needs_closer_look(pace, depth);
+        for record in clusters.values_mut().filter(due) {
             let state = record.state();
-            record.closer_look = CloserLook { began: Some((Instant::now(), state)), under_way: true };
+            let groups = depth == Depth::Everything
+                || record.closer.group_properties.found().is_none()
+                || record.closer_look.groups.is_none_or(|asked| asked.elapsed() >= pace);
+            let now = Instant::now();
+            let last = if groups { Some(now) } else { record.closer_look.groups };
+            record.closer_look = CloserLook { began: Some((now, state)), under_way: true, groups: last };
             let (aws, id, known) = (self.aws.clone(), record.id.clone(), record.closer.clone());
+            let wants_volumes = plan.attached.get(&id).unwrap_or(&plan.pursuit.verified).ebs.is_some();
             // While it is STARTING there are none, and once it is over none are left.
             let volumes = wants_volumes && state.is_some_and(|state| state != emr::ClusterState::Starting && !state.is_over());
             self.closer_looks.spawn(async move {
-                let closer = look_closer(&aws, &id, known, volumes).await;
+                let closer = look_closer(&aws, &id, known, groups, volumes).await;
                 (id, closer)
             });
         }
@@ -548,8 +777,13 @@ impl Watch {
 
     fn judge(&mut self, id: &ClusterId, look: Look) {
         let Some(record) = self.clusters.get_mut(id) else { return };
-        let origin = if self.plan.pursuit.adopted.contains_key(id) { Origin::Adopted } else { Origin::Run };
-        let mut findings = clusters::judge(id.as_str(), &look, &self.plan.pursuit.verified, origin);
+        let origin = match (self.plan.attached.contains_key(id), self.plan.pursuit.adopted.contains_key(id)) {
+            (true, _) => Origin::Attached,
+            (false, true) => Origin::Adopted,
+            (false, false) => Origin::Run,
+        };
+        let verified = self.plan.attached.get(id).unwrap_or(&self.plan.pursuit.verified);
+        let mut findings = clusters::judge(id.as_str(), &look, verified, origin, &self.plan.pursuit.policy.require);
         apply_policy(&mut findings, &self.plan.pursuit.policy);
         let required = || findings.iter().filter(|finding| finding.level == Level::Required);
         let refuted = required().any(|finding| finding.status == Status::Refuted);
@@ -569,30 +803,72 @@ impl Watch {
             self.timeline.note(format!("{id}: is what was verified{waiting}"));
         }
         if (refuted || overdue) && !record.is_unsafe {
-            self.timeline.note(format!("{id}: is UNSAFE; terminating it"));
-            self.end_unsafe(id);
+            self.timeline.note(format!("{id}: is UNSAFE"));
+            self.end_unsafe(id, Why::Unsafe);
         }
     }
 
-    fn end_unsafe(&mut self, id: &ClusterId) {
+    fn end_unsafe(&mut self, id: &ClusterId, why: Why) {
         let Some(record) = self.clusters.get_mut(id) else { return };
+        let decision = decide(record.whose, why, self.plan.rules);
+        if decision == Decision::Leave {
+            return;
+        }
         record.is_unsafe = true;
-        let _ = self.events.send(Event::Unsafe(id.clone(), record.findings.clone()));
+        let _ = self.events.send(Event::Unsafe(id.clone(), record.findings.clone(), decision == Decision::End));
         if record.may_live() {
-            self.spawn_termination(id);
+            self.spawn_ending(id, decision);
         } else {
             record.end = Some(End::Confirmed);
         }
     }
 
-    fn spawn_termination(&mut self, id: &ClusterId) {
-        let protected = self.clusters.get(id).and_then(|record| record.cluster.found()).is_some_and(|facts| facts.termination_protected);
-        let (aws, id, limits, timeline) = (self.aws.clone(), id.clone(), self.plan.limits, self.timeline.clone());
+    /// Has a cluster ended, or has its end waited for where only a person may bring it about.
+    fn spawn_ending(&mut self, id: &ClusterId, decision: Decision) {
+        let Some(record) = self.clusters.get(id) else { return };
+        let protected = record.cluster.found().is_some_and(|facts| facts.termination_protected);
+        let whose = record.whose;
+        let (aws, id, Limits { interval, termination, .. }, timeline) = (self.aws.clone(), id.clone(), self.plan.limits, self.timeline.clone());
+        self.timeline.note(match decision {
+            Decision::End => format!("{id}: terminating it"),
+            Decision::Ask | Decision::Leave => format!("{id}: waiting for somebody to end it; {}", terminate::why_not(whose)),
+        });
+        let (events, asked) = (self.events.clone(), id.clone());
+        let help = move |obstacle: &str| {
+            let _ = events.send(Event::Help(asked.clone(), obstacle.to_owned()));
+        };
         self.terminations.spawn(async move {
-            let end = terminate(&aws, &id, protected, limits.interval, limits.termination, &timeline).await;
+            let end = match decision {
+                Decision::End => terminate::terminate(&aws, &id, protected, interval, termination, (&help, &timeline)).await,
+                Decision::Ask | Decision::Leave => {
+                    let why = terminate::why_not(whose);
+                    help(why);
+                    terminate::await_end(&aws, &id, why, interval, termination).await
+                }
+            };
             (id, end)
         });
     }
+}
+
+/// How much of what is known is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// What there is reason for.
+    Due,
+    /// All of it.
+    Everything,
+}
+
+/// What one look at a cluster asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wants {
+    cluster: bool,
+    steps: bool,
+}
+
+impl Wants {
+    const ALL: Self = Self { cluster: true, steps: true };
 }
 
 /// Waits for a stop, and then for the last third of its time: what it takes to ask for terminations and to see some of them through.
@@ -609,7 +885,7 @@ const ADOPTED: &str = "adopted";
 
 impl ClusterRecord {
     /// A cluster that nothing is known of yet.
-    pub(crate) fn new(id: ClusterId, found_by: &'static str) -> Self {
+    pub(crate) fn new(id: ClusterId, found_by: &'static str, whose: Whose) -> Self {
         const NOT_YET: &str = "not asked yet";
         Self {
             id,
@@ -619,7 +895,10 @@ impl ClusterRecord {
             findings: Vec::new(),
             is_unsafe: false,
             ended_by_stop: false,
+            orphan: None,
             end: None,
+            whose,
+            steps_told: None,
             security_configuration: Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, NOT_YET),
             closer: Closer::default(),
             closer_look: CloserLook::default(),
@@ -641,13 +920,51 @@ impl ClusterRecord {
 
     /// Whether there is reason to ask again what changes less often than a cluster's state: it was not answered, the state has changed, instances are on their way,
     /// or `pace` is over.
-    fn needs_closer_look(&self, pace: Duration) -> bool {
+    fn needs_closer_look(&self, pace: Duration, depth: Depth) -> bool {
         let Some(state) = self.state().filter(|_| !self.is_unsafe && !self.closer_look.under_way) else { return false };
         let answered = self.closer.bootstrap_actions.found().is_some() && self.closer.group_properties.found().is_some();
         let Some((at, before)) = self.closer_look.began.filter(|_| answered) else { return true };
         let waits_for_instances = state != emr::ClusterState::Starting
             && self.findings.iter().any(|finding| finding.not_there || finding.check.name == "cluster-volumes" && finding.status == Status::Unknown);
-        !state.is_over() && (before != Some(state) || waits_for_instances || at.elapsed() >= pace)
+        !state.is_over() && (depth == Depth::Everything || before != Some(state) || waits_for_instances || at.elapsed() >= pace)
+    }
+
+    /// Whether its instances are on their way: it is not RUNNING yet, or some of them have not shown what they are.
+    fn is_starting(&self) -> bool {
+        let early = matches!(self.state(), Some(emr::ClusterState::Starting | emr::ClusterState::Bootstrapping));
+        early || (self.may_live() && self.findings.iter().any(|finding| finding.not_there))
+    }
+
+    /// Whether nothing is left to watch of a cluster that was named: it is over, or its end was waited for long enough, or it is idle where that is enough.
+    fn is_done(&self, idle_is_enough: bool) -> bool {
+        if self.is_unsafe {
+            return self.end.is_some();
+        }
+        let is_idle = self.state() == Some(emr::ClusterState::Waiting) && self.steps.found().is_some_and(|steps| !steps.iter().any(Step::is_open));
+        self.is_settled() || (idle_is_enough && is_idle && self.is_proved_so_far())
+    }
+
+    /// Whether it goes on although nobody waits for it; of a persistent one that is idle somebody will make use again.
+    fn becomes_orphan(&mut self, persistent: bool) -> bool {
+        let goes_on = self.may_live() && self.state() != Some(emr::ClusterState::Terminating);
+        let works = !persistent || self.steps.found().is_none_or(|steps| steps.iter().any(Step::is_open));
+        let is_orphan = self.whose == Whose::Run && !self.must_end() && goes_on && works;
+        self.orphan = is_orphan.then_some(Orphan::Left);
+        is_orphan
+    }
+
+    /// What is to be said of it, if it is an orphan.
+    pub(crate) fn orphan_line(&self) -> Option<String> {
+        let id = &self.id;
+        Some(match (self.orphan?, &self.end) {
+            (Orphan::Left, _) => format!(
+                "cluster {id} goes on, and nobody waits for it: end it if it is not needed (aws emr terminate-clusters --cluster-ids {id}), or set `on_orphan: terminate`"
+            ),
+            (Orphan::Ended, Some(End::Confirmed)) => {
+                format!("cluster {id} went on, and nobody waited for it: it was terminated, and its end is confirmed")
+            }
+            (Orphan::Ended, _) => format!("cluster {id} went on, and nobody waited for it: it was told to terminate, but its end is not confirmed"),
+        })
     }
 
     /// Whether it may be alive, for all that is known.
@@ -655,19 +972,14 @@ impl ClusterRecord {
         !self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
     }
 
-    /// Its id and whether it is protected against termination, unless it is over.
-    pub(crate) fn living(&self) -> Option<(ClusterId, bool)> {
-        self.may_live().then(|| (self.id.clone(), self.cluster.found().is_some_and(|facts| facts.termination_protected)))
+    /// Its id, whether it is protected against termination, and whose it is, unless it is over.
+    pub(crate) fn living(&self) -> Option<(ClusterId, bool, Whose)> {
+        self.may_live().then(|| (self.id.clone(), self.cluster.found().is_some_and(|facts| facts.termination_protected), self.whose))
     }
 
     /// Whether the guard has asked for its end.
     pub(crate) fn must_end(&self) -> bool {
-        self.is_unsafe || self.ended_by_stop
-    }
-
-    /// What makes a look worth a quick next one.
-    fn shape(&self) -> (ClusterId, Option<emr::ClusterState>, usize) {
-        (self.id.clone(), self.cluster.found().map(|facts| facts.status.state), self.steps.found().map_or(0, Vec::len))
+        self.is_unsafe || self.ended_by_stop || self.orphan == Some(Orphan::Ended)
     }
 
     fn look(&self) -> Look {
@@ -676,6 +988,7 @@ impl ClusterRecord {
             steps: self.steps.clone(),
             security_configuration: self.security_configuration.clone(),
             closer: self.closer.clone(),
+            steps_asked: false,
         }
     }
 
@@ -700,8 +1013,8 @@ impl ClusterRecord {
     }
 }
 
-/// One closer look at a cluster of which `known` is known already; with a look at its volumes, if so wanted.
-async fn look_closer(aws: &Aws, id: &ClusterId, known: Closer, volumes: bool) -> Closer {
+/// One closer look at a cluster of which `known` is known already; with a look at its groups and its volumes, if so wanted.
+async fn look_closer(aws: &Aws, id: &ClusterId, known: Closer, groups: bool, volumes: bool) -> Closer {
     let bootstrap_actions = async {
         match known.bootstrap_actions {
             // They belong to the request, which nobody can change.
@@ -709,8 +1022,9 @@ async fn look_closer(aws: &Aws, id: &ClusterId, known: Closer, volumes: bool) ->
             _ => emr::bootstrap_actions(&aws.emr, id).await,
         }
     };
+    let group_properties = async { if groups { emr::group_properties(&aws.emr, id).await } else { known.group_properties } };
     let nodes = async { if volumes { Some(look_at_volumes(aws, id).await) } else { None } };
-    let (bootstrap_actions, group_properties, nodes) = tokio::join!(bootstrap_actions, emr::group_properties(&aws.emr, id), nodes);
+    let (bootstrap_actions, group_properties, nodes) = tokio::join!(bootstrap_actions, group_properties, nodes);
     let mut closer = Closer { bootstrap_actions, group_properties, nodes: known.nodes, volumes_asked: known.volumes_asked, volumes: known.volumes };
     if let Some((nodes, volumes)) = nodes {
         closer.nodes = nodes;
@@ -746,11 +1060,10 @@ fn is_ours(pursuit: &Pursuit, cluster: &ClusterFacts, hinted: bool) -> bool {
     }
 }
 
-/// The time until the next look: it grows by half with each look that shows nothing new, up to 36 times the first; while no cluster is
-/// known yet, only up to three times, because an unsafe one must not run long unseen.
-fn interval(first: Duration, quiet: u32, found_any: bool) -> Duration {
-    let most = if found_any { 36.0 } else { 3.0 };
-    first.mul_f64(1.5_f64.powf(f64::from(quiet.min(32))).min(most))
+/// Whose a cluster of the run is that was not known before the launch. In persistent mode the runner goes by the name, so that one without the run's tag may be others'.
+fn whose(pursuit: &Pursuit, cluster: &ClusterFacts) -> Whose {
+    let tagged = pursuit.tag.as_ref().is_none_or(|(key, value)| cluster.tags.get(key) == Some(value));
+    if pursuit.persistent && !tagged { Whose::Adopted } else { Whose::Run }
 }
 
 #[cfg(test)]
@@ -764,7 +1077,7 @@ mod tests {
                 name: "sc".to_owned(),
                 created: OffsetDateTime::UNIX_EPOCH,
                 digest: String::new(),
-                release: crate::names::ReleaseLabel::new(5, 29, 0),
+                release: Some(crate::names::ReleaseLabel::new(5, 29, 0)),
                 subnet: None,
                 asked: None,
                 ebs: None,
@@ -822,14 +1135,5 @@ mod tests {
         assert!(!is_ours(&persistent, &cluster("Payroll", None), true));
         assert!(is_ours(&pursuit(false), &cluster("Snowplow ETL", None), false));
         assert!(!is_ours(&pursuit(false), &cluster("Payroll", None), true));
-    }
-
-    #[test]
-    fn looks_slow_down_while_nothing_changes_but_not_before_a_cluster_is_known() {
-        let first = Duration::from_secs(5);
-        assert_eq!(interval(first, 0, true), first);
-        assert_eq!(interval(first, 1, true), Duration::from_millis(7500));
-        assert_eq!(interval(first, 100, true), Duration::from_secs(180));
-        assert_eq!(interval(first, 100, false), Duration::from_secs(15));
     }
 }

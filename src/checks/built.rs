@@ -148,7 +148,7 @@ pub(super) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Ori
             }
             let count = cluster.properties.len();
             match (origin, &verified.asked) {
-                (Origin::Run, Some(asked)) => match different_properties(&cluster.properties, asked) {
+                (Origin::Run | Origin::Attached, Some(asked)) => match different_properties(&cluster.properties, asked) {
                     None => subject.proved(format!("the {count} properties that the runner asks for")),
                     Some(difference) => subject.refuted(difference),
                 },
@@ -163,7 +163,7 @@ pub(super) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Ori
                     Some(difference) => subject.refuted(difference),
                 })
             }
-            None => ROLES.on(subject, "those verified").not_applicable("the guard that launched it did not write them down"),
+            None => ROLES.on(subject, "those verified").not_applicable(nobody_says(origin)),
         },
         by_cluster(&AMI, "one of EMR's own".to_owned(), &|subject, cluster| match &cluster.custom_ami {
             None => subject.proved("one of EMR's own"),
@@ -184,12 +184,26 @@ pub(super) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Ori
     ]
 }
 
+/// Why nothing can be compared with what was asked for.
+fn nobody_says(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Run | Origin::Adopted => "the guard that launched it did not write them down",
+        Origin::Attached => "no runner config says what they should be",
+    }
+}
+
 fn bootstrap_actions(subject: &str, look: &Look, verified: &Verified, origin: Origin) -> Finding {
     let subject = BOOTSTRAP.on(subject, "the scripts of the runner config, and the runner's own");
     match (origin, &verified.asked) {
         (Origin::Adopted, _) => subject.not_applicable("they ran before the launch, and were judged then"),
-        (Origin::Run, None) => subject.not_applicable("the guard that launched it did not write them down"),
-        (Origin::Run, Some(asked)) => {
+        (Origin::Run, None) => subject.not_applicable(nobody_says(origin)),
+        (Origin::Attached, None) => subject.by(&look.closer.bootstrap_actions, "no such cluster", |subject, actions| {
+            match actions.iter().find(|action| is_plain_http(&action.path)) {
+                Some(action) => subject.refuted(format!("{}, which travels in clear", action.path)),
+                None => subject.not_applicable(nobody_says(origin)),
+            }
+        }),
+        (Origin::Run | Origin::Attached, Some(asked)) => {
             subject.by(&look.closer.bootstrap_actions, "no such cluster", |subject, actions| match different_bootstrap(actions, asked) {
                 None => subject.proved(format!("{} scripts", actions.len())),
                 Some(difference) => subject.refuted(difference),
@@ -226,7 +240,7 @@ pub(super) fn is_plain_http(path: &str) -> bool {
 fn wanted_configurations(origin: Origin) -> &'static str {
     match origin {
         Origin::Run => "nothing that weakens encryption, and what the runner config says",
-        Origin::Adopted => "nothing that weakens encryption",
+        Origin::Adopted | Origin::Attached => "nothing that weakens encryption",
     }
 }
 

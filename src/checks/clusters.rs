@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::{
     Check, Finding, Level, Stage,
     built::{self, Asked},
+    security_configuration,
     volumes::{self, Ebs},
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     },
     names::ReleaseLabel,
     runner_config::RunnerConfig,
+    settings::Protection,
 };
 
 pub(super) static SECURITY_CONFIGURATION: Check = Check {
@@ -31,6 +33,17 @@ pub(super) static SECURITY_CONFIGURATION: Check = Check {
     asks: &[&calls::DESCRIBE_CLUSTER, &calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "the cluster is terminated; find out who changed the security configuration, then launch again",
     source: "Amazon EMR API reference, DescribeCluster, DescribeSecurityConfiguration",
+};
+
+pub(super) static PROTECTIONS: Check = Check {
+    name: "cluster-protections",
+    stage: Stage::Watch,
+    level: Level::Required,
+    why: "Before the launch of a cluster that somebody started by hand nobody has judged what it runs under: that it has a security configuration says nothing of what that protects.",
+    looks_at: "The content of the cluster's security configuration in elasticmapreduce:DescribeSecurityConfiguration, against the setting `require` and the cluster's release. Asked of clusters that are named to `watch`.",
+    asks: &[&calls::DESCRIBE_CLUSTER, &calls::DESCRIBE_SECURITY_CONFIGURATION],
+    mend: "end the cluster, and start it again under a security configuration that protects as required",
+    source: "Amazon EMR management guide, Create a security configuration; Encryption options",
 };
 
 pub(super) static RELEASE: Check = Check {
@@ -77,6 +90,17 @@ pub(super) static ENDED: Check = Check {
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode, manage_lifecycle_persistent)",
 };
 
+pub(super) static ORPHANED: Check = Check {
+    name: "no-orphan",
+    stage: Stage::Confirm,
+    level: Level::Advised,
+    why: "A cluster can outlive its run: a RunJobFlow that was sent again because its answer was lost, a runner that was killed or lost its connection. It works on, costs, and nobody looks at what it writes.",
+    looks_at: "elasticmapreduce:DescribeCluster and ListSteps once the runner has ended, on the clusters that the run started; a persistent one may stay, but idle. After a stop the setting `on_stop` decides instead.",
+    asks: &[&calls::DESCRIBE_CLUSTER, &calls::LIST_STEPS],
+    mend: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}; the setting `on_orphan: terminate` does so by itself",
+    source: "EmrEtlRunner, emr_job.rb (run_transient_mode: RunJobFlow is not idempotent); Amazon EMR API reference, RunJobFlow",
+};
+
 pub(super) static RUN_DID_ITS_WORK: Check = Check {
     name: "run-did-its-work",
     stage: Stage::Confirm,
@@ -98,8 +122,8 @@ pub(crate) struct Verified {
     pub created: OffsetDateTime,
     /// SHA-256 of its content.
     pub digest: String,
-    /// The release.
-    pub release: ReleaseLabel,
+    /// The release; none where nobody says which it should be.
+    pub release: Option<ReleaseLabel>,
     /// The subnet, when the config names one.
     pub subnet: Option<String>,
     /// What the runner asks EMR for; the journal of an older guard does not say.
@@ -110,14 +134,34 @@ pub(crate) struct Verified {
     pub ebs: Option<Ebs>,
 }
 
+/// No name of a security configuration, but what it must be.
+const UNNAMED: &str = "a security configuration that protects as required";
+
 impl Verified {
+    /// Where no security configuration was found that a cluster could be compared with: it must have one all the same.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            name: UNNAMED.to_owned(),
+            created: OffsetDateTime::UNIX_EPOCH,
+            digest: String::new(),
+            release: None,
+            subnet: None,
+            asked: None,
+            ebs: None,
+        }
+    }
+
+    fn in_words(&self) -> String {
+        if self.name == UNNAMED { UNNAMED.to_owned() } else { format!("`{}` as verified", self.name) }
+    }
+
     /// What a cluster of this security configuration must be that is started as `config` says.
     pub(crate) fn of(found: &SecurityConfiguration, config: &RunnerConfig, facts: &Facts) -> Self {
         Self {
             name: found.name.clone(),
             created: found.created,
             digest: found.digest.clone(),
-            release: config.release.value.clone(),
+            release: Some(config.release.value.clone()),
             subnet: config.subnet.as_ref().map(|subnet| subnet.value.clone()),
             asked: Some(Asked::of(config)),
             ebs: Ebs::of(found, facts),
@@ -132,6 +176,8 @@ pub(crate) enum Origin {
     Run,
     /// It was there before.
     Adopted,
+    /// Somebody named it to `watch`: nobody has judged before what it was to be started with.
+    Attached,
 }
 
 /// Everything one look at a cluster learnt.
@@ -145,6 +191,8 @@ pub(crate) struct Look {
     pub(crate) security_configuration: Lookup<SecurityConfiguration>,
     /// What is asked less often than these.
     pub(crate) closer: Closer,
+    /// Whether the steps are told by this very look.
+    pub(crate) steps_asked: bool,
 }
 
 /// What closer looks at a cluster have learnt so far: no judgement of the rest waits for it.
@@ -186,26 +234,27 @@ impl Default for Closer {
     }
 }
 
-/// Compares a cluster with what was verified. `subject` is its id.
-pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Origin) -> Vec<Finding> {
+/// Compares a cluster with what was verified. `subject` is its id; what `require` names must protect one that nobody has judged before.
+pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Origin, require: &[Protection]) -> Vec<Finding> {
     let wanted = verified;
-    let mut findings = vec![
-        SECURITY_CONFIGURATION.on(subject, format!("`{}` as verified", wanted.name)).by(&look.cluster, "no such cluster", |subject, cluster| {
-            if let Some(difference) = different_name(cluster, wanted) {
-                return subject.refuted(difference);
-            }
-            subject.by(&look.security_configuration, "the security configuration has been deleted", |subject, now| {
-                match different_content(now, wanted) {
-                    None => subject.proved(format!("`{}`, same content, same creation time", now.name)),
-                    Some(difference) => subject.refuted(difference),
-                }
-            })
-        }),
-        RELEASE.on(subject, verified.release.to_string()).by(&look.cluster, "no such cluster", |subject, cluster| {
+    let mut findings = vec![SECURITY_CONFIGURATION.on(subject, wanted.in_words()).by(&look.cluster, "no such cluster", |subject, cluster| {
+        if let Some(difference) = different_name(cluster, wanted) {
+            return subject.refuted(difference);
+        }
+        subject.by(&look.security_configuration, "the security configuration has been deleted", |subject, now| match different_content(now, wanted) {
+            None => subject.proved(format!("`{}`, same content, same creation time", now.name)),
+            Some(difference) => subject.refuted(difference),
+        })
+    })];
+    if origin == Origin::Attached {
+        findings.push(protections(subject, look, require));
+    }
+    if let Some(release) = &verified.release {
+        findings.push(RELEASE.on(subject, release.to_string()).by(&look.cluster, "no such cluster", |subject, cluster| {
             let seen = cluster.release.clone().unwrap_or_else(|| "none".to_owned());
-            subject.decided(seen == verified.release.to_string(), seen)
-        }),
-    ];
+            subject.decided(seen == release.to_string(), seen)
+        }));
+    }
     if let Some(subnet) = &verified.subnet {
         findings.push(SUBNET.on(subject, subnet.clone()).by(&look.cluster, "no such cluster", |subject, cluster| {
             let seen = cluster.subnet.clone().unwrap_or_else(|| "none".to_owned());
@@ -224,6 +273,25 @@ pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Ori
     findings.extend(built::judge(subject, look, verified, origin));
     findings.push(volumes::judge(subject, look, verified));
     findings
+}
+
+/// Whether what a cluster runs under protects as the policy requires, and works on its release.
+fn protections(subject: &str, look: &Look, require: &[Protection]) -> Finding {
+    let names: Vec<&str> = require.iter().map(|protection| protection.name()).collect();
+    let wanted = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    let release = look.cluster.found().and_then(|cluster| cluster.release.as_deref()?.parse().ok());
+    PROTECTIONS.on(subject, wanted).by(&look.cluster, "no such cluster", |subject, cluster| {
+        if cluster.security_configuration.is_none() {
+            return subject.decided(require.is_empty(), "no security configuration");
+        }
+        subject.by(&look.security_configuration, "no such security configuration", |subject, found| {
+            let Some(release) = &release else { return subject.refuted(format!("the release {}", cluster.release.as_deref().unwrap_or("none"))) };
+            match security_configuration::protects(&found.content, release, require) {
+                Ok(saw) => subject.proved(saw),
+                Err(missing) => subject.refuted(missing),
+            }
+        })
+    })
 }
 
 fn different_name(cluster: &ClusterFacts, wanted: &Verified) -> Option<String> {
@@ -257,7 +325,7 @@ pub(super) fn difference_before_launch(cluster: &ClusterFacts, verified: &Verifi
             shown(verified.created)
         ));
     }
-    if cluster.release.as_deref() != Some(verified.release.to_string().as_str()) {
+    if verified.release.as_ref().is_some_and(|release| cluster.release.as_deref() != Some(release.to_string().as_str())) {
         return Some(format!("release {}", cluster.release.as_deref().unwrap_or("unknown")));
     }
     if let Some(subnet) = verified.subnet.as_ref().filter(|subnet| cluster.subnet.as_ref() != Some(*subnet)) {
@@ -292,7 +360,7 @@ pub(crate) fn judge_end(subject: &str, look: &Look, expected: ExpectedEnd) -> Fi
             let state = cluster.status.state;
             let holds = match expected {
                 ExpectedEnd::Finished => state.is_over() || state == ClusterState::Terminating,
-                ExpectedEnd::Persistent => !steps.iter().any(is_open),
+                ExpectedEnd::Persistent => !steps.iter().any(Step::is_open),
                 ExpectedEnd::Failed => true,
             };
             subject.decided(holds, format!("{state}, {} of {} steps COMPLETED", completed(steps), steps.len()))
@@ -300,12 +368,20 @@ pub(crate) fn judge_end(subject: &str, look: &Look, expected: ExpectedEnd) -> Fi
     })
 }
 
-fn completed(steps: &[Step]) -> usize {
-    steps.iter().filter(|step| step.state == "COMPLETED").count()
+/// Judges whether a cluster of the run has outlived it.
+pub(crate) fn judge_orphan(subject: &str, cluster: &Lookup<ClusterFacts>, is_orphan: bool) -> Finding {
+    ORPHANED.on(subject, "over, or somebody waits for it").by(cluster, "no such cluster", |subject, cluster| {
+        let state = cluster.status.state;
+        match (is_orphan, state.is_over()) {
+            (false, _) => subject.proved(state.to_string()),
+            (true, true) => subject.proved(format!("{state}: nobody waited for it, and it is over all the same")),
+            (true, false) => subject.refuted(format!("{state}, and nobody waits for it")),
+        }
+    })
 }
 
-fn is_open(step: &Step) -> bool {
-    matches!(step.state.as_str(), "PENDING" | "RUNNING" | "CANCEL_PENDING")
+fn completed(steps: &[Step]) -> usize {
+    steps.iter().filter(|step| step.state == "COMPLETED").count()
 }
 
 /// Judges whether a run that claims success did anything; `clusters` are the steps of each of its clusters.
@@ -317,7 +393,7 @@ pub(crate) fn judge_work<'a>(clusters: impl IntoIterator<Item = &'a [Step]>, exp
     let (wanted, done): (_, fn(&[Step]) -> bool) = match expected {
         _ if !has_steps => ("a cluster; these arguments leave it no step", |_| true),
         ExpectedEnd::Persistent => {
-            ("a cluster with COMPLETED steps, and none left to do", |steps| completed(steps) > 0 && !steps.iter().any(is_open))
+            ("a cluster with COMPLETED steps, and none left to do", |steps| completed(steps) > 0 && !steps.iter().any(Step::is_open))
         }
         _ => ("a cluster with every step COMPLETED", |steps| !steps.is_empty() && completed(steps) == steps.len()),
     };
@@ -353,7 +429,13 @@ pub(super) mod tests {
             custom_ami: None,
         };
         let security_configuration = Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, "a test");
-        Look { cluster: Lookup::Found(cluster), steps: Lookup::Found(Vec::new()), security_configuration, closer: Closer::default() }
+        Look {
+            cluster: Lookup::Found(cluster),
+            steps: Lookup::Found(Vec::new()),
+            security_configuration,
+            closer: Closer::default(),
+            steps_asked: true,
+        }
     }
 
     /// What an older guard wrote into its journal.
@@ -364,7 +446,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_cluster_of_an_older_guards_run_is_judged_by_what_that_guard_wrote_down() {
-        let findings = judge("j-1", &look(ClusterState::Running), &verified(), Origin::Run);
+        let findings = judge("j-1", &look(ClusterState::Running), &verified(), Origin::Run, &[]);
         let status = |name: &str| findings.iter().find(|finding| finding.check.name == name).unwrap().status;
         assert_eq!((status("cluster-configurations"), status("cluster-ami")), (Proved, Proved));
         for check in ["cluster-roles", "cluster-bootstrap-actions", "cluster-volumes"] {

@@ -203,7 +203,7 @@ fn release(case: &Case<'_>) -> Finding {
 }
 
 /// The release that a security configuration needs, and for what.
-fn needed(content: &Content) -> (ReleaseLabel, &'static str) {
+pub(super) fn needed(content: &Content) -> (ReleaseLabel, &'static str) {
     if content.tls.as_ref().is_some_and(|tls| tls.provider == "EMR") {
         (FIRST_WITH_EMR_CERTIFICATES, "certificates that EMR manages")
     } else if content.local_disk.as_ref().is_some_and(|disk| disk.ebs) {

@@ -1,7 +1,7 @@
 //! Checks on the EMR security configuration: that it is there, and that each of its three protections is really configured.
 //! A switch that is on proves nothing: each protection is judged by its own content.
 
-use super::{Case, Check, Finding, Level, Stage};
+use super::{Case, Check, Finding, Level, Stage, network};
 use crate::{
     aws::calls,
     facts::emr::{Content, shown},
@@ -121,6 +121,21 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             subject.not_applicable("not required by policy")
         });
     }
+}
+
+/// Whether `content` gives every protection of `require` on `release`: what was seen, or what is missing.
+pub(super) fn protects(content: &Content, release: &ReleaseLabel, require: &[Protection]) -> Result<String, String> {
+    let (first, feature) = network::needed(content);
+    if *release < first {
+        return Err(format!("{release}, where {feature} need {first} or later"));
+    }
+    let judged = PROTECTIONS.iter().filter(|(_, protection, _)| require.contains(protection));
+    let judged: Vec<(Protection, Result<String, String>)> = judged.map(|(_, protection, judge)| (*protection, judge(content, release))).collect();
+    let told = |wanted: bool| -> Vec<String> {
+        let texts = judged.iter().filter(|(_, told)| told.is_ok() == wanted);
+        texts.map(|(protection, told)| format!("{}: {}", protection.name(), told.as_ref().unwrap_or_else(|missing| missing))).collect()
+    };
+    if told(false).is_empty() { Ok(told(true).join("; ")) } else { Err(told(false).join("; ")) }
 }
 
 /// The start of a digest, enough to compare by eye.

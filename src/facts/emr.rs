@@ -382,6 +382,13 @@ pub struct Step {
     pub places: Vec<S3Location>,
 }
 
+impl Step {
+    /// Whether it is still to be done.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state.as_str(), "PENDING" | "RUNNING" | "CANCEL_PENDING")
+    }
+}
+
 /// EMR gives times as seconds with a fraction; below the millisecond there is only the noise of floating point.
 fn moment(time: DateTime) -> Option<OffsetDateTime> {
     const MILLISECOND: i128 = 1_000_000;

@@ -92,6 +92,8 @@ pub enum Command {
     Run,
     /// `check`: up to the verdict.
     Check,
+    /// `watch ID…`: clusters that ran already were watched.
+    Watch,
     /// A run was closed that an earlier guard had left open, by `watch --resume` or before the next `run`.
     Resume,
 }

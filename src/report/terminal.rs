@@ -115,9 +115,10 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[String]) -> String {
 }
 
 /// What an unsafe cluster means, in one line.
-pub(super) fn unsafe_cluster(cluster: &ClusterId, findings: &[Finding]) -> String {
+pub(super) fn unsafe_cluster(cluster: &ClusterId, findings: &[Finding], ends: bool) -> String {
     let required = findings.iter().filter(|finding| finding.level == Level::Required);
-    format!("cluster {cluster} is unsafe and is being terminated: {}", Finding::open_in_brief(required))
+    let what = if ends { "is unsafe and is being terminated" } else { "is unsafe" };
+    format!("cluster {cluster} {what}: {}", Finding::open_in_brief(required))
 }
 
 #[cfg(test)]

@@ -116,6 +116,8 @@ fn killed_at_any_of_thirty_points_nothing_unsafe_goes_on_nothing_safe_is_ended_n
 /// A run whose cluster is what was verified, or one whose cluster lacks the security configuration and is protected from termination.
 fn scene(is_safe: bool) -> Stage {
     let stage = Stage::acme();
+    // Long enough for its volumes to be looked at on a machine that is busy.
+    stage.set(Set::SetTimings(Timings { bootstrapping: 90.0, ..Timings::all(6.0) }));
     if is_safe {
         return stage;
     }

@@ -209,8 +209,9 @@ fn what_cannot_change_is_asked_once_and_the_rest_no_more_often_than_the_state() 
     let stage = Stage::acme();
     stage.run().expect_code(0);
     assert_eq!(by_guard(&stage, "ListBootstrapActions"), 1);
-    let states = by_guard(&stage, "DescribeCluster");
-    for operation in ["ListInstanceGroups", "ListInstances", "DescribeVolumes"] {
+    // One list tells the states of all clusters; of each one only its beginning and its end are asked for.
+    let states = by_guard(&stage, "ListClusters");
+    for operation in ["DescribeCluster", "ListSteps", "ListInstanceGroups", "ListInstances", "DescribeVolumes"] {
         let asked = by_guard(&stage, operation);
         assert!((1..states).contains(&asked), "{asked} times {operation}, {states} looks at the state");
     }

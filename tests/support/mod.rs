@@ -93,7 +93,7 @@ impl Stage {
             .env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &url)
             .env("EMR_ETL_GUARD_RUNNER", &programs().runner.display().to_string())
             .env("EMR_ETL_GUARD_STATE_DIR", "state")
-            .env("EMR_ETL_GUARD_WATCH_INTERVAL", "100ms")
+            .env("EMR_ETL_GUARD_WATCH_INTERVAL", "30ms")
             .env("EMR_ETL_GUARD_AWS_TIMEOUT", "20s")
             .env("EMR_ETL_GUARD_STOP_TIMEOUT", "2s")
             .env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "20s")
@@ -191,6 +191,19 @@ impl Stage {
     pub(crate) fn watch_resume(&self) -> Command {
         let mut command = Command::new(&programs().guard);
         command.args(["watch", "--resume"]);
+        self.prepare(&mut command);
+        command
+    }
+
+    /// The command that watches clusters that run already: against the stage's runner config, or without it.
+    pub(crate) fn watch(&self, clusters: &[&str], by_config: bool) -> Command {
+        self.write("config.yml", &self.config);
+        self.write("resolver.json", RESOLVER);
+        let mut command = Command::new(&programs().guard);
+        command.arg("watch").args(&self.options).arg("--report").arg(&self.report).args(clusters);
+        if by_config {
+            command.arg("--").args(&self.arguments);
+        }
         self.prepare(&mut command);
         command
     }

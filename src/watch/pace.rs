@@ -1,0 +1,114 @@
+//! The pace of the watch: how long until EMR is asked again. It is quick while a judgement is due, slow while nothing is expected, slower still when EMR asks for it, and
+//! never quite the same, so that guards that start together do not ask together.
+
+use std::time::Duration;
+
+/// What the next look is for, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A cluster could not be judged, or told to be the run's.
+    Judgement,
+    /// No cluster is known yet, and an unsafe one must not run long unseen.
+    Search,
+    /// A cluster starts: another may do so unseen, and its instances are on their way.
+    Start,
+    /// Everything is proved; it could change.
+    Nothing,
+}
+
+impl Need {
+    /// The pause before the first look and the longest one, in times of the setting `watch_interval`; and how many times longer EMR can make it.
+    fn factors(self) -> (f64, f64, f64) {
+        match self {
+            // Never given up, however EMR throttles: a cluster that nobody judges in time counts as unsafe.
+            Self::Judgement => (1.0, 6.0, 2.0),
+            Self::Search => (1.0, 1.5, 24.0),
+            Self::Start => (3.0, 12.0, 8.0),
+            Self::Nothing => (36.0, 36.0, 4.0),
+        }
+    }
+}
+
+/// A cluster's steps are asked for again after so many times `watch_interval`, and its groups and instances.
+pub(super) const STEPS: u32 = 72;
+pub(super) const GROUPS: u32 = 180;
+
+/// How far a pause can be from what is meant, either way.
+const JITTER: f64 = 0.15;
+
+/// The pace so far.
+#[derive(Debug)]
+pub(super) struct Pace {
+    first: Duration,
+    need: Need,
+    looks: i32,
+    slower: f64,
+}
+
+impl Pace {
+    pub(super) fn new(first: Duration) -> Self {
+        Self { first, need: Need::Search, looks: 0, slower: 1.0 }
+    }
+
+    /// The pause until the next look; `throttled` is whether EMR has asked to slow down since the last one.
+    pub(super) fn pause(&mut self, need: Need, throttled: bool) -> Duration {
+        self.looks = if need == self.need { self.looks.saturating_add(1) } else { 0 };
+        self.need = need;
+        // Doubled at once, given back slowly: that way many guards share what there is.
+        self.slower = if throttled { (self.slower * 2.0).min(24.0) } else { (self.slower / 1.25).max(1.0) };
+        let (first, most, slowest) = need.factors();
+        let times = (first * 1.5_f64.powi(self.looks.min(16))).min(most) * self.slower.min(slowest);
+        self.first.mul_f64(times * (1.0 - JITTER + 2.0 * JITTER * fastrand::f64()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `looks` pauses in a row come to at least and at most, without what chance adds.
+    fn around(pause: Duration, seconds: f64) {
+        let low = Duration::from_secs_f64(seconds * (1.0 - JITTER) - 1e-6);
+        let high = Duration::from_secs_f64(seconds * (1.0 + JITTER) + 1e-6);
+        assert!((low..=high).contains(&pause), "{pause:?} is not about {seconds} s");
+    }
+
+    #[test]
+    fn looks_slow_down_while_nothing_changes_but_a_search_never_beyond_nine_seconds() {
+        let mut pace = Pace::new(Duration::from_secs(5));
+        for seconds in [7.5, 7.5, 7.5] {
+            let pause = pace.pause(Need::Search, false);
+            around(pause, seconds);
+            assert!(pause < Duration::from_secs(9));
+        }
+        for seconds in [15.0, 22.5, 33.75, 50.625, 60.0, 60.0] {
+            around(pace.pause(Need::Start, false), seconds);
+        }
+        around(pace.pause(Need::Nothing, false), 180.0);
+        around(pace.pause(Need::Judgement, false), 5.0);
+    }
+
+    #[test]
+    fn throttling_doubles_the_pause_and_is_forgotten_slowly_but_never_keeps_a_judgement_waiting_long() {
+        let mut pace = Pace::new(Duration::from_secs(5));
+        for seconds in [360.0, 720.0, 720.0] {
+            around(pace.pause(Need::Nothing, true), seconds);
+        }
+        around(pace.pause(Need::Nothing, false), 720.0);
+        for _ in 0..100 {
+            assert!(pace.pause(Need::Judgement, true) < Duration::from_secs(70));
+        }
+        for _ in 0..20 {
+            pace.pause(Need::Nothing, false);
+        }
+        around(pace.pause(Need::Nothing, false), 180.0);
+    }
+
+    #[test]
+    fn no_two_guards_keep_the_same_time() {
+        let mut pauses: Vec<Duration> = (0..50).map(|_| Pace::new(Duration::from_secs(5)).pause(Need::Nothing, false)).collect();
+        pauses.sort_unstable();
+        pauses.dedup();
+        assert!(pauses.len() > 40);
+    }
+}
