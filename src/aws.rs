@@ -1,6 +1,7 @@
 //! The way to AWS: clients, region, time limits, the endpoint rule, and `Lookup<T>`: the four things that asking can end in.
 
 pub mod calls;
+pub(crate) mod wire;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -5,12 +5,14 @@
 mod certificate;
 pub(crate) mod ec2;
 pub(crate) mod emr;
+mod heads;
 pub(crate) mod iam;
 pub(crate) mod kms;
 mod node_objects;
 mod objects;
 pub(crate) mod runner;
 pub(crate) mod s3;
+pub(crate) mod scan;
 pub(crate) mod sts;
 pub mod written;
 

@@ -48,6 +48,7 @@ pub(crate) static GET_PUBLIC_ACCESS_BLOCK: Call = call("GetPublicAccessBlock", "
 pub(crate) static GET_BUCKET_VERSIONING: Call = call("GetBucketVersioning", "s3:GetBucketVersioning", Resource::Bucket);
 
 pub(crate) static LIST_OBJECTS: Call = call("ListObjectsV2", "s3:ListBucket", Resource::Bucket);
+pub(crate) static LIST_OBJECT_VERSIONS: Call = call("ListObjectVersions", "s3:ListBucketVersions", Resource::Bucket);
 pub(crate) static HEAD_OBJECT: Call = call("HeadObject", "s3:GetObject", Resource::Object);
 pub(crate) static GET_OBJECT: Call = call("GetObject", "s3:GetObject", Resource::Object);
 
