@@ -64,7 +64,8 @@ impl Heads {
                     403 => return Lookup::Denied(obstacle("HTTP 403".to_owned())),
                     status @ (429 | 503) => {
                         pace.slow_down();
-                        format!("S3 asked to slow down (HTTP {status})")
+                        pace.rest().await;
+                        format!("S3 asks to slow down (HTTP {status})")
                     }
                     status @ (408 | 500 | 502 | 504) => format!("HTTP {status}"),
                     _ => return self.by_sdk(key, version).await,

@@ -211,7 +211,31 @@ fn pages<'a>(s3: &'a aws_sdk_s3::Client, scope: &'a Scope, heads: &'a Heads, spl
     })
 }
 
-/// Looks at `limit` of the objects in `scope` at most, evenly spread where there are more; `listed` is told of every one that is listed.
+/// Looks at everything in `scope`; `listed` is told of every object that is listed, `asked` of every one that was asked.
+pub(crate) async fn whole(
+    s3: &aws_sdk_s3::Client,
+    scope: &Scope,
+    crew: &Arc<Crew>,
+    mut listed: impl FnMut(&Object),
+    mut asked: impl FnMut(Object),
+) -> Lookup<()> {
+    let heads = Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone()));
+    let pace = Arc::new(Pace::new(Arc::clone(crew)));
+    let pages = pages(s3, scope, &heads, Split::default()).map(|page| {
+        page.objects.iter().for_each(&mut listed);
+        ask(0, page, scope, &heads, &pace)
+    });
+    let mut batches = std::pin::pin!(pages.buffered(PAGES_AT_ONCE));
+    while let Some(batch) = batches.next().await {
+        batch.objects.into_iter().filter(|object| scope.asks(object)).for_each(&mut asked);
+        if let Reached::Stopped(why) = batch.reached {
+            return why;
+        }
+    }
+    Lookup::Found(())
+}
+
+/// Looks at `limit` of the objects in `scopes` at most, evenly spread where there are more; `listed` is told of every one that is listed.
 pub(crate) async fn sample(
     s3: &aws_sdk_s3::Client,
     scopes: &[Scope],
