@@ -26,11 +26,12 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_types::{SdkConfig, service_config::ServiceConfigKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 use crate::{
     aws::calls::Call,
+    names::BucketName,
     runner_config::RunnerCredentials,
     settings::{CredentialSource, Settings},
 };
@@ -50,7 +51,7 @@ pub enum Lookup<T> {
 }
 
 /// What stood in the way of a fact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obstacle {
     /// The permission that allows the call, such as `kms:DescribeKey`.
     pub operation: String,
@@ -262,6 +263,17 @@ impl Aws {
         }
     }
 
+    /// The bulk client for one bucket, in the region where the bucket is; in the client's own, where S3 does not say.
+    pub(crate) async fn s3_of(&self, bucket: &BucketName) -> aws_sdk_s3::Client {
+        let own = self.s3_bulk.config().region();
+        match crate::facts::s3::region(&self.s3, bucket).await {
+            Lookup::Found(region) if own.is_none_or(|own| own.as_ref() != region) => {
+                aws_sdk_s3::Client::from_conf(self.s3_bulk.config().to_builder().region(Region::new(region)).build())
+            }
+            _ => self.s3_bulk.clone(),
+        }
+    }
+
     /// The endpoints that must not be talked to.
     pub fn refused_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints.iter().filter(|endpoint| !endpoint.accepted)
@@ -354,6 +366,12 @@ pub struct NoTrust;
 /// [`NoTrust`].
 pub fn has_trust() -> Result<(), NoTrust> {
     if rustls_native_certs::load_native_certs().certs.is_empty() { Err(NoTrust) } else { Ok(()) }
+}
+
+/// The region that environment or profile name; where neither does, the one where every bucket's own can be asked.
+pub(crate) async fn default_region() -> String {
+    let region = aws_config::meta::region::RegionProviderChain::default_provider().region().await;
+    region.map_or_else(|| "us-east-1".to_owned(), |region| region.to_string())
 }
 
 async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -> SdkConfig {

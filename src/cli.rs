@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{launch::RUNNER_NAME, settings::Options};
+use crate::{audit::OffendersFormat, launch::RUNNER_NAME, settings::Options};
 
 /// Launches Snowplow's EmrEtlRunner only when end-to-end encryption is proved, and watches its clusters until it is confirmed.
 #[derive(Debug, Parser)]
@@ -33,6 +33,11 @@ pub enum Command {
     /// this does only that. ARGS name the runner config, whose credentials are used where the settings say so.
     #[command(after_help = EXIT_CODES)]
     Watch(WatchArguments),
+    /// Look at what lies in S3 already: how each object is encrypted; change nothing
+    ///
+    /// LOCATIONS are places such as s3://bucket/folder. In their place, ARGS behind `--` name a runner config, all of whose locations are looked at.
+    /// Exit 0 when every object is encrypted as the policy wants it, 77 when some are not, 69 when not everything could be seen.
+    Audit(AuditArguments),
     /// Print the sealed runner config; ask AWS nothing
     ///
     /// Credentials are masked unless `--show-secrets` is given.
@@ -106,6 +111,43 @@ pub struct WatchArguments {
     /// Settings and runner arguments.
     #[command(flatten)]
     pub launch: Launch,
+}
+
+/// What `audit` takes.
+#[derive(Args, Debug)]
+pub struct AuditArguments {
+    /// How to look and what to write.
+    #[command(flatten)]
+    pub audit: AuditOptions,
+    /// Places such as s3://bucket/folder
+    #[arg(value_name = "LOCATIONS")]
+    pub locations: Vec<String>,
+    /// Settings and runner arguments.
+    #[command(flatten)]
+    pub launch: Launch,
+}
+
+/// How `audit` looks, and what it writes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct AuditOptions {
+    /// Look at old versions too, not only at what is current
+    #[arg(long)]
+    pub versions: bool,
+    /// Read an S3 Inventory in place of asking for each object: its manifest.json, as s3://… or a local file; once for each bucket
+    #[arg(long, value_name = "MANIFEST")]
+    pub inventory: Vec<String>,
+    /// List what is not encrypted as required in this file
+    #[arg(long, value_name = "FILE")]
+    pub offenders: Option<PathBuf>,
+    /// The form of that list [default: by the file's ending: .jsonl, .csv or .manifest]
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "offenders")]
+    pub offenders_format: Option<OffendersFormat>,
+    /// Keep in the state directory how far the look has come, and go on from where an earlier one was broken off
+    #[arg(long)]
+    pub resume: bool,
+    /// Print the machine-readable report to standard output, in place of the table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `seal` takes.

@@ -9,6 +9,7 @@
 //!
 //! `guard` below is that line. Side effects live in `facts`, `launch`, `watch` (with `supervise` and `terminate`) and `report`; all else is plain functions.
 
+pub mod audit;
 pub mod aws;
 mod certificate;
 pub mod checks;
@@ -97,6 +98,8 @@ enum GuardError {
     NoTrust(#[from] NoTrust),
     #[error("{0}")]
     State(#[from] StateError),
+    #[error("{0}")]
+    Audit(#[from] audit::AuditError),
     #[error("a bug in emr-etl-guard: {0:#}")]
     Bug(#[from] anyhow::Error),
 }
@@ -108,6 +111,7 @@ impl GuardError {
             Self::Invocation(_) | Self::Config(_) | Self::Document(_) | Self::NeverStarts(_) => Outcome::BadConfig,
             Self::OldRunner(_) => Outcome::Refused,
             Self::NoTrust(_) | Self::State(_) => Outcome::FactsUnknown,
+            Self::Audit(error) => error.outcome(),
             Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
             Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,
             Self::Stopped(signal) => Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default()),
@@ -146,6 +150,7 @@ fn command(cli: Cli) -> u8 {
         Command::Watch(WatchArguments { launch, .. }) => {
             with_settings(&launch, None, &async |settings| resume_only(&launch.arguments, settings).await)
         }
+        Command::Audit(arguments) => with_settings(&arguments.launch, None, &async |settings| Box::pin(audit::audit(&arguments, settings)).await),
         Command::Seal(arguments) => {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())

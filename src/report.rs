@@ -139,6 +139,29 @@ impl Report {
         self.say(&format!("confirmed: {looked_at} objects in {locations} locations{sample} are encrypted as required (logs that EMR still brings are not among them)"));
     }
 
+    /// A text for people, on standard output.
+    pub(crate) fn show(&self, text: &str) {
+        if !self.quiet {
+            out(text);
+        }
+    }
+
+    /// Writes a document of another form than a run's to where the JSON report goes.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(crate) fn write_document(&self, text: &str) -> anyhow::Result<()> {
+        for (file, _) in self.files.iter().filter(|(_, form)| matches!(form, Form::Json)) {
+            let draft = draft(file);
+            std::fs::write(&draft, text)?;
+            std::fs::rename(&draft, file)?;
+        }
+        if self.json_to_stdout {
+            out(text);
+        }
+        Ok(())
+    }
+
     /// Why a run's outcome is not the runner's own.
     pub fn trouble(&self, outcome: Outcome, reasons: &[String]) {
         err(&terminal::trouble(outcome, reasons));
@@ -159,6 +182,11 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// A paragraph on standard error, in the form all of the guard's own have.
+pub(crate) fn complain(text: &str) {
+    err(&format!("emr-etl-guard: {text}\n"));
 }
 
 /// Output must not be able to stop a run: a reader that has gone is no reason to fail.

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_s3::types::ServerSideEncryption;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::scan::{self, Crew, Object, Scope};
@@ -58,7 +58,7 @@ pub struct Tally {
 }
 
 /// How an object is encrypted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stored {
     /// Not at all.
@@ -123,7 +123,7 @@ pub(super) async fn survey(s3: &aws_sdk_s3::Client, location: &S3Location, limit
 
 /// Looks at everything that is asked about, and counts it; `Absent` when there is no such bucket.
 pub(super) async fn count(s3: &aws_sdk_s3::Client, crew: &Arc<Crew>, question: &Question<'_>, counting: &Counting) -> Lookup<()> {
-    let scopes = question.folders.iter().map(|folder| Scope { location: folder.clone(), versions: false, since: question.since });
+    let scopes = question.folders.iter().map(|folder| Scope { location: folder.clone(), versions: false, since: question.since, except: Vec::new() });
     let scopes: Vec<Scope> = scopes.collect();
     if let Some(limit) = question.limit {
         let list = |object: &Object| counting.lock().list(object, question.since);
@@ -237,7 +237,7 @@ mod tests {
             objects in prop::collection::vec((0_u64..3, prop::option::of(0_i64..100)), 0..50), since in prop::option::of(0_i64..100),
         ) {
             let since_time = since.map(|second| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second));
-            let scope = Scope { location: S3Location::parse("s3://acme-out").unwrap(), versions: false, since: since_time };
+            let scope = Scope { location: S3Location::parse("s3://acme-out").unwrap(), versions: false, since: since_time, except: Vec::new() };
             let mut survey = Survey::default();
             let mut asked = 0;
             for (size, modified) in &objects {

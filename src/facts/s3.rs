@@ -122,7 +122,7 @@ pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
 }
 
-async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> {
+pub(crate) async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> {
     let result = s3.head_bucket().bucket(bucket.as_str()).send().await;
     // A bucket of another region answers with a redirect that names the region: a fact, not a failure.
     if let Err(error) = &result

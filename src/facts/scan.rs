@@ -95,6 +95,8 @@ pub(crate) struct Scope {
     pub(crate) versions: bool,
     /// Objects from before this time, by S3's clock, are listed but not asked.
     pub(crate) since: Option<OffsetDateTime>,
+    /// What begins with one of these is left out: it belongs to a scope of its own.
+    pub(crate) except: Vec<String>,
 }
 
 impl Scope {

@@ -63,6 +63,7 @@ impl<'a> Pages<'a> {
             page.objects.truncate(end);
             page.reached = Reached::End;
         }
+        page.objects.retain(|object| !self.scope.except.iter().any(|inner| object.key.starts_with(inner)));
         if let Reached::Position(position) = &page.reached {
             self.at = Some(position.clone());
         }
