@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/inventories.rs"]
+mod inventories;
+
+mod audit;
 mod catalogue;
 mod check_command;
 mod command_line;
