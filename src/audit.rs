@@ -112,7 +112,7 @@ pub(crate) async fn audit(arguments: &AuditArguments, settings: &Settings) -> Re
     };
     let (aws, wanted) = tokio::select! {
         gathered = gathered => gathered?,
-        signal = crate::stop_signal(&mut caught) => return Ok(stopped(&report, signal, "before it began")),
+        signal = crate::stop_signal(&mut caught) => return Ok(stopped(&report, signal, " before it began")),
     };
     let audit = Audit { options, settings, aws, wanted, targets, started: OffsetDateTime::now_utc() };
     if options.inventory.is_empty() { audit.live(&report, &mut caught).await } else { audit.by_inventory(&report, &mut caught).await }
@@ -121,7 +121,7 @@ pub(crate) async fn audit(arguments: &AuditArguments, settings: &Settings) -> Re
 /// Says that a stop ended it.
 fn stopped(report: &Report, signal: Signal, how_far: &str) -> Outcome {
     let outcome = Outcome::Signalled(u8::try_from(signal as i32).unwrap_or_default());
-    report.trouble(outcome, &[format!("the audit was stopped by {signal} {how_far}")]);
+    report.trouble(outcome, &[format!("the audit was stopped by {signal}{how_far}")]);
     outcome
 }
 
@@ -162,7 +162,11 @@ async fn wanted(aws: &Aws, policy: &Policy) -> Result<Wanted, AuditError> {
             Lookup::Found(key) => key.arn.to_string(),
             _ if expected.starts_with("arn:") && expected.contains(":key/") => expected.clone(),
             Lookup::Absent => {
-                return Err(AuditError::Unusable(format!("there is no KMS key {expected}, which the policy expects (setting `expected_keys`)")));
+                let region = aws.kms.config().region().map_or_else(String::new, |region| format!(" in {region}"));
+                let why = format!(
+                    "there is no KMS key {expected}{region}, and the policy expects it (setting `expected_keys`); name it by its ARN, or its region in AWS_REGION"
+                );
+                return Err(AuditError::Unusable(why));
             }
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
                 let why = format!("which key {expected} is (setting `expected_keys`) cannot be told: {}; {}", obstacle.message, obstacle.operation);
@@ -294,15 +298,16 @@ impl Audit<'_> {
         };
         progress.finish();
         keep(state, list, file)?;
+        if matches!(end, End::Stopped(_)) {
+            scans.abort_all();
+            return Ok(end);
+        }
         // A scan that panicked has not seen everything: that is a bug, never a clean audit.
         while let Some(ended) = scans.join_next().await {
-            if let (Err(error), End::Finished) = (ended, &end)
+            if let Err(error) = ended
                 && error.is_panic()
             {
                 std::panic::resume_unwind(error.into_panic());
-            }
-            if matches!(end, End::Stopped(_)) {
-                scans.abort_all();
             }
         }
         Ok(end)
@@ -370,7 +375,7 @@ impl Audit<'_> {
         }
         let done = tokio::select! {
             done = self.read_inventories() => done?,
-            signal = crate::stop_signal(caught) => return Ok(stopped(report, signal, "before the inventory was read to its end")),
+            signal = crate::stop_signal(caught) => return Ok(stopped(report, signal, " before the inventory was read to its end")),
         };
         let Read { source, targets, tallies, list } = done;
         let audited = Audited { started: self.started, ended: OffsetDateTime::now_utc(), source, targets: &targets, tallies, wanted: &self.wanted };

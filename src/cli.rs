@@ -51,6 +51,9 @@ pub enum Command {
         /// Print the IAM policy that the guard's credentials need.
         #[arg(long, conflicts_with = "check")]
         permissions: bool,
+        /// The permissions that `audit` needs, in place of those for checks and runs
+        #[arg(long, requires = "permissions")]
+        audit: bool,
         /// Print the whole catalogue as Markdown.
         #[arg(long, conflicts_with_all = ["check", "permissions"])]
         markdown: bool,

@@ -155,14 +155,14 @@ fn command(cli: Cli) -> u8 {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())
         }
-        Command::Explain { permissions: true, arguments, .. } => finish(print_permissions(&arguments), &ExitCodes::default()),
+        Command::Explain { permissions: true, audit, arguments, .. } => finish(print_permissions(&arguments, audit), &ExitCodes::default()),
         Command::Explain { markdown: true, .. } => explain::markdown().code(),
         Command::Explain { check, .. } => explain::explain(check.as_deref()).code(),
     }
 }
 
 /// The policy that the guard needs, for the runner config that `arguments` name, if they name one.
-fn print_permissions(arguments: &[OsString]) -> Result<Outcome, GuardError> {
+fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, GuardError> {
     let config = match arguments {
         [] => None,
         arguments => match Invocation::parse(arguments)? {
@@ -170,7 +170,8 @@ fn print_permissions(arguments: &[OsString]) -> Result<Outcome, GuardError> {
             Invocation::NoLaunch => None,
         },
     };
-    println!("{:#}", permissions::policy(config.as_ref()));
+    let policy = if audit { permissions::audit_policy(config.as_ref()) } else { permissions::policy(config.as_ref()) };
+    println!("{policy:#}");
     Ok(Outcome::Ended(0))
 }
 

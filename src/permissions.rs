@@ -17,10 +17,30 @@ fn calls() -> impl Iterator<Item = &'static Call> {
     of_checks.chain([&calls::TERMINATE_JOB_FLOWS, &calls::SET_TERMINATION_PROTECTION])
 }
 
-/// The policy document; scoped to the buckets, roles and regions of `config`, where there is one.
+/// Every call that the command `audit` makes.
+const AUDIT: [&Call; 7] = [
+    &calls::HEAD_BUCKET,
+    &calls::LIST_OBJECTS,
+    &calls::LIST_OBJECT_VERSIONS,
+    &calls::HEAD_OBJECT,
+    &calls::HEAD_VERSION,
+    &calls::GET_OBJECT,
+    &calls::DESCRIBE_KEY,
+];
+
+/// The policy document for checks and runs; scoped to the buckets, roles and regions of `config`, where there is one.
 pub(crate) fn policy(config: Option<&RunnerConfig>) -> Value {
+    policy_of(calls(), config)
+}
+
+/// The same for the command `audit` alone: whoever only audits needs less.
+pub(crate) fn audit_policy(config: Option<&RunnerConfig>) -> Value {
+    policy_of(AUDIT.into_iter(), config)
+}
+
+fn policy_of(calls: impl Iterator<Item = &'static Call>, config: Option<&RunnerConfig>) -> Value {
     let mut actions: BTreeMap<(&str, Resource), BTreeSet<&str>> = BTreeMap::new();
-    for call in calls() {
+    for call in calls {
         let service = call.permission.split(':').next().unwrap_or_default();
         actions.entry((service, call.on)).or_default().insert(call.permission);
     }

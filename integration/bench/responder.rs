@@ -1,6 +1,14 @@
 //! S3 in the fewest steps, for as many objects as wished: lists and heads, written out as they are asked for. What is measured are the clients.
 
-use std::{convert::Infallible, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -12,6 +20,9 @@ pub(crate) const BUCKET: &str = "acme-bench";
 /// Objects lie in so many folders.
 const FOLDERS: u64 = 16;
 const PAGE: u64 = 1000;
+
+/// How many heads it was asked for; `/heads` tells, so that a client that asks for fewer than it should is found out.
+static HEADS: AtomicU64 = AtomicU64::new(0);
 
 /// The key of an object, by its number; keys are in the order of the numbers.
 pub(crate) fn key(object: u64, objects: u64) -> String {
@@ -70,11 +81,13 @@ async fn serve(mut stream: TcpStream, objects: u64, delay: Duration, heads: [Arc
         let line = buffer.split(|byte| *byte == b'\r').next()?;
         let target = line.split(|byte| *byte == b' ').nth(1)?;
         if line.starts_with(b"HEAD ") {
+            HEADS.fetch_add(1, Ordering::Relaxed);
             let number = target.split(|byte| *byte == b'?').next()?.rsplit(|byte| *byte == b'-').next()?;
             let is_plain = number.last().is_some_and(|digit| digit % 8 == 0);
             stream.write_all(heads[usize::from(is_plain)].as_bytes()).await.ok()?;
         } else {
-            let body = page(std::str::from_utf8(target).ok()?, objects);
+            let target = std::str::from_utf8(target).ok()?;
+            let body = if target == "/heads" { HEADS.load(Ordering::Relaxed).to_string() } else { page(target, objects) };
             let head = format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\nserver: AmazonS3\r\ndate: {}\r\ncontent-length: {}\r\n\r\n",
                 now(),

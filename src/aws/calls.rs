@@ -50,6 +50,9 @@ pub(crate) static GET_BUCKET_VERSIONING: Call = call("GetBucketVersioning", "s3:
 pub(crate) static LIST_OBJECTS: Call = call("ListObjectsV2", "s3:ListBucket", Resource::Bucket);
 pub(crate) static LIST_OBJECT_VERSIONS: Call = call("ListObjectVersions", "s3:ListBucketVersions", Resource::Bucket);
 pub(crate) static HEAD_OBJECT: Call = call("HeadObject", "s3:GetObject", Resource::Object);
+/// The same call for a version of an object, which is another permission.
+pub(crate) static HEAD_VERSION: Call = call("HeadObject", "s3:GetObjectVersion", Resource::Object);
+pub(crate) static GET_VERSION: Call = call("GetObject", "s3:GetObjectVersion", Resource::Object);
 pub(crate) static GET_OBJECT: Call = call("GetObject", "s3:GetObject", Resource::Object);
 
 pub(crate) static DESCRIBE_KEY: Call = call("DescribeKey", "kms:DescribeKey", Resource::Key);

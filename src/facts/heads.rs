@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     aws::{
-        Lookup, Obstacle, calls,
+        Lookup, Obstacle,
+        calls::{self, Call},
         wire::{Learner, Wire},
     },
     names::BucketName,
@@ -61,7 +62,7 @@ impl Heads {
                     }
                     404 => return Lookup::Absent,
                     403 if self.wire.learns_the_time(&answer) => "HTTP 403 (this machine's clock is off)".to_owned(),
-                    403 => return Lookup::Denied(obstacle("HTTP 403".to_owned())),
+                    403 => return Lookup::Denied(obstacle(version, "HTTP 403".to_owned())),
                     status @ (429 | 503) => {
                         pace.slow_down();
                         pace.rest().await;
@@ -73,7 +74,7 @@ impl Heads {
                 Err(trouble) => trouble,
             };
             if attempt == ATTEMPTS {
-                return Lookup::Unreachable(obstacle(trouble));
+                return Lookup::Unreachable(obstacle(version, trouble));
             }
             attempt += 1;
             tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
@@ -88,7 +89,7 @@ impl Heads {
         if result.as_ref().is_err_and(|error| error.raw_response().is_some_and(|response| response.status().as_u16() == 400)) {
             return self.refused(key, version).await;
         }
-        Lookup::from_call(&calls::HEAD_OBJECT, &["NotFound", "NoSuchKey", "404"], result).map(|answer| {
+        Lookup::from_call(head_call(version), &["NotFound", "NoSuchKey", "404"], result).map(|answer| {
             kind_of(answer.server_side_encryption().map(ServerSideEncryption::as_str), answer.ssekms_key_id(), answer.sse_customer_algorithm())
         })
     }
@@ -100,13 +101,18 @@ impl Heads {
         if result.as_ref().is_err_and(|error| is_code(error, "InvalidRequest")) {
             return Lookup::Found(Stored::CustomerKey);
         }
-        Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result)
-            .and_then(|_| Lookup::not_asked(&calls::HEAD_OBJECT, "S3 refuses a HEAD of it, but no GET"))
+        let call = if version.is_some() { &calls::GET_VERSION } else { &calls::GET_OBJECT };
+        Lookup::from_call(call, &["NoSuchKey", "NoSuchVersion"], result)
+            .and_then(|_| Lookup::not_asked(head_call(version), "S3 refuses a HEAD of it, but no GET"))
     }
 }
 
-fn obstacle(message: String) -> Obstacle {
-    Obstacle { operation: calls::HEAD_OBJECT.permission.to_owned(), message }
+fn obstacle(version: Option<&str>, message: String) -> Obstacle {
+    Obstacle { operation: head_call(version).permission.to_owned(), message }
+}
+
+fn head_call(version: Option<&str>) -> &'static Call {
+    if version.is_some() { &calls::HEAD_VERSION } else { &calls::HEAD_OBJECT }
 }
 
 fn stored(answer: &HttpResponse) -> Stored {
