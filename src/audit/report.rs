@@ -110,6 +110,7 @@ struct OfLocation<'a> {
     kinds: Vec<OfKind<'a>>,
     empty: u64,
     delete_markers: u64,
+    vanished: u64,
     unseen: &'a [Hidden],
     unlisted: &'a [Hidden],
     no_bucket: bool,
@@ -181,6 +182,7 @@ impl Audited<'_> {
                 .collect(),
             empty: tally.empty,
             delete_markers: tally.delete_markers,
+            vanished: tally.vanished,
             unseen: &tally.unseen,
             unlisted: &tally.unlisted,
             no_bucket: tally.no_bucket,
@@ -238,6 +240,9 @@ impl Audited<'_> {
             }
             for hidden in &tally.unlisted {
                 let _ = writeln!(text, "  UNKNOWN    not listed to the end: {}", in_words(hidden));
+            }
+            if tally.vanished > 0 {
+                let _ = writeln!(text, "  -          {}: listed, and gone when asked", counted(tally.vanished, "object"));
             }
             let nothing: Vec<String> = [(tally.empty, "empty object"), (tally.delete_markers, "delete marker")]
                 .into_iter()

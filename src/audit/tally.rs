@@ -80,6 +80,9 @@ pub(crate) struct Tally {
     /// Empty objects, such as folder markers: nothing in them to encrypt.
     pub(crate) empty: u64,
     pub(crate) delete_markers: u64,
+    /// Objects that were listed, and gone when they were asked.
+    #[serde(default)]
+    pub(crate) vanished: u64,
     /// Objects that could not be looked at.
     pub(crate) unseen: Vec<Hidden>,
     /// Parts of the location that could not be listed.
@@ -123,7 +126,7 @@ impl Tally {
                     return Some(seen);
                 }
                 // Deleted since it was listed: nobody will read it.
-                Lookup::Absent => {}
+                Lookup::Absent => self.vanished += 1,
                 Lookup::Denied(obstacle) => hide(&mut self.unseen, obstacle, true, Some(&object.key)),
                 Lookup::Unreachable(obstacle) => hide(&mut self.unseen, obstacle, false, Some(&object.key)),
             }

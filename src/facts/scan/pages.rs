@@ -77,7 +77,8 @@ impl<'a> Pages<'a> {
         let result = request.encoding_type(EncodingType::Url).customize().interceptor(self.heads.learn()).send().await;
         let call = &calls::LIST_OBJECTS;
         Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|page| {
-            let objects = page.contents.unwrap_or_default().into_iter().map(|object| self.object(object)).collect();
+            let encoded = is_encoded(page.encoding_type.as_ref());
+            let objects = page.contents.unwrap_or_default().into_iter().map(|object| self.object(object, encoded)).collect();
             let truncated = page.is_truncated.unwrap_or_default();
             Lookup::expect_in_answer(call, objects).and_then(|objects: Vec<Object>| {
                 let last = objects.last().map(|last| Position { key: last.key.clone(), version: None });
@@ -94,10 +95,11 @@ impl<'a> Pages<'a> {
         let result = request.customize().interceptor(self.heads.learn()).send().await;
         let call = &calls::LIST_OBJECT_VERSIONS;
         Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|page| {
-            let versions = page.versions.unwrap_or_default().into_iter().map(|version| self.version(version));
-            let markers = page.delete_markers.unwrap_or_default().into_iter().map(|marker| self.marker(marker));
+            let encoded = is_encoded(page.encoding_type.as_ref());
+            let versions = page.versions.unwrap_or_default().into_iter().map(|version| self.version(version, encoded));
+            let markers = page.delete_markers.unwrap_or_default().into_iter().map(|marker| self.marker(marker, encoded));
             let truncated = page.is_truncated.unwrap_or_default();
-            let next = page.next_key_marker.map(|key| Position { key: decoded(&key), version: page.next_version_id_marker });
+            let next = page.next_key_marker.map(|key| Position { key: decoded(key, encoded), version: page.next_version_id_marker });
             Lookup::expect_in_answer(call, versions.chain(markers).collect()).and_then(|mut objects: Vec<Object>| {
                 // S3 lists the two kinds in two lists; the newest version of a key comes first.
                 objects.sort_by(|a, b| a.key.cmp(&b.key).then(b.is_latest.cmp(&a.is_latest)).then(b.modified.cmp(&a.modified)));
@@ -114,10 +116,10 @@ impl<'a> Pages<'a> {
         Lookup::expect_in_answer(call, next).map(|next| Page { objects, reached: Reached::Position(next) })
     }
 
-    fn object(&self, listed: Listed) -> Option<Object> {
+    fn object(&self, listed: Listed, encoded: bool) -> Option<Object> {
         Some(Object {
             bucket: Arc::clone(&self.bucket),
-            key: decoded(&listed.key?),
+            key: decoded(listed.key?, encoded),
             version_id: None,
             is_latest: true,
             is_delete_marker: false,
@@ -129,10 +131,10 @@ impl<'a> Pages<'a> {
         })
     }
 
-    fn version(&self, listed: ObjectVersion) -> Option<Object> {
+    fn version(&self, listed: ObjectVersion, encoded: bool) -> Option<Object> {
         Some(Object {
             bucket: Arc::clone(&self.bucket),
-            key: decoded(&listed.key?),
+            key: decoded(listed.key?, encoded),
             version_id: Some(listed.version_id?),
             is_latest: listed.is_latest?,
             is_delete_marker: false,
@@ -144,10 +146,10 @@ impl<'a> Pages<'a> {
         })
     }
 
-    fn marker(&self, listed: DeleteMarkerEntry) -> Option<Object> {
+    fn marker(&self, listed: DeleteMarkerEntry, encoded: bool) -> Option<Object> {
         Some(Object {
             bucket: Arc::clone(&self.bucket),
-            key: decoded(&listed.key?),
+            key: decoded(listed.key?, encoded),
             version_id: Some(listed.version_id?),
             is_latest: listed.is_latest?,
             is_delete_marker: true,
@@ -164,10 +166,16 @@ fn time(time: DateTime) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(time.as_nanos()).ok()
 }
 
-/// A key as it is, from the form that every key can be listed in: XML has no way to write some characters that keys may hold.
-fn decoded(key: &str) -> String {
-    if !key.contains(['%', '+']) {
-        return key.to_owned();
+/// Whether the keys of a list are in the form that every key can be listed in: XML has no way to write some characters that keys may hold. S3 says so where they are;
+/// some stand-ins take the wish and do nothing.
+fn is_encoded(kind: Option<&EncodingType>) -> bool {
+    kind == Some(&EncodingType::Url)
+}
+
+/// A key as it is.
+fn decoded(key: String, encoded: bool) -> String {
+    if !encoded || !key.contains(['%', '+']) {
+        return key;
     }
     let spaces = key.replace('+', " ");
     percent_encoding::percent_decode_str(&spaces).decode_utf8_lossy().into_owned()
@@ -210,7 +218,9 @@ async fn folders_below(s3: &aws_sdk_s3::Client, location: &S3Location, prefix: &
             Lookup::Found(page) => page,
             other => return other.map(|_| None),
         };
-        folders.extend(page.common_prefixes.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix).map(|folder| decoded(&folder)));
+        let encoded = is_encoded(page.encoding_type.as_ref());
+        folders
+            .extend(page.common_prefixes.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix).map(|folder| decoded(folder, encoded)));
         token = page.next_continuation_token;
         if token.is_none() {
             break;
