@@ -26,6 +26,8 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
+pub(crate) use buckets::kind_name;
+
 use crate::{
     aws::{Lookup, Obstacle, calls::Call},
     facts::Facts,

@@ -1,10 +1,14 @@
 //! The command line: what was typed, nothing more. Also what makes the guard a drop-in when it is called under the runner's name.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{audit::OffendersFormat, launch::RUNNER_NAME, settings::Options};
+use crate::{
+    audit::OffendersFormat,
+    launch::RUNNER_NAME,
+    settings::{EncryptionKind, Options},
+};
 
 /// Launches Snowplow's EmrEtlRunner only when end-to-end encryption is proved, and watches its clusters until it is confirmed.
 #[derive(Debug, Parser)]
@@ -42,6 +46,13 @@ pub enum Command {
     ///
     /// Credentials are masked unless `--show-secrets` is given.
     Seal(SealArguments),
+    /// Give objects that are there already the encryption that they should have, in place; a dry run, unless told to act
+    ///
+    /// Looks at every object in the locations of the runner config that ARGS name, or below the s3:// URIs, and says what would be done and what it would cost. With
+    /// `--apply` it is done: object by object, each begun in a ledger in the state directory and proved by another look, so that a run that was broken off goes on
+    /// where it was. Nothing that an object carries is lost.
+    #[command(after_help = REENCRYPT_CODES)]
+    Reencrypt(Box<ReencryptArguments>),
     /// List the checks, or explain one: why it exists, what it looks at, how to mend it
     ///
     /// With `--permissions`: the IAM policy that the guard's credentials need, scoped to the runner config that ARGS name.
@@ -167,6 +178,75 @@ pub struct SealArguments {
     pub launch: Launch,
 }
 
+/// What `reencrypt` takes.
+#[derive(Args, Debug)]
+pub struct ReencryptArguments {
+    /// Where to look, s3://bucket/prefix; without any: the locations of the runner config
+    #[arg(value_name = "S3_URI")]
+    pub locations: Vec<String>,
+    /// Do it
+    #[arg(long)]
+    pub apply: bool,
+    /// A bucket that may be changed although no runner config names it
+    #[arg(long = "bucket", value_name = "NAME")]
+    pub buckets: Vec<String>,
+    /// The encryption that objects get; then every object that has another one is changed, not only those that the policy refuses
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub encryption: Option<EncryptionKind>,
+    /// The KMS key that objects get: an ARN, id or alias; implies `--encryption SSE-KMS`
+    #[arg(long, value_name = "KEY")]
+    pub kms_key: Option<String>,
+    /// The region of the buckets, where no runner config says it
+    #[arg(long, env = "AWS_REGION", value_name = "REGION", default_value = "us-east-1")]
+    pub region: String,
+    /// Start the restore of archived objects that must be copied; a later run copies them
+    #[arg(long)]
+    pub restore: bool,
+    /// For how many days a restored copy stays
+    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    pub restore_days: u16,
+    /// Remove old versions that are not encrypted as required, once their newer version is proved to be
+    #[arg(long)]
+    pub purge_old_versions: bool,
+    /// At most so many objects in a second
+    #[arg(long, value_name = "N")]
+    pub max_rate: Option<NonZeroU32>,
+    /// At most so many bytes in a second, such as 200M
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub max_bytes: Option<u64>,
+    /// Write what is to be done about each object, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub list: Option<PathBuf>,
+    /// Settings and runner arguments.
+    #[command(flatten)]
+    pub launch: Launch,
+}
+
+/// A number of bytes, with `K`, `M`, `G` or `T` for powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no number of bytes; write one such as 500000, 200M or 2G");
+    let (digits, power) = match text.trim_end_matches(['i', 'B']).char_indices().next_back() {
+        Some((at, unit)) if unit.is_ascii_alphabetic() => {
+            let power = ["K", "M", "G", "T"].iter().position(|it| it.eq_ignore_ascii_case(&unit.to_string())).ok_or_else(wrong)?;
+            (&text[..at], power + 1)
+        }
+        _ => (text, 0),
+    };
+    let number: u64 = digits.trim().parse().map_err(|_| wrong())?;
+    let bytes = (0..power).try_fold(number, |bytes, _| bytes.checked_mul(1024)).ok_or_else(wrong)?;
+    if bytes == 0 { Err(wrong()) } else { Ok(bytes) }
+}
+
+const REENCRYPT_CODES: &str = "\
+Exit codes:
+  0   every object that was looked at is encrypted as it should be
+  64  the command line or the settings are wrong
+  65  the runner's config or arguments cannot be understood
+  69  something could not be looked at, or the ledger cannot be used
+  75  something is left to do: what a dry run found, what failed, what must be done by hand
+  77  refused: a bucket that nobody named, or a location that a running cluster uses
+  128+n  stopped by signal n; the next run goes on";
+
 const EXIT_CODES: &str = "\
 Exit codes: the runner's own pass through (0 done, 1 error, 3 no data, 4 earlier run unfinished, 17 lock held, 18 cluster busy).
   64  the guard's command line or settings are wrong
@@ -207,6 +287,23 @@ mod tests {
         let words = ["/usr/local/bin/snowplow-emr-etl-runner", "run", "-c", "config.yml", "--help"].map(OsString::from);
         let Command::Run(launch) = Cli::parse_from_process(words).unwrap().command else { panic!("not run") };
         assert_eq!(launch.arguments, ["run", "-c", "config.yml", "--help"]);
+    }
+
+    #[test]
+    fn bytes_are_written_with_the_letters_of_powers_of_1024() {
+        let table = [
+            ("500000", Some(500_000)),
+            ("2K", Some(2048)),
+            ("200M", Some(200 << 20)),
+            ("1GiB", Some(1 << 30)),
+            ("0", None),
+            ("M", None),
+            ("1X", None),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(bytes(text).ok(), wanted, "{text}");
+        }
+        assert!(bytes("99999999999T").is_err());
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub use iam::RoleFacts;
 pub use kms::{KeyFacts, KeyUse, RoleKind};
 pub use node_objects::{NodeObject, OtherBucket};
 pub use objects::{Stored, Survey, Tally, Unseen};
+pub(crate) use objects::{crew, encryption_kind};
 pub use runner::RunnerVersion;
 pub use s3::{BucketFacts, DefaultEncryption};
 pub use sts::Identity;

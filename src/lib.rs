@@ -29,6 +29,7 @@ pub mod names;
 mod permissions;
 pub mod plan;
 mod reap;
+mod reencrypt;
 pub mod report;
 mod resume;
 mod run;
@@ -100,6 +101,8 @@ enum GuardError {
     State(#[from] StateError),
     #[error("{0}")]
     Audit(#[from] audit::AuditError),
+    #[error("{0}")]
+    Reencrypt(#[from] reencrypt::ReencryptError),
     #[error("a bug in emr-etl-guard: {0:#}")]
     Bug(#[from] anyhow::Error),
 }
@@ -115,6 +118,7 @@ impl GuardError {
             Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
             Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,
             Self::Stopped(signal) => Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default()),
+            Self::Reencrypt(error) => error.outcome(),
             Self::Bug(_) => Outcome::Bug,
         }
     }
@@ -154,6 +158,9 @@ fn command(cli: Cli) -> u8 {
         Command::Seal(arguments) => {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())
+        }
+        Command::Reencrypt(arguments) => {
+            with_settings(&arguments.launch, None, &async |settings| Box::pin(reencrypt::reencrypt(&arguments, settings)).await)
         }
         Command::Explain { permissions: true, audit, arguments, .. } => finish(print_permissions(&arguments, audit), &ExitCodes::default()),
         Command::Explain { markdown: true, .. } => explain::markdown().code(),

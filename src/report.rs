@@ -167,6 +167,13 @@ impl Report {
         err(&terminal::trouble(outcome, reasons));
     }
 
+    /// What a repair leaves undone, and why.
+    pub(crate) fn left(&self, outcome: Outcome, lines: &[String]) {
+        let headline = if outcome == Outcome::FactsUnknown { "not everything could be looked at" } else { "not everything is done" };
+        self.timeline.note(headline.to_owned());
+        err(&format!("emr-etl-guard: {headline}\n  {}\n", lines.join("\n  ")));
+    }
+
     /// Writes the record in every form that was asked for.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ impl Counting {
 }
 
 /// How many HEADs may be under way at once, in all surveys that share it.
-pub(super) fn crew() -> Arc<Crew> {
+pub(crate) fn crew() -> Arc<Crew> {
     Crew::new(2 * HEADS_AT_ONCE, HEADS_AT_ONCE)
 }
 
@@ -190,7 +190,7 @@ impl Survey {
 }
 
 /// S3's word for a kind of encryption.
-pub(super) fn encryption_kind(kind: &ServerSideEncryption) -> Option<EncryptionKind> {
+pub(crate) fn encryption_kind(kind: &ServerSideEncryption) -> Option<EncryptionKind> {
     match kind {
         ServerSideEncryption::Aes256 => Some(EncryptionKind::SseS3),
         ServerSideEncryption::AwsKms => Some(EncryptionKind::SseKms),

@@ -19,6 +19,7 @@ mod good_runs;
 mod init;
 mod parity;
 mod permissions;
+mod reencrypt;
 mod refusals;
 mod resume;
 mod secrets;

@@ -85,6 +85,8 @@ pub struct Attributes {
     pub grants: Vec<AclGrant>,
     /// Whether an S3 Bucket Key protects it.
     pub bucket_key: bool,
+    /// Names of its annotations; copies in parts leave them behind.
+    pub annotations: Vec<String>,
     /// `ARCHIVE_ACCESS` or `DEEP_ARCHIVE_ACCESS`, for `INTELLIGENT_TIERING`.
     pub archive_status: Option<String>,
 }

@@ -76,7 +76,7 @@ pub(super) fn of_copy(own: Attributes, source: &Object, replaces: bool, call: &C
     // A copy is one whole, whatever its source was; without a checksum it gets S3's own.
     let algorithm = call.header("x-amz-checksum-algorithm").map(str::to_owned).or(from.checksum.map(|it| it.algorithm));
     let checksum = Checksum { algorithm: algorithm.unwrap_or_else(|| "CRC64NVME".to_owned()), kind: "FULL_OBJECT".to_owned(), value: String::new() };
-    let own = Attributes { tags, checksum: Some(checksum), archive_status: None, ..own };
+    let own = Attributes { tags, checksum: Some(checksum), annotations: from.annotations, archive_status: None, ..own };
     if replaces {
         return own;
     }
@@ -157,6 +157,7 @@ impl Request<'_> {
             checksum: algorithm.map(|algorithm| Checksum { algorithm, kind: "FULL_OBJECT".to_owned(), value: String::new() }),
             grants: self.header_grants(bucket)?,
             bucket_key: wish.unwrap_or(default_key),
+            annotations: Vec::new(),
             archive_status: None,
         })
     }
@@ -238,6 +239,15 @@ impl Request<'_> {
                     });
                 }
             });
+        });
+        Ok(Reply::xml(xml))
+    }
+
+    pub(super) fn list_annotations(&self, world: &World) -> Answer {
+        let object = self.object(world)?;
+        let mut xml = Xml::new();
+        xml.root("ListObjectAnnotationsOutput", NAMESPACE, |xml| {
+            xml.text("AnnotationCount", object.attributes.annotations.len().to_string());
         });
         Ok(Reply::xml(xml))
     }
