@@ -27,7 +27,7 @@ use self::{
     ledger::{Ledger, LedgerError, Place, State},
     method::{Choice, Wish},
     pace::Pace,
-    repair::{End, Repair},
+    repair::{End, Old, Repair},
     scope::Scope,
     survey::Survey,
     target::{Criterion, Target},
@@ -122,9 +122,12 @@ struct Tally {
 impl Tally {
     fn count(&mut self, place: &Place, end: End) {
         let why = match end {
-            End::Done(_) => {
+            End::Done(_, old) => {
                 self.done += 1;
-                return;
+                match old {
+                    Some(Old::Left(reason)) => reason.advice().to_owned(),
+                    None | Some(Old::ToPurge) => return,
+                }
             }
             End::Purged => {
                 self.purged += 1;

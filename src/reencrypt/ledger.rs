@@ -76,9 +76,14 @@ impl Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "s3://{}/{}", self.bucket, self.key)?;
+        write!(f, "s3://{}/{}", self.bucket, shown(&self.key))?;
         self.version.as_ref().map_or(Ok(()), |version| write!(f, " (version {version})"))
     }
+}
+
+/// A key as people may read it: no control character of it can make another line, or move the cursor.
+pub(crate) fn shown(key: &str) -> String {
+    key.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 /// How far an object has come.
@@ -303,6 +308,11 @@ mod tests {
         }
         let wanted: Vec<Place> = places.iter().enumerate().filter(|(n, _)| !matches!(n, 3 | 4)).map(|(_, place)| place.clone()).collect();
         assert_eq!(seen, wanted);
+    }
+
+    #[test]
+    fn a_key_makes_no_line_of_its_own() {
+        assert_eq!(place("a\nb\u{1b}[2J\u{fc}", Some("v")).to_string(), "s3://b/a\\nb\\u{1b}[2J\u{fc} (version v)");
     }
 
     #[tokio::test]

@@ -49,8 +49,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// How an object's turn ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It is encrypted as asked, and everything was kept.
-    Done(Method),
+    /// It is encrypted as asked, and everything was kept; a copy may have left an old version behind.
+    Done(Method, Option<Old>),
     /// An old version was removed.
     Purged,
     /// Its restore was asked for.
@@ -63,6 +63,15 @@ pub(crate) enum End {
     Failed(String),
     /// It could not be looked at.
     Unseen(Obstacle),
+}
+
+/// The version that a copy was made of, where the bucket keeps it: it is still not encrypted as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Old {
+    /// It is removed at the end of this run.
+    ToPurge,
+    /// It stays.
+    Left(Reason),
 }
 
 /// What one call came to.
@@ -190,7 +199,13 @@ impl Repair<'_> {
         }
         let losses = snapshot::losses(before, &after, begun.method, now());
         Compared::End(if losses.is_empty() {
-            End::Done(begun.method)
+            let kept = begun.method != Method::Update && after.version.is_some() && after.version != before.version;
+            let old = match (self.plan.purge, before.lock.protects(now())) {
+                (false, _) => Old::Left(Reason::OldVersion),
+                (true, true) => Old::Left(Reason::LockedVersion),
+                (true, false) => Old::ToPurge,
+            };
+            End::Done(begun.method, kept.then_some(old))
         } else {
             End::Failed(format!("it is encrypted as asked, but not the same any more: {}; mend that by hand, then run this again", losses.join(", ")))
         })
@@ -199,7 +214,10 @@ impl Repair<'_> {
     /// Writes down how it ended, where that is an end.
     async fn settle(&self, place: &Place, begun: &Begun, end: End) -> Result<End, LedgerError> {
         match &end {
-            End::Done(method) => self.ledger.write(place, &State::Done { method: *method, at: now() }).await?,
+            End::Done(_, Some(Old::ToPurge)) => {
+                self.ledger.write(place, &State::Planned { choice: Choice::Purge, size: begun.before.size, is_latest: false }).await?;
+            }
+            End::Done(method, _) => self.ledger.write(place, &State::Done { method: *method, at: now() }).await?,
             // Gone, or another writer's: what was begun is over, and the next list shows what there is.
             End::Nothing => self.drop_upload(place, begun).await?,
             End::Failed(why) if why.starts_with("another writer") => self.drop_upload(place, begun).await?,

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use super::{
     BucketPlan, ReencryptError,
     cost::{Cost, Costs},
-    ledger::{Ledger, Place, State},
+    ledger::{Ledger, Place, State, shown},
     method::{self, Choice, Method, Reason, Seen},
     scope::{Scope, Wanted},
     snapshot::{self, Archive},
@@ -270,8 +270,8 @@ impl Found {
         group.bytes += offender.object.size;
         if group.first.len() < NAMED {
             group.first.push(match (&offender.place.version, offender.object.is_latest) {
-                (Some(version), false) => format!("{} (version {version})", offender.place.key),
-                _ => offender.place.key.clone(),
+                (Some(version), false) => format!("{} (version {version})", shown(&offender.place.key)),
+                _ => shown(&offender.place.key),
             });
         }
     }

@@ -20,6 +20,7 @@ mod init;
 mod parity;
 mod permissions;
 mod reencrypt;
+mod reencrypt_properties;
 mod refusals;
 mod resume;
 mod secrets;

@@ -9,10 +9,10 @@ use crate::support::{Played, Stage, programs, wait_until};
 
 /// The key of the security configuration in the scene.
 pub(crate) const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
-const GIB: u64 = 1024 * 1024 * 1024;
+pub(crate) const GIB: u64 = 1024 * 1024 * 1024;
 
 /// A stage with a bucket `old` of its own.
-fn stage(bucket: PutBucket) -> Stage {
+pub(crate) fn stage(bucket: PutBucket) -> Stage {
     let stage = Stage::acme();
     stage.set(Set::PutBucket(PutBucket { name: "old".to_owned(), ..bucket }));
     stage
@@ -27,7 +27,7 @@ fn unencrypted(body: &str) -> PutObject {
 }
 
 /// The command line, without a runner config.
-fn command(stage: &Stage, words: &[&str]) -> std::process::Command {
+pub(crate) fn command(stage: &Stage, words: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(&programs().guard);
     command.arg("reencrypt").args(words);
     stage.prepare(&mut command);
@@ -40,22 +40,22 @@ fn reencrypt(stage: &Stage, words: &[&str]) -> Played {
 }
 
 /// The whole bucket, acting.
-fn apply(stage: &Stage, words: &[&str]) -> Played {
+pub(crate) fn apply(stage: &Stage, words: &[&str]) -> Played {
     reencrypt(stage, &[&["s3://old", "--bucket", "old", "--apply"], words].concat())
 }
 
-fn object(stage: &Stage, key: &str) -> Object {
+pub(crate) fn object(stage: &Stage, key: &str) -> Object {
     stage.sim.with_world(|world| world.object("old", key).unwrap().clone())
 }
 
 /// An object without what a repair changes: what must stay as it was, content and all that is carried.
-fn lasting(object: &Object) -> String {
+pub(crate) fn lasting(object: &Object) -> String {
     let attributes = Attributes { checksum: None, grants: object.acl(), ..object.attributes.clone() };
     format!("{:?}", (&object.body, &object.extents, object.size, &object.storage_class, &object.content_type, &object.metadata, attributes))
 }
 
 /// How often an operation was asked of the bucket.
-fn asked(stage: &Stage, operation: &str) -> usize {
+pub(crate) fn asked(stage: &Stage, operation: &str) -> usize {
     stage.sim.requests_for(operation).iter().filter(|it| it.subject.bucket.as_deref() == Some("old")).count()
 }
 
@@ -247,7 +247,9 @@ fn a_copy_whose_answer_is_lost_is_not_made_again() {
         let stage = stage(PutBucket { versioning: Some("Enabled".to_owned()), ..PutBucket::default() });
         put(&stage, "a", unencrypted("x"));
         stage.set(Set::AddFault(Fault::nth("CopyObject", 1, fault)));
-        apply(&stage, &[]).expect_code(75);
+        let played = apply(&stage, &[]);
+        played.expect_code(75);
+        assert!(played.stdout.contains("done: 1 objects"), "{}", played.stderr);
         assert_eq!(asked(&stage, "CopyObject"), 1);
         assert_eq!(stage.sim.with_world(|world| world.buckets["old"].versions("a").count()), 2);
     }
@@ -369,7 +371,7 @@ fn killed_in_the_middle_the_next_run_finishes_and_nothing_is_done_twice() {
         assert_eq!(object(&stage, key).sse, Sse::Aes256, "{key}");
         assert_eq!(versions(key), 2, "{key} was copied once");
     }
-    assert!(stage.sim.with_world(|world| world.uploads.is_empty()), "no upload is left behind");
+    assert!(stage.sim.with_world(|world| world.uploads.iter().all(|upload| upload.parts.is_empty())), "no parts are left behind");
 }
 
 #[test]
