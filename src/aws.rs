@@ -10,6 +10,7 @@ use std::{
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
+use aws_sdk_s3control::config::endpoint::{EndpointFuture, ResolveEndpoint};
 use aws_sdk_sts::{config::Credentials, error::ProvideErrorMetadata};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -196,7 +197,9 @@ pub struct Endpoint {
 }
 
 /// The services, as the SDK names them in variables and profiles.
-const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"];
+const SERVICES: [&str; 7] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS", S3_CONTROL];
+/// S3's control plane, which has Batch Operations.
+const S3_CONTROL: &str = "S3_CONTROL";
 
 /// Where the clients ask: the cluster's region, and the buckets'.
 #[derive(Clone, Debug)]
@@ -216,6 +219,8 @@ pub struct Aws {
     pub(crate) s3_bulk: aws_sdk_s3::Client,
     /// What S3 says the time is.
     pub(crate) s3_clock: ServiceClock,
+    /// S3's control plane.
+    pub(crate) s3control: aws_sdk_s3control::Client,
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
@@ -244,6 +249,7 @@ impl Aws {
         let s3_clock = ServiceClock::default();
         let s3 = s3.to_builder().interceptor(s3_clock.clone()).build();
         let s3_bulk = bulk(&s3, settings.confirm_timeout);
+        let s3control = s3control(&base, &regions.s3, &endpoints);
         let runner_sts = aws_sdk_sts::config::Builder::from(&base);
         let runner_sts = match runner {
             Some(runner) => runner_sts.credentials_provider(runner).build(),
@@ -254,6 +260,7 @@ impl Aws {
             s3: aws_sdk_s3::Client::from_conf(s3),
             s3_bulk: aws_sdk_s3::Client::from_conf(s3_bulk),
             s3_clock,
+            s3control,
             kms: aws_sdk_kms::Client::new(&base),
             iam: aws_sdk_iam::Client::new(&base),
             ec2: aws_sdk_ec2::Client::new(&base),
@@ -277,6 +284,27 @@ impl Aws {
     /// The endpoints that must not be talked to.
     pub fn refused_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints.iter().filter(|endpoint| !endpoint.accepted)
+    }
+}
+
+/// The control plane's client. AWS's own endpoints bear the account before their names; a stand-in has no wildcard DNS for that, and is asked at its plain address.
+fn s3control(base: &SdkConfig, region: &str, endpoints: &[Endpoint]) -> aws_sdk_s3control::Client {
+    let config = aws_sdk_s3control::config::Builder::from(base).region(Region::new(region.to_owned()));
+    let stand_in = endpoints.iter().find(|endpoint| endpoint.service == S3_CONTROL && endpoint.accepted && !is_aws(&endpoint.url));
+    let config = match stand_in {
+        Some(endpoint) => config.endpoint_resolver(PlainAddress(endpoint.url.clone())),
+        None => config,
+    };
+    aws_sdk_s3control::Client::from_conf(config.build())
+}
+
+/// Resolves every call to one address.
+#[derive(Debug)]
+struct PlainAddress(String);
+
+impl ResolveEndpoint for PlainAddress {
+    fn resolve_endpoint<'a>(&'a self, _: &'a aws_sdk_s3control::config::endpoint::Params) -> EndpointFuture<'a> {
+        EndpointFuture::ready(Ok(aws_sdk_s3control::config::endpoint::Endpoint::builder().url(self.0.clone()).build()))
     }
 }
 

@@ -180,6 +180,7 @@ pub struct SealArguments {
 
 /// What `reencrypt` takes.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line, to the letter")]
 pub struct ReencryptArguments {
     /// Where to look, s3://bucket/prefix; without any: the locations of the runner config
     #[arg(value_name = "S3_URI")]
@@ -217,6 +218,30 @@ pub struct ReencryptArguments {
     /// Write what is to be done about each object, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub list: Option<PathBuf>,
+    /// With `--apply`: have S3 Batch Operations do what it can do without losing anything; its jobs wait for `--batch-status --confirm`
+    #[arg(long)]
+    pub batch: bool,
+    /// The ARN of the role that the jobs run under
+    #[arg(long, value_name = "ARN")]
+    pub batch_role: Option<String>,
+    /// Where manifests and completion reports go, s3://bucket/prefix
+    #[arg(long, value_name = "S3_URI")]
+    pub batch_place: Option<String>,
+    /// The jobs' priority; higher numbers first
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub batch_priority: i32,
+    /// Follow the jobs to their end, read their reports, and look at the objects again
+    #[arg(long, conflicts_with_all = ["batch", "apply"])]
+    pub batch_status: bool,
+    /// With `--batch-status`: only this job
+    #[arg(long, value_name = "ID", requires = "batch_status")]
+    pub job: Option<String>,
+    /// With `--batch-status`: confirm jobs that wait for it
+    #[arg(long, requires = "batch_status")]
+    pub confirm: bool,
+    /// Print what the jobs' role must trust and be allowed, and end
+    #[arg(long)]
+    pub role_policy: bool,
     /// Settings and runner arguments.
     #[command(flatten)]
     pub launch: Launch,

@@ -6,6 +6,7 @@
 //!
 //! Without `--apply` it ends with the choice: what would be done, and what it would cost.
 
+mod batch;
 mod cost;
 mod ledger;
 mod method;
@@ -36,6 +37,7 @@ use crate::{
     GuardError, aws,
     cli::{CheckOptions, ReencryptArguments},
     exit::Outcome,
+    names::S3Location,
     report::Report,
     settings::Settings,
     signals, state_dir, stop_signal,
@@ -183,12 +185,23 @@ async fn run(
     report: &Report,
 ) -> Result<Outcome, GuardError> {
     let scope = Scope::find(arguments, settings, config.as_ref()).await?;
-    for line in scope.lines() {
-        report.say(&line);
+    if !arguments.role_policy {
+        for line in scope.lines() {
+            report.say(&line);
+        }
     }
     if arguments.apply && !scope.refusals.is_empty() {
         return Err(ReencryptError::Refused(scope.refusals.join("; ")).into());
     }
+    if arguments.role_policy {
+        let place = arguments.batch_place.as_deref().and_then(|place| S3Location::parse(place).ok());
+        println!("{:#}", batch::role_policy(&scope, place.as_ref()));
+        return Ok(Outcome::Ended(0));
+    }
+    if arguments.batch_status {
+        return batch_status(arguments, settings, &scope, report).await;
+    }
+    let order = if arguments.batch { Some(batch::Order::of(arguments)?) } else { None };
     let mut tally = Tally::default();
     let writer = writer(&scope.aws.s3_bulk);
     let pace = Pace::new(arguments.max_rate, arguments.max_bytes);
@@ -208,6 +221,9 @@ async fn run(
         report.say(if survey.to_do() == 0 { "nothing to do; nothing was changed" } else { "a dry run: nothing was changed; add --apply to do it" });
         return Ok(outcome(&survey, &tally, survey.to_do()));
     };
+    if let Some(order) = order {
+        return make_jobs(&scope, ledger, &order, &survey, &tally, report).await;
+    }
     let repair = Repair { s3: &scope.aws.s3_bulk, writer: &writer, ledger, pace: &pace, plan: &scope.plan };
     let bar = bar(survey.to_do());
     // What removes old versions comes last: it needs the newer ones.
@@ -220,6 +236,52 @@ async fn run(
     ));
     let outcome = outcome(&survey, &tally, 0);
     let lines: Vec<String> = survey.left_lines().into_iter().chain(tally.lines()).collect();
+    if !lines.is_empty() {
+        report.left(outcome, &lines);
+    }
+    Ok(outcome)
+}
+
+/// Makes jobs of what they can do; the rest, and what they are yet to do, is left.
+async fn make_jobs(
+    scope: &Scope,
+    ledger: &Ledger,
+    order: &batch::Order,
+    survey: &Survey,
+    tally: &Tally,
+    report: &Report,
+) -> Result<Outcome, GuardError> {
+    let made = batch::make(scope, ledger, order).await?;
+    let mut cost = cost::Cost::default();
+    for (job, objects) in &made.jobs {
+        cost.job(*objects);
+        report.say(&format!(
+            "job {job}: {objects} objects; it waits for its confirmation: emr-etl-guard reencrypt --batch-status --confirm, with the same places"
+        ));
+    }
+    report.say(&format!("besides the estimate above: {}", cost.shown()));
+    let unfit = made.unfit.iter().map(|(why, (number, first))| format!("{first} and {} more: {why}; run this without --batch", number - 1));
+    let unseen =
+        made.unseen.iter().map(|(place, obstacle)| format!("{place}: could not be looked at: {} ({})", obstacle.message, obstacle.operation));
+    let lines: Vec<String> = survey.left_lines().into_iter().chain(tally.lines()).chain(unfit).chain(unseen).collect();
+    let waiting = u64::try_from(made.jobs.len() + made.unfit.len()).unwrap_or(u64::MAX);
+    let outcome = if made.unseen.is_empty() { outcome(survey, tally, waiting) } else { Outcome::FactsUnknown };
+    if !lines.is_empty() {
+        report.left(outcome, &lines);
+    }
+    Ok(outcome)
+}
+
+/// Follows the jobs, then looks at everything again: a report is S3's word, a look is a proof.
+async fn batch_status(arguments: &ReencryptArguments, settings: &Settings, scope: &Scope, report: &Report) -> Result<Outcome, GuardError> {
+    let followed = batch::follow(scope, arguments, settings, report).await?;
+    let survey = if followed.waiting { Survey::default() } else { Survey::take(scope, None, arguments.list.as_deref()).await? };
+    for line in survey.lines() {
+        report.say(&line);
+    }
+    let to_do = survey.to_do() + u64::try_from(followed.lines.len()).unwrap_or(u64::MAX);
+    let outcome = outcome(&survey, &Tally::default(), to_do);
+    let lines: Vec<String> = followed.lines.into_iter().chain(survey.left_lines()).collect();
     if !lines.is_empty() {
         report.left(outcome, &lines);
     }

@@ -233,7 +233,8 @@ impl Repair<'_> {
             if let Err(error) = result
                 && error.as_service_error().and_then(ProvideErrorMetadata::code) != Some("NoSuchUpload")
             {
-                tracing::error!(%place, upload, error = describe(&error), "an upload could not be aborted");
+                let permission = calls::ABORT_MULTIPART_UPLOAD.permission;
+                tracing::error!(%place, upload, permission, error = describe(&error), "an upload could not be aborted");
                 return Ok(());
             }
         }

@@ -50,6 +50,10 @@ impl std::fmt::Display for Wanted {
 #[derive(Debug)]
 pub(crate) struct Scope {
     pub(crate) aws: Aws,
+    /// The account whose credentials these are.
+    pub(crate) account: String,
+    /// The buckets' region.
+    pub(crate) region: String,
     /// None lies within another.
     pub(crate) wanted: Vec<Wanted>,
     pub(crate) plan: Plan,
@@ -175,7 +179,8 @@ impl Scope {
             Vec::new()
         };
         let (restore, restore_days, purge) = (arguments.restore, arguments.restore_days, arguments.purge_old_versions);
-        Ok(Self { aws, wanted, plan: Plan { buckets: plans, criterion, restore, restore_days, purge }, refusals, notes })
+        let account = account.as_str().to_owned();
+        Ok(Self { aws, account, region: regions.s3, wanted, plan: Plan { buckets: plans, criterion, restore, restore_days, purge }, refusals, notes })
     }
 
     /// Whether an object lies in one of the places.
