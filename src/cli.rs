@@ -197,9 +197,6 @@ pub struct ReencryptArguments {
     /// The KMS key that objects get: an ARN, id or alias; implies `--encryption SSE-KMS`
     #[arg(long, value_name = "KEY")]
     pub kms_key: Option<String>,
-    /// The region of the buckets, where no runner config says it
-    #[arg(long, env = "AWS_REGION", value_name = "REGION", default_value = "us-east-1")]
-    pub region: String,
     /// Start the restore of archived objects that must be copied; a later run copies them
     #[arg(long)]
     pub restore: bool,

@@ -136,7 +136,10 @@ impl Scope {
         let wanted = wanted(arguments, settings, config)?;
         let regions = match config {
             Some(config) => Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() },
-            None => Regions { emr: arguments.region.clone(), s3: arguments.region.clone() },
+            None => {
+                let region = crate::aws::default_region().await;
+                Regions { emr: region.clone(), s3: region }
+            }
         };
         let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
         if let Some(endpoint) = aws.refused_endpoints().next() {
@@ -258,7 +261,7 @@ async fn known(aws: &Aws, bucket: &BucketName, account: &crate::names::AccountId
     let is_in = found(where_it_is, &about("the region"))?;
     if is_in != region {
         return Err(ReencryptError::Usage(format!(
-            "the bucket {bucket} is in {is_in}, not in {region}; run this for that region (--region, or aws.s3.region)"
+            "the bucket {bucket} is in {is_in}, not in {region}; run this for that region (AWS_REGION, or aws.s3.region)"
         )));
     }
     Ok(Known {

@@ -97,8 +97,15 @@ impl Survey {
         list: &mut impl FnMut(&Offender) -> Result<(), ReencryptError>,
     ) -> Result<(), ReencryptError> {
         let Some(bucket) = scope.plan.buckets.get(wanted.location.bucket.as_str()) else { return Ok(()) };
-        let question = scan::Scope { location: wanted.location.clone(), versions: bucket.versioned, since: None };
-        let mut scan = scan::Scan::start(&scope.aws.s3_bulk, &question, vec![scan::Split::default()], &facts::crew());
+        let question = scan::Scope { location: wanted.location.clone(), versions: bucket.versioned, since: None, except: Vec::new() };
+        let splits = match scan::cut(&scope.aws.s3_bulk, &wanted.location).await {
+            Lookup::Found(splits) => splits,
+            other => {
+                found.stopped(other.map(drop));
+                return Ok(());
+            }
+        };
+        let mut scan = scan::Scan::start(&scope.aws.s3_bulk, &question, splits, &facts::crew());
         while let Some(batch) = scan.next().await {
             let mut offenders = Vec::new();
             for object in batch.objects {
