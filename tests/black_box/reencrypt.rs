@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use emr_simulator::{AclGrant, Attributes, Checksum, Command as Set, Fault, FaultKind, Object, PutBucket, PutObject, Retention, Sse, StartCluster};
+use emr_simulator::{
+    AclGrant, Attributes, Checksum, Command as Set, Fault, FaultKind, Object, PutBucket, PutObject, PutRole, Retention, Sse, StartCluster,
+};
 use serde_json::json;
 
 use crate::support::{Played, Stage, programs, wait_until};
@@ -388,4 +390,88 @@ fn two_repairs_cannot_share_a_ledger() {
     assert_eq!(first.wait().unwrap().code(), Some(143));
     stage.set(Set::ClearFaults);
     apply(&stage, &[]).expect_code(0);
+}
+
+/// Makes the role of the documents that the guard itself prints.
+fn make_role(stage: &Stage, words: &[&str], without: &str) {
+    let played = reencrypt(stage, &[&["s3://old", "--role-policy", "--batch-place", "s3://place/jobs"], words].concat());
+    played.expect_code(0);
+    let printed: serde_json::Value = serde_json::from_str(&played.stdout).unwrap();
+    let policy = printed["Permissions"].to_string().replace(without, "s3:Nothing");
+    stage.set(Set::PutRole(PutRole {
+        name: "batch".to_owned(),
+        trust: Some(printed["Trust"].clone()),
+        policies: vec![serde_json::from_str(&policy).unwrap()],
+        ..PutRole::default()
+    }));
+}
+
+const BATCH: [&str; 5] = ["--batch", "--batch-role", "arn:aws:iam::123456789012:role/batch", "--batch-place", "s3://place/jobs"];
+
+fn with_jobs() -> Stage {
+    let stage = stage(PutBucket::default());
+    // The default of the place is no reason for a manifest that S3 Batch Operations cannot read.
+    let default_encryption = Some(emr_simulator::BucketEncryption::kms(KEY));
+    stage.set(Set::PutBucket(PutBucket { name: "place".to_owned(), default_encryption, ..PutBucket::default() }));
+    put(&stage, "a ü,\"b\"", unencrypted("x"));
+    put(&stage, "rare", PutObject { storage_class: Some("STANDARD_IA".to_owned()), ..unencrypted("y") });
+    put(&stage, "s3", PutObject { body: Some("z".to_owned()), sse: Some(Sse::Aes256), ..PutObject::default() });
+    let attributes = Attributes { website_redirect: Some("/".to_owned()), ..Attributes::default() };
+    put(&stage, "redirect", PutObject { attributes, ..unencrypted("r") });
+    stage
+}
+
+#[test]
+fn batch_jobs_do_what_loses_nothing_once_they_are_confirmed_and_the_rest_is_named() {
+    let stage = with_jobs();
+    make_role(&stage, &["--kms-key", KEY], "-");
+    let made = apply(&stage, &[&BATCH[..], &["--kms-key", KEY]].concat());
+    made.expect_code(75);
+    assert!(
+        made.stderr.contains("s3://old/redirect and 0 more: a job would lose where it redirects to; run this without --batch"),
+        "{}",
+        made.stderr
+    );
+    assert_eq!(stage.sim.with_world(|world| world.jobs.len()), 3, "copies in two storage classes, and updates");
+    // The same again is the same jobs.
+    apply(&stage, &[&BATCH[..], &["--kms-key", KEY]].concat()).expect_code(75);
+    assert_eq!(stage.sim.with_world(|world| world.jobs.len()), 3);
+    let status = |words: &[&str]| reencrypt(&stage, &[&["s3://old", "--bucket", "old", "--kms-key", KEY, "--batch-status"], words].concat());
+    let waiting = status(&[]);
+    waiting.expect_code(75);
+    assert_eq!(waiting.stderr.matches("waits for its confirmation (1 objects): add --confirm").count(), 3, "{}", waiting.stderr);
+    assert_eq!(object(&stage, "rare").sse, Sse::None);
+    let confirmed = status(&["--confirm"]);
+    confirmed.expect_code(75);
+    assert_eq!(confirmed.stdout.matches("Complete; 1 of 1 objects done, 0 failed").count(), 3, "{}{}", confirmed.stdout, confirmed.stderr);
+    assert!(confirmed.stdout.contains("to copy in place: 1 object (1 bytes): redirect"), "it is looked at again: {}", confirmed.stdout);
+    let kms = Sse::Kms { key: Some(KEY.to_owned()) };
+    for key in ["a ü,\"b\"", "rare", "s3"] {
+        assert_eq!(object(&stage, key).sse, kms, "{key}");
+    }
+    assert_eq!(object(&stage, "rare").storage_class, "STANDARD_IA");
+    assert_eq!(asked(&stage, "CopyObject"), 0, "the jobs did it");
+    apply(&stage, &["--kms-key", KEY]).expect_code(0);
+    assert_eq!(object(&stage, "redirect").attributes.website_redirect.as_deref(), Some("/"));
+}
+
+#[test]
+fn what_a_batch_job_could_not_do_is_read_from_its_report() {
+    let stage = with_jobs();
+    make_role(&stage, &[], "s3:PutObjectTagging");
+    let jobs = apply(&stage, &BATCH);
+    jobs.expect_code(75);
+    let status = reencrypt(&stage, &["s3://old", "--bucket", "old", "--batch-status", "--confirm"]);
+    status.expect_code(75);
+    assert!(status.stderr.contains("s3://old/rare and 0 more: AccessDenied: s3:PutObjectTagging is not allowed"), "{}", status.stderr);
+    assert_eq!(object(&stage, "rare").sse, Sse::None);
+}
+
+#[test]
+fn a_job_whose_role_nobody_can_take_says_why_it_failed() {
+    let stage = with_jobs();
+    apply(&stage, &BATCH).expect_code(75);
+    let status = reencrypt(&stage, &["s3://old", "--bucket", "old", "--batch-status", "--confirm"]);
+    status.expect_code(75);
+    assert!(status.stderr.contains("failed: InvalidRole: The role arn:aws:iam::123456789012:role/batch cannot be assumed"), "{}", status.stderr);
 }
