@@ -239,6 +239,9 @@ pub struct ReencryptArguments {
     /// Print what the jobs' role must trust and be allowed, and end
     #[arg(long)]
     pub role_policy: bool,
+    /// Print the IAM policy that the guard's own credentials need for this command, and end
+    #[arg(long)]
+    pub permissions: bool,
     /// Settings and runner arguments.
     #[command(flatten)]
     pub launch: Launch,

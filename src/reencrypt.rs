@@ -30,6 +30,7 @@ use self::{
     pace::Pace,
     repair::{End, Old, Repair},
     scope::Scope,
+    snapshot::Carries,
     survey::Survey,
     target::{Criterion, Target},
 };
@@ -38,6 +39,7 @@ use crate::{
     cli::{CheckOptions, ReencryptArguments},
     exit::Outcome,
     names::S3Location,
+    permissions,
     report::Report,
     settings::Settings,
     signals, state_dir, stop_signal,
@@ -88,8 +90,7 @@ impl ReencryptError {
 #[derive(Clone, Debug)]
 pub(crate) struct BucketPlan {
     pub(crate) target: Target,
-    /// Whether it knows ACLs.
-    pub(crate) acls: bool,
+    pub(crate) carries: Carries,
     pub(crate) versioned: bool,
 }
 
@@ -168,6 +169,10 @@ pub(crate) async fn reencrypt(arguments: &ReencryptArguments, settings: &Setting
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?;
     let config = scope::config(arguments, settings, &mut caught).await?;
+    if arguments.permissions {
+        println!("{:#}", permissions::reencrypt(config.as_ref()));
+        return Ok(Outcome::Ended(0));
+    }
     aws::has_trust()?;
     // Taken first, so that two runs that want the same see so before either looks at a million objects.
     let ledger = if arguments.apply { Some(Ledger::take(&state_dir(settings)?).map_err(ReencryptError::from)?) } else { None };

@@ -133,8 +133,8 @@ pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Resul
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         let looks = page.into_iter().map(async |(place, state)| {
-            let acls = scope.plan.buckets.get(&place.bucket).is_some_and(|bucket| bucket.acls);
-            let seen = snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), acls).await;
+            let carries = scope.plan.buckets.get(&place.bucket).map(|bucket| bucket.carries).unwrap_or_default();
+            let seen = snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), carries).await;
             (place, state, seen)
         });
         let looks: Vec<_> = stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;

@@ -21,7 +21,7 @@ use super::{
     ledger::{Ledger, LedgerError, Place, State},
     method::{self, Choice, Method, Reason, Seen},
     pace::Pace,
-    snapshot::{self, Snapshot},
+    snapshot::{self, Carries, Snapshot},
     target::Target,
 };
 use crate::{
@@ -137,16 +137,16 @@ impl Repair<'_> {
         match state {
             State::Planned { choice: Choice::Restore, .. } => self.restore(place).await,
             State::Planned { choice: Choice::Purge, .. } => Box::pin(self.purge(place)).await,
-            State::Planned { is_latest, .. } => Box::pin(self.begin(place, &bucket.target, bucket.acls, is_latest)).await,
+            State::Planned { is_latest, .. } => Box::pin(self.begin(place, &bucket.target, bucket.carries, is_latest)).await,
             State::Begun { method, before, upload, is_latest } => {
-                self.go_on(place, Begun { method, before: *before, upload, is_latest }, &bucket.target, bucket.acls).await
+                self.go_on(place, Begun { method, before: *before, upload, is_latest }, &bucket.target, bucket.carries).await
             }
             State::Done { .. } | State::Purged { .. } => Ok(End::Nothing),
         }
     }
 
-    async fn begin(&self, place: &Place, target: &Target, acls: bool, is_latest: bool) -> Result<End, LedgerError> {
-        let before = match snapshot::look(self.s3, place, place.version.as_deref(), acls).await {
+    async fn begin(&self, place: &Place, target: &Target, carries: Carries, is_latest: bool) -> Result<End, LedgerError> {
+        let before = match snapshot::look(self.s3, place, place.version.as_deref(), carries).await {
             Lookup::Found(before) => before,
             Lookup::Absent => {
                 self.ledger.forget(place).await?;
@@ -164,7 +164,7 @@ impl Repair<'_> {
             Choice::Do(method) => {
                 let begun = Begun { method, before, upload: None, is_latest };
                 self.ledger.write(place, &begun.state()).await?;
-                self.act(place, begun, target, acls).await
+                self.act(place, begun, target, carries).await
             }
             Choice::Nothing => {
                 self.ledger.forget(place).await?;
@@ -177,16 +177,16 @@ impl Repair<'_> {
     }
 
     /// Goes on with what an earlier run has begun and not seen the end of.
-    async fn go_on(&self, place: &Place, begun: Begun, target: &Target, acls: bool) -> Result<End, LedgerError> {
-        match self.compare(place, &begun, target, acls, begun.looked_for(place)).await {
-            Compared::Untouched => self.act(place, begun, target, acls).await,
+    async fn go_on(&self, place: &Place, begun: Begun, target: &Target, carries: Carries) -> Result<End, LedgerError> {
+        match self.compare(place, &begun, target, carries, begun.looked_for(place)).await {
+            Compared::Untouched => self.act(place, begun, target, carries).await,
             Compared::End(end) => self.settle(place, &begun, end).await,
         }
     }
 
     /// Looks at what became of a call.
-    async fn compare(&self, place: &Place, begun: &Begun, target: &Target, acls: bool, version: Option<&str>) -> Compared {
-        let after = match snapshot::look(self.s3, place, version, acls).await {
+    async fn compare(&self, place: &Place, begun: &Begun, target: &Target, carries: Carries, version: Option<&str>) -> Compared {
+        let after = match snapshot::look(self.s3, place, version, carries).await {
             Lookup::Found(after) => after,
             Lookup::Absent => return Compared::End(End::Nothing),
             other => return Compared::End(unseen(other)),
@@ -242,7 +242,7 @@ impl Repair<'_> {
     }
 
     /// Does it, as often as it takes to know that it is done.
-    async fn act(&self, place: &Place, mut begun: Begun, target: &Target, acls: bool) -> Result<End, LedgerError> {
+    async fn act(&self, place: &Place, mut begun: Begun, target: &Target, carries: Carries) -> Result<End, LedgerError> {
         let mut wait = FIRST_WAIT;
         let mut trouble = String::new();
         for _ in 0..ATTEMPTS {
@@ -259,7 +259,7 @@ impl Repair<'_> {
                     version.or_else(|| begun.looked_for(place).map(str::to_owned))
                 }
                 Sent::Changed => {
-                    let end = self.compare(place, &begun, target, acls, begun.looked_for(place)).await;
+                    let end = self.compare(place, &begun, target, carries, begun.looked_for(place)).await;
                     let end = match end {
                         Compared::Untouched => End::Failed("another writer changed it meanwhile; run this again".to_owned()),
                         Compared::End(end) => end,
@@ -279,7 +279,7 @@ impl Repair<'_> {
                     begun.looked_for(place).map(str::to_owned)
                 }
             };
-            match self.compare(place, &begun, target, acls, version.as_deref()).await {
+            match self.compare(place, &begun, target, carries, version.as_deref()).await {
                 Compared::Untouched => {}
                 Compared::End(end) => return self.settle(place, &begun, end).await,
             }
@@ -500,7 +500,7 @@ impl Repair<'_> {
 
     async fn restore(&self, place: &Place) -> Result<End, LedgerError> {
         // Intelligent-Tiering brings an object back for good, and takes no number of days.
-        let tiering = match snapshot::look(self.s3, place, place.version.as_deref(), false).await {
+        let tiering = match snapshot::look(self.s3, place, place.version.as_deref(), Carries::default()).await {
             Lookup::Found(seen) => seen.storage_class == "INTELLIGENT_TIERING",
             other => return Ok(unseen(other)),
         };
@@ -521,8 +521,8 @@ impl Repair<'_> {
         let Some(bucket) = self.plan.buckets.get(&place.bucket) else {
             return Ok(End::Failed("its bucket is not among those of this run".to_owned()));
         };
-        let newest = snapshot::look(self.s3, place, None, false);
-        let old = snapshot::look(self.s3, place, place.version.as_deref(), false);
+        let newest = snapshot::look(self.s3, place, None, Carries::default());
+        let old = snapshot::look(self.s3, place, place.version.as_deref(), Carries::default());
         let (newest, old) = tokio::join!(newest, old);
         let old = match old {
             Lookup::Found(old) => old,
@@ -554,7 +554,7 @@ impl Repair<'_> {
                 calls::DELETE_OBJECT_VERSION.permission
             )));
         }
-        match snapshot::look(self.s3, place, version.as_deref(), false).await {
+        match snapshot::look(self.s3, place, version.as_deref(), Carries::default()).await {
             Lookup::Absent => {
                 self.ledger.write(place, &State::Purged { at: now() }).await?;
                 Ok(End::Purged)

@@ -7,6 +7,7 @@ use aws_sdk_emr::types::ClusterState;
 use super::{
     BucketPlan, Plan, ReencryptError,
     ledger::Place,
+    snapshot::Carries,
     target::{self, Asked, Criterion, Named, Target},
 };
 use crate::{
@@ -73,7 +74,7 @@ pub(crate) async fn config(arguments: &ReencryptArguments, settings: &Settings, 
             }
         },
     };
-    if config.is_none() && arguments.locations.is_empty() {
+    if config.is_none() && arguments.locations.is_empty() && !arguments.permissions {
         let message = "nothing to look at: name a runner config (`-- run -c config.yml …`), or places (s3://bucket/prefix)";
         return Err(ReencryptError::Usage(message.to_owned()).into());
     }
@@ -127,7 +128,7 @@ struct Known {
     ours: bool,
     default: DefaultEncryption,
     versioned: bool,
-    acls: bool,
+    carries: Carries,
 }
 
 impl Scope {
@@ -173,7 +174,7 @@ impl Scope {
                 );
                 return Err(ReencryptError::Usage(message));
             }
-            plans.insert(bucket.as_str().to_owned(), BucketPlan { target, acls: known.acls, versioned: known.versioned });
+            plans.insert(bucket.as_str().to_owned(), BucketPlan { target, carries: known.carries, versioned: known.versioned });
         }
         let refusals = refusals(arguments, config, &wanted, &clusters);
         let notes = if config.is_none() {
@@ -250,12 +251,13 @@ async fn configuration(
 
 async fn known(aws: &Aws, bucket: &BucketName, account: &crate::names::AccountId, region: &str) -> Result<Known, ReencryptError> {
     let s3 = &aws.s3;
-    let (where_it_is, ours, default, versioning, acls) = tokio::join!(
+    let (where_it_is, ours, default, versioning, acls, locks) = tokio::join!(
         facts::s3::region(s3, bucket),
         facts::s3::ours(s3, bucket, Some(account)),
         facts::s3::default_encryption(s3, bucket),
         facts::s3::versioning(s3, bucket),
         acls(s3, bucket),
+        locks(s3, bucket),
     );
     let about = |what: &str| format!("{what} of the bucket {bucket}");
     let is_in = found(where_it_is, &about("the region"))?;
@@ -268,7 +270,7 @@ async fn known(aws: &Aws, bucket: &BucketName, account: &crate::names::AccountId
         ours: found(ours, &about("the owner"))?,
         default: found(default, &about("the default encryption"))?,
         versioned: found(versioning, &about("the versioning"))?.is_some(),
-        acls: found(acls, &about("the object ownership"))?,
+        carries: Carries { acls: found(acls, &about("the object ownership"))?, locks: found(locks, &about("the Object Lock configuration"))? },
     })
 }
 
@@ -282,6 +284,15 @@ async fn acls(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
         let rules = answer.ownership_controls.map(|controls| controls.rules).unwrap_or_default();
         !rules.iter().any(|rule| rule.object_ownership == aws_sdk_s3::types::ObjectOwnership::BucketOwnerEnforced)
     })
+}
+
+/// Whether a bucket knows Object Lock.
+async fn locks(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
+    let result = s3.get_object_lock_configuration().bucket(bucket.as_str()).send().await;
+    if result.as_ref().is_err_and(|error| facts::s3::is_code(error, "ObjectLockConfigurationNotFoundError")) {
+        return Lookup::Found(false);
+    }
+    Lookup::from_call(&calls::GET_OBJECT_LOCK_CONFIGURATION, &["NoSuchBucket"], result).map(|_| true)
 }
 
 /// The keys that the policy expects, by ARN.

@@ -8,10 +8,13 @@ use aws_sdk_s3::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ledger::Place, method::Method};
+use super::{
+    ledger::Place,
+    method::{LARGEST_COPY, Method},
+};
 use crate::{
     aws::{Lookup, calls},
-    facts::{self, Stored},
+    facts::{self, Stored, s3::is_code},
     settings::EncryptionKind,
 };
 
@@ -110,19 +113,58 @@ impl Snapshot {
     }
 }
 
-/// Looks at an object; `acls`: whether its bucket knows ACLs. `Absent`: there is no such object. SSE-C is `Denied` in S3's own words.
-pub(crate) async fn look(s3: &aws_sdk_s3::Client, place: &Place, version: Option<&str>, acls: bool) -> Lookup<Snapshot> {
+/// What objects of a bucket may carry that a HEAD does not show, or shows only to those who may read it: then it has to be asked for by name, since a copy made by
+/// somebody who does not see it would lose it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carries {
+    pub(crate) acls: bool,
+    pub(crate) locks: bool,
+}
+
+/// Looks at an object. `Absent`: there is no such object.
+pub(crate) async fn look(s3: &aws_sdk_s3::Client, place: &Place, version: Option<&str>, carries: Carries) -> Lookup<Snapshot> {
     let version = version.map(str::to_owned);
     let request = s3.head_object().bucket(&place.bucket).key(&place.key).set_version_id(version.clone());
-    let result = request.checksum_mode(ChecksumMode::Enabled).send().await;
+    let result = Box::pin(request.checksum_mode(ChecksumMode::Enabled).send()).await;
     let head = match Lookup::from_call(&calls::HEAD_OBJECT, &["NotFound", "NoSuchKey", "NoSuchVersion", "404"], result) {
         Lookup::Found(head) => head,
         other => return other.and_then(|_| Lookup::Absent),
     };
-    let tags = async { if head.tag_count.unwrap_or(0) == 0 { Lookup::Found(BTreeMap::new()) } else { tags(s3, place, version.clone()).await } };
-    let grants = async { if acls { grants(s3, place, version.clone()).await } else { Lookup::Found(Vec::new()) } };
-    let (tags, grants) = tokio::join!(tags, grants);
-    tags.and_then(|tags| grants.and_then(|grants| Lookup::expect_in_answer(&calls::HEAD_OBJECT, snapshot(head, tags, grants))))
+    // S3 copies tags by itself, or refuses; but a copy in parts is only given what was seen.
+    let asks_tags = head.tag_count.unwrap_or(0) > 0 || head.content_length.is_none_or(|size| size > LARGEST_COPY.cast_signed());
+    let tags = async { if asks_tags { tags(s3, place, version.clone()).await } else { Lookup::Found(BTreeMap::new()) } };
+    let grants = async { if carries.acls { grants(s3, place, version.clone()).await } else { Lookup::Found(Vec::new()) } };
+    let lock = async { if carries.locks { lock(s3, place, version.clone()).await } else { Lookup::Found(Lock::default()) } };
+    let (tags, grants, lock) = tokio::join!(Box::pin(tags), Box::pin(grants), Box::pin(lock));
+    tags.and_then(|tags| {
+        grants.and_then(|grants| lock.and_then(|lock| Lookup::expect_in_answer(&calls::HEAD_OBJECT, snapshot(head, tags, grants, lock))))
+    })
+}
+
+/// Retention and legal hold.
+async fn lock(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>) -> Lookup<Lock> {
+    let none = "NoSuchObjectLockConfiguration";
+    let retention = s3.get_object_retention().bucket(&place.bucket).key(&place.key).set_version_id(version.clone()).send();
+    let hold = s3.get_object_legal_hold().bucket(&place.bucket).key(&place.key).set_version_id(version).send();
+    let (retention, hold) = tokio::join!(Box::pin(retention), Box::pin(hold));
+    let retention = if retention.as_ref().is_err_and(|error| is_code(error, none)) {
+        Lookup::Found(None)
+    } else {
+        Lookup::from_call(&calls::GET_OBJECT_RETENTION, &["NoSuchKey", "NoSuchVersion"], retention).map(|answer| answer.retention)
+    };
+    let hold = if hold.as_ref().is_err_and(|error| is_code(error, none)) {
+        Lookup::Found(None)
+    } else {
+        Lookup::from_call(&calls::GET_OBJECT_LEGAL_HOLD, &["NoSuchKey", "NoSuchVersion"], hold).map(|answer| answer.legal_hold)
+    };
+    retention.and_then(|retention| {
+        hold.map(|hold| Lock {
+            mode: retention.as_ref().and_then(|it| it.mode.as_ref()).map(|mode| mode.as_str().to_owned()),
+            until: retention.and_then(|it| it.retain_until_date).and_then(|until| until.to_millis().ok()),
+            legal_hold: hold.and_then(|it| it.status) == Some(ObjectLockLegalHoldStatus::On),
+            ..Lock::default()
+        })
+    })
 }
 
 async fn tags(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>) -> Lookup<BTreeMap<String, String>> {
@@ -150,7 +192,7 @@ async fn grants(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>)
     })
 }
 
-fn snapshot(head: HeadObjectOutput, tags: BTreeMap<String, String>, grants: Vec<(String, String)>) -> Option<Snapshot> {
+fn snapshot(head: HeadObjectOutput, tags: BTreeMap<String, String>, grants: Vec<(String, String)>, lock: Lock) -> Option<Snapshot> {
     let checksum = checksum(&head);
     let headers = [
         ("content-type", head.content_type),
@@ -184,12 +226,10 @@ fn snapshot(head: HeadObjectOutput, tags: BTreeMap<String, String>, grants: Vec<
         tags,
         grants,
         lock: Lock {
-            mode: head.object_lock_mode.map(|mode| mode.as_str().to_owned()),
-            until: head.object_lock_retain_until_date.and_then(|until| until.to_millis().ok()),
-            legal_hold: head.object_lock_legal_hold_status == Some(ObjectLockLegalHoldStatus::On),
             event_hold: head.object_lock_event_hold.map(|hold| hold.as_str().to_owned()),
             event_days: head.object_lock_event_hold_duration_days,
             event_years: head.object_lock_event_hold_duration_years,
+            ..lock
         },
         checksum,
         archive,

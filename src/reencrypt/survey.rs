@@ -18,7 +18,7 @@ use super::{
     ledger::{Ledger, Place, State, shown},
     method::{self, Choice, Method, Reason, Seen},
     scope::{Scope, Wanted},
-    snapshot::{self, Archive},
+    snapshot::{self, Archive, Carries},
 };
 use crate::{
     aws::{Lookup, Obstacle},
@@ -221,7 +221,7 @@ async fn judge(scope: &Scope, bucket: &BucketPlan, object: scan::Object, stored:
     let class = object.storage_class.as_deref().unwrap_or("STANDARD");
     let may_be_archived = matches!(class, "GLACIER" | "DEEP_ARCHIVE" | "INTELLIGENT_TIERING");
     if stored != Stored::CustomerKey && (may_be_archived || (!object.is_latest && scope.plan.purge)) {
-        match snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), false).await {
+        match snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), Carries { acls: false, ..bucket.carries }).await {
             Lookup::Found(seen) => {
                 archive = seen.archive;
                 locked = seen.lock.protects(i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX));

@@ -23,6 +23,7 @@ mod reencrypt;
 mod reencrypt_properties;
 mod refusals;
 mod resume;
+mod runbook;
 mod secrets;
 mod signals;
 mod streams;

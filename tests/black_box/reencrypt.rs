@@ -192,6 +192,17 @@ fn nothing_is_lost_whether_it_is_copied_whole_or_in_parts() {
 }
 
 #[test]
+fn a_lock_that_may_not_be_seen_is_not_lost_but_69() {
+    let stage = stage(PutBucket { versioning: Some("Enabled".to_owned()), object_lock: true, ..PutBucket::default() });
+    put(&stage, "a", unencrypted("x"));
+    stage.set(Set::AddFault(Fault::every("GetObjectRetention", FaultKind::AccessDenied)));
+    let played = apply(&stage, &[]);
+    played.expect_code(69);
+    assert!(played.stderr.contains("(s3:GetObjectRetention)"), "{}", played.stderr);
+    assert_eq!(object(&stage, "a").sse, Sse::None);
+}
+
+#[test]
 fn old_versions_are_named_and_removed_only_when_asked_and_only_behind_a_proved_one() {
     let stage = stage(PutBucket { versioning: Some("Enabled".to_owned()), ..PutBucket::default() });
     for text in ["one", "two"] {
@@ -474,4 +485,65 @@ fn a_job_whose_role_nobody_can_take_says_why_it_failed() {
     let status = reencrypt(&stage, &["s3://old", "--bucket", "old", "--batch-status", "--confirm"]);
     status.expect_code(75);
     assert!(status.stderr.contains("failed: InvalidRole: The role arn:aws:iam::123456789012:role/batch cannot be assumed"), "{}", status.stderr);
+}
+
+#[test]
+fn the_printed_policy_allows_every_call_that_a_repair_makes() {
+    let played = reencrypt(&stage(PutBucket::default()), &["--permissions"]);
+    played.expect_code(0);
+    let policy: serde_json::Value = serde_json::from_str(&played.stdout).unwrap();
+    let actions: Vec<&str> =
+        policy["Statement"].as_array().unwrap().iter().flat_map(|it| it["Action"].as_array().unwrap()).map(|it| it.as_str().unwrap()).collect();
+    let stage = stage(PutBucket {
+        versioning: Some("Enabled".to_owned()),
+        object_lock: true,
+        ownership: Some("ObjectWriter".to_owned()),
+        ..PutBucket::default()
+    });
+    stage.set(Set::PutBucket(PutBucket { name: "place".to_owned(), ..PutBucket::default() }));
+    put(&stage, "seed", PutObject { body: Some("x".to_owned()), sse: Some(Sse::Aes256), ..PutObject::default() });
+    put(&stage, "large", PutObject { size: Some(6 * GIB), ..laden(&stage) });
+    put(
+        &stage,
+        "small",
+        PutObject { attributes: Attributes { tags: [("a".to_owned(), "b".to_owned())].into(), ..Attributes::default() }, ..unencrypted("x") },
+    );
+    put(&stage, "cold", PutObject { storage_class: Some("GLACIER".to_owned()), ..unencrypted("x") });
+    put(&stage, "theirs", PutObject { body: Some("x".to_owned()), sse: Some(Sse::Customer), ..PutObject::default() });
+    make_role(&stage, &["--kms-key", KEY], "-");
+    apply(&stage, &[&BATCH[..], &["--kms-key", KEY]].concat()).expect_code(75);
+    let status = ["s3://old", "--bucket", "old", "--kms-key", KEY, "--batch-status", "--confirm"];
+    reencrypt(&stage, &status).expect_code(75);
+    put(&stage, "later", PutObject { body: Some("x".to_owned()), sse: Some(Sse::Aes256), ..PutObject::default() });
+    apply(&stage, &["--kms-key", KEY, "--restore", "--purge-old-versions"]).expect_code(75);
+    let mut seen = std::collections::BTreeSet::new();
+    for request in stage.sim.requests() {
+        let version = request.query.contains_key("versionId");
+        let action = match (request.operation(), version) {
+            ("HeadBucket" | "ListObjectsV2", _) => "s3:ListBucket",
+            ("ListObjectVersions", _) => "s3:ListBucketVersions",
+            ("GetBucketEncryption", _) => "s3:GetEncryptionConfiguration",
+            ("GetObjectLockConfiguration", _) => "s3:GetBucketObjectLockConfiguration",
+            ("HeadObject" | "GetObject", true) => "s3:GetObjectVersion",
+            ("HeadObject" | "GetObject", false) => "s3:GetObject",
+            ("GetObjectTagging", true) => "s3:GetObjectVersionTagging",
+            ("GetObjectAcl", true) => "s3:GetObjectVersionAcl",
+            ("DeleteObject", true) => "s3:DeleteObjectVersion",
+            ("CopyObject" | "CreateMultipartUpload" | "UploadPartCopy" | "CompleteMultipartUpload" | "PutObject", _) => "s3:PutObject",
+            ("ListParts", _) => "s3:ListMultipartUploadParts",
+            (operation, _) => &format!("{}:{operation}", request.subject.service),
+        };
+        assert!(actions.contains(&action), "{action} is not allowed: {actions:?}");
+        seen.insert(action.to_owned());
+    }
+    for action in [
+        "s3:RestoreObject",
+        "s3:DeleteObjectVersion",
+        "s3:CreateJob",
+        "s3:UpdateJobStatus",
+        "s3:ListMultipartUploadParts",
+        "s3:UpdateObjectEncryption",
+    ] {
+        assert!(seen.contains(action), "{action} was not asked: {seen:?}");
+    }
 }

@@ -117,6 +117,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         "UploadPartCopy",
         "ListParts",
         "CompleteMultipartUpload",
+        "GetObjectRetention",
         "GetObjectTagging",
         "GetObjectAcl",
         "ListObjectsV2",

@@ -179,6 +179,7 @@ impl Call {
                 ("GET", "versioning") => "GetBucketVersioning",
                 ("GET", "versions") => "ListObjectVersions",
                 ("GET", "ownershipControls") => "GetBucketOwnershipControls",
+                ("GET", "object-lock") => "GetObjectLockConfiguration",
                 _ => "",
             }
         } else {
@@ -187,6 +188,8 @@ impl Call {
                 ("GET", "tagging") => "GetObjectTagging",
                 ("PUT", "tagging") => "PutObjectTagging",
                 ("GET", "acl") => "GetObjectAcl",
+                ("GET", "retention") => "GetObjectRetention",
+                ("GET", "legal-hold") => "GetObjectLegalHold",
                 ("GET", "annotation") => "ListObjectAnnotations",
                 ("PUT", "encryption") => "UpdateObjectEncryption",
                 ("POST", "restore") => "RestoreObject",
