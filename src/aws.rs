@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub(crate) mod log;
+pub(crate) mod wire;
 
 use std::{
     sync::{
@@ -13,6 +14,7 @@ use std::{
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
+use aws_sdk_s3control::config::endpoint::{EndpointFuture, ResolveEndpoint};
 use aws_sdk_sts::{config::Credentials, error::ProvideErrorMetadata};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -30,11 +32,12 @@ use aws_smithy_runtime_api::{
 };
 use aws_types::{SdkConfig, service_config::ServiceConfigKey};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 use crate::{
     aws::{calls::Call, log::CallLog},
+    names::BucketName,
     runner_config::RunnerCredentials,
     settings::{CredentialSource, Settings},
 };
@@ -54,7 +57,7 @@ pub enum Lookup<T> {
 }
 
 /// What stood in the way of a fact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Obstacle {
     /// The permission that allows the call, such as `kms:DescribeKey`.
     pub operation: String,
@@ -209,7 +212,9 @@ pub struct Endpoint {
 }
 
 /// The services, as the SDK names them in variables and profiles.
-const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"];
+const SERVICES: [&str; 7] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS", S3_CONTROL];
+/// S3's control plane, which has Batch Operations.
+const S3_CONTROL: &str = "S3_CONTROL";
 
 /// Where the clients ask: the cluster's region, and the buckets'.
 #[derive(Clone, Debug)]
@@ -231,6 +236,8 @@ pub struct Aws {
     pub(crate) s3_bulk: aws_sdk_s3::Client,
     /// What S3 says the time is.
     pub(crate) s3_clock: ServiceClock,
+    /// S3's control plane.
+    pub(crate) s3control: aws_sdk_s3control::Client,
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
@@ -262,6 +269,7 @@ impl Aws {
         let calls = CallLog::default();
         let s3 = s3.to_builder().interceptor(s3_clock.clone()).interceptor(calls.clone()).build();
         let s3_bulk = bulk(&s3, settings.confirm_timeout);
+        let s3control = s3control(&base, &regions.s3, &endpoints, &calls);
         let runner_sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone());
         let runner_sts = match runner {
             Some(runner) => runner_sts.credentials_provider(runner).build(),
@@ -279,6 +287,7 @@ impl Aws {
             s3: aws_sdk_s3::Client::from_conf(s3),
             s3_bulk: aws_sdk_s3::Client::from_conf(s3_bulk),
             s3_clock,
+            s3control,
             kms: aws_sdk_kms::Client::from_conf(kms),
             iam: aws_sdk_iam::Client::from_conf(iam),
             ec2: aws_sdk_ec2::Client::from_conf(ec2),
@@ -289,9 +298,41 @@ impl Aws {
         }
     }
 
+    /// The bulk client for one bucket, in the region where the bucket is; in the client's own, where S3 does not say.
+    pub(crate) async fn s3_of(&self, bucket: &BucketName) -> aws_sdk_s3::Client {
+        let own = self.s3_bulk.config().region();
+        match crate::facts::s3::region(&self.s3, bucket).await {
+            Lookup::Found(region) if own.is_none_or(|own| own.as_ref() != region) => {
+                aws_sdk_s3::Client::from_conf(self.s3_bulk.config().to_builder().region(Region::new(region)).build())
+            }
+            _ => self.s3_bulk.clone(),
+        }
+    }
+
     /// The endpoints that must not be talked to.
     pub fn refused_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints.iter().filter(|endpoint| !endpoint.accepted)
+    }
+}
+
+/// The control plane's client. AWS's own endpoints bear the account before their names; a stand-in has no wildcard DNS for that, and is asked at its plain address.
+fn s3control(base: &SdkConfig, region: &str, endpoints: &[Endpoint], calls: &CallLog) -> aws_sdk_s3control::Client {
+    let config = aws_sdk_s3control::config::Builder::from(base).region(Region::new(region.to_owned())).interceptor(calls.clone());
+    let stand_in = endpoints.iter().find(|endpoint| endpoint.service == S3_CONTROL && endpoint.accepted && !is_aws(&endpoint.url));
+    let config = match stand_in {
+        Some(endpoint) => config.endpoint_resolver(PlainAddress(endpoint.url.clone())),
+        None => config,
+    };
+    aws_sdk_s3control::Client::from_conf(config.build())
+}
+
+/// Resolves every call to one address.
+#[derive(Debug)]
+struct PlainAddress(String);
+
+impl ResolveEndpoint for PlainAddress {
+    fn resolve_endpoint<'a>(&'a self, _: &'a aws_sdk_s3control::config::endpoint::Params) -> EndpointFuture<'a> {
+        EndpointFuture::ready(Ok(aws_sdk_s3control::config::endpoint::Endpoint::builder().url(self.0.clone()).build()))
     }
 }
 
@@ -431,6 +472,12 @@ pub fn has_trust() -> Result<(), NoTrust> {
     let bundle = openssl_probe::probe().cert_file.filter(|_| std::env::var_os("SSL_CERT_DIR").is_none());
     let in_bundle = bundle.is_some_and(|bundle| !rustls_native_certs::load_certs_from_paths(Some(&bundle), None).certs.is_empty());
     if in_bundle || !rustls_native_certs::load_native_certs().certs.is_empty() { Ok(()) } else { Err(NoTrust) }
+}
+
+/// The region that environment or profile name; where neither does, the one where every bucket's own can be asked.
+pub(crate) async fn default_region() -> String {
+    let region = aws_config::meta::region::RegionProviderChain::default_provider().region().await;
+    region.map_or_else(|| "us-east-1".to_owned(), |region| region.to_string())
 }
 
 async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -> SdkConfig {

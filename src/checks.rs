@@ -28,6 +28,8 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+pub(crate) use buckets::kind_name;
+
 use crate::{
     aws::{Lookup, Obstacle, calls::Call},
     facts::Facts,

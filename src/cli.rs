@@ -1,10 +1,15 @@
 //! The command line: what was typed, nothing more. Also what makes the guard a drop-in when it is called under the runner's name.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{launch::RUNNER_NAME, names::ClusterId, settings::Options};
+use crate::{
+    audit::OffendersFormat,
+    launch::RUNNER_NAME,
+    names::ClusterId,
+    settings::{EncryptionKind, Options},
+};
 
 /// Launches Snowplow's EmrEtlRunner only when end-to-end encryption is proved, and watches its clusters until it is confirmed.
 #[derive(Debug, Parser)]
@@ -36,6 +41,11 @@ pub enum Command {
     /// this does only that. ARGS name the runner config, whose credentials are used where the settings say so.
     #[command(after_help = EXIT_CODES)]
     Watch(WatchArguments),
+    /// Look at what lies in S3 already: how each object is encrypted; change nothing
+    ///
+    /// LOCATIONS are places such as s3://bucket/folder. In their place, ARGS behind `--` name a runner config, all of whose locations are looked at.
+    /// Exit 0 when every object is encrypted as the policy wants it, 77 when some are not, 69 when not everything could be seen.
+    Audit(AuditArguments),
     /// Print the sealed runner config; ask AWS nothing
     ///
     /// Credentials are masked unless `--show-secrets` is given.
@@ -48,6 +58,13 @@ pub enum Command {
         #[command(subcommand)]
         command: ReportCommand,
     },
+    /// Give objects that are there already the encryption that they should have, in place; a dry run, unless told to act
+    ///
+    /// Looks at every object in the locations of the runner config that ARGS name, or below the s3:// URIs, and says what would be done and what it would cost. With
+    /// `--apply` it is done: object by object, each begun in a ledger in the state directory and proved by another look, so that a run that was broken off goes on
+    /// where it was. Nothing that an object carries is lost.
+    #[command(after_help = REENCRYPT_CODES)]
+    Reencrypt(Box<ReencryptArguments>),
     /// List the checks, or explain one: why it exists, what it looks at, how to mend it
     ///
     /// With `--permissions`: the IAM policy that the guard's credentials need, scoped to the runner config that ARGS name.
@@ -57,6 +74,9 @@ pub enum Command {
         /// Print the IAM policy that the guard's credentials need.
         #[arg(long, conflicts_with = "check")]
         permissions: bool,
+        /// The permissions that `audit` needs, in place of those for checks and runs
+        #[arg(long, requires = "permissions")]
+        audit: bool,
         /// Print the whole catalogue as Markdown.
         #[arg(long, conflicts_with_all = ["check", "permissions"])]
         markdown: bool,
@@ -125,6 +145,43 @@ pub struct WatchArguments {
     pub launch: Launch,
 }
 
+/// What `audit` takes.
+#[derive(Args, Debug)]
+pub struct AuditArguments {
+    /// How to look and what to write.
+    #[command(flatten)]
+    pub audit: AuditOptions,
+    /// Places such as s3://bucket/folder
+    #[arg(value_name = "LOCATIONS")]
+    pub locations: Vec<String>,
+    /// Settings and runner arguments.
+    #[command(flatten)]
+    pub launch: Launch,
+}
+
+/// How `audit` looks, and what it writes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct AuditOptions {
+    /// Look at old versions too, not only at what is current
+    #[arg(long)]
+    pub versions: bool,
+    /// Read an S3 Inventory in place of asking for each object: its manifest.json, as s3://… or a local file; once for each bucket
+    #[arg(long, value_name = "MANIFEST")]
+    pub inventory: Vec<String>,
+    /// List what is not encrypted as required in this file
+    #[arg(long, value_name = "FILE")]
+    pub offenders: Option<PathBuf>,
+    /// The form of that list [default: by the file's ending: .jsonl, .csv or .manifest]
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "offenders")]
+    pub offenders_format: Option<OffendersFormat>,
+    /// Keep in the state directory how far the look has come, and go on from where an earlier one was broken off
+    #[arg(long)]
+    pub resume: bool,
+    /// Print the machine-readable report to standard output, in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What `seal` takes.
 #[derive(Args, Debug)]
 pub struct SealArguments {
@@ -161,6 +218,100 @@ pub struct VerifyArguments {
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
 }
+
+/// What `reencrypt` takes.
+#[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line, to the letter")]
+pub struct ReencryptArguments {
+    /// Where to look, s3://bucket/prefix; without any: the locations of the runner config
+    #[arg(value_name = "S3_URI")]
+    pub locations: Vec<String>,
+    /// Do it
+    #[arg(long)]
+    pub apply: bool,
+    /// A bucket that may be changed although no runner config names it
+    #[arg(long = "bucket", value_name = "NAME")]
+    pub buckets: Vec<String>,
+    /// The encryption that objects get; then every object that has another one is changed, not only those that the policy refuses
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub encryption: Option<EncryptionKind>,
+    /// The KMS key that objects get: an ARN, id or alias; implies `--encryption SSE-KMS`
+    #[arg(long, value_name = "KEY")]
+    pub kms_key: Option<String>,
+    /// Start the restore of archived objects that must be copied; a later run copies them
+    #[arg(long)]
+    pub restore: bool,
+    /// For how many days a restored copy stays
+    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    pub restore_days: u16,
+    /// Remove old versions that are not encrypted as required, once their newer version is proved to be
+    #[arg(long)]
+    pub purge_old_versions: bool,
+    /// At most so many objects in a second
+    #[arg(long, value_name = "N")]
+    pub max_rate: Option<NonZeroU32>,
+    /// At most so many bytes in a second, such as 200M
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub max_bytes: Option<u64>,
+    /// Write what is to be done about each object, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub list: Option<PathBuf>,
+    /// With `--apply`: have S3 Batch Operations do what it can do without losing anything; its jobs wait for `--batch-status --confirm`
+    #[arg(long)]
+    pub batch: bool,
+    /// The ARN of the role that the jobs run under
+    #[arg(long, value_name = "ARN")]
+    pub batch_role: Option<String>,
+    /// Where manifests and completion reports go, s3://bucket/prefix
+    #[arg(long, value_name = "S3_URI")]
+    pub batch_place: Option<String>,
+    /// The jobs' priority; higher numbers first
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub batch_priority: i32,
+    /// Follow the jobs to their end, read their reports, and look at the objects again
+    #[arg(long, conflicts_with_all = ["batch", "apply"])]
+    pub batch_status: bool,
+    /// With `--batch-status`: only this job
+    #[arg(long, value_name = "ID", requires = "batch_status")]
+    pub job: Option<String>,
+    /// With `--batch-status`: confirm jobs that wait for it
+    #[arg(long, requires = "batch_status")]
+    pub confirm: bool,
+    /// Print what the jobs' role must trust and be allowed, and end
+    #[arg(long)]
+    pub role_policy: bool,
+    /// Print the IAM policy that the guard's own credentials need for this command, and end
+    #[arg(long)]
+    pub permissions: bool,
+    /// Settings and runner arguments.
+    #[command(flatten)]
+    pub launch: Launch,
+}
+
+/// A number of bytes, with `K`, `M`, `G` or `T` for powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no number of bytes; write one such as 500000, 200M or 2G");
+    let (digits, power) = match text.trim_end_matches(['i', 'B']).char_indices().next_back() {
+        Some((at, unit)) if unit.is_ascii_alphabetic() => {
+            let power = ["K", "M", "G", "T"].iter().position(|it| it.eq_ignore_ascii_case(&unit.to_string())).ok_or_else(wrong)?;
+            (&text[..at], power + 1)
+        }
+        _ => (text, 0),
+    };
+    let number: u64 = digits.trim().parse().map_err(|_| wrong())?;
+    let bytes = (0..power).try_fold(number, |bytes, _| bytes.checked_mul(1024)).ok_or_else(wrong)?;
+    if bytes == 0 { Err(wrong()) } else { Ok(bytes) }
+}
+
+const REENCRYPT_CODES: &str = "\
+Exit codes:
+  0   every object that was looked at is encrypted as it should be
+  64  the command line or the settings are wrong
+  65  the runner's config or arguments cannot be understood
+  69  something could not be looked at, or the ledger cannot be used
+  75  something is left to do: what a dry run found, what failed, what must be done by hand
+  77  refused: a bucket that nobody named, or a location that a running cluster uses
+  128+n  stopped by signal n; the next run goes on";
 
 const EXIT_CODES: &str = "\
 Exit codes: the runner's own pass through (0 done, 1 error, 3 no data, 4 earlier run unfinished, 17 lock held, 18 cluster busy).
@@ -203,6 +354,23 @@ mod tests {
         let words = ["/usr/local/bin/snowplow-emr-etl-runner", "run", "-c", "config.yml", "--help"].map(OsString::from);
         let Command::Run(launch) = Cli::parse_from_process(words).unwrap().command else { panic!("not run") };
         assert_eq!(launch.arguments, ["run", "-c", "config.yml", "--help"]);
+    }
+
+    #[test]
+    fn bytes_are_written_with_the_letters_of_powers_of_1024() {
+        let table = [
+            ("500000", Some(500_000)),
+            ("2K", Some(2048)),
+            ("200M", Some(200 << 20)),
+            ("1GiB", Some(1 << 30)),
+            ("0", None),
+            ("M", None),
+            ("1X", None),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(bytes(text).ok(), wanted, "{text}");
+        }
+        assert!(bytes("99999999999T").is_err());
     }
 
     #[test]

@@ -5,12 +5,14 @@
 mod certificate;
 pub(crate) mod ec2;
 pub(crate) mod emr;
+mod heads;
 pub(crate) mod iam;
 pub(crate) mod kms;
 mod node_objects;
 mod objects;
 pub(crate) mod runner;
 pub(crate) mod s3;
+pub(crate) mod scan;
 pub(crate) mod sts;
 pub mod written;
 
@@ -43,6 +45,7 @@ pub use iam::RoleFacts;
 pub use kms::{KeyFacts, KeyUse, RoleKind};
 pub use node_objects::{NodeObject, OtherBucket};
 pub use objects::{Stored, Survey, Tally, Unseen};
+pub(crate) use objects::{crew, encryption_kind};
 pub use runner::RunnerVersion;
 pub use s3::{BucketFacts, DefaultEncryption};
 pub use sts::Identity;

@@ -11,6 +11,7 @@
 
 mod afterwards;
 mod attach;
+pub mod audit;
 pub mod aws;
 mod certificate;
 pub mod checks;
@@ -31,6 +32,7 @@ pub mod names;
 mod permissions;
 pub mod plan;
 mod reap;
+mod reencrypt;
 pub mod report;
 mod resume;
 mod run;
@@ -102,6 +104,10 @@ enum GuardError {
     NoTrust(#[from] NoTrust),
     #[error("{0}")]
     State(#[from] StateError),
+    #[error("{0}")]
+    Audit(#[from] audit::AuditError),
+    #[error("{0}")]
+    Reencrypt(#[from] reencrypt::ReencryptError),
     #[error("a bug in emr-etl-guard: {0:#}")]
     Bug(#[from] anyhow::Error),
 }
@@ -113,9 +119,11 @@ impl GuardError {
             Self::Invocation(_) | Self::Config(_) | Self::Document(_) | Self::NeverStarts(_) => Outcome::BadConfig,
             Self::OldRunner(_) => Outcome::Refused,
             Self::NoTrust(_) | Self::State(_) => Outcome::FactsUnknown,
+            Self::Audit(error) => error.outcome(),
             Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
             Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,
             Self::Stopped(signal) => Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default()),
+            Self::Reencrypt(error) => error.outcome(),
             Self::Bug(_) => Outcome::Bug,
         }
     }
@@ -154,19 +162,23 @@ fn command(cli: Cli) -> u8 {
         Command::Watch(WatchArguments { launch, clusters, until_idle, .. }) => {
             with_settings(&launch, None, &async |settings| Box::pin(attach::watch(&clusters, &launch.arguments, settings, until_idle)).await)
         }
+        Command::Audit(arguments) => with_settings(&arguments.launch, None, &async |settings| Box::pin(audit::audit(&arguments, settings)).await),
         Command::Seal(arguments) => {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())
         }
         Command::Report { command } => report::command(&command).code(),
-        Command::Explain { permissions: true, arguments, .. } => finish(print_permissions(&arguments), &ExitCodes::default()),
+        Command::Reencrypt(arguments) => {
+            with_settings(&arguments.launch, None, &async |settings| Box::pin(reencrypt::reencrypt(&arguments, settings)).await)
+        }
+        Command::Explain { permissions: true, audit, arguments, .. } => finish(print_permissions(&arguments, audit), &ExitCodes::default()),
         Command::Explain { markdown: true, .. } => explain::markdown().code(),
         Command::Explain { check, .. } => explain::explain(check.as_deref()).code(),
     }
 }
 
 /// The policy that the guard needs, for the runner config that `arguments` name, if they name one.
-fn print_permissions(arguments: &[OsString]) -> Result<Outcome, GuardError> {
+fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, GuardError> {
     let config = match arguments {
         [] => None,
         arguments => match Invocation::parse(arguments)? {
@@ -174,7 +186,8 @@ fn print_permissions(arguments: &[OsString]) -> Result<Outcome, GuardError> {
             Invocation::NoLaunch => None,
         },
     };
-    println!("{:#}", permissions::policy(config.as_ref()));
+    let policy = if audit { permissions::audit_policy(config.as_ref()) } else { permissions::policy(config.as_ref()) };
+    println!("{policy:#}");
     Ok(Outcome::Ended(0))
 }
 

@@ -17,12 +17,93 @@ fn calls() -> impl Iterator<Item = &'static Call> {
     of_checks.chain([&calls::TERMINATE_JOB_FLOWS, &calls::SET_TERMINATION_PROTECTION])
 }
 
-/// The policy document; scoped to the buckets, roles and regions of `config`, where there is one.
+/// Every call that the command `audit` makes.
+static AUDIT: [&Call; 7] = [
+    &calls::HEAD_BUCKET,
+    &calls::LIST_OBJECTS,
+    &calls::LIST_OBJECT_VERSIONS,
+    &calls::HEAD_OBJECT,
+    &calls::HEAD_VERSION,
+    &calls::GET_OBJECT,
+    &calls::DESCRIBE_KEY,
+];
+
+/// The policy document for checks and runs; scoped to the buckets, roles and regions of `config`, where there is one.
 pub(crate) fn policy(config: Option<&RunnerConfig>) -> Value {
+    document(calls().map(|call| (call.permission, call.on)), config)
+}
+
+/// The same for the command `audit` alone: whoever only audits needs less.
+pub(crate) fn audit_policy(config: Option<&RunnerConfig>) -> Value {
+    document(AUDIT.iter().map(|call| (call.permission, call.on)), config)
+}
+
+/// The policy document of the command `reencrypt`, all of its options used.
+pub(crate) fn reencrypt(config: Option<&RunnerConfig>) -> Value {
+    document(REENCRYPT.iter().map(|call| (call.permission, call.on)).chain(ALONG.iter().copied()), config)
+}
+
+/// What `reencrypt` asks of AWS.
+static REENCRYPT: [&Call; 32] = [
+    &calls::GET_CALLER_IDENTITY,
+    &calls::LIST_CLUSTERS,
+    &calls::DESCRIBE_SECURITY_CONFIGURATION,
+    &calls::DESCRIBE_KEY,
+    &calls::HEAD_BUCKET,
+    &calls::GET_BUCKET_ENCRYPTION,
+    &calls::GET_BUCKET_VERSIONING,
+    &calls::GET_BUCKET_OWNERSHIP_CONTROLS,
+    &calls::GET_OBJECT_LOCK_CONFIGURATION,
+    &calls::LIST_OBJECTS,
+    &calls::LIST_OBJECT_VERSIONS,
+    &calls::HEAD_OBJECT,
+    &calls::GET_OBJECT,
+    &calls::GET_OBJECT_TAGGING,
+    &calls::GET_OBJECT_ACL,
+    &calls::GET_OBJECT_RETENTION,
+    &calls::GET_OBJECT_LEGAL_HOLD,
+    &calls::LIST_OBJECT_ANNOTATIONS,
+    &calls::COPY_OBJECT,
+    &calls::UPDATE_OBJECT_ENCRYPTION,
+    &calls::CREATE_MULTIPART_UPLOAD,
+    &calls::UPLOAD_PART_COPY,
+    &calls::LIST_PARTS,
+    &calls::COMPLETE_MULTIPART_UPLOAD,
+    &calls::ABORT_MULTIPART_UPLOAD,
+    &calls::RESTORE_OBJECT,
+    &calls::DELETE_OBJECT_VERSION,
+    &calls::PUT_OBJECT,
+    &calls::CREATE_JOB,
+    &calls::DESCRIBE_JOB,
+    &calls::LIST_JOBS,
+    &calls::UPDATE_JOB_STATUS,
+];
+
+/// What those calls need along, because of what objects carry, which versions are meant, and which key is theirs.
+static ALONG: [(&str, Resource); 15] = [
+    ("s3:GetObjectVersion", Resource::Object),
+    ("s3:GetObjectVersionTagging", Resource::Object),
+    ("s3:GetObjectVersionAcl", Resource::Object),
+    ("s3:PutObjectTagging", Resource::Object),
+    ("s3:PutObjectAcl", Resource::Object),
+    ("s3:PutObjectRetention", Resource::Object),
+    ("s3:PutObjectLegalHold", Resource::Object),
+    ("s3:GetObjectAnnotation", Resource::Object),
+    ("s3:PutObjectAnnotation", Resource::Object),
+    ("kms:Decrypt", Resource::Key),
+    ("kms:Encrypt", Resource::Key),
+    ("kms:GenerateDataKey", Resource::Key),
+    ("kms:ReEncryptFrom", Resource::Key),
+    ("kms:ReEncryptTo", Resource::Key),
+    // The role that the jobs run under is handed to S3.
+    ("iam:PassRole", Resource::Role),
+];
+
+fn document(needed: impl Iterator<Item = (&'static str, Resource)>, config: Option<&RunnerConfig>) -> Value {
     let mut actions: BTreeMap<(&str, Resource), BTreeSet<&str>> = BTreeMap::new();
-    for call in calls() {
-        let service = call.permission.split(':').next().unwrap_or_default();
-        actions.entry((service, call.on)).or_default().insert(call.permission);
+    for (permission, on) in needed {
+        let service = permission.split(':').next().unwrap_or_default();
+        actions.entry((service, on)).or_default().insert(permission);
     }
     let statements: Vec<Value> = actions
         .into_iter()

@@ -150,9 +150,39 @@ impl Report {
         self.say(&format!("confirmed: {looked_at} objects in {locations} locations{sample} are encrypted as required (logs that EMR still brings are not among them)"));
     }
 
+    /// A text for people, on standard output.
+    pub(crate) fn show(&self, text: &str) {
+        if !self.quiet {
+            out(text);
+        }
+    }
+
+    /// Writes a document of another form than a run's to where the JSON report goes.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(crate) fn write_document(&self, text: &str) -> anyhow::Result<()> {
+        for (file, _) in self.files.iter().filter(|(_, form)| matches!(form, Form::Json)) {
+            let draft = draft(file);
+            std::fs::write(&draft, text)?;
+            std::fs::rename(&draft, file)?;
+        }
+        if self.json_to_stdout {
+            out(text);
+        }
+        Ok(())
+    }
+
     /// Why a run's outcome is not the runner's own.
     pub fn trouble(&self, outcome: Outcome, reasons: &[String]) {
         err(&terminal::trouble(outcome, reasons));
+    }
+
+    /// What a repair leaves undone, and why.
+    pub(crate) fn left(&self, outcome: Outcome, lines: &[String]) {
+        let headline = if outcome == Outcome::FactsUnknown { "not everything could be looked at" } else { "not everything is done" };
+        self.timeline.note(headline.to_owned());
+        err(&format!("emr-etl-guard: {headline}\n  {}\n", lines.join("\n  ")));
     }
 
     /// Writes the record in every form that was asked for; `parcel` is the document that it is, with its signature. What stands in the way is added to `troubles`.
@@ -208,6 +238,11 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
             outcome
         }
     }
+}
+
+/// A paragraph on standard error, in the form all of the guard's own have.
+pub(crate) fn complain(text: &str) {
+    err(&format!("emr-etl-guard: {text}\n"));
 }
 
 /// Output must not be able to stop a run: a reader that has gone is no reason to fail.

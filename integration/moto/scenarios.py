@@ -215,6 +215,10 @@ class Stage:
 
     def guard(self, command: str, **more: str | None) -> Ended:
         """Calls `emr-etl-guard COMMAND -- run -c config.yml -r resolver.json`; `more` are variables other than the usual ones, None unsets one."""
+        return self.call(command, "--", "run", "-c", "config.yml", "-r", "resolver.json", **more)
+
+    def call(self, command: str, *words: str, **more: str | None) -> Ended:
+        """Calls `emr-etl-guard COMMAND WORDS`."""
         for name in ("report.json", "journal"):
             (self.folder / name).unlink(missing_ok=True)
         self.requests.lines.clear()
@@ -241,7 +245,7 @@ class Stage:
             **more,
         }
         env = {name: value for name, value in env.items() if value is not None}
-        argv = [self.programs / "emr-etl-guard", command, "--", "run", "-c", "config.yml", "-r", "resolver.json"]
+        argv = [self.programs / "emr-etl-guard", command, *words]
         done = subprocess.run(argv, cwd=self.folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
         self.last = Ended(done, self.folder)
         return self.last
@@ -503,6 +507,63 @@ def a_cluster_with_an_additional_bootstrap_action_ends(stage: Stage):
     expect(wrong, {"cluster-bootstrap-actions"}, "what is refuted of the cluster")
 
 
+def kinds(ended: Ended) -> dict:
+    """How many objects an audit found, by encryption, in all locations together."""
+    counts: dict[str, int] = {}
+    for location in ended.report["locations"]:
+        for kind in location["kinds"]:
+            counts[kind["encryption"]] = counts.get(kind["encryption"], 0) + kind["objects"]
+    return counts
+
+
+def an_audit_of_the_configs_locations_finds_them_encrypted(stage: Stage):
+    ended = stage.guard("audit")
+    expect(ended.code, 0, "exit code")
+    expect(kinds(ended), {"SSE-S3": 1}, "objects by encryption")
+    expect(ended.report["totals"]["objects"], 1, "objects")
+
+
+def an_audit_tells_kinds_and_keys_apart_in_every_version(stage: Stage):
+    s3, bucket = stage.world.s3, "acme-old"
+    # moto encrypts nothing by itself: what was written before 2023 looks like this.
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    odd = "a/odd key+\u00fc%20"
+    for key in ("a/plain", odd, "a/mended"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    s3.put_object(Bucket=bucket, Key="a/mended", Body=b"x", ServerSideEncryption="AES256")
+    s3.put_object(Bucket=bucket, Key="a/kms", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=stage.world.key)
+    s3.put_object(Bucket=bucket, Key="a/gone", Body=b"x", ServerSideEncryption="AES256")
+    s3.delete_object(Bucket=bucket, Key="a/gone")
+    ended = stage.call("audit", f"s3://{bucket}/a", "--offenders", "list.jsonl", AWS_REGION=REGION)
+    expect(ended.code, REFUSED, "exit code")
+    expect(kinds(ended), {"none": 2, "SSE-S3": 1, "SSE-KMS": 1}, "current objects by encryption")
+    listed = [json.loads(line)["key"] for line in (stage.folder / "list.jsonl").read_text().splitlines()]
+    expect(listed, [odd, "a/plain"], "offenders")
+    keys = {kind["kms_key"] for kind in ended.report["locations"][0]["kinds"] if kind["encryption"] == "SSE-KMS"}
+    expect(keys, {stage.world.key}, "keys")
+    ended = stage.call("audit", f"s3://{bucket}/a", "--versions", AWS_REGION=REGION)
+    expect(ended.code, REFUSED, "exit code")
+    expect(kinds(ended), {"none": 3, "SSE-S3": 2, "SSE-KMS": 1}, "versions by encryption")
+    expect(ended.report["locations"][0]["delete_markers"], 1, "delete markers")
+
+
+def an_audit_of_more_than_a_page_in_folders_sees_every_object_once(stage: Stage):
+    for number in range(1300):
+        stage.world.s3.put_object(Bucket="acme-archive", Key=f"raw/run={number // 100:02}/{number:04}", Body=b"x")
+    ended = stage.call("audit", "s3://acme-archive/raw", AWS_REGION=REGION)
+    expect(ended.code, 0, "exit code")
+    expect(kinds(ended), {"SSE-S3": 1300}, "objects by encryption")
+    asked = sum("HEAD /acme-archive/raw" in line for line in stage.requests.lines)
+    expect(asked, 1300, "HEADs")
+
+
+def an_audit_of_a_bucket_that_is_not_there_is_not_clean(stage: Stage):
+    ended = stage.call("audit", "s3://acme-nowhere", AWS_REGION=REGION)
+    expect(ended.code, FACTS_UNKNOWN, "exit code")
+    expect("there is no bucket acme-nowhere" in ended.stderr, True, "whether it is named")
+
+
 SCENARIOS = [
     a_world_with_everything_in_place_passes_the_check,
     a_check_that_moto_cannot_answer_is_unknown_and_refuses,
@@ -522,6 +583,10 @@ SCENARIOS = [
     a_run_whose_steps_complete_is_confirmed,
     volumes_that_are_not_encrypted_end_the_cluster,
     a_cluster_with_an_additional_bootstrap_action_ends,
+    an_audit_of_the_configs_locations_finds_them_encrypted,
+    an_audit_tells_kinds_and_keys_apart_in_every_version,
+    an_audit_of_more_than_a_page_in_folders_sees_every_object_once,
+    an_audit_of_a_bucket_that_is_not_there_is_not_clean,
 ]
 
 

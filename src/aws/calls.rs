@@ -48,11 +48,35 @@ pub(crate) static GET_PUBLIC_ACCESS_BLOCK: Call = call("GetPublicAccessBlock", "
 pub(crate) static GET_BUCKET_VERSIONING: Call = call("GetBucketVersioning", "s3:GetBucketVersioning", Resource::Bucket);
 
 pub(crate) static LIST_OBJECTS: Call = call("ListObjectsV2", "s3:ListBucket", Resource::Bucket);
+pub(crate) static LIST_OBJECT_VERSIONS: Call = call("ListObjectVersions", "s3:ListBucketVersions", Resource::Bucket);
 pub(crate) static HEAD_OBJECT: Call = call("HeadObject", "s3:GetObject", Resource::Object);
+/// The same call for a version of an object, which is another permission.
+pub(crate) static HEAD_VERSION: Call = call("HeadObject", "s3:GetObjectVersion", Resource::Object);
+pub(crate) static GET_VERSION: Call = call("GetObject", "s3:GetObjectVersion", Resource::Object);
 pub(crate) static GET_OBJECT: Call = call("GetObject", "s3:GetObject", Resource::Object);
 
+pub(crate) static GET_OBJECT_TAGGING: Call = call("GetObjectTagging", "s3:GetObjectTagging", Resource::Object);
+pub(crate) static GET_OBJECT_ACL: Call = call("GetObjectAcl", "s3:GetObjectAcl", Resource::Object);
+pub(crate) static GET_BUCKET_OWNERSHIP_CONTROLS: Call = call("GetBucketOwnershipControls", "s3:GetBucketOwnershipControls", Resource::Bucket);
+pub(crate) static GET_OBJECT_LOCK_CONFIGURATION: Call = call("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration", Resource::Bucket);
+pub(crate) static GET_OBJECT_RETENTION: Call = call("GetObjectRetention", "s3:GetObjectRetention", Resource::Object);
+pub(crate) static GET_OBJECT_LEGAL_HOLD: Call = call("GetObjectLegalHold", "s3:GetObjectLegalHold", Resource::Object);
+pub(crate) static COPY_OBJECT: Call = call("CopyObject", "s3:PutObject", Resource::Object);
+pub(crate) static UPDATE_OBJECT_ENCRYPTION: Call = call("UpdateObjectEncryption", "s3:UpdateObjectEncryption", Resource::Object);
+pub(crate) static CREATE_MULTIPART_UPLOAD: Call = call("CreateMultipartUpload", "s3:PutObject", Resource::Object);
+pub(crate) static UPLOAD_PART_COPY: Call = call("UploadPartCopy", "s3:PutObject", Resource::Object);
+pub(crate) static COMPLETE_MULTIPART_UPLOAD: Call = call("CompleteMultipartUpload", "s3:PutObject", Resource::Object);
+pub(crate) static ABORT_MULTIPART_UPLOAD: Call = call("AbortMultipartUpload", "s3:AbortMultipartUpload", Resource::Object);
+pub(crate) static LIST_PARTS: Call = call("ListParts", "s3:ListMultipartUploadParts", Resource::Object);
+pub(crate) static LIST_OBJECT_ANNOTATIONS: Call = call("ListObjectAnnotations", "s3:ListObjectAnnotations", Resource::Object);
+pub(crate) static RESTORE_OBJECT: Call = call("RestoreObject", "s3:RestoreObject", Resource::Object);
+pub(crate) static DELETE_OBJECT_VERSION: Call = call("DeleteObject", "s3:DeleteObjectVersion", Resource::Object);
 pub(crate) static PUT_OBJECT: Call = call("PutObject", "s3:PutObject", Resource::Object);
-pub(crate) static GET_OBJECT_LOCK: Call = call("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration", Resource::Bucket);
+
+pub(crate) static CREATE_JOB: Call = call("CreateJob", "s3:CreateJob", Resource::Any);
+pub(crate) static DESCRIBE_JOB: Call = call("DescribeJob", "s3:DescribeJob", Resource::Any);
+pub(crate) static LIST_JOBS: Call = call("ListJobs", "s3:ListJobs", Resource::Any);
+pub(crate) static UPDATE_JOB_STATUS: Call = call("UpdateJobStatus", "s3:UpdateJobStatus", Resource::Any);
 
 pub(crate) static DESCRIBE_KEY: Call = call("DescribeKey", "kms:DescribeKey", Resource::Key);
 pub(crate) static GET_KEY_ROTATION_STATUS: Call = call("GetKeyRotationStatus", "kms:GetKeyRotationStatus", Resource::Key);

@@ -50,6 +50,11 @@ pub struct Request {
 }
 
 impl Request {
+    fn answered(&mut self, response: &HttpResponse) {
+        self.status = Some(response.status().as_u16());
+        self.request_id = request_id(response);
+    }
+
     fn failed(&self) -> bool {
         self.status.is_none_or(|status| status >= 400)
     }
@@ -130,6 +135,18 @@ impl CallLog {
             .collect()
     }
 
+    /// The log that a client records its requests in.
+    pub(super) fn of(cfg: &ConfigBag) -> Option<Self> {
+        cfg.load::<Pending>().map(|pending| pending.log.clone())
+    }
+
+    /// Begins to record a request that is sent without a client.
+    pub(super) fn begin(&self, service: &str, operation: &str, request: &HttpRequest) -> Pending {
+        let name = (service.to_owned(), operation.to_owned());
+        let request = Request { started: OffsetDateTime::now_utc(), subject: subject(request), request_id: None, status: None, attempts: 1 };
+        Pending { log: self.clone(), state: Mutex::new((name, request)) }
+    }
+
     fn add(&self, name: (String, String), request: Request) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().add(request);
     }
@@ -137,7 +154,7 @@ impl CallLog {
 
 /// A request under way. It is recorded when it is dropped: one that nobody waits for any longer ends in that way only.
 #[derive(Debug)]
-struct Pending {
+pub(super) struct Pending {
     log: CallLog,
     /// Service and operation, and the request.
     state: Mutex<((String, String), Request)>,
@@ -155,6 +172,11 @@ impl Drop for Pending {
 }
 
 impl Pending {
+    /// What came back.
+    pub(super) fn answered(&self, response: &HttpResponse) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1.answered(response);
+    }
+
     fn change(cfg: &ConfigBag, change: impl FnOnce(&mut Request)) {
         if let Some(pending) = cfg.load::<Self>() {
             change(&mut pending.state.lock().unwrap_or_else(PoisonError::into_inner).1);
@@ -206,8 +228,9 @@ impl Intercept for CallLog {
 
     fn read_after_attempt(&self, context: &FinalizerInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
         Pending::change(cfg, |request| {
-            request.status = context.response().map(|response| response.status().as_u16());
-            request.request_id = context.response().and_then(request_id);
+            if let Some(response) = context.response() {
+                request.answered(response);
+            }
         });
         Ok(())
     }

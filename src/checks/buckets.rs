@@ -176,7 +176,7 @@ fn buckets<'a>(case: &Case<'a>) -> BTreeMap<&'a BucketName, Vec<String>> {
     buckets
 }
 
-pub(super) fn kind_name(kind: EncryptionKind) -> &'static str {
+pub(crate) fn kind_name(kind: EncryptionKind) -> &'static str {
     match kind {
         EncryptionKind::SseS3 => "SSE-S3",
         EncryptionKind::SseKms => "SSE-KMS",

@@ -240,7 +240,7 @@ impl<'a> Bucket<'a> {
     /// How long Object Lock keeps what is written here, in words; none where the bucket has no such rule.
     async fn retention(&self) -> Option<String> {
         let answer = self.client.get_object_lock_configuration().bucket(self.location.bucket.as_str()).send().await;
-        let answer = match Lookup::from_call(&calls::GET_OBJECT_LOCK, &["ObjectLockConfigurationNotFoundError"], answer) {
+        let answer = match Lookup::from_call(&calls::GET_OBJECT_LOCK_CONFIGURATION, &["ObjectLockConfigurationNotFoundError"], answer) {
             Lookup::Found(answer) => answer,
             Lookup::Absent => return None,
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {

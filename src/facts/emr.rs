@@ -117,6 +117,12 @@ impl SecurityConfiguration {
         Some(Self { name: name.to_owned(), created, digest, content: Content::read(&json) })
     }
 
+    /// One of this content.
+    #[cfg(test)]
+    pub(crate) fn for_tests(text: &str) -> Self {
+        Self::read("sc", OffsetDateTime::UNIX_EPOCH, text).unwrap()
+    }
+
     /// Every key it names.
     #[must_use]
     pub fn keys(&self) -> BTreeSet<KeyReference> {

@@ -164,7 +164,7 @@ pub(super) async fn key(
     KeyFacts { rotation, policy, grants, identity: identity.into_iter().collect(), description }
 }
 
-async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference) -> Lookup<Key> {
+pub(crate) async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference) -> Lookup<Key> {
     let result = kms.describe_key().key_id(reference.as_str()).send().await;
     Lookup::from_call(&calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| match answer.key_metadata.map(understood) {
         Some(Ok(key)) => Lookup::Found(key),

@@ -3,25 +3,17 @@
 //! Lists carry no encryption, so every object costs a HEAD. Memory stays within the limit, or within what is under way where there is none, however many objects
 //! are listed.
 
-use std::{
-    future::ready,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_sdk_s3::{
-    operation::head_object::HeadObjectOutput,
-    types::{Object, ServerSideEncryption},
-};
-use futures_util::{Stream, StreamExt as _, stream};
+use aws_sdk_s3::types::ServerSideEncryption;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
 
+use super::scan::{self, Crew, Object, Scope};
 use crate::{
-    aws::{Lookup, Obstacle, calls},
-    facts::s3::is_code,
-    names::{BucketName, S3Location},
+    aws::{Lookup, Obstacle},
+    names::S3Location,
     settings::EncryptionKind,
 };
 
@@ -67,7 +59,7 @@ pub struct Tally {
 }
 
 /// How an object is encrypted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stored {
     /// Not at all.
@@ -89,46 +81,9 @@ pub struct Unseen {
     pub why: Lookup<()>,
 }
 
-/// Items that stand evenly in a sequence of unknown length: at most `limit` of them, and all as long as there are no more.
-///
-/// Every `stride`-th item is kept; when there is no more room, every other one goes and the stride doubles.
-#[derive(Debug)]
-struct EvenSample<T> {
-    limit: usize,
-    stride: u64,
-    seen: u64,
-    kept: Vec<T>,
-}
-
-impl<T> EvenSample<T> {
-    fn new(limit: usize) -> Self {
-        Self { limit, stride: 1, seen: 0, kept: Vec::new() }
-    }
-
-    fn take(&mut self, item: T) {
-        let position = self.seen;
-        self.seen += 1;
-        if !position.is_multiple_of(self.stride) {
-            return;
-        }
-        if self.kept.len() == self.limit {
-            let mut index = 0;
-            self.kept.retain(|_| {
-                index += 1;
-                index % 2 == 1
-            });
-            self.stride *= 2;
-            if !position.is_multiple_of(self.stride) || self.kept.len() == self.limit {
-                return;
-            }
-        }
-        self.kept.push(item);
-    }
-}
-
 /// What to look at.
 #[derive(Clone, Debug)]
-pub(super) struct Scope<'a> {
+pub(super) struct Question<'a> {
     /// In these folders, as if they were one.
     pub(super) folders: &'a [S3Location],
     /// Not at objects from before this time, by S3's clock.
@@ -155,98 +110,57 @@ impl Counting {
 }
 
 /// How many HEADs may be under way at once, in all surveys that share it.
-pub(super) fn gate() -> Semaphore {
-    Semaphore::new(2 * HEADS_AT_ONCE)
+pub(crate) fn crew() -> Arc<Crew> {
+    Crew::new(2 * HEADS_AT_ONCE, HEADS_AT_ONCE)
 }
 
 /// Looks at what lies in `location`, at `limit` objects at most; `Absent` when there is no such bucket.
 pub(super) async fn survey(s3: &aws_sdk_s3::Client, location: &S3Location, limit: usize) -> Lookup<Survey> {
     let counting = Counting::default();
-    let scope = Scope { folders: std::slice::from_ref(location), since: None, limit: Some(limit) };
-    let done = count(s3, &gate(), &scope, &counting).await;
+    let question = Question { folders: std::slice::from_ref(location), since: None, limit: Some(limit) };
+    let done = count(s3, &crew(), &question, &counting).await;
     done.map(|()| counting.end())
 }
 
-/// Looks at everything in `scope`, through `gate`, and counts it; `Absent` when there is no such bucket.
-pub(super) async fn count(s3: &aws_sdk_s3::Client, gate: &Semaphore, scope: &Scope<'_>, counting: &Counting) -> Lookup<()> {
-    let trouble = Mutex::new(Lookup::Found(()));
-    let mut listed = std::pin::pin!(
-        stream::iter(scope.folders)
-            .flat_map(|folder| list(s3, folder))
-            .take_while(|entry| {
-                let found = entry.found().is_some();
-                if !found {
-                    *trouble.lock().unwrap_or_else(PoisonError::into_inner) = entry.clone().map(drop);
-                }
-                ready(found)
-            })
-            .filter_map(|entry| ready(entry.into_found().filter(|entry| counting.lock().admits(entry, scope.since))))
-    );
-    let chosen = match scope.limit {
-        None => listed.left_stream(),
-        Some(limit) => {
-            let mut sample = EvenSample::new(limit);
-            while let Some(entry) = listed.next().await {
-                sample.take(entry);
-            }
-            stream::iter(sample.kept).right_stream()
+/// Looks at everything that is asked about, and counts it; `Absent` when there is no such bucket.
+pub(super) async fn count(s3: &aws_sdk_s3::Client, crew: &Arc<Crew>, question: &Question<'_>, counting: &Counting) -> Lookup<()> {
+    let scopes = question.folders.iter().map(|folder| Scope { location: folder.clone(), versions: false, since: question.since, except: Vec::new() });
+    let scopes: Vec<Scope> = scopes.collect();
+    if let Some(limit) = question.limit {
+        let list = |object: &Object| counting.lock().list(object, question.since);
+        let (objects, end) = scan::sample(s3, &scopes, limit, crew, list).await;
+        let mut survey = counting.lock();
+        for object in objects {
+            survey.count(object);
         }
-    };
-    let heads = chosen.map(async |entry| {
-        // Nobody closes the gate, so it always opens.
-        let _permit = gate.acquire().await;
-        let stored = head(s3, entry.bucket, &entry.key).await;
-        counting.lock().count(entry.key, entry.size, stored);
-    });
-    heads.buffer_unordered(HEADS_AT_ONCE).for_each(ready).await;
-    trouble.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// An object as a list shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry<'a> {
-    bucket: &'a BucketName,
-    key: String,
-    size: u64,
-    modified: Option<OffsetDateTime>,
-}
-
-/// The objects below `folder`, in the order of their keys; ends with the first answer that is none.
-fn list<'a>(s3: &aws_sdk_s3::Client, folder: &'a S3Location) -> impl Stream<Item = Lookup<Entry<'a>>> + use<'a> {
-    let pages = s3.list_objects_v2().bucket(folder.bucket.as_str()).prefix(&folder.prefix).into_paginator().send();
-    let pages = stream::unfold(pages, async |mut pages| pages.next().await.map(|page| (page, pages)));
-    pages.flat_map(|page| {
-        let entries: Vec<Lookup<Entry<'a>>> = match Lookup::from_call(&calls::LIST_OBJECTS, &["NoSuchBucket"], page) {
-            Lookup::Found(page) => page.contents.unwrap_or_default().into_iter().map(|object| entry(&folder.bucket, object)).collect(),
-            other => vec![other.and_then(|_| Lookup::expect_in_answer(&calls::LIST_OBJECTS, None))],
-        };
-        stream::iter(entries)
-    })
-}
-
-fn entry(bucket: &BucketName, object: Object) -> Lookup<Entry<'_>> {
-    let modified = object.last_modified.and_then(|time| OffsetDateTime::from_unix_timestamp_nanos(time.as_nanos()).ok());
-    let size = object.size.and_then(|size| u64::try_from(size).ok());
-    Lookup::expect_in_answer(&calls::LIST_OBJECTS, object.key.zip(size).map(|(key, size)| Entry { bucket, key, size, modified }))
+        return end;
+    }
+    for scope in &scopes {
+        let list = |object: &Object| counting.lock().list(object, scope.since);
+        let end = scan::whole(s3, scope, crew, list, |object| counting.lock().count(object)).await;
+        if end.found().is_none() {
+            return end;
+        }
+    }
+    Lookup::Found(())
 }
 
 impl Survey {
-    /// Counts an object that was listed; gives whether it is to be looked at. One without a time may be of any.
-    fn admits(&mut self, entry: &Entry<'_>, since: Option<OffsetDateTime>) -> bool {
-        if since.zip(entry.modified).is_some_and(|(since, modified)| modified < since) {
+    /// Counts an object that was listed.
+    fn list(&mut self, object: &Object, since: Option<OffsetDateTime>) {
+        if since.zip(object.modified).is_some_and(|(since, modified)| modified < since) {
             self.earlier += 1;
-            return false;
-        }
-        if entry.size == 0 {
+        } else if object.holds_data() {
+            self.objects += 1;
+        } else {
             self.empty += 1;
-            return false;
         }
-        self.objects += 1;
-        true
     }
 
-    fn count(&mut self, key: String, size: u64, stored: Lookup<Stored>) {
-        let stored = match stored {
+    /// Counts an object that was asked.
+    fn count(&mut self, object: Object) {
+        let Object { key, size, .. } = object;
+        let stored = match object.stored {
             Lookup::Found(stored) => stored,
             // Deleted since it was listed: nobody will read it.
             Lookup::Absent => {
@@ -276,40 +190,8 @@ impl Survey {
     }
 }
 
-/// Why S3 refuses an object: a GET, of one byte, is answered in words.
-async fn refused(s3: &aws_sdk_s3::Client, bucket: &BucketName, key: &str) -> Lookup<Stored> {
-    let result = s3.get_object().bucket(bucket.as_str()).key(key).range("bytes=0-0").send().await;
-    if result.as_ref().is_err_and(|error| is_code(error, "InvalidRequest")) {
-        return Lookup::Found(Stored::CustomerKey);
-    }
-    Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result)
-        .and_then(|_| Lookup::not_asked(&calls::HEAD_OBJECT, "S3 refuses a HEAD of it, but no GET"))
-}
-
-async fn head(s3: &aws_sdk_s3::Client, bucket: &BucketName, key: &str) -> Lookup<Stored> {
-    let result = s3.head_object().bucket(bucket.as_str()).key(key).send().await;
-    // S3 answers so, without a word, to a HEAD of an SSE-C object that does not bring its key; and to one whose credentials have expired.
-    if result.as_ref().is_err_and(|error| error.raw_response().is_some_and(|response| response.status().as_u16() == 400)) {
-        return refused(s3, bucket, key).await;
-    }
-    Lookup::from_call(&calls::HEAD_OBJECT, &["NotFound", "NoSuchKey", "404"], result).map(|answer| stored(&answer))
-}
-
-fn stored(answer: &HeadObjectOutput) -> Stored {
-    if answer.sse_customer_algorithm().is_some() {
-        return Stored::CustomerKey;
-    }
-    match answer.server_side_encryption() {
-        None => Stored::Unencrypted,
-        Some(kind) => match encryption_kind(kind) {
-            Some(kind) => Stored::Kind(kind, answer.ssekms_key_id().map(str::to_owned)),
-            None => Stored::Other(kind.as_str().to_owned()),
-        },
-    }
-}
-
 /// S3's word for a kind of encryption.
-pub(super) fn encryption_kind(kind: &ServerSideEncryption) -> Option<EncryptionKind> {
+pub(crate) fn encryption_kind(kind: &ServerSideEncryption) -> Option<EncryptionKind> {
     match kind {
         ServerSideEncryption::Aes256 => Some(EncryptionKind::SseS3),
         ServerSideEncryption::AwsKms => Some(EncryptionKind::SseKms),
@@ -335,25 +217,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn sample(items: u64, limit: usize) -> Vec<u64> {
-        let mut sample = EvenSample::new(limit);
-        (0..items).for_each(|item| sample.take(item));
-        sample.kept
-    }
-
-    proptest! {
-        #[test]
-        fn a_sample_is_everything_up_to_the_limit_and_even_beyond_it(items in 0_u64..5000, limit in 1_usize..200) {
-            let kept = sample(items, limit);
-            let room = u64::try_from(limit).unwrap();
-            if items <= room {
-                prop_assert_eq!(kept, (0..items).collect::<Vec<_>>());
-            } else {
-                prop_assert!(kept.len() <= limit && kept.len() * 2 >= limit, "{} of {limit}", kept.len());
-                let stride = kept.get(1).map_or(items, |second| second - kept[0]);
-                prop_assert!(kept.windows(2).all(|pair| pair[1] - pair[0] == stride));
-                prop_assert!(kept[0] == 0 && items - kept[kept.len() - 1] <= 2 * stride, "it reaches to the end: {kept:?} of {items}");
-            }
+    fn object(key: &str, size: u64, modified: Option<i64>, stored: Lookup<Stored>) -> Object {
+        Object {
+            bucket: Arc::new("acme-out".parse().unwrap()),
+            key: key.to_owned(),
+            version_id: None,
+            is_latest: true,
+            is_delete_marker: false,
+            size,
+            etag: None,
+            modified: modified.map(|second| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second)),
+            storage_class: None,
+            stored,
         }
     }
 
@@ -362,16 +237,19 @@ mod tests {
         fn of_a_list_what_is_not_from_before_counts_and_each_object_counts_once(
             objects in prop::collection::vec((0_u64..3, prop::option::of(0_i64..100)), 0..50), since in prop::option::of(0_i64..100),
         ) {
-            let at = |second| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second);
-            let bucket: BucketName = "acme-out".parse().unwrap();
+            let since_time = since.map(|second| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second));
+            let scope = Scope { location: S3Location::parse("s3://acme-out").unwrap(), versions: false, since: since_time, except: Vec::new() };
             let mut survey = Survey::default();
+            let mut asked = 0;
             for (size, modified) in &objects {
-                let entry = Entry { bucket: &bucket, key: "a".to_owned(), size: *size, modified: modified.map(at) };
-                let looked = survey.admits(&entry, since.map(at));
+                let object = object("a", *size, *modified, Lookup::Absent);
+                survey.list(&object, since_time);
                 let before = matches!((since, modified), (Some(since), Some(modified)) if *modified < since);
-                prop_assert_eq!(looked, !before && *size > 0, "an object without a time is looked at");
+                prop_assert_eq!(scope.asks(&object), !before && *size > 0, "an object without a time is looked at");
+                asked += u64::from(scope.asks(&object));
             }
             prop_assert_eq!(survey.objects + survey.empty + survey.earlier, objects.len() as u64);
+            prop_assert_eq!(survey.objects, asked);
         }
     }
 
@@ -379,7 +257,7 @@ mod tests {
     fn the_keys_named_are_the_first_ones_in_whatever_order_the_answers_come() {
         let mut survey = Survey::default();
         for key in ["e", "b", "d", "a", "c"] {
-            survey.count(key.to_owned(), 1, Lookup::Found(Stored::Unencrypted));
+            survey.count(object(key, 1, None, Lookup::Found(Stored::Unencrypted)));
         }
         assert_eq!(survey.kinds[0].first, ["a", "b", "c"]);
     }
@@ -388,10 +266,10 @@ mod tests {
     fn what_could_not_be_seen_is_counted_and_never_taken_for_something() {
         let mut survey = Survey::default();
         let denied = || Lookup::Denied(Obstacle { operation: "s3:GetObject".to_owned(), message: "no".to_owned() });
-        survey.count("a".to_owned(), 1, denied());
-        survey.count("b".to_owned(), 1, Lookup::Absent);
-        survey.count("c".to_owned(), 7, Lookup::Found(Stored::Unencrypted));
-        survey.count("d".to_owned(), 1, denied());
+        survey.count(object("a", 1, None, denied()));
+        survey.count(object("b", 1, None, Lookup::Absent));
+        survey.count(object("c", 7, None, Lookup::Found(Stored::Unencrypted)));
+        survey.count(object("d", 1, None, denied()));
         assert_eq!(survey.unseen.as_ref().map(|unseen| unseen.objects), Some(2));
         assert_eq!(survey.looked_at, 1);
         assert_eq!(survey.kinds, [Tally { stored: Stored::Unencrypted, objects: 1, bytes: 7, first: vec!["c".to_owned()] }]);

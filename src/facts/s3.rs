@@ -104,7 +104,7 @@ fn whose(region: &Lookup<String>, owned: Lookup<bool>) -> Lookup<bool> {
 }
 
 /// Whether `bucket` belongs to `account`.
-pub(super) async fn ours(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<bool> {
+pub(crate) async fn ours(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<bool> {
     let (region, owned) = tokio::join!(region(s3, bucket), owned_by(s3, bucket, account));
     whose(&region, owned)
 }
@@ -118,7 +118,7 @@ pub(super) async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Look
     Lookup::from_call(&calls::GET_BUCKET_POLICY, &["NoSuchBucket"], result).map(|answer| answer.policy)
 }
 
-async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
+pub(crate) async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
     let result = s3.get_bucket_versioning().bucket(bucket.as_str()).send().await;
     Lookup::from_call(&calls::GET_BUCKET_VERSIONING, &["NoSuchBucket"], result).map(|answer| answer.status.map(|status| status.as_str().to_owned()))
 }
@@ -138,11 +138,10 @@ async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lo
     })
 }
 
-pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
+pub(crate) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
     error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
 }
 
-/// The region that `bucket` lies in.
 pub(crate) async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> {
     let result = s3.head_bucket().bucket(bucket.as_str()).send().await;
     // A bucket of another region answers with a redirect that names the region: a fact, not a failure.
@@ -166,7 +165,7 @@ async fn owned_by(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<
 }
 
 /// The default encryption of `bucket`, whoever owns it: that is a question of its own.
-pub(super) async fn default_encryption(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<DefaultEncryption> {
+pub(crate) async fn default_encryption(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<DefaultEncryption> {
     let result = s3.get_bucket_encryption().bucket(bucket.as_str()).send().await;
     // AWS answers AES256 for a bucket nobody configured; older stand-ins answer with this error, which the SDK does not model.
     if result.as_ref().is_err_and(|error| is_code(error, "ServerSideEncryptionConfigurationNotFoundError")) {

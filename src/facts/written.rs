@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::objects::{self, Counting, Scope, Survey};
+use super::objects::{self, Counting, Question, Survey};
 use crate::{
     aws::{Aws, Lookup},
     names::{BucketName, ClusterId, S3Location},
@@ -176,10 +176,10 @@ pub async fn look(
     cut: impl Future<Output = &'static str>,
 ) -> Vec<Written> {
     let looks: Vec<_> = places.into_iter().map(|place| (place, Counting::default(), Mutex::new(None))).collect();
-    let gate = objects::gate();
+    let crew = objects::crew();
     let counted = join_all(looks.iter().map(async |(place, counting, end)| {
-        let scope = Scope { folders: &place.folders, since, limit };
-        let look = objects::count(&aws.s3_bulk, &gate, &scope, counting).await;
+        let question = Question { folders: &place.folders, since, limit };
+        let look = objects::count(&aws.s3_bulk, &crew, &question, counting).await;
         *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
     }));
     let cut_short = tokio::select! {

@@ -5,7 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/inventories.rs"]
+mod inventories;
+
 mod attach;
+mod audit;
 mod catalogue;
 mod check_command;
 mod command_line;
@@ -17,8 +21,11 @@ mod good_runs;
 mod init;
 mod parity;
 mod permissions;
+mod reencrypt;
+mod reencrypt_properties;
 mod refusals;
 mod resume;
+mod runbook;
 mod secrets;
 mod signals;
 mod streams;

@@ -5,6 +5,7 @@ mod emr;
 mod iam;
 mod kms;
 mod s3;
+mod s3control;
 mod sts;
 
 use crate::call::{Call, Service};
@@ -28,5 +29,6 @@ pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         Service::Sts => sts::answer(call, caller),
         Service::Ec2 => ec2::answer(world, call, caller),
         Service::S3 => s3::answer(world, call, Some(caller)),
+        Service::S3Control => s3control::answer(world, call, caller),
     }
 }

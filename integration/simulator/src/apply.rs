@@ -14,6 +14,7 @@ use crate::command::{
 use crate::faults::Faults;
 use crate::hooks::Hooks;
 use crate::life;
+use crate::object::{self, Object};
 use crate::policy;
 use crate::quota::Quotas;
 use crate::record::Recorded;
@@ -21,7 +22,7 @@ use crate::rounds::RoundsState;
 use crate::s3write;
 use crate::scene;
 use crate::world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Object, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
 };
 
 /// The world, and everything about how it is served.
@@ -106,8 +107,13 @@ impl World {
             Command::DeleteBucket(named) => drop(self.buckets.remove(&named.name)),
             Command::PutObject(put) => self.put_object(put)?,
             Command::DeleteObject(object) => {
-                if let Some(bucket) = self.buckets.get_mut(&object.bucket) {
-                    bucket.objects.remove(&object.key);
+                self.delete_object(&object.bucket, &object.key);
+            }
+            Command::SetAccountPublicAccessBlock(set) => {
+                let (account, _) = place(set.account.as_ref(), None);
+                match set.on {
+                    Some(on) => drop(self.account_blocks.insert(account, on)),
+                    None => drop(self.account_blocks.remove(&account)),
                 }
             }
             Command::PutSecurityConfiguration(put) => self.put_security_configuration(put),
@@ -157,7 +163,7 @@ impl World {
         }
         let (account, region) = place(put.account.as_ref(), put.region.as_ref());
         let old = self.buckets.remove(&put.name);
-        let (objects, created) = old.map_or_else(|| (BTreeMap::new(), self.now), |old| (old.objects, old.created));
+        let (objects, older, created) = old.map_or_else(|| (BTreeMap::new(), BTreeMap::new(), self.now), |old| (old.objects, old.older, old.created));
         let bucket = Bucket {
             name: put.name.clone(),
             region,
@@ -169,7 +175,10 @@ impl World {
             public_access_block: Some(put.public_access_block.unwrap_or(!put.public)),
             object_lock_days: put.object_lock_days,
             created,
+            ownership: put.ownership.unwrap_or_else(|| "BucketOwnerEnforced".to_owned()),
+            object_lock: put.object_lock || put.object_lock_days.is_some(),
             objects,
+            older,
         };
         self.buckets.insert(put.name, bucket);
         Ok(())
@@ -185,20 +194,28 @@ impl World {
         };
         let body = put.bytes.or(put.body.map(String::into_bytes));
         let size = put.size.unwrap_or_else(|| body.as_ref().map_or(0, |body| body.len() as u64));
+        let mut attributes = put.attributes;
+        let extents = object::extents(&put.bucket, &put.key, size, body.is_none());
+        if let Some(checksum) = &mut attributes.checksum {
+            checksum.value = object::checksum(&checksum.algorithm, &checksum.kind, body.as_deref(), &extents);
+        }
         let object = Object {
             size,
-            etag: s3write::etag(body.as_deref(), &put.bucket, &put.key, size),
+            etag: object::etag(body.as_deref(), &extents, &sse, put.parts),
             sse,
             last_modified: self.now - seconds(put.age_seconds),
             storage_class: put.storage_class.unwrap_or_else(|| "STANDARD".to_owned()),
-            content_type: "binary/octet-stream".to_owned(),
-            metadata: BTreeMap::new(),
+            content_type: put.content_type.unwrap_or_else(|| "binary/octet-stream".to_owned()),
+            metadata: put.metadata,
             written_by: "command".to_owned(),
             body,
+            extents,
+            version: None,
+            owner: account,
+            attributes,
+            restore: None,
         };
-        if let Some(bucket) = self.buckets.get_mut(&put.bucket) {
-            bucket.objects.insert(put.key, object);
-        }
+        self.store_object(&put.bucket, &put.key, object);
         Ok(())
     }
 

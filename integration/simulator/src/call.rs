@@ -20,6 +20,8 @@ pub(crate) enum Service {
     Sts,
     Ec2,
     S3,
+    /// S3's control plane: signed as S3, spoken otherwise.
+    S3Control,
 }
 
 impl Service {
@@ -31,7 +33,7 @@ impl Service {
             Self::Iam => "iam",
             Self::Sts => "sts",
             Self::Ec2 => "ec2",
-            Self::S3 => "s3",
+            Self::S3 | Self::S3Control => "s3",
         }
     }
 
@@ -69,6 +71,8 @@ impl Call {
         let service = scope.as_ref().and_then(|scope| Service::named(&scope.service)).unwrap_or_else(|| unsigned_service(target, &form));
         let body = unchunk(&headers, raw);
         let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned();
+        // No bucket's name begins like this date.
+        let service = if service == Service::S3 && path.starts_with(S3_CONTROL) { Service::S3Control } else { service };
         let mut call = Self {
             service,
             subject: Subject { service: service.signing_name().to_owned(), ..Subject::default() },
@@ -110,6 +114,20 @@ impl Call {
                     "Filter.1.Value.1",
                 ];
                 self.subject.name = names.iter().find_map(|name| self.form.get(*name)).cloned();
+            }
+            Service::S3Control => {
+                let rest = self.path.strip_prefix(S3_CONTROL).unwrap_or_default().to_owned();
+                let words: Vec<&str> = rest.split('/').collect();
+                let (operation, name) = match (self.method.as_str(), words.as_slice()) {
+                    ("POST", ["jobs"]) => ("CreateJob", None),
+                    ("GET", ["jobs"]) => ("ListJobs", None),
+                    ("GET", ["jobs", id]) => ("DescribeJob", Some(*id)),
+                    ("POST", ["jobs", id, "status"]) => ("UpdateJobStatus", Some(*id)),
+                    ("GET", ["configuration", "publicAccessBlock"]) => ("GetPublicAccessBlock", None),
+                    _ => ("", None),
+                };
+                operation.clone_into(&mut self.subject.operation);
+                self.subject.name = name.map(str::to_owned);
             }
             Service::S3 => {
                 let rest = self.path.trim_start_matches('/').to_owned();
@@ -159,12 +177,27 @@ impl Call {
                 ("PUT", "policy") => "PutBucketPolicy",
                 ("GET", "publicAccessBlock") => "GetPublicAccessBlock",
                 ("GET", "versioning") => "GetBucketVersioning",
+                ("GET", "versions") => "ListObjectVersions",
+                ("GET", "ownershipControls") => "GetBucketOwnershipControls",
                 ("GET", "object-lock") => "GetObjectLockConfiguration",
                 _ => "",
             }
         } else {
             match (method, what) {
                 ("HEAD", "") => "HeadObject",
+                ("GET", "tagging") => "GetObjectTagging",
+                ("PUT", "tagging") => "PutObjectTagging",
+                ("GET", "acl") => "GetObjectAcl",
+                ("GET", "retention") => "GetObjectRetention",
+                ("GET", "legal-hold") => "GetObjectLegalHold",
+                ("GET", "annotation") => "ListObjectAnnotations",
+                ("PUT", "encryption") => "UpdateObjectEncryption",
+                ("POST", "restore") => "RestoreObject",
+                ("POST", "uploads") => "CreateMultipartUpload",
+                ("PUT", "uploadId") if self.headers.contains_key("x-amz-copy-source") => "UploadPartCopy",
+                ("GET", "uploadId") => "ListParts",
+                ("POST", "uploadId") => "CompleteMultipartUpload",
+                ("DELETE", "uploadId") => "AbortMultipartUpload",
                 ("GET", "") => "GetObject",
                 ("PUT", "") if self.headers.contains_key("x-amz-copy-source") => "CopyObject",
                 ("PUT", "") => "PutObject",
@@ -217,11 +250,15 @@ impl Call {
     }
 }
 
+/// Where the paths of S3's control plane begin.
+const S3_CONTROL: &str = "/v20180820/";
+
 /// Query parameters that make another operation of the same path.
 const S3_SUBRESOURCES: &[&str] = &[
     "accelerate",
     "acl",
     "analytics",
+    "annotation",
     "attributes",
     "cors",
     "delete",

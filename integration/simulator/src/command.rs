@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::clock::ClockMode;
 use crate::faults::Fault;
 use crate::hooks::Hook;
+use crate::object::Attributes;
 use crate::world::Sse;
 
 /// A change of the world, or of how it behaves. As JSON: `{"command": "put_bucket", "name": "acme-out"}`.
@@ -25,8 +26,10 @@ pub enum Command {
     DeleteBucket(Named),
     /// Writes an object, past all policies.
     PutObject(PutObject),
-    /// Removes an object.
+    /// Removes an object; in a versioned bucket, a delete marker hides it.
     DeleteObject(ObjectName),
+    /// Sets or removes the public access block of a whole account.
+    SetAccountPublicAccessBlock(AccountBlock),
     /// Makes a security configuration; an existing one is deleted and created again, even when in use.
     PutSecurityConfiguration(PutSecurityConfiguration),
     /// Removes a security configuration, even when in use.
@@ -186,6 +189,12 @@ pub struct PutBucket {
     /// For so many days Object Lock keeps what is written (`COMPLIANCE`); absent: it is off.
     #[serde(default)]
     pub object_lock_days: Option<u32>,
+    /// Who owns its objects; default: `BucketOwnerEnforced`, which knows no ACLs.
+    #[serde(default)]
+    pub ownership: Option<String>,
+    /// Whether objects may be locked.
+    #[serde(default)]
+    pub object_lock: bool,
 }
 
 /// See [`Command::PutObject`].
@@ -214,6 +223,30 @@ pub struct PutObject {
     /// How many seconds ago it was written.
     #[serde(default)]
     pub age_seconds: f64,
+    /// Default `binary/octet-stream`.
+    #[serde(default)]
+    pub content_type: Option<String>,
+    /// `x-amz-meta-…` without the prefix.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// All else that it carries.
+    #[serde(default)]
+    pub attributes: Attributes,
+    /// It was written in so many parts, which shows in its `ETag`.
+    #[serde(default)]
+    pub parts: Option<u32>,
+}
+
+/// See [`Command::SetAccountPublicAccessBlock`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountBlock {
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// All four settings; absent: the account has no block.
+    #[serde(default)]
+    pub on: Option<bool>,
 }
 
 /// Names one object.

@@ -56,6 +56,13 @@ pub enum FaultKind {
         /// Error message.
         message: String,
     },
+    /// Status 200, whose body is an error after all, as S3's long-running copies have it.
+    ErrorIn200 {
+        /// Error code.
+        code: String,
+        /// Error message.
+        message: String,
+    },
     /// The connection is reset.
     Reset,
     /// Nothing ever comes back.

@@ -1,4 +1,4 @@
-//! An AWS on loopback: EMR, S3, KMS, IAM, STS and EC2 as a guard (AWS SDK for Rust) and a runner (raw HTTP) use them.
+//! An AWS on loopback: EMR, S3 (with its control plane), KMS, IAM, STS and EC2 as a guard (AWS SDK for Rust) and a runner (raw HTTP) use them.
 //!
 //! ```
 //! use emr_simulator::{Command, ClusterState, Simulator, StartCluster};
@@ -27,6 +27,7 @@
 
 mod api;
 mod apply;
+mod batch;
 mod call;
 mod clock;
 mod cluster;
@@ -35,6 +36,7 @@ mod control;
 mod faults;
 mod hooks;
 mod life;
+mod object;
 mod policy;
 mod quota;
 mod record;
@@ -56,19 +58,21 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+pub use batch::Job;
 pub use clock::ClockMode;
 pub use cluster::{Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume};
 pub use command::{
-    Advance, Applied, AttachedPolicy, BucketEncryption, Command, CommandError, Grant, Named, NextCluster, ObjectName, PutAccessKey, PutBucket,
-    PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SetClock, SetLatency,
-    StartCluster, StartState, Switch, Termination, Timings, UpdateCluster,
+    AccountBlock, Advance, Applied, AttachedPolicy, BucketEncryption, Command, CommandError, Grant, Named, NextCluster, ObjectName, PutAccessKey,
+    PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SetClock,
+    SetLatency, StartCluster, StartState, Switch, Termination, Timings, UpdateCluster,
 };
 pub use faults::{Calls, Fault, FaultKind};
 pub use hooks::{Hook, Moment};
+pub use object::{AclGrant, Attributes, Checksum, Extent, Object, Older, Retention, Upload};
 pub use record::{Recorded, Subject};
 pub use scene::certificates;
 pub use world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Object, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
 };
 
 use server::Shared;

@@ -75,7 +75,7 @@ impl Failure {
             Service::Emr | Service::Kms => Self::new(400, "AccessDeniedException", message),
             Service::Iam | Service::Sts => Self::new(403, "AccessDenied", message),
             Service::Ec2 => Self::new(403, "UnauthorizedOperation", "You are not authorized to perform this operation."),
-            Service::S3 => Self::new(403, "AccessDenied", "Access Denied"),
+            Service::S3 | Service::S3Control => Self::new(403, "AccessDenied", "Access Denied"),
         }
     }
 
@@ -86,6 +86,7 @@ impl Failure {
             Service::Iam | Service::Sts => Self::new(400, "Throttling", "Rate exceeded"),
             Service::Ec2 => Self::new(503, "RequestLimitExceeded", "Request limit exceeded."),
             Service::S3 => Self::new(503, "SlowDown", "Please reduce your request rate."),
+            Service::S3Control => Self::new(400, "TooManyRequestsException", "Too many requests"),
         }
     }
 
@@ -102,8 +103,8 @@ impl Failure {
             Service::Sts => ("InternalFailure", "The request processing has failed because of an unknown error."),
             Service::Ec2 if unavailable => ("Unavailable", "The server is overloaded and can't handle the request."),
             Service::Ec2 => ("InternalError", "An internal error has occurred"),
-            Service::S3 if unavailable => ("ServiceUnavailable", "Service is unable to handle request."),
-            Service::S3 => ("InternalError", "We encountered an internal error. Please try again."),
+            Service::S3 | Service::S3Control if unavailable => ("ServiceUnavailable", "Service is unable to handle request."),
+            Service::S3 | Service::S3Control => ("InternalError", "We encountered an internal error. Please try again."),
         };
         Self::new(status, code, message)
     }
@@ -114,7 +115,7 @@ impl Failure {
             Service::Emr | Service::Kms => Self::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token"),
             Service::Iam | Service::Sts => Self::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token"),
             Service::Ec2 => Self::new(401, "AuthFailure", "AWS was not able to validate the provided access credentials"),
-            Service::S3 => Self::new(403, "AccessDenied", "Access Denied"),
+            Service::S3 | Service::S3Control => Self::new(403, "AccessDenied", "Access Denied"),
         }
     }
 
@@ -125,8 +126,10 @@ impl Failure {
             Service::Emr | Service::Kms => Self::new(400, "UnrecognizedClientException", invalid),
             Service::Iam | Service::Sts => Self::new(403, "InvalidClientTokenId", invalid),
             Service::Ec2 => Self::unsigned(service),
-            Service::S3 => Self::new(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
-                .with("AWSAccessKeyId", access_key),
+            Service::S3 | Service::S3Control => {
+                Self::new(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+                    .with("AWSAccessKeyId", access_key)
+            }
         }
     }
 
@@ -143,6 +146,7 @@ impl Failure {
             Service::Iam => self.query_body("https://iam.amazonaws.com/doc/2010-05-08/", request_id),
             Service::Sts => self.query_body("https://sts.amazonaws.com/doc/2011-06-15/", request_id),
             Service::Ec2 => self.ec2_body(request_id),
+            Service::S3Control => self.query_body("http://awss3control.amazonaws.com/doc/2018-08-20/", request_id),
             Service::S3 if head => String::new(),
             Service::S3 => self.s3_body(request_id),
         };
@@ -150,7 +154,7 @@ impl Failure {
             Service::Emr | Service::Kms => "application/x-amz-json-1.1",
             Service::Iam | Service::Sts => "text/xml",
             Service::Ec2 => "text/xml;charset=UTF-8",
-            Service::S3 => "application/xml",
+            Service::S3 | Service::S3Control => "application/xml",
         };
         let mut headers = self.headers;
         headers.push(("content-type".to_owned(), content_type.to_owned()));

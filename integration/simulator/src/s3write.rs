@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use md5::{Digest, Md5};
-
+use crate::object::{self, Attributes, Extent, Object};
 use crate::policy::{self, Ask, Decision};
-use crate::world::{Object, Sse, World};
+use crate::world::{Sse, World};
 
 /// What is written, by whom.
 pub(crate) struct Write<'a> {
@@ -15,6 +14,11 @@ pub(crate) struct Write<'a> {
     pub(crate) header: Option<Sse>,
     pub(crate) size: u64,
     pub(crate) body: Option<Vec<u8>>,
+    /// What stands for a content that is not kept; absent: it is all new.
+    pub(crate) extents: Option<Vec<Extent>>,
+    pub(crate) attributes: Attributes,
+    /// It was written in so many parts.
+    pub(crate) parts: Option<u32>,
     pub(crate) content_type: String,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) storage_class: String,
@@ -27,30 +31,44 @@ pub(crate) struct Write<'a> {
 /// Why a write was refused: status, code, message.
 pub(crate) type Refusal = (u16, &'static str, String);
 
-/// Writes an object as S3 would and gives what was stored.
-pub(crate) fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refusal> {
-    let Some(bucket) = world.buckets.get(write.bucket) else {
+/// Whether this principal may write there with this header, and what the object will be protected by.
+pub(crate) fn permit(
+    world: &mut World,
+    (bucket_name, key): (&str, &str),
+    header: Option<Sse>,
+    (principal, account): (&str, &str),
+) -> Result<Sse, Refusal> {
+    let Some(bucket) = world.buckets.get(bucket_name) else {
         return Err((404, "NoSuchBucket", "The specified bucket does not exist".to_owned()));
     };
-    let mut context = policy::base_context(write.principal, write.account);
-    if let Some(sse) = &write.header {
+    let mut context = policy::base_context(principal, account);
+    if let Some(sse) = &header {
         let (algorithm, key) = header_of(sse);
         context.insert("s3:x-amz-server-side-encryption".to_owned(), vec![algorithm.to_owned()]);
         if let Some(key) = key {
             context.insert("s3:x-amz-server-side-encryption-aws-kms-key-id".to_owned(), vec![key.to_owned()]);
         }
     }
-    let ask = Ask { action: "s3:PutObject", resource: &format!("arn:aws:s3:::{}/{}", write.bucket, write.key), context: &context };
-    let decision =
-        bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| policy::evaluate_resource(document, &ask, write.principal, write.account));
-    let own = bucket.account == write.account;
+    let ask = Ask { action: "s3:PutObject", resource: &format!("arn:aws:s3:::{bucket_name}/{key}"), context: &context };
+    let decision = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| policy::evaluate_resource(document, &ask, principal, account));
+    let own = bucket.account == account;
     if decision == Decision::ExplicitDeny || (!own && decision != Decision::Allowed) {
         return Err((403, "AccessDenied", "Access Denied".to_owned()));
     }
-    let sse = resolve(world, write.bucket, write.account, write.header)?;
+    resolve(world, bucket_name, account, header)
+}
+
+/// Writes an object as S3 would and gives what was stored.
+pub(crate) fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refusal> {
+    let sse = permit(world, (write.bucket, write.key), write.header, (write.principal, write.account))?;
+    let extents = write.extents.unwrap_or_else(|| object::extents(write.bucket, write.key, write.size, write.body.is_none()));
+    let mut attributes = write.attributes;
+    if let Some(checksum) = &mut attributes.checksum {
+        checksum.value = object::checksum(&checksum.algorithm, &checksum.kind, write.body.as_deref(), &extents);
+    }
     let object = Object {
         size: write.size,
-        etag: etag(write.body.as_deref(), write.bucket, write.key, write.size),
+        etag: object::etag(write.body.as_deref(), &extents, &sse, write.parts),
         sse,
         last_modified: world.now,
         storage_class: write.storage_class,
@@ -58,11 +76,13 @@ pub(crate) fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refus
         metadata: write.metadata,
         written_by: write.written_by,
         body: write.body,
+        extents,
+        version: None,
+        owner: write.account.to_owned(),
+        attributes,
+        restore: None,
     };
-    if let Some(bucket) = world.buckets.get_mut(write.bucket) {
-        bucket.objects.insert(write.key.to_owned(), object.clone());
-    }
-    Ok(object)
+    Ok(world.store_object(write.bucket, write.key, object))
 }
 
 /// The algorithm and key id headers that ask for a protection.
@@ -108,7 +128,7 @@ fn resolve(world: &mut World, bucket: &str, caller: &str, header: Option<Sse>) -
     })
 }
 
-fn kms_arn(world: &mut World, account: &str, region: &str, key: Option<String>) -> Result<String, Refusal> {
+pub(crate) fn kms_arn(world: &mut World, account: &str, region: &str, key: Option<String>) -> Result<String, Refusal> {
     let Some(name) = key else {
         return Ok(world.managed_s3_key(account, region));
     };
@@ -121,15 +141,6 @@ fn kms_arn(world: &mut World, account: &str, region: &str, key: Option<String>) 
         "PendingDeletion" => Err((400, "KMS.KMSInvalidStateException", format!("{} is pending deletion.", key.arn()))),
         state => Err((400, "KMS.KMSInvalidStateException", format!("{} is in state {state}.", key.arn()))),
     }
-}
-
-/// MD5 of the body; where only a size is known, of what stands for it.
-pub(crate) fn etag(body: Option<&[u8]>, bucket: &str, key: &str, size: u64) -> String {
-    let digest = match body {
-        Some(body) => Md5::digest(body),
-        None => Md5::digest(format!("{bucket}/{key}:{size}")),
-    };
-    hex(&digest)
 }
 
 /// Two lower-case digits a byte.

@@ -270,6 +270,10 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
         Some(FaultKind::Error { status, code, message }) => {
             return shape(Failure::new(*status, code, message.as_str()));
         }
+        Some(FaultKind::ErrorIn200 { code, message }) => {
+            let failure = Failure::new(200, code, message.as_str());
+            return shape(failure);
+        }
         Some(FaultKind::Reset) => return Outcome::Reset,
         Some(FaultKind::Hang) => return Outcome::Hang,
         _ => {}

@@ -134,10 +134,9 @@ fn dist_copy(world: &mut World, index: usize, number: usize, args: &Args) -> Res
     }
     if args.has("--deleteOnSuccess")
         && let Some(from) = from
-        && let Some(bucket) = world.buckets.get_mut(&from.bucket)
     {
         for key in files.into_iter().filter_map(|file| file.key) {
-            bucket.objects.remove(&key);
+            world.delete_object(&from.bucket, &key);
         }
     }
     Ok(written)
@@ -220,6 +219,9 @@ fn store(world: &mut World, index: usize, to: &Location, size: u64, header: Opti
         content_type: "application/octet-stream".to_owned(),
         metadata: std::collections::BTreeMap::new(),
         storage_class: "STANDARD".to_owned(),
+        extents: None,
+        attributes: crate::object::Attributes::default(),
+        parts: None,
         principal: &format!("arn:aws:sts::{account}:assumed-role/{role}/i-0"),
         account: &account,
         written_by,

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::batch::Job;
 use crate::cluster::Cluster;
 use crate::command::{BucketEncryption, Grant, NextCluster, Timings};
+use crate::object::{Object, Older, Upload};
 
 /// The account that owns things when a command does not name one.
 pub const DEFAULT_ACCOUNT: &str = "123456789012";
@@ -46,6 +48,12 @@ pub struct World {
     pub timings: Timings,
     /// Special fates of the next clusters, in order.
     pub next_clusters: VecDeque<NextCluster>,
+    /// Multipart uploads that were neither completed nor aborted.
+    pub uploads: Vec<Upload>,
+    /// S3 Batch Operations jobs, oldest first.
+    pub jobs: Vec<Job>,
+    /// Public access blocks of whole accounts, all four settings; an account that is not here has none.
+    pub account_blocks: BTreeMap<String, bool>,
     #[serde(skip)]
     pub(crate) random: fastrand::Rng,
 }
@@ -85,8 +93,14 @@ pub struct Bucket {
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
-    /// Its objects by key.
+    /// `BucketOwnerEnforced` (no ACLs), `BucketOwnerPreferred` or `ObjectWriter`.
+    pub ownership: String,
+    /// Whether objects may be locked.
+    pub object_lock: bool,
+    /// Its objects by key: the current versions, without keys whose current version is a delete marker.
     pub objects: BTreeMap<String, Object>,
+    /// What is behind the current versions by key, newest first; a delete marker in front of a key without an object is current.
+    pub older: BTreeMap<String, Vec<Older>>,
 }
 
 /// How an object is encrypted at rest.
@@ -115,31 +129,6 @@ pub enum Sse {
     /// SSE-C: reading its head without the key is an error.
     #[serde(rename = "customer")]
     Customer,
-}
-
-/// An object.
-#[derive(Debug, Clone, Serialize)]
-pub struct Object {
-    /// Bytes.
-    pub size: u64,
-    /// Without quotes.
-    pub etag: String,
-    /// Its protection.
-    pub sse: Sse,
-    /// When it was written.
-    #[serde(with = "time::serde::rfc3339")]
-    pub last_modified: OffsetDateTime,
-    /// `STANDARD`, `GLACIER`, …
-    pub storage_class: String,
-    /// The `Content-Type` it was written with.
-    pub content_type: String,
-    /// `x-amz-meta-…` without the prefix.
-    pub metadata: BTreeMap<String, String>,
-    /// Who wrote it: `api`, `command`, or a cluster and step id.
-    pub written_by: String,
-    /// Its bytes where they are known; else they read as zeros.
-    #[serde(skip)]
-    pub body: Option<Vec<u8>>,
 }
 
 /// An EMR security configuration.
@@ -306,6 +295,9 @@ impl World {
             clusters: Vec::new(),
             timings: Timings::default(),
             next_clusters: VecDeque::new(),
+            uploads: Vec::new(),
+            jobs: Vec::new(),
+            account_blocks: BTreeMap::new(),
             random: fastrand::Rng::with_seed(0x00E7_13A2),
         }
     }

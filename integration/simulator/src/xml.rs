@@ -45,7 +45,13 @@ impl Xml {
         self.close(name)
     }
 
-    fn close(&mut self, name: &str) -> &mut Self {
+    /// `<tag>`: a name with its attributes, left open.
+    pub(crate) fn open(&mut self, tag: &str) -> &mut Self {
+        let _ = write!(self.0, "<{tag}>");
+        self
+    }
+
+    pub(crate) fn close(&mut self, name: &str) -> &mut Self {
         let _ = write!(self.0, "</{name}>");
         self
     }
@@ -81,6 +87,12 @@ pub(crate) fn texts(document: &str, name: &str) -> Vec<String> {
         rest = tail;
     }
     found
+}
+
+/// What is inside the first element of this name, as it stands there.
+pub(crate) fn inside<'a>(document: &'a str, name: &str) -> Option<&'a str> {
+    let (_, after) = document.split_once(&format!("<{name}>"))?;
+    after.split_once(&format!("</{name}>")).map(|(inside, _)| inside)
 }
 
 /// The text of the first element of this name.

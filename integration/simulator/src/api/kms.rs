@@ -168,7 +168,7 @@ fn metadata(key: &Key) -> Value {
 fn grant(key: &Key, grant: &Grant) -> Value {
     let mut listed = json!({
         "KeyId": key.arn(),
-        "GrantId": crate::s3write::etag(Some(grant.grantee.as_bytes()), "", "", 0),
+        "GrantId": crate::object::etag(Some(grant.grantee.as_bytes()), &[], &crate::world::Sse::None, None),
         "Name": "",
         "CreationDate": epoch_seconds(key.created),
         "GranteePrincipal": grant.grantee,

@@ -1,20 +1,26 @@
 //! Owns S3's operations.
 
+mod attributes;
+mod multipart;
+mod versions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::Answer;
 use crate::call::{Call, Service};
 use crate::clock::{http_date, iso};
 use crate::command::BucketEncryption;
+use crate::object::{self, Attributes, Object, Older};
 use crate::policy::{self, Ask, Decision};
 use crate::reply::{Failure, Reply};
 use crate::s3write::{self, Write, header_of, sse_named};
-use crate::world::{Bucket, Caller, Object, Sse, World};
+use crate::world::{Bucket, Caller, Sse, World};
 use crate::xml::{self, Xml};
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
@@ -33,13 +39,14 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
     if operation == "CreateBucket" {
         return create_bucket(world, call, caller.ok_or_else(denied)?, bucket);
     }
-    let action = action_of(operation).ok_or_else(|| Failure::not_modelled(Service::S3, operation))?;
+    let action = action_of(operation, call.query.contains_key("versionId")).ok_or_else(|| Failure::not_modelled(Service::S3, operation))?;
     let found = world.buckets.get(bucket).ok_or_else(|| no_such_bucket(bucket))?;
     let location = found.region.clone();
     check_region(call, operation, found, caller.is_some())?;
     let admitted = admit(found, call, caller, action);
     admitted.map_err(|failure| failure.header("x-amz-bucket-region", location.as_str()))?;
     let s3 = Request { call, caller, bucket: bucket.to_owned(), key: call.subject.key.clone().unwrap_or_default() };
+    let now = world.now;
     let answer = match operation {
         "HeadBucket" => Ok(Reply::empty(200).header("content-type", "application/xml")),
         "GetBucketLocation" => Ok(location_xml(found)),
@@ -47,15 +54,30 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         "GetBucketPolicy" => bucket_policy(found),
         "GetPublicAccessBlock" => public_access_block(found),
         "GetBucketVersioning" => Ok(versioning_xml(found)),
-        "GetObjectLockConfiguration" => object_lock(found),
         "ListObjectsV2" => list(found, call),
-        "HeadObject" => s3.object(world).and_then(|object| read(object, call, true)),
-        "GetObject" => s3.object(world).and_then(|object| read(object, call, false)),
+        "GetBucketOwnershipControls" => Ok(attributes::ownership(found)),
+        "GetObjectLockConfiguration" => attributes::lock_configuration(found),
+        "GetObjectRetention" => s3.get_retention(world),
+        "GetObjectLegalHold" => s3.get_legal_hold(world),
+        "ListObjectVersions" => versions::list(found, call),
+        "HeadObject" => s3.object(world).and_then(|object| read(&object, call, now, true)),
+        "GetObject" => s3.object(world).and_then(|object| read(&object, call, now, false)),
+        "GetObjectTagging" => s3.get_tags(world),
+        "PutObjectTagging" => s3.put_tags(world),
+        "GetObjectAcl" => s3.get_acl(world),
+        "ListObjectAnnotations" => s3.list_annotations(world),
+        "UpdateObjectEncryption" => s3.update_encryption(world),
+        "RestoreObject" => s3.restore(world),
+        "CreateMultipartUpload" => s3.create_upload(world),
+        "UploadPartCopy" => s3.copy_part(world),
+        "ListParts" => s3.list_parts(world),
+        "CompleteMultipartUpload" => s3.complete_upload(world),
+        "AbortMultipartUpload" => s3.abort_upload(world),
         "PutBucketEncryption" => s3.put_encryption(world),
         "PutBucketPolicy" => s3.put_policy(world),
         "PutObject" => s3.put(world),
         "CopyObject" => s3.copy(world),
-        "DeleteObject" => Ok(s3.delete(world)),
+        "DeleteObject" => s3.delete(world),
         other => Err(Failure::not_modelled(Service::S3, other)),
     };
     answer.map(|reply| match operation {
@@ -65,8 +87,27 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
 }
 
 /// The IAM action behind an operation, without its prefix.
-fn action_of(operation: &str) -> Option<&'static str> {
+fn action_of(operation: &str, of_version: bool) -> Option<&'static str> {
     Some(match operation {
+        "HeadObject" | "GetObject" if of_version => "GetObjectVersion",
+        "GetObjectTagging" if of_version => "GetObjectVersionTagging",
+        "PutObjectTagging" if of_version => "PutObjectVersionTagging",
+        "GetObjectAcl" if of_version => "GetObjectVersionAcl",
+        "DeleteObject" if of_version => "DeleteObjectVersion",
+        "ListObjectVersions" => "ListBucketVersions",
+        "GetBucketOwnershipControls" => "GetBucketOwnershipControls",
+        "GetObjectLockConfiguration" => "GetBucketObjectLockConfiguration",
+        "GetObjectRetention" => "GetObjectRetention",
+        "GetObjectLegalHold" => "GetObjectLegalHold",
+        "GetObjectTagging" => "GetObjectTagging",
+        "PutObjectTagging" => "PutObjectTagging",
+        "GetObjectAcl" => "GetObjectAcl",
+        "ListObjectAnnotations" => "ListObjectAnnotations",
+        "UpdateObjectEncryption" => "UpdateObjectEncryption",
+        "RestoreObject" => "RestoreObject",
+        "ListParts" => "ListMultipartUploadParts",
+        "AbortMultipartUpload" => "AbortMultipartUpload",
+        "CreateMultipartUpload" | "UploadPartCopy" | "CompleteMultipartUpload" => "PutObject",
         "HeadBucket" | "ListObjectsV2" => "ListBucket",
         "GetBucketLocation" => "GetBucketLocation",
         "GetBucketEncryption" => "GetEncryptionConfiguration",
@@ -75,7 +116,6 @@ fn action_of(operation: &str) -> Option<&'static str> {
         "PutBucketPolicy" => "PutBucketPolicy",
         "GetPublicAccessBlock" => "GetBucketPublicAccessBlock",
         "GetBucketVersioning" => "GetBucketVersioning",
-        "GetObjectLockConfiguration" => "GetBucketObjectLockConfiguration",
         "HeadObject" | "GetObject" => "GetObject",
         "PutObject" | "CopyObject" => "PutObject",
         "DeleteObject" => "DeleteObject",
@@ -164,7 +204,10 @@ fn create_bucket(world: &mut World, call: &Call, caller: &Caller, name: &str) ->
         public_access_block: Some(true),
         object_lock_days: None,
         created: world.now,
+        ownership: "BucketOwnerEnforced".to_owned(),
+        object_lock: false,
         objects: BTreeMap::new(),
+        older: BTreeMap::new(),
     };
     world.buckets.insert(name.to_owned(), bucket);
     Ok(Reply::empty(200).header("location", format!("/{name}")))
@@ -232,22 +275,6 @@ fn versioning_xml(bucket: &Bucket) -> Reply {
         xml.optional("Status", bucket.versioning.as_deref());
     });
     Reply::xml(xml)
-}
-
-fn object_lock(bucket: &Bucket) -> Answer {
-    let Some(days) = bucket.object_lock_days else {
-        let message = "Object Lock configuration does not exist for this bucket";
-        return Err(Failure::new(404, "ObjectLockConfigurationNotFoundError", message).with("BucketName", bucket.name.as_str()));
-    };
-    let mut xml = Xml::new();
-    xml.root("ObjectLockConfiguration", NAMESPACE, |xml| {
-        xml.text("ObjectLockEnabled", "Enabled").element("Rule", |xml| {
-            xml.element("DefaultRetention", |xml| {
-                xml.text("Mode", "COMPLIANCE").text("Days", days.to_string());
-            });
-        });
-    });
-    Ok(Reply::xml(xml))
 }
 
 fn list(bucket: &Bucket, call: &Call) -> Answer {
@@ -334,7 +361,7 @@ fn decode_token(token: &str) -> Result<String, Failure> {
 }
 
 /// HEAD or GET of an object, ranges included.
-fn read(object: &Object, call: &Call, head: bool) -> Answer {
+fn read(object: &Object, call: &Call, now: OffsetDateTime, head: bool) -> Answer {
     if object.sse == Sse::Customer && call.header("x-amz-server-side-encryption-customer-key").is_none() {
         let message = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";
         return Err(Failure::new(400, "InvalidRequest", message));
@@ -355,6 +382,11 @@ fn read(object: &Object, call: &Call, head: bool) -> Answer {
     reply = with_sse(reply, &object.sse);
     for (name, value) in &object.metadata {
         reply = reply.header(format!("x-amz-meta-{name}"), value.as_str());
+    }
+    reply = attributes::show(reply, object, call, now, head);
+    if !head && object.is_archived(now) {
+        return Err(Failure::new(403, "InvalidObjectState", "The operation is not valid for the object's storage class")
+            .with("StorageClass", object.storage_class.as_str()));
     }
     if head {
         reply.length = Some(object.size);
@@ -419,10 +451,10 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn object<'w>(&self, world: &'w World) -> Result<&'w Object, Failure> {
-        world
-            .object(&self.bucket, &self.key)
-            .ok_or_else(|| Failure::new(404, "NoSuchKey", "The specified key does not exist.").with("Key", self.key.as_str()))
+    /// The object that is asked for: by its version, or the current one.
+    fn object(&self, world: &World) -> Result<Object, Failure> {
+        let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
+        versions::find(bucket, &self.key, self.call.query.get("versionId").map(String::as_str))
     }
 
     fn body(&self) -> String {
@@ -468,39 +500,64 @@ impl Request<'_> {
         sse_named(algorithm, key).map(Some).ok_or_else(|| Failure::new(400, "InvalidArgument", "The encryption method specified is not supported"))
     }
 
-    fn write(&self, world: &mut World, size: u64, body: Option<Vec<u8>>, like: Option<&Object>) -> Result<Object, Failure> {
+    fn put(&self, world: &mut World) -> Answer {
         let caller = self.caller.ok_or_else(denied)?;
-        let own: BTreeMap<String, String> = self
-            .call
-            .headers
-            .iter()
-            .filter_map(|(name, value)| {
-                let name = name.as_str().strip_prefix("x-amz-meta-")?;
-                Some((name.to_owned(), value.to_str().ok()?.to_owned()))
-            })
-            .collect();
-        let content_type = self.call.header("content-type").unwrap_or("binary/octet-stream").to_owned();
+        let body = self.call.body.to_vec();
+        self.put_conditions(world, &body)?;
         let write = Write {
             bucket: &self.bucket,
             key: &self.key,
             header: self.header_sse()?,
-            size,
-            body,
-            content_type: like.map_or(content_type, |it| it.content_type.clone()),
-            metadata: like.map_or(own, |it| it.metadata.clone()),
+            size: body.len() as u64,
+            body: Some(body),
+            extents: None,
+            attributes: self.header_attributes(world)?,
+            parts: None,
+            content_type: self.header_type(),
+            metadata: self.header_metadata(),
             storage_class: self.call.header("x-amz-storage-class").unwrap_or("STANDARD").to_owned(),
             principal: &caller.arn,
             account: &caller.account,
             written_by: "api".to_owned(),
         };
-        s3write::write(world, write).map_err(|(status, code, message)| Failure::new(status, code, message))
+        let object = s3write::write(world, write).map_err(refused)?;
+        let reply = with_sse(Reply::empty(200).header("etag", format!("\"{}\"", object.etag)), &object.sse);
+        Ok(with_version(reply, &object))
     }
 
-    fn put(&self, world: &mut World) -> Answer {
-        let body = self.call.body.to_vec();
-        self.put_conditions(world, &body)?;
-        let object = self.write(world, body.len() as u64, Some(body), None)?;
-        Ok(with_sse(Reply::empty(200).header("etag", format!("\"{}\"", object.etag)), &object.sse))
+    /// The source of a copy, with what S3 asks of it first.
+    fn copy_source(&self, world: &World) -> Result<(String, String, Object), Failure> {
+        let source = percent_decode_str(self.call.header("x-amz-copy-source").unwrap_or_default()).decode_utf8_lossy().into_owned();
+        let (source, version) = match source.rsplit_once("?versionId=") {
+            Some((source, version)) => (source, Some(version)),
+            None => (source.as_str(), None),
+        };
+        let (bucket, key) =
+            source.trim_start_matches('/').split_once('/').ok_or_else(|| Failure::new(400, "InvalidArgument", "Invalid copy source object key"))?;
+        let from = world.buckets.get(bucket).ok_or_else(|| no_such_bucket(bucket))?;
+        admit_source(from, key, self.caller)?;
+        let object = versions::find(from, key, version)?;
+        if object.sse == Sse::Customer && self.call.header("x-amz-copy-source-server-side-encryption-customer-key").is_none() {
+            let message =
+                "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";
+            return Err(Failure::new(400, "InvalidRequest", message));
+        }
+        let expected = self.call.header("x-amz-copy-source-if-match");
+        if expected.is_some_and(|it| it.trim_matches('"') != object.etag) {
+            return Err(precondition("x-amz-copy-source-If-Match"));
+        }
+        if object.is_archived(world.now) {
+            let message = "Operation is not valid for the source object's storage class";
+            return Err(Failure::new(403, "InvalidObjectState", message).with("StorageClass", object.storage_class.as_str()));
+        }
+        Ok((bucket.to_owned(), key.to_owned(), object))
+    }
+
+    /// `If-Match` on what is written: another object came in between.
+    fn check_target(&self, world: &World) -> Result<(), Failure> {
+        let Some(expected) = self.call.header("if-match") else { return Ok(()) };
+        let current = world.object(&self.bucket, &self.key).ok_or_else(|| no_such_key(&self.key))?;
+        if expected.trim_matches('"') == current.etag { Ok(()) } else { Err(precondition("If-Match")) }
     }
 
     /// What a PUT asks for besides being stored, and what Object Lock asks of it.
@@ -523,51 +580,83 @@ impl Request<'_> {
     }
 
     fn copy(&self, world: &mut World) -> Answer {
-        let source = percent_decode_str(self.call.header("x-amz-copy-source").unwrap_or_default()).decode_utf8_lossy().into_owned();
-        let source = source.split('?').next().unwrap_or_default().trim_start_matches('/');
-        let (bucket, key) = source.split_once('/').ok_or_else(|| Failure::new(400, "InvalidArgument", "Invalid copy source object key"))?;
-        let from = world.buckets.get(bucket).ok_or_else(|| no_such_bucket(bucket))?;
-        admit_source(from, key, self.caller)?;
-        let object =
-            from.objects.get(key).ok_or_else(|| Failure::new(404, "NoSuchKey", "The specified key does not exist.").with("Key", key))?.clone();
-        let expected = self.call.header("x-amz-copy-source-if-match");
-        if expected.is_some_and(|it| it.trim_matches('"') != object.etag) {
-            let message = "At least one of the pre-conditions you specified did not hold";
-            return Err(Failure::new(412, "PreconditionFailed", message).with("Condition", "x-amz-copy-source-If-Match"));
-        }
+        let caller = self.caller.ok_or_else(denied)?;
+        let (bucket, key, object) = self.copy_source(world)?;
         if object.size > LARGEST_COPY {
             let message = format!("The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_COPY}");
             return Err(Failure::new(400, "InvalidRequest", message));
         }
-        if matches!(object.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE") {
-            let message = "The source object of the COPY action is not in the active tier and is only stored in Amazon S3 Glacier";
-            return Err(Failure::new(403, "ObjectNotInActiveTierError", message));
-        }
+        self.check_target(world)?;
         let replaces = self.call.header("x-amz-metadata-directive") == Some("REPLACE");
-        let changes = replaces || self.header_sse()?.is_some() || self.call.headers.contains_key("x-amz-storage-class");
+        let changes = replaces
+            || self.header_sse()?.is_some()
+            || ["x-amz-storage-class", "x-amz-website-redirect-location"].iter().any(|name| self.call.headers.contains_key(*name));
         if bucket == self.bucket && key == self.key && !changes {
             let message = "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";
             return Err(Failure::new(400, "InvalidRequest", message));
         }
-        let like = (!replaces).then_some(&object);
-        let mut copied = self.write(world, object.size, object.body.clone(), like)?;
-        // A copy of an object whose content is not kept is still a copy of it.
-        copied.etag.clone_from(&object.etag);
-        if let Some(stored) = world.buckets.get_mut(&self.bucket).and_then(|it| it.objects.get_mut(&self.key)) {
-            stored.etag.clone_from(&object.etag);
-        }
+        let write = Write {
+            bucket: &self.bucket,
+            key: &self.key,
+            header: self.header_sse()?,
+            size: object.size,
+            body: object.body.clone(),
+            extents: Some(object.extents.clone()),
+            attributes: attributes::of_copy(self.header_attributes(world)?, &object, replaces, self.call),
+            parts: None,
+            content_type: if replaces { self.header_type() } else { object.content_type.clone() },
+            metadata: if replaces { self.header_metadata() } else { object.metadata.clone() },
+            storage_class: self.call.header("x-amz-storage-class").unwrap_or("STANDARD").to_owned(),
+            principal: &caller.arn,
+            account: &caller.account,
+            written_by: "api".to_owned(),
+        };
+        let copied = s3write::write(world, write).map_err(refused)?;
         let mut xml = Xml::new();
         xml.root("CopyObjectResult", NAMESPACE, |xml| {
             xml.text("LastModified", iso(copied.last_modified)).text("ETag", format!("\"{}\"", copied.etag));
         });
-        Ok(with_sse(Reply::xml(xml), &copied.sse))
+        Ok(with_version(with_sse(Reply::xml(xml), &copied.sse), &copied))
     }
 
-    fn delete(&self, world: &mut World) -> Reply {
-        if let Some(bucket) = world.buckets.get_mut(&self.bucket) {
-            bucket.objects.remove(&self.key);
+    fn delete(&self, world: &mut World) -> Answer {
+        let now = world.now;
+        let Some(version) = self.call.query.get("versionId") else {
+            let marker = world.delete_object(&self.bucket, &self.key);
+            let reply = Reply::empty(204);
+            return Ok(match marker {
+                Some(version) => reply.header("x-amz-delete-marker", "true").header("x-amz-version-id", version),
+                None => reply,
+            });
+        };
+        let bypass = self.call.header("x-amz-bypass-governance-retention") == Some("true");
+        let bucket = world.buckets.get_mut(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
+        if let Some(Older::Object(object)) = bucket.version(&self.key, version)
+            && object.is_locked(now, bypass)
+        {
+            return Err(Failure::new(403, "AccessDenied", "Access Denied because object protected by object lock."));
         }
-        Reply::empty(204)
+        bucket.remove_version(&self.key, version);
+        Ok(Reply::empty(204).header("x-amz-version-id", version.as_str()))
+    }
+}
+
+fn refused((status, code, message): s3write::Refusal) -> Failure {
+    Failure::new(status, code, message)
+}
+
+fn no_such_key(key: &str) -> Failure {
+    Failure::new(404, "NoSuchKey", "The specified key does not exist.").with("Key", key)
+}
+
+fn precondition(condition: &str) -> Failure {
+    Failure::new(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold").with("Condition", condition)
+}
+
+fn with_version(reply: Reply, object: &Object) -> Reply {
+    match &object.version {
+        Some(version) => reply.header("x-amz-version-id", version.as_str()),
+        None => reply,
     }
 }
 

@@ -7,6 +7,7 @@ mod emr;
 mod facts;
 mod faults;
 mod life;
+mod objects;
 mod quotas;
 mod s3;
 mod support;

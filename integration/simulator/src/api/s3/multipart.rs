@@ -1,0 +1,187 @@
+//! Owns uploads in parts, as far as parts are copied.
+
+use md5::{Digest, Md5};
+
+use super::{Answer, Failure, LARGEST_COPY, NAMESPACE, Reply, Request, World, Xml, denied, object, refused, s3write, with_sse, with_version};
+use crate::clock::iso;
+use crate::object::{Checksum, Object, Upload};
+use crate::s3write::hex;
+use crate::xml;
+
+/// Every part but the last is at least so large.
+const SMALLEST_PART: u64 = 5 * 1024 * 1024;
+
+/// What can be checked over a whole object that came in parts.
+const FULL_OBJECT: [&str; 3] = ["CRC32", "CRC32C", "CRC64NVME"];
+
+fn no_such_upload() -> Failure {
+    let message = "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
+    Failure::new(404, "NoSuchUpload", message)
+}
+
+impl Request<'_> {
+    pub(super) fn create_upload(&self, world: &mut World) -> Answer {
+        let caller = self.caller.ok_or_else(denied)?;
+        let wish = self.header_sse()?;
+        let sse = s3write::permit(world, (&self.bucket, &self.key), wish.clone(), (&caller.arn, &caller.account)).map_err(refused)?;
+        let mut attributes = self.header_attributes(world)?;
+        let kind = self.call.header("x-amz-checksum-type");
+        // S3's own checksum, where none is asked for.
+        let algorithm = attributes.checksum.map_or_else(|| "CRC64NVME".to_owned(), |it| it.algorithm);
+        let kind = kind.unwrap_or(if algorithm == "CRC64NVME" { "FULL_OBJECT" } else { "COMPOSITE" }).to_owned();
+        if kind == "FULL_OBJECT" && !FULL_OBJECT.contains(&algorithm.as_str()) {
+            let message = format!("The FULL_OBJECT checksum type cannot be used with the {} checksum algorithm.", algorithm.to_lowercase());
+            return Err(Failure::new(400, "InvalidRequest", message));
+        }
+        attributes.checksum = Some(Checksum { algorithm, kind, value: String::new() });
+        let id = format!("upload-{:032x}", world.random.u128(..));
+        let object = Object {
+            size: 0,
+            etag: String::new(),
+            sse: sse.clone(),
+            last_modified: world.now,
+            storage_class: self.call.header("x-amz-storage-class").unwrap_or("STANDARD").to_owned(),
+            content_type: self.header_type(),
+            metadata: self.header_metadata(),
+            written_by: "api".to_owned(),
+            body: None,
+            extents: Vec::new(),
+            version: None,
+            owner: caller.account.clone(),
+            attributes,
+            restore: None,
+        };
+        let (bucket, key) = (self.bucket.clone(), self.key.clone());
+        world.uploads.push(Upload { id: id.clone(), bucket, key, object, wish, parts: std::collections::BTreeMap::new() });
+        let mut xml = Xml::new();
+        xml.root("InitiateMultipartUploadResult", NAMESPACE, |xml| {
+            xml.text("Bucket", &self.bucket).text("Key", &self.key).text("UploadId", &id);
+        });
+        Ok(with_sse(Reply::xml(xml), &sse))
+    }
+
+    fn upload(&self, world: &World) -> Result<usize, Failure> {
+        let id = self.call.query.get("uploadId").map(String::as_str).unwrap_or_default();
+        let found = world.uploads.iter().position(|it| it.id == id && it.bucket == self.bucket && it.key == self.key);
+        found.ok_or_else(no_such_upload)
+    }
+
+    pub(super) fn copy_part(&self, world: &mut World) -> Answer {
+        let index = self.upload(world)?;
+        let (_, _, source) = self.copy_source(world)?;
+        let (from, to) = match self.call.header("x-amz-copy-source-range") {
+            None => (0, source.size),
+            Some(range) => {
+                let ends = range.strip_prefix("bytes=").and_then(|it| it.split_once('-'));
+                let ends = ends.and_then(|(from, to)| Some((from.parse::<u64>().ok()?, to.parse::<u64>().ok()? + 1)));
+                let message = "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy";
+                ends.filter(|(from, to)| from < to && *to <= source.size).ok_or_else(|| Failure::new(400, "InvalidArgument", message))?
+            }
+        };
+        if to - from > LARGEST_COPY {
+            let message = format!("The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_COPY}");
+            return Err(Failure::new(400, "InvalidRequest", message));
+        }
+        let number = self.call.query.get("partNumber").and_then(|it| it.parse::<u32>().ok()).filter(|it| (1..=10_000).contains(it));
+        let number = number.ok_or_else(|| Failure::new(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive"))?;
+        let (body, extents) = source.part(from, to);
+        let sse = world.uploads[index].object.sse.clone();
+        let part = Object {
+            size: to - from,
+            etag: object::etag(body.as_deref(), &extents, &sse, None),
+            last_modified: world.now,
+            body,
+            extents,
+            ..world.uploads[index].object.clone()
+        };
+        let mut xml = Xml::new();
+        xml.root("CopyPartResult", NAMESPACE, |xml| {
+            xml.text("LastModified", iso(part.last_modified)).text("ETag", format!("\"{}\"", part.etag));
+        });
+        world.uploads[index].parts.insert(number, part);
+        Ok(with_sse(Reply::xml(xml), &sse))
+    }
+
+    pub(super) fn list_parts(&self, world: &World) -> Answer {
+        let upload = &world.uploads[self.upload(world)?];
+        let after = self.call.query.get("part-number-marker").and_then(|it| it.parse::<u32>().ok()).unwrap_or(0);
+        let page: Vec<_> = upload.parts.range(after + 1..).take(1000).collect();
+        let truncated = upload.parts.range(after + 1..).count() > page.len();
+        let mut xml = Xml::new();
+        xml.root("ListPartsResult", NAMESPACE, |xml| {
+            xml.text("Bucket", &upload.bucket)
+                .text("Key", &upload.key)
+                .text("UploadId", &upload.id)
+                .optional("NextPartNumberMarker", page.last().map(|(number, _)| number.to_string()))
+                .text("MaxParts", "1000")
+                .text("IsTruncated", truncated.to_string());
+            for (number, part) in page {
+                xml.element("Part", |xml| {
+                    xml.text("PartNumber", number.to_string())
+                        .text("LastModified", iso(part.last_modified))
+                        .text("ETag", format!("\"{}\"", part.etag))
+                        .text("Size", part.size.to_string());
+                });
+            }
+        });
+        Ok(Reply::xml(xml))
+    }
+
+    pub(super) fn complete_upload(&self, world: &mut World) -> Answer {
+        let caller = self.caller.ok_or_else(denied)?;
+        let index = self.upload(world)?;
+        self.check_target(world)?;
+        let body = self.body();
+        let upload = world.uploads[index].clone();
+        let numbers: Vec<u32> = xml::texts(&body, "PartNumber").iter().filter_map(|it| it.parse().ok()).collect();
+        let etags: Vec<String> = xml::texts(&body, "ETag").iter().map(|it| it.trim_matches('"').to_owned()).collect();
+        if numbers.is_empty() || numbers.len() != etags.len() {
+            let message = "The XML you provided was not well-formed or did not validate against our published schema";
+            return Err(Failure::new(400, "MalformedXML", message));
+        }
+        if !numbers.is_sorted_by(|a, b| a < b) {
+            return Err(Failure::new(400, "InvalidPartOrder", "The list of parts was not in ascending order."));
+        }
+        let named: Option<Vec<&Object>> =
+            numbers.iter().zip(&etags).map(|(number, etag)| upload.parts.get(number).filter(|part| part.etag == *etag)).collect();
+        let message = "One or more of the specified parts could not be found.";
+        let parts = named.ok_or_else(|| Failure::new(400, "InvalidPart", message))?;
+        if parts[..parts.len() - 1].iter().any(|part| part.size < SMALLEST_PART) {
+            return Err(Failure::new(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size"));
+        }
+        let (content, extents) = object::join(parts.iter().copied());
+        let together = parts.iter().fold(String::new(), |all, part| all + &part.etag);
+        let mut whole = Object {
+            size: parts.iter().map(|part| part.size).sum(),
+            etag: format!("{}-{}", hex(&Md5::digest(together)), parts.len()),
+            last_modified: world.now,
+            extents: if content.is_some() { Vec::new() } else { extents },
+            body: content,
+            ..upload.object
+        };
+        if let Some(checksum) = &mut whole.attributes.checksum {
+            checksum.value = object::checksum(&checksum.algorithm, &checksum.kind, whole.body.as_deref(), &whole.extents);
+            let name = format!("x-amz-checksum-{}", checksum.algorithm.to_lowercase());
+            if self.call.header(&name).is_some_and(|wanted| wanted != checksum.value) {
+                let message = format!("The {} you specified did not match the calculated checksum.", checksum.algorithm);
+                return Err(Failure::new(400, "BadDigest", message));
+            }
+        }
+        // What was permitted when it began may not be any more.
+        let writer = (caller.arn.as_str(), caller.account.as_str());
+        whole.sse = s3write::permit(world, (&self.bucket, &self.key), upload.wish, writer).map_err(refused)?;
+        world.uploads.remove(index);
+        let stored = world.store_object(&self.bucket, &self.key, whole);
+        let mut xml = Xml::new();
+        xml.root("CompleteMultipartUploadResult", NAMESPACE, |xml| {
+            xml.text("Bucket", &self.bucket).text("Key", &self.key).text("ETag", format!("\"{}\"", stored.etag));
+        });
+        Ok(with_version(with_sse(Reply::xml(xml), &stored.sse), &stored))
+    }
+
+    pub(super) fn abort_upload(&self, world: &mut World) -> Answer {
+        let index = self.upload(world)?;
+        world.uploads.remove(index);
+        Ok(Reply::empty(204))
+    }
+}

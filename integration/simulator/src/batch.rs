@@ -1,0 +1,319 @@
+//! Owns S3 Batch Operations: jobs, what their tasks do, and the report they leave.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::api;
+use crate::call::Call;
+use crate::policy::{self, Ask, Decision};
+use crate::s3write::{self, Write, hex};
+use crate::world::{Caller, Sse, World};
+
+/// So many tasks are done between two looks at a job.
+const TASKS_A_LOOK: usize = 50;
+/// How manifests and reports write keys.
+const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// A job.
+#[derive(Debug, Clone, Serialize)]
+pub struct Job {
+    /// Its id.
+    pub id: String,
+    /// The account it is of.
+    pub account: String,
+    /// `New`, `Preparing`, `Suspended`, `Ready`, `Active`, `Complete`, `Failed` or `Cancelled`.
+    pub status: String,
+    /// The body of the request that made it.
+    pub request: String,
+    /// What it was told apart by from its own repetition.
+    pub token: String,
+    /// Its description.
+    pub description: String,
+    /// Its priority.
+    pub priority: i32,
+    /// The ARN of the role that its tasks run under.
+    pub role: String,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// Why it failed: code and reason.
+    pub failure: Option<(String, String)>,
+    /// What there is to do.
+    #[serde(skip)]
+    pub(crate) tasks: Vec<Task>,
+    /// How the first of them went.
+    #[serde(skip)]
+    pub(crate) done: Vec<Outcome>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+    pub(crate) version: Option<String>,
+}
+
+/// HTTP status, error code, message.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome(pub(crate) u16, pub(crate) String, pub(crate) String);
+
+impl Outcome {
+    pub(crate) fn is_success(&self) -> bool {
+        self.0 < 300
+    }
+}
+
+/// Bucket and key of an object's ARN.
+fn of_arn(arn: &str) -> Option<(&str, &str)> {
+    arn.rsplit_once(":::").and_then(|(_, rest)| rest.split_once('/'))
+}
+
+/// Brings a job as far as it gets until the next look.
+pub(crate) fn step(world: &mut World, index: usize) {
+    let status = match world.jobs[index].status.as_str() {
+        "New" => "Preparing".to_owned(),
+        "Preparing" => match prepare(world, index) {
+            Ok(tasks) => {
+                world.jobs[index].tasks = tasks;
+                let waits = inside(&world.jobs[index].request, "ConfirmationRequired") == Some("true");
+                if waits { "Suspended" } else { "Ready" }.to_owned()
+            }
+            Err((code, reason)) => {
+                world.jobs[index].failure = Some((code, reason));
+                "Failed".to_owned()
+            }
+        },
+        "Ready" => "Active".to_owned(),
+        "Active" => work(world, index).to_owned(),
+        other => other.to_owned(),
+    };
+    world.jobs[index].status = status;
+}
+
+fn inside<'a>(document: &'a str, name: &str) -> Option<&'a str> {
+    crate::xml::inside(document, name)
+}
+
+fn text(document: &str, name: &str) -> Option<String> {
+    crate::xml::text(document, name)
+}
+
+/// Whether the job's role may do this, by its own policies.
+fn allowed(world: &World, job: &Job, action: &str, resource: &str) -> bool {
+    let Some(role) = world.roles.iter().find(|role| role.arn() == job.role) else { return false };
+    let trusts = role.trust.to_string().contains("batchoperations.s3.amazonaws.com");
+    let context = policy::base_context(&job.role, &job.account);
+    let ask = Ask { action, resource, context: &context };
+    let documents = role.policies.iter().chain(&role.attached).map(|(_, document)| document);
+    let decision = documents.map(|document| policy::evaluate_identity(document, &ask)).fold(Decision::ImplicitDeny, Decision::and);
+    trusts && decision == Decision::Allowed
+}
+
+/// What a job has to do: out of its manifest, or out of the bucket where it makes one itself.
+fn prepare(world: &mut World, index: usize) -> Result<Vec<Task>, (String, String)> {
+    let job = world.jobs[index].clone();
+    let failed = |code: &str, reason: String| (code.to_owned(), reason);
+    if !world.roles.iter().any(|role| role.arn() == job.role && role.trust.to_string().contains("batchoperations.s3.amazonaws.com")) {
+        return Err(failed("InvalidRole", format!("The role {} cannot be assumed by S3 Batch Operations", job.role)));
+    }
+    if let Some(generator) = inside(&job.request, "S3JobManifestGenerator") {
+        return generate(world, &job, generator);
+    }
+    let manifest = inside(&job.request, "Manifest").unwrap_or_default();
+    let arn = text(manifest, "ObjectArn").unwrap_or_default();
+    let etag = text(manifest, "ETag").unwrap_or_default();
+    if !allowed(world, &job, "s3:GetObject", &arn) {
+        return Err(failed("AccessDenied", format!("The job's role may not read the manifest {arn}")));
+    }
+    let object = of_arn(&arn).and_then(|(bucket, key)| world.object(bucket, key));
+    let object = object.filter(|object| object.etag == etag.trim_matches('"'));
+    let body =
+        object.and_then(|object| object.body.clone()).ok_or_else(|| failed("ManifestNotFound", format!("There is no such manifest: {arn}")))?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let tasks: Option<Vec<Task>> = body.lines().filter(|line| !line.is_empty()).map(line_of_manifest).collect();
+    tasks.ok_or_else(|| failed("InvalidManifest", "A line of the manifest cannot be read".to_owned()))
+}
+
+fn line_of_manifest(line: &str) -> Option<Task> {
+    let mut fields = line.split(',').map(|field| field.trim_matches('"'));
+    let (bucket, key) = (fields.next()?.to_owned(), fields.next()?);
+    let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();
+    Some(Task { bucket, key, version: fields.next().filter(|it| !it.is_empty()).map(str::to_owned) })
+}
+
+fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, (String, String)> {
+    let bucket = text(generator, "SourceBucket").unwrap_or_default();
+    let bucket = bucket.rsplit(":::").next().unwrap_or_default().to_owned();
+    for action in ["s3:PutInventoryConfiguration", "s3:ListBucket"] {
+        if !allowed(world, job, action, &format!("arn:aws:s3:::{bucket}")) {
+            return Err(("AccessDenied".to_owned(), format!("The job's role may not {action} on {bucket}")));
+        }
+    }
+    let filter = inside(generator, "Filter").unwrap_or_default();
+    let prefixes = inside(filter, "MatchAnyPrefix").map(|list| crate::xml::texts(list, "member")).unwrap_or_default();
+    let classes = inside(filter, "MatchAnyStorageClass").map(|list| crate::xml::texts(list, "member")).unwrap_or_default();
+    let less = text(filter, "ObjectSizeLessThanBytes").and_then(|it| it.parse::<u64>().ok());
+    let unencrypted_only = filter.contains("NOT-SSE");
+    let Some(found) = world.buckets.get(&bucket) else {
+        return Err(("NoSuchBucket".to_owned(), format!("There is no bucket {bucket}")));
+    };
+    let wanted = |key: &str, object: &crate::object::Object| {
+        (prefixes.is_empty() || prefixes.iter().any(|prefix| key.starts_with(prefix.as_str())))
+            && (classes.is_empty() || classes.contains(&object.storage_class))
+            && less.is_none_or(|less| object.size < less)
+            && (!unencrypted_only || object.sse == Sse::None)
+    };
+    let tasks = found.objects.iter().filter(|(key, object)| wanted(key, object));
+    Ok(tasks.map(|(key, object)| Task { bucket: bucket.clone(), key: key.clone(), version: object.version.clone() }).collect())
+}
+
+/// Does the next tasks; with the last one, writes the report.
+fn work(world: &mut World, index: usize) -> &'static str {
+    let job = world.jobs[index].clone();
+    let next = job.done.len();
+    for task in job.tasks.iter().skip(next).take(TASKS_A_LOOK) {
+        let outcome = perform(world, &job, task);
+        world.jobs[index].done.push(outcome);
+    }
+    if world.jobs[index].done.len() < job.tasks.len() {
+        return "Active";
+    }
+    match report(world, index) {
+        Ok(()) => "Complete",
+        Err(reason) => {
+            world.jobs[index].failure = Some(("ReportFailed".to_owned(), reason));
+            "Failed"
+        }
+    }
+}
+
+/// One task, as the request that S3 makes for it under the job's role.
+fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
+    let arn = format!("arn:aws:s3:::{}/{}", task.bucket, task.key);
+    let operation = inside(&job.request, "Operation").unwrap_or_default();
+    let version = task.version.as_deref().map_or_else(String::new, |version| format!("?versionId={version}"));
+    let path = format!("/{}/{}", task.bucket, utf8_percent_encode(&task.key, KEY));
+    let copy = inside(operation, "S3PutObjectCopy");
+    let update = inside(operation, "S3UpdateObjectEncryption");
+    let needed: &[&str] = if copy.is_some() {
+        &["s3:GetObject", "s3:GetObjectTagging", "s3:PutObject", "s3:PutObjectTagging"]
+    } else if update.is_some() {
+        &["s3:UpdateObjectEncryption"]
+    } else {
+        &["s3:RestoreObject"]
+    };
+    if let Some(action) = needed.iter().find(|action| !allowed(world, job, action, &arn)) {
+        return Outcome(403, "AccessDenied".to_owned(), format!("{action} is not allowed"));
+    }
+    let mut request = hyper::Request::builder();
+    let mut body = String::new();
+    if let Some(copy) = copy {
+        request = request.method("PUT").uri(&path).header("x-amz-copy-source", format!("{path}{version}"));
+        match text(copy, "SSEAlgorithm").as_deref() {
+            Some("KMS") => request = request.header("x-amz-server-side-encryption", "aws:kms"),
+            Some(other) => request = request.header("x-amz-server-side-encryption", other),
+            None => {}
+        }
+        let headers = [
+            ("SSEAwsKmsKeyId", "x-amz-server-side-encryption-aws-kms-key-id"),
+            ("StorageClass", "x-amz-storage-class"),
+            ("MetadataDirective", "x-amz-metadata-directive"),
+            ("BucketKeyEnabled", "x-amz-server-side-encryption-bucket-key-enabled"),
+            ("ChecksumAlgorithm", "x-amz-checksum-algorithm"),
+        ];
+        for (element, header) in headers {
+            if let Some(value) = text(copy, element) {
+                request = request.header(header, value);
+            }
+        }
+    } else if let Some(update) = update {
+        let separator = if version.is_empty() { String::new() } else { format!("&{}", &version[1..]) };
+        request = request.method("PUT").uri(format!("{path}?encryption{separator}"));
+        update.clone_into(&mut body);
+    } else {
+        let restore = inside(operation, "S3InitiateRestoreObject").unwrap_or_default();
+        request = request.method("POST").uri(format!("{path}?restore"));
+        body = format!("<RestoreRequest><Days>{}</Days></RestoreRequest>", text(restore, "ExpirationInDays").unwrap_or_default());
+    }
+    let region = world.buckets.get(&task.bucket).map_or_else(String::new, |bucket| bucket.region.clone());
+    let credential = format!("AWS4-HMAC-SHA256 Credential=BATCH/20261122/{region}/s3/aws4_request");
+    let Ok(request) = request.header("authorization", credential).body(()) else {
+        return Outcome(400, "InvalidRequest".to_owned(), "The key cannot be sent".to_owned());
+    };
+    let call = Call::new(request.into_parts().0, &Bytes::from(body));
+    let name = job.role.rsplit('/').next().unwrap_or_default();
+    let arn = format!("arn:aws:sts::{}:assumed-role/{name}/s3-batch-operations", job.account);
+    let caller = Caller { account: job.account.clone(), arn, user_id: "AROABATCH:job".to_owned() };
+    match api::answer(world, &call, Some(&caller)) {
+        Ok(_) => Outcome(200, String::new(), "Successful".to_owned()),
+        Err(failure) => Outcome(failure.status, failure.code, failure.message),
+    }
+}
+
+/// The completion report: a CSV file for each kind of end, and a manifest that names them.
+fn report(world: &mut World, index: usize) -> Result<(), String> {
+    let job = world.jobs[index].clone();
+    let wish = inside(&job.request, "Report").unwrap_or_default().to_owned();
+    if text(&wish, "Enabled").as_deref() != Some("true") {
+        return Ok(());
+    }
+    let bucket = text(&wish, "Bucket").unwrap_or_default().rsplit(":::").next().unwrap_or_default().to_owned();
+    let folder = match text(&wish, "Prefix") {
+        Some(prefix) if !prefix.is_empty() => format!("{}/job-{}", prefix.trim_end_matches('/'), job.id),
+        _ => format!("job-{}", job.id),
+    };
+    if !allowed(world, &job, "s3:PutObject", &format!("arn:aws:s3:::{bucket}/{folder}/manifest.json")) {
+        return Err(format!("The job's role may not write the report to {bucket}"));
+    }
+    let all = text(&wish, "ReportScope").as_deref() != Some("FailedTasksOnly");
+    let mut results = Vec::new();
+    for (status, success) in [("succeeded", true), ("failed", false)] {
+        let mut csv = String::new();
+        for (task, outcome) in job.tasks.iter().zip(&job.done).filter(|(_, outcome)| outcome.is_success() == success) {
+            let key = utf8_percent_encode(&task.key, KEY);
+            let (code, message) = (&outcome.1, outcome.2.replace('"', "'"));
+            let version = task.version.as_deref().unwrap_or_default();
+            // Writing to a string cannot fail.
+            let _ = writeln!(csv, "\"{}\",\"{key}\",\"{version}\",\"{status}\",\"{code}\",\"{}\",\"{message}\"", task.bucket, outcome.0);
+        }
+        if csv.is_empty() || (success && !all) {
+            continue;
+        }
+        let key = format!("{folder}/results/{}.csv", hex(&Md5::digest(format!("{} {status}", job.id))));
+        results.push(json!({"TaskExecutionStatus": status, "Bucket": bucket, "MD5Checksum": hex(&Md5::digest(&csv)), "Key": key}));
+        put(world, &job, &bucket, &key, csv)?;
+    }
+    let manifest = json!({
+        "Format": "Report_CSV_20180820",
+        "ReportCreationDate": crate::clock::iso(world.now),
+        "Results": results,
+        "ReportSchema": "Bucket, Key, VersionId, TaskStatus, ErrorCode, HTTPStatusCode, ResultMessage",
+    });
+    put(world, &job, &bucket, &format!("{folder}/manifest.json"), manifest.to_string())
+}
+
+fn put(world: &mut World, job: &Job, bucket: &str, key: &str, body: String) -> Result<(), String> {
+    let write = Write {
+        bucket,
+        key,
+        header: None,
+        size: body.len() as u64,
+        body: Some(body.into_bytes()),
+        extents: None,
+        attributes: crate::object::Attributes::default(),
+        parts: None,
+        content_type: "application/octet-stream".to_owned(),
+        metadata: std::collections::BTreeMap::new(),
+        storage_class: "STANDARD".to_owned(),
+        principal: &job.role,
+        account: &job.account,
+        written_by: format!("job {}", job.id),
+    };
+    s3write::write(world, write).map(|_| ()).map_err(|(_, code, message)| format!("{code}: {message}"))
+}

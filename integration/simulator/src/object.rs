@@ -1,0 +1,376 @@
+//! Owns objects as S3 keeps them: content, attributes, versions, locks, restores, uploads in parts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::s3write::hex;
+use crate::world::{Bucket, Sse, World};
+
+/// An object.
+#[derive(Debug, Clone, Serialize)]
+pub struct Object {
+    /// Bytes.
+    pub size: u64,
+    /// Without quotes. The MD5 of the content only where the object is not encrypted by KMS and was not written in parts.
+    pub etag: String,
+    /// Its protection.
+    pub sse: Sse,
+    /// When it was written.
+    #[serde(with = "time::serde::rfc3339")]
+    pub last_modified: OffsetDateTime,
+    /// `STANDARD`, `GLACIER`, …
+    pub storage_class: String,
+    /// The `Content-Type` it was written with.
+    pub content_type: String,
+    /// `x-amz-meta-…` without the prefix.
+    pub metadata: BTreeMap<String, String>,
+    /// Who wrote it: `api`, `command`, or a cluster and step id.
+    pub written_by: String,
+    /// Its bytes where they are known; else they read as zeros.
+    #[serde(skip)]
+    pub body: Option<Vec<u8>>,
+    /// Where they are not known: what they are, so that copies can be told from other contents without any bytes.
+    pub extents: Vec<Extent>,
+    /// Its version; `None` is the null version.
+    pub version: Option<String>,
+    /// The account that owns it.
+    pub owner: String,
+    /// All else that it carries.
+    pub attributes: Attributes,
+    /// For an archived object: from when until when a restored copy can be read.
+    #[serde(skip)]
+    pub restore: Option<(OffsetDateTime, OffsetDateTime)>,
+}
+
+/// A piece of content of which only the origin is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Extent {
+    /// Names the content that was first written.
+    pub origin: String,
+    /// Its first byte in there.
+    pub from: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// What an object carries besides content, type, metadata and protection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Attributes {
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// `Cache-Control`.
+    pub cache_control: Option<String>,
+    /// `Content-Disposition`.
+    pub content_disposition: Option<String>,
+    /// `Content-Encoding`.
+    pub content_encoding: Option<String>,
+    /// `Content-Language`.
+    pub content_language: Option<String>,
+    /// `Expires`, to the letter.
+    pub expires: Option<String>,
+    /// `x-amz-website-redirect-location`.
+    pub website_redirect: Option<String>,
+    /// Until when it may not be deleted.
+    pub retention: Option<Retention>,
+    /// It may not be deleted until somebody lifts this.
+    pub legal_hold: bool,
+    /// A checksum besides the `ETag`.
+    pub checksum: Option<Checksum>,
+    /// Its ACL; empty: its owner's full control.
+    pub grants: Vec<AclGrant>,
+    /// Whether an S3 Bucket Key protects it.
+    pub bucket_key: bool,
+    /// Names of its annotations; copies in parts leave them behind.
+    pub annotations: Vec<String>,
+    /// `ARCHIVE_ACCESS` or `DEEP_ARCHIVE_ACCESS`, for `INTELLIGENT_TIERING`.
+    pub archive_status: Option<String>,
+}
+
+/// Object Lock's retention.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// `GOVERNANCE` or `COMPLIANCE`.
+    pub mode: String,
+    /// Until when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub until: OffsetDateTime,
+}
+
+/// A checksum. Its value is not computed as AWS does, but it is a function of the content alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checksum {
+    /// `CRC32`, `CRC32C`, `CRC64NVME`, `SHA1` or `SHA256`.
+    pub algorithm: String,
+    /// `FULL_OBJECT` or `COMPOSITE`.
+    pub kind: String,
+    /// Filled in when the object is stored.
+    #[serde(default)]
+    pub value: String,
+}
+
+/// One entry of an ACL.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AclGrant {
+    /// `id=…` or `uri=…`.
+    pub grantee: String,
+    /// `FULL_CONTROL`, `READ`, `READ_ACP` or `WRITE_ACP`.
+    pub permission: String,
+}
+
+/// A version that is not the current object of its key.
+#[derive(Debug, Clone, Serialize)]
+pub enum Older {
+    /// An object.
+    Object(Box<Object>),
+    /// A delete marker.
+    DeleteMarker {
+        /// Its version; `None` is the null version.
+        version: Option<String>,
+        /// When it was made.
+        #[serde(with = "time::serde::rfc3339")]
+        last_modified: OffsetDateTime,
+    },
+}
+
+impl Older {
+    /// Its version; `None` is the null version.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Self::Object(object) => object.version.as_deref(),
+            Self::DeleteMarker { version, .. } => version.as_deref(),
+        }
+    }
+}
+
+/// An upload in parts, under way.
+#[derive(Debug, Clone, Serialize)]
+pub struct Upload {
+    /// Its id.
+    pub id: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// What the parts have brought so far; its content and `ETag` mean nothing yet.
+    pub object: Object,
+    /// The protection that was asked for.
+    pub wish: Option<Sse>,
+    /// Parts by number.
+    pub parts: BTreeMap<u32, Object>,
+}
+
+impl Object {
+    /// Whether it lies in an archive, from which nothing can be copied or read before it is restored.
+    #[must_use]
+    pub fn is_archived(&self, now: OffsetDateTime) -> bool {
+        let archived = matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE") || self.attributes.archive_status.is_some();
+        archived && !self.restore.is_some_and(|(from, until)| from <= now && now < until)
+    }
+
+    /// Whether Object Lock keeps this version from being deleted.
+    #[must_use]
+    pub fn is_locked(&self, now: OffsetDateTime, bypass: bool) -> bool {
+        let retained = self.attributes.retention.as_ref().is_some_and(|it| it.until > now && !(bypass && it.mode == "GOVERNANCE"));
+        self.attributes.legal_hold || retained
+    }
+
+    /// Its ACL, as `GetObjectAcl` shows it.
+    #[must_use]
+    pub fn acl(&self) -> Vec<AclGrant> {
+        let mut grants = match self.attributes.grants.as_slice() {
+            [] => vec![AclGrant { grantee: format!("id={}", canonical_id(&self.owner)), permission: "FULL_CONTROL".to_owned() }],
+            grants => grants.to_vec(),
+        };
+        grants.sort();
+        grants.dedup();
+        grants
+    }
+
+    /// Bytes `from` to `to` (excluded) of its content.
+    pub(crate) fn part(&self, from: u64, to: u64) -> (Option<Vec<u8>>, Vec<Extent>) {
+        if let Some(body) = &self.body {
+            let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
+            return (Some(body[index(from)..index(to)].to_vec()), Vec::new());
+        }
+        let mut part = Vec::new();
+        let mut at = 0;
+        for extent in &self.extents {
+            let (first, last) = (from.max(at), to.min(at + extent.length));
+            if first < last {
+                part.push(Extent { origin: extent.origin.clone(), from: extent.from + first - at, length: last - first });
+            }
+            at += extent.length;
+        }
+        (None, part)
+    }
+}
+
+/// The id by which ACLs name an account.
+#[must_use]
+pub(crate) fn canonical_id(account: &str) -> String {
+    let digest = hex(&Md5::digest(format!("canonical {account}")));
+    format!("{digest}{digest}")
+}
+
+/// What stands for a content that is all new and not kept.
+pub(crate) fn extents(bucket: &str, key: &str, size: u64, unknown: bool) -> Vec<Extent> {
+    let one = || Extent { origin: format!("{bucket}/{key}:{size}"), from: 0, length: size };
+    if unknown && size > 0 { vec![one()] } else { Vec::new() }
+}
+
+/// Contents behind one another; what was cut apart grows together again.
+pub(crate) fn join<'a>(parts: impl Iterator<Item = &'a Object>) -> (Option<Vec<u8>>, Vec<Extent>) {
+    let mut body = Some(Vec::new());
+    let mut extents: Vec<Extent> = Vec::new();
+    for part in parts {
+        body = body.take().zip(part.body.as_ref()).map(|(mut all, part)| {
+            all.extend_from_slice(part);
+            all
+        });
+        for extent in &part.extents {
+            match extents.last_mut() {
+                Some(last) if last.origin == extent.origin && last.from + last.length == extent.from => last.length += extent.length,
+                _ => extents.push(extent.clone()),
+            }
+        }
+    }
+    (body, extents)
+}
+
+fn digest(body: Option<&[u8]>, extents: &[Extent]) -> Vec<u8> {
+    match body {
+        Some(body) => Md5::digest(body).to_vec(),
+        None => Md5::digest(extents.iter().fold(String::new(), |mut text, it| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{}+{}:{};", it.origin, it.from, it.length);
+            text
+        }))
+        .to_vec(),
+    }
+}
+
+/// MD5 of the content, or of what stands for it. Under KMS it is the MD5 of something else; in parts, that of their MD5s and their number.
+pub(crate) fn etag(body: Option<&[u8]>, extents: &[Extent], sse: &Sse, parts: Option<u32>) -> String {
+    let mut bytes = digest(body, extents);
+    if let Sse::Kms { key } | Sse::Dsse { key } = sse {
+        bytes = Md5::digest(format!("{} under {}", hex(&bytes), key.as_deref().unwrap_or_default())).to_vec();
+    }
+    match parts {
+        Some(parts) => format!("{}-{parts}", hex(&Md5::digest(format!("parts of {}", hex(&bytes))))),
+        None => hex(&bytes),
+    }
+}
+
+/// Looks like a checksum of the content.
+pub(crate) fn checksum(algorithm: &str, kind: &str, body: Option<&[u8]>, extents: &[Extent]) -> String {
+    let digest = hex(&Md5::digest(format!("{algorithm} {kind} {}", hex(&digest(body, extents)))));
+    let length = match algorithm {
+        "SHA256" => 43,
+        "SHA1" => 27,
+        "CRC64NVME" => 11,
+        _ => 6,
+    };
+    let padding = match length {
+        6 => "==",
+        _ => "=",
+    };
+    // Its last digit leaves the bits behind the last byte empty, as Base64 wants it.
+    let text: String = digest.chars().cycle().take(length - 1).collect();
+    format!("{text}A{padding}")
+}
+
+impl Bucket {
+    fn is_versioned(&self) -> bool {
+        self.versioning.as_deref() == Some("Enabled")
+    }
+
+    /// Every version of a key, newest first: the current object, then what is behind it.
+    pub fn versions(&self, key: &str) -> impl Iterator<Item = Older> + use<'_> {
+        let current = self.objects.get(key).cloned().map(|it| Older::Object(Box::new(it)));
+        current.into_iter().chain(self.older.get(key).into_iter().flatten().cloned())
+    }
+
+    /// The version of a key; `null` names the one without a version.
+    #[must_use]
+    pub fn version(&self, key: &str, version: &str) -> Option<Older> {
+        self.versions(key).find(|it| it.version().unwrap_or("null") == version)
+    }
+
+    /// A place to change a version in.
+    pub(crate) fn object_mut(&mut self, key: &str, version: Option<&str>) -> Option<&mut Object> {
+        let wanted = |object: &Object| version.is_none_or(|wanted| object.version.as_deref().unwrap_or("null") == wanted);
+        if self.objects.get(key).is_some_and(&wanted) {
+            return self.objects.get_mut(key);
+        }
+        version?;
+        self.older.get_mut(key)?.iter_mut().find_map(|it| match it {
+            Older::Object(object) if wanted(object) => Some(&mut **object),
+            Older::Object(_) | Older::DeleteMarker { .. } => None,
+        })
+    }
+
+    /// Puts the current object of a key behind, where versions are kept, and makes room for what has the null version.
+    fn step_back(&mut self, key: &str) {
+        if let Some(current) = self.objects.remove(key)
+            && self.versioning.is_some()
+        {
+            self.older.entry(key.to_owned()).or_default().insert(0, Older::Object(Box::new(current)));
+        }
+        if !self.is_versioned()
+            && let Some(older) = self.older.get_mut(key)
+        {
+            older.retain(|it| it.version().is_some());
+        }
+    }
+
+    /// Removes one version for good; what is behind the current one becomes current.
+    pub(crate) fn remove_version(&mut self, key: &str, version: &str) {
+        if self.objects.get(key).is_some_and(|it| it.version.as_deref().unwrap_or("null") == version) {
+            self.objects.remove(key);
+        } else if let Some(older) = self.older.get_mut(key) {
+            older.retain(|it| it.version().unwrap_or("null") != version);
+        }
+        if !self.objects.contains_key(key)
+            && let Some(older) = self.older.get_mut(key)
+            && matches!(older.first(), Some(Older::Object(_)))
+            && let Older::Object(object) = older.remove(0)
+        {
+            self.objects.insert(key.to_owned(), *object);
+        }
+        self.older.retain(|_, older| !older.is_empty());
+    }
+}
+
+impl World {
+    fn version_id(&mut self) -> String {
+        format!("v{:016x}.{:08x}", self.random.u64(..), self.random.u32(..))
+    }
+
+    /// Stores an object as the current version of its key and gives it as it was stored.
+    pub(crate) fn store_object(&mut self, bucket: &str, key: &str, mut object: Object) -> Object {
+        let id = self.version_id();
+        if let Some(bucket) = self.buckets.get_mut(bucket) {
+            object.version = bucket.is_versioned().then_some(id);
+            bucket.step_back(key);
+            bucket.objects.insert(key.to_owned(), object.clone());
+        }
+        object
+    }
+
+    /// Deletes a key as a request without a version does; gives the delete marker's version, if one was made.
+    pub(crate) fn delete_object(&mut self, bucket: &str, key: &str) -> Option<String> {
+        let (id, now) = (self.version_id(), self.now);
+        let bucket = self.buckets.get_mut(bucket)?;
+        bucket.step_back(key);
+        bucket.versioning.as_ref()?;
+        let version = bucket.is_versioned().then_some(id);
+        bucket.older.entry(key.to_owned()).or_default().insert(0, Older::DeleteMarker { version: version.clone(), last_modified: now });
+        Some(version.unwrap_or_else(|| "null".to_owned()))
+    }
+}

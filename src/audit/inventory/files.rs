@@ -1,0 +1,167 @@
+//! An inventory's files: from S3 or from around a local manifest, whole and as the manifest's checksums say, or not at all.
+
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use aws_sdk_s3::primitives::ByteStream;
+use md5::{Digest as _, Md5};
+
+use super::{InventoryError, LARGEST_MANIFEST, Listed, Place};
+use crate::{
+    aws::{Aws, Lookup, calls},
+    names::{BucketName, S3Object},
+};
+
+/// So often the rest of a file is asked for again when a connection breaks off.
+const ATTEMPTS: u32 = 5;
+
+/// A file that was checked.
+#[derive(Debug)]
+pub(super) struct Fetched(File);
+
+impl Fetched {
+    pub(super) fn into_file(self) -> File {
+        self.0
+    }
+}
+
+/// The manifest's bytes, held against its own checksum file where there is one.
+pub(super) async fn manifest(aws: &Aws, name: &str) -> Result<(Vec<u8>, Place), InventoryError> {
+    let fetch = |why: String| InventoryError::Fetch { place: name.to_owned(), why };
+    let (bytes, checksum, place) = if name.contains("://") {
+        let object = S3Object::parse(name).ok_or_else(|| fetch("expected s3://bucket/…/manifest.json, or a local file".to_owned()))?;
+        let s3 = aws.s3_of(&object.bucket).await;
+        let bytes = small(&s3, &object).await.map_err(fetch)?.ok_or_else(|| fetch("there is no such object".to_owned()))?;
+        let sibling = S3Object { key: sibling(&object.key), ..object };
+        let checksum = small(&s3, &sibling).await.map_err(fetch)?;
+        (bytes, checksum, Place::S3)
+    } else {
+        let read = |path: &Path| std::fs::read(path).map_err(|error| fetch(error.to_string()));
+        let checksum = std::fs::read(sibling(name)).ok();
+        (read(Path::new(name))?, checksum, Place::Local(PathBuf::from(name)))
+    };
+    if let Some(checksum) = checksum {
+        check(name, &hex(&Md5::digest(&bytes)), String::from_utf8_lossy(&checksum).trim())?;
+    }
+    Ok((bytes, place))
+}
+
+/// `…/manifest.checksum`, beside `…/manifest.json`.
+fn sibling(manifest: &str) -> String {
+    format!("{}.checksum", manifest.strip_suffix(".json").unwrap_or(manifest))
+}
+
+/// A small object; none where there is none.
+async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<u8>>, String> {
+    let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
+    match Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result) {
+        Lookup::Found(answer) if answer.content_length.is_some_and(|length| length.unsigned_abs() > LARGEST_MANIFEST) => {
+            Err(format!("is larger than {LARGEST_MANIFEST} bytes, which no manifest is"))
+        }
+        Lookup::Found(answer) => {
+            answer.body.collect().await.map(|body| Some(body.into_bytes().to_vec())).map_err(|error| format!("did not come to its end: {error}"))
+        }
+        Lookup::Absent => Ok(None),
+        Lookup::Denied(obstacle) => Err(format!("{}; allow {}", obstacle.message, obstacle.operation)),
+        Lookup::Unreachable(obstacle) => Err(obstacle.message),
+    }
+}
+
+/// A file of the inventory, on the disk and checked.
+pub(super) async fn fetch(aws: &Aws, place: &Place, destination: &str, listed: &Listed) -> Result<Fetched, InventoryError> {
+    match place {
+        Place::Local(manifest) => local(manifest, listed),
+        Place::S3 => {
+            let named = destination.rsplit(":::").next().unwrap_or(destination);
+            let failed = |why: String| InventoryError::Fetch { place: format!("s3://{named}/{}", listed.key), why };
+            let bucket: BucketName = named.parse().map_err(|error| failed(format!("the manifest's destinationBucket {error}")))?;
+            let s3 = aws.s3_of(&bucket).await;
+            download(&s3, &S3Object { bucket, key: listed.key.clone() }, listed).await
+        }
+    }
+}
+
+/// Looks for a file where S3's own layout, or a copy of it, has it.
+fn local(manifest: &Path, listed: &Listed) -> Result<Fetched, InventoryError> {
+    let folder = manifest.parent().unwrap_or(Path::new(""));
+    let name = Path::new(&listed.key).file_name().map_or(Path::new(&listed.key), Path::new);
+    let places = [
+        folder.join(name),
+        folder.join("data").join(name),
+        folder.join("../data").join(name),
+        folder.join("files").join(name),
+        folder.join(&listed.key),
+    ];
+    let failed = |why: String| InventoryError::Fetch { place: listed.key.clone(), why };
+    let Some(mut file) = places.iter().find_map(|place| File::open(place).ok()) else {
+        return Err(failed(format!("is not beside the manifest: looked for it in {}, and in data/ and ../data/ there", folder.display())));
+    };
+    let mut digest = Md5::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer).map_err(|error| failed(error.to_string()))? {
+            0 => break,
+            read => digest.update(&buffer[..read]),
+        }
+    }
+    check(&listed.key, &hex(&digest.finalize()), &listed.md5)?;
+    file.seek(SeekFrom::Start(0)).map_err(|error| failed(error.to_string()))?;
+    Ok(Fetched(file))
+}
+
+/// Brings an object into a nameless file, going on where a connection breaks off.
+async fn download(s3: &aws_sdk_s3::Client, object: &S3Object, listed: &Listed) -> Result<Fetched, InventoryError> {
+    let failed = |why: String| InventoryError::Fetch { place: format!("s3://{}/{}", object.bucket, object.key), why };
+    let mut file = tempfile::tempfile().map_err(|error| failed(format!("there is no place to bring it to: {error}")))?;
+    let mut digest = Md5::new();
+    let mut length = 0;
+    let mut trouble = String::new();
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            tokio::time::sleep(Duration::from_secs(1 << (attempt - 1))).await;
+        }
+        let range = (length > 0).then(|| format!("bytes={length}-"));
+        let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).set_range(range).send().await;
+        let answer = match Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result) {
+            Lookup::Found(answer) => answer,
+            Lookup::Absent => return Err(failed("the manifest lists it, but there is no such object".to_owned())),
+            Lookup::Denied(obstacle) => return Err(failed(format!("{}; allow {}", obstacle.message, obstacle.operation))),
+            Lookup::Unreachable(obstacle) => return Err(failed(obstacle.message)),
+        };
+        match append(answer.body, &mut file, &mut digest, &mut length).await {
+            Ok(()) if length >= listed.size => {
+                check(&listed.key, &hex(&digest.finalize()), &listed.md5)?;
+                file.seek(SeekFrom::Start(0)).map_err(|error| failed(error.to_string()))?;
+                return Ok(Fetched(file));
+            }
+            Ok(()) => trouble = format!("only {length} of {} bytes came", listed.size),
+            Err(why) => trouble = why,
+        }
+    }
+    Err(failed(trouble))
+}
+
+async fn append(mut body: ByteStream, file: &mut File, digest: &mut Md5, length: &mut u64) -> Result<(), String> {
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|error| format!("did not come to its end: {error}"))?;
+        file.write_all(&bytes).map_err(|error| format!("cannot be kept on the disk: {error}"))?;
+        digest.update(&bytes);
+        *length += bytes.len() as u64;
+    }
+    Ok(())
+}
+
+fn check(file: &str, seen: &str, wanted: &str) -> Result<(), InventoryError> {
+    if seen.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    Err(InventoryError::Checksum { file: file.to_owned(), seen: seen.to_owned(), wanted: wanted.to_owned() })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
+}

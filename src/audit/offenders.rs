@@ -1,0 +1,168 @@
+//! The list of offenders: every object that is not encrypted as the policy wants it, in a form for programs, for tables, or for S3 Batch Operations.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use clap::ValueEnum;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+
+use super::{report::kind_name, tally::Seen};
+use crate::facts::emr::shown;
+
+/// The keys of a manifest are URL-encoded. Source: Amazon S3 user guide, Specifying a manifest.
+const IN_MANIFEST: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// The forms of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OffendersFormat {
+    /// A JSON object a line.
+    Jsonl,
+    /// A table with a head.
+    Csv,
+    /// What S3 Batch Operations reads: bucket, key (and version), no head.
+    Manifest,
+}
+
+impl OffendersFormat {
+    /// The form that a file's name asks for.
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        let endings =
+            [("manifest.csv", Self::Manifest), (".manifest", Self::Manifest), (".jsonl", Self::Jsonl), (".ndjson", Self::Jsonl), (".csv", Self::Csv)];
+        endings.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, format)| format)
+    }
+}
+
+/// The list under way. It is written beside its place and moved there when it is whole, so that nobody takes a part for it.
+#[derive(Debug)]
+pub(crate) struct Offenders {
+    place: PathBuf,
+    draft: PathBuf,
+    format: OffendersFormat,
+    versions: bool,
+    file: BufWriter<File>,
+    bytes: u64,
+}
+
+/// One offender, for programs.
+#[derive(Serialize)]
+struct Line<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version_id: Option<&'a str>,
+    is_latest: bool,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_class: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<&'a str>,
+    encryption: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kms_key: Option<&'a str>,
+    role: &'a str,
+}
+
+impl Offenders {
+    /// Begins a list, or goes on with its first `kept` bytes.
+    ///
+    /// # Errors
+    /// Why it cannot be written, with its name.
+    pub(crate) fn open(place: &Path, format: Option<OffendersFormat>, versions: bool, kept: Option<u64>) -> Result<Self, String> {
+        let Some(format) = format.or_else(|| OffendersFormat::of(place)) else {
+            let place = place.display();
+            return Err(format!("{place}: which form? End the name in .jsonl, .csv or .manifest, or give --offenders-format"));
+        };
+        let mut draft = place.as_os_str().to_owned();
+        draft.push(".part");
+        let draft = PathBuf::from(draft);
+        let named = |error: io::Error| format!("{}: {error}", draft.display());
+        let mut file = OpenOptions::new().write(true).create(true).truncate(kept.is_none()).open(&draft).map_err(named)?;
+        let bytes = kept.unwrap_or_default();
+        if file.metadata().map_err(named)?.len() < bytes {
+            return Err(format!("{}: is shorter than the state of the scan says; start anew without --resume", draft.display()));
+        }
+        file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes))).map_err(named)?;
+        let mut list = Self { place: place.to_owned(), format, versions, bytes, file: BufWriter::with_capacity(1 << 16, file), draft: draft.clone() };
+        if bytes == 0 && format == OffendersFormat::Csv {
+            list.write("bucket,key,version_id,is_latest,size,modified,storage_class,etag,encryption,kms_key,role\n".as_bytes()).map_err(named)?;
+        }
+        Ok(list)
+    }
+
+    /// Adds an object.
+    pub(crate) fn add(&mut self, object: &Seen<'_>, role: &str) -> io::Result<()> {
+        let (encryption, kms_key) = kind_name(object.stored);
+        let modified = object.modified.map(shown);
+        let line = match self.format {
+            OffendersFormat::Jsonl => {
+                let Seen { bucket, key, version_id, is_latest, size, etag, storage_class, .. } = *object;
+                let line = Line { bucket, key, version_id, is_latest, size, modified, storage_class, etag, encryption, kms_key, role };
+                let mut line = serde_json::to_vec(&line)?;
+                line.push(b'\n');
+                line
+            }
+            OffendersFormat::Csv => {
+                let (latest, size) = (object.is_latest.to_string(), object.size.to_string());
+                fields(&[
+                    object.bucket,
+                    object.key,
+                    object.version_id.unwrap_or_default(),
+                    &latest,
+                    &size,
+                    modified.as_deref().unwrap_or_default(),
+                    object.storage_class.unwrap_or_default(),
+                    object.etag.unwrap_or_default(),
+                    encryption,
+                    kms_key.unwrap_or_default(),
+                    role,
+                ])?
+            }
+            OffendersFormat::Manifest => {
+                let key = utf8_percent_encode(object.key, IN_MANIFEST).to_string();
+                match object.version_id.filter(|_| self.versions) {
+                    Some(version) => fields(&[object.bucket, &key, version])?,
+                    None => fields(&[object.bucket, &key])?,
+                }
+            }
+        };
+        self.write(&line)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Has everything so far on the disk; gives how many bytes that are.
+    pub(crate) fn sync(&mut self) -> io::Result<u64> {
+        self.file.flush()?;
+        self.file.get_ref().sync_data()?;
+        Ok(self.bytes)
+    }
+
+    /// The list is whole.
+    pub(crate) fn finish(mut self) -> io::Result<PathBuf> {
+        self.sync()?;
+        std::fs::rename(&self.draft, &self.place)?;
+        Ok(self.place)
+    }
+
+    /// The list stays a part.
+    pub(crate) fn abandon(self) {
+        let _ = std::fs::remove_file(&self.draft);
+    }
+}
+
+fn fields(fields: &[&str]) -> io::Result<Vec<u8>> {
+    let mut line = csv::Writer::from_writer(Vec::with_capacity(256));
+    line.write_record(fields)?;
+    line.into_inner().map_err(|error| io::Error::other(error.to_string()))
+}

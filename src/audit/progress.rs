@@ -1,0 +1,73 @@
+//! The progress bar: on a terminal, on standard error, so that neither mails nor pipes ever see it.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::report::grouped;
+
+/// A bar, or nothing where nobody watches.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    objects: u64,
+    started: std::time::Instant,
+}
+
+impl Progress {
+    /// `quiet`: show nothing.
+    pub(crate) fn new(quiet: bool) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{spinner} [{bar:30}] {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style);
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        Self { bar, objects: 0, started: std::time::Instant::now() }
+    }
+
+    /// So many objects more; `done` of `parts` parts are over.
+    pub(crate) fn advance(&mut self, objects: u64, parts: u64, done: u64) {
+        self.objects += objects;
+        if let Some(bar) = &self.bar {
+            bar.set_length(parts);
+            bar.set_position(done);
+            bar.set_message(line(self.objects, self.started.elapsed(), parts, done));
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `1,234,567 objects, 4,321/s, 3 of 32 parts, about 12m left`.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for eyes")]
+fn line(objects: u64, elapsed: Duration, parts: u64, done: u64) -> String {
+    let rate = (objects as f64 / elapsed.as_secs_f64().max(0.001)) as u64;
+    let left = match done {
+        0 => "time left: not known yet".to_owned(),
+        done if done >= parts => "about to end".to_owned(),
+        done => {
+            let seconds = elapsed.as_secs_f64() * (parts - done) as f64 / done as f64;
+            format!("about {} left", humantime::format_duration(Duration::from_secs(seconds as u64)))
+        }
+    };
+    format!("{} objects, {}/s, {done} of {parts} parts, {left}", grouped(objects), grouped(rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_how_fast_and_how_long() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(line(1_200_000, minute, 32, 8), "1,200,000 objects, 20,000/s, 8 of 32 parts, about 3m left");
+        assert_eq!(line(0, Duration::ZERO, 1, 0), "0 objects, 0/s, 0 of 1 parts, time left: not known yet");
+        assert_eq!(line(10, minute, 2, 2), "10 objects, 0/s, 2 of 2 parts, about to end");
+    }
+}

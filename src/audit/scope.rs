@@ -1,0 +1,111 @@
+//! The scope of an audit: which locations, in which roles. Each object counts once, in the innermost location it lies in.
+
+use crate::{
+    names::{BucketName, S3Location},
+    runner_config::RunnerConfig,
+    settings::Policy,
+};
+
+/// A location to audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The keys below `aws.s3.buckets` that name it; empty for one that was named on the command line.
+    pub(crate) roles: Vec<String>,
+    pub(crate) location: S3Location,
+    /// Locations within it, which count for themselves.
+    pub(crate) except: Vec<S3Location>,
+}
+
+impl Target {
+    /// Its roles in words; its address where it has none.
+    pub(crate) fn name(&self) -> String {
+        if self.roles.is_empty() { self.location.to_string() } else { self.roles.join(", ") }
+    }
+
+    fn holds(&self, bucket: &str, key: &str) -> bool {
+        self.location.bucket.as_str() == bucket && key.starts_with(&self.location.prefix)
+    }
+}
+
+/// Why there is nothing to audit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ScopeError {
+    #[error("name what to audit: locations such as s3://bucket/folder, or the runner's arguments behind `--`")]
+    Nothing,
+    #[error("`{0}` {1}")]
+    Location(String, String),
+    #[error("every location of the config is another's (setting `external_buckets`)")]
+    AllExternal,
+}
+
+/// The targets of locations that were named.
+pub(crate) fn named(locations: &[String]) -> Result<Vec<Target>, ScopeError> {
+    let parsed = locations.iter().map(|text| {
+        let location = S3Location::parse(text).map_err(|error| ScopeError::Location(text.clone(), format!("cannot be audited: it {error}")))?;
+        Ok((Vec::new(), location))
+    });
+    Ok(targets(parsed.collect::<Result<_, _>>()?))
+}
+
+/// The targets of a runner config: all of its locations but those of others, which the run only reads.
+pub(crate) fn of_config(config: &RunnerConfig, policy: &Policy) -> Result<Vec<Target>, ScopeError> {
+    let own = config.locations.iter().filter(|location| !policy.is_external(location.bucket().as_str()));
+    let targets = targets(own.map(|location| (vec![location.role.clone()], location.location.clone())).collect());
+    if targets.is_empty() { Err(ScopeError::AllExternal) } else { Ok(targets) }
+}
+
+/// Whole buckets.
+pub(crate) fn buckets<'a>(buckets: impl Iterator<Item = &'a BucketName>) -> Vec<Target> {
+    targets(buckets.map(|bucket| (Vec::new(), S3Location { bucket: bucket.clone(), prefix: String::new() })).collect())
+}
+
+fn targets(locations: Vec<(Vec<String>, S3Location)>) -> Vec<Target> {
+    let mut targets: Vec<Target> = Vec::new();
+    for (roles, location) in locations {
+        match targets.iter_mut().find(|target| target.location == location) {
+            Some(same) => same.roles.extend(roles),
+            None => targets.push(Target { roles, location, except: Vec::new() }),
+        }
+    }
+    let all: Vec<S3Location> = targets.iter().map(|target| target.location.clone()).collect();
+    for target in &mut targets {
+        let inner = all.iter().filter(|other| **other != target.location && target.holds(other.bucket.as_str(), &other.prefix));
+        target.except = inner.cloned().collect();
+    }
+    targets
+}
+
+/// The target that an object counts for.
+pub(crate) fn target_of(targets: &[Target], bucket: &str, key: &str) -> Option<usize> {
+    let holding = targets.iter().enumerate().filter(|(_, target)| target.holds(bucket, key));
+    holding.max_by_key(|(_, target)| target.location.prefix.len()).map(|(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_location_within_another_counts_for_itself_and_one_that_is_named_twice_counts_once() {
+        let config = [("log", "s3://b/"), ("raw.archive", "s3://b/archive/"), ("raw.in[0]", "s3://b/in/"), ("enriched.stream", "s3://b/in/")];
+        let targets = targets(config.map(|(role, at)| (vec![role.to_owned()], S3Location::parse(at).unwrap())).to_vec());
+        let names: Vec<String> = targets.iter().map(Target::name).collect();
+        assert_eq!(names, ["log", "raw.archive", "raw.in[0], enriched.stream"]);
+        assert_eq!(targets[0].except.iter().map(ToString::to_string).collect::<Vec<_>>(), ["s3://b/archive/", "s3://b/in/"]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_object_counts_for_the_target_that_scans_it_and_for_no_other(
+            locations in prop::collection::vec("s3://(abc|xyz)/(([ab]{1,2}/){0,3})", 1..6), key in "([ab]{1,2}/){0,4}[ab]",
+        ) {
+            let targets = named(&locations).unwrap();
+            for bucket in ["abc", "xyz"] {
+                let scans = |target: &Target| target.holds(bucket, &key) && !target.except.iter().any(|inner| key.starts_with(&inner.prefix));
+                let scanned: Vec<usize> = targets.iter().enumerate().filter(|(_, target)| scans(target)).map(|(index, _)| index).collect();
+                prop_assert_eq!(scanned, target_of(&targets, bucket, &key).into_iter().collect::<Vec<_>>());
+            }
+        }
+    }
+}

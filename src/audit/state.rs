@@ -1,0 +1,153 @@
+//! Where a scan stands, on the disk, so that one that was broken off goes on. No key but those that splits stand at is in it, and no secret.
+//!
+//! It is written whole, beside its place, and moved there: after a crash there is the old state or the new one. What it counts and where it stands always belong together.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::tally::Tally;
+use crate::facts::scan::{Position, Split};
+
+/// The form of the file; another one is not gone on with.
+const VERSION: u32 = 1;
+
+/// Why the state cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuditStateError {
+    #[error(
+        "the state of the audit cannot be kept: {0}: {1}; free or mend the disk, name another place in the setting `state_dir`, or leave --resume out"
+    )]
+    Unusable(String, io::Error),
+    #[error("another audit of the same scope is under way ({0} is held); wait for its end")]
+    Held(String),
+}
+
+/// Where a scan stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    version: u32,
+    #[serde(with = "time::serde::rfc3339")]
+    pub(crate) started: OffsetDateTime,
+    pub(crate) targets: Vec<TargetState>,
+    /// How long the list of offenders was.
+    pub(crate) offenders: u64,
+}
+
+/// Where the scan of one target stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct TargetState {
+    /// None until the location was cut.
+    pub(crate) splits: Option<Vec<SplitState>>,
+    pub(crate) tally: Tally,
+}
+
+/// Where one split stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SplitState {
+    pub(crate) split: Split,
+    /// It has come to its end.
+    pub(crate) done: bool,
+}
+
+impl SplitState {
+    pub(crate) fn new(split: Split) -> Self {
+        Self { split, done: false }
+    }
+
+    pub(crate) fn reach(&mut self, position: Position) {
+        self.split.after = Some(position);
+    }
+}
+
+impl State {
+    pub(crate) fn new(started: OffsetDateTime, targets: usize) -> Self {
+        Self { version: VERSION, started, targets: (0..targets).map(|_| TargetState::default()).collect(), offenders: 0 }
+    }
+
+    /// How many splits there are, and how many are done.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let splits = || self.targets.iter().flat_map(|target| target.splits.iter().flatten());
+        (splits().count(), splits().filter(|split| split.done).count())
+    }
+}
+
+/// The file of one scope, held by one audit at a time.
+#[derive(Debug)]
+pub(crate) struct StateFile {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateFile {
+    /// Takes the file of the scope that `digest` stands for, in the state directory.
+    pub(crate) fn take(state_dir: &Path, digest: &str) -> Result<Self, AuditStateError> {
+        let folder = state_dir.join("audits");
+        let unusable = |path: &Path| {
+            let path = path.display().to_string();
+            move |error| AuditStateError::Unusable(path, error)
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable(&folder))?;
+        let name = digest.get(..16).unwrap_or(digest);
+        let lock_file = folder.join(format!("{name}.lock"));
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_file).map_err(unusable(&lock_file))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: folder.join(format!("{name}.json")), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(AuditStateError::Held(lock_file.display().to_string())),
+            Err(TryLockError::Error(error)) => Err(unusable(&lock_file)(error)),
+        }
+    }
+
+    /// Where an earlier scan of `targets` targets stands, if there was one that this version can go on with.
+    pub(crate) fn read(&self, targets: usize) -> Option<State> {
+        let state: State = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
+        (state.version == VERSION && state.targets.len() == targets).then_some(state)
+    }
+
+    pub(crate) fn write(&self, state: &State) -> Result<(), AuditStateError> {
+        let draft = self.path.with_extension("part");
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            file.write_all(&serde_json::to_vec(state)?)?;
+            file.sync_data()?;
+            fs::rename(&draft, &self.path)
+        };
+        write().map_err(|error| AuditStateError::Unusable(self.path.display().to_string(), error))
+    }
+
+    /// The scan has come to its end.
+    pub(crate) fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_and_one_scope_is_held_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::take(folder.path(), "0123456789abcdef0123").unwrap();
+        assert!(matches!(StateFile::take(folder.path(), "0123456789abcdef9999"), Err(AuditStateError::Held(_))), "the name is the digest's start");
+        assert!(file.read(1).is_none());
+        let mut state = State::new(OffsetDateTime::UNIX_EPOCH, 1);
+        let mut split = SplitState::new(Split { after: None, until: Some("b/".to_owned()) });
+        split.reach(Position { key: "a/1".to_owned(), version: Some("v".to_owned()) });
+        state.targets[0].splits = Some(vec![split.clone(), SplitState { done: true, ..split }]);
+        state.offenders = 7;
+        file.write(&state).unwrap();
+        let read = file.read(1).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), serde_json::to_value(&state).unwrap());
+        assert_eq!(read.progress(), (2, 1));
+        assert!(file.read(2).is_none(), "of another scope");
+        fs::write(&file.path, "{\"version\": 1").unwrap();
+        assert!(file.read(1).is_none(), "a part is nothing");
+    }
+}

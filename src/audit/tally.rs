@@ -1,0 +1,305 @@
+//! What was counted: by location and by how objects are encrypted, with what could not be seen. Plain data, as large as there are locations, kinds and keys.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::inventory;
+use crate::{
+    aws::{Lookup, Obstacle},
+    facts::{Stored, scan::Object},
+    settings::EncryptionKind,
+};
+
+/// So many kinds of obstacles are told apart in one location; what comes later is counted with the last.
+const OBSTACLES: usize = 16;
+
+/// An object as a source shows it, for as long as it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) bucket: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) version_id: Option<&'a str>,
+    pub(crate) is_latest: bool,
+    pub(crate) size: u64,
+    pub(crate) etag: Option<&'a str>,
+    pub(crate) modified: Option<OffsetDateTime>,
+    pub(crate) storage_class: Option<&'a str>,
+    pub(crate) stored: &'a Stored,
+}
+
+/// Some objects together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    /// How many of them are old versions.
+    pub(crate) noncurrent: u64,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub(crate) oldest: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub(crate) newest: Option<OffsetDateTime>,
+}
+
+impl Counts {
+    fn add(&mut self, object: &Seen<'_>) {
+        self.objects += 1;
+        self.bytes += object.size;
+        self.noncurrent += u64::from(!object.is_latest);
+        let Some(modified) = object.modified else { return };
+        if self.oldest.is_none_or(|oldest| modified < oldest) {
+            self.oldest = Some(modified);
+        }
+        if self.newest.is_none_or(|newest| modified > newest) {
+            self.newest = Some(modified);
+        }
+    }
+}
+
+/// Objects of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) stored: Stored,
+    pub(crate) counts: Counts,
+}
+
+/// What stood in the way of some objects, or of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hidden {
+    pub(crate) obstacle: Obstacle,
+    /// Whether it was a refusal, which only a permission mends.
+    pub(crate) denied: bool,
+    pub(crate) objects: u64,
+    /// The first of them.
+    pub(crate) first: Option<String>,
+}
+
+/// What was counted in one location.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    pub(crate) rows: Vec<Row>,
+    /// Empty objects, such as folder markers: nothing in them to encrypt.
+    pub(crate) empty: u64,
+    pub(crate) delete_markers: u64,
+    /// Objects that were listed, and gone when they were asked.
+    #[serde(default)]
+    pub(crate) vanished: u64,
+    /// Objects that could not be looked at.
+    pub(crate) unseen: Vec<Hidden>,
+    /// Parts of the location that could not be listed.
+    pub(crate) unlisted: Vec<Hidden>,
+    /// There is no such bucket.
+    pub(crate) no_bucket: bool,
+}
+
+impl Tally {
+    /// Counts an object of which it is known how it is encrypted.
+    pub(crate) fn count(&mut self, object: &Seen<'_>) {
+        let known = self.rows.iter().position(|row| row.stored == *object.stored);
+        let index = known.unwrap_or_else(|| {
+            self.rows.push(Row { stored: object.stored.clone(), counts: Counts::default() });
+            self.rows.len() - 1
+        });
+        self.rows[index].counts.add(object);
+    }
+
+    /// Counts an object that a scan has asked; gives what is known of it.
+    pub(crate) fn scanned<'a>(&mut self, object: &'a Object) -> Option<Seen<'a>> {
+        if object.is_delete_marker {
+            self.delete_markers += 1;
+        } else if object.size == 0 {
+            self.empty += 1;
+        } else {
+            match &object.stored {
+                Lookup::Found(stored) => {
+                    let seen = Seen {
+                        bucket: object.bucket.as_str(),
+                        key: &object.key,
+                        version_id: object.version_id.as_deref(),
+                        is_latest: object.is_latest,
+                        size: object.size,
+                        etag: object.etag.as_deref(),
+                        modified: object.modified,
+                        storage_class: object.storage_class.as_deref(),
+                        stored,
+                    };
+                    self.count(&seen);
+                    return Some(seen);
+                }
+                // Deleted since it was listed: nobody will read it.
+                Lookup::Absent => self.vanished += 1,
+                Lookup::Denied(obstacle) => hide(&mut self.unseen, obstacle, true, Some(&object.key)),
+                Lookup::Unreachable(obstacle) => hide(&mut self.unseen, obstacle, false, Some(&object.key)),
+            }
+        }
+        None
+    }
+
+    /// Counts a row of an inventory; gives what is known of the object.
+    pub(crate) fn listed<'a>(&mut self, row: &inventory::Row<'a>) -> Option<Seen<'a>> {
+        if row.is_delete_marker {
+            self.delete_markers += 1;
+            return None;
+        }
+        if row.size == 0 {
+            self.empty += 1;
+            return None;
+        }
+        let Some(stored) = row.stored else {
+            let message = "the inventory does not say how it is encrypted".to_owned();
+            hide(&mut self.unseen, &Obstacle { operation: "s3:GetObject".to_owned(), message }, false, Some(row.key));
+            return None;
+        };
+        let seen = row.seen(stored);
+        self.count(&seen);
+        Some(seen)
+    }
+
+    /// A part of the location could not be listed.
+    pub(crate) fn stopped(&mut self, why: &Lookup<()>) {
+        match why {
+            Lookup::Found(()) => {}
+            Lookup::Absent => self.no_bucket = true,
+            Lookup::Denied(obstacle) => hide(&mut self.unlisted, obstacle, true, None),
+            Lookup::Unreachable(obstacle) => hide(&mut self.unlisted, obstacle, false, None),
+        }
+    }
+
+    /// Objects that could not be looked at.
+    pub(crate) fn hidden(&self) -> u64 {
+        self.unseen.iter().map(|hidden| hidden.objects).sum()
+    }
+
+    /// Whether everything there is was seen.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.unseen.is_empty() && self.unlisted.is_empty() && !self.no_bucket
+    }
+}
+
+fn hide(all: &mut Vec<Hidden>, obstacle: &Obstacle, denied: bool, first: Option<&str>) {
+    let place = place(all, obstacle, denied, first);
+    all[place].objects += u64::from(first.is_some());
+}
+
+/// Where objects with this obstacle are counted.
+fn place(all: &mut Vec<Hidden>, obstacle: &Obstacle, denied: bool, first: Option<&str>) -> usize {
+    let known = all.iter().position(|hidden| hidden.denied == denied && hidden.obstacle == *obstacle);
+    known.unwrap_or_else(|| {
+        if all.len() < OBSTACLES {
+            all.push(Hidden { obstacle: obstacle.clone(), denied, objects: 0, first: first.map(str::to_owned) });
+        }
+        all.len() - 1
+    })
+}
+
+/// What the policy accepts; the keys it expects by their ARNs.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) kinds: Vec<EncryptionKind>,
+    pub(crate) keys: Vec<String>,
+}
+
+/// What the policy says of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Judgement {
+    /// It is encrypted as required.
+    Accepted,
+    /// It is not.
+    Offender,
+    /// The source does not tell its key, and the policy expects one.
+    Untold,
+}
+
+impl Wanted {
+    /// What the policy says of an object that is stored so. `tells_keys`: whether the source says under which KMS key an object is.
+    pub(crate) fn judge(&self, stored: &Stored, tells_keys: bool) -> Judgement {
+        let (kind, key) = match stored {
+            Stored::Kind(kind, key) => (kind, key),
+            Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => return Judgement::Offender,
+        };
+        if !self.kinds.contains(kind) {
+            return Judgement::Offender;
+        }
+        match key {
+            _ if self.keys.is_empty() => Judgement::Accepted,
+            Some(key) if self.keys.contains(key) => Judgement::Accepted,
+            None if *kind != EncryptionKind::SseS3 && !tells_keys => Judgement::Untold,
+            Some(_) | None => Judgement::Offender,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Judgement::{Accepted, Offender, Untold};
+    use proptest::prelude::*;
+
+    fn seen(stored: &Stored, size: u64, second: i64) -> Seen<'_> {
+        Seen {
+            bucket: "acme",
+            key: "k",
+            version_id: None,
+            is_latest: second % 2 == 0,
+            size,
+            etag: None,
+            modified: OffsetDateTime::from_unix_timestamp(second).ok(),
+            storage_class: None,
+            stored,
+        }
+    }
+
+    fn kinds() -> [Stored; 4] {
+        let kms = |key: &str| Stored::Kind(EncryptionKind::SseKms, Some(key.to_owned()));
+        [Stored::Unencrypted, Stored::Kind(EncryptionKind::SseS3, None), kms("a"), kms("b")]
+    }
+
+    proptest! {
+        #[test]
+        fn every_object_counts_once_and_the_times_span_them_all(objects in prop::collection::vec((0_usize..4, 1_u64..1000, 0_i64..1000), 1..60)) {
+            let kinds = kinds();
+            let mut tally = Tally::default();
+            for (kind, size, second) in &objects {
+                tally.count(&seen(&kinds[*kind], *size, *second));
+            }
+            let sum = |of: fn(&Counts) -> u64| tally.rows.iter().map(|row| of(&row.counts)).sum::<u64>();
+            prop_assert_eq!(sum(|counts| counts.objects), objects.len() as u64);
+            prop_assert_eq!(sum(|counts| counts.bytes), objects.iter().map(|(_, size, _)| size).sum::<u64>());
+            let oldest = tally.rows.iter().filter_map(|row| row.counts.oldest).min().unwrap();
+            let newest = tally.rows.iter().filter_map(|row| row.counts.newest).max().unwrap();
+            prop_assert_eq!(oldest.unix_timestamp(), objects.iter().map(|(.., second)| *second).min().unwrap());
+            prop_assert_eq!(newest.unix_timestamp(), objects.iter().map(|(.., second)| *second).max().unwrap());
+        }
+    }
+
+    #[test]
+    fn the_policy_is_held_against_kind_and_key() {
+        let wanted = |keys: &[&str]| Wanted {
+            kinds: vec![EncryptionKind::SseS3, EncryptionKind::SseKms],
+            keys: keys.iter().map(ToString::to_string).collect(),
+        };
+        let judged = |wanted: &Wanted, tells_keys| kinds().map(|stored| wanted.judge(&stored, tells_keys));
+        assert_eq!(judged(&wanted(&[]), true), [Offender, Accepted, Accepted, Accepted]);
+        assert_eq!(judged(&wanted(&["a"]), true), [Offender, Offender, Accepted, Offender]);
+        let dsse = Stored::Kind(EncryptionKind::DsseKms, Some("a".to_owned()));
+        assert_eq!(wanted(&["a"]).judge(&dsse, true), Offender);
+        let keyless = Stored::Kind(EncryptionKind::SseKms, None);
+        assert_eq!(wanted(&["a"]).judge(&keyless, false), Untold, "an inventory tells no keys");
+        assert_eq!(wanted(&["a"]).judge(&keyless, true), Offender);
+        assert_eq!(wanted(&[]).judge(&keyless, false), Accepted);
+        for stored in [Stored::CustomerKey, Stored::Other("aws:new".to_owned())] {
+            assert_eq!(wanted(&[]).judge(&stored, true), Offender);
+        }
+    }
+
+    #[test]
+    fn obstacles_are_told_apart_up_to_a_bound_and_counted_beyond_it() {
+        let mut all = Vec::new();
+        for number in 0..100 {
+            let obstacle = Obstacle { operation: "s3:GetObject".to_owned(), message: number.to_string() };
+            hide(&mut all, &obstacle, true, Some("k"));
+        }
+        assert_eq!(all.len(), OBSTACLES);
+        assert_eq!(all.iter().map(|hidden| hidden.objects).sum::<u64>(), 100);
+    }
+}

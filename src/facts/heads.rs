@@ -1,0 +1,137 @@
+//! How one object is encrypted: asked by a HEAD, since lists do not say it.
+//!
+//! The HEADs go over the wire (`aws::wire`) as long as the answers are plain ones; what S3 refuses, redirects or says in no words is asked again through the SDK, which
+//! knows about regions, clocks and credentials, and whose answer counts.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_s3::types::ServerSideEncryption;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use super::{
+    objects::{Stored, encryption_kind},
+    s3::is_code,
+    scan::Pace,
+};
+use crate::{
+    aws::{
+        Lookup, Obstacle,
+        calls::{self, Call},
+        wire::{Learner, Wire},
+    },
+    names::BucketName,
+};
+
+/// So often a HEAD is tried that the network or S3 fails.
+const ATTEMPTS: u32 = 10;
+/// The first wait between two attempts, which doubles up to the last.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// What asks about the objects of one bucket.
+#[derive(Debug)]
+pub(crate) struct Heads {
+    s3: aws_sdk_s3::Client,
+    bucket: BucketName,
+    wire: Arc<Wire>,
+}
+
+impl Heads {
+    pub(crate) fn new(s3: aws_sdk_s3::Client, bucket: BucketName) -> Self {
+        Self { s3, bucket, wire: Arc::default() }
+    }
+
+    /// What learns the way to the bucket from a list of it.
+    pub(super) fn learn(&self) -> Learner {
+        self.wire.learn()
+    }
+
+    /// How an object is encrypted; `Absent`: there is no such object (any more).
+    pub(super) async fn head(&self, key: &str, version: Option<&str>, pace: &Pace) -> Lookup<Stored> {
+        let mut wait = FIRST_WAIT;
+        let mut attempt = 1;
+        loop {
+            let Some(sent) = self.wire.head(key, version).await else {
+                return self.by_sdk(key, version).await;
+            };
+            let trouble = match sent {
+                Ok(answer) => match answer.status().as_u16() {
+                    200 => {
+                        pace.well();
+                        return Lookup::Found(stored(&answer));
+                    }
+                    404 => return Lookup::Absent,
+                    403 if self.wire.learns_the_time(&answer) => "HTTP 403 (this machine's clock is off)".to_owned(),
+                    403 => return Lookup::Denied(obstacle(version, "HTTP 403".to_owned())),
+                    status @ (429 | 503) => {
+                        pace.slow_down();
+                        pace.rest().await;
+                        format!("S3 asks to slow down (HTTP {status})")
+                    }
+                    status @ (408 | 500 | 502 | 504) => format!("HTTP {status}"),
+                    _ => return self.by_sdk(key, version).await,
+                },
+                Err(trouble) => trouble,
+            };
+            if attempt == ATTEMPTS {
+                return Lookup::Unreachable(obstacle(version, trouble));
+            }
+            attempt += 1;
+            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn by_sdk(&self, key: &str, version: Option<&str>) -> Lookup<Stored> {
+        let request = self.s3.head_object().bucket(self.bucket.as_str()).key(key).set_version_id(version.map(str::to_owned));
+        let result = request.send().await;
+        // S3 answers so, without a word, to a HEAD of an SSE-C object that does not bring its key; and to one whose credentials have expired.
+        if result.as_ref().is_err_and(|error| error.raw_response().is_some_and(|response| response.status().as_u16() == 400)) {
+            return self.refused(key, version).await;
+        }
+        Lookup::from_call(head_call(version), &["NotFound", "NoSuchKey", "404"], result).map(|answer| {
+            kind_of(answer.server_side_encryption().map(ServerSideEncryption::as_str), answer.ssekms_key_id(), answer.sse_customer_algorithm())
+        })
+    }
+
+    /// Why S3 refuses an object: a GET, of one byte, is answered in words.
+    async fn refused(&self, key: &str, version: Option<&str>) -> Lookup<Stored> {
+        let request = self.s3.get_object().bucket(self.bucket.as_str()).key(key).set_version_id(version.map(str::to_owned));
+        let result = request.range("bytes=0-0").send().await;
+        if result.as_ref().is_err_and(|error| is_code(error, "InvalidRequest")) {
+            return Lookup::Found(Stored::CustomerKey);
+        }
+        let call = if version.is_some() { &calls::GET_VERSION } else { &calls::GET_OBJECT };
+        Lookup::from_call(call, &["NoSuchKey", "NoSuchVersion"], result)
+            .and_then(|_| Lookup::not_asked(head_call(version), "S3 refuses a HEAD of it, but no GET"))
+    }
+}
+
+fn obstacle(version: Option<&str>, message: String) -> Obstacle {
+    Obstacle { operation: head_call(version).permission.to_owned(), message }
+}
+
+fn head_call(version: Option<&str>) -> &'static Call {
+    if version.is_some() { &calls::HEAD_VERSION } else { &calls::HEAD_OBJECT }
+}
+
+fn stored(answer: &HttpResponse) -> Stored {
+    let header = |name: &str| answer.headers().get(name);
+    kind_of(
+        header("x-amz-server-side-encryption"),
+        header("x-amz-server-side-encryption-aws-kms-key-id"),
+        header("x-amz-server-side-encryption-customer-algorithm"),
+    )
+}
+
+/// What S3's three words about an object's encryption mean.
+fn kind_of(kind: Option<&str>, key: Option<&str>, customer: Option<&str>) -> Stored {
+    match kind {
+        _ if customer.is_some() => Stored::CustomerKey,
+        None => Stored::Unencrypted,
+        Some(kind) => match encryption_kind(&ServerSideEncryption::from(kind)) {
+            Some(known) => Stored::Kind(known, key.map(str::to_owned)),
+            None => Stored::Other(kind.to_owned()),
+        },
+    }
+}

@@ -1,0 +1,396 @@
+//! A scan: every object below a location as a stream, each with how it is encrypted, as fast as S3 lets it and in constant memory.
+//!
+//! The keys are cut into splits, ranges that together hold every key there can be, and several splits are listed at once. Each page of a list is one `Batch`, handed on
+//! only when all of its objects were asked: what a consumer has counted and `Batch::reached` always fit together, so that a scan can be broken off anywhere and go on
+//! from there.
+
+mod pace;
+mod pages;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures_util::{Stream, StreamExt as _, future::join_all, stream};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+pub(crate) use pace::{Crew, Pace};
+pub(crate) use pages::cut;
+
+use pages::{Page, Pages};
+
+use crate::{
+    aws::Lookup,
+    facts::{heads::Heads, objects::Stored},
+    names::{BucketName, S3Location},
+};
+
+/// So many splits are listed at once.
+const LISTS_AT_ONCE: usize = 8;
+/// So many pages of one split are under way at once: one whose objects are being asked, and the next one being listed.
+const PAGES_AT_ONCE: usize = 2;
+/// So many pages wait for the consumer.
+const PAGES_WAITING: usize = 4;
+
+/// An object, or one version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    /// Its bucket.
+    pub(crate) bucket: Arc<BucketName>,
+    /// Its key.
+    pub(crate) key: String,
+    /// Which version, where versions are listed; `null` is the one from before versioning.
+    pub(crate) version_id: Option<String>,
+    /// Whether this is what a GET without a version gives.
+    pub(crate) is_latest: bool,
+    /// A delete marker: it holds nothing.
+    pub(crate) is_delete_marker: bool,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// As S3 writes it, with its quotes.
+    pub(crate) etag: Option<String>,
+    /// When it was written.
+    pub(crate) modified: Option<OffsetDateTime>,
+    /// `STANDARD`, `GLACIER`, …
+    pub(crate) storage_class: Option<String>,
+    /// How it is encrypted; `Absent` for what has been deleted since it was listed, and for what holds nothing and is not asked (see `holds_data`).
+    pub(crate) stored: Lookup<Stored>,
+}
+
+impl Object {
+    /// Whether there is anything to encrypt: delete markers and empty objects, such as folder markers, hold nothing.
+    pub(crate) fn holds_data(&self) -> bool {
+        !self.is_delete_marker && self.size > 0
+    }
+}
+
+/// Where a list stands: behind this key, and where versions are listed, behind this version of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    pub(crate) key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+}
+
+/// A range of keys below a location.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Split {
+    /// It begins behind this position; none: with the first key.
+    pub(crate) after: Option<Position>,
+    /// It ends with this key; none: with the last key.
+    pub(crate) until: Option<String>,
+}
+
+/// What to scan.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    pub(crate) location: S3Location,
+    /// All versions and delete markers, not only what is current.
+    pub(crate) versions: bool,
+    /// Objects from before this time, by S3's clock, are listed but not asked.
+    pub(crate) since: Option<OffsetDateTime>,
+    /// What begins with one of these is left out: it belongs to a scope of its own.
+    pub(crate) except: Vec<String>,
+}
+
+impl Scope {
+    /// Whether an object is asked how it is encrypted. One without a time may be of any.
+    pub(crate) fn asks(&self, object: &Object) -> bool {
+        object.holds_data() && !self.is_earlier(object)
+    }
+
+    /// Whether an object is from before the time that is asked about.
+    pub(crate) fn is_earlier(&self, object: &Object) -> bool {
+        self.since.zip(object.modified).is_some_and(|(since, modified)| modified < since)
+    }
+}
+
+/// One page of one split, all of its objects asked.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Which of the splits.
+    pub(crate) split: usize,
+    /// In the order of the list.
+    pub(crate) objects: Vec<Object>,
+    /// How far this split has come with these objects.
+    pub(crate) reached: Reached,
+}
+
+/// How far a split has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// Behind this position.
+    Position(Position),
+    /// Its end.
+    End,
+    /// No further: its list could not be read. `Absent`: no such bucket.
+    Stopped(Lookup<()>),
+}
+
+/// A scan under way. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    batches: mpsc::Receiver<Batch>,
+    _tasks: Vec<Task>,
+}
+
+impl Scan {
+    /// Starts scanning `splits` of `scope`. `crew` bounds how many objects are asked at once, in all scans that share it.
+    pub(crate) fn start(s3: &aws_sdk_s3::Client, scope: &Scope, splits: Vec<Split>, crew: &Arc<Crew>) -> Self {
+        let (sender, batches) = mpsc::channel(PAGES_WAITING);
+        let queue: VecDeque<(usize, Split)> = splits.into_iter().enumerate().collect();
+        let tasks = queue.len().min(LISTS_AT_ONCE);
+        let queue = Arc::new(Mutex::new(queue));
+        let heads = Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone()));
+        let tasks = (0..tasks).map(|_| {
+            let (queue, crew, sender) = (Arc::clone(&queue), Arc::clone(crew), sender.clone());
+            let lister = Lister { s3: s3.clone(), scope: scope.clone(), heads: Arc::clone(&heads), sender };
+            Task(tokio::spawn(async move {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some((index, split)) = next else { break };
+                    // The consumer has gone: nobody wants the rest.
+                    if lister.run(index, split, &crew).await.is_none() {
+                        break;
+                    }
+                }
+            }))
+        });
+        Self { _tasks: tasks.collect(), batches }
+    }
+
+    /// The next batch; none when all splits have come to an end.
+    pub(crate) async fn next(&mut self) -> Option<Batch> {
+        self.batches.recv().await
+    }
+}
+
+/// A task that ends when it is dropped.
+#[derive(Debug)]
+struct Task<T = ()>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What lists splits of one scope, one after the other.
+struct Lister {
+    s3: aws_sdk_s3::Client,
+    scope: Scope,
+    heads: Arc<Heads>,
+    sender: mpsc::Sender<Batch>,
+}
+
+impl Lister {
+    /// Lists a split to its end; none when nobody listens any more.
+    async fn run(&self, index: usize, split: Split, crew: &Arc<Crew>) -> Option<()> {
+        let pace = Arc::new(Pace::new(Arc::clone(crew)));
+        // The next page is listed while the objects of the one before it are asked.
+        let pages = pages(&self.s3, &self.scope, &self.heads, split).map(|page| ask(index, page, &self.scope, &self.heads, &pace));
+        let mut batches = std::pin::pin!(pages.buffered(PAGES_AT_ONCE));
+        while let Some(batch) = batches.next().await {
+            self.sender.send(batch).await.ok()?;
+        }
+        Some(())
+    }
+}
+
+/// The pages of one split, up to the one that ends it.
+fn pages<'a>(s3: &'a aws_sdk_s3::Client, scope: &'a Scope, heads: &'a Heads, split: Split) -> impl Stream<Item = Page> + use<'a> {
+    stream::unfold(Some(Pages::new(s3, scope, heads, split)), async |pages| {
+        let mut pages = pages?;
+        let page = pages.next().await;
+        let goes_on = matches!(page.reached, Reached::Position(_));
+        Some((page, goes_on.then_some(pages)))
+    })
+}
+
+/// Looks at everything in `scope`; `listed` is told of every object that is listed, `asked` of every one that was asked.
+pub(crate) async fn whole(
+    s3: &aws_sdk_s3::Client,
+    scope: &Scope,
+    crew: &Arc<Crew>,
+    mut listed: impl FnMut(&Object),
+    mut asked: impl FnMut(Object),
+) -> Lookup<()> {
+    let heads = Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone()));
+    let pace = Arc::new(Pace::new(Arc::clone(crew)));
+    let pages = pages(s3, scope, &heads, Split::default()).map(|page| {
+        page.objects.iter().for_each(&mut listed);
+        ask(0, page, scope, &heads, &pace)
+    });
+    let mut batches = std::pin::pin!(pages.buffered(PAGES_AT_ONCE));
+    while let Some(batch) = batches.next().await {
+        batch.objects.into_iter().filter(|object| scope.asks(object)).for_each(&mut asked);
+        if let Reached::Stopped(why) = batch.reached {
+            return why;
+        }
+    }
+    Lookup::Found(())
+}
+
+/// Looks at `limit` of the objects in `scopes` at most, evenly spread where there are more; `listed` is told of every one that is listed.
+pub(crate) async fn sample(
+    s3: &aws_sdk_s3::Client,
+    scopes: &[Scope],
+    limit: usize,
+    crew: &Arc<Crew>,
+    mut listed: impl FnMut(&Object),
+) -> (Vec<Object>, Lookup<()>) {
+    let mut chosen = EvenSample::new(limit);
+    let mut sampled = Vec::new();
+    let mut end = Lookup::Found(());
+    let heads: Vec<Arc<Heads>> = scopes.iter().map(|scope| Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone()))).collect();
+    'scopes: for (index, scope) in scopes.iter().enumerate() {
+        let mut pages = std::pin::pin!(pages(s3, scope, &heads[index], Split::default()));
+        while let Some(page) = pages.next().await {
+            for object in page.objects {
+                listed(&object);
+                if scope.asks(&object) {
+                    chosen.take((index, object));
+                }
+            }
+            if let Reached::Stopped(why) = page.reached {
+                end = why;
+                break 'scopes;
+            }
+        }
+    }
+    let mut objects: Vec<Vec<Object>> = scopes.iter().map(|_| Vec::new()).collect();
+    for (index, object) in chosen.kept {
+        objects[index].push(object);
+    }
+    for (index, objects) in objects.into_iter().enumerate() {
+        let pace = Arc::new(Pace::new(Arc::clone(crew)));
+        let chosen = Page { objects, reached: Reached::End };
+        sampled.extend(ask(index, chosen, &scopes[index], &heads[index], &pace).await.objects);
+    }
+    (sampled, end)
+}
+
+/// Asks about all objects of a page that hold anything.
+fn ask(split: usize, listed: Page, scope: &Scope, heads: &Arc<Heads>, pace: &Arc<Pace>) -> impl Future<Output = Batch> + use<> {
+    let Page { mut objects, reached } = listed;
+    let asked: Arc<[Asked]> = objects
+        .iter()
+        .enumerate()
+        .filter(|(_, object)| scope.asks(object))
+        .map(|(index, object)| Asked { index, key: object.key.clone(), version: object.version_id.clone() })
+        .collect();
+    let next = Arc::new(AtomicUsize::new(0));
+    // Started here, so that the page is under way whether or not anybody waits for it already.
+    let lanes: Vec<Task<Answers>> = (0..pace.ceiling().min(asked.len()))
+        .map(|_| Task(tokio::spawn(lane(Arc::clone(&asked), Arc::clone(&next), Arc::clone(heads), Arc::clone(pace)))))
+        .collect();
+    async move {
+        let answers = join_all(lanes.into_iter().map(async |mut lane| (&mut lane.0).await)).await;
+        for answers in answers {
+            match answers {
+                Ok(answers) => answers.into_iter().for_each(|(index, stored)| objects[index].stored = stored),
+                // A panic goes on where it is seen.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => {}
+            }
+        }
+        Batch { split, objects, reached }
+    }
+}
+
+/// What was learnt of the objects at these places of a page.
+type Answers = Vec<(usize, Lookup<Stored>)>;
+
+/// An object to ask about.
+struct Asked {
+    index: usize,
+    key: String,
+    version: Option<String>,
+}
+
+/// Asks about one object after the other, until the page has no more.
+async fn lane(asked: Arc<[Asked]>, next: Arc<AtomicUsize>, heads: Arc<Heads>, pace: Arc<Pace>) -> Answers {
+    let mut answers = Vec::with_capacity(asked.len() / 8);
+    let mut turn = pace.enter().await;
+    while let Some(object) = asked.get(next.fetch_add(1, Ordering::Relaxed)) {
+        if pace.is_over() {
+            drop(turn);
+            turn = pace.enter().await;
+        }
+        let stored = heads.head(&object.key, object.version.as_deref(), &pace).await;
+        answers.push((object.index, stored));
+    }
+    drop(turn);
+    answers
+}
+
+/// Items that stand evenly in a sequence of unknown length: at most `limit` of them, and all as long as there are no more.
+///
+/// Every `stride`-th item is kept; when there is no more room, every other one goes and the stride doubles.
+#[derive(Debug)]
+struct EvenSample<T> {
+    limit: usize,
+    stride: u64,
+    seen: u64,
+    kept: Vec<T>,
+}
+
+impl<T> EvenSample<T> {
+    fn new(limit: usize) -> Self {
+        Self { limit, stride: 1, seen: 0, kept: Vec::new() }
+    }
+
+    fn take(&mut self, item: T) {
+        let position = self.seen;
+        self.seen += 1;
+        if !position.is_multiple_of(self.stride) {
+            return;
+        }
+        if self.kept.len() == self.limit {
+            let mut index = 0;
+            self.kept.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+            self.stride *= 2;
+            if !position.is_multiple_of(self.stride) || self.kept.len() == self.limit {
+                return;
+            }
+        }
+        self.kept.push(item);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample(items: u64, limit: usize) -> Vec<u64> {
+        let mut sample = EvenSample::new(limit);
+        (0..items).for_each(|item| sample.take(item));
+        sample.kept
+    }
+
+    proptest! {
+        #[test]
+        fn a_sample_is_everything_up_to_the_limit_and_even_beyond_it(items in 0_u64..5000, limit in 1_usize..200) {
+            let kept = sample(items, limit);
+            let room = u64::try_from(limit).unwrap();
+            if items <= room {
+                prop_assert_eq!(kept, (0..items).collect::<Vec<_>>());
+            } else {
+                prop_assert!(kept.len() <= limit && kept.len() * 2 >= limit, "{} of {limit}", kept.len());
+                let stride = kept.get(1).map_or(items, |second| second - kept[0]);
+                prop_assert!(kept.windows(2).all(|pair| pair[1] - pair[0] == stride));
+                prop_assert!(kept[0] == 0 && items - kept[kept.len() - 1] <= 2 * stride, "it reaches to the end: {kept:?} of {items}");
+            }
+        }
+    }
+}

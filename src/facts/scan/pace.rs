@@ -1,0 +1,276 @@
+//! How many objects of one split are asked at once: fewer where S3 asks to slow down, more again while it does not.
+//!
+//! S3's limits are by prefix, and a split is a range of keys, so each split has a pace of its own: a busy prefix slows down alone.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+/// After the first wish to slow down nothing is asked for so long; after each further one twice as long.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(16);
+/// After so long without one, S3's wish is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+
+/// All that ask together: how many may do so at once.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    most: usize,
+    each: usize,
+    /// How many splits share it now.
+    splits: AtomicUsize,
+    /// How often S3 asked to slow down.
+    slowed: AtomicUsize,
+}
+
+impl Crew {
+    /// At most `most` in all, and `each` in one split.
+    pub(crate) fn new(most: usize, each: usize) -> Arc<Self> {
+        Arc::new(Self { most, each, splits: AtomicUsize::new(0), slowed: AtomicUsize::new(0) })
+    }
+
+    /// How often S3 asked to slow down.
+    pub(crate) fn slowed(&self) -> usize {
+        self.slowed.load(Ordering::Relaxed)
+    }
+}
+
+/// The pace of one split.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    crew: Arc<Crew>,
+    /// S3 has asked for nothing, or that is long ago.
+    calm: AtomicBool,
+    now: Mutex<Now>,
+    /// Somebody has left, or the limit has grown.
+    room: Notify,
+}
+
+/// What the pace is by now; time is passed in.
+#[derive(Debug)]
+struct Now {
+    /// A fraction counts towards the next whole one.
+    limit: f64,
+    under_way: usize,
+    /// S3's last wish, for how long it is rested after it, and until when.
+    slowed: Option<(Instant, Duration, Instant)>,
+}
+
+impl Now {
+    const fn calm() -> Self {
+        Self { limit: f64::INFINITY, under_way: 0, slowed: None }
+    }
+
+    fn rests_until(&self, at: Instant) -> Option<Instant> {
+        self.slowed.map(|(_, _, until)| until).filter(|until| *until > at)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred at most")]
+    fn is_within(&self, under_way: usize) -> bool {
+        under_way as f64 <= self.limit.max(1.0)
+    }
+
+    /// Takes a turn, if there is one.
+    fn enter(&mut self, ceiling: usize, at: Instant) -> bool {
+        let enters = self.rests_until(at).is_none() && self.under_way < ceiling && self.is_within(self.under_way + 1);
+        self.under_way += usize::from(enters);
+        enters
+    }
+
+    /// S3 has answered; gives whether its wish is forgotten.
+    fn well(&mut self, ceiling: usize, at: Instant) -> bool {
+        self.limit += 1.0 / self.limit.max(1.0);
+        let forgotten = self.slowed.is_none_or(|(slowed, ..)| at - slowed > FORGOTTEN) && self.is_within(ceiling);
+        if forgotten {
+            *self = Self { under_way: self.under_way, ..Self::calm() };
+        }
+        forgotten
+    }
+
+    /// S3 has asked to slow down: it is left alone for a while, then asked by half as many.
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred at most")]
+    fn slow_down(&mut self, at: Instant) {
+        // What was under way already says the same again.
+        if self.rests_until(at).is_some() {
+            return;
+        }
+        let rest = match self.slowed {
+            Some((slowed, rest, _)) if at - slowed < FORGOTTEN => (rest * 2).min(LONGEST_REST),
+            _ => FIRST_REST,
+        };
+        self.slowed = Some((at, rest, at + rest.mul_f64(1.0 + fastrand::f64() / 4.0)));
+        self.limit = (self.limit.min(self.under_way as f64) / 2.0).max(1.0);
+    }
+}
+
+impl Pace {
+    pub(crate) fn new(crew: Arc<Crew>) -> Self {
+        crew.splits.fetch_add(1, Ordering::Relaxed);
+        Self { crew, calm: AtomicBool::new(true), now: Mutex::new(Now::calm()), room: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many of this split may be under way, as long as S3 asks for nothing: an equal share.
+    pub(crate) fn ceiling(&self) -> usize {
+        (self.crew.most / self.crew.splits.load(Ordering::Relaxed).max(1)).clamp(1, self.crew.each.max(1))
+    }
+
+    /// Waits for a turn.
+    pub(crate) async fn enter(&self) -> Turn<'_> {
+        loop {
+            let rest = {
+                let (mut now, at) = (self.lock(), Instant::now());
+                if now.enter(self.ceiling(), at) {
+                    return Turn(self);
+                }
+                now.rests_until(at)
+            };
+            match rest {
+                Some(until) => sleep_until(until).await,
+                // Who leaves between the look and this leaves a permit.
+                None => self.room.notified().await,
+            }
+        }
+    }
+
+    /// Whether S3 is to be left alone, or more are under way than may be: then a turn is to be given back.
+    pub(crate) fn is_over(&self) -> bool {
+        if self.calm.load(Ordering::Relaxed) {
+            return false;
+        }
+        let now = self.lock();
+        now.rests_until(Instant::now()).is_some() || !now.is_within(now.under_way)
+    }
+
+    /// Waits until S3 has been left alone for as long as it was asked.
+    pub(crate) async fn rest(&self) {
+        loop {
+            let Some(until) = self.lock().rests_until(Instant::now()) else { return };
+            sleep_until(until).await;
+        }
+    }
+
+    /// S3 has answered.
+    pub(crate) fn well(&self) {
+        if self.calm.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.lock().well(self.ceiling(), Instant::now()) {
+            self.calm.store(true, Ordering::Relaxed);
+        }
+        self.room.notify_one();
+    }
+
+    /// S3 has asked to slow down: it is left alone for a while, then asked by half as many.
+    pub(crate) fn slow_down(&self) {
+        self.crew.slowed.fetch_add(1, Ordering::Relaxed);
+        self.lock().slow_down(Instant::now());
+        self.calm.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Pace {
+    fn drop(&mut self) {
+        self.crew.splits.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The right to ask.
+#[derive(Debug)]
+pub(crate) struct Turn<'a>(&'a Pace);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().under_way -= 1;
+        self.0.room.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that answers so many requests a second, each after 20 ms, and asks to slow down for the rest: how many that are, and how long all take.
+    fn played(capacity: u32, requests: u32) -> (u32, Duration) {
+        let start = Instant::now();
+        let mut now = Now::calm();
+        let (mut left, mut refused, mut time, mut this_second) = (requests, 0, Duration::ZERO, (0, 0));
+        while left > 0 {
+            let at = start + time;
+            let mut sent = 0;
+            while sent < left && now.enter(64, at) {
+                sent += 1;
+            }
+            time += Duration::from_millis(20);
+            let at = start + time;
+            for _ in 0..sent {
+                if this_second.0 != time.as_secs() {
+                    this_second = (time.as_secs(), 0);
+                }
+                this_second.1 += 1;
+                if this_second.1 <= capacity {
+                    left -= 1;
+                    now.well(64, at);
+                } else {
+                    refused += 1;
+                    now.slow_down(at);
+                }
+            }
+            now.under_way = 0;
+            assert!(time < Duration::from_secs(3600), "it comes to an end");
+        }
+        (refused, time)
+    }
+
+    #[test]
+    fn nobody_waits_while_s3_asks_for_nothing() {
+        assert_eq!(played(u32::MAX, 6400), (0, Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn where_s3_is_slow_few_are_refused_and_most_of_what_it_can_do_is_used() {
+        // 64 at once would send 3,200 a second, and ten times what is answered would be refused.
+        let (refused, time) = played(300, 30_000);
+        assert!(refused < 3000, "{refused} of 30,000 came to nothing");
+        assert!(time < Duration::from_secs(300), "{time:?}, of which 100 s cannot be spared");
+    }
+
+    #[test]
+    fn the_wish_is_forgotten_in_time() {
+        let start = Instant::now();
+        let mut now = Now::calm();
+        assert!(now.enter(64, start));
+        now.slow_down(start);
+        assert!(!now.enter(64, start), "it rests");
+        let mut at = start + LONGEST_REST;
+        let forgotten = (0..10_000).find(|_| {
+            at += Duration::from_millis(20);
+            now.well(64, at)
+        });
+        assert!(forgotten.is_some() && at - start > FORGOTTEN, "{forgotten:?}");
+        assert_eq!((0..100).filter(|_| now.enter(64, at)).count(), 63, "one is under way still");
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_given_back_is_the_next_ones() {
+        let pace = Pace::new(Crew::new(1, 1));
+        let turn = pace.enter().await;
+        let second = pace.enter();
+        tokio::pin!(second);
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        drop(turn);
+        let _second = second.await;
+    }
+}

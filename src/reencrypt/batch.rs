@@ -1,0 +1,438 @@
+//! Repairs beyond one machine: S3 Batch Operations, AWS's own engine, gets a manifest of what a job can do without losing anything, and is followed to its report.
+//!
+//! A job treats all its objects alike. So there is one for each bucket, storage class and method, and what a job would strip (locks, ACLs, redirects) is left to a
+//! run without `--batch`.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+};
+
+use aws_sdk_s3::{primitives::ByteStream, types::ServerSideEncryption};
+use aws_sdk_s3control::types::{
+    JobDescriptor, JobManifest, JobManifestFieldName, JobManifestFormat, JobManifestLocation, JobManifestSpec, JobOperation, JobReport,
+    JobReportFormat, JobReportScope, JobStatus, ObjectEncryption, RequestedJobStatus, S3CopyObjectOperation, S3ObjectMetadata, S3SseAlgorithm,
+    S3StorageClass, S3UpdateObjectEncryptionOperation, S3UpdateObjectEncryptionSsekms,
+};
+use futures_util::{StreamExt as _, stream};
+use percent_encoding::utf8_percent_encode;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+
+use super::{
+    BucketPlan, PAGE, ReencryptError, bar,
+    ledger::{Ledger, Place, State},
+    method::{Choice, Method},
+    repair::KEY,
+    scope::Scope,
+    snapshot::{self, Snapshot},
+};
+use crate::{
+    aws::{Lookup, Obstacle, calls},
+    cli::ReencryptArguments,
+    names::{S3Location, partition},
+    report::Report,
+    settings::{EncryptionKind, Settings},
+};
+
+/// What jobs of this program are described by.
+const DESCRIPTION: &str = "emr-etl-guard reencrypt";
+/// So many objects one manifest names, so that it stays below what one PUT takes.
+const MOST_OBJECTS: u64 = 10_000_000;
+/// So many objects are looked at at once.
+const LOOKS_AT_ONCE: usize = 64;
+
+/// What all objects of a job have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    bucket: String,
+    /// None: the job updates in place.
+    storage_class: Option<String>,
+}
+
+/// A manifest that is being written.
+struct Manifest {
+    file: std::fs::File,
+    objects: u64,
+    digest: Sha256,
+}
+
+/// What making jobs came to.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) jobs: Vec<(String, u64)>,
+    /// What a job would lose, how many objects, and the first of them.
+    pub(crate) unfit: BTreeMap<String, (u64, Place)>,
+    pub(crate) unseen: Vec<(Place, Obstacle)>,
+}
+
+/// Why an object is none for a job; nothing where it is.
+fn unfit(seen: &Snapshot, method: Method, target: EncryptionKind, now: i64) -> Option<&'static str> {
+    if method == Method::Update {
+        return None;
+    }
+    let only_owner = seen.grants.is_empty() || matches!(seen.grants.as_slice(), [(_, permission)] if permission == "FULL_CONTROL");
+    if method == Method::CopyInParts {
+        Some("a job copies no more than 5 GiB")
+    } else if target == EncryptionKind::DsseKms {
+        Some("a job cannot ask for DSSE-KMS")
+    } else if seen.lock.protects(now) {
+        Some("a job would lose its Object Lock")
+    } else if !only_owner {
+        Some("a job would lose its ACL")
+    } else if seen.headers.contains_key("website-redirect") {
+        Some("a job would lose where it redirects to")
+    } else {
+        None
+    }
+}
+
+fn text<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
+    match lookup {
+        Lookup::Found(found) => Ok(found),
+        Lookup::Absent => Err(ReencryptError::Unseen(format!("{what}: S3 says that there is no such thing"))),
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+            Err(ReencryptError::Unseen(format!("{what}: {} ({})", obstacle.message, obstacle.operation)))
+        }
+    }
+}
+
+/// What a job needs besides its objects.
+pub(crate) struct Order {
+    role: String,
+    place: S3Location,
+    priority: i32,
+}
+
+impl Order {
+    /// What the command line says.
+    ///
+    /// # Errors
+    /// [`ReencryptError::Usage`] when something is missing.
+    pub(crate) fn of(arguments: &ReencryptArguments) -> Result<Self, ReencryptError> {
+        let missing = |what: &str| ReencryptError::Usage(format!("--batch needs {what}"));
+        let role = arguments
+            .batch_role
+            .clone()
+            .ok_or_else(|| missing("--batch-role, the ARN of the role that the job runs under (--role-policy prints what it needs)"))?;
+        let place = arguments.batch_place.as_deref().ok_or_else(|| missing("--batch-place, where manifests and reports go: s3://bucket/prefix"))?;
+        let place = S3Location::parse(place).map_err(|error| ReencryptError::Usage(format!("--batch-place: {place}: {error}")))?;
+        Ok(Self { role, place, priority: arguments.batch_priority })
+    }
+}
+
+/// Makes jobs for what is planned; they wait for their confirmation.
+pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Result<Made, ReencryptError> {
+    let mut made = Made::default();
+    let mut manifests: BTreeMap<Group, Manifest> = BTreeMap::new();
+    let mut after: Option<Place> = None;
+    loop {
+        let page = ledger.page(after.as_ref(), PAGE, |state| matches!(state, State::Planned { choice: Choice::Do(_), .. }))?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        let looks = page.into_iter().map(async |(place, state)| {
+            let carries = scope.plan.buckets.get(&place.bucket).map(|bucket| bucket.carries).unwrap_or_default();
+            let seen = snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), carries).await;
+            (place, state, seen)
+        });
+        let looks: Vec<_> = stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
+        for (place, state, seen) in looks {
+            let Some(bucket) = scope.plan.buckets.get(&place.bucket) else { continue };
+            let State::Planned { choice: Choice::Do(method), .. } = state else { continue };
+            let seen = match seen {
+                Lookup::Found(seen) => seen,
+                Lookup::Absent => continue,
+                Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+                    made.unseen.push((place, obstacle));
+                    continue;
+                }
+            };
+            let now = i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
+            // An update is refused under a lock; then it is a copy, which would lose the lock.
+            let method = if method == Method::Update && seen.lock.protects(now) { Method::Copy } else { method };
+            if let Some(why) = unfit(&seen, method, bucket.target.kind, now) {
+                made.unfit.entry(why.to_owned()).or_insert_with(|| (0, place.clone())).0 += 1;
+                continue;
+            }
+            let group = Group { bucket: place.bucket.clone(), storage_class: (method != Method::Update).then_some(seen.storage_class) };
+            add(&mut manifests, &group, &place)?;
+            if manifests.get(&group).is_some_and(|it| it.objects == MOST_OBJECTS)
+                && let Some(full) = manifests.remove(&group)
+            {
+                made.jobs.push(create(scope, order, &group, full).await?);
+            }
+        }
+    }
+    for (group, manifest) in manifests {
+        made.jobs.push(create(scope, order, &group, manifest).await?);
+    }
+    Ok(made)
+}
+
+fn add(manifests: &mut BTreeMap<Group, Manifest>, group: &Group, place: &Place) -> Result<(), ReencryptError> {
+    let file = |error: std::io::Error| ReencryptError::File(format!("a manifest cannot be written: {error}"));
+    if !manifests.contains_key(group) {
+        let manifest = Manifest { file: tempfile::tempfile().map_err(file)?, objects: 0, digest: Sha256::new() };
+        manifests.insert(group.clone(), manifest);
+    }
+    let Some(manifest) = manifests.get_mut(group) else { return Ok(()) };
+    let version = place.version.as_ref().map_or_else(String::new, |version| format!(",{version}"));
+    let line = format!("{},{}{version}\n", place.bucket, utf8_percent_encode(&place.key, KEY));
+    manifest.digest.update(&line);
+    manifest.objects += 1;
+    manifest.file.write_all(line.as_bytes()).map_err(file)
+}
+
+/// Writes the manifest to S3 and makes the job. The same manifest again is the same job.
+async fn create(scope: &Scope, order: &Order, group: &Group, mut manifest: Manifest) -> Result<(String, u64), ReencryptError> {
+    let Some(bucket) = scope.plan.buckets.get(&group.bucket) else {
+        return Err(ReencryptError::Usage(format!("{} is not among the buckets of this run", group.bucket)));
+    };
+    let file = |error: std::io::Error| ReencryptError::File(format!("a manifest cannot be read: {error}"));
+    let mut lines = Vec::new();
+    manifest.file.seek(SeekFrom::Start(0)).and_then(|_| manifest.file.read_to_end(&mut lines)).map_err(file)?;
+    let versioned = bucket.versioned;
+    let token = manifest.digest.finalize().iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    let kind = group.storage_class.as_deref().unwrap_or("update");
+    let key = format!("{}manifests/{}-{kind}-{}.csv", order.place.prefix, group.bucket, &token[..16]);
+    let put = scope.aws.s3.put_object().bucket(order.place.bucket.as_str()).key(&key).body(ByteStream::from(lines));
+    // S3 Batch Operations reads no CSV manifest that is encrypted by KMS, whatever the bucket's default is.
+    let put = put.server_side_encryption(ServerSideEncryption::Aes256).send().await;
+    let etag =
+        text(Lookup::from_call(&calls::PUT_OBJECT, &[], put), &format!("the manifest s3://{}/{key}", order.place.bucket))?.e_tag.unwrap_or_default();
+    let arn = |rest: &str| format!("arn:{}:s3:::{rest}", partition(&scope.region));
+    let built = || {
+        use JobManifestFieldName::{Bucket, Key, VersionId};
+        let fields = if versioned { vec![Bucket, Key, VersionId] } else { vec![Bucket, Key] };
+        let spec = JobManifestSpec::builder().format(JobManifestFormat::S3BatchOperationsCsv20180820).set_fields(Some(fields)).build().ok()?;
+        let location =
+            JobManifestLocation::builder().object_arn(arn(&format!("{}/{key}", order.place.bucket))).e_tag(etag.trim_matches('"')).build().ok()?;
+        let manifest = JobManifest::builder().spec(spec).location(location).build();
+        let report = JobReport::builder()
+            .bucket(arn(order.place.bucket.as_str()))
+            .prefix(format!("{}reports", order.place.prefix))
+            .format(JobReportFormat::ReportCsv20180820)
+            .enabled(true)
+            .report_scope(JobReportScope::AllTasks)
+            .build();
+        Some((manifest, report, operation(bucket, group, &arn(&group.bucket))?))
+    };
+    let (manifest_of_job, report, operation) = built().ok_or_else(|| ReencryptError::Usage("the job cannot be put into words".to_owned()))?;
+    let description =
+        format!("{DESCRIPTION}: {} objects of {} ({kind}) get {}", manifest.objects, group.bucket, crate::checks::kind_name(bucket.target.kind));
+    // Another role or target is another job.
+    let token = crate::digest::sha256(format!("{token} {} {} {:?}", order.role, description, bucket.target.key));
+    let result = scope
+        .aws
+        .s3control
+        .create_job()
+        .account_id(&scope.account)
+        .confirmation_required(true)
+        .operation(operation)
+        .report(report)
+        .client_request_token(&token[..64])
+        .manifest(manifest_of_job)
+        .description(description)
+        .priority(order.priority)
+        .role_arn(&order.role)
+        .send()
+        .await;
+    let job = text(Lookup::from_call(&calls::CREATE_JOB, &[], result), "the job could not be made")?.job_id.unwrap_or_default();
+    Ok((job, manifest.objects))
+}
+
+fn operation(bucket: &BucketPlan, group: &Group, target: &str) -> Option<JobOperation> {
+    let key = bucket.target.key.clone();
+    let Some(class) = &group.storage_class else {
+        let ssekms = S3UpdateObjectEncryptionSsekms::builder().kms_key_arn(key?).build().ok()?;
+        let update = S3UpdateObjectEncryptionOperation::builder().object_encryption(ObjectEncryption::builder().ssekms(ssekms).build()).build();
+        return Some(JobOperation::builder().s3_update_object_encryption(update).build());
+    };
+    let algorithm = if bucket.target.kind == EncryptionKind::SseS3 { S3SseAlgorithm::Aes256 } else { S3SseAlgorithm::Kms };
+    // Tags and metadata are copied where nothing else is said.
+    let copy = S3CopyObjectOperation::builder()
+        .target_resource(target)
+        .storage_class(S3StorageClass::from(class.as_str()))
+        .new_object_metadata(S3ObjectMetadata::builder().sse_algorithm(algorithm).build())
+        .set_sse_aws_kms_key_id(key)
+        .build();
+    Some(JobOperation::builder().s3_put_object_copy(copy).build())
+}
+
+/// How the jobs stand.
+#[derive(Debug, Default)]
+pub(crate) struct Followed {
+    /// What is not done, in words.
+    pub(crate) lines: Vec<String>,
+    pub(crate) waiting: bool,
+}
+
+fn is_over(status: &JobStatus) -> bool {
+    matches!(status, JobStatus::Complete | JobStatus::Failed | JobStatus::Cancelled)
+}
+
+/// Follows the jobs to their end: the one that is named, or all of this program's that are not over, else its last one.
+pub(crate) async fn follow(scope: &Scope, arguments: &ReencryptArguments, settings: &Settings, report: &Report) -> Result<Followed, ReencryptError> {
+    let jobs = match &arguments.job {
+        Some(job) => vec![job.clone()],
+        None => own(scope).await?,
+    };
+    if jobs.is_empty() {
+        return Err(ReencryptError::Usage("there is no job of emr-etl-guard in this account and region".to_owned()));
+    }
+    let mut followed = Followed::default();
+    for job in jobs {
+        follow_one(scope, &job, arguments.confirm, settings, report, &mut followed).await?;
+    }
+    Ok(followed)
+}
+
+async fn own(scope: &Scope) -> Result<Vec<String>, ReencryptError> {
+    let request = scope.aws.s3control.list_jobs().account_id(&scope.account);
+    let pages: Result<Vec<_>, _> = request.into_paginator().send().collect().await;
+    let pages = text(Lookup::from_call(&calls::LIST_JOBS, &[], pages), "the jobs")?;
+    let jobs = pages.into_iter().flat_map(|page| page.jobs.unwrap_or_default());
+    let ours: Vec<_> = jobs.filter(|job| job.description.as_deref().is_some_and(|text| text.starts_with(DESCRIPTION))).collect();
+    let alive = |job: &&aws_sdk_s3control::types::JobListDescriptor| !job.status.as_ref().is_some_and(is_over);
+    let chosen: Vec<String> = ours.iter().filter(alive).filter_map(|job| job.job_id.clone()).collect();
+    let last = || ours.iter().max_by_key(|job| job.creation_time.map(|time| time.secs())).and_then(|job| job.job_id.clone());
+    Ok(if chosen.is_empty() { last().into_iter().collect() } else { chosen })
+}
+
+async fn describe(scope: &Scope, job: &str) -> Result<JobDescriptor, ReencryptError> {
+    let result = scope.aws.s3control.describe_job().account_id(&scope.account).job_id(job).send().await;
+    let answer = Lookup::from_call(&calls::DESCRIBE_JOB, &["NoSuchJob", "NotFoundException"], result);
+    text(answer.and_then(|answer| Lookup::expect_in_answer(&calls::DESCRIBE_JOB, answer.job)), &format!("the job {job}"))
+}
+
+async fn follow_one(
+    scope: &Scope,
+    id: &str,
+    confirm: bool,
+    settings: &Settings,
+    report: &Report,
+    followed: &mut Followed,
+) -> Result<(), ReencryptError> {
+    let bar = bar(0);
+    let mut confirmed = false;
+    let job = loop {
+        let job = describe(scope, id).await?;
+        let (total, succeeded, failed) = progress(&job);
+        bar.set_length(total);
+        bar.set_position(succeeded + failed);
+        match job.status.clone().unwrap_or(JobStatus::New) {
+            status if is_over(&status) => break job,
+            JobStatus::Suspended if confirm && !confirmed => {
+                let request = scope.aws.s3control.update_job_status().account_id(&scope.account).job_id(id);
+                let result = request.requested_job_status(RequestedJobStatus::Ready).send().await;
+                text(Lookup::from_call(&calls::UPDATE_JOB_STATUS, &[], result), &format!("the job {id} could not be confirmed"))?;
+                confirmed = true;
+            }
+            JobStatus::Suspended if !confirm => {
+                followed.waiting = true;
+                followed.lines.push(format!("job {id} waits for its confirmation ({total} objects): add --confirm"));
+                return Ok(());
+            }
+            _ => tokio::time::sleep(settings.watch_interval).await,
+        }
+    };
+    bar.finish_and_clear();
+    let (total, succeeded, failed) = progress(&job);
+    let status = job.status.as_ref().map_or("of unknown status", JobStatus::as_str);
+    report.say(&format!("job {id}: {status}; {succeeded} of {total} objects done, {failed} failed"));
+    for failure in job.failure_reasons.iter().flatten() {
+        let (code, reason) = (failure.failure_code.as_deref().unwrap_or_default(), failure.failure_reason.as_deref().unwrap_or_default());
+        followed.lines.push(format!("job {id} failed: {code}: {reason}"));
+    }
+    if job.status != Some(JobStatus::Complete) && job.failure_reasons.as_ref().is_none_or(Vec::is_empty) {
+        followed.lines.push(format!("job {id} is {status}"));
+    }
+    if failed > 0 {
+        followed.lines.extend(failures(scope, &job, id).await?);
+    }
+    Ok(())
+}
+
+fn progress(job: &JobDescriptor) -> (u64, u64, u64) {
+    let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+    let summary = job.progress_summary.as_ref();
+    (
+        number(summary.and_then(|it| it.total_number_of_tasks)),
+        number(summary.and_then(|it| it.number_of_tasks_succeeded)),
+        number(summary.and_then(|it| it.number_of_tasks_failed)),
+    )
+}
+
+async fn get(scope: &Scope, bucket: &str, key: &str) -> Result<Vec<u8>, ReencryptError> {
+    let what = format!("the report s3://{bucket}/{key}");
+    let result = scope.aws.s3.get_object().bucket(bucket).key(key).send().await;
+    let answer = text(Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result), &what)?;
+    let bytes = answer.body.collect().await.map_err(|error| ReencryptError::Unseen(format!("{what}: {error}")))?;
+    Ok(bytes.to_vec())
+}
+
+/// What the completion report says of tasks that failed: each kind of failure once, with its first object and their number.
+async fn failures(scope: &Scope, job: &JobDescriptor, id: &str) -> Result<Vec<String>, ReencryptError> {
+    let unreadable = |what: &str| ReencryptError::Unseen(format!("the report of job {id} {what}"));
+    let report = job.report.as_ref().ok_or_else(|| unreadable("is nowhere"))?;
+    let bucket = report.bucket.as_deref().and_then(|arn| arn.rsplit(":::").next()).ok_or_else(|| unreadable("is nowhere"))?;
+    let prefix = report.prefix.as_deref().map_or_else(String::new, |prefix| format!("{}/", prefix.trim_end_matches('/')));
+    let manifest = get(scope, bucket, &format!("{prefix}job-{id}/manifest.json")).await?;
+    let manifest: Value = serde_json::from_slice(&manifest).map_err(|_| unreadable("is no JSON"))?;
+    let mut kinds: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    for result in manifest["Results"].as_array().into_iter().flatten().filter(|it| it["TaskExecutionStatus"] == "failed") {
+        let key = result["Key"].as_str().ok_or_else(|| unreadable("names no file"))?;
+        let bytes = get(scope, result["Bucket"].as_str().unwrap_or(bucket), key).await?;
+        let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_slice());
+        for row in rows.records() {
+            let row = row.map_err(|_| unreadable("is no CSV"))?;
+            let field = |index| row.get(index).unwrap_or_default();
+            let kind = kinds.entry(format!("{}: {}", field(4), field(6))).or_insert_with(|| (0, format!("s3://{}/{}", field(0), field(1))));
+            kind.0 += 1;
+        }
+    }
+    Ok(kinds.into_iter().map(|(kind, (number, first))| format!("job {id}: {first} and {} more: {kind}", number - 1)).collect())
+}
+
+/// What the jobs' role must trust and be allowed.
+pub(crate) fn role_policy(scope: &Scope, place: Option<&S3Location>) -> Value {
+    let arn = |rest: &str| format!("arn:{}:s3:::{rest}", partition(&scope.region));
+    let objects: Vec<String> = scope.plan.buckets.keys().map(|bucket| arn(&format!("{bucket}/*"))).collect();
+    let keys: std::collections::BTreeSet<&String> = scope.plan.buckets.values().filter_map(|bucket| bucket.target.key.as_ref()).collect();
+    let (manifests, reports) = match place {
+        Some(place) => (arn(&format!("{}/{}manifests/*", place.bucket, place.prefix)), arn(&format!("{}/{}reports/*", place.bucket, place.prefix))),
+        None => (arn("MANIFEST_BUCKET/*"), arn("REPORT_BUCKET/*")),
+    };
+    let mut statements = vec![
+        json!({
+            "Sid": "Objects",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:GetObjectAnnotation", "s3:GetObjectTagging", "s3:GetObjectVersion", "s3:GetObjectVersionTagging", "s3:PutObject", "s3:PutObjectAnnotation", "s3:PutObjectTagging", "s3:UpdateObjectEncryption"],
+            "Resource": objects,
+        }),
+        json!({"Sid": "Manifests", "Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": [manifests]}),
+        json!({"Sid": "Reports", "Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [reports]}),
+    ];
+    if !keys.is_empty() {
+        let actions = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncrypt*"];
+        statements.push(json!({"Sid": "Keys", "Effect": "Allow", "Action": actions, "Resource": keys}));
+    }
+    json!({
+        "Trust": {
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": {"Service": "batchoperations.s3.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+                "Condition": {"StringEquals": {"aws:SourceAccount": scope.account}},
+            }],
+        },
+        "Permissions": {"Version": "2012-10-17", "Statement": statements},
+    })
+}

@@ -1,0 +1,215 @@
+//! What is to be done about one object: a plain function of what is known of it, of what it shall become, and of what was allowed.
+
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::Archive;
+use crate::{facts::Stored, settings::EncryptionKind};
+
+/// The largest object that one copy takes. Source: Amazon S3 API reference, CopyObject.
+pub(crate) const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
+
+/// How an object gets another encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Method {
+    /// `UpdateObjectEncryption`: its data key is encrypted anew, its content is not touched.
+    Update,
+    /// `CopyObject` onto itself.
+    Copy,
+    /// `UploadPartCopy` onto itself, for what is larger than one copy takes.
+    CopyInParts,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Choice {
+    /// It is as it should be.
+    Nothing,
+    /// It gets another encryption.
+    Do(Method),
+    /// Its restore is asked for; a later run goes on.
+    Restore,
+    /// It is an old version, and it is removed once a newer one is proved.
+    Purge,
+    /// It stays as it is.
+    Leave(Reason),
+}
+
+/// Why an object stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reason {
+    /// SSE-C.
+    CustomerKey,
+    /// Archived, and nobody asked for restores.
+    Archived,
+    /// Its restore is under way.
+    Restoring,
+    /// An old version, which a copy would make the current one.
+    OldVersion,
+    /// An old version that Object Lock keeps.
+    LockedVersion,
+    /// Some of its metadata cannot be read, so that a copy in parts would lose it.
+    UnreadableMetadata,
+    /// It is annotated, and copies in parts lose annotations.
+    Annotated,
+}
+
+impl Reason {
+    /// What it means, and what to do about it.
+    pub(crate) fn advice(self) -> &'static str {
+        match self {
+            Self::CustomerKey => {
+                "SSE-C: only the writer has the key; have the writer copy it onto itself with that key as the source's, under the target encryption"
+            }
+            Self::Archived => "archived: add --restore, and run this again when the restores are done",
+            Self::Restoring => "its restore is under way: run this again when it is done",
+            Self::OldVersion => "an old version: add --purge-old-versions to remove it, or let a lifecycle rule for noncurrent versions do so",
+            Self::LockedVersion => "an old version that Object Lock keeps: it can be removed when its retention or legal hold is over",
+            Self::UnreadableMetadata => {
+                "its metadata cannot all be read over HTTP, and it is too large for one copy: download it, and upload it with its metadata"
+            }
+            Self::Annotated => "it has annotations, and is too large for one copy: copy it with a tool that writes annotations anew",
+        }
+    }
+}
+
+/// What is known of an object.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) stored: &'a Stored,
+    pub(crate) size: u64,
+    pub(crate) is_latest: bool,
+    pub(crate) archive: Archive,
+    /// Object Lock protects it now.
+    pub(crate) locked: bool,
+    /// What a copy in parts would lose.
+    pub(crate) loss: Option<Reason>,
+}
+
+/// What it shall become, and what was allowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) kind: EncryptionKind,
+    /// The key is known by its ARN, and is of the bucket's own account: `UpdateObjectEncryption` takes no other.
+    pub(crate) own_key: bool,
+    pub(crate) restore: bool,
+    pub(crate) purge: bool,
+}
+
+/// Decides. `offends`: it is not encrypted as it should be.
+pub(crate) fn choose(seen: &Seen<'_>, offends: bool, wish: Wish) -> Choice {
+    if !offends {
+        return Choice::Nothing;
+    }
+    if *seen.stored == Stored::CustomerKey {
+        return Choice::Leave(Reason::CustomerKey);
+    }
+    let has_data_key = matches!(seen.stored, Stored::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _));
+    if has_data_key && wish.kind == EncryptionKind::SseKms && wish.own_key && !seen.locked {
+        return Choice::Do(Method::Update);
+    }
+    if !seen.is_latest {
+        return Choice::Leave(if !wish.purge {
+            Reason::OldVersion
+        } else if seen.locked {
+            Reason::LockedVersion
+        } else {
+            return Choice::Purge;
+        });
+    }
+    match seen.archive {
+        Archive::No | Archive::Restored => {}
+        Archive::Restoring => return Choice::Leave(Reason::Restoring),
+        Archive::Archived if wish.restore => return Choice::Restore,
+        Archive::Archived => return Choice::Leave(Reason::Archived),
+    }
+    if seen.size <= LARGEST_COPY {
+        return Choice::Do(Method::Copy);
+    }
+    seen.loss.map_or(Choice::Do(Method::CopyInParts), Choice::Leave)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S3: EncryptionKind = EncryptionKind::SseS3;
+    const KMS: EncryptionKind = EncryptionKind::SseKms;
+    const DSSE: EncryptionKind = EncryptionKind::DsseKms;
+
+    fn seen(stored: &Stored) -> Seen<'_> {
+        Seen { stored, size: 1, is_latest: true, archive: Archive::No, locked: false, loss: None }
+    }
+
+    fn to(kind: EncryptionKind) -> Wish {
+        Wish { kind, own_key: true, restore: false, purge: false }
+    }
+
+    #[test]
+    fn the_method_by_what_there_is_and_what_it_shall_become() {
+        let key = || Some("arn:aws:kms:x".to_owned());
+        let (update, copy) = (Choice::Do(Method::Update), Choice::Do(Method::Copy));
+        let table = [
+            (Stored::Unencrypted, S3, copy),
+            (Stored::Unencrypted, KMS, copy),
+            (Stored::Unencrypted, DSSE, copy),
+            (Stored::Kind(S3, None), KMS, update),
+            (Stored::Kind(S3, None), DSSE, copy),
+            (Stored::Kind(KMS, key()), KMS, update),
+            (Stored::Kind(KMS, key()), S3, copy),
+            (Stored::Kind(KMS, key()), DSSE, copy),
+            (Stored::Kind(DSSE, key()), KMS, copy),
+            (Stored::Kind(DSSE, key()), DSSE, copy),
+            (Stored::Other("aws:fsx".to_owned()), KMS, copy),
+            (Stored::CustomerKey, KMS, Choice::Leave(Reason::CustomerKey)),
+        ];
+        for (stored, kind, wanted) in table {
+            assert_eq!(choose(&seen(&stored), true, to(kind)), wanted, "{stored:?} to {kind:?}");
+            assert_eq!(choose(&seen(&stored), false, to(kind)), Choice::Nothing);
+        }
+    }
+
+    #[test]
+    fn an_update_needs_a_key_of_the_buckets_account_and_no_lock() {
+        let stored = Stored::Kind(S3, None);
+        assert_eq!(choose(&seen(&stored), true, Wish { own_key: false, ..to(KMS) }), Choice::Do(Method::Copy));
+        assert_eq!(choose(&Seen { locked: true, ..seen(&stored) }, true, to(KMS)), Choice::Do(Method::Copy));
+    }
+
+    #[test]
+    fn what_is_archived_is_updated_without_a_restore_and_copied_only_after_one() {
+        let unencrypted = Stored::Unencrypted;
+        let in_archive = |archive, restore| choose(&Seen { archive, ..seen(&unencrypted) }, true, Wish { restore, ..to(S3) });
+        assert_eq!(in_archive(Archive::Archived, false), Choice::Leave(Reason::Archived));
+        assert_eq!(in_archive(Archive::Archived, true), Choice::Restore);
+        assert_eq!(in_archive(Archive::Restoring, true), Choice::Leave(Reason::Restoring));
+        assert_eq!(in_archive(Archive::Restored, false), Choice::Do(Method::Copy));
+        let stored = Stored::Kind(S3, None);
+        assert_eq!(choose(&Seen { archive: Archive::Archived, ..seen(&stored) }, true, to(KMS)), Choice::Do(Method::Update));
+    }
+
+    #[test]
+    fn an_old_version_is_updated_in_place_or_removed_when_asked_and_never_copied() {
+        let (unencrypted, stored) = (Stored::Unencrypted, Stored::Kind(S3, None));
+        let old = |stored, locked, purge| choose(&Seen { is_latest: false, locked, ..seen(stored) }, true, Wish { purge, ..to(KMS) });
+        assert_eq!(old(&unencrypted, false, false), Choice::Leave(Reason::OldVersion));
+        assert_eq!(old(&unencrypted, false, true), Choice::Purge);
+        assert_eq!(old(&unencrypted, true, true), Choice::Leave(Reason::LockedVersion));
+        assert_eq!(old(&stored, false, true), Choice::Do(Method::Update));
+    }
+
+    #[test]
+    fn beyond_five_gibibytes_it_is_copied_in_parts_unless_that_would_lose_something() {
+        let unencrypted = Stored::Unencrypted;
+        let large = |size| Seen { size, ..seen(&unencrypted) };
+        assert_eq!(choose(&large(LARGEST_COPY), true, to(S3)), Choice::Do(Method::Copy));
+        assert_eq!(choose(&large(LARGEST_COPY + 1), true, to(S3)), Choice::Do(Method::CopyInParts));
+        for reason in [Reason::UnreadableMetadata, Reason::Annotated] {
+            let losing = Seen { loss: Some(reason), ..large(LARGEST_COPY + 1) };
+            assert_eq!(choose(&losing, true, to(S3)), Choice::Leave(reason));
+            assert_eq!(choose(&Seen { size: 1, ..losing }, true, to(S3)), Choice::Do(Method::Copy));
+        }
+    }
+}

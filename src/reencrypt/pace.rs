@@ -1,0 +1,122 @@
+//! How fast a repair may go: by the limits that were set, and by what S3 asks for.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::time::Instant;
+
+/// The first wait after S3 asked to slow down, which doubles up to the last.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// The pace that all copies of a run share.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    objects: Option<DefaultDirectRateLimiter>,
+    /// In kibibytes, with the most it gives at once.
+    bytes: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
+    hold: Mutex<Hold>,
+}
+
+#[derive(Debug)]
+struct Hold {
+    until: Option<Instant>,
+    wait: Duration,
+}
+
+impl Pace {
+    /// At most so many objects, and so many bytes, in a second.
+    pub(crate) fn new(objects: Option<NonZeroU32>, bytes: Option<u64>) -> Self {
+        let limiter = |quota| RateLimiter::direct(quota);
+        let kib = bytes.map(|bytes| NonZeroU32::new(u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN));
+        Self {
+            // One at a time: a burst would be what the limit is to spare somebody.
+            objects: objects.map(|rate| limiter(Quota::per_second(rate).allow_burst(NonZeroU32::MIN))),
+            bytes: kib.map(|rate| (limiter(Quota::per_second(rate)), rate)),
+            hold: Mutex::new(Hold { until: None, wait: FIRST_WAIT }),
+        }
+    }
+
+    /// Waits until another object may be begun.
+    pub(crate) async fn object(&self) {
+        if let Some(objects) = &self.objects {
+            objects.until_ready().await;
+        }
+    }
+
+    /// Waits until so many bytes may be copied, and until S3 wants to be asked again.
+    pub(crate) async fn bytes(&self, bytes: u64) {
+        if let Some((limiter, most)) = &self.bytes {
+            let mut left = bytes.div_ceil(1024);
+            while let Some(part) = NonZeroU32::new(u32::try_from(left).unwrap_or(u32::MAX).min(most.get())) {
+                // No part is more than the limiter ever gives at once.
+                let _ = limiter.until_n_ready(part).await;
+                left -= u64::from(part.get());
+            }
+        }
+        loop {
+            let until = self.hold.lock().unwrap_or_else(PoisonError::into_inner).until;
+            match until {
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
+                _ => return,
+            }
+        }
+    }
+
+    /// S3 asked to slow down: nobody asks it anything for a while, which doubles each time.
+    pub(crate) fn slow_down(&self) {
+        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        // Those that were under way together are one wish.
+        if hold.until.is_none_or(|until| until <= now) {
+            hold.until = Some(now + hold.wait.mul_f64(0.75 + fastrand::f64() / 2.0));
+            hold.wait = (hold.wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// S3 did what it was asked.
+    pub(crate) fn well(&self) {
+        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        hold.wait = (hold.wait.mul_f64(0.9)).max(FIRST_WAIT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn objects_and_bytes_take_at_least_the_time_that_their_limits_say() {
+        // Governor's own clock cannot be paused, so the limits are such that the whole is short.
+        let pace = Pace::new(NonZeroU32::new(50), Some(100 * 1024));
+        let start = std::time::Instant::now();
+        for _ in 0..11 {
+            pace.object().await;
+        }
+        assert!(start.elapsed() >= Duration::from_millis(195), "{:?}", start.elapsed());
+        let start = std::time::Instant::now();
+        // A second's worth is there at once; the rest must be waited for, however large it is.
+        pace.bytes(125 * 1024).await;
+        assert!(start.elapsed() >= Duration::from_millis(240), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn where_s3_asks_to_slow_down_everybody_waits_once_and_longer_each_time() {
+        let pace = Pace::new(None, None);
+        let waited = async || {
+            let start = Instant::now();
+            pace.bytes(1).await;
+            start.elapsed()
+        };
+        pace.slow_down();
+        pace.slow_down();
+        assert!(waited().await >= FIRST_WAIT.mul_f64(0.7));
+        assert_eq!(pace.hold.lock().unwrap().wait, FIRST_WAIT * 2, "those that were under way together are one wish");
+        pace.slow_down();
+        assert!(waited().await >= (FIRST_WAIT * 2).mul_f64(0.7));
+    }
+}

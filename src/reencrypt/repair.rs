@@ -1,0 +1,687 @@
+//! One object gets its encryption: begun in the ledger, done by the method that fits, and proved by another look, before it counts.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aws_sdk_s3::{
+    error::ProvideErrorMetadata,
+    operation::copy_object::builders::CopyObjectFluentBuilder,
+    primitives::{DateTime, DateTimeFormat},
+    types::{
+        ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectEncryption, ObjectLockEventHold, ObjectLockLegalHoldStatus,
+        ObjectLockMode, RestoreRequest, ServerSideEncryption, SsekmsEncryption, StorageClass,
+    },
+};
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use time::OffsetDateTime;
+
+use super::{
+    Plan,
+    ledger::{Ledger, LedgerError, Place, State},
+    method::{self, Choice, Method, Reason, Seen},
+    pace::Pace,
+    snapshot::{self, Carries, Snapshot},
+    target::Target,
+};
+use crate::{
+    aws::{
+        Lookup, Obstacle,
+        calls::{self, Call},
+        describe,
+    },
+    settings::EncryptionKind,
+};
+
+/// What stays as it is in a copy's source, and in a URL's path.
+pub(crate) const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+/// A part of a copy in parts, unless there would be too many.
+const PART: u64 = 512 * 1024 * 1024;
+/// So many parts an object has at most. Source: Amazon S3 user guide, Multipart upload limits.
+const MOST_PARTS: u64 = 10_000;
+/// So many parts of one object are copied at once.
+const PARTS_AT_ONCE: usize = 8;
+/// So often a call is sent that may not have arrived.
+const ATTEMPTS: u32 = 6;
+/// The first wait between two of them, which doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// How an object's turn ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is encrypted as asked, and everything was kept; a copy may have left an old version behind.
+    Done(Method, Option<Old>),
+    /// An old version was removed.
+    Purged,
+    /// Its restore was asked for.
+    Restoring,
+    /// There was nothing to do: it is as it should be, or it is gone.
+    Nothing,
+    /// It stays as it is.
+    Left(Reason),
+    /// It is not done.
+    Failed(String),
+    /// It could not be looked at.
+    Unseen(Obstacle),
+}
+
+/// The version that a copy was made of, where the bucket keeps it: it is still not encrypted as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Old {
+    /// It is removed at the end of this run.
+    ToPurge,
+    /// It stays.
+    Left(Reason),
+}
+
+/// What one call came to.
+enum Sent<T> {
+    Done(T),
+    /// Another writer was there: the object is not what it was.
+    Changed,
+    /// It may have been done or not.
+    Unclear(String),
+    SlowDown,
+    Refused(String),
+}
+
+fn sort<T, E: ProvideErrorMetadata>(call: &Call, result: Result<T, SdkError<E, HttpResponse>>) -> Sent<T> {
+    let error = match result {
+        Ok(answer) => return Sent::Done(answer),
+        Err(error) => error,
+    };
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default().to_owned();
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let said = format!("{}: {}", call.operation, describe(&error));
+    match (code.as_str(), status) {
+        ("SlowDown" | "Throttling" | "RequestLimitExceeded", _) | (_, Some(429 | 503)) => Sent::SlowDown,
+        ("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion", _) | (_, Some(412)) => Sent::Changed,
+        // An error in an answer that began as a success is one that came in the middle.
+        ("InternalError" | "ConditionalRequestConflict" | "RequestTimeout", _) | (_, None | Some(200 | 500..)) => Sent::Unclear(said),
+        _ => Sent::Refused(format!("{said} ({})", call.permission)),
+    }
+}
+
+/// What repairs objects.
+pub(crate) struct Repair<'a> {
+    /// For looking: tries again by itself.
+    pub(crate) s3: &'a aws_sdk_s3::Client,
+    /// For changing: what is not answered is looked at before it is sent again.
+    pub(crate) writer: &'a aws_sdk_s3::Client,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) pace: &'a Pace,
+    pub(crate) plan: &'a Plan,
+}
+
+fn now() -> i64 {
+    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+fn unseen<T>(lookup: Lookup<T>) -> End {
+    match lookup {
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => End::Unseen(obstacle),
+        Lookup::Found(_) | Lookup::Absent => End::Nothing,
+    }
+}
+
+impl Repair<'_> {
+    /// Gives one object its turn.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: then nothing more may be done.
+    pub(crate) async fn turn(&self, place: &Place, state: State) -> Result<End, LedgerError> {
+        let Some(bucket) = self.plan.buckets.get(&place.bucket) else {
+            return Ok(End::Failed("its bucket is not among those of this run".to_owned()));
+        };
+        self.pace.object().await;
+        match state {
+            State::Planned { choice: Choice::Restore, .. } => self.restore(place).await,
+            State::Planned { choice: Choice::Purge, .. } => Box::pin(self.purge(place)).await,
+            State::Planned { is_latest, .. } => Box::pin(self.begin(place, &bucket.target, bucket.carries, is_latest)).await,
+            State::Begun { method, before, upload, is_latest } => {
+                self.go_on(place, Begun { method, before: *before, upload, is_latest }, &bucket.target, bucket.carries).await
+            }
+            State::Done { .. } | State::Purged { .. } => Ok(End::Nothing),
+        }
+    }
+
+    async fn begin(&self, place: &Place, target: &Target, carries: Carries, is_latest: bool) -> Result<End, LedgerError> {
+        let before = match snapshot::look(self.s3, place, place.version.as_deref(), carries).await {
+            Lookup::Found(before) => before,
+            Lookup::Absent => {
+                self.ledger.forget(place).await?;
+                return Ok(End::Nothing);
+            }
+            other => return Ok(unseen(other)),
+        };
+        let loss = match self.loss(place, &before).await {
+            Lookup::Found(loss) => loss,
+            other => return Ok(unseen(other)),
+        };
+        let stored = before.stored();
+        let seen = Seen { stored: &stored, size: before.size, is_latest, archive: before.archive, locked: before.lock.protects(now()), loss };
+        match method::choose(&seen, self.plan.criterion.offends(&stored, target), self.plan.wish(target)) {
+            Choice::Do(method) => {
+                let begun = Begun { method, before, upload: None, is_latest };
+                self.ledger.write(place, &begun.state()).await?;
+                self.act(place, begun, target, carries).await
+            }
+            Choice::Nothing => {
+                self.ledger.forget(place).await?;
+                Ok(End::Nothing)
+            }
+            Choice::Restore => self.restore(place).await,
+            Choice::Purge => Box::pin(self.purge(place)).await,
+            Choice::Leave(reason) => Ok(End::Left(reason)),
+        }
+    }
+
+    /// Goes on with what an earlier run has begun and not seen the end of.
+    async fn go_on(&self, place: &Place, begun: Begun, target: &Target, carries: Carries) -> Result<End, LedgerError> {
+        match self.compare(place, &begun, target, carries, begun.looked_for(place)).await {
+            Compared::Untouched => self.act(place, begun, target, carries).await,
+            Compared::End(end) => self.settle(place, &begun, end).await,
+        }
+    }
+
+    /// Looks at what became of a call.
+    async fn compare(&self, place: &Place, begun: &Begun, target: &Target, carries: Carries, version: Option<&str>) -> Compared {
+        let after = match snapshot::look(self.s3, place, version, carries).await {
+            Lookup::Found(after) => after,
+            Lookup::Absent => return Compared::End(End::Nothing),
+            other => return Compared::End(unseen(other)),
+        };
+        let before = &begun.before;
+        if !target.is_met(&after.stored()) {
+            let same = after.etag == before.etag && after.version == before.version && after.modified == before.modified;
+            let changed = "another writer changed it meanwhile; run this again";
+            return if same { Compared::Untouched } else { Compared::End(End::Failed(changed.to_owned())) };
+        }
+        let losses = snapshot::losses(before, &after, begun.method, now());
+        Compared::End(if losses.is_empty() {
+            let kept = begun.method != Method::Update && after.version.is_some() && after.version != before.version;
+            let old = match (self.plan.purge, before.lock.protects(now())) {
+                (false, _) => Old::Left(Reason::OldVersion),
+                (true, true) => Old::Left(Reason::LockedVersion),
+                (true, false) => Old::ToPurge,
+            };
+            End::Done(begun.method, kept.then_some(old))
+        } else {
+            End::Failed(format!("it is encrypted as asked, but not the same any more: {}; mend that by hand, then run this again", losses.join(", ")))
+        })
+    }
+
+    /// Writes down how it ended, where that is an end.
+    async fn settle(&self, place: &Place, begun: &Begun, end: End) -> Result<End, LedgerError> {
+        match &end {
+            End::Done(_, Some(Old::ToPurge)) => {
+                self.ledger.write(place, &State::Planned { choice: Choice::Purge, size: begun.before.size, is_latest: false }).await?;
+            }
+            End::Done(method, _) => self.ledger.write(place, &State::Done { method: *method, at: now() }).await?,
+            // Gone, or another writer's: what was begun is over, and the next list shows what there is.
+            End::Nothing => self.drop_upload(place, begun).await?,
+            End::Failed(why) if why.starts_with("another writer") => self.drop_upload(place, begun).await?,
+            _ => {}
+        }
+        Ok(end)
+    }
+
+    async fn drop_upload(&self, place: &Place, begun: &Begun) -> Result<(), LedgerError> {
+        if let Some(upload) = &begun.upload {
+            let result = self.s3.abort_multipart_upload().bucket(&place.bucket).key(&place.key).upload_id(upload).send().await;
+            // One that is left behind costs storage until the bucket's lifecycle rule takes it; the ledger keeps it for the next run.
+            if let Err(error) = result
+                && error.as_service_error().and_then(ProvideErrorMetadata::code) != Some("NoSuchUpload")
+            {
+                let permission = calls::ABORT_MULTIPART_UPLOAD.permission;
+                tracing::error!(%place, upload, permission, error = describe(&error), "an upload could not be aborted");
+                return Ok(());
+            }
+        }
+        self.ledger.forget(place).await
+    }
+
+    /// Does it, as often as it takes to know that it is done.
+    async fn act(&self, place: &Place, mut begun: Begun, target: &Target, carries: Carries) -> Result<End, LedgerError> {
+        let mut wait = FIRST_WAIT;
+        let mut trouble = String::new();
+        for _ in 0..ATTEMPTS {
+            let moved = if begun.method == Method::Copy { begun.before.size } else { 0 };
+            self.pace.bytes(moved).await;
+            let sent = match begun.method {
+                Method::Update => self.update(place, target).await,
+                Method::Copy => self.copy(place, &begun.before, target).await,
+                Method::CopyInParts => self.copy_in_parts(place, &mut begun, target).await?,
+            };
+            let version = match sent {
+                Sent::Done(version) => {
+                    self.pace.well();
+                    version.or_else(|| begun.looked_for(place).map(str::to_owned))
+                }
+                Sent::Changed => {
+                    let end = self.compare(place, &begun, target, carries, begun.looked_for(place)).await;
+                    let end = match end {
+                        Compared::Untouched => End::Failed("another writer changed it meanwhile; run this again".to_owned()),
+                        Compared::End(end) => end,
+                    };
+                    return self.settle(place, &begun, end).await;
+                }
+                Sent::Refused(why) => return Ok(End::Failed(why)),
+                Sent::SlowDown => {
+                    self.pace.slow_down();
+                    "S3 asked to slow down".clone_into(&mut trouble);
+                    continue;
+                }
+                Sent::Unclear(why) => {
+                    trouble = why;
+                    tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                    wait *= 2;
+                    begun.looked_for(place).map(str::to_owned)
+                }
+            };
+            match self.compare(place, &begun, target, carries, version.as_deref()).await {
+                Compared::Untouched => {}
+                Compared::End(end) => return self.settle(place, &begun, end).await,
+            }
+        }
+        let trouble = if trouble.is_empty() { "S3 said that it is done, but it is not".to_owned() } else { trouble };
+        Ok(End::Failed(format!("{trouble}; run this again")))
+    }
+
+    async fn update(&self, place: &Place, target: &Target) -> Sent<Option<String>> {
+        let Some(encryption) = target.key.as_deref().and_then(|key| SsekmsEncryption::builder().kms_key_arn(key).build().ok()) else {
+            return Sent::Refused("the target has no key".to_owned());
+        };
+        let request = self.writer.update_object_encryption().bucket(&place.bucket).key(&place.key).set_version_id(place.version.clone());
+        let result = request.object_encryption(ObjectEncryption::Ssekms(encryption)).send().await;
+        sort(&calls::UPDATE_OBJECT_ENCRYPTION, result.map(|_| None))
+    }
+
+    async fn copy(&self, place: &Place, before: &Snapshot, target: &Target) -> Sent<Option<String>> {
+        let request = self
+            .writer
+            .copy_object()
+            .bucket(&place.bucket)
+            .key(&place.key)
+            .copy_source(source(place))
+            // The first guards what is read, the second what is overwritten.
+            .copy_source_if_match(&before.etag)
+            .if_match(&before.etag)
+            .storage_class(StorageClass::from(before.storage_class.as_str()))
+            .server_side_encryption(word(target.kind))
+            .set_ssekms_key_id(target.key.clone())
+            .set_website_redirect_location(before.headers.get("website-redirect").cloned());
+        let result = keep(request, before).send().await;
+        sort(&calls::COPY_OBJECT, result.map(|answer| answer.version_id))
+    }
+
+    /// Copies in parts; parts that are there from an earlier run are not copied again.
+    async fn copy_in_parts(&self, place: &Place, begun: &mut Begun, target: &Target) -> Result<Sent<Option<String>>, LedgerError> {
+        let upload = match begun.upload.clone() {
+            Some(upload) => upload,
+            None => match self.create_upload(place, &begun.before, target).await {
+                Sent::Done(upload) => {
+                    begun.upload = Some(upload.clone());
+                    self.ledger.write(place, &begun.state()).await?;
+                    upload
+                }
+                Sent::Changed => return Ok(Sent::Changed),
+                Sent::Unclear(why) => return Ok(Sent::Unclear(why)),
+                Sent::SlowDown => return Ok(Sent::SlowDown),
+                Sent::Refused(why) => return Ok(Sent::Refused(why)),
+            },
+        };
+        let there = match self.parts(place, &upload).await {
+            Sent::Done(Some(parts)) => parts,
+            // It was completed or aborted: the look that follows tells which.
+            Sent::Done(None) => {
+                begun.upload = None;
+                return Ok(Sent::Unclear("its upload in parts is over".to_owned()));
+            }
+            Sent::Changed => return Ok(Sent::Changed),
+            Sent::Unclear(why) => return Ok(Sent::Unclear(why)),
+            Sent::SlowDown => return Ok(Sent::SlowDown),
+            Sent::Refused(why) => return Ok(Sent::Refused(why)),
+        };
+        let before = &begun.before;
+        let copies = parts_of(before.size).map(|part| {
+            let known = there.get(&part.number).filter(|(size, _)| *size == part.to - part.from).map(|(_, etag)| etag.clone());
+            let upload = &upload;
+            async move {
+                let etag = match known {
+                    Some(etag) => etag,
+                    None => self.copy_part(place, before, upload, &part).await?,
+                };
+                Ok::<_, Sent<Option<String>>>(CompletedPart::builder().part_number(part.number).e_tag(etag).build())
+            }
+        });
+        let parts: Result<Vec<CompletedPart>, _> = stream::iter(copies).buffered(PARTS_AT_ONCE).try_collect().await;
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(sent) => return Ok(sent),
+        };
+        let request = self
+            .writer
+            .complete_multipart_upload()
+            .bucket(&place.bucket)
+            .key(&place.key)
+            .upload_id(&upload)
+            .if_match(&before.etag)
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build());
+        // S3 itself then compares the whole with what it was.
+        let sum = |algorithm: &str| before.checksum.as_ref().filter(|it| it.full && it.algorithm == algorithm).map(|it| it.value.clone());
+        let request = request
+            .set_checksum_crc32(sum("CRC32"))
+            .set_checksum_crc32_c(sum("CRC32C"))
+            .set_checksum_crc64_nvme(sum("CRC64NVME"))
+            .set_checksum_type(["CRC32", "CRC32C", "CRC64NVME"].iter().any(|it| sum(it).is_some()).then_some(ChecksumType::FullObject));
+        let sent = sort(&calls::COMPLETE_MULTIPART_UPLOAD, request.send().await.map(|answer| answer.version_id));
+        if matches!(sent, Sent::Done(_)) {
+            begun.upload = None;
+        }
+        Ok(sent)
+    }
+
+    async fn create_upload(&self, place: &Place, before: &Snapshot, target: &Target) -> Sent<String> {
+        let header = |name: &str| before.headers.get(name).cloned();
+        let expires = match header("expires") {
+            None => None,
+            Some(text) => match DateTime::from_str(&text, DateTimeFormat::HttpDate) {
+                Ok(date) => Some(date),
+                Err(_) => return Sent::Refused(format!("its header Expires is no date (`{text}`), and would be lost in a copy in parts")),
+            },
+        };
+        let grants = |permission: &str| grants(before, permission);
+        let lock = before.lock.in_force(now());
+        let (algorithm, kind) = checksum_of_parts(before);
+        let tags: Vec<String> = before.tags.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect();
+        let result = self
+            .writer
+            .create_multipart_upload()
+            .bucket(&place.bucket)
+            .key(&place.key)
+            .set_content_type(header("content-type"))
+            .set_cache_control(header("cache-control"))
+            .set_content_disposition(header("content-disposition"))
+            .set_content_encoding(header("content-encoding"))
+            .set_content_language(header("content-language"))
+            .set_expires(expires)
+            .set_website_redirect_location(header("website-redirect"))
+            .set_metadata((!before.metadata.is_empty()).then(|| before.metadata.clone().into_iter().collect()))
+            .set_tagging((!tags.is_empty()).then(|| tags.join("&")))
+            .storage_class(StorageClass::from(before.storage_class.as_str()))
+            .server_side_encryption(word(target.kind))
+            .set_ssekms_key_id(target.key.clone())
+            .set_grant_full_control(grants("FULL_CONTROL"))
+            .set_grant_read(grants("READ"))
+            .set_grant_read_acp(grants("READ_ACP"))
+            .set_grant_write_acp(grants("WRITE_ACP"))
+            .set_object_lock_mode(lock.mode.as_deref().map(ObjectLockMode::from))
+            .set_object_lock_retain_until_date(lock.until.map(DateTime::from_millis))
+            .set_object_lock_legal_hold_status(lock.legal_hold.then_some(ObjectLockLegalHoldStatus::On))
+            .set_object_lock_event_hold(lock.event_hold.as_deref().map(ObjectLockEventHold::from))
+            .set_object_lock_event_hold_duration_days(lock.event_days)
+            .set_object_lock_event_hold_duration_years(lock.event_years)
+            .checksum_algorithm(algorithm)
+            .checksum_type(kind)
+            .send()
+            .await;
+        match sort(&calls::CREATE_MULTIPART_UPLOAD, result.map(|answer| answer.upload_id)) {
+            Sent::Done(Some(upload)) => Sent::Done(upload),
+            Sent::Done(None) => Sent::Unclear("the answer to CreateMultipartUpload holds no id".to_owned()),
+            Sent::Changed => Sent::Changed,
+            Sent::Unclear(why) => Sent::Unclear(why),
+            Sent::SlowDown => Sent::SlowDown,
+            Sent::Refused(why) => Sent::Refused(why),
+        }
+    }
+
+    /// The parts that an upload has: their sizes and `ETag`s by number. None: there is no such upload any more.
+    async fn parts(&self, place: &Place, upload: &str) -> Sent<Option<BTreeMap<i32, (u64, String)>>> {
+        let request = self.s3.list_parts().bucket(&place.bucket).key(&place.key).upload_id(upload);
+        let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
+        if pages.as_ref().is_err_and(|error| error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload")) {
+            return Sent::Done(None);
+        }
+        let part = |part: aws_sdk_s3::types::Part| Some((part.part_number?, (u64::try_from(part.size?).ok()?, part.e_tag?)));
+        sort(&calls::LIST_PARTS, pages.map(|parts| Some(parts.into_iter().filter_map(part).collect())))
+    }
+
+    async fn copy_part(&self, place: &Place, before: &Snapshot, upload: &str, part: &Part) -> Result<String, Sent<Option<String>>> {
+        let mut wait = FIRST_WAIT;
+        let mut trouble = String::new();
+        for _ in 0..ATTEMPTS {
+            self.pace.bytes(part.to - part.from).await;
+            let request = self
+                .writer
+                .upload_part_copy()
+                .bucket(&place.bucket)
+                .key(&place.key)
+                .upload_id(upload)
+                .part_number(part.number)
+                .copy_source(source(place))
+                .copy_source_range(format!("bytes={}-{}", part.from, part.to - 1))
+                .copy_source_if_match(&before.etag);
+            let result = request.send().await.map(|answer| answer.copy_part_result.and_then(|result| result.e_tag));
+            match sort(&calls::UPLOAD_PART_COPY, result) {
+                Sent::Done(Some(etag)) => return Ok(etag),
+                Sent::Done(None) => "the answer to UploadPartCopy holds no ETag".clone_into(&mut trouble),
+                // A part that is copied twice is one part.
+                Sent::Unclear(why) => trouble = why,
+                Sent::SlowDown => {
+                    self.pace.slow_down();
+                    "S3 asked to slow down".clone_into(&mut trouble);
+                    continue;
+                }
+                Sent::Changed => return Err(Sent::Changed),
+                Sent::Refused(why) => return Err(Sent::Refused(why)),
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Err(Sent::Unclear(trouble))
+    }
+
+    /// What a copy in parts would lose of an object that needs one.
+    async fn loss(&self, place: &Place, before: &Snapshot) -> Lookup<Option<Reason>> {
+        if before.size <= method::LARGEST_COPY {
+            return Lookup::Found(None);
+        }
+        if before.missing_metadata > 0 {
+            return Lookup::Found(Some(Reason::UnreadableMetadata));
+        }
+        let request = self.s3.list_object_annotations().bucket(&place.bucket).key(&place.key).set_version_id(place.version.clone());
+        let result = request.max_annotation_results(1).send().await;
+        Lookup::from_call(&calls::LIST_OBJECT_ANNOTATIONS, &[], result).map(|answer| {
+            let annotated = answer.annotation_count.unwrap_or(0) > 0 || !answer.annotations.unwrap_or_default().is_empty();
+            annotated.then_some(Reason::Annotated)
+        })
+    }
+
+    async fn restore(&self, place: &Place) -> Result<End, LedgerError> {
+        // Intelligent-Tiering brings an object back for good, and takes no number of days.
+        let tiering = match snapshot::look(self.s3, place, place.version.as_deref(), Carries::default()).await {
+            Lookup::Found(seen) => seen.storage_class == "INTELLIGENT_TIERING",
+            other => return Ok(unseen(other)),
+        };
+        let days = (!tiering).then_some(i32::from(self.plan.restore_days));
+        let request = self.s3.restore_object().bucket(&place.bucket).key(&place.key).set_version_id(place.version.clone());
+        let result = request.restore_request(RestoreRequest::builder().set_days(days).build()).send().await;
+        let underway =
+            result.as_ref().is_err_and(|error| error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("RestoreAlreadyInProgress"));
+        if let (Err(error), false) = (&result, underway) {
+            return Ok(End::Failed(format!("{}: {} ({})", calls::RESTORE_OBJECT.operation, describe(error), calls::RESTORE_OBJECT.permission)));
+        }
+        self.ledger.forget(place).await?;
+        Ok(End::Restoring)
+    }
+
+    /// Removes an old version, but only where a newer one is proved, and only what is still as it was found.
+    async fn purge(&self, place: &Place) -> Result<End, LedgerError> {
+        let Some(bucket) = self.plan.buckets.get(&place.bucket) else {
+            return Ok(End::Failed("its bucket is not among those of this run".to_owned()));
+        };
+        let newest = snapshot::look(self.s3, place, None, Carries::default());
+        let old = snapshot::look(self.s3, place, place.version.as_deref(), Carries::default());
+        let (newest, old) = tokio::join!(newest, old);
+        let old = match old {
+            Lookup::Found(old) => old,
+            Lookup::Absent => {
+                self.ledger.forget(place).await?;
+                return Ok(End::Nothing);
+            }
+            other => return Ok(unseen(other)),
+        };
+        let newest = match newest {
+            Lookup::Found(newest) => newest,
+            Lookup::Absent => return Ok(End::Failed("its key is deleted: no newer version proves anything, so it stays".to_owned())),
+            other => return Ok(unseen(other)),
+        };
+        let offends = |seen: &Snapshot| self.plan.criterion.offends(&seen.stored(), &bucket.target);
+        if newest.version == old.version || offends(&newest) {
+            return Ok(End::Failed("its newer version is not encrypted as required yet, so it stays".to_owned()));
+        }
+        if !offends(&old) {
+            return Ok(End::Nothing);
+        }
+        let version = place.version.clone();
+        let result = self.s3.delete_object().bucket(&place.bucket).key(&place.key).set_version_id(version.clone()).send().await;
+        if let Err(error) = result {
+            return Ok(End::Failed(format!(
+                "{}: {} ({})",
+                calls::DELETE_OBJECT_VERSION.operation,
+                describe(&error),
+                calls::DELETE_OBJECT_VERSION.permission
+            )));
+        }
+        match snapshot::look(self.s3, place, version.as_deref(), Carries::default()).await {
+            Lookup::Absent => {
+                self.ledger.write(place, &State::Purged { at: now() }).await?;
+                Ok(End::Purged)
+            }
+            Lookup::Found(_) => Ok(End::Failed("S3 said that it is removed, but it is still there".to_owned())),
+            other => Ok(unseen(other)),
+        }
+    }
+}
+
+/// A repair under way.
+struct Begun {
+    method: Method,
+    before: Snapshot,
+    upload: Option<String>,
+    is_latest: bool,
+}
+
+impl Begun {
+    fn state(&self) -> State {
+        State::Begun { method: self.method, before: Box::new(self.before.clone()), upload: self.upload.clone(), is_latest: self.is_latest }
+    }
+
+    /// The version that shows what became of it: an update leaves the version, a copy makes a new one.
+    fn looked_for<'a>(&self, place: &'a Place) -> Option<&'a str> {
+        place.version.as_deref().filter(|_| self.method == Method::Update)
+    }
+}
+
+enum Compared {
+    /// Nothing happened to it.
+    Untouched,
+    End(End),
+}
+
+struct Part {
+    number: i32,
+    from: u64,
+    /// Behind its last byte.
+    to: u64,
+}
+
+/// The parts that an object is copied in.
+fn parts_of(size: u64) -> impl Iterator<Item = Part> {
+    let length = PART.max(size.div_ceil(MOST_PARTS));
+    (0..size.div_ceil(length)).zip(1..).map(move |(index, number)| Part { number, from: index * length, to: ((index + 1) * length).min(size) })
+}
+
+/// The checksum that a copy in parts keeps: of the whole where S3 can make that of parts, else of the parts' checksums.
+fn checksum_of_parts(before: &Snapshot) -> (ChecksumAlgorithm, ChecksumType) {
+    match before.checksum.as_ref().map(|it| (it.algorithm.as_str(), it.full)) {
+        Some((algorithm @ ("CRC32" | "CRC32C"), false)) => (ChecksumAlgorithm::from(algorithm), ChecksumType::Composite),
+        Some((algorithm @ ("CRC32" | "CRC32C" | "CRC64NVME"), _)) => (ChecksumAlgorithm::from(algorithm), ChecksumType::FullObject),
+        Some((algorithm, _)) => (ChecksumAlgorithm::from(algorithm), ChecksumType::Composite),
+        None => (ChecksumAlgorithm::Crc64Nvme, ChecksumType::FullObject),
+    }
+}
+
+fn source(place: &Place) -> String {
+    let version = place.version.as_ref().map_or_else(String::new, |version| format!("?versionId={}", encoded(version)));
+    format!("{}/{}{version}", place.bucket, utf8_percent_encode(&place.key, KEY))
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// Who has a permission, as the grant headers write it.
+fn grants(before: &Snapshot, permission: &str) -> Option<String> {
+    let named: Vec<String> = before
+        .grants
+        .iter()
+        .filter(|(_, granted)| granted == permission)
+        .filter_map(|(grantee, _)| grantee.split_once('=').map(|(kind, name)| format!("{kind}=\"{name}\"")))
+        .collect();
+    (!named.is_empty()).then(|| named.join(", "))
+}
+
+/// Adds to a copy what S3 would drop: ACL and locks.
+fn keep(request: CopyObjectFluentBuilder, before: &Snapshot) -> CopyObjectFluentBuilder {
+    let lock = before.lock.in_force(now());
+    request
+        .set_grant_full_control(grants(before, "FULL_CONTROL"))
+        .set_grant_read(grants(before, "READ"))
+        .set_grant_read_acp(grants(before, "READ_ACP"))
+        .set_grant_write_acp(grants(before, "WRITE_ACP"))
+        .set_object_lock_mode(lock.mode.as_deref().map(ObjectLockMode::from))
+        .set_object_lock_retain_until_date(lock.until.map(DateTime::from_millis))
+        .set_object_lock_legal_hold_status(lock.legal_hold.then_some(ObjectLockLegalHoldStatus::On))
+        .set_object_lock_event_hold(lock.event_hold.as_deref().map(ObjectLockEventHold::from))
+        .set_object_lock_event_hold_duration_days(lock.event_days)
+        .set_object_lock_event_hold_duration_years(lock.event_years)
+}
+
+/// S3's word for a kind of encryption.
+pub(crate) fn word(kind: EncryptionKind) -> ServerSideEncryption {
+    match kind {
+        EncryptionKind::SseS3 => ServerSideEncryption::Aes256,
+        EncryptionKind::SseKms => ServerSideEncryption::AwsKms,
+        EncryptionKind::DsseKms => ServerSideEncryption::AwsKmsDsse,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn parts_are_the_whole_without_gaps_and_within_s3s_limits(size in 1_u64..50 * 1024 * 1024 * 1024 * 1024) {
+            let parts: Vec<Part> = parts_of(size).collect();
+            prop_assert!(parts.len() as u64 <= MOST_PARTS);
+            let mut at = 0;
+            for (part, number) in parts.iter().zip(1..) {
+                prop_assert_eq!((part.number, part.from), (number, at));
+                let length = part.to - part.from;
+                prop_assert!(length > 0 && length <= method::LARGEST_COPY && (length >= 5 * 1024 * 1024 || part.to == size));
+                at = part.to;
+            }
+            prop_assert_eq!(at, size);
+        }
+    }
+
+    #[test]
+    fn a_source_is_written_so_that_any_key_arrives() {
+        let place = Place { bucket: "b".to_owned(), key: "a b/ü?versionId=x+%".to_owned(), version: Some("v.1".to_owned()) };
+        assert_eq!(source(&place), "b/a%20b/%C3%BC%3FversionId%3Dx%2B%25?versionId=v%2E1");
+    }
+}

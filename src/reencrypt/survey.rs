@@ -1,0 +1,334 @@
+//! The scan of a repair: every object is looked at, and what is to be done about it is counted, listed, and written into the ledger.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::Path,
+};
+
+use futures_util::{StreamExt as _, future::join_all, stream};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::{
+    BucketPlan, ReencryptError,
+    cost::{Cost, Costs},
+    ledger::{Ledger, Place, State, shown},
+    method::{self, Choice, Method, Reason, Seen},
+    scope::{Scope, Wanted},
+    snapshot::{self, Archive, Carries},
+};
+use crate::{
+    aws::{Lookup, Obstacle},
+    facts::{self, Stored, scan},
+    settings::EncryptionKind,
+};
+
+/// So many archived objects are looked at once more, at once.
+const LOOKS_AT_ONCE: usize = 32;
+/// So many keys of each kind are named.
+const NAMED: usize = 3;
+
+/// How many objects, how large, and the first of them.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    objects: u64,
+    bytes: u64,
+    first: Vec<String>,
+}
+
+/// What was found in one place.
+#[derive(Debug, Default)]
+struct Found {
+    looked_at: u64,
+    groups: BTreeMap<Choice, Group>,
+    unseen: u64,
+    obstacle: Option<Obstacle>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    places: Vec<(String, Found)>,
+    pub(crate) cost: Cost,
+}
+
+/// An object that is not as it should be.
+struct Offender {
+    place: Place,
+    object: scan::Object,
+    stored: Stored,
+    choice: Choice,
+}
+
+impl Survey {
+    /// Looks at everything. What is to be done goes into `ledger`, and into the file `list`.
+    pub(crate) async fn take(scope: &Scope, ledger: Option<&Ledger>, list: Option<&Path>) -> Result<Self, ReencryptError> {
+        let file = |error: std::io::Error| ReencryptError::File(format!("{}: {error}", list.unwrap_or(Path::new("")).display()));
+        let mut list = list.map(File::create).transpose().map_err(file)?.map(BufWriter::new);
+        let mut survey = Self::default();
+        let spinner = spinner();
+        for wanted in &scope.wanted {
+            let mut found = Found::default();
+            survey
+                .scan(scope, wanted, ledger, &mut found, &spinner, &mut |offender| match &mut list {
+                    Some(list) => writeln!(list, "{}", line(offender)).map_err(file),
+                    None => Ok(()),
+                })
+                .await?;
+            survey.places.push((wanted.to_string(), found));
+        }
+        spinner.finish_and_clear();
+        if let Some(mut list) = list {
+            list.flush().map_err(file)?;
+        }
+        Ok(survey)
+    }
+
+    async fn scan(
+        &mut self,
+        scope: &Scope,
+        wanted: &Wanted,
+        ledger: Option<&Ledger>,
+        found: &mut Found,
+        spinner: &ProgressBar,
+        list: &mut impl FnMut(&Offender) -> Result<(), ReencryptError>,
+    ) -> Result<(), ReencryptError> {
+        let Some(bucket) = scope.plan.buckets.get(wanted.location.bucket.as_str()) else { return Ok(()) };
+        let question = scan::Scope { location: wanted.location.clone(), versions: bucket.versioned, since: None, except: Vec::new() };
+        let splits = match scan::cut(&scope.aws.s3_bulk, &wanted.location).await {
+            Lookup::Found(splits) => splits,
+            other => {
+                found.stopped(other.map(drop));
+                return Ok(());
+            }
+        };
+        let mut scan = scan::Scan::start(&scope.aws.s3_bulk, &question, splits, &facts::crew());
+        while let Some(batch) = scan.next().await {
+            let mut offenders = Vec::new();
+            for object in batch.objects {
+                if !object.holds_data() {
+                    continue;
+                }
+                spinner.inc(1);
+                self.cost.look();
+                match object.stored.clone() {
+                    Lookup::Found(stored) => {
+                        found.looked_at += 1;
+                        if scope.plan.criterion.offends(&stored, &bucket.target) {
+                            offenders.push((object, stored));
+                        }
+                    }
+                    // Deleted since it was listed.
+                    Lookup::Absent => {}
+                    Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => found.unseen(obstacle),
+                }
+            }
+            let judged = stream::iter(offenders).map(async |(object, stored)| judge(scope, bucket, object, stored).await);
+            let judged: Vec<Result<Offender, Obstacle>> = judged.buffered(LOOKS_AT_ONCE).collect().await;
+            let mut planned = Vec::new();
+            for offender in judged {
+                match offender {
+                    Ok(offender) if offender.choice == Choice::Nothing => {}
+                    Ok(offender) => {
+                        found.count(&offender);
+                        self.cost.add(offender.choice, costs(&offender, bucket));
+                        list(&offender)?;
+                        if !matches!(offender.choice, Choice::Leave(_)) {
+                            let state = State::Planned { choice: offender.choice, size: offender.object.size, is_latest: offender.object.is_latest };
+                            planned.push((offender.place, state));
+                        }
+                    }
+                    Err(obstacle) => found.unseen(obstacle),
+                }
+            }
+            if let Some(ledger) = ledger {
+                for written in join_all(planned.iter().map(|(place, state)| ledger.write(place, state))).await {
+                    written?;
+                }
+            }
+            if let scan::Reached::Stopped(why) = batch.reached {
+                found.stopped(why);
+            }
+        }
+        Ok(())
+    }
+
+    fn groups(&self) -> impl Iterator<Item = (&Choice, &Group)> {
+        self.places.iter().flat_map(|(_, found)| &found.groups)
+    }
+
+    /// How many objects something is to be done about.
+    pub(crate) fn to_do(&self) -> u64 {
+        self.groups().filter(|(choice, _)| !matches!(choice, Choice::Leave(_))).map(|(_, group)| group.objects).sum()
+    }
+
+    /// How many must stay as they are.
+    pub(crate) fn left(&self) -> u64 {
+        self.groups().filter(|(choice, _)| matches!(choice, Choice::Leave(_))).map(|(_, group)| group.objects).sum()
+    }
+
+    /// How many, objects or whole places, could not be looked at.
+    pub(crate) fn unseen(&self) -> u64 {
+        self.places.iter().map(|(_, found)| found.unseen).sum()
+    }
+
+    /// One line for each place and each thing to do there.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (place, found) in &self.places {
+            let wrong: u64 = found.groups.values().map(|group| group.objects).sum();
+            lines.push(format!("{place}: {} looked at, {wrong} not as they should be", plural(found.looked_at, "object")));
+            for (choice, group) in &found.groups {
+                lines.push(format!("  {}: {}", said(*choice), group.shown()));
+            }
+            if let Some(obstacle) = &found.obstacle {
+                lines.push(format!("  could not be looked at: {}: {} ({})", plural(found.unseen, "object"), obstacle.message, obstacle.operation));
+            }
+        }
+        lines
+    }
+
+    /// One line for each reason why objects stay as they are, and for each place that could not be seen.
+    pub(crate) fn left_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (place, found) in &self.places {
+            for (choice, group) in &found.groups {
+                if let Choice::Leave(reason) = choice {
+                    lines.push(format!("{place}: {}: {}", group.shown(), reason.advice()));
+                }
+            }
+            if let Some(obstacle) = &found.obstacle {
+                lines.push(format!(
+                    "{place}: {} could not be looked at: {} ({})",
+                    plural(found.unseen, "object"),
+                    obstacle.message,
+                    obstacle.operation
+                ));
+            }
+        }
+        lines
+    }
+}
+
+/// Decides about an object. What lies in an archive is looked at once more: only a HEAD tells whether it was restored.
+async fn judge(scope: &Scope, bucket: &BucketPlan, object: scan::Object, stored: Stored) -> Result<Offender, Obstacle> {
+    let place = Place { bucket: object.bucket.as_str().to_owned(), key: object.key.clone(), version: object.version_id.clone() };
+    let mut archive = Archive::No;
+    let mut locked = false;
+    let class = object.storage_class.as_deref().unwrap_or("STANDARD");
+    let may_be_archived = matches!(class, "GLACIER" | "DEEP_ARCHIVE" | "INTELLIGENT_TIERING");
+    if stored != Stored::CustomerKey && (may_be_archived || (!object.is_latest && scope.plan.purge)) {
+        match snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), Carries { acls: false, ..bucket.carries }).await {
+            Lookup::Found(seen) => {
+                archive = seen.archive;
+                locked = seen.lock.protects(i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX));
+            }
+            Lookup::Absent => return Ok(Offender { place, object, stored, choice: Choice::Nothing }),
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => return Err(obstacle),
+        }
+    }
+    let seen = Seen { stored: &stored, size: object.size, is_latest: object.is_latest, archive, locked, loss: None };
+    let choice = method::choose(&seen, true, scope.plan.wish(&bucket.target));
+    Ok(Offender { place, object, stored, choice })
+}
+
+fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan) -> Costs<'a> {
+    let age = offender.object.modified.map_or(0, |modified| (OffsetDateTime::now_utc() - modified).whole_days());
+    Costs {
+        size: offender.object.size,
+        storage_class: offender.object.storage_class.as_deref().unwrap_or("STANDARD"),
+        age_days: u64::try_from(age).unwrap_or(0),
+        from_kms: matches!(offender.stored, Stored::Kind(EncryptionKind::SseKms | EncryptionKind::DsseKms, _)),
+        to_kms: bucket.target.kind != EncryptionKind::SseS3,
+        versioned: bucket.versioned,
+    }
+}
+
+fn line(offender: &Offender) -> serde_json::Value {
+    let (choice, why) = match offender.choice {
+        Choice::Leave(reason) => ("leave", Some(reason.advice())),
+        Choice::Do(Method::Update) => ("update-object-encryption", None),
+        Choice::Do(Method::Copy) => ("copy", None),
+        Choice::Do(Method::CopyInParts) => ("copy-in-parts", None),
+        Choice::Restore => ("restore", None),
+        Choice::Purge => ("purge-old-version", None),
+        Choice::Nothing => ("nothing", None),
+    };
+    json!({
+        "bucket": offender.place.bucket,
+        "key": offender.place.key,
+        "version": offender.place.version,
+        "latest": offender.object.is_latest,
+        "size": offender.object.size,
+        "storage_class": offender.object.storage_class,
+        "stored": offender.stored,
+        "choice": choice,
+        "why": why,
+    })
+}
+
+impl Found {
+    fn count(&mut self, offender: &Offender) {
+        let group = self.groups.entry(offender.choice).or_default();
+        group.objects += 1;
+        group.bytes += offender.object.size;
+        if group.first.len() < NAMED {
+            group.first.push(match (&offender.place.version, offender.object.is_latest) {
+                (Some(version), false) => format!("{} (version {version})", shown(&offender.place.key)),
+                _ => shown(&offender.place.key),
+            });
+        }
+    }
+
+    fn unseen(&mut self, obstacle: Obstacle) {
+        self.unseen += 1;
+        self.obstacle.get_or_insert(obstacle);
+    }
+
+    fn stopped(&mut self, why: Lookup<()>) {
+        match why {
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => self.unseen(obstacle),
+            Lookup::Absent => self.unseen(Obstacle { operation: "s3:ListBucket".to_owned(), message: "there is no such bucket".to_owned() }),
+            Lookup::Found(()) => {}
+        }
+    }
+}
+
+impl Group {
+    fn shown(&self) -> String {
+        let more = if self.objects > self.first.len() as u64 { ", …" } else { "" };
+        format!("{} ({} bytes): {}{more}", plural(self.objects, "object"), self.bytes, self.first.join(", "))
+    }
+}
+
+fn plural(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn said(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Nothing => "nothing",
+        Choice::Do(Method::Update) => "to update in place",
+        Choice::Do(Method::Copy) => "to copy in place",
+        Choice::Do(Method::CopyInParts) => "to copy in place, in parts",
+        Choice::Restore => "to restore first",
+        Choice::Purge => "old versions to remove",
+        Choice::Leave(Reason::CustomerKey) => "left: SSE-C",
+        Choice::Leave(Reason::Archived) => "left: archived",
+        Choice::Leave(Reason::Restoring) => "left: a restore is under way",
+        Choice::Leave(Reason::OldVersion) => "left: old versions",
+        Choice::Leave(Reason::LockedVersion) => "left: old versions that Object Lock keeps",
+        Choice::Leave(Reason::UnreadableMetadata) => "left: metadata that cannot be read",
+        Choice::Leave(Reason::Annotated) => "left: annotated",
+    }
+}
+
+fn spinner() -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
+    let style = ProgressStyle::with_template("{spinner} {pos} objects looked at, {per_sec}");
+    spinner.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    spinner
+}

@@ -1,0 +1,207 @@
+//! Under which encryption a bucket's objects shall be, who says so, and which objects are not.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    facts::{DefaultEncryption, SecurityConfiguration, Stored},
+    names::KeyReference,
+    settings::EncryptionKind,
+};
+
+/// The encryption that a bucket's objects get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) kind: EncryptionKind,
+    /// The key's ARN; none for SSE-S3, and for a key of AWS's own that is not there yet.
+    pub(crate) key: Option<String>,
+    /// The key is a customer's, of the bucket's own account: `UpdateObjectEncryption` takes no other.
+    pub(crate) updatable: bool,
+    /// Who says so.
+    pub(crate) by: &'static str,
+}
+
+impl Target {
+    /// Whether an object is encrypted so.
+    pub(crate) fn is_met(&self, stored: &Stored) -> bool {
+        matches!(stored, Stored::Kind(kind, key) if *kind == self.kind && self.key.as_ref().is_none_or(|wanted| key.as_ref() == Some(wanted)))
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(crate::checks::kind_name(self.kind))?;
+        match (&self.key, self.kind) {
+            (Some(key), _) => write!(f, " under {key}")?,
+            (None, EncryptionKind::SseS3) => {}
+            (None, _) => f.write_str(" under the key that AWS manages for S3")?,
+        }
+        write!(f, " ({})", self.by)
+    }
+}
+
+/// A target before its key is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) kind: EncryptionKind,
+    pub(crate) key: Option<KeyReference>,
+    pub(crate) by: &'static str,
+}
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) kind: Option<EncryptionKind>,
+    pub(crate) key: Option<String>,
+}
+
+impl Asked {
+    /// Whether anything was.
+    pub(crate) fn is_explicit(&self) -> bool {
+        self.kind.is_some() || self.key.is_some()
+    }
+}
+
+/// The target of `bucket`: what was asked for, else the policy's only key, else the security configuration's S3 part, else the bucket's own default.
+///
+/// # Errors
+/// What to do where none of them says anything that S3 can be asked for.
+pub(crate) fn decide(
+    bucket: &str,
+    asked: &Asked,
+    expected_keys: &[String],
+    configuration: Option<&SecurityConfiguration>,
+    default: &DefaultEncryption,
+) -> Result<Named, String> {
+    let named = |kind, key: Option<&str>, by| Named { kind, key: key.map(KeyReference::new), by };
+    match (asked.kind, asked.key.as_deref()) {
+        (Some(EncryptionKind::SseS3), Some(_)) => return Err("--kms-key: SSE-S3 takes no key; leave one of the two out".to_owned()),
+        (Some(kind), key) => return Ok(named(kind, key.or_else(|| sole_key(kind, expected_keys)), "as asked")),
+        (None, Some(key)) => return Ok(named(EncryptionKind::SseKms, Some(key), "as asked")),
+        (None, None) => {}
+    }
+    if let [key] = expected_keys {
+        return Ok(named(EncryptionKind::SseKms, Some(key), "the setting expected_keys"));
+    }
+    if let Some(s3) = configuration.filter(|it| it.content.at_rest_enabled).and_then(|it| it.content.s3.as_ref()) {
+        let own = s3.overrides.iter().find(|it| it.bucket == bucket);
+        let (mode, key) = own.map_or((&s3.mode, &s3.key), |it| (&it.mode, &it.key));
+        let by = "the security configuration";
+        match mode.as_str() {
+            "SSE-S3" => return Ok(named(EncryptionKind::SseS3, None, by)),
+            "SSE-KMS" => return Ok(Named { kind: EncryptionKind::SseKms, key: key.clone(), by }),
+            // What the client encrypts is encrypted by S3 besides, by the bucket's default.
+            _ => {}
+        }
+    }
+    match default {
+        DefaultEncryption::Kind { kind, key } => Ok(named(*kind, key.as_deref(), "the bucket's default")),
+        DefaultEncryption::None | DefaultEncryption::Other(_) => {
+            Err(format!("{bucket} has no default encryption that is known; say what its objects shall get by --encryption, and --kms-key"))
+        }
+    }
+}
+
+/// The policy's key, where a kind that takes one was asked for without.
+fn sole_key(kind: EncryptionKind, expected_keys: &[String]) -> Option<&str> {
+    match expected_keys {
+        [key] if kind != EncryptionKind::SseS3 => Some(key),
+        _ => None,
+    }
+}
+
+/// Which objects are not encrypted as they should be.
+#[derive(Clone, Debug)]
+pub(crate) struct Criterion {
+    /// The target was asked for: whatever is not so offends. Else what the policy does not accept.
+    pub(crate) explicit: bool,
+    pub(crate) accepted: Vec<EncryptionKind>,
+    /// By ARN; none: any key will do.
+    pub(crate) expected_keys: BTreeSet<String>,
+}
+
+impl Criterion {
+    /// Whether an object must be repaired.
+    pub(crate) fn offends(&self, stored: &Stored, target: &Target) -> bool {
+        match stored {
+            Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => true,
+            Stored::Kind(..) if self.explicit => !target.is_met(stored),
+            Stored::Kind(kind, key) => !self.accepts(*kind, key.as_deref()),
+        }
+    }
+
+    fn accepts(&self, kind: EncryptionKind, key: Option<&str>) -> bool {
+        let expected = || key.is_some_and(|key| self.expected_keys.contains(key));
+        self.accepted.contains(&kind) && (self.expected_keys.is_empty() || expected())
+    }
+
+    /// Whether the policy accepts what objects would become.
+    pub(crate) fn accepts_target(&self, target: &Target) -> bool {
+        self.accepts(target.kind, target.key.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use EncryptionKind::{DsseKms, SseKms, SseS3};
+
+    const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1";
+
+    fn default() -> DefaultEncryption {
+        DefaultEncryption::Kind { kind: SseS3, key: None }
+    }
+
+    fn configuration(json: &str) -> SecurityConfiguration {
+        SecurityConfiguration::for_tests(json)
+    }
+
+    #[test]
+    fn the_target_is_what_was_asked_else_the_policys_key_else_the_configurations_else_the_buckets() {
+        let s3 = r#"{"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration":
+            {"EncryptionMode": "SSE-KMS", "AwsKmsKey": "k", "Overrides": [{"BucketName": "other", "EncryptionMode": "SSE-S3"}, {"BucketName": "client", "EncryptionMode": "CSE-KMS", "AwsKmsKey": "c"}]}}}}"#;
+        let configuration = configuration(s3);
+        let none = Asked::default();
+        let asked = Asked { kind: Some(DsseKms), key: Some(KEY.to_owned()) };
+        let target = |bucket: &str, asked: &Asked, keys: &[String], configured| {
+            let named = decide(bucket, asked, keys, if configured { Some(&configuration) } else { None }, &default()).unwrap();
+            (named.kind, named.key.map(|key| key.to_string()), named.by)
+        };
+        let key = |key: &str| Some(key.to_owned());
+        assert_eq!(target("b", &asked, &["x".to_owned()], true), (DsseKms, key(KEY), "as asked"));
+        assert_eq!(target("b", &none, &["x".to_owned()], true), (SseKms, key("x"), "the setting expected_keys"));
+        assert_eq!(target("b", &none, &[], true), (SseKms, key("k"), "the security configuration"));
+        assert_eq!(target("other", &none, &[], true), (SseS3, None, "the security configuration"));
+        assert_eq!(target("client", &none, &[], true), (SseS3, None, "the bucket's default"));
+        assert_eq!(target("b", &none, &["x".to_owned(), "y".to_owned()], false), (SseS3, None, "the bucket's default"));
+        let only_kind = Asked { kind: Some(SseKms), key: None };
+        assert_eq!(target("b", &only_kind, &["x".to_owned()], true).1, key("x"));
+        let both = Asked { kind: Some(SseS3), key: key("x") };
+        assert!(decide("b", &both, &[], None, &default()).is_err());
+        assert!(decide("b", &none, &[], None, &DefaultEncryption::None).unwrap_err().contains("--encryption"));
+    }
+
+    #[test]
+    fn without_being_asked_only_what_the_policy_refuses_offends() {
+        let target = Target { kind: SseKms, key: Some(KEY.to_owned()), updatable: true, by: "as asked" };
+        let of = |explicit, accepted: &[EncryptionKind], keys: &[&str]| Criterion {
+            explicit,
+            accepted: accepted.to_vec(),
+            expected_keys: keys.iter().map(ToString::to_string).collect(),
+        };
+        let s3 = Stored::Kind(SseS3, None);
+        let ours = Stored::Kind(SseKms, Some(KEY.to_owned()));
+        let theirs = Stored::Kind(SseKms, Some("other".to_owned()));
+        let table = [
+            (of(false, &[SseS3, SseKms], &[]), [false, false, false]),
+            (of(false, &[SseKms], &[]), [true, false, false]),
+            (of(false, &[SseS3, SseKms], &[KEY]), [true, false, true]),
+            (of(true, &[SseS3, SseKms], &[]), [true, false, true]),
+        ];
+        for (criterion, wanted) in table {
+            assert_eq!([&s3, &ours, &theirs].map(|stored| criterion.offends(stored, &target)), wanted, "{criterion:?}");
+            assert!(criterion.offends(&Stored::Unencrypted, &target) && criterion.offends(&Stored::CustomerKey, &target));
+            assert!(criterion.accepts_target(&target));
+        }
+        assert!(!of(false, &[SseS3], &[]).accepts_target(&target));
+    }
+}
