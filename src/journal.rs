@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
+    checks::stored::Standard,
     evidence::chain::{self, Begun, Chain},
+    facts::written::Writes,
     names::ClusterId,
     watch::Pursuit,
 };
@@ -91,6 +93,21 @@ pub(crate) struct Prepared {
     /// By what its clusters are known, and what they must be.
     #[serde(flatten)]
     pub(crate) pursuit: Pursuit,
+    /// Where it writes, and what that must be; the journal of an older guard does not say.
+    #[serde(default)]
+    pub(crate) output: Option<Output>,
+}
+
+/// What a run writes, for a later guard to look at.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Output {
+    /// The buckets' region.
+    pub(crate) region: String,
+    pub(crate) writes: Writes,
+    pub(crate) standard: Standard,
+    /// When it was launched, by S3's clock.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub(crate) since: Option<OffsetDateTime>,
 }
 
 /// One line of a journal.
@@ -352,6 +369,16 @@ mod tests {
                 earlier_clusters: BTreeSet::new(),
                 adopted: BTreeMap::from([("j-2".parse().unwrap(), BTreeSet::from(["s-1".to_owned()]))]),
             },
+            output: Some(Output {
+                region: "eu-west-1".to_owned(),
+                writes: Writes::Planned {
+                    locations: vec![("log".to_owned(), crate::names::S3Location::parse("s3://acme-log/emr").unwrap())],
+                    written: BTreeSet::from(["log".to_owned()]),
+                    loads: false,
+                },
+                standard: Standard::default(),
+                since: Some(OffsetDateTime::UNIX_EPOCH),
+            }),
         }
     }
 
@@ -368,6 +395,8 @@ mod tests {
         assert_eq!(runs.iter().map(|run| run.prepared.run.as_str()).collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(runs[0].clusters.iter().map(ToString::to_string).collect::<Vec<_>>(), ["j-1"]);
         assert!(runs[0].terminate && !runs[1].terminate);
+        let output = |run: &Prepared| serde_json::to_value(&run.output).unwrap();
+        assert_eq!(output(&runs[0].prepared), output(&prepared("1")));
         runs[0].reopen().unwrap().note(&Entry::Cluster { id: "j-3".parse().unwrap() });
         assert_eq!(state.unfinished().unwrap()[0].clusters.len(), 2);
         second.close();

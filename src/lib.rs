@@ -366,7 +366,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     let plan = run.watch_plan(found, judged.facts, invocation.persistent);
     let (writes, standard) = (run.writes(), run.standard(judged.facts));
     let launched_at = aws.s3_clock.last();
-    let journal = state.begin(run.prepared(&plan, judged.facts))?;
+    let journal = state.begin(run.prepared(&plan, judged.facts, launched_at))?;
     let running = match launch::start(program, &invocation.sealed_argv, &sealed.text, &run.id) {
         Ok(running) => running,
         Err(error) => {

@@ -1,23 +1,25 @@
 //! Closing runs that an earlier guard could not: it was killed, its machine died, or its time to stop ran out. Their clusters are found, judged by what was verified
 //! then, and ended where they must be, before anything new is launched.
 
+use nix::sys::signal::Signal;
 use time::OffsetDateTime;
 
 use crate::{
     GuardError,
+    afterwards::{Afterwards, Confirmed},
     aws::{Aws, Lookup, Regions},
     checks::{Finding, clusters::ExpectedEnd},
-    confirm,
+    confirm::{self, Confirmation},
     evidence::{Chain, Evidence, Parcel},
     exit::Outcome,
-    facts::sts,
-    journal::{StateDir, Unfinished},
+    facts::{Written, sts},
+    journal::{Output, StateDir, Unfinished},
     names::ClusterId,
     report::{self, Record, Report},
     runner_config::RunnerConfig,
     settings::{CredentialSource, Settings},
     survivors,
-    watch::{self, Finish, Watched},
+    watch::{self, ClusterRecord, Finish, Watched},
 };
 
 /// Closes every unfinished run; gives the worst outcome that forbids to go on, if any does.
@@ -77,7 +79,8 @@ async fn close(
         report.trouble(Outcome::FactsUnknown, &[why]);
         return Ok(Some(Outcome::FactsUnknown));
     }
-    let regions = Regions { emr: run.prepared.region.clone(), s3: run.prepared.region.clone() };
+    let output = run.prepared.output.as_ref();
+    let regions = Regions { emr: run.prepared.region.clone(), s3: output.map_or(&run.prepared.region, |output| &output.region).clone() };
     let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         let why = format!(
@@ -108,21 +111,38 @@ async fn close(
             report.say(&line);
         }
     }
+    let closing = match (outcome, output) {
+        (None, Some(output)) => look_at_output(run, output, &aws, &watched, settings, report).await?,
+        _ => Closing { outcome, reasons, is_closed: watched.is_closed(), findings: Vec::new(), written: Vec::new() },
+    };
+    let outcome = closing.outcome;
     if let Some(outcome) = outcome {
-        report.trouble(outcome, &reasons);
+        report.trouble(outcome, &closing.reasons);
     }
-    if watched.is_closed() {
+    if closing.is_closed {
         run.close();
         report.say(&format!("run {id} is closed"));
     }
     let told = Told { run, started, chain: &chain, aws: &aws, evidence: &evidence };
-    let troubles = told.document(state, settings, &watched, outcome, report).await?;
+    let troubles = told.document(state, settings, &watched, &closing, report).await?;
     if troubles.is_empty() {
         return Ok(outcome);
     }
     // The next run's evidence is worth no less than this one's, but what stands in its way is found out before it is launched.
     report.trouble(Outcome::Undelivered, &troubles);
     Ok(outcome)
+}
+
+/// What closing a run came to.
+struct Closing {
+    /// The code that forbids to go on, if one does, and why.
+    outcome: Option<Outcome>,
+    reasons: Vec<String>,
+    /// Nothing is left to do about the run.
+    is_closed: bool,
+    /// What was found of what it wrote.
+    findings: Vec<Finding>,
+    written: Vec<Written>,
 }
 
 /// What a document of a closed run is made of, besides what the watch learnt.
@@ -142,12 +162,12 @@ impl Told<'_> {
         state: &StateDir,
         settings: &Settings,
         watched: &Watched,
-        outcome: Option<Outcome>,
+        closing: &Closing,
         report: &Report,
     ) -> Result<Vec<String>, GuardError> {
         let id = &self.run.prepared.run;
-        let findings: Vec<&Finding> = watched.clusters.iter().flat_map(|record| &record.findings).collect();
-        let outcome = outcome.unwrap_or(Outcome::Ended(0));
+        let findings: Vec<&Finding> = watched.clusters.iter().flat_map(|record| &record.findings).chain(&closing.findings).collect();
+        let outcome = closing.outcome.unwrap_or(Outcome::Ended(0));
         let exit_code = outcome.exit_code(&settings.exit_codes);
         let record = Record {
             version: report::VERSION,
@@ -167,8 +187,8 @@ impl Told<'_> {
             verdict: None,
             watched: Some(watched),
             states: report.timeline.states(),
-            written: &[],
-            objects: report::Objects::of(&[]),
+            written: &closing.written,
+            objects: report::Objects::of(&closing.written),
             actions: report.timeline.actions(),
             timeline: report.timeline.moments(),
             calls: self.aws.calls.calls(),
@@ -185,6 +205,50 @@ impl Told<'_> {
         }
         Ok(troubles)
     }
+}
+
+/// How a runner ends whose guard is killed: the kernel sees to that.
+const KILLED: Outcome = Outcome::Signalled(Signal::SIGKILL as u8);
+
+/// Looks at what a run wrote whose clusters are what was verified: what it came to, why, and whether nothing of it is left to do.
+async fn look_at_output(
+    run: &Unfinished,
+    output: &Output,
+    aws: &Aws,
+    watched: &Watched,
+    settings: &Settings,
+    report: &Report,
+) -> Result<Closing, GuardError> {
+    let id = &run.prepared.run;
+    if let Some((cluster, ..)) = watched.clusters.iter().find_map(ClusterRecord::living) {
+        report.say(&format!("run {id}: what it writes is not looked at, because its cluster {cluster} goes on"));
+        return Ok(Closing { outcome: None, reasons: Vec::new(), is_closed: watched.is_closed(), findings: Vec::new(), written: Vec::new() });
+    }
+    let after = Afterwards {
+        aws,
+        settings,
+        policy: &run.prepared.pursuit.policy,
+        report,
+        writes: &output.writes,
+        standard: &output.standard,
+        locations: &[],
+        since: output.since,
+        // What the buckets were before the launch is not in the journal.
+        before: None,
+    };
+    let journal = run.reopen()?;
+    let none = Confirmation { outcome: KILLED, reasons: Vec::new(), findings: Vec::new() };
+    let Confirmed { confirmation, written, is_closed, .. } =
+        after.confirm(KILLED, none, watched, Some(&journal), (false, &mut std::future::pending)).await;
+    let findings = confirmation.findings;
+    if confirmation.reasons.is_empty() {
+        if written.iter().any(|written| written.survey.looked_at > 0) {
+            report.confirmed_objects(&written);
+        }
+        return Ok(Closing { outcome: None, reasons: Vec::new(), is_closed, findings, written });
+    }
+    let reasons = confirmation.reasons.iter().map(|reason| format!("run {id}, which was left open: {reason}")).collect();
+    Ok(Closing { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
 }
 
 /// Says at once that only a person can end a cluster; all else is told with the end of the run.

@@ -19,7 +19,7 @@ use crate::{
     facts::{Facts, Question, SecurityConfiguration, Written, written::Writes},
     gaps::Gap,
     invocation::RunInvocation,
-    journal::{Prepared, StateDir},
+    journal::{Output, Prepared, StateDir},
     launch::Program,
     names::KeyReference,
     plan::{Circumstances, Documents, Plan, targets::Purpose},
@@ -242,7 +242,7 @@ impl<'a> Run<'a> {
     }
 
     /// What a later guard must know, should this one not live to the end.
-    pub(crate) fn prepared(&self, plan: &watch::Plan, facts: &Facts) -> Prepared {
+    pub(crate) fn prepared(&self, plan: &watch::Plan, facts: &Facts, since: Option<OffsetDateTime>) -> Prepared {
         Prepared {
             run: self.id.clone(),
             started: self.started,
@@ -250,6 +250,7 @@ impl<'a> Run<'a> {
             region: self.config.emr_region.value.clone(),
             config: self.config.origin.clone(),
             pursuit: plan.pursuit.clone(),
+            output: Some(Output { region: self.config.s3_region.value.clone(), writes: self.writes(), standard: self.standard(facts), since }),
         }
     }
 

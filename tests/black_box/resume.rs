@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use emr_simulator::{ClusterState, Command as Set, NextCluster, Timings};
+use emr_simulator::{ClusterState, Command as Set, NextCluster, Sse, Timings};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -154,6 +154,55 @@ fn watch_resume_closes_what_was_left_open_and_launches_nothing() {
     assert_eq!(open_runs(&stage), 0);
     assert_eq!(stage.sim.requests_for("RunJobFlow").len(), launches);
     assert_eq!(states(&stage), [ClusterState::Starting], "verified, so it goes on");
+}
+
+/// A run whose guard was killed, and whose cluster has ended since; its steps write objects so protected, whatever they are told.
+fn ended_while_nobody_watched(objects: Option<Sse>) -> Stage {
+    let stage = Stage::acme().misbehave("hang");
+    stage.set(Set::SetNextCluster(NextCluster { objects, ..Default::default() }));
+    let mut child = under_way(&stage);
+    murder(&stage, &mut child);
+    // Its thirteen steps, and what lies before and behind them: an hour each. Its instances are seen while it still starts.
+    stage.set(Set::Advance(emr_simulator::Advance { seconds: 5400.0 }));
+    stage
+}
+
+#[test]
+fn what_a_run_wrote_while_nobody_watched_is_looked_at_by_the_next_guard() {
+    for (objects, code) in [(None, 0), (Some(Sse::None), 75)] {
+        let stage = ended_while_nobody_watched(objects).env("EMR_ETL_GUARD_REQUIRE", "s3-at-rest,local-disk,in-transit");
+        stage.set(Set::Advance(emr_simulator::Advance { seconds: 3600.0 * 20.0 }));
+        let played = stage.play(stage.watch_resume());
+        played.expect_code(code);
+        assert_eq!(states(&stage), [ClusterState::Terminated]);
+        assert_eq!(open_runs(&stage), 0, "it is told once");
+        if code == 0 {
+            assert!(played.stdout.contains(" locations are encrypted as required"), "{}", played.transcript());
+        } else {
+            assert!(
+                played.redact(&played.stderr).contains("run RUN-ID, which was left open: enriched.archive: written-objects: saw "),
+                "{}",
+                played.stderr
+            );
+        }
+        let again = stage.play(stage.watch_resume());
+        again.expect_code(0);
+    }
+}
+
+#[test]
+fn what_a_cluster_still_writes_is_not_looked_at_too_early() {
+    let stage = Stage::acme().misbehave("hang");
+    let mut child = under_way(&stage);
+    murder(&stage, &mut child);
+    let played = stage.play(stage.watch_resume());
+    played.expect_code(0);
+    assert!(
+        played.redact(&played.stdout).contains("run RUN-ID: what it writes is not looked at, because its cluster j-ID goes on"),
+        "{}",
+        played.stdout
+    );
+    assert_eq!(stage.sim.requests_for("HeadObject").iter().filter(|request| request.path.contains("acme-archive")).count(), 0);
 }
 
 #[test]

@@ -3,6 +3,10 @@
 use emr_simulator::{
     Calls, ClusterState, Command as Set, Fault, FaultKind, Hook, Moment, NextCluster, PutSecurityConfiguration, Termination, UpdateCluster,
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::json;
 
 use crate::support::{Played, Stage};
@@ -268,6 +272,46 @@ fn instances_that_join_a_cluster_later_with_bare_volumes() {
 }
 
 #[test]
+fn volumes_that_ec2_does_not_tell_of_count_as_unsafe_in_the_end() {
+    let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s").misbehave("hang");
+    stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+    stage.set(Set::AddFault(Fault::every("DescribeVolumes", FaultKind::AccessDenied)));
+    let played = unsafe_and_terminated(&stage);
+    assert!(played.stderr.contains("cluster-volumes: saw the guard may not look: UnauthorizedOperation"), "{}", played.stderr);
+}
+
+#[test]
+fn of_hundreds_of_instances_every_volume_is_looked_at() {
+    // More than one filter takes, and more than one page of either list.
+    let large = |bare| {
+        let stage = Stage::acme().replace("core_instance_count: 2", "core_instance_count: 250").misbehave("hang");
+        stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+        if bare {
+            // Of the instances that come last: behind the first page, and behind the first filter.
+            let task = json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1, "Market": "ON_DEMAND"}]);
+            let join = Set::UpdateCluster(UpdateCluster { ebs_encrypted: Some(false), add_groups: task, ..Default::default() });
+            stage.set(Set::AddHook(Hook { calls: Calls::Nth(1), when: Moment::Arrival, ..Hook::after_first("ListInstances", vec![join]) }));
+        }
+        stage
+    };
+    let played = unsafe_and_terminated(&large(true));
+    assert_eq!(played.stderr.lines().next().unwrap().matches(" is not encrypted").count(), 2, "{}", played.stderr);
+
+    let stage = large(false);
+    let child = stage.command("run").spawn().unwrap();
+    crate::support::wait_until("every instance has been told of", || {
+        let asked = stage.sim.requests_for("DescribeVolumes");
+        asked.iter().filter(|request| request.status == Some(200)).count() >= 3
+    });
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let played = stage.finish(child);
+    played.expect_code(143);
+    let volumes = played.report["watched"]["clusters"][0]["volumes"].as_array().unwrap();
+    assert_eq!(volumes.len(), 2 * 251);
+    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["proved"]);
+}
+
+#[test]
 fn a_cluster_without_instances_yet_is_neither_overdue_nor_asked_for_them() {
     let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s");
     // Three seconds without instances.
@@ -417,6 +461,119 @@ fn termination_goes_on_through_throttling_and_server_errors() {
         )));
     }
     unsafe_and_terminated(&stage);
+}
+
+/// A run whose first RunJobFlow was answered 500, and sent again, although it had started a cluster: one that takes an hour for everything.
+fn sent_twice() -> Stage {
+    let stage = Stage::acme().replace("level: DEBUG", "level: INFO");
+    stage.set(Set::AddFault(Fault::nth("RunJobFlow", 1, FaultKind::AppliedThen5xx { status: 500 })));
+    stage.set(Set::SetNextCluster(NextCluster {
+        timings: Some(emr_simulator::Timings { terminating: 6.0, ..emr_simulator::Timings::all(3600.0) }),
+        ..Default::default()
+    }));
+    stage
+}
+
+#[test]
+fn a_cluster_that_was_started_twice_is_told_where_it_goes_on_alone() {
+    let stage = sent_twice();
+    let played = stage.run();
+    played.expect_code(75);
+    let mut orphans: Vec<String> = played.findings("no-orphan").into_values().collect();
+    orphans.sort_unstable();
+    assert_eq!(orphans, ["proved", "refuted"]);
+    assert!(played.redact(&played.stdout).contains("cluster j-ID goes on, and nobody waits for it: end it if it is not needed"), "{}", played.stdout);
+    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+}
+
+#[test]
+fn by_policy_a_cluster_that_goes_on_alone_ends_and_the_one_that_worked_is_confirmed() {
+    let stage = sent_twice().option("--on-orphan=terminate");
+    let played = stage.run();
+    played.expect_code(0);
+    assert!(
+        played.redact(&played.stdout).contains("cluster j-ID went on, and nobody waited for it: it was terminated, and its end is confirmed"),
+        "{}",
+        played.stdout
+    );
+    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 1);
+    assert!(stage.sim.with_world(|world| world.clusters.iter().all(|cluster| cluster.state.is_over())));
+}
+
+/// A run whose runner is killed from outside, with its cluster at work.
+fn runner_killed(stage: &Stage) -> Played {
+    stage.set(Set::SetTimings(emr_simulator::Timings { terminating: 6.0, ..emr_simulator::Timings::all(3600.0) }));
+    let child = stage.command("run").spawn().unwrap();
+    let judged = stage.sim.wait_for_request(
+        |request| request.operation() == "ListInstanceGroups" && request.access_key.as_deref() == Some("AKIAGUARD"),
+        std::time::Duration::from_secs(30),
+    );
+    assert!(judged.is_some());
+    kill(crate::support::runner_pid(stage), Signal::SIGKILL).unwrap();
+    stage.finish(child)
+}
+
+#[test]
+fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
+    let stage = Stage::acme().misbehave("hang");
+    let played = runner_killed(&stage);
+    played.expect_code(137);
+    assert_eq!(played.findings("no-orphan").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert!(played.stdout.contains("goes on, and nobody waits for it"), "{}", played.stdout);
+    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+
+    let stage = Stage::acme().misbehave("hang").option("--on-orphan=terminate");
+    let played = runner_killed(&stage);
+    played.expect_code(137);
+    assert_eq!(played.report["watched"]["clusters"][0]["orphan"], "ended");
+    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 1);
+
+    // One that somebody else uses, too, is nobody's orphan.
+    let stage = Stage::acme().misbehave("hang").option("--on-orphan=terminate").argument("--use-persistent-jobflow");
+    stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
+    let played = runner_killed(&stage);
+    played.expect_code(137);
+    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+}
+
+#[test]
+fn a_termination_that_is_not_allowed_is_told_at_once_and_asked_for_until_it_is() {
+    let stage = Stage::acme().misbehave("drop-security-configuration,hang").env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "50s");
+    stage.set(Set::SetTimings(emr_simulator::Timings { terminating: 6.0, ..emr_simulator::Timings::all(3600.0) }));
+    // Somebody gives the permission when they are asked for it.
+    let calls = Calls::Range { from: 1, to: 3 };
+    stage.set(Set::AddFault(Fault { calls, ..Fault::every("TerminateJobFlows", FaultKind::AccessDenied) }));
+    let played = unsafe_and_terminated(&stage);
+    let said = "emr-etl-guard: ACT NOW: cluster j-ID must end and MAY STILL BE RUNNING: elasticmapreduce:TerminateJobFlows: AccessDeniedException: ";
+    let told: Vec<String> = played.stderr.lines().map(|line| played.redact(line)).collect();
+    assert_eq!(told.iter().filter(|line| line.starts_with(said)).count(), 1, "{}", played.stderr);
+    assert!(told.iter().any(|line| line.contains("aws emr terminate-clusters --cluster-ids j-ID")), "{}", played.stderr);
+}
+
+#[test]
+fn an_adopted_cluster_that_may_not_be_ended_needs_a_person() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow").misbehave("drop-flag=3").option("--terminate-adopted=false");
+    stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
+    let stage = stage.env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "1s");
+    let played = stage.run();
+    played.expect_code(71);
+    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+    assert!(played.stderr.contains("the guard may not end it (setting `terminate_adopted`)"), "{}", played.stderr);
+}
+
+#[test]
+fn over_a_long_run_emr_is_asked_less_often_by_the_guard_than_by_the_runner() {
+    // An hour at 120 times the pace, with the runner's minute and the watch's five seconds in proportion.
+    let stage = Stage::acme().env("EMR_ETL_GUARD_WATCH_INTERVAL", "42ms").env("STANDIN_POLL_MS", "500");
+    stage.set(Set::SetClock(emr_simulator::SetClock { mode: emr_simulator::ClockMode::Scaled(120.0), at: None }));
+    stage.set(Set::SetTimings(emr_simulator::Timings { starting: 240.0, bootstrapping: 180.0, ..emr_simulator::Timings::all(240.0) }));
+    stage.run().expect_code(0);
+    let of = |key: &str| {
+        let requests = stage.sim.requests().into_iter();
+        requests.filter(|request| request.subject.service == "elasticmapreduce" && request.access_key.as_deref() == Some(key)).count()
+    };
+    let (guard, runner) = (of("AKIAGUARD"), of("AKIAFAKE"));
+    assert!(guard < runner, "the guard asked {guard} times, the runner {runner} times");
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
     Ok(Reply::xml(document))
 }
 
+/// Volumes on one page, whether or not pages were asked for: an answer may always be one of several.
+const VOLUMES: usize = 300;
+
 struct Ec2<'a> {
     world: &'a World,
     call: &'a Call,
@@ -240,11 +243,18 @@ impl<'a> Ec2<'a> {
                 ("encrypted", volume.encrypted.to_string()),
             ])
         })?;
+        let start = match self.call.form.get("NextToken") {
+            None => 0,
+            Some(token) => token.parse().map_err(|_| Failure::new(400, "InvalidParameterValue", "Unable to parse pagination token"))?,
+        };
+        let page = found.iter().skip(start).take(VOLUMES);
         xml.element("volumeSet", |xml| {
-            for (cluster, instance, volume) in found {
+            for (cluster, instance, volume) in page {
                 xml.element("item", |xml| write_volume(xml, cluster, instance, volume));
             }
         });
+        let next = start + VOLUMES;
+        xml.optional("nextToken", (next < found.len()).then(|| next.to_string()).as_deref());
         Ok(())
     }
 }

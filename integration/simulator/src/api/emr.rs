@@ -292,15 +292,16 @@ impl Emr<'_> {
         let group = text(self.input, "InstanceGroupId");
         let states = strings(&self.input["InstanceStates"]);
         let state = instance_state(cluster);
-        let found: Vec<Value> = cluster
+        let found: Vec<&Instance> = cluster
             .instances
             .iter()
             .filter(|it| types.is_empty() || types.contains(&it.role))
             .filter(|it| group.is_none_or(|group| group == it.group))
             .filter(|_| states.is_empty() || states.iter().any(|it| it == state))
-            .map(|it| instance(cluster, it, state))
             .collect();
-        Ok(json!({"Instances": found}))
+        let (page, marker) = self.page(&found, |it| it.id.clone())?;
+        let page: Vec<Value> = page.iter().map(|it| instance(cluster, it, state)).collect();
+        Ok(with_marker(json!({"Instances": page}), marker))
     }
 
     fn list_instance_groups(&self) -> Output {
