@@ -269,7 +269,14 @@ async fn known(aws: &Aws, bucket: &BucketName, account: &crate::names::AccountId
     Ok(Known {
         ours: found(ours, &about("the owner"))?,
         default: found(default, &about("the default encryption"))?,
-        versioned: found(versioning, &about("the versioning"))?.is_some(),
+        versioned: match versioning {
+            // An answer that cannot be read is no reason to miss versions: listing them, and naming them, is right in every bucket.
+            Lookup::Unreachable(obstacle) => {
+                tracing::warn!(%bucket, message = obstacle.message, "whether it keeps versions cannot be told; it is treated as if it did");
+                true
+            }
+            other => found(other, &about("the versioning"))?.is_some(),
+        },
         carries: Carries { acls: found(acls, &about("the object ownership"))?, locks: found(locks, &about("the Object Lock configuration"))? },
     })
 }
