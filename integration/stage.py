@@ -145,6 +145,19 @@ class Stage:
                 timings = dict.fromkeys(("starting", "bootstrapping", "step_start", "step", "terminating"), 3600)
                 self.control({"command": "set_timings", **timings}, {"command": "set_next_cluster", "termination": "refused"})
                 return {"STANDIN_MISBEHAVE": "drop-security-configuration", "EMR_ETL_GUARD_TERMINATION_TIMEOUT": "1s"}
+            case 74:
+                # The note that the run begins arrives, its document does not.
+                self.control(
+                    {"command": "put_bucket", "name": "acme-evidence"},
+                    {
+                        "command": "add_fault",
+                        "operation": "PutObject",
+                        "matching": "acme-evidence",
+                        "calls": {"range": {"from": 2, "to": 1000}},
+                        "kind": "access_denied",
+                    },
+                )
+                return {"EMR_ETL_GUARD_EVIDENCE": "s3://acme-evidence/"}
             case 75:
                 return {"STANDIN_MISBEHAVE": "exit-0-idle"}
             case 76:

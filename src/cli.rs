@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, num::NonZeroU32, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     audit::OffendersFormat,
@@ -98,6 +98,16 @@ pub struct Launch {
     /// The runner's own arguments, behind `--`
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<OsString>,
+}
+
+impl Launch {
+    /// What the environment alone says.
+    #[must_use]
+    pub fn without_flags() -> Self {
+        let command = Self::augment_args(clap::Command::new("emr-etl-guard"));
+        let matches = command.try_get_matches_from(["emr-etl-guard"]);
+        matches.and_then(|matches| Self::from_arg_matches(&matches)).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// What `check` takes.

@@ -179,6 +179,9 @@ fn command(cli: Cli) -> u8 {
 
 /// The policy that the guard needs, for the runner config that `arguments` name, if they name one.
 fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, GuardError> {
+    // Settings may ask for more than checks do; here they come from the environment and the settings file alone.
+    let launch = Launch::without_flags();
+    let settings = Settings::resolve(launch.options, launch.settings.as_deref())?;
     let config = match arguments {
         [] => None,
         arguments => match Invocation::parse(arguments)? {
@@ -186,7 +189,7 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
             Invocation::NoLaunch => None,
         },
     };
-    let policy = if audit { permissions::audit_policy(config.as_ref()) } else { permissions::policy(config.as_ref()) };
+    let policy = if audit { permissions::audit_policy(config.as_ref()) } else { permissions::policy(config.as_ref(), Some(&settings)) };
     println!("{policy:#}");
     Ok(Outcome::Ended(0))
 }

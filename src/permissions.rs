@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use crate::{
     aws::calls::{self, Call, Resource},
     checks::CATALOGUE,
-    names::partition,
+    evidence::{Destination, keys::KeyName},
+    names::{S3Location, partition},
     runner_config::RunnerConfig,
+    settings::Settings,
 };
 
 /// Every call that the guard makes.
@@ -28,19 +30,20 @@ static AUDIT: [&Call; 7] = [
     &calls::DESCRIBE_KEY,
 ];
 
-/// The policy document for checks and runs; scoped to the buckets, roles and regions of `config`, where there is one.
-pub(crate) fn policy(config: Option<&RunnerConfig>) -> Value {
-    document(calls().map(|call| (call.permission, call.on)), config)
+/// The policy document for checks and runs; scoped to the buckets, roles and regions of `config`, where there is one, and with what signing and delivering documents needs
+/// by `settings`.
+pub(crate) fn policy(config: Option<&RunnerConfig>, settings: Option<&Settings>) -> Value {
+    document(calls().map(|call| (call.permission, call.on)), config, settings)
 }
 
 /// The same for the command `audit` alone: whoever only audits needs less.
 pub(crate) fn audit_policy(config: Option<&RunnerConfig>) -> Value {
-    document(AUDIT.iter().map(|call| (call.permission, call.on)), config)
+    document(AUDIT.iter().map(|call| (call.permission, call.on)), config, None)
 }
 
 /// The policy document of the command `reencrypt`, all of its options used.
 pub(crate) fn reencrypt(config: Option<&RunnerConfig>) -> Value {
-    document(REENCRYPT.iter().map(|call| (call.permission, call.on)).chain(ALONG.iter().copied()), config)
+    document(REENCRYPT.iter().map(|call| (call.permission, call.on)).chain(ALONG.iter().copied()), config, None)
 }
 
 /// What `reencrypt` asks of AWS.
@@ -99,17 +102,46 @@ static ALONG: [(&str, Resource); 15] = [
     ("iam:PassRole", Resource::Role),
 ];
 
-fn document(needed: impl Iterator<Item = (&'static str, Resource)>, config: Option<&RunnerConfig>) -> Value {
+fn document(needed: impl Iterator<Item = (&'static str, Resource)>, config: Option<&RunnerConfig>, settings: Option<&Settings>) -> Value {
     let mut actions: BTreeMap<(&str, Resource), BTreeSet<&str>> = BTreeMap::new();
     for (permission, on) in needed {
         let service = permission.split(':').next().unwrap_or_default();
         actions.entry((service, on)).or_default().insert(permission);
     }
-    let statements: Vec<Value> = actions
+    let statements = actions
         .into_iter()
         .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, config)}))
-        .collect();
-    json!({"Version": "2012-10-17", "Statement": statements})
+        .chain(settings.into_iter().flat_map(|settings| evidence(config, settings)));
+    json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<Value>>()})
+}
+
+/// What documents need: a key to sign with, and places in S3.
+fn evidence(config: Option<&RunnerConfig>, settings: &Settings) -> Vec<Value> {
+    let partition = config.map_or("aws", |config| partition(&config.emr_region.value));
+    let key =
+        |name: &str| if name.starts_with("arn:") && name.contains(":key/") { name.to_owned() } else { format!("arn:{partition}:kms:*:*:key/*") };
+    let mut statements = Vec::new();
+    if let Some(KeyName::Kms(name)) = &settings.sign_key {
+        let actions = [calls::GET_PUBLIC_KEY.permission, calls::SIGN.permission];
+        statements.push(json!({"Sid": "EvidenceSign", "Effect": "Allow", "Action": actions, "Resource": [key(name)]}));
+    }
+    let places: Vec<&S3Location> = settings.evidence.iter().filter_map(Destination::in_s3).collect();
+    if places.is_empty() {
+        return statements;
+    }
+    let buckets: BTreeSet<String> = places.iter().map(|place| format!("arn:{partition}:s3:::{}", place.bucket)).collect();
+    let objects: BTreeSet<String> = places.iter().map(|place| format!("arn:{partition}:s3:::{}/{}*", place.bucket, place.prefix)).collect();
+    let actions = [calls::HEAD_BUCKET.permission, calls::GET_OBJECT_LOCK_CONFIGURATION.permission];
+    statements.push(json!({"Sid": "EvidenceBucket", "Effect": "Allow", "Action": actions, "Resource": buckets}));
+    let actions = [calls::PUT_OBJECT.permission, calls::GET_OBJECT.permission];
+    statements.push(json!({"Sid": "EvidenceObject", "Effect": "Allow", "Action": actions, "Resource": objects}));
+    // S3 asks KMS for these in the name of whoever writes and reads.
+    let keys: BTreeSet<String> = settings.policy.expected_keys.iter().take(1).map(|name| key(name)).collect();
+    if !keys.is_empty() {
+        let actions = ["kms:GenerateDataKey", "kms:Decrypt"];
+        statements.push(json!({"Sid": "EvidenceKey", "Effect": "Allow", "Action": actions, "Resource": keys}));
+    }
+    statements
 }
 
 fn sid(service: &str, on: Resource) -> String {
@@ -154,7 +186,7 @@ mod tests {
     fn the_policy_of_the_recorded_config_is_scoped_to_it() {
         let env = |name: &str| name.starts_with("AWS_").then(|| "AKIAFAKE".into());
         let config = RunnerConfig::parse("config.yml", include_bytes!("../tests/recordings/config.yml"), &env).unwrap();
-        insta::assert_snapshot!(serde_json::to_string_pretty(&policy(Some(&config))).unwrap());
-        assert!(policy(None).to_string().contains("arn:aws:s3:::*"));
+        insta::assert_snapshot!(serde_json::to_string_pretty(&policy(Some(&config), None)).unwrap());
+        assert!(policy(None, None).to_string().contains("arn:aws:s3:::*"));
     }
 }

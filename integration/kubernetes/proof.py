@@ -153,7 +153,7 @@ def every_exit_code_has_the_fate_that_the_design_wants(manifest: Manifest, codes
 def a_disruption_is_not_the_runs_fault_but_never_hides_an_unsafe_cluster(manifest: Manifest, codes: Codes):
     for code in codes.signals:
         expect(fate(manifest, code, disrupted=True), RETRY, f"the fate of {code} in a disruption")
-    for code in (71, 75, 76, 77):
+    for code in (71, 74, 75, 76, 77):
         expect(fate(manifest, code, disrupted=True), FAIL, f"the fate of {code} in a disruption")
 
 

@@ -121,6 +121,14 @@ pub(crate) struct Way<'a> {
 const NO_WAY: &str = "AWS is not asked, because an endpoint is refused";
 
 impl Destination {
+    /// The place in S3 that it is, if it is one.
+    pub(crate) fn in_s3(&self) -> Option<&S3Location> {
+        match self {
+            Self::S3(location) => Some(location),
+            Self::Folder(_) | Self::Stdout => None,
+        }
+    }
+
     /// Whether something can be written there at all; for what can be known without AWS.
     ///
     /// # Errors

@@ -495,3 +495,40 @@ fn folders_keep_as_many_documents_as_they_are_told() {
     let signatures = std::fs::read_dir(stage.path("kept")).unwrap().flatten().filter(|entry| entry.path().extension().unwrap() == "dsse");
     assert_eq!(signatures.count(), 2);
 }
+
+#[test]
+fn the_printed_policy_allows_what_documents_need_and_only_where_settings_ask_for_them() {
+    let stage = Stage::acme().env("EMR_ETL_GUARD_EVIDENCE", "s3://acme-evidence/runs/").env("EMR_ETL_GUARD_SIGN_KEY", "alias/evidence");
+    stage.set(bucket(|_| {}));
+    stage.set(signing_key("ECC_NIST_P256"));
+    let print = |stage: &Stage| -> Value {
+        let mut command = std::process::Command::new(&programs().guard);
+        command.args(["explain", "--permissions"]);
+        stage.prepare(&mut command);
+        serde_json::from_str(&stage.play(command).stdout).unwrap()
+    };
+    let of = |policy: &Value| -> std::collections::BTreeSet<String> {
+        let ours = list(policy, "Statement").iter().filter(|statement| text(&statement["Sid"]).starts_with("Evidence"));
+        ours.flat_map(|statement| list(statement, "Action").iter().map(|action| text(action).to_owned())).collect()
+    };
+    let policy = print(&stage);
+    assert!(policy.to_string().contains("arn:aws:s3:::acme-evidence/runs/*"));
+    assert!(of(&print(&Stage::acme())).is_empty());
+
+    // A lost answer makes the guard look at what is there.
+    stage.set(Set::AddFault(Fault { matching: Some("acme-evidence".to_owned()), ..Fault::nth("PutObject", 1, FaultKind::AppliedThenReset) }));
+    stage.run().expect_code(0);
+    let about_evidence = |request: &&emr_simulator::Recorded| {
+        request.access_key.as_deref() == Some("AKIAGUARD")
+            && (request.subject.bucket.as_deref() == Some("acme-evidence") || matches!(request.operation(), "Sign" | "GetPublicKey"))
+    };
+    let permission = |operation: &str| match operation {
+        "HeadBucket" => "s3:ListBucket".to_owned(),
+        "GetObjectLockConfiguration" => "s3:GetBucketObjectLockConfiguration".to_owned(),
+        "Sign" | "GetPublicKey" => format!("kms:{operation}"),
+        other => format!("s3:{other}"),
+    };
+    let requests = stage.sim.requests();
+    let needed: std::collections::BTreeSet<String> = requests.iter().filter(about_evidence).map(|request| permission(request.operation())).collect();
+    assert_eq!(of(&policy), needed);
+}

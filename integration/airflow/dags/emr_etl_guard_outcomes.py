@@ -29,6 +29,7 @@ MEANINGS = {
     65: "the runner's config or arguments are not acceptable",
     70: "a bug in the guard",
     71: "AN UNSAFE CLUSTER MAY STILL BE RUNNING: a person must act now",
+    74: "the run ended, but its document could not be delivered everywhere, or not be signed",
     75: "the run ended, but encryption could not be confirmed",
     76: "an unsafe cluster was found and terminated",
     77: "refused: a required check is refuted",
