@@ -213,10 +213,11 @@ class Proof:
         self.may_open = [
             "/dev/null",
             "/dev/tty",
-            # The guard's: the report's draft, the draft of what it remembers of the runner's version, and the journal.
+            # The guard's: the report's draft, the draft of what it remembers of the runner's version, the journal, and the chain's draft.
             f"{here}/report\\.json\\.part",
             f"{memory}/\\.runner-versions\\.\\d+",
             f"{here}/state/lock",
+            f"{here}/state/chain\\.json\\.part",
             f"{here}/state/runs/[0-9a-f-]+\\.journal",
             # The stand-in runner's.
             f"{here}/journal",
@@ -225,6 +226,7 @@ class Proof:
         self.may_name = [
             (f"{here}/report\\.json\\.part", f"{here}/report\\.json"),
             (f"{memory}/\\.runner-versions\\.\\d+", f"{memory}/runner-versions\\.json"),
+            (f"{here}/state/chain\\.json\\.part", f"{here}/state/chain\\.json"),
         ]
 
     def control(self, *commands: dict):

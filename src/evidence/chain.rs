@@ -60,6 +60,8 @@ struct State {
 }
 
 const FILE: &str = "chain.json";
+/// So many runs without a document are named at most: the last ones.
+const NAMED: usize = 16;
 
 impl State {
     fn read(state_dir: &Path) -> io::Result<Self> {
@@ -96,6 +98,8 @@ pub(crate) fn begin(state_dir: &Path, run: &str, digest_of: impl Fn(&Begun) -> O
             None => unrecorded.push(begun),
         }
     }
+    // A signature takes only so much, and what is left out shows in the numbers all the same.
+    unrecorded.drain(..unrecorded.len().saturating_sub(NAMED));
     state.sequence += 1;
     let chain = Chain { id: state.id.clone(), sequence: state.sequence, previous: state.last.clone(), unrecorded: unrecorded.clone() };
     // Those without a document stay named until there is one that names them.
@@ -165,6 +169,15 @@ mod tests {
         assert_eq!((third.sequence, lost), (3, vec![("one", 1), ("two", 2)]));
         record(folder.path(), &third, "three", "cc").unwrap();
         assert_eq!(begin(folder.path(), "four", nothing_kept).unwrap().unrecorded, []);
+    }
+
+    #[test]
+    fn of_very_many_runs_without_a_document_the_last_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let chains: Vec<Chain> = (0..40).map(|run| begin(folder.path(), &run.to_string(), nothing_kept).unwrap()).collect();
+        let last = chains.last().unwrap();
+        let named: Vec<u64> = last.unrecorded.iter().map(|begun| begun.sequence).collect();
+        assert_eq!((last.sequence, named), (40, (24..40).collect()));
     }
 
     #[test]
