@@ -9,6 +9,7 @@
 //!
 //! `guard` below is that line. Side effects live in `facts`, `launch`, `watch` (with `supervise` and `terminate`) and `report`; all else is plain functions.
 
+mod alerts;
 pub mod aws;
 mod certificate;
 pub mod checks;
@@ -19,12 +20,15 @@ pub mod exit;
 mod explain;
 pub mod facts;
 mod gaps;
+mod http;
 mod iam_policy;
 pub mod invocation;
 mod journal;
 pub mod launch;
 mod markdown;
+mod metrics;
 pub mod names;
+mod notify;
 mod permissions;
 pub mod plan;
 mod reap;
@@ -61,11 +65,12 @@ use crate::{
     journal::{Entry, StateDir, StateError},
     launch::{LaunchError, Program},
     names::ClusterId,
+    notify::Notify,
     plan::{DocumentError, NeverStarts},
     report::Report,
     run::{Judged, Run},
     runner_config::{ConfigError, RunnerConfig},
-    settings::{OnStop, OnUnencrypted, Settings, SettingsError},
+    settings::{OnStop, OnUnencrypted, Options, Settings, SettingsError},
     signals::Caught,
     terminate::End,
     verdict::Verdict,
@@ -125,7 +130,13 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are asked for; everything else is a usage error.
             let _ = error.print();
-            if error.use_stderr() { Outcome::BadUsage.code() } else { 0 }
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            if let Some(options) = Cli::run_without_flags(std::env::args_os()) {
+                tell_of_settings(&options, "run", error.to_string().lines().next().unwrap_or_default());
+            }
+            Outcome::BadUsage.code()
         }
     };
     ExitCode::from(code)
@@ -139,12 +150,14 @@ fn start_log() {
 
 fn command(cli: Cli) -> u8 {
     match cli.command {
-        Command::Run(launch) => with_settings(&launch, None, &async |settings| Box::pin(guard(&launch.arguments, settings, None)).await),
-        Command::Check(CheckArguments { check, launch }) => {
-            with_settings(&launch, Some(&check), &async |settings| Box::pin(guard(&launch.arguments, settings, Some(&check))).await)
+        Command::Run(launch) => {
+            with_settings("run", &launch, None, &async |settings, notify| Box::pin(guard(&launch.arguments, settings, None, notify)).await)
         }
+        Command::Check(CheckArguments { check, launch }) => with_settings("check", &launch, Some(&check), &async |settings, notify| {
+            Box::pin(guard(&launch.arguments, settings, Some(&check), notify)).await
+        }),
         Command::Watch(WatchArguments { launch, .. }) => {
-            with_settings(&launch, None, &async |settings| resume_only(&launch.arguments, settings).await)
+            with_settings("watch", &launch, None, &async |settings, notify| resume_only(&launch.arguments, settings, notify).await)
         }
         Command::Seal(arguments) => {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
@@ -165,7 +178,10 @@ fn print_permissions(arguments: &[OsString]) -> Result<Outcome, GuardError> {
             Invocation::NoLaunch => None,
         },
     };
-    println!("{:#}", permissions::policy(config.as_ref()));
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let options = Options { alert_sns: variable("EMR_ETL_GUARD_ALERT_SNS").and_then(|arn| arn.into_string().ok()), ..Options::default() };
+    let settings = Settings::for_alerts(options, variable("EMR_ETL_GUARD_SETTINGS").map(PathBuf::from).as_deref());
+    println!("{:#}", permissions::policy(config.as_ref(), settings.as_ref().and_then(|settings| settings.alerts.topic())));
     Ok(Outcome::Ended(0))
 }
 
@@ -197,21 +213,63 @@ fn names_checks(check: Option<&CheckOptions>) -> Result<(), GuardError> {
 /// Runs the line on its own runtime. A panic is a bug with an exit code of its own; unwinding stops the runner first.
 ///
 /// `check` are the options of that command, where it is the one.
-fn with_settings(launch: &Launch, check: Option<&CheckOptions>, line: &impl AsyncFn(&Settings) -> Result<Outcome, GuardError>) -> u8 {
+fn with_settings(
+    command: &'static str,
+    launch: &Launch,
+    check: Option<&CheckOptions>,
+    line: &impl AsyncFn(&Settings, &Notify) -> Result<Outcome, GuardError>,
+) -> u8 {
     let settings = match settings_of(launch).and_then(|settings| names_checks(check).map(|()| settings)) {
         Ok(settings) => settings,
-        Err(error) => return finish(Err(error), &ExitCodes::default()),
+        Err(error) => {
+            tell_of_settings(launch, command, &error.to_string());
+            return finish(Err(error), &ExitCodes::default());
+        }
     };
-    let remap = settings.exit_codes.clone();
+    let notify = Notify::new(&settings, command, !settings.quiet && !check.is_some_and(|check| check.json));
     let run = || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(anyhow::Error::from)?;
-        let outcome = runtime.block_on(line(&settings));
+        let runtime = runtime()?;
+        let outcome = runtime.block_on(async {
+            let outcome = told(line(&settings, &notify).await, &notify);
+            notify.conclude(outcome).await;
+            outcome
+        });
         // Whatever still runs in the background has nothing left to do.
         runtime.shutdown_background();
-        outcome
+        Ok(outcome)
     };
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    finish(outcome.unwrap_or(Ok(Outcome::Bug)), &remap)
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        if let Ok(runtime) = runtime() {
+            notify.said(Outcome::Bug, "emr-etl-guard: a bug in emr-etl-guard: its log has the place", &[]);
+            runtime.block_on(notify.conclude(Outcome::Bug));
+        }
+        Ok(Outcome::Bug)
+    });
+    finish(outcome, &settings.exit_codes)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, GuardError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(anyhow::Error::from)?)
+}
+
+/// Says why, if the guard itself failed, and gives the outcome.
+fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
+    result.unwrap_or_else(|error| {
+        let (outcome, line) = (error.outcome(), format!("emr-etl-guard: {error}\n"));
+        report::err(&line);
+        notify.said(outcome, &line, &[]);
+        outcome
+    })
+}
+
+/// Tells whoever can be told that there are no settings to go by.
+fn tell_of_settings(launch: &Launch, command: &'static str, why: &str) {
+    let Some(settings) = Settings::for_alerts(launch.options.clone(), launch.settings.as_deref()) else { return };
+    let notify = Notify::new(&settings, command, false);
+    notify.said(Outcome::BadUsage, &format!("emr-etl-guard: nothing was launched: {why}"), &[]);
+    if let Ok(runtime) = runtime() {
+        runtime.block_on(notify.alert(Outcome::BadUsage));
+    }
 }
 
 /// Says why, if the guard itself failed, and gives the exit code.
@@ -224,14 +282,14 @@ fn finish(result: Result<Outcome, GuardError>, remap: &ExitCodes) -> u8 {
 }
 
 /// The line.
-async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&CheckOptions>) -> Result<Outcome, GuardError> {
+async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&CheckOptions>, notify: &Notify) -> Result<Outcome, GuardError> {
     launch::not_inside_a_guard()?;
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     let invocation = match Invocation::parse(arguments)? {
         Invocation::Run(invocation) => invocation,
         Invocation::NoLaunch => return launches_nothing(arguments, settings, check.is_none(), &mut caught).await,
     };
-    let report = Report::open(settings, check.unwrap_or(&CheckOptions::default())).map_err(GuardError::Report)?;
+    let report = Report::open(settings, check.unwrap_or(&CheckOptions::default())).map_err(GuardError::Report)?.with(notify);
     let config = read_config(&invocation, settings, &mut caught).await;
     if let Err(GuardError::Stopped(signal)) = config {
         return Err(GuardError::Stopped(signal));
@@ -251,6 +309,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
         found => Some(found?),
     };
     let run_of = Run::new(&config, settings, &invocation, check)?;
+    run_of.introduce(&report);
 
     let regions = Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() };
     let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
@@ -259,6 +318,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
         facts = facts::gather(&aws, &question) => facts,
         signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
     };
+    report.know(|known| known.account = facts.launch_account().map(ToString::to_string));
     let case = run_of.case(&facts);
     let mut findings = checks::pre_flight(&case);
     let idle = checks::idle_exceptions(&findings, &settings.policy);
@@ -277,6 +337,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
 
     if let Some(outcome) = verdict.refusal() {
         report.refusal(outcome, &findings, shown);
+        report.alert(outcome).await;
         return run_of.end(&report, &judged, None, outcome);
     }
     if check.is_some() {
@@ -303,6 +364,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     let (Some(state), Some(program), Some(sealed), Some(Lookup::Found(found))) = (state, program, &run.sealed, &judged.facts.security_configuration)
     else {
         report.trouble(Outcome::FactsUnknown, &["nothing was launched: there is no security configuration to seal".to_owned()]);
+        report.alert(Outcome::FactsUnknown).await;
         return run.end(report, judged, None, Outcome::FactsUnknown);
     };
     run.announce(report, sealed);
@@ -321,17 +383,18 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     let mut watching = watch::start(aws.clone(), plan, journal.clone(), report.timeline.clone());
     let hints = watching.hints.clone();
     let terminate = settings.on_stop == OnStop::Terminate;
+    let time_to_stop = notify::time_to_stop(settings);
     let note_stop = || journal.note(&Entry::Stopped { terminate });
-    let ended = supervise::supervise(running, caught, &mut watching.events, hints, settings.stop_timeout, &note_stop, report).await?;
+    let ended = supervise::supervise(running, caught, &mut watching.events, hints, time_to_stop, &note_stop, report).await?;
 
-    let settle = (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(settings.stop_timeout / 3);
+    let settle = (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(time_to_stop / 3);
     let expected = confirm::expected_end(ended.outcome, invocation.persistent);
     watching.stop.send_replace(ended.stop_by.map(|by| watch::Stop { by, terminate }));
     let stop = Cell::new(ended.stop_by);
     let mut stopped = async || {
         stop_signal(caught).await;
         note_stop();
-        let by = stop.get().unwrap_or_else(|| Instant::now() + settings.stop_timeout);
+        let by = stop.get().unwrap_or_else(|| Instant::now() + time_to_stop);
         stop.set(Some(by));
         watch::Stop { by, terminate }
     };
@@ -377,6 +440,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     }
     let findings: Vec<Finding> = judged.findings.iter().cloned().chain(confirmation.findings).collect();
     let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..*judged };
+    report.alert(confirmation.outcome).await;
     run.end(report, &judged, Some(&watched), confirmation.outcome)
 }
 
@@ -419,9 +483,9 @@ async fn resume(
 }
 
 /// The command `watch --resume`: closes what was left open, and launches nothing.
-async fn resume_only(arguments: &[OsString], settings: &Settings) -> Result<Outcome, GuardError> {
+async fn resume_only(arguments: &[OsString], settings: &Settings, notify: &Notify) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?;
+    let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
     let config = match arguments {
         [] => None,
         arguments => match Invocation::parse(arguments)? {

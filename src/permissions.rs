@@ -11,22 +11,22 @@ use crate::{
     runner_config::RunnerConfig,
 };
 
-/// Every call that the guard makes.
+/// Every call that the guard makes, whatever its settings are.
 fn calls() -> impl Iterator<Item = &'static Call> {
     let of_checks = CATALOGUE.iter().flat_map(|check| check.asks.iter().copied());
     of_checks.chain([&calls::TERMINATE_JOB_FLOWS, &calls::SET_TERMINATION_PROTECTION])
 }
 
-/// The policy document; scoped to the buckets, roles and regions of `config`, where there is one.
-pub(crate) fn policy(config: Option<&RunnerConfig>) -> Value {
+/// The policy document; scoped to the buckets, roles and regions of `config`, where there is one. `topic` hears of alerts, where the settings name one.
+pub(crate) fn policy(config: Option<&RunnerConfig>, topic: Option<&str>) -> Value {
     let mut actions: BTreeMap<(&str, Resource), BTreeSet<&str>> = BTreeMap::new();
-    for call in calls() {
+    for call in calls().chain(topic.map(|_| &calls::PUBLISH)) {
         let service = call.permission.split(':').next().unwrap_or_default();
         actions.entry((service, call.on)).or_default().insert(call.permission);
     }
     let statements: Vec<Value> = actions
         .into_iter()
-        .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, config)}))
+        .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, config, topic)}))
         .collect();
     json!({"Version": "2012-10-17", "Statement": statements})
 }
@@ -39,12 +39,13 @@ fn sid(service: &str, on: Resource) -> String {
         "iam" => "Iam",
         "ec2" => "Ec2",
         "sts" => "Sts",
+        "sns" => "Sns",
         _ => "Other",
     };
     format!("{service}{on:?}")
 }
 
-fn resources(on: Resource, config: Option<&RunnerConfig>) -> Vec<String> {
+fn resources(on: Resource, config: Option<&RunnerConfig>, topic: Option<&str>) -> Vec<String> {
     let region = config.map_or("*", |config| config.emr_region.value.as_str());
     let partition = config.map_or("aws", |config| partition(&config.emr_region.value));
     let buckets: BTreeSet<&str> =
@@ -61,6 +62,7 @@ fn resources(on: Resource, config: Option<&RunnerConfig>) -> Vec<String> {
         }
         // Which role is behind the instance profile is known only to IAM.
         Resource::Role => vec![format!("arn:{partition}:iam::*:role/*")],
+        Resource::Topic => vec![topic.unwrap_or("*").to_owned()],
         Resource::Cluster => vec![format!("arn:{partition}:elasticmapreduce:{region}:*:cluster/*")],
     }
 }
@@ -73,7 +75,7 @@ mod tests {
     fn the_policy_of_the_recorded_config_is_scoped_to_it() {
         let env = |name: &str| name.starts_with("AWS_").then(|| "AKIAFAKE".into());
         let config = RunnerConfig::parse("config.yml", include_bytes!("../tests/recordings/config.yml"), &env).unwrap();
-        insta::assert_snapshot!(serde_json::to_string_pretty(&policy(Some(&config))).unwrap());
-        assert!(policy(None).to_string().contains("arn:aws:s3:::*"));
+        insta::assert_snapshot!(serde_json::to_string_pretty(&policy(Some(&config), None)).unwrap());
+        assert!(policy(None, None).to_string().contains("arn:aws:s3:::*"));
     }
 }

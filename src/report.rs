@@ -13,12 +13,16 @@ use std::{
 pub(crate) use json::{Inputs, Record, VERSION};
 
 use crate::{
+    alerts::Known,
     checks::{Finding, Level, Status},
     cli::CheckOptions,
     exit::Outcome,
     facts::Written,
     gaps::Gap,
+    metrics::Counts,
     names::ClusterId,
+    notify::Notify,
+    run::Judged,
     settings::Settings,
     timeline::Timeline,
     watch::Watched,
@@ -29,6 +33,8 @@ use crate::{
 pub struct Report {
     /// What happened when.
     pub timeline: Timeline,
+    /// Who else hears of the run.
+    notify: Option<Notify>,
     quiet: bool,
     colour: bool,
     json_to_stdout: bool,
@@ -71,7 +77,33 @@ impl Report {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         // What reads the record from standard output reads nothing else there.
         let quiet = settings.quiet || options.json;
-        Ok(Self { timeline: Timeline::default(), quiet, colour, json_to_stdout: options.json, files })
+        Ok(Self { timeline: Timeline::default(), notify: None, quiet, colour, json_to_stdout: options.json, files })
+    }
+
+    /// The same, of which others hear too.
+    pub(crate) fn with(self, notify: &Notify) -> Self {
+        Self { timeline: notify.timeline.clone(), notify: Some(notify.clone()), ..self }
+    }
+
+    /// Adds to what others hear of the run.
+    pub(crate) fn know(&self, tell: impl FnOnce(&mut Known)) {
+        if let Some(notify) = &self.notify {
+            notify.know(tell);
+        }
+    }
+
+    /// Tells others how the run ends, where that is bad news, before its record is closed.
+    pub(crate) async fn alert(&self, outcome: Outcome) {
+        if let Some(notify) = &self.notify {
+            notify.alert(outcome).await;
+        }
+    }
+
+    /// Has what was found counted.
+    pub(crate) fn count(&self, judged: &Judged<'_>, watched: Option<&Watched>) {
+        if let Some(notify) = &self.notify {
+            notify.counted(Counts::of(judged, watched));
+        }
     }
 
     /// One line on standard output, in the form all of the guard's own have.
@@ -112,12 +144,19 @@ impl Report {
     /// The paragraph that a refusal is: its first line says it all; the details follow unless they have just been shown.
     pub fn refusal(&self, outcome: Outcome, findings: &[Finding], shown: bool) {
         err(&terminal::refusal(outcome, findings, !shown));
+        if let Some(notify) = &self.notify {
+            notify.said(outcome, &terminal::refusal(outcome, findings, true), &[]);
+        }
     }
 
     /// An unsafe cluster, said at once.
     pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding]) {
         let headline = terminal::unsafe_cluster(cluster, findings);
-        err(&format!("emr-etl-guard: {headline}\n"));
+        let line = format!("emr-etl-guard: {headline}\n");
+        err(&line);
+        if let Some(notify) = &self.notify {
+            notify.unsafe_cluster(&line, findings);
+        }
         self.timeline.note(format!("stopping the runner: {headline}"));
     }
 
@@ -141,7 +180,11 @@ impl Report {
 
     /// Why a run's outcome is not the runner's own.
     pub fn trouble(&self, outcome: Outcome, reasons: &[String]) {
-        err(&terminal::trouble(outcome, reasons));
+        let paragraph = terminal::trouble(outcome, reasons);
+        err(&paragraph);
+        if let Some(notify) = &self.notify {
+            notify.said(outcome, &paragraph, &[]);
+        }
     }
 
     /// Writes the record in every form that was asked for.
@@ -162,12 +205,12 @@ impl Report {
 }
 
 /// Output must not be able to stop a run: a reader that has gone is no reason to fail.
-fn out(text: &str) {
+pub(crate) fn out(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn err(text: &str) {
+pub(crate) fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 

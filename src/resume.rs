@@ -49,6 +49,10 @@ fn gravity(outcome: Outcome) -> u8 {
 
 async fn close(run: &Unfinished, settings: &Settings, config: Option<&RunnerConfig>, report: &Report) -> Result<Option<Outcome>, GuardError> {
     let id = &run.prepared.run;
+    report.know(|known| {
+        let of = &run.prepared;
+        (known.run, known.account, known.region) = (Some(of.run.clone()), of.account.clone(), Some(of.region.clone()));
+    });
     // A runner that lives could still launch something.
     match survivors::end(id) {
         Ok(0) => {}

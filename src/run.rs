@@ -92,6 +92,16 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Says who this is, for whoever else hears of it.
+    pub(crate) fn introduce(&self, report: &Report) {
+        report.know(|known| {
+            known.run = Some(self.id.clone());
+            known.region = Some(self.config.emr_region.value.clone());
+            known.config = Some(self.config.origin.clone());
+            known.runner = Some(self.config.credentials.clone());
+        });
+    }
+
     pub(crate) fn question(&self, invocation: &RunInvocation, program: Option<&Program>) -> Question {
         let touched = self.config.locations.iter().filter(|location| self.plan.touches(&location.role));
         let buckets = touched.map(|location| location.bucket().clone());
@@ -188,6 +198,7 @@ impl<'a> Run<'a> {
 
     /// Writes the record and gives the outcome.
     pub(crate) fn end(&self, report: &Report, judged: &Judged<'_>, watched: Option<&Watched>, outcome: Outcome) -> Result<Outcome, GuardError> {
+        report.count(judged, watched);
         report.write(&Record {
             version: report::VERSION,
             guard: env!("CARGO_PKG_VERSION"),

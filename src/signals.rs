@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,7 @@ use nix::{
 };
 use tokio::{
     signal::unix::{self, SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 
 /// The signals that the runner gets when the guard does.
@@ -19,6 +20,19 @@ const FORWARDED: [Signal; 7] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP,
 
 /// The signals caught so far, in order.
 pub(crate) type Caught = mpsc::UnboundedReceiver<Signal>;
+
+/// When this process was first asked to stop.
+static ASKED: LazyLock<watch::Sender<Option<Instant>>> = LazyLock::new(|| watch::channel(None).0);
+
+/// Waits for a request to stop, past or to come, and then until `time` has gone by since the first one.
+pub(crate) async fn stop_is_over(time: Duration) {
+    let mut asked = ASKED.subscribe();
+    let at = asked.wait_for(Option::is_some).await.ok().and_then(|at| *at);
+    match at {
+        Some(at) => tokio::time::sleep_until((at + time).into()).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// Whether a signal asks for an end. SIGQUIT does not: a JVM answers it with a thread dump and goes on.
 pub(crate) fn asks_to_stop(signal: Signal) -> bool {
@@ -43,9 +57,15 @@ pub(crate) fn catch() -> io::Result<Caught> {
         tokio::spawn(async move {
             let mut echoes = Echoes::default();
             while stream.recv().await.is_some() {
-                if !echoes.has(caught, Instant::now()) && sender.send(caught).is_err() {
-                    return;
+                let now = Instant::now();
+                if echoes.has(caught, now) {
+                    continue;
                 }
+                if asks_to_stop(caught) {
+                    ASKED.send_if_modified(|first| first.is_none().then(|| *first = Some(now)).is_some());
+                }
+                // At its very end the guard handles no signal any more, but still heeds how long a stop may take.
+                let _ = sender.send(caught);
             }
         });
     }

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alerts;
 mod catalogue;
 mod check_command;
 mod command_line;
@@ -13,8 +14,10 @@ mod drop_in;
 mod faults;
 mod good_runs;
 mod init;
+mod metrics;
 mod parity;
 mod permissions;
+mod receiver;
 mod refusals;
 mod resume;
 mod secrets;

@@ -1,4 +1,4 @@
-//! An AWS on loopback: EMR, S3, KMS, IAM, STS and EC2 as a guard (AWS SDK for Rust) and a runner (raw HTTP) use them.
+//! An AWS on loopback: EMR, S3, KMS, IAM, STS, EC2 and SNS as a guard (AWS SDK for Rust) and a runner (raw HTTP) use them.
 //!
 //! ```
 //! use emr_simulator::{Command, ClusterState, Simulator, StartCluster};
@@ -67,7 +67,8 @@ pub use hooks::{Hook, Moment};
 pub use record::{Recorded, Subject};
 pub use scene::certificates;
 pub use world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Object, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Object, Publication, Role, SecurityConfiguration, Sse,
+    Subnet, Vpc, World,
 };
 
 use server::Shared;

@@ -9,4 +9,5 @@ mod faults;
 mod life;
 mod quotas;
 mod s3;
+mod sns;
 mod support;
