@@ -83,10 +83,9 @@ pub(super) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
             instrument.record(*value, &attributes);
         }
     }
-    let sent = provider.force_flush();
+    // The last thing it does is to export; flushing before that would have everything sent twice.
+    let sent = provider.shutdown();
     let said = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-    // There is nothing left to send; whatever else it says of its end helps nobody.
-    drop(provider);
     match (sent, said) {
         (Ok(()), None) => Ok(()),
         (_, Some(said)) => Err(trouble(said.replace(endpoint, "the collector"))),
