@@ -29,7 +29,7 @@ const EXAMPLES: [(&str, &str); 11] = [
     ("report", "/var/log/emr-etl-guard/report.json"),
     ("state_dir", "/var/lib/emr-etl-guard"),
     ("alert_sns", "arn:aws:sns:eu-west-1:123456789012:etl-alerts"),
-    ("alert_webhook", "file:/etc/emr-etl-guard/webhook"),
+    ("alert_webhook", "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXX"),
     ("alert_command", "/usr/local/bin/page"),
     ("metrics_file", "/var/lib/prometheus/node-exporter/emr-etl-guard.prom"),
     ("otlp_endpoint", "http://127.0.0.1:4318"),
