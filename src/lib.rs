@@ -31,11 +31,13 @@ pub mod names;
 mod notify;
 mod permissions;
 pub mod plan;
+mod progress;
 mod reap;
 pub mod report;
 mod resume;
 mod run;
 pub mod runner_config;
+mod screen;
 mod seal_command;
 pub mod settings;
 mod signals;
@@ -67,6 +69,7 @@ use crate::{
     names::ClusterId,
     notify::Notify,
     plan::{DocumentError, NeverStarts},
+    progress::{Live, Looked},
     report::Report,
     run::{Judged, Run},
     runner_config::{ConfigError, RunnerConfig},
@@ -145,7 +148,7 @@ pub fn main() -> ExitCode {
 /// A log for those who debug the guard itself; silent unless asked for, since cron mails whatever reaches standard error.
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("EMR_ETL_GUARD_LOG").unwrap_or_else(|_| "emr_etl_guard=error".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| screen::Above).init();
 }
 
 fn command(cli: Cli) -> u8 {
@@ -372,6 +375,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     let plan = run.watch_plan(found, judged.facts, invocation.persistent);
     let journal = state.begin(run.prepared(&plan, judged.facts))?;
     let launched_at = aws.s3_clock.last();
+    let live = Live::open(settings, format!("run {}", run.id));
     let running = match launch::start(program, &invocation.sealed_argv, &sealed.text, &run.id) {
         Ok(running) => running,
         Err(error) => {
@@ -382,6 +386,9 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     report.timeline.note("the runner was started");
     let mut watching = watch::start(aws.clone(), plan, journal.clone(), report.timeline.clone());
     let hints = watching.hints.clone();
+    if let Some(live) = &live {
+        live.clusters(watching.seen.clone());
+    }
     let terminate = settings.on_stop == OnStop::Terminate;
     let time_to_stop = notify::time_to_stop(settings);
     let note_stop = || journal.note(&Entry::Stopped { terminate });
@@ -411,8 +418,17 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
                 _ = stopped() => confirm::STOPPED,
             }
         };
-        written = facts::written::look(&aws, run.places(&watched), launched_at, settings.policy.confirm_objects, cut).await;
+        let (looked, seen) = tokio::sync::watch::channel(Looked::default());
+        if let Some(live) = &live {
+            live.objects(seen);
+        }
+        let began = Instant::now();
+        let tell = |looked_at, listed| {
+            looked.send_replace(Looked { looked_at, listed, took: began.elapsed() });
+        };
+        written = facts::written::look(&aws, run.places(&watched), launched_at, settings.policy.confirm_objects, tell, cut).await;
     }
+    drop(live);
     let findings = checks::written::judge(&run.case(judged.facts), objects, &written);
     let gaps: Vec<Gap> = judged.gaps.iter().cloned().chain(gaps::after_the_run(objects, &written)).collect();
     let unsafe_by_policy = settings.policy.on_unencrypted == OnUnencrypted::Unsafe && confirm::wrote_unencrypted(&findings);
@@ -485,6 +501,7 @@ async fn resume(
 /// The command `watch --resume`: closes what was left open, and launches nothing.
 async fn resume_only(arguments: &[OsString], settings: &Settings, notify: &Notify) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
+    signals::JobControl::new().map_err(anyhow::Error::from)?.share_with(None);
     let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
     let config = match arguments {
         [] => None,

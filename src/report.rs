@@ -23,6 +23,7 @@ use crate::{
     names::ClusterId,
     notify::Notify,
     run::Judged,
+    screen::{self, Stream},
     settings::Settings,
     timeline::Timeline,
     watch::Watched,
@@ -206,12 +207,14 @@ impl Report {
 
 /// Output must not be able to stop a run: a reader that has gone is no reason to fail.
 pub(crate) fn out(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = screen::above(Stream::Out, text.as_bytes(), || {
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    });
 }
 
 pub(crate) fn err(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = screen::above(Stream::Err, text.as_bytes(), || std::io::stderr().lock().write_all(text.as_bytes()));
 }
 
 fn draft(file: &std::path::Path) -> PathBuf {

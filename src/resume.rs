@@ -9,6 +9,7 @@ use crate::{
     facts::sts,
     journal::{StateDir, Unfinished},
     names::ClusterId,
+    progress::Live,
     report::Report,
     runner_config::RunnerConfig,
     settings::{CredentialSource, Settings},
@@ -88,9 +89,14 @@ async fn close(run: &Unfinished, settings: &Settings, config: Option<&RunnerConf
     }
     let plan = watch::Plan::resumed(run, settings);
     let watching = watch::start(aws, plan, run.reopen()?, report.timeline.clone());
+    let live = Live::open(settings, format!("run {id}, which was left open"));
+    if let Some(live) = &live {
+        live.clusters(watching.seen.clone());
+    }
     let finish = Finish { expected: ExpectedEnd::Failed, settle: Some(settings.stop_timeout / 3), terminate: run.terminate };
     // A stop meanwhile ends the guard at once: the run stays open.
     let watched = watching.finish(finish, std::future::pending).await?;
+    drop(live);
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
         let end = record.findings.last().map_or("", |finding| finding.saw.as_str());

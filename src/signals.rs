@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,6 +17,8 @@ use tokio::{
     signal::unix::{self, SignalKind, signal},
     sync::{mpsc, watch},
 };
+
+use crate::screen;
 
 /// The signals that the runner gets when the guard does.
 const FORWARDED: [Signal; 7] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGWINCH];
@@ -91,6 +96,14 @@ impl Echoes {
     }
 }
 
+/// Whether a stop by the terminal is heard of, so that whatever stands on it can go first.
+static HEARS_STOPS: AtomicBool = AtomicBool::new(false);
+
+/// As above.
+pub(crate) fn hears_stops() -> bool {
+    HEARS_STOPS.load(Ordering::Acquire)
+}
+
 /// Job control: the runner, whose process group the terminal and the shell do not know, stops and goes on with the guard.
 ///
 /// Apart from the other signals, because it decides nothing. Before there is a runner, stopping is left to the kernel.
@@ -106,14 +119,15 @@ impl JobControl {
     /// # Errors
     /// When the operating system refuses a handler.
     pub(crate) fn new() -> io::Result<Self> {
+        HEARS_STOPS.store(true, Ordering::Release);
         // Nothing inside a container can stop its PID 1, so that nothing would tell the runner to go on either.
         let may_stop = getpid().as_raw() != 1 && !is_ignored(Signal::SIGTSTP);
         let catch = |caught: Signal| signal(SignalKind::from_raw(caught as i32));
         Ok(Self { stop: may_stop.then(|| catch(Signal::SIGTSTP)).transpose()?, go_on: catch(Signal::SIGCONT)? })
     }
 
-    /// From now on the runner's `group` stops before the guard does, and goes on after it.
-    pub(crate) fn share_with(mut self, group: Pid) {
+    /// From now on the runner's `group`, if there is a runner, stops before the guard does, and goes on after it.
+    pub(crate) fn share_with(mut self, group: Option<Pid>) {
         tokio::spawn(async move {
             loop {
                 let stops = tokio::select! {
@@ -121,11 +135,18 @@ impl JobControl {
                     Some(()) = self.go_on.recv() => false,
                     else => return,
                 };
-                // A group that is gone needs no telling.
-                let _ = killpg(group, if stops { Signal::SIGTSTP } else { Signal::SIGCONT });
+                if stops {
+                    screen::pause();
+                }
+                if let Some(group) = group {
+                    // One that is gone needs no telling.
+                    let _ = killpg(group, if stops { Signal::SIGTSTP } else { Signal::SIGCONT });
+                }
                 if stops {
                     // SIGTSTP itself is caught; the kernel accepts no handler for this one. Here the whole process rests.
                     let _ = raise(Signal::SIGSTOP);
+                } else {
+                    screen::resume();
                 }
             }
         });

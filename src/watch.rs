@@ -26,6 +26,7 @@ use crate::{
     facts::{ClusterFacts, SecurityConfiguration, Step, ec2, emr},
     journal::{Entry, Journal, Unfinished},
     names::ClusterId,
+    progress::Glance,
     settings::{Policy, Settings},
     terminate::{End, terminate},
     timeline::Timeline,
@@ -167,6 +168,8 @@ impl Watched {
 pub(crate) struct Watching {
     pub(crate) hints: mpsc::UnboundedSender<Hint>,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    /// The clusters as they were last seen, for whoever shows them.
+    pub(crate) seen: watch::Receiver<Vec<Glance>>,
     /// Set once the guard was told to stop.
     pub(crate) stop: watch::Sender<Option<Stop>>,
     finish: oneshot::Sender<Finish>,
@@ -198,6 +201,7 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Journal, timeline: Timeline) 
     let (events_sent, events) = mpsc::unbounded_channel();
     let (finish, finish_received) = oneshot::channel();
     let (stop, stop_seen) = watch::channel(None);
+    let (glances, seen) = watch::channel(Vec::new());
     let watch = Watch {
         aws,
         hinted: plan.known.clone(),
@@ -205,6 +209,7 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Journal, timeline: Timeline) 
         journal,
         timeline,
         events: events_sent,
+        glances,
         clusters: BTreeMap::new(),
         strangers: BTreeSet::new(),
         undecided: BTreeSet::new(),
@@ -212,7 +217,7 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Journal, timeline: Timeline) 
         terminations: JoinSet::new(),
         search_trouble: None,
     };
-    Watching { hints, events, stop, finish, task: tokio::spawn(watch.run(hints_received, finish_received, stop_seen)) }
+    Watching { hints, events, seen, stop, finish, task: tokio::spawn(watch.run(hints_received, finish_received, stop_seen)) }
 }
 
 impl Watching {
@@ -243,6 +248,7 @@ struct Watch {
     journal: Journal,
     timeline: Timeline,
     events: mpsc::UnboundedSender<Event>,
+    glances: watch::Sender<Vec<Glance>>,
     clusters: BTreeMap<ClusterId, ClusterRecord>,
     /// Clusters of the same name that belong to somebody else.
     strangers: BTreeSet<ClusterId>,
@@ -420,6 +426,7 @@ impl Watch {
                 if let Some(record) = self.clusters.get_mut(&id) {
                     record.end = Some(end);
                 }
+                self.publish();
             }
             // Without an end recorded, the cluster counts as alive.
             Err(error) => tracing::error!(%error, "a termination task died"),
@@ -568,6 +575,11 @@ impl Watch {
             self.timeline.note(format!("{id}: is UNSAFE; terminating it"));
             self.end_unsafe(id);
         }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.glances.send_replace(self.clusters.values().map(Glance::of).collect());
     }
 
     fn end_unsafe(&mut self, id: &ClusterId) {

@@ -4,11 +4,15 @@
 //! clusters and in its own folder of RDB Loader's logs, as far as they are not from before the launch. That moment is told by S3's own clock, which also dates the
 //! objects; a clock of this machine, or of another service, would be one more thing that can be wrong. What later steps moved on is looked at where it is now.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use serde::Serialize;
 use time::OffsetDateTime;
+use tokio::time::sleep;
 
 use super::objects::{self, Counting, Scope, Survey};
 use crate::{
@@ -105,12 +109,17 @@ fn loader_folder(location: &S3Location, place: &S3Location) -> Option<S3Location
     Some(below(location, &format!("rdb-loader/{run}")))
 }
 
-/// Looks at what is in `places` since `since`: at `limit` objects in each, or at all of them. When `cut` gives a reason, the look is broken off.
+/// How often it is told how far a look is.
+const PACE: Duration = Duration::from_millis(200);
+
+/// Looks at what is in `places` since `since`: at `limit` objects in each, or at all of them. When `cut` gives a reason, the look is broken off. How far it
+/// is, `tell` gets: how many objects were looked at, and how many of those that are listed so far are to be.
 pub async fn look(
     aws: &Aws,
     places: Vec<Place>,
     since: Option<OffsetDateTime>,
     limit: Option<usize>,
+    tell: impl Fn(u64, u64),
     cut: impl Future<Output = &'static str>,
 ) -> Vec<Written> {
     let looks: Vec<_> = places.into_iter().map(|place| (place, Counting::default(), Mutex::new(None))).collect();
@@ -120,7 +129,16 @@ pub async fn look(
         let look = objects::count(&aws.s3_bulk, &gate, &scope, counting).await;
         *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
     }));
+    let telling = async {
+        loop {
+            let far = looks.iter().map(|(_, counting, _)| counting.far(limit));
+            let (looked_at, listed) = far.fold((0, 0), |sum, far| (sum.0 + far.0, sum.1 + far.1));
+            tell(looked_at, listed);
+            sleep(PACE).await;
+        }
+    };
     let cut_short = tokio::select! {
+        never = telling => never,
         _ = counted => None,
         why = cut => Some(why),
     };

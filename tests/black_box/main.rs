@@ -14,6 +14,7 @@ mod drop_in;
 mod faults;
 mod good_runs;
 mod init;
+mod live_view;
 mod metrics;
 mod parity;
 mod permissions;
