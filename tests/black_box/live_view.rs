@@ -39,6 +39,16 @@ fn view(terminal: &Terminal) -> Vec<String> {
     first.map_or_else(Vec::new, |first| lines[first..].iter().map(ToString::to_string).collect())
 }
 
+/// Waits for a line to stand there by itself, as a shell's answer does.
+#[track_caller]
+fn wait_for_line(terminal: &Terminal, wanted: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !screen(terminal).lines().any(|line| line == wanted) {
+        assert!(std::time::Instant::now() < deadline, "waited in vain for `{wanted}`:\n{}", screen(terminal));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
 #[track_caller]
 fn wait_for(terminal: &Terminal, what: &str, mut is_there: impl FnMut(&[String]) -> bool) {
     wait_until(&format!("the view shows {what}"), || is_there(&view(terminal)));
@@ -170,7 +180,7 @@ fn ctrl_z_takes_it_away_and_fg_brings_it_back() {
     terminal.press("\x1a");
     terminal.wait_for("Stopped");
     terminal.press("echo \"stopped with $?\"\n");
-    wait_until("the shell answers", || screen(&terminal).lines().any(|line| line == "stopped with 147"));
+    wait_for_line(&terminal, "stopped with 147");
     assert!(view(&terminal).is_empty(), "{}", screen(&terminal));
 
     terminal.press("fg\n");
@@ -182,7 +192,7 @@ fn ctrl_z_takes_it_away_and_fg_brings_it_back() {
     wait_until("it is stopped again", || screen(&terminal).matches("Stopped").count() == 2);
     terminal.press("bg\n");
     terminal.press("echo in the background\n");
-    wait_until("the shell answers", || screen(&terminal).lines().any(|line| line == "in the background"));
+    wait_for_line(&terminal, "in the background");
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert!(view(&terminal).is_empty(), "{}", screen(&terminal));
     terminal.press("fg\n");
@@ -190,7 +200,7 @@ fn ctrl_z_takes_it_away_and_fg_brings_it_back() {
     hurry(&stage);
     wait_until("it is over", || screen(&terminal).contains("confirmed: cluster "));
     terminal.press("echo \"ended with $?\"\n");
-    wait_until("the shell answers", || screen(&terminal).lines().any(|line| line == "ended with 0"));
+    wait_for_line(&terminal, "ended with 0");
     assert!(view(&terminal).is_empty(), "{}", screen(&terminal));
     terminal.press("exit\n");
     assert_eq!(terminal.exit_code(), Some(0));
