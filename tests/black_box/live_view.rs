@@ -39,6 +39,14 @@ fn view(terminal: &Terminal) -> Vec<String> {
     first.map_or_else(Vec::new, |first| lines[first..].iter().map(ToString::to_string).collect())
 }
 
+/// Types a line once the shell asks for one: what is typed before that it may throw away, with the terminal's modes.
+#[track_caller]
+fn type_at_prompt(terminal: &mut Terminal, line: &str) {
+    let prompt = regex::Regex::new(r"^bash-[0-9.]+[#$]$").unwrap();
+    wait_until("the shell asks", || screen(terminal).lines().last().is_some_and(|last| prompt.is_match(last)));
+    terminal.press(&format!("{line}\n"));
+}
+
 /// Waits for a line to stand there by itself, as a shell's answer does.
 #[track_caller]
 fn wait_for_line(terminal: &Terminal, wanted: &str) {
@@ -179,30 +187,29 @@ fn ctrl_z_takes_it_away_and_fg_brings_it_back() {
 
     terminal.press("\x1a");
     terminal.wait_for("Stopped");
-    terminal.press("echo \"stopped with $?\"\n");
+    type_at_prompt(&mut terminal, "echo \"stopped with $?\"");
     wait_for_line(&terminal, "stopped with 147");
     assert!(view(&terminal).is_empty(), "{}", screen(&terminal));
 
-    terminal.press("fg\n");
+    type_at_prompt(&mut terminal, "fg");
     wait_for_text(&terminal, "watching 1 cluster");
     assert!(screen(&terminal).lines().any(|line| line == "stopped with 147"), "it takes away no line but its own: {}", screen(&terminal));
 
     // In the background the terminal is the shell's.
     terminal.press("\x1a");
     wait_until("it is stopped again", || screen(&terminal).matches("Stopped").count() == 2);
-    terminal.press("bg\n");
-    terminal.press("echo in the background\n");
+    type_at_prompt(&mut terminal, "bg");
+    type_at_prompt(&mut terminal, "echo in the background");
     wait_for_line(&terminal, "in the background");
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert!(view(&terminal).is_empty(), "{}", screen(&terminal));
-    terminal.press("fg\n");
+    type_at_prompt(&mut terminal, "fg");
     wait_for_text(&terminal, "watching 1 cluster");
     hurry(&stage);
-    wait_until("it is over", || screen(&terminal).contains("confirmed: cluster "));
-    terminal.press("echo \"ended with $?\"\n");
+    type_at_prompt(&mut terminal, "echo \"ended with $?\"");
     wait_for_line(&terminal, "ended with 0");
     assert!(view(&terminal).is_empty(), "{}", screen(&terminal));
-    terminal.press("exit\n");
+    type_at_prompt(&mut terminal, "exit");
     assert_eq!(terminal.exit_code(), Some(0));
 }
 
