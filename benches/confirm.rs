@@ -108,7 +108,7 @@ async fn guard(objects: u64) {
     let place =
         Place { role: "enriched.archive".to_owned(), folders: vec![S3Location::parse("s3://acme-archive/enriched/run=1/").expect("a location")] };
     let start = Instant::now();
-    let written = look(&aws, vec![place], None, None, std::future::pending()).await;
+    let written = look(&aws, vec![place], None, None, |_, _| (), std::future::pending()).await;
     let survey = &written[0].survey;
     assert_eq!((survey.objects, survey.looked_at, survey.kinds.len()), (objects, objects, 1), "{written:?}");
     came(start);

@@ -3,7 +3,7 @@
 
 use futures_util::future::join_all;
 use time::OffsetDateTime;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     aws::Aws,
@@ -17,6 +17,7 @@ use crate::{
     gaps::{self, Gap},
     journal::{Entry, Journal},
     names::{ClusterId, S3Location},
+    progress::{Live, Looked},
     report::Report,
     runner_config::Location,
     settings::{OnUnencrypted, Policy, Settings},
@@ -39,6 +40,8 @@ pub(crate) struct Afterwards<'a> {
     pub(crate) since: Option<OffsetDateTime>,
     /// What was judged before the launch, for the buckets to be judged again; none where nobody knows it any more.
     pub(crate) before: Option<Case<'a>>,
+    /// What shows how far it is.
+    pub(crate) live: Option<&'a Live>,
 }
 
 /// What it all came to.
@@ -76,7 +79,15 @@ impl Afterwards<'_> {
                     _ = stopped() => confirm::STOPPED,
                 }
             };
-            written = written::look(self.aws, self.places(watched), self.since, self.policy.confirm_objects, cut).await;
+            let (looked, seen) = tokio::sync::watch::channel(Looked::default());
+            if let Some(live) = self.live {
+                live.objects(seen);
+            }
+            let began = Instant::now();
+            let tell = |looked_at, listed| {
+                looked.send_replace(Looked { looked_at, listed, took: began.elapsed() });
+            };
+            written = written::look(self.aws, self.places(watched), self.since, self.policy.confirm_objects, tell, cut).await;
         }
         let of_objects = checks::written::judge(self.standard, self.policy, self.locations, objects, &written);
         let unsafe_by_policy = self.policy.on_unencrypted == OnUnencrypted::Unsafe && confirm::wrote_unencrypted(&of_objects);

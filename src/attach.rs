@@ -27,6 +27,8 @@ use crate::{
     gaps::{self, Gap},
     invocation::{Invocation, InvocationError, RunInvocation},
     names::ClusterId,
+    notify::Notify,
+    progress::Live,
     report::Report,
     run::{Judged, Run},
     runner_config::RunnerConfig,
@@ -41,9 +43,15 @@ use crate::{
 const SURELY_BEFORE: time::Duration = time::Duration::minutes(5);
 
 /// Watches `ids`; `arguments` are the runner's, where there is a config to judge by.
-pub(crate) async fn watch(ids: &[ClusterId], arguments: &[OsString], settings: &Settings, until_idle: bool) -> Result<Outcome, GuardError> {
+pub(crate) async fn watch(
+    ids: &[ClusterId],
+    arguments: &[OsString],
+    settings: &Settings,
+    until_idle: bool,
+    notify: &Notify,
+) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?;
+    let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
     let mut evidence = Evidence::open(settings, crate::state_dir(settings).ok().as_deref()).map_err(GuardError::Evidence)?;
     let given = match arguments {
         [] => None,
@@ -182,6 +190,10 @@ impl Attaching<'_> {
         report.say(&format!("watching {}", clusters.iter().map(|cluster| cluster.id.as_str()).collect::<Vec<_>>().join(", ")));
         let plan = self.plan(&standing, until_idle);
         let mut watching = watch::start(aws.clone(), plan, None, report.timeline.clone());
+        let live = Live::open(settings, "clusters that ran already".to_owned());
+        if let Some(live) = &live {
+            live.clusters(watching.seen.clone());
+        }
         let stop_by = || Stop { by: Instant::now() + settings.stop_timeout, terminate: false };
         let stopped_by = loop {
             tokio::select! {
@@ -228,8 +240,10 @@ impl Attaching<'_> {
             chain: None,
         };
         let after: Afterwards<'_> = run.afterwards(aws, &judged, &standing.writes, &standard, since, report);
+        let after = Afterwards { live: live.as_ref(), ..after };
         let is_stopped_now = is_stopped.get();
         let Confirmed { confirmation, written, gaps, .. } = after.confirm(ended, confirmation, &watched, None, (is_stopped_now, &mut stopped)).await;
+        drop(live);
         if confirmation.reasons.is_empty() {
             report.confirmed(&watched);
             if !written.is_empty() {
@@ -243,6 +257,7 @@ impl Attaching<'_> {
         let findings: Vec<Finding> = confirmation.findings.into_iter().chain(advised).collect();
         let gaps: Vec<Gap> = standing.gaps.iter().cloned().chain(gaps).collect();
         let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..judged };
+        report.alert(confirmation.outcome).await;
         run.end(report, &judged, Some(&watched), confirmation.outcome, told_to_stop(caught)).await
     }
 

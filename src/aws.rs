@@ -192,7 +192,7 @@ pub(crate) fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse
 }
 
 /// The last cause in an error's chain: for a connection that is the operating system's word.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;
@@ -255,8 +255,7 @@ impl Aws {
     ///
     /// Without `runner`, whose credentials are then not known, nobody can tell who the runner is: such a client is for looking at clusters alone.
     pub async fn connect(regions: &Regions, runner: Option<&RunnerCredentials>, settings: &Settings) -> Self {
-        let runner = runner
-            .map(|keys| Credentials::new(keys.access_key_id.reveal().clone(), keys.secret_access_key.reveal().clone(), None, None, "runner-config"));
+        let runner = runner.map(static_credentials);
         let base = load(&regions.emr, settings, runner.as_ref()).await;
         let endpoints = endpoints(&base, &settings.allow_endpoints);
         let stand_in = |service: &str| endpoints.iter().any(|endpoint| endpoint.service == service && !is_aws(&endpoint.url));
@@ -500,16 +499,38 @@ async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -
 
 /// The endpoint overrides that environment and profile put in force, per service.
 fn endpoints(base: &SdkConfig, allowed: &[String]) -> Vec<Endpoint> {
-    SERVICES
-        .iter()
-        .filter_map(|service| {
-            let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
-            let own = base.service_config().and_then(|config| config.load_config(key));
-            let url = own.or_else(|| base.endpoint_url().map(ToOwned::to_owned))?;
-            let accepted = is_aws(&url) || allowed.iter().any(|origin| same_origin(origin, &url));
-            Some(Endpoint { service: (*service).to_owned(), url, accepted })
-        })
-        .collect()
+    SERVICES.iter().filter_map(|service| endpoint(base, service, allowed)).collect()
+}
+
+/// The endpoint override that is in force for one service.
+fn endpoint(base: &SdkConfig, service: &str, allowed: &[String]) -> Option<Endpoint> {
+    let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+    let own = base.service_config().and_then(|config| config.load_config(key));
+    let url = own.or_else(|| base.endpoint_url().map(ToOwned::to_owned))?;
+    let accepted = is_aws(&url) || allowed.iter().any(|origin| same_origin(origin, &url));
+    Some(Endpoint { service: service.to_owned(), url, accepted })
+}
+
+/// A client for SNS in `region`, each of whose calls may take `limit`. Apart from the others: alerts go out where there are no clients yet, or no runner config.
+///
+/// # Errors
+/// When an endpoint is in force that is neither AWS's nor allowed.
+pub(crate) async fn sns(
+    region: &str,
+    settings: &Settings,
+    runner: Option<&RunnerCredentials>,
+    limit: Duration,
+) -> Result<aws_sdk_sns::Client, String> {
+    let limits = Settings { aws_timeout: limit, ..settings.clone() };
+    let base = load(region, &limits, runner.map(static_credentials).as_ref()).await;
+    match endpoint(&base, "SNS", &settings.allow_endpoints) {
+        Some(refused) if !refused.accepted => Err(format!("the endpoint {} is not AWS's; allow it in `allow_endpoints`, or unset it", refused.url)),
+        _ => Ok(aws_sdk_sns::Client::new(&base)),
+    }
+}
+
+fn static_credentials(runner: &RunnerCredentials) -> Credentials {
+    Credentials::new(runner.access_key_id.reveal().clone(), runner.secret_access_key.reveal().clone(), None, None, "runner-config")
 }
 
 /// `scheme://host[:port]` of a URL, in lower case.

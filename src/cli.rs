@@ -338,6 +338,17 @@ Exit codes: the runner's own pass through (0 done, 1 error, 3 no data, 4 earlier
   128+n  ended by signal n";
 
 impl Cli {
+    /// What `run` would go by without any flag, where that is the command in `words`: for when its flags cannot be understood.
+    pub(crate) fn run_without_flags(words: impl IntoIterator<Item = OsString>) -> Option<Launch> {
+        let mut words = words.into_iter();
+        let called_as_runner = is_runner_name(&words.next()?);
+        let is_run = called_as_runner || words.next().is_some_and(|word| word == "run");
+        match Self::try_parse_from(["emr-etl-guard", "run", "--"]).ok()?.command {
+            Command::Run(launch) if is_run => Some(launch),
+            _ => None,
+        }
+    }
+
     /// Parses the process' arguments; called as [`RUNNER_NAME`], all of them belong to the runner.
     ///
     /// # Errors
@@ -345,14 +356,17 @@ impl Cli {
     pub fn parse_from_process(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut words = words.into_iter();
         let name = words.next().unwrap_or_default();
-        let called_as_runner = std::path::Path::new(&name).file_name().is_some_and(|file| file == RUNNER_NAME);
-        if called_as_runner {
+        if is_runner_name(&name) {
             let own = ["emr-etl-guard", "run", "--"].map(OsString::from);
             Self::try_parse_from(own.into_iter().chain(words))
         } else {
             Self::try_parse_from(std::iter::once(name).chain(words))
         }
     }
+}
+
+fn is_runner_name(program: &OsString) -> bool {
+    std::path::Path::new(program).file_name().is_some_and(|file| file == RUNNER_NAME)
 }
 
 #[cfg(test)]

@@ -18,12 +18,13 @@ use nix::{
 };
 use tokio::{
     io::AsyncWriteExt as _,
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
 };
 
 use crate::{
     reap::Reaper,
     runner_config::{Ruby, Secret},
+    screen,
     settings::ErbEngine,
     signals::JobControl,
     survivors,
@@ -184,9 +185,11 @@ fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) stdout: ChildStdout,
+    /// Where it goes through the guard too.
+    pub(crate) stderr: Option<ChildStderr>,
 }
 
-/// Starts `program` with `argv`, its standard input the sealed config, its standard error ours.
+/// Starts `program` with `argv`, its standard input the sealed config, its standard error ours; where we draw on the terminal, both of its streams come through us.
 ///
 /// The config travels through a pipe only: it is never on disk, in argv or in the environment.
 ///
@@ -203,7 +206,7 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret, run: 
         .env(survivors::VARIABLE, run)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(if screen::is_taken() { Stdio::piped() } else { Stdio::inherit() })
         // A group of its own: a stop must reach what the runner itself started, and a terminal's Ctrl-C must reach it only once.
         .process_group(0)
         .kill_on_drop(true);
@@ -213,7 +216,7 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret, run: 
     let mut child = command.spawn().map_err(refuse)?;
     if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) {
         reaper.reap_all_but(pid);
-        job_control.share_with(pid);
+        job_control.share_with(Some(pid));
     }
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(refuse(io::Error::other("its standard streams could not be connected")));
@@ -225,7 +228,8 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret, run: 
             tracing::debug!(%error, "the runner did not read its config to the end");
         }
     });
-    Ok(Running { child, stdout })
+    let stderr = child.stderr.take();
+    Ok(Running { child, stdout, stderr })
 }
 
 /// Becomes a command of the runner that launches no cluster: the same process, so that streams, terminal and signals are as they would be without us.

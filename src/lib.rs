@@ -10,6 +10,7 @@
 //! `guard` below is that line. Side effects live in `facts`, `launch`, `watch` (with `supervise` and `terminate`) and `report`; all else is plain functions.
 
 mod afterwards;
+mod alerts;
 mod attach;
 pub mod audit;
 pub mod aws;
@@ -23,20 +24,25 @@ pub mod exit;
 mod explain;
 pub mod facts;
 mod gaps;
+mod http;
 mod iam_policy;
 pub mod invocation;
 mod journal;
 pub mod launch;
 mod markdown;
+mod metrics;
 pub mod names;
+mod notify;
 mod permissions;
 pub mod plan;
+mod progress;
 mod reap;
 mod reencrypt;
 pub mod report;
 mod resume;
 mod run;
 pub mod runner_config;
+mod screen;
 mod seal_command;
 pub mod settings;
 mod signals;
@@ -55,7 +61,7 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use crate::{
-    afterwards::Confirmed,
+    afterwards::{Afterwards, Confirmed},
     aws::{Aws, Lookup, NoRegion, NoTrust, Regions},
     checks::Finding,
     cli::{CheckArguments, CheckOptions, Cli, Command, Launch, WatchArguments},
@@ -65,7 +71,9 @@ use crate::{
     invocation::{Invocation, InvocationError, RunInvocation},
     journal::{Entry, StateDir, StateError},
     launch::{LaunchError, Program},
+    notify::Notify,
     plan::{DocumentError, NeverStarts},
+    progress::Live,
     report::Report,
     run::{Judged, Run},
     runner_config::{ConfigError, RunnerConfig},
@@ -138,7 +146,13 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are asked for; everything else is a usage error.
             let _ = error.print();
-            if error.use_stderr() { Outcome::BadUsage.code() } else { 0 }
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            if let Some(options) = Cli::run_without_flags(std::env::args_os()) {
+                tell_of_settings(&options, "run", error.to_string().lines().next().unwrap_or_default());
+            }
+            Outcome::BadUsage.code()
         }
     };
     ExitCode::from(code)
@@ -147,29 +161,33 @@ pub fn main() -> ExitCode {
 /// A log for those who debug the guard itself; silent unless asked for, since cron mails whatever reaches standard error.
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("EMR_ETL_GUARD_LOG").unwrap_or_else(|_| "emr_etl_guard=error".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| screen::Above).init();
 }
 
 fn command(cli: Cli) -> u8 {
     match cli.command {
-        Command::Run(launch) => with_settings(&launch, None, &async |settings| Box::pin(guard(&launch.arguments, settings, None)).await),
-        Command::Check(CheckArguments { check, launch }) => {
-            with_settings(&launch, Some(&check), &async |settings| Box::pin(guard(&launch.arguments, settings, Some(&check))).await)
+        Command::Run(launch) => {
+            with_settings("run", &launch, None, &async |settings, notify| Box::pin(guard(&launch.arguments, settings, None, notify)).await)
         }
+        Command::Check(CheckArguments { check, launch }) => with_settings("check", &launch, Some(&check), &async |settings, notify| {
+            Box::pin(guard(&launch.arguments, settings, Some(&check), notify)).await
+        }),
         Command::Watch(WatchArguments { launch, resume: true, .. }) => {
-            with_settings(&launch, None, &async |settings| resume_only(&launch.arguments, settings).await)
+            with_settings("watch", &launch, None, &async |settings, notify| resume_only(&launch.arguments, settings, notify).await)
         }
-        Command::Watch(WatchArguments { launch, clusters, until_idle, .. }) => {
-            with_settings(&launch, None, &async |settings| Box::pin(attach::watch(&clusters, &launch.arguments, settings, until_idle)).await)
+        Command::Watch(WatchArguments { launch, clusters, until_idle, .. }) => with_settings("watch", &launch, None, &async |settings, notify| {
+            Box::pin(attach::watch(&clusters, &launch.arguments, settings, until_idle, notify)).await
+        }),
+        Command::Audit(arguments) => {
+            with_settings("audit", &arguments.launch, None, &async |settings, _| Box::pin(audit::audit(&arguments, settings)).await)
         }
-        Command::Audit(arguments) => with_settings(&arguments.launch, None, &async |settings| Box::pin(audit::audit(&arguments, settings)).await),
         Command::Seal(arguments) => {
             let sealed = settings_of(&arguments.launch).and_then(|settings| seal_command::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())
         }
         Command::Report { command } => report::command(&command).code(),
         Command::Reencrypt(arguments) => {
-            with_settings(&arguments.launch, None, &async |settings| Box::pin(reencrypt::reencrypt(&arguments, settings)).await)
+            with_settings("reencrypt", &arguments.launch, None, &async |settings, _| Box::pin(reencrypt::reencrypt(&arguments, settings)).await)
         }
         Command::Explain { permissions: true, audit, arguments, .. } => finish(print_permissions(&arguments, audit), &ExitCodes::default()),
         Command::Explain { markdown: true, .. } => explain::markdown().code(),
@@ -222,21 +240,63 @@ fn names_checks(check: Option<&CheckOptions>) -> Result<(), GuardError> {
 /// Runs the line on its own runtime. A panic is a bug with an exit code of its own; unwinding stops the runner first.
 ///
 /// `check` are the options of that command, where it is the one.
-fn with_settings(launch: &Launch, check: Option<&CheckOptions>, line: &impl AsyncFn(&Settings) -> Result<Outcome, GuardError>) -> u8 {
+fn with_settings(
+    command: &'static str,
+    launch: &Launch,
+    check: Option<&CheckOptions>,
+    line: &impl AsyncFn(&Settings, &Notify) -> Result<Outcome, GuardError>,
+) -> u8 {
     let settings = match settings_of(launch).and_then(|settings| names_checks(check).map(|()| settings)) {
         Ok(settings) => settings,
-        Err(error) => return finish(Err(error), &ExitCodes::default()),
+        Err(error) => {
+            tell_of_settings(launch, command, &error.to_string());
+            return finish(Err(error), &ExitCodes::default());
+        }
     };
-    let remap = settings.exit_codes.clone();
+    let notify = Notify::new(&settings, command, !settings.quiet && !check.is_some_and(|check| check.json));
     let run = || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(anyhow::Error::from)?;
-        let outcome = runtime.block_on(line(&settings));
+        let runtime = runtime()?;
+        let outcome = runtime.block_on(async {
+            let outcome = told(line(&settings, &notify).await, &notify);
+            notify.conclude(outcome).await;
+            outcome
+        });
         // Whatever still runs in the background has nothing left to do.
         runtime.shutdown_background();
-        outcome
+        Ok(outcome)
     };
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    finish(outcome.unwrap_or(Ok(Outcome::Bug)), &remap)
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        if let Ok(runtime) = runtime() {
+            notify.said(Outcome::Bug, "emr-etl-guard: a bug in emr-etl-guard: its log has the place", &[]);
+            runtime.block_on(notify.conclude(Outcome::Bug));
+        }
+        Ok(Outcome::Bug)
+    });
+    finish(outcome, &settings.exit_codes)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, GuardError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(anyhow::Error::from)?)
+}
+
+/// Says why, if the guard itself failed, and gives the outcome.
+fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
+    result.unwrap_or_else(|error| {
+        let (outcome, line) = (error.outcome(), format!("emr-etl-guard: {error}\n"));
+        report::err(&line);
+        notify.said(outcome, &line, &[]);
+        outcome
+    })
+}
+
+/// Tells whoever can be told that there are no settings to go by.
+fn tell_of_settings(launch: &Launch, command: &'static str, why: &str) {
+    let Some(settings) = Settings::for_alerts(launch.options.clone(), launch.settings.as_deref()) else { return };
+    let notify = Notify::new(&settings, command, false);
+    notify.said(Outcome::BadUsage, &format!("emr-etl-guard: nothing was launched: {why}"), &[]);
+    if let Ok(runtime) = runtime() {
+        runtime.block_on(notify.alert(Outcome::BadUsage));
+    }
 }
 
 /// Says why, if the guard itself failed, and gives the exit code.
@@ -249,14 +309,14 @@ fn finish(result: Result<Outcome, GuardError>, remap: &ExitCodes) -> u8 {
 }
 
 /// The line.
-async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&CheckOptions>) -> Result<Outcome, GuardError> {
+async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&CheckOptions>, notify: &Notify) -> Result<Outcome, GuardError> {
     launch::not_inside_a_guard()?;
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     let invocation = match Invocation::parse(arguments)? {
         Invocation::Run(invocation) => invocation,
         Invocation::NoLaunch => return launches_nothing(arguments, settings, check.is_none(), &mut caught).await,
     };
-    let report = Report::open(settings, check.unwrap_or(&CheckOptions::default())).map_err(GuardError::Report)?;
+    let report = Report::open(settings, check.unwrap_or(&CheckOptions::default())).map_err(GuardError::Report)?.with(notify);
     let mut evidence = Evidence::open(settings, state_dir(settings).ok().as_deref()).map_err(GuardError::Evidence)?;
     let config = read_config(&invocation, settings, &mut caught).await;
     if let Err(GuardError::Stopped(signal)) = config {
@@ -277,6 +337,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
         found => Some(found?),
     };
     let run_of = Run::new(&config, settings, &invocation, check)?;
+    run_of.introduce(&report);
 
     let regions = Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() };
     let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
@@ -286,6 +347,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
         known = async { tokio::join!(facts::gather(&aws, &question), digest) } => known,
         signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
     };
+    report.know(|known| known.account = facts.launch_account().map(ToString::to_string));
     let runner = digest.zip(facts.runner_version.clone());
     let runner = runner.map(|((program, sha256), version)| report::Runner { path: program.path.display().to_string(), sha256, version });
     tokio::select! {
@@ -326,6 +388,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
 
     if let Some(outcome) = verdict.refusal() {
         report.refusal(outcome, &findings, shown);
+        report.alert(outcome).await;
         return run_of.end(&report, &judged, None, outcome, told_to_stop(&mut caught)).await;
     }
     if check.is_some() {
@@ -352,6 +415,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     let (Some(state), Some(program), Some(sealed), Some(Lookup::Found(found))) = (state, program, &run.sealed, &judged.facts.security_configuration)
     else {
         report.trouble(Outcome::FactsUnknown, &["nothing was launched: there is no security configuration to seal".to_owned()]);
+        report.alert(Outcome::FactsUnknown).await;
         return run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await;
     };
     let beginning = run.beginning(sealed, judged.chain.map(|(_, chain)| chain));
@@ -362,6 +426,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     if let Err(mut obstacles) = begun {
         obstacles.insert(0, "nothing was launched: the evidence of this run could not be kept".to_owned());
         report.trouble(Outcome::FactsUnknown, &obstacles);
+        report.alert(Outcome::FactsUnknown).await;
         return run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await;
     }
     run.announce(report, sealed);
@@ -370,6 +435,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     let (writes, standard) = (run.writes(), run.standard(judged.facts));
     let launched_at = aws.s3_clock.last();
     let journal = state.begin(run.prepared(&plan, judged.facts, launched_at))?;
+    let live = Live::open(settings, format!("run {}", run.id));
     let running = match launch::start(program, &invocation.sealed_argv, &sealed.text, &run.id) {
         Ok(running) => running,
         Err(error) => {
@@ -381,18 +447,22 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     report.timeline.note("the runner was started");
     let mut watching = watch::start(aws.clone(), plan, Some(journal.clone()), report.timeline.clone());
     let hints = watching.hints.clone();
+    if let Some(live) = &live {
+        live.clusters(watching.seen.clone());
+    }
     let terminate = settings.on_stop == OnStop::Terminate;
+    let time_to_stop = notify::time_to_stop(settings);
     let note_stop = || journal.note(&Entry::Stopped { terminate });
-    let ended = supervise::supervise(running, caught, &mut watching.events, hints, settings.stop_timeout, &note_stop, report).await?;
+    let ended = supervise::supervise(running, caught, &mut watching.events, hints, time_to_stop, &note_stop, report).await?;
 
-    let settle = (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(settings.stop_timeout / 3);
+    let settle = (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(time_to_stop / 3);
     let expected = confirm::expected_end(ended.outcome, invocation.persistent);
     watching.stop.send_replace(ended.stop_by.map(|by| watch::Stop { by, terminate }));
     let stop = Cell::new(ended.stop_by);
     let mut stopped = async || {
         stop_signal(caught).await;
         note_stop();
-        let by = stop.get().unwrap_or_else(|| Instant::now() + settings.stop_timeout);
+        let by = stop.get().unwrap_or_else(|| Instant::now() + time_to_stop);
         stop.set(Some(by));
         watch::Stop { by, terminate }
     };
@@ -404,8 +474,9 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     let after = run.afterwards(&aws, judged, &writes, &standard, launched_at, report);
     let is_stopped = stop.get().is_some();
     let Confirmed { confirmation, written, gaps, is_closed } =
-        after.confirm(ended.outcome, confirmation, &watched, Some(&journal), (is_stopped, &mut stopped)).await;
+        Afterwards { live: live.as_ref(), ..after }.confirm(ended.outcome, confirmation, &watched, Some(&journal), (is_stopped, &mut stopped)).await;
     let gaps: Vec<Gap> = judged.gaps.iter().cloned().chain(gaps).collect();
+    drop(live);
     if is_closed {
         journal.close();
     } else {
@@ -421,6 +492,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     }
     let findings: Vec<Finding> = judged.findings.iter().cloned().chain(confirmation.findings).collect();
     let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..*judged };
+    report.alert(confirmation.outcome).await;
     let by = stop.get();
     let cut = async {
         match by {
@@ -454,9 +526,10 @@ async fn resume(
 }
 
 /// The command `watch --resume`: closes what was left open, and launches nothing.
-async fn resume_only(arguments: &[OsString], settings: &Settings) -> Result<Outcome, GuardError> {
+async fn resume_only(arguments: &[OsString], settings: &Settings, notify: &Notify) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?;
+    signals::JobControl::new().map_err(anyhow::Error::from)?.share_with(None);
+    let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
     let config = match arguments {
         [] => None,
         arguments => match Invocation::parse(arguments)? {

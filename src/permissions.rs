@@ -13,7 +13,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Every call that the guard makes.
+/// Every call that the guard makes, whatever its settings are.
 fn calls() -> impl Iterator<Item = &'static Call> {
     let of_checks = CATALOGUE.iter().flat_map(|check| check.asks.iter().copied());
     of_checks.chain([&calls::TERMINATE_JOB_FLOWS, &calls::SET_TERMINATION_PROTECTION])
@@ -33,7 +33,9 @@ static AUDIT: [&Call; 7] = [
 /// The policy document for checks and runs; scoped to the buckets, roles and regions of `config`, where there is one, and with what signing and delivering documents needs
 /// by `settings`.
 pub(crate) fn policy(config: Option<&RunnerConfig>, settings: Option<&Settings>) -> Value {
-    document(calls().map(|call| (call.permission, call.on)), config, settings)
+    let topic = settings.and_then(|settings| settings.alerts.topic());
+    let calls = calls().chain(topic.map(|_| &calls::PUBLISH));
+    document(calls.map(|call| (call.permission, call.on)), config, settings)
 }
 
 /// The same for the command `audit` alone: whoever only audits needs less.
@@ -103,6 +105,7 @@ static ALONG: [(&str, Resource); 15] = [
 ];
 
 fn document(needed: impl Iterator<Item = (&'static str, Resource)>, config: Option<&RunnerConfig>, settings: Option<&Settings>) -> Value {
+    let topic = settings.and_then(|settings| settings.alerts.topic());
     let mut actions: BTreeMap<(&str, Resource), BTreeSet<&str>> = BTreeMap::new();
     for (permission, on) in needed {
         let service = permission.split(':').next().unwrap_or_default();
@@ -110,7 +113,7 @@ fn document(needed: impl Iterator<Item = (&'static str, Resource)>, config: Opti
     }
     let statements = actions
         .into_iter()
-        .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, config)}))
+        .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, config, topic)}))
         .chain(settings.into_iter().flat_map(|settings| evidence(config, settings)));
     json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<Value>>()})
 }
@@ -152,12 +155,13 @@ fn sid(service: &str, on: Resource) -> String {
         "iam" => "Iam",
         "ec2" => "Ec2",
         "sts" => "Sts",
+        "sns" => "Sns",
         _ => "Other",
     };
     format!("{service}{on:?}")
 }
 
-fn resources(on: Resource, config: Option<&RunnerConfig>) -> Vec<String> {
+fn resources(on: Resource, config: Option<&RunnerConfig>, topic: Option<&str>) -> Vec<String> {
     let region = config.map_or("*", |config| config.emr_region.value.as_str());
     let partition = config.map_or("aws", |config| partition(&config.emr_region.value));
     let buckets: BTreeSet<&str> =
@@ -174,6 +178,7 @@ fn resources(on: Resource, config: Option<&RunnerConfig>) -> Vec<String> {
         }
         // Which role is behind the instance profile is known only to IAM.
         Resource::Role => vec![format!("arn:{partition}:iam::*:role/*")],
+        Resource::Topic => vec![topic.unwrap_or("*").to_owned()],
         Resource::Cluster => vec![format!("arn:{partition}:elasticmapreduce:{region}:*:cluster/*")],
     }
 }

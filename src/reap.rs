@@ -1,6 +1,11 @@
 //! Reaping: orphans that the runner leaves behind become the guard's children, as PID 1 and elsewhere, and are collected as an init does.
 
-use std::{io, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use nix::{
     errno::Errno,
@@ -10,7 +15,42 @@ use nix::{
     },
     unistd::Pid,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+/// Children, besides the runner, whose status belongs to somebody who waits for them.
+static OWN: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
+
+fn own() -> MutexGuard<'static, BTreeSet<Pid>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps a child's status for whoever holds this; afterwards the child is anybody's.
+#[derive(Debug)]
+pub(crate) struct Own(Option<Pid>);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(pid) = &self.0 {
+            own().remove(pid);
+        }
+    }
+}
+
+/// Starts a child of the guard's own, whose status is not lost to the reaper.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn start(command: &mut Command) -> io::Result<(Child, Own)> {
+    // Nothing is reaped while it is not yet known whose it is.
+    let mut own = own();
+    let child = command.spawn()?;
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    own.extend(pid);
+    Ok((child, Own(pid)))
+}
 
 /// Ready to reap, from before the runner is started.
 #[derive(Debug)]
@@ -31,18 +71,16 @@ impl Reaper {
         Ok(Self { ended: signal(SignalKind::child())? })
     }
 
-    /// Reaps in the background every child but `runner`, whose status belongs to the one who waits for it.
+    /// Reaps in the background every child but `runner` and those from [`start`], whose status belongs to the one who waits for it.
     ///
-    /// The guard must start no other child from here on: it would lose its status.
+    /// The guard must start no child in another way from here on: it would lose its status.
     pub(crate) fn reap_all_but(mut self, runner: Pid) {
         tokio::spawn(async move {
             loop {
-                while let Some(pid) = first_that_ended() {
-                    if pid == runner {
+                while let Some(is_reaped) = reap_one(runner) {
+                    if !is_reaped {
                         // The kernel shows one at a time, and those behind it only once it is collected. That is under way, and raises no signal.
                         tokio::time::sleep(Duration::from_millis(10)).await;
-                    } else {
-                        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
                     }
                 }
                 if self.ended.recv().await.is_none() {
@@ -51,6 +89,17 @@ impl Reaper {
             }
         });
     }
+}
+
+/// Reaps the first child that has ended; none: there is none. Gives whether it did: a child that somebody waits for is left as it is.
+fn reap_one(runner: Pid) -> Option<bool> {
+    let own = own();
+    let pid = first_that_ended()?;
+    let is_orphan = pid != runner && !own.contains(&pid);
+    if is_orphan {
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+    }
+    Some(is_orphan)
 }
 
 /// The first child that has ended, which is left as it is.

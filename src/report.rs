@@ -15,13 +15,18 @@ pub(crate) use json::{Command, Inputs, Objects, Record, Runner, SettingsUsed, VE
 pub(crate) use schema::Rfc3339;
 
 use crate::{
+    alerts::Known,
     checks::{Finding, Level, Status},
     cli::{CheckOptions, ReportCommand},
     evidence::{self, Parcel},
     exit::Outcome,
     facts::Written,
     gaps::Gap,
+    metrics::Counts,
     names::ClusterId,
+    notify::Notify,
+    run::Judged,
+    screen::{self, Stream},
     settings::Settings,
     timeline::Timeline,
     watch::Watched,
@@ -32,6 +37,8 @@ use crate::{
 pub struct Report {
     /// What happened when.
     pub timeline: Timeline,
+    /// Who else hears of the run.
+    notify: Option<Notify>,
     quiet: bool,
     colour: bool,
     json_to_stdout: bool,
@@ -82,7 +89,33 @@ impl Report {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         // What reads the record from standard output reads nothing else there.
         let quiet = settings.quiet || options.json;
-        Ok(Self { timeline: Timeline::default(), quiet, colour, json_to_stdout: options.json, files })
+        Ok(Self { timeline: Timeline::default(), notify: None, quiet, colour, json_to_stdout: options.json, files })
+    }
+
+    /// The same, of which others hear too.
+    pub(crate) fn with(self, notify: &Notify) -> Self {
+        Self { timeline: notify.timeline.clone(), notify: Some(notify.clone()), ..self }
+    }
+
+    /// Adds to what others hear of the run.
+    pub(crate) fn know(&self, tell: impl FnOnce(&mut Known)) {
+        if let Some(notify) = &self.notify {
+            notify.know(tell);
+        }
+    }
+
+    /// Tells others how the run ends, where that is bad news, before its record is closed.
+    pub(crate) async fn alert(&self, outcome: Outcome) {
+        if let Some(notify) = &self.notify {
+            notify.alert(outcome).await;
+        }
+    }
+
+    /// Has what was found counted.
+    pub(crate) fn count(&self, judged: &Judged<'_>, watched: Option<&Watched>) {
+        if let Some(notify) = &self.notify {
+            notify.counted(Counts::of(judged, watched));
+        }
     }
 
     /// One line on standard output, in the form all of the guard's own have.
@@ -123,12 +156,19 @@ impl Report {
     /// The paragraph that a refusal is: its first line says it all; the details follow unless they have just been shown.
     pub fn refusal(&self, outcome: Outcome, findings: &[Finding], shown: bool) {
         err(&terminal::refusal(outcome, findings, !shown));
+        if let Some(notify) = &self.notify {
+            notify.said(outcome, &terminal::refusal(outcome, findings, true), &[]);
+        }
     }
 
     /// An unsafe cluster, said at once.
     pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding], ends: bool) {
         let headline = terminal::unsafe_cluster(cluster, findings, ends);
-        err(&format!("emr-etl-guard: {headline}\n"));
+        let line = format!("emr-etl-guard: {headline}\n");
+        err(&line);
+        if let Some(notify) = &self.notify {
+            notify.unsafe_cluster(&line, findings);
+        }
         self.timeline.note(format!("stopping the runner: {headline}"));
     }
 
@@ -175,7 +215,11 @@ impl Report {
 
     /// Why a run's outcome is not the runner's own.
     pub fn trouble(&self, outcome: Outcome, reasons: &[String]) {
-        err(&terminal::trouble(outcome, reasons));
+        let paragraph = terminal::trouble(outcome, reasons);
+        err(&paragraph);
+        if let Some(notify) = &self.notify {
+            notify.said(outcome, &paragraph, &[]);
+        }
     }
 
     /// What a repair leaves undone, and why.
@@ -247,12 +291,14 @@ pub(crate) fn complain(text: &str) {
 
 /// Output must not be able to stop a run: a reader that has gone is no reason to fail.
 pub(crate) fn out(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = screen::above(Stream::Out, text.as_bytes(), || {
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    });
 }
 
-fn err(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+pub(crate) fn err(text: &str) {
+    let _ = screen::above(Stream::Err, text.as_bytes(), || std::io::stderr().lock().write_all(text.as_bytes()));
 }
 
 fn draft(file: &Path) -> PathBuf {

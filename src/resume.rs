@@ -15,6 +15,7 @@ use crate::{
     facts::{Written, sts},
     journal::{Output, StateDir, Unfinished},
     names::ClusterId,
+    progress::Live,
     report::{self, Record, Report},
     runner_config::RunnerConfig,
     settings::{CredentialSource, Settings},
@@ -60,6 +61,10 @@ async fn close(
     report: &Report,
 ) -> Result<Option<Outcome>, GuardError> {
     let id = &run.prepared.run;
+    report.know(|known| {
+        let of = &run.prepared;
+        (known.run, known.account, known.region) = (Some(of.run.clone()), of.account.clone(), Some(of.region.clone()));
+    });
     // A runner that lives could still launch something.
     match survivors::end(id) {
         Ok(0) => {}
@@ -100,9 +105,14 @@ async fn close(
     let chain = evidence.next_in_chain(state, id)?;
     let started = OffsetDateTime::now_utc();
     let watching = watch::start(aws.clone(), plan, Some(run.reopen()?), report.timeline.clone());
+    let live = Live::open(settings, format!("run {id}, which was left open"));
+    if let Some(live) = &live {
+        live.clusters(watching.seen.clone());
+    }
     let finish = Finish { expected: ExpectedEnd::Failed, settle: Some(settings.stop_timeout / 3), terminate: run.terminate };
     // A stop meanwhile ends the guard at once: the run stays open.
     let watched = watching.finish(finish, std::future::pending, |event| tell_help(event, report)).await?;
+    drop(live);
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
         let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
@@ -235,6 +245,7 @@ async fn look_at_output(
         since: output.since,
         // What the buckets were before the launch is not in the journal.
         before: None,
+        live: None,
     };
     let journal = run.reopen()?;
     let none = Confirmation { outcome: KILLED, reasons: Vec::new(), findings: Vec::new() };

@@ -133,6 +133,16 @@ impl<'a> Run<'a> {
         Some(Verified::of(found, self.config, facts))
     }
 
+    /// Says who this is, for whoever else hears of it.
+    pub(crate) fn introduce(&self, report: &Report) {
+        report.know(|known| {
+            known.run = Some(self.id.clone());
+            known.region = Some(self.config.emr_region.value.clone());
+            known.config = Some(self.config.origin.clone());
+            known.runner = Some(self.config.credentials.clone());
+        });
+    }
+
     pub(crate) fn question(&self, persistent: bool, program: Option<&Program>) -> Question {
         let touched = self.config.locations.iter().filter(|location| self.plan.touches(&location.role));
         let buckets = touched.map(|location| location.bucket().clone());
@@ -202,6 +212,7 @@ impl<'a> Run<'a> {
             locations: &self.config.locations,
             since,
             before: Some(self.case(judged.facts)),
+            live: None,
         }
     }
 
@@ -263,6 +274,7 @@ impl<'a> Run<'a> {
         outcome: Outcome,
         cut: impl Future<Output = ()>,
     ) -> Result<Outcome, GuardError> {
+        report.count(judged, watched);
         let findings: Vec<&Finding> = judged.findings.iter().collect();
         let policy = &self.settings.policy;
         let exit_code = outcome.exit_code(&self.settings.exit_codes);

@@ -2,6 +2,7 @@
 //! environment beats file beats default. The part of them that says what is required is the policy.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -13,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
 use crate::{
+    alerts::{Channels, Named},
     evidence::{Destination, keys::KeyName, retention::Retention},
     exit::ExitCodes,
+    metrics::Targets,
 };
 
 /// Where settings are looked for when nobody names a file.
@@ -312,6 +315,37 @@ pub struct Options {
     /// What signs documents: a file with an Ed25519 key (PKCS#8 PEM), or an asymmetric KMS key by its ARN or alias [default: nothing]
     #[arg(long, env = "EMR_ETL_GUARD_SIGN_KEY", value_name = "KEY")]
     pub sign_key: Option<KeyName>,
+    /// The SNS topic (its ARN) that hears of refusals, unsafe clusters and runs that could not be confirmed
+    #[arg(long, env = "EMR_ETL_GUARD_ALERT_SNS", value_name = "ARN")]
+    pub alert_sns: Option<String>,
+
+    /// The webhook that hears of the same, as JSON with a `text`, which Slack and others take: its URL, which is a secret, or file:PATH of a file that holds it
+    #[arg(long, env = "EMR_ETL_GUARD_ALERT_WEBHOOK", hide_env_values = true, value_name = "URL")]
+    pub alert_webhook: Option<String>,
+
+    /// The program that is run for the same, with the alert as JSON on its standard input
+    #[arg(long, env = "EMR_ETL_GUARD_ALERT_COMMAND", value_name = "PROGRAM")]
+    pub alert_command: Option<PathBuf>,
+
+    /// How long an alert may take, its retries included; a stop that is under way leaves it less [default: 10s]
+    #[arg(long, env = "EMR_ETL_GUARD_ALERT_TIMEOUT", value_name = "TIME")]
+    pub alert_timeout: Option<Span>,
+
+    /// Where to write metrics in Prometheus' text format, for node_exporter's textfile collector
+    #[arg(long, env = "EMR_ETL_GUARD_METRICS_FILE", value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+
+    /// The collector that metrics are sent to, by OTLP over HTTP [default: what OTEL_EXPORTER_OTLP_ENDPOINT names]
+    #[arg(long, env = "EMR_ETL_GUARD_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
+    /// Labels that all metrics bear, to tell one pipeline's from another's, such as pipeline=acme
+    #[arg(long, env = "EMR_ETL_GUARD_METRICS_LABELS", value_name = "NAME=VALUE")]
+    pub metrics_labels: Option<Labels>,
+
+    /// Whether a terminal shows the run's clusters while it watches them [default: true]
+    #[arg(long, env = "EMR_ETL_GUARD_PROGRESS", value_name = "BOOL")]
+    pub progress: Option<bool>,
 
     /// Keep the guard's own messages off standard output [default: false]
     #[arg(long, env = "EMR_ETL_GUARD_QUIET", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
@@ -428,6 +462,12 @@ pub struct Settings {
     pub retention: Retention,
     /// What signs them.
     pub sign_key: Option<KeyName>,
+    /// Who hears of what went wrong.
+    pub(crate) alerts: Channels,
+    /// Where metrics go.
+    pub(crate) metrics: Targets,
+    /// Whether a terminal shows the watch.
+    pub progress: bool,
     /// No own messages on standard output.
     pub quiet: bool,
     /// Remapped exit codes.
@@ -469,11 +509,31 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] that names the file and key, or the option.
     pub fn resolve(given: Options, file: Option<&Path>) -> Result<Self, SettingsError> {
-        let default = Path::new(DEFAULT_FILE);
-        let (stored, file) = match file.or_else(|| default.exists().then_some(default)) {
+        let (stored, file) = match file_of(file) {
             Some(path) => read(path)?,
             None => (Options::default(), None),
         };
+        Self::decide(given, stored, file)
+    }
+
+    /// As much of the settings as it takes to tell somebody that they cannot be used, where there is that much.
+    pub(crate) fn for_alerts(given: Options, file: Option<&Path>) -> Option<Self> {
+        let text = file_of(file).and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let stored: serde_yaml::Value = serde_yaml::from_str(&text).unwrap_or_default();
+        let text = |key: &str| stored.get(key).and_then(|value| value.as_str().map(str::to_owned));
+        let one = |key: &str| stored.get(key).cloned();
+        let given = Options {
+            alert_sns: given.alert_sns.or_else(|| text("alert_sns")),
+            alert_webhook: given.alert_webhook.or_else(|| text("alert_webhook")),
+            alert_command: given.alert_command.or_else(|| text("alert_command").map(PathBuf::from)),
+            alert_timeout: given.alert_timeout.or_else(|| text("alert_timeout")?.parse().ok()),
+            allow_endpoints: given.allow_endpoints.or_else(|| serde_yaml::from_value(one("allow_endpoints")?).ok()),
+            ..Options::default()
+        };
+        Self::decide(given, Options::default(), None).ok().filter(|settings| !settings.alerts.is_empty())
+    }
+
+    fn decide(given: Options, stored: Options, file: Option<SettingsFile>) -> Result<Self, SettingsError> {
         // A variable that is set to nothing names nothing.
         let list = |given: Option<Vec<String>>, stored: Option<Vec<String>>| {
             let names = given.or(stored).unwrap_or_default();
@@ -528,9 +588,71 @@ impl Settings {
             evidence: given.evidence.or(stored.evidence).unwrap_or_default(),
             retention: Retention { keep: given.evidence_keep.or(stored.evidence_keep), days: given.evidence_days.or(stored.evidence_days) },
             sign_key: given.sign_key.or(stored.sign_key),
+            alerts: Channels::of(Named {
+                sns: given.alert_sns.or(stored.alert_sns),
+                webhook: given.alert_webhook.or(stored.alert_webhook),
+                command: given.alert_command.or(stored.alert_command),
+                limit: span(given.alert_timeout, stored.alert_timeout, 10),
+            })
+            .map_err(SettingsError::Value)?,
+            metrics: Targets {
+                file: given.metrics_file.or(stored.metrics_file),
+                otlp: given.otlp_endpoint.or(stored.otlp_endpoint).filter(|url| !url.trim().is_empty()),
+                labels: given.metrics_labels.or(stored.metrics_labels).unwrap_or_default(),
+            },
+            progress: given.progress.or(stored.progress).unwrap_or(true),
             quiet: given.quiet.or(stored.quiet).unwrap_or(false),
             exit_codes: given.exit_codes.or(stored.exit_codes).unwrap_or_default(),
         })
+    }
+}
+
+/// The settings file, if there is one.
+fn file_of(named: Option<&Path>) -> Option<&Path> {
+    named.or_else(|| Some(Path::new(DEFAULT_FILE)).filter(|file| file.exists()))
+}
+
+/// Labels that all metrics bear, written as `pipeline=acme,stage=prod` or as a map.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
+pub struct Labels(BTreeMap<String, String>);
+
+impl Labels {
+    /// Name and value of each, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// Labels that the metrics themselves bear.
+const OWN_LABELS: [&str; 5] = ["command", "status", "level", "judgement", "encryption"];
+
+impl TryFrom<BTreeMap<String, String>> for Labels {
+    type Error = String;
+
+    fn try_from(labels: BTreeMap<String, String>) -> Result<Self, String> {
+        let is_name = |name: &str| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic())
+                && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+                && !OWN_LABELS.contains(&name)
+        };
+        match labels.keys().find(|name| !is_name(name)) {
+            Some(name) => Err(format!("`{name}` cannot be a label: letters, digits and `_`, and not one of {}", OWN_LABELS.join(", "))),
+            None => Ok(Self(labels)),
+        }
+    }
+}
+
+impl FromStr for Labels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').filter(|part| !part.trim().is_empty());
+        let labels = parts.map(|part| {
+            let (name, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is not of the form pipeline=acme"))?;
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        });
+        labels.collect::<Result<BTreeMap<_, _>, String>>()?.try_into()
     }
 }
 

@@ -2,6 +2,10 @@
 
 use std::{
     io,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,14 +15,29 @@ use nix::{
 };
 use tokio::{
     signal::unix::{self, SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
+
+use crate::screen;
 
 /// The signals that the runner gets when the guard does.
 const FORWARDED: [Signal; 7] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGWINCH];
 
 /// The signals caught so far, in order.
 pub(crate) type Caught = mpsc::UnboundedReceiver<Signal>;
+
+/// When this process was first asked to stop.
+static ASKED: LazyLock<watch::Sender<Option<Instant>>> = LazyLock::new(|| watch::channel(None).0);
+
+/// Waits for a request to stop, past or to come, and then until `time` has gone by since the first one.
+pub(crate) async fn stop_is_over(time: Duration) {
+    let mut asked = ASKED.subscribe();
+    let at = asked.wait_for(Option::is_some).await.ok().and_then(|at| *at);
+    match at {
+        Some(at) => tokio::time::sleep_until((at + time).into()).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// Whether a signal asks for an end. SIGQUIT does not: a JVM answers it with a thread dump and goes on.
 pub(crate) fn asks_to_stop(signal: Signal) -> bool {
@@ -43,9 +62,15 @@ pub(crate) fn catch() -> io::Result<Caught> {
         tokio::spawn(async move {
             let mut echoes = Echoes::default();
             while stream.recv().await.is_some() {
-                if !echoes.has(caught, Instant::now()) && sender.send(caught).is_err() {
-                    return;
+                let now = Instant::now();
+                if echoes.has(caught, now) {
+                    continue;
                 }
+                if asks_to_stop(caught) {
+                    ASKED.send_if_modified(|first| first.is_none().then(|| *first = Some(now)).is_some());
+                }
+                // At its very end the guard handles no signal any more, but still heeds how long a stop may take.
+                let _ = sender.send(caught);
             }
         });
     }
@@ -71,6 +96,14 @@ impl Echoes {
     }
 }
 
+/// Whether a stop by the terminal is heard of, so that whatever stands on it can go first.
+static HEARS_STOPS: AtomicBool = AtomicBool::new(false);
+
+/// As above.
+pub(crate) fn hears_stops() -> bool {
+    HEARS_STOPS.load(Ordering::Acquire)
+}
+
 /// Job control: the runner, whose process group the terminal and the shell do not know, stops and goes on with the guard.
 ///
 /// Apart from the other signals, because it decides nothing. Before there is a runner, stopping is left to the kernel.
@@ -86,14 +119,15 @@ impl JobControl {
     /// # Errors
     /// When the operating system refuses a handler.
     pub(crate) fn new() -> io::Result<Self> {
+        HEARS_STOPS.store(true, Ordering::Release);
         // Nothing inside a container can stop its PID 1, so that nothing would tell the runner to go on either.
         let may_stop = getpid().as_raw() != 1 && !is_ignored(Signal::SIGTSTP);
         let catch = |caught: Signal| signal(SignalKind::from_raw(caught as i32));
         Ok(Self { stop: may_stop.then(|| catch(Signal::SIGTSTP)).transpose()?, go_on: catch(Signal::SIGCONT)? })
     }
 
-    /// From now on the runner's `group` stops before the guard does, and goes on after it.
-    pub(crate) fn share_with(mut self, group: Pid) {
+    /// From now on the runner's `group`, if there is a runner, stops before the guard does, and goes on after it.
+    pub(crate) fn share_with(mut self, group: Option<Pid>) {
         tokio::spawn(async move {
             loop {
                 let stops = tokio::select! {
@@ -101,11 +135,18 @@ impl JobControl {
                     Some(()) = self.go_on.recv() => false,
                     else => return,
                 };
-                // A group that is gone needs no telling.
-                let _ = killpg(group, if stops { Signal::SIGTSTP } else { Signal::SIGCONT });
+                if stops {
+                    screen::pause();
+                }
+                if let Some(group) = group {
+                    // One that is gone needs no telling.
+                    let _ = killpg(group, if stops { Signal::SIGTSTP } else { Signal::SIGCONT });
+                }
                 if stops {
                     // SIGTSTP itself is caught; the kernel accepts no handler for this one. Here the whole process rests.
                     let _ = raise(Signal::SIGSTOP);
+                } else {
+                    screen::resume();
                 }
             }
         });

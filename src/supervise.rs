@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    process::ChildStdout,
+    process::ChildStderr,
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
@@ -28,6 +28,7 @@ use crate::{
     launch::Running,
     names::ClusterId,
     report::Report,
+    screen::{self, Stream},
     signals::{self, Caught},
     timeline::Deed,
     watch::{self, Hint},
@@ -100,7 +101,8 @@ pub(crate) async fn supervise(
     report: &Report,
 ) -> anyhow::Result<Ended> {
     let group = running.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-    let mut output = pump(running.stdout, hints)?;
+    let stderr = running.stderr.map(ChildStderr::into_owned_fd).transpose()?;
+    let mut output = std::pin::pin!(output(running.stdout.into_owned_fd()?, stderr, hints)?);
     let mut state = State::default();
     let (mut deadline, mut stop_by) = (None, None);
     let status = loop {
@@ -142,7 +144,7 @@ pub(crate) async fn supervise(
     // one that was stopped does not wait for ever.
     while !state.stopping {
         tokio::select! {
-            _ = &mut output => break,
+            () = &mut output => break,
             Some(signal) = caught.recv() => if signals::asks_to_stop(signal) {
                 journal();
                 (state.stopping, stop_by) = (true, Some(Instant::now() + stop_timeout));
@@ -190,14 +192,33 @@ fn outcome(status: ExitStatus) -> Outcome {
     }
 }
 
-/// Copies the runner's output to ours on a thread of its own: every byte as it comes, back-pressure included. The receiver wakes at its end.
-fn pump(stdout: ChildStdout, hints: mpsc::UnboundedSender<Hint>) -> io::Result<oneshot::Receiver<()>> {
-    let mut from = File::from(stdout.into_owned_fd()?);
-    let to: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
+/// Copies the runner's output to ours until its end: what it says on standard error too, where that comes through us.
+fn output(stdout: OwnedFd, stderr: Option<OwnedFd>, hints: mpsc::UnboundedSender<Hint>) -> io::Result<impl Future<Output = ()>> {
+    let mut scanner = Scanner::default();
+    let out = pump("runner-output", stdout, Stream::Out, move |read| {
+        scanner.scan(read, |hint| {
+            let _ = hints.send(hint);
+        });
+    })?;
+    let err = stderr.map(|stderr| pump("runner-errors", stderr, Stream::Err, |_| ())).transpose()?;
+    Ok(async move {
+        let _ = out.await;
+        if let Some(err) = err {
+            let _ = err.await;
+        }
+    })
+}
+
+/// Copies one stream of the runner's to ours on a thread of its own: every byte as it comes, back-pressure included. The receiver wakes at its end.
+fn pump(name: &str, from: OwnedFd, stream: Stream, mut seen: impl FnMut(&[u8]) + Send + 'static) -> io::Result<oneshot::Receiver<()>> {
+    let mut from = File::from(from);
+    let to: OwnedFd = match stream {
+        Stream::Out => io::stdout().as_fd().try_clone_to_owned()?,
+        Stream::Err => io::stderr().as_fd().try_clone_to_owned()?,
+    };
     let mut to = Some(File::from(to));
     let (done, end) = oneshot::channel();
-    std::thread::Builder::new().name("runner-output".to_owned()).spawn(move || {
-        let mut scanner = Scanner::default();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let mut chunk = vec![0; 64 * 1024];
         loop {
             let read = match from.read(&mut chunk) {
@@ -208,14 +229,12 @@ fn pump(stdout: ChildStdout, hints: mpsc::UnboundedSender<Hint>) -> io::Result<o
             };
             // When our reader is gone the runner carries on, as it would without us; its output is drained and still read for hints.
             if let Some(file) = &mut to
-                && let Err(error) = write_all(file, read)
+                && let Err(error) = screen::above(stream, read, || write_all(file, read))
             {
                 tracing::warn!(%error, "the runner's output cannot be passed on");
                 to = None;
             }
-            scanner.scan(read, |hint| {
-                let _ = hints.send(hint);
-            });
+            seen(read);
         }
         let _ = done.send(());
     })?;

@@ -32,6 +32,7 @@ use crate::{
     facts::{ClusterFacts, ClusterStatus, SecurityConfiguration, Step, ec2, emr},
     journal::{Entry, Journal, Unfinished},
     names::ClusterId,
+    progress::Glance,
     report::Report,
     settings::{OnStop, Policy, Settings},
     terminate::{self, Decision, End, Rules, Whose, Why, decide},
@@ -221,6 +222,8 @@ impl Watched {
 pub(crate) struct Watching {
     pub(crate) hints: mpsc::UnboundedSender<Hint>,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    /// The clusters as they were last seen, for whoever shows them.
+    pub(crate) seen: watch::Receiver<Vec<Glance>>,
     /// Set once the guard was told to stop.
     pub(crate) stop: watch::Sender<Option<Stop>>,
     finish: oneshot::Sender<Finish>,
@@ -252,6 +255,7 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Option<Journal>, timeline: Ti
     let (events_sent, events) = mpsc::unbounded_channel();
     let (finish, finish_received) = oneshot::channel();
     let (stop, stop_seen) = watch::channel(None);
+    let (glances, seen) = watch::channel(Vec::new());
     let watch = Watch {
         pace: Pace::new(plan.limits.interval),
         throttled: aws.emr_throttled.count(),
@@ -263,6 +267,7 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Option<Journal>, timeline: Ti
         timeline,
         is_done: false,
         events: events_sent,
+        glances,
         clusters: BTreeMap::new(),
         strangers: BTreeSet::new(),
         undecided: BTreeSet::new(),
@@ -270,7 +275,7 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Option<Journal>, timeline: Ti
         terminations: JoinSet::new(),
         search_trouble: None,
     };
-    Watching { hints, events, stop, finish, task: tokio::spawn(watch.run(hints_received, finish_received, stop_seen)) }
+    Watching { hints, events, seen, stop, finish, task: tokio::spawn(watch.run(hints_received, finish_received, stop_seen)) }
 }
 
 impl Watching {
@@ -309,6 +314,7 @@ struct Watch {
     /// Whether the end of all that was named to `watch` has been told.
     is_done: bool,
     events: mpsc::UnboundedSender<Event>,
+    glances: watch::Sender<Vec<Glance>>,
     clusters: BTreeMap<ClusterId, ClusterRecord>,
     /// Clusters of the same name that belong to somebody else.
     strangers: BTreeSet<ClusterId>,
@@ -564,6 +570,7 @@ impl Watch {
                 if let Some(record) = self.clusters.get_mut(&id) {
                     record.end = Some(end);
                 }
+                self.publish();
             }
             // Without an end recorded, the cluster counts as alive.
             Err(error) => tracing::error!(%error, "a termination task died"),
@@ -806,6 +813,11 @@ impl Watch {
             self.timeline.note(format!("{id}: is UNSAFE"));
             self.end_unsafe(id, Why::Unsafe);
         }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.glances.send_replace(self.clusters.values().map(Glance::of).collect());
     }
 
     fn end_unsafe(&mut self, id: &ClusterId, why: Why) {

@@ -23,11 +23,17 @@ const SETTINGS_PAGE: &str = "emr-etl-guard.yml";
 const WIDTH: usize = 98;
 
 /// Values to begin with, for settings whose default is none, or is no value that could be written down. Others need none: theirs is shown empty.
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: [(&str, &str); 11] = [
     ("runner", "/opt/snowplow/snowplow-emr-etl-runner-1.0.4.jar"),
     ("security_configuration", "acme-end-to-end"),
     ("report", "/var/log/emr-etl-guard/report.json"),
     ("state_dir", "/var/lib/emr-etl-guard"),
+    ("alert_sns", "arn:aws:sns:eu-west-1:123456789012:etl-alerts"),
+    ("alert_webhook", "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXX"),
+    ("alert_command", "/usr/local/bin/page"),
+    ("metrics_file", "/var/lib/prometheus/node-exporter/emr-etl-guard.prom"),
+    ("otlp_endpoint", "http://127.0.0.1:4318"),
+    ("metrics_labels", "{pipeline: acme}"),
     (
         "exceptions",
         "\n  - check: bucket-default-encryption\n    subject: acme-legacy-*\n    reason: moved by the end of the quarter, OPS-123\n    expires: 2999-12-31",

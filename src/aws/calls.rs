@@ -31,6 +31,8 @@ pub enum Resource {
     Role,
     /// An EMR cluster.
     Cluster,
+    /// An SNS topic.
+    Topic,
 }
 
 const fn call(operation: &'static str, permission: &'static str, on: Resource) -> Call {
@@ -107,3 +109,5 @@ pub(crate) static DESCRIBE_VOLUMES: Call = call("DescribeVolumes", "ec2:Describe
 pub(crate) static DESCRIBE_VPCS: Call = call("DescribeVpcs", "ec2:DescribeVpcs", Resource::Any);
 pub(crate) static DESCRIBE_VPC_ATTRIBUTE: Call = call("DescribeVpcAttribute", "ec2:DescribeVpcAttribute", Resource::Any);
 pub(crate) static DESCRIBE_DHCP_OPTIONS: Call = call("DescribeDhcpOptions", "ec2:DescribeDhcpOptions", Resource::Any);
+
+pub(crate) static PUBLISH: Call = call("Publish", "sns:Publish", Resource::Topic);

@@ -101,6 +101,13 @@ impl Counting {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many objects were looked at or could not be, and how many of those that are listed so far are to be.
+    pub(super) fn far(&self, limit: Option<usize>) -> (u64, u64) {
+        let survey = self.lock();
+        let most = limit.and_then(|limit| u64::try_from(limit).ok()).unwrap_or(u64::MAX);
+        (survey.looked_at + survey.unseen.as_ref().map_or(0, |unseen| unseen.objects), survey.objects.min(most))
+    }
+
     /// What was counted.
     pub(super) fn end(self) -> Survey {
         let mut survey = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);

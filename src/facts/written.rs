@@ -7,12 +7,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use tokio::time::sleep;
 
 use super::objects::{self, Counting, Question, Survey};
 use crate::{
@@ -167,12 +169,17 @@ fn loader_folder(location: &S3Location, place: &S3Location) -> Option<S3Location
     Some(below(location, &format!("rdb-loader/{run}")))
 }
 
-/// Looks at what is in `places` since `since`: at `limit` objects in each, or at all of them. When `cut` gives a reason, the look is broken off.
+/// How often it is told how far a look is.
+const PACE: Duration = Duration::from_millis(200);
+
+/// Looks at what is in `places` since `since`: at `limit` objects in each, or at all of them. When `cut` gives a reason, the look is broken off. How far it
+/// is, `tell` gets: how many objects were looked at, and how many of those that are listed so far are to be.
 pub async fn look(
     aws: &Aws,
     places: Vec<Place>,
     since: Option<OffsetDateTime>,
     limit: Option<usize>,
+    tell: impl Fn(u64, u64),
     cut: impl Future<Output = &'static str>,
 ) -> Vec<Written> {
     let looks: Vec<_> = places.into_iter().map(|place| (place, Counting::default(), Mutex::new(None))).collect();
@@ -182,7 +189,16 @@ pub async fn look(
         let look = objects::count(&aws.s3_bulk, &crew, &question, counting).await;
         *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
     }));
+    let telling = async {
+        loop {
+            let far = looks.iter().map(|(_, counting, _)| counting.far(limit));
+            let (looked_at, listed) = far.fold((0, 0), |sum, far| (sum.0 + far.0, sum.1 + far.1));
+            tell(looked_at, listed);
+            sleep(PACE).await;
+        }
+    };
     let cut_short = tokio::select! {
+        never = telling => never,
         _ = counted => None,
         why = cut => Some(why),
     };

@@ -8,6 +8,7 @@ mod support;
 #[path = "../support/inventories.rs"]
 mod inventories;
 
+mod alerts;
 mod attach;
 mod audit;
 mod catalogue;
@@ -19,8 +20,11 @@ mod evidence;
 mod faults;
 mod good_runs;
 mod init;
+mod live_view;
+mod metrics;
 mod parity;
 mod permissions;
+mod receiver;
 mod reencrypt;
 mod reencrypt_properties;
 mod refusals;

@@ -36,14 +36,21 @@ fn needed(stage: &Stage) -> BTreeSet<String> {
         .collect()
 }
 
+fn with_alerts() -> Stage {
+    Stage::acme().env("EMR_ETL_GUARD_ALERT_SNS", "arn:aws:sns:eu-west-1:123456789012:etl-alerts")
+}
+
 #[test]
 fn the_printed_policy_allows_every_call_that_the_guard_makes_and_no_other() {
     let adopting = Stage::acme().argument("--use-persistent-jobflow");
     adopting.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
     adopting.run().expect_code(0);
-    let unsafe_one = Stage::acme().misbehave("drop-security-configuration");
+    let unsafe_one = with_alerts().misbehave("drop-security-configuration");
     unsafe_one.set(Set::SetNextCluster(emr_simulator::NextCluster { termination_protected: Some(true), ..Default::default() }));
     unsafe_one.run().expect_code(76);
     let needed: BTreeSet<String> = needed(&adopting).union(&needed(&unsafe_one)).cloned().collect();
-    assert_eq!(allowed(&Stage::acme()), needed);
+    let allowed_then = allowed(&with_alerts());
+    assert_eq!(allowed_then, needed);
+    // Where nobody is told by SNS, nothing of it is asked for.
+    assert_eq!(allowed(&Stage::acme()), allowed_then.into_iter().filter(|action| action != "sns:Publish").collect());
 }

@@ -29,7 +29,12 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts `command`, as it would run on `stage`, as the leader of a new session that this terminal controls.
     pub(crate) fn start(stage: &Stage, command: &Command) -> Self {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        Self::start_sized(stage, command, (24, 80))
+    }
+
+    /// The same with so many rows and columns.
+    pub(crate) fn start_sized(stage: &Stage, command: &Command, (ws_row, ws_col): (u16, u16)) -> Self {
+        let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(&size, None).unwrap();
         for end in [pair.master.as_fd(), pair.slave.as_fd()] {
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();

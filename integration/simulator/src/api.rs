@@ -6,6 +6,7 @@ mod iam;
 mod kms;
 mod s3;
 mod s3control;
+mod sns;
 mod sts;
 
 use crate::call::{Call, Service};
@@ -26,6 +27,7 @@ pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         Service::Emr => emr::answer(world, call, caller),
         Service::Kms => kms::answer(world, call, caller),
         Service::Iam => iam::answer(world, call, caller),
+        Service::Sns => sns::answer(world, call, caller),
         Service::Sts => sts::answer(call, caller),
         Service::Ec2 => ec2::answer(world, call, caller),
         Service::S3 => s3::answer(world, call, Some(caller)),

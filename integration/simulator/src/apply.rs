@@ -122,6 +122,11 @@ impl World {
                 self.security_configurations.retain(|it| !(it.account == account && it.region == region && it.name == named.name));
             }
             Command::PutKey(put) => return self.put_key(put),
+            Command::PutTopic(named) => {
+                let (account, region) = place(named.account.as_ref(), named.region.as_ref());
+                let arn = format!("arn:aws:sns:{region}:{account}:{}", named.name);
+                self.topics.entry(arn).or_default();
+            }
             Command::SetEbsEncryptionByDefault(switch) => self.ebs_encryption_by_default = switch.on,
             Command::DeleteKey(named) => self.delete_key(&named),
             Command::PutRole(put) => self.put_role(put)?,

@@ -22,6 +22,7 @@ pub(crate) enum Service {
     S3,
     /// S3's control plane: signed as S3, spoken otherwise.
     S3Control,
+    Sns,
 }
 
 impl Service {
@@ -34,11 +35,12 @@ impl Service {
             Self::Sts => "sts",
             Self::Ec2 => "ec2",
             Self::S3 | Self::S3Control => "s3",
+            Self::Sns => "sns",
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        [Self::Emr, Self::Kms, Self::Iam, Self::Sts, Self::Ec2, Self::S3].into_iter().find(|service| service.signing_name() == name)
+        [Self::Emr, Self::Kms, Self::Iam, Self::Sts, Self::Ec2, Self::S3, Self::Sns].into_iter().find(|service| service.signing_name() == name)
     }
 }
 
@@ -98,7 +100,7 @@ impl Call {
                 self.json = serde_json::from_slice(&self.body).unwrap_or_default();
                 self.understand_json();
             }
-            Service::Iam | Service::Sts | Service::Ec2 => {
+            Service::Iam | Service::Sts | Service::Ec2 | Service::Sns => {
                 self.subject.operation = self.form.get("Action").cloned().unwrap_or_default();
                 let names = [
                     "RoleName",
@@ -112,6 +114,7 @@ impl Call {
                     "InstanceId.1",
                     "VolumeId.1",
                     "Filter.1.Value.1",
+                    "TopicArn",
                 ];
                 self.subject.name = names.iter().find_map(|name| self.form.get(*name)).cloned();
             }
@@ -320,6 +323,7 @@ fn unsigned_service(target: &str, form: &BTreeMap<String, String>) -> Service {
         Some("2010-05-08") => Service::Iam,
         Some("2011-06-15") => Service::Sts,
         Some("2016-11-15") => Service::Ec2,
+        Some("2010-03-31") => Service::Sns,
         _ => Service::S3,
     }
 }

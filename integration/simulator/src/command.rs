@@ -36,6 +36,8 @@ pub enum Command {
     DeleteSecurityConfiguration(Named),
     /// Makes or replaces a KMS key.
     PutKey(PutKey),
+    /// Makes an SNS topic.
+    PutTopic(Named),
     /// Removes a KMS key by its id.
     DeleteKey(Named),
     /// Makes or replaces a role, and an instance profile if one is named.

@@ -87,7 +87,7 @@ pub enum FaultKind {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`; absent: any.
+    /// `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`, `sns`; absent: any.
     #[serde(default)]
     pub service: Option<String>,
     /// `RunJobFlow`, `HeadObject`, …; `*`: any.

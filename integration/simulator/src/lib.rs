@@ -1,4 +1,4 @@
-//! An AWS on loopback: EMR, S3 (with its control plane), KMS, IAM, STS and EC2 as a guard (AWS SDK for Rust) and a runner (raw HTTP) use them.
+//! An AWS on loopback: EMR, S3 (with its control plane), KMS, IAM, STS, EC2 and SNS as a guard (AWS SDK for Rust) and a runner (raw HTTP) use them.
 //!
 //! ```
 //! use emr_simulator::{Command, ClusterState, Simulator, StartCluster};
@@ -72,7 +72,8 @@ pub use object::{AclGrant, Attributes, Checksum, Extent, Object, Older, Retentio
 pub use record::{Recorded, Subject};
 pub use scene::certificates;
 pub use world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Publication, Role, SecurityConfiguration, Sse, Subnet, Vpc,
+    World,
 };
 
 use server::Shared;

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 /// What a call is about, as far as faults, hooks and filters care.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Subject {
-    /// The service's signing name: `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`.
+    /// The service's signing name: `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`, `sns`.
     pub service: String,
     /// The operation as AWS names it.
     pub operation: String,
@@ -19,7 +19,7 @@ pub struct Subject {
     pub bucket: Option<String>,
     /// The object's key, or the KMS key as it was named.
     pub key: Option<String>,
-    /// A security configuration's, role's, policy's or subnet's name.
+    /// A security configuration's, role's, policy's, subnet's or topic's name.
     pub name: Option<String>,
 }
 

@@ -11,7 +11,7 @@ use zip::write::SimpleFileOptions;
 
 use crate::apply::trusting;
 use crate::command::{
-    BucketEncryption, Command, PutAccessKey, PutBucket, PutDhcp, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc,
+    BucketEncryption, Command, Named, PutAccessKey, PutBucket, PutDhcp, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc,
 };
 use crate::world::Sse;
 
@@ -36,6 +36,7 @@ fn acme() -> Vec<Command> {
         rotation: true,
         ..PutKey::default()
     }));
+    commands.push(Command::PutTopic(Named { name: "etl-alerts".to_owned(), ..Named::default() }));
     commands.extend(roles());
     commands.extend(network());
     commands.push(Command::PutSecurityConfiguration(PutSecurityConfiguration {

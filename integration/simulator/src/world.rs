@@ -40,6 +40,8 @@ pub struct World {
     pub vpcs: Vec<Vpc>,
     /// DHCP option sets.
     pub dhcp_options: Vec<DhcpOptions>,
+    /// What was published to each SNS topic, by its ARN, oldest first.
+    pub topics: BTreeMap<String, Vec<Publication>>,
     /// Whether accounts encrypt new EBS volumes by default.
     pub ebs_encryption_by_default: bool,
     /// Clusters of all accounts and regions, oldest first.
@@ -67,6 +69,17 @@ pub struct Caller {
     pub arn: String,
     /// Unique id, as `GetCallerIdentity` gives it.
     pub user_id: String,
+}
+
+/// What was published to an SNS topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Publication {
+    /// An e-mail's subject.
+    pub subject: Option<String>,
+    /// What each kind of subscriber gets, by protocol; `default` for all others.
+    pub messages: BTreeMap<String, String>,
+    /// The string attributes.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// A bucket and its objects.
@@ -291,6 +304,7 @@ impl World {
             subnets: Vec::new(),
             vpcs: Vec::new(),
             dhcp_options: Vec::new(),
+            topics: BTreeMap::new(),
             ebs_encryption_by_default: false,
             clusters: Vec::new(),
             timings: Timings::default(),

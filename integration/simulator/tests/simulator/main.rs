@@ -10,4 +10,5 @@ mod life;
 mod objects;
 mod quotas;
 mod s3;
+mod sns;
 mod support;

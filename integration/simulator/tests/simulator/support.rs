@@ -121,6 +121,7 @@ impl Client {
         let version = match service {
             "iam" => "2010-05-08",
             "sts" => "2011-06-15",
+            "sns" => "2010-03-31",
             _ => "2016-11-15",
         };
         let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];

@@ -1,0 +1,158 @@
+//! Alerts: who is told, besides the terminal or log, that a run was refused, that a cluster is unsafe, or that nobody could confirm a run.
+//!
+//! Nothing waits for an alert but the guard's own end, and that not for long: each is sent in the background, by every channel at once.
+
+mod command;
+mod message;
+mod sns;
+mod webhook;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{task::JoinHandle, time::timeout};
+
+pub(crate) use message::{Kind, Known, Message};
+use sns::Topic;
+use webhook::Webhook;
+
+use crate::{report, settings::Settings, timeline::Timeline};
+
+/// The channels, as the settings name them.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) sns: Option<String>,
+    pub(crate) webhook: Option<String>,
+    pub(crate) command: Option<PathBuf>,
+    pub(crate) limit: Duration,
+}
+
+/// The channels, understood.
+#[derive(Clone, Debug)]
+pub(crate) struct Channels {
+    channels: Vec<Channel>,
+    /// How long one alert may take on its way, its retries included.
+    limit: Duration,
+}
+
+/// One way to somebody.
+#[derive(Clone, Debug)]
+enum Channel {
+    Sns(Topic),
+    Webhook(Webhook),
+    Command(PathBuf),
+}
+
+impl Channels {
+    /// Understands what the settings name. What is blank names nothing.
+    ///
+    /// # Errors
+    /// What is wrong with one, without any secret: an alert that could never arrive must be heard of before it is needed.
+    pub(crate) fn of(named: Named) -> Result<Self, String> {
+        let named_text = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        if named.limit.is_zero() {
+            return Err("alert_timeout: must be longer than nothing".to_owned());
+        }
+        let sns = named_text(named.sns).map(|arn| arn.parse().map(Channel::Sns)).transpose()?;
+        let webhook = named_text(named.webhook).map(|text| Webhook::parse(&text).map(Channel::Webhook)).transpose()?;
+        let command = named.command.filter(|program| !program.as_os_str().is_empty()).map(Channel::Command);
+        Ok(Self { channels: [sns, webhook, command].into_iter().flatten().collect(), limit: named.limit })
+    }
+
+    /// The topic's ARN, if one is named.
+    pub(crate) fn topic(&self) -> Option<&str> {
+        self.channels.iter().find_map(|channel| match channel {
+            Channel::Sns(topic) => Some(topic.arn()),
+            Channel::Webhook(_) | Channel::Command(_) => None,
+        })
+    }
+
+    /// Whether nobody is to be told anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+}
+
+impl Channel {
+    /// What the operator calls it; never where exactly it leads, which may be a secret.
+    fn name(&self) -> String {
+        match self {
+            Self::Sns(topic) => format!("the SNS topic {topic}"),
+            Self::Webhook(_) => "the webhook".to_owned(),
+            Self::Command(program) => format!("the command {}", program.display()),
+        }
+    }
+
+    async fn send(&self, message: &Message, settings: &Settings, limit: Duration) -> Result<(), String> {
+        match self {
+            Self::Sns(topic) => sns::send(topic, message, settings, limit).await,
+            Self::Webhook(webhook) => webhook::send(webhook, message, limit).await,
+            Self::Command(program) => command::send(program, message).await,
+        }
+    }
+}
+
+/// An alert on its way by one channel: what it is called, and its task.
+type UnderWay = (String, JoinHandle<()>);
+
+/// Alerts that are on their way. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Alerts {
+    settings: Arc<Settings>,
+    timeline: Timeline,
+    under_way: Arc<Mutex<Vec<UnderWay>>>,
+}
+
+impl Alerts {
+    pub(crate) fn new(settings: Arc<Settings>, timeline: Timeline) -> Self {
+        Self { settings, timeline, under_way: Arc::default() }
+    }
+
+    /// Sends `message` by every channel, in the background.
+    pub(crate) fn send(&self, message: Message) {
+        let (message, limit) = (Arc::new(message), self.settings.alerts.limit);
+        for channel in self.settings.alerts.channels.clone() {
+            let label = format!("{} to {}", message.kind(), channel.name());
+            let (alerts, message, name) = (self.clone(), Arc::clone(&message), label.clone());
+            let task = tokio::spawn(async move {
+                let sent = timeout(limit, channel.send(&message, &alerts.settings, limit)).await;
+                let waited = || Err(format!("not through after {}", humantime::format_duration(limit)));
+                match sent.unwrap_or_else(|_| waited()) {
+                    Ok(()) => alerts.timeline.note(format!("alert sent: {name}")),
+                    Err(why) => alerts.failed(&name, &why),
+                }
+            });
+            self.under_way.lock().unwrap_or_else(PoisonError::into_inner).push((label, task));
+        }
+    }
+
+    /// An alert only ever goes out where the run has failed, so that a line on standard error breaks no promise.
+    fn failed(&self, name: &str, why: &str) {
+        self.timeline.note(format!("alert NOT sent: {name}: {why}"));
+        report::err(&format!("emr-etl-guard: an alert was not sent ({name}): {why}\n"));
+    }
+
+    /// Waits until all of them are through or have failed. One that is still on its way when `cut` comes stays unsent.
+    pub(crate) async fn settle(&self, cut: impl Future<Output = ()>) {
+        let mut under_way = std::mem::take(&mut *self.under_way.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = async {
+            for (name, task) in &mut under_way {
+                // It catches its own failures, so that only a bug is left.
+                if task.await.is_err() {
+                    self.failed(name, "a bug in emr-etl-guard");
+                }
+            }
+        };
+        let is_cut = tokio::select! {
+            () = all => false,
+            () = cut => true,
+        };
+        for (name, task) in under_way.into_iter().filter(|(_, task)| is_cut && !task.is_finished()) {
+            task.abort();
+            self.failed(&name, "the guard had to stop");
+        }
+    }
+}

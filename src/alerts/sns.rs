@@ -1,0 +1,100 @@
+//! Alerts to an SNS topic: a text for people, and JSON for programs that subscribe.
+
+use std::{fmt, path::Path, str::FromStr, time::Duration};
+
+use aws_sdk_sns::types::MessageAttributeValue;
+use serde_json::json;
+
+use super::Message;
+use crate::{
+    aws::{self, describe},
+    settings::Settings,
+};
+
+/// A topic's ARN.
+#[derive(Clone, Debug)]
+pub(crate) struct Topic {
+    arn: String,
+    region: String,
+}
+
+impl FromStr for Topic {
+    type Err = String;
+
+    fn from_str(arn: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = arn.trim().split(':').collect();
+        match parts.as_slice() {
+            ["arn", partition, "sns", region, account, name]
+                if partition.starts_with("aws") && !region.is_empty() && account.len() == 12 && !name.is_empty() =>
+            {
+                Ok(Self { arn: arn.trim().to_owned(), region: (*region).to_owned() })
+            }
+            _ => Err(format!("alert_sns: `{arn}` is not a topic's ARN; expected one such as arn:aws:sns:eu-west-1:123456789012:etl-alerts")),
+        }
+    }
+}
+
+impl Topic {
+    pub(super) fn arn(&self) -> &str {
+        &self.arn
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.arn)
+    }
+}
+
+/// Characters in a subject; SNS takes printable ASCII only. Source: Amazon SNS API reference, Publish.
+const SUBJECT: usize = 100;
+/// SNS takes 256 KiB, attributes included; a text that long is no help.
+const TEXT: usize = 16 * 1024;
+
+/// Publishes it. The SDK retries what may pass.
+pub(super) async fn send(topic: &Topic, message: &Message, settings: &Settings, limit: Duration) -> Result<(), String> {
+    let client = aws::sns(&topic.region, settings, message.runner(), limit).await?;
+    let (text, json) = (message.plain(TEXT), message.json()?);
+    // One publication, told to each kind of subscriber in its own form; e-mail and telephones take the default.
+    let by_protocol = json!({"default": text, "sqs": json, "lambda": json, "http": json, "https": json, "firehose": json}).to_string();
+    let kind = MessageAttributeValue::builder().data_type("String").string_value(message.kind().to_string()).build();
+    let mut publish = client
+        .publish()
+        .topic_arn(&topic.arn)
+        .subject(subject(message.headline()))
+        .message_structure("json")
+        .message(by_protocol)
+        .message_attributes("kind", kind.map_err(|error| error.to_string())?);
+    // Source: Amazon SNS API reference, CreateTopic.
+    if Path::new(&topic.arn).extension().is_some_and(|ending| ending == "fifo") {
+        publish = publish.message_group_id("emr-etl-guard").message_deduplication_id(uuid::Uuid::now_v7().to_string());
+    }
+    publish.send().await.map(drop).map_err(|error| format!("{}: {}", aws::calls::PUBLISH.permission, describe(&error)))
+}
+
+fn subject(headline: &str) -> String {
+    let printable = headline.chars().map(|letter| if letter.is_ascii_graphic() || letter == ' ' { letter } else { '?' });
+    let subject: String = printable.take(SUBJECT).collect();
+    if headline.chars().count() > SUBJECT { format!("{}...", &subject[..SUBJECT - 3]) } else { subject }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_topics_arn_is_one() {
+        assert_eq!("arn:aws-cn:sns:cn-north-1:123456789012:etl.fifo".parse::<Topic>().unwrap().region, "cn-north-1");
+        for arn in ["etl-alerts", "arn:aws:sqs:eu-west-1:123456789012:x", "arn:aws:sns:eu-west-1:123456789012:x:subscription", "arn:aws:sns::1:x"] {
+            assert!(arn.parse::<Topic>().is_err(), "{arn}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_what_sns_takes() {
+        assert_eq!(subject("short"), "short");
+        let long = subject(&"ä line\nthat is long ".repeat(20));
+        assert_eq!(long.len(), SUBJECT);
+        assert!(long.starts_with("? line?that") && long.ends_with("..."), "{long}");
+    }
+}
