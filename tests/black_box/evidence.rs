@@ -532,3 +532,44 @@ fn the_printed_policy_allows_what_documents_need_and_only_where_settings_ask_for
     let needed: std::collections::BTreeSet<String> = requests.iter().filter(about_evidence).map(|request| permission(request.operation())).collect();
     assert_eq!(of(&policy), needed);
 }
+
+#[test]
+fn a_stop_during_the_delivery_leaves_the_document_for_the_next_start() {
+    let stage = signing().option("--evidence=s3://acme-evidence/").env("EMR_ETL_GUARD_AWS_TIMEOUT", "600s");
+    stage.set(bucket(|_| {}));
+    let hang = Fault::every("PutObject", FaultKind::Hang);
+    stage.set(Set::AddFault(Fault { matching: Some("acme-evidence".to_owned()), calls: Calls::Range { from: 2, to: 1000 }, ..hang }));
+    let child = stage.command("run").spawn().unwrap();
+    let sends = |request: &emr_simulator::Recorded| {
+        request.operation() == "PutObject" && request.subject.key.as_deref().is_some_and(|key| key.ends_with(".json.dsse"))
+    };
+    assert!(stage.sim.wait_for_request(sends, std::time::Duration::from_secs(50)).is_some());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), nix::sys::signal::Signal::SIGTERM).unwrap();
+    let played = stage.finish(child);
+    played.expect_code(74);
+    assert!(played.stderr.contains("it was not delivered to all of its destinations: the guard was told to stop"), "{}", played.stderr);
+    assert_eq!(documents(&stage, "state/outbox").len(), 1);
+    assert_eq!(played.report["exit_code"], 0, "the run itself was good");
+    verify(&stage, &["report.json"]).expect_code(0);
+}
+
+#[test]
+fn no_document_no_signature_and_no_outbox_holds_a_secret() {
+    let stage = signing().option("--evidence=s3://no-such-bucket/,kept");
+    let played = stage.run();
+    played.expect_code(69);
+    let key = std::fs::read_to_string(stage.path("key.pem")).unwrap();
+    let key = key.lines().nth(1).unwrap();
+    let mut files = vec![stage.path("report.json"), stage.path("report.json.dsse"), stage.path("state/chain.json")];
+    for folder in ["kept", "state/outbox"] {
+        let found: Vec<_> = std::fs::read_dir(stage.path(folder)).unwrap().flatten().map(|entry| entry.path()).collect();
+        assert!(!found.is_empty(), "{folder}");
+        files.extend(found);
+    }
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for secret in [crate::support::SECRET, "GUARDSECRET", key] {
+            assert!(!text.contains(secret), "{}", file.display());
+        }
+    }
+}
