@@ -52,7 +52,7 @@ pub(crate) async fn watch(
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
-    let mut evidence = Evidence::open(settings, crate::state_dir(settings).ok().as_deref()).map_err(GuardError::Evidence)?;
+    let mut evidence = Evidence::open(settings, crate::state_dir(settings).ok().as_deref(), false).map_err(GuardError::Evidence)?;
     let given = match arguments {
         [] => None,
         arguments => match Invocation::parse(arguments)? {

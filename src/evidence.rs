@@ -87,6 +87,8 @@ fn rfc3339(time: OffsetDateTime) -> String {
 pub(crate) struct Evidence<'a> {
     settings: &'a Settings,
     outbox: Option<Outbox>,
+    /// The report puts the document on standard output already.
+    told_there: bool,
     /// The key, if one is set, or why it cannot be used.
     signer: Option<Result<Signer, String>>,
     /// Where AWS may be asked, how documents are protected there.
@@ -107,7 +109,7 @@ impl<'a> Evidence<'a> {
     ///
     /// # Errors
     /// What cannot be used, and why.
-    pub(crate) fn open(settings: &'a Settings, state_dir: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn open(settings: &'a Settings, state_dir: Option<&Path>, told_there: bool) -> Result<Self, String> {
         for destination in &settings.evidence {
             destination.probe_here()?;
         }
@@ -116,7 +118,7 @@ impl<'a> Evidence<'a> {
             Some(KeyName::Kms(key)) => Some(Err(format!("{key}: AWS was not asked"))),
             None => None,
         };
-        Ok(Self { settings, outbox: state_dir.map(Outbox::of), signer, way: None })
+        Ok(Self { settings, outbox: state_dir.map(Outbox::of), told_there, signer, way: None })
     }
 
     /// Finds the key in KMS, if one is set. `facts` tell which keys must encrypt what is written. Where an endpoint is refused, nothing is asked of AWS.
@@ -255,6 +257,11 @@ impl<'a> Evidence<'a> {
     /// Sends what waits to each of its destinations; those that have it are struck off.
     async fn send(&self, waiting: &mut Waiting, troubles: &mut Vec<String>) {
         for destination in waiting.to.clone() {
+            if self.told_there && destination == Destination::Stdout {
+                crate::report::out(waiting.parcel.envelope.as_deref().unwrap_or_default());
+                waiting.to.retain(|other| *other != destination);
+                continue;
+            }
             match destination.deliver(&waiting.parcel, self.way()).await {
                 Ok(()) => waiting.to.retain(|other| *other != destination),
                 Err(error) => troubles.push(format!("it was not delivered to {destination}: {error}")),

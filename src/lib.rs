@@ -317,7 +317,8 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
         Invocation::NoLaunch => return launches_nothing(arguments, settings, check.is_none(), &mut caught).await,
     };
     let report = Report::open(settings, check.unwrap_or(&CheckOptions::default())).map_err(GuardError::Report)?.with(notify);
-    let mut evidence = Evidence::open(settings, state_dir(settings).ok().as_deref()).map_err(GuardError::Evidence)?;
+    let mut evidence =
+        Evidence::open(settings, state_dir(settings).ok().as_deref(), check.is_some_and(|check| check.json)).map_err(GuardError::Evidence)?;
     let config = read_config(&invocation, settings, &mut caught).await;
     if let Err(GuardError::Stopped(signal)) = config {
         return Err(GuardError::Stopped(signal));

@@ -100,7 +100,7 @@ async fn close(
         return Ok(Some(Outcome::FactsUnknown));
     }
     let plan = watch::Plan::resumed(run, settings);
-    let mut evidence = Evidence::open(settings, Some(state.path())).map_err(GuardError::Evidence)?;
+    let mut evidence = Evidence::open(settings, Some(state.path()), false).map_err(GuardError::Evidence)?;
     evidence.connect(&aws, None).await;
     let chain = evidence.next_in_chain(state, id)?;
     let started = OffsetDateTime::now_utc();

@@ -480,6 +480,12 @@ fn a_document_on_standard_output_is_the_whole_document_and_its_signature() {
     let (document, envelope) =
         (std::fs::read_to_string(stage.path("report.json")).unwrap(), std::fs::read_to_string(stage.path("report.json.dsse")).unwrap());
     assert!(played.stdout.ends_with(&format!("{document}{envelope}")), "{}", played.stdout);
+
+    // Where the report stands there anyway, it stands there once.
+    let stage = stage.option("--json");
+    let played = stage.check();
+    let document = std::fs::read_to_string(stage.path("report.json")).unwrap();
+    assert_eq!(played.stdout, format!("{document}{}", std::fs::read_to_string(stage.path("report.json.dsse")).unwrap()));
 }
 
 #[test]
