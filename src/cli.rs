@@ -50,7 +50,7 @@ pub enum Command {
     ///
     /// Credentials are masked unless `--show-secrets` is given.
     Seal(SealArguments),
-    /// Work with the document that a run leaves: verify it, or print the schema it follows
+    /// Work with the document that a run leaves: make a page or other forms of it, verify it, or print the schema it follows
     ///
     /// Nothing is asked of AWS, and no settings are read.
     Report {
@@ -216,6 +216,40 @@ pub enum ReportCommand {
     Verify(VerifyArguments),
     /// Print the JSON Schema that documents follow
     Schema,
+    /// Make a page of it to read and to print: one HTML file with everything in it
+    Html(RenderArguments),
+    /// Make a summary in Markdown, for a pipeline's page or a ticket
+    Markdown(RenderArguments),
+    /// Make JUnit XML, which pipelines show as tests
+    Junit(RenderArguments),
+    /// Make SARIF 2.1.0, for code scanning: open findings, at their places in the runner config
+    Sarif(RenderArguments),
+    /// Make findings for AWS Security Hub, one BatchImportFindings request a line
+    ///
+    /// Each line is for `aws securityhub batch-import-findings --cli-input-json`. What is proved again is archived there.
+    Asff(AsffArguments),
+}
+
+/// What is rendered, and where to.
+#[derive(Args, Debug)]
+pub struct RenderArguments {
+    /// The document: what the setting `report` names, or `check --json` prints; `-`: standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where to write it [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// What `report asff` takes.
+#[derive(Args, Debug)]
+pub struct AsffArguments {
+    /// What is rendered, and where to.
+    #[command(flatten)]
+    pub render: RenderArguments,
+    /// The region whose Security Hub will take them [default: the region that the document is about]
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
 }
 
 /// What `report verify` takes.

@@ -1,8 +1,15 @@
 //! The report: what is said to people while it happens, and the record for machines at the end. No secret is in either.
 
+mod asff;
+mod conclusion;
+mod document;
+mod html;
 mod json;
 mod junit;
 mod markdown;
+mod path;
+mod render;
+mod sarif;
 mod schema;
 mod terminal;
 
@@ -11,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use document::Document;
 pub(crate) use json::{Command, Inputs, Objects, Record, Runner, SettingsUsed, VERSION, Who, used_exceptions};
 pub(crate) use schema::Rfc3339;
 
@@ -65,8 +73,8 @@ impl Form {
     fn text(self, record: &Record<'_>) -> anyhow::Result<String> {
         Ok(match self {
             Self::Json => format!("{}\n", serde_json::to_string_pretty(record)?),
-            Self::Junit => junit::junit(record)?,
-            Self::Markdown => markdown::markdown(record),
+            Self::Junit => junit::junit(&Document::of(record)?)?,
+            Self::Markdown => markdown::markdown(&Document::of(record)?),
         })
     }
 }
@@ -281,6 +289,11 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
             err(&troubles);
             outcome
         }
+        ReportCommand::Html(arguments) => render::render(arguments, |document| Ok(html::page(document))),
+        ReportCommand::Markdown(arguments) => render::render(arguments, |document| Ok(markdown::markdown(document))),
+        ReportCommand::Junit(arguments) => render::render(arguments, |document| Ok(junit::junit(document)?)),
+        ReportCommand::Sarif(arguments) => render::render(arguments, |document| Ok(sarif::sarif(document)?)),
+        ReportCommand::Asff(arguments) => render::render(&arguments.render, |document| asff::asff(document, arguments.region.as_deref())),
     }
 }
 

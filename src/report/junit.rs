@@ -2,21 +2,18 @@
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::Record;
-use crate::checks::{CATALOGUE, Finding, Level, Status};
+use super::document::{Document, Finding, Level, Status};
 
-/// The whole record.
+/// The whole document.
 ///
 /// # Errors
 /// When the XML cannot be written, which is a bug.
-pub(super) fn junit(record: &Record<'_>) -> anyhow::Result<String> {
+pub(super) fn junit(document: &Document) -> anyhow::Result<String> {
     let mut report = Report::new("emr-etl-guard");
-    for check in CATALOGUE {
-        let mut suite = TestSuite::new(check.name);
-        suite.add_test_cases(record.findings.iter().filter(|finding| finding.check.name == check.name).map(|finding| case(finding)));
-        if !suite.test_cases.is_empty() {
-            report.add_test_suite(suite);
-        }
+    for (check, findings) in document.by_check() {
+        let mut suite = TestSuite::new(check);
+        suite.add_test_cases(findings.into_iter().map(case));
+        report.add_test_suite(suite);
     }
     Ok(report.to_string()?)
 }
@@ -33,7 +30,7 @@ fn case(finding: &Finding) -> TestCase {
         (Status::Unknown, Level::Required) => failed(NonSuccessKind::Error, "unknown", said, finding),
     };
     let mut case = TestCase::new(finding.subject.as_str(), status);
-    case.set_classname(finding.check.name);
+    case.set_classname(finding.check.as_str());
     if finding.status == Status::Proved {
         case.set_system_out(said_where(&format!("saw {}, wanted {}", finding.saw, finding.wanted), finding));
     }

@@ -2,28 +2,29 @@
 
 use std::fmt::Write as _;
 
-use super::Record;
-use crate::{
-    checks::{CATALOGUE, Finding, Level, Status},
-    markdown::cell,
-    verdict::Verdict,
+use super::{
+    conclusion::{Conclusion, Tone},
+    document::{Document, Finding, Level, Status},
 };
+use crate::markdown::cell;
 
-/// The whole record.
-pub(super) fn markdown(record: &Record<'_>) -> String {
-    let verdict = match record.verdict {
-        Some(Verdict::Launch) if record.only => "✅ what was asked for holds",
-        Some(Verdict::Launch) => "✅ would launch",
-        Some(Verdict::RefuseRefuted) => "❌ refused: a required check is refuted",
-        Some(Verdict::RefuseUnknown) => "❓ refused: facts could not be established",
-        None => "an open run was closed",
+/// The whole document.
+pub(super) fn markdown(document: &Document) -> String {
+    let conclusion = Conclusion::of(document);
+    let sign = match conclusion.tone {
+        Tone::Good => "✅",
+        Tone::Bad => "❌",
+        Tone::Unsure => "❓",
+        Tone::Plain => "ℹ️",
     };
+    let config = document.inputs.as_ref().map_or_else(String::new, |inputs| format!("`{}`, ", cell(&inputs.config)));
     let mut text = format!(
-        "## emr-etl-guard: {verdict}\n\n`{}`, exit code {}\n",
-        cell(record.inputs.as_ref().map_or("", |inputs| inputs.config)),
-        record.exit_code
+        "## emr-etl-guard: {sign} {}\n\n{}\n\n{config}exit code {}\n",
+        conclusion.title.to_lowercase(),
+        cell(&conclusion.sentence),
+        document.exit_code
     );
-    let open: Vec<&Finding> = record.findings.iter().copied().filter(|finding| finding.is_open() && finding.waits_for.is_none()).collect();
+    let open: Vec<&Finding> = document.all_findings().filter(|finding| finding.is_open() && finding.waits_for.is_none()).collect();
     if !open.is_empty() {
         text.push_str("\n| | check | subject | saw | wanted | to do |\n|---|---|---|---|---|---|\n");
         for finding in &open {
@@ -32,7 +33,7 @@ pub(super) fn markdown(record: &Record<'_>) -> String {
                 text,
                 "| {} | `{}` | {} | {}{} | {} | {} |",
                 word(finding),
-                finding.check.name,
+                finding.check,
                 cell(&finding.subject),
                 cell(&finding.saw),
                 cell(&at),
@@ -41,27 +42,23 @@ pub(super) fn markdown(record: &Record<'_>) -> String {
             );
         }
     }
-    let excused = record.findings.iter().filter(|finding| finding.status == Status::Excused);
+    let excused = document.all_findings().filter(|finding| finding.status == Status::Excused);
     for finding in excused {
         let why = finding.excused.as_deref().unwrap_or_default();
-        let _ = writeln!(text, "\n⚠️ excused: `{}` {}: {}", finding.check.name, cell(&finding.subject), cell(why));
+        let _ = writeln!(text, "\n⚠️ excused: `{}` {}: {}", finding.check, cell(&finding.subject), cell(why));
     }
     text.push_str(
         "\n<details><summary>All checks</summary>\n\n| check | proved | not applicable | refuted | unknown | excused |\n|---|---|---|---|---|---|\n",
     );
-    for check in CATALOGUE {
-        let of_check = || record.findings.iter().filter(|finding| finding.check.name == check.name);
-        if of_check().next().is_none() {
-            continue;
-        }
-        let count = |status| match of_check().filter(|finding| finding.status == status).count() {
+    for (check, findings) in document.by_check() {
+        let count = |status| match findings.iter().filter(|finding| finding.status == status).count() {
             0 => String::new(),
             several => several.to_string(),
         };
         let _ = writeln!(
             text,
             "| `{}` | {} | {} | {} | {} | {} |",
-            check.name,
+            check,
             count(Status::Proved),
             count(Status::NotApplicable),
             count(Status::Refuted),
@@ -70,7 +67,7 @@ pub(super) fn markdown(record: &Record<'_>) -> String {
         );
     }
     text.push_str("\n</details>\n\nWhat stays open whatever the checks prove:\n\n");
-    for gap in record.gaps {
+    for gap in &document.gaps {
         let _ = writeln!(text, "- `{}`: {}", gap.name, cell(&gap.what));
     }
     text

@@ -22,6 +22,7 @@ mod good_runs;
 mod init;
 mod live_view;
 mod metrics;
+mod pages;
 mod parity;
 mod permissions;
 mod receiver;

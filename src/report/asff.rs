@@ -1,0 +1,355 @@
+//! The findings for AWS Security Hub, in its finding format (ASFF): a line for each request to BatchImportFindings, within its limits.
+//!
+//! A finding's id is made of its check and its subject, so that each run updates what an earlier one reported. What is proved now is sent as archived, and closes it.
+
+use serde_json::{Value, json};
+use time::{OffsetDateTime, UtcOffset, macros::format_description};
+
+use super::{
+    document::{Document, Finding, Level, Lookup, Outcome, Status},
+    render::RenderError,
+};
+use crate::{checks, digest::sha256};
+
+/// So many findings, and so many bytes, are taken in one request.
+const BATCH: usize = 100;
+const BATCH_BYTES: usize = 6 << 20;
+/// The limits of the API reference for AwsSecurityFinding, in characters.
+const TITLE: usize = 256;
+const DESCRIPTION: usize = 1024;
+const RECOMMENDATION: usize = 512;
+const IDENTIFIER: usize = 512;
+const FIELD: usize = 2048;
+
+/// Whom and what the findings are about.
+struct Place<'a> {
+    partition: &'a str,
+    region: &'a str,
+    account: &'a str,
+}
+
+/// The whole document: one request a line. `region` is what the caller says; without it, what the document tells.
+///
+/// # Errors
+/// When the document does not tell account or region.
+pub(super) fn asff(document: &Document, region: Option<&str>) -> Result<String, RenderError> {
+    let account = document.account().ok_or_else(|| {
+        RenderError::Lacking(
+            "the document does not tell the account (sts:GetCallerIdentity was not answered); Security Hub takes no finding without".to_owned(),
+        )
+    })?;
+    let region = region
+        .or_else(|| told_region(document))
+        .ok_or_else(|| RenderError::Lacking("the document does not tell the region; say which Security Hub is meant with `--region`".to_owned()))?;
+    let partition = document.runner_principal().or_else(|| document.principal()).and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
+    let place = Place { partition, region, account };
+    let mut findings: Vec<&Finding> =
+        document.all_findings().filter(|finding| finding.status != Status::NotApplicable && finding.waits_for.is_none()).collect();
+    // What is open goes first, should a later request fail.
+    findings.sort_by_key(|finding| (finding.status, finding.level));
+    let mut lines = String::new();
+    for batch in batches(findings.into_iter().map(|finding| self::finding(document, finding, &place))) {
+        lines.push_str(&json!({"Findings": batch}).to_string());
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
+/// The region that the run's clusters are launched in, by the finding that is about it.
+fn told_region(document: &Document) -> Option<&str> {
+    let asked = document.of_check("ebs-encryption-by-default").next().map(|finding| finding.subject.as_str());
+    asked.or_else(|| document.of_check("bucket-region").next().map(|finding| finding.wanted.as_str()))
+}
+
+/// Findings in batches that one request takes.
+fn batches(findings: impl Iterator<Item = Value>) -> Vec<Vec<Value>> {
+    let mut batches: Vec<Vec<Value>> = Vec::new();
+    let mut bytes = 0;
+    for finding in findings {
+        let size = finding.to_string().len() + 1;
+        match batches.last_mut() {
+            Some(batch) if batch.len() < BATCH && bytes + size <= BATCH_BYTES - 64 => {
+                bytes += size;
+                batch.push(finding);
+            }
+            _ => {
+                bytes = size;
+                batches.push(vec![finding]);
+            }
+        }
+    }
+    batches
+}
+
+fn finding(document: &Document, finding: &Finding, place: &Place<'_>) -> Value {
+    let Place { partition, region, account } = place;
+    let check = checks::find(&finding.check);
+    let said = format!("Saw {}; wanted {}.", finding.saw, finding.wanted);
+    let excused = finding.excused.as_ref().map_or_else(String::new, |why| format!(" Excused: {why}."));
+    let why = check.map_or_else(String::new, |check| format!(" {}", check.why));
+    let mut value = json!({
+        "SchemaVersion": "2018-10-08",
+        "Id": id(finding, place),
+        "ProductArn": format!("arn:{partition}:securityhub:{region}:{account}:product/{account}/default"),
+        "GeneratorId": cut(&format!("emr-etl-guard/{}", finding.check), IDENTIFIER),
+        "AwsAccountId": account,
+        "Region": region,
+        "Types": types(finding),
+        "CreatedAt": timestamp(document.started),
+        "UpdatedAt": timestamp(document.ended),
+        "Severity": {"Label": severity(document, finding), "Original": word(finding.status)},
+        "Title": cut(&format!("{}: {}", finding.check, finding.subject), TITLE),
+        "Description": cut(&format!("{said}{excused}{why}"), DESCRIPTION),
+        "ProductFields": {
+            "emr-etl-guard/run": document.run,
+            "emr-etl-guard/version": document.guard,
+            "emr-etl-guard/status": word(finding.status),
+            "emr-etl-guard/required": (finding.level == Level::Required).to_string(),
+        },
+        "Resources": [resource(document, finding, place)],
+        "Compliance": {"Status": match finding.status {
+            Status::Proved | Status::NotApplicable => "PASSED",
+            Status::Refuted => "FAILED",
+            Status::Unknown => "NOT_AVAILABLE",
+            Status::Excused => "WARNING",
+        }},
+        "RecordState": if finding.status == Status::Proved { "ARCHIVED" } else { "ACTIVE" },
+    });
+    if let Some(mend) = &finding.mend {
+        value["Remediation"] = json!({"Recommendation": {"Text": cut(mend, RECOMMENDATION)}});
+    }
+    if let Some(at) = &finding.at {
+        value["ProductFields"]["emr-etl-guard/at"] = cut(at, FIELD).into();
+    }
+    value
+}
+
+/// The same for the same check and subject in every run; what makes it unlike others may be longer than an id can be.
+fn id(finding: &Finding, place: &Place<'_>) -> String {
+    let subject = sha256(format!("{}\0{}", finding.check, finding.subject));
+    format!("{}/{}/emr-etl-guard/{}/{}", place.region, place.account, finding.check, &subject[..32])
+}
+
+fn types(finding: &Finding) -> Vec<&'static str> {
+    let exposed = finding.status == Status::Refuted && finding.level == Level::Required;
+    let mut types = vec!["Software and Configuration Checks/AWS Security Best Practices/Encryption"];
+    if exposed && ["data-encrypted", "written-objects", "cluster-security-configuration", "cluster-volumes"].contains(&finding.check.as_str()) {
+        types.push("Effects/Data Exposure");
+    }
+    types
+}
+
+fn severity(document: &Document, finding: &Finding) -> &'static str {
+    match (finding.status, finding.level) {
+        (Status::Refuted, Level::Required) if document.outcome == Outcome::UnsafeClusterAlive && is_cluster(&finding.subject) => "CRITICAL",
+        (Status::Refuted, Level::Required) => "HIGH",
+        (Status::Unknown, Level::Required) => "MEDIUM",
+        (Status::Refuted, Level::Advised) | (Status::Excused, _) => "LOW",
+        (Status::Unknown, Level::Advised) | (Status::Proved | Status::NotApplicable, _) => "INFORMATIONAL",
+    }
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Proved => "proved",
+        Status::Refuted => "refuted",
+        Status::Unknown => "unknown",
+        Status::Excused => "excused",
+        Status::NotApplicable => "not-applicable",
+    }
+}
+
+fn is_cluster(subject: &str) -> bool {
+    subject.starts_with("j-")
+}
+
+/// What a finding is about, under the name that Security Hub knows it by, where it does.
+fn resource(document: &Document, finding: &Finding, place: &Place<'_>) -> Value {
+    let Place { partition, region, account } = place;
+    let subject = finding.subject.as_str();
+    let ec2 = |kind: &str| format!("arn:{partition}:ec2:{region}:{account}:{kind}/{subject}");
+    let role = |lookup: Option<&Option<Lookup<super::document::Role>>>| Some(lookup?.as_ref()?.found()?.arn.clone());
+    let facts = document.facts.as_ref();
+    let (kind, id) = match finding.check.as_str() {
+        _ if is_cluster(subject) => ("Other", format!("arn:{partition}:elasticmapreduce:{region}:{account}:cluster/{subject}")),
+        _ if subject.starts_with("arn:") && subject.contains(":kms:") => ("AwsKmsKey", subject.to_owned()),
+        check
+            if (check.starts_with("bucket-") && check != "bucket-policy-clash")
+                || matches!(check, "no-silent-downgrade" | "no-earlier-versions" | "clojure-collector-bucket") =>
+        {
+            ("AwsS3Bucket", format!("arn:{partition}:s3:::{subject}"))
+        }
+        "jobflow-role-exists" => match role(facts.map(|facts| &facts.role)) {
+            Some(arn) => ("AwsIamRole", arn),
+            None => ("Other", subject.to_owned()),
+        },
+        "service-role-exists" => match role(facts.map(|facts| &facts.service_role)) {
+            Some(arn) => ("AwsIamRole", arn),
+            None => ("Other", subject.to_owned()),
+        },
+        _ if subject.starts_with("subnet-") => ("AwsEc2Subnet", ec2("subnet")),
+        _ if subject.starts_with("vpc-") => ("AwsEc2Vpc", ec2("vpc")),
+        _ => ("Other", subject.to_owned()),
+    };
+    json!({"Type": kind, "Id": cut(&id, IDENTIFIER), "Partition": partition, "Region": region})
+}
+
+/// Text within a limit, and never blank: the API takes no field that is.
+fn cut(text: &str, limit: usize) -> String {
+    let text = text.trim();
+    if text.is_empty() {
+        return "-".to_owned();
+    }
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(limit - 1).collect();
+    format!("{}…", head.trim_end())
+}
+
+fn timestamp(at: OffsetDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::document::tests::{RECORDED, recorded};
+
+    #[test]
+    fn text_is_cut_by_characters_and_is_never_blank() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äö…");
+        assert_eq!(cut(" \n", 3), "-");
+    }
+
+    #[test]
+    fn a_batch_holds_a_hundred_findings_and_no_more_bytes_than_a_request_takes() {
+        let sizes = |findings: Vec<Value>| batches(findings.into_iter()).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(vec![json!({}); 250]), [100, 100, 50]);
+        assert_eq!(sizes(vec![]), Vec::<usize>::new());
+        let large = json!({"x": "x".repeat(200_000)});
+        let batches = batches(vec![large; 70].into_iter());
+        assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 70);
+        for batch in batches {
+            assert!(json!({"Findings": batch}).to_string().len() <= BATCH_BYTES);
+        }
+    }
+
+    fn sent(document: &Document) -> Vec<Value> {
+        let lines = asff(document, None).unwrap();
+        lines.lines().flat_map(|line| serde_json::from_str::<Value>(line).unwrap()["Findings"].as_array().unwrap().clone()).collect()
+    }
+
+    /// Every limit that the API reference for AwsSecurityFinding names for what is sent here.
+    #[track_caller]
+    fn within_limits(finding: &Value) {
+        let text = |name: &str| {
+            let value = finding.pointer(name).and_then(Value::as_str).unwrap_or_else(|| panic!("{name} is missing"));
+            assert!(!value.trim().is_empty(), "{name} is blank");
+            value.chars().count()
+        };
+        for (name, limit) in [
+            ("/Id", 512),
+            ("/GeneratorId", 512),
+            ("/Title", 256),
+            ("/Description", 1024),
+            ("/Severity/Original", 64),
+            ("/Resources/0/Id", 512),
+            ("/Resources/0/Type", 256),
+        ] {
+            assert!(text(name) <= limit, "{name}: {}", text(name));
+        }
+        assert_eq!((text("/AwsAccountId"), finding["SchemaVersion"].as_str()), (12, Some("2018-10-08")));
+        for time in ["/CreatedAt", "/UpdatedAt"] {
+            assert_eq!(text(time), "2026-11-25T17:25:24.914Z".len());
+        }
+        if finding.get("Remediation").is_some() {
+            assert!(text("/Remediation/Recommendation/Text") <= 512);
+        }
+        assert!(finding["Types"].as_array().unwrap().len() <= 50 && finding["ProductFields"].as_object().unwrap().len() <= 50);
+        for (name, value) in finding["ProductFields"].as_object().unwrap() {
+            assert!(name.len() <= 128 && value.as_str().unwrap().chars().count() <= 2048, "{name}");
+        }
+        assert!(finding.to_string().len() <= 240 << 10, "a finding of at most 240 kB");
+    }
+
+    #[test]
+    fn every_finding_is_within_the_limits_also_where_names_are_endless() {
+        for (name, text) in RECORDED {
+            let document = recorded(name);
+            let findings = sent(&document);
+            assert!(findings.len() > 80, "{name}");
+            findings.iter().for_each(within_limits);
+            let mut value: Value = serde_json::from_str(text).unwrap();
+            for finding in value["findings"].as_array_mut().unwrap() {
+                for key in ["subject", "saw", "mend", "at"] {
+                    finding[key] = format!("{}{}", finding[key].as_str().unwrap_or_default(), "ä".repeat(5000)).into();
+                }
+                finding["wanted"] = " ".into();
+            }
+            let mut document: Document = serde_json::from_value(value).unwrap();
+            document.who.account.get_or_insert_with(|| "123456789012".to_owned());
+            for line in asff(&document, Some("eu-west-1")).unwrap().lines() {
+                serde_json::from_str::<Value>(line).unwrap()["Findings"].as_array().unwrap().iter().for_each(within_limits);
+            }
+        }
+    }
+
+    #[test]
+    fn a_finding_keeps_its_id_from_run_to_run_and_closes_itself_once_it_is_proved() {
+        let open = recorded("refused-v2");
+        let mut mended = open.clone();
+        mended.run = "01a213bd-a332-74e7-8bd3-000000000000".to_owned();
+        for finding in &mut mended.findings {
+            (finding.status, finding.saw) = (Status::Proved, "all is well".to_owned());
+        }
+        let by_id = |document: &Document| {
+            let findings = sent(document).into_iter().map(|finding| (finding["Id"].as_str().unwrap().to_owned(), finding));
+            findings.collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let (before, after) = (by_id(&open), by_id(&mended));
+        assert_eq!(before.len(), sent(&open).len(), "ids are there once");
+        let mut closed = 0;
+        for (id, finding) in &before {
+            assert_eq!(after[id]["RecordState"], "ARCHIVED");
+            assert_eq!(after[id]["Compliance"]["Status"], "PASSED");
+            closed += usize::from(finding["RecordState"] == "ACTIVE");
+        }
+        assert_eq!(
+            closed,
+            open.all_findings().filter(|finding| finding.waits_for.is_none() && (finding.is_open() || finding.status == Status::Excused)).count()
+        );
+    }
+
+    #[test]
+    fn each_kind_of_answer_has_its_severity_and_its_resource() {
+        let told = |finding: &Value| {
+            let text = |name: &str| finding.pointer(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let names = ["/Title", "/Severity/Label", "/Compliance/Status", "/RecordState", "/Resources/0/Type", "/Resources/0/Id", "/Types/1"];
+            names.map(text).join(" | ")
+        };
+        let mut lines: Vec<String> = Vec::new();
+        for name in ["refused-v2", "unsafe-v2"] {
+            lines.extend(sent(&recorded(name)).iter().filter(|finding| finding["RecordState"] == "ACTIVE").map(told));
+        }
+        let mut alive = recorded("unsafe-v2");
+        alive.outcome = Outcome::UnsafeClusterAlive;
+        lines.extend(sent(&alive).iter().filter(|finding| finding["Severity"]["Label"] == "CRITICAL").map(told));
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn what_security_hub_cannot_do_without_is_asked_for() {
+        let mut document = recorded("refused-v2");
+        document.findings.retain(|finding| !["ebs-encryption-by-default", "bucket-region"].contains(&finding.check.as_str()));
+        let said = |document: &Document| asff(document, None).unwrap_err().to_string();
+        assert_eq!(said(&document), "the document does not tell the region; say which Security Hub is meant with `--region`");
+        let first = asff(&document, Some("us-gov-west-1")).unwrap();
+        assert!(first.contains(":securityhub:us-gov-west-1:123456789012:product/123456789012/default"), "{first}");
+        document.who.account = None;
+        document.facts = None;
+        assert!(said(&document).starts_with("the document does not tell the account"), "{}", said(&document));
+    }
+}

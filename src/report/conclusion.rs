@@ -1,0 +1,232 @@
+//! What a document comes to: a title and one sentence, for everybody who reads nothing else.
+
+use super::document::{Document, End, Finding, Level, Outcome, Status, Verdict};
+
+/// How a conclusion is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// All that was required was proved.
+    Good,
+    /// Something is against it.
+    Bad,
+    /// Nobody can tell.
+    Unsure,
+    /// The run came to no end that says anything about its encryption.
+    Plain,
+}
+
+/// A title and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Conclusion {
+    pub(super) tone: Tone,
+    pub(super) title: &'static str,
+    pub(super) sentence: String,
+}
+
+impl Conclusion {
+    fn new(tone: Tone, title: &'static str, sentence: impl Into<String>) -> Self {
+        Self { tone, title, sentence: sentence.into() }
+    }
+
+    pub(super) fn of(document: &Document) -> Self {
+        let said = |number: usize| format!("{} {}", counted(number, "required check"), is(number));
+        let refuted = || said(open_required(document).filter(|finding| finding.status == Status::Refuted).count());
+        let open = || said(open_required(document).count());
+        match (document.verdict, document.outcome) {
+            (_, Outcome::UnsafeClusterAlive) => {
+                Self::new(Tone::Bad, "Act now", format!("An unsafe cluster may still be running: {}.", alive(document)))
+            }
+            (_, Outcome::UnsafeClusterTerminated) if document.clusters().iter().any(|cluster| cluster.is_unsafe) => Self::new(
+                Tone::Bad,
+                "Unsafe cluster ended",
+                "A cluster of this run was not what was verified before the launch. It was terminated, and its end is confirmed; what it wrote until then is suspect.",
+            ),
+            (_, Outcome::UnsafeClusterTerminated) => Self::new(
+                Tone::Bad,
+                "Unsafe run ended",
+                "The run wrote objects that are not encrypted as required, which the policy counts as unsafe. Its clusters are over.",
+            ),
+            (_, Outcome::Unconfirmed) => {
+                let open = open_required(document).count();
+                let why = if open == 0 { "it could not be told what it did".to_owned() } else { format!("{} open", said(open)) };
+                let tone = if open_required(document).any(|finding| finding.status == Status::Refuted) { Tone::Bad } else { Tone::Unsure };
+                Self::new(tone, "Not confirmed", format!("The run ended, but its encryption could not be confirmed: {why}."))
+            }
+            (Some(Verdict::RefuseRefuted), _) => {
+                Self::new(Tone::Bad, "Refused", format!("Nothing was launched, because encryption is not as required: {} refuted.", refuted()))
+            }
+            (Some(Verdict::RefuseUnknown), _) => {
+                Self::new(Tone::Unsure, "Refused", format!("Nothing was launched, because facts could not be established: {} open.", open()))
+            }
+            (_, outcome) if document.command == "check" => checked(document, outcome),
+            (Some(Verdict::Launch), outcome) => ended(document, outcome),
+            (None, outcome) => closed(document, outcome),
+        }
+    }
+}
+
+/// A check that found nothing in the way.
+fn checked(document: &Document, outcome: Outcome) -> Conclusion {
+    match outcome {
+        Outcome::Ended(0) if document.only => {
+            Conclusion::new(Tone::Good, "What was asked for holds", "Only some checks were asked for. They hold; nothing is said of the others.")
+        }
+        Outcome::Ended(0) => Conclusion::new(
+            Tone::Good,
+            "Would launch",
+            format!("Everything that is required is proved{}, as far as it can be before a launch. Nothing was launched.", but_for_excused(document)),
+        ),
+        other => Conclusion::new(Tone::Unsure, "No verdict", format!("The check did not come to its end: {}.", in_words(other))),
+    }
+}
+
+/// A run that was launched, and that nothing overrides the end of.
+fn ended(document: &Document, outcome: Outcome) -> Conclusion {
+    match outcome {
+        Outcome::Ended(0) => {
+            let objects: u64 = document.written.iter().map(|written| written.survey.looked_at).sum();
+            let seen = if objects == 0 {
+                String::new()
+            } else {
+                format!(", and on {} that it wrote", counted(usize::try_from(objects).unwrap_or(usize::MAX), "object"))
+            };
+            let clusters = document.clusters().len();
+            let on = if clusters == 0 { String::new() } else { format!(", on {}", counted(clusters, "cluster")) };
+            Conclusion::new(
+                Tone::Good,
+                "Encryption confirmed",
+                format!(
+                    "The run did its work, and everything that is required was proved{}: before the launch{on}{seen}.",
+                    but_for_excused(document)
+                ),
+            )
+        }
+        Outcome::Ended(_) | Outcome::Signalled(_) | Outcome::Undelivered => Conclusion::new(
+            Tone::Plain,
+            "The run did not finish",
+            format!("Everything that is required was proved, and nothing since speaks against it; but {}.", in_words(outcome)),
+        ),
+        other => Conclusion::new(Tone::Unsure, "Not launched", format!("Nothing was launched: {}.", in_words(other))),
+    }
+}
+
+/// A run of which only its clusters were looked at: an earlier guard left it open, or none launched it.
+fn closed(document: &Document, outcome: Outcome) -> Conclusion {
+    let clusters = counted(document.clusters().len(), "cluster");
+    match outcome {
+        Outcome::Ended(0) => Conclusion::new(Tone::Good, "Nothing is left open", format!("What was looked at, {clusters}, is what it must be.")),
+        other => Conclusion::new(Tone::Unsure, "Left open", format!("{clusters} looked at, but {}.", in_words(other))),
+    }
+}
+
+/// Said wherever all is said to be proved.
+fn but_for_excused(document: &Document) -> String {
+    match document.all_findings().filter(|finding| finding.level == Level::Required && finding.status == Status::Excused).count() {
+        0 => String::new(),
+        excused => format!(", but for {} that an exception excuses", counted(excused, "finding")),
+    }
+}
+
+fn in_words(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Ended(0) => "the runner has done its work".to_owned(),
+        Outcome::Ended(3) => "the runner found no data to process".to_owned(),
+        Outcome::Ended(4) => "the runner found an earlier run unfinished".to_owned(),
+        Outcome::Ended(17) => "the runner found its lock held".to_owned(),
+        Outcome::Ended(18) => "the runner found the cluster busy".to_owned(),
+        Outcome::Ended(code) => format!("the runner ended with code {code}"),
+        Outcome::Signalled(signal) => format!("the runner was ended by signal {signal}"),
+        Outcome::BadUsage => "the settings are wrong".to_owned(),
+        Outcome::BadConfig => "the runner's config cannot be used".to_owned(),
+        Outcome::FactsUnknown => "facts could not be established".to_owned(),
+        Outcome::Bug => "a bug in the guard".to_owned(),
+        Outcome::RunnerNotExecutable => "the runner cannot be executed".to_owned(),
+        Outcome::RunnerNotFound => "the runner was not found".to_owned(),
+        Outcome::Undelivered => "its document could not be delivered everywhere".to_owned(),
+        Outcome::Refused => "a required check is refuted".to_owned(),
+        Outcome::Unconfirmed => "encryption could not be confirmed".to_owned(),
+        Outcome::UnsafeClusterAlive => "an unsafe cluster may still be running".to_owned(),
+        Outcome::UnsafeClusterTerminated => "an unsafe cluster was ended".to_owned(),
+    }
+}
+
+/// Why nobody can say that the unsafe clusters are over.
+fn alive(document: &Document) -> String {
+    let of = |cluster: &super::document::Cluster| match &cluster.end {
+        Some(End::Confirmed) => None,
+        Some(End::Unconfirmed(why)) => Some(format!("{} ({why})", cluster.id)),
+        None => Some(format!("{} (nobody saw its end)", cluster.id)),
+    };
+    let unsafe_ones: Vec<String> = document.clusters().iter().filter(|cluster| cluster.is_unsafe).filter_map(of).collect();
+    if unsafe_ones.is_empty() { "it is named among the run's clusters".to_owned() } else { unsafe_ones.join(", ") }
+}
+
+/// What stands against the run: open findings of required checks, without those that only wait for another.
+fn open_required(document: &Document) -> impl Iterator<Item = &Finding> {
+    document
+        .all_findings()
+        .filter(|finding| finding.level == Level::Required && finding.is_open() && finding.waits_for.is_none() && !finding.not_there)
+}
+
+/// `1 object`, `2 objects`.
+pub(super) fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn is(number: usize) -> &'static str {
+    if number == 1 { "is" } else { "are" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::document::tests::recorded;
+
+    fn concluded(name: &str, change: impl FnOnce(&mut Document)) -> String {
+        let mut document = recorded(name);
+        change(&mut document);
+        let Conclusion { tone, title, sentence } = Conclusion::of(&document);
+        format!("{tone:?}: {title}: {sentence}")
+    }
+
+    #[test]
+    fn every_end_has_a_title_and_a_sentence() {
+        let ended = |document: &mut Document, outcome| {
+            document.outcome = outcome;
+            document.verdict = Some(Verdict::Launch);
+        };
+        let all_proved = |document: &mut Document| {
+            document.findings.retain(|finding| !finding.is_open());
+            ended(document, Outcome::Ended(0));
+        };
+        let said = [
+            concluded("unsafe-v2", |_| {}),
+            concluded("unsafe-v2", |document| {
+                document.outcome = Outcome::UnsafeClusterAlive;
+                document.watched.as_mut().unwrap().clusters[0].end = Some(End::Unconfirmed("AccessDenied".to_owned()));
+            }),
+            concluded("unsafe-v2", |document| document.watched.as_mut().unwrap().clusters[0].is_unsafe = false),
+            concluded("unencrypted-v1", |_| {}),
+            concluded("unencrypted-v1", |document| {
+                document.findings.retain(|finding| finding.status != Status::Refuted);
+            }),
+            concluded("unencrypted-v1", all_proved),
+            concluded("unencrypted-v1", |document| ended(document, Outcome::Ended(3))),
+            concluded("unencrypted-v1", |document| ended(document, Outcome::Signalled(15))),
+            concluded("unencrypted-v1", |document| ended(document, Outcome::FactsUnknown)),
+            concluded("refused-v2", |_| {}),
+            concluded("refused-v2", |document| document.verdict = Some(Verdict::RefuseUnknown)),
+            concluded("refused-v2", |document| ended(document, Outcome::Ended(0))),
+            concluded("refused-v2", |document| {
+                ended(document, Outcome::Ended(0));
+                document.only = true;
+            }),
+            concluded("unsafe-v2", |document| {
+                document.command = "resume".to_owned();
+                document.verdict = None;
+                document.outcome = Outcome::Ended(0);
+            }),
+        ];
+        insta::assert_snapshot!(said.join("\n"));
+    }
+}

@@ -1,0 +1,560 @@
+//! The page: one document of a run for those who must judge and file it. One file of HTML with its style and pictures in it, no script, nothing fetched from anywhere.
+//! The policy in its head keeps it so in every browser, whatever the document says.
+
+mod findings;
+mod marks;
+mod picture;
+mod plot;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
+use time::{OffsetDateTime, macros::format_description};
+
+use super::{
+    conclusion::{Conclusion, Tone, counted},
+    document::{Cluster, Document, End, Lookup, Stored, Survey},
+    path::{DataPath, Kind, Proof},
+};
+use marks::Mark;
+
+const STYLE: &str = include_str!("html/page.css");
+
+/// The whole page.
+pub(super) fn page(document: &Document) -> String {
+    let conclusion = Conclusion::of(document);
+    let config = document.inputs.as_ref().map(|inputs| inputs.config.as_str());
+    // Nothing but the one style of this page: no script, no picture, no font, no form, no frame.
+    let policy = format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", BASE64.encode(Sha256::digest(STYLE)));
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                meta name="generator" content={ "emr-etl-guard " (env!("CARGO_PKG_VERSION")) };
+                title { (conclusion.title) " · " @if let Some(config) = config { (config) " · " } (day(document.started)) " · emr-etl-guard" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#findings" { "Skip to the findings" }
+                header.masthead {
+                    p.brand { "emr-etl-guard" span { " Encryption report" } }
+                    p.when { (document.command) ", " (time(document.started)) }
+                }
+                main { (content(document, &conclusion)) }
+                footer {
+                    p { "Made from the document of run " code { (document.run) } " (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is the evidence; this page only shows it." }
+                }
+            }
+        }
+    };
+    format!("{}\n", markup.into_string())
+}
+
+fn content(document: &Document, conclusion: &Conclusion) -> Markup {
+    let path = DataPath::of(document);
+    let sections: Vec<(&str, &str, Markup)> = [
+        ("who", "Who, what, when", who(document)),
+        ("findings", "What is open", findings::open(document)),
+        ("path", "What protects the data", protections(document, &path)),
+        ("timeline", "What happened when", timeline(document)),
+        ("objects", "Objects by encryption", objects(document)),
+        ("exceptions", "Exceptions", findings::exceptions(document)),
+        ("gaps", "What no check can close", gaps(document)),
+        ("requests", "Requests to AWS", requests(document)),
+        ("checks", "All checks", findings::all(document)),
+    ]
+    .into_iter()
+    .filter_map(|(id, title, markup)| Some((id, title, markup?)))
+    .collect();
+    html! {
+        (verdict(document, conclusion))
+        nav.contents aria-label="On this page" {
+            ul { @for (id, title, _) in &sections { li { a href={ "#" (id) } { (title) } } } }
+        }
+        @for (id, title, markup) in &sections {
+            section id=(id) aria-labelledby={ (id) "-title" } {
+                h2 id={ (id) "-title" } { (title) }
+                (markup)
+            }
+        }
+    }
+}
+
+fn verdict(document: &Document, conclusion: &Conclusion) -> Markup {
+    let (class, mark) = match conclusion.tone {
+        Tone::Good => ("proved", Mark::Proved),
+        Tone::Bad => ("refuted", Mark::Refuted),
+        Tone::Unsure => ("open", Mark::Open),
+        Tone::Plain => ("nothing", Mark::Nothing),
+    };
+    html! {
+        section class={ "verdict " (class) } aria-labelledby="verdict" {
+            (mark.sign())
+            div {
+                h1 id="verdict" { (conclusion.title) }
+                p.lead { (conclusion.sentence) " Exit code " strong { (document.exit_code) } "." }
+                (findings::counts(document))
+            }
+        }
+    }
+}
+
+/// A row of a list of facts: a name, and what it is.
+fn fact(name: &str, value: &Markup) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
+}
+
+fn optional(name: &str, value: Option<&str>) -> Markup {
+    html! { @if let Some(value) = value { (fact(name, &html! { code { (value) } })) } }
+}
+
+/// A SHA-256, in groups that the eye can follow.
+fn digest(digest: &str) -> Markup {
+    html! {
+        code.digest {
+            @let characters: Vec<char> = digest.chars().collect();
+            @for group in characters.chunks(8) { span { (group.iter().collect::<String>()) } wbr; }
+        }
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "sections that may be missing stand beside it")]
+fn who(document: &Document) -> Option<Markup> {
+    Some(html! {
+        dl.facts {
+            (fact("Run", &html! { code { (document.run) } " " span.soft { "(" (document.command) ")" } }))
+            (fact("Started", &html! { (time(document.started)) }))
+            (fact("Ended", &html! { (time(document.ended)) " " span.soft { "after " (lasted(document)) } }))
+            (optional("Account", document.account()))
+            (optional("Guard", document.principal()))
+            (optional("Runner", document.runner_principal()))
+            (optional("Host", document.who.host.as_deref()))
+            @if let Some(chain) = &document.chain {
+                (fact("In the chain", &html! {
+                    "document " (chain.sequence)
+                    @if let Some(previous) = &chain.previous {
+                        ", after document " (previous.sequence) " of run " code { (previous.run) } ", SHA-256 " (digest(&previous.sha256))
+                    } @else { ", the first" }
+                    @for begun in &chain.unrecorded { "; run " code { (begun.run) } " (" (begun.sequence) ") began in between and left none" }
+                }))
+            }
+        }
+        (inputs(document))
+    })
+}
+
+/// What went in, by digest.
+fn inputs(document: &Document) -> Markup {
+    let Some(inputs) = &document.inputs else { return html! {} };
+    let facts = document.facts.as_ref();
+    let configuration = facts.and_then(|facts| facts.security_configuration.as_ref()).and_then(Lookup::found);
+    let version = inputs.runner.as_ref().map(|runner| &runner.version).or_else(|| facts.and_then(|facts| facts.runner_version.as_ref()));
+    html! {
+        h3 { "What went in" }
+        dl.facts {
+            (fact("Runner config", &html! { code { (inputs.config) } " SHA-256 " (digest(&inputs.config_sha256)) }))
+            @if let Some(sealed) = &inputs.sealed_sha256 { (fact("Sealed config", &html! { "SHA-256 " (digest(sealed)) })) }
+            @if let Some(runner) = &inputs.runner {
+                (fact("Runner's file", &html! { code { (runner.path) } @if let Some(sha256) = runner.sha256.found() { " SHA-256 " (digest(sha256)) } }))
+            }
+            @if let Some(version) = version.and_then(Lookup::found) { (fact("Runner's version", &html! { (version) })) }
+            @if let Some(found) = configuration {
+                (fact("Security configuration", &html! { code { (found.name) } ", created " (time(found.created)) ", SHA-256 " (digest(&found.digest)) }))
+            }
+            @if let Some(settings) = &inputs.settings {
+                (fact("Settings", &html! {
+                    @if let Some(file) = &settings.file { code { (file) } " " }
+                    @if let Some(sha256) = &settings.file_sha256 { "SHA-256 " (digest(sha256)) "; " }
+                    "all in force " (digest(&settings.sha256))
+                }))
+            }
+            (fact("Required", &html! { (inputs.policy.require.join(", ")) "; objects " (inputs.policy.accept_encryption.join(" or "))
+                @if !inputs.policy.expected_keys.is_empty() { ", by " code { (inputs.policy.expected_keys.join(", ")) } } }))
+            @for (name, list) in [("Made advice", &inputs.policy.advise), ("Made required", &inputs.policy.enforce)] {
+                @if !list.is_empty() { (fact(name, &html! { (list.join(", ")) })) }
+            }
+        }
+        @if !inputs.sealed.is_empty() {
+            h3 { "What the seal set" }
+            div.table {
+                table.cards {
+                    thead { tr { th scope="col" { "Key" } th scope="col" { "Was" } th scope="col" { "Is" } } }
+                    tbody { @for change in &inputs.sealed {
+                        tr { th scope="row" { code { (change.key) } } td data-label="Was" { code { (change.before.as_deref().unwrap_or("(missing)")) } } td data-label="Is" { code { (change.after) } } }
+                    } }
+                }
+            }
+        }
+        @if let Some(facts) = facts {
+            @let elsewhere: Vec<_> = facts.endpoints.iter().map(|endpoint| format!("{} at {}", endpoint.service, endpoint.url)).collect();
+            @if !elsewhere.is_empty() { p.note { (Mark::Open.with("Not AWS itself:")) " the settings allow endpoints that stand in for it: " (elsewhere.join(", ")) "." } }
+        }
+    }
+}
+
+fn protections(document: &Document, path: &DataPath) -> Option<Markup> {
+    // Without a plan there is no path.
+    document.inputs.as_ref()?;
+    let told = |proof: Proof, what: &str, by: &std::collections::BTreeSet<String>| {
+        html! {
+            td { (Mark::from(proof).with(proof.word())) }
+            td { (findings::words(what)) @if !by.is_empty() { " " span.soft { "by " @for (index, check) in by.iter().enumerate() { @if index > 0 { ", " } a href={ "#check-" (check) } { (check) } } } } }
+        }
+    };
+    Some(html! {
+        figure { div.scroll tabindex="0" role="region" aria-label="Picture of the data's path" { (picture::picture(path)) } }
+        h3 { "On the way" }
+        div.table {
+            table.cards {
+                thead { tr { th scope="col" { "Way" } th scope="col" { "Carried by" } th scope="col" { "Shown" } th scope="col" { "Encryption in transit" } } }
+                tbody {
+                    @for (index, hop) in path.hops.iter().enumerate() {
+                        tr {
+                            th scope="row" { (index + 1) ". " (hop.from.title()) " → " (hop.to.title()) }
+                            td { (hop.by.iter().cloned().collect::<Vec<_>>().join(", ")) }
+                            (told(hop.protection.proof, &hop.protection.what, &hop.protection.by))
+                        }
+                    }
+                }
+            }
+        }
+        h3 { "At rest, and within the cluster" }
+        div.table {
+            table.cards {
+                thead { tr { th scope="col" { "Where" } th scope="col" { "Part" } th scope="col" { "Shown" } th scope="col" { "Encryption" } } }
+                @for station in &path.stations {
+                    tbody {
+                        @for (index, part) in station.parts.iter().enumerate() {
+                            tr {
+                                @if index == 0 { th scope="rowgroup" rowspan=(station.parts.len()) { (station.kind.title()) } }
+                                td { @if station.kind == Kind::Cluster { (part.name) } @else { code { (part.name) } } }
+                                (told(part.protection.proof, &part.protection.what, &part.protection.by))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn timeline(document: &Document) -> Option<Markup> {
+    let events = plot::events(document);
+    if events.is_empty() {
+        return None;
+    }
+    Some(html! {
+        figure { div.scroll tabindex="0" role="region" aria-label="Plot of the run over time" { (plot::plot(document, &events)) } }
+        ol.events {
+            @for event in &events {
+                li { (precise(event.at)) " " span.soft { (event.kind.word()) } " " (findings::words(&event.what)) }
+            }
+        }
+        @if !document.clusters().is_empty() { h3 { "Clusters" } ul.plain { @for cluster in document.clusters() { li { (told(cluster)) } } } }
+        @if let Some(watched) = &document.watched {
+            @if let Some(trouble) = &watched.search_trouble { p.note { (Mark::Open.with("unknown")) " the run's clusters could not be searched for at the end: " (trouble) } }
+            @for id in &watched.undecided { p.note { (Mark::Open.with("unknown")) " cluster " code { (id) } " has the run's name, but could not be told to be the run's or not" } }
+        }
+    })
+}
+
+/// One cluster, in a sentence.
+fn told(cluster: &Cluster) -> Markup {
+    let steps = cluster.steps.found().map(|steps| (steps.iter().filter(|step| step.state == "COMPLETED").count(), steps.len()));
+    html! {
+        code { (cluster.id) } " "
+        @if cluster.is_unsafe { (Mark::Refuted.with("unsafe")) } @else { (Mark::Proved.with("not found unsafe")) }
+        ", found by " (match cluster.found_by.as_str() { "log" => "the runner's log", "list" => "ListClusters", other => other })
+        @if let Some(facts) = cluster.cluster.found() {
+            ", " @if let Some(release) = &facts.release { (release) ", " } "last seen " (facts.status.state) @if let Some(reason) = &facts.status.reason { " (" (reason) ")" }
+        } @else { ", never described" }
+        @if let Some((done, all)) = steps { ", " (done) " of " (all) " steps completed" }
+        @match &cluster.end {
+            Some(End::Confirmed) => { "; terminated by the guard, and its end is confirmed" }
+            Some(End::Unconfirmed(why)) => { "; terminated by the guard, but " strong { "its end is not confirmed" } ": " (why) }
+            None => {}
+        }
+        @if cluster.ended_by_stop { "; ended because the run was stopped" }
+        "."
+    }
+}
+
+fn objects(document: &Document) -> Option<Markup> {
+    let read = document.facts.iter().flat_map(|facts| &facts.data).filter_map(|(role, survey)| Some((role.as_str(), survey.found()?, None)));
+    let written = document.written.iter().map(|written| (written.role.as_str(), &written.survey, written.cut_short.as_deref()));
+    let (read, written): (Vec<_>, Vec<_>) =
+        (read.filter(|(_, survey, _)| survey.objects > 0).collect(), written.filter(|(_, survey, _)| survey.objects > 0).collect());
+    if read.is_empty() && written.is_empty() {
+        return None;
+    }
+    let tables = [("Before the launch, where the run reads", read), ("After the run, where it wrote", written)];
+    Some(html! {
+        @for (title, rows) in tables {
+            @if !rows.is_empty() {
+                h3 { (title) }
+                div.table {
+                    table.cards {
+                        thead { tr { th scope="col" { "Location" } th scope="col" { "Encryption" } th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" } th scope="col" { "Share" } } }
+                        @for (role, survey, cut) in rows { (location(role, survey, cut)) }
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// The rows of one location: one for each way of encryption, and one for what was not looked at.
+fn location(role: &str, survey: &Survey, cut_short: Option<&str>) -> Markup {
+    let unseen = survey.unseen.as_ref().map_or(0, |unseen| unseen.objects);
+    let left = survey.objects - survey.objects.min(survey.looked_at + unseen);
+    let mut rows: Vec<(Mark, String, u64, Option<u64>)> = survey
+        .kinds
+        .iter()
+        .map(|tally| {
+            let (mark, what) = stored(&tally.stored);
+            (mark, what, tally.objects, Some(tally.bytes))
+        })
+        .collect();
+    if unseen > 0 {
+        rows.push((Mark::Open, "could not be looked at".to_owned(), unseen, None));
+    }
+    if left > 0 {
+        let why = cut_short.map_or_else(|| "not in the sample".to_owned(), |why| format!("not looked at: {why}"));
+        rows.push((Mark::Inferred, why, left, None));
+    }
+    let span = rows.len();
+    html! {
+        tbody {
+            @for (index, (mark, what, objects, bytes)) in rows.iter().enumerate() {
+                tr {
+                    @if index == 0 { th scope="rowgroup" rowspan=(span) { code { (role) } } }
+                    td { (mark.with(what)) }
+                    td.number data-label="Objects" { (grouped(*objects)) }
+                    td.number data-label="Bytes" { @if let Some(bytes) = bytes { (grouped(*bytes)) } @else { "–" } }
+                    td.share { (bar(*objects, survey.objects, *mark)) }
+                }
+            }
+        }
+    }
+}
+
+fn stored(stored: &Stored) -> (Mark, String) {
+    match stored {
+        Stored::Unencrypted => (Mark::Refuted, "unencrypted".to_owned()),
+        Stored::Kind(kind, None) => (Mark::Proved, kind.clone()),
+        Stored::Kind(kind, Some(key)) => (Mark::Proved, format!("{kind}, {key}")),
+        Stored::CustomerKey => (Mark::Proved, "SSE-C, under a key of the writer's own".to_owned()),
+        Stored::Other(other) => (Mark::Open, other.clone()),
+    }
+}
+
+/// A share as a bar; the number stands beside it.
+fn bar(part: u64, whole: u64, mark: Mark) -> Markup {
+    let hundredths = part.saturating_mul(100).checked_div(whole).unwrap_or_default();
+    html! {
+        svg class={ "bar " (mark.class()) } viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" focusable="false" {
+            rect class="rest" width="100" height="8" {}
+            rect class="full" width=(hundredths.max(1)) height="8" {}
+        }
+        span { (hundredths) " %" }
+    }
+}
+
+/// 1234567 as 1 234 567, with narrow spaces that do not break.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let (head, tail) = digits.split_at(first);
+    let groups = std::iter::once(head).chain(tail.as_bytes().chunks(3).filter_map(|chunk| std::str::from_utf8(chunk).ok()));
+    groups.filter(|group| !group.is_empty()).collect::<Vec<_>>().join("\u{202f}")
+}
+
+fn gaps(document: &Document) -> Option<Markup> {
+    if document.gaps.is_empty() {
+        return None;
+    }
+    Some(html! {
+        p { "These are said with every verdict, so that nobody takes silence for proof." }
+        ul.gaps { @for gap in &document.gaps {
+            li { (Mark::Open.with(&gap.name)) p { (findings::words(&gap.what)) } p.soft { "Source: " (gap.source) } }
+        } }
+    })
+}
+
+fn requests(document: &Document) -> Option<Markup> {
+    if document.calls.is_empty() {
+        return None;
+    }
+    let all: u64 = document.calls.iter().map(|calls| calls.count).sum();
+    Some(html! {
+        p { (counted(usize::try_from(all).unwrap_or(usize::MAX), "request")) " of the guard's own. AWS knows each by its request id, in CloudTrail too; the document keeps more of them than this page shows." }
+        div.table {
+            table.cards {
+                thead { tr { th scope="col" { "Operation" } th.number scope="col" { "Requests" } th.number scope="col" { "Failed" } th.number scope="col" { "Attempts" } th scope="col" { "First request" } } }
+                tbody { @for calls in &document.calls {
+                    tr {
+                        th scope="row" { (calls.service) " " code { (calls.operation) } }
+                        td.number data-label="Requests" { (grouped(calls.count)) } td.number data-label="Failed" { (grouped(calls.failed)) } td.number data-label="Attempts" { (grouped(calls.attempts)) }
+                        td { @if let Some(first) = calls.kept.first() {
+                            @if let Some(subject) = &first.subject { code { (subject) } " " }
+                            @if let Some(id) = &first.request_id { code.soft { (id) } }
+                            @if let Some(status) = first.status { " " span.soft { "HTTP " (status) } }
+                        } }
+                    }
+                } }
+            }
+        }
+    })
+}
+
+fn lasted(document: &Document) -> String {
+    let seconds = (document.ended - document.started).whole_seconds().max(0);
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0) => "less than a second".to_owned(),
+        (0, 0, seconds) => counted(usize::try_from(seconds).unwrap_or_default(), "second"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// A moment to the second, by UTC.
+fn clock(at: OffsetDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    at.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()
+}
+
+fn day(at: OffsetDateTime) -> String {
+    at.to_offset(time::UtcOffset::UTC).format(format_description!("[year]-[month]-[day]")).unwrap_or_default()
+}
+
+fn machine(at: OffsetDateTime) -> String {
+    at.to_offset(time::UtcOffset::UTC)
+        .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"))
+        .unwrap_or_default()
+}
+
+fn time(at: OffsetDateTime) -> Markup {
+    html! { time datetime=(machine(at)) { (clock(at)) } }
+}
+
+/// The time of day, to the millisecond.
+fn precise(at: OffsetDateTime) -> Markup {
+    let shown = at.to_offset(time::UtcOffset::UTC).format(format_description!("[hour]:[minute]:[second].[subsecond digits:3]")).unwrap_or_default();
+    html! { time datetime=(machine(at)) { (shown) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::report::document::tests::{RECORDED, recorded};
+
+    /// The page, a tag a line, without the style and its digest.
+    fn lines(page: &str) -> String {
+        let style = page.find("<style>").unwrap() + 7..page.find("</style>").unwrap();
+        let bare = format!("{}{}", &page[..style.start], &page[style.end..]).replace("><", ">\n<");
+        Regex::new("sha256-[^']+").unwrap().replace(&bare, "sha256-OF-STYLE").into_owned()
+    }
+
+    #[test]
+    fn the_page_of_a_document_is_the_same_every_time() {
+        let mut document = recorded("refused-v2");
+        // A few findings of each kind are enough to read.
+        let mut seen = std::collections::BTreeMap::new();
+        document.findings.retain(|finding| {
+            let count = seen.entry((finding.status, finding.level)).or_insert(0);
+            *count += 1;
+            *count <= 3
+        });
+        document.calls.truncate(2);
+        let page = page(&document);
+        assert_eq!(page, super::page(&document));
+        insta::assert_snapshot!(lines(&page));
+    }
+
+    /// Words of a document without which it is none.
+    const FIXED: [&str; 9] = ["started", "ended", "created", "seen", "status", "level", "verdict", "outcome", "end"];
+    /// Words by which the page is laid out: what else they could be is shown as it stands.
+    const MEANT: [&str; 9] = ["command", "check", "access", "actor", "part", "role", "action", "purpose", "state"];
+
+    /// Puts `more` behind every text of a document, but for those under the keys in `kept`.
+    fn with_texts(value: &mut Value, key: &str, kept: &[&str], more: &str) {
+        match value {
+            // A time is one word, and so is how an object is stored where there is no more to say of it.
+            Value::String(text) if kept.contains(&key) || (key == "at" && text.ends_with('Z')) || key == "stored" => {}
+            Value::String(text) => text.push_str(more),
+            Value::Array(items) => items.iter_mut().for_each(|item| with_texts(item, key, kept, more)),
+            Value::Object(members) => members.iter_mut().for_each(|(key, value)| with_texts(value, key, kept, more)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_document_says_becomes_markup() {
+        let hostile = "`</code></title></svg></style><script>alert(1)</script>\"'><img/src=x/onerror=alert(2)>&lt;b&gt;<!--]]>";
+        let harmless: String = hostile.chars().map(|letter| if letter == '`' { '`' } else { 'x' }).collect();
+        let tags = |more: &str, kept: &[&str], text: &str| {
+            let mut value: Value = serde_json::from_str(text).unwrap();
+            with_texts(&mut value, "", kept, more);
+            let document = serde_json::from_value(value).unwrap();
+            let page = page(&document);
+            let names = Regex::new("</?[A-Za-z!][^ >]*").unwrap().find_iter(&page).map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>();
+            let attributes = Regex::new(r#"<[a-z0-9]+((?: [a-zA-Z:-]+(?:="[^"<>]*")?)*)>"#).unwrap().find_iter(&page).count();
+            (names, attributes, page)
+        };
+        let laid_out = [FIXED, MEANT].concat();
+        for ((name, text), kept) in RECORDED.into_iter().flat_map(|recorded| [(recorded, laid_out.as_slice()), (recorded, &FIXED[..])]) {
+            let (names, attributes, page) = tags(hostile, kept, text);
+            let (harmless_names, harmless_attributes, _) = tags(&harmless, kept, text);
+            assert_eq!(names, harmless_names, "{name}: the same elements, whatever the words");
+            assert_eq!(attributes, harmless_attributes, "{name}: and every tag is a whole one");
+            assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{name}: it is shown as it stands");
+            assert!(!page.contains("<script") && !page.contains("<img") && !page.contains("<!--"), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_names_no_other_file_and_its_policy_lets_nothing_but_its_style_in() {
+        let references = Regex::new(r#"(?:href|src|srcset|action|data|poster)="([^"]*)""#).unwrap();
+        for (name, _) in RECORDED {
+            let page = page(&recorded(name));
+            for reference in references.captures_iter(&page) {
+                assert!(reference[1].starts_with('#'), "{name}: {}", &reference[1]);
+                assert!(page.contains(&format!("id=\"{}\"", &reference[1][1..])), "{name}: {} leads nowhere", &reference[1]);
+            }
+            let style = &page[page.find("<style>").unwrap() + 7..page.find("</style>").unwrap()];
+            assert!(!style.contains("url(") && !style.contains("@import"));
+            assert!(!page.contains(" style=") && !page.contains("<script"));
+            let allowed =
+                format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", BASE64.encode(Sha256::digest(style)));
+            assert!(page.contains(&format!("content=\"{allowed}\"")), "{name}");
+        }
+    }
+
+    #[test]
+    fn ids_are_there_once_and_headings_leave_out_no_level() {
+        let (id, heading) = (Regex::new(r#" id="([^"]*)""#).unwrap(), Regex::new("<h([1-6])").unwrap());
+        for (name, _) in RECORDED {
+            let page = page(&recorded(name));
+            let mut ids = std::collections::BTreeSet::new();
+            for id in id.captures_iter(&page) {
+                assert!(ids.insert(id[1].to_owned()), "{name}: {} is there twice", &id[1]);
+            }
+            let levels: Vec<u32> = heading.captures_iter(&page).map(|level| level[1].parse().unwrap()).collect();
+            assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1, "{name}");
+            assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{name}: {levels:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped_so_that_they_can_be_read() {
+        assert_eq!([0, 12, 123, 1234, 1_234_567].map(grouped), ["0", "12", "123", "1\u{202f}234", "1\u{202f}234\u{202f}567"]);
+    }
+}

@@ -1,0 +1,181 @@
+//! The findings on the page: what is open first, each with what to do; then what is excused; then all the rest, folded by check.
+
+use maud::{Markup, html};
+
+use super::marks::Mark;
+use crate::{
+    checks::{self, Stage},
+    report::{
+        conclusion::counted,
+        document::{Document, Finding, Level, Status},
+    },
+};
+
+/// Text in which what stands between backticks is code.
+pub(super) fn words(text: &str) -> Markup {
+    let parts: Vec<&str> = text.split('`').collect();
+    // Backticks that do not pair are not ours.
+    if parts.len().is_multiple_of(2) {
+        return html! { (text) };
+    }
+    html! { @for (index, part) in parts.into_iter().enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Proved => "proved",
+        Status::Refuted => "refuted",
+        Status::Unknown => "unknown",
+        Status::Excused => "excused",
+        Status::NotApplicable => "not applicable",
+    }
+}
+
+const ORDER: [Status; 5] = [Status::Refuted, Status::Unknown, Status::Excused, Status::Proved, Status::NotApplicable];
+
+/// How many findings of each kind there are; what is only advice is counted by itself.
+pub(super) fn counts(document: &Document) -> Markup {
+    let number = |status: Status, advice: bool| {
+        document.all_findings().filter(|finding| finding.status == status && (finding.is_open() && finding.level == Level::Advised) == advice).count()
+    };
+    let kinds = ORDER.into_iter().flat_map(|status| [(status, false), (status, true)]);
+    html! {
+        ul.counts {
+            @for (status, advice) in kinds {
+                @let number = number(status, advice);
+                @if number > 0 {
+                    li { (Mark::from(status).with(&format!("{number} {}", word(status)))) @if advice { " " span.soft { "as advice" } } }
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "sections that may be missing stand beside it")]
+pub(super) fn open(document: &Document) -> Option<Markup> {
+    let of_level = |level: Level| {
+        let mut open: Vec<&Finding> = document.all_findings().filter(|finding| finding.is_open() && finding.level == level).collect();
+        open.sort_by_key(|finding| finding.status);
+        open
+    };
+    let (required, advised) = (of_level(Level::Required), of_level(Level::Advised));
+    let excused: Vec<&Finding> = document.all_findings().filter(|finding| finding.status == Status::Excused).collect();
+    Some(html! {
+        @if required.is_empty() && advised.is_empty() { p { (Mark::Proved.with("Nothing is open.")) } }
+        @if !required.is_empty() { h3 { "Open, and required" } (cards(&required)) }
+        @if !advised.is_empty() { h3 { "Open, as advice" } p.soft { "These refuse nothing, unless the setting " code { "enforce" } " says so." } (cards(&advised)) }
+        @if !excused.is_empty() { h3 { "Excused" } (cards(&excused)) }
+    })
+}
+
+/// A card for each finding; those that only wait for another are told in one line below.
+fn cards(findings: &[&Finding]) -> Markup {
+    let (waiting, told): (Vec<&Finding>, Vec<&Finding>) = findings.iter().copied().partition(|finding| finding.waits_for.is_some());
+    html! {
+        @if !told.is_empty() { ul.cards { @for finding in told { (card(finding)) } } }
+        @if !waiting.is_empty() {
+            ul.waiting { @for finding in waiting {
+                li { (Mark::Open.with("waits")) " " code { (finding.check) } " on " span.subject { (finding.subject) } ", for " code { (finding.waits_for.as_deref().unwrap_or_default()) } }
+            } }
+        }
+    }
+}
+
+fn card(finding: &Finding) -> Markup {
+    let mark = Mark::from(finding.status);
+    let check = checks::find(&finding.check);
+    html! {
+        li class={ "card " (mark.class()) } {
+            h4 { (mark.with(word(finding.status))) " " code { (finding.check) } " " span.subject { (finding.subject) } }
+            dl {
+                div { dt { "Saw" } dd { (words(&finding.saw)) @if let Some(at) = &finding.at { " " span.soft { "at " code { (at) } } } } }
+                div { dt { "Wanted" } dd { (words(&finding.wanted)) } }
+                @if let Some(excused) = &finding.excused { div { dt { "Excused" } dd { (words(excused)) } } }
+                @if let Some(mend) = &finding.mend { div { dt { "To do" } dd.mend { (words(mend)) } } }
+                @if let Some(check) = check { div { dt { "Why" } dd.soft { (words(check.why)) } } }
+            }
+        }
+    }
+}
+
+/// Findings of one check that say the same of several subjects.
+struct Same<'a> {
+    finding: &'a Finding,
+    subjects: Vec<&'a str>,
+}
+
+fn folded<'a>(findings: &[&'a Finding]) -> Vec<Same<'a>> {
+    let mut folded: Vec<Same<'a>> = Vec::new();
+    for finding in findings.iter().copied() {
+        let same = folded
+            .iter_mut()
+            .find(|same| same.finding.status == finding.status && same.finding.saw == finding.saw && same.finding.wanted == finding.wanted);
+        match same {
+            Some(same) => same.subjects.push(&finding.subject),
+            None => folded.push(Same { finding, subjects: vec![&finding.subject] }),
+        }
+    }
+    folded
+}
+
+/// Every check of the document with what it found, one table for each stage.
+pub(super) fn all(document: &Document) -> Option<Markup> {
+    let stages = [
+        (Some(Stage::PreFlight), "Before the launch"),
+        (Some(Stage::Watch), "On each cluster of the run"),
+        (Some(Stage::Confirm), "After the run"),
+        (None, "Checks that this version does not know"),
+    ];
+    let by_check = document.by_check();
+    if by_check.is_empty() {
+        return None;
+    }
+    Some(html! {
+        @for (stage, title) in stages {
+            @let of_stage: Vec<_> = by_check.iter().filter(|(check, _)| checks::find(check).map(|check| check.stage) == stage).collect();
+            @if !of_stage.is_empty() {
+                @let number = of_stage.iter().map(|(_, findings)| findings.len()).sum();
+                details open {
+                    summary { (title) " " span.soft { (counted(of_stage.len(), "check")) ", " (counted(number, "finding")) } }
+                    table.cards {
+                        thead { tr { th scope="col" { "Check" } th scope="col" { "Answer" } th scope="col" { "On" } th scope="col" { "Saw" } } }
+                        @for (check, findings) in of_stage {
+                            @let rows = folded(findings);
+                            tbody id={ "check-" (check) } {
+                                @for (index, same) in rows.iter().enumerate() {
+                                    tr {
+                                        @if index == 0 { th scope="rowgroup" rowspan=(rows.len()) { code { (check) } } }
+                                        td { (Mark::from(same.finding.status).with(word(same.finding.status))) @if same.finding.level == Level::Advised { " " span.soft { "(advice)" } } }
+                                        td { span.subject { (same.subjects.join(", ")) } }
+                                        td { (words(&same.finding.saw)) }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// The exceptions of the settings, and what each excuses.
+pub(super) fn exceptions(document: &Document) -> Option<Markup> {
+    let exceptions = document.inputs.as_ref().map(|inputs| &inputs.policy.exceptions).filter(|exceptions| !exceptions.is_empty())?;
+    let fits = |pattern: &str, subject: &str| pattern.strip_suffix('*').map_or(pattern == subject, |start| subject.starts_with(start));
+    Some(html! {
+        div.table {
+            table.cards {
+                thead { tr { th scope="col" { "Check" } th scope="col" { "On" } th scope="col" { "Reason" } th scope="col" { "Until" } th scope="col" { "Excuses" } } }
+                tbody { @for exception in exceptions {
+                    @let excused = document.of_check(&exception.check).filter(|finding| finding.status == Status::Excused && fits(&exception.subject, &finding.subject)).count();
+                    tr {
+                        th scope="row" { code { (exception.check) } }
+                        td { (exception.subject) } td { (exception.reason) } td { (exception.expires) }
+                        td { @if excused == 0 { "nothing: remove it from the settings" } @else { (counted(excused, "finding")) } }
+                    }
+                } }
+            }
+        }
+    })
+}

@@ -1,0 +1,294 @@
+//! The picture of the data's path: stations as boxes, ways as numbered arrows. Each kind of station has its own place, so that two runs can be laid side by side.
+
+use maud::{Markup, html};
+
+use super::marks::Mark;
+use crate::report::path::{DataPath, Hop, Kind, Proof, Station};
+
+/// A rectangle, in units of the picture.
+#[derive(Clone, Copy)]
+struct Frame {
+    x: u16,
+    y: u16,
+    width: u16,
+    height: u16,
+}
+
+impl Frame {
+    const fn new(x: u16, y: u16, width: u16, height: u16) -> Self {
+        Self { x, y, width, height }
+    }
+
+    const fn middle(self) -> (u16, u16) {
+        (self.x + self.width / 2, self.y + self.height / 2)
+    }
+}
+
+const WIDTH: u16 = 1148;
+
+/// Where a station stands: from left to right raw, cluster, enriched and shredded, and what comes of them.
+const fn frame(kind: Kind) -> Frame {
+    match kind {
+        Kind::Input => Frame::new(0, 48, 188, 112),
+        Kind::Processing => Frame::new(236, 48, 188, 112),
+        Kind::RawArchive => Frame::new(236, 216, 188, 100),
+        Kind::Logs => Frame::new(236, 384, 188, 100),
+        Kind::Cluster => Frame::new(472, 48, 204, 436),
+        Kind::Enriched => Frame::new(724, 48, 188, 112),
+        Kind::Shredded => Frame::new(724, 216, 188, 112),
+        Kind::Bad => Frame::new(724, 384, 188, 100),
+        Kind::EnrichedArchive => Frame::new(960, 48, 188, 100),
+        Kind::Warehouse => Frame::new(960, 160, 188, 100),
+        Kind::ShreddedArchive => Frame::new(960, 272, 188, 100),
+        Kind::Index => Frame::new(960, 384, 188, 100),
+        Kind::Tracking => Frame::new(472, 532, 204, 84),
+    }
+}
+
+/// A way's line, where it ends and in which direction, and where its number stands.
+struct Route {
+    line: String,
+    head: (u16, u16),
+    towards: Towards,
+    number: (u16, u16),
+}
+
+#[derive(Clone, Copy)]
+enum Towards {
+    Right,
+    Left,
+    Down,
+}
+
+fn across(from: u16, to: u16, y: u16) -> Route {
+    let towards = if to > from { Towards::Right } else { Towards::Left };
+    Route { line: format!("M{from} {y}H{to}"), head: (to, y), towards, number: (u16::midpoint(from, to), y) }
+}
+
+fn down(x: u16, from: u16, to: u16) -> Route {
+    Route { line: format!("M{x} {from}V{to}"), head: (x, to), towards: Towards::Down, number: (x, u16::midpoint(from, to)) }
+}
+
+/// Out to the right, up or down, and on.
+fn bent(from: (u16, u16), to: (u16, u16)) -> Route {
+    let turn = u16::midpoint(from.0, to.0);
+    Route {
+        line: format!("M{} {}H{turn}V{}H{}", from.0, from.1, to.1, to.0),
+        head: to,
+        towards: Towards::Right,
+        number: (turn, u16::midpoint(from.1, to.1)),
+    }
+}
+
+fn route(from: Kind, to: Kind) -> Route {
+    match (from, to) {
+        (Kind::Input, Kind::Processing) => across(188, 236, 104),
+        (Kind::Processing, Kind::Cluster) => across(424, 472, 104),
+        (Kind::Processing, Kind::RawArchive) => down(330, 160, 216),
+        // Stream Enrich's files go past the cluster: s3-dist-cp there carries them from bucket to bucket.
+        (Kind::Input, Kind::Enriched) => Route { line: "M94 48V16H818V48".to_owned(), head: (818, 48), towards: Towards::Down, number: (456, 16) },
+        (Kind::Cluster, Kind::Logs) => across(472, 424, 434),
+        (Kind::Cluster, Kind::Enriched) => across(676, 724, 86),
+        (Kind::Enriched, Kind::Cluster) => across(724, 676, 126),
+        (Kind::Cluster, Kind::Shredded) => across(676, 724, 272),
+        (Kind::Cluster, Kind::Bad) => across(676, 724, 434),
+        (Kind::Cluster, Kind::Tracking) => down(574, 484, 532),
+        (Kind::Enriched, Kind::EnrichedArchive) => across(912, 960, 98),
+        (Kind::Enriched, Kind::Warehouse) => bent((912, 136), (960, 196)),
+        (Kind::Shredded, Kind::Warehouse) => bent((912, 250), (960, 222)),
+        (Kind::Shredded, Kind::ShreddedArchive) => bent((912, 296), (960, 326)),
+        (Kind::Bad, Kind::Index) => across(912, 960, 434),
+        (from, to) => {
+            let (start, end) = (frame(from).middle(), frame(to).middle());
+            bent(start, end)
+        }
+    }
+}
+
+/// The picture. Its title and description are told to those who cannot see it; the tables that follow it on the page say the same in full.
+pub(super) fn picture(path: &DataPath) -> Markup {
+    let height = path.stations.iter().map(|station| frame(station.kind)).map(|frame| frame.y + frame.height).max().unwrap_or_default() + 4;
+    // The lane above the stations is for one way only.
+    let top = if path.hops.iter().any(|hop| (hop.from, hop.to) == (Kind::Input, Kind::Enriched)) { 0 } else { 40 };
+    let among = |proof: Proof| path.hops.iter().filter(|hop| hop.protection.proof == proof).count();
+    let told: Vec<String> =
+        Proof::ALL.into_iter().filter(|proof| among(*proof) > 0).map(|proof| format!("{} {}", among(proof), proof.word())).collect();
+    html! {
+        svg.picture viewBox={ "-2 " (top) " " (WIDTH + 4) " " (height - top) } role="img" aria-labelledby="picture-title picture-text" {
+            title id="picture-title" { "The data's path through this run" }
+            desc id="picture-text" {
+                "Boxes are where data lies: " (path.stations.iter().map(|station| station.kind.title()).collect::<Vec<_>>().join(", ")) ". "
+                "Arrows are the ways between them, numbered as in the table below: " (told.join(", ")) "."
+            }
+            @for hop in &path.hops { (line(hop)) }
+            @for station in &path.stations { (stand(station)) }
+            @for (index, hop) in path.hops.iter().enumerate() {
+                @let (x, y) = route(hop.from, hop.to).number;
+                g class={ "badge " (Mark::from(hop.protection.proof).class()) } transform={ "translate(" (x) " " (y) ")" } {
+                    (Mark::from(hop.protection.proof).badge(index + 1))
+                }
+            }
+            (legend())
+        }
+    }
+}
+
+fn line(hop: &Hop) -> Markup {
+    let route = route(hop.from, hop.to);
+    let (x, y) = route.head;
+    let turn = match route.towards {
+        Towards::Right => 0,
+        Towards::Down => 90,
+        Towards::Left => 180,
+    };
+    html! {
+        g class={ "way " (Mark::from(hop.protection.proof).class()) } {
+            path class="line" d=(route.line) {}
+            path class="head" d="M0 0-8-4.5V4.5Z" transform={ "translate(" (x) " " (y) ") rotate(" (turn) ")" } {}
+        }
+    }
+}
+
+/// The box of a station.
+fn stand(station: &Station) -> Markup {
+    let frame = frame(station.kind);
+    let class = if station.kind == Kind::Cluster { "cluster" } else { Mark::from(station.proof()).class() };
+    html! {
+        g class={ "station " (class) } transform={ "translate(" (frame.x) " " (frame.y) ")" } {
+            rect class="box" width=(frame.width) height=(frame.height) rx="6" {}
+            @if station.kind != Kind::Cluster { path class="edge" d={ "M6 0H" (frame.width - 6) } {} }
+            text class="name" x="12" y="24" { (station.kind.title()) }
+            @if station.kind == Kind::Cluster { (cluster(station, frame)) } @else { (parts(station, frame)) }
+        }
+    }
+}
+
+/// The locations of a station and, of the one that is worst off, what protects it.
+fn parts(station: &Station, frame: Frame) -> Markup {
+    let names: Vec<&str> = station.parts.iter().map(|part| part.name.as_str()).collect();
+    // The first of those that are worst off.
+    let worst = station.parts.iter().rev().max_by_key(|part| part.protection.proof);
+    let lines = usize::from((frame.height - 58) / 15);
+    html! {
+        text class="place" x="12" y="41" { (fold(&names.join(", "), 26, 1).join("")) }
+        @if let Some(part) = worst {
+            @let mark = Mark::from(part.protection.proof);
+            g class=(mark.class()) transform="translate(12 52)" { (mark.shape()) }
+            @for (index, line) in fold(&part.protection.what, 20, lines).into_iter().enumerate() {
+                text class="what" x="34" y=(64 + 15 * index) { (line) }
+            }
+        }
+    }
+}
+
+/// The layers of the cluster.
+fn cluster(station: &Station, frame: Frame) -> Markup {
+    html! {
+        @for (index, part) in station.parts.iter().enumerate() {
+            @let mark = Mark::from(part.protection.proof);
+            g class={ "layer " (mark.class()) } transform={ "translate(10 " (40 + 98 * index) ")" } {
+                rect class="tint" width=(frame.width - 20) height="90" rx="4" {}
+                g transform="translate(9 9)" { (mark.shape()) }
+                text class="layer-name" x="32" y="21" { (part.name) }
+                @for (index, line) in fold(&part.protection.what, 24, 4).into_iter().enumerate() {
+                    text class="what" x="10" y=(39 + 14 * index) { (line) }
+                }
+            }
+        }
+    }
+}
+
+/// What the signs mean, in the corner where no station stands.
+fn legend() -> Markup {
+    html! {
+        g class="legend" transform="translate(0 216)" {
+            @for (index, proof) in Proof::ALL.into_iter().enumerate() {
+                @let mark = Mark::from(proof);
+                g transform={ "translate(0 " (54 * index) ")" } {
+                    g class=(mark.class()) { (mark.shape()) }
+                    text class="layer-name" x="24" y="13" { (proof.word()) }
+                    @for (index, line) in fold(proof.meaning(), 28, 2).into_iter().enumerate() {
+                        text class="what" x="24" y=(28 + 14 * index) { (line) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Text in at most `lines` lines of at most `width` characters; what does not fit is cut, and that shows.
+fn fold(text: &str, width: usize, lines: usize) -> Vec<String> {
+    let mut folded: Vec<String> = Vec::new();
+    // What stands between backticks is code, which a picture shows like all else.
+    let mut words: Vec<String> = text.replace('`', "").split_whitespace().map(str::to_owned).collect();
+    words.reverse();
+    while let Some(word) = words.pop() {
+        let length = word.chars().count();
+        let room = folded.last().map_or(0, |line| width.saturating_sub(line.chars().count() + 1));
+        match folded.last_mut() {
+            Some(line) if length <= room => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ if length > width => {
+                // A name longer than a line is broken where it must be.
+                let head: String = word.chars().take(width).collect();
+                words.push(word.chars().skip(width).collect());
+                folded.push(head);
+            }
+            _ => folded.push(word),
+        }
+    }
+    if folded.len() > lines {
+        folded.truncate(lines);
+        if let Some(last) = folded.last_mut() {
+            *last = last.chars().take(width.saturating_sub(1)).collect::<String>().trim_end().to_owned();
+            last.push('…');
+        }
+    }
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_folded_between_words_and_what_is_cut_shows() {
+        assert_eq!(fold("SSE-S3, by its request, s3-dist-cp", 16, 3), ["SSE-S3, by its", "request,", "s3-dist-cp"]);
+        assert_eq!(fold("s3://a-very-long-bucket-name/x", 10, 2), ["s3://a-ver", "y-long-bu…"]);
+        assert_eq!(fold("", 10, 2), Vec::<String>::new());
+        assert_eq!(fold("äöüäöüäöü äöü", 9, 2), ["äöüäöüäöü", "äöü"], "characters are counted, not bytes");
+    }
+
+    #[test]
+    fn no_two_stations_and_no_station_and_the_legend_lie_in_each_other() {
+        let kinds = [
+            Kind::Input,
+            Kind::Processing,
+            Kind::Cluster,
+            Kind::Enriched,
+            Kind::Shredded,
+            Kind::Bad,
+            Kind::RawArchive,
+            Kind::EnrichedArchive,
+            Kind::ShreddedArchive,
+            Kind::Logs,
+            Kind::Warehouse,
+            Kind::Index,
+            Kind::Tracking,
+        ];
+        let mut frames: Vec<Frame> = kinds.into_iter().map(frame).collect();
+        frames.push(Frame::new(0, 216, 188, 270));
+        for (index, one) in frames.iter().enumerate() {
+            assert!(one.x + one.width <= WIDTH);
+            for other in &frames[index + 1..] {
+                let apart = one.x + one.width <= other.x
+                    || other.x + other.width <= one.x
+                    || one.y + one.height <= other.y
+                    || other.y + other.height <= one.y;
+                assert!(apart, "{}/{} and {}/{}", one.x, one.y, other.x, other.y);
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The commands that make something else of a document: read it, render it, and write that out whole or not at all.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    document::{Document, NoDocument},
+    draft, err,
+};
+use crate::{cli::RenderArguments, exit::Outcome};
+
+/// Why there is nothing rendered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RenderError {
+    #[error(transparent)]
+    NoDocument(#[from] NoDocument),
+    /// The document does not tell what this form needs.
+    #[error("{0}")]
+    Lacking(String),
+    #[error("{}: cannot be written: {error}", .to.as_deref().unwrap_or(Path::new("standard output")).display())]
+    Unwritable { to: Option<PathBuf>, error: io::Error },
+    #[error("a bug in emr-etl-guard: {0:#}")]
+    Bug(#[from] anyhow::Error),
+}
+
+impl RenderError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::NoDocument(NoDocument::Unreadable { .. }) | Self::Unwritable { .. } | Self::Lacking(_) => Outcome::BadUsage,
+            Self::NoDocument(NoDocument::NotOne { .. } | NoDocument::Version { .. }) => Outcome::BadConfig,
+            Self::Bug(_) => Outcome::Bug,
+        }
+    }
+}
+
+/// Renders the document that `arguments` name by `form`.
+pub(super) fn render(arguments: &RenderArguments, form: impl Fn(&Document) -> Result<String, RenderError>) -> Outcome {
+    let rendered = Document::read(&arguments.file).map_err(RenderError::from).and_then(|document| form(&document));
+    match rendered.and_then(|text| write(arguments.out.as_deref(), &text)) {
+        Ok(()) => Outcome::Ended(0),
+        Err(error) => {
+            err(&format!("emr-etl-guard: {error}\n"));
+            error.outcome()
+        }
+    }
+}
+
+fn write(to: Option<&Path>, text: &str) -> Result<(), RenderError> {
+    let written = match to {
+        Some(file) => std::fs::write(draft(file), text).and_then(|()| std::fs::rename(draft(file), file)),
+        None => {
+            let mut out = io::stdout().lock();
+            out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        }
+    };
+    written.map_err(|error| RenderError::Unwritable { to: to.map(Path::to_owned), error })
+}

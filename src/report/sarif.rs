@@ -1,0 +1,311 @@
+//! The findings as SARIF 2.1.0, for code scanning: a rule for each check, a result for each finding that is open or excused.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+
+use super::{
+    conclusion::Conclusion,
+    document::{Document, Finding, Level, Outcome, Status},
+};
+use crate::{
+    checks::{self, CATALOGUE, Check},
+    digest::sha256,
+};
+
+/// The whole document.
+///
+/// # Errors
+/// When the JSON cannot be written, which is a bug.
+pub(super) fn sarif(document: &Document) -> anyhow::Result<String> {
+    let rules = rules(document);
+    let results: Vec<Value> = document.all_findings().filter(|finding| is_told(finding)).map(|finding| result(document, finding, &rules)).collect();
+    let config = document.inputs.as_ref();
+    let conclusion = Conclusion::of(document);
+    let mut run = json!({
+        "tool": {"driver": {
+            "name": "emr-etl-guard",
+            "version": document.guard,
+            "semanticVersion": document.guard,
+            "rules": rules.iter().map(|name| rule(name)).collect::<Vec<_>>(),
+        }},
+        "automationDetails": {"id": format!("emr-etl-guard/{}/{}", document.command, document.run), "guid": document.run},
+        "invocations": [{
+            // The guard did what it is for, whatever it found; only a bug in it is a failure of the tool.
+            "executionSuccessful": document.outcome != Outcome::Bug,
+            "exitCode": document.exit_code,
+            "exitCodeDescription": conclusion.title,
+            "startTimeUtc": document.started.format(&Rfc3339)?,
+            "endTimeUtc": document.ended.format(&Rfc3339)?,
+        }],
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+        "properties": {"conclusion": format!("{}: {}", conclusion.title, conclusion.sentence)},
+    });
+    if let Some(inputs) = config {
+        run["artifacts"] = json!([{"location": {"uri": uri(&inputs.config)}, "hashes": {"sha-256": inputs.config_sha256}}]);
+    }
+    // A run's id is a UUID of version 7, which is younger than SARIF's pattern for a `guid`.
+    if !is_guid(&document.run)
+        && let Some(details) = run["automationDetails"].as_object_mut()
+    {
+        details.remove("guid");
+    }
+    let log = json!({"$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json", "version": "2.1.0", "runs": [run]});
+    Ok(format!("{}\n", serde_json::to_string_pretty(&log)?))
+}
+
+/// The versions of UUID that SARIF 2.1.0 knows.
+fn is_guid(run: &str) -> bool {
+    run.len() == 36 && matches!(run.as_bytes()[14], b'1'..=b'5')
+}
+
+/// Open findings are results, and so are excused ones, which are marked as suppressed. What only waits for another finding is no result of its own.
+fn is_told(finding: &Finding) -> bool {
+    (finding.is_open() && finding.waits_for.is_none()) || finding.status == Status::Excused
+}
+
+/// The names of the rules: the catalogue's, and those of the document that it does not know.
+fn rules(document: &Document) -> Vec<String> {
+    let known: BTreeSet<&str> = CATALOGUE.iter().map(|check| check.name).collect();
+    let others: BTreeSet<&str> = document
+        .all_findings()
+        .filter(|finding| is_told(finding))
+        .map(|finding| finding.check.as_str())
+        .filter(|name| !known.contains(name))
+        .collect();
+    CATALOGUE.iter().map(|check| check.name).chain(others).map(str::to_owned).collect()
+}
+
+fn rule(name: &str) -> Value {
+    let Some(check) = checks::find(name) else { return json!({"id": name}) };
+    let mend = mend(check);
+    json!({
+        "id": name,
+        "name": pascal(name),
+        "shortDescription": {"text": first_sentence(check.why)},
+        "fullDescription": {"text": check.why},
+        "help": {
+            "text": format!("Why: {}\nLooks at: {}\nTo mend: {mend}\nSource: {}", check.why, check.looks_at, check.source),
+            "markdown": format!("**Why** {}\n\n**Looks at** {}\n\n**To mend** {mend}\n\n**Source** {}", check.why, check.looks_at, check.source),
+        },
+        "defaultConfiguration": {"level": match check.level {
+            checks::Level::Required => "error",
+            checks::Level::Advised => "warning",
+        }},
+        "properties": {"tags": ["security", "encryption"], "stage": check.stage},
+    })
+}
+
+fn mend(check: &Check) -> String {
+    check.mend.replace("{subject}", "NAME")
+}
+
+fn first_sentence(text: &str) -> &str {
+    text.find(". ").map_or(text, |end| &text[..=end])
+}
+
+/// `bucket-exists` as `BucketExists`.
+fn pascal(name: &str) -> String {
+    name.split('-')
+        .map(|word| {
+            let mut letters = word.chars();
+            letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+        })
+        .collect()
+}
+
+fn result(document: &Document, finding: &Finding, rules: &[String]) -> Value {
+    let mend = finding.mend.as_ref().map_or_else(String::new, |mend| format!(" To do: {mend}"));
+    let word = match finding.status {
+        Status::Unknown => "unknown",
+        _ => "refuted",
+    };
+    let level = match (finding.level, finding.status) {
+        (Level::Required, _) => "error",
+        (Level::Advised, Status::Unknown) => "note",
+        (Level::Advised, _) => "warning",
+    };
+    let suppressions = match &finding.excused {
+        Some(why) if finding.status == Status::Excused => json!([{"kind": "external", "status": "accepted", "justification": why}]),
+        _ => json!([]),
+    };
+    json!({
+        "ruleId": finding.check,
+        "ruleIndex": rules.iter().position(|name| *name == finding.check),
+        // What is unknown is an error too, where it is required: it refuses. SARIF's kind `open` would have no level, and few tools show it.
+        "kind": "fail",
+        "level": level,
+        "message": {"text": format!("{}: saw {}, wanted {}.{mend}", finding.subject, finding.saw, finding.wanted)},
+        "locations": [location(document, finding)],
+        "fingerprints": {"checkAndSubject/v1": sha256(format!("{}\0{}", finding.check, finding.subject))},
+        "suppressions": suppressions,
+        "properties": {"status": word, "required": finding.level == Level::Required},
+    })
+}
+
+/// A place in a file, as the guard writes it: `config.yml:16:18`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Place<'a> {
+    file: &'a str,
+    line: u32,
+    column: Option<u32>,
+}
+
+impl<'a> Place<'a> {
+    /// A file without a line is meant as a whole, which code scanning knows as its first line.
+    fn parse(at: &'a str) -> Self {
+        let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
+        let parts = || {
+            let (rest, column) = at.rsplit_once(':')?;
+            let (file, line) = rest.rsplit_once(':')?;
+            Some(Self { file, line: number(line)?, column: Some(number(column)?) })
+        };
+        parts().unwrap_or(Self { file: at, line: 1, column: None })
+    }
+}
+
+/// Where a finding is: in the runner config, or the file it came from, and which resource it is about.
+fn location(document: &Document, finding: &Finding) -> Value {
+    let resource = json!([{"name": finding.subject, "kind": "resource"}]);
+    let at = finding.at.as_deref().or_else(|| document.inputs.as_ref().map(|inputs| inputs.config.as_str()));
+    let Some(place) = at.map(Place::parse) else { return json!({"logicalLocations": resource}) };
+    let mut region = json!({"startLine": place.line});
+    if let Some(column) = place.column {
+        region["startColumn"] = column.into();
+    }
+    json!({"physicalLocation": {"artifactLocation": {"uri": uri(place.file)}, "region": region}, "logicalLocations": resource})
+}
+
+/// A file's name as a reference that is valid whatever characters it has.
+fn uri(file: &str) -> String {
+    let mut uri = if file.starts_with('/') { "file://".to_owned() } else { String::new() };
+    for byte in file.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => uri.push(char::from(byte)),
+            // A colon among them: before the first slash it would make a scheme of what stands before it.
+            byte => {
+                let _ = write!(uri, "%{byte:02X}");
+            }
+        }
+    }
+    uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::document::tests::{RECORDED, recorded};
+
+    #[test]
+    fn a_place_is_a_file_a_line_and_a_column_or_the_file_as_a_whole() {
+        assert_eq!(Place::parse("config.yml:16:18"), Place { file: "config.yml", line: 16, column: Some(18) });
+        assert_eq!(Place::parse("a:b/config.yml:1:2"), Place { file: "a:b/config.yml", line: 1, column: Some(2) });
+        assert_eq!(Place::parse("targets/elastic.json"), Place { file: "targets/elastic.json", line: 1, column: None });
+        assert_eq!(Place::parse("config.yml:0:0"), Place { file: "config.yml:0:0", line: 1, column: None });
+    }
+
+    #[test]
+    fn any_file_name_makes_a_valid_reference() {
+        assert_eq!(uri("etc/config.yml"), "etc/config.yml");
+        assert_eq!(uri("/etc/snowplow/config.yml"), "file:///etc/snowplow/config.yml");
+        assert_eq!(uri("c:a b/ä\"<.yml"), "c%3Aa%20b/%C3%A4%22%3C.yml");
+    }
+
+    #[test]
+    fn a_rule_s_name_is_its_id_in_one_word() {
+        assert_eq!(pascal("bucket-tls-only"), "BucketTlsOnly");
+        assert_eq!(first_sentence("One. Two."), "One.");
+        assert_eq!(first_sentence("One, by 1.2"), "One, by 1.2");
+    }
+
+    /// The part of SARIF 2.1.0 that is used here, by its specification (OASIS), with nothing allowed besides.
+    fn subset() -> Value {
+        let text = json!({"type": "string", "minLength": 1});
+        let object = |required: &[&str], properties: Value| json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties});
+        let list = |items: Value| json!({"type": "array", "items": items});
+        let message = object(&["text"], json!({"text": text, "markdown": text}));
+        let bag = json!({"type": "object"});
+        let uri = json!({"type": "string", "pattern": "^[A-Za-z0-9%/:._~-]+$"});
+        let time = json!({"type": "string", "pattern": "^[0-9-]{10}T[0-9:.]{8,}Z$"});
+        let rule = object(
+            &["id"],
+            json!({"id": text, "name": text, "shortDescription": message, "fullDescription": message, "help": message, "properties": bag,
+            "defaultConfiguration": object(&["level"], json!({"level": {"enum": ["none", "note", "warning", "error"]}}))}),
+        );
+        let place = object(
+            &["artifactLocation"],
+            json!({"artifactLocation": object(&["uri"], json!({"uri": uri})),
+            "region": object(&["startLine"], json!({"startLine": {"type": "integer", "minimum": 1}, "startColumn": {"type": "integer", "minimum": 1}}))}),
+        );
+        let location = object(&[], json!({"physicalLocation": place, "logicalLocations": list(object(&[], json!({"name": text, "kind": text})))}));
+        let suppression = object(
+            &["kind"],
+            json!({"kind": {"enum": ["inSource", "external"]}, "status": {"enum": ["accepted", "underReview", "rejected"]}, "justification": text}),
+        );
+        let result = object(
+            &["message", "ruleId", "ruleIndex", "locations", "fingerprints", "suppressions"],
+            json!({
+            "ruleId": text, "ruleIndex": {"type": "integer", "minimum": 0}, "kind": {"enum": ["fail"]}, "level": {"enum": ["note", "warning", "error"]}, "message": message,
+            "locations": {"type": "array", "items": location, "minItems": 1}, "fingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
+            "suppressions": list(suppression), "properties": bag}),
+        );
+        let driver = object(
+            &["name", "rules"],
+            json!({"name": text, "version": text, "semanticVersion": text, "rules": {"type": "array", "items": rule, "uniqueItems": true}}),
+        );
+        let invocation = object(
+            &["executionSuccessful"],
+            json!({"executionSuccessful": {"type": "boolean"}, "exitCode": {"type": "integer"}, "exitCodeDescription": text,
+            "startTimeUtc": time, "endTimeUtc": time}),
+        );
+        let artifact = object(
+            &["location"],
+            json!({"location": object(&["uri"], json!({"uri": uri})), "hashes": {"type": "object", "additionalProperties": {"type": "string"}}}),
+        );
+        let guid = json!({"type": "string", "pattern": "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-5][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$"});
+        let run = object(
+            &["tool", "results"],
+            json!({"tool": object(&["driver"], json!({"driver": driver})), "automationDetails": object(&[], json!({"id": text, "guid": guid})),
+            "invocations": list(invocation), "columnKind": {"enum": ["unicodeCodePoints"]}, "artifacts": list(artifact), "results": list(result), "properties": bag}),
+        );
+        object(&["version", "runs"], json!({"$schema": {"type": "string"}, "version": {"const": "2.1.0"}, "runs": list(run)}))
+    }
+
+    #[test]
+    fn what_is_open_is_a_result_at_its_place_and_what_is_excused_is_suppressed() {
+        let validator = jsonschema::validator_for(&subset()).unwrap();
+        for (name, _) in RECORDED {
+            let document = recorded(name);
+            let log: Value = serde_json::from_str(&sarif(&document).unwrap()).unwrap();
+            let errors: Vec<String> = validator.iter_errors(&log).map(|error| format!("{}: {error}", error.instance_path())).collect();
+            assert!(errors.is_empty(), "{name}: {errors:#?}");
+            let run = &log["runs"][0];
+            let results = run["results"].as_array().unwrap();
+            assert_eq!(results.len(), document.all_findings().filter(|finding| is_told(finding)).count());
+            for result in results {
+                let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+                assert_eq!(run["tool"]["driver"]["rules"][index]["id"], result["ruleId"], "{name}");
+            }
+        }
+        let log: Value = serde_json::from_str(&sarif(&recorded("refused-v2")).unwrap()).unwrap();
+        insta::assert_snapshot!(serde_json::to_string_pretty(&log["runs"][0]["results"]).unwrap());
+        // The subset is one that a log can fail.
+        let mut wrong = log.clone();
+        wrong["runs"][0]["results"][0]["locations"] = json!([]);
+        assert!(!validator.is_valid(&wrong));
+    }
+
+    #[test]
+    fn a_check_that_this_version_does_not_know_has_a_rule_all_the_same() {
+        let mut document = recorded("refused-v2");
+        let finding = document.findings.iter_mut().find(|finding| finding.is_open() && finding.waits_for.is_none()).unwrap();
+        finding.check = "of-tomorrow".to_owned();
+        let log: Value = serde_json::from_str(&sarif(&document).unwrap()).unwrap();
+        let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+        assert_eq!(rules.last().unwrap(), &json!({"id": "of-tomorrow"}));
+        assert!(log["runs"][0]["results"].as_array().unwrap().iter().any(|result| result["ruleIndex"] == rules.len() - 1));
+    }
+}
