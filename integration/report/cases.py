@@ -1,0 +1,343 @@
+"""Owns the cases that hold what `emr-etl-guard report` makes against those who read it: Chromium, paper, axe-core, AWS's model of Security Hub, an XML parser.
+
+    cases.py GUARD FOLDER       GUARD is the built program; FOLDER holds documents that it wrote (documents.rs), and takes what is made of them
+
+One line a case; the exit code says whether all passed.
+"""
+
+import http.server
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+import traceback
+import xml.etree.ElementTree
+
+import botocore.session
+import botocore.validate
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GUARD, FOLDER = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+# What each scene of documents.rs must be said to have come to.
+TITLES = {
+    "good": "Encryption confirmed",
+    "refused": "Refused",
+    "unsafe": "Unsafe cluster ended",
+    "unencrypted": "Not confirmed",
+    "hostile": "Refused",
+    "unencrypted-v1": "Not confirmed",
+}
+SCHEMES, WIDTHS = ("light", "dark"), (1280, 360)
+# The contrast that WCAG 2.1 AA asks for.
+CONTRAST = 4.5
+
+# axe looks at no text in SVG. Behind such a text lies the last filled shape before it in the picture that it stands on, or the page.
+SVG_CONTRAST = """() => {
+  const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = ([red, green, blue]) => [red, green, blue].map(value => value / 255)
+    .map(value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
+  const seen = [];
+  for (const svg of document.querySelectorAll('figure svg')) {
+    const shapes = [...svg.querySelectorAll('rect, circle, path, text')];
+    shapes.forEach((text, index) => {
+      if (text.tagName !== 'text' || !text.textContent.trim()) return;
+      const box = text.getBoundingClientRect(), x = box.x + box.width / 2, y = box.y + box.height / 2;
+      const under = shapes.slice(0, index).filter(shape => {
+        const frame = shape.getBoundingClientRect();
+        const fill = getComputedStyle(shape).fill;
+        return shape.tagName !== 'text' && fill !== 'none' && frame.x <= x && x <= frame.right && frame.y <= y && y <= frame.bottom;
+      }).pop();
+      const behind = under ? getComputedStyle(under).fill : getComputedStyle(document.body).backgroundColor;
+      const pair = [getComputedStyle(text).fill, behind].map(colour => luminance(channels(colour))).sort((a, b) => b - a);
+      seen.push([(pair[0] + 0.05) / (pair[1] + 0.05), text.textContent]);
+    });
+  }
+  return seen;
+}"""
+
+# Text of a picture that leaves its box, or lies on other text.
+SVG_FIT = """() => {
+  const wrong = [];
+  for (const station of document.querySelectorAll('.station')) {
+    const frame = station.querySelector('.box').getBoundingClientRect();
+    for (const text of station.querySelectorAll('text')) {
+      const box = text.getBoundingClientRect();
+      if (box.right > frame.right + 1 || box.bottom > frame.bottom + 1) wrong.push(text.textContent);
+    }
+  }
+  const texts = [...document.querySelectorAll('.picture text')].map(text => [text.textContent, text.getBoundingClientRect()]);
+  texts.forEach(([one, a], index) => texts.slice(index + 1).forEach(([other, b]) => {
+    if (a.x < b.right - 1 && b.x < a.right - 1 && a.y < b.bottom - 4 && b.y < a.bottom - 4) wrong.push(one + ' | ' + other);
+  }));
+  return wrong;
+}"""
+
+
+def make(form, name, *more):
+    """Has the guard make `form` of the document `name`; gives the file."""
+    made = FOLDER / f"{name}.{form}"
+    subprocess.run([GUARD, "report", form, source(name), "--out", made, *more], check=True)
+    return made
+
+
+def source(name):
+    return ROOT / "tests/recordings/documents/unencrypted-v1.json" if name == "unencrypted-v1" else FOLDER / f"{name}.json"
+
+
+def document(name):
+    return json.loads(source(name).read_text())
+
+
+def findings(name):
+    report = document(name)
+    clusters = (report.get("watched") or {}).get("clusters", [])
+    return report["findings"] + [finding for cluster in clusters for finding in cluster["findings"]]
+
+
+def squeezed(text):
+    """Text without white space, as lines on paper are broken anywhere."""
+    return re.sub(r"\s|\u00ad", "", text)
+
+
+class Screen:
+    """A page in Chromium, with everything noted that it must not do."""
+
+    def __init__(self, browser, name, scheme="light", width=1280):
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.trouble, self.requests = [], []
+        self.context.on("request", lambda request: self.requests.append(request.url))
+        self.page = self.context.new_page()
+        self.page.on("console", lambda message: self.trouble.append(f"console: {message.text}"))
+        self.page.on("pageerror", lambda error: self.trouble.append(f"error: {error}"))
+        self.page.on("dialog", lambda dialog: (self.trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        self.url = (FOLDER / f"{name}.html").as_uri()
+        self.page.goto(self.url, wait_until="networkidle")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.context.close()
+
+    def is_quiet(self):
+        assert not self.trouble, self.trouble
+        assert self.requests == [self.url], self.requests
+
+
+def on_screen(browser, name, scheme, width):
+    with Screen(browser, name, scheme, width) as screen:
+        page = screen.page
+        page.screenshot(path=FOLDER / f"{name}-{scheme}-{width}.png", full_page=True)
+        assert page.inner_text("h1") == TITLES[name], page.inner_text("h1")
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{wide} px wide on a screen of {width}"
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (background == "rgb(255, 255, 255)") == (scheme == "light"), background
+        contrasts = page.evaluate(SVG_CONTRAST)
+        assert len(contrasts) > 40, f"only {len(contrasts)} texts in pictures"
+        poor = [pair for pair in contrasts if pair[0] < CONTRAST]
+        assert not poor, poor
+        wrong = page.evaluate(SVG_FIT)
+        assert not wrong, wrong
+        results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
+        broken = [f"{rule['id']}: {node['html'][:200]}" for rule in results.response["violations"] for node in rule["nodes"]]
+        assert not broken, broken
+        looked_at = {rule["id"] for rule in results.response["passes"]}
+        assert {"color-contrast", "heading-order", "html-has-lang", "region", "svg-img-alt"} <= looked_at, looked_at
+        screen.is_quiet()
+
+
+def on_paper(browser, name):
+    with Screen(browser, name, "dark") as screen:
+        page = screen.page
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", "paper is light"
+        cut = page.evaluate("[...document.querySelectorAll('tr, .card, figure')].filter(part => getComputedStyle(part).breakInside !== 'avoid').length")
+        assert cut == 0, f"{cut} rows or cards may be cut in two"
+        page.pdf(path=FOLDER / f"{name}.pdf", prefer_css_page_size=True)
+        screen.is_quiet()
+    pdf = FOLDER / f"{name}.pdf"
+    about = subprocess.run(["pdfinfo", pdf], check=True, capture_output=True, text=True).stdout
+    assert "(A4)" in about, about
+    pages = int(re.search(r"Pages:\s+(\d+)", about)[1])
+    text = squeezed(subprocess.run(["pdftotext", "-raw", pdf, "-"], check=True, capture_output=True, text=True).stdout)
+    wanted = [TITLES[name], document(name)["run"], document(name)["inputs"]["config_sha256"][:8], f"{pages} / {pages}"]
+    # Also what a browser folds away on the screen is there, with what to do about it.
+    wanted += sorted({finding["check"] for finding in findings(name)})
+    wanted += [gap["name"] for gap in document(name)["gaps"]]
+    missing = [part for part in wanted if squeezed(part) not in text]
+    assert not missing, missing
+
+
+def against_attacks(browser, name):
+    """What is put into the page later on gets no further than what was put into the document."""
+    asked = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with Screen(browser, name) as screen:
+        tried = screen.page.evaluate("""async port => {
+          const add = (name, values) => document.body.append(Object.assign(document.createElement(name), values));
+          add('script', {textContent: 'window.ran = true'});
+          add('style', {textContent: 'body { background: rgb(1, 2, 3) !important }'});
+          add('img', {src: `http://127.0.0.1:${port}/picture`});
+          add('iframe', {src: `http://127.0.0.1:${port}/frame`});
+          const fetched = await fetch(`http://127.0.0.1:${port}/data`, {mode: 'no-cors'}).then(() => true, () => false);
+          return [window.ran === undefined, getComputedStyle(document.body).backgroundColor !== 'rgb(1, 2, 3)', !fetched];
+        }""", server.server_port)
+        screen.page.wait_for_load_state("networkidle")
+        assert tried == [True, True, True], tried
+        refused = [line for line in screen.trouble if "Content Security Policy" in line]
+        assert len(refused) >= 5, screen.trouble
+        assert not asked, asked
+        # The server would have been heard: without the policy it is.
+        bare = screen.context.new_page()
+        bare.goto(f"http://127.0.0.1:{server.server_port}/bare")
+        assert "/bare" in asked, asked
+    server.shutdown()
+
+
+def shown_as_it_stands(browser):
+    with Screen(browser, "hostile") as screen:
+        text = screen.page.inner_text("body")
+        for part in ["onerror=alert(1)>", "</title></svg><script>alert('warehouse')</script>"]:
+            assert part in text, f"{part} is not shown"
+        assert screen.page.locator("script, img, iframe, object, embed, link, base").count() == 0
+        screen.is_quiet()
+
+
+def without_scripts(browser, name):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((FOLDER / f"{name}.html").as_uri())
+    assert page.inner_text("h1") == TITLES[name]
+    assert page.locator("details table").first.is_visible()
+    context.close()
+
+
+def by_keyboard(browser):
+    with Screen(browser, "refused") as screen:
+        screen.page.keyboard.press("Tab")
+        assert screen.page.evaluate("document.activeElement.className") == "skip"
+        box = screen.page.locator(".skip").bounding_box()
+        assert box["x"] >= 0 and box["y"] >= 0, box
+        # What scrolls within the page on a narrow screen can be reached, too.
+        for region in screen.page.locator(".scroll").all():
+            region.focus()
+            assert region.evaluate("element => document.activeElement === element && !!element.getAttribute('aria-label')")
+
+
+def same_every_time(name):
+    first = (FOLDER / f"{name}.html").read_bytes()
+    assert make("html", name).read_bytes() == first
+
+
+def security_hub(name):
+    shape = botocore.session.get_session().get_service_model("securityhub").operation_model("BatchImportFindings").input_shape
+    sent = 0
+    for line in make("asff", name).read_text().splitlines():
+        request = json.loads(line)
+        report = botocore.validate.ParamValidator().validate(request, shape)
+        assert not report.has_errors(), report.generate_report()
+        assert 1 <= len(request["Findings"]) <= 100
+        unknown(request, shape)
+        sent += len(request["Findings"])
+    told = [finding for finding in findings(name) if finding["status"] != "not-applicable" and "waits_for" not in finding]
+    assert sent == len(told), (sent, len(told))
+
+
+def unknown(value, shape, path=""):
+    """AWS takes no member that its model does not name, and botocore's validation lets them pass; nor text that no pattern of the model fits."""
+    if shape.type_name == "structure":
+        for key, member in value.items():
+            assert key in shape.members, f"{path}/{key} is not in AWS's model"
+            unknown(member, shape.members[key], f"{path}/{key}")
+    elif shape.type_name == "list":
+        for member in value:
+            unknown(member, shape.member, path)
+    elif shape.type_name == "map":
+        for member in value.values():
+            unknown(member, shape.value, path)
+    elif shape.type_name == "string":
+        pattern = shape.metadata.get("pattern")
+        assert not pattern or re.search(pattern, value), f"{path}: {value!r} does not fit {pattern}"
+        assert not shape.enum or value in shape.enum, f"{path}: {value!r} is none of {shape.enum}"
+
+
+def pipelines(name):
+    root = xml.etree.ElementTree.parse(make("junit", name)).getroot()
+    assert len(root.findall(".//testcase")) == len(findings(name))
+    required = [finding for finding in findings(name) if finding["level"] == "required"]
+    for element, status in [("failure", "refuted"), ("error", "unknown")]:
+        assert len(root.findall(f".//{element}")) == sum(finding["status"] == status for finding in required)
+    summary = make("markdown", name).read_text()
+    assert TITLES[name].lower() in summary.splitlines()[0], summary[:200]
+
+
+def code_scanning(name):
+    log = json.loads(make("sarif", name).read_text())
+    run = log["runs"][0]
+    told = [finding for finding in findings(name) if finding["status"] in ("refuted", "unknown", "excused") and "waits_for" not in finding]
+    assert len(run["results"]) == len(told)
+    suppressed = [result for result in run["results"] if result["suppressions"]]
+    assert len(suppressed) == sum(finding["status"] == "excused" for finding in told)
+    placed = {(finding["check"], finding["subject"]): finding.get("at") for finding in told}
+    for result in run["results"]:
+        subject = result["locations"][0]["logicalLocations"][0]["name"]
+        at = placed[(result["ruleId"], subject)]
+        region = result["locations"][0]["physicalLocation"]["region"]
+        if at and re.search(r":\d+:\d+$", at):
+            assert at.endswith(f":{region['startLine']}:{region['startColumn']}"), (at, region)
+
+
+def cases(browser):
+    for name in TITLES:
+        for scheme in SCHEMES:
+            for width in WIDTHS:
+                yield f"{name}, {scheme}, {width} px", lambda name=name, scheme=scheme, width=width: on_screen(browser, name, scheme, width)
+        yield f"{name} on paper", lambda name=name: on_paper(browser, name)
+        yield f"{name} without scripts", lambda name=name: without_scripts(browser, name)
+        yield f"{name}, the same every time", lambda name=name: same_every_time(name)
+        yield f"{name} for Security Hub", lambda name=name: security_hub(name)
+        yield f"{name} for code scanning", lambda name=name: code_scanning(name)
+        yield f"{name} for pipelines", lambda name=name: pipelines(name)
+    yield "hostile names are shown as they stand", lambda: shown_as_it_stands(browser)
+    yield "nothing put into the page runs or is fetched", lambda: against_attacks(browser, "good")
+    yield "by keyboard", lambda: by_keyboard(browser)
+
+
+def main():
+    failed = passed = 0
+    for name in TITLES:
+        make("html", name)
+    with sync_playwright() as playwright:
+        # Without a sandbox of its own where it runs as root, as in a container; it loads nothing but files made here.
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        print(f"Chromium {browser.version}")
+        for title, case in cases(browser):
+            try:
+                case()
+                passed += 1
+                print(f"ok      {title}", flush=True)
+            except Exception:
+                failed += 1
+                print(f"FAILED  {title}\n{traceback.format_exc()}", flush=True)
+        browser.close()
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+main()
