@@ -277,6 +277,7 @@ impl Attaching<'_> {
             limits: self.settings.into(),
             rules: self.settings.into(),
             attached: standing.verified.clone(),
+            queue: self.settings.event_queue.clone(),
             until_idle,
         }
     }

@@ -40,6 +40,7 @@ use crate::{
     names::BucketName,
     runner_config::RunnerCredentials,
     settings::{CredentialSource, Settings},
+    watch::queue::LONGEST_WAIT,
 };
 
 /// What asking for a fact came to. These four never merge: only `Found` can prove anything, only `Absent` means "not there".
@@ -231,6 +232,7 @@ pub struct Aws {
     pub(crate) emr: aws_sdk_emr::Client,
     /// How often EMR has asked to slow down.
     pub(crate) emr_throttled: Throttled,
+    pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) s3: aws_sdk_s3::Client,
     /// S3 for very many calls: where S3 asks to slow down, all of them do.
     pub(crate) s3_bulk: aws_sdk_s3::Client,
@@ -257,7 +259,9 @@ impl Aws {
     pub async fn connect(regions: &Regions, runner: Option<&RunnerCredentials>, settings: &Settings) -> Self {
         let runner = runner.map(static_credentials);
         let base = load(&regions.emr, settings, runner.as_ref()).await;
-        let endpoints = endpoints(&base, &settings.allow_endpoints);
+        // A service that is not asked may be anywhere.
+        let services = SERVICES.into_iter().chain(settings.event_queue.as_ref().map(|_| "SQS"));
+        let endpoints = endpoints(&base, services, &settings.allow_endpoints);
         let stand_in = |service: &str| endpoints.iter().any(|endpoint| endpoint.service == service && !is_aws(&endpoint.url));
         let s3 = aws_sdk_s3::config::Builder::from(&base)
             .region(Region::new(regions.s3.clone()))
@@ -283,6 +287,7 @@ impl Aws {
         Self {
             emr: aws_sdk_emr::Client::from_conf(emr),
             emr_throttled,
+            sqs: aws_sdk_sqs::Client::from_conf(waiting(&base)),
             s3: aws_sdk_s3::Client::from_conf(s3),
             s3_bulk: aws_sdk_s3::Client::from_conf(s3_bulk),
             s3_clock,
@@ -347,6 +352,15 @@ fn bulk(config: &aws_sdk_s3::Config, limit: Duration) -> aws_sdk_s3::Config {
         .retry_classifier(SlowDown)
         .timeout_config(limits.build())
         .build()
+}
+
+/// SQS for requests that wait for messages: that takes longer than an answer may otherwise take.
+fn waiting(base: &SdkConfig) -> aws_sdk_sqs::Config {
+    let wait = Duration::from_secs(u64::from(LONGEST_WAIT));
+    let config = aws_sdk_sqs::config::Builder::from(base);
+    let limits = base.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+    let attempt = base.timeout_config().and_then(TimeoutConfig::operation_attempt_timeout).unwrap_or(wait) + wait;
+    config.timeout_config(limits.operation_attempt_timeout(attempt).operation_timeout(attempt * 2).build()).build()
 }
 
 /// Tells S3's wish to slow down by the status alone: the answer to a HEAD has no body, where the error's code would stand, and the SDK slows down for codes only.
@@ -498,8 +512,8 @@ async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -
 }
 
 /// The endpoint overrides that environment and profile put in force, per service.
-fn endpoints(base: &SdkConfig, allowed: &[String]) -> Vec<Endpoint> {
-    SERVICES.iter().filter_map(|service| endpoint(base, service, allowed)).collect()
+fn endpoints(base: &SdkConfig, services: impl Iterator<Item = &'static str>, allowed: &[String]) -> Vec<Endpoint> {
+    services.filter_map(|service| endpoint(base, service, allowed)).collect()
 }
 
 /// The endpoint override that is in force for one service.

@@ -243,6 +243,7 @@ impl<'a> Run<'a> {
             limits: self.settings.into(),
             rules: self.settings.into(),
             attached: BTreeMap::new(),
+            queue: self.settings.event_queue.clone(),
             until_idle: false,
         }
     }

@@ -264,6 +264,10 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_WATCH_INTERVAL", value_name = "TIME")]
     pub watch_interval: Option<Span>,
 
+    /// An SQS queue, by its URL, that a rule of EventBridge feeds with EMR's events: they hasten the watch [default: none]
+    #[arg(long, env = "EMR_ETL_GUARD_EVENT_QUEUE", value_name = "URL")]
+    pub event_queue: Option<String>,
+
     /// How long a cluster may stay unjudged before it counts as unsafe [default: 5m]
     #[arg(long, env = "EMR_ETL_GUARD_JUDGE_WITHIN", value_name = "TIME")]
     pub judge_within: Option<Span>,
@@ -438,6 +442,8 @@ pub struct Settings {
     pub version_timeout: Duration,
     /// First interval of the watch.
     pub watch_interval: Duration,
+    /// A queue of EMR's events, by its URL.
+    pub event_queue: Option<String>,
     /// How long a cluster may stay unjudged.
     pub judge_within: Duration,
     /// How long to wait for an unsafe cluster's end.
@@ -576,6 +582,7 @@ impl Settings {
             confirm_timeout: span(given.confirm_timeout, stored.confirm_timeout, 600),
             version_timeout: span(given.version_timeout, stored.version_timeout, 120),
             watch_interval,
+            event_queue: given.event_queue.or(stored.event_queue).filter(|url| !url.trim().is_empty()),
             judge_within: span(given.judge_within, stored.judge_within, 300),
             termination_timeout: span(given.termination_timeout, stored.termination_timeout, 900),
             stop_timeout: span(given.stop_timeout, stored.stop_timeout, 8),

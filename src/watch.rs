@@ -5,6 +5,7 @@
 //! runner keeps its share of EMR's quotas. Clusters that somebody names to `watch` are watched the same way, but not searched for.
 
 mod pace;
+pub(crate) mod queue;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::{JoinHandle, JoinSet},
+    task::{AbortHandle, JoinHandle, JoinSet},
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 
@@ -70,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) rules: Rules,
     /// The clusters that somebody named to `watch`, with what each must be; where there are any, no others are searched for.
     pub(crate) attached: BTreeMap<ClusterId, Verified>,
+    /// A queue that brings what EMR tells EventBridge, by its URL.
+    pub(crate) queue: Option<String>,
     /// Whether a watch on these is over once they are idle.
     pub(crate) until_idle: bool,
 }
@@ -86,6 +89,8 @@ impl Plan {
             limits: Limits { judge_within: limits.judge_within.min(limits.interval * 4), ..limits },
             rules: settings.into(),
             attached: BTreeMap::new(),
+            // Nobody waits for what an open run's clusters do next.
+            queue: None,
             until_idle: false,
         }
     }
@@ -113,7 +118,6 @@ pub(crate) enum Hint {
     /// Steps are being added.
     Activity,
     /// An event of EMR's told of this cluster.
-    #[expect(dead_code, reason = "told where a queue brings events")]
     Event(ClusterId),
 }
 
@@ -126,6 +130,8 @@ pub(crate) enum Event {
     Help(ClusterId, String),
     /// The clusters that were named to `watch` are over, or idle where that is enough.
     Done,
+    /// Something that hastens the watch does not; it goes on all the same.
+    Warning(String),
 }
 
 impl Event {
@@ -135,6 +141,7 @@ impl Event {
             Self::Unsafe(id, findings, ends) => report.unsafe_cluster(id, findings, *ends),
             Self::Help(id, obstacle) => report.trouble(Outcome::UnsafeClusterAlive, &[confirm::ask_a_person(id, obstacle)]),
             Self::Done => {}
+            Self::Warning(what) => report.say(what),
         }
     }
 }
@@ -256,7 +263,14 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Option<Journal>, timeline: Ti
     let (finish, finish_received) = oneshot::channel();
     let (stop, stop_seen) = watch::channel(None);
     let (glances, seen) = watch::channel(Vec::new());
+    let listening = plan.queue.clone().map(|queue| {
+        let job_name = plan.attached.is_empty().then(|| plan.pursuit.job_name.clone());
+        let clusters = plan.attached.keys().chain(plan.pursuit.adopted.keys()).cloned().collect();
+        let interest = queue::Interest { job_name, clusters };
+        tokio::spawn(queue::listen(aws.clone(), queue, interest, plan.limits.interval, hints.clone(), events_sent.clone()))
+    });
     let watch = Watch {
+        listening: listening.map(|task| task.abort_handle()),
         pace: Pace::new(plan.limits.interval),
         throttled: aws.emr_throttled.count(),
         aws,
@@ -311,6 +325,8 @@ struct Watch {
     /// How often EMR had asked to slow down by the last look.
     throttled: u64,
     timeline: Timeline,
+    /// Who listens to the queue.
+    listening: Option<AbortHandle>,
     /// Whether the end of all that was named to `watch` has been told.
     is_done: bool,
     events: mpsc::UnboundedSender<Event>,
@@ -361,8 +377,8 @@ impl Watch {
                 }
                 Some(looked) = self.closer_looks.join_next() => {
                     self.take_closer_look(looked);
-                    // What it has told can be reason for another pace.
-                    next = next.min(Instant::now() + self.pause());
+                    // What it has told is reason for another pace.
+                    next = Instant::now() + self.pause();
                 }
                 Some(ended) = self.terminations.join_next() => self.record_end(ended),
             }
@@ -371,6 +387,10 @@ impl Watch {
         // A dropped sender means that the guard is going down; then the most careful end is meant.
         let finish = finish.unwrap_or(Finish { expected: ExpectedEnd::Failed, settle: None, terminate: false });
         let mut stop_asked = stop.clone();
+        // The last looks are made anyway.
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
         tokio::select! {
             () = async {
                 self.last_looks(finish).await;
@@ -619,12 +639,13 @@ impl Watch {
             let Some(record) = self.clusters.get(&id) else { continue };
             let status = status(&id);
             let wants = self.wants(record, status.as_ref(), depth);
-            if wants.cluster || wants.steps {
-                due.push((id, wants));
-            } else if let Some(status) = status {
+            if let Some(status) = status.filter(|_| !wants.cluster) {
                 let mut look = record.look();
                 look.cluster = look.cluster.map(|facts| ClusterFacts { status, ..facts });
                 self.judge(&id, look);
+            }
+            if wants.cluster || wants.steps {
+                due.push((id, wants));
             }
         }
         due
@@ -687,6 +708,8 @@ impl Watch {
                     self.strangers.insert(id.clone());
                     return;
                 }
+                // An event is nobody's word: where the cluster is there, the search finds it.
+                Lookup::Denied(_) | Lookup::Unreachable(_) if self.pushed.contains(id) && !hinted => return,
                 // Asked again at the next look.
                 Lookup::Denied(_) | Lookup::Unreachable(_) => {
                     self.undecided.insert(id.clone());
@@ -737,12 +760,18 @@ impl Watch {
                 None => emr::steps(&self.aws.emr, id).await,
             }
         };
-        let (cluster, steps, security_configuration) = tokio::join!(cluster, steps, security_configuration);
+        let (cluster, mut steps, security_configuration) = tokio::join!(cluster, steps, security_configuration);
+        let mut steps_asked = wants.steps;
+        // How its steps ended counts, too, and nobody asks again after this.
+        if !steps_asked && cluster.found().is_some_and(|facts| facts.status.state.is_over()) {
+            steps = emr::steps(&self.aws.emr, id).await;
+            steps_asked = true;
+        }
         // Steps that an adopted cluster had before are not this run's.
         let earlier = self.plan.pursuit.adopted.get(id);
         let steps = steps.map(|steps| steps.into_iter().filter(|step| !earlier.is_some_and(|earlier| earlier.contains(&step.id))).collect());
         let closer = known.map(|record| record.closer.clone()).unwrap_or_default();
-        Look { cluster, steps, security_configuration, closer, steps_asked: wants.steps }
+        Look { cluster, steps, security_configuration, closer, steps_asked }
     }
 
     /// Starts a closer look at each cluster for which one is due.

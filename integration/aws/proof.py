@@ -55,6 +55,10 @@ ROLES = {
 }
 
 
+# The queue of EMR's events, and the rule that feeds it.
+EVENTS = "emr-etl-guard-events"
+
+
 def text(name: str) -> str:
     return (HERE / name).read_text()
 
@@ -98,6 +102,10 @@ class Definitions:
             *(("stepfunctions", "CreateStateMachine", self.state_machine(kind)) for kind in KINDS),
             *roles,
             *policies,
+            ("sqs", "CreateQueue", {"QueueName": EVENTS, "Attributes": json.loads(text("events/queue.attributes.json"))}),
+            ("events", "PutRule", {"Name": EVENTS, "EventPattern": text("events/rule.pattern.json")}),
+            ("events", "PutTargets", {"Rule": EVENTS, "Targets": json.loads(text("events/rule.targets.json"))}),
+            ("iam", "PutRolePolicy", {"RoleName": "emr-etl-guard-task", "PolicyName": "listen", "PolicyDocument": text("events/guard.policy.json")}),
         ]
 
 

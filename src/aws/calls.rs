@@ -103,6 +103,9 @@ pub(crate) static LIST_BOOTSTRAP_ACTIONS: Call = call("ListBootstrapActions", "e
 pub(crate) static LIST_INSTANCES: Call = call("ListInstances", "elasticmapreduce:ListInstances", Resource::Cluster);
 pub(crate) static LIST_STEPS: Call = call("ListSteps", "elasticmapreduce:ListSteps", Resource::Cluster);
 
+/// Only where the setting `event_queue` names a queue; integration/aws/README.md has the policy for it.
+pub(crate) static RECEIVE_MESSAGE: Call = call("ReceiveMessage", "sqs:ReceiveMessage", Resource::Any);
+
 pub(crate) static GET_EBS_ENCRYPTION_BY_DEFAULT: Call = call("GetEbsEncryptionByDefault", "ec2:GetEbsEncryptionByDefault", Resource::Any);
 pub(crate) static DESCRIBE_SUBNETS: Call = call("DescribeSubnets", "ec2:DescribeSubnets", Resource::Any);
 pub(crate) static DESCRIBE_VOLUMES: Call = call("DescribeVolumes", "ec2:DescribeVolumes", Resource::Any);

@@ -25,6 +25,7 @@ mod metrics;
 mod pages;
 mod parity;
 mod permissions;
+mod queue;
 mod receiver;
 mod reencrypt;
 mod reencrypt_properties;

@@ -80,7 +80,8 @@ impl Stage {
             folder,
         };
         stage.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(SPEED), at: None }));
-        stage.set(Set::SetTimings(Timings::all(6.0)));
+        // Long enough at the start for volumes to be looked at on a busy machine.
+        stage.set(Set::SetTimings(Timings { bootstrapping: 36.0, ..Timings::all(6.0) }));
         let url = stage.sim.url();
         stage
             .env("PATH", "/usr/bin:/bin")

@@ -7,6 +7,7 @@ mod kms;
 mod s3;
 mod s3control;
 mod sns;
+mod sqs;
 mod sts;
 
 use crate::call::{Call, Service};
@@ -30,6 +31,7 @@ pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         Service::Sns => sns::answer(world, call, caller),
         Service::Sts => sts::answer(call, caller),
         Service::Ec2 => ec2::answer(world, call, caller),
+        Service::Sqs => sqs::answer(world, call, caller),
         Service::S3 => s3::answer(world, call, Some(caller)),
         Service::S3Control => s3control::answer(world, call, caller),
     }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::cluster::{self, Birth, seconds};
 use crate::command::{
     Applied, Command, CommandError, Named, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole,
-    PutSecurityConfiguration, PutSubnet, PutVpc, StartCluster, UpdateCluster,
+    PutSecurityConfiguration, PutSubnet, PutVpc, SendMessage, StartCluster, UpdateCluster,
 };
 use crate::faults::Faults;
 use crate::hooks::Hooks;
@@ -22,7 +22,7 @@ use crate::rounds::RoundsState;
 use crate::s3write;
 use crate::scene;
 use crate::world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Message, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
 };
 
 /// The world, and everything about how it is served.
@@ -142,6 +142,12 @@ impl World {
             Command::PutSubnet(put) => self.put_subnet(put),
             Command::PutVpc(put) => self.put_vpc(put),
             Command::PutDhcp(put) => self.put_dhcp(put),
+            Command::PutQueue(named) => drop(self.queues.entry(named.name).or_default()),
+            Command::SendMessage(SendMessage { queue, body }) => {
+                let id = crate::world::uuid(&mut self.random);
+                let messages = self.queues.get_mut(&queue).ok_or_else(|| CommandError(format!("there is no queue {queue}")))?;
+                messages.push(Message { id, body, receipt: None, hidden_until: None });
+            }
             Command::StartCluster(start) => return self.start_cluster(start),
             Command::UpdateCluster(update) => self.update_cluster(update)?,
             Command::SetTimings(timings) => self.timings = timings,

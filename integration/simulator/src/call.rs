@@ -19,6 +19,7 @@ pub(crate) enum Service {
     Iam,
     Sts,
     Ec2,
+    Sqs,
     S3,
     /// S3's control plane: signed as S3, spoken otherwise.
     S3Control,
@@ -34,13 +35,16 @@ impl Service {
             Self::Iam => "iam",
             Self::Sts => "sts",
             Self::Ec2 => "ec2",
+            Self::Sqs => "sqs",
             Self::S3 | Self::S3Control => "s3",
             Self::Sns => "sns",
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        [Self::Emr, Self::Kms, Self::Iam, Self::Sts, Self::Ec2, Self::S3, Self::Sns].into_iter().find(|service| service.signing_name() == name)
+        [Self::Emr, Self::Kms, Self::Iam, Self::Sts, Self::Ec2, Self::Sqs, Self::S3, Self::Sns]
+            .into_iter()
+            .find(|service| service.signing_name() == name)
     }
 }
 
@@ -94,7 +98,7 @@ impl Call {
 
     fn understand(&mut self) {
         match self.service {
-            Service::Emr | Service::Kms => {
+            Service::Emr | Service::Kms | Service::Sqs => {
                 let target = self.header("x-amz-target").unwrap_or_default().to_owned();
                 target.rsplit('.').next().unwrap_or_default().clone_into(&mut self.subject.operation);
                 self.json = serde_json::from_slice(&self.body).unwrap_or_default();
@@ -149,6 +153,10 @@ impl Call {
         let string = |name: &str| self.json.get(name).and_then(Value::as_str).map(str::to_owned);
         if self.service == Service::Kms {
             self.subject.key = string("KeyId");
+            return;
+        }
+        if self.service == Service::Sqs {
+            self.subject.name = string("QueueUrl");
             return;
         }
         let first = self.json.get("JobFlowIds").and_then(|ids| ids.get(0)).and_then(Value::as_str);
@@ -318,6 +326,9 @@ fn unsigned_service(target: &str, form: &BTreeMap<String, String>) -> Service {
     }
     if target.starts_with("TrentService.") {
         return Service::Kms;
+    }
+    if target.starts_with("AmazonSQS.") {
+        return Service::Sqs;
     }
     match form.get("Version").map(String::as_str) {
         Some("2010-05-08") => Service::Iam,

@@ -217,6 +217,9 @@ pub struct Cluster {
     pub terminations: u32,
     /// Its special fate.
     pub fate: NextCluster,
+    /// The state that was last put into queues.
+    #[serde(skip)]
+    pub(crate) told: Option<ClusterState>,
     #[serde(skip)]
     pub(crate) timings: Timings,
     #[serde(skip)]
@@ -331,6 +334,7 @@ pub(crate) fn create(world: &mut World, birth: Birth) -> usize {
         groups: groups(world, instances),
         instances: Vec::new(),
         terminations: 0,
+        told: None,
         next: Some((at + seconds(timings.starting), Next::Bootstrap)),
         timings,
         fate,

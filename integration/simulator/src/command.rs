@@ -56,6 +56,10 @@ pub enum Command {
     PutDhcp(PutDhcp),
     /// Switches EBS encryption by default on or off.
     SetEbsEncryptionByDefault(Switch),
+    /// Makes an SQS queue, which gets all that EMR tells EventBridge from then on.
+    PutQueue(Named),
+    /// Puts a message into a queue.
+    SendMessage(SendMessage),
     /// Starts a cluster nobody asked for over the API, in any living state.
     StartCluster(StartCluster),
     /// Changes a cluster behind the API's back.
@@ -442,6 +446,16 @@ pub struct PutDhcp {
     pub region: Option<String>,
     /// `domain-name`, `domain-name-servers`, … and their values.
     pub options: BTreeMap<String, Vec<String>>,
+}
+
+/// See [`Command::SendMessage`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendMessage {
+    /// The queue's name.
+    pub queue: String,
+    /// Its text.
+    pub body: String,
 }
 
 /// The states in which a cluster can be put into the world.

@@ -63,8 +63,8 @@ pub use clock::ClockMode;
 pub use cluster::{Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume};
 pub use command::{
     AccountBlock, Advance, Applied, AttachedPolicy, BucketEncryption, Command, CommandError, Grant, Named, NextCluster, ObjectName, PutAccessKey,
-    PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SetClock,
-    SetLatency, StartCluster, StartState, Switch, Termination, Timings, UpdateCluster,
+    PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SendMessage,
+    SetClock, SetLatency, StartCluster, StartState, Switch, Termination, Timings, UpdateCluster,
 };
 pub use faults::{Calls, Fault, FaultKind};
 pub use hooks::{Hook, Moment};
@@ -72,8 +72,8 @@ pub use object::{AclGrant, Attributes, Checksum, Extent, Object, Older, Retentio
 pub use record::{Recorded, Subject};
 pub use scene::certificates;
 pub use world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Publication, Role, SecurityConfiguration, Sse, Subnet, Vpc,
-    World,
+    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Message, Publication, Role, SecurityConfiguration, Sse,
+    Subnet, Vpc, World,
 };
 
 use server::Shared;

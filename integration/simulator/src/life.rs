@@ -1,11 +1,13 @@
 //! Owns how clusters live on the clock: which change comes next, and what it does.
 
+use serde_json::json;
 use time::OffsetDateTime;
 
+use crate::clock::iso;
 use crate::cluster::{self, ClusterState, StepState, seconds};
 use crate::command::{StartState, Termination};
 use crate::steps;
-use crate::world::World;
+use crate::world::{Message, World, uuid};
 
 /// The next change in a cluster's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,40 @@ impl World {
             happen(self, index, next, at);
         }
         self.now = now;
+        self.tell();
+    }
+
+    /// Puts what has changed of clusters' states into the queues, in the form in which EMR tells EventBridge.
+    pub(crate) fn tell(&mut self) {
+        for index in 0..self.clusters.len() {
+            let cluster = &mut self.clusters[index];
+            if self.queues.is_empty() || cluster.told.replace(cluster.state) == Some(cluster.state) {
+                continue;
+            }
+            let (code, message) = cluster.reason.clone().unwrap_or_default();
+            let event = json!({
+                "version": "0",
+                "id": uuid(&mut self.random),
+                "detail-type": "EMR Cluster State Change",
+                "source": "aws.emr",
+                "account": cluster.account,
+                "time": iso(self.now),
+                "region": cluster.region,
+                "resources": [],
+                "detail": {
+                    "severity": "INFO",
+                    "stateChangeReason": json!({"code": code, "message": message}).to_string(),
+                    "name": cluster.name,
+                    "clusterId": cluster.id,
+                    "state": cluster.state.name(),
+                    "message": format!("Amazon EMR Cluster {} ({}) is {}", cluster.id, cluster.name, cluster.state.name()),
+                },
+            });
+            for messages in self.queues.values_mut() {
+                let id = uuid(&mut self.random);
+                messages.push(Message { id, body: event.to_string(), receipt: None, hidden_until: None });
+            }
+        }
     }
 }
 

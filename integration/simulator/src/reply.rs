@@ -72,7 +72,7 @@ impl Failure {
         let action = format!("{}:{operation}", service.signing_name());
         let message = format!("User: {arn} is not authorized to perform: {action}");
         match service {
-            Service::Emr | Service::Kms => Self::new(400, "AccessDeniedException", message),
+            Service::Emr | Service::Kms | Service::Sqs => Self::new(400, "AccessDeniedException", message),
             Service::Iam | Service::Sts => Self::new(403, "AccessDenied", message),
             Service::Sns => Self::new(403, "AuthorizationError", message),
             Service::Ec2 => Self::new(403, "UnauthorizedOperation", "You are not authorized to perform this operation."),
@@ -83,7 +83,7 @@ impl Failure {
     /// The service's own answer to too many calls.
     pub(crate) fn throttled(service: Service) -> Self {
         match service {
-            Service::Emr | Service::Kms => Self::new(400, "ThrottlingException", "Rate exceeded"),
+            Service::Emr | Service::Kms | Service::Sqs => Self::new(400, "ThrottlingException", "Rate exceeded"),
             Service::Iam | Service::Sts | Service::Sns => Self::new(400, "Throttling", "Rate exceeded"),
             Service::Ec2 => Self::new(503, "RequestLimitExceeded", "Request limit exceeded."),
             Service::S3 => Self::new(503, "SlowDown", "Please reduce your request rate."),
@@ -95,13 +95,13 @@ impl Failure {
     pub(crate) fn server(service: Service, status: u16) -> Self {
         let unavailable = status == 503;
         let (code, message) = match service {
-            Service::Emr | Service::Kms | Service::Iam | Service::Sts | Service::Sns if unavailable => {
+            Service::Emr | Service::Kms | Service::Iam | Service::Sts | Service::Sns | Service::Sqs if unavailable => {
                 ("ServiceUnavailable", "The service is currently unavailable.")
             }
             Service::Emr => ("InternalServerException", "An internal server error occurred. Please retry your request."),
             Service::Kms => ("KMSInternalException", "The request was rejected because an internal exception occurred."),
             Service::Iam => ("ServiceFailure", "The request processing has failed because of an unknown error."),
-            Service::Sts | Service::Sns => ("InternalFailure", "The request processing has failed because of an unknown error."),
+            Service::Sts | Service::Sns | Service::Sqs => ("InternalFailure", "The request processing has failed because of an unknown error."),
             Service::Ec2 if unavailable => ("Unavailable", "The server is overloaded and can't handle the request."),
             Service::Ec2 => ("InternalError", "An internal error has occurred"),
             Service::S3 | Service::S3Control if unavailable => ("ServiceUnavailable", "Service is unable to handle request."),
@@ -113,7 +113,7 @@ impl Failure {
     /// The service's own answer to a request that is not signed.
     pub(crate) fn unsigned(service: Service) -> Self {
         match service {
-            Service::Emr | Service::Kms => Self::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token"),
+            Service::Emr | Service::Kms | Service::Sqs => Self::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token"),
             Service::Iam | Service::Sts | Service::Sns => Self::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token"),
             Service::Ec2 => Self::new(401, "AuthFailure", "AWS was not able to validate the provided access credentials"),
             Service::S3 | Service::S3Control => Self::new(403, "AccessDenied", "Access Denied"),
@@ -124,7 +124,7 @@ impl Failure {
     pub(crate) fn unknown_key(service: Service, access_key: &str) -> Self {
         let invalid = "The security token included in the request is invalid.";
         match service {
-            Service::Emr | Service::Kms => Self::new(400, "UnrecognizedClientException", invalid),
+            Service::Emr | Service::Kms | Service::Sqs => Self::new(400, "UnrecognizedClientException", invalid),
             Service::Iam | Service::Sts | Service::Sns => Self::new(403, "InvalidClientTokenId", invalid),
             Service::Ec2 => Self::unsigned(service),
             Service::S3 | Service::S3Control => {
@@ -143,7 +143,7 @@ impl Failure {
     /// The error in its service's shape.
     pub(crate) fn reply(self, service: Service, request_id: &str, head: bool) -> Reply {
         let body = match service {
-            Service::Emr | Service::Kms => self.json_body(),
+            Service::Emr | Service::Kms | Service::Sqs => self.json_body(),
             Service::Iam => self.query_body("https://iam.amazonaws.com/doc/2010-05-08/", request_id),
             Service::Sts => self.query_body("https://sts.amazonaws.com/doc/2011-06-15/", request_id),
             Service::Sns => self.query_body("http://sns.amazonaws.com/doc/2010-03-31/", request_id),
@@ -153,7 +153,7 @@ impl Failure {
             Service::S3 => self.s3_body(request_id),
         };
         let content_type = match service {
-            Service::Emr | Service::Kms => "application/x-amz-json-1.1",
+            Service::Emr | Service::Kms | Service::Sqs => "application/x-amz-json-1.1",
             Service::Iam | Service::Sts | Service::Sns => "text/xml",
             Service::Ec2 => "text/xml;charset=UTF-8",
             Service::S3 | Service::S3Control => "application/xml",

@@ -170,6 +170,10 @@ async fn handle(shared: Arc<Shared>, reset: Arc<AtomicBool>, request: Request<In
         tokio::time::sleep(delay).await;
     }
     hold(&shared).await;
+    let outcome = match outcome {
+        Outcome::Reply(reply) => Outcome::Reply(wait_for_messages(&shared, &call, reply).await),
+        other => other,
+    };
     let (reply, breaks_off) = match outcome {
         Outcome::Hang => match std::future::pending::<Infallible>().await {},
         Outcome::Reset => {
@@ -190,6 +194,22 @@ async fn handle(shared: Arc<Shared>, reset: Arc<AtomicBool>, request: Request<In
     };
     shared.notify();
     Ok(response(reply, &request_id(seq), &date, breaks_off))
+}
+
+/// Long polling: a request for messages waits, in real time, until there are some.
+async fn wait_for_messages(shared: &Shared, call: &Call, mut reply: Reply) -> Reply {
+    let waits = call.json["WaitTimeSeconds"].as_u64().filter(|_| call.service == Service::Sqs && call.subject.operation == "ReceiveMessage");
+    let Some(seconds) = waits else { return reply };
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
+    while reply.status == 200 && reply.body == b"{}" && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut state = shared.lock();
+        state.catch_up();
+        if let Ok(again) = serve_call(&mut state, call) {
+            reply = again;
+        }
+    }
+    reply
 }
 
 /// In rounds mode, waits until the round is over.

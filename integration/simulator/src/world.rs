@@ -56,8 +56,24 @@ pub struct World {
     pub jobs: Vec<Job>,
     /// Public access blocks of whole accounts, all four settings; an account that is not here has none.
     pub account_blocks: BTreeMap<String, bool>,
+    /// SQS queues by name, each with its messages, oldest first. Every change of a cluster's state is put into all of them, as by a rule of EventBridge.
+    pub queues: BTreeMap<String, Vec<Message>>,
     #[serde(skip)]
     pub(crate) random: fastrand::Rng,
+}
+
+/// A message in a queue.
+#[derive(Debug, Clone, Serialize)]
+pub struct Message {
+    /// Its id.
+    pub id: String,
+    /// Its text.
+    pub body: String,
+    /// The handle that the last one who received it got.
+    pub receipt: Option<String>,
+    /// Nobody receives it before this time.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub hidden_until: Option<OffsetDateTime>,
 }
 
 /// Who an access key id belongs to.
@@ -312,6 +328,7 @@ impl World {
             uploads: Vec::new(),
             jobs: Vec::new(),
             account_blocks: BTreeMap::new(),
+            queues: BTreeMap::new(),
             random: fastrand::Rng::with_seed(0x00E7_13A2),
         }
     }

@@ -1,0 +1,158 @@
+//! The queue: what EMR tells EventBridge, and a rule puts into an SQS queue, hastens a look. Polling goes on as ever, so that nothing rests on it: an event is never believed,
+//! only looked after, and whatever is wrong with the queue is a warning.
+//!
+//! Several guards can share one queue: a message is left visible to the others while it is read, and only those about the run's own clusters are deleted.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde::Deserialize;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+use super::{Event, Hint};
+use crate::{
+    aws::{Aws, Lookup, calls},
+    names::ClusterId,
+};
+
+/// The longest that SQS lets a request wait for messages, in seconds.
+pub(crate) const LONGEST_WAIT: u16 = 20;
+/// The longest rest where messages of others lie in the queue.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+/// So many messages at once, which is the most that SQS gives.
+const AT_ONCE: i32 = 10;
+
+/// What EventBridge sends on behalf of EMR, as far as it matters. Source: Amazon EMR management guide, Monitoring Amazon EMR events with CloudWatch.
+#[derive(Debug, Deserialize)]
+struct Told {
+    source: String,
+    #[serde(rename = "detail-type")]
+    kind: String,
+    detail: Detail,
+}
+
+#[derive(Debug, Deserialize)]
+struct Detail {
+    #[serde(rename = "clusterId")]
+    cluster: String,
+    /// The cluster's, or the step's.
+    name: Option<String>,
+}
+
+/// Whose events matter.
+#[derive(Debug)]
+pub(super) struct Interest {
+    /// The clusters' name; none where they are named one by one.
+    pub(super) job_name: Option<String>,
+    pub(super) clusters: BTreeSet<ClusterId>,
+}
+
+impl Interest {
+    /// The cluster that a message is about, if it is one of these. What it is called in an event of its own tells which it is; steps only bear their own names.
+    fn of(&mut self, message: &str) -> Option<ClusterId> {
+        let told: Told = serde_json::from_str(message).ok()?;
+        let id: ClusterId = told.detail.cluster.parse().ok().filter(|_| told.source == "aws.emr")?;
+        let named = told.kind == "EMR Cluster State Change" && self.job_name.is_some() && told.detail.name == self.job_name;
+        if named {
+            self.clusters.insert(id.clone());
+        }
+        self.clusters.contains(&id).then_some(id)
+    }
+}
+
+/// Listens until it is aborted: hints go to `hints`, and the first thing that is wrong to `events`.
+pub(super) async fn listen(
+    aws: Aws,
+    queue: String,
+    mut interest: Interest,
+    pause: Duration,
+    hints: mpsc::UnboundedSender<Hint>,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let mut warned = false;
+    loop {
+        let asked = Instant::now();
+        let mut rest = Duration::ZERO;
+        match receive(&aws, &queue).await {
+            Lookup::Found(messages) => {
+                // What others have not fetched yet is there at once again: without a rest this would turn as fast as it can.
+                let (mut own, mut quick) = (false, asked.elapsed() < Duration::from_secs(1));
+                for (body, receipt) in messages {
+                    let Some(id) = interest.of(&body) else { continue };
+                    own = true;
+                    let _ = hints.send(Hint::Event(id));
+                    delete(&aws, &queue, &receipt).await;
+                }
+                quick &= !own;
+                if quick {
+                    rest = pause.min(LONGEST_REST);
+                }
+            }
+            Lookup::Absent => rest = warn(&mut warned, "there is no such queue", pause, &events),
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+                rest = warn(&mut warned, &format!("{}: {}", obstacle.operation, obstacle.message), pause, &events);
+            }
+        }
+        sleep(rest).await;
+    }
+}
+
+/// Says once what is wrong, and gives the time until the next try.
+fn warn(warned: &mut bool, what: &str, pause: Duration, events: &mpsc::UnboundedSender<Event>) -> Duration {
+    if !std::mem::replace(warned, true) {
+        let _ = events.send(Event::Warning(format!("the event queue (setting `event_queue`) tells nothing, so that polling alone watches: {what}")));
+    }
+    (pause * 12).min(LONGEST_REST * 12)
+}
+
+/// The messages that are there, or that come within the longest wait, each as its body and its receipt.
+async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, String)>> {
+    let request = aws.sqs.receive_message().queue_url(queue).max_number_of_messages(AT_ONCE).visibility_timeout(0);
+    let result = request.wait_time_seconds(i32::from(LONGEST_WAIT)).send().await;
+    Lookup::from_call(&calls::RECEIVE_MESSAGE, &["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"], result).map(|answer| {
+        let messages = answer.messages.unwrap_or_default().into_iter();
+        messages.filter_map(|message| message.body.zip(message.receipt_handle)).collect()
+    })
+}
+
+/// A message that stays is read again, and does no harm: so it does not matter whether this succeeds.
+async fn delete(aws: &Aws, queue: &str, receipt: &str) {
+    let result = aws.sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await;
+    if let Err(error) = result {
+        tracing::debug!(error = crate::aws::describe(&error), "a message could not be deleted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in AWS's own example of a state change.
+    fn message(kind: &str, cluster: &str, name: &str) -> String {
+        serde_json::json!({"version": "0", "id": "999cccaa-eaaa-0000-1111-123456789012", "detail-type": kind, "source": "aws.emr",
+            "account": "123456789012", "time": "2016-12-16T20:43:05Z", "region": "us-east-1", "resources": [],
+            "detail": {"severity": "INFO", "stateChangeReason": "{\"code\":\"\"}", "name": name, "clusterId": cluster, "state": "STARTING",
+                "message": "Amazon EMR cluster was requested"}})
+        .to_string()
+    }
+
+    #[test]
+    fn an_event_matters_when_it_is_about_a_cluster_of_the_runs_name_or_one_that_was_named() {
+        let mut interest = Interest { job_name: Some("Snowplow ETL".to_owned()), clusters: BTreeSet::from(["j-NAMED".parse().unwrap()]) };
+        let (state, step) = ("EMR Cluster State Change", "EMR Step Status Change");
+        for (kind, cluster, name, matters) in [
+            (step, "j-1", "Snowplow ETL", false),
+            (state, "j-1", "Payroll", false),
+            (state, "j-1", "Snowplow ETL", true),
+            (step, "j-1", "[enrich] spark", true),
+            (step, "j-NAMED", "x", true),
+            (state, "rm -rf", "Snowplow ETL", false),
+        ] {
+            assert_eq!(interest.of(&message(kind, cluster, name)).is_some(), matters, "{kind} {cluster} {name}");
+        }
+        assert_eq!(interest.of("hello"), None);
+        assert_eq!(interest.of(&message(state, "j-1", "Snowplow ETL").replace("aws.emr", "acme.forged")), None);
+    }
+}
