@@ -45,6 +45,8 @@ fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
     stage.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(SPEED), at: None }));
     let steps = BTreeMap::from([("spark".to_owned(), 600.0)]);
     stage.set(Set::SetTimings(Timings { starting: 240.0, bootstrapping: 180.0, step_start: 5.0, step: 150.0, steps, terminating: 90.0 }));
+    // Writes the resolver, too, which all of them share.
+    drop(stage.command("check"));
     let mut children = Vec::new();
     for number in 0..pipelines {
         let own = format!("p{number}");
@@ -63,11 +65,6 @@ fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
             config = config.replace(&format!("s3://{place}"), &format!("s3://{bucket}/{own}/{folder}"));
         }
         let file = format!("{own}.yml");
-        let resolver = {
-            // Writes the resolver, too.
-            drop(stage.command("check"));
-            "resolver.json"
-        };
         stage.write(&file, &config);
         let mut command = if is_guarded {
             let mut command = Command::new(&programs().guard);
@@ -76,7 +73,7 @@ fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
         } else {
             Command::new(&programs().runner)
         };
-        command.args(["run", "-c", &file, "-r", resolver]);
+        command.args(["run", "-c", &file, "-r", "resolver.json"]);
         stage.prepare(&mut command);
         command.stdout(std::fs::File::create(stage.path(&format!("{own}.out"))).expect("a file"));
         command.stderr(std::fs::File::create(stage.path(&format!("{own}.err"))).expect("a file"));

@@ -49,10 +49,10 @@ pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, w
     Confirmation { outcome, reasons, findings }
 }
 
-/// What the unsafe clusters of a run make of it, if there are any: those that may live beat those that are over. `after_stop`: a cluster that was ended by a stop must be
+/// What the unsafe clusters of a run make of it, if there are any: those that may live beat those that are over. `after_stop`: what was ended for another reason must be
 /// over, too. `of_run` stands behind each id, and `over` behind each confirmed end.
 pub(crate) fn of_unsafe(watched: &Watched, after_stop: bool, of_run: &str, over: &str) -> Option<(Outcome, Vec<String>)> {
-    let must_end = |record: &&ClusterRecord| record.is_unsafe || (after_stop && record.ended_by_stop);
+    let must_end = |record: &&ClusterRecord| record.is_unsafe || (after_stop && record.must_end());
     let alive: Vec<String> = watched.clusters.iter().filter(must_end).filter_map(|record| still_running(record, of_run)).collect();
     if !alive.is_empty() {
         return Some((Outcome::UnsafeClusterAlive, alive));

@@ -422,6 +422,8 @@ impl Watch {
     fn take(&mut self, hint: Hint) {
         match hint {
             Hint::Cluster(id) => {
+                // Without the log's word it may have been taken for somebody else's.
+                self.strangers.remove(&id);
                 self.hinted.insert(id);
             }
             Hint::Activity => self.clusters.values_mut().for_each(|record| record.steps_told = None),
@@ -495,18 +497,20 @@ impl Watch {
 
     async fn look_until_proved(&mut self, expected: ExpectedEnd) {
         // EMR takes a moment to show what the runner has just asked for; and no cluster that lives is left before it is judged, or overdue and so unsafe.
+        let mut pause = self.plan.limits.interval;
         for look in 0.. {
             self.judge_ends(expected);
-            if self
-                .clusters
-                .values()
-                .filter(|record| !record.is_unsafe)
-                .all(|record| record.is_proved() || (!record.may_live() && record.is_proved_so_far()))
-                || look >= 6 && !self.clusters.values().any(ClusterRecord::is_unjudged)
-            {
+            let is_told = self.search_trouble.is_none() && self.undecided.is_empty();
+            let mut safe = self.clusters.values().filter(|record| !record.is_unsafe);
+            let is_proved = safe.all(|record| record.is_proved() || (!record.may_live() && record.is_proved_so_far()));
+            if (is_told && is_proved) || look >= 6 && !self.clusters.values().any(ClusterRecord::is_unjudged) {
                 break;
             }
-            sleep(self.plan.limits.interval).await;
+            // Many runs can end at one hour: what EMR does not tell for that is asked for ever more slowly.
+            let count = self.aws.emr_throttled.count();
+            let throttled = count > std::mem::replace(&mut self.throttled, count);
+            pause = if throttled { pause * 2 } else { self.plan.limits.interval };
+            sleep(pause).await;
             self.look_at_everything().await;
             self.follow_ends().await;
         }

@@ -142,6 +142,35 @@ fn a_step_that_somebody_adds_to_a_cluster_that_was_judged() {
 }
 
 #[test]
+fn a_step_that_somebody_adds_to_an_adopted_cluster_while_the_runs_own_are_at_work() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow").misbehave("hang");
+    stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+    stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
+    let child = stage.command("run").spawn().unwrap();
+    let looks = || by_guard(&stage, "ListSteps");
+    crate::support::wait_until("the runner's steps are at work", || stage.sim.with_world(|world| world.clusters[0].state == ClusterState::Running));
+    let before = looks();
+    crate::support::wait_until("a look at them", || looks() > before);
+    let add_steps = spark_step(&["--conf", "spark.network.crypto.enabled=false", "s3://acme/x.jar"]);
+    stage.set(Set::UpdateCluster(UpdateCluster { add_steps, ..Default::default() }));
+    let played = stage.finish(child);
+    played.expect_code(76);
+    assert_eq!(played.findings("step-arguments").into_values().collect::<Vec<_>>(), ["refuted"]);
+}
+
+#[test]
+fn a_first_judgement_that_emr_throttles_is_made_all_the_same() {
+    let stage = Stage::acme().misbehave("hang");
+    stage.set(Set::SetTimings(emr_simulator::Timings { terminating: 6.0, ..emr_simulator::Timings::all(3600.0) }));
+    // Only the configuration's content tells that it was swapped, and for as long as the SDK tries, and longer, EMR does not tell it.
+    stage.set(Set::AddHook(Hook::after_first("DescribeSecurityConfiguration", vec![swapped_configuration()])));
+    stage.set(Set::AddFault(Fault { calls: Calls::Range { from: 2, to: 8 }, ..Fault::every("DescribeSecurityConfiguration", FaultKind::Throttle) }));
+    let played = unsafe_and_terminated(&stage);
+    assert_eq!(played.findings("cluster-security-configuration").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert!(by_guard(&stage, "DescribeSecurityConfiguration") >= 9);
+}
+
+#[test]
 fn a_cluster_with_a_bootstrap_action_that_nobody_asked_for() {
     let stage = Stage::acme();
     let script = json!({"Name": "theirs", "ScriptBootstrapAction": {"Path": "s3://evil/x.sh", "Args": ["--password=hunter2"]}});
@@ -269,6 +298,17 @@ fn instances_that_join_a_cluster_later_with_bare_volumes() {
     assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["refuted"]);
     let volumes = played.report["watched"]["clusters"][0]["volumes"].as_array().unwrap();
     assert_eq!((volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()), (8, 2));
+}
+
+#[test]
+fn a_group_that_is_made_larger_later_brings_volumes_that_count() {
+    let stage = Stage::acme().misbehave("hang");
+    stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+    let larger = Set::UpdateCluster(UpdateCluster { ebs_encrypted: Some(false), resize: Some(4), ..Default::default() });
+    stage.set(Set::AddHook(Hook { calls: Calls::Nth(2), ..Hook::after_first("DescribeVolumes", vec![larger]) }));
+    let played = unsafe_and_terminated(&stage);
+    let volumes = played.report["watched"]["clusters"][0]["volumes"].as_array().unwrap();
+    assert_eq!((volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()), (10, 4));
 }
 
 #[test]

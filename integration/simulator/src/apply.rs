@@ -380,6 +380,13 @@ impl World {
             self.clusters[index].fate.ebs_encrypted = update.ebs_encrypted;
         }
         cluster::add_groups(self, index, &update.add_groups);
+        if let Some(count) = update.resize {
+            for number in 0..self.clusters[index].groups.len() {
+                if self.clusters[index].groups[number].role == "CORE" {
+                    cluster::resize(self, index, number, count);
+                }
+            }
+        }
         let cluster = &mut self.clusters[index];
         for (member, value) in update.request.as_object().into_iter().flatten() {
             cluster.request[member] = value.clone();

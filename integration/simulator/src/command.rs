@@ -512,6 +512,9 @@ pub struct UpdateCluster {
     /// Instance groups to add, in `AddInstanceGroups`' form.
     #[serde(default)]
     pub add_groups: Value,
+    /// How many instances each CORE group has from now on.
+    #[serde(default)]
+    pub resize: Option<u64>,
     /// Steps to add, in `AddJobFlowSteps`' form.
     #[serde(default)]
     pub add_steps: Value,
