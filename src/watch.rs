@@ -384,6 +384,10 @@ impl Watch {
             }
             self.tell_done();
         };
+        // The last lines of a short run may have come while a look was under way: the end must not pass them by.
+        while let Ok(hint) = hints.try_recv() {
+            self.take(hint);
+        }
         // A dropped sender means that the guard is going down; then the most careful end is meant.
         let finish = finish.unwrap_or(Finish { expected: ExpectedEnd::Failed, settle: None, terminate: false });
         let mut stop_asked = stop.clone();
