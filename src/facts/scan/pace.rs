@@ -129,11 +129,17 @@ impl Pace {
 
     /// Waits for a turn.
     pub(crate) async fn enter(&self) -> Turn<'_> {
+        let mut turn = Turn { pace: self, is_held: false };
+        turn.take().await;
+        turn
+    }
+
+    async fn wait_for_room(&self) {
         loop {
             let rest = {
                 let (mut now, at) = (self.lock(), Instant::now());
                 if now.enter(self.ceiling(), at) {
-                    return Turn(self);
+                    return;
                 }
                 now.rests_until(at)
             };
@@ -146,7 +152,7 @@ impl Pace {
     }
 
     /// Whether S3 is to be left alone, or more are under way than may be: then a turn is to be given back.
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         if self.calm.load(Ordering::Relaxed) {
             return false;
         }
@@ -154,16 +160,8 @@ impl Pace {
         now.rests_until(Instant::now()).is_some() || !now.is_within(now.under_way)
     }
 
-    /// Waits until S3 has been left alone for as long as it was asked.
-    pub(crate) async fn rest(&self) {
-        loop {
-            let Some(until) = self.lock().rests_until(Instant::now()) else { return };
-            sleep_until(until).await;
-        }
-    }
-
     /// S3 has answered.
-    pub(crate) fn well(&self) {
+    fn well(&self) {
         if self.calm.load(Ordering::Relaxed) {
             return;
         }
@@ -174,7 +172,7 @@ impl Pace {
     }
 
     /// S3 has asked to slow down: it is left alone for a while, then asked by half as many.
-    pub(crate) fn slow_down(&self) {
+    fn slow_down(&self) {
         self.crew.slowed.fetch_add(1, Ordering::Relaxed);
         self.lock().slow_down(Instant::now());
         self.calm.store(false, Ordering::Relaxed);
@@ -189,12 +187,47 @@ impl Drop for Pace {
 
 /// The right to ask.
 #[derive(Debug)]
-pub(crate) struct Turn<'a>(&'a Pace);
+pub(crate) struct Turn<'a> {
+    pace: &'a Pace,
+    is_held: bool,
+}
+
+impl Turn<'_> {
+    async fn take(&mut self) {
+        self.pace.wait_for_room().await;
+        self.is_held = true;
+    }
+
+    fn give_back(&mut self) {
+        if std::mem::take(&mut self.is_held) {
+            self.pace.lock().under_way -= 1;
+            self.pace.room.notify_one();
+        }
+    }
+
+    /// Waits for another turn, where S3 is to be left alone or too many are under way.
+    pub(crate) async fn keep_pace(&mut self) {
+        if self.pace.is_over() {
+            self.give_back();
+            self.take().await;
+        }
+    }
+
+    /// S3 has answered.
+    pub(crate) fn well(&self) {
+        self.pace.well();
+    }
+
+    /// S3 has asked to slow down.
+    pub(crate) async fn slow_down(&mut self) {
+        self.pace.slow_down();
+        self.keep_pace().await;
+    }
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.lock().under_way -= 1;
-        self.0.room.notify_one();
+        self.give_back();
     }
 }
 
