@@ -15,9 +15,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// After the first wish to slow down nothing is asked for so long; after each further one twice as long.
+/// After a wish to slow down nothing is asked for so long; where the next one comes soon, for twice as long.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(16);
+/// So soon after a rest, the next wish means that it was too short.
+const SOON: Duration = Duration::from_millis(500);
+/// So many more may be under way after as many answers as may be under way.
+const GROWTH: f64 = 0.05;
 /// After so long without one, S3's wish is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
@@ -88,7 +92,7 @@ impl Now {
 
     /// S3 has answered; gives whether its wish is forgotten.
     fn well(&mut self, ceiling: usize, at: Instant) -> bool {
-        self.limit += 1.0 / self.limit.max(1.0);
+        self.limit += GROWTH / self.limit.max(1.0);
         let forgotten = self.slowed.is_none_or(|(slowed, ..)| at - slowed > FORGOTTEN) && self.is_within(ceiling);
         if forgotten {
             *self = Self { under_way: self.under_way, ..Self::calm() };
@@ -104,7 +108,7 @@ impl Now {
             return;
         }
         let rest = match self.slowed {
-            Some((slowed, rest, _)) if at - slowed < FORGOTTEN => (rest * 2).min(LONGEST_REST),
+            Some((_, rest, until)) if at - until < SOON => (rest * 2).min(LONGEST_REST),
             _ => FIRST_REST,
         };
         self.slowed = Some((at, rest, at + rest.mul_f64(1.0 + fastrand::f64() / 4.0)));
@@ -288,7 +292,7 @@ mod tests {
         now.slow_down(start);
         assert!(!now.enter(64, start), "it rests");
         let mut at = start + LONGEST_REST;
-        let forgotten = (0..10_000).find(|_| {
+        let forgotten = (0..100_000).find(|_| {
             at += Duration::from_millis(20);
             now.well(64, at)
         });
