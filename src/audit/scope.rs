@@ -88,11 +88,16 @@ mod tests {
 
     #[test]
     fn a_location_within_another_counts_for_itself_and_one_that_is_named_twice_counts_once() {
-        let config = [("log", "s3://b/"), ("raw.archive", "s3://b/archive/"), ("raw.in[0]", "s3://b/in/"), ("enriched.stream", "s3://b/in/")];
+        let config = [
+            ("log", "s3://bucket/"),
+            ("raw.archive", "s3://bucket/archive/"),
+            ("raw.in[0]", "s3://bucket/in/"),
+            ("enriched.stream", "s3://bucket/in/"),
+        ];
         let targets = targets(config.map(|(role, at)| (vec![role.to_owned()], S3Location::parse(at).unwrap())).to_vec());
         let names: Vec<String> = targets.iter().map(Target::name).collect();
         assert_eq!(names, ["log", "raw.archive", "raw.in[0], enriched.stream"]);
-        assert_eq!(targets[0].except.iter().map(ToString::to_string).collect::<Vec<_>>(), ["s3://b/archive/", "s3://b/in/"]);
+        assert_eq!(targets[0].except.iter().map(ToString::to_string).collect::<Vec<_>>(), ["s3://bucket/archive/", "s3://bucket/in/"]);
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use super::{
     objects::{Stored, encryption_kind},
     s3::is_code,
-    scan::Pace,
+    scan::Turn,
 };
 use crate::{
     aws::{
@@ -47,7 +47,7 @@ impl Heads {
     }
 
     /// How an object is encrypted; `Absent`: there is no such object (any more).
-    pub(super) async fn head(&self, key: &str, version: Option<&str>, pace: &Pace) -> Lookup<Stored> {
+    pub(super) async fn head(&self, key: &str, version: Option<&str>, turn: &mut Turn<'_>) -> Lookup<Stored> {
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
         loop {
@@ -57,15 +57,14 @@ impl Heads {
             let trouble = match sent {
                 Ok(answer) => match answer.status().as_u16() {
                     200 => {
-                        pace.well();
+                        turn.well();
                         return Lookup::Found(stored(&answer));
                     }
                     404 => return Lookup::Absent,
                     403 if self.wire.learns_the_time(&answer) => "HTTP 403 (this machine's clock is off)".to_owned(),
                     403 => return Lookup::Denied(obstacle(version, "HTTP 403".to_owned())),
                     status @ (429 | 503) => {
-                        pace.slow_down();
-                        pace.rest().await;
+                        turn.slow_down().await;
                         format!("S3 asks to slow down (HTTP {status})")
                     }
                     status @ (408 | 500 | 502 | 504) => format!("HTTP {status}"),

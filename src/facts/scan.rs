@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-pub(crate) use pace::{Crew, Pace};
+pub(crate) use pace::{Crew, Turn};
 pub(crate) use pages::cut;
 
+use pace::Pace;
 use pages::{Page, Pages};
 
 use crate::{
@@ -319,11 +320,8 @@ async fn lane(asked: Arc<[Asked]>, next: Arc<AtomicUsize>, heads: Arc<Heads>, pa
     let mut answers = Vec::with_capacity(asked.len() / 8);
     let mut turn = pace.enter().await;
     while let Some(object) = asked.get(next.fetch_add(1, Ordering::Relaxed)) {
-        if pace.is_over() {
-            drop(turn);
-            turn = pace.enter().await;
-        }
-        let stored = heads.head(&object.key, object.version.as_deref(), &pace).await;
+        turn.keep_pace().await;
+        let stored = heads.head(&object.key, object.version.as_deref(), &mut turn).await;
         answers.push((object.index, stored));
     }
     drop(turn);

@@ -264,6 +264,27 @@ fn headed(stage: &Stage) -> usize {
     stage.sim.requests_for("HeadObject").len()
 }
 
+#[test]
+fn a_location_without_folders_is_cut_where_its_keys_differ_and_every_object_is_seen_once() {
+    let stage = old_bucket(None);
+    for number in 0..1200 {
+        put(&stage, &format!("log/part-{number:05}"), Sse::Aes256);
+    }
+    put(&stage, "log/part-0", Sse::None);
+    let played = audited(&stage, &["s3://acme-old/log", "--json"]);
+    played.expect_code(77);
+    assert_eq!(document(&played)["totals"]["objects"], 1201);
+    assert_eq!(headed(&stage), 1201);
+    let starts: BTreeSet<String> = stage
+        .sim
+        .requests_for("ListObjectsV2")
+        .iter()
+        .filter(|request| !request.query.contains_key("max-keys"))
+        .filter_map(|request| request.query.get("start-after").cloned())
+        .collect();
+    assert!(starts.contains("log/part-01"), "{starts:?}");
+}
+
 /// Where the only scan stands, by its file.
 fn kept(stage: &Stage) -> Option<Value> {
     let files = fs::read_dir(stage.path("state/audits")).ok()?.filter_map(Result::ok);

@@ -15,9 +15,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// After the first wish to slow down nothing is asked for so long; after each further one twice as long.
+/// After a wish to slow down nothing is asked for so long; where the next one comes soon, for twice as long.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(16);
+/// So soon after a rest, the next wish means that it was too short.
+const SOON: Duration = Duration::from_millis(500);
+/// So many more may be under way after as many answers as may be under way.
+const GROWTH: f64 = 0.05;
 /// After so long without one, S3's wish is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
@@ -88,7 +92,7 @@ impl Now {
 
     /// S3 has answered; gives whether its wish is forgotten.
     fn well(&mut self, ceiling: usize, at: Instant) -> bool {
-        self.limit += 1.0 / self.limit.max(1.0);
+        self.limit += GROWTH / self.limit.max(1.0);
         let forgotten = self.slowed.is_none_or(|(slowed, ..)| at - slowed > FORGOTTEN) && self.is_within(ceiling);
         if forgotten {
             *self = Self { under_way: self.under_way, ..Self::calm() };
@@ -104,7 +108,7 @@ impl Now {
             return;
         }
         let rest = match self.slowed {
-            Some((slowed, rest, _)) if at - slowed < FORGOTTEN => (rest * 2).min(LONGEST_REST),
+            Some((_, rest, until)) if at - until < SOON => (rest * 2).min(LONGEST_REST),
             _ => FIRST_REST,
         };
         self.slowed = Some((at, rest, at + rest.mul_f64(1.0 + fastrand::f64() / 4.0)));
@@ -129,11 +133,17 @@ impl Pace {
 
     /// Waits for a turn.
     pub(crate) async fn enter(&self) -> Turn<'_> {
+        let mut turn = Turn { pace: self, is_held: false };
+        turn.take().await;
+        turn
+    }
+
+    async fn wait_for_room(&self) {
         loop {
             let rest = {
                 let (mut now, at) = (self.lock(), Instant::now());
                 if now.enter(self.ceiling(), at) {
-                    return Turn(self);
+                    return;
                 }
                 now.rests_until(at)
             };
@@ -146,7 +156,7 @@ impl Pace {
     }
 
     /// Whether S3 is to be left alone, or more are under way than may be: then a turn is to be given back.
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         if self.calm.load(Ordering::Relaxed) {
             return false;
         }
@@ -154,16 +164,8 @@ impl Pace {
         now.rests_until(Instant::now()).is_some() || !now.is_within(now.under_way)
     }
 
-    /// Waits until S3 has been left alone for as long as it was asked.
-    pub(crate) async fn rest(&self) {
-        loop {
-            let Some(until) = self.lock().rests_until(Instant::now()) else { return };
-            sleep_until(until).await;
-        }
-    }
-
     /// S3 has answered.
-    pub(crate) fn well(&self) {
+    fn well(&self) {
         if self.calm.load(Ordering::Relaxed) {
             return;
         }
@@ -174,7 +176,7 @@ impl Pace {
     }
 
     /// S3 has asked to slow down: it is left alone for a while, then asked by half as many.
-    pub(crate) fn slow_down(&self) {
+    fn slow_down(&self) {
         self.crew.slowed.fetch_add(1, Ordering::Relaxed);
         self.lock().slow_down(Instant::now());
         self.calm.store(false, Ordering::Relaxed);
@@ -189,12 +191,47 @@ impl Drop for Pace {
 
 /// The right to ask.
 #[derive(Debug)]
-pub(crate) struct Turn<'a>(&'a Pace);
+pub(crate) struct Turn<'a> {
+    pace: &'a Pace,
+    is_held: bool,
+}
+
+impl Turn<'_> {
+    async fn take(&mut self) {
+        self.pace.wait_for_room().await;
+        self.is_held = true;
+    }
+
+    fn give_back(&mut self) {
+        if std::mem::take(&mut self.is_held) {
+            self.pace.lock().under_way -= 1;
+            self.pace.room.notify_one();
+        }
+    }
+
+    /// Waits for another turn, where S3 is to be left alone or too many are under way.
+    pub(crate) async fn keep_pace(&mut self) {
+        if self.pace.is_over() {
+            self.give_back();
+            self.take().await;
+        }
+    }
+
+    /// S3 has answered.
+    pub(crate) fn well(&self) {
+        self.pace.well();
+    }
+
+    /// S3 has asked to slow down.
+    pub(crate) async fn slow_down(&mut self) {
+        self.pace.slow_down();
+        self.keep_pace().await;
+    }
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.lock().under_way -= 1;
-        self.0.room.notify_one();
+        self.give_back();
     }
 }
 
@@ -255,7 +292,7 @@ mod tests {
         now.slow_down(start);
         assert!(!now.enter(64, start), "it rests");
         let mut at = start + LONGEST_REST;
-        let forgotten = (0..10_000).find(|_| {
+        let forgotten = (0..100_000).find(|_| {
             at += Duration::from_millis(20);
             now.well(64, at)
         });

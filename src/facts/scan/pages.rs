@@ -20,6 +20,10 @@ const SPLITS: usize = 32;
 /// So many pages of folders are read to find where to cut, and so deep.
 const FOLDER_PAGES: usize = 10;
 const DEPTH: usize = 6;
+/// So many places of keys are looked at to find one where they differ.
+const PLACES: usize = 40;
+/// Behind every key that goes on with another letter than this, the last one there is.
+const LAST: char = '\u{10ffff}';
 
 /// A page of a list, nothing asked yet.
 #[derive(Debug)]
@@ -35,13 +39,15 @@ pub(super) struct Pages<'a> {
     bucket: Arc<BucketName>,
     heads: &'a Heads,
     at: Option<Position>,
+    /// Where S3 itself says that the list of what is current goes on.
+    token: Option<String>,
     until: Option<String>,
 }
 
 impl<'a> Pages<'a> {
     pub(super) fn new(s3: &'a aws_sdk_s3::Client, scope: &'a Scope, heads: &'a Heads, split: Split) -> Self {
         let bucket = Arc::new(scope.location.bucket.clone());
-        Self { s3, scope, bucket, heads, at: split.after, until: split.until }
+        Self { s3, scope, bucket, heads, at: split.after, token: None, until: split.until }
     }
 
     /// The next page.
@@ -55,6 +61,11 @@ impl<'a> Pages<'a> {
         if let Some(Position { key, version: None }) = &self.at {
             let start = page.objects.partition_point(|object| object.key <= *key);
             page.objects.drain(..start);
+        }
+        // Ranges of keys hold everything only where lists are in the order of keys, as S3's are but for directory buckets.
+        if !page.objects.is_sorted_by(|a, b| a.key <= b.key) {
+            let why = "the list is not in the order of its keys, so that it cannot be told whether it holds them all";
+            return Page { objects: Vec::new(), reached: Reached::Stopped(Lookup::not_asked(&calls::LIST_OBJECTS, why)) };
         }
         if let Some(until) = &self.until
             && page.objects.last().is_some_and(|last| last.key > *until)
@@ -70,19 +81,29 @@ impl<'a> Pages<'a> {
         page
     }
 
-    async fn current(&self) -> Lookup<Page> {
-        let after = self.at.as_ref().map(|at| at.key.clone());
+    async fn current(&mut self) -> Lookup<Page> {
+        let after = self.at.as_ref().filter(|at| !at.key.is_empty() && self.token.is_none()).map(|at| at.key.clone());
         let location = &self.scope.location;
-        let request = self.s3.list_objects_v2().bucket(location.bucket.as_str()).prefix(&location.prefix).set_start_after(after);
+        let request = self
+            .s3
+            .list_objects_v2()
+            .bucket(location.bucket.as_str())
+            .prefix(&location.prefix)
+            .set_start_after(after)
+            .set_continuation_token(self.token.take());
         let result = request.encoding_type(EncodingType::Url).customize().interceptor(self.heads.learn()).send().await;
         let call = &calls::LIST_OBJECTS;
         Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|page| {
             let encoded = is_encoded(page.encoding_type.as_ref());
             let objects = page.contents.unwrap_or_default().into_iter().map(|object| self.object(object, encoded)).collect();
             let truncated = page.is_truncated.unwrap_or_default();
+            let token = page.next_continuation_token;
             Lookup::expect_in_answer(call, objects).and_then(|objects: Vec<Object>| {
-                let last = objects.last().map(|last| Position { key: last.key.clone(), version: None });
-                Self::page(call, objects, truncated, last)
+                // A page may be empty although the list goes on.
+                let last = objects.last().map(|last| last.key.clone()).or_else(|| self.at.as_ref().map(|at| at.key.clone()));
+                let next = token.as_ref().map(|_| Position { key: last.unwrap_or_default(), version: None });
+                self.token = token;
+                Self::page(call, objects, truncated, next)
             })
         })
     }
@@ -184,7 +205,7 @@ fn decoded(key: String, encoded: bool) -> String {
 /// Cuts a location into splits, by the folders it has; together they hold every key, whatever is written meanwhile. `Absent`: no such bucket.
 pub(crate) async fn cut(s3: &aws_sdk_s3::Client, location: &S3Location) -> Lookup<Vec<Split>> {
     let mut prefix = location.prefix.clone();
-    let mut folders = Vec::new();
+    let (mut folders, mut is_large) = (Vec::new(), false);
     for _ in 0..DEPTH {
         folders = match folders_below(s3, location, &prefix).await {
             Lookup::Found(Some(folders)) => folders,
@@ -192,13 +213,57 @@ pub(crate) async fn cut(s3: &aws_sdk_s3::Client, location: &S3Location) -> Looku
             Lookup::Found(None) => break,
             other => return other.map(|_| Vec::new()),
         };
+        is_large = true;
         // A folder that is the only one is looked into.
         match folders.as_slice() {
             [only] => prefix.clone_from(only),
             _ => break,
         }
     }
+    if folders.len() < 2 && is_large {
+        folders = match by_letter(s3, location, &prefix).await {
+            Lookup::Found(borders) => borders,
+            other => return other.map(|_| Vec::new()),
+        };
+    }
     Lookup::Found(between(&folders))
+}
+
+/// Where to cut what lies below `prefix` without folders: at each letter that keys have at the first place where they differ.
+async fn by_letter(s3: &aws_sdk_s3::Client, location: &S3Location, prefix: &str) -> Lookup<Vec<String>> {
+    let next_behind = async |start: &str, after: Option<String>| {
+        let list = s3.list_objects_v2().bucket(location.bucket.as_str()).prefix(start).max_keys(1).encoding_type(EncodingType::Url);
+        let page = Lookup::from_call(&calls::LIST_OBJECTS, &["NoSuchBucket"], list.set_start_after(after).send().await);
+        page.map(|page| {
+            let encoded = is_encoded(page.encoding_type.as_ref());
+            page.contents.unwrap_or_default().into_iter().next().and_then(|object| object.key).map(|key| decoded(key, encoded))
+        })
+    };
+    let mut start = prefix.to_owned();
+    for _ in 0..PLACES {
+        let (mut borders, mut after) = (Vec::new(), None);
+        while borders.len() < SPLITS {
+            let key = match next_behind(&start, after.take()).await {
+                Lookup::Found(Some(key)) => key,
+                Lookup::Found(None) => break,
+                other => return other.map(|_| Vec::new()),
+            };
+            // A key that ends here is before all that go on.
+            let Some(letter) = key.get(start.len()..).and_then(|rest| rest.chars().next()) else {
+                after = Some(key);
+                continue;
+            };
+            let border = format!("{start}{letter}");
+            after = Some(format!("{border}{LAST}"));
+            borders.push(border);
+        }
+        match borders.as_slice() {
+            [] => break,
+            [only] => start.clone_from(only),
+            _ => return Lookup::Found(borders),
+        }
+    }
+    Lookup::Found(Vec::new())
 }
 
 /// The folders directly below `prefix`; none where everything below it fits on one page.
@@ -242,4 +307,32 @@ fn between(folders: &[String]) -> Vec<Split> {
     }
     splits.push(Split { after, until: None });
     splits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_key_lies_in_one_split_wherever_a_location_is_cut(
+            mut borders in prop::collection::vec("([a-c]{1,2}/){1,2}", 0..100), key in "([a-d]{0,2}/){0,3}[a-d]{0,2}",
+        ) {
+            borders.sort();
+            borders.dedup();
+            let splits = between(&borders);
+            prop_assert!(splits.len() <= SPLITS);
+            let holds = |split: &&Split| {
+                split.after.as_ref().is_none_or(|after| key > after.key) && split.until.as_ref().is_none_or(|until| key <= *until)
+            };
+            prop_assert_eq!(splits.iter().filter(holds).count(), 1);
+        }
+    }
+
+    #[test]
+    fn keys_are_decoded_where_they_are_encoded() {
+        assert_eq!(decoded("a%2Bb+c%C3%BC".to_owned(), true), "a+b cü");
+        assert_eq!(decoded("a%2Bb+c".to_owned(), false), "a%2Bb+c");
+    }
 }
