@@ -269,8 +269,8 @@ async fn make_jobs(
     let unseen =
         made.unseen.iter().map(|(place, obstacle)| format!("{place}: could not be looked at: {} ({})", obstacle.message, obstacle.operation));
     let lines: Vec<String> = survey.left_lines().into_iter().chain(tally.lines()).chain(unfit).chain(unseen).collect();
-    let waiting = u64::try_from(made.jobs.len() + made.unfit.len()).unwrap_or(u64::MAX);
-    let outcome = if made.unseen.is_empty() { outcome(survey, tally, waiting) } else { Outcome::FactsUnknown };
+    // Nothing of it is done yet.
+    let outcome = if made.unseen.is_empty() { outcome(survey, tally, survey.to_do()) } else { Outcome::FactsUnknown };
     if !lines.is_empty() {
         report.left(outcome, &lines);
     }

@@ -3,11 +3,7 @@
 //! A job treats all its objects alike. So there is one for each bucket, storage class and method, and what a job would strip (locks, ACLs, redirects) is left to a
 //! run without `--batch`.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
-};
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
 use aws_sdk_s3::{primitives::ByteStream, types::ServerSideEncryption};
 use aws_sdk_s3control::types::{
@@ -54,7 +50,7 @@ struct Group {
 
 /// A manifest that is being written.
 struct Manifest {
-    file: std::fs::File,
+    file: tempfile::NamedTempFile,
     objects: u64,
     digest: Sha256,
 }
@@ -174,7 +170,7 @@ pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Resul
 fn add(manifests: &mut BTreeMap<Group, Manifest>, group: &Group, place: &Place) -> Result<(), ReencryptError> {
     let file = |error: std::io::Error| ReencryptError::File(format!("a manifest cannot be written: {error}"));
     if !manifests.contains_key(group) {
-        let manifest = Manifest { file: tempfile::tempfile().map_err(file)?, objects: 0, digest: Sha256::new() };
+        let manifest = Manifest { file: tempfile::NamedTempFile::new().map_err(file)?, objects: 0, digest: Sha256::new() };
         manifests.insert(group.clone(), manifest);
     }
     let Some(manifest) = manifests.get_mut(group) else { return Ok(()) };
@@ -190,9 +186,10 @@ async fn create(scope: &Scope, order: &Order, group: &Group, mut manifest: Manif
     let Some(bucket) = scope.plan.buckets.get(&group.bucket) else {
         return Err(ReencryptError::Usage(format!("{} is not among the buckets of this run", group.bucket)));
     };
-    let file = |error: std::io::Error| ReencryptError::File(format!("a manifest cannot be read: {error}"));
-    let mut lines = Vec::new();
-    manifest.file.seek(SeekFrom::Start(0)).and_then(|_| manifest.file.read_to_end(&mut lines)).map_err(file)?;
+    let unreadable = |error: &dyn std::fmt::Display| ReencryptError::File(format!("a manifest cannot be read: {error}"));
+    manifest.file.flush().map_err(|error| unreadable(&error))?;
+    // From the disk, part by part: ten million names are a gigabyte.
+    let lines = ByteStream::from_path(manifest.file.path()).await.map_err(|error| unreadable(&error))?;
     let versioned = bucket.versioned;
     let token = manifest.digest.finalize().iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
@@ -201,7 +198,7 @@ async fn create(scope: &Scope, order: &Order, group: &Group, mut manifest: Manif
     });
     let kind = group.storage_class.as_deref().unwrap_or("update");
     let key = format!("{}manifests/{}-{kind}-{}.csv", order.place.prefix, group.bucket, &token[..16]);
-    let put = scope.aws.s3.put_object().bucket(order.place.bucket.as_str()).key(&key).body(ByteStream::from(lines));
+    let put = scope.aws.s3.put_object().bucket(order.place.bucket.as_str()).key(&key).body(lines);
     // S3 Batch Operations reads no CSV manifest that is encrypted by KMS, whatever the bucket's default is.
     let put = put.server_side_encryption(ServerSideEncryption::Aes256).send().await;
     let etag =

@@ -21,6 +21,7 @@ use super::{
     method::{Choice, Method},
     snapshot::Snapshot,
 };
+use crate::settings::EncryptionKind;
 
 /// Where an object's bytes of name lead to what is known of it.
 const OBJECTS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("objects-1");
@@ -93,7 +94,7 @@ pub(crate) enum State {
     /// It is to be done.
     Planned { choice: Choice, size: u64, is_latest: bool },
     /// It is being done, or was when the run ended.
-    Begun { method: Method, before: Box<Snapshot>, upload: Option<String>, is_latest: bool },
+    Begun { method: Method, kind: EncryptionKind, key: Option<String>, before: Box<Snapshot>, upload: Option<String>, is_latest: bool },
     /// It is done and proved.
     Done { method: Method, at: i64 },
     /// An old version was removed.

@@ -360,22 +360,22 @@ mod tests {
     #[test]
     fn places_within_others_are_left_out_and_what_is_in_use_stays_known() {
         let kept = outermost(vec![
-            at("enriched.good", "s3://b/enriched/good"),
-            at("enriched.archive", "s3://b/enriched/"),
-            at("raw.archive", "s3://c/raw"),
-            at("raw.archive", "s3://c/raw"),
+            at("enriched.good", "s3://bkt/enriched/good"),
+            at("enriched.archive", "s3://bkt/enriched/"),
+            at("raw.archive", "s3://other/raw"),
+            at("raw.archive", "s3://other/raw"),
         ]);
         let shown: Vec<String> = kept.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["enriched.good s3://b/enriched/", "raw.archive s3://c/raw/"]);
+        assert_eq!(shown, ["enriched.good s3://bkt/enriched/", "raw.archive s3://other/raw/"]);
     }
 
     #[test]
     fn archives_and_assets_are_not_in_use_and_all_else_is() {
         for role in ["raw.in[0]", "raw.processing", "enriched.good", "enriched.bad", "shredded.errors", "log", "enriched.stream"] {
-            assert!(at(role, "s3://b").is_in_use(), "{role}");
+            assert!(at(role, "s3://bkt").is_in_use(), "{role}");
         }
         for role in ["raw.archive", "enriched.archive", "shredded.archive", "assets", "jsonpath_assets"] {
-            assert!(!at(role, "s3://b").is_in_use(), "{role}");
+            assert!(!at(role, "s3://bkt").is_in_use(), "{role}");
         }
     }
 }

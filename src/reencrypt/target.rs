@@ -27,6 +27,13 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Whether both ask S3 for the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.kind, &self.key) == (other.kind, &other.key)
+    }
+}
+
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(crate::checks::kind_name(self.kind))?;

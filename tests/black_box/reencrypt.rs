@@ -387,6 +387,39 @@ fn killed_in_the_middle_the_next_run_finishes_and_nothing_is_done_twice() {
     assert!(stage.sim.with_world(|world| world.uploads.iter().all(|upload| upload.parts.is_empty())), "no parts are left behind");
 }
 
+/// Starts a repair of one object of 6 GiB, and kills it when some of its parts are copied; gives how many calls for parts there were.
+fn killed_among_parts(stage: &Stage, words: &[&str]) -> usize {
+    put(stage, "big", PutObject { size: Some(6 * GIB), sse: Some(Sse::None), ..PutObject::default() });
+    let later = Fault { calls: emr_simulator::Calls::Range { from: 9, to: 20 }, ..Fault::every("UploadPartCopy", FaultKind::Hang) };
+    stage.set(Set::AddFault(later));
+    let mut child = command(stage, &[&["s3://old", "--bucket", "old", "--apply"], words].concat()).spawn().unwrap();
+    wait_until("eight parts were copied", || stage.sim.with_world(|world| world.uploads.iter().any(|upload| upload.parts.len() == 8)));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    stage.set(Set::ClearFaults);
+    asked(stage, "UploadPartCopy")
+}
+
+#[test]
+fn killed_among_parts_the_next_run_copies_only_those_that_are_missing() {
+    let stage = stage(PutBucket::default());
+    let asked_before = killed_among_parts(&stage, &[]);
+    apply(&stage, &[]).expect_code(0);
+    assert_eq!(asked(&stage, "UploadPartCopy") - asked_before, 4, "12 parts, 8 of which were there");
+    assert_eq!((asked(&stage, "CreateMultipartUpload"), asked(&stage, "CompleteMultipartUpload")), (1, 1));
+    assert_eq!(object(&stage, "big").sse, Sse::Aes256);
+}
+
+#[test]
+fn what_was_begun_for_another_target_is_given_up_and_begun_anew() {
+    let stage = stage(PutBucket::default());
+    killed_among_parts(&stage, &[]);
+    apply(&stage, &["--kms-key", KEY]).expect_code(0);
+    assert_eq!((asked(&stage, "CreateMultipartUpload"), asked(&stage, "AbortMultipartUpload")), (2, 1));
+    assert_eq!(object(&stage, "big").sse, Sse::Kms { key: Some(KEY.to_owned()) });
+    assert!(stage.sim.with_world(|world| world.uploads.is_empty()));
+}
+
 #[test]
 fn two_repairs_cannot_share_a_ledger() {
     let stage = stage(PutBucket::default());
