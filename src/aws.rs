@@ -213,8 +213,8 @@ pub struct Endpoint {
 }
 
 /// The services, as the SDK names them in variables and profiles.
-const SERVICES: [&str; 7] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS", S3_CONTROL];
-/// S3's control plane, which has Batch Operations.
+const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"];
+/// S3's control plane, which has Batch Operations; no run asks it anything.
 const S3_CONTROL: &str = "S3_CONTROL";
 
 /// Where the clients ask: the cluster's region, and the buckets'.
@@ -248,8 +248,10 @@ pub struct Aws {
     pub(crate) runner_sts: aws_sdk_sts::Client,
     /// Every request of these clients.
     pub(crate) calls: CallLog,
-    /// Every endpoint override in force.
+    /// Every endpoint override in force, of what a run asks.
     pub endpoints: Vec<Endpoint>,
+    /// That of S3's control plane.
+    pub(crate) control_endpoint: Option<Endpoint>,
 }
 
 impl Aws {
@@ -259,6 +261,7 @@ impl Aws {
     pub async fn connect(regions: &Regions, runner: Option<&RunnerCredentials>, settings: &Settings) -> Self {
         let runner = runner.map(static_credentials);
         let base = load(&regions.emr, settings, runner.as_ref()).await;
+        let control_endpoint = endpoint(&base, S3_CONTROL, &settings.allow_endpoints);
         // A service that is not asked may be anywhere.
         let services = SERVICES.into_iter().chain(settings.event_queue.as_ref().map(|_| "SQS"));
         let endpoints = endpoints(&base, services, &settings.allow_endpoints);
@@ -272,7 +275,7 @@ impl Aws {
         let calls = CallLog::default();
         let s3 = s3.to_builder().interceptor(s3_clock.clone()).interceptor(calls.clone()).build();
         let s3_bulk = bulk(&s3, settings.confirm_timeout);
-        let s3control = s3control(&base, &regions.s3, &endpoints, &calls);
+        let s3control = s3control(&base, &regions.s3, control_endpoint.as_ref(), &calls);
         let runner_sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone());
         let runner_sts = match runner {
             Some(runner) => runner_sts.credentials_provider(runner).build(),
@@ -299,6 +302,7 @@ impl Aws {
             runner_sts: aws_sdk_sts::Client::from_conf(runner_sts),
             calls,
             endpoints,
+            control_endpoint,
         }
     }
 
@@ -320,10 +324,9 @@ impl Aws {
 }
 
 /// The control plane's client. AWS's own endpoints bear the account before their names; a stand-in has no wildcard DNS for that, and is asked at its plain address.
-fn s3control(base: &SdkConfig, region: &str, endpoints: &[Endpoint], calls: &CallLog) -> aws_sdk_s3control::Client {
+fn s3control(base: &SdkConfig, region: &str, endpoint: Option<&Endpoint>, calls: &CallLog) -> aws_sdk_s3control::Client {
     let config = aws_sdk_s3control::config::Builder::from(base).region(Region::new(region.to_owned())).interceptor(calls.clone());
-    let stand_in = endpoints.iter().find(|endpoint| endpoint.service == S3_CONTROL && endpoint.accepted && !is_aws(&endpoint.url));
-    let config = match stand_in {
+    let config = match endpoint.filter(|endpoint| !is_aws(&endpoint.url)) {
         Some(endpoint) => config.endpoint_resolver(PlainAddress(endpoint.url.clone())),
         None => config,
     };

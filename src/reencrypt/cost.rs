@@ -12,23 +12,24 @@ const SOURCE: &str = "list prices of us-east-1 as of January 2025, aws.amazon.co
 /// A thousandth of a millionth of a US dollar.
 type Nano = u64;
 
-/// What a storage class asks for a write (PUT, COPY, POST) and for keeping a GiB for a month, and for how many days at least.
+/// What a storage class asks for a write (PUT, COPY, POST), for reading a GiB, and for keeping a GiB for a month; and for how many days at least.
 struct Class {
     name: &'static str,
     write: Nano,
+    read_gib: Nano,
     month: Nano,
     least_days: u64,
 }
 
 const CLASSES: [Class; 8] = [
-    Class { name: "STANDARD", write: 5_000, month: 23_000_000, least_days: 0 },
-    Class { name: "INTELLIGENT_TIERING", write: 5_000, month: 23_000_000, least_days: 0 },
-    Class { name: "STANDARD_IA", write: 10_000, month: 12_500_000, least_days: 30 },
-    Class { name: "ONEZONE_IA", write: 10_000, month: 10_000_000, least_days: 30 },
-    Class { name: "GLACIER_IR", write: 20_000, month: 4_000_000, least_days: 90 },
-    Class { name: "GLACIER", write: 30_000, month: 3_600_000, least_days: 90 },
-    Class { name: "DEEP_ARCHIVE", write: 50_000, month: 990_000, least_days: 180 },
-    Class { name: "REDUCED_REDUNDANCY", write: 5_000, month: 24_000_000, least_days: 0 },
+    Class { name: "STANDARD", write: 5_000, read_gib: 0, month: 23_000_000, least_days: 0 },
+    Class { name: "INTELLIGENT_TIERING", write: 5_000, read_gib: 0, month: 23_000_000, least_days: 0 },
+    Class { name: "STANDARD_IA", write: 10_000, read_gib: 10_000_000, month: 12_500_000, least_days: 30 },
+    Class { name: "ONEZONE_IA", write: 10_000, read_gib: 10_000_000, month: 10_000_000, least_days: 30 },
+    Class { name: "GLACIER_IR", write: 20_000, read_gib: 30_000_000, month: 4_000_000, least_days: 90 },
+    Class { name: "GLACIER", write: 30_000, read_gib: 0, month: 3_600_000, least_days: 90 },
+    Class { name: "DEEP_ARCHIVE", write: 50_000, read_gib: 0, month: 990_000, least_days: 180 },
+    Class { name: "REDUCED_REDUNDANCY", write: 5_000, read_gib: 0, month: 24_000_000, least_days: 0 },
 ];
 /// A GET, HEAD and all else that only reads.
 const READ: Nano = 400;
@@ -53,6 +54,7 @@ pub(crate) struct Cost {
     kms: u64,
     restores: u64,
     restored_bytes: u64,
+    retrieval: Nano,
     early_objects: u64,
     early: Nano,
     jobs: u64,
@@ -108,8 +110,12 @@ impl Cost {
                         self.kms += parts * (u64::from(object.from_kms) + u64::from(object.to_kms));
                     }
                 }
-                if method != Method::Update && !object.versioned {
-                    self.delete_early(object);
+                if method != Method::Update {
+                    let nano = u128::from(object.size) * u128::from(class(object.storage_class).read_gib) / u128::from(GIB);
+                    self.retrieval = self.retrieval.saturating_add(u64::try_from(nano).unwrap_or(u64::MAX));
+                    if !object.versioned {
+                        self.delete_early(object);
+                    }
                 }
             }
             Choice::Restore => {
@@ -143,6 +149,7 @@ impl Cost {
             self.kms.saturating_mul(KMS),
             self.restores.saturating_mul(RESTORE),
             u64::try_from(restored).unwrap_or(u64::MAX),
+            self.retrieval,
             self.early,
             self.jobs.saturating_mul(JOB),
             self.job_objects.saturating_mul(JOB_OBJECT),
@@ -208,6 +215,16 @@ mod tests {
         assert_eq!(cost(object("GLACIER", 90)), 0);
         assert_eq!(cost(object("STANDARD", 0)), 0);
         assert_eq!(cost(Costs { versioned: true, ..object("GLACIER", 30) }), 0, "the old version stays");
+    }
+
+    #[test]
+    fn a_copy_reads_what_a_rare_class_charges_for_reading_and_an_update_does_not() {
+        let cost = |method| {
+            let mut cost = Cost::default();
+            cost.add(Choice::Do(method), object("GLACIER_IR", 100));
+            cost.retrieval
+        };
+        assert_eq!((cost(Method::Copy), cost(Method::Update)), (300_000_000, 0));
     }
 
     #[test]

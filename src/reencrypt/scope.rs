@@ -143,7 +143,7 @@ impl Scope {
             }
         };
         let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
-        if let Some(endpoint) = aws.refused_endpoints().next() {
+        if let Some(endpoint) = aws.refused_endpoints().chain(aws.control_endpoint.iter().filter(|endpoint| !endpoint.accepted)).next() {
             let message = format!(
                 "{} is to be asked at {}, which is not AWS's; allow it by its origin in the setting `allow_endpoints`",
                 endpoint.service, endpoint.url
