@@ -173,7 +173,7 @@ fn command(cli: Cli) -> u8 {
             Box::pin(guard(&launch.arguments, settings, Some(&check), notify)).await
         }),
         Command::Watch(WatchArguments { launch, resume: true, .. }) => {
-            with_settings("watch", &launch, None, &async |settings, notify| resume_only(&launch.arguments, settings, notify).await)
+            with_settings("watch", &launch, None, &async |settings, notify| Box::pin(resume_only(&launch.arguments, settings, notify)).await)
         }
         Command::Watch(WatchArguments { launch, clusters, until_idle, .. }) => with_settings("watch", &launch, None, &async |settings, notify| {
             Box::pin(attach::watch(&clusters, &launch.arguments, settings, until_idle, notify)).await
