@@ -81,6 +81,11 @@ impl Wire {
         }))
     }
 
+    /// How long one question may take, all of its attempts together, by the SDK's own setting.
+    pub(crate) fn time_limit(&self) -> Option<Duration> {
+        self.0.get().and_then(|route| route.whole_limit)
+    }
+
     /// Whether an answer shows that this machine's clock is off; it is then known for what follows.
     pub(crate) fn learns_the_time(&self, answer: &HttpResponse) -> bool {
         let Some(route) = self.0.get() else { return false };
@@ -129,6 +134,7 @@ struct Route {
     /// Where the SDK records its requests.
     log: Option<CallLog>,
     time_limit: Option<Duration>,
+    whole_limit: Option<Duration>,
     /// The address of the bucket, which a key completes, and the path in it.
     base: String,
     base_path: usize,
@@ -176,6 +182,7 @@ impl Route {
         Some(Self {
             connector: components.http_client()?.http_connector(&settings.build(), components),
             time_limit: limits.and_then(TimeoutConfig::operation_attempt_timeout),
+            whole_limit: limits.and_then(TimeoutConfig::operation_timeout),
             base: format!("{address}/"),
             base_path: address.len() - path.len() - usize::from(!path.is_empty()),
             host: host.strip_suffix(default_port).unwrap_or(host).to_owned(),

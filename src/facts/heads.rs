@@ -3,7 +3,10 @@
 //! The HEADs go over the wire (`aws::wire`) as long as the answers are plain ones; what S3 refuses, redirects or says in no words is asked again through the SDK, which
 //! knows about regions, clocks and credentials, and whose answer counts.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aws_sdk_s3::types::ServerSideEncryption;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -48,6 +51,7 @@ impl Heads {
 
     /// How an object is encrypted; `Absent`: there is no such object (any more).
     pub(super) async fn head(&self, key: &str, version: Option<&str>, turn: &mut Turn<'_>) -> Lookup<Stored> {
+        let started = Instant::now();
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
         loop {
@@ -72,7 +76,9 @@ impl Heads {
                 },
                 Err(trouble) => trouble,
             };
-            if attempt == ATTEMPTS {
+            // Before a launch that is the time of one call; where very many are asked, S3's wishes have minutes.
+            let is_over = self.wire.time_limit().is_some_and(|limit| started.elapsed() + wait > limit);
+            if attempt == ATTEMPTS || is_over {
                 return Lookup::Unreachable(obstacle(version, trouble));
             }
             attempt += 1;
