@@ -78,7 +78,8 @@ fn each_request_to_aws_is_in_the_document_under_the_id_that_aws_gave_it() {
     let of = |operation: &str| calls.iter().find(|calls| calls["operation"] == operation).unwrap_or_else(|| panic!("no {operation}"));
     for bucket in played.report["facts"]["buckets"].as_object().unwrap().keys() {
         let asked = list(of("GetBucketEncryption"), "kept").iter().filter(|request| request["subject"] == format!("s3://{bucket}/"));
-        assert_eq!(asked.count(), 1, "{bucket}");
+        // Once before the launch; where the run wrote, once more at its end.
+        assert!((1..=2).contains(&asked.count()), "{bucket}");
     }
     let cluster = played.clusters().remove(0);
     assert!(list(of("DescribeCluster"), "kept").iter().all(|request| text(&request["subject"]) == cluster && request["status"] == 200));

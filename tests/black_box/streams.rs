@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use crate::support::{Stage, wait_until};
 
 /// What the pass-through may need at its most, whatever passes: the guard itself, unoptimised, is most of it.
-const MEMORY_KIB: u64 = 64 * 1024;
+const MEMORY_KIB: u64 = 96 * 1024;
 
 /// Both streams of a guard around `script`, as they are when the guard is quiet.
 fn both_streams(stage: &Stage, command: &mut Command) -> (Vec<u8>, Vec<u8>) {

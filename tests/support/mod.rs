@@ -324,7 +324,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A document, which must be what the published schema says.
+/// A document, which must be what the published schema says; that of an audit is another, and has none.
 pub(crate) fn valid_document(bytes: &[u8]) -> Value {
     static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
     let schema = SCHEMA.get_or_init(|| {
@@ -332,6 +332,9 @@ pub(crate) fn valid_document(bytes: &[u8]) -> Value {
         jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is one")
     });
     let document: Value = serde_json::from_slice(bytes).expect("the document is JSON");
+    if document["command"] == "audit" {
+        return document;
+    }
     let errors: Vec<String> = schema.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "the document is not what its schema says:\n{}", errors.join("\n"));
     document
