@@ -156,7 +156,12 @@ fn setting(arg: &Arg) -> Setting {
 fn resolve(text: &str) -> Result<String, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), text).unwrap();
-    Settings::resolve(Options::default(), Some(file.path())).map(|settings| format!("{settings:?}")).map_err(|error| error.to_string())
+    // Which file it was is no setting.
+    let text = |mut settings: Settings| {
+        settings.file = None;
+        format!("{settings:?}")
+    };
+    Settings::resolve(Options::default(), Some(file.path())).map(text).map_err(|error| error.to_string())
 }
 
 /// Whether this line of `guard.yml` says what holds without it.
