@@ -141,7 +141,7 @@ pub struct CheckOptions {
 /// What `watch` takes.
 #[derive(Args, Debug)]
 pub struct WatchArguments {
-    /// The clusters to watch, `j-…`
+    /// The clusters to watch, `j-...`
     #[arg(required_unless_present = "resume", value_name = "CLUSTER")]
     pub clusters: Vec<ClusterId>,
     /// Close the runs that the state directory says were left open
@@ -175,7 +175,7 @@ pub struct AuditOptions {
     /// Look at old versions too, not only at what is current
     #[arg(long)]
     pub versions: bool,
-    /// Read an S3 Inventory in place of asking for each object: its manifest.json, as s3://… or a local file; once for each bucket
+    /// Read an S3 Inventory in place of asking for each object: its manifest.json, as s3://... or a local file; once for each bucket
     #[arg(long, value_name = "MANIFEST")]
     pub inventory: Vec<String>,
     /// List what is not encrypted as required in this file
