@@ -163,7 +163,7 @@ fn while_a_line_of_the_runners_is_open_nothing_is_drawn_on_it() {
     let stage = stage().scripted("cat > /dev/null\necho first\nwhile [ ! -e shown ]; do sleep 0.05; done\nprintf 'half a line' >&2\n: > half\nwhile [ ! -e go ]; do sleep 0.05; done\necho ' and the rest' >&2\nwhile [ ! -e end ]; do sleep 0.05; done\nexit 3");
     let mut terminal = run(&stage);
     // The two streams come through pipes of their own: what is written later may be there first.
-    wait_for_text(&terminal, "first");
+    wait_for_line(&terminal, "first");
     stage.write("shown", "");
     wait_until("half a line is there", || stage.path("half").exists() && screen(&terminal).ends_with("half a line"));
     // Several times the view's pace: it would have come back by now.
