@@ -25,6 +25,7 @@ pub use offenders::OffendersFormat;
 use crate::{
     GuardError,
     aws::{self, Aws, Lookup, Obstacle, Regions},
+    checks::stored::Standard,
     cli::{AuditArguments, AuditOptions, CheckOptions},
     digest::sha256,
     exit::Outcome,
@@ -36,7 +37,7 @@ use crate::{
     names::KeyReference,
     report::Report,
     runner_config::RunnerConfig,
-    settings::{EncryptionKind, Policy, Settings},
+    settings::{Policy, Settings},
     signals::{self, Caught},
 };
 use inventory::{Inventory, InventoryError};
@@ -45,7 +46,7 @@ use progress::Progress;
 use report::{Audited, Source};
 use scope::{ScopeError, Target};
 use state::{AuditStateError, SplitState, State, StateFile};
-use tally::{Judgement, Tally, Wanted};
+use tally::{Judgement, Tally};
 
 /// So many objects are asked at once, in all and in one split, which S3 limits by itself.
 const HEADS_AT_ONCE: usize = 128;
@@ -86,7 +87,7 @@ struct Audit<'a> {
     options: &'a AuditOptions,
     settings: &'a Settings,
     aws: Aws,
-    wanted: Wanted,
+    wanted: Standard,
     targets: Vec<Target>,
     started: OffsetDateTime,
 }
@@ -154,7 +155,7 @@ async fn connect(config: Option<&RunnerConfig>, settings: &Settings) -> Result<A
 }
 
 /// What the policy accepts, its keys by their ARNs, as objects name them.
-async fn wanted(aws: &Aws, policy: &Policy) -> Result<Wanted, AuditError> {
+async fn wanted(aws: &Aws, policy: &Policy) -> Result<Standard, AuditError> {
     let mut keys = Vec::new();
     for expected in &policy.expected_keys {
         let described = facts::kms::describe(&aws.kms, &KeyReference::new(expected)).await;
@@ -174,22 +175,7 @@ async fn wanted(aws: &Aws, policy: &Policy) -> Result<Wanted, AuditError> {
             }
         });
     }
-    Ok(Wanted { kinds: policy.accept_encryption.clone(), keys })
-}
-
-/// What the policy accepts, in words.
-fn wanted_in_words(policy: &Policy) -> String {
-    let kinds: Vec<&str> = policy
-        .accept_encryption
-        .iter()
-        .map(|kind| match kind {
-            EncryptionKind::SseS3 => "SSE-S3",
-            EncryptionKind::SseKms => "SSE-KMS",
-            EncryptionKind::DsseKms => "DSSE-KMS",
-        })
-        .collect();
-    let under = if policy.expected_keys.is_empty() { String::new() } else { format!(", under {}", policy.expected_keys.join(" or ")) };
-    format!("{}{under}", kinds.join(" or "))
+    Ok(Standard::with_arns(policy, keys))
 }
 
 /// What the scans of all locations tell.
@@ -347,7 +333,7 @@ impl Audit<'_> {
                 let target = &mut state.targets[index];
                 for object in &batch.objects {
                     if let Some(seen) = target.tally.scanned(object)
-                        && self.wanted.judge(seen.stored, true) == Judgement::Offender
+                        && Judgement::of(&self.wanted, seen.stored, true) == Judgement::Offender
                         && let Some(list) = list.as_deref_mut()
                     {
                         list.add(&seen, &self.targets[index].roles.join(" ")).map_err(|error| AuditError::Offenders(error.to_string()))?;
@@ -408,7 +394,7 @@ impl Audit<'_> {
                     return;
                 };
                 if let Some(seen) = tallies[index].listed(row)
-                    && self.wanted.judge(seen.stored, false) == Judgement::Offender
+                    && Judgement::of(&self.wanted, seen.stored, false) == Judgement::Offender
                     && let Some(list) = list.as_mut()
                     && let Err(error) = list.add(&seen, &targets[index].roles.join(" "))
                 {
@@ -448,7 +434,7 @@ impl Audit<'_> {
         report.show(&audited.table());
         report.say(&audited.source_line());
         let listed = list.as_deref().map_or_else(String::new, |list| format!("; they are listed in {}", list.display()));
-        let verdict = audited.verdict(&wanted_in_words(&self.settings.policy));
+        let verdict = audited.verdict(&self.wanted.in_words());
         match outcome {
             Outcome::Ended(_) => report.say(&verdict),
             Outcome::Refused => crate::report::complain(&format!("{verdict}{listed}\n  to do: {}", mend(list.as_deref()))),

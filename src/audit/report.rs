@@ -7,9 +7,9 @@ use time::OffsetDateTime;
 
 use super::{
     scope::Target,
-    tally::{Counts, Hidden, Judgement, Tally, Wanted},
+    tally::{Counts, Hidden, Judgement, Tally},
 };
-use crate::{exit::Outcome, facts::Stored, settings::EncryptionKind, settings::Policy};
+use crate::{checks::stored::Standard, exit::Outcome, facts::Stored, settings::EncryptionKind, settings::Policy};
 
 /// The version of the document's form; it grows when a field changes its meaning or goes away.
 const VERSION: u32 = 1;
@@ -70,7 +70,7 @@ pub(crate) struct Audited<'a> {
     pub(crate) source: Source,
     pub(crate) targets: &'a [Target],
     pub(crate) tallies: Vec<Tally>,
-    pub(crate) wanted: &'a Wanted,
+    pub(crate) wanted: &'a Standard,
 }
 
 /// The sums that decide.
@@ -131,7 +131,7 @@ impl Audited<'_> {
     }
 
     fn judge(&self, stored: &Stored) -> Judgement {
-        self.wanted.judge(stored, self.tells_keys())
+        Judgement::of(self.wanted, stored, self.tells_keys())
     }
 
     pub(crate) fn totals(&self) -> Totals {

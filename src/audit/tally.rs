@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use super::inventory;
 use crate::{
     aws::{Lookup, Obstacle},
+    checks::stored::Standard,
     facts::{Stored, scan::Object},
     settings::EncryptionKind,
 };
@@ -191,13 +192,6 @@ fn place(all: &mut Vec<Hidden>, obstacle: &Obstacle, denied: bool, first: Option
     })
 }
 
-/// What the policy accepts; the keys it expects by their ARNs.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) kinds: Vec<EncryptionKind>,
-    pub(crate) keys: Vec<String>,
-}
-
 /// What the policy says of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -210,21 +204,13 @@ pub(crate) enum Judgement {
     Untold,
 }
 
-impl Wanted {
+impl Judgement {
     /// What the policy says of an object that is stored so. `tells_keys`: whether the source says under which KMS key an object is.
-    pub(crate) fn judge(&self, stored: &Stored, tells_keys: bool) -> Judgement {
-        let (kind, key) = match stored {
-            Stored::Kind(kind, key) => (kind, key),
-            Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => return Judgement::Offender,
-        };
-        if !self.kinds.contains(kind) {
-            return Judgement::Offender;
-        }
-        match key {
-            _ if self.keys.is_empty() => Judgement::Accepted,
-            Some(key) if self.keys.contains(key) => Judgement::Accepted,
-            None if *kind != EncryptionKind::SseS3 && !tells_keys => Judgement::Untold,
-            Some(_) | None => Judgement::Offender,
+    pub(crate) fn of(standard: &Standard, stored: &Stored, tells_keys: bool) -> Self {
+        match stored {
+            Stored::Kind(kind, key) if standard.accepts(*kind, key.as_deref()) => Self::Accepted,
+            Stored::Kind(kind, None) if *kind != EncryptionKind::SseS3 && !tells_keys && standard.accepts_kind(*kind) => Self::Untold,
+            Stored::Kind(..) | Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => Self::Offender,
         }
     }
 }
@@ -274,21 +260,19 @@ mod tests {
 
     #[test]
     fn the_policy_is_held_against_kind_and_key() {
-        let wanted = |keys: &[&str]| Wanted {
-            kinds: vec![EncryptionKind::SseS3, EncryptionKind::SseKms],
-            keys: keys.iter().map(ToString::to_string).collect(),
-        };
-        let judged = |wanted: &Wanted, tells_keys| kinds().map(|stored| wanted.judge(&stored, tells_keys));
+        let wanted = |keys: &[&str]| Standard::for_tests(&[EncryptionKind::SseS3, EncryptionKind::SseKms], keys);
+        let judge = |keys: &[&str], stored: &Stored, tells_keys| Judgement::of(&wanted(keys), stored, tells_keys);
+        let judged = |wanted: &Standard, tells_keys| kinds().map(|stored| Judgement::of(wanted, &stored, tells_keys));
         assert_eq!(judged(&wanted(&[]), true), [Offender, Accepted, Accepted, Accepted]);
         assert_eq!(judged(&wanted(&["a"]), true), [Offender, Offender, Accepted, Offender]);
         let dsse = Stored::Kind(EncryptionKind::DsseKms, Some("a".to_owned()));
-        assert_eq!(wanted(&["a"]).judge(&dsse, true), Offender);
+        assert_eq!(judge(&["a"], &dsse, true), Offender);
         let keyless = Stored::Kind(EncryptionKind::SseKms, None);
-        assert_eq!(wanted(&["a"]).judge(&keyless, false), Untold, "an inventory tells no keys");
-        assert_eq!(wanted(&["a"]).judge(&keyless, true), Offender);
-        assert_eq!(wanted(&[]).judge(&keyless, false), Accepted);
+        assert_eq!(judge(&["a"], &keyless, false), Untold, "an inventory tells no keys");
+        assert_eq!(judge(&["a"], &keyless, true), Offender);
+        assert_eq!(judge(&[], &keyless, false), Accepted);
         for stored in [Stored::CustomerKey, Stored::Other("aws:new".to_owned())] {
-            assert_eq!(wanted(&[]).judge(&stored, true), Offender);
+            assert_eq!(judge(&[], &stored, true), Offender);
         }
     }
 

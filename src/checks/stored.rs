@@ -26,15 +26,31 @@ impl Standard {
         Self { kinds: policy.accept_encryption.clone(), keys, arns }
     }
 
+    /// The same, with the keys' ARNs as somebody else has found them out.
+    pub(crate) fn with_arns(policy: &Policy, arns: Vec<String>) -> Self {
+        Self { kinds: policy.accept_encryption.clone(), keys: policy.expected_keys.clone(), arns }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(kinds: &[EncryptionKind], keys: &[&str]) -> Self {
+        let arns: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        Self { kinds: kinds.to_vec(), keys: arns.clone(), arns }
+    }
+
     /// In words: the kinds, and the keys where it expects any.
-    pub(super) fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         let under = if self.keys.is_empty() { String::new() } else { format!(", under {}", self.keys.join(" or ")) };
         format!("{}{under}", buckets::accepted(&self.kinds))
     }
 
     /// Whether it accepts this kind under this key, which is told by its ARN.
-    pub(super) fn accepts(&self, kind: EncryptionKind, key: Option<&str>) -> bool {
-        self.kinds.contains(&kind) && self.expects(key)
+    pub(crate) fn accepts(&self, kind: EncryptionKind, key: Option<&str>) -> bool {
+        self.accepts_kind(kind) && self.expects(key)
+    }
+
+    /// Whether it accepts this kind, under some key.
+    pub(crate) fn accepts_kind(&self, kind: EncryptionKind) -> bool {
+        self.kinds.contains(&kind)
     }
 
     /// Whether it expects this key, told by its ARN; without any expectation every key is, and none.
@@ -44,7 +60,7 @@ impl Standard {
 
     /// The options of `aws s3 cp` that encrypt a copy so.
     pub(super) fn copy_options(&self) -> String {
-        let accepts = |kind| self.kinds.contains(&kind);
+        let accepts = |kind| self.accepts_kind(kind);
         match self.keys.first() {
             Some(key) if accepts(EncryptionKind::SseKms) => format!("--sse aws:kms --sse-kms-key-id {key}"),
             Some(key) => format!("--sse aws:kms:dsse --sse-kms-key-id {key}"),

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     GuardError,
     aws::{Aws, Lookup, Regions, calls},
+    checks::stored::Standard,
     cli::ReencryptArguments,
     facts::{self, DefaultEncryption, SecurityConfiguration},
     invocation::{Invocation, InvocationError},
@@ -161,8 +162,7 @@ impl Scope {
         let clusters = clusters?;
         let criterion = Criterion {
             explicit: asked.is_explicit(),
-            accepted: settings.policy.accept_encryption.clone(),
-            expected_keys: arns(&aws, &settings.policy.expected_keys).await?,
+            standard: Standard::with_arns(&settings.policy, arns(&aws, &settings.policy.expected_keys).await?),
         };
         let mut plans = BTreeMap::new();
         for (bucket, known) in &known {
@@ -303,11 +303,11 @@ async fn locks(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
 }
 
 /// The keys that the policy expects, by ARN.
-async fn arns(aws: &Aws, keys: &[String]) -> Result<BTreeSet<String>, ReencryptError> {
-    let mut arns = BTreeSet::new();
+async fn arns(aws: &Aws, keys: &[String]) -> Result<Vec<String>, ReencryptError> {
+    let mut arns = Vec::new();
     for key in keys {
         let described = facts::kms::describe(&aws.kms, &KeyReference::new(key)).await;
-        arns.insert(found(described, &format!("the key {key} (setting expected_keys)"))?.arn.as_str().to_owned());
+        arns.push(found(described, &format!("the key {key} (setting expected_keys)"))?.arn.as_str().to_owned());
     }
     Ok(arns)
 }

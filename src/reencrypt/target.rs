@@ -1,8 +1,7 @@
 //! Under which encryption a bucket's objects shall be, who says so, and which objects are not.
 
-use std::collections::BTreeSet;
-
 use crate::{
+    checks::stored::Standard,
     facts::{DefaultEncryption, SecurityConfiguration, Stored},
     names::KeyReference,
     settings::EncryptionKind,
@@ -121,9 +120,7 @@ fn sole_key(kind: EncryptionKind, expected_keys: &[String]) -> Option<&str> {
 pub(crate) struct Criterion {
     /// The target was asked for: whatever is not so offends. Else what the policy does not accept.
     pub(crate) explicit: bool,
-    pub(crate) accepted: Vec<EncryptionKind>,
-    /// By ARN; none: any key will do.
-    pub(crate) expected_keys: BTreeSet<String>,
+    pub(crate) standard: Standard,
 }
 
 impl Criterion {
@@ -132,18 +129,13 @@ impl Criterion {
         match stored {
             Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => true,
             Stored::Kind(..) if self.explicit => !target.is_met(stored),
-            Stored::Kind(kind, key) => !self.accepts(*kind, key.as_deref()),
+            Stored::Kind(kind, key) => !self.standard.accepts(*kind, key.as_deref()),
         }
-    }
-
-    fn accepts(&self, kind: EncryptionKind, key: Option<&str>) -> bool {
-        let expected = || key.is_some_and(|key| self.expected_keys.contains(key));
-        self.accepted.contains(&kind) && (self.expected_keys.is_empty() || expected())
     }
 
     /// Whether the policy accepts what objects would become.
     pub(crate) fn accepts_target(&self, target: &Target) -> bool {
-        self.accepts(target.kind, target.key.as_deref())
+        self.standard.accepts(target.kind, target.key.as_deref())
     }
 }
 
@@ -190,11 +182,7 @@ mod tests {
     #[test]
     fn without_being_asked_only_what_the_policy_refuses_offends() {
         let target = Target { kind: SseKms, key: Some(KEY.to_owned()), updatable: true, by: "as asked" };
-        let of = |explicit, accepted: &[EncryptionKind], keys: &[&str]| Criterion {
-            explicit,
-            accepted: accepted.to_vec(),
-            expected_keys: keys.iter().map(ToString::to_string).collect(),
-        };
+        let of = |explicit, accepted: &[EncryptionKind], keys: &[&str]| Criterion { explicit, standard: Standard::for_tests(accepted, keys) };
         let s3 = Stored::Kind(SseS3, None);
         let ours = Stored::Kind(SseKms, Some(KEY.to_owned()));
         let theirs = Stored::Kind(SseKms, Some("other".to_owned()));
