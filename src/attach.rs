@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     GuardError,
     afterwards::{Afterwards, Confirmed},
-    aws::{self, Aws, Lookup, Obstacle, Regions},
+    aws::{self, Aws, Lookup, Regions},
     checks::{
         self, Finding, Level,
         clusters::{ExpectedEnd, Verified},
@@ -68,11 +68,8 @@ pub(crate) async fn watch(
     };
     aws::has_trust()?;
     let regions = match &given {
-        Some((_, config)) => Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() },
-        None => {
-            let region = aws::region().await?;
-            Regions { emr: region.clone(), s3: region }
-        }
+        Some((_, config)) => Regions::of(config),
+        None => Regions::all(aws::region().await?),
     };
     let aws = Aws::connect(&regions, given.as_ref().map(|(_, config)| &config.credentials), settings).await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
@@ -88,8 +85,8 @@ pub(crate) async fn watch(
         match look {
             Lookup::Found(cluster) => clusters.push(cluster),
             Lookup::Absent => return Ok(cannot(&report, format!("there is no cluster {id}"))),
-            Lookup::Denied(Obstacle { operation, message }) | Lookup::Unreachable(Obstacle { operation, message }) => {
-                return Ok(cannot(&report, format!("nothing can be learnt of the cluster {id}: {operation}: {message}")));
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+                return Ok(cannot(&report, format!("nothing can be learnt of the cluster {id}: {obstacle}")));
             }
         }
     }

@@ -137,13 +137,7 @@ fn targets(arguments: &AuditArguments, config: Option<&RunnerConfig>, policy: &P
 }
 
 async fn connect(config: Option<&RunnerConfig>, settings: &Settings) -> Result<Aws, AuditError> {
-    let regions = match config {
-        Some(config) => Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() },
-        None => {
-            let region = aws::default_region().await;
-            Regions { emr: region.clone(), s3: region }
-        }
-    };
+    let regions = Regions::of_config_or_default(config).await;
     let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         return Err(AuditError::Unusable(format!(

@@ -5,6 +5,7 @@ pub(crate) mod log;
 pub(crate) mod wire;
 
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -38,7 +39,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use crate::{
     aws::{calls::Call, log::CallLog},
     names::BucketName,
-    runner_config::RunnerCredentials,
+    runner_config::{RunnerConfig, RunnerCredentials},
     settings::{CredentialSource, Settings},
     watch::queue::LONGEST_WAIT,
 };
@@ -75,6 +76,12 @@ impl Obstacle {
 
 /// Error codes by which AWS services ask to slow down.
 const THROTTLING: [&str; 5] = ["ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"];
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.operation, self.message)
+    }
+}
 
 impl<T> Lookup<T> {
     /// A fact that was not asked for, because something else must be known or mended first.
@@ -224,6 +231,26 @@ pub struct Regions {
     pub emr: String,
     /// `aws.s3.region`.
     pub s3: String,
+}
+
+impl Regions {
+    /// What a runner config names.
+    pub(crate) fn of(config: &RunnerConfig) -> Self {
+        Self { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() }
+    }
+
+    /// One region for all.
+    pub(crate) fn all(region: String) -> Self {
+        Self { emr: region.clone(), s3: region }
+    }
+
+    /// What the config names; without one, what environment or profile name, and where neither does, the region where every bucket's own can be asked.
+    pub(crate) async fn of_config_or_default(config: Option<&RunnerConfig>) -> Self {
+        match config {
+            Some(config) => Self::of(config),
+            None => Self::all(region().await.unwrap_or_else(|_| "us-east-1".to_owned())),
+        }
+    }
 }
 
 /// The clients of one run. EMR, KMS and EC2 are asked in the cluster's region, S3 in the buckets'.
@@ -488,12 +515,6 @@ pub fn has_trust() -> Result<(), NoTrust> {
     let bundle = openssl_probe::probe().cert_file.filter(|_| std::env::var_os("SSL_CERT_DIR").is_none());
     let in_bundle = bundle.is_some_and(|bundle| !rustls_native_certs::load_certs_from_paths(Some(&bundle), None).certs.is_empty());
     if in_bundle || !rustls_native_certs::load_native_certs().certs.is_empty() { Ok(()) } else { Err(NoTrust) }
-}
-
-/// The region that environment or profile name; where neither does, the one where every bucket's own can be asked.
-pub(crate) async fn default_region() -> String {
-    let region = aws_config::meta::region::RegionProviderChain::default_provider().region().await;
-    region.map_or_else(|| "us-east-1".to_owned(), |region| region.to_string())
 }
 
 async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -> SdkConfig {

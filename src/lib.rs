@@ -340,7 +340,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
     let run_of = Run::new(&config, settings, &invocation, check)?;
     run_of.introduce(&report);
 
-    let regions = Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() };
+    let regions = Regions::of(&config);
     let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
     let question = run_of.question(invocation.persistent, program.as_ref());
     let digest = async { Some((program.as_ref()?, facts::runner::digest(program.as_ref()?).await)) };

@@ -277,7 +277,7 @@ async fn other_account(run: &Unfinished, aws: &Aws) -> Option<String> {
         Lookup::Found(identity) if identity.account.as_str() == wanted => return None,
         Lookup::Found(identity) => format!("the guard's credentials are of account {}", identity.account),
         Lookup::Absent => "nobody says whose the guard's credentials are".to_owned(),
-        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => format!("{}: {}", obstacle.operation, obstacle.message),
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => obstacle.to_string(),
     };
     Some(format!("run {id} was left open in account {wanted} and cannot be closed yet, so nothing new was launched: {seen}"))
 }

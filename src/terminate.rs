@@ -178,13 +178,13 @@ async fn end(
                 let answer = lift_protection(aws, cluster, timeline).await;
                 lifted = answer.found().is_some();
                 if let Some((_, why)) = refusal(&answer) {
-                    obstacle = format!("{}: {}", why.operation, why.message);
+                    obstacle = why.to_string();
                 }
             }
             let answer = request(aws, cluster, timeline).await;
             accepted = answer.found().is_some();
             if let Some((refusal, why)) = refusal(&answer) {
-                obstacle = format!("{}: {}", why.operation, why.message);
+                obstacle = why.to_string();
                 tracing::debug!(%cluster, obstacle, "termination refused");
                 match after(refusal, lifted) {
                     Next::Lift => {
@@ -212,7 +212,7 @@ async fn end(
             }
             Lookup::Found(facts) => tracing::debug!(%cluster, state = %facts.status.state, "not over yet"),
             Lookup::Absent => obstacle = "EMR does not know it any more".to_owned(),
-            Lookup::Denied(reason) | Lookup::Unreachable(reason) => obstacle = format!("{}: {}", reason.operation, reason.message),
+            Lookup::Denied(reason) | Lookup::Unreachable(reason) => obstacle = reason.to_string(),
         }
         if Instant::now() + pause > deadline {
             let waited = humantime::format_duration(limit);
@@ -265,7 +265,7 @@ async fn lift_protection(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) ->
 
 /// What EMR said to a request, or what stood in its way.
 fn accepted(answer: &Lookup<()>) -> Result<(), String> {
-    refusal(answer).map_or(Ok(()), |(_, why)| Err(format!("{}: {}", why.operation, why.message)))
+    refusal(answer).map_or(Ok(()), |(_, why)| Err(why.to_string()))
 }
 
 #[cfg(test)]

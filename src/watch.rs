@@ -684,7 +684,7 @@ impl Watch {
     fn new_of(&mut self, listed: &Lookup<Vec<emr::ClusterListing>>) -> Vec<ClusterId> {
         self.search_trouble = match listed {
             Lookup::Found(_) | Lookup::Absent => None,
-            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Some(format!("{}: {}", obstacle.operation, obstacle.message)),
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Some(obstacle.to_string()),
         };
         let listings = listed.found().into_iter().flatten();
         listings.filter(|listing| listing.name == self.plan.pursuit.job_name && self.is_new(&listing.id)).map(|listing| listing.id.clone()).collect()

@@ -204,7 +204,7 @@ impl<'a> Bucket<'a> {
         let region = match s3::region(&way.aws.s3, &location.bucket).await {
             Lookup::Found(region) => region,
             Lookup::Absent => return Err(format!("there is no bucket {}", location.bucket)),
-            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => return Err(format!("{}: {}", obstacle.operation, obstacle.message)),
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => return Err(obstacle.to_string()),
         };
         let config = way.aws.s3.config().to_builder().region(Region::new(region)).build();
         Ok(Self { client: aws_sdk_s3::Client::from_conf(config), location, protection: way.protection })

@@ -136,13 +136,7 @@ impl Scope {
     /// Finds everything out.
     pub(crate) async fn find(arguments: &ReencryptArguments, settings: &Settings, config: Option<&RunnerConfig>) -> Result<Self, ReencryptError> {
         let wanted = wanted(arguments, settings, config)?;
-        let regions = match config {
-            Some(config) => Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() },
-            None => {
-                let region = crate::aws::default_region().await;
-                Regions { emr: region.clone(), s3: region }
-            }
-        };
+        let regions = Regions::of_config_or_default(config).await;
         let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
         if let Some(endpoint) = aws.refused_endpoints().chain(aws.control_endpoint.iter().filter(|endpoint| !endpoint.accepted)).next() {
             let message = format!(

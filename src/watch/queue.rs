@@ -92,7 +92,7 @@ pub(super) async fn listen(
             }
             Lookup::Absent => rest = warn(&mut warned, "there is no such queue", pause, &events),
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-                rest = warn(&mut warned, &format!("{}: {}", obstacle.operation, obstacle.message), pause, &events);
+                rest = warn(&mut warned, &obstacle.to_string(), pause, &events);
             }
         }
         sleep(rest).await;
