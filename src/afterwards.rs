@@ -21,7 +21,7 @@ use crate::{
     report::Report,
     runner_config::Location,
     settings::{OnUnencrypted, Policy, Settings},
-    terminate::{self, Decision, End, Whose, Why, decide},
+    terminate::{End, Ending, Whose, Why, decide},
     watch::{ClusterRecord, Stop, Watched},
 };
 
@@ -123,14 +123,8 @@ impl Afterwards<'_> {
         let (pace, limit) = (self.settings.watch_interval, self.settings.termination_timeout);
         let ends = join_all(living.iter().map(async |(id, protected, whose)| {
             let tell = |obstacle: &str| self.report.trouble(Outcome::UnsafeClusterAlive, &[confirm::ask_a_person(id, obstacle)]);
-            let end = match decide(*whose, Why::Wrote, self.settings.into()) {
-                Decision::End => terminate::terminate(self.aws, id, *protected, pace, limit, (&tell, &self.report.timeline)).await,
-                Decision::Ask | Decision::Leave => {
-                    let why = terminate::why_not(*whose);
-                    tell(why);
-                    terminate::await_end(self.aws, id, why, pace, limit).await
-                }
-            };
+            let ending = Ending { aws: self.aws, cluster: id, whose: *whose, protected: *protected, pace, limit, timeline: &self.report.timeline };
+            let end = ending.follow(decide(*whose, Why::Wrote, self.settings.into()), &tell).await;
             (id.clone(), end)
         }));
         tokio::select! {

@@ -136,107 +136,115 @@ fn refusal<T>(answer: &Lookup<T>) -> Option<(Refusal, &Obstacle)> {
 /// The longest pause between two looks at a cluster that should end: so that they fit EMR's quotas.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Terminates `cluster` and waits for its end, at most `limit`. `help` is called once, when only a person can bring the end about.
-///
-/// The request to terminate goes out first, since every second counts; protection is lifted when the cluster is known to have it, or when EMR refuses.
-/// Looks for the end are `pace` apart, doubling up to [`LONGEST_PAUSE`]. What is done goes on the timeline.
-pub(crate) async fn terminate(
-    aws: &Aws,
-    cluster: &ClusterId,
-    protected: bool,
-    pace: Duration,
-    limit: Duration,
-    (help, timeline): (&(dyn Fn(&str) + Sync), &Timeline),
-) -> End {
-    let end = end(aws, cluster, protected, pace, limit, (help, timeline)).await;
-    timeline.did(
-        Deed::AwaitEnd,
-        cluster,
-        &match &end {
-            End::Confirmed => Ok(()),
-            End::Unconfirmed(obstacle) => Err(obstacle.clone()),
-        },
-    );
-    end
+/// The end of one cluster, and how it is brought about.
+pub(crate) struct Ending<'a> {
+    pub(crate) aws: &'a Aws,
+    pub(crate) cluster: &'a ClusterId,
+    pub(crate) whose: Whose,
+    /// It is known to have termination protection.
+    pub(crate) protected: bool,
+    /// Looks for the end are so far apart at first, doubling up to [`LONGEST_PAUSE`].
+    pub(crate) pace: Duration,
+    /// The end is waited for so long.
+    pub(crate) limit: Duration,
+    /// Gets what is done.
+    pub(crate) timeline: &'a Timeline,
 }
 
-async fn end(
-    aws: &Aws,
-    cluster: &ClusterId,
-    protected: bool,
-    pace: Duration,
-    limit: Duration,
-    (help, timeline): (&(dyn Fn(&str) + Sync), &Timeline),
-) -> End {
-    let deadline = Instant::now() + limit;
-    let (mut pause, mut accepted, mut helped) = (pace, false, false);
-    let (mut lift, mut lifted, mut at_once) = (protected, false, true);
-    let mut obstacle = String::new();
-    loop {
-        if !accepted {
-            if lift {
-                let answer = lift_protection(aws, cluster, timeline).await;
-                lifted = answer.found().is_some();
-                if let Some((_, why)) = refusal(&answer) {
-                    obstacle = why.to_string();
-                }
+impl Ending<'_> {
+    /// Does what was decided, and waits for the end. `help` is called once, when only a person can bring it about.
+    pub(crate) async fn follow(&self, decision: Decision, help: &(dyn Fn(&str) + Sync)) -> End {
+        match decision {
+            Decision::End => {
+                let end = self.terminate(help).await;
+                let result = match &end {
+                    End::Confirmed => Ok(()),
+                    End::Unconfirmed(obstacle) => Err(obstacle.clone()),
+                };
+                self.timeline.did(Deed::AwaitEnd, self.cluster, &result);
+                end
             }
-            let answer = request(aws, cluster, timeline).await;
-            accepted = answer.found().is_some();
-            if let Some((refusal, why)) = refusal(&answer) {
-                obstacle = why.to_string();
-                tracing::debug!(%cluster, obstacle, "termination refused");
-                match after(refusal, lifted) {
-                    Next::Lift => {
-                        lift = true;
-                        // Once: where lifting does not help, or is refused, the pauses hold.
-                        if std::mem::take(&mut at_once) {
-                            continue;
-                        }
-                    }
-                    Next::Help if !std::mem::replace(&mut helped, true) => help(&obstacle),
-                    Next::Help | Next::Again => {}
-                }
+            Decision::Ask | Decision::Leave => {
+                let why = why_not(self.whose);
+                help(why);
+                self.await_end(why).await
             }
         }
-        let seen = emr::cluster(&aws.emr, cluster).await;
-        if let Some(facts) = seen.found() {
-            timeline.saw(cluster, &facts.status);
-        }
-        match seen {
-            Lookup::Found(facts) if facts.status.state.is_over() => return End::Confirmed,
-            // Somebody may lift or set protection meanwhile; EMR having accepted once is no promise.
-            Lookup::Found(facts) if accepted && facts.status.state != emr::ClusterState::Terminating => {
-                obstacle = format!("EMR accepted the termination, but the cluster is {}", facts.status.state);
-                accepted = false;
-            }
-            Lookup::Found(facts) => tracing::debug!(%cluster, state = %facts.status.state, "not over yet"),
-            Lookup::Absent => obstacle = "EMR does not know it any more".to_owned(),
-            Lookup::Denied(reason) | Lookup::Unreachable(reason) => obstacle = reason.to_string(),
-        }
-        if Instant::now() + pause > deadline {
-            let waited = humantime::format_duration(limit);
-            let obstacle = if obstacle.is_empty() { "still terminating".to_owned() } else { obstacle };
-            return End::Unconfirmed(format!("after {waited}: {obstacle}"));
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
 
-/// Waits for the end of a cluster that only a person may end, at most `limit`.
-pub(crate) async fn await_end(aws: &Aws, cluster: &ClusterId, why: &str, pace: Duration, limit: Duration) -> End {
-    let deadline = Instant::now() + limit;
-    let mut pause = pace;
-    loop {
-        if emr::cluster(&aws.emr, cluster).await.found().is_some_and(|facts| facts.status.state.is_over()) {
-            return End::Confirmed;
+    /// Terminates it. The request goes out first, since every second counts; protection is lifted when the cluster is known to have it, or when EMR refuses.
+    async fn terminate(&self, help: &(dyn Fn(&str) + Sync)) -> End {
+        let &Self { aws, cluster, protected, pace, limit, timeline, .. } = self;
+        let deadline = Instant::now() + limit;
+        let (mut pause, mut accepted, mut helped) = (pace, false, false);
+        let (mut lift, mut lifted, mut at_once) = (protected, false, true);
+        let mut obstacle = String::new();
+        loop {
+            if !accepted {
+                if lift {
+                    let answer = lift_protection(aws, cluster, timeline).await;
+                    lifted = answer.found().is_some();
+                    if let Some((_, why)) = refusal(&answer) {
+                        obstacle = why.to_string();
+                    }
+                }
+                let answer = request(aws, cluster, timeline).await;
+                accepted = answer.found().is_some();
+                if let Some((refusal, why)) = refusal(&answer) {
+                    obstacle = why.to_string();
+                    tracing::debug!(%cluster, obstacle, "termination refused");
+                    match after(refusal, lifted) {
+                        Next::Lift => {
+                            lift = true;
+                            // Once: where lifting does not help, or is refused, the pauses hold.
+                            if std::mem::take(&mut at_once) {
+                                continue;
+                            }
+                        }
+                        Next::Help if !std::mem::replace(&mut helped, true) => help(&obstacle),
+                        Next::Help | Next::Again => {}
+                    }
+                }
+            }
+            let seen = emr::cluster(&aws.emr, cluster).await;
+            if let Some(facts) = seen.found() {
+                timeline.saw(cluster, &facts.status);
+            }
+            match seen {
+                Lookup::Found(facts) if facts.status.state.is_over() => return End::Confirmed,
+                // Somebody may lift or set protection meanwhile; EMR having accepted once is no promise.
+                Lookup::Found(facts) if accepted && facts.status.state != emr::ClusterState::Terminating => {
+                    obstacle = format!("EMR accepted the termination, but the cluster is {}", facts.status.state);
+                    accepted = false;
+                }
+                Lookup::Found(facts) => tracing::debug!(%cluster, state = %facts.status.state, "not over yet"),
+                Lookup::Absent => obstacle = "EMR does not know it any more".to_owned(),
+                Lookup::Denied(reason) | Lookup::Unreachable(reason) => obstacle = reason.to_string(),
+            }
+            if Instant::now() + pause > deadline {
+                let waited = humantime::format_duration(limit);
+                let obstacle = if obstacle.is_empty() { "still terminating".to_owned() } else { obstacle };
+                return End::Unconfirmed(format!("after {waited}: {obstacle}"));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        if Instant::now() + pause > deadline {
-            return End::Unconfirmed(format!("{why}, and nobody ended it within {}", humantime::format_duration(limit)));
+    }
+
+    /// Waits for the end that only a person may bring about.
+    async fn await_end(&self, why: &str) -> End {
+        let deadline = Instant::now() + self.limit;
+        let mut pause = self.pace;
+        loop {
+            if emr::cluster(&self.aws.emr, self.cluster).await.found().is_some_and(|facts| facts.status.state.is_over()) {
+                return End::Confirmed;
+            }
+            if Instant::now() + pause > deadline {
+                return End::Unconfirmed(format!("{why}, and nobody ended it within {}", humantime::format_duration(self.limit)));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

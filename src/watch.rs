@@ -36,7 +36,7 @@ use crate::{
     progress::Glance,
     report::Report,
     settings::{OnStop, Policy, Settings},
-    terminate::{self, Decision, End, Rules, Whose, Why, decide},
+    terminate::{self, Decision, End, Ending, Rules, Whose, Why, decide},
     timeline::Timeline,
 };
 use pace::{GROUPS, Need, Pace, STEPS};
@@ -887,14 +887,8 @@ impl Watch {
             let _ = events.send(Event::Help(asked.clone(), obstacle.to_owned()));
         };
         self.terminations.spawn(async move {
-            let end = match decision {
-                Decision::End => terminate::terminate(&aws, &id, protected, interval, termination, (&help, &timeline)).await,
-                Decision::Ask | Decision::Leave => {
-                    let why = terminate::why_not(whose);
-                    help(why);
-                    terminate::await_end(&aws, &id, why, interval, termination).await
-                }
-            };
+            let ending = Ending { aws: &aws, cluster: &id, whose, protected, pace: interval, limit: termination, timeline: &timeline };
+            let end = ending.follow(decision, &help).await;
             (id, end)
         });
     }
