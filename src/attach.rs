@@ -241,14 +241,7 @@ impl Attaching<'_> {
         let is_stopped_now = is_stopped.get();
         let Confirmed { confirmation, written, gaps, .. } = after.confirm(ended, confirmation, &watched, None, (is_stopped_now, &mut stopped)).await;
         drop(live);
-        if confirmation.reasons.is_empty() {
-            report.confirmed(&watched);
-            if !written.is_empty() {
-                report.confirmed_objects(&written);
-            }
-        } else {
-            report.trouble(confirmation.outcome, &confirmation.reasons);
-        }
+        report.confirmation(&confirmation, &watched, &written);
         // Those that count stand in the confirmation already, in their order.
         let advised = standing.findings.iter().filter(|finding| finding.level == Level::Advised).cloned();
         let findings: Vec<Finding> = confirmation.findings.into_iter().chain(advised).collect();

@@ -1,7 +1,5 @@
 //! Digests: how the inputs and facts of a run are named in its evidence.
 
-use std::fmt::Write as _;
-
 use std::{fs::File, io::Read as _, path::Path};
 
 use sha2::{Digest as _, Sha256};
@@ -29,12 +27,11 @@ pub(crate) fn sha256_of_file(path: &Path) -> std::io::Result<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    // Of every request that is signed without the SDK there are two: a table is several times as fast as formatting.
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub use iam::RoleFacts;
 pub use kms::{KeyFacts, KeyUse, RoleKind};
 pub use node_objects::{NodeObject, OtherBucket};
 pub use objects::{Stored, Survey, Tally, Unseen};
-pub(crate) use objects::{crew, encryption_kind};
+pub(crate) use objects::{crew, encryption_kind, server_side_encryption};
 pub use runner::RunnerVersion;
 pub use s3::{BucketFacts, DefaultEncryption};
 pub use sts::Identity;

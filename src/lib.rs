@@ -483,14 +483,7 @@ async fn launched(run: &Run<'_>, launching: Launching<'_>, judged: &Judged<'_>, 
     } else {
         report.say("the run stays open; the next start, or `emr-etl-guard watch --resume`, goes on from here");
     }
-    if confirmation.reasons.is_empty() {
-        report.confirmed(&watched);
-        if !written.is_empty() {
-            report.confirmed_objects(&written);
-        }
-    } else {
-        report.trouble(confirmation.outcome, &confirmation.reasons);
-    }
+    report.confirmation(&confirmation, &watched, &written);
     let findings: Vec<Finding> = judged.findings.iter().cloned().chain(confirmation.findings).collect();
     let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..*judged };
     report.alert(confirmation.outcome).await;

@@ -26,6 +26,7 @@ use crate::{
     alerts::Known,
     checks::{Finding, Level, Status},
     cli::{CheckOptions, ReportCommand},
+    confirm::Confirmation,
     evidence::{self, Parcel},
     exit::Outcome,
     facts::Written,
@@ -180,8 +181,19 @@ impl Report {
         self.timeline.note(format!("stopping the runner: {headline}"));
     }
 
+    /// What it all came to: what is confirmed, or why it is not.
+    pub(crate) fn confirmation(&self, confirmation: &Confirmation, watched: &Watched, written: &[Written]) {
+        if !confirmation.reasons.is_empty() {
+            return self.trouble(confirmation.outcome, &confirmation.reasons);
+        }
+        self.confirmed(watched);
+        if !written.is_empty() {
+            self.confirmed_objects(written);
+        }
+    }
+
     /// What a run's clusters were and came to, where all is confirmed.
-    pub(crate) fn confirmed(&self, watched: &Watched) {
+    fn confirmed(&self, watched: &Watched) {
         for record in &watched.clusters {
             let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
             let stopped = if record.ended_by_stop { "; it was terminated, because the run was stopped" } else { "" };
@@ -211,9 +223,7 @@ impl Report {
     /// When a file cannot be written.
     pub(crate) fn write_document(&self, text: &str) -> anyhow::Result<()> {
         for (file, _) in self.files.iter().filter(|(_, form)| matches!(form, Form::Json)) {
-            let draft = draft(file);
-            std::fs::write(&draft, text)?;
-            std::fs::rename(&draft, file)?;
+            write_whole(file, text)?;
         }
         if self.json_to_stdout {
             out(text);
@@ -243,8 +253,7 @@ impl Report {
     /// When a form cannot be made, which is a bug.
     pub(crate) fn write(&self, record: &Record<'_>, parcel: &Parcel, troubles: &mut Vec<String>) -> anyhow::Result<()> {
         let mut put = |file: &Path, text: &str| {
-            let draft = draft(file);
-            if let Err(error) = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, file)) {
+            if let Err(error) = write_whole(file, text) {
                 troubles.push(format!("it cannot be written to {}: {error}", file.display()));
             }
         };
@@ -312,6 +321,13 @@ pub(crate) fn out(text: &str) {
 
 pub(crate) fn err(text: &str) {
     let _ = screen::above(Stream::Err, text.as_bytes(), || std::io::stderr().lock().write_all(text.as_bytes()));
+}
+
+/// Writes a file so that whoever looks finds the old content or the new one, and never half of it.
+fn write_whole(file: &Path, text: &str) -> std::io::Result<()> {
+    let draft = draft(file);
+    std::fs::write(&draft, text)?;
+    std::fs::rename(&draft, file)
 }
 
 fn draft(file: &Path) -> PathBuf {

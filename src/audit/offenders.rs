@@ -7,14 +7,11 @@ use std::{
 };
 
 use clap::ValueEnum;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 
 use super::{report::kind_name, tally::Seen};
-use crate::facts::emr::shown;
-
-/// The keys of a manifest are URL-encoded. Source: Amazon S3 user guide, Specifying a manifest.
-const IN_MANIFEST: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+use crate::{aws::wire::PATH, facts::emr::shown};
 
 /// The forms of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -125,7 +122,8 @@ impl Offenders {
                 ])?
             }
             OffendersFormat::Manifest => {
-                let key = utf8_percent_encode(object.key, IN_MANIFEST).to_string();
+                // The keys of a manifest are URL-encoded. Source: Amazon S3 user guide, Specifying a manifest.
+                let key = utf8_percent_encode(object.key, PATH).to_string();
                 match object.version_id.filter(|_| self.versions) {
                     Some(version) => fields(&[object.bucket, &key, version])?,
                     None => fields(&[object.bucket, &key])?,

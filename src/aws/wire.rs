@@ -37,9 +37,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822, macros::format_description};
 
 use super::{innermost, log::CallLog};
+use crate::digest::hex;
 
 /// What S3 expects unescaped: in a path, and in a query. Source: Amazon S3 API reference, Authenticating Requests (AWS Signature Version 4), UriEncode.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+pub(crate) const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 const QUERY: &AsciiSet = &PATH.add(b'/');
 /// SHA-256 of nothing, which is what a head sends.
 const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -282,12 +283,6 @@ impl Signing {
         let signature = hex(hmac::sign(&self.key, format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{canonical}").as_bytes()).as_ref());
         format!("AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={signed}, Signature={signature}")
     }
-}
-
-/// Two lower-case digits a byte.
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 #[cfg(test)]

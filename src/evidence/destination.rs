@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Parcel, chain::write_atomically};
 use crate::{
     aws::{Aws, Lookup, calls, describe},
-    facts::{Facts, s3},
+    facts::{Facts, encryption_kind, s3, server_side_encryption},
     names::S3Location,
     settings::{EncryptionKind, Policy},
 };
@@ -83,9 +83,9 @@ pub(crate) struct Protection {
 impl Protection {
     pub(crate) fn of(policy: &Policy, facts: Option<&Facts>) -> Self {
         let accepts = |kind| policy.accept_encryption.contains(&kind);
-        let kms = if accepts(EncryptionKind::SseKms) { ServerSideEncryption::AwsKms } else { ServerSideEncryption::AwsKmsDsse };
+        let kms = if accepts(EncryptionKind::SseKms) { EncryptionKind::SseKms } else { EncryptionKind::DsseKms };
         let key = policy.expected_keys.first().cloned();
-        let ask = (key.is_some() || !accepts(EncryptionKind::SseS3)).then_some((kms, key));
+        let ask = (key.is_some() || !accepts(EncryptionKind::SseS3)).then_some((server_side_encryption(kms), key));
         let arn = |key: &String| {
             let known = facts.into_iter().flat_map(|facts| &facts.keys).find(|(reference, _)| reference.as_str() == key);
             known.and_then(|(_, facts)| facts.description.found()).map_or_else(|| key.clone(), |key| key.arn.as_str().to_owned())
@@ -97,10 +97,10 @@ impl Protection {
     fn missed(&self, seen: Option<&ServerSideEncryption>, key: Option<&str>) -> Option<String> {
         let kind = match seen {
             None => return Some("S3 stored it, and does not say that it is encrypted".to_owned()),
-            Some(ServerSideEncryption::Aes256) => EncryptionKind::SseS3,
-            Some(ServerSideEncryption::AwsKms) => EncryptionKind::SseKms,
-            Some(ServerSideEncryption::AwsKmsDsse) => EncryptionKind::DsseKms,
-            Some(other) => return Some(format!("S3 stored it under {other}, which is not known here")),
+            Some(word) => match encryption_kind(word) {
+                Some(kind) => kind,
+                None => return Some(format!("S3 stored it under {word}, which is not known here")),
+            },
         };
         let expected = |key: &str| self.keys.iter().any(|expected| key == expected || key.ends_with(&format!("/{expected}")));
         if !self.accept.contains(&kind) || (!self.keys.is_empty() && !key.is_some_and(expected)) {

@@ -207,6 +207,15 @@ pub(crate) fn encryption_kind(kind: &ServerSideEncryption) -> Option<EncryptionK
     }
 }
 
+/// The other way round.
+pub(crate) fn server_side_encryption(kind: EncryptionKind) -> ServerSideEncryption {
+    match kind {
+        EncryptionKind::SseS3 => ServerSideEncryption::Aes256,
+        EncryptionKind::SseKms => ServerSideEncryption::AwsKms,
+        EncryptionKind::DsseKms => ServerSideEncryption::AwsKmsDsse,
+    }
+}
+
 impl Unseen {
     /// What stood in the way, and whether it was a refusal.
     #[must_use]

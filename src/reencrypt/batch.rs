@@ -21,12 +21,11 @@ use super::{
     BucketPlan, PAGE, ReencryptError, bar,
     ledger::{Ledger, Place, State},
     method::{Choice, Method},
-    repair::KEY,
     scope::Scope,
     snapshot::{self, Snapshot},
 };
 use crate::{
-    aws::{Lookup, Obstacle, calls},
+    aws::{Lookup, Obstacle, calls, wire::PATH},
     cli::ReencryptArguments,
     names::{S3Location, partition},
     report::Report,
@@ -175,7 +174,7 @@ fn add(manifests: &mut BTreeMap<Group, Manifest>, group: &Group, place: &Place) 
     }
     let Some(manifest) = manifests.get_mut(group) else { return Ok(()) };
     let version = place.version.as_ref().map_or_else(String::new, |version| format!(",{version}"));
-    let line = format!("{},{}{version}\n", place.bucket, utf8_percent_encode(&place.key, KEY));
+    let line = format!("{},{}{version}\n", place.bucket, utf8_percent_encode(&place.key, PATH));
     manifest.digest.update(&line);
     manifest.objects += 1;
     manifest.file.write_all(line.as_bytes()).map_err(file)

@@ -8,12 +8,12 @@ use aws_sdk_s3::{
     primitives::{DateTime, DateTimeFormat},
     types::{
         ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectEncryption, ObjectLockEventHold, ObjectLockLegalHoldStatus,
-        ObjectLockMode, RestoreRequest, ServerSideEncryption, SsekmsEncryption, StorageClass,
+        ObjectLockMode, RestoreRequest, SsekmsEncryption, StorageClass,
     },
 };
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
 
 use super::{
@@ -29,12 +29,11 @@ use crate::{
         Lookup, Obstacle,
         calls::{self, Call},
         describe,
+        wire::PATH,
     },
-    settings::EncryptionKind,
+    facts,
 };
 
-/// What stays as it is in a copy's source, and in a URL's path.
-pub(crate) const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 /// A part of a copy in parts, unless there would be too many.
 const PART: u64 = 512 * 1024 * 1024;
 /// So many parts an object has at most. Source: Amazon S3 user guide, Multipart upload limits.
@@ -313,7 +312,7 @@ impl Repair<'_> {
             .copy_source_if_match(&before.etag)
             .if_match(&before.etag)
             .storage_class(StorageClass::from(before.storage_class.as_str()))
-            .server_side_encryption(word(target.kind))
+            .server_side_encryption(facts::server_side_encryption(target.kind))
             .set_ssekms_key_id(target.key.clone())
             .set_website_redirect_location(before.headers.get("website-redirect").cloned());
         let result = keep(request, before).send().await;
@@ -415,7 +414,7 @@ impl Repair<'_> {
             .set_metadata((!before.metadata.is_empty()).then(|| before.metadata.clone().into_iter().collect()))
             .set_tagging((!tags.is_empty()).then(|| tags.join("&")))
             .storage_class(StorageClass::from(before.storage_class.as_str()))
-            .server_side_encryption(word(target.kind))
+            .server_side_encryption(facts::server_side_encryption(target.kind))
             .set_ssekms_key_id(target.key.clone())
             .set_grant_full_control(grants("FULL_CONTROL"))
             .set_grant_read(grants("READ"))
@@ -628,7 +627,7 @@ fn checksum_of_parts(before: &Snapshot) -> (ChecksumAlgorithm, ChecksumType) {
 
 fn source(place: &Place) -> String {
     let version = place.version.as_ref().map_or_else(String::new, |version| format!("?versionId={}", encoded(version)));
-    format!("{}/{}{version}", place.bucket, utf8_percent_encode(&place.key, KEY))
+    format!("{}/{}{version}", place.bucket, utf8_percent_encode(&place.key, PATH))
 }
 
 fn encoded(text: &str) -> String {
@@ -660,15 +659,6 @@ fn keep(request: CopyObjectFluentBuilder, before: &Snapshot) -> CopyObjectFluent
         .set_object_lock_event_hold(lock.event_hold.as_deref().map(ObjectLockEventHold::from))
         .set_object_lock_event_hold_duration_days(lock.event_days)
         .set_object_lock_event_hold_duration_years(lock.event_years)
-}
-
-/// S3's word for a kind of encryption.
-pub(crate) fn word(kind: EncryptionKind) -> ServerSideEncryption {
-    match kind {
-        EncryptionKind::SseS3 => ServerSideEncryption::Aes256,
-        EncryptionKind::SseKms => ServerSideEncryption::AwsKms,
-        EncryptionKind::DsseKms => ServerSideEncryption::AwsKmsDsse,
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     document::{Document, NoDocument},
-    draft, err,
+    err, write_whole,
 };
 use crate::{cli::RenderArguments, exit::Outcome};
 
@@ -49,7 +49,7 @@ pub(super) fn render(arguments: &RenderArguments, form: impl Fn(&Document) -> Re
 
 fn write(to: Option<&Path>, text: &str) -> Result<(), RenderError> {
     let written = match to {
-        Some(file) => std::fs::write(draft(file), text).and_then(|()| std::fs::rename(draft(file), file)),
+        Some(file) => write_whole(file, text),
         None => {
             let mut out = io::stdout().lock();
             out.write_all(text.as_bytes()).and_then(|()| out.flush())

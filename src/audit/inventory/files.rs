@@ -13,6 +13,7 @@ use md5::{Digest as _, Md5};
 use super::{InventoryError, LARGEST_MANIFEST, Listed, Place};
 use crate::{
     aws::{Aws, Lookup, calls},
+    digest::hex,
     names::{BucketName, S3Object},
 };
 
@@ -160,8 +161,4 @@ fn check(file: &str, seen: &str, wanted: &str) -> Result<(), InventoryError> {
         return Ok(());
     }
     Err(InventoryError::Checksum { file: file.to_owned(), seen: seen.to_owned(), wanted: wanted.to_owned() })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
