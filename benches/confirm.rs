@@ -3,25 +3,19 @@
 
 #![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a benchmark that cannot be staged has nothing else to say")]
 
+#[path = "../integration/bench/responder.rs"]
+mod responder;
+
 use std::{
-    convert::Infallible,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use emr_etl_guard::{
     aws::{Aws, Regions},
     facts::written::{Place, look},
     names::S3Location,
     settings::{Options, Settings},
-};
-use http_body_util::Empty;
-use hyper::{Request, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
 };
 
 /// So many objects for a comparison, and for the memory.
@@ -31,7 +25,6 @@ const MANY: u64 = 100_000;
 const LATENCY: Duration = Duration::from_millis(20);
 /// As the guard has under way in one location.
 const CONNECTIONS: u64 = 32;
-const PAGE: u64 = 1000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -47,7 +40,7 @@ fn main() {
 async fn compare() {
     println!("objects per second, {CONNECTIONS} HEADs at once, {COMPARED} objects");
     for delay in [Duration::ZERO, LATENCY] {
-        let port = respond(COMPARED, delay).await;
+        let port = responder::respond(COMPARED, delay).await;
         let (guard, bare) = (client("guard", port, COMPARED).await, client("bare", port, COMPARED).await);
         println!(
             "  {:>2} ms on each reply:   the guard {:>6.0}, a bare client {:>6.0}, which is {:.2} of it",
@@ -59,7 +52,7 @@ async fn compare() {
     }
     println!("resident memory at its highest");
     for objects in [COMPARED, MANY] {
-        let port = respond(objects, Duration::ZERO).await;
+        let port = responder::respond(objects, Duration::ZERO).await;
         let guard = client("guard", port, objects).await;
         println!("  {objects:>6} objects: {:.1} MB ({:.0} a second)", guard.kilobytes as f64 / 1024.0, guard.rate);
     }
@@ -105,87 +98,20 @@ async fn guard(objects: u64) {
     let settings = Settings::resolve(Options::default(), None).expect("the defaults");
     let regions = Regions { emr: "eu-west-1".to_owned(), s3: "eu-west-1".to_owned() };
     let aws = Aws::connect(&regions, None, &settings).await;
-    let place =
-        Place { role: "enriched.archive".to_owned(), folders: vec![S3Location::parse("s3://acme-archive/enriched/run=1/").expect("a location")] };
+    let place = Place {
+        role: "enriched.archive".to_owned(),
+        folders: vec![S3Location::parse(&format!("s3://{}/data/", responder::BUCKET)).expect("a location")],
+    };
     let start = Instant::now();
     let written = look(&aws, vec![place], None, None, |_, _| (), std::future::pending()).await;
     let survey = &written[0].survey;
-    assert_eq!((survey.objects, survey.looked_at, survey.kinds.len()), (objects, objects, 1), "{written:?}");
+    // The responder has encrypted objects and others.
+    assert_eq!((survey.objects, survey.looked_at, survey.kinds.len()), (objects, objects, 2), "{written:?}");
     came(start);
 }
 
 async fn bare(port: u64, objects: u64) {
     let start = Instant::now();
-    let tasks: Vec<_> = (0..CONNECTIONS)
-        .map(|connection| {
-            tokio::spawn(async move {
-                let stream = TcpStream::connect(("127.0.0.1", u16::try_from(port).expect("a port"))).await.expect("the responder listens");
-                let (mut sender, connected) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
-                tokio::spawn(connected);
-                for object in (connection..objects).step_by(usize::try_from(CONNECTIONS).expect("a few")) {
-                    let request = Request::head(format!("/acme-archive/enriched/run%3D1/part-{object:06}")).header("host", "127.0.0.1");
-                    let request = request.body(Empty::<Bytes>::new()).expect("a request");
-                    let response = sender.send_request(request).await.expect("a response");
-                    assert_eq!(response.headers()["x-amz-server-side-encryption"], "AES256");
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.expect("all of them were answered");
-    }
+    responder::bare(u16::try_from(port).expect("a port"), objects, CONNECTIONS).await;
     came(start);
-}
-
-/// Answers as S3 does, for so many objects, in the fewest steps: what is measured are the clients.
-async fn respond(objects: u64, delay: Duration) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on loopback");
-    let port = listener.local_addr().expect("it is bound").port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, objects, delay));
-        }
-    });
-    port
-}
-
-async fn serve(mut stream: TcpStream, objects: u64, delay: Duration) -> Option<Infallible> {
-    stream.set_nodelay(true).ok()?;
-    let mut buffer = Vec::with_capacity(4096);
-    loop {
-        buffer.clear();
-        while !buffer.ends_with(b"\r\n\r\n") {
-            if stream.read_buf(&mut buffer).await.ok()? == 0 {
-                return None;
-            }
-        }
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
-        if buffer.starts_with(b"HEAD ") {
-            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 4096\r\nlast-modified: Wed, 25 Nov 2026 15:02:00 GMT\r\netag: \"1\"\r\nx-amz-server-side-encryption: AES256\r\ndate: Wed, 25 Nov 2026 15:03:00 GMT\r\n\r\n";
-            stream.write_all(head).await.ok()?;
-        } else {
-            let body = page(&String::from_utf8_lossy(&buffer), objects);
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n", body.len());
-            stream.write_all(head.as_bytes()).await.ok()?;
-            stream.write_all(body.as_bytes()).await.ok()?;
-        }
-    }
-}
-
-/// The page of the list that `request` asks for; its token is the number of the first object.
-fn page(request: &str, objects: u64) -> String {
-    let token = request.split(['?', '&', ' ']).find_map(|parameter| parameter.strip_prefix("continuation-token="));
-    let first: u64 = token.and_then(|token| token.parse().ok()).unwrap_or_default();
-    let last = (first + PAGE).min(objects);
-    let entry = |object| {
-        format!(
-            "<Contents><Key>enriched/run=1/part-{object:06}</Key><LastModified>2026-11-25T15:02:00.000Z</LastModified><Size>4096</Size></Contents>"
-        )
-    };
-    let entries: String = (first..last).map(entry).collect();
-    let more =
-        if last < objects { format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{last}</NextContinuationToken>") } else { String::new() };
-    format!("<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{more}{entries}</ListBucketResult>")
 }
