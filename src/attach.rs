@@ -276,7 +276,7 @@ impl Attaching<'_> {
 async fn gathered(aws: &Aws, run: &Run<'_>, caught: &mut Caught) -> Result<Facts, GuardError> {
     let question = run.question(false, None);
     tokio::select! {
-        facts = Box::pin(facts::gather(aws, &question)) => Ok(facts),
+        facts = Box::pin(facts::gather(aws, question)) => Ok(facts),
         signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
     }
 }

@@ -2,12 +2,13 @@
 
 pub mod calls;
 pub(crate) mod log;
+mod shared_client;
 pub(crate) mod wire;
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -32,6 +33,7 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_types::{SdkConfig, service_config::ServiceConfigKey};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
@@ -253,20 +255,27 @@ impl Regions {
     }
 }
 
+/// A client that few runs use: what nobody asks costs no time before a launch, and no memory.
+pub(crate) type MadeWhenUsed<C> = Arc<LazyLock<C, Box<dyn FnOnce() -> C + Send>>>;
+
+fn made_when_used<C>(make: impl FnOnce() -> C + Send + 'static) -> MadeWhenUsed<C> {
+    Arc::new(LazyLock::new(Box::new(make)))
+}
+
 /// The clients of one run. EMR, KMS and EC2 are asked in the cluster's region, S3 in the buckets'.
 #[derive(Clone, Debug)]
 pub struct Aws {
     pub(crate) emr: aws_sdk_emr::Client,
     /// How often EMR has asked to slow down.
     pub(crate) emr_throttled: Throttled,
-    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) sqs: MadeWhenUsed<aws_sdk_sqs::Client>,
     pub(crate) s3: aws_sdk_s3::Client,
     /// S3 for very many calls: where S3 asks to slow down, all of them do.
     pub(crate) s3_bulk: aws_sdk_s3::Client,
     /// What S3 says the time is.
     pub(crate) s3_clock: ServiceClock,
     /// S3's control plane.
-    pub(crate) s3control: aws_sdk_s3control::Client,
+    pub(crate) s3control: MadeWhenUsed<aws_sdk_s3control::Client>,
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
@@ -302,7 +311,14 @@ impl Aws {
         let calls = CallLog::default();
         let s3 = s3.to_builder().interceptor(s3_clock.clone()).interceptor(calls.clone()).build();
         let s3_bulk = bulk(&s3, settings.confirm_timeout);
-        let s3control = s3control(&base, &regions.s3, control_endpoint.as_ref(), &calls);
+        let s3control = {
+            let (base, region, endpoint, calls) = (base.clone(), regions.s3.clone(), control_endpoint.clone(), calls.clone());
+            made_when_used(move || s3control(&base, &region, endpoint.as_ref(), &calls))
+        };
+        let sqs = {
+            let base = base.clone();
+            made_when_used(move || aws_sdk_sqs::Client::from_conf(waiting(&base)))
+        };
         let runner_sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone());
         let runner_sts = match runner {
             Some(runner) => runner_sts.credentials_provider(runner).build(),
@@ -317,7 +333,7 @@ impl Aws {
         Self {
             emr: aws_sdk_emr::Client::from_conf(emr),
             emr_throttled,
-            sqs: aws_sdk_sqs::Client::from_conf(waiting(&base)),
+            sqs,
             s3: aws_sdk_s3::Client::from_conf(s3),
             s3_bulk: aws_sdk_s3::Client::from_conf(s3_bulk),
             s3_clock,
@@ -511,10 +527,10 @@ pub(crate) async fn region() -> Result<String, NoRegion> {
 /// # Errors
 /// [`NoTrust`].
 pub fn has_trust() -> Result<(), NoTrust> {
-    // One file tells nearly everywhere. To read each of the hundreds beside it, as the SDK will do anyway, costs more than all the rest of a start.
+    // The first certificate of one file tells nearly everywhere; the hundreds of others are read once, when they are needed.
     let bundle = openssl_probe::probe().cert_file.filter(|_| std::env::var_os("SSL_CERT_DIR").is_none());
-    let in_bundle = bundle.is_some_and(|bundle| !rustls_native_certs::load_certs_from_paths(Some(&bundle), None).certs.is_empty());
-    if in_bundle || !rustls_native_certs::load_native_certs().certs.is_empty() { Ok(()) } else { Err(NoTrust) }
+    let is_one = |bundle| CertificateDer::pem_file_iter(bundle).is_ok_and(|mut certificates| certificates.any(|certificate| certificate.is_ok()));
+    if bundle.is_some_and(is_one) || !rustls_native_certs::load_native_certs().certs.is_empty() { Ok(()) } else { Err(NoTrust) }
 }
 
 async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -> SdkConfig {
@@ -526,6 +542,7 @@ async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -
         .operation_timeout(operation)
         .build();
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(shared_client::shared_client())
         .region(Region::new(region.to_owned()))
         .timeout_config(limits)
         .retry_config(RetryConfig::standard().with_max_backoff(operation / 6));

@@ -28,7 +28,10 @@ use futures_util::{
 use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     aws::{
@@ -132,10 +135,26 @@ pub struct Facts {
 /// Asks everything in `question`, within its time limit: what has not been answered by then is `Unreachable`.
 ///
 /// Where an endpoint is refused nothing is asked of AWS at all: answers from there would prove nothing.
-pub async fn gather(aws: &Aws, question: &Question) -> Facts {
+///
+/// # Panics
+/// When a look-up does.
+pub async fn gather(aws: &Aws, question: Question) -> Facts {
     if aws.refused_endpoints().next().is_some() {
-        return nothing_asked(aws, question);
+        return nothing_asked(aws, &question);
     }
+    // As a task, because it then runs on the thread that also runs the connections; a set of one, because that ends with whoever waits for it.
+    let mut task = JoinSet::new();
+    let aws = aws.clone();
+    task.spawn(async move { Box::pin(look(&aws, &question)).await });
+    match task.join_next().await {
+        Some(Ok(facts)) => facts,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is being shut down, and with it whoever waits.
+        Some(Err(_)) | None => std::future::pending().await,
+    }
+}
+
+async fn look(aws: &Aws, question: &Question) -> Facts {
     let gathering = Gathering::start(aws, question);
     let (
         (guard, runner),

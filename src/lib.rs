@@ -59,6 +59,8 @@ use std::{cell::Cell, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
+use tracing::Level;
+use tracing_subscriber::{EnvFilter, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     afterwards::{Afterwards, Confirmed},
@@ -160,8 +162,12 @@ pub fn main() -> ExitCode {
 
 /// A log for those who debug the guard itself; silent unless asked for, since cron mails whatever reaches standard error.
 fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("EMR_ETL_GUARD_LOG").unwrap_or_else(|_| "emr_etl_guard=error".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| screen::Above).init();
+    let log = tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_writer(|| screen::Above));
+    match EnvFilter::try_from_env("EMR_ETL_GUARD_LOG") {
+        Ok(filter) => log.with(filter).init(),
+        // The same as `emr_etl_guard=error`, without the machinery that reads such words.
+        Err(_) => log.with(Targets::new().with_target("emr_etl_guard", Level::ERROR)).init(),
+    }
 }
 
 fn command(cli: Cli) -> u8 {
@@ -255,7 +261,7 @@ fn with_settings(
     };
     let notify = Notify::new(&settings, command, !settings.quiet && !check.is_some_and(|check| check.json));
     let run = || {
-        let runtime = runtime()?;
+        let runtime = runtime(workers(command))?;
         let outcome = runtime.block_on(async {
             let outcome = told(line(&settings, &notify).await, &notify);
             notify.conclude(outcome).await;
@@ -266,7 +272,7 @@ fn with_settings(
         Ok(outcome)
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        if let Ok(runtime) = runtime() {
+        if let Ok(runtime) = runtime(1) {
             notify.said(Outcome::Bug, "emr-etl-guard: a bug in emr-etl-guard: its log has the place", &[]);
             runtime.block_on(notify.conclude(Outcome::Bug));
         }
@@ -275,8 +281,14 @@ fn with_settings(
     finish(outcome, &settings.exit_codes)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, GuardError> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(anyhow::Error::from)?)
+/// So many threads drive what is asked of AWS. A single one spares every answer the way from the thread of its connection to that of its question; only where very many
+/// objects are asked about is there work for more. None is the main thread, which may be held up by a terminal or a pipe that nobody reads while the watch must go on.
+fn workers(command: &str) -> usize {
+    if matches!(command, "audit" | "reencrypt") { 2 } else { 1 }
+}
+
+fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, GuardError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(anyhow::Error::from)?)
 }
 
 /// Says why, if the guard itself failed, and gives the outcome.
@@ -294,7 +306,7 @@ fn tell_of_settings(launch: &Launch, command: &'static str, why: &str) {
     let Some(settings) = Settings::for_alerts(launch.options.clone(), launch.settings.as_deref()) else { return };
     let notify = Notify::new(&settings, command, false);
     notify.said(Outcome::BadUsage, &format!("emr-etl-guard: nothing was launched: {why}"), &[]);
-    if let Ok(runtime) = runtime() {
+    if let Ok(runtime) = runtime(1) {
         runtime.block_on(notify.alert(Outcome::BadUsage));
     }
 }
@@ -345,7 +357,7 @@ async fn guard(arguments: &[OsString], settings: &Settings, check: Option<&Check
     let question = run_of.question(invocation.persistent, program.as_ref());
     let digest = async { Some((program.as_ref()?, facts::runner::digest(program.as_ref()?).await)) };
     let (facts, digest) = tokio::select! {
-        known = async { tokio::join!(facts::gather(&aws, &question), digest) } => known,
+        known = async { tokio::join!(facts::gather(&aws, question), digest) } => known,
         signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
     };
     report.know(|known| known.account = facts.launch_account().map(ToString::to_string));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::{error::ProvideErrorMetadata, operation::head_bucket::HeadBucketOutput};
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use futures_util::future::join_all;
 use schemars::JsonSchema;
@@ -70,13 +70,14 @@ pub(super) async fn bucket(
     runner: impl Future<Output = Lookup<Identity>>,
     default_encryption: impl Future<Output = Lookup<DefaultEncryption>>,
 ) -> BucketFacts {
-    let owned = async {
-        let runner = runner.await;
-        owned_by(s3, bucket, runner.found().map(|identity| &identity.account)).await
+    // Two calls at a time, on two connections. Each more would need a connection of its own, whose handshake takes as long as the call that it is to spare.
+    let place = async {
+        let versioning = versioning(s3, bucket).await;
+        (versioning, place(s3, bucket, runner.await.found().map(|identity| &identity.account)).await)
     };
-    let (region, owned, default_encryption, policy, versioning, public_access_block) =
-        tokio::join!(region(s3, bucket), owned, default_encryption, policy(s3, bucket), versioning(s3, bucket), public_access_block(s3, bucket));
-    BucketFacts { ours: whose(&region, owned), region, default_encryption, policy, versioning, public_access_block }
+    let protection = async { (default_encryption.await, policy(s3, bucket).await, public_access_block(s3, bucket).await) };
+    let ((versioning, (region, ours)), (default_encryption, policy, public_access_block)) = tokio::join!(place, protection);
+    BucketFacts { region, ours, default_encryption, policy, versioning, public_access_block }
 }
 
 /// What decides how a bucket treats those who write to it.
@@ -95,18 +96,29 @@ pub(crate) async fn what_writers_meet(s3: &aws_sdk_s3::Client, buckets: &BTreeSe
     join_all(looks).await.into_iter().collect()
 }
 
-/// HeadBucket answers 403 both to "not yours" and to "you may not look". When the same call without the owner is allowed, only the owner can be the reason.
-fn whose(region: &Lookup<String>, owned: Lookup<bool>) -> Lookup<bool> {
-    match owned {
-        Lookup::Denied(_) if region.found().is_some() => Lookup::Found(false),
-        other => other,
+/// In which region `bucket` is, and whether it belongs to `account`.
+///
+/// One question tells both. But 403 answers it where the bucket is somebody else's as well as where the guard may not look: where it is allowed without the
+/// account, only the owner can be the reason.
+async fn place(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> (Lookup<String>, Lookup<bool>) {
+    let Some(account) = account else {
+        return (region(s3, bucket).await, Lookup::not_asked(&calls::HEAD_BUCKET, "the account of the runner is not known"));
+    };
+    let answer = s3.head_bucket().bucket(bucket.as_str()).expected_bucket_owner(account.as_str()).send().await;
+    let redirect = region_of_redirect(&answer);
+    match Lookup::from_call(&calls::HEAD_BUCKET, NO_BUCKET, answer) {
+        Lookup::Denied(obstacle) => {
+            let here = region(s3, bucket).await;
+            let ours = if here.found().is_some() { Lookup::Found(false) } else { Lookup::Denied(obstacle) };
+            (here, ours)
+        }
+        owned => (redirect.map_or_else(|| owned.clone().and_then(named_region), Lookup::Found), owned.map(|_| true)),
     }
 }
 
 /// Whether `bucket` belongs to `account`.
 pub(crate) async fn ours(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<bool> {
-    let (region, owned) = tokio::join!(region(s3, bucket), owned_by(s3, bucket, account));
-    whose(&region, owned)
+    place(s3, bucket, account).await.1
 }
 
 pub(super) async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
@@ -142,26 +154,27 @@ pub(crate) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
 }
 
+/// In which region `bucket` is.
 pub(crate) async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> {
-    let result = s3.head_bucket().bucket(bucket.as_str()).send().await;
-    // A bucket of another region answers with a redirect that names the region: a fact, not a failure.
-    if let Err(error) = &result
-        && let Some(response) = error.raw_response()
-        && matches!(response.status().as_u16(), 301 | 307 | 400)
-        && let Some(region) = response.headers().get("x-amz-bucket-region")
-    {
-        return Lookup::Found(region.to_owned());
+    let answer = s3.head_bucket().bucket(bucket.as_str()).send().await;
+    match region_of_redirect(&answer) {
+        Some(region) => Lookup::Found(region),
+        None => Lookup::from_call(&calls::HEAD_BUCKET, NO_BUCKET, answer).and_then(named_region),
     }
-    Lookup::from_call(&calls::HEAD_BUCKET, &["NotFound", "NoSuchBucket", "404"], result)
-        .and_then(|answer| Lookup::expect_in_answer(&calls::HEAD_BUCKET, answer.bucket_region))
 }
 
-async fn owned_by(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<bool> {
-    let Some(account) = account else {
-        return Lookup::not_asked(&calls::HEAD_BUCKET, "the account of the runner is not known");
-    };
-    let result = s3.head_bucket().bucket(bucket.as_str()).expected_bucket_owner(account.as_str()).send().await;
-    Lookup::from_call(&calls::HEAD_BUCKET, &["NotFound", "NoSuchBucket", "404"], result).map(|_| true)
+/// What HeadBucket says where there is no such bucket.
+const NO_BUCKET: &[&str] = &["NotFound", "NoSuchBucket", "404"];
+
+/// A bucket of another region answers with a redirect that names the region: a fact, not a failure.
+fn region_of_redirect<E>(answer: &Result<HeadBucketOutput, SdkError<E, HttpResponse>>) -> Option<String> {
+    let response = answer.as_ref().err()?.raw_response()?;
+    let is_redirect = matches!(response.status().as_u16(), 301 | 307 | 400);
+    response.headers().get("x-amz-bucket-region").filter(|_| is_redirect).map(str::to_owned)
+}
+
+fn named_region(answer: HeadBucketOutput) -> Lookup<String> {
+    Lookup::expect_in_answer(&calls::HEAD_BUCKET, answer.bucket_region)
 }
 
 /// The default encryption of `bucket`, whoever owns it: that is a question of its own.

@@ -8,7 +8,7 @@ use std::{
     sync::LazyLock,
 };
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use super::psych::Value;
 
