@@ -53,6 +53,7 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         "GetBucketEncryption" => Ok(encryption_xml(found)),
         "GetBucketPolicy" => bucket_policy(found),
         "GetPublicAccessBlock" => public_access_block(found),
+        "GetBucketWebsite" => website(found),
         "GetBucketVersioning" => Ok(versioning_xml(found)),
         "ListObjectsV2" => list(found, call),
         "GetBucketOwnershipControls" => Ok(attributes::ownership(found)),
@@ -116,6 +117,7 @@ fn action_of(operation: &str, of_version: bool) -> Option<&'static str> {
         "PutBucketPolicy" => "PutBucketPolicy",
         "GetPublicAccessBlock" => "GetBucketPublicAccessBlock",
         "GetBucketVersioning" => "GetBucketVersioning",
+        "GetBucketWebsite" => "GetBucketWebsite",
         "HeadObject" | "GetObject" => "GetObject",
         "PutObject" | "CopyObject" => "PutObject",
         "DeleteObject" => "DeleteObject",
@@ -206,6 +208,7 @@ fn create_bucket(world: &mut World, call: &Call, caller: &Caller, name: &str) ->
         created: world.now,
         ownership: "BucketOwnerEnforced".to_owned(),
         object_lock: false,
+        website: false,
         objects: BTreeMap::new(),
         older: BTreeMap::new(),
     };
@@ -265,6 +268,20 @@ fn public_access_block(bucket: &Bucket) -> Answer {
         for setting in ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"] {
             xml.text(setting, on.to_string());
         }
+    });
+    Ok(Reply::xml(xml))
+}
+
+fn website(bucket: &Bucket) -> Answer {
+    if !bucket.website {
+        return Err(Failure::new(404, "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")
+            .with("BucketName", bucket.name.as_str()));
+    }
+    let mut xml = Xml::new();
+    xml.root("WebsiteConfiguration", NAMESPACE, |xml| {
+        xml.element("IndexDocument", |xml| {
+            xml.text("Suffix", "index.html");
+        });
     });
     Ok(Reply::xml(xml))
 }
