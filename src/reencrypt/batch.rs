@@ -73,7 +73,7 @@ pub(crate) struct Made {
 
 /// A job that was just made.
 pub(super) fn new_job(id: String, objects: Option<u64>) -> Job {
-    Job { id, status: "Suspended".to_owned(), objects, succeeded: 0, failed: 0, failures: Vec::new(), generated_manifest: None }
+    Job { id, status: "New".to_owned(), objects, succeeded: 0, failed: 0, failures: Vec::new(), generated_manifest: None }
 }
 
 /// Why an object is none for a job; nothing where it is.

@@ -64,6 +64,11 @@ pub(crate) async fn plan(scope: &Scope, classes: &[String]) -> Result<(Vec<Wish>
                     .map(|class| Wish { group: Group { bucket: bucket.clone(), storage_class: Some(class.clone()) }, prefixes: prefixes.clone() }),
             ),
         }
+        let other = |kind| Stored::Kind(kind, Some("another key".to_owned()));
+        if [EncryptionKind::SseKms, EncryptionKind::DsseKms].iter().any(|kind| scope.plan.criterion.offends(&other(*kind), &plan.target)) {
+            let line = format!("s3://{bucket}: what is under other KMS keys is in no list of S3's own; run this without --generate-manifest for it");
+            left.push(Leftover::other(line));
+        }
         let under_s3 = Stored::Kind(EncryptionKind::SseS3, None);
         if scope.plan.criterion.offends(&under_s3, &plan.target) && plan.target.updatable && plan.target.kind == EncryptionKind::SseKms {
             wishes.push(Wish { group: Group { bucket: bucket.clone(), storage_class: None }, prefixes });

@@ -539,6 +539,9 @@ impl Repair<'_> {
         if before.missing_metadata > 0 {
             return Lookup::Found(Some(Reason::UnreadableMetadata));
         }
+        if !method::fits_in_xml(&place.key) {
+            return Lookup::Found(Some(Reason::KeyNotInXml));
+        }
         self.spend(Cost::list);
         let request = self.s3.list_object_annotations().bucket(&place.bucket).key(&place.key).set_version_id(place.version.clone());
         let result = request.max_annotation_results(1).send().await;

@@ -345,5 +345,6 @@ fn said(choice: Choice) -> &'static str {
         Choice::Leave(Reason::LockedVersion) => "left: old versions that Object Lock keeps",
         Choice::Leave(Reason::UnreadableMetadata) => "left: metadata that cannot be read",
         Choice::Leave(Reason::Annotated) => "left: annotated",
+        Choice::Leave(Reason::KeyNotInXml) => "left: a key that XML cannot hold",
     }
 }

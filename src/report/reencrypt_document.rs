@@ -173,7 +173,7 @@ pub(crate) struct Done {
 pub(crate) struct Job {
     /// Its id.
     pub(crate) id: String,
-    /// `Suspended` is one that waits for its confirmation.
+    /// S3's word for how far it is: one that is `New` soon waits for its confirmation, as `Suspended` says.
     pub(crate) status: String,
     /// Its objects; none where S3 is yet to list them.
     pub(crate) objects: Option<u64>,

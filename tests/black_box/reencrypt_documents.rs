@@ -181,7 +181,7 @@ fn jobs_are_in_the_documents_of_those_who_make_and_follow_them() {
     let document = printed(&made);
     assert_eq!(
         (document["mode"].as_str(), document["jobs"][0]["objects"].as_u64(), document["jobs"][0]["status"].as_str()),
-        (Some("batch"), Some(1), Some("Suspended"))
+        (Some("batch"), Some(1), Some("New"))
     );
     assert_eq!((bill(&document["estimate"])["batch-jobs"], bill(&document["estimate"])["batch-objects"]), (1, 1));
     let waiting = status(&stage, &[]);

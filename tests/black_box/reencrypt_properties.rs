@@ -294,11 +294,13 @@ fn can_be_updated(object: &Object, world: &World, stage: &Stage) -> bool {
 }
 
 /// Whether the current object of a key can become what was asked for.
-fn can_be_done(object: &Object, world: &World, stage: &Stage) -> bool {
+fn can_be_done(key: &str, object: &Object, world: &World, stage: &Stage) -> bool {
     let large = object.size > 5 * GIB;
     let archived = matches!(object.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE") || object.attributes.archive_status.is_some();
     let no_date = object.attributes.expires.as_deref() == Some("0");
-    let loses = large && (no_date || !object.attributes.annotations.is_empty());
+    // S3's answers are XML, which holds no control characters; of a copy in parts they hold the key.
+    let unnameable = key.chars().any(|letter| letter < ' ' && !"\t\n\r".contains(letter));
+    let loses = large && (no_date || unnameable || !object.attributes.annotations.is_empty());
     object.size > 0
         && object.sse != Sse::Customer
         && (object.sse == world.target || can_be_updated(object, world, stage) || (!loses && (!archived || world.restore)))
@@ -333,7 +335,7 @@ fn check(stage: &Stage, world: &World, before: &BTreeMap<String, Vec<Older>>) ->
         }
         let (Some(Older::Object(was)), Some(Older::Object(is))) = (before.first(), after.first()) else { continue };
         prop_assert_eq!(kept(is, stage), kept(was, stage), "{:?}", key);
-        let wanted = if can_be_done(was, world, stage) { &world.target } else { &was.sse };
+        let wanted = if can_be_done(key, was, world, stage) { &world.target } else { &was.sse };
         prop_assert_eq!(&is.sse, wanted, "{:?}: {:?}", key, was);
         if let (Some(sum), true) = (&was.attributes.checksum, was.size > 0) {
             let now = is.attributes.checksum.as_ref().unwrap();

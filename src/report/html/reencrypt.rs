@@ -354,7 +354,7 @@ mod tests {
     fn jobs_that_wait_are_shown_with_what_they_will_cost() {
         let page = page(&serde_json::from_str(include_str!("../../../tests/recordings/documents/reencrypt-batch-v1.json")).unwrap());
         is_one_page(&page);
-        for part in ["Jobs wait for their confirmation", "Suspended", "objects in batch jobs", "by the guard"] {
+        for part in ["Jobs wait for their confirmation", "New", "objects in batch jobs", "by the guard"] {
             assert!(page.contains(part), "{part}");
         }
     }

@@ -544,16 +544,18 @@ impl Request<'_> {
 
     /// The source of a copy, with what S3 asks of it first.
     fn copy_source(&self, world: &World) -> Result<(String, String, Object), Failure> {
-        let source = percent_decode_str(self.call.header("x-amz-copy-source").unwrap_or_default()).decode_utf8_lossy().into_owned();
-        let (source, version) = match source.rsplit_once("?versionId=") {
-            Some((source, version)) => (source, Some(version)),
-            None => (source.as_str(), None),
+        // Only what is not encoded asks for a version: a key may hold the same words.
+        let header = self.call.header("x-amz-copy-source").unwrap_or_default();
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (source, version) = match header.rsplit_once("?versionId=") {
+            Some((source, version)) => (decoded(source), Some(decoded(version))),
+            None => (decoded(header), None),
         };
         let (bucket, key) =
             source.trim_start_matches('/').split_once('/').ok_or_else(|| Failure::new(400, "InvalidArgument", "Invalid copy source object key"))?;
         let from = world.buckets.get(bucket).ok_or_else(|| no_such_bucket(bucket))?;
         admit_source(from, key, self.caller)?;
-        let object = versions::find(from, key, version)?;
+        let object = versions::find(from, key, version.as_deref())?;
         if object.sse == Sse::Customer && self.call.header("x-amz-copy-source-server-side-encryption-customer-key").is_none() {
             let message =
                 "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";
