@@ -342,7 +342,7 @@ fn locations(document: &AuditDocument) -> Markup {
                 thead {
                     tr {
                         th scope="col" { "Location" } th scope="col" { "Encryption" } th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" }
-                        th scope="col" { "Oldest" } th scope="col" { "Newest" } th scope="col" { "Share" }
+                        th.date scope="col" { "Oldest" } th.date scope="col" { "Newest" } th scope="col" { "Share" }
                     }
                 }
                 @for location in &document.locations { (rows(location)) }
