@@ -326,7 +326,6 @@ async fn generated_jobs(work: Work<'_>, order: &batch::Order, classes: &[String]
             report.say(&leftover.line);
         }
     }
-    books.jobs_cost = made.cost.clone();
     books.survey.unlooked = true;
     jobs_were_made(work, books, made, &Prices::with(&settings.prices))
 }
@@ -340,7 +339,8 @@ fn jobs_were_made(work: Work<'_>, mut books: Books, made: batch::Made, prices: &
             job.id
         ));
     }
-    work.report.say(&format!("besides the estimate above: {}", made.cost.shown(prices)));
+    let what = if books.survey.unlooked { "without the objects, which S3 is to list" } else { "besides the estimate above" };
+    work.report.say(&format!("{what}: {}", made.cost.shown(prices)));
     books.jobs_cost = made.cost;
     books.jobs = made.jobs;
     books.left = made.left;

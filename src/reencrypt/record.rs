@@ -79,7 +79,7 @@ impl Books {
         self.left.iter().cloned().chain(self.survey.leftovers()).chain(self.tally.leftovers()).collect()
     }
 
-    /// Says what is left, and writes the document. `tells`: whether people hear of what is left.
+    /// Says what is left, and writes the document.
     pub(crate) fn close(
         &self,
         (arguments, settings, scope): (&ReencryptArguments, &Settings, &Scope),

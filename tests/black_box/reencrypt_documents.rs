@@ -221,6 +221,7 @@ fn s3_can_make_the_list_of_what_is_unencrypted_and_nothing_is_looked_at_beforeha
     let dry = jobs_of(&[]);
     dry.expect_code(75);
     assert_eq!(stage.sim.with_world(|world| world.jobs.len()), 0, "a dry run makes none");
+    assert!(page(&stage, &printed(&dry)).contains("Jobs would be made"));
     let made = jobs_of(&["--apply"]);
     made.expect_code(75);
     let document = printed(&made);

@@ -68,6 +68,9 @@ fn conclusion(document: &ReencryptDocument) -> (Mark, &'static str, String) {
         (Outcome::Ended(0), _) => {
             (Mark::Proved, "Encrypted as it should be", "Every object that was looked at is encrypted as it should be.".to_owned())
         }
+        (_, Mode::DryRun) if document.asked.generate_manifest => {
+            (Mark::Open, "Jobs would be made", "S3 would list itself what is unencrypted. Nothing was looked at, and nothing was changed.".to_owned())
+        }
         (_, Mode::DryRun) => (Mark::Open, "Something is to be done", format!("{} would be changed by --apply. Nothing was changed.", objects(to_do))),
         (_, Mode::Batch) => (
             Mark::Open,
