@@ -21,6 +21,8 @@ use time::OffsetDateTime;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use offenders::OffendersFormat;
+pub(crate) use report::size;
+pub(crate) use tally::{Counts, Hidden, Judgement};
 
 use crate::{
     GuardError,
@@ -35,7 +37,7 @@ use crate::{
     },
     invocation::Invocation,
     names::KeyReference,
-    report::Report,
+    report::{Report, audit_document::Source},
     runner_config::RunnerConfig,
     settings::{Policy, Settings},
     signals::{self, Caught},
@@ -43,10 +45,10 @@ use crate::{
 use inventory::{Inventory, InventoryError};
 use offenders::Offenders;
 use progress::Progress;
-use report::{Audited, Source};
+use report::Audited;
 use scope::{ScopeError, Target};
 use state::{AuditStateError, SplitState, State, StateFile};
-use tally::{Judgement, Tally};
+use tally::Tally;
 
 /// So many objects are asked at once, in all and in one split, which S3 limits by itself.
 const HEADS_AT_ONCE: usize = 128;
@@ -435,7 +437,7 @@ impl Audit<'_> {
             _ => crate::report::complain(&verdict),
         }
         let code = outcome.exit_code(&self.settings.exit_codes);
-        report.write_document(&audited.document(&self.settings.policy, outcome, code)?)?;
+        report.write_document(&audited.document(&self.settings.policy, list.as_deref(), outcome, code)?)?;
         Ok(outcome)
     }
 }

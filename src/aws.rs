@@ -223,7 +223,8 @@ pub struct Endpoint {
 
 /// The services, as the SDK names them in variables and profiles.
 const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"];
-/// S3's control plane, which has Batch Operations; no run asks it anything.
+/// S3's control plane, which has Batch Operations; a run asks it only where a bucket's own public access block is not whole, and takes no answer from an endpoint that is
+/// not accepted.
 const S3_CONTROL: &str = "S3_CONTROL";
 
 /// Where the clients ask: the cluster's region, and the buckets'.

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, num::NonZeroU32, path::PathBuf};
 
-use clap::{Args, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::{
     audit::OffendersFormat,
@@ -215,7 +215,7 @@ pub enum ReportCommand {
     /// no signature, 64 when a file or the key cannot be read.
     Verify(VerifyArguments),
     /// Print the JSON Schema that documents follow
-    Schema,
+    Schema(SchemaArguments),
     /// Make a page of it to read and to print: one HTML file with everything in it
     Html(RenderArguments),
     /// Make a summary in Markdown, for a pipeline's page or a ticket
@@ -230,10 +230,30 @@ pub enum ReportCommand {
     Asff(AsffArguments),
 }
 
+/// What `report schema` takes.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct SchemaArguments {
+    /// Of which documents
+    #[arg(value_enum, value_name = "KIND", default_value_t)]
+    pub of: DocumentKind,
+}
+
+/// The kinds of documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DocumentKind {
+    /// Of `run`, `check` and `watch`
+    #[default]
+    Run,
+    /// Of `audit`
+    Audit,
+    /// Of `reencrypt`
+    Reencrypt,
+}
+
 /// What is rendered, and where to.
 #[derive(Args, Debug)]
 pub struct RenderArguments {
-    /// The document: what the setting `report` names, or `check --json` prints; `-`: standard input
+    /// The document: what the setting `report` names, or `--json` prints; `-`: standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Where to write it [default: standard output]
@@ -300,9 +320,24 @@ pub struct ReencryptArguments {
     /// Write what is to be done about each object, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub list: Option<PathBuf>,
+    /// Print the machine-readable report to standard output, in place of all else there
+    #[arg(long)]
+    pub json: bool,
     /// With `--apply`: have S3 Batch Operations do what it can do without losing anything; its jobs wait for `--batch-status --confirm`
     #[arg(long)]
     pub batch: bool,
+    /// With `--batch`: have S3 make the list itself, of what is unencrypted in these storage classes; nothing is looked at beforehand [default: STANDARD]
+    #[arg(
+        long,
+        requires = "batch",
+        value_name = "CLASSES",
+        value_delimiter = ',',
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "STANDARD",
+        value_parser = ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"]
+    )]
+    pub generate_manifest: Option<Vec<String>>,
     /// The ARN of the role that the jobs run under
     #[arg(long, value_name = "ARN")]
     pub batch_role: Option<String>,

@@ -226,6 +226,8 @@ struct Gathering<'a> {
     configuration: Asked<'a, Option<Lookup<SecurityConfiguration>>>,
     /// The one behind the instance profile, and EMR's own.
     roles: Asked<'a, (Lookup<RoleFacts>, Lookup<RoleFacts>)>,
+    /// The public access block of the launching account, for buckets whose own is not whole.
+    account_block: Asked<'a, Lookup<s3::Block>>,
     /// Each bucket's default encryption: keys wait for it.
     defaults: BTreeMap<&'a BucketName, Asked<'a, Lookup<DefaultEncryption>>>,
 }
@@ -247,6 +249,9 @@ impl<'a> Gathering<'a> {
                 until(deadline, &calls::GET_CALLER_IDENTITY, sts::identity(&aws.runner_sts))
             )
         };
+        let identities = identities.boxed().shared();
+        let runner = identities.clone().map(|(_, runner)| runner);
+        let account_block = until(deadline, &calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, account_block(aws, runner));
         let configuration = async move {
             let name = question.security_configuration.as_deref()?;
             Some(until(deadline, &calls::DESCRIBE_SECURITY_CONFIGURATION, emr::security_configuration(&aws.emr, name)).await)
@@ -262,7 +267,8 @@ impl<'a> Gathering<'a> {
             aws,
             question,
             deadline,
-            identities: identities.boxed().shared(),
+            identities,
+            account_block: account_block.boxed().shared(),
             configuration: configuration.boxed().shared(),
             roles: roles.boxed().shared(),
             defaults: question.buckets.iter().map(|bucket| (bucket, default(bucket))).collect(),
@@ -287,7 +293,7 @@ impl<'a> Gathering<'a> {
         let facts = self.defaults.iter().map(async |(bucket, default)| {
             // The account is needed before a bucket's owner can be asked about.
             let runner = self.identities.clone().map(|(_, runner)| runner);
-            let facts = s3::bucket(&self.aws.s3, bucket, runner, default.clone()).boxed();
+            let facts = s3::bucket(&self.aws.s3, bucket, runner, default.clone(), self.account_block.clone()).boxed();
             ((*bucket).clone(), self.all_within(facts, BucketFacts::not_asked).await)
         });
         join_all(facts).await.into_iter().collect()
@@ -349,6 +355,18 @@ impl<'a> Gathering<'a> {
     async fn adoptable(&self) -> Option<Lookup<Persistent>> {
         let name = self.question.adopt.as_deref()?;
         Some(self.within(&calls::LIST_CLUSTERS, emr::adoptable(&self.aws.emr, name)).await)
+    }
+}
+
+/// The public access block of the account that clusters are launched in.
+async fn account_block(aws: &Aws, runner: impl Future<Output = Lookup<Identity>>) -> Lookup<s3::Block> {
+    let call = &calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK;
+    if let Some(refused) = aws.control_endpoint.as_ref().filter(|endpoint| !endpoint.accepted) {
+        return Lookup::not_asked(call, &format!("the endpoint {} is not AWS's; allow it in `allow_endpoints`, or unset it", refused.url));
+    }
+    match runner.await.found() {
+        Some(runner) => s3::account_block(&aws.s3control, &runner.account).await,
+        None => Lookup::not_asked(call, "the account of the runner is not known"),
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn reencrypt(config: Option<&RunnerConfig>) -> Value {
 }
 
 /// What `reencrypt` asks of AWS.
-static REENCRYPT: [&Call; 32] = [
+static REENCRYPT: [&Call; 33] = [
     &calls::GET_CALLER_IDENTITY,
     &calls::LIST_CLUSTERS,
     &calls::DESCRIBE_SECURITY_CONFIGURATION,
@@ -58,6 +58,7 @@ static REENCRYPT: [&Call; 32] = [
     &calls::GET_BUCKET_ENCRYPTION,
     &calls::GET_BUCKET_VERSIONING,
     &calls::GET_BUCKET_OWNERSHIP_CONTROLS,
+    &calls::GET_BUCKET_WEBSITE,
     &calls::GET_OBJECT_LOCK_CONFIGURATION,
     &calls::LIST_OBJECTS,
     &calls::LIST_OBJECT_VERSIONS,

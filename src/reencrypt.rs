@@ -8,26 +8,34 @@
 
 mod batch;
 mod cost;
+mod generate;
 mod ledger;
 mod method;
 mod pace;
+mod record;
 mod repair;
 mod scope;
 mod snapshot;
 mod survey;
 mod target;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_sdk_s3::config::{retry::RetryConfig, timeout::TimeoutConfig};
 use futures_util::{StreamExt as _, future::join_all, stream};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use nix::sys::signal::Signal;
 
 use self::{
+    cost::Cost,
     ledger::{Ledger, LedgerError, Place, State},
-    method::{Choice, Wish},
+    method::{Choice, Method, Wish},
     pace::Pace,
+    record::{Books, Leftover},
     repair::{End, Old, Repair},
     scope::Scope,
     snapshot::Carries,
@@ -36,10 +44,12 @@ use self::{
 };
 use crate::{
     GuardError, aws,
+    bar::{self, bar},
     cli::{CheckOptions, ReencryptArguments},
     exit::Outcome,
     names::S3Location,
     permissions,
+    prices::Prices,
     report::Report,
     settings::Settings,
     signals, state_dir, stop_signal,
@@ -112,8 +122,9 @@ impl Plan {
 
 /// How the objects' turns ended.
 #[derive(Debug, Default)]
-struct Tally {
-    done: u64,
+pub(crate) struct Tally {
+    /// By the scope's place, and by method: how many, and how large.
+    done: BTreeMap<(usize, Method), (u64, u64)>,
     purged: u64,
     restoring: u64,
     /// What was left, failed, or could not be looked at; the first of each kind by name.
@@ -123,10 +134,12 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, place: &Place, end: End) {
+    /// Counts an object of `size`, in the scope's place `index`.
+    fn count(&mut self, (place, size, index): (&Place, u64, usize), end: End) {
         let why = match end {
-            End::Done(_, old) => {
-                self.done += 1;
+            End::Done(method, old) => {
+                let done = self.done.entry((index, method)).or_default();
+                *done = (done.0 + 1, done.1.saturating_add(size));
                 match old {
                     Some(Old::Left(reason)) => reason.advice().to_owned(),
                     None | Some(Old::ToPurge) => return,
@@ -154,20 +167,24 @@ impl Tally {
         self.left.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
     }
 
-    /// One line for each kind of what is not done.
-    fn lines(&self) -> Vec<String> {
-        let line = |(why, (number, first)): (&String, &(u64, Place))| {
+    fn done(&self) -> u64 {
+        self.done.values().map(|(objects, _)| objects).sum()
+    }
+
+    /// What is not done, by why.
+    fn leftovers(&self) -> Vec<Leftover> {
+        let leftover = |(why, (number, first)): (&String, &(u64, Place))| {
             let others = if *number == 1 { String::new() } else { format!(" and {} more", number - 1) };
-            format!("{first}{others}: {why}")
+            Leftover::of_objects(format!("{first}{others}: {why}"), why, *number, &first.to_string())
         };
-        self.left.iter().map(line).collect()
+        self.left.iter().map(leftover).collect()
     }
 }
 
 /// The command.
 pub(crate) async fn reencrypt(arguments: &ReencryptArguments, settings: &Settings) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?;
+    let report = Report::open(settings, &CheckOptions { json: arguments.json, ..CheckOptions::default() }).map_err(GuardError::Report)?;
     let config = scope::config(arguments, settings, &mut caught).await?;
     if arguments.permissions {
         println!("{:#}", permissions::reencrypt(config.as_ref()));
@@ -182,6 +199,25 @@ pub(crate) async fn reencrypt(arguments: &ReencryptArguments, settings: &Setting
     }
 }
 
+/// What stays the same throughout a command.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    arguments: &'a ReencryptArguments,
+    settings: &'a Settings,
+    scope: &'a Scope,
+    report: &'a Report,
+}
+
+impl Work<'_> {
+    fn quiet(&self) -> bool {
+        self.settings.quiet || self.arguments.json
+    }
+
+    fn close(&self, books: &Books, outcome: Outcome) -> Result<Outcome, GuardError> {
+        books.close((self.arguments, self.settings, self.scope), self.report, outcome)
+    }
+}
+
 async fn run(
     arguments: &ReencryptArguments,
     settings: &Settings,
@@ -190,107 +226,152 @@ async fn run(
     report: &Report,
 ) -> Result<Outcome, GuardError> {
     let scope = Scope::find(arguments, settings, config.as_ref()).await?;
-    if !arguments.role_policy {
-        for line in scope.lines() {
-            report.say(&line);
-        }
-    }
     if arguments.apply && !scope.refusals.is_empty() {
         return Err(ReencryptError::Refused(scope.refusals.join("; ")).into());
     }
     if arguments.role_policy {
         let place = arguments.batch_place.as_deref().and_then(|place| S3Location::parse(place).ok());
-        println!("{:#}", batch::role_policy(&scope, place.as_ref()));
+        println!("{:#}", batch::role_policy(&scope, place.as_ref(), arguments.generate_manifest.is_some()));
         return Ok(Outcome::Ended(0));
     }
-    if arguments.batch_status {
-        return batch_status(arguments, settings, &scope, report).await;
-    }
-    let order = if arguments.batch { Some(batch::Order::of(arguments)?) } else { None };
-    let mut tally = Tally::default();
-    let writer = writer(&scope.aws.s3_bulk);
-    let pace = Pace::new(arguments.max_rate, arguments.max_bytes);
-    if let Some(ledger) = ledger {
-        let repair = Repair { s3: &scope.aws.s3_bulk, writer: &writer, ledger, pace: &pace, plan: &scope.plan };
-        go_on(&repair, &scope, &mut tally, report).await?;
-    }
-    let survey = Survey::take(&scope, ledger, arguments.list.as_deref()).await?;
-    for line in survey.lines() {
+    for line in scope.lines() {
         report.say(&line);
     }
-    report.say(&format!("{} {}", if arguments.apply { "estimate:" } else { "estimate of what --apply would cost:" }, survey.cost.shown()));
+    let work = Work { arguments, settings, scope: &scope, report };
+    if arguments.batch_status {
+        return batch_status(work).await;
+    }
+    let order = if arguments.batch { Some(batch::Order::of(arguments)?) } else { None };
+    if let (Some(order), Some(classes)) = (&order, &arguments.generate_manifest) {
+        return generated_jobs(work, order, classes).await;
+    }
+    Box::pin(survey_and_repair(work, ledger, order.as_ref())).await
+}
+
+/// Looks at everything, says what would be done, and does it where that was asked for.
+async fn survey_and_repair(work: Work<'_>, ledger: Option<&Ledger>, order: Option<&batch::Order>) -> Result<Outcome, GuardError> {
+    let Work { arguments, settings, scope, report } = work;
+    let mut books = Books::new();
+    let spent = Mutex::new(Cost::default());
+    let writer = writer(&scope.aws.s3_bulk);
+    let pace = Pace::new(arguments.max_rate, arguments.max_bytes);
+    let repair = |ledger| Repair { s3: &scope.aws.s3_bulk, writer: &writer, ledger, pace: &pace, plan: &scope.plan, spent: &spent };
+    if let Some(ledger) = ledger {
+        go_on(&repair(ledger), scope, &mut books.tally, report).await?;
+    }
+    books.survey = Survey::take(scope, ledger, arguments.list.as_deref(), work.quiet()).await?;
+    for line in books.survey.lines() {
+        report.say(&line);
+    }
+    let prices = Prices::with(&settings.prices);
+    let what = if arguments.apply { "estimate:" } else { "estimate of what --apply would cost:" };
+    report.say(&format!("{what} {}", books.survey.cost.shown(&prices)));
     let Some(ledger) = ledger else {
         for refusal in &scope.refusals {
             report.say(&format!("--apply would be refused: {refusal}"));
         }
-        report.say(if survey.to_do() == 0 { "nothing to do; nothing was changed" } else { "a dry run: nothing was changed; add --apply to do it" });
-        return Ok(outcome(&survey, &tally, survey.to_do()));
+        let to_do = books.survey.to_do();
+        report.say(if to_do == 0 { "nothing to do; nothing was changed" } else { "a dry run: nothing was changed; add --apply to do it" });
+        let outcome = outcome(&books.survey, &books.tally, to_do);
+        return work.close(&books, outcome);
     };
     if let Some(order) = order {
-        return make_jobs(&scope, ledger, &order, &survey, &tally, report).await;
+        let made = Box::pin(batch::make(scope, ledger, order)).await?;
+        return jobs_were_made(work, books, made, &prices);
     }
-    let repair = Repair { s3: &scope.aws.s3_bulk, writer: &writer, ledger, pace: &pace, plan: &scope.plan };
-    let bar = bar(survey.to_do());
+    let repair = repair(ledger);
+    let bar = bar(bar::OF_A_WHOLE, Some(books.survey.to_do()), work.quiet());
     // What removes old versions comes last: it needs the newer ones.
-    all(&repair, &bar, &mut tally, |state| matches!(state, State::Planned { choice: Choice::Do(_) | Choice::Restore, .. })).await?;
-    all(&repair, &bar, &mut tally, |state| matches!(state, State::Planned { choice: Choice::Purge, .. })).await?;
+    all(&repair, scope, &bar, &mut books.tally, |state| matches!(state, State::Planned { choice: Choice::Do(_) | Choice::Restore, .. })).await?;
+    all(&repair, scope, &bar, &mut books.tally, |state| matches!(state, State::Planned { choice: Choice::Purge, .. })).await?;
     bar.finish_and_clear();
+    let mut came_to = books.survey.looking.clone();
+    came_to.join(&spent.lock().unwrap_or_else(PoisonError::into_inner));
     report.say(&format!(
         "done: {} objects are encrypted as they should be, and proved; {} old versions were removed; {} restores were started",
-        tally.done, tally.purged, tally.restoring
+        books.tally.done(),
+        books.tally.purged,
+        books.tally.restoring
     ));
-    let outcome = outcome(&survey, &tally, 0);
-    let lines: Vec<String> = survey.left_lines().into_iter().chain(tally.lines()).collect();
-    if !lines.is_empty() {
-        report.left(outcome, &lines);
-    }
-    Ok(outcome)
+    report.say(&format!("it came to: {}", came_to.shown(&prices)));
+    books.spent = Some(came_to);
+    let outcome = outcome(&books.survey, &books.tally, 0);
+    work.close(&books, outcome)
 }
 
-/// Makes jobs of what they can do; the rest, and what they are yet to do, is left.
-async fn make_jobs(
-    scope: &Scope,
-    ledger: &Ledger,
-    order: &batch::Order,
-    survey: &Survey,
-    tally: &Tally,
-    report: &Report,
-) -> Result<Outcome, GuardError> {
-    let made = batch::make(scope, ledger, order).await?;
-    let mut cost = cost::Cost::default();
-    for (job, objects) in &made.jobs {
-        cost.job(*objects);
-        report.say(&format!(
-            "job {job}: {objects} objects; it waits for its confirmation: emr-etl-guard reencrypt --batch-status --confirm, with the same places"
+/// Has S3 list what is left to its jobs; nothing is looked at here.
+async fn generated_jobs(work: Work<'_>, order: &batch::Order, classes: &[String]) -> Result<Outcome, GuardError> {
+    let Work { arguments, settings, scope, report } = work;
+    let mut books = Books::new();
+    let (wishes, left) = generate::plan(scope, classes).await?;
+    for wish in &wishes {
+        report.say(&format!("{}job: {wish}", if arguments.apply { "" } else { "a dry run: there would be a " }));
+    }
+    let nothing = wishes.is_empty();
+    let mut made = if arguments.apply { generate::make(scope, order, &wishes).await? } else { batch::Made::default() };
+    if !arguments.apply {
+        for refusal in &scope.refusals {
+            report.say(&format!("--apply would be refused: {refusal}"));
+        }
+        for _ in &wishes {
+            made.cost.job(0);
+        }
+    }
+    made.left.extend(left);
+    if nothing {
+        made.left.push(Leftover::other("there is nothing that could be left to a job whose list S3 makes".to_owned()));
+    }
+    if !arguments.apply {
+        for leftover in &made.left {
+            report.say(&leftover.line);
+        }
+    }
+    books.survey.unlooked = true;
+    jobs_were_made(work, books, made, &Prices::with(&settings.prices))
+}
+
+/// Says which jobs there are; the rest, and what they are yet to do, is left.
+fn jobs_were_made(work: Work<'_>, mut books: Books, made: batch::Made, prices: &Prices) -> Result<Outcome, GuardError> {
+    for job in &made.jobs {
+        let objects = job.objects.map_or_else(|| "S3 lists its objects".to_owned(), |objects| format!("{objects} objects"));
+        work.report.say(&format!(
+            "job {}: {objects}; it waits for its confirmation: emr-etl-guard reencrypt --batch-status --confirm, with the same places",
+            job.id
         ));
     }
-    report.say(&format!("besides the estimate above: {}", cost.shown()));
-    let unfit = made.unfit.iter().map(|(why, (number, first))| format!("{first} and {} more: {why}; run this without --batch", number - 1));
-    let unseen =
-        made.unseen.iter().map(|(place, obstacle)| format!("{place}: could not be looked at: {} ({})", obstacle.message, obstacle.operation));
-    let lines: Vec<String> = survey.left_lines().into_iter().chain(tally.lines()).chain(unfit).chain(unseen).collect();
+    let what = if books.survey.unlooked { "without the objects, which S3 is to list" } else { "besides the estimate above" };
+    work.report.say(&format!("{what}: {}", made.cost.shown(prices)));
+    books.jobs_cost = made.cost;
+    books.jobs = made.jobs;
+    books.left = made.left;
     // Nothing of it is done yet.
-    let outcome = if made.unseen.is_empty() { outcome(survey, tally, survey.to_do()) } else { Outcome::FactsUnknown };
-    if !lines.is_empty() {
-        report.left(outcome, &lines);
-    }
-    Ok(outcome)
+    let to_do = if books.survey.unlooked { 1 } else { books.survey.to_do() };
+    let outcome = if made.unseen { Outcome::FactsUnknown } else { outcome(&books.survey, &books.tally, to_do) };
+    work.close(&books, outcome)
 }
 
 /// Follows the jobs, then looks at everything again: a report is S3's word, a look is a proof.
-async fn batch_status(arguments: &ReencryptArguments, settings: &Settings, scope: &Scope, report: &Report) -> Result<Outcome, GuardError> {
+async fn batch_status(work: Work<'_>) -> Result<Outcome, GuardError> {
+    let Work { arguments, settings, scope, report } = work;
+    let mut books = Books::new();
     let followed = batch::follow(scope, arguments, settings, report).await?;
-    let survey = if followed.waiting { Survey::default() } else { Survey::take(scope, None, arguments.list.as_deref()).await? };
-    for line in survey.lines() {
+    if !followed.waiting {
+        books.survey = Survey::take(scope, None, arguments.list.as_deref(), work.quiet()).await?;
+    }
+    for line in books.survey.lines() {
         report.say(&line);
     }
-    let to_do = survey.to_do() + u64::try_from(followed.lines.len()).unwrap_or(u64::MAX);
-    let outcome = outcome(&survey, &Tally::default(), to_do);
-    let lines: Vec<String> = followed.lines.into_iter().chain(survey.left_lines()).collect();
-    if !lines.is_empty() {
-        report.left(outcome, &lines);
+    let mut came_to = books.survey.looking.clone();
+    came_to.join(&followed.spent);
+    if followed.spent != Cost::default() {
+        report.say(&format!("it came to, as far as S3 tells: {}", came_to.shown(&Prices::with(&settings.prices))));
+        books.spent = Some(came_to);
     }
-    Ok(outcome)
+    let to_do = books.survey.to_do() + u64::try_from(followed.left.len()).unwrap_or(u64::MAX);
+    let outcome = outcome(&books.survey, &books.tally, to_do);
+    books.jobs = followed.jobs;
+    books.left = followed.left;
+    work.close(&books, outcome)
 }
 
 /// What is not seen beats what is left: nobody knows what that is.
@@ -333,7 +414,7 @@ async fn go_on(repair: &Repair<'_>, scope: &Scope, tally: &mut Tally, report: &R
         let (ours, others): (Vec<_>, Vec<_>) = page.into_iter().partition(|(place, _)| scope.holds(place));
         elsewhere += others.len();
         begun += ours.len();
-        turns(repair, ours, &ProgressBar::hidden(), tally).await?;
+        turns(repair, scope, ours, &ProgressBar::hidden(), tally).await?;
     }
     if begun > 0 {
         report.say(&format!("went on with {begun} objects that an earlier run had begun"));
@@ -345,33 +426,38 @@ async fn go_on(repair: &Repair<'_>, scope: &Scope, tally: &mut Tally, report: &R
 }
 
 /// Gives every object of the ledger of which `wanted` holds its turn.
-async fn all(repair: &Repair<'_>, bar: &ProgressBar, tally: &mut Tally, wanted: impl Fn(&State) -> bool) -> Result<(), ReencryptError> {
+async fn all(
+    repair: &Repair<'_>,
+    scope: &Scope,
+    bar: &ProgressBar,
+    tally: &mut Tally,
+    wanted: impl Fn(&State) -> bool,
+) -> Result<(), ReencryptError> {
     let mut after: Option<Place> = None;
     loop {
         let page = repair.ledger.page(after.as_ref(), PAGE, &wanted)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(last.clone());
-        turns(repair, page, bar, tally).await?;
+        turns(repair, scope, page, bar, tally).await?;
     }
 }
 
-async fn turns(repair: &Repair<'_>, page: Vec<(Place, State)>, bar: &ProgressBar, tally: &mut Tally) -> Result<(), ReencryptError> {
+async fn turns(repair: &Repair<'_>, scope: &Scope, page: Vec<(Place, State)>, bar: &ProgressBar, tally: &mut Tally) -> Result<(), ReencryptError> {
     let turns = page.into_iter().map(|(place, state)| async move {
+        let size = match &state {
+            State::Planned { size, .. } => *size,
+            State::Begun { before, .. } => before.size,
+            State::Done { .. } | State::Purged { .. } => 0,
+        };
         let end = Box::pin(repair.turn(&place, state)).await;
-        (place, end)
+        (place, size, end)
     });
     let mut ends = std::pin::pin!(stream::iter(turns).buffer_unordered(REPAIRS_AT_ONCE));
-    while let Some((place, end)) = ends.next().await {
+    while let Some((place, size, end)) = ends.next().await {
         bar.inc(1);
-        tally.count(&place, end?);
+        // What lies in none of the places is begun by nobody.
+        let index = scope.place_of(&place).unwrap_or_default();
+        tally.count((&place, size, index), end?);
     }
     Ok(())
-}
-
-/// A bar on a terminal; elsewhere nothing.
-fn bar(length: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(5));
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} objects, {per_sec}, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }

@@ -1,6 +1,7 @@
 //! The report: what is said to people while it happens, and the record for machines at the end. No secret is in either.
 
 mod asff;
+pub(crate) mod audit_document;
 mod conclusion;
 mod document;
 mod html;
@@ -8,6 +9,7 @@ mod json;
 mod junit;
 mod markdown;
 mod path;
+pub(crate) mod reencrypt_document;
 mod render;
 mod sarif;
 mod schema;
@@ -18,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use document::Document;
+use document::{AnyDocument, Document};
 pub(crate) use json::{Command, Inputs, Objects, Record, Runner, SettingsUsed, VERSION, Who, used_exceptions};
 pub(crate) use schema::Rfc3339;
 
@@ -281,7 +283,7 @@ impl Report {
 /// The command `report`.
 pub(crate) fn command(command: &ReportCommand) -> Outcome {
     match command {
-        ReportCommand::Schema => match schema::text() {
+        ReportCommand::Schema(arguments) => match schema::text(arguments.of) {
             Ok(text) => {
                 out(&text);
                 Outcome::Ended(0)
@@ -298,7 +300,13 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
             err(&troubles);
             outcome
         }
-        ReportCommand::Html(arguments) => render::render(arguments, |document| Ok(html::page(document))),
+        ReportCommand::Html(arguments) => render::render_any(arguments, |document| {
+            Ok(match document {
+                AnyDocument::Run(document) => html::page(&document),
+                AnyDocument::Audit(document) => html::audit::page(&document),
+                AnyDocument::Reencrypt(document) => html::reencrypt::page(&document),
+            })
+        }),
         ReportCommand::Markdown(arguments) => render::render(arguments, |document| Ok(markdown::markdown(document))),
         ReportCommand::Junit(arguments) => render::render(arguments, |document| Ok(junit::junit(document)?)),
         ReportCommand::Sarif(arguments) => render::render(arguments, |document| Ok(sarif::sarif(document)?)),

@@ -18,6 +18,7 @@ use crate::{
     evidence::{Destination, keys::KeyName, retention::Retention},
     exit::ExitCodes,
     metrics::Targets,
+    prices::PriceChanges,
 };
 
 /// Where settings are looked for when nobody names a file.
@@ -347,6 +348,10 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_METRICS_LABELS", value_name = "NAME=VALUE")]
     pub metrics_labels: Option<Labels>,
 
+    /// What AWS's prices are where they are not those of us-east-1, for the estimates of `reencrypt`, such as write-STANDARD=0.0055
+    #[arg(long, env = "EMR_ETL_GUARD_PRICES", value_name = "NAME=USD")]
+    pub prices: Option<PriceChanges>,
+
     /// Whether a terminal shows the run's clusters while it watches them [default: true]
     #[arg(long, env = "EMR_ETL_GUARD_PROGRESS", value_name = "BOOL")]
     pub progress: Option<bool>,
@@ -472,6 +477,8 @@ pub struct Settings {
     pub(crate) alerts: Channels,
     /// Where metrics go.
     pub(crate) metrics: Targets,
+    /// Prices that are not those of us-east-1.
+    pub prices: PriceChanges,
     /// Whether a terminal shows the watch.
     pub progress: bool,
     /// No own messages on standard output.
@@ -607,6 +614,7 @@ impl Settings {
                 otlp: given.otlp_endpoint.or(stored.otlp_endpoint).filter(|url| !url.trim().is_empty()),
                 labels: given.metrics_labels.or(stored.metrics_labels).unwrap_or_default(),
             },
+            prices: given.prices.or(stored.prices).unwrap_or_default(),
             progress: given.progress.or(stored.progress).unwrap_or(true),
             quiet: given.quiet.or(stored.quiet).unwrap_or(false),
             exit_codes: given.exit_codes.or(stored.exit_codes).unwrap_or_default(),

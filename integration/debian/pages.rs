@@ -23,7 +23,7 @@ const SETTINGS_PAGE: &str = "emr-etl-guard.yml";
 const WIDTH: usize = 98;
 
 /// Values to begin with, for settings whose default is none, or is no value that could be written down. Others need none: theirs is shown empty.
-const EXAMPLES: [(&str, &str); 12] = [
+const EXAMPLES: [(&str, &str); 13] = [
     ("runner", "/opt/snowplow/snowplow-emr-etl-runner-1.0.4.jar"),
     ("security_configuration", "acme-end-to-end"),
     ("report", "/var/log/emr-etl-guard/report.json"),
@@ -34,6 +34,7 @@ const EXAMPLES: [(&str, &str); 12] = [
     ("metrics_file", "/var/lib/prometheus/node-exporter/emr-etl-guard.prom"),
     ("otlp_endpoint", "http://127.0.0.1:4318"),
     ("metrics_labels", "{pipeline: acme}"),
+    ("prices", "{write-STANDARD: 0.0055, kms: 0.03}"),
     ("event_queue", "https://sqs.eu-west-1.amazonaws.com/123456789012/emr-etl-guard-events"),
     (
         "exceptions",

@@ -600,6 +600,16 @@ def old_objects(stage: Stage):
     )
 
 
+def pages_are_made_of_what_audits_and_repairs_found(stage: Stage):
+    old_objects(stage)
+    repair = ("reencrypt", "s3://acme-old", "--encryption", "SSE-KMS", "--kms-key", stage.world.key)
+    for words, code, title in ((("audit", "s3://acme-old"), REFUSED, "Not encrypted as required"), (repair, UNCONFIRMED, "Something is to be done")):
+        expect(stage.call(*words, AWS_REGION=REGION).code, code, f"exit code of {words[0]}")
+        (stage.folder / "report.json").rename(stage.folder / "document.json")
+        page = stage.call("report", "html", "document.json")
+        expect((page.code, title in page.stdout), (0, True), f"the page of {words[0]}")
+
+
 def a_repair_encrypts_what_is_old_in_place_and_loses_nothing(stage: Stage):
     # Only copies: moto overwrites the content of an object whose encryption is updated.
     old_objects(stage)
@@ -608,8 +618,14 @@ def a_repair_encrypts_what_is_old_in_place_and_loses_nothing(stage: Stage):
     dry = stage.call("reencrypt", *words, AWS_REGION=REGION)
     expect(dry.code, UNCONFIRMED, "exit code of the dry run")
     expect({key: attributes(stage, key) for key in before}, before, "objects after the dry run")
+    found = {found["method"]: found["objects"] for found in dry.report["locations"][0]["found"]}
+    expect((found, dry.report["spent"]), ({"copy": 2}, None), "what the dry run found")
     done = stage.call("reencrypt", *words, "--apply", AWS_REGION=REGION)
     expect(done.code, UNCONFIRMED, "exit code: old versions are left")
+    expect([(it["method"], it["objects"]) for it in done.report["locations"][0]["done"]], [("copy", 2)], "what was done")
+    copies = sum(item["number"] for item in done.report["spent"]["items"] if item["what"] == "writes")
+    expect(copies, sum("PUT /acme-old" in line for line in stage.requests.lines), "writes that it came to")
+    expect(sum("?encryption" in line and "PUT" in line for line in stage.requests.lines), 0, "updates of an encryption, which moto must not be asked for")
     expect("an old version: add --purge-old-versions" in done.stderr, True, "whether they are named")
     expect({key: attributes(stage, key) for key in before}, before, "what objects carry")
     for key in before:
@@ -646,6 +662,7 @@ SCENARIOS = [
     an_audit_tells_kinds_and_keys_apart_in_every_version,
     an_audit_of_more_than_a_page_in_folders_sees_every_object_once,
     an_audit_of_a_bucket_that_is_not_there_is_not_clean,
+    pages_are_made_of_what_audits_and_repairs_found,
     a_repair_encrypts_what_is_old_in_place_and_loses_nothing,
 ]
 

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use support::Stage;
 
-/// One scene: the document's name, the guard's command, the exit code it must end with, and what is set for it.
+/// One scene: the document's name, the guard's command with its own words, the exit code it must end with, and what is set for it.
 struct Scene {
     name: &'static str,
     command: &'static str,
@@ -22,13 +22,22 @@ struct Scene {
     set: fn(Stage) -> Stage,
 }
 
-const SCENES: [Scene; 5] = [
+const SCENES: [Scene; 11] = [
     Scene { name: "good", command: "run", code: 0, set: with_targets },
     Scene { name: "refused", command: "check", code: 77, set: refused },
     Scene { name: "unsafe", command: "run", code: 76, set: swapped },
     Scene { name: "unencrypted", command: "run", code: 75, set: unencrypted },
     Scene { name: "hostile", command: "check", code: 77, set: hostile },
+    Scene { name: "audit", command: "audit s3://old s3://acme-log s3://nowhere --offenders offenders.jsonl", code: 77, set: old },
+    Scene { name: "audit-clean", command: "audit -- run -c config.yml -r resolver.json", code: 0, set: |stage| stage },
+    Scene { name: "audit-hostile", command: "audit s3://old", code: 77, set: hostile_keys },
+    Scene { name: "reencrypt-dry", command: "reencrypt s3://old s3://acme-log", code: 69, set: old },
+    Scene { name: "reencrypt", command: "reencrypt s3://old --bucket old --apply --kms-key alias/acme-etl", code: 75, set: old_and_seen },
+    Scene { name: "reencrypt-batch", command: BATCH, code: 75, set: old_and_seen },
 ];
+
+const BATCH: &str =
+    "reencrypt s3://old --bucket old --apply --batch --batch-role arn:aws:iam::123456789012:role/batch --batch-place s3://acme-etl/jobs/";
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -37,7 +46,18 @@ fn main() -> ExitCode {
     };
     for scene in SCENES {
         let stage = (scene.set)(Stage::acme());
-        let played = if scene.command == "check" { stage.check() } else { stage.run() };
+        let played = match scene.command.split_once(' ') {
+            Some((command, words)) => {
+                let mut guard = std::process::Command::new(&support::programs().guard);
+                guard.arg(command).arg("--report=report.json").args(words.split(' '));
+                stage.write("config.yml", &stage.config);
+                stage.prepare(&mut guard);
+                guard.env("AWS_REGION", "eu-west-1");
+                stage.play(guard)
+            }
+            None if scene.command == "check" => stage.check(),
+            None => stage.run(),
+        };
         played.expect_code(scene.code);
         let file = folder.join(scene.name).with_extension("json");
         std::fs::copy(stage.path("report.json"), &file).expect("the folder can be written to");
@@ -101,6 +121,58 @@ fn unencrypted(stage: Stage) -> Stage {
 fn hostile(stage: Stage) -> Stage {
     stage.set(object("acme-raw-in", "logs/\"><img src=//evil.example/x onerror=alert(1)>'&amp;</style>", Sse::None));
     named(stage, "</title></svg><script>alert('warehouse')</script><a href=javascript:alert(2)>")
+}
+
+/// A bucket from before: one object of each kind, some old versions' worth of days apart, one that may not be looked at.
+fn old(stage: Stage) -> Stage {
+    let stage = old_and_seen(stage);
+    stage.set(Set::AddFault(Fault { matching: Some("old/archive/secret".to_owned()), ..Fault::every("HeadObject", FaultKind::AccessDenied) }));
+    stage
+}
+
+/// The same without the last.
+fn old_and_seen(stage: Stage) -> Stage {
+    let key = || Some("arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111".to_owned());
+    stage.set(Set::PutBucket(PutBucket { name: "old".to_owned(), ..PutBucket::default() }));
+    let kinds = [
+        ("archive/none", Sse::None, 700_000_000, 2000.0),
+        ("archive/large", Sse::None, 6 << 30, 1500.0),
+        ("archive/s3", Sse::Aes256, 1_500_000_000, 400.0),
+        ("archive/kms", Sse::Kms { key: key() }, 900_000, 30.0),
+        ("archive/dsse", Sse::Dsse { key: key() }, 5_000_000, 20.0),
+        ("archive/customer", Sse::Customer, 12_345, 10.0),
+        ("archive/secret", Sse::Aes256, 77, 5.0),
+        ("archive/", Sse::None, 0, 9.0),
+    ];
+    for (name, sse, size, days) in kinds {
+        stage.set(Set::PutObject(PutObject {
+            bucket: "old".to_owned(),
+            key: name.to_owned(),
+            size: Some(size),
+            sse: Some(sse),
+            age_seconds: days * 86_400.0,
+            ..PutObject::default()
+        }));
+    }
+    let cold = PutObject {
+        storage_class: Some("GLACIER".to_owned()),
+        size: Some(40_000_000),
+        sse: Some(Sse::None),
+        age_seconds: 2_000_000.0,
+        ..PutObject::default()
+    };
+    stage.set(Set::PutObject(PutObject { bucket: "old".to_owned(), key: "archive/cold".to_owned(), ..cold }));
+    stage.set(object("acme-log", "emr/j-OLD/steps.gz", Sse::Aes256));
+    stage
+}
+
+/// Keys that would be markup, if a page took them for it.
+fn hostile_keys(stage: Stage) -> Stage {
+    let stage = old_and_seen(stage);
+    let key = "\"><img src=//evil.example/x onerror=alert(1)>'&amp;</style></svg>";
+    stage.set(object("old", key, Sse::Aes256));
+    stage.set(Set::AddFault(Fault { matching: Some(format!("old/{key}")), ..Fault::every("HeadObject", FaultKind::AccessDenied) }));
+    stage
 }
 
 fn bucket(name: &str, default: BucketEncryption) -> Set {

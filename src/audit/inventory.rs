@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::{report::InventorySource, tally::Seen};
-use crate::{aws::Aws, facts::Stored, names::BucketName, settings::EncryptionKind};
+use super::tally::Seen;
+use crate::{aws::Aws, facts::Stored, names::BucketName, report::audit_document::InventorySource, settings::EncryptionKind};
 
 /// So many rows are read between two looks at what else there is to do.
 const ROWS_AT_ONCE: usize = 8192;
@@ -156,7 +156,8 @@ impl Inventory {
                 Format::Csv => "CSV",
                 Format::Orc => "ORC",
                 Format::Parquet => "Parquet",
-            },
+            }
+            .to_owned(),
             bucket: self.bucket().to_string(),
             created: self.created,
             age_seconds: (now - self.created).whole_seconds(),

@@ -1,15 +1,16 @@
-//! The progress bar: on a terminal, on standard error, so that neither mails nor pipes ever see it.
+//! The progress of an audit: how many objects, how fast, and how long it will take.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::report::grouped;
+use crate::bar;
 
-/// A bar, or nothing where nobody watches.
+/// A bar, and what it counts.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    bar: Option<ProgressBar>,
+    bar: ProgressBar,
     objects: u64,
     started: std::time::Instant,
 }
@@ -17,30 +18,19 @@ pub(crate) struct Progress {
 impl Progress {
     /// `quiet`: show nothing.
     pub(crate) fn new(quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{spinner} [{bar:30}] {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style);
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
-        Self { bar, objects: 0, started: std::time::Instant::now() }
+        Self { bar: bar::bar(bar::OF_PARTS, Some(0), quiet), objects: 0, started: std::time::Instant::now() }
     }
 
     /// So many objects more; `done` of `parts` parts are over.
     pub(crate) fn advance(&mut self, objects: u64, parts: u64, done: u64) {
         self.objects += objects;
-        if let Some(bar) = &self.bar {
-            bar.set_length(parts);
-            bar.set_position(done);
-            bar.set_message(line(self.objects, self.started.elapsed(), parts, done));
-        }
+        self.bar.set_length(parts);
+        self.bar.set_position(done);
+        self.bar.set_message(line(self.objects, self.started.elapsed(), parts, done));
     }
 
     pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish_and_clear();
     }
 }
 

@@ -1,18 +1,20 @@
 //! What an audit says: the table for people, the document for machines, and the line that a refusal's mail begins with.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
-use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{
     scope::Target,
     tally::{Counts, Hidden, Judgement, Tally},
 };
-use crate::{checks::stored::Standard, exit::Outcome, facts::Stored, settings::EncryptionKind, settings::Policy};
-
-/// The version of the document's form; it grows when a field changes its meaning or goes away.
-const VERSION: u32 = 1;
+use crate::{
+    checks::stored::Standard,
+    exit::Outcome,
+    facts::Stored,
+    report::audit_document::{AuditDocument, InventorySource, Kind, Location, Source, Totals, VERSION},
+    settings::{EncryptionKind, Policy},
+};
 
 /// S3's encryption in the words of the settings, and the key.
 pub(super) fn kind_name(stored: &Stored) -> (&str, Option<&str>) {
@@ -31,37 +33,6 @@ pub(super) fn kind_name(stored: &Stored) -> (&str, Option<&str>) {
     }
 }
 
-/// Where the facts came from.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub(crate) enum Source {
-    /// S3 itself, object by object.
-    Live {
-        /// Old versions too.
-        versions: bool,
-        /// How often S3 asked to slow down.
-        slowed_down: usize,
-    },
-    /// Inventories that S3 has made.
-    Inventory {
-        inventories: Vec<InventorySource>,
-        /// Rows that lie in none of the locations.
-        outside: u64,
-    },
-}
-
-/// An inventory.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct InventorySource {
-    pub(crate) manifest: String,
-    pub(crate) format: &'static str,
-    pub(crate) bucket: String,
-    #[serde(with = "time::serde::rfc3339")]
-    pub(crate) created: OffsetDateTime,
-    pub(crate) age_seconds: i64,
-    pub(crate) rows: u64,
-}
-
 /// What was found, all of it.
 #[derive(Debug)]
 pub(crate) struct Audited<'a> {
@@ -71,58 +42,6 @@ pub(crate) struct Audited<'a> {
     pub(crate) targets: &'a [Target],
     pub(crate) tallies: Vec<Tally>,
     pub(crate) wanted: &'a Standard,
-}
-
-/// The sums that decide.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Totals {
-    pub(crate) objects: u64,
-    pub(crate) bytes: u64,
-    pub(crate) offenders: u64,
-    pub(crate) offending_bytes: u64,
-    pub(crate) unseen: u64,
-    pub(crate) empty: u64,
-    pub(crate) delete_markers: u64,
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    version: u32,
-    guard: &'static str,
-    command: &'static str,
-    #[serde(with = "time::serde::rfc3339")]
-    started: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    ended: OffsetDateTime,
-    source: &'a Source,
-    policy: &'a Policy,
-    locations: Vec<OfLocation<'a>>,
-    totals: Totals,
-    complete: bool,
-    outcome: Outcome,
-    exit_code: u8,
-}
-
-#[derive(Serialize)]
-struct OfLocation<'a> {
-    roles: &'a [String],
-    location: String,
-    kinds: Vec<OfKind<'a>>,
-    empty: u64,
-    delete_markers: u64,
-    vanished: u64,
-    unseen: &'a [Hidden],
-    unlisted: &'a [Hidden],
-    no_bucket: bool,
-}
-
-#[derive(Serialize)]
-struct OfKind<'a> {
-    encryption: &'a str,
-    kms_key: Option<&'a str>,
-    judgement: Judgement,
-    #[serde(flatten)]
-    counts: Counts,
 }
 
 impl Audited<'_> {
@@ -170,33 +89,36 @@ impl Audited<'_> {
         }
     }
 
-    pub(crate) fn document(&self, policy: &Policy, outcome: Outcome, exit_code: u8) -> anyhow::Result<String> {
-        let locations = self.targets.iter().zip(&self.tallies).map(|(target, tally)| OfLocation {
-            roles: &target.roles,
+    /// The document; `offenders` is the file that lists them.
+    pub(crate) fn document(&self, policy: &Policy, offenders: Option<&Path>, outcome: Outcome, exit_code: u8) -> anyhow::Result<String> {
+        let location = |(target, tally): (&Target, &Tally)| Location {
+            roles: target.roles.clone(),
             location: target.location.to_string(),
             kinds: sorted(tally)
                 .map(|row| {
                     let (encryption, kms_key) = kind_name(&row.stored);
-                    OfKind { encryption, kms_key, judgement: self.judge(&row.stored), counts: row.counts }
+                    let kms_key = kms_key.map(str::to_owned);
+                    Kind { encryption: encryption.to_owned(), kms_key, judgement: self.judge(&row.stored), counts: row.counts }
                 })
                 .collect(),
             empty: tally.empty,
             delete_markers: tally.delete_markers,
             vanished: tally.vanished,
-            unseen: &tally.unseen,
-            unlisted: &tally.unlisted,
+            unseen: tally.unseen.clone(),
+            unlisted: tally.unlisted.clone(),
             no_bucket: tally.no_bucket,
-        });
-        let document = Document {
+        };
+        let document = AuditDocument {
             version: VERSION,
-            guard: env!("CARGO_PKG_VERSION"),
-            command: "audit",
+            guard: env!("CARGO_PKG_VERSION").to_owned(),
+            command: "audit".to_owned(),
             started: self.started,
             ended: self.ended,
-            source: &self.source,
-            policy,
-            locations: locations.collect(),
+            source: self.source.clone(),
+            policy: policy.clone(),
+            locations: self.targets.iter().zip(&self.tallies).map(location).collect(),
             totals: self.totals(),
+            offenders_file: offenders.map(|file| file.display().to_string()),
             complete: self.is_complete(),
             outcome,
             exit_code,
@@ -373,7 +295,7 @@ pub(super) fn grouped(number: u64) -> String {
 
 /// `1.5 GB`, in powers of ten as S3's own consoles and bills do.
 #[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 1000 {
         return format!("{bytes} B");

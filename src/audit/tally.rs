@@ -1,5 +1,6 @@
 //! What was counted: by location and by how objects are encrypted, with what could not be seen. Plain data, as large as there are locations, kinds and keys.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -29,15 +30,21 @@ pub(crate) struct Seen<'a> {
 }
 
 /// Some objects together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Counts {
+    /// How many.
     pub(crate) objects: u64,
+    /// Together, in bytes.
     pub(crate) bytes: u64,
     /// How many of them are old versions.
     pub(crate) noncurrent: u64,
+    /// When the oldest was written.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schemars(with = "Option<crate::report::Rfc3339>")]
     pub(crate) oldest: Option<OffsetDateTime>,
+    /// When the newest was written.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schemars(with = "Option<crate::report::Rfc3339>")]
     pub(crate) newest: Option<OffsetDateTime>,
 }
 
@@ -64,13 +71,15 @@ pub(crate) struct Row {
 }
 
 /// What stood in the way of some objects, or of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Hidden {
+    /// What it was.
     pub(crate) obstacle: Obstacle,
     /// Whether it was a refusal, which only a permission mends.
     pub(crate) denied: bool,
+    /// How many objects; none for a part that could not be listed.
     pub(crate) objects: u64,
-    /// The first of them.
+    /// The key of the first of them.
     pub(crate) first: Option<String>,
 }
 
@@ -193,7 +202,7 @@ fn place(all: &mut Vec<Hidden>, obstacle: &Obstacle, denied: bool, first: Option
 }
 
 /// What the policy says of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Judgement {
     /// It is encrypted as required.

@@ -47,6 +47,9 @@ pub(crate) static GET_BUCKET_ENCRYPTION: Call = call("GetBucketEncryption", "s3:
 pub(crate) static GET_BUCKET_POLICY: Call = call("GetBucketPolicy", "s3:GetBucketPolicy", Resource::Bucket);
 pub(crate) static GET_PUBLIC_ACCESS_BLOCK: Call = call("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", Resource::Bucket);
 
+/// The same call to S3's control plane, about an account.
+pub(crate) static GET_ACCOUNT_PUBLIC_ACCESS_BLOCK: Call = call("GetPublicAccessBlock", "s3:GetAccountPublicAccessBlock", Resource::Any);
+
 pub(crate) static GET_BUCKET_VERSIONING: Call = call("GetBucketVersioning", "s3:GetBucketVersioning", Resource::Bucket);
 
 pub(crate) static LIST_OBJECTS: Call = call("ListObjectsV2", "s3:ListBucket", Resource::Bucket);
@@ -59,6 +62,7 @@ pub(crate) static GET_OBJECT: Call = call("GetObject", "s3:GetObject", Resource:
 
 pub(crate) static GET_OBJECT_TAGGING: Call = call("GetObjectTagging", "s3:GetObjectTagging", Resource::Object);
 pub(crate) static GET_OBJECT_ACL: Call = call("GetObjectAcl", "s3:GetObjectAcl", Resource::Object);
+pub(crate) static GET_BUCKET_WEBSITE: Call = call("GetBucketWebsite", "s3:GetBucketWebsite", Resource::Bucket);
 pub(crate) static GET_BUCKET_OWNERSHIP_CONTROLS: Call = call("GetBucketOwnershipControls", "s3:GetBucketOwnershipControls", Resource::Bucket);
 pub(crate) static GET_OBJECT_LOCK_CONFIGURATION: Call = call("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration", Resource::Bucket);
 pub(crate) static GET_OBJECT_RETENTION: Call = call("GetObjectRetention", "s3:GetObjectRetention", Resource::Object);

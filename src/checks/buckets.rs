@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Check, Finding, Level, Stage, stored::Standard};
+use super::{Case, Check, Finding, Level, Stage, Subject, stored::Standard};
 use crate::{
-    aws::calls,
-    facts::DefaultEncryption,
+    aws::{Lookup, calls},
+    facts::{BucketFacts, DefaultEncryption},
     iam_policy::{self, Decision, Request},
     names::{BucketName, KeyReference, partition},
     settings::EncryptionKind,
@@ -71,8 +71,8 @@ pub(super) static PUBLIC_ACCESS: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Advised,
     why: "Encryption at rest protects nothing from those whom S3 decrypts for: a bucket that could be made public is one mistake away from that.",
-    looks_at: "s3:GetPublicAccessBlock of the bucket: all four settings. A block of the whole account is not looked at.",
-    asks: &[&calls::GET_PUBLIC_ACCESS_BLOCK],
+    looks_at: "s3:GetPublicAccessBlock of the bucket: all four settings; where they are not all on, the account's block is counted in, since S3 goes by whichever is stricter.",
+    asks: &[&calls::GET_PUBLIC_ACCESS_BLOCK, &calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK],
     mend: "aws s3api put-public-access-block --bucket {subject} --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true",
     source: "Amazon S3 user guide, Blocking public access to your Amazon S3 storage",
 };
@@ -129,11 +129,21 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 Some(denies) => subject.decided(denies, if denies { "its policy denies plain http" } else { "its policy allows plain http" }),
             }
         }));
-        findings.push(PUBLIC_ACCESS.on(name, "all four settings on").at(at).by_existing(&EXISTS, &facts.public_access_block, |subject, all| {
-            subject.decided(*all, if *all { "all four settings on" } else { "not all four settings on" })
-        }));
+        findings.push(public_access(PUBLIC_ACCESS.on(name, "all four settings on").at(at), facts));
     }
     clojure_collector(case, findings);
+}
+
+/// The bucket's own block, or the account's, or both together.
+fn public_access(subject: Subject, facts: &BucketFacts) -> Finding {
+    match (&facts.public_access_block, &facts.public_access_block_with_account) {
+        (_, Some(Lookup::Found(true))) => subject.proved("all four settings on, where the account's block is counted in"),
+        (Lookup::Found(false), Some(together)) => {
+            subject.by(together, "no such account", |subject, _| subject.refuted("not all four settings on, nor are they with the account's block"))
+        }
+        (own, _) => subject
+            .by_existing(&EXISTS, own, |subject, all| subject.decided(*all, if *all { "all four settings on" } else { "not all four settings on" })),
+    }
 }
 
 /// Whether a bucket's policy denies everyone everything that does not come over TLS.

@@ -90,6 +90,7 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
         policy: Lookup::Found(Some(tls_only.to_string())),
         versioning: Lookup::Found(None),
         public_access_block: Lookup::Found(true),
+        public_access_block_with_account: None,
     };
     let tally = Tally { stored: Stored::Kind(kind, key.clone()), objects: 2, bytes: 10, first: vec!["a".to_owned()] };
     let survey = Survey { objects: 2, empty: 0, earlier: 0, looked_at: 2, kinds: vec![tally], unseen: None };
@@ -105,7 +106,15 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
         buckets: buckets
             .map(|location| {
                 let default = DefaultEncryption::Kind { kind, key: kms.then(|| if location.role == "log" { BUCKET_KEY } else { KEY }.to_owned()) };
-                (location.bucket().clone(), BucketFacts { default_encryption: Lookup::Found(default), ..bucket() })
+                // The logs' own block is not whole; only with the account's it is.
+                let own_block = location.role != "log";
+                let facts = BucketFacts {
+                    default_encryption: Lookup::Found(default),
+                    public_access_block: Lookup::Found(own_block),
+                    public_access_block_with_account: (!own_block).then_some(Lookup::Found(true)),
+                    ..bucket()
+                };
+                (location.bucket().clone(), facts)
             })
             .collect(),
         data: plan.reads_data_from().into_iter().map(|role| (role.to_owned(), Lookup::Found(survey.clone()))).collect(),
@@ -292,7 +301,8 @@ fn losses(facts: &Facts) -> Vec<Blow> {
         blows.lose(&format!("{bucket} default"), of_bucket(bucket, |bucket| &mut bucket.default_encryption));
         blows.lose(&format!("{bucket} policy"), of_bucket(bucket, |bucket| &mut bucket.policy));
         blows.lose(&format!("{bucket} versioning"), of_bucket(bucket, |bucket| &mut bucket.versioning));
-        blows.lose(&format!("{bucket} public"), of_bucket(bucket, |bucket| &mut bucket.public_access_block));
+        blows.lose(&format!("{bucket} public"), of_own_block(bucket));
+        blows.lose(&format!("{bucket} account"), of_account(bucket));
     }
     for role in facts.data.keys() {
         let of_role = role.clone();
@@ -319,6 +329,20 @@ fn of_bucket<T: 'static>(
 ) -> impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + Clone + use<T> {
     let bucket = bucket.clone();
     move |facts| facts.buckets.get_mut(&bucket).map(part)
+}
+
+/// A bucket's own public access block, where it decides: where all of it holds for the account, it does not.
+fn of_own_block(bucket: &BucketName) -> impl Fn(&mut Facts) -> Option<&mut Lookup<bool>> + Clone + use<> {
+    let bucket = bucket.clone();
+    move |facts| {
+        facts.buckets.get_mut(&bucket).filter(|facts| facts.public_access_block_with_account.is_none()).map(|facts| &mut facts.public_access_block)
+    }
+}
+
+/// A bucket's public access block with the account's.
+fn of_account(bucket: &BucketName) -> impl Fn(&mut Facts) -> Option<&mut Lookup<bool>> + Clone + use<> {
+    let bucket = bucket.clone();
+    move |facts| facts.buckets.get_mut(&bucket)?.public_access_block_with_account.as_mut()
 }
 
 /// A part of what is known of a key.
@@ -506,7 +530,8 @@ fn bucket_damages(blows: &mut Blows, bucket: &BucketName) {
     blows.spoil(&of("owner"), "another", of_bucket(bucket, |bucket| &mut bucket.ours), |ours| *ours = false);
     blows.spoil(&of("default"), "none", of_bucket(bucket, |bucket| &mut bucket.default_encryption), |default| *default = DefaultEncryption::None);
     blows.spoil(&of("versioning"), "on", of_bucket(bucket, |bucket| &mut bucket.versioning), |status| *status = Some("Enabled".to_owned()));
-    blows.spoil(&of("public"), "unblocked", of_bucket(bucket, |bucket| &mut bucket.public_access_block), |on| *on = false);
+    blows.spoil(&of("public"), "unblocked", of_own_block(bucket), |on| *on = false);
+    blows.spoil(&of("account"), "unblocked", of_account(bucket), |on| *on = false);
 }
 
 fn strict() -> Policy {

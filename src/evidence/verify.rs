@@ -103,9 +103,26 @@ pub(crate) fn signature_of(file: &Path) -> PathBuf {
     name.into()
 }
 
+/// Whose document it is, where those bear no signatures.
+fn unsigned(document: &[u8]) -> Option<&'static str> {
+    #[derive(Deserialize)]
+    struct Of {
+        command: String,
+    }
+    match serde_json::from_slice::<Of>(document).ok()?.command.as_str() {
+        "audit" => Some("an audit"),
+        "reencrypt" => Some("a reencrypt"),
+        _ => None,
+    }
+}
+
 fn one(file: &Path, key: &PublicKey) -> Result<Verified, Fault> {
     let read = |file: &Path| std::fs::read(file).map_err(|error| Fault::Unreadable(format!("{} cannot be read: {error}", file.display())));
-    let (document, envelope) = (read(file)?, read(&signature_of(file))?);
+    let document = read(file)?;
+    if let Some(command) = unsigned(&document) {
+        return Err(Fault::Malformed(format!("is the document of {command}, and those are not signed; signatures are of runs, checks and watches")));
+    }
+    let envelope = read(&signature_of(file))?;
     let said = dsse::verify(&document, &envelope, key).map_err(|mismatch| match mismatch {
         Mismatch::NoEnvelope(_) => Fault::Malformed(mismatch.to_string()),
         _ => Fault::Broken(format!("does NOT hold: {mismatch}")),

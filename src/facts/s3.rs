@@ -29,8 +29,11 @@ pub struct BucketFacts {
     pub policy: Lookup<Option<String>>,
     /// `Enabled` or `Suspended`; none where it was never switched on.
     pub versioning: Lookup<Option<String>>,
-    /// Its own public access block: whether all four settings are on. The account may have one besides, which is not asked for.
+    /// Its own public access block: whether all four settings are on.
     pub public_access_block: Lookup<bool>,
+    /// Where they are not: whether each of the four is on here or in its account's block; S3 goes by whichever is stricter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_access_block_with_account: Option<Lookup<bool>>,
 }
 
 /// A bucket's default encryption.
@@ -59,26 +62,75 @@ impl BucketFacts {
             policy: Lookup::not_asked(&calls::GET_BUCKET_POLICY, why),
             versioning: Lookup::not_asked(&calls::GET_BUCKET_VERSIONING, why),
             public_access_block: Lookup::not_asked(&calls::GET_PUBLIC_ACCESS_BLOCK, why),
+            public_access_block_with_account: None,
         }
     }
 }
 
-/// Asks about `bucket`; `runner` tells whose it should be, and `default_encryption` is being asked already, because keys wait for it.
+/// The four settings of a public access block: ACLs are blocked, and ignored, policies are blocked, and public buckets restricted.
+pub(super) type Block = [bool; 4];
+
+/// Asks about `bucket`; `runner` tells whose it should be, and `default_encryption` is being asked already, because keys wait for it. `account_block` is asked only
+/// where the bucket's own block is not whole.
 pub(super) async fn bucket(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
     runner: impl Future<Output = Lookup<Identity>>,
     default_encryption: impl Future<Output = Lookup<DefaultEncryption>>,
+    account_block: impl Future<Output = Lookup<Block>>,
 ) -> BucketFacts {
     // Two calls at a time, on two connections. Each more would need a connection of its own, whose handshake takes as long as the call that it is to spare.
     let place = async {
         let versioning = versioning(s3, bucket).await;
         (versioning, place(s3, bucket, runner.await.found().map(|identity| &identity.account)).await)
     };
-    let protection = async { (default_encryption.await, policy(s3, bucket).await, public_access_block(s3, bucket).await) };
-    let ((versioning, (region, ours)), (default_encryption, policy, public_access_block)) = tokio::join!(place, protection);
-    BucketFacts { region, ours, default_encryption, policy, versioning, public_access_block }
+    let block = async {
+        let own = public_access_block(s3, bucket).await;
+        let together = match &own {
+            Lookup::Absent => None,
+            Lookup::Found(own) if is_whole(*own) => None,
+            // Whatever the bucket's own says, where all four hold for the account, they hold for it.
+            other => Some(account_block.await.map(|account| is_whole(stricter(other.found().copied(), account)))),
+        };
+        (own.map(is_whole), together)
+    };
+    let protection = async { (default_encryption.await, policy(s3, bucket).await, block.await) };
+    let ((versioning, (region, ours)), (default_encryption, policy, (public_access_block, together))) = tokio::join!(place, protection);
+    // The block of this account says nothing of another's bucket.
+    let public_access_block_with_account = match &ours {
+        Lookup::Found(true) => together,
+        Lookup::Found(false) | Lookup::Absent => None,
+        _ => together.map(|_| Lookup::not_asked(&calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, "whose bucket it is is not known")),
+    };
+    BucketFacts { region, ours, default_encryption, policy, versioning, public_access_block, public_access_block_with_account }
 }
+
+fn is_whole(block: Block) -> bool {
+    block.iter().all(|on| *on)
+}
+
+/// What holds where a bucket and its account each have a block. Source: Amazon S3 user guide, Blocking public access (the most restrictive combination).
+fn stricter(own: Option<Block>, account: Block) -> Block {
+    let own = own.unwrap_or_default();
+    std::array::from_fn(|index| own[index] || account[index])
+}
+
+/// The block of a whole account.
+pub(super) async fn account_block(s3control: &aws_sdk_s3control::Client, account: &AccountId) -> Lookup<Block> {
+    let result = s3control.get_public_access_block().account_id(account.as_str()).send().await;
+    if result.as_ref().is_err_and(|error| is_code(error, NO_BLOCK)) {
+        return Lookup::Found(Block::default());
+    }
+    Lookup::from_call(&calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, &[], result).and_then(|answer| {
+        let settings = answer.public_access_block_configuration.map(|block| {
+            [block.block_public_acls, block.ignore_public_acls, block.block_public_policy, block.restrict_public_buckets].map(|on| on == Some(true))
+        });
+        Lookup::expect_in_answer(&calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, settings)
+    })
+}
+
+/// How S3 says that there is no block.
+const NO_BLOCK: &str = "NoSuchPublicAccessBlockConfiguration";
 
 /// What decides how a bucket treats those who write to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,18 +187,16 @@ pub(crate) async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> 
     Lookup::from_call(&calls::GET_BUCKET_VERSIONING, &["NoSuchBucket"], result).map(|answer| answer.status.map(|status| status.as_str().to_owned()))
 }
 
-async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
+async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Block> {
     let result = s3.get_public_access_block().bucket(bucket.as_str()).send().await;
-    if result.as_ref().is_err_and(|error| is_code(error, "NoSuchPublicAccessBlockConfiguration")) {
-        return Lookup::Found(false);
+    if result.as_ref().is_err_and(|error| is_code(error, NO_BLOCK)) {
+        return Lookup::Found(Block::default());
     }
     Lookup::from_call(&calls::GET_PUBLIC_ACCESS_BLOCK, &["NoSuchBucket"], result).and_then(|answer| {
-        let all = answer.public_access_block_configuration.map(|block| {
-            [block.block_public_acls, block.ignore_public_acls, block.block_public_policy, block.restrict_public_buckets]
-                .iter()
-                .all(|set| *set == Some(true))
+        let settings = answer.public_access_block_configuration.map(|block| {
+            [block.block_public_acls, block.ignore_public_acls, block.block_public_policy, block.restrict_public_buckets].map(|on| on == Some(true))
         });
-        Lookup::expect_in_answer(&calls::GET_PUBLIC_ACCESS_BLOCK, all)
+        Lookup::expect_in_answer(&calls::GET_PUBLIC_ACCESS_BLOCK, settings)
     })
 }
 

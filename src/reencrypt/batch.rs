@@ -6,10 +6,13 @@
 use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
 use aws_sdk_s3::{primitives::ByteStream, types::ServerSideEncryption};
-use aws_sdk_s3control::types::{
-    JobDescriptor, JobManifest, JobManifestFieldName, JobManifestFormat, JobManifestLocation, JobManifestSpec, JobOperation, JobReport,
-    JobReportFormat, JobReportScope, JobStatus, ObjectEncryption, RequestedJobStatus, S3CopyObjectOperation, S3ObjectMetadata, S3SseAlgorithm,
-    S3StorageClass, S3UpdateObjectEncryptionOperation, S3UpdateObjectEncryptionSsekms,
+use aws_sdk_s3control::{
+    operation::create_job::builders::CreateJobFluentBuilder,
+    types::{
+        JobDescriptor, JobListDescriptor, JobManifest, JobManifestFieldName, JobManifestFormat, JobManifestLocation, JobManifestSpec, JobOperation,
+        JobReport, JobReportFormat, JobReportScope, JobStatus, ObjectEncryption, RequestedJobStatus, S3CopyObjectOperation, S3ObjectMetadata,
+        S3SseAlgorithm, S3StorageClass, S3UpdateObjectEncryptionOperation, S3UpdateObjectEncryptionSsekms,
+    },
 };
 use futures_util::{StreamExt as _, stream};
 use percent_encoding::utf8_percent_encode;
@@ -18,22 +21,25 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::{
-    BucketPlan, PAGE, ReencryptError, bar,
+    BucketPlan, PAGE, ReencryptError,
+    cost::Cost,
     ledger::{Ledger, Place, State},
     method::{Choice, Method},
+    record::Leftover,
     scope::Scope,
     snapshot::{self, Snapshot},
 };
 use crate::{
-    aws::{Lookup, Obstacle, calls, wire::PATH},
+    aws::{Lookup, calls, wire::PATH},
+    bar::{self, bar},
     cli::ReencryptArguments,
     names::{S3Location, partition},
-    report::Report,
+    report::{Report, reencrypt_document::Job},
     settings::{EncryptionKind, Settings},
 };
 
 /// What jobs of this program are described by.
-const DESCRIPTION: &str = "emr-etl-guard reencrypt";
+pub(super) const DESCRIPTION: &str = "emr-etl-guard reencrypt";
 /// So many objects one manifest names, so that it stays below what one PUT takes.
 const MOST_OBJECTS: u64 = 10_000_000;
 /// So many objects are looked at at once.
@@ -41,10 +47,10 @@ const LOOKS_AT_ONCE: usize = 64;
 
 /// What all objects of a job have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Group {
-    bucket: String,
+pub(super) struct Group {
+    pub(super) bucket: String,
     /// None: the job updates in place.
-    storage_class: Option<String>,
+    pub(super) storage_class: Option<String>,
 }
 
 /// A manifest that is being written.
@@ -57,10 +63,17 @@ struct Manifest {
 /// What making jobs came to.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
-    pub(crate) jobs: Vec<(String, u64)>,
-    /// What a job would lose, how many objects, and the first of them.
-    pub(crate) unfit: BTreeMap<String, (u64, Place)>,
-    pub(crate) unseen: Vec<(Place, Obstacle)>,
+    pub(crate) jobs: Vec<Job>,
+    /// What no job was made for.
+    pub(crate) left: Vec<Leftover>,
+    /// Something could not be looked at.
+    pub(crate) unseen: bool,
+    pub(crate) cost: Cost,
+}
+
+/// A job that was just made.
+pub(super) fn new_job(id: String, objects: Option<u64>) -> Job {
+    Job { id, status: "New".to_owned(), objects, succeeded: 0, failed: 0, failures: Vec::new(), generated_manifest: None }
 }
 
 /// Why an object is none for a job; nothing where it is.
@@ -84,7 +97,7 @@ fn unfit(seen: &Snapshot, method: Method, target: EncryptionKind, now: i64) -> O
     }
 }
 
-fn text<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
+pub(super) fn text<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
     match lookup {
         Lookup::Found(found) => Ok(found),
         Lookup::Absent => Err(ReencryptError::Unseen(format!("{what}: S3 says that there is no such thing"))),
@@ -96,8 +109,8 @@ fn text<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
 
 /// What a job needs besides its objects.
 pub(crate) struct Order {
-    role: String,
-    place: S3Location,
+    pub(super) role: String,
+    pub(super) place: S3Location,
     priority: i32,
 }
 
@@ -121,6 +134,7 @@ impl Order {
 /// Makes jobs for what is planned; they wait for their confirmation.
 pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Result<Made, ReencryptError> {
     let mut made = Made::default();
+    let mut unfit_ones: BTreeMap<&str, (u64, Place)> = BTreeMap::new();
     let mut manifests: BTreeMap<Group, Manifest> = BTreeMap::new();
     let mut after: Option<Place> = None;
     loop {
@@ -140,7 +154,9 @@ pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Resul
                 Lookup::Found(seen) => seen,
                 Lookup::Absent => continue,
                 Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-                    made.unseen.push((place, obstacle));
+                    let why = format!("could not be looked at: {} ({})", obstacle.message, obstacle.operation);
+                    made.left.push(Leftover::of_objects(format!("{place}: {why}"), &why, 1, &place.to_string()));
+                    made.unseen = true;
                     continue;
                 }
             };
@@ -148,7 +164,7 @@ pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Resul
             // An update is refused under a lock; then it is a copy, which would lose the lock.
             let method = if method == Method::Update && seen.lock.protects(now) { Method::Copy } else { method };
             if let Some(why) = unfit(&seen, method, bucket.target.kind, now) {
-                made.unfit.entry(why.to_owned()).or_insert_with(|| (0, place.clone())).0 += 1;
+                unfit_ones.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
                 continue;
             }
             let group = Group { bucket: place.bucket.clone(), storage_class: (method != Method::Update).then_some(seen.storage_class) };
@@ -162,6 +178,13 @@ pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Resul
     }
     for (group, manifest) in manifests {
         made.jobs.push(create(scope, order, &group, manifest).await?);
+    }
+    for job in &made.jobs {
+        made.cost.job(job.objects.unwrap_or(0));
+    }
+    for (why, (number, first)) in unfit_ones {
+        let line = format!("{first} and {} more: {why}; run this without --batch", number - 1);
+        made.left.push(Leftover::of_objects(line, &format!("{why}; run this without --batch"), number, &first.to_string()));
     }
     Ok(made)
 }
@@ -181,7 +204,7 @@ fn add(manifests: &mut BTreeMap<Group, Manifest>, group: &Group, place: &Place) 
 }
 
 /// Writes the manifest to S3 and makes the job. The same manifest again is the same job.
-async fn create(scope: &Scope, order: &Order, group: &Group, mut manifest: Manifest) -> Result<(String, u64), ReencryptError> {
+async fn create(scope: &Scope, order: &Order, group: &Group, mut manifest: Manifest) -> Result<Job, ReencryptError> {
     let Some(bucket) = scope.plan.buckets.get(&group.bucket) else {
         return Err(ReencryptError::Usage(format!("{} is not among the buckets of this run", group.bucket)));
     };
@@ -210,40 +233,46 @@ async fn create(scope: &Scope, order: &Order, group: &Group, mut manifest: Manif
         let location =
             JobManifestLocation::builder().object_arn(arn(&format!("{}/{key}", order.place.bucket))).e_tag(etag.trim_matches('"')).build().ok()?;
         let manifest = JobManifest::builder().spec(spec).location(location).build();
-        let report = JobReport::builder()
-            .bucket(arn(order.place.bucket.as_str()))
-            .prefix(format!("{}reports", order.place.prefix))
-            .format(JobReportFormat::ReportCsv20180820)
-            .enabled(true)
-            .report_scope(JobReportScope::AllTasks)
-            .build();
-        Some((manifest, report, operation(bucket, group, &arn(&group.bucket))?))
+        Some((manifest, operation(bucket, group, &arn(&group.bucket))?))
     };
-    let (manifest_of_job, report, operation) = built().ok_or_else(|| ReencryptError::Usage("the job cannot be put into words".to_owned()))?;
+    let (manifest_of_job, operation) = built().ok_or_else(|| ReencryptError::Usage("the job cannot be put into words".to_owned()))?;
     let description =
         format!("{DESCRIPTION}: {} objects of {} ({kind}) get {}", manifest.objects, group.bucket, crate::checks::kind_name(bucket.target.kind));
     // Another role or target is another job.
     let token = crate::digest::sha256(format!("{token} {} {} {:?}", order.role, description, bucket.target.key));
-    let result = scope
-        .aws
-        .s3control
-        .create_job()
-        .account_id(&scope.account)
-        .confirmation_required(true)
-        .operation(operation)
-        .report(report)
-        .client_request_token(&token[..64])
-        .manifest(manifest_of_job)
-        .description(description)
-        .priority(order.priority)
-        .role_arn(&order.role)
-        .send()
-        .await;
-    let job = text(Lookup::from_call(&calls::CREATE_JOB, &[], result), "the job could not be made")?.job_id.unwrap_or_default();
-    Ok((job, manifest.objects))
+    let what = What { operation, description, token: token[..64].to_owned() };
+    let job = send(scope, order, what, |request| request.manifest(manifest_of_job)).await?;
+    Ok(new_job(job, Some(manifest.objects)))
 }
 
-fn operation(bucket: &BucketPlan, group: &Group, target: &str) -> Option<JobOperation> {
+/// What a job does, how it is described, and what makes it another than the same again.
+pub(super) struct What {
+    pub(super) operation: JobOperation,
+    pub(super) description: String,
+    pub(super) token: String,
+}
+
+/// Makes a job, which waits for its confirmation; gives its id.
+pub(super) async fn send(
+    scope: &Scope,
+    order: &Order,
+    what: What,
+    objects: impl FnOnce(CreateJobFluentBuilder) -> CreateJobFluentBuilder,
+) -> Result<String, ReencryptError> {
+    let report = JobReport::builder()
+        .bucket(format!("arn:{}:s3:::{}", partition(&scope.region), order.place.bucket))
+        .prefix(format!("{}reports", order.place.prefix))
+        .format(JobReportFormat::ReportCsv20180820)
+        .enabled(true)
+        .report_scope(JobReportScope::AllTasks)
+        .build();
+    let request = scope.aws.s3control.create_job().account_id(&scope.account).confirmation_required(true).operation(what.operation).report(report);
+    let request = request.client_request_token(what.token).description(what.description).priority(order.priority).role_arn(&order.role);
+    let result = objects(request).send().await;
+    Ok(text(Lookup::from_call(&calls::CREATE_JOB, &[], result), "the job could not be made")?.job_id.unwrap_or_default())
+}
+
+pub(super) fn operation(bucket: &BucketPlan, group: &Group, target: &str) -> Option<JobOperation> {
     let key = bucket.target.key.clone();
     let Some(class) = &group.storage_class else {
         let ssekms = S3UpdateObjectEncryptionSsekms::builder().kms_key_arn(key?).build().ok()?;
@@ -264,12 +293,15 @@ fn operation(bucket: &BucketPlan, group: &Group, target: &str) -> Option<JobOper
 /// How the jobs stand.
 #[derive(Debug, Default)]
 pub(crate) struct Followed {
-    /// What is not done, in words.
-    pub(crate) lines: Vec<String>,
+    /// What is not done.
+    pub(crate) left: Vec<Leftover>,
+    pub(crate) jobs: Vec<Job>,
     pub(crate) waiting: bool,
+    /// What those that are over came to.
+    pub(crate) spent: Cost,
 }
 
-fn is_over(status: &JobStatus) -> bool {
+pub(super) fn is_over(status: &JobStatus) -> bool {
     matches!(status, JobStatus::Complete | JobStatus::Failed | JobStatus::Cancelled)
 }
 
@@ -277,28 +309,33 @@ fn is_over(status: &JobStatus) -> bool {
 pub(crate) async fn follow(scope: &Scope, arguments: &ReencryptArguments, settings: &Settings, report: &Report) -> Result<Followed, ReencryptError> {
     let jobs = match &arguments.job {
         Some(job) => vec![job.clone()],
-        None => own(scope).await?,
+        None => chosen(&own(scope).await?),
     };
     if jobs.is_empty() {
         return Err(ReencryptError::Usage("there is no job of emr-etl-guard in this account and region".to_owned()));
     }
     let mut followed = Followed::default();
     for job in jobs {
-        follow_one(scope, &job, arguments.confirm, settings, report, &mut followed).await?;
+        follow_one(scope, &job, arguments, settings, report, &mut followed).await?;
     }
     Ok(followed)
 }
 
-async fn own(scope: &Scope) -> Result<Vec<String>, ReencryptError> {
+/// This program's jobs.
+pub(super) async fn own(scope: &Scope) -> Result<Vec<JobListDescriptor>, ReencryptError> {
     let request = scope.aws.s3control.list_jobs().account_id(&scope.account);
     let pages: Result<Vec<_>, _> = request.into_paginator().send().collect().await;
     let pages = text(Lookup::from_call(&calls::LIST_JOBS, &[], pages), "the jobs")?;
     let jobs = pages.into_iter().flat_map(|page| page.jobs.unwrap_or_default());
-    let ours: Vec<_> = jobs.filter(|job| job.description.as_deref().is_some_and(|text| text.starts_with(DESCRIPTION))).collect();
-    let alive = |job: &&aws_sdk_s3control::types::JobListDescriptor| !job.status.as_ref().is_some_and(is_over);
-    let chosen: Vec<String> = ours.iter().filter(alive).filter_map(|job| job.job_id.clone()).collect();
-    let last = || ours.iter().max_by_key(|job| job.creation_time.map(|time| time.secs())).and_then(|job| job.job_id.clone());
-    Ok(if chosen.is_empty() { last().into_iter().collect() } else { chosen })
+    Ok(jobs.filter(|job| job.description.as_deref().is_some_and(|text| text.starts_with(DESCRIPTION))).collect())
+}
+
+/// Those that are not over; where all are, the last one.
+fn chosen(jobs: &[JobListDescriptor]) -> Vec<String> {
+    let alive = |job: &&JobListDescriptor| !job.status.as_ref().is_some_and(is_over);
+    let chosen: Vec<String> = jobs.iter().filter(alive).filter_map(|job| job.job_id.clone()).collect();
+    let last = || jobs.iter().max_by_key(|job| job.creation_time.map(|time| time.secs())).and_then(|job| job.job_id.clone());
+    if chosen.is_empty() { last().into_iter().collect() } else { chosen }
 }
 
 async fn describe(scope: &Scope, job: &str) -> Result<JobDescriptor, ReencryptError> {
@@ -310,12 +347,12 @@ async fn describe(scope: &Scope, job: &str) -> Result<JobDescriptor, ReencryptEr
 async fn follow_one(
     scope: &Scope,
     id: &str,
-    confirm: bool,
+    arguments: &ReencryptArguments,
     settings: &Settings,
     report: &Report,
     followed: &mut Followed,
 ) -> Result<(), ReencryptError> {
-    let bar = bar(0);
+    let bar = bar(bar::OF_A_WHOLE, Some(0), settings.quiet || arguments.json);
     let mut confirmed = false;
     let job = loop {
         let job = describe(scope, id).await?;
@@ -324,35 +361,64 @@ async fn follow_one(
         bar.set_position(succeeded + failed);
         match job.status.clone().unwrap_or(JobStatus::New) {
             status if is_over(&status) => break job,
-            JobStatus::Suspended if confirm && !confirmed => {
+            JobStatus::Suspended if arguments.confirm && !confirmed => {
                 let request = scope.aws.s3control.update_job_status().account_id(&scope.account).job_id(id);
                 let result = request.requested_job_status(RequestedJobStatus::Ready).send().await;
                 text(Lookup::from_call(&calls::UPDATE_JOB_STATUS, &[], result), &format!("the job {id} could not be confirmed"))?;
                 confirmed = true;
             }
-            JobStatus::Suspended if !confirm => {
+            JobStatus::Suspended if !arguments.confirm => {
                 followed.waiting = true;
-                followed.lines.push(format!("job {id} waits for its confirmation ({total} objects): add --confirm"));
+                followed.left.push(Leftover::other(format!("job {id} waits for its confirmation ({total} objects): add --confirm")));
+                followed.jobs.push(of_document(&job, id));
                 return Ok(());
             }
             _ => tokio::time::sleep(settings.watch_interval).await,
         }
     };
     bar.finish_and_clear();
+    let mut shown = of_document(&job, id);
     let (total, succeeded, failed) = progress(&job);
-    let status = job.status.as_ref().map_or("of unknown status", JobStatus::as_str);
-    report.say(&format!("job {id}: {status}; {succeeded} of {total} objects done, {failed} failed"));
+    report.say(&format!("job {id}: {}; {succeeded} of {total} objects done, {failed} failed", shown.status));
     for failure in job.failure_reasons.iter().flatten() {
         let (code, reason) = (failure.failure_code.as_deref().unwrap_or_default(), failure.failure_reason.as_deref().unwrap_or_default());
-        followed.lines.push(format!("job {id} failed: {code}: {reason}"));
+        shown.failures.push(format!("{code}: {reason}"));
+        followed.left.push(Leftover::other(format!("job {id} failed: {code}: {reason}")));
     }
     if job.status != Some(JobStatus::Complete) && job.failure_reasons.as_ref().is_none_or(Vec::is_empty) {
-        followed.lines.push(format!("job {id} is {status}"));
+        followed.left.push(Leftover::other(format!("job {id} is {}", shown.status)));
     }
     if failed > 0 {
-        followed.lines.extend(failures(scope, &job, id).await?);
+        for (kind, number, first) in failures(scope, &job, id).await? {
+            shown.failures.push(kind.clone());
+            let line = format!("job {id}: {first} and {} more: {kind}", number - 1);
+            followed.left.push(Leftover::of_objects(line, &kind, number, &first));
+        }
     }
+    came_to(&job, &mut followed.spent);
+    followed.jobs.push(shown);
     Ok(())
+}
+
+/// A job as the document has it.
+fn of_document(job: &JobDescriptor, id: &str) -> Job {
+    let (total, succeeded, failed) = progress(job);
+    let status = job.status.as_ref().map_or_else(|| "unknown".to_owned(), |status| status.as_str().to_owned());
+    let manifest = job.generated_manifest_descriptor.as_ref().and_then(|manifest| manifest.location.as_ref());
+    let generated_manifest = manifest.and_then(|location| location.object_arn.split_once(":::")).map(|(_, place)| format!("s3://{place}"));
+    Job { id: id.to_owned(), status, objects: Some(total), succeeded, failed, failures: Vec::new(), generated_manifest }
+}
+
+/// What a job that is over has cost, as far as it can be told: KMS, and how large its objects were, are not in S3's word.
+fn came_to(job: &JobDescriptor, spent: &mut Cost) {
+    let (total, succeeded, failed) = progress(job);
+    spent.job(total);
+    if job.generated_manifest_descriptor.is_some() {
+        spent.manifest(total);
+    }
+    let copy = job.operation.as_ref().and_then(|operation| operation.s3_put_object_copy.as_ref());
+    let class = copy.and_then(|copy| copy.storage_class.as_ref()).map_or("STANDARD", |class| class.as_str());
+    spent.write(class, succeeded + failed);
 }
 
 fn progress(job: &JobDescriptor) -> (u64, u64, u64) {
@@ -373,8 +439,8 @@ async fn get(scope: &Scope, bucket: &str, key: &str) -> Result<Vec<u8>, Reencryp
     Ok(bytes.to_vec())
 }
 
-/// What the completion report says of tasks that failed: each kind of failure once, with its first object and their number.
-async fn failures(scope: &Scope, job: &JobDescriptor, id: &str) -> Result<Vec<String>, ReencryptError> {
+/// What the completion report says of tasks that failed: each kind of failure once, with their number and the first object.
+async fn failures(scope: &Scope, job: &JobDescriptor, id: &str) -> Result<Vec<(String, u64, String)>, ReencryptError> {
     let unreadable = |what: &str| ReencryptError::Unseen(format!("the report of job {id} {what}"));
     let report = job.report.as_ref().ok_or_else(|| unreadable("is nowhere"))?;
     let bucket = report.bucket.as_deref().and_then(|arn| arn.rsplit(":::").next()).ok_or_else(|| unreadable("is nowhere"))?;
@@ -393,11 +459,11 @@ async fn failures(scope: &Scope, job: &JobDescriptor, id: &str) -> Result<Vec<St
             kind.0 += 1;
         }
     }
-    Ok(kinds.into_iter().map(|(kind, (number, first))| format!("job {id}: {first} and {} more: {kind}", number - 1)).collect())
+    Ok(kinds.into_iter().map(|(kind, (number, first))| (kind, number, first)).collect())
 }
 
 /// What the jobs' role must trust and be allowed.
-pub(crate) fn role_policy(scope: &Scope, place: Option<&S3Location>) -> Value {
+pub(crate) fn role_policy(scope: &Scope, place: Option<&S3Location>, generates: bool) -> Value {
     let arn = |rest: &str| format!("arn:{}:s3:::{rest}", partition(&scope.region));
     let objects: Vec<String> = scope.plan.buckets.keys().map(|bucket| arn(&format!("{bucket}/*"))).collect();
     let keys: std::collections::BTreeSet<&String> = scope.plan.buckets.values().filter_map(|bucket| bucket.target.key.as_ref()).collect();
@@ -412,9 +478,15 @@ pub(crate) fn role_policy(scope: &Scope, place: Option<&S3Location>) -> Value {
             "Action": ["s3:GetObject", "s3:GetObjectAnnotation", "s3:GetObjectTagging", "s3:GetObjectVersion", "s3:GetObjectVersionTagging", "s3:PutObject", "s3:PutObjectAnnotation", "s3:PutObjectTagging", "s3:UpdateObjectEncryption"],
             "Resource": objects,
         }),
-        json!({"Sid": "Manifests", "Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": [manifests]}),
+        json!({"Sid": "Manifests", "Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": [&manifests]}),
         json!({"Sid": "Reports", "Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [reports]}),
     ];
+    if generates {
+        // S3 makes its list as an inventory, and puts it where this run's manifests go. Source: Amazon S3 user guide, Granting permissions for Batch Operations.
+        let buckets: Vec<String> = scope.plan.buckets.keys().map(|bucket| arn(bucket)).collect();
+        statements.push(json!({"Sid": "Lists", "Effect": "Allow", "Action": ["s3:ListBucket", "s3:PutInventoryConfiguration"], "Resource": buckets}));
+        statements.push(json!({"Sid": "GeneratedManifests", "Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [manifests]}));
+    }
     if !keys.is_empty() {
         let actions = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncrypt*"];
         statements.push(json!({"Sid": "Keys", "Effect": "Allow", "Action": actions, "Resource": keys}));

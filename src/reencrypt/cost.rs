@@ -1,64 +1,23 @@
-//! What a repair costs, before and after: how many requests of which kind, and what they would be at AWS's list prices.
-//!
-//! The prices are those of us-east-1 and change; every sum is an estimate, and is called one. This table is the only place that knows them.
+//! What a repair costs, before and after, in one form: how many requests of which kind, and what they would be at list prices. Every sum is an estimate, and is called one.
 
 use std::collections::BTreeMap;
 
 use super::method::{Choice, Method};
+use crate::{
+    audit::size,
+    prices::{self, Nano, Prices},
+    report::reencrypt_document::{Bill, Item, Paid},
+};
 
-/// The month of the prices, and where they stand.
-const SOURCE: &str = "list prices of us-east-1 as of January 2025, aws.amazon.com/s3/pricing and /kms/pricing; look up those of your region";
+pub(crate) const PART: u64 = 512 * 1024 * 1024;
 
-/// A thousandth of a millionth of a US dollar.
-type Nano = u64;
-
-/// What a storage class asks for a write (PUT, COPY, POST), for reading a GiB, and for keeping a GiB for a month; and for how many days at least.
-struct Class {
-    name: &'static str,
-    write: Nano,
-    read_gib: Nano,
-    month: Nano,
-    least_days: u64,
-}
-
-const CLASSES: [Class; 8] = [
-    Class { name: "STANDARD", write: 5_000, read_gib: 0, month: 23_000_000, least_days: 0 },
-    Class { name: "INTELLIGENT_TIERING", write: 5_000, read_gib: 0, month: 23_000_000, least_days: 0 },
-    Class { name: "STANDARD_IA", write: 10_000, read_gib: 10_000_000, month: 12_500_000, least_days: 30 },
-    Class { name: "ONEZONE_IA", write: 10_000, read_gib: 10_000_000, month: 10_000_000, least_days: 30 },
-    Class { name: "GLACIER_IR", write: 20_000, read_gib: 30_000_000, month: 4_000_000, least_days: 90 },
-    Class { name: "GLACIER", write: 30_000, read_gib: 0, month: 3_600_000, least_days: 90 },
-    Class { name: "DEEP_ARCHIVE", write: 50_000, read_gib: 0, month: 990_000, least_days: 180 },
-    Class { name: "REDUCED_REDUNDANCY", write: 5_000, read_gib: 0, month: 24_000_000, least_days: 0 },
-];
-/// A GET, HEAD and all else that only reads.
-const READ: Nano = 400;
-/// A call to KMS.
-const KMS: Nano = 3_000;
-/// A restore by the standard tier: the request, and each GiB.
-const RESTORE: Nano = 50_000;
-const RESTORE_GIB: Nano = 10_000_000;
-/// S3 Batch Operations: a job, and each of its objects.
-const JOB: Nano = 250_000_000;
-const JOB_OBJECT: Nano = 1_000;
-
-const GIB: u64 = 1024 * 1024 * 1024;
-const PART: u64 = 512 * 1024 * 1024;
-
-/// A sum that grows, object by object.
+/// A sum that grows, object by object: numbers by what is paid for, and by storage class where the price depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
-    /// Writes by storage class.
-    writes: BTreeMap<String, u64>,
-    reads: u64,
-    kms: u64,
-    restores: u64,
-    restored_bytes: u64,
-    retrieval: Nano,
-    early_objects: u64,
-    early: Nano,
-    jobs: u64,
-    job_objects: u64,
+    numbers: BTreeMap<(Paid, String), u64>,
+    /// What was deleted early: bytes and days, by storage class.
+    early: BTreeMap<(String, u64), u64>,
+    bytes_copied: u64,
 }
 
 /// What of an object its cost depends on.
@@ -74,106 +33,194 @@ pub(crate) struct Costs<'a> {
     pub(crate) to_kms: bool,
     /// The bucket keeps versions: what is copied is not deleted.
     pub(crate) versioned: bool,
-}
-
-fn class(name: &str) -> &'static Class {
-    CLASSES.iter().find(|class| class.name == name).unwrap_or(&CLASSES[0])
+    /// So many requests are one look at it.
+    pub(crate) look: u64,
 }
 
 impl Cost {
-    /// Looking at an object in a list of a thousand costs a HEAD, and its share of the list.
-    pub(crate) fn look(&mut self) {
-        self.reads += 1;
+    fn count(&mut self, what: Paid, class: &str, number: u64) {
+        if number > 0 {
+            *self.numbers.entry((what, class.to_owned())).or_default() += number;
+        }
+    }
+
+    /// A page of a list.
+    pub(crate) fn list(&mut self) {
+        self.count(Paid::Lists, "", 1);
+    }
+
+    /// Requests that only read.
+    pub(crate) fn read(&mut self, storage_class: &str, number: u64) {
+        self.count(Paid::Reads, prices::class(storage_class), number);
+    }
+
+    /// Requests that write.
+    pub(crate) fn write(&mut self, storage_class: &str, number: u64) {
+        self.count(Paid::Writes, prices::class(storage_class), number);
+    }
+
+    /// A restore that was asked for.
+    pub(crate) fn restore(&mut self, storage_class: &str, bytes: u64) {
+        self.count(Paid::Restores, prices::class(storage_class), 1);
+        self.count(Paid::BytesRestored, prices::class(storage_class), bytes);
     }
 
     /// A job of S3 Batch Operations over so many objects.
     pub(crate) fn job(&mut self, objects: u64) {
-        self.jobs += 1;
-        self.job_objects += objects;
+        self.count(Paid::BatchJobs, "", 1);
+        self.count(Paid::BatchObjects, "", objects);
     }
 
-    /// What is done about an object.
+    /// Objects that S3 looked at to make a manifest.
+    pub(crate) fn manifest(&mut self, objects: u64) {
+        self.count(Paid::ManifestObjects, "", objects);
+    }
+
+    /// What is to be done about an object: all requests that it takes, and what comes with them.
     pub(crate) fn add(&mut self, choice: Choice, object: Costs<'_>) {
-        let write = |cost: &mut Self, number| *cost.writes.entry(class(object.storage_class).name.to_owned()).or_default() += number;
         match choice {
             Choice::Nothing | Choice::Leave(_) => {}
             Choice::Do(method) => {
-                // Looks before and after, with tags.
-                self.reads += 4;
-                self.kms += u64::from(object.from_kms) + u64::from(object.to_kms);
-                match method {
-                    Method::Update => write(self, 1),
-                    Method::Copy => write(self, 1),
-                    Method::CopyInParts => {
-                        let parts = object.size.div_ceil(PART);
-                        write(self, parts + 2);
-                        self.kms += parts * (u64::from(object.from_kms) + u64::from(object.to_kms));
-                    }
-                }
-                if method != Method::Update {
-                    let nano = u128::from(object.size) * u128::from(class(object.storage_class).read_gib) / u128::from(GIB);
-                    self.retrieval = self.retrieval.saturating_add(u64::try_from(nano).unwrap_or(u64::MAX));
-                    if !object.versioned {
-                        self.delete_early(object);
-                    }
-                }
+                // A look before, and one after.
+                self.read(object.storage_class, 2 * object.look);
+                self.write(object.storage_class, writes(method, object.size));
+                self.came_with(method, object);
             }
             Choice::Restore => {
-                self.restores += 1;
-                self.restored_bytes += object.size;
+                self.read(object.storage_class, object.look);
+                self.restore(object.storage_class, object.size);
             }
             // Deletions are free, but for the days that were promised.
             Choice::Purge => {
-                self.reads += 3;
+                self.read(object.storage_class, 3);
                 self.delete_early(object);
             }
         }
     }
 
-    fn delete_early(&mut self, object: Costs<'_>) {
-        let class = class(object.storage_class);
-        let days = class.least_days.saturating_sub(object.age_days);
-        if days > 0 {
-            self.early_objects += 1;
-            let nano = u128::from(object.size) * u128::from(class.month) * u128::from(days) / 30 / u128::from(GIB);
-            self.early = self.early.saturating_add(u64::try_from(nano).unwrap_or(u64::MAX));
+    /// What comes with a change besides its requests: KMS calls, bytes that are copied, and read, and an end before its time.
+    pub(crate) fn came_with(&mut self, method: Method, object: Costs<'_>) {
+        let keys = u64::from(object.from_kms) + u64::from(object.to_kms);
+        self.count(Paid::KmsCalls, "", keys * if method == Method::CopyInParts { 1 + object.size.div_ceil(PART) } else { 1 });
+        if method != Method::Update {
+            self.bytes_copied = self.bytes_copied.saturating_add(object.size);
+            if matches!(object.storage_class, "STANDARD_IA" | "ONEZONE_IA" | "GLACIER_IR") {
+                self.count(Paid::BytesRead, object.storage_class, object.size);
+            }
+            if !object.versioned {
+                self.delete_early(object);
+            }
         }
     }
 
-    fn nano(&self) -> Nano {
-        let writes: Nano = self.writes.iter().map(|(name, number)| class(name).write.saturating_mul(*number)).sum();
-        let restored = u128::from(self.restored_bytes) * u128::from(RESTORE_GIB) / u128::from(GIB);
-        let parts = [
-            writes,
-            self.reads.saturating_mul(READ),
-            self.kms.saturating_mul(KMS),
-            self.restores.saturating_mul(RESTORE),
-            u64::try_from(restored).unwrap_or(u64::MAX),
-            self.retrieval,
-            self.early,
-            self.jobs.saturating_mul(JOB),
-            self.job_objects.saturating_mul(JOB_OBJECT),
-        ];
-        parts.into_iter().fold(0, u64::saturating_add)
+    /// An object goes before the time that its class was to be paid for.
+    pub(crate) fn delete_early(&mut self, object: Costs<'_>) {
+        let days = prices::days_left(object.storage_class, object.age_days);
+        if days > 0 {
+            *self.early.entry((object.storage_class.to_owned(), days)).or_default() += object.size;
+        }
     }
 
-    /// The whole in words: `12 writes, 48 reads, … : about $0.01 (…)`.
-    pub(crate) fn shown(&self) -> String {
-        let mut parts: Vec<String> = self.writes.iter().map(|(class, number)| format!("{number} writes in {class}")).collect();
-        let numbers = [
-            (self.reads, "reads"),
-            (self.kms, "KMS calls without bucket keys"),
-            (self.restores, "restores"),
-            (self.early_objects, "objects deleted before their storage class's least time"),
-            (self.jobs, "batch jobs"),
-            (self.job_objects, "objects in batch jobs"),
-        ];
-        parts.extend(numbers.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")));
+    /// Takes another sum in.
+    pub(crate) fn join(&mut self, other: &Self) {
+        for ((what, class), number) in &other.numbers {
+            self.count(*what, class, *number);
+        }
+        for (key, bytes) in &other.early {
+            *self.early.entry(key.clone()).or_default() += bytes;
+        }
+        self.bytes_copied = self.bytes_copied.saturating_add(other.bytes_copied);
+    }
+
+    /// Everything that is paid for, with what it costs in thousandths of millionths of a dollar.
+    fn items(&self, prices: &Prices) -> Vec<(Paid, &str, u64, Nano)> {
+        let cost_of = |what: Paid, class: &str, number: u64| match what {
+            Paid::Writes => prices.of(&format!("write-{class}"), number),
+            Paid::Reads => prices.of(&format!("read-{class}"), number),
+            Paid::Lists => prices.of("list", number),
+            Paid::BytesRead => prices.of_bytes(&format!("read-gb-{class}"), number, None),
+            Paid::KmsCalls => prices.of("kms", number),
+            Paid::Restores => prices.of(&format!("restore-{class}"), number),
+            Paid::BytesRestored => prices.of_bytes(&format!("restore-gb-{class}"), number, None),
+            Paid::BatchJobs => prices.of("batch-job", number),
+            Paid::BatchObjects => prices.of("batch-objects", number),
+            Paid::ManifestObjects => prices.of("manifest-objects", number),
+            Paid::BytesDeletedEarly => 0,
+        };
+        let mut items: Vec<_> =
+            self.numbers.iter().map(|((what, class), number)| (*what, class.as_str(), *number, cost_of(*what, class, *number))).collect();
+        let mut early: BTreeMap<&str, (u64, Nano)> = BTreeMap::new();
+        for ((class, days), bytes) in &self.early {
+            let of_class = early.entry(class).or_default();
+            of_class.0 += bytes;
+            of_class.1 += prices.of_bytes(&format!("month-{class}"), *bytes, Some(*days));
+        }
+        items.extend(early.into_iter().map(|(class, (bytes, nano))| (Paid::BytesDeletedEarly, class, bytes, nano)));
+        items
+    }
+
+    fn nano(&self, prices: &Prices) -> Nano {
+        self.items(prices).iter().map(|(.., nano)| *nano).fold(0, u64::saturating_add)
+    }
+
+    /// The whole in words: `12 writes in STANDARD, 48 reads, …: about $0.01 (…)`.
+    pub(crate) fn shown(&self, prices: &Prices) -> String {
+        let mut parts = Vec::new();
+        for (what, class, number, _) in self.items(prices) {
+            let of_class = if class.is_empty() { String::new() } else { format!(" in {class}") };
+            parts.push(match what {
+                Paid::Writes => format!("{number} writes{of_class}"),
+                Paid::Reads => format!("{number} reads{of_class}"),
+                Paid::Lists => format!("{number} lists"),
+                Paid::BytesRead => format!("{} read{of_class}", size(number)),
+                Paid::KmsCalls => format!("{number} KMS calls without bucket keys"),
+                Paid::Restores => format!("{number} restores{of_class}"),
+                Paid::BytesRestored => format!("{} restored{of_class}", size(number)),
+                Paid::BytesDeletedEarly => format!("{}{of_class} deleted before its least time", size(number)),
+                Paid::BatchJobs => format!("{number} batch jobs"),
+                Paid::BatchObjects => format!("{number} objects in batch jobs"),
+                Paid::ManifestObjects => format!("{number} objects looked at for a manifest"),
+            });
+        }
         if parts.is_empty() {
             return "nothing".to_owned();
         }
-        format!("{}: about {} ({SOURCE})", parts.join(", "), dollars(self.nano()))
+        if self.bytes_copied > 0 {
+            parts.push(format!("{} copied", size(self.bytes_copied)));
+        }
+        format!("{}: about {} ({})", parts.join(", "), dollars(self.nano(prices)), prices::SOURCE)
     }
+
+    /// The whole for machines.
+    pub(crate) fn bill(&self, prices: &Prices) -> Bill {
+        let item = |(what, class, number, nano): (Paid, &str, u64, Nano)| Item {
+            what,
+            storage_class: (!class.is_empty()).then(|| class.to_owned()),
+            number,
+            usd: usd(nano),
+        };
+        Bill {
+            items: self.items(prices).into_iter().map(item).collect(),
+            bytes_copied: self.bytes_copied,
+            usd: usd(self.nano(prices)),
+            prices: prices::SOURCE.to_owned(),
+            changed_prices: prices.changed(),
+        }
+    }
+}
+
+/// So many requests write an object anew.
+pub(crate) fn writes(method: Method, size: u64) -> u64 {
+    match method {
+        Method::Update | Method::Copy => 1,
+        // An upload is begun, and completed.
+        Method::CopyInParts => size.div_ceil(PART) + 2,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn usd(nano: Nano) -> f64 {
+    nano as f64 / 1e9
 }
 
 /// In cents, rounded up: an estimate that is too small misleads.
@@ -185,9 +232,22 @@ fn dollars(nano: Nano) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prices::PriceChanges;
+
+    const GIB: u64 = 1024 * 1024 * 1024;
+
+    fn prices() -> Prices {
+        Prices::with(&PriceChanges::default())
+    }
 
     fn object(storage_class: &str, age_days: u64) -> Costs<'_> {
-        Costs { size: 10 * GIB, storage_class, age_days, from_kms: false, to_kms: true, versioned: false }
+        Costs { size: 10 * GIB, storage_class, age_days, from_kms: false, to_kms: true, versioned: false, look: 2 }
+    }
+
+    fn of(choice: Choice, object: Costs<'_>) -> Cost {
+        let mut cost = Cost::default();
+        cost.add(choice, object);
+        cost
     }
 
     #[test]
@@ -196,40 +256,50 @@ mod tests {
         for _ in 0..1_000_000 {
             cost.add(Choice::Do(Method::Copy), Costs { size: 1, ..object("STANDARD", 1) });
         }
-        // $5.00 for the copies, $1.60 for four looks each, $3.00 for KMS.
-        assert_eq!(dollars(cost.nano()), "$9.60");
+        // $5.00 for the copies, $1.60 for two looks of two requests, $3.00 for KMS.
+        assert_eq!(dollars(cost.nano(&prices())), "$9.60");
+        let shown = cost.shown(&prices());
         assert!(
-            cost.shown().starts_with("1000000 writes in STANDARD, 4000000 reads, 1000000 KMS calls without bucket keys: about $9.60 (list prices")
+            shown.starts_with("1000000 writes in STANDARD, 4000000 reads in STANDARD, 1000000 KMS calls without bucket keys, 1.0 MB copied: about $9.60 (list prices of us-east-1"),
+            "{shown}"
         );
+        let bill = cost.bill(&prices());
+        assert!((bill.usd - 9.6).abs() < 1e-9 && bill.items.len() == 3, "{bill:?}");
     }
 
     #[test]
     fn what_is_deleted_before_its_time_costs_the_rest_of_it() {
-        let cost = |object| {
-            let mut cost = Cost::default();
-            cost.add(Choice::Do(Method::Copy), object);
-            cost.early
+        let early = |object| {
+            let cost = of(Choice::Do(Method::Copy), object);
+            let item = cost.items(&prices()).into_iter().find(|item| item.0 == Paid::BytesDeletedEarly);
+            item.map(|(_, class, bytes, nano)| (class.to_owned(), bytes, nano))
         };
         // 10 GiB for 60 of 90 days at $0.0036 a month.
-        assert_eq!(cost(object("GLACIER", 30)), 72_000_000);
-        assert_eq!(cost(object("GLACIER", 90)), 0);
-        assert_eq!(cost(object("STANDARD", 0)), 0);
-        assert_eq!(cost(Costs { versioned: true, ..object("GLACIER", 30) }), 0, "the old version stays");
+        assert_eq!(early(object("GLACIER", 30)), Some(("GLACIER".to_owned(), 10 * GIB, 72_000_000)));
+        assert_eq!(early(object("GLACIER", 90)), None);
+        assert_eq!(early(object("STANDARD", 0)), None);
+        assert_eq!(early(Costs { versioned: true, ..object("GLACIER", 30) }), None, "the old version stays");
     }
 
     #[test]
     fn a_copy_reads_what_a_rare_class_charges_for_reading_and_an_update_does_not() {
-        let cost = |method| {
-            let mut cost = Cost::default();
-            cost.add(Choice::Do(method), object("GLACIER_IR", 100));
-            cost.retrieval
-        };
-        assert_eq!((cost(Method::Copy), cost(Method::Update)), (300_000_000, 0));
+        let read = |method| of(Choice::Do(method), object("GLACIER_IR", 100)).numbers.get(&(Paid::BytesRead, "GLACIER_IR".to_owned())).copied();
+        assert_eq!((read(Method::Copy), read(Method::Update)), (Some(10 * GIB), None));
     }
 
     #[test]
-    fn nothing_costs_nothing_and_cents_are_rounded_up() {
-        assert_eq!(Cost::default().shown(), "nothing");
+    fn a_restore_costs_by_its_class() {
+        let nano = |class| of(Choice::Restore, Costs { look: 0, ..object(class, 0) }).nano(&prices());
+        assert_eq!((nano("GLACIER"), nano("DEEP_ARCHIVE")), (100_050_000, 200_100_000));
+    }
+
+    #[test]
+    fn nothing_costs_nothing_cents_are_rounded_up_and_sums_add_up() {
+        assert_eq!(Cost::default().shown(&prices()), "nothing");
         assert_eq!((dollars(0), dollars(1), dollars(10_000_001)), ("$0.00".to_owned(), "$0.01".to_owned(), "$0.02".to_owned()));
+        let one = of(Choice::Do(Method::Copy), object("GLACIER", 30));
+        let mut two = one.clone();
+        two.join(&one);
+        assert_eq!(two.nano(&prices()), 2 * one.nano(&prices()));
     }
 }

@@ -54,6 +54,8 @@ pub(crate) enum Reason {
     UnreadableMetadata,
     /// It is annotated, and copies in parts lose annotations.
     Annotated,
+    /// Its key holds characters that S3's answers about copies in parts, which are XML, cannot hold.
+    KeyNotInXml,
 }
 
 impl Reason {
@@ -70,9 +72,17 @@ impl Reason {
             Self::UnreadableMetadata => {
                 "its metadata cannot all be read over HTTP, and it is too large for one copy: download it, and upload it with its metadata"
             }
+            Self::KeyNotInXml => {
+                "its key has control characters, which S3's answers about copies in parts cannot hold, and it is too large for one copy: download it, and upload it under another key"
+            }
             Self::Annotated => "it has annotations, and is too large for one copy: copy it with a tool that writes annotations anew",
         }
     }
+}
+
+/// Whether XML can hold a key. Source: Extensible Markup Language (XML) 1.0, production Char.
+pub(crate) fn fits_in_xml(key: &str) -> bool {
+    !key.chars().any(|letter| matches!(letter, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}'))
 }
 
 /// What is known of an object.
@@ -206,7 +216,7 @@ mod tests {
         let large = |size| Seen { size, ..seen(&unencrypted) };
         assert_eq!(choose(&large(LARGEST_COPY), true, to(S3)), Choice::Do(Method::Copy));
         assert_eq!(choose(&large(LARGEST_COPY + 1), true, to(S3)), Choice::Do(Method::CopyInParts));
-        for reason in [Reason::UnreadableMetadata, Reason::Annotated] {
+        for reason in [Reason::UnreadableMetadata, Reason::Annotated, Reason::KeyNotInXml] {
             let losing = Seen { loss: Some(reason), ..large(LARGEST_COPY + 1) };
             assert_eq!(choose(&losing, true, to(S3)), Choice::Leave(reason));
             assert_eq!(choose(&Seen { size: 1, ..losing }, true, to(S3)), Choice::Do(Method::Copy));

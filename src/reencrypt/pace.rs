@@ -58,12 +58,10 @@ impl Pace {
                 left -= u64::from(part.get());
             }
         }
-        loop {
-            let until = self.hold.lock().unwrap_or_else(PoisonError::into_inner).until;
-            match until {
-                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
-                _ => return,
-            }
+        // Once: who wakes first and is refused again would else keep all the others waiting, one doubled wait after the other.
+        let until = self.hold.lock().unwrap_or_else(PoisonError::into_inner).until;
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
         }
     }
 
@@ -102,6 +100,17 @@ mod tests {
         // A second's worth is there at once; the rest must be waited for, however large it is.
         pace.bytes(125 * 1024).await;
         assert!(start.elapsed() >= Duration::from_millis(240), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn who_waits_does_so_once_although_others_are_refused_meanwhile() {
+        let pace = Pace::new(None, None);
+        pace.slow_down();
+        let mut waiting = std::pin::pin!(pace.bytes(1));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        // Somebody else is refused again, for far longer than this test.
+        pace.hold.lock().unwrap().until = Some(Instant::now() + Duration::from_secs(3600));
+        assert!(tokio::time::timeout(Duration::from_secs(30), waiting).await.is_ok());
     }
 
     #[tokio::test]

@@ -1,6 +1,10 @@
 //! One object gets its encryption: begun in the ledger, done by the method that fits, and proved by another look, before it counts.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_sdk_s3::{
     error::ProvideErrorMetadata,
@@ -18,6 +22,7 @@ use time::OffsetDateTime;
 
 use super::{
     Plan,
+    cost::{Cost, Costs, PART},
     ledger::{Ledger, LedgerError, Place, State},
     method::{self, Choice, Method, Reason, Seen},
     pace::Pace,
@@ -34,8 +39,6 @@ use crate::{
     facts,
 };
 
-/// A part of a copy in parts, unless there would be too many.
-const PART: u64 = 512 * 1024 * 1024;
 /// So many parts an object has at most. Source: Amazon S3 user guide, Multipart upload limits.
 const MOST_PARTS: u64 = 10_000;
 /// So many parts of one object are copied at once.
@@ -110,6 +113,8 @@ pub(crate) struct Repair<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) pace: &'a Pace,
     pub(crate) plan: &'a Plan,
+    /// What it has come to so far.
+    pub(crate) spent: &'a Mutex<Cost>,
 }
 
 fn now() -> i64 {
@@ -124,6 +129,35 @@ fn unseen<T>(lookup: Lookup<T>) -> End {
 }
 
 impl Repair<'_> {
+    /// Counts what is paid for.
+    fn spend(&self, count: impl FnOnce(&mut Cost)) {
+        count(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Looks at an object, and counts the requests that this takes.
+    async fn look(&self, place: &Place, version: Option<&str>, carries: Carries) -> Lookup<Snapshot> {
+        let seen = snapshot::look(self.s3, place, version, carries).await;
+        let (class, requests) = seen.found().map_or(("STANDARD", 1), |seen| (seen.storage_class.as_str(), carries.requests(seen)));
+        self.spend(|spent| spent.read(class, requests));
+        seen
+    }
+
+    /// What a change of an object came to besides its requests.
+    fn came_with(&self, place: &Place, begun: &Begun) {
+        let before = &begun.before;
+        let versioned = self.plan.buckets.get(&place.bucket).is_some_and(|bucket| bucket.versioned);
+        let costs = Costs {
+            size: before.size,
+            storage_class: &before.storage_class,
+            age_days: u64::try_from((now() - before.modified) / 86_400_000).unwrap_or(0),
+            from_kms: before.key.is_some(),
+            to_kms: begun.target.kind != crate::settings::EncryptionKind::SseS3,
+            versioned,
+            look: 0,
+        };
+        self.spend(|spent| spent.came_with(begun.method, costs));
+    }
+
     /// Gives one object its turn.
     ///
     /// # Errors
@@ -146,7 +180,7 @@ impl Repair<'_> {
     }
 
     async fn begin(&self, place: &Place, target: &Target, carries: Carries, is_latest: bool) -> Result<End, LedgerError> {
-        let before = match snapshot::look(self.s3, place, place.version.as_deref(), carries).await {
+        let before = match self.look(place, place.version.as_deref(), carries).await {
             Lookup::Found(before) => before,
             Lookup::Absent => {
                 self.ledger.forget(place).await?;
@@ -190,7 +224,7 @@ impl Repair<'_> {
 
     /// Looks at what became of a call.
     async fn compare(&self, place: &Place, begun: &Begun, carries: Carries, version: Option<&str>) -> Compared {
-        let after = match snapshot::look(self.s3, place, version, carries).await {
+        let after = match self.look(place, version, carries).await {
             Lookup::Found(after) => after,
             Lookup::Absent => return Compared::End(End::Nothing),
             other => return Compared::End(unseen(other)),
@@ -253,7 +287,7 @@ impl Repair<'_> {
             let moved = if begun.method == Method::Copy { begun.before.size } else { 0 };
             self.pace.bytes(moved).await;
             let sent = match begun.method {
-                Method::Update => self.update(place, &begun.target).await,
+                Method::Update => self.update(place, &begun.before, &begun.target).await,
                 Method::Copy => self.copy(place, &begun.before, &begun.target).await,
                 Method::CopyInParts => self.copy_in_parts(place, &mut begun).await?,
             };
@@ -285,23 +319,30 @@ impl Repair<'_> {
             };
             match self.compare(place, &begun, carries, version.as_deref()).await {
                 Compared::Untouched => {}
-                Compared::End(end) => return self.settle(place, &begun, end).await,
+                Compared::End(end) => {
+                    if matches!(end, End::Done(..)) {
+                        self.came_with(place, &begun);
+                    }
+                    return self.settle(place, &begun, end).await;
+                }
             }
         }
         let trouble = if trouble.is_empty() { "S3 said that it is done, but it is not".to_owned() } else { trouble };
         Ok(End::Failed(format!("{trouble}; run this again")))
     }
 
-    async fn update(&self, place: &Place, target: &Target) -> Sent<Option<String>> {
+    async fn update(&self, place: &Place, before: &Snapshot, target: &Target) -> Sent<Option<String>> {
         let Some(encryption) = target.key.as_deref().and_then(|key| SsekmsEncryption::builder().kms_key_arn(key).build().ok()) else {
             return Sent::Refused("the target has no key".to_owned());
         };
+        self.spend(|spent| spent.write(&before.storage_class, 1));
         let request = self.writer.update_object_encryption().bucket(&place.bucket).key(&place.key).set_version_id(place.version.clone());
         let result = request.object_encryption(ObjectEncryption::Ssekms(encryption)).send().await;
         sort(&calls::UPDATE_OBJECT_ENCRYPTION, result.map(|_| None))
     }
 
     async fn copy(&self, place: &Place, before: &Snapshot, target: &Target) -> Sent<Option<String>> {
+        self.spend(|spent| spent.write(&before.storage_class, 1));
         let request = self
             .writer
             .copy_object()
@@ -379,6 +420,7 @@ impl Repair<'_> {
             .set_checksum_crc32_c(sum("CRC32C"))
             .set_checksum_crc64_nvme(sum("CRC64NVME"))
             .set_checksum_type(["CRC32", "CRC32C", "CRC64NVME"].iter().any(|it| sum(it).is_some()).then_some(ChecksumType::FullObject));
+        self.spend(|spent| spent.write(&before.storage_class, 1));
         let sent = sort(&calls::COMPLETE_MULTIPART_UPLOAD, request.send().await.map(|answer| answer.version_id));
         if matches!(sent, Sent::Done(_)) {
             begun.upload = None;
@@ -398,6 +440,7 @@ impl Repair<'_> {
         let grants = |permission: &str| grants(before, permission);
         let lock = before.lock.in_force(now());
         let (algorithm, kind) = checksum_of_parts(before);
+        self.spend(|spent| spent.write(&before.storage_class, 1));
         let tags: Vec<String> = before.tags.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect();
         let result = self
             .writer
@@ -442,6 +485,7 @@ impl Repair<'_> {
 
     /// The parts that an upload has: their sizes and `ETag`s by number. None: there is no such upload any more.
     async fn parts(&self, place: &Place, upload: &str) -> Sent<Option<BTreeMap<i32, (u64, String)>>> {
+        self.spend(Cost::list);
         let request = self.s3.list_parts().bucket(&place.bucket).key(&place.key).upload_id(upload);
         let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
         if pages.as_ref().is_err_and(|error| error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload")) {
@@ -456,6 +500,7 @@ impl Repair<'_> {
         let mut trouble = String::new();
         for _ in 0..ATTEMPTS {
             self.pace.bytes(part.to - part.from).await;
+            self.spend(|spent| spent.write(&before.storage_class, 1));
             let request = self
                 .writer
                 .upload_part_copy()
@@ -494,6 +539,10 @@ impl Repair<'_> {
         if before.missing_metadata > 0 {
             return Lookup::Found(Some(Reason::UnreadableMetadata));
         }
+        if !method::fits_in_xml(&place.key) {
+            return Lookup::Found(Some(Reason::KeyNotInXml));
+        }
+        self.spend(Cost::list);
         let request = self.s3.list_object_annotations().bucket(&place.bucket).key(&place.key).set_version_id(place.version.clone());
         let result = request.max_annotation_results(1).send().await;
         Lookup::from_call(&calls::LIST_OBJECT_ANNOTATIONS, &[], result).map(|answer| {
@@ -504,11 +553,11 @@ impl Repair<'_> {
 
     async fn restore(&self, place: &Place) -> Result<End, LedgerError> {
         // Intelligent-Tiering brings an object back for good, and takes no number of days.
-        let tiering = match snapshot::look(self.s3, place, place.version.as_deref(), Carries::default()).await {
-            Lookup::Found(seen) => seen.storage_class == "INTELLIGENT_TIERING",
+        let seen = match self.look(place, place.version.as_deref(), Carries::default()).await {
+            Lookup::Found(seen) => seen,
             other => return Ok(unseen(other)),
         };
-        let days = (!tiering).then_some(i32::from(self.plan.restore_days));
+        let days = (seen.storage_class != "INTELLIGENT_TIERING").then_some(i32::from(self.plan.restore_days));
         let request = self.s3.restore_object().bucket(&place.bucket).key(&place.key).set_version_id(place.version.clone());
         let result = request.restore_request(RestoreRequest::builder().set_days(days).build()).send().await;
         let underway =
@@ -516,6 +565,7 @@ impl Repair<'_> {
         if let (Err(error), false) = (&result, underway) {
             return Ok(End::Failed(format!("{}: {} ({})", calls::RESTORE_OBJECT.operation, describe(error), calls::RESTORE_OBJECT.permission)));
         }
+        self.spend(|spent| spent.restore(&seen.storage_class, seen.size));
         self.ledger.forget(place).await?;
         Ok(End::Restoring)
     }
@@ -525,8 +575,8 @@ impl Repair<'_> {
         let Some(bucket) = self.plan.buckets.get(&place.bucket) else {
             return Ok(End::Failed("its bucket is not among those of this run".to_owned()));
         };
-        let newest = snapshot::look(self.s3, place, None, Carries::default());
-        let old = snapshot::look(self.s3, place, place.version.as_deref(), Carries::default());
+        let newest = self.look(place, None, Carries::default());
+        let old = self.look(place, place.version.as_deref(), Carries::default());
         let (newest, old) = tokio::join!(newest, old);
         let old = match old {
             Lookup::Found(old) => old,
@@ -558,7 +608,10 @@ impl Repair<'_> {
                 calls::DELETE_OBJECT_VERSION.permission
             )));
         }
-        match snapshot::look(self.s3, place, version.as_deref(), Carries::default()).await {
+        let age_days = u64::try_from((now() - old.modified) / 86_400_000).unwrap_or(0);
+        let costs = Costs { size: old.size, storage_class: &old.storage_class, age_days, from_kms: false, to_kms: false, versioned: true, look: 0 };
+        self.spend(|spent| spent.delete_early(costs));
+        match self.look(place, version.as_deref(), Carries::default()).await {
             Lookup::Absent => {
                 self.ledger.write(place, &State::Purged { at: now() }).await?;
                 Ok(End::Purged)

@@ -183,7 +183,12 @@ impl Scope {
 
     /// Whether an object lies in one of the places.
     pub(crate) fn holds(&self, place: &Place) -> bool {
-        self.wanted.iter().any(|it| it.location.bucket.as_str() == place.bucket && place.key.starts_with(&it.location.prefix))
+        self.place_of(place).is_some()
+    }
+
+    /// Which of the places an object lies in.
+    pub(crate) fn place_of(&self, place: &Place) -> Option<usize> {
+        self.wanted.iter().position(|it| it.location.bucket.as_str() == place.bucket && place.key.starts_with(&it.location.prefix))
     }
 
     /// What is said before the scan.

@@ -121,6 +121,18 @@ pub(crate) struct Carries {
     pub(crate) locks: bool,
 }
 
+impl Carries {
+    /// So many requests one look takes, tags not counted.
+    pub(crate) fn a_look(self) -> u64 {
+        1 + u64::from(self.acls) + 2 * u64::from(self.locks)
+    }
+
+    /// So many requests the look took that came to `seen`.
+    pub(crate) fn requests(self, seen: &Snapshot) -> u64 {
+        self.a_look() + u64::from(!seen.tags.is_empty() || seen.size > LARGEST_COPY)
+    }
+}
+
 /// Looks at an object. `Absent`: there is no such object.
 pub(crate) async fn look(s3: &aws_sdk_s3::Client, place: &Place, version: Option<&str>, carries: Carries) -> Lookup<Snapshot> {
     let version = version.map(str::to_owned);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::join_all, stream};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -17,11 +17,13 @@ use super::{
     cost::{Cost, Costs},
     ledger::{Ledger, Place, State, shown},
     method::{self, Choice, Method, Reason, Seen},
+    record::Leftover,
     scope::{Scope, Wanted},
     snapshot::{self, Archive, Carries},
 };
 use crate::{
     aws::{Lookup, Obstacle},
+    bar::{self, bar},
     facts::{self, Stored, scan},
     settings::EncryptionKind,
 };
@@ -33,26 +35,33 @@ const NAMED: usize = 3;
 
 /// How many objects, how large, and the first of them.
 #[derive(Clone, Debug, Default)]
-struct Group {
-    objects: u64,
-    bytes: u64,
-    first: Vec<String>,
+pub(crate) struct Group {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    pub(crate) first: Vec<String>,
 }
 
 /// What was found in one place.
 #[derive(Debug, Default)]
-struct Found {
-    looked_at: u64,
-    groups: BTreeMap<Choice, Group>,
-    unseen: u64,
-    obstacle: Option<Obstacle>,
+pub(crate) struct Found {
+    bucket: String,
+    pub(crate) looked_at: u64,
+    pub(crate) groups: BTreeMap<Choice, Group>,
+    pub(crate) unseen: u64,
+    pub(crate) obstacle: Option<Obstacle>,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
-    places: Vec<(String, Found)>,
+    /// In the order of the scope's places.
+    pub(crate) places: Vec<(String, Found)>,
+    /// What looking has cost, and doing the rest would.
     pub(crate) cost: Cost,
+    /// The first of these alone.
+    pub(crate) looking: Cost,
+    /// Nothing was looked at, because S3 is to list it.
+    pub(crate) unlooked: bool,
 }
 
 /// An object that is not as it should be.
@@ -61,17 +70,19 @@ struct Offender {
     object: scan::Object,
     stored: Stored,
     choice: Choice,
+    /// How many requests it took to decide, besides the scan's.
+    requests: u64,
 }
 
 impl Survey {
     /// Looks at everything. What is to be done goes into `ledger`, and into the file `list`.
-    pub(crate) async fn take(scope: &Scope, ledger: Option<&Ledger>, list: Option<&Path>) -> Result<Self, ReencryptError> {
+    pub(crate) async fn take(scope: &Scope, ledger: Option<&Ledger>, list: Option<&Path>, quiet: bool) -> Result<Self, ReencryptError> {
         let file = |error: std::io::Error| ReencryptError::File(format!("{}: {error}", list.unwrap_or(Path::new("")).display()));
         let mut list = list.map(File::create).transpose().map_err(file)?.map(BufWriter::new);
         let mut survey = Self::default();
-        let spinner = spinner();
+        let spinner = bar(bar::SO_FAR, None, quiet);
         for wanted in &scope.wanted {
-            let mut found = Found::default();
+            let mut found = Found { bucket: wanted.location.bucket.as_str().to_owned(), ..Found::default() };
             survey
                 .scan(scope, wanted, ledger, &mut found, &spinner, &mut |offender| match &mut list {
                     Some(list) => writeln!(list, "{}", line(offender)).map_err(file),
@@ -84,6 +95,7 @@ impl Survey {
         if let Some(mut list) = list {
             list.flush().map_err(file)?;
         }
+        survey.cost.join(&survey.looking);
         Ok(survey)
     }
 
@@ -98,6 +110,8 @@ impl Survey {
     ) -> Result<(), ReencryptError> {
         let Some(bucket) = scope.plan.buckets.get(wanted.location.bucket.as_str()) else { return Ok(()) };
         let question = scan::Scope { location: wanted.location.clone(), versions: bucket.versioned, since: None, except: Vec::new() };
+        // One list at least tells where the place can be cut.
+        self.looking.list();
         let splits = match scan::cut(&scope.aws.s3_bulk, &wanted.location).await {
             Lookup::Found(splits) => splits,
             other => {
@@ -108,12 +122,15 @@ impl Survey {
         let mut scan = scan::Scan::start(&scope.aws.s3_bulk, &question, splits, &facts::crew());
         while let Some(batch) = scan.next().await {
             let mut offenders = Vec::new();
+            self.looking.list();
             for object in batch.objects {
                 if !object.holds_data() {
                     continue;
                 }
                 spinner.inc(1);
-                self.cost.look();
+                // S3 answers 400 for SSE-C, which only two more requests tell from other reasons.
+                let requests = if matches!(object.stored, Lookup::Found(Stored::CustomerKey)) { 3 } else { 1 };
+                self.looking.read(object.storage_class.as_deref().unwrap_or("STANDARD"), requests);
                 match object.stored.clone() {
                     Lookup::Found(stored) => {
                         found.looked_at += 1;
@@ -130,6 +147,9 @@ impl Survey {
             let judged: Vec<Result<Offender, Obstacle>> = judged.buffered(LOOKS_AT_ONCE).collect().await;
             let mut planned = Vec::new();
             for offender in judged {
+                if let Ok(offender) = &offender {
+                    self.looking.read(offender.object.storage_class.as_deref().unwrap_or("STANDARD"), offender.requests);
+                }
                 match offender {
                     Ok(offender) if offender.choice == Choice::Nothing => {}
                     Ok(offender) => {
@@ -191,48 +211,48 @@ impl Survey {
         lines
     }
 
-    /// One line for each reason why objects stay as they are, and for each place that could not be seen.
-    pub(crate) fn left_lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
+    /// What of it stays as it is, by reason, and the places that could not be seen.
+    pub(crate) fn leftovers(&self) -> Vec<Leftover> {
+        let mut leftovers = Vec::new();
         for (place, found) in &self.places {
             for (choice, group) in &found.groups {
                 if let Choice::Leave(reason) = choice {
-                    lines.push(format!("{place}: {}: {}", group.shown(), reason.advice()));
+                    let line = format!("{place}: {}: {}", group.shown(), reason.advice());
+                    let first = group.first.first().map_or_else(|| place.clone(), |key| format!("s3://{}/{key}", found.bucket));
+                    leftovers.push(Leftover::of_objects(line, reason.advice(), group.objects, &first));
                 }
             }
             if let Some(obstacle) = &found.obstacle {
-                lines.push(format!(
-                    "{place}: {} could not be looked at: {} ({})",
-                    plural(found.unseen, "object"),
-                    obstacle.message,
-                    obstacle.operation
-                ));
+                let why = format!("could not be looked at: {} ({})", obstacle.message, obstacle.operation);
+                let line = format!("{place}: {} {why}", plural(found.unseen, "object"));
+                leftovers.push(Leftover::of_objects(line, &why, found.unseen, place));
             }
         }
-        lines
+        leftovers
     }
 }
 
 /// Decides about an object. What lies in an archive is looked at once more: only a HEAD tells whether it was restored.
 async fn judge(scope: &Scope, bucket: &BucketPlan, object: scan::Object, stored: Stored) -> Result<Offender, Obstacle> {
     let place = Place { bucket: object.bucket.as_str().to_owned(), key: object.key.clone(), version: object.version_id.clone() };
-    let mut archive = Archive::No;
-    let mut locked = false;
+    let (mut archive, mut locked, mut requests) = (Archive::No, false, 0);
     let class = object.storage_class.as_deref().unwrap_or("STANDARD");
     let may_be_archived = matches!(class, "GLACIER" | "DEEP_ARCHIVE" | "INTELLIGENT_TIERING");
     if stored != Stored::CustomerKey && (may_be_archived || (!object.is_latest && scope.plan.purge)) {
-        match snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), Carries { acls: false, ..bucket.carries }).await {
+        let carries = Carries { acls: false, ..bucket.carries };
+        match snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), carries).await {
             Lookup::Found(seen) => {
+                requests = carries.requests(&seen);
                 archive = seen.archive;
                 locked = seen.lock.protects(i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX));
             }
-            Lookup::Absent => return Ok(Offender { place, object, stored, choice: Choice::Nothing }),
+            Lookup::Absent => return Ok(Offender { place, object, stored, choice: Choice::Nothing, requests: 1 }),
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => return Err(obstacle),
         }
     }
     let seen = Seen { stored: &stored, size: object.size, is_latest: object.is_latest, archive, locked, loss: None };
     let choice = method::choose(&seen, true, scope.plan.wish(&bucket.target));
-    Ok(Offender { place, object, stored, choice })
+    Ok(Offender { place, object, stored, choice, requests })
 }
 
 fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan) -> Costs<'a> {
@@ -244,6 +264,8 @@ fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan) -> Costs<'a> {
         from_kms: matches!(offender.stored, Stored::Kind(EncryptionKind::SseKms | EncryptionKind::DsseKms, _)),
         to_kms: bucket.target.kind != EncryptionKind::SseS3,
         versioned: bucket.versioned,
+        // Whether it has tags is not known yet.
+        look: bucket.carries.a_look() + 1,
     }
 }
 
@@ -323,12 +345,6 @@ fn said(choice: Choice) -> &'static str {
         Choice::Leave(Reason::LockedVersion) => "left: old versions that Object Lock keeps",
         Choice::Leave(Reason::UnreadableMetadata) => "left: metadata that cannot be read",
         Choice::Leave(Reason::Annotated) => "left: annotated",
+        Choice::Leave(Reason::KeyNotInXml) => "left: a key that XML cannot hold",
     }
-}
-
-fn spinner() -> ProgressBar {
-    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
-    let style = ProgressStyle::with_template("{spinner} {pos} objects looked at, {per_sec}");
-    spinner.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    spinner
 }

@@ -173,7 +173,7 @@ pub(super) fn counted(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-fn is(number: usize) -> &'static str {
+pub(super) fn is(number: usize) -> &'static str {
     if number == 1 { "is" } else { "are" }
 }
 

@@ -13,11 +13,13 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::Record;
+use super::{Record, audit_document::AuditDocument, reencrypt_document::ReencryptDocument};
 use crate::checks::CATALOGUE;
 
-/// The versions that can be read.
+/// The versions that can be read: of a run's document, of an audit's, of a repair's.
 const READABLE: RangeInclusive<u32> = 1..=2;
+const READABLE_AUDITS: RangeInclusive<u32> = 1..=super::audit_document::VERSION;
+const READABLE_REPAIRS: RangeInclusive<u32> = 1..=super::reencrypt_document::VERSION;
 
 /// Why a file cannot be read as a document: what was seen, what was wanted.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +28,14 @@ pub(crate) enum NoDocument {
     Unreadable { file: PathBuf, error: std::io::Error },
     #[error("{}: no document of emr-etl-guard: {why}; wanted the file that the setting `report` names, or what `check --json` prints", shown(file))]
     NotOne { file: PathBuf, why: String },
-    #[error("{}: version {seen} of the document; wanted {} to {}: use the guard that wrote it, or a later one", shown(file), READABLE.start(), READABLE.end())]
-    Version { file: PathBuf, seen: String },
+    #[error("{}: version {seen} of the document; wanted {} to {}: use the guard that wrote it, or a later one", shown(file), wanted.start(), wanted.end())]
+    Version { file: PathBuf, seen: String, wanted: RangeInclusive<u32> },
+    #[error(
+        "{}: the document of {command}, which has a page only: emr-etl-guard report html {}; wanted that of a run, check or watch",
+        shown(file),
+        shown(file)
+    )]
+    PageOnly { file: PathBuf, command: &'static str },
 }
 
 fn shown(file: &Path) -> std::path::Display<'_> {
@@ -516,7 +524,15 @@ pub(crate) struct Moment {
     pub(crate) what: String,
 }
 
-impl Document {
+/// A document of any kind.
+#[derive(Clone, Debug)]
+pub(crate) enum AnyDocument {
+    Run(Box<Document>),
+    Audit(Box<AuditDocument>),
+    Reencrypt(Box<ReencryptDocument>),
+}
+
+impl AnyDocument {
     /// Reads a file; `-` is standard input.
     ///
     /// # Errors
@@ -528,18 +544,43 @@ impl Document {
         Self::parse(file, &text)
     }
 
-    fn parse(file: &Path, text: &[u8]) -> Result<Self, NoDocument> {
+    pub(super) fn parse(file: &Path, text: &[u8]) -> Result<Self, NoDocument> {
         let not_one = |why: String| NoDocument::NotOne { file: file.to_owned(), why };
         let value: Value = serde_json::from_slice(text).map_err(|error| not_one(format!("not JSON: {error}")))?;
+        let wanted = match value["command"].as_str() {
+            Some("audit") => READABLE_AUDITS,
+            Some("reencrypt") => READABLE_REPAIRS,
+            _ => READABLE,
+        };
         // The version decides what the rest means, so it comes first.
         match value.get("version") {
-            Some(version) if version.as_u64().is_some_and(|version| u32::try_from(version).is_ok_and(|version| READABLE.contains(&version))) => {}
-            Some(version) => return Err(NoDocument::Version { file: file.to_owned(), seen: version.to_string() }),
+            Some(version) if version.as_u64().is_some_and(|version| u32::try_from(version).is_ok_and(|version| wanted.contains(&version))) => {}
+            Some(version) => return Err(NoDocument::Version { file: file.to_owned(), seen: version.to_string(), wanted }),
             None => return Err(not_one("it has no `version`".to_owned())),
         }
-        serde_json::from_value(value).map_err(|error| not_one(error.to_string()))
+        let read = match value["command"].as_str() {
+            Some("audit") => serde_json::from_value(value).map(|document| Self::Audit(Box::new(document))),
+            Some("reencrypt") => serde_json::from_value(value).map(|document| Self::Reencrypt(Box::new(document))),
+            _ => serde_json::from_value(value).map(|document| Self::Run(Box::new(document))),
+        };
+        read.map_err(|error| not_one(error.to_string()))
     }
 
+    /// The document of a run, which all forms but the page are made of.
+    ///
+    /// # Errors
+    /// [`NoDocument::PageOnly`] where it is another's.
+    pub(crate) fn of_run(self, file: &Path) -> Result<Document, NoDocument> {
+        let page_only = |command| Err(NoDocument::PageOnly { file: file.to_owned(), command });
+        match self {
+            Self::Run(document) => Ok(*document),
+            Self::Audit(_) => page_only("an audit"),
+            Self::Reencrypt(_) => page_only("a reencrypt"),
+        }
+    }
+}
+
+impl Document {
     /// The document that `record` would be written as.
     ///
     /// # Errors
@@ -627,7 +668,8 @@ pub(super) mod tests {
     }
 
     pub(in crate::report) fn parse(text: &str) -> Result<Document, NoDocument> {
-        Document::parse(Path::new("report.json"), text.as_bytes())
+        let file = Path::new("report.json");
+        AnyDocument::parse(file, text.as_bytes())?.of_run(file)
     }
 
     #[test]
@@ -663,7 +705,7 @@ pub(super) mod tests {
             said(&newer.to_string()),
             said(&unknown.to_string()),
             said(&incomplete.to_string()),
-            Document::read(Path::new("/nowhere/report.json")).unwrap_err().to_string(),
+            AnyDocument::read(Path::new("/nowhere/report.json")).unwrap_err().to_string(),
         ];
         insta::assert_snapshot!(errors.join("\n"));
     }

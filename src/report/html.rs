@@ -1,10 +1,12 @@
-//! The page: one document of a run for those who must judge and file it. One file of HTML with its style and pictures in it, no script, nothing fetched from anywhere.
+//! The page: one document for those who must judge and file it. One file of HTML with its style and pictures in it, no script, nothing fetched from anywhere.
 //! The policy in its head keeps it so in every browser, whatever the document says.
 
+pub(super) mod audit;
 mod findings;
 mod marks;
 mod picture;
 mod plot;
+pub(super) mod reencrypt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -20,44 +22,99 @@ use marks::Mark;
 
 const STYLE: &str = include_str!("html/page.css");
 
-/// The whole page.
-pub(super) fn page(document: &Document) -> String {
-    let conclusion = Conclusion::of(document);
-    let config = document.inputs.as_ref().map(|inputs| inputs.config.as_str());
-    // Nothing but the one style of this page: no script, no picture, no font, no form, no frame.
-    let policy = format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", BASE64.encode(Sha256::digest(STYLE)));
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(policy);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="referrer" content="no-referrer";
-                meta name="generator" content={ "emr-etl-guard " (env!("CARGO_PKG_VERSION")) };
-                title { (conclusion.title) " · " @if let Some(config) = config { (config) " · " } (day(document.started)) " · emr-etl-guard" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                a.skip href="#findings" { "Skip to the findings" }
-                header.masthead {
-                    p.brand { "emr-etl-guard" span { " Encryption report" } }
-                    p.when { (document.command) ", " (time(document.started)) }
+/// What every page has around its content.
+struct Frame<'a> {
+    title: &'a str,
+    /// What it is about, where that has a name.
+    subject: Option<&'a str>,
+    /// What kind of report it is.
+    kind: &'a str,
+    command: &'a str,
+    started: OffsetDateTime,
+    /// The section that most readers come for, and the words of the link that leads there.
+    skip: (&'a str, &'a str),
+    footer: &'a Markup,
+}
+
+impl Frame<'_> {
+    /// The whole page.
+    fn page(&self, content: &Markup) -> String {
+        // Nothing but the one style of this page: no script, no picture, no font, no form, no frame.
+        let policy = format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", BASE64.encode(Sha256::digest(STYLE)));
+        let markup = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta http-equiv="Content-Security-Policy" content=(policy);
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="referrer" content="no-referrer";
+                    meta name="generator" content={ "emr-etl-guard " (env!("CARGO_PKG_VERSION")) };
+                    title { (self.title) " · " @if let Some(subject) = self.subject { (subject) " · " } (day(self.started)) " · emr-etl-guard" }
+                    style { (PreEscaped(STYLE)) }
                 }
-                main { (content(document, &conclusion)) }
-                footer {
-                    p { "Made from the document of run " code { (document.run) } " (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is the evidence; this page only shows it." }
+                body {
+                    a.skip href={ "#" (self.skip.0) } { (self.skip.1) }
+                    header.masthead {
+                        p.brand { "emr-etl-guard" span { " " (self.kind) } }
+                        p.when { (self.command) ", " (time(self.started)) }
+                    }
+                    main { (content) }
+                    footer { (self.footer) }
+                }
+            }
+        };
+        format!("{}\n", markup.into_string())
+    }
+}
+
+/// The sections of a page, under their ids and titles.
+struct Sections<'a>(Vec<(&'a str, &'a str, Markup)>);
+
+impl<'a> Sections<'a> {
+    /// Those of them that have a content.
+    fn new(all: impl IntoIterator<Item = (&'a str, &'a str, Option<Markup>)>) -> Self {
+        Self(all.into_iter().filter_map(|(id, title, markup)| Some((id, title, markup?))).collect())
+    }
+
+    /// The list of them, then each of them.
+    fn shown(&self) -> Markup {
+        html! {
+            nav.contents aria-label="On this page" {
+                ul { @for (id, title, _) in &self.0 { li { a href={ "#" (id) } { (title) } } } }
+            }
+            @for (id, title, markup) in &self.0 {
+                section id=(id) aria-labelledby={ (id) "-title" } {
+                    h2 id={ (id) "-title" } { (title) }
+                    (markup)
                 }
             }
         }
+    }
+}
+
+/// The whole page of a run.
+pub(super) fn page(document: &Document) -> String {
+    let conclusion = Conclusion::of(document);
+    let footer = html! {
+        p { "Made from the document of run " code { (document.run) } " (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is the evidence; this page only shows it." }
     };
-    format!("{}\n", markup.into_string())
+    let frame = Frame {
+        title: conclusion.title,
+        subject: document.inputs.as_ref().map(|inputs| inputs.config.as_str()),
+        kind: "Encryption report",
+        command: &document.command,
+        started: document.started,
+        skip: ("findings", "Skip to the findings"),
+        footer: &footer,
+    };
+    frame.page(&content(document, &conclusion))
 }
 
 fn content(document: &Document, conclusion: &Conclusion) -> Markup {
     let path = DataPath::of(document);
-    let sections: Vec<(&str, &str, Markup)> = [
+    let sections = Sections::new([
         ("who", "Who, what, when", who(document)),
         ("findings", "What is open", findings::open(document)),
         ("path", "What protects the data", protections(document, &path)),
@@ -67,21 +124,10 @@ fn content(document: &Document, conclusion: &Conclusion) -> Markup {
         ("gaps", "What no check can close", gaps(document)),
         ("requests", "Requests to AWS", requests(document)),
         ("checks", "All checks", findings::all(document)),
-    ]
-    .into_iter()
-    .filter_map(|(id, title, markup)| Some((id, title, markup?)))
-    .collect();
+    ]);
     html! {
         (verdict(document, conclusion))
-        nav.contents aria-label="On this page" {
-            ul { @for (id, title, _) in &sections { li { a href={ "#" (id) } { (title) } } } }
-        }
-        @for (id, title, markup) in &sections {
-            section id=(id) aria-labelledby={ (id) "-title" } {
-                h2 id={ (id) "-title" } { (title) }
-                (markup)
-            }
-        }
+        (sections.shown())
     }
 }
 
@@ -129,7 +175,7 @@ fn who(document: &Document) -> Option<Markup> {
         dl.facts {
             (fact("Run", &html! { code { (document.run) } " " span.soft { "(" (document.command) ")" } }))
             (fact("Started", &html! { (time(document.started)) }))
-            (fact("Ended", &html! { (time(document.ended)) " " span.soft { "after " (lasted(document)) } }))
+            (fact("Ended", &html! { (time(document.ended)) " " span.soft { "after " (lasted(document.started, document.ended)) } }))
             (optional("Account", document.account()))
             (optional("Guard", document.principal()))
             (optional("Runner", document.runner_principal()))
@@ -412,8 +458,8 @@ fn requests(document: &Document) -> Option<Markup> {
     })
 }
 
-fn lasted(document: &Document) -> String {
-    let seconds = (document.ended - document.started).whole_seconds().max(0);
+fn lasted(started: OffsetDateTime, ended: OffsetDateTime) -> String {
+    let seconds = (ended - started).whole_seconds().max(0);
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0) => "less than a second".to_owned(),
         (0, 0, seconds) => counted(usize::try_from(seconds).unwrap_or_default(), "second"),
@@ -449,7 +495,7 @@ fn precise(at: OffsetDateTime) -> Markup {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use regex::Regex;
     use serde_json::Value;
 
@@ -457,7 +503,7 @@ mod tests {
     use crate::report::document::tests::{RECORDED, recorded};
 
     /// The page, a tag a line, without the style and its digest.
-    fn lines(page: &str) -> String {
+    pub(in crate::report) fn lines(page: &str) -> String {
         let style = page.find("<style>").unwrap() + 7..page.find("</style>").unwrap();
         let bare = format!("{}{}", &page[..style.start], &page[style.end..]).replace("><", ">\n<");
         Regex::new("sha256-[^']+").unwrap().replace(&bare, "sha256-OF-STYLE").into_owned()
@@ -485,7 +531,7 @@ mod tests {
     const MEANT: [&str; 9] = ["command", "check", "access", "actor", "part", "role", "action", "purpose", "state"];
 
     /// Puts `more` behind every text of a document, but for those under the keys in `kept`.
-    fn with_texts(value: &mut Value, key: &str, kept: &[&str], more: &str) {
+    pub(in crate::report) fn with_texts(value: &mut Value, key: &str, kept: &[&str], more: &str) {
         match value {
             // A time is one word, and so is how an object is stored where there is no more to say of it.
             Value::String(text) if kept.contains(&key) || (key == "at" && text.ends_with('Z')) || key == "stored" => {}
@@ -520,36 +566,33 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_page_names_no_other_file_and_its_policy_lets_nothing_but_its_style_in() {
+    /// A page names no other file, its policy lets nothing but its style in, its ids are there once, and its headings leave out no level.
+    pub(in crate::report) fn is_one_page(page: &str) {
         let references = Regex::new(r#"(?:href|src|srcset|action|data|poster)="([^"]*)""#).unwrap();
-        for (name, _) in RECORDED {
-            let page = page(&recorded(name));
-            for reference in references.captures_iter(&page) {
-                assert!(reference[1].starts_with('#'), "{name}: {}", &reference[1]);
-                assert!(page.contains(&format!("id=\"{}\"", &reference[1][1..])), "{name}: {} leads nowhere", &reference[1]);
-            }
-            let style = &page[page.find("<style>").unwrap() + 7..page.find("</style>").unwrap()];
-            assert!(!style.contains("url(") && !style.contains("@import"));
-            assert!(!page.contains(" style=") && !page.contains("<script"));
-            let allowed =
-                format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", BASE64.encode(Sha256::digest(style)));
-            assert!(page.contains(&format!("content=\"{allowed}\"")), "{name}");
+        for reference in references.captures_iter(page) {
+            assert!(reference[1].starts_with('#'), "{}", &reference[1]);
+            assert!(page.contains(&format!("id=\"{}\"", &reference[1][1..])), "{} leads nowhere", &reference[1]);
         }
+        let style = &page[page.find("<style>").unwrap() + 7..page.find("</style>").unwrap()];
+        assert!(!style.contains("url(") && !style.contains("@import"));
+        assert!(!page.contains(" style=") && !page.contains("<script"));
+        let allowed = format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", BASE64.encode(Sha256::digest(style)));
+        assert!(page.contains(&format!("content=\"{allowed}\"")));
+        let (id, heading) = (Regex::new(r#" id="([^"]*)""#).unwrap(), Regex::new("<h([1-6])").unwrap());
+        let mut ids = std::collections::BTreeSet::new();
+        for id in id.captures_iter(page) {
+            assert!(ids.insert(id[1].to_owned()), "{} is there twice", &id[1]);
+        }
+        let levels: Vec<u32> = heading.captures_iter(page).map(|level| level[1].parse().unwrap()).collect();
+        assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1);
+        assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{levels:?}");
     }
 
     #[test]
-    fn ids_are_there_once_and_headings_leave_out_no_level() {
-        let (id, heading) = (Regex::new(r#" id="([^"]*)""#).unwrap(), Regex::new("<h([1-6])").unwrap());
+    fn the_page_names_no_other_file_lets_nothing_but_its_style_in_and_is_in_order() {
         for (name, _) in RECORDED {
             let page = page(&recorded(name));
-            let mut ids = std::collections::BTreeSet::new();
-            for id in id.captures_iter(&page) {
-                assert!(ids.insert(id[1].to_owned()), "{name}: {} is there twice", &id[1]);
-            }
-            let levels: Vec<u32> = heading.captures_iter(&page).map(|level| level[1].parse().unwrap()).collect();
-            assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1, "{name}");
-            assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{name}: {levels:?}");
+            assert!(std::panic::catch_unwind(|| is_one_page(&page)).is_ok(), "{name}");
         }
     }
 

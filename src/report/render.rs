@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    document::{Document, NoDocument},
+    document::{AnyDocument, Document, NoDocument},
     err, write_whole,
 };
 use crate::{cli::RenderArguments, exit::Outcome};
@@ -29,15 +29,20 @@ impl RenderError {
     fn outcome(&self) -> Outcome {
         match self {
             Self::NoDocument(NoDocument::Unreadable { .. }) | Self::Unwritable { .. } | Self::Lacking(_) => Outcome::BadUsage,
-            Self::NoDocument(NoDocument::NotOne { .. } | NoDocument::Version { .. }) => Outcome::BadConfig,
+            Self::NoDocument(NoDocument::NotOne { .. } | NoDocument::Version { .. } | NoDocument::PageOnly { .. }) => Outcome::BadConfig,
             Self::Bug(_) => Outcome::Bug,
         }
     }
 }
 
-/// Renders the document that `arguments` name by `form`.
+/// Renders the document that `arguments` name, which must be that of a run, by `form`.
 pub(super) fn render(arguments: &RenderArguments, form: impl Fn(&Document) -> Result<String, RenderError>) -> Outcome {
-    let rendered = Document::read(&arguments.file).map_err(RenderError::from).and_then(|document| form(&document));
+    render_any(arguments, |document| form(&document.of_run(&arguments.file)?))
+}
+
+/// Renders the document that `arguments` name by `form`.
+pub(super) fn render_any(arguments: &RenderArguments, form: impl Fn(AnyDocument) -> Result<String, RenderError>) -> Outcome {
+    let rendered = AnyDocument::read(&arguments.file).map_err(RenderError::from).and_then(form);
     match rendered.and_then(|text| write(arguments.out.as_deref(), &text)) {
         Ok(()) => Outcome::Ended(0),
         Err(error) => {

@@ -1,11 +1,17 @@
-//! The JSON Schema of the document, made from the types that it is written by. `schema.json` beside this file is what it comes to; a test fails when that is stale.
+//! The JSON Schemas of the documents, made from the types that they are written by. `schema.json` and its siblings beside this file are what they come to; a test
+//! fails when one is stale.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema, transform::transform_subschemas};
 use serde_json::Value;
 
-use super::json::{Record, VERSION};
+use super::{
+    audit_document::{self, AuditDocument},
+    json::{Record, VERSION},
+    reencrypt_document::{self, ReencryptDocument},
+};
+use crate::cli::DocumentKind;
 
 /// A time in the form of RFC 3339.
 pub(crate) struct Rfc3339;
@@ -29,11 +35,25 @@ pub(super) fn version(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"const": VERSION})
 }
 
-/// The schema, as JSON text.
-pub(crate) fn text() -> anyhow::Result<String> {
-    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(close as fn(&mut Schema));
-    let mut schema = settings.into_generator().into_root_schema_for::<Record<'_>>();
-    schema.insert("$id".to_owned(), Value::from(format!("https://emr-etl-guard.example/document/v{VERSION}.json")));
+/// That of an audit's.
+pub(super) fn audit_version(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"const": audit_document::VERSION})
+}
+
+/// That of a repair's.
+pub(super) fn reencrypt_version(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"const": reencrypt_document::VERSION})
+}
+
+/// The schema of a kind of document, as JSON text.
+pub(crate) fn text(kind: DocumentKind) -> anyhow::Result<String> {
+    let generator = SchemaSettings::draft2020_12().for_serialize().with_transform(close as fn(&mut Schema)).into_generator();
+    let (mut schema, name) = match kind {
+        DocumentKind::Run => (generator.into_root_schema_for::<Record<'_>>(), format!("document/v{VERSION}")),
+        DocumentKind::Audit => (generator.into_root_schema_for::<AuditDocument>(), format!("audit/v{}", audit_document::VERSION)),
+        DocumentKind::Reencrypt => (generator.into_root_schema_for::<ReencryptDocument>(), format!("reencrypt/v{}", reencrypt_document::VERSION)),
+    };
+    schema.insert("$id".to_owned(), Value::from(format!("https://emr-etl-guard.example/{name}.json")));
     Ok(format!("{}\n", serde_json::to_string_pretty(&schema)?))
 }
 
@@ -49,10 +69,18 @@ fn close(schema: &mut Schema) {
 mod tests {
     use super::*;
 
+    const PUBLISHED: [(DocumentKind, &str, &str); 3] = [
+        (DocumentKind::Run, "schema.json", include_str!("schema.json")),
+        (DocumentKind::Audit, "schema-audit.json", include_str!("schema-audit.json")),
+        (DocumentKind::Reencrypt, "schema-reencrypt.json", include_str!("schema-reencrypt.json")),
+    ];
+
     #[test]
-    fn the_schema_in_the_repository_is_that_of_the_code() {
-        let stale = "src/report/schema.json is stale: cargo run -- report schema > src/report/schema.json";
-        assert!(text().unwrap() == include_str!("schema.json"), "{stale}");
+    fn the_schemas_in_the_repository_are_those_of_the_code() {
+        for (kind, file, published) in PUBLISHED {
+            let name = format!("{kind:?}").to_lowercase();
+            assert!(text(kind).unwrap() == published, "src/report/{file} is stale: emr-etl-guard report schema {name} > src/report/{file}");
+        }
     }
 
     #[test]
@@ -68,8 +96,10 @@ mod tests {
                 _ => {}
             }
         }
-        let mut objects = 0;
-        look(&serde_json::from_str(include_str!("schema.json")).unwrap(), "", &mut objects);
-        assert!(objects > 50, "{objects}");
+        for (kind, file, published) in PUBLISHED {
+            let mut objects = 0;
+            look(&serde_json::from_str(published).unwrap(), file, &mut objects);
+            assert!(objects > if kind == DocumentKind::Run { 50 } else { 8 }, "{file}: {objects}");
+        }
     }
 }

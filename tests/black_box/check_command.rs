@@ -1,6 +1,6 @@
 //! The command `check`: what it looks at, and the forms in which it tells.
 
-use emr_simulator::{BucketEncryption, Command as Set, Fault, FaultKind, PutBucket, PutObject, Sse};
+use emr_simulator::{AccountBlock, BucketEncryption, Command as Set, Fault, FaultKind, PutBucket, PutObject, Sse};
 use serde_json::Value;
 
 use crate::support::Stage;
@@ -13,6 +13,30 @@ fn without_public_access_block(stage: &Stage) {
         ..Default::default()
     };
     stage.set(Set::PutBucket(bucket));
+}
+
+/// What the check of public access blocks found of the bucket, and how often the account was asked for its own.
+fn public_access(stage: &Stage) -> (String, usize) {
+    let played = stage.check();
+    let found = played.findings("bucket-public-access-block")["acme-out"].clone();
+    let of_account = stage.sim.requests_for("GetPublicAccessBlock").into_iter().filter(|request| request.subject.bucket.is_none());
+    (found, of_account.count())
+}
+
+#[test]
+fn the_accounts_public_access_block_counts_where_the_buckets_own_is_not_whole_and_is_not_asked_for_elsewhere() {
+    assert_eq!(public_access(&Stage::acme()), ("proved".to_owned(), 0));
+    let stage = Stage::acme();
+    without_public_access_block(&stage);
+    assert_eq!(public_access(&stage), ("refuted".to_owned(), 1));
+    let block = |on| Set::SetAccountPublicAccessBlock(AccountBlock { on: Some(on), ..AccountBlock::default() });
+    stage.set(block(false));
+    assert_eq!(public_access(&stage).0, "refuted");
+    stage.set(block(true));
+    assert_eq!(public_access(&stage), ("proved".to_owned(), 3));
+    // What cannot be seen of the account proves nothing, and refutes nothing.
+    stage.set(Set::AddFault(Fault { matching: Some("123456789012".to_owned()), ..Fault::every("GetPublicAccessBlock", FaultKind::AccessDenied) }));
+    assert_eq!(public_access(&stage).0, "unknown");
 }
 
 #[test]
@@ -85,7 +109,7 @@ fn junit_and_markdown_tell_what_is_refuted_what_is_unknown_and_what_is_only_advi
     let about = |name: &str| cases.iter().filter(|line| line.contains(name)).copied().collect::<Vec<_>>().join("\n");
     assert!(junit.contains(r#"failures="1""#) && junit.contains("errors="), "{junit}");
     assert!(about("subnet-set").contains("aws.emr.ec2_subnet_id"), "{junit}");
-    assert!(junit.contains("advice only: saw not all four settings on, wanted all four settings on"), "{junit}");
+    assert!(junit.contains("advice only: saw not all four settings on, nor are they with the account"), "{junit}");
     // Where a file cannot be written nothing is looked at.
     let stage = Stage::acme().option("--junit=/nowhere/junit.xml");
     let played = stage.check();

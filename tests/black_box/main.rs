@@ -28,6 +28,7 @@ mod permissions;
 mod queue;
 mod receiver;
 mod reencrypt;
+mod reencrypt_documents;
 mod reencrypt_properties;
 mod refusals;
 mod resume;

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use emr_simulator::{Command as Set, Fault, FaultKind, Hook, NextCluster, PutSecurityConfiguration, Sse};
+use emr_simulator::{Command as Set, Fault, FaultKind, Hook, NextCluster, PutObject, PutSecurityConfiguration, Sse};
 use serde_json::{Value, json};
 
 use crate::support::{Stage, programs};
@@ -169,4 +169,58 @@ fn code_scanning_and_security_hub_get_the_findings_of_clusters_too() {
     let arns: Vec<&Value> = first["Findings"].as_array().unwrap().iter().map(|finding| &finding["Resources"][0]["Id"]).collect();
     assert!(arns.contains(&&json!(format!("arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/{cluster}"))));
     assert!(asff.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["Findings"].as_array().unwrap().len() <= 100));
+}
+
+#[test]
+fn of_an_audit_and_of_a_reencrypt_there_are_pages_and_no_other_forms() {
+    let stage = Stage::acme();
+    let words = ["s3://acme-log", "--report=report.json", "--expected-keys=alias/acme-etl"];
+    for (command, code, title, who) in
+        [("audit", 77, "Not encrypted as required", "an audit"), ("reencrypt", 75, "Something is to be done", "a reencrypt")]
+    {
+        stage.set(Set::PutObject(PutObject {
+            bucket: "acme-log".to_owned(),
+            key: "a".to_owned(),
+            body: Some("x".to_owned()),
+            ..PutObject::default()
+        }));
+        let mut guard = Command::new(&programs().guard);
+        guard.arg(command).args(words);
+        stage.prepare(&mut guard);
+        guard.env("AWS_REGION", "eu-west-1");
+        stage.play(guard).expect_code(code);
+        let page = made(&stage, &["html", "report.json"]);
+        assert!(text_of(&page).contains(title) && page.contains("s3://acme-log/"), "{page}");
+        for form in ["markdown", "junit", "sarif", "asff"] {
+            let output = report(&stage, &[form, "report.json"]);
+            let said = String::from_utf8(output.stderr).unwrap();
+            let wanted = format!(
+                "emr-etl-guard: report.json: the document of {who}, which has a page only: emr-etl-guard report html report.json; wanted that of a run, check or watch\n"
+            );
+            assert_eq!((output.status.code(), output.stdout.len(), said), (Some(65), 0, wanted), "{form}");
+        }
+        std::fs::write(
+            stage.path("public.pem"),
+            "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n",
+        )
+        .unwrap();
+        let output = report(&stage, &["verify", "--key", "public.pem", "report.json"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(65));
+        assert!(said.contains(&format!("is the document of {who}, and those are not signed")), "{said}");
+    }
+}
+
+#[test]
+fn the_schemas_of_all_documents_are_printed() {
+    let stage = Stage::acme();
+    for (words, title) in [
+        (vec!["schema"], "The document of one run of emr-etl-guard"),
+        (vec!["schema", "audit"], "The document of one audit by emr-etl-guard"),
+        (vec!["schema", "reencrypt"], "The document of one reencrypt by emr-etl-guard"),
+    ] {
+        let schema: Value = serde_json::from_str(&made(&stage, &words)).unwrap();
+        assert_eq!(schema["title"], title);
+    }
+    assert_eq!(report(&stage, &["schema", "alert"]).status.code(), Some(64));
 }

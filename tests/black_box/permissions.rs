@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use emr_etl_guard::checks::CATALOGUE;
-use emr_simulator::Command as Set;
+use emr_etl_guard::{
+    aws::calls::{Call, Resource},
+    checks::CATALOGUE,
+};
+use emr_simulator::{BucketEncryption, Command as Set, PutBucket};
 use serde_json::{Value, json};
 
 use crate::{good_runs::waiting_cluster, support::Stage};
@@ -30,7 +33,10 @@ fn needed(stage: &Stage) -> BTreeSet<String> {
     of_guard
         .map(|request| {
             let (service, operation) = (&request.subject.service, &request.subject.operation);
-            let known = calls().find(|call| call.operation == operation && call.permission.starts_with(&format!("{service}:")));
+            // Buckets and accounts have calls of one name.
+            let is_of_bucket = |call: &&Call| call.on != Resource::Bucket || request.subject.bucket.is_some();
+            let mut known = calls().filter(|call| call.operation == operation && call.permission.starts_with(&format!("{service}:")));
+            let known = known.find(is_of_bucket);
             known.map_or_else(|| format!("{service}:{operation}"), |call| call.permission.to_owned())
         })
         .collect()
@@ -47,6 +53,13 @@ fn the_printed_policy_allows_every_call_that_the_guard_makes_and_no_other() {
     adopting.run().expect_code(0);
     let unsafe_one = with_alerts().misbehave("drop-security-configuration");
     unsafe_one.set(Set::SetNextCluster(emr_simulator::NextCluster { termination_protected: Some(true), ..Default::default() }));
+    let open = PutBucket {
+        name: "acme-log".to_owned(),
+        default_encryption: Some(BucketEncryption::aes256()),
+        public_access_block: Some(false),
+        ..Default::default()
+    };
+    unsafe_one.set(Set::PutBucket(open));
     unsafe_one.run().expect_code(76);
     let needed: BTreeSet<String> = needed(&adopting).union(&needed(&unsafe_one)).cloned().collect();
     let allowed_then = allowed(&with_alerts());

@@ -545,6 +545,7 @@ fn the_printed_policy_allows_every_call_that_a_repair_makes() {
     put(&stage, "theirs", PutObject { body: Some("x".to_owned()), sse: Some(Sse::Customer), ..PutObject::default() });
     make_role(&stage, &["--kms-key", KEY], "-");
     apply(&stage, &[&BATCH[..], &["--kms-key", KEY]].concat()).expect_code(75);
+    apply(&stage, &[&BATCH[..], &["--kms-key", KEY, "--generate-manifest"]].concat()).expect_code(75);
     let status = ["s3://old", "--bucket", "old", "--kms-key", KEY, "--batch-status", "--confirm"];
     reencrypt(&stage, &status).expect_code(75);
     put(&stage, "later", PutObject { body: Some("x".to_owned()), sse: Some(Sse::Aes256), ..PutObject::default() });
@@ -571,6 +572,7 @@ fn the_printed_policy_allows_every_call_that_a_repair_makes() {
     }
     for action in [
         "s3:RestoreObject",
+        "s3:GetBucketWebsite",
         "s3:DeleteObjectVersion",
         "s3:CreateJob",
         "s3:UpdateJobStatus",

@@ -96,18 +96,27 @@ fn the_runbook_leads_from_an_unencrypted_archive_to_a_proven_encrypted_one() {
         };
         if command.contains("--apply --batch") {
             // What is for the engine came later.
-            assert_eq!(unencrypted(&stage), Vec::<String>::new(), "steps 1 to 7 have left something behind");
+            assert_eq!(unencrypted(&stage), Vec::<String>::new(), "what was before has left something behind");
+            let bucket = if command.contains("--generate-manifest") { "acme-log" } else { "acme-archive" };
             for number in 0..5 {
-                let (bucket, key) = ("acme-archive".to_owned(), format!("old/{number}"));
+                let (bucket, key) = (bucket.to_owned(), format!("old/{number}"));
                 stage.set(Set::PutObject(PutObject { bucket, key, body: Some("x".to_owned()), sse: Some(Sse::None), ..PutObject::default() }));
             }
         }
+        let copies = stage.sim.requests_for("CopyObject").len();
         let mut shell = Command::new("sh");
         shell.args(["-c", &command]);
         stage.prepare(&mut shell);
         shell.env("PATH", &path);
         let played = stage.play(shell);
         assert_eq!(played.code, Some(code), "$ {command}\n{}{}", played.stdout, played.stderr);
+        if command.contains("--batch") {
+            assert_eq!(stage.sim.requests_for("CopyObject").len(), copies, "it is the engine that copies: $ {command}");
+        }
+        if command.contains("--restore --max-rate") {
+            let cold = stage.sim.with_world(|world| world.object("acme-archive", "enriched/run=2018/cold").unwrap().clone());
+            assert_eq!((cold.sse, stage.sim.requests_for("RestoreObject").len()), (Sse::None, 1), "it waits for its restore");
+        }
         if command.contains("--role-policy") {
             let printed: Value = serde_json::from_str(&std::fs::read_to_string(stage.path("role.json")).unwrap()).unwrap();
             stage.set(Set::PutRole(PutRole {
@@ -119,6 +128,13 @@ fn the_runbook_leads_from_an_unencrypted_archive_to_a_proven_encrypted_one() {
         }
     }
     assert_eq!(unencrypted(&stage), Vec::<String>::new());
+    // What waited for its restore was copied after it, into the class that it had.
+    let cold = stage.sim.with_world(|world| world.object("acme-archive", "enriched/run=2018/cold").unwrap().clone());
+    assert_eq!((cold.storage_class.as_str(), cold.body.unwrap(), stage.sim.requests_for("RestoreObject").len()), ("GLACIER", b"ice".to_vec(), 1));
+    let page = |name: &str| std::fs::read_to_string(stage.path(name)).unwrap();
+    assert!(page("before.html").contains("Not encrypted as required") && page("after.html").contains("Encrypted as required"));
+    let generated = stage.sim.with_world(|world| world.buckets["acme-etl"].objects.keys().filter(|key| key.contains("manifests/generated/")).count());
+    assert_eq!(generated, 1, "S3 has made a list");
     let first = stage.sim.with_world(|world| world.object("acme-archive", "raw/run=2019-01-01/part").unwrap().clone());
     assert_eq!((first.body.unwrap(), first.attributes.tags["team"].as_str()), (b"day 1, again".to_vec(), "data"));
 }

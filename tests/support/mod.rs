@@ -324,17 +324,26 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A document, which must be what the published schema says; that of an audit is another, and has none.
+/// A document, which must be what the schema says that is published for its kind.
 pub(crate) fn valid_document(bytes: &[u8]) -> Value {
-    static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
-    let schema = SCHEMA.get_or_init(|| {
-        let schema = serde_json::from_str(include_str!("../../src/report/schema.json")).expect("the schema is JSON");
-        jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is one")
+    static SCHEMAS: OnceLock<[jsonschema::Validator; 3]> = OnceLock::new();
+    let [runs, audits, repairs] = SCHEMAS.get_or_init(|| {
+        let published = [
+            include_str!("../../src/report/schema.json"),
+            include_str!("../../src/report/schema-audit.json"),
+            include_str!("../../src/report/schema-reencrypt.json"),
+        ];
+        published.map(|schema| {
+            let schema = serde_json::from_str(schema).expect("the schema is JSON");
+            jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is one")
+        })
     });
     let document: Value = serde_json::from_slice(bytes).expect("the document is JSON");
-    if document["command"] == "audit" {
-        return document;
-    }
+    let schema = match document["command"].as_str() {
+        Some("audit") => audits,
+        Some("reencrypt") => repairs,
+        _ => runs,
+    };
     let errors: Vec<String> = schema.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "the document is not what its schema says:\n{}", errors.join("\n"));
     document

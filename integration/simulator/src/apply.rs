@@ -188,6 +188,7 @@ impl World {
             created,
             ownership: put.ownership.unwrap_or_else(|| "BucketOwnerEnforced".to_owned()),
             object_lock: put.object_lock || put.object_lock_days.is_some(),
+            website: put.website,
             objects,
             older,
         };

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use crate::api;
 use crate::call::Call;
+use crate::object::Older;
 use crate::policy::{self, Ask, Decision};
 use crate::s3write::{self, Write, hex};
 use crate::world::{Caller, Sse, World};
@@ -147,30 +148,83 @@ fn line_of_manifest(line: &str) -> Option<Task> {
     Some(Task { bucket, key, version: fields.next().filter(|it| !it.is_empty()).map(str::to_owned) })
 }
 
+/// The list that S3 makes itself. Of a bucket that keeps versions it holds all of them, as replication wants it; the filters are those of the API reference's
+/// `JobManifestGeneratorFilter`, one by encryption at most.
 fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, (String, String)> {
+    let failed = |code: &str, reason: String| Err((code.to_owned(), reason));
     let bucket = text(generator, "SourceBucket").unwrap_or_default();
     let bucket = bucket.rsplit(":::").next().unwrap_or_default().to_owned();
     for action in ["s3:PutInventoryConfiguration", "s3:ListBucket"] {
         if !allowed(world, job, action, &format!("arn:aws:s3:::{bucket}")) {
-            return Err(("AccessDenied".to_owned(), format!("The job's role may not {action} on {bucket}")));
+            return failed("AccessDenied", format!("The job's role may not {action} on {bucket}"));
         }
+    }
+    let Some(found) = world.buckets.get(&bucket) else { return failed("NoSuchBucket", format!("There is no bucket {bucket}")) };
+    if text(generator, "ExpectedBucketOwner").is_some_and(|owner| owner != found.account) {
+        return failed("AccessDenied", format!("{bucket} is another account's"));
     }
     let filter = inside(generator, "Filter").unwrap_or_default();
     let prefixes = inside(filter, "MatchAnyPrefix").map(|list| crate::xml::texts(list, "member")).unwrap_or_default();
     let classes = inside(filter, "MatchAnyStorageClass").map(|list| crate::xml::texts(list, "member")).unwrap_or_default();
-    let less = text(filter, "ObjectSizeLessThanBytes").and_then(|it| it.parse::<u64>().ok());
-    let unencrypted_only = filter.contains("NOT-SSE");
-    let Some(found) = world.buckets.get(&bucket) else {
-        return Err(("NoSuchBucket".to_owned(), format!("There is no bucket {bucket}")));
-    };
+    let number = |name: &str| text(filter, name).and_then(|it| it.parse::<u64>().ok());
+    let (more, less) = (number("ObjectSizeGreaterThanBytes"), number("ObjectSizeLessThanBytes"));
+    let encryption = inside(filter, "MatchAnyObjectEncryption");
     let wanted = |key: &str, object: &crate::object::Object| {
         (prefixes.is_empty() || prefixes.iter().any(|prefix| key.starts_with(prefix.as_str())))
             && (classes.is_empty() || classes.contains(&object.storage_class))
+            && more.is_none_or(|more| object.size > more)
             && less.is_none_or(|less| object.size < less)
-            && (!unencrypted_only || object.sse == Sse::None)
+            && encryption.is_none_or(|filter| is_encrypted_so(filter, &object.sse))
     };
-    let tasks = found.objects.iter().filter(|(key, object)| wanted(key, object));
-    Ok(tasks.map(|(key, object)| Task { bucket: bucket.clone(), key: key.clone(), version: object.version.clone() }).collect())
+    let keys: std::collections::BTreeSet<&String> = found.objects.keys().chain(found.older.keys()).collect();
+    let versions = keys.into_iter().flat_map(|key| found.versions(key).map(move |version| (key.clone(), version)));
+    let tasks: Vec<Task> = versions
+        .filter_map(|(key, version)| match version {
+            Older::Object(object) if wanted(&key, &object) => Some(Task { bucket: bucket.clone(), key, version: object.version }),
+            Older::Object(_) | Older::DeleteMarker { .. } => None,
+        })
+        .collect();
+    if text(generator, "EnableManifestOutput").as_deref() == Some("true") {
+        keep_generated(world, job, inside(generator, "ManifestOutputLocation").unwrap_or_default(), &tasks)?;
+    }
+    Ok(tasks)
+}
+
+/// Whether a filter by encryption, of which there is one, fits.
+fn is_encrypted_so(filter: &str, sse: &Sse) -> bool {
+    let named = |name: &str| filter.contains(&format!("<{name}>")) || filter.contains(&format!("<{name}/>"));
+    match sse {
+        Sse::None => named("NOT-SSE"),
+        Sse::Aes256 => named("SSE-S3"),
+        Sse::Kms { key } => named("SSE-KMS") && text(filter, "KmsKeyArn").is_none_or(|wanted| key.as_deref() == Some(wanted.as_str())),
+        Sse::Dsse { .. } => named("DSSE-KMS"),
+        Sse::Customer => named("SSE-C"),
+    }
+}
+
+/// Where the manifest is put that S3 has made: a list in the form of inventories, and what points to it.
+fn keep_generated(world: &mut World, job: &Job, place: &str, tasks: &[Task]) -> Result<(), (String, String)> {
+    let bucket = text(place, "Bucket").unwrap_or_default().rsplit(":::").next().unwrap_or_default().to_owned();
+    let folder = format!("{}/job-{}", text(place, "ManifestPrefix").unwrap_or_default().trim_end_matches('/'), job.id);
+    let key = format!("{folder}/manifest.csv");
+    if !allowed(world, job, "s3:PutObject", &format!("arn:aws:s3:::{bucket}/{key}")) {
+        return Err(("AccessDenied".to_owned(), format!("The job's role may not write the manifest to {bucket}")));
+    }
+    let lines = tasks.iter().fold(String::new(), |mut lines, task| {
+        // Writing to a string cannot fail.
+        let _ =
+            writeln!(lines, "\"{}\",\"{}\",\"{}\"", task.bucket, utf8_percent_encode(&task.key, KEY), task.version.as_deref().unwrap_or_default());
+        lines
+    });
+    let header = if place.contains("<SSE-S3>") || place.contains("<SSE-S3/>") { Some(Sse::Aes256) } else { None };
+    put_under(world, job, (&bucket, &key), lines, header).map_err(|reason| ("ManifestOutputFailed".to_owned(), reason))
+}
+
+/// Where the manifest of a job lies that S3 has made.
+pub(crate) fn generated_manifest(job: &Job) -> Option<String> {
+    let place = inside(&job.request, "ManifestOutputLocation").filter(|_| !matches!(job.status.as_str(), "New" | "Preparing"))?;
+    let folder = text(place, "ManifestPrefix").unwrap_or_default();
+    Some(format!("{}/{}/job-{}/manifest.csv", text(place, "Bucket")?, folder.trim_end_matches('/'), job.id))
 }
 
 /// Does the next tasks; with the last one, writes the report.
@@ -299,10 +353,14 @@ fn report(world: &mut World, index: usize) -> Result<(), String> {
 }
 
 fn put(world: &mut World, job: &Job, bucket: &str, key: &str, body: String) -> Result<(), String> {
+    put_under(world, job, (bucket, key), body, None)
+}
+
+fn put_under(world: &mut World, job: &Job, (bucket, key): (&str, &str), body: String, header: Option<Sse>) -> Result<(), String> {
     let write = Write {
         bucket,
         key,
-        header: None,
+        header,
         size: body.len() as u64,
         body: Some(body.into_bytes()),
         extents: None,

@@ -130,7 +130,7 @@ impl Call {
                     ("GET", ["jobs"]) => ("ListJobs", None),
                     ("GET", ["jobs", id]) => ("DescribeJob", Some(*id)),
                     ("POST", ["jobs", id, "status"]) => ("UpdateJobStatus", Some(*id)),
-                    ("GET", ["configuration", "publicAccessBlock"]) => ("GetPublicAccessBlock", None),
+                    ("GET", ["configuration", "publicAccessBlock"]) => ("GetPublicAccessBlock", text(&self.headers, "x-amz-account-id")),
                     _ => ("", None),
                 };
                 operation.clone_into(&mut self.subject.operation);
@@ -188,6 +188,7 @@ impl Call {
                 ("PUT", "policy") => "PutBucketPolicy",
                 ("GET", "publicAccessBlock") => "GetPublicAccessBlock",
                 ("GET", "versioning") => "GetBucketVersioning",
+                ("GET", "website") => "GetBucketWebsite",
                 ("GET", "versions") => "ListObjectVersions",
                 ("GET", "ownershipControls") => "GetBucketOwnershipControls",
                 ("GET", "object-lock") => "GetObjectLockConfiguration",

@@ -201,6 +201,9 @@ pub struct PutBucket {
     /// Whether objects may be locked.
     #[serde(default)]
     pub object_lock: bool,
+    /// Whether it is a website.
+    #[serde(default)]
+    pub website: bool,
 }
 
 /// See [`Command::PutObject`].

@@ -126,6 +126,8 @@ pub struct Bucket {
     pub ownership: String,
     /// Whether objects may be locked.
     pub object_lock: bool,
+    /// Whether it is a website.
+    pub website: bool,
     /// Its objects by key: the current versions, without keys whose current version is a delete marker.
     pub objects: BTreeMap<String, Object>,
     /// What is behind the current versions by key, newest first; a delete marker in front of a key without an object is current.

@@ -188,7 +188,7 @@ pub(super) fn plot(document: &Document, events: &[Event]) -> Markup {
 }
 
 /// So few things fit into a picture that their number is exact in a float.
-fn small(number: usize) -> f64 {
+pub(super) fn small(number: usize) -> f64 {
     f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 

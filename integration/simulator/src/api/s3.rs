@@ -53,6 +53,7 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         "GetBucketEncryption" => Ok(encryption_xml(found)),
         "GetBucketPolicy" => bucket_policy(found),
         "GetPublicAccessBlock" => public_access_block(found),
+        "GetBucketWebsite" => website(found),
         "GetBucketVersioning" => Ok(versioning_xml(found)),
         "ListObjectsV2" => list(found, call),
         "GetBucketOwnershipControls" => Ok(attributes::ownership(found)),
@@ -116,6 +117,7 @@ fn action_of(operation: &str, of_version: bool) -> Option<&'static str> {
         "PutBucketPolicy" => "PutBucketPolicy",
         "GetPublicAccessBlock" => "GetBucketPublicAccessBlock",
         "GetBucketVersioning" => "GetBucketVersioning",
+        "GetBucketWebsite" => "GetBucketWebsite",
         "HeadObject" | "GetObject" => "GetObject",
         "PutObject" | "CopyObject" => "PutObject",
         "DeleteObject" => "DeleteObject",
@@ -206,6 +208,7 @@ fn create_bucket(world: &mut World, call: &Call, caller: &Caller, name: &str) ->
         created: world.now,
         ownership: "BucketOwnerEnforced".to_owned(),
         object_lock: false,
+        website: false,
         objects: BTreeMap::new(),
         older: BTreeMap::new(),
     };
@@ -265,6 +268,20 @@ fn public_access_block(bucket: &Bucket) -> Answer {
         for setting in ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"] {
             xml.text(setting, on.to_string());
         }
+    });
+    Ok(Reply::xml(xml))
+}
+
+fn website(bucket: &Bucket) -> Answer {
+    if !bucket.website {
+        return Err(Failure::new(404, "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")
+            .with("BucketName", bucket.name.as_str()));
+    }
+    let mut xml = Xml::new();
+    xml.root("WebsiteConfiguration", NAMESPACE, |xml| {
+        xml.element("IndexDocument", |xml| {
+            xml.text("Suffix", "index.html");
+        });
     });
     Ok(Reply::xml(xml))
 }
@@ -527,16 +544,18 @@ impl Request<'_> {
 
     /// The source of a copy, with what S3 asks of it first.
     fn copy_source(&self, world: &World) -> Result<(String, String, Object), Failure> {
-        let source = percent_decode_str(self.call.header("x-amz-copy-source").unwrap_or_default()).decode_utf8_lossy().into_owned();
-        let (source, version) = match source.rsplit_once("?versionId=") {
-            Some((source, version)) => (source, Some(version)),
-            None => (source.as_str(), None),
+        // Only what is not encoded asks for a version: a key may hold the same words.
+        let header = self.call.header("x-amz-copy-source").unwrap_or_default();
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (source, version) = match header.rsplit_once("?versionId=") {
+            Some((source, version)) => (decoded(source), Some(decoded(version))),
+            None => (decoded(header), None),
         };
         let (bucket, key) =
             source.trim_start_matches('/').split_once('/').ok_or_else(|| Failure::new(400, "InvalidArgument", "Invalid copy source object key"))?;
         let from = world.buckets.get(bucket).ok_or_else(|| no_such_bucket(bucket))?;
         admit_source(from, key, self.caller)?;
-        let object = versions::find(from, key, version)?;
+        let object = versions::find(from, key, version.as_deref())?;
         if object.sse == Sse::Customer && self.call.header("x-amz-copy-source-server-side-encryption-customer-key").is_none() {
             let message =
                 "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";

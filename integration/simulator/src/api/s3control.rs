@@ -60,6 +60,11 @@ fn create(world: &mut World, call: &Call, account: &str) -> Answer {
     if !request.contains("<Manifest>") && !request.contains("<ManifestGenerator>") {
         return Err(Failure::new(400, "InvalidRequest", "A job needs a manifest or a manifest generator"));
     }
+    let filter = xml::inside(&request, "MatchAnyObjectEncryption").unwrap_or_default();
+    let kinds = ["NOT-SSE", "SSE-S3", "SSE-KMS", "DSSE-KMS", "SSE-C"];
+    if kinds.iter().filter(|kind| filter.contains(&format!("<{kind}>")) || filter.contains(&format!("<{kind}/>"))).count() > 1 {
+        return Err(Failure::new(400, "InvalidRequest", "MatchAnyObjectEncryption takes one filter"));
+    }
     // The same request again is the same job.
     let id = match world.jobs.iter().find(|job| job.token == token && job.account == account) {
         Some(job) => job.id.clone(),
@@ -118,6 +123,20 @@ fn describe(job: &Job) -> Reply {
                 xml.element("FailureReasons", |xml| {
                     xml.element("member", |xml| {
                         xml.text("FailureCode", code).text("FailureReason", reason);
+                    });
+                });
+            }
+            if let Some(class) = xml::inside(&job.request, "S3PutObjectCopy").and_then(|copy| xml::text(copy, "StorageClass")) {
+                xml.element("Operation", |xml| {
+                    xml.element("S3PutObjectCopy", |xml| {
+                        xml.text("StorageClass", class);
+                    });
+                });
+            }
+            if let Some(place) = batch::generated_manifest(job) {
+                xml.element("GeneratedManifestDescriptor", |xml| {
+                    xml.text("Format", "S3InventoryReport_CSV_20211130").element("Location", |xml| {
+                        xml.text("ObjectArn", place).text("ETag", "generated");
                     });
                 });
             }

@@ -293,3 +293,63 @@ fn an_account_has_a_public_access_block_of_its_own() {
     sim.apply(Command::SetAccountPublicAccessBlock(emr_simulator::AccountBlock { account: None, on: Some(true) })).unwrap();
     assert_eq!(ask().xml("BlockPublicPolicy"), Some("true"));
 }
+
+#[test]
+fn only_what_is_not_encoded_in_a_copy_source_asks_for_a_version() {
+    let (sim, client) = plain(PutBucket::default());
+    object(&sim, "a?versionId=b", unencrypted());
+    let copy = |source: &str| client.put("/b/a%3FversionId%3Db", &[("x-amz-copy-source", source), (SSE, "AES256")], "").status;
+    assert_eq!(copy("/b/a%3FversionId%3Db?versionId=null"), 200);
+    assert_eq!(copy("/b/a%3FversionId%3Db"), 200);
+    assert_eq!(copy("/b/a?versionId=b"), 404);
+}
+
+/// Has S3 make a list for a job by `filter`, kept below `lists`; gives the job's end.
+fn listed(client: &Client, filter: &str) -> Got {
+    let token = filter.replace(['<', '>', '/', ' '], "-");
+    let body = format!(
+        "<CreateJobRequest><ClientRequestToken>{token}</ClientRequestToken><ConfirmationRequired>false</ConfirmationRequired>\
+         <ManifestGenerator><S3JobManifestGenerator><SourceBucket>arn:aws:s3:::b</SourceBucket><ManifestOutputLocation><Bucket>arn:aws:s3:::b</Bucket><ManifestPrefix>lists</ManifestPrefix>\
+         <ManifestEncryption><SSE-S3/></ManifestEncryption><ManifestFormat>S3InventoryReport_CSV_20211130</ManifestFormat></ManifestOutputLocation><Filter>{filter}</Filter>\
+         <EnableManifestOutput>true</EnableManifestOutput></S3JobManifestGenerator></ManifestGenerator>\
+         <Operation><S3UpdateObjectEncryption/></Operation><Priority>1</Priority><Report><Enabled>false</Enabled></Report><RoleArn>arn:aws:iam::123456789012:role/batch</RoleArn></CreateJobRequest>"
+    );
+    let account = ("x-amz-account-id", "123456789012");
+    let made = client.send("s3", "POST", "/v20180820/jobs", &[account], &body).unwrap();
+    let Some(id) = made.xml("JobId").map(str::to_owned) else { return made };
+    for _ in 0..20 {
+        let got = client.send("s3", "GET", &format!("/v20180820/jobs/{id}"), &[account], "").unwrap();
+        if matches!(got.xml("Status"), Some("Complete" | "Failed")) {
+            return got;
+        }
+    }
+    panic!("the job does not end");
+}
+
+#[test]
+fn a_list_that_s3_makes_has_all_versions_that_one_filter_by_encryption_fits_and_is_kept() {
+    let (sim, client) = plain(PutBucket { versioning: Some("Enabled".to_owned()), ..Default::default() });
+    for _ in 0..2 {
+        object(&sim, "a", unencrypted());
+    }
+    object(&sim, "a", PutObject { sse: Some(Sse::Aes256), ..unencrypted() });
+    object(&sim, "z", PutObject { storage_class: Some("STANDARD_IA".to_owned()), ..unencrypted() });
+    let one = "<MatchAnyObjectEncryption><ObjectEncryption><NOT-SSE/></ObjectEncryption></MatchAnyObjectEncryption>";
+    let denied = listed(&client, one);
+    assert_eq!((denied.xml("Status"), denied.xml("FailureCode")), (Some("Failed"), Some("InvalidRole")));
+    sim.apply(Command::PutRole(role(&["s3:ListBucket", "s3:PutObject"]))).unwrap();
+    let denied = listed(&client, &format!("{one}<MatchAnyStorageClass/>"));
+    assert_eq!((denied.xml("Status"), denied.xml("FailureCode")), (Some("Failed"), Some("AccessDenied")));
+    sim.apply(Command::PutRole(role(&["s3:ListBucket", "s3:PutInventoryConfiguration", "s3:PutObject"]))).unwrap();
+    let two = "<MatchAnyObjectEncryption><NOT-SSE/><SSE-S3/></MatchAnyObjectEncryption>";
+    assert_eq!(listed(&client, two).error(), (400, "InvalidRequest".to_owned()));
+    let tasks = |filter: &str| listed(&client, filter).xml("TotalNumberOfTasks").unwrap().to_owned();
+    assert_eq!(tasks(&format!("{one} ")), "3", "the two old versions, and the other key");
+    assert_eq!(tasks(&format!("{one}<MatchAnyStorageClass><member>STANDARD_IA</member></MatchAnyStorageClass>")), "1");
+    assert_eq!(tasks(&format!("<KeyNameConstraint><MatchAnyPrefix><member>a</member></MatchAnyPrefix></KeyNameConstraint>{one}")), "2");
+    let end = listed(&client, "<MatchAnyObjectEncryption><SSE-S3/></MatchAnyObjectEncryption><KeyNameConstraint/>");
+    let place = end.xml("ObjectArn").unwrap().strip_prefix("arn:aws:s3:::").unwrap().to_owned();
+    let list = client.s3("GET", &format!("/{place}"), &[]);
+    assert_eq!(list.header(SSE), Some("AES256"));
+    assert!(list.body.starts_with("\"b\",\"a\",\"") && list.body.lines().count() > 0, "{}", list.body);
+}

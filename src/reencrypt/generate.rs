@@ -1,0 +1,187 @@
+//! Jobs whose list S3 makes itself: nothing is looked at beforehand, whatever the number of objects. So only what a job can never lose anything of is left to it, which
+//! the bucket alone must show.
+//!
+//! A job takes one filter by encryption, and a copy one storage class: there is one job for each bucket and class, of what is not encrypted at all, and one for each
+//! bucket that updates SSE-S3 in place. Source: Amazon S3 API reference, JobManifestGeneratorFilter.
+
+use aws_sdk_s3control::types::{
+    GeneratedManifestEncryption, GeneratedManifestFormat, JobManifestGenerator, JobManifestGeneratorFilter, KeyNameConstraint, NotSseFilter,
+    ObjectEncryptionFilter, S3JobManifestGenerator, S3ManifestOutputLocation, S3StorageClass, Sses3Encryption, Sses3Filter,
+};
+
+use super::{
+    BucketPlan, ReencryptError,
+    batch::{self, DESCRIPTION, Group, Made, Order, What},
+    method::LARGEST_COPY,
+    record::Leftover,
+    scope::Scope,
+};
+use crate::{
+    aws::{Lookup, calls},
+    checks::kind_name,
+    digest::sha256,
+    facts::{Stored, s3::is_code},
+    names::partition,
+    settings::EncryptionKind,
+};
+
+/// A job that S3 is to make the list of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    group: Group,
+    prefixes: Vec<String>,
+}
+
+impl std::fmt::Display for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let places: Vec<String> = match self.prefixes.as_slice() {
+            [] => vec![format!("s3://{}/", self.group.bucket)],
+            prefixes => prefixes.iter().map(|prefix| format!("s3://{}/{prefix}", self.group.bucket)).collect(),
+        };
+        match &self.group.storage_class {
+            Some(class) => write!(f, "copy what is unencrypted, in {class} and up to 5 GiB, in {}", places.join(", ")),
+            None => write!(f, "update what is under SSE-S3 in {}", places.join(", ")),
+        }
+    }
+}
+
+/// The jobs that there can be for the scope, and what cannot be left to one.
+///
+/// # Errors
+/// [`ReencryptError::Unseen`] where it cannot be told whether a bucket is a website.
+pub(crate) async fn plan(scope: &Scope, classes: &[String]) -> Result<(Vec<Wish>, Vec<Leftover>), ReencryptError> {
+    let (mut wishes, mut left) = (Vec::new(), Vec::new());
+    for (bucket, plan) in &scope.plan.buckets {
+        let within = || scope.wanted.iter().filter(|wanted| wanted.location.bucket.as_str() == bucket);
+        let whole = within().any(|wanted| wanted.location.prefix.is_empty());
+        let prefixes: Vec<String> = if whole { Vec::new() } else { within().map(|wanted| wanted.location.prefix.clone()).collect() };
+        let is_website = is_website(scope, bucket).await?;
+        match would_lose(plan, is_website) {
+            Some(why) => left.push(Leftover::other(format!("s3://{bucket}: {why}; run this without --generate-manifest"))),
+            None => wishes.extend(
+                classes
+                    .iter()
+                    .map(|class| Wish { group: Group { bucket: bucket.clone(), storage_class: Some(class.clone()) }, prefixes: prefixes.clone() }),
+            ),
+        }
+        let other = |kind| Stored::Kind(kind, Some("another key".to_owned()));
+        if [EncryptionKind::SseKms, EncryptionKind::DsseKms].iter().any(|kind| scope.plan.criterion.offends(&other(*kind), &plan.target)) {
+            let line = format!("s3://{bucket}: what is under other KMS keys is in no list of S3's own; run this without --generate-manifest for it");
+            left.push(Leftover::other(line));
+        }
+        let under_s3 = Stored::Kind(EncryptionKind::SseS3, None);
+        if scope.plan.criterion.offends(&under_s3, &plan.target) && plan.target.updatable && plan.target.kind == EncryptionKind::SseKms {
+            wishes.push(Wish { group: Group { bucket: bucket.clone(), storage_class: None }, prefixes });
+        }
+    }
+    Ok((wishes, left))
+}
+
+/// Why a copy of whatever there is in a bucket could lose something; nothing where it cannot.
+fn would_lose(plan: &BucketPlan, is_website: bool) -> Option<&'static str> {
+    if plan.versioned {
+        // A list of all versions would bring old contents back.
+        Some("it keeps versions, and a job that copies an old one makes it the current one")
+    } else if plan.carries.locks {
+        Some("its objects may be locked, and a job would lose that")
+    } else if plan.carries.acls {
+        Some("its objects have ACLs, and a job would lose them")
+    } else if is_website {
+        Some("it is a website, and a job would lose where its objects redirect to")
+    } else if plan.target.kind == EncryptionKind::DsseKms {
+        Some("a job cannot ask for DSSE-KMS")
+    } else {
+        None
+    }
+}
+
+async fn is_website(scope: &Scope, bucket: &str) -> Result<bool, ReencryptError> {
+    let result = scope.aws.s3.get_bucket_website().bucket(bucket).send().await;
+    if result.as_ref().is_err_and(|error| is_code(error, "NoSuchWebsiteConfiguration")) {
+        return Ok(false);
+    }
+    batch::text(Lookup::from_call(&calls::GET_BUCKET_WEBSITE, &["NoSuchBucket"], result).map(|_| true), &format!("whether {bucket} is a website"))
+}
+
+/// Makes the jobs; they wait for their confirmation, which is when their objects are known. One that was made before and is not over is not made again.
+pub(crate) async fn make(scope: &Scope, order: &Order, wishes: &[Wish]) -> Result<Made, ReencryptError> {
+    let mut made = Made::default();
+    if wishes.is_empty() {
+        return Ok(made);
+    }
+    let earlier = batch::own(scope).await?;
+    for wish in wishes {
+        let Some(bucket) = scope.plan.buckets.get(&wish.group.bucket) else { continue };
+        let description = format!("{DESCRIPTION}: {wish} gets {}", kind_name(bucket.target.kind));
+        // S3 takes 256 characters.
+        let description: String = description.chars().take(256).collect();
+        let same: Vec<_> = earlier.iter().filter(|job| job.description.as_deref() == Some(description.as_str())).collect();
+        if let Some(id) = same.iter().find(|job| !job.status.as_ref().is_some_and(batch::is_over)).and_then(|job| job.job_id.clone()) {
+            made.jobs.push(batch::new_job(id, None));
+            continue;
+        }
+        let arn = format!("arn:{}:s3:::{}", partition(&scope.region), wish.group.bucket);
+        let unsaid = || ReencryptError::Usage("the job cannot be put into words".to_owned());
+        let operation = batch::operation(bucket, &wish.group, &arn).ok_or_else(unsaid)?;
+        let generator = generator(scope, order, wish, &arn).ok_or_else(unsaid)?;
+        let token = sha256(format!("{wish:?} {} {:?} {:?} after {} others", order.role, order.place, bucket.target, same.len()));
+        let what = What { operation, description, token: token[..64].to_owned() };
+        let generator = JobManifestGenerator::S3JobManifestGenerator(generator);
+        let id = batch::send(scope, order, what, |request| request.manifest_generator(generator)).await?;
+        made.cost.job(0);
+        made.jobs.push(batch::new_job(id, None));
+    }
+    Ok(made)
+}
+
+fn generator(scope: &Scope, order: &Order, wish: &Wish, source: &str) -> Option<S3JobManifestGenerator> {
+    let filter = JobManifestGeneratorFilter::builder().object_size_greater_than_bytes(0);
+    let filter = match &wish.group.storage_class {
+        Some(class) => filter
+            .match_any_object_encryption(ObjectEncryptionFilter::Notsse(NotSseFilter::builder().build()))
+            .match_any_storage_class(S3StorageClass::from(class.as_str()))
+            .object_size_less_than_bytes(LARGEST_COPY.cast_signed() + 1),
+        None => filter.match_any_object_encryption(ObjectEncryptionFilter::Sses3(Sses3Filter::builder().build())),
+    };
+    let prefixes = (!wish.prefixes.is_empty()).then(|| wish.prefixes.clone());
+    let names = prefixes.map(|prefixes| KeyNameConstraint::builder().set_match_any_prefix(Some(prefixes)).build());
+    let output = S3ManifestOutputLocation::builder()
+        .bucket(format!("arn:{}:s3:::{}", partition(&scope.region), order.place.bucket))
+        .manifest_prefix(format!("{}manifests/generated", order.place.prefix))
+        .manifest_encryption(GeneratedManifestEncryption::builder().sses3(Sses3Encryption::builder().build()).build())
+        .manifest_format(GeneratedManifestFormat::S3InventoryReportCsv20211130)
+        .build()
+        .ok()?;
+    S3JobManifestGenerator::builder()
+        .expected_bucket_owner(&scope.account)
+        .source_bucket(source)
+        .manifest_output_location(output)
+        .filter(filter.set_key_name_constraint(names).build())
+        .enable_manifest_output(true)
+        .build()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reencrypt::{snapshot::Carries, target::Target};
+
+    #[test]
+    fn a_bucket_whose_objects_may_carry_what_a_job_loses_is_left_to_a_look_at_each() {
+        let target = Target { kind: EncryptionKind::SseKms, key: Some("k".to_owned()), updatable: true, by: "as asked" };
+        let plain = BucketPlan { target, carries: Carries::default(), versioned: false };
+        assert_eq!(would_lose(&plain, false), None);
+        let dsse = Target { kind: EncryptionKind::DsseKms, ..plain.target.clone() };
+        let table = [
+            (BucketPlan { versioned: true, ..plain.clone() }, "versions"),
+            (BucketPlan { carries: Carries { locks: true, acls: false }, ..plain.clone() }, "locked"),
+            (BucketPlan { carries: Carries { locks: false, acls: true }, ..plain.clone() }, "ACLs"),
+            (BucketPlan { target: dsse, ..plain.clone() }, "DSSE-KMS"),
+        ];
+        for (plan, word) in table {
+            assert!(would_lose(&plan, false).unwrap().contains(word), "{word}");
+        }
+        assert!(would_lose(&plain, true).unwrap().contains("website"));
+    }
+}

@@ -1,0 +1,147 @@
+//! The document of an audit: what was found in S3, location by location. The command `audit` writes it, and its page is made of it, long afterwards and elsewhere too.
+//! `schema-audit.json` beside this file says what is in it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{
+    audit::{Counts, Hidden, Judgement},
+    exit::Outcome,
+    settings::Policy,
+};
+
+/// The version of the form below; it grows when a field changes its meaning or goes away.
+pub(crate) const VERSION: u32 = 1;
+
+/// What one audit by emr-etl-guard found.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "The document of one audit by emr-etl-guard")]
+pub(crate) struct AuditDocument {
+    /// The version of this form.
+    #[schemars(schema_with = "super::schema::audit_version")]
+    pub(crate) version: u32,
+    /// The version of the program that wrote it.
+    pub(crate) guard: String,
+    /// `audit`.
+    pub(crate) command: String,
+    /// When it began; with `--resume`, when its first part did.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
+    pub(crate) started: OffsetDateTime,
+    /// When this was written.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
+    pub(crate) ended: OffsetDateTime,
+    /// Where the facts came from.
+    pub(crate) source: Source,
+    /// The policy that objects were held against.
+    pub(crate) policy: Policy,
+    /// What was found, location by location.
+    pub(crate) locations: Vec<Location>,
+    /// The same, in all.
+    pub(crate) totals: Totals,
+    /// The file in which every offender is listed, where one was asked for.
+    pub(crate) offenders_file: Option<String>,
+    /// Whether everything there is was seen.
+    pub(crate) complete: bool,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// The exit code, after remapping.
+    pub(crate) exit_code: u8,
+}
+
+/// Where the facts came from.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub(crate) enum Source {
+    /// S3 itself, object by object.
+    Live {
+        /// Old versions too.
+        versions: bool,
+        /// How often S3 asked to slow down.
+        slowed_down: usize,
+    },
+    /// Inventories that S3 has made.
+    Inventory {
+        /// Each of them.
+        inventories: Vec<InventorySource>,
+        /// Rows that lie in none of the locations.
+        outside: u64,
+    },
+}
+
+/// An inventory.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct InventorySource {
+    /// Its manifest, as it was named.
+    pub(crate) manifest: String,
+    /// `CSV`, `ORC` or `Parquet`.
+    pub(crate) format: String,
+    /// Whose objects it lists.
+    pub(crate) bucket: String,
+    /// When S3 made it.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
+    pub(crate) created: OffsetDateTime,
+    /// How old it was when it was read.
+    pub(crate) age_seconds: i64,
+    /// How many rows it has.
+    pub(crate) rows: u64,
+}
+
+/// What was found in one location.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Location {
+    /// The keys below `aws.s3.buckets` that name it; none for one that was named on the command line.
+    pub(crate) roles: Vec<String>,
+    /// `s3://…`.
+    pub(crate) location: String,
+    /// Objects by how they are encrypted.
+    pub(crate) kinds: Vec<Kind>,
+    /// Empty objects: nothing in them to encrypt.
+    pub(crate) empty: u64,
+    /// Delete markers.
+    pub(crate) delete_markers: u64,
+    /// Objects that were listed, and gone when they were asked.
+    pub(crate) vanished: u64,
+    /// Objects that could not be looked at, by what stood in the way.
+    pub(crate) unseen: Vec<Hidden>,
+    /// Parts of the location that could not be listed.
+    pub(crate) unlisted: Vec<Hidden>,
+    /// There is no such bucket.
+    pub(crate) no_bucket: bool,
+}
+
+/// Objects that are encrypted in one way.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Kind {
+    /// `none`, `SSE-S3`, `SSE-KMS`, `DSSE-KMS`, `SSE-C`, or what S3 calls it.
+    pub(crate) encryption: String,
+    /// The KMS key, where there is one and the source tells it.
+    pub(crate) kms_key: Option<String>,
+    /// What the policy says of them.
+    pub(crate) judgement: Judgement,
+    /// How many they are, how large, and from when.
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+}
+
+/// The sums that decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Totals {
+    /// Objects whose encryption was seen.
+    pub(crate) objects: u64,
+    /// Together, in bytes.
+    pub(crate) bytes: u64,
+    /// Those that are not encrypted as required.
+    pub(crate) offenders: u64,
+    /// Together, in bytes.
+    pub(crate) offending_bytes: u64,
+    /// Objects that could not be looked at, or not be judged.
+    pub(crate) unseen: u64,
+    /// Empty objects.
+    pub(crate) empty: u64,
+    /// Delete markers.
+    pub(crate) delete_markers: u64,
+}

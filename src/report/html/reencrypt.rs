@@ -1,0 +1,380 @@
+//! The page of a `reencrypt`: what was found, what was done about it, what is left and why, and what it costs.
+
+use maud::{Markup, html};
+
+use super::{Frame, Mark, Sections, bar, fact, findings, grouped, lasted, time};
+use crate::{
+    audit::size,
+    exit::Outcome,
+    report::reencrypt_document::{Bill, BucketTarget, Item, Job, Location, Method, Mode, Paid, ReencryptDocument},
+};
+
+/// The whole page.
+pub(in crate::report) fn page(document: &ReencryptDocument) -> String {
+    let (mark, title, sentence) = conclusion(document);
+    let sections = Sections::new([
+        ("who", "Who, what, when", Some(who(document))),
+        ("refused", "What the safety switch says", refused(document)),
+        ("left", "What is not done", left(document)),
+        ("locations", "Location by location", locations(document)),
+        ("jobs", "Jobs of S3 Batch Operations", jobs(document)),
+        ("cost", "What it costs", Some(cost(document))),
+    ]);
+    let footer = html! {
+        p { "Made from the document of a reencrypt (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is what was found and done; this page only shows it." }
+    };
+    let frame = Frame {
+        title,
+        subject: None,
+        kind: "Encryption of what lies in S3",
+        command: &document.command,
+        started: document.started,
+        skip: ("cost", "Skip to the cost"),
+        footer: &footer,
+    };
+    frame.page(&html! {
+        section class={ "verdict " (mark.class()) } aria-labelledby="verdict" {
+            (mark.sign())
+            div {
+                h1 id="verdict" { (title) }
+                p.lead { (sentence) " Exit code " strong { (document.exit_code) } "." }
+                (counts(document))
+            }
+        }
+        (sections.shown())
+    })
+}
+
+fn found(document: &ReencryptDocument, wanted: impl Fn(Method) -> bool) -> u64 {
+    document.locations.iter().flat_map(|location| &location.found).filter(|found| wanted(found.method)).map(|found| found.objects).sum()
+}
+
+fn done(document: &ReencryptDocument) -> u64 {
+    document.locations.iter().flat_map(|location| &location.done).map(|done| done.objects).sum()
+}
+
+/// A sign, a title and a sentence.
+fn conclusion(document: &ReencryptDocument) -> (Mark, &'static str, String) {
+    let (to_do, done) = (found(document, |method| method != Method::Leave), done(document));
+    match (document.outcome, document.mode) {
+        (Outcome::FactsUnknown, _) => (
+            Mark::Open,
+            "Not everything could be looked at",
+            "What could not be looked at is named below; nobody knows how it is encrypted.".to_owned(),
+        ),
+        (Outcome::Ended(0), Mode::Apply) if done > 0 => {
+            (Mark::Proved, "Encrypted as it should be", format!("{} were changed, and each was looked at again before it counted.", objects(done)))
+        }
+        (Outcome::Ended(0), _) => {
+            (Mark::Proved, "Encrypted as it should be", "Every object that was looked at is encrypted as it should be.".to_owned())
+        }
+        (_, Mode::DryRun) if document.asked.generate_manifest => {
+            (Mark::Open, "Jobs would be made", "S3 would list itself what is unencrypted. Nothing was looked at, and nothing was changed.".to_owned())
+        }
+        (_, Mode::DryRun) => (Mark::Open, "Something is to be done", format!("{} would be changed by --apply. Nothing was changed.", objects(to_do))),
+        (_, Mode::Batch) => (
+            Mark::Open,
+            "Jobs wait for their confirmation",
+            "S3 Batch Operations has jobs for what it can do without losing anything; nothing is changed yet.".to_owned(),
+        ),
+        (_, Mode::BatchStatus) => {
+            (Mark::Open, "Not everything is done", "The jobs were followed, and the objects looked at again; what is left is named below.".to_owned())
+        }
+        (_, Mode::Apply) => (
+            Mark::Open,
+            "Not everything is done",
+            format!("{} were changed, and each was looked at again before it counted. What is left is named below.", objects(done)),
+        ),
+    }
+}
+
+fn objects(number: u64) -> String {
+    if number == 1 { "1 object".to_owned() } else { format!("{} objects", grouped(number)) }
+}
+
+fn counts(document: &ReencryptDocument) -> Markup {
+    let looked_at: u64 = document.locations.iter().map(|location| location.looked_at).sum();
+    let unseen: u64 = document.locations.iter().map(|location| location.unseen).sum();
+    let counts = [
+        (Mark::Proved, done(document), "changed and proved"),
+        (Mark::Inferred, document.restores_started, "restores started"),
+        (Mark::Excused, document.old_versions_removed, "old versions removed"),
+        (Mark::Refuted, found(document, |method| method == Method::Leave), "must stay as they are"),
+        (Mark::Open, unseen, "not looked at"),
+        (Mark::Nothing, looked_at, "looked at"),
+    ];
+    html! { ul.counts { @for (mark, number, what) in counts { @if number > 0 { li { (mark.with(&format!("{} {what}", grouped(number)))) } } } } }
+}
+
+fn who(document: &ReencryptDocument) -> Markup {
+    let asked_for = match document.mode {
+        Mode::DryRun => "a dry run",
+        Mode::Apply => "--apply",
+        Mode::Batch => "--apply --batch",
+        Mode::BatchStatus => "--batch-status",
+    };
+    let asked = &document.asked;
+    let more: Vec<&str> =
+        [(asked.restore, "--restore"), (asked.purge_old_versions, "--purge-old-versions"), (asked.generate_manifest, "--generate-manifest")]
+            .into_iter()
+            .filter_map(|(on, word)| on.then_some(word))
+            .collect();
+    html! {
+        dl.facts {
+            (fact("Asked for", &html! { code { (asked_for) } @for word in more { " " code { (word) } } }))
+            (fact("Started", &html! { (time(document.started)) }))
+            (fact("Ended", &html! { (time(document.ended)) " " span.soft { "after " (lasted(document.started, document.ended)) } }))
+            (fact("Account", &html! { code { (document.account) } ", buckets in " code { (document.region) } }))
+        }
+        h3 { "What objects get" }
+        div.table {
+            table.cards {
+                thead { tr { th scope="col" { "Bucket" } th scope="col" { "Encryption" } th scope="col" { "Key" } th scope="col" { "Said by" } th scope="col" { "Versions" } } }
+                tbody { @for target in &document.buckets { (row_of_target(target)) } }
+            }
+        }
+    }
+}
+
+fn row_of_target(target: &BucketTarget) -> Markup {
+    html! {
+        tr {
+            th scope="row" { code { (target.bucket) } }
+            td { (target.encryption) }
+            td data-label="Key" { @if let Some(key) = &target.kms_key { code { (key) } } @else { "–" } }
+            td data-label="Said by" { (target.by) }
+            td data-label="Versions" { @if target.versioned { "kept" } @else { "not kept" } }
+        }
+    }
+}
+
+fn refused(document: &ReencryptDocument) -> Option<Markup> {
+    if document.refusals.is_empty() {
+        return None;
+    }
+    Some(html! { ul.plain { @for refusal in &document.refusals { li { (Mark::Refuted.with("--apply would be refused:")) " " (refusal) } } } })
+}
+
+fn left(document: &ReencryptDocument) -> Option<Markup> {
+    if document.left.is_empty() {
+        return None;
+    }
+    Some(html! {
+        ul.cards {
+            @for left in &document.left {
+                li class="card open" {
+                    h3 {
+                        (Mark::Open.with(&left.objects.map_or_else(|| "left".to_owned(), objects)))
+                        @if let Some(first) = &left.first { " " code.subject { (first) } @if left.objects.is_some_and(|number| number > 1) { span.soft { " and others" } } }
+                    }
+                    p { (left.why) }
+                }
+            }
+        }
+    })
+}
+
+fn word(method: Method) -> (Mark, &'static str) {
+    match method {
+        Method::UpdateObjectEncryption => (Mark::Inferred, "update the encryption"),
+        Method::Copy => (Mark::Inferred, "copy in place"),
+        Method::CopyInParts => (Mark::Inferred, "copy in place, in parts"),
+        Method::Restore => (Mark::Inferred, "restore first"),
+        Method::PurgeOldVersion => (Mark::Excused, "remove the old version"),
+        Method::Leave => (Mark::Refuted, "leave"),
+    }
+}
+
+fn locations(document: &ReencryptDocument) -> Option<Markup> {
+    if document.locations.is_empty() {
+        return None;
+    }
+    Some(html! {
+        div.table {
+            table.cards {
+                thead {
+                    tr {
+                        th scope="col" { "Location" } th scope="col" { "What" } th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" }
+                        th scope="col" { "Share of what was looked at" } th scope="col" { "First of them" }
+                    }
+                }
+                @for location in &document.locations { (rows(location)) }
+            }
+        }
+    })
+}
+
+/// The rows of one location: what was found, then what became of it.
+fn rows(location: &Location) -> Markup {
+    let mut rows: Vec<Markup> = Vec::new();
+    for found in &location.found {
+        let (mark, what) = word(found.method);
+        rows.push(html! {
+            td { (mark.with(what)) @if let Some(why) = &found.why { br; span.soft { (why) } } }
+            td.number data-label="Objects" { (grouped(found.objects)) } td.number data-label="Bytes" { (grouped(found.bytes)) }
+            td.share { (bar(found.objects, location.looked_at, mark)) }
+            td data-label="First" { @for (index, key) in found.first.iter().enumerate() { @if index > 0 { ", " } code { (key) } } }
+        });
+    }
+    for done in &location.done {
+        let (_, what) = word(done.method);
+        rows.push(html! {
+            td { (Mark::Proved.with("done and proved")) " " span.soft { "(" (what) ")" } }
+            td.number data-label="Objects" { (grouped(done.objects)) } td.number data-label="Bytes" { (grouped(done.bytes)) }
+            td.share { (bar(done.objects, location.looked_at, Mark::Proved)) } td {}
+        });
+    }
+    if location.unseen > 0 {
+        rows.push(html! {
+            td colspan="5" {
+                (Mark::Open.with(&format!("{} not looked at", grouped(location.unseen))))
+                @if let Some(obstacle) = &location.obstacle { " " span.soft { (obstacle.message) " (" (obstacle.operation) ")" } }
+            }
+        });
+    }
+    if rows.is_empty() {
+        rows.push(html! { td colspan="5" { (Mark::Proved.with("as it should be")) " " span.soft { (objects(location.looked_at)) " looked at" } } });
+    }
+    html! {
+        tbody {
+            @for (index, row) in rows.iter().enumerate() {
+                tr {
+                    @if index == 0 { th scope="rowgroup" rowspan=(rows.len()) { @if let Some(role) = &location.role { (role) br; } code { (location.location) } } }
+                    (row)
+                }
+            }
+        }
+    }
+}
+
+fn jobs(document: &ReencryptDocument) -> Option<Markup> {
+    if document.jobs.is_empty() {
+        return None;
+    }
+    Some(html! {
+        div.table {
+            table.cards {
+                thead { tr { th scope="col" { "Job" } th scope="col" { "Status" } th.number scope="col" { "Objects" } th.number scope="col" { "Done" } th.number scope="col" { "Failed" } th scope="col" { "Manifest" } } }
+                tbody { @for job in &document.jobs { (row_of_job(job)) } }
+            }
+        }
+    })
+}
+
+fn row_of_job(job: &Job) -> Markup {
+    let mark = match (job.status.as_str(), job.failed) {
+        ("Complete", 0) => Mark::Proved,
+        ("Failed" | "Cancelled", _) | (_, 1..) => Mark::Refuted,
+        _ => Mark::Open,
+    };
+    html! {
+        tr {
+            th scope="row" { code { (job.id) } }
+            td { (mark.with(&job.status)) @for failure in &job.failures { br; span.soft { (failure) } } }
+            td.number data-label="Objects" { (job.objects.map_or_else(|| "–".to_owned(), grouped)) }
+            td.number data-label="Done" { (grouped(job.succeeded)) } td.number data-label="Failed" { (grouped(job.failed)) }
+            td data-label="Manifest" { @if let Some(place) = &job.generated_manifest { "by S3: " code { (place) } } @else { "by the guard" } }
+        }
+    }
+}
+
+fn said(item: &Item) -> &'static str {
+    match item.what {
+        Paid::Writes => "writes (PUT, COPY, POST)",
+        Paid::Lists => "lists",
+        Paid::Reads => "reads (GET, HEAD)",
+        Paid::BytesRead => "bytes read from a rare class",
+        Paid::KmsCalls => "calls to KMS, without bucket keys",
+        Paid::Restores => "restores",
+        Paid::BytesRestored => "bytes restored",
+        Paid::BytesDeletedEarly => "bytes deleted before their class's least time",
+        Paid::BatchJobs => "batch jobs",
+        Paid::BatchObjects => "objects in batch jobs",
+        Paid::ManifestObjects => "objects looked at for a manifest",
+    }
+}
+
+/// The estimate, and beside it what it came to.
+fn cost(document: &ReencryptDocument) -> Markup {
+    let spent = document.spent.as_ref();
+    let mut items: Vec<&Item> = document.estimate.items.iter().chain(spent.iter().flat_map(|bill| &bill.items)).collect();
+    items.sort_by_key(|item| (item.what, &item.storage_class));
+    items.dedup_by_key(|item| (item.what, item.storage_class.clone()));
+    let in_bill = |bill: &Bill, wanted: &Item| {
+        let item = bill.items.iter().find(|item| (item.what, &item.storage_class) == (wanted.what, &wanted.storage_class));
+        item.map_or_else(|| "–".to_owned(), |item| format!("{}, {}", grouped(item.number), dollars(item.usd)))
+    };
+    html! {
+        div.table {
+            table.cards {
+                thead { tr { th scope="col" { "What" } th.number scope="col" { "Estimate" } @if spent.is_some() { th.number scope="col" { "Came to" } } } }
+                tbody {
+                    @for item in items {
+                        tr {
+                            th scope="row" { (said(item)) @if let Some(class) = &item.storage_class { " in " code { (class) } } }
+                            td.number data-label="Estimate" { (in_bill(&document.estimate, item)) }
+                            @if let Some(spent) = spent { td.number data-label="Came to" { (in_bill(spent, item)) } }
+                        }
+                    }
+                    tr {
+                        th scope="row" { "bytes that S3 copies" }
+                        td.number data-label="Estimate" { (size(document.estimate.bytes_copied)) }
+                        @if let Some(spent) = spent { td.number data-label="Came to" { (size(spent.bytes_copied)) } }
+                    }
+                    tr {
+                        th scope="row" { strong { "Together" } }
+                        td.number data-label="Estimate" { strong { "about " (dollars(document.estimate.usd)) } }
+                        @if let Some(spent) = spent { td.number data-label="Came to" { strong { "about " (dollars(spent.usd)) } } }
+                    }
+                }
+            }
+        }
+        p.soft { "By " (findings::words(&document.estimate.prices)) "." @if !document.estimate.changed_prices.is_empty() { " The settings have changed " (document.estimate.changed_prices.join(", ")) "." } }
+    }
+}
+
+fn dollars(usd: f64) -> String {
+    if usd > 0.0 && usd < 0.01 { format!("${usd:.5}") } else { format!("${usd:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::html::tests::{is_one_page, lines, with_texts};
+
+    const RECORDED: &str = include_str!("../../../tests/recordings/documents/reencrypt-v1.json");
+
+    #[test]
+    fn the_page_of_a_reencrypt_is_whole_and_the_same_every_time() {
+        let made = || page(&serde_json::from_str(RECORDED).unwrap());
+        let page = made();
+        assert_eq!(page, made());
+        is_one_page(&page);
+        insta::assert_snapshot!(lines(&page));
+    }
+
+    #[test]
+    fn jobs_that_wait_are_shown_with_what_they_will_cost() {
+        let page = page(&serde_json::from_str(include_str!("../../../tests/recordings/documents/reencrypt-batch-v1.json")).unwrap());
+        is_one_page(&page);
+        for part in ["Jobs wait for their confirmation", "New", "objects in batch jobs", "by the guard"] {
+            assert!(page.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_the_document_says_becomes_markup() {
+        let hostile = "</code></title></svg></style><script>alert(1)</script>\"'><img/src=x/onerror=alert(2)>&lt;b&gt;<!--]]>";
+        let kept = ["started", "ended", "mode", "method", "what", "outcome", "accept_encryption", "require", "on_unencrypted", "command", "status"];
+        let made = |more: &str| {
+            let mut value = serde_json::from_str(RECORDED).unwrap();
+            with_texts(&mut value, "", &kept, more);
+            page(&serde_json::from_value(value).unwrap())
+        };
+        let tags =
+            |page: &str| regex::Regex::new("</?[A-Za-z!][^ >]*").unwrap().find_iter(page).map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>();
+        let page = made(hostile);
+        assert_eq!(tags(&page), tags(&made(&"x".repeat(hostile.len()))));
+        assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script") && !page.contains("<img"));
+    }
+}

@@ -1,0 +1,255 @@
+//! The document of a `reencrypt`: what was found, what was done about it, what is left, and what it costs. The command writes it, and its page is made of it.
+//! `schema-reencrypt.json` beside this file says what is in it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{aws::Obstacle, exit::Outcome, settings::Policy};
+
+/// The version of the form below; it grows when a field changes its meaning or goes away.
+pub(crate) const VERSION: u32 = 1;
+
+/// What one `reencrypt` by emr-etl-guard found and did.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "The document of one reencrypt by emr-etl-guard")]
+pub(crate) struct ReencryptDocument {
+    /// The version of this form.
+    #[schemars(schema_with = "super::schema::reencrypt_version")]
+    pub(crate) version: u32,
+    /// The version of the program that wrote it.
+    pub(crate) guard: String,
+    /// `reencrypt`.
+    pub(crate) command: String,
+    /// How far it was to go.
+    pub(crate) mode: Mode,
+    /// What else was asked for.
+    pub(crate) asked: Asked,
+    /// When it began.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
+    pub(crate) started: OffsetDateTime,
+    /// When this was written.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::report::Rfc3339")]
+    pub(crate) ended: OffsetDateTime,
+    /// The account whose credentials did it.
+    pub(crate) account: String,
+    /// The buckets' region.
+    pub(crate) region: String,
+    /// The policy that objects were held against.
+    pub(crate) policy: Policy,
+    /// What the objects of each bucket get.
+    pub(crate) buckets: Vec<BucketTarget>,
+    /// Why the safety switch would refuse to change anything.
+    pub(crate) refusals: Vec<String>,
+    /// What was found and done, location by location; empty where nothing was looked at.
+    pub(crate) locations: Vec<Location>,
+    /// Old versions that were removed.
+    pub(crate) old_versions_removed: u64,
+    /// Restores that were asked for.
+    pub(crate) restores_started: u64,
+    /// Jobs of S3 Batch Operations, made or followed.
+    pub(crate) jobs: Vec<Job>,
+    /// What is not done, by why.
+    pub(crate) left: Vec<Left>,
+    /// What it would cost, looking included.
+    pub(crate) estimate: Bill,
+    /// What it came to; none where nothing was done.
+    pub(crate) spent: Option<Bill>,
+    /// Whether every object that was looked at is as it should be, and all could be looked at.
+    pub(crate) complete: bool,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// The exit code, after remapping.
+    pub(crate) exit_code: u8,
+}
+
+/// How far it was to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    /// Nothing was to be changed.
+    DryRun,
+    /// Objects were changed.
+    Apply,
+    /// Jobs of S3 Batch Operations were made.
+    Batch,
+    /// They were followed, and everything was looked at again.
+    BatchStatus,
+}
+
+/// What else was asked for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Asked {
+    /// `--restore`.
+    pub(crate) restore: bool,
+    /// `--purge-old-versions`.
+    pub(crate) purge_old_versions: bool,
+    /// `--generate-manifest`.
+    pub(crate) generate_manifest: bool,
+}
+
+/// What the objects of a bucket get.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct BucketTarget {
+    /// The bucket.
+    pub(crate) bucket: String,
+    /// `SSE-S3`, `SSE-KMS` or `DSSE-KMS`.
+    pub(crate) encryption: String,
+    /// The KMS key's ARN; none for SSE-S3, and for a key that AWS is yet to make.
+    pub(crate) kms_key: Option<String>,
+    /// Who says so.
+    pub(crate) by: String,
+    /// Whether it keeps versions.
+    pub(crate) versioned: bool,
+}
+
+/// What was found and done in one location.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Location {
+    /// The key below `aws.s3.buckets`; none for one that was named on the command line.
+    pub(crate) role: Option<String>,
+    /// `s3://…`.
+    pub(crate) location: String,
+    /// Objects that were looked at.
+    pub(crate) looked_at: u64,
+    /// Those that are not as they should be, by what is to be done about them.
+    pub(crate) found: Vec<Found>,
+    /// Those that were changed, and proved to be as they should, by how.
+    pub(crate) done: Vec<Done>,
+    /// Objects, or the whole place, that could not be looked at.
+    pub(crate) unseen: u64,
+    /// What stood in the way of the first of them.
+    pub(crate) obstacle: Option<Obstacle>,
+}
+
+/// Objects of which the same is to be done.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Found {
+    /// What.
+    pub(crate) method: Method,
+    /// Why they stay as they are, for `leave`; with what to do about it.
+    pub(crate) why: Option<String>,
+    /// How many.
+    pub(crate) objects: u64,
+    /// Together, in bytes.
+    pub(crate) bytes: u64,
+    /// The keys of the first of them.
+    pub(crate) first: Vec<String>,
+}
+
+/// What is done about an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Method {
+    /// `UpdateObjectEncryption`: no data moves.
+    UpdateObjectEncryption,
+    /// `CopyObject` onto itself.
+    Copy,
+    /// A copy in parts onto itself.
+    CopyInParts,
+    /// Its restore is asked for; a later run goes on.
+    Restore,
+    /// An old version, which is removed.
+    PurgeOldVersion,
+    /// It stays as it is.
+    Leave,
+}
+
+/// Objects that were changed in the same way.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Done {
+    /// How.
+    pub(crate) method: Method,
+    /// How many.
+    pub(crate) objects: u64,
+    /// Together, in bytes.
+    pub(crate) bytes: u64,
+}
+
+/// A job of S3 Batch Operations.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Job {
+    /// Its id.
+    pub(crate) id: String,
+    /// S3's word for how far it is: one that is `New` soon waits for its confirmation, as `Suspended` says.
+    pub(crate) status: String,
+    /// Its objects; none where S3 is yet to list them.
+    pub(crate) objects: Option<u64>,
+    /// Those that are done, by S3's word.
+    pub(crate) succeeded: u64,
+    /// Those that failed.
+    pub(crate) failed: u64,
+    /// What S3 says of failures.
+    pub(crate) failures: Vec<String>,
+    /// Where S3 keeps the manifest that it has made; none where the guard wrote it.
+    pub(crate) generated_manifest: Option<String>,
+}
+
+/// What is not done, for one reason.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Left {
+    /// Why, and what to do about it.
+    pub(crate) why: String,
+    /// How many objects; none where that is not about objects.
+    pub(crate) objects: Option<u64>,
+    /// The first of them.
+    pub(crate) first: Option<String>,
+}
+
+/// What something costs: an estimate, by list prices.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Bill {
+    /// What is paid for.
+    pub(crate) items: Vec<Item>,
+    /// Bytes that S3 copies.
+    pub(crate) bytes_copied: u64,
+    /// All of it, in US dollars.
+    pub(crate) usd: f64,
+    /// Which prices these are.
+    pub(crate) prices: String,
+    /// Prices that the settings have changed.
+    pub(crate) changed_prices: Vec<String>,
+}
+
+/// One thing that is paid for.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Item {
+    /// What.
+    pub(crate) what: Paid,
+    /// In which storage class, where the price depends on it.
+    pub(crate) storage_class: Option<String>,
+    /// How many, or how many bytes.
+    pub(crate) number: u64,
+    /// In US dollars.
+    pub(crate) usd: f64,
+}
+
+/// What can be paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Paid {
+    /// PUT, COPY and POST requests, parts and updates of the encryption among them.
+    Writes,
+    /// LIST requests.
+    Lists,
+    /// GET, HEAD and all other requests.
+    Reads,
+    /// Bytes that a rare class charges for reading.
+    BytesRead,
+    /// Calls to KMS, without bucket keys.
+    KmsCalls,
+    /// Requests to restore.
+    Restores,
+    /// Bytes that are restored.
+    BytesRestored,
+    /// Bytes that are deleted before their storage class's least time.
+    BytesDeletedEarly,
+    /// Jobs of S3 Batch Operations.
+    BatchJobs,
+    /// Their objects.
+    BatchObjects,
+    /// Objects that S3 looks at to make a manifest.
+    ManifestObjects,
+}
