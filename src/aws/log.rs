@@ -146,10 +146,10 @@ impl CallLog {
         cfg.load::<Pending>().map(|pending| pending.log.clone())
     }
 
-    /// Begins to record a HEAD of an object, which is sent without a client.
-    pub(super) fn head(&self, subject: String) -> Head<'_> {
+    /// Begins to record a request to S3 that is sent without a client.
+    pub(super) fn begin(&self, operation: &'static str, subject: String) -> Sent<'_> {
         let request = Request { started: OffsetDateTime::now_utc(), subject: Some(subject), request_id: None, status: None, attempts: 1 };
-        Head { log: self, request: Some(request) }
+        Sent { log: self, operation, request: Some(request) }
     }
 
     fn add(&self, name: Name, request: Request) {
@@ -175,13 +175,14 @@ impl Drop for Pending {
     }
 }
 
-/// A HEAD under way, recorded like a `Pending` when it is dropped. There are very many of them.
-pub(super) struct Head<'a> {
+/// A request to S3 under way, recorded like a `Pending` when it is dropped. There are very many of them.
+pub(super) struct Sent<'a> {
     log: &'a CallLog,
+    operation: &'static str,
     request: Option<Request>,
 }
 
-impl Head<'_> {
+impl Sent<'_> {
     /// What came back.
     pub(super) fn answered(&mut self, status: u16, request_id: Option<&str>) {
         if let Some(request) = &mut self.request {
@@ -191,10 +192,10 @@ impl Head<'_> {
     }
 }
 
-impl Drop for Head<'_> {
+impl Drop for Sent<'_> {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
-            self.log.add((Cow::Borrowed("S3"), Cow::Borrowed("HeadObject")), request);
+            self.log.add((Cow::Borrowed("S3"), Cow::Borrowed(self.operation)), request);
         }
     }
 }

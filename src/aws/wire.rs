@@ -18,7 +18,7 @@ use std::{
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::{
     config::{ConfigBag, Credentials},
-    primitives::SdkBody,
+    primitives::{ByteStream, SdkBody},
 };
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -74,6 +74,37 @@ impl Wire {
     /// A place to ask from, one question after the other.
     pub(crate) fn line(&self) -> Line<'_> {
         Line { wire: self, connection: None, signing: None, target: String::new(), request: Vec::new() }
+    }
+
+    /// The body of a list of the bucket, asked once; none where no way is known, or the answer is no plain one. `parameters` in the order of their names.
+    pub(crate) async fn list(&self, operation: &'static str, bucket: &str, parameters: &[(&str, Option<&str>)]) -> Option<String> {
+        let route = self.route.get()?;
+        let now = route.now();
+        let signing = route.signing(now).await?;
+        let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+        let query: Vec<String> = given.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY))).collect();
+        let request = route.request("GET", &signing, &format!("{}?{}", route.path, query.join("&")))?;
+        let prefix = parameters.iter().find(|(name, _)| *name == "prefix").and_then(|(_, value)| *value).unwrap_or_default();
+        let mut record = self.log().map(|log| log.begin(operation, format!("s3://{bucket}/{prefix}")));
+        let answering = async {
+            let answer = by_sdk(&route.connector, request, None).await.ok()?;
+            if let Some(record) = &mut record {
+                record.answered(answer.status().as_u16(), answer.headers().get(S3_REQUEST_ID));
+            }
+            if answer.status().as_u16() != 200 {
+                return None;
+            }
+            let body = ByteStream::new(answer.into_body()).collect().await.ok()?;
+            String::from_utf8(body.to_vec()).ok()
+        };
+        match route.time_limit {
+            Some(limit) => tokio::time::timeout(limit, answering).await.ok().flatten(),
+            None => answering.await,
+        }
+    }
+
+    fn log(&self) -> Option<&CallLog> {
+        self.route.get().and_then(|route| route.log.as_ref()).filter(|_| self.is_logged)
     }
 
     /// How long one question may take, all of its attempts together, by the SDK's own setting.
@@ -134,7 +165,7 @@ pub(crate) struct Line<'a> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         if let (Some(connection), Some(route)) = (self.connection.take(), self.wire.route.get())
-            && let Road::Ours(connections) = &route.road
+            && let Some(connections) = &route.connections
         {
             connections.keep(connection);
         }
@@ -150,17 +181,19 @@ impl Line<'_> {
             Some(signing) if signing.second == now => signing,
             _ => self.signing.insert(route.signing(now).await?),
         };
-        let log = route.log.as_ref().filter(|_| self.wire.is_logged);
-        let mut record = log.map(|log| log.head(format!("s3://{bucket}/{key}")));
+        let mut record = self.wire.log().map(|log| log.begin("HeadObject", format!("s3://{bucket}/{key}")));
         route.target(key, version, &mut self.target);
-        let sent = match &route.road {
-            Road::Ours(connections) => {
+        let sent = match &route.connections {
+            Some(connections) => {
                 route.head(signing, &self.target, &mut self.request);
-                ask(connections, &mut self.connection, &self.request, route.time_limit).await
+                let sent = ask(connections, &mut self.connection, &self.request, route.time_limit).await;
+                sent.map(|(status, headers)| Answer { status, headers: Headers::Ours(headers), signed: now })
             }
-            Road::Sdks(connector) => by_sdk(connector, route.request(signing, &self.target)?, route.time_limit).await,
+            None => {
+                let sent = by_sdk(&route.connector, route.request("HEAD", signing, &self.target)?, route.time_limit).await;
+                sent.map(|answer| Answer { status: answer.status().as_u16(), headers: Headers::Sdks(Box::new(answer)), signed: now })
+            }
         };
-        let sent = sent.map(|(status, headers)| Answer { status, headers, signed: now });
         if let (Some(record), Ok(answer)) = (&mut record, &sent) {
             record.answered(answer.status, answer.header(S3_REQUEST_ID));
         }
@@ -174,7 +207,7 @@ async fn ask<'a>(
     held: &'a mut Option<Connection>,
     request: &[u8],
     limit: Option<Duration>,
-) -> Result<(u16, Headers<'a>), String> {
+) -> Result<(u16, &'a [u8]), String> {
     loop {
         let used = match held.take().filter(Connection::is_free) {
             Some(used) => Some(used),
@@ -186,7 +219,7 @@ async fn ask<'a>(
             None => connections.open().await.map_err(in_words)?,
         };
         match connection.send(request, limit).await {
-            Ok(status) => return Ok((status, Headers::Ours(held.insert(connection).headers()))),
+            Ok(status) => return Ok((status, held.insert(connection).headers())),
             // The other side may have ended it just before: a HEAD can be sent again, and ends at the latest on a new connection.
             Err(Trouble::Broken(_)) if was_used => {}
             Err(trouble) => return Err(in_words(trouble)),
@@ -203,17 +236,13 @@ fn in_words(trouble: Trouble) -> String {
 }
 
 /// Asks through the SDK's HTTP client.
-async fn by_sdk<'a>(connector: &SharedHttpConnector, request: HttpRequest, limit: Option<Duration>) -> Result<(u16, Headers<'a>), String> {
+async fn by_sdk(connector: &SharedHttpConnector, request: HttpRequest, limit: Option<Duration>) -> Result<HttpResponse, String> {
     let answer = connector.call(request);
     let result = match limit {
         Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| LATE.to_owned())?,
         None => answer.await,
     };
-    match result {
-        Ok(answer) => Ok((answer.status().as_u16(), Headers::Sdks(Box::new(answer)))),
-        Err(error) if error.is_timeout() => Err(LATE.to_owned()),
-        Err(error) => Err(format!("cannot be reached: {}", innermost(&error))),
-    }
+    result.map_err(|error| if error.is_timeout() { LATE.to_owned() } else { format!("cannot be reached: {}", innermost(&error)) })
 }
 
 /// Learns the way to a bucket from a call that the SDK makes to it.
@@ -242,16 +271,12 @@ impl Intercept for Learner {
     }
 }
 
-/// By whose connections.
-enum Road {
-    Ours(Connections),
-    /// The SDK's, which knows proxies.
-    Sdks(SharedHttpConnector),
-}
-
 /// The way to one bucket.
 struct Route {
-    road: Road,
+    /// Of our own; none where a proxy stands between, which is the SDK's business.
+    connections: Option<Connections>,
+    /// The SDK's.
+    connector: SharedHttpConnector,
     components: RuntimeComponents,
     /// Where the SDK records its requests.
     log: Option<CallLog>,
@@ -292,17 +317,12 @@ impl Route {
         let limits = config.load::<TimeoutConfig>();
         let (connect, read) = (limits.and_then(TimeoutConfig::connect_timeout), limits.and_then(TimeoutConfig::read_timeout));
         let attempt = limits.and_then(TimeoutConfig::operation_attempt_timeout);
-        let way = match Connections::to(address, connect) {
-            Some(connections) => Road::Ours(connections),
-            None => {
-                // The same settings as the SDK's, so that the connections are the same.
-                let mut settings = HttpConnectorSettings::builder();
-                settings.set_connect_timeout(connect).set_read_timeout(read);
-                Road::Sdks(components.http_client()?.http_connector(&settings.build(), components))
-            }
-        };
+        // The same settings as the SDK's, so that the connections are the same.
+        let mut settings = HttpConnectorSettings::builder();
+        settings.set_connect_timeout(connect).set_read_timeout(read);
         Some(Self {
-            road: way,
+            connections: Connections::to(address, connect),
+            connector: components.http_client()?.http_connector(&settings.build(), components),
             time_limit: attempt.into_iter().chain(read).min(),
             whole_limit: limits.and_then(TimeoutConfig::operation_timeout),
             origin: format!("{scheme}://{host}"),
@@ -363,17 +383,17 @@ impl Route {
         };
         Self::headers(signing, &mut header);
         request.extend_from_slice(b"\r\nauthorization: ");
-        Self::authorize(signing, target, request);
+        Self::authorize("HEAD", signing, target, request);
         request.extend_from_slice(b"\r\n\r\n");
     }
 
     /// The same for a connection of the SDK's, which adds the host by itself.
-    fn request(&self, signing: &Signing, target: &str) -> Option<HttpRequest> {
+    fn request(&self, method: &str, signing: &Signing, target: &str) -> Option<HttpRequest> {
         let mut request = HttpRequest::new(SdkBody::empty());
-        request.set_method("HEAD").ok()?;
+        request.set_method(method).ok()?;
         let (mut header, mut well) = (Vec::new(), true);
         Self::headers(signing, &mut |name, value| well &= request.headers_mut().try_insert(name.to_owned(), value.to_owned()).is_ok());
-        Self::authorize(signing, target, &mut header);
+        Self::authorize(method, signing, target, &mut header);
         request.headers_mut().try_insert("authorization", String::from_utf8(header).ok()?).ok()?;
         request.set_uri(format!("{}{target}", self.origin)).ok()?;
         well.then_some(request)
@@ -389,9 +409,9 @@ impl Route {
         }
     }
 
-    fn authorize(signing: &Signing, target: &str, header: &mut Vec<u8>) {
+    fn authorize(method: &str, signing: &Signing, target: &str, header: &mut Vec<u8>) {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        signing.authorize(path, query, header);
+        signing.authorize(method, path, query, header);
     }
 }
 

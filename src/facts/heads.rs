@@ -52,6 +52,11 @@ impl Heads {
         self.wire.learn()
     }
 
+    /// The answer to a list of the bucket, asked without the SDK; none where it is no plain one. `parameters` in the order of their names.
+    pub(super) async fn list(&self, call: &'static Call, parameters: &[(&str, Option<&str>)]) -> Option<String> {
+        self.wire.list(call.operation, self.bucket.as_str(), parameters).await
+    }
+
     /// A place to ask from, one object after the other.
     pub(super) fn line(&self) -> Line<'_> {
         self.wire.line()

@@ -4,6 +4,7 @@
 //! only when all of its objects were asked: what a consumer has counted and `Batch::reached` always fit together, so that a scan can be broken off anywhere and go on
 //! from there.
 
+mod listing;
 mod pace;
 mod pages;
 

@@ -5,10 +5,8 @@ use std::{
     collections::BTreeSet,
     io::{BufRead as _, BufReader, Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    ops::Range,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -27,6 +25,8 @@ use crate::support::{Played, Stage, programs};
 
 /// More than are asked at once, so that connections are used again.
 const OBJECTS: usize = 200;
+/// So many are on a page of the list, but for the first one, which says that there is no more: that is the one by which a location is cut.
+const PAGE: usize = 50;
 
 /// A HEAD as it came in.
 #[derive(Clone, Debug)]
@@ -60,17 +60,28 @@ enum Reply {
 struct Bucket {
     port: u16,
     heads: Arc<Mutex<Vec<Head>>>,
+    /// Of each list, whether it is not from the SDK.
+    lists: Arc<Mutex<Vec<bool>>>,
     /// What came in that is no HTTP over the right transport.
     strange: Arc<Mutex<Vec<String>>>,
 }
 
 impl Bucket {
     fn start(tls: Option<ServerConfig>, reply: impl Fn(&Head) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with_pages(tls, reply, str::to_owned)
+    }
+
+    /// One whose pages that the guard asks for without the SDK are made into something else.
+    fn with_pages(
+        tls: Option<ServerConfig>,
+        reply: impl Fn(&Head) -> Reply + Send + Sync + 'static,
+        pages: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (heads, strange) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
-        let serve = Serve { heads: Arc::clone(&heads), reply: Box::new(reply) };
-        let (tls, kept, serve) = (tls.map(Arc::new), Arc::clone(&strange), Arc::new(serve));
+        let (heads, strange, lists) = (Arc::default(), Arc::default(), Arc::default());
+        let serve = Serve { heads: Arc::clone(&heads), reply: Box::new(reply), lists: Arc::clone(&lists), pages: Box::new(pages) };
+        let (tls, kept, serve): (_, Arc<Mutex<Vec<String>>>, _) = (tls.map(Arc::new), Arc::clone(&strange), Arc::new(serve));
         std::thread::spawn(move || {
             // It lives as long as the test's process; nobody waits for it.
             for (number, stream) in listener.incoming().flatten().enumerate() {
@@ -90,7 +101,7 @@ impl Bucket {
                 });
             }
         });
-        Self { port, heads, strange }
+        Self { port, heads, lists, strange }
     }
 
     fn heads(&self) -> Vec<Head> {
@@ -126,6 +137,8 @@ fn expect_all((played, document): &(Played, Value)) {
 struct Serve {
     heads: Arc<Mutex<Vec<Head>>>,
     reply: Box<dyn Fn(&Head) -> Reply + Send + Sync>,
+    lists: Arc<Mutex<Vec<bool>>>,
+    pages: Box<dyn Fn(&str) -> String + Send + Sync>,
 }
 
 impl Serve {
@@ -139,8 +152,9 @@ impl Serve {
             let target = request.split(' ').nth(1).unwrap().split("//").last().unwrap();
             let target = target.split_once('/').map_or("", |(_, path)| path);
             let object = target.rsplit_once("/part-").and_then(|(_, number)| number.parse::<usize>().ok());
+            let is_ours = header("user-agent").starts_with("emr-etl-guard/");
             let (Some(object), true) = (object, request.starts_with("HEAD ")) else {
-                let body = if request.starts_with("HEAD ") { String::new() } else { list(target.contains("delimiter=")) };
+                let body = if request.starts_with("HEAD ") { String::new() } else { self.list(target, is_ours) };
                 let head = format!(
                     "HTTP/1.1 200 OK\r\ndate: {}\r\nx-amz-bucket-region: eu-west-1\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n",
                     date(OffsetDateTime::now_utc()),
@@ -154,7 +168,6 @@ impl Serve {
             let head = {
                 let mut heads = self.heads.lock().unwrap();
                 let before = heads.iter().filter(|head| head.object == object).count();
-                let is_ours = header("user-agent").starts_with("emr-etl-guard/");
                 heads.push(Head { connection: number, nth, object, before, is_ours, date: header("x-amz-date").to_owned() });
                 heads.last().unwrap().clone()
             };
@@ -178,6 +191,27 @@ impl Serve {
     }
 }
 
+impl Serve {
+    fn list(&self, target: &str, is_ours: bool) -> String {
+        let number = {
+            let mut lists = self.lists.lock().unwrap();
+            lists.push(is_ours);
+            lists.len()
+        };
+        if number == 1 {
+            return list(0..OBJECTS, None);
+        }
+        let from = target.split_once("continuation-token=from%20").map_or(0, |(_, token)| {
+            let (from, rest) = token.split_once("%2F%2B").expect("a token comes back as it was given");
+            assert!(rest.is_empty() || rest.starts_with('&'), "{target}");
+            from.parse().unwrap()
+        });
+        let next = Some(from + PAGE).filter(|next| *next < OBJECTS);
+        let page = list(from..from + PAGE, next);
+        if is_ours { (self.pages)(&page) } else { page }
+    }
+}
+
 fn encrypted() -> String {
     format!(
         "HTTP/1.1 200 OK\r\ncontent-length: 4096\r\ndate: {}\r\nx-amz-server-side-encryption: AES256\r\netag: \"x\"\r\n\r\n",
@@ -189,12 +223,17 @@ fn date(time: OffsetDateTime) -> String {
     time.format(&Rfc2822).unwrap().replace("+0000", "GMT")
 }
 
-fn list(is_of_folders: bool) -> String {
+/// Some of the objects, and where the list goes on.
+fn list(objects: Range<usize>, next: Option<usize>) -> String {
     let entry = |object| {
-        format!("<Contents><Key>data/part-{object:04}</Key><LastModified>2026-11-25T15:02:00.000Z</LastModified><Size>4096</Size></Contents>")
+        format!("<Contents><Key>data%2Fpart-{object:04}</Key><LastModified>2026-11-25T15:02:00.000Z</LastModified><Size>4096</Size></Contents>")
     };
-    let entries: String = (0..if is_of_folders { 0 } else { OBJECTS }).map(entry).collect();
-    format!("<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>")
+    let entries: String = objects.map(entry).collect();
+    let goes_on = next.map_or(String::new(), |next| format!("<NextContinuationToken>from {next}/+</NextContinuationToken>"));
+    format!(
+        "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><EncodingType>url</EncodingType><IsTruncated>{}</IsTruncated>{goes_on}{entries}</ListBucketResult>",
+        next.is_some()
+    )
 }
 
 /// A request without a body.
@@ -244,6 +283,21 @@ fn connections_are_used_again_as_long_as_they_stand() {
     let connections: BTreeSet<usize> = heads.iter().map(|head| head.connection).collect();
     assert_eq!(heads.len(), OBJECTS, "each object is asked once");
     assert!(connections.len() <= 64, "no more connections than heads at once: {}", connections.len());
+}
+
+#[test]
+fn what_follows_on_a_lists_first_page_is_asked_without_the_sdk_as_long_as_it_is_plain() {
+    let ours_and_sdks = |pages: fn(&str) -> String| {
+        let bucket = Bucket::with_pages(None, |_| Reply::Encrypted, pages);
+        expect_all(&bucket.audit("http", &[]));
+        assert_eq!(bucket.heads().len(), OBJECTS, "each is asked once");
+        let lists = bucket.lists.lock().unwrap();
+        (lists.iter().filter(|is_ours| **is_ours).count(), lists.iter().filter(|is_ours| !**is_ours).count())
+    };
+    // The location is cut by one list, and its first page is the SDK's.
+    assert_eq!(ours_and_sdks(str::to_owned), (3, 2));
+    assert_eq!(ours_and_sdks(|page| page.replace("</ListBucketResult>", "")), (3, 5), "a page that is cut off is asked again");
+    assert_eq!(ours_and_sdks(|_| "<Error><Code>InternalError</Code></Error>".to_owned()), (3, 5));
 }
 
 #[test]
@@ -319,9 +373,9 @@ fn where_this_machines_clock_is_off_s3s_own_counts() {
 
 #[test]
 fn where_s3_asks_to_slow_down_fewer_are_asked_and_every_object_is_seen() {
-    let asked = AtomicUsize::new(0);
-    let bucket = Bucket::start(None, move |_| match asked.fetch_add(1, Ordering::Relaxed) {
-        20..=29 => Reply::Status(503, "content-length: 0\r\n".to_owned()),
+    // So few that even one after the other they cannot make it rest for long.
+    let bucket = Bucket::start(None, |head| match head.object {
+        20..=23 if head.before == 0 => Reply::Status(503, "content-length: 0\r\n".to_owned()),
         _ => Reply::Encrypted,
     });
     let (played, document) = bucket.audit("http", &[]);

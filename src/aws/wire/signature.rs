@@ -7,7 +7,7 @@ use aws_lc_rs::{
 use aws_sdk_s3::config::Credentials;
 use time::{OffsetDateTime, macros::format_description};
 
-/// SHA-256 of nothing, which is what a head sends.
+/// SHA-256 of nothing, which is what is sent.
 pub(super) const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A key, at one second, for one host. Source: Amazon S3 API reference, Signature Calculations for the Authorization Header.
@@ -56,10 +56,10 @@ impl Signing {
         })
     }
 
-    /// Writes the value of the header `authorization` of a HEAD of this path with this query, both as they are sent.
-    pub(super) fn authorize(&self, path: &str, query: &str, header: &mut Vec<u8>) {
+    /// Writes the value of the header `authorization` of a request for this path with this query, both as they are sent.
+    pub(super) fn authorize(&self, method: &str, path: &str, query: &str, header: &mut Vec<u8>) {
         let mut canonical = digest::Context::new(&SHA256);
-        for part in ["HEAD\n", path, "\n", query, &self.canonical] {
+        for part in [method, "\n", path, "\n", query, &self.canonical] {
             canonical.update(part.as_bytes());
         }
         let mut signed = hmac::Context::with_key(&self.key);
@@ -103,7 +103,7 @@ mod tests {
             let path = format!("/{}", utf8_percent_encode(&key, PATH));
             let query = version.map_or_else(String::new, |version| format!("versionId={}", utf8_percent_encode(&version, QUERY)));
             let mut ours = Vec::new();
-            signing.authorize(&path, &query, &mut ours);
+            signing.authorize("HEAD", &path, &query, &mut ours);
 
             let mut settings = SigningSettings::default();
             settings.percent_encoding_mode = PercentEncodingMode::Single;
