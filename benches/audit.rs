@@ -17,7 +17,7 @@ use std::{
 use inventories::{FORMS, Form, Line};
 
 /// Connections of the bare client; the audit asks so many at once too.
-const CONNECTIONS: u64 = 64;
+const CONNECTIONS: u64 = 128;
 /// The time that S3 takes for a HEAD, in its own region.
 const LATENCY: Duration = Duration::from_millis(20);
 
