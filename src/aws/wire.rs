@@ -95,7 +95,7 @@ impl Wire {
                 return None;
             }
             let body = ByteStream::new(answer.into_body()).collect().await.ok()?;
-            String::from_utf8(body.to_vec()).ok()
+            String::from_utf8(body.into_bytes().into()).ok()
         };
         match route.time_limit {
             Some(limit) => tokio::time::timeout(limit, answering).await.ok().flatten(),
