@@ -1,6 +1,6 @@
 //! How fast an audit is, beside a bare HTTP client that sends as many HEADs to the same responder; how much memory it takes; and how fast inventories are read.
 //!
-//! Ratios are taken within one run, since machines differ. With `AUDIT_BENCH_SMALL` set it takes seconds instead of minutes.
+//! Ratios are taken within one run, since machines differ. `cargo bench --profile release --bench audit` measures the build that users have. With `AUDIT_BENCH_SMALL` set it takes seconds instead of minutes.
 
 #![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a benchmark that cannot be staged has nothing else to say")]
 
@@ -17,7 +17,7 @@ use std::{
 use inventories::{FORMS, Form, Line};
 
 /// Connections of the bare client; the audit asks so many at once too.
-const CONNECTIONS: u64 = 64;
+const CONNECTIONS: u64 = 128;
 /// The time that S3 takes for a HEAD, in its own region.
 const LATENCY: Duration = Duration::from_millis(20);
 

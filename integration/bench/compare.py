@@ -11,7 +11,8 @@ from pathlib import Path
 
 built, venv, objects, delay = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 here = Path(__file__).resolve().parent
-BUCKET, PREFIX, AT_ONCE = "acme-bench", "data/", 64
+# As many at once as the audit asks.
+BUCKET, PREFIX, AT_ONCE = "acme-bench", "data/", 128
 # A process for each object: so few are enough for a rate.
 BY_PROCESS = min(objects, 20)
 
@@ -75,7 +76,7 @@ def all_peers():
     s5cmd = ["s5cmd", "--endpoint-url", endpoint, "--numworkers", str(AT_ONCE), "run", str(commands)]
     yield run("s5cmd run (heads)", s5cmd, expect=lambda text: text.count('"key"') == objects)
     boto3 = [venv / "bin/python", "-B", here / "boto3_audit.py", endpoint, BUCKET, PREFIX, str(AT_ONCE)]
-    yield run("boto3, 64 threads", boto3, expect=lambda text: text.startswith(f"{objects} "))
+    yield run(f"boto3, {AT_ONCE} threads", boto3, expect=lambda text: text.startswith(f"{objects} "))
     rclone = {
         "RCLONE_CONFIG_BENCH_TYPE": "s3",
         "RCLONE_CONFIG_BENCH_PROVIDER": "Other",

@@ -3,6 +3,7 @@
 //! A fact does not point at its request: its operation and what it is about (a bucket, a key, a cluster) are in both, and join the two.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -25,6 +26,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+/// Where S3 says its id of a request.
+pub(super) const S3_REQUEST_ID: &str = "x-amz-request-id";
 /// So many requests of one operation are kept from the beginning: all of them, before a launch.
 const FIRST: usize = 64;
 /// So many are kept from the end.
@@ -114,9 +117,12 @@ impl Tally {
     }
 }
 
+/// Service and operation.
+type Name = (Cow<'static, str>, Cow<'static, str>);
+
 /// The log. Clones share one list; each is an interceptor of the clients whose requests it records.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CallLog(Arc<Mutex<BTreeMap<(String, String), Tally>>>);
+pub(crate) struct CallLog(Arc<Mutex<BTreeMap<Name, Tally>>>);
 
 impl CallLog {
     /// Everything so far, by service and operation.
@@ -125,8 +131,8 @@ impl CallLog {
         tallies
             .iter()
             .map(|((service, operation), tally)| Calls {
-                service: service.clone(),
-                operation: operation.clone(),
+                service: service.to_string(),
+                operation: operation.to_string(),
                 count: tally.count,
                 failed: tally.failed,
                 attempts: tally.attempts,
@@ -140,14 +146,13 @@ impl CallLog {
         cfg.load::<Pending>().map(|pending| pending.log.clone())
     }
 
-    /// Begins to record a request that is sent without a client.
-    pub(super) fn begin(&self, service: &str, operation: &str, request: &HttpRequest) -> Pending {
-        let name = (service.to_owned(), operation.to_owned());
-        let request = Request { started: OffsetDateTime::now_utc(), subject: subject(request), request_id: None, status: None, attempts: 1 };
-        Pending { log: self.clone(), state: Mutex::new((name, request)) }
+    /// Begins to record a request to S3 that is sent without a client.
+    pub(super) fn begin(&self, operation: &'static str, subject: String) -> Sent<'_> {
+        let request = Request { started: OffsetDateTime::now_utc(), subject: Some(subject), request_id: None, status: None, attempts: 1 };
+        Sent { log: self, operation, request: Some(request) }
     }
 
-    fn add(&self, name: (String, String), request: Request) {
+    fn add(&self, name: Name, request: Request) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().add(request);
     }
 }
@@ -156,8 +161,7 @@ impl CallLog {
 #[derive(Debug)]
 pub(super) struct Pending {
     log: CallLog,
-    /// Service and operation, and the request.
-    state: Mutex<((String, String), Request)>,
+    state: Mutex<(Name, Request)>,
 }
 
 impl Storable for Pending {
@@ -171,12 +175,32 @@ impl Drop for Pending {
     }
 }
 
-impl Pending {
-    /// What came back.
-    pub(super) fn answered(&self, response: &HttpResponse) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1.answered(response);
-    }
+/// A request to S3 under way, recorded like a `Pending` when it is dropped. There are very many of them.
+pub(super) struct Sent<'a> {
+    log: &'a CallLog,
+    operation: &'static str,
+    request: Option<Request>,
+}
 
+impl Sent<'_> {
+    /// What came back.
+    pub(super) fn answered(&mut self, status: u16, request_id: Option<&str>) {
+        if let Some(request) = &mut self.request {
+            request.status = Some(status);
+            request.request_id = request_id.map(str::to_owned);
+        }
+    }
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request.take() {
+            self.log.add((Cow::Borrowed("S3"), Cow::Borrowed(self.operation)), request);
+        }
+    }
+}
+
+impl Pending {
     fn change(cfg: &ConfigBag, change: impl FnOnce(&mut Request)) {
         if let Some(pending) = cfg.load::<Self>() {
             change(&mut pending.state.lock().unwrap_or_else(PoisonError::into_inner).1);
@@ -192,7 +216,7 @@ impl Intercept for CallLog {
 
     fn read_before_execution(&self, _: &BeforeSerializationInterceptorContextRef<'_>, cfg: &mut ConfigBag) -> Result<(), BoxError> {
         let request = Request { started: OffsetDateTime::now_utc(), subject: None, request_id: None, status: None, attempts: 0 };
-        cfg.interceptor_state().store_put(Pending { log: self.clone(), state: Mutex::new((<(String, String)>::default(), request)) });
+        cfg.interceptor_state().store_put(Pending { log: self.clone(), state: Mutex::new((Name::default(), request)) });
         Ok(())
     }
 
@@ -204,7 +228,8 @@ impl Intercept for CallLog {
     ) -> Result<(), BoxError> {
         // Only now is it known which operation this is.
         if let (Some(pending), Some(metadata)) = (cfg.load::<Pending>(), cfg.load::<Metadata>()) {
-            pending.state.lock().unwrap_or_else(PoisonError::into_inner).0 = (metadata.service().to_owned(), metadata.name().to_owned());
+            pending.state.lock().unwrap_or_else(PoisonError::into_inner).0 =
+                (metadata.service().to_owned().into(), metadata.name().to_owned().into());
         }
         Ok(())
     }
@@ -238,7 +263,7 @@ impl Intercept for CallLog {
 
 /// AWS's id of a request; each family of services has a header of its own for it.
 fn request_id(response: &HttpResponse) -> Option<String> {
-    ["x-amzn-requestid", "x-amzn-request-id", "x-amz-request-id"].iter().find_map(|name| response.headers().get(*name)).map(ToOwned::to_owned)
+    ["x-amzn-requestid", "x-amzn-request-id", S3_REQUEST_ID].iter().find_map(|name| response.headers().get(*name)).map(ToOwned::to_owned)
 }
 
 /// The members of a request that say what it is about; of a request with none of them, nothing is kept.
@@ -317,7 +342,7 @@ mod tests {
     #[test]
     fn a_hundred_thousand_requests_take_no_more_room_than_a_hundred_and_their_failures_stay() {
         let log = CallLog::default();
-        let name = ("S3".to_owned(), "HeadObject".to_owned());
+        let name = (Cow::Borrowed("S3"), Cow::Borrowed("HeadObject"));
         for second in 0..100_000 {
             let status = match second {
                 50_000 => Some(403),

@@ -1,11 +1,13 @@
 //! The cheap way to ask S3 for a great many heads.
 //!
 //! The SDK resolves endpoint, credentials, retries and signature anew for each call, which costs several times as much as the call itself. Here that is done once: the
-//! route to a bucket is learnt from a call that the SDK has signed (its address, its signing scope, its HTTP client with TLS, proxies and open connections), and each head
-//! is then one signature and one request. Whatever is not a plain answer goes back to the SDK: see `facts::heads`.
+//! route to a bucket is learnt from a call that the SDK has signed (its address, its signing scope, its time limits), and each head is then one signature and one request,
+//! on connections of our own, or where a proxy stands between on the SDK's. Whatever is not a plain answer goes back to the SDK: see `facts::heads`.
+
+mod connections;
+mod signature;
 
 use std::{
-    fmt::Write as _,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -14,13 +16,9 @@ use std::{
 };
 
 use aws_config::timeout::TimeoutConfig;
-use aws_lc_rs::{
-    digest::{SHA256, digest},
-    hmac,
-};
 use aws_sdk_s3::{
     config::{ConfigBag, Credentials},
-    primitives::SdkBody,
+    primitives::{ByteStream, SdkBody},
 };
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -34,72 +32,217 @@ use aws_smithy_runtime_api::{
     },
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use time::{OffsetDateTime, format_description::well_known::Rfc2822, macros::format_description};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
-use super::{innermost, log::CallLog};
-use crate::digest::hex;
+use super::{
+    innermost,
+    log::{CallLog, S3_REQUEST_ID},
+};
+use connections::{Connection, Connections, Trouble};
+use signature::{NOTHING, Signing};
 
 /// What S3 expects unescaped: in a path, and in a query. Source: Amazon S3 API reference, Authenticating Requests (AWS Signature Version 4), UriEncode.
 pub(crate) const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 const QUERY: &AsciiSet = &PATH.add(b'/');
-/// SHA-256 of nothing, which is what a head sends.
-const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// S3 refuses what is signed for another time than within 15 minutes; a clock this far off is told from S3's own.
 const CLOCK_IS_OFF: i64 = 240;
+const AGENT: &str = concat!("emr-etl-guard/", env!("CARGO_PKG_VERSION"));
+const LATE: &str = "no answer within the time limit";
 
 /// The way to one bucket, once it is known.
 #[derive(Debug, Default)]
-pub(crate) struct Wire(OnceLock<Route>);
+pub(crate) struct Wire {
+    route: OnceLock<Route>,
+    /// Whether the heads stand in the log of requests.
+    is_logged: bool,
+}
 
 /// How a request on the wire ended.
-pub(crate) type Sent = Result<HttpResponse, String>;
+pub(crate) type Sent<'a> = Result<Answer<'a>, String>;
 
 impl Wire {
+    /// One whose heads stand in the log of requests, or do not: where no document shows them, millions of them need not be remembered.
+    pub(crate) fn new(is_logged: bool) -> Self {
+        Self { route: OnceLock::new(), is_logged }
+    }
+
     /// What learns the way from a call to the bucket itself, such as a list of it.
     pub(crate) fn learn(self: &Arc<Self>) -> Learner {
         Learner(Arc::clone(self))
     }
 
-    /// Asks for the head of an object, once; none where no way is known.
-    pub(crate) async fn head(&self, key: &str, version: Option<&str>) -> Option<Sent> {
-        let route = self.0.get()?;
-        let signing = route.signing().await?;
-        let request = route.request(&signing, key, version)?;
-        let record = route.log.as_ref().map(|log| log.begin("S3", "HeadObject", &request));
-        let answer = route.connector.call(request);
-        let result = match route.time_limit {
-            Some(limit) => match tokio::time::timeout(limit, answer).await {
-                Ok(result) => result,
-                Err(_) => return Some(Err("no answer within the time limit".to_owned())),
-            },
-            None => answer.await,
+    /// A place to ask from, one question after the other.
+    pub(crate) fn line(&self) -> Line<'_> {
+        Line { wire: self, connection: None, signing: None, target: String::new(), request: Vec::new() }
+    }
+
+    /// The body of a list of the bucket, asked once; none where no way is known, or the answer is no plain one. `parameters` in the order of their names.
+    pub(crate) async fn list(&self, operation: &'static str, bucket: &str, parameters: &[(&str, Option<&str>)]) -> Option<String> {
+        let route = self.route.get()?;
+        let now = route.now();
+        let signing = route.signing(now).await?;
+        let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+        let query: Vec<String> = given.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY))).collect();
+        let request = route.request("GET", &signing, &format!("{}?{}", route.path, query.join("&")))?;
+        let prefix = parameters.iter().find(|(name, _)| *name == "prefix").and_then(|(_, value)| *value).unwrap_or_default();
+        let mut record = self.log().map(|log| log.begin(operation, format!("s3://{bucket}/{prefix}")));
+        let answering = async {
+            let answer = by_sdk(&route.connector, request, None).await.ok()?;
+            if let Some(record) = &mut record {
+                record.answered(answer.status().as_u16(), answer.headers().get(S3_REQUEST_ID));
+            }
+            if answer.status().as_u16() != 200 {
+                return None;
+            }
+            let body = ByteStream::new(answer.into_body()).collect().await.ok()?;
+            String::from_utf8(body.into_bytes().into()).ok()
         };
-        if let (Some(record), Ok(answer)) = (&record, &result) {
-            record.answered(answer);
+        match route.time_limit {
+            Some(limit) => tokio::time::timeout(limit, answering).await.ok().flatten(),
+            None => answering.await,
         }
-        Some(result.map_err(|error| {
-            if error.is_timeout() { "no answer within the time limit".to_owned() } else { format!("cannot be reached: {}", innermost(&error)) }
-        }))
+    }
+
+    fn log(&self) -> Option<&CallLog> {
+        self.route.get().and_then(|route| route.log.as_ref()).filter(|_| self.is_logged)
     }
 
     /// How long one question may take, all of its attempts together, by the SDK's own setting.
     pub(crate) fn time_limit(&self) -> Option<Duration> {
-        self.0.get().and_then(|route| route.whole_limit)
+        self.route.get().and_then(|route| route.whole_limit)
     }
 
-    /// Whether an answer shows that this machine's clock is off; it is then known for what follows.
-    pub(crate) fn learns_the_time(&self, answer: &HttpResponse) -> bool {
-        let Some(route) = self.0.get() else { return false };
-        let date = answer.headers().get("date").and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
-        let Some(date) = date else { return false };
-        let off = date.unix_timestamp() - (OffsetDateTime::now_utc().unix_timestamp() + route.clock_is_off.load(Ordering::Relaxed));
-        if off.abs() < CLOCK_IS_OFF {
-            return false;
-        }
-        route.clock_is_off.fetch_add(off, Ordering::Relaxed);
-        *route.signing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Whether an answer shows that this machine's clock was off when the question was signed; it is then known for what follows.
+    pub(crate) fn learns_the_time(&self, answer: &Answer<'_>) -> bool {
+        let Some(route) = self.route.get() else { return false };
+        let date = answer.header("date").and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
+        // Many questions are under way when the first of them tells.
+        let Some(date) = date.map(OffsetDateTime::unix_timestamp).filter(|date| (date - answer.signed).abs() >= CLOCK_IS_OFF) else { return false };
+        route.clock_is_off.store(date - OffsetDateTime::now_utc().unix_timestamp(), Ordering::Relaxed);
         true
     }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    headers: Headers<'a>,
+    /// In which second the question was signed.
+    signed: i64,
+}
+
+#[derive(Debug)]
+enum Headers<'a> {
+    /// As they came, status line and all; they were parsed once.
+    Ours(&'a [u8]),
+    Sdks(Box<HttpResponse>),
+}
+
+impl Answer<'_> {
+    /// A header, where it is there and text. `name` in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        match &self.headers {
+            Headers::Ours(lines) => lines.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
+                let (known, value) = (line.get(..name.len())?, line.get(name.len()..)?.strip_prefix(b":")?);
+                if known.eq_ignore_ascii_case(name.as_bytes()) { std::str::from_utf8(value).ok().map(str::trim) } else { None }
+            }),
+            Headers::Sdks(answer) => answer.headers().get(name),
+        }
+    }
+}
+
+/// Where one after the other is asked: with a connection of its own, which is the next one's afterwards.
+pub(crate) struct Line<'a> {
+    wire: &'a Wire,
+    connection: Option<Connection>,
+    signing: Option<Arc<Signing>>,
+    /// Path and query of the last question, and the whole of it.
+    target: String,
+    request: Vec<u8>,
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        if let (Some(connection), Some(route)) = (self.connection.take(), self.wire.route.get())
+            && let Some(connections) = &route.connections
+        {
+            connections.keep(connection);
+        }
+    }
+}
+
+impl Line<'_> {
+    /// Asks for the head of an object in `bucket`, once; none where no way is known.
+    pub(crate) async fn head(&mut self, bucket: &str, key: &str, version: Option<&str>) -> Option<Sent<'_>> {
+        let route = self.wire.route.get()?;
+        let now = route.now();
+        let signing = match &self.signing {
+            Some(signing) if signing.second == now => signing,
+            _ => self.signing.insert(route.signing(now).await?),
+        };
+        let mut record = self.wire.log().map(|log| log.begin("HeadObject", format!("s3://{bucket}/{key}")));
+        route.target(key, version, &mut self.target);
+        let sent = match &route.connections {
+            Some(connections) => {
+                route.head(signing, &self.target, &mut self.request);
+                let sent = ask(connections, &mut self.connection, &self.request, route.time_limit).await;
+                sent.map(|(status, headers)| Answer { status, headers: Headers::Ours(headers), signed: now })
+            }
+            None => {
+                let sent = by_sdk(&route.connector, route.request("HEAD", signing, &self.target)?, route.time_limit).await;
+                sent.map(|answer| Answer { status: answer.status().as_u16(), headers: Headers::Sdks(Box::new(answer)), signed: now })
+            }
+        };
+        if let (Some(record), Ok(answer)) = (&mut record, &sent) {
+            record.answered(answer.status, answer.header(S3_REQUEST_ID));
+        }
+        Some(sent)
+    }
+}
+
+/// Asks on a connection of ours, which is then held.
+async fn ask<'a>(
+    connections: &Connections,
+    held: &'a mut Option<Connection>,
+    request: &[u8],
+    limit: Option<Duration>,
+) -> Result<(u16, &'a [u8]), String> {
+    loop {
+        let used = match held.take().filter(Connection::is_free) {
+            Some(used) => Some(used),
+            None => connections.waiting().await,
+        };
+        let was_used = used.is_some();
+        let mut connection = match used {
+            Some(used) => used,
+            None => connections.open().await.map_err(in_words)?,
+        };
+        match connection.send(request, limit).await {
+            Ok(status) => return Ok((status, held.insert(connection).headers())),
+            // The other side may have ended it just before: a HEAD can be sent again, and ends at the latest on a new connection.
+            Err(Trouble::Broken(_)) if was_used => {}
+            Err(trouble) => return Err(in_words(trouble)),
+        }
+    }
+}
+
+fn in_words(trouble: Trouble) -> String {
+    match trouble {
+        Trouble::Unconnected(why) | Trouble::Broken(why) => format!("cannot be reached: {why}"),
+        Trouble::Garbled => "what came is no answer of HTTP".to_owned(),
+        Trouble::Late => LATE.to_owned(),
+    }
+}
+
+/// Asks through the SDK's HTTP client.
+async fn by_sdk(connector: &SharedHttpConnector, request: HttpRequest, limit: Option<Duration>) -> Result<HttpResponse, String> {
+    let answer = connector.call(request);
+    let result = match limit {
+        Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| LATE.to_owned())?,
+        None => answer.await,
+    };
+    result.map_err(|error| if error.is_timeout() { LATE.to_owned() } else { format!("cannot be reached: {}", innermost(&error)) })
 }
 
 /// Learns the way to a bucket from a call that the SDK makes to it.
@@ -118,11 +261,11 @@ impl Intercept for Learner {
         components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if self.0.0.get().is_none()
+        if self.0.route.get().is_none()
             && let Some(route) = Route::of(context.request(), components, config)
         {
             // Where two calls learn it at once, they learn the same.
-            let _ = self.0.0.set(route);
+            let _ = self.0.route.set(route);
         }
         Ok(())
     }
@@ -130,15 +273,18 @@ impl Intercept for Learner {
 
 /// The way to one bucket.
 struct Route {
+    /// Of our own; none where a proxy stands between, which is the SDK's business.
+    connections: Option<Connections>,
+    /// The SDK's.
     connector: SharedHttpConnector,
     components: RuntimeComponents,
     /// Where the SDK records its requests.
     log: Option<CallLog>,
     time_limit: Option<Duration>,
     whole_limit: Option<Duration>,
-    /// The address of the bucket, which a key completes, and the path in it.
-    base: String,
-    base_path: usize,
+    /// `https://host`, and the path of the bucket there, which a key completes.
+    origin: String,
+    path: String,
     host: String,
     region: String,
     service: String,
@@ -149,7 +295,7 @@ struct Route {
 
 impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Route to {}", self.base)
+        write!(f, "Route to {}{}", self.origin, self.path)
     }
 }
 
@@ -164,28 +310,23 @@ impl Route {
         }
         let mut scope = scope.rsplit('/').skip(1);
         let (service, region) = (scope.next()?.to_owned(), scope.next()?.to_owned());
-        let uri = request.uri();
-        let address = uri.split('?').next()?.trim_end_matches('/');
+        let address = request.uri().split('?').next()?.trim_end_matches('/');
         let (scheme, rest) = address.split_once("://")?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let default_port = if scheme == "https" { ":443" } else { ":80" };
         let limits = config.load::<TimeoutConfig>();
-        let settings = HttpConnectorSettings::builder();
-        // The same as the SDK's, so that the connections are the same.
-        let settings = match limits.and_then(TimeoutConfig::connect_timeout) {
-            Some(limit) => settings.connect_timeout(limit),
-            None => settings,
-        };
-        let settings = match limits.and_then(TimeoutConfig::read_timeout) {
-            Some(limit) => settings.read_timeout(limit),
-            None => settings,
-        };
+        let (connect, read) = (limits.and_then(TimeoutConfig::connect_timeout), limits.and_then(TimeoutConfig::read_timeout));
+        let attempt = limits.and_then(TimeoutConfig::operation_attempt_timeout);
+        // The same settings as the SDK's, so that the connections are the same.
+        let mut settings = HttpConnectorSettings::builder();
+        settings.set_connect_timeout(connect).set_read_timeout(read);
         Some(Self {
+            connections: Connections::to(address, connect),
             connector: components.http_client()?.http_connector(&settings.build(), components),
-            time_limit: limits.and_then(TimeoutConfig::operation_attempt_timeout),
+            time_limit: attempt.into_iter().chain(read).min(),
             whole_limit: limits.and_then(TimeoutConfig::operation_timeout),
-            base: format!("{address}/"),
-            base_path: address.len() - path.len() - usize::from(!path.is_empty()),
+            origin: format!("{scheme}://{host}"),
+            path: if path.is_empty() { "/".to_owned() } else { format!("/{path}/") },
             host: host.strip_suffix(default_port).unwrap_or(host).to_owned(),
             components: components.clone(),
             log: CallLog::of(config),
@@ -196,9 +337,13 @@ impl Route {
         })
     }
 
+    /// The time in seconds, by S3's clock.
+    fn now(&self) -> i64 {
+        OffsetDateTime::now_utc().unix_timestamp() + self.clock_is_off.load(Ordering::Relaxed)
+    }
+
     /// What this second's requests are signed with. Credentials come from the SDK's cache, which fetches new ones before the old ones expire.
-    async fn signing(&self) -> Option<Arc<Signing>> {
-        let now = OffsetDateTime::now_utc().unix_timestamp() + self.clock_is_off.load(Ordering::Relaxed);
+    async fn signing(&self, now: i64) -> Option<Arc<Signing>> {
         if let Some(signing) = self.signing.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
             && signing.second == now
         {
@@ -209,117 +354,78 @@ impl Route {
         let identity = self.components.identity_cache();
         let identity = identity.resolve_cached_identity(resolver, &self.components, &config).await.ok()?;
         let credentials = identity.data::<Credentials>()?;
-        let signing = Arc::new(Signing::new(credentials, now, &self.region, &self.service)?);
+        let signing = Arc::new(Signing::new(credentials, now, &self.region, &self.service, &self.host)?);
         *self.signing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&signing));
         Some(signing)
     }
 
-    fn request(&self, signing: &Signing, key: &str, version: Option<&str>) -> Option<HttpRequest> {
-        let mut uri = String::with_capacity(self.base.len() + key.len() + 64);
-        uri.push_str(&self.base);
-        // Writing to a string cannot fail.
-        let _ = write!(uri, "{}", utf8_percent_encode(key, PATH));
-        let path = uri.len();
+    /// Makes `target` an object's path and query.
+    fn target(&self, key: &str, version: Option<&str>, target: &mut String) {
+        target.clear();
+        target.push_str(&self.path);
+        target.extend(utf8_percent_encode(key, PATH));
         if let Some(version) = version {
-            let _ = write!(uri, "?versionId={}", utf8_percent_encode(version, QUERY));
+            target.push_str("?versionId=");
+            target.extend(utf8_percent_encode(version, QUERY));
         }
-        let query = uri.get(path + 1..).unwrap_or_default();
-        let authorization = signing.authorization("HEAD", &uri[self.base_path..path], query, &self.host);
-        let mut request = HttpRequest::new(SdkBody::empty());
-        request.set_method("HEAD").ok()?;
-        let headers = request.headers_mut();
-        headers.insert("user-agent", concat!("emr-etl-guard/", env!("CARGO_PKG_VERSION")));
-        headers.insert("x-amz-content-sha256", NOTHING);
-        headers.try_insert("x-amz-date", signing.date.clone()).ok()?;
-        if let Some(token) = &signing.token {
-            headers.try_insert("x-amz-security-token", token.clone()).ok()?;
-        }
-        headers.try_insert("authorization", authorization).ok()?;
-        request.set_uri(uri).ok()?;
-        Some(request)
-    }
-}
-
-/// AWS Signature Version 4 with one key, at one second. Source: Amazon S3 API reference, Signature Calculations for the Authorization Header.
-struct Signing {
-    second: i64,
-    /// `20261125T150200Z`.
-    date: String,
-    /// `20261125/eu-west-1/s3/aws4_request`.
-    scope: String,
-    access_key: String,
-    token: Option<String>,
-    key: hmac::Key,
-}
-
-impl Signing {
-    fn new(credentials: &Credentials, second: i64, region: &str, service: &str) -> Option<Self> {
-        let date = OffsetDateTime::from_unix_timestamp(second).ok()?;
-        let date = date.format(format_description!("[year][month][day]T[hour][minute][second]Z")).ok()?;
-        let day = &date[..8];
-        let next = |key: &[u8], text: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());
-        let key = next(format!("AWS4{}", credentials.secret_access_key()).as_bytes(), day);
-        let key = [region, service, "aws4_request"].into_iter().fold(key, |key, text| next(key.as_ref(), text));
-        Some(Self {
-            second,
-            scope: format!("{day}/{region}/{service}/aws4_request"),
-            access_key: credentials.access_key_id().to_owned(),
-            token: credentials.session_token().map(str::to_owned),
-            key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
-            date,
-        })
     }
 
-    fn authorization(&self, method: &str, path: &str, query: &str, host: &str) -> String {
-        let (token, signed_token) = match &self.token {
-            Some(token) => (format!("x-amz-security-token:{token}\n"), ";x-amz-security-token"),
-            None => (String::new(), ""),
+    /// Makes `request` the whole question, as it is written to a connection of ours.
+    fn head(&self, signing: &Signing, target: &str, request: &mut Vec<u8>) {
+        request.clear();
+        for part in ["HEAD ", target, " HTTP/1.1\r\nhost: ", &self.host] {
+            request.extend_from_slice(part.as_bytes());
+        }
+        let mut header = |name: &str, value: &str| {
+            for part in ["\r\n", name, ": ", value] {
+                request.extend_from_slice(part.as_bytes());
+            }
         };
-        let Self { date, scope, access_key, .. } = self;
-        let signed = format_args!("host;x-amz-content-sha256;x-amz-date{signed_token}").to_string();
-        let canonical =
-            format!("{method}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{NOTHING}\nx-amz-date:{date}\n{token}\n{signed}\n{NOTHING}");
-        let canonical = hex(digest(&SHA256, canonical.as_bytes()).as_ref());
-        let signature = hex(hmac::sign(&self.key, format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{canonical}").as_bytes()).as_ref());
-        format!("AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={signed}, Signature={signature}")
+        Self::headers(signing, &mut header);
+        request.extend_from_slice(b"\r\nauthorization: ");
+        Self::authorize("HEAD", signing, target, request);
+        request.extend_from_slice(b"\r\n\r\n");
+    }
+
+    /// The same for a connection of the SDK's, which adds the host by itself.
+    fn request(&self, method: &str, signing: &Signing, target: &str) -> Option<HttpRequest> {
+        let mut request = HttpRequest::new(SdkBody::empty());
+        request.set_method(method).ok()?;
+        let (mut header, mut well) = (Vec::new(), true);
+        Self::headers(signing, &mut |name, value| well &= request.headers_mut().try_insert(name.to_owned(), value.to_owned()).is_ok());
+        Self::authorize(method, signing, target, &mut header);
+        request.headers_mut().try_insert("authorization", String::from_utf8(header).ok()?).ok()?;
+        request.set_uri(format!("{}{target}", self.origin)).ok()?;
+        well.then_some(request)
+    }
+
+    /// The headers beside host and signature.
+    fn headers(signing: &Signing, header: &mut impl FnMut(&str, &str)) {
+        header("user-agent", AGENT);
+        header("x-amz-content-sha256", NOTHING);
+        header("x-amz-date", &signing.date);
+        if let Some(token) = &signing.token {
+            header("x-amz-security-token", token);
+        }
+    }
+
+    fn authorize(method: &str, signing: &Signing, target: &str, header: &mut Vec<u8>) {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        signing.authorize(method, path, query, header);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sigv4::{
-        http_request::{PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode, sign},
-        sign::v4::SigningParams,
-    };
-    use aws_smithy_runtime_api::client::identity::Identity;
-    use proptest::prelude::*;
-    use std::time::SystemTime;
 
-    proptest! {
-        #[test]
-        fn a_signature_is_what_the_sdk_makes_of_the_same_request(
-            key in "[ -~äß€]{1,40}", version in prop::option::of("[A-Za-z0-9._/+=-]{1,32}"), token in prop::option::of("[A-Za-z0-9+/=]{1,40}"), second in 0_i64..4_000_000_000,
-        ) {
-            let credentials = Credentials::new("AKIAEXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", token.clone(), None, "test");
-            let signing = Signing::new(&credentials, second, "eu-west-1", "s3").unwrap();
-            let path = format!("/{}", utf8_percent_encode(&key, PATH));
-            let query = version.map_or_else(String::new, |version| format!("versionId={}", utf8_percent_encode(&version, QUERY)));
-            let ours = signing.authorization("HEAD", &path, &query, "acme.s3.eu-west-1.amazonaws.com");
-
-            let mut settings = SigningSettings::default();
-            settings.percent_encoding_mode = PercentEncodingMode::Single;
-            settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-            settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-            let identity: Identity = credentials.into();
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(second).unwrap());
-            let parameters =
-                SigningParams::builder().identity(&identity).region("eu-west-1").name("s3").time(time).settings(settings).build().unwrap().into();
-            let uri = format!("https://acme.s3.eu-west-1.amazonaws.com{path}{}{query}", if query.is_empty() { "" } else { "?" });
-            let request = SignableRequest::new("HEAD", &uri, std::iter::empty(), SignableBody::Bytes(b"")).unwrap();
-            let (instructions, _) = sign(request, &parameters).unwrap().into_parts();
-            let theirs = instructions.headers().find(|(name, _)| *name == "authorization").unwrap().1.to_owned();
-            prop_assert_eq!(ours, theirs);
-        }
+    #[test]
+    fn headers_are_found_by_their_whole_name_in_any_case() {
+        let lines = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 15:02:00 GMT\r\nX-Amz-Server-Side-Encryption-Aws-Kms-Key-Id: arn:x\r\nx-amz-server-side-encryption:aws:kms \r\nodd: \xff\r\n\r\n";
+        let answer = Answer { status: 200, headers: Headers::Ours(lines), signed: 0 };
+        assert_eq!(answer.header("date"), Some("Wed, 25 Nov 2026 15:02:00 GMT"));
+        assert_eq!(answer.header("x-amz-server-side-encryption"), Some("aws:kms"));
+        assert_eq!(answer.header("x-amz-server-side-encryption-aws-kms-key-id"), Some("arn:x"));
+        assert_eq!([answer.header("x-amz"), answer.header("odd"), answer.header("http/1.1 200 ok")], [None; 3]);
     }
 }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use aws_sdk_s3::types::ServerSideEncryption;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::{
     objects::{Stored, encryption_kind},
@@ -20,7 +19,7 @@ use crate::{
     aws::{
         Lookup, Obstacle,
         calls::{self, Call},
-        wire::{Learner, Wire},
+        wire::{Answer, Learner, Line, Wire},
     },
     names::BucketName,
 };
@@ -30,6 +29,9 @@ const ATTEMPTS: u32 = 10;
 /// The first wait between two attempts, which doubles up to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const ENCRYPTION: &str = "x-amz-server-side-encryption";
+const KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
+const CUSTOMER: &str = "x-amz-server-side-encryption-customer-algorithm";
 
 /// What asks about the objects of one bucket.
 #[derive(Debug)]
@@ -40,8 +42,9 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    pub(crate) fn new(s3: aws_sdk_s3::Client, bucket: BucketName) -> Self {
-        Self { s3, bucket, wire: Arc::default() }
+    /// `is_logged`: whether the HEADs stand in the log of requests, which a run's document shows.
+    pub(crate) fn new(s3: aws_sdk_s3::Client, bucket: BucketName, is_logged: bool) -> Self {
+        Self { s3, bucket, wire: Arc::new(Wire::new(is_logged)) }
     }
 
     /// What learns the way to the bucket from a list of it.
@@ -49,17 +52,27 @@ impl Heads {
         self.wire.learn()
     }
 
+    /// The answer to a list of the bucket, asked without the SDK; none where it is no plain one. `parameters` in the order of their names.
+    pub(super) async fn list(&self, call: &'static Call, parameters: &[(&str, Option<&str>)]) -> Option<String> {
+        self.wire.list(call.operation, self.bucket.as_str(), parameters).await
+    }
+
+    /// A place to ask from, one object after the other.
+    pub(super) fn line(&self) -> Line<'_> {
+        self.wire.line()
+    }
+
     /// How an object is encrypted; `Absent`: there is no such object (any more).
-    pub(super) async fn head(&self, key: &str, version: Option<&str>, turn: &mut Turn<'_>) -> Lookup<Stored> {
+    pub(super) async fn head(&self, line: &mut Line<'_>, key: &str, version: Option<&str>, turn: &mut Turn<'_>) -> Lookup<Stored> {
         let started = Instant::now();
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
         loop {
-            let Some(sent) = self.wire.head(key, version).await else {
+            let Some(sent) = line.head(self.bucket.as_str(), key, version).await else {
                 return self.by_sdk(key, version).await;
             };
             let trouble = match sent {
-                Ok(answer) => match answer.status().as_u16() {
+                Ok(answer) => match answer.status {
                     200 => {
                         turn.well();
                         return Lookup::Found(stored(&answer));
@@ -120,13 +133,8 @@ fn head_call(version: Option<&str>) -> &'static Call {
     if version.is_some() { &calls::HEAD_VERSION } else { &calls::HEAD_OBJECT }
 }
 
-fn stored(answer: &HttpResponse) -> Stored {
-    let header = |name: &str| answer.headers().get(name);
-    kind_of(
-        header("x-amz-server-side-encryption"),
-        header("x-amz-server-side-encryption-aws-kms-key-id"),
-        header("x-amz-server-side-encryption-customer-algorithm"),
-    )
+fn stored(answer: &Answer<'_>) -> Stored {
+    kind_of(answer.header(ENCRYPTION), answer.header(KEY), answer.header(CUSTOMER))
 }
 
 /// What S3's three words about an object's encryption mean.

@@ -4,6 +4,7 @@
 //! only when all of its objects were asked: what a consumer has counted and `Batch::reached` always fit together, so that a scan can be broken off anywhere and go on
 //! from there.
 
+mod listing;
 mod pace;
 mod pages;
 
@@ -148,7 +149,7 @@ impl Scan {
         let queue: VecDeque<(usize, Split)> = splits.into_iter().enumerate().collect();
         let tasks = queue.len().min(LISTS_AT_ONCE);
         let queue = Arc::new(Mutex::new(queue));
-        let heads = Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone()));
+        let heads = Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone(), false));
         let tasks = (0..tasks).map(|_| {
             let (queue, crew, sender) = (Arc::clone(&queue), Arc::clone(crew), sender.clone());
             let lister = Lister { s3: s3.clone(), scope: scope.clone(), heads: Arc::clone(&heads), sender };
@@ -222,7 +223,7 @@ pub(crate) async fn whole(
     mut listed: impl FnMut(&Object),
     mut asked: impl FnMut(Object),
 ) -> Lookup<()> {
-    let heads = Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone()));
+    let heads = Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone(), true));
     let pace = Arc::new(Pace::new(Arc::clone(crew)));
     let pages = pages(s3, scope, &heads, Split::default()).map(|page| {
         page.objects.iter().for_each(&mut listed);
@@ -249,7 +250,7 @@ pub(crate) async fn sample(
     let mut chosen = EvenSample::new(limit);
     let mut sampled = Vec::new();
     let mut end = Lookup::Found(());
-    let heads: Vec<Arc<Heads>> = scopes.iter().map(|scope| Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone()))).collect();
+    let heads: Vec<Arc<Heads>> = scopes.iter().map(|scope| Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone(), true))).collect();
     'scopes: for (index, scope) in scopes.iter().enumerate() {
         let mut pages = std::pin::pin!(pages(s3, scope, &heads[index], Split::default()));
         while let Some(page) = pages.next().await {
@@ -279,20 +280,16 @@ pub(crate) async fn sample(
 
 /// Asks about all objects of a page that hold anything.
 fn ask(split: usize, listed: Page, scope: &Scope, heads: &Arc<Heads>, pace: &Arc<Pace>) -> impl Future<Output = Batch> + use<> {
-    let Page { mut objects, reached } = listed;
-    let asked: Arc<[Asked]> = objects
-        .iter()
-        .enumerate()
-        .filter(|(_, object)| scope.asks(object))
-        .map(|(index, object)| Asked { index, key: object.key.clone(), version: object.version_id.clone() })
-        .collect();
-    let next = Arc::new(AtomicUsize::new(0));
+    let Page { objects, reached } = listed;
+    let asked: Vec<usize> = objects.iter().enumerate().filter(|(_, object)| scope.asks(object)).map(|(index, _)| index).collect();
+    let work = Arc::new(Work { objects, asked, next: AtomicUsize::new(0) });
     // Started here, so that the page is under way whether or not anybody waits for it already.
-    let lanes: Vec<Task<Answers>> = (0..pace.ceiling().min(asked.len()))
-        .map(|_| Task(tokio::spawn(lane(Arc::clone(&asked), Arc::clone(&next), Arc::clone(heads), Arc::clone(pace)))))
-        .collect();
+    let lanes: Vec<Task<Answers>> =
+        (0..pace.ceiling().min(work.asked.len())).map(|_| Task(tokio::spawn(lane(Arc::clone(&work), Arc::clone(heads), Arc::clone(pace))))).collect();
     async move {
         let answers = join_all(lanes.into_iter().map(async |mut lane| (&mut lane.0).await)).await;
+        // The lanes are over, and their shares with them.
+        let mut objects = Arc::try_unwrap(work).map_or_else(|work| work.objects.clone(), |work| work.objects);
         for answers in answers {
             match answers {
                 Ok(answers) => answers.into_iter().for_each(|(index, stored)| objects[index].stored = stored),
@@ -308,22 +305,27 @@ fn ask(split: usize, listed: Page, scope: &Scope, heads: &Arc<Heads>, pace: &Arc
 /// What was learnt of the objects at these places of a page.
 type Answers = Vec<(usize, Lookup<Stored>)>;
 
-/// An object to ask about.
-struct Asked {
-    index: usize,
-    key: String,
-    version: Option<String>,
+/// A page, and what of it is to be asked.
+struct Work {
+    objects: Vec<Object>,
+    /// At these places.
+    asked: Vec<usize>,
+    /// So many of them are taken.
+    next: AtomicUsize,
 }
 
 /// Asks about one object after the other, until the page has no more.
-async fn lane(asked: Arc<[Asked]>, next: Arc<AtomicUsize>, heads: Arc<Heads>, pace: Arc<Pace>) -> Answers {
-    let mut answers = Vec::with_capacity(asked.len() / 8);
+async fn lane(work: Arc<Work>, heads: Arc<Heads>, pace: Arc<Pace>) -> Answers {
+    let mut answers = Vec::with_capacity(work.asked.len() / 8);
     let mut turn = pace.enter().await;
-    while let Some(object) = asked.get(next.fetch_add(1, Ordering::Relaxed)) {
+    let mut line = heads.line();
+    while let Some(index) = work.asked.get(work.next.fetch_add(1, Ordering::Relaxed)) {
         turn.keep_pace().await;
-        let stored = heads.head(&object.key, object.version.as_deref(), &mut turn).await;
-        answers.push((object.index, stored));
+        let object = &work.objects[*index];
+        let stored = heads.head(&mut line, &object.key, object.version_id.as_deref(), &mut turn).await;
+        answers.push((*index, stored));
     }
+    drop(line);
     drop(turn);
     answers
 }

@@ -38,4 +38,5 @@ mod signals;
 mod streams;
 mod terminal;
 mod unsafe_clusters;
+mod wire;
 mod written;

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use aws_sdk_s3::{
+    operation::list_objects_v2::ListObjectsV2Output,
     primitives::DateTime,
     types::{DeleteMarkerEntry, EncodingType, Object as Listed, ObjectVersion},
 };
 use time::OffsetDateTime;
 
-use super::{Object, Position, Reached, Scope, Split};
+use super::{
+    Object, Position, Reached, Scope, Split,
+    listing::{Entry, Listing},
+};
 use crate::{
     aws::{Lookup, calls, calls::Call},
     facts::heads::Heads,
@@ -82,30 +86,36 @@ impl<'a> Pages<'a> {
     }
 
     async fn current(&mut self) -> Lookup<Page> {
-        let after = self.at.as_ref().filter(|at| !at.key.is_empty() && self.token.is_none()).map(|at| at.key.clone());
+        let after = self.at.as_ref().filter(|at| !at.key.is_empty() && self.token.is_none()).map(|at| at.key.as_str());
         let location = &self.scope.location;
-        let request = self
-            .s3
-            .list_objects_v2()
-            .bucket(location.bucket.as_str())
-            .prefix(&location.prefix)
-            .set_start_after(after)
-            .set_continuation_token(self.token.take());
-        let result = request.encoding_type(EncodingType::Url).customize().interceptor(self.heads.learn()).send().await;
+        let prefix = Some(location.prefix.as_str()).filter(|prefix| !prefix.is_empty());
+        // In the order that they are signed in.
+        let parameters = [
+            ("continuation-token", self.token.as_deref()),
+            ("encoding-type", Some("url")),
+            ("list-type", Some("2")),
+            ("prefix", prefix),
+            ("start-after", after),
+        ];
         let call = &calls::LIST_OBJECTS;
-        Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|page| {
-            let encoded = is_encoded(page.encoding_type.as_ref());
-            let objects = page.contents.unwrap_or_default().into_iter().map(|object| self.object(object, encoded)).collect();
-            let truncated = page.is_truncated.unwrap_or_default();
-            let token = page.next_continuation_token;
-            Lookup::expect_in_answer(call, objects).and_then(|objects: Vec<Object>| {
-                // A page may be empty although the list goes on.
-                let last = objects.last().map(|last| last.key.clone()).or_else(|| self.at.as_ref().map(|at| at.key.clone()));
-                let next = token.as_ref().map(|_| Position { key: last.unwrap_or_default(), version: None });
-                self.token = token;
-                Self::page(call, objects, truncated, next)
-            })
-        })
+        let listing = match self.heads.list(call, &parameters).await.and_then(|xml| Listing::parse(&xml)) {
+            Some(listing) => listing,
+            None => {
+                let request = self.s3.list_objects_v2().bucket(location.bucket.as_str()).prefix(&location.prefix).encoding_type(EncodingType::Url);
+                let request = request.set_start_after(after.map(str::to_owned)).set_continuation_token(self.token.clone());
+                let result = request.customize().interceptor(self.heads.learn()).send().await;
+                match Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|page| Lookup::expect_in_answer(call, listing(page))) {
+                    Lookup::Found(listing) => listing,
+                    other => return other.map(|_| Page { objects: Vec::new(), reached: Reached::End }),
+                }
+            }
+        };
+        let objects: Vec<Object> = listing.entries.into_iter().map(|entry| self.object(entry, listing.is_encoded)).collect();
+        // A page may be empty although the list goes on.
+        let last = objects.last().map(|last| last.key.clone()).or_else(|| self.at.as_ref().map(|at| at.key.clone()));
+        let next = listing.token.as_ref().map(|_| Position { key: last.unwrap_or_default(), version: None });
+        self.token = listing.token;
+        Self::page(call, objects, listing.is_truncated, next)
     }
 
     async fn versions(&self) -> Lookup<Page> {
@@ -137,19 +147,19 @@ impl<'a> Pages<'a> {
         Lookup::expect_in_answer(call, next).map(|next| Page { objects, reached: Reached::Position(next) })
     }
 
-    fn object(&self, listed: Listed, encoded: bool) -> Option<Object> {
-        Some(Object {
+    fn object(&self, entry: Entry, encoded: bool) -> Object {
+        Object {
             bucket: Arc::clone(&self.bucket),
-            key: decoded(listed.key?, encoded),
+            key: decoded(entry.key, encoded),
             version_id: None,
             is_latest: true,
             is_delete_marker: false,
-            size: u64::try_from(listed.size?).ok()?,
-            etag: listed.e_tag,
-            modified: listed.last_modified.and_then(time),
-            storage_class: listed.storage_class.map(|class| class.as_str().to_owned()),
+            size: entry.size,
+            etag: entry.etag,
+            modified: entry.modified,
+            storage_class: entry.storage_class,
             stored: Lookup::Absent,
-        })
+        }
     }
 
     fn version(&self, listed: ObjectVersion, encoded: bool) -> Option<Object> {
@@ -181,6 +191,25 @@ impl<'a> Pages<'a> {
             stored: Lookup::Absent,
         })
     }
+}
+
+/// What the SDK has read; none where something is missing that every object has.
+fn listing(page: ListObjectsV2Output) -> Option<Listing> {
+    let entry = |object: Listed| {
+        Some(Entry {
+            key: object.key?,
+            size: u64::try_from(object.size?).ok()?,
+            etag: object.e_tag,
+            modified: object.last_modified.and_then(time),
+            storage_class: object.storage_class.map(|class| class.as_str().to_owned()),
+        })
+    };
+    Some(Listing {
+        is_encoded: is_encoded(page.encoding_type.as_ref()),
+        is_truncated: page.is_truncated.unwrap_or_default(),
+        token: page.next_continuation_token,
+        entries: page.contents.unwrap_or_default().into_iter().map(entry).collect::<Option<_>>()?,
+    })
 }
 
 fn time(time: DateTime) -> Option<OffsetDateTime> {
