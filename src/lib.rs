@@ -25,6 +25,7 @@ pub mod exit;
 mod explain;
 pub mod facts;
 mod gaps;
+mod heap;
 mod http;
 mod iam_policy;
 pub mod invocation;
@@ -144,6 +145,7 @@ impl GuardError {
 /// The program: from the process' arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    heap::share();
     start_log();
     let code = match Cli::parse_from_process(std::env::args_os()) {
         Ok(cli) => command(cli),
@@ -263,7 +265,7 @@ fn with_settings(
     };
     let notify = Notify::new(&settings, command, !settings.quiet && !check.is_some_and(|check| check.json));
     let run = || {
-        let runtime = runtime(workers(command))?;
+        let runtime = runtime()?;
         let outcome = runtime.block_on(async {
             let outcome = told(line(&settings, &notify).await, &notify);
             notify.conclude(outcome).await;
@@ -274,7 +276,7 @@ fn with_settings(
         Ok(outcome)
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        if let Ok(runtime) = runtime(1) {
+        if let Ok(runtime) = runtime() {
             notify.said(Outcome::Bug, "emr-etl-guard: a bug in emr-etl-guard: its log has the place", &[]);
             runtime.block_on(notify.conclude(Outcome::Bug));
         }
@@ -283,14 +285,10 @@ fn with_settings(
     finish(outcome, &settings.exit_codes)
 }
 
-/// So many threads drive what is asked of AWS. A single one spares every answer the way from the thread of its connection to that of its question; only where very many
-/// objects are asked about is there work for more. None is the main thread, which may be held up by a terminal or a pipe that nobody reads while the watch must go on.
-fn workers(command: &str) -> usize {
-    if matches!(command, "audit" | "reencrypt") { 2 } else { 1 }
-}
-
-fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, GuardError> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(anyhow::Error::from)?)
+/// One thread drives what is asked of AWS: that spares every answer the way from the thread of its connection to that of its question, and a single core asks S3 for
+/// more objects a second than S3 answers. It is not the main thread, which may be held up by a terminal or a pipe that nobody reads while the watch must go on.
+fn runtime() -> Result<tokio::runtime::Runtime, GuardError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(anyhow::Error::from)?)
 }
 
 /// Says why, if the guard itself failed, and gives the outcome.
@@ -308,7 +306,7 @@ fn tell_of_settings(launch: &Launch, command: &'static str, why: &str) {
     let Some(settings) = Settings::for_alerts(launch.options.clone(), launch.settings.as_deref()) else { return };
     let notify = Notify::new(&settings, command, false);
     notify.said(Outcome::BadUsage, &format!("emr-etl-guard: nothing was launched: {why}"), &[]);
-    if let Ok(runtime) = runtime(1) {
+    if let Ok(runtime) = runtime() {
         runtime.block_on(notify.alert(Outcome::BadUsage));
     }
 }

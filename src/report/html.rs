@@ -69,6 +69,20 @@ impl Frame<'_> {
     }
 }
 
+/// What a page of an audit or a repair begins with.
+fn headline(mark: Mark, title: &str, sentence: &str, exit_code: u8, counts: &Markup) -> Markup {
+    html! {
+        section class={ "verdict " (mark.class()) } aria-labelledby="verdict" {
+            (mark.sign())
+            div {
+                h1 id="verdict" { (title) }
+                p.lead { (sentence) " Exit code " strong { (exit_code) } "." }
+                (counts)
+            }
+        }
+    }
+}
+
 /// The sections of a page, under their ids and titles.
 struct Sections<'a>(Vec<(&'a str, &'a str, Markup)>);
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Frame, Mark, Sections, bar, day, fact, grouped, lasted, plot::small, time};
+use super::{Frame, Mark, Sections, bar, day, fact, grouped, headline, lasted, plot::small, time};
 use crate::{
     audit::{Hidden, Judgement, size},
     report::{
@@ -42,14 +42,7 @@ pub(in crate::report) fn page(document: &AuditDocument) -> String {
         footer: &footer,
     };
     frame.page(&html! {
-        section class={ "verdict " (mark.class()) } aria-labelledby="verdict" {
-            (mark.sign())
-            div {
-                h1 id="verdict" { (title) }
-                p.lead { (sentence) " Exit code " strong { (document.exit_code) } "." }
-                (counts(document))
-            }
-        }
+        (headline(mark, title, &sentence, document.exit_code, &counts(document)))
         (sections.shown())
     })
 }

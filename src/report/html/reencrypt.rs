@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Frame, Mark, Sections, bar, fact, findings, grouped, lasted, time};
+use super::{Frame, Mark, Sections, bar, fact, findings, grouped, headline, lasted, time};
 use crate::{
     audit::size,
     exit::Outcome,
@@ -33,14 +33,7 @@ pub(in crate::report) fn page(document: &ReencryptDocument) -> String {
         footer: &footer,
     };
     frame.page(&html! {
-        section class={ "verdict " (mark.class()) } aria-labelledby="verdict" {
-            (mark.sign())
-            div {
-                h1 id="verdict" { (title) }
-                p.lead { (sentence) " Exit code " strong { (document.exit_code) } "." }
-                (counts(document))
-            }
-        }
+        (headline(mark, title, &sentence, document.exit_code, &counts(document)))
         (sections.shown())
     })
 }
