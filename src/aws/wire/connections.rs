@@ -6,7 +6,7 @@
 use std::{
     io,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -49,8 +49,8 @@ pub(super) enum Trouble {
 pub(super) struct Connections {
     host: String,
     port: u16,
-    /// None: in plain text.
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// What its certificate must name; none: in plain text.
+    name: Option<ServerName<'static>>,
     /// How long it may take to connect.
     limit: Option<Duration>,
     idle: Mutex<Vec<Connection>>,
@@ -65,12 +65,12 @@ impl Connections {
             return None;
         }
         let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let (tls, default_port) = match uri.scheme_str()? {
+        let (name, default_port) = match uri.scheme_str()? {
             "http" => (None, 80),
-            "https" => (Some((TlsConnector::from(tls()?), ServerName::try_from(host.clone()).ok()?)), 443),
+            "https" => (Some(ServerName::try_from(host.clone()).ok()?), 443),
             _ => return None,
         };
-        Some(Self { port: uri.port_u16().unwrap_or(default_port), host, tls, limit, idle: Mutex::default() })
+        Some(Self { port: uri.port_u16().unwrap_or(default_port), host, name, limit, idle: Mutex::default() })
     }
 
     /// A connection that was used before and still stands, if there is one.
@@ -105,9 +105,9 @@ impl Connections {
     async fn dial(&self) -> io::Result<Box<dyn Duplex>> {
         let stream = self.tcp().await?;
         stream.set_nodelay(true)?;
-        Ok(match &self.tls {
+        Ok(match &self.name {
             None => Box::new(stream),
-            Some((connector, name)) => Box::new(connector.connect(name.clone(), stream).await?),
+            Some(name) => Box::new(TlsConnector::from(tls()?).connect(name.clone(), stream).await?),
         })
     }
 
@@ -133,11 +133,14 @@ impl Connections {
     }
 }
 
-/// TLS as the SDK speaks it to S3, which knows HTTP/1.1 only.
-fn tls() -> Option<Arc<ClientConfig>> {
-    let mut tls = http::tls().ok()?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Some(Arc::new(tls))
+/// TLS as the SDK speaks it to S3, which knows HTTP/1.1 only. It is made for the first connection and serves those to all hosts: it reads every authority to trust.
+fn tls() -> io::Result<Arc<ClientConfig>> {
+    static TLS: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
+        let mut tls = http::tls()?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(tls))
+    });
+    TLS.clone().map_err(io::Error::other)
 }
 
 /// What bytes go through.
