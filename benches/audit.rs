@@ -1,6 +1,6 @@
 //! How fast an audit is, beside a bare HTTP client that sends as many HEADs to the same responder; how much memory it takes; and how fast inventories are read.
 //!
-//! Ratios are taken within one run, since machines differ. `cargo bench --profile release --bench audit` measures the build that users have. With `AUDIT_BENCH_SMALL` set it takes seconds instead of minutes.
+//! Ratios are taken within one run, since machines differ. With `AUDIT_BENCH_SMALL` set it takes seconds instead of minutes.
 
 #![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a benchmark that cannot be staged has nothing else to say")]
 

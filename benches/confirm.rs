@@ -1,6 +1,6 @@
 //! How fast objects are looked at, beside a bare HTTP client that sends the same number of HEADs over as many connections to the same responder, and how much memory
 //! that takes. Ratios are taken within one run, since machines differ; each client is a process of its own, so that its memory is its own. The guard is the library in this
-//! very program: its numbers are of the profile that the benchmark was built with (`cargo bench --profile release --bench confirm`: of the build that users have).
+//! very program.
 
 #![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a benchmark that cannot be staged has nothing else to say")]
 

@@ -221,6 +221,13 @@ pub struct Endpoint {
     pub accepted: bool,
 }
 
+impl Endpoint {
+    /// Why nothing is asked there.
+    pub(crate) fn refusal(&self) -> String {
+        format!("the endpoint {} is not AWS's; allow it in `allow_endpoints`, or unset it", self.url)
+    }
+}
+
 /// The services, as the SDK names them in variables and profiles.
 const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"];
 /// S3's control plane, which has Batch Operations; a run asks it only where a bucket's own public access block is not whole, and takes no answer from an endpoint that is
@@ -580,7 +587,7 @@ pub(crate) async fn sns(
     let limits = Settings { aws_timeout: limit, ..settings.clone() };
     let base = load(region, &limits, runner.map(static_credentials).as_ref()).await;
     match endpoint(&base, "SNS", &settings.allow_endpoints) {
-        Some(refused) if !refused.accepted => Err(format!("the endpoint {} is not AWS's; allow it in `allow_endpoints`, or unset it", refused.url)),
+        Some(refused) if !refused.accepted => Err(refused.refusal()),
         _ => Ok(aws_sdk_sns::Client::new(&base)),
     }
 }

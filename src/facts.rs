@@ -362,7 +362,7 @@ impl<'a> Gathering<'a> {
 async fn account_block(aws: &Aws, runner: impl Future<Output = Lookup<Identity>>) -> Lookup<s3::Block> {
     let call = &calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK;
     if let Some(refused) = aws.control_endpoint.as_ref().filter(|endpoint| !endpoint.accepted) {
-        return Lookup::not_asked(call, &format!("the endpoint {} is not AWS's; allow it in `allow_endpoints`, or unset it", refused.url));
+        return Lookup::not_asked(call, &refused.refusal());
     }
     match runner.await.found() {
         Some(runner) => s3::account_block(&aws.s3control, &runner.account).await,

@@ -161,7 +161,7 @@ impl Tally {
             }
             End::Unseen(obstacle) => {
                 self.unseen += 1;
-                format!("could not be looked at: {} ({})", obstacle.message, obstacle.operation)
+                record::unseen(&obstacle)
             }
         };
         self.left.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
@@ -213,8 +213,15 @@ impl Work<'_> {
         self.settings.quiet || self.arguments.json
     }
 
-    fn close(&self, books: &Books, outcome: Outcome) -> Result<Outcome, GuardError> {
-        books.close((self.arguments, self.settings, self.scope), self.report, outcome)
+    fn prices(&self) -> Prices {
+        Prices::with(&self.settings.prices)
+    }
+
+    /// Says why the safety switch would let nothing be changed.
+    fn say_refusals(&self) {
+        for refusal in &self.scope.refusals {
+            self.report.say(&format!("--apply would be refused: {refusal}"));
+        }
     }
 }
 
@@ -250,7 +257,7 @@ async fn run(
 
 /// Looks at everything, says what would be done, and does it where that was asked for.
 async fn survey_and_repair(work: Work<'_>, ledger: Option<&Ledger>, order: Option<&batch::Order>) -> Result<Outcome, GuardError> {
-    let Work { arguments, settings, scope, report } = work;
+    let Work { arguments, scope, report, .. } = work;
     let mut books = Books::new();
     let spent = Mutex::new(Cost::default());
     let writer = writer(&scope.aws.s3_bulk);
@@ -263,21 +270,19 @@ async fn survey_and_repair(work: Work<'_>, ledger: Option<&Ledger>, order: Optio
     for line in books.survey.lines() {
         report.say(&line);
     }
-    let prices = Prices::with(&settings.prices);
+    let prices = work.prices();
     let what = if arguments.apply { "estimate:" } else { "estimate of what --apply would cost:" };
     report.say(&format!("{what} {}", books.survey.cost.shown(&prices)));
     let Some(ledger) = ledger else {
-        for refusal in &scope.refusals {
-            report.say(&format!("--apply would be refused: {refusal}"));
-        }
+        work.say_refusals();
         let to_do = books.survey.to_do();
         report.say(if to_do == 0 { "nothing to do; nothing was changed" } else { "a dry run: nothing was changed; add --apply to do it" });
         let outcome = outcome(&books.survey, &books.tally, to_do);
-        return work.close(&books, outcome);
+        return books.close(work, outcome);
     };
     if let Some(order) = order {
         let made = Box::pin(batch::make(scope, ledger, order)).await?;
-        return jobs_were_made(work, books, made, &prices);
+        return jobs_were_made(work, books, made);
     }
     let repair = repair(ledger);
     let bar = bar(bar::OF_A_WHOLE, Some(books.survey.to_do()), work.quiet());
@@ -296,13 +301,13 @@ async fn survey_and_repair(work: Work<'_>, ledger: Option<&Ledger>, order: Optio
     report.say(&format!("it came to: {}", came_to.shown(&prices)));
     books.spent = Some(came_to);
     let outcome = outcome(&books.survey, &books.tally, 0);
-    work.close(&books, outcome)
+    books.close(work, outcome)
 }
 
 /// Has S3 list what is left to its jobs; nothing is looked at here.
 async fn generated_jobs(work: Work<'_>, order: &batch::Order, classes: &[String]) -> Result<Outcome, GuardError> {
-    let Work { arguments, settings, scope, report } = work;
-    let mut books = Books::new();
+    let Work { arguments, scope, report, .. } = work;
+    let books = Books::new();
     let (wishes, left) = generate::plan(scope, classes).await?;
     for wish in &wishes {
         report.say(&format!("{}job: {wish}", if arguments.apply { "" } else { "a dry run: there would be a " }));
@@ -310,9 +315,7 @@ async fn generated_jobs(work: Work<'_>, order: &batch::Order, classes: &[String]
     let nothing = wishes.is_empty();
     let mut made = if arguments.apply { generate::make(scope, order, &wishes).await? } else { batch::Made::default() };
     if !arguments.apply {
-        for refusal in &scope.refusals {
-            report.say(&format!("--apply would be refused: {refusal}"));
-        }
+        work.say_refusals();
         for _ in &wishes {
             made.cost.job(0);
         }
@@ -326,12 +329,11 @@ async fn generated_jobs(work: Work<'_>, order: &batch::Order, classes: &[String]
             report.say(&leftover.line);
         }
     }
-    books.survey.unlooked = true;
-    jobs_were_made(work, books, made, &Prices::with(&settings.prices))
+    jobs_were_made(work, books, made)
 }
 
 /// Says which jobs there are; the rest, and what they are yet to do, is left.
-fn jobs_were_made(work: Work<'_>, mut books: Books, made: batch::Made, prices: &Prices) -> Result<Outcome, GuardError> {
+fn jobs_were_made(work: Work<'_>, mut books: Books, made: batch::Made) -> Result<Outcome, GuardError> {
     for job in &made.jobs {
         let objects = job.objects.map_or_else(|| "S3 lists its objects".to_owned(), |objects| format!("{objects} objects"));
         work.report.say(&format!(
@@ -339,15 +341,17 @@ fn jobs_were_made(work: Work<'_>, mut books: Books, made: batch::Made, prices: &
             job.id
         ));
     }
-    let what = if books.survey.unlooked { "without the objects, which S3 is to list" } else { "besides the estimate above" };
-    work.report.say(&format!("{what}: {}", made.cost.shown(prices)));
+    // Then nothing was looked at.
+    let s3_lists = work.arguments.generate_manifest.is_some();
+    let what = if s3_lists { "without the objects, which S3 is to list" } else { "besides the estimate above" };
+    work.report.say(&format!("{what}: {}", made.cost.shown(&work.prices())));
     books.jobs_cost = made.cost;
     books.jobs = made.jobs;
     books.left = made.left;
     // Nothing of it is done yet.
-    let to_do = if books.survey.unlooked { 1 } else { books.survey.to_do() };
+    let to_do = if s3_lists { 1 } else { books.survey.to_do() };
     let outcome = if made.unseen { Outcome::FactsUnknown } else { outcome(&books.survey, &books.tally, to_do) };
-    work.close(&books, outcome)
+    books.close(work, outcome)
 }
 
 /// Follows the jobs, then looks at everything again: a report is S3's word, a look is a proof.
@@ -364,14 +368,14 @@ async fn batch_status(work: Work<'_>) -> Result<Outcome, GuardError> {
     let mut came_to = books.survey.looking.clone();
     came_to.join(&followed.spent);
     if followed.spent != Cost::default() {
-        report.say(&format!("it came to, as far as S3 tells: {}", came_to.shown(&Prices::with(&settings.prices))));
+        report.say(&format!("it came to, as far as S3 tells: {}", came_to.shown(&work.prices())));
         books.spent = Some(came_to);
     }
     let to_do = books.survey.to_do() + u64::try_from(followed.left.len()).unwrap_or(u64::MAX);
     let outcome = outcome(&books.survey, &books.tally, to_do);
     books.jobs = followed.jobs;
     books.left = followed.left;
-    work.close(&books, outcome)
+    books.close(work, outcome)
 }
 
 /// What is not seen beats what is left: nobody knows what that is.

@@ -50,7 +50,7 @@ const AGENT: &str = concat!("emr-etl-guard/", env!("CARGO_PKG_VERSION"));
 const LATE: &str = "no answer within the time limit";
 
 /// The way to one bucket, once it is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Wire {
     route: OnceLock<Route>,
     /// Whether the heads stand in the log of requests.

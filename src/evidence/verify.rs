@@ -13,7 +13,12 @@ use super::{
     dsse::{self, Mismatch, Predicate},
     keys::PublicKey,
 };
-use crate::{cli::VerifyArguments, digest::sha256, exit::Outcome, report};
+use crate::{
+    cli::{DocumentKind, VerifyArguments},
+    digest::sha256,
+    exit::Outcome,
+    report,
+};
 
 /// What a document says of itself.
 #[derive(Debug, Deserialize)]
@@ -103,24 +108,22 @@ pub(crate) fn signature_of(file: &Path) -> PathBuf {
     name.into()
 }
 
-/// Whose document it is, where those bear no signatures.
-fn unsigned(document: &[u8]) -> Option<&'static str> {
+/// Which kind of document it is, where those bear no signatures.
+fn unsigned(document: &[u8]) -> Option<DocumentKind> {
     #[derive(Deserialize)]
     struct Of {
         command: String,
     }
-    match serde_json::from_slice::<Of>(document).ok()?.command.as_str() {
-        "audit" => Some("an audit"),
-        "reencrypt" => Some("a reencrypt"),
-        _ => None,
-    }
+    let of = serde_json::from_slice::<Of>(document).ok()?;
+    Some(DocumentKind::of(&of.command)).filter(|kind| *kind != DocumentKind::Run)
 }
 
 fn one(file: &Path, key: &PublicKey) -> Result<Verified, Fault> {
     let read = |file: &Path| std::fs::read(file).map_err(|error| Fault::Unreadable(format!("{} cannot be read: {error}", file.display())));
     let document = read(file)?;
-    if let Some(command) = unsigned(&document) {
-        return Err(Fault::Malformed(format!("is the document of {command}, and those are not signed; signatures are of runs, checks and watches")));
+    if let Some(kind) = unsigned(&document) {
+        let kind = kind.in_words();
+        return Err(Fault::Malformed(format!("is the document of {kind}, and those are not signed; signatures are of runs, checks and watches")));
     }
     let envelope = read(&signature_of(file))?;
     let said = dsse::verify(&document, &envelope, key).map_err(|mismatch| match mismatch {

@@ -80,7 +80,7 @@ pub(super) async fn bucket(
     account_block: impl Future<Output = Lookup<Block>>,
 ) -> BucketFacts {
     // Two calls at a time, on two connections. Each more would need a connection of its own, whose handshake takes as long as the call that it is to spare.
-    let place = async {
+    let standing = async {
         let versioning = versioning(s3, bucket).await;
         (versioning, place(s3, bucket, runner.await.found().map(|identity| &identity.account)).await)
     };
@@ -95,7 +95,7 @@ pub(super) async fn bucket(
         (own.map(is_whole), together)
     };
     let protection = async { (default_encryption.await, policy(s3, bucket).await, block.await) };
-    let ((versioning, (region, ours)), (default_encryption, policy, (public_access_block, together))) = tokio::join!(place, protection);
+    let ((versioning, (region, ours)), (default_encryption, policy, (public_access_block, together))) = tokio::join!(standing, protection);
     // The block of this account says nothing of another's bucket.
     let public_access_block_with_account = match &ours {
         Lookup::Found(true) => together,

@@ -25,7 +25,7 @@ use super::{
     cost::Cost,
     ledger::{Ledger, Place, State},
     method::{Choice, Method},
-    record::Leftover,
+    record::{Leftover, unseen},
     scope::Scope,
     snapshot::{self, Snapshot},
 };
@@ -154,7 +154,7 @@ pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Resul
                 Lookup::Found(seen) => seen,
                 Lookup::Absent => continue,
                 Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-                    let why = format!("could not be looked at: {} ({})", obstacle.message, obstacle.operation);
+                    let why = unseen(&obstacle);
                     made.left.push(Leftover::of_objects(format!("{place}: {why}"), &why, 1, &place.to_string()));
                     made.unseen = true;
                     continue;

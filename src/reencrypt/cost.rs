@@ -9,6 +9,7 @@ use crate::{
     report::reencrypt_document::{Bill, Item, Paid},
 };
 
+/// A part of a copy in parts, unless there would be too many.
 pub(crate) const PART: u64 = 512 * 1024 * 1024;
 
 /// A sum that grows, object by object: numbers by what is paid for, and by storage class where the price depends on it.

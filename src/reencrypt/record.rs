@@ -3,22 +3,19 @@
 use time::OffsetDateTime;
 
 use super::{
-    Tally,
+    Tally, Work,
     cost::Cost,
     method::{Choice, Method as How, Reason},
     scope::Scope,
     survey::{Group, Survey},
 };
 use crate::{
-    GuardError, checks,
+    GuardError,
+    aws::Obstacle,
+    checks,
     cli::ReencryptArguments,
     exit::Outcome,
-    prices::Prices,
-    report::{
-        Report,
-        reencrypt_document::{Asked, BucketTarget, Done, Found, Job, Left, Location, Method, Mode, ReencryptDocument, VERSION},
-    },
-    settings::Settings,
+    report::reencrypt_document::{Asked, BucketTarget, Done, Found, Job, Left, Location, Method, Mode, ReencryptDocument, VERSION},
 };
 
 /// Something that is not done: the line that says so, and its parts.
@@ -38,6 +35,11 @@ impl Leftover {
     pub(crate) fn other(line: String) -> Self {
         Self { left: Left { why: line.clone(), objects: None, first: None }, line }
     }
+}
+
+/// Why something could not be looked at.
+pub(crate) fn unseen(obstacle: &Obstacle) -> String {
+    format!("could not be looked at: {} ({})", obstacle.message, obstacle.operation)
 }
 
 /// Everything that is known at the end.
@@ -80,19 +82,15 @@ impl Books {
     }
 
     /// Says what is left, and writes the document.
-    pub(crate) fn close(
-        &self,
-        (arguments, settings, scope): (&ReencryptArguments, &Settings, &Scope),
-        report: &Report,
-        outcome: Outcome,
-    ) -> Result<Outcome, GuardError> {
+    pub(crate) fn close(&self, work: Work<'_>, outcome: Outcome) -> Result<Outcome, GuardError> {
+        let Work { arguments, settings, scope, report } = work;
         let leftovers = self.leftovers();
         let lines: Vec<String> = leftovers.iter().map(|leftover| leftover.line.clone()).collect();
         // What a dry run leaves is what it was asked about, and it has said that.
         if !lines.is_empty() && mode(arguments) != Mode::DryRun {
             report.left(outcome, &lines);
         }
-        let prices = Prices::with(&settings.prices);
+        let prices = work.prices();
         let document = ReencryptDocument {
             version: VERSION,
             guard: env!("CARGO_PKG_VERSION").to_owned(),

@@ -121,6 +121,11 @@ fn now() -> i64 {
     i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
+/// How many days ago an object was written.
+fn age_days(object: &Snapshot) -> u64 {
+    u64::try_from((now() - object.modified) / 86_400_000).unwrap_or(0)
+}
+
 fn unseen<T>(lookup: Lookup<T>) -> End {
     match lookup {
         Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => End::Unseen(obstacle),
@@ -149,7 +154,7 @@ impl Repair<'_> {
         let costs = Costs {
             size: before.size,
             storage_class: &before.storage_class,
-            age_days: u64::try_from((now() - before.modified) / 86_400_000).unwrap_or(0),
+            age_days: age_days(before),
             from_kms: before.key.is_some(),
             to_kms: begun.target.kind != crate::settings::EncryptionKind::SseS3,
             versioned,
@@ -608,8 +613,15 @@ impl Repair<'_> {
                 calls::DELETE_OBJECT_VERSION.permission
             )));
         }
-        let age_days = u64::try_from((now() - old.modified) / 86_400_000).unwrap_or(0);
-        let costs = Costs { size: old.size, storage_class: &old.storage_class, age_days, from_kms: false, to_kms: false, versioned: true, look: 0 };
+        let costs = Costs {
+            size: old.size,
+            storage_class: &old.storage_class,
+            age_days: age_days(&old),
+            from_kms: false,
+            to_kms: false,
+            versioned: true,
+            look: 0,
+        };
         self.spend(|spent| spent.delete_early(costs));
         match self.look(place, version.as_deref(), Carries::default()).await {
             Lookup::Absent => {

@@ -17,7 +17,7 @@ use super::{
     cost::{Cost, Costs},
     ledger::{Ledger, Place, State, shown},
     method::{self, Choice, Method, Reason, Seen},
-    record::Leftover,
+    record::{Leftover, unseen},
     scope::{Scope, Wanted},
     snapshot::{self, Archive, Carries},
 };
@@ -60,8 +60,6 @@ pub(crate) struct Survey {
     pub(crate) cost: Cost,
     /// The first of these alone.
     pub(crate) looking: Cost,
-    /// Nothing was looked at, because S3 is to list it.
-    pub(crate) unlooked: bool,
 }
 
 /// An object that is not as it should be.
@@ -223,7 +221,7 @@ impl Survey {
                 }
             }
             if let Some(obstacle) = &found.obstacle {
-                let why = format!("could not be looked at: {} ({})", obstacle.message, obstacle.operation);
+                let why = unseen(obstacle);
                 let line = format!("{place}: {} {why}", plural(found.unseen, "object"));
                 leftovers.push(Leftover::of_objects(line, &why, found.unseen, place));
             }

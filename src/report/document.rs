@@ -14,12 +14,36 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{Record, audit_document::AuditDocument, reencrypt_document::ReencryptDocument};
-use crate::checks::CATALOGUE;
+use crate::{checks::CATALOGUE, cli::DocumentKind};
 
 /// The versions that can be read: of a run's document, of an audit's, of a repair's.
-const READABLE: RangeInclusive<u32> = 1..=2;
-const READABLE_AUDITS: RangeInclusive<u32> = 1..=super::audit_document::VERSION;
-const READABLE_REPAIRS: RangeInclusive<u32> = 1..=super::reencrypt_document::VERSION;
+const fn readable(kind: DocumentKind) -> RangeInclusive<u32> {
+    match kind {
+        DocumentKind::Run => 1..=2,
+        DocumentKind::Audit => 1..=super::audit_document::VERSION,
+        DocumentKind::Reencrypt => 1..=super::reencrypt_document::VERSION,
+    }
+}
+
+impl DocumentKind {
+    /// The kind of a document, by its member `command`.
+    pub(crate) fn of(command: &str) -> Self {
+        match command {
+            "audit" => Self::Audit,
+            "reencrypt" => Self::Reencrypt,
+            _ => Self::Run,
+        }
+    }
+
+    /// What its documents are of.
+    pub(crate) const fn in_words(self) -> &'static str {
+        match self {
+            Self::Run => "a run",
+            Self::Audit => "an audit",
+            Self::Reencrypt => "a reencrypt",
+        }
+    }
+}
 
 /// Why a file cannot be read as a document: what was seen, what was wanted.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +55,12 @@ pub(crate) enum NoDocument {
     #[error("{}: version {seen} of the document; wanted {} to {}: use the guard that wrote it, or a later one", shown(file), wanted.start(), wanted.end())]
     Version { file: PathBuf, seen: String, wanted: RangeInclusive<u32> },
     #[error(
-        "{}: the document of {command}, which has a page only: emr-etl-guard report html {}; wanted that of a run, check or watch",
+        "{}: the document of {}, which has a page only: emr-etl-guard report html {}; wanted that of a run, check or watch",
         shown(file),
+        kind.in_words(),
         shown(file)
     )]
-    PageOnly { file: PathBuf, command: &'static str },
+    PageOnly { file: PathBuf, kind: DocumentKind },
 }
 
 fn shown(file: &Path) -> std::path::Display<'_> {
@@ -547,21 +572,18 @@ impl AnyDocument {
     pub(super) fn parse(file: &Path, text: &[u8]) -> Result<Self, NoDocument> {
         let not_one = |why: String| NoDocument::NotOne { file: file.to_owned(), why };
         let value: Value = serde_json::from_slice(text).map_err(|error| not_one(format!("not JSON: {error}")))?;
-        let wanted = match value["command"].as_str() {
-            Some("audit") => READABLE_AUDITS,
-            Some("reencrypt") => READABLE_REPAIRS,
-            _ => READABLE,
-        };
+        let kind = DocumentKind::of(value["command"].as_str().unwrap_or_default());
+        let wanted = readable(kind);
         // The version decides what the rest means, so it comes first.
         match value.get("version") {
             Some(version) if version.as_u64().is_some_and(|version| u32::try_from(version).is_ok_and(|version| wanted.contains(&version))) => {}
             Some(version) => return Err(NoDocument::Version { file: file.to_owned(), seen: version.to_string(), wanted }),
             None => return Err(not_one("it has no `version`".to_owned())),
         }
-        let read = match value["command"].as_str() {
-            Some("audit") => serde_json::from_value(value).map(|document| Self::Audit(Box::new(document))),
-            Some("reencrypt") => serde_json::from_value(value).map(|document| Self::Reencrypt(Box::new(document))),
-            _ => serde_json::from_value(value).map(|document| Self::Run(Box::new(document))),
+        let read = match kind {
+            DocumentKind::Run => serde_json::from_value(value).map(Self::Run),
+            DocumentKind::Audit => serde_json::from_value(value).map(Self::Audit),
+            DocumentKind::Reencrypt => serde_json::from_value(value).map(Self::Reencrypt),
         };
         read.map_err(|error| not_one(error.to_string()))
     }
@@ -571,11 +593,11 @@ impl AnyDocument {
     /// # Errors
     /// [`NoDocument::PageOnly`] where it is another's.
     pub(crate) fn of_run(self, file: &Path) -> Result<Document, NoDocument> {
-        let page_only = |command| Err(NoDocument::PageOnly { file: file.to_owned(), command });
+        let page_only = |kind| Err(NoDocument::PageOnly { file: file.to_owned(), kind });
         match self {
             Self::Run(document) => Ok(*document),
-            Self::Audit(_) => page_only("an audit"),
-            Self::Reencrypt(_) => page_only("a reencrypt"),
+            Self::Audit(_) => page_only(DocumentKind::Audit),
+            Self::Reencrypt(_) => page_only(DocumentKind::Reencrypt),
         }
     }
 }

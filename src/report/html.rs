@@ -556,6 +556,15 @@ pub(super) mod tests {
         }
     }
 
+    /// What a document says becomes no markup on the page that `made` makes of it, with more behind its texts.
+    pub(in crate::report) fn texts_stay_texts(made: impl Fn(&str) -> String) {
+        let hostile = "</code></title></svg></style><script>alert(1)</script>\"'><img/src=x/onerror=alert(2)>&lt;b&gt;<!--]]>";
+        let tags = |page: &str| Regex::new("</?[A-Za-z!][^ >]*").unwrap().find_iter(page).map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>();
+        let page = made(hostile);
+        assert_eq!(tags(&page), tags(&made(&"x".repeat(hostile.len()))));
+        assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script") && !page.contains("<img"));
+    }
+
     #[test]
     fn nothing_that_a_document_says_becomes_markup() {
         let hostile = "`</code></title></svg></style><script>alert(1)</script>\"'><img/src=x/onerror=alert(2)>&lt;b&gt;<!--]]>";

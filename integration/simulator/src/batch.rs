@@ -192,7 +192,7 @@ fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, 
 
 /// Whether a filter by encryption, of which there is one, fits.
 fn is_encrypted_so(filter: &str, sse: &Sse) -> bool {
-    let named = |name: &str| filter.contains(&format!("<{name}>")) || filter.contains(&format!("<{name}/>"));
+    let named = |name: &str| crate::xml::has(filter, name);
     match sse {
         Sse::None => named("NOT-SSE"),
         Sse::Aes256 => named("SSE-S3"),
@@ -216,7 +216,7 @@ fn keep_generated(world: &mut World, job: &Job, place: &str, tasks: &[Task]) -> 
             writeln!(lines, "\"{}\",\"{}\",\"{}\"", task.bucket, utf8_percent_encode(&task.key, KEY), task.version.as_deref().unwrap_or_default());
         lines
     });
-    let header = if place.contains("<SSE-S3>") || place.contains("<SSE-S3/>") { Some(Sse::Aes256) } else { None };
+    let header = crate::xml::has(place, "SSE-S3").then_some(Sse::Aes256);
     put_under(world, job, (&bucket, &key), lines, header).map_err(|reason| ("ManifestOutputFailed".to_owned(), reason))
 }
 

@@ -95,6 +95,11 @@ pub(crate) fn inside<'a>(document: &'a str, name: &str) -> Option<&'a str> {
     after.split_once(&format!("</{name}>")).map(|(inside, _)| inside)
 }
 
+/// Whether there is an element of this name.
+pub(crate) fn has(document: &str, name: &str) -> bool {
+    [format!("<{name}>"), format!("<{name}/>")].iter().any(|tag| document.contains(tag))
+}
+
 /// The text of the first element of this name.
 pub(crate) fn text(document: &str, name: &str) -> Option<String> {
     texts(document, name).into_iter().next()

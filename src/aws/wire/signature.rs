@@ -7,6 +7,8 @@ use aws_lc_rs::{
 use aws_sdk_s3::config::Credentials;
 use time::{OffsetDateTime, macros::format_description};
 
+use crate::digest::hex_digits;
+
 /// SHA-256 of nothing, which is what is sent.
 pub(super) const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -74,8 +76,7 @@ impl Signing {
 fn hex(bytes: &[u8]) -> [u8; 64] {
     let mut text = [b'0'; 64];
     for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
-        digits.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        digits.copy_from_slice(&hex_digits(*byte));
     }
     text
 }

@@ -392,7 +392,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::report::html::tests::{is_one_page, with_texts};
+    use crate::report::html::tests::{is_one_page, texts_stay_texts, with_texts};
 
     const RECORDED: &str = include_str!("../../../tests/recordings/documents/audit-v1.json");
 
@@ -410,8 +410,6 @@ mod tests {
     #[test]
     fn the_page_is_whole_and_nothing_that_the_document_says_becomes_markup() {
         is_one_page(&page(&recorded()));
-        let hostile = "</code></title></svg></style><script>alert(1)</script>\"'><img/src=x/onerror=alert(2)>&lt;b&gt;<!--]]>";
-        let harmless = "x".repeat(hostile.len());
         let made = |more: &str| {
             let mut value = serde_json::from_str(RECORDED).unwrap();
             with_texts(
@@ -435,11 +433,7 @@ mod tests {
             );
             page(&serde_json::from_value(value).unwrap())
         };
-        let tags =
-            |page: &str| regex::Regex::new("</?[A-Za-z!][^ >]*").unwrap().find_iter(page).map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>();
-        let page = made(hostile);
-        assert_eq!(tags(&page), tags(&made(&harmless)));
-        assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script") && !page.contains("<img"));
+        texts_stay_texts(made);
     }
 
     #[test]

@@ -333,7 +333,7 @@ fn dollars(usd: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::html::tests::{is_one_page, lines, with_texts};
+    use crate::report::html::tests::{is_one_page, lines, texts_stay_texts, with_texts};
 
     const RECORDED: &str = include_str!("../../../tests/recordings/documents/reencrypt-v1.json");
 
@@ -357,17 +357,12 @@ mod tests {
 
     #[test]
     fn nothing_that_the_document_says_becomes_markup() {
-        let hostile = "</code></title></svg></style><script>alert(1)</script>\"'><img/src=x/onerror=alert(2)>&lt;b&gt;<!--]]>";
         let kept = ["started", "ended", "mode", "method", "what", "outcome", "accept_encryption", "require", "on_unencrypted", "command", "status"];
         let made = |more: &str| {
             let mut value = serde_json::from_str(RECORDED).unwrap();
             with_texts(&mut value, "", &kept, more);
             page(&serde_json::from_value(value).unwrap())
         };
-        let tags =
-            |page: &str| regex::Regex::new("</?[A-Za-z!][^ >]*").unwrap().find_iter(page).map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>();
-        let page = made(hostile);
-        assert_eq!(tags(&page), tags(&made(&"x".repeat(hostile.len()))));
-        assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script") && !page.contains("<img"));
+        texts_stay_texts(made);
     }
 }

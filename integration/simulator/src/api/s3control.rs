@@ -62,7 +62,7 @@ fn create(world: &mut World, call: &Call, account: &str) -> Answer {
     }
     let filter = xml::inside(&request, "MatchAnyObjectEncryption").unwrap_or_default();
     let kinds = ["NOT-SSE", "SSE-S3", "SSE-KMS", "DSSE-KMS", "SSE-C"];
-    if kinds.iter().filter(|kind| filter.contains(&format!("<{kind}>")) || filter.contains(&format!("<{kind}/>"))).count() > 1 {
+    if kinds.iter().filter(|kind| xml::has(filter, kind)).count() > 1 {
         return Err(Failure::new(400, "InvalidRequest", "MatchAnyObjectEncryption takes one filter"));
     }
     // The same request again is the same job.
