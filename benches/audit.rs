@@ -1,8 +1,14 @@
-//! How fast an audit is, beside a bare HTTP client that sends as many HEADs to the same responder; how much memory it takes; and how fast inventories are read.
+//! How fast an audit is, beside a bare HTTP client that sends as many HEADs to the same responder;
+//! how much memory it takes; and how fast inventories are read.
 //!
-//! Ratios are taken within one run, since machines differ. With `AUDIT_BENCH_SMALL` set it takes seconds instead of minutes.
+//! Ratios are taken within one run, since machines differ. With `AUDIT_BENCH_SMALL` set it takes
+//! seconds instead of minutes.
 
-#![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a benchmark that cannot be staged has nothing else to say")]
+#![expect(
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a benchmark that cannot be staged has nothing else to say"
+)]
 
 #[path = "../tests/support/inventories.rs"]
 mod inventories;
@@ -24,9 +30,19 @@ const LATENCY: Duration = Duration::from_millis(20);
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let number = |at: usize| arguments.get(at).and_then(|text| text.parse::<u64>().ok());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    if let (Some("bare"), Some(port), Some(objects)) = (arguments.get(1).map(String::as_str), number(2), number(3)) {
-        runtime.block_on(responder::bare(u16::try_from(port).expect("a port"), objects, CONNECTIONS));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    if let (Some("bare"), Some(port), Some(objects)) =
+        (arguments.get(1).map(String::as_str), number(2), number(3))
+    {
+        runtime.block_on(responder::bare(
+            u16::try_from(port).expect("a port"),
+            objects,
+            CONNECTIONS,
+        ));
         return;
     }
     let is_small = std::env::var_os("AUDIT_BENCH_SMALL").is_some();
@@ -43,7 +59,11 @@ async fn live(is_small: bool) {
         let bare = of_itself(&["bare", &port.to_string(), &objects.to_string()]).await;
         println!("  {} ms on each reply", delay.as_millis());
         for (name, came) in [("the guard", &guard), ("a bare client", &bare)] {
-            println!("    {name:<14} {:>8.0} a second, {:>8.0} a second of processor time", came.rate(objects), came.by_processor(objects));
+            println!(
+                "    {name:<14} {:>8.0} a second, {:>8.0} a second of processor time",
+                came.rate(objects),
+                came.by_processor(objects)
+            );
         }
         println!(
             "    the guard's part of the bare client's: {:.2}, and {:.2} by processor time",
@@ -55,14 +75,20 @@ async fn live(is_small: bool) {
     for objects in if is_small { vec![1_000, 10_000] } else { vec![10_000, 100_000, 1_000_000] } {
         let port = responder::respond(objects, Duration::ZERO).await;
         let guard = guard_on(port).await;
-        println!("  {objects:>9} objects: {:.1} MB ({:.0} a second)", guard.kilobytes as f64 / 1024.0, guard.rate(objects));
+        println!(
+            "  {objects:>9} objects: {:.1} MB ({:.0} a second)",
+            guard.kilobytes as f64 / 1024.0,
+            guard.rate(objects)
+        );
     }
 }
 
 /// An audit of everything that the responder on this port has.
 async fn guard_on(port: u16) -> Came {
     let mut command = guard();
-    command.args(["audit", &format!("s3://{}/data", responder::BUCKET), "--quiet"]).env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
+    command
+        .args(["audit", &format!("s3://{}/data", responder::BUCKET), "--quiet"])
+        .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
     command.env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", format!("http://127.0.0.1:{port}"));
     tokio::task::spawn_blocking(move || run(command, Some(77))).await.expect("it ends")
 }
@@ -75,8 +101,15 @@ async fn of_itself(arguments: &[&str]) -> Came {
 
 fn guard() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_emr-etl-guard"));
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("AWS_ACCESS_KEY_ID", "AKIAGUARD").env("AWS_SECRET_ACCESS_KEY", "secret");
-    command.env("AWS_REGION", "eu-west-1").env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("AWS_ACCESS_KEY_ID", "AKIAGUARD")
+        .env("AWS_SECRET_ACCESS_KEY", "secret");
+    command
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("HOME", "/nonexistent");
     command
 }
 
@@ -107,7 +140,10 @@ fn make(folder: &std::path::Path, form: Form, rows: u64, files: u64) -> std::pat
     let chunk = |first: u64, last: u64| -> Vec<Line> {
         let kinds = ["SSE-S3", "SSE-KMS", "SSE-S3", "NOT-SSE"];
         let line = |row: u64| {
-            let key = format!("enriched/archive/run=2026-11-{:02}-04-00-00/part-{row:010}", 1 + row / 400_000 % 28);
+            let key = format!(
+                "enriched/archive/run=2026-11-{:02}-04-00-00/part-{row:010}",
+                1 + row / 400_000 % 28
+            );
             Line::new(&key, 4096, kinds[usize::try_from(row % 4).expect("one of four")])
         };
         (first..last).map(line).collect()
@@ -117,7 +153,13 @@ fn make(folder: &std::path::Path, form: Form, rows: u64, files: u64) -> std::pat
             let path = folder.join(format!("part-{number}"));
             let (first, last) = (number * of_file, (number + 1) * of_file);
             let starts = (first..last).step_by(10_000);
-            inventories::file(&path, form, "acme-archive", "", starts.map(|start| chunk(start, (start + 10_000).min(last))));
+            inventories::file(
+                &path,
+                form,
+                "acme-archive",
+                "",
+                starts.map(|start| chunk(start, (start + 10_000).min(last))),
+            );
             path
         })
         .collect();
@@ -145,7 +187,8 @@ impl Came {
 fn run(mut command: Command, code: Option<i32>) -> Came {
     let before = children();
     let start = Instant::now();
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut kilobytes = 0;
     let status = loop {
         if let Some(status) = child.try_wait().expect("it can be waited for") {
@@ -156,7 +199,8 @@ fn run(mut command: Command, code: Option<i32>) -> Came {
     };
     let wall = start.elapsed();
     let mut said = String::new();
-    let _ = std::io::Read::read_to_string(&mut child.stderr.take().expect("it is piped"), &mut said);
+    let _ =
+        std::io::Read::read_to_string(&mut child.stderr.take().expect("it is piped"), &mut said);
     assert_eq!(status.code(), code, "{said}");
     Came { wall, processor: children().saturating_sub(before), kilobytes }
 }
@@ -164,7 +208,13 @@ fn run(mut command: Command, code: Option<i32>) -> Came {
 /// The highest resident memory of a process so far.
 fn highest(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// Processor time of all children that have ended, in hundredths of a second.

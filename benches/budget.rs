@@ -1,7 +1,13 @@
-//! What the watch costs of EMR's quotas: calls a minute by operation for 1, 10 and 50 guards in one account, beside those of the runners that they watch and AWS's quotas; and
-//! what of the runners' calls is throttled, with their guards and without. Time is scaled: twenty simulated seconds to a real one. The numbers of guards can be given.
+//! What the watch costs of EMR's quotas: calls a minute by operation for 1, 10 and 50 guards in one
+//! account, beside those of the runners that they watch and AWS's quotas; and what of the runners'
+//! calls is throttled, with their guards and without. Time is scaled: twenty simulated seconds to a
+//! real one. The numbers of guards can be given.
 
-#![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a benchmark that cannot be staged has nothing else to say")]
+#![expect(
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a benchmark that cannot be staged has nothing else to say"
+)]
 
 #[path = "../tests/support/mod.rs"]
 #[expect(dead_code, reason = "the tests need more of the stage than the benchmark")]
@@ -14,7 +20,8 @@ use emr_simulator::{ClockMode, Command as Set, PutObject, Recorded, SetClock, Ti
 use support::{Stage, programs};
 
 const SPEED: f64 = 20.0;
-/// How far apart runs start, in simulated seconds: pipelines of one account share a crontab's minute at most by two or three.
+/// How far apart runs start, in simulated seconds: pipelines of one account share a crontab's
+/// minute at most by two or three.
 const APART: f64 = 20.0;
 
 /// Burst and refill a second. Source: Amazon EMR documentation, API quotas.
@@ -35,7 +42,8 @@ fn scaled(seconds: f64) -> String {
     format!("{:.0}", seconds * 1000.0 / SPEED)
 }
 
-/// Runs `pipelines`, each with its own folders, all in one account; gives the calls and how many runs ended well.
+/// Runs `pipelines`, each with its own folders, all in one account; gives the calls and how many
+/// runs ended well.
 fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
     let stage = Stage::acme()
         .env("EMR_ETL_GUARD_WATCH_INTERVAL", &format!("{}ms", scaled(5.0)))
@@ -44,7 +52,14 @@ fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
         .env("STANDIN_RETRY_MS", &scaled(46.0));
     stage.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(SPEED), at: None }));
     let steps = BTreeMap::from([("spark".to_owned(), 600.0)]);
-    stage.set(Set::SetTimings(Timings { starting: 240.0, bootstrapping: 180.0, step_start: 5.0, step: 150.0, steps, terminating: 90.0 }));
+    stage.set(Set::SetTimings(Timings {
+        starting: 240.0,
+        bootstrapping: 180.0,
+        step_start: 5.0,
+        step: 150.0,
+        steps,
+        terminating: 90.0,
+    }));
     // Writes the resolver, too, which all of them share.
     drop(stage.command("check"));
     let mut children = Vec::new();
@@ -56,19 +71,34 @@ fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
             body: Some("x".to_owned()),
             ..Default::default()
         }));
-        let mut config = stage.config.replace("job_name: Snowplow ETL", &format!("job_name: Snowplow {own}"));
-        config = config.replace("          - s3://acme-raw-in2/sub\n", "").replace("s3://acme-raw-in", &format!("s3://acme-raw-in/{own}"));
-        for place in
-            ["acme-etl/processing", "acme-archive/raw", "acme-out/enriched", "acme-archive/enriched", "acme-out/shredded", "acme-archive/shredded"]
-        {
+        let mut config =
+            stage.config.replace("job_name: Snowplow ETL", &format!("job_name: Snowplow {own}"));
+        config = config
+            .replace("          - s3://acme-raw-in2/sub\n", "")
+            .replace("s3://acme-raw-in", &format!("s3://acme-raw-in/{own}"));
+        for place in [
+            "acme-etl/processing",
+            "acme-archive/raw",
+            "acme-out/enriched",
+            "acme-archive/enriched",
+            "acme-out/shredded",
+            "acme-archive/shredded",
+        ] {
             let (bucket, folder) = place.split_once('/').expect("a place");
-            config = config.replace(&format!("s3://{place}"), &format!("s3://{bucket}/{own}/{folder}"));
+            config =
+                config.replace(&format!("s3://{place}"), &format!("s3://{bucket}/{own}/{folder}"));
         }
         let file = format!("{own}.yml");
         stage.write(&file, &config);
         let mut command = if is_guarded {
             let mut command = Command::new(&programs().guard);
-            command.args(["run", "--state-dir", &format!("state-{own}"), "--data-objects=10", "--"]);
+            command.args([
+                "run",
+                "--state-dir",
+                &format!("state-{own}"),
+                "--data-objects=10",
+                "--",
+            ]);
             command
         } else {
             Command::new(&programs().runner)
@@ -86,12 +116,26 @@ fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
         if status.success() {
             well += 1;
         } else {
-            let said = std::fs::read_to_string(stage.path(&format!("{own}.err"))).unwrap_or_default();
-            let last = std::fs::read_to_string(stage.path(&format!("{own}.out"))).unwrap_or_default();
-            println!("  {own}: {status}: {} {}", said.trim(), last.lines().last().unwrap_or_default());
+            let said =
+                std::fs::read_to_string(stage.path(&format!("{own}.err"))).unwrap_or_default();
+            let last =
+                std::fs::read_to_string(stage.path(&format!("{own}.out"))).unwrap_or_default();
+            println!(
+                "  {own}: {status}: {} {}",
+                said.trim(),
+                last.lines().last().unwrap_or_default()
+            );
         }
     }
-    (stage.sim.requests().into_iter().filter(|request| request.subject.service == "elasticmapreduce").collect(), well)
+    (
+        stage
+            .sim
+            .requests()
+            .into_iter()
+            .filter(|request| request.subject.service == "elasticmapreduce")
+            .collect(),
+        well,
+    )
 }
 
 fn is_guards(request: &Recorded) -> bool {
@@ -106,26 +150,53 @@ fn show(pipelines: usize, requests: &[Recorded], well: usize) {
     let (first, last) = (requests.first().expect("calls").at, requests.last().expect("calls").at);
     let minutes = (last - first).as_seconds_f64() / 60.0;
     println!("{pipelines} guards over {minutes:.0} minutes; {well} runs ended well");
-    println!("  {:<31} {:>14} {:>14} {:>14} {:>10} {:>10}", "calls a minute", "guards", "runners", "both", "quota", "used");
+    println!(
+        "  {:<31} {:>14} {:>14} {:>14} {:>10} {:>10}",
+        "calls a minute", "guards", "runners", "both", "quota", "used"
+    );
     for (operation, refill) in QUOTAS {
-        let count = |guards: bool| requests.iter().filter(|request| request.operation() == operation && is_guards(request) == guards).count() as f64;
-        let (guards, runners, quota) = (count(true) / minutes, count(false) / minutes, refill * 60.0);
+        let count = |guards: bool| {
+            requests
+                .iter()
+                .filter(|request| request.operation() == operation && is_guards(request) == guards)
+                .count() as f64
+        };
+        let (guards, runners, quota) =
+            (count(true) / minutes, count(false) / minutes, refill * 60.0);
         let used = (guards + runners) / quota * 100.0;
-        println!("  {operation:<31} {guards:>14.2} {runners:>14.2} {:>14.2} {quota:>10.0} {used:>9.0}%", guards + runners);
+        println!(
+            "  {operation:<31} {guards:>14.2} {runners:>14.2} {:>14.2} {quota:>10.0} {used:>9.0}%",
+            guards + runners
+        );
     }
     let of = |guards: bool| requests.iter().filter(move |request| is_guards(request) == guards);
     let each = |guards: bool| of(guards).count() as f64 / pipelines as f64;
-    println!("  calls for each cluster           guard {:>8.1}, runner {:>8.1}: {:.2} of it", each(true), each(false), each(true) / each(false));
-    println!("  throttled                        guards {:>7}, runners {:>7} of {}", throttled(of(true)), throttled(of(false)), of(false).count());
+    println!(
+        "  calls for each cluster           guard {:>8.1}, runner {:>8.1}: {:.2} of it",
+        each(true),
+        each(false),
+        each(true) / each(false)
+    );
+    println!(
+        "  throttled                        guards {:>7}, runners {:>7} of {}",
+        throttled(of(true)),
+        throttled(of(false)),
+        of(false).count()
+    );
 }
 
 fn main() {
-    let given: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let given: Vec<usize> =
+        std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let numbers = if given.is_empty() { vec![1, 10, 50] } else { given };
     for pipelines in numbers {
         let (requests, well) = play(pipelines, true);
         show(pipelines, &requests, well);
         let (bare, well) = play(pipelines, false);
-        println!("  the same runners without guards: {} of {} calls throttled; {well} ended well\n", throttled(bare.iter()), bare.len());
+        println!(
+            "  the same runners without guards: {} of {} calls throttled; {well} ended well\n",
+            throttled(bare.iter()),
+            bare.len()
+        );
     }
 }

@@ -1,8 +1,13 @@
-//! How fast objects are looked at, beside a bare HTTP client that sends the same number of HEADs over as many connections to the same responder, and how much memory
-//! that takes. Ratios are taken within one run, since machines differ; each client is a process of its own, so that its memory is its own. The guard is the library in this
-//! very program.
+//! How fast objects are looked at, beside a bare HTTP client that sends the same number of HEADs
+//! over as many connections to the same responder, and how much memory that takes. Ratios are taken
+//! within one run, since machines differ; each client is a process of its own, so that its memory
+//! is its own. The guard is the library in this very program.
 
-#![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a benchmark that cannot be staged has nothing else to say")]
+#![expect(
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a benchmark that cannot be staged has nothing else to say"
+)]
 
 #[path = "../integration/bench/responder.rs"]
 mod responder;
@@ -30,7 +35,11 @@ const CONNECTIONS: u64 = 32;
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let number = |at: usize| arguments.get(at).and_then(|text| text.parse::<u64>().ok());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     match (arguments.get(1).map(String::as_str), number(2), number(3)) {
         (Some("guard"), Some(_), Some(objects)) => runtime.block_on(guard(objects)),
         (Some("bare"), Some(port), Some(objects)) => runtime.block_on(bare(port, objects)),
@@ -42,7 +51,8 @@ async fn compare() {
     println!("objects per second, {CONNECTIONS} HEADs at once, {COMPARED} objects");
     for delay in [Duration::ZERO, LATENCY] {
         let port = responder::respond(COMPARED, delay).await;
-        let (guard, bare) = (client("guard", port, COMPARED).await, client("bare", port, COMPARED).await);
+        let (guard, bare) =
+            (client("guard", port, COMPARED).await, client("bare", port, COMPARED).await);
         println!(
             "  {:>2} ms on each reply:   the guard {:>6.0}, a bare client {:>6.0}, which is {:.2} of it",
             delay.as_millis(),
@@ -55,7 +65,11 @@ async fn compare() {
     for objects in [COMPARED, MANY] {
         let port = responder::respond(objects, Duration::ZERO).await;
         let guard = client("guard", port, objects).await;
-        println!("  {objects:>6} objects: {:.1} MB ({:.0} a second)", guard.kilobytes as f64 / 1024.0, guard.rate);
+        println!(
+            "  {objects:>6} objects: {:.1} MB ({:.0} a second)",
+            guard.kilobytes as f64 / 1024.0,
+            guard.rate
+        );
     }
 }
 
@@ -71,7 +85,9 @@ async fn client(which: &'static str, port: u16, objects: u64) -> Came {
         let output = Command::new(std::env::current_exe().expect("it runs"))
             .args([which, &port.to_string(), &objects.to_string()])
             .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "LD_LIBRARY_PATH"))
+            .envs(
+                std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "LD_LIBRARY_PATH"),
+            )
             .env("AWS_ACCESS_KEY_ID", "AKIAGUARD")
             .env("AWS_SECRET_ACCESS_KEY", "secret")
             .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
@@ -84,7 +100,10 @@ async fn client(which: &'static str, port: u16, objects: u64) -> Came {
     let text = tokio::task::spawn_blocking(run).await.expect("it ends");
     let mut words = text.split_whitespace();
     let mut next = || words.next().unwrap_or_else(|| panic!("the client said `{text}`"));
-    Came { rate: objects as f64 / next().parse::<f64>().expect("seconds"), kilobytes: next().parse().expect("kilobytes") }
+    Came {
+        rate: objects as f64 / next().parse::<f64>().expect("seconds"),
+        kilobytes: next().parse().expect("kilobytes"),
+    }
 }
 
 /// Says how long it took, and the process' memory at its highest.
@@ -101,13 +120,19 @@ async fn guard(objects: u64) {
     let aws = Aws::connect(&regions, None, &settings).await;
     let place = Place {
         role: "enriched.archive".to_owned(),
-        folders: vec![S3Location::parse(&format!("s3://{}/data/", responder::BUCKET)).expect("a location")],
+        folders: vec![
+            S3Location::parse(&format!("s3://{}/data/", responder::BUCKET)).expect("a location"),
+        ],
     };
     let start = Instant::now();
     let written = look(&aws, vec![place], None, None, |_, _| (), std::future::pending()).await;
     let survey = &written[0].survey;
     // The responder has encrypted objects and others.
-    assert_eq!((survey.objects, survey.looked_at, survey.kinds.len()), (objects, objects, 2), "{written:?}");
+    assert_eq!(
+        (survey.objects, survey.looked_at, survey.kinds.len()),
+        (objects, objects, 2),
+        "{written:?}"
+    );
     came(start);
 }
 

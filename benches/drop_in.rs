@@ -1,7 +1,12 @@
-//! What the guard costs in the runner's place: bytes per second of pass-through beside `cat` in the same run, processor time from the guard's exec to the
-//! runner's, and resident memory while it watches.
+//! What the guard costs in the runner's place: bytes per second of pass-through beside `cat` in the
+//! same run, processor time from the guard's exec to the runner's, and resident memory while it
+//! watches.
 
-#![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a benchmark that cannot be staged has nothing else to say")]
+#![expect(
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a benchmark that cannot be staged has nothing else to say"
+)]
 
 #[path = "../tests/support/mod.rs"]
 #[expect(dead_code, reason = "the tests need more of the stage than the benchmark")]
@@ -20,10 +25,14 @@ const RUNS: usize = 5;
 
 /// Log lines, as fast as a program can write them.
 fn producer() -> String {
-    format!("yes 'D, [2026-11-22T08:34:18.016163 #13595] DEBUG -- : {}' | head -c {BYTES}", "flood ".repeat(12))
+    format!(
+        "yes 'D, [2026-11-22T08:34:18.016163 #13595] DEBUG -- : {}' | head -c {BYTES}",
+        "flood ".repeat(12)
+    )
 }
 
-/// Bytes per second of what `child` passes on, from its first byte on: what comes before is no pass-through.
+/// Bytes per second of what `child` passes on, from its first byte on: what comes before is no
+/// pass-through.
 fn rate(mut child: Child, code: i32) -> f64 {
     let mut stdout = child.stdout.take().expect("the stream is piped");
     let mut chunk = vec![0; 1 << 20];
@@ -42,38 +51,60 @@ fn rate(mut child: Child, code: i32) -> f64 {
 }
 
 fn through_cat() -> f64 {
-    rate(Command::new("sh").args(["-c", &format!("{} | cat", producer())]).stdout(Stdio::piped()).spawn().expect("a shell"), 0)
+    rate(
+        Command::new("sh")
+            .args(["-c", &format!("{} | cat", producer())])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell"),
+        0,
+    )
 }
 
 fn through_the_guard() -> f64 {
-    let stage = Stage::acme().option("--quiet").scripted(&format!("cat > /dev/null\n{}\nexit 3", producer()));
+    let stage = Stage::acme()
+        .option("--quiet")
+        .scripted(&format!("cat > /dev/null\n{}\nexit 3", producer()));
     rate(stage.command("run").spawn().expect("the guard starts"), 3)
 }
 
-/// Processor time in milliseconds that the guard, all its threads together, had used when the runner began.
+/// Processor time in milliseconds that the guard, all its threads together, had used when the
+/// runner began.
 fn until_the_runner() -> Vec<f64> {
     // By the kernel's clock in nanoseconds; ticks are too coarse.
-    let stage = Stage::with_twelve_buckets().scripted("cat /proc/$PPID/task/*/schedstat > used\ncat > /dev/null\nexit 3");
+    let stage = Stage::with_twelve_buckets()
+        .scripted("cat /proc/$PPID/task/*/schedstat > used\ncat > /dev/null\nexit 3");
     stage.check().expect_code(0);
     let run = |_| {
         stage.run().expect_code(3);
         let used = std::fs::read_to_string(stage.path("used")).expect("the runner told");
-        used.lines().filter_map(|thread| thread.split(' ').next()?.parse::<u64>().ok()).sum::<u64>() as f64 / 1e6
+        used.lines().filter_map(|thread| thread.split(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+            as f64
+            / 1e6
     };
     (0..RUNS).map(run).collect()
 }
 
-/// Resident memory of a guard that watches, and how much of it is no file's (an unoptimised program is a large one), in MB.
+/// Resident memory of a guard that watches, and how much of it is no file's (an unoptimised program
+/// is a large one), in MB.
 fn while_watching() -> (f64, f64) {
     let stage = Stage::acme().misbehave("hang").option("--quiet");
     let mut child = stage.command("run").spawn().expect("the guard starts");
-    let steps = |request: &str, key: Option<&str>| request == "ListSteps" && key == Some("AKIAGUARD");
-    let judged = stage.sim.wait_for_request(|request| steps(request.operation(), request.access_key.as_deref()), Duration::from_secs(30));
+    let steps =
+        |request: &str, key: Option<&str>| request == "ListSteps" && key == Some("AKIAGUARD");
+    let judged = stage.sim.wait_for_request(
+        |request| steps(request.operation(), request.access_key.as_deref()),
+        Duration::from_secs(30),
+    );
     assert!(judged.is_some(), "the cluster is watched");
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
     let _ = child.kill();
     let _ = child.wait();
-    let of = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    let of = |name: &str| {
+        status.lines().find_map(|line| {
+            line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse::<f64>().ok()
+        })
+    };
     (of("VmRSS:").expect("a number") / 1024.0, of("RssAnon:").expect("a number") / 1024.0)
 }
 
@@ -84,15 +115,21 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn main() {
     // In turn, so that what else the machine does meets both alike.
-    let (cat, guard): (Vec<f64>, Vec<f64>) = (0..RUNS).map(|_| (through_cat(), through_the_guard())).unzip();
+    let (cat, guard): (Vec<f64>, Vec<f64>) =
+        (0..RUNS).map(|_| (through_cat(), through_the_guard())).unzip();
     let (cat, guard) = (median(cat), median(guard));
     let used = median(until_the_runner());
     let (resident, own) = while_watching();
 
-    println!("in the runner's place, median of {RUNS} runs{}", if cfg!(debug_assertions) { ", with an unoptimised guard" } else { "" });
+    println!(
+        "in the runner's place, median of {RUNS} runs{}",
+        if cfg!(debug_assertions) { ", with an unoptimised guard" } else { "" }
+    );
     println!("  pass-through by cat      {:>6.0} MB/s", cat / 1e6);
     println!("  pass-through             {:>6.0} MB/s", guard / 1e6);
     println!("  the guard beside cat     {:>6.2}", guard / cat);
     println!("  CPU before the launch    {used:>6.0} ms, 12 buckets");
-    println!("  resident while watching  {resident:>6.1} MB, {own:.1} MB of it not the program's file");
+    println!(
+        "  resident while watching  {resident:>6.1} MB, {own:.1} MB of it not the program's file"
+    );
 }

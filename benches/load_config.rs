@@ -1,4 +1,5 @@
-//! How long a config of 200 lines takes from its bytes to the sealed and proved text, beside parsing alone. Ratios are taken within one run.
+//! How long a config of 200 lines takes from its bytes to the sealed and proved text, beside
+//! parsing alone. Ratios are taken within one run.
 
 #![expect(
     clippy::expect_used,
@@ -19,7 +20,9 @@ fn config() -> String {
     text.push_str("extra:\n");
     while text.lines().count() < 200 {
         let line = text.lines().count();
-        text += &format!("  key-{line}: {{number: {line}, text: \"a longer value, number {line}\", env: <%= ENV['HOME'] %>}}\n");
+        text += &format!(
+            "  key-{line}: {{number: {line}, text: \"a longer value, number {line}\", env: <%= ENV['HOME'] %>}}\n"
+        );
     }
     text
 }
@@ -39,13 +42,24 @@ fn median_microseconds(mut run: impl FnMut()) -> u128 {
 fn main() {
     let text = config();
     let env = |_: &str| Some(OsString::from("value"));
-    let seal = Seal { security_configuration: "acme-sc".to_owned(), tag: Some(("run".to_owned(), "1".to_owned())) };
-    let load = || RunnerConfig::parse("config.yml", text.as_bytes(), &env).expect("it keeps the contract");
+    let seal = Seal {
+        security_configuration: "acme-sc".to_owned(),
+        tag: Some(("run".to_owned(), "1".to_owned())),
+    };
+    let load =
+        || RunnerConfig::parse("config.yml", text.as_bytes(), &env).expect("it keeps the contract");
     let loaded = median_microseconds(|| drop(load()));
     let sealed = median_microseconds(|| {
         drop(load().seal(&seal).expect("it can be sealed"));
     });
-    println!("a config of {} lines, {} bytes, median of {RUNS} runs", text.lines().count(), text.len());
+    println!(
+        "a config of {} lines, {} bytes, median of {RUNS} runs",
+        text.lines().count(),
+        text.len()
+    );
     println!("  rendered, loaded, judged by the contract {loaded:>6} µs");
-    println!("  sealed, and the seal proved, too         {sealed:>6} µs ({:.1} times that)", sealed as f64 / loaded as f64);
+    println!(
+        "  sealed, and the seal proved, too         {sealed:>6} µs ({:.1} times that)",
+        sealed as f64 / loaded as f64
+    );
 }

@@ -1,7 +1,12 @@
-//! What the pre-flight costs, with 50 ms on each reply and 12 buckets: its time in round trips, beside the longest chain of dependent
-//! calls and the number of all calls. The ratio is taken within one run, since machines differ.
+//! What the pre-flight costs, with 50 ms on each reply and 12 buckets: its time in round trips,
+//! beside the longest chain of dependent calls and the number of all calls. The ratio is taken
+//! within one run, since machines differ.
 
-#![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a benchmark that cannot be staged has nothing else to say")]
+#![expect(
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a benchmark that cannot be staged has nothing else to say"
+)]
 
 #[path = "../tests/support/mod.rs"]
 #[expect(dead_code, reason = "the tests need more of the stage than the benchmark")]
@@ -18,7 +23,9 @@ const RUNS: usize = 5;
 
 /// The time of one `check`, in seconds, with `latency` on each reply.
 fn check(stage: &Stage, latency: Duration) -> f64 {
-    stage.set(Set::SetLatency(SetLatency { ms: u64::try_from(latency.as_millis()).expect("a short time") }));
+    stage.set(Set::SetLatency(SetLatency {
+        ms: u64::try_from(latency.as_millis()).expect("a short time"),
+    }));
     let start = Instant::now();
     stage.check().expect_code(0);
     start.elapsed().as_secs_f64()
@@ -40,11 +47,20 @@ fn main() {
     stage.set(Set::Rounds(Rounds { on: true, quiet_ms: 300 }));
     stage.check().expect_code(0);
 
-    println!("pre-flight of 12 buckets, {} ms on each reply, median of {RUNS} runs", LATENCY.as_millis());
+    println!(
+        "pre-flight of 12 buckets, {} ms on each reply, median of {RUNS} runs",
+        LATENCY.as_millis()
+    );
     println!("  calls                    {calls:>6}");
     println!("  longest chain            {:>6} round trips", stage.sim.rounds());
     println!("  time with no latency     {:>6.0} ms", without * 1000.0);
     println!("  time with latency        {:>6.0} ms", with * 1000.0);
-    println!("  cost of latency          {:>6.1} round trips", (with - without) / LATENCY.as_secs_f64());
-    println!("  one call after another   {:>6.1} times that", calls as f64 * LATENCY.as_secs_f64() / (with - without));
+    println!(
+        "  cost of latency          {:>6.1} round trips",
+        (with - without) / LATENCY.as_secs_f64()
+    );
+    println!(
+        "  one call after another   {:>6.1} times that",
+        calls as f64 * LATENCY.as_secs_f64() / (with - without)
+    );
 }

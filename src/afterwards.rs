@@ -1,5 +1,6 @@
-//! Afterwards: once the clusters of a run are over, what they wrote is looked at, and what the buckets that they wrote to say by then; clusters that must end for it end.
-//! A run, one that was left open, and a watch on clusters of others share it.
+//! Afterwards: once the clusters of a run are over, what they wrote is looked at, and what the
+//! buckets that they wrote to say by then; clusters that must end for it end. A run, one that was
+//! left open, and a watch on clusters of others share it.
 
 use futures_util::future::join_all;
 use time::OffsetDateTime;
@@ -38,7 +39,8 @@ pub(crate) struct Afterwards<'a> {
     pub(crate) locations: &'a [Location],
     /// Objects from before this time, by S3's clock, are not the run's.
     pub(crate) since: Option<OffsetDateTime>,
-    /// What was judged before the launch, for the buckets to be judged again; none where nobody knows it any more.
+    /// What was judged before the launch, for the buckets to be judged again; none where nobody
+    /// knows it any more.
     pub(crate) before: Option<Case<'a>>,
     /// What shows how far it is.
     pub(crate) live: Option<&'a Live>,
@@ -55,7 +57,8 @@ pub(crate) struct Confirmed {
 }
 
 impl Afterwards<'_> {
-    /// Looks, and adds what it found to `confirmation`. `stopped` gives the stops that are asked for meanwhile; `is_stopped` is whether one was already.
+    /// Looks, and adds what it found to `confirmation`. `stopped` gives the stops that are asked
+    /// for meanwhile; `is_stopped` is whether one was already.
     pub(crate) async fn confirm(
         &self,
         runner: Outcome,
@@ -66,7 +69,9 @@ impl Afterwards<'_> {
     ) -> Confirmed {
         let objects = confirm::objects(runner, &confirmation, watched, self.policy, is_stopped);
         let mut findings = Vec::new();
-        if let Some(before) = self.before.as_ref().filter(|_| matches!(objects, Objects::Look | Objects::SwitchedOff)) {
+        if let Some(before) =
+            self.before.as_ref().filter(|_| matches!(objects, Objects::Look | Objects::SwitchedOff))
+        {
             let now = s3::what_writers_meet(&self.aws.s3, &checks::outputs::buckets(before)).await;
             findings.extend(checks::outputs::judge(before, &now));
         }
@@ -87,10 +92,20 @@ impl Afterwards<'_> {
             let tell = |looked_at, listed| {
                 looked.send_replace(Looked { looked_at, listed, took: began.elapsed() });
             };
-            written = written::look(self.aws, self.places(watched), self.since, self.policy.confirm_objects, tell, cut).await;
+            written = written::look(
+                self.aws,
+                self.places(watched),
+                self.since,
+                self.policy.confirm_objects,
+                tell,
+                cut,
+            )
+            .await;
         }
-        let of_objects = checks::written::judge(self.standard, self.policy, self.locations, objects, &written);
-        let unsafe_by_policy = self.policy.on_unencrypted == OnUnencrypted::Unsafe && confirm::wrote_unencrypted(&of_objects);
+        let of_objects =
+            checks::written::judge(self.standard, self.policy, self.locations, objects, &written);
+        let unsafe_by_policy = self.policy.on_unencrypted == OnUnencrypted::Unsafe
+            && confirm::wrote_unencrypted(&of_objects);
         findings.extend(of_objects);
         confirmation = confirmation.with_objects(runner, findings);
         let mut is_closed = watched.is_closed();
@@ -103,7 +118,12 @@ impl Afterwards<'_> {
             is_closed &= ends.iter().all(|(_, end)| *end == End::Confirmed);
             confirmation = confirmation.by_policy_unsafe(&ends);
         }
-        Confirmed { confirmation, gaps: gaps::after_the_run(objects, &written).collect(), written, is_closed }
+        Confirmed {
+            confirmation,
+            gaps: gaps::after_the_run(objects, &written).collect(),
+            written,
+            is_closed,
+        }
     }
 
     /// Where the run has written, by its clusters and their steps.
@@ -111,19 +131,39 @@ impl Afterwards<'_> {
         let steps = watched.clusters.iter().filter_map(|record| record.steps.found()).flatten();
         let named: Vec<S3Location> = steps.flat_map(|step| step.places.iter().cloned()).collect();
         let logging = |record: &ClusterRecord| {
-            let log = record.cluster.found().and_then(|cluster| S3Location::parse(cluster.log_location.as_deref()?).ok());
+            let log = record
+                .cluster
+                .found()
+                .and_then(|cluster| S3Location::parse(cluster.log_location.as_deref()?).ok());
             Logging { id: record.id.clone(), log }
         };
         self.writes.places(&named, &watched.clusters.iter().map(logging).collect::<Vec<_>>())
     }
 
-    /// Ends the clusters of the run that still live, and gives how that went; a stop meanwhile leaves it the time that a stop has.
-    async fn end_all(&self, watched: &Watched, stopped: &mut impl AsyncFnMut() -> Stop) -> Vec<(ClusterId, End)> {
-        let living: Vec<(ClusterId, bool, Whose)> = watched.clusters.iter().filter_map(ClusterRecord::living).collect();
+    /// Ends the clusters of the run that still live, and gives how that went; a stop meanwhile
+    /// leaves it the time that a stop has.
+    async fn end_all(
+        &self,
+        watched: &Watched,
+        stopped: &mut impl AsyncFnMut() -> Stop,
+    ) -> Vec<(ClusterId, End)> {
+        let living: Vec<(ClusterId, bool, Whose)> =
+            watched.clusters.iter().filter_map(ClusterRecord::living).collect();
         let (pace, limit) = (self.settings.watch_interval, self.settings.termination_timeout);
         let ends = join_all(living.iter().map(async |(id, protected, whose)| {
-            let tell = |obstacle: &str| self.report.trouble(Outcome::UnsafeClusterAlive, &[confirm::ask_a_person(id, obstacle)]);
-            let ending = Ending { aws: self.aws, cluster: id, whose: *whose, protected: *protected, pace, limit, timeline: &self.report.timeline };
+            let tell = |obstacle: &str| {
+                self.report
+                    .trouble(Outcome::UnsafeClusterAlive, &[confirm::ask_a_person(id, obstacle)])
+            };
+            let ending = Ending {
+                aws: self.aws,
+                cluster: id,
+                whose: *whose,
+                protected: *protected,
+                pace,
+                limit,
+                timeline: &self.report.timeline,
+            };
             let end = ending.follow(decide(*whose, Why::Wrote, self.settings.into()), &tell).await;
             (id.clone(), end)
         }));

@@ -1,6 +1,8 @@
-//! Alerts: who is told, besides the terminal or log, that a run was refused, that a cluster is unsafe, or that nobody could confirm a run.
+//! Alerts: who is told, besides the terminal or log, that a run was refused, that a cluster is
+//! unsafe, or that nobody could confirm a run.
 //!
-//! Nothing waits for an alert but the guard's own end, and that not for long: each is sent in the background, by every channel at once.
+//! Nothing waits for an alert but the guard's own end, and that not for long: each is sent in the
+//! background, by every channel at once.
 
 mod command;
 mod message;
@@ -50,16 +52,23 @@ impl Channels {
     /// Understands what the settings name. What is blank names nothing.
     ///
     /// # Errors
-    /// What is wrong with one, without any secret: an alert that could never arrive must be heard of before it is needed.
+    /// What is wrong with one, without any secret: an alert that could never arrive must be heard
+    /// of before it is needed.
     pub(crate) fn of(named: Named) -> Result<Self, String> {
         let named_text = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         if named.limit.is_zero() {
             return Err("alert_timeout: must be longer than nothing".to_owned());
         }
         let sns = named_text(named.sns).map(|arn| arn.parse().map(Channel::Sns)).transpose()?;
-        let webhook = named_text(named.webhook).map(|text| Webhook::parse(&text).map(Channel::Webhook)).transpose()?;
-        let command = named.command.filter(|program| !program.as_os_str().is_empty()).map(Channel::Command);
-        Ok(Self { channels: [sns, webhook, command].into_iter().flatten().collect(), limit: named.limit })
+        let webhook = named_text(named.webhook)
+            .map(|text| Webhook::parse(&text).map(Channel::Webhook))
+            .transpose()?;
+        let command =
+            named.command.filter(|program| !program.as_os_str().is_empty()).map(Channel::Command);
+        Ok(Self {
+            channels: [sns, webhook, command].into_iter().flatten().collect(),
+            limit: named.limit,
+        })
     }
 
     /// The topic's ARN, if one is named.
@@ -86,7 +95,12 @@ impl Channel {
         }
     }
 
-    async fn send(&self, message: &Message, settings: &Settings, limit: Duration) -> Result<(), String> {
+    async fn send(
+        &self,
+        message: &Message,
+        settings: &Settings,
+        limit: Duration,
+    ) -> Result<(), String> {
         match self {
             Self::Sns(topic) => sns::send(topic, message, settings, limit).await,
             Self::Webhook(webhook) => webhook::send(webhook, message, limit).await,
@@ -119,7 +133,8 @@ impl Alerts {
             let (alerts, message, name) = (self.clone(), Arc::clone(&message), label.clone());
             let task = tokio::spawn(async move {
                 let sent = timeout(limit, channel.send(&message, &alerts.settings, limit)).await;
-                let waited = || Err(format!("not through after {}", humantime::format_duration(limit)));
+                let waited =
+                    || Err(format!("not through after {}", humantime::format_duration(limit)));
                 match sent.unwrap_or_else(|_| waited()) {
                     Ok(()) => alerts.timeline.note(format!("alert sent: {name}")),
                     Err(why) => alerts.failed(&name, &why),
@@ -129,15 +144,18 @@ impl Alerts {
         }
     }
 
-    /// An alert only ever goes out where the run has failed, so that a line on standard error breaks no promise.
+    /// An alert only ever goes out where the run has failed, so that a line on standard error
+    /// breaks no promise.
     fn failed(&self, name: &str, why: &str) {
         self.timeline.note(format!("alert NOT sent: {name}: {why}"));
         report::err(&format!("emr-etl-guard: an alert was not sent ({name}): {why}\n"));
     }
 
-    /// Waits until all of them are through or have failed. One that is still on its way when `cut` comes stays unsent.
+    /// Waits until all of them are through or have failed. One that is still on its way when `cut`
+    /// comes stays unsent.
     pub(crate) async fn settle(&self, cut: impl Future<Output = ()>) {
-        let mut under_way = std::mem::take(&mut *self.under_way.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut under_way =
+            std::mem::take(&mut *self.under_way.lock().unwrap_or_else(PoisonError::into_inner));
         let all = async {
             for (name, task) in &mut under_way {
                 // It catches its own failures, so that only a bug is left.
@@ -150,7 +168,8 @@ impl Alerts {
             () = all => false,
             () = cut => true,
         };
-        for (name, task) in under_way.into_iter().filter(|(_, task)| is_cut && !task.is_finished()) {
+        for (name, task) in under_way.into_iter().filter(|(_, task)| is_cut && !task.is_finished())
+        {
             task.abort();
             self.failed(&name, "the guard had to stop");
         }

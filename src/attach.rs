@@ -1,5 +1,6 @@
-//! Attached: clusters that run already, however they were started, are watched as a run's own are. They are judged against a runner config, as if it had started them, or
-//! without one by what the settings require; then they are followed to their end, and what they wrote is looked at.
+//! Attached: clusters that run already, however they were started, are watched as a run's own are.
+//! They are judged against a runner config, as if it had started them, or without one by what the
+//! settings require; then they are followed to their end, and what they wrote is looked at.
 
 use std::{
     cell::Cell,
@@ -39,7 +40,8 @@ use crate::{
     watch::{self, Event, Finish, Plan, Pursuit, Stop, Watched},
 };
 
-/// Objects that are older than the clusters by this much are surely not theirs: the clocks of EMR and S3 differ by less.
+/// Objects that are older than the clusters by this much are surely not theirs: the clocks of EMR
+/// and S3 differ by less.
 const SURELY_BEFORE: time::Duration = time::Duration::minutes(5);
 
 /// Watches `ids`; `arguments` are the runner's, where there is a config to judge by.
@@ -51,8 +53,10 @@ pub(crate) async fn watch(
     notify: &Notify,
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let report = Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
-    let mut evidence = Evidence::open(settings, crate::state_dir(settings).ok().as_deref(), false).map_err(GuardError::Evidence)?;
+    let report =
+        Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
+    let mut evidence = Evidence::open(settings, crate::state_dir(settings).ok().as_deref(), false)
+        .map_err(GuardError::Evidence)?;
     let given = match arguments {
         [] => None,
         arguments => match Invocation::parse(arguments)? {
@@ -71,9 +75,17 @@ pub(crate) async fn watch(
         Some((_, config)) => Regions::of(config),
         None => Regions::all(aws::region().await?),
     };
-    let aws = Aws::connect(&regions, given.as_ref().map(|(_, config)| &config.credentials), settings).await;
+    let aws =
+        Aws::connect(&regions, given.as_ref().map(|(_, config)| &config.credentials), settings)
+            .await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
-        return Ok(cannot(&report, format!("the endpoint {} may not be asked; allow it in `allow_endpoints`, or unset it", endpoint.url)));
+        return Ok(cannot(
+            &report,
+            format!(
+                "the endpoint {} may not be asked; allow it in `allow_endpoints`, or unset it",
+                endpoint.url
+            ),
+        ));
     }
     let looks = join_all(ids.iter().map(async |id| (id, emr::cluster(&aws.emr, id).await)));
     let looks = tokio::select! {
@@ -86,14 +98,25 @@ pub(crate) async fn watch(
             Lookup::Found(cluster) => clusters.push(cluster),
             Lookup::Absent => return Ok(cannot(&report, format!("there is no cluster {id}"))),
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-                return Ok(cannot(&report, format!("nothing can be learnt of the cluster {id}: {obstacle}")));
+                return Ok(cannot(
+                    &report,
+                    format!("nothing can be learnt of the cluster {id}: {obstacle}"),
+                ));
             }
         }
     }
     evidence.connect(&aws, None).await;
-    let attaching = Attaching { aws: &aws, settings, report: &report, evidence: &evidence, clusters: &clusters };
+    let attaching = Attaching {
+        aws: &aws,
+        settings,
+        report: &report,
+        evidence: &evidence,
+        clusters: &clusters,
+    };
     match &given {
-        Some((invocation, config)) => Box::pin(attaching.by_config(config, invocation, until_idle, &mut caught)).await,
+        Some((invocation, config)) => {
+            Box::pin(attaching.by_config(config, invocation, until_idle, &mut caught)).await
+        }
         None => Box::pin(attaching.by_settings(&regions.emr, until_idle, &mut caught)).await,
     }
 }
@@ -139,16 +162,23 @@ impl Attaching<'_> {
         let case = run.case(&facts);
         let (findings, gaps) = (checks::pre_flight(&case), gaps::gaps(&case));
         let verified = run.verified(&facts).unwrap_or_else(Verified::nothing);
-        let verified = self.clusters.iter().map(|cluster| (cluster.id.clone(), verified.clone())).collect();
+        let verified =
+            self.clusters.iter().map(|cluster| (cluster.id.clone(), verified.clone())).collect();
         let writes = run.writes();
         let standing = Standing { facts, findings, gaps, verified, writes };
         self.follow(&run, standing, until_idle || invocation.persistent, caught).await
     }
 
     /// By the settings alone: each cluster is asked what it is, and that must be as required.
-    async fn by_settings(&self, region: &str, until_idle: bool, caught: &mut Caught) -> Result<Outcome, GuardError> {
+    async fn by_settings(
+        &self,
+        region: &str,
+        until_idle: bool,
+        caught: &mut Caught,
+    ) -> Result<Outcome, GuardError> {
         let mut all: Option<Standing> = None;
-        let configs: Result<Vec<RunnerConfig>, _> = self.clusters.iter().map(|cluster| RunnerConfig::of_cluster(cluster, region)).collect();
+        let configs: Result<Vec<RunnerConfig>, _> =
+            self.clusters.iter().map(|cluster| RunnerConfig::of_cluster(cluster, region)).collect();
         let configs = match configs {
             Ok(configs) => configs,
             Err(error) => return Ok(cannot(self.report, format!("it cannot be judged: {error}"))),
@@ -161,8 +191,14 @@ impl Attaching<'_> {
             }
             let case = run.case(&facts);
             let (findings, gaps) = (checks::of_cluster(&case), gaps::gaps(&case));
-            // What it was asked to be, nobody says; that it stays what it is now is another question.
-            let verified = Verified { asked: None, release: None, subnet: None, ..run.verified(&facts).unwrap_or_else(Verified::nothing) };
+            // What it was asked to be, nobody says; that it stays what it is now is another
+            // question.
+            let verified = Verified {
+                asked: None,
+                release: None,
+                subnet: None,
+                ..run.verified(&facts).unwrap_or_else(Verified::nothing)
+            };
             let standing = all.get_or_insert_with(|| Standing {
                 facts: facts.clone(),
                 findings: Vec::new(),
@@ -176,15 +212,27 @@ impl Attaching<'_> {
             standing.facts.keys.extend(facts.keys);
             standing.facts.node_objects.extend(facts.node_objects);
         }
-        let (Some(standing), Some(config)) = (all, configs.first()) else { return Ok(Outcome::Ended(0)) };
+        let (Some(standing), Some(config)) = (all, configs.first()) else {
+            return Ok(Outcome::Ended(0));
+        };
         self.follow(&Run::of_cluster(config, self.settings), standing, until_idle, caught).await
     }
 
-    /// Watches the clusters to their end, or until the guard is told to stop, and looks at what they wrote.
-    async fn follow(&self, run: &Run<'_>, standing: Standing, until_idle: bool, caught: &mut Caught) -> Result<Outcome, GuardError> {
+    /// Watches the clusters to their end, or until the guard is told to stop, and looks at what
+    /// they wrote.
+    async fn follow(
+        &self,
+        run: &Run<'_>,
+        standing: Standing,
+        until_idle: bool,
+        caught: &mut Caught,
+    ) -> Result<Outcome, GuardError> {
         let Self { aws, settings, report, evidence, clusters } = *self;
         report.findings(&standing.findings, &standing.gaps, false);
-        report.say(&format!("watching {}", clusters.iter().map(|cluster| cluster.id.as_str()).collect::<Vec<_>>().join(", ")));
+        report.say(&format!(
+            "watching {}",
+            clusters.iter().map(|cluster| cluster.id.as_str()).collect::<Vec<_>>().join(", ")
+        ));
         let plan = self.plan(&standing, until_idle);
         let mut watching = watch::start(aws.clone(), plan, None, report.timeline.clone());
         let live = Live::open(settings, "clusters that ran already".to_owned());
@@ -217,14 +265,29 @@ impl Attaching<'_> {
         };
         let finish = Finish { expected, settle: None, terminate: false };
         let watched = watching.finish(finish, &mut stopped, |event| event.tell(report)).await?;
-        let ended =
-            stopped_by.map_or_else(|| as_a_runner_would_say(&watched), |signal| Outcome::Signalled(u8::try_from(signal as i32).unwrap_or_default()));
+        let ended = stopped_by.map_or_else(
+            || as_a_runner_would_say(&watched),
+            |signal| Outcome::Signalled(u8::try_from(signal as i32).unwrap_or_default()),
+        );
 
-        let has_steps = watched.clusters.iter().any(|record| record.steps.found().is_none_or(|steps| !steps.is_empty()));
-        let required = standing.findings.iter().filter(|finding| finding.level == Level::Required).cloned().collect();
-        let confirmation = confirm::confirm(ended, expected, has_steps, &watched).with_objects(ended, required);
+        let has_steps = watched
+            .clusters
+            .iter()
+            .any(|record| record.steps.found().is_none_or(|steps| !steps.is_empty()));
+        let required = standing
+            .findings
+            .iter()
+            .filter(|finding| finding.level == Level::Required)
+            .cloned()
+            .collect();
+        let confirmation =
+            confirm::confirm(ended, expected, has_steps, &watched).with_objects(ended, required);
         let standard = run.standard(&standing.facts);
-        let since = clusters.iter().map(|cluster| cluster.status.created).min().map(|created: OffsetDateTime| created - SURELY_BEFORE);
+        let since = clusters
+            .iter()
+            .map(|cluster| cluster.status.created)
+            .min()
+            .map(|created: OffsetDateTime| created - SURELY_BEFORE);
         let judged = Judged {
             facts: &standing.facts,
             findings: &[],
@@ -236,14 +299,18 @@ impl Attaching<'_> {
             evidence,
             chain: None,
         };
-        let after: Afterwards<'_> = run.afterwards(aws, &judged, &standing.writes, &standard, since, report);
+        let after: Afterwards<'_> =
+            run.afterwards(aws, &judged, &standing.writes, &standard, since, report);
         let after = Afterwards { live: live.as_ref(), ..after };
         let is_stopped_now = is_stopped.get();
-        let Confirmed { confirmation, written, gaps, .. } = after.confirm(ended, confirmation, &watched, None, (is_stopped_now, &mut stopped)).await;
+        let Confirmed { confirmation, written, gaps, .. } = after
+            .confirm(ended, confirmation, &watched, None, (is_stopped_now, &mut stopped))
+            .await;
         drop(live);
         report.confirmation(&confirmation, &watched, &written);
         // Those that count stand in the confirmation already, in their order.
-        let advised = standing.findings.iter().filter(|finding| finding.level == Level::Advised).cloned();
+        let advised =
+            standing.findings.iter().filter(|finding| finding.level == Level::Advised).cloned();
         let findings: Vec<Finding> = confirmation.findings.into_iter().chain(advised).collect();
         let gaps: Vec<Gap> = standing.gaps.iter().cloned().chain(gaps).collect();
         let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..judged };
@@ -254,7 +321,12 @@ impl Attaching<'_> {
     fn plan(&self, standing: &Standing, until_idle: bool) -> Plan {
         Plan {
             pursuit: Pursuit {
-                verified: standing.verified.values().next().cloned().unwrap_or_else(Verified::nothing),
+                verified: standing
+                    .verified
+                    .values()
+                    .next()
+                    .cloned()
+                    .unwrap_or_else(Verified::nothing),
                 policy: self.settings.policy.clone(),
                 job_name: String::new(),
                 persistent: false,
@@ -281,21 +353,27 @@ async fn gathered(aws: &Aws, run: &Run<'_>, caught: &mut Caught) -> Result<Facts
     }
 }
 
-/// Why nobody can tell what a cluster should be compared with, if so: without its security configuration any judgement would be a guess.
+/// Why nobody can tell what a cluster should be compared with, if so: without its security
+/// configuration any judgement would be a guess.
 fn cannot_tell(facts: &Facts) -> Option<String> {
     match facts.security_configuration.as_ref()? {
-        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-            Some(format!("the security configuration cannot be looked at: {}: {}", obstacle.operation, obstacle.message))
-        }
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Some(format!(
+            "the security configuration cannot be looked at: {}: {}",
+            obstacle.operation, obstacle.message
+        )),
         Lookup::Found(_) | Lookup::Absent => None,
     }
 }
 
-/// What the runner's exit code would be for the clusters' end: 0 when all their steps are done, else 1.
+/// What the runner's exit code would be for the clusters' end: 0 when all their steps are done,
+/// else 1.
 fn as_a_runner_would_say(watched: &Watched) -> Outcome {
     let done = watched.clusters.iter().all(|record| {
         let state = record.cluster.found().map(|cluster| cluster.status.state);
-        let completed = record.steps.found().is_some_and(|steps| steps.iter().all(|step| step.state == "COMPLETED"));
+        let completed = record
+            .steps
+            .found()
+            .is_some_and(|steps| steps.iter().all(|step| step.state == "COMPLETED"));
         completed && state != Some(emr::ClusterState::TerminatedWithErrors)
     });
     Outcome::Ended(u8::from(!done))

@@ -1,6 +1,7 @@
 //! The command `audit`: what lies in S3 already, location by location, and how it is encrypted.
 //!
-//! One line: scope, then objects (from S3 itself or from an inventory of it), then tallies and the list of offenders, then the report. Nothing is changed.
+//! One line: scope, then objects (from S3 itself or from an inventory of it), then tallies and the
+//! list of offenders, then the report. Nothing is changed.
 
 mod inventory;
 mod offenders;
@@ -95,14 +96,21 @@ struct Audit<'a> {
 }
 
 /// The command.
-pub(crate) async fn audit(arguments: &AuditArguments, settings: &Settings) -> Result<Outcome, GuardError> {
+pub(crate) async fn audit(
+    arguments: &AuditArguments,
+    settings: &Settings,
+) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     let options = &arguments.audit;
-    let report = Report::open(settings, &CheckOptions { json: options.json, ..CheckOptions::default() }).map_err(GuardError::Report)?;
+    let report =
+        Report::open(settings, &CheckOptions { json: options.json, ..CheckOptions::default() })
+            .map_err(GuardError::Report)?;
     let config = match arguments.launch.arguments.as_slice() {
         [] => None,
         words => match Invocation::parse(words)? {
-            Invocation::Run(invocation) => Some(crate::read_config(&invocation, settings, &mut caught).await?),
+            Invocation::Run(invocation) => {
+                Some(crate::read_config(&invocation, settings, &mut caught).await?)
+            }
             Invocation::NoLaunch => None,
         },
     };
@@ -117,8 +125,13 @@ pub(crate) async fn audit(arguments: &AuditArguments, settings: &Settings) -> Re
         gathered = gathered => gathered?,
         signal = crate::stop_signal(&mut caught) => return Ok(stopped(&report, signal, " before it began")),
     };
-    let audit = Audit { options, settings, aws, wanted, targets, started: OffsetDateTime::now_utc() };
-    if options.inventory.is_empty() { audit.live(&report, &mut caught).await } else { audit.by_inventory(&report, &mut caught).await }
+    let audit =
+        Audit { options, settings, aws, wanted, targets, started: OffsetDateTime::now_utc() };
+    if options.inventory.is_empty() {
+        audit.live(&report, &mut caught).await
+    } else {
+        audit.by_inventory(&report, &mut caught).await
+    }
 }
 
 /// Says that a stop ended it.
@@ -128,9 +141,15 @@ fn stopped(report: &Report, signal: Signal, how_far: &str) -> Outcome {
     outcome
 }
 
-fn targets(arguments: &AuditArguments, config: Option<&RunnerConfig>, policy: &Policy) -> Result<Vec<Target>, AuditError> {
+fn targets(
+    arguments: &AuditArguments,
+    config: Option<&RunnerConfig>,
+    policy: &Policy,
+) -> Result<Vec<Target>, AuditError> {
     match (config, arguments.locations.as_slice()) {
-        (Some(_), [_, ..]) => Err(AuditError::Usage("give either locations or the runner's arguments, not both".to_owned())),
+        (Some(_), [_, ..]) => Err(AuditError::Usage(
+            "give either locations or the runner's arguments, not both".to_owned(),
+        )),
         (Some(config), []) => Ok(scope::of_config(config, policy)?),
         (None, []) if !arguments.audit.inventory.is_empty() => Ok(Vec::new()),
         (None, []) => Err(ScopeError::Nothing.into()),
@@ -202,14 +221,21 @@ impl Audit<'_> {
     /// Asks S3 itself.
     async fn live(&self, report: &Report, caught: &mut Caught) -> Result<Outcome, GuardError> {
         let file = if self.options.resume {
-            Some(StateFile::take(&crate::state_dir(self.settings)?, &self.digest()).map_err(AuditError::from)?)
+            Some(
+                StateFile::take(&crate::state_dir(self.settings)?, &self.digest())
+                    .map_err(AuditError::from)?,
+            )
         } else {
             None
         };
         let earlier = file.as_ref().and_then(|file| file.read(self.targets.len()));
-        let mut state = earlier.clone().unwrap_or_else(|| State::new(self.started, self.targets.len()));
+        let mut state =
+            earlier.clone().unwrap_or_else(|| State::new(self.started, self.targets.len()));
         if earlier.is_some() {
-            report.say(&format!("going on with the audit that began at {}", facts::emr::shown(state.started)));
+            report.say(&format!(
+                "going on with the audit that began at {}",
+                facts::emr::shown(state.started)
+            ));
             // What could not be listed then is tried again.
             for target in &mut state.targets {
                 target.tally.unlisted.clear();
@@ -296,7 +322,13 @@ impl Audit<'_> {
     }
 
     /// Starts a scan of each target that is not done.
-    fn start(&self, state: &State, crew: &Arc<Crew>, sender: &mpsc::Sender<Event>, scans: &mut tokio::task::JoinSet<()>) {
+    fn start(
+        &self,
+        state: &State,
+        crew: &Arc<Crew>,
+        sender: &mpsc::Sender<Event>,
+        scans: &mut tokio::task::JoinSet<()>,
+    ) {
         let gate = Arc::new(Semaphore::new(TARGETS_AT_ONCE));
         for (index, (target, known)) in self.targets.iter().zip(&state.targets).enumerate() {
             let scope = Scope {
@@ -307,9 +339,11 @@ impl Audit<'_> {
             };
             let splits = known.splits.as_ref().map(|splits| {
                 let open = splits.iter().enumerate().filter(|(_, split)| !split.done);
-                open.map(|(number, split)| (number, split.split.clone())).unzip::<_, _, Vec<usize>, Vec<Split>>()
+                open.map(|(number, split)| (number, split.split.clone()))
+                    .unzip::<_, _, Vec<usize>, Vec<Split>>()
             });
-            let (aws, crew, sender, gate) = (self.aws.clone(), Arc::clone(crew), sender.clone(), Arc::clone(&gate));
+            let (aws, crew, sender, gate) =
+                (self.aws.clone(), Arc::clone(crew), sender.clone(), Arc::clone(&gate));
             scans.spawn(async move {
                 // Nobody closes the gate, so it always opens.
                 let _permit = gate.acquire().await;
@@ -321,9 +355,17 @@ impl Audit<'_> {
     }
 
     /// Counts what an event tells; gives how many objects.
-    fn take(&self, event: Event, state: &mut State, mut list: Option<&mut Offenders>) -> Result<u64, AuditError> {
+    fn take(
+        &self,
+        event: Event,
+        state: &mut State,
+        mut list: Option<&mut Offenders>,
+    ) -> Result<u64, AuditError> {
         match event {
-            Event::Cut(index, splits) => state.targets[index].splits = Some(splits.into_iter().map(SplitState::new).collect()),
+            Event::Cut(index, splits) => {
+                state.targets[index].splits =
+                    Some(splits.into_iter().map(SplitState::new).collect())
+            }
             Event::Stopped(index, why) => state.targets[index].tally.stopped(&why),
             Event::Batch(index, batch) => {
                 let target = &mut state.targets[index];
@@ -332,7 +374,8 @@ impl Audit<'_> {
                         && Judgement::of(&self.wanted, seen.stored, true) == Judgement::Offender
                         && let Some(list) = list.as_deref_mut()
                     {
-                        list.add(&seen, &self.targets[index].roles.join(" ")).map_err(|error| AuditError::Offenders(error.to_string()))?;
+                        list.add(&seen, &self.targets[index].roles.join(" "))
+                            .map_err(|error| AuditError::Offenders(error.to_string()))?;
                     }
                 }
                 let split = target.splits.as_mut().and_then(|splits| splits.get_mut(batch.split));
@@ -349,10 +392,18 @@ impl Audit<'_> {
     }
 
     /// Reads inventories.
-    async fn by_inventory(&self, report: &Report, caught: &mut Caught) -> Result<Outcome, GuardError> {
+    async fn by_inventory(
+        &self,
+        report: &Report,
+        caught: &mut Caught,
+    ) -> Result<Outcome, GuardError> {
         if self.options.resume || self.options.versions {
             let resume = "--resume is for what is asked of S3 itself; an inventory is read anew";
-            let what = if self.options.resume { resume } else { "an inventory has the versions that it has; leave --versions out" };
+            let what = if self.options.resume {
+                resume
+            } else {
+                "an inventory has the versions that it has; leave --versions out"
+            };
             return Err(AuditError::Usage(what.to_owned()).into());
         }
         let done = tokio::select! {
@@ -360,7 +411,14 @@ impl Audit<'_> {
             signal = crate::stop_signal(caught) => return Ok(stopped(report, signal, " before the inventory was read to its end")),
         };
         let Read { source, targets, tallies, list } = done;
-        let audited = Audited { started: self.started, ended: OffsetDateTime::now_utc(), source, targets: &targets, tallies, wanted: &self.wanted };
+        let audited = Audited {
+            started: self.started,
+            ended: OffsetDateTime::now_utc(),
+            source,
+            targets: &targets,
+            tallies,
+            wanted: &self.wanted,
+        };
         self.end(report, &audited, list)
     }
 
@@ -369,18 +427,29 @@ impl Audit<'_> {
         for manifest in &self.options.inventory {
             inventories.push(Inventory::open(&self.aws, manifest).await?);
         }
-        let targets = if self.targets.is_empty() { scope::buckets(inventories.iter().map(Inventory::bucket)) } else { self.targets.clone() };
+        let targets = if self.targets.is_empty() {
+            scope::buckets(inventories.iter().map(Inventory::bucket))
+        } else {
+            self.targets.clone()
+        };
         let mut tallies: Vec<Tally> = targets.iter().map(|_| Tally::default()).collect();
         for (target, tally) in targets.iter().zip(&mut tallies) {
             if !inventories.iter().any(|inventory| *inventory.bucket() == target.location.bucket) {
-                let message = format!("no inventory of the bucket {} was given (--inventory)", target.location.bucket);
-                tally.stopped(&Lookup::Unreachable(Obstacle { operation: "s3:GetObject".to_owned(), message }));
+                let message = format!(
+                    "no inventory of the bucket {} was given (--inventory)",
+                    target.location.bucket
+                );
+                tally.stopped(&Lookup::Unreachable(Obstacle {
+                    operation: "s3:GetObject".to_owned(),
+                    message,
+                }));
             }
         }
         let mut list = self.list(None)?;
         let mut progress = Progress::new(self.settings.quiet || self.options.json);
         let (mut sources, mut outside, mut trouble) = (Vec::new(), 0, None);
-        let (files, mut files_done) = (inventories.iter().map(Inventory::files).sum::<usize>() as u64, 0);
+        let (files, mut files_done) =
+            (inventories.iter().map(Inventory::files).sum::<usize>() as u64, 0);
         for inventory in &inventories {
             let mut rows = 0;
             let seen = |row: &inventory::Row<'_>| {
@@ -407,37 +476,66 @@ impl Audit<'_> {
         progress.finish();
         match trouble {
             Some(error) => Err(AuditError::Offenders(error.to_string())),
-            None => Ok(Read { source: Source::Inventory { inventories: sources, outside }, targets, tallies, list }),
+            None => Ok(Read {
+                source: Source::Inventory { inventories: sources, outside },
+                targets,
+                tallies,
+                list,
+            }),
         }
     }
 
     fn list(&self, kept: Option<u64>) -> Result<Option<Offenders>, AuditError> {
         let place = self.options.offenders.as_deref();
         let versions = self.options.versions || !self.options.inventory.is_empty();
-        place.map(|place| Offenders::open(place, self.options.offenders_format, versions, kept)).transpose().map_err(AuditError::Offenders)
+        place
+            .map(|place| Offenders::open(place, self.options.offenders_format, versions, kept))
+            .transpose()
+            .map_err(AuditError::Offenders)
     }
 
     /// What makes this audit another one than that of another scope.
     fn digest(&self) -> String {
         let Self { options, wanted, targets, .. } = self;
-        sha256(format!("{targets:?} {} {wanted:?} {:?} {:?}", options.versions, options.offenders, options.offenders_format))
+        sha256(format!(
+            "{targets:?} {} {wanted:?} {:?} {:?}",
+            options.versions, options.offenders, options.offenders_format
+        ))
     }
 
     /// Says what was found.
-    fn end(&self, report: &Report, audited: &Audited<'_>, list: Option<Offenders>) -> Result<Outcome, GuardError> {
+    fn end(
+        &self,
+        report: &Report,
+        audited: &Audited<'_>,
+        list: Option<Offenders>,
+    ) -> Result<Outcome, GuardError> {
         let outcome = audited.outcome();
-        let list: Option<PathBuf> = list.map(Offenders::finish).transpose().map_err(|error| AuditError::Offenders(error.to_string()))?;
+        let list: Option<PathBuf> = list
+            .map(Offenders::finish)
+            .transpose()
+            .map_err(|error| AuditError::Offenders(error.to_string()))?;
         report.show(&audited.table());
         report.say(&audited.source_line());
-        let listed = list.as_deref().map_or_else(String::new, |list| format!("; they are listed in {}", list.display()));
+        let listed = list
+            .as_deref()
+            .map_or_else(String::new, |list| format!("; they are listed in {}", list.display()));
         let verdict = audited.verdict(&self.wanted.in_words());
         match outcome {
             Outcome::Ended(_) => report.say(&verdict),
-            Outcome::Refused => crate::report::complain(&format!("{verdict}{listed}\n  to do: {}", mend(list.as_deref()))),
+            Outcome::Refused => crate::report::complain(&format!(
+                "{verdict}{listed}\n  to do: {}",
+                mend(list.as_deref())
+            )),
             _ => crate::report::complain(&verdict),
         }
         let code = outcome.exit_code(&self.settings.exit_codes);
-        report.write_document(&audited.document(&self.settings.policy, list.as_deref(), outcome, code)?)?;
+        report.write_document(&audited.document(
+            &self.settings.policy,
+            list.as_deref(),
+            outcome,
+            code,
+        )?)?;
         Ok(outcome)
     }
 }
@@ -470,7 +568,11 @@ async fn scan_one(
 }
 
 /// Has the list of offenders on the disk, then where the scan stands.
-fn keep(state: &mut State, list: Option<&mut Offenders>, file: Option<&StateFile>) -> Result<(), AuditError> {
+fn keep(
+    state: &mut State,
+    list: Option<&mut Offenders>,
+    file: Option<&StateFile>,
+) -> Result<(), AuditError> {
     let Some(file) = file else { return Ok(()) };
     if let Some(list) = list {
         state.offenders = list.sync().map_err(|error| AuditError::Offenders(error.to_string()))?;
@@ -481,5 +583,7 @@ fn keep(state: &mut State, list: Option<&mut Offenders>, file: Option<&StateFile
 /// What is to be done about offenders.
 fn mend(list: Option<&Path>) -> String {
     let list = if list.is_some() { "" } else { "name them with --offenders FILE; " };
-    format!("{list}encrypt them where they lie with `emr-etl-guard reencrypt` (a dry run first); SSE-C objects only their writer can rewrite")
+    format!(
+        "{list}encrypt them where they lie with `emr-etl-guard reencrypt` (a dry run first); SSE-C objects only their writer can rewrite"
+    )
 }

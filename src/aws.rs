@@ -1,4 +1,5 @@
-//! The way to AWS: clients, region, time limits, the endpoint rule, and `Lookup<T>`: the four things that asking can end in.
+//! The way to AWS: clients, region, time limits, the endpoint rule, and `Lookup<T>`: the four
+//! things that asking can end in.
 
 pub mod calls;
 pub(crate) mod log;
@@ -23,7 +24,10 @@ use aws_smithy_runtime_api::{
     client::{
         interceptors::{
             Intercept,
-            context::{AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextRef, InterceptorContext},
+            context::{
+                AfterDeserializationInterceptorContextRef,
+                BeforeDeserializationInterceptorContextRef, InterceptorContext,
+            },
             dyn_dispatch_hint,
         },
         orchestrator::HttpResponse,
@@ -46,7 +50,8 @@ use crate::{
     watch::queue::LONGEST_WAIT,
 };
 
-/// What asking for a fact came to. These four never merge: only `Found` can prove anything, only `Absent` means "not there".
+/// What asking for a fact came to. These four never merge: only `Found` can prove anything, only
+/// `Absent` means "not there".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lookup<T> {
@@ -56,7 +61,8 @@ pub enum Lookup<T> {
     Absent,
     /// AWS refused to say.
     Denied(Obstacle),
-    /// No usable answer came: network, time limit, throttling, a server error, or an answer without the fact in it.
+    /// No usable answer came: network, time limit, throttling, a server error, or an answer without
+    /// the fact in it.
     Unreachable(Obstacle),
 }
 
@@ -77,7 +83,13 @@ impl Obstacle {
 }
 
 /// Error codes by which AWS services ask to slow down.
-const THROTTLING: [&str; 5] = ["ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"];
+const THROTTLING: [&str; 5] = [
+    "ThrottlingException",
+    "Throttling",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "SlowDown",
+];
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,7 +100,10 @@ impl fmt::Display for Obstacle {
 impl<T> Lookup<T> {
     /// A fact that was not asked for, because something else must be known or mended first.
     pub fn not_asked(call: &Call, why: &str) -> Self {
-        Self::Unreachable(Obstacle { operation: call.permission.to_owned(), message: why.to_owned() })
+        Self::Unreachable(Obstacle {
+            operation: call.permission.to_owned(),
+            message: why.to_owned(),
+        })
     }
 
     /// The fact, if it was found.
@@ -117,7 +132,8 @@ impl<T> Lookup<T> {
         }
     }
 
-    /// Continues with `f` where an answer came; an answer without the expected part is `Unreachable`.
+    /// Continues with `f` where an answer came; an answer without the expected part is
+    /// `Unreachable`.
     pub fn and_then<U>(self, f: impl FnOnce(T) -> Lookup<U>) -> Lookup<U> {
         match self.map(f) {
             Lookup::Found(inner) => inner,
@@ -127,13 +143,22 @@ impl<T> Lookup<T> {
         }
     }
 
-    /// `Found` when `answer` holds the fact, else `Unreachable`: an answer that lacks what was asked for proves nothing.
+    /// `Found` when `answer` holds the fact, else `Unreachable`: an answer that lacks what was
+    /// asked for proves nothing.
     pub fn expect_in_answer(call: &Call, answer: Option<T>) -> Self {
-        answer.map_or_else(|| Self::not_asked(call, "the answer does not hold what was asked for"), Self::Found)
+        answer.map_or_else(
+            || Self::not_asked(call, "the answer does not hold what was asked for"),
+            Self::Found,
+        )
     }
 
-    /// Sorts an SDK call's result; `absent` are the error codes with which this call says "no such thing".
-    pub(crate) fn from_call<E>(call: &Call, absent: &[&str], result: Result<T, SdkError<E, HttpResponse>>) -> Self
+    /// Sorts an SDK call's result; `absent` are the error codes with which this call says "no such
+    /// thing".
+    pub(crate) fn from_call<E>(
+        call: &Call,
+        absent: &[&str],
+        result: Result<T, SdkError<E, HttpResponse>>,
+    ) -> Self
     where
         E: ProvideErrorMetadata,
     {
@@ -143,10 +168,15 @@ impl<T> Lookup<T> {
         };
         let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
         let status = error.raw_response().map(|response| response.status().as_u16());
-        let obstacle = Obstacle { operation: call.permission.to_owned(), message: describe(&error) };
-        if code.is_some_and(|code| absent.contains(&code)) || (status == Some(404) && absent.contains(&"404")) {
+        let obstacle =
+            Obstacle { operation: call.permission.to_owned(), message: describe(&error) };
+        if code.is_some_and(|code| absent.contains(&code))
+            || (status == Some(404) && absent.contains(&"404"))
+        {
             Self::Absent
-        } else if code.is_some_and(is_denial) || (code.is_none() && matches!(status, Some(401 | 403))) {
+        } else if code.is_some_and(is_denial)
+            || (code.is_none() && matches!(status, Some(401 | 403)))
+        {
             Self::Denied(obstacle)
         } else {
             Self::Unreachable(obstacle)
@@ -192,10 +222,15 @@ pub(crate) fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse
             if failure.is_timeout() {
                 return "no answer within the time limit".to_owned();
             }
-            let cause = failure.as_connector_error().map_or_else(|| "the request could not be sent".to_owned(), |error| innermost(error));
+            let cause = failure.as_connector_error().map_or_else(
+                || "the request could not be sent".to_owned(),
+                |error| innermost(error),
+            );
             format!("cannot be reached: {cause}")
         }
-        SdkError::ResponseError(response) => format!("the answer (HTTP {}) cannot be read", response.raw().status().as_u16()),
+        SdkError::ResponseError(response) => {
+            format!("the answer (HTTP {}) cannot be read", response.raw().status().as_u16())
+        }
         SdkError::ConstructionFailure(_) => "the request could not be made".to_owned(),
         _ => "the call failed".to_owned(),
     }
@@ -224,14 +259,17 @@ pub struct Endpoint {
 impl Endpoint {
     /// Why nothing is asked there.
     pub(crate) fn refusal(&self) -> String {
-        format!("the endpoint {} is not AWS's; allow it in `allow_endpoints`, or unset it", self.url)
+        format!(
+            "the endpoint {} is not AWS's; allow it in `allow_endpoints`, or unset it",
+            self.url
+        )
     }
 }
 
 /// The services, as the SDK names them in variables and profiles.
 const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"];
-/// S3's control plane, which has Batch Operations; a run asks it only where a bucket's own public access block is not whole, and takes no answer from an endpoint that is
-/// not accepted.
+/// S3's control plane, which has Batch Operations; a run asks it only where a bucket's own public
+/// access block is not whole, and takes no answer from an endpoint that is not accepted.
 const S3_CONTROL: &str = "S3_CONTROL";
 
 /// Where the clients ask: the cluster's region, and the buckets'.
@@ -254,7 +292,8 @@ impl Regions {
         Self { emr: region.clone(), s3: region }
     }
 
-    /// What the config names; without one, what environment or profile name, and where neither does, the region where every bucket's own can be asked.
+    /// What the config names; without one, what environment or profile name, and where neither
+    /// does, the region where every bucket's own can be asked.
     pub(crate) async fn of_config_or_default(config: Option<&RunnerConfig>) -> Self {
         match config {
             Some(config) => Self::of(config),
@@ -301,15 +340,22 @@ pub struct Aws {
 impl Aws {
     /// Makes the clients; asks nothing yet (but credentials may be fetched by the first call).
     ///
-    /// Without `runner`, whose credentials are then not known, nobody can tell who the runner is: such a client is for looking at clusters alone.
-    pub async fn connect(regions: &Regions, runner: Option<&RunnerCredentials>, settings: &Settings) -> Self {
+    /// Without `runner`, whose credentials are then not known, nobody can tell who the runner is:
+    /// such a client is for looking at clusters alone.
+    pub async fn connect(
+        regions: &Regions,
+        runner: Option<&RunnerCredentials>,
+        settings: &Settings,
+    ) -> Self {
         let runner = runner.map(static_credentials);
         let base = load(&regions.emr, settings, runner.as_ref()).await;
         let control_endpoint = endpoint(&base, S3_CONTROL, &settings.allow_endpoints);
         // A service that is not asked may be anywhere.
         let services = SERVICES.into_iter().chain(settings.event_queue.as_ref().map(|_| "SQS"));
         let endpoints = endpoints(&base, services, &settings.allow_endpoints);
-        let stand_in = |service: &str| endpoints.iter().any(|endpoint| endpoint.service == service && !is_aws(&endpoint.url));
+        let stand_in = |service: &str| {
+            endpoints.iter().any(|endpoint| endpoint.service == service && !is_aws(&endpoint.url))
+        };
         let s3 = aws_sdk_s3::config::Builder::from(&base)
             .region(Region::new(regions.s3.clone()))
             // A stand-in has no wildcard DNS for bucket names.
@@ -320,7 +366,8 @@ impl Aws {
         let s3 = s3.to_builder().interceptor(s3_clock.clone()).interceptor(calls.clone()).build();
         let s3_bulk = bulk(&s3, settings.confirm_timeout);
         let s3control = {
-            let (base, region, endpoint, calls) = (base.clone(), regions.s3.clone(), control_endpoint.clone(), calls.clone());
+            let (base, region, endpoint, calls) =
+                (base.clone(), regions.s3.clone(), control_endpoint.clone(), calls.clone());
             made_when_used(move || s3control(&base, &region, endpoint.as_ref(), &calls))
         };
         let sqs = {
@@ -333,7 +380,10 @@ impl Aws {
             None => runner_sts.build(),
         };
         let emr_throttled = Throttled::default();
-        let emr = aws_sdk_emr::config::Builder::from(&base).interceptor(emr_throttled.clone()).interceptor(calls.clone()).build();
+        let emr = aws_sdk_emr::config::Builder::from(&base)
+            .interceptor(emr_throttled.clone())
+            .interceptor(calls.clone())
+            .build();
         let kms = aws_sdk_kms::config::Builder::from(&base).interceptor(calls.clone()).build();
         let iam = aws_sdk_iam::config::Builder::from(&base).interceptor(calls.clone()).build();
         let ec2 = aws_sdk_ec2::config::Builder::from(&base).interceptor(calls.clone()).build();
@@ -357,12 +407,15 @@ impl Aws {
         }
     }
 
-    /// The bulk client for one bucket, in the region where the bucket is; in the client's own, where S3 does not say.
+    /// The bulk client for one bucket, in the region where the bucket is; in the client's own,
+    /// where S3 does not say.
     pub(crate) async fn s3_of(&self, bucket: &BucketName) -> aws_sdk_s3::Client {
         let own = self.s3_bulk.config().region();
         match crate::facts::s3::region(&self.s3, bucket).await {
             Lookup::Found(region) if own.is_none_or(|own| own.as_ref() != region) => {
-                aws_sdk_s3::Client::from_conf(self.s3_bulk.config().to_builder().region(Region::new(region)).build())
+                aws_sdk_s3::Client::from_conf(
+                    self.s3_bulk.config().to_builder().region(Region::new(region)).build(),
+                )
             }
             _ => self.s3_bulk.clone(),
         }
@@ -374,9 +427,17 @@ impl Aws {
     }
 }
 
-/// The control plane's client. AWS's own endpoints bear the account before their names; a stand-in has no wildcard DNS for that, and is asked at its plain address.
-fn s3control(base: &SdkConfig, region: &str, endpoint: Option<&Endpoint>, calls: &CallLog) -> aws_sdk_s3control::Client {
-    let config = aws_sdk_s3control::config::Builder::from(base).region(Region::new(region.to_owned())).interceptor(calls.clone());
+/// The control plane's client. AWS's own endpoints bear the account before their names; a stand-in
+/// has no wildcard DNS for that, and is asked at its plain address.
+fn s3control(
+    base: &SdkConfig,
+    region: &str,
+    endpoint: Option<&Endpoint>,
+    calls: &CallLog,
+) -> aws_sdk_s3control::Client {
+    let config = aws_sdk_s3control::config::Builder::from(base)
+        .region(Region::new(region.to_owned()))
+        .interceptor(calls.clone());
     let config = match endpoint.filter(|endpoint| !is_aws(&endpoint.url)) {
         Some(endpoint) => config.endpoint_resolver(PlainAddress(endpoint.url.clone())),
         None => config,
@@ -389,19 +450,30 @@ fn s3control(base: &SdkConfig, region: &str, endpoint: Option<&Endpoint>, calls:
 struct PlainAddress(String);
 
 impl ResolveEndpoint for PlainAddress {
-    fn resolve_endpoint<'a>(&'a self, _: &'a aws_sdk_s3control::config::endpoint::Params) -> EndpointFuture<'a> {
-        EndpointFuture::ready(Ok(aws_sdk_s3control::config::endpoint::Endpoint::builder().url(self.0.clone()).build()))
+    fn resolve_endpoint<'a>(
+        &'a self,
+        _: &'a aws_sdk_s3control::config::endpoint::Params,
+    ) -> EndpointFuture<'a> {
+        EndpointFuture::ready(Ok(aws_sdk_s3control::config::endpoint::Endpoint::builder()
+            .url(self.0.clone())
+            .build()))
     }
 }
 
-/// `config` for very many calls that have `limit` together: each is tried until that is over or it has failed ten times, and they share one rate, which falls
-/// whenever S3 asks for that. The SDK's budget for retries is for a few calls that fail; here the rate is what spares S3.
+/// `config` for very many calls that have `limit` together: each is tried until that is over or it
+/// has failed ten times, and they share one rate, which falls whenever S3 asks for that. The SDK's
+/// budget for retries is for a few calls that fail; here the rate is what spares S3.
 fn bulk(config: &aws_sdk_s3::Config, limit: Duration) -> aws_sdk_s3::Config {
     let partition = RetryPartition::custom("bulk").token_bucket(TokenBucket::unlimited()).build();
-    let limits = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder).operation_timeout(limit);
+    let limits = config
+        .timeout_config()
+        .map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder)
+        .operation_timeout(limit);
     config
         .to_builder()
-        .retry_config(RetryConfig::adaptive().with_max_attempts(10).with_max_backoff(Duration::from_secs(5)))
+        .retry_config(
+            RetryConfig::adaptive().with_max_attempts(10).with_max_backoff(Duration::from_secs(5)),
+        )
         .retry_partition(partition)
         .retry_classifier(SlowDown)
         .timeout_config(limits.build())
@@ -412,12 +484,20 @@ fn bulk(config: &aws_sdk_s3::Config, limit: Duration) -> aws_sdk_s3::Config {
 fn waiting(base: &SdkConfig) -> aws_sdk_sqs::Config {
     let wait = Duration::from_secs(u64::from(LONGEST_WAIT));
     let config = aws_sdk_sqs::config::Builder::from(base);
-    let limits = base.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
-    let attempt = base.timeout_config().and_then(TimeoutConfig::operation_attempt_timeout).unwrap_or(wait) + wait;
-    config.timeout_config(limits.operation_attempt_timeout(attempt).operation_timeout(attempt * 2).build()).build()
+    let limits =
+        base.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+    let attempt =
+        base.timeout_config().and_then(TimeoutConfig::operation_attempt_timeout).unwrap_or(wait)
+            + wait;
+    config
+        .timeout_config(
+            limits.operation_attempt_timeout(attempt).operation_timeout(attempt * 2).build(),
+        )
+        .build()
 }
 
-/// Tells S3's wish to slow down by the status alone: the answer to a HEAD has no body, where the error's code would stand, and the SDK slows down for codes only.
+/// Tells S3's wish to slow down by the status alone: the answer to a HEAD has no body, where the
+/// error's code would stand, and the SDK slows down for codes only.
 #[derive(Debug)]
 struct SlowDown;
 
@@ -438,8 +518,9 @@ impl ClassifyRetry for SlowDown {
     }
 }
 
-/// A service's clock, as the `Date` of its answers tells it. Objects are dated by that clock, so that only it can say which are from before a moment: this machine's
-/// own may be off by any amount.
+/// A service's clock, as the `Date` of its answers tells it. Objects are dated by that clock, so
+/// that only it can say which are from before a moment: this machine's own may be off by any
+/// amount.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServiceClock(Arc<Mutex<Option<OffsetDateTime>>>);
 
@@ -476,7 +557,8 @@ impl Intercept for ServiceClock {
     }
 }
 
-/// How often a service has asked to slow down, each attempt counted: the SDK tries again by itself, so that a call can succeed and still have been throttled.
+/// How often a service has asked to slow down, each attempt counted: the SDK tries again by itself,
+/// so that a call can succeed and still have been throttled.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Throttled(Arc<AtomicU64>);
 
@@ -518,7 +600,9 @@ pub struct NoTrust;
 
 /// Nobody says in which region to ask.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("no region: name the clusters' region in AWS_REGION or in the AWS profile, or give a runner config behind `--`")]
+#[error(
+    "no region: name the clusters' region in AWS_REGION or in the AWS profile, or give a runner config behind `--`"
+)]
 pub struct NoRegion;
 
 /// The region that environment, profile or instance name.
@@ -530,15 +614,25 @@ pub(crate) async fn region() -> Result<String, NoRegion> {
     region.map(|region| region.to_string()).ok_or(NoRegion)
 }
 
-/// Whether there is anything to know AWS by: without it every call would fail, in words that do not help.
+/// Whether there is anything to know AWS by: without it every call would fail, in words that do not
+/// help.
 ///
 /// # Errors
 /// [`NoTrust`].
 pub fn has_trust() -> Result<(), NoTrust> {
-    // The first certificate of one file tells nearly everywhere; the hundreds of others are read once, when they are needed.
-    let bundle = openssl_probe::probe().cert_file.filter(|_| std::env::var_os("SSL_CERT_DIR").is_none());
-    let is_one = |bundle| CertificateDer::pem_file_iter(bundle).is_ok_and(|mut certificates| certificates.any(|certificate| certificate.is_ok()));
-    if bundle.is_some_and(is_one) || !rustls_native_certs::load_native_certs().certs.is_empty() { Ok(()) } else { Err(NoTrust) }
+    // The first certificate of one file tells nearly everywhere; the hundreds of others are read
+    // once, when they are needed.
+    let bundle =
+        openssl_probe::probe().cert_file.filter(|_| std::env::var_os("SSL_CERT_DIR").is_none());
+    let is_one = |bundle| {
+        CertificateDer::pem_file_iter(bundle)
+            .is_ok_and(|mut certificates| certificates.any(|certificate| certificate.is_ok()))
+    };
+    if bundle.is_some_and(is_one) || !rustls_native_certs::load_native_certs().certs.is_empty() {
+        Ok(())
+    } else {
+        Err(NoTrust)
+    }
 }
 
 async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -> SdkConfig {
@@ -555,26 +649,38 @@ async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -
         .timeout_config(limits)
         .retry_config(RetryConfig::standard().with_max_backoff(operation / 6));
     match (settings.credentials, runner) {
-        (CredentialSource::RunnerConfig, Some(runner)) => loader.credentials_provider(runner.clone()).load().await,
+        (CredentialSource::RunnerConfig, Some(runner)) => {
+            loader.credentials_provider(runner.clone()).load().await
+        }
         (CredentialSource::Chain | CredentialSource::RunnerConfig, _) => loader.load().await,
     }
 }
 
 /// The endpoint overrides that environment and profile put in force, per service.
-fn endpoints(base: &SdkConfig, services: impl Iterator<Item = &'static str>, allowed: &[String]) -> Vec<Endpoint> {
+fn endpoints(
+    base: &SdkConfig,
+    services: impl Iterator<Item = &'static str>,
+    allowed: &[String],
+) -> Vec<Endpoint> {
     services.filter_map(|service| endpoint(base, service, allowed)).collect()
 }
 
 /// The endpoint override that is in force for one service.
 fn endpoint(base: &SdkConfig, service: &str, allowed: &[String]) -> Option<Endpoint> {
-    let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+    let key = ServiceConfigKey::builder()
+        .service_id(service)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok()?;
     let own = base.service_config().and_then(|config| config.load_config(key));
     let url = own.or_else(|| base.endpoint_url().map(ToOwned::to_owned))?;
     let accepted = is_aws(&url) || allowed.iter().any(|origin| same_origin(origin, &url));
     Some(Endpoint { service: service.to_owned(), url, accepted })
 }
 
-/// A client for SNS in `region`, each of whose calls may take `limit`. Apart from the others: alerts go out where there are no clients yet, or no runner config.
+/// A client for SNS in `region`, each of whose calls may take `limit`. Apart from the others:
+/// alerts go out where there are no clients yet, or no runner config.
 ///
 /// # Errors
 /// When an endpoint is in force that is neither AWS's nor allowed.
@@ -593,7 +699,13 @@ pub(crate) async fn sns(
 }
 
 fn static_credentials(runner: &RunnerCredentials) -> Credentials {
-    Credentials::new(runner.access_key_id.reveal().clone(), runner.secret_access_key.reveal().clone(), None, None, "runner-config")
+    Credentials::new(
+        runner.access_key_id.reveal().clone(),
+        runner.secret_access_key.reveal().clone(),
+        None,
+        None,
+        "runner-config",
+    )
 }
 
 /// `scheme://host[:port]` of a URL, in lower case.
@@ -601,7 +713,8 @@ fn origin(url: &str) -> Option<(String, String)> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     // `user@` before the host could make a foreign host look like an allowed one.
-    (!authority.is_empty() && !authority.contains('@')).then(|| (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()))
+    (!authority.is_empty() && !authority.contains('@'))
+        .then(|| (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()))
 }
 
 fn same_origin(a: &str, b: &str) -> bool {
@@ -612,7 +725,10 @@ fn same_origin(a: &str, b: &str) -> bool {
 fn is_aws(url: &str) -> bool {
     let Some((scheme, authority)) = origin(url) else { return false };
     let host = authority.strip_suffix(":443").unwrap_or(&authority);
-    scheme == "https" && [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|suffix| host.ends_with(suffix))
+    scheme == "https"
+        && [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"]
+            .iter()
+            .any(|suffix| host.ends_with(suffix))
 }
 
 #[cfg(test)]
@@ -621,7 +737,11 @@ mod tests {
 
     #[test]
     fn only_aws_over_tls_counts_as_aws() {
-        for url in ["https://s3.eu-west-1.amazonaws.com", "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com/", "https://kms.eu-west-1.api.aws:443"] {
+        for url in [
+            "https://s3.eu-west-1.amazonaws.com",
+            "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com/",
+            "https://kms.eu-west-1.api.aws:443",
+        ] {
             assert!(is_aws(url), "{url}");
         }
         for url in [
@@ -639,7 +759,8 @@ mod tests {
     fn a_services_clock_is_the_latest_date_it_told() {
         let clock = ServiceClock::default();
         assert_eq!(clock.last(), None);
-        for date in ["Wed, 25 Nov 2026 15:02:07 GMT", "Wed, 25 Nov 2026 15:02:05 GMT", "yesterday"] {
+        for date in ["Wed, 25 Nov 2026 15:02:07 GMT", "Wed, 25 Nov 2026 15:02:05 GMT", "yesterday"]
+        {
             clock.hear(date);
         }
         assert_eq!(clock.last(), Some(time::macros::datetime!(2026-11-25 15:02:07 UTC)));
@@ -648,7 +769,11 @@ mod tests {
     #[test]
     fn an_endpoint_is_allowed_by_its_whole_origin() {
         assert!(same_origin("http://127.0.0.1:5000", "http://127.0.0.1:5000/path"));
-        for other in ["http://127.0.0.1:5001", "https://127.0.0.1:5000", "http://127.0.0.1:5000@evil.example/"] {
+        for other in [
+            "http://127.0.0.1:5001",
+            "https://127.0.0.1:5000",
+            "http://127.0.0.1:5000@evil.example/",
+        ] {
             assert!(!same_origin("http://127.0.0.1:5000", other), "{other}");
         }
     }

@@ -1,4 +1,5 @@
-//! Progress bars of the commands that look at very many objects: on a terminal, on standard error, so that neither mails nor pipes ever see one.
+//! Progress bars of the commands that look at very many objects: on a terminal, on standard error,
+//! so that neither mails nor pipes ever see one.
 
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ pub(crate) fn bar(template: &str, length: Option<u64>, quiet: bool) -> ProgressB
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(5));
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

@@ -9,7 +9,8 @@ fn main() {
     println!("cargo::rerun-if-changed=src/build.rs");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|set| set == value);
     let is_native = env::var("HOST").ok() == env::var("TARGET").ok();
-    // At each start there are over a hundred thousand addresses to be filled in. Packed, they take some tens of kilobytes of the file instead of megabytes that all stay resident.
+    // At each start there are over a hundred thousand addresses to be filled in. Packed, they take
+    // some tens of kilobytes of the file instead of megabytes that all stay resident.
     if is("PROFILE", "release")
         && is("CARGO_CFG_TARGET_OS", "linux")
         && is("CARGO_CFG_TARGET_ENV", "gnu")

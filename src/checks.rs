@@ -1,4 +1,5 @@
-//! Checks: the catalogue of rules, and the findings they make. Every rule is a pure function of facts; none asks AWS anything.
+//! Checks: the catalogue of rules, and the findings they make. Every rule is a pure function of
+//! facts; none asks AWS anything.
 
 mod buckets;
 pub(crate) mod built;
@@ -126,7 +127,8 @@ pub struct Finding {
     /// The check that must be mended first, where this one is Unknown only because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<&'static str>,
-    /// Unknown only because there is nothing to look at yet, or no longer: no proof, and nothing against it either.
+    /// Unknown only because there is nothing to look at yet, or no longer: no proof, and nothing
+    /// against it either.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_there: bool,
 }
@@ -144,7 +146,8 @@ impl Finding {
         format!("{}: saw {}, wanted {}", self.check.name, self.saw, self.wanted)
     }
 
-    /// The open ones of `findings` in brief, joined; where some are refuted, these alone: what nobody has looked at yet explains nothing then.
+    /// The open ones of `findings` in brief, joined; where some are refuted, these alone: what
+    /// nobody has looked at yet explains nothing then.
     pub(crate) fn open_in_brief<'a>(findings: impl IntoIterator<Item = &'a Self>) -> String {
         let open: Vec<&Self> = findings.into_iter().filter(|finding| finding.is_open()).collect();
         let refuted = open.iter().any(|finding| finding.status == Status::Refuted);
@@ -267,7 +270,8 @@ pub struct Case<'a> {
 #[must_use]
 pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = launch::endpoints(case);
-    // Behind a refused endpoint nothing was asked: there is nothing else to judge, and no policy or exception can make up for that.
+    // Behind a refused endpoint nothing was asked: there is nothing else to judge, and no policy or
+    // exception can make up for that.
     if case.facts.endpoints.iter().any(|endpoint| !endpoint.accepted) {
         return findings;
     }
@@ -295,14 +299,22 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The pre-flight findings that a cluster itself can be asked about, whoever has started it; `case` holds what it says of itself.
+/// The pre-flight findings that a cluster itself can be asked about, whoever has started it; `case`
+/// holds what it says of itself.
 #[must_use]
 pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = launch::endpoints(case);
     if case.facts.endpoints.iter().any(|endpoint| !endpoint.accepted) {
         return findings;
     }
-    for room in [security_configuration::check, certificates::check, node_objects::check, keys::check, roles::check, network::check] {
+    for room in [
+        security_configuration::check,
+        certificates::check,
+        node_objects::check,
+        keys::check,
+        roles::check,
+        network::check,
+    ] {
         room(case, &mut findings);
     }
     apply_policy(&mut findings, case.policy);
@@ -310,23 +322,32 @@ pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Keeps the findings of the checks named. A check that said nothing, because another stands before it, is Unknown: its silence must not pass for proof.
+/// Keeps the findings of the checks named. A check that said nothing, because another stands before
+/// it, is Unknown: its silence must not pass for proof.
 pub(crate) fn only(findings: Vec<Finding>, names: &[String]) -> Vec<Finding> {
-    let mut kept: Vec<Finding> = findings.into_iter().filter(|finding| names.iter().any(|name| name == finding.check.name)).collect();
+    let mut kept: Vec<Finding> = findings
+        .into_iter()
+        .filter(|finding| names.iter().any(|name| name == finding.check.name))
+        .collect();
     for check in names.iter().filter_map(|name| find(name)) {
         if !kept.iter().any(|finding| finding.check.name == check.name) {
-            kept.push(
-                check.on("-", "a finding").unknown("nothing: another check stands before it", "check without --only, and mend what that says first"),
-            );
+            kept.push(check.on("-", "a finding").unknown(
+                "nothing: another check stands before it",
+                "check without --only, and mend what that says first",
+            ));
         }
     }
     kept
 }
 
-/// Excuses what an exception covers. What waits for an excused finding stays Unknown: nobody has looked at it.
+/// Excuses what an exception covers. What waits for an excused finding stays Unknown: nobody has
+/// looked at it.
 fn excuse(findings: &mut [Finding], policy: &Policy) {
     for finding in findings.iter_mut().filter(|finding| finding.is_open()) {
-        let covering = policy.exceptions.iter().find(|exception| exception.covers(finding.check.name, &finding.subject));
+        let covering = policy
+            .exceptions
+            .iter()
+            .find(|exception| exception.covers(finding.check.name, &finding.subject));
         if let Some(exception) = covering {
             finding.status = Status::Excused;
             finding.excused = Some(format!("{} (until {})", exception.reason, exception.expires));
@@ -338,14 +359,19 @@ fn excuse(findings: &mut [Finding], policy: &Policy) {
 #[must_use]
 pub fn idle_exceptions<'a>(findings: &[Finding], policy: &'a Policy) -> Vec<&'a Exception> {
     let used = |exception: &&Exception| {
-        findings.iter().any(|finding| finding.status == Status::Excused && exception.covers(finding.check.name, &finding.subject))
+        findings.iter().any(|finding| {
+            finding.status == Status::Excused
+                && exception.covers(finding.check.name, &finding.subject)
+        })
     };
     policy.exceptions.iter().filter(|exception| !used(exception)).collect()
 }
 
-/// Gives each finding the level that the policy gives its check; where it names one twice, the stricter level holds.
+/// Gives each finding the level that the policy gives its check; where it names one twice, the
+/// stricter level holds.
 pub(crate) fn apply_policy(findings: &mut [Finding], policy: &Policy) {
-    let names = |list: &[String], finding: &Finding| list.iter().any(|name| name == finding.check.name);
+    let names =
+        |list: &[String], finding: &Finding| list.iter().any(|name| name == finding.check.name);
     for finding in findings {
         if names(&policy.enforce, finding) {
             finding.level = Level::Required;
@@ -365,7 +391,11 @@ pub(crate) struct Subject {
 
 impl Check {
     /// Starts a finding on `subject`, for which `wanted` should hold.
-    pub(crate) fn on(&'static self, subject: impl Into<String>, wanted: impl Into<Cow<'static, str>>) -> Subject {
+    pub(crate) fn on(
+        &'static self,
+        subject: impl Into<String>,
+        wanted: impl Into<Cow<'static, str>>,
+    ) -> Subject {
         Subject { check: self, subject: subject.into(), wanted: wanted.into(), at: None }
     }
 }
@@ -429,8 +459,14 @@ impl Subject {
         self.unknown(saw, "try again; if it stays so, look at network, endpoints and credentials")
     }
 
-    /// Decides by a fact that `first` has judged already: where that is not proved, there is nothing to look at yet, and nothing more to say.
-    pub(crate) fn after<T>(self, first: &'static Check, lookup: &Lookup<T>, decide: impl FnOnce(Self, &T) -> Finding) -> Finding {
+    /// Decides by a fact that `first` has judged already: where that is not proved, there is
+    /// nothing to look at yet, and nothing more to say.
+    pub(crate) fn after<T>(
+        self,
+        first: &'static Check,
+        lookup: &Lookup<T>,
+        decide: impl FnOnce(Self, &T) -> Finding,
+    ) -> Finding {
         match lookup.found() {
             Some(fact) => decide(self, fact),
             None => self.waiting_for(first),
@@ -438,7 +474,12 @@ impl Subject {
     }
 
     /// Decides by a fact about something of which `exists` says whether it is there at all.
-    pub(crate) fn by_existing<T>(self, exists: &'static Check, lookup: &Lookup<T>, decide: impl FnOnce(Self, &T) -> Finding) -> Finding {
+    pub(crate) fn by_existing<T>(
+        self,
+        exists: &'static Check,
+        lookup: &Lookup<T>,
+        decide: impl FnOnce(Self, &T) -> Finding,
+    ) -> Finding {
         match lookup {
             Lookup::Absent => self.waiting_for(exists),
             lookup => self.by(lookup, "", decide),
@@ -447,12 +488,19 @@ impl Subject {
 
     /// Unknown, because `first` must be mended first.
     pub(crate) fn waiting_for(self, first: &'static Check) -> Finding {
-        let finding = self.unknown(format!("waits for {}", first.name), format!("mend {} first", first.name));
+        let finding =
+            self.unknown(format!("waits for {}", first.name), format!("mend {} first", first.name));
         Finding { waits_for: Some(first.name), ..finding }
     }
 
-    /// Decides by a fact that was found; says `absent` where there is none, and Unknown where nobody could tell.
-    pub(crate) fn by<T>(self, lookup: &Lookup<T>, absent: &str, decide: impl FnOnce(Self, &T) -> Finding) -> Finding {
+    /// Decides by a fact that was found; says `absent` where there is none, and Unknown where
+    /// nobody could tell.
+    pub(crate) fn by<T>(
+        self,
+        lookup: &Lookup<T>,
+        absent: &str,
+        decide: impl FnOnce(Self, &T) -> Finding,
+    ) -> Finding {
         match lookup {
             Lookup::Found(fact) => decide(self, fact),
             Lookup::Absent => self.refuted(absent),
@@ -470,7 +518,14 @@ mod tests {
     fn every_check_has_a_name_of_its_own_and_says_why_what_and_how() {
         let mut names: Vec<&str> = CATALOGUE.iter().map(|check| check.name).collect();
         for check in CATALOGUE {
-            assert!(check.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{}", check.name);
+            assert!(
+                check
+                    .name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+                "{}",
+                check.name
+            );
             for text in [check.why, check.looks_at, check.mend, check.source] {
                 assert!(text.len() > 10, "{}: {text}", check.name);
             }

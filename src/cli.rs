@@ -1,4 +1,5 @@
-//! The command line: what was typed, nothing more. Also what makes the guard a drop-in when it is called under the runner's name.
+//! The command line: what was typed, nothing more. Also what makes the guard a drop-in when it is
+//! called under the runner's name.
 
 use std::{ffi::OsString, num::NonZeroU32, path::PathBuf};
 
@@ -11,7 +12,8 @@ use crate::{
     settings::{EncryptionKind, Options},
 };
 
-/// Launches Snowplow's EmrEtlRunner only when end-to-end encryption is proved, and watches its clusters until it is confirmed.
+/// Launches Snowplow's EmrEtlRunner only when end-to-end encryption is proved, and watches its
+/// clusters until it is confirmed.
 #[derive(Debug, Parser)]
 #[command(name = "emr-etl-guard", version, max_term_width = 110, after_help = EXIT_CODES, arg_required_else_help = true)]
 pub struct Cli {
@@ -25,32 +27,38 @@ pub struct Cli {
 pub enum Command {
     /// Check, seal, launch the runner, watch its clusters, confirm: the whole line
     ///
-    /// ARGS are the runner's own arguments, as they stood on its command line: `emr-etl-guard run -- run -c config.yml -r resolver.json`.
+    /// ARGS are the runner's own arguments, as they stood on its command line: `emr-etl-guard run
+    /// -- run -c config.yml -r resolver.json`.
     #[command(after_help = EXIT_CODES)]
     Run(Launch),
     /// Check everything, up to the verdict; launch nothing
     ///
-    /// Exit 0 when `run` would launch, 77 when a required check is refuted, 69 when facts could not be established.
+    /// Exit 0 when `run` would launch, 77 when a required check is refuted, 69 when facts could not
+    /// be established.
     Check(CheckArguments),
     /// Watch clusters that run already, or close runs that were left open; launch nothing
     ///
-    /// Clusters that are named are judged as a run's are, whoever has started them, and followed to their end: against the runner config that ARGS name, or without
-    /// one by what the settings require. One that is unsafe is ended only where the setting `terminate_attached` allows it.
+    /// Clusters that are named are judged as a run's are, whoever has started them, and followed to
+    /// their end: against the runner config that ARGS name, or without one by what the settings
+    /// require. One that is unsafe is ended only where the setting `terminate_attached` allows it.
     ///
-    /// With `--resume`: a guard that is killed, or whose time to stop runs out, leaves its run open in the state directory. The next `run` closes it before anything else;
-    /// this does only that. ARGS name the runner config, whose credentials are used where the settings say so.
+    /// With `--resume`: a guard that is killed, or whose time to stop runs out, leaves its run open
+    /// in the state directory. The next `run` closes it before anything else; this does only that.
+    /// ARGS name the runner config, whose credentials are used where the settings say so.
     #[command(after_help = EXIT_CODES)]
     Watch(WatchArguments),
     /// Look at what lies in S3 already: how each object is encrypted; change nothing
     ///
-    /// LOCATIONS are places such as s3://bucket/folder. In their place, ARGS behind `--` name a runner config, all of whose locations are looked at.
-    /// Exit 0 when every object is encrypted as the policy wants it, 77 when some are not, 69 when not everything could be seen.
+    /// LOCATIONS are places such as s3://bucket/folder. In their place, ARGS behind `--` name a
+    /// runner config, all of whose locations are looked at. Exit 0 when every object is encrypted
+    /// as the policy wants it, 77 when some are not, 69 when not everything could be seen.
     Audit(AuditArguments),
     /// Print the sealed runner config; ask AWS nothing
     ///
     /// Credentials are masked unless `--show-secrets` is given.
     Seal(SealArguments),
-    /// Work with the document that a run leaves: make a page or other forms of it, verify it, or print the schema it follows
+    /// Work with the document that a run leaves: make a page or other forms of it, verify it, or
+    /// print the schema it follows
     ///
     /// Nothing is asked of AWS, and no settings are read.
     Report {
@@ -58,16 +66,20 @@ pub enum Command {
         #[command(subcommand)]
         command: ReportCommand,
     },
-    /// Give objects that are there already the encryption that they should have, in place; a dry run, unless told to act
+    /// Give objects that are there already the encryption that they should have, in place; a dry
+    /// run, unless told to act
     ///
-    /// Looks at every object in the locations of the runner config that ARGS name, or below the s3:// URIs, and says what would be done and what it would cost. With
-    /// `--apply` it is done: object by object, each begun in a ledger in the state directory and proved by another look, so that a run that was broken off goes on
-    /// where it was. Nothing that an object carries is lost.
+    /// Looks at every object in the locations of the runner config that ARGS name, or below the
+    /// s3:// URIs, and says what would be done and what it would cost. With `--apply` it is done:
+    /// object by object, each begun in a ledger in the state directory and proved by another look,
+    /// so that a run that was broken off goes on where it was. Nothing that an object carries is
+    /// lost.
     #[command(after_help = REENCRYPT_CODES)]
     Reencrypt(Box<ReencryptArguments>),
     /// List the checks, or explain one: why it exists, what it looks at, how to mend it
     ///
-    /// With `--permissions`: the IAM policy that the guard's credentials need, scoped to the runner config that ARGS name.
+    /// With `--permissions`: the IAM policy that the guard's credentials need, scoped to the runner
+    /// config that ARGS name.
     Explain {
         /// A check's name.
         check: Option<String>,
@@ -106,7 +118,9 @@ impl Launch {
     pub fn without_flags() -> Self {
         let command = Self::augment_args(clap::Command::new("emr-etl-guard"));
         let matches = command.try_get_matches_from(["emr-etl-guard"]);
-        matches.and_then(|matches| Self::from_arg_matches(&matches)).unwrap_or_else(|error| error.exit())
+        matches
+            .and_then(|matches| Self::from_arg_matches(&matches))
+            .unwrap_or_else(|error| error.exit())
     }
 }
 
@@ -175,7 +189,8 @@ pub struct AuditOptions {
     /// Look at old versions too, not only at what is current
     #[arg(long)]
     pub versions: bool,
-    /// Read an S3 Inventory in place of asking for each object: its manifest.json, as s3://... or a local file; once for each bucket
+    /// Read an S3 Inventory in place of asking for each object: its manifest.json, as s3://... or a
+    /// local file; once for each bucket
     #[arg(long, value_name = "MANIFEST")]
     pub inventory: Vec<String>,
     /// List what is not encrypted as required in this file
@@ -184,7 +199,8 @@ pub struct AuditOptions {
     /// The form of that list [default: by the file's ending: .jsonl, .csv or .manifest]
     #[arg(long, value_enum, value_name = "FORMAT", requires = "offenders")]
     pub offenders_format: Option<OffendersFormat>,
-    /// Keep in the state directory how far the look has come, and go on from where an earlier one was broken off
+    /// Keep in the state directory how far the look has come, and go on from where an earlier one
+    /// was broken off
     #[arg(long)]
     pub resume: bool,
     /// Print the machine-readable report to standard output, in place of the table
@@ -211,8 +227,9 @@ pub struct SealArguments {
 pub enum ReportCommand {
     /// Verify documents against their signatures and against each other
     ///
-    /// Each FILE is a document; its signature is beside it, in FILE.dsse. Exit 0 when all of it holds, 1 when something does not, 65 when a file is no document or
-    /// no signature, 64 when a file or the key cannot be read.
+    /// Each FILE is a document; its signature is beside it, in FILE.dsse. Exit 0 when all of it
+    /// holds, 1 when something does not, 65 when a file is no document or no signature, 64 when a
+    /// file or the key cannot be read.
     Verify(VerifyArguments),
     /// Print the JSON Schema that documents follow
     Schema(SchemaArguments),
@@ -226,7 +243,8 @@ pub enum ReportCommand {
     Sarif(RenderArguments),
     /// Make findings for AWS Security Hub, one BatchImportFindings request a line
     ///
-    /// Each line is for `aws securityhub batch-import-findings --cli-input-json`. What is proved again is archived there.
+    /// Each line is for `aws securityhub batch-import-findings --cli-input-json`. What is proved
+    /// again is archived there.
     Asff(AsffArguments),
 }
 
@@ -267,7 +285,8 @@ pub struct AsffArguments {
     /// What is rendered, and where to.
     #[command(flatten)]
     pub render: RenderArguments,
-    /// The region whose Security Hub will take them [default: the region that the document is about]
+    /// The region whose Security Hub will take them [default: the region that the document is
+    /// about]
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
 }
@@ -285,7 +304,10 @@ pub struct VerifyArguments {
 
 /// What `reencrypt` takes.
 #[derive(Args, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line, to the letter")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line, to the letter"
+)]
 pub struct ReencryptArguments {
     /// Where to look, s3://bucket/prefix; without any: the locations of the runner config
     #[arg(value_name = "S3_URI")]
@@ -296,7 +318,8 @@ pub struct ReencryptArguments {
     /// A bucket that may be changed although no runner config names it
     #[arg(long = "bucket", value_name = "NAME")]
     pub buckets: Vec<String>,
-    /// The encryption that objects get; then every object that has another one is changed, not only those that the policy refuses
+    /// The encryption that objects get; then every object that has another one is changed, not only
+    /// those that the policy refuses
     #[arg(long, value_enum, value_name = "KIND")]
     pub encryption: Option<EncryptionKind>,
     /// The KMS key that objects get: an ARN, id or alias; implies `--encryption SSE-KMS`
@@ -308,7 +331,8 @@ pub struct ReencryptArguments {
     /// For how many days a restored copy stays
     #[arg(long, value_name = "DAYS", default_value_t = 7)]
     pub restore_days: u16,
-    /// Remove old versions that are not encrypted as required, once their newer version is proved to be
+    /// Remove old versions that are not encrypted as required, once their newer version is proved
+    /// to be
     #[arg(long)]
     pub purge_old_versions: bool,
     /// At most so many objects in a second
@@ -323,10 +347,12 @@ pub struct ReencryptArguments {
     /// Print the machine-readable report to standard output, in place of all else there
     #[arg(long)]
     pub json: bool,
-    /// With `--apply`: have S3 Batch Operations do what it can do without losing anything; its jobs wait for `--batch-status --confirm`
+    /// With `--apply`: have S3 Batch Operations do what it can do without losing anything; its jobs
+    /// wait for `--batch-status --confirm`
     #[arg(long)]
     pub batch: bool,
-    /// With `--batch`: have S3 make the list itself, of what is unencrypted in these storage classes; nothing is looked at beforehand [default: STANDARD]
+    /// With `--batch`: have S3 make the list itself, of what is unencrypted in these storage
+    /// classes; nothing is looked at beforehand [default: STANDARD]
     #[arg(
         long,
         requires = "batch",
@@ -372,13 +398,17 @@ fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is no number of bytes; write one such as 500000, 200M or 2G");
     let (digits, power) = match text.trim_end_matches(['i', 'B']).char_indices().next_back() {
         Some((at, unit)) if unit.is_ascii_alphabetic() => {
-            let power = ["K", "M", "G", "T"].iter().position(|it| it.eq_ignore_ascii_case(&unit.to_string())).ok_or_else(wrong)?;
+            let power = ["K", "M", "G", "T"]
+                .iter()
+                .position(|it| it.eq_ignore_ascii_case(&unit.to_string()))
+                .ok_or_else(wrong)?;
             (&text[..at], power + 1)
         }
         _ => (text, 0),
     };
     let number: u64 = digits.trim().parse().map_err(|_| wrong())?;
-    let bytes = (0..power).try_fold(number, |bytes, _| bytes.checked_mul(1024)).ok_or_else(wrong)?;
+    let bytes =
+        (0..power).try_fold(number, |bytes, _| bytes.checked_mul(1024)).ok_or_else(wrong)?;
     if bytes == 0 { Err(wrong()) } else { Ok(bytes) }
 }
 
@@ -407,7 +437,8 @@ Exit codes: the runner's own pass through (0 done, 1 error, 3 no data, 4 earlier
   128+n  ended by signal n";
 
 impl Cli {
-    /// What `run` would go by without any flag, where that is the command in `words`: for when its flags cannot be understood.
+    /// What `run` would go by without any flag, where that is the command in `words`: for when its
+    /// flags cannot be understood.
     pub(crate) fn run_without_flags(words: impl IntoIterator<Item = OsString>) -> Option<Launch> {
         let mut words = words.into_iter();
         let called_as_runner = is_runner_name(&words.next()?);
@@ -422,7 +453,9 @@ impl Cli {
     ///
     /// # Errors
     /// What clap prints: a usage error, or the help that was asked for.
-    pub fn parse_from_process(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+    pub fn parse_from_process(
+        words: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, clap::Error> {
         let mut words = words.into_iter();
         let name = words.next().unwrap_or_default();
         if is_runner_name(&name) {
@@ -444,8 +477,11 @@ mod tests {
 
     #[test]
     fn under_the_runners_name_every_argument_belongs_to_the_runner() {
-        let words = ["/usr/local/bin/snowplow-emr-etl-runner", "run", "-c", "config.yml", "--help"].map(OsString::from);
-        let Command::Run(launch) = Cli::parse_from_process(words).unwrap().command else { panic!("not run") };
+        let words = ["/usr/local/bin/snowplow-emr-etl-runner", "run", "-c", "config.yml", "--help"]
+            .map(OsString::from);
+        let Command::Run(launch) = Cli::parse_from_process(words).unwrap().command else {
+            panic!("not run")
+        };
         assert_eq!(launch.arguments, ["run", "-c", "config.yml", "--help"]);
     }
 

@@ -1,4 +1,5 @@
-//! Confirmation: from how the runner ended, what the watch saw of its clusters and what was found of the objects they wrote, to the outcome of the run. Plain functions.
+//! Confirmation: from how the runner ended, what the watch saw of its clusters and what was found
+//! of the objects they wrote, to the outcome of the run. Plain functions.
 
 use crate::{
     checks::{
@@ -12,7 +13,8 @@ use crate::{
     watch::{ClusterRecord, Watched},
 };
 
-/// The codes with which the runner says that it started nothing: no data, earlier run unfinished, lock held, cluster busy.
+/// The codes with which the runner says that it started nothing: no data, earlier run unfinished,
+/// lock held, cluster busy.
 const STARTED_NOTHING: [u8; 4] = [3, 4, 17, 18];
 
 /// What the clusters' end should look like after the runner ended with `outcome`.
@@ -24,7 +26,8 @@ pub(crate) fn expected_end(outcome: Outcome, persistent: bool) -> ExpectedEnd {
     }
 }
 
-/// Whether a cluster nobody printed may still be in the making: the runner was stopped, or failed for a reason of its own.
+/// Whether a cluster nobody printed may still be in the making: the runner was stopped, or failed
+/// for a reason of its own.
 pub(crate) fn may_have_left_one(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::Ended(code) if code == 0 || STARTED_NOTHING.contains(&code))
 }
@@ -39,8 +42,14 @@ pub(crate) struct Confirmation {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Decides. An unsafe cluster that may live beats one that is over, which beats what is unconfirmed, which beats the runner's code.
-pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched: &Watched) -> Confirmation {
+/// Decides. An unsafe cluster that may live beats one that is over, which beats what is
+/// unconfirmed, which beats the runner's code.
+pub(crate) fn confirm(
+    runner: Outcome,
+    expected: ExpectedEnd,
+    has_steps: bool,
+    watched: &Watched,
+) -> Confirmation {
     if let Some((outcome, reasons)) = of_unsafe(watched, false, "", "") {
         return Confirmation { outcome, reasons, findings: Vec::new() };
     }
@@ -49,18 +58,34 @@ pub(crate) fn confirm(runner: Outcome, expected: ExpectedEnd, has_steps: bool, w
     Confirmation { outcome, reasons, findings }
 }
 
-/// What the unsafe clusters of a run make of it, if there are any: those that may live beat those that are over. `after_stop`: what was ended for another reason must be
-/// over, too. `of_run` stands behind each id, and `over` behind each confirmed end.
-pub(crate) fn of_unsafe(watched: &Watched, after_stop: bool, of_run: &str, over: &str) -> Option<(Outcome, Vec<String>)> {
+/// What the unsafe clusters of a run make of it, if there are any: those that may live beat those
+/// that are over. `after_stop`: what was ended for another reason must be over, too. `of_run`
+/// stands behind each id, and `over` behind each confirmed end.
+pub(crate) fn of_unsafe(
+    watched: &Watched,
+    after_stop: bool,
+    of_run: &str,
+    over: &str,
+) -> Option<(Outcome, Vec<String>)> {
     let must_end = |record: &&ClusterRecord| record.is_unsafe || (after_stop && record.must_end());
-    let alive: Vec<String> = watched.clusters.iter().filter(must_end).filter_map(|record| still_running(record, of_run)).collect();
+    let alive: Vec<String> = watched
+        .clusters
+        .iter()
+        .filter(must_end)
+        .filter_map(|record| still_running(record, of_run))
+        .collect();
     if !alive.is_empty() {
         return Some((Outcome::UnsafeClusterAlive, alive));
     }
     let ended = |record: &ClusterRecord| {
-        format!("cluster {}{of_run} was unsafe; its end is confirmed{over}; {}", record.id, Finding::open_in_brief(&record.findings))
+        format!(
+            "cluster {}{of_run} was unsafe; its end is confirmed{over}; {}",
+            record.id,
+            Finding::open_in_brief(&record.findings)
+        )
     };
-    let ended: Vec<String> = watched.clusters.iter().filter(|record| record.is_unsafe).map(ended).collect();
+    let ended: Vec<String> =
+        watched.clusters.iter().filter(|record| record.is_unsafe).map(ended).collect();
     (!ended.is_empty()).then_some((Outcome::UnsafeClusterTerminated, ended))
 }
 
@@ -82,10 +107,19 @@ pub(crate) enum Objects {
 
 /// Decides whether to look at what was written.
 ///
-/// Also after a run that failed, because what it wrote stays. Not where a cluster was unsafe: that is said first, and what it wrote is suspect as a whole. And not once
-/// the guard was told to stop, because then the time is short and the clusters may still write.
-pub(crate) fn objects(runner: Outcome, confirmation: &Confirmation, watched: &Watched, policy: &Policy, stopped: bool) -> Objects {
-    let began = |record: &ClusterRecord| record.steps.found().is_none_or(|steps| steps.iter().any(|step| step.state != "PENDING"));
+/// Also after a run that failed, because what it wrote stays. Not where a cluster was unsafe: that
+/// is said first, and what it wrote is suspect as a whole. And not once the guard was told to stop,
+/// because then the time is short and the clusters may still write.
+pub(crate) fn objects(
+    runner: Outcome,
+    confirmation: &Confirmation,
+    watched: &Watched,
+    policy: &Policy,
+    stopped: bool,
+) -> Objects {
+    let began = |record: &ClusterRecord| {
+        record.steps.found().is_none_or(|steps| steps.iter().any(|step| step.state != "PENDING"))
+    };
     let wrote = watched.clusters.iter().any(|record| runner == Outcome::Ended(0) || began(record));
     match confirmation.outcome {
         _ if !wrote => Objects::None,
@@ -100,23 +134,30 @@ pub(crate) fn objects(runner: Outcome, confirmation: &Confirmation, watched: &Wa
 
 /// Whether the policy requires an object to be encrypted in another way than it is.
 pub(crate) fn wrote_unencrypted(findings: &[Finding]) -> bool {
-    findings.iter().any(|finding| finding.level == Level::Required && finding.status == Status::Refuted)
+    findings
+        .iter()
+        .any(|finding| finding.level == Level::Required && finding.status == Status::Refuted)
 }
 
 impl Confirmation {
-    /// Adds what was found of the objects. What is wrong with them counts however the runner ended; that nobody could tell counts where the runner says that it has done
-    /// its work, because that would be taken for a success.
+    /// Adds what was found of the objects. What is wrong with them counts however the runner ended;
+    /// that nobody could tell counts where the runner says that it has done its work, because that
+    /// would be taken for a success.
     pub(crate) fn with_objects(mut self, runner: Outcome, findings: Vec<Finding>) -> Self {
-        let is_unsafe = matches!(self.outcome, Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated);
+        let is_unsafe =
+            matches!(self.outcome, Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated);
         let counts = |finding: &&Finding| match finding.status {
             Status::Refuted => true,
             Status::Unknown => runner == Outcome::Ended(0) && !is_unsafe,
             Status::Proved | Status::NotApplicable | Status::Excused => false,
         };
-        let reasons = findings.iter().filter(|finding| finding.level == Level::Required).filter(counts).map(|finding| {
-            let mend = finding.mend.as_deref().unwrap_or_default();
-            format!("{}: {}\n  to do: {mend}", finding.subject, finding.in_brief())
-        });
+        let reasons =
+            findings.iter().filter(|finding| finding.level == Level::Required).filter(counts).map(
+                |finding| {
+                    let mend = finding.mend.as_deref().unwrap_or_default();
+                    format!("{}: {}\n  to do: {mend}", finding.subject, finding.in_brief())
+                },
+            );
         self.reasons.extend(reasons);
         self.findings.extend(findings);
         if !self.reasons.is_empty() && !is_unsafe {
@@ -125,10 +166,13 @@ impl Confirmation {
         self
     }
 
-    /// Makes a run that wrote what is not encrypted as required an unsafe one, as the policy can ask. `ends` are the clusters that still lived, and how they ended.
+    /// Makes a run that wrote what is not encrypted as required an unsafe one, as the policy can
+    /// ask. `ends` are the clusters that still lived, and how they ended.
     pub(crate) fn by_policy_unsafe(mut self, ends: &[(ClusterId, End)]) -> Self {
         self.outcome = Outcome::UnsafeClusterTerminated;
-        let mut first = "the run wrote objects that are not encrypted as required; its clusters are over".to_owned();
+        let mut first =
+            "the run wrote objects that are not encrypted as required; its clusters are over"
+                .to_owned();
         for (id, end) in ends {
             if let End::Unconfirmed(obstacle) = end {
                 self.outcome = Outcome::UnsafeClusterAlive;
@@ -145,12 +189,17 @@ impl Confirmation {
 
 /// What a person is asked to do about a cluster, while the guard still tries or waits.
 pub(crate) fn ask_a_person(id: &ClusterId, obstacle: &str) -> String {
-    format!("cluster {id} must end and MAY STILL BE RUNNING: {obstacle}\n  {}", terminate_by_hand(id))
+    format!(
+        "cluster {id} must end and MAY STILL BE RUNNING: {obstacle}\n  {}",
+        terminate_by_hand(id)
+    )
 }
 
 /// The commands that end a cluster.
 fn terminate_by_hand(id: &ClusterId) -> String {
-    format!("to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}")
+    format!(
+        "to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
+    )
 }
 
 /// What to do about a cluster that should be over, unless it is.
@@ -163,11 +212,19 @@ fn still_running(record: &ClusterRecord, of_run: &str) -> Option<String> {
     let (id, why) = (&record.id, Finding::open_in_brief(&record.findings));
     let what = if record.is_unsafe { "is unsafe" } else { "must end" };
     let why = if why.is_empty() { String::new() } else { format!("  {why}\n") };
-    Some(format!("cluster {id}{of_run} {what} and MAY STILL BE RUNNING: {obstacle}\n{why}  {}", terminate_by_hand(id)))
+    Some(format!(
+        "cluster {id}{of_run} {what} and MAY STILL BE RUNNING: {obstacle}\n{why}  {}",
+        terminate_by_hand(id)
+    ))
 }
 
 /// What keeps the run from being confirmed.
-fn unconfirmed(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched: &Watched) -> (Vec<String>, Vec<Finding>) {
+fn unconfirmed(
+    runner: Outcome,
+    expected: ExpectedEnd,
+    has_steps: bool,
+    watched: &Watched,
+) -> (Vec<String>, Vec<Finding>) {
     let mut reasons = Vec::new();
     let mut findings = Vec::new();
     if let Some(trouble) = &watched.search_trouble {
@@ -181,7 +238,10 @@ fn unconfirmed(runner: Outcome, expected: ExpectedEnd, has_steps: bool, watched:
         reasons.push(format!("cluster {}: {}", record.id, Finding::open_in_brief(required)));
     }
     if runner == Outcome::Ended(0) {
-        let steps = watched.clusters.iter().map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
+        let steps = watched
+            .clusters
+            .iter()
+            .map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
         let work = judge_work(steps, expected, has_steps);
         if work.status != Status::Proved {
             reasons.push(format!("the runner ended with exit 0, but {}", work.in_brief()));
@@ -203,8 +263,16 @@ mod tests {
         record
     }
 
-    fn outcome(runner: Outcome, clusters: Vec<ClusterRecord>, search_trouble: Option<&str>) -> Outcome {
-        let watched = Watched { clusters, search_trouble: search_trouble.map(str::to_owned), undecided: Vec::new() };
+    fn outcome(
+        runner: Outcome,
+        clusters: Vec<ClusterRecord>,
+        search_trouble: Option<&str>,
+    ) -> Outcome {
+        let watched = Watched {
+            clusters,
+            search_trouble: search_trouble.map(str::to_owned),
+            undecided: Vec::new(),
+        };
         confirm(runner, expected_end(runner, false), true, &watched).outcome
     }
 
@@ -213,8 +281,15 @@ mod tests {
         let alive = || unsafe_cluster(Some(End::Unconfirmed("x".to_owned())));
         let over = || unsafe_cluster(Some(End::Confirmed));
         for runner in [Outcome::Ended(0), Outcome::Ended(1), Outcome::Signalled(15)] {
-            assert_eq!(outcome(runner, vec![over(), alive()], Some("x")), Outcome::UnsafeClusterAlive);
-            assert_eq!(outcome(runner, vec![over(), unsafe_cluster(None)], None), Outcome::UnsafeClusterAlive, "an end nobody saw is no end");
+            assert_eq!(
+                outcome(runner, vec![over(), alive()], Some("x")),
+                Outcome::UnsafeClusterAlive
+            );
+            assert_eq!(
+                outcome(runner, vec![over(), unsafe_cluster(None)], None),
+                Outcome::UnsafeClusterAlive,
+                "an end nobody saw is no end"
+            );
             assert_eq!(outcome(runner, vec![over()], Some("x")), Outcome::UnsafeClusterTerminated);
             assert_eq!(outcome(runner, vec![], Some("x")), Outcome::Unconfirmed);
         }
@@ -225,7 +300,11 @@ mod tests {
         for code in [1, 3, 4, 17, 18] {
             assert_eq!(outcome(Outcome::Ended(code), vec![], None), Outcome::Ended(code));
         }
-        assert_eq!(outcome(Outcome::Ended(0), vec![], None), Outcome::Unconfirmed, "a success that ran nothing");
+        assert_eq!(
+            outcome(Outcome::Ended(0), vec![], None),
+            Outcome::Unconfirmed,
+            "a success that ran nothing"
+        );
     }
 
     fn confirmation(outcome: Outcome) -> Confirmation {
@@ -243,7 +322,9 @@ mod tests {
 
     #[test]
     fn a_wrong_object_beats_every_code_of_the_runner_and_an_unseen_one_only_a_success() {
-        let after = |runner, status| confirmation(runner).with_objects(runner, about_objects(status)).outcome;
+        let after = |runner, status| {
+            confirmation(runner).with_objects(runner, about_objects(status)).outcome
+        };
         for runner in [Outcome::Ended(0), Outcome::Ended(1), Outcome::Signalled(15)] {
             assert_eq!(after(runner, Status::Proved), runner);
             assert_eq!(after(runner, Status::Refuted), Outcome::Unconfirmed);
@@ -256,7 +337,12 @@ mod tests {
     fn what_was_unsafe_before_the_objects_were_looked_at_stays_that() {
         for outcome in [Outcome::UnsafeClusterAlive, Outcome::UnsafeClusterTerminated] {
             for status in [Status::Refuted, Status::Unknown, Status::Proved] {
-                assert_eq!(confirmation(outcome).with_objects(Outcome::Ended(0), about_objects(status)).outcome, outcome);
+                assert_eq!(
+                    confirmation(outcome)
+                        .with_objects(Outcome::Ended(0), about_objects(status))
+                        .outcome,
+                    outcome
+                );
             }
         }
     }
@@ -264,7 +350,8 @@ mod tests {
     #[test]
     fn by_policy_the_end_of_every_living_cluster_decides_between_76_and_71() {
         let ended = |ends: &[End]| {
-            let ends: Vec<(ClusterId, End)> = ends.iter().map(|end| ("j-1".parse().unwrap(), end.clone())).collect();
+            let ends: Vec<(ClusterId, End)> =
+                ends.iter().map(|end| ("j-1".parse().unwrap(), end.clone())).collect();
             confirmation(Outcome::Unconfirmed).by_policy_unsafe(&ends).outcome
         };
         let stuck = End::Unconfirmed("x".to_owned());

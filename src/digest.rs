@@ -32,7 +32,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| hex_digits(*byte)).map(char::from).collect()
 }
 
-/// The two lower-case hexadecimal digits of a byte. Every request that is signed without the SDK has 128 of them, so they are not formatted.
+/// The two lower-case hexadecimal digits of a byte. Every request that is signed without the SDK
+/// has 128 of them, so they are not formatted.
 pub(crate) const fn hex_digits(byte: u8) -> [u8; 2] {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     [DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]
@@ -48,7 +49,10 @@ mod tests {
         let bytes = vec![7_u8; (256 << 10) + 1];
         std::fs::write(file.path(), &bytes).unwrap();
         assert_eq!(sha256_of_file(file.path()).unwrap(), sha256(&bytes));
-        assert_eq!(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            sha256("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert!(sha256_of_file(Path::new("/no/such/file")).is_err());
     }
 }

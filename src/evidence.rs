@@ -1,4 +1,5 @@
-//! Evidence: what becomes of a run's document. It has its place in the chain, is signed, and is delivered; what cannot be delivered is kept, and sent at the next start.
+//! Evidence: what becomes of a run's document. It has its place in the chain, is signed, and is
+//! delivered; what cannot be delivered is kept, and sent at the next start.
 
 pub(crate) mod chain;
 mod destination;
@@ -59,20 +60,43 @@ pub(crate) struct Said {
 }
 
 impl Parcel {
-    pub(crate) fn new(run: &str, started: OffsetDateTime, exit_code: u8, chain: Option<&Chain>, document: String) -> Self {
+    pub(crate) fn new(
+        run: &str,
+        started: OffsetDateTime,
+        exit_code: u8,
+        chain: Option<&Chain>,
+        document: String,
+    ) -> Self {
         let said = Said { started: rfc3339(started), exit_code, chain: chain.cloned() };
-        Self { name: retention::name(started, run), run: run.to_owned(), said, document, envelope: None }
+        Self {
+            name: retention::name(started, run),
+            run: run.to_owned(),
+            said,
+            document,
+            envelope: None,
+        }
     }
 
     fn statement(&self) -> Statement {
         let said = self.said.clone();
-        let predicate = Predicate { run: self.run.clone(), started: said.started, chain: said.chain, exit_code: Some(said.exit_code) };
-        Statement::new(DOCUMENT_PREDICATE, &format!("{}.json", self.name), sha256(&self.document), predicate)
+        let predicate = Predicate {
+            run: self.run.clone(),
+            started: said.started,
+            chain: said.chain,
+            exit_code: Some(said.exit_code),
+        };
+        Statement::new(
+            DOCUMENT_PREDICATE,
+            &format!("{}.json", self.name),
+            sha256(&self.document),
+            predicate,
+        )
     }
 
     /// The files that it is, the signature before what it is of.
     fn files(&self) -> impl Iterator<Item = (String, &str)> {
-        let signature = self.envelope.as_deref().map(|envelope| (format!("{}.json.dsse", self.name), envelope));
+        let signature =
+            self.envelope.as_deref().map(|envelope| (format!("{}.json.dsse", self.name), envelope));
         signature.into_iter().chain([(format!("{}.json", self.name), self.document.as_str())])
     }
 }
@@ -105,30 +129,38 @@ pub(crate) struct Beginning<'a> {
 }
 
 impl<'a> Evidence<'a> {
-    /// What the settings ask for. The key and the folders are tried now: what cannot be used must refuse a launch, not lose the evidence of one.
+    /// What the settings ask for. The key and the folders are tried now: what cannot be used must
+    /// refuse a launch, not lose the evidence of one.
     ///
     /// # Errors
     /// What cannot be used, and why.
-    pub(crate) fn open(settings: &'a Settings, state_dir: Option<&Path>, told_there: bool) -> Result<Self, String> {
+    pub(crate) fn open(
+        settings: &'a Settings,
+        state_dir: Option<&Path>,
+        told_there: bool,
+    ) -> Result<Self, String> {
         for destination in &settings.evidence {
             destination.probe_here()?;
         }
         let signer = match &settings.sign_key {
-            Some(KeyName::File(file)) => Some(Ok(Signer::local(file).map_err(|error| format!("{} {error} (setting `sign_key`)", file.display()))?)),
+            Some(KeyName::File(file)) => Some(Ok(Signer::local(file)
+                .map_err(|error| format!("{} {error} (setting `sign_key`)", file.display()))?)),
             Some(KeyName::Kms(key)) => Some(Err(format!("{key}: AWS was not asked"))),
             None => None,
         };
         Ok(Self { settings, outbox: state_dir.map(Outbox::of), told_there, signer, way: None })
     }
 
-    /// Finds the key in KMS, if one is set. `facts` tell which keys must encrypt what is written. Where an endpoint is refused, nothing is asked of AWS.
+    /// Finds the key in KMS, if one is set. `facts` tell which keys must encrypt what is written.
+    /// Where an endpoint is refused, nothing is asked of AWS.
     pub(crate) async fn connect(&mut self, aws: &Aws, facts: Option<&Facts>) {
         if aws.refused_endpoints().next().is_some() {
             return;
         }
         self.way = Some((aws.clone(), Protection::of(&self.settings.policy, facts)));
         if let Some(KeyName::Kms(key)) = &self.settings.sign_key {
-            self.signer = Some(Signer::kms(&aws.kms, key).await.map_err(|error| format!("{key}: {error}")));
+            self.signer =
+                Some(Signer::kms(&aws.kms, key).await.map_err(|error| format!("{key}: {error}")));
         }
     }
 
@@ -151,32 +183,63 @@ impl<'a> Evidence<'a> {
         self.settings.sign_key.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Signs that the run begins, and puts that where its document will go in S3: what cannot be done now would be missed when the run is over.
+    /// Signs that the run begins, and puts that where its document will go in S3: what cannot be
+    /// done now would be missed when the run is over.
     ///
     /// # Errors
     /// Everything that stands in the way.
-    pub(crate) async fn begin(&self, beginning: &Beginning<'_>, timeline: &Timeline) -> Result<(), Vec<String>> {
+    pub(crate) async fn begin(
+        &self,
+        beginning: &Beginning<'_>,
+        timeline: &Timeline,
+    ) -> Result<(), Vec<String>> {
         let name = retention::name(beginning.started, beginning.run);
         let (run, chain) = (beginning.run.to_owned(), beginning.chain.cloned());
-        let predicate = Predicate { run, started: rfc3339(beginning.started), chain, exit_code: None };
-        let statement = Statement::new(BEGUN_PREDICATE, "sealed config", beginning.sealed_sha256.to_owned(), predicate);
+        let predicate =
+            Predicate { run, started: rfc3339(beginning.started), chain, exit_code: None };
+        let statement = Statement::new(
+            BEGUN_PREDICATE,
+            "sealed config",
+            beginning.sealed_sha256.to_owned(),
+            predicate,
+        );
         let signed = self.sign(&statement).await;
         if self.signer.is_some() {
-            timeline.did(Deed::Probe, &self.key_name(), &signed.as_ref().map(drop).map_err(Clone::clone));
+            timeline.did(
+                Deed::Probe,
+                &self.key_name(),
+                &signed.as_ref().map(drop).map_err(Clone::clone),
+            );
         }
         let note = match signed {
             Ok(Some(envelope)) => envelope,
             Ok(None) => format!("{}\n", serde_json::to_string(&statement).unwrap_or_default()),
-            Err(error) => return Err(vec![format!("documents cannot be signed: {error} (setting `sign_key`)")]),
+            Err(error) => {
+                return Err(vec![format!(
+                    "documents cannot be signed: {error} (setting `sign_key`)"
+                )]);
+            }
         };
         let mut obstacles = Vec::new();
-        for destination in self.settings.evidence.iter().filter(|destination| matches!(destination, Destination::S3(_))) {
-            let result = destination.probe_there(&format!("{name}.begun.json"), &note, self.way()).await;
-            timeline.did(Deed::Probe, destination, &result.as_ref().map(drop).map_err(Clone::clone));
+        for destination in self
+            .settings
+            .evidence
+            .iter()
+            .filter(|destination| matches!(destination, Destination::S3(_)))
+        {
+            let result =
+                destination.probe_there(&format!("{name}.begun.json"), &note, self.way()).await;
+            timeline.did(
+                Deed::Probe,
+                destination,
+                &result.as_ref().map(drop).map_err(Clone::clone),
+            );
             match result {
                 Ok(Some(kept)) => timeline.note(format!("{destination}: {kept}")),
                 Ok(None) => {}
-                Err(error) => obstacles.push(format!("documents cannot be delivered to {destination}: {error} (setting `evidence`)")),
+                Err(error) => obstacles.push(format!(
+                    "documents cannot be delivered to {destination}: {error} (setting `evidence`)"
+                )),
             }
         }
         if obstacles.is_empty() { Ok(()) } else { Err(obstacles) }
@@ -190,11 +253,21 @@ impl<'a> Evidence<'a> {
         state.next_in_chain(run, |begun| self.outbox.as_ref()?.digest_of(begun))
     }
 
-    /// Keeps a document safe, signs it, and gives it its place in the chain. What stands in the way is added to `troubles`.
-    pub(crate) async fn secure(&self, parcel: &mut Parcel, state: Option<&StateDir>, troubles: &mut Vec<String>, cut: impl Future<Output = ()>) {
+    /// Keeps a document safe, signs it, and gives it its place in the chain. What stands in the way
+    /// is added to `troubles`.
+    pub(crate) async fn secure(
+        &self,
+        parcel: &mut Parcel,
+        state: Option<&StateDir>,
+        troubles: &mut Vec<String>,
+        cut: impl Future<Output = ()>,
+    ) {
         let unsigned = self.signer.is_some();
         if !self.settings.evidence.is_empty() {
-            self.keep(&Waiting { parcel: parcel.clone(), unsigned, to: self.settings.evidence.clone() }, troubles);
+            self.keep(
+                &Waiting { parcel: parcel.clone(), unsigned, to: self.settings.evidence.clone() },
+                troubles,
+            );
         }
         if let Some((state, chain)) = state.zip(parcel.said.chain.as_ref())
             && let Err(error) = state.recorded(chain, &parcel.run, &sha256(&parcel.document))
@@ -218,16 +291,24 @@ impl<'a> Evidence<'a> {
             None => tracing::debug!("there is no state directory to keep the document in"),
             Some(outbox) => {
                 if let Err(error) = outbox.keep(waiting) {
-                    troubles.push(format!("it cannot be kept in {}: {error}", outbox.path().display()));
+                    troubles
+                        .push(format!("it cannot be kept in {}: {error}", outbox.path().display()));
                 }
             }
         }
     }
 
-    /// Delivers a document everywhere, until `cut`; what remains waits in the outbox. What stands in the way is added to `troubles`.
-    pub(crate) async fn deliver(&self, parcel: &Parcel, troubles: &mut Vec<String>, cut: impl Future<Output = ()>) {
+    /// Delivers a document everywhere, until `cut`; what remains waits in the outbox. What stands
+    /// in the way is added to `troubles`.
+    pub(crate) async fn deliver(
+        &self,
+        parcel: &Parcel,
+        troubles: &mut Vec<String>,
+        cut: impl Future<Output = ()>,
+    ) {
         let unsigned = self.signer.is_some() && parcel.envelope.is_none();
-        let mut waiting = Waiting { parcel: parcel.clone(), unsigned, to: self.settings.evidence.clone() };
+        let mut waiting =
+            Waiting { parcel: parcel.clone(), unsigned, to: self.settings.evidence.clone() };
         if waiting.to.is_empty() {
             return;
         }
@@ -239,7 +320,9 @@ impl<'a> Evidence<'a> {
                 () = cut => true,
             };
             if was_cut {
-                troubles.push(format!("it was not delivered to all of its destinations: {TOLD_TO_STOP}"));
+                troubles.push(format!(
+                    "it was not delivered to all of its destinations: {TOLD_TO_STOP}"
+                ));
             }
         }
         match (waiting.to.is_empty(), &self.outbox) {
@@ -247,9 +330,15 @@ impl<'a> Evidence<'a> {
             (true, None) => {}
             (false, Some(outbox)) => {
                 self.keep(&waiting, troubles);
-                troubles.push(format!("it waits in {}, and is sent at the next start", outbox.path().display()));
+                troubles.push(format!(
+                    "it waits in {}, and is sent at the next start",
+                    outbox.path().display()
+                ));
             }
-            (false, None) => troubles.push("there is no state directory to keep it in; name one in the setting `state_dir`".to_owned()),
+            (false, None) => troubles.push(
+                "there is no state directory to keep it in; name one in the setting `state_dir`"
+                    .to_owned(),
+            ),
         }
         self.retain(troubles);
     }
@@ -264,7 +353,9 @@ impl<'a> Evidence<'a> {
             }
             match destination.deliver(&waiting.parcel, self.way()).await {
                 Ok(()) => waiting.to.retain(|other| *other != destination),
-                Err(error) => troubles.push(format!("it was not delivered to {destination}: {error}")),
+                Err(error) => {
+                    troubles.push(format!("it was not delivered to {destination}: {error}"))
+                }
             }
         }
     }
@@ -272,14 +363,19 @@ impl<'a> Evidence<'a> {
     fn retain(&self, troubles: &mut Vec<String>) {
         for destination in &self.settings.evidence {
             if let Destination::Folder(folder) = destination
-                && let Err(error) = retention::apply(folder, self.settings.retention, OffsetDateTime::now_utc())
+                && let Err(error) =
+                    retention::apply(folder, self.settings.retention, OffsetDateTime::now_utc())
             {
-                troubles.push(format!("old documents in {} cannot be removed: {error}", folder.display()));
+                troubles.push(format!(
+                    "old documents in {} cannot be removed: {error}",
+                    folder.display()
+                ));
             }
         }
     }
 
-    /// Sends what earlier runs could not deliver, for at most `limit`. That is no reason to refuse this run.
+    /// Sends what earlier runs could not deliver, for at most `limit`. That is no reason to refuse
+    /// this run.
     pub(crate) async fn send_earlier(&self, limit: Duration, report: &Report) {
         let Some(outbox) = &self.outbox else { return };
         let work = async {
@@ -291,7 +387,10 @@ impl<'a> Evidence<'a> {
             }
         };
         if tokio::time::timeout(limit, work).await.is_err() {
-            report.say(&format!("the outbox: not all was sent within {}", humantime::format_duration(limit)));
+            report.say(&format!(
+                "the outbox: not all was sent within {}",
+                humantime::format_duration(limit)
+            ));
         }
     }
 
@@ -318,11 +417,14 @@ impl<'a> Evidence<'a> {
         match result {
             Ok(()) => {
                 outbox.done(&waiting.parcel);
-                report.say(&format!("the document of run {run}, which waited in the outbox, is delivered"));
+                report.say(&format!(
+                    "the document of run {run}, which waited in the outbox, is delivered"
+                ));
             }
             Err(error) => {
                 self.keep(&waiting, &mut Vec::new());
-                report.say(&format!("the document of run {run} still waits in the outbox: {error}"));
+                report
+                    .say(&format!("the document of run {run} still waits in the outbox: {error}"));
             }
         }
     }

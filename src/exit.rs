@@ -23,7 +23,8 @@ pub enum Outcome {
     Bug,
     /// An unsafe cluster may still be running.
     UnsafeClusterAlive,
-    /// The run ended by itself, but its document could not be delivered everywhere, or not be signed.
+    /// The run ended by itself, but its document could not be delivered everywhere, or not be
+    /// signed.
     Undelivered,
     /// The run ended, but encryption could not be confirmed.
     Unconfirmed,
@@ -58,7 +59,8 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a run whose document is not where it must be: that hides no word of the guard's own, and the runner's code says nothing of it.
+    /// The outcome of a run whose document is not where it must be: that hides no word of the
+    /// guard's own, and the runner's code says nothing of it.
     #[must_use]
     pub fn undelivered(self) -> Self {
         match self {
@@ -95,8 +97,14 @@ impl std::str::FromStr for ExitCodes {
         text.split(',')
             .filter(|part| !part.trim().is_empty())
             .map(|part| {
-                let (from, to) = part.split_once('=').ok_or_else(|| format!("`{part}` is not of the form 77=1"))?;
-                let number = |text: &str| text.trim().parse::<u8>().map_err(|_| format!("`{text}` is not an exit code (0 to 255)"));
+                let (from, to) = part
+                    .split_once('=')
+                    .ok_or_else(|| format!("`{part}` is not of the form 77=1"))?;
+                let number = |text: &str| {
+                    text.trim()
+                        .parse::<u8>()
+                        .map_err(|_| format!("`{text}` is not an exit code (0 to 255)"))
+                };
                 Ok((number(from)?, number(to)?))
             })
             .collect::<Result<_, String>>()
@@ -113,8 +121,13 @@ mod tests {
         for code in [0, 1, 3] {
             assert_eq!(Outcome::Ended(code).undelivered().code(), 74);
         }
-        for outcome in [Outcome::UnsafeClusterAlive, Outcome::UnsafeClusterTerminated, Outcome::Unconfirmed, Outcome::Refused, Outcome::Signalled(15)]
-        {
+        for outcome in [
+            Outcome::UnsafeClusterAlive,
+            Outcome::UnsafeClusterTerminated,
+            Outcome::Unconfirmed,
+            Outcome::Refused,
+            Outcome::Signalled(15),
+        ] {
             assert_eq!(outcome.undelivered(), outcome);
         }
     }

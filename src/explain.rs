@@ -15,7 +15,9 @@ pub(crate) fn explain(name: Option<&str>) -> Outcome {
         Some(name) => match find(name) {
             Some(check) => print!("{}", entry(check)),
             None => {
-                eprintln!("emr-etl-guard: there is no check `{name}`; `emr-etl-guard explain` lists them");
+                eprintln!(
+                    "emr-etl-guard: there is no check `{name}`; `emr-etl-guard explain` lists them"
+                );
                 return Outcome::BadUsage;
             }
         },
@@ -29,8 +31,11 @@ pub(crate) fn markdown() -> Outcome {
     Outcome::Ended(0)
 }
 
-const STAGES: [(Stage, &str); 3] =
-    [(Stage::PreFlight, "Before the launch"), (Stage::Watch, "On each cluster of the run"), (Stage::Confirm, "After the run")];
+const STAGES: [(Stage, &str); 3] = [
+    (Stage::PreFlight, "Before the launch"),
+    (Stage::Watch, "On each cluster of the run"),
+    (Stage::Confirm, "After the run"),
+];
 
 fn in_markdown() -> String {
     let mut text = "# The checks\n\nGenerated from the code by `emr-etl-guard explain --markdown`; a test fails when this file is stale. A check that is *required* \
@@ -49,8 +54,13 @@ fn in_markdown() -> String {
             let _ = writeln!(text, "- To mend: {}", cell(&mend(check)));
             let _ = writeln!(text, "- Source: {}", cell(check.source));
             if !check.asks.is_empty() {
-                let permissions: BTreeSet<String> = check.asks.iter().map(|call| format!("`{}`", call.permission)).collect();
-                let _ = writeln!(text, "- Needs: {}", permissions.into_iter().collect::<Vec<_>>().join(", "));
+                let permissions: BTreeSet<String> =
+                    check.asks.iter().map(|call| format!("`{}`", call.permission)).collect();
+                let _ = writeln!(
+                    text,
+                    "- Needs: {}",
+                    permissions.into_iter().collect::<Vec<_>>().join(", ")
+                );
             }
         }
     }
@@ -72,13 +82,18 @@ fn catalogue() -> String {
         }
         text.push('\n');
     }
-    text.push_str("`emr-etl-guard explain CHECK` says why a check exists and how to mend what it finds.\n");
+    text.push_str(
+        "`emr-etl-guard explain CHECK` says why a check exists and how to mend what it finds.\n",
+    );
     text
 }
 
 fn entry(check: &Check) -> String {
     let mend = mend(check);
-    format!("{}\n\nWhy       {}\nLooks at  {}\nTo mend   {mend}\nSource    {}\n", check.name, check.why, check.looks_at, check.source)
+    format!(
+        "{}\n\nWhy       {}\nLooks at  {}\nTo mend   {mend}\nSource    {}\n",
+        check.name, check.why, check.looks_at, check.source
+    )
 }
 
 #[cfg(test)]
@@ -87,7 +102,8 @@ mod tests {
 
     #[test]
     fn the_catalogue_in_the_repository_is_that_of_the_code() {
-        let stale = "src/checks/README.md is stale: cargo run -- explain --markdown > src/checks/README.md";
+        let stale =
+            "src/checks/README.md is stale: cargo run -- explain --markdown > src/checks/README.md";
         assert!(in_markdown() == include_str!("checks/README.md"), "{stale}");
     }
 

@@ -1,6 +1,8 @@
-//! Facts: everything the verdict needs to know, asked at once. What can start has started; only real dependencies wait.
+//! Facts: everything the verdict needs to know, asked at once. What can start has started; only
+//! real dependencies wait.
 //!
-//! The longest chain is three calls: the security configuration, the keys it names, what the role may do with them.
+//! The longest chain is three calls: the security configuration, the keys it names, what the role
+//! may do with them.
 
 mod certificate;
 pub(crate) mod ec2;
@@ -43,7 +45,9 @@ use crate::{
     names::{AccountId, BucketName, ClusterId, KeyReference, S3Location, S3Object},
 };
 pub use ec2::NetworkFacts;
-pub use emr::{Adoptable, ClusterFacts, ClusterState, ClusterStatus, Persistent, SecurityConfiguration, Step};
+pub use emr::{
+    Adoptable, ClusterFacts, ClusterState, ClusterStatus, Persistent, SecurityConfiguration, Step,
+};
 pub use iam::RoleFacts;
 pub use kms::{KeyFacts, KeyUse, RoleKind};
 pub use node_objects::{NodeObject, OtherBucket};
@@ -111,7 +115,8 @@ pub struct Facts {
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::report::Rfc3339")]
     pub asked_at: OffsetDateTime,
-    /// The certificates that the security configuration names as PEM, or what is wrong with their archive.
+    /// The certificates that the security configuration names as PEM, or what is wrong with their
+    /// archive.
     pub certificates: Option<Lookup<Result<Material, String>>>,
     /// Each key that the security configuration or a bucket's default names.
     pub keys: BTreeMap<KeyReference, KeyFacts>,
@@ -132,9 +137,11 @@ pub struct Facts {
     pub earlier_clusters: Lookup<BTreeSet<ClusterId>>,
 }
 
-/// Asks everything in `question`, within its time limit: what has not been answered by then is `Unreachable`.
+/// Asks everything in `question`, within its time limit: what has not been answered by then is
+/// `Unreachable`.
 ///
-/// Where an endpoint is refused nothing is asked of AWS at all: answers from there would prove nothing.
+/// Where an endpoint is refused nothing is asked of AWS at all: answers from there would prove
+/// nothing.
 ///
 /// # Panics
 /// When a look-up does.
@@ -142,7 +149,8 @@ pub async fn gather(aws: &Aws, question: Question) -> Facts {
     if aws.refused_endpoints().next().is_some() {
         return nothing_asked(aws, &question);
     }
-    // As a task, because it then runs on the thread that also runs the connections; a set of one, because that ends with whoever waits for it.
+    // As a task, because it then runs on the thread that also runs the connections; a set of one,
+    // because that ends with whoever waits for it.
     let mut task = JoinSet::new();
     let aws = aws.clone();
     task.spawn(async move { Box::pin(look(&aws, &question)).await });
@@ -233,10 +241,15 @@ struct Gathering<'a> {
 }
 
 /// What is said of an answer that came too late.
-const TOO_LATE: &str = "no answer within the time limit for the whole look (setting `pre_flight_timeout`)";
+const TOO_LATE: &str =
+    "no answer within the time limit for the whole look (setting `pre_flight_timeout`)";
 
 /// The answer to `call`, if it comes before `deadline`.
-async fn until<T>(deadline: Instant, call: &'static Call, answer: impl Future<Output = Lookup<T>>) -> Lookup<T> {
+async fn until<T>(
+    deadline: Instant,
+    call: &'static Call,
+    answer: impl Future<Output = Lookup<T>>,
+) -> Lookup<T> {
     timeout_at(deadline, answer).await.unwrap_or_else(|_| Lookup::not_asked(call, TOO_LATE))
 }
 
@@ -251,18 +264,34 @@ impl<'a> Gathering<'a> {
         };
         let identities = identities.boxed().shared();
         let runner = identities.clone().map(|(_, runner)| runner);
-        let account_block = until(deadline, &calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, account_block(aws, runner));
+        let account_block =
+            until(deadline, &calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, account_block(aws, runner));
         let configuration = async move {
             let name = question.security_configuration.as_deref()?;
-            Some(until(deadline, &calls::DESCRIBE_SECURITY_CONFIGURATION, emr::security_configuration(&aws.emr, name)).await)
+            Some(
+                until(
+                    deadline,
+                    &calls::DESCRIBE_SECURITY_CONFIGURATION,
+                    emr::security_configuration(&aws.emr, name),
+                )
+                .await,
+            )
         };
         let roles = async move {
             tokio::join!(
-                until(deadline, &calls::GET_INSTANCE_PROFILE, iam::instance_role(&aws.iam, &question.instance_profile)),
+                until(
+                    deadline,
+                    &calls::GET_INSTANCE_PROFILE,
+                    iam::instance_role(&aws.iam, &question.instance_profile)
+                ),
                 until(deadline, &calls::GET_ROLE, iam::role(&aws.iam, &question.service_role))
             )
         };
-        let default = |bucket| until(deadline, &calls::GET_BUCKET_ENCRYPTION, s3::default_encryption(&aws.s3, bucket)).boxed().shared();
+        let default = |bucket| {
+            until(deadline, &calls::GET_BUCKET_ENCRYPTION, s3::default_encryption(&aws.s3, bucket))
+                .boxed()
+                .shared()
+        };
         Self {
             aws,
             question,
@@ -275,7 +304,11 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    async fn within<T>(&self, call: &'static Call, answer: impl Future<Output = Lookup<T>>) -> Lookup<T> {
+    async fn within<T>(
+        &self,
+        call: &'static Call,
+        answer: impl Future<Output = Lookup<T>>,
+    ) -> Lookup<T> {
         until(self.deadline, call, answer).await
     }
 
@@ -293,7 +326,14 @@ impl<'a> Gathering<'a> {
         let facts = self.defaults.iter().map(async |(bucket, default)| {
             // The account is needed before a bucket's owner can be asked about.
             let runner = self.identities.clone().map(|(_, runner)| runner);
-            let facts = s3::bucket(&self.aws.s3, bucket, runner, default.clone(), self.account_block.clone()).boxed();
+            let facts = s3::bucket(
+                &self.aws.s3,
+                bucket,
+                runner,
+                default.clone(),
+                self.account_block.clone(),
+            )
+            .boxed();
             ((*bucket).clone(), self.all_within(facts, BucketFacts::not_asked).await)
         });
         join_all(facts).await.into_iter().collect()
@@ -309,7 +349,8 @@ impl<'a> Gathering<'a> {
 
     async fn keys(&self) -> BTreeMap<KeyReference, KeyFacts> {
         let defaults = join_all(self.defaults.values().cloned());
-        let (defaults, configuration, (role, service_role)) = tokio::join!(defaults, self.configuration.clone(), self.roles.clone());
+        let (defaults, configuration, (role, service_role)) =
+            tokio::join!(defaults, self.configuration.clone(), self.roles.clone());
         let defaults = self.defaults.keys().copied().zip(&defaults);
         let configuration = configuration.as_ref().and_then(Lookup::found);
         let uses = key_uses(&self.question.expected_keys, defaults, configuration);
@@ -320,9 +361,15 @@ impl<'a> Gathering<'a> {
                 roles.push((RoleKind::Service, service_role.found().map(|role| role.arn.as_str())));
             }
             if uses.iter().any(KeyUse::is_by_s3) {
-                roles.extend(mapped.clone().map(|arn| (RoleKind::Mapped(arn.clone()), Some(arn.as_str()))));
+                roles.extend(
+                    mapped.clone().map(|arn| (RoleKind::Mapped(arn.clone()), Some(arn.as_str()))),
+                );
             }
-            self.all_within(kms::key(&self.aws.kms, &self.aws.iam, reference, &roles).boxed(), KeyFacts::not_asked).await
+            self.all_within(
+                kms::key(&self.aws.kms, &self.aws.iam, reference, &roles).boxed(),
+                KeyFacts::not_asked,
+            )
+            .await
         }));
         let facts = facts.await;
         uses.into_keys().zip(facts).collect()
@@ -331,17 +378,34 @@ impl<'a> Gathering<'a> {
     async fn certificates(&self) -> Option<Lookup<Result<Material, String>>> {
         let tls = self.content().await?.tls.filter(|tls| tls.provider == "PEM")?;
         let object = S3Object::parse(tls.s3_object.as_deref()?)?;
-        Some(self.within(&calls::GET_OBJECT, certificate::certificates(&self.aws.s3, &object).boxed()).await)
+        Some(
+            self.within(
+                &calls::GET_OBJECT,
+                certificate::certificates(&self.aws.s3, &object).boxed(),
+            )
+            .await,
+        )
     }
 
     async fn node_objects(&self) -> BTreeMap<String, NodeObject> {
-        let fetches = self.content().await.map(|content| content.node_fetches()).unwrap_or_default();
-        let objects = fetches.into_iter().filter_map(|fetch| Some((S3Object::parse(&fetch.uri)?, fetch)));
+        let fetches =
+            self.content().await.map(|content| content.node_fetches()).unwrap_or_default();
+        let objects =
+            fetches.into_iter().filter_map(|fetch| Some((S3Object::parse(&fetch.uri)?, fetch)));
         let facts = objects.map(async |(object, fetch)| {
             let role = self.roles.clone().map(|(role, _)| role);
             let runner = self.identities.clone().map(|(_, runner)| runner);
             let known = self.question.buckets.contains(&object.bucket);
-            let facts = node_objects::node_object(self.aws, &self.question.region, &object, fetch.custom_provider, known, role, runner).boxed();
+            let facts = node_objects::node_object(
+                self.aws,
+                &self.question.region,
+                &object,
+                fetch.custom_provider,
+                known,
+                role,
+                runner,
+            )
+            .boxed();
             (fetch.uri, self.all_within(facts, NodeObject::not_asked).await)
         });
         join_all(facts).await.into_iter().collect()
@@ -349,7 +413,10 @@ impl<'a> Gathering<'a> {
 
     async fn network(&self) -> Option<NetworkFacts> {
         let subnet = self.question.subnet.as_deref()?;
-        Some(self.all_within(ec2::network(&self.aws.ec2, subnet).boxed(), NetworkFacts::not_asked).await)
+        Some(
+            self.all_within(ec2::network(&self.aws.ec2, subnet).boxed(), NetworkFacts::not_asked)
+                .await,
+        )
     }
 
     async fn adoptable(&self) -> Option<Lookup<Persistent>> {
@@ -359,7 +426,10 @@ impl<'a> Gathering<'a> {
 }
 
 /// The public access block of the account that clusters are launched in.
-async fn account_block(aws: &Aws, runner: impl Future<Output = Lookup<Identity>>) -> Lookup<s3::Block> {
+async fn account_block(
+    aws: &Aws,
+    runner: impl Future<Output = Lookup<Identity>>,
+) -> Lookup<s3::Block> {
     let call = &calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK;
     if let Some(refused) = aws.control_endpoint.as_ref().filter(|endpoint| !endpoint.accepted) {
         return Lookup::not_asked(call, &refused.refusal());
@@ -371,7 +441,9 @@ async fn account_block(aws: &Aws, runner: impl Future<Output = Lookup<Identity>>
 }
 
 fn environment() -> Vec<Variable> {
-    environment::that_can_load_code(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    environment::that_can_load_code(|name| {
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    })
 }
 
 fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
@@ -381,13 +453,26 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
         guard: Lookup::not_asked(&calls::GET_CALLER_IDENTITY, WHY),
         runner: Lookup::not_asked(&calls::GET_CALLER_IDENTITY, WHY),
         environment: environment(),
-        runner_version: question
-            .runner
+        runner_version: question.runner.as_ref().map(|_| {
+            Lookup::Unreachable(Obstacle {
+                operation: "--version".to_owned(),
+                message: WHY.to_owned(),
+            })
+        }),
+        buckets: question
+            .buckets
+            .iter()
+            .map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY)))
+            .collect(),
+        data: question
+            .data
+            .iter()
+            .map(|(role, _)| (role.clone(), Lookup::not_asked(&calls::LIST_OBJECTS, WHY)))
+            .collect(),
+        security_configuration: question
+            .security_configuration
             .as_ref()
-            .map(|_| Lookup::Unreachable(Obstacle { operation: "--version".to_owned(), message: WHY.to_owned() })),
-        buckets: question.buckets.iter().map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY))).collect(),
-        data: question.data.iter().map(|(role, _)| (role.clone(), Lookup::not_asked(&calls::LIST_OBJECTS, WHY))).collect(),
-        security_configuration: question.security_configuration.as_ref().map(|_| Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),
+            .map(|_| Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),
         asked_at: OffsetDateTime::now_utc(),
         certificates: None,
         expected_keys: Vec::new(),
@@ -413,7 +498,9 @@ fn key_uses<'a>(
         uses.entry(key.clone()).or_default().insert(KeyUse::Expected);
     }
     let content = configuration.map(|configuration| &configuration.content);
-    for key in content.and_then(|content| content.s3.as_ref()).into_iter().flat_map(emr::S3AtRest::keys) {
+    for key in
+        content.and_then(|content| content.s3.as_ref()).into_iter().flat_map(emr::S3AtRest::keys)
+    {
         uses.entry(key.clone()).or_default().insert(KeyUse::S3);
     }
     if let Some(disk) = content.and_then(|content| content.local_disk.as_ref())
@@ -428,18 +515,26 @@ fn key_uses<'a>(
     }
     for (bucket, default) in defaults {
         if let Some(DefaultEncryption::Kind { key: Some(key), .. }) = default.found() {
-            uses.entry(KeyReference::new(key)).or_default().insert(KeyUse::BucketDefault(bucket.to_string()));
+            uses.entry(KeyReference::new(key))
+                .or_default()
+                .insert(KeyUse::BucketDefault(bucket.to_string()));
         }
     }
     uses
 }
 
 impl Facts {
-    /// What each key is used for, of those that the policy, the security configuration and the buckets' defaults name.
+    /// What each key is used for, of those that the policy, the security configuration and the
+    /// buckets' defaults name.
     #[must_use]
     pub fn key_uses(&self) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
-        let defaults = self.buckets.iter().map(|(bucket, facts)| (bucket, &facts.default_encryption));
-        key_uses(&self.expected_keys, defaults, self.security_configuration.as_ref().and_then(Lookup::found))
+        let defaults =
+            self.buckets.iter().map(|(bucket, facts)| (bucket, &facts.default_encryption));
+        key_uses(
+            &self.expected_keys,
+            defaults,
+            self.security_configuration.as_ref().and_then(Lookup::found),
+        )
     }
 
     /// The ARN of a key, however it is written, if KMS has told.

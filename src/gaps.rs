@@ -1,5 +1,5 @@
-//! Residual gaps: what no setting of this runner can close, what no API can show, and what was not looked at. Said with every verdict, so that nobody takes
-//! silence for proof.
+//! Residual gaps: what no setting of this runner can close, what no API can show, and what was not
+//! looked at. Said with every verdict, so that nobody takes silence for proof.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -47,10 +47,18 @@ pub(crate) fn gaps(case: &Case<'_>) -> Vec<Gap> {
     gaps.extend(left_out(case.policy));
     gaps.extend(partly_seen(case));
     if !case.documents.targets.is_empty() {
-        let names: Vec<&str> = case.documents.targets.iter().map(|target| target.name.as_deref().unwrap_or("a storage target")).collect();
+        let names: Vec<&str> = case
+            .documents
+            .targets
+            .iter()
+            .map(|target| target.name.as_deref().unwrap_or("a storage target"))
+            .collect();
         gaps.push(Gap {
             name: "beyond-s3",
-            what: format!("what is loaded into {} leaves S3: how it is encrypted there was not looked at", names.join(", ")),
+            what: format!(
+                "what is loaded into {} leaves S3: how it is encrypted there was not looked at",
+                names.join(", ")
+            ),
             source: "EmrEtlRunner, storage targets",
         });
     }
@@ -65,14 +73,17 @@ fn left_out(policy: &Policy) -> impl Iterator<Item = Gap> {
         (Protection::InTransit, "encryption in transit"),
     ];
     let source = "settings of emr-etl-guard";
-    let protections = all.into_iter().filter(|(protection, _)| !policy.requires(*protection)).map(move |(_, name)| Gap {
-        name: "not-required",
-        what: format!("{name} is not required by the policy"),
-        source,
-    });
+    let protections = all.into_iter().filter(|(protection, _)| !policy.requires(*protection)).map(
+        move |(_, name)| Gap {
+            name: "not-required",
+            what: format!("{name} is not required by the policy"),
+            source,
+        },
+    );
     let data = (policy.data_objects == 0).then(|| Gap {
         name: "data-not-looked-at",
-        what: "the objects that the run will read were not looked at (`data_objects: 0`)".to_owned(),
+        what: "the objects that the run will read were not looked at (`data_objects: 0`)"
+            .to_owned(),
         source,
     });
     let written = (policy.confirm_objects == Some(0)).then(|| Gap {
@@ -96,8 +107,12 @@ pub(crate) fn after_the_run(objects: Objects, written: &[Written]) -> impl Itera
         // What the policy leaves out is said with the verdict already.
         Objects::Look | Objects::SwitchedOff | Objects::None => None,
     };
-    let sampled =
-        written.iter().filter(|written| written.cut_short.is_none() && written.survey.looked_at < written.survey.objects).map(|written| Gap {
+    let sampled = written
+        .iter()
+        .filter(|written| {
+            written.cut_short.is_none() && written.survey.looked_at < written.survey.objects
+        })
+        .map(|written| Gap {
             name: "written-sampled",
             what: format!(
                 "of the {} objects that the run wrote to {}, an even sample of {} was looked at",
@@ -119,11 +134,15 @@ pub(crate) fn after_the_run(objects: Objects, written: &[Written]) -> impl Itera
 /// What was looked at only in part.
 fn partly_seen(case: &Case<'_>) -> impl Iterator<Item = Gap> {
     let surveys = case.facts.data.iter().filter_map(|(role, lookup)| Some((role, lookup.found()?)));
-    let sampled = surveys.filter(|(_, survey)| survey.looked_at < survey.objects).map(|(role, survey)| Gap {
-        name: "data-sampled",
-        what: format!("of the {} objects in {role}, an even sample of {} was looked at", survey.objects, survey.looked_at),
-        source: "settings of emr-etl-guard, `data_objects`",
-    });
+    let sampled =
+        surveys.filter(|(_, survey)| survey.looked_at < survey.objects).map(|(role, survey)| Gap {
+            name: "data-sampled",
+            what: format!(
+                "of the {} objects in {role}, an even sample of {} was looked at",
+                survey.objects, survey.looked_at
+            ),
+            source: "settings of emr-etl-guard, `data_objects`",
+        });
     let versioned: Vec<&str> = case
         .facts
         .buckets
@@ -133,7 +152,10 @@ fn partly_seen(case: &Case<'_>) -> impl Iterator<Item = Gap> {
         .collect();
     let versions = (!versioned.is_empty()).then(|| Gap {
         name: "earlier-versions",
-        what: format!("earlier versions of objects were not looked at, in {}", versioned.join(", ")),
+        what: format!(
+            "earlier versions of objects were not looked at, in {}",
+            versioned.join(", ")
+        ),
         source: "Amazon S3 user guide, Retaining multiple versions of objects with S3 Versioning",
     });
     sampled.chain(versions)

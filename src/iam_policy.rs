@@ -1,8 +1,11 @@
-//! What a resource's policy (of a bucket, of a key) says to one request: a cautious reading. What it cannot decide it calls `Unclear`, never allowed.
+//! What a resource's policy (of a bucket, of a key) says to one request: a cautious reading. What
+//! it cannot decide it calls `Unclear`, never allowed.
 //!
-//! Rules: an explicit deny wins; a statement applies when principal, action, resource and every condition do. A negated condition holds for a key that the
-//! request does not have, which is how policies deny uploads without an encryption header.
-//! Source: AWS IAM user guide, "Policy evaluation logic", "IAM JSON policy elements"; AWS KMS developer guide, "Key policies in AWS KMS".
+//! Rules: an explicit deny wins; a statement applies when principal, action, resource and every
+//! condition do. A negated condition holds for a key that the request does not have, which is how
+//! policies deny uploads without an encryption header. Source: AWS IAM user guide, "Policy
+//! evaluation logic", "IAM JSON policy elements"; AWS KMS developer guide, "Key policies in AWS
+//! KMS".
 
 use std::collections::BTreeMap;
 
@@ -17,7 +20,8 @@ pub(crate) struct Request<'a> {
     pub(crate) action: &'a str,
     /// The ARN of what is asked for; `None` for key policies, which speak of their own key.
     pub(crate) resource: Option<&'a str>,
-    /// Condition keys in lower case: their value, or `None` where the request surely has none. A key that is not here is not known.
+    /// Condition keys in lower case: their value, or `None` where the request surely has none. A
+    /// key that is not here is not known.
     pub(crate) context: BTreeMap<&'a str, Option<&'a str>>,
 }
 
@@ -60,7 +64,9 @@ impl Truth {
 
 /// Decides `request` by the policy's JSON text.
 pub(crate) fn decide(policy: &str, request: &Request<'_>) -> Decision {
-    let Ok(policy) = serde_json::from_str::<Value>(policy) else { return Decision::Unclear("the policy is not JSON".to_owned()) };
+    let Ok(policy) = serde_json::from_str::<Value>(policy) else {
+        return Decision::Unclear("the policy is not JSON".to_owned());
+    };
     let statements = match policy.get("Statement") {
         Some(Value::Array(statements)) => statements.iter().collect(),
         Some(one @ Value::Object(_)) => vec![one],
@@ -69,7 +75,12 @@ pub(crate) fn decide(policy: &str, request: &Request<'_>) -> Decision {
     let mut decision = Decision::Silent;
     let mut unclear = None;
     for (index, statement) in statements.into_iter().enumerate() {
-        let name = || statement["Sid"].as_str().filter(|sid| !sid.is_empty()).map_or_else(|| format!("statement {}", index + 1), str::to_owned);
+        let name = || {
+            statement["Sid"]
+                .as_str()
+                .filter(|sid| !sid.is_empty())
+                .map_or_else(|| format!("statement {}", index + 1), str::to_owned)
+        };
         let (who, applies) = applies(statement, request);
         match (statement["Effect"].as_str(), applies) {
             (_, Truth::No) => {}
@@ -79,7 +90,8 @@ pub(crate) fn decide(policy: &str, request: &Request<'_>) -> Decision {
                 (Who::Account, _) => decision = Decision::DelegatesToAccount,
                 (Who::Caller, _) => decision = Decision::AllowsCaller,
             },
-            // An allowance that cannot be decided takes nothing away from one that can; a denial does.
+            // An allowance that cannot be decided takes nothing away from one that can; a denial
+            // does.
             (Some("Allow"), Truth::Maybe) if decision != Decision::Silent => {}
             (Some("Allow"), Truth::Maybe) => decision = Decision::Unclear(name()),
             (_, _) => unclear = Some(Decision::Unclear(name())),
@@ -97,20 +109,14 @@ enum Who {
 
 fn applies(statement: &Value, request: &Request<'_>) -> (Who, Truth) {
     let (who, principal) = principal(statement, request.caller);
-    let action =
-        either(statement, "Action", "NotAction", |pattern| Truth::of(fits(&pattern.to_ascii_lowercase(), &request.action.to_ascii_lowercase())));
+    let action = either(statement, "Action", "NotAction", |pattern| {
+        Truth::of(fits(&pattern.to_ascii_lowercase(), &request.action.to_ascii_lowercase()))
+    });
     let resource = match request.resource {
         None => Truth::Yes,
-        Some(resource) => {
-            either(
-                statement,
-                "Resource",
-                "NotResource",
-                |pattern| {
-                    if pattern.contains("${") { Truth::Maybe } else { Truth::of(fits(pattern, resource)) }
-                },
-            )
-        }
+        Some(resource) => either(statement, "Resource", "NotResource", |pattern| {
+            if pattern.contains("${") { Truth::Maybe } else { Truth::of(fits(pattern, resource)) }
+        }),
     };
     let condition = condition(&statement["Condition"], &request.context);
     (who, principal.min(action).min(resource).min(condition))
@@ -118,7 +124,11 @@ fn applies(statement: &Value, request: &Request<'_>) -> (Who, Truth) {
 
 /// An element or its negation, whichever stands there; neither is nothing that can be evaluated.
 fn either(statement: &Value, element: &str, negated: &str, fits: impl Fn(&str) -> Truth) -> Truth {
-    let any = |value: &Value| texts(value).map_or(Truth::Maybe, |patterns| patterns.into_iter().map(&fits).max().unwrap_or(Truth::No));
+    let any = |value: &Value| {
+        texts(value).map_or(Truth::Maybe, |patterns| {
+            patterns.into_iter().map(&fits).max().unwrap_or(Truth::No)
+        })
+    };
     match (statement.get(element), statement.get(negated)) {
         (Some(patterns), None) => any(patterns),
         (None, Some(patterns)) => any(patterns).not(),
@@ -128,7 +138,10 @@ fn either(statement: &Value, element: &str, negated: &str, fits: impl Fn(&str) -
 
 fn principal(statement: &Value, caller: &str) -> (Who, Truth) {
     if let Some(excepted) = statement.get("NotPrincipal") {
-        let named = excepted.get("AWS").and_then(texts).is_some_and(|principals| principals.contains(&caller));
+        let named = excepted
+            .get("AWS")
+            .and_then(texts)
+            .is_some_and(|principals| principals.contains(&caller));
         return (Who::Caller, if named { Truth::No } else { Truth::Maybe });
     }
     let account = caller.split(':').nth(4).unwrap_or_default();
@@ -142,7 +155,10 @@ fn principal(statement: &Value, caller: &str) -> (Who, Truth) {
         },
         _ => return (Who::Caller, Truth::Maybe),
     };
-    let is_account = |principal: &&str| *principal == account || (principal.starts_with("arn:") && principal.ends_with(&format!(":{account}:root")));
+    let is_account = |principal: &&str| {
+        *principal == account
+            || (principal.starts_with("arn:") && principal.ends_with(&format!(":{account}:root")))
+    };
     if principals.iter().any(|principal| *principal == "*" || *principal == caller) {
         (Who::Caller, Truth::Yes)
     } else if principals.iter().any(|principal| is_session_of(principal, caller)) {
@@ -166,7 +182,9 @@ fn condition(condition: &Value, context: &BTreeMap<&str, Option<&str>>) -> Truth
         Value::Object(operators) => operators
             .iter()
             .flat_map(|(operator, keys)| match keys.as_object() {
-                Some(keys) => keys.iter().map(|(key, wanted)| test(operator, key, wanted, context)).collect(),
+                Some(keys) => {
+                    keys.iter().map(|(key, wanted)| test(operator, key, wanted, context)).collect()
+                }
                 None => vec![Truth::Maybe],
             })
             .min()
@@ -175,9 +193,18 @@ fn condition(condition: &Value, context: &BTreeMap<&str, Option<&str>>) -> Truth
     }
 }
 
-fn test(operator: &str, key: &str, wanted: &Value, context: &BTreeMap<&str, Option<&str>>) -> Truth {
+fn test(
+    operator: &str,
+    key: &str,
+    wanted: &Value,
+    context: &BTreeMap<&str, Option<&str>>,
+) -> Truth {
     let Some(found) = context.get(key.to_ascii_lowercase().as_str()) else { return Truth::Maybe };
-    let Some(wanted) = texts(wanted).filter(|wanted| !wanted.iter().any(|value| value.contains("${"))) else { return Truth::Maybe };
+    let Some(wanted) =
+        texts(wanted).filter(|wanted| !wanted.iter().any(|value| value.contains("${")))
+    else {
+        return Truth::Maybe;
+    };
     let (every, plain) = match operator.split_once(':') {
         Some(("ForAllValues", plain)) => (true, plain),
         Some(("ForAnyValue", plain)) => (false, plain),
@@ -185,9 +212,12 @@ fn test(operator: &str, key: &str, wanted: &Value, context: &BTreeMap<&str, Opti
         None => (false, operator),
     };
     if plain == "Null" {
-        return Truth::of(wanted.iter().any(|value| value.eq_ignore_ascii_case(if found.is_none() { "true" } else { "false" })));
+        return Truth::of(wanted.iter().any(|value| {
+            value.eq_ignore_ascii_case(if found.is_none() { "true" } else { "false" })
+        }));
     }
-    let (plain, if_exists) = plain.strip_suffix("IfExists").map_or((plain, false), |plain| (plain, true));
+    let (plain, if_exists) =
+        plain.strip_suffix("IfExists").map_or((plain, false), |plain| (plain, true));
     let (compare, negated): (fn(&str, &str) -> bool, bool) = match plain {
         "StringEquals" => (|wanted, found| wanted == found, false),
         "StringNotEquals" => (|wanted, found| wanted == found, true),
@@ -213,7 +243,9 @@ fn texts(value: &Value) -> Option<Vec<&str>> {
     };
     match value {
         Value::String(text) => Some(vec![text]),
-        Value::Array(items) => items.iter().map(|item| item.as_str().or_else(|| text(item))).collect(),
+        Value::Array(items) => {
+            items.iter().map(|item| item.as_str().or_else(|| text(item))).collect()
+        }
         other => text(other).map(|text| vec![text]),
     }
 }
@@ -258,7 +290,10 @@ mod tests {
     #[expect(clippy::needless_pass_by_value, reason = "reads better with json! in place")]
     fn key(statements: Value) -> Decision {
         let context = BTreeMap::from([("kms:viaservice", Some("s3.eu-west-1.amazonaws.com"))]);
-        decide(&json!({ "Statement": statements }).to_string(), &Request { caller: ROLE, action: "kms:GenerateDataKey", resource: None, context })
+        decide(
+            &json!({ "Statement": statements }).to_string(),
+            &Request { caller: ROLE, action: "kms:GenerateDataKey", resource: None, context },
+        )
     }
 
     /// A `PutObject` with this encryption header.
@@ -269,7 +304,12 @@ mod tests {
             ("s3:x-amz-server-side-encryption-aws-kms-key-id", None),
             ("aws:securetransport", Some("true")),
         ]);
-        let request = Request { caller: ROLE, action: "s3:PutObject", resource: Some("arn:aws:s3:::acme-out/enriched/good/part-1"), context };
+        let request = Request {
+            caller: ROLE,
+            action: "s3:PutObject",
+            resource: Some("arn:aws:s3:::acme-out/enriched/good/part-1"),
+            context,
+        };
         decide(&json!({ "Statement": statements }).to_string(), &request)
     }
 
@@ -312,10 +352,24 @@ mod tests {
 
     #[test]
     fn a_condition_on_what_is_known_is_decided_and_one_on_what_is_not_is_unclear() {
-        let with = |condition: Value| key(json!([{"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:*", "Condition": condition}]));
-        assert_eq!(with(json!({"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}})), Decision::AllowsCaller);
-        assert_eq!(with(json!({"StringEquals": {"kms:ViaService": "ec2.eu-west-1.amazonaws.com"}})), Decision::Silent);
-        for unclear in [json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}}), json!({"NumericLessThan": {"kms:ViaService": "1"}}), json!("x")] {
+        let with = |condition: Value| {
+            key(
+                json!([{"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:*", "Condition": condition}]),
+            )
+        };
+        assert_eq!(
+            with(json!({"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}})),
+            Decision::AllowsCaller
+        );
+        assert_eq!(
+            with(json!({"StringEquals": {"kms:ViaService": "ec2.eu-west-1.amazonaws.com"}})),
+            Decision::Silent
+        );
+        for unclear in [
+            json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}}),
+            json!({"NumericLessThan": {"kms:ViaService": "1"}}),
+            json!("x"),
+        ] {
             assert!(matches!(with(unclear), Decision::Unclear(_)));
         }
         let allow = json!({"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:*"});
@@ -323,7 +377,12 @@ mod tests {
         assert_eq!(key(json!([allow, deny])), Decision::Unclear("statement 2".to_owned()));
         let excepted = json!({"Effect": "Deny", "NotPrincipal": {"AWS": ROLE}, "Action": "kms:*"});
         assert_eq!(key(json!([allow, excepted])), Decision::AllowsCaller);
-        let request = Request { caller: ROLE, action: "kms:Decrypt", resource: None, context: BTreeMap::new() };
+        let request = Request {
+            caller: ROLE,
+            action: "kms:Decrypt",
+            resource: None,
+            context: BTreeMap::new(),
+        };
         assert!(matches!(decide("not json", &request), Decision::Unclear(_)));
     }
 
@@ -332,7 +391,10 @@ mod tests {
         // As the Amazon S3 user guide and AWS' security blog write them.
         let demands_kms = json!([{"Sid": "DenyIncorrectEncryptionHeader", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
             "Resource": "arn:aws:s3:::acme-out/*", "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}}]);
-        assert_eq!(put(demands_kms.clone(), Some("AES256")), denies("DenyIncorrectEncryptionHeader"));
+        assert_eq!(
+            put(demands_kms.clone(), Some("AES256")),
+            denies("DenyIncorrectEncryptionHeader")
+        );
         assert_eq!(put(demands_kms.clone(), None), denies("DenyIncorrectEncryptionHeader"));
         assert_eq!(put(demands_kms, Some("aws:kms")), Decision::Silent);
         let demands_any = json!([{"Sid": "DenyUnencryptedObjectUploads", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
@@ -364,8 +426,13 @@ mod tests {
     }
 
     fn any_statement() -> impl Strategy<Value = Value> {
-        let principal =
-            prop::sample::select(vec![json!("*"), json!({"AWS": ROLE}), json!({"AWS": "123456789012"}), json!({"Service": "x"}), json!(1)]);
+        let principal = prop::sample::select(vec![
+            json!("*"),
+            json!({"AWS": ROLE}),
+            json!({"AWS": "123456789012"}),
+            json!({"Service": "x"}),
+            json!(1),
+        ]);
         let action = prop::sample::select(vec!["kms:*", "kms:Decrypt", "kms:Generate*"]);
         let condition = prop::sample::select(vec![
             json!({}),

@@ -1,5 +1,5 @@
-//! The invocation: the runner's own argv, read the way Ruby's `OptionParser` reads it (`order!`), so that guard and runner agree
-//! on which config is meant and what the run will do.
+//! The invocation: the runner's own argv, read the way Ruby's `OptionParser` reads it (`order!`),
+//! so that guard and runner agree on which config is meant and what the run will do.
 //!
 //! Evidence: the command lines and exit codes in `tests/recordings/argv.tsv`.
 
@@ -29,16 +29,19 @@ pub enum ConfigSource {
 pub enum Invocation {
     /// `run`: the command that launches clusters.
     Run(RunInvocation),
-    /// A command that launches none (`lint`, `generate`, `--version`, help), or one that the runner itself rejects at once.
+    /// A command that launches none (`lint`, `generate`, `--version`, help), or one that the runner
+    /// itself rejects at once.
     NoLaunch,
 }
 
 /// A command line of the runner, as EmrEtlRunner 1.0.4 understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandLine {
-    /// `run`, with options that are all right by themselves; the config and the files they name can still be wrong.
+    /// `run`, with options that are all right by themselves; the config and the files they name can
+    /// still be wrong.
     Run(RunInvocation),
-    /// `lint …` or `generate …`, by the command's whole name. Neither launches anything, whatever its options.
+    /// `lint …` or `generate …`, by the command's whole name. Neither launches anything, whatever
+    /// its options.
     Other(&'static str),
     /// Help, a version or shell completions are printed, and nothing else happens.
     Exits,
@@ -148,7 +151,8 @@ const fn switch(short: Option<char>, long: &'static str, takes_value: bool, id: 
     Switch { id, short, long, takes_value }
 }
 
-/// `run` of 1.0.4. Versions since 0.33.0, the first that can encrypt, differ only by lacking the last two.
+/// `run` of 1.0.4. Versions since 0.33.0, the first that can encrypt, differ only by lacking the
+/// last two.
 const RUN: &[Switch<Id>] = &[
     switch(Some('c'), "config", true, Id::Config),
     switch(Some('n'), "enrichments", true, Id::Enrichments),
@@ -166,13 +170,22 @@ const RUN: &[Switch<Id>] = &[
 ];
 
 /// The commands besides `run`. Each can be given as two words or, in quotes, as one.
-const OTHER_COMMANDS: &[&str] = &["generate emr-config", "generate emr-playbook", "generate all", "lint resolver", "lint enrichments", "lint all"];
+const OTHER_COMMANDS: &[&str] = &[
+    "generate emr-config",
+    "generate emr-playbook",
+    "generate all",
+    "lint resolver",
+    "lint enrichments",
+    "lint all",
+];
 
 impl Invocation {
     /// Understands `argv`, the words after the runner's own name.
     ///
-    /// A bad command line is rejected here, and not handed to the runner for its own complaint, because the proof that nothing is launched holds for
-    /// 1.0.4 only: what it rejects, a runner of another age may launch on. [`CommandLine::read`] tells the two apart for callers that know the version.
+    /// A bad command line is rejected here, and not handed to the runner for its own complaint,
+    /// because the proof that nothing is launched holds for 1.0.4 only: what it rejects, a runner
+    /// of another age may launch on. [`CommandLine::read`] tells the two apart for callers that
+    /// know the version.
     ///
     /// # Errors
     /// [`InvocationError`] for what the runner rejects with a usage message after seconds of start-up, and for what is in doubt.
@@ -180,14 +193,17 @@ impl Invocation {
         match CommandLine::read(argv)? {
             CommandLine::Run(run) => Ok(Self::Run(run)),
             CommandLine::Exits | CommandLine::Other(_) => Ok(Self::NoLaunch),
-            CommandLine::Fails(complaint) if complaint.no_version_launches(argv) => Ok(Self::NoLaunch),
+            CommandLine::Fails(complaint) if complaint.no_version_launches(argv) => {
+                Ok(Self::NoLaunch)
+            }
             CommandLine::Fails(complaint) => Err(InvocationError::Rejected(complaint.to_string())),
         }
     }
 }
 
 impl Complaint {
-    /// Whether no version of the runner launches on such a line: each needs a config for that, which only an option can name.
+    /// Whether no version of the runner launches on such a line: each needs a config for that,
+    /// which only an option can name.
     fn no_version_launches(&self, argv: &[OsString]) -> bool {
         let any_option = argv.iter().any(|word| word.as_encoded_bytes().starts_with(b"-"));
         matches!(self, Self::NoCommand | Self::UnknownCommand(_)) && !any_option
@@ -204,8 +220,11 @@ impl CommandLine {
         let mut read = Vec::new();
         if words.front().is_some_and(|word| word == "--") {
             read.extend(words.pop_front());
-        } else if let Some(word) = words.front().filter(|word| word.len() > 1 && word.as_encoded_bytes().starts_with(b"-")) {
-            // The only global option that is not official is `-v`, which exits just as the official `--version` does.
+        } else if let Some(word) =
+            words.front().filter(|word| word.len() > 1 && word.as_encoded_bytes().starts_with(b"-"))
+        {
+            // The only global option that is not official is `-v`, which exits just as the official
+            // `--version` does.
             const NONE: &[Switch<()>] = &[];
             return Ok(match order(NONE, [word.clone()], ((), "")) {
                 Err(Stopped::Exits) => Self::Exits,
@@ -227,7 +246,10 @@ impl CommandLine {
         Ok(known(&name).map_or_else(|| Self::Fails(Complaint::UnknownCommand(name)), Self::Other))
     }
 
-    fn read_run(mut argv: Vec<OsString>, words: VecDeque<OsString>) -> Result<Self, InvocationError> {
+    fn read_run(
+        mut argv: Vec<OsString>,
+        words: VecDeque<OsString>,
+    ) -> Result<Self, InvocationError> {
         let ordered = match order(RUN, words, (Id::Config, "-")) {
             Ok(ordered) => ordered,
             Err(Stopped::Exits) => return Ok(Self::Exits),
@@ -260,7 +282,8 @@ impl Given {
         self.value(id).map(|value| value.to_string_lossy().into_owned())
     }
 
-    /// An option of Ruby's type `Array`: `split(',')` drops empty items at the end, and makes `nil` of others.
+    /// An option of Ruby's type `Array`: `split(',')` drops empty items at the end, and makes `nil`
+    /// of others.
     fn list(&self, id: Id) -> Vec<String> {
         let text = self.text(id).unwrap_or_default();
         let text = text.trim_end_matches(',');
@@ -279,17 +302,32 @@ impl RunInvocation {
                 known: known.iter().map(|part| part.name()).collect(),
             })
         };
-        let resume_from = given.text(Id::ResumeFrom).map(|found| part("--resume-from", &found, &Part::RESUMABLE)).transpose()?;
-        let skip: Vec<Part> = given.list(Id::Skip).iter().map(|found| part("--skip", found, &Part::SKIPPABLE)).collect::<Result<_, _>>()?;
+        let resume_from = given
+            .text(Id::ResumeFrom)
+            .map(|found| part("--resume-from", &found, &Part::RESUMABLE))
+            .transpose()?;
+        let skip: Vec<Part> = given
+            .list(Id::Skip)
+            .iter()
+            .map(|found| part("--skip", found, &Part::SKIPPABLE))
+            .collect::<Result<_, _>>()?;
         if resume_from.is_some() && !skip.is_empty() {
             return Err(Complaint::ResumeAndSkip);
         }
         let included = given.list(Id::Include);
         if let Some(found) = included.iter().find(|found| *found != "vacuum") {
-            return Err(Complaint::UnknownPart { option: "--include", found: found.clone(), known: vec!["vacuum"] });
+            return Err(Complaint::UnknownPart {
+                option: "--include",
+                found: found.clone(),
+                known: vec!["vacuum"],
+            });
         }
         Ok(Self {
-            config: if config == "-" { ConfigSource::Stdin } else { ConfigSource::File(config.into()) },
+            config: if config == "-" {
+                ConfigSource::Stdin
+            } else {
+                ConfigSource::File(config.into())
+            },
             persistent: given.has(Id::Persistent),
             persistent_duration: given.text(Id::PersistentDuration),
             skip,
@@ -298,7 +336,11 @@ impl RunInvocation {
             targets: given.path(Id::Targets),
             enrichments: given.path(Id::Enrichments),
             resolver: given.path(Id::Resolver),
-            lock: given.text(Id::Lock).map(|path| Lock { path, consul: given.text(Id::Consul), ignore_on_start: given.has(Id::IgnoreLock) }),
+            lock: given.text(Id::Lock).map(|path| Lock {
+                path,
+                consul: given.text(Id::Consul),
+                ignore_on_start: given.has(Id::IgnoreLock),
+            }),
             debug: given.has(Id::Debug),
             sealed_argv,
         })
@@ -324,7 +366,12 @@ mod tests {
     }
 
     fn sealed(line: &str) -> String {
-        run(line).sealed_argv.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+        run(line)
+            .sealed_argv
+            .iter()
+            .map(|word| word.to_str().unwrap())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
@@ -345,7 +392,10 @@ mod tests {
             assert_eq!(sealed(line), handed, "{line}");
         }
         assert_eq!(run("run -c - -r r").config, ConfigSource::Stdin);
-        assert_eq!(run("run -c - -r r -c config.yml").config, ConfigSource::File("config.yml".into()));
+        assert_eq!(
+            run("run -c - -r r -c config.yml").config,
+            ConfigSource::File("config.yml".into())
+        );
     }
 
     #[test]
@@ -367,10 +417,19 @@ mod tests {
     #[test]
     fn what_the_runner_rejects_is_rejected_before_it_starts() {
         for (line, message) in [
-            ("run -r r", "the runner's arguments: `run` needs a config: add `-c config.yml`, or `-c -` for standard input"),
+            (
+                "run -r r",
+                "the runner's arguments: `run` needs a config: add `-c config.yml`, or `-c -` for standard input",
+            ),
             ("run -r r -c", "the runner's arguments: `-c` needs a value"),
-            ("run --con config.yml", "the runner's arguments: `--con` could be --config or --consul; write it out"),
-            ("run -c c --nonsense", "the runner's arguments: `--nonsense` is not an option of `run`"),
+            (
+                "run --con config.yml",
+                "the runner's arguments: `--con` could be --config or --consul; write it out",
+            ),
+            (
+                "run -c c --nonsense",
+                "the runner's arguments: `--nonsense` is not an option of `run`",
+            ),
             (
                 "run -c c --use-persistent-jobflow=false",
                 "the runner's arguments: `--use-persistent-jobflow` takes no value, found `--use-persistent-jobflow=false`",
@@ -382,7 +441,16 @@ mod tests {
 
     #[test]
     fn commands_that_launch_nothing_are_told_apart() {
-        for line in ["", "--version", "-v run -c c", "lint all", "generate all -c c", "run --help", "run -c c -h", "frobnicate"] {
+        for line in [
+            "",
+            "--version",
+            "-v run -c c",
+            "lint all",
+            "generate all -c c",
+            "run --help",
+            "run -c c -h",
+            "frobnicate",
+        ] {
             assert_eq!(parse(line), Ok(Invocation::NoLaunch), "{line}");
         }
     }
@@ -392,8 +460,11 @@ mod tests {
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         match CommandLine::read(&words) {
             Ok(CommandLine::Run(run)) => {
-                let path = |name: &str, path: &Option<PathBuf>| path.as_ref().map(|path| format!("{name} {}", path.display()));
-                let text = |name: &str, text: Option<&str>| text.map(|text| format!("{name} {text}"));
+                let path = |name: &str, path: &Option<PathBuf>| {
+                    path.as_ref().map(|path| format!("{name} {}", path.display()))
+                };
+                let text =
+                    |name: &str, text: Option<&str>| text.map(|text| format!("{name} {text}"));
                 let flag = |name: &str, set: bool| set.then(|| name.to_owned());
                 let lock = run.lock.as_ref();
                 let skip: Vec<&str> = run.skip.iter().map(|part| part.name()).collect();
@@ -456,7 +527,8 @@ mod tests {
             ("run -p1d -c c", "c; for 1d"),
             ("run -sstaging,enrich -c c", "c; skip staging,enrich"),
             ("run -e dir -c c", "c; enrichments dir"),
-            // Abbreviations: each part between hyphens, in any case, but letters in their own case only.
+            // Abbreviations: each part between hyphens, in any case, but letters in their own case
+            // only.
             ("run --i-l -l l -c c", "c; lock l; unlocked"),
             ("run --u-p -c c", "c; persistent"),
             ("run --u- -c c", "c; persistent"),
@@ -466,12 +538,21 @@ mod tests {
             ("run --reso r -c c", "c; resolver r"),
             ("run --i--l -c c", "(fails) `--i--l` is not an option of `run`"),
             ("run -U -c c", "(fails) `-U` is not an option of `run`"),
-            ("run --res r -c c", "(fails) `--res` could be --resolver or --resume-from; write it out"),
+            (
+                "run --res r -c c",
+                "(fails) `--res` could be --resolver or --resume-from; write it out",
+            ),
             ("run --c c", "(fails) `--c` could be --config or --consul; write it out"),
-            ("run -* -c c", "(fails) `-*` could be --*-completion-bash or --*-completion-zsh; write it out"),
+            (
+                "run -* -c c",
+                "(fails) `-*` could be --*-completion-bash or --*-completion-zsh; write it out",
+            ),
             // No option can be negated.
             ("run --no-debug -c c", "(fails) `--no-debug` is not an option of `run`"),
-            ("run --no-use-persistent-jobflow -c c", "(fails) `--no-use-persistent-jobflow` is not an option of `run`"),
+            (
+                "run --no-use-persistent-jobflow -c c",
+                "(fails) `--no-use-persistent-jobflow` is not an option of `run`",
+            ),
             ("run ---config c", "(fails) `---config` is not an option of `run`"),
             ("run -d=x -c c", "(fails) `--debug` takes no value, found `-d=x`"),
             ("run --debug= -c c", "(fails) `--debug` takes no value, found `--debug=`"),
@@ -484,7 +565,10 @@ mod tests {
             ("run -c c -x shred,,", "c; skip shred"),
             ("run -c c -i vacuum,vacuum", "c; vacuum"),
             ("run -c c -i analyze", "(fails) `--include` knows vacuum; found `analyze`"),
-            ("run -c c -x shred -f shred", "(fails) `--resume-from` and `--skip` exclude each other"),
+            (
+                "run -c c -x shred -f shred",
+                "(fails) `--resume-from` and `--skip` exclude each other",
+            ),
             ("run -c c -x , -f shred", "c; resume shred"),
             // What prints and exits.
             ("run -h", "(exits)"),
@@ -497,15 +581,31 @@ mod tests {
             ("run --nonsense --help", "(fails) `--nonsense` is not an option of `run`"),
             // Before the command, and other commands.
             ("-- run -c c", "c"),
-            ("-- -- run -c c", "(fails) `-- run` is not a command of the runner; expected `run -c config.yml …`"),
+            (
+                "-- -- run -c c",
+                "(fails) `-- run` is not a command of the runner; expected `run -c config.yml …`",
+            ),
             ("--", "(fails) there is no command; expected `run -c config.yml …`"),
             ("--ver run -c c", "(exits)"),
-            ("-x run -c c", "(fails) `-x` stands before the command; expected `run -c config.yml …`"),
-            ("--= run -c c", "(fails) `--=` stands before the command; expected `run -c config.yml …`"),
-            ("- run -c c", "(fails) `- run` is not a command of the runner; expected `run -c config.yml …`"),
-            ("RUN -c c", "(fails) `RUN -c` is not a command of the runner; expected `run -c config.yml …`"),
+            (
+                "-x run -c c",
+                "(fails) `-x` stands before the command; expected `run -c config.yml …`",
+            ),
+            (
+                "--= run -c c",
+                "(fails) `--=` stands before the command; expected `run -c config.yml …`",
+            ),
+            (
+                "- run -c c",
+                "(fails) `- run` is not a command of the runner; expected `run -c config.yml …`",
+            ),
+            (
+                "RUN -c c",
+                "(fails) `RUN -c` is not a command of the runner; expected `run -c config.yml …`",
+            ),
             ("generate all --nonsense", "(generate all)"),
-            // Where Rubies disagree: before 2.7, `_` is not read as a hyphen, and a long s may be an s.
+            // Where Rubies disagree: before 2.7, `_` is not read as a hyphen, and a long s may be
+            // an s.
             (
                 "run --use_persistent_jobflow -c c",
                 "(refused) the runner's arguments: `--use_persistent_jobflow`: not every Ruby reads `_` as `-` in an option's name; write it with hyphens",
@@ -527,14 +627,32 @@ mod tests {
         let parse = |words: Vec<OsString>| Invocation::parse(&words);
         assert!(parse(vec!["run".into(), latin(), "-c".into(), "c".into()]).is_err());
         assert!(parse(vec!["run".into(), "-c".into(), latin()]).is_err());
-        assert!(parse(vec!["run".into(), "-c".into(), "c".into(), OsString::from_vec(b"\xe9".to_vec())]).is_err());
-        let Ok(Invocation::Run(run)) = parse(vec!["run".into(), "-c".into(), "c".into(), "--".into(), latin()]) else { panic!("not run") };
+        assert!(
+            parse(vec![
+                "run".into(),
+                "-c".into(),
+                "c".into(),
+                OsString::from_vec(b"\xe9".to_vec())
+            ])
+            .is_err()
+        );
+        let Ok(Invocation::Run(run)) =
+            parse(vec!["run".into(), "-c".into(), "c".into(), "--".into(), latin()])
+        else {
+            panic!("not run")
+        };
         assert_eq!(run.sealed_argv.last(), Some(&latin()));
     }
 
     #[test]
     fn a_line_on_which_an_older_runner_could_launch_is_never_passed_through() {
-        for line in ["-c config.yml -r r", "frobnicate -c config.yml", "lint -c config.yml", "-x run -c c", "run -c c --start 2020-01-01"] {
+        for line in [
+            "-c config.yml -r r",
+            "frobnicate -c config.yml",
+            "lint -c config.yml",
+            "-x run -c c",
+            "run -c c --start 2020-01-01",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
         for line in ["frobnicate", "frobnicate it", "lint"] {
@@ -547,7 +665,8 @@ mod tests {
     enum Row {
         /// A run; its exit code was what S3, EMR or the lock led to.
         Run,
-        /// A run that failed over something the command line says nothing of: the config, a file, EMR.
+        /// A run that failed over something the command line says nothing of: the config, a file,
+        /// EMR.
         RunThatFails,
         PassedThrough,
         Rejected,
@@ -610,7 +729,11 @@ mod tests {
             ("global-v-then-run", PassedThrough),
             ("enr-abbrev", Rejected),
         ];
-        let recorded: Vec<Vec<&str>> = include_str!("../tests/recordings/argv.tsv").lines().skip(1).map(|line| line.split('\t').collect()).collect();
+        let recorded: Vec<Vec<&str>> = include_str!("../tests/recordings/argv.tsv")
+            .lines()
+            .skip(1)
+            .map(|line| line.split('\t').collect())
+            .collect();
         let names: Vec<&str> = recorded.iter().map(|row| row[0]).collect();
         assert_eq!(names, expected.iter().map(|(name, _)| *name).collect::<Vec<_>>());
         for (row, (name, expected)) in recorded.iter().zip(expected) {

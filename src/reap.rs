@@ -1,4 +1,5 @@
-//! Reaping: orphans that the runner leaves behind become the guard's children, as PID 1 and elsewhere, and are collected as an init does.
+//! Reaping: orphans that the runner leaves behind become the guard's children, as PID 1 and
+//! elsewhere, and are collected as an init does.
 
 use std::{
     collections::BTreeSet,
@@ -64,14 +65,16 @@ impl Reaper {
     /// # Errors
     /// When the operating system refuses the handler.
     pub(crate) fn new() -> io::Result<Self> {
-        // Without it they go to the next init, as they do when the runner is run bare: nothing is lost.
+        // Without it they go to the next init, as they do when the runner is run bare: nothing is
+        // lost.
         if let Err(error) = set_child_subreaper(true) {
             tracing::debug!(%error, "orphans go to another process");
         }
         Ok(Self { ended: signal(SignalKind::child())? })
     }
 
-    /// Reaps in the background every child but `runner` and those from [`start`], whose status belongs to the one who waits for it.
+    /// Reaps in the background every child but `runner` and those from [`start`], whose status
+    /// belongs to the one who waits for it.
     ///
     /// The guard must start no child in another way from here on: it would lose its status.
     pub(crate) fn reap_all_but(mut self, runner: Pid) {
@@ -79,7 +82,8 @@ impl Reaper {
             loop {
                 while let Some(is_reaped) = reap_one(runner) {
                     if !is_reaped {
-                        // The kernel shows one at a time, and those behind it only once it is collected. That is under way, and raises no signal.
+                        // The kernel shows one at a time, and those behind it only once it is
+                        // collected. That is under way, and raises no signal.
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
                 }
@@ -91,7 +95,8 @@ impl Reaper {
     }
 }
 
-/// Reaps the first child that has ended; none: there is none. Gives whether it did: a child that somebody waits for is left as it is.
+/// Reaps the first child that has ended; none: there is none. Gives whether it did: a child that
+/// somebody waits for is left as it is.
 fn reap_one(runner: Pid) -> Option<bool> {
     let own = own();
     let pid = first_that_ended()?;

@@ -1,4 +1,5 @@
-//! The command `reencrypt`: objects that are there already get the encryption that they should have, in place, with nothing lost.
+//! The command `reencrypt`: objects that are there already get the encryption that they should
+//! have, in place, with nothing lost.
 //!
 //! ```text
 //! scope ─► targets ─► scan ─► choice ─► ledger ─► repair ─► proof ─► tally
@@ -55,7 +56,8 @@ use crate::{
     signals, state_dir, stop_signal,
 };
 
-/// So many objects are repaired at once. S3 takes 3,500 copies a second and prefix; a copy takes about a tenth of a second.
+/// So many objects are repaired at once. S3 takes 3,500 copies a second and prefix; a copy takes
+/// about a tenth of a second.
 const REPAIRS_AT_ONCE: usize = 64;
 /// So many entries of the ledger are read at once.
 const PAGE: usize = 1000;
@@ -91,7 +93,9 @@ impl ReencryptError {
             Self::Usage(_) | Self::File(_) => Outcome::BadUsage,
             Self::Refused(_) => Outcome::Refused,
             Self::Unseen(_) | Self::Ledger(_) => Outcome::FactsUnknown,
-            Self::Stopped(signal) => Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default()),
+            Self::Stopped(signal) => {
+                Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default())
+            }
         }
     }
 }
@@ -116,7 +120,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn wish(&self, target: &Target) -> Wish {
-        Wish { kind: target.kind, own_key: target.updatable, restore: self.restore, purge: self.purge }
+        Wish {
+            kind: target.kind,
+            own_key: target.updatable,
+            restore: self.restore,
+            purge: self.purge,
+        }
     }
 }
 
@@ -174,25 +183,41 @@ impl Tally {
     /// What is not done, by why.
     fn leftovers(&self) -> Vec<Leftover> {
         let leftover = |(why, (number, first)): (&String, &(u64, Place))| {
-            let others = if *number == 1 { String::new() } else { format!(" and {} more", number - 1) };
-            Leftover::of_objects(format!("{first}{others}: {why}"), why, *number, &first.to_string())
+            let others =
+                if *number == 1 { String::new() } else { format!(" and {} more", number - 1) };
+            Leftover::of_objects(
+                format!("{first}{others}: {why}"),
+                why,
+                *number,
+                &first.to_string(),
+            )
         };
         self.left.iter().map(leftover).collect()
     }
 }
 
 /// The command.
-pub(crate) async fn reencrypt(arguments: &ReencryptArguments, settings: &Settings) -> Result<Outcome, GuardError> {
+pub(crate) async fn reencrypt(
+    arguments: &ReencryptArguments,
+    settings: &Settings,
+) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let report = Report::open(settings, &CheckOptions { json: arguments.json, ..CheckOptions::default() }).map_err(GuardError::Report)?;
+    let report =
+        Report::open(settings, &CheckOptions { json: arguments.json, ..CheckOptions::default() })
+            .map_err(GuardError::Report)?;
     let config = scope::config(arguments, settings, &mut caught).await?;
     if arguments.permissions {
         println!("{:#}", permissions::reencrypt(config.as_ref()));
         return Ok(Outcome::Ended(0));
     }
     aws::has_trust()?;
-    // Taken first, so that two runs that want the same see so before either looks at a million objects.
-    let ledger = if arguments.apply { Some(Ledger::take(&state_dir(settings)?).map_err(ReencryptError::from)?) } else { None };
+    // Taken first, so that two runs that want the same see so before either looks at a million
+    // objects.
+    let ledger = if arguments.apply {
+        Some(Ledger::take(&state_dir(settings)?).map_err(ReencryptError::from)?)
+    } else {
+        None
+    };
     tokio::select! {
         outcome = run(arguments, settings, config, ledger.as_ref(), &report) => outcome,
         signal = stop_signal(&mut caught) => Err(ReencryptError::Stopped(signal).into()),
@@ -237,8 +262,12 @@ async fn run(
         return Err(ReencryptError::Refused(scope.refusals.join("; ")).into());
     }
     if arguments.role_policy {
-        let place = arguments.batch_place.as_deref().and_then(|place| S3Location::parse(place).ok());
-        println!("{:#}", batch::role_policy(&scope, place.as_ref(), arguments.generate_manifest.is_some()));
+        let place =
+            arguments.batch_place.as_deref().and_then(|place| S3Location::parse(place).ok());
+        println!(
+            "{:#}",
+            batch::role_policy(&scope, place.as_ref(), arguments.generate_manifest.is_some())
+        );
         return Ok(Outcome::Ended(0));
     }
     for line in scope.lines() {
@@ -256,13 +285,24 @@ async fn run(
 }
 
 /// Looks at everything, says what would be done, and does it where that was asked for.
-async fn survey_and_repair(work: Work<'_>, ledger: Option<&Ledger>, order: Option<&batch::Order>) -> Result<Outcome, GuardError> {
+async fn survey_and_repair(
+    work: Work<'_>,
+    ledger: Option<&Ledger>,
+    order: Option<&batch::Order>,
+) -> Result<Outcome, GuardError> {
     let Work { arguments, scope, report, .. } = work;
     let mut books = Books::new();
     let spent = Mutex::new(Cost::default());
     let writer = writer(&scope.aws.s3_bulk);
     let pace = Pace::new(arguments.max_rate, arguments.max_bytes);
-    let repair = |ledger| Repair { s3: &scope.aws.s3_bulk, writer: &writer, ledger, pace: &pace, plan: &scope.plan, spent: &spent };
+    let repair = |ledger| Repair {
+        s3: &scope.aws.s3_bulk,
+        writer: &writer,
+        ledger,
+        pace: &pace,
+        plan: &scope.plan,
+        spent: &spent,
+    };
     if let Some(ledger) = ledger {
         go_on(&repair(ledger), scope, &mut books.tally, report).await?;
     }
@@ -276,7 +316,11 @@ async fn survey_and_repair(work: Work<'_>, ledger: Option<&Ledger>, order: Optio
     let Some(ledger) = ledger else {
         work.say_refusals();
         let to_do = books.survey.to_do();
-        report.say(if to_do == 0 { "nothing to do; nothing was changed" } else { "a dry run: nothing was changed; add --apply to do it" });
+        report.say(if to_do == 0 {
+            "nothing to do; nothing was changed"
+        } else {
+            "a dry run: nothing was changed; add --apply to do it"
+        });
         let outcome = outcome(&books.survey, &books.tally, to_do);
         return books.close(work, outcome);
     };
@@ -287,8 +331,14 @@ async fn survey_and_repair(work: Work<'_>, ledger: Option<&Ledger>, order: Optio
     let repair = repair(ledger);
     let bar = bar(bar::OF_A_WHOLE, Some(books.survey.to_do()), work.quiet());
     // What removes old versions comes last: it needs the newer ones.
-    all(&repair, scope, &bar, &mut books.tally, |state| matches!(state, State::Planned { choice: Choice::Do(_) | Choice::Restore, .. })).await?;
-    all(&repair, scope, &bar, &mut books.tally, |state| matches!(state, State::Planned { choice: Choice::Purge, .. })).await?;
+    all(&repair, scope, &bar, &mut books.tally, |state| {
+        matches!(state, State::Planned { choice: Choice::Do(_) | Choice::Restore, .. })
+    })
+    .await?;
+    all(&repair, scope, &bar, &mut books.tally, |state| {
+        matches!(state, State::Planned { choice: Choice::Purge, .. })
+    })
+    .await?;
     bar.finish_and_clear();
     let mut came_to = books.survey.looking.clone();
     came_to.join(&spent.lock().unwrap_or_else(PoisonError::into_inner));
@@ -305,15 +355,26 @@ async fn survey_and_repair(work: Work<'_>, ledger: Option<&Ledger>, order: Optio
 }
 
 /// Has S3 list what is left to its jobs; nothing is looked at here.
-async fn generated_jobs(work: Work<'_>, order: &batch::Order, classes: &[String]) -> Result<Outcome, GuardError> {
+async fn generated_jobs(
+    work: Work<'_>,
+    order: &batch::Order,
+    classes: &[String],
+) -> Result<Outcome, GuardError> {
     let Work { arguments, scope, report, .. } = work;
     let books = Books::new();
     let (wishes, left) = generate::plan(scope, classes).await?;
     for wish in &wishes {
-        report.say(&format!("{}job: {wish}", if arguments.apply { "" } else { "a dry run: there would be a " }));
+        report.say(&format!(
+            "{}job: {wish}",
+            if arguments.apply { "" } else { "a dry run: there would be a " }
+        ));
     }
     let nothing = wishes.is_empty();
-    let mut made = if arguments.apply { generate::make(scope, order, &wishes).await? } else { batch::Made::default() };
+    let mut made = if arguments.apply {
+        generate::make(scope, order, &wishes).await?
+    } else {
+        batch::Made::default()
+    };
     if !arguments.apply {
         work.say_refusals();
         for _ in &wishes {
@@ -322,7 +383,9 @@ async fn generated_jobs(work: Work<'_>, order: &batch::Order, classes: &[String]
     }
     made.left.extend(left);
     if nothing {
-        made.left.push(Leftover::other("there is nothing that could be left to a job whose list S3 makes".to_owned()));
+        made.left.push(Leftover::other(
+            "there is nothing that could be left to a job whose list S3 makes".to_owned(),
+        ));
     }
     if !arguments.apply {
         for leftover in &made.left {
@@ -333,9 +396,16 @@ async fn generated_jobs(work: Work<'_>, order: &batch::Order, classes: &[String]
 }
 
 /// Says which jobs there are; the rest, and what they are yet to do, is left.
-fn jobs_were_made(work: Work<'_>, mut books: Books, made: batch::Made) -> Result<Outcome, GuardError> {
+fn jobs_were_made(
+    work: Work<'_>,
+    mut books: Books,
+    made: batch::Made,
+) -> Result<Outcome, GuardError> {
     for job in &made.jobs {
-        let objects = job.objects.map_or_else(|| "S3 lists its objects".to_owned(), |objects| format!("{objects} objects"));
+        let objects = job.objects.map_or_else(
+            || "S3 lists its objects".to_owned(),
+            |objects| format!("{objects} objects"),
+        );
         work.report.say(&format!(
             "job {}: {objects}; it waits for its confirmation: emr-etl-guard reencrypt --batch-status --confirm, with the same places",
             job.id
@@ -343,14 +413,22 @@ fn jobs_were_made(work: Work<'_>, mut books: Books, made: batch::Made) -> Result
     }
     // Then nothing was looked at.
     let s3_lists = work.arguments.generate_manifest.is_some();
-    let what = if s3_lists { "without the objects, which S3 is to list" } else { "besides the estimate above" };
+    let what = if s3_lists {
+        "without the objects, which S3 is to list"
+    } else {
+        "besides the estimate above"
+    };
     work.report.say(&format!("{what}: {}", made.cost.shown(&work.prices())));
     books.jobs_cost = made.cost;
     books.jobs = made.jobs;
     books.left = made.left;
     // Nothing of it is done yet.
     let to_do = if s3_lists { 1 } else { books.survey.to_do() };
-    let outcome = if made.unseen { Outcome::FactsUnknown } else { outcome(&books.survey, &books.tally, to_do) };
+    let outcome = if made.unseen {
+        Outcome::FactsUnknown
+    } else {
+        outcome(&books.survey, &books.tally, to_do)
+    };
     books.close(work, outcome)
 }
 
@@ -389,19 +467,36 @@ fn outcome(survey: &Survey, tally: &Tally, to_do: u64) -> Outcome {
     }
 }
 
-/// A client for changes: what is not answered is not simply sent again, and may take as long as S3 needs for a copy.
+/// A client for changes: what is not answered is not simply sent again, and may take as long as S3
+/// needs for a copy.
 fn writer(s3: &aws_sdk_s3::Client) -> aws_sdk_s3::Client {
-    let limits = s3.config().timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
-    let limits = limits.operation_attempt_timeout(LONGEST_COPY).operation_timeout(LONGEST_COPY).read_timeout(LONGEST_COPY);
-    let config = s3.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(limits.build());
+    let limits =
+        s3.config().timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+    let limits = limits
+        .operation_attempt_timeout(LONGEST_COPY)
+        .operation_timeout(LONGEST_COPY)
+        .read_timeout(LONGEST_COPY);
+    let config = s3
+        .config()
+        .to_builder()
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(limits.build());
     aws_sdk_s3::Client::from_conf(config.build())
 }
 
-/// Looks after what an earlier run has begun, and forgets what it only planned: the scan plans anew.
-async fn go_on(repair: &Repair<'_>, scope: &Scope, tally: &mut Tally, report: &Report) -> Result<(), ReencryptError> {
+/// Looks after what an earlier run has begun, and forgets what it only planned: the scan plans
+/// anew.
+async fn go_on(
+    repair: &Repair<'_>,
+    scope: &Scope,
+    tally: &mut Tally,
+    report: &Report,
+) -> Result<(), ReencryptError> {
     let mut after: Option<Place> = None;
     loop {
-        let page = repair.ledger.page(after.as_ref(), PAGE, |state| matches!(state, State::Planned { .. }))?;
+        let page = repair
+            .ledger
+            .page(after.as_ref(), PAGE, |state| matches!(state, State::Planned { .. }))?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         for forgotten in join_all(page.iter().map(|(place, _)| repair.ledger.forget(place))).await {
@@ -412,10 +507,13 @@ async fn go_on(repair: &Repair<'_>, scope: &Scope, tally: &mut Tally, report: &R
     let mut after: Option<Place> = None;
     let mut begun = 0;
     loop {
-        let page = repair.ledger.page(after.as_ref(), PAGE, |state| matches!(state, State::Begun { .. }))?;
+        let page = repair
+            .ledger
+            .page(after.as_ref(), PAGE, |state| matches!(state, State::Begun { .. }))?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
-        let (ours, others): (Vec<_>, Vec<_>) = page.into_iter().partition(|(place, _)| scope.holds(place));
+        let (ours, others): (Vec<_>, Vec<_>) =
+            page.into_iter().partition(|(place, _)| scope.holds(place));
         elsewhere += others.len();
         begun += ours.len();
         turns(repair, scope, ours, &ProgressBar::hidden(), tally).await?;
@@ -446,7 +544,13 @@ async fn all(
     }
 }
 
-async fn turns(repair: &Repair<'_>, scope: &Scope, page: Vec<(Place, State)>, bar: &ProgressBar, tally: &mut Tally) -> Result<(), ReencryptError> {
+async fn turns(
+    repair: &Repair<'_>,
+    scope: &Scope,
+    page: Vec<(Place, State)>,
+    bar: &ProgressBar,
+    tally: &mut Tally,
+) -> Result<(), ReencryptError> {
     let turns = page.into_iter().map(|(place, state)| async move {
         let size = match &state {
             State::Planned { size, .. } => *size,

@@ -1,4 +1,5 @@
-//! The report: what is said to people while it happens, and the record for machines at the end. No secret is in either.
+//! The report: what is said to people while it happens, and the record for machines at the end. No
+//! secret is in either.
 
 mod asff;
 pub(crate) mod audit_document;
@@ -21,7 +22,9 @@ use std::{
 };
 
 use document::{AnyDocument, Document};
-pub(crate) use json::{Command, Inputs, Objects, Record, Runner, SettingsUsed, VERSION, Who, used_exceptions};
+pub(crate) use json::{
+    Command, Inputs, Objects, Record, Runner, SettingsUsed, VERSION, Who, used_exceptions,
+};
 pub(crate) use schema::Rfc3339;
 
 use crate::{
@@ -85,22 +88,36 @@ impl Form {
 impl Report {
     /// A report as the settings, and the options of `check`, ask.
     ///
-    /// The places it is written to are tried now: one that cannot be written to must refuse a launch, not lose the evidence of one.
+    /// The places it is written to are tried now: one that cannot be written to must refuse a
+    /// launch, not lose the evidence of one.
     ///
     /// # Errors
     /// When a report file could not be created: its name, and why.
     pub fn open(settings: &Settings, options: &CheckOptions) -> Result<Self, String> {
-        let forms = [(&settings.report, Form::Json), (&options.junit, Form::Junit), (&options.markdown, Form::Markdown)];
-        let files: Vec<(PathBuf, Form)> = forms.into_iter().filter_map(|(file, form)| Some((file.clone()?, form))).collect();
+        let forms = [
+            (&settings.report, Form::Json),
+            (&options.junit, Form::Junit),
+            (&options.markdown, Form::Markdown),
+        ];
+        let files: Vec<(PathBuf, Form)> =
+            forms.into_iter().filter_map(|(file, form)| Some((file.clone()?, form))).collect();
         for (file, _) in &files {
             let draft = draft(file);
             let tried = std::fs::File::create(&draft).and_then(|_| std::fs::remove_file(&draft));
             tried.map_err(|error| format!("{}: {error}", file.display()))?;
         }
-        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         // What reads the record from standard output reads nothing else there.
         let quiet = settings.quiet || options.json;
-        Ok(Self { timeline: Timeline::default(), notify: None, quiet, colour, json_to_stdout: options.json, files })
+        Ok(Self {
+            timeline: Timeline::default(),
+            notify: None,
+            quiet,
+            colour,
+            json_to_stdout: options.json,
+            files,
+        })
     }
 
     /// The same, of which others hear too.
@@ -136,7 +153,8 @@ impl Report {
         }
     }
 
-    /// The findings and gaps: a table where `table` is asked for and on a terminal, one line elsewhere. Gives whether the details were shown.
+    /// The findings and gaps: a table where `table` is asked for and on a terminal, one line
+    /// elsewhere. Gives whether the details were shown.
     pub(crate) fn findings(&self, findings: &[Finding], gaps: &[Gap], table: bool) -> bool {
         let table = (table || std::io::stdout().is_terminal()) && !self.quiet;
         if table {
@@ -144,9 +162,17 @@ impl Report {
             out(&terminal::gaps(gaps));
         } else {
             let count = |status| findings.iter().filter(|finding| finding.status == status).count();
-            let open = findings.iter().filter(|finding| finding.level == Level::Advised && finding.is_open()).count();
+            let open = findings
+                .iter()
+                .filter(|finding| finding.level == Level::Advised && finding.is_open())
+                .count();
             for finding in findings.iter().filter(|finding| finding.status == Status::Excused) {
-                self.say(&format!("excused: {} {}: {}", finding.check.name, finding.subject, finding.excused.as_deref().unwrap_or_default()));
+                self.say(&format!(
+                    "excused: {} {}: {}",
+                    finding.check.name,
+                    finding.subject,
+                    finding.excused.as_deref().unwrap_or_default()
+                ));
             }
             self.say(&format!(
                 "{} proved, {} not applicable, {} refuted, {} unknown{}{}",
@@ -164,7 +190,8 @@ impl Report {
         table
     }
 
-    /// The paragraph that a refusal is: its first line says it all; the details follow unless they have just been shown.
+    /// The paragraph that a refusal is: its first line says it all; the details follow unless they
+    /// have just been shown.
     pub fn refusal(&self, outcome: Outcome, findings: &[Finding], shown: bool) {
         err(&terminal::refusal(outcome, findings, !shown));
         if let Some(notify) = &self.notify {
@@ -184,7 +211,12 @@ impl Report {
     }
 
     /// What it all came to: what is confirmed, or why it is not.
-    pub(crate) fn confirmation(&self, confirmation: &Confirmation, watched: &Watched, written: &[Written]) {
+    pub(crate) fn confirmation(
+        &self,
+        confirmation: &Confirmation,
+        watched: &Watched,
+        written: &[Written],
+    ) {
         if !confirmation.reasons.is_empty() {
             return self.trouble(confirmation.outcome, &confirmation.reasons);
         }
@@ -198,8 +230,15 @@ impl Report {
     fn confirmed(&self, watched: &Watched) {
         for record in &watched.clusters {
             let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
-            let stopped = if record.ended_by_stop { "; it was terminated, because the run was stopped" } else { "" };
-            self.say(&format!("confirmed: cluster {} was what was verified; {end}{stopped}", record.id));
+            let stopped = if record.ended_by_stop {
+                "; it was terminated, because the run was stopped"
+            } else {
+                ""
+            };
+            self.say(&format!(
+                "confirmed: cluster {} was what was verified; {end}{stopped}",
+                record.id
+            ));
         }
     }
 
@@ -208,7 +247,11 @@ impl Report {
         let looked_at: u64 = written.iter().map(|written| written.survey.looked_at).sum();
         let objects: u64 = written.iter().map(|written| written.survey.objects).sum();
         let locations = written.iter().filter(|written| written.survey.looked_at > 0).count();
-        let sample = if looked_at < objects { format!(", an even sample of {objects},") } else { String::new() };
+        let sample = if looked_at < objects {
+            format!(", an even sample of {objects},")
+        } else {
+            String::new()
+        };
         self.say(&format!("confirmed: {looked_at} objects in {locations} locations{sample} are encrypted as required (logs that EMR still brings are not among them)"));
     }
 
@@ -244,16 +287,26 @@ impl Report {
 
     /// What a repair leaves undone, and why.
     pub(crate) fn left(&self, outcome: Outcome, lines: &[String]) {
-        let headline = if outcome == Outcome::FactsUnknown { "not everything could be looked at" } else { "not everything is done" };
+        let headline = if outcome == Outcome::FactsUnknown {
+            "not everything could be looked at"
+        } else {
+            "not everything is done"
+        };
         self.timeline.note(headline.to_owned());
         err(&format!("emr-etl-guard: {headline}\n  {}\n", lines.join("\n  ")));
     }
 
-    /// Writes the record in every form that was asked for; `parcel` is the document that it is, with its signature. What stands in the way is added to `troubles`.
+    /// Writes the record in every form that was asked for; `parcel` is the document that it is,
+    /// with its signature. What stands in the way is added to `troubles`.
     ///
     /// # Errors
     /// When a form cannot be made, which is a bug.
-    pub(crate) fn write(&self, record: &Record<'_>, parcel: &Parcel, troubles: &mut Vec<String>) -> anyhow::Result<()> {
+    pub(crate) fn write(
+        &self,
+        record: &Record<'_>,
+        parcel: &Parcel,
+        troubles: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
         let mut put = |file: &Path, text: &str| {
             if let Err(error) = write_whole(file, text) {
                 troubles.push(format!("it cannot be written to {}: {error}", file.display()));
@@ -307,10 +360,18 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
                 AnyDocument::Reencrypt(document) => html::reencrypt::page(&document),
             })
         }),
-        ReportCommand::Markdown(arguments) => render::render(arguments, |document| Ok(markdown::markdown(document))),
-        ReportCommand::Junit(arguments) => render::render(arguments, |document| Ok(junit::junit(document)?)),
-        ReportCommand::Sarif(arguments) => render::render(arguments, |document| Ok(sarif::sarif(document)?)),
-        ReportCommand::Asff(arguments) => render::render(&arguments.render, |document| asff::asff(document, arguments.region.as_deref())),
+        ReportCommand::Markdown(arguments) => {
+            render::render(arguments, |document| Ok(markdown::markdown(document)))
+        }
+        ReportCommand::Junit(arguments) => {
+            render::render(arguments, |document| Ok(junit::junit(document)?))
+        }
+        ReportCommand::Sarif(arguments) => {
+            render::render(arguments, |document| Ok(sarif::sarif(document)?))
+        }
+        ReportCommand::Asff(arguments) => render::render(&arguments.render, |document| {
+            asff::asff(document, arguments.region.as_deref())
+        }),
     }
 }
 
@@ -328,7 +389,9 @@ pub(crate) fn out(text: &str) {
 }
 
 pub(crate) fn err(text: &str) {
-    let _ = screen::above(Stream::Err, text.as_bytes(), || std::io::stderr().lock().write_all(text.as_bytes()));
+    let _ = screen::above(Stream::Err, text.as_bytes(), || {
+        std::io::stderr().lock().write_all(text.as_bytes())
+    });
 }
 
 /// Writes a file so that whoever looks finds the old content or the new one, and never half of it.

@@ -1,5 +1,6 @@
-//! Closing runs that an earlier guard could not: it was killed, its machine died, or its time to stop ran out. Their clusters are found, judged by what was verified
-//! then, and ended where they must be, before anything new is launched.
+//! Closing runs that an earlier guard could not: it was killed, its machine died, or its time to
+//! stop ran out. Their clusters are found, judged by what was verified then, and ended where they
+//! must be, before anything new is launched.
 
 use nix::sys::signal::Signal;
 use time::OffsetDateTime;
@@ -25,7 +26,8 @@ use crate::{
 
 /// Closes every unfinished run; gives the worst outcome that forbids to go on, if any does.
 ///
-/// `config` is only asked for credentials, where the settings say that those of the runner are to be used.
+/// `config` is only asked for credentials, where the settings say that those of the runner are to
+/// be used.
 ///
 /// # Errors
 /// [`GuardError`] when the state directory stands in the way, or the watch dies, which is a bug.
@@ -63,12 +65,15 @@ async fn close(
     let id = &run.prepared.run;
     report.know(|known| {
         let of = &run.prepared;
-        (known.run, known.account, known.region) = (Some(of.run.clone()), of.account.clone(), Some(of.region.clone()));
+        (known.run, known.account, known.region) =
+            (Some(of.run.clone()), of.account.clone(), Some(of.region.clone()));
     });
     // A runner that lives could still launch something.
     match survivors::end(id) {
         Ok(0) => {}
-        Ok(several) => report.say(&format!("run {id}: ended {several} processes that it had left behind")),
+        Ok(several) => {
+            report.say(&format!("run {id}: ended {several} processes that it had left behind"))
+        }
         Err(error) => {
             report.trouble(
                 Outcome::FactsUnknown,
@@ -85,7 +90,10 @@ async fn close(
         return Ok(Some(Outcome::FactsUnknown));
     }
     let output = run.prepared.output.as_ref();
-    let regions = Regions { emr: run.prepared.region.clone(), s3: output.map_or(&run.prepared.region, |output| &output.region).clone() };
+    let regions = Regions {
+        emr: run.prepared.region.clone(),
+        s3: output.map_or(&run.prepared.region, |output| &output.region).clone(),
+    };
     let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         let why = format!(
@@ -100,7 +108,8 @@ async fn close(
         return Ok(Some(Outcome::FactsUnknown));
     }
     let plan = watch::Plan::resumed(run, settings);
-    let mut evidence = Evidence::open(settings, Some(state.path()), false).map_err(GuardError::Evidence)?;
+    let mut evidence =
+        Evidence::open(settings, Some(state.path()), false).map_err(GuardError::Evidence)?;
     evidence.connect(&aws, None).await;
     let chain = evidence.next_in_chain(state, id)?;
     let started = OffsetDateTime::now_utc();
@@ -109,9 +118,14 @@ async fn close(
     if let Some(live) = &live {
         live.clusters(watching.seen.clone());
     }
-    let finish = Finish { expected: ExpectedEnd::Failed, settle: Some(settings.stop_timeout / 3), terminate: run.terminate };
+    let finish = Finish {
+        expected: ExpectedEnd::Failed,
+        settle: Some(settings.stop_timeout / 3),
+        terminate: run.terminate,
+    };
     // A stop meanwhile ends the guard at once: the run stays open.
-    let watched = watching.finish(finish, std::future::pending, |event| tell_help(event, report)).await?;
+    let watched =
+        watching.finish(finish, std::future::pending, |event| tell_help(event, report)).await?;
     drop(live);
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
@@ -122,8 +136,16 @@ async fn close(
         }
     }
     let closing = match (outcome, output) {
-        (None, Some(output)) => look_at_output(run, output, &aws, &watched, settings, report).await?,
-        _ => Closing { outcome, reasons, is_closed: watched.is_closed(), findings: Vec::new(), written: Vec::new() },
+        (None, Some(output)) => {
+            look_at_output(run, output, &aws, &watched, settings, report).await?
+        }
+        _ => Closing {
+            outcome,
+            reasons,
+            is_closed: watched.is_closed(),
+            findings: Vec::new(),
+            written: Vec::new(),
+        },
     };
     let outcome = closing.outcome;
     if let Some(outcome) = outcome {
@@ -138,7 +160,8 @@ async fn close(
     if troubles.is_empty() {
         return Ok(outcome);
     }
-    // The next run's evidence is worth no less than this one's, but what stands in its way is found out before it is launched.
+    // The next run's evidence is worth no less than this one's, but what stands in its way is found
+    // out before it is launched.
     report.trouble(Outcome::Undelivered, &troubles);
     Ok(outcome)
 }
@@ -165,8 +188,8 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// Writes the document that the run's own guard could not, and delivers it; gives what stood in the way. The report of this start is not written: it is the next
-    /// run's.
+    /// Writes the document that the run's own guard could not, and delivers it; gives what stood in
+    /// the way. The report of this start is not written: it is the next run's.
     async fn document(
         &self,
         state: &StateDir,
@@ -176,7 +199,12 @@ impl Told<'_> {
         report: &Report,
     ) -> Result<Vec<String>, GuardError> {
         let id = &self.run.prepared.run;
-        let findings: Vec<&Finding> = watched.clusters.iter().flat_map(|record| &record.findings).chain(&closing.findings).collect();
+        let findings: Vec<&Finding> = watched
+            .clusters
+            .iter()
+            .flat_map(|record| &record.findings)
+            .chain(&closing.findings)
+            .collect();
         let outcome = closing.outcome.unwrap_or(Outcome::Ended(0));
         let exit_code = outcome.exit_code(&settings.exit_codes);
         let record = Record {
@@ -205,7 +233,8 @@ impl Told<'_> {
             outcome,
             exit_code,
         };
-        let mut parcel = Parcel::new(id, self.started, exit_code, Some(self.chain), report::document(&record)?);
+        let mut parcel =
+            Parcel::new(id, self.started, exit_code, Some(self.chain), report::document(&record)?);
         let mut troubles = Vec::new();
         // A stop meanwhile ends the guard at once; the document waits in the outbox then.
         self.evidence.secure(&mut parcel, Some(state), &mut troubles, std::future::pending()).await;
@@ -220,7 +249,8 @@ impl Told<'_> {
 /// How a runner ends whose guard is killed: the kernel sees to that.
 const KILLED: Outcome = Outcome::Signalled(Signal::SIGKILL as u8);
 
-/// Looks at what a run wrote whose clusters are what was verified: what it came to, why, and whether nothing of it is left to do.
+/// Looks at what a run wrote whose clusters are what was verified: what it came to, why, and
+/// whether nothing of it is left to do.
 async fn look_at_output(
     run: &Unfinished,
     output: &Output,
@@ -231,8 +261,16 @@ async fn look_at_output(
 ) -> Result<Closing, GuardError> {
     let id = &run.prepared.run;
     if let Some((cluster, ..)) = watched.clusters.iter().find_map(ClusterRecord::living) {
-        report.say(&format!("run {id}: what it writes is not looked at, because its cluster {cluster} goes on"));
-        return Ok(Closing { outcome: None, reasons: Vec::new(), is_closed: watched.is_closed(), findings: Vec::new(), written: Vec::new() });
+        report.say(&format!(
+            "run {id}: what it writes is not looked at, because its cluster {cluster} goes on"
+        ));
+        return Ok(Closing {
+            outcome: None,
+            reasons: Vec::new(),
+            is_closed: watched.is_closed(),
+            findings: Vec::new(),
+            written: Vec::new(),
+        });
     }
     let after = Afterwards {
         aws,
@@ -249,8 +287,9 @@ async fn look_at_output(
     };
     let journal = run.reopen()?;
     let none = Confirmation { outcome: KILLED, reasons: Vec::new(), findings: Vec::new() };
-    let Confirmed { confirmation, written, is_closed, .. } =
-        after.confirm(KILLED, none, watched, Some(&journal), (false, &mut std::future::pending)).await;
+    let Confirmed { confirmation, written, is_closed, .. } = after
+        .confirm(KILLED, none, watched, Some(&journal), (false, &mut std::future::pending))
+        .await;
     let findings = confirmation.findings;
     if confirmation.reasons.is_empty() {
         if written.iter().any(|written| written.survey.looked_at > 0) {
@@ -258,7 +297,11 @@ async fn look_at_output(
         }
         return Ok(Closing { outcome: None, reasons: Vec::new(), is_closed, findings, written });
     }
-    let reasons = confirmation.reasons.iter().map(|reason| format!("run {id}, which was left open: {reason}")).collect();
+    let reasons = confirmation
+        .reasons
+        .iter()
+        .map(|reason| format!("run {id}, which was left open: {reason}"))
+        .collect();
     Ok(Closing { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
 }
 
@@ -269,33 +312,52 @@ pub(crate) fn tell_help(event: &watch::Event, report: &Report) {
     }
 }
 
-/// Why the guard's credentials cannot see the run's clusters, if they cannot: in another account it would find nothing, and take that for the end.
+/// Why the guard's credentials cannot see the run's clusters, if they cannot: in another account it
+/// would find nothing, and take that for the end.
 async fn other_account(run: &Unfinished, aws: &Aws) -> Option<String> {
     let wanted = run.prepared.account.as_deref()?;
     let id = &run.prepared.run;
     let seen = match sts::identity(&aws.sts).await {
         Lookup::Found(identity) if identity.account.as_str() == wanted => return None,
-        Lookup::Found(identity) => format!("the guard's credentials are of account {}", identity.account),
+        Lookup::Found(identity) => {
+            format!("the guard's credentials are of account {}", identity.account)
+        }
         Lookup::Absent => "nobody says whose the guard's credentials are".to_owned(),
         Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => obstacle.to_string(),
     };
-    Some(format!("run {id} was left open in account {wanted} and cannot be closed yet, so nothing new was launched: {seen}"))
+    Some(format!(
+        "run {id} was left open in account {wanted} and cannot be closed yet, so nothing new was launched: {seen}"
+    ))
 }
 
 /// What an unfinished run came to, and why.
 fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<String>) {
     let id = &run.prepared.run;
-    if let Some((outcome, reasons)) = confirm::of_unsafe(watched, true, &format!(" of run {id}, which was left open,"), ", nothing new was launched")
-    {
+    if let Some((outcome, reasons)) = confirm::of_unsafe(
+        watched,
+        true,
+        &format!(" of run {id}, which was left open,"),
+        ", nothing new was launched",
+    ) {
         return (Some(outcome), reasons);
     }
     if watched.is_closed() {
         return (None, Vec::new());
     }
-    let trouble = watched.search_trouble.clone().unwrap_or_else(|| "its clusters could not be described".to_owned());
-    let why = format!("run {} was left open and cannot be closed yet, so nothing new was launched: {trouble}", run.prepared.run);
+    let trouble = watched
+        .search_trouble
+        .clone()
+        .unwrap_or_else(|| "its clusters could not be described".to_owned());
+    let why = format!(
+        "run {} was left open and cannot be closed yet, so nothing new was launched: {trouble}",
+        run.prepared.run
+    );
     let clusters: Vec<&str> = run.clusters.iter().map(ClusterId::as_str).collect();
-    let known = if clusters.is_empty() { "it knows of no cluster yet".to_owned() } else { format!("it knows of {}", clusters.join(", ")) };
+    let known = if clusters.is_empty() {
+        "it knows of no cluster yet".to_owned()
+    } else {
+        format!("it knows of {}", clusters.join(", "))
+    };
     let way_out = format!(
         "to do: try again, or give what is denied; where somebody has made sure that its clusters are over ({known}), remove {}",
         run.path.display()

@@ -1,4 +1,5 @@
-//! What stays the same from the first look at a run to the record of it: its id, its inputs, what is sealed.
+//! What stays the same from the first look at a run to the record of it: its id, its inputs, what
+//! is sealed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -106,7 +107,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// A watch on clusters that run already, by `config` alone: what a runner config would say of one of them.
+    /// A watch on clusters that run already, by `config` alone: what a runner config would say of
+    /// one of them.
     pub(crate) fn of_cluster(config: &'a RunnerConfig, settings: &'a Settings) -> Self {
         Self {
             config,
@@ -117,7 +119,10 @@ impl<'a> Run<'a> {
             started: OffsetDateTime::now_utc(),
             documents: Documents::default(),
             plan: Plan::of_nothing(&config.job_name),
-            security_configuration: config.security_configuration.as_ref().map(|located| located.value.clone()),
+            security_configuration: config
+                .security_configuration
+                .as_ref()
+                .map(|located| located.value.clone()),
             sealed: None,
         }
     }
@@ -144,25 +149,39 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn question(&self, persistent: bool, program: Option<&Program>) -> Question {
-        let touched = self.config.locations.iter().filter(|location| self.plan.touches(&location.role));
+        let touched =
+            self.config.locations.iter().filter(|location| self.plan.touches(&location.role));
         let buckets = touched.map(|location| location.bucket().clone());
         let policy = &self.settings.policy;
         let roles = self.plan.reads_data_from();
-        let data = self
-            .config
-            .locations
-            .iter()
-            .filter(|location| roles.contains(&location.role.as_str()) && !policy.is_external(location.bucket().as_str()));
+        let data = self.config.locations.iter().filter(|location| {
+            roles.contains(&location.role.as_str())
+                && !policy.is_external(location.bucket().as_str())
+        });
         Question {
             buckets: buckets.filter(|bucket| !policy.is_external(bucket.as_str())).collect(),
-            data: data.filter(|_| policy.data_objects > 0).map(|location| (location.role.clone(), location.location.clone())).collect(),
+            data: data
+                .filter(|_| policy.data_objects > 0)
+                .map(|location| (location.role.clone(), location.location.clone()))
+                .collect(),
             data_objects: policy.data_objects,
             security_configuration: self.security_configuration.clone(),
             region: self.config.emr_region.value.clone(),
             instance_profile: self.config.jobflow_role.value.clone(),
             service_role: self.config.service_role.value.clone(),
-            subnet: self.config.subnet.as_ref().map(|subnet| subnet.value.clone()).filter(|subnet| !subnet.trim().is_empty()),
-            expected_keys: self.settings.policy.expected_keys.iter().map(|key| KeyReference::new(key)).collect(),
+            subnet: self
+                .config
+                .subnet
+                .as_ref()
+                .map(|subnet| subnet.value.clone())
+                .filter(|subnet| !subnet.trim().is_empty()),
+            expected_keys: self
+                .settings
+                .policy
+                .expected_keys
+                .iter()
+                .map(|key| KeyReference::new(key))
+                .collect(),
             adopt: (persistent && !self.attached).then(|| self.config.job_name.clone()),
             time_limit: self.settings.pre_flight_timeout,
             runner: program.cloned(),
@@ -218,16 +237,32 @@ impl<'a> Run<'a> {
 
     /// Says what the seal replaced; the tag, which is always new, goes without saying.
     pub(crate) fn announce(&self, report: &Report, sealed: &Sealed) {
-        for change in sealed.changes.iter().filter(|change| change.replaced() && !change.key.ends_with(RUN_TAG)) {
+        for change in sealed
+            .changes
+            .iter()
+            .filter(|change| change.replaced() && !change.key.ends_with(RUN_TAG))
+        {
             let before = change.before.as_deref().unwrap_or("(missing)");
             report.say(&format!("sealed {}: {before} -> {}", change.key, change.after));
         }
         report.say(&format!("launching (run {})", self.id));
     }
 
-    pub(crate) fn watch_plan(&self, found: &SecurityConfiguration, facts: &Facts, persistent: bool) -> watch::Plan {
-        let adopted = facts.adoptable.as_ref().and_then(Lookup::found).into_iter().flat_map(|persistent| &persistent.clusters);
-        let adopted = adopted.map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone())).collect();
+    pub(crate) fn watch_plan(
+        &self,
+        found: &SecurityConfiguration,
+        facts: &Facts,
+        persistent: bool,
+    ) -> watch::Plan {
+        let adopted = facts
+            .adoptable
+            .as_ref()
+            .and_then(Lookup::found)
+            .into_iter()
+            .flat_map(|persistent| &persistent.clusters);
+        let adopted = adopted
+            .map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone()))
+            .collect();
         watch::Plan {
             pursuit: Pursuit {
                 verified: Verified::of(found, self.config, facts),
@@ -249,12 +284,21 @@ impl<'a> Run<'a> {
     }
 
     /// What is said of the run before it is launched.
-    pub(crate) fn beginning<'b>(&'b self, sealed: &'b Sealed, chain: Option<&'b Chain>) -> Beginning<'b> {
+    pub(crate) fn beginning<'b>(
+        &'b self,
+        sealed: &'b Sealed,
+        chain: Option<&'b Chain>,
+    ) -> Beginning<'b> {
         Beginning { run: &self.id, started: self.started, sealed_sha256: &sealed.digest, chain }
     }
 
     /// What a later guard must know, should this one not live to the end.
-    pub(crate) fn prepared(&self, plan: &watch::Plan, facts: &Facts, since: Option<OffsetDateTime>) -> Prepared {
+    pub(crate) fn prepared(
+        &self,
+        plan: &watch::Plan,
+        facts: &Facts,
+        since: Option<OffsetDateTime>,
+    ) -> Prepared {
         Prepared {
             run: self.id.clone(),
             started: self.started,
@@ -262,7 +306,12 @@ impl<'a> Run<'a> {
             region: self.config.emr_region.value.clone(),
             config: self.config.origin.clone(),
             pursuit: plan.pursuit.clone(),
-            output: Some(Output { region: self.config.s3_region.value.clone(), writes: self.writes(), standard: self.standard(facts), since }),
+            output: Some(Output {
+                region: self.config.s3_region.value.clone(),
+                writes: self.writes(),
+                standard: self.standard(facts),
+                since,
+            }),
         }
     }
 
@@ -321,7 +370,8 @@ impl<'a> Run<'a> {
             exit_code,
         };
         let (state, chain) = judged.chain.unzip();
-        let mut parcel = Parcel::new(&self.id, self.started, exit_code, chain, report::document(&record)?);
+        let mut parcel =
+            Parcel::new(&self.id, self.started, exit_code, chain, report::document(&record)?);
         let (mut troubles, mut cut) = (Vec::new(), pin!(cut));
         judged.evidence.secure(&mut parcel, state, &mut troubles, cut.as_mut()).await;
         report.write(&record, &parcel, &mut troubles)?;
@@ -335,7 +385,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The seal for a run: the settings' security configuration, else the one that the runner config names.
+/// The seal for a run: the settings' security configuration, else the one that the runner config
+/// names.
 pub(crate) fn seal_of(config: &RunnerConfig, settings: &Settings, run: &str) -> Option<Seal> {
     let named = config
         .security_configuration

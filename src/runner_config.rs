@@ -1,6 +1,8 @@
-//! The runner config: EmrEtlRunner's `config.yml` as the runner itself would load it, and the parts of it that a verdict needs.
+//! The runner config: EmrEtlRunner's `config.yml` as the runner itself would load it, and the parts
+//! of it that a verdict needs.
 //!
-//! The contract on types is `ConfigHash` of EmrEtlRunner 1.0.4 (`lib/snowplow-emr-etl-runner/contracts.rb`), for the keys read here.
+//! The contract on types is `ConfigHash` of EmrEtlRunner 1.0.4
+//! (`lib/snowplow-emr-etl-runner/contracts.rb`), for the keys read here.
 
 mod contract;
 mod erb;
@@ -59,10 +61,12 @@ impl fmt::Display for Position {
     }
 }
 
-/// Why a runner config cannot be judged: the places, and what to do. Never holds a value of the config that could be secret.
+/// Why a runner config cannot be judged: the places, and what to do. Never holds a value of the
+/// config that could be secret.
 #[derive(Debug)]
 pub struct ConfigError {
-    /// Each `file:line:column` (without the file before it is known), and what is wrong there. Never empty.
+    /// Each `file:line:column` (without the file before it is known), and what is wrong there.
+    /// Never empty.
     problems: Vec<(String, String)>,
 }
 
@@ -87,7 +91,13 @@ impl ConfigError {
     }
 
     fn within(self, file: &str) -> Self {
-        Self { problems: self.problems.into_iter().map(|(place, message)| (format!("{file}:{place}"), message)).collect() }
+        Self {
+            problems: self
+                .problems
+                .into_iter()
+                .map(|(place, message)| (format!("{file}:{place}"), message))
+                .collect(),
+        }
     }
 }
 
@@ -142,7 +152,8 @@ pub struct Location {
     pub at: String,
 }
 
-/// A place that misleads people: Ruby's reading is definite, but not what stands there at first sight.
+/// A place that misleads people: Ruby's reading is definite, but not what stands there at first
+/// sight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ambiguity {
     /// The key's path, or `the document`.
@@ -155,7 +166,8 @@ pub struct Ambiguity {
     pub loses: String,
 }
 
-/// A property of `aws.emr.configuration`, which the runner turns into the cluster's `Configurations`.
+/// A property of `aws.emr.configuration`, which the runner turns into the cluster's
+/// `Configurations`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {
     /// `core-site`, `spark-defaults`, ….
@@ -233,7 +245,8 @@ pub struct RunnerConfig {
 }
 
 impl RunnerConfig {
-    /// Reads and loads the config that the invocation names, with the environment as the runner will see it; `ruby` renders its ERB, or without one the guard itself.
+    /// Reads and loads the config that the invocation names, with the environment as the runner
+    /// will see it; `ruby` renders its ERB, or without one the guard itself.
     ///
     /// # Errors
     /// [`ConfigError`] when it cannot be read, is no plain YAML, or breaks the runner's contract.
@@ -241,11 +254,9 @@ impl RunnerConfig {
         let (origin, bytes) = match source {
             ConfigSource::Stdin => {
                 let mut bytes = Vec::new();
-                std::io::stdin()
-                    .lock()
-                    .take(LARGEST + 1)
-                    .read_to_end(&mut bytes)
-                    .map_err(|error| ConfigError::of("<stdin>", format!("cannot be read: {error}")))?;
+                std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(
+                    |error| ConfigError::of("<stdin>", format!("cannot be read: {error}")),
+                )?;
                 ("<stdin>".to_owned(), bytes)
             }
             ConfigSource::File(path) => (path.display().to_string(), read_file(path)?),
@@ -257,7 +268,11 @@ impl RunnerConfig {
     ///
     /// # Errors
     /// As [`RunnerConfig::read`].
-    pub fn parse(origin: &str, bytes: &[u8], env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {
+    pub fn parse(
+        origin: &str,
+        bytes: &[u8],
+        env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+    ) -> Result<Self, ConfigError> {
         Self::load(origin, bytes, None, env)
     }
 
@@ -266,16 +281,25 @@ impl RunnerConfig {
         let origin = format!("the cluster {}", cluster.id);
         let at = |value: &str| Located { value: value.to_owned(), at: origin.clone() };
         // A role is named by its ARN or by its name alone; IAM is asked by name.
-        let role = |role: &Option<String>| at(role.as_deref().and_then(|role| role.rsplit('/').next()).unwrap_or_default());
+        let role = |role: &Option<String>| {
+            at(role.as_deref().and_then(|role| role.rsplit('/').next()).unwrap_or_default())
+        };
         let release = cluster.release.as_deref().unwrap_or("none").parse();
         let nothing = psych::load(&Rendered::as_it_stands("{}"))?;
         let facts = serde_json::to_vec(cluster).unwrap_or_default();
         Ok(Self {
             digest: sha256(&facts),
-            credentials: RunnerCredentials { access_key_id: Secret::new(String::new()), secret_access_key: Secret::new(String::new()) },
+            credentials: RunnerCredentials {
+                access_key_id: Secret::new(String::new()),
+                secret_access_key: Secret::new(String::new()),
+            },
             s3_region: at(region),
             emr_region: at(region),
-            release: Located { value: release.map_err(|error: NameError| ConfigError::of(&origin, error.to_string()))?, at: origin.clone() },
+            release: Located {
+                value: release
+                    .map_err(|error: NameError| ConfigError::of(&origin, error.to_string()))?,
+                at: origin.clone(),
+            },
             jobflow_role: role(&cluster.instance_profile),
             service_role: role(&cluster.service_role),
             instance_types: Vec::new(),
@@ -299,9 +323,17 @@ impl RunnerConfig {
         })
     }
 
-    fn load(origin: &str, bytes: &[u8], ruby: Option<&Ruby>, env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {
+    fn load(
+        origin: &str,
+        bytes: &[u8],
+        ruby: Option<&Ruby>,
+        env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+    ) -> Result<Self, ConfigError> {
         if bytes.len() as u64 > LARGEST {
-            return Err(ConfigError::of(origin, format!("larger than {LARGEST} bytes; this is no EmrEtlRunner config")));
+            return Err(ConfigError::of(
+                origin,
+                format!("larger than {LARGEST} bytes; this is no EmrEtlRunner config"),
+            ));
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let mut place = Position::START;
@@ -312,24 +344,32 @@ impl RunnerConfig {
         let rendered = || -> Result<Rendered, ConfigError> {
             match ruby {
                 None => erb::render(text, env),
-                // Places in a text that Ruby has rendered are places in that text; where no tag spans lines they are the file's too.
+                // Places in a text that Ruby has rendered are places in that text; where no tag
+                // spans lines they are the file's too.
                 Some(ruby) => ruby::render(ruby, text).map(|text| Rendered::as_it_stands(&text)),
             }
         };
-        rendered().and_then(|rendered| Self::understand(origin, digest, &rendered)).map_err(|error| error.within(origin))
+        rendered()
+            .and_then(|rendered| Self::understand(origin, digest, &rendered))
+            .map_err(|error| error.within(origin))
     }
 
     fn understand(origin: &str, digest: String, rendered: &Rendered) -> Result<Self, ConfigError> {
         let psych::Loaded { root, ambiguities } = psych::load(rendered)?;
         let reader = Reader { origin, root: &root };
-        let ambiguities: Vec<&psych::Ambiguity> = ambiguities.iter().filter(|found| found.is_judged()).collect();
+        let ambiguities: Vec<&psych::Ambiguity> =
+            ambiguities.iter().filter(|found| found.is_judged()).collect();
         let breaches = contract::breaches(&root);
         if !breaches.is_empty() {
             // What misleads people is often what made the breach: a second `aws:` hides the first.
-            let notes = ambiguities
-                .iter()
-                .map(|found| (found.loses.to_string(), format!("note: {}, which Ruby drops for the one at {}", found.what, found.wins)));
-            let breaches = breaches.into_iter().map(|(position, message)| (position.to_string(), message));
+            let notes = ambiguities.iter().map(|found| {
+                (
+                    found.loses.to_string(),
+                    format!("note: {}, which Ruby drops for the one at {}", found.what, found.wins),
+                )
+            });
+            let breaches =
+                breaches.into_iter().map(|(position, message)| (position.to_string(), message));
             return Err(ConfigError { problems: breaches.chain(notes).collect() });
         }
         let credentials = RunnerCredentials {
@@ -338,8 +378,12 @@ impl RunnerConfig {
         };
         let release = reader.text(&["aws", "emr", "ami_version"])?;
         let release = Located {
-            value: ReleaseLabel::from_ami_version(&release.value)
-                .map_err(|reason| ConfigError::at(reader.position(&["aws", "emr", "ami_version"]), format!("aws.emr.ami_version {reason}")))?,
+            value: ReleaseLabel::from_ami_version(&release.value).map_err(|reason| {
+                ConfigError::at(
+                    reader.position(&["aws", "emr", "ami_version"]),
+                    format!("aws.emr.ami_version {reason}"),
+                )
+            })?,
             at: release.at,
         };
         Ok(Self {
@@ -359,12 +403,20 @@ impl RunnerConfig {
             additional_info: reader.optional_text(&["aws", "emr", "additional_info"])?,
             tracking: reader.tracking()?,
             subnet: reader.optional_text(&["aws", "emr", "ec2_subnet_id"])?,
-            // Whatever stands here is replaced by the seal, so a wrong type is not an error of its own.
-            security_configuration: reader.optional_text(&["aws", "emr", "security_configuration"]).ok().flatten(),
+            // Whatever stands here is replaced by the seal, so a wrong type is not an error of its
+            // own.
+            security_configuration: reader
+                .optional_text(&["aws", "emr", "security_configuration"])
+                .ok()
+                .flatten(),
             job_name: reader.text(&["aws", "emr", "jobflow", "job_name"])?.value,
             locations: reader.locations()?,
-            collector_format: reader.optional_text(&["collectors", "format"])?.map(|located| located.value),
-            spark_enrich: reader.optional_text(&["enrich", "versions", "spark_enrich"])?.map(|located| located.value),
+            collector_format: reader
+                .optional_text(&["collectors", "format"])?
+                .map(|located| located.value),
+            spark_enrich: reader
+                .optional_text(&["enrich", "versions", "spark_enrich"])?
+                .map(|located| located.value),
             continue_on_unexpected_error: matches!(
                 root.find(&["enrich", "continue_on_unexpected_error"]),
                 Some(Node { value: Value::Bool(true), .. })
@@ -389,7 +441,10 @@ impl RunnerConfig {
     /// As [`RunnerConfig::seal`].
     pub fn seal_masked(&self, seal: &Seal) -> Result<Sealed, ConfigError> {
         let mut masked = self.root.reveal().clone();
-        mask(&mut masked, &[self.credentials.access_key_id.reveal(), self.credentials.secret_access_key.reveal()]);
+        mask(
+            &mut masked,
+            &[self.credentials.access_key_id.reveal(), self.credentials.secret_access_key.reveal()],
+        );
         seal::seal(&masked, seal).map_err(|error| error.within(&self.origin))
     }
 }
@@ -397,18 +452,24 @@ impl RunnerConfig {
 /// Replaces every text that holds one of `secrets`: an alias can have put a key anywhere.
 fn mask(node: &mut Node, secrets: &[&String]) {
     match &mut node.value {
-        Value::Text(text) if secrets.iter().any(|secret| text.contains(secret.as_str())) => *text = "(masked)".to_owned(),
+        Value::Text(text) if secrets.iter().any(|secret| text.contains(secret.as_str())) => {
+            *text = "(masked)".to_owned()
+        }
         Value::List(items) => items.iter_mut().for_each(|item| mask(item, secrets)),
         Value::Map(entries) => entries.iter_mut().for_each(|(_, child)| mask(child, secrets)),
         _ => {}
     }
 }
 
-/// What Ruby would hold after loading `text`, in the form of the oracle under `integration/runner/oracle`; maps in Ruby's own order.
+/// What Ruby would hold after loading `text`, in the form of the oracle under
+/// `integration/runner/oracle`; maps in Ruby's own order.
 ///
 /// # Errors
 /// Why the config would be refused, before anything is judged by what it says.
-pub fn dump(text: &str, env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<serde_json::Value, String> {
+pub fn dump(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+) -> Result<serde_json::Value, String> {
     let loaded = || -> Result<Node, ConfigError> {
         let root = psych::load(&erb::render(text, env)?)?.root;
         seal::carriable(&root)?;
@@ -426,7 +487,9 @@ fn dumped(value: &Value) -> serde_json::Value {
         Value::Float(number) => json!({"float": format!("{:016x}", number.to_bits())}),
         Value::Text(text) => json!({ "text": text }),
         Value::Other { kind, .. } => json!({ "other": kind }),
-        Value::List(items) => json!({"list": items.iter().map(|item| dumped(&item.value)).collect::<Vec<_>>()}),
+        Value::List(items) => {
+            json!({"list": items.iter().map(|item| dumped(&item.value)).collect::<Vec<_>>()})
+        }
         Value::Map(entries) => {
             json!({"map": entries.iter().map(|(key, child)| json!([{"symbol": key.name}, dumped(&child.value)])).collect::<Vec<_>>()})
         }
@@ -435,13 +498,21 @@ fn dumped(value: &Value) -> serde_json::Value {
 
 fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let name = path.display().to_string();
-    let unreadable = |error: std::io::Error| ConfigError::of(&name, format!("cannot be read: {error}"));
+    let unreadable =
+        |error: std::io::Error| ConfigError::of(&name, format!("cannot be read: {error}"));
     // The runner's own test is `File.file?`: it follows links and refuses a FIFO.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(ConfigError::of(&name, "not a regular file; EmrEtlRunner takes a file, or `-` for standard input"));
+        return Err(ConfigError::of(
+            &name,
+            "not a regular file; EmrEtlRunner takes a file, or `-` for standard input",
+        ));
     }
     let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(unreadable)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    std::fs::File::open(path)
+        .map_err(unreadable)?
+        .take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     Ok(bytes)
 }
 
@@ -478,7 +549,10 @@ mod tests {
     }
 
     fn seal() -> Seal {
-        Seal { security_configuration: "acme-sc".to_owned(), tag: Some(("run".to_owned(), "1".to_owned())) }
+        Seal {
+            security_configuration: "acme-sc".to_owned(),
+            tag: Some(("run".to_owned(), "1".to_owned())),
+        }
     }
 
     /// What the recordings print of a loaded config.
@@ -487,7 +561,9 @@ mod tests {
             None => "nil (no key)".to_owned(),
             Some(Value::Null) => "nil".to_owned(),
             // As Ruby's `inspect` shows it.
-            Some(Value::Text(text)) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+            Some(Value::Text(text)) => {
+                format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+            }
             Some(other) => {
                 let mut text = String::new();
                 seal::write(other, &mut text);
@@ -515,9 +591,14 @@ mod tests {
                 Ok(config) => {
                     let ours = summary(&config);
                     let theirs = [text("result"), text("result_mri")];
-                    // What the runner itself rejects (by its contract on types) it will reject under the guard too; only what it accepts must be the same.
+                    // What the runner itself rejects (by its contract on types) it will reject
+                    // under the guard too; only what it accepts must be the same.
                     let accepted = theirs.iter().any(|result| result.starts_with("ACCEPTED"));
-                    assert!(!accepted || theirs.contains(&ours.as_str()), "{}: ours {ours}, Ruby's {theirs:?}", text("name"));
+                    assert!(
+                        !accepted || theirs.contains(&ours.as_str()),
+                        "{}: ours {ours}, Ruby's {theirs:?}",
+                        text("name")
+                    );
                     agreed += 1;
                 }
             }
@@ -530,7 +611,11 @@ mod tests {
     fn sealing_sets_the_two_keys_and_the_tag_and_nothing_else() {
         let config = parse(recorded_config()).unwrap();
         let sealed = config.seal(&seal()).unwrap();
-        let shown: Vec<String> = sealed.changes.iter().map(|change| format!("{}: {:?} -> {}", change.key, change.before, change.after)).collect();
+        let shown: Vec<String> = sealed
+            .changes
+            .iter()
+            .map(|change| format!("{}: {:?} -> {}", change.key, change.before, change.after))
+            .collect();
         assert_eq!(
             shown,
             [
@@ -540,24 +625,37 @@ mod tests {
             ]
         );
         let loaded = parse(sealed.text.reveal()).unwrap();
-        assert_eq!(summary(&loaded), "ACCEPTED encrypted=true security_configuration=\"acme-sc\" ami=\"5.29.0\"");
+        assert_eq!(
+            summary(&loaded),
+            "ACCEPTED encrypted=true security_configuration=\"acme-sc\" ami=\"5.29.0\""
+        );
     }
 
     #[test]
     fn whatever_stood_at_the_two_keys_is_replaced() {
-        for (before, shown) in [("\"true\"", "true"), ("1", "1"), ("[true]", "[true]"), ("no", "false"), ("", "(blank)")] {
-            let text = recorded_config().replace("encrypted: false", &format!("encrypted: {before}"));
+        for (before, shown) in [
+            ("\"true\"", "true"),
+            ("1", "1"),
+            ("[true]", "[true]"),
+            ("no", "false"),
+            ("", "(blank)"),
+        ] {
+            let text =
+                recorded_config().replace("encrypted: false", &format!("encrypted: {before}"));
             let sealed = parse(&text).unwrap().seal(&seal()).unwrap();
             assert_eq!(sealed.changes[1].before.as_deref(), Some(shown), "{before}");
         }
-        let missing = recorded_config().replace("      encrypted: false\n", "").replace("    security_configuration:\n", "");
+        let missing = recorded_config()
+            .replace("      encrypted: false\n", "")
+            .replace("    security_configuration:\n", "");
         let sealed = parse(&missing).unwrap().seal(&seal()).unwrap();
         assert!(sealed.changes.iter().all(|change| change.before.is_none() && change.replaced()));
     }
 
     #[test]
     fn errors_name_the_place_the_key_and_what_to_do() {
-        let refusal = |from: &str, to: &str| parse(&recorded_config().replace(from, to)).unwrap_err();
+        let refusal =
+            |from: &str, to: &str| parse(&recorded_config().replace(from, to)).unwrap_err();
         let cases = [
             refusal("ami_version: 5.29.0", "ami_version: 5.10"),
             refusal("ami_version: 5.29.0", "ami_version: emr-5.29.0"),
@@ -584,7 +682,8 @@ mod tests {
         insta::assert_snapshot!(cases.join("\n"));
     }
 
-    /// Loads a config that tries to get past the seal, and shows what becomes of it: what Ruby makes of it, what is said about it, what it is sealed to.
+    /// Loads a config that tries to get past the seal, and shows what becomes of it: what Ruby
+    /// makes of it, what is said about it, what it is sealed to.
     fn sealed_or_refused(name: &str, text: &str) -> String {
         let env = |variable: &str| match variable {
             "TWO_LINES" => Some("none\n    security_configuration: evil".into()),
@@ -599,11 +698,20 @@ mod tests {
             Err(error) => return format!("{name}\n  refused: {error}"),
         };
         let again = parse(sealed.text.reveal()).unwrap();
-        assert_eq!(summary(&again), "ACCEPTED encrypted=true security_configuration=\"acme-sc\" ami=\"5.29.0\"", "{name}");
+        assert_eq!(
+            summary(&again),
+            "ACCEPTED encrypted=true security_configuration=\"acme-sc\" ami=\"5.29.0\"",
+            "{name}"
+        );
         assert_eq!(again.ambiguities, [], "{name}: the sealed form has one meaning");
         assert!(!sealed.text.reveal().contains("<%"));
-        let ambiguities: Vec<String> =
-            config.ambiguities.iter().map(|it| format!("\n  {}: {} (Ruby takes {}, not {})", it.key, it.what, it.wins, it.loses)).collect();
+        let ambiguities: Vec<String> = config
+            .ambiguities
+            .iter()
+            .map(|it| {
+                format!("\n  {}: {} (Ruby takes {}, not {})", it.key, it.what, it.wins, it.loses)
+            })
+            .collect();
         format!("{name}\n  {}\n  sealed{}", summary(&config), ambiguities.concat())
     }
 
@@ -616,29 +724,70 @@ mod tests {
         let blank = "    security_configuration:\n";
         let off = "      encrypted: false\n";
         let cases = [
-            ("ERB that prints a second security_configuration", with("    placement:\n", "    placement: <%= ENV['TWO_LINES'] %>\n")),
-            ("a twin of `aws` as a symbol", with("collectors:\n", ":aws: {emr: {security_configuration: evil}}\ncollectors:\n")),
-            ("a twin of `encrypted` as a symbol", with(off, "      encrypted: true\n      :encrypted: false\n")),
-            ("a merge below its key", format!("x: &x\n  encrypted: false\n{}", with(off, "      encrypted: true\n      <<: *x\n"))),
+            (
+                "ERB that prints a second security_configuration",
+                with("    placement:\n", "    placement: <%= ENV['TWO_LINES'] %>\n"),
+            ),
+            (
+                "a twin of `aws` as a symbol",
+                with("collectors:\n", ":aws: {emr: {security_configuration: evil}}\ncollectors:\n"),
+            ),
+            (
+                "a twin of `encrypted` as a symbol",
+                with(off, "      encrypted: true\n      :encrypted: false\n"),
+            ),
+            (
+                "a merge below its key",
+                format!(
+                    "x: &x\n  encrypted: false\n{}",
+                    with(off, "      encrypted: true\n      <<: *x\n")
+                ),
+            ),
             (
                 "a merge in quotes",
-                format!("x: &x\n  security_configuration: evil\n{}", with(blank, "    security_configuration: acme-sc\n    \"<<\": *x\n")),
+                format!(
+                    "x: &x\n  security_configuration: evil\n{}",
+                    with(blank, "    security_configuration: acme-sc\n    \"<<\": *x\n")
+                ),
             ),
-            ("a second document", format!("{}---\naws: {{emr: {{security_configuration: evil}}}}\n", recorded_config())),
-            ("a parent that stands twice", with("collectors:\n", "aws:\n  s3:\n    buckets:\n      encrypted: false\ncollectors:\n")),
+            (
+                "a second document",
+                format!(
+                    "{}---\naws: {{emr: {{security_configuration: evil}}}}\n",
+                    recorded_config()
+                ),
+            ),
+            (
+                "a parent that stands twice",
+                with(
+                    "collectors:\n",
+                    "aws:\n  s3:\n    buckets:\n      encrypted: false\ncollectors:\n",
+                ),
+            ),
             ("encrypted as text", with(off, "      encrypted: \"true\"\n")),
             ("encrypted as a symbol", with(off, "      encrypted: :true\n")),
-            ("security_configuration as a date", with(blank, "    security_configuration: 2020-01-01\n")),
-            ("an anchor redefined", format!("x: &x true\ny: &x false\n{}", with(off, "      encrypted: *x\n"))),
+            (
+                "security_configuration as a date",
+                with(blank, "    security_configuration: 2020-01-01\n"),
+            ),
+            (
+                "an anchor redefined",
+                format!("x: &x true\ny: &x false\n{}", with(off, "      encrypted: *x\n")),
+            ),
             ("an alias to the whole emr map", with("  emr:\n", "  emr: &emr\n") + "other: *emr\n"),
             (
                 "the emr map by an alias",
-                format!("x: &emr\n{}\n{}", emr_block(), recorded_config().replace(&format!("  emr:\n{}", emr_block()), "  emr: *emr\n")),
+                format!(
+                    "x: &emr\n{}\n{}",
+                    emr_block(),
+                    recorded_config().replace(&format!("  emr:\n{}", emr_block()), "  emr: *emr\n")
+                ),
             ),
             ("a tag that makes a boolean", with(off, "      encrypted: !!bool \"false\"\n")),
             ("an object", with(blank, "    security_configuration: !ruby/object:Object {}\n")),
         ];
-        let shown: Vec<String> = cases.iter().map(|(name, text)| sealed_or_refused(name, text)).collect();
+        let shown: Vec<String> =
+            cases.iter().map(|(name, text)| sealed_or_refused(name, text)).collect();
         insta::assert_snapshot!(shown.join("\n"));
     }
 
@@ -653,7 +802,10 @@ mod tests {
     fn what_the_sealed_form_cannot_carry_is_refused_where_the_seal_does_not_replace_it() {
         let text = recorded_config().replace("collectors:", "x: [2020-01-01]\ncollectors:");
         let refusal = parse(&text).unwrap().seal(&seal()).unwrap_err().to_string();
-        assert_eq!(refusal, "config.yml:62:5: Ruby reads this value as a date; put it in quotes to keep it as text");
+        assert_eq!(
+            refusal,
+            "config.yml:62:5: Ruby reads this value as a date; put it in quotes to keep it as text"
+        );
     }
 
     #[test]
@@ -661,7 +813,9 @@ mod tests {
         let text = recorded_config().replace("<%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>", "[hunter2]");
         let refusal = parse(&text).unwrap_err();
         assert!(!refusal.contains("hunter2"), "{refusal}");
-        assert!(!format!("{:?}", parse(recorded_config()).unwrap().credentials).contains("AKIAFAKE"));
+        assert!(
+            !format!("{:?}", parse(recorded_config()).unwrap().credentials).contains("AKIAFAKE")
+        );
     }
 
     mod laws {
@@ -673,15 +827,17 @@ mod tests {
                 Just(Value::Null),
                 any::<bool>().prop_map(Value::Bool),
                 any::<i64>().prop_map(Value::Integer),
-                (-1_000_000_i32..1_000_000).prop_map(|number| Value::Float(f64::from(number) / 1000.0)),
+                (-1_000_000_i32..1_000_000)
+                    .prop_map(|number| Value::Float(f64::from(number) / 1000.0)),
                 any_text().prop_map(Value::Text),
             ];
             leaf.prop_recursive(4, 32, 4, |inner| {
                 let node = inner.prop_map(|value| Node { value, at: Position::START });
                 prop_oneof![
                     prop::collection::vec(node.clone(), 0..4).prop_map(Value::List),
-                    prop::collection::btree_map(any_key(), node, 0..4)
-                        .prop_map(|map| Value::Map(map.into_iter().map(|(key, node)| (psych::Key::new(&key), node)).collect())),
+                    prop::collection::btree_map(any_key(), node, 0..4).prop_map(|map| Value::Map(
+                        map.into_iter().map(|(key, node)| (psych::Key::new(&key), node)).collect()
+                    )),
                 ]
             })
         }
@@ -707,7 +863,10 @@ mod tests {
                 "<<",
                 "\t\r\n ",
             ];
-            prop_oneof![prop::sample::select(tricky.to_vec()).prop_map(str::to_owned), any::<String>()]
+            prop_oneof![
+                prop::sample::select(tricky.to_vec()).prop_map(str::to_owned),
+                any::<String>()
+            ]
         }
 
         fn any_key() -> impl Strategy<Value = String> {

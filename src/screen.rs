@@ -1,7 +1,9 @@
-//! The terminal while something stands on it that changes: whatever else is written there goes above that, whole and in order.
+//! The terminal while something stands on it that changes: whatever else is written there goes
+//! above that, whole and in order.
 //!
-//! All writing to the terminal takes one lock for as long as what changes is away. Where a line is still open (a runner prints dots, or half a line arrives), it stays
-//! away until the line has ended, or clearing it would clear the runner's own words.
+//! All writing to the terminal takes one lock for as long as what changes is away. Where a line is
+//! still open (a runner prints dots, or half a line arrives), it stays away until the line has
+//! ended, or clearing it would clear the runner's own words.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -24,7 +26,8 @@ pub(crate) enum Stream {
 #[derive(Debug)]
 struct Screen {
     rows: Vec<String>,
-    /// Those that are shown now, by their lengths. The cursor rests below them, at the beginning of a line: what the terminal echoes there, such as ^Z, changes none.
+    /// Those that are shown now, by their lengths. The cursor rests below them, at the beginning of
+    /// a line: what the terminal echoes there, such as ^Z, changes none.
     shown: Vec<usize>,
     /// The streams that lead to it.
     here: &'static [Stream],
@@ -46,24 +49,35 @@ fn can_show() -> bool {
     io::stderr().is_terminal() && !is_dumb
 }
 
-/// In the background the terminal is somebody else's to draw on. One that is not the process' own has no such ground.
+/// In the background the terminal is somebody else's to draw on. One that is not the process' own
+/// has no such ground.
 fn is_in_front() -> bool {
     tcgetpgrp(io::stderr()).map_or(true, |group| group == getpgrp())
 }
 
 /// Columns and rows of the terminal, as it is now.
 fn size() -> (usize, usize) {
-    terminal_size_of(io::stderr()).map_or((80, 24), |(Width(columns), Height(rows))| (usize::from(columns).max(2), usize::from(rows).max(2)))
+    terminal_size_of(io::stderr()).map_or((80, 24), |(Width(columns), Height(rows))| {
+        (usize::from(columns).max(2), usize::from(rows).max(2))
+    })
 }
 
-/// Takes the terminal, if there is one that can show what changes and nobody has it already; gives whether it did.
+/// Takes the terminal, if there is one that can show what changes and nobody has it already; gives
+/// whether it did.
 pub(crate) fn take() -> bool {
     let mut screen = screen();
     if screen.is_some() || !can_show() {
         return false;
     }
-    let here: &[Stream] = if io::stdout().is_terminal() { &[Stream::Err, Stream::Out] } else { &[Stream::Err] };
-    *screen = Some(Screen { rows: Vec::new(), shown: Vec::new(), here, line_is_open: false, is_paused: false });
+    let here: &[Stream] =
+        if io::stdout().is_terminal() { &[Stream::Err, Stream::Out] } else { &[Stream::Err] };
+    *screen = Some(Screen {
+        rows: Vec::new(),
+        shown: Vec::new(),
+        here,
+        line_is_open: false,
+        is_paused: false,
+    });
     true
 }
 
@@ -107,7 +121,8 @@ pub(crate) fn resume() {
 pub(crate) fn above<T>(to: Stream, bytes: &[u8], write: impl FnOnce() -> T) -> T {
     let mut guard = screen();
     let Some(screen) = guard.as_mut().filter(|screen| screen.here.contains(&to)) else {
-        // Where the terminal is nobody's, or what is written does not go there, nobody need wait for anybody.
+        // Where the terminal is nobody's, or what is written does not go there, nobody need wait
+        // for anybody.
         drop(guard);
         return write();
     };
@@ -130,7 +145,8 @@ impl Screen {
         self.shown.clear();
     }
 
-    /// What takes away the rows that are shown. A terminal that has become narrower since has broken them into more.
+    /// What takes away the rows that are shown. A terminal that has become narrower since has
+    /// broken them into more.
     fn away(&self) -> String {
         let (columns, _) = size();
         match self.shown.iter().map(|length| length.div_ceil(columns).max(1)).sum::<usize>() {
@@ -147,7 +163,8 @@ impl Screen {
         let (columns, rows) = size();
         let mut text = self.away();
         self.shown.clear();
-        // A row that is as wide as the terminal is two, to some; and what does not fit on it could not be taken away.
+        // A row that is as wide as the terminal is two, to some; and what does not fit on it could
+        // not be taken away.
         for row in self.rows.iter().take(rows - 1) {
             let row: String = row.chars().take(columns - 1).collect();
             text.push_str(&row);

@@ -16,9 +16,11 @@ const RUN: &str = "the-id-of-the-run";
 
 pub(crate) fn seal(arguments: &SealArguments, settings: &Settings) -> Result<Outcome, GuardError> {
     let Invocation::Run(invocation) = Invocation::parse(&arguments.launch.arguments)? else {
-        return Err(
-            InvocationError::Rejected("these launch no cluster, so there is nothing to seal; expected `run -c config.yml …`".to_owned()).into()
-        );
+        return Err(InvocationError::Rejected(
+            "these launch no cluster, so there is nothing to seal; expected `run -c config.yml …`"
+                .to_owned(),
+        )
+        .into());
     };
     let ruby = Program::ruby(settings.erb, settings.runner.as_deref())?;
     let config = RunnerConfig::read(&invocation.config, ruby.as_ref())?;
@@ -29,12 +31,15 @@ pub(crate) fn seal(arguments: &SealArguments, settings: &Settings) -> Result<Out
         ))
         .into());
     };
-    let sealed = if arguments.show_secrets { config.seal(&seal)? } else { config.seal_masked(&seal)? };
+    let sealed =
+        if arguments.show_secrets { config.seal(&seal)? } else { config.seal_masked(&seal)? };
     if arguments.diff {
         for change in &sealed.changes {
             match &change.before {
                 Some(before) if !change.replaced() => println!("  {}: {before}", change.key),
-                Some(before) => println!("- {}: {before}\n+ {}: {}", change.key, change.key, change.after),
+                Some(before) => {
+                    println!("- {}: {before}\n+ {}: {}", change.key, change.key, change.after)
+                }
                 None => println!("+ {}: {}", change.key, change.after),
             }
         }

@@ -1,5 +1,6 @@
-//! Settings: the guard's own options. One list of options serves the flags, the environment and `guard.yml`; flags beat
-//! environment beats file beats default. The part of them that says what is required is the policy.
+//! Settings: the guard's own options. One list of options serves the flags, the environment and
+//! `guard.yml`; flags beat environment beats file beats default. The part of them that says what is
+//! required is the policy.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +33,9 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text).map(Self).map_err(|error| format!("{error}; write a time such as 90s or 10m"))
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|error| format!("{error}; write a time such as 90s or 10m"))
     }
 }
 
@@ -43,7 +46,19 @@ impl<'de> Deserialize<'de> for Span {
 }
 
 /// One of the three protections that a security configuration can give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    ValueEnum,
+    JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protection {
     /// What EMRFS writes to S3.
@@ -67,7 +82,19 @@ impl Protection {
 }
 
 /// A kind of server-side encryption, as a bucket's default names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    ValueEnum,
+    JsonSchema,
+)]
 pub enum EncryptionKind {
     /// `AES256`: keys that S3 manages.
     #[serde(rename = "SSE-S3")]
@@ -87,14 +114,16 @@ pub enum EncryptionKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum CredentialSource {
-    /// The default chain of the AWS SDKs: environment, profile, SSO, web identity, container, instance.
+    /// The default chain of the AWS SDKs: environment, profile, SSO, web identity, container,
+    /// instance.
     #[default]
     Chain,
     /// The static keys in the runner config.
     RunnerConfig,
 }
 
-/// What a stop means for clusters that are what was verified; one that is not, or that nobody could judge, always ends.
+/// What a stop means for clusters that are what was verified; one that is not, or that nobody could
+/// judge, always ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnStop {
@@ -105,7 +134,8 @@ pub enum OnStop {
     Terminate,
 }
 
-/// What is done about a cluster that is what was verified, and goes on although nobody waits for it.
+/// What is done about a cluster that is what was verified, and goes on although nobody waits for
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnOrphan {
@@ -117,13 +147,16 @@ pub enum OnOrphan {
 }
 
 /// What it means that a run wrote something that is not encrypted as required.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnUnencrypted {
     /// The run is not confirmed: exit code 75.
     #[default]
     Unconfirmed,
-    /// Its clusters were unsafe: those that still live end, and the exit code is 76 (71 where an end cannot be confirmed).
+    /// Its clusters were unsafe: those that still live end, and the exit code is 76 (71 where an
+    /// end cannot be confirmed).
     Unsafe,
 }
 
@@ -173,11 +206,13 @@ pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == text, |start| text.starts_with(start))
 }
 
-/// The options, each of which may be a flag, an environment variable, or a key of `guard.yml` (with `_` for `-`).
+/// The options, each of which may be a flag, an environment variable, or a key of `guard.yml` (with
+/// `_` for `-`).
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// The real EmrEtlRunner: a program, or a jar (run with `java -jar`) [default: the next `snowplow-emr-etl-runner` on PATH]
+    /// The real EmrEtlRunner: a program, or a jar (run with `java -jar`) [default: the next
+    /// `snowplow-emr-etl-runner` on PATH]
     #[arg(long, env = "EMR_ETL_GUARD_RUNNER", value_name = "PATH")]
     pub runner: Option<PathBuf>,
 
@@ -185,24 +220,44 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_ERB", value_enum, value_name = "ENGINE")]
     pub erb: Option<ErbEngine>,
 
-    /// The security configuration to seal into the runner config [default: the one the config names]
+    /// The security configuration to seal into the runner config [default: the one the config
+    /// names]
     #[arg(long, env = "EMR_ETL_GUARD_SECURITY_CONFIGURATION", value_name = "NAME")]
     pub security_configuration: Option<String>,
 
     /// The protections that the security configuration must give [default: all three]
-    #[arg(long, env = "EMR_ETL_GUARD_REQUIRE", value_enum, value_delimiter = ',', value_name = "PROTECTION")]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_REQUIRE",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "PROTECTION"
+    )]
     pub require: Option<Vec<Protection>>,
 
     /// The kinds of default encryption accepted on buckets [default: all three]
-    #[arg(long, env = "EMR_ETL_GUARD_ACCEPT_ENCRYPTION", value_enum, value_delimiter = ',', value_name = "KIND")]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ACCEPT_ENCRYPTION",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "KIND"
+    )]
     pub accept_encryption: Option<Vec<EncryptionKind>>,
 
-    /// KMS keys (ARN, id or alias) that must encrypt what is written; other keys, and SSE-S3, are then refused [default: any]
+    /// KMS keys (ARN, id or alias) that must encrypt what is written; other keys, and SSE-S3, are
+    /// then refused [default: any]
     #[arg(long, env = "EMR_ETL_GUARD_EXPECTED_KEYS", value_delimiter = ',', value_name = "KEY")]
     pub expected_keys: Option<Vec<String>>,
 
-    /// Buckets of others that are only read, besides Snowplow's hosted assets; a trailing `*` fits any ending
-    #[arg(long, env = "EMR_ETL_GUARD_EXTERNAL_BUCKETS", value_delimiter = ',', value_name = "BUCKET")]
+    /// Buckets of others that are only read, besides Snowplow's hosted assets; a trailing `*` fits
+    /// any ending
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_EXTERNAL_BUCKETS",
+        value_delimiter = ',',
+        value_name = "BUCKET"
+    )]
     pub external_buckets: Option<Vec<String>>,
 
     /// Checks that are reported but do not refuse a launch (their names: `explain`)
@@ -217,11 +272,13 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_CERTIFICATE_DAYS", value_name = "DAYS")]
     pub certificate_days: Option<u16>,
 
-    /// So many objects are looked at in each location that the run reads data from; an even sample, where there are more; 0: none [default: 1000]
+    /// So many objects are looked at in each location that the run reads data from; an even sample,
+    /// where there are more; 0: none [default: 1000]
     #[arg(long, env = "EMR_ETL_GUARD_DATA_OBJECTS", value_name = "NUMBER")]
     pub data_objects: Option<usize>,
 
-    /// So many of the objects that the run wrote are looked at in each location, once it is over; an even sample, where there are more; 0: none [default: all]
+    /// So many of the objects that the run wrote are looked at in each location, once it is over;
+    /// an even sample, where there are more; 0: none [default: all]
     #[arg(long, env = "EMR_ETL_GUARD_CONFIRM_OBJECTS", value_name = "NUMBER")]
     pub confirm_objects: Option<usize>,
 
@@ -229,16 +286,23 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_ON_UNENCRYPTED", value_enum, value_name = "WHAT")]
     pub on_unencrypted: Option<OnUnencrypted>,
 
-    /// Exceptions, each with check, subject, reason and the last day it holds; only in the settings file
+    /// Exceptions, each with check, subject, reason and the last day it holds; only in the settings
+    /// file
     #[arg(skip)]
     pub exceptions: Option<Vec<Exception>>,
 
-    /// Whether to tag the run's clusters (`emr-etl-guard-run`), to know them from others [default: true]
+    /// Whether to tag the run's clusters (`emr-etl-guard-run`), to know them from others [default:
+    /// true]
     #[arg(long, env = "EMR_ETL_GUARD_RUN_TAG", value_name = "BOOL")]
     pub run_tag: Option<bool>,
 
     /// Endpoints that may stand in for AWS, by origin, such as http://127.0.0.1:5000
-    #[arg(long, env = "EMR_ETL_GUARD_ALLOW_ENDPOINTS", value_delimiter = ',', value_name = "ORIGIN")]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ALLOW_ENDPOINTS",
+        value_delimiter = ',',
+        value_name = "ORIGIN"
+    )]
     pub allow_endpoints: Option<Vec<String>>,
 
     /// Whose credentials the guard looks with [default: chain]
@@ -261,11 +325,13 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_VERSION_TIMEOUT", value_name = "TIME")]
     pub version_timeout: Option<Span>,
 
-    /// How often the watch looks for the run's clusters at first; it slows down by itself [default: 5s]
+    /// How often the watch looks for the run's clusters at first; it slows down by itself [default:
+    /// 5s]
     #[arg(long, env = "EMR_ETL_GUARD_WATCH_INTERVAL", value_name = "TIME")]
     pub watch_interval: Option<Span>,
 
-    /// An SQS queue, by its URL, that a rule of EventBridge feeds with EMR's events: they hasten the watch [default: none]
+    /// An SQS queue, by its URL, that a rule of EventBridge feeds with EMR's events: they hasten
+    /// the watch [default: none]
     #[arg(long, env = "EMR_ETL_GUARD_EVENT_QUEUE", value_name = "URL")]
     pub event_queue: Option<String>,
 
@@ -277,15 +343,18 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_TERMINATION_TIMEOUT", value_name = "TIME")]
     pub termination_timeout: Option<Span>,
 
-    /// How long a stop may take: the runner gets half of it before it is killed, the rest is for the run's clusters [default: 8s]
+    /// How long a stop may take: the runner gets half of it before it is killed, the rest is for
+    /// the run's clusters [default: 8s]
     #[arg(long, env = "EMR_ETL_GUARD_STOP_TIMEOUT", value_name = "TIME")]
     pub stop_timeout: Option<Span>,
 
-    /// What a stop (a signal to the guard) means for clusters that are what was verified [default: leave]
+    /// What a stop (a signal to the guard) means for clusters that are what was verified [default:
+    /// leave]
     #[arg(long, env = "EMR_ETL_GUARD_ON_STOP", value_enum, value_name = "WHAT")]
     pub on_stop: Option<OnStop>,
 
-    /// What is done about a cluster of the run that goes on although nobody waits for it [default: leave]
+    /// What is done about a cluster of the run that goes on although nobody waits for it [default:
+    /// leave]
     #[arg(long, env = "EMR_ETL_GUARD_ON_ORPHAN", value_enum, value_name = "WHAT")]
     pub on_orphan: Option<OnOrphan>,
 
@@ -297,7 +366,8 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_TERMINATE_ATTACHED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub terminate_attached: Option<bool>,
 
-    /// Where the journal of unfinished runs is kept [default: /var/lib/emr-etl-guard for root, else $XDG_STATE_HOME/emr-etl-guard]
+    /// Where the journal of unfinished runs is kept [default: /var/lib/emr-etl-guard for root, else
+    /// $XDG_STATE_HOME/emr-etl-guard]
     #[arg(long, env = "EMR_ETL_GUARD_STATE_DIR", value_name = "FOLDER")]
     pub state_dir: Option<PathBuf>,
 
@@ -305,11 +375,13 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_REPORT", value_name = "FILE")]
     pub report: Option<PathBuf>,
 
-    /// Where each run's document goes: folders, s3://bucket/prefix/, stdout [default: nowhere but the report]
+    /// Where each run's document goes: folders, s3://bucket/prefix/, stdout [default: nowhere but
+    /// the report]
     #[arg(long, env = "EMR_ETL_GUARD_EVIDENCE", value_delimiter = ',', value_name = "DESTINATION")]
     pub evidence: Option<Vec<Destination>>,
 
-    /// So many runs' documents stay in a folder that they go to; the newest always does [default: all]
+    /// So many runs' documents stay in a folder that they go to; the newest always does [default:
+    /// all]
     #[arg(long, env = "EMR_ETL_GUARD_EVIDENCE_KEEP", value_name = "NUMBER")]
     pub evidence_keep: Option<u32>,
 
@@ -317,14 +389,17 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_EVIDENCE_DAYS", value_name = "DAYS")]
     pub evidence_days: Option<u32>,
 
-    /// What signs documents: a file with an Ed25519 key (PKCS#8 PEM), or an asymmetric KMS key by its ARN or alias [default: nothing]
+    /// What signs documents: a file with an Ed25519 key (PKCS#8 PEM), or an asymmetric KMS key by
+    /// its ARN or alias [default: nothing]
     #[arg(long, env = "EMR_ETL_GUARD_SIGN_KEY", value_name = "KEY")]
     pub sign_key: Option<KeyName>,
-    /// The SNS topic (its ARN) that hears of refusals, unsafe clusters and runs that could not be confirmed
+    /// The SNS topic (its ARN) that hears of refusals, unsafe clusters and runs that could not be
+    /// confirmed
     #[arg(long, env = "EMR_ETL_GUARD_ALERT_SNS", value_name = "ARN")]
     pub alert_sns: Option<String>,
 
-    /// The webhook that hears of the same, as JSON with a `text`, which Slack and others take: its URL, which is a secret, or file:PATH of a file that holds it
+    /// The webhook that hears of the same, as JSON with a `text`, which Slack and others take: its
+    /// URL, which is a secret, or file:PATH of a file that holds it
     #[arg(long, env = "EMR_ETL_GUARD_ALERT_WEBHOOK", hide_env_values = true, value_name = "URL")]
     pub alert_webhook: Option<String>,
 
@@ -332,7 +407,8 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_ALERT_COMMAND", value_name = "PROGRAM")]
     pub alert_command: Option<PathBuf>,
 
-    /// How long an alert may take, its retries included; a stop that is under way leaves it less [default: 10s]
+    /// How long an alert may take, its retries included; a stop that is under way leaves it less
+    /// [default: 10s]
     #[arg(long, env = "EMR_ETL_GUARD_ALERT_TIMEOUT", value_name = "TIME")]
     pub alert_timeout: Option<Span>,
 
@@ -340,7 +416,8 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_METRICS_FILE", value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
 
-    /// The collector that metrics are sent to, by OTLP over HTTP [default: what OTEL_EXPORTER_OTLP_ENDPOINT names]
+    /// The collector that metrics are sent to, by OTLP over HTTP [default: what
+    /// OTEL_EXPORTER_OTLP_ENDPOINT names]
     #[arg(long, env = "EMR_ETL_GUARD_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 
@@ -348,7 +425,8 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_METRICS_LABELS", value_name = "NAME=VALUE")]
     pub metrics_labels: Option<Labels>,
 
-    /// What AWS's prices are where they are not those of us-east-1, for the estimates of `reencrypt`, such as write-STANDARD=0.0055
+    /// What AWS's prices are where they are not those of us-east-1, for the estimates of
+    /// `reencrypt`, such as write-STANDARD=0.0055
     #[arg(long, env = "EMR_ETL_GUARD_PRICES", value_name = "NAME=USD")]
     pub prices: Option<PriceChanges>,
 
@@ -419,7 +497,10 @@ pub struct SettingsFile {
 
 /// The settings of one run: every option decided.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own, and any may go together")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting of its own, and any may go together"
+)]
 pub struct Settings {
     /// The settings file, if there is one.
     pub file: Option<SettingsFile>,
@@ -511,11 +592,13 @@ pub enum SettingsError {
     Value(String),
 }
 
-/// Snowplow's public buckets: `snowplow-hosted-assets` in eu-west-1, with the region behind it elsewhere.
+/// Snowplow's public buckets: `snowplow-hosted-assets` in eu-west-1, with the region behind it
+/// elsewhere.
 const HOSTED_ASSETS: [&str; 2] = ["snowplow-hosted-assets", "snowplow-hosted-assets-*"];
 
 impl Settings {
-    /// Decides every option: `given` (flags and environment) first, then the settings file, then the default.
+    /// Decides every option: `given` (flags and environment) first, then the settings file, then
+    /// the default.
     ///
     /// `file` is a file that must exist; without it [`DEFAULT_FILE`] is used if it is there.
     ///
@@ -529,9 +612,11 @@ impl Settings {
         Self::decide(given, stored, file)
     }
 
-    /// As much of the settings as it takes to tell somebody that they cannot be used, where there is that much.
+    /// As much of the settings as it takes to tell somebody that they cannot be used, where there
+    /// is that much.
     pub(crate) fn for_alerts(given: Options, file: Option<&Path>) -> Option<Self> {
-        let text = file_of(file).and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let text =
+            file_of(file).and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         let stored: serde_yaml::Value = serde_yaml::from_str(&text).unwrap_or_default();
         let text = |key: &str| stored.get(key).and_then(|value| value.as_str().map(str::to_owned));
         let one = |key: &str| stored.get(key).cloned();
@@ -540,28 +625,43 @@ impl Settings {
             alert_webhook: given.alert_webhook.or_else(|| text("alert_webhook")),
             alert_command: given.alert_command.or_else(|| text("alert_command").map(PathBuf::from)),
             alert_timeout: given.alert_timeout.or_else(|| text("alert_timeout")?.parse().ok()),
-            allow_endpoints: given.allow_endpoints.or_else(|| serde_yaml::from_value(one("allow_endpoints")?).ok()),
+            allow_endpoints: given
+                .allow_endpoints
+                .or_else(|| serde_yaml::from_value(one("allow_endpoints")?).ok()),
             ..Options::default()
         };
-        Self::decide(given, Options::default(), None).ok().filter(|settings| !settings.alerts.is_empty())
+        Self::decide(given, Options::default(), None)
+            .ok()
+            .filter(|settings| !settings.alerts.is_empty())
     }
 
-    fn decide(given: Options, stored: Options, file: Option<SettingsFile>) -> Result<Self, SettingsError> {
+    fn decide(
+        given: Options,
+        stored: Options,
+        file: Option<SettingsFile>,
+    ) -> Result<Self, SettingsError> {
         // A variable that is set to nothing names nothing.
         let list = |given: Option<Vec<String>>, stored: Option<Vec<String>>| {
             let names = given.or(stored).unwrap_or_default();
             names.into_iter().filter(|name| !name.trim().is_empty()).collect::<Vec<_>>()
         };
-        let mut external_buckets: Vec<String> = HOSTED_ASSETS.iter().map(ToString::to_string).collect();
+        let mut external_buckets: Vec<String> =
+            HOSTED_ASSETS.iter().map(ToString::to_string).collect();
         external_buckets.extend(list(given.external_buckets, stored.external_buckets));
-        let span = |given: Option<Span>, stored: Option<Span>, default: u64| given.or(stored).map_or(Duration::from_secs(default), |span| span.0);
+        let span = |given: Option<Span>, stored: Option<Span>, default: u64| {
+            given.or(stored).map_or(Duration::from_secs(default), |span| span.0)
+        };
         let watch_interval = span(given.watch_interval, stored.watch_interval, 5);
         if watch_interval.is_zero() {
-            return Err(SettingsError::Value("watch_interval: must be longer than nothing".to_owned()));
+            return Err(SettingsError::Value(
+                "watch_interval: must be longer than nothing".to_owned(),
+            ));
         }
         let security_configuration = given.security_configuration.or(stored.security_configuration);
         if security_configuration.as_deref().is_some_and(|name| name.trim().is_empty()) {
-            return Err(SettingsError::Value("security_configuration: is blank; name one, or leave the setting out".to_owned()));
+            return Err(SettingsError::Value(
+                "security_configuration: is blank; name one, or leave the setting out".to_owned(),
+            ));
         }
         Ok(Self {
             file,
@@ -569,8 +669,14 @@ impl Settings {
             erb: given.erb.or(stored.erb).unwrap_or_default(),
             security_configuration,
             policy: Policy {
-                require: given.require.or(stored.require).unwrap_or_else(|| Protection::value_variants().to_vec()),
-                accept_encryption: given.accept_encryption.or(stored.accept_encryption).unwrap_or_else(|| EncryptionKind::value_variants().to_vec()),
+                require: given
+                    .require
+                    .or(stored.require)
+                    .unwrap_or_else(|| Protection::value_variants().to_vec()),
+                accept_encryption: given
+                    .accept_encryption
+                    .or(stored.accept_encryption)
+                    .unwrap_or_else(|| EncryptionKind::value_variants().to_vec()),
                 expected_keys: list(given.expected_keys, stored.expected_keys),
                 external_buckets,
                 advise: list(given.advise, stored.advise),
@@ -579,7 +685,10 @@ impl Settings {
                 data_objects: given.data_objects.or(stored.data_objects).unwrap_or(1000),
                 confirm_objects: given.confirm_objects.or(stored.confirm_objects),
                 on_unencrypted: given.on_unencrypted.or(stored.on_unencrypted).unwrap_or_default(),
-                exceptions: in_force(stored.exceptions.unwrap_or_default(), OffsetDateTime::now_utc().date())?,
+                exceptions: in_force(
+                    stored.exceptions.unwrap_or_default(),
+                    OffsetDateTime::now_utc().date(),
+                )?,
             },
             run_tag: given.run_tag.or(stored.run_tag).unwrap_or(true),
             allow_endpoints: list(given.allow_endpoints, stored.allow_endpoints),
@@ -589,18 +698,27 @@ impl Settings {
             confirm_timeout: span(given.confirm_timeout, stored.confirm_timeout, 600),
             version_timeout: span(given.version_timeout, stored.version_timeout, 120),
             watch_interval,
-            event_queue: given.event_queue.or(stored.event_queue).filter(|url| !url.trim().is_empty()),
+            event_queue: given
+                .event_queue
+                .or(stored.event_queue)
+                .filter(|url| !url.trim().is_empty()),
             judge_within: span(given.judge_within, stored.judge_within, 300),
             termination_timeout: span(given.termination_timeout, stored.termination_timeout, 900),
             stop_timeout: span(given.stop_timeout, stored.stop_timeout, 8),
             on_stop: given.on_stop.or(stored.on_stop).unwrap_or_default(),
             on_orphan: given.on_orphan.or(stored.on_orphan).unwrap_or_default(),
             terminate_adopted: given.terminate_adopted.or(stored.terminate_adopted).unwrap_or(true),
-            terminate_attached: given.terminate_attached.or(stored.terminate_attached).unwrap_or(false),
+            terminate_attached: given
+                .terminate_attached
+                .or(stored.terminate_attached)
+                .unwrap_or(false),
             state_dir: given.state_dir.or(stored.state_dir),
             report: given.report.or(stored.report),
             evidence: given.evidence.or(stored.evidence).unwrap_or_default(),
-            retention: Retention { keep: given.evidence_keep.or(stored.evidence_keep), days: given.evidence_days.or(stored.evidence_days) },
+            retention: Retention {
+                keep: given.evidence_keep.or(stored.evidence_keep),
+                days: given.evidence_days.or(stored.evidence_days),
+            },
             sign_key: given.sign_key.or(stored.sign_key),
             alerts: Channels::of(Named {
                 sns: given.alert_sns.or(stored.alert_sns),
@@ -611,7 +729,10 @@ impl Settings {
             .map_err(SettingsError::Value)?,
             metrics: Targets {
                 file: given.metrics_file.or(stored.metrics_file),
-                otlp: given.otlp_endpoint.or(stored.otlp_endpoint).filter(|url| !url.trim().is_empty()),
+                otlp: given
+                    .otlp_endpoint
+                    .or(stored.otlp_endpoint)
+                    .filter(|url| !url.trim().is_empty()),
                 labels: given.metrics_labels.or(stored.metrics_labels).unwrap_or_default(),
             },
             prices: given.prices.or(stored.prices).unwrap_or_default(),
@@ -652,7 +773,10 @@ impl TryFrom<BTreeMap<String, String>> for Labels {
                 && !OWN_LABELS.contains(&name)
         };
         match labels.keys().find(|name| !is_name(name)) {
-            Some(name) => Err(format!("`{name}` cannot be a label: letters, digits and `_`, and not one of {}", OWN_LABELS.join(", "))),
+            Some(name) => Err(format!(
+                "`{name}` cannot be a label: letters, digits and `_`, and not one of {}",
+                OWN_LABELS.join(", ")
+            )),
             None => Ok(Self(labels)),
         }
     }
@@ -664,14 +788,17 @@ impl FromStr for Labels {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split(',').filter(|part| !part.trim().is_empty());
         let labels = parts.map(|part| {
-            let (name, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is not of the form pipeline=acme"))?;
+            let (name, value) = part
+                .split_once('=')
+                .ok_or_else(|| format!("`{part}` is not of the form pipeline=acme"))?;
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         });
         labels.collect::<Result<BTreeMap<_, _>, String>>()?.try_into()
     }
 }
 
-/// The exceptions, none of which may have expired: one that has must be renewed or removed by somebody, not forgotten.
+/// The exceptions, none of which may have expired: one that has must be renewed or removed by
+/// somebody, not forgotten.
 fn in_force(exceptions: Vec<Exception>, today: Date) -> Result<Vec<Exception>, SettingsError> {
     for exception in &exceptions {
         let name = format!("exceptions: `{}` on `{}`", exception.check, exception.subject);
@@ -679,7 +806,10 @@ fn in_force(exceptions: Vec<Exception>, today: Date) -> Result<Vec<Exception>, S
             return Err(SettingsError::Value(format!("{name} gives no reason; write one")));
         }
         if exception.expires < today {
-            return Err(SettingsError::Value(format!("{name} expired on {}; mend what it excuses and remove it, or renew it", exception.expires)));
+            return Err(SettingsError::Value(format!(
+                "{name} expired on {}; mend what it excuses and remove it, or renew it",
+                exception.expires
+            )));
         }
     }
     Ok(exceptions)
@@ -687,7 +817,8 @@ fn in_force(exceptions: Vec<Exception>, today: Date) -> Result<Vec<Exception>, S
 
 fn read(path: &Path) -> Result<(Options, Option<SettingsFile>), SettingsError> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { file: file.clone(), source })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SettingsError::Unreadable { file: file.clone(), source })?;
     let read = Some(SettingsFile { path: path.to_owned(), sha256: crate::digest::sha256(&text) });
     if text.trim().is_empty() {
         return Ok((Options::default(), read));
@@ -712,13 +843,16 @@ mod tests {
     fn resolve(given: Options, text: &str) -> Result<Settings, String> {
         let file = file(text);
         let name = file.path().display().to_string();
-        Settings::resolve(given, Some(file.path())).map_err(|error| error.to_string().replace(&name, "guard.yml"))
+        Settings::resolve(given, Some(file.path()))
+            .map_err(|error| error.to_string().replace(&name, "guard.yml"))
     }
 
     #[test]
     fn what_is_given_beats_the_file_and_the_file_beats_the_default() {
-        let given = Options { stop_timeout: Some(Span(Duration::from_secs(1))), ..Options::default() };
-        let settings = resolve(given, "stop_timeout: 2s\naws_timeout: 3s\nrequire: [in-transit]\n").unwrap();
+        let given =
+            Options { stop_timeout: Some(Span(Duration::from_secs(1))), ..Options::default() };
+        let settings =
+            resolve(given, "stop_timeout: 2s\naws_timeout: 3s\nrequire: [in-transit]\n").unwrap();
         assert_eq!(settings.stop_timeout, Duration::from_secs(1));
         assert_eq!(settings.aws_timeout, Duration::from_secs(3));
         assert_eq!(settings.judge_within, Duration::from_secs(300));
@@ -729,24 +863,40 @@ mod tests {
     #[test]
     fn an_unknown_key_is_an_error_that_names_it_and_its_place() {
         let error = resolve(Options::default(), "quiet: true\nrequires: []\n").unwrap_err();
-        assert!(error.starts_with("guard.yml: unknown field `requires`, expected one of `runner`"), "{error}");
+        assert!(
+            error.starts_with("guard.yml: unknown field `requires`, expected one of `runner`"),
+            "{error}"
+        );
         assert!(error.ends_with("at line 2 column 1"), "{error}");
     }
 
     fn exception(expires: &str) -> String {
-        format!("exceptions:\n  - check: kms-key-enabled\n    subject: arn:*\n    reason: audited by hand\n    expires: {expires}\n")
+        format!(
+            "exceptions:\n  - check: kms-key-enabled\n    subject: arn:*\n    reason: audited by hand\n    expires: {expires}\n"
+        )
     }
 
     #[test]
     fn an_exception_holds_to_the_end_of_its_last_day_and_is_an_error_after_it() {
-        let exceptions = || resolve(Options::default(), &exception("2999-12-31")).unwrap().policy.exceptions;
+        let exceptions =
+            || resolve(Options::default(), &exception("2999-12-31")).unwrap().policy.exceptions;
         let last = Date::from_calendar_date(2999, time::Month::December, 31).unwrap();
         assert!(in_force(exceptions(), last).is_ok());
         let error = in_force(exceptions(), last.next_day().unwrap()).unwrap_err().to_string();
-        assert_eq!(error, "exceptions: `kms-key-enabled` on `arn:*` expired on 2999-12-31; mend what it excuses and remove it, or renew it");
-        assert!(resolve(Options::default(), &exception("2020-01-01")).unwrap_err().contains("expired on 2020-01-01"));
+        assert_eq!(
+            error,
+            "exceptions: `kms-key-enabled` on `arn:*` expired on 2999-12-31; mend what it excuses and remove it, or renew it"
+        );
+        assert!(
+            resolve(Options::default(), &exception("2020-01-01"))
+                .unwrap_err()
+                .contains("expired on 2020-01-01")
+        );
         assert!(resolve(Options::default(), &exception("soon")).is_err());
-        assert!(exceptions()[0].covers("kms-key-enabled", "arn:aws:kms:x") && !exceptions()[0].covers("kms-key-enabled", "alias/x"));
+        assert!(
+            exceptions()[0].covers("kms-key-enabled", "arn:aws:kms:x")
+                && !exceptions()[0].covers("kms-key-enabled", "alias/x")
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Supervision of the runner: signals to it, its output through to ours, its end to our exit. One loop sees every event; what each
-//! event leads to is a plain function, tested without processes.
+//! Supervision of the runner: signals to it, its output through to ours, its end to our exit. One
+//! loop sees every event; what each event leads to is a plain function, tested without processes.
 
 use std::{
     fs::File,
@@ -68,10 +68,13 @@ struct State {
 }
 
 impl State {
-    /// The next actions, in order. A first request to stop is passed on and starts the clock; a second one, or the clock, kills.
+    /// The next actions, in order. A first request to stop is passed on and starts the clock; a
+    /// second one, or the clock, kills.
     fn on(&mut self, event: Event) -> [Action; 2] {
         match event {
-            Event::Signal(signal) if !signals::asks_to_stop(signal) => [Action::Send(signal), Action::Nothing],
+            Event::Signal(signal) if !signals::asks_to_stop(signal) => {
+                [Action::Send(signal), Action::Nothing]
+            }
             Event::Signal(_) if self.stopping => [Action::Send(Signal::SIGKILL), Action::Nothing],
             Event::Signal(signal) => {
                 self.stopping = true;
@@ -87,7 +90,8 @@ impl State {
     }
 }
 
-/// Runs the loop until the runner has ended and its output is through. `journal` is called before a stop is passed on.
+/// Runs the loop until the runner has ended and its output is through. `journal` is called before a
+/// stop is passed on.
 ///
 /// # Errors
 /// When the operating system does not give the runner's status, which is a bug.
@@ -124,8 +128,11 @@ pub(crate) async fn supervise(
                 Event::Deadline
             }
         };
-        // From the first signal on the guard itself has a time to be gone by, also where the runner is being stopped already.
-        if matches!(event, Event::Signal(signal) if signals::asks_to_stop(signal)) && stop_by.is_none() {
+        // From the first signal on the guard itself has a time to be gone by, also where the runner
+        // is being stopped already.
+        if matches!(event, Event::Signal(signal) if signals::asks_to_stop(signal))
+            && stop_by.is_none()
+        {
             journal();
             stop_by = Some(Instant::now() + stop_timeout);
         }
@@ -133,15 +140,17 @@ pub(crate) async fn supervise(
             match action {
                 Action::Send(signal) => send(group, signal, report),
                 // After a signal the run's clusters need the rest of the time.
-                Action::ArmDeadline if stop_by.is_some() => deadline = Some(Instant::now() + stop_timeout / 2),
+                Action::ArmDeadline if stop_by.is_some() => {
+                    deadline = Some(Instant::now() + stop_timeout / 2)
+                }
                 Action::ArmDeadline => deadline = Some(Instant::now() + stop_timeout),
                 Action::Nothing => {}
             }
         }
     };
     report.timeline.note(format!("the runner ended: {status}"));
-    // What the runner started may hold its output open. A run that ended by itself waits for it, as a shell's pipe would, until it is told to stop;
-    // one that was stopped does not wait for ever.
+    // What the runner started may hold its output open. A run that ended by itself waits for it, as
+    // a shell's pipe would, until it is told to stop; one that was stopped does not wait for ever.
     while !state.stopping {
         tokio::select! {
             () = &mut output => break,
@@ -192,15 +201,21 @@ fn outcome(status: ExitStatus) -> Outcome {
     }
 }
 
-/// Copies the runner's output to ours until its end: what it says on standard error too, where that comes through us.
-fn output(stdout: OwnedFd, stderr: Option<OwnedFd>, hints: mpsc::UnboundedSender<Hint>) -> io::Result<impl Future<Output = ()>> {
+/// Copies the runner's output to ours until its end: what it says on standard error too, where that
+/// comes through us.
+fn output(
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+    hints: mpsc::UnboundedSender<Hint>,
+) -> io::Result<impl Future<Output = ()>> {
     let mut scanner = Scanner::default();
     let out = pump("runner-output", stdout, Stream::Out, move |read| {
         scanner.scan(read, |hint| {
             let _ = hints.send(hint);
         });
     })?;
-    let err = stderr.map(|stderr| pump("runner-errors", stderr, Stream::Err, |_| ())).transpose()?;
+    let err =
+        stderr.map(|stderr| pump("runner-errors", stderr, Stream::Err, |_| ())).transpose()?;
     Ok(async move {
         let _ = out.await;
         if let Some(err) = err {
@@ -209,8 +224,14 @@ fn output(stdout: OwnedFd, stderr: Option<OwnedFd>, hints: mpsc::UnboundedSender
     })
 }
 
-/// Copies one stream of the runner's to ours on a thread of its own: every byte as it comes, back-pressure included. The receiver wakes at its end.
-fn pump(name: &str, from: OwnedFd, stream: Stream, mut seen: impl FnMut(&[u8]) + Send + 'static) -> io::Result<oneshot::Receiver<()>> {
+/// Copies one stream of the runner's to ours on a thread of its own: every byte as it comes,
+/// back-pressure included. The receiver wakes at its end.
+fn pump(
+    name: &str,
+    from: OwnedFd,
+    stream: Stream,
+    mut seen: impl FnMut(&[u8]) + Send + 'static,
+) -> io::Result<oneshot::Receiver<()>> {
     let mut from = File::from(from);
     let to: OwnedFd = match stream {
         Stream::Out => io::stdout().as_fd().try_clone_to_owned()?,
@@ -227,7 +248,8 @@ fn pump(name: &str, from: OwnedFd, stream: Stream, mut seen: impl FnMut(&[u8]) +
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            // When our reader is gone the runner carries on, as it would without us; its output is drained and still read for hints.
+            // When our reader is gone the runner carries on, as it would without us; its output is
+            // drained and still read for hints.
             if let Some(file) = &mut to
                 && let Err(error) = screen::above(stream, read, || write_all(file, read))
             {
@@ -241,7 +263,8 @@ fn pump(name: &str, from: OwnedFd, stream: Stream, mut seen: impl FnMut(&[u8]) +
     Ok(end)
 }
 
-/// Writes all of `bytes`, waiting as long as it takes: whoever gave us our output may have made it one that does not block, for its own use of it.
+/// Writes all of `bytes`, waiting as long as it takes: whoever gave us our output may have made it
+/// one that does not block, for its own use of it.
 fn write_all(mut to: &File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes) {
@@ -256,7 +279,8 @@ fn write_all(mut to: &File, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the runner's log for hints, line by line, in constant memory. Most of it gives none, and costs one look at each end of a chunk.
+/// Reads the runner's log for hints, line by line, in constant memory. Most of it gives none, and
+/// costs one look at each end of a chunk.
 #[derive(Debug, Default)]
 struct Scanner {
     /// The line that the last chunk broke off in.
@@ -280,14 +304,18 @@ impl Scanner {
         self.too_long = false;
 
         let rest = &chunk[end + 1..];
-        let (lines, begun) = rest.split_at(rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
+        let (lines, begun) =
+            rest.split_at(rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
         self.keep(begun);
         // Only a line with this letter can hold what a hint begins with, and few lines do.
         let mut from = 0;
         while let Some(at) = position(&lines[from..], HINT[RARE]).map(|passed| from + passed) {
             from = at + 1;
             if lines[..at].ends_with(&HINT[..RARE]) && lines[at..].starts_with(&HINT[RARE..]) {
-                let start = lines[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+                let start = lines[..at]
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |newline| newline + 1);
                 let end = position(&lines[at..], b'\n').map_or(lines.len(), |length| at + length);
                 let line = &lines[start..end];
                 if line.len() <= Self::LONGEST
@@ -313,7 +341,8 @@ impl Scanner {
 const HINT: &[u8] = b"EMR jobflow";
 const RARE: usize = 4;
 
-/// Where `byte` is. As fast as the C library finds it, which an iterator's `position` is not; this looks at every byte of the output.
+/// Where `byte` is. As fast as the C library finds it, which an iterator's `position` is not; this
+/// looks at every byte of the output.
 fn position(bytes: &[u8], byte: u8) -> Option<usize> {
     let passed = (&mut &*bytes).skip_until(byte).unwrap_or_default();
     passed.checked_sub(1).filter(|last| bytes[*last] == byte)
@@ -321,11 +350,15 @@ fn position(bytes: &[u8], byte: u8) -> Option<usize> {
 
 /// What one line of the log suggests.
 ///
-/// Lines: `… DEBUG -- : EMR jobflow j-X started, waiting …`, `… : Added step to EMR jobflow: …`, and failures that name the id.
+/// Lines: `… DEBUG -- : EMR jobflow j-X started, waiting …`, `… : Added step to EMR jobflow: …`,
+/// and failures that name the id.
 fn hint(line: &[u8]) -> Option<Hint> {
     let line = String::from_utf8_lossy(line);
     let (_, rest) = line.split_once("EMR jobflow")?;
-    let word = rest.trim_start().split(|character: char| !character.is_ascii_alphanumeric() && character != '-').next()?;
+    let word = rest
+        .trim_start()
+        .split(|character: char| !character.is_ascii_alphanumeric() && character != '-')
+        .next()?;
     match word.parse::<ClusterId>() {
         Ok(id) => Some(Hint::Cluster(id)),
         Err(_) if line.contains("Added step to EMR jobflow:") => Some(Hint::Activity),
@@ -340,18 +373,33 @@ mod tests {
     #[test]
     fn a_stop_is_passed_on_once_and_the_second_one_or_the_clock_kills() {
         let mut state = State::default();
-        assert_eq!(state.on(Event::Signal(Signal::SIGUSR1)), [Action::Send(Signal::SIGUSR1), Action::Nothing]);
-        assert_eq!(state.on(Event::Signal(Signal::SIGTERM)), [Action::Send(Signal::SIGTERM), Action::ArmDeadline]);
+        assert_eq!(
+            state.on(Event::Signal(Signal::SIGUSR1)),
+            [Action::Send(Signal::SIGUSR1), Action::Nothing]
+        );
+        assert_eq!(
+            state.on(Event::Signal(Signal::SIGTERM)),
+            [Action::Send(Signal::SIGTERM), Action::ArmDeadline]
+        );
         assert_eq!(state.on(Event::UnsafeCluster), [Action::Nothing; 2]);
-        assert_eq!(state.on(Event::Signal(Signal::SIGQUIT)), [Action::Send(Signal::SIGQUIT), Action::Nothing]);
-        assert_eq!(state.on(Event::Signal(Signal::SIGINT)), [Action::Send(Signal::SIGKILL), Action::Nothing]);
+        assert_eq!(
+            state.on(Event::Signal(Signal::SIGQUIT)),
+            [Action::Send(Signal::SIGQUIT), Action::Nothing]
+        );
+        assert_eq!(
+            state.on(Event::Signal(Signal::SIGINT)),
+            [Action::Send(Signal::SIGKILL), Action::Nothing]
+        );
         assert_eq!(state.on(Event::Deadline), [Action::Send(Signal::SIGKILL), Action::Nothing]);
     }
 
     #[test]
     fn an_unsafe_cluster_stops_the_runner_with_sigterm() {
         let mut state = State::default();
-        assert_eq!(state.on(Event::UnsafeCluster), [Action::Send(Signal::SIGTERM), Action::ArmDeadline]);
+        assert_eq!(
+            state.on(Event::UnsafeCluster),
+            [Action::Send(Signal::SIGTERM), Action::ArmDeadline]
+        );
         assert_eq!(state.on(Event::UnsafeCluster), [Action::Nothing; 2]);
     }
 
@@ -378,7 +426,10 @@ mod tests {
         assert_eq!(hints(&[b"Initializing EMR jobflow\n", b"EMR jobflow \xff started\n"]), []);
         assert_eq!(hints(&[b"D -- : Added step to EMR jobflow: [enrich] x\n"]), [Hint::Activity]);
         let long = vec![b'x'; Scanner::LONGEST];
-        assert_eq!(hints(&[&long, b" EMR jobflow j-A started\n", b"EMR jobflow j-B failed\n"]), [Hint::Cluster("j-B".parse().unwrap())]);
+        assert_eq!(
+            hints(&[&long, b" EMR jobflow j-A started\n", b"EMR jobflow j-B failed\n"]),
+            [Hint::Cluster("j-B".parse().unwrap())]
+        );
         let in_one =
             [b"first\n", long.as_slice(), b" EMR jobflow j-A started\njj j EMR jobflow j-B EMR jobflow j-C\nEMR jobflow j-D\nlast j"].concat();
         assert_eq!(hints(&[&in_one]), ["j-B", "j-D"].map(|id| Hint::Cluster(id.parse().unwrap())));

@@ -1,5 +1,6 @@
-//! Survivors: processes of a run whose guard died. The kernel kills the runner with its guard, but not what the runner itself has started, such as the JVM behind a
-//! wrapper script. They are known by a variable in their environment.
+//! Survivors: processes of a run whose guard died. The kernel kills the runner with its guard, but
+//! not what the runner itself has started, such as the JVM behind a wrapper script. They are known
+//! by a variable in their environment.
 
 use std::{
     io,
@@ -14,10 +15,12 @@ use nix::{
 /// Set for the runner of a run, to the run's id; whatever it starts inherits it.
 pub(crate) const VARIABLE: &str = "EMR_ETL_GUARD_RUN";
 
-/// How long processes may take to die of SIGKILL, which is nothing but for one in the middle of a system call that cannot be broken off.
+/// How long processes may take to die of SIGKILL, which is nothing but for one in the middle of a
+/// system call that cannot be broken off.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Kills what is left of `run` on this machine, and waits until it is gone; gives how many processes that were.
+/// Kills what is left of `run` on this machine, and waits until it is gone; gives how many
+/// processes that were.
 ///
 /// # Errors
 /// When /proc cannot be read, or something does not die.
@@ -29,7 +32,10 @@ pub(crate) fn end(run: &str) -> io::Result<usize> {
             return Ok(found.len());
         }
         if Instant::now() > deadline {
-            let message = format!("process {} of run {run} does not die", left.first().map_or(0, |pid| pid.as_raw()));
+            let message = format!(
+                "process {} of run {run} does not die",
+                left.first().map_or(0, |pid| pid.as_raw())
+            );
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         }
         for pid in left {
@@ -41,7 +47,8 @@ pub(crate) fn end(run: &str) -> io::Result<usize> {
     }
 }
 
-/// The processes of a run. One that has ended has no environment any more, and neither has a kernel thread; another user's cannot be read.
+/// The processes of a run. One that has ended has no environment any more, and neither has a kernel
+/// thread; another user's cannot be read.
 fn of_run(run: &str) -> io::Result<Vec<Pid>> {
     let wanted = format!("{VARIABLE}={run}");
     let is_ours = |pid: Pid| {
@@ -63,7 +70,13 @@ mod tests {
 
     #[test]
     fn only_processes_of_the_run_are_ended_and_those_that_they_started() {
-        let sleeper = |run: &str| Command::new("/bin/sh").args(["-c", "sleep 600 & wait"]).env(VARIABLE, run).spawn().unwrap();
+        let sleeper = |run: &str| {
+            Command::new("/bin/sh")
+                .args(["-c", "sleep 600 & wait"])
+                .env(VARIABLE, run)
+                .spawn()
+                .unwrap()
+        };
         let (run, other) = (uuid::Uuid::now_v7().to_string(), uuid::Uuid::now_v7().to_string());
         let (mut ours, mut others) = (sleeper(&run), sleeper(&other));
         // Once its own child is there, both are to be found.

@@ -1,4 +1,5 @@
-//! Ending clusters: who may be ended, in which order the requests go, and what is done about one that is refused. The end counts when EMR confirms it.
+//! Ending clusters: who may be ended, in which order the requests go, and what is done about one
+//! that is refused. The end counts when EMR confirms it.
 
 use std::time::Duration;
 
@@ -51,7 +52,12 @@ pub(crate) struct Rules {
 
 impl From<&Settings> for Rules {
     fn from(settings: &Settings) -> Self {
-        Self { on_stop: settings.on_stop, on_orphan: settings.on_orphan, adopted: settings.terminate_adopted, attached: settings.terminate_attached }
+        Self {
+            on_stop: settings.on_stop,
+            on_orphan: settings.on_orphan,
+            adopted: settings.terminate_adopted,
+            attached: settings.terminate_attached,
+        }
     }
 }
 
@@ -72,8 +78,12 @@ pub(crate) fn decide(whose: Whose, why: Why, rules: Rules) -> Decision {
     match (whose, why) {
         (Whose::Run, Why::Unsafe | Why::Unjudged | Why::Wrote) => Decision::End,
         (Whose::Run, Why::Stopped) => end_if(rules.on_stop == OnStop::Terminate, Decision::Leave),
-        (Whose::Run, Why::Orphaned) => end_if(rules.on_orphan == OnOrphan::Terminate, Decision::Leave),
-        (Whose::Adopted, Why::Unsafe | Why::Unjudged | Why::Wrote) => end_if(rules.adopted, Decision::Ask),
+        (Whose::Run, Why::Orphaned) => {
+            end_if(rules.on_orphan == OnOrphan::Terminate, Decision::Leave)
+        }
+        (Whose::Adopted, Why::Unsafe | Why::Unjudged | Why::Wrote) => {
+            end_if(rules.adopted, Decision::Ask)
+        }
         (Whose::Attached, Why::Unsafe | Why::Wrote) => end_if(rules.attached, Decision::Ask),
         // Whoever ends a watch on a cluster of theirs does not thereby end the cluster.
         (Whose::Attached, Why::Unjudged) => Decision::Leave,
@@ -108,7 +118,8 @@ enum Next {
     Lift,
     /// The request is sent again after the pause, which grows.
     Again,
-    /// A person is told at once; the request is sent again all the same, for they may give the permission.
+    /// A person is told at once; the request is sent again all the same, for they may give the
+    /// permission.
     Help,
 }
 
@@ -127,8 +138,12 @@ fn refusal<T>(answer: &Lookup<T>) -> Option<(Refusal, &Obstacle)> {
     match answer {
         Lookup::Found(_) | Lookup::Absent => None,
         Lookup::Denied(obstacle) => Some((Refusal::Denied, obstacle)),
-        Lookup::Unreachable(obstacle) if obstacle.is_throttling() => Some((Refusal::Throttled, obstacle)),
-        Lookup::Unreachable(obstacle) if obstacle.message.contains("termination protect") => Some((Refusal::Protected, obstacle)),
+        Lookup::Unreachable(obstacle) if obstacle.is_throttling() => {
+            Some((Refusal::Throttled, obstacle))
+        }
+        Lookup::Unreachable(obstacle) if obstacle.message.contains("termination protect") => {
+            Some((Refusal::Protected, obstacle))
+        }
         Lookup::Unreachable(obstacle) => Some((Refusal::Other, obstacle)),
     }
 }
@@ -152,7 +167,8 @@ pub(crate) struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// Does what was decided, and waits for the end. `help` is called once, when only a person can bring it about.
+    /// Does what was decided, and waits for the end. `help` is called once, when only a person can
+    /// bring it about.
     pub(crate) async fn follow(&self, decision: Decision, help: &(dyn Fn(&str) + Sync)) -> End {
         match decision {
             Decision::End => {
@@ -172,7 +188,8 @@ impl Ending<'_> {
         }
     }
 
-    /// Terminates it. The request goes out first, since every second counts; protection is lifted when the cluster is known to have it, or when EMR refuses.
+    /// Terminates it. The request goes out first, since every second counts; protection is lifted
+    /// when the cluster is known to have it, or when EMR refuses.
     async fn terminate(&self, help: &(dyn Fn(&str) + Sync)) -> End {
         let &Self { aws, cluster, protected, pace, limit, timeline, .. } = self;
         let deadline = Instant::now() + limit;
@@ -212,18 +229,29 @@ impl Ending<'_> {
             }
             match seen {
                 Lookup::Found(facts) if facts.status.state.is_over() => return End::Confirmed,
-                // Somebody may lift or set protection meanwhile; EMR having accepted once is no promise.
-                Lookup::Found(facts) if accepted && facts.status.state != emr::ClusterState::Terminating => {
-                    obstacle = format!("EMR accepted the termination, but the cluster is {}", facts.status.state);
+                // Somebody may lift or set protection meanwhile; EMR having accepted once is no
+                // promise.
+                Lookup::Found(facts)
+                    if accepted && facts.status.state != emr::ClusterState::Terminating =>
+                {
+                    obstacle = format!(
+                        "EMR accepted the termination, but the cluster is {}",
+                        facts.status.state
+                    );
                     accepted = false;
                 }
-                Lookup::Found(facts) => tracing::debug!(%cluster, state = %facts.status.state, "not over yet"),
+                Lookup::Found(facts) => {
+                    tracing::debug!(%cluster, state = %facts.status.state, "not over yet")
+                }
                 Lookup::Absent => obstacle = "EMR does not know it any more".to_owned(),
-                Lookup::Denied(reason) | Lookup::Unreachable(reason) => obstacle = reason.to_string(),
+                Lookup::Denied(reason) | Lookup::Unreachable(reason) => {
+                    obstacle = reason.to_string()
+                }
             }
             if Instant::now() + pause > deadline {
                 let waited = humantime::format_duration(limit);
-                let obstacle = if obstacle.is_empty() { "still terminating".to_owned() } else { obstacle };
+                let obstacle =
+                    if obstacle.is_empty() { "still terminating".to_owned() } else { obstacle };
                 return End::Unconfirmed(format!("after {waited}: {obstacle}"));
             }
             sleep(pause).await;
@@ -236,11 +264,18 @@ impl Ending<'_> {
         let deadline = Instant::now() + self.limit;
         let mut pause = self.pace;
         loop {
-            if emr::cluster(&self.aws.emr, self.cluster).await.found().is_some_and(|facts| facts.status.state.is_over()) {
+            if emr::cluster(&self.aws.emr, self.cluster)
+                .await
+                .found()
+                .is_some_and(|facts| facts.status.state.is_over())
+            {
                 return End::Confirmed;
             }
             if Instant::now() + pause > deadline {
-                return End::Unconfirmed(format!("{why}, and nobody ended it within {}", humantime::format_duration(self.limit)));
+                return End::Unconfirmed(format!(
+                    "{why}, and nobody ended it within {}",
+                    humantime::format_duration(self.limit)
+                ));
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -252,7 +287,9 @@ impl Ending<'_> {
 pub(crate) fn why_not(whose: Whose) -> &'static str {
     match whose {
         Whose::Run => "it is not this guard's to end",
-        Whose::Adopted => "it was there before the run, and the guard may not end it (setting `terminate_adopted`)",
+        Whose::Adopted => {
+            "it was there before the run, and the guard may not end it (setting `terminate_adopted`)"
+        }
         Whose::Attached => "the guard only watches it (setting `terminate_attached`)",
     }
 }
@@ -265,7 +302,13 @@ async fn request(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Lookup<
 }
 
 async fn lift_protection(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Lookup<()> {
-    let result = aws.emr.set_termination_protection().job_flow_ids(cluster.as_str()).termination_protected(false).send().await;
+    let result = aws
+        .emr
+        .set_termination_protection()
+        .job_flow_ids(cluster.as_str())
+        .termination_protected(false)
+        .send()
+        .await;
     let answer = Lookup::from_call(&calls::SET_TERMINATION_PROTECTION, &[], result).map(drop);
     timeline.did(Deed::LiftProtection, cluster, &accepted(&answer));
     answer
@@ -280,8 +323,11 @@ fn accepted(answer: &Lookup<()>) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    const WHOSE: [(Whose, &str); 3] =
-        [(Whose::Run, "started by this run"), (Whose::Adopted, "there before, used by the runner"), (Whose::Attached, "named to `watch`")];
+    const WHOSE: [(Whose, &str); 3] = [
+        (Whose::Run, "started by this run"),
+        (Whose::Adopted, "there before, used by the runner"),
+        (Whose::Attached, "named to `watch`"),
+    ];
     const WHY: [(Why, &str); 5] = [
         (Why::Unsafe, "unsafe"),
         (Why::Unjudged, "not judged, and nobody watches any more"),
@@ -302,7 +348,8 @@ mod tests {
 
     type Setting = (&'static str, fn(&mut Rules));
 
-    /// A cell of the table in README.md: what is decided by default, and which setting turns it into what.
+    /// A cell of the table in README.md: what is decided by default, and which setting turns it
+    /// into what.
     fn cell(whose: Whose, why: Why) -> String {
         let name = |decision| match decision {
             Decision::End => "ends",
@@ -316,7 +363,8 @@ mod tests {
             ("`terminate_attached: true`", |rules| rules.attached = true),
         ];
         let file = tempfile::NamedTempFile::new().unwrap();
-        let settings_by_default = Settings::resolve(crate::settings::Options::default(), Some(file.path())).unwrap();
+        let settings_by_default =
+            Settings::resolve(crate::settings::Options::default(), Some(file.path())).unwrap();
         let default = Rules::from(&settings_by_default);
         let by_default = decide(whose, why, default);
         let others = settings.iter().filter_map(|(text, set)| {
@@ -335,8 +383,15 @@ mod tests {
             let cells: Vec<String> = WHOSE.iter().map(|(whose, _)| cell(*whose, why)).collect();
             format!("| {text} | {} |\n", cells.join(" | "))
         };
-        let table = format!("| a cluster that is | {} |\n|---|---|---|---|\n{}", heads.join(" | "), WHY.map(row).concat());
-        assert!(include_str!("../README.md").contains(&table), "README.md should hold this table:\n{table}");
+        let table = format!(
+            "| a cluster that is | {} |\n|---|---|---|---|\n{}",
+            heads.join(" | "),
+            WHY.map(row).concat()
+        );
+        assert!(
+            include_str!("../README.md").contains(&table),
+            "README.md should hold this table:\n{table}"
+        );
     }
 
     #[test]
@@ -344,10 +399,18 @@ mod tests {
         for rules in every_rule() {
             for (whose, _) in WHOSE {
                 for why in [Why::Unsafe, Why::Wrote] {
-                    assert_ne!(decide(whose, why, rules), Decision::Leave, "{whose:?} {why:?} {rules:?}");
+                    assert_ne!(
+                        decide(whose, why, rules),
+                        Decision::Leave,
+                        "{whose:?} {why:?} {rules:?}"
+                    );
                 }
                 for why in [Why::Stopped, Why::Orphaned] {
-                    assert_ne!(decide(whose, why, rules), Decision::Ask, "what is well needs no person");
+                    assert_ne!(
+                        decide(whose, why, rules),
+                        Decision::Ask,
+                        "what is well needs no person"
+                    );
                 }
             }
             for (why, _) in WHY {
@@ -358,8 +421,14 @@ mod tests {
             for why in [Why::Unsafe, Why::Unjudged, Why::Wrote] {
                 assert_eq!(decide(Whose::Run, why, rules), Decision::End);
             }
-            assert_eq!(decide(Whose::Run, Why::Stopped, rules) == Decision::End, rules.on_stop == OnStop::Terminate);
-            assert_eq!(decide(Whose::Run, Why::Orphaned, rules) == Decision::End, rules.on_orphan == OnOrphan::Terminate);
+            assert_eq!(
+                decide(Whose::Run, Why::Stopped, rules) == Decision::End,
+                rules.on_stop == OnStop::Terminate
+            );
+            assert_eq!(
+                decide(Whose::Run, Why::Orphaned, rules) == Decision::End,
+                rules.on_orphan == OnOrphan::Terminate
+            );
             assert_eq!(decide(Whose::Attached, Why::Unjudged, rules), Decision::Leave);
         }
     }
@@ -368,20 +437,40 @@ mod tests {
     fn every_refusal_has_its_answer() {
         use Next::{Again, Help, Lift};
         use Refusal::{Denied, Other, Protected, Throttled};
-        for (refusal, before, lifted) in [(Protected, Lift, Again), (Other, Lift, Again), (Throttled, Again, Again), (Denied, Help, Help)] {
-            assert_eq!((after(refusal, false), after(refusal, true)), (before, lifted), "{refusal:?}");
+        for (refusal, before, lifted) in [
+            (Protected, Lift, Again),
+            (Other, Lift, Again),
+            (Throttled, Again, Again),
+            (Denied, Help, Help),
+        ] {
+            assert_eq!(
+                (after(refusal, false), after(refusal, true)),
+                (before, lifted),
+                "{refusal:?}"
+            );
         }
     }
 
     #[test]
     fn a_refusal_is_told_by_what_emr_says() {
-        let unreachable = |message: &str| Lookup::<()>::Unreachable(Obstacle { operation: "x".to_owned(), message: message.to_owned() });
+        let unreachable = |message: &str| {
+            Lookup::<()>::Unreachable(Obstacle {
+                operation: "x".to_owned(),
+                message: message.to_owned(),
+            })
+        };
         let kind = |answer: &Lookup<()>| refusal(answer).map(|(refusal, _)| refusal);
         let protected = "ValidationException: Could not shut down one or more job flows since they are termination protected.";
         assert_eq!(kind(&unreachable(protected)), Some(Refusal::Protected));
-        assert_eq!(kind(&unreachable("ThrottlingException: Rate exceeded")), Some(Refusal::Throttled));
+        assert_eq!(
+            kind(&unreachable("ThrottlingException: Rate exceeded")),
+            Some(Refusal::Throttled)
+        );
         assert_eq!(kind(&unreachable("no answer within the time limit")), Some(Refusal::Other));
-        assert_eq!(kind(&Lookup::Denied(Obstacle { operation: "x".to_owned(), message: "y".to_owned() })), Some(Refusal::Denied));
+        assert_eq!(
+            kind(&Lookup::Denied(Obstacle { operation: "x".to_owned(), message: "y".to_owned() })),
+            Some(Refusal::Denied)
+        );
         assert_eq!(kind(&Lookup::Found(())), None);
     }
 }

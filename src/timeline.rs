@@ -1,4 +1,5 @@
-//! The timeline of a run: what happened when, what the guard did, and in which states it saw clusters; for its evidence.
+//! The timeline of a run: what happened when, what the guard did, and in which states it saw
+//! clusters; for its evidence.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,9 +48,11 @@ pub enum Deed {
     Terminate,
     /// It waited for the end of a cluster that it had asked EMR to terminate.
     AwaitEnd,
-    /// It signed something before the launch, or wrote to a destination, to see that it can; the subject is the key or the destination.
+    /// It signed something before the launch, or wrote to a destination, to see that it can; the
+    /// subject is the key or the destination.
     Probe,
-    /// It sent an earlier run's document, which could not be delivered then; the subject is its name and destination.
+    /// It sent an earlier run's document, which could not be delivered then; the subject is its
+    /// name and destination.
     DeliverEarlier,
 }
 
@@ -108,7 +111,12 @@ impl Timeline {
         let last = lists.states.iter().rev().find(|change| change.cluster == *cluster);
         if last.is_none_or(|last| last.state != status.state || last.reason != status.reason) {
             let (state, reason) = (status.state, status.reason.clone());
-            lists.states.push(StateChange { cluster: cluster.clone(), state, reason, seen: OffsetDateTime::now_utc() });
+            lists.states.push(StateChange {
+                cluster: cluster.clone(),
+                state,
+                reason,
+                seen: OffsetDateTime::now_utc(),
+            });
         }
     }
 
@@ -139,7 +147,8 @@ mod tests {
     fn a_state_counts_once_until_it_changes() {
         let timeline = Timeline::default();
         let (one, other): (ClusterId, ClusterId) = ("j-1".parse().unwrap(), "j-2".parse().unwrap());
-        let status = |state| ClusterStatus { state, reason: None, created: OffsetDateTime::UNIX_EPOCH };
+        let status =
+            |state| ClusterStatus { state, reason: None, created: OffsetDateTime::UNIX_EPOCH };
         for (cluster, state) in [
             (&one, ClusterState::Starting),
             (&other, ClusterState::Starting),
@@ -149,9 +158,17 @@ mod tests {
         ] {
             timeline.saw(cluster, &status(state));
         }
-        let seen: Vec<(String, ClusterState)> = timeline.states().into_iter().map(|change| (change.cluster.to_string(), change.state)).collect();
-        let wanted =
-            [("j-1", ClusterState::Starting), ("j-2", ClusterState::Starting), ("j-1", ClusterState::Running), ("j-1", ClusterState::Starting)];
+        let seen: Vec<(String, ClusterState)> = timeline
+            .states()
+            .into_iter()
+            .map(|change| (change.cluster.to_string(), change.state))
+            .collect();
+        let wanted = [
+            ("j-1", ClusterState::Starting),
+            ("j-2", ClusterState::Starting),
+            ("j-1", ClusterState::Running),
+            ("j-1", ClusterState::Starting),
+        ];
         assert_eq!(seen, wanted.map(|(cluster, state)| (cluster.to_owned(), state)));
     }
 }

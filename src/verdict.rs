@@ -27,7 +27,8 @@ impl Verdict {
         let required = || findings.iter().filter(|finding| finding.level == Level::Required);
         if required().any(|finding| finding.status == Status::Refuted) {
             Self::RefuseRefuted
-        } else if findings.is_empty() || required().any(|finding| finding.status == Status::Unknown) {
+        } else if findings.is_empty() || required().any(|finding| finding.status == Status::Unknown)
+        {
             Self::RefuseUnknown
         } else {
             Self::Launch
@@ -59,11 +60,18 @@ mod tests {
     }
 
     fn any_status() -> impl Strategy<Value = Status> {
-        prop::sample::select(vec![Status::Proved, Status::Refuted, Status::Unknown, Status::NotApplicable, Status::Excused])
+        prop::sample::select(vec![
+            Status::Proved,
+            Status::Refuted,
+            Status::Unknown,
+            Status::NotApplicable,
+            Status::Excused,
+        ])
     }
 
     fn any_finding() -> impl Strategy<Value = Finding> {
-        (prop::sample::select(vec![Level::Required, Level::Advised]), any_status()).prop_map(|(level, status)| finding(level, status))
+        (prop::sample::select(vec![Level::Required, Level::Advised]), any_status())
+            .prop_map(|(level, status)| finding(level, status))
     }
 
     proptest! {

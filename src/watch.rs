@@ -1,8 +1,11 @@
-//! The watch: finds every cluster of the run, compares each with what was verified, and has an unsafe one terminated at once.
+//! The watch: finds every cluster of the run, compares each with what was verified, and has an
+//! unsafe one terminated at once.
 //!
-//! Clusters are found through ListClusters and told apart by the run's tag; the runner's log, and events that EMR sends, are hints that speed a look up and are
-//! never trusted alone. One list tells the states of all of the run's clusters, so that what is known of one is asked again only when there is reason to, and the
-//! runner keeps its share of EMR's quotas. Clusters that somebody names to `watch` are watched the same way, but not searched for.
+//! Clusters are found through ListClusters and told apart by the run's tag; the runner's log, and
+//! events that EMR sends, are hints that speed a look up and are never trusted alone. One list
+//! tells the states of all of the run's clusters, so that what is known of one is asked again only
+//! when there is reason to, and the runner keeps its share of EMR's quotas. Clusters that somebody
+//! names to `watch` are watched the same way, but not searched for.
 
 mod pace;
 pub(crate) mod queue;
@@ -41,7 +44,8 @@ use crate::{
 };
 use pace::{GROUPS, Need, Pace, STEPS};
 
-/// By what a run's clusters are known, and what they must be: all that it takes to judge them, now or by a later guard.
+/// By what a run's clusters are known, and what they must be: all that it takes to judge them, now
+/// or by a later guard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Pursuit {
     pub(crate) verified: Verified,
@@ -69,7 +73,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     /// What may be ended.
     pub(crate) rules: Rules,
-    /// The clusters that somebody named to `watch`, with what each must be; where there are any, no others are searched for.
+    /// The clusters that somebody named to `watch`, with what each must be; where there are any, no
+    /// others are searched for.
     pub(crate) attached: BTreeMap<ClusterId, Verified>,
     /// A queue that brings what EMR tells EventBridge, by its URL.
     pub(crate) queue: Option<String>,
@@ -78,7 +83,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The plan of a run that an earlier guard left open. Nobody will look at its clusters again, so what cannot be judged soon counts as unsafe.
+    /// The plan of a run that an earlier guard left open. Nobody will look at its clusters again,
+    /// so what cannot be judged soon counts as unsafe.
     pub(crate) fn resumed(run: &Unfinished, settings: &Settings) -> Self {
         let prepared = run.prepared.clone();
         let limits = Limits::from(settings);
@@ -106,7 +112,11 @@ pub(crate) struct Limits {
 
 impl From<&Settings> for Limits {
     fn from(settings: &Settings) -> Self {
-        Self { interval: settings.watch_interval, judge_within: settings.judge_within, termination: settings.termination_timeout }
+        Self {
+            interval: settings.watch_interval,
+            judge_within: settings.judge_within,
+            termination: settings.termination_timeout,
+        }
     }
 }
 
@@ -139,7 +149,9 @@ impl Event {
     pub(crate) fn tell(&self, report: &Report) {
         match self {
             Self::Unsafe(id, findings, ends) => report.unsafe_cluster(id, findings, *ends),
-            Self::Help(id, obstacle) => report.trouble(Outcome::UnsafeClusterAlive, &[confirm::ask_a_person(id, obstacle)]),
+            Self::Help(id, obstacle) => {
+                report.trouble(Outcome::UnsafeClusterAlive, &[confirm::ask_a_person(id, obstacle)])
+            }
             Self::Done => {}
             Self::Warning(what) => report.say(what),
         }
@@ -218,10 +230,15 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Whether nothing is left to do about the run's clusters: each one is over at the guard's wish, or is what was verified, and there can be no others.
+    /// Whether nothing is left to do about the run's clusters: each one is over at the guard's
+    /// wish, or is what was verified, and there can be no others.
     pub(crate) fn is_closed(&self) -> bool {
-        let closed = |record: &ClusterRecord| if record.must_end() { record.end == Some(End::Confirmed) } else { record.is_proved() };
-        self.search_trouble.is_none() && self.undecided.is_empty() && self.clusters.iter().all(closed)
+        let closed = |record: &ClusterRecord| {
+            if record.must_end() { record.end == Some(End::Confirmed) } else { record.is_proved() }
+        };
+        self.search_trouble.is_none()
+            && self.undecided.is_empty()
+            && self.clusters.iter().all(closed)
     }
 }
 
@@ -250,14 +267,20 @@ pub(crate) struct Finish {
 /// The guard was told to stop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stop {
-    /// When it must be gone. What is not done by then is the next start's; and since nobody watches until then, what cannot be judged by then must end.
+    /// When it must be gone. What is not done by then is the next start's; and since nobody watches
+    /// until then, what cannot be judged by then must end.
     pub(crate) by: Instant,
     /// As in [`Finish`].
     pub(crate) terminate: bool,
 }
 
 /// Starts watching.
-pub(crate) fn start(aws: Aws, plan: Plan, journal: Option<Journal>, timeline: Timeline) -> Watching {
+pub(crate) fn start(
+    aws: Aws,
+    plan: Plan,
+    journal: Option<Journal>,
+    timeline: Timeline,
+) -> Watching {
     let (hints, hints_received) = mpsc::unbounded_channel();
     let (events_sent, events) = mpsc::unbounded_channel();
     let (finish, finish_received) = oneshot::channel();
@@ -267,7 +290,14 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Option<Journal>, timeline: Ti
         let job_name = plan.attached.is_empty().then(|| plan.pursuit.job_name.clone());
         let clusters = plan.attached.keys().chain(plan.pursuit.adopted.keys()).cloned().collect();
         let interest = queue::Interest { job_name, clusters };
-        tokio::spawn(queue::listen(aws.clone(), queue, interest, plan.limits.interval, hints.clone(), events_sent.clone()))
+        tokio::spawn(queue::listen(
+            aws.clone(),
+            queue,
+            interest,
+            plan.limits.interval,
+            hints.clone(),
+            events_sent.clone(),
+        ))
     });
     let watch = Watch {
         listening: listening.map(|task| task.abort_handle()),
@@ -289,16 +319,30 @@ pub(crate) fn start(aws: Aws, plan: Plan, journal: Option<Journal>, timeline: Ti
         terminations: JoinSet::new(),
         search_trouble: None,
     };
-    Watching { hints, events, seen, stop, finish, task: tokio::spawn(watch.run(hints_received, finish_received, stop_seen)) }
+    Watching {
+        hints,
+        events,
+        seen,
+        stop,
+        finish,
+        task: tokio::spawn(watch.run(hints_received, finish_received, stop_seen)),
+    }
 }
 
 impl Watching {
-    /// Makes the last looks, waits for terminations, and gives the record. `stopped` gives the stops that are asked for meanwhile; what must be known at once goes to `tell`.
+    /// Makes the last looks, waits for terminations, and gives the record. `stopped` gives the
+    /// stops that are asked for meanwhile; what must be known at once goes to `tell`.
     ///
     /// # Errors
     /// When the watch itself died, which is a bug.
-    pub(crate) async fn finish(self, finish: Finish, mut stopped: impl AsyncFnMut() -> Stop, tell: impl Fn(&Event)) -> anyhow::Result<Watched> {
-        // The watch ends only by this message, so a send can fail only if it died; the join says how.
+    pub(crate) async fn finish(
+        self,
+        finish: Finish,
+        mut stopped: impl AsyncFnMut() -> Stop,
+        tell: impl Fn(&Event),
+    ) -> anyhow::Result<Watched> {
+        // The watch ends only by this message, so a send can fail only if it died; the join says
+        // how.
         let _ = self.finish.send(finish);
         drop(self.hints);
         let (mut task, mut events) = (self.task, self.events);
@@ -338,7 +382,8 @@ struct Watch {
     /// Clusters that events of EMR named.
     pushed: BTreeSet<ClusterId>,
     undecided: BTreeSet<ClusterId>,
-    /// Looks at what is asked less often; they run beside the others, so that no judgement waits for them.
+    /// Looks at what is asked less often; they run beside the others, so that no judgement waits
+    /// for them.
     closer_looks: JoinSet<(ClusterId, Closer)>,
     terminations: JoinSet<(ClusterId, End)>,
     search_trouble: Option<String>,
@@ -357,7 +402,8 @@ impl Watch {
         for id in self.plan.attached.keys().cloned().collect::<Vec<_>>() {
             self.add(id, "attached", Whose::Attached);
         }
-        let first = if self.clusters.is_empty() { self.plan.limits.interval } else { Duration::ZERO };
+        let first =
+            if self.clusters.is_empty() { self.plan.limits.interval } else { Duration::ZERO };
         let mut next = Instant::now() + first;
         let finish = loop {
             tokio::select! {
@@ -365,7 +411,8 @@ impl Watch {
                 end = &mut finish => break end,
                 Some(hint) = hints.recv() => {
                     self.take(hint);
-                    // A burst of hints is one look: whatever else has already arrived belongs to it.
+                    // A burst of hints is one look: whatever else has already arrived belongs to
+                    // it.
                     while let Ok(more) = hints.try_recv() {
                         self.take(more);
                     }
@@ -384,12 +431,17 @@ impl Watch {
             }
             self.tell_done();
         };
-        // The last lines of a short run may have come while a look was under way: the end must not pass them by.
+        // The last lines of a short run may have come while a look was under way: the end must not
+        // pass them by.
         while let Ok(hint) = hints.try_recv() {
             self.take(hint);
         }
         // A dropped sender means that the guard is going down; then the most careful end is meant.
-        let finish = finish.unwrap_or(Finish { expected: ExpectedEnd::Failed, settle: None, terminate: false });
+        let finish = finish.unwrap_or(Finish {
+            expected: ExpectedEnd::Failed,
+            settle: None,
+            terminate: false,
+        });
         let mut stop_asked = stop.clone();
         // The last looks are made anyway.
         if let Some(listening) = &self.listening {
@@ -430,16 +482,21 @@ impl Watch {
                 self.strangers.remove(&id);
                 self.hinted.insert(id);
             }
-            Hint::Activity => self.clusters.values_mut().for_each(|record| record.steps_told = None),
+            Hint::Activity => {
+                self.clusters.values_mut().for_each(|record| record.steps_told = None)
+            }
             Hint::Event(id) => {
                 self.pushed.insert(id);
             }
         }
     }
 
-    /// A cluster just named is looked at at once, as is one of which EMR has just told; steps being added one by one are looked at together.
+    /// A cluster just named is looked at at once, as is one of which EMR has just told; steps being
+    /// added one by one are looked at together.
     fn pause_after_hint(&self) -> Duration {
-        let tells = |id: &ClusterId| self.clusters.get(id).map_or_else(|| self.is_new(id), |record| !record.is_settled());
+        let tells = |id: &ClusterId| {
+            self.clusters.get(id).map_or_else(|| self.is_new(id), |record| !record.is_settled())
+        };
         let named = self.hinted.iter().any(|id| self.is_new(id)) || self.pushed.iter().any(tells);
         if named { Duration::ZERO } else { self.plan.limits.interval }
     }
@@ -454,7 +511,10 @@ impl Watch {
 
     fn need(&self) -> Need {
         let mut open = self.clusters.values().filter(|record| !record.is_settled()).peekable();
-        if !self.undecided.is_empty() || self.search_trouble.is_some() || self.clusters.values().any(ClusterRecord::is_unjudged) {
+        if !self.undecided.is_empty()
+            || self.search_trouble.is_some()
+            || self.clusters.values().any(ClusterRecord::is_unjudged)
+        {
             Need::Judgement
         } else if self.clusters.is_empty() {
             Need::Search
@@ -468,7 +528,8 @@ impl Watch {
     /// Says once that nothing is left to watch, where somebody named what is watched.
     fn tell_done(&mut self) {
         let idle = self.plan.until_idle;
-        let done = !self.plan.attached.is_empty() && self.clusters.values().all(|record| record.is_done(idle));
+        let done = !self.plan.attached.is_empty()
+            && self.clusters.values().all(|record| record.is_done(idle));
         if done && !std::mem::replace(&mut self.is_done, true) {
             let _ = self.events.send(Event::Done);
         }
@@ -500,17 +561,23 @@ impl Watch {
     }
 
     async fn look_until_proved(&mut self, expected: ExpectedEnd) {
-        // EMR takes a moment to show what the runner has just asked for; and no cluster that lives is left before it is judged, or overdue and so unsafe.
+        // EMR takes a moment to show what the runner has just asked for; and no cluster that lives
+        // is left before it is judged, or overdue and so unsafe.
         let mut pause = self.plan.limits.interval;
         for look in 0.. {
             self.judge_ends(expected);
             let is_told = self.search_trouble.is_none() && self.undecided.is_empty();
             let mut safe = self.clusters.values().filter(|record| !record.is_unsafe);
-            let is_proved = safe.all(|record| record.is_proved() || (!record.may_live() && record.is_proved_so_far()));
-            if (is_told && is_proved) || look >= 6 && !self.clusters.values().any(ClusterRecord::is_unjudged) {
+            let is_proved = safe.all(|record| {
+                record.is_proved() || (!record.may_live() && record.is_proved_so_far())
+            });
+            if (is_told && is_proved)
+                || look >= 6 && !self.clusters.values().any(ClusterRecord::is_unjudged)
+            {
                 break;
             }
-            // Many runs can end at one hour: what EMR does not tell for that is asked for ever more slowly.
+            // Many runs can end at one hour: what EMR does not tell for that is asked for ever more
+            // slowly.
             let count = self.aws.emr_throttled.count();
             let throttled = count > std::mem::replace(&mut self.throttled, count);
             pause = if throttled { pause * 2 } else { self.plan.limits.interval };
@@ -523,18 +590,27 @@ impl Watch {
 
     /// Ends, as unsafe, the clusters that live and could not be judged.
     fn condemn_unjudged(&mut self) {
-        let condemned: Vec<ClusterId> = self.clusters.values().filter(|record| record.is_unjudged()).map(|record| record.id.clone()).collect();
+        let condemned: Vec<ClusterId> = self
+            .clusters
+            .values()
+            .filter(|record| record.is_unjudged())
+            .map(|record| record.id.clone())
+            .collect();
         for id in condemned {
             self.timeline.note(format!("{id}: cannot be judged, and nobody will watch it"));
             self.end_unsafe(&id, Why::Unjudged);
         }
     }
 
-    /// Notes the clusters that go on although nobody waits for them, and ends them where the settings say so.
+    /// Notes the clusters that go on although nobody waits for them, and ends them where the
+    /// settings say so.
     async fn look_for_orphans(&mut self, finish: Finish) {
         let persistent = self.plan.pursuit.persistent;
-        let orphans: Vec<ClusterId> =
-            self.clusters.values_mut().filter_map(|record| record.becomes_orphan(persistent).then(|| record.id.clone())).collect();
+        let orphans: Vec<ClusterId> = self
+            .clusters
+            .values_mut()
+            .filter_map(|record| record.becomes_orphan(persistent).then(|| record.id.clone()))
+            .collect();
         let rules = self.plan.rules;
         for id in &orphans {
             self.timeline.note(format!("{id}: goes on, and nobody waits for it"));
@@ -550,8 +626,16 @@ impl Watch {
             self.look_at_everything().await;
         }
         self.judge_ends(finish.expected);
-        for record in self.clusters.values_mut().filter(|record| record.whose == Whose::Run && !record.is_unsafe) {
-            let mut orphaned = [clusters::judge_orphan(record.id.as_str(), &record.cluster, record.orphan.is_some())];
+        for record in self
+            .clusters
+            .values_mut()
+            .filter(|record| record.whose == Whose::Run && !record.is_unsafe)
+        {
+            let mut orphaned = [clusters::judge_orphan(
+                record.id.as_str(),
+                &record.cluster,
+                record.orphan.is_some(),
+            )];
             apply_policy(&mut orphaned, &self.plan.pursuit.policy);
             // The finding on its end stays the last one.
             let at = record.findings.len().saturating_sub(1);
@@ -562,8 +646,13 @@ impl Watch {
     /// Ends the clusters that are what was verified and may be ended for a stop.
     fn end_verified(&mut self) {
         let rules = Rules { on_stop: OnStop::Terminate, ..self.plan.rules };
-        let ends = |record: &&ClusterRecord| record.may_live() && !record.must_end() && decide(record.whose, Why::Stopped, rules) == Decision::End;
-        let verified: Vec<ClusterId> = self.clusters.values().filter(ends).map(|record| record.id.clone()).collect();
+        let ends = |record: &&ClusterRecord| {
+            record.may_live()
+                && !record.must_end()
+                && decide(record.whose, Why::Stopped, rules) == Decision::End
+        };
+        let verified: Vec<ClusterId> =
+            self.clusters.values().filter(ends).map(|record| record.id.clone()).collect();
         for id in verified {
             self.timeline.note(format!("{id}: terminating it, because the run was stopped"));
             if let Some(record) = self.clusters.get_mut(&id) {
@@ -578,7 +667,8 @@ impl Watch {
             let end = clusters::judge_end(record.id.as_str(), &record.look(), expected);
             record.findings.retain(|finding| finding.check.name != end.check.name);
             record.findings.push(end);
-            // A run that came to nothing can leave nothing behind to look at; one that succeeded cannot.
+            // A run that came to nothing can leave nothing behind to look at; one that succeeded
+            // cannot.
             if expected == ExpectedEnd::Failed {
                 for finding in record.findings.iter_mut().filter(|finding| finding.not_there) {
                     finding.status = Status::NotApplicable;
@@ -593,7 +683,9 @@ impl Watch {
             Ok((id, end)) => {
                 self.timeline.note(match &end {
                     End::Confirmed => format!("{id}: its end is confirmed"),
-                    End::Unconfirmed(obstacle) => format!("{id}: its end is NOT confirmed: {obstacle}"),
+                    End::Unconfirmed(obstacle) => {
+                        format!("{id}: its end is NOT confirmed: {obstacle}")
+                    }
                 });
                 if let Some(record) = self.clusters.get_mut(&id) {
                     record.end = Some(end);
@@ -607,14 +699,28 @@ impl Watch {
 
     /// Searches, and looks at what there is reason to look at; judges it.
     ///
-    /// What only asking can tell is looked at beside the search, not after it: a cluster that the log named is judged one round trip later.
+    /// What only asking can tell is looked at beside the search, not after it: a cluster that the
+    /// log named is judged one round trip later.
     async fn look(&mut self, depth: Depth) {
         let unlisted = |record: &&ClusterRecord| {
-            !record.is_settled() && (depth == Depth::Everything || record.cluster.found().is_none() || !self.plan.attached.is_empty())
+            !record.is_settled()
+                && (depth == Depth::Everything
+                    || record.cluster.found().is_none()
+                    || !self.plan.attached.is_empty())
         };
-        let open = self.clusters.values().filter(unlisted).map(|record| (record.id.clone(), self.wants(record, None, depth)));
-        let named = self.hinted.iter().chain(&self.pushed).filter(|id| self.is_new(id)).collect::<BTreeSet<_>>();
-        let due: Vec<(ClusterId, Wants)> = open.chain(named.into_iter().map(|id| (id.clone(), Wants::ALL))).collect();
+        let open = self
+            .clusters
+            .values()
+            .filter(unlisted)
+            .map(|record| (record.id.clone(), self.wants(record, None, depth)));
+        let named = self
+            .hinted
+            .iter()
+            .chain(&self.pushed)
+            .filter(|id| self.is_new(id))
+            .collect::<BTreeSet<_>>();
+        let due: Vec<(ClusterId, Wants)> =
+            open.chain(named.into_iter().map(|id| (id.clone(), Wants::ALL))).collect();
         let (listed, looks) = tokio::join!(self.search(), self.look_at_all(&due));
         let looked: BTreeSet<ClusterId> = due.iter().map(|(id, _)| id.clone()).collect();
         for ((id, _), look) in due.into_iter().zip(looks) {
@@ -634,15 +740,40 @@ impl Watch {
     /// All clusters of the time in question; none where nobody searches.
     async fn search(&self) -> Option<Lookup<Vec<emr::ClusterListing>>> {
         let searches = self.plan.attached.is_empty();
-        if searches { Some(emr::list(&self.aws.emr, Some(self.plan.since.unwrap_or_else(emr::recently)), &[]).await) } else { None }
+        if searches {
+            Some(
+                emr::list(&self.aws.emr, Some(self.plan.since.unwrap_or_else(emr::recently)), &[])
+                    .await,
+            )
+        } else {
+            None
+        }
     }
 
-    /// What is to be looked at by what the list says: clusters that are new, and those known of which it tells something else than was known, or nothing.
-    fn due_by(&mut self, listed: &Lookup<Vec<emr::ClusterListing>>, looked: &BTreeSet<ClusterId>, depth: Depth) -> Vec<(ClusterId, Wants)> {
-        let mut due: Vec<(ClusterId, Wants)> = self.new_of(listed).into_iter().map(|id| (id, Wants::ALL)).collect();
-        let status = |id: &ClusterId| listed.found().into_iter().flatten().find(|listing| listing.id == *id).map(|listing| listing.status.clone());
-        let open: Vec<ClusterId> =
-            self.clusters.values().filter(|record| !record.is_settled() && !looked.contains(&record.id)).map(|record| record.id.clone()).collect();
+    /// What is to be looked at by what the list says: clusters that are new, and those known of
+    /// which it tells something else than was known, or nothing.
+    fn due_by(
+        &mut self,
+        listed: &Lookup<Vec<emr::ClusterListing>>,
+        looked: &BTreeSet<ClusterId>,
+        depth: Depth,
+    ) -> Vec<(ClusterId, Wants)> {
+        let mut due: Vec<(ClusterId, Wants)> =
+            self.new_of(listed).into_iter().map(|id| (id, Wants::ALL)).collect();
+        let status = |id: &ClusterId| {
+            listed
+                .found()
+                .into_iter()
+                .flatten()
+                .find(|listing| listing.id == *id)
+                .map(|listing| listing.status.clone())
+        };
+        let open: Vec<ClusterId> = self
+            .clusters
+            .values()
+            .filter(|record| !record.is_settled() && !looked.contains(&record.id))
+            .map(|record| record.id.clone())
+            .collect();
         for id in open {
             let Some(record) = self.clusters.get(&id) else { continue };
             let status = status(&id);
@@ -665,10 +796,15 @@ impl Watch {
         let pushed = self.pushed.contains(&record.id);
         let changed = state != record.state();
         // Its end is told by itself alone; of all that comes before, the list knows as much.
-        let cluster = state.is_none_or(emr::ClusterState::is_over) || record.cluster.found().is_none();
-        let works = state.is_none_or(|state| !matches!(state, emr::ClusterState::Starting | emr::ClusterState::Bootstrapping));
+        let cluster =
+            state.is_none_or(emr::ClusterState::is_over) || record.cluster.found().is_none();
+        let works = state.is_none_or(|state| {
+            !matches!(state, emr::ClusterState::Starting | emr::ClusterState::Bootstrapping)
+        });
         let told = record.steps.found().and(record.steps_told);
-        let steps = told.is_none_or(|told| told.elapsed() >= self.plan.limits.interval * STEPS) || (changed && works && status.is_some()) || pushed;
+        let steps = told.is_none_or(|told| told.elapsed() >= self.plan.limits.interval * STEPS)
+            || (changed && works && status.is_some())
+            || pushed;
         match depth {
             Depth::Everything => Wants::ALL,
             Depth::Due => Wants { cluster, steps },
@@ -677,7 +813,9 @@ impl Watch {
 
     /// Whether nothing is known of `id` yet.
     fn is_new(&self, id: &ClusterId) -> bool {
-        !self.clusters.contains_key(id) && !self.strangers.contains(id) && !self.plan.pursuit.earlier_clusters.contains(id)
+        !self.clusters.contains_key(id)
+            && !self.strangers.contains(id)
+            && !self.plan.pursuit.earlier_clusters.contains(id)
     }
 
     /// The clusters of the right name in `listed` that are new.
@@ -687,7 +825,12 @@ impl Watch {
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Some(obstacle.to_string()),
         };
         let listings = listed.found().into_iter().flatten();
-        listings.filter(|listing| listing.name == self.plan.pursuit.job_name && self.is_new(&listing.id)).map(|listing| listing.id.clone()).collect()
+        listings
+            .filter(|listing| {
+                listing.name == self.plan.pursuit.job_name && self.is_new(&listing.id)
+            })
+            .map(|listing| listing.id.clone())
+            .collect()
     }
 
     async fn look_at_all(&self, due: &[(ClusterId, Wants)]) -> Vec<Look> {
@@ -717,7 +860,11 @@ impl Watch {
                     return;
                 }
                 // An event is nobody's word: where the cluster is there, the search finds it.
-                Lookup::Denied(_) | Lookup::Unreachable(_) if self.pushed.contains(id) && !hinted => return,
+                Lookup::Denied(_) | Lookup::Unreachable(_)
+                    if self.pushed.contains(id) && !hinted =>
+                {
+                    return;
+                }
                 // Asked again at the next look.
                 Lookup::Denied(_) | Lookup::Unreachable(_) => {
                     self.undecided.insert(id.clone());
@@ -751,7 +898,8 @@ impl Watch {
         let known = self.clusters.get(id);
         let security_configuration = async {
             match known.and_then(|record| record.security_configuration.found()) {
-                // A configuration in use cannot be deleted, so one answer about a living cluster is enough.
+                // A configuration in use cannot be deleted, so one answer about a living cluster is
+                // enough.
                 Some(found) => Lookup::Found(found.clone()),
                 None => emr::security_configuration(&self.aws.emr, &self.verified(id).name).await,
             }
@@ -768,7 +916,8 @@ impl Watch {
                 None => emr::steps(&self.aws.emr, id).await,
             }
         };
-        let (cluster, mut steps, security_configuration) = tokio::join!(cluster, steps, security_configuration);
+        let (cluster, mut steps, security_configuration) =
+            tokio::join!(cluster, steps, security_configuration);
         let mut steps_asked = wants.steps;
         // How its steps ended counts, too, and nobody asks again after this.
         if !steps_asked && cluster.found().is_some_and(|facts| facts.status.state.is_over()) {
@@ -777,7 +926,12 @@ impl Watch {
         }
         // Steps that an adopted cluster had before are not this run's.
         let earlier = self.plan.pursuit.adopted.get(id);
-        let steps = steps.map(|steps| steps.into_iter().filter(|step| !earlier.is_some_and(|earlier| earlier.contains(&step.id))).collect());
+        let steps = steps.map(|steps| {
+            steps
+                .into_iter()
+                .filter(|step| !earlier.is_some_and(|earlier| earlier.contains(&step.id)))
+                .collect()
+        });
         let closer = known.map(|record| record.closer.clone()).unwrap_or_default();
         Look { cluster, steps, security_configuration, closer, steps_asked }
     }
@@ -794,11 +948,15 @@ impl Watch {
                 || record.closer_look.groups.is_none_or(|asked| asked.elapsed() >= pace);
             let now = Instant::now();
             let last = if groups { Some(now) } else { record.closer_look.groups };
-            record.closer_look = CloserLook { began: Some((now, state)), under_way: true, groups: last };
+            record.closer_look =
+                CloserLook { began: Some((now, state)), under_way: true, groups: last };
             let (aws, id, known) = (self.aws.clone(), record.id.clone(), record.closer.clone());
-            let wants_volumes = plan.attached.get(&id).unwrap_or(&plan.pursuit.verified).ebs.is_some();
+            let wants_volumes =
+                plan.attached.get(&id).unwrap_or(&plan.pursuit.verified).ebs.is_some();
             // While it is STARTING there are none, and once it is over none are left.
-            let volumes = wants_volumes && state.is_some_and(|state| state != emr::ClusterState::Starting && !state.is_over());
+            let volumes = wants_volumes
+                && state
+                    .is_some_and(|state| state != emr::ClusterState::Starting && !state.is_over());
             self.closer_looks.spawn(async move {
                 let closer = look_closer(&aws, &id, known, groups, volumes).await;
                 (id, closer)
@@ -821,20 +979,30 @@ impl Watch {
 
     fn judge(&mut self, id: &ClusterId, look: Look) {
         let Some(record) = self.clusters.get_mut(id) else { return };
-        let origin = match (self.plan.attached.contains_key(id), self.plan.pursuit.adopted.contains_key(id)) {
-            (true, _) => Origin::Attached,
-            (false, true) => Origin::Adopted,
-            (false, false) => Origin::Run,
-        };
+        let origin =
+            match (self.plan.attached.contains_key(id), self.plan.pursuit.adopted.contains_key(id))
+            {
+                (true, _) => Origin::Attached,
+                (false, true) => Origin::Adopted,
+                (false, false) => Origin::Run,
+            };
         let verified = self.plan.attached.get(id).unwrap_or(&self.plan.pursuit.verified);
-        let mut findings = clusters::judge(id.as_str(), &look, verified, origin, &self.plan.pursuit.policy.require);
+        let mut findings = clusters::judge(
+            id.as_str(),
+            &look,
+            verified,
+            origin,
+            &self.plan.pursuit.policy.require,
+        );
         apply_policy(&mut findings, &self.plan.pursuit.policy);
         let required = || findings.iter().filter(|finding| finding.level == Level::Required);
         let refuted = required().any(|finding| finding.status == Status::Refuted);
         record.unknown_since = required()
             .any(|finding| finding.status == Status::Unknown && !finding.not_there)
             .then(|| record.unknown_since.unwrap_or_else(Instant::now));
-        let overdue = record.unknown_since.is_some_and(|since| since.elapsed() > self.plan.limits.judge_within);
+        let overdue = record
+            .unknown_since
+            .is_some_and(|since| since.elapsed() > self.plan.limits.judge_within);
         record.findings = findings;
         if let Some(facts) = look.cluster.found() {
             self.timeline.saw(id, &facts.status);
@@ -864,7 +1032,11 @@ impl Watch {
             return;
         }
         record.is_unsafe = true;
-        let _ = self.events.send(Event::Unsafe(id.clone(), record.findings.clone(), decision == Decision::End));
+        let _ = self.events.send(Event::Unsafe(
+            id.clone(),
+            record.findings.clone(),
+            decision == Decision::End,
+        ));
         if record.may_live() {
             self.spawn_ending(id, decision);
         } else {
@@ -877,17 +1049,28 @@ impl Watch {
         let Some(record) = self.clusters.get(id) else { return };
         let protected = record.cluster.found().is_some_and(|facts| facts.termination_protected);
         let whose = record.whose;
-        let (aws, id, Limits { interval, termination, .. }, timeline) = (self.aws.clone(), id.clone(), self.plan.limits, self.timeline.clone());
+        let (aws, id, Limits { interval, termination, .. }, timeline) =
+            (self.aws.clone(), id.clone(), self.plan.limits, self.timeline.clone());
         self.timeline.note(match decision {
             Decision::End => format!("{id}: terminating it"),
-            Decision::Ask | Decision::Leave => format!("{id}: waiting for somebody to end it; {}", terminate::why_not(whose)),
+            Decision::Ask | Decision::Leave => {
+                format!("{id}: waiting for somebody to end it; {}", terminate::why_not(whose))
+            }
         });
         let (events, asked) = (self.events.clone(), id.clone());
         let help = move |obstacle: &str| {
             let _ = events.send(Event::Help(asked.clone(), obstacle.to_owned()));
         };
         self.terminations.spawn(async move {
-            let ending = Ending { aws: &aws, cluster: &id, whose, protected, pace: interval, limit: termination, timeline: &timeline };
+            let ending = Ending {
+                aws: &aws,
+                cluster: &id,
+                whose,
+                protected,
+                pace: interval,
+                limit: termination,
+                timeline: &timeline,
+            };
             let end = ending.follow(decision, &help).await;
             (id, end)
         });
@@ -914,9 +1097,12 @@ impl Wants {
     const ALL: Self = Self { cluster: true, steps: true };
 }
 
-/// Waits for a stop, and then for the last third of its time: what it takes to ask for terminations and to see some of them through.
+/// Waits for a stop, and then for the last third of its time: what it takes to ask for terminations
+/// and to see some of them through.
 async fn time_is_short(stop: &mut watch::Receiver<Option<Stop>>) {
-    let Some(by) = stop.wait_for(Option::is_some).await.ok().and_then(|stop| stop.map(|stop| stop.by)) else {
+    let Some(by) =
+        stop.wait_for(Option::is_some).await.ok().and_then(|stop| stop.map(|stop| stop.by))
+    else {
         return std::future::pending().await;
     };
     let left = by.saturating_duration_since(Instant::now());
@@ -942,7 +1128,10 @@ impl ClusterRecord {
             end: None,
             whose,
             steps_told: None,
-            security_configuration: Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, NOT_YET),
+            security_configuration: Lookup::not_asked(
+                &calls::DESCRIBE_SECURITY_CONFIGURATION,
+                NOT_YET,
+            ),
             closer: Closer::default(),
             closer_look: CloserLook::default(),
             unknown_since: None,
@@ -954,43 +1143,65 @@ impl ClusterRecord {
     fn is_settled(&self) -> bool {
         self.is_unsafe
             || (self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
-                && self.findings.iter().all(|finding| finding.status != Status::Unknown || finding.not_there))
+                && self
+                    .findings
+                    .iter()
+                    .all(|finding| finding.status != Status::Unknown || finding.not_there))
     }
 
     fn state(&self) -> Option<emr::ClusterState> {
         self.cluster.found().map(|facts| facts.status.state)
     }
 
-    /// Whether there is reason to ask again what changes less often than a cluster's state: it was not answered, the state has changed, instances are on their way,
-    /// or `pace` is over.
+    /// Whether there is reason to ask again what changes less often than a cluster's state: it was
+    /// not answered, the state has changed, instances are on their way, or `pace` is over.
     fn needs_closer_look(&self, pace: Duration, depth: Depth) -> bool {
-        let Some(state) = self.state().filter(|_| !self.is_unsafe && !self.closer_look.under_way) else { return false };
-        let answered = self.closer.bootstrap_actions.found().is_some() && self.closer.group_properties.found().is_some();
+        let Some(state) = self.state().filter(|_| !self.is_unsafe && !self.closer_look.under_way)
+        else {
+            return false;
+        };
+        let answered = self.closer.bootstrap_actions.found().is_some()
+            && self.closer.group_properties.found().is_some();
         let Some((at, before)) = self.closer_look.began.filter(|_| answered) else { return true };
         let waits_for_instances = state != emr::ClusterState::Starting
-            && self.findings.iter().any(|finding| finding.not_there || finding.check.name == "cluster-volumes" && finding.status == Status::Unknown);
-        !state.is_over() && (depth == Depth::Everything || before != Some(state) || waits_for_instances || at.elapsed() >= pace)
+            && self.findings.iter().any(|finding| {
+                finding.not_there
+                    || finding.check.name == "cluster-volumes" && finding.status == Status::Unknown
+            });
+        !state.is_over()
+            && (depth == Depth::Everything
+                || before != Some(state)
+                || waits_for_instances
+                || at.elapsed() >= pace)
     }
 
-    /// Whether its instances are on their way: it is not RUNNING yet, or some of them have not shown what they are.
+    /// Whether its instances are on their way: it is not RUNNING yet, or some of them have not
+    /// shown what they are.
     fn is_starting(&self) -> bool {
-        let early = matches!(self.state(), Some(emr::ClusterState::Starting | emr::ClusterState::Bootstrapping));
+        let early = matches!(
+            self.state(),
+            Some(emr::ClusterState::Starting | emr::ClusterState::Bootstrapping)
+        );
         early || (self.may_live() && self.findings.iter().any(|finding| finding.not_there))
     }
 
-    /// Whether nothing is left to watch of a cluster that was named: it is over, or its end was waited for long enough, or it is idle where that is enough.
+    /// Whether nothing is left to watch of a cluster that was named: it is over, or its end was
+    /// waited for long enough, or it is idle where that is enough.
     fn is_done(&self, idle_is_enough: bool) -> bool {
         if self.is_unsafe {
             return self.end.is_some();
         }
-        let is_idle = self.state() == Some(emr::ClusterState::Waiting) && self.steps.found().is_some_and(|steps| !steps.iter().any(Step::is_open));
+        let is_idle = self.state() == Some(emr::ClusterState::Waiting)
+            && self.steps.found().is_some_and(|steps| !steps.iter().any(Step::is_open));
         self.is_settled() || (idle_is_enough && is_idle && self.is_proved_so_far())
     }
 
-    /// Whether it goes on although nobody waits for it; of a persistent one that is idle somebody will make use again.
+    /// Whether it goes on although nobody waits for it; of a persistent one that is idle somebody
+    /// will make use again.
     fn becomes_orphan(&mut self, persistent: bool) -> bool {
         let goes_on = self.may_live() && self.state() != Some(emr::ClusterState::Terminating);
-        let works = !persistent || self.steps.found().is_none_or(|steps| steps.iter().any(Step::is_open));
+        let works =
+            !persistent || self.steps.found().is_none_or(|steps| steps.iter().any(Step::is_open));
         let is_orphan = self.whose == Whose::Run && !self.must_end() && goes_on && works;
         self.orphan = is_orphan.then_some(Orphan::Left);
         is_orphan
@@ -1004,9 +1215,13 @@ impl ClusterRecord {
                 "cluster {id} goes on, and nobody waits for it: end it if it is not needed (aws emr terminate-clusters --cluster-ids {id}), or set `on_orphan: terminate`"
             ),
             (Orphan::Ended, Some(End::Confirmed)) => {
-                format!("cluster {id} went on, and nobody waited for it: it was terminated, and its end is confirmed")
+                format!(
+                    "cluster {id} went on, and nobody waited for it: it was terminated, and its end is confirmed"
+                )
             }
-            (Orphan::Ended, _) => format!("cluster {id} went on, and nobody waited for it: it was told to terminate, but its end is not confirmed"),
+            (Orphan::Ended, _) => format!(
+                "cluster {id} went on, and nobody waited for it: it was told to terminate, but its end is not confirmed"
+            ),
         })
     }
 
@@ -1017,7 +1232,13 @@ impl ClusterRecord {
 
     /// Its id, whether it is protected against termination, and whose it is, unless it is over.
     pub(crate) fn living(&self) -> Option<(ClusterId, bool, Whose)> {
-        self.may_live().then(|| (self.id.clone(), self.cluster.found().is_some_and(|facts| facts.termination_protected), self.whose))
+        self.may_live().then(|| {
+            (
+                self.id.clone(),
+                self.cluster.found().is_some_and(|facts| facts.termination_protected),
+                self.whose,
+            )
+        })
     }
 
     /// Whether the guard has asked for its end.
@@ -1035,29 +1256,51 @@ impl ClusterRecord {
         }
     }
 
-    /// Whether it may be alive, and nobody knows whether it is what was verified. How it ends is another question.
+    /// Whether it may be alive, and nobody knows whether it is what was verified. How it ends is
+    /// another question.
     fn is_unjudged(&self) -> bool {
-        let counts = |finding: &Finding| finding.check.stage == Stage::Watch && finding.level == Level::Required && !finding.not_there;
+        let counts = |finding: &Finding| {
+            finding.check.stage == Stage::Watch
+                && finding.level == Level::Required
+                && !finding.not_there
+        };
         let is_open = |finding: &Finding| counts(finding) && finding.status == Status::Unknown;
-        self.may_live() && !self.is_unsafe && (self.findings.is_empty() || self.findings.iter().any(is_open))
+        self.may_live()
+            && !self.is_unsafe
+            && (self.findings.is_empty() || self.findings.iter().any(is_open))
     }
 
     /// Whether every required finding is proved.
     #[must_use]
     pub fn is_proved(&self) -> bool {
-        let mut required = self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
-        required.peek().is_some() && required.all(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable))
+        let mut required =
+            self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
+        required.peek().is_some()
+            && required
+                .all(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable))
     }
 
     /// Whether every required finding is proved of which there is anything to see.
     fn is_proved_so_far(&self) -> bool {
-        let mut required = self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
-        required.peek().is_some() && required.all(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable) || finding.not_there)
+        let mut required =
+            self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
+        required.peek().is_some()
+            && required.all(|finding| {
+                matches!(finding.status, Status::Proved | Status::NotApplicable)
+                    || finding.not_there
+            })
     }
 }
 
-/// One closer look at a cluster of which `known` is known already; with a look at its groups and its volumes, if so wanted.
-async fn look_closer(aws: &Aws, id: &ClusterId, known: Closer, groups: bool, volumes: bool) -> Closer {
+/// One closer look at a cluster of which `known` is known already; with a look at its groups and
+/// its volumes, if so wanted.
+async fn look_closer(
+    aws: &Aws,
+    id: &ClusterId,
+    known: Closer,
+    groups: bool,
+    volumes: bool,
+) -> Closer {
     let bootstrap_actions = async {
         match known.bootstrap_actions {
             // They belong to the request, which nobody can change.
@@ -1065,32 +1308,52 @@ async fn look_closer(aws: &Aws, id: &ClusterId, known: Closer, groups: bool, vol
             _ => emr::bootstrap_actions(&aws.emr, id).await,
         }
     };
-    let group_properties = async { if groups { emr::group_properties(&aws.emr, id).await } else { known.group_properties } };
+    let group_properties = async {
+        if groups { emr::group_properties(&aws.emr, id).await } else { known.group_properties }
+    };
     let nodes = async { if volumes { Some(look_at_volumes(aws, id).await) } else { None } };
-    let (bootstrap_actions, group_properties, nodes) = tokio::join!(bootstrap_actions, group_properties, nodes);
-    let mut closer = Closer { bootstrap_actions, group_properties, nodes: known.nodes, volumes_asked: known.volumes_asked, volumes: known.volumes };
+    let (bootstrap_actions, group_properties, nodes) =
+        tokio::join!(bootstrap_actions, group_properties, nodes);
+    let mut closer = Closer {
+        bootstrap_actions,
+        group_properties,
+        nodes: known.nodes,
+        volumes_asked: known.volumes_asked,
+        volumes: known.volumes,
+    };
     if let Some((nodes, volumes)) = nodes {
         closer.nodes = nodes;
-        closer.volumes.extend(volumes.found().into_iter().flatten().map(|volume| (volume.id.clone(), volume.clone())));
+        closer.volumes.extend(
+            volumes.found().into_iter().flatten().map(|volume| (volume.id.clone(), volume.clone())),
+        );
         closer.volumes_asked = volumes.map(|_| ());
     }
     closer
 }
 
 /// The instances that a cluster has now, and their volumes.
-async fn look_at_volumes(aws: &Aws, id: &ClusterId) -> (Lookup<Vec<emr::Node>>, Lookup<Vec<ec2::Volume>>) {
+async fn look_at_volumes(
+    aws: &Aws,
+    id: &ClusterId,
+) -> (Lookup<Vec<emr::Node>>, Lookup<Vec<ec2::Volume>>) {
     let nodes = emr::nodes(&aws.emr, id).await;
-    let instances: Vec<String> = nodes.found().into_iter().flatten().filter_map(|node| node.instance.clone()).collect();
+    let instances: Vec<String> =
+        nodes.found().into_iter().flatten().filter_map(|node| node.instance.clone()).collect();
     // A filter without values is refused.
-    let volumes = if instances.is_empty() { Lookup::Found(Vec::new()) } else { ec2::volumes(&aws.ec2, &instances).await };
+    let volumes = if instances.is_empty() {
+        Lookup::Found(Vec::new())
+    } else {
+        ec2::volumes(&aws.ec2, &instances).await
+    };
     (nodes, volumes)
 }
 
 /// Whether a cluster that was not there before the launch is this run's.
 ///
-/// The tag decides. A cluster of the right name that the runner's log names, and that no other guard's run claims, counts too: a runner that lost the tag must
-/// not thereby lose its watch. The log alone decides nothing, because text in a config can forge a line. In persistent mode the runner goes by
-/// the name alone, so the guard does too.
+/// The tag decides. A cluster of the right name that the runner's log names, and that no other
+/// guard's run claims, counts too: a runner that lost the tag must not thereby lose its watch. The
+/// log alone decides nothing, because text in a config can forge a line. In persistent mode the
+/// runner goes by the name alone, so the guard does too.
 fn is_ours(pursuit: &Pursuit, cluster: &ClusterFacts, hinted: bool) -> bool {
     let right_name = cluster.name == pursuit.job_name;
     match &pursuit.tag {
@@ -1103,9 +1366,11 @@ fn is_ours(pursuit: &Pursuit, cluster: &ClusterFacts, hinted: bool) -> bool {
     }
 }
 
-/// Whose a cluster of the run is that was not known before the launch. In persistent mode the runner goes by the name, so that one without the run's tag may be others'.
+/// Whose a cluster of the run is that was not known before the launch. In persistent mode the
+/// runner goes by the name, so that one without the run's tag may be others'.
 fn whose(pursuit: &Pursuit, cluster: &ClusterFacts) -> Whose {
-    let tagged = pursuit.tag.as_ref().is_none_or(|(key, value)| cluster.tags.get(key) == Some(value));
+    let tagged =
+        pursuit.tag.as_ref().is_none_or(|(key, value)| cluster.tags.get(key) == Some(value));
     if pursuit.persistent && !tagged { Whose::Adopted } else { Whose::Run }
 }
 
@@ -1150,7 +1415,11 @@ mod tests {
         ClusterFacts {
             id: "j-1".parse().unwrap(),
             name: name.to_owned(),
-            status: ClusterStatus { state: ClusterState::Starting, reason: None, created: OffsetDateTime::UNIX_EPOCH },
+            status: ClusterStatus {
+                state: ClusterState::Starting,
+                reason: None,
+                created: OffsetDateTime::UNIX_EPOCH,
+            },
             release: None,
             subnet: None,
             security_configuration: None,
@@ -1169,12 +1438,24 @@ mod tests {
     fn the_tag_decides_whose_a_cluster_is_and_the_log_alone_never_does() {
         let with_tag = pursuit(true);
         assert!(is_ours(&with_tag, &cluster("Snowplow ETL", Some("this")), false));
-        assert!(!is_ours(&with_tag, &cluster("Snowplow ETL", Some("other")), true), "another guard's run");
-        assert!(!is_ours(&with_tag, &cluster("Snowplow ETL", None), false), "somebody else's of the same name");
-        assert!(is_ours(&with_tag, &cluster("Snowplow ETL", None), true), "named by the log, tag lost");
+        assert!(
+            !is_ours(&with_tag, &cluster("Snowplow ETL", Some("other")), true),
+            "another guard's run"
+        );
+        assert!(
+            !is_ours(&with_tag, &cluster("Snowplow ETL", None), false),
+            "somebody else's of the same name"
+        );
+        assert!(
+            is_ours(&with_tag, &cluster("Snowplow ETL", None), true),
+            "named by the log, tag lost"
+        );
         assert!(!is_ours(&with_tag, &cluster("Payroll", None), true), "a forged line");
         let persistent = Pursuit { persistent: true, ..pursuit(true) };
-        assert!(is_ours(&persistent, &cluster("Snowplow ETL", Some("other")), false), "the runner would use it");
+        assert!(
+            is_ours(&persistent, &cluster("Snowplow ETL", Some("other")), false),
+            "the runner would use it"
+        );
         assert!(!is_ours(&persistent, &cluster("Payroll", None), true));
         assert!(is_ours(&pursuit(false), &cluster("Snowplow ETL", None), false));
         assert!(!is_ours(&pursuit(false), &cluster("Payroll", None), true));

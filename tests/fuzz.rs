@@ -1,4 +1,5 @@
-//! The fuzz targets' properties on a bounded number of inputs: the recorded configs and command lines, and mutations of them by a fixed seed.
+//! The fuzz targets' properties on a bounded number of inputs: the recorded configs and command
+//! lines, and mutations of them by a fixed seed.
 
 #[path = "../integration/fuzz/properties.rs"]
 mod properties;
@@ -64,7 +65,8 @@ const PIECES: [&str; 40] = [
     "2020-01-01",
 ];
 
-/// One to eight changes: a byte, a piece, a part taken out, a part doubled, a part of another input.
+/// One to eight changes: a byte, a piece, a part taken out, a part doubled, a part of another
+/// input.
 fn mutate(input: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..=dice.below(8) {
@@ -91,7 +93,8 @@ fn mutate(input: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
 /// `FUZZ_ROUNDS` and `FUZZ_SEED` make a longer run, or another one.
 fn run(corpus: &[Vec<u8>], rounds: usize, seed: u64, property: fn(&[u8])) {
     let wish = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let rounds = wish("FUZZ_ROUNDS").and_then(|rounds| usize::try_from(rounds).ok()).unwrap_or(rounds);
+    let rounds =
+        wish("FUZZ_ROUNDS").and_then(|rounds| usize::try_from(rounds).ok()).unwrap_or(rounds);
     let mut dice = Dice(wish("FUZZ_SEED").unwrap_or(seed));
     for input in corpus {
         property(input);
@@ -107,23 +110,31 @@ fn run(corpus: &[Vec<u8>], rounds: usize, seed: u64, property: fn(&[u8])) {
 
 #[test]
 fn no_config_panics_hangs_or_is_misread_after_sealing() {
-    let cases = include_str!("recordings/config-loading.jsonl").lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let corpus: Vec<Vec<u8>> = cases.filter_map(|case| Some(case["config"].as_str()?.as_bytes().to_vec())).collect();
+    let cases = include_str!("recordings/config-loading.jsonl")
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let corpus: Vec<Vec<u8>> =
+        cases.filter_map(|case| Some(case["config"].as_str()?.as_bytes().to_vec())).collect();
     assert!(corpus.len() > 100);
     run(&corpus, 6000, 1, properties::config);
 }
 
 #[test]
 fn no_command_line_panics_or_is_misread_after_sealing() {
-    let rows = include_str!("recordings/argv.tsv").lines().skip(1).filter_map(|row| row.split('\t').nth(1));
-    let corpus: Vec<Vec<u8>> = rows.map(|arguments| arguments.replace(' ', "\n").into_bytes()).collect();
+    let rows = include_str!("recordings/argv.tsv")
+        .lines()
+        .skip(1)
+        .filter_map(|row| row.split('\t').nth(1));
+    let corpus: Vec<Vec<u8>> =
+        rows.map(|arguments| arguments.replace(' ', "\n").into_bytes()).collect();
     assert!(corpus.len() > 40);
     run(&corpus, 50_000, 2, properties::argv);
 }
 
 #[test]
 fn a_config_built_to_exhaust_is_refused_early() {
-    let laughs: Vec<String> = (1..30).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}, *a{0}]\n", n - 1)).collect();
+    let laughs: Vec<String> =
+        (1..30).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}, *a{0}]\n", n - 1)).collect();
     let laughs = laughs.concat();
     for text in [
         format!("a0: &a0 x\n{laughs}"),

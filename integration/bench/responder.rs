@@ -1,4 +1,5 @@
-//! S3 in the fewest steps, for as many objects as wished: lists and heads, written out as they are asked for. What is measured are the clients.
+//! S3 in the fewest steps, for as many objects as wished: lists and heads, written out as they are
+//! asked for. What is measured are the clients.
 
 use std::{
     convert::Infallible,
@@ -21,7 +22,8 @@ pub(crate) const BUCKET: &str = "acme-bench";
 const FOLDERS: u64 = 16;
 const PAGE: u64 = 1000;
 
-/// How many heads it was asked for; `/heads` tells, so that a client that asks for fewer than it should is found out.
+/// How many heads it was asked for; `/heads` tells, so that a client that asks for fewer than it
+/// should is found out.
 static HEADS: AtomicU64 = AtomicU64::new(0);
 
 /// The key of an object, by its number; keys are in the order of the numbers.
@@ -63,7 +65,12 @@ pub(crate) async fn respond(objects: u64, delay: Duration) -> u16 {
     port
 }
 
-async fn serve(mut stream: TcpStream, objects: u64, delay: Duration, heads: [Arc<String>; 2]) -> Option<Infallible> {
+async fn serve(
+    mut stream: TcpStream,
+    objects: u64,
+    delay: Duration,
+    heads: [Arc<String>; 2],
+) -> Option<Infallible> {
     stream.set_nodelay(true).ok()?;
     let mut buffer = Vec::with_capacity(4096);
     // Some clients take a date that is far off for a reason to doubt their own clock.
@@ -82,12 +89,17 @@ async fn serve(mut stream: TcpStream, objects: u64, delay: Duration, heads: [Arc
         let target = line.split(|byte| *byte == b' ').nth(1)?;
         if line.starts_with(b"HEAD ") {
             HEADS.fetch_add(1, Ordering::Relaxed);
-            let number = target.split(|byte| *byte == b'?').next()?.rsplit(|byte| *byte == b'-').next()?;
+            let number =
+                target.split(|byte| *byte == b'?').next()?.rsplit(|byte| *byte == b'-').next()?;
             let is_plain = number.last().is_some_and(|digit| digit % 8 == 0);
             stream.write_all(heads[usize::from(is_plain)].as_bytes()).await.ok()?;
         } else {
             let target = std::str::from_utf8(target).ok()?;
-            let body = if target == "/heads" { HEADS.load(Ordering::Relaxed).to_string() } else { page(target, objects) };
+            let body = if target == "/heads" {
+                HEADS.load(Ordering::Relaxed).to_string()
+            } else {
+                page(target, objects)
+            };
             let head = format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\nserver: AmazonS3\r\ndate: {}\r\ncontent-length: {}\r\n\r\n",
                 now(),
@@ -101,22 +113,35 @@ async fn serve(mut stream: TcpStream, objects: u64, delay: Duration, heads: [Arc
 
 fn now() -> String {
     let now = time::OffsetDateTime::now_utc();
-    now.format(&time::format_description::well_known::Rfc2822).unwrap_or_default().replace("+0000", "GMT")
+    now.format(&time::format_description::well_known::Rfc2822)
+        .unwrap_or_default()
+        .replace("+0000", "GMT")
 }
 
 /// The page of the list that a request asks for.
 fn page(target: &str, objects: u64) -> String {
     let parameter = |name: &str| {
-        let value = target.split(['?', '&']).skip(1).find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix('='))?;
+        let value = target
+            .split(['?', '&'])
+            .skip(1)
+            .find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix('='))?;
         Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
     };
-    if target.split(['?', '&']).any(|parameter| parameter == "location" || parameter == "location=") {
+    if target.split(['?', '&']).any(|parameter| parameter == "location" || parameter == "location=")
+    {
         return "<LocationConstraint xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">eu-west-1</LocationConstraint>".to_owned();
     }
     let prefix = parameter("prefix").unwrap_or_default();
-    let after = parameter("continuation-token").or_else(|| parameter("start-after")).or_else(|| parameter("marker"));
-    let first = after.map_or(0, |after| first_behind(&after, objects)).max(if prefix.is_empty() { 0 } else { first_behind(&prefix, objects) });
-    let limit = parameter("max-keys").and_then(|number| number.parse().ok()).unwrap_or(PAGE).min(PAGE);
+    let after = parameter("continuation-token")
+        .or_else(|| parameter("start-after"))
+        .or_else(|| parameter("marker"));
+    let first = after.map_or(0, |after| first_behind(&after, objects)).max(if prefix.is_empty() {
+        0
+    } else {
+        first_behind(&prefix, objects)
+    });
+    let limit =
+        parameter("max-keys").and_then(|number| number.parse().ok()).unwrap_or(PAGE).min(PAGE);
     let mut text = String::with_capacity(256 << 10);
     let mut next = None;
     let mut entries = String::with_capacity(256 << 10);
@@ -132,11 +157,17 @@ fn page(target: &str, objects: u64) -> String {
             break;
         }
         count += 1;
-        let folder = delimiter
-            .as_deref()
-            .and_then(|delimiter| name[prefix.len()..].split_once(delimiter).map(|(folder, _)| format!("{prefix}{folder}{delimiter}")));
+        let folder = delimiter.as_deref().and_then(|delimiter| {
+            name[prefix.len()..]
+                .split_once(delimiter)
+                .map(|(folder, _)| format!("{prefix}{folder}{delimiter}"))
+        });
         if let Some(folder) = folder {
-            let _ = write!(entries, "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", folder.replace('=', "%3D"));
+            let _ = write!(
+                entries,
+                "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>",
+                folder.replace('=', "%3D")
+            );
             object = first_behind(&format!("{folder}\u{10ffff}"), objects);
             continue;
         }
@@ -155,18 +186,23 @@ fn page(target: &str, objects: u64) -> String {
     let _ = write!(
         text,
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>{BUCKET}</Name><Prefix>{prefix}</Prefix><KeyCount>{count}</KeyCount><MaxKeys>{limit}</MaxKeys>{}<IsTruncated>{}</IsTruncated>",
-        parameter("encoding-type").map_or(String::new(), |kind| format!("<EncodingType>{kind}</EncodingType>")),
+        parameter("encoding-type")
+            .map_or(String::new(), |kind| format!("<EncodingType>{kind}</EncodingType>")),
         next.is_some()
     );
     if let Some(next) = next {
-        let _ = write!(text, "<NextContinuationToken>{next}</NextContinuationToken><NextMarker>{next}</NextMarker>");
+        let _ = write!(
+            text,
+            "<NextContinuationToken>{next}</NextContinuationToken><NextMarker>{next}</NextMarker>"
+        );
     }
     text.push_str(&entries);
     text.push_str("</ListBucketResult>");
     text
 }
 
-/// A client that does nothing but send HEADs over so many connections and look at the answers: as fast as it gets.
+/// A client that does nothing but send HEADs over so many connections and look at the answers: as
+/// fast as it gets.
 pub(crate) async fn bare(port: u16, objects: u64, connections: u64) -> u64 {
     use bytes::Bytes;
     use http_body_util::Empty;
@@ -176,16 +212,25 @@ pub(crate) async fn bare(port: u16, objects: u64, connections: u64) -> u64 {
     let tasks: Vec<_> = (0..connections)
         .map(|connection| {
             tokio::spawn(async move {
-                let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the responder listens");
+                let stream =
+                    TcpStream::connect(("127.0.0.1", port)).await.expect("the responder listens");
                 stream.set_nodelay(true).expect("TCP");
-                let (mut sender, connected) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+                let (mut sender, connected) =
+                    http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
                 tokio::spawn(connected);
                 let mut encrypted = 0;
-                for object in (connection..objects).step_by(usize::try_from(connections).expect("a few")) {
-                    let request = Request::head(format!("/{BUCKET}/{}", key(object, objects))).header("host", "127.0.0.1");
-                    let response = sender.send_request(request.body(Empty::<Bytes>::new()).expect("a request")).await.expect("a response");
+                for object in
+                    (connection..objects).step_by(usize::try_from(connections).expect("a few"))
+                {
+                    let request = Request::head(format!("/{BUCKET}/{}", key(object, objects)))
+                        .header("host", "127.0.0.1");
+                    let response = sender
+                        .send_request(request.body(Empty::<Bytes>::new()).expect("a request"))
+                        .await
+                        .expect("a response");
                     assert_eq!(response.status(), 200);
-                    encrypted += u64::from(response.headers().contains_key("x-amz-server-side-encryption"));
+                    encrypted +=
+                        u64::from(response.headers().contains_key("x-amz-server-side-encryption"));
                 }
                 encrypted
             })

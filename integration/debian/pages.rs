@@ -1,6 +1,11 @@
-//! Writes what the Debian package takes from the program's own definition, so that it cannot differ from it: manual pages, completions, `guard.yml`.
+//! Writes what the Debian package takes from the program's own definition, so that it cannot differ
+//! from it: manual pages, completions, `guard.yml`.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a package that cannot be made whole must not be made")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a package that cannot be made whole must not be made"
+)]
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -22,7 +27,8 @@ const SETTINGS_PAGE: &str = "emr-etl-guard.yml";
 /// Characters in a line of text of `guard.yml`.
 const WIDTH: usize = 98;
 
-/// Values to begin with, for settings whose default is none, or is no value that could be written down. Others need none: theirs is shown empty.
+/// Values to begin with, for settings whose default is none, or is no value that could be written
+/// down. Others need none: theirs is shown empty.
 const EXAMPLES: [(&str, &str); 13] = [
     ("runner", "/opt/snowplow/snowplow-emr-etl-runner-1.0.4.jar"),
     ("security_configuration", "acme-end-to-end"),
@@ -42,7 +48,8 @@ const EXAMPLES: [(&str, &str); 13] = [
     ),
 ];
 
-/// What is to be said of settings that only the file has, and that the command line does not describe therefore.
+/// What is to be said of settings that only the file has, and that the command line does not
+/// describe therefore.
 const FILE_ONLY: [(&str, &str); 1] = [(
     "exceptions",
     "What is excused: a check (`emr-etl-guard explain` lists them), a subject as the report names it (a trailing `*` fits any ending), the \
@@ -55,11 +62,18 @@ fn main() {
     fs::create_dir_all(folder).unwrap();
 
     let mut command = Cli::command();
-    for (shell, file) in [(Shell::Bash, "completion.bash"), (Shell::Zsh, "completion.zsh"), (Shell::Fish, "completion.fish")] {
+    for (shell, file) in [
+        (Shell::Bash, "completion.bash"),
+        (Shell::Zsh, "completion.zsh"),
+        (Shell::Fish, "completion.fish"),
+    ] {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut command, NAME, &mut text);
-        // For bash, clap_complete 4.6 takes a `-` in a program's name for a step down to a subcommand, and then finds no options for any.
-        let text = String::from_utf8(text).unwrap().replace("emr__subcmd__etl__subcmd__guard", "emr__etl__guard");
+        // For bash, clap_complete 4.6 takes a `-` in a program's name for a step down to a
+        // subcommand, and then finds no options for any.
+        let text = String::from_utf8(text)
+            .unwrap()
+            .replace("emr__subcmd__etl__subcmd__guard", "emr__etl__guard");
         fs::write(folder.join(file), text).unwrap();
     }
 
@@ -69,7 +83,8 @@ fn main() {
     fs::write(folder.join(format!("{SETTINGS_PAGE}.5")), settings_page(&settings)).unwrap();
     fs::write(folder.join(format!("{NAME}.1")), command_page(&command, &command)).unwrap();
     for sub in subcommands(&command) {
-        fs::write(folder.join(format!("{NAME}-{}.1", sub.get_name())), command_page(sub, &command)).unwrap();
+        fs::write(folder.join(format!("{NAME}-{}.1", sub.get_name())), command_page(sub, &command))
+            .unwrap();
     }
 }
 
@@ -96,7 +111,10 @@ struct Setting {
 /// All settings: those of the command line, in its order, and those that only the file has.
 fn settings(command: &Command) -> Vec<Setting> {
     let run = command.find_subcommand("run").unwrap();
-    let flags = run.get_arguments().filter(|arg| arg.get_env().is_some() && arg.get_id() != "settings").map(setting);
+    let flags = run
+        .get_arguments()
+        .filter(|arg| arg.get_env().is_some() && arg.get_id() != "settings")
+        .map(setting);
     let file_only = FILE_ONLY.map(|(key, help)| Setting {
         key: key.to_owned(),
         help: help.to_owned(),
@@ -117,12 +135,17 @@ fn settings(command: &Command) -> Vec<Setting> {
 
     // What the file may hold is said by the reader of it.
     let refusal = serde_yaml::from_str::<Options>("no-such-key: 1").unwrap_err().to_string();
-    let (_, known) = refusal.split_once("expected one of ").expect("an unknown key is answered with those that are known");
+    let (_, known) = refusal
+        .split_once("expected one of ")
+        .expect("an unknown key is answered with those that are known");
     let mut known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
     let mut ours: Vec<&str> = settings.iter().map(|setting| setting.key.as_str()).collect();
     known.sort_unstable();
     ours.sort_unstable();
-    assert_eq!(ours, known, "guard.yml has other keys than the command line; add them to FILE_ONLY");
+    assert_eq!(
+        ours, known,
+        "guard.yml has other keys than the command line; add them to FILE_ONLY"
+    );
     settings
 }
 
@@ -136,12 +159,26 @@ fn setting(arg: &Arg) -> Setting {
     let values: Vec<(String, String)> = arg
         .get_possible_values()
         .iter()
-        .map(|value| (value.get_name().to_owned(), value.get_help().map(ToString::to_string).unwrap_or_default()))
+        .map(|value| {
+            (
+                value.get_name().to_owned(),
+                value.get_help().map(ToString::to_string).unwrap_or_default(),
+            )
+        })
         .collect();
     let all: Vec<&str> = values.iter().map(|(value, _)| value.as_str()).collect();
-    // The default in words, or everything there is, or nothing: whichever the settings themselves take for the default.
-    let candidates = [default.clone().unwrap_or_default(), format!("[{}]", all.join(", ")), "[]".to_owned(), "{}".to_owned()];
-    let value = candidates.into_iter().filter(|value| !value.is_empty()).find(|value| is_default(&format!("{key}: {value}")));
+    // The default in words, or everything there is, or nothing: whichever the settings themselves
+    // take for the default.
+    let candidates = [
+        default.clone().unwrap_or_default(),
+        format!("[{}]", all.join(", ")),
+        "[]".to_owned(),
+        "{}".to_owned(),
+    ];
+    let value = candidates
+        .into_iter()
+        .filter(|value| !value.is_empty())
+        .find(|value| is_default(&format!("{key}: {value}")));
     Setting {
         is_default: value.is_some(),
         value: value.unwrap_or_default(),
@@ -162,7 +199,9 @@ fn resolve(text: &str) -> Result<String, String> {
         settings.file = None;
         format!("{settings:?}")
     };
-    Settings::resolve(Options::default(), Some(file.path())).map(text).map_err(|error| error.to_string())
+    Settings::resolve(Options::default(), Some(file.path()))
+        .map(text)
+        .map_err(|error| error.to_string())
 }
 
 /// Whether this line of `guard.yml` says what holds without it.
@@ -178,28 +217,43 @@ fn guard_yml(settings: &[Setting]) -> String {
          Take the `#` away to set it. A key that is not known is an error. Environment variables beat this file, and flags beat both."
             .to_owned(),
     ];
-    let mut text = header.map(|paragraph| format!("# {}\n", wrapped(&paragraph, WIDTH).join("\n# "))).join("#\n");
+    let mut text = header
+        .map(|paragraph| format!("# {}\n", wrapped(&paragraph, WIDTH).join("\n# ")))
+        .join("#\n");
     for setting in settings {
         text.push('\n');
         for line in wrapped(&format!("{}.", setting.help.trim_end_matches('.')), WIDTH) {
             writeln!(text, "# {line}").unwrap();
         }
-        let several = setting.values.len() > 1 && setting.values.iter().any(|(_, help)| !help.is_empty());
+        let several =
+            setting.values.len() > 1 && setting.values.iter().any(|(_, help)| !help.is_empty());
         for (value, help) in setting.values.iter().filter(|_| several) {
-            for (number, line) in wrapped(&format!("{value}: {help}"), WIDTH - 2).iter().enumerate() {
+            for (number, line) in wrapped(&format!("{value}: {help}"), WIDTH - 2).iter().enumerate()
+            {
                 writeln!(text, "# {} {line}", if number == 0 { "-" } else { "." }).unwrap();
             }
         }
         if !setting.is_default {
-            writeln!(text, "# Default: {}. An example:", setting.default.as_deref().unwrap_or("none")).unwrap();
+            writeln!(
+                text,
+                "# Default: {}. An example:",
+                setting.default.as_deref().unwrap_or("none")
+            )
+            .unwrap();
         }
         let line = format!("{}: {}", setting.key, setting.value);
         writeln!(text, "#{}", line.trim_end().replace(": \n", ":\n").replace('\n', "\n#")).unwrap();
     }
     assert_eq!(resolve(&text), resolve(""), "guard.yml as it is shipped sets something");
     // A comment has one blank behind its `#`; a setting has none, and its further lines have more.
-    let is_comment = |line: &&str| *line == "#" || line.strip_prefix("# ").is_some_and(|rest| !rest.starts_with(' '));
-    let set: Vec<&str> = text.lines().filter(|line| !is_comment(line)).map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
+    let is_comment = |line: &&str| {
+        *line == "#" || line.strip_prefix("# ").is_some_and(|rest| !rest.starts_with(' '))
+    };
+    let set: Vec<&str> = text
+        .lines()
+        .filter(|line| !is_comment(line))
+        .map(|line| line.strip_prefix('#').unwrap_or(line))
+        .collect();
     resolve(&set.join("\n")).expect("every setting of guard.yml can be set as it stands there");
     text
 }
@@ -239,10 +293,15 @@ fn command_page(command: &Command, whole: &Command) -> Vec<u8> {
         let name = format!("{NAME}-{}", command.get_name());
         command = command.display_name(name);
     }
-    // The usage as `--help` has it is shorter than every option there is, and right about the runner's arguments.
+    // The usage as `--help` has it is shorter than every option there is, and right about the
+    // runner's arguments.
     let usage = command.render_usage().to_string();
     command = command.override_usage(usage.trim_start_matches("Usage: ").to_owned());
-    let page = Man::new(command.clone()).title(command.get_display_name().unwrap_or(NAME)).date(" ").source(version()).manual("User Commands");
+    let page = Man::new(command.clone())
+        .title(command.get_display_name().unwrap_or(NAME))
+        .date(" ")
+        .source(version())
+        .manual("User Commands");
     let mut text = Vec::new();
     page.render_title(&mut text).unwrap();
     page.render_name_section(&mut text).unwrap();
@@ -285,9 +344,13 @@ fn command_page(command: &Command, whole: &Command) -> Vec<u8> {
         roff.text([roman(what)]);
     }
     roff.control("SH", ["SEE ALSO"]);
-    let mut others: Vec<String> = subcommands(whole).map(|sub| format!("{NAME}-{}", sub.get_name())).collect();
+    let mut others: Vec<String> =
+        subcommands(whole).map(|sub| format!("{NAME}-{}", sub.get_name())).collect();
     others.insert(0, NAME.to_owned());
-    others.retain(|other| Some(other.as_str()) != command.get_display_name() && !(other == NAME && command.get_name() == NAME));
+    others.retain(|other| {
+        Some(other.as_str()) != command.get_display_name()
+            && !(other == NAME && command.get_name() == NAME)
+    });
     let mut words = Vec::new();
     for other in others {
         words.extend([bold(other), roman("(1), ")]);
@@ -318,7 +381,11 @@ fn settings_page(settings: &[Setting]) -> Vec<u8> {
     roff.control("SH", ["SETTINGS"]);
     for setting in settings {
         roff.control("TP", []);
-        let default = if setting.is_default { setting.value.clone() } else { setting.default.clone().unwrap_or_else(|| "none".to_owned()) };
+        let default = if setting.is_default {
+            setting.value.clone()
+        } else {
+            setting.default.clone().unwrap_or_else(|| "none".to_owned())
+        };
         roff.text([bold(setting.key.as_str()), roman(format!(" (default: {default})"))]);
         roff.text([roman(format!("{}.", setting.help.trim_end_matches('.')))]);
         for (value, help) in setting.values.iter().filter(|(_, help)| !help.is_empty()) {

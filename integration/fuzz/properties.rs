@@ -1,5 +1,5 @@
-//! What must hold for any bytes at all, shared by the fuzz targets and the bounded run in `cargo test`: no panic, no hang, and what is
-//! sealed means what was sealed.
+//! What must hold for any bytes at all, shared by the fuzz targets and the bounded run in `cargo
+//! test`: no panic, no hang, and what is sealed means what was sealed.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,22 +11,33 @@ use emr_etl_guard::{
     runner_config::{RunnerConfig, Seal},
 };
 
-/// A config of any bytes is refused, or sealed into one that loads as sealed and asks for nothing more.
+/// A config of any bytes is refused, or sealed into one that loads as sealed and asks for nothing
+/// more.
 pub(crate) fn config(bytes: &[u8]) {
     let env = |name: &str| (name != "UNSET").then(|| OsString::from("value"));
     let Ok(config) = RunnerConfig::parse("config.yml", bytes, &env) else { return };
-    let seal = Seal { security_configuration: "sealed".to_owned(), tag: Some(("run".to_owned(), "1".to_owned())) };
+    let seal = Seal {
+        security_configuration: "sealed".to_owned(),
+        tag: Some(("run".to_owned(), "1".to_owned())),
+    };
     let Ok(sealed) = config.seal(&seal) else { return };
     let text = sealed.text.reveal();
     assert!(!text.contains("<%"), "the runner's ERB would find a tag");
-    let Ok(again) = RunnerConfig::parse("sealed", text.as_bytes(), &|_| None) else { panic!("the sealed config does not load") };
-    assert_eq!(again.security_configuration.map(|located| located.value).as_deref(), Some("sealed"));
+    let Ok(again) = RunnerConfig::parse("sealed", text.as_bytes(), &|_| None) else {
+        panic!("the sealed config does not load")
+    };
+    assert_eq!(
+        again.security_configuration.map(|located| located.value).as_deref(),
+        Some("sealed")
+    );
     assert!(again.ambiguities.is_empty());
 }
 
-/// Any words are refused, passed through, or understood; understood ones are handed over with standard input as the only config.
+/// Any words are refused, passed through, or understood; understood ones are handed over with
+/// standard input as the only config.
 pub(crate) fn argv(bytes: &[u8]) {
-    let words: Vec<OsString> = bytes.split(|byte| *byte == b'\n').map(|word| OsStr::from_bytes(word).to_owned()).collect();
+    let words: Vec<OsString> =
+        bytes.split(|byte| *byte == b'\n').map(|word| OsStr::from_bytes(word).to_owned()).collect();
     let Ok(Invocation::Run(run)) = Invocation::parse(&words) else { return };
     let Ok(Invocation::Run(sealed)) = Invocation::parse(&run.sealed_argv) else {
         panic!("the sealed arguments are not understood: {:?}", run.sealed_argv)

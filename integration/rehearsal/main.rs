@@ -1,7 +1,11 @@
-//! A rehearsal on a machine with only Rust: the real guard, between a simulated AWS and a stand-in for EmrEtlRunner, in three scenes:
-//! a launch that is refused, a good run, and an unsafe cluster that is terminated.
+//! A rehearsal on a machine with only Rust: the real guard, between a simulated AWS and a stand-in
+//! for EmrEtlRunner, in three scenes: a launch that is refused, a good run, and an unsafe cluster
+//! that is terminated.
 
-#![expect(clippy::expect_used, reason = "a rehearsal that cannot be staged has nothing else to say")]
+#![expect(
+    clippy::expect_used,
+    reason = "a rehearsal that cannot be staged has nothing else to say"
+)]
 
 #[path = "../../tests/support/mod.rs"]
 #[expect(dead_code, reason = "the tests need more of the stage than the rehearsal")]
@@ -28,7 +32,12 @@ const SCENES: [Scene; 3] = [
         story: "Somebody deleted the EMR security configuration that config.yml names. EmrEtlRunner would hear of it minutes later, from AWS;\n\
                 with a blank name it would launch an unencrypted cluster and say nothing. The guard refuses: exit 77, and no runner was ever started.",
         code: 77,
-        set: |stage| stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Named::default() })),
+        set: |stage| {
+            stage.set(Set::DeleteSecurityConfiguration(Named {
+                name: "acme-sc".to_owned(),
+                ..Named::default()
+            }))
+        },
     },
     Scene {
         title: "A good run",
@@ -49,7 +58,10 @@ const SCENES: [Scene; 3] = [
                 content: json!({"EncryptionConfiguration": {"EnableAtRestEncryption": false, "EnableInTransitEncryption": false}}),
                 ..PutSecurityConfiguration::default()
             };
-            stage.set(Set::AddHook(Hook::after_first("DescribeSecurityConfiguration", vec![Set::PutSecurityConfiguration(swapped)])));
+            stage.set(Set::AddHook(Hook::after_first(
+                "DescribeSecurityConfiguration",
+                vec![Set::PutSecurityConfiguration(swapped)],
+            )));
         },
     },
 ];
@@ -79,6 +91,9 @@ fn play(scene: &Scene) -> i32 {
     command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
     let status = command.status().expect("the guard starts");
     let launched = stage.sim.requests_for("RunJobFlow").len();
-    println!("\nAWS saw {launched} RunJobFlow and {} TerminateJobFlows.", stage.sim.requests_for("TerminateJobFlows").len());
+    println!(
+        "\nAWS saw {launched} RunJobFlow and {} TerminateJobFlows.",
+        stage.sim.requests_for("TerminateJobFlows").len()
+    );
     status.code().unwrap_or(-1)
 }

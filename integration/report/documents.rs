@@ -1,5 +1,6 @@
-//! Makes real documents for the pages to be made of: the guard, between the simulated AWS and the stand-in runner, in one scene for each thing that a page must tell.
-//! `documents FOLDER` writes them there, a file a scene.
+//! Makes real documents for the pages to be made of: the guard, between the simulated AWS and the
+//! stand-in runner, in one scene for each thing that a page must tell. `documents FOLDER` writes
+//! them there, a file a scene.
 
 #![expect(clippy::expect_used, reason = "a scene that cannot be staged has nothing else to say")]
 
@@ -9,12 +10,16 @@ mod support;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use emr_simulator::{BucketEncryption, Command as Set, Fault, FaultKind, Hook, NextCluster, PutBucket, PutObject, PutSecurityConfiguration, Sse};
+use emr_simulator::{
+    BucketEncryption, Command as Set, Fault, FaultKind, Hook, NextCluster, PutBucket, PutObject,
+    PutSecurityConfiguration, Sse,
+};
 use serde_json::json;
 
 use support::Stage;
 
-/// One scene: the document's name, the guard's command with its own words, the exit code it must end with, and what is set for it.
+/// One scene: the document's name, the guard's command with its own words, the exit code it must
+/// end with, and what is set for it.
 struct Scene {
     name: &'static str,
     command: &'static str,
@@ -28,16 +33,35 @@ const SCENES: [Scene; 11] = [
     Scene { name: "unsafe", command: "run", code: 76, set: swapped },
     Scene { name: "unencrypted", command: "run", code: 75, set: unencrypted },
     Scene { name: "hostile", command: "check", code: 77, set: hostile },
-    Scene { name: "audit", command: "audit s3://old s3://acme-log s3://nowhere --offenders offenders.jsonl", code: 77, set: old },
-    Scene { name: "audit-clean", command: "audit -- run -c config.yml -r resolver.json", code: 0, set: |stage| stage },
+    Scene {
+        name: "audit",
+        command: "audit s3://old s3://acme-log s3://nowhere --offenders offenders.jsonl",
+        code: 77,
+        set: old,
+    },
+    Scene {
+        name: "audit-clean",
+        command: "audit -- run -c config.yml -r resolver.json",
+        code: 0,
+        set: |stage| stage,
+    },
     Scene { name: "audit-hostile", command: "audit s3://old", code: 77, set: hostile_keys },
-    Scene { name: "reencrypt-dry", command: "reencrypt s3://old s3://acme-log", code: 69, set: old },
-    Scene { name: "reencrypt", command: "reencrypt s3://old --bucket old --apply --kms-key alias/acme-etl", code: 75, set: old_and_seen },
+    Scene {
+        name: "reencrypt-dry",
+        command: "reencrypt s3://old s3://acme-log",
+        code: 69,
+        set: old,
+    },
+    Scene {
+        name: "reencrypt",
+        command: "reencrypt s3://old --bucket old --apply --kms-key alias/acme-etl",
+        code: 75,
+        set: old_and_seen,
+    },
     Scene { name: "reencrypt-batch", command: BATCH, code: 75, set: old_and_seen },
 ];
 
-const BATCH: &str =
-    "reencrypt s3://old --bucket old --apply --batch --batch-role arn:aws:iam::123456789012:role/batch --batch-place s3://acme-etl/jobs/";
+const BATCH: &str = "reencrypt s3://old --bucket old --apply --batch --batch-role arn:aws:iam::123456789012:role/batch --batch-place s3://acme-etl/jobs/";
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -91,48 +115,78 @@ fn named(stage: Stage, warehouse: &str) -> Stage {
     stage.argument("-t").argument("targets").argument("-n").argument("enrichments")
 }
 
-/// Nothing like it should be: a missing default, a role that nobody may look at, an object from before, a weakened cluster, and what is excused.
+/// Nothing like it should be: a missing default, a role that nobody may look at, an object from
+/// before, a weakened cluster, and what is excused.
 fn refused(stage: Stage) -> Stage {
-    stage.set(bucket("acme-out", BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..BucketEncryption::default() }));
+    stage.set(bucket(
+        "acme-out",
+        BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..BucketEncryption::default() },
+    ));
     stage.set(object("acme-raw-in", "logs/2019-12-31-raw.lzo", Sse::None));
     stage.set(Set::AddFault(Fault::every("GetRole", FaultKind::AccessDenied)));
     let exceptions = "exceptions:\n  - {check: subnet-set, subject: aws.emr.ec2_subnet_id, reason: the VPC moves in spring, expires: 2999-01-31}\n";
     stage.write("guard.yml", exceptions);
     let stage = with_targets(stage).env("EMR_ETL_GUARD_SETTINGS", "guard.yml");
     let stage = stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:");
-    stage.replace("      spark:\n", "      spark-defaults:\n        spark.io.encryption.enabled: \"false\"\n      spark:\n")
+    stage.replace(
+        "      spark:\n",
+        "      spark-defaults:\n        spark.io.encryption.enabled: \"false\"\n      spark:\n",
+    )
 }
 
 /// Somebody puts another security configuration in the place of the one that was verified.
 fn swapped(stage: Stage) -> Stage {
     let content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": false, "EnableInTransitEncryption": false}});
-    let swapped = PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..PutSecurityConfiguration::default() };
-    stage.set(Set::AddHook(Hook::after_first("DescribeSecurityConfiguration", vec![Set::PutSecurityConfiguration(swapped)])));
+    let swapped = PutSecurityConfiguration {
+        name: "acme-sc".to_owned(),
+        content,
+        ..PutSecurityConfiguration::default()
+    };
+    stage.set(Set::AddHook(Hook::after_first(
+        "DescribeSecurityConfiguration",
+        vec![Set::PutSecurityConfiguration(swapped)],
+    )));
     with_targets(stage)
 }
 
 /// The steps write objects without encryption, whatever they are told.
 fn unencrypted(stage: Stage) -> Stage {
-    stage.set(Set::SetNextCluster(NextCluster { objects: Some(Sse::None), ..NextCluster::default() }));
+    stage.set(Set::SetNextCluster(NextCluster {
+        objects: Some(Sse::None),
+        ..NextCluster::default()
+    }));
     with_targets(stage)
 }
 
 /// Names that would be markup, if a page took them for it.
 fn hostile(stage: Stage) -> Stage {
-    stage.set(object("acme-raw-in", "logs/\"><img src=//evil.example/x onerror=alert(1)>'&amp;</style>", Sse::None));
+    stage.set(object(
+        "acme-raw-in",
+        "logs/\"><img src=//evil.example/x onerror=alert(1)>'&amp;</style>",
+        Sse::None,
+    ));
     named(stage, "</title></svg><script>alert('warehouse')</script><a href=javascript:alert(2)>")
 }
 
-/// A bucket from before: one object of each kind, some old versions' worth of days apart, one that may not be looked at.
+/// A bucket from before: one object of each kind, some old versions' worth of days apart, one that
+/// may not be looked at.
 fn old(stage: Stage) -> Stage {
     let stage = old_and_seen(stage);
-    stage.set(Set::AddFault(Fault { matching: Some("old/archive/secret".to_owned()), ..Fault::every("HeadObject", FaultKind::AccessDenied) }));
+    stage.set(Set::AddFault(Fault {
+        matching: Some("old/archive/secret".to_owned()),
+        ..Fault::every("HeadObject", FaultKind::AccessDenied)
+    }));
     stage
 }
 
 /// The same without the last.
 fn old_and_seen(stage: Stage) -> Stage {
-    let key = || Some("arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111".to_owned());
+    let key = || {
+        Some(
+            "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111"
+                .to_owned(),
+        )
+    };
     stage.set(Set::PutBucket(PutBucket { name: "old".to_owned(), ..PutBucket::default() }));
     let kinds = [
         ("archive/none", Sse::None, 700_000_000, 2000.0),
@@ -161,7 +215,11 @@ fn old_and_seen(stage: Stage) -> Stage {
         age_seconds: 2_000_000.0,
         ..PutObject::default()
     };
-    stage.set(Set::PutObject(PutObject { bucket: "old".to_owned(), key: "archive/cold".to_owned(), ..cold }));
+    stage.set(Set::PutObject(PutObject {
+        bucket: "old".to_owned(),
+        key: "archive/cold".to_owned(),
+        ..cold
+    }));
     stage.set(object("acme-log", "emr/j-OLD/steps.gz", Sse::Aes256));
     stage
 }
@@ -171,14 +229,27 @@ fn hostile_keys(stage: Stage) -> Stage {
     let stage = old_and_seen(stage);
     let key = "\"><img src=//evil.example/x onerror=alert(1)>'&amp;</style></svg>";
     stage.set(object("old", key, Sse::Aes256));
-    stage.set(Set::AddFault(Fault { matching: Some(format!("old/{key}")), ..Fault::every("HeadObject", FaultKind::AccessDenied) }));
+    stage.set(Set::AddFault(Fault {
+        matching: Some(format!("old/{key}")),
+        ..Fault::every("HeadObject", FaultKind::AccessDenied)
+    }));
     stage
 }
 
 fn bucket(name: &str, default: BucketEncryption) -> Set {
-    Set::PutBucket(PutBucket { name: name.to_owned(), default_encryption: Some(default), ..PutBucket::default() })
+    Set::PutBucket(PutBucket {
+        name: name.to_owned(),
+        default_encryption: Some(default),
+        ..PutBucket::default()
+    })
 }
 
 fn object(bucket: &str, key: &str, sse: Sse) -> Set {
-    Set::PutObject(PutObject { bucket: bucket.to_owned(), key: key.to_owned(), body: Some("x".to_owned()), sse: Some(sse), ..PutObject::default() })
+    Set::PutObject(PutObject {
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        body: Some("x".to_owned()),
+        sse: Some(sse),
+        ..PutObject::default()
+    })
 }

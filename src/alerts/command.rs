@@ -1,4 +1,5 @@
-//! Alerts to a command: a program of the operator's own, with the alert as JSON on its standard input and its parts in its environment.
+//! Alerts to a command: a program of the operator's own, with the alert as JSON on its standard
+//! input and its parts in its environment.
 
 use std::{convert::Infallible, future::pending, io, path::Path, process::Stdio, time::Duration};
 
@@ -21,7 +22,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// So much of the end of what it says on standard error is kept.
 const WORDS: usize = 4096;
 
-/// Runs it, again where it asks for that. The caller's time limit ends it, and then nothing of it is left.
+/// Runs it, again where it asks for that. The caller's time limit ends it, and then nothing of it
+/// is left.
 pub(super) async fn send(program: &Path, message: &Message) -> Result<(), String> {
     let json = message.json()?;
     let mut pause = FIRST_PAUSE;
@@ -48,7 +50,8 @@ async fn once(program: &Path, message: &Message, json: &str) -> io::Result<Resul
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // A group of its own: a terminal's Ctrl-C is not meant for it, and what it started itself ends with it.
+        // A group of its own: a terminal's Ctrl-C is not meant for it, and what it started itself
+        // ends with it.
         .process_group(0);
     let (mut child, _own) = reap::start(&mut command)?;
     let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
@@ -78,7 +81,12 @@ async fn once(program: &Path, message: &Message, json: &str) -> io::Result<Resul
         return Ok(Ok(()));
     }
     let words = String::from_utf8_lossy(&tail);
-    let last = words.lines().map(str::trim).rfind(|line| !line.is_empty()).map(|line| format!(": {line}")).unwrap_or_default();
+    let last = words
+        .lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty())
+        .map(|line| format!(": {line}"))
+        .unwrap_or_default();
     Ok(Err((status.code(), format!("it ended with {status}{last}"))))
 }
 

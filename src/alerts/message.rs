@@ -1,4 +1,5 @@
-//! What an alert says: one line that says it all, in the words of standard error; then what to do, and all that is known of the run.
+//! What an alert says: one line that says it all, in the words of standard error; then what to do,
+//! and all that is known of the run.
 
 use std::fmt::{self, Write as _};
 
@@ -28,7 +29,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What `outcome` is worth telling; none: it is the runner's own, which whoever runs it hears of as ever.
+    /// What `outcome` is worth telling; none: it is the runner's own, which whoever runs it hears
+    /// of as ever.
     pub(crate) fn of(outcome: Outcome) -> Option<Self> {
         Some(match outcome {
             Outcome::Ended(_) | Outcome::Signalled(_) => return None,
@@ -102,8 +104,15 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// An alert of what was `said`: a paragraph as it stands on standard error. `mends` are actions that it does not name itself.
-    pub(crate) fn new(kind: Kind, said: &str, mends: &[String], exit_code: Option<u8>, known: Known) -> Self {
+    /// An alert of what was `said`: a paragraph as it stands on standard error. `mends` are actions
+    /// that it does not name itself.
+    pub(crate) fn new(
+        kind: Kind,
+        said: &str,
+        mends: &[String],
+        exit_code: Option<u8>,
+        known: Known,
+    ) -> Self {
         let said = said.trim();
         let mut lines = said.lines();
         let text = lines.next().unwrap_or_default().to_owned();
@@ -115,12 +124,25 @@ impl Message {
             }
         }
         let mut clusters: Vec<ClusterId> = Vec::new();
-        for id in said.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').filter_map(|word| word.parse().ok()) {
+        for id in said
+            .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-')
+            .filter_map(|word| word.parse().ok())
+        {
             if !clusters.contains(&id) {
                 clusters.push(id);
             }
         }
-        Self { version: 1, kind, text, details, to_do, clusters, exit_code, at: OffsetDateTime::now_utc(), known }
+        Self {
+            version: 1,
+            kind,
+            text,
+            details,
+            to_do,
+            clusters,
+            exit_code,
+            at: OffsetDateTime::now_utc(),
+            known,
+        }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -141,11 +163,14 @@ impl Message {
         serde_json::to_string(self).map_err(|error| error.to_string())
     }
 
-    /// For people, at most about `limit` bytes long: what to do is never cut, what was said in detail is.
+    /// For people, at most about `limit` bytes long: what to do is never cut, what was said in
+    /// detail is.
     pub(super) fn plain(&self, limit: usize) -> String {
         let mut end = String::new();
         // What the details say already is not said twice.
-        for action in self.to_do.iter().filter(|action| !self.details.iter().any(|line| self::action(line) == Some(action.as_str()))) {
+        for action in self.to_do.iter().filter(|action| {
+            !self.details.iter().any(|line| self::action(line) == Some(action.as_str()))
+        }) {
             end.push_str("\nto do: ");
             end.push_str(action);
         }
@@ -156,7 +181,9 @@ impl Message {
             if text.len() + line.len() + end.len() > limit && action(line).is_none() {
                 let left = self.details.len() - index;
                 let _ = write!(text, "\n({left} more lines; the report has them)");
-                for line in self.details[index..].iter().filter(|line| action(line).is_some()).take(3) {
+                for line in
+                    self.details[index..].iter().filter(|line| action(line).is_some()).take(3)
+                {
                     text.push('\n');
                     text.push_str(line);
                 }
@@ -198,7 +225,10 @@ impl Message {
             ("GUARD_ALERT_TEXT", self.text.clone()),
             ("GUARD_ALERT_TO_DO", self.to_do.join("\n")),
             ("GUARD_ALERT_CLUSTERS", ids.join(" ")),
-            ("GUARD_ALERT_EXIT_CODE", self.exit_code.map(|code| code.to_string()).unwrap_or_default()),
+            (
+                "GUARD_ALERT_EXIT_CODE",
+                self.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+            ),
             ("GUARD_ALERT_RUN", text(&self.known.run)),
             ("GUARD_ALERT_ACCOUNT", text(&self.known.account)),
             ("GUARD_ALERT_REGION", text(&self.known.region)),
@@ -208,7 +238,8 @@ impl Message {
     }
 }
 
-/// The action that a line of a paragraph names, if it does: `to do   …` in a finding's details, `to do: …` elsewhere.
+/// The action that a line of a paragraph names, if it does: `to do   …` in a finding's details, `to
+/// do: …` elsewhere.
 fn action(line: &str) -> Option<&str> {
     let rest = line.trim_start().strip_prefix("to do")?;
     rest.starts_with([':', ' ']).then(|| rest.trim_start_matches(':').trim())
@@ -219,7 +250,11 @@ mod tests {
     use super::*;
 
     fn message(said: &str, mends: &[&str]) -> Message {
-        let known = Known { run: Some("0190".to_owned()), host: Some("etl-1".to_owned()), ..Known::default() };
+        let known = Known {
+            run: Some("0190".to_owned()),
+            host: Some("etl-1".to_owned()),
+            ..Known::default()
+        };
         let mends: Vec<String> = mends.iter().map(ToString::to_string).collect();
         Message::new(Kind::UnsafeAlive, said, &mends, Some(71), known)
     }
@@ -228,9 +263,18 @@ mod tests {
     fn the_first_line_is_the_headline_and_actions_and_clusters_are_found_in_what_was_said() {
         let said = "emr-etl-guard: ACT NOW: cluster j-ABC is unsafe and MAY STILL BE RUNNING: denied\n  cluster-roles\n  to do: aws emr terminate-clusters --cluster-ids j-ABC\n  cluster j-D1\n           to do   mend it\n";
         let message = message(said, &["mend it", "look"]);
-        assert_eq!(message.headline(), "emr-etl-guard: ACT NOW: cluster j-ABC is unsafe and MAY STILL BE RUNNING: denied");
-        assert_eq!(message.to_do, ["aws emr terminate-clusters --cluster-ids j-ABC", "mend it", "look"]);
-        assert_eq!(message.clusters.iter().map(ClusterId::as_str).collect::<Vec<_>>(), ["j-ABC", "j-D1"]);
+        assert_eq!(
+            message.headline(),
+            "emr-etl-guard: ACT NOW: cluster j-ABC is unsafe and MAY STILL BE RUNNING: denied"
+        );
+        assert_eq!(
+            message.to_do,
+            ["aws emr terminate-clusters --cluster-ids j-ABC", "mend it", "look"]
+        );
+        assert_eq!(
+            message.clusters.iter().map(ClusterId::as_str).collect::<Vec<_>>(),
+            ["j-ABC", "j-D1"]
+        );
         insta::assert_snapshot!(message.plain(4000), @r"
         emr-etl-guard: ACT NOW: cluster j-ABC is unsafe and MAY STILL BE RUNNING: denied
           cluster-roles
@@ -253,7 +297,9 @@ mod tests {
 
     #[test]
     fn what_the_runner_itself_says_is_nobody_elses_business() {
-        for outcome in [Outcome::Ended(0), Outcome::Ended(1), Outcome::Ended(77), Outcome::Signalled(15)] {
+        for outcome in
+            [Outcome::Ended(0), Outcome::Ended(1), Outcome::Ended(77), Outcome::Signalled(15)]
+        {
             assert_eq!(Kind::of(outcome), None);
         }
     }

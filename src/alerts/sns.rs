@@ -25,11 +25,16 @@ impl FromStr for Topic {
         let parts: Vec<&str> = arn.trim().split(':').collect();
         match parts.as_slice() {
             ["arn", partition, "sns", region, account, name]
-                if partition.starts_with("aws") && !region.is_empty() && account.len() == 12 && !name.is_empty() =>
+                if partition.starts_with("aws")
+                    && !region.is_empty()
+                    && account.len() == 12
+                    && !name.is_empty() =>
             {
                 Ok(Self { arn: arn.trim().to_owned(), region: (*region).to_owned() })
             }
-            _ => Err(format!("alert_sns: `{arn}` is not a topic's ARN; expected one such as arn:aws:sns:eu-west-1:123456789012:etl-alerts")),
+            _ => Err(format!(
+                "alert_sns: `{arn}` is not a topic's ARN; expected one such as arn:aws:sns:eu-west-1:123456789012:etl-alerts"
+            )),
         }
     }
 }
@@ -46,18 +51,28 @@ impl fmt::Display for Topic {
     }
 }
 
-/// Characters in a subject; SNS takes printable ASCII only. Source: Amazon SNS API reference, Publish.
+/// Characters in a subject; SNS takes printable ASCII only. Source: Amazon SNS API reference,
+/// Publish.
 const SUBJECT: usize = 100;
 /// SNS takes 256 KiB, attributes included; a text that long is no help.
 const TEXT: usize = 16 * 1024;
 
 /// Publishes it. The SDK retries what may pass.
-pub(super) async fn send(topic: &Topic, message: &Message, settings: &Settings, limit: Duration) -> Result<(), String> {
+pub(super) async fn send(
+    topic: &Topic,
+    message: &Message,
+    settings: &Settings,
+    limit: Duration,
+) -> Result<(), String> {
     let client = aws::sns(&topic.region, settings, message.runner(), limit).await?;
     let (text, json) = (message.plain(TEXT), message.json()?);
-    // One publication, told to each kind of subscriber in its own form; e-mail and telephones take the default.
+    // One publication, told to each kind of subscriber in its own form; e-mail and telephones take
+    // the default.
     let by_protocol = json!({"default": text, "sqs": json, "lambda": json, "http": json, "https": json, "firehose": json}).to_string();
-    let kind = MessageAttributeValue::builder().data_type("String").string_value(message.kind().to_string()).build();
+    let kind = MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(message.kind().to_string())
+        .build();
     let mut publish = client
         .publish()
         .topic_arn(&topic.arn)
@@ -67,15 +82,27 @@ pub(super) async fn send(topic: &Topic, message: &Message, settings: &Settings, 
         .message_attributes("kind", kind.map_err(|error| error.to_string())?);
     // Source: Amazon SNS API reference, CreateTopic.
     if Path::new(&topic.arn).extension().is_some_and(|ending| ending == "fifo") {
-        publish = publish.message_group_id("emr-etl-guard").message_deduplication_id(uuid::Uuid::now_v7().to_string());
+        publish = publish
+            .message_group_id("emr-etl-guard")
+            .message_deduplication_id(uuid::Uuid::now_v7().to_string());
     }
-    publish.send().await.map(drop).map_err(|error| format!("{}: {}", aws::calls::PUBLISH.permission, describe(&error)))
+    publish
+        .send()
+        .await
+        .map(drop)
+        .map_err(|error| format!("{}: {}", aws::calls::PUBLISH.permission, describe(&error)))
 }
 
 fn subject(headline: &str) -> String {
-    let printable = headline.chars().map(|letter| if letter.is_ascii_graphic() || letter == ' ' { letter } else { '?' });
+    let printable = headline
+        .chars()
+        .map(|letter| if letter.is_ascii_graphic() || letter == ' ' { letter } else { '?' });
     let subject: String = printable.take(SUBJECT).collect();
-    if headline.chars().count() > SUBJECT { format!("{}...", &subject[..SUBJECT - 3]) } else { subject }
+    if headline.chars().count() > SUBJECT {
+        format!("{}...", &subject[..SUBJECT - 3])
+    } else {
+        subject
+    }
 }
 
 #[cfg(test)]
@@ -84,8 +111,16 @@ mod tests {
 
     #[test]
     fn only_a_topics_arn_is_one() {
-        assert_eq!("arn:aws-cn:sns:cn-north-1:123456789012:etl.fifo".parse::<Topic>().unwrap().region, "cn-north-1");
-        for arn in ["etl-alerts", "arn:aws:sqs:eu-west-1:123456789012:x", "arn:aws:sns:eu-west-1:123456789012:x:subscription", "arn:aws:sns::1:x"] {
+        assert_eq!(
+            "arn:aws-cn:sns:cn-north-1:123456789012:etl.fifo".parse::<Topic>().unwrap().region,
+            "cn-north-1"
+        );
+        for arn in [
+            "etl-alerts",
+            "arn:aws:sqs:eu-west-1:123456789012:x",
+            "arn:aws:sns:eu-west-1:123456789012:x:subscription",
+            "arn:aws:sns::1:x",
+        ] {
             assert!(arn.parse::<Topic>().is_err(), "{arn}");
         }
     }

@@ -1,4 +1,5 @@
-//! Alerts to a webhook, as the JSON that Slack takes, and Mattermost, Rocket.Chat, Google Chat and Discord (`/slack`) after it.
+//! Alerts to a webhook, as the JSON that Slack takes, and Mattermost, Rocket.Chat, Google Chat and
+//! Discord (`/slack`) after it.
 
 use std::{path::Path, time::Duration};
 
@@ -24,11 +25,15 @@ impl Webhook {
         let url = match text.strip_prefix("file:") {
             Some(file) => {
                 let path = Path::new(file);
-                std::fs::read_to_string(path).map_err(|error| format!("alert_webhook: {}: cannot be read: {error}", path.display()))?
+                std::fs::read_to_string(path).map_err(|error| {
+                    format!("alert_webhook: {}: cannot be read: {error}", path.display())
+                })?
             }
             None => text.to_owned(),
         };
-        let url: Url = url.trim().parse().map_err(|error| format!("alert_webhook: is not a URL: {error}; expected https://… or file:PATH"))?;
+        let url: Url = url.trim().parse().map_err(|error| {
+            format!("alert_webhook: is not a URL: {error}; expected https://… or file:PATH")
+        })?;
         match url.scheme() {
             "https" => Ok(Self(Secret::new(url))),
             "http" if http::is_loopback(&url) => Ok(Self(Secret::new(url))),
@@ -41,21 +46,42 @@ impl Webhook {
 const TEXT: usize = 3500;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Posts it, again and again where that may help, until it is through. The caller's time limit ends it.
-pub(super) async fn send(webhook: &Webhook, message: &Message, limit: Duration) -> Result<(), String> {
+/// Posts it, again and again where that may help, until it is through. The caller's time limit ends
+/// it.
+pub(super) async fn send(
+    webhook: &Webhook,
+    message: &Message,
+    limit: Duration,
+) -> Result<(), String> {
     let url = webhook.0.reveal();
-    let tls = tokio::task::spawn_blocking(http::tls).await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    // Whoever redirects could lead the secret, or the alert, elsewhere. Three attempts must fit, or a single lost packet would use the whole time up.
-    let mut client = reqwest::Client::builder().tls_backend_preconfigured(tls).redirect(Policy::none()).timeout(limit / 3);
+    let tls = tokio::task::spawn_blocking(http::tls)
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+    // Whoever redirects could lead the secret, or the alert, elsewhere. Three attempts must fit, or
+    // a single lost packet would use the whole time up.
+    let mut client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(Policy::none())
+        .timeout(limit / 3);
     if http::is_loopback(url) {
         client = client.no_proxy();
     }
-    let client = client.user_agent(concat!("emr-etl-guard/", env!("CARGO_PKG_VERSION"))).build().map_err(http::describe)?;
+    let client = client
+        .user_agent(concat!("emr-etl-guard/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(http::describe)?;
     let body = json!({"text": escaped(&message.plain(TEXT))}).to_string();
     let deadline = Instant::now() + limit;
     let mut pause = FIRST_PAUSE;
     for attempt in 1.. {
-        let (why, wait) = match client.post(url.clone()).header(CONTENT_TYPE, "application/json").body(body.clone()).send().await {
+        let (why, wait) = match client
+            .post(url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.clone())
+            .send()
+            .await
+        {
             Ok(answer) if answer.status().is_success() => return Ok(()),
             Ok(answer) => {
                 let status = answer.status();
@@ -63,7 +89,10 @@ pub(super) async fn send(webhook: &Webhook, message: &Message, limit: Duration) 
                 if !may_pass(status) {
                     return Err(why);
                 }
-                let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+                let asked = answer
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|value| value.to_str().ok()?.trim().parse().ok());
                 (why, asked.map(Duration::from_secs))
             }
             Err(error) => (http::describe(error), None),
@@ -82,10 +111,12 @@ pub(super) async fn send(webhook: &Webhook, message: &Message, limit: Duration) 
 
 /// Whether the same request may succeed later.
 fn may_pass(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+    status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
-/// Slack's own rule for the three characters that mean something to it. Source: Slack API, Formatting text for app surfaces.
+/// Slack's own rule for the three characters that mean something to it. Source: Slack API,
+/// Formatting text for app surfaces.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -96,15 +127,28 @@ mod tests {
 
     #[test]
     fn a_webhook_is_https_or_on_this_machine_and_no_error_shows_it() {
-        for url in ["https://hooks.slack.com/services/T0/B0/SECRET", " http://127.0.0.1:9/SECRET\n", "http://localhost/SECRET"] {
+        for url in [
+            "https://hooks.slack.com/services/T0/B0/SECRET",
+            " http://127.0.0.1:9/SECRET\n",
+            "http://localhost/SECRET",
+        ] {
             let webhook = Webhook::parse(url).unwrap();
             assert!(!format!("{webhook:?}").contains("SECRET"), "{webhook:?}");
         }
-        for url in
-            ["http://hooks.slack.com/SECRET", "ftp://127.0.0.1/SECRET", "hooks.slack.com/SECRET", "https://:SECRET", "file:/no/such/SECRET-free"]
-        {
+        for url in [
+            "http://hooks.slack.com/SECRET",
+            "ftp://127.0.0.1/SECRET",
+            "hooks.slack.com/SECRET",
+            "https://:SECRET",
+            "file:/no/such/SECRET-free",
+        ] {
             let error = Webhook::parse(url).unwrap_err();
-            assert!(error.starts_with("alert_webhook: ") && !error.contains("SECRET/") && !error.contains("/SECRET\""), "{error}");
+            assert!(
+                error.starts_with("alert_webhook: ")
+                    && !error.contains("SECRET/")
+                    && !error.contains("/SECRET\""),
+                "{error}"
+            );
             assert!(url.starts_with("file:") || !error.contains("SECRET"), "{error}");
         }
     }

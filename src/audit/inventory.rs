@@ -1,7 +1,9 @@
-//! S3 Inventory: the manifest, its files, and their rows, however many there are, in constant memory.
+//! S3 Inventory: the manifest, its files, and their rows, however many there are, in constant
+//! memory.
 //!
-//! A file is brought to the disk, held against the checksum in the manifest, and only then read: what was cut off or changed on the way counts nowhere.
-//! Source: Amazon S3 user guide, Amazon S3 Inventory (manifest files, fields).
+//! A file is brought to the disk, held against the checksum in the manifest, and only then read:
+//! what was cut off or changed on the way counts nowhere. Source: Amazon S3 user guide, Amazon S3
+//! Inventory (manifest files, fields).
 
 mod columns;
 mod files;
@@ -13,7 +15,10 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::tally::Seen;
-use crate::{aws::Aws, facts::Stored, names::BucketName, report::audit_document::InventorySource, settings::EncryptionKind};
+use crate::{
+    aws::Aws, facts::Stored, names::BucketName, report::audit_document::InventorySource,
+    settings::EncryptionKind,
+};
 
 /// So many rows are read between two looks at what else there is to do.
 const ROWS_AT_ONCE: usize = 8192;
@@ -31,7 +36,9 @@ pub(crate) enum InventoryError {
         "{manifest}: the inventory has no field {field}, only {has}; add it to the bucket's inventory configuration (optional fields) and wait for the next one, or audit without --inventory"
     )]
     Field { manifest: String, field: &'static str, has: String },
-    #[error("{file}: its MD5 is {seen}, and the manifest says {wanted}: it was changed or cut off; bring it again")]
+    #[error(
+        "{file}: its MD5 is {seen}, and the manifest says {wanted}: it was changed or cut off; bring it again"
+    )]
     Checksum { file: String, seen: String, wanted: String },
     #[error("{file}: {why}")]
     File { file: String, why: String },
@@ -126,14 +133,23 @@ impl Inventory {
     pub(crate) async fn open(aws: &Aws, name: &str) -> Result<Self, InventoryError> {
         let (bytes, place) = files::manifest(aws, name).await?;
         let no_manifest = |why: String| InventoryError::Manifest { manifest: name.to_owned(), why };
-        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| no_manifest(error.to_string()))?;
-        let bucket = manifest.source_bucket.parse().map_err(|error| no_manifest(format!("its sourceBucket {error}")))?;
-        let milliseconds: i128 = manifest.creation_timestamp.parse().map_err(|_| no_manifest("its creationTimestamp is no number".to_owned()))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).map_err(|error| no_manifest(error.to_string()))?;
+        let bucket = manifest
+            .source_bucket
+            .parse()
+            .map_err(|error| no_manifest(format!("its sourceBucket {error}")))?;
+        let milliseconds: i128 = manifest
+            .creation_timestamp
+            .parse()
+            .map_err(|_| no_manifest("its creationTimestamp is no number".to_owned()))?;
         let created = OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000);
-        let created = created.map_err(|_| no_manifest("its creationTimestamp is no time".to_owned()))?;
+        let created =
+            created.map_err(|_| no_manifest("its creationTimestamp is no time".to_owned()))?;
         if manifest.file_format == Format::Csv {
             // Without these there is no use in bringing the files.
-            text::Fields::of(&manifest.file_schema).map_err(|field| missing(name, field, &manifest.file_schema))?;
+            text::Fields::of(&manifest.file_schema)
+                .map_err(|field| missing(name, field, &manifest.file_schema))?;
         }
         Ok(Self { name: name.to_owned(), bucket, place, manifest, created })
     }
@@ -165,18 +181,31 @@ impl Inventory {
         }
     }
 
-    /// Reads all rows; `seen` is told of each, `done` of how many were read since it was last told, and of files that are done.
-    pub(crate) async fn read(&self, aws: &Aws, mut seen: impl FnMut(&Row<'_>), mut done: impl FnMut(u64, bool)) -> Result<(), InventoryError> {
+    /// Reads all rows; `seen` is told of each, `done` of how many were read since it was last told,
+    /// and of files that are done.
+    pub(crate) async fn read(
+        &self,
+        aws: &Aws,
+        mut seen: impl FnMut(&Row<'_>),
+        mut done: impl FnMut(u64, bool),
+    ) -> Result<(), InventoryError> {
         for listed in &self.manifest.files {
-            let file = files::fetch(aws, &self.place, &self.manifest.destination_bucket, listed).await?;
+            let file =
+                files::fetch(aws, &self.place, &self.manifest.destination_bucket, listed).await?;
             let unreadable = |why: String| InventoryError::File { file: listed.key.clone(), why };
             let mut rows = match self.manifest.file_format {
                 Format::Csv => Rows::Text(Box::new(
                     text::Rows::open(file.into_file(), &self.manifest.file_schema)
                         .map_err(|field| missing(&self.name, field, &self.manifest.file_schema))?,
                 )),
-                Format::Orc => Rows::Columns(columns::Rows::orc(file.into_file()).map_err(|error| self.explained(error, &listed.key))?),
-                Format::Parquet => Rows::Columns(columns::Rows::parquet(file.into_file()).map_err(|error| self.explained(error, &listed.key))?),
+                Format::Orc => Rows::Columns(
+                    columns::Rows::orc(file.into_file())
+                        .map_err(|error| self.explained(error, &listed.key))?,
+                ),
+                Format::Parquet => Rows::Columns(
+                    columns::Rows::parquet(file.into_file())
+                        .map_err(|error| self.explained(error, &listed.key))?,
+                ),
             };
             loop {
                 let read = match &mut rows {
@@ -196,7 +225,9 @@ impl Inventory {
     fn explained(&self, error: columns::ColumnsError, file: &str) -> InventoryError {
         match error {
             columns::ColumnsError::Field(field, has) => missing(&self.name, field, &has),
-            columns::ColumnsError::Unreadable(why) => InventoryError::File { file: file.to_owned(), why },
+            columns::ColumnsError::Unreadable(why) => {
+                InventoryError::File { file: file.to_owned(), why }
+            }
         }
     }
 }
@@ -244,7 +275,10 @@ impl Kinds {
             "DSSE-KMS" => &self.dsse,
             "SSE-C" => &self.customer,
             other => {
-                let known = self.others.iter().position(|stored| matches!(stored, Stored::Other(name) if name == other));
+                let known = self
+                    .others
+                    .iter()
+                    .position(|stored| matches!(stored, Stored::Other(name) if name == other));
                 let index = known.unwrap_or_else(|| {
                     self.others.push(Stored::Other(other.to_owned()));
                     self.others.len() - 1

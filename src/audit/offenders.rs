@@ -1,4 +1,5 @@
-//! The list of offenders: every object that is not encrypted as the policy wants it, in a form for programs, for tables, or for S3 Batch Operations.
+//! The list of offenders: every object that is not encrypted as the policy wants it, in a form for
+//! programs, for tables, or for S3 Batch Operations.
 
 use std::{
     fs::{File, OpenOptions},
@@ -28,13 +29,19 @@ impl OffendersFormat {
     /// The form that a file's name asks for.
     fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
-        let endings =
-            [("manifest.csv", Self::Manifest), (".manifest", Self::Manifest), (".jsonl", Self::Jsonl), (".ndjson", Self::Jsonl), (".csv", Self::Csv)];
+        let endings = [
+            ("manifest.csv", Self::Manifest),
+            (".manifest", Self::Manifest),
+            (".jsonl", Self::Jsonl),
+            (".ndjson", Self::Jsonl),
+            (".csv", Self::Csv),
+        ];
         endings.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, format)| format)
     }
 }
 
-/// The list under way. It is written beside its place and moved there when it is whole, so that nobody takes a part for it.
+/// The list under way. It is written beside its place and moved there when it is whole, so that
+/// nobody takes a part for it.
 #[derive(Debug)]
 pub(crate) struct Offenders {
     place: PathBuf,
@@ -71,22 +78,44 @@ impl Offenders {
     ///
     /// # Errors
     /// Why it cannot be written, with its name.
-    pub(crate) fn open(place: &Path, format: Option<OffendersFormat>, versions: bool, kept: Option<u64>) -> Result<Self, String> {
+    pub(crate) fn open(
+        place: &Path,
+        format: Option<OffendersFormat>,
+        versions: bool,
+        kept: Option<u64>,
+    ) -> Result<Self, String> {
         let Some(format) = format.or_else(|| OffendersFormat::of(place)) else {
             let place = place.display();
-            return Err(format!("{place}: which form? End the name in .jsonl, .csv or .manifest, or give --offenders-format"));
+            return Err(format!(
+                "{place}: which form? End the name in .jsonl, .csv or .manifest, or give --offenders-format"
+            ));
         };
         let mut draft = place.as_os_str().to_owned();
         draft.push(".part");
         let draft = PathBuf::from(draft);
         let named = |error: io::Error| format!("{}: {error}", draft.display());
-        let mut file = OpenOptions::new().write(true).create(true).truncate(kept.is_none()).open(&draft).map_err(named)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(kept.is_none())
+            .open(&draft)
+            .map_err(named)?;
         let bytes = kept.unwrap_or_default();
         if file.metadata().map_err(named)?.len() < bytes {
-            return Err(format!("{}: is shorter than the state of the scan says; start anew without --resume", draft.display()));
+            return Err(format!(
+                "{}: is shorter than the state of the scan says; start anew without --resume",
+                draft.display()
+            ));
         }
         file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes))).map_err(named)?;
-        let mut list = Self { place: place.to_owned(), format, versions, bytes, file: BufWriter::with_capacity(1 << 16, file), draft: draft.clone() };
+        let mut list = Self {
+            place: place.to_owned(),
+            format,
+            versions,
+            bytes,
+            file: BufWriter::with_capacity(1 << 16, file),
+            draft: draft.clone(),
+        };
         if bytes == 0 && format == OffendersFormat::Csv {
             list.write("bucket,key,version_id,is_latest,size,modified,storage_class,etag,encryption,kms_key,role\n".as_bytes()).map_err(named)?;
         }
@@ -99,8 +128,21 @@ impl Offenders {
         let modified = object.modified.map(shown);
         let line = match self.format {
             OffendersFormat::Jsonl => {
-                let Seen { bucket, key, version_id, is_latest, size, etag, storage_class, .. } = *object;
-                let line = Line { bucket, key, version_id, is_latest, size, modified, storage_class, etag, encryption, kms_key, role };
+                let Seen { bucket, key, version_id, is_latest, size, etag, storage_class, .. } =
+                    *object;
+                let line = Line {
+                    bucket,
+                    key,
+                    version_id,
+                    is_latest,
+                    size,
+                    modified,
+                    storage_class,
+                    etag,
+                    encryption,
+                    kms_key,
+                    role,
+                };
                 let mut line = serde_json::to_vec(&line)?;
                 line.push(b'\n');
                 line
@@ -122,7 +164,8 @@ impl Offenders {
                 ])?
             }
             OffendersFormat::Manifest => {
-                // The keys of a manifest are URL-encoded. Source: Amazon S3 user guide, Specifying a manifest.
+                // The keys of a manifest are URL-encoded. Source: Amazon S3 user guide, Specifying
+                // a manifest.
                 let key = utf8_percent_encode(object.key, PATH).to_string();
                 match object.version_id.filter(|_| self.versions) {
                     Some(version) => fields(&[object.bucket, &key, version])?,

@@ -18,7 +18,11 @@ pub(crate) struct Progress {
 impl Progress {
     /// `quiet`: show nothing.
     pub(crate) fn new(quiet: bool) -> Self {
-        Self { bar: bar::bar(bar::OF_PARTS, Some(0), quiet), objects: 0, started: std::time::Instant::now() }
+        Self {
+            bar: bar::bar(bar::OF_PARTS, Some(0), quiet),
+            objects: 0,
+            started: std::time::Instant::now(),
+        }
     }
 
     /// So many objects more; `done` of `parts` parts are over.
@@ -35,7 +39,12 @@ impl Progress {
 }
 
 /// `1,234,567 objects, 4,321/s, 3 of 32 parts, about 12m left`.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for eyes")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "for eyes"
+)]
 fn line(objects: u64, elapsed: Duration, parts: u64, done: u64) -> String {
     let rate = (objects as f64 / elapsed.as_secs_f64().max(0.001)) as u64;
     let left = match done {
@@ -43,7 +52,10 @@ fn line(objects: u64, elapsed: Duration, parts: u64, done: u64) -> String {
         done if done >= parts => "about to end".to_owned(),
         done => {
             let seconds = elapsed.as_secs_f64() * (parts - done) as f64 / done as f64;
-            format!("about {} left", humantime::format_duration(Duration::from_secs(seconds as u64)))
+            format!(
+                "about {} left",
+                humantime::format_duration(Duration::from_secs(seconds as u64))
+            )
         }
     };
     format!("{} objects, {}/s, {done} of {parts} parts, {left}", grouped(objects), grouped(rate))
@@ -56,8 +68,14 @@ mod tests {
     #[test]
     fn the_line_says_how_fast_and_how_long() {
         let minute = Duration::from_secs(60);
-        assert_eq!(line(1_200_000, minute, 32, 8), "1,200,000 objects, 20,000/s, 8 of 32 parts, about 3m left");
-        assert_eq!(line(0, Duration::ZERO, 1, 0), "0 objects, 0/s, 0 of 1 parts, time left: not known yet");
+        assert_eq!(
+            line(1_200_000, minute, 32, 8),
+            "1,200,000 objects, 20,000/s, 8 of 32 parts, about 3m left"
+        );
+        assert_eq!(
+            line(0, Duration::ZERO, 1, 0),
+            "0 objects, 0/s, 0 of 1 parts, time left: not known yet"
+        );
         assert_eq!(line(10, minute, 2, 2), "10 objects, 0/s, 2 of 2 parts, about to end");
     }
 }

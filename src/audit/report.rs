@@ -1,4 +1,5 @@
-//! What an audit says: the table for people, the document for machines, and the line that a refusal's mail begins with.
+//! What an audit says: the table for people, the document for machines, and the line that a
+//! refusal's mail begins with.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -12,7 +13,9 @@ use crate::{
     checks::stored::Standard,
     exit::Outcome,
     facts::Stored,
-    report::audit_document::{AuditDocument, InventorySource, Kind, Location, Source, Totals, VERSION},
+    report::audit_document::{
+        AuditDocument, InventorySource, Kind, Location, Source, Totals, VERSION,
+    },
     settings::{EncryptionKind, Policy},
 };
 
@@ -76,7 +79,11 @@ impl Audited<'_> {
     }
 
     fn is_complete(&self) -> bool {
-        let untold = self.tallies.iter().flat_map(|tally| &tally.rows).any(|row| self.judge(&row.stored) == Judgement::Untold);
+        let untold = self
+            .tallies
+            .iter()
+            .flat_map(|tally| &tally.rows)
+            .any(|row| self.judge(&row.stored) == Judgement::Untold);
         !untold && self.tallies.iter().all(Tally::is_complete)
     }
 
@@ -90,7 +97,13 @@ impl Audited<'_> {
     }
 
     /// The document; `offenders` is the file that lists them.
-    pub(crate) fn document(&self, policy: &Policy, offenders: Option<&Path>, outcome: Outcome, exit_code: u8) -> anyhow::Result<String> {
+    pub(crate) fn document(
+        &self,
+        policy: &Policy,
+        offenders: Option<&Path>,
+        outcome: Outcome,
+        exit_code: u8,
+    ) -> anyhow::Result<String> {
         let location = |(target, tally): (&Target, &Tally)| Location {
             roles: target.roles.clone(),
             location: target.location.to_string(),
@@ -98,7 +111,12 @@ impl Audited<'_> {
                 .map(|row| {
                     let (encryption, kms_key) = kind_name(&row.stored);
                     let kms_key = kms_key.map(str::to_owned);
-                    Kind { encryption: encryption.to_owned(), kms_key, judgement: self.judge(&row.stored), counts: row.counts }
+                    Kind {
+                        encryption: encryption.to_owned(),
+                        kms_key,
+                        judgement: self.judge(&row.stored),
+                        counts: row.counts,
+                    }
                 })
                 .collect(),
             empty: tally.empty,
@@ -146,7 +164,11 @@ impl Audited<'_> {
                     Judgement::Untold => "UNKNOWN",
                 };
                 let Counts { objects, bytes, noncurrent, .. } = row.counts;
-                let old = if noncurrent == 0 { String::new() } else { format!(", {} of them old versions", grouped(noncurrent)) };
+                let old = if noncurrent == 0 {
+                    String::new()
+                } else {
+                    format!(", {} of them old versions", grouped(noncurrent))
+                };
                 let _ = writeln!(
                     text,
                     "  {badge:<10} {encryption:<9} {:>15} {:>10}  {}{old}{}",
@@ -158,21 +180,35 @@ impl Audited<'_> {
             }
             for hidden in &tally.unseen {
                 let first = hidden.first.as_deref().unwrap_or_default();
-                let _ = writeln!(text, "  UNKNOWN    {}, the first {first}: {}", counted(hidden.objects, "object"), in_words(hidden));
+                let _ = writeln!(
+                    text,
+                    "  UNKNOWN    {}, the first {first}: {}",
+                    counted(hidden.objects, "object"),
+                    in_words(hidden)
+                );
             }
             for hidden in &tally.unlisted {
                 let _ = writeln!(text, "  UNKNOWN    not listed to the end: {}", in_words(hidden));
             }
             if tally.vanished > 0 {
-                let _ = writeln!(text, "  -          {}: listed, and gone when asked", counted(tally.vanished, "object"));
+                let _ = writeln!(
+                    text,
+                    "  -          {}: listed, and gone when asked",
+                    counted(tally.vanished, "object")
+                );
             }
-            let nothing: Vec<String> = [(tally.empty, "empty object"), (tally.delete_markers, "delete marker")]
-                .into_iter()
-                .filter(|(number, _)| *number > 0)
-                .map(|(number, what)| counted(number, what))
-                .collect();
+            let nothing: Vec<String> =
+                [(tally.empty, "empty object"), (tally.delete_markers, "delete marker")]
+                    .into_iter()
+                    .filter(|(number, _)| *number > 0)
+                    .map(|(number, what)| counted(number, what))
+                    .collect();
             if !nothing.is_empty() {
-                let _ = writeln!(text, "  -          {}: nothing in them to encrypt", nothing.join(", "));
+                let _ = writeln!(
+                    text,
+                    "  -          {}: nothing in them to encrypt",
+                    nothing.join(", ")
+                );
             } else if tally.rows.is_empty() && tally.is_complete() {
                 let _ = writeln!(text, "  -          nothing there");
             }
@@ -192,13 +228,25 @@ impl Audited<'_> {
             }
             Source::Inventory { inventories, outside } => {
                 let one = |inventory: &InventorySource| {
-                    let InventorySource { format, bucket, created, age_seconds, rows, .. } = inventory;
-                    let (rows, created, age) = (counted(*rows, "row"), crate::facts::emr::shown(*created), age(*age_seconds));
+                    let InventorySource { format, bucket, created, age_seconds, rows, .. } =
+                        inventory;
+                    let (rows, created, age) = (
+                        counted(*rows, "row"),
+                        crate::facts::emr::shown(*created),
+                        age(*age_seconds),
+                    );
                     format!("an inventory of {bucket} ({format}, {rows}) from {created}, {age} old")
                 };
                 let all: Vec<String> = inventories.iter().map(one).collect();
-                let outside = if *outside == 0 { String::new() } else { format!("; {} in none of the locations", counted(*outside, "row")) };
-                format!("read {}; what was written since, and what its configuration leaves out, is not in it{outside}", all.join(" and "))
+                let outside = if *outside == 0 {
+                    String::new()
+                } else {
+                    format!("; {} in none of the locations", counted(*outside, "row"))
+                };
+                format!(
+                    "read {}; what was written since, and what its configuration leaves out, is not in it{outside}",
+                    all.join(" and ")
+                )
             }
         }
     }
@@ -211,7 +259,8 @@ impl Audited<'_> {
         match self.outcome() {
             Outcome::Refused => {
                 let verb = if totals.offenders == 1 { "is" } else { "are" };
-                let more = if unseen.is_empty() { String::new() } else { format!("; besides, {unseen}") };
+                let more =
+                    if unseen.is_empty() { String::new() } else { format!("; besides, {unseen}") };
                 format!(
                     "OFFENDERS: {} ({}) of {seen} {verb} not encrypted as required ({wanted}): {}{more}",
                     counted(totals.offenders, "object"),
@@ -219,15 +268,22 @@ impl Audited<'_> {
                     self.offending_in_words()
                 )
             }
-            Outcome::FactsUnknown => format!("NOT ALL WAS SEEN: {unseen}; what was seen, {seen}, is encrypted as required ({wanted})"),
-            _ => format!("audit: {seen} in {} encrypted as required ({wanted})", counted(self.targets.len() as u64, "location")),
+            Outcome::FactsUnknown => format!(
+                "NOT ALL WAS SEEN: {unseen}; what was seen, {seen}, is encrypted as required ({wanted})"
+            ),
+            _ => format!(
+                "audit: {seen} in {} encrypted as required ({wanted})",
+                counted(self.targets.len() as u64, "location")
+            ),
         }
     }
 
     fn offending_in_words(&self) -> String {
         let of_targets = self.targets.iter().zip(&self.tallies).filter_map(|(target, tally)| {
             let rows = sorted(tally).filter(|row| self.judge(&row.stored) == Judgement::Offender);
-            let kinds: Vec<String> = rows.map(|row| format!("{} {}", grouped(row.counts.objects), described(&row.stored))).collect();
+            let kinds: Vec<String> = rows
+                .map(|row| format!("{} {}", grouped(row.counts.objects), described(&row.stored)))
+                .collect();
             (!kinds.is_empty()).then(|| format!("{} {}", target.name(), kinds.join(" and ")))
         });
         of_targets.collect::<Vec<_>>().join("; ")
@@ -238,20 +294,29 @@ impl Audited<'_> {
         if totals.unseen > 0 {
             parts.push(format!("{} could not be judged", counted(totals.unseen, "object")));
         }
-        let hidden = self.tallies.iter().flat_map(|tally| tally.unseen.iter().chain(&tally.unlisted));
+        let hidden =
+            self.tallies.iter().flat_map(|tally| tally.unseen.iter().chain(&tally.unlisted));
         let mut reasons: Vec<String> = hidden.map(in_words).collect();
         reasons.sort();
         reasons.dedup();
         if self.tallies.iter().any(|tally| !tally.unlisted.is_empty()) {
             parts.push("a list could not be read to its end".to_owned());
         }
-        for (target, _) in self.targets.iter().zip(&self.tallies).filter(|(_, tally)| tally.no_bucket) {
+        for (target, _) in
+            self.targets.iter().zip(&self.tallies).filter(|(_, tally)| tally.no_bucket)
+        {
             parts.push(format!("there is no bucket {}", target.location.bucket));
         }
-        if self.tallies.iter().flat_map(|tally| &tally.rows).any(|row| self.judge(&row.stored) == Judgement::Untold) {
+        if self
+            .tallies
+            .iter()
+            .flat_map(|tally| &tally.rows)
+            .any(|row| self.judge(&row.stored) == Judgement::Untold)
+        {
             reasons.push("an inventory tells no KMS keys, and the policy expects one: audit these without --inventory".to_owned());
         }
-        let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
+        let reasons =
+            if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
         format!("{}{reasons}", parts.join(", "))
     }
 }
@@ -273,7 +338,11 @@ fn described(stored: &Stored) -> String {
 
 fn in_words(hidden: &Hidden) -> String {
     let Hidden { obstacle, denied, .. } = hidden;
-    if *denied { format!("denied: {}; allow {}", obstacle.message, obstacle.operation) } else { format!("no answer: {}", obstacle.message) }
+    if *denied {
+        format!("denied: {}; allow {}", obstacle.message, obstacle.operation)
+    } else {
+        format!("no answer: {}", obstacle.message)
+    }
 }
 
 fn counted(number: u64, what: &str) -> String {
@@ -314,7 +383,9 @@ pub(crate) fn size(bytes: u64) -> String {
 
 fn period(counts: &Counts) -> String {
     match (counts.oldest, counts.newest) {
-        (Some(oldest), Some(newest)) if oldest.date() == newest.date() => format!("{}", oldest.date()),
+        (Some(oldest), Some(newest)) if oldest.date() == newest.date() => {
+            format!("{}", oldest.date())
+        }
         (Some(oldest), Some(newest)) => format!("{} to {}", oldest.date(), newest.date()),
         _ => "undated".to_owned(),
     }
@@ -336,7 +407,13 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0, 999, 1000, 999_949, 999_950, 5_368_709_120].map(size), ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "5.4 GB"]);
-        assert_eq!([-5, 3599, 7200, 200_000].map(age), ["less than an hour", "less than an hour", "2 h", "2 days"]);
+        assert_eq!(
+            [0, 999, 1000, 999_949, 999_950, 5_368_709_120].map(size),
+            ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "5.4 GB"]
+        );
+        assert_eq!(
+            [-5, 3599, 7200, 200_000].map(age),
+            ["less than an hour", "less than an hour", "2 h", "2 days"]
+        );
     }
 }

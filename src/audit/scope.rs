@@ -1,4 +1,5 @@
-//! The scope of an audit: which locations, in which roles. Each object counts once, in the innermost location it lies in.
+//! The scope of an audit: which locations, in which roles. Each object counts once, in the
+//! innermost location it lies in.
 
 use crate::{
     names::{BucketName, S3Location},
@@ -9,7 +10,8 @@ use crate::{
 /// A location to audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// The keys below `aws.s3.buckets` that name it; empty for one that was named on the command line.
+    /// The keys below `aws.s3.buckets` that name it; empty for one that was named on the command
+    /// line.
     pub(crate) roles: Vec<String>,
     pub(crate) location: S3Location,
     /// Locations within it, which count for themselves.
@@ -30,7 +32,9 @@ impl Target {
 /// Why there is nothing to audit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ScopeError {
-    #[error("name what to audit: locations such as s3://bucket/folder, or the runner's arguments behind `--`")]
+    #[error(
+        "name what to audit: locations such as s3://bucket/folder, or the runner's arguments behind `--`"
+    )]
     Nothing,
     #[error("`{0}` {1}")]
     Location(String, String),
@@ -41,22 +45,34 @@ pub(crate) enum ScopeError {
 /// The targets of locations that were named.
 pub(crate) fn named(locations: &[String]) -> Result<Vec<Target>, ScopeError> {
     let parsed = locations.iter().map(|text| {
-        let location = S3Location::parse(text).map_err(|error| ScopeError::Location(text.clone(), format!("cannot be audited: it {error}")))?;
+        let location = S3Location::parse(text).map_err(|error| {
+            ScopeError::Location(text.clone(), format!("cannot be audited: it {error}"))
+        })?;
         Ok((Vec::new(), location))
     });
     Ok(targets(parsed.collect::<Result<_, _>>()?))
 }
 
-/// The targets of a runner config: all of its locations but those of others, which the run only reads.
+/// The targets of a runner config: all of its locations but those of others, which the run only
+/// reads.
 pub(crate) fn of_config(config: &RunnerConfig, policy: &Policy) -> Result<Vec<Target>, ScopeError> {
-    let own = config.locations.iter().filter(|location| !policy.is_external(location.bucket().as_str()));
-    let targets = targets(own.map(|location| (vec![location.role.clone()], location.location.clone())).collect());
+    let own =
+        config.locations.iter().filter(|location| !policy.is_external(location.bucket().as_str()));
+    let targets = targets(
+        own.map(|location| (vec![location.role.clone()], location.location.clone())).collect(),
+    );
     if targets.is_empty() { Err(ScopeError::AllExternal) } else { Ok(targets) }
 }
 
 /// Whole buckets.
 pub(crate) fn buckets<'a>(buckets: impl Iterator<Item = &'a BucketName>) -> Vec<Target> {
-    targets(buckets.map(|bucket| (Vec::new(), S3Location { bucket: bucket.clone(), prefix: String::new() })).collect())
+    targets(
+        buckets
+            .map(|bucket| {
+                (Vec::new(), S3Location { bucket: bucket.clone(), prefix: String::new() })
+            })
+            .collect(),
+    )
 }
 
 fn targets(locations: Vec<(Vec<String>, S3Location)>) -> Vec<Target> {
@@ -69,7 +85,9 @@ fn targets(locations: Vec<(Vec<String>, S3Location)>) -> Vec<Target> {
     }
     let all: Vec<S3Location> = targets.iter().map(|target| target.location.clone()).collect();
     for target in &mut targets {
-        let inner = all.iter().filter(|other| **other != target.location && target.holds(other.bucket.as_str(), &other.prefix));
+        let inner = all.iter().filter(|other| {
+            **other != target.location && target.holds(other.bucket.as_str(), &other.prefix)
+        });
         target.except = inner.cloned().collect();
     }
     targets
@@ -94,10 +112,17 @@ mod tests {
             ("raw.in[0]", "s3://bucket/in/"),
             ("enriched.stream", "s3://bucket/in/"),
         ];
-        let targets = targets(config.map(|(role, at)| (vec![role.to_owned()], S3Location::parse(at).unwrap())).to_vec());
+        let targets = targets(
+            config
+                .map(|(role, at)| (vec![role.to_owned()], S3Location::parse(at).unwrap()))
+                .to_vec(),
+        );
         let names: Vec<String> = targets.iter().map(Target::name).collect();
         assert_eq!(names, ["log", "raw.archive", "raw.in[0], enriched.stream"]);
-        assert_eq!(targets[0].except.iter().map(ToString::to_string).collect::<Vec<_>>(), ["s3://bucket/archive/", "s3://bucket/in/"]);
+        assert_eq!(
+            targets[0].except.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["s3://bucket/archive/", "s3://bucket/in/"]
+        );
     }
 
     proptest! {

@@ -1,6 +1,8 @@
-//! Where a scan stands, on the disk, so that one that was broken off goes on. No key but those that splits stand at is in it, and no secret.
+//! Where a scan stands, on the disk, so that one that was broken off goes on. No key but those that
+//! splits stand at is in it, and no secret.
 //!
-//! It is written whole, beside its place, and moved there: after a crash there is the old state or the new one. What it counts and where it stands always belong together.
+//! It is written whole, beside its place, and moved there: after a crash there is the old state or
+//! the new one. What it counts and where it stands always belong together.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -68,7 +70,12 @@ impl SplitState {
 
 impl State {
     pub(crate) fn new(started: OffsetDateTime, targets: usize) -> Self {
-        Self { version: VERSION, started, targets: (0..targets).map(|_| TargetState::default()).collect(), offenders: 0 }
+        Self {
+            version: VERSION,
+            started,
+            targets: (0..targets).map(|_| TargetState::default()).collect(),
+            offenders: 0,
+        }
     }
 
     /// How many splits there are, and how many are done.
@@ -96,15 +103,24 @@ impl StateFile {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable(&folder))?;
         let name = digest.get(..16).unwrap_or(digest);
         let lock_file = folder.join(format!("{name}.lock"));
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_file).map_err(unusable(&lock_file))?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_file)
+            .map_err(unusable(&lock_file))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: folder.join(format!("{name}.json")), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(AuditStateError::Held(lock_file.display().to_string())),
+            Err(TryLockError::WouldBlock) => {
+                Err(AuditStateError::Held(lock_file.display().to_string()))
+            }
             Err(TryLockError::Error(error)) => Err(unusable(&lock_file)(error)),
         }
     }
 
-    /// Where an earlier scan of `targets` targets stands, if there was one that this version can go on with.
+    /// Where an earlier scan of `targets` targets stands, if there was one that this version can go
+    /// on with.
     pub(crate) fn read(&self, targets: usize) -> Option<State> {
         let state: State = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
         (state.version == VERSION && state.targets.len() == targets).then_some(state)
@@ -113,7 +129,12 @@ impl StateFile {
     pub(crate) fn write(&self, state: &State) -> Result<(), AuditStateError> {
         let draft = self.path.with_extension("part");
         let write = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&draft)?;
             file.write_all(&serde_json::to_vec(state)?)?;
             file.sync_data()?;
             fs::rename(&draft, &self.path)
@@ -135,7 +156,13 @@ mod tests {
     fn what_was_written_is_read_and_one_scope_is_held_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = StateFile::take(folder.path(), "0123456789abcdef0123").unwrap();
-        assert!(matches!(StateFile::take(folder.path(), "0123456789abcdef9999"), Err(AuditStateError::Held(_))), "the name is the digest's start");
+        assert!(
+            matches!(
+                StateFile::take(folder.path(), "0123456789abcdef9999"),
+                Err(AuditStateError::Held(_))
+            ),
+            "the name is the digest's start"
+        );
         assert!(file.read(1).is_none());
         let mut state = State::new(OffsetDateTime::UNIX_EPOCH, 1);
         let mut split = SplitState::new(Split { after: None, until: Some("b/".to_owned()) });

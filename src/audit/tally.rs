@@ -1,4 +1,5 @@
-//! What was counted: by location and by how objects are encrypted, with what could not be seen. Plain data, as large as there are locations, kinds and keys.
+//! What was counted: by location and by how objects are encrypted, with what could not be seen.
+//! Plain data, as large as there are locations, kinds and keys.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,8 @@ use crate::{
     settings::EncryptionKind,
 };
 
-/// So many kinds of obstacles are told apart in one location; what comes later is counted with the last.
+/// So many kinds of obstacles are told apart in one location; what comes later is counted with the
+/// last.
 const OBSTACLES: usize = 16;
 
 /// An object as a source shows it, for as long as it is looked at.
@@ -137,8 +139,12 @@ impl Tally {
                 }
                 // Deleted since it was listed: nobody will read it.
                 Lookup::Absent => self.vanished += 1,
-                Lookup::Denied(obstacle) => hide(&mut self.unseen, obstacle, true, Some(&object.key)),
-                Lookup::Unreachable(obstacle) => hide(&mut self.unseen, obstacle, false, Some(&object.key)),
+                Lookup::Denied(obstacle) => {
+                    hide(&mut self.unseen, obstacle, true, Some(&object.key))
+                }
+                Lookup::Unreachable(obstacle) => {
+                    hide(&mut self.unseen, obstacle, false, Some(&object.key))
+                }
             }
         }
         None
@@ -156,7 +162,12 @@ impl Tally {
         }
         let Some(stored) = row.stored else {
             let message = "the inventory does not say how it is encrypted".to_owned();
-            hide(&mut self.unseen, &Obstacle { operation: "s3:GetObject".to_owned(), message }, false, Some(row.key));
+            hide(
+                &mut self.unseen,
+                &Obstacle { operation: "s3:GetObject".to_owned(), message },
+                false,
+                Some(row.key),
+            );
             return None;
         };
         let seen = row.seen(stored);
@@ -192,10 +203,16 @@ fn hide(all: &mut Vec<Hidden>, obstacle: &Obstacle, denied: bool, first: Option<
 
 /// Where objects with this obstacle are counted.
 fn place(all: &mut Vec<Hidden>, obstacle: &Obstacle, denied: bool, first: Option<&str>) -> usize {
-    let known = all.iter().position(|hidden| hidden.denied == denied && hidden.obstacle == *obstacle);
+    let known =
+        all.iter().position(|hidden| hidden.denied == denied && hidden.obstacle == *obstacle);
     known.unwrap_or_else(|| {
         if all.len() < OBSTACLES {
-            all.push(Hidden { obstacle: obstacle.clone(), denied, objects: 0, first: first.map(str::to_owned) });
+            all.push(Hidden {
+                obstacle: obstacle.clone(),
+                denied,
+                objects: 0,
+                first: first.map(str::to_owned),
+            });
         }
         all.len() - 1
     })
@@ -214,12 +231,21 @@ pub(crate) enum Judgement {
 }
 
 impl Judgement {
-    /// What the policy says of an object that is stored so. `tells_keys`: whether the source says under which KMS key an object is.
+    /// What the policy says of an object that is stored so. `tells_keys`: whether the source says
+    /// under which KMS key an object is.
     pub(crate) fn of(standard: &Standard, stored: &Stored, tells_keys: bool) -> Self {
         match stored {
             Stored::Kind(kind, key) if standard.accepts(*kind, key.as_deref()) => Self::Accepted,
-            Stored::Kind(kind, None) if *kind != EncryptionKind::SseS3 && !tells_keys && standard.accepts_kind(*kind) => Self::Untold,
-            Stored::Kind(..) | Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => Self::Offender,
+            Stored::Kind(kind, None)
+                if *kind != EncryptionKind::SseS3
+                    && !tells_keys
+                    && standard.accepts_kind(*kind) =>
+            {
+                Self::Untold
+            }
+            Stored::Kind(..) | Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => {
+                Self::Offender
+            }
         }
     }
 }
@@ -269,9 +295,15 @@ mod tests {
 
     #[test]
     fn the_policy_is_held_against_kind_and_key() {
-        let wanted = |keys: &[&str]| Standard::for_tests(&[EncryptionKind::SseS3, EncryptionKind::SseKms], keys);
-        let judge = |keys: &[&str], stored: &Stored, tells_keys| Judgement::of(&wanted(keys), stored, tells_keys);
-        let judged = |wanted: &Standard, tells_keys| kinds().map(|stored| Judgement::of(wanted, &stored, tells_keys));
+        let wanted = |keys: &[&str]| {
+            Standard::for_tests(&[EncryptionKind::SseS3, EncryptionKind::SseKms], keys)
+        };
+        let judge = |keys: &[&str], stored: &Stored, tells_keys| {
+            Judgement::of(&wanted(keys), stored, tells_keys)
+        };
+        let judged = |wanted: &Standard, tells_keys| {
+            kinds().map(|stored| Judgement::of(wanted, &stored, tells_keys))
+        };
         assert_eq!(judged(&wanted(&[]), true), [Offender, Accepted, Accepted, Accepted]);
         assert_eq!(judged(&wanted(&["a"]), true), [Offender, Offender, Accepted, Offender]);
         let dsse = Stored::Kind(EncryptionKind::DsseKms, Some("a".to_owned()));
@@ -289,7 +321,8 @@ mod tests {
     fn obstacles_are_told_apart_up_to_a_bound_and_counted_beyond_it() {
         let mut all = Vec::new();
         for number in 0..100 {
-            let obstacle = Obstacle { operation: "s3:GetObject".to_owned(), message: number.to_string() };
+            let obstacle =
+                Obstacle { operation: "s3:GetObject".to_owned(), message: number.to_string() };
             hide(&mut all, &obstacle, true, Some("k"));
         }
         assert_eq!(all.len(), OBSTACLES);

@@ -1,6 +1,8 @@
-//! The log of a run's AWS requests: what was asked when, about what, and by which request id AWS knows it. It is bounded, however many requests there are.
+//! The log of a run's AWS requests: what was asked when, about what, and by which request id AWS
+//! knows it. It is bounded, however many requests there are.
 //!
-//! A fact does not point at its request: its operation and what it is about (a bucket, a key, a cluster) are in both, and join the two.
+//! A fact does not point at its request: its operation and what it is about (a bucket, a key, a
+//! cluster) are in both, and join the two.
 
 use std::{
     borrow::Cow,
@@ -14,7 +16,10 @@ use aws_smithy_runtime_api::{
     client::{
         interceptors::{
             Intercept,
-            context::{BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef},
+            context::{
+                BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+                FinalizerInterceptorContextRef,
+            },
             dyn_dispatch_hint,
         },
         orchestrator::{HttpRequest, HttpResponse, Metadata},
@@ -111,7 +116,8 @@ impl Tally {
     }
 
     fn kept(&self) -> Vec<Request> {
-        let mut kept: Vec<Request> = self.first.iter().chain(&self.failures).chain(&self.last).cloned().collect();
+        let mut kept: Vec<Request> =
+            self.first.iter().chain(&self.failures).chain(&self.last).cloned().collect();
         kept.sort_by_key(|request| request.started);
         kept
     }
@@ -148,7 +154,13 @@ impl CallLog {
 
     /// Begins to record a request to S3 that is sent without a client.
     pub(super) fn begin(&self, operation: &'static str, subject: String) -> Sent<'_> {
-        let request = Request { started: OffsetDateTime::now_utc(), subject: Some(subject), request_id: None, status: None, attempts: 1 };
+        let request = Request {
+            started: OffsetDateTime::now_utc(),
+            subject: Some(subject),
+            request_id: None,
+            status: None,
+            attempts: 1,
+        };
         Sent { log: self, operation, request: Some(request) }
     }
 
@@ -157,7 +169,8 @@ impl CallLog {
     }
 }
 
-/// A request under way. It is recorded when it is dropped: one that nobody waits for any longer ends in that way only.
+/// A request under way. It is recorded when it is dropped: one that nobody waits for any longer
+/// ends in that way only.
 #[derive(Debug)]
 pub(super) struct Pending {
     log: CallLog,
@@ -175,7 +188,8 @@ impl Drop for Pending {
     }
 }
 
-/// A request to S3 under way, recorded like a `Pending` when it is dropped. There are very many of them.
+/// A request to S3 under way, recorded like a `Pending` when it is dropped. There are very many of
+/// them.
 pub(super) struct Sent<'a> {
     log: &'a CallLog,
     operation: &'static str,
@@ -214,9 +228,22 @@ impl Intercept for CallLog {
         "CallLog"
     }
 
-    fn read_before_execution(&self, _: &BeforeSerializationInterceptorContextRef<'_>, cfg: &mut ConfigBag) -> Result<(), BoxError> {
-        let request = Request { started: OffsetDateTime::now_utc(), subject: None, request_id: None, status: None, attempts: 0 };
-        cfg.interceptor_state().store_put(Pending { log: self.clone(), state: Mutex::new((Name::default(), request)) });
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = Request {
+            started: OffsetDateTime::now_utc(),
+            subject: None,
+            request_id: None,
+            status: None,
+            attempts: 0,
+        };
+        cfg.interceptor_state().store_put(Pending {
+            log: self.clone(),
+            state: Mutex::new((Name::default(), request)),
+        });
         Ok(())
     }
 
@@ -251,7 +278,12 @@ impl Intercept for CallLog {
         Ok(())
     }
 
-    fn read_after_attempt(&self, context: &FinalizerInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
         Pending::change(cfg, |request| {
             if let Some(response) = context.response() {
                 request.answered(response);
@@ -263,10 +295,14 @@ impl Intercept for CallLog {
 
 /// AWS's id of a request; each family of services has a header of its own for it.
 fn request_id(response: &HttpResponse) -> Option<String> {
-    ["x-amzn-requestid", "x-amzn-request-id", S3_REQUEST_ID].iter().find_map(|name| response.headers().get(*name)).map(ToOwned::to_owned)
+    ["x-amzn-requestid", "x-amzn-request-id", S3_REQUEST_ID]
+        .iter()
+        .find_map(|name| response.headers().get(*name))
+        .map(ToOwned::to_owned)
 }
 
-/// The members of a request that say what it is about; of a request with none of them, nothing is kept.
+/// The members of a request that say what it is about; of a request with none of them, nothing is
+/// kept.
 const MEMBERS: [&str; 12] = [
     "ClusterId",
     "JobFlowIds",
@@ -299,7 +335,11 @@ fn subject(request: &HttpRequest) -> Option<String> {
 
 fn of_form(form: &str) -> Option<String> {
     let members = || form.split('&').filter_map(|pair| pair.split_once('='));
-    let named = |name: &str| members().find(|(key, _)| key.split('.').next() == Some(name)).map(|(_, value)| decoded(value));
+    let named = |name: &str| {
+        members()
+            .find(|(key, _)| key.split('.').next() == Some(name))
+            .map(|(_, value)| decoded(value))
+    };
     MEMBERS.iter().find_map(|name| named(name))
 }
 
@@ -307,7 +347,9 @@ fn of_json(body: &[u8]) -> Option<String> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     MEMBERS.iter().find_map(|name| match body.get(name)? {
         serde_json::Value::String(text) => Some(text.clone()),
-        serde_json::Value::Array(several) => Some(several.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join(" ")),
+        serde_json::Value::Array(several) => {
+            Some(several.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join(" "))
+        }
         _ => None,
     })
 }
@@ -321,7 +363,8 @@ fn of_path(authority: &str, path_and_query: &str) -> Option<String> {
         Some((bucket, _)) => format!("{bucket}/{path}"),
         None => path.to_owned(),
     };
-    let place = if prefix.is_empty() { place } else { format!("{}/{prefix}", place.trim_end_matches('/')) };
+    let place =
+        if prefix.is_empty() { place } else { format!("{}/{prefix}", place.trim_end_matches('/')) };
     (!place.trim_matches('/').is_empty()).then(|| format!("s3://{}", decoded(&place)))
 }
 
@@ -353,7 +396,8 @@ mod tests {
         }
         let calls = log.calls();
         assert_eq!((calls[0].count, calls[0].failed, calls[0].attempts), (100_000, 2, 200_000));
-        let kept: Vec<i64> = calls[0].kept.iter().map(|request| request.started.unix_timestamp()).collect();
+        let kept: Vec<i64> =
+            calls[0].kept.iter().map(|request| request.started.unix_timestamp()).collect();
         let wanted: Vec<i64> = (0..64).chain([50_000, 60_000]).chain(99_984..100_000).collect();
         assert_eq!(kept, wanted);
         // Even if all of them fail.
@@ -368,14 +412,21 @@ mod tests {
         for (authority, path, wanted) in [
             ("acme.s3.eu-west-1.amazonaws.com", "/?encryption", Some("s3://acme/")),
             ("acme.s3.eu-west-1.amazonaws.com", "/a/b%20c", Some("s3://acme/a/b c")),
-            ("acme.s3.eu-west-1.amazonaws.com", "/?list-type=2&prefix=logs%2F", Some("s3://acme/logs/")),
+            (
+                "acme.s3.eu-west-1.amazonaws.com",
+                "/?list-type=2&prefix=logs%2F",
+                Some("s3://acme/logs/"),
+            ),
             ("s3.eu-west-1.amazonaws.com", "/a.s3.b/key", Some("s3://a.s3.b/key")),
             ("127.0.0.1:5000", "/acme/?list-type=2&prefix=x", Some("s3://acme/x")),
             ("127.0.0.1:5000", "/", None),
         ] {
             assert_eq!(of_path(authority, path).as_deref(), wanted, "{authority}{path}");
         }
-        assert_eq!(of_form("Action=DescribeSubnets&Version=1&SubnetId.1=subnet-1").as_deref(), Some("subnet-1"));
+        assert_eq!(
+            of_form("Action=DescribeSubnets&Version=1&SubnetId.1=subnet-1").as_deref(),
+            Some("subnet-1")
+        );
         assert_eq!(of_form("Action=GetRole&RoleName=a%2Fb").as_deref(), Some("a/b"));
         assert_eq!(of_form("Action=GetCallerIdentity&Version=1"), None);
         assert_eq!(of_json(br#"{"JobFlowIds": ["j-1", "j-2"]}"#).as_deref(), Some("j-1 j-2"));

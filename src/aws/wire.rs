@@ -1,8 +1,11 @@
 //! The cheap way to ask S3 for a great many heads.
 //!
-//! The SDK resolves endpoint, credentials, retries and signature anew for each call, which costs several times as much as the call itself. Here that is done once: the
-//! route to a bucket is learnt from a call that the SDK has signed (its address, its signing scope, its time limits), and each head is then one signature and one request,
-//! on connections of our own, or where a proxy stands between on the SDK's. Whatever is not a plain answer goes back to the SDK: see `facts::heads`.
+//! The SDK resolves endpoint, credentials, retries and signature anew for each call, which costs
+//! several times as much as the call itself. Here that is done once: the route to a bucket is
+//! learnt from a call that the SDK has signed (its address, its signing scope, its time limits),
+//! and each head is then one signature and one request, on connections of our own, or where a proxy
+//! stands between on the SDK's. Whatever is not a plain answer goes back to the SDK: see
+//! `facts::heads`.
 
 mod connections;
 mod signature;
@@ -26,7 +29,9 @@ use aws_smithy_runtime_api::{
         auth::AuthSchemeId,
         http::{HttpClient as _, HttpConnector as _, HttpConnectorSettings, SharedHttpConnector},
         identity::ResolveCachedIdentity as _,
-        interceptors::{Intercept, context::BeforeTransmitInterceptorContextRef, dyn_dispatch_hint},
+        interceptors::{
+            Intercept, context::BeforeTransmitInterceptorContextRef, dyn_dispatch_hint,
+        },
         orchestrator::{HttpRequest, HttpResponse},
         runtime_components::{GetIdentityResolver as _, RuntimeComponents},
     },
@@ -41,10 +46,13 @@ use super::{
 use connections::{Connection, Connections, Trouble};
 use signature::{NOTHING, Signing};
 
-/// What S3 expects unescaped: in a path, and in a query. Source: Amazon S3 API reference, Authenticating Requests (AWS Signature Version 4), UriEncode.
-pub(crate) const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+/// What S3 expects unescaped: in a path, and in a query. Source: Amazon S3 API reference,
+/// Authenticating Requests (AWS Signature Version 4), UriEncode.
+pub(crate) const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 const QUERY: &AsciiSet = &PATH.add(b'/');
-/// S3 refuses what is signed for another time than within 15 minutes; a clock this far off is told from S3's own.
+/// S3 refuses what is signed for another time than within 15 minutes; a clock this far off is told
+/// from S3's own.
 const CLOCK_IS_OFF: i64 = 240;
 const AGENT: &str = concat!("emr-etl-guard/", env!("CARGO_PKG_VERSION"));
 const LATE: &str = "no answer within the time limit";
@@ -61,7 +69,8 @@ pub(crate) struct Wire {
 pub(crate) type Sent<'a> = Result<Answer<'a>, String>;
 
 impl Wire {
-    /// One whose heads stand in the log of requests, or do not: where no document shows them, millions of them need not be remembered.
+    /// One whose heads stand in the log of requests, or do not: where no document shows them,
+    /// millions of them need not be remembered.
     pub(crate) fn new(is_logged: bool) -> Self {
         Self { route: OnceLock::new(), is_logged }
     }
@@ -73,19 +82,39 @@ impl Wire {
 
     /// A place to ask from, one question after the other.
     pub(crate) fn line(&self) -> Line<'_> {
-        Line { wire: self, connection: None, signing: None, target: String::new(), request: Vec::new() }
+        Line {
+            wire: self,
+            connection: None,
+            signing: None,
+            target: String::new(),
+            request: Vec::new(),
+        }
     }
 
-    /// The body of a list of the bucket, asked once; none where no way is known, or the answer is no plain one. `parameters` in the order of their names.
-    pub(crate) async fn list(&self, operation: &'static str, bucket: &str, parameters: &[(&str, Option<&str>)]) -> Option<String> {
+    /// The body of a list of the bucket, asked once; none where no way is known, or the answer is
+    /// no plain one. `parameters` in the order of their names.
+    pub(crate) async fn list(
+        &self,
+        operation: &'static str,
+        bucket: &str,
+        parameters: &[(&str, Option<&str>)],
+    ) -> Option<String> {
         let route = self.route.get()?;
         let now = route.now();
         let signing = route.signing(now).await?;
         let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
-        let query: Vec<String> = given.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY))).collect();
-        let request = route.request("GET", &signing, &format!("{}?{}", route.path, query.join("&")))?;
-        let prefix = parameters.iter().find(|(name, _)| *name == "prefix").and_then(|(_, value)| *value).unwrap_or_default();
-        let mut record = self.log().map(|log| log.begin(operation, format!("s3://{bucket}/{prefix}")));
+        let query: Vec<String> = given
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY)))
+            .collect();
+        let request =
+            route.request("GET", &signing, &format!("{}?{}", route.path, query.join("&")))?;
+        let prefix = parameters
+            .iter()
+            .find(|(name, _)| *name == "prefix")
+            .and_then(|(_, value)| *value)
+            .unwrap_or_default();
+        let mut record =
+            self.log().map(|log| log.begin(operation, format!("s3://{bucket}/{prefix}")));
         let answering = async {
             let answer = by_sdk(&route.connector, request, None).await.ok()?;
             if let Some(record) = &mut record {
@@ -112,13 +141,22 @@ impl Wire {
         self.route.get().and_then(|route| route.whole_limit)
     }
 
-    /// Whether an answer shows that this machine's clock was off when the question was signed; it is then known for what follows.
+    /// Whether an answer shows that this machine's clock was off when the question was signed; it
+    /// is then known for what follows.
     pub(crate) fn learns_the_time(&self, answer: &Answer<'_>) -> bool {
         let Some(route) = self.route.get() else { return false };
-        let date = answer.header("date").and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
+        let date =
+            answer.header("date").and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
         // Many questions are under way when the first of them tells.
-        let Some(date) = date.map(OffsetDateTime::unix_timestamp).filter(|date| (date - answer.signed).abs() >= CLOCK_IS_OFF) else { return false };
-        route.clock_is_off.store(date - OffsetDateTime::now_utc().unix_timestamp(), Ordering::Relaxed);
+        let Some(date) = date
+            .map(OffsetDateTime::unix_timestamp)
+            .filter(|date| (date - answer.signed).abs() >= CLOCK_IS_OFF)
+        else {
+            return false;
+        };
+        route
+            .clock_is_off
+            .store(date - OffsetDateTime::now_utc().unix_timestamp(), Ordering::Relaxed);
         true
     }
 }
@@ -144,15 +182,21 @@ impl Answer<'_> {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         match &self.headers {
             Headers::Ours(lines) => lines.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
-                let (known, value) = (line.get(..name.len())?, line.get(name.len()..)?.strip_prefix(b":")?);
-                if known.eq_ignore_ascii_case(name.as_bytes()) { std::str::from_utf8(value).ok().map(str::trim) } else { None }
+                let (known, value) =
+                    (line.get(..name.len())?, line.get(name.len()..)?.strip_prefix(b":")?);
+                if known.eq_ignore_ascii_case(name.as_bytes()) {
+                    std::str::from_utf8(value).ok().map(str::trim)
+                } else {
+                    None
+                }
             }),
             Headers::Sdks(answer) => answer.headers().get(name),
         }
     }
 }
 
-/// Where one after the other is asked: with a connection of its own, which is the next one's afterwards.
+/// Where one after the other is asked: with a connection of its own, which is the next one's
+/// afterwards.
 pub(crate) struct Line<'a> {
     wire: &'a Wire,
     connection: Option<Connection>,
@@ -174,24 +218,44 @@ impl Drop for Line<'_> {
 
 impl Line<'_> {
     /// Asks for the head of an object in `bucket`, once; none where no way is known.
-    pub(crate) async fn head(&mut self, bucket: &str, key: &str, version: Option<&str>) -> Option<Sent<'_>> {
+    pub(crate) async fn head(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+    ) -> Option<Sent<'_>> {
         let route = self.wire.route.get()?;
         let now = route.now();
         let signing = match &self.signing {
             Some(signing) if signing.second == now => signing,
             _ => self.signing.insert(route.signing(now).await?),
         };
-        let mut record = self.wire.log().map(|log| log.begin("HeadObject", format!("s3://{bucket}/{key}")));
+        let mut record =
+            self.wire.log().map(|log| log.begin("HeadObject", format!("s3://{bucket}/{key}")));
         route.target(key, version, &mut self.target);
         let sent = match &route.connections {
             Some(connections) => {
                 route.head(signing, &self.target, &mut self.request);
-                let sent = ask(connections, &mut self.connection, &self.request, route.time_limit).await;
-                sent.map(|(status, headers)| Answer { status, headers: Headers::Ours(headers), signed: now })
+                let sent =
+                    ask(connections, &mut self.connection, &self.request, route.time_limit).await;
+                sent.map(|(status, headers)| Answer {
+                    status,
+                    headers: Headers::Ours(headers),
+                    signed: now,
+                })
             }
             None => {
-                let sent = by_sdk(&route.connector, route.request("HEAD", signing, &self.target)?, route.time_limit).await;
-                sent.map(|answer| Answer { status: answer.status().as_u16(), headers: Headers::Sdks(Box::new(answer)), signed: now })
+                let sent = by_sdk(
+                    &route.connector,
+                    route.request("HEAD", signing, &self.target)?,
+                    route.time_limit,
+                )
+                .await;
+                sent.map(|answer| Answer {
+                    status: answer.status().as_u16(),
+                    headers: Headers::Sdks(Box::new(answer)),
+                    signed: now,
+                })
             }
         };
         if let (Some(record), Ok(answer)) = (&mut record, &sent) {
@@ -220,7 +284,8 @@ async fn ask<'a>(
         };
         match connection.send(request, limit).await {
             Ok(status) => return Ok((status, held.insert(connection).headers())),
-            // The other side may have ended it just before: a HEAD can be sent again, and ends at the latest on a new connection.
+            // The other side may have ended it just before: a HEAD can be sent again, and ends at
+            // the latest on a new connection.
             Err(Trouble::Broken(_)) if was_used => {}
             Err(trouble) => return Err(in_words(trouble)),
         }
@@ -236,13 +301,23 @@ fn in_words(trouble: Trouble) -> String {
 }
 
 /// Asks through the SDK's HTTP client.
-async fn by_sdk(connector: &SharedHttpConnector, request: HttpRequest, limit: Option<Duration>) -> Result<HttpResponse, String> {
+async fn by_sdk(
+    connector: &SharedHttpConnector,
+    request: HttpRequest,
+    limit: Option<Duration>,
+) -> Result<HttpResponse, String> {
     let answer = connector.call(request);
     let result = match limit {
         Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| LATE.to_owned())?,
         None => answer.await,
     };
-    result.map_err(|error| if error.is_timeout() { LATE.to_owned() } else { format!("cannot be reached: {}", innermost(&error)) })
+    result.map_err(|error| {
+        if error.is_timeout() {
+            LATE.to_owned()
+        } else {
+            format!("cannot be reached: {}", innermost(&error))
+        }
+    })
 }
 
 /// Learns the way to a bucket from a call that the SDK makes to it.
@@ -300,10 +375,19 @@ impl std::fmt::Debug for Route {
 }
 
 impl Route {
-    /// The way that `request`, which names no object, takes; none where it is not signed in the plain way.
-    fn of(request: &HttpRequest, components: &RuntimeComponents, config: &ConfigBag) -> Option<Self> {
+    /// The way that `request`, which names no object, takes; none where it is not signed in the
+    /// plain way.
+    fn of(
+        request: &HttpRequest,
+        components: &RuntimeComponents,
+        config: &ConfigBag,
+    ) -> Option<Self> {
         let headers = request.headers();
-        let scope = headers.get("authorization")?.strip_prefix("AWS4-HMAC-SHA256 Credential=")?.split(',').next()?;
+        let scope = headers
+            .get("authorization")?
+            .strip_prefix("AWS4-HMAC-SHA256 Credential=")?
+            .split(',')
+            .next()?;
         // A session of a directory bucket is another kind of credential.
         if headers.get("x-amz-s3session-token").is_some() {
             return None;
@@ -315,7 +399,10 @@ impl Route {
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let default_port = if scheme == "https" { ":443" } else { ":80" };
         let limits = config.load::<TimeoutConfig>();
-        let (connect, read) = (limits.and_then(TimeoutConfig::connect_timeout), limits.and_then(TimeoutConfig::read_timeout));
+        let (connect, read) = (
+            limits.and_then(TimeoutConfig::connect_timeout),
+            limits.and_then(TimeoutConfig::read_timeout),
+        );
         let attempt = limits.and_then(TimeoutConfig::operation_attempt_timeout);
         // The same settings as the SDK's, so that the connections are the same.
         let mut settings = HttpConnectorSettings::builder();
@@ -342,7 +429,8 @@ impl Route {
         OffsetDateTime::now_utc().unix_timestamp() + self.clock_is_off.load(Ordering::Relaxed)
     }
 
-    /// What this second's requests are signed with. Credentials come from the SDK's cache, which fetches new ones before the old ones expire.
+    /// What this second's requests are signed with. Credentials come from the SDK's cache, which
+    /// fetches new ones before the old ones expire.
     async fn signing(&self, now: i64) -> Option<Arc<Signing>> {
         if let Some(signing) = self.signing.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
             && signing.second == now
@@ -352,9 +440,11 @@ impl Route {
         let resolver = self.components.identity_resolver(AuthSchemeId::from("sigv4"))?;
         let config = ConfigBag::base();
         let identity = self.components.identity_cache();
-        let identity = identity.resolve_cached_identity(resolver, &self.components, &config).await.ok()?;
+        let identity =
+            identity.resolve_cached_identity(resolver, &self.components, &config).await.ok()?;
         let credentials = identity.data::<Credentials>()?;
-        let signing = Arc::new(Signing::new(credentials, now, &self.region, &self.service, &self.host)?);
+        let signing =
+            Arc::new(Signing::new(credentials, now, &self.region, &self.service, &self.host)?);
         *self.signing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&signing));
         Some(signing)
     }
@@ -392,7 +482,9 @@ impl Route {
         let mut request = HttpRequest::new(SdkBody::empty());
         request.set_method(method).ok()?;
         let (mut header, mut well) = (Vec::new(), true);
-        Self::headers(signing, &mut |name, value| well &= request.headers_mut().try_insert(name.to_owned(), value.to_owned()).is_ok());
+        Self::headers(signing, &mut |name, value| {
+            well &= request.headers_mut().try_insert(name.to_owned(), value.to_owned()).is_ok()
+        });
         Self::authorize(method, signing, target, &mut header);
         request.headers_mut().try_insert("authorization", String::from_utf8(header).ok()?).ok()?;
         request.set_uri(format!("{}{target}", self.origin)).ok()?;
@@ -426,6 +518,9 @@ mod tests {
         assert_eq!(answer.header("date"), Some("Wed, 25 Nov 2026 15:02:00 GMT"));
         assert_eq!(answer.header("x-amz-server-side-encryption"), Some("aws:kms"));
         assert_eq!(answer.header("x-amz-server-side-encryption-aws-kms-key-id"), Some("arn:x"));
-        assert_eq!([answer.header("x-amz"), answer.header("odd"), answer.header("http/1.1 200 ok")], [None; 3]);
+        assert_eq!(
+            [answer.header("x-amz"), answer.header("odd"), answer.header("http/1.1 200 ok")],
+            [None; 3]
+        );
     }
 }

@@ -93,42 +93,81 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         let at = places.first().map(String::as_str);
         let name = bucket.as_str();
         if case.policy.is_external(name) {
-            findings.push(OWNER.on(name, "a bucket of the launching account").at(at).not_applicable("external by policy: only read"));
+            findings.push(
+                OWNER
+                    .on(name, "a bucket of the launching account")
+                    .at(at)
+                    .not_applicable("external by policy: only read"),
+            );
             continue;
         }
         let Some(facts) = case.facts.buckets.get(bucket) else {
-            findings.push(EXISTS.on(name, "the bucket").at(at).not_applicable("this run does not touch it"));
+            findings.push(
+                EXISTS.on(name, "the bucket").at(at).not_applicable("this run does not touch it"),
+            );
             continue;
         };
         let region = &case.config.s3_region.value;
-        findings.push(EXISTS.on(name, "the bucket").at(at).by(&facts.region, "no such bucket", |subject, _| subject.proved("it exists")));
-        findings.push(
-            REGION.on(name, region.clone()).at(at).by(&facts.region, "no such bucket", |subject, seen| subject.decided(seen == region, seen.clone())),
-        );
-        let account = case.facts.launch_account().map_or_else(|| "the launching account".to_owned(), |account| format!("account {account}"));
-        findings.push(OWNER.on(name, account.clone()).at(at).by(&facts.ours, "no such bucket", |subject, ours| {
-            subject.decided(*ours, if *ours { account } else { "a bucket of another account".to_owned() })
-        }));
-        findings.push(DEFAULT_ENCRYPTION.on(name, accepted(&case.policy.accept_encryption)).at(at).by(
-            &facts.default_encryption,
+        findings.push(EXISTS.on(name, "the bucket").at(at).by(
+            &facts.region,
             "no such bucket",
-            |subject, default| match default {
-                DefaultEncryption::Kind { kind, key } => {
-                    let key = key.as_deref().map(KeyReference::new);
-                    let under = key.as_ref().map_or_else(String::new, |key| format!(" under {key}"));
-                    let accepted = is_accepted(case, *kind, key.as_ref());
-                    subject.decided(accepted, format!("{}{under}", kind_name(*kind)))
-                }
-                DefaultEncryption::None => subject.refuted("no default encryption"),
-                DefaultEncryption::Other(kind) => subject.refuted(format!("the unknown kind `{kind}`")),
+            |subject, _| subject.proved("it exists"),
+        ));
+        findings.push(REGION.on(name, region.clone()).at(at).by(
+            &facts.region,
+            "no such bucket",
+            |subject, seen| subject.decided(seen == region, seen.clone()),
+        ));
+        let account = case.facts.launch_account().map_or_else(
+            || "the launching account".to_owned(),
+            |account| format!("account {account}"),
+        );
+        findings.push(OWNER.on(name, account.clone()).at(at).by(
+            &facts.ours,
+            "no such bucket",
+            |subject, ours| {
+                subject.decided(
+                    *ours,
+                    if *ours { account } else { "a bucket of another account".to_owned() },
+                )
             },
         ));
-        findings.push(TLS_ONLY.on(name, "a policy that denies plain http").at(at).by_existing(&EXISTS, &facts.policy, |subject, policy| {
-            match policy.as_deref().map(|policy| denies_plain_http(policy, name, region)) {
-                None => subject.refuted("no bucket policy"),
-                Some(denies) => subject.decided(denies, if denies { "its policy denies plain http" } else { "its policy allows plain http" }),
-            }
-        }));
+        findings.push(
+            DEFAULT_ENCRYPTION.on(name, accepted(&case.policy.accept_encryption)).at(at).by(
+                &facts.default_encryption,
+                "no such bucket",
+                |subject, default| match default {
+                    DefaultEncryption::Kind { kind, key } => {
+                        let key = key.as_deref().map(KeyReference::new);
+                        let under =
+                            key.as_ref().map_or_else(String::new, |key| format!(" under {key}"));
+                        let accepted = is_accepted(case, *kind, key.as_ref());
+                        subject.decided(accepted, format!("{}{under}", kind_name(*kind)))
+                    }
+                    DefaultEncryption::None => subject.refuted("no default encryption"),
+                    DefaultEncryption::Other(kind) => {
+                        subject.refuted(format!("the unknown kind `{kind}`"))
+                    }
+                },
+            ),
+        );
+        findings.push(TLS_ONLY.on(name, "a policy that denies plain http").at(at).by_existing(
+            &EXISTS,
+            &facts.policy,
+            |subject, policy| {
+                match policy.as_deref().map(|policy| denies_plain_http(policy, name, region)) {
+                    None => subject.refuted("no bucket policy"),
+                    Some(denies) => subject.decided(
+                        denies,
+                        if denies {
+                            "its policy denies plain http"
+                        } else {
+                            "its policy allows plain http"
+                        },
+                    ),
+                }
+            },
+        ));
         findings.push(public_access(PUBLIC_ACCESS.on(name, "all four settings on").at(at), facts));
     }
     clojure_collector(case, findings);
@@ -137,12 +176,20 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// The bucket's own block, or the account's, or both together.
 fn public_access(subject: Subject, facts: &BucketFacts) -> Finding {
     match (&facts.public_access_block, &facts.public_access_block_with_account) {
-        (_, Some(Lookup::Found(true))) => subject.proved("all four settings on, where the account's block is counted in"),
-        (Lookup::Found(false), Some(together)) => {
-            subject.by(together, "no such account", |subject, _| subject.refuted("not all four settings on, nor are they with the account's block"))
+        (_, Some(Lookup::Found(true))) => {
+            subject.proved("all four settings on, where the account's block is counted in")
         }
-        (own, _) => subject
-            .by_existing(&EXISTS, own, |subject, all| subject.decided(*all, if *all { "all four settings on" } else { "not all four settings on" })),
+        (Lookup::Found(false), Some(together)) => {
+            subject.by(together, "no such account", |subject, _| {
+                subject.refuted("not all four settings on, nor are they with the account's block")
+            })
+        }
+        (own, _) => subject.by_existing(&EXISTS, own, |subject, all| {
+            subject.decided(
+                *all,
+                if *all { "all four settings on" } else { "not all four settings on" },
+            )
+        }),
     }
 }
 
@@ -152,7 +199,12 @@ fn denies_plain_http(policy: &str, bucket: &str, region: &str) -> bool {
     let denies = |action: &str| {
         let context = BTreeMap::from([("aws:securetransport", Some("false"))]);
         // What denies a caller of whom nothing is known denies them all.
-        let request = Request { caller: "arn:aws:iam::000000000000:user/anybody", action, resource: Some(&object), context };
+        let request = Request {
+            caller: "arn:aws:iam::000000000000:user/anybody",
+            action,
+            resource: Some(&object),
+            context,
+        };
         matches!(iam_policy::decide(policy, &request), Decision::Denies(_))
     };
     denies("s3:GetObject") && denies("s3:PutObject")
@@ -164,15 +216,28 @@ fn clojure_collector(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(subject.not_applicable("this run reads no logs of a Clojure Collector"));
         return;
     }
-    for location in case.config.locations.iter().filter(|location| location.role.starts_with("raw.in")) {
-        let subject = CLOJURE_COLLECTOR.on(location.bucket().as_str(), "a default encryption").at(Some(&location.at));
+    for location in
+        case.config.locations.iter().filter(|location| location.role.starts_with("raw.in"))
+    {
+        let subject = CLOJURE_COLLECTOR
+            .on(location.bucket().as_str(), "a default encryption")
+            .at(Some(&location.at));
         findings.push(match case.facts.buckets.get(location.bucket()) {
             None => subject.not_applicable("external by policy"),
-            Some(facts) => subject.by(&facts.default_encryption, "no such bucket", |subject, default| match default {
-                DefaultEncryption::Kind { kind, .. } => subject.decided(case.policy.accept_encryption.contains(kind), kind_name(*kind)),
-                DefaultEncryption::None => subject.refuted("no default encryption"),
-                DefaultEncryption::Other(kind) => subject.refuted(format!("the unknown kind `{kind}`")),
-            }),
+            Some(facts) => {
+                subject.by(&facts.default_encryption, "no such bucket", |subject, default| {
+                    match default {
+                        DefaultEncryption::Kind { kind, .. } => subject.decided(
+                            case.policy.accept_encryption.contains(kind),
+                            kind_name(*kind),
+                        ),
+                        DefaultEncryption::None => subject.refuted("no default encryption"),
+                        DefaultEncryption::Other(kind) => {
+                            subject.refuted(format!("the unknown kind `{kind}`"))
+                        }
+                    }
+                })
+            }
         });
     }
 }
@@ -199,13 +264,19 @@ pub(super) fn wanted(case: &Case<'_>) -> String {
     Standard::of(case.policy, case.facts).in_words()
 }
 
-/// Whether the policy expects this key, however it is written; without any expectation every key is, and none.
+/// Whether the policy expects this key, however it is written; without any expectation every key
+/// is, and none.
 pub(super) fn is_expected(case: &Case<'_>, key: &KeyReference) -> bool {
-    Standard::of(case.policy, case.facts).expects(Some(case.facts.resolved(key).unwrap_or(key.as_str())))
+    Standard::of(case.policy, case.facts)
+        .expects(Some(case.facts.resolved(key).unwrap_or(key.as_str())))
 }
 
 /// Whether the policy accepts this kind under this key, however that is written.
-pub(super) fn is_accepted(case: &Case<'_>, kind: EncryptionKind, key: Option<&KeyReference>) -> bool {
+pub(super) fn is_accepted(
+    case: &Case<'_>,
+    kind: EncryptionKind,
+    key: Option<&KeyReference>,
+) -> bool {
     let arn = key.map(|key| case.facts.resolved(key).unwrap_or(key.as_str()));
     Standard::of(case.policy, case.facts).accepts(kind, arn)
 }

@@ -1,4 +1,5 @@
-//! Checks on what a cluster of the run is built from, which the runner's request says: settings of its software, roles, machine image, arguments of its steps.
+//! Checks on what a cluster of the run is built from, which the runner's request says: settings of
+//! its software, roles, machine image, arguments of its steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,7 +93,8 @@ pub(super) static STEP_ARGUMENTS: Check = Check {
 pub(crate) struct Asked {
     service_role: String,
     instance_profile: String,
-    /// `aws.emr.configuration`: classification and name, and the digest of the value, since values can be secrets.
+    /// `aws.emr.configuration`: classification and name, and the digest of the value, since values
+    /// can be secrets.
     properties: BTreeSet<(String, String)>,
     /// What the runner adds by itself, perhaps.
     added_properties: BTreeSet<(String, String)>,
@@ -102,9 +104,12 @@ pub(crate) struct Asked {
     added_bootstrap: Vec<String>,
 }
 
-/// What the runner adds to `Configurations` for collectors that write Thrift. Source: EmrEtlRunner, emr_job.rb.
-const FOR_THRIFT: [(&str, &str, &str); 2] =
-    [("core-site", "io.file.buffer.size", "65536"), ("mapred-site", "mapreduce.user.classpath.first", "true")];
+/// What the runner adds to `Configurations` for collectors that write Thrift. Source: EmrEtlRunner,
+/// emr_job.rb.
+const FOR_THRIFT: [(&str, &str, &str); 2] = [
+    ("core-site", "io.file.buffer.size", "65536"),
+    ("mapred-site", "mapreduce.user.classpath.first", "true"),
+];
 
 impl Asked {
     pub(crate) fn of(config: &RunnerConfig) -> Self {
@@ -112,22 +117,40 @@ impl Asked {
         Self {
             service_role: config.service_role.value.clone(),
             instance_profile: config.jobflow_role.value.clone(),
-            properties: config.properties.iter().map(|property| entry(&property.classification, &property.name, &property.value)).collect(),
+            properties: config
+                .properties
+                .iter()
+                .map(|property| entry(&property.classification, &property.name, &property.value))
+                .collect(),
             bootstrap: config.bootstrap.iter().map(|script| script.value.clone()).collect(),
             added_bootstrap: added_bootstrap(config),
-            added_properties: FOR_THRIFT.iter().filter(|_| thrift).map(|(classification, name, value)| entry(classification, name, value)).collect(),
+            added_properties: FOR_THRIFT
+                .iter()
+                .filter(|_| thrift)
+                .map(|(classification, name, value)| entry(classification, name, value))
+                .collect(),
         }
     }
 }
 
-/// The runner's own scripts: one of Snowplow's, from the bucket of the region, and those for two kinds of software. Source: EmrEtlRunner, emr_job.rb.
+/// The runner's own scripts: one of Snowplow's, from the bucket of the region, and those for two
+/// kinds of software. Source: EmrEtlRunner, emr_job.rb.
 fn added_bootstrap(config: &RunnerConfig) -> Vec<String> {
     let region = &config.emr_region.value;
     let hosted = if region == "eu-west-1" { String::new() } else { format!("-{region}") };
-    let snowplow = format!("s3://snowplow-hosted-assets{hosted}/common/emr/snowplow-ami*-bootstrap-*.sh");
-    let hbase = config.hbase.as_ref().map(|_| format!("s3://{region}.elasticmapreduce/bootstrap-actions/setup-hbase"));
+    let snowplow =
+        format!("s3://snowplow-hosted-assets{hosted}/common/emr/snowplow-ami*-bootstrap-*.sh");
+    let hbase = config
+        .hbase
+        .as_ref()
+        .map(|_| format!("s3://{region}.elasticmapreduce/bootstrap-actions/setup-hbase"));
     let lingual = config.lingual.as_ref();
-    let lingual = lingual.map(|version| format!("s3://files.concurrentinc.com/lingual/{}/lingual-client/install-lingual-client.sh", version.value));
+    let lingual = lingual.map(|version| {
+        format!(
+            "s3://files.concurrentinc.com/lingual/{}/lingual-client/install-lingual-client.sh",
+            version.value
+        )
+    });
     [Some(snowplow), hbase, lingual].into_iter().flatten().collect()
 }
 
@@ -136,36 +159,58 @@ fn entry(classification: &str, name: &str, value: &str) -> (String, String) {
 }
 
 /// Every finding on what a cluster is built from.
-pub(super) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Origin) -> Vec<Finding> {
-    let by_cluster = |check: &'static Check, wanted: String, decide: &dyn Fn(Subject, &ClusterFacts) -> Finding| {
-        check.on(subject, wanted).by(&look.cluster, "no such cluster", |subject, cluster| decide(subject, cluster))
+pub(super) fn judge(
+    subject: &str,
+    look: &Look,
+    verified: &Verified,
+    origin: Origin,
+) -> Vec<Finding> {
+    let by_cluster = |check: &'static Check,
+                      wanted: String,
+                      decide: &dyn Fn(Subject, &ClusterFacts) -> Finding| {
+        check
+            .on(subject, wanted)
+            .by(&look.cluster, "no such cluster", |subject, cluster| decide(subject, cluster))
     };
     vec![
-        by_cluster(&CONFIGURATIONS, wanted_configurations(origin).to_owned(), &|subject, cluster| {
-            let weak = weakenings(&cluster.properties);
-            if !weak.is_empty() {
-                return subject.refuted(weak.join("; "));
-            }
-            let count = cluster.properties.len();
-            match (origin, &verified.asked) {
-                (Origin::Run | Origin::Attached, Some(asked)) => match different_properties(&cluster.properties, asked) {
-                    None => subject.proved(format!("the {count} properties that the runner asks for")),
-                    Some(difference) => subject.refuted(difference),
-                },
-                _ => subject.proved(format!("{count} properties, none against it")),
-            }
-        }),
+        by_cluster(
+            &CONFIGURATIONS,
+            wanted_configurations(origin).to_owned(),
+            &|subject, cluster| {
+                let weak = weakenings(&cluster.properties);
+                if !weak.is_empty() {
+                    return subject.refuted(weak.join("; "));
+                }
+                let count = cluster.properties.len();
+                match (origin, &verified.asked) {
+                    (Origin::Run | Origin::Attached, Some(asked)) => {
+                        match different_properties(&cluster.properties, asked) {
+                            None => subject
+                                .proved(format!("the {count} properties that the runner asks for")),
+                            Some(difference) => subject.refuted(difference),
+                        }
+                    }
+                    _ => subject.proved(format!("{count} properties, none against it")),
+                }
+            },
+        ),
         match &verified.asked {
             Some(asked) => {
                 let wanted = format!("{} and {}", asked.service_role, asked.instance_profile);
-                by_cluster(&ROLES, wanted, &|subject, cluster| match different_roles(cluster, asked) {
-                    None => subject.proved("both"),
-                    Some(difference) => subject.refuted(difference),
-                })
+                by_cluster(
+                    &ROLES,
+                    wanted,
+                    &|subject, cluster| match different_roles(cluster, asked) {
+                        None => subject.proved("both"),
+                        Some(difference) => subject.refuted(difference),
+                    },
+                )
             }
             None => ROLES.on(subject, "those verified").not_applicable(nobody_says(origin)),
         },
-        by_cluster(&AMI, "one of EMR's own".to_owned(), &|subject, cluster| match &cluster.custom_ami {
+        by_cluster(&AMI, "one of EMR's own".to_owned(), &|subject, cluster| match &cluster
+            .custom_ami
+        {
             None => subject.proved("one of EMR's own"),
             Some(image) => subject.refuted(image.clone()),
         }),
@@ -174,7 +219,10 @@ pub(super) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Ori
             subject.by(&look.closer.group_properties, "no such cluster", |subject, properties| {
                 let weak = weakenings(properties);
                 if weak.is_empty() {
-                    subject.proved(format!("{} properties of groups, none against it", properties.len()))
+                    subject.proved(format!(
+                        "{} properties of groups, none against it",
+                        properties.len()
+                    ))
                 } else {
                     subject.refuted(weak.join("; "))
                 }
@@ -195,18 +243,26 @@ fn nobody_says(origin: Origin) -> &'static str {
 fn bootstrap_actions(subject: &str, look: &Look, verified: &Verified, origin: Origin) -> Finding {
     let subject = BOOTSTRAP.on(subject, "the scripts of the runner config, and the runner's own");
     match (origin, &verified.asked) {
-        (Origin::Adopted, _) => subject.not_applicable("they ran before the launch, and were judged then"),
+        (Origin::Adopted, _) => {
+            subject.not_applicable("they ran before the launch, and were judged then")
+        }
         (Origin::Run, None) => subject.not_applicable(nobody_says(origin)),
-        (Origin::Attached, None) => subject.by(&look.closer.bootstrap_actions, "no such cluster", |subject, actions| {
-            match actions.iter().find(|action| is_plain_http(&action.path)) {
-                Some(action) => subject.refuted(format!("{}, which travels in clear", action.path)),
-                None => subject.not_applicable(nobody_says(origin)),
-            }
-        }),
+        (Origin::Attached, None) => {
+            subject.by(&look.closer.bootstrap_actions, "no such cluster", |subject, actions| {
+                match actions.iter().find(|action| is_plain_http(&action.path)) {
+                    Some(action) => {
+                        subject.refuted(format!("{}, which travels in clear", action.path))
+                    }
+                    None => subject.not_applicable(nobody_says(origin)),
+                }
+            })
+        }
         (Origin::Run | Origin::Attached, Some(asked)) => {
-            subject.by(&look.closer.bootstrap_actions, "no such cluster", |subject, actions| match different_bootstrap(actions, asked) {
-                None => subject.proved(format!("{} scripts", actions.len())),
-                Some(difference) => subject.refuted(difference),
+            subject.by(&look.closer.bootstrap_actions, "no such cluster", |subject, actions| {
+                match different_bootstrap(actions, asked) {
+                    None => subject.proved(format!("{} scripts", actions.len())),
+                    Some(difference) => subject.refuted(difference),
+                }
             })
         }
     }
@@ -245,58 +301,98 @@ fn wanted_configurations(origin: Origin) -> &'static str {
 }
 
 /// What is documented to weaken encryption among `properties`, each in half a line.
-pub(super) fn weakenings<'a>(properties: impl IntoIterator<Item = &'a ClusterProperty>) -> Vec<String> {
-    let weak = properties.into_iter().filter_map(|ClusterProperty { classification, name, value }| {
-        let found = weakening::judge(classification, name, value).filter(|found| found.weight == Weight::Weakens)?;
-        Some(format!("{classification} {name}={}: {}", weakening::shown(name, value), found.effect))
-    });
+pub(super) fn weakenings<'a>(
+    properties: impl IntoIterator<Item = &'a ClusterProperty>,
+) -> Vec<String> {
+    let weak =
+        properties.into_iter().filter_map(|ClusterProperty { classification, name, value }| {
+            let found = weakening::judge(classification, name, value)
+                .filter(|found| found.weight == Weight::Weakens)?;
+            Some(format!(
+                "{classification} {name}={}: {}",
+                weakening::shown(name, value),
+                found.effect
+            ))
+        });
     weak.collect()
 }
 
 /// How a cluster's properties differ from what the runner asks for; `None` when they do not.
 fn different_properties(properties: &[ClusterProperty], asked: &Asked) -> Option<String> {
-    let seen: BTreeSet<_> = properties.iter().map(|property| entry(&property.classification, &property.name, &property.value)).collect();
-    let foreign = seen.iter().filter(|entry| !asked.properties.contains(*entry) && !asked.added_properties.contains(*entry));
+    let seen: BTreeSet<_> = properties
+        .iter()
+        .map(|property| entry(&property.classification, &property.name, &property.value))
+        .collect();
+    let foreign = seen.iter().filter(|entry| {
+        !asked.properties.contains(*entry) && !asked.added_properties.contains(*entry)
+    });
     let missing = asked.properties.iter().filter(|entry| !seen.contains(*entry));
     // A property whose value differs is both.
-    let mut differences: BTreeMap<&str, &str> = missing.map(|(name, _)| (name.as_str(), "missing")).collect();
+    let mut differences: BTreeMap<&str, &str> =
+        missing.map(|(name, _)| (name.as_str(), "missing")).collect();
     for (name, _) in foreign {
-        let said = if differences.contains_key(name.as_str()) { "another value" } else { "not asked for" };
+        let said =
+            if differences.contains_key(name.as_str()) { "another value" } else { "not asked for" };
         differences.insert(name, said);
     }
-    let said: Vec<String> = differences.into_iter().map(|(name, what)| format!("{name}: {what}")).collect();
+    let said: Vec<String> =
+        differences.into_iter().map(|(name, what)| format!("{name}: {what}")).collect();
     (!said.is_empty()).then(|| said.join("; "))
 }
 
 /// How a cluster's roles differ from those that the runner asks for; `None` when they do not.
 pub(super) fn different_roles(cluster: &ClusterFacts, asked: &Asked) -> Option<String> {
-    let wrong =
-        [("service role", &cluster.service_role, &asked.service_role), ("instance profile", &cluster.instance_profile, &asked.instance_profile)];
-    let wrong = wrong.into_iter().filter(|(_, seen, asked)| !seen.as_deref().is_some_and(|seen| is_same_role(seen, asked)));
-    let said: Vec<String> = wrong.map(|(what, seen, _)| format!("{what} {}", seen.as_deref().unwrap_or("none"))).collect();
+    let wrong = [
+        ("service role", &cluster.service_role, &asked.service_role),
+        ("instance profile", &cluster.instance_profile, &asked.instance_profile),
+    ];
+    let wrong = wrong
+        .into_iter()
+        .filter(|(_, seen, asked)| !seen.as_deref().is_some_and(|seen| is_same_role(seen, asked)));
+    let said: Vec<String> = wrong
+        .map(|(what, seen, _)| format!("{what} {}", seen.as_deref().unwrap_or("none")))
+        .collect();
     (!said.is_empty()).then(|| said.join("; "))
 }
 
-/// Whether two texts name one role or profile: each may be an ARN or a bare name, which within the account means the same.
+/// Whether two texts name one role or profile: each may be an ARN or a bare name, which within the
+/// account means the same.
 fn is_same_role(seen: &str, asked: &str) -> bool {
     let name = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
-    if seen.starts_with("arn:") && asked.starts_with("arn:") { seen == asked } else { name(seen) == name(asked) }
+    if seen.starts_with("arn:") && asked.starts_with("arn:") {
+        seen == asked
+    } else {
+        name(seen) == name(asked)
+    }
 }
 
 fn step_arguments(subject: &str, look: &Look) -> Finding {
-    STEP_ARGUMENTS.on(subject, "nothing that weakens encryption").by(&look.steps, "no such cluster", |subject, steps| {
-        let said = |weakens: bool| -> Vec<String> {
-            let of_steps = steps.iter().flat_map(|step| step.argued.iter().map(move |argued| (step, argued)));
-            of_steps.filter(|(_, argued)| argued.weakens == weakens).map(|(step, argued)| format!("{}: {}", step.name, argued.what)).collect()
-        };
-        let (weak, doubtful) = (said(true), said(false));
-        if weak.is_empty() {
-            let doubts = if doubtful.is_empty() { String::new() } else { format!(" known for sure; to review: {}", doubtful.join("; ")) };
-            subject.proved(format!("{} steps, nothing against it{doubts}", steps.len()))
-        } else {
-            subject.refuted(weak.join("; "))
-        }
-    })
+    STEP_ARGUMENTS.on(subject, "nothing that weakens encryption").by(
+        &look.steps,
+        "no such cluster",
+        |subject, steps| {
+            let said = |weakens: bool| -> Vec<String> {
+                let of_steps = steps
+                    .iter()
+                    .flat_map(|step| step.argued.iter().map(move |argued| (step, argued)));
+                of_steps
+                    .filter(|(_, argued)| argued.weakens == weakens)
+                    .map(|(step, argued)| format!("{}: {}", step.name, argued.what))
+                    .collect()
+            };
+            let (weak, doubtful) = (said(true), said(false));
+            if weak.is_empty() {
+                let doubts = if doubtful.is_empty() {
+                    String::new()
+                } else {
+                    format!(" known for sure; to review: {}", doubtful.join("; "))
+                };
+                subject.proved(format!("{} steps, nothing against it{doubts}", steps.len()))
+            } else {
+                subject.refuted(weak.join("; "))
+            }
+        },
+    )
 }
 
 #[cfg(test)]
@@ -304,23 +400,37 @@ mod tests {
     use super::*;
 
     fn property(classification: &str, name: &str, value: &str) -> ClusterProperty {
-        ClusterProperty { classification: classification.to_owned(), name: name.to_owned(), value: value.to_owned() }
+        ClusterProperty {
+            classification: classification.to_owned(),
+            name: name.to_owned(),
+            value: value.to_owned(),
+        }
     }
 
     fn asked() -> Asked {
-        let config = RunnerConfig::parse("config.yml", include_bytes!("../../tests/recordings/config.yml"), &|_: &str| Some("x".into())).unwrap();
+        let config = RunnerConfig::parse(
+            "config.yml",
+            include_bytes!("../../tests/recordings/config.yml"),
+            &|_: &str| Some("x".into()),
+        )
+        .unwrap();
         Asked::of(&config)
     }
 
     /// What the recorded runner sends for the recorded config.
     fn recorded() -> Vec<ClusterProperty> {
-        let request = include_str!("../../integration/runner/tests/recorded/a02-encrypted-sc.run-job-flow.json");
+        let request = include_str!(
+            "../../integration/runner/tests/recorded/a02-encrypted-sc.run-job-flow.json"
+        );
         let request: serde_json::Value = serde_json::from_str(request).unwrap();
         let classifications = request["Configurations"].as_array().unwrap().iter();
         let of_one = |one: &serde_json::Value| {
             let classification = one["Classification"].as_str().unwrap().to_owned();
             let properties = one["Properties"].as_object().unwrap().clone();
-            properties.into_iter().map(move |(name, value)| property(&classification, &name, value.as_str().unwrap())).collect::<Vec<_>>()
+            properties
+                .into_iter()
+                .map(move |(name, value)| property(&classification, &name, value.as_str().unwrap()))
+                .collect::<Vec<_>>()
         };
         classifications.flat_map(of_one).collect()
     }
@@ -328,7 +438,10 @@ mod tests {
     #[test]
     fn what_the_recorded_runner_sends_is_what_it_is_asked_for_with_or_without_what_it_adds() {
         assert_eq!(different_properties(&recorded(), &asked()), None);
-        let without: Vec<_> = recorded().into_iter().filter(|property| !FOR_THRIFT.iter().any(|(_, name, _)| *name == property.name)).collect();
+        let without: Vec<_> = recorded()
+            .into_iter()
+            .filter(|property| !FOR_THRIFT.iter().any(|(_, name, _)| *name == property.name))
+            .collect();
         assert_eq!(without.len(), 2);
         assert_eq!(different_properties(&without, &asked()), None);
     }
@@ -338,33 +451,60 @@ mod tests {
         let mut properties = recorded();
         properties.retain(|property| property.classification != "spark");
         properties.push(property("hive-site", "javax.jdo.option.ConnectionPassword", "hunter2"));
-        for property in properties.iter_mut().filter(|property| property.classification == "yarn-site") {
+        for property in
+            properties.iter_mut().filter(|property| property.classification == "yarn-site")
+        {
             property.value = "9".to_owned();
         }
         assert_eq!(
             different_properties(&properties, &asked()).unwrap(),
             "hive-site javax.jdo.option.ConnectionPassword: not asked for; spark maximizeResourceAllocation: missing; yarn-site yarn.resourcemanager.am.max-attempts: another value"
         );
-        assert!(!serde_json::to_string(&asked()).unwrap().contains("65536"), "the journal holds no value");
+        assert!(
+            !serde_json::to_string(&asked()).unwrap().contains("65536"),
+            "the journal holds no value"
+        );
     }
 
     fn action(path: &str, arguments: &[&str]) -> BootstrapAction {
-        BootstrapAction { path: path.to_owned(), arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect() }
+        BootstrapAction {
+            path: path.to_owned(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+        }
     }
 
     #[test]
     fn bootstrap_actions_are_those_of_the_config_and_the_runners_own_from_the_regions_bucket() {
-        let snowplow = action("s3://snowplow-hosted-assets/common/emr/snowplow-ami5-bootstrap-0.1.0.sh", &["1.10"]);
+        let snowplow = action(
+            "s3://snowplow-hosted-assets/common/emr/snowplow-ami5-bootstrap-0.1.0.sh",
+            &["1.10"],
+        );
         let asked = Asked { bootstrap: vec!["s3://acme-etl/a.sh".to_owned()], ..asked() };
         let own = action("s3://acme-etl/a.sh", &[]);
         assert_eq!(different_bootstrap(&[own.clone(), snowplow.clone()], &asked), None);
-        assert_eq!(different_bootstrap(std::slice::from_ref(&own), &asked), None, "without Spark Enrich the runner adds none");
+        assert_eq!(
+            different_bootstrap(std::slice::from_ref(&own), &asked),
+            None,
+            "without Spark Enrich the runner adds none"
+        );
         for (seen, difference) in [
             (vec![snowplow.clone()], "no s3://acme-etl/a.sh"),
-            (vec![own.clone(), own.clone(), snowplow.clone()], "s3://acme-etl/a.sh, which nobody asked for"),
-            (vec![action("s3://acme-etl/a.sh", &["x"]), snowplow.clone()], "s3://acme-etl/a.sh with arguments"),
             (
-                vec![own, action("s3://snowplow-hosted-assets-evil/common/emr/snowplow-ami5-bootstrap-0.1.0.sh", &[])],
+                vec![own.clone(), own.clone(), snowplow.clone()],
+                "s3://acme-etl/a.sh, which nobody asked for",
+            ),
+            (
+                vec![action("s3://acme-etl/a.sh", &["x"]), snowplow.clone()],
+                "s3://acme-etl/a.sh with arguments",
+            ),
+            (
+                vec![
+                    own,
+                    action(
+                        "s3://snowplow-hosted-assets-evil/common/emr/snowplow-ami5-bootstrap-0.1.0.sh",
+                        &[],
+                    ),
+                ],
                 "s3://snowplow-hosted-assets-evil/common/emr/snowplow-ami5-bootstrap-0.1.0.sh, which nobody asked for",
             ),
         ] {

@@ -1,8 +1,11 @@
-//! Checks on the certificates for traffic between nodes, where the security configuration names an archive of PEM files.
+//! Checks on the certificates for traffic between nodes, where the security configuration names an
+//! archive of PEM files.
 
 use time::Duration;
 
-use super::{Case, Check, Finding, Level, Stage, Subject, network::internal_domain, security_configuration};
+use super::{
+    Case, Check, Finding, Level, Stage, Subject, network::internal_domain, security_configuration,
+};
 use crate::{
     aws::calls,
     certificate::{Certificate, Material},
@@ -79,13 +82,21 @@ pub(super) static STRENGTH: Check = Check {
 static ALL: [&Check; 6] = [&OBJECT, &KEY, &CHAIN, &VALIDITY, &NAMES, &STRENGTH];
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let not_applicable = |why: &str| ALL.map(|check| check.on("certificates", "usable certificates").not_applicable(why));
+    let not_applicable = |why: &str| {
+        ALL.map(|check| check.on("certificates", "usable certificates").not_applicable(why))
+    };
     if !case.policy.requires(Protection::InTransit) {
         findings.extend(not_applicable("encryption in transit is not required by policy"));
         return;
     }
-    let Some(configuration) = case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found()) else {
-        findings.extend(ALL.map(|check| check.on("certificates", "usable certificates").waiting_for(&security_configuration::EXISTS)));
+    let Some(configuration) =
+        case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found())
+    else {
+        findings.extend(ALL.map(|check| {
+            check
+                .on("certificates", "usable certificates")
+                .waiting_for(&security_configuration::EXISTS)
+        }));
         return;
     };
     let tls = configuration.content.tls.as_ref().filter(|tls| tls.provider == "PEM");
@@ -94,42 +105,83 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     let Some(lookup) = &case.facts.certificates else {
-        findings.push(OBJECT.on(uri, "an object in S3").refuted("neither s3://bucket/key nor its ARN"));
-        findings.extend(ALL.iter().skip(1).map(|check| check.on(uri, "usable certificates").waiting_for(&OBJECT)));
+        findings
+            .push(OBJECT.on(uri, "an object in S3").refuted("neither s3://bucket/key nor its ARN"));
+        findings.extend(
+            ALL.iter()
+                .skip(1)
+                .map(|check| check.on(uri, "usable certificates").waiting_for(&OBJECT)),
+        );
         return;
     };
-    findings.push(OBJECT.on(uri, "a zip archive with exactly the members that EMR reads").by(lookup, "no such object", |subject, read| match read {
-        Ok(material) => subject.proved(format!(
-            "a key and a chain of {}{}",
-            material.chain.len(),
-            if material.trusted { ", with trusted certificates" } else { "" }
-        )),
-        Err(wrong) => subject.refuted(wrong.clone()),
-    }));
+    findings.push(OBJECT.on(uri, "a zip archive with exactly the members that EMR reads").by(
+        lookup,
+        "no such object",
+        |subject, read| match read {
+            Ok(material) => subject.proved(format!(
+                "a key and a chain of {}{}",
+                material.chain.len(),
+                if material.trusted { ", with trusted certificates" } else { "" }
+            )),
+            Err(wrong) => subject.refuted(wrong.clone()),
+        },
+    ));
     let Some(Ok(material)) = lookup.found() else {
-        findings.extend(ALL.iter().skip(1).map(|check| check.on(uri, "usable certificates").waiting_for(&OBJECT)));
+        findings.extend(
+            ALL.iter()
+                .skip(1)
+                .map(|check| check.on(uri, "usable certificates").waiting_for(&OBJECT)),
+        );
         return;
     };
     findings.push(match &material.key {
         Ok(()) => KEY.on(uri, "a key without passphrase, of the first certificate").proved("it is"),
-        Err(wrong) => KEY.on(uri, "a key without passphrase, of the first certificate").refuted(wrong.clone()),
+        Err(wrong) => {
+            KEY.on(uri, "a key without passphrase, of the first certificate").refuted(wrong.clone())
+        }
     });
     findings.push(chain(CHAIN.on(uri, "each certificate signed by the next"), material));
-    findings.push(validity(case, VALIDITY.on(uri, format!("valid now and for {} days more", case.policy.certificate_days)), material));
+    findings.push(validity(
+        case,
+        VALIDITY.on(uri, format!("valid now and for {} days more", case.policy.certificate_days)),
+        material,
+    ));
     let wildcard = format!("*.{}", internal_domain(&case.config.emr_region.value));
     let names = material.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
     let holds = names.iter().any(|name| name.eq_ignore_ascii_case(&wildcard));
-    findings.push(NAMES.on(uri, wildcard).decided(holds, if names.is_empty() { "no name".to_owned() } else { names.join(", ") }));
-    let weak: Vec<String> =
-        material.chain.iter().filter_map(|certificate| Some(format!("{}: {}", certificate.subject, certificate.weak.as_ref()?))).collect();
+    findings.push(
+        NAMES
+            .on(uri, wildcard)
+            .decided(holds, if names.is_empty() { "no name".to_owned() } else { names.join(", ") }),
+    );
+    let weak: Vec<String> = material
+        .chain
+        .iter()
+        .filter_map(|certificate| {
+            Some(format!("{}: {}", certificate.subject, certificate.weak.as_ref()?))
+        })
+        .collect();
     let saw = if weak.is_empty() { "nothing weak".to_owned() } else { weak.join("; ") };
-    findings.push(STRENGTH.on(uri, "RSA of 2048 bits or P-256, and SHA-256, or better").decided(weak.is_empty(), saw));
+    findings.push(
+        STRENGTH
+            .on(uri, "RSA of 2048 bits or P-256, and SHA-256, or better")
+            .decided(weak.is_empty(), saw),
+    );
 }
 
 fn chain(subject: Subject, material: &Material) -> Finding {
     match material.chain.iter().find(|certificate| !certificate.signed_by_next) {
-        None => subject.proved(material.chain.iter().map(|certificate| certificate.subject.as_str()).collect::<Vec<_>>().join(" < ")),
-        Some(broken) => subject.refuted(format!("`{}` is not signed by what follows it", broken.subject)),
+        None => subject.proved(
+            material
+                .chain
+                .iter()
+                .map(|certificate| certificate.subject.as_str())
+                .collect::<Vec<_>>()
+                .join(" < "),
+        ),
+        Some(broken) => {
+            subject.refuted(format!("`{}` is not signed by what follows it", broken.subject))
+        }
     }
 }
 
@@ -137,10 +189,16 @@ fn validity(case: &Case<'_>, subject: Subject, material: &Material) -> Finding {
     let now = case.facts.asked_at;
     let wrong = |certificate: &Certificate| {
         if certificate.not_before > now {
-            Some(format!("`{}` is valid only from {}", certificate.subject, shown(certificate.not_before)))
+            Some(format!(
+                "`{}` is valid only from {}",
+                certificate.subject,
+                shown(certificate.not_before)
+            ))
         } else if certificate.not_after < now {
             Some(format!("`{}` expired at {}", certificate.subject, shown(certificate.not_after)))
-        } else if certificate.not_after < now.saturating_add(Duration::days(i64::from(case.policy.certificate_days))) {
+        } else if certificate.not_after
+            < now.saturating_add(Duration::days(i64::from(case.policy.certificate_days)))
+        {
             Some(format!("`{}` expires at {}", certificate.subject, shown(certificate.not_after)))
         } else {
             None
@@ -150,7 +208,8 @@ fn validity(case: &Case<'_>, subject: Subject, material: &Material) -> Finding {
         Some(wrong) => subject.refuted(wrong),
         None => {
             let first = material.chain.iter().map(|certificate| certificate.not_after).min();
-            subject.proved(first.map_or_else(String::new, |first| format!("until {}", shown(first))))
+            subject
+                .proved(first.map_or_else(String::new, |first| format!("until {}", shown(first))))
         }
     }
 }

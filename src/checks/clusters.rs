@@ -1,4 +1,5 @@
-//! Checks on the run's clusters: each is compared with what was verified before the launch, while it lives and at its end.
+//! Checks on the run's clusters: each is compared with what was verified before the launch, while
+//! it lives and at its end.
 
 use std::collections::BTreeMap;
 
@@ -138,7 +139,8 @@ pub(crate) struct Verified {
 const UNNAMED: &str = "a security configuration that protects as required";
 
 impl Verified {
-    /// Where no security configuration was found that a cluster could be compared with: it must have one all the same.
+    /// Where no security configuration was found that a cluster could be compared with: it must
+    /// have one all the same.
     pub(crate) fn nothing() -> Self {
         Self {
             name: UNNAMED.to_owned(),
@@ -152,7 +154,11 @@ impl Verified {
     }
 
     fn in_words(&self) -> String {
-        if self.name == UNNAMED { UNNAMED.to_owned() } else { format!("`{}` as verified", self.name) }
+        if self.name == UNNAMED {
+            UNNAMED.to_owned()
+        } else {
+            format!("`{}` as verified", self.name)
+        }
     }
 
     /// What a cluster of this security configuration must be that is started as `config` says.
@@ -215,7 +221,10 @@ pub(crate) struct Closer {
 }
 
 /// Volumes as a list, those of one instance together.
-fn by_place<S: Serializer>(volumes: &BTreeMap<String, Volume>, serializer: S) -> Result<S::Ok, S::Error> {
+fn by_place<S: Serializer>(
+    volumes: &BTreeMap<String, Volume>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut all: Vec<&Volume> = volumes.values().collect();
     all.sort_by_key(|volume| (&volume.instance, &volume.device));
     serializer.collect_seq(all)
@@ -234,42 +243,74 @@ impl Default for Closer {
     }
 }
 
-/// Compares a cluster with what was verified. `subject` is its id; what `require` names must protect one that nobody has judged before.
-pub(crate) fn judge(subject: &str, look: &Look, verified: &Verified, origin: Origin, require: &[Protection]) -> Vec<Finding> {
+/// Compares a cluster with what was verified. `subject` is its id; what `require` names must
+/// protect one that nobody has judged before.
+pub(crate) fn judge(
+    subject: &str,
+    look: &Look,
+    verified: &Verified,
+    origin: Origin,
+    require: &[Protection],
+) -> Vec<Finding> {
     let wanted = verified;
-    let mut findings = vec![SECURITY_CONFIGURATION.on(subject, wanted.in_words()).by(&look.cluster, "no such cluster", |subject, cluster| {
-        if let Some(difference) = different_name(cluster, wanted) {
-            return subject.refuted(difference);
-        }
-        subject.by(&look.security_configuration, "the security configuration has been deleted", |subject, now| match different_content(now, wanted) {
-            None => subject.proved(format!("`{}`, same content, same creation time", now.name)),
-            Some(difference) => subject.refuted(difference),
-        })
-    })];
+    let mut findings = vec![SECURITY_CONFIGURATION.on(subject, wanted.in_words()).by(
+        &look.cluster,
+        "no such cluster",
+        |subject, cluster| {
+            if let Some(difference) = different_name(cluster, wanted) {
+                return subject.refuted(difference);
+            }
+            subject.by(
+                &look.security_configuration,
+                "the security configuration has been deleted",
+                |subject, now| match different_content(now, wanted) {
+                    None => {
+                        subject.proved(format!("`{}`, same content, same creation time", now.name))
+                    }
+                    Some(difference) => subject.refuted(difference),
+                },
+            )
+        },
+    )];
     if origin == Origin::Attached {
         findings.push(protections(subject, look, require));
     }
     if let Some(release) = &verified.release {
-        findings.push(RELEASE.on(subject, release.to_string()).by(&look.cluster, "no such cluster", |subject, cluster| {
-            let seen = cluster.release.clone().unwrap_or_else(|| "none".to_owned());
-            subject.decided(seen == release.to_string(), seen)
-        }));
+        findings.push(RELEASE.on(subject, release.to_string()).by(
+            &look.cluster,
+            "no such cluster",
+            |subject, cluster| {
+                let seen = cluster.release.clone().unwrap_or_else(|| "none".to_owned());
+                subject.decided(seen == release.to_string(), seen)
+            },
+        ));
     }
     if let Some(subnet) = &verified.subnet {
-        findings.push(SUBNET.on(subject, subnet.clone()).by(&look.cluster, "no such cluster", |subject, cluster| {
-            let seen = cluster.subnet.clone().unwrap_or_else(|| "none".to_owned());
-            subject.decided(&seen == subnet, seen)
-        }));
+        findings.push(SUBNET.on(subject, subnet.clone()).by(
+            &look.cluster,
+            "no such cluster",
+            |subject, cluster| {
+                let seen = cluster.subnet.clone().unwrap_or_else(|| "none".to_owned());
+                subject.decided(&seen == subnet, seen)
+            },
+        ));
     }
-    findings.push(STEP_FLAG.on(subject, "--s3ServerSideEncryption on every s3-dist-cp step").by(&look.steps, "no such cluster", |subject, steps| {
-        let ours = || steps.iter().filter(|step| step.is_s3_dist_cp);
-        let bare: Vec<&str> = ours().filter(|step| !step.has_encryption_flag).map(|step| step.name.as_str()).collect();
-        if bare.is_empty() {
-            subject.proved(format!("on all {}", ours().count()))
-        } else {
-            subject.refuted(format!("missing on: {}", bare.join("; ")))
-        }
-    }));
+    findings.push(STEP_FLAG.on(subject, "--s3ServerSideEncryption on every s3-dist-cp step").by(
+        &look.steps,
+        "no such cluster",
+        |subject, steps| {
+            let ours = || steps.iter().filter(|step| step.is_s3_dist_cp);
+            let bare: Vec<&str> = ours()
+                .filter(|step| !step.has_encryption_flag)
+                .map(|step| step.name.as_str())
+                .collect();
+            if bare.is_empty() {
+                subject.proved(format!("on all {}", ours().count()))
+            } else {
+                subject.refuted(format!("missing on: {}", bare.join("; ")))
+            }
+        },
+    ));
     findings.extend(built::judge(subject, look, verified, origin));
     findings.push(volumes::judge(subject, look, verified));
     findings
@@ -284,13 +325,22 @@ fn protections(subject: &str, look: &Look, require: &[Protection]) -> Finding {
         if cluster.security_configuration.is_none() {
             return subject.decided(require.is_empty(), "no security configuration");
         }
-        subject.by(&look.security_configuration, "no such security configuration", |subject, found| {
-            let Some(release) = &release else { return subject.refuted(format!("the release {}", cluster.release.as_deref().unwrap_or("none"))) };
-            match security_configuration::protects(&found.content, release, require) {
-                Ok(saw) => subject.proved(saw),
-                Err(missing) => subject.refuted(missing),
-            }
-        })
+        subject.by(
+            &look.security_configuration,
+            "no such security configuration",
+            |subject, found| {
+                let Some(release) = &release else {
+                    return subject.refuted(format!(
+                        "the release {}",
+                        cluster.release.as_deref().unwrap_or("none")
+                    ));
+                };
+                match security_configuration::protects(&found.content, release, require) {
+                    Ok(saw) => subject.proved(saw),
+                    Err(missing) => subject.refuted(missing),
+                }
+            },
+        )
     })
 }
 
@@ -304,7 +354,11 @@ fn different_name(cluster: &ClusterFacts, wanted: &Verified) -> Option<String> {
 
 fn different_content(now: &SecurityConfiguration, wanted: &Verified) -> Option<String> {
     if now.digest != wanted.digest {
-        Some(format!("`{}` with other content than at pre-flight (created {})", now.name, shown(now.created)))
+        Some(format!(
+            "`{}` with other content than at pre-flight (created {})",
+            now.name,
+            shown(now.created)
+        ))
     } else if now.created != wanted.created {
         Some(format!("`{}` of the same content, but made anew at {}", now.name, shown(now.created)))
     } else {
@@ -312,12 +366,17 @@ fn different_content(now: &SecurityConfiguration, wanted: &Verified) -> Option<S
     }
 }
 
-/// How a cluster that the runner would adopt differs from what a new one would be; `None` when it does not.
-pub(super) fn difference_before_launch(cluster: &ClusterFacts, verified: &Verified) -> Option<String> {
+/// How a cluster that the runner would adopt differs from what a new one would be; `None` when it
+/// does not.
+pub(super) fn difference_before_launch(
+    cluster: &ClusterFacts,
+    verified: &Verified,
+) -> Option<String> {
     if let Some(difference) = different_name(cluster, verified) {
         return Some(difference);
     }
-    // EMR refuses to delete a configuration in use; one that is younger than the cluster would mean that this rule did not hold.
+    // EMR refuses to delete a configuration in use; one that is younger than the cluster would mean
+    // that this rule did not hold.
     if verified.created > cluster.status.created {
         return Some(format!(
             "started at {}, before the security configuration of today was made ({})",
@@ -325,11 +384,20 @@ pub(super) fn difference_before_launch(cluster: &ClusterFacts, verified: &Verifi
             shown(verified.created)
         ));
     }
-    if verified.release.as_ref().is_some_and(|release| cluster.release.as_deref() != Some(release.to_string().as_str())) {
+    if verified
+        .release
+        .as_ref()
+        .is_some_and(|release| cluster.release.as_deref() != Some(release.to_string().as_str()))
+    {
         return Some(format!("release {}", cluster.release.as_deref().unwrap_or("unknown")));
     }
-    if let Some(subnet) = verified.subnet.as_ref().filter(|subnet| cluster.subnet.as_ref() != Some(*subnet)) {
-        return Some(format!("subnet {}, and not {subnet}", cluster.subnet.as_deref().unwrap_or("none")));
+    if let Some(subnet) =
+        verified.subnet.as_ref().filter(|subnet| cluster.subnet.as_ref() != Some(*subnet))
+    {
+        return Some(format!(
+            "subnet {}, and not {subnet}",
+            cluster.subnet.as_deref().unwrap_or("none")
+        ));
     }
     if let Some(image) = &cluster.custom_ami {
         return Some(format!("the machine image {image}"));
@@ -363,42 +431,68 @@ pub(crate) fn judge_end(subject: &str, look: &Look, expected: ExpectedEnd) -> Fi
                 ExpectedEnd::Persistent => !steps.iter().any(Step::is_open),
                 ExpectedEnd::Failed => true,
             };
-            subject.decided(holds, format!("{state}, {} of {} steps COMPLETED", completed(steps), steps.len()))
+            subject.decided(
+                holds,
+                format!("{state}, {} of {} steps COMPLETED", completed(steps), steps.len()),
+            )
         })
     })
 }
 
 /// Judges whether a cluster of the run has outlived it.
-pub(crate) fn judge_orphan(subject: &str, cluster: &Lookup<ClusterFacts>, is_orphan: bool) -> Finding {
-    ORPHANED.on(subject, "over, or somebody waits for it").by(cluster, "no such cluster", |subject, cluster| {
-        let state = cluster.status.state;
-        match (is_orphan, state.is_over()) {
-            (false, _) => subject.proved(state.to_string()),
-            (true, true) => subject.proved(format!("{state}: nobody waited for it, and it is over all the same")),
-            (true, false) => subject.refuted(format!("{state}, and nobody waits for it")),
-        }
-    })
+pub(crate) fn judge_orphan(
+    subject: &str,
+    cluster: &Lookup<ClusterFacts>,
+    is_orphan: bool,
+) -> Finding {
+    ORPHANED.on(subject, "over, or somebody waits for it").by(
+        cluster,
+        "no such cluster",
+        |subject, cluster| {
+            let state = cluster.status.state;
+            match (is_orphan, state.is_over()) {
+                (false, _) => subject.proved(state.to_string()),
+                (true, true) => subject
+                    .proved(format!("{state}: nobody waited for it, and it is over all the same")),
+                (true, false) => subject.refuted(format!("{state}, and nobody waits for it")),
+            }
+        },
+    )
 }
 
 fn completed(steps: &[Step]) -> usize {
     steps.iter().filter(|step| step.state == "COMPLETED").count()
 }
 
-/// Judges whether a run that claims success did anything; `clusters` are the steps of each of its clusters.
+/// Judges whether a run that claims success did anything; `clusters` are the steps of each of its
+/// clusters.
 ///
-/// A cluster that failed does not count against it (the runner starts another after a bootstrap failure), nor do steps that failed on a
-/// persistent cluster and were sent again; but some cluster must have done the work, if the run's arguments leave any (`has_steps`).
-pub(crate) fn judge_work<'a>(clusters: impl IntoIterator<Item = &'a [Step]>, expected: ExpectedEnd, has_steps: bool) -> Finding {
+/// A cluster that failed does not count against it (the runner starts another after a bootstrap
+/// failure), nor do steps that failed on a persistent cluster and were sent again; but some cluster
+/// must have done the work, if the run's arguments leave any (`has_steps`).
+pub(crate) fn judge_work<'a>(
+    clusters: impl IntoIterator<Item = &'a [Step]>,
+    expected: ExpectedEnd,
+    has_steps: bool,
+) -> Finding {
     let clusters: Vec<&[Step]> = clusters.into_iter().collect();
     let (wanted, done): (_, fn(&[Step]) -> bool) = match expected {
         _ if !has_steps => ("a cluster; these arguments leave it no step", |_| true),
         ExpectedEnd::Persistent => {
-            ("a cluster with COMPLETED steps, and none left to do", |steps| completed(steps) > 0 && !steps.iter().any(Step::is_open))
+            ("a cluster with COMPLETED steps, and none left to do", |steps| {
+                completed(steps) > 0 && !steps.iter().any(Step::is_open)
+            })
         }
-        _ => ("a cluster with every step COMPLETED", |steps| !steps.is_empty() && completed(steps) == steps.len()),
+        _ => ("a cluster with every step COMPLETED", |steps| {
+            !steps.is_empty() && completed(steps) == steps.len()
+        }),
     };
-    let counts: Vec<String> = clusters.iter().map(|steps| format!("{} of {} steps COMPLETED", completed(steps), steps.len())).collect();
-    let saw = if counts.is_empty() { "no cluster of this run".to_owned() } else { counts.join("; ") };
+    let counts: Vec<String> = clusters
+        .iter()
+        .map(|steps| format!("{} of {} steps COMPLETED", completed(steps), steps.len()))
+        .collect();
+    let saw =
+        if counts.is_empty() { "no cluster of this run".to_owned() } else { counts.join("; ") };
     RUN_DID_ITS_WORK.on("the run", wanted).decided(clusters.iter().any(|steps| done(steps)), saw)
 }
 
@@ -428,7 +522,8 @@ pub(super) mod tests {
             was_ready: true,
             custom_ami: None,
         };
-        let security_configuration = Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, "a test");
+        let security_configuration =
+            Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, "a test");
         Look {
             cluster: Lookup::Found(cluster),
             steps: Lookup::Found(Vec::new()),
@@ -447,7 +542,8 @@ pub(super) mod tests {
     #[test]
     fn a_cluster_of_an_older_guards_run_is_judged_by_what_that_guard_wrote_down() {
         let findings = judge("j-1", &look(ClusterState::Running), &verified(), Origin::Run, &[]);
-        let status = |name: &str| findings.iter().find(|finding| finding.check.name == name).unwrap().status;
+        let status =
+            |name: &str| findings.iter().find(|finding| finding.check.name == name).unwrap().status;
         assert_eq!((status("cluster-configurations"), status("cluster-ami")), (Proved, Proved));
         for check in ["cluster-roles", "cluster-bootstrap-actions", "cluster-volumes"] {
             assert_eq!(status(check), NotApplicable, "{check}");

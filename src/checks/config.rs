@@ -15,10 +15,15 @@ pub(super) static AMBIGUOUS: Check = Check {
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     if case.config.ambiguities.is_empty() {
-        findings.push(AMBIGUOUS.on("the runner config", "one place for each key").proved("one place for each key"));
+        findings.push(
+            AMBIGUOUS
+                .on("the runner config", "one place for each key")
+                .proved("one place for each key"),
+        );
     }
     for found in &case.config.ambiguities {
         let subject = AMBIGUOUS.on(found.key.as_str(), "one place").at(Some(&found.loses));
-        findings.push(subject.refuted(format!("{}: Ruby takes the one at {}", found.what, found.wins)));
+        findings
+            .push(subject.refuted(format!("{}: Ruby takes the one at {}", found.what, found.wins)));
     }
 }

@@ -1,4 +1,5 @@
-//! Checks on the data that is there already: what this run will read, object by object, and what a bucket keeps of it.
+//! Checks on the data that is there already: what this run will read, object by object, and what a
+//! bucket keeps of it.
 
 use super::{
     Case, Check, Finding, Level, Stage, buckets,
@@ -30,24 +31,45 @@ pub(super) static VERSIONS: Check = Check {
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let roles = case.plan.reads_data_from();
-    let locations: Vec<&Location> = case.config.locations.iter().filter(|location| roles.contains(&location.role.as_str())).collect();
+    let locations: Vec<&Location> = case
+        .config
+        .locations
+        .iter()
+        .filter(|location| roles.contains(&location.role.as_str()))
+        .collect();
     if locations.is_empty() {
-        findings.push(ENCRYPTED.on("locations", "encrypted objects").not_applicable("this run reads no data from S3"));
+        findings.push(
+            ENCRYPTED
+                .on("locations", "encrypted objects")
+                .not_applicable("this run reads no data from S3"),
+        );
     }
     findings.extend(locations.iter().map(|location| encrypted(case, location)));
     for (bucket, facts) in &case.facts.buckets {
-        let at = case.config.locations.iter().find(|location| location.bucket() == bucket).map(|location| location.at.as_str());
+        let at = case
+            .config
+            .locations
+            .iter()
+            .find(|location| location.bucket() == bucket)
+            .map(|location| location.at.as_str());
         let subject = VERSIONS.on(bucket.as_str(), "not versioned").at(at);
-        findings.push(subject.by_existing(&buckets::EXISTS, &facts.versioning, |subject, versioning| match versioning {
-            None => subject.proved("never versioned"),
-            Some(status) => subject.refuted(format!("versioning {status}: earlier versions may be there, which were not looked at")),
-        }));
+        findings.push(subject.by_existing(
+            &buckets::EXISTS,
+            &facts.versioning,
+            |subject, versioning| match versioning {
+                None => subject.proved("never versioned"),
+                Some(status) => subject.refuted(format!(
+                    "versioning {status}: earlier versions may be there, which were not looked at"
+                )),
+            },
+        ));
     }
 }
 
 fn encrypted(case: &Case<'_>, location: &Location) -> Finding {
     let standard = Standard::of(case.policy, case.facts);
-    let subject = ENCRYPTED.on(location.role.as_str(), stored::wanted(&standard)).at(Some(&location.at));
+    let subject =
+        ENCRYPTED.on(location.role.as_str(), stored::wanted(&standard)).at(Some(&location.at));
     if case.policy.data_objects == 0 {
         return subject.not_applicable("switched off by policy (`data_objects: 0`)");
     }

@@ -80,33 +80,47 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         if uses.is_empty() && unseen.is_empty() {
             findings.push(check.on("keys", "usable keys").not_applicable("no key is named"));
         }
-        findings.extend(unseen.iter().map(|(keys, first)| check.on(keys.as_str(), "usable keys").waiting_for(first)));
+        findings.extend(
+            unseen
+                .iter()
+                .map(|(keys, first)| check.on(keys.as_str(), "usable keys").waiting_for(first)),
+        );
     }
     keyless_defaults(case, findings);
     let region = &case.config.emr_region.value;
     for (reference, uses) in &uses {
         let Some(facts) = case.facts.keys.get(reference) else { continue };
         let name = reference.as_str();
-        // An ARN of another region tells by itself; the regional endpoint cannot describe such a key.
+        // An ARN of another region tells by itself; the regional endpoint cannot describe such a
+        // key.
         if let Some((seen, _)) = reference.region_and_account().filter(|(seen, _)| seen != region) {
             findings.push(REGION.on(name, region.clone()).refuted(seen));
             continue;
         }
-        findings.push(
-            EXISTS
-                .on(name, "the key")
-                .by(&facts.description, "no such key", |subject, key| subject.proved(format!("{}, for {}", key.arn, used_for(uses)))),
-        );
-        let described = |check: &'static Check, wanted: &'static str, holds: fn(&Key) -> bool, saw: fn(&Key) -> String| {
+        findings.push(EXISTS.on(name, "the key").by(
+            &facts.description,
+            "no such key",
+            |subject, key| subject.proved(format!("{}, for {}", key.arn, used_for(uses))),
+        ));
+        let described = |check: &'static Check,
+                         wanted: &'static str,
+                         holds: fn(&Key) -> bool,
+                         saw: fn(&Key) -> String| {
             let subject = check.on(name, wanted);
             match &facts.description {
                 Lookup::Absent => subject.waiting_for(&EXISTS),
-                lookup => subject.by(lookup, "no such key", |subject, key| subject.decided(holds(key), saw(key))),
+                lookup => subject.by(lookup, "no such key", |subject, key| {
+                    subject.decided(holds(key), saw(key))
+                }),
             }
         };
         findings.push(described(&ENABLED, "Enabled", Key::is_enabled, state));
-        findings
-            .push(described(&SYMMETRIC, "SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT", Key::is_symmetric, |key| format!("{} for {}", key.spec, key.usage)));
+        findings.push(described(
+            &SYMMETRIC,
+            "SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT",
+            Key::is_symmetric,
+            |key| format!("{} for {}", key.spec, key.usage),
+        ));
         let subject = REGION.on(name, region.clone());
         findings.push(match &facts.description {
             Lookup::Absent => subject.waiting_for(&EXISTS),
@@ -119,29 +133,46 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(match &facts.description {
             Lookup::Absent => subject.waiting_for(&EXISTS),
             lookup => subject.by(lookup, "no such key", |subject, key| {
-                subject.decided(!key.aws_managed, if key.aws_managed { "AWS manages it" } else { "the account manages it" })
+                subject.decided(
+                    !key.aws_managed,
+                    if key.aws_managed { "AWS manages it" } else { "the account manages it" },
+                )
             }),
         });
         let subject = ROTATION.on(name, "rotated every year");
         findings.push(match (facts.description.found(), &facts.rotation) {
             (None, _) => subject.waiting_for(&EXISTS),
-            (Some(key), _) if key.aws_managed => subject.proved("AWS manages it, and rotates it every year"),
-            (Some(_), Lookup::Absent) => subject.not_applicable("a kind of key that is never rotated"),
-            (Some(_), lookup) => {
-                subject.by(lookup, "", |subject, rotated| subject.decided(*rotated, if *rotated { "rotation is on" } else { "rotation is off" }))
+            (Some(key), _) if key.aws_managed => {
+                subject.proved("AWS manages it, and rotates it every year")
             }
+            (Some(_), Lookup::Absent) => {
+                subject.not_applicable("a kind of key that is never rotated")
+            }
+            (Some(_), lookup) => subject.by(lookup, "", |subject, rotated| {
+                subject
+                    .decided(*rotated, if *rotated { "rotation is on" } else { "rotation is off" })
+            }),
         });
     }
 }
 
-/// Keys that nobody can tell, because what names them was not seen, and the check that says so: without them, silence about a key would pass for proof.
+/// Keys that nobody can tell, because what names them was not seen, and the check that says so:
+/// without them, silence about a key would pass for proof.
 pub(super) fn unseen(case: &Case<'_>) -> Vec<(String, &'static Check)> {
     let mut unseen = Vec::new();
     if case.facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none()) {
-        unseen.push(("keys of the security configuration".to_owned(), &security_configuration::EXISTS));
+        unseen.push((
+            "keys of the security configuration".to_owned(),
+            &security_configuration::EXISTS,
+        ));
     }
     let lost = |lookup: &Lookup<_>| matches!(lookup, Lookup::Denied(_) | Lookup::Unreachable(_));
-    let buckets = case.facts.buckets.iter().filter(|(_, facts)| lost(&facts.default_encryption)).map(|(bucket, _)| bucket.as_str());
+    let buckets = case
+        .facts
+        .buckets
+        .iter()
+        .filter(|(_, facts)| lost(&facts.default_encryption))
+        .map(|(bucket, _)| bucket.as_str());
     let buckets = buckets.collect::<Vec<_>>().join(", ");
     if !buckets.is_empty() {
         unseen.push((format!("default keys of {buckets}"), &buckets::DEFAULT_ENCRYPTION));
@@ -152,10 +183,15 @@ pub(super) fn unseen(case: &Case<'_>) -> Vec<(String, &'static Check)> {
 /// Buckets under KMS that name no key of their own.
 fn keyless_defaults(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (bucket, facts) in &case.facts.buckets {
-        if let Some(DefaultEncryption::Kind { kind: EncryptionKind::SseKms | EncryptionKind::DsseKms, key: None }) = facts.default_encryption.found()
+        if let Some(DefaultEncryption::Kind {
+            kind: EncryptionKind::SseKms | EncryptionKind::DsseKms,
+            key: None,
+        }) = facts.default_encryption.found()
         {
             findings.push(
-                CUSTOMER_MANAGED.on(bucket.as_str(), "a key that the account manages itself").refuted("KMS without a key: aws/s3, which AWS manages"),
+                CUSTOMER_MANAGED
+                    .on(bucket.as_str(), "a key that the account manages itself")
+                    .refuted("KMS without a key: aws/s3, which AWS manages"),
             );
         }
     }
@@ -163,7 +199,8 @@ fn keyless_defaults(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 /// A key's state, with the day it ends where that is set.
 fn state(key: &Key) -> String {
-    let ends = key.deletion.and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let ends =
+        key.deletion.and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());
     ends.map_or_else(|| key.state.clone(), |ends| format!("{}, gone at {}", key.state, shown(ends)))
 }
 

@@ -1,4 +1,5 @@
-//! Checks on what will launch: the runner, whose credentials, against which AWS, in which environment.
+//! Checks on what will launch: the runner, whose credentials, against which AWS, in which
+//! environment.
 
 use super::{Case, Check, Finding, Level, Stage};
 use crate::{
@@ -63,40 +64,60 @@ pub(super) static SAME_ACCOUNT: Check = Check {
 
 pub(super) fn endpoints(case: &Case<'_>) -> Vec<Finding> {
     let finding = |endpoint: &Endpoint| {
-        let subject = AWS_ENDPOINT.on(endpoint.service.clone(), "AWS's own endpoint, or one that the settings allow");
+        let subject = AWS_ENDPOINT
+            .on(endpoint.service.clone(), "AWS's own endpoint, or one that the settings allow");
         subject.decided(endpoint.accepted, endpoint.url.clone())
     };
     if case.facts.endpoints.is_empty() {
-        return vec![AWS_ENDPOINT.on("all services", "AWS's own endpoints").proved("no endpoint override is in force")];
+        return vec![
+            AWS_ENDPOINT
+                .on("all services", "AWS's own endpoints")
+                .proved("no endpoint override is in force"),
+        ];
     }
     case.facts.endpoints.iter().map(finding).collect()
 }
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let subject = RUNNER_VERSION.on("the runner", format!("{} or later", RunnerVersion::FIRST_ENCRYPTING));
+    let subject =
+        RUNNER_VERSION.on("the runner", format!("{} or later", RunnerVersion::FIRST_ENCRYPTING));
     findings.push(match &case.facts.runner_version {
-        Some(lookup) => {
-            subject.by(lookup, "no version", |subject, version| subject.decided(*version >= RunnerVersion::FIRST_ENCRYPTING, version.to_string()))
+        Some(lookup) => subject.by(lookup, "no version", |subject, version| {
+            subject.decided(*version >= RunnerVersion::FIRST_ENCRYPTING, version.to_string())
+        }),
+        None => {
+            subject.not_applicable("no runner on this machine; `run` asks the one that it launches")
         }
-        None => subject.not_applicable("no runner on this machine; `run` asks the one that it launches"),
     });
     findings.push(same_account(case));
-    findings.push(
-        WATCHABLE
-            .on("elasticmapreduce:ListClusters", "an answer")
-            .by(&case.facts.earlier_clusters, "no list", |subject, earlier| subject.proved(format!("{} of the last hour", earlier.len()))),
-    );
+    findings.push(WATCHABLE.on("elasticmapreduce:ListClusters", "an answer").by(
+        &case.facts.earlier_clusters,
+        "no list",
+        |subject, earlier| subject.proved(format!("{} of the last hour", earlier.len())),
+    ));
     environment(case, findings);
 }
 
 fn environment(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let set = &case.facts.environment;
     if set.is_empty() {
-        findings.push(ENVIRONMENT.on("the environment", "nothing that loads code into the runner").proved("none of these variables is set"));
+        findings.push(
+            ENVIRONMENT
+                .on("the environment", "nothing that loads code into the runner")
+                .proved("none of these variables is set"),
+        );
     }
     for variable in set {
-        let saw = if variable.loads_code { "is set, and loads code" } else { "is set, with options that load no code" };
-        findings.push(ENVIRONMENT.on(variable.name, "nothing that loads code into the runner").decided(!variable.loads_code, saw));
+        let saw = if variable.loads_code {
+            "is set, and loads code"
+        } else {
+            "is set, with options that load no code"
+        };
+        findings.push(
+            ENVIRONMENT
+                .on(variable.name, "nothing that loads code into the runner")
+                .decided(!variable.loads_code, saw),
+        );
     }
 }
 
@@ -105,8 +126,11 @@ fn same_account(case: &Case<'_>) -> Finding {
     subject.by(&case.facts.guard, "no identity", |subject, guard| {
         subject.by(&case.facts.runner, "no identity", |subject, runner| {
             let same = guard.account == runner.account;
-            let saw =
-                if same { format!("both in {}", guard.account) } else { format!("the guard in {}, the runner in {}", guard.account, runner.account) };
+            let saw = if same {
+                format!("both in {}", guard.account)
+            } else {
+                format!("the guard in {}, the runner in {}", guard.account, runner.account)
+            };
             subject.decided(same, saw)
         })
     })

@@ -82,13 +82,17 @@ pub(super) static EBS_BY_DEFAULT: Check = Check {
 
 /// Instance families from before the Nitro System. Of a family that is not here nothing is said.
 const BEFORE_NITRO: [&str; 26] = [
-    "m1", "m2", "m3", "m4", "c1", "c3", "c4", "cc2", "cg1", "cr1", "d2", "f1", "g2", "g3", "h1", "hi1", "hs1", "i2", "p2", "p3", "r3", "r4", "t1",
-    "t2", "x1", "x1e",
+    "m1", "m2", "m3", "m4", "c1", "c3", "c4", "cc2", "cg1", "cr1", "d2", "f1", "g2", "g3", "h1",
+    "hi1", "hs1", "i2", "p2", "p3", "r3", "r4", "t1", "t2", "x1", "x1e",
 ];
 
 /// The domain that instances of a region are named in, which the certificates' wildcard must cover.
 pub(super) fn internal_domain(region: &str) -> String {
-    if region == "us-east-1" { "ec2.internal".to_owned() } else { format!("{region}.compute.internal") }
+    if region == "us-east-1" {
+        "ec2.internal".to_owned()
+    } else {
+        format!("{region}.compute.internal")
+    }
 }
 
 /// Security configurations exist since this release.
@@ -102,7 +106,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(release(case));
 
     let subnet = case.config.subnet.as_ref();
-    let subject = SUBNET.on("aws.emr.ec2_subnet_id", "a subnet").at(subnet.map(|subnet| subnet.at.as_str()));
+    let subject =
+        SUBNET.on("aws.emr.ec2_subnet_id", "a subnet").at(subnet.map(|subnet| subnet.at.as_str()));
     findings.push(if case.policy.requires(Protection::InTransit) {
         match subnet {
             Some(subnet) if !subnet.value.trim().is_empty() => subject.proved(subnet.value.clone()),
@@ -130,12 +135,17 @@ fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     let subnet = case.config.subnet.as_ref().map_or("", |subnet| subnet.value.as_str());
-    findings
-        .push(SUBNET_EXISTS.on(subnet, "the subnet").at(at).by(&network.vpc, "no such subnet", |subject, vpc| subject.proved(format!("in {vpc}"))));
+    findings.push(SUBNET_EXISTS.on(subnet, "the subnet").at(at).by(
+        &network.vpc,
+        "no such subnet",
+        |subject, vpc| subject.proved(format!("in {vpc}")),
+    ));
     let vpc = network.vpc.found().map_or(subnet, String::as_str);
     let domain = internal_domain(&case.config.emr_region.value);
     let dns = VPC_DNS.on(vpc, "DNS support and DNS host names").at(at);
-    let dhcp = VPC_DHCP.on(vpc, format!("domain-name {domain}, domain-name-servers AmazonProvidedDNS")).at(at);
+    let dhcp = VPC_DHCP
+        .on(vpc, format!("domain-name {domain}, domain-name-servers AmazonProvidedDNS"))
+        .at(at);
     if !case.policy.requires(Protection::InTransit) {
         let why = "encryption in transit is not required by policy";
         findings.extend([dns.not_applicable(why), dhcp.not_applicable(why)]);
@@ -148,32 +158,53 @@ fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(dns.by(&network.dns_support, "no such VPC", |subject, support| {
         subject.by(&network.dns_hostnames, "no such VPC", |subject, names| {
             let shown = |on: bool| if on { "on" } else { "off" };
-            subject.decided(*support && *names, format!("DNS support {}, DNS host names {}", shown(*support), shown(*names)))
+            subject.decided(
+                *support && *names,
+                format!("DNS support {}, DNS host names {}", shown(*support), shown(*names)),
+            )
         })
     }));
     findings.push(dhcp.by(&network.dhcp, "no such DHCP options", |subject, options| {
-        let values = |key: &str| options.get(key).map(|values| values.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or_default();
+        let values = |key: &str| {
+            options
+                .get(key)
+                .map(|values| values.iter().map(String::as_str).collect::<Vec<_>>())
+                .unwrap_or_default()
+        };
         let (names, servers) = (values("domain-name"), values("domain-name-servers"));
-        let shown = |values: &[&str]| if values.is_empty() { "none".to_owned() } else { values.join(" ") };
+        let shown =
+            |values: &[&str]| if values.is_empty() { "none".to_owned() } else { values.join(" ") };
         let holds = names == [domain.as_str()] && servers.contains(&"AmazonProvidedDNS");
-        subject.decided(holds, format!("domain-name {}, domain-name-servers {}", shown(&names), shown(&servers)))
+        subject.decided(
+            holds,
+            format!("domain-name {}, domain-name-servers {}", shown(&names), shown(&servers)),
+        )
     }));
 }
 
 fn ebs_by_default(case: &Case<'_>) -> Finding {
     let subject = EBS_BY_DEFAULT.on(case.config.emr_region.value.as_str(), "on");
-    let content = case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found()).map(|found| &found.content);
+    let content = case
+        .facts
+        .security_configuration
+        .as_ref()
+        .and_then(|lookup| lookup.found())
+        .map(|found| &found.content);
     if content.and_then(|content| content.local_disk.as_ref()).is_some_and(|disk| disk.ebs) {
         return subject.not_applicable("the security configuration encrypts EBS volumes itself");
     }
-    subject.by(&case.facts.ebs_by_default, "no answer", |subject, on| subject.decided(*on, if *on { "on" } else { "off" }))
+    subject.by(&case.facts.ebs_by_default, "no answer", |subject, on| {
+        subject.decided(*on, if *on { "on" } else { "off" })
+    })
 }
 
 fn instance_types(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let mut seen = std::collections::BTreeSet::new();
     for kind in case.config.instance_types.iter().filter(|kind| seen.insert(&kind.value)) {
         let family = kind.value.split('.').next().unwrap_or_default().to_ascii_lowercase();
-        let subject = INSTANCE_TYPES.on(kind.value.as_str(), "a family of the Nitro System").at(Some(&kind.at));
+        let subject = INSTANCE_TYPES
+            .on(kind.value.as_str(), "a family of the Nitro System")
+            .at(Some(&kind.at));
         findings.push(if BEFORE_NITRO.contains(&family.as_str()) {
             subject.refuted(format!("{family}, a family from before it"))
         } else {
@@ -186,13 +217,17 @@ fn instance_types(case: &Case<'_>, findings: &mut Vec<Finding>) {
 fn release(case: &Case<'_>) -> Finding {
     let release = &case.config.release;
     let decide = |first: ReleaseLabel, feature: &str| {
-        let subject = RELEASE.on("aws.emr.ami_version", format!("{first} or later, for {feature}")).at(Some(&release.at));
+        let subject = RELEASE
+            .on("aws.emr.ami_version", format!("{first} or later, for {feature}"))
+            .at(Some(&release.at));
         subject.decided(release.value >= first, release.value.to_string())
     };
     match &case.facts.security_configuration {
         // Too old for any security configuration is too old for this one, whatever is in it.
         Some(lookup) if release.value >= FIRST_WITH_SECURITY_CONFIGURATIONS => {
-            let subject = RELEASE.on("aws.emr.ami_version", "the release that the security configuration needs").at(Some(&release.at));
+            let subject = RELEASE
+                .on("aws.emr.ami_version", "the release that the security configuration needs")
+                .at(Some(&release.at));
             subject.after(&security_configuration::EXISTS, lookup, |_, found| {
                 let (first, feature) = needed(&found.content);
                 decide(first, feature)

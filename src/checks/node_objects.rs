@@ -1,4 +1,5 @@
-//! Checks on the objects that every node fetches while it starts: archives of certificates, and the jars of custom providers.
+//! Checks on the objects that every node fetches while it starts: archives of certificates, and the
+//! jars of custom providers.
 
 use std::collections::BTreeMap;
 
@@ -27,48 +28,74 @@ pub(super) static MAY_READ: Check = Check {
     level: Level::Required,
     why: "Nodes fetch certificates and providers as the role in aws.emr.jobflow_role; where it may not read them, the cluster fails while it starts.",
     looks_at: "iam:SimulatePrincipalPolicy of s3:GetObject, with the policy and the owner of the object's bucket.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::SIMULATE_PRINCIPAL_POLICY, &calls::GET_BUCKET_POLICY, &calls::HEAD_BUCKET],
+    asks: &[
+        &calls::DESCRIBE_SECURITY_CONFIGURATION,
+        &calls::SIMULATE_PRINCIPAL_POLICY,
+        &calls::GET_BUCKET_POLICY,
+        &calls::HEAD_BUCKET,
+    ],
     mend: "allow s3:GetObject on {subject} to the role in aws.emr.jobflow_role",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption; AWS IAM user guide, Policy evaluation logic",
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(configuration) = case.facts.security_configuration.as_ref().and_then(Lookup::found) else {
+    let Some(configuration) = case.facts.security_configuration.as_ref().and_then(Lookup::found)
+    else {
         for check in [&PROVIDER, &MAY_READ] {
-            findings.push(check.on("objects", "objects that nodes can read").waiting_for(&security_configuration::EXISTS));
+            findings.push(
+                check
+                    .on("objects", "objects that nodes can read")
+                    .waiting_for(&security_configuration::EXISTS),
+            );
         }
         return;
     };
     let fetches = configuration.content.node_fetches();
     if !fetches.iter().any(|fetch| fetch.custom_provider) {
-        findings.push(PROVIDER.on("objects", "the provider's jar").not_applicable("no custom provider is named"));
+        findings.push(
+            PROVIDER
+                .on("objects", "the provider's jar")
+                .not_applicable("no custom provider is named"),
+        );
     }
     if fetches.is_empty() {
-        findings.push(MAY_READ.on("objects", "readable by the nodes").not_applicable("no object is named"));
+        findings.push(
+            MAY_READ.on("objects", "readable by the nodes").not_applicable("no object is named"),
+        );
     }
     for NodeFetch { uri, custom_provider } in &fetches {
         let provider = custom_provider.then(|| PROVIDER.on(uri.as_str(), "the provider's jar"));
-        let may_read = MAY_READ.on(uri.as_str(), format!("s3:GetObject allowed to the role of `{}`", case.config.jobflow_role.value));
+        let may_read = MAY_READ.on(
+            uri.as_str(),
+            format!("s3:GetObject allowed to the role of `{}`", case.config.jobflow_role.value),
+        );
         let may_read = may_read.at(Some(&case.config.jobflow_role.at));
-        let (Some(object), Some(facts)) = (S3Object::parse(uri), case.facts.node_objects.get(uri)) else {
-            findings.extend(provider.map(|subject| subject.refuted("neither s3://bucket/key nor its ARN")));
+        let (Some(object), Some(facts)) = (S3Object::parse(uri), case.facts.node_objects.get(uri))
+        else {
+            findings.extend(
+                provider.map(|subject| subject.refuted("neither s3://bucket/key nor its ARN")),
+            );
             findings.push(may_read.refuted("neither s3://bucket/key nor its ARN"));
             continue;
         };
-        findings.extend(
-            provider
-                .zip(facts.there.as_ref())
-                .map(|(subject, there)| subject.by(there, "no such object", |subject, ()| subject.proved("it is there"))),
-        );
+        findings.extend(provider.zip(facts.there.as_ref()).map(|(subject, there)| {
+            subject.by(there, "no such object", |subject, ()| subject.proved("it is there"))
+        }));
         findings.push(judge(case, may_read, &object, facts));
     }
 }
 
 fn judge(case: &Case<'_>, subject: Subject, object: &S3Object, facts: &NodeObject) -> Finding {
-    let Some(role) = case.facts.role.found() else { return subject.waiting_for(&roles::JOBFLOW_EXISTS) };
-    let of_run = case.facts.buckets.get(&object.bucket).map(|bucket| (&bucket.ours, &bucket.policy));
-    let Some((ours, policy)) = of_run.or_else(|| facts.bucket.as_ref().map(|bucket| (&bucket.ours, &bucket.policy))) else {
-        return subject.unknown("nobody asked about its bucket", "report this as a bug of emr-etl-guard");
+    let Some(role) = case.facts.role.found() else {
+        return subject.waiting_for(&roles::JOBFLOW_EXISTS);
+    };
+    let of_run =
+        case.facts.buckets.get(&object.bucket).map(|bucket| (&bucket.ours, &bucket.policy));
+    let Some((ours, policy)) =
+        of_run.or_else(|| facts.bucket.as_ref().map(|bucket| (&bucket.ours, &bucket.policy)))
+    else {
+        return subject
+            .unknown("nobody asked about its bucket", "report this as a bug of emr-etl-guard");
     };
     subject.by(&facts.identity, "no such role", |subject, identity| {
         subject.by(policy, "no such bucket", |subject, policy| {

@@ -1,9 +1,12 @@
-//! The check on the buckets that a run has written to, once it is over: what was judged before the launch can have been changed while it ran.
+//! The check on the buckets that a run has written to, once it is over: what was judged before the
+//! launch can have been changed while it ran.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, Check, Finding, Level, Stage, apply_policy, buckets, excuse, writes};
-use crate::{aws::calls, facts::s3::WritersMeet, names::BucketName, plan::Access, runner_config::Location};
+use crate::{
+    aws::calls, facts::s3::WritersMeet, names::BucketName, plan::Access, runner_config::Location,
+};
 
 pub(super) static OUTPUTS: Check = Check {
     name: "output-buckets-at-the-end",
@@ -19,7 +22,10 @@ pub(super) static OUTPUTS: Check = Check {
 /// The locations that the run writes to, in buckets of its own.
 fn outputs<'a>(case: &Case<'a>) -> Vec<&'a Location> {
     let roles = case.plan.roles(Access::Write);
-    let known = |location: &&Location| roles.contains(&location.role.as_str()) && case.facts.buckets.contains_key(location.bucket());
+    let known = |location: &&Location| {
+        roles.contains(&location.role.as_str())
+            && case.facts.buckets.contains_key(location.bucket())
+    };
     case.config.locations.iter().filter(known).collect()
 }
 
@@ -38,7 +44,8 @@ pub(crate) fn judge(before: &Case<'_>, now: &BTreeMap<BucketName, WritersMeet>) 
         }
     }
     let (earlier, later) = (of_buckets(before), of_buckets(&Case { facts: &facts, ..*before }));
-    let mut findings: Vec<Finding> = now.iter().map(|(bucket, now)| judge_one(before, bucket, now, &earlier, &later)).collect();
+    let mut findings: Vec<Finding> =
+        now.iter().map(|(bucket, now)| judge_one(before, bucket, now, &earlier, &later)).collect();
     apply_policy(&mut findings, before.policy);
     findings
 }
@@ -53,23 +60,43 @@ fn of_buckets(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
-fn judge_one(before: &Case<'_>, bucket: &BucketName, now: &WritersMeet, earlier: &[Finding], later: &[Finding]) -> Finding {
+fn judge_one(
+    before: &Case<'_>,
+    bucket: &BucketName,
+    now: &WritersMeet,
+    earlier: &[Finding],
+    later: &[Finding],
+) -> Finding {
     let subject = OUTPUTS.on(bucket.as_str(), "as required before the launch");
     subject.by(&now.default_encryption, "no such bucket any more", |subject, default| {
         subject.by(&now.policy, "no such bucket any more", |subject, policy| {
             let of_bucket = |finding: &&Finding| {
                 let by_writer = |location: &&Location| {
-                    location.bucket() == bucket && finding.subject.strip_prefix(&location.role).is_some_and(|rest| rest.starts_with(" by "))
+                    location.bucket() == bucket
+                        && finding
+                            .subject
+                            .strip_prefix(&location.role)
+                            .is_some_and(|rest| rest.starts_with(" by "))
                 };
                 finding.subject == bucket.as_str() || outputs(before).iter().any(by_writer)
             };
             let was_open = |finding: &&Finding| {
-                earlier.iter().any(|other| other.is_open() && other.check.name == finding.check.name && other.subject == finding.subject)
+                earlier.iter().any(|other| {
+                    other.is_open()
+                        && other.check.name == finding.check.name
+                        && other.subject == finding.subject
+                })
             };
-            let is_worse = |finding: &&Finding| finding.level == Level::Required && finding.is_open() && !was_open(finding);
-            let worse: Vec<String> = later.iter().filter(of_bucket).filter(is_worse).map(Finding::in_brief).collect();
+            let is_worse = |finding: &&Finding| {
+                finding.level == Level::Required && finding.is_open() && !was_open(finding)
+            };
+            let worse: Vec<String> =
+                later.iter().filter(of_bucket).filter(is_worse).map(Finding::in_brief).collect();
             let was = before.facts.buckets.get(bucket);
-            let same = was.is_some_and(|was| was.default_encryption.found() == Some(default) && was.policy.found() == Some(policy));
+            let same = was.is_some_and(|was| {
+                was.default_encryption.found() == Some(default)
+                    && was.policy.found() == Some(policy)
+            });
             match (worse.is_empty(), same) {
                 (false, _) => subject.refuted(format!("changed meanwhile: {}", worse.join("; "))),
                 (true, true) => subject.proved("as before the launch"),

@@ -1,4 +1,5 @@
-//! Checks on what the runner config itself tells the cluster: properties of its software, scripts that run first, and the free text for EMR.
+//! Checks on what the runner config itself tells the cluster: properties of its software, scripts
+//! that run first, and the free text for EMR.
 
 use super::{Case, Check, Finding, Level, Stage};
 use crate::weakening::{self, Weakening, Weight};
@@ -59,43 +60,68 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                     Weight::Weakens => &WEAKENS,
                     Weight::Review => &REVIEW,
                 };
-                findings.push(
-                    check
-                        .on(subject, safe)
-                        .at(Some(&property.at))
-                        .refuted(format!("`{}`: {effect}", weakening::shown(&property.name, &property.value))),
-                );
+                findings.push(check.on(subject, safe).at(Some(&property.at)).refuted(format!(
+                    "`{}`: {effect}",
+                    weakening::shown(&property.name, &property.value)
+                )));
             }
         }
     }
     for check in [&WEAKENS, &REVIEW] {
         if !findings.iter().any(|finding| finding.check.name == check.name) {
-            let saw = format!("{} properties, none against it ({well} not known to touch encryption)", properties.len());
-            findings.push(check.on("aws.emr.configuration", "nothing that weakens encryption").proved(saw));
+            let saw = format!(
+                "{} properties, none against it ({well} not known to touch encryption)",
+                properties.len()
+            );
+            findings.push(
+                check.on("aws.emr.configuration", "nothing that weakens encryption").proved(saw),
+            );
         }
     }
     bootstrap(case, findings);
     let subject = || ADDITIONAL_INFO.on("aws.emr.additional_info", "blank");
-    findings.push(match case.config.additional_info.as_ref().filter(|info| !info.value.trim().is_empty()) {
-        None => subject().proved("blank"),
-        Some(info) => subject().at(Some(&info.at)).refuted(format!("text of {} characters", info.value.chars().count())),
-    });
+    findings.push(
+        match case.config.additional_info.as_ref().filter(|info| !info.value.trim().is_empty()) {
+            None => subject().proved("blank"),
+            Some(info) => subject()
+                .at(Some(&info.at))
+                .refuted(format!("text of {} characters", info.value.chars().count())),
+        },
+    );
 }
 
 fn bootstrap(case: &Case<'_>, findings: &mut Vec<Finding>) {
     if case.config.bootstrap.is_empty() {
-        findings.push(BOOTSTRAP.on("aws.emr.bootstrap", "scripts from buckets of one's own").proved("none of one's own"));
+        findings.push(
+            BOOTSTRAP
+                .on("aws.emr.bootstrap", "scripts from buckets of one's own")
+                .proved("none of one's own"),
+        );
     }
     for script in &case.config.bootstrap {
-        let subject = BOOTSTRAP.on(script.value.as_str(), "a script in a bucket of this runner config").at(Some(&script.at));
-        let bucket =
-            ["s3://", "s3n://", "s3a://"].iter().find_map(|scheme| script.value.strip_prefix(scheme)).and_then(|rest| rest.split('/').next());
+        let subject = BOOTSTRAP
+            .on(script.value.as_str(), "a script in a bucket of this runner config")
+            .at(Some(&script.at));
+        let bucket = ["s3://", "s3n://", "s3a://"]
+            .iter()
+            .find_map(|scheme| script.value.strip_prefix(scheme))
+            .and_then(|rest| rest.split('/').next());
         findings.push(match bucket {
-            Some(bucket) if case.config.locations.iter().any(|location| location.bucket().as_str() == bucket) => {
+            Some(bucket)
+                if case
+                    .config
+                    .locations
+                    .iter()
+                    .any(|location| location.bucket().as_str() == bucket) =>
+            {
                 subject.proved(format!("in {bucket}"))
             }
-            Some(bucket) => subject.refuted(format!("in {bucket}, a bucket that nothing here proves")),
-            None if script.value.starts_with('/') => subject.proved("a program of the machine image"),
+            Some(bucket) => {
+                subject.refuted(format!("in {bucket}, a bucket that nothing here proves"))
+            }
+            None if script.value.starts_with('/') => {
+                subject.proved("a program of the machine image")
+            }
             None => subject.refuted("fetched from outside S3"),
         });
     }

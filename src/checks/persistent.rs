@@ -1,4 +1,5 @@
-//! Checks on the cluster that the runner would adopt in persistent mode: it takes one by its name alone, and whatever that one was started with holds.
+//! Checks on the cluster that the runner would adopt in persistent mode: it takes one by its name
+//! alone, and whatever that one was started with holds.
 
 use super::{
     Case, Check, Finding, Level, Stage, built,
@@ -27,7 +28,12 @@ pub(super) static CONFIGURATION: Check = Check {
     level: Level::Required,
     why: "An adopted cluster keeps the Configurations and bootstrap actions it was started with, and its instance groups can have been reconfigured since: aws.emr.configuration and aws.emr.bootstrap are ignored.",
     looks_at: "Configurations of elasticmapreduce:DescribeCluster and of each group in ListInstanceGroups, against the properties that are documented to weaken encryption; ListBootstrapActions, none of which may come over plain http.",
-    asks: &[&calls::LIST_CLUSTERS, &calls::DESCRIBE_CLUSTER, &calls::LIST_INSTANCE_GROUPS, &calls::LIST_BOOTSTRAP_ACTIONS],
+    asks: &[
+        &calls::LIST_CLUSTERS,
+        &calls::DESCRIBE_CLUSTER,
+        &calls::LIST_INSTANCE_GROUPS,
+        &calls::LIST_BOOTSTRAP_ACTIONS,
+    ],
     mend: "terminate {subject}, so that the runner starts a new one: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (add_configuration unless found_persistent_jobflow); Amazon EMR management guide, Reconfigure an instance group in a running cluster",
 };
@@ -50,21 +56,31 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let name = &case.config.job_name;
     let Some(lookup) = &case.facts.adoptable else {
         for check in [&CLUSTER, &CONFIGURATION, &ONE] {
-            findings.push(check.on(format!("clusters named `{name}`"), "safe to adopt").not_applicable("the run starts a cluster of its own"));
+            findings.push(
+                check
+                    .on(format!("clusters named `{name}`"), "safe to adopt")
+                    .not_applicable("the run starts a cluster of its own"),
+            );
         }
         return;
     };
     let Some(persistent) = lookup.found() else {
         for check in [&CLUSTER, &CONFIGURATION, &ONE] {
-            findings
-                .push(check.on(format!("clusters named `{name}`"), "safe to adopt").by(lookup, "no list", |subject, _| subject.not_applicable("")));
+            findings.push(check.on(format!("clusters named `{name}`"), "safe to adopt").by(
+                lookup,
+                "no list",
+                |subject, _| subject.not_applicable(""),
+            ));
         }
         return;
     };
     if persistent.clusters.is_empty() {
         for check in [&CLUSTER, &CONFIGURATION] {
-            findings
-                .push(check.on(format!("clusters named `{name}`"), "none, or one safe to adopt").proved("none is alive; the runner will start one"));
+            findings.push(
+                check
+                    .on(format!("clusters named `{name}`"), "none, or one safe to adopt")
+                    .proved("none is alive; the runner will start one"),
+            );
         }
     }
     findings.extend(persistent.clusters.iter().map(|adoptable| cluster(case, adoptable)));
@@ -75,14 +91,26 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// A cluster that the runner would adopt must be what a new one would be.
 fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
     let cluster = &adoptable.cluster;
-    let subject = CLUSTER.on(cluster.id.as_str(), "the verified security configuration, release, subnet and roles, since the cluster's start");
-    let Some(verified) = case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found()) else {
+    let subject = CLUSTER.on(
+        cluster.id.as_str(),
+        "the verified security configuration, release, subnet and roles, since the cluster's start",
+    );
+    let Some(verified) =
+        case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found())
+    else {
         return subject.waiting_for(&security_configuration::EXISTS);
     };
-    match clusters::difference_before_launch(cluster, &Verified::of(verified, case.config, case.facts)) {
+    match clusters::difference_before_launch(
+        cluster,
+        &Verified::of(verified, case.config, case.facts),
+    ) {
         None => {
-            let protected = if cluster.termination_protected { ", protected from termination" } else { "" };
-            let logs = cluster.log_location.as_ref().map_or_else(String::new, |logs| format!(", logs in {logs}"));
+            let protected =
+                if cluster.termination_protected { ", protected from termination" } else { "" };
+            let logs = cluster
+                .log_location
+                .as_ref()
+                .map_or_else(String::new, |logs| format!(", logs in {logs}"));
             subject.proved(format!("`{}` with `{}`{logs}{protected}", cluster.name, verified.name))
         }
         Some(difference) => subject.refuted(difference),
@@ -90,20 +118,35 @@ fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
 }
 
 fn configuration(adoptable: &Adoptable) -> Finding {
-    let subject = CONFIGURATION.on(adoptable.cluster.id.as_str(), "nothing that weakens encryption");
+    let subject =
+        CONFIGURATION.on(adoptable.cluster.id.as_str(), "nothing that weakens encryption");
     subject.by(&adoptable.group_properties, "no such cluster", |subject, of_groups| {
         let all = || adoptable.cluster.properties.iter().chain(of_groups);
         subject.by(&adoptable.bootstrap_actions, "no such cluster", |subject, actions| {
             let mut weak = built::weakenings(all());
-            weak.extend(actions.iter().filter(|action| built::is_plain_http(&action.path)).map(|action| format!("bootstrap action {}", action.path)));
-            if weak.is_empty() { subject.proved(format!("{} properties, none against it", all().count())) } else { subject.refuted(weak.join("; ")) }
+            weak.extend(
+                actions
+                    .iter()
+                    .filter(|action| built::is_plain_http(&action.path))
+                    .map(|action| format!("bootstrap action {}", action.path)),
+            );
+            if weak.is_empty() {
+                subject.proved(format!("{} properties, none against it", all().count()))
+            } else {
+                subject.refuted(weak.join("; "))
+            }
         })
     })
 }
 
 fn one(name: &str, persistent: &Persistent) -> Finding {
     let adoptable = |state| matches!(state, ClusterState::Waiting | ClusterState::Running);
-    let named = persistent.clusters.iter().filter(|found| adoptable(found.cluster.status.state)).count();
-    let subject = ONE.on(format!("clusters named `{name}`"), "one at most, among 50 live ones at most");
-    subject.decided(named <= 1 && persistent.live <= PAGE, format!("{named} of that name, {} alive", persistent.live))
+    let named =
+        persistent.clusters.iter().filter(|found| adoptable(found.cluster.status.state)).count();
+    let subject =
+        ONE.on(format!("clusters named `{name}`"), "one at most, among 50 live ones at most");
+    subject.decided(
+        named <= 1 && persistent.live <= PAGE,
+        format!("{named} of that name, {} alive", persistent.live),
+    )
 }

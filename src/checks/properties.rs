@@ -1,4 +1,5 @@
-//! Laws over whole sets of facts: a fact that gets lost, or gets worse, never turns a refusal into a launch.
+//! Laws over whole sets of facts: a fact that gets lost, or gets worse, never turns a refusal into
+//! a launch.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,8 +15,9 @@ use crate::{
     aws::{Endpoint, Lookup, Obstacle},
     certificate::{Certificate, Material},
     facts::{
-        Adoptable, BucketFacts, ClusterFacts, ClusterState, ClusterStatus, DefaultEncryption, Facts, KeyFacts, KeyUse, NetworkFacts, NodeObject,
-        Persistent, RoleFacts, RoleKind, RunnerVersion, SecurityConfiguration, Stored, Survey, Tally,
+        Adoptable, BucketFacts, ClusterFacts, ClusterState, ClusterStatus, DefaultEncryption,
+        Facts, KeyFacts, KeyUse, NetworkFacts, NodeObject, Persistent, RoleFacts, RoleKind,
+        RunnerVersion, SecurityConfiguration, Stored, Survey, Tally,
         emr::{ClusterProperty, Content, LocalDisk, Override, S3AtRest, Tls},
         iam,
         kms::Key,
@@ -32,7 +34,8 @@ use crate::{
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 /// What buckets are under, where everything is under KMS.
-const BUCKET_KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222-2222-2222-222222222222";
+const BUCKET_KEY: &str =
+    "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222-2222-2222-222222222222";
 const ROLE: &str = "arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole";
 const ARCHIVE: &str = "s3://acme-certificates/emr.zip";
 
@@ -43,16 +46,21 @@ struct World {
     facts: Facts,
 }
 
-static WORLDS: LazyLock<[World; 3]> = LazyLock::new(|| [World::new(false, false), World::new(true, false), World::new(false, true)]);
+static WORLDS: LazyLock<[World; 3]> =
+    LazyLock::new(|| [World::new(false, false), World::new(true, false), World::new(false, true)]);
 
 impl World {
     /// `kms`: everything under one key; `adopts`: on a cluster that is there already.
     fn new(kms: bool, adopts: bool) -> Self {
         let env = |name: &str| name.starts_with("AWS_").then(|| "AKIAFAKE".into());
-        let text = include_str!("../../tests/recordings/config.yml").replace("security_configuration:\n", "security_configuration: sc\n");
+        let text = include_str!("../../tests/recordings/config.yml")
+            .replace("security_configuration:\n", "security_configuration: sc\n");
         let config = RunnerConfig::parse("config.yml", text.as_bytes(), &env).unwrap();
-        let words: Vec<_> =
-            "run -c config.yml -r resolver.json".split(' ').chain(adopts.then_some("--use-persistent-jobflow")).map(Into::into).collect();
+        let words: Vec<_> = "run -c config.yml -r resolver.json"
+            .split(' ')
+            .chain(adopts.then_some("--use-persistent-jobflow"))
+            .map(Into::into)
+            .collect();
         let Ok(Invocation::Run(invocation)) = Invocation::parse(&words) else { unreachable!() };
         let plan = Plan::of(&invocation, &circumstances(&config, &Documents::default())).unwrap();
         let facts = facts(&config, &plan, kms, adopts);
@@ -76,10 +84,16 @@ impl World {
 }
 
 fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
-    let identity = || Lookup::Found(sts::Identity { account: AccountId::new("123456789012"), arn: "arn:aws:iam::123456789012:user/x".to_owned() });
+    let identity = || {
+        Lookup::Found(sts::Identity {
+            account: AccountId::new("123456789012"),
+            arn: "arn:aws:iam::123456789012:user/x".to_owned(),
+        })
+    };
     let role = || Lookup::Found(RoleFacts { arn: ROLE.to_owned() });
-    let buckets =
-        config.locations.iter().filter(|location| plan.touches(&location.role) && !location.bucket().as_str().starts_with("snowplow-hosted"));
+    let buckets = config.locations.iter().filter(|location| {
+        plan.touches(&location.role) && !location.bucket().as_str().starts_with("snowplow-hosted")
+    });
     let key = kms.then(|| KEY.to_owned());
     let kind = if kms { EncryptionKind::SseKms } else { EncryptionKind::SseS3 };
     let tls_only = json!({"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]});
@@ -92,10 +106,19 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
         public_access_block: Lookup::Found(true),
         public_access_block_with_account: None,
     };
-    let tally = Tally { stored: Stored::Kind(kind, key.clone()), objects: 2, bytes: 10, first: vec!["a".to_owned()] };
-    let survey = Survey { objects: 2, empty: 0, earlier: 0, looked_at: 2, kinds: vec![tally], unseen: None };
+    let tally = Tally {
+        stored: Stored::Kind(kind, key.clone()),
+        objects: 2,
+        bytes: 10,
+        first: vec!["a".to_owned()],
+    };
+    let survey =
+        Survey { objects: 2, empty: 0, earlier: 0, looked_at: 2, kinds: vec![tally], unseen: None };
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
-    let dhcp = [("domain-name", "eu-west-1.compute.internal"), ("domain-name-servers", "AmazonProvidedDNS")];
+    let dhcp = [
+        ("domain-name", "eu-west-1.compute.internal"),
+        ("domain-name-servers", "AmazonProvidedDNS"),
+    ];
     Facts {
         endpoints: Vec::new(),
         guard: identity(),
@@ -105,7 +128,11 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
         // Only the logs are under the buckets' key; where it fails nothing else can tell.
         buckets: buckets
             .map(|location| {
-                let default = DefaultEncryption::Kind { kind, key: kms.then(|| if location.role == "log" { BUCKET_KEY } else { KEY }.to_owned()) };
+                let default = DefaultEncryption::Kind {
+                    kind,
+                    key: kms
+                        .then(|| if location.role == "log" { BUCKET_KEY } else { KEY }.to_owned()),
+                };
                 // The logs' own block is not whole; only with the account's it is.
                 let own_block = location.role != "log";
                 let facts = BucketFacts {
@@ -117,12 +144,24 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
                 (location.bucket().clone(), facts)
             })
             .collect(),
-        data: plan.reads_data_from().into_iter().map(|role| (role.to_owned(), Lookup::Found(survey.clone()))).collect(),
+        data: plan
+            .reads_data_from()
+            .into_iter()
+            .map(|role| (role.to_owned(), Lookup::Found(survey.clone())))
+            .collect(),
         security_configuration: Some(Lookup::Found(configuration(kms))),
         expected_keys: Vec::new(),
         asked_at: now,
-        certificates: Some(Lookup::Found(Ok(Material { key: Ok(()), chain: vec![certificate(now)], trusted: false }))),
-        keys: [KEY].into_iter().chain(kms.then_some(BUCKET_KEY)).map(|arn| (KeyReference::new(arn), key_facts(arn))).collect(),
+        certificates: Some(Lookup::Found(Ok(Material {
+            key: Ok(()),
+            chain: vec![certificate(now)],
+            trusted: false,
+        }))),
+        keys: [KEY]
+            .into_iter()
+            .chain(kms.then_some(BUCKET_KEY))
+            .map(|arn| (KeyReference::new(arn), key_facts(arn)))
+            .collect(),
         role: role(),
         service_role: role(),
         node_objects: BTreeMap::from([(
@@ -130,7 +169,10 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
             NodeObject {
                 there: None,
                 identity: Lookup::Found(iam::Identity::Allowed),
-                bucket: Some(crate::facts::OtherBucket { ours: Lookup::Found(true), policy: Lookup::Found(None) }),
+                bucket: Some(crate::facts::OtherBucket {
+                    ours: Lookup::Found(true),
+                    policy: Lookup::Found(None),
+                }),
             },
         )]),
         ebs_by_default: Lookup::Found(true),
@@ -138,9 +180,14 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
             vpc: Lookup::Found("vpc-1".to_owned()),
             dns_support: Lookup::Found(true),
             dns_hostnames: Lookup::Found(true),
-            dhcp: Lookup::Found(dhcp.into_iter().map(|(key, value)| (key.to_owned(), BTreeSet::from([value.to_owned()]))).collect()),
+            dhcp: Lookup::Found(
+                dhcp.into_iter()
+                    .map(|(key, value)| (key.to_owned(), BTreeSet::from([value.to_owned()])))
+                    .collect(),
+            ),
         }),
-        adoptable: adopts.then(|| Lookup::Found(Persistent { clusters: vec![adoptable(config, now)], live: 1 })),
+        adoptable: adopts
+            .then(|| Lookup::Found(Persistent { clusters: vec![adoptable(config, now)], live: 1 })),
         earlier_clusters: Lookup::Found(BTreeSet::new()),
     }
 }
@@ -167,7 +214,11 @@ fn configuration(kms: bool) -> SecurityConfiguration {
                 ebs: !kms,
             }),
             in_transit_enabled: true,
-            tls: Some(Tls { provider: "PEM".to_owned(), s3_object: Some(ARCHIVE.to_owned()), provider_class: None }),
+            tls: Some(Tls {
+                provider: "PEM".to_owned(),
+                s3_object: Some(ARCHIVE.to_owned()),
+                provider_class: None,
+            }),
             mapped_roles: BTreeSet::new(),
             kerberos: false,
             metadata_service: Some(2),
@@ -177,11 +228,14 @@ fn configuration(kms: bool) -> SecurityConfiguration {
 
 fn key_facts(arn: &str) -> KeyFacts {
     let allowed = |kind: RoleKind| {
-        let actions = kind.actions().iter().map(|action| ((*action).to_owned(), iam::Identity::Allowed)).collect();
+        let actions = kind
+            .actions()
+            .iter()
+            .map(|action| ((*action).to_owned(), iam::Identity::Allowed))
+            .collect();
         (kind, Lookup::Found(actions))
     };
-    let delegates =
-        json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"}]});
+    let delegates = json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"}]});
     KeyFacts {
         description: Lookup::Found(Key {
             arn: KeyArn::new(arn),
@@ -226,10 +280,16 @@ fn adoptable(config: &RunnerConfig, now: OffsetDateTime) -> Adoptable {
         was_ready: true,
         custom_ami: None,
     };
-    Adoptable { cluster, earlier_steps: BTreeSet::new(), group_properties: Lookup::Found(Vec::new()), bootstrap_actions: Lookup::Found(Vec::new()) }
+    Adoptable {
+        cluster,
+        earlier_steps: BTreeSet::new(),
+        group_properties: Lookup::Found(Vec::new()),
+        bootstrap_actions: Lookup::Found(Vec::new()),
+    }
 }
 
-/// One thing that gets worse. Two of one place are never struck together: the second would only replace the first.
+/// One thing that gets worse. Two of one place are never struck together: the second would only
+/// replace the first.
 struct Blow {
     place: String,
     name: String,
@@ -242,15 +302,27 @@ struct Blows(Vec<Blow>);
 
 impl Blows {
     fn add(&mut self, place: &str, name: &str, strike: impl Fn(&mut Facts) + 'static) {
-        self.0.push(Blow { place: place.to_owned(), name: format!("{place}: {name}"), strike: Box::new(strike) });
+        self.0.push(Blow {
+            place: place.to_owned(),
+            name: format!("{place}: {name}"),
+            strike: Box::new(strike),
+        });
     }
 
     /// The fact at a place is denied, or never answered.
-    fn lose<T: 'static>(&mut self, place: &str, at: impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + Clone + 'static) {
+    fn lose<T: 'static>(
+        &mut self,
+        place: &str,
+        at: impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + Clone + 'static,
+    ) {
         let obstacle = || Obstacle { operation: "x:Y".to_owned(), message: "z".to_owned() };
         let denied = at.clone();
-        self.add(place, "denied", move |facts| denied(facts).into_iter().for_each(|fact| *fact = Lookup::Denied(obstacle())));
-        self.add(place, "unreachable", move |facts| at(facts).into_iter().for_each(|fact| *fact = Lookup::Unreachable(obstacle())));
+        self.add(place, "denied", move |facts| {
+            denied(facts).into_iter().for_each(|fact| *fact = Lookup::Denied(obstacle()))
+        });
+        self.add(place, "unreachable", move |facts| {
+            at(facts).into_iter().for_each(|fact| *fact = Lookup::Unreachable(obstacle()))
+        });
     }
 
     /// The fact at a place says something worse than before.
@@ -269,8 +341,14 @@ impl Blows {
     }
 
     /// There is no such thing.
-    fn remove<T: 'static>(&mut self, place: &str, at: impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + 'static) {
-        self.add(place, "absent", move |facts| at(facts).into_iter().for_each(|fact| *fact = Lookup::Absent));
+    fn remove<T: 'static>(
+        &mut self,
+        place: &str,
+        at: impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + 'static,
+    ) {
+        self.add(place, "absent", move |facts| {
+            at(facts).into_iter().for_each(|fact| *fact = Lookup::Absent)
+        });
     }
 }
 
@@ -287,20 +365,34 @@ fn losses(facts: &Facts) -> Vec<Blow> {
     blows.lose("ebs by default", |facts| Some(&mut facts.ebs_by_default));
     blows.lose("earlier clusters", |facts| Some(&mut facts.earlier_clusters));
     blows.lose("vpc", |facts| facts.network.as_mut().map(|network| &mut network.vpc));
-    blows.lose("dns support", |facts| facts.network.as_mut().map(|network| &mut network.dns_support));
-    blows.lose("dns host names", |facts| facts.network.as_mut().map(|network| &mut network.dns_hostnames));
+    blows.lose("dns support", |facts| {
+        facts.network.as_mut().map(|network| &mut network.dns_support)
+    });
+    blows.lose("dns host names", |facts| {
+        facts.network.as_mut().map(|network| &mut network.dns_hostnames)
+    });
     blows.lose("dhcp", |facts| facts.network.as_mut().map(|network| &mut network.dhcp));
     if facts.adoptable.is_some() {
         blows.lose("adoptable", |facts| facts.adoptable.as_mut());
-        blows.lose("bootstrap actions", |facts| first_adoptable(facts).map(|found| &mut found.bootstrap_actions));
-        blows.lose("group properties", |facts| first_adoptable(facts).map(|found| &mut found.group_properties));
+        blows.lose("bootstrap actions", |facts| {
+            first_adoptable(facts).map(|found| &mut found.bootstrap_actions)
+        });
+        blows.lose("group properties", |facts| {
+            first_adoptable(facts).map(|found| &mut found.group_properties)
+        });
     }
     for bucket in facts.buckets.keys() {
         blows.lose(&format!("{bucket} region"), of_bucket(bucket, |bucket| &mut bucket.region));
         blows.lose(&format!("{bucket} owner"), of_bucket(bucket, |bucket| &mut bucket.ours));
-        blows.lose(&format!("{bucket} default"), of_bucket(bucket, |bucket| &mut bucket.default_encryption));
+        blows.lose(
+            &format!("{bucket} default"),
+            of_bucket(bucket, |bucket| &mut bucket.default_encryption),
+        );
         blows.lose(&format!("{bucket} policy"), of_bucket(bucket, |bucket| &mut bucket.policy));
-        blows.lose(&format!("{bucket} versioning"), of_bucket(bucket, |bucket| &mut bucket.versioning));
+        blows.lose(
+            &format!("{bucket} versioning"),
+            of_bucket(bucket, |bucket| &mut bucket.versioning),
+        );
         blows.lose(&format!("{bucket} public"), of_own_block(bucket));
         blows.lose(&format!("{bucket} account"), of_account(bucket));
     }
@@ -313,12 +405,22 @@ fn losses(facts: &Facts) -> Vec<Blow> {
         blows.lose(&format!("{key} rotation"), of_key(key, |key| Some(&mut key.rotation)));
         blows.lose(&format!("{key} policy"), of_key(key, |key| Some(&mut key.policy)));
         blows.lose(&format!("{key} grants"), of_key(key, |key| Some(&mut key.grants)));
-        blows.lose(&format!("{key} for the instances"), of_key(key, |key| key.identity.get_mut(&RoleKind::Jobflow)));
-        blows.lose(&format!("{key} for the service"), of_key(key, |key| key.identity.get_mut(&RoleKind::Service)));
+        blows.lose(
+            &format!("{key} for the instances"),
+            of_key(key, |key| key.identity.get_mut(&RoleKind::Jobflow)),
+        );
+        blows.lose(
+            &format!("{key} for the service"),
+            of_key(key, |key| key.identity.get_mut(&RoleKind::Service)),
+        );
     }
     blows.lose("archive identity", |facts| archive(facts).map(|object| &mut object.identity));
-    blows.lose("archive bucket's owner", |facts| archive(facts)?.bucket.as_mut().map(|bucket| &mut bucket.ours));
-    blows.lose("archive bucket's policy", |facts| archive(facts)?.bucket.as_mut().map(|bucket| &mut bucket.policy));
+    blows.lose("archive bucket's owner", |facts| {
+        archive(facts)?.bucket.as_mut().map(|bucket| &mut bucket.ours)
+    });
+    blows.lose("archive bucket's policy", |facts| {
+        archive(facts)?.bucket.as_mut().map(|bucket| &mut bucket.policy)
+    });
     blows.0
 }
 
@@ -331,16 +433,25 @@ fn of_bucket<T: 'static>(
     move |facts| facts.buckets.get_mut(&bucket).map(part)
 }
 
-/// A bucket's own public access block, where it decides: where all of it holds for the account, it does not.
-fn of_own_block(bucket: &BucketName) -> impl Fn(&mut Facts) -> Option<&mut Lookup<bool>> + Clone + use<> {
+/// A bucket's own public access block, where it decides: where all of it holds for the account, it
+/// does not.
+fn of_own_block(
+    bucket: &BucketName,
+) -> impl Fn(&mut Facts) -> Option<&mut Lookup<bool>> + Clone + use<> {
     let bucket = bucket.clone();
     move |facts| {
-        facts.buckets.get_mut(&bucket).filter(|facts| facts.public_access_block_with_account.is_none()).map(|facts| &mut facts.public_access_block)
+        facts
+            .buckets
+            .get_mut(&bucket)
+            .filter(|facts| facts.public_access_block_with_account.is_none())
+            .map(|facts| &mut facts.public_access_block)
     }
 }
 
 /// A bucket's public access block with the account's.
-fn of_account(bucket: &BucketName) -> impl Fn(&mut Facts) -> Option<&mut Lookup<bool>> + Clone + use<> {
+fn of_account(
+    bucket: &BucketName,
+) -> impl Fn(&mut Facts) -> Option<&mut Lookup<bool>> + Clone + use<> {
     let bucket = bucket.clone();
     move |facts| facts.buckets.get_mut(&bucket)?.public_access_block_with_account.as_mut()
 }
@@ -375,17 +486,48 @@ fn damages(world: &World) -> Vec<Blow> {
     let facts = &world.facts;
     let mut blows = Blows::default();
     blows.add("endpoints", "refused", |facts| {
-        facts.endpoints.push(Endpoint { service: "S3".to_owned(), url: "http://evil.example".to_owned(), accepted: false });
+        facts.endpoints.push(Endpoint {
+            service: "S3".to_owned(),
+            url: "http://evil.example".to_owned(),
+            accepted: false,
+        });
     });
-    blows.add("environment", "loads code", |facts| facts.environment.push(Variable { name: "RUBYOPT", loads_code: true }));
-    blows.spoil("runner", "another account", |facts| Some(&mut facts.runner), |runner| runner.account = AccountId::new("999999999999"));
-    blows.spoil("runner version", "old", |facts| facts.runner_version.as_mut(), |version| *version = RunnerVersion(0, 32, 0));
+    blows.add("environment", "loads code", |facts| {
+        facts.environment.push(Variable { name: "RUBYOPT", loads_code: true })
+    });
+    blows.spoil(
+        "runner",
+        "another account",
+        |facts| Some(&mut facts.runner),
+        |runner| runner.account = AccountId::new("999999999999"),
+    );
+    blows.spoil(
+        "runner version",
+        "old",
+        |facts| facts.runner_version.as_mut(),
+        |version| *version = RunnerVersion(0, 32, 0),
+    );
     blows.remove("role", |facts| Some(&mut facts.role));
     blows.remove("service role", |facts| Some(&mut facts.service_role));
     blows.remove("vpc", |facts| facts.network.as_mut().map(|network| &mut network.vpc));
-    blows.spoil("dns support", "off", |facts| facts.network.as_mut().map(|network| &mut network.dns_support), |on| *on = false);
-    blows.spoil("dns host names", "off", |facts| facts.network.as_mut().map(|network| &mut network.dns_hostnames), |on| *on = false);
-    blows.spoil("dhcp", "none", |facts| facts.network.as_mut().map(|network| &mut network.dhcp), BTreeMap::clear);
+    blows.spoil(
+        "dns support",
+        "off",
+        |facts| facts.network.as_mut().map(|network| &mut network.dns_support),
+        |on| *on = false,
+    );
+    blows.spoil(
+        "dns host names",
+        "off",
+        |facts| facts.network.as_mut().map(|network| &mut network.dns_hostnames),
+        |on| *on = false,
+    );
+    blows.spoil(
+        "dhcp",
+        "none",
+        |facts| facts.network.as_mut().map(|network| &mut network.dhcp),
+        BTreeMap::clear,
+    );
     configuration_damages(&mut blows);
     certificate_damages(&mut blows);
     for key in facts.keys.keys() {
@@ -394,9 +536,16 @@ fn damages(world: &World) -> Vec<Blow> {
     for bucket in facts.buckets.keys().cloned() {
         bucket_damages(&mut blows, &bucket);
         // Who is denied a read fails for everyone to see; only writes are held against policies.
-        if world.config.locations.iter().any(|location| *location.bucket() == bucket && !world.plan.writers(&location.role).is_empty()) {
+        if world.config.locations.iter().any(|location| {
+            *location.bucket() == bucket && !world.plan.writers(&location.role).is_empty()
+        }) {
             let denies = |policy: &mut Option<String>| *policy = Some(denies_all());
-            blows.spoil(&format!("{bucket} policy"), "denies", of_bucket(&bucket, |bucket| &mut bucket.policy), denies);
+            blows.spoil(
+                &format!("{bucket} policy"),
+                "denies",
+                of_bucket(&bucket, |bucket| &mut bucket.policy),
+                denies,
+            );
         }
     }
     for role in facts.data.keys() {
@@ -406,7 +555,12 @@ fn damages(world: &World) -> Vec<Blow> {
             "unencrypted",
             move |facts| facts.data.get_mut(&of_role),
             |survey| {
-                survey.kinds.push(Tally { stored: Stored::Unencrypted, objects: 1, bytes: 1, first: vec!["x".to_owned()] });
+                survey.kinds.push(Tally {
+                    stored: Stored::Unencrypted,
+                    objects: 1,
+                    bytes: 1,
+                    first: vec!["x".to_owned()],
+                });
             },
         );
         blows.spoil(
@@ -414,14 +568,20 @@ fn damages(world: &World) -> Vec<Blow> {
             "unseen",
             move |facts| facts.data.get_mut(&unseen),
             |survey| {
-                let why = Lookup::Denied(Obstacle { operation: "s3:GetObject".to_owned(), message: "no".to_owned() });
+                let why = Lookup::Denied(Obstacle {
+                    operation: "s3:GetObject".to_owned(),
+                    message: "no".to_owned(),
+                });
                 survey.unseen = Some(crate::facts::Unseen { objects: 1, why });
             },
         );
     }
     if facts.adoptable.is_some() {
-        let weak =
-            || ClusterProperty { classification: "hdfs-site".to_owned(), name: "dfs.encrypt.data.transfer".to_owned(), value: "false".to_owned() };
+        let weak = || ClusterProperty {
+            classification: "hdfs-site".to_owned(),
+            name: "dfs.encrypt.data.transfer".to_owned(),
+            value: "false".to_owned(),
+        };
         blows.add("adoptable", "without a security configuration", |facts| {
             if let Some(found) = first_adoptable(facts) {
                 found.cluster.security_configuration = None;
@@ -447,11 +607,24 @@ fn damages(world: &World) -> Vec<Blow> {
             "over http",
             |facts| first_adoptable(facts).map(|found| &mut found.bootstrap_actions),
             |all| {
-                all.push(crate::facts::emr::BootstrapAction { path: "http://evil.example/x.sh".to_owned(), arguments: Vec::new() });
+                all.push(crate::facts::emr::BootstrapAction {
+                    path: "http://evil.example/x.sh".to_owned(),
+                    arguments: Vec::new(),
+                });
             },
         );
-        blows.spoil("group properties", "weak", |facts| first_adoptable(facts).map(|found| &mut found.group_properties), move |all| all.push(weak()));
-        blows.spoil("live clusters", "too many", |facts| facts.adoptable.as_mut(), |persistent| persistent.live = 51);
+        blows.spoil(
+            "group properties",
+            "weak",
+            |facts| first_adoptable(facts).map(|found| &mut found.group_properties),
+            move |all| all.push(weak()),
+        );
+        blows.spoil(
+            "live clusters",
+            "too many",
+            |facts| facts.adoptable.as_mut(),
+            |persistent| persistent.live = 51,
+        );
     }
     blows.0
 }
@@ -459,20 +632,32 @@ fn damages(world: &World) -> Vec<Blow> {
 fn configuration_damages(blows: &mut Blows) {
     blows.remove("security configuration", |facts| facts.security_configuration.as_mut());
     let mut spoil = |place: &str, name: &str, spoil: fn(&mut Content)| {
-        blows.spoil(place, name, |facts| facts.security_configuration.as_mut(), move |found| spoil(&mut found.content));
+        blows.spoil(
+            place,
+            name,
+            |facts| facts.security_configuration.as_mut(),
+            move |found| spoil(&mut found.content),
+        );
     };
     spoil("at rest", "off", |content| content.at_rest_enabled = false);
     spoil("s3 part", "gone", |content| content.s3 = None);
-    spoil("s3 part", "unknown mode", |content| content.s3.iter_mut().for_each(|s3| s3.mode = "ROT13".to_owned()));
+    spoil("s3 part", "unknown mode", |content| {
+        content.s3.iter_mut().for_each(|s3| s3.mode = "ROT13".to_owned())
+    });
     spoil("s3 overrides", "incomplete", |content| {
-        let incomplete = Override { bucket: "acme-out".to_owned(), mode: "SSE-KMS".to_owned(), key: None };
+        let incomplete =
+            Override { bucket: "acme-out".to_owned(), mode: "SSE-KMS".to_owned(), key: None };
         content.s3.iter_mut().for_each(|s3| s3.overrides.push(incomplete.clone()));
     });
     spoil("local disk", "gone", |content| content.local_disk = None);
-    spoil("local disk", "unknown provider", |content| content.local_disk.iter_mut().for_each(|disk| disk.provider = "None".to_owned()));
+    spoil("local disk", "unknown provider", |content| {
+        content.local_disk.iter_mut().for_each(|disk| disk.provider = "None".to_owned())
+    });
     spoil("in transit", "off", |content| content.in_transit_enabled = false);
     spoil("tls", "gone", |content| content.tls = None);
-    spoil("tls", "without its object", |content| content.tls.iter_mut().for_each(|tls| tls.s3_object = None));
+    spoil("tls", "without its object", |content| {
+        content.tls.iter_mut().for_each(|tls| tls.s3_object = None)
+    });
     spoil("kerberos", "configured", |content| content.kerberos = true);
     spoil("metadata service", "version 1", |content| content.metadata_service = None);
 }
@@ -484,13 +669,24 @@ fn leaf(found: &mut Result<Material, String>) -> impl Iterator<Item = &mut Certi
 fn certificate_damages(blows: &mut Blows) {
     blows.remove("certificates", |facts| facts.certificates.as_mut());
     let mut spoil = |name: &str, spoil: fn(&mut Result<Material, String>)| {
-        blows.spoil(&format!("certificates {name}"), name, |facts| facts.certificates.as_mut(), spoil);
+        blows.spoil(
+            &format!("certificates {name}"),
+            name,
+            |facts| facts.certificates.as_mut(),
+            spoil,
+        );
     };
     spoil("unreadable", |found| *found = Err("no zip archive".to_owned()));
-    spoil("key", |found| found.iter_mut().for_each(|material| material.key = Err("it has a passphrase".to_owned())));
-    spoil("expired", |found| leaf(found).for_each(|certificate| certificate.not_after = OffsetDateTime::UNIX_EPOCH));
+    spoil("key", |found| {
+        found.iter_mut().for_each(|material| material.key = Err("it has a passphrase".to_owned()))
+    });
+    spoil("expired", |found| {
+        leaf(found).for_each(|certificate| certificate.not_after = OffsetDateTime::UNIX_EPOCH)
+    });
     spoil("names", |found| leaf(found).for_each(|certificate| certificate.names.clear()));
-    spoil("weak", |found| leaf(found).for_each(|certificate| certificate.weak = Some("SHA-1".to_owned())));
+    spoil("weak", |found| {
+        leaf(found).for_each(|certificate| certificate.weak = Some("SHA-1".to_owned()))
+    });
     spoil("chain", |found| leaf(found).for_each(|certificate| certificate.signed_by_next = false));
     blows.spoil(
         "archive identity",
@@ -511,25 +707,71 @@ fn certificate_damages(blows: &mut Blows) {
 fn key_damages(blows: &mut Blows, key: &KeyReference) {
     blows.remove(key.as_str(), of_key(key, |key| Some(&mut key.description)));
     let mut spoil = |name: &str, spoil: fn(&mut Key)| {
-        blows.spoil(&format!("{key} {name}"), name, of_key(key, |key| Some(&mut key.description)), spoil);
+        blows.spoil(
+            &format!("{key} {name}"),
+            name,
+            of_key(key, |key| Some(&mut key.description)),
+            spoil,
+        );
     };
     spoil("disabled", |key| key.state = "Disabled".to_owned());
     spoil("asymmetric", |key| key.spec = "RSA_2048".to_owned());
-    spoil("of another region", |key| key.arn = KeyArn::new("arn:aws:kms:us-east-1:123456789012:key/x"));
-    blows.spoil(&format!("{key} rotation"), "off", of_key(key, |key| Some(&mut key.rotation)), |on| *on = false);
-    blows.spoil(&format!("{key} policy"), "denies", of_key(key, |key| Some(&mut key.policy)), |policy| *policy = denies_all());
-    let denied = |actions: &mut BTreeMap<String, iam::Identity>| actions.values_mut().for_each(|identity| *identity = iam::Identity::Denied);
-    blows.spoil(&format!("{key} for the instances"), "denied", of_key(key, |key| key.identity.get_mut(&RoleKind::Jobflow)), denied);
-    blows.spoil(&format!("{key} for the service"), "denied", of_key(key, |key| key.identity.get_mut(&RoleKind::Service)), denied);
+    spoil("of another region", |key| {
+        key.arn = KeyArn::new("arn:aws:kms:us-east-1:123456789012:key/x")
+    });
+    blows.spoil(
+        &format!("{key} rotation"),
+        "off",
+        of_key(key, |key| Some(&mut key.rotation)),
+        |on| *on = false,
+    );
+    blows.spoil(
+        &format!("{key} policy"),
+        "denies",
+        of_key(key, |key| Some(&mut key.policy)),
+        |policy| *policy = denies_all(),
+    );
+    let denied = |actions: &mut BTreeMap<String, iam::Identity>| {
+        actions.values_mut().for_each(|identity| *identity = iam::Identity::Denied)
+    };
+    blows.spoil(
+        &format!("{key} for the instances"),
+        "denied",
+        of_key(key, |key| key.identity.get_mut(&RoleKind::Jobflow)),
+        denied,
+    );
+    blows.spoil(
+        &format!("{key} for the service"),
+        "denied",
+        of_key(key, |key| key.identity.get_mut(&RoleKind::Service)),
+        denied,
+    );
 }
 
 fn bucket_damages(blows: &mut Blows, bucket: &BucketName) {
     let of = |part: &str| format!("{bucket} {part}");
     blows.remove(&of("region"), of_bucket(bucket, |bucket| &mut bucket.region));
-    blows.spoil(&of("region"), "another", of_bucket(bucket, |bucket| &mut bucket.region), |region| *region = "us-east-1".to_owned());
-    blows.spoil(&of("owner"), "another", of_bucket(bucket, |bucket| &mut bucket.ours), |ours| *ours = false);
-    blows.spoil(&of("default"), "none", of_bucket(bucket, |bucket| &mut bucket.default_encryption), |default| *default = DefaultEncryption::None);
-    blows.spoil(&of("versioning"), "on", of_bucket(bucket, |bucket| &mut bucket.versioning), |status| *status = Some("Enabled".to_owned()));
+    blows.spoil(
+        &of("region"),
+        "another",
+        of_bucket(bucket, |bucket| &mut bucket.region),
+        |region| *region = "us-east-1".to_owned(),
+    );
+    blows.spoil(&of("owner"), "another", of_bucket(bucket, |bucket| &mut bucket.ours), |ours| {
+        *ours = false
+    });
+    blows.spoil(
+        &of("default"),
+        "none",
+        of_bucket(bucket, |bucket| &mut bucket.default_encryption),
+        |default| *default = DefaultEncryption::None,
+    );
+    blows.spoil(
+        &of("versioning"),
+        "on",
+        of_bucket(bucket, |bucket| &mut bucket.versioning),
+        |status| *status = Some("Enabled".to_owned()),
+    );
     blows.spoil(&of("public"), "unblocked", of_own_block(bucket), |on| *on = false);
     blows.spoil(&of("account"), "unblocked", of_account(bucket), |on| *on = false);
 }
@@ -549,12 +791,17 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let protections = vec![Protection::S3AtRest, Protection::LocalDisk, Protection::InTransit];
     let kinds = vec![EncryptionKind::SseS3, EncryptionKind::SseKms, EncryptionKind::DsseKms];
     let protections = prop::sample::subsequence(protections, 0..=3);
-    (any_checks(8), any_checks(4), protections, prop::sample::subsequence(kinds, 1..=3), any::<bool>()).prop_map(
-        |(advise, enforce, require, accept_encryption, expects)| {
+    (
+        any_checks(8),
+        any_checks(4),
+        protections,
+        prop::sample::subsequence(kinds, 1..=3),
+        any::<bool>(),
+    )
+        .prop_map(|(advise, enforce, require, accept_encryption, expects)| {
             let expected_keys = if expects { vec![KEY.to_owned()] } else { Vec::new() };
             Policy { require, accept_encryption, expected_keys, advise, enforce, ..strict() }
-        },
-    )
+        })
 }
 
 /// Strikes the blows at `which`, one in each place, and gives the places.
@@ -576,8 +823,11 @@ fn all_blows(world: &World) -> Vec<Blow> {
 fn each_world_launches_as_it_is() {
     for world in WORLDS.iter() {
         let findings = world.findings(&strict(), &world.facts);
-        let open: Vec<String> =
-            findings.iter().filter(|finding| finding.level == super::Level::Required && finding.is_open()).map(super::Finding::in_brief).collect();
+        let open: Vec<String> = findings
+            .iter()
+            .filter(|finding| finding.level == super::Level::Required && finding.is_open())
+            .map(super::Finding::in_brief)
+            .collect();
         assert!(world.launches(&strict(), &world.facts), "{open:?}");
         assert!(world.facts.key_uses().values().flatten().any(|used| *used == KeyUse::LocalDisk));
     }
@@ -590,19 +840,33 @@ fn every_blow_is_seen_by_some_check() {
             let mut facts = world.facts.clone();
             (blow.strike)(&mut facts);
             let unmoved = facts_are_same(&facts, &world.facts);
-            let open = |facts: &Facts| world.findings(&strict(), facts).iter().filter(|finding| finding.is_open()).count();
-            let well = |facts: &Facts| world.findings(&strict(), facts).iter().filter(|finding| finding.status == Status::Proved).count();
-            assert!(unmoved || open(&facts) > open(&world.facts) || well(&facts) < well(&world.facts), "nobody noticed {}", blow.name);
+            let open = |facts: &Facts| {
+                world.findings(&strict(), facts).iter().filter(|finding| finding.is_open()).count()
+            };
+            let well = |facts: &Facts| {
+                world
+                    .findings(&strict(), facts)
+                    .iter()
+                    .filter(|finding| finding.status == Status::Proved)
+                    .count()
+            };
+            assert!(
+                unmoved || open(&facts) > open(&world.facts) || well(&facts) < well(&world.facts),
+                "nobody noticed {}",
+                blow.name
+            );
         }
     }
 }
 
-/// Whether a blow struck nothing at all, because its world has no such fact, or one that no check looks at there.
+/// Whether a blow struck nothing at all, because its world has no such fact, or one that no check
+/// looks at there.
 fn facts_are_same(a: &Facts, b: &Facts) -> bool {
     let text = |facts: &Facts| format!("{facts:?}");
     let not_needed = |facts: &Facts| {
         let mut facts = facts.clone();
-        // EBS encryption by default matters only where the security configuration leaves it to the account.
+        // EBS encryption by default matters only where the security configuration leaves it to the
+        // account.
         if facts
             .security_configuration
             .as_ref()
@@ -639,7 +903,12 @@ fn giving_up_a_fact_by_policy_hides_nothing_else() {
             (damage.strike)(&mut facts);
             let refused = !world.launches(&policy, &facts);
             (loss.strike)(&mut facts);
-            assert!(!(refused && world.launches(&policy, &facts)), "{} hides {}", loss.name, damage.name);
+            assert!(
+                !(refused && world.launches(&policy, &facts)),
+                "{} hides {}",
+                loss.name,
+                damage.name
+            );
         }
     }
 }

@@ -65,14 +65,25 @@ pub(super) static MAPPED_MAY_USE: Check = Check {
     level: Level::Required,
     why: "Where the security configuration maps users to roles, EMRFS takes on the mapped role for them: what that one may not do with a key, their reads and writes cannot.",
     looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, for each role of RoleMappings on every key of S3.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::SIMULATE_PRINCIPAL_POLICY, &calls::GET_KEY_POLICY, &calls::LIST_GRANTS],
+    asks: &[
+        &calls::DESCRIBE_SECURITY_CONFIGURATION,
+        &calls::SIMULATE_PRINCIPAL_POLICY,
+        &calls::GET_KEY_POLICY,
+        &calls::LIST_GRANTS,
+    ],
     mend: "allow kms:GenerateDataKey and kms:Decrypt on {subject} to the mapped role, in its policies or in the key's",
     source: "Amazon EMR management guide, Configure IAM roles for EMRFS requests to Amazon S3",
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let facts = case.facts;
-    exists(&JOBFLOW_EXISTS, &case.config.jobflow_role, &facts.role, "an instance profile with a role", findings);
+    exists(
+        &JOBFLOW_EXISTS,
+        &case.config.jobflow_role,
+        &facts.role,
+        "an instance profile with a role",
+        findings,
+    );
     exists(&SERVICE_EXISTS, &case.config.service_role, &facts.service_role, "a role", findings);
     let uses = facts.key_uses();
     mapped(case, &uses, findings);
@@ -81,51 +92,103 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(JOBFLOW_MAY_USE.on(keys.as_str(), "allowed to use them").waiting_for(first));
     }
     if uses.is_empty() && unseen.is_empty() {
-        findings.push(JOBFLOW_MAY_USE.on("keys", "allowed to use them").not_applicable("no key is named"));
+        findings.push(
+            JOBFLOW_MAY_USE.on("keys", "allowed to use them").not_applicable("no key is named"),
+        );
     }
     // Only the security configuration has EBS volumes encrypted.
     if facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none()) {
-        findings.push(SERVICE_MAY_USE.on("keys", "allowed to use them").waiting_for(&super::security_configuration::EXISTS));
+        findings.push(
+            SERVICE_MAY_USE
+                .on("keys", "allowed to use them")
+                .waiting_for(&super::security_configuration::EXISTS),
+        );
     } else if !uses.values().any(|uses| uses.contains(&KeyUse::Ebs)) {
-        findings.push(SERVICE_MAY_USE.on("keys", "allowed to use them").not_applicable("EBS encryption is not switched on"));
+        findings.push(
+            SERVICE_MAY_USE
+                .on("keys", "allowed to use them")
+                .not_applicable("EBS encryption is not switched on"),
+        );
     }
     for (reference, uses) in &uses {
         let Some(key) = facts.keys.get(reference) else { continue };
-        let role = Asking::named(RoleKind::Jobflow, &JOBFLOW_MAY_USE, &JOBFLOW_EXISTS, &case.config.jobflow_role, &facts.role);
+        let role = Asking::named(
+            RoleKind::Jobflow,
+            &JOBFLOW_MAY_USE,
+            &JOBFLOW_EXISTS,
+            &case.config.jobflow_role,
+            &facts.role,
+        );
         findings.push(role.may_use(case, reference, key, uses));
         if uses.contains(&KeyUse::Ebs) {
-            let role = Asking::named(RoleKind::Service, &SERVICE_MAY_USE, &SERVICE_EXISTS, &case.config.service_role, &facts.service_role);
+            let role = Asking::named(
+                RoleKind::Service,
+                &SERVICE_MAY_USE,
+                &SERVICE_EXISTS,
+                &case.config.service_role,
+                &facts.service_role,
+            );
             findings.push(role.may_use(case, reference, key, uses));
         }
     }
 }
 
 /// The roles that EMRFS takes on, on each key that S3 asks for.
-fn mapped(case: &Case<'_>, uses: &BTreeMap<KeyReference, BTreeSet<KeyUse>>, findings: &mut Vec<Finding>) {
+fn mapped(
+    case: &Case<'_>,
+    uses: &BTreeMap<KeyReference, BTreeSet<KeyUse>>,
+    findings: &mut Vec<Finding>,
+) {
     let subject = || MAPPED_MAY_USE.on("RoleMappings", "allowed to use the keys of S3");
-    let Some(configuration) = case.facts.security_configuration.as_ref().and_then(Lookup::found) else {
+    let Some(configuration) = case.facts.security_configuration.as_ref().and_then(Lookup::found)
+    else {
         findings.push(subject().waiting_for(&super::security_configuration::EXISTS));
         return;
     };
     let before = findings.len();
     if !configuration.content.mapped_roles.is_empty() {
-        findings.extend(keys::unseen(case).iter().map(|(keys, first)| MAPPED_MAY_USE.on(keys.as_str(), "allowed to use them").waiting_for(first)));
+        findings.extend(keys::unseen(case).iter().map(|(keys, first)| {
+            MAPPED_MAY_USE.on(keys.as_str(), "allowed to use them").waiting_for(first)
+        }));
     }
     for arn in &configuration.content.mapped_roles {
         let role = Lookup::Found(RoleFacts { arn: arn.clone() });
-        let role = Asking { kind: RoleKind::Mapped(arn.clone()), check: &MAPPED_MAY_USE, exists: &JOBFLOW_EXISTS, name: arn, at: None, role: &role };
+        let role = Asking {
+            kind: RoleKind::Mapped(arn.clone()),
+            check: &MAPPED_MAY_USE,
+            exists: &JOBFLOW_EXISTS,
+            name: arn,
+            at: None,
+            role: &role,
+        };
         let keys = uses.iter().filter(|(_, uses)| uses.iter().any(KeyUse::is_by_s3));
-        findings.extend(keys.filter_map(|(reference, uses)| Some(role.may_use(case, reference, case.facts.keys.get(reference)?, uses))));
+        findings.extend(keys.filter_map(|(reference, uses)| {
+            Some(role.may_use(case, reference, case.facts.keys.get(reference)?, uses))
+        }));
     }
     if findings.len() == before {
         let none = configuration.content.mapped_roles.is_empty();
-        findings.push(subject().not_applicable(if none { "no role is mapped" } else { "S3 asks for no key" }));
+        findings.push(subject().not_applicable(if none {
+            "no role is mapped"
+        } else {
+            "S3 asks for no key"
+        }));
     }
 }
 
-fn exists(check: &'static Check, named: &Located<String>, role: &Lookup<RoleFacts>, wanted: &'static str, findings: &mut Vec<Finding>) {
+fn exists(
+    check: &'static Check,
+    named: &Located<String>,
+    role: &Lookup<RoleFacts>,
+    wanted: &'static str,
+    findings: &mut Vec<Finding>,
+) {
     let subject = check.on(named.value.as_str(), wanted).at(Some(&named.at));
-    findings.push(subject.by(role, "no such role, or an instance profile without one", |subject, role| subject.proved(role.arn.clone())));
+    findings.push(subject.by(
+        role,
+        "no such role, or an instance profile without one",
+        |subject, role| subject.proved(role.arn.clone()),
+    ));
 }
 
 /// A role that needs a key.
@@ -140,21 +203,45 @@ struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     /// A role that the runner config names.
-    fn named(kind: RoleKind, check: &'static Check, exists: &'static Check, named: &'a Located<String>, role: &'a Lookup<RoleFacts>) -> Self {
+    fn named(
+        kind: RoleKind,
+        check: &'static Check,
+        exists: &'static Check,
+        named: &'a Located<String>,
+        role: &'a Lookup<RoleFacts>,
+    ) -> Self {
         Self { kind, check, exists, name: &named.value, at: Some(&named.at), role }
     }
 
-    fn may_use(&self, case: &Case<'_>, reference: &KeyReference, facts: &KeyFacts, uses: &BTreeSet<KeyUse>) -> Finding {
-        let actions: Vec<&str> = self.kind.actions().iter().map(|action| action.trim_start_matches("kms:")).collect();
+    fn may_use(
+        &self,
+        case: &Case<'_>,
+        reference: &KeyReference,
+        facts: &KeyFacts,
+        uses: &BTreeSet<KeyUse>,
+    ) -> Finding {
+        let actions: Vec<&str> =
+            self.kind.actions().iter().map(|action| action.trim_start_matches("kms:")).collect();
         let wanted = format!("kms:{} allowed to the role of `{}`", actions.join(", "), self.name);
         let subject = self.check.on(reference.as_str(), wanted).at(self.at);
         let Some(role) = self.role.found() else { return subject.waiting_for(self.exists) };
-        let Some(key) = facts.description.found() else { return subject.waiting_for(&keys::EXISTS) };
-        let Some(identity) = facts.identity.get(&self.kind) else { return subject.waiting_for(self.exists) };
+        let Some(key) = facts.description.found() else {
+            return subject.waiting_for(&keys::EXISTS);
+        };
+        let Some(identity) = facts.identity.get(&self.kind) else {
+            return subject.waiting_for(self.exists);
+        };
         subject.by(identity, "no such role", |subject, identity| {
             subject.by(&facts.policy, "no such key", |subject, policy| {
                 subject.by(&facts.grants, "no such key", |subject, grants| {
-                    let evidence = Evidence { key, policy, grants, identity, role: &role.arn, region: &case.config.emr_region.value };
+                    let evidence = Evidence {
+                        key,
+                        policy,
+                        grants,
+                        identity,
+                        role: &role.arn,
+                        region: &case.config.emr_region.value,
+                    };
                     evidence.decide(subject, &self.kind, uses)
                 })
             })
@@ -184,7 +271,10 @@ impl Evidence<'_> {
     fn decide(&self, subject: Subject, kind: &RoleKind, uses: &BTreeSet<KeyUse>) -> Finding {
         let asked_through = |uses: &BTreeSet<KeyUse>| -> BTreeSet<Option<&'static str>> {
             let services = uses.iter().filter_map(|used| match (kind, used) {
-                (RoleKind::Jobflow | RoleKind::Mapped(_), KeyUse::S3 | KeyUse::BucketDefault(_)) => Some(Some("s3")),
+                (
+                    RoleKind::Jobflow | RoleKind::Mapped(_),
+                    KeyUse::S3 | KeyUse::BucketDefault(_),
+                ) => Some(Some("s3")),
                 (RoleKind::Jobflow, KeyUse::LocalDisk) => Some(None),
                 (RoleKind::Service, KeyUse::Ebs) => Some(Some("ec2")),
                 _ => None,
@@ -193,19 +283,23 @@ impl Evidence<'_> {
         };
         let mut decisions: Vec<(Allowed, &str)> = Vec::new();
         for service in asked_through(uses) {
-            decisions.extend(kind.actions().iter().map(|action| (self.action(action, service), *action)));
+            decisions.extend(
+                kind.actions().iter().map(|action| (self.action(action, service), *action)),
+            );
         }
         match decisions.into_iter().min() {
             None => subject.not_applicable("the role makes no use of it"),
             Some((Allowed::Yes(by), _)) => subject.proved(by),
             Some((Allowed::No(why), action)) => subject.refuted(format!("{action}: {why}")),
-            Some((Allowed::Unclear(why), action)) => {
-                subject.unknown(format!("{action}: {why}"), "name the role in a statement of the key's policy that has no condition")
-            }
+            Some((Allowed::Unclear(why), action)) => subject.unknown(
+                format!("{action}: {why}"),
+                "name the role in a statement of the key's policy that has no condition",
+            ),
         }
     }
 
-    /// An explicit deny on either side wins; else the key's policy names the role, or leaves it to IAM and IAM allows, or a grant gives it.
+    /// An explicit deny on either side wins; else the key's policy names the role, or leaves it to
+    /// IAM and IAM allows, or a grant gives it.
     fn action(&self, action: &str, service: Option<&str>) -> Allowed {
         let account = self.role.split(':').nth(4).unwrap_or_default();
         let through = service.map(|service| format!("{service}.{}.amazonaws.com", self.region));
@@ -216,11 +310,18 @@ impl Evidence<'_> {
             ("aws:principalaccount", Some(account)),
             ("aws:principalarn", Some(self.role)),
         ]);
-        let policy = iam_policy::decide(self.policy, &Request { caller: self.role, action, resource: None, context });
+        let policy = iam_policy::decide(
+            self.policy,
+            &Request { caller: self.role, action, resource: None, context },
+        );
         let identity = self.identity.get(action).copied().unwrap_or(Identity::NotAllowed);
         let operation = action.trim_start_matches("kms:");
         let granted = |constrained: bool| {
-            self.grants.iter().any(|grant| grant.grantee == self.role && grant.operations.contains(operation) && grant.constrained == constrained)
+            self.grants.iter().any(|grant| {
+                grant.grantee == self.role
+                    && grant.operations.contains(operation)
+                    && grant.constrained == constrained
+            })
         };
         match (identity, policy) {
             (Identity::Denied, _) => Allowed::No("a policy of the role, its boundary or its organisation denies it".to_owned()),

@@ -1,5 +1,6 @@
-//! Checks on the EMR security configuration: that it is there, and that each of its three protections is really configured.
-//! A switch that is on proves nothing: each protection is judged by its own content.
+//! Checks on the EMR security configuration: that it is there, and that each of its three
+//! protections is really configured. A switch that is on proves nothing: each protection is judged
+//! by its own content.
 
 use super::{Case, Check, Finding, Level, Stage, network};
 use crate::{
@@ -75,7 +76,8 @@ pub(super) static METADATA_SERVICE: Check = Check {
     source: "Amazon EMR management guide, Create a security configuration (Configure EC2 instance metadata service)",
 };
 
-/// Spark RPC is encrypted by AES since this release, by SASL before. Source: Amazon EMR management guide, Encryption options.
+/// Spark RPC is encrypted by AES since this release, by SASL before. Source: Amazon EMR management
+/// guide, Encryption options.
 const FIRST_WITH_AES_RPC: ReleaseLabel = ReleaseLabel::new(5, 9, 0);
 
 /// What decides one protection: seen text where it is configured, or what is missing.
@@ -89,19 +91,46 @@ static PROTECTIONS: [(&Check, Protection, Judgement); 3] = [
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let at = case.config.security_configuration.as_ref().map(|located| located.at.as_str());
-    let (Some(name), Some(lookup)) = (case.security_configuration, &case.facts.security_configuration) else {
-        findings.push(EXISTS.on("security configuration", "a name").at(at).refuted("neither the runner config nor the settings name one"));
-        let required = PROTECTIONS.iter().filter(|(_, protection, _)| case.policy.requires(*protection));
-        findings.extend(required.map(|(check, ..)| check.on("security configuration", "configured").at(at).waiting_for(&EXISTS)));
-        findings.extend([&NO_KERBEROS, &METADATA_SERVICE].map(|check| check.on("security configuration", "configured").at(at).waiting_for(&EXISTS)));
+    let (Some(name), Some(lookup)) =
+        (case.security_configuration, &case.facts.security_configuration)
+    else {
+        findings.push(
+            EXISTS
+                .on("security configuration", "a name")
+                .at(at)
+                .refuted("neither the runner config nor the settings name one"),
+        );
+        let required =
+            PROTECTIONS.iter().filter(|(_, protection, _)| case.policy.requires(*protection));
+        findings.extend(required.map(|(check, ..)| {
+            check.on("security configuration", "configured").at(at).waiting_for(&EXISTS)
+        }));
+        findings.extend([&NO_KERBEROS, &METADATA_SERVICE].map(|check| {
+            check.on("security configuration", "configured").at(at).waiting_for(&EXISTS)
+        }));
         return;
     };
-    findings.push(EXISTS.on(name, "the security configuration").at(at).by(lookup, "no such security configuration", |subject, found| {
-        subject.proved(format!("created {}, SHA-256 {}", shown(found.created), short(&found.digest)))
-    }));
-    findings.push(NO_KERBEROS.on(name, "no Kerberos").at(at).after(&EXISTS, lookup, |subject, found| {
-        subject.decided(!found.content.kerberos, if found.content.kerberos { "a KerberosConfiguration" } else { "none" })
-    }));
+    findings.push(EXISTS.on(name, "the security configuration").at(at).by(
+        lookup,
+        "no such security configuration",
+        |subject, found| {
+            subject.proved(format!(
+                "created {}, SHA-256 {}",
+                shown(found.created),
+                short(&found.digest)
+            ))
+        },
+    ));
+    findings.push(NO_KERBEROS.on(name, "no Kerberos").at(at).after(
+        &EXISTS,
+        lookup,
+        |subject, found| {
+            subject.decided(
+                !found.content.kerberos,
+                if found.content.kerberos { "a KerberosConfiguration" } else { "none" },
+            )
+        },
+    ));
     findings.push(METADATA_SERVICE.on(name, "version 2 at least").at(at).after(
         &EXISTS,
         lookup,
@@ -113,9 +142,11 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (check, protection, judge) in &PROTECTIONS {
         let subject = check.on(name, "configured").at(at);
         findings.push(if case.policy.requires(*protection) {
-            subject.after(&EXISTS, lookup, |subject, found| match judge(&found.content, &case.config.release.value) {
-                Ok(saw) => subject.proved(saw),
-                Err(missing) => subject.refuted(missing),
+            subject.after(&EXISTS, lookup, |subject, found| {
+                match judge(&found.content, &case.config.release.value) {
+                    Ok(saw) => subject.proved(saw),
+                    Err(missing) => subject.refuted(missing),
+                }
             })
         } else {
             subject.not_applicable("not required by policy")
@@ -123,17 +154,31 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether `content` gives every protection of `require` on `release`: what was seen, or what is missing.
-pub(super) fn protects(content: &Content, release: &ReleaseLabel, require: &[Protection]) -> Result<String, String> {
+/// Whether `content` gives every protection of `require` on `release`: what was seen, or what is
+/// missing.
+pub(super) fn protects(
+    content: &Content,
+    release: &ReleaseLabel,
+    require: &[Protection],
+) -> Result<String, String> {
     let (first, feature) = network::needed(content);
     if *release < first {
         return Err(format!("{release}, where {feature} need {first} or later"));
     }
     let judged = PROTECTIONS.iter().filter(|(_, protection, _)| require.contains(protection));
-    let judged: Vec<(Protection, Result<String, String>)> = judged.map(|(_, protection, judge)| (*protection, judge(content, release))).collect();
+    let judged: Vec<(Protection, Result<String, String>)> =
+        judged.map(|(_, protection, judge)| (*protection, judge(content, release))).collect();
     let told = |wanted: bool| -> Vec<String> {
         let texts = judged.iter().filter(|(_, told)| told.is_ok() == wanted);
-        texts.map(|(protection, told)| format!("{}: {}", protection.name(), told.as_ref().unwrap_or_else(|missing| missing))).collect()
+        texts
+            .map(|(protection, told)| {
+                format!(
+                    "{}: {}",
+                    protection.name(),
+                    told.as_ref().unwrap_or_else(|missing| missing)
+                )
+            })
+            .collect()
     };
     if told(false).is_empty() { Ok(told(true).join("; ")) } else { Err(told(false).join("; ")) }
 }
@@ -154,8 +199,12 @@ fn s3_at_rest(content: &Content, _: &ReleaseLabel) -> Result<String, String> {
         ("SSE-S3", _) => Ok("SSE-S3".to_owned()),
         ("SSE-KMS" | "CSE-KMS", Some(key)) => Ok(format!("{} under {key}", s3.mode)),
         ("SSE-KMS" | "CSE-KMS", None) => Err(format!("{} without AwsKmsKey", s3.mode)),
-        ("CSE-Custom", _) if s3.provider_class.is_some() && s3.s3_object.is_some() => Ok("CSE-Custom".to_owned()),
-        ("CSE-Custom", _) => Err("CSE-Custom without S3Object and EncryptionKeyProviderClass".to_owned()),
+        ("CSE-Custom", _) if s3.provider_class.is_some() && s3.s3_object.is_some() => {
+            Ok("CSE-Custom".to_owned())
+        }
+        ("CSE-Custom", _) => {
+            Err("CSE-Custom without S3Object and EncryptionKeyProviderClass".to_owned())
+        }
         (other, _) => Err(format!("the unknown mode `{other}`")),
     }
 }
@@ -165,13 +214,22 @@ fn local_disk(content: &Content, _: &ReleaseLabel) -> Result<String, String> {
         return Err("EnableAtRestEncryption is off".to_owned());
     }
     let Some(disk) = &content.local_disk else {
-        return Err("at-rest encryption is switched on, but its local-disk part is empty".to_owned());
+        return Err(
+            "at-rest encryption is switched on, but its local-disk part is empty".to_owned()
+        );
     };
     match (disk.provider.as_str(), &disk.key) {
-        ("AwsKms", Some(key)) if disk.ebs => Ok(format!("EBS encryption, root volumes included, under {key}")),
-        ("AwsKms", Some(key)) => Ok(format!("LUKS on data volumes (root volumes not included) under {key}")),
+        ("AwsKms", Some(key)) if disk.ebs => {
+            Ok(format!("EBS encryption, root volumes included, under {key}"))
+        }
+        ("AwsKms", Some(key)) => {
+            Ok(format!("LUKS on data volumes (root volumes not included) under {key}"))
+        }
         ("AwsKms", None) => Err("AwsKms without AwsKmsKey".to_owned()),
-        ("Custom", _) if disk.custom_complete => Ok("LUKS on data volumes (root volumes not included) by a custom key provider".to_owned()),
+        ("Custom", _) if disk.custom_complete => {
+            Ok("LUKS on data volumes (root volumes not included) by a custom key provider"
+                .to_owned())
+        }
         ("Custom", _) => Err("Custom without S3Object and EncryptionKeyProviderClass".to_owned()),
         (other, _) => Err(format!("the unknown provider `{other}`")),
     }
@@ -190,9 +248,12 @@ fn in_transit(content: &Content, release: &ReleaseLabel) -> Result<String, Strin
         ("Custom", Some(object), Some(class)) => format!("certificates by {class} of {object}"),
         ("EMR", _, _) => "certificates that EMR manages".to_owned(),
         ("PEM", None, _) => return Err("PEM without S3Object".to_owned()),
-        ("Custom", _, _) => return Err("Custom without S3Object and CertificateProviderClass".to_owned()),
+        ("Custom", _, _) => {
+            return Err("Custom without S3Object and CertificateProviderClass".to_owned());
+        }
         (other, _, _) => return Err(format!("the unknown certificate provider `{other}`")),
     };
-    let spark = if *release >= FIRST_WITH_AES_RPC { "AES" } else { "SASL DIGEST-MD5 (AES from 5.9.0 on)" };
+    let spark =
+        if *release >= FIRST_WITH_AES_RPC { "AES" } else { "SASL DIGEST-MD5 (AES from 5.9.0 on)" };
     Ok(format!("{by}; Spark RPC by {spark}"))
 }

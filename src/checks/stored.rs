@@ -1,4 +1,5 @@
-//! How objects that lie in S3 are judged, before a run and after it: by the kinds and keys that the policy accepts.
+//! How objects that lie in S3 are judged, before a run and after it: by the kinds and keys that the
+//! policy accepts.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use crate::{
     settings::{EncryptionKind, Policy},
 };
 
-/// What the policy accepts for objects, with its keys as KMS resolved them: all that it takes to judge an object, now or by a later guard.
+/// What the policy accepts for objects, with its keys as KMS resolved them: all that it takes to
+/// judge an object, now or by a later guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Standard {
     kinds: Vec<EncryptionKind>,
@@ -22,7 +24,10 @@ pub(crate) struct Standard {
 impl Standard {
     pub(crate) fn of(policy: &Policy, facts: &Facts) -> Self {
         let keys = policy.expected_keys.clone();
-        let arns = keys.iter().map(|key| facts.resolved(&KeyReference::new(key)).unwrap_or(key).to_owned()).collect();
+        let arns = keys
+            .iter()
+            .map(|key| facts.resolved(&KeyReference::new(key)).unwrap_or(key).to_owned())
+            .collect();
         Self { kinds: policy.accept_encryption.clone(), keys, arns }
     }
 
@@ -39,7 +44,11 @@ impl Standard {
 
     /// In words: the kinds, and the keys where it expects any.
     pub(crate) fn in_words(&self) -> String {
-        let under = if self.keys.is_empty() { String::new() } else { format!(", under {}", self.keys.join(" or ")) };
+        let under = if self.keys.is_empty() {
+            String::new()
+        } else {
+            format!(", under {}", self.keys.join(" or "))
+        };
         format!("{}{under}", buckets::accepted(&self.kinds))
     }
 
@@ -53,7 +62,8 @@ impl Standard {
         self.kinds.contains(&kind)
     }
 
-    /// Whether it expects this key, told by its ARN; without any expectation every key is, and none.
+    /// Whether it expects this key, told by its ARN; without any expectation every key is, and
+    /// none.
     pub(super) fn expects(&self, key: Option<&str>) -> bool {
         self.arns.is_empty() || key.is_some_and(|key| self.arns.iter().any(|arn| arn == key))
     }
@@ -62,7 +72,9 @@ impl Standard {
     pub(super) fn copy_options(&self) -> String {
         let accepts = |kind| self.accepts_kind(kind);
         match self.keys.first() {
-            Some(key) if accepts(EncryptionKind::SseKms) => format!("--sse aws:kms --sse-kms-key-id {key}"),
+            Some(key) if accepts(EncryptionKind::SseKms) => {
+                format!("--sse aws:kms --sse-kms-key-id {key}")
+            }
             Some(key) => format!("--sse aws:kms:dsse --sse-kms-key-id {key}"),
             None if accepts(EncryptionKind::SseS3) => "--sse AES256".to_owned(),
             None if accepts(EncryptionKind::SseKms) => "--sse aws:kms".to_owned(),
@@ -77,8 +89,18 @@ pub(super) fn wanted(standard: &Standard) -> String {
 }
 
 /// Judges what was counted; `none` is said where nothing was.
-pub(super) fn judge(standard: &Standard, subject: Subject, survey: &Survey, none: impl FnOnce(Subject) -> Finding) -> Finding {
-    let wrong: Vec<String> = survey.kinds.iter().filter(|tally| !is_accepted(standard, &tally.stored)).map(offenders).collect();
+pub(super) fn judge(
+    standard: &Standard,
+    subject: Subject,
+    survey: &Survey,
+    none: impl FnOnce(Subject) -> Finding,
+) -> Finding {
+    let wrong: Vec<String> = survey
+        .kinds
+        .iter()
+        .filter(|tally| !is_accepted(standard, &tally.stored))
+        .map(offenders)
+        .collect();
     let seen = if survey.looked_at < survey.objects {
         format!("an even sample of {} of {} objects", survey.looked_at, survey.objects)
     } else if survey.objects == 1 {
@@ -91,13 +113,19 @@ pub(super) fn judge(standard: &Standard, subject: Subject, survey: &Survey, none
     }
     match survey.unseen.as_ref().map(|unseen| (unseen.objects, unseen.obstacle())) {
         Some((objects, Some((obstacle, denied)))) => {
-            let obstacle = crate::aws::Obstacle { message: format!("{objects} objects: {}", obstacle.message), ..obstacle.clone() };
+            let obstacle = crate::aws::Obstacle {
+                message: format!("{objects} objects: {}", obstacle.message),
+                ..obstacle.clone()
+            };
             if denied { subject.denied(&obstacle) } else { subject.unreachable(&obstacle) }
         }
-        Some((objects, None)) => subject.unknown(format!("{objects} objects could not be looked at"), "try again"),
+        Some((objects, None)) => {
+            subject.unknown(format!("{objects} objects could not be looked at"), "try again")
+        }
         None if survey.objects == 0 => none(subject),
         None => {
-            let kinds: Vec<String> = survey.kinds.iter().map(|tally| shown(&tally.stored)).collect();
+            let kinds: Vec<String> =
+                survey.kinds.iter().map(|tally| shown(&tally.stored)).collect();
             subject.proved(format!("{seen}: {}", kinds.join(", ")))
         }
     }
@@ -114,7 +142,13 @@ fn is_accepted(standard: &Standard, stored: &Stored) -> bool {
 fn offenders(tally: &Tally) -> String {
     let more = if tally.objects > tally.first.len() as u64 { ", …" } else { "" };
     let objects = if tally.objects == 1 { "object" } else { "objects" };
-    format!("{} {objects} ({} bytes) {}: {}{more}", tally.objects, tally.bytes, shown(&tally.stored), tally.first.join(", "))
+    format!(
+        "{} {objects} ({} bytes) {}: {}{more}",
+        tally.objects,
+        tally.bytes,
+        shown(&tally.stored),
+        tally.first.join(", ")
+    )
 }
 
 fn shown(stored: &Stored) -> String {

@@ -1,4 +1,5 @@
-//! Checks on what leaves the cluster or the runner by other ways than S3: storage targets, enrichments' sources, and the runner's own reports of its jobs.
+//! Checks on what leaves the cluster or the runner by other ways than S3: storage targets,
+//! enrichments' sources, and the runner's own reports of its jobs.
 
 use super::{Case, Check, Finding, Level, Stage};
 use crate::plan::{
@@ -49,17 +50,21 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn target(target: &Target) -> Finding {
-    let on = |wanted: &'static str| TARGET_TLS.on(target.file.as_str(), wanted).at(Some(&target.file));
+    let on =
+        |wanted: &'static str| TARGET_TLS.on(target.file.as_str(), wanted).at(Some(&target.file));
     match &target.store {
         Store::Redshift(database) | Store::Postgres(database) => {
-            let tunnel = database.bastion.as_ref().map_or_else(String::new, |bastion| format!(", through an SSH tunnel to {bastion}"));
+            let tunnel = database.bastion.as_ref().map_or_else(String::new, |bastion| {
+                format!(", through an SSH tunnel to {bastion}")
+            });
             let (holds, saw) = tls(database);
             on("TLS to the database").decided(holds, format!("{saw}{tunnel}"))
         }
-        Store::Elasticsearch { host, port, .. } => {
-            on("TLS to Elasticsearch").refuted(format!("{host}:{port}, and this target's schema has no setting for TLS"))
+        Store::Elasticsearch { host, port, .. } => on("TLS to Elasticsearch")
+            .refuted(format!("{host}:{port}, and this target's schema has no setting for TLS")),
+        Store::DynamoDb { table, .. } => {
+            on("TLS to DynamoDB").proved(format!("table {table}, over AWS's own TLS"))
         }
-        Store::DynamoDb { table, .. } => on("TLS to DynamoDB").proved(format!("table {table}, over AWS's own TLS")),
     }
 }
 
@@ -69,31 +74,51 @@ fn tls(database: &Database) -> (bool, String) {
     match (mode.as_deref(), database.ssl) {
         (Some("DISABLE"), _) => (false, "sslMode DISABLE".to_owned()),
         (_, Some(false)) => (false, "jdbc.ssl false".to_owned()),
-        (Some("VERIFY_FULL"), _) => (true, "TLS, the server's name and certificate verified".to_owned()),
-        (Some("VERIFY_CA"), _) => (true, "TLS, the server's certificate verified but not its name".to_owned()),
+        (Some("VERIFY_FULL"), _) => {
+            (true, "TLS, the server's name and certificate verified".to_owned())
+        }
+        (Some("VERIFY_CA"), _) => {
+            (true, "TLS, the server's certificate verified but not its name".to_owned())
+        }
         (Some("REQUIRE"), _) => (true, "TLS, the server's certificate not verified".to_owned()),
         (None, Some(true)) => (true, "TLS, by the driver's default verification".to_owned()),
-        (Some(_), _) => (false, "an sslMode that is none of DISABLE, REQUIRE, VERIFY_CA, VERIFY_FULL".to_owned()),
+        (Some(_), _) => (
+            false,
+            "an sslMode that is none of DISABLE, REQUIRE, VERIFY_CA, VERIFY_FULL".to_owned(),
+        ),
         (None, None) => (false, "neither jdbc.ssl nor sslMode".to_owned()),
     }
 }
 
 fn enrichments(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let enabled = || case.documents.enrichments.iter().filter(|enrichment| enrichment.enabled != Some(false));
+    let enabled =
+        || case.documents.enrichments.iter().filter(|enrichment| enrichment.enabled != Some(false));
     if !case.plan.enriches() || enabled().next().is_none() {
-        let why = if case.plan.enriches() { "no enrichment is enabled" } else { "this run does not enrich" };
+        let why = if case.plan.enriches() {
+            "no enrichment is enabled"
+        } else {
+            "this run does not enrich"
+        };
         findings.push(ENRICHMENT_SOURCES.on("enrichments", "https").not_applicable(why));
         return;
     }
     for enrichment in enabled() {
-        let subject = ENRICHMENT_SOURCES.on(enrichment.file.as_str(), "no source over http").at(Some(&enrichment.file));
+        let subject = ENRICHMENT_SOURCES
+            .on(enrichment.file.as_str(), "no source over http")
+            .at(Some(&enrichment.file));
         let shown = |source: &Source| match source {
             Source::S3(uri) => uri.clone(),
             Source::Server(server) => server.clone(),
             Source::Other => "a URI of another kind".to_owned(),
         };
-        let clear: Vec<String> =
-            enrichment.sources.iter().filter(|source| matches!(source, Source::Server(server) if server.starts_with("http://"))).map(shown).collect();
+        let clear: Vec<String> = enrichment
+            .sources
+            .iter()
+            .filter(
+                |source| matches!(source, Source::Server(server) if server.starts_with("http://")),
+            )
+            .map(shown)
+            .collect();
         let all: Vec<String> = enrichment.sources.iter().map(shown).collect();
         findings.push(match (clear.is_empty(), all.is_empty()) {
             (false, _) => subject.refuted(clear.join(", ")),
@@ -105,11 +130,15 @@ fn enrichments(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 fn monitoring(case: &Case<'_>) -> Finding {
     let Some(tracking) = &case.config.tracking else {
-        return MONITORING_TLS.on("monitoring.snowplow", "https").not_applicable("the runner reports to no collector");
+        return MONITORING_TLS
+            .on("monitoring.snowplow", "https")
+            .not_applicable("the runner reports to no collector");
     };
     let protocol = tracking.protocol.as_ref();
-    let subject = MONITORING_TLS.on(format!("monitoring.snowplow to {}", tracking.collector.value), "https");
-    let subject = subject.at(Some(protocol.map_or(&tracking.collector.at, |protocol| &protocol.at)));
+    let subject =
+        MONITORING_TLS.on(format!("monitoring.snowplow to {}", tracking.collector.value), "https");
+    let subject =
+        subject.at(Some(protocol.map_or(&tracking.collector.at, |protocol| &protocol.at)));
     match protocol.map(|protocol| protocol.value.to_ascii_lowercase()) {
         Some(protocol) => subject.decided(protocol == "https", protocol),
         None => subject.refuted("no protocol, for which the runner takes http"),

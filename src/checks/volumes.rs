@@ -1,4 +1,5 @@
-//! The check on the disks that the instances of a cluster really have: what EC2 says of each volume, root included.
+//! The check on the disks that the instances of a cluster really have: what EC2 says of each
+//! volume, root included.
 
 use std::collections::BTreeSet;
 
@@ -40,8 +41,12 @@ impl Ebs {
     /// What `configuration` promises; `None` when that is not EBS encryption.
     pub(crate) fn of(configuration: &SecurityConfiguration, facts: &Facts) -> Option<Self> {
         let content = &configuration.content;
-        let disk = content.local_disk.as_ref().filter(|disk| content.at_rest_enabled && disk.ebs)?;
-        let key = disk.key.as_ref().map(|key| facts.resolved(key).map_or_else(|| key.to_string(), str::to_owned));
+        let disk =
+            content.local_disk.as_ref().filter(|disk| content.at_rest_enabled && disk.ebs)?;
+        let key = disk
+            .key
+            .as_ref()
+            .map(|key| facts.resolved(key).map_or_else(|| key.to_string(), str::to_owned));
         Some(Self { key })
     }
 
@@ -51,29 +56,51 @@ impl Ebs {
         if !volume.encrypted {
             return Some(format!("{place} is not encrypted"));
         }
-        let wrong = self.key.as_deref().is_some_and(|key| !is_key(volume.key.as_deref().unwrap_or_default(), key));
-        wrong.then(|| format!("{place} is encrypted by {}", volume.key.as_deref().unwrap_or("a key that EC2 does not tell")))
+        let wrong = self
+            .key
+            .as_deref()
+            .is_some_and(|key| !is_key(volume.key.as_deref().unwrap_or_default(), key));
+        wrong.then(|| {
+            format!(
+                "{place} is encrypted by {}",
+                volume.key.as_deref().unwrap_or("a key that EC2 does not tell")
+            )
+        })
     }
 }
 
-/// Whether EC2's `seen`, always an ARN, is the key that `wanted` names. An alias that KMS did not resolve names none that could be compared.
+/// Whether EC2's `seen`, always an ARN, is the key that `wanted` names. An alias that KMS did not
+/// resolve names none that could be compared.
 fn is_key(seen: &str, wanted: &str) -> bool {
-    wanted.contains("alias/") || seen == wanted || (!wanted.starts_with("arn:") && seen.ends_with(&format!(":key/{wanted}")))
+    wanted.contains("alias/")
+        || seen == wanted
+        || (!wanted.starts_with("arn:") && seen.ends_with(&format!(":key/{wanted}")))
 }
 
-/// Judges the volumes of a cluster: all that were ever seen, and whether each instance that is there has shown some.
+/// Judges the volumes of a cluster: all that were ever seen, and whether each instance that is
+/// there has shown some.
 pub(super) fn judge(subject: &str, look: &Look, verified: &Verified) -> Finding {
     let Some(ebs) = &verified.ebs else {
-        let content = look.security_configuration.found().map(|configuration| &configuration.content);
-        return VOLUMES.on(subject, "encrypted as verified").not_applicable(match content.and_then(|content| content.local_disk.as_ref()) {
-            Some(LocalDisk { ebs: false, .. }) => "inferred: LUKS, by the security configuration; no API shows it",
-            _ => "EBS encryption is no part of what was verified",
-        });
+        let content =
+            look.security_configuration.found().map(|configuration| &configuration.content);
+        return VOLUMES.on(subject, "encrypted as verified").not_applicable(
+            match content.and_then(|content| content.local_disk.as_ref()) {
+                Some(LocalDisk { ebs: false, .. }) => {
+                    "inferred: LUKS, by the security configuration; no API shows it"
+                }
+                _ => "EBS encryption is no part of what was verified",
+            },
+        );
     };
     let wanted = format!("every volume encrypted by {}", ebs.key.as_deref().unwrap_or("EBS"));
     VOLUMES.on(subject, wanted).by(&look.cluster, "no such cluster", |subject, cluster| {
-        let wrong: Vec<String> = look.closer.volumes.values().filter_map(|volume| ebs.against(volume)).collect();
-        if wrong.is_empty() { of_instances(subject, cluster, look) } else { subject.refuted(wrong.join("; ")) }
+        let wrong: Vec<String> =
+            look.closer.volumes.values().filter_map(|volume| ebs.against(volume)).collect();
+        if wrong.is_empty() {
+            of_instances(subject, cluster, look)
+        } else {
+            subject.refuted(wrong.join("; "))
+        }
     })
 }
 
@@ -81,21 +108,33 @@ pub(super) fn judge(subject: &str, look: &Look, verified: &Verified) -> Finding 
 fn of_instances(subject: Subject, cluster: &ClusterFacts, look: &Look) -> Finding {
     let volumes = &look.closer.volumes;
     let shown: BTreeSet<&str> = volumes.values().map(|volume| volume.instance.as_str()).collect();
-    let proved = |subject: Subject| subject.proved(format!("{} volumes of {} instances", volumes.len(), shown.len()));
+    let proved = |subject: Subject| {
+        subject.proved(format!("{} volumes of {} instances", volumes.len(), shown.len()))
+    };
     // What EC2 has not started yet has no disk.
-    let known: Vec<(&str, &Node)> =
-        look.closer.nodes.found().into_iter().flatten().filter_map(|node| Some((node.instance.as_deref()?, node))).collect();
-    let bare: Vec<&(&str, &Node)> = known.iter().filter(|(instance, _)| !shown.contains(instance)).collect();
+    let known: Vec<(&str, &Node)> = look
+        .closer
+        .nodes
+        .found()
+        .into_iter()
+        .flatten()
+        .filter_map(|node| Some((node.instance.as_deref()?, node)))
+        .collect();
+    let bare: Vec<&(&str, &Node)> =
+        known.iter().filter(|(instance, _)| !shown.contains(instance)).collect();
     match cluster.status.state {
         ClusterState::Starting => subject.not_there("waits for instances"),
-        ClusterState::Terminating | ClusterState::Terminated | ClusterState::TerminatedWithErrors => {
+        ClusterState::Terminating
+        | ClusterState::Terminated
+        | ClusterState::TerminatedWithErrors => {
             let idle = look.steps.found().is_some_and(Vec::is_empty);
             match (volumes.is_empty(), bare.len()) {
                 (false, 0) => proved(subject),
                 (true, _) if idle || (cluster.status.state.is_over() && !cluster.was_ready) => {
                     subject.not_applicable("it was over before it could run a step")
                 }
-                _ => subject.not_there("instances were gone before anybody could look at their volumes"),
+                _ => subject
+                    .not_there("instances were gone before anybody could look at their volumes"),
             }
         }
         state => subject.by(&look.closer.nodes, "no such cluster", |subject, _| {
@@ -104,10 +143,13 @@ fn of_instances(subject: Subject, cluster: &ClusterFacts, look: &Look) -> Findin
                     return subject.unknown(format!("no volume of {instance}"), MEND);
                 }
                 match (known.len(), bare.len()) {
-                    (0, _) if state == ClusterState::Bootstrapping => subject.not_there("waits for instances"),
+                    (0, _) if state == ClusterState::Bootstrapping => {
+                        subject.not_there("waits for instances")
+                    }
                     (0, _) => subject.unknown("no instance", MEND),
                     (_, 0) => proved(subject),
-                    (known, bare) => subject.not_there(format!("waits for the volumes of {bare} of {known} instances")),
+                    (known, bare) => subject
+                        .not_there(format!("waits for the volumes of {bare} of {known} instances")),
                 }
             })
         }),
@@ -144,7 +186,10 @@ mod tests {
     }
 
     fn node(instance: &str, state: &str) -> Node {
-        Node { instance: (!instance.is_empty()).then(|| instance.to_owned()), state: state.to_owned() }
+        Node {
+            instance: (!instance.is_empty()).then(|| instance.to_owned()),
+            state: state.to_owned(),
+        }
     }
 
     fn step() -> Step {
@@ -159,7 +204,11 @@ mod tests {
         }
     }
 
-    fn judged(state: ClusterState, nodes: Lookup<Vec<Node>>, volumes: Vec<(String, Volume)>) -> (Status, bool, String) {
+    fn judged(
+        state: ClusterState,
+        nodes: Lookup<Vec<Node>>,
+        volumes: Vec<(String, Volume)>,
+    ) -> (Status, bool, String) {
         let mut look = look(state);
         look.steps = Lookup::Found(vec![step()]);
         look.closer.nodes = nodes;
@@ -173,7 +222,8 @@ mod tests {
     #[test]
     fn while_there_is_nothing_to_see_it_is_neither_proved_nor_overdue() {
         use ClusterState::{Bootstrapping, Running, Starting, Terminating};
-        let lost = || Lookup::Unreachable(Obstacle { operation: "x".to_owned(), message: "y".to_owned() });
+        let lost =
+            || Lookup::Unreachable(Obstacle { operation: "x".to_owned(), message: "y".to_owned() });
         for (state, nodes, not_there) in [
             (Starting, lost(), true),
             (Bootstrapping, Lookup::Found(vec![]), true),
@@ -195,13 +245,20 @@ mod tests {
     fn every_volume_counts_and_an_instance_that_joins_later_is_waited_for() {
         let (one, two) = (node("i-1", "RUNNING"), node("i-2", "PROVISIONING"));
         let good = || vec![volume("vol-1", "i-1", Some(KEY)), volume("vol-2", "i-1", Some(KEY))];
-        let (status, _, saw) = judged(ClusterState::Running, Lookup::Found(vec![one.clone()]), good());
+        let (status, _, saw) =
+            judged(ClusterState::Running, Lookup::Found(vec![one.clone()]), good());
         assert_eq!((status, saw.as_str()), (Status::Proved, "2 volumes of 1 instances"));
-        let (status, not_there, _) = judged(ClusterState::Running, Lookup::Found(vec![one, two]), good());
+        let (status, not_there, _) =
+            judged(ClusterState::Running, Lookup::Found(vec![one, two]), good());
         assert_eq!((status, not_there), (Status::Unknown, true));
-        for bad in [volume("vol-3", "i-1", None), volume("vol-3", "i-1", Some("arn:aws:kms:eu-west-1:123456789012:key/2"))] {
+        for bad in [
+            volume("vol-3", "i-1", None),
+            volume("vol-3", "i-1", Some("arn:aws:kms:eu-west-1:123456789012:key/2")),
+        ] {
             // What was seen once is not forgotten, whatever became of the instance.
-            for state in [ClusterState::Bootstrapping, ClusterState::Running, ClusterState::Terminated] {
+            for state in
+                [ClusterState::Bootstrapping, ClusterState::Running, ClusterState::Terminated]
+            {
                 let volumes = good().into_iter().chain([bad.clone()]).collect();
                 assert_eq!(judged(state, Lookup::Found(vec![]), volumes).0, Status::Refuted);
             }
@@ -211,11 +268,22 @@ mod tests {
     #[test]
     fn a_cluster_that_is_over_is_proved_by_what_was_seen_of_it() {
         let over = ClusterState::Terminated;
-        assert_eq!(judged(over, Lookup::Found(vec![]), vec![volume("vol-1", "i-1", Some(KEY))]).0, Status::Proved);
+        assert_eq!(
+            judged(over, Lookup::Found(vec![]), vec![volume("vol-1", "i-1", Some(KEY))]).0,
+            Status::Proved
+        );
         let (status, not_there, _) = judged(over, Lookup::Found(vec![]), vec![]);
         assert_eq!((status, not_there), (Status::Unknown, true), "it has run, and nobody looked");
-        let (status, not_there, _) = judged(over, Lookup::Found(vec![node("i-2", "RUNNING")]), vec![volume("vol-1", "i-1", Some(KEY))]);
-        assert_eq!((status, not_there), (Status::Unknown, true), "one of its instances was never seen");
+        let (status, not_there, _) = judged(
+            over,
+            Lookup::Found(vec![node("i-2", "RUNNING")]),
+            vec![volume("vol-1", "i-1", Some(KEY))],
+        );
+        assert_eq!(
+            (status, not_there),
+            (Status::Unknown, true),
+            "one of its instances was never seen"
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Checks on what this run will write: how each object will be encrypted, by whom it is written and what the bucket does about it.
+//! Checks on what this run will write: how each object will be encrypted, by whom it is written and
+//! what the bucket does about it.
 //!
-//! A request's own header beats the bucket's default. s3-dist-cp and Spark send the one that the security configuration's S3 part asks for; EMR's logs, RDB Loader
-//! and the runner send none.
+//! A request's own header beats the bucket's default. s3-dist-cp and Spark send the one that the
+//! security configuration's S3 part asks for; EMR's logs, RDB Loader and the runner send none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,7 +79,8 @@ fn header(actor: Actor, s3: Option<&S3AtRest>, bucket: &str) -> Header {
     let emrfs = |absent: Header| {
         let Some(s3) = s3 else { return absent };
         let other = s3.overrides.iter().find(|other| other.bucket == bucket);
-        let (mode, key) = other.map_or((s3.mode.as_str(), &s3.key), |other| (other.mode.as_str(), &other.key));
+        let (mode, key) =
+            other.map_or((s3.mode.as_str(), &s3.key), |other| (other.mode.as_str(), &other.key));
         match mode {
             "SSE-S3" => Header::SseS3,
             "SSE-KMS" => Header::SseKms(key.clone()),
@@ -99,24 +101,37 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for location in &case.config.locations {
         let actors: BTreeSet<Actor> = case.plan.writers(&location.role);
         match case.facts.buckets.get(location.bucket()) {
-            Some(facts) => writes.extend(actors.into_iter().map(|actor| Write { location, actor, facts })),
+            Some(facts) => {
+                writes.extend(actors.into_iter().map(|actor| Write { location, actor, facts }))
+            }
             // What the policy calls external nobody has looked at.
             None => findings.extend(actors.into_iter().map(|actor| {
-                let subject = WRITTEN.on(format!("{} by {actor}", location.role), "a bucket of one's own").at(Some(&location.at));
-                subject.refuted(format!("{}, which the setting `external_buckets` says is only read", location.bucket()))
+                let subject = WRITTEN
+                    .on(format!("{} by {actor}", location.role), "a bucket of one's own")
+                    .at(Some(&location.at));
+                subject.refuted(format!(
+                    "{}, which the setting `external_buckets` says is only read",
+                    location.bucket()
+                ))
             })),
         }
     }
     for check in [&WRITTEN, &DOWNGRADE, &POLICY_CLASH] {
         if writes.is_empty() {
-            findings.push(check.on("locations", "what is written").not_applicable("this run writes nothing to a bucket of its own"));
+            findings.push(
+                check
+                    .on("locations", "what is written")
+                    .not_applicable("this run writes nothing to a bucket of its own"),
+            );
         }
     }
     findings.extend(writes.iter().map(|write| write.encryption(case)));
     let mut downgraded: BTreeMap<&str, Finding> = BTreeMap::new();
-    for write in writes.iter().filter(|write| write.actor.protection() != Protection::BucketDefault) {
+    for write in writes.iter().filter(|write| write.actor.protection() != Protection::BucketDefault)
+    {
         let finding = write.downgrade(case);
-        let kept = downgraded.entry(write.location.bucket().as_str()).or_insert_with(|| finding.clone());
+        let kept =
+            downgraded.entry(write.location.bucket().as_str()).or_insert_with(|| finding.clone());
         if finding.is_open() && !kept.is_open() {
             *kept = finding;
         }
@@ -134,21 +149,34 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    fn on(&self, check: &'static Check, wanted: impl Into<std::borrow::Cow<'static, str>>) -> Subject {
-        check.on(format!("{} by {}", self.location.role, self.actor), wanted).at(Some(&self.location.at))
+    fn on(
+        &self,
+        check: &'static Check,
+        wanted: impl Into<std::borrow::Cow<'static, str>>,
+    ) -> Subject {
+        check
+            .on(format!("{} by {}", self.location.role, self.actor), wanted)
+            .at(Some(&self.location.at))
     }
 
     /// Decides by the request's header; waits for the security configuration where that decides it.
-    fn by_header(&self, case: &Case<'_>, subject: Subject, decide: impl FnOnce(Subject, Header) -> Finding) -> Finding {
+    fn by_header(
+        &self,
+        case: &Case<'_>,
+        subject: Subject,
+        decide: impl FnOnce(Subject, Header) -> Finding,
+    ) -> Finding {
         let bucket = self.location.bucket().as_str();
         if self.actor.protection() == Protection::BucketDefault {
             return decide(subject, Header::None);
         }
         match &case.facts.security_configuration {
-            Some(lookup) => subject.after(&security_configuration::EXISTS, lookup, |subject, found| {
-                let s3 = found.content.s3.as_ref().filter(|_| found.content.at_rest_enabled);
-                decide(subject, header(self.actor, s3, bucket))
-            }),
+            Some(lookup) => {
+                subject.after(&security_configuration::EXISTS, lookup, |subject, found| {
+                    let s3 = found.content.s3.as_ref().filter(|_| found.content.at_rest_enabled);
+                    decide(subject, header(self.actor, s3, bucket))
+                })
+            }
             None => subject.waiting_for(&security_configuration::EXISTS),
         }
     }
@@ -156,40 +184,72 @@ impl Write<'_> {
     fn encryption(&self, case: &Case<'_>) -> Finding {
         let subject = self.on(&WRITTEN, buckets::wanted(case));
         self.by_header(case, subject, |subject, header| {
-            let judge = |subject: Subject, kind: EncryptionKind, key: Option<&KeyReference>, by: &str| {
-                let shown = key.map_or_else(String::new, |key| format!(" under {key}"));
-                let accepted = buckets::is_accepted(case, kind, key);
-                subject.decided(accepted, format!("{}{shown}, {by}", buckets::kind_name(kind)))
-            };
+            let judge =
+                |subject: Subject, kind: EncryptionKind, key: Option<&KeyReference>, by: &str| {
+                    let shown = key.map_or_else(String::new, |key| format!(" under {key}"));
+                    let accepted = buckets::is_accepted(case, kind, key);
+                    subject.decided(accepted, format!("{}{shown}, {by}", buckets::kind_name(kind)))
+                };
             match header {
                 Header::SseS3 => judge(subject, EncryptionKind::SseS3, None, "by its request"),
-                Header::SseKms(key) => judge(subject, EncryptionKind::SseKms, key.as_ref(), "by its request"),
-                Header::ClientSide(mode) => subject.proved(format!("{mode}: encrypted on the cluster before it is sent")),
-                Header::None => subject.after(&buckets::DEFAULT_ENCRYPTION, &self.facts.default_encryption, |subject, default| match default {
-                    DefaultEncryption::Kind { kind, key } => {
-                        let key = key.as_deref().map(KeyReference::new);
-                        judge(subject, *kind, key.as_ref(), "by the bucket's default")
-                    }
-                    DefaultEncryption::None => subject.refuted("nothing: neither its request nor the bucket asks for encryption"),
-                    DefaultEncryption::Other(kind) => subject.refuted(format!("the unknown kind `{kind}`, by the bucket's default")),
-                }),
+                Header::SseKms(key) => {
+                    judge(subject, EncryptionKind::SseKms, key.as_ref(), "by its request")
+                }
+                Header::ClientSide(mode) => {
+                    subject.proved(format!("{mode}: encrypted on the cluster before it is sent"))
+                }
+                Header::None => subject.after(
+                    &buckets::DEFAULT_ENCRYPTION,
+                    &self.facts.default_encryption,
+                    |subject, default| match default {
+                        DefaultEncryption::Kind { kind, key } => {
+                            let key = key.as_deref().map(KeyReference::new);
+                            judge(subject, *kind, key.as_ref(), "by the bucket's default")
+                        }
+                        DefaultEncryption::None => subject.refuted(
+                            "nothing: neither its request nor the bucket asks for encryption",
+                        ),
+                        DefaultEncryption::Other(kind) => subject
+                            .refuted(format!("the unknown kind `{kind}`, by the bucket's default")),
+                    },
+                ),
             }
         })
     }
 
     fn downgrade(&self, case: &Case<'_>) -> Finding {
-        let subject =
-            DOWNGRADE.on(self.location.bucket().as_str(), "objects encrypted as the bucket's default says, or better").at(Some(&self.location.at));
+        let subject = DOWNGRADE
+            .on(
+                self.location.bucket().as_str(),
+                "objects encrypted as the bucket's default says, or better",
+            )
+            .at(Some(&self.location.at));
         self.by_header(case, subject, |subject, header| {
-            subject.after(&buckets::DEFAULT_ENCRYPTION, &self.facts.default_encryption, |subject, default| match (header, default) {
-                (Header::SseS3, DefaultEncryption::Kind { kind: kind @ (EncryptionKind::SseKms | EncryptionKind::DsseKms), .. }) => {
-                    subject.refuted(format!("{} asks for SSE-S3, against the default {}", self.actor, buckets::kind_name(*kind)))
-                }
-                (Header::SseKms(_), DefaultEncryption::Kind { kind: EncryptionKind::DsseKms, .. }) => {
-                    subject.refuted(format!("{} asks for SSE-KMS, against the default DSSE-KMS", self.actor))
-                }
-                _ => subject.proved("no request asks for less than the default"),
-            })
+            subject.after(
+                &buckets::DEFAULT_ENCRYPTION,
+                &self.facts.default_encryption,
+                |subject, default| match (header, default) {
+                    (
+                        Header::SseS3,
+                        DefaultEncryption::Kind {
+                            kind: kind @ (EncryptionKind::SseKms | EncryptionKind::DsseKms),
+                            ..
+                        },
+                    ) => subject.refuted(format!(
+                        "{} asks for SSE-S3, against the default {}",
+                        self.actor,
+                        buckets::kind_name(*kind)
+                    )),
+                    (
+                        Header::SseKms(_),
+                        DefaultEncryption::Kind { kind: EncryptionKind::DsseKms, .. },
+                    ) => subject.refuted(format!(
+                        "{} asks for SSE-KMS, against the default DSSE-KMS",
+                        self.actor
+                    )),
+                    _ => subject.proved("no request asks for less than the default"),
+                },
+            )
         })
     }
 
@@ -224,7 +284,8 @@ impl Write<'_> {
                     ),
                 ]);
                 match (&header, key) {
-                    // How a key that could not be resolved will be written in the request is not known.
+                    // How a key that could not be resolved will be written in the request is not
+                    // known.
                     (Header::SseKms(Some(_)), None) => {}
                     (_, key) => {
                         context.insert("s3:x-amz-server-side-encryption-aws-kms-key-id", key);
@@ -234,15 +295,28 @@ impl Write<'_> {
                     context.insert("aws:principalarn", Some(caller));
                     context.insert("aws:principalaccount", caller.split(':').nth(4));
                 }
-                let request = Request { caller: caller.unwrap_or_default(), action: "s3:PutObject", resource: Some(&arn), context };
+                let request = Request {
+                    caller: caller.unwrap_or_default(),
+                    action: "s3:PutObject",
+                    resource: Some(&arn),
+                    context,
+                };
                 match iam_policy::decide(policy, &request) {
-                    Decision::Denies(statement) => subject.refuted(format!("the bucket's policy denies it ({statement})")),
+                    Decision::Denies(statement) => {
+                        subject.refuted(format!("the bucket's policy denies it ({statement})"))
+                    }
                     Decision::Unclear(statement) => {
                         let unclear = subject.unknown(
-                            format!("the bucket's policy has parts that are not evaluated ({statement})"),
-                            format!("look at `{statement}` in the policy of {}", self.location.bucket()),
+                            format!(
+                                "the bucket's policy has parts that are not evaluated ({statement})"
+                            ),
+                            format!(
+                                "look at `{statement}` in the policy of {}",
+                                self.location.bucket()
+                            ),
                         );
-                        // A denied write fails for everyone to see, and leaves nothing unencrypted: this alone is no reason to refuse.
+                        // A denied write fails for everyone to see, and leaves nothing unencrypted:
+                        // this alone is no reason to refuse.
                         Finding { level: Level::Advised, ..unclear }
                     }
                     Decision::AllowsCaller | Decision::DelegatesToAccount | Decision::Silent => {
@@ -257,11 +331,19 @@ impl Write<'_> {
 fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let wanted = || buckets::accepted(&case.policy.accept_encryption);
     let Some(lookup) = &case.facts.security_configuration else {
-        findings.push(OVERRIDES.on("security configuration", wanted()).waiting_for(&security_configuration::EXISTS));
+        findings.push(
+            OVERRIDES
+                .on("security configuration", wanted())
+                .waiting_for(&security_configuration::EXISTS),
+        );
         return;
     };
     let Some(found) = lookup.found() else {
-        findings.push(OVERRIDES.on("security configuration", wanted()).waiting_for(&security_configuration::EXISTS));
+        findings.push(
+            OVERRIDES
+                .on("security configuration", wanted())
+                .waiting_for(&security_configuration::EXISTS),
+        );
         return;
     };
     let overrides = found.content.s3.iter().flat_map(|s3| &s3.overrides);
@@ -269,17 +351,31 @@ fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(OVERRIDES.on(found.name.as_str(), wanted()).not_applicable("it has none"));
     }
     for other in overrides {
-        let subject = OVERRIDES.on(if other.bucket.is_empty() { "an override" } else { other.bucket.as_str() }, wanted());
+        let subject = OVERRIDES.on(
+            if other.bucket.is_empty() { "an override" } else { other.bucket.as_str() },
+            wanted(),
+        );
         let accepts = |kind| buckets::is_accepted(case, kind, other.key.as_ref());
         findings.push(match (other.mode.as_str(), &other.key) {
             _ if other.bucket.is_empty() => subject.refuted("no BucketName"),
-            _ if !case.config.locations.iter().any(|location| location.bucket().as_str() == other.bucket) => {
+            _ if !case
+                .config
+                .locations
+                .iter()
+                .any(|location| location.bucket().as_str() == other.bucket) =>
+            {
                 subject.not_applicable("not a bucket of this runner config")
             }
             ("SSE-S3", _) => subject.decided(accepts(EncryptionKind::SseS3), "SSE-S3"),
-            ("SSE-KMS" | "CSE-KMS", None) => subject.refuted(format!("{} without AwsKmsKey", other.mode)),
-            ("SSE-KMS", Some(key)) => subject.decided(accepts(EncryptionKind::SseKms), format!("SSE-KMS under {key}")),
-            ("CSE-KMS", Some(key)) => subject.decided(buckets::is_expected(case, key), format!("CSE-KMS under {key}")),
+            ("SSE-KMS" | "CSE-KMS", None) => {
+                subject.refuted(format!("{} without AwsKmsKey", other.mode))
+            }
+            ("SSE-KMS", Some(key)) => {
+                subject.decided(accepts(EncryptionKind::SseKms), format!("SSE-KMS under {key}"))
+            }
+            ("CSE-KMS", Some(key)) => {
+                subject.decided(buckets::is_expected(case, key), format!("CSE-KMS under {key}"))
+            }
             ("CSE-Custom", _) => subject.proved("CSE-Custom"),
             (mode, _) => subject.refuted(format!("the unknown mode `{mode}`")),
         });

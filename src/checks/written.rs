@@ -1,4 +1,5 @@
-//! The check on what a run has written, object by object: whatever was promised before the launch, here it shows.
+//! The check on what a run has written, object by object: whatever was promised before the launch,
+//! here it shows.
 
 use super::{
     Check, Finding, Level, Stage, apply_policy,
@@ -24,21 +25,37 @@ pub(super) static OBJECTS: Check = Check {
     source: "Amazon S3 API reference, HeadObject (x-amz-server-side-encryption); Amazon S3 user guide, Specifying server-side encryption",
 };
 
-/// What was written, judged location by location; one finding on them all, where nobody has looked. `locations` say where in the config they stand.
-pub(crate) fn judge(standard: &Standard, policy: &Policy, locations: &[Location], objects: Objects, written: &[Written]) -> Vec<Finding> {
+/// What was written, judged location by location; one finding on them all, where nobody has looked.
+/// `locations` say where in the config they stand.
+pub(crate) fn judge(
+    standard: &Standard,
+    policy: &Policy,
+    locations: &[Location],
+    objects: Objects,
+    written: &[Written],
+) -> Vec<Finding> {
     let all = || OBJECTS.on("locations", stored::wanted(standard));
     let mut findings = match objects {
         Objects::None => Vec::new(),
-        Objects::SwitchedOff => vec![all().not_applicable("switched off by policy (`confirm_objects: 0`)")],
-        Objects::Leave(why) => vec![all().unknown(format!("nothing: {why}"), "look at what the run wrote by hand")],
-        Objects::Look => written.iter().map(|written| judge_one(standard, locations, written)).collect(),
+        Objects::SwitchedOff => {
+            vec![all().not_applicable("switched off by policy (`confirm_objects: 0`)")]
+        }
+        Objects::Leave(why) => {
+            vec![all().unknown(format!("nothing: {why}"), "look at what the run wrote by hand")]
+        }
+        Objects::Look => {
+            written.iter().map(|written| judge_one(standard, locations, written)).collect()
+        }
     };
     apply_policy(&mut findings, policy);
     findings
 }
 
 fn judge_one(standard: &Standard, locations: &[Location], written: &Written) -> Finding {
-    let at = locations.iter().find(|location| location.role == written.role).map(|location| location.at.as_str());
+    let at = locations
+        .iter()
+        .find(|location| location.role == written.role)
+        .map(|location| location.at.as_str());
     let subject = || OBJECTS.on(written.role.as_str(), stored::wanted(standard)).at(at);
     if written.folders.is_empty() {
         return subject().not_applicable("no step of the run names it");
@@ -50,7 +67,8 @@ fn judge_one(standard: &Standard, locations: &[Location], written: &Written) -> 
             "nothing of the run is there, or not any more"
         })
     });
-    // What is wrong is wrong however far the look came; nothing else is said of a look that did not come to its end.
+    // What is wrong is wrong however far the look came; nothing else is said of a look that did not
+    // come to its end.
     if finding.status == super::Status::Refuted {
         return Finding { mend: Some(repair(standard, &written.folders)), ..finding };
     }
@@ -69,6 +87,9 @@ fn judge_one(standard: &Standard, locations: &[Location], written: &Written) -> 
 /// The commands that encrypt in place what lies in `folders`, as the policy wants it.
 fn repair(standard: &Standard, folders: &[S3Location]) -> String {
     let how = standard.copy_options();
-    let commands: Vec<String> = folders.iter().map(|folder| format!("aws s3 cp --recursive {how} {folder} {folder}")).collect();
+    let commands: Vec<String> = folders
+        .iter()
+        .map(|folder| format!("aws s3 cp --recursive {how} {folder} {folder}"))
+        .collect();
     format!("copy them in place: {}; then find out who wrote them so", commands.join("; "))
 }

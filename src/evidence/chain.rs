@@ -1,6 +1,8 @@
-//! The chain: each document names the one before it in its state directory, by number, run and digest, so that a missing one shows.
+//! The chain: each document names the one before it in its state directory, by number, run and
+//! digest, so that a missing one shows.
 //!
-//! A number is taken, on the disk, before its run begins. A run that dies without a document leaves a gap, and the next document says whose it is.
+//! A number is taken, on the disk, before its run begins. A run that dies without a document leaves
+//! a gap, and the next document says whose it is.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -84,24 +86,36 @@ impl State {
     }
 }
 
-/// Takes the next number of the chain in `state_dir` for `run`. `digest_of` gives the digest of a run's document, where one is kept although the chain does not know
-/// of it: its guard died between the two.
+/// Takes the next number of the chain in `state_dir` for `run`. `digest_of` gives the digest of a
+/// run's document, where one is kept although the chain does not know of it: its guard died between
+/// the two.
 ///
 /// # Errors
 /// When the state directory cannot be read or written.
-pub(crate) fn begin(state_dir: &Path, run: &str, digest_of: impl Fn(&Begun) -> Option<String>) -> io::Result<Chain> {
+pub(crate) fn begin(
+    state_dir: &Path,
+    run: &str,
+    digest_of: impl Fn(&Begun) -> Option<String>,
+) -> io::Result<Chain> {
     let mut state = State::read(state_dir)?;
     let mut unrecorded = Vec::new();
     for begun in std::mem::take(&mut state.begun) {
         match digest_of(&begun) {
-            Some(sha256) => state.last = Some(Previous { run: begun.run, sequence: begun.sequence, sha256 }),
+            Some(sha256) => {
+                state.last = Some(Previous { run: begun.run, sequence: begun.sequence, sha256 })
+            }
             None => unrecorded.push(begun),
         }
     }
     // A signature takes only so much, and what is left out shows in the numbers all the same.
     unrecorded.drain(..unrecorded.len().saturating_sub(NAMED));
     state.sequence += 1;
-    let chain = Chain { id: state.id.clone(), sequence: state.sequence, previous: state.last.clone(), unrecorded: unrecorded.clone() };
+    let chain = Chain {
+        id: state.id.clone(),
+        sequence: state.sequence,
+        previous: state.last.clone(),
+        unrecorded: unrecorded.clone(),
+    };
     // Those without a document stay named until there is one that names them.
     state.begun = unrecorded;
     state.begun.push(Begun { run: run.to_owned(), sequence: state.sequence });
@@ -116,11 +130,13 @@ pub(crate) fn begin(state_dir: &Path, run: &str, digest_of: impl Fn(&Begun) -> O
 pub(crate) fn record(state_dir: &Path, chain: &Chain, run: &str, sha256: &str) -> io::Result<()> {
     let mut state = State::read(state_dir)?;
     state.begun.clear();
-    state.last = Some(Previous { run: run.to_owned(), sequence: chain.sequence, sha256: sha256.to_owned() });
+    state.last =
+        Some(Previous { run: run.to_owned(), sequence: chain.sequence, sha256: sha256.to_owned() });
     state.write(state_dir)
 }
 
-/// Writes a file so that whoever looks, also after a crash, finds the old content or the new one whole.
+/// Writes a file so that whoever looks, also after a crash, finds the old content or the new one
+/// whole.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -128,11 +144,13 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".part");
     let written = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&draft, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder =
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()
     };
     written().inspect_err(|_| {
@@ -156,7 +174,10 @@ mod tests {
         record(folder.path(), &first, "one", "aa").unwrap();
         let second = begin(folder.path(), "two", nothing_kept).unwrap();
         assert_eq!((second.sequence, &second.id), (2, &first.id));
-        assert_eq!(second.previous, Some(Previous { run: "one".to_owned(), sequence: 1, sha256: "aa".to_owned() }));
+        assert_eq!(
+            second.previous,
+            Some(Previous { run: "one".to_owned(), sequence: 1, sha256: "aa".to_owned() })
+        );
     }
 
     #[test]
@@ -165,7 +186,8 @@ mod tests {
         begin(folder.path(), "one", nothing_kept).unwrap();
         begin(folder.path(), "two", nothing_kept).unwrap();
         let third = begin(folder.path(), "three", nothing_kept).unwrap();
-        let lost: Vec<(&str, u64)> = third.unrecorded.iter().map(|begun| (begun.run.as_str(), begun.sequence)).collect();
+        let lost: Vec<(&str, u64)> =
+            third.unrecorded.iter().map(|begun| (begun.run.as_str(), begun.sequence)).collect();
         assert_eq!((third.sequence, lost), (3, vec![("one", 1), ("two", 2)]));
         record(folder.path(), &third, "three", "cc").unwrap();
         assert_eq!(begin(folder.path(), "four", nothing_kept).unwrap().unrecorded, []);
@@ -174,7 +196,9 @@ mod tests {
     #[test]
     fn of_very_many_runs_without_a_document_the_last_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let chains: Vec<Chain> = (0..40).map(|run| begin(folder.path(), &run.to_string(), nothing_kept).unwrap()).collect();
+        let chains: Vec<Chain> = (0..40)
+            .map(|run| begin(folder.path(), &run.to_string(), nothing_kept).unwrap())
+            .collect();
         let last = chains.last().unwrap();
         let named: Vec<u64> = last.unrecorded.iter().map(|begun| begun.sequence).collect();
         assert_eq!((last.sequence, named), (40, (24..40).collect()));
@@ -184,8 +208,13 @@ mod tests {
     fn a_document_that_was_kept_before_its_guard_died_has_its_place() {
         let folder = tempfile::tempdir().unwrap();
         begin(folder.path(), "one", nothing_kept).unwrap();
-        let second = begin(folder.path(), "two", |begun| (begun.run == "one").then(|| "aa".to_owned())).unwrap();
-        assert_eq!(second.previous, Some(Previous { run: "one".to_owned(), sequence: 1, sha256: "aa".to_owned() }));
+        let second =
+            begin(folder.path(), "two", |begun| (begun.run == "one").then(|| "aa".to_owned()))
+                .unwrap();
+        assert_eq!(
+            second.previous,
+            Some(Previous { run: "one".to_owned(), sequence: 1, sha256: "aa".to_owned() })
+        );
         assert_eq!(second.unrecorded, []);
     }
 

@@ -1,4 +1,5 @@
-//! Where documents go: a folder, a place in S3, standard output. Each takes a document and its signature whole, or not at all, and never in place of another.
+//! Where documents go: a folder, a place in S3, standard output. Each takes a document and its
+//! signature whole, or not at all, and never in place of another.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +41,9 @@ impl std::str::FromStr for Destination {
         match text.trim() {
             "" => Err("is blank; name a folder, s3://bucket/prefix/ or stdout".to_owned()),
             "stdout" => Ok(Self::Stdout),
-            text if text.contains("://") => S3Location::parse(text).map(Self::S3).map_err(|error| error.to_string()),
+            text if text.contains("://") => {
+                S3Location::parse(text).map(Self::S3).map_err(|error| error.to_string())
+            }
             text => Ok(Self::Folder(text.into())),
         }
     }
@@ -83,14 +86,28 @@ pub(crate) struct Protection {
 impl Protection {
     pub(crate) fn of(policy: &Policy, facts: Option<&Facts>) -> Self {
         let accepts = |kind| policy.accept_encryption.contains(&kind);
-        let kms = if accepts(EncryptionKind::SseKms) { EncryptionKind::SseKms } else { EncryptionKind::DsseKms };
-        let key = policy.expected_keys.first().cloned();
-        let ask = (key.is_some() || !accepts(EncryptionKind::SseS3)).then_some((server_side_encryption(kms), key));
-        let arn = |key: &String| {
-            let known = facts.into_iter().flat_map(|facts| &facts.keys).find(|(reference, _)| reference.as_str() == key);
-            known.and_then(|(_, facts)| facts.description.found()).map_or_else(|| key.clone(), |key| key.arn.as_str().to_owned())
+        let kms = if accepts(EncryptionKind::SseKms) {
+            EncryptionKind::SseKms
+        } else {
+            EncryptionKind::DsseKms
         };
-        Self { ask, accept: policy.accept_encryption.clone(), keys: policy.expected_keys.iter().map(arn).collect() }
+        let key = policy.expected_keys.first().cloned();
+        let ask = (key.is_some() || !accepts(EncryptionKind::SseS3))
+            .then_some((server_side_encryption(kms), key));
+        let arn = |key: &String| {
+            let known = facts
+                .into_iter()
+                .flat_map(|facts| &facts.keys)
+                .find(|(reference, _)| reference.as_str() == key);
+            known
+                .and_then(|(_, facts)| facts.description.found())
+                .map_or_else(|| key.clone(), |key| key.arn.as_str().to_owned())
+        };
+        Self {
+            ask,
+            accept: policy.accept_encryption.clone(),
+            keys: policy.expected_keys.iter().map(arn).collect(),
+        }
     }
 
     /// What S3 says it did, if that is not what must be.
@@ -102,10 +119,17 @@ impl Protection {
                 None => return Some(format!("S3 stored it under {word}, which is not known here")),
             },
         };
-        let expected = |key: &str| self.keys.iter().any(|expected| key == expected || key.ends_with(&format!("/{expected}")));
+        let expected = |key: &str| {
+            self.keys
+                .iter()
+                .any(|expected| key == expected || key.ends_with(&format!("/{expected}")))
+        };
         if !self.accept.contains(&kind) || (!self.keys.is_empty() && !key.is_some_and(expected)) {
             let under = key.map_or_else(String::new, |key| format!(" under {key}"));
-            return Some(format!("S3 stored it as {}{under}, which the policy does not accept", seen.map_or("", ServerSideEncryption::as_str)));
+            return Some(format!(
+                "S3 stored it as {}{under}, which the policy does not accept",
+                seen.map_or("", ServerSideEncryption::as_str)
+            ));
         }
         None
     }
@@ -136,7 +160,9 @@ impl Destination {
     pub(crate) fn probe_here(&self) -> Result<(), String> {
         let Self::Folder(folder) = self else { return Ok(()) };
         let probe = folder.join(".emr-etl-guard.probe");
-        let tried = std::fs::create_dir_all(folder).and_then(|()| write_atomically(&probe, b"")).and_then(|()| std::fs::remove_file(&probe));
+        let tried = std::fs::create_dir_all(folder)
+            .and_then(|()| write_atomically(&probe, b""))
+            .and_then(|()| std::fs::remove_file(&probe));
         tried.map_err(|error| format!("{}: {error}", folder.display()))
     }
 
@@ -144,7 +170,11 @@ impl Destination {
     ///
     /// # Errors
     /// What stands in the way.
-    pub(crate) async fn deliver(&self, parcel: &Parcel, way: Option<Way<'_>>) -> Result<(), String> {
+    pub(crate) async fn deliver(
+        &self,
+        parcel: &Parcel,
+        way: Option<Way<'_>>,
+    ) -> Result<(), String> {
         match self {
             Self::Stdout => {
                 crate::report::out(&parcel.document);
@@ -155,7 +185,8 @@ impl Destination {
                 // The signature first: whoever finds a document finds what it is verified by.
                 for (name, content) in parcel.files() {
                     let file = folder.join(name);
-                    let written = std::fs::create_dir_all(folder).and_then(|()| write_once(&file, content.as_bytes()));
+                    let written = std::fs::create_dir_all(folder)
+                        .and_then(|()| write_once(&file, content.as_bytes()));
                     written.map_err(|error| format!("{}: {error}", file.display()))?;
                 }
                 Ok(())
@@ -170,11 +201,17 @@ impl Destination {
         }
     }
 
-    /// Writes a note to S3, as a document will be written, and says how long Object Lock keeps what is there.
+    /// Writes a note to S3, as a document will be written, and says how long Object Lock keeps what
+    /// is there.
     ///
     /// # Errors
     /// What stands in the way.
-    pub(crate) async fn probe_there(&self, name: &str, note: &str, way: Option<Way<'_>>) -> Result<Option<String>, String> {
+    pub(crate) async fn probe_there(
+        &self,
+        name: &str,
+        note: &str,
+        way: Option<Way<'_>>,
+    ) -> Result<Option<String>, String> {
         let Self::S3(location) = self else { return Ok(None) };
         let bucket = Bucket::find(location, way.ok_or(NO_WAY)?).await?;
         bucket.put(name, note).await?;
@@ -186,7 +223,10 @@ impl Destination {
 fn write_once(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     match std::fs::read(file) {
         Ok(there) if there == bytes => Ok(()),
-        Ok(_) => Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, "another file of that name is there; it stays as it is")),
+        Ok(_) => Err(std::io::Error::new(
+            std::io::ErrorKind::AlreadyExists,
+            "another file of that name is there; it stays as it is",
+        )),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_atomically(file, bytes),
         Err(error) => Err(error),
     }
@@ -204,27 +244,50 @@ impl<'a> Bucket<'a> {
         let region = match s3::region(&way.aws.s3, &location.bucket).await {
             Lookup::Found(region) => region,
             Lookup::Absent => return Err(format!("there is no bucket {}", location.bucket)),
-            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => return Err(obstacle.to_string()),
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+                return Err(obstacle.to_string());
+            }
         };
         let config = way.aws.s3.config().to_builder().region(Region::new(region)).build();
-        Ok(Self { client: aws_sdk_s3::Client::from_conf(config), location, protection: way.protection })
+        Ok(Self {
+            client: aws_sdk_s3::Client::from_conf(config),
+            location,
+            protection: way.protection,
+        })
     }
 
     async fn put(&self, name: &str, content: &str) -> Result<(), String> {
         let key = format!("{}{name}", self.location.prefix);
         let (ask, key_id) = self.protection.ask.clone().unzip();
         let checksum = STANDARD.encode(digest(&SHA256, content.as_bytes()));
-        let request = self.client.put_object().bucket(self.location.bucket.as_str()).key(&key).content_type("application/json");
+        let request = self
+            .client
+            .put_object()
+            .bucket(self.location.bucket.as_str())
+            .key(&key)
+            .content_type("application/json");
         // Object Lock takes nothing without a checksum.
-        let request = request.if_none_match("*").checksum_sha256(checksum).body(ByteStream::from(content.as_bytes().to_vec()));
-        let result = request.set_server_side_encryption(ask).set_ssekms_key_id(key_id.flatten()).send().await;
+        let request = request
+            .if_none_match("*")
+            .checksum_sha256(checksum)
+            .body(ByteStream::from(content.as_bytes().to_vec()));
+        let result = request
+            .set_server_side_encryption(ask)
+            .set_ssekms_key_id(key_id.flatten())
+            .send()
+            .await;
         let output = match result {
             Ok(output) => output,
             // Sent before, and the answer was lost: then what is there is the same.
-            Err(error) if error.as_service_error().and_then(|error| error.code()) == Some("PreconditionFailed") => {
+            Err(error)
+                if error.as_service_error().and_then(|error| error.code())
+                    == Some("PreconditionFailed") =>
+            {
                 return self.is_there(&key, content).await;
             }
-            Err(error) => return Err(format!("{}: {}", calls::PUT_OBJECT.permission, describe(&error))),
+            Err(error) => {
+                return Err(format!("{}: {}", calls::PUT_OBJECT.permission, describe(&error)));
+            }
         };
         let PutObjectOutput { server_side_encryption, ssekms_key_id, .. } = output;
         match self.protection.missed(server_side_encryption.as_ref(), ssekms_key_id.as_deref()) {
@@ -234,10 +297,18 @@ impl<'a> Bucket<'a> {
     }
 
     async fn is_there(&self, key: &str, content: &str) -> Result<(), String> {
-        let answer = self.client.get_object().bucket(self.location.bucket.as_str()).key(key).send().await;
-        let answer = answer.map_err(|error| format!("{}: {}", calls::GET_OBJECT.permission, describe(&error)))?;
-        let missed = self.protection.missed(answer.server_side_encryption.as_ref(), answer.ssekms_key_id.as_deref());
-        let there = answer.body.collect().await.map_err(|error| format!("{}: {error}", calls::GET_OBJECT.permission))?;
+        let answer =
+            self.client.get_object().bucket(self.location.bucket.as_str()).key(key).send().await;
+        let answer = answer
+            .map_err(|error| format!("{}: {}", calls::GET_OBJECT.permission, describe(&error)))?;
+        let missed = self
+            .protection
+            .missed(answer.server_side_encryption.as_ref(), answer.ssekms_key_id.as_deref());
+        let there = answer
+            .body
+            .collect()
+            .await
+            .map_err(|error| format!("{}: {error}", calls::GET_OBJECT.permission))?;
         match missed {
             Some(missed) => Err(missed),
             None if there.into_bytes() == content.as_bytes() => Ok(()),
@@ -245,14 +316,27 @@ impl<'a> Bucket<'a> {
         }
     }
 
-    /// How long Object Lock keeps what is written here, in words; none where the bucket has no such rule.
+    /// How long Object Lock keeps what is written here, in words; none where the bucket has no such
+    /// rule.
     async fn retention(&self) -> Option<String> {
-        let answer = self.client.get_object_lock_configuration().bucket(self.location.bucket.as_str()).send().await;
-        let answer = match Lookup::from_call(&calls::GET_OBJECT_LOCK_CONFIGURATION, &["ObjectLockConfigurationNotFoundError"], answer) {
+        let answer = self
+            .client
+            .get_object_lock_configuration()
+            .bucket(self.location.bucket.as_str())
+            .send()
+            .await;
+        let answer = match Lookup::from_call(
+            &calls::GET_OBJECT_LOCK_CONFIGURATION,
+            &["ObjectLockConfigurationNotFoundError"],
+            answer,
+        ) {
             Lookup::Found(answer) => answer,
             Lookup::Absent => return None,
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-                return Some(format!("nobody knows how long it is kept: {}: {}", obstacle.operation, obstacle.message));
+                return Some(format!(
+                    "nobody knows how long it is kept: {}: {}",
+                    obstacle.operation, obstacle.message
+                ));
             }
         };
         let retention = answer.object_lock_configuration?.rule?.default_retention?;
@@ -272,7 +356,8 @@ mod tests {
 
     #[test]
     fn a_destination_is_known_by_its_form() {
-        let parsed = |text: &str| text.parse::<Destination>().map(|destination| destination.to_string());
+        let parsed =
+            |text: &str| text.parse::<Destination>().map(|destination| destination.to_string());
         assert_eq!(parsed("s3://bucket/evidence"), Ok("s3://bucket/evidence/".to_owned()));
         assert_eq!(parsed("stdout"), Ok("stdout".to_owned()));
         assert_eq!(parsed("/var/lib/evidence"), Ok("/var/lib/evidence".to_owned()));
@@ -293,9 +378,18 @@ mod tests {
         assert!(any.missed(None, None).is_some());
         assert!(any.missed(Some(&ServerSideEncryption::AwsKmsDsse), Some("arn:x")).is_some());
         let one = protection(&[EncryptionKind::SseKms], &["arn:aws:kms:r:1:key/a", "b"]);
-        assert_eq!(one.missed(Some(&ServerSideEncryption::AwsKms), Some("arn:aws:kms:r:1:key/a")), None);
-        assert_eq!(one.missed(Some(&ServerSideEncryption::AwsKms), Some("arn:aws:kms:r:1:key/b")), None);
-        assert!(one.missed(Some(&ServerSideEncryption::AwsKms), Some("arn:aws:kms:r:1:key/c")).is_some());
+        assert_eq!(
+            one.missed(Some(&ServerSideEncryption::AwsKms), Some("arn:aws:kms:r:1:key/a")),
+            None
+        );
+        assert_eq!(
+            one.missed(Some(&ServerSideEncryption::AwsKms), Some("arn:aws:kms:r:1:key/b")),
+            None
+        );
+        assert!(
+            one.missed(Some(&ServerSideEncryption::AwsKms), Some("arn:aws:kms:r:1:key/c"))
+                .is_some()
+        );
         assert!(one.missed(Some(&ServerSideEncryption::AwsKms), None).is_some());
         assert!(one.missed(Some(&ServerSideEncryption::Aes256), None).is_some());
     }

@@ -1,7 +1,8 @@
 //! A document's signature: an in-toto Statement about its digest, in a DSSE envelope.
 //!
-//! The signature covers the statement, the statement names the digest of the whole document. An envelope has one form only, byte for byte, so that nothing in it can
-//! be changed unseen. Sources: in-toto Attestation Framework, Statement v1; DSSE v1.0.2, protocol and envelope.
+//! The signature covers the statement, the statement names the digest of the whole document. An
+//! envelope has one form only, byte for byte, so that nothing in it can be changed unseen. Sources:
+//! in-toto Attestation Framework, Statement v1; DSSE v1.0.2, protocol and envelope.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -76,7 +77,12 @@ pub(crate) struct Predicate {
 
 impl Statement {
     /// A statement about something of this name and digest.
-    pub(crate) fn new(predicate_type: &str, name: &str, sha256: String, predicate: Predicate) -> Self {
+    pub(crate) fn new(
+        predicate_type: &str,
+        name: &str,
+        sha256: String,
+        predicate: Predicate,
+    ) -> Self {
         Self {
             kind: STATEMENT_TYPE.to_owned(),
             subject: vec![Subject { name: name.to_owned(), digest: Digest { sha256 } }],
@@ -97,10 +103,16 @@ fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 /// # Errors
 /// [`KeyError`] when the key does not sign.
 pub(crate) async fn sign(statement: &Statement, signer: &Signer) -> Result<String, KeyError> {
-    let payload = serde_json::to_vec(statement).map_err(|error| KeyError::Unusable(error.to_string()))?;
+    let payload =
+        serde_json::to_vec(statement).map_err(|error| KeyError::Unusable(error.to_string()))?;
     let signature = signer.sign(&pae(PAYLOAD_TYPE, &payload)).await?;
-    let signatures = vec![Signature { keyid: signer.public().id().to_owned(), sig: STANDARD.encode(signature) }];
-    let envelope = Envelope { payload: STANDARD.encode(payload), payload_type: PAYLOAD_TYPE.to_owned(), signatures };
+    let signatures =
+        vec![Signature { keyid: signer.public().id().to_owned(), sig: STANDARD.encode(signature) }];
+    let envelope = Envelope {
+        payload: STANDARD.encode(payload),
+        payload_type: PAYLOAD_TYPE.to_owned(),
+        signatures,
+    };
     written(&envelope).map_err(|error| KeyError::Unusable(error.to_string()))
 }
 
@@ -138,17 +150,25 @@ pub(crate) enum Mismatch {
     Other(String),
 }
 
-/// Sees that `envelope` holds a good signature by `key` about `document`, and gives what the statement says.
+/// Sees that `envelope` holds a good signature by `key` about `document`, and gives what the
+/// statement says.
 ///
 /// # Errors
 /// [`Mismatch`].
-pub(crate) fn verify(document: &[u8], envelope: &[u8], key: &PublicKey) -> Result<Predicate, Mismatch> {
+pub(crate) fn verify(
+    document: &[u8],
+    envelope: &[u8],
+    key: &PublicKey,
+) -> Result<Predicate, Mismatch> {
     let statement = open(envelope, key)?;
     let [subject] = statement.subject.as_slice() else {
         return Err(Mismatch::Other(format!("it has {} subjects", statement.subject.len())));
     };
     if statement.kind != STATEMENT_TYPE || statement.predicate_type != DOCUMENT_PREDICATE {
-        return Err(Mismatch::Other(format!("it is a {} about a {}", statement.kind, statement.predicate_type)));
+        return Err(Mismatch::Other(format!(
+            "it is a {} about a {}",
+            statement.kind, statement.predicate_type
+        )));
     }
     let seen = sha256(document);
     if seen != subject.digest.sha256 {
@@ -161,19 +181,27 @@ pub(crate) fn verify(document: &[u8], envelope: &[u8], key: &PublicKey) -> Resul
 fn open(bytes: &[u8], key: &PublicKey) -> Result<Statement, Mismatch> {
     let no_envelope = |error: &dyn std::fmt::Display| Mismatch::NoEnvelope(error.to_string());
     let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| no_envelope(&error))?;
-    // The form is part of what is held: the key's name and the text around the payload are not under the signature.
+    // The form is part of what is held: the key's name and the text around the payload are not
+    // under the signature.
     if written(&envelope).map_err(|error| no_envelope(&error))?.as_bytes() != bytes {
-        return Err(no_envelope(&"it is not in the form that the guard writes; it has been changed"));
+        return Err(no_envelope(
+            &"it is not in the form that the guard writes; it has been changed",
+        ));
     }
     let [signature] = envelope.signatures.as_slice() else {
         return Err(no_envelope(&format!("{} signatures", envelope.signatures.len())));
     };
     if signature.keyid != key.id() {
-        return Err(Mismatch::OtherKey { seen: signature.keyid.clone(), wanted: key.id().to_owned() });
+        return Err(Mismatch::OtherKey {
+            seen: signature.keyid.clone(),
+            wanted: key.id().to_owned(),
+        });
     }
     let payload = STANDARD.decode(&envelope.payload).map_err(|error| no_envelope(&error))?;
     let sig = STANDARD.decode(&signature.sig).map_err(|error| no_envelope(&error))?;
-    if envelope.payload_type != PAYLOAD_TYPE || !key.verifies(&pae(&envelope.payload_type, &payload), &sig) {
+    if envelope.payload_type != PAYLOAD_TYPE
+        || !key.verifies(&pae(&envelope.payload_type, &payload), &sig)
+    {
         return Err(Mismatch::Signature);
     }
     serde_json::from_slice(&payload).map_err(|error| Mismatch::Other(error.to_string()))
@@ -186,12 +214,18 @@ mod tests {
 
     fn predicate() -> Predicate {
         let chain = Chain { id: "c".to_owned(), sequence: 7, previous: None, unrecorded: vec![] };
-        Predicate { run: "r".to_owned(), started: "2026-11-25T16:00:00Z".to_owned(), chain: Some(chain), exit_code: Some(0) }
+        Predicate {
+            run: "r".to_owned(),
+            started: "2026-11-25T16:00:00Z".to_owned(),
+            chain: Some(chain),
+            exit_code: Some(0),
+        }
     }
 
     fn signed(document: &[u8]) -> (String, PublicKey) {
         let (signer, public) = local(&[7; 32]);
-        let statement = Statement::new(DOCUMENT_PREDICATE, "report.json", sha256(document), predicate());
+        let statement =
+            Statement::new(DOCUMENT_PREDICATE, "report.json", sha256(document), predicate());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         (runtime.block_on(sign(&statement, &signer)).unwrap(), public)
     }
@@ -199,7 +233,10 @@ mod tests {
     #[test]
     fn what_is_signed_is_the_encoding_of_dsse() {
         // DSSE v1.0.2, protocol.md, "Test Vectors".
-        assert_eq!(pae("http://example.com/HelloWorld", b"hello world"), b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
+        assert_eq!(
+            pae("http://example.com/HelloWorld", b"hello world"),
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
         assert_eq!(pae("", b""), b"DSSEv1 0  0 ");
     }
 
@@ -208,24 +245,41 @@ mod tests {
         let (envelope, key) = signed(b"document");
         assert_eq!(verify(b"document", envelope.as_bytes(), &key), Ok(predicate()));
         let (_, other) = local(&[8; 32]);
-        assert!(matches!(verify(b"document", envelope.as_bytes(), &other), Err(Mismatch::OtherKey { .. })));
+        assert!(matches!(
+            verify(b"document", envelope.as_bytes(), &other),
+            Err(Mismatch::OtherKey { .. })
+        ));
         assert!(matches!(verify(b"document", b"{}", &key), Err(Mismatch::NoEnvelope(_))));
     }
 
     #[test]
     fn a_statement_about_a_run_that_has_only_begun_is_none_about_its_document() {
         let (signer, public) = local(&[7; 32]);
-        let statement = Statement::new(BEGUN_PREDICATE, "report.json", sha256(b"document"), predicate());
+        let statement =
+            Statement::new(BEGUN_PREDICATE, "report.json", sha256(b"document"), predicate());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let envelope = runtime.block_on(sign(&statement, &signer)).unwrap();
-        assert!(matches!(verify(b"document", envelope.as_bytes(), &public), Err(Mismatch::Other(_))));
+        assert!(matches!(
+            verify(b"document", envelope.as_bytes(), &public),
+            Err(Mismatch::Other(_))
+        ));
     }
 
     #[test]
     fn an_envelope_in_another_form_does_not_hold_although_its_signature_is_good() {
         let (envelope, key) = signed(b"document");
-        for changed in [format!(" {envelope}"), envelope.trim_end().to_owned(), envelope.replace("\"payload\":", "\"payload\": ")] {
-            assert!(matches!(verify(b"document", changed.as_bytes(), &key), Err(Mismatch::NoEnvelope(_))), "{changed}");
+        for changed in [
+            format!(" {envelope}"),
+            envelope.trim_end().to_owned(),
+            envelope.replace("\"payload\":", "\"payload\": "),
+        ] {
+            assert!(
+                matches!(
+                    verify(b"document", changed.as_bytes(), &key),
+                    Err(Mismatch::NoEnvelope(_))
+                ),
+                "{changed}"
+            );
         }
     }
 

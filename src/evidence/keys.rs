@@ -1,4 +1,5 @@
-//! Keys that documents are signed by, and verified with: Ed25519 in a file, or an asymmetric key in KMS.
+//! Keys that documents are signed by, and verified with: Ed25519 in a file, or an asymmetric key in
+//! KMS.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +7,8 @@ use aws_lc_rs::{
     digest::{SHA256, SHA384, digest},
     encoding::AsDer as _,
     signature::{
-        ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, Ed25519KeyPair, KeyPair as _, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey,
-        VerificationAlgorithm,
+        ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, Ed25519KeyPair, KeyPair as _,
+        RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
     },
 };
 use aws_sdk_kms::{
@@ -62,8 +63,12 @@ impl std::str::FromStr for KeyName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            text if text.trim().is_empty() => Err("is blank; name a file, or a KMS key by its ARN or alias".to_owned()),
-            text if text.starts_with("alias/") || text.starts_with("arn:") => Ok(Self::Kms(text.to_owned())),
+            text if text.trim().is_empty() => {
+                Err("is blank; name a file, or a KMS key by its ARN or alias".to_owned())
+            }
+            text if text.starts_with("alias/") || text.starts_with("arn:") => {
+                Ok(Self::Kms(text.to_owned()))
+            }
             text => Ok(Self::File(text.into())),
         }
     }
@@ -95,7 +100,13 @@ enum Kind {
 
 impl Kind {
     fn of(spki: &SubjectPublicKeyInfo<'_>) -> Option<Self> {
-        let parameters = || spki.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok()).map(|oid| oid.to_id_string());
+        let parameters = || {
+            spki.algorithm
+                .parameters
+                .as_ref()
+                .and_then(|parameters| parameters.as_oid().ok())
+                .map(|oid| oid.to_id_string())
+        };
         match spki.algorithm.algorithm.to_id_string().as_str() {
             "1.3.101.112" => Some(Self::Ed25519),
             "1.2.840.10045.2.1" => match parameters()?.as_str() {
@@ -126,11 +137,14 @@ impl Kind {
         }
     }
 
-    /// What KMS is to sign for `message`, and how it is to take it. By digest there is no limit to a message's length; Ed25519 takes no digest.
+    /// What KMS is to sign for `message`, and how it is to take it. By digest there is no limit to
+    /// a message's length; Ed25519 takes no digest.
     fn to_sign(self, message: &[u8]) -> (MessageType, Vec<u8>) {
         match self {
             Self::Ed25519 => (MessageType::Raw, message.to_owned()),
-            Self::P256 | Self::Rsa => (MessageType::Digest, digest(&SHA256, message).as_ref().to_owned()),
+            Self::P256 | Self::Rsa => {
+                (MessageType::Digest, digest(&SHA256, message).as_ref().to_owned())
+            }
             Self::P384 => (MessageType::Digest, digest(&SHA384, message).as_ref().to_owned()),
         }
     }
@@ -158,12 +172,16 @@ impl PublicKey {
             pem if pem.label.contains("PRIVATE KEY") => Err(KeyError::unusable(
                 "is a private key; give the public one (openssl pkey -in KEY -pubout), and keep this one where signatures are made",
             )),
-            pem => Err(KeyError::unusable(format!("holds a {}; expected a PUBLIC KEY in PEM", pem.label))),
+            pem => Err(KeyError::unusable(format!(
+                "holds a {}; expected a PUBLIC KEY in PEM",
+                pem.label
+            ))),
         }
     }
 
     fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
-        let (rest, spki) = SubjectPublicKeyInfo::from_der(der).map_err(|_| KeyError::unusable("holds no public key that can be read"))?;
+        let (rest, spki) = SubjectPublicKeyInfo::from_der(der)
+            .map_err(|_| KeyError::unusable("holds no public key that can be read"))?;
         if !rest.is_empty() {
             return Err(KeyError::unusable("holds more than a public key"));
         }
@@ -173,7 +191,11 @@ impl PublicKey {
                 spki.algorithm.algorithm.to_id_string()
             ))
         })?;
-        Ok(Self { kind, key: spki.subject_public_key.data.to_vec(), id: format!("sha256:{}", sha256(der)) })
+        Ok(Self {
+            kind,
+            key: spki.subject_public_key.data.to_vec(),
+            id: format!("sha256:{}", sha256(der)),
+        })
     }
 
     /// Its name: the digest of its DER form (SubjectPublicKeyInfo).
@@ -183,13 +205,18 @@ impl PublicKey {
 
     /// Whether `signature` is one of `message` by this key.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(self.kind.verification(), &self.key).verify(message, signature).is_ok()
+        UnparsedPublicKey::new(self.kind.verification(), &self.key)
+            .verify(message, signature)
+            .is_ok()
     }
 }
 
 /// The first block of a PEM file.
 fn pem(text: &[u8]) -> Result<Pem, KeyError> {
-    Pem::iter_from_buffer(text).next().and_then(Result::ok).ok_or_else(|| KeyError::unusable("holds no PEM"))
+    Pem::iter_from_buffer(text)
+        .next()
+        .and_then(Result::ok)
+        .ok_or_else(|| KeyError::unusable("holds no PEM"))
 }
 
 /// What signs.
@@ -211,16 +238,23 @@ impl Signer {
     /// # Errors
     /// [`KeyError`] when it cannot be read or is none.
     pub(crate) fn local(path: &Path) -> Result<Self, KeyError> {
-        let text = std::fs::read(path).map(Zeroizing::new).map_err(|error| KeyError::unusable(format!("cannot be read: {error}")))?;
+        let text = std::fs::read(path)
+            .map(Zeroizing::new)
+            .map_err(|error| KeyError::unusable(format!("cannot be read: {error}")))?;
         let mut pem = pem(&text)?;
         let contents = Zeroizing::new(std::mem::take(&mut pem.contents));
         if pem.label != "PRIVATE KEY" {
-            return Err(KeyError::unusable(format!("holds a {}; expected a PRIVATE KEY (PKCS#8) without passphrase", pem.label)));
+            return Err(KeyError::unusable(format!(
+                "holds a {}; expected a PRIVATE KEY (PKCS#8) without passphrase",
+                pem.label
+            )));
         }
         // OpenSSL writes the form that holds no public key, with which it could be compared.
-        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&contents)
-            .map_err(|_| KeyError::unusable("is no Ed25519 key; make one: openssl genpkey -algorithm ed25519"))?;
-        let der = pair.public_key().as_der().map_err(|_| KeyError::unusable("gives no public key"))?;
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&contents).map_err(|_| {
+            KeyError::unusable("is no Ed25519 key; make one: openssl genpkey -algorithm ed25519")
+        })?;
+        let der =
+            pair.public_key().as_der().map_err(|_| KeyError::unusable("gives no public key"))?;
         Ok(Self { public: PublicKey::from_spki(der.as_ref())?, secret: Secret::Local(pair) })
     }
 
@@ -231,19 +265,31 @@ impl Signer {
     pub(crate) async fn kms(client: &aws_sdk_kms::Client, key: &str) -> Result<Self, KeyError> {
         let client = match region_of(key) {
             Some(region) => {
-                let config = client.config().to_builder().region(aws_config::Region::new(region.to_owned())).build();
+                let config = client
+                    .config()
+                    .to_builder()
+                    .region(aws_config::Region::new(region.to_owned()))
+                    .build();
                 aws_sdk_kms::Client::from_conf(config)
             }
             None => client.clone(),
         };
         let answer = client.get_public_key().key_id(key).send().await;
-        let answer = answer.map_err(|error| KeyError::aws(&calls::GET_PUBLIC_KEY, describe(&error)))?;
+        let answer =
+            answer.map_err(|error| KeyError::aws(&calls::GET_PUBLIC_KEY, describe(&error)))?;
         if answer.key_usage() != Some(&KeyUsageType::SignVerify) {
             let usage = answer.key_usage().map_or("unknown", KeyUsageType::as_str);
-            return Err(KeyError::unusable(format!("is a key for {usage}; expected one for SIGN_VERIFY")));
+            return Err(KeyError::unusable(format!(
+                "is a key for {usage}; expected one for SIGN_VERIFY"
+            )));
         }
-        let der = answer.public_key().ok_or_else(|| KeyError::aws(&calls::GET_PUBLIC_KEY, "the answer holds no key"))?;
-        Ok(Self { public: PublicKey::from_spki(der.as_ref())?, secret: Secret::Kms { client, key: key.to_owned() } })
+        let der = answer
+            .public_key()
+            .ok_or_else(|| KeyError::aws(&calls::GET_PUBLIC_KEY, "the answer holds no key"))?;
+        Ok(Self {
+            public: PublicKey::from_spki(der.as_ref())?,
+            secret: Secret::Kms { client, key: key.to_owned() },
+        })
     }
 
     /// The public half.
@@ -266,10 +312,18 @@ impl Signer {
                         to_sign.len()
                     )));
                 }
-                let request = client.sign().key_id(key).message(Blob::new(to_sign)).message_type(message_type);
+                let request = client
+                    .sign()
+                    .key_id(key)
+                    .message(Blob::new(to_sign))
+                    .message_type(message_type);
                 let answer = request.signing_algorithm(self.public.kind.in_kms()).send().await;
-                let answer = answer.map_err(|error| KeyError::aws(&calls::SIGN, describe(&error)))?;
-                answer.signature.ok_or_else(|| KeyError::aws(&calls::SIGN, "the answer holds no signature"))?.into_inner()
+                let answer =
+                    answer.map_err(|error| KeyError::aws(&calls::SIGN, describe(&error)))?;
+                answer
+                    .signature
+                    .ok_or_else(|| KeyError::aws(&calls::SIGN, "the answer holds no signature"))?
+                    .into_inner()
             }
         };
         if self.public.verifies(message, &signature) {
@@ -282,7 +336,10 @@ impl Signer {
 
 /// The region in an ARN.
 fn region_of(key: &str) -> Option<&str> {
-    key.starts_with("arn:").then(|| key.split(':').nth(3)).flatten().filter(|region| !region.is_empty())
+    key.starts_with("arn:")
+        .then(|| key.split(':').nth(3))
+        .flatten()
+        .filter(|region| !region.is_empty())
 }
 
 #[cfg(test)]
@@ -291,7 +348,10 @@ pub(super) mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 
     fn bytes(hex: &str) -> Vec<u8> {
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
     }
 
     fn in_pem(label: &str, der: &[u8]) -> String {
@@ -347,21 +407,37 @@ pub(super) mod tests {
     fn what_is_no_key_is_told_apart() {
         let told = |text: &str| PublicKey::from_pem(text.as_bytes()).unwrap_err().to_string();
         assert_eq!(told("no key"), "holds no PEM");
-        assert!(told(&in_pem("PRIVATE KEY", b"x")).starts_with("is a private key; give the public one"));
-        assert_eq!(told(&in_pem("CERTIFICATE", b"x")), "holds a CERTIFICATE; expected a PUBLIC KEY in PEM");
+        assert!(
+            told(&in_pem("PRIVATE KEY", b"x")).starts_with("is a private key; give the public one")
+        );
+        assert_eq!(
+            told(&in_pem("CERTIFICATE", b"x")),
+            "holds a CERTIFICATE; expected a PUBLIC KEY in PEM"
+        );
         assert_eq!(told(&in_pem("PUBLIC KEY", b"x")), "holds no public key that can be read");
         // X25519 is for agreement, not for signatures.
         let x25519 = [bytes("302a300506032b656e032100"), vec![9; 32]].concat();
-        assert!(told(&in_pem("PUBLIC KEY", &x25519)).starts_with("is of a kind that is not known (1.3.101.110)"));
+        assert!(
+            told(&in_pem("PUBLIC KEY", &x25519))
+                .starts_with("is of a kind that is not known (1.3.101.110)")
+        );
 
         let file = tempfile::NamedTempFile::new().unwrap();
         let told = |text: &str| {
             std::fs::write(file.path(), text).unwrap();
             Signer::local(file.path()).unwrap_err().to_string()
         };
-        assert_eq!(told(&in_pem("ENCRYPTED PRIVATE KEY", b"x")), "holds a ENCRYPTED PRIVATE KEY; expected a PRIVATE KEY (PKCS#8) without passphrase");
+        assert_eq!(
+            told(&in_pem("ENCRYPTED PRIVATE KEY", b"x")),
+            "holds a ENCRYPTED PRIVATE KEY; expected a PRIVATE KEY (PKCS#8) without passphrase"
+        );
         assert!(told(&in_pem("PRIVATE KEY", b"x")).starts_with("is no Ed25519 key; make one"));
-        assert!(Signer::local(Path::new("/no/such/key")).unwrap_err().to_string().starts_with("cannot be read: No such file"));
+        assert!(
+            Signer::local(Path::new("/no/such/key"))
+                .unwrap_err()
+                .to_string()
+                .starts_with("cannot be read: No such file")
+        );
     }
 
     #[test]

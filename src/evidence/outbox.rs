@@ -1,4 +1,5 @@
-//! The outbox: documents that were written and are not delivered yet. Each is on the disk before anything is tried with it, and goes when all is done.
+//! The outbox: documents that were written and are not delivered yet. Each is on the disk before
+//! anything is tried with it, and goes when all is done.
 
 use std::{fs, io, path::PathBuf};
 
@@ -63,7 +64,8 @@ impl Outbox {
     /// What waits, oldest first. What cannot be read stays where it is, and is named.
     pub(crate) fn waiting(&self) -> Vec<Result<Waiting, String>> {
         let Ok(folder) = fs::read_dir(&self.0) else { return Vec::new() };
-        let mut files: Vec<PathBuf> = folder.filter_map(Result::ok).map(|entry| entry.path()).collect();
+        let mut files: Vec<PathBuf> =
+            folder.filter_map(Result::ok).map(|entry| entry.path()).collect();
         files.retain(|file| file.extension().is_some_and(|ending| ending == "json"));
         // Names begin with the time.
         files.sort();
@@ -71,7 +73,9 @@ impl Outbox {
             .into_iter()
             .map(|file| {
                 let read = fs::read(&file).map_err(|error| error.to_string());
-                let read = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+                let read = read.and_then(|bytes| {
+                    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+                });
                 read.map_err(|error| format!("{} cannot be read: {error}", file.display()))
             })
             .collect()
@@ -79,8 +83,15 @@ impl Outbox {
 
     /// The digest of the document that has this place in the chain, where it waits here.
     pub(crate) fn digest_of(&self, begun: &Begun) -> Option<String> {
-        let is_its = |parcel: &Parcel| parcel.run == begun.run && parcel.said.chain.as_ref().is_some_and(|chain| chain.sequence == begun.sequence);
-        let waiting = self.waiting().into_iter().filter_map(Result::ok).find(|waiting| is_its(&waiting.parcel))?;
+        let is_its = |parcel: &Parcel| {
+            parcel.run == begun.run
+                && parcel.said.chain.as_ref().is_some_and(|chain| chain.sequence == begun.sequence)
+        };
+        let waiting = self
+            .waiting()
+            .into_iter()
+            .filter_map(Result::ok)
+            .find(|waiting| is_its(&waiting.parcel))?;
         Some(sha256(waiting.parcel.document))
     }
 }
@@ -95,12 +106,29 @@ mod tests {
         let outbox = Outbox::of(folder.path());
         assert!(outbox.waiting().is_empty());
         let parcel = |run: &str| {
-            let chain = super::super::Chain { id: String::new(), sequence: 7, previous: None, unrecorded: Vec::new() };
-            let parcel = Parcel::new(run, time::OffsetDateTime::UNIX_EPOCH, 0, Some(&chain), format!("document {run}\n"));
+            let chain = super::super::Chain {
+                id: String::new(),
+                sequence: 7,
+                previous: None,
+                unrecorded: Vec::new(),
+            };
+            let parcel = Parcel::new(
+                run,
+                time::OffsetDateTime::UNIX_EPOCH,
+                0,
+                Some(&chain),
+                format!("document {run}\n"),
+            );
             Parcel { name: format!("name-{run}"), ..parcel }
         };
         for run in ["2", "1"] {
-            outbox.keep(&Waiting { parcel: parcel(run), unsigned: true, to: vec![Destination::Stdout] }).unwrap();
+            outbox
+                .keep(&Waiting {
+                    parcel: parcel(run),
+                    unsigned: true,
+                    to: vec![Destination::Stdout],
+                })
+                .unwrap();
         }
         fs::write(outbox.path().join("name-0.json"), "{").unwrap();
         let waiting = outbox.waiting();

@@ -1,10 +1,12 @@
-//! Retention: which documents in a folder are old enough to go. It looks at names alone, knows only the guard's own, and never lets the newest go.
+//! Retention: which documents in a folder are old enough to go. It looks at names alone, knows only
+//! the guard's own, and never lets the newest go.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use time::{Duration, OffsetDateTime, PrimitiveDateTime, macros::format_description};
 
-/// What the names of the guard's own files begin with; the time of the run, its id and one of [`ENDINGS`] follow.
+/// What the names of the guard's own files begin with; the time of the run, its id and one of
+/// [`ENDINGS`] follow.
 pub(crate) const START: &str = "emr-etl-guard-";
 /// What they end in.
 const ENDINGS: [&str; 2] = [".json", ".json.dsse"];
@@ -20,7 +22,9 @@ pub struct Retention {
 
 /// The name of a document, without its ending.
 pub(crate) fn name(started: OffsetDateTime, run: &str) -> String {
-    let time = started.to_offset(time::UtcOffset::UTC).format(format_description!("[year][month][day]T[hour][minute][second]Z"));
+    let time = started
+        .to_offset(time::UtcOffset::UTC)
+        .format(format_description!("[year][month][day]T[hour][minute][second]Z"));
     format!("{START}{}-{run}", time.unwrap_or_default())
 }
 
@@ -28,7 +32,11 @@ pub(crate) fn name(started: OffsetDateTime, run: &str) -> String {
 fn ours(file: &str) -> Option<(OffsetDateTime, &str)> {
     let name = ENDINGS.iter().find_map(|ending| file.strip_suffix(ending))?;
     let (time, run) = name.strip_prefix(START)?.split_once('-')?;
-    let time = PrimitiveDateTime::parse(time, format_description!("[year][month][day]T[hour][minute][second]Z")).ok()?;
+    let time = PrimitiveDateTime::parse(
+        time,
+        format_description!("[year][month][day]T[hour][minute][second]Z"),
+    )
+    .ok()?;
     run.parse::<uuid::Uuid>().ok()?;
     Some((time.assume_utc(), name))
 }
@@ -43,11 +51,16 @@ fn old<'a>(files: &'a [String], retention: Retention, now: OffsetDateTime) -> Ve
     }
     let newest_first = runs.into_iter().rev().enumerate();
     let goes = |place: usize, started: OffsetDateTime| {
-        let too_many = retention.keep.is_some_and(|keep| place >= usize::try_from(keep).unwrap_or(usize::MAX));
-        let too_old = retention.days.is_some_and(|days| started < now - Duration::days(i64::from(days)));
+        let too_many =
+            retention.keep.is_some_and(|keep| place >= usize::try_from(keep).unwrap_or(usize::MAX));
+        let too_old =
+            retention.days.is_some_and(|days| started < now - Duration::days(i64::from(days)));
         place > 0 && (too_many || too_old)
     };
-    newest_first.filter(|(place, ((started, _), _))| goes(*place, *started)).flat_map(|(_, (_, files))| files).collect()
+    newest_first
+        .filter(|(place, ((started, _), _))| goes(*place, *started))
+        .flat_map(|(_, (_, files))| files)
+        .collect()
 }
 
 /// Removes what is old enough; gives how many files went.
@@ -92,7 +105,9 @@ mod tests {
 
     #[test]
     fn count_and_age_decide_document_and_signature_go_together_and_strangers_stay() {
-        let files: Vec<String> = (0..4).flat_map(|days| [format!("{}.json", run(days)), format!("{}.json.dsse", run(days))]).collect();
+        let files: Vec<String> = (0..4)
+            .flat_map(|days| [format!("{}.json", run(days)), format!("{}.json.dsse", run(days))])
+            .collect();
         let strangers = [
             "report.json",
             "emr-etl-guard-x.json",
@@ -119,8 +134,15 @@ mod tests {
         fs::create_dir(folder.path().join(format!("{}.json", run(9)))).unwrap();
         assert_eq!(apply(folder.path(), Retention { keep: Some(1), days: None }, NOW).unwrap(), 2);
         assert_eq!(apply(folder.path(), Retention::default(), NOW).unwrap(), 0);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the newest, and what is no file");
-        assert!(apply(&folder.path().join("none"), Retention { keep: Some(1), days: None }, NOW).is_err());
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "the newest, and what is no file"
+        );
+        assert!(
+            apply(&folder.path().join("none"), Retention { keep: Some(1), days: None }, NOW)
+                .is_err()
+        );
     }
 
     proptest! {

@@ -1,4 +1,5 @@
-//! The command `report verify`: whether documents are what was signed, and whether one is missing between them. It asks nobody.
+//! The command `report verify`: whether documents are what was signed, and whether one is missing
+//! between them. It asks nobody.
 
 use std::{
     collections::BTreeMap,
@@ -66,16 +67,21 @@ impl Fault {
 }
 
 /// Verifies, tells what holds on `told` and what does not on `troubles`, and gives the outcome.
-pub(crate) fn verify(arguments: &VerifyArguments, told: &mut String, troubles: &mut String) -> Outcome {
+pub(crate) fn verify(
+    arguments: &VerifyArguments,
+    told: &mut String,
+    troubles: &mut String,
+) -> Outcome {
     // Writing to a String cannot fail.
     let read = std::fs::read(&arguments.key).map_err(|error| format!("cannot be read: {error}"));
-    let key = match read.and_then(|text| PublicKey::from_pem(&text).map_err(|error| error.to_string())) {
-        Ok(key) => key,
-        Err(error) => {
-            let _ = writeln!(troubles, "emr-etl-guard: {} {error}", arguments.key.display());
-            return Outcome::BadUsage;
-        }
-    };
+    let key =
+        match read.and_then(|text| PublicKey::from_pem(&text).map_err(|error| error.to_string())) {
+            Ok(key) => key,
+            Err(error) => {
+                let _ = writeln!(troubles, "emr-etl-guard: {} {error}", arguments.key.display());
+                return Outcome::BadUsage;
+            }
+        };
     let mut documents = Vec::new();
     let mut faults = Vec::new();
     for file in &arguments.files {
@@ -88,7 +94,10 @@ pub(crate) fn verify(arguments: &VerifyArguments, told: &mut String, troubles: &
         }
     }
     for document in &documents {
-        let number = document.chain.as_ref().map_or_else(|| "in no chain".to_owned(), |chain| format!("number {}", chain.sequence));
+        let number = document
+            .chain
+            .as_ref()
+            .map_or_else(|| "in no chain".to_owned(), |chain| format!("number {}", chain.sequence));
         let _ = writeln!(told, "{}: holds: run {}, {number}", document.file, document.run);
     }
     for broken in chains(&documents) {
@@ -119,18 +128,25 @@ fn unsigned(document: &[u8]) -> Option<DocumentKind> {
 }
 
 fn one(file: &Path, key: &PublicKey) -> Result<Verified, Fault> {
-    let read = |file: &Path| std::fs::read(file).map_err(|error| Fault::Unreadable(format!("{} cannot be read: {error}", file.display())));
+    let read = |file: &Path| {
+        std::fs::read(file).map_err(|error| {
+            Fault::Unreadable(format!("{} cannot be read: {error}", file.display()))
+        })
+    };
     let document = read(file)?;
     if let Some(kind) = unsigned(&document) {
         let kind = kind.in_words();
-        return Err(Fault::Malformed(format!("is the document of {kind}, and those are not signed; signatures are of runs, checks and watches")));
+        return Err(Fault::Malformed(format!(
+            "is the document of {kind}, and those are not signed; signatures are of runs, checks and watches"
+        )));
     }
     let envelope = read(&signature_of(file))?;
     let said = dsse::verify(&document, &envelope, key).map_err(|mismatch| match mismatch {
         Mismatch::NoEnvelope(_) => Fault::Malformed(mismatch.to_string()),
         _ => Fault::Broken(format!("does NOT hold: {mismatch}")),
     })?;
-    let head: Head = serde_json::from_slice(&document).map_err(|error| Fault::Malformed(format!("is no document: {error}")))?;
+    let head: Head = serde_json::from_slice(&document)
+        .map_err(|error| Fault::Malformed(format!("is no document: {error}")))?;
     if head.version != report::VERSION {
         return Err(Fault::Malformed(format!(
             "is a document of version {}, expected {}; use the guard of that version",
@@ -138,14 +154,28 @@ fn one(file: &Path, key: &PublicKey) -> Result<Verified, Fault> {
             report::VERSION
         )));
     }
-    let says = Predicate { run: head.run.clone(), started: head.started, chain: head.chain.clone(), exit_code: Some(head.exit_code) };
+    let says = Predicate {
+        run: head.run.clone(),
+        started: head.started,
+        chain: head.chain.clone(),
+        exit_code: Some(head.exit_code),
+    };
     if said != says {
-        return Err(Fault::Broken(format!("does NOT hold: what was signed is about run {}, the document about run {}", said.run, head.run)));
+        return Err(Fault::Broken(format!(
+            "does NOT hold: what was signed is about run {}, the document about run {}",
+            said.run, head.run
+        )));
     }
-    Ok(Verified { file: file.display().to_string(), sha256: sha256(&document), run: head.run, chain: head.chain })
+    Ok(Verified {
+        file: file.display().to_string(),
+        sha256: sha256(&document),
+        run: head.run,
+        chain: head.chain,
+    })
 }
 
-/// What is wrong with the chains that the documents are from: the runs between them that are not there, and those that do not fit.
+/// What is wrong with the chains that the documents are from: the runs between them that are not
+/// there, and those that do not fit.
 fn chains(documents: &[Verified]) -> Vec<String> {
     let mut chains: BTreeMap<&str, Vec<(&Chain, &Verified)>> = BTreeMap::new();
     for document in documents {
@@ -175,7 +205,9 @@ fn link(before: &Chain, earlier: &Verified, chain: &Chain, later: &Verified) -> 
         )];
     }
     // A run that its own guard could not close is told of by the document of whoever closed it.
-    let closes = |number: &u64| chain.unrecorded.iter().any(|begun| begun.sequence == *number && begun.run == later.run);
+    let closes = |number: &u64| {
+        chain.unrecorded.iter().any(|begun| begun.sequence == *number && begun.run == later.run)
+    };
     let unrecorded = |number: u64| chain.unrecorded.iter().find(|begun| begun.sequence == number);
     match &chain.previous {
         Some(previous) if previous.sequence == before.sequence => {
@@ -217,15 +249,32 @@ mod tests {
     };
 
     fn document(number: u64, previous: Option<u64>, unrecorded: &[u64]) -> Verified {
-        let previous = previous.map(|number| Previous { run: format!("run-{number}"), sequence: number, sha256: format!("digest-{number}") });
-        let unrecorded = unrecorded.iter().map(|number| Begun { run: format!("run-{number}"), sequence: *number }).collect();
+        let previous = previous.map(|number| Previous {
+            run: format!("run-{number}"),
+            sequence: number,
+            sha256: format!("digest-{number}"),
+        });
+        let unrecorded = unrecorded
+            .iter()
+            .map(|number| Begun { run: format!("run-{number}"), sequence: *number })
+            .collect();
         let chain = Some(Chain { id: "one".to_owned(), sequence: number, previous, unrecorded });
-        Verified { file: format!("{number}.json"), sha256: format!("digest-{number}"), run: format!("run-{number}"), chain }
+        Verified {
+            file: format!("{number}.json"),
+            sha256: format!("digest-{number}"),
+            run: format!("run-{number}"),
+            chain,
+        }
     }
 
     #[test]
     fn a_whole_chain_in_any_order_holds_also_where_it_does_not_begin_at_the_beginning() {
-        let whole = [document(5, Some(4), &[]), document(3, Some(2), &[]), document(4, Some(3), &[]), document(4, Some(3), &[])];
+        let whole = [
+            document(5, Some(4), &[]),
+            document(3, Some(2), &[]),
+            document(4, Some(3), &[]),
+            document(4, Some(3), &[]),
+        ];
         assert_eq!(chains(&whole), Vec::<String>::new());
         let none = Verified { chain: None, ..document(9, None, &[]) };
         assert_eq!(chains(&[none, document(1, None, &[])]), Vec::<String>::new());
@@ -244,7 +293,10 @@ mod tests {
             chains(&[document(1, None, &[]), document(3, Some(1), &[2])]),
             ["run run-2 (number 2) began and left no document: its guard died; 3.json says so"]
         );
-        assert_eq!(chains(&[document(1, None, &[]), document(3, Some(1), &[])]), ["number 2 is missing between 1.json and 3.json"]);
+        assert_eq!(
+            chains(&[document(1, None, &[]), document(3, Some(1), &[])]),
+            ["number 2 is missing between 1.json and 3.json"]
+        );
     }
 
     #[test]
@@ -258,11 +310,23 @@ mod tests {
         let other = Verified { sha256: "other".to_owned(), ..document(1, None, &[]) };
         assert_eq!(
             chains(&[other, document(2, Some(1), &[])]),
-            ["2.json follows another document than 1.json: it names run run-1, SHA-256 digest-1; a document was put in another's place"]
+            [
+                "2.json follows another document than 1.json: it names run run-1, SHA-256 digest-1; a document was put in another's place"
+            ]
         );
-        let fork = Verified { file: "fork.json".to_owned(), sha256: "fork".to_owned(), ..document(1, None, &[]) };
-        assert!(chains(&[document(1, None, &[]), fork])[0].starts_with("1.json and fork.json both have number 1"));
+        let fork = Verified {
+            file: "fork.json".to_owned(),
+            sha256: "fork".to_owned(),
+            ..document(1, None, &[])
+        };
+        assert!(
+            chains(&[document(1, None, &[]), fork])[0]
+                .starts_with("1.json and fork.json both have number 1")
+        );
         let reset = document(2, None, &[]);
-        assert_eq!(chains(&[document(1, None, &[]), reset]), ["2.json says that there is no document before it, but 1.json is"]);
+        assert_eq!(
+            chains(&[document(1, None, &[]), reset]),
+            ["2.json says that there is no document before it, but 1.json is"]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The archive of certificates that the security configuration names, fetched and looked at in memory.
+//! The archive of certificates that the security configuration names, fetched and looked at in
+//! memory.
 
 use zeroize::Zeroizing;
 
@@ -8,26 +9,40 @@ use crate::{
     names::S3Object,
 };
 
-/// Fetches and reads the archive at `object`; `Absent` when there is none. The inner error is what is wrong with it.
-pub(super) async fn certificates(s3: &aws_sdk_s3::Client, object: &S3Object) -> Lookup<Result<Material, String>> {
+/// Fetches and reads the archive at `object`; `Absent` when there is none. The inner error is what
+/// is wrong with it.
+pub(super) async fn certificates(
+    s3: &aws_sdk_s3::Client,
+    object: &S3Object,
+) -> Lookup<Result<Material, String>> {
     let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
-    let (mut body, length) = match Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey", "NoSuchBucket"], result) {
-        Lookup::Found(answer) => (answer.body, answer.content_length),
-        Lookup::Absent => return Lookup::Absent,
-        Lookup::Denied(obstacle) => return Lookup::Denied(obstacle),
-        Lookup::Unreachable(obstacle) => return Lookup::Unreachable(obstacle),
-    };
-    // It holds a private key: what it was read into is wiped, and HTTP holds an answer to its length, so that it is never moved to a larger place.
-    let length = length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= LARGEST).unwrap_or(LARGEST);
+    let (mut body, length) =
+        match Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey", "NoSuchBucket"], result) {
+            Lookup::Found(answer) => (answer.body, answer.content_length),
+            Lookup::Absent => return Lookup::Absent,
+            Lookup::Denied(obstacle) => return Lookup::Denied(obstacle),
+            Lookup::Unreachable(obstacle) => return Lookup::Unreachable(obstacle),
+        };
+    // It holds a private key: what it was read into is wiped, and HTTP holds an answer to its
+    // length, so that it is never moved to a larger place.
+    let length = length
+        .and_then(|length| usize::try_from(length).ok())
+        .filter(|length| *length <= LARGEST)
+        .unwrap_or(LARGEST);
     let mut bytes = Zeroizing::new(Vec::with_capacity(length));
     loop {
         match body.next().await {
             None => return Lookup::Found(certificate::read(&bytes)),
-            Some(Ok(more)) if bytes.len() + more.len() > LARGEST => return Lookup::Found(Err(format!("larger than {LARGEST} bytes"))),
+            Some(Ok(more)) if bytes.len() + more.len() > LARGEST => {
+                return Lookup::Found(Err(format!("larger than {LARGEST} bytes")));
+            }
             Some(Ok(more)) => bytes.extend_from_slice(&more),
             Some(Err(error)) => {
                 let operation = calls::GET_OBJECT.permission.to_owned();
-                return Lookup::Unreachable(Obstacle { operation, message: format!("the answer broke off: {error}") });
+                return Lookup::Unreachable(Obstacle {
+                    operation,
+                    message: format!("the answer broke off: {error}"),
+                });
             }
         }
     }

@@ -52,10 +52,21 @@ pub(crate) struct Volume {
 const FILTER_VALUES: usize = 200;
 
 /// Every EBS volume attached to one of `instances`, root volumes included.
-pub(crate) async fn volumes(ec2: &aws_sdk_ec2::Client, instances: &[String]) -> Lookup<Vec<Volume>> {
+pub(crate) async fn volumes(
+    ec2: &aws_sdk_ec2::Client,
+    instances: &[String],
+) -> Lookup<Vec<Volume>> {
     let of_some = |some: &[String]| {
-        let filter = Filter::builder().name("attachment.instance-id").set_values(Some(some.to_vec())).build();
-        ec2.describe_volumes().filters(filter).into_paginator().items().send().collect::<Result<Vec<_>, _>>()
+        let filter = Filter::builder()
+            .name("attachment.instance-id")
+            .set_values(Some(some.to_vec()))
+            .build();
+        ec2.describe_volumes()
+            .filters(filter)
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
     };
     let answers = try_join_all(instances.chunks(FILTER_VALUES).map(of_some)).await;
     Lookup::from_call(&calls::DESCRIBE_VOLUMES, &[], answers).and_then(|answers| {
@@ -65,8 +76,11 @@ pub(crate) async fn volumes(ec2: &aws_sdk_ec2::Client, instances: &[String]) -> 
 }
 
 fn volume_of(volume: aws_sdk_ec2::types::Volume, instances: &[String]) -> Option<Volume> {
-    let of_ours = |instance: &Option<String>| instance.as_ref().is_some_and(|instance| instances.contains(instance));
-    let attachment = volume.attachments?.into_iter().find(|attachment| of_ours(&attachment.instance_id))?;
+    let of_ours = |instance: &Option<String>| {
+        instance.as_ref().is_some_and(|instance| instances.contains(instance))
+    };
+    let attachment =
+        volume.attachments?.into_iter().find(|attachment| of_ours(&attachment.instance_id))?;
     Some(Volume {
         id: volume.volume_id?,
         instance: attachment.instance_id?,
@@ -79,40 +93,68 @@ fn volume_of(volume: aws_sdk_ec2::types::Volume, instances: &[String]) -> Option
 /// Asks about the network of `subnet`.
 pub(super) async fn network(ec2: &aws_sdk_ec2::Client, subnet: &str) -> NetworkFacts {
     let vpc = vpc_of(ec2, subnet).await;
-    let Some(id) = vpc.found() else { return NetworkFacts { vpc, ..NetworkFacts::not_asked("the subnet is not known") } };
-    let (dns_support, dns_hostnames, dhcp) =
-        tokio::join!(attribute(ec2, id, VpcAttributeName::EnableDnsSupport), attribute(ec2, id, VpcAttributeName::EnableDnsHostnames), dhcp(ec2, id));
+    let Some(id) = vpc.found() else {
+        return NetworkFacts { vpc, ..NetworkFacts::not_asked("the subnet is not known") };
+    };
+    let (dns_support, dns_hostnames, dhcp) = tokio::join!(
+        attribute(ec2, id, VpcAttributeName::EnableDnsSupport),
+        attribute(ec2, id, VpcAttributeName::EnableDnsHostnames),
+        dhcp(ec2, id)
+    );
     NetworkFacts { vpc, dns_support, dns_hostnames, dhcp }
 }
 
 /// Whether the account encrypts new EBS volumes of the region, whoever makes them.
 pub(super) async fn encrypts_by_default(ec2: &aws_sdk_ec2::Client) -> Lookup<bool> {
     let result = ec2.get_ebs_encryption_by_default().send().await;
-    Lookup::from_call(&calls::GET_EBS_ENCRYPTION_BY_DEFAULT, &[], result)
-        .and_then(|answer| Lookup::expect_in_answer(&calls::GET_EBS_ENCRYPTION_BY_DEFAULT, answer.ebs_encryption_by_default))
+    Lookup::from_call(&calls::GET_EBS_ENCRYPTION_BY_DEFAULT, &[], result).and_then(|answer| {
+        Lookup::expect_in_answer(
+            &calls::GET_EBS_ENCRYPTION_BY_DEFAULT,
+            answer.ebs_encryption_by_default,
+        )
+    })
 }
 
 async fn vpc_of(ec2: &aws_sdk_ec2::Client, subnet: &str) -> Lookup<String> {
     let result = ec2.describe_subnets().subnet_ids(subnet).send().await;
-    Lookup::from_call(&calls::DESCRIBE_SUBNETS, &["InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed", "InvalidSubnetId.Malformed"], result)
-        .and_then(|answer| {
-            let found = answer.subnets.unwrap_or_default().into_iter().find(|found| found.subnet_id.as_deref() == Some(subnet));
-            Lookup::expect_in_answer(&calls::DESCRIBE_SUBNETS, found.and_then(|subnet| subnet.vpc_id))
-        })
+    Lookup::from_call(
+        &calls::DESCRIBE_SUBNETS,
+        &["InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed", "InvalidSubnetId.Malformed"],
+        result,
+    )
+    .and_then(|answer| {
+        let found = answer
+            .subnets
+            .unwrap_or_default()
+            .into_iter()
+            .find(|found| found.subnet_id.as_deref() == Some(subnet));
+        Lookup::expect_in_answer(&calls::DESCRIBE_SUBNETS, found.and_then(|subnet| subnet.vpc_id))
+    })
 }
 
 async fn attribute(ec2: &aws_sdk_ec2::Client, vpc: &str, name: VpcAttributeName) -> Lookup<bool> {
     let result = ec2.describe_vpc_attribute().vpc_id(vpc).attribute(name.clone()).send().await;
     Lookup::from_call(&calls::DESCRIBE_VPC_ATTRIBUTE, &[], result).and_then(|answer| {
-        let value = if name == VpcAttributeName::EnableDnsSupport { answer.enable_dns_support } else { answer.enable_dns_hostnames };
-        Lookup::expect_in_answer(&calls::DESCRIBE_VPC_ATTRIBUTE, value.and_then(|value| value.value))
+        let value = if name == VpcAttributeName::EnableDnsSupport {
+            answer.enable_dns_support
+        } else {
+            answer.enable_dns_hostnames
+        };
+        Lookup::expect_in_answer(
+            &calls::DESCRIBE_VPC_ATTRIBUTE,
+            value.and_then(|value| value.value),
+        )
     })
 }
 
 async fn dhcp(ec2: &aws_sdk_ec2::Client, vpc: &str) -> Lookup<BTreeMap<String, BTreeSet<String>>> {
     let result = ec2.describe_vpcs().vpc_ids(vpc).send().await;
     let id = Lookup::from_call(&calls::DESCRIBE_VPCS, &[], result).and_then(|answer| {
-        let found = answer.vpcs.unwrap_or_default().into_iter().find(|found| found.vpc_id.as_deref() == Some(vpc));
+        let found = answer
+            .vpcs
+            .unwrap_or_default()
+            .into_iter()
+            .find(|found| found.vpc_id.as_deref() == Some(vpc));
         Lookup::expect_in_answer(&calls::DESCRIBE_VPCS, found.and_then(|vpc| vpc.dhcp_options_id))
     });
     let id = match id {
@@ -123,13 +165,22 @@ async fn dhcp(ec2: &aws_sdk_ec2::Client, vpc: &str) -> Lookup<BTreeMap<String, B
     };
     let result = ec2.describe_dhcp_options().dhcp_options_ids(&id).send().await;
     Lookup::from_call(&calls::DESCRIBE_DHCP_OPTIONS, &[], result).and_then(|answer| {
-        let found = answer.dhcp_options.unwrap_or_default().into_iter().find(|found| found.dhcp_options_id.as_ref() == Some(&id));
+        let found = answer
+            .dhcp_options
+            .unwrap_or_default()
+            .into_iter()
+            .find(|found| found.dhcp_options_id.as_ref() == Some(&id));
         Lookup::expect_in_answer(&calls::DESCRIBE_DHCP_OPTIONS, found).map(|set| {
             let options = set.dhcp_configurations.unwrap_or_default().into_iter();
             let option = |option: aws_sdk_ec2::types::DhcpConfiguration| {
-                let values = option.values.unwrap_or_default().into_iter().filter_map(|value| value.value);
+                let values =
+                    option.values.unwrap_or_default().into_iter().filter_map(|value| value.value);
                 // One value may hold several names with blanks between them.
-                let words: BTreeSet<String> = values.flat_map(|value| value.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
+                let words: BTreeSet<String> = values
+                    .flat_map(|value| {
+                        value.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+                    })
+                    .collect();
                 Some((option.key?, words))
             };
             options.filter_map(option).collect()

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_emr::{
     primitives::DateTime,
-    types::{Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus, Configuration, StepSummary},
+    types::{
+        Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus, Configuration,
+        StepSummary,
+    },
 };
 use futures_util::future::join_all;
 use schemars::JsonSchema;
@@ -26,7 +29,8 @@ use crate::{
 pub struct SecurityConfiguration {
     /// Its name.
     pub name: String,
-    /// When it was created; there is no way to change one, only to delete it and create another of that name.
+    /// When it was created; there is no way to change one, only to delete it and create another of
+    /// that name.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::report::Rfc3339")]
     pub created: OffsetDateTime,
@@ -36,7 +40,8 @@ pub struct SecurityConfiguration {
     pub content: Content,
 }
 
-/// What a security configuration says, part by part; a part that is switched off or absent is `None`.
+/// What a security configuration says, part by part; a part that is switched off or absent is
+/// `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Content {
     /// `EnableAtRestEncryption`.
@@ -49,7 +54,8 @@ pub struct Content {
     pub in_transit_enabled: bool,
     /// `InTransitEncryptionConfiguration.TLSCertificateConfiguration`.
     pub tls: Option<Tls>,
-    /// Roles that EMRFS takes on for some users: `AuthorizationConfiguration.EmrFsConfiguration.RoleMappings`.
+    /// Roles that EMRFS takes on for some users:
+    /// `AuthorizationConfiguration.EmrFsConfiguration.RoleMappings`.
     pub mapped_roles: BTreeSet<String>,
     /// Whether there is an `AuthenticationConfiguration.KerberosConfiguration`.
     pub kerberos: bool,
@@ -143,7 +149,9 @@ impl Content {
     fn read(json: &Value) -> Self {
         let encryption = &json["EncryptionConfiguration"];
         let at_rest = &encryption["AtRestEncryptionConfiguration"];
-        let text = |value: &Value, key: &str| value[key].as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        let text = |value: &Value, key: &str| {
+            value[key].as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
+        };
         let key = |value: &Value| text(value, "AwsKmsKey").map(|key| KeyReference::new(&key));
         let s3 = &at_rest["S3EncryptionConfiguration"];
         let disk = &at_rest["LocalDiskEncryptionConfiguration"];
@@ -203,10 +211,17 @@ pub(crate) struct NodeFetch {
 impl Content {
     /// What nodes fetch, of the parts that are switched on.
     pub(crate) fn node_fetches(&self) -> BTreeSet<NodeFetch> {
-        let fetch = |uri: &Option<String>, custom_provider| uri.clone().map(|uri| NodeFetch { uri, custom_provider });
+        let fetch = |uri: &Option<String>, custom_provider| {
+            uri.clone().map(|uri| NodeFetch { uri, custom_provider })
+        };
         let s3 = self.s3.as_ref().filter(|s3| self.at_rest_enabled && s3.mode == "CSE-Custom");
-        let disk = self.local_disk.as_ref().filter(|disk| self.at_rest_enabled && disk.provider == "Custom");
-        let tls = self.tls.as_ref().filter(|tls| self.in_transit_enabled && matches!(tls.provider.as_str(), "PEM" | "Custom"));
+        let disk = self
+            .local_disk
+            .as_ref()
+            .filter(|disk| self.at_rest_enabled && disk.provider == "Custom");
+        let tls = self.tls.as_ref().filter(|tls| {
+            self.in_transit_enabled && matches!(tls.provider.as_str(), "PEM" | "Custom")
+        });
         let all = [
             s3.and_then(|s3| fetch(&s3.s3_object, true)),
             disk.and_then(|disk| fetch(&disk.s3_object, true)),
@@ -218,7 +233,9 @@ impl Content {
 
 /// A boolean as AWS accepts it: its own examples also write the text "true".
 fn truth(value: &Value) -> bool {
-    value.as_bool().unwrap_or_else(|| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("true")))
+    value
+        .as_bool()
+        .unwrap_or_else(|| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("true")))
 }
 
 /// JSON text with sorted keys and no blanks, so that equal contents have equal digests.
@@ -226,10 +243,15 @@ fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let sorted: BTreeMap<&String, &Value> = map.iter().collect();
-            let entries: Vec<String> = sorted.iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value))).collect();
+            let entries: Vec<String> = sorted
+                .iter()
+                .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value)))
+                .collect();
             format!("{{{}}}", entries.join(","))
         }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
+        }
         other => other.to_string(),
     }
 }
@@ -395,7 +417,8 @@ impl Step {
     }
 }
 
-/// EMR gives times as seconds with a fraction; below the millisecond there is only the noise of floating point.
+/// EMR gives times as seconds with a fraction; below the millisecond there is only the noise of
+/// floating point.
 fn moment(time: DateTime) -> Option<OffsetDateTime> {
     const MILLISECOND: i128 = 1_000_000;
     let nanos = (time.as_nanos() + MILLISECOND / 2).div_euclid(MILLISECOND) * MILLISECOND;
@@ -421,8 +444,12 @@ fn status(status: Option<&SdkClusterStatus>) -> Option<ClusterStatus> {
         _ => ClusterState::Unknown,
     };
     let reason = status.state_change_reason().and_then(|reason| {
-        let parts: Vec<&str> =
-            reason.code().map(aws_sdk_emr::types::ClusterStateChangeReasonCode::as_str).into_iter().chain(reason.message()).collect();
+        let parts: Vec<&str> = reason
+            .code()
+            .map(aws_sdk_emr::types::ClusterStateChangeReasonCode::as_str)
+            .into_iter()
+            .chain(reason.message())
+            .collect();
         (!parts.is_empty()).then(|| parts.join(": "))
     });
     let created = moment(*status.timeline()?.creation_date_time()?)?;
@@ -430,9 +457,13 @@ fn status(status: Option<&SdkClusterStatus>) -> Option<ClusterStatus> {
 }
 
 /// The security configuration `name`.
-pub(crate) async fn security_configuration(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<SecurityConfiguration> {
+pub(crate) async fn security_configuration(
+    emr: &aws_sdk_emr::Client,
+    name: &str,
+) -> Lookup<SecurityConfiguration> {
     let result = emr.describe_security_configuration().name(name).send().await;
-    // EMR has no code of its own for "no such configuration"; only the message tells it from other invalid requests.
+    // EMR has no code of its own for "no such configuration"; only the message tells it from other
+    // invalid requests.
     if let Err(error) = &result
         && let Some(service) = error.as_service_error()
         && is_missing_configuration(service)
@@ -444,7 +475,9 @@ pub(crate) async fn security_configuration(emr: &aws_sdk_emr::Client, name: &str
             .creation_date_time
             .and_then(moment)
             .zip(answer.security_configuration)
-            .and_then(|(created, text)| SecurityConfiguration::read(answer.name.as_deref().unwrap_or(name), created, &text));
+            .and_then(|(created, text)| {
+                SecurityConfiguration::read(answer.name.as_deref().unwrap_or(name), created, &text)
+            });
         Lookup::expect_in_answer(&calls::DESCRIBE_SECURITY_CONFIGURATION, read)
     })
 }
@@ -453,15 +486,21 @@ fn is_missing_configuration(error: &impl aws_sdk_emr::error::ProvideErrorMetadat
     matches!(error.code(), Some("InvalidRequestException" | "ValidationException"))
         && error.message().is_some_and(|message| {
             let message = message.to_ascii_lowercase();
-            message.contains("does not exist") || message.contains("not found") || message.contains("no security configuration")
+            message.contains("does not exist")
+                || message.contains("not found")
+                || message.contains("no security configuration")
         })
 }
 
 /// The cluster `id`.
 pub(crate) async fn cluster(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<ClusterFacts> {
     let result = emr.describe_cluster().cluster_id(id.as_str()).send().await;
-    Lookup::from_call(&calls::DESCRIBE_CLUSTER, &[], result)
-        .and_then(|answer| Lookup::expect_in_answer(&calls::DESCRIBE_CLUSTER, answer.cluster.and_then(|cluster| cluster_facts(id, cluster))))
+    Lookup::from_call(&calls::DESCRIBE_CLUSTER, &[], result).and_then(|answer| {
+        Lookup::expect_in_answer(
+            &calls::DESCRIBE_CLUSTER,
+            answer.cluster.and_then(|cluster| cluster_facts(id, cluster)),
+        )
+    })
 }
 
 fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
@@ -477,12 +516,19 @@ fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
         release: cluster.release_label,
         subnet: attributes.as_ref().and_then(|attributes| attributes.ec2_subnet_id.clone()),
         security_configuration: cluster.security_configuration.filter(|name| !name.is_empty()),
-        tags: cluster.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.key.zip(tag.value)).collect(),
+        tags: cluster
+            .tags
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|tag| tag.key.zip(tag.value))
+            .collect(),
         termination_protected: cluster.termination_protected.unwrap_or(false),
         log_location: cluster.log_uri,
         properties: properties(cluster.configurations.unwrap_or_default()),
         service_role: cluster.service_role.filter(|role| !role.is_empty()),
-        instance_profile: attributes.and_then(|attributes| attributes.iam_instance_profile).filter(|profile| !profile.is_empty()),
+        instance_profile: attributes
+            .and_then(|attributes| attributes.iam_instance_profile)
+            .filter(|profile| !profile.is_empty()),
         was_ready,
         custom_ami: cluster.custom_ami_id.filter(|image| !image.is_empty()),
     })
@@ -493,7 +539,11 @@ fn properties(configurations: Vec<Configuration>) -> Vec<ClusterProperty> {
     let of_one = |configuration: Configuration| {
         let classification = configuration.classification.unwrap_or_default();
         let own = configuration.properties.unwrap_or_default().into_iter();
-        let own = own.map(|(name, value)| ClusterProperty { classification: classification.clone(), name, value });
+        let own = own.map(|(name, value)| ClusterProperty {
+            classification: classification.clone(),
+            name,
+            value,
+        });
         let mut all: Vec<ClusterProperty> = own.collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all.extend(properties(configuration.configurations.unwrap_or_default()));
@@ -502,27 +552,58 @@ fn properties(configurations: Vec<Configuration>) -> Vec<ClusterProperty> {
     configurations.into_iter().flat_map(of_one).collect()
 }
 
-/// The properties that the cluster's instance groups have of their own, by reconfiguration or from the start. A cluster of instance fleets has no groups, and EMR says so
-/// by an error: then nobody can tell.
-pub(crate) async fn group_properties(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<ClusterProperty>> {
-    let pages: Result<Vec<_>, _> = emr.list_instance_groups().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
-    Lookup::from_call(&calls::LIST_INSTANCE_GROUPS, &[], pages)
-        .map(|groups| groups.into_iter().flat_map(|group| properties(group.configurations.unwrap_or_default())).collect())
+/// The properties that the cluster's instance groups have of their own, by reconfiguration or from
+/// the start. A cluster of instance fleets has no groups, and EMR says so by an error: then nobody
+/// can tell.
+pub(crate) async fn group_properties(
+    emr: &aws_sdk_emr::Client,
+    id: &ClusterId,
+) -> Lookup<Vec<ClusterProperty>> {
+    let pages: Result<Vec<_>, _> = emr
+        .list_instance_groups()
+        .cluster_id(id.as_str())
+        .into_paginator()
+        .items()
+        .send()
+        .collect()
+        .await;
+    Lookup::from_call(&calls::LIST_INSTANCE_GROUPS, &[], pages).map(|groups| {
+        groups
+            .into_iter()
+            .flat_map(|group| properties(group.configurations.unwrap_or_default()))
+            .collect()
+    })
 }
 
 /// The scripts that the cluster's nodes run first, in their order, all pages.
-pub(crate) async fn bootstrap_actions(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<BootstrapAction>> {
-    let pages: Result<Vec<_>, _> = emr.list_bootstrap_actions().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
+pub(crate) async fn bootstrap_actions(
+    emr: &aws_sdk_emr::Client,
+    id: &ClusterId,
+) -> Lookup<Vec<BootstrapAction>> {
+    let pages: Result<Vec<_>, _> = emr
+        .list_bootstrap_actions()
+        .cluster_id(id.as_str())
+        .into_paginator()
+        .items()
+        .send()
+        .collect()
+        .await;
     Lookup::from_call(&calls::LIST_BOOTSTRAP_ACTIONS, &[], pages).and_then(|actions| {
-        let actions =
-            actions.into_iter().map(|action| Some(BootstrapAction { path: action.script_path?, arguments: action.args.unwrap_or_default() }));
+        let actions = actions.into_iter().map(|action| {
+            Some(BootstrapAction {
+                path: action.script_path?,
+                arguments: action.args.unwrap_or_default(),
+            })
+        });
         Lookup::expect_in_answer(&calls::LIST_BOOTSTRAP_ACTIONS, actions.collect())
     })
 }
 
 /// The instances of the cluster that have not ended, all pages.
 pub(crate) async fn nodes(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<Node>> {
-    use aws_sdk_emr::types::InstanceState::{AwaitingFulfillment, Bootstrapping, Provisioning, Running};
+    use aws_sdk_emr::types::InstanceState::{
+        AwaitingFulfillment, Bootstrapping, Provisioning, Running,
+    };
     let alive = vec![AwaitingFulfillment, Provisioning, Bootstrapping, Running];
     let request = emr.list_instances().cluster_id(id.as_str()).set_instance_states(Some(alive));
     let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
@@ -537,9 +618,14 @@ pub(crate) async fn nodes(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<V
 
 /// Every step of the cluster, newest first, all pages.
 pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<Step>> {
-    let pages: Result<Vec<_>, _> = emr.list_steps().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
-    Lookup::from_call(&calls::LIST_STEPS, &[], pages)
-        .and_then(|steps| Lookup::expect_in_answer(&calls::LIST_STEPS, steps.into_iter().map(step).collect::<Option<Vec<_>>>()))
+    let pages: Result<Vec<_>, _> =
+        emr.list_steps().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
+    Lookup::from_call(&calls::LIST_STEPS, &[], pages).and_then(|steps| {
+        Lookup::expect_in_answer(
+            &calls::LIST_STEPS,
+            steps.into_iter().map(step).collect::<Option<Vec<_>>>(),
+        )
+    })
 }
 
 fn step(summary: StepSummary) -> Option<Step> {
@@ -547,7 +633,9 @@ fn step(summary: StepSummary) -> Option<Step> {
     let jar = config.jar.unwrap_or_default();
     let arguments = config.args.unwrap_or_default();
     // The runner names the jar's file; people also write `command-runner.jar s3-dist-cp …`.
-    let is_s3_dist_cp = jar.contains("s3-dist-cp") || jar.contains("s3distcp") || arguments.first().is_some_and(|word| word.ends_with("s3-dist-cp"));
+    let is_s3_dist_cp = jar.contains("s3-dist-cp")
+        || jar.contains("s3distcp")
+        || arguments.first().is_some_and(|word| word.ends_with("s3-dist-cp"));
     let status = summary.status?;
     Some(Step {
         id: summary.id?,
@@ -555,28 +643,42 @@ fn step(summary: StepSummary) -> Option<Step> {
         state: status.state?.as_str().to_owned(),
         is_s3_dist_cp,
         places: arguments.iter().filter_map(|argument| place(argument)).collect(),
-        has_encryption_flag: arguments.iter().any(|argument| argument == "--s3ServerSideEncryption"),
+        has_encryption_flag: arguments
+            .iter()
+            .any(|argument| argument == "--s3ServerSideEncryption"),
         argued: step_arguments::judge(&arguments, config.properties.iter().flatten()),
     })
 }
 
 /// The place in S3 that an argument names, by itself or after `--option=`.
 fn place(argument: &str) -> Option<S3Location> {
-    let value = argument.split_once('=').filter(|(option, _)| option.starts_with("--")).map_or(argument, |(_, value)| value);
+    let value = argument
+        .split_once('=')
+        .filter(|(option, _)| option.starts_with("--"))
+        .map_or(argument, |(_, value)| value);
     S3Location::parse(value).ok()
 }
 
-/// The clusters created after `since` that are in one of `states` (all, when empty), newest first, all pages.
-pub(crate) async fn list(emr: &aws_sdk_emr::Client, since: Option<OffsetDateTime>, states: &[SdkClusterState]) -> Lookup<Vec<ClusterListing>> {
+/// The clusters created after `since` that are in one of `states` (all, when empty), newest first,
+/// all pages.
+pub(crate) async fn list(
+    emr: &aws_sdk_emr::Client,
+    since: Option<OffsetDateTime>,
+    states: &[SdkClusterState],
+) -> Lookup<Vec<ClusterListing>> {
     let request = emr
         .list_clusters()
         .set_created_after(since.map(|since| DateTime::from_secs(since.unix_timestamp())))
         .set_cluster_states((!states.is_empty()).then(|| states.to_vec()));
     let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
     Lookup::from_call(&calls::LIST_CLUSTERS, &[], pages).and_then(|summaries| {
-        let listings = summaries
-            .into_iter()
-            .map(|summary| Some(ClusterListing { id: summary.id?.parse().ok()?, name: summary.name?, status: status(summary.status.as_ref())? }));
+        let listings = summaries.into_iter().map(|summary| {
+            Some(ClusterListing {
+                id: summary.id?.parse().ok()?,
+                name: summary.name?,
+                status: status(summary.status.as_ref())?,
+            })
+        });
         Lookup::expect_in_answer(&calls::LIST_CLUSTERS, listings.collect::<Option<Vec<_>>>())
     })
 }
@@ -603,21 +705,35 @@ pub struct Persistent {
     pub live: usize,
 }
 
-/// The clusters that the runner could adopt for `name`: it looks for WAITING and RUNNING ones, by name only, when its JVM is up;
-/// until then those that are still starting may have become such.
+/// The clusters that the runner could adopt for `name`: it looks for WAITING and RUNNING ones, by
+/// name only, when its JVM is up; until then those that are still starting may have become such.
 pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<Persistent> {
-    let alive = [SdkClusterState::Starting, SdkClusterState::Bootstrapping, SdkClusterState::Waiting, SdkClusterState::Running];
+    let alive = [
+        SdkClusterState::Starting,
+        SdkClusterState::Bootstrapping,
+        SdkClusterState::Waiting,
+        SdkClusterState::Running,
+    ];
     let none = Persistent { clusters: Vec::new(), live: 0 };
     let listings = match list(emr, None, &alive).await {
         Lookup::Found(listings) => listings,
         other => return other.map(|_| none),
     };
-    let live = listings.iter().filter(|listing| matches!(listing.status.state, ClusterState::Waiting | ClusterState::Running)).count();
+    let live = listings
+        .iter()
+        .filter(|listing| {
+            matches!(listing.status.state, ClusterState::Waiting | ClusterState::Running)
+        })
+        .count();
     let named = listings.into_iter().filter(|listing| listing.name == name);
     let described = join_all(named.map(|listing| async move {
         let id = &listing.id;
-        let (cluster, steps, group_properties, bootstrap_actions) =
-            tokio::join!(cluster(emr, id), steps(emr, id), group_properties(emr, id), bootstrap_actions(emr, id));
+        let (cluster, steps, group_properties, bootstrap_actions) = tokio::join!(
+            cluster(emr, id),
+            steps(emr, id),
+            group_properties(emr, id),
+            bootstrap_actions(emr, id)
+        );
         cluster.and_then(|cluster| {
             steps.map(|steps| Adoptable {
                 cluster,
@@ -639,10 +755,13 @@ pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<P
 
 /// The clusters that exist already, as far back as one that counts as this run's could reach.
 pub(super) async fn recent(emr: &aws_sdk_emr::Client) -> Lookup<BTreeSet<ClusterId>> {
-    list(emr, Some(recently()), &[]).await.map(|listings| listings.into_iter().map(|listing| listing.id).collect())
+    list(emr, Some(recently()), &[])
+        .await
+        .map(|listings| listings.into_iter().map(|listing| listing.id).collect())
 }
 
-/// An hour ago: AWS refuses requests whose clock is off by more than a quarter of that, so no cluster of a run starting now is older.
+/// An hour ago: AWS refuses requests whose clock is off by more than a quarter of that, so no
+/// cluster of a run starting now is older.
 pub(crate) fn recently() -> OffsetDateTime {
     OffsetDateTime::now_utc() - time::Duration::hours(1)
 }
@@ -670,14 +789,18 @@ mod tests {
         let json = json!({"EncryptionConfiguration": {"AtRestEncryptionConfiguration": {
             "S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": "a", "Overrides": [{"BucketName": "x", "EncryptionMode": "SSE-KMS", "AwsKmsKey": "b"}, {"BucketName": "y", "EncryptionMode": "SSE-S3"}]},
             "LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": "a"}}}});
-        let configuration = SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, &json.to_string()).unwrap();
+        let configuration =
+            SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, &json.to_string())
+                .unwrap();
         let keys: Vec<String> = configuration.keys().iter().map(ToString::to_string).collect();
         assert_eq!(keys, ["a", "b"]);
     }
 
     #[test]
     fn the_digest_does_not_see_the_order_of_keys_but_sees_every_value() {
-        let digest = |text| SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, text).unwrap().digest;
+        let digest = |text| {
+            SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, text).unwrap().digest
+        };
         assert_eq!(digest(r#"{"a": 1, "b": [true, "x"]}"#), digest(r#"{"b":[true,"x"],"a":1}"#));
         assert_ne!(digest(r#"{"a": 1}"#), digest(r#"{"a": "1"}"#));
         assert_ne!(digest(r#"{"b": [1, 2]}"#), digest(r#"{"b": [2, 1]}"#));

@@ -1,7 +1,8 @@
 //! How one object is encrypted: asked by a HEAD, since lists do not say it.
 //!
-//! The HEADs go over the wire (`aws::wire`) as long as the answers are plain ones; what S3 refuses, redirects or says in no words is asked again through the SDK, which
-//! knows about regions, clocks and credentials, and whose answer counts.
+//! The HEADs go over the wire (`aws::wire`) as long as the answers are plain ones; what S3 refuses,
+//! redirects or says in no words is asked again through the SDK, which knows about regions, clocks
+//! and credentials, and whose answer counts.
 
 use std::{
     sync::Arc,
@@ -52,8 +53,13 @@ impl Heads {
         self.wire.learn()
     }
 
-    /// The answer to a list of the bucket, asked without the SDK; none where it is no plain one. `parameters` in the order of their names.
-    pub(super) async fn list(&self, call: &'static Call, parameters: &[(&str, Option<&str>)]) -> Option<String> {
+    /// The answer to a list of the bucket, asked without the SDK; none where it is no plain one.
+    /// `parameters` in the order of their names.
+    pub(super) async fn list(
+        &self,
+        call: &'static Call,
+        parameters: &[(&str, Option<&str>)],
+    ) -> Option<String> {
         self.wire.list(call.operation, self.bucket.as_str(), parameters).await
     }
 
@@ -63,7 +69,13 @@ impl Heads {
     }
 
     /// How an object is encrypted; `Absent`: there is no such object (any more).
-    pub(super) async fn head(&self, line: &mut Line<'_>, key: &str, version: Option<&str>, turn: &mut Turn<'_>) -> Lookup<Stored> {
+    pub(super) async fn head(
+        &self,
+        line: &mut Line<'_>,
+        key: &str,
+        version: Option<&str>,
+        turn: &mut Turn<'_>,
+    ) -> Lookup<Stored> {
         let started = Instant::now();
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
@@ -78,7 +90,9 @@ impl Heads {
                         return Lookup::Found(stored(&answer));
                     }
                     404 => return Lookup::Absent,
-                    403 if self.wire.learns_the_time(&answer) => "HTTP 403 (this machine's clock is off)".to_owned(),
+                    403 if self.wire.learns_the_time(&answer) => {
+                        "HTTP 403 (this machine's clock is off)".to_owned()
+                    }
                     403 => return Lookup::Denied(obstacle(version, "HTTP 403".to_owned())),
                     status @ (429 | 503) => {
                         turn.slow_down().await;
@@ -89,8 +103,10 @@ impl Heads {
                 },
                 Err(trouble) => trouble,
             };
-            // Before a launch that is the time of one call; where very many are asked, S3's wishes have minutes.
-            let is_over = self.wire.time_limit().is_some_and(|limit| started.elapsed() + wait > limit);
+            // Before a launch that is the time of one call; where very many are asked, S3's wishes
+            // have minutes.
+            let is_over =
+                self.wire.time_limit().is_some_and(|limit| started.elapsed() + wait > limit);
             if attempt == ATTEMPTS || is_over {
                 return Lookup::Unreachable(obstacle(version, trouble));
             }
@@ -101,27 +117,47 @@ impl Heads {
     }
 
     async fn by_sdk(&self, key: &str, version: Option<&str>) -> Lookup<Stored> {
-        let request = self.s3.head_object().bucket(self.bucket.as_str()).key(key).set_version_id(version.map(str::to_owned));
+        let request = self
+            .s3
+            .head_object()
+            .bucket(self.bucket.as_str())
+            .key(key)
+            .set_version_id(version.map(str::to_owned));
         let result = request.send().await;
-        // S3 answers so, without a word, to a HEAD of an SSE-C object that does not bring its key; and to one whose credentials have expired.
-        if result.as_ref().is_err_and(|error| error.raw_response().is_some_and(|response| response.status().as_u16() == 400)) {
+        // S3 answers so, without a word, to a HEAD of an SSE-C object that does not bring its key;
+        // and to one whose credentials have expired.
+        if result.as_ref().is_err_and(|error| {
+            error.raw_response().is_some_and(|response| response.status().as_u16() == 400)
+        }) {
             return self.refused(key, version).await;
         }
-        Lookup::from_call(head_call(version), &["NotFound", "NoSuchKey", "404"], result).map(|answer| {
-            kind_of(answer.server_side_encryption().map(ServerSideEncryption::as_str), answer.ssekms_key_id(), answer.sse_customer_algorithm())
-        })
+        Lookup::from_call(head_call(version), &["NotFound", "NoSuchKey", "404"], result).map(
+            |answer| {
+                kind_of(
+                    answer.server_side_encryption().map(ServerSideEncryption::as_str),
+                    answer.ssekms_key_id(),
+                    answer.sse_customer_algorithm(),
+                )
+            },
+        )
     }
 
     /// Why S3 refuses an object: a GET, of one byte, is answered in words.
     async fn refused(&self, key: &str, version: Option<&str>) -> Lookup<Stored> {
-        let request = self.s3.get_object().bucket(self.bucket.as_str()).key(key).set_version_id(version.map(str::to_owned));
+        let request = self
+            .s3
+            .get_object()
+            .bucket(self.bucket.as_str())
+            .key(key)
+            .set_version_id(version.map(str::to_owned));
         let result = request.range("bytes=0-0").send().await;
         if result.as_ref().is_err_and(|error| is_code(error, "InvalidRequest")) {
             return Lookup::Found(Stored::CustomerKey);
         }
         let call = if version.is_some() { &calls::GET_VERSION } else { &calls::GET_OBJECT };
-        Lookup::from_call(call, &["NoSuchKey", "NoSuchVersion"], result)
-            .and_then(|_| Lookup::not_asked(head_call(version), "S3 refuses a HEAD of it, but no GET"))
+        Lookup::from_call(call, &["NoSuchKey", "NoSuchVersion"], result).and_then(|_| {
+            Lookup::not_asked(head_call(version), "S3 refuses a HEAD of it, but no GET")
+        })
     }
 }
 

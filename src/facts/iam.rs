@@ -27,14 +27,26 @@ pub enum Identity {
     Denied,
 }
 
-/// The role behind the instance profile `name` (`aws.emr.jobflow_role` names the profile, which often has its role's name).
+/// The role behind the instance profile `name` (`aws.emr.jobflow_role` names the profile, which
+/// often has its role's name).
 pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleFacts> {
     let result = iam.get_instance_profile().instance_profile_name(name).send().await;
-    Lookup::from_call(&calls::GET_INSTANCE_PROFILE, &["NoSuchEntity", "NoSuchEntityException"], result).and_then(|answer| {
-        Lookup::expect_in_answer(&calls::GET_INSTANCE_PROFILE, answer.instance_profile).and_then(|profile| {
-            // A profile can stand without a role in it; then there is no role.
-            profile.roles.into_iter().next().map_or(Lookup::Absent, |role| Lookup::Found(RoleFacts { arn: role.arn }))
-        })
+    Lookup::from_call(
+        &calls::GET_INSTANCE_PROFILE,
+        &["NoSuchEntity", "NoSuchEntityException"],
+        result,
+    )
+    .and_then(|answer| {
+        Lookup::expect_in_answer(&calls::GET_INSTANCE_PROFILE, answer.instance_profile).and_then(
+            |profile| {
+                // A profile can stand without a role in it; then there is no role.
+                profile
+                    .roles
+                    .into_iter()
+                    .next()
+                    .map_or(Lookup::Absent, |role| Lookup::Found(RoleFacts { arn: role.arn }))
+            },
+        )
     })
 }
 
@@ -43,11 +55,19 @@ pub(super) async fn role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleFa
     let name = name.rsplit('/').next().unwrap_or(name);
     let result = iam.get_role().role_name(name).send().await;
     Lookup::from_call(&calls::GET_ROLE, &["NoSuchEntity", "NoSuchEntityException"], result)
-        .and_then(|answer| Lookup::expect_in_answer(&calls::GET_ROLE, answer.role).map(|role| RoleFacts { arn: role.arn }))
+        .and_then(|answer| {
+            Lookup::expect_in_answer(&calls::GET_ROLE, answer.role)
+                .map(|role| RoleFacts { arn: role.arn })
+        })
 }
 
 /// What IAM's simulator says of `role` doing each of `actions` to `resource`.
-pub(super) async fn simulate(iam: &aws_sdk_iam::Client, role: &str, actions: &[&str], resource: &str) -> Lookup<BTreeMap<String, Identity>> {
+pub(super) async fn simulate(
+    iam: &aws_sdk_iam::Client,
+    role: &str,
+    actions: &[&str],
+    resource: &str,
+) -> Lookup<BTreeMap<String, Identity>> {
     // EC2 asks for grants on behalf of the role, which policies often make a condition.
     let grant = ContextEntry::builder()
         .context_key_name("kms:GrantIsForAWSResource")
@@ -62,22 +82,27 @@ pub(super) async fn simulate(iam: &aws_sdk_iam::Client, role: &str, actions: &[&
         .context_entries(grant)
         .send()
         .await;
-    Lookup::from_call(&calls::SIMULATE_PRINCIPAL_POLICY, &["NoSuchEntity"], result).and_then(|answer| {
-        let decisions: BTreeMap<String, Identity> = answer
-            .evaluation_results
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|result| {
-                let decision = match result.eval_decision {
-                    PolicyEvaluationDecisionType::Allowed => Identity::Allowed,
-                    PolicyEvaluationDecisionType::ImplicitDeny => Identity::NotAllowed,
-                    PolicyEvaluationDecisionType::ExplicitDeny => Identity::Denied,
-                    _ => return None,
-                };
-                Some((result.eval_action_name, decision))
-            })
-            .collect();
-        let complete = actions.iter().all(|action| decisions.contains_key(*action));
-        Lookup::expect_in_answer(&calls::SIMULATE_PRINCIPAL_POLICY, complete.then_some(decisions))
-    })
+    Lookup::from_call(&calls::SIMULATE_PRINCIPAL_POLICY, &["NoSuchEntity"], result).and_then(
+        |answer| {
+            let decisions: BTreeMap<String, Identity> = answer
+                .evaluation_results
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|result| {
+                    let decision = match result.eval_decision {
+                        PolicyEvaluationDecisionType::Allowed => Identity::Allowed,
+                        PolicyEvaluationDecisionType::ImplicitDeny => Identity::NotAllowed,
+                        PolicyEvaluationDecisionType::ExplicitDeny => Identity::Denied,
+                        _ => return None,
+                    };
+                    Some((result.eval_action_name, decision))
+                })
+                .collect();
+            let complete = actions.iter().all(|action| decisions.contains_key(*action));
+            Lookup::expect_in_answer(
+                &calls::SIMULATE_PRINCIPAL_POLICY,
+                complete.then_some(decisions),
+            )
+        },
+    )
 }

@@ -17,7 +17,8 @@ use crate::{
 pub struct KeyFacts {
     /// The key itself.
     pub description: Lookup<Key>,
-    /// Whether its material is rotated every year; `Absent` for a kind of key that knows no rotation.
+    /// Whether its material is rotated every year; `Absent` for a kind of key that knows no
+    /// rotation.
     pub rotation: Lookup<bool>,
     /// Its policy, as JSON text.
     #[serde(skip)]
@@ -63,7 +64,8 @@ impl Serialize for RoleKind {
 }
 
 impl RoleKind {
-    /// What it does with a key. Source: Amazon EMR management guide, "Create keys and certificates for data encryption" and "Turn on EBS encryption".
+    /// What it does with a key. Source: Amazon EMR management guide, "Create keys and certificates
+    /// for data encryption" and "Turn on EBS encryption".
     #[must_use]
     pub const fn actions(&self) -> &'static [&'static str] {
         match self {
@@ -132,7 +134,8 @@ impl Key {
     /// Whether it is a key EMR can use: symmetric, for encryption.
     #[must_use]
     pub fn is_symmetric(&self) -> bool {
-        self.spec == KeySpec::SymmetricDefault.as_str() && self.usage == KeyUsageType::EncryptDecrypt.as_str()
+        self.spec == KeySpec::SymmetricDefault.as_str()
+            && self.usage == KeyUsageType::EncryptDecrypt.as_str()
     }
 }
 
@@ -155,23 +158,39 @@ pub(super) async fn key(
     roles: &[(RoleKind, Option<&str>)],
 ) -> KeyFacts {
     let description = describe(kms, reference).await;
-    let Some(key) = description.found() else { return KeyFacts { description, ..KeyFacts::not_asked("the key is not known") } };
-    let simulations = futures_util::future::join_all(roles.iter().map(async |(kind, role)| match role {
-        Some(role) => (kind.clone(), iam::simulate(iam, role, kind.actions(), key.arn.as_str()).await),
-        None => (kind.clone(), Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known")),
-    }));
-    let (rotation, policy, grants, identity) = tokio::join!(rotation(kms, &key.arn), policy(kms, &key.arn), grants(kms, &key.arn), simulations);
+    let Some(key) = description.found() else {
+        return KeyFacts { description, ..KeyFacts::not_asked("the key is not known") };
+    };
+    let simulations =
+        futures_util::future::join_all(roles.iter().map(async |(kind, role)| match role {
+            Some(role) => {
+                (kind.clone(), iam::simulate(iam, role, kind.actions(), key.arn.as_str()).await)
+            }
+            None => (
+                kind.clone(),
+                Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known"),
+            ),
+        }));
+    let (rotation, policy, grants, identity) = tokio::join!(
+        rotation(kms, &key.arn),
+        policy(kms, &key.arn),
+        grants(kms, &key.arn),
+        simulations
+    );
     KeyFacts { rotation, policy, grants, identity: identity.into_iter().collect(), description }
 }
 
 pub(crate) async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference) -> Lookup<Key> {
     let result = kms.describe_key().key_id(reference.as_str()).send().await;
-    Lookup::from_call(&calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| match answer.key_metadata.map(understood) {
-        Some(Ok(key)) => Lookup::Found(key),
-        Some(Err(missing)) => {
-            Lookup::Unreachable(Obstacle { operation: calls::DESCRIBE_KEY.permission.to_owned(), message: format!("the answer holds no {missing}") })
+    Lookup::from_call(&calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| {
+        match answer.key_metadata.map(understood) {
+            Some(Ok(key)) => Lookup::Found(key),
+            Some(Err(missing)) => Lookup::Unreachable(Obstacle {
+                operation: calls::DESCRIBE_KEY.permission.to_owned(),
+                message: format!("the answer holds no {missing}"),
+            }),
+            None => Lookup::expect_in_answer(&calls::DESCRIBE_KEY, None),
         }
-        None => Lookup::expect_in_answer(&calls::DESCRIBE_KEY, None),
     })
 }
 
@@ -189,7 +208,8 @@ fn understood(metadata: KeyMetadata) -> Result<Key, &'static str> {
 
 async fn rotation(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<bool> {
     let result = kms.get_key_rotation_status().key_id(key.as_str()).send().await;
-    Lookup::from_call(&calls::GET_KEY_ROTATION_STATUS, &["UnsupportedOperationException"], result).map(|answer| answer.key_rotation_enabled)
+    Lookup::from_call(&calls::GET_KEY_ROTATION_STATUS, &["UnsupportedOperationException"], result)
+        .map(|answer| answer.key_rotation_enabled)
 }
 
 async fn policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
@@ -199,12 +219,18 @@ async fn policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
 }
 
 async fn grants(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<Vec<Grant>> {
-    let pages: Result<Vec<_>, _> = kms.list_grants().key_id(key.as_str()).into_paginator().items().send().collect().await;
+    let pages: Result<Vec<_>, _> =
+        kms.list_grants().key_id(key.as_str()).into_paginator().items().send().collect().await;
     Lookup::from_call(&calls::LIST_GRANTS, &["NotFoundException"], pages).map(|grants| {
         let grant = |grant: aws_sdk_kms::types::GrantListEntry| {
             Some(Grant {
                 grantee: grant.grantee_principal?,
-                operations: grant.operations.unwrap_or_default().iter().map(|operation| operation.as_str().to_owned()).collect(),
+                operations: grant
+                    .operations
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|operation| operation.as_str().to_owned())
+                    .collect(),
                 constrained: grant.constraints.is_some(),
             })
         };

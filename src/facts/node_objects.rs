@@ -1,4 +1,5 @@
-//! The objects in S3 that every node fetches while it starts, because the security configuration names them: whether they are there, and whether nodes may read them.
+//! The objects in S3 that every node fetches while it starts, because the security configuration
+//! names them: whether they are there, and whether nodes may read them.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -50,7 +51,8 @@ impl NodeObject {
 /// What nodes do with it.
 const READ: &str = "s3:GetObject";
 
-/// Asks about `object`, for `role`; `runner` tells whose its bucket should be, and `known` says that the bucket is asked about anyway.
+/// Asks about `object`, for `role`; `runner` tells whose its bucket should be, and `known` says
+/// that the bucket is asked about anyway.
 pub(super) async fn node_object(
     aws: &Aws,
     region: &str,
@@ -64,11 +66,21 @@ pub(super) async fn node_object(
         if !custom_provider {
             return None;
         }
-        let result = aws.s3.head_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
-        Some(Lookup::from_call(&calls::HEAD_OBJECT, &["NotFound", "NoSuchKey", "NoSuchBucket", "404"], result).map(drop))
+        let result =
+            aws.s3.head_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
+        Some(
+            Lookup::from_call(
+                &calls::HEAD_OBJECT,
+                &["NotFound", "NoSuchKey", "NoSuchBucket", "404"],
+                result,
+            )
+            .map(drop),
+        )
     };
     let identity = async {
-        let Lookup::Found(role) = role.await else { return Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known") };
+        let Lookup::Found(role) = role.await else {
+            return Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known");
+        };
         let arn = object.arn(partition(region));
         iam::simulate(&aws.iam, &role.arn, &[READ], &arn).await.and_then(|decisions| {
             let decision = decisions.get(READ).copied();
@@ -81,7 +93,8 @@ pub(super) async fn node_object(
         }
         let ours = async {
             let runner = runner.await;
-            s3::ours(&aws.s3, &object.bucket, runner.found().map(|identity| &identity.account)).await
+            s3::ours(&aws.s3, &object.bucket, runner.found().map(|identity| &identity.account))
+                .await
         };
         let (ours, policy) = tokio::join!(ours, s3::policy(&aws.s3, &object.bucket));
         Some(OtherBucket { ours, policy })

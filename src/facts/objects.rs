@@ -1,7 +1,8 @@
-//! What lies in S3: each object is asked how it is encrypted, all of them up to a limit, an even sample beyond it.
+//! What lies in S3: each object is asked how it is encrypted, all of them up to a limit, an even
+//! sample beyond it.
 //!
-//! Lists carry no encryption, so every object costs a HEAD. Memory stays within the limit, or within what is under way where there is none, however many objects
-//! are listed.
+//! Lists carry no encryption, so every object costs a HEAD. Memory stays within the limit, or
+//! within what is under way where there is none, however many objects are listed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +18,8 @@ use crate::{
     settings::EncryptionKind,
 };
 
-/// So many HEADs are under way at once in one location, and twice as many in all; S3 answers 5,500 a second and prefix.
+/// So many HEADs are under way at once in one location, and twice as many in all; S3 answers 5,500
+/// a second and prefix.
 const HEADS_AT_ONCE: usize = 32;
 /// So many keys of each kind are named.
 const NAMED: usize = 3;
@@ -92,7 +94,8 @@ pub(super) struct Question<'a> {
     pub(super) limit: Option<usize>,
 }
 
-/// A survey under way: what it has counted can be read at any time, so that one that is broken off still says how far it came.
+/// A survey under way: what it has counted can be read at any time, so that one that is broken off
+/// still says how far it came.
 #[derive(Debug, Default)]
 pub(super) struct Counting(Mutex<Survey>);
 
@@ -101,11 +104,15 @@ impl Counting {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many objects were looked at or could not be, and how many of those that are listed so far are to be.
+    /// How many objects were looked at or could not be, and how many of those that are listed so
+    /// far are to be.
     pub(super) fn far(&self, limit: Option<usize>) -> (u64, u64) {
         let survey = self.lock();
         let most = limit.and_then(|limit| u64::try_from(limit).ok()).unwrap_or(u64::MAX);
-        (survey.looked_at + survey.unseen.as_ref().map_or(0, |unseen| unseen.objects), survey.objects.min(most))
+        (
+            survey.looked_at + survey.unseen.as_ref().map_or(0, |unseen| unseen.objects),
+            survey.objects.min(most),
+        )
     }
 
     /// What was counted.
@@ -121,17 +128,33 @@ pub(crate) fn crew() -> Arc<Crew> {
     Crew::new(2 * HEADS_AT_ONCE, HEADS_AT_ONCE)
 }
 
-/// Looks at what lies in `location`, at `limit` objects at most; `Absent` when there is no such bucket.
-pub(super) async fn survey(s3: &aws_sdk_s3::Client, location: &S3Location, limit: usize) -> Lookup<Survey> {
+/// Looks at what lies in `location`, at `limit` objects at most; `Absent` when there is no such
+/// bucket.
+pub(super) async fn survey(
+    s3: &aws_sdk_s3::Client,
+    location: &S3Location,
+    limit: usize,
+) -> Lookup<Survey> {
     let counting = Counting::default();
-    let question = Question { folders: std::slice::from_ref(location), since: None, limit: Some(limit) };
+    let question =
+        Question { folders: std::slice::from_ref(location), since: None, limit: Some(limit) };
     let done = count(s3, &crew(), &question, &counting).await;
     done.map(|()| counting.end())
 }
 
 /// Looks at everything that is asked about, and counts it; `Absent` when there is no such bucket.
-pub(super) async fn count(s3: &aws_sdk_s3::Client, crew: &Arc<Crew>, question: &Question<'_>, counting: &Counting) -> Lookup<()> {
-    let scopes = question.folders.iter().map(|folder| Scope { location: folder.clone(), versions: false, since: question.since, except: Vec::new() });
+pub(super) async fn count(
+    s3: &aws_sdk_s3::Client,
+    crew: &Arc<Crew>,
+    question: &Question<'_>,
+    counting: &Counting,
+) -> Lookup<()> {
+    let scopes = question.folders.iter().map(|folder| Scope {
+        location: folder.clone(),
+        versions: false,
+        since: question.since,
+        except: Vec::new(),
+    });
     let scopes: Vec<Scope> = scopes.collect();
     if let Some(limit) = question.limit {
         let list = |object: &Object| counting.lock().list(object, question.since);
@@ -175,16 +198,18 @@ impl Survey {
                 return;
             }
             other => {
-                let unseen = self.unseen.get_or_insert_with(|| Unseen { objects: 0, why: other.map(drop) });
+                let unseen =
+                    self.unseen.get_or_insert_with(|| Unseen { objects: 0, why: other.map(drop) });
                 unseen.objects += 1;
                 return;
             }
         };
         self.looked_at += 1;
-        let index = self.kinds.iter().position(|tally| tally.stored == stored).unwrap_or_else(|| {
-            self.kinds.push(Tally { stored, objects: 0, bytes: 0, first: Vec::new() });
-            self.kinds.len() - 1
-        });
+        let index =
+            self.kinds.iter().position(|tally| tally.stored == stored).unwrap_or_else(|| {
+                self.kinds.push(Tally { stored, objects: 0, bytes: 0, first: Vec::new() });
+                self.kinds.len() - 1
+            });
         let tally = &mut self.kinds[index];
         tally.objects += 1;
         tally.bytes += size;
@@ -242,7 +267,8 @@ mod tests {
             is_delete_marker: false,
             size,
             etag: None,
-            modified: modified.map(|second| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second)),
+            modified: modified
+                .map(|second| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second)),
             storage_class: None,
             stored,
         }
@@ -281,13 +307,26 @@ mod tests {
     #[test]
     fn what_could_not_be_seen_is_counted_and_never_taken_for_something() {
         let mut survey = Survey::default();
-        let denied = || Lookup::Denied(Obstacle { operation: "s3:GetObject".to_owned(), message: "no".to_owned() });
+        let denied = || {
+            Lookup::Denied(Obstacle {
+                operation: "s3:GetObject".to_owned(),
+                message: "no".to_owned(),
+            })
+        };
         survey.count(object("a", 1, None, denied()));
         survey.count(object("b", 1, None, Lookup::Absent));
         survey.count(object("c", 7, None, Lookup::Found(Stored::Unencrypted)));
         survey.count(object("d", 1, None, denied()));
         assert_eq!(survey.unseen.as_ref().map(|unseen| unseen.objects), Some(2));
         assert_eq!(survey.looked_at, 1);
-        assert_eq!(survey.kinds, [Tally { stored: Stored::Unencrypted, objects: 1, bytes: 7, first: vec!["c".to_owned()] }]);
+        assert_eq!(
+            survey.kinds,
+            [Tally {
+                stored: Stored::Unencrypted,
+                objects: 1,
+                bytes: 7,
+                first: vec!["c".to_owned()]
+            }]
+        );
     }
 }

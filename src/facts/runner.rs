@@ -1,4 +1,5 @@
-//! The runner's version, asked by `--version`, which takes 17 s on JRuby: the answer is remembered by the file's identity.
+//! The runner's version, asked by `--version`, which takes 17 s on JRuby: the answer is remembered
+//! by the file's identity.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +18,9 @@ use crate::{
 };
 
 /// A version of EmrEtlRunner: three numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(into = "String", try_from = "String")]
 pub struct RunnerVersion(pub u32, pub u32, pub u32);
 
@@ -47,13 +50,15 @@ impl RunnerVersion {
 
     /// Finds `1.0.4` in `snowplow-emr-etl-runner 1.0.4`; a suffix such as `-rc1` does not count.
     fn find(output: &str) -> Option<Self> {
-        let words = output.lines().find_map(|line| line.strip_prefix("snowplow-emr-etl-runner "))?;
+        let words =
+            output.lines().find_map(|line| line.strip_prefix("snowplow-emr-etl-runner "))?;
         Self::parse(words.split_whitespace().next()?.split('-').next()?)
     }
 
     /// Parses `1.0.4`.
     fn parse(version: &str) -> Option<Self> {
-        let numbers: Vec<u32> = version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        let numbers: Vec<u32> =
+            version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
         match numbers.as_slice() {
             &[major, minor, patch] => Some(Self(major, minor, patch)),
             _ => None,
@@ -61,7 +66,8 @@ impl RunnerVersion {
     }
 }
 
-/// What makes a program's file the same file as before: where it is, and that nobody wrote to it since.
+/// What makes a program's file the same file as before: where it is, and that nobody wrote to it
+/// since.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     device: u64,
@@ -119,11 +125,23 @@ pub(crate) async fn digest(program: &Program) -> Lookup<String> {
 }
 
 async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
-    let trouble = |message: String| Lookup::Unreachable(Obstacle { operation: format!("{} --version", program.path.display()), message });
+    let trouble = |message: String| {
+        Lookup::Unreachable(Obstacle {
+            operation: format!("{} --version", program.path.display()),
+            message,
+        })
+    };
     let mut command = program.command();
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let output = match tokio::time::timeout(limit, command.output()).await {
-        Err(_) => return trouble(format!("no answer within {}", humantime::format_duration(limit))),
+        Err(_) => {
+            return trouble(format!("no answer within {}", humantime::format_duration(limit)));
+        }
         Ok(Err(error)) => return trouble(error.to_string()),
         Ok(Ok(output)) => output,
     };
@@ -131,26 +149,36 @@ async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
         Some(version) => Lookup::Found(version),
         None => {
             let complaint = String::from_utf8_lossy(&output.stderr);
-            let complaint = complaint.lines().map(str::trim).find(|line| !line.is_empty()).map_or_else(String::new, |line| format!(": {line}"));
+            let complaint = complaint
+                .lines()
+                .map(str::trim)
+                .find(|line| !line.is_empty())
+                .map_or_else(String::new, |line| format!(": {line}"));
             trouble(format!("printed no version ({}){complaint}", output.status))
         }
     }
 }
 
-/// The file that versions are remembered in. Losing it costs one question; so trouble with it is no error.
+/// The file that versions are remembered in. Losing it costs one question; so trouble with it is no
+/// error.
 struct Memory {
     file: PathBuf,
 }
 
 impl Memory {
     fn default_place() -> Option<Self> {
-        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+        let absolute =
+            |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = absolute("XDG_CACHE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
         Some(Self { file: cache.join("emr-etl-guard").join("runner-versions.json") })
     }
 
     fn all(&self) -> BTreeMap<PathBuf, Remembered> {
-        std::fs::read(&self.file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        std::fs::read(&self.file)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
     }
 
     fn recall(&self, program: &Path) -> Option<RunnerVersion> {
@@ -181,8 +209,14 @@ mod tests {
 
     #[test]
     fn the_version_is_found_among_other_lines() {
-        assert_eq!(RunnerVersion::find("warning: x\nsnowplow-emr-etl-runner 1.0.4\n"), Some(RunnerVersion(1, 0, 4)));
-        assert_eq!(RunnerVersion::find("snowplow-emr-etl-runner 0.33.0-rc1"), Some(RunnerVersion(0, 33, 0)));
+        assert_eq!(
+            RunnerVersion::find("warning: x\nsnowplow-emr-etl-runner 1.0.4\n"),
+            Some(RunnerVersion(1, 0, 4))
+        );
+        assert_eq!(
+            RunnerVersion::find("snowplow-emr-etl-runner 0.33.0-rc1"),
+            Some(RunnerVersion(0, 33, 0))
+        );
         assert_eq!(RunnerVersion::find("some other program 1.0.4"), None);
     }
 
@@ -192,7 +226,13 @@ mod tests {
         let program = folder.path().join("runner");
         std::fs::write(&program, "one").unwrap();
         let memory = Memory { file: folder.path().join("cache/versions.json") };
-        memory.keep(&program, Remembered { identity: Identity::of(&program).unwrap(), version: RunnerVersion(1, 0, 4) });
+        memory.keep(
+            &program,
+            Remembered {
+                identity: Identity::of(&program).unwrap(),
+                version: RunnerVersion(1, 0, 4),
+            },
+        );
         assert_eq!(memory.recall(&program), Some(RunnerVersion(1, 0, 4)));
         std::fs::write(&program, "other").unwrap();
         assert_eq!(memory.recall(&program), None);

@@ -31,7 +31,8 @@ pub struct BucketFacts {
     pub versioning: Lookup<Option<String>>,
     /// Its own public access block: whether all four settings are on.
     pub public_access_block: Lookup<bool>,
-    /// Where they are not: whether each of the four is on here or in its account's block; S3 goes by whichever is stricter.
+    /// Where they are not: whether each of the four is on here or in its account's block; S3 goes
+    /// by whichever is stricter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_access_block_with_account: Option<Lookup<bool>>,
 }
@@ -67,11 +68,13 @@ impl BucketFacts {
     }
 }
 
-/// The four settings of a public access block: ACLs are blocked, and ignored, policies are blocked, and public buckets restricted.
+/// The four settings of a public access block: ACLs are blocked, and ignored, policies are blocked,
+/// and public buckets restricted.
 pub(super) type Block = [bool; 4];
 
-/// Asks about `bucket`; `runner` tells whose it should be, and `default_encryption` is being asked already, because keys wait for it. `account_block` is asked only
-/// where the bucket's own block is not whole.
+/// Asks about `bucket`; `runner` tells whose it should be, and `default_encryption` is being asked
+/// already, because keys wait for it. `account_block` is asked only where the bucket's own block is
+/// not whole.
 pub(super) async fn bucket(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
@@ -79,51 +82,86 @@ pub(super) async fn bucket(
     default_encryption: impl Future<Output = Lookup<DefaultEncryption>>,
     account_block: impl Future<Output = Lookup<Block>>,
 ) -> BucketFacts {
-    // Two calls at a time, on two connections. Each more would need a connection of its own, whose handshake takes as long as the call that it is to spare.
+    // Two calls at a time, on two connections. Each more would need a connection of its own, whose
+    // handshake takes as long as the call that it is to spare.
     let standing = async {
         let versioning = versioning(s3, bucket).await;
-        (versioning, place(s3, bucket, runner.await.found().map(|identity| &identity.account)).await)
+        (
+            versioning,
+            place(s3, bucket, runner.await.found().map(|identity| &identity.account)).await,
+        )
     };
     let block = async {
         let own = public_access_block(s3, bucket).await;
         let together = match &own {
             Lookup::Absent => None,
             Lookup::Found(own) if is_whole(*own) => None,
-            // Whatever the bucket's own says, where all four hold for the account, they hold for it.
-            other => Some(account_block.await.map(|account| is_whole(stricter(other.found().copied(), account)))),
+            // Whatever the bucket's own says, where all four hold for the account, they hold for
+            // it.
+            other => Some(
+                account_block
+                    .await
+                    .map(|account| is_whole(stricter(other.found().copied(), account))),
+            ),
         };
         (own.map(is_whole), together)
     };
     let protection = async { (default_encryption.await, policy(s3, bucket).await, block.await) };
-    let ((versioning, (region, ours)), (default_encryption, policy, (public_access_block, together))) = tokio::join!(standing, protection);
+    let (
+        (versioning, (region, ours)),
+        (default_encryption, policy, (public_access_block, together)),
+    ) = tokio::join!(standing, protection);
     // The block of this account says nothing of another's bucket.
     let public_access_block_with_account = match &ours {
         Lookup::Found(true) => together,
         Lookup::Found(false) | Lookup::Absent => None,
-        _ => together.map(|_| Lookup::not_asked(&calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, "whose bucket it is is not known")),
+        _ => together.map(|_| {
+            Lookup::not_asked(
+                &calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK,
+                "whose bucket it is is not known",
+            )
+        }),
     };
-    BucketFacts { region, ours, default_encryption, policy, versioning, public_access_block, public_access_block_with_account }
+    BucketFacts {
+        region,
+        ours,
+        default_encryption,
+        policy,
+        versioning,
+        public_access_block,
+        public_access_block_with_account,
+    }
 }
 
 fn is_whole(block: Block) -> bool {
     block.iter().all(|on| *on)
 }
 
-/// What holds where a bucket and its account each have a block. Source: Amazon S3 user guide, Blocking public access (the most restrictive combination).
+/// What holds where a bucket and its account each have a block. Source: Amazon S3 user guide,
+/// Blocking public access (the most restrictive combination).
 fn stricter(own: Option<Block>, account: Block) -> Block {
     let own = own.unwrap_or_default();
     std::array::from_fn(|index| own[index] || account[index])
 }
 
 /// The block of a whole account.
-pub(super) async fn account_block(s3control: &aws_sdk_s3control::Client, account: &AccountId) -> Lookup<Block> {
+pub(super) async fn account_block(
+    s3control: &aws_sdk_s3control::Client,
+    account: &AccountId,
+) -> Lookup<Block> {
     let result = s3control.get_public_access_block().account_id(account.as_str()).send().await;
     if result.as_ref().is_err_and(|error| is_code(error, NO_BLOCK)) {
         return Lookup::Found(Block::default());
     }
     Lookup::from_call(&calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, &[], result).and_then(|answer| {
         let settings = answer.public_access_block_configuration.map(|block| {
-            [block.block_public_acls, block.ignore_public_acls, block.block_public_policy, block.restrict_public_buckets].map(|on| on == Some(true))
+            [
+                block.block_public_acls,
+                block.ignore_public_acls,
+                block.block_public_policy,
+                block.restrict_public_buckets,
+            ]
+            .map(|on| on == Some(true))
         });
         Lookup::expect_in_answer(&calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, settings)
     })
@@ -140,9 +178,13 @@ pub(crate) struct WritersMeet {
 }
 
 /// Asks `buckets` again for what can change at any time.
-pub(crate) async fn what_writers_meet(s3: &aws_sdk_s3::Client, buckets: &BTreeSet<BucketName>) -> BTreeMap<BucketName, WritersMeet> {
+pub(crate) async fn what_writers_meet(
+    s3: &aws_sdk_s3::Client,
+    buckets: &BTreeSet<BucketName>,
+) -> BTreeMap<BucketName, WritersMeet> {
     let looks = buckets.iter().map(async |bucket| {
-        let (default_encryption, policy) = tokio::join!(default_encryption(s3, bucket), policy(s3, bucket));
+        let (default_encryption, policy) =
+            tokio::join!(default_encryption(s3, bucket), policy(s3, bucket));
         (bucket.clone(), WritersMeet { default_encryption, policy })
     });
     join_all(looks).await.into_iter().collect()
@@ -150,26 +192,50 @@ pub(crate) async fn what_writers_meet(s3: &aws_sdk_s3::Client, buckets: &BTreeSe
 
 /// In which region `bucket` is, and whether it belongs to `account`.
 ///
-/// One question tells both. But 403 answers it where the bucket is somebody else's as well as where the guard may not look: where it is allowed without the
-/// account, only the owner can be the reason.
-async fn place(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> (Lookup<String>, Lookup<bool>) {
+/// One question tells both. But 403 answers it where the bucket is somebody else's as well as where
+/// the guard may not look: where it is allowed without the account, only the owner can be the
+/// reason.
+async fn place(
+    s3: &aws_sdk_s3::Client,
+    bucket: &BucketName,
+    account: Option<&AccountId>,
+) -> (Lookup<String>, Lookup<bool>) {
     let Some(account) = account else {
-        return (region(s3, bucket).await, Lookup::not_asked(&calls::HEAD_BUCKET, "the account of the runner is not known"));
+        return (
+            region(s3, bucket).await,
+            Lookup::not_asked(&calls::HEAD_BUCKET, "the account of the runner is not known"),
+        );
     };
-    let answer = s3.head_bucket().bucket(bucket.as_str()).expected_bucket_owner(account.as_str()).send().await;
+    let answer = s3
+        .head_bucket()
+        .bucket(bucket.as_str())
+        .expected_bucket_owner(account.as_str())
+        .send()
+        .await;
     let redirect = region_of_redirect(&answer);
     match Lookup::from_call(&calls::HEAD_BUCKET, NO_BUCKET, answer) {
         Lookup::Denied(obstacle) => {
             let here = region(s3, bucket).await;
-            let ours = if here.found().is_some() { Lookup::Found(false) } else { Lookup::Denied(obstacle) };
+            let ours = if here.found().is_some() {
+                Lookup::Found(false)
+            } else {
+                Lookup::Denied(obstacle)
+            };
             (here, ours)
         }
-        owned => (redirect.map_or_else(|| owned.clone().and_then(named_region), Lookup::Found), owned.map(|_| true)),
+        owned => (
+            redirect.map_or_else(|| owned.clone().and_then(named_region), Lookup::Found),
+            owned.map(|_| true),
+        ),
     }
 }
 
 /// Whether `bucket` belongs to `account`.
-pub(crate) async fn ours(s3: &aws_sdk_s3::Client, bucket: &BucketName, account: Option<&AccountId>) -> Lookup<bool> {
+pub(crate) async fn ours(
+    s3: &aws_sdk_s3::Client,
+    bucket: &BucketName,
+    account: Option<&AccountId>,
+) -> Lookup<bool> {
     place(s3, bucket, account).await.1
 }
 
@@ -179,12 +245,17 @@ pub(super) async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Look
     if result.as_ref().is_err_and(|error| is_code(error, "NoSuchBucketPolicy")) {
         return Lookup::Found(None);
     }
-    Lookup::from_call(&calls::GET_BUCKET_POLICY, &["NoSuchBucket"], result).map(|answer| answer.policy)
+    Lookup::from_call(&calls::GET_BUCKET_POLICY, &["NoSuchBucket"], result)
+        .map(|answer| answer.policy)
 }
 
-pub(crate) async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
+pub(crate) async fn versioning(
+    s3: &aws_sdk_s3::Client,
+    bucket: &BucketName,
+) -> Lookup<Option<String>> {
     let result = s3.get_bucket_versioning().bucket(bucket.as_str()).send().await;
-    Lookup::from_call(&calls::GET_BUCKET_VERSIONING, &["NoSuchBucket"], result).map(|answer| answer.status.map(|status| status.as_str().to_owned()))
+    Lookup::from_call(&calls::GET_BUCKET_VERSIONING, &["NoSuchBucket"], result)
+        .map(|answer| answer.status.map(|status| status.as_str().to_owned()))
 }
 
 async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Block> {
@@ -192,15 +263,26 @@ async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lo
     if result.as_ref().is_err_and(|error| is_code(error, NO_BLOCK)) {
         return Lookup::Found(Block::default());
     }
-    Lookup::from_call(&calls::GET_PUBLIC_ACCESS_BLOCK, &["NoSuchBucket"], result).and_then(|answer| {
-        let settings = answer.public_access_block_configuration.map(|block| {
-            [block.block_public_acls, block.ignore_public_acls, block.block_public_policy, block.restrict_public_buckets].map(|on| on == Some(true))
-        });
-        Lookup::expect_in_answer(&calls::GET_PUBLIC_ACCESS_BLOCK, settings)
-    })
+    Lookup::from_call(&calls::GET_PUBLIC_ACCESS_BLOCK, &["NoSuchBucket"], result).and_then(
+        |answer| {
+            let settings = answer.public_access_block_configuration.map(|block| {
+                [
+                    block.block_public_acls,
+                    block.ignore_public_acls,
+                    block.block_public_policy,
+                    block.restrict_public_buckets,
+                ]
+                .map(|on| on == Some(true))
+            });
+            Lookup::expect_in_answer(&calls::GET_PUBLIC_ACCESS_BLOCK, settings)
+        },
+    )
 }
 
-pub(crate) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
+pub(crate) fn is_code<E: ProvideErrorMetadata>(
+    error: &SdkError<E, HttpResponse>,
+    code: &str,
+) -> bool {
     error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
 }
 
@@ -217,7 +299,9 @@ pub(crate) async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Look
 const NO_BUCKET: &[&str] = &["NotFound", "NoSuchBucket", "404"];
 
 /// A bucket of another region answers with a redirect that names the region: a fact, not a failure.
-fn region_of_redirect<E>(answer: &Result<HeadBucketOutput, SdkError<E, HttpResponse>>) -> Option<String> {
+fn region_of_redirect<E>(
+    answer: &Result<HeadBucketOutput, SdkError<E, HttpResponse>>,
+) -> Option<String> {
     let response = answer.as_ref().err()?.raw_response()?;
     let is_redirect = matches!(response.status().as_u16(), 301 | 307 | 400);
     response.headers().get("x-amz-bucket-region").filter(|_| is_redirect).map(str::to_owned)
@@ -228,21 +312,38 @@ fn named_region(answer: HeadBucketOutput) -> Lookup<String> {
 }
 
 /// The default encryption of `bucket`, whoever owns it: that is a question of its own.
-pub(crate) async fn default_encryption(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<DefaultEncryption> {
+pub(crate) async fn default_encryption(
+    s3: &aws_sdk_s3::Client,
+    bucket: &BucketName,
+) -> Lookup<DefaultEncryption> {
     let result = s3.get_bucket_encryption().bucket(bucket.as_str()).send().await;
-    // AWS answers AES256 for a bucket nobody configured; older stand-ins answer with this error, which the SDK does not model.
-    if result.as_ref().is_err_and(|error| is_code(error, "ServerSideEncryptionConfigurationNotFoundError")) {
+    // AWS answers AES256 for a bucket nobody configured; older stand-ins answer with this error,
+    // which the SDK does not model.
+    if result
+        .as_ref()
+        .is_err_and(|error| is_code(error, "ServerSideEncryptionConfigurationNotFoundError"))
+    {
         return Lookup::Found(DefaultEncryption::None);
     }
     Lookup::from_call(&calls::GET_BUCKET_ENCRYPTION, &["NoSuchBucket"], result).and_then(|answer| {
         let configuration = answer.server_side_encryption_configuration;
-        Lookup::expect_in_answer(&calls::GET_BUCKET_ENCRYPTION, configuration).map(|configuration| {
-            configuration.rules.into_iter().find_map(|rule| rule.apply_server_side_encryption_by_default).map_or(DefaultEncryption::None, |default| {
-                match encryption_kind(&default.sse_algorithm) {
-                    Some(kind) => DefaultEncryption::Kind { kind, key: default.kms_master_key_id },
-                    None => DefaultEncryption::Other(default.sse_algorithm.as_str().to_owned()),
-                }
-            })
-        })
+        Lookup::expect_in_answer(&calls::GET_BUCKET_ENCRYPTION, configuration).map(
+            |configuration| {
+                configuration
+                    .rules
+                    .into_iter()
+                    .find_map(|rule| rule.apply_server_side_encryption_by_default)
+                    .map_or(DefaultEncryption::None, |default| {
+                        match encryption_kind(&default.sse_algorithm) {
+                            Some(kind) => {
+                                DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
+                            }
+                            None => {
+                                DefaultEncryption::Other(default.sse_algorithm.as_str().to_owned())
+                            }
+                        }
+                    })
+            },
+        )
     })
 }

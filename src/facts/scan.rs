@@ -1,8 +1,10 @@
-//! A scan: every object below a location as a stream, each with how it is encrypted, as fast as S3 lets it and in constant memory.
+//! A scan: every object below a location as a stream, each with how it is encrypted, as fast as S3
+//! lets it and in constant memory.
 //!
-//! The keys are cut into splits, ranges that together hold every key there can be, and several splits are listed at once. Each page of a list is one `Batch`, handed on
-//! only when all of its objects were asked: what a consumer has counted and `Batch::reached` always fit together, so that a scan can be broken off anywhere and go on
-//! from there.
+//! The keys are cut into splits, ranges that together hold every key there can be, and several
+//! splits are listed at once. Each page of a list is one `Batch`, handed on only when all of its
+//! objects were asked: what a consumer has counted and `Batch::reached` always fit together, so
+//! that a scan can be broken off anywhere and go on from there.
 
 mod listing;
 mod pace;
@@ -35,7 +37,8 @@ use crate::{
 
 /// So many splits are listed at once.
 const LISTS_AT_ONCE: usize = 8;
-/// So many pages of one split are under way at once: one whose objects are being asked, and the next one being listed.
+/// So many pages of one split are under way at once: one whose objects are being asked, and the
+/// next one being listed.
 const PAGES_AT_ONCE: usize = 2;
 /// So many pages wait for the consumer.
 const PAGES_WAITING: usize = 4;
@@ -61,12 +64,14 @@ pub(crate) struct Object {
     pub(crate) modified: Option<OffsetDateTime>,
     /// `STANDARD`, `GLACIER`, …
     pub(crate) storage_class: Option<String>,
-    /// How it is encrypted; `Absent` for what has been deleted since it was listed, and for what holds nothing and is not asked (see `holds_data`).
+    /// How it is encrypted; `Absent` for what has been deleted since it was listed, and for what
+    /// holds nothing and is not asked (see `holds_data`).
     pub(crate) stored: Lookup<Stored>,
 }
 
 impl Object {
-    /// Whether there is anything to encrypt: delete markers and empty objects, such as folder markers, hold nothing.
+    /// Whether there is anything to encrypt: delete markers and empty objects, such as folder
+    /// markers, hold nothing.
     pub(crate) fn holds_data(&self) -> bool {
         !self.is_delete_marker && self.size > 0
     }
@@ -143,8 +148,14 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    /// Starts scanning `splits` of `scope`. `crew` bounds how many objects are asked at once, in all scans that share it.
-    pub(crate) fn start(s3: &aws_sdk_s3::Client, scope: &Scope, splits: Vec<Split>, crew: &Arc<Crew>) -> Self {
+    /// Starts scanning `splits` of `scope`. `crew` bounds how many objects are asked at once, in
+    /// all scans that share it.
+    pub(crate) fn start(
+        s3: &aws_sdk_s3::Client,
+        scope: &Scope,
+        splits: Vec<Split>,
+        crew: &Arc<Crew>,
+    ) -> Self {
         let (sender, batches) = mpsc::channel(PAGES_WAITING);
         let queue: VecDeque<(usize, Split)> = splits.into_iter().enumerate().collect();
         let tasks = queue.len().min(LISTS_AT_ONCE);
@@ -152,7 +163,8 @@ impl Scan {
         let heads = Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone(), false));
         let tasks = (0..tasks).map(|_| {
             let (queue, crew, sender) = (Arc::clone(&queue), Arc::clone(crew), sender.clone());
-            let lister = Lister { s3: s3.clone(), scope: scope.clone(), heads: Arc::clone(&heads), sender };
+            let lister =
+                Lister { s3: s3.clone(), scope: scope.clone(), heads: Arc::clone(&heads), sender };
             Task(tokio::spawn(async move {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -196,7 +208,8 @@ impl Lister {
     async fn run(&self, index: usize, split: Split, crew: &Arc<Crew>) -> Option<()> {
         let pace = Arc::new(Pace::new(Arc::clone(crew)));
         // The next page is listed while the objects of the one before it are asked.
-        let pages = pages(&self.s3, &self.scope, &self.heads, split).map(|page| ask(index, page, &self.scope, &self.heads, &pace));
+        let pages = pages(&self.s3, &self.scope, &self.heads, split)
+            .map(|page| ask(index, page, &self.scope, &self.heads, &pace));
         let mut batches = std::pin::pin!(pages.buffered(PAGES_AT_ONCE));
         while let Some(batch) = batches.next().await {
             self.sender.send(batch).await.ok()?;
@@ -206,7 +219,12 @@ impl Lister {
 }
 
 /// The pages of one split, up to the one that ends it.
-fn pages<'a>(s3: &'a aws_sdk_s3::Client, scope: &'a Scope, heads: &'a Heads, split: Split) -> impl Stream<Item = Page> + use<'a> {
+fn pages<'a>(
+    s3: &'a aws_sdk_s3::Client,
+    scope: &'a Scope,
+    heads: &'a Heads,
+    split: Split,
+) -> impl Stream<Item = Page> + use<'a> {
     stream::unfold(Some(Pages::new(s3, scope, heads, split)), async |pages| {
         let mut pages = pages?;
         let page = pages.next().await;
@@ -215,7 +233,8 @@ fn pages<'a>(s3: &'a aws_sdk_s3::Client, scope: &'a Scope, heads: &'a Heads, spl
     })
 }
 
-/// Looks at everything in `scope`; `listed` is told of every object that is listed, `asked` of every one that was asked.
+/// Looks at everything in `scope`; `listed` is told of every object that is listed, `asked` of
+/// every one that was asked.
 pub(crate) async fn whole(
     s3: &aws_sdk_s3::Client,
     scope: &Scope,
@@ -239,7 +258,8 @@ pub(crate) async fn whole(
     Lookup::Found(())
 }
 
-/// Looks at `limit` of the objects in `scopes` at most, evenly spread where there are more; `listed` is told of every one that is listed.
+/// Looks at `limit` of the objects in `scopes` at most, evenly spread where there are more;
+/// `listed` is told of every one that is listed.
 pub(crate) async fn sample(
     s3: &aws_sdk_s3::Client,
     scopes: &[Scope],
@@ -250,7 +270,10 @@ pub(crate) async fn sample(
     let mut chosen = EvenSample::new(limit);
     let mut sampled = Vec::new();
     let mut end = Lookup::Found(());
-    let heads: Vec<Arc<Heads>> = scopes.iter().map(|scope| Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone(), true))).collect();
+    let heads: Vec<Arc<Heads>> = scopes
+        .iter()
+        .map(|scope| Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone(), true)))
+        .collect();
     'scopes: for (index, scope) in scopes.iter().enumerate() {
         let mut pages = std::pin::pin!(pages(s3, scope, &heads[index], Split::default()));
         while let Some(page) = pages.next().await {
@@ -279,20 +302,35 @@ pub(crate) async fn sample(
 }
 
 /// Asks about all objects of a page that hold anything.
-fn ask(split: usize, listed: Page, scope: &Scope, heads: &Arc<Heads>, pace: &Arc<Pace>) -> impl Future<Output = Batch> + use<> {
+fn ask(
+    split: usize,
+    listed: Page,
+    scope: &Scope,
+    heads: &Arc<Heads>,
+    pace: &Arc<Pace>,
+) -> impl Future<Output = Batch> + use<> {
     let Page { objects, reached } = listed;
-    let asked: Vec<usize> = objects.iter().enumerate().filter(|(_, object)| scope.asks(object)).map(|(index, _)| index).collect();
+    let asked: Vec<usize> = objects
+        .iter()
+        .enumerate()
+        .filter(|(_, object)| scope.asks(object))
+        .map(|(index, _)| index)
+        .collect();
     let work = Arc::new(Work { objects, asked, next: AtomicUsize::new(0) });
     // Started here, so that the page is under way whether or not anybody waits for it already.
-    let lanes: Vec<Task<Answers>> =
-        (0..pace.ceiling().min(work.asked.len())).map(|_| Task(tokio::spawn(lane(Arc::clone(&work), Arc::clone(heads), Arc::clone(pace))))).collect();
+    let lanes: Vec<Task<Answers>> = (0..pace.ceiling().min(work.asked.len()))
+        .map(|_| Task(tokio::spawn(lane(Arc::clone(&work), Arc::clone(heads), Arc::clone(pace)))))
+        .collect();
     async move {
         let answers = join_all(lanes.into_iter().map(async |mut lane| (&mut lane.0).await)).await;
         // The lanes are over, and their shares with them.
-        let mut objects = Arc::try_unwrap(work).map_or_else(|work| work.objects.clone(), |work| work.objects);
+        let mut objects =
+            Arc::try_unwrap(work).map_or_else(|work| work.objects.clone(), |work| work.objects);
         for answers in answers {
             match answers {
-                Ok(answers) => answers.into_iter().for_each(|(index, stored)| objects[index].stored = stored),
+                Ok(answers) => {
+                    answers.into_iter().for_each(|(index, stored)| objects[index].stored = stored)
+                }
                 // A panic goes on where it is seen.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => {}
@@ -322,7 +360,8 @@ async fn lane(work: Arc<Work>, heads: Arc<Heads>, pace: Arc<Pace>) -> Answers {
     while let Some(index) = work.asked.get(work.next.fetch_add(1, Ordering::Relaxed)) {
         turn.keep_pace().await;
         let object = &work.objects[*index];
-        let stored = heads.head(&mut line, &object.key, object.version_id.as_deref(), &mut turn).await;
+        let stored =
+            heads.head(&mut line, &object.key, object.version_id.as_deref(), &mut turn).await;
         answers.push((*index, stored));
     }
     drop(line);
@@ -330,9 +369,11 @@ async fn lane(work: Arc<Work>, heads: Arc<Heads>, pace: Arc<Pace>) -> Answers {
     answers
 }
 
-/// Items that stand evenly in a sequence of unknown length: at most `limit` of them, and all as long as there are no more.
+/// Items that stand evenly in a sequence of unknown length: at most `limit` of them, and all as
+/// long as there are no more.
 ///
-/// Every `stride`-th item is kept; when there is no more room, every other one goes and the stride doubles.
+/// Every `stride`-th item is kept; when there is no more room, every other one goes and the stride
+/// doubles.
 #[derive(Debug)]
 struct EvenSample<T> {
     limit: usize,

@@ -19,8 +19,12 @@ pub struct Identity {
 
 /// Asks STS who the client's credentials are.
 pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<Identity> {
-    Lookup::from_call(&calls::GET_CALLER_IDENTITY, &[], sts.get_caller_identity().send().await).and_then(|answer| {
-        let identity = answer.account.zip(answer.arn).map(|(account, arn)| Identity { account: AccountId::new(&account), arn });
-        Lookup::expect_in_answer(&calls::GET_CALLER_IDENTITY, identity)
-    })
+    Lookup::from_call(&calls::GET_CALLER_IDENTITY, &[], sts.get_caller_identity().send().await)
+        .and_then(|answer| {
+            let identity = answer
+                .account
+                .zip(answer.arn)
+                .map(|(account, arn)| Identity { account: AccountId::new(&account), arn });
+            Lookup::expect_in_answer(&calls::GET_CALLER_IDENTITY, identity)
+        })
 }

@@ -1,8 +1,12 @@
-//! What a run has written to S3: where its steps say that they write, and how each object there is encrypted.
+//! What a run has written to S3: where its steps say that they write, and how each object there is
+//! encrypted.
 //!
-//! A run's objects are those in the folders that its own steps name (`run=…`, or the location itself where there is no such layout), in the log folders of its own
-//! clusters and in its own folder of RDB Loader's logs, as far as they are not from before the launch. That moment is told by S3's own clock, which also dates the
-//! objects; a clock of this machine, or of another service, would be one more thing that can be wrong. What later steps moved on is looked at where it is now.
+//! A run's objects are those in the folders that its own steps name (`run=…`, or the location
+//! itself where there is no such layout), in the log folders of its own clusters and in its own
+//! folder of RDB Loader's logs, as far as they are not from before the launch. That moment is told
+//! by S3's own clock, which also dates the objects; a clock of this machine, or of another service,
+//! would be one more thing that can be wrong. What later steps moved on is looked at where it is
+//! now.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -72,7 +76,8 @@ pub(crate) enum Writes {
         /// Whether RDB Loader writes logs.
         loads: bool,
     },
-    /// Nobody has a config: wherever the steps name a place, for what is only read there is older than the cluster; but not in these buckets of others.
+    /// Nobody has a config: wherever the steps name a place, for what is only read there is older
+    /// than the cluster; but not in these buckets of others.
     Named {
         /// Patterns of their names, as in the policy.
         external: Vec<String>,
@@ -82,7 +87,10 @@ pub(crate) enum Writes {
 impl Writes {
     pub(crate) fn of(locations: &[Location], plan: &Plan) -> Self {
         Self::Planned {
-            locations: locations.iter().map(|location| (location.role.clone(), location.location.clone())).collect(),
+            locations: locations
+                .iter()
+                .map(|location| (location.role.clone(), location.location.clone()))
+                .collect(),
             written: plan.roles(Access::Write).into_iter().map(str::to_owned).collect(),
             loads: plan.writers(LOG).contains(&Actor::RdbLoader),
         }
@@ -94,7 +102,10 @@ impl Writes {
             Self::Planned { locations, written, loads } => {
                 let written = locations.iter().filter(|(role, _)| written.contains(role));
                 written
-                    .map(|(role, location)| Place { role: role.clone(), folders: planned(role, location, locations, *loads, named, clusters) })
+                    .map(|(role, location)| Place {
+                        role: role.clone(),
+                        folders: planned(role, location, locations, *loads, named, clusters),
+                    })
                     .collect()
             }
             Self::Named { external } => by_bucket(external, named, clusters),
@@ -112,11 +123,18 @@ fn planned(
     clusters: &[Logging],
 ) -> Vec<S3Location> {
     // Locations can lie in one another; a place is the innermost one's.
-    let inner: Vec<&S3Location> =
-        locations.iter().map(|(_, other)| other).filter(|other| starts_with(other, location) && *other != location).collect();
-    let own = named.iter().filter(|place| starts_with(place, location) && !inner.iter().any(|inner| starts_with(place, inner)));
+    let inner: Vec<&S3Location> = locations
+        .iter()
+        .map(|(_, other)| other)
+        .filter(|other| starts_with(other, location) && *other != location)
+        .collect();
+    let own = named.iter().filter(|place| {
+        starts_with(place, location) && !inner.iter().any(|inner| starts_with(place, inner))
+    });
     let folders: Vec<S3Location> = if role == LOG {
-        let of_emr = clusters.iter().map(|cluster| below(cluster.log.as_ref().unwrap_or(location), cluster.id.as_str()));
+        let of_emr = clusters
+            .iter()
+            .map(|cluster| below(cluster.log.as_ref().unwrap_or(location), cluster.id.as_str()));
         let of_loader = own.filter_map(|place| loader_folder(location, place));
         of_emr.chain(of_loader.filter(|_| loads)).collect()
     } else {
@@ -128,12 +146,22 @@ fn planned(
 /// The places that steps name and the clusters' logs, those of one bucket together.
 fn by_bucket(external: &[String], named: &[S3Location], clusters: &[Logging]) -> Vec<Place> {
     let mut buckets: BTreeMap<&BucketName, Vec<S3Location>> = BTreeMap::new();
-    for place in named.iter().filter(|place| !external.iter().any(|pattern| fits(pattern, place.bucket.as_str()))) {
+    for place in named
+        .iter()
+        .filter(|place| !external.iter().any(|pattern| fits(pattern, place.bucket.as_str())))
+    {
         buckets.entry(&place.bucket).or_default().push(place.clone());
     }
-    let of_steps = buckets.into_iter().map(|(bucket, folders)| Place { role: format!("s3://{bucket}"), folders: without_inner(folders) });
-    let logs: Vec<S3Location> = clusters.iter().filter_map(|cluster| Some(below(cluster.log.as_ref()?, cluster.id.as_str()))).collect();
-    let logs = (!logs.is_empty()).then(|| Place { role: LOG.to_owned(), folders: without_inner(logs) });
+    let of_steps = buckets.into_iter().map(|(bucket, folders)| Place {
+        role: format!("s3://{bucket}"),
+        folders: without_inner(folders),
+    });
+    let logs: Vec<S3Location> = clusters
+        .iter()
+        .filter_map(|cluster| Some(below(cluster.log.as_ref()?, cluster.id.as_str())))
+        .collect();
+    let logs =
+        (!logs.is_empty()).then(|| Place { role: LOG.to_owned(), folders: without_inner(logs) });
     of_steps.chain(logs).collect()
 }
 
@@ -165,15 +193,17 @@ fn run_folder(location: &S3Location, place: &S3Location) -> S3Location {
 
 /// The folder `rdb-loader/RUN` that a loader's log lies in.
 fn loader_folder(location: &S3Location, place: &S3Location) -> Option<S3Location> {
-    let (run, _) = place.prefix[location.prefix.len()..].strip_prefix("rdb-loader/")?.split_once('/')?;
+    let (run, _) =
+        place.prefix[location.prefix.len()..].strip_prefix("rdb-loader/")?.split_once('/')?;
     Some(below(location, &format!("rdb-loader/{run}")))
 }
 
 /// How often it is told how far a look is.
 const PACE: Duration = Duration::from_millis(200);
 
-/// Looks at what is in `places` since `since`: at `limit` objects in each, or at all of them. When `cut` gives a reason, the look is broken off. How far it
-/// is, `tell` gets: how many objects were looked at, and how many of those that are listed so far are to be.
+/// Looks at what is in `places` since `since`: at `limit` objects in each, or at all of them. When
+/// `cut` gives a reason, the look is broken off. How far it is, `tell` gets: how many objects were
+/// looked at, and how many of those that are listed so far are to be.
 pub async fn look(
     aws: &Aws,
     places: Vec<Place>,
@@ -182,7 +212,8 @@ pub async fn look(
     tell: impl Fn(u64, u64),
     cut: impl Future<Output = &'static str>,
 ) -> Vec<Written> {
-    let looks: Vec<_> = places.into_iter().map(|place| (place, Counting::default(), Mutex::new(None))).collect();
+    let looks: Vec<_> =
+        places.into_iter().map(|place| (place, Counting::default(), Mutex::new(None))).collect();
     let crew = objects::crew();
     let counted = join_all(looks.iter().map(async |(place, counting, end)| {
         let question = Question { folders: &place.folders, since, limit };
@@ -229,24 +260,37 @@ mod tests {
 
     fn config() -> RunnerConfig {
         let env = |name: &str| name.starts_with("AWS_").then(|| "AKIAFAKE".into());
-        RunnerConfig::parse("config.yml", include_bytes!("../../tests/recordings/config.yml"), &env).unwrap()
+        RunnerConfig::parse("config.yml", include_bytes!("../../tests/recordings/config.yml"), &env)
+            .unwrap()
     }
 
     fn plan(config: &RunnerConfig, loads: bool) -> Plan {
         let arguments = ["run", "-c", "config.yml", "-r", "resolver.json"].map(Into::into);
         let Invocation::Run(run) = Invocation::parse(&arguments).unwrap() else { unreachable!() };
         let run: RunInvocation = run;
-        Plan::of(&run, &Circumstances { loads, ..crate::run::circumstances(config, &Documents::default()) }).unwrap()
+        Plan::of(
+            &run,
+            &Circumstances { loads, ..crate::run::circumstances(config, &Documents::default()) },
+        )
+        .unwrap()
     }
 
     fn at(text: &str) -> S3Location {
         S3Location::parse(text).unwrap()
     }
 
-    fn folders(role: &str, named: &[&str], clusters: &[(&str, Option<&str>)], loads: bool) -> Vec<String> {
+    fn folders(
+        role: &str,
+        named: &[&str],
+        clusters: &[(&str, Option<&str>)],
+        loads: bool,
+    ) -> Vec<String> {
         let config = config();
         let named: Vec<S3Location> = named.iter().map(|place| at(place)).collect();
-        let clusters: Vec<Logging> = clusters.iter().map(|(id, log)| Logging { id: id.parse().unwrap(), log: log.map(at) }).collect();
+        let clusters: Vec<Logging> = clusters
+            .iter()
+            .map(|(id, log)| Logging { id: id.parse().unwrap(), log: log.map(at) })
+            .collect();
         let places = Writes::of(&config.locations, &plan(&config, loads)).places(&named, &clusters);
         let place = places.into_iter().find(|place| place.role == role).unwrap();
         place.folders.iter().map(ToString::to_string).collect()
@@ -273,24 +317,58 @@ mod tests {
     #[test]
     fn logs_are_those_of_the_runs_clusters_and_of_its_own_loader() {
         let clusters = [("j-A", None), ("j-B", Some("s3n://acme-other/logs/"))];
-        let loader = ["s3://acme-log/emr/rdb-loader/2026-11-25-15-02-00/5f", "s3://acme-log/emr/rdb-loader/2026-11-25-15-02-00/6a"];
+        let loader = [
+            "s3://acme-log/emr/rdb-loader/2026-11-25-15-02-00/5f",
+            "s3://acme-log/emr/rdb-loader/2026-11-25-15-02-00/6a",
+        ];
         assert_eq!(
             folders("log", &loader, &clusters, true),
-            ["s3://acme-log/emr/j-A/", "s3://acme-log/emr/rdb-loader/2026-11-25-15-02-00/", "s3://acme-other/logs/j-B/"]
+            [
+                "s3://acme-log/emr/j-A/",
+                "s3://acme-log/emr/rdb-loader/2026-11-25-15-02-00/",
+                "s3://acme-other/logs/j-B/"
+            ]
         );
-        assert_eq!(folders("log", &loader, &clusters[..1], false), ["s3://acme-log/emr/j-A/"], "nothing is loaded");
+        assert_eq!(
+            folders("log", &loader, &clusters[..1], false),
+            ["s3://acme-log/emr/j-A/"],
+            "nothing is loaded"
+        );
     }
 
     #[test]
     fn without_a_config_every_place_that_a_step_names_counts_but_not_in_buckets_of_others() {
         let writes = Writes::Named { external: vec!["snowplow-*".to_owned()] };
-        let named = ["s3://acme-out/good/", "s3://acme-out/good/run=1/", "s3://acme-in/x/", "s3://snowplow-hosted-assets/x.jar"].map(at);
-        let clusters =
-            [Logging { id: "j-A".parse().unwrap(), log: Some(at("s3://acme-log/emr/")) }, Logging { id: "j-B".parse().unwrap(), log: None }];
+        let named = [
+            "s3://acme-out/good/",
+            "s3://acme-out/good/run=1/",
+            "s3://acme-in/x/",
+            "s3://snowplow-hosted-assets/x.jar",
+        ]
+        .map(at);
+        let clusters = [
+            Logging { id: "j-A".parse().unwrap(), log: Some(at("s3://acme-log/emr/")) },
+            Logging { id: "j-B".parse().unwrap(), log: None },
+        ];
         let places = writes.places(&named, &clusters);
-        let shown: Vec<String> =
-            places.iter().map(|place| format!("{}: {}", place.role, place.folders.iter().map(ToString::to_string).collect::<String>())).collect();
-        assert_eq!(shown, ["s3://acme-in: s3://acme-in/x/", "s3://acme-out: s3://acme-out/good/", "log: s3://acme-log/emr/j-A/"]);
+        let shown: Vec<String> = places
+            .iter()
+            .map(|place| {
+                format!(
+                    "{}: {}",
+                    place.role,
+                    place.folders.iter().map(ToString::to_string).collect::<String>()
+                )
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "s3://acme-in: s3://acme-in/x/",
+                "s3://acme-out: s3://acme-out/good/",
+                "log: s3://acme-log/emr/j-A/"
+            ]
+        );
     }
 
     proptest! {

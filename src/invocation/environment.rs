@@ -1,16 +1,20 @@
-//! Which variables of the environment change what the runner does before it reads a single argument.
+//! Which variables of the environment change what the runner does before it reads a single
+//! argument.
 //!
-//! `POSIXLY_CORRECT` is not among them: it changes `OptionParser#parse!`, and the runner uses `order!`.
+//! `POSIXLY_CORRECT` is not among them: it changes `OptionParser#parse!`, and the runner uses
+//! `order!`.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A variable by which code or options can get into a Ruby or a Java program, and that is set. Its value is not kept.
+/// A variable by which code or options can get into a Ruby or a Java program, and that is set. Its
+/// value is not kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
-    /// Whether its value makes the runner load code; heap sizes and proxies, for which these are common, do not.
+    /// Whether its value makes the runner load code; heap sizes and proxies, for which these are
+    /// common, do not.
     pub loads_code: bool,
 }
 
@@ -38,7 +42,8 @@ const VARIABLES: [(&str, Kind); 11] = [
     ("JAVA_OPTS", Kind::JavaOptions),
 ];
 
-/// Options of `java` that load code, run a command, or read further options from a file. Source: the manual of `java`, JDK 17.
+/// Options of `java` that load code, run a command, or read further options from a file. Source:
+/// the manual of `java`, JDK 17.
 const JAVA: [&str; 16] = [
     "-javaagent",
     "-agentlib",
@@ -61,7 +66,9 @@ const JAVA: [&str; 16] = [
 /// Those that are set, by `value`.
 #[must_use]
 pub fn that_can_load_code(value: impl Fn(&str) -> Option<String>) -> Vec<Variable> {
-    let set = VARIABLES.iter().filter_map(|(name, kind)| Some((*name, *kind, value(name).filter(|value| !value.trim().is_empty())?)));
+    let set = VARIABLES.iter().filter_map(|(name, kind)| {
+        Some((*name, *kind, value(name).filter(|value| !value.trim().is_empty())?))
+    });
     set.map(|(name, kind, value)| Variable { name, loads_code: kind.loads_code(&value) }).collect()
 }
 
@@ -70,11 +77,15 @@ impl Kind {
         match self {
             Self::Path => true,
             Self::JavaOptions => value.split_whitespace().any(is_java_code),
-            Self::RubyOptions => value.split_whitespace().any(|word| match word.strip_prefix("-J") {
-                Some(java) => is_java_code(java),
-                // Switches may be bundled: `-wrset` loads `set`.
-                None => word.strip_prefix('-').is_some_and(|switches| !switches.starts_with('-') && switches.contains(['r', 'I', 'e', 'S'])),
-            }),
+            Self::RubyOptions => {
+                value.split_whitespace().any(|word| match word.strip_prefix("-J") {
+                    Some(java) => is_java_code(java),
+                    // Switches may be bundled: `-wrset` loads `set`.
+                    None => word.strip_prefix('-').is_some_and(|switches| {
+                        !switches.starts_with('-') && switches.contains(['r', 'I', 'e', 'S'])
+                    }),
+                })
+            }
         }
     }
 }
@@ -88,7 +99,9 @@ mod tests {
     use super::*;
 
     fn loads_code(name: &str, value: &str) -> Option<bool> {
-        that_can_load_code(|asked| (asked == name).then(|| value.to_owned())).first().map(|variable| variable.loads_code)
+        that_can_load_code(|asked| (asked == name).then(|| value.to_owned()))
+            .first()
+            .map(|variable| variable.loads_code)
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Ruby's `OptionParser#order!`, for parsers whose options take either no value or a required one.
 //!
-//! Measured on Ruby 3.1.7 and JRuby 9.3.9, which agree on every case in the tests here. Rubies before 2.7 do not read `_` in a long name as `-`, and
-//! letters beyond ASCII fold differently by locale; such names are in doubt, because the runner's jar may hold any of these Rubies.
+//! Measured on Ruby 3.1.7 and JRuby 9.3.9, which agree on every case in the tests here. Rubies
+//! before 2.7 do not read `_` in a long name as `-`, and letters beyond ASCII fold differently by
+//! locale; such names are in doubt, because the runner's jar may hold any of these Rubies.
 
 use std::{collections::VecDeque, ffi::OsString};
 
@@ -15,7 +16,8 @@ pub(super) struct Switch<T> {
 }
 
 /// What every `OptionParser` has besides its own options; each of them prints and exits.
-const OFFICIAL: &[(&str, bool)] = &[("help", false), ("version", true), ("*-completion-bash", true), ("*-completion-zsh", true)];
+const OFFICIAL: &[(&str, bool)] =
+    &[("help", false), ("version", true), ("*-completion-bash", true), ("*-completion-zsh", true)];
 
 /// Words, read up to the first that is no option.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,13 +72,20 @@ enum Meaning<T: 'static> {
     Official { name: &'static str, takes_value: bool },
 }
 
-/// Reads `words` as `order!` does. Wherever the option `replaced.0` has a value, the words handed back hold `replaced.1` instead.
+/// Reads `words` as `order!` does. Wherever the option `replaced.0` has a value, the words handed
+/// back hold `replaced.1` instead.
 pub(super) fn order<T: Copy + PartialEq + 'static>(
     switches: &'static [Switch<T>],
     words: impl IntoIterator<Item = OsString>,
     replaced: (T, &str),
 ) -> Result<Ordered<T>, Stopped> {
-    let mut reader = Reader { switches, rest: words.into_iter().collect(), replaced, given: Vec::new(), words: Vec::new() };
+    let mut reader = Reader {
+        switches,
+        rest: words.into_iter().collect(),
+        replaced,
+        given: Vec::new(),
+        words: Vec::new(),
+    };
     while let Some(word) = reader.rest.pop_front() {
         let Some(text) = word.to_str() else {
             // Ruby's patterns raise on such a word, even where it is no option.
@@ -110,10 +119,15 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
             None => (long, None),
         };
         match self.by_long_name(name, word)? {
-            Meaning::Official { takes_value: false, name } if glued.is_some() => Err(needless(name, word)),
-            // A required value that is missing ends the program just as the option itself does; which of the two makes no difference here.
+            Meaning::Official { takes_value: false, name } if glued.is_some() => {
+                Err(needless(name, word))
+            }
+            // A required value that is missing ends the program just as the option itself does;
+            // which of the two makes no difference here.
             Meaning::Official { .. } => Err(Stopped::Exits),
-            Meaning::Own(Switch { takes_value: false, long, .. }) if glued.is_some() => Err(needless(long, word)),
+            Meaning::Own(Switch { takes_value: false, long, .. }) if glued.is_some() => {
+                Err(needless(long, word))
+            }
             Meaning::Own(Switch { takes_value: false, id, .. }) => {
                 self.given.push((*id, OsString::new()));
                 self.words.push(word.into());
@@ -129,7 +143,8 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
         }
     }
 
-    /// `-c FILE`, `-cFILE`, `-dcFILE`. What follows a letter that takes no value is read as a word of its own, with all its hyphens made one.
+    /// `-c FILE`, `-cFILE`, `-dcFILE`. What follows a letter that takes no value is read as a word
+    /// of its own, with all its hyphens made one.
     fn short(&mut self, word: &str) -> Result<(), Stopped> {
         let mut read = 1;
         while let Some(letter) = word[read..].chars().next() {
@@ -137,7 +152,9 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
             let glued = Some(&word[after..]).filter(|glued| !glued.is_empty());
             let seen = format!("-{}", &word[read..]);
             match self.by_letter(letter, &seen)? {
-                Meaning::Official { takes_value: false, name } if glued.is_some_and(|glued| glued.starts_with('=')) => {
+                Meaning::Official { takes_value: false, name }
+                    if glued.is_some_and(|glued| glued.starts_with('=')) =>
+                {
                     return Err(needless(name, &seen));
                 }
                 Meaning::Official { .. } => return Err(Stopped::Exits),
@@ -155,7 +172,8 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
                         return Err(needless(switch.long, &seen));
                     }
                     self.given.push((switch.id, OsString::new()));
-                    read = after + word[after..].len() - word[after..].trim_start_matches('-').len();
+                    read =
+                        after + word[after..].len() - word[after..].trim_start_matches('-').len();
                 }
             }
         }
@@ -171,12 +189,18 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
 
     /// The value is the next word, whatever it looks like.
     fn next_word(&mut self, switch: &Switch<T>, word: &str, seen: &str) -> Result<(), Stopped> {
-        let Some(value) = self.rest.pop_front() else { return Err(Stopped::Fails(Misuse::NoValue(seen.to_owned()))) };
+        let Some(value) = self.rest.pop_front() else {
+            return Err(Stopped::Fails(Misuse::NoValue(seen.to_owned())));
+        };
         if value.to_str().is_none() {
             return Err(Stopped::Doubt(format!("the value of `{seen}` is not valid UTF-8")));
         }
         self.words.push(word.into());
-        self.words.push(if switch.id == self.replaced.0 { self.replaced.1.into() } else { value.clone() });
+        self.words.push(if switch.id == self.replaced.0 {
+            self.replaced.1.into()
+        } else {
+            value.clone()
+        });
         self.given.push((switch.id, value));
         Ok(())
     }
@@ -191,7 +215,9 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
 
     fn by_long_name(&self, name: &str, word: &str) -> Result<Meaning<T>, Stopped> {
         if !name.is_ascii() {
-            return Err(Stopped::Doubt(format!("`{word}`: letters beyond ASCII in an option's name; write the name out")));
+            return Err(Stopped::Doubt(format!(
+                "`{word}`: letters beyond ASCII in an option's name; write the name out"
+            )));
         }
         if name.is_empty() {
             // `--` with a value: Ruby's own option of the empty name takes none.
@@ -199,9 +225,12 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
         }
         match self.complete(name, word, true) {
             Err(Stopped::Fails(_)) if name.contains('_') => {
-                // Where even the newer Rubies, which read hyphens for these, find nothing, all agree.
+                // Where even the newer Rubies, which read hyphens for these, find nothing, all
+                // agree.
                 match self.complete(&name.replace('_', "-"), word, true) {
-                    Ok(_) => Err(Stopped::Doubt(format!("`{word}`: not every Ruby reads `_` as `-` in an option's name; write it with hyphens"))),
+                    Ok(_) => Err(Stopped::Doubt(format!(
+                        "`{word}`: not every Ruby reads `_` as `-` in an option's name; write it with hyphens"
+                    ))),
                     Err(stopped) => Err(stopped),
                 }
             }
@@ -209,7 +238,8 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
         }
     }
 
-    /// The option that `typed` names in full or abbreviates: the parser's own come before the official ones.
+    /// The option that `typed` names in full or abbreviates: the parser's own come before the
+    /// official ones.
     fn complete(&self, typed: &str, word: &str, any_case: bool) -> Result<Meaning<T>, Stopped> {
         if let Some(switch) = self.switches.iter().find(|switch| switch.long == typed) {
             return Ok(Meaning::Own(switch));
@@ -218,11 +248,15 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
             return Ok(Meaning::Official { name, takes_value: *takes_value });
         }
         let typed = if any_case { typed.to_ascii_lowercase() } else { typed.to_owned() };
-        let own: Vec<&Switch<T>> = self.switches.iter().filter(|switch| abbreviates(&typed, switch.long)).collect();
-        let official: Vec<&(&str, bool)> = OFFICIAL.iter().filter(|(name, _)| abbreviates(&typed, name)).collect();
+        let own: Vec<&Switch<T>> =
+            self.switches.iter().filter(|switch| abbreviates(&typed, switch.long)).collect();
+        let official: Vec<&(&str, bool)> =
+            OFFICIAL.iter().filter(|(name, _)| abbreviates(&typed, name)).collect();
         match (own.as_slice(), official.as_slice()) {
             ([switch], _) => Ok(Meaning::Own(switch)),
-            ([], [(name, takes_value)]) => Ok(Meaning::Official { name, takes_value: *takes_value }),
+            ([], [(name, takes_value)]) => {
+                Ok(Meaning::Official { name, takes_value: *takes_value })
+            }
             ([], []) => Err(Stopped::Fails(Misuse::Unknown(word.to_owned()))),
             ([], several) => Err(ambiguous(word, several.iter().map(|(name, _)| *name))),
             (several, _) => Err(ambiguous(word, several.iter().map(|switch| switch.long))),
@@ -230,7 +264,8 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
     }
 }
 
-/// Whether `typed` abbreviates `name`: between hyphens, each part may be cut short, so `u-p` is `use-persistent-jobflow`.
+/// Whether `typed` abbreviates `name`: between hyphens, each part may be cut short, so `u-p` is
+/// `use-persistent-jobflow`.
 fn abbreviates(typed: &str, name: &str) -> bool {
     let mut parts = name.split('-');
     let mut typed_parts = typed.split('-').peekable();
@@ -238,7 +273,10 @@ fn abbreviates(typed: &str, name: &str) -> bool {
         let fits = match parts.next() {
             None => false,
             // Only the last may be left empty: in Ruby's pattern nothing else matches no letters.
-            Some(part) => part.starts_with(typed_part) && (!typed_part.is_empty() || typed_parts.peek().is_none()),
+            Some(part) => {
+                part.starts_with(typed_part)
+                    && (!typed_part.is_empty() || typed_parts.peek().is_none())
+            }
         };
         if !fits {
             return false;
@@ -252,5 +290,8 @@ fn needless(name: &str, word: &str) -> Stopped {
 }
 
 fn ambiguous<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Stopped {
-    Stopped::Fails(Misuse::Ambiguous { word: word.to_owned(), candidates: candidates.map(|name| format!("--{name}")).collect() })
+    Stopped::Fails(Misuse::Ambiguous {
+        word: word.to_owned(),
+        candidates: candidates.map(|name| format!("--{name}")).collect(),
+    })
 }

@@ -82,7 +82,8 @@ impl Part {
         }
     }
 
-    /// The one of `among` that is called `name`; the runner knows no abbreviations here, and no other case.
+    /// The one of `among` that is called `name`; the runner knows no abbreviations here, and no
+    /// other case.
     pub(super) fn named(name: &str, among: &[Self]) -> Option<Self> {
         among.iter().copied().find(|part| part.name() == name)
     }

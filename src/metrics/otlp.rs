@@ -1,4 +1,5 @@
-//! Metrics by OTLP over HTTP, to a collector of OpenTelemetry. Blocks, and must not be called on a thread of tokio's.
+//! Metrics by OTLP over HTTP, to a collector of OpenTelemetry. Blocks, and must not be called on a
+//! thread of tokio's.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -10,7 +11,10 @@ use opentelemetry_otlp::{MetricExporter, WithExportConfig as _, WithHttpConfig a
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    metrics::{PeriodicReader, SdkMeterProvider, Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
+    metrics::{
+        PeriodicReader, SdkMeterProvider, Temporality, data::ResourceMetrics,
+        exporter::PushMetricExporter,
+    },
 };
 
 use super::Gauge;
@@ -19,13 +23,16 @@ use crate::http;
 const PATH: &str = "/v1/metrics";
 /// The scope of what is measured: this program.
 const SCOPE: &str = env!("CARGO_PKG_NAME");
-/// Longer than any run of this program takes to its end from here: it exports once, when it is told to.
+/// Longer than any run of this program takes to its end from here: it exports once, when it is told
+/// to.
 const NEVER: Duration = Duration::from_hours(24);
 
-/// The variables that name a collector, and whether they name all signals' (then the path is added), in the order of their weight.
+/// The variables that name a collector, and whether they name all signals' (then the path is
+/// added), in the order of their weight.
 ///
 /// Source: OpenTelemetry specification, OTLP exporter configuration.
-const ENDPOINTS: [(&str, bool); 2] = [("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", false), ("OTEL_EXPORTER_OTLP_ENDPOINT", true)];
+const ENDPOINTS: [(&str, bool); 2] =
+    [("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", false), ("OTEL_EXPORTER_OTLP_ENDPOINT", true)];
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
 
@@ -33,53 +40,89 @@ pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// Where they are sent: to what the settings name, else to what OpenTelemetry's own variables name, unless these switch it off.
-pub(super) fn endpoint(named: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<String>, String> {
-    let below = |base: &str| if base.ends_with(PATH) { base.to_owned() } else { format!("{}{PATH}", base.trim_end_matches('/')) };
+/// Where they are sent: to what the settings name, else to what OpenTelemetry's own variables name,
+/// unless these switch it off.
+pub(super) fn endpoint(
+    named: Option<&str>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<String>, String> {
+    let below = |base: &str| {
+        if base.ends_with(PATH) {
+            base.to_owned()
+        } else {
+            format!("{}{PATH}", base.trim_end_matches('/'))
+        }
+    };
     if let Some(named) = named {
         return Ok(Some(below(named.trim())));
     }
-    let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
-        || variable("OTEL_METRICS_EXPORTER").is_some_and(|value| !value.split(',').any(|exporter| exporter.trim() == "otlp"));
+    let is_off = variable("OTEL_SDK_DISABLED")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        || variable("OTEL_METRICS_EXPORTER")
+            .is_some_and(|value| !value.split(',').any(|exporter| exporter.trim() == "otlp"));
     if is_off {
         return Ok(None);
     }
-    let Some((base, all)) = ENDPOINTS.iter().find_map(|(name, all)| Some((variable(name)?, *all))) else { return Ok(None) };
+    let Some((base, all)) = ENDPOINTS.iter().find_map(|(name, all)| Some((variable(name)?, *all)))
+    else {
+        return Ok(None);
+    };
     match PROTOCOLS.iter().find_map(|name| variable(name)) {
-        Some(other) if other != "http/protobuf" => {
-            Err(format!("OTLP: `{other}` is asked for, only http/protobuf is spoken; set `otlp_endpoint`, or OTEL_METRICS_EXPORTER=none"))
-        }
+        Some(other) if other != "http/protobuf" => Err(format!(
+            "OTLP: `{other}` is asked for, only http/protobuf is spoken; set `otlp_endpoint`, or OTEL_METRICS_EXPORTER=none"
+        )),
         _ => Ok(Some(if all { below(&base) } else { base })),
     }
 }
 
-/// Sends `gauges` to `endpoint`. What OpenTelemetry's variables say of headers and time limits holds.
+/// Sends `gauges` to `endpoint`. What OpenTelemetry's variables say of headers and time limits
+/// holds.
 pub(super) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
-    let url: reqwest::Url = endpoint.parse().map_err(|error| format!("OTLP: {endpoint} is not a URL: {error}"))?;
+    let url: reqwest::Url =
+        endpoint.parse().map_err(|error| format!("OTLP: {endpoint} is not a URL: {error}"))?;
     let millis = TIMEOUTS.iter().find_map(|name| variable(name)?.trim().parse().ok());
     let limit = millis.map_or(super::LIMIT / 2, Duration::from_millis).min(super::LIMIT);
     let trouble = |error: String| format!("OTLP: {}: {error}", url.origin().ascii_serialization());
 
     let tls = http::tls().map_err(|error| trouble(error.to_string()))?;
-    let mut client = reqwest::blocking::Client::builder().tls_backend_preconfigured(tls).redirect(reqwest::redirect::Policy::none()).timeout(limit);
+    let mut client = reqwest::blocking::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(limit);
     if http::is_loopback(&url) {
         client = client.no_proxy();
     }
     let client = client.build().map_err(|error| trouble(http::describe(error)))?;
-    let exporter = MetricExporter::builder().with_http().with_http_client(client).with_endpoint(endpoint).with_timeout(limit);
+    let exporter = MetricExporter::builder()
+        .with_http()
+        .with_http_client(client)
+        .with_endpoint(endpoint)
+        .with_timeout(limit);
     let exporter = exporter.build().map_err(|error| trouble(error.to_string()))?;
 
     let failure = Arc::default();
-    let reader = PeriodicReader::builder(Noting { exporter, failure: Arc::clone(&failure) }).with_interval(NEVER).build();
-    let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let reader = PeriodicReader::builder(Noting { exporter, failure: Arc::clone(&failure) })
+        .with_interval(NEVER)
+        .build();
+    let resource = Resource::builder()
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     // The variable that names the service beats this.
-    let resource = if variable("OTEL_SERVICE_NAME").is_none() { resource.with_service_name(SCOPE) } else { resource };
-    let provider = SdkMeterProvider::builder().with_resource(resource.build()).with_reader(reader).build();
+    let resource = if variable("OTEL_SERVICE_NAME").is_none() {
+        resource.with_service_name(SCOPE)
+    } else {
+        resource
+    };
+    let provider =
+        SdkMeterProvider::builder().with_resource(resource.build()).with_reader(reader).build();
     let meter = provider.meter(SCOPE);
     for gauge in gauges.iter().filter(|gauge| !gauge.samples.is_empty()) {
-        let instrument = meter.f64_gauge(gauge.otel).with_unit(gauge.unit).with_description(gauge.help).build();
+        let instrument =
+            meter.f64_gauge(gauge.otel).with_unit(gauge.unit).with_description(gauge.help).build();
         for (labels, value) in &gauge.samples {
-            let attributes: Vec<KeyValue> = labels.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone())).collect();
+            let attributes: Vec<KeyValue> = labels
+                .iter()
+                .map(|(name, value)| KeyValue::new(name.clone(), value.clone()))
+                .collect();
             instrument.record(*value, &attributes);
         }
     }
@@ -136,12 +179,20 @@ mod tests {
         let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
         let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://collector:4318/x");
         assert_eq!(at(None, &[]), Ok(None));
-        assert_eq!(at(Some("http://c:4318/"), &[all]), Ok(Some("http://c:4318/v1/metrics".to_owned())));
-        assert_eq!(at(Some("http://c:4318/v1/metrics"), &[]), Ok(Some("http://c:4318/v1/metrics".to_owned())));
+        assert_eq!(
+            at(Some("http://c:4318/"), &[all]),
+            Ok(Some("http://c:4318/v1/metrics".to_owned()))
+        );
+        assert_eq!(
+            at(Some("http://c:4318/v1/metrics"), &[]),
+            Ok(Some("http://c:4318/v1/metrics".to_owned()))
+        );
         assert_eq!(at(None, &[all]), Ok(Some("http://collector:4318/v1/metrics".to_owned())));
         assert_eq!(at(None, &[all, own]), Ok(Some("http://collector:4318/x".to_owned())));
         assert_eq!(at(None, &[all, ("OTEL_SDK_DISABLED", "true")]), Ok(None));
         assert_eq!(at(None, &[all, ("OTEL_METRICS_EXPORTER", "none")]), Ok(None));
-        assert!(at(None, &[all, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap_err().contains("grpc"));
+        assert!(
+            at(None, &[all, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap_err().contains("grpc")
+        );
     }
 }

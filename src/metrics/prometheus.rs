@@ -1,7 +1,7 @@
 //! Metrics as a file for node_exporter's textfile collector, replaced as a whole.
 //!
-//! The file holds one state per command, so that a `check` does not make the last `run` look as if it had never been; and the time of the last success outlives the
-//! failures after it.
+//! The file holds one state per command, so that a `check` does not make the last `run` look as if
+//! it had never been; and the time of the last success outlives the failures after it.
 
 use std::{collections::BTreeMap, fs, io, path::Path, sync::atomic::AtomicU64};
 
@@ -28,12 +28,20 @@ pub(super) fn write(file: &Path, mut gauges: Vec<Gauge>, command: &str) -> io::R
     written
 }
 
-/// Takes over from `before` the samples of other commands, and this one's last success if it is not succeeding now.
+/// Takes over from `before` the samples of other commands, and this one's last success if it is not
+/// succeeding now.
 fn keep(gauges: &mut [Gauge], before: &str, command: &str) {
     // Every run has a duration, and so its labels without any of a family's own.
-    let own: SampleLabels = gauges.iter().flat_map(|gauge| &gauge.samples).map(|(labels, _)| labels.clone()).next().unwrap_or_default();
+    let own: SampleLabels = gauges
+        .iter()
+        .flat_map(|gauge| &gauge.samples)
+        .map(|(labels, _)| labels.clone())
+        .next()
+        .unwrap_or_default();
     for (name, labels, value) in before.lines().filter_map(parse) {
-        let Some(gauge) = gauges.iter_mut().find(|gauge| gauge.prometheus == name) else { continue };
+        let Some(gauge) = gauges.iter_mut().find(|gauge| gauge.prometheus == name) else {
+            continue;
+        };
         let of = labels.get("command").map(String::as_str);
         if of == Some(command) {
             if name == SUCCESS.0 && !gauge.samples.iter().any(|(known, _)| *known == own) {
@@ -56,7 +64,8 @@ fn render(gauges: &[Gauge]) -> Result<String, std::fmt::Error> {
     }
     let mut text = String::new();
     text::encode_registry(&mut text, &registry)?;
-    // Samples come in any order; a file that stays the same where nothing changed is easier to read.
+    // Samples come in any order; a file that stays the same where nothing changed is easier to
+    // read.
     let mut blocks: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
     let mut block = 0;
     for line in text.lines() {
@@ -112,7 +121,10 @@ mod tests {
             took: Duration::from_millis(61_250),
             ended: OffsetDateTime::from_unix_timestamp(at).unwrap(),
             counts: Some(Counts {
-                findings: BTreeMap::from([(("proved", "required"), 12), (("refuted", "advised"), 1)]),
+                findings: BTreeMap::from([
+                    (("proved", "required"), 12),
+                    (("refuted", "advised"), 1),
+                ]),
                 clusters: BTreeMap::from([("proved", 1)]),
                 objects: BTreeMap::from([("SSE-KMS", 120), ("unseen", 0)]),
             }),
@@ -132,13 +144,20 @@ mod tests {
     fn a_failure_keeps_the_last_success_and_another_commands_state_stays() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("guard.prom");
-        for (command, succeeded, at) in [("run", true, 1000), ("check", true, 2000), ("run", false, 3000), ("check", false, 4000)] {
+        for (command, succeeded, at) in [
+            ("run", true, 1000),
+            ("check", true, 2000),
+            ("run", false, 3000),
+            ("check", false, 4000),
+        ] {
             write(&file, of(&measured(command, succeeded, at)), command).unwrap();
         }
         let text = fs::read_to_string(&file).unwrap();
         let samples: Vec<(&str, SampleLabels, f64)> = text.lines().filter_map(parse).collect();
         let value = |name: &str, command: &str| {
-            let of = samples.iter().filter(|(known, labels, _)| *known == name && labels["command"] == command);
+            let of = samples
+                .iter()
+                .filter(|(known, labels, _)| *known == name && labels["command"] == command);
             let values: Vec<f64> = of.map(|(_, _, value)| *value).collect();
             assert_eq!(values.len(), 1, "{name} {command}\n{text}");
             values[0].to_string()
@@ -154,7 +173,11 @@ mod tests {
     fn what_somebody_else_has_written_is_replaced() {
         let mut gauges = of(&measured("run", false, 1));
         let before = gauges.clone();
-        keep(&mut gauges, "node_load1 0.5\nemr_etl_guard_findings{command=\"check\"\n# half a line\nother{command=\"check\"} 1\n", "run");
+        keep(
+            &mut gauges,
+            "node_load1 0.5\nemr_etl_guard_findings{command=\"check\"\n# half a line\nother{command=\"check\"} 1\n",
+            "run",
+        );
         assert_eq!(gauges, before);
     }
 
@@ -172,6 +195,10 @@ mod tests {
 
     #[test]
     fn a_label_of_the_metrics_own_cannot_be_given_again() {
-        assert!("command=x".parse::<Labels>().is_err() && "9x=1".parse::<Labels>().is_err() && "x".parse::<Labels>().is_err());
+        assert!(
+            "command=x".parse::<Labels>().is_err()
+                && "9x=1".parse::<Labels>().is_err()
+                && "x".parse::<Labels>().is_err()
+        );
     }
 }

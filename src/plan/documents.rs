@@ -1,4 +1,5 @@
-//! Self-describing JSON files in a folder, and how single fields are taken from them without keeping, or showing, anything else.
+//! Self-describing JSON files in a folder, and how single fields are taken from them without
+//! keeping, or showing, anything else.
 
 use std::path::Path;
 
@@ -9,7 +10,8 @@ use serde_json::{Map, Value};
 /// A file larger than this is refused, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Why a file or a folder of targets or enrichments cannot be judged. Of a file's values it shows at most the schema's name.
+/// Why a file or a folder of targets or enrichments cannot be judged. Of a file's values it shows
+/// at most the schema's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct DocumentError {
@@ -39,14 +41,29 @@ pub struct SchemaKey {
 impl SchemaKey {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.strip_prefix("iglu:")?.split('/');
-        let (vendor, name, format, version) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let legal = |text: &str, also: &str| !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || also.contains(letter));
-        if parts.next().is_some() || !legal(vendor, "_-.") || !legal(name, "_-") || !legal(format, "_-") {
+        let (vendor, name, format, version) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let legal = |text: &str, also: &str| {
+            !text.is_empty()
+                && text
+                    .chars()
+                    .all(|letter| letter.is_ascii_alphanumeric() || also.contains(letter))
+        };
+        if parts.next().is_some()
+            || !legal(vendor, "_-.")
+            || !legal(name, "_-")
+            || !legal(format, "_-")
+        {
             return None;
         }
-        let numbers: Vec<u32> = version.split('-').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        let numbers: Vec<u32> =
+            version.split('-').map(|part| part.parse().ok()).collect::<Option<_>>()?;
         let &[model, revision, addition] = numbers.as_slice() else { return None };
-        Some(Self { vendor: vendor.to_owned(), name: name.to_owned(), version: (model, revision, addition) })
+        Some(Self {
+            vendor: vendor.to_owned(),
+            name: name.to_owned(),
+            version: (model, revision, addition),
+        })
     }
 }
 
@@ -61,15 +78,23 @@ impl std::fmt::Display for SchemaKey {
 ///
 /// # Errors
 /// [`DocumentError`] when the folder or one of them cannot be read.
-pub(super) fn read_folder(folder: &Path, takes: impl Fn(&str) -> bool) -> Result<Vec<(String, Vec<u8>)>, DocumentError> {
+pub(super) fn read_folder(
+    folder: &Path,
+    takes: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, Vec<u8>)>, DocumentError> {
     let shown = folder.display().to_string();
-    let trouble = |place: &str, error: &std::io::Error| DocumentError::new(place, format!("cannot be read: {error}"));
+    let trouble = |place: &str, error: &std::io::Error| {
+        DocumentError::new(place, format!("cannot be read: {error}"))
+    };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| trouble(&shown, &error))? {
         let name = entry.map_err(|error| trouble(&shown, &error))?.file_name();
         if name.as_encoded_bytes().ends_with(b".json") {
             let Some(name) = name.to_str() else {
-                return Err(DocumentError::new(shown, format!("the file name `{}` is not valid UTF-8", name.display())));
+                return Err(DocumentError::new(
+                    shown,
+                    format!("the file name `{}` is not valid UTF-8", name.display()),
+                ));
             };
             if takes(name) {
                 names.push(name.to_owned());
@@ -106,18 +131,32 @@ impl<'a> Document<'a> {
     pub(super) fn parse(file: &'a str, bytes: &[u8]) -> Result<Self, DocumentError> {
         let error = |message: String| DocumentError::new(file, message);
         // serde_json's own words about syntax name places and marks, never values.
-        let root: Value = serde_json::from_slice(bytes).map_err(|found| error(format!("not JSON (comments are not): {found}")))?;
+        let root: Value = serde_json::from_slice(bytes)
+            .map_err(|found| error(format!("not JSON (comments are not): {found}")))?;
         let Value::Object(mut root) = root else {
-            return Err(error(format!("must be an object with `schema` and `data`; found {}", kind(&root))));
+            return Err(error(format!(
+                "must be an object with `schema` and `data`; found {}",
+                kind(&root)
+            )));
         };
         let schema = match root.get("schema") {
             Some(Value::String(text)) => SchemaKey::parse(text),
-            other => return Err(error(format!("`schema` must be text; found {}", other.map_or("nothing", kind)))),
+            other => {
+                return Err(error(format!(
+                    "`schema` must be text; found {}",
+                    other.map_or("nothing", kind)
+                )));
+            }
         };
-        let schema = schema.ok_or_else(|| error("`schema` must be such as iglu:vendor/name/jsonschema/1-0-0".to_owned()))?;
+        let schema = schema.ok_or_else(|| {
+            error("`schema` must be such as iglu:vendor/name/jsonschema/1-0-0".to_owned())
+        })?;
         match root.remove("data") {
             Some(Value::Object(data)) => Ok(Self { file, schema, data }),
-            other => Err(error(format!("`data` must be an object; found {}", other.as_ref().map_or("nothing", kind)))),
+            other => Err(error(format!(
+                "`data` must be an object; found {}",
+                other.as_ref().map_or("nothing", kind)
+            ))),
         }
     }
 
@@ -132,12 +171,21 @@ impl<'a> Document<'a> {
     /// The value at `path` below `data`; null is as good as nothing.
     pub(super) fn get(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
-        rest.iter().try_fold(self.data.get(*first)?, |value, key| value.get(key)).filter(|value| !value.is_null())
+        rest.iter()
+            .try_fold(self.data.get(*first)?, |value, key| value.get(key))
+            .filter(|value| !value.is_null())
     }
 
-    fn typed<T>(&self, path: &[&str], wanted: &str, take: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, DocumentError> {
+    fn typed<T>(
+        &self,
+        path: &[&str],
+        wanted: &str,
+        take: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>, DocumentError> {
         let Some(value) = self.get(path) else { return Ok(None) };
-        take(value).map(Some).ok_or_else(|| self.error(format!("`data.{}` must be {wanted}; found {}", path.join("."), kind(value))))
+        take(value).map(Some).ok_or_else(|| {
+            self.error(format!("`data.{}` must be {wanted}; found {}", path.join("."), kind(value)))
+        })
     }
 
     pub(super) fn text(&self, path: &[&str]) -> Result<Option<String>, DocumentError> {
@@ -149,7 +197,9 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn port(&self, path: &[&str]) -> Result<Option<u16>, DocumentError> {
-        self.typed(path, "a whole number from 0 to 65535", |value| value.as_u64().and_then(|port| port.try_into().ok()))
+        self.typed(path, "a whole number from 0 to 65535", |value| {
+            value.as_u64().and_then(|port| port.try_into().ok())
+        })
     }
 
     /// # Errors

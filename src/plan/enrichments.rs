@@ -1,6 +1,7 @@
 //! Enrichments (`--enrichments DIR`, `DIR/*.json`): which there are, and what they reach out to.
 //!
-//! Of their parameters only where data comes from is kept: no passwords, keys, queries or paths of web requests.
+//! Of their parameters only where data comes from is kept: no passwords, keys, queries or paths of
+//! web requests.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -76,7 +77,8 @@ impl Enrichment {
         })
     }
 
-    /// Reads every file in `folder` whose name ends in `.json` and does not begin with a dot, in the order of their names.
+    /// Reads every file in `folder` whose name ends in `.json` and does not begin with a dot, in
+    /// the order of their names.
     ///
     /// # Errors
     /// [`DocumentError`] for the first that cannot be read or understood, and when the runner would read the folder's name as a pattern.
@@ -84,9 +86,15 @@ impl Enrichment {
         // Ruby's `Dir.glob` is given the folder's name too.
         let shown = folder.display().to_string();
         if shown.contains(['*', '?', '[', ']', '{', '}', '\\']) {
-            return Err(DocumentError::new(shown, "the runner reads one of * ? [ ] { } \\ in this name as a pattern; rename the folder"));
+            return Err(DocumentError::new(
+                shown,
+                "the runner reads one of * ? [ ] { } \\ in this name as a pattern; rename the folder",
+            ));
         }
-        read_folder(folder, |name| !name.starts_with('.'))?.iter().map(|(file, bytes)| Self::parse(file, bytes)).collect()
+        read_folder(folder, |name| !name.starts_with('.'))?
+            .iter()
+            .map(|(file, bytes)| Self::parse(file, bytes))
+            .collect()
     }
 }
 
@@ -119,14 +127,20 @@ mod tests {
     fn what_an_enrichment_reaches_out_to_is_known_but_not_with_which_secrets() {
         let lookup = Enrichment::parse("e.json", LOOKUP.as_bytes()).unwrap();
         assert_eq!((lookup.name.as_deref(), lookup.enabled), (Some("ip_lookups"), Some(true)));
-        assert_eq!(lookup.sources, BTreeSet::from([Source::S3("s3://acme-assets/maxmind".to_owned())]));
+        assert_eq!(
+            lookup.sources,
+            BTreeSet::from([Source::S3("s3://acme-assets/maxmind".to_owned())])
+        );
 
         let request = r#"{"schema": "iglu:com.snowplowanalytics.snowplow.enrichments/api_request_enrichment_config/jsonschema/1-0-0", "data": {
             "name": "api", "vendor": "x", "enabled": true, "parameters": {"api": {"http": {"method": "GET", "timeout": 2000,
             "uri": "HTTP://u:hunter2@api.acme.com:8080/hunter2?key=hunter2", "authentication": {"httpBasic": {"username": "u", "password": "hunter2"}}}},
             "other": [{"uri": "jdbc:hunter2"}]}}}"#;
         let request = Enrichment::parse("e.json", request.as_bytes()).unwrap();
-        assert_eq!(request.sources, BTreeSet::from([Source::Server("http://api.acme.com:8080".to_owned()), Source::Other]));
+        assert_eq!(
+            request.sources,
+            BTreeSet::from([Source::Server("http://api.acme.com:8080".to_owned()), Source::Other])
+        );
         assert!(!format!("{request:?}").contains("hunter2"));
     }
 
@@ -137,6 +151,9 @@ mod tests {
         std::fs::write(folder.path().join(".hidden.json"), "not read").unwrap();
         assert_eq!(Enrichment::read_all(folder.path()).unwrap().len(), 1);
         let said = Enrichment::read_all(Path::new("enrich{a,b}")).unwrap_err().to_string();
-        assert_eq!(said, "enrich{a,b}: the runner reads one of * ? [ ] { } \\ in this name as a pattern; rename the folder");
+        assert_eq!(
+            said,
+            "enrich{a,b}: the runner reads one of * ? [ ] { } \\ in this name as a pattern; rename the folder"
+        );
     }
 }

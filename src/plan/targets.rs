@@ -1,6 +1,8 @@
-//! Storage targets (`--targets DIR`, `DIR/*.json`): where loaded events and bad rows go, and how the way there is protected.
+//! Storage targets (`--targets DIR`, `DIR/*.json`): where loaded events and bad rows go, and how
+//! the way there is protected.
 //!
-//! The schemas are `com.snowplowanalytics.snowplow.storage` in Iglu Central. Passwords, passphrases and access keys have no field here to be kept in.
+//! The schemas are `com.snowplowanalytics.snowplow.storage` in Iglu Central. Passwords, passphrases
+//! and access keys have no field here to be kept in.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -35,7 +37,8 @@ pub enum Purpose {
     /// Bad rows, by the Elasticsearch step.
     #[serde(rename = "FAILED_EVENTS")]
     FailedEvents,
-    /// The shredder's notes on events seen before. Of several such targets the runner uses the one its folder lists first.
+    /// The shredder's notes on events seen before. Of several such targets the runner uses the one
+    /// its folder lists first.
     #[serde(rename = "DUPLICATE_TRACKING")]
     DuplicateTracking,
     /// The same, in newer schemas; this runner does not use it.
@@ -80,7 +83,8 @@ pub struct Database {
     pub database: String,
     /// `jdbc.ssl` (Redshift since 3-0-0).
     pub ssl: Option<bool>,
-    /// `jdbc.sslMode` (Redshift since 3-0-0) or `sslMode`, as written: `verify-ca`, `verify-full`, or `DISABLE`, `REQUIRE`, `VERIFY_CA`, `VERIFY_FULL`.
+    /// `jdbc.sslMode` (Redshift since 3-0-0) or `sslMode`, as written: `verify-ca`, `verify-full`,
+    /// or `DISABLE`, `REQUIRE`, `VERIFY_CA`, `VERIFY_FULL`.
     pub ssl_mode: Option<String>,
     /// `sshTunnel.bastion.host`, when there is a tunnel.
     pub bastion: Option<String>,
@@ -124,19 +128,30 @@ impl Target {
                 return Err(document.error("`data.purpose` must be ENRICHED_EVENTS, FAILED_EVENTS, DUPLICATE_TRACKING or EVENTS_MANIFEST"));
             }
         };
-        Ok(Self { name: document.text(&["name"])?, id: document.text(&["id"])?, purpose, store, file: document.file(), schema: document.schema })
+        Ok(Self {
+            name: document.text(&["name"])?,
+            id: document.text(&["id"])?,
+            purpose,
+            store,
+            file: document.file(),
+            schema: document.schema,
+        })
     }
 
-    /// Reads every file in `folder` whose name ends in `.json`, hidden ones too, as the runner does; in the order of their names.
+    /// Reads every file in `folder` whose name ends in `.json`, hidden ones too, as the runner
+    /// does; in the order of their names.
     ///
     /// # Errors
     /// [`DocumentError`] for the first that cannot be read or understood, and when two have the same id.
     pub fn read_all(folder: &Path) -> Result<Vec<Self>, DocumentError> {
         let files = read_folder(folder, |_| true)?;
-        let targets: Vec<Self> = files.iter().map(|(file, bytes)| Self::parse(file, bytes)).collect::<Result<_, _>>()?;
+        let targets: Vec<Self> =
+            files.iter().map(|(file, bytes)| Self::parse(file, bytes)).collect::<Result<_, _>>()?;
         let mut ids = BTreeSet::new();
         match targets.iter().find(|target| target.id.as_ref().is_some_and(|id| !ids.insert(id))) {
-            Some(target) => Err(DocumentError::new(&target.file, "another target has the same `data.id`")),
+            Some(target) => {
+                Err(DocumentError::new(&target.file, "another target has the same `data.id`"))
+            }
             None => Ok(targets),
         }
     }
@@ -176,7 +191,10 @@ mod tests {
     #[test]
     fn a_redshift_target_is_understood_and_its_secrets_are_nowhere() {
         let target = Target::parse("targets/redshift.json", REDSHIFT.as_bytes()).unwrap();
-        assert_eq!((target.name.as_deref(), target.purpose, target.schema.version), (Some("Acme Redshift"), Purpose::EnrichedEvents, (4, 0, 0)));
+        assert_eq!(
+            (target.name.as_deref(), target.purpose, target.schema.version),
+            (Some("Acme Redshift"), Purpose::EnrichedEvents, (4, 0, 0))
+        );
         let shown = format!("{target:?} {}", serde_json::to_string(&target).unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
         assert_eq!(
@@ -197,14 +215,22 @@ mod tests {
     #[test]
     fn the_ssl_mode_is_found_where_each_schema_has_it() {
         let mode = |text: &str| match Target::parse("t.json", text.as_bytes()).unwrap().store {
-            Store::Redshift(database) | Store::Postgres(database) => (database.ssl, database.ssl_mode),
+            Store::Redshift(database) | Store::Postgres(database) => {
+                (database.ssl, database.ssl_mode)
+            }
             other => panic!("{other:?}"),
         };
-        let old = REDSHIFT.replace("4-0-0", "2-1-0").replace(r#""jdbc": {"ssl": true}"#, r#""sslMode": "DISABLE""#);
+        let old = REDSHIFT
+            .replace("4-0-0", "2-1-0")
+            .replace(r#""jdbc": {"ssl": true}"#, r#""sslMode": "DISABLE""#);
         assert_eq!(mode(&old), (None, Some("DISABLE".to_owned())));
-        let both = REDSHIFT.replace(r#"{"ssl": true}"#, r#"{"ssl": true, "sslMode": "verify-full"}"#);
+        let both =
+            REDSHIFT.replace(r#"{"ssl": true}"#, r#"{"ssl": true, "sslMode": "verify-full"}"#);
         assert_eq!(mode(&both), (Some(true), Some("verify-full".to_owned())));
-        assert_eq!(mode(&old.replace("redshift_config", "postgresql_config")), (None, Some("DISABLE".to_owned())));
+        assert_eq!(
+            mode(&old.replace("redshift_config", "postgresql_config")),
+            (None, Some("DISABLE".to_owned()))
+        );
     }
 
     #[test]
@@ -213,11 +239,21 @@ mod tests {
             {"name": "bad", "host": "es.acme.com", "index": "snowplow", "port": 9200, "type": "bad_rows", "nodesWanOnly": true, "purpose": "FAILED_EVENTS"}}"#;
         let target = Target::parse("t.json", text.as_bytes()).unwrap();
         assert_eq!(target.purpose, Purpose::FailedEvents);
-        assert_eq!(target.store, Store::Elasticsearch { host: "es.acme.com".to_owned(), port: 9200, nodes_wan_only: true });
+        assert_eq!(
+            target.store,
+            Store::Elasticsearch {
+                host: "es.acme.com".to_owned(),
+                port: 9200,
+                nodes_wan_only: true
+            }
+        );
         let text = r#"{"schema": "iglu:com.snowplowanalytics.snowplow.storage/amazon_dynamodb_config/jsonschema/1-0-1", "data":
             {"name": "d", "accessKeyId": "hunter2", "secretAccessKey": "hunter2", "awsRegion": "eu-west-1", "dynamodbTable": "t", "purpose": "DUPLICATE_TRACKING"}}"#;
         let target = Target::parse("t.json", text.as_bytes()).unwrap();
-        assert_eq!(target.store, Store::DynamoDb { region: "eu-west-1".to_owned(), table: "t".to_owned() });
+        assert_eq!(
+            target.store,
+            Store::DynamoDb { region: "eu-west-1".to_owned(), table: "t".to_owned() }
+        );
         assert!(!format!("{target:?}").contains("hunter2"));
     }
 
@@ -257,13 +293,15 @@ mod tests {
     #[test]
     fn a_folder_is_read_whole_and_two_targets_must_not_share_an_id() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("b.json", REDSHIFT);
         write(".a.json", &REDSHIFT.replace("33334444", "55556666"));
         write("c.JSON", "not read");
         write("d.json.bak", "not read");
         let targets = Target::read_all(folder.path()).unwrap();
-        let names: Vec<&str> = targets.iter().map(|target| target.file.rsplit('/').next().unwrap()).collect();
+        let names: Vec<&str> =
+            targets.iter().map(|target| target.file.rsplit('/').next().unwrap()).collect();
         assert_eq!(names, [".a.json", "b.json"]);
 
         write("e.json", REDSHIFT);

@@ -1,7 +1,8 @@
-//! Repairs beyond one machine: S3 Batch Operations, AWS's own engine, gets a manifest of what a job can do without losing anything, and is followed to its report.
+//! Repairs beyond one machine: S3 Batch Operations, AWS's own engine, gets a manifest of what a job
+//! can do without losing anything, and is followed to its report.
 //!
-//! A job treats all its objects alike. So there is one for each bucket, storage class and method, and what a job would strip (locks, ACLs, redirects) is left to a
-//! run without `--batch`.
+//! A job treats all its objects alike. So there is one for each bucket, storage class and method,
+//! and what a job would strip (locks, ACLs, redirects) is left to a run without `--batch`.
 
 use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
@@ -9,9 +10,11 @@ use aws_sdk_s3::{primitives::ByteStream, types::ServerSideEncryption};
 use aws_sdk_s3control::{
     operation::create_job::builders::CreateJobFluentBuilder,
     types::{
-        JobDescriptor, JobListDescriptor, JobManifest, JobManifestFieldName, JobManifestFormat, JobManifestLocation, JobManifestSpec, JobOperation,
-        JobReport, JobReportFormat, JobReportScope, JobStatus, ObjectEncryption, RequestedJobStatus, S3CopyObjectOperation, S3ObjectMetadata,
-        S3SseAlgorithm, S3StorageClass, S3UpdateObjectEncryptionOperation, S3UpdateObjectEncryptionSsekms,
+        JobDescriptor, JobListDescriptor, JobManifest, JobManifestFieldName, JobManifestFormat,
+        JobManifestLocation, JobManifestSpec, JobOperation, JobReport, JobReportFormat,
+        JobReportScope, JobStatus, ObjectEncryption, RequestedJobStatus, S3CopyObjectOperation,
+        S3ObjectMetadata, S3SseAlgorithm, S3StorageClass, S3UpdateObjectEncryptionOperation,
+        S3UpdateObjectEncryptionSsekms,
     },
 };
 use futures_util::{StreamExt as _, stream};
@@ -73,15 +76,29 @@ pub(crate) struct Made {
 
 /// A job that was just made.
 pub(super) fn new_job(id: String, objects: Option<u64>) -> Job {
-    Job { id, status: "New".to_owned(), objects, succeeded: 0, failed: 0, failures: Vec::new(), generated_manifest: None }
+    Job {
+        id,
+        status: "New".to_owned(),
+        objects,
+        succeeded: 0,
+        failed: 0,
+        failures: Vec::new(),
+        generated_manifest: None,
+    }
 }
 
 /// Why an object is none for a job; nothing where it is.
-fn unfit(seen: &Snapshot, method: Method, target: EncryptionKind, now: i64) -> Option<&'static str> {
+fn unfit(
+    seen: &Snapshot,
+    method: Method,
+    target: EncryptionKind,
+    now: i64,
+) -> Option<&'static str> {
     if method == Method::Update {
         return None;
     }
-    let only_owner = seen.grants.is_empty() || matches!(seen.grants.as_slice(), [(_, permission)] if permission == "FULL_CONTROL");
+    let only_owner = seen.grants.is_empty()
+        || matches!(seen.grants.as_slice(), [(_, permission)] if permission == "FULL_CONTROL");
     if method == Method::CopyInParts {
         Some("a job copies no more than 5 GiB")
     } else if target == EncryptionKind::DsseKms {
@@ -100,10 +117,12 @@ fn unfit(seen: &Snapshot, method: Method, target: EncryptionKind, now: i64) -> O
 pub(super) fn text<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
     match lookup {
         Lookup::Found(found) => Ok(found),
-        Lookup::Absent => Err(ReencryptError::Unseen(format!("{what}: S3 says that there is no such thing"))),
-        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-            Err(ReencryptError::Unseen(format!("{what}: {} ({})", obstacle.message, obstacle.operation)))
+        Lookup::Absent => {
+            Err(ReencryptError::Unseen(format!("{what}: S3 says that there is no such thing")))
         }
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Err(ReencryptError::Unseen(
+            format!("{what}: {} ({})", obstacle.message, obstacle.operation),
+        )),
     }
 }
 
@@ -125,25 +144,40 @@ impl Order {
             .batch_role
             .clone()
             .ok_or_else(|| missing("--batch-role, the ARN of the role that the job runs under (--role-policy prints what it needs)"))?;
-        let place = arguments.batch_place.as_deref().ok_or_else(|| missing("--batch-place, where manifests and reports go: s3://bucket/prefix"))?;
-        let place = S3Location::parse(place).map_err(|error| ReencryptError::Usage(format!("--batch-place: {place}: {error}")))?;
+        let place = arguments.batch_place.as_deref().ok_or_else(|| {
+            missing("--batch-place, where manifests and reports go: s3://bucket/prefix")
+        })?;
+        let place = S3Location::parse(place)
+            .map_err(|error| ReencryptError::Usage(format!("--batch-place: {place}: {error}")))?;
         Ok(Self { role, place, priority: arguments.batch_priority })
     }
 }
 
 /// Makes jobs for what is planned; they wait for their confirmation.
-pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Result<Made, ReencryptError> {
+pub(crate) async fn make(
+    scope: &Scope,
+    ledger: &Ledger,
+    order: &Order,
+) -> Result<Made, ReencryptError> {
     let mut made = Made::default();
     let mut unfit_ones: BTreeMap<&str, (u64, Place)> = BTreeMap::new();
     let mut manifests: BTreeMap<Group, Manifest> = BTreeMap::new();
     let mut after: Option<Place> = None;
     loop {
-        let page = ledger.page(after.as_ref(), PAGE, |state| matches!(state, State::Planned { choice: Choice::Do(_), .. }))?;
+        let page = ledger.page(after.as_ref(), PAGE, |state| {
+            matches!(state, State::Planned { choice: Choice::Do(_), .. })
+        })?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         let looks = page.into_iter().map(async |(place, state)| {
-            let carries = scope.plan.buckets.get(&place.bucket).map(|bucket| bucket.carries).unwrap_or_default();
-            let seen = snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), carries).await;
+            let carries = scope
+                .plan
+                .buckets
+                .get(&place.bucket)
+                .map(|bucket| bucket.carries)
+                .unwrap_or_default();
+            let seen =
+                snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), carries).await;
             (place, state, seen)
         });
         let looks: Vec<_> = stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
@@ -155,19 +189,32 @@ pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Resul
                 Lookup::Absent => continue,
                 Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
                     let why = unseen(&obstacle);
-                    made.left.push(Leftover::of_objects(format!("{place}: {why}"), &why, 1, &place.to_string()));
+                    made.left.push(Leftover::of_objects(
+                        format!("{place}: {why}"),
+                        &why,
+                        1,
+                        &place.to_string(),
+                    ));
                     made.unseen = true;
                     continue;
                 }
             };
-            let now = i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
+            let now = i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000)
+                .unwrap_or(i64::MAX);
             // An update is refused under a lock; then it is a copy, which would lose the lock.
-            let method = if method == Method::Update && seen.lock.protects(now) { Method::Copy } else { method };
+            let method = if method == Method::Update && seen.lock.protects(now) {
+                Method::Copy
+            } else {
+                method
+            };
             if let Some(why) = unfit(&seen, method, bucket.target.kind, now) {
                 unfit_ones.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
                 continue;
             }
-            let group = Group { bucket: place.bucket.clone(), storage_class: (method != Method::Update).then_some(seen.storage_class) };
+            let group = Group {
+                bucket: place.bucket.clone(),
+                storage_class: (method != Method::Update).then_some(seen.storage_class),
+            };
             add(&mut manifests, &group, &place)?;
             if manifests.get(&group).is_some_and(|it| it.objects == MOST_OBJECTS)
                 && let Some(full) = manifests.remove(&group)
@@ -184,15 +231,30 @@ pub(crate) async fn make(scope: &Scope, ledger: &Ledger, order: &Order) -> Resul
     }
     for (why, (number, first)) in unfit_ones {
         let line = format!("{first} and {} more: {why}; run this without --batch", number - 1);
-        made.left.push(Leftover::of_objects(line, &format!("{why}; run this without --batch"), number, &first.to_string()));
+        made.left.push(Leftover::of_objects(
+            line,
+            &format!("{why}; run this without --batch"),
+            number,
+            &first.to_string(),
+        ));
     }
     Ok(made)
 }
 
-fn add(manifests: &mut BTreeMap<Group, Manifest>, group: &Group, place: &Place) -> Result<(), ReencryptError> {
-    let file = |error: std::io::Error| ReencryptError::File(format!("a manifest cannot be written: {error}"));
+fn add(
+    manifests: &mut BTreeMap<Group, Manifest>,
+    group: &Group,
+    place: &Place,
+) -> Result<(), ReencryptError> {
+    let file = |error: std::io::Error| {
+        ReencryptError::File(format!("a manifest cannot be written: {error}"))
+    };
     if !manifests.contains_key(group) {
-        let manifest = Manifest { file: tempfile::NamedTempFile::new().map_err(file)?, objects: 0, digest: Sha256::new() };
+        let manifest = Manifest {
+            file: tempfile::NamedTempFile::new().map_err(file)?,
+            objects: 0,
+            digest: Sha256::new(),
+        };
         manifests.insert(group.clone(), manifest);
     }
     let Some(manifest) = manifests.get_mut(group) else { return Ok(()) };
@@ -204,14 +266,25 @@ fn add(manifests: &mut BTreeMap<Group, Manifest>, group: &Group, place: &Place) 
 }
 
 /// Writes the manifest to S3 and makes the job. The same manifest again is the same job.
-async fn create(scope: &Scope, order: &Order, group: &Group, mut manifest: Manifest) -> Result<Job, ReencryptError> {
+async fn create(
+    scope: &Scope,
+    order: &Order,
+    group: &Group,
+    mut manifest: Manifest,
+) -> Result<Job, ReencryptError> {
     let Some(bucket) = scope.plan.buckets.get(&group.bucket) else {
-        return Err(ReencryptError::Usage(format!("{} is not among the buckets of this run", group.bucket)));
+        return Err(ReencryptError::Usage(format!(
+            "{} is not among the buckets of this run",
+            group.bucket
+        )));
     };
-    let unreadable = |error: &dyn std::fmt::Display| ReencryptError::File(format!("a manifest cannot be read: {error}"));
+    let unreadable = |error: &dyn std::fmt::Display| {
+        ReencryptError::File(format!("a manifest cannot be read: {error}"))
+    };
     manifest.file.flush().map_err(|error| unreadable(&error))?;
     // From the disk, part by part: ten million names are a gigabyte.
-    let lines = ByteStream::from_path(manifest.file.path()).await.map_err(|error| unreadable(&error))?;
+    let lines =
+        ByteStream::from_path(manifest.file.path()).await.map_err(|error| unreadable(&error))?;
     let versioned = bucket.versioned;
     let token = manifest.digest.finalize().iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
@@ -219,27 +292,48 @@ async fn create(scope: &Scope, order: &Order, group: &Group, mut manifest: Manif
         text
     });
     let kind = group.storage_class.as_deref().unwrap_or("update");
-    let key = format!("{}manifests/{}-{kind}-{}.csv", order.place.prefix, group.bucket, &token[..16]);
+    let key =
+        format!("{}manifests/{}-{kind}-{}.csv", order.place.prefix, group.bucket, &token[..16]);
     let put = scope.aws.s3.put_object().bucket(order.place.bucket.as_str()).key(&key).body(lines);
-    // S3 Batch Operations reads no CSV manifest that is encrypted by KMS, whatever the bucket's default is.
+    // S3 Batch Operations reads no CSV manifest that is encrypted by KMS, whatever the bucket's
+    // default is.
     let put = put.server_side_encryption(ServerSideEncryption::Aes256).send().await;
-    let etag =
-        text(Lookup::from_call(&calls::PUT_OBJECT, &[], put), &format!("the manifest s3://{}/{key}", order.place.bucket))?.e_tag.unwrap_or_default();
+    let etag = text(
+        Lookup::from_call(&calls::PUT_OBJECT, &[], put),
+        &format!("the manifest s3://{}/{key}", order.place.bucket),
+    )?
+    .e_tag
+    .unwrap_or_default();
     let arn = |rest: &str| format!("arn:{}:s3:::{rest}", partition(&scope.region));
     let built = || {
         use JobManifestFieldName::{Bucket, Key, VersionId};
         let fields = if versioned { vec![Bucket, Key, VersionId] } else { vec![Bucket, Key] };
-        let spec = JobManifestSpec::builder().format(JobManifestFormat::S3BatchOperationsCsv20180820).set_fields(Some(fields)).build().ok()?;
-        let location =
-            JobManifestLocation::builder().object_arn(arn(&format!("{}/{key}", order.place.bucket))).e_tag(etag.trim_matches('"')).build().ok()?;
+        let spec = JobManifestSpec::builder()
+            .format(JobManifestFormat::S3BatchOperationsCsv20180820)
+            .set_fields(Some(fields))
+            .build()
+            .ok()?;
+        let location = JobManifestLocation::builder()
+            .object_arn(arn(&format!("{}/{key}", order.place.bucket)))
+            .e_tag(etag.trim_matches('"'))
+            .build()
+            .ok()?;
         let manifest = JobManifest::builder().spec(spec).location(location).build();
         Some((manifest, operation(bucket, group, &arn(&group.bucket))?))
     };
-    let (manifest_of_job, operation) = built().ok_or_else(|| ReencryptError::Usage("the job cannot be put into words".to_owned()))?;
-    let description =
-        format!("{DESCRIPTION}: {} objects of {} ({kind}) get {}", manifest.objects, group.bucket, crate::checks::kind_name(bucket.target.kind));
+    let (manifest_of_job, operation) = built()
+        .ok_or_else(|| ReencryptError::Usage("the job cannot be put into words".to_owned()))?;
+    let description = format!(
+        "{DESCRIPTION}: {} objects of {} ({kind}) get {}",
+        manifest.objects,
+        group.bucket,
+        crate::checks::kind_name(bucket.target.kind)
+    );
     // Another role or target is another job.
-    let token = crate::digest::sha256(format!("{token} {} {} {:?}", order.role, description, bucket.target.key));
+    let token = crate::digest::sha256(format!(
+        "{token} {} {} {:?}",
+        order.role, description, bucket.target.key
+    ));
     let what = What { operation, description, token: token[..64].to_owned() };
     let job = send(scope, order, what, |request| request.manifest(manifest_of_job)).await?;
     Ok(new_job(job, Some(manifest.objects)))
@@ -266,20 +360,39 @@ pub(super) async fn send(
         .enabled(true)
         .report_scope(JobReportScope::AllTasks)
         .build();
-    let request = scope.aws.s3control.create_job().account_id(&scope.account).confirmation_required(true).operation(what.operation).report(report);
-    let request = request.client_request_token(what.token).description(what.description).priority(order.priority).role_arn(&order.role);
+    let request = scope
+        .aws
+        .s3control
+        .create_job()
+        .account_id(&scope.account)
+        .confirmation_required(true)
+        .operation(what.operation)
+        .report(report);
+    let request = request
+        .client_request_token(what.token)
+        .description(what.description)
+        .priority(order.priority)
+        .role_arn(&order.role);
     let result = objects(request).send().await;
-    Ok(text(Lookup::from_call(&calls::CREATE_JOB, &[], result), "the job could not be made")?.job_id.unwrap_or_default())
+    Ok(text(Lookup::from_call(&calls::CREATE_JOB, &[], result), "the job could not be made")?
+        .job_id
+        .unwrap_or_default())
 }
 
 pub(super) fn operation(bucket: &BucketPlan, group: &Group, target: &str) -> Option<JobOperation> {
     let key = bucket.target.key.clone();
     let Some(class) = &group.storage_class else {
         let ssekms = S3UpdateObjectEncryptionSsekms::builder().kms_key_arn(key?).build().ok()?;
-        let update = S3UpdateObjectEncryptionOperation::builder().object_encryption(ObjectEncryption::builder().ssekms(ssekms).build()).build();
+        let update = S3UpdateObjectEncryptionOperation::builder()
+            .object_encryption(ObjectEncryption::builder().ssekms(ssekms).build())
+            .build();
         return Some(JobOperation::builder().s3_update_object_encryption(update).build());
     };
-    let algorithm = if bucket.target.kind == EncryptionKind::SseS3 { S3SseAlgorithm::Aes256 } else { S3SseAlgorithm::Kms };
+    let algorithm = if bucket.target.kind == EncryptionKind::SseS3 {
+        S3SseAlgorithm::Aes256
+    } else {
+        S3SseAlgorithm::Kms
+    };
     // Tags and metadata are copied where nothing else is said.
     let copy = S3CopyObjectOperation::builder()
         .target_resource(target)
@@ -305,14 +418,22 @@ pub(super) fn is_over(status: &JobStatus) -> bool {
     matches!(status, JobStatus::Complete | JobStatus::Failed | JobStatus::Cancelled)
 }
 
-/// Follows the jobs to their end: the one that is named, or all of this program's that are not over, else its last one.
-pub(crate) async fn follow(scope: &Scope, arguments: &ReencryptArguments, settings: &Settings, report: &Report) -> Result<Followed, ReencryptError> {
+/// Follows the jobs to their end: the one that is named, or all of this program's that are not
+/// over, else its last one.
+pub(crate) async fn follow(
+    scope: &Scope,
+    arguments: &ReencryptArguments,
+    settings: &Settings,
+    report: &Report,
+) -> Result<Followed, ReencryptError> {
     let jobs = match &arguments.job {
         Some(job) => vec![job.clone()],
         None => chosen(&own(scope).await?),
     };
     if jobs.is_empty() {
-        return Err(ReencryptError::Usage("there is no job of emr-etl-guard in this account and region".to_owned()));
+        return Err(ReencryptError::Usage(
+            "there is no job of emr-etl-guard in this account and region".to_owned(),
+        ));
     }
     let mut followed = Followed::default();
     for job in jobs {
@@ -327,21 +448,33 @@ pub(super) async fn own(scope: &Scope) -> Result<Vec<JobListDescriptor>, Reencry
     let pages: Result<Vec<_>, _> = request.into_paginator().send().collect().await;
     let pages = text(Lookup::from_call(&calls::LIST_JOBS, &[], pages), "the jobs")?;
     let jobs = pages.into_iter().flat_map(|page| page.jobs.unwrap_or_default());
-    Ok(jobs.filter(|job| job.description.as_deref().is_some_and(|text| text.starts_with(DESCRIPTION))).collect())
+    Ok(jobs
+        .filter(|job| job.description.as_deref().is_some_and(|text| text.starts_with(DESCRIPTION)))
+        .collect())
 }
 
 /// Those that are not over; where all are, the last one.
 fn chosen(jobs: &[JobListDescriptor]) -> Vec<String> {
     let alive = |job: &&JobListDescriptor| !job.status.as_ref().is_some_and(is_over);
-    let chosen: Vec<String> = jobs.iter().filter(alive).filter_map(|job| job.job_id.clone()).collect();
-    let last = || jobs.iter().max_by_key(|job| job.creation_time.map(|time| time.secs())).and_then(|job| job.job_id.clone());
+    let chosen: Vec<String> =
+        jobs.iter().filter(alive).filter_map(|job| job.job_id.clone()).collect();
+    let last = || {
+        jobs.iter()
+            .max_by_key(|job| job.creation_time.map(|time| time.secs()))
+            .and_then(|job| job.job_id.clone())
+    };
     if chosen.is_empty() { last().into_iter().collect() } else { chosen }
 }
 
 async fn describe(scope: &Scope, job: &str) -> Result<JobDescriptor, ReencryptError> {
-    let result = scope.aws.s3control.describe_job().account_id(&scope.account).job_id(job).send().await;
-    let answer = Lookup::from_call(&calls::DESCRIBE_JOB, &["NoSuchJob", "NotFoundException"], result);
-    text(answer.and_then(|answer| Lookup::expect_in_answer(&calls::DESCRIBE_JOB, answer.job)), &format!("the job {job}"))
+    let result =
+        scope.aws.s3control.describe_job().account_id(&scope.account).job_id(job).send().await;
+    let answer =
+        Lookup::from_call(&calls::DESCRIBE_JOB, &["NoSuchJob", "NotFoundException"], result);
+    text(
+        answer.and_then(|answer| Lookup::expect_in_answer(&calls::DESCRIBE_JOB, answer.job)),
+        &format!("the job {job}"),
+    )
 }
 
 async fn follow_one(
@@ -362,14 +495,20 @@ async fn follow_one(
         match job.status.clone().unwrap_or(JobStatus::New) {
             status if is_over(&status) => break job,
             JobStatus::Suspended if arguments.confirm && !confirmed => {
-                let request = scope.aws.s3control.update_job_status().account_id(&scope.account).job_id(id);
+                let request =
+                    scope.aws.s3control.update_job_status().account_id(&scope.account).job_id(id);
                 let result = request.requested_job_status(RequestedJobStatus::Ready).send().await;
-                text(Lookup::from_call(&calls::UPDATE_JOB_STATUS, &[], result), &format!("the job {id} could not be confirmed"))?;
+                text(
+                    Lookup::from_call(&calls::UPDATE_JOB_STATUS, &[], result),
+                    &format!("the job {id} could not be confirmed"),
+                )?;
                 confirmed = true;
             }
             JobStatus::Suspended if !arguments.confirm => {
                 followed.waiting = true;
-                followed.left.push(Leftover::other(format!("job {id} waits for its confirmation ({total} objects): add --confirm")));
+                followed.left.push(Leftover::other(format!(
+                    "job {id} waits for its confirmation ({total} objects): add --confirm"
+                )));
                 followed.jobs.push(of_document(&job, id));
                 return Ok(());
             }
@@ -379,13 +518,21 @@ async fn follow_one(
     bar.finish_and_clear();
     let mut shown = of_document(&job, id);
     let (total, succeeded, failed) = progress(&job);
-    report.say(&format!("job {id}: {}; {succeeded} of {total} objects done, {failed} failed", shown.status));
+    report.say(&format!(
+        "job {id}: {}; {succeeded} of {total} objects done, {failed} failed",
+        shown.status
+    ));
     for failure in job.failure_reasons.iter().flatten() {
-        let (code, reason) = (failure.failure_code.as_deref().unwrap_or_default(), failure.failure_reason.as_deref().unwrap_or_default());
+        let (code, reason) = (
+            failure.failure_code.as_deref().unwrap_or_default(),
+            failure.failure_reason.as_deref().unwrap_or_default(),
+        );
         shown.failures.push(format!("{code}: {reason}"));
         followed.left.push(Leftover::other(format!("job {id} failed: {code}: {reason}")));
     }
-    if job.status != Some(JobStatus::Complete) && job.failure_reasons.as_ref().is_none_or(Vec::is_empty) {
+    if job.status != Some(JobStatus::Complete)
+        && job.failure_reasons.as_ref().is_none_or(Vec::is_empty)
+    {
         followed.left.push(Leftover::other(format!("job {id} is {}", shown.status)));
     }
     if failed > 0 {
@@ -403,13 +550,28 @@ async fn follow_one(
 /// A job as the document has it.
 fn of_document(job: &JobDescriptor, id: &str) -> Job {
     let (total, succeeded, failed) = progress(job);
-    let status = job.status.as_ref().map_or_else(|| "unknown".to_owned(), |status| status.as_str().to_owned());
-    let manifest = job.generated_manifest_descriptor.as_ref().and_then(|manifest| manifest.location.as_ref());
-    let generated_manifest = manifest.and_then(|location| location.object_arn.split_once(":::")).map(|(_, place)| format!("s3://{place}"));
-    Job { id: id.to_owned(), status, objects: Some(total), succeeded, failed, failures: Vec::new(), generated_manifest }
+    let status = job
+        .status
+        .as_ref()
+        .map_or_else(|| "unknown".to_owned(), |status| status.as_str().to_owned());
+    let manifest =
+        job.generated_manifest_descriptor.as_ref().and_then(|manifest| manifest.location.as_ref());
+    let generated_manifest = manifest
+        .and_then(|location| location.object_arn.split_once(":::"))
+        .map(|(_, place)| format!("s3://{place}"));
+    Job {
+        id: id.to_owned(),
+        status,
+        objects: Some(total),
+        succeeded,
+        failed,
+        failures: Vec::new(),
+        generated_manifest,
+    }
 }
 
-/// What a job that is over has cost, as far as it can be told: KMS, and how large its objects were, are not in S3's word.
+/// What a job that is over has cost, as far as it can be told: KMS, and how large its objects were,
+/// are not in S3's word.
 fn came_to(job: &JobDescriptor, spent: &mut Cost) {
     let (total, succeeded, failed) = progress(job);
     spent.job(total);
@@ -417,12 +579,15 @@ fn came_to(job: &JobDescriptor, spent: &mut Cost) {
         spent.manifest(total);
     }
     let copy = job.operation.as_ref().and_then(|operation| operation.s3_put_object_copy.as_ref());
-    let class = copy.and_then(|copy| copy.storage_class.as_ref()).map_or("STANDARD", |class| class.as_str());
+    let class = copy
+        .and_then(|copy| copy.storage_class.as_ref())
+        .map_or("STANDARD", |class| class.as_str());
     spent.write(class, succeeded + failed);
 }
 
 fn progress(job: &JobDescriptor) -> (u64, u64, u64) {
-    let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+    let number =
+        |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
     let summary = job.progress_summary.as_ref();
     (
         number(summary.and_then(|it| it.total_number_of_tasks)),
@@ -435,27 +600,54 @@ async fn get(scope: &Scope, bucket: &str, key: &str) -> Result<Vec<u8>, Reencryp
     let what = format!("the report s3://{bucket}/{key}");
     let result = scope.aws.s3.get_object().bucket(bucket).key(key).send().await;
     let answer = text(Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result), &what)?;
-    let bytes = answer.body.collect().await.map_err(|error| ReencryptError::Unseen(format!("{what}: {error}")))?;
+    let bytes = answer
+        .body
+        .collect()
+        .await
+        .map_err(|error| ReencryptError::Unseen(format!("{what}: {error}")))?;
     Ok(bytes.to_vec())
 }
 
-/// What the completion report says of tasks that failed: each kind of failure once, with their number and the first object.
-async fn failures(scope: &Scope, job: &JobDescriptor, id: &str) -> Result<Vec<(String, u64, String)>, ReencryptError> {
+/// What the completion report says of tasks that failed: each kind of failure once, with their
+/// number and the first object.
+async fn failures(
+    scope: &Scope,
+    job: &JobDescriptor,
+    id: &str,
+) -> Result<Vec<(String, u64, String)>, ReencryptError> {
     let unreadable = |what: &str| ReencryptError::Unseen(format!("the report of job {id} {what}"));
     let report = job.report.as_ref().ok_or_else(|| unreadable("is nowhere"))?;
-    let bucket = report.bucket.as_deref().and_then(|arn| arn.rsplit(":::").next()).ok_or_else(|| unreadable("is nowhere"))?;
-    let prefix = report.prefix.as_deref().map_or_else(String::new, |prefix| format!("{}/", prefix.trim_end_matches('/')));
+    let bucket = report
+        .bucket
+        .as_deref()
+        .and_then(|arn| arn.rsplit(":::").next())
+        .ok_or_else(|| unreadable("is nowhere"))?;
+    let prefix = report
+        .prefix
+        .as_deref()
+        .map_or_else(String::new, |prefix| format!("{}/", prefix.trim_end_matches('/')));
     let manifest = get(scope, bucket, &format!("{prefix}job-{id}/manifest.json")).await?;
-    let manifest: Value = serde_json::from_slice(&manifest).map_err(|_| unreadable("is no JSON"))?;
+    let manifest: Value =
+        serde_json::from_slice(&manifest).map_err(|_| unreadable("is no JSON"))?;
     let mut kinds: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    for result in manifest["Results"].as_array().into_iter().flatten().filter(|it| it["TaskExecutionStatus"] == "failed") {
+    for result in manifest["Results"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|it| it["TaskExecutionStatus"] == "failed")
+    {
         let key = result["Key"].as_str().ok_or_else(|| unreadable("names no file"))?;
         let bytes = get(scope, result["Bucket"].as_str().unwrap_or(bucket), key).await?;
-        let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_slice());
+        let mut rows = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(bytes.as_slice());
         for row in rows.records() {
             let row = row.map_err(|_| unreadable("is no CSV"))?;
             let field = |index| row.get(index).unwrap_or_default();
-            let kind = kinds.entry(format!("{}: {}", field(4), field(6))).or_insert_with(|| (0, format!("s3://{}/{}", field(0), field(1))));
+            let kind = kinds
+                .entry(format!("{}: {}", field(4), field(6)))
+                .or_insert_with(|| (0, format!("s3://{}/{}", field(0), field(1))));
             kind.0 += 1;
         }
     }
@@ -465,10 +657,15 @@ async fn failures(scope: &Scope, job: &JobDescriptor, id: &str) -> Result<Vec<(S
 /// What the jobs' role must trust and be allowed.
 pub(crate) fn role_policy(scope: &Scope, place: Option<&S3Location>, generates: bool) -> Value {
     let arn = |rest: &str| format!("arn:{}:s3:::{rest}", partition(&scope.region));
-    let objects: Vec<String> = scope.plan.buckets.keys().map(|bucket| arn(&format!("{bucket}/*"))).collect();
-    let keys: std::collections::BTreeSet<&String> = scope.plan.buckets.values().filter_map(|bucket| bucket.target.key.as_ref()).collect();
+    let objects: Vec<String> =
+        scope.plan.buckets.keys().map(|bucket| arn(&format!("{bucket}/*"))).collect();
+    let keys: std::collections::BTreeSet<&String> =
+        scope.plan.buckets.values().filter_map(|bucket| bucket.target.key.as_ref()).collect();
     let (manifests, reports) = match place {
-        Some(place) => (arn(&format!("{}/{}manifests/*", place.bucket, place.prefix)), arn(&format!("{}/{}reports/*", place.bucket, place.prefix))),
+        Some(place) => (
+            arn(&format!("{}/{}manifests/*", place.bucket, place.prefix)),
+            arn(&format!("{}/{}reports/*", place.bucket, place.prefix)),
+        ),
         None => (arn("MANIFEST_BUCKET/*"), arn("REPORT_BUCKET/*")),
     };
     let mut statements = vec![
@@ -482,14 +679,16 @@ pub(crate) fn role_policy(scope: &Scope, place: Option<&S3Location>, generates: 
         json!({"Sid": "Reports", "Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [reports]}),
     ];
     if generates {
-        // S3 makes its list as an inventory, and puts it where this run's manifests go. Source: Amazon S3 user guide, Granting permissions for Batch Operations.
+        // S3 makes its list as an inventory, and puts it where this run's manifests go. Source:
+        // Amazon S3 user guide, Granting permissions for Batch Operations.
         let buckets: Vec<String> = scope.plan.buckets.keys().map(|bucket| arn(bucket)).collect();
         statements.push(json!({"Sid": "Lists", "Effect": "Allow", "Action": ["s3:ListBucket", "s3:PutInventoryConfiguration"], "Resource": buckets}));
         statements.push(json!({"Sid": "GeneratedManifests", "Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [manifests]}));
     }
     if !keys.is_empty() {
         let actions = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncrypt*"];
-        statements.push(json!({"Sid": "Keys", "Effect": "Allow", "Action": actions, "Resource": keys}));
+        statements
+            .push(json!({"Sid": "Keys", "Effect": "Allow", "Action": actions, "Resource": keys}));
     }
     json!({
         "Trust": {

@@ -1,4 +1,5 @@
-//! What a repair costs, before and after, in one form: how many requests of which kind, and what they would be at list prices. Every sum is an estimate, and is called one.
+//! What a repair costs, before and after, in one form: how many requests of which kind, and what
+//! they would be at list prices. Every sum is an estimate, and is called one.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,8 @@ use crate::{
 /// A part of a copy in parts, unless there would be too many.
 pub(crate) const PART: u64 = 512 * 1024 * 1024;
 
-/// A sum that grows, object by object: numbers by what is paid for, and by storage class where the price depends on it.
+/// A sum that grows, object by object: numbers by what is paid for, and by storage class where the
+/// price depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
     numbers: BTreeMap<(Paid, String), u64>,
@@ -99,10 +101,15 @@ impl Cost {
         }
     }
 
-    /// What comes with a change besides its requests: KMS calls, bytes that are copied, and read, and an end before its time.
+    /// What comes with a change besides its requests: KMS calls, bytes that are copied, and read,
+    /// and an end before its time.
     pub(crate) fn came_with(&mut self, method: Method, object: Costs<'_>) {
         let keys = u64::from(object.from_kms) + u64::from(object.to_kms);
-        self.count(Paid::KmsCalls, "", keys * if method == Method::CopyInParts { 1 + object.size.div_ceil(PART) } else { 1 });
+        self.count(
+            Paid::KmsCalls,
+            "",
+            keys * if method == Method::CopyInParts { 1 + object.size.div_ceil(PART) } else { 1 },
+        );
         if method != Method::Update {
             self.bytes_copied = self.bytes_copied.saturating_add(object.size);
             if matches!(object.storage_class, "STANDARD_IA" | "ONEZONE_IA" | "GLACIER_IR") {
@@ -148,15 +155,24 @@ impl Cost {
             Paid::ManifestObjects => prices.of("manifest-objects", number),
             Paid::BytesDeletedEarly => 0,
         };
-        let mut items: Vec<_> =
-            self.numbers.iter().map(|((what, class), number)| (*what, class.as_str(), *number, cost_of(*what, class, *number))).collect();
+        let mut items: Vec<_> = self
+            .numbers
+            .iter()
+            .map(|((what, class), number)| {
+                (*what, class.as_str(), *number, cost_of(*what, class, *number))
+            })
+            .collect();
         let mut early: BTreeMap<&str, (u64, Nano)> = BTreeMap::new();
         for ((class, days), bytes) in &self.early {
             let of_class = early.entry(class).or_default();
             of_class.0 += bytes;
             of_class.1 += prices.of_bytes(&format!("month-{class}"), *bytes, Some(*days));
         }
-        items.extend(early.into_iter().map(|(class, (bytes, nano))| (Paid::BytesDeletedEarly, class, bytes, nano)));
+        items.extend(
+            early
+                .into_iter()
+                .map(|(class, (bytes, nano))| (Paid::BytesDeletedEarly, class, bytes, nano)),
+        );
         items
     }
 
@@ -177,7 +193,9 @@ impl Cost {
                 Paid::KmsCalls => format!("{number} KMS calls without bucket keys"),
                 Paid::Restores => format!("{number} restores{of_class}"),
                 Paid::BytesRestored => format!("{} restored{of_class}", size(number)),
-                Paid::BytesDeletedEarly => format!("{}{of_class} deleted before its least time", size(number)),
+                Paid::BytesDeletedEarly => {
+                    format!("{}{of_class} deleted before its least time", size(number))
+                }
                 Paid::BatchJobs => format!("{number} batch jobs"),
                 Paid::BatchObjects => format!("{number} objects in batch jobs"),
                 Paid::ManifestObjects => format!("{number} objects looked at for a manifest"),
@@ -242,7 +260,15 @@ mod tests {
     }
 
     fn object(storage_class: &str, age_days: u64) -> Costs<'_> {
-        Costs { size: 10 * GIB, storage_class, age_days, from_kms: false, to_kms: true, versioned: false, look: 2 }
+        Costs {
+            size: 10 * GIB,
+            storage_class,
+            age_days,
+            from_kms: false,
+            to_kms: true,
+            versioned: false,
+            look: 2,
+        }
     }
 
     fn of(choice: Choice, object: Costs<'_>) -> Cost {
@@ -272,32 +298,49 @@ mod tests {
     fn what_is_deleted_before_its_time_costs_the_rest_of_it() {
         let early = |object| {
             let cost = of(Choice::Do(Method::Copy), object);
-            let item = cost.items(&prices()).into_iter().find(|item| item.0 == Paid::BytesDeletedEarly);
+            let item =
+                cost.items(&prices()).into_iter().find(|item| item.0 == Paid::BytesDeletedEarly);
             item.map(|(_, class, bytes, nano)| (class.to_owned(), bytes, nano))
         };
         // 10 GiB for 60 of 90 days at $0.0036 a month.
-        assert_eq!(early(object("GLACIER", 30)), Some(("GLACIER".to_owned(), 10 * GIB, 72_000_000)));
+        assert_eq!(
+            early(object("GLACIER", 30)),
+            Some(("GLACIER".to_owned(), 10 * GIB, 72_000_000))
+        );
         assert_eq!(early(object("GLACIER", 90)), None);
         assert_eq!(early(object("STANDARD", 0)), None);
-        assert_eq!(early(Costs { versioned: true, ..object("GLACIER", 30) }), None, "the old version stays");
+        assert_eq!(
+            early(Costs { versioned: true, ..object("GLACIER", 30) }),
+            None,
+            "the old version stays"
+        );
     }
 
     #[test]
     fn a_copy_reads_what_a_rare_class_charges_for_reading_and_an_update_does_not() {
-        let read = |method| of(Choice::Do(method), object("GLACIER_IR", 100)).numbers.get(&(Paid::BytesRead, "GLACIER_IR".to_owned())).copied();
+        let read = |method| {
+            of(Choice::Do(method), object("GLACIER_IR", 100))
+                .numbers
+                .get(&(Paid::BytesRead, "GLACIER_IR".to_owned()))
+                .copied()
+        };
         assert_eq!((read(Method::Copy), read(Method::Update)), (Some(10 * GIB), None));
     }
 
     #[test]
     fn a_restore_costs_by_its_class() {
-        let nano = |class| of(Choice::Restore, Costs { look: 0, ..object(class, 0) }).nano(&prices());
+        let nano =
+            |class| of(Choice::Restore, Costs { look: 0, ..object(class, 0) }).nano(&prices());
         assert_eq!((nano("GLACIER"), nano("DEEP_ARCHIVE")), (100_050_000, 200_100_000));
     }
 
     #[test]
     fn nothing_costs_nothing_cents_are_rounded_up_and_sums_add_up() {
         assert_eq!(Cost::default().shown(&prices()), "nothing");
-        assert_eq!((dollars(0), dollars(1), dollars(10_000_001)), ("$0.00".to_owned(), "$0.01".to_owned(), "$0.02".to_owned()));
+        assert_eq!(
+            (dollars(0), dollars(1), dollars(10_000_001)),
+            ("$0.00".to_owned(), "$0.01".to_owned(), "$0.02".to_owned())
+        );
         let one = of(Choice::Do(Method::Copy), object("GLACIER", 30));
         let mut two = one.clone();
         two.join(&one);

@@ -1,12 +1,15 @@
-//! Jobs whose list S3 makes itself: nothing is looked at beforehand, whatever the number of objects. So only what a job can never lose anything of is left to it, which
-//! the bucket alone must show.
+//! Jobs whose list S3 makes itself: nothing is looked at beforehand, whatever the number of
+//! objects. So only what a job can never lose anything of is left to it, which the bucket alone
+//! must show.
 //!
-//! A job takes one filter by encryption, and a copy one storage class: there is one job for each bucket and class, of what is not encrypted at all, and one for each
-//! bucket that updates SSE-S3 in place. Source: Amazon S3 API reference, JobManifestGeneratorFilter.
+//! A job takes one filter by encryption, and a copy one storage class: there is one job for each
+//! bucket and class, of what is not encrypted at all, and one for each bucket that updates SSE-S3
+//! in place. Source: Amazon S3 API reference, JobManifestGeneratorFilter.
 
 use aws_sdk_s3control::types::{
-    GeneratedManifestEncryption, GeneratedManifestFormat, JobManifestGenerator, JobManifestGeneratorFilter, KeyNameConstraint, NotSseFilter,
-    ObjectEncryptionFilter, S3JobManifestGenerator, S3ManifestOutputLocation, S3StorageClass, Sses3Encryption, Sses3Filter,
+    GeneratedManifestEncryption, GeneratedManifestFormat, JobManifestGenerator,
+    JobManifestGeneratorFilter, KeyNameConstraint, NotSseFilter, ObjectEncryptionFilter,
+    S3JobManifestGenerator, S3ManifestOutputLocation, S3StorageClass, Sses3Encryption, Sses3Filter,
 };
 
 use super::{
@@ -36,10 +39,17 @@ impl std::fmt::Display for Wish {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let places: Vec<String> = match self.prefixes.as_slice() {
             [] => vec![format!("s3://{}/", self.group.bucket)],
-            prefixes => prefixes.iter().map(|prefix| format!("s3://{}/{prefix}", self.group.bucket)).collect(),
+            prefixes => prefixes
+                .iter()
+                .map(|prefix| format!("s3://{}/{prefix}", self.group.bucket))
+                .collect(),
         };
         match &self.group.storage_class {
-            Some(class) => write!(f, "copy what is unencrypted, in {class} and up to 5 GiB, in {}", places.join(", ")),
+            Some(class) => write!(
+                f,
+                "copy what is unencrypted, in {class} and up to 5 GiB, in {}",
+                places.join(", ")
+            ),
             None => write!(f, "update what is under SSE-S3 in {}", places.join(", ")),
         }
     }
@@ -49,29 +59,49 @@ impl std::fmt::Display for Wish {
 ///
 /// # Errors
 /// [`ReencryptError::Unseen`] where it cannot be told whether a bucket is a website.
-pub(crate) async fn plan(scope: &Scope, classes: &[String]) -> Result<(Vec<Wish>, Vec<Leftover>), ReencryptError> {
+pub(crate) async fn plan(
+    scope: &Scope,
+    classes: &[String],
+) -> Result<(Vec<Wish>, Vec<Leftover>), ReencryptError> {
     let (mut wishes, mut left) = (Vec::new(), Vec::new());
     for (bucket, plan) in &scope.plan.buckets {
-        let within = || scope.wanted.iter().filter(|wanted| wanted.location.bucket.as_str() == bucket);
+        let within =
+            || scope.wanted.iter().filter(|wanted| wanted.location.bucket.as_str() == bucket);
         let whole = within().any(|wanted| wanted.location.prefix.is_empty());
-        let prefixes: Vec<String> = if whole { Vec::new() } else { within().map(|wanted| wanted.location.prefix.clone()).collect() };
+        let prefixes: Vec<String> = if whole {
+            Vec::new()
+        } else {
+            within().map(|wanted| wanted.location.prefix.clone()).collect()
+        };
         let is_website = is_website(scope, bucket).await?;
         match would_lose(plan, is_website) {
-            Some(why) => left.push(Leftover::other(format!("s3://{bucket}: {why}; run this without --generate-manifest"))),
-            None => wishes.extend(
-                classes
-                    .iter()
-                    .map(|class| Wish { group: Group { bucket: bucket.clone(), storage_class: Some(class.clone()) }, prefixes: prefixes.clone() }),
-            ),
+            Some(why) => left.push(Leftover::other(format!(
+                "s3://{bucket}: {why}; run this without --generate-manifest"
+            ))),
+            None => wishes.extend(classes.iter().map(|class| Wish {
+                group: Group { bucket: bucket.clone(), storage_class: Some(class.clone()) },
+                prefixes: prefixes.clone(),
+            })),
         }
         let other = |kind| Stored::Kind(kind, Some("another key".to_owned()));
-        if [EncryptionKind::SseKms, EncryptionKind::DsseKms].iter().any(|kind| scope.plan.criterion.offends(&other(*kind), &plan.target)) {
-            let line = format!("s3://{bucket}: what is under other KMS keys is in no list of S3's own; run this without --generate-manifest for it");
+        if [EncryptionKind::SseKms, EncryptionKind::DsseKms]
+            .iter()
+            .any(|kind| scope.plan.criterion.offends(&other(*kind), &plan.target))
+        {
+            let line = format!(
+                "s3://{bucket}: what is under other KMS keys is in no list of S3's own; run this without --generate-manifest for it"
+            );
             left.push(Leftover::other(line));
         }
         let under_s3 = Stored::Kind(EncryptionKind::SseS3, None);
-        if scope.plan.criterion.offends(&under_s3, &plan.target) && plan.target.updatable && plan.target.kind == EncryptionKind::SseKms {
-            wishes.push(Wish { group: Group { bucket: bucket.clone(), storage_class: None }, prefixes });
+        if scope.plan.criterion.offends(&under_s3, &plan.target)
+            && plan.target.updatable
+            && plan.target.kind == EncryptionKind::SseKms
+        {
+            wishes.push(Wish {
+                group: Group { bucket: bucket.clone(), storage_class: None },
+                prefixes,
+            });
         }
     }
     Ok((wishes, left))
@@ -100,11 +130,19 @@ async fn is_website(scope: &Scope, bucket: &str) -> Result<bool, ReencryptError>
     if result.as_ref().is_err_and(|error| is_code(error, "NoSuchWebsiteConfiguration")) {
         return Ok(false);
     }
-    batch::text(Lookup::from_call(&calls::GET_BUCKET_WEBSITE, &["NoSuchBucket"], result).map(|_| true), &format!("whether {bucket} is a website"))
+    batch::text(
+        Lookup::from_call(&calls::GET_BUCKET_WEBSITE, &["NoSuchBucket"], result).map(|_| true),
+        &format!("whether {bucket} is a website"),
+    )
 }
 
-/// Makes the jobs; they wait for their confirmation, which is when their objects are known. One that was made before and is not over is not made again.
-pub(crate) async fn make(scope: &Scope, order: &Order, wishes: &[Wish]) -> Result<Made, ReencryptError> {
+/// Makes the jobs; they wait for their confirmation, which is when their objects are known. One
+/// that was made before and is not over is not made again.
+pub(crate) async fn make(
+    scope: &Scope,
+    order: &Order,
+    wishes: &[Wish],
+) -> Result<Made, ReencryptError> {
     let mut made = Made::default();
     if wishes.is_empty() {
         return Ok(made);
@@ -115,8 +153,15 @@ pub(crate) async fn make(scope: &Scope, order: &Order, wishes: &[Wish]) -> Resul
         let description = format!("{DESCRIPTION}: {wish} gets {}", kind_name(bucket.target.kind));
         // S3 takes 256 characters.
         let description: String = description.chars().take(256).collect();
-        let same: Vec<_> = earlier.iter().filter(|job| job.description.as_deref() == Some(description.as_str())).collect();
-        if let Some(id) = same.iter().find(|job| !job.status.as_ref().is_some_and(batch::is_over)).and_then(|job| job.job_id.clone()) {
+        let same: Vec<_> = earlier
+            .iter()
+            .filter(|job| job.description.as_deref() == Some(description.as_str()))
+            .collect();
+        if let Some(id) = same
+            .iter()
+            .find(|job| !job.status.as_ref().is_some_and(batch::is_over))
+            .and_then(|job| job.job_id.clone())
+        {
             made.jobs.push(batch::new_job(id, None));
             continue;
         }
@@ -124,31 +169,52 @@ pub(crate) async fn make(scope: &Scope, order: &Order, wishes: &[Wish]) -> Resul
         let unsaid = || ReencryptError::Usage("the job cannot be put into words".to_owned());
         let operation = batch::operation(bucket, &wish.group, &arn).ok_or_else(unsaid)?;
         let generator = generator(scope, order, wish, &arn).ok_or_else(unsaid)?;
-        let token = sha256(format!("{wish:?} {} {:?} {:?} after {} others", order.role, order.place, bucket.target, same.len()));
+        let token = sha256(format!(
+            "{wish:?} {} {:?} {:?} after {} others",
+            order.role,
+            order.place,
+            bucket.target,
+            same.len()
+        ));
         let what = What { operation, description, token: token[..64].to_owned() };
         let generator = JobManifestGenerator::S3JobManifestGenerator(generator);
-        let id = batch::send(scope, order, what, |request| request.manifest_generator(generator)).await?;
+        let id = batch::send(scope, order, what, |request| request.manifest_generator(generator))
+            .await?;
         made.cost.job(0);
         made.jobs.push(batch::new_job(id, None));
     }
     Ok(made)
 }
 
-fn generator(scope: &Scope, order: &Order, wish: &Wish, source: &str) -> Option<S3JobManifestGenerator> {
+fn generator(
+    scope: &Scope,
+    order: &Order,
+    wish: &Wish,
+    source: &str,
+) -> Option<S3JobManifestGenerator> {
     let filter = JobManifestGeneratorFilter::builder().object_size_greater_than_bytes(0);
     let filter = match &wish.group.storage_class {
         Some(class) => filter
-            .match_any_object_encryption(ObjectEncryptionFilter::Notsse(NotSseFilter::builder().build()))
+            .match_any_object_encryption(ObjectEncryptionFilter::Notsse(
+                NotSseFilter::builder().build(),
+            ))
             .match_any_storage_class(S3StorageClass::from(class.as_str()))
             .object_size_less_than_bytes(LARGEST_COPY.cast_signed() + 1),
-        None => filter.match_any_object_encryption(ObjectEncryptionFilter::Sses3(Sses3Filter::builder().build())),
+        None => filter.match_any_object_encryption(ObjectEncryptionFilter::Sses3(
+            Sses3Filter::builder().build(),
+        )),
     };
     let prefixes = (!wish.prefixes.is_empty()).then(|| wish.prefixes.clone());
-    let names = prefixes.map(|prefixes| KeyNameConstraint::builder().set_match_any_prefix(Some(prefixes)).build());
+    let names = prefixes
+        .map(|prefixes| KeyNameConstraint::builder().set_match_any_prefix(Some(prefixes)).build());
     let output = S3ManifestOutputLocation::builder()
         .bucket(format!("arn:{}:s3:::{}", partition(&scope.region), order.place.bucket))
         .manifest_prefix(format!("{}manifests/generated", order.place.prefix))
-        .manifest_encryption(GeneratedManifestEncryption::builder().sses3(Sses3Encryption::builder().build()).build())
+        .manifest_encryption(
+            GeneratedManifestEncryption::builder()
+                .sses3(Sses3Encryption::builder().build())
+                .build(),
+        )
         .manifest_format(GeneratedManifestFormat::S3InventoryReportCsv20211130)
         .build()
         .ok()?;
@@ -169,13 +235,21 @@ mod tests {
 
     #[test]
     fn a_bucket_whose_objects_may_carry_what_a_job_loses_is_left_to_a_look_at_each() {
-        let target = Target { kind: EncryptionKind::SseKms, key: Some("k".to_owned()), updatable: true, by: "as asked" };
+        let target = Target {
+            kind: EncryptionKind::SseKms,
+            key: Some("k".to_owned()),
+            updatable: true,
+            by: "as asked",
+        };
         let plain = BucketPlan { target, carries: Carries::default(), versioned: false };
         assert_eq!(would_lose(&plain, false), None);
         let dsse = Target { kind: EncryptionKind::DsseKms, ..plain.target.clone() };
         let table = [
             (BucketPlan { versioned: true, ..plain.clone() }, "versions"),
-            (BucketPlan { carries: Carries { locks: true, acls: false }, ..plain.clone() }, "locked"),
+            (
+                BucketPlan { carries: Carries { locks: true, acls: false }, ..plain.clone() },
+                "locked",
+            ),
             (BucketPlan { carries: Carries { locks: false, acls: true }, ..plain.clone() }, "ACLs"),
             (BucketPlan { target: dsse, ..plain.clone() }, "DSSE-KMS"),
         ];

@@ -1,7 +1,9 @@
-//! The ledger: what a repair has begun and finished, on disk, so that one that is killed goes on where it was: no object is done twice, none is forgotten.
+//! The ledger: what a repair has begun and finished, on disk, so that one that is killed goes on
+//! where it was: no object is done twice, none is forgotten.
 //!
-//! What is about to be done to an object is on the disk before it is done, with all that must be kept; so the next run can tell, whatever became of the call. Many
-//! objects share one write to the disk.
+//! What is about to be done to an object is on the disk before it is done, with all that must be
+//! kept; so the next run can tell, whatever became of the call. Many objects share one write to the
+//! disk.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
@@ -24,7 +26,8 @@ use super::{
 use crate::settings::EncryptionKind;
 
 /// Where an object's bytes of name lead to what is known of it.
-const OBJECTS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("objects-1");
+const OBJECTS: TableDefinition<'static, &'static [u8], &'static [u8]> =
+    TableDefinition::new("objects-1");
 /// So many changes share one write to the disk.
 const TOGETHER: usize = 4096;
 
@@ -32,7 +35,9 @@ const TOGETHER: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LedgerError {
     /// It cannot be read or written.
-    #[error("nothing was changed: the ledger {path} cannot be used: {why}; free or mend the disk, or name another place in the setting `state_dir`")]
+    #[error(
+        "nothing was changed: the ledger {path} cannot be used: {why}; free or mend the disk, or name another place in the setting `state_dir`"
+    )]
     Unusable {
         /// The file.
         path: String,
@@ -50,7 +55,9 @@ pub(crate) enum LedgerError {
         holder: String,
     },
     /// It was lost while the repair was on.
-    #[error("the ledger can no longer be written: {0}; what is under way is finished by the next run")]
+    #[error(
+        "the ledger can no longer be written: {0}; what is under way is finished by the next run"
+    )]
     Lost(String),
 }
 
@@ -66,12 +73,18 @@ pub(crate) struct Place {
 impl Place {
     fn name(&self) -> Vec<u8> {
         // No bucket, key or version holds this byte.
-        [self.bucket.as_str(), self.key.as_str(), self.version.as_deref().unwrap_or_default()].join("\0").into_bytes()
+        [self.bucket.as_str(), self.key.as_str(), self.version.as_deref().unwrap_or_default()]
+            .join("\0")
+            .into_bytes()
     }
 
     fn parse(name: &[u8]) -> Option<Self> {
         let mut parts = std::str::from_utf8(name).ok()?.split('\0').map(str::to_owned);
-        Some(Self { bucket: parts.next()?, key: parts.next()?, version: parts.next().filter(|version| !version.is_empty()) })
+        Some(Self {
+            bucket: parts.next()?,
+            key: parts.next()?,
+            version: parts.next().filter(|version| !version.is_empty()),
+        })
     }
 }
 
@@ -82,9 +95,12 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// A key as people may read it: no control character of it can make another line, or move the cursor.
+/// A key as people may read it: no control character of it can make another line, or move the
+/// cursor.
 pub(crate) fn shown(key: &str) -> String {
-    key.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    key.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 /// How far an object has come.
@@ -94,7 +110,14 @@ pub(crate) enum State {
     /// It is to be done.
     Planned { choice: Choice, size: u64, is_latest: bool },
     /// It is being done, or was when the run ended.
-    Begun { method: Method, kind: EncryptionKind, key: Option<String>, before: Box<Snapshot>, upload: Option<String>, is_latest: bool },
+    Begun {
+        method: Method,
+        kind: EncryptionKind,
+        key: Option<String>,
+        before: Box<Snapshot>,
+        upload: Option<String>,
+        is_latest: bool,
+    },
     /// It is done and proved.
     Done { method: Method, at: i64 },
     /// An old version was removed.
@@ -132,10 +155,15 @@ impl Ledger {
             move |why: String| LedgerError::Unusable { path, why }
         };
         let io = |path: &Path, error: &io::Error| unusable(path)(error.to_string());
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| io(&folder, &error))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|error| io(&folder, &error))?;
         let lock = hold(&folder)?;
         let file = folder.join("ledger.redb");
-        let database = Database::create(&file).map_err(|error| unusable(&file)(error.to_string()))?;
+        let database =
+            Database::create(&file).map_err(|error| unusable(&file)(error.to_string()))?;
         // Reading wants the table to be there.
         let made = || -> Result<(), redb::Error> {
             let write = database.begin_write()?;
@@ -147,9 +175,17 @@ impl Ledger {
         let database = std::sync::Arc::new(database);
         let (changes, inbox) = mpsc::channel();
         let for_writer = std::sync::Arc::clone(&database);
-        let writer = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || write_all(&for_writer, &inbox));
+        let writer = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || write_all(&for_writer, &inbox));
         let writer = writer.map_err(|error| io(&file, &error))?;
-        Ok(Self { changes: Some(changes), writer: Some(writer), database, path: file.display().to_string(), _lock: lock })
+        Ok(Self {
+            changes: Some(changes),
+            writer: Some(writer),
+            database,
+            path: file.display().to_string(),
+            _lock: lock,
+        })
     }
 
     /// Writes how far an object has come; when this is over, it is on the disk.
@@ -157,7 +193,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Lost`]: then nothing more may be done.
     pub(crate) async fn write(&self, place: &Place, state: &State) -> Result<(), LedgerError> {
-        let state = serde_json::to_vec(state).map_err(|error| LedgerError::Lost(error.to_string()))?;
+        let state =
+            serde_json::to_vec(state).map_err(|error| LedgerError::Lost(error.to_string()))?;
         self.change(place, Some(state)).await
     }
 
@@ -181,7 +218,12 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Unusable`].
-    pub(crate) fn page(&self, after: Option<&Place>, limit: usize, wanted: impl Fn(&State) -> bool) -> Result<Vec<(Place, State)>, LedgerError> {
+    pub(crate) fn page(
+        &self,
+        after: Option<&Place>,
+        limit: usize,
+        wanted: impl Fn(&State) -> bool,
+    ) -> Result<Vec<(Place, State)>, LedgerError> {
         let read = || -> Result<Vec<(Place, State)>, redb::Error> {
             let table = self.database.begin_read()?.open_table(OBJECTS)?;
             let start = after.map(Place::name).unwrap_or_default();
@@ -203,7 +245,10 @@ impl Ledger {
             }
             Ok(page)
         };
-        read().map_err(|error| LedgerError::Unusable { path: self.path.clone(), why: error.to_string() })
+        read().map_err(|error| LedgerError::Unusable {
+            path: self.path.clone(),
+            why: error.to_string(),
+        })
     }
 
     /// How many objects it holds.
@@ -252,18 +297,30 @@ fn write_together(database: &Database, changes: &[Change]) -> Result<(), redb::E
     Ok(())
 }
 
-/// Holds the folder, so that two repairs cannot share one ledger; the database's own lock does not say who.
+/// Holds the folder, so that two repairs cannot share one ledger; the database's own lock does not
+/// say who.
 fn hold(folder: &Path) -> Result<File, LedgerError> {
     let path = folder.join("lock");
     let shown = || path.display().to_string();
-    let unusable = |error: io::Error| LedgerError::Unusable { path: shown(), why: error.to_string() };
-    let mut lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(unusable)?;
+    let unusable =
+        |error: io::Error| LedgerError::Unusable { path: shown(), why: error.to_string() };
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             let _ = lock.read_to_string(&mut holder);
-            return Err(LedgerError::Held { path: folder.display().to_string(), holder: holder.trim().to_owned() });
+            return Err(LedgerError::Held {
+                path: folder.display().to_string(),
+                holder: holder.trim().to_owned(),
+            });
         }
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
@@ -291,7 +348,8 @@ mod tests {
     async fn what_was_written_is_there_again_and_pages_leave_nothing_out() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::take(folder.path()).unwrap();
-        let places: Vec<Place> = (0..10).map(|n| place(&format!("k/{n}"), (n % 2 == 0).then_some("v"))).collect();
+        let places: Vec<Place> =
+            (0..10).map(|n| place(&format!("k/{n}"), (n % 2 == 0).then_some("v"))).collect();
         for place in &places {
             ledger.write(place, &done()).await.unwrap();
         }
@@ -302,18 +360,28 @@ mod tests {
         assert_eq!(ledger.len(), 9);
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
-            let page = ledger.page(after.as_ref(), 2, |state| matches!(state, State::Done { .. })).unwrap();
+            let page = ledger
+                .page(after.as_ref(), 2, |state| matches!(state, State::Done { .. }))
+                .unwrap();
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             seen.extend(page.into_iter().map(|(place, _)| place));
         }
-        let wanted: Vec<Place> = places.iter().enumerate().filter(|(n, _)| !matches!(n, 3 | 4)).map(|(_, place)| place.clone()).collect();
+        let wanted: Vec<Place> = places
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| !matches!(n, 3 | 4))
+            .map(|(_, place)| place.clone())
+            .collect();
         assert_eq!(seen, wanted);
     }
 
     #[test]
     fn a_key_makes_no_line_of_its_own() {
-        assert_eq!(place("a\nb\u{1b}[2J\u{fc}", Some("v")).to_string(), "s3://b/a\\nb\\u{1b}[2J\u{fc} (version v)");
+        assert_eq!(
+            place("a\nb\u{1b}[2J\u{fc}", Some("v")).to_string(),
+            "s3://b/a\\nb\\u{1b}[2J\u{fc} (version v)"
+        );
     }
 
     #[tokio::test]
@@ -321,7 +389,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::take(folder.path()).unwrap();
         let places: Vec<Place> = (0..500).map(|n| place(&n.to_string(), None)).collect();
-        let written = futures_util::future::join_all(places.iter().map(|place| async { ledger.write(place, &done()).await.is_ok() })).await;
+        let written = futures_util::future::join_all(
+            places.iter().map(|place| async { ledger.write(place, &done()).await.is_ok() }),
+        )
+        .await;
         assert!(written.into_iter().all(|it| it));
         assert_eq!(ledger.len(), 500);
     }
@@ -331,7 +402,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let held = Ledger::take(folder.path()).unwrap();
         let error = Ledger::take(folder.path()).unwrap_err().to_string();
-        assert!(error.contains(&format!("is held by another emr-etl-guard (process {} on ", std::process::id())), "{error}");
+        assert!(
+            error.contains(&format!(
+                "is held by another emr-etl-guard (process {} on ",
+                std::process::id()
+            )),
+            "{error}"
+        );
         drop(held);
         assert!(Ledger::take(folder.path()).is_ok());
     }

@@ -1,4 +1,5 @@
-//! What is to be done about one object: a plain function of what is known of it, of what it shall become, and of what was allowed.
+//! What is to be done about one object: a plain function of what is known of it, of what it shall
+//! become, and of what was allowed.
 
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +55,8 @@ pub(crate) enum Reason {
     UnreadableMetadata,
     /// It is annotated, and copies in parts lose annotations.
     Annotated,
-    /// Its key holds characters that S3's answers about copies in parts, which are XML, cannot hold.
+    /// Its key holds characters that S3's answers about copies in parts, which are XML, cannot
+    /// hold.
     KeyNotInXml,
 }
 
@@ -65,17 +67,25 @@ impl Reason {
             Self::CustomerKey => {
                 "SSE-C: only the writer has the key; have the writer copy it onto itself with that key as the source's, under the target encryption"
             }
-            Self::Archived => "archived: add --restore, and run this again when the restores are done",
+            Self::Archived => {
+                "archived: add --restore, and run this again when the restores are done"
+            }
             Self::Restoring => "its restore is under way: run this again when it is done",
-            Self::OldVersion => "an old version: add --purge-old-versions to remove it, or let a lifecycle rule for noncurrent versions do so",
-            Self::LockedVersion => "an old version that Object Lock keeps: it can be removed when its retention or legal hold is over",
+            Self::OldVersion => {
+                "an old version: add --purge-old-versions to remove it, or let a lifecycle rule for noncurrent versions do so"
+            }
+            Self::LockedVersion => {
+                "an old version that Object Lock keeps: it can be removed when its retention or legal hold is over"
+            }
             Self::UnreadableMetadata => {
                 "its metadata cannot all be read over HTTP, and it is too large for one copy: download it, and upload it with its metadata"
             }
             Self::KeyNotInXml => {
                 "its key has control characters, which S3's answers about copies in parts cannot hold, and it is too large for one copy: download it, and upload it under another key"
             }
-            Self::Annotated => "it has annotations, and is too large for one copy: copy it with a tool that writes annotations anew",
+            Self::Annotated => {
+                "it has annotations, and is too large for one copy: copy it with a tool that writes annotations anew"
+            }
         }
     }
 }
@@ -102,7 +112,8 @@ pub(crate) struct Seen<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
     pub(crate) kind: EncryptionKind,
-    /// The key is known by its ARN, and is of the bucket's own account: `UpdateObjectEncryption` takes no other.
+    /// The key is known by its ARN, and is of the bucket's own account: `UpdateObjectEncryption`
+    /// takes no other.
     pub(crate) own_key: bool,
     pub(crate) restore: bool,
     pub(crate) purge: bool,
@@ -116,7 +127,8 @@ pub(crate) fn choose(seen: &Seen<'_>, offends: bool, wish: Wish) -> Choice {
     if *seen.stored == Stored::CustomerKey {
         return Choice::Leave(Reason::CustomerKey);
     }
-    let has_data_key = matches!(seen.stored, Stored::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _));
+    let has_data_key =
+        matches!(seen.stored, Stored::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _));
     if has_data_key && wish.kind == EncryptionKind::SseKms && wish.own_key && !seen.locked {
         return Choice::Do(Method::Update);
     }
@@ -184,26 +196,43 @@ mod tests {
     #[test]
     fn an_update_needs_a_key_of_the_buckets_account_and_no_lock() {
         let stored = Stored::Kind(S3, None);
-        assert_eq!(choose(&seen(&stored), true, Wish { own_key: false, ..to(KMS) }), Choice::Do(Method::Copy));
-        assert_eq!(choose(&Seen { locked: true, ..seen(&stored) }, true, to(KMS)), Choice::Do(Method::Copy));
+        assert_eq!(
+            choose(&seen(&stored), true, Wish { own_key: false, ..to(KMS) }),
+            Choice::Do(Method::Copy)
+        );
+        assert_eq!(
+            choose(&Seen { locked: true, ..seen(&stored) }, true, to(KMS)),
+            Choice::Do(Method::Copy)
+        );
     }
 
     #[test]
     fn what_is_archived_is_updated_without_a_restore_and_copied_only_after_one() {
         let unencrypted = Stored::Unencrypted;
-        let in_archive = |archive, restore| choose(&Seen { archive, ..seen(&unencrypted) }, true, Wish { restore, ..to(S3) });
+        let in_archive = |archive, restore| {
+            choose(&Seen { archive, ..seen(&unencrypted) }, true, Wish { restore, ..to(S3) })
+        };
         assert_eq!(in_archive(Archive::Archived, false), Choice::Leave(Reason::Archived));
         assert_eq!(in_archive(Archive::Archived, true), Choice::Restore);
         assert_eq!(in_archive(Archive::Restoring, true), Choice::Leave(Reason::Restoring));
         assert_eq!(in_archive(Archive::Restored, false), Choice::Do(Method::Copy));
         let stored = Stored::Kind(S3, None);
-        assert_eq!(choose(&Seen { archive: Archive::Archived, ..seen(&stored) }, true, to(KMS)), Choice::Do(Method::Update));
+        assert_eq!(
+            choose(&Seen { archive: Archive::Archived, ..seen(&stored) }, true, to(KMS)),
+            Choice::Do(Method::Update)
+        );
     }
 
     #[test]
     fn an_old_version_is_updated_in_place_or_removed_when_asked_and_never_copied() {
         let (unencrypted, stored) = (Stored::Unencrypted, Stored::Kind(S3, None));
-        let old = |stored, locked, purge| choose(&Seen { is_latest: false, locked, ..seen(stored) }, true, Wish { purge, ..to(KMS) });
+        let old = |stored, locked, purge| {
+            choose(
+                &Seen { is_latest: false, locked, ..seen(stored) },
+                true,
+                Wish { purge, ..to(KMS) },
+            )
+        };
         assert_eq!(old(&unencrypted, false, false), Choice::Leave(Reason::OldVersion));
         assert_eq!(old(&unencrypted, false, true), Choice::Purge);
         assert_eq!(old(&unencrypted, true, true), Choice::Leave(Reason::LockedVersion));

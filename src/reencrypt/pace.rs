@@ -32,10 +32,14 @@ impl Pace {
     /// At most so many objects, and so many bytes, in a second.
     pub(crate) fn new(objects: Option<NonZeroU32>, bytes: Option<u64>) -> Self {
         let limiter = |quota| RateLimiter::direct(quota);
-        let kib = bytes.map(|bytes| NonZeroU32::new(u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN));
+        let kib = bytes.map(|bytes| {
+            NonZeroU32::new(u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX))
+                .unwrap_or(NonZeroU32::MIN)
+        });
         Self {
             // One at a time: a burst would be what the limit is to spare somebody.
-            objects: objects.map(|rate| limiter(Quota::per_second(rate).allow_burst(NonZeroU32::MIN))),
+            objects: objects
+                .map(|rate| limiter(Quota::per_second(rate).allow_burst(NonZeroU32::MIN))),
             bytes: kib.map(|rate| (limiter(Quota::per_second(rate)), rate)),
             hold: Mutex::new(Hold { until: None, wait: FIRST_WAIT }),
         }
@@ -52,13 +56,16 @@ impl Pace {
     pub(crate) async fn bytes(&self, bytes: u64) {
         if let Some((limiter, most)) = &self.bytes {
             let mut left = bytes.div_ceil(1024);
-            while let Some(part) = NonZeroU32::new(u32::try_from(left).unwrap_or(u32::MAX).min(most.get())) {
+            while let Some(part) =
+                NonZeroU32::new(u32::try_from(left).unwrap_or(u32::MAX).min(most.get()))
+            {
                 // No part is more than the limiter ever gives at once.
                 let _ = limiter.until_n_ready(part).await;
                 left -= u64::from(part.get());
             }
         }
-        // Once: who wakes first and is refused again would else keep all the others waiting, one doubled wait after the other.
+        // Once: who wakes first and is refused again would else keep all the others waiting, one
+        // doubled wait after the other.
         let until = self.hold.lock().unwrap_or_else(PoisonError::into_inner).until;
         if let Some(until) = until {
             tokio::time::sleep_until(until).await;
@@ -124,7 +131,11 @@ mod tests {
         pace.slow_down();
         pace.slow_down();
         assert!(waited().await >= FIRST_WAIT.mul_f64(0.7));
-        assert_eq!(pace.hold.lock().unwrap().wait, FIRST_WAIT * 2, "those that were under way together are one wish");
+        assert_eq!(
+            pace.hold.lock().unwrap().wait,
+            FIRST_WAIT * 2,
+            "those that were under way together are one wish"
+        );
         pace.slow_down();
         assert!(waited().await >= (FIRST_WAIT * 2).mul_f64(0.7));
     }

@@ -1,4 +1,5 @@
-//! What a repair tells in the end: lines for people, the document for machines, and the outcome that both have.
+//! What a repair tells in the end: lines for people, the document for machines, and the outcome
+//! that both have.
 
 use time::OffsetDateTime;
 
@@ -15,7 +16,10 @@ use crate::{
     checks,
     cli::ReencryptArguments,
     exit::Outcome,
-    report::reencrypt_document::{Asked, BucketTarget, Done, Found, Job, Left, Location, Method, Mode, ReencryptDocument, VERSION},
+    report::reencrypt_document::{
+        Asked, BucketTarget, Done, Found, Job, Left, Location, Method, Mode, ReencryptDocument,
+        VERSION,
+    },
 };
 
 /// Something that is not done: the line that says so, and its parts.
@@ -28,7 +32,14 @@ pub(crate) struct Leftover {
 impl Leftover {
     /// Some objects, of which the first is named.
     pub(crate) fn of_objects(line: String, why: &str, objects: u64, first: &str) -> Self {
-        Self { line, left: Left { why: why.to_owned(), objects: Some(objects), first: Some(first.to_owned()) } }
+        Self {
+            line,
+            left: Left {
+                why: why.to_owned(),
+                objects: Some(objects),
+                first: Some(first.to_owned()),
+            },
+        }
     }
 
     /// Something that is not about objects that could be named.
@@ -78,7 +89,12 @@ impl Books {
     }
 
     fn leftovers(&self) -> Vec<Leftover> {
-        self.left.iter().cloned().chain(self.survey.leftovers()).chain(self.tally.leftovers()).collect()
+        self.left
+            .iter()
+            .cloned()
+            .chain(self.survey.leftovers())
+            .chain(self.tally.leftovers())
+            .collect()
     }
 
     /// Says what is left, and writes the document.
@@ -127,20 +143,34 @@ impl Books {
     fn locations(&self, scope: &Scope) -> Vec<Location> {
         let of = |(index, wanted): (usize, &super::scope::Wanted)| {
             let found = self.survey.places.get(index).map(|(_, found)| found);
-            let groups = found.into_iter().flat_map(|found| &found.groups).map(|(choice, group)| shown(*choice, group)).collect();
+            let groups = found
+                .into_iter()
+                .flat_map(|found| &found.groups)
+                .map(|(choice, group)| shown(*choice, group))
+                .collect();
             let done = self.tally.done.range((index, How::Update)..=(index, How::CopyInParts));
             Location {
                 role: wanted.role.clone(),
                 location: wanted.location.to_string(),
                 looked_at: found.map_or(0, |found| found.looked_at),
                 found: groups,
-                done: done.map(|((_, how), (objects, bytes))| Done { method: method(*how), objects: *objects, bytes: *bytes }).collect(),
+                done: done
+                    .map(|((_, how), (objects, bytes))| Done {
+                        method: method(*how),
+                        objects: *objects,
+                        bytes: *bytes,
+                    })
+                    .collect(),
                 unseen: found.map_or(0, |found| found.unseen),
                 obstacle: found.and_then(|found| found.obstacle.clone()),
             }
         };
         // Where only jobs were followed that are yet to be confirmed, nothing was looked at.
-        if self.survey.places.is_empty() && self.tally.done.is_empty() { Vec::new() } else { scope.wanted.iter().enumerate().map(of).collect() }
+        if self.survey.places.is_empty() && self.tally.done.is_empty() {
+            Vec::new()
+        } else {
+            scope.wanted.iter().enumerate().map(of).collect()
+        }
     }
 }
 
@@ -179,6 +209,10 @@ fn shown(choice: Choice, group: &Group) -> Found {
         Choice::Purge => Method::PurgeOldVersion,
         Choice::Leave(_) | Choice::Nothing => Method::Leave,
     };
-    let why = if let Choice::Leave(reason) = choice { Some(Reason::advice(reason).to_owned()) } else { None };
+    let why = if let Choice::Leave(reason) = choice {
+        Some(Reason::advice(reason).to_owned())
+    } else {
+        None
+    };
     Found { method, why, objects: group.objects, bytes: group.bytes, first: group.first.clone() }
 }

@@ -1,4 +1,5 @@
-//! One object gets its encryption: begun in the ledger, done by the method that fits, and proved by another look, before it counts.
+//! One object gets its encryption: begun in the ledger, done by the method that fits, and proved by
+//! another look, before it counts.
 
 use std::{
     collections::BTreeMap,
@@ -11,8 +12,9 @@ use aws_sdk_s3::{
     operation::copy_object::builders::CopyObjectFluentBuilder,
     primitives::{DateTime, DateTimeFormat},
     types::{
-        ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectEncryption, ObjectLockEventHold, ObjectLockLegalHoldStatus,
-        ObjectLockMode, RestoreRequest, SsekmsEncryption, StorageClass,
+        ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectEncryption,
+        ObjectLockEventHold, ObjectLockLegalHoldStatus, ObjectLockMode, RestoreRequest,
+        SsekmsEncryption, StorageClass,
     },
 };
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
@@ -51,7 +53,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// How an object's turn ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It is encrypted as asked, and everything was kept; a copy may have left an old version behind.
+    /// It is encrypted as asked, and everything was kept; a copy may have left an old version
+    /// behind.
     Done(Method, Option<Old>),
     /// An old version was removed.
     Purged,
@@ -67,7 +70,8 @@ pub(crate) enum End {
     Unseen(Obstacle),
 }
 
-/// The version that a copy was made of, where the bucket keeps it: it is still not encrypted as it should be.
+/// The version that a copy was made of, where the bucket keeps it: it is still not encrypted as it
+/// should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Old {
     /// It is removed at the end of this run.
@@ -87,19 +91,29 @@ enum Sent<T> {
     Refused(String),
 }
 
-fn sort<T, E: ProvideErrorMetadata>(call: &Call, result: Result<T, SdkError<E, HttpResponse>>) -> Sent<T> {
+fn sort<T, E: ProvideErrorMetadata>(
+    call: &Call,
+    result: Result<T, SdkError<E, HttpResponse>>,
+) -> Sent<T> {
     let error = match result {
         Ok(answer) => return Sent::Done(answer),
         Err(error) => error,
     };
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default().to_owned();
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code)
+        .unwrap_or_default()
+        .to_owned();
     let status = error.raw_response().map(|response| response.status().as_u16());
     let said = format!("{}: {}", call.operation, describe(&error));
     match (code.as_str(), status) {
-        ("SlowDown" | "Throttling" | "RequestLimitExceeded", _) | (_, Some(429 | 503)) => Sent::SlowDown,
+        ("SlowDown" | "Throttling" | "RequestLimitExceeded", _) | (_, Some(429 | 503)) => {
+            Sent::SlowDown
+        }
         ("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion", _) | (_, Some(412)) => Sent::Changed,
         // An error in an answer that began as a success is one that came in the middle.
-        ("InternalError" | "ConditionalRequestConflict" | "RequestTimeout", _) | (_, None | Some(200 | 500..)) => Sent::Unclear(said),
+        ("InternalError" | "ConditionalRequestConflict" | "RequestTimeout", _)
+        | (_, None | Some(200 | 500..)) => Sent::Unclear(said),
         _ => Sent::Refused(format!("{said} ({})", call.permission)),
     }
 }
@@ -140,9 +154,16 @@ impl Repair<'_> {
     }
 
     /// Looks at an object, and counts the requests that this takes.
-    async fn look(&self, place: &Place, version: Option<&str>, carries: Carries) -> Lookup<Snapshot> {
+    async fn look(
+        &self,
+        place: &Place,
+        version: Option<&str>,
+        carries: Carries,
+    ) -> Lookup<Snapshot> {
         let seen = snapshot::look(self.s3, place, version, carries).await;
-        let (class, requests) = seen.found().map_or(("STANDARD", 1), |seen| (seen.storage_class.as_str(), carries.requests(seen)));
+        let (class, requests) = seen
+            .found()
+            .map_or(("STANDARD", 1), |seen| (seen.storage_class.as_str(), carries.requests(seen)));
         self.spend(|spent| spent.read(class, requests));
         seen
     }
@@ -175,16 +196,30 @@ impl Repair<'_> {
         match state {
             State::Planned { choice: Choice::Restore, .. } => self.restore(place).await,
             State::Planned { choice: Choice::Purge, .. } => Box::pin(self.purge(place)).await,
-            State::Planned { is_latest, .. } => Box::pin(self.begin(place, &bucket.target, bucket.carries, is_latest)).await,
+            State::Planned { is_latest, .. } => {
+                Box::pin(self.begin(place, &bucket.target, bucket.carries, is_latest)).await
+            }
             State::Begun { method, kind, key, before, upload, is_latest } => {
                 let target = Target { kind, key, updatable: false, by: "an earlier run" };
-                self.go_on(place, Begun { method, target, before: *before, upload, is_latest }, &bucket.target, bucket.carries).await
+                self.go_on(
+                    place,
+                    Begun { method, target, before: *before, upload, is_latest },
+                    &bucket.target,
+                    bucket.carries,
+                )
+                .await
             }
             State::Done { .. } | State::Purged { .. } => Ok(End::Nothing),
         }
     }
 
-    async fn begin(&self, place: &Place, target: &Target, carries: Carries, is_latest: bool) -> Result<End, LedgerError> {
+    async fn begin(
+        &self,
+        place: &Place,
+        target: &Target,
+        carries: Carries,
+        is_latest: bool,
+    ) -> Result<End, LedgerError> {
         let before = match self.look(place, place.version.as_deref(), carries).await {
             Lookup::Found(before) => before,
             Lookup::Absent => {
@@ -198,10 +233,22 @@ impl Repair<'_> {
             other => return Ok(unseen(other)),
         };
         let stored = before.stored();
-        let seen = Seen { stored: &stored, size: before.size, is_latest, archive: before.archive, locked: before.lock.protects(now()), loss };
-        match method::choose(&seen, self.plan.criterion.offends(&stored, target), self.plan.wish(target)) {
+        let seen = Seen {
+            stored: &stored,
+            size: before.size,
+            is_latest,
+            archive: before.archive,
+            locked: before.lock.protects(now()),
+            loss,
+        };
+        match method::choose(
+            &seen,
+            self.plan.criterion.offends(&stored, target),
+            self.plan.wish(target),
+        ) {
             Choice::Do(method) => {
-                let begun = Begun { method, target: target.clone(), before, upload: None, is_latest };
+                let begun =
+                    Begun { method, target: target.clone(), before, upload: None, is_latest };
                 self.ledger.write(place, &begun.state()).await?;
                 self.act(place, begun, carries).await
             }
@@ -215,10 +262,19 @@ impl Repair<'_> {
         }
     }
 
-    /// Goes on with what an earlier run has begun and not seen the end of. Where that was for another target and is not done, the scan plans it anew.
-    async fn go_on(&self, place: &Place, begun: Begun, target: &Target, carries: Carries) -> Result<End, LedgerError> {
+    /// Goes on with what an earlier run has begun and not seen the end of. Where that was for
+    /// another target and is not done, the scan plans it anew.
+    async fn go_on(
+        &self,
+        place: &Place,
+        begun: Begun,
+        target: &Target,
+        carries: Carries,
+    ) -> Result<End, LedgerError> {
         match self.compare(place, &begun, carries, begun.looked_for(place)).await {
-            Compared::Untouched if begun.target.is_same(target) => self.act(place, begun, carries).await,
+            Compared::Untouched if begun.target.is_same(target) => {
+                self.act(place, begun, carries).await
+            }
             Compared::Untouched => {
                 self.drop_upload(place, &begun).await?;
                 Ok(End::Nothing)
@@ -228,7 +284,13 @@ impl Repair<'_> {
     }
 
     /// Looks at what became of a call.
-    async fn compare(&self, place: &Place, begun: &Begun, carries: Carries, version: Option<&str>) -> Compared {
+    async fn compare(
+        &self,
+        place: &Place,
+        begun: &Begun,
+        carries: Carries,
+        version: Option<&str>,
+    ) -> Compared {
         let after = match self.look(place, version, carries).await {
             Lookup::Found(after) => after,
             Lookup::Absent => return Compared::End(End::Nothing),
@@ -236,13 +298,21 @@ impl Repair<'_> {
         };
         let before = &begun.before;
         if !begun.target.is_met(&after.stored()) {
-            let same = after.etag == before.etag && after.version == before.version && after.modified == before.modified;
+            let same = after.etag == before.etag
+                && after.version == before.version
+                && after.modified == before.modified;
             let changed = "another writer changed it meanwhile; run this again";
-            return if same { Compared::Untouched } else { Compared::End(End::Failed(changed.to_owned())) };
+            return if same {
+                Compared::Untouched
+            } else {
+                Compared::End(End::Failed(changed.to_owned()))
+            };
         }
         let losses = snapshot::losses(before, &after, begun.method, now());
         Compared::End(if losses.is_empty() {
-            let kept = begun.method != Method::Update && after.version.is_some() && after.version != before.version;
+            let kept = begun.method != Method::Update
+                && after.version.is_some()
+                && after.version != before.version;
             let old = match (self.plan.purge, before.lock.protects(now())) {
                 (false, _) => Old::Left(Reason::OldVersion),
                 (true, true) => Old::Left(Reason::LockedVersion),
@@ -250,7 +320,10 @@ impl Repair<'_> {
             };
             End::Done(begun.method, kept.then_some(old))
         } else {
-            End::Failed(format!("it is encrypted as asked, but not the same any more: {}; mend that by hand, then run this again", losses.join(", ")))
+            End::Failed(format!(
+                "it is encrypted as asked, but not the same any more: {}; mend that by hand, then run this again",
+                losses.join(", ")
+            ))
         })
     }
 
@@ -258,12 +331,26 @@ impl Repair<'_> {
     async fn settle(&self, place: &Place, begun: &Begun, end: End) -> Result<End, LedgerError> {
         match &end {
             End::Done(_, Some(Old::ToPurge)) => {
-                self.ledger.write(place, &State::Planned { choice: Choice::Purge, size: begun.before.size, is_latest: false }).await?;
+                self.ledger
+                    .write(
+                        place,
+                        &State::Planned {
+                            choice: Choice::Purge,
+                            size: begun.before.size,
+                            is_latest: false,
+                        },
+                    )
+                    .await?;
             }
-            End::Done(method, _) => self.ledger.write(place, &State::Done { method: *method, at: now() }).await?,
-            // Gone, or another writer's: what was begun is over, and the next list shows what there is.
+            End::Done(method, _) => {
+                self.ledger.write(place, &State::Done { method: *method, at: now() }).await?
+            }
+            // Gone, or another writer's: what was begun is over, and the next list shows what there
+            // is.
             End::Nothing => self.drop_upload(place, begun).await?,
-            End::Failed(why) if why.starts_with("another writer") => self.drop_upload(place, begun).await?,
+            End::Failed(why) if why.starts_with("another writer") => {
+                self.drop_upload(place, begun).await?
+            }
             _ => {}
         }
         Ok(end)
@@ -271,10 +358,19 @@ impl Repair<'_> {
 
     async fn drop_upload(&self, place: &Place, begun: &Begun) -> Result<(), LedgerError> {
         if let Some(upload) = &begun.upload {
-            let result = self.s3.abort_multipart_upload().bucket(&place.bucket).key(&place.key).upload_id(upload).send().await;
-            // One that is left behind costs storage until the bucket's lifecycle rule takes it; the ledger keeps it for the next run.
+            let result = self
+                .s3
+                .abort_multipart_upload()
+                .bucket(&place.bucket)
+                .key(&place.key)
+                .upload_id(upload)
+                .send()
+                .await;
+            // One that is left behind costs storage until the bucket's lifecycle rule takes it; the
+            // ledger keeps it for the next run.
             if let Err(error) = result
-                && error.as_service_error().and_then(ProvideErrorMetadata::code) != Some("NoSuchUpload")
+                && error.as_service_error().and_then(ProvideErrorMetadata::code)
+                    != Some("NoSuchUpload")
             {
                 let permission = calls::ABORT_MULTIPART_UPLOAD.permission;
                 tracing::error!(%place, upload, permission, error = describe(&error), "an upload could not be aborted");
@@ -285,7 +381,12 @@ impl Repair<'_> {
     }
 
     /// Does it, as often as it takes to know that it is done.
-    async fn act(&self, place: &Place, mut begun: Begun, carries: Carries) -> Result<End, LedgerError> {
+    async fn act(
+        &self,
+        place: &Place,
+        mut begun: Begun,
+        carries: Carries,
+    ) -> Result<End, LedgerError> {
         let mut wait = FIRST_WAIT;
         let mut trouble = String::new();
         for _ in 0..ATTEMPTS {
@@ -304,7 +405,9 @@ impl Repair<'_> {
                 Sent::Changed => {
                     let end = self.compare(place, &begun, carries, begun.looked_for(place)).await;
                     let end = match end {
-                        Compared::Untouched => End::Failed("another writer changed it meanwhile; run this again".to_owned()),
+                        Compared::Untouched => End::Failed(
+                            "another writer changed it meanwhile; run this again".to_owned(),
+                        ),
                         Compared::End(end) => end,
                     };
                     return self.settle(place, &begun, end).await;
@@ -332,21 +435,44 @@ impl Repair<'_> {
                 }
             }
         }
-        let trouble = if trouble.is_empty() { "S3 said that it is done, but it is not".to_owned() } else { trouble };
+        let trouble = if trouble.is_empty() {
+            "S3 said that it is done, but it is not".to_owned()
+        } else {
+            trouble
+        };
         Ok(End::Failed(format!("{trouble}; run this again")))
     }
 
-    async fn update(&self, place: &Place, before: &Snapshot, target: &Target) -> Sent<Option<String>> {
-        let Some(encryption) = target.key.as_deref().and_then(|key| SsekmsEncryption::builder().kms_key_arn(key).build().ok()) else {
+    async fn update(
+        &self,
+        place: &Place,
+        before: &Snapshot,
+        target: &Target,
+    ) -> Sent<Option<String>> {
+        let Some(encryption) = target
+            .key
+            .as_deref()
+            .and_then(|key| SsekmsEncryption::builder().kms_key_arn(key).build().ok())
+        else {
             return Sent::Refused("the target has no key".to_owned());
         };
         self.spend(|spent| spent.write(&before.storage_class, 1));
-        let request = self.writer.update_object_encryption().bucket(&place.bucket).key(&place.key).set_version_id(place.version.clone());
+        let request = self
+            .writer
+            .update_object_encryption()
+            .bucket(&place.bucket)
+            .key(&place.key)
+            .set_version_id(place.version.clone());
         let result = request.object_encryption(ObjectEncryption::Ssekms(encryption)).send().await;
         sort(&calls::UPDATE_OBJECT_ENCRYPTION, result.map(|_| None))
     }
 
-    async fn copy(&self, place: &Place, before: &Snapshot, target: &Target) -> Sent<Option<String>> {
+    async fn copy(
+        &self,
+        place: &Place,
+        before: &Snapshot,
+        target: &Target,
+    ) -> Sent<Option<String>> {
         self.spend(|spent| spent.write(&before.storage_class, 1));
         let request = self
             .writer
@@ -366,7 +492,11 @@ impl Repair<'_> {
     }
 
     /// Copies in parts; parts that are there from an earlier run are not copied again.
-    async fn copy_in_parts(&self, place: &Place, begun: &mut Begun) -> Result<Sent<Option<String>>, LedgerError> {
+    async fn copy_in_parts(
+        &self,
+        place: &Place,
+        begun: &mut Begun,
+    ) -> Result<Sent<Option<String>>, LedgerError> {
         let upload = match begun.upload.clone() {
             Some(upload) => upload,
             None => match self.create_upload(place, &begun.before, &begun.target).await {
@@ -395,17 +525,23 @@ impl Repair<'_> {
         };
         let before = &begun.before;
         let copies = parts_of(before.size).map(|part| {
-            let known = there.get(&part.number).filter(|(size, _)| *size == part.to - part.from).map(|(_, etag)| etag.clone());
+            let known = there
+                .get(&part.number)
+                .filter(|(size, _)| *size == part.to - part.from)
+                .map(|(_, etag)| etag.clone());
             let upload = &upload;
             async move {
                 let etag = match known {
                     Some(etag) => etag,
                     None => self.copy_part(place, before, upload, &part).await?,
                 };
-                Ok::<_, Sent<Option<String>>>(CompletedPart::builder().part_number(part.number).e_tag(etag).build())
+                Ok::<_, Sent<Option<String>>>(
+                    CompletedPart::builder().part_number(part.number).e_tag(etag).build(),
+                )
             }
         });
-        let parts: Result<Vec<CompletedPart>, _> = stream::iter(copies).buffered(PARTS_AT_ONCE).try_collect().await;
+        let parts: Result<Vec<CompletedPart>, _> =
+            stream::iter(copies).buffered(PARTS_AT_ONCE).try_collect().await;
         let parts = match parts {
             Ok(parts) => parts,
             Err(sent) => return Ok(sent),
@@ -419,34 +555,61 @@ impl Repair<'_> {
             .if_match(&before.etag)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build());
         // S3 itself then compares the whole with what it was.
-        let sum = |algorithm: &str| before.checksum.as_ref().filter(|it| it.full && it.algorithm == algorithm).map(|it| it.value.clone());
+        let sum = |algorithm: &str| {
+            before
+                .checksum
+                .as_ref()
+                .filter(|it| it.full && it.algorithm == algorithm)
+                .map(|it| it.value.clone())
+        };
         let request = request
             .set_checksum_crc32(sum("CRC32"))
             .set_checksum_crc32_c(sum("CRC32C"))
             .set_checksum_crc64_nvme(sum("CRC64NVME"))
-            .set_checksum_type(["CRC32", "CRC32C", "CRC64NVME"].iter().any(|it| sum(it).is_some()).then_some(ChecksumType::FullObject));
+            .set_checksum_type(
+                ["CRC32", "CRC32C", "CRC64NVME"]
+                    .iter()
+                    .any(|it| sum(it).is_some())
+                    .then_some(ChecksumType::FullObject),
+            );
         self.spend(|spent| spent.write(&before.storage_class, 1));
-        let sent = sort(&calls::COMPLETE_MULTIPART_UPLOAD, request.send().await.map(|answer| answer.version_id));
+        let sent = sort(
+            &calls::COMPLETE_MULTIPART_UPLOAD,
+            request.send().await.map(|answer| answer.version_id),
+        );
         if matches!(sent, Sent::Done(_)) {
             begun.upload = None;
         }
         Ok(sent)
     }
 
-    async fn create_upload(&self, place: &Place, before: &Snapshot, target: &Target) -> Sent<String> {
+    async fn create_upload(
+        &self,
+        place: &Place,
+        before: &Snapshot,
+        target: &Target,
+    ) -> Sent<String> {
         let header = |name: &str| before.headers.get(name).cloned();
         let expires = match header("expires") {
             None => None,
             Some(text) => match DateTime::from_str(&text, DateTimeFormat::HttpDate) {
                 Ok(date) => Some(date),
-                Err(_) => return Sent::Refused(format!("its header Expires is no date (`{text}`), and would be lost in a copy in parts")),
+                Err(_) => {
+                    return Sent::Refused(format!(
+                        "its header Expires is no date (`{text}`), and would be lost in a copy in parts"
+                    ));
+                }
             },
         };
         let grants = |permission: &str| grants(before, permission);
         let lock = before.lock.in_force(now());
         let (algorithm, kind) = checksum_of_parts(before);
         self.spend(|spent| spent.write(&before.storage_class, 1));
-        let tags: Vec<String> = before.tags.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect();
+        let tags: Vec<String> = before
+            .tags
+            .iter()
+            .map(|(key, value)| format!("{}={}", encoded(key), encoded(value)))
+            .collect();
         let result = self
             .writer
             .create_multipart_upload()
@@ -459,7 +622,10 @@ impl Repair<'_> {
             .set_content_language(header("content-language"))
             .set_expires(expires)
             .set_website_redirect_location(header("website-redirect"))
-            .set_metadata((!before.metadata.is_empty()).then(|| before.metadata.clone().into_iter().collect()))
+            .set_metadata(
+                (!before.metadata.is_empty())
+                    .then(|| before.metadata.clone().into_iter().collect()),
+            )
             .set_tagging((!tags.is_empty()).then(|| tags.join("&")))
             .storage_class(StorageClass::from(before.storage_class.as_str()))
             .server_side_encryption(facts::server_side_encryption(target.kind))
@@ -470,7 +636,9 @@ impl Repair<'_> {
             .set_grant_write_acp(grants("WRITE_ACP"))
             .set_object_lock_mode(lock.mode.as_deref().map(ObjectLockMode::from))
             .set_object_lock_retain_until_date(lock.until.map(DateTime::from_millis))
-            .set_object_lock_legal_hold_status(lock.legal_hold.then_some(ObjectLockLegalHoldStatus::On))
+            .set_object_lock_legal_hold_status(
+                lock.legal_hold.then_some(ObjectLockLegalHoldStatus::On),
+            )
             .set_object_lock_event_hold(lock.event_hold.as_deref().map(ObjectLockEventHold::from))
             .set_object_lock_event_hold_duration_days(lock.event_days)
             .set_object_lock_event_hold_duration_years(lock.event_years)
@@ -480,7 +648,9 @@ impl Repair<'_> {
             .await;
         match sort(&calls::CREATE_MULTIPART_UPLOAD, result.map(|answer| answer.upload_id)) {
             Sent::Done(Some(upload)) => Sent::Done(upload),
-            Sent::Done(None) => Sent::Unclear("the answer to CreateMultipartUpload holds no id".to_owned()),
+            Sent::Done(None) => {
+                Sent::Unclear("the answer to CreateMultipartUpload holds no id".to_owned())
+            }
             Sent::Changed => Sent::Changed,
             Sent::Unclear(why) => Sent::Unclear(why),
             Sent::SlowDown => Sent::SlowDown,
@@ -488,19 +658,37 @@ impl Repair<'_> {
         }
     }
 
-    /// The parts that an upload has: their sizes and `ETag`s by number. None: there is no such upload any more.
-    async fn parts(&self, place: &Place, upload: &str) -> Sent<Option<BTreeMap<i32, (u64, String)>>> {
+    /// The parts that an upload has: their sizes and `ETag`s by number. None: there is no such
+    /// upload any more.
+    async fn parts(
+        &self,
+        place: &Place,
+        upload: &str,
+    ) -> Sent<Option<BTreeMap<i32, (u64, String)>>> {
         self.spend(Cost::list);
         let request = self.s3.list_parts().bucket(&place.bucket).key(&place.key).upload_id(upload);
         let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
-        if pages.as_ref().is_err_and(|error| error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload")) {
+        if pages.as_ref().is_err_and(|error| {
+            error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload")
+        }) {
             return Sent::Done(None);
         }
-        let part = |part: aws_sdk_s3::types::Part| Some((part.part_number?, (u64::try_from(part.size?).ok()?, part.e_tag?)));
-        sort(&calls::LIST_PARTS, pages.map(|parts| Some(parts.into_iter().filter_map(part).collect())))
+        let part = |part: aws_sdk_s3::types::Part| {
+            Some((part.part_number?, (u64::try_from(part.size?).ok()?, part.e_tag?)))
+        };
+        sort(
+            &calls::LIST_PARTS,
+            pages.map(|parts| Some(parts.into_iter().filter_map(part).collect())),
+        )
     }
 
-    async fn copy_part(&self, place: &Place, before: &Snapshot, upload: &str, part: &Part) -> Result<String, Sent<Option<String>>> {
+    async fn copy_part(
+        &self,
+        place: &Place,
+        before: &Snapshot,
+        upload: &str,
+        part: &Part,
+    ) -> Result<String, Sent<Option<String>>> {
         let mut wait = FIRST_WAIT;
         let mut trouble = String::new();
         for _ in 0..ATTEMPTS {
@@ -516,10 +704,15 @@ impl Repair<'_> {
                 .copy_source(source(place))
                 .copy_source_range(format!("bytes={}-{}", part.from, part.to - 1))
                 .copy_source_if_match(&before.etag);
-            let result = request.send().await.map(|answer| answer.copy_part_result.and_then(|result| result.e_tag));
+            let result = request
+                .send()
+                .await
+                .map(|answer| answer.copy_part_result.and_then(|result| result.e_tag));
             match sort(&calls::UPLOAD_PART_COPY, result) {
                 Sent::Done(Some(etag)) => return Ok(etag),
-                Sent::Done(None) => "the answer to UploadPartCopy holds no ETag".clone_into(&mut trouble),
+                Sent::Done(None) => {
+                    "the answer to UploadPartCopy holds no ETag".clone_into(&mut trouble)
+                }
                 // A part that is copied twice is one part.
                 Sent::Unclear(why) => trouble = why,
                 Sent::SlowDown => {
@@ -548,10 +741,16 @@ impl Repair<'_> {
             return Lookup::Found(Some(Reason::KeyNotInXml));
         }
         self.spend(Cost::list);
-        let request = self.s3.list_object_annotations().bucket(&place.bucket).key(&place.key).set_version_id(place.version.clone());
+        let request = self
+            .s3
+            .list_object_annotations()
+            .bucket(&place.bucket)
+            .key(&place.key)
+            .set_version_id(place.version.clone());
         let result = request.max_annotation_results(1).send().await;
         Lookup::from_call(&calls::LIST_OBJECT_ANNOTATIONS, &[], result).map(|answer| {
-            let annotated = answer.annotation_count.unwrap_or(0) > 0 || !answer.annotations.unwrap_or_default().is_empty();
+            let annotated = answer.annotation_count.unwrap_or(0) > 0
+                || !answer.annotations.unwrap_or_default().is_empty();
             annotated.then_some(Reason::Annotated)
         })
     }
@@ -562,20 +761,35 @@ impl Repair<'_> {
             Lookup::Found(seen) => seen,
             other => return Ok(unseen(other)),
         };
-        let days = (seen.storage_class != "INTELLIGENT_TIERING").then_some(i32::from(self.plan.restore_days));
-        let request = self.s3.restore_object().bucket(&place.bucket).key(&place.key).set_version_id(place.version.clone());
-        let result = request.restore_request(RestoreRequest::builder().set_days(days).build()).send().await;
-        let underway =
-            result.as_ref().is_err_and(|error| error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("RestoreAlreadyInProgress"));
+        let days = (seen.storage_class != "INTELLIGENT_TIERING")
+            .then_some(i32::from(self.plan.restore_days));
+        let request = self
+            .s3
+            .restore_object()
+            .bucket(&place.bucket)
+            .key(&place.key)
+            .set_version_id(place.version.clone());
+        let result =
+            request.restore_request(RestoreRequest::builder().set_days(days).build()).send().await;
+        let underway = result.as_ref().is_err_and(|error| {
+            error.as_service_error().and_then(ProvideErrorMetadata::code)
+                == Some("RestoreAlreadyInProgress")
+        });
         if let (Err(error), false) = (&result, underway) {
-            return Ok(End::Failed(format!("{}: {} ({})", calls::RESTORE_OBJECT.operation, describe(error), calls::RESTORE_OBJECT.permission)));
+            return Ok(End::Failed(format!(
+                "{}: {} ({})",
+                calls::RESTORE_OBJECT.operation,
+                describe(error),
+                calls::RESTORE_OBJECT.permission
+            )));
         }
         self.spend(|spent| spent.restore(&seen.storage_class, seen.size));
         self.ledger.forget(place).await?;
         Ok(End::Restoring)
     }
 
-    /// Removes an old version, but only where a newer one is proved, and only what is still as it was found.
+    /// Removes an old version, but only where a newer one is proved, and only what is still as it
+    /// was found.
     async fn purge(&self, place: &Place) -> Result<End, LedgerError> {
         let Some(bucket) = self.plan.buckets.get(&place.bucket) else {
             return Ok(End::Failed("its bucket is not among those of this run".to_owned()));
@@ -593,18 +807,31 @@ impl Repair<'_> {
         };
         let newest = match newest {
             Lookup::Found(newest) => newest,
-            Lookup::Absent => return Ok(End::Failed("its key is deleted: no newer version proves anything, so it stays".to_owned())),
+            Lookup::Absent => {
+                return Ok(End::Failed(
+                    "its key is deleted: no newer version proves anything, so it stays".to_owned(),
+                ));
+            }
             other => return Ok(unseen(other)),
         };
         let offends = |seen: &Snapshot| self.plan.criterion.offends(&seen.stored(), &bucket.target);
         if newest.version == old.version || offends(&newest) {
-            return Ok(End::Failed("its newer version is not encrypted as required yet, so it stays".to_owned()));
+            return Ok(End::Failed(
+                "its newer version is not encrypted as required yet, so it stays".to_owned(),
+            ));
         }
         if !offends(&old) {
             return Ok(End::Nothing);
         }
         let version = place.version.clone();
-        let result = self.s3.delete_object().bucket(&place.bucket).key(&place.key).set_version_id(version.clone()).send().await;
+        let result = self
+            .s3
+            .delete_object()
+            .bucket(&place.bucket)
+            .key(&place.key)
+            .set_version_id(version.clone())
+            .send()
+            .await;
         if let Err(error) = result {
             return Ok(End::Failed(format!(
                 "{}: {} ({})",
@@ -628,7 +855,9 @@ impl Repair<'_> {
                 self.ledger.write(place, &State::Purged { at: now() }).await?;
                 Ok(End::Purged)
             }
-            Lookup::Found(_) => Ok(End::Failed("S3 said that it is removed, but it is still there".to_owned())),
+            Lookup::Found(_) => {
+                Ok(End::Failed("S3 said that it is removed, but it is still there".to_owned()))
+            }
             other => Ok(unseen(other)),
         }
     }
@@ -655,7 +884,8 @@ impl Begun {
         }
     }
 
-    /// The version that shows what became of it: an update leaves the version, a copy makes a new one.
+    /// The version that shows what became of it: an update leaves the version, a copy makes a new
+    /// one.
     fn looked_for<'a>(&self, place: &'a Place) -> Option<&'a str> {
         place.version.as_deref().filter(|_| self.method == Method::Update)
     }
@@ -677,21 +907,33 @@ struct Part {
 /// The parts that an object is copied in.
 fn parts_of(size: u64) -> impl Iterator<Item = Part> {
     let length = PART.max(size.div_ceil(MOST_PARTS));
-    (0..size.div_ceil(length)).zip(1..).map(move |(index, number)| Part { number, from: index * length, to: ((index + 1) * length).min(size) })
+    (0..size.div_ceil(length)).zip(1..).map(move |(index, number)| Part {
+        number,
+        from: index * length,
+        to: ((index + 1) * length).min(size),
+    })
 }
 
-/// The checksum that a copy in parts keeps: of the whole where S3 can make that of parts, else of the parts' checksums.
+/// The checksum that a copy in parts keeps: of the whole where S3 can make that of parts, else of
+/// the parts' checksums.
 fn checksum_of_parts(before: &Snapshot) -> (ChecksumAlgorithm, ChecksumType) {
     match before.checksum.as_ref().map(|it| (it.algorithm.as_str(), it.full)) {
-        Some((algorithm @ ("CRC32" | "CRC32C"), false)) => (ChecksumAlgorithm::from(algorithm), ChecksumType::Composite),
-        Some((algorithm @ ("CRC32" | "CRC32C" | "CRC64NVME"), _)) => (ChecksumAlgorithm::from(algorithm), ChecksumType::FullObject),
+        Some((algorithm @ ("CRC32" | "CRC32C"), false)) => {
+            (ChecksumAlgorithm::from(algorithm), ChecksumType::Composite)
+        }
+        Some((algorithm @ ("CRC32" | "CRC32C" | "CRC64NVME"), _)) => {
+            (ChecksumAlgorithm::from(algorithm), ChecksumType::FullObject)
+        }
         Some((algorithm, _)) => (ChecksumAlgorithm::from(algorithm), ChecksumType::Composite),
         None => (ChecksumAlgorithm::Crc64Nvme, ChecksumType::FullObject),
     }
 }
 
 fn source(place: &Place) -> String {
-    let version = place.version.as_ref().map_or_else(String::new, |version| format!("?versionId={}", encoded(version)));
+    let version = place
+        .version
+        .as_ref()
+        .map_or_else(String::new, |version| format!("?versionId={}", encoded(version)));
     format!("{}/{}{version}", place.bucket, utf8_percent_encode(&place.key, PATH))
 }
 
@@ -705,7 +947,9 @@ fn grants(before: &Snapshot, permission: &str) -> Option<String> {
         .grants
         .iter()
         .filter(|(_, granted)| granted == permission)
-        .filter_map(|(grantee, _)| grantee.split_once('=').map(|(kind, name)| format!("{kind}=\"{name}\"")))
+        .filter_map(|(grantee, _)| {
+            grantee.split_once('=').map(|(kind, name)| format!("{kind}=\"{name}\""))
+        })
         .collect();
     (!named.is_empty()).then(|| named.join(", "))
 }
@@ -749,7 +993,11 @@ mod tests {
 
     #[test]
     fn a_source_is_written_so_that_any_key_arrives() {
-        let place = Place { bucket: "b".to_owned(), key: "a b/ü?versionId=x+%".to_owned(), version: Some("v.1".to_owned()) };
+        let place = Place {
+            bucket: "b".to_owned(),
+            key: "a b/ü?versionId=x+%".to_owned(),
+            version: Some("v.1".to_owned()),
+        };
         assert_eq!(source(&place), "b/a%20b/%C3%BC%3FversionId%3Dx%2B%25?versionId=v%2E1");
     }
 }

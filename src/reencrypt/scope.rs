@@ -35,7 +35,9 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Whether a run under way moves, deletes or writes what is there. Archives are only added to.
     fn is_in_use(&self) -> bool {
-        self.role.as_deref().is_some_and(|role| !role.ends_with(".archive") && role != "assets" && role != "jsonpath_assets")
+        self.role.as_deref().is_some_and(|role| {
+            !role.ends_with(".archive") && role != "assets" && role != "jsonpath_assets"
+        })
     }
 }
 
@@ -65,13 +67,20 @@ pub(crate) struct Scope {
 }
 
 /// The runner config that the arguments name, if they do.
-pub(crate) async fn config(arguments: &ReencryptArguments, settings: &Settings, caught: &mut Caught) -> Result<Option<RunnerConfig>, GuardError> {
+pub(crate) async fn config(
+    arguments: &ReencryptArguments,
+    settings: &Settings,
+    caught: &mut Caught,
+) -> Result<Option<RunnerConfig>, GuardError> {
     let config = match arguments.launch.arguments.as_slice() {
         [] => None,
         arguments => match Invocation::parse(arguments)? {
             Invocation::Run(invocation) => Some(read_config(&invocation, settings, caught).await?),
             Invocation::NoLaunch => {
-                return Err(InvocationError::Rejected("these name no runner config; expected `run -c config.yml …`".to_owned()).into());
+                return Err(InvocationError::Rejected(
+                    "these name no runner config; expected `run -c config.yml …`".to_owned(),
+                )
+                .into());
             }
         },
     };
@@ -83,7 +92,11 @@ pub(crate) async fn config(arguments: &ReencryptArguments, settings: &Settings, 
 }
 
 /// The places: those on the command line, else those of the config that are not others' buckets.
-fn wanted(arguments: &ReencryptArguments, settings: &Settings, config: Option<&RunnerConfig>) -> Result<Vec<Wanted>, ReencryptError> {
+fn wanted(
+    arguments: &ReencryptArguments,
+    settings: &Settings,
+    config: Option<&RunnerConfig>,
+) -> Result<Vec<Wanted>, ReencryptError> {
     let named: Result<Vec<Wanted>, ReencryptError> = arguments
         .locations
         .iter()
@@ -96,16 +109,27 @@ fn wanted(arguments: &ReencryptArguments, settings: &Settings, config: Option<&R
     if wanted.is_empty() {
         let of_config = config.into_iter().flat_map(|config| &config.locations);
         let ours = of_config.filter(|it| !settings.policy.is_external(it.location.bucket.as_str()));
-        wanted = ours.map(|it| Wanted { role: Some(it.role.clone()), location: it.location.clone() }).collect();
+        wanted = ours
+            .map(|it| Wanted { role: Some(it.role.clone()), location: it.location.clone() })
+            .collect();
     }
     Ok(outermost(wanted))
 }
 
-/// The role of what a place on the command line touches: the config's innermost location that holds it, or one that lies within it and is in use.
+/// The role of what a place on the command line touches: the config's innermost location that holds
+/// it, or one that lies within it and is in use.
 fn role_of(location: &S3Location, config: Option<&RunnerConfig>) -> Option<String> {
-    let all = config.into_iter().flat_map(|config| &config.locations).filter(|it| it.location.bucket == location.bucket);
-    let touching = all.filter(|it| it.location.prefix.starts_with(&location.prefix) || location.prefix.starts_with(&it.location.prefix));
-    let roles: Vec<Wanted> = touching.map(|it| Wanted { role: Some(it.role.clone()), location: it.location.clone() }).collect();
+    let all = config
+        .into_iter()
+        .flat_map(|config| &config.locations)
+        .filter(|it| it.location.bucket == location.bucket);
+    let touching = all.filter(|it| {
+        it.location.prefix.starts_with(&location.prefix)
+            || location.prefix.starts_with(&it.location.prefix)
+    });
+    let roles: Vec<Wanted> = touching
+        .map(|it| Wanted { role: Some(it.role.clone()), location: it.location.clone() })
+        .collect();
     roles.iter().find(|it| it.is_in_use()).or_else(|| roles.first()).and_then(|it| it.role.clone())
 }
 
@@ -114,7 +138,10 @@ fn outermost(mut wanted: Vec<Wanted>) -> Vec<Wanted> {
     wanted.sort_by(|a, b| (&a.location, !a.is_in_use()).cmp(&(&b.location, !b.is_in_use())));
     let mut kept: Vec<Wanted> = Vec::new();
     for one in wanted {
-        let holder = kept.iter_mut().find(|it| it.location.bucket == one.location.bucket && one.location.prefix.starts_with(&it.location.prefix));
+        let holder = kept.iter_mut().find(|it| {
+            it.location.bucket == one.location.bucket
+                && one.location.prefix.starts_with(&it.location.prefix)
+        });
         match holder {
             Some(holder) if one.is_in_use() && !holder.is_in_use() => holder.role = one.role,
             Some(_) => {}
@@ -134,11 +161,19 @@ struct Known {
 
 impl Scope {
     /// Finds everything out.
-    pub(crate) async fn find(arguments: &ReencryptArguments, settings: &Settings, config: Option<&RunnerConfig>) -> Result<Self, ReencryptError> {
+    pub(crate) async fn find(
+        arguments: &ReencryptArguments,
+        settings: &Settings,
+        config: Option<&RunnerConfig>,
+    ) -> Result<Self, ReencryptError> {
         let wanted = wanted(arguments, settings, config)?;
         let regions = Regions::of_config_or_default(config).await;
         let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
-        if let Some(endpoint) = aws.refused_endpoints().chain(aws.control_endpoint.iter().filter(|endpoint| !endpoint.accepted)).next() {
+        if let Some(endpoint) = aws
+            .refused_endpoints()
+            .chain(aws.control_endpoint.iter().filter(|endpoint| !endpoint.accepted))
+            .next()
+        {
             let message = format!(
                 "{} is to be asked at {}, which is not AWS's; allow it by its origin in the setting `allow_endpoints`",
                 endpoint.service, endpoint.url
@@ -147,38 +182,74 @@ impl Scope {
         }
         let asked = Asked { kind: arguments.encryption, key: arguments.kms_key.clone() };
         let buckets: BTreeSet<&BucketName> = wanted.iter().map(|it| &it.location.bucket).collect();
-        let account = found(facts::sts::identity(&aws.sts).await, "whose credentials these are")?.account;
-        let known = buckets.iter().map(async |bucket| Ok((*bucket, Box::pin(known(&aws, bucket, &account, &regions.s3)).await?)));
-        let (known, configuration, clusters) =
-            tokio::join!(futures_util::future::join_all(known), configuration(&aws, settings, config, &asked), alive(&aws, config),);
-        let known: BTreeMap<&BucketName, Known> = known.into_iter().collect::<Result<_, ReencryptError>>()?;
+        let account =
+            found(facts::sts::identity(&aws.sts).await, "whose credentials these are")?.account;
+        let known = buckets.iter().map(async |bucket| {
+            Ok((*bucket, Box::pin(known(&aws, bucket, &account, &regions.s3)).await?))
+        });
+        let (known, configuration, clusters) = tokio::join!(
+            futures_util::future::join_all(known),
+            configuration(&aws, settings, config, &asked),
+            alive(&aws, config),
+        );
+        let known: BTreeMap<&BucketName, Known> =
+            known.into_iter().collect::<Result<_, ReencryptError>>()?;
         let configuration = configuration?;
         let clusters = clusters?;
         let criterion = Criterion {
             explicit: asked.is_explicit(),
-            standard: Standard::with_arns(&settings.policy, arns(&aws, &settings.policy.expected_keys).await?),
+            standard: Standard::with_arns(
+                &settings.policy,
+                arns(&aws, &settings.policy.expected_keys).await?,
+            ),
         };
         let mut plans = BTreeMap::new();
         for (bucket, known) in &known {
-            let named = target::decide(bucket.as_str(), &asked, &settings.policy.expected_keys, configuration.as_ref(), &known.default);
-            let target = resolve(&aws, named.map_err(ReencryptError::Usage)?, known.ours.then_some(account.as_str())).await?;
+            let named = target::decide(
+                bucket.as_str(),
+                &asked,
+                &settings.policy.expected_keys,
+                configuration.as_ref(),
+                &known.default,
+            );
+            let target = resolve(
+                &aws,
+                named.map_err(ReencryptError::Usage)?,
+                known.ours.then_some(account.as_str()),
+            )
+            .await?;
             if !criterion.accepts_target(&target) {
                 let message = format!(
                     "{bucket}: objects would get {target}, which the policy does not accept; see accept_encryption and expected_keys in the settings, or name another by --encryption and --kms-key"
                 );
                 return Err(ReencryptError::Usage(message));
             }
-            plans.insert(bucket.as_str().to_owned(), BucketPlan { target, carries: known.carries, versioned: known.versioned });
+            plans.insert(
+                bucket.as_str().to_owned(),
+                BucketPlan { target, carries: known.carries, versioned: known.versioned },
+            );
         }
         let refusals = refusals(arguments, config, &wanted, &clusters);
         let notes = if config.is_none() {
-            vec!["no runner config was named: nobody looked whether a cluster is using these places".to_owned()]
+            vec![
+                "no runner config was named: nobody looked whether a cluster is using these places"
+                    .to_owned(),
+            ]
         } else {
             Vec::new()
         };
-        let (restore, restore_days, purge) = (arguments.restore, arguments.restore_days, arguments.purge_old_versions);
+        let (restore, restore_days, purge) =
+            (arguments.restore, arguments.restore_days, arguments.purge_old_versions);
         let account = account.as_str().to_owned();
-        Ok(Self { aws, account, region: regions.s3, wanted, plan: Plan { buckets: plans, criterion, restore, restore_days, purge }, refusals, notes })
+        Ok(Self {
+            aws,
+            account,
+            region: regions.s3,
+            wanted,
+            plan: Plan { buckets: plans, criterion, restore, restore_days, purge },
+            refusals,
+            notes,
+        })
     }
 
     /// Whether an object lies in one of the places.
@@ -188,28 +259,50 @@ impl Scope {
 
     /// Which of the places an object lies in.
     pub(crate) fn place_of(&self, place: &Place) -> Option<usize> {
-        self.wanted.iter().position(|it| it.location.bucket.as_str() == place.bucket && place.key.starts_with(&it.location.prefix))
+        self.wanted.iter().position(|it| {
+            it.location.bucket.as_str() == place.bucket
+                && place.key.starts_with(&it.location.prefix)
+        })
     }
 
     /// What is said before the scan.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let targets = self.plan.buckets.iter().map(|(bucket, plan)| format!("objects in s3://{bucket} get {}", plan.target));
+        let targets = self
+            .plan
+            .buckets
+            .iter()
+            .map(|(bucket, plan)| format!("objects in s3://{bucket} get {}", plan.target));
         targets.chain(self.notes.iter().cloned()).collect()
     }
 }
 
-/// The safety switch: buckets that nobody named, and places that a cluster of this pipeline is using.
-fn refusals(arguments: &ReencryptArguments, config: Option<&RunnerConfig>, wanted: &[Wanted], clusters: &[String]) -> Vec<String> {
-    let in_config = |bucket: &BucketName| config.is_some_and(|config| config.locations.iter().any(|it| it.location.bucket == *bucket));
+/// The safety switch: buckets that nobody named, and places that a cluster of this pipeline is
+/// using.
+fn refusals(
+    arguments: &ReencryptArguments,
+    config: Option<&RunnerConfig>,
+    wanted: &[Wanted],
+    clusters: &[String],
+) -> Vec<String> {
+    let in_config = |bucket: &BucketName| {
+        config.is_some_and(|config| config.locations.iter().any(|it| it.location.bucket == *bucket))
+    };
     let unnamed: BTreeSet<&str> = wanted
         .iter()
         .map(|it| &it.location.bucket)
-        .filter(|bucket| !in_config(bucket) && !arguments.buckets.iter().any(|named| named == bucket.as_str()))
+        .filter(|bucket| {
+            !in_config(bucket) && !arguments.buckets.iter().any(|named| named == bucket.as_str())
+        })
         .map(BucketName::as_str)
         .collect();
-    let mut refusals: Vec<String> =
-        unnamed.into_iter().map(|bucket| format!("no runner config names the bucket {bucket}; repeat it by --bucket {bucket}")).collect();
-    let in_use: Vec<String> = wanted.iter().filter(|it| it.is_in_use()).map(ToString::to_string).collect();
+    let mut refusals: Vec<String> = unnamed
+        .into_iter()
+        .map(|bucket| {
+            format!("no runner config names the bucket {bucket}; repeat it by --bucket {bucket}")
+        })
+        .collect();
+    let in_use: Vec<String> =
+        wanted.iter().filter(|it| it.is_in_use()).map(ToString::to_string).collect();
     if !clusters.is_empty() && !in_use.is_empty() {
         let message = format!(
             "{} of this pipeline runs, and may use {}; wait for its end, or name other places (archives are only added to)",
@@ -224,9 +317,19 @@ fn refusals(arguments: &ReencryptArguments, config: Option<&RunnerConfig>, wante
 /// The clusters of this pipeline that are alive, by the name that the runner gives them.
 async fn alive(aws: &Aws, config: Option<&RunnerConfig>) -> Result<Vec<String>, ReencryptError> {
     let Some(config) = config else { return Ok(Vec::new()) };
-    let states = [ClusterState::Starting, ClusterState::Bootstrapping, ClusterState::Running, ClusterState::Waiting, ClusterState::Terminating];
+    let states = [
+        ClusterState::Starting,
+        ClusterState::Bootstrapping,
+        ClusterState::Running,
+        ClusterState::Waiting,
+        ClusterState::Terminating,
+    ];
     let clusters = found(facts::emr::list(&aws.emr, None, &states).await, "which clusters run")?;
-    Ok(clusters.into_iter().filter(|it| it.name == config.job_name).map(|it| format!("cluster {}", it.id)).collect())
+    Ok(clusters
+        .into_iter()
+        .filter(|it| it.name == config.job_name)
+        .map(|it| format!("cluster {}", it.id))
+        .collect())
 }
 
 /// The security configuration that the config or the settings name, where its word counts.
@@ -237,8 +340,14 @@ async fn configuration(
     asked: &Asked,
 ) -> Result<Option<SecurityConfiguration>, ReencryptError> {
     let Some(config) = config else { return Ok(None) };
-    let in_config = config.security_configuration.as_ref().map(|it| &it.value).filter(|name| !name.trim().is_empty());
-    let Some(name) = settings.security_configuration.as_ref().or(in_config) else { return Ok(None) };
+    let in_config = config
+        .security_configuration
+        .as_ref()
+        .map(|it| &it.value)
+        .filter(|name| !name.trim().is_empty());
+    let Some(name) = settings.security_configuration.as_ref().or(in_config) else {
+        return Ok(None);
+    };
     if asked.is_explicit() {
         return Ok(None);
     }
@@ -248,7 +357,12 @@ async fn configuration(
     }
 }
 
-async fn known(aws: &Aws, bucket: &BucketName, account: &crate::names::AccountId, region: &str) -> Result<Known, ReencryptError> {
+async fn known(
+    aws: &Aws,
+    bucket: &BucketName,
+    account: &crate::names::AccountId,
+    region: &str,
+) -> Result<Known, ReencryptError> {
     let s3 = &aws.s3;
     let (where_it_is, ours, default, versioning, acls, locks) = tokio::join!(
         facts::s3::region(s3, bucket),
@@ -269,36 +383,52 @@ async fn known(aws: &Aws, bucket: &BucketName, account: &crate::names::AccountId
         ours: found(ours, &about("the owner"))?,
         default: found(default, &about("the default encryption"))?,
         versioned: match versioning {
-            // An answer that cannot be read is no reason to miss versions: listing them, and naming them, is right in every bucket.
+            // An answer that cannot be read is no reason to miss versions: listing them, and naming
+            // them, is right in every bucket.
             Lookup::Unreachable(obstacle) => {
                 tracing::warn!(%bucket, message = obstacle.message, "whether it keeps versions cannot be told; it is treated as if it did");
                 true
             }
             other => found(other, &about("the versioning"))?.is_some(),
         },
-        carries: Carries { acls: found(acls, &about("the object ownership"))?, locks: found(locks, &about("the Object Lock configuration"))? },
+        carries: Carries {
+            acls: found(acls, &about("the object ownership"))?,
+            locks: found(locks, &about("the Object Lock configuration"))?,
+        },
     })
 }
 
 /// Whether a bucket knows ACLs. One without ownership controls does.
 async fn acls(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
     let result = s3.get_bucket_ownership_controls().bucket(bucket.as_str()).send().await;
-    if result.as_ref().is_err_and(|error| facts::s3::is_code(error, "OwnershipControlsNotFoundError")) {
+    if result
+        .as_ref()
+        .is_err_and(|error| facts::s3::is_code(error, "OwnershipControlsNotFoundError"))
+    {
         return Lookup::Found(true);
     }
-    Lookup::from_call(&calls::GET_BUCKET_OWNERSHIP_CONTROLS, &["NoSuchBucket"], result).map(|answer| {
-        let rules = answer.ownership_controls.map(|controls| controls.rules).unwrap_or_default();
-        !rules.iter().any(|rule| rule.object_ownership == aws_sdk_s3::types::ObjectOwnership::BucketOwnerEnforced)
-    })
+    Lookup::from_call(&calls::GET_BUCKET_OWNERSHIP_CONTROLS, &["NoSuchBucket"], result).map(
+        |answer| {
+            let rules =
+                answer.ownership_controls.map(|controls| controls.rules).unwrap_or_default();
+            !rules.iter().any(|rule| {
+                rule.object_ownership == aws_sdk_s3::types::ObjectOwnership::BucketOwnerEnforced
+            })
+        },
+    )
 }
 
 /// Whether a bucket knows Object Lock.
 async fn locks(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
     let result = s3.get_object_lock_configuration().bucket(bucket.as_str()).send().await;
-    if result.as_ref().is_err_and(|error| facts::s3::is_code(error, "ObjectLockConfigurationNotFoundError")) {
+    if result
+        .as_ref()
+        .is_err_and(|error| facts::s3::is_code(error, "ObjectLockConfigurationNotFoundError"))
+    {
         return Lookup::Found(false);
     }
-    Lookup::from_call(&calls::GET_OBJECT_LOCK_CONFIGURATION, &["NoSuchBucket"], result).map(|_| true)
+    Lookup::from_call(&calls::GET_OBJECT_LOCK_CONFIGURATION, &["NoSuchBucket"], result)
+        .map(|_| true)
 }
 
 /// The keys that the policy expects, by ARN.
@@ -306,7 +436,12 @@ async fn arns(aws: &Aws, keys: &[String]) -> Result<Vec<String>, ReencryptError>
     let mut arns = Vec::new();
     for key in keys {
         let described = facts::kms::describe(&aws.kms, &KeyReference::new(key)).await;
-        arns.push(found(described, &format!("the key {key} (setting expected_keys)"))?.arn.as_str().to_owned());
+        arns.push(
+            found(described, &format!("the key {key} (setting expected_keys)"))?
+                .arn
+                .as_str()
+                .to_owned(),
+        );
     }
     Ok(arns)
 }
@@ -322,15 +457,24 @@ async fn resolve(aws: &Aws, named: Named, owner: Option<&str>) -> Result<Target,
         // AWS makes its own key for S3 when it is first used.
         return match facts::kms::describe(&aws.kms, &KeyReference::new("alias/aws/s3")).await {
             Lookup::Absent => Ok(plain(None)),
-            lookup => Ok(plain(Some(found(lookup, "the key that AWS manages for S3")?.arn.as_str().to_owned()))),
+            lookup => Ok(plain(Some(
+                found(lookup, "the key that AWS manages for S3")?.arn.as_str().to_owned(),
+            ))),
         };
     };
-    let key = found(facts::kms::describe(&aws.kms, &reference).await, &format!("the key {reference}"))?;
+    let key =
+        found(facts::kms::describe(&aws.kms, &reference).await, &format!("the key {reference}"))?;
     if !key.is_enabled() || !key.is_symmetric() {
-        return Err(ReencryptError::Usage(format!("the key {} cannot encrypt objects: it must be enabled, symmetric, and for encryption", key.arn)));
+        return Err(ReencryptError::Usage(format!(
+            "the key {} cannot encrypt objects: it must be enabled, symmetric, and for encryption",
+            key.arn
+        )));
     }
     let arn = key.arn.as_str().to_owned();
-    let updatable = !key.aws_managed && owner.is_some_and(|owner| KeyReference::new(&arn).region_and_account().is_some_and(|(_, of)| of == owner));
+    let updatable = !key.aws_managed
+        && owner.is_some_and(|owner| {
+            KeyReference::new(&arn).region_and_account().is_some_and(|(_, of)| of == owner)
+        });
     Ok(Target { kind, key: Some(arn), updatable, by })
 }
 
@@ -338,13 +482,17 @@ async fn resolve(aws: &Aws, named: Named, owner: Option<&str>) -> Result<Target,
 fn found<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
     match lookup {
         Lookup::Found(fact) => Ok(fact),
-        Lookup::Absent => Err(ReencryptError::Usage(format!("{what}: AWS says that there is no such thing"))),
-        Lookup::Denied(obstacle) => {
-            Err(ReencryptError::Unseen(format!("{what} could not be seen: {}; allow {}", obstacle.message, obstacle.operation)))
+        Lookup::Absent => {
+            Err(ReencryptError::Usage(format!("{what}: AWS says that there is no such thing")))
         }
-        Lookup::Unreachable(obstacle) => {
-            Err(ReencryptError::Unseen(format!("{what} could not be seen: {} ({})", obstacle.message, obstacle.operation)))
-        }
+        Lookup::Denied(obstacle) => Err(ReencryptError::Unseen(format!(
+            "{what} could not be seen: {}; allow {}",
+            obstacle.message, obstacle.operation
+        ))),
+        Lookup::Unreachable(obstacle) => Err(ReencryptError::Unseen(format!(
+            "{what} could not be seen: {} ({})",
+            obstacle.message, obstacle.operation
+        ))),
     }
 }
 
@@ -370,10 +518,20 @@ mod tests {
 
     #[test]
     fn archives_and_assets_are_not_in_use_and_all_else_is() {
-        for role in ["raw.in[0]", "raw.processing", "enriched.good", "enriched.bad", "shredded.errors", "log", "enriched.stream"] {
+        for role in [
+            "raw.in[0]",
+            "raw.processing",
+            "enriched.good",
+            "enriched.bad",
+            "shredded.errors",
+            "log",
+            "enriched.stream",
+        ] {
             assert!(at(role, "s3://bkt").is_in_use(), "{role}");
         }
-        for role in ["raw.archive", "enriched.archive", "shredded.archive", "assets", "jsonpath_assets"] {
+        for role in
+            ["raw.archive", "enriched.archive", "shredded.archive", "assets", "jsonpath_assets"]
+        {
             assert!(!at(role, "s3://bkt").is_in_use(), "{role}");
         }
     }

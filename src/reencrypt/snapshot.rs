@@ -1,4 +1,5 @@
-//! An object with all that it carries, as far as a copy could lose it: what is looked at before and after, and how the two may differ.
+//! An object with all that it carries, as far as a copy could lose it: what is looked at before and
+//! after, and how the two may differ.
 
 use std::collections::BTreeMap;
 
@@ -86,12 +87,18 @@ pub(crate) enum Archive {
 impl Lock {
     /// Whether it protects anything at `now`, in milliseconds since 1970.
     pub(crate) fn protects(&self, now: i64) -> bool {
-        self.legal_hold || self.event_hold.as_deref() == Some("ON") || self.until.is_some_and(|until| until > now)
+        self.legal_hold
+            || self.event_hold.as_deref() == Some("ON")
+            || self.until.is_some_and(|until| until > now)
     }
 
     /// Without a retention that is over: S3 accepts no date in the past, and it protects nothing.
     pub(crate) fn in_force(&self, now: i64) -> Self {
-        if self.until.is_some_and(|until| until <= now) { Self { mode: None, until: None, ..self.clone() } } else { self.clone() }
+        if self.until.is_some_and(|until| until <= now) {
+            Self { mode: None, until: None, ..self.clone() }
+        } else {
+            self.clone()
+        }
     }
 }
 
@@ -100,7 +107,8 @@ impl Snapshot {
     pub(crate) fn stored(&self) -> Stored {
         match self.algorithm.as_deref() {
             None => Stored::Unencrypted,
-            Some(algorithm) => match facts::encryption_kind(&ServerSideEncryption::from(algorithm)) {
+            Some(algorithm) => match facts::encryption_kind(&ServerSideEncryption::from(algorithm))
+            {
                 Some(kind) => Stored::Kind(kind, self.key.clone()),
                 None => Stored::Other(algorithm.to_owned()),
             },
@@ -109,12 +117,14 @@ impl Snapshot {
 
     /// Whether its `ETag` is the MD5 of its content: neither written in parts nor encrypted by KMS.
     fn has_plain_etag(&self) -> bool {
-        !self.etag.contains('-') && matches!(self.stored(), Stored::Unencrypted | Stored::Kind(EncryptionKind::SseS3, _))
+        !self.etag.contains('-')
+            && matches!(self.stored(), Stored::Unencrypted | Stored::Kind(EncryptionKind::SseS3, _))
     }
 }
 
-/// What objects of a bucket may carry that a HEAD does not show, or shows only to those who may read it: then it has to be asked for by name, since a copy made by
-/// somebody who does not see it would lose it.
+/// What objects of a bucket may carry that a HEAD does not show, or shows only to those who may
+/// read it: then it has to be asked for by name, since a copy made by somebody who does not see it
+/// would lose it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Carries {
     pub(crate) acls: bool,
@@ -134,66 +144,140 @@ impl Carries {
 }
 
 /// Looks at an object. `Absent`: there is no such object.
-pub(crate) async fn look(s3: &aws_sdk_s3::Client, place: &Place, version: Option<&str>, carries: Carries) -> Lookup<Snapshot> {
+pub(crate) async fn look(
+    s3: &aws_sdk_s3::Client,
+    place: &Place,
+    version: Option<&str>,
+    carries: Carries,
+) -> Lookup<Snapshot> {
     let version = version.map(str::to_owned);
-    let request = s3.head_object().bucket(&place.bucket).key(&place.key).set_version_id(version.clone());
+    let request =
+        s3.head_object().bucket(&place.bucket).key(&place.key).set_version_id(version.clone());
     let result = Box::pin(request.checksum_mode(ChecksumMode::Enabled).send()).await;
-    let head = match Lookup::from_call(&calls::HEAD_OBJECT, &["NotFound", "NoSuchKey", "NoSuchVersion", "404"], result) {
+    let head = match Lookup::from_call(
+        &calls::HEAD_OBJECT,
+        &["NotFound", "NoSuchKey", "NoSuchVersion", "404"],
+        result,
+    ) {
         Lookup::Found(head) => head,
         other => return other.and_then(|_| Lookup::Absent),
     };
     // S3 copies tags by itself, or refuses; but a copy in parts is only given what was seen.
-    let asks_tags = head.tag_count.unwrap_or(0) > 0 || head.content_length.is_none_or(|size| size > LARGEST_COPY.cast_signed());
-    let tags = async { if asks_tags { tags(s3, place, version.clone()).await } else { Lookup::Found(BTreeMap::new()) } };
-    let grants = async { if carries.acls { grants(s3, place, version.clone()).await } else { Lookup::Found(Vec::new()) } };
-    let lock = async { if carries.locks { lock(s3, place, version.clone()).await } else { Lookup::Found(Lock::default()) } };
+    let asks_tags = head.tag_count.unwrap_or(0) > 0
+        || head.content_length.is_none_or(|size| size > LARGEST_COPY.cast_signed());
+    let tags = async {
+        if asks_tags {
+            tags(s3, place, version.clone()).await
+        } else {
+            Lookup::Found(BTreeMap::new())
+        }
+    };
+    let grants = async {
+        if carries.acls {
+            grants(s3, place, version.clone()).await
+        } else {
+            Lookup::Found(Vec::new())
+        }
+    };
+    let lock = async {
+        if carries.locks {
+            lock(s3, place, version.clone()).await
+        } else {
+            Lookup::Found(Lock::default())
+        }
+    };
     let (tags, grants, lock) = tokio::join!(Box::pin(tags), Box::pin(grants), Box::pin(lock));
     tags.and_then(|tags| {
-        grants.and_then(|grants| lock.and_then(|lock| Lookup::expect_in_answer(&calls::HEAD_OBJECT, snapshot(head, tags, grants, lock))))
+        grants.and_then(|grants| {
+            lock.and_then(|lock| {
+                Lookup::expect_in_answer(&calls::HEAD_OBJECT, snapshot(head, tags, grants, lock))
+            })
+        })
     })
 }
 
 /// Retention and legal hold.
 async fn lock(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>) -> Lookup<Lock> {
     let none = "NoSuchObjectLockConfiguration";
-    let retention = s3.get_object_retention().bucket(&place.bucket).key(&place.key).set_version_id(version.clone()).send();
-    let hold = s3.get_object_legal_hold().bucket(&place.bucket).key(&place.key).set_version_id(version).send();
+    let retention = s3
+        .get_object_retention()
+        .bucket(&place.bucket)
+        .key(&place.key)
+        .set_version_id(version.clone())
+        .send();
+    let hold = s3
+        .get_object_legal_hold()
+        .bucket(&place.bucket)
+        .key(&place.key)
+        .set_version_id(version)
+        .send();
     let (retention, hold) = tokio::join!(Box::pin(retention), Box::pin(hold));
     let retention = if retention.as_ref().is_err_and(|error| is_code(error, none)) {
         Lookup::Found(None)
     } else {
-        Lookup::from_call(&calls::GET_OBJECT_RETENTION, &["NoSuchKey", "NoSuchVersion"], retention).map(|answer| answer.retention)
+        Lookup::from_call(&calls::GET_OBJECT_RETENTION, &["NoSuchKey", "NoSuchVersion"], retention)
+            .map(|answer| answer.retention)
     };
     let hold = if hold.as_ref().is_err_and(|error| is_code(error, none)) {
         Lookup::Found(None)
     } else {
-        Lookup::from_call(&calls::GET_OBJECT_LEGAL_HOLD, &["NoSuchKey", "NoSuchVersion"], hold).map(|answer| answer.legal_hold)
+        Lookup::from_call(&calls::GET_OBJECT_LEGAL_HOLD, &["NoSuchKey", "NoSuchVersion"], hold)
+            .map(|answer| answer.legal_hold)
     };
     retention.and_then(|retention| {
         hold.map(|hold| Lock {
-            mode: retention.as_ref().and_then(|it| it.mode.as_ref()).map(|mode| mode.as_str().to_owned()),
-            until: retention.and_then(|it| it.retain_until_date).and_then(|until| until.to_millis().ok()),
+            mode: retention
+                .as_ref()
+                .and_then(|it| it.mode.as_ref())
+                .map(|mode| mode.as_str().to_owned()),
+            until: retention
+                .and_then(|it| it.retain_until_date)
+                .and_then(|until| until.to_millis().ok()),
             legal_hold: hold.and_then(|it| it.status) == Some(ObjectLockLegalHoldStatus::On),
             ..Lock::default()
         })
     })
 }
 
-async fn tags(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>) -> Lookup<BTreeMap<String, String>> {
-    let result = s3.get_object_tagging().bucket(&place.bucket).key(&place.key).set_version_id(version).send().await;
+async fn tags(
+    s3: &aws_sdk_s3::Client,
+    place: &Place,
+    version: Option<String>,
+) -> Lookup<BTreeMap<String, String>> {
+    let result = s3
+        .get_object_tagging()
+        .bucket(&place.bucket)
+        .key(&place.key)
+        .set_version_id(version)
+        .send()
+        .await;
     Lookup::from_call(&calls::GET_OBJECT_TAGGING, &["NoSuchKey"], result)
         .map(|answer| answer.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect())
 }
 
-async fn grants(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>) -> Lookup<Vec<(String, String)>> {
-    let result = s3.get_object_acl().bucket(&place.bucket).key(&place.key).set_version_id(version).send().await;
+async fn grants(
+    s3: &aws_sdk_s3::Client,
+    place: &Place,
+    version: Option<String>,
+) -> Lookup<Vec<(String, String)>> {
+    let result = s3
+        .get_object_acl()
+        .bucket(&place.bucket)
+        .key(&place.key)
+        .set_version_id(version)
+        .send()
+        .await;
     Lookup::from_call(&calls::GET_OBJECT_ACL, &["NoSuchKey"], result).and_then(|answer| {
         let grant = |grant: aws_sdk_s3::types::Grant| {
             let grantee = grant.grantee?;
-            let name = grantee.uri.map(|uri| format!("uri={uri}")).or_else(|| grantee.id.map(|id| format!("id={id}")))?;
+            let name = grantee
+                .uri
+                .map(|uri| format!("uri={uri}"))
+                .or_else(|| grantee.id.map(|id| format!("id={id}")))?;
             Some((name, grant.permission?.as_str().to_owned()))
         };
-        let grants: Option<Vec<_>> = answer.grants.unwrap_or_default().into_iter().map(grant).collect();
+        let grants: Option<Vec<_>> =
+            answer.grants.unwrap_or_default().into_iter().map(grant).collect();
         Lookup::expect_in_answer(
             &calls::GET_OBJECT_ACL,
             grants.map(|mut grants| {
@@ -204,7 +288,12 @@ async fn grants(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>)
     })
 }
 
-fn snapshot(head: HeadObjectOutput, tags: BTreeMap<String, String>, grants: Vec<(String, String)>, lock: Lock) -> Option<Snapshot> {
+fn snapshot(
+    head: HeadObjectOutput,
+    tags: BTreeMap<String, String>,
+    grants: Vec<(String, String)>,
+    lock: Lock,
+) -> Option<Snapshot> {
     let checksum = checksum(&head);
     let headers = [
         ("content-type", head.content_type),
@@ -215,9 +304,12 @@ fn snapshot(head: HeadObjectOutput, tags: BTreeMap<String, String>, grants: Vec<
         ("expires", head.expires_string),
         ("website-redirect", head.website_redirect_location),
     ];
-    let headers = headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    let storage_class = head.storage_class.map_or_else(|| "STANDARD".to_owned(), |class| class.as_str().to_owned());
-    let archived = matches!(storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE") || head.archive_status.is_some();
+    let headers =
+        headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    let storage_class =
+        head.storage_class.map_or_else(|| "STANDARD".to_owned(), |class| class.as_str().to_owned());
+    let archived = matches!(storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+        || head.archive_status.is_some();
     let archive = match head.restore.as_deref() {
         _ if !archived => Archive::No,
         Some(restore) if restore.contains("ongoing-request=\"true\"") => Archive::Restoring,
@@ -256,14 +348,20 @@ fn checksum(head: &HeadObjectOutput) -> Option<Checksum> {
         ("SHA256", &head.checksum_sha256),
         ("SHA1", &head.checksum_sha1),
     ];
-    let (algorithm, value) = all.into_iter().find_map(|(algorithm, value)| Some((algorithm, value.as_ref()?)))?;
-    let full = head.checksum_type.as_ref().map_or(!value.contains('-'), |kind| kind.as_str() == "FULL_OBJECT");
+    let (algorithm, value) =
+        all.into_iter().find_map(|(algorithm, value)| Some((algorithm, value.as_ref()?)))?;
+    let full = head
+        .checksum_type
+        .as_ref()
+        .map_or(!value.contains('-'), |kind| kind.as_str() == "FULL_OBJECT");
     Some(Checksum { algorithm: algorithm.to_owned(), value: value.clone(), full })
 }
 
-/// What of `before` is not in `after`, in words; nothing where everything was kept. `now` in milliseconds since 1970.
+/// What of `before` is not in `after`, in words; nothing where everything was kept. `now` in
+/// milliseconds since 1970.
 ///
-/// Some things cannot stay: a content that was copied anew has a new date, and a new `ETag` where that is not its MD5.
+/// Some things cannot stay: a content that was copied anew has a new date, and a new `ETag` where
+/// that is not its MD5.
 pub(crate) fn losses(before: &Snapshot, after: &Snapshot, method: Method, now: i64) -> Vec<String> {
     let mut losses = Vec::new();
     let mut same = |what: &str, equal: bool| {
@@ -273,8 +371,13 @@ pub(crate) fn losses(before: &Snapshot, after: &Snapshot, method: Method, now: i
     };
     same("size", before.size == after.size);
     same("storage class", before.storage_class == after.storage_class);
-    same("metadata", before.metadata == after.metadata && before.missing_metadata == after.missing_metadata);
-    for name in before.headers.keys().chain(after.headers.keys()).collect::<std::collections::BTreeSet<_>>() {
+    same(
+        "metadata",
+        before.metadata == after.metadata && before.missing_metadata == after.missing_metadata,
+    );
+    for name in
+        before.headers.keys().chain(after.headers.keys()).collect::<std::collections::BTreeSet<_>>()
+    {
         same(name, before.headers.get(name) == after.headers.get(name));
     }
     same("tags", before.tags == after.tags);
@@ -287,12 +390,20 @@ pub(crate) fn losses(before: &Snapshot, after: &Snapshot, method: Method, now: i
             same("checksum", before.checksum == after.checksum);
         }
         Method::Copy | Method::CopyInParts => {
-            let comparable = method == Method::Copy && before.has_plain_etag() && after.has_plain_etag();
+            let comparable =
+                method == Method::Copy && before.has_plain_etag() && after.has_plain_etag();
             same("ETag", !comparable || before.etag == after.etag);
             if let Some(checksum) = &before.checksum {
                 let kept = after.checksum.as_ref();
-                same("checksum's algorithm", kept.is_some_and(|kept| kept.algorithm == checksum.algorithm));
-                same("checksum", !checksum.full || kept.is_none_or(|kept| !kept.full || kept.value == checksum.value));
+                same(
+                    "checksum's algorithm",
+                    kept.is_some_and(|kept| kept.algorithm == checksum.algorithm),
+                );
+                same(
+                    "checksum",
+                    !checksum.full
+                        || kept.is_none_or(|kept| !kept.full || kept.value == checksum.value),
+                );
             }
         }
     }
@@ -336,8 +447,14 @@ mod tests {
         assert_eq!(lost(|it| it.size = 4), ["size"]);
         assert_eq!(lost(|it| it.etag = "\"x\"".to_owned()), ["ETag"]);
         assert_eq!(lost(|it| it.storage_class = "STANDARD_IA".to_owned()), ["storage class"]);
-        assert_eq!(lost(|it| drop(it.metadata.insert("a".to_owned(), "b".to_owned()))), ["metadata"]);
-        assert_eq!(lost(|it| drop(it.headers.insert("website-redirect".to_owned(), "/".to_owned()))), ["website-redirect"]);
+        assert_eq!(
+            lost(|it| drop(it.metadata.insert("a".to_owned(), "b".to_owned()))),
+            ["metadata"]
+        );
+        assert_eq!(
+            lost(|it| drop(it.headers.insert("website-redirect".to_owned(), "/".to_owned()))),
+            ["website-redirect"]
+        );
         assert_eq!(lost(|it| drop(it.tags.insert("a".to_owned(), "b".to_owned()))), ["tags"]);
         assert_eq!(lost(|it| it.grants.push(("id=x".to_owned(), "READ".to_owned()))), ["ACL"]);
         assert_eq!(lost(|it| it.lock.legal_hold = true), ["Object Lock"]);
@@ -358,7 +475,9 @@ mod tests {
 
     #[test]
     fn a_checksum_of_the_whole_content_is_kept_and_one_of_parts_keeps_its_algorithm() {
-        let sum = |algorithm: &str, value: &str, full| Some(Checksum { algorithm: algorithm.to_owned(), value: value.to_owned(), full });
+        let sum = |algorithm: &str, value: &str, full| {
+            Some(Checksum { algorithm: algorithm.to_owned(), value: value.to_owned(), full })
+        };
         let compare = |before, after| {
             let before = Snapshot { checksum: before, ..plain() };
             losses(&before, &Snapshot { checksum: after, ..plain() }, Method::Copy, 0)
@@ -366,12 +485,16 @@ mod tests {
         assert!(compare(None, sum("CRC64NVME", "a", true)).is_empty(), "S3 adds its own");
         assert!(compare(sum("SHA256", "a-2", false), sum("SHA256", "b", true)).is_empty());
         assert_eq!(compare(sum("SHA256", "a", true), sum("SHA256", "b", true)), ["checksum"]);
-        assert_eq!(compare(sum("SHA256", "a", true), sum("CRC32", "a", true)), ["checksum's algorithm"]);
+        assert_eq!(
+            compare(sum("SHA256", "a", true), sum("CRC32", "a", true)),
+            ["checksum's algorithm"]
+        );
     }
 
     #[test]
     fn a_retention_that_is_over_need_not_be_kept() {
-        let lock = Lock { mode: Some("GOVERNANCE".to_owned()), until: Some(100), ..Lock::default() };
+        let lock =
+            Lock { mode: Some("GOVERNANCE".to_owned()), until: Some(100), ..Lock::default() };
         let before = Snapshot { lock, ..plain() };
         assert_eq!(losses(&before, &plain(), Method::Copy, 99), ["Object Lock"]);
         assert!(losses(&before, &plain(), Method::Copy, 100).is_empty());

@@ -1,4 +1,5 @@
-//! The scan of a repair: every object is looked at, and what is to be done about it is counted, listed, and written into the ledger.
+//! The scan of a repair: every object is looked at, and what is to be done about it is counted,
+//! listed, and written into the ledger.
 
 use std::{
     collections::BTreeMap,
@@ -74,18 +75,33 @@ struct Offender {
 
 impl Survey {
     /// Looks at everything. What is to be done goes into `ledger`, and into the file `list`.
-    pub(crate) async fn take(scope: &Scope, ledger: Option<&Ledger>, list: Option<&Path>, quiet: bool) -> Result<Self, ReencryptError> {
-        let file = |error: std::io::Error| ReencryptError::File(format!("{}: {error}", list.unwrap_or(Path::new("")).display()));
+    pub(crate) async fn take(
+        scope: &Scope,
+        ledger: Option<&Ledger>,
+        list: Option<&Path>,
+        quiet: bool,
+    ) -> Result<Self, ReencryptError> {
+        let file = |error: std::io::Error| {
+            ReencryptError::File(format!("{}: {error}", list.unwrap_or(Path::new("")).display()))
+        };
         let mut list = list.map(File::create).transpose().map_err(file)?.map(BufWriter::new);
         let mut survey = Self::default();
         let spinner = bar(bar::SO_FAR, None, quiet);
         for wanted in &scope.wanted {
-            let mut found = Found { bucket: wanted.location.bucket.as_str().to_owned(), ..Found::default() };
+            let mut found =
+                Found { bucket: wanted.location.bucket.as_str().to_owned(), ..Found::default() };
             survey
-                .scan(scope, wanted, ledger, &mut found, &spinner, &mut |offender| match &mut list {
-                    Some(list) => writeln!(list, "{}", line(offender)).map_err(file),
-                    None => Ok(()),
-                })
+                .scan(
+                    scope,
+                    wanted,
+                    ledger,
+                    &mut found,
+                    &spinner,
+                    &mut |offender| match &mut list {
+                        Some(list) => writeln!(list, "{}", line(offender)).map_err(file),
+                        None => Ok(()),
+                    },
+                )
                 .await?;
             survey.places.push((wanted.to_string(), found));
         }
@@ -106,8 +122,15 @@ impl Survey {
         spinner: &ProgressBar,
         list: &mut impl FnMut(&Offender) -> Result<(), ReencryptError>,
     ) -> Result<(), ReencryptError> {
-        let Some(bucket) = scope.plan.buckets.get(wanted.location.bucket.as_str()) else { return Ok(()) };
-        let question = scan::Scope { location: wanted.location.clone(), versions: bucket.versioned, since: None, except: Vec::new() };
+        let Some(bucket) = scope.plan.buckets.get(wanted.location.bucket.as_str()) else {
+            return Ok(());
+        };
+        let question = scan::Scope {
+            location: wanted.location.clone(),
+            versions: bucket.versioned,
+            since: None,
+            except: Vec::new(),
+        };
         // One list at least tells where the place can be cut.
         self.looking.list();
         let splits = match scan::cut(&scope.aws.s3_bulk, &wanted.location).await {
@@ -127,7 +150,8 @@ impl Survey {
                 }
                 spinner.inc(1);
                 // S3 answers 400 for SSE-C, which only two more requests tell from other reasons.
-                let requests = if matches!(object.stored, Lookup::Found(Stored::CustomerKey)) { 3 } else { 1 };
+                let requests =
+                    if matches!(object.stored, Lookup::Found(Stored::CustomerKey)) { 3 } else { 1 };
                 self.looking.read(object.storage_class.as_deref().unwrap_or("STANDARD"), requests);
                 match object.stored.clone() {
                     Lookup::Found(stored) => {
@@ -138,15 +162,22 @@ impl Survey {
                     }
                     // Deleted since it was listed.
                     Lookup::Absent => {}
-                    Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => found.unseen(obstacle),
+                    Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+                        found.unseen(obstacle)
+                    }
                 }
             }
-            let judged = stream::iter(offenders).map(async |(object, stored)| judge(scope, bucket, object, stored).await);
-            let judged: Vec<Result<Offender, Obstacle>> = judged.buffered(LOOKS_AT_ONCE).collect().await;
+            let judged = stream::iter(offenders)
+                .map(async |(object, stored)| judge(scope, bucket, object, stored).await);
+            let judged: Vec<Result<Offender, Obstacle>> =
+                judged.buffered(LOOKS_AT_ONCE).collect().await;
             let mut planned = Vec::new();
             for offender in judged {
                 if let Ok(offender) = &offender {
-                    self.looking.read(offender.object.storage_class.as_deref().unwrap_or("STANDARD"), offender.requests);
+                    self.looking.read(
+                        offender.object.storage_class.as_deref().unwrap_or("STANDARD"),
+                        offender.requests,
+                    );
                 }
                 match offender {
                     Ok(offender) if offender.choice == Choice::Nothing => {}
@@ -155,7 +186,11 @@ impl Survey {
                         self.cost.add(offender.choice, costs(&offender, bucket));
                         list(&offender)?;
                         if !matches!(offender.choice, Choice::Leave(_)) {
-                            let state = State::Planned { choice: offender.choice, size: offender.object.size, is_latest: offender.object.is_latest };
+                            let state = State::Planned {
+                                choice: offender.choice,
+                                size: offender.object.size,
+                                is_latest: offender.object.is_latest,
+                            };
                             planned.push((offender.place, state));
                         }
                     }
@@ -163,7 +198,9 @@ impl Survey {
                 }
             }
             if let Some(ledger) = ledger {
-                for written in join_all(planned.iter().map(|(place, state)| ledger.write(place, state))).await {
+                for written in
+                    join_all(planned.iter().map(|(place, state)| ledger.write(place, state))).await
+                {
                     written?;
                 }
             }
@@ -180,12 +217,18 @@ impl Survey {
 
     /// How many objects something is to be done about.
     pub(crate) fn to_do(&self) -> u64 {
-        self.groups().filter(|(choice, _)| !matches!(choice, Choice::Leave(_))).map(|(_, group)| group.objects).sum()
+        self.groups()
+            .filter(|(choice, _)| !matches!(choice, Choice::Leave(_)))
+            .map(|(_, group)| group.objects)
+            .sum()
     }
 
     /// How many must stay as they are.
     pub(crate) fn left(&self) -> u64 {
-        self.groups().filter(|(choice, _)| matches!(choice, Choice::Leave(_))).map(|(_, group)| group.objects).sum()
+        self.groups()
+            .filter(|(choice, _)| matches!(choice, Choice::Leave(_)))
+            .map(|(_, group)| group.objects)
+            .sum()
     }
 
     /// How many, objects or whole places, could not be looked at.
@@ -198,12 +241,20 @@ impl Survey {
         let mut lines = Vec::new();
         for (place, found) in &self.places {
             let wrong: u64 = found.groups.values().map(|group| group.objects).sum();
-            lines.push(format!("{place}: {} looked at, {wrong} not as they should be", plural(found.looked_at, "object")));
+            lines.push(format!(
+                "{place}: {} looked at, {wrong} not as they should be",
+                plural(found.looked_at, "object")
+            ));
             for (choice, group) in &found.groups {
                 lines.push(format!("  {}: {}", said(*choice), group.shown()));
             }
             if let Some(obstacle) = &found.obstacle {
-                lines.push(format!("  could not be looked at: {}: {} ({})", plural(found.unseen, "object"), obstacle.message, obstacle.operation));
+                lines.push(format!(
+                    "  could not be looked at: {}: {} ({})",
+                    plural(found.unseen, "object"),
+                    obstacle.message,
+                    obstacle.operation
+                ));
             }
         }
         lines
@@ -216,8 +267,16 @@ impl Survey {
             for (choice, group) in &found.groups {
                 if let Choice::Leave(reason) = choice {
                     let line = format!("{place}: {}: {}", group.shown(), reason.advice());
-                    let first = group.first.first().map_or_else(|| place.clone(), |key| format!("s3://{}/{key}", found.bucket));
-                    leftovers.push(Leftover::of_objects(line, reason.advice(), group.objects, &first));
+                    let first = group.first.first().map_or_else(
+                        || place.clone(),
+                        |key| format!("s3://{}/{key}", found.bucket),
+                    );
+                    leftovers.push(Leftover::of_objects(
+                        line,
+                        reason.advice(),
+                        group.objects,
+                        &first,
+                    ));
                 }
             }
             if let Some(obstacle) = &found.obstacle {
@@ -230,36 +289,71 @@ impl Survey {
     }
 }
 
-/// Decides about an object. What lies in an archive is looked at once more: only a HEAD tells whether it was restored.
-async fn judge(scope: &Scope, bucket: &BucketPlan, object: scan::Object, stored: Stored) -> Result<Offender, Obstacle> {
-    let place = Place { bucket: object.bucket.as_str().to_owned(), key: object.key.clone(), version: object.version_id.clone() };
+/// Decides about an object. What lies in an archive is looked at once more: only a HEAD tells
+/// whether it was restored.
+async fn judge(
+    scope: &Scope,
+    bucket: &BucketPlan,
+    object: scan::Object,
+    stored: Stored,
+) -> Result<Offender, Obstacle> {
+    let place = Place {
+        bucket: object.bucket.as_str().to_owned(),
+        key: object.key.clone(),
+        version: object.version_id.clone(),
+    };
     let (mut archive, mut locked, mut requests) = (Archive::No, false, 0);
     let class = object.storage_class.as_deref().unwrap_or("STANDARD");
     let may_be_archived = matches!(class, "GLACIER" | "DEEP_ARCHIVE" | "INTELLIGENT_TIERING");
-    if stored != Stored::CustomerKey && (may_be_archived || (!object.is_latest && scope.plan.purge)) {
+    if stored != Stored::CustomerKey && (may_be_archived || (!object.is_latest && scope.plan.purge))
+    {
         let carries = Carries { acls: false, ..bucket.carries };
         match snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), carries).await {
             Lookup::Found(seen) => {
                 requests = carries.requests(&seen);
                 archive = seen.archive;
-                locked = seen.lock.protects(i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX));
+                locked = seen.lock.protects(
+                    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000)
+                        .unwrap_or(i64::MAX),
+                );
             }
-            Lookup::Absent => return Ok(Offender { place, object, stored, choice: Choice::Nothing, requests: 1 }),
+            Lookup::Absent => {
+                return Ok(Offender {
+                    place,
+                    object,
+                    stored,
+                    choice: Choice::Nothing,
+                    requests: 1,
+                });
+            }
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => return Err(obstacle),
         }
     }
-    let seen = Seen { stored: &stored, size: object.size, is_latest: object.is_latest, archive, locked, loss: None };
+    let seen = Seen {
+        stored: &stored,
+        size: object.size,
+        is_latest: object.is_latest,
+        archive,
+        locked,
+        loss: None,
+    };
     let choice = method::choose(&seen, true, scope.plan.wish(&bucket.target));
     Ok(Offender { place, object, stored, choice, requests })
 }
 
 fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan) -> Costs<'a> {
-    let age = offender.object.modified.map_or(0, |modified| (OffsetDateTime::now_utc() - modified).whole_days());
+    let age = offender
+        .object
+        .modified
+        .map_or(0, |modified| (OffsetDateTime::now_utc() - modified).whole_days());
     Costs {
         size: offender.object.size,
         storage_class: offender.object.storage_class.as_deref().unwrap_or("STANDARD"),
         age_days: u64::try_from(age).unwrap_or(0),
-        from_kms: matches!(offender.stored, Stored::Kind(EncryptionKind::SseKms | EncryptionKind::DsseKms, _)),
+        from_kms: matches!(
+            offender.stored,
+            Stored::Kind(EncryptionKind::SseKms | EncryptionKind::DsseKms, _)
+        ),
         to_kms: bucket.target.kind != EncryptionKind::SseS3,
         versioned: bucket.versioned,
         // Whether it has tags is not known yet.
@@ -297,7 +391,9 @@ impl Found {
         group.bytes += offender.object.size;
         if group.first.len() < NAMED {
             group.first.push(match (&offender.place.version, offender.object.is_latest) {
-                (Some(version), false) => format!("{} (version {version})", shown(&offender.place.key)),
+                (Some(version), false) => {
+                    format!("{} (version {version})", shown(&offender.place.key))
+                }
                 _ => shown(&offender.place.key),
             });
         }
@@ -311,7 +407,10 @@ impl Found {
     fn stopped(&mut self, why: Lookup<()>) {
         match why {
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => self.unseen(obstacle),
-            Lookup::Absent => self.unseen(Obstacle { operation: "s3:ListBucket".to_owned(), message: "there is no such bucket".to_owned() }),
+            Lookup::Absent => self.unseen(Obstacle {
+                operation: "s3:ListBucket".to_owned(),
+                message: "there is no such bucket".to_owned(),
+            }),
             Lookup::Found(()) => {}
         }
     }
@@ -320,7 +419,12 @@ impl Found {
 impl Group {
     fn shown(&self) -> String {
         let more = if self.objects > self.first.len() as u64 { ", …" } else { "" };
-        format!("{} ({} bytes): {}{more}", plural(self.objects, "object"), self.bytes, self.first.join(", "))
+        format!(
+            "{} ({} bytes): {}{more}",
+            plural(self.objects, "object"),
+            self.bytes,
+            self.first.join(", ")
+        )
     }
 }
 

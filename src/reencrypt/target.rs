@@ -13,7 +13,8 @@ pub(crate) struct Target {
     pub(crate) kind: EncryptionKind,
     /// The key's ARN; none for SSE-S3, and for a key of AWS's own that is not there yet.
     pub(crate) key: Option<String>,
-    /// The key is a customer's, of the bucket's own account: `UpdateObjectEncryption` takes no other.
+    /// The key is a customer's, of the bucket's own account: `UpdateObjectEncryption` takes no
+    /// other.
     pub(crate) updatable: bool,
     /// Who says so.
     pub(crate) by: &'static str,
@@ -67,7 +68,8 @@ impl Asked {
     }
 }
 
-/// The target of `bucket`: what was asked for, else the policy's only key, else the security configuration's S3 part, else the bucket's own default.
+/// The target of `bucket`: what was asked for, else the policy's only key, else the security
+/// configuration's S3 part, else the bucket's own default.
 ///
 /// # Errors
 /// What to do where none of them says anything that S3 can be asked for.
@@ -80,15 +82,21 @@ pub(crate) fn decide(
 ) -> Result<Named, String> {
     let named = |kind, key: Option<&str>, by| Named { kind, key: key.map(KeyReference::new), by };
     match (asked.kind, asked.key.as_deref()) {
-        (Some(EncryptionKind::SseS3), Some(_)) => return Err("--kms-key: SSE-S3 takes no key; leave one of the two out".to_owned()),
-        (Some(kind), key) => return Ok(named(kind, key.or_else(|| sole_key(kind, expected_keys)), "as asked")),
+        (Some(EncryptionKind::SseS3), Some(_)) => {
+            return Err("--kms-key: SSE-S3 takes no key; leave one of the two out".to_owned());
+        }
+        (Some(kind), key) => {
+            return Ok(named(kind, key.or_else(|| sole_key(kind, expected_keys)), "as asked"));
+        }
         (None, Some(key)) => return Ok(named(EncryptionKind::SseKms, Some(key), "as asked")),
         (None, None) => {}
     }
     if let [key] = expected_keys {
         return Ok(named(EncryptionKind::SseKms, Some(key), "the setting expected_keys"));
     }
-    if let Some(s3) = configuration.filter(|it| it.content.at_rest_enabled).and_then(|it| it.content.s3.as_ref()) {
+    if let Some(s3) =
+        configuration.filter(|it| it.content.at_rest_enabled).and_then(|it| it.content.s3.as_ref())
+    {
         let own = s3.overrides.iter().find(|it| it.bucket == bucket);
         let (mode, key) = own.map_or((&s3.mode, &s3.key), |it| (&it.mode, &it.key));
         let by = "the security configuration";
@@ -100,10 +108,12 @@ pub(crate) fn decide(
         }
     }
     match default {
-        DefaultEncryption::Kind { kind, key } => Ok(named(*kind, key.as_deref(), "the bucket's default")),
-        DefaultEncryption::None | DefaultEncryption::Other(_) => {
-            Err(format!("{bucket} has no default encryption that is known; say what its objects shall get by --encryption, and --kms-key"))
+        DefaultEncryption::Kind { kind, key } => {
+            Ok(named(*kind, key.as_deref(), "the bucket's default"))
         }
+        DefaultEncryption::None | DefaultEncryption::Other(_) => Err(format!(
+            "{bucket} has no default encryption that is known; say what its objects shall get by --encryption, and --kms-key"
+        )),
     }
 }
 
@@ -155,34 +165,56 @@ mod tests {
     }
 
     #[test]
-    fn the_target_is_what_was_asked_else_the_policys_key_else_the_configurations_else_the_buckets() {
+    fn the_target_is_what_was_asked_else_the_policys_key_else_the_configurations_else_the_buckets()
+    {
         let s3 = r#"{"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration":
             {"EncryptionMode": "SSE-KMS", "AwsKmsKey": "k", "Overrides": [{"BucketName": "other", "EncryptionMode": "SSE-S3"}, {"BucketName": "client", "EncryptionMode": "CSE-KMS", "AwsKmsKey": "c"}]}}}}"#;
         let configuration = configuration(s3);
         let none = Asked::default();
         let asked = Asked { kind: Some(DsseKms), key: Some(KEY.to_owned()) };
         let target = |bucket: &str, asked: &Asked, keys: &[String], configured| {
-            let named = decide(bucket, asked, keys, if configured { Some(&configuration) } else { None }, &default()).unwrap();
+            let named = decide(
+                bucket,
+                asked,
+                keys,
+                if configured { Some(&configuration) } else { None },
+                &default(),
+            )
+            .unwrap();
             (named.kind, named.key.map(|key| key.to_string()), named.by)
         };
         let key = |key: &str| Some(key.to_owned());
         assert_eq!(target("b", &asked, &["x".to_owned()], true), (DsseKms, key(KEY), "as asked"));
-        assert_eq!(target("b", &none, &["x".to_owned()], true), (SseKms, key("x"), "the setting expected_keys"));
+        assert_eq!(
+            target("b", &none, &["x".to_owned()], true),
+            (SseKms, key("x"), "the setting expected_keys")
+        );
         assert_eq!(target("b", &none, &[], true), (SseKms, key("k"), "the security configuration"));
         assert_eq!(target("other", &none, &[], true), (SseS3, None, "the security configuration"));
         assert_eq!(target("client", &none, &[], true), (SseS3, None, "the bucket's default"));
-        assert_eq!(target("b", &none, &["x".to_owned(), "y".to_owned()], false), (SseS3, None, "the bucket's default"));
+        assert_eq!(
+            target("b", &none, &["x".to_owned(), "y".to_owned()], false),
+            (SseS3, None, "the bucket's default")
+        );
         let only_kind = Asked { kind: Some(SseKms), key: None };
         assert_eq!(target("b", &only_kind, &["x".to_owned()], true).1, key("x"));
         let both = Asked { kind: Some(SseS3), key: key("x") };
         assert!(decide("b", &both, &[], None, &default()).is_err());
-        assert!(decide("b", &none, &[], None, &DefaultEncryption::None).unwrap_err().contains("--encryption"));
+        assert!(
+            decide("b", &none, &[], None, &DefaultEncryption::None)
+                .unwrap_err()
+                .contains("--encryption")
+        );
     }
 
     #[test]
     fn without_being_asked_only_what_the_policy_refuses_offends() {
-        let target = Target { kind: SseKms, key: Some(KEY.to_owned()), updatable: true, by: "as asked" };
-        let of = |explicit, accepted: &[EncryptionKind], keys: &[&str]| Criterion { explicit, standard: Standard::for_tests(accepted, keys) };
+        let target =
+            Target { kind: SseKms, key: Some(KEY.to_owned()), updatable: true, by: "as asked" };
+        let of = |explicit, accepted: &[EncryptionKind], keys: &[&str]| Criterion {
+            explicit,
+            standard: Standard::for_tests(accepted, keys),
+        };
         let s3 = Stored::Kind(SseS3, None);
         let ours = Stored::Kind(SseKms, Some(KEY.to_owned()));
         let theirs = Stored::Kind(SseKms, Some("other".to_owned()));
@@ -193,8 +225,15 @@ mod tests {
             (of(true, &[SseS3, SseKms], &[]), [true, false, true]),
         ];
         for (criterion, wanted) in table {
-            assert_eq!([&s3, &ours, &theirs].map(|stored| criterion.offends(stored, &target)), wanted, "{criterion:?}");
-            assert!(criterion.offends(&Stored::Unencrypted, &target) && criterion.offends(&Stored::CustomerKey, &target));
+            assert_eq!(
+                [&s3, &ours, &theirs].map(|stored| criterion.offends(stored, &target)),
+                wanted,
+                "{criterion:?}"
+            );
+            assert!(
+                criterion.offends(&Stored::Unencrypted, &target)
+                    && criterion.offends(&Stored::CustomerKey, &target)
+            );
             assert!(criterion.accepts_target(&target));
         }
         assert!(!of(false, &[SseS3], &[]).accepts_target(&target));

@@ -1,6 +1,8 @@
-//! The findings for AWS Security Hub, in its finding format (ASFF): a line for each request to BatchImportFindings, within its limits.
+//! The findings for AWS Security Hub, in its finding format (ASFF): a line for each request to
+//! BatchImportFindings, within its limits.
 //!
-//! A finding's id is made of its check and its subject, so that each run updates what an earlier one reported. What is proved now is sent as archived, and closes it.
+//! A finding's id is made of its check and its subject, so that each run updates what an earlier
+//! one reported. What is proved now is sent as archived, and closes it.
 
 use serde_json::{Value, json};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
@@ -28,7 +30,8 @@ struct Place<'a> {
     account: &'a str,
 }
 
-/// The whole document: one request a line. `region` is what the caller says; without it, what the document tells.
+/// The whole document: one request a line. `region` is what the caller says; without it, what the
+/// document tells.
 ///
 /// # Errors
 /// When the document does not tell account or region.
@@ -41,14 +44,22 @@ pub(super) fn asff(document: &Document, region: Option<&str>) -> Result<String, 
     let region = region
         .or_else(|| told_region(document))
         .ok_or_else(|| RenderError::Lacking("the document does not tell the region; say which Security Hub is meant with `--region`".to_owned()))?;
-    let partition = document.runner_principal().or_else(|| document.principal()).and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
+    let partition = document
+        .runner_principal()
+        .or_else(|| document.principal())
+        .and_then(|arn| arn.split(':').nth(1))
+        .unwrap_or("aws");
     let place = Place { partition, region, account };
-    let mut findings: Vec<&Finding> =
-        document.all_findings().filter(|finding| finding.status != Status::NotApplicable && finding.waits_for.is_none()).collect();
+    let mut findings: Vec<&Finding> = document
+        .all_findings()
+        .filter(|finding| finding.status != Status::NotApplicable && finding.waits_for.is_none())
+        .collect();
     // What is open goes first, should a later request fail.
     findings.sort_by_key(|finding| (finding.status, finding.level));
     let mut lines = String::new();
-    for batch in batches(findings.into_iter().map(|finding| self::finding(document, finding, &place))) {
+    for batch in
+        batches(findings.into_iter().map(|finding| self::finding(document, finding, &place)))
+    {
         lines.push_str(&json!({"Findings": batch}).to_string());
         lines.push('\n');
     }
@@ -57,8 +68,13 @@ pub(super) fn asff(document: &Document, region: Option<&str>) -> Result<String, 
 
 /// The region that the run's clusters are launched in, by the finding that is about it.
 fn told_region(document: &Document) -> Option<&str> {
-    let asked = document.of_check("ebs-encryption-by-default").next().map(|finding| finding.subject.as_str());
-    asked.or_else(|| document.of_check("bucket-region").next().map(|finding| finding.wanted.as_str()))
+    let asked = document
+        .of_check("ebs-encryption-by-default")
+        .next()
+        .map(|finding| finding.subject.as_str());
+    asked.or_else(|| {
+        document.of_check("bucket-region").next().map(|finding| finding.wanted.as_str())
+    })
 }
 
 /// Findings in batches that one request takes.
@@ -85,7 +101,8 @@ fn finding(document: &Document, finding: &Finding, place: &Place<'_>) -> Value {
     let Place { partition, region, account } = place;
     let check = checks::find(&finding.check);
     let said = format!("Saw {}; wanted {}.", finding.saw, finding.wanted);
-    let excused = finding.excused.as_ref().map_or_else(String::new, |why| format!(" Excused: {why}."));
+    let excused =
+        finding.excused.as_ref().map_or_else(String::new, |why| format!(" Excused: {why}."));
     let why = check.map_or_else(String::new, |check| format!(" {}", check.why));
     let mut value = json!({
         "SchemaVersion": "2018-10-08",
@@ -124,7 +141,8 @@ fn finding(document: &Document, finding: &Finding, place: &Place<'_>) -> Value {
     value
 }
 
-/// The same for the same check and subject in every run; what makes it unlike others may be longer than an id can be.
+/// The same for the same check and subject in every run; what makes it unlike others may be longer
+/// than an id can be.
 fn id(finding: &Finding, place: &Place<'_>) -> String {
     let subject = sha256(format!("{}\0{}", finding.check, finding.subject));
     format!("{}/{}/emr-etl-guard/{}/{}", place.region, place.account, finding.check, &subject[..32])
@@ -132,8 +150,17 @@ fn id(finding: &Finding, place: &Place<'_>) -> String {
 
 fn types(finding: &Finding) -> Vec<&'static str> {
     let exposed = finding.status == Status::Refuted && finding.level == Level::Required;
-    let mut types = vec!["Software and Configuration Checks/AWS Security Best Practices/Encryption"];
-    if exposed && ["data-encrypted", "written-objects", "cluster-security-configuration", "cluster-volumes"].contains(&finding.check.as_str()) {
+    let mut types =
+        vec!["Software and Configuration Checks/AWS Security Best Practices/Encryption"];
+    if exposed
+        && [
+            "data-encrypted",
+            "written-objects",
+            "cluster-security-configuration",
+            "cluster-volumes",
+        ]
+        .contains(&finding.check.as_str())
+    {
         types.push("Effects/Data Exposure");
     }
     types
@@ -141,11 +168,17 @@ fn types(finding: &Finding) -> Vec<&'static str> {
 
 fn severity(document: &Document, finding: &Finding) -> &'static str {
     match (finding.status, finding.level) {
-        (Status::Refuted, Level::Required) if document.outcome == Outcome::UnsafeClusterAlive && is_cluster(&finding.subject) => "CRITICAL",
+        (Status::Refuted, Level::Required)
+            if document.outcome == Outcome::UnsafeClusterAlive && is_cluster(&finding.subject) =>
+        {
+            "CRITICAL"
+        }
         (Status::Refuted, Level::Required) => "HIGH",
         (Status::Unknown, Level::Required) => "MEDIUM",
         (Status::Refuted, Level::Advised) | (Status::Excused, _) => "LOW",
-        (Status::Unknown, Level::Advised) | (Status::Proved | Status::NotApplicable, _) => "INFORMATIONAL",
+        (Status::Unknown, Level::Advised) | (Status::Proved | Status::NotApplicable, _) => {
+            "INFORMATIONAL"
+        }
     }
 }
 
@@ -168,14 +201,24 @@ fn resource(document: &Document, finding: &Finding, place: &Place<'_>) -> Value 
     let Place { partition, region, account } = place;
     let subject = finding.subject.as_str();
     let ec2 = |kind: &str| format!("arn:{partition}:ec2:{region}:{account}:{kind}/{subject}");
-    let role = |lookup: Option<&Option<Lookup<super::document::Role>>>| Some(lookup?.as_ref()?.found()?.arn.clone());
+    let role = |lookup: Option<&Option<Lookup<super::document::Role>>>| {
+        Some(lookup?.as_ref()?.found()?.arn.clone())
+    };
     let facts = document.facts.as_ref();
     let (kind, id) = match finding.check.as_str() {
-        _ if is_cluster(subject) => ("Other", format!("arn:{partition}:elasticmapreduce:{region}:{account}:cluster/{subject}")),
-        _ if subject.starts_with("arn:") && subject.contains(":kms:") => ("AwsKmsKey", subject.to_owned()),
+        _ if is_cluster(subject) => (
+            "Other",
+            format!("arn:{partition}:elasticmapreduce:{region}:{account}:cluster/{subject}"),
+        ),
+        _ if subject.starts_with("arn:") && subject.contains(":kms:") => {
+            ("AwsKmsKey", subject.to_owned())
+        }
         check
             if (check.starts_with("bucket-") && check != "bucket-policy-clash")
-                || matches!(check, "no-silent-downgrade" | "no-earlier-versions" | "clojure-collector-bucket") =>
+                || matches!(
+                    check,
+                    "no-silent-downgrade" | "no-earlier-versions" | "clojure-collector-bucket"
+                ) =>
         {
             ("AwsS3Bucket", format!("arn:{partition}:s3:::{subject}"))
         }
@@ -208,7 +251,8 @@ fn cut(text: &str, limit: usize) -> String {
 }
 
 fn timestamp(at: OffsetDateTime) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
 }
 
@@ -226,7 +270,9 @@ mod tests {
 
     #[test]
     fn a_batch_holds_a_hundred_findings_and_no_more_bytes_than_a_request_takes() {
-        let sizes = |findings: Vec<Value>| batches(findings.into_iter()).iter().map(Vec::len).collect::<Vec<_>>();
+        let sizes = |findings: Vec<Value>| {
+            batches(findings.into_iter()).iter().map(Vec::len).collect::<Vec<_>>()
+        };
         assert_eq!(sizes(vec![json!({}); 250]), [100, 100, 50]);
         assert_eq!(sizes(vec![]), Vec::<usize>::new());
         let large = json!({"x": "x".repeat(200_000)});
@@ -239,14 +285,22 @@ mod tests {
 
     fn sent(document: &Document) -> Vec<Value> {
         let lines = asff(document, None).unwrap();
-        lines.lines().flat_map(|line| serde_json::from_str::<Value>(line).unwrap()["Findings"].as_array().unwrap().clone()).collect()
+        lines
+            .lines()
+            .flat_map(|line| {
+                serde_json::from_str::<Value>(line).unwrap()["Findings"].as_array().unwrap().clone()
+            })
+            .collect()
     }
 
     /// Every limit that the API reference for AwsSecurityFinding names for what is sent here.
     #[track_caller]
     fn within_limits(finding: &Value) {
         let text = |name: &str| {
-            let value = finding.pointer(name).and_then(Value::as_str).unwrap_or_else(|| panic!("{name} is missing"));
+            let value = finding
+                .pointer(name)
+                .and_then(Value::as_str)
+                .unwrap_or_else(|| panic!("{name} is missing"));
             assert!(!value.trim().is_empty(), "{name} is blank");
             value.chars().count()
         };
@@ -261,14 +315,20 @@ mod tests {
         ] {
             assert!(text(name) <= limit, "{name}: {}", text(name));
         }
-        assert_eq!((text("/AwsAccountId"), finding["SchemaVersion"].as_str()), (12, Some("2018-10-08")));
+        assert_eq!(
+            (text("/AwsAccountId"), finding["SchemaVersion"].as_str()),
+            (12, Some("2018-10-08"))
+        );
         for time in ["/CreatedAt", "/UpdatedAt"] {
             assert_eq!(text(time), "2026-11-25T17:25:24.914Z".len());
         }
         if finding.get("Remediation").is_some() {
             assert!(text("/Remediation/Recommendation/Text") <= 512);
         }
-        assert!(finding["Types"].as_array().unwrap().len() <= 50 && finding["ProductFields"].as_object().unwrap().len() <= 50);
+        assert!(
+            finding["Types"].as_array().unwrap().len() <= 50
+                && finding["ProductFields"].as_object().unwrap().len() <= 50
+        );
         for (name, value) in finding["ProductFields"].as_object().unwrap() {
             assert!(name.len() <= 128 && value.as_str().unwrap().chars().count() <= 2048, "{name}");
         }
@@ -285,14 +345,23 @@ mod tests {
             let mut value: Value = serde_json::from_str(text).unwrap();
             for finding in value["findings"].as_array_mut().unwrap() {
                 for key in ["subject", "saw", "mend", "at"] {
-                    finding[key] = format!("{}{}", finding[key].as_str().unwrap_or_default(), "ä".repeat(5000)).into();
+                    finding[key] = format!(
+                        "{}{}",
+                        finding[key].as_str().unwrap_or_default(),
+                        "ä".repeat(5000)
+                    )
+                    .into();
                 }
                 finding["wanted"] = " ".into();
             }
             let mut document: Document = serde_json::from_value(value).unwrap();
             document.who.account.get_or_insert_with(|| "123456789012".to_owned());
             for line in asff(&document, Some("eu-west-1")).unwrap().lines() {
-                serde_json::from_str::<Value>(line).unwrap()["Findings"].as_array().unwrap().iter().for_each(within_limits);
+                serde_json::from_str::<Value>(line).unwrap()["Findings"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .for_each(within_limits);
             }
         }
     }
@@ -306,7 +375,9 @@ mod tests {
             (finding.status, finding.saw) = (Status::Proved, "all is well".to_owned());
         }
         let by_id = |document: &Document| {
-            let findings = sent(document).into_iter().map(|finding| (finding["Id"].as_str().unwrap().to_owned(), finding));
+            let findings = sent(document)
+                .into_iter()
+                .map(|finding| (finding["Id"].as_str().unwrap().to_owned(), finding));
             findings.collect::<std::collections::BTreeMap<_, _>>()
         };
         let (before, after) = (by_id(&open), by_id(&mended));
@@ -319,37 +390,72 @@ mod tests {
         }
         assert_eq!(
             closed,
-            open.all_findings().filter(|finding| finding.waits_for.is_none() && (finding.is_open() || finding.status == Status::Excused)).count()
+            open.all_findings()
+                .filter(|finding| finding.waits_for.is_none()
+                    && (finding.is_open() || finding.status == Status::Excused))
+                .count()
         );
     }
 
     #[test]
     fn each_kind_of_answer_has_its_severity_and_its_resource() {
         let told = |finding: &Value| {
-            let text = |name: &str| finding.pointer(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let names = ["/Title", "/Severity/Label", "/Compliance/Status", "/RecordState", "/Resources/0/Type", "/Resources/0/Id", "/Types/1"];
+            let text = |name: &str| {
+                finding.pointer(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            let names = [
+                "/Title",
+                "/Severity/Label",
+                "/Compliance/Status",
+                "/RecordState",
+                "/Resources/0/Type",
+                "/Resources/0/Id",
+                "/Types/1",
+            ];
             names.map(text).join(" | ")
         };
         let mut lines: Vec<String> = Vec::new();
         for name in ["refused-v2", "unsafe-v2"] {
-            lines.extend(sent(&recorded(name)).iter().filter(|finding| finding["RecordState"] == "ACTIVE").map(told));
+            lines.extend(
+                sent(&recorded(name))
+                    .iter()
+                    .filter(|finding| finding["RecordState"] == "ACTIVE")
+                    .map(told),
+            );
         }
         let mut alive = recorded("unsafe-v2");
         alive.outcome = Outcome::UnsafeClusterAlive;
-        lines.extend(sent(&alive).iter().filter(|finding| finding["Severity"]["Label"] == "CRITICAL").map(told));
+        lines.extend(
+            sent(&alive)
+                .iter()
+                .filter(|finding| finding["Severity"]["Label"] == "CRITICAL")
+                .map(told),
+        );
         insta::assert_snapshot!(lines.join("\n"));
     }
 
     #[test]
     fn what_security_hub_cannot_do_without_is_asked_for() {
         let mut document = recorded("refused-v2");
-        document.findings.retain(|finding| !["ebs-encryption-by-default", "bucket-region"].contains(&finding.check.as_str()));
+        document.findings.retain(|finding| {
+            !["ebs-encryption-by-default", "bucket-region"].contains(&finding.check.as_str())
+        });
         let said = |document: &Document| asff(document, None).unwrap_err().to_string();
-        assert_eq!(said(&document), "the document does not tell the region; say which Security Hub is meant with `--region`");
+        assert_eq!(
+            said(&document),
+            "the document does not tell the region; say which Security Hub is meant with `--region`"
+        );
         let first = asff(&document, Some("us-gov-west-1")).unwrap();
-        assert!(first.contains(":securityhub:us-gov-west-1:123456789012:product/123456789012/default"), "{first}");
+        assert!(
+            first.contains(":securityhub:us-gov-west-1:123456789012:product/123456789012/default"),
+            "{first}"
+        );
         document.who.account = None;
         document.facts = None;
-        assert!(said(&document).starts_with("the document does not tell the account"), "{}", said(&document));
+        assert!(
+            said(&document).starts_with("the document does not tell the account"),
+            "{}",
+            said(&document)
+        );
     }
 }

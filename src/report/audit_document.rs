@@ -1,5 +1,6 @@
-//! The document of an audit: what was found in S3, location by location. The command `audit` writes it, and its page is made of it, long afterwards and elsewhere too.
-//! `schema-audit.json` beside this file says what is in it.
+//! The document of an audit: what was found in S3, location by location. The command `audit` writes
+//! it, and its page is made of it, long afterwards and elsewhere too. `schema-audit.json` beside
+//! this file says what is in it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -93,7 +94,8 @@ pub(crate) struct InventorySource {
 /// What was found in one location.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Location {
-    /// The keys below `aws.s3.buckets` that name it; none for one that was named on the command line.
+    /// The keys below `aws.s3.buckets` that name it; none for one that was named on the command
+    /// line.
     pub(crate) roles: Vec<String>,
     /// `s3://…`.
     pub(crate) location: String,

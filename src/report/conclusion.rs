@@ -30,17 +30,27 @@ impl Conclusion {
 
     pub(super) fn of(document: &Document) -> Self {
         let said = |number: usize| format!("{} {}", counted(number, "required check"), is(number));
-        let refuted = || said(open_required(document).filter(|finding| finding.status == Status::Refuted).count());
+        let refuted = || {
+            said(
+                open_required(document).filter(|finding| finding.status == Status::Refuted).count(),
+            )
+        };
         let open = || said(open_required(document).count());
         match (document.verdict, document.outcome) {
-            (_, Outcome::UnsafeClusterAlive) => {
-                Self::new(Tone::Bad, "Act now", format!("An unsafe cluster may still be running: {}.", alive(document)))
-            }
-            (_, Outcome::UnsafeClusterTerminated) if document.clusters().iter().any(|cluster| cluster.is_unsafe) => Self::new(
+            (_, Outcome::UnsafeClusterAlive) => Self::new(
                 Tone::Bad,
-                "Unsafe cluster ended",
-                "A cluster of this run was not what was verified before the launch. It was terminated, and its end is confirmed; what it wrote until then is suspect.",
+                "Act now",
+                format!("An unsafe cluster may still be running: {}.", alive(document)),
             ),
+            (_, Outcome::UnsafeClusterTerminated)
+                if document.clusters().iter().any(|cluster| cluster.is_unsafe) =>
+            {
+                Self::new(
+                    Tone::Bad,
+                    "Unsafe cluster ended",
+                    "A cluster of this run was not what was verified before the launch. It was terminated, and its end is confirmed; what it wrote until then is suspect.",
+                )
+            }
             (_, Outcome::UnsafeClusterTerminated) => Self::new(
                 Tone::Bad,
                 "Unsafe run ended",
@@ -48,16 +58,39 @@ impl Conclusion {
             ),
             (_, Outcome::Unconfirmed) => {
                 let open = open_required(document).count();
-                let why = if open == 0 { "it could not be told what it did".to_owned() } else { format!("{} open", said(open)) };
-                let tone = if open_required(document).any(|finding| finding.status == Status::Refuted) { Tone::Bad } else { Tone::Unsure };
-                Self::new(tone, "Not confirmed", format!("The run ended, but its encryption could not be confirmed: {why}."))
+                let why = if open == 0 {
+                    "it could not be told what it did".to_owned()
+                } else {
+                    format!("{} open", said(open))
+                };
+                let tone =
+                    if open_required(document).any(|finding| finding.status == Status::Refuted) {
+                        Tone::Bad
+                    } else {
+                        Tone::Unsure
+                    };
+                Self::new(
+                    tone,
+                    "Not confirmed",
+                    format!("The run ended, but its encryption could not be confirmed: {why}."),
+                )
             }
-            (Some(Verdict::RefuseRefuted), _) => {
-                Self::new(Tone::Bad, "Refused", format!("Nothing was launched, because encryption is not as required: {} refuted.", refuted()))
-            }
-            (Some(Verdict::RefuseUnknown), _) => {
-                Self::new(Tone::Unsure, "Refused", format!("Nothing was launched, because facts could not be established: {} open.", open()))
-            }
+            (Some(Verdict::RefuseRefuted), _) => Self::new(
+                Tone::Bad,
+                "Refused",
+                format!(
+                    "Nothing was launched, because encryption is not as required: {} refuted.",
+                    refuted()
+                ),
+            ),
+            (Some(Verdict::RefuseUnknown), _) => Self::new(
+                Tone::Unsure,
+                "Refused",
+                format!(
+                    "Nothing was launched, because facts could not be established: {} open.",
+                    open()
+                ),
+            ),
             (_, outcome) if document.command == "check" => checked(document, outcome),
             (Some(Verdict::Launch), outcome) => ended(document, outcome),
             (None, outcome) => closed(document, outcome),
@@ -68,15 +101,24 @@ impl Conclusion {
 /// A check that found nothing in the way.
 fn checked(document: &Document, outcome: Outcome) -> Conclusion {
     match outcome {
-        Outcome::Ended(0) if document.only => {
-            Conclusion::new(Tone::Good, "What was asked for holds", "Only some checks were asked for. They hold; nothing is said of the others.")
-        }
+        Outcome::Ended(0) if document.only => Conclusion::new(
+            Tone::Good,
+            "What was asked for holds",
+            "Only some checks were asked for. They hold; nothing is said of the others.",
+        ),
         Outcome::Ended(0) => Conclusion::new(
             Tone::Good,
             "Would launch",
-            format!("Everything that is required is proved{}, as far as it can be before a launch. Nothing was launched.", but_for_excused(document)),
+            format!(
+                "Everything that is required is proved{}, as far as it can be before a launch. Nothing was launched.",
+                but_for_excused(document)
+            ),
         ),
-        other => Conclusion::new(Tone::Unsure, "No verdict", format!("The check did not come to its end: {}.", in_words(other))),
+        other => Conclusion::new(
+            Tone::Unsure,
+            "No verdict",
+            format!("The check did not come to its end: {}.", in_words(other)),
+        ),
     }
 }
 
@@ -84,14 +126,22 @@ fn checked(document: &Document, outcome: Outcome) -> Conclusion {
 fn ended(document: &Document, outcome: Outcome) -> Conclusion {
     match outcome {
         Outcome::Ended(0) => {
-            let objects: u64 = document.written.iter().map(|written| written.survey.looked_at).sum();
+            let objects: u64 =
+                document.written.iter().map(|written| written.survey.looked_at).sum();
             let seen = if objects == 0 {
                 String::new()
             } else {
-                format!(", and on {} that it wrote", counted(usize::try_from(objects).unwrap_or(usize::MAX), "object"))
+                format!(
+                    ", and on {} that it wrote",
+                    counted(usize::try_from(objects).unwrap_or(usize::MAX), "object")
+                )
             };
             let clusters = document.clusters().len();
-            let on = if clusters == 0 { String::new() } else { format!(", on {}", counted(clusters, "cluster")) };
+            let on = if clusters == 0 {
+                String::new()
+            } else {
+                format!(", on {}", counted(clusters, "cluster"))
+            };
             Conclusion::new(
                 Tone::Good,
                 "Encryption confirmed",
@@ -104,24 +154,44 @@ fn ended(document: &Document, outcome: Outcome) -> Conclusion {
         Outcome::Ended(_) | Outcome::Signalled(_) | Outcome::Undelivered => Conclusion::new(
             Tone::Plain,
             "The run did not finish",
-            format!("Everything that is required was proved, and nothing since speaks against it; but {}.", in_words(outcome)),
+            format!(
+                "Everything that is required was proved, and nothing since speaks against it; but {}.",
+                in_words(outcome)
+            ),
         ),
-        other => Conclusion::new(Tone::Unsure, "Not launched", format!("Nothing was launched: {}.", in_words(other))),
+        other => Conclusion::new(
+            Tone::Unsure,
+            "Not launched",
+            format!("Nothing was launched: {}.", in_words(other)),
+        ),
     }
 }
 
-/// A run of which only its clusters were looked at: an earlier guard left it open, or none launched it.
+/// A run of which only its clusters were looked at: an earlier guard left it open, or none launched
+/// it.
 fn closed(document: &Document, outcome: Outcome) -> Conclusion {
     let clusters = counted(document.clusters().len(), "cluster");
     match outcome {
-        Outcome::Ended(0) => Conclusion::new(Tone::Good, "Nothing is left open", format!("What was looked at, {clusters}, is what it must be.")),
-        other => Conclusion::new(Tone::Unsure, "Left open", format!("{clusters} looked at, but {}.", in_words(other))),
+        Outcome::Ended(0) => Conclusion::new(
+            Tone::Good,
+            "Nothing is left open",
+            format!("What was looked at, {clusters}, is what it must be."),
+        ),
+        other => Conclusion::new(
+            Tone::Unsure,
+            "Left open",
+            format!("{clusters} looked at, but {}.", in_words(other)),
+        ),
     }
 }
 
 /// Said wherever all is said to be proved.
 fn but_for_excused(document: &Document) -> String {
-    match document.all_findings().filter(|finding| finding.level == Level::Required && finding.status == Status::Excused).count() {
+    match document
+        .all_findings()
+        .filter(|finding| finding.level == Level::Required && finding.status == Status::Excused)
+        .count()
+    {
         0 => String::new(),
         excused => format!(", but for {} that an exception excuses", counted(excused, "finding")),
     }
@@ -157,15 +227,24 @@ fn alive(document: &Document) -> String {
         Some(End::Unconfirmed(why)) => Some(format!("{} ({why})", cluster.id)),
         None => Some(format!("{} (nobody saw its end)", cluster.id)),
     };
-    let unsafe_ones: Vec<String> = document.clusters().iter().filter(|cluster| cluster.is_unsafe).filter_map(of).collect();
-    if unsafe_ones.is_empty() { "it is named among the run's clusters".to_owned() } else { unsafe_ones.join(", ") }
+    let unsafe_ones: Vec<String> =
+        document.clusters().iter().filter(|cluster| cluster.is_unsafe).filter_map(of).collect();
+    if unsafe_ones.is_empty() {
+        "it is named among the run's clusters".to_owned()
+    } else {
+        unsafe_ones.join(", ")
+    }
 }
 
-/// What stands against the run: open findings of required checks, without those that only wait for another.
+/// What stands against the run: open findings of required checks, without those that only wait for
+/// another.
 fn open_required(document: &Document) -> impl Iterator<Item = &Finding> {
-    document
-        .all_findings()
-        .filter(|finding| finding.level == Level::Required && finding.is_open() && finding.waits_for.is_none() && !finding.not_there)
+    document.all_findings().filter(|finding| {
+        finding.level == Level::Required
+            && finding.is_open()
+            && finding.waits_for.is_none()
+            && !finding.not_there
+    })
 }
 
 /// `1 object`, `2 objects`.
@@ -203,9 +282,12 @@ mod tests {
             concluded("unsafe-v2", |_| {}),
             concluded("unsafe-v2", |document| {
                 document.outcome = Outcome::UnsafeClusterAlive;
-                document.watched.as_mut().unwrap().clusters[0].end = Some(End::Unconfirmed("AccessDenied".to_owned()));
+                document.watched.as_mut().unwrap().clusters[0].end =
+                    Some(End::Unconfirmed("AccessDenied".to_owned()));
             }),
-            concluded("unsafe-v2", |document| document.watched.as_mut().unwrap().clusters[0].is_unsafe = false),
+            concluded("unsafe-v2", |document| {
+                document.watched.as_mut().unwrap().clusters[0].is_unsafe = false
+            }),
             concluded("unencrypted-v1", |_| {}),
             concluded("unencrypted-v1", |document| {
                 document.findings.retain(|finding| finding.status != Status::Refuted);

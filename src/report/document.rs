@@ -1,6 +1,8 @@
-//! The document of a run, read again: owned and typed, as far as the pages need it. Every form but the document's own is made from this, and from nothing else.
+//! The document of a run, read again: owned and typed, as far as the pages need it. Every form but
+//! the document's own is made from this, and from nothing else.
 //!
-//! The types here are those of the document, not of the program: what an older version wrote stays readable when the program's own types have moved on.
+//! The types here are those of the document, not of the program: what an older version wrote stays
+//! readable when the program's own types have moved on.
 
 use std::{
     collections::BTreeMap,
@@ -50,7 +52,10 @@ impl DocumentKind {
 pub(crate) enum NoDocument {
     #[error("{}: cannot be read: {error}", shown(file))]
     Unreadable { file: PathBuf, error: std::io::Error },
-    #[error("{}: no document of emr-etl-guard: {why}; wanted the file that the setting `report` names, or what `check --json` prints", shown(file))]
+    #[error(
+        "{}: no document of emr-etl-guard: {why}; wanted the file that the setting `report` names, or what `check --json` prints",
+        shown(file)
+    )]
     NotOne { file: PathBuf, why: String },
     #[error("{}: version {seen} of the document; wanted {} to {}: use the guard that wrote it, or a later one", shown(file), wanted.start(), wanted.end())]
     Version { file: PathBuf, seen: String, wanted: RangeInclusive<u32> },
@@ -564,20 +569,34 @@ impl AnyDocument {
     /// [`NoDocument`] when it cannot be read, is no document, or is of a version that this program does not know.
     pub(crate) fn read(file: &Path) -> Result<Self, NoDocument> {
         let mut text = Vec::new();
-        let read = if is_stdin(file) { std::io::stdin().read_to_end(&mut text).map(|_| ()) } else { std::fs::read(file).map(|bytes| text = bytes) };
+        let read = if is_stdin(file) {
+            std::io::stdin().read_to_end(&mut text).map(|_| ())
+        } else {
+            std::fs::read(file).map(|bytes| text = bytes)
+        };
         read.map_err(|error| NoDocument::Unreadable { file: file.to_owned(), error })?;
         Self::parse(file, &text)
     }
 
     pub(super) fn parse(file: &Path, text: &[u8]) -> Result<Self, NoDocument> {
         let not_one = |why: String| NoDocument::NotOne { file: file.to_owned(), why };
-        let value: Value = serde_json::from_slice(text).map_err(|error| not_one(format!("not JSON: {error}")))?;
+        let value: Value =
+            serde_json::from_slice(text).map_err(|error| not_one(format!("not JSON: {error}")))?;
         let kind = DocumentKind::of(value["command"].as_str().unwrap_or_default());
         let wanted = readable(kind);
         // The version decides what the rest means, so it comes first.
         match value.get("version") {
-            Some(version) if version.as_u64().is_some_and(|version| u32::try_from(version).is_ok_and(|version| wanted.contains(&version))) => {}
-            Some(version) => return Err(NoDocument::Version { file: file.to_owned(), seen: version.to_string(), wanted }),
+            Some(version)
+                if version.as_u64().is_some_and(|version| {
+                    u32::try_from(version).is_ok_and(|version| wanted.contains(&version))
+                }) => {}
+            Some(version) => {
+                return Err(NoDocument::Version {
+                    file: file.to_owned(),
+                    seen: version.to_string(),
+                    wanted,
+                });
+            }
             None => return Err(not_one("it has no `version`".to_owned())),
         }
         let read = match kind {
@@ -623,19 +642,31 @@ impl Document {
 
     /// The account that clusters are launched in.
     pub(crate) fn account(&self) -> Option<&str> {
-        let told = self.facts.as_ref().and_then(|facts| facts.runner.found()).map(|identity| identity.account.as_str());
+        let told = self
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.runner.found())
+            .map(|identity| identity.account.as_str());
         self.who.account.as_deref().or(told)
     }
 
     /// The ARN that the guard's credentials belong to.
     pub(crate) fn principal(&self) -> Option<&str> {
-        let told = self.facts.as_ref().and_then(|facts| facts.guard.found()).map(|identity| identity.arn.as_str());
+        let told = self
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.guard.found())
+            .map(|identity| identity.arn.as_str());
         self.who.principal.as_deref().or(told)
     }
 
     /// The ARN that the runner's credentials belong to.
     pub(crate) fn runner_principal(&self) -> Option<&str> {
-        let told = self.facts.as_ref().and_then(|facts| facts.runner.found()).map(|identity| identity.arn.as_str());
+        let told = self
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.runner.found())
+            .map(|identity| identity.arn.as_str());
         self.who.runner_principal.as_deref().or(told)
     }
 
@@ -654,9 +685,11 @@ impl Document {
         self.all_findings().filter(move |finding| finding.check == check)
     }
 
-    /// All findings by their check, in the order of the catalogue; checks that it does not know come last, in the order of the document.
+    /// All findings by their check, in the order of the catalogue; checks that it does not know
+    /// come last, in the order of the document.
     pub(crate) fn by_check(&self) -> Vec<(&str, Vec<&Finding>)> {
-        let mut groups: Vec<(&str, Vec<&Finding>)> = CATALOGUE.iter().map(|check| (check.name, Vec::new())).collect();
+        let mut groups: Vec<(&str, Vec<&Finding>)> =
+            CATALOGUE.iter().map(|check| (check.name, Vec::new())).collect();
         for finding in self.all_findings() {
             match groups.iter_mut().find(|(name, _)| *name == finding.check) {
                 Some((_, findings)) => findings.push(finding),
@@ -700,14 +733,23 @@ pub(super) mod tests {
         assert_eq!((old.version, new.version), (1, 2));
         for document in [&old, &new] {
             assert_eq!(document.account(), Some("123456789012"));
-            assert_eq!(document.runner_principal(), Some("arn:aws:iam::123456789012:user/snowplow"));
+            assert_eq!(
+                document.runner_principal(),
+                Some("arn:aws:iam::123456789012:user/snowplow")
+            );
             assert!(document.principal().unwrap().starts_with("arn:aws:sts::"));
             assert_eq!(document.clusters().len(), 1);
-            assert!(document.all_findings().count() > document.findings.len(), "the clusters' findings are among them");
+            assert!(
+                document.all_findings().count() > document.findings.len(),
+                "the clusters' findings are among them"
+            );
         }
         assert!(old.chain.is_none() && old.calls.is_empty() && old.states.is_empty());
         assert_eq!(new.chain.as_ref().unwrap().sequence, 1);
-        assert_eq!(new.states.iter().map(|change| change.state.as_str()).collect::<Vec<_>>(), ["STARTING", "TERMINATING", "TERMINATED"]);
+        assert_eq!(
+            new.states.iter().map(|change| change.state.as_str()).collect::<Vec<_>>(),
+            ["STARTING", "TERMINATING", "TERMINATED"]
+        );
         assert!(new.actions.iter().any(|action| action.action == "terminate"));
     }
 
@@ -735,18 +777,31 @@ pub(super) mod tests {
     #[test]
     fn every_word_that_the_guard_writes_for_an_answer_or_an_end_is_read() {
         use crate::{checks, exit, verdict};
-        fn same<W: serde::Serialize + std::fmt::Debug, R: serde::de::DeserializeOwned + std::fmt::Debug>(written: W) {
+        fn same<
+            W: serde::Serialize + std::fmt::Debug,
+            R: serde::de::DeserializeOwned + std::fmt::Debug,
+        >(
+            written: W,
+        ) {
             let read: R = serde_json::from_value(serde_json::to_value(&written).unwrap()).unwrap();
             assert_eq!(format!("{read:?}"), format!("{written:?}"));
         }
-        for status in
-            [checks::Status::Proved, checks::Status::Refuted, checks::Status::Unknown, checks::Status::NotApplicable, checks::Status::Excused]
-        {
+        for status in [
+            checks::Status::Proved,
+            checks::Status::Refuted,
+            checks::Status::Unknown,
+            checks::Status::NotApplicable,
+            checks::Status::Excused,
+        ] {
             same::<_, Status>(status);
         }
         same::<_, Level>(checks::Level::Required);
         same::<_, Level>(checks::Level::Advised);
-        for verdict in [verdict::Verdict::Launch, verdict::Verdict::RefuseRefuted, verdict::Verdict::RefuseUnknown] {
+        for verdict in [
+            verdict::Verdict::Launch,
+            verdict::Verdict::RefuseRefuted,
+            verdict::Verdict::RefuseUnknown,
+        ] {
             same::<_, Verdict>(verdict);
         }
         for outcome in [

@@ -1,5 +1,6 @@
-//! The page: one document for those who must judge and file it. One file of HTML with its style and pictures in it, no script, nothing fetched from anywhere.
-//! The policy in its head keeps it so in every browser, whatever the document says.
+//! The page: one document for those who must judge and file it. One file of HTML with its style and
+//! pictures in it, no script, nothing fetched from anywhere. The policy in its head keeps it so in
+//! every browser, whatever the document says.
 
 pub(super) mod audit;
 mod findings;
@@ -39,8 +40,12 @@ struct Frame<'a> {
 impl Frame<'_> {
     /// The whole page.
     fn page(&self, content: &Markup) -> String {
-        // Nothing but the one style of this page: no script, no picture, no font, no form, no frame.
-        let policy = format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", BASE64.encode(Sha256::digest(STYLE)));
+        // Nothing but the one style of this page: no script, no picture, no font, no form, no
+        // frame.
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+            BASE64.encode(Sha256::digest(STYLE))
+        );
         let markup = html! {
             (DOCTYPE)
             html lang="en" {
@@ -212,8 +217,13 @@ fn who(document: &Document) -> Option<Markup> {
 fn inputs(document: &Document) -> Markup {
     let Some(inputs) = &document.inputs else { return html! {} };
     let facts = document.facts.as_ref();
-    let configuration = facts.and_then(|facts| facts.security_configuration.as_ref()).and_then(Lookup::found);
-    let version = inputs.runner.as_ref().map(|runner| &runner.version).or_else(|| facts.and_then(|facts| facts.runner_version.as_ref()));
+    let configuration =
+        facts.and_then(|facts| facts.security_configuration.as_ref()).and_then(Lookup::found);
+    let version = inputs
+        .runner
+        .as_ref()
+        .map(|runner| &runner.version)
+        .or_else(|| facts.and_then(|facts| facts.runner_version.as_ref()));
     html! {
         h3 { "What went in" }
         dl.facts {
@@ -325,7 +335,10 @@ fn timeline(document: &Document) -> Option<Markup> {
 
 /// One cluster, in a sentence.
 fn told(cluster: &Cluster) -> Markup {
-    let steps = cluster.steps.found().map(|steps| (steps.iter().filter(|step| step.state == "COMPLETED").count(), steps.len()));
+    let steps = cluster
+        .steps
+        .found()
+        .map(|steps| (steps.iter().filter(|step| step.state == "COMPLETED").count(), steps.len()));
     html! {
         code { (cluster.id) } " "
         @if cluster.is_unsafe { (Mark::Refuted.with("unsafe")) } @else { (Mark::Proved.with("not found unsafe")) }
@@ -345,14 +358,26 @@ fn told(cluster: &Cluster) -> Markup {
 }
 
 fn objects(document: &Document) -> Option<Markup> {
-    let read = document.facts.iter().flat_map(|facts| &facts.data).filter_map(|(role, survey)| Some((role.as_str(), survey.found()?, None)));
-    let written = document.written.iter().map(|written| (written.role.as_str(), &written.survey, written.cut_short.as_deref()));
-    let (read, written): (Vec<_>, Vec<_>) =
-        (read.filter(|(_, survey, _)| survey.objects > 0).collect(), written.filter(|(_, survey, _)| survey.objects > 0).collect());
+    let read = document
+        .facts
+        .iter()
+        .flat_map(|facts| &facts.data)
+        .filter_map(|(role, survey)| Some((role.as_str(), survey.found()?, None)));
+    let written = document
+        .written
+        .iter()
+        .map(|written| (written.role.as_str(), &written.survey, written.cut_short.as_deref()));
+    let (read, written): (Vec<_>, Vec<_>) = (
+        read.filter(|(_, survey, _)| survey.objects > 0).collect(),
+        written.filter(|(_, survey, _)| survey.objects > 0).collect(),
+    );
     if read.is_empty() && written.is_empty() {
         return None;
     }
-    let tables = [("Before the launch, where the run reads", read), ("After the run, where it wrote", written)];
+    let tables = [
+        ("Before the launch, where the run reads", read),
+        ("After the run, where it wrote", written),
+    ];
     Some(html! {
         @for (title, rows) in tables {
             @if !rows.is_empty() {
@@ -384,7 +409,8 @@ fn location(role: &str, survey: &Survey, cut_short: Option<&str>) -> Markup {
         rows.push((Mark::Open, "could not be looked at".to_owned(), unseen, None));
     }
     if left > 0 {
-        let why = cut_short.map_or_else(|| "not in the sample".to_owned(), |why| format!("not looked at: {why}"));
+        let why = cut_short
+            .map_or_else(|| "not in the sample".to_owned(), |why| format!("not looked at: {why}"));
         rows.push((Mark::Inferred, why, left, None));
     }
     let span = rows.len();
@@ -430,7 +456,8 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let first = digits.len() % 3;
     let (head, tail) = digits.split_at(first);
-    let groups = std::iter::once(head).chain(tail.as_bytes().chunks(3).filter_map(|chunk| std::str::from_utf8(chunk).ok()));
+    let groups = std::iter::once(head)
+        .chain(tail.as_bytes().chunks(3).filter_map(|chunk| std::str::from_utf8(chunk).ok()));
     groups.filter(|group| !group.is_empty()).collect::<Vec<_>>().join("\u{202f}")
 }
 
@@ -489,12 +516,16 @@ fn clock(at: OffsetDateTime) -> String {
 }
 
 fn day(at: OffsetDateTime) -> String {
-    at.to_offset(time::UtcOffset::UTC).format(format_description!("[year]-[month]-[day]")).unwrap_or_default()
+    at.to_offset(time::UtcOffset::UTC)
+        .format(format_description!("[year]-[month]-[day]"))
+        .unwrap_or_default()
 }
 
 fn machine(at: OffsetDateTime) -> String {
     at.to_offset(time::UtcOffset::UTC)
-        .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"))
+        .format(format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        ))
         .unwrap_or_default()
 }
 
@@ -504,7 +535,10 @@ fn time(at: OffsetDateTime) -> Markup {
 
 /// The time of day, to the millisecond.
 fn precise(at: OffsetDateTime) -> Markup {
-    let shown = at.to_offset(time::UtcOffset::UTC).format(format_description!("[hour]:[minute]:[second].[subsecond digits:3]")).unwrap_or_default();
+    let shown = at
+        .to_offset(time::UtcOffset::UTC)
+        .format(format_description!("[hour]:[minute]:[second].[subsecond digits:3]"))
+        .unwrap_or_default();
     html! { time datetime=(machine(at)) { (shown) } }
 }
 
@@ -540,73 +574,121 @@ pub(super) mod tests {
     }
 
     /// Words of a document without which it is none.
-    const FIXED: [&str; 9] = ["started", "ended", "created", "seen", "status", "level", "verdict", "outcome", "end"];
+    const FIXED: [&str; 9] =
+        ["started", "ended", "created", "seen", "status", "level", "verdict", "outcome", "end"];
     /// Words by which the page is laid out: what else they could be is shown as it stands.
-    const MEANT: [&str; 9] = ["command", "check", "access", "actor", "part", "role", "action", "purpose", "state"];
+    const MEANT: [&str; 9] =
+        ["command", "check", "access", "actor", "part", "role", "action", "purpose", "state"];
 
     /// Puts `more` behind every text of a document, but for those under the keys in `kept`.
     pub(in crate::report) fn with_texts(value: &mut Value, key: &str, kept: &[&str], more: &str) {
         match value {
-            // A time is one word, and so is how an object is stored where there is no more to say of it.
-            Value::String(text) if kept.contains(&key) || (key == "at" && text.ends_with('Z')) || key == "stored" => {}
+            // A time is one word, and so is how an object is stored where there is no more to say
+            // of it.
+            Value::String(text)
+                if kept.contains(&key)
+                    || (key == "at" && text.ends_with('Z'))
+                    || key == "stored" => {}
             Value::String(text) => text.push_str(more),
-            Value::Array(items) => items.iter_mut().for_each(|item| with_texts(item, key, kept, more)),
-            Value::Object(members) => members.iter_mut().for_each(|(key, value)| with_texts(value, key, kept, more)),
+            Value::Array(items) => {
+                items.iter_mut().for_each(|item| with_texts(item, key, kept, more))
+            }
+            Value::Object(members) => {
+                members.iter_mut().for_each(|(key, value)| with_texts(value, key, kept, more))
+            }
             _ => {}
         }
     }
 
-    /// What a document says becomes no markup on the page that `made` makes of it, with more behind its texts.
+    /// What a document says becomes no markup on the page that `made` makes of it, with more behind
+    /// its texts.
     pub(in crate::report) fn texts_stay_texts(made: impl Fn(&str) -> String) {
         let hostile = "</code></title></svg></style><script>alert(1)</script>\"'><img/src=x/onerror=alert(2)>&lt;b&gt;<!--]]>";
-        let tags = |page: &str| Regex::new("</?[A-Za-z!][^ >]*").unwrap().find_iter(page).map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>();
+        let tags = |page: &str| {
+            Regex::new("</?[A-Za-z!][^ >]*")
+                .unwrap()
+                .find_iter(page)
+                .map(|tag| tag.as_str().to_owned())
+                .collect::<Vec<_>>()
+        };
         let page = made(hostile);
         assert_eq!(tags(&page), tags(&made(&"x".repeat(hostile.len()))));
-        assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script") && !page.contains("<img"));
+        assert!(
+            page.contains("&lt;script&gt;alert(1)")
+                && !page.contains("<script")
+                && !page.contains("<img")
+        );
     }
 
     #[test]
     fn nothing_that_a_document_says_becomes_markup() {
         let hostile = "`</code></title></svg></style><script>alert(1)</script>\"'><img/src=x/onerror=alert(2)>&lt;b&gt;<!--]]>";
-        let harmless: String = hostile.chars().map(|letter| if letter == '`' { '`' } else { 'x' }).collect();
+        let harmless: String =
+            hostile.chars().map(|letter| if letter == '`' { '`' } else { 'x' }).collect();
         let tags = |more: &str, kept: &[&str], text: &str| {
             let mut value: Value = serde_json::from_str(text).unwrap();
             with_texts(&mut value, "", kept, more);
             let document = serde_json::from_value(value).unwrap();
             let page = page(&document);
-            let names = Regex::new("</?[A-Za-z!][^ >]*").unwrap().find_iter(&page).map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>();
-            let attributes = Regex::new(r#"<[a-z0-9]+((?: [a-zA-Z:-]+(?:="[^"<>]*")?)*)>"#).unwrap().find_iter(&page).count();
+            let names = Regex::new("</?[A-Za-z!][^ >]*")
+                .unwrap()
+                .find_iter(&page)
+                .map(|tag| tag.as_str().to_owned())
+                .collect::<Vec<_>>();
+            let attributes = Regex::new(r#"<[a-z0-9]+((?: [a-zA-Z:-]+(?:="[^"<>]*")?)*)>"#)
+                .unwrap()
+                .find_iter(&page)
+                .count();
             (names, attributes, page)
         };
         let laid_out = [FIXED, MEANT].concat();
-        for ((name, text), kept) in RECORDED.into_iter().flat_map(|recorded| [(recorded, laid_out.as_slice()), (recorded, &FIXED[..])]) {
+        for ((name, text), kept) in RECORDED
+            .into_iter()
+            .flat_map(|recorded| [(recorded, laid_out.as_slice()), (recorded, &FIXED[..])])
+        {
             let (names, attributes, page) = tags(hostile, kept, text);
             let (harmless_names, harmless_attributes, _) = tags(&harmless, kept, text);
             assert_eq!(names, harmless_names, "{name}: the same elements, whatever the words");
             assert_eq!(attributes, harmless_attributes, "{name}: and every tag is a whole one");
-            assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{name}: it is shown as it stands");
-            assert!(!page.contains("<script") && !page.contains("<img") && !page.contains("<!--"), "{name}");
+            assert!(
+                page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"),
+                "{name}: it is shown as it stands"
+            );
+            assert!(
+                !page.contains("<script") && !page.contains("<img") && !page.contains("<!--"),
+                "{name}"
+            );
         }
     }
 
-    /// A page names no other file, its policy lets nothing but its style in, its ids are there once, and its headings leave out no level.
+    /// A page names no other file, its policy lets nothing but its style in, its ids are there
+    /// once, and its headings leave out no level.
     pub(in crate::report) fn is_one_page(page: &str) {
         let references = Regex::new(r#"(?:href|src|srcset|action|data|poster)="([^"]*)""#).unwrap();
         for reference in references.captures_iter(page) {
             assert!(reference[1].starts_with('#'), "{}", &reference[1]);
-            assert!(page.contains(&format!("id=\"{}\"", &reference[1][1..])), "{} leads nowhere", &reference[1]);
+            assert!(
+                page.contains(&format!("id=\"{}\"", &reference[1][1..])),
+                "{} leads nowhere",
+                &reference[1]
+            );
         }
         let style = &page[page.find("<style>").unwrap() + 7..page.find("</style>").unwrap()];
         assert!(!style.contains("url(") && !style.contains("@import"));
         assert!(!page.contains(" style=") && !page.contains("<script"));
-        let allowed = format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", BASE64.encode(Sha256::digest(style)));
+        let allowed = format!(
+            "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+            BASE64.encode(Sha256::digest(style))
+        );
         assert!(page.contains(&format!("content=\"{allowed}\"")));
-        let (id, heading) = (Regex::new(r#" id="([^"]*)""#).unwrap(), Regex::new("<h([1-6])").unwrap());
+        let (id, heading) =
+            (Regex::new(r#" id="([^"]*)""#).unwrap(), Regex::new("<h([1-6])").unwrap());
         let mut ids = std::collections::BTreeSet::new();
         for id in id.captures_iter(page) {
             assert!(ids.insert(id[1].to_owned()), "{} is there twice", &id[1]);
         }
-        let levels: Vec<u32> = heading.captures_iter(page).map(|level| level[1].parse().unwrap()).collect();
+        let levels: Vec<u32> =
+            heading.captures_iter(page).map(|level| level[1].parse().unwrap()).collect();
         assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1);
         assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{levels:?}");
     }
@@ -621,6 +703,9 @@ pub(super) mod tests {
 
     #[test]
     fn numbers_are_grouped_so_that_they_can_be_read() {
-        assert_eq!([0, 12, 123, 1234, 1_234_567].map(grouped), ["0", "12", "123", "1\u{202f}234", "1\u{202f}234\u{202f}567"]);
+        assert_eq!(
+            [0, 12, 123, 1234, 1_234_567].map(grouped),
+            ["0", "12", "123", "1\u{202f}234", "1\u{202f}234\u{202f}567"]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The document: the report for machines, and the evidence of one run. One JSON object, with a version of its own form; `schema.json` beside this file says what is in it.
+//! The document: the report for machines, and the evidence of one run. One JSON object, with a
+//! version of its own form; `schema.json` beside this file says what is in it.
 
 use std::collections::BTreeMap;
 
@@ -76,11 +77,13 @@ pub struct Record<'a> {
     pub actions: Vec<Action>,
     /// What happened when.
     pub timeline: Vec<Moment>,
-    /// What was asked of AWS. A fact and its request are joined by the operation and what it is about.
+    /// What was asked of AWS. A fact and its request are joined by the operation and what it is
+    /// about.
     pub calls: Vec<Calls>,
     /// How it ended.
     pub outcome: Outcome,
-    /// The exit code, after remapping; 74 cannot stand here, since a document does not know whether it will arrive.
+    /// The exit code, after remapping; 74 cannot stand here, since a document does not know whether
+    /// it will arrive.
     pub exit_code: u8,
 }
 
@@ -94,7 +97,8 @@ pub enum Command {
     Check,
     /// `watch ID…`: clusters that ran already were watched.
     Watch,
-    /// A run was closed that an earlier guard had left open, by `watch --resume` or before the next `run`.
+    /// A run was closed that an earlier guard had left open, by `watch --resume` or before the next
+    /// `run`.
     Resume,
 }
 
@@ -113,7 +117,10 @@ pub struct Who<'a> {
 
 impl<'a> Who<'a> {
     /// By what STS said, if it was asked.
-    pub(crate) fn of(guard: Option<&'a Lookup<Identity>>, runner: Option<&'a Lookup<Identity>>) -> Self {
+    pub(crate) fn of(
+        guard: Option<&'a Lookup<Identity>>,
+        runner: Option<&'a Lookup<Identity>>,
+    ) -> Self {
         let (guard, runner) = (guard.and_then(Lookup::found), runner.and_then(Lookup::found));
         Self {
             account: runner.map(|identity| &identity.account),
@@ -167,7 +174,8 @@ pub struct SettingsUsed {
     pub file: Option<String>,
     /// SHA-256 of that file.
     pub file_sha256: Option<String>,
-    /// SHA-256 over every setting in force, in the form that this version of the guard gives them; equal for equal settings.
+    /// SHA-256 over every setting in force, in the form that this version of the guard gives them;
+    /// equal for equal settings.
     pub sha256: String,
 }
 
@@ -201,9 +209,15 @@ pub struct UsedException<'a> {
 }
 
 /// The exceptions of `policy` that excuse some of `findings`.
-pub(crate) fn used_exceptions<'a>(policy: &'a Policy, findings: &[&'a Finding]) -> Vec<UsedException<'a>> {
+pub(crate) fn used_exceptions<'a>(
+    policy: &'a Policy,
+    findings: &[&'a Finding],
+) -> Vec<UsedException<'a>> {
     let excused = |exception: &crate::settings::Exception| {
-        let covered = findings.iter().filter(|finding| finding.status == Status::Excused && exception.covers(finding.check.name, &finding.subject));
+        let covered = findings.iter().filter(|finding| {
+            finding.status == Status::Excused
+                && exception.covers(finding.check.name, &finding.subject)
+        });
         covered.map(|finding| finding.subject.as_str()).collect::<Vec<_>>()
     };
     let used = policy.exceptions.iter().map(|exception| UsedException {
@@ -250,7 +264,10 @@ impl Objects {
         Self {
             objects: surveys().map(|survey| survey.objects).sum(),
             looked_at: surveys().map(|survey| survey.looked_at).sum(),
-            kinds: kinds.into_iter().map(|(stored, (objects, bytes))| Kind { stored: stored.clone(), objects, bytes }).collect(),
+            kinds: kinds
+                .into_iter()
+                .map(|(stored, (objects, bytes))| Kind { stored: stored.clone(), objects, bytes })
+                .collect(),
         }
     }
 }

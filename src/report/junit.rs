@@ -1,4 +1,5 @@
-//! The findings as JUnit XML, which pipelines show as tests: a suite for each check, a case for each subject.
+//! The findings as JUnit XML, which pipelines show as tests: a suite for each check, a case for
+//! each subject.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -23,16 +24,27 @@ fn case(finding: &Finding) -> TestCase {
     let status = match (finding.status, finding.level) {
         (Status::Proved, _) => TestCaseStatus::success(),
         (Status::NotApplicable, _) => skipped(format!("not applicable: {}", finding.saw)),
-        (Status::Excused, _) => skipped(format!("excused: {}; {said}", finding.excused.as_deref().unwrap_or_default())),
+        (Status::Excused, _) => {
+            skipped(format!("excused: {}; {said}", finding.excused.as_deref().unwrap_or_default()))
+        }
         // What only advises must not fail a pipeline, nor pass for proved.
-        (Status::Refuted | Status::Unknown, Level::Advised) => skipped(format!("advice only: {said}")),
-        (Status::Refuted, Level::Required) => failed(NonSuccessKind::Failure, "refuted", said, finding),
-        (Status::Unknown, Level::Required) => failed(NonSuccessKind::Error, "unknown", said, finding),
+        (Status::Refuted | Status::Unknown, Level::Advised) => {
+            skipped(format!("advice only: {said}"))
+        }
+        (Status::Refuted, Level::Required) => {
+            failed(NonSuccessKind::Failure, "refuted", said, finding)
+        }
+        (Status::Unknown, Level::Required) => {
+            failed(NonSuccessKind::Error, "unknown", said, finding)
+        }
     };
     let mut case = TestCase::new(finding.subject.as_str(), status);
     case.set_classname(finding.check.as_str());
     if finding.status == Status::Proved {
-        case.set_system_out(said_where(&format!("saw {}, wanted {}", finding.saw, finding.wanted), finding));
+        case.set_system_out(said_where(
+            &format!("saw {}, wanted {}", finding.saw, finding.wanted),
+            finding,
+        ));
     }
     case
 }
@@ -45,7 +57,11 @@ fn skipped(message: String) -> TestCaseStatus {
 
 fn failed(kind: NonSuccessKind, what: &str, said: String, finding: &Finding) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
-    status.set_type(what).set_description(format!("{}\nto do: {}", said_where(&said, finding), finding.mend.as_deref().unwrap_or("-")));
+    status.set_type(what).set_description(format!(
+        "{}\nto do: {}",
+        said_where(&said, finding),
+        finding.mend.as_deref().unwrap_or("-")
+    ));
     status.set_message(said);
     status
 }

@@ -1,4 +1,5 @@
-//! The findings as a summary in Markdown, for a pipeline's summary page or a ticket: the verdict, what is open, counts of the rest, the gaps.
+//! The findings as a summary in Markdown, for a pipeline's summary page or a ticket: the verdict,
+//! what is open, counts of the rest, the gaps.
 
 use std::fmt::Write as _;
 
@@ -17,16 +18,24 @@ pub(super) fn markdown(document: &Document) -> String {
         Tone::Unsure => "❓",
         Tone::Plain => "ℹ️",
     };
-    let config = document.inputs.as_ref().map_or_else(String::new, |inputs| format!("`{}`, ", cell(&inputs.config)));
+    let config = document
+        .inputs
+        .as_ref()
+        .map_or_else(String::new, |inputs| format!("`{}`, ", cell(&inputs.config)));
     let mut text = format!(
         "## emr-etl-guard: {sign} {}\n\n{}\n\n{config}exit code {}\n",
         conclusion.title.to_lowercase(),
         cell(&conclusion.sentence),
         document.exit_code
     );
-    let open: Vec<&Finding> = document.all_findings().filter(|finding| finding.is_open() && finding.waits_for.is_none()).collect();
+    let open: Vec<&Finding> = document
+        .all_findings()
+        .filter(|finding| finding.is_open() && finding.waits_for.is_none())
+        .collect();
     if !open.is_empty() {
-        text.push_str("\n| | check | subject | saw | wanted | to do |\n|---|---|---|---|---|---|\n");
+        text.push_str(
+            "\n| | check | subject | saw | wanted | to do |\n|---|---|---|---|---|---|\n",
+        );
         for finding in &open {
             let at = finding.at.as_ref().map_or_else(String::new, |at| format!(" ({at})"));
             let _ = writeln!(
@@ -45,16 +54,23 @@ pub(super) fn markdown(document: &Document) -> String {
     let excused = document.all_findings().filter(|finding| finding.status == Status::Excused);
     for finding in excused {
         let why = finding.excused.as_deref().unwrap_or_default();
-        let _ = writeln!(text, "\n⚠️ excused: `{}` {}: {}", finding.check, cell(&finding.subject), cell(why));
+        let _ = writeln!(
+            text,
+            "\n⚠️ excused: `{}` {}: {}",
+            finding.check,
+            cell(&finding.subject),
+            cell(why)
+        );
     }
     text.push_str(
         "\n<details><summary>All checks</summary>\n\n| check | proved | not applicable | refuted | unknown | excused |\n|---|---|---|---|---|---|\n",
     );
     for (check, findings) in document.by_check() {
-        let count = |status| match findings.iter().filter(|finding| finding.status == status).count() {
-            0 => String::new(),
-            several => several.to_string(),
-        };
+        let count =
+            |status| match findings.iter().filter(|finding| finding.status == status).count() {
+                0 => String::new(),
+                several => several.to_string(),
+            };
         let _ = writeln!(
             text,
             "| `{}` | {} | {} | {} | {} | {} |",

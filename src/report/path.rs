@@ -1,5 +1,6 @@
-//! What protects what: the data's path through a run, store by store and hop by hop, each with its encryption and how far that is shown. All of it follows from the
-//! document's plan, findings and gaps.
+//! What protects what: the data's path through a run, store by store and hop by hop, each with its
+//! encryption and how far that is shown. All of it follows from the document's plan, findings and
+//! gaps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,8 @@ use super::document::{Cluster, Document, Finding, Level, Lookup, Status, Survey,
 pub(super) enum Proof {
     /// Seen on the thing itself, or enforced by AWS.
     Proved,
-    /// It follows from settings that were proved; the thing itself was not looked at, or shows itself to nobody.
+    /// It follows from settings that were proved; the thing itself was not looked at, or shows
+    /// itself to nobody.
     Inferred,
     /// It is not as required, and an exception in the settings covers that.
     Excused,
@@ -21,7 +23,8 @@ pub(super) enum Proof {
 }
 
 impl Proof {
-    pub(super) const ALL: [Self; 5] = [Self::Proved, Self::Inferred, Self::Excused, Self::Gap, Self::Refuted];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Proved, Self::Inferred, Self::Excused, Self::Gap, Self::Refuted];
 
     pub(super) const fn word(self) -> &'static str {
         match self {
@@ -63,7 +66,8 @@ impl Protection {
     }
 }
 
-/// A station of the data's path. There is at most one of each kind, so that each has its own place in the picture.
+/// A station of the data's path. There is at most one of each kind, so that each has its own place
+/// in the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// What the run reads: collectors' files, or Stream Enrich's.
@@ -187,21 +191,35 @@ impl DataPath {
             if let Some(kind) = Kind::of_role(&touch.role)
                 && roles.insert(&touch.role)
             {
-                stations.entry(kind).or_default().push(Part { name: touch.role.clone(), protection: in_s3(document, &touch.role) });
+                stations.entry(kind).or_default().push(Part {
+                    name: touch.role.clone(),
+                    protection: in_s3(document, &touch.role),
+                });
             }
         }
         for target in document.targets() {
             if let Some(kind) = Kind::of_purpose(&target.purpose) {
-                stations.entry(kind).or_default().push(Part { name: named(target), protection: beyond_s3(document) });
+                stations
+                    .entry(kind)
+                    .or_default()
+                    .push(Part { name: named(target), protection: beyond_s3(document) });
             }
         }
         stations.insert(Kind::Cluster, layers(document));
         let hops = ways(document)
             .into_iter()
             .filter(|((from, to), _)| stations.contains_key(from) && stations.contains_key(to))
-            .map(|((from, to), way)| Hop { from, to, protection: on_the_way(document, to, &way), by: way.by })
+            .map(|((from, to), way)| Hop {
+                from,
+                to,
+                protection: on_the_way(document, to, &way),
+                by: way.by,
+            })
             .collect();
-        Self { stations: stations.into_iter().map(|(kind, parts)| Station { kind, parts }).collect(), hops }
+        Self {
+            stations: stations.into_iter().map(|(kind, parts)| Station { kind, parts }).collect(),
+            hops,
+        }
     }
 }
 
@@ -245,17 +263,42 @@ fn ways(document: &Document) -> Vec<((Kind, Kind), Way)> {
         });
         ways[index].1.add(touch);
     };
-    let touches: Vec<(&Touch, Kind)> =
-        document.touches().iter().filter(|touch| moves(touch)).filter_map(|touch| Some((touch, Kind::of_role(&touch.role)?))).collect();
+    let touches: Vec<(&Touch, Kind)> = document
+        .touches()
+        .iter()
+        .filter(|touch| moves(touch))
+        .filter_map(|touch| Some((touch, Kind::of_role(&touch.role)?)))
+        .collect();
     for (touch, kind) in &touches {
-        let of_part = || touches.iter().filter(|(other, _)| other.part == touch.part && other.access != touch.access);
+        let of_part = || {
+            touches
+                .iter()
+                .filter(|(other, _)| other.part == touch.part && other.access != touch.access)
+        };
         match (touch.part.as_deref(), touch.access.as_str(), kind) {
-            // Logs come from the cluster, whoever brings them; what the runner does with them there goes no further.
-            (_, "write", Kind::Logs) if touch.actor != "runner" => way(Kind::Cluster, Kind::Logs, touch),
+            // Logs come from the cluster, whoever brings them; what the runner does with them there
+            // goes no further.
+            (_, "write", Kind::Logs) if touch.actor != "runner" => {
+                way(Kind::Cluster, Kind::Logs, touch)
+            }
             (_, _, Kind::Logs) => {}
-            (Some("staging" | "staging_stream_enrich" | "archive_raw" | "archive_enriched" | "archive_shredded"), _, _) => {
+            (
+                Some(
+                    "staging"
+                    | "staging_stream_enrich"
+                    | "archive_raw"
+                    | "archive_enriched"
+                    | "archive_shredded",
+                ),
+                _,
+                _,
+            ) => {
                 for (other, other_kind) in of_part() {
-                    let (from, to) = if touch.access == "read" { (*kind, *other_kind) } else { (*other_kind, *kind) };
+                    let (from, to) = if touch.access == "read" {
+                        (*kind, *other_kind)
+                    } else {
+                        (*other_kind, *kind)
+                    };
                     way(from, to, touch);
                     way(from, to, other);
                 }
@@ -276,7 +319,8 @@ fn ways(document: &Document) -> Vec<((Kind, Kind), Way)> {
     ways
 }
 
-/// What a finding says of a protection, where it says anything: `proved` is how far its being Proved shows it.
+/// What a finding says of a protection, where it says anything: `proved` is how far its being
+/// Proved shows it.
 fn said_by(finding: &Finding, proved: Proof) -> Option<Protection> {
     let proof = match finding.status {
         Status::Proved => proved,
@@ -286,7 +330,9 @@ fn said_by(finding: &Finding, proved: Proof) -> Option<Protection> {
         Status::NotApplicable => return None,
     };
     let what = match (finding.status, finding.level) {
-        (Status::Excused, _) => format!("{}; excused: {}", finding.saw, finding.excused.as_deref().unwrap_or_default()),
+        (Status::Excused, _) => {
+            format!("{}; excused: {}", finding.saw, finding.excused.as_deref().unwrap_or_default())
+        }
         (Status::Refuted, Level::Advised) => format!("{} (advice only)", finding.saw),
         _ => finding.saw.clone(),
     };
@@ -295,13 +341,18 @@ fn said_by(finding: &Finding, proved: Proof) -> Option<Protection> {
 
 /// The worst of several; of equally bad ones the first.
 fn worst(protections: impl IntoIterator<Item = Protection>) -> Option<Protection> {
-    protections.into_iter().reduce(|worst, next| if next.proof > worst.proof { next } else { worst })
+    protections
+        .into_iter()
+        .reduce(|worst, next| if next.proof > worst.proof { next } else { worst })
 }
 
 /// Whatever speaks against it, and else the strongest proof for it.
 fn weighed(protections: Vec<Protection>) -> Option<Protection> {
-    let (against, shown): (Vec<_>, Vec<_>) = protections.into_iter().partition(|protection| protection.proof > Proof::Inferred);
-    worst(against).or_else(|| shown.into_iter().reduce(|best, next| if next.proof < best.proof { next } else { best }))
+    let (against, shown): (Vec<_>, Vec<_>) =
+        protections.into_iter().partition(|protection| protection.proof > Proof::Inferred);
+    worst(against).or_else(|| {
+        shown.into_iter().reduce(|best, next| if next.proof < best.proof { next } else { best })
+    })
 }
 
 /// Whether all objects were looked at, so that what was found holds for all.
@@ -315,13 +366,23 @@ fn in_s3(document: &Document, role: &str) -> Protection {
     let by = format!("{role} by ");
     let written = document.written.iter().find(|written| written.role == role);
     for finding in document.of_check("written-objects").filter(|finding| finding.subject == role) {
-        shown.extend(said_by(finding, written.map_or(Proof::Inferred, |written| complete(&written.survey))));
+        shown.extend(said_by(
+            finding,
+            written.map_or(Proof::Inferred, |written| complete(&written.survey)),
+        ));
     }
     for finding in document.of_check("data-encrypted").filter(|finding| finding.subject == role) {
-        let survey = document.facts.as_ref().and_then(|facts| facts.data.get(role)).and_then(Lookup::found);
-        // Where nothing is yet, what will be written counts; and where nothing will be, there is nothing to protect.
+        let survey =
+            document.facts.as_ref().and_then(|facts| facts.data.get(role)).and_then(Lookup::found);
+        // Where nothing is yet, what will be written counts; and where nothing will be, there is
+        // nothing to protect.
         let is_empty = survey.is_some_and(|survey| survey.objects == 0);
-        if !is_empty || finding.is_open() || document.of_check("written-encryption").all(|finding| !finding.subject.starts_with(&by)) {
+        if !is_empty
+            || finding.is_open()
+            || document
+                .of_check("written-encryption")
+                .all(|finding| !finding.subject.starts_with(&by))
+        {
             shown.extend(said_by(finding, survey.map_or(Proof::Inferred, complete)));
         }
     }
@@ -334,8 +395,14 @@ fn in_s3(document: &Document, role: &str) -> Protection {
         })
         .collect();
     let cluster_is_unsafe = document.clusters().iter().any(|cluster| cluster.is_unsafe);
-    if cluster_is_unsafe && !writers.is_empty() && written.is_none_or(|written| written.survey.looked_at == 0) {
-        writers.push(Protection::new(Proof::Gap, "a cluster was unsafe: what it wrote is suspect").by("cluster-security-configuration"));
+    if cluster_is_unsafe
+        && !writers.is_empty()
+        && written.is_none_or(|written| written.survey.looked_at == 0)
+    {
+        writers.push(
+            Protection::new(Proof::Gap, "a cluster was unsafe: what it wrote is suspect")
+                .by("cluster-security-configuration"),
+        );
     }
     let writers = worst(writers);
     // What will be written is news only where nothing that is there was looked at.
@@ -374,52 +441,96 @@ fn on_the_way(document: &Document, to: Kind, way: &Way) -> Protection {
         Kind::Warehouse | Kind::Index | Kind::Tracking => return to_target(document, to),
         _ => {}
     }
-    // Where the document does not tell which bucket a location is in, all of the run's buckets must hold.
+    // Where the document does not tell which bucket a location is in, all of the run's buckets must
+    // hold.
     let among = buckets(document, &way.roles);
-    let findings: Vec<&Finding> =
-        document.of_check("bucket-tls-only").filter(|finding| among.as_ref().is_none_or(|among| among.contains(finding.subject.as_str()))).collect();
+    let findings: Vec<&Finding> = document
+        .of_check("bucket-tls-only")
+        .filter(|finding| {
+            among.as_ref().is_none_or(|among| among.contains(finding.subject.as_str()))
+        })
+        .collect();
     let open = findings.iter().find(|finding| finding.status != Status::Proved);
     let check = "bucket-tls-only";
     match (findings.is_empty(), open) {
         (true, _) => Protection::new(Proof::Inferred, "TLS, by the AWS clients' own default"),
-        (false, None) => Protection::new(Proof::Proved, "TLS: bucket policies deny plain http").by(check),
+        (false, None) => {
+            Protection::new(Proof::Proved, "TLS: bucket policies deny plain http").by(check)
+        }
         (false, Some(finding)) if finding.level == Level::Required => {
-            said_by(finding, Proof::Proved).unwrap_or_else(|| Protection::new(Proof::Gap, finding.saw.clone())).by(check)
+            said_by(finding, Proof::Proved)
+                .unwrap_or_else(|| Protection::new(Proof::Gap, finding.saw.clone()))
+                .by(check)
         }
         (false, Some(finding)) => {
-            let why = if finding.status == Status::Refuted { "would answer plain http too" } else { "has a policy that nobody could see" };
-            Protection::new(Proof::Inferred, format!("TLS, by the AWS clients' own default; {} {why}", finding.subject)).by(check)
+            let why = if finding.status == Status::Refuted {
+                "would answer plain http too"
+            } else {
+                "has a policy that nobody could see"
+            };
+            Protection::new(
+                Proof::Inferred,
+                format!("TLS, by the AWS clients' own default; {} {why}", finding.subject),
+            )
+            .by(check)
         }
     }
 }
 
 /// In transit, to the storage targets of one kind.
 fn to_target(document: &Document, kind: Kind) -> Protection {
-    let targets: Vec<&Target> = document.targets().iter().filter(|target| Kind::of_purpose(&target.purpose) == Some(kind)).collect();
+    let targets: Vec<&Target> = document
+        .targets()
+        .iter()
+        .filter(|target| Kind::of_purpose(&target.purpose) == Some(kind))
+        .collect();
     // DynamoDB is reached by the AWS SDK alone.
     if !targets.is_empty() && targets.iter().all(|target| target.store.contains_key("dynamo-db")) {
         return Protection::new(Proof::Inferred, "TLS, by the AWS clients' own default");
     }
-    let of_targets = document.of_check("target-tls").filter(|finding| targets.iter().any(|target| target.file == finding.subject));
-    worst(of_targets.filter_map(|finding| said_by(finding, Proof::Proved))).unwrap_or_else(|| Protection::new(Proof::Gap, "no check looked at it"))
+    let of_targets = document
+        .of_check("target-tls")
+        .filter(|finding| targets.iter().any(|target| target.file == finding.subject));
+    worst(of_targets.filter_map(|finding| said_by(finding, Proof::Proved)))
+        .unwrap_or_else(|| Protection::new(Proof::Gap, "no check looked at it"))
 }
 
-/// What stands against a cluster's being what was verified, or that nobody could tell; none where that is proved, or no cluster was there.
+/// What stands against a cluster's being what was verified, or that nobody could tell; none where
+/// that is proved, or no cluster was there.
 fn cluster_trouble(document: &Document) -> Option<Protection> {
-    let decisive = ["cluster-security-configuration", "cluster-configurations", "cluster-groups", "step-arguments"];
-    let findings = decisive.iter().flat_map(|check| document.of_check(check)).filter(|finding| !finding.not_there);
-    let said = findings.filter_map(|finding| Some(Protection { what: format!("the cluster: {}", finding.saw), ..said_by(finding, Proof::Proved)? }));
+    let decisive = [
+        "cluster-security-configuration",
+        "cluster-configurations",
+        "cluster-groups",
+        "step-arguments",
+    ];
+    let findings = decisive
+        .iter()
+        .flat_map(|check| document.of_check(check))
+        .filter(|finding| !finding.not_there);
+    let said = findings.filter_map(|finding| {
+        Some(Protection {
+            what: format!("the cluster: {}", finding.saw),
+            ..said_by(finding, Proof::Proved)?
+        })
+    });
     worst(said).filter(|said| said.proof > Proof::Inferred)
 }
 
 /// What the security configuration says of one protection, held against the clusters that ran.
 fn by_configuration(document: &Document, checks: &[&str], seen: bool) -> Protection {
-    let before = checks.iter().flat_map(|check| document.of_check(check)).filter_map(|finding| said_by(finding, Proof::Inferred));
-    let Some(before) = worst(before) else { return Protection::new(Proof::Gap, "not required, and not looked at") };
+    let before = checks
+        .iter()
+        .flat_map(|check| document.of_check(check))
+        .filter_map(|finding| said_by(finding, Proof::Inferred));
+    let Some(before) = worst(before) else {
+        return Protection::new(Proof::Gap, "not required, and not looked at");
+    };
     match cluster_trouble(document) {
         Some(trouble) if trouble.proof >= before.proof => trouble,
         None if seen && before.proof == Proof::Inferred => {
-            Protection { what: format!("{}; the cluster runs it", before.what), ..before }.by("cluster-security-configuration")
+            Protection { what: format!("{}; the cluster runs it", before.what), ..before }
+                .by("cluster-security-configuration")
         }
         _ => before,
     }
@@ -437,9 +548,15 @@ fn layers(document: &Document) -> Vec<Part> {
         "certificate-names",
         "certificate-strength",
     ];
-    let mut layers = vec![Part { name: "Traffic between nodes".to_owned(), protection: by_configuration(document, &in_transit, seen) }];
+    let mut layers = vec![Part {
+        name: "Traffic between nodes".to_owned(),
+        protection: by_configuration(document, &in_transit, seen),
+    }];
     if let Some(gap) = document.gap("hdfs-rpc-privacy") {
-        layers.push(Part { name: "HDFS and YARN RPC".to_owned(), protection: Protection::new(Proof::Gap, gap.what.clone()) });
+        layers.push(Part {
+            name: "HDFS and YARN RPC".to_owned(),
+            protection: Protection::new(Proof::Gap, gap.what.clone()),
+        });
     }
     layers.push(Part { name: "EBS volumes".to_owned(), protection: volumes(document, seen) });
     let disks = by_configuration(document, &["local-disk-at-rest"], seen);
@@ -449,10 +566,16 @@ fn layers(document: &Document) -> Vec<Part> {
 
 /// EBS volumes, which EC2 shows, once there are any.
 fn volumes(document: &Document, seen: bool) -> Protection {
-    let looked_at = |cluster: &Cluster| cluster.findings.iter().any(|finding| finding.check == "cluster-volumes");
+    let looked_at = |cluster: &Cluster| {
+        cluster.findings.iter().any(|finding| finding.check == "cluster-volumes")
+    };
     let all = seen && document.clusters().iter().all(looked_at);
-    let found =
-        worst(document.of_check("cluster-volumes").filter(|finding| !finding.not_there).filter_map(|finding| said_by(finding, Proof::Proved)));
+    let found = worst(
+        document
+            .of_check("cluster-volumes")
+            .filter(|finding| !finding.not_there)
+            .filter_map(|finding| said_by(finding, Proof::Proved)),
+    );
     match found {
         Some(found) if all || found.proof > Proof::Inferred => found,
         _ => by_configuration(document, &["local-disk-at-rest"], seen),
@@ -466,12 +589,28 @@ mod tests {
 
     fn told(document: &Document) -> String {
         let path = DataPath::of(document);
-        let parts = path.stations.iter().flat_map(|station| station.parts.iter().map(move |part| (station.kind.title(), part)));
-        let at_rest = parts.map(|(station, part)| format!("{station}, {}: {}: {}", part.name, part.protection.proof.word(), part.protection.what));
+        let parts = path
+            .stations
+            .iter()
+            .flat_map(|station| station.parts.iter().map(move |part| (station.kind.title(), part)));
+        let at_rest = parts.map(|(station, part)| {
+            format!(
+                "{station}, {}: {}: {}",
+                part.name,
+                part.protection.proof.word(),
+                part.protection.what
+            )
+        });
         let hops = path.hops.iter().map(|hop| {
             let by: Vec<&str> = hop.by.iter().map(String::as_str).collect();
             let Protection { proof, what, .. } = &hop.protection;
-            format!("{} -> {} ({}): {}: {what}", hop.from.title(), hop.to.title(), by.join(", "), proof.word())
+            format!(
+                "{} -> {} ({}): {}: {what}",
+                hop.from.title(),
+                hop.to.title(),
+                by.join(", "),
+                proof.word()
+            )
         });
         at_rest.chain(hops).collect::<Vec<_>>().join("\n")
     }
@@ -490,8 +629,12 @@ mod tests {
             let value: serde_json::Value = serde_json::from_str(text).unwrap();
             let mut changed = 0;
             let lists = ["/findings", "/watched/clusters/0/findings"];
-            for (list, worse) in lists.iter().flat_map(|list| [(list, "refuted"), (list, "unknown")]) {
-                for index in 0..value.pointer(list).and_then(serde_json::Value::as_array).map_or(0, Vec::len) {
+            for (list, worse) in
+                lists.iter().flat_map(|list| [(list, "refuted"), (list, "unknown")])
+            {
+                for index in
+                    0..value.pointer(list).and_then(serde_json::Value::as_array).map_or(0, Vec::len)
+                {
                     let mut value = value.clone();
                     let finding = value.pointer_mut(&format!("{list}/{index}")).unwrap();
                     // What is refuted gets no better by being unknown; it is another story.
@@ -501,8 +644,12 @@ mod tests {
                     finding["status"] = worse.into();
                     let after = DataPath::of(&serde_json::from_value(value).unwrap());
                     let pairs = |path: &DataPath| {
-                        let parts = path.stations.iter().flat_map(|station| station.parts.iter().map(|part| part.protection.proof));
-                        parts.chain(path.hops.iter().map(|hop| hop.protection.proof)).collect::<Vec<_>>()
+                        let parts = path.stations.iter().flat_map(|station| {
+                            station.parts.iter().map(|part| part.protection.proof)
+                        });
+                        parts
+                            .chain(path.hops.iter().map(|hop| hop.protection.proof))
+                            .collect::<Vec<_>>()
                     };
                     for (was, is) in pairs(&before).into_iter().zip(pairs(&after)) {
                         assert!(is >= was, "{name} {list}/{index} {worse}: {was:?} became {is:?}");
@@ -517,8 +664,7 @@ mod tests {
     #[test]
     fn a_run_in_stream_mode_goes_past_processing() {
         let mut value: serde_json::Value = serde_json::from_str(RECORDED[2].1).unwrap();
-        let touch =
-            |role: &str, access: &str, actor: &str, part: &str| serde_json::json!({"role": role, "access": access, "actor": actor, "part": part});
+        let touch = |role: &str, access: &str, actor: &str, part: &str| serde_json::json!({"role": role, "access": access, "actor": actor, "part": part});
         value["inputs"]["plan"]["touches"] = serde_json::json!([
             touch("enriched.stream", "read", "s3-dist-cp", "staging_stream_enrich"),
             touch("enriched.good", "write", "s3-dist-cp", "staging_stream_enrich"),
@@ -527,7 +673,14 @@ mod tests {
         ]);
         let path = DataPath::of(&serde_json::from_value(value).unwrap());
         let ways: Vec<(Kind, Kind)> = path.hops.iter().map(|hop| (hop.from, hop.to)).collect();
-        assert_eq!(ways, [(Kind::Input, Kind::Enriched), (Kind::Enriched, Kind::Cluster), (Kind::Cluster, Kind::Shredded)]);
+        assert_eq!(
+            ways,
+            [
+                (Kind::Input, Kind::Enriched),
+                (Kind::Enriched, Kind::Cluster),
+                (Kind::Cluster, Kind::Shredded)
+            ]
+        );
         assert!(path.stations.iter().all(|station| station.kind != Kind::Processing));
     }
 }

@@ -1,5 +1,6 @@
-//! The document of a `reencrypt`: what was found, what was done about it, what is left, and what it costs. The command writes it, and its page is made of it.
-//! `schema-reencrypt.json` beside this file says what is in it.
+//! The document of a `reencrypt`: what was found, what was done about it, what is left, and what it
+//! costs. The command writes it, and its page is made of it. `schema-reencrypt.json` beside this
+//! file says what is in it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -140,7 +141,9 @@ pub(crate) struct Found {
 }
 
 /// What is done about an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Method {
     /// `UpdateObjectEncryption`: no data moves.
@@ -173,7 +176,8 @@ pub(crate) struct Done {
 pub(crate) struct Job {
     /// Its id.
     pub(crate) id: String,
-    /// S3's word for how far it is: one that is `New` soon waits for its confirmation, as `Suspended` says.
+    /// S3's word for how far it is: one that is `New` soon waits for its confirmation, as
+    /// `Suspended` says.
     pub(crate) status: String,
     /// Its objects; none where S3 is yet to list them.
     pub(crate) objects: Option<u64>,
@@ -227,7 +231,9 @@ pub(crate) struct Item {
 }
 
 /// What can be paid for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Paid {
     /// PUT, COPY and POST requests, parts and updates of the encryption among them.

@@ -1,4 +1,5 @@
-//! The commands that make something else of a document: read it, render it, and write that out whole or not at all.
+//! The commands that make something else of a document: read it, render it, and write that out
+//! whole or not at all.
 
 use std::{
     io::{self, Write as _},
@@ -28,20 +29,32 @@ pub(super) enum RenderError {
 impl RenderError {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::NoDocument(NoDocument::Unreadable { .. }) | Self::Unwritable { .. } | Self::Lacking(_) => Outcome::BadUsage,
-            Self::NoDocument(NoDocument::NotOne { .. } | NoDocument::Version { .. } | NoDocument::PageOnly { .. }) => Outcome::BadConfig,
+            Self::NoDocument(NoDocument::Unreadable { .. })
+            | Self::Unwritable { .. }
+            | Self::Lacking(_) => Outcome::BadUsage,
+            Self::NoDocument(
+                NoDocument::NotOne { .. }
+                | NoDocument::Version { .. }
+                | NoDocument::PageOnly { .. },
+            ) => Outcome::BadConfig,
             Self::Bug(_) => Outcome::Bug,
         }
     }
 }
 
 /// Renders the document that `arguments` name, which must be that of a run, by `form`.
-pub(super) fn render(arguments: &RenderArguments, form: impl Fn(&Document) -> Result<String, RenderError>) -> Outcome {
+pub(super) fn render(
+    arguments: &RenderArguments,
+    form: impl Fn(&Document) -> Result<String, RenderError>,
+) -> Outcome {
     render_any(arguments, |document| form(&document.of_run(&arguments.file)?))
 }
 
 /// Renders the document that `arguments` name by `form`.
-pub(super) fn render_any(arguments: &RenderArguments, form: impl Fn(AnyDocument) -> Result<String, RenderError>) -> Outcome {
+pub(super) fn render_any(
+    arguments: &RenderArguments,
+    form: impl Fn(AnyDocument) -> Result<String, RenderError>,
+) -> Outcome {
     let rendered = AnyDocument::read(&arguments.file).map_err(RenderError::from).and_then(form);
     match rendered.and_then(|text| write(arguments.out.as_deref(), &text)) {
         Ok(()) => Outcome::Ended(0),

@@ -1,4 +1,5 @@
-//! The findings as SARIF 2.1.0, for code scanning: a rule for each check, a result for each finding that is open or excused.
+//! The findings as SARIF 2.1.0, for code scanning: a rule for each check, a result for each finding
+//! that is open or excused.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -21,7 +22,11 @@ use crate::{
 /// When the JSON cannot be written, which is a bug.
 pub(super) fn sarif(document: &Document) -> anyhow::Result<String> {
     let rules = rules(document);
-    let results: Vec<Value> = document.all_findings().filter(|finding| is_told(finding)).map(|finding| result(document, finding, &rules)).collect();
+    let results: Vec<Value> = document
+        .all_findings()
+        .filter(|finding| is_told(finding))
+        .map(|finding| result(document, finding, &rules))
+        .collect();
     let config = document.inputs.as_ref();
     let conclusion = Conclusion::of(document);
     let mut run = json!({
@@ -33,7 +38,8 @@ pub(super) fn sarif(document: &Document) -> anyhow::Result<String> {
         }},
         "automationDetails": {"id": format!("emr-etl-guard/{}/{}", document.command, document.run), "guid": document.run},
         "invocations": [{
-            // The guard did what it is for, whatever it found; only a bug in it is a failure of the tool.
+            // The guard did what it is for, whatever it found; only a bug in it is a failure of the
+            // tool.
             "executionSuccessful": document.outcome != Outcome::Bug,
             "exitCode": document.exit_code,
             "exitCodeDescription": conclusion.title,
@@ -62,7 +68,8 @@ fn is_guid(run: &str) -> bool {
     run.len() == 36 && matches!(run.as_bytes()[14], b'1'..=b'5')
 }
 
-/// Open findings are results, and so are excused ones, which are marked as suppressed. What only waits for another finding is no result of its own.
+/// Open findings are results, and so are excused ones, which are marked as suppressed. What only
+/// waits for another finding is no result of its own.
 fn is_told(finding: &Finding) -> bool {
     (finding.is_open() && finding.waits_for.is_none()) || finding.status == Status::Excused
 }
@@ -112,7 +119,12 @@ fn pascal(name: &str) -> String {
     name.split('-')
         .map(|word| {
             let mut letters = word.chars();
-            letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+            letters
+                .next()
+                .map(|first| first.to_ascii_uppercase())
+                .into_iter()
+                .chain(letters)
+                .collect::<String>()
         })
         .collect()
 }
@@ -129,13 +141,16 @@ fn result(document: &Document, finding: &Finding, rules: &[String]) -> Value {
         (Level::Advised, _) => "warning",
     };
     let suppressions = match &finding.excused {
-        Some(why) if finding.status == Status::Excused => json!([{"kind": "external", "status": "accepted", "justification": why}]),
+        Some(why) if finding.status == Status::Excused => {
+            json!([{"kind": "external", "status": "accepted", "justification": why}])
+        }
         _ => json!([]),
     };
     json!({
         "ruleId": finding.check,
         "ruleIndex": rules.iter().position(|name| *name == finding.check),
-        // What is unknown is an error too, where it is required: it refuses. SARIF's kind `open` would have no level, and few tools show it.
+        // What is unknown is an error too, where it is required: it refuses. SARIF's kind `open`
+        // would have no level, and few tools show it.
         "kind": "fail",
         "level": level,
         "message": {"text": format!("{}: saw {}, wanted {}.{mend}", finding.subject, finding.saw, finding.wanted)},
@@ -167,10 +182,14 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Where a finding is: in the runner config, or the file it came from, and which resource it is about.
+/// Where a finding is: in the runner config, or the file it came from, and which resource it is
+/// about.
 fn location(document: &Document, finding: &Finding) -> Value {
     let resource = json!([{"name": finding.subject, "kind": "resource"}]);
-    let at = finding.at.as_deref().or_else(|| document.inputs.as_ref().map(|inputs| inputs.config.as_str()));
+    let at = finding
+        .at
+        .as_deref()
+        .or_else(|| document.inputs.as_ref().map(|inputs| inputs.config.as_str()));
     let Some(place) = at.map(Place::parse) else { return json!({"logicalLocations": resource}) };
     let mut region = json!({"startLine": place.line});
     if let Some(column) = place.column {
@@ -184,8 +203,11 @@ fn uri(file: &str) -> String {
     let mut uri = if file.starts_with('/') { "file://".to_owned() } else { String::new() };
     for byte in file.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => uri.push(char::from(byte)),
-            // A colon among them: before the first slash it would make a scheme of what stands before it.
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                uri.push(char::from(byte))
+            }
+            // A colon among them: before the first slash it would make a scheme of what stands
+            // before it.
             byte => {
                 let _ = write!(uri, "%{byte:02X}");
             }
@@ -201,10 +223,22 @@ mod tests {
 
     #[test]
     fn a_place_is_a_file_a_line_and_a_column_or_the_file_as_a_whole() {
-        assert_eq!(Place::parse("config.yml:16:18"), Place { file: "config.yml", line: 16, column: Some(18) });
-        assert_eq!(Place::parse("a:b/config.yml:1:2"), Place { file: "a:b/config.yml", line: 1, column: Some(2) });
-        assert_eq!(Place::parse("targets/elastic.json"), Place { file: "targets/elastic.json", line: 1, column: None });
-        assert_eq!(Place::parse("config.yml:0:0"), Place { file: "config.yml:0:0", line: 1, column: None });
+        assert_eq!(
+            Place::parse("config.yml:16:18"),
+            Place { file: "config.yml", line: 16, column: Some(18) }
+        );
+        assert_eq!(
+            Place::parse("a:b/config.yml:1:2"),
+            Place { file: "a:b/config.yml", line: 1, column: Some(2) }
+        );
+        assert_eq!(
+            Place::parse("targets/elastic.json"),
+            Place { file: "targets/elastic.json", line: 1, column: None }
+        );
+        assert_eq!(
+            Place::parse("config.yml:0:0"),
+            Place { file: "config.yml:0:0", line: 1, column: None }
+        );
     }
 
     #[test]
@@ -221,7 +255,8 @@ mod tests {
         assert_eq!(first_sentence("One, by 1.2"), "One, by 1.2");
     }
 
-    /// The part of SARIF 2.1.0 that is used here, by its specification (OASIS), with nothing allowed besides.
+    /// The part of SARIF 2.1.0 that is used here, by its specification (OASIS), with nothing
+    /// allowed besides.
     fn subset() -> Value {
         let text = json!({"type": "string", "minLength": 1});
         let object = |required: &[&str], properties: Value| json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties});
@@ -240,7 +275,10 @@ mod tests {
             json!({"artifactLocation": object(&["uri"], json!({"uri": uri})),
             "region": object(&["startLine"], json!({"startLine": {"type": "integer", "minimum": 1}, "startColumn": {"type": "integer", "minimum": 1}}))}),
         );
-        let location = object(&[], json!({"physicalLocation": place, "logicalLocations": list(object(&[], json!({"name": text, "kind": text})))}));
+        let location = object(
+            &[],
+            json!({"physicalLocation": place, "logicalLocations": list(object(&[], json!({"name": text, "kind": text})))}),
+        );
         let suppression = object(
             &["kind"],
             json!({"kind": {"enum": ["inSource", "external"]}, "status": {"enum": ["accepted", "underReview", "rejected"]}, "justification": text}),
@@ -271,7 +309,10 @@ mod tests {
             json!({"tool": object(&["driver"], json!({"driver": driver})), "automationDetails": object(&[], json!({"id": text, "guid": guid})),
             "invocations": list(invocation), "columnKind": {"enum": ["unicodeCodePoints"]}, "artifacts": list(artifact), "results": list(result), "properties": bag}),
         );
-        object(&["version", "runs"], json!({"$schema": {"type": "string"}, "version": {"const": "2.1.0"}, "runs": list(run)}))
+        object(
+            &["version", "runs"],
+            json!({"$schema": {"type": "string"}, "version": {"const": "2.1.0"}, "runs": list(run)}),
+        )
     }
 
     #[test]
@@ -280,11 +321,17 @@ mod tests {
         for (name, _) in RECORDED {
             let document = recorded(name);
             let log: Value = serde_json::from_str(&sarif(&document).unwrap()).unwrap();
-            let errors: Vec<String> = validator.iter_errors(&log).map(|error| format!("{}: {error}", error.instance_path())).collect();
+            let errors: Vec<String> = validator
+                .iter_errors(&log)
+                .map(|error| format!("{}: {error}", error.instance_path()))
+                .collect();
             assert!(errors.is_empty(), "{name}: {errors:#?}");
             let run = &log["runs"][0];
             let results = run["results"].as_array().unwrap();
-            assert_eq!(results.len(), document.all_findings().filter(|finding| is_told(finding)).count());
+            assert_eq!(
+                results.len(),
+                document.all_findings().filter(|finding| is_told(finding)).count()
+            );
             for result in results {
                 let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
                 assert_eq!(run["tool"]["driver"]["rules"][index]["id"], result["ruleId"], "{name}");
@@ -301,11 +348,21 @@ mod tests {
     #[test]
     fn a_check_that_this_version_does_not_know_has_a_rule_all_the_same() {
         let mut document = recorded("refused-v2");
-        let finding = document.findings.iter_mut().find(|finding| finding.is_open() && finding.waits_for.is_none()).unwrap();
+        let finding = document
+            .findings
+            .iter_mut()
+            .find(|finding| finding.is_open() && finding.waits_for.is_none())
+            .unwrap();
         finding.check = "of-tomorrow".to_owned();
         let log: Value = serde_json::from_str(&sarif(&document).unwrap()).unwrap();
         let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
         assert_eq!(rules.last().unwrap(), &json!({"id": "of-tomorrow"}));
-        assert!(log["runs"][0]["results"].as_array().unwrap().iter().any(|result| result["ruleIndex"] == rules.len() - 1));
+        assert!(
+            log["runs"][0]["results"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|result| result["ruleIndex"] == rules.len() - 1)
+        );
     }
 }

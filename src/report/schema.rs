@@ -1,9 +1,12 @@
-//! The JSON Schemas of the documents, made from the types that they are written by. `schema.json` and its siblings beside this file are what they come to; a test
-//! fails when one is stale.
+//! The JSON Schemas of the documents, made from the types that they are written by. `schema.json`
+//! and its siblings beside this file are what they come to; a test fails when one is stale.
 
 use std::borrow::Cow;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema, transform::transform_subschemas};
+use schemars::{
+    JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema,
+    transform::transform_subschemas,
+};
 use serde_json::Value;
 
 use super::{
@@ -47,17 +50,32 @@ pub(super) fn reencrypt_version(_: &mut SchemaGenerator) -> Schema {
 
 /// The schema of a kind of document, as JSON text.
 pub(crate) fn text(kind: DocumentKind) -> anyhow::Result<String> {
-    let generator = SchemaSettings::draft2020_12().for_serialize().with_transform(close as fn(&mut Schema)).into_generator();
+    let generator = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .with_transform(close as fn(&mut Schema))
+        .into_generator();
     let (mut schema, name) = match kind {
-        DocumentKind::Run => (generator.into_root_schema_for::<Record<'_>>(), format!("document/v{VERSION}")),
-        DocumentKind::Audit => (generator.into_root_schema_for::<AuditDocument>(), format!("audit/v{}", audit_document::VERSION)),
-        DocumentKind::Reencrypt => (generator.into_root_schema_for::<ReencryptDocument>(), format!("reencrypt/v{}", reencrypt_document::VERSION)),
+        DocumentKind::Run => {
+            (generator.into_root_schema_for::<Record<'_>>(), format!("document/v{VERSION}"))
+        }
+        DocumentKind::Audit => (
+            generator.into_root_schema_for::<AuditDocument>(),
+            format!("audit/v{}", audit_document::VERSION),
+        ),
+        DocumentKind::Reencrypt => (
+            generator.into_root_schema_for::<ReencryptDocument>(),
+            format!("reencrypt/v{}", reencrypt_document::VERSION),
+        ),
     };
-    schema.insert("$id".to_owned(), Value::from(format!("https://emr-etl-guard.example/{name}.json")));
+    schema.insert(
+        "$id".to_owned(),
+        Value::from(format!("https://emr-etl-guard.example/{name}.json")),
+    );
     Ok(format!("{}\n", serde_json::to_string_pretty(&schema)?))
 }
 
-/// Lets no object have members that its type does not name: a document with one is of another version, or was tampered with.
+/// Lets no object have members that its type does not name: a document with one is of another
+/// version, or was tampered with.
 fn close(schema: &mut Schema) {
     transform_subschemas(&mut (close as fn(&mut Schema)), schema);
     if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
@@ -79,7 +97,10 @@ mod tests {
     fn the_schemas_in_the_repository_are_those_of_the_code() {
         for (kind, file, published) in PUBLISHED {
             let name = format!("{kind:?}").to_lowercase();
-            assert!(text(kind).unwrap() == published, "src/report/{file} is stale: emr-etl-guard report schema {name} > src/report/{file}");
+            assert!(
+                text(kind).unwrap() == published,
+                "src/report/{file} is stale: emr-etl-guard report schema {name} > src/report/{file}"
+            );
         }
     }
 
@@ -88,11 +109,19 @@ mod tests {
         fn look(value: &Value, place: &str, objects: &mut usize) {
             if value["type"] == "object" {
                 *objects += 1;
-                assert!(value.get("additionalProperties").is_some() || value.get("patternProperties").is_some(), "{place} is open");
+                assert!(
+                    value.get("additionalProperties").is_some()
+                        || value.get("patternProperties").is_some(),
+                    "{place} is open"
+                );
             }
             match value {
-                Value::Object(members) => members.iter().for_each(|(key, value)| look(value, &format!("{place}/{key}"), objects)),
-                Value::Array(several) => several.iter().for_each(|value| look(value, place, objects)),
+                Value::Object(members) => members
+                    .iter()
+                    .for_each(|(key, value)| look(value, &format!("{place}/{key}"), objects)),
+                Value::Array(several) => {
+                    several.iter().for_each(|value| look(value, place, objects))
+                }
                 _ => {}
             }
         }

@@ -1,4 +1,5 @@
-//! The report for people: green rows folded, each red row with what was seen, what was wanted, and what to do.
+//! The report for people: green rows folded, each red row with what was seen, what was wanted, and
+//! what to do.
 
 use std::fmt::Write as _;
 
@@ -23,30 +24,65 @@ fn badge(status: Status, level: Level, colour: bool) -> String {
     if colour { format!("\x1b[{code}m{word:<8}\x1b[0m") } else { format!("{word:<8}") }
 }
 
-/// All findings: one row for each check whose findings are all well, one paragraph for each that is not.
+/// All findings: one row for each check whose findings are all well, one paragraph for each that is
+/// not.
 pub(super) fn table(findings: &[Finding], colour: bool) -> String {
     let mut text = String::new();
     for check in CATALOGUE {
-        let of_check: Vec<&Finding> = findings.iter().filter(|finding| finding.check.name == check.name).collect();
-        let (open, rest): (Vec<&Finding>, Vec<&Finding>) = of_check.into_iter().partition(|finding| finding.is_open());
-        let (excused, well): (Vec<&Finding>, Vec<&Finding>) = rest.into_iter().partition(|finding| finding.status == Status::Excused);
+        let of_check: Vec<&Finding> =
+            findings.iter().filter(|finding| finding.check.name == check.name).collect();
+        let (open, rest): (Vec<&Finding>, Vec<&Finding>) =
+            of_check.into_iter().partition(|finding| finding.is_open());
+        let (excused, well): (Vec<&Finding>, Vec<&Finding>) =
+            rest.into_iter().partition(|finding| finding.status == Status::Excused);
         if let Some(first) = well.first() {
-            let status = if well.iter().any(|finding| finding.status == Status::Proved) { Status::Proved } else { Status::NotApplicable };
-            let subjects = if well.len() == 1 { format!("{}: {}", first.subject, first.saw) } else { format!("{} subjects", well.len()) };
-            let _ = writeln!(text, "{} {:<30} {subjects}", badge(status, first.level, colour), check.name);
+            let status = if well.iter().any(|finding| finding.status == Status::Proved) {
+                Status::Proved
+            } else {
+                Status::NotApplicable
+            };
+            let subjects = if well.len() == 1 {
+                format!("{}: {}", first.subject, first.saw)
+            } else {
+                format!("{} subjects", well.len())
+            };
+            let _ = writeln!(
+                text,
+                "{} {:<30} {subjects}",
+                badge(status, first.level, colour),
+                check.name
+            );
         }
         for finding in excused {
             let why = finding.excused.as_deref().unwrap_or_default();
-            let _ = writeln!(text, "{} {:<30} {}: {why}", badge(finding.status, finding.level, colour), check.name, finding.subject);
+            let _ = writeln!(
+                text,
+                "{} {:<30} {}: {why}",
+                badge(finding.status, finding.level, colour),
+                check.name,
+                finding.subject
+            );
             let _ = writeln!(text, "           saw     {}", finding.saw);
         }
         for finding in open {
             if let Some(first) = finding.waits_for {
-                let _ = writeln!(text, "{} {:<30} {}: waits for {first}", badge(finding.status, finding.level, colour), check.name, finding.subject);
+                let _ = writeln!(
+                    text,
+                    "{} {:<30} {}: waits for {first}",
+                    badge(finding.status, finding.level, colour),
+                    check.name,
+                    finding.subject
+                );
                 continue;
             }
             let advice = if finding.level == Level::Advised { " (advice only)" } else { "" };
-            let _ = writeln!(text, "{} {:<30} {}{advice}", badge(finding.status, finding.level, colour), check.name, finding.subject);
+            let _ = writeln!(
+                text,
+                "{} {:<30} {}{advice}",
+                badge(finding.status, finding.level, colour),
+                check.name,
+                finding.subject
+            );
             text.push_str(&details(finding));
         }
     }
@@ -73,9 +109,13 @@ fn details(finding: &Finding) -> String {
     text
 }
 
-/// The refusal: a first line that says it all (it will be an e-mail's first line), then each reason.
+/// The refusal: a first line that says it all (it will be an e-mail's first line), then each
+/// reason.
 pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool) -> String {
-    let mut open: Vec<&Finding> = findings.iter().filter(|finding| finding.level == Level::Required && finding.is_open()).collect();
+    let mut open: Vec<&Finding> = findings
+        .iter()
+        .filter(|finding| finding.level == Level::Required && finding.is_open())
+        .collect();
     // What is refuted stands before what is only unknown; the order of the line stays otherwise.
     open.sort_by_key(|finding| (finding.waits_for.is_some(), finding.status != Status::Refuted));
     let why = match outcome {
@@ -87,12 +127,21 @@ pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool
         0 | 1 => String::new(),
         several => format!(" (and {} more)", several - 1),
     };
-    let first = open
-        .first()
-        .map_or_else(String::new, |finding| format!(": {} {}: saw {}, wanted {}", finding.check.name, finding.subject, finding.saw, finding.wanted));
+    let first = open.first().map_or_else(String::new, |finding| {
+        format!(
+            ": {} {}: saw {}, wanted {}",
+            finding.check.name, finding.subject, finding.saw, finding.wanted
+        )
+    });
     let mut text = format!("emr-etl-guard: REFUSED, nothing was launched: {why}{first}{more}\n");
     for finding in open.into_iter().filter(|finding| with_details && finding.waits_for.is_none()) {
-        let _ = writeln!(text, "{} {} {}", badge(finding.status, finding.level, false), finding.check.name, finding.subject);
+        let _ = writeln!(
+            text,
+            "{} {} {}",
+            badge(finding.status, finding.level, false),
+            finding.check.name,
+            finding.subject
+        );
         text.push_str(&details(finding));
     }
     text
@@ -107,7 +156,8 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[String]) -> String {
         Outcome::Undelivered => "NO EVIDENCE",
         _ => "trouble",
     };
-    let mut text = format!("emr-etl-guard: {what}: {}\n", reasons.first().map_or("", String::as_str));
+    let mut text =
+        format!("emr-etl-guard: {what}: {}\n", reasons.first().map_or("", String::as_str));
     for reason in reasons.iter().skip(1) {
         let _ = writeln!(text, "  {reason}");
     }
@@ -132,15 +182,22 @@ mod tests {
         let mut advised = check.on("acme-log", "SSE-KMS").refuted("SSE-S3");
         advised.level = Level::Advised;
         let findings = [
-            check.on("acme-out", "SSE-KMS").at(Some("config.yml:18:15")).refuted("no default encryption"),
+            check
+                .on("acme-out", "SSE-KMS")
+                .at(Some("config.yml:18:15"))
+                .refuted("no default encryption"),
             check.on("acme-in", "SSE-KMS").proved("SSE-KMS"),
             check.on("acme-etl", "SSE-KMS").proved("SSE-KMS"),
             advised,
-            find("subnet-set").unwrap().on("aws.emr.ec2_subnet_id", "a subnet").not_applicable("not required"),
+            find("subnet-set")
+                .unwrap()
+                .on("aws.emr.ec2_subnet_id", "a subnet")
+                .not_applicable("not required"),
             find("kms-key-enabled").unwrap().on("key", "Enabled").unknown("no answer", "try again"),
         ];
         let (plain, coloured) = (table(&findings, false), table(&findings, true));
-        let stripped = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap().replace_all(&coloured, "").into_owned();
+        let stripped =
+            regex::Regex::new("\x1b\\[[0-9;]*m").unwrap().replace_all(&coloured, "").into_owned();
         assert_eq!(stripped, plain);
         assert_ne!(coloured, plain);
         insta::assert_snapshot!(plain);

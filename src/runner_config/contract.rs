@@ -1,6 +1,8 @@
-//! The contract: the types that EmrEtlRunner demands of its config, checked before its JVM has even started, and said in plain words.
+//! The contract: the types that EmrEtlRunner demands of its config, checked before its JVM has even
+//! started, and said in plain words.
 //!
-//! Source: `ConfigHash` in `lib/snowplow-emr-etl-runner/contracts.rb` of EmrEtlRunner 1.0.4. Keys that it does not name may hold anything.
+//! Source: `ConfigHash` in `lib/snowplow-emr-etl-runner/contracts.rb` of EmrEtlRunner 1.0.4. Keys
+//! that it does not name may hold anything.
 
 use super::{
     Position,
@@ -34,7 +36,14 @@ const CONFIG: Want = Want::Map(&[
         Want::Map(&[
             ("access_key_id", Want::Text),
             ("secret_access_key", Want::Text),
-            ("s3", Want::Map(&[("region", Want::Text), ("buckets", Want::Map(BUCKETS)), ("consolidate_shredded_output", Want::Boolean)])),
+            (
+                "s3",
+                Want::Map(&[
+                    ("region", Want::Text),
+                    ("buckets", Want::Map(BUCKETS)),
+                    ("consolidate_shredded_output", Want::Boolean),
+                ]),
+            ),
             ("emr", Want::Map(EMR)),
         ]),
     ),
@@ -49,14 +58,28 @@ const CONFIG: Want = Want::Map(&[
     ),
     (
         "storage",
-        Want::Map(&[("versions", Want::Map(&[("rdb_shredder", Want::Text), ("hadoop_elasticsearch", Want::Text), ("rdb_loader", Want::Text)]))]),
+        Want::Map(&[(
+            "versions",
+            Want::Map(&[
+                ("rdb_shredder", Want::Text),
+                ("hadoop_elasticsearch", Want::Text),
+                ("rdb_loader", Want::Text),
+            ]),
+        )]),
     ),
     (
         "monitoring",
         Want::Map(&[
             ("tags", Want::TextMap),
             ("logging", Want::Map(&[("level", Want::Text)])),
-            ("snowplow", Want::Maybe(&Want::Map(&[("method", Want::Text), ("collector", Want::Text), ("app_id", Want::Text)]))),
+            (
+                "snowplow",
+                Want::Maybe(&Want::Map(&[
+                    ("method", Want::Text),
+                    ("collector", Want::Text),
+                    ("app_id", Want::Text),
+                ])),
+            ),
         ]),
     ),
 ]);
@@ -66,9 +89,33 @@ const BUCKETS: &[(&str, Want)] = &[
     ("jsonpath_assets", MAYBE_TEXT),
     ("log", Want::Text),
     ("encrypted", Want::Sealed),
-    ("raw", Want::Maybe(&Want::Map(&[("in", Want::Texts), ("processing", Want::Text), ("archive", Want::Text)]))),
-    ("enriched", Want::Map(&[("good", Want::Text), ("bad", MAYBE_TEXT), ("errors", MAYBE_TEXT), ("archive", MAYBE_TEXT), ("stream", MAYBE_TEXT)])),
-    ("shredded", Want::Map(&[("good", Want::Text), ("bad", Want::Text), ("errors", MAYBE_TEXT), ("archive", MAYBE_TEXT)])),
+    (
+        "raw",
+        Want::Maybe(&Want::Map(&[
+            ("in", Want::Texts),
+            ("processing", Want::Text),
+            ("archive", Want::Text),
+        ])),
+    ),
+    (
+        "enriched",
+        Want::Map(&[
+            ("good", Want::Text),
+            ("bad", MAYBE_TEXT),
+            ("errors", MAYBE_TEXT),
+            ("archive", MAYBE_TEXT),
+            ("stream", MAYBE_TEXT),
+        ]),
+    ),
+    (
+        "shredded",
+        Want::Map(&[
+            ("good", Want::Text),
+            ("bad", Want::Text),
+            ("errors", MAYBE_TEXT),
+            ("archive", MAYBE_TEXT),
+        ]),
+    ),
 ];
 
 const EMR: &[(&str, Want)] = &[
@@ -130,8 +177,13 @@ impl Walk<'_> {
         let secret = path.iter().any(|key| key.contains("access_key"));
         let found = if secret { node.value.kind().to_owned() } else { shown(&node.value) };
         let quotes = match (&node.value, wanted) {
-            (Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Other { .. }, "text") => "; put it in quotes to keep it as it is written",
-            (Value::Text(_), "a number" | "true or false" | "a whole number above 0") => "; leave the quotes out",
+            (
+                Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Other { .. },
+                "text",
+            ) => "; put it in quotes to keep it as it is written",
+            (Value::Text(_), "a number" | "true or false" | "a whole number above 0") => {
+                "; leave the quotes out"
+            }
             _ => "",
         };
         self.found.push((node.at, format!("{key} must be {wanted}; found {found}{quotes}")));
@@ -142,22 +194,44 @@ impl Walk<'_> {
             (Want::Sealed, _) | (Want::Maybe(_), Value::Null) => {}
             (Want::Maybe(inner), _) => self.check(node, *inner, path),
             (Want::Text, Value::Text(text)) if text.contains("ADD HERE") => {
-                self.found.push((node.at, format!("{} still holds the sample's `ADD HERE`; put your own value there", path.join("."))));
+                self.found.push((
+                    node.at,
+                    format!(
+                        "{} still holds the sample's `ADD HERE`; put your own value there",
+                        path.join(".")
+                    ),
+                ));
             }
-            (Want::Text, Value::Text(_)) | (Want::Boolean, Value::Bool(_)) | (Want::Number, Value::Integer(_) | Value::Float(_)) => {}
+            (Want::Text, Value::Text(_))
+            | (Want::Boolean, Value::Bool(_))
+            | (Want::Number, Value::Integer(_) | Value::Float(_)) => {}
             (Want::PositiveInteger, Value::Integer(number)) if *number > 0 => {}
             (Want::OneOf(choices), Value::Text(text)) if choices.contains(&text.as_str()) => {}
             (Want::Texts, Value::List(items)) => {
-                self.each(items.iter().enumerate().map(|(index, item)| (format!("[{index}]"), item)), Want::Text, path);
+                self.each(
+                    items.iter().enumerate().map(|(index, item)| (format!("[{index}]"), item)),
+                    Want::Text,
+                    path,
+                );
             }
-            (Want::TextMap, Value::Map(entries)) => self.each(entries.iter().map(|(key, child)| (key.name.clone(), child)), Want::Text, path),
-            (Want::TextMaps, Value::Map(entries)) => self.each(entries.iter().map(|(key, child)| (key.name.clone(), child)), Want::TextMap, path),
+            (Want::TextMap, Value::Map(entries)) => self.each(
+                entries.iter().map(|(key, child)| (key.name.clone(), child)),
+                Want::Text,
+                path,
+            ),
+            (Want::TextMaps, Value::Map(entries)) => self.each(
+                entries.iter().map(|(key, child)| (key.name.clone(), child)),
+                Want::TextMap,
+                path,
+            ),
             (Want::Map(keys), Value::Map(_)) => self.map(node, keys, path),
             (Want::Text, _) => self.breach(node, path, "text"),
             (Want::Boolean, _) => self.breach(node, path, "true or false"),
             (Want::Number, _) => self.breach(node, path, "a number"),
             (Want::PositiveInteger, _) => self.breach(node, path, "a whole number above 0"),
-            (Want::OneOf(choices), _) => self.breach(node, path, &format!("one of {}", choices.join(", "))),
+            (Want::OneOf(choices), _) => {
+                self.breach(node, path, &format!("one of {}", choices.join(", ")))
+            }
             (Want::Texts, _) => self.breach(node, path, "a list of texts"),
             (Want::TextMap, _) => self.breach(node, path, "a map of texts"),
             (Want::TextMaps, _) => self.breach(node, path, "a map of maps of texts"),
@@ -165,7 +239,12 @@ impl Walk<'_> {
         }
     }
 
-    fn each<'n>(&mut self, children: impl Iterator<Item = (String, &'n Node)>, want: Want, path: &mut Vec<String>) {
+    fn each<'n>(
+        &mut self,
+        children: impl Iterator<Item = (String, &'n Node)>,
+        want: Want,
+        path: &mut Vec<String>,
+    ) {
         for (name, child) in children {
             path.push(name);
             self.check(child, want, path);
@@ -180,7 +259,10 @@ impl Walk<'_> {
                 Some(child) => self.check(child, *want, path),
                 None if matches!(want, Want::Maybe(_) | Want::Sealed) => {}
                 None => {
-                    let hint = near_miss(node, name, keys).map_or_else(String::new, |(near, at)| format!("; did you mean it by `{near}` ({at})?"));
+                    let hint = near_miss(node, name, keys)
+                        .map_or_else(String::new, |(near, at)| {
+                            format!("; did you mean it by `{near}` ({at})?")
+                        });
                     self.found.push((node.at, format!("{} is missing{hint}", path.join("."))));
                 }
             }
@@ -190,12 +272,19 @@ impl Walk<'_> {
 }
 
 /// A key of `node` that nobody asked for and that looks like `wanted`.
-fn near_miss<'n>(node: &'n Node, wanted: &str, keys: &[(&str, Want)]) -> Option<(&'n str, Position)> {
+fn near_miss<'n>(
+    node: &'n Node,
+    wanted: &str,
+    keys: &[(&str, Want)],
+) -> Option<(&'n str, Position)> {
     let Value::Map(entries) = &node.value else { return None };
-    let strangers = entries.iter().filter(|(key, _)| !keys.iter().any(|(known, _)| *known == key.name));
-    let (distance, key, child) =
-        strangers.map(|(key, child)| (strsim::damerau_levenshtein(&key.name, wanted), key, child)).min_by_key(|(distance, ..)| *distance)?;
-    (distance <= wanted.len() / 3 || key.name.starts_with(wanted) || wanted.starts_with(&key.name)).then_some((key.name.as_str(), child.at))
+    let strangers =
+        entries.iter().filter(|(key, _)| !keys.iter().any(|(known, _)| *known == key.name));
+    let (distance, key, child) = strangers
+        .map(|(key, child)| (strsim::damerau_levenshtein(&key.name, wanted), key, child))
+        .min_by_key(|(distance, ..)| *distance)?;
+    (distance <= wanted.len() / 3 || key.name.starts_with(wanted) || wanted.starts_with(&key.name))
+        .then_some((key.name.as_str(), child.at))
 }
 
 /// A value for an error message, when it is no secret.
@@ -205,7 +294,9 @@ fn shown(value: &Value) -> String {
         Value::Integer(number) => format!("the number {number}"),
         Value::Float(number) => format!("the number {number}"),
         Value::Text(text) if text.chars().count() <= 40 => format!("the text `{text}`"),
-        Value::Other { kind, text } => format!("`{text}`, which Ruby reads as {}", kind.trim_end_matches(',')),
+        Value::Other { kind, text } => {
+            format!("`{text}`, which Ruby reads as {}", kind.trim_end_matches(','))
+        }
         other => other.kind().to_owned(),
     }
 }

@@ -1,8 +1,9 @@
 //! ERB as EmrEtlRunner applies it, for the templates that can be judged without running Ruby.
 //!
-//! EmrEtlRunner renders the whole text, comments included, with `ERB.new(text).result(binding)`: no trim mode, arbitrary Ruby.
-//! This module renders literal text, `<%# comment %>`, the escape `<%%`, and `<%= … %>` with variables, their defaults and
-//! literals. Every other tag is refused with its place, because a guess about what Ruby would print is a guess about what runs.
+//! EmrEtlRunner renders the whole text, comments included, with `ERB.new(text).result(binding)`: no
+//! trim mode, arbitrary Ruby. This module renders literal text, `<%# comment %>`, the escape `<%%`,
+//! and `<%= … %>` with variables, their defaults and literals. Every other tag is refused with its
+//! place, because a guess about what Ruby would print is a guess about what runs.
 
 use super::{ConfigError, Position};
 
@@ -39,7 +40,8 @@ impl Rendered {
         rendered
     }
 
-    /// Adds text of the source that stands at `place`; gives the place behind it. A run is at most a line, so that a look-up scans no further.
+    /// Adds text of the source that stands at `place`; gives the place behind it. A run is at most
+    /// a line, so that a look-up scans no further.
     fn copy(&mut self, literal: &str, mut place: Position) -> Position {
         for line in literal.split_inclusive('\n') {
             self.runs.push((self.text.len(), place, true));
@@ -62,7 +64,10 @@ impl Rendered {
 ///
 /// # Errors
 /// [`ConfigError`] with line and column for a tag that is not understood, a tag that never ends, or a value that is not UTF-8.
-pub(crate) fn render(source: &str, env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<Rendered, ConfigError> {
+pub(crate) fn render(
+    source: &str,
+    env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+) -> Result<Rendered, ConfigError> {
     let mut rendered = Rendered { text: String::with_capacity(source.len()), runs: Vec::new() };
     let mut place = Position::START;
     let mut rest = source;
@@ -77,7 +82,10 @@ pub(crate) fn render(source: &str, env: &dyn Fn(&str) -> Option<std::ffi::OsStri
         }
         // The end is looked for behind the opening: `<%>` opens a tag and does not close it.
         let Some(length) = tag[2..].find("%>") else {
-            return Err(ConfigError::at(place, "an ERB tag starts here and never ends; close it with `%>`, or write `<%%` for a literal `<%`"));
+            return Err(ConfigError::at(
+                place,
+                "an ERB tag starts here and never ends; close it with `%>`, or write `<%%` for a literal `<%`",
+            ));
         };
         let (whole, after) = tag.split_at(2 + length + 2);
         rendered.print(&evaluate(&whole[2..2 + length], place, env)?, place);
@@ -89,14 +97,22 @@ pub(crate) fn render(source: &str, env: &dyn Fn(&str) -> Option<std::ffi::OsStri
 }
 
 /// What one tag prints; `inner` is the text between `<%` and `%>`.
-fn evaluate(inner: &str, place: Position, env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<String, ConfigError> {
+fn evaluate(
+    inner: &str,
+    place: Position,
+    env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+) -> Result<String, ConfigError> {
     // `%%>` would be a literal `%>` inside the tag, and the tag would go on.
     if !inner.ends_with('%') {
         if inner.starts_with('#') || (!inner.is_empty() && inner.trim_matches(BLANK).is_empty()) {
             return Ok(String::new());
         }
         // A line break may end an expression, depending on what stands around it.
-        if let Some(alternatives) = inner.strip_prefix('=').filter(|expression| !expression.contains(['\n', '\r'])).and_then(Expression::parse) {
+        if let Some(alternatives) = inner
+            .strip_prefix('=')
+            .filter(|expression| !expression.contains(['\n', '\r']))
+            .and_then(Expression::parse)
+        {
             return value(&alternatives, place, env);
         }
     }
@@ -117,7 +133,8 @@ const BLANK: [char; 2] = [' ', '\t'];
 enum Expression<'a> {
     /// `ENV['X']`: nil when unset.
     Variable(&'a str),
-    /// `ENV.fetch('X')`, perhaps with a default behind it or in a block: raises when unset and there is none.
+    /// `ENV.fetch('X')`, perhaps with a default behind it or in a block: raises when unset and
+    /// there is none.
     Fetch(&'a str, Option<&'a str>),
     /// `'text'`.
     Literal(&'a str),
@@ -143,8 +160,12 @@ impl<'a> Expression<'a> {
             if rest.is_empty() {
                 return Some(operands);
             }
-            // `or` binds weaker than `||`, which makes no difference among operands that all are alternatives.
-            let spelled = after.strip_prefix(BLANK).and(rest.strip_prefix("or")).filter(|after| after.starts_with(BLANK));
+            // `or` binds weaker than `||`, which makes no difference among operands that all are
+            // alternatives.
+            let spelled = after
+                .strip_prefix(BLANK)
+                .and(rest.strip_prefix("or"))
+                .filter(|after| after.starts_with(BLANK));
             rest = rest.strip_prefix("||").or(spelled)?.trim_start_matches(BLANK);
         }
     }
@@ -152,7 +173,10 @@ impl<'a> Expression<'a> {
     fn operand(text: &'a str) -> Option<(Self, &'a str)> {
         if let Some(rest) = text.strip_prefix("ENV[") {
             let (name, rest) = literal(rest.trim_start_matches(BLANK))?;
-            return Some((Self::Variable(variable_name(name)?), rest.trim_start_matches(BLANK).strip_prefix(']')?));
+            return Some((
+                Self::Variable(variable_name(name)?),
+                rest.trim_start_matches(BLANK).strip_prefix(']')?,
+            ));
         }
         if let Some(rest) = text.strip_prefix("ENV.fetch(") {
             let (name, rest) = literal(rest.trim_start_matches(BLANK))?;
@@ -163,16 +187,23 @@ impl<'a> Expression<'a> {
                     return Some((Self::Fetch(name, None), rest));
                 };
                 let (default, rest) = literal(block.trim_start_matches(BLANK))?;
-                return Some((Self::Fetch(name, Some(default)), rest.trim_start_matches(BLANK).strip_prefix('}')?));
+                return Some((
+                    Self::Fetch(name, Some(default)),
+                    rest.trim_start_matches(BLANK).strip_prefix('}')?,
+                ));
             }
             let (default, rest) = literal(rest.strip_prefix(',')?.trim_start_matches(BLANK))?;
-            return Some((Self::Fetch(name, Some(default)), rest.trim_start_matches(BLANK).strip_prefix(')')?));
+            return Some((
+                Self::Fetch(name, Some(default)),
+                rest.trim_start_matches(BLANK).strip_prefix(')')?,
+            ));
         }
         literal(text).map(|(text, rest)| (Self::Literal(text), rest))
     }
 }
 
-/// A text in quotes that Ruby takes as it stands (no escapes, nothing interpolated), and what follows it.
+/// A text in quotes that Ruby takes as it stands (no escapes, nothing interpolated), and what
+/// follows it.
 fn literal(text: &str) -> Option<(&str, &str)> {
     let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
     let (inside, rest) = text[1..].split_once(quote)?;
@@ -182,23 +213,40 @@ fn literal(text: &str) -> Option<(&str, &str)> {
 }
 
 fn variable_name(name: &str) -> Option<&str> {
-    (!name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')).then_some(name)
+    (!name.is_empty()
+        && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_'))
+    .then_some(name)
 }
 
 /// Whether the environment asks for UTF-8, by the variables in the order that counts.
 fn has_utf8_locale(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> bool {
     let set = |name: &&str| env(name).filter(|value| !value.is_empty());
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(set).unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(set)
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_ascii_lowercase();
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
 /// The first operand that is not nil, as `||` chooses; nil prints as nothing.
-fn value(operands: &[Expression<'_>], place: Position, env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<String, ConfigError> {
+fn value(
+    operands: &[Expression<'_>],
+    place: Position,
+    env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+) -> Result<String, ConfigError> {
     let text = |name: &str, value: std::ffi::OsString| {
-        let refuse = |why: &str| ConfigError::at(place, format!("the environment variable {name} {why}"));
+        let refuse =
+            |why: &str| ConfigError::at(place, format!("the environment variable {name} {why}"));
         let value = value.into_string().map_err(|_| refuse("is not valid UTF-8"))?;
-        // JRuby turns such letters into question marks where the locale cannot hold them, which is how cron starts it.
-        if value.is_ascii() || has_utf8_locale(env) { Ok(value) } else { Err(refuse("holds letters that the locale cannot: set LC_ALL=C.UTF-8")) }
+        // JRuby turns such letters into question marks where the locale cannot hold them, which is
+        // how cron starts it.
+        if value.is_ascii() || has_utf8_locale(env) {
+            Ok(value)
+        } else {
+            Err(refuse("holds letters that the locale cannot: set LC_ALL=C.UTF-8"))
+        }
     };
     for operand in operands {
         match operand {
@@ -214,7 +262,9 @@ fn value(operands: &[Expression<'_>], place: Position, env: &dyn Fn(&str) -> Opt
                 (None, None) => {
                     return Err(ConfigError::at(
                         place,
-                        format!("ENV.fetch: the environment variable {name} is not set; EmrEtlRunner would stop here"),
+                        format!(
+                            "ENV.fetch: the environment variable {name} is not set; EmrEtlRunner would stop here"
+                        ),
                     ));
                 }
             },
@@ -223,14 +273,16 @@ fn value(operands: &[Expression<'_>], place: Position, env: &dyn Fn(&str) -> Opt
     Ok(String::new())
 }
 
-/// An expression for an error message: texts in quotes are masked, because a default may be a secret; names of variables stay.
+/// An expression for an error message: texts in quotes are masked, because a default may be a
+/// secret; names of variables stay.
 fn masked(expression: &str) -> String {
     let mut shown = String::new();
     let mut quote = None;
     for character in expression.chars() {
         match quote {
             None => {
-                let names_a_variable = ["ENV[", "ENV.fetch("].iter().any(|before| shown.ends_with(before));
+                let names_a_variable =
+                    ["ENV[", "ENV.fetch("].iter().any(|before| shown.ends_with(before));
                 shown.push(character);
                 if matches!(character, '\'' | '"' | '`') {
                     quote = Some((character, names_a_variable));
@@ -257,12 +309,16 @@ mod tests {
     }
 
     fn rendered(source: &str) -> String {
-        render(source, &env).map_or_else(|error| format!("refused: {error}"), |rendered| rendered.text)
+        render(source, &env)
+            .map_or_else(|error| format!("refused: {error}"), |rendered| rendered.text)
     }
 
     #[test]
     fn values_come_from_the_environment_and_an_unset_one_is_empty() {
-        assert_eq!(rendered("a: <%= ENV['X'] %>\nb: <%=ENV[\"X\"]%>\nc: <%= ENV['UNSET'] %>."), "a: value\nb: value\nc: .");
+        assert_eq!(
+            rendered("a: <%= ENV['X'] %>\nb: <%=ENV[\"X\"]%>\nc: <%= ENV['UNSET'] %>."),
+            "a: value\nb: value\nc: ."
+        );
     }
 
     #[test]
@@ -316,14 +372,22 @@ mod tests {
         }
         assert!(rendered("x <% if true %>").starts_with("refused: 1:3:"));
         for endless in ["x <%= ENV['X']", "x <%>", "x <%>\n"] {
-            assert!(rendered(endless).starts_with("refused: 1:3: an ERB tag starts here and never ends"), "{endless}");
+            assert!(
+                rendered(endless)
+                    .starts_with("refused: 1:3: an ERB tag starts here and never ends"),
+                "{endless}"
+            );
         }
     }
 
     #[test]
     fn an_error_shows_the_expression_but_no_text_that_could_be_a_secret() {
-        let answer = rendered("<%= ENV['X'] || \"hunter2\" + `cat key` + ENV.fetch('Y', 'hunter3') %>");
-        assert!(answer.contains("`<%= ENV['X'] || \"…\" + `…` + ENV.fetch('Y', '…') %>`"), "{answer}");
+        let answer =
+            rendered("<%= ENV['X'] || \"hunter2\" + `cat key` + ENV.fetch('Y', 'hunter3') %>");
+        assert!(
+            answer.contains("`<%= ENV['X'] || \"…\" + `…` + ENV.fetch('Y', '…') %>`"),
+            "{answer}"
+        );
     }
 
     #[test]
@@ -334,10 +398,15 @@ mod tests {
                 "LANG" => locale.map(Into::into),
                 _ => None,
             };
-            render("<%= ENV['X'] %>", &env).map(|rendered| rendered.text).map_err(|error| error.to_string())
+            render("<%= ENV['X'] %>", &env)
+                .map(|rendered| rendered.text)
+                .map_err(|error| error.to_string())
         };
         assert_eq!(with(Some("en_GB.UTF-8")).unwrap(), "é");
-        assert_eq!(with(None).unwrap_err(), "1:1: the environment variable X holds letters that the locale cannot: set LC_ALL=C.UTF-8");
+        assert_eq!(
+            with(None).unwrap_err(),
+            "1:1: the environment variable X holds letters that the locale cannot: set LC_ALL=C.UTF-8"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! What libyaml, below most Rubies, and the parser below JRuby read differently: it is refused, because the runner ships on the one and may run on the other.
+//! What libyaml, below most Rubies, and the parser below JRuby read differently: it is refused,
+//! because the runner ships on the one and may run on the other.
 //!
-//! Each of these was found by holding both against thousands of configs, and is kept as a case there.
+//! Each of these was found by holding both against thousands of configs, and is kept as a case
+//! there.
 
 use std::ops::Range;
 
@@ -32,19 +34,33 @@ impl<'a> Portable<'a> {
     ///
     /// # Errors
     /// [`ConfigError`] for a spelling that not every reader takes.
-    pub(super) fn scalar(&mut self, event: &Event, style: ScalarStyle, value: &str, in_flow: bool) -> Result<(), ConfigError> {
-        let place = |index: u64| usize::try_from(index).unwrap_or(usize::MAX).min(self.rendered.text.len());
+    pub(super) fn scalar(
+        &mut self,
+        event: &Event,
+        style: ScalarStyle,
+        value: &str,
+        in_flow: bool,
+    ) -> Result<(), ConfigError> {
+        let place =
+            |index: u64| usize::try_from(index).unwrap_or(usize::MAX).min(self.rendered.text.len());
         let range = place(event.start_mark.index)..place(event.end_mark.index);
-        let refuse = |message: &str| Err(ConfigError::at(self.rendered.source(range.start), message));
+        let refuse =
+            |message: &str| Err(ConfigError::at(self.rendered.source(range.start), message));
         let text = self.rendered.text.get(range.clone()).unwrap_or_default();
         match style {
             ScalarStyle::Plain if in_flow && value.contains('?') => {
-                return refuse("JRuby's parser does not allow `?` here between brackets or braces; put the value in quotes");
+                return refuse(
+                    "JRuby's parser does not allow `?` here between brackets or braces; put the value in quotes",
+                );
             }
             ScalarStyle::Plain => return Ok(()),
-            ScalarStyle::DoubleQuoted if has_escaped_slash(text) => return refuse("the escape `\\/` is not known to every reader; write `/`"),
+            ScalarStyle::DoubleQuoted if has_escaped_slash(text) => {
+                return refuse("the escape `\\/` is not known to every reader; write `/`");
+            }
             ScalarStyle::Literal | ScalarStyle::Folded if !has_plain_header(text) => {
-                return refuse("not every reader takes what stands behind `|` or `>` here; leave a blank before a comment");
+                return refuse(
+                    "not every reader takes what stands behind `|` or `>` here; leave a blank before a comment",
+                );
             }
             _ => {}
         }
@@ -52,8 +68,8 @@ impl<'a> Portable<'a> {
         Ok(())
     }
 
-    /// JRuby's parser allows no tab as blank; libyaml, below other Rubies, does. In quotes, block scalars and comments a tab is a tab to both.
-    /// The document ends at `end`.
+    /// JRuby's parser allows no tab as blank; libyaml, below other Rubies, does. In quotes, block
+    /// scalars and comments a tab is a tab to both. The document ends at `end`.
     pub(super) fn refuse_tabs(&self, end: usize) -> Result<(), ConfigError> {
         let text = &self.rendered.text;
         for (index, _) in text.match_indices('\t').take_while(|(index, _)| *index < end) {
@@ -65,19 +81,29 @@ impl<'a> Portable<'a> {
             let line = text[..index].rfind('\n').map_or(0, |newline| newline + 1);
             let from = line.max(last.map_or(0, |range| range.end));
             let blank_before = |at: usize| at == line || text[..at].ends_with([' ', '\t']);
-            let in_comment = text.get(from..index).unwrap_or_default().match_indices('#').any(|(at, _)| blank_before(from + at));
+            let in_comment = text
+                .get(from..index)
+                .unwrap_or_default()
+                .match_indices('#')
+                .any(|(at, _)| blank_before(from + at));
             if !in_comment {
-                return Err(ConfigError::at(self.rendered.source(index), "a tab stands here, which JRuby's parser does not allow; use blanks"));
+                return Err(ConfigError::at(
+                    self.rendered.source(index),
+                    "a tab stands here, which JRuby's parser does not allow; use blanks",
+                ));
             }
         }
         Ok(())
     }
 }
 
-/// Whether the source of a block scalar starts with `|` or `>`, its indicators, and then nothing or a blank.
+/// Whether the source of a block scalar starts with `|` or `>`, its indicators, and then nothing or
+/// a blank.
 fn has_plain_header(text: &str) -> bool {
-    let header = text.split_once(['|', '>']).map_or("", |(_, rest)| rest).lines().next().unwrap_or_default();
-    let rest = header.trim_start_matches(['+', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+    let header =
+        text.split_once(['|', '>']).map_or("", |(_, rest)| rest).lines().next().unwrap_or_default();
+    let rest =
+        header.trim_start_matches(['+', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
     rest.is_empty() || rest.starts_with(' ')
 }
 
@@ -103,11 +129,21 @@ mod tests {
 
     #[test]
     fn a_tab_is_refused_where_jruby_refuses_it() {
-        for text in ["a:\tb\n", "a: b\t\n", "a: b\n\t\n", "a: [b,\tc]\n", "---\t\na: b\n", "a: \"x\"\t\n", "a: '#'\t\n"] {
+        for text in [
+            "a:\tb\n",
+            "a: b\t\n",
+            "a: b\n\t\n",
+            "a: [b,\tc]\n",
+            "---\t\na: b\n",
+            "a: \"x\"\t\n",
+            "a: '#'\t\n",
+        ] {
             let refusal = loaded(text).unwrap_err();
             assert!(refusal.contains("a tab"), "{text:?}: {refusal}");
         }
-        for text in ["a: \"b\tc\"\n", "a: 'b\tc'\n", "a: |\n  b\tc\n", "a: b # c\td\n", "# a\tb\na: b\n"] {
+        for text in
+            ["a: \"b\tc\"\n", "a: 'b\tc'\n", "a: |\n  b\tc\n", "a: b # c\td\n", "# a\tb\na: b\n"]
+        {
             assert!(loaded(text).is_ok(), "{text:?}: {:?}", loaded(text));
         }
     }

@@ -1,8 +1,9 @@
 //! YAML as Ruby's Psych loads it, with the keys symbolised as EmrEtlRunner does afterwards.
 //!
-//! Events come from a port of libyaml, the parser below Psych. What they become follows `lib/psych/visitors/to_ruby.rb` of psych 3.3.2 and 4.0.3 (which agree): duplicate keys,
-//! merges in the order they stand, aliases, tags. What would build Ruby objects is refused. Where the reading is definite but misleads people, it is
-//! noted as an [`Ambiguity`].
+//! Events come from a port of libyaml, the parser below Psych. What they become follows
+//! `lib/psych/visitors/to_ruby.rb` of psych 3.3.2 and 4.0.3 (which agree): duplicate keys, merges
+//! in the order they stand, aliases, tags. What would build Ruby objects is refused. Where the
+//! reading is definite but misleads people, it is noted as an [`Ambiguity`].
 
 use std::{
     borrow::Cow,
@@ -41,7 +42,8 @@ pub(crate) enum Value {
     Integer(i64),
     Float(f64),
     Text(String),
-    /// A date, a symbol, …: it may stand only where the seal replaces it. `kind` reads on after "Ruby reads this value as".
+    /// A date, a symbol, …: it may stand only where the seal replaces it. `kind` reads on after
+    /// "Ruby reads this value as".
     Other {
         kind: &'static str,
         text: String,
@@ -77,7 +79,8 @@ pub(crate) struct Ambiguity {
 }
 
 impl Ambiguity {
-    /// Whether it touches a judged key or one of its parents; the whole of `aws` and `monitoring` counts.
+    /// Whether it touches a judged key or one of its parents; the whole of `aws` and `monitoring`
+    /// counts.
     pub(crate) fn is_judged(&self) -> bool {
         matches!(self.path.split('.').next(), None | Some("" | "aws" | "monitoring"))
     }
@@ -128,7 +131,10 @@ impl Node {
     pub(crate) fn set(&mut self, key: &str, value: Value) -> Result<Option<Self>, ConfigError> {
         let at = self.at;
         let Value::Map(entries) = &mut self.value else {
-            return Err(ConfigError::at(at, format!("expected a map here, to set `{key}` in it; found {}", self.value.kind())));
+            return Err(ConfigError::at(
+                at,
+                format!("expected a map here, to set `{key}` in it; found {}", self.value.kind()),
+            ));
         };
         match entries.iter_mut().find(|(known, _)| known.name == key) {
             Some((_, node)) => {
@@ -165,9 +171,14 @@ impl Node {
 /// # Errors
 /// [`ConfigError`] with the place in the source for what is no YAML, what MRI's and JRuby's parsers read differently, what builds Ruby objects, or what exceeds a limit.
 pub(crate) fn load(rendered: &Rendered) -> Result<Loaded, ConfigError> {
-    // The parser has places where it panics on broken input (an unfinished tag is one); that is an answer too, and no reason to end the guard.
-    quietly(|| load_document(rendered))
-        .unwrap_or_else(|| Err(ConfigError::at(Position::START, "not valid YAML: the parser gave up on it; look for an unfinished tag (`!`)")))
+    // The parser has places where it panics on broken input (an unfinished tag is one); that is an
+    // answer too, and no reason to end the guard.
+    quietly(|| load_document(rendered)).unwrap_or_else(|| {
+        Err(ConfigError::at(
+            Position::START,
+            "not valid YAML: the parser gave up on it; look for an unfinished tag (`!`)",
+        ))
+    })
 }
 
 thread_local! {
@@ -193,13 +204,27 @@ fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
 
 fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
     let portable = Portable::of(rendered)?;
-    // The parser loses its footing on a block scalar that the text's end cuts off; with a newline behind it, it cannot be cut off.
-    let text: Cow<'_, str> = if rendered.text.ends_with('\n') { Cow::Borrowed(&rendered.text) } else { Cow::Owned(format!("{}\n", rendered.text)) };
+    // The parser loses its footing on a block scalar that the text's end cuts off; with a newline
+    // behind it, it cannot be cut off.
+    let text: Cow<'_, str> = if rendered.text.ends_with('\n') {
+        Cow::Borrowed(&rendered.text)
+    } else {
+        Cow::Owned(format!("{}\n", rendered.text))
+    };
     let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
-    let mut loader =
-        Loader { parser, rendered, anchors: HashMap::new(), openings: 0, size: 0, path: Vec::new(), ambiguities: Vec::new(), portable, flow: 0 };
+    let mut loader = Loader {
+        parser,
+        rendered,
+        anchors: HashMap::new(),
+        openings: 0,
+        size: 0,
+        path: Vec::new(),
+        ambiguities: Vec::new(),
+        portable,
+        flow: 0,
+    };
     loader.next()?;
     let start = loader.next()?;
     if matches!(start.data, EventData::StreamEnd) {
@@ -214,7 +239,12 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
     if !matches!(after.data, EventData::StreamEnd) {
         end = usize::try_from(after.start_mark.index).unwrap_or(usize::MAX).min(end);
         let loses = loader.source(after.start_mark.index);
-        loader.ambiguities.push(Ambiguity { path: String::new(), what: "a second document, which Ruby ignores", loses, wins: root.at });
+        loader.ambiguities.push(Ambiguity {
+            path: String::new(),
+            what: "a second document, which Ruby ignores",
+            loses,
+            wins: root.at,
+        });
     }
     loader.portable.refuse_tabs(end)?;
     let mut path = Vec::new();
@@ -253,9 +283,13 @@ struct Entry {
 impl Loader<'_, '_> {
     fn next(&mut self) -> Result<Event, ConfigError> {
         self.parser.parse().map_err(|error| {
-            let index = error.problem_mark().or_else(|| error.context_mark()).map_or(0, |mark| mark.index);
+            let index =
+                error.problem_mark().or_else(|| error.context_mark()).map_or(0, |mark| mark.index);
             let context = error.context().map_or_else(String::new, |context| format!(" {context}"));
-            ConfigError::at(self.source(index), format!("not valid YAML: {}{context}", error.problem()))
+            ConfigError::at(
+                self.source(index),
+                format!("not valid YAML: {}{context}", error.problem()),
+            )
         })
     }
 
@@ -270,7 +304,10 @@ impl Loader<'_, '_> {
     fn count(&mut self, event: &Event, more: usize) -> Result<(), ConfigError> {
         self.size += more;
         if self.size > MOST {
-            return Err(self.refuse(event, format!("the config has more than {MOST} values, aliases written out")));
+            return Err(self.refuse(
+                event,
+                format!("the config has more than {MOST} values, aliases written out"),
+            ));
         }
         Ok(())
     }
@@ -284,12 +321,22 @@ impl Loader<'_, '_> {
         match &event.data {
             EventData::Scalar { anchor, tag, value, quoted_implicit, style, .. } => {
                 self.portable.scalar(event, *style, value, self.flow > 0)?;
-                // Whether such a scalar ends in a newline is then for the added one to say, and it must not.
+                // Whether such a scalar ends in a newline is then for the added one to say, and it
+                // must not.
                 let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                 if is_block && event.end_mark.index > self.rendered.text.len() as u64 {
-                    return Err(ConfigError::at(at, "this block of text ends the config without a newline; end the config with one"));
+                    return Err(ConfigError::at(
+                        at,
+                        "this block of text ends the config without a newline; end the config with one",
+                    ));
                 }
-                let value = self.scalar(event, tag.as_deref(), value, *style == ScalarStyle::Plain, *quoted_implicit)?;
+                let value = self.scalar(
+                    event,
+                    tag.as_deref(),
+                    value,
+                    *style == ScalarStyle::Plain,
+                    *quoted_implicit,
+                )?;
                 let node = Node { value, at };
                 if let Some(anchor) = anchor {
                     self.anchors.insert(anchor.clone(), Anchor::Closed(node.clone()));
@@ -323,16 +370,32 @@ impl Loader<'_, '_> {
                     self.count(event, node.size())?;
                     Ok(node)
                 }
-                Some(Anchor::Open(_)) => Err(ConfigError::at(at, format!("the alias `*{anchor}` stands inside what it names; Ruby would never end"))),
-                None => Err(ConfigError::at(at, format!("the alias `*{anchor}` names no anchor before it"))),
+                Some(Anchor::Open(_)) => Err(ConfigError::at(
+                    at,
+                    format!(
+                        "the alias `*{anchor}` stands inside what it names; Ruby would never end"
+                    ),
+                )),
+                None => Err(ConfigError::at(
+                    at,
+                    format!("the alias `*{anchor}` names no anchor before it"),
+                )),
             },
             other => Err(ConfigError::at(at, format!("unexpected YAML event {other:?}"))),
         }
     }
 
-    fn scalar(&self, event: &Event, tag: Option<&str>, value: &str, plain: bool, quoted_implicit: bool) -> Result<Value, ConfigError> {
+    fn scalar(
+        &self,
+        event: &Event,
+        tag: Option<&str>,
+        value: &str,
+        plain: bool,
+        quoted_implicit: bool,
+    ) -> Result<Value, ConfigError> {
         match tag {
-            // A bare `!` leaves no trace in the event but the place it starts at, and readers differ on it.
+            // A bare `!` leaves no trace in the event but the place it starts at, and readers
+            // differ on it.
             None if self.starts_with_bang(event) => {
                 Err(self.refuse(event, "the tag `!` is read differently by different readers; write the value without it"))
             }
@@ -354,26 +417,40 @@ impl Loader<'_, '_> {
 
     fn starts_with_bang(&self, event: &Event) -> bool {
         let index = usize::try_from(event.start_mark.index).unwrap_or(usize::MAX);
-        // A quoted or plain scalar cannot start with `!` by itself; an anchor before the tag hides it, so that is looked past.
+        // A quoted or plain scalar cannot start with `!` by itself; an anchor before the tag hides
+        // it, so that is looked past.
         let start = self.rendered.text.get(index..).unwrap_or_default();
-        let after_anchor = if start.starts_with('&') { start.split_once([' ', '\n', '\t']).map_or("", |(_, rest)| rest.trim_start()) } else { start };
+        let after_anchor = if start.starts_with('&') {
+            start.split_once([' ', '\n', '\t']).map_or("", |(_, rest)| rest.trim_start())
+        } else {
+            start
+        };
         after_anchor.starts_with('!')
     }
 
-    /// What Psych makes of a plain scalar. One that it raises on ends the load, even where a later key would replace it.
+    /// What Psych makes of a plain scalar. One that it raises on ends the load, even where a later
+    /// key would replace it.
     fn tokenized(&self, event: &Event, value: &str) -> Result<Value, ConfigError> {
         match tokenize(value) {
-            Value::Other { kind, .. } if kind == RAISES => {
-                Err(self.refuse(event, "Ruby takes this for a number, and then cannot read it; put it in quotes"))
-            }
+            Value::Other { kind, .. } if kind == RAISES => Err(self.refuse(
+                event,
+                "Ruby takes this for a number, and then cannot read it; put it in quotes",
+            )),
             value => Ok(value),
         }
     }
 
     fn plain_tag(&self, event: &Event, tag: Option<&str>) -> Result<(), ConfigError> {
         match tag {
-            Some(tag) if builds_an_object(tag) || matches!(tag, "tag:yaml.org,2002:str" | "!str") => {
-                Err(self.refuse(event, format!("the tag `{tag}` makes Ruby build an object; write the value without it")))
+            Some(tag)
+                if builds_an_object(tag) || matches!(tag, "tag:yaml.org,2002:str" | "!str") =>
+            {
+                Err(self.refuse(
+                    event,
+                    format!(
+                        "the tag `{tag}` makes Ruby build an object; write the value without it"
+                    ),
+                ))
             }
             _ => Ok(()),
         }
@@ -413,13 +490,19 @@ impl Loader<'_, '_> {
         loop {
             let event = self.next()?;
             if matches!(event.data, EventData::MappingEnd) {
-                return Ok(Value::Map(entries.into_iter().map(|entry| (entry.key, entry.node)).collect()));
+                return Ok(Value::Map(
+                    entries.into_iter().map(|entry| (entry.key, entry.node)).collect(),
+                ));
             }
             let key_at = self.source(event.start_mark.index);
             let key = self.node(&event, depth + 1)?;
             let is_tagged_text = matches!(&event.data, EventData::Scalar { tag: Some(tag), .. } if tag == "tag:yaml.org,2002:str");
-            let key =
-                as_key(key.value).map_err(|kind| ConfigError::at(key_at, format!("Ruby reads this key as {kind}, not as text; put it in quotes")))?;
+            let key = as_key(key.value).map_err(|kind| {
+                ConfigError::at(
+                    key_at,
+                    format!("Ruby reads this key as {kind}, not as text; put it in quotes"),
+                )
+            })?;
             let event = self.next()?;
             self.path.push(key.name.clone());
             let node = self.node(&event, depth + 1)?;
@@ -449,17 +532,26 @@ impl Loader<'_, '_> {
             (false, false) => Some("a key that stands twice"),
         };
         if let Some(what) = what {
-            let path = self.path.iter().chain([&entry.key.name]).cloned().collect::<Vec<_>>().join(".");
-            self.ambiguities.push(Ambiguity { path, what, loses: known.key_at, wins: entry.key_at });
+            let path =
+                self.path.iter().chain([&entry.key.name]).cloned().collect::<Vec<_>>().join(".");
+            self.ambiguities.push(Ambiguity {
+                path,
+                what,
+                loses: known.key_at,
+                wins: entry.key_at,
+            });
         }
         *known = entry;
     }
 }
 
-/// What `<<: value` merges: the entries of a map, or of a list of maps, the first of which wins. `None` where Ruby keeps `<<` as a key.
+/// What `<<: value` merges: the entries of a map, or of a list of maps, the first of which wins.
+/// `None` where Ruby keeps `<<` as a key.
 fn merged_entries(event: &Event, node: &Node) -> Option<Vec<(Key, Node)>> {
     match (&event.data, &node.value) {
-        (EventData::Alias { .. } | EventData::MappingStart { .. }, Value::Map(entries)) => Some(entries.clone()),
+        (EventData::Alias { .. } | EventData::MappingStart { .. }, Value::Map(entries)) => {
+            Some(entries.clone())
+        }
         (EventData::SequenceStart { .. }, Value::List(items)) => {
             let mut merged: Vec<(Key, Node)> = Vec::new();
             for item in items.iter().rev() {
@@ -529,7 +621,12 @@ fn symbolize(node: &mut Node, path: &mut Vec<String>, ambiguities: &mut Vec<Ambi
                     None => symbolized.push((key, child)),
                     Some((_, known)) => {
                         let what = "a key that stands once as text and once as a symbol";
-                        ambiguities.push(Ambiguity { path: path.join("."), what, loses: known.at, wins: child.at });
+                        ambiguities.push(Ambiguity {
+                            path: path.join("."),
+                            what,
+                            loses: known.at,
+                            wins: child.at,
+                        });
                         *known = child;
                     }
                 }
@@ -546,7 +643,9 @@ mod tests {
     use super::*;
 
     fn loaded(text: &str) -> Result<Node, String> {
-        load(&Rendered::as_it_stands(text)).map(|loaded| loaded.root).map_err(|error| error.to_string())
+        load(&Rendered::as_it_stands(text))
+            .map(|loaded| loaded.root)
+            .map_err(|error| error.to_string())
     }
 
     fn text_at(text: &str, path: &[&str]) -> String {
@@ -558,8 +657,14 @@ mod tests {
 
     #[test]
     fn a_merge_takes_effect_where_it_stands_and_the_first_of_several_wins() {
-        assert_eq!(text_at("x: &x {a: x}\ny: &y {a: y, b: y}\nm: {<<: [*x, *y]}\n", &["m", "a"]), "x");
-        assert_eq!(text_at("x: &x {a: x}\ny: &y {a: y, b: y}\nm: {<<: [*x, *y]}\n", &["m", "b"]), "y");
+        assert_eq!(
+            text_at("x: &x {a: x}\ny: &y {a: y, b: y}\nm: {<<: [*x, *y]}\n", &["m", "a"]),
+            "x"
+        );
+        assert_eq!(
+            text_at("x: &x {a: x}\ny: &y {a: y, b: y}\nm: {<<: [*x, *y]}\n", &["m", "b"]),
+            "y"
+        );
         assert_eq!(text_at("x: &x {a: x}\nm: {a: own, <<: *x}\n", &["m", "a"]), "x");
         assert_eq!(text_at("x: &x {a: x}\nm: {<<: *x, a: own}\n", &["m", "a"]), "own");
         assert_eq!(text_at("m: {<<: text}\n", &["m", "<<"]), "text");

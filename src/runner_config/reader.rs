@@ -30,12 +30,18 @@ impl Reader<'_> {
     }
 
     pub(super) fn text(&self, path: &[&str]) -> Result<Located<String>, ConfigError> {
-        self.optional_text(path)?
-            .filter(|text| !text.value.is_empty())
-            .ok_or_else(|| ConfigError::at(self.position(path), format!("{} is missing or blank; EmrEtlRunner needs text there", path.join("."))))
+        self.optional_text(path)?.filter(|text| !text.value.is_empty()).ok_or_else(|| {
+            ConfigError::at(
+                self.position(path),
+                format!("{} is missing or blank; EmrEtlRunner needs text there", path.join(".")),
+            )
+        })
     }
 
-    pub(super) fn optional_text(&self, path: &[&str]) -> Result<Option<Located<String>>, ConfigError> {
+    pub(super) fn optional_text(
+        &self,
+        path: &[&str],
+    ) -> Result<Option<Located<String>>, ConfigError> {
         match self.root.find(path) {
             None | Some(Node { value: Value::Null, .. }) => Ok(None),
             Some(node) => self.as_text(node, &path.join(".")).map(Some),
@@ -45,16 +51,25 @@ impl Reader<'_> {
     fn as_text(&self, node: &Node, key: &str) -> Result<Located<String>, ConfigError> {
         match &node.value {
             Value::Text(text) => Ok(self.located(node, text.clone())),
-            other => Err(ConfigError::at(node.at, format!("{key} must be text; found {} (put it in quotes)", other.kind()))),
+            other => Err(ConfigError::at(
+                node.at,
+                format!("{key} must be text; found {} (put it in quotes)", other.kind()),
+            )),
         }
     }
 
     pub(super) fn secret(&self, path: &[&str]) -> Result<Secret, ConfigError> {
         let text = self.text(path)?;
         let key = path.join(".");
-        // What people leave in a config believing that an instance role would be used; this runner cannot. (The contract has refused `ADD HERE` before.)
+        // What people leave in a config believing that an instance role would be used; this runner
+        // cannot. (The contract has refused `ADD HERE` before.)
         if matches!(text.value.as_str(), "iam" | "env" | "default") {
-            return Err(ConfigError::at(self.position(path), format!("{key} holds a placeholder; EmrEtlRunner 1.0.4 takes static credentials only")));
+            return Err(ConfigError::at(
+                self.position(path),
+                format!(
+                    "{key} holds a placeholder; EmrEtlRunner 1.0.4 takes static credentials only"
+                ),
+            ));
         }
         Ok(Secret::new(text.value))
     }
@@ -82,14 +97,23 @@ impl Reader<'_> {
         Ok(locations)
     }
 
-    fn collect(&self, node: &Node, role: &str, locations: &mut Vec<Location>) -> Result<(), ConfigError> {
+    fn collect(
+        &self,
+        node: &Node,
+        role: &str,
+        locations: &mut Vec<Location>,
+    ) -> Result<(), ConfigError> {
         match &node.value {
             // `encrypted` is no location, and sealed anyway.
             _ if role == "encrypted" => {}
             Value::Null => {}
             Value::Map(entries) => {
                 for (key, child) in entries {
-                    let role = if role.is_empty() { key.name.clone() } else { format!("{role}.{}", key.name) };
+                    let role = if role.is_empty() {
+                        key.name.clone()
+                    } else {
+                        format!("{role}.{}", key.name)
+                    };
                     self.collect(child, &role, locations)?;
                 }
             }
@@ -101,14 +125,16 @@ impl Reader<'_> {
             _ => {
                 let key = format!("aws.s3.buckets.{role}");
                 let text = self.as_text(node, &key)?;
-                let location = S3Location::parse(&text.value).map_err(|reason| ConfigError::at(node.at, format!("{key} {reason}")))?;
+                let location = S3Location::parse(&text.value)
+                    .map_err(|reason| ConfigError::at(node.at, format!("{key} {reason}")))?;
                 locations.push(Location { role: role.to_owned(), location, at: text.at });
             }
         }
         Ok(())
     }
 
-    /// `aws.emr.configuration`: classification, property and value, each property with its place. The contract has seen to the types.
+    /// `aws.emr.configuration`: classification, property and value, each property with its place.
+    /// The contract has seen to the types.
     pub(super) fn properties(&self) -> Vec<Property> {
         let entries = |node: Option<&Node>| match node.map(|node| node.value.clone()) {
             Some(Value::Map(entries)) => entries,
@@ -132,7 +158,9 @@ impl Reader<'_> {
     /// The texts of a list.
     pub(super) fn texts(&self, path: &[&str]) -> Result<Vec<Located<String>>, ConfigError> {
         match self.root.find(path).map(|node| &node.value) {
-            Some(Value::List(items)) => items.iter().map(|item| self.as_text(item, &path.join("."))).collect(),
+            Some(Value::List(items)) => {
+                items.iter().map(|item| self.as_text(item, &path.join("."))).collect()
+            }
             _ => Ok(Vec::new()),
         }
     }
@@ -152,9 +180,16 @@ impl Reader<'_> {
     /// The instance types of the groups that the runner will start.
     pub(super) fn instance_types(&self) -> Result<Vec<Located<String>>, ConfigError> {
         let counted = |group: &str| {
-            !matches!(self.root.find(&["aws", "emr", "jobflow", &format!("{group}_instance_count")]), Some(Node { value: Value::Integer(0), .. }))
+            !matches!(
+                self.root.find(&["aws", "emr", "jobflow", &format!("{group}_instance_count")]),
+                Some(Node { value: Value::Integer(0), .. })
+            )
         };
-        let groups = ["master", "core", "task"].into_iter().filter(|group| *group == "master" || counted(group));
-        groups.map(|group| self.text(&["aws", "emr", "jobflow", &format!("{group}_instance_type")])).collect()
+        let groups = ["master", "core", "task"]
+            .into_iter()
+            .filter(|group| *group == "master" || counted(group));
+        groups
+            .map(|group| self.text(&["aws", "emr", "jobflow", &format!("{group}_instance_type")]))
+            .collect()
     }
 }

@@ -1,5 +1,6 @@
-//! ERB rendered by a real Ruby, for configs that hold more than the guard judges by itself. It is rendered once, here; the rendered text is what is judged, sealed and
-//! handed over, so nothing is evaluated twice.
+//! ERB rendered by a real Ruby, for configs that hold more than the guard judges by itself. It is
+//! rendered once, here; the rendered text is what is judged, sealed and handed over, so nothing is
+//! evaluated twice.
 
 use std::{
     fmt,
@@ -28,10 +29,12 @@ impl fmt::Display for Ruby {
     }
 }
 
-/// What the child runs: EmrEtlRunner's own line around `ERB`, with the names that stand in its binding there.
+/// What the child runs: EmrEtlRunner's own line around `ERB`, with the names that stand in its
+/// binding there.
 ///
-/// Whatever the config prints or runs goes to /dev/null; the rendered text is framed by a zero byte and a word, so that a config which ends Ruby half-way
-/// (`exit 0`) cannot pass for one that was rendered.
+/// Whatever the config prints or runs goes to /dev/null; the rendered text is framed by a zero byte
+/// and a word, so that a config which ends Ruby half-way (`exit 0`) cannot pass for one that was
+/// rendered.
 const SCRIPT: &str = "\
 require 'erb'
 out = $stdout.dup
@@ -62,7 +65,11 @@ pub(super) fn render(ruby: &Ruby, text: &str) -> Result<String, ConfigError> {
                 .prefix("emr-etl-guard-jruby.")
                 .tempdir()
                 .map_err(|error| refuse(format!("no folder for {ruby} can be made: {error}")))?;
-            unpack(jar, unpacked.path()).map_err(|reason| refuse(format!("{ruby}, which the setting `erb` asks for, cannot be used: {reason}")))?;
+            unpack(jar, unpacked.path()).map_err(|reason| {
+                refuse(format!(
+                    "{ruby}, which the setting `erb` asks for, cannot be used: {reason}"
+                ))
+            })?;
             run(java(unpacked.path()), ruby, text)
         }
     }
@@ -75,30 +82,45 @@ fn refuse(message: String) -> ConfigError {
 /// Where the runner's build (Warbler) puts what its own start unpacks in the same way.
 const LIBRARIES: &str = "META-INF/lib/";
 
-/// Puts the jars within `jar` into `folder`. The shell script that stands before the archive in the runner's executable is no hindrance.
+/// Puts the jars within `jar` into `folder`. The shell script that stands before the archive in the
+/// runner's executable is no hindrance.
 fn unpack(jar: &Path, folder: &Path) -> Result<(), String> {
     let shown = |error: &dyn fmt::Display| format!("{error}");
     let file = std::fs::File::open(jar).map_err(|error| shown(&error))?;
-    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|_| "it is no jar; set `erb` to ruby or jruby".to_owned())?;
+    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file))
+        .map_err(|_| "it is no jar; set `erb` to ruby or jruby".to_owned())?;
     let mut has_jruby = false;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|error| shown(&error))?;
         let name = entry.name().map_err(|error| shown(&error))?.into_owned();
-        let library = name.strip_prefix(LIBRARIES).and_then(|below| Path::new(below).file_name()).and_then(|file| file.to_str());
-        let Some(library) = library.filter(|library| Path::new(library).extension().is_some_and(|extension| extension == "jar")) else {
+        let library = name
+            .strip_prefix(LIBRARIES)
+            .and_then(|below| Path::new(below).file_name())
+            .and_then(|file| file.to_str());
+        let Some(library) = library.filter(|library| {
+            Path::new(library).extension().is_some_and(|extension| extension == "jar")
+        }) else {
             continue;
         };
         has_jruby |= library.starts_with("jruby-core") || library.starts_with("jruby-complete");
-        let mut unpacked = std::fs::File::create(folder.join(library)).map_err(|error| shown(&error))?;
+        let mut unpacked =
+            std::fs::File::create(folder.join(library)).map_err(|error| shown(&error))?;
         std::io::copy(&mut entry, &mut unpacked).map_err(|error| shown(&error))?;
     }
-    if has_jruby { Ok(()) } else { Err(format!("no jruby-core*.jar lies in its {LIBRARIES}; set `erb` to ruby or jruby")) }
+    if has_jruby {
+        Ok(())
+    } else {
+        Err(format!("no jruby-core*.jar lies in its {LIBRARIES}; set `erb` to ruby or jruby"))
+    }
 }
 
-/// JRuby's own command line, from the jars in `folder`, by the Java that the runner's start script would take.
+/// JRuby's own command line, from the jars in `folder`, by the Java that the runner's start script
+/// would take.
 fn java(folder: &Path) -> Command {
     let home = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
-    let mut command = Command::new(home.map_or_else(|| PathBuf::from("java"), |home| Path::new(&home).join("bin/java")));
+    let mut command = Command::new(
+        home.map_or_else(|| PathBuf::from("java"), |home| Path::new(&home).join("bin/java")),
+    );
     let options = std::env::var("JAVA_OPTS").unwrap_or_default();
     // Its standard library lies in one of the jars.
     command
@@ -117,18 +139,28 @@ fn run(mut command: Command, ruby: &Ruby, text: &str) -> Result<String, ConfigEr
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| refuse(format!("{ruby}, which the setting `erb` names, cannot be run: {error}")))?;
+        .map_err(|error| {
+            refuse(format!("{ruby}, which the setting `erb` names, cannot be run: {error}"))
+        })?;
     // Ruby reads all before it writes anything, so one after the other cannot block.
     let written = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
-    let output = child.wait_with_output().map_err(|error| refuse(format!("{ruby} cannot be waited for: {error}")))?;
+    let output = child
+        .wait_with_output()
+        .map_err(|error| refuse(format!("{ruby} cannot be waited for: {error}")))?;
     if !matches!(written, Some(Ok(()))) {
         return Err(refuse(format!("{ruby} did not read the config ({})", output.status)));
     }
-    let answer = String::from_utf8(output.stdout).map_err(|_| refuse("the config, rendered by Ruby, is not valid UTF-8".to_owned()))?;
+    let answer = String::from_utf8(output.stdout)
+        .map_err(|_| refuse("the config, rendered by Ruby, is not valid UTF-8".to_owned()))?;
     match answer.rsplit_once('\0') {
         Some((rendered, "rendered")) => Ok(rendered.to_owned()),
-        Some((_, class)) => Err(refuse(format!("the config's ERB raised {class}; EmrEtlRunner would stop here"))),
-        None => Err(refuse(format!("the config's ERB ended Ruby ({}) before it was rendered", output.status))),
+        Some((_, class)) => {
+            Err(refuse(format!("the config's ERB raised {class}; EmrEtlRunner would stop here")))
+        }
+        None => Err(refuse(format!(
+            "the config's ERB ended Ruby ({}) before it was rendered",
+            output.status
+        ))),
     }
 }
 
@@ -163,7 +195,10 @@ mod tests {
         let unpacked = folder.path().join("unpacked");
         std::fs::create_dir(&unpacked).unwrap();
         unpack(&jar, &unpacked).unwrap();
-        let mut names: Vec<String> = std::fs::read_dir(&unpacked).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = std::fs::read_dir(&unpacked)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names, ["jruby-core-9.3.9.0-complete.jar", "jruby-stdlib-9.3.9.0.jar"]);
         assert_eq!(std::fs::read_to_string(unpacked.join(&names[0])).unwrap(), entries[1]);
@@ -172,7 +207,12 @@ mod tests {
     #[test]
     fn a_runner_that_is_no_jar_or_has_no_jruby_in_it_is_refused_in_words() {
         let folder = tempfile::tempdir().unwrap();
-        let said = |jar: PathBuf| render(&Ruby::Jar(jar.clone()), "").unwrap_err().to_string().replace(&jar.display().to_string(), "RUNNER");
+        let said = |jar: PathBuf| {
+            render(&Ruby::Jar(jar.clone()), "")
+                .unwrap_err()
+                .to_string()
+                .replace(&jar.display().to_string(), "RUNNER")
+        };
         let script = folder.path().join("script");
         std::fs::write(&script, "#!/bin/sh\n").unwrap();
         assert_eq!(

@@ -1,7 +1,9 @@
-//! What Psych makes of a plain scalar: the expressions of its own `ScalarScanner`, in its own order.
+//! What Psych makes of a plain scalar: the expressions of its own `ScalarScanner`, in its own
+//! order.
 //!
-//! Source: `lib/psych/scalar_scanner.rb` of psych 3.3.2 (JRuby 9.3) and 4.0.3 (Ruby 3.1). Where the two differ, and where a value is something that the sealed
-//! form cannot carry (a date, a symbol), the answer is [`Value::Other`], which is refused wherever it would be handed over.
+//! Source: `lib/psych/scalar_scanner.rb` of psych 3.3.2 (JRuby 9.3) and 4.0.3 (Ruby 3.1). Where the
+//! two differ, and where a value is something that the sealed form cannot carry (a date, a symbol),
+//! the answer is [`Value::Other`], which is refused wherever it would be handed over.
 
 use std::{
     num::{IntErrorKind, ParseIntError},
@@ -57,7 +59,11 @@ pub(super) fn tokenize(text: &str) -> Value {
     }
     if text.contains('\n') {
         // Up to five characters Psych looks for a boolean on each line of its own.
-        return if text.chars().count() > 5 { Value::Text(text.to_owned()) } else { other("something of its own, line by line,", text) };
+        return if text.chars().count() > 5 {
+            Value::Text(text.to_owned())
+        } else {
+            other("something of its own, line by line,", text)
+        };
     }
     if fits(&WORD, text) {
         return word(text);
@@ -80,7 +86,14 @@ pub(super) fn tokenize(text: &str) -> Value {
     } else if fits(&INTEGER, text) {
         match integer(text) {
             Ok(number) => Value::Integer(number),
-            Err(error) if matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) => other("a number too large to judge", text),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    IntErrorKind::PosOverflow | IntErrorKind::NegOverflow
+                ) =>
+            {
+                other("a number too large to judge", text)
+            }
             Err(_) => other(RAISES, text),
         }
     } else if fits(&OLD_INTEGER, text) {
@@ -102,7 +115,8 @@ fn word(text: &str) -> Value {
     }
 }
 
-/// Psych's own sum: the first part counts 3600, the second 60 and the third 1, even when there are only two.
+/// Psych's own sum: the first part counts 3600, the second 60 and the third 1, even when there are
+/// only two.
 fn sexagesimal(text: &str) -> Option<i64> {
     [3600, 60, 1].iter().zip(text.split(':')).try_fold(0_i64, |sum, (weight, part)| {
         let part: i64 = part.parse().ok()?;
@@ -184,10 +198,19 @@ mod tests {
         ] {
             assert_eq!(tokenize(text), Value::Integer(number), "{text}");
         }
-        for (text, number) in [("5.10", 5.1), (".5", 0.5), ("1.", 1.0), ("1.5e+3", 1500.0), ("1,000.5", 1000.5), ("-1.e-2", -0.01)] {
+        for (text, number) in [
+            ("5.10", 5.1),
+            (".5", 0.5),
+            ("1.", 1.0),
+            ("1.5e+3", 1500.0),
+            ("1,000.5", 1000.5),
+            ("-1.e-2", -0.01),
+        ] {
             assert_eq!(tokenize(text), Value::Float(number), "{text}");
         }
-        for text in ["1e3", "5.29.0", ".", "0o17", "08", "1:99", "0b2", "é5", "2020-13-01", "-", "1-2"] {
+        for text in
+            ["1e3", "5.29.0", ".", "0o17", "08", "1:99", "0b2", "é5", "2020-13-01", "-", "1-2"]
+        {
             assert_eq!(tokenize(text), Value::Text(text.to_owned()), "{text}");
         }
     }
@@ -216,7 +239,11 @@ mod tests {
             ("0b_", RAISES),
             ("1:30.5", "a number to base 60"),
         ] {
-            assert!(matches!(tokenize(text), Value::Other { kind: seen, .. } if seen == kind), "{text}: {:?}", tokenize(text));
+            assert!(
+                matches!(tokenize(text), Value::Other { kind: seen, .. } if seen == kind),
+                "{text}: {:?}",
+                tokenize(text)
+            );
         }
     }
 

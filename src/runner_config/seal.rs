@@ -1,8 +1,9 @@
-//! The seal: both encryption settings (and the run's tag) set in the runner config, written so that Ruby has nothing to
-//! reinterpret, and proved by loading the result again.
+//! The seal: both encryption settings (and the run's tag) set in the runner config, written so that
+//! Ruby has nothing to reinterpret, and proved by loading the result again.
 //!
-//! The sealed form is JSON, which is YAML: every text is quoted, so no reader can turn one into a boolean, a number or a symbol. `<` is
-//! written as an escape, so that the runner's own ERB pass finds no tag.
+//! The sealed form is JSON, which is YAML: every text is quoted, so no reader can turn one into a
+//! boolean, a number or a symbol. `<` is written as an escape, so that the runner's own ERB pass
+//! finds no tag.
 
 use super::{ConfigError, Position, Secret, erb, psych, scalar};
 use crate::digest::sha256;
@@ -59,7 +60,12 @@ const TAGS: &[&str] = &["monitoring", "tags"];
 pub(super) fn seal(original: &Node, seal: &Seal) -> Result<Sealed, ConfigError> {
     let mut sealed = original.clone();
     let mut changes = vec![
-        set(&mut sealed, SECURITY_CONFIGURATION.0, SECURITY_CONFIGURATION.1, Value::Text(seal.security_configuration.clone()))?,
+        set(
+            &mut sealed,
+            SECURITY_CONFIGURATION.0,
+            SECURITY_CONFIGURATION.1,
+            Value::Text(seal.security_configuration.clone()),
+        )?,
         set(&mut sealed, ENCRYPTED.0, ENCRYPTED.1, Value::Bool(true))?,
     ];
     if let Some((key, value)) = &seal.tag {
@@ -77,7 +83,10 @@ pub(super) fn seal(original: &Node, seal: &Seal) -> Result<Sealed, ConfigError> 
 /// Refuses what the sealed form cannot carry: JSON has no dates, symbols or special numbers.
 pub(super) fn carriable(node: &Node) -> Result<(), ConfigError> {
     match &node.value {
-        Value::Other { kind, .. } => Err(ConfigError::at(node.at, format!("Ruby reads this value as {kind}; put it in quotes to keep it as text"))),
+        Value::Other { kind, .. } => Err(ConfigError::at(
+            node.at,
+            format!("Ruby reads this value as {kind}; put it in quotes to keep it as text"),
+        )),
         Value::List(items) => items.iter().try_for_each(carriable),
         Value::Map(entries) => entries.iter().try_for_each(|(_, child)| carriable(child)),
         _ => Ok(()),
@@ -87,12 +96,19 @@ pub(super) fn carriable(node: &Node) -> Result<(), ConfigError> {
 fn set(root: &mut Node, path: &[&str], key: &str, value: Value) -> Result<Change, ConfigError> {
     let dotted = path.join(".");
     let after = shown(&value);
-    let nearest = (0..path.len()).rev().find_map(|depth| root.find(&path[..depth])).map_or(Position::START, |node| node.at);
+    let nearest = (0..path.len())
+        .rev()
+        .find_map(|depth| root.find(&path[..depth]))
+        .map_or(Position::START, |node| node.at);
     let parent = root.find_mut(path).ok_or_else(|| {
         ConfigError::at(nearest, format!("`{dotted}` is missing; EmrEtlRunner 0.33.0 and later need it, and the seal sets `{key}` in it"))
     })?;
     let before = parent.set(key, value)?;
-    Ok(Change { key: format!("{dotted}.{key}"), before: before.map(|node| shown(&node.value)), after })
+    Ok(Change {
+        key: format!("{dotted}.{key}"),
+        before: before.map(|node| shown(&node.value)),
+        after,
+    })
 }
 
 /// A value for a report: only the sealed keys are ever shown this way.
@@ -110,14 +126,25 @@ fn shown(value: &Value) -> String {
 
 /// Loads `text` as the runner will, takes the sealed keys out of both, and compares.
 fn prove(original: &Node, text: &str, seal: &Seal) -> Result<(), ConfigError> {
-    let broken = |what: &str| ConfigError::at(Position::START, format!("the sealed config failed its proof: {what}; please report this"));
+    let broken = |what: &str| {
+        ConfigError::at(
+            Position::START,
+            format!("the sealed config failed its proof: {what}; please report this"),
+        )
+    };
     let rendered = erb::render(text, &|_| None)?;
     if rendered.text != text {
         return Err(broken("ERB would change it"));
     }
     let loaded = psych::load(&rendered)?.root;
-    let is = |path: &[&str], key: &str, value: Value| loaded.find(path).and_then(|map| map.get(key)).is_some_and(|node| node.value == value);
-    if !is(SECURITY_CONFIGURATION.0, SECURITY_CONFIGURATION.1, Value::Text(seal.security_configuration.clone())) {
+    let is = |path: &[&str], key: &str, value: Value| {
+        loaded.find(path).and_then(|map| map.get(key)).is_some_and(|node| node.value == value)
+    };
+    if !is(
+        SECURITY_CONFIGURATION.0,
+        SECURITY_CONFIGURATION.1,
+        Value::Text(seal.security_configuration.clone()),
+    ) {
         return Err(broken("aws.emr.security_configuration is not the sealed name"));
     }
     if !is(ENCRYPTED.0, ENCRYPTED.1, Value::Bool(true)) {
@@ -191,7 +218,8 @@ fn write_text(text: &str, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            // `<` so that no ERB tag can start; the others because YAML calls them unprintable or line breaks.
+            // `<` so that no ERB tag can start; the others because YAML calls them unprintable or
+            // line breaks.
             '<' | '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(character));
             }

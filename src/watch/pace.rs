@@ -1,5 +1,6 @@
-//! The pace of the watch: how long until EMR is asked again. It is quick while a judgement is due, slow while nothing is expected, slower still when EMR asks for it, and
-//! never quite the same, so that guards that start together do not ask together.
+//! The pace of the watch: how long until EMR is asked again. It is quick while a judgement is due,
+//! slow while nothing is expected, slower still when EMR asks for it, and never quite the same, so
+//! that guards that start together do not ask together.
 
 use std::time::Duration;
 
@@ -17,10 +18,12 @@ pub(super) enum Need {
 }
 
 impl Need {
-    /// The pause before the first look and the longest one, in times of the setting `watch_interval`; and how many times longer EMR can make it.
+    /// The pause before the first look and the longest one, in times of the setting
+    /// `watch_interval`; and how many times longer EMR can make it.
     fn factors(self) -> (f64, f64, f64) {
         match self {
-            // Never given up, however EMR throttles: a cluster that nobody judges in time counts as unsafe.
+            // Never given up, however EMR throttles: a cluster that nobody judges in time counts as
+            // unsafe.
             Self::Judgement => (1.0, 6.0, 2.0),
             Self::Search => (1.0, 1.5, 24.0),
             Self::Start => (3.0, 12.0, 8.0),
@@ -29,7 +32,8 @@ impl Need {
     }
 }
 
-/// A cluster's steps are asked for again after so many times `watch_interval`, and its groups and instances.
+/// A cluster's steps are asked for again after so many times `watch_interval`, and its groups and
+/// instances.
 pub(super) const STEPS: u32 = 72;
 pub(super) const GROUPS: u32 = 180;
 
@@ -50,12 +54,14 @@ impl Pace {
         Self { first, need: Need::Search, looks: 0, slower: 1.0 }
     }
 
-    /// The pause until the next look; `throttled` is whether EMR has asked to slow down since the last one.
+    /// The pause until the next look; `throttled` is whether EMR has asked to slow down since the
+    /// last one.
     pub(super) fn pause(&mut self, need: Need, throttled: bool) -> Duration {
         self.looks = if need == self.need { self.looks.saturating_add(1) } else { 0 };
         self.need = need;
         // Doubled at once, given back slowly: that way many guards share what there is.
-        self.slower = if throttled { (self.slower * 2.0).min(24.0) } else { (self.slower / 1.25).max(1.0) };
+        self.slower =
+            if throttled { (self.slower * 2.0).min(24.0) } else { (self.slower / 1.25).max(1.0) };
         let (first, most, slowest) = need.factors();
         let times = (first * 1.5_f64.powi(self.looks.min(16))).min(most) * self.slower.min(slowest);
         self.first.mul_f64(times * (1.0 - JITTER + 2.0 * JITTER * fastrand::f64()))
@@ -89,7 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn throttling_doubles_the_pause_and_is_forgotten_slowly_but_never_keeps_a_judgement_waiting_long() {
+    fn throttling_doubles_the_pause_and_is_forgotten_slowly_but_never_keeps_a_judgement_waiting_long()
+     {
         let mut pace = Pace::new(Duration::from_secs(5));
         for seconds in [360.0, 720.0, 720.0] {
             around(pace.pause(Need::Nothing, true), seconds);
@@ -106,7 +113,9 @@ mod tests {
 
     #[test]
     fn no_two_guards_keep_the_same_time() {
-        let mut pauses: Vec<Duration> = (0..50).map(|_| Pace::new(Duration::from_secs(5)).pause(Need::Nothing, false)).collect();
+        let mut pauses: Vec<Duration> = (0..50)
+            .map(|_| Pace::new(Duration::from_secs(5)).pause(Need::Nothing, false))
+            .collect();
         pauses.sort_unstable();
         pauses.dedup();
         assert!(pauses.len() > 40);

@@ -1,7 +1,9 @@
-//! The queue: what EMR tells EventBridge, and a rule puts into an SQS queue, hastens a look. Polling goes on as ever, so that nothing rests on it: an event is never believed,
-//! only looked after, and whatever is wrong with the queue is a warning.
+//! The queue: what EMR tells EventBridge, and a rule puts into an SQS queue, hastens a look.
+//! Polling goes on as ever, so that nothing rests on it: an event is never believed, only looked
+//! after, and whatever is wrong with the queue is a warning.
 //!
-//! Several guards can share one queue: a message is left visible to the others while it is read, and only those about the run's own clusters are deleted.
+//! Several guards can share one queue: a message is left visible to the others while it is read,
+//! and only those about the run's own clusters are deleted.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -24,7 +26,8 @@ const LONGEST_REST: Duration = Duration::from_secs(5);
 /// So many messages at once, which is the most that SQS gives.
 const AT_ONCE: i32 = 10;
 
-/// What EventBridge sends on behalf of EMR, as far as it matters. Source: Amazon EMR management guide, Monitoring Amazon EMR events with CloudWatch.
+/// What EventBridge sends on behalf of EMR, as far as it matters. Source: Amazon EMR management
+/// guide, Monitoring Amazon EMR events with CloudWatch.
 #[derive(Debug, Deserialize)]
 struct Told {
     source: String,
@@ -50,11 +53,15 @@ pub(super) struct Interest {
 }
 
 impl Interest {
-    /// The cluster that a message is about, if it is one of these. What it is called in an event of its own tells which it is; steps only bear their own names.
+    /// The cluster that a message is about, if it is one of these. What it is called in an event of
+    /// its own tells which it is; steps only bear their own names.
     fn of(&mut self, message: &str) -> Option<ClusterId> {
         let told: Told = serde_json::from_str(message).ok()?;
-        let id: ClusterId = told.detail.cluster.parse().ok().filter(|_| told.source == "aws.emr")?;
-        let named = told.kind == "EMR Cluster State Change" && self.job_name.is_some() && told.detail.name == self.job_name;
+        let id: ClusterId =
+            told.detail.cluster.parse().ok().filter(|_| told.source == "aws.emr")?;
+        let named = told.kind == "EMR Cluster State Change"
+            && self.job_name.is_some()
+            && told.detail.name == self.job_name;
         if named {
             self.clusters.insert(id.clone());
         }
@@ -77,7 +84,8 @@ pub(super) async fn listen(
         let mut rest = Duration::ZERO;
         match receive(&aws, &queue).await {
             Lookup::Found(messages) => {
-                // What others have not fetched yet is there at once again: without a rest this would turn as fast as it can.
+                // What others have not fetched yet is there at once again: without a rest this
+                // would turn as fast as it can.
                 let (mut own, mut quick) = (false, asked.elapsed() < Duration::from_secs(1));
                 for (body, receipt) in messages {
                     let Some(id) = interest.of(&body) else { continue };
@@ -100,24 +108,41 @@ pub(super) async fn listen(
 }
 
 /// Says once what is wrong, and gives the time until the next try.
-fn warn(warned: &mut bool, what: &str, pause: Duration, events: &mpsc::UnboundedSender<Event>) -> Duration {
+fn warn(
+    warned: &mut bool,
+    what: &str,
+    pause: Duration,
+    events: &mpsc::UnboundedSender<Event>,
+) -> Duration {
     if !std::mem::replace(warned, true) {
         let _ = events.send(Event::Warning(format!("the event queue (setting `event_queue`) tells nothing, so that polling alone watches: {what}")));
     }
     (pause * 12).min(LONGEST_REST * 12)
 }
 
-/// The messages that are there, or that come within the longest wait, each as its body and its receipt.
+/// The messages that are there, or that come within the longest wait, each as its body and its
+/// receipt.
 async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, String)>> {
-    let request = aws.sqs.receive_message().queue_url(queue).max_number_of_messages(AT_ONCE).visibility_timeout(0);
+    let request = aws
+        .sqs
+        .receive_message()
+        .queue_url(queue)
+        .max_number_of_messages(AT_ONCE)
+        .visibility_timeout(0);
     let result = request.wait_time_seconds(i32::from(LONGEST_WAIT)).send().await;
-    Lookup::from_call(&calls::RECEIVE_MESSAGE, &["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"], result).map(|answer| {
+    Lookup::from_call(
+        &calls::RECEIVE_MESSAGE,
+        &["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"],
+        result,
+    )
+    .map(|answer| {
         let messages = answer.messages.unwrap_or_default().into_iter();
         messages.filter_map(|message| message.body.zip(message.receipt_handle)).collect()
     })
 }
 
-/// A message that stays is read again, and does no harm: so it does not matter whether this succeeds.
+/// A message that stays is read again, and does no harm: so it does not matter whether this
+/// succeeds.
 async fn delete(aws: &Aws, queue: &str, receipt: &str) {
     let result = aws.sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await;
     if let Err(error) = result {
@@ -140,7 +165,10 @@ mod tests {
 
     #[test]
     fn an_event_matters_when_it_is_about_a_cluster_of_the_runs_name_or_one_that_was_named() {
-        let mut interest = Interest { job_name: Some("Snowplow ETL".to_owned()), clusters: BTreeSet::from(["j-NAMED".parse().unwrap()]) };
+        let mut interest = Interest {
+            job_name: Some("Snowplow ETL".to_owned()),
+            clusters: BTreeSet::from(["j-NAMED".parse().unwrap()]),
+        };
         let (state, step) = ("EMR Cluster State Change", "EMR Step Status Change");
         for (kind, cluster, name, matters) in [
             (step, "j-1", "Snowplow ETL", false),
@@ -150,9 +178,16 @@ mod tests {
             (step, "j-NAMED", "x", true),
             (state, "rm -rf", "Snowplow ETL", false),
         ] {
-            assert_eq!(interest.of(&message(kind, cluster, name)).is_some(), matters, "{kind} {cluster} {name}");
+            assert_eq!(
+                interest.of(&message(kind, cluster, name)).is_some(),
+                matters,
+                "{kind} {cluster} {name}"
+            );
         }
         assert_eq!(interest.of("hello"), None);
-        assert_eq!(interest.of(&message(state, "j-1", "Snowplow ETL").replace("aws.emr", "acme.forged")), None);
+        assert_eq!(
+            interest.of(&message(state, "j-1", "Snowplow ETL").replace("aws.emr", "acme.forged")),
+            None
+        );
     }
 }

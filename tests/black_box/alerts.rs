@@ -1,4 +1,5 @@
-//! Alerts: each channel, what it says and when, and that no channel, however broken, changes a run or its exit code.
+//! Alerts: each channel, what it says and when, and that no channel, however broken, changes a run
+//! or its exit code.
 
 use std::{
     os::unix::fs::PermissionsExt as _,
@@ -79,22 +80,39 @@ fn a_refusal_is_told_by_every_channel_in_the_words_of_standard_error() {
     assert_eq!(told.len(), 1);
     let (json, text, subject) = &told[0];
     assert_eq!(json["text"], headline);
-    assert!(subject.starts_with("emr-etl-guard: REFUSED, nothing was launched") && subject.len() <= 100, "{subject}");
+    assert!(
+        subject.starts_with("emr-etl-guard: REFUSED, nothing was launched") && subject.len() <= 100,
+        "{subject}"
+    );
     let requests = receiver.requests();
     assert_eq!(requests.len(), 1);
-    assert!(requests[0].request.starts_with(&format!("POST {SECRET_PATH} HTTP/1.1")), "{}", requests[0].request);
+    assert!(
+        requests[0].request.starts_with(&format!("POST {SECRET_PATH} HTTP/1.1")),
+        "{}",
+        requests[0].request
+    );
     assert_eq!(requests[0].header("content-type"), Some("application/json"));
     let slack = requests[0].json();
-    assert_eq!(slack.as_object().unwrap().len(), 1, "a plain text, which every taker of Slack's form takes");
+    assert_eq!(
+        slack.as_object().unwrap().len(),
+        1,
+        "a plain text, which every taker of Slack's form takes"
+    );
     assert!(slack["text"].as_str().unwrap().starts_with(headline));
-    let on_stdin: Value = serde_json::from_str(&std::fs::read_to_string(stage.path("alert-0")).unwrap()).unwrap();
+    let on_stdin: Value =
+        serde_json::from_str(&std::fs::read_to_string(stage.path("alert-0")).unwrap()).unwrap();
     assert_eq!(on_stdin, *json, "every channel tells the same");
     let variables = std::fs::read_to_string(stage.path("env-0")).unwrap();
-    assert!(variables.contains(&format!("GUARD_ALERT_TEXT={headline}\n")) && variables.contains("GUARD_ALERT_EXIT_CODE=77\n"), "{variables}");
+    assert!(
+        variables.contains(&format!("GUARD_ALERT_TEXT={headline}\n"))
+            && variables.contains("GUARD_ALERT_EXIT_CODE=77\n"),
+        "{variables}"
+    );
 
     let pretty = serde_json::to_string_pretty(json).unwrap();
     insta::assert_snapshot!(redacted(&played, &format!("{subject}\n\n{text}\n\n{pretty}")));
-    let sent: Vec<String> = timeline(&played).into_iter().filter(|what| what.starts_with("alert")).collect();
+    let sent: Vec<String> =
+        timeline(&played).into_iter().filter(|what| what.starts_with("alert")).collect();
     assert_eq!(sent.len(), 3, "{sent:?}");
     assert!(sent.iter().all(|what| what.starts_with("alert sent: refused to the ")), "{sent:?}");
 }
@@ -156,10 +174,16 @@ fn an_unsafe_cluster_is_told_of_at_once_and_again_when_it_is_over() {
     let receiver = Receiver::start(vec![OK]);
     let stage = to_webhook(to_sns(unsafe_cluster()), &receiver);
     // Its end takes long enough for the alert to be seen before it.
-    stage.set(Set::SetTimings(emr_simulator::Timings { terminating: 240.0, ..emr_simulator::Timings::all(6.0) }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        terminating: 240.0,
+        ..emr_simulator::Timings::all(6.0)
+    }));
     let child = stage.command("run").spawn().unwrap();
     receiver.wait_for(1);
-    assert!(stage.sim.with_world(|world| !world.clusters[0].state.is_over()), "at once is before its end");
+    assert!(
+        stage.sim.with_world(|world| !world.clusters[0].state.is_over()),
+        "at once is before its end"
+    );
     let played = stage.finish(child);
     played.expect_code(76);
     let told = published(&stage);
@@ -178,31 +202,56 @@ fn an_unsafe_cluster_is_told_of_at_once_and_again_when_it_is_over() {
 fn no_alert_delays_the_termination_of_an_unsafe_cluster_or_the_stop_of_the_runner() {
     // Three channels, none of which ever comes to an end.
     let receiver = Receiver::start(vec![Answer::Silence]);
-    let stage = to_command(to_webhook(to_sns(unsafe_cluster()), &receiver), "sleep 600").option("--alert-timeout=20s");
+    let stage = to_command(to_webhook(to_sns(unsafe_cluster()), &receiver), "sleep 600")
+        .option("--alert-timeout=20s");
     stage.set(Set::AddFault(Fault::every("Publish", FaultKind::Hang)));
     let child = stage.command("run").spawn().unwrap();
-    let over = stage.sim.wait_until(|world| world.clusters.first().is_some_and(|cluster| cluster.state.is_over()), Duration::from_secs(15));
+    let over = stage.sim.wait_until(
+        |world| world.clusters.first().is_some_and(|cluster| cluster.state.is_over()),
+        Duration::from_secs(15),
+    );
     assert!(over, "its end waits for no alert");
     wait_until("every channel is being tried", || {
-        !receiver.requests().is_empty() && stage.path("alert-0").exists() && !stage.sim.requests_for("Publish").is_empty()
+        !receiver.requests().is_empty()
+            && stage.path("alert-0").exists()
+            && !stage.sim.requests_for("Publish").is_empty()
     });
     let terminated = stage.sim.requests_for("TerminateJobFlows");
-    let by_guard = terminated.iter().find(|request| request.access_key.as_deref() == Some("AKIAGUARD")).unwrap();
-    assert!(stage.sim.requests_for("Publish").iter().all(|publish| publish.replied_ms.is_none()), "none was through");
+    let by_guard = terminated
+        .iter()
+        .find(|request| request.access_key.as_deref() == Some("AKIAGUARD"))
+        .unwrap();
+    assert!(
+        stage.sim.requests_for("Publish").iter().all(|publish| publish.replied_ms.is_none()),
+        "none was through"
+    );
     assert!(by_guard.replied_ms.is_some());
     let played = stage.finish(child);
     played.expect_code(76);
-    assert_eq!(played.journal.iter().filter(|event| event["event"] == "signal" && event["signal"] == 15).count(), 1, "the runner was stopped");
-    let failed: Vec<String> = timeline(&played).into_iter().filter(|what| what.starts_with("alert NOT sent")).collect();
+    assert_eq!(
+        played
+            .journal
+            .iter()
+            .filter(|event| event["event"] == "signal" && event["signal"] == 15)
+            .count(),
+        1,
+        "the runner was stopped"
+    );
+    let failed: Vec<String> =
+        timeline(&played).into_iter().filter(|what| what.starts_with("alert NOT sent")).collect();
     assert_eq!(failed.len(), 6, "three channels, at once and at the end: {failed:?}");
-    let lines = played.stderr.lines().filter(|line| line.starts_with("emr-etl-guard: an alert was not sent"));
+    let lines = played
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("emr-etl-guard: an alert was not sent"));
     assert_eq!(lines.count(), 6, "{}", played.stderr);
 }
 
 #[test]
 fn a_cluster_that_may_still_run_is_told_of_with_the_command_that_ends_it() {
     let receiver = Receiver::start(vec![OK]);
-    let stage = to_webhook(to_sns(unsafe_cluster()), &receiver).option("--termination-timeout=500ms");
+    let stage =
+        to_webhook(to_sns(unsafe_cluster()), &receiver).option("--termination-timeout=500ms");
     // It would end by itself before long.
     stage.set(Set::SetTimings(emr_simulator::Timings::all(600.0)));
     for operation in ["TerminateJobFlows", "SetTerminationProtection"] {
@@ -212,10 +261,14 @@ fn a_cluster_that_may_still_run_is_told_of_with_the_command_that_ends_it() {
     played.expect_code(71);
     let told = published(&stage);
     let (json, text, _) = told.last().unwrap();
-    assert_eq!((json["kind"].as_str().unwrap(), json["exit_code"].as_u64().unwrap()), ("unsafe-alive", 71));
+    assert_eq!(
+        (json["kind"].as_str().unwrap(), json["exit_code"].as_u64().unwrap()),
+        ("unsafe-alive", 71)
+    );
     let id = &played.clusters()[0];
-    let command =
-        format!("aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}");
+    let command = format!(
+        "aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
+    );
     assert_eq!(json["to_do"][0], command);
     assert_eq!(json["text"], played.stderr.lines().find(|line| line.contains("ACT NOW")).unwrap());
     insta::assert_snapshot!(redacted(&played, text));
@@ -229,7 +282,10 @@ fn a_run_that_nobody_can_confirm_is_told_of() {
     let played = stage.run();
     played.expect_code(75);
     let text = receiver.requests()[0].json()["text"].as_str().unwrap().to_owned();
-    assert!(text.starts_with(played.stderr.lines().next().unwrap()) && text.contains("exit code 75"), "{text}");
+    assert!(
+        text.starts_with(played.stderr.lines().next().unwrap()) && text.contains("exit code 75"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -239,29 +295,69 @@ fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
         let played = to_webhook(refused(), &receiver).option("--alert-timeout=6s").run();
         played.expect_code(77);
         let said = played.stderr.lines().last().unwrap();
-        assert_eq!(!said.starts_with("emr-etl-guard: an alert was not sent"), is_sent, "{}", played.stderr);
+        assert_eq!(
+            !said.starts_with("emr-etl-guard: an alert was not sent"),
+            is_sent,
+            "{}",
+            played.stderr
+        );
         assert!(is_sent || said.contains(why), "{said}");
         receiver.requests()
     };
     let failing = Answer::Status(500, "");
     assert_eq!(tries(vec![failing.clone(), failing.clone(), OK], true, "").len(), 3);
     assert_eq!(tries(vec![Answer::Reset, OK], true, "").len(), 2, "a connection that breaks off");
-    assert_eq!(tries(vec![Answer::Silence, OK], true, "").len(), 2, "an attempt has a third of the time");
-    assert_eq!(tries(vec![Answer::Status(400, ""), OK], false, "the webhook): it answered HTTP 400").len(), 1);
-    assert_eq!(tries(vec![Answer::Status(302, "location: http://127.0.0.1:9/\r\n")], false, "it answered HTTP 302").len(), 1, "nobody is followed");
+    assert_eq!(
+        tries(vec![Answer::Silence, OK], true, "").len(),
+        2,
+        "an attempt has a third of the time"
+    );
+    assert_eq!(
+        tries(vec![Answer::Status(400, ""), OK], false, "the webhook): it answered HTTP 400").len(),
+        1
+    );
+    assert_eq!(
+        tries(
+            vec![Answer::Status(302, "location: http://127.0.0.1:9/\r\n")],
+            false,
+            "it answered HTTP 302"
+        )
+        .len(),
+        1,
+        "nobody is followed"
+    );
     let held_off = tries(vec![Answer::Status(429, "retry-after: 1\r\n"), OK], true, "");
-    assert!(held_off[1].at - held_off[0].at >= Duration::from_secs(1), "it says when to come again");
+    assert!(
+        held_off[1].at - held_off[0].at >= Duration::from_secs(1),
+        "it says when to come again"
+    );
     assert!(tries(vec![failing], false, "it answered HTTP 500 (attempt ").len() >= 3);
-    assert_eq!(tries(vec![Answer::Status(429, "retry-after: 60\r\n")], false, "it answered HTTP 429 (attempt 1)").len(), 1);
+    assert_eq!(
+        tries(
+            vec![Answer::Status(429, "retry-after: 60\r\n")],
+            false,
+            "it answered HTTP 429 (attempt 1)"
+        )
+        .len(),
+        1
+    );
 }
 
 #[test]
 fn sns_is_tried_again_where_that_may_help_and_its_refusal_is_told() {
     let stage = to_sns(refused());
-    stage.set(Set::AddFault(Fault { calls: Calls::Range { from: 1, to: 2 }, ..Fault::every("Publish", FaultKind::ServerError { status: 500 }) }));
+    stage.set(Set::AddFault(Fault {
+        calls: Calls::Range { from: 1, to: 2 },
+        ..Fault::every("Publish", FaultKind::ServerError { status: 500 })
+    }));
     let played = stage.run();
     played.expect_code(77);
-    assert_eq!((stage.sim.requests_for("Publish").len(), published(&stage).len()), (3, 1), "{}", played.stderr);
+    assert_eq!(
+        (stage.sim.requests_for("Publish").len(), published(&stage).len()),
+        (3, 1),
+        "{}",
+        played.stderr
+    );
 
     let stage = to_sns(refused());
     stage.set(Set::AddFault(Fault::every("Publish", FaultKind::AccessDenied)));
@@ -269,21 +365,36 @@ fn sns_is_tried_again_where_that_may_help_and_its_refusal_is_told() {
     played.expect_code(77);
     assert_eq!(stage.sim.requests_for("Publish").len(), 1);
     let said = played.stderr.lines().last().unwrap();
-    assert!(said.contains(&format!("(refused to the SNS topic {TOPIC}): sns:Publish: AuthorizationError: ")), "{said}");
+    assert!(
+        said.contains(&format!(
+            "(refused to the SNS topic {TOPIC}): sns:Publish: AuthorizationError: "
+        )),
+        "{said}"
+    );
 }
 
 #[test]
 fn one_broken_channel_keeps_no_other_from_being_heard() {
     let receiver = Receiver::start(vec![Answer::Status(404, "")]);
-    let stage = to_command(to_webhook(to_sns(refused()), &receiver), "echo first >&2; echo the pager is down >&2; exit 3");
+    let stage = to_command(
+        to_webhook(to_sns(refused()), &receiver),
+        "echo first >&2; echo the pager is down >&2; exit 3",
+    );
     let played = stage.run();
     played.expect_code(77);
     assert_eq!(published(&stage).len(), 1);
-    let mut failed: Vec<String> = timeline(&played).into_iter().filter(|what| what.starts_with("alert NOT")).collect();
+    let mut failed: Vec<String> =
+        timeline(&played).into_iter().filter(|what| what.starts_with("alert NOT")).collect();
     failed.sort();
     let page = stage.path("page");
-    let command = format!("alert NOT sent: refused to the command {}: it ended with exit status: 3: the pager is down", page.display());
-    assert_eq!(failed, [command, "alert NOT sent: refused to the webhook: it answered HTTP 404".to_owned()]);
+    let command = format!(
+        "alert NOT sent: refused to the command {}: it ended with exit status: 3: the pager is down",
+        page.display()
+    );
+    assert_eq!(
+        failed,
+        [command, "alert NOT sent: refused to the webhook: it answered HTTP 404".to_owned()]
+    );
 }
 
 #[test]
@@ -291,25 +402,35 @@ fn a_command_that_asks_for_it_is_run_again_and_one_that_hangs_is_killed_with_all
     let again = to_command(refused(), "[ -e second ] && exit 0; : > second; exit 75");
     let played = again.run();
     played.expect_code(77);
-    assert!(again.path("alert-1").exists() && !played.stderr.contains("not sent"), "{}", played.stderr);
+    assert!(
+        again.path("alert-1").exists() && !played.stderr.contains("not sent"),
+        "{}",
+        played.stderr
+    );
 
-    let hangs = to_command(refused(), "sleep 600 & echo $! > sleeper; wait").option("--alert-timeout=2s");
+    let hangs =
+        to_command(refused(), "sleep 600 & echo $! > sleeper; wait").option("--alert-timeout=2s");
     let played = hangs.run();
     played.expect_code(77);
     assert!(played.stderr.ends_with("): not through after 2s\n"), "{}", played.stderr);
     let sleeper = std::fs::read_to_string(hangs.path("sleeper")).unwrap();
-    let status = || std::fs::read_to_string(format!("/proc/{}/status", sleeper.trim())).unwrap_or_default();
+    let status =
+        || std::fs::read_to_string(format!("/proc/{}/status", sleeper.trim())).unwrap_or_default();
     wait_until("nothing of it is left", || status().is_empty() || status().contains("State:\tZ"));
 }
 
 #[test]
 fn a_commands_status_is_not_lost_to_the_reaper_of_orphans() {
-    // While a runner runs, every child that ends is reaped but those that somebody waits for; a command that ends at once is the hardest.
+    // While a runner runs, every child that ends is reaped but those that somebody waits for; a
+    // command that ends at once is the hardest.
     for _ in 0..5 {
         let stage = to_command(unsafe_cluster(), "exit 9");
         let played = stage.run();
         played.expect_code(76);
-        let failed = timeline(&played).into_iter().filter(|what| what.contains("it ended with exit status: 9")).count();
+        let failed = timeline(&played)
+            .into_iter()
+            .filter(|what| what.contains("it ended with exit status: 9"))
+            .count();
         assert_eq!(failed, 2, "{:?}", timeline(&played));
     }
 }
@@ -317,7 +438,8 @@ fn a_commands_status_is_not_lost_to_the_reaper_of_orphans() {
 #[test]
 fn a_guard_that_is_told_to_stop_waits_for_alerts_no_longer_than_a_stop_may_take() {
     let receiver = Receiver::start(vec![Answer::Silence]);
-    let stage = to_webhook(refused(), &receiver).option("--alert-timeout=50s").option("--stop-timeout=1s");
+    let stage =
+        to_webhook(refused(), &receiver).option("--alert-timeout=50s").option("--stop-timeout=1s");
     let child = stage.command("run").spawn().unwrap();
     receiver.wait_for(1);
     kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
@@ -325,7 +447,11 @@ fn a_guard_that_is_told_to_stop_waits_for_alerts_no_longer_than_a_stop_may_take(
     let played = stage.finish(child);
     played.expect_code(77);
     assert!(asked.elapsed() < Duration::from_secs(30), "the alert alone would take 50 s");
-    assert!(played.stderr.ends_with("(refused to the webhook): the guard had to stop\n"), "{}", played.stderr);
+    assert!(
+        played.stderr.ends_with("(refused to the webhook): the guard had to stop\n"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
@@ -339,11 +465,17 @@ fn an_unsafe_cluster_at_a_stop_is_still_told_of_within_the_stops_time() {
     stage.set(Set::AddFault(Fault::every("DescribeCluster", FaultKind::AccessDenied)));
     let child = stage.command("run").spawn().unwrap();
     wait_until("the runner has launched", || stage.sim.requests_for("RunJobFlow").len() == 1);
-    wait_until("the guard has looked at it", || !stage.sim.requests_for("DescribeCluster").is_empty());
+    wait_until("the guard has looked at it", || {
+        !stage.sim.requests_for("DescribeCluster").is_empty()
+    });
     kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
     assert!(matches!(played.code, Some(71 | 75)), "{}", played.transcript());
-    let texts: Vec<String> = receiver.requests().iter().map(|received| received.json()["text"].as_str().unwrap().to_owned()).collect();
+    let texts: Vec<String> = receiver
+        .requests()
+        .iter()
+        .map(|received| received.json()["text"].as_str().unwrap().to_owned())
+        .collect();
     let code = format!("exit code {}", played.code.unwrap());
     assert!(texts.last().is_some_and(|text| text.contains(&code)), "{texts:?}\n{}", played.stderr);
 }
@@ -366,51 +498,78 @@ fn sns_keeps_the_endpoint_rule() {
 
 #[test]
 fn a_webhook_beyond_this_machine_goes_through_the_proxy_and_one_on_it_does_not() {
-    let (proxy, receiver) = (Receiver::start(vec![Answer::Status(502, "")]), Receiver::start(vec![OK]));
+    let (proxy, receiver) =
+        (Receiver::start(vec![Answer::Status(502, "")]), Receiver::start(vec![OK]));
     let proxied = |stage: Stage| {
         let url = proxy.url("");
         // What is asked of AWS stays on this machine.
-        stage.env("HTTPS_PROXY", &url).env("HTTP_PROXY", &url).env("NO_PROXY", "127.0.0.1").option("--alert-timeout=2s")
+        stage
+            .env("HTTPS_PROXY", &url)
+            .env("HTTP_PROXY", &url)
+            .env("NO_PROXY", "127.0.0.1")
+            .option("--alert-timeout=2s")
     };
-    let stage = proxied(refused()).env("EMR_ETL_GUARD_ALERT_WEBHOOK", &format!("https://hooks.example{SECRET_PATH}"));
+    let stage = proxied(refused())
+        .env("EMR_ETL_GUARD_ALERT_WEBHOOK", &format!("https://hooks.example{SECRET_PATH}"));
     let played = stage.run();
     played.expect_code(77);
-    assert!(proxy.requests()[0].request.starts_with("CONNECT hooks.example:443 "), "{:?}", proxy.requests());
+    assert!(
+        proxy.requests()[0].request.starts_with("CONNECT hooks.example:443 "),
+        "{:?}",
+        proxy.requests()
+    );
     assert!(!played.stderr.contains("WEBHOOKSECRET"), "{}", played.stderr);
     let before = proxy.requests().len();
     let stage = to_webhook(proxied(refused()), &receiver).env("NO_PROXY", "");
     stage.run();
     assert_eq!(receiver.requests().len(), 1);
-    let hooks = proxy.requests()[before..].iter().filter(|received| received.request.contains("WEBHOOKSECRET")).count();
+    let hooks = proxy.requests()[before..]
+        .iter()
+        .filter(|received| received.request.contains("WEBHOOKSECRET"))
+        .count();
     assert_eq!(hooks, 0, "a secret is not shown to a proxy in clear");
 }
 
 #[test]
 fn the_webhook_is_shown_nowhere() {
     let receiver = Receiver::start(vec![Answer::Status(500, "")]);
-    let stage = to_command(to_webhook(unsafe_cluster(), &receiver), "").option("--alert-timeout=2s").env("EMR_ETL_GUARD_LOG", "trace");
+    let stage = to_command(to_webhook(unsafe_cluster(), &receiver), "")
+        .option("--alert-timeout=2s")
+        .env("EMR_ETL_GUARD_LOG", "trace");
     let played = stage.run();
     played.expect_code(76);
-    // What the guard's HTTP client logs of itself is what a developer asked for; the guard's own words never show it.
-    let ours =
-        |text: &str| text.lines().filter(|line| line.contains("emr_etl_guard") || line.starts_with("emr-etl-guard")).collect::<Vec<_>>().join("\n");
+    // What the guard's HTTP client logs of itself is what a developer asked for; the guard's own
+    // words never show it.
+    let ours = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains("emr_etl_guard") || line.starts_with("emr-etl-guard"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     for text in [ours(&played.stderr), played.stdout.clone(), played.report.to_string()] {
         assert!(!text.contains("WEBHOOKSECRET"), "{text}");
     }
     for name in ["alert-0", "env-0"] {
-        assert!(!std::fs::read_to_string(stage.path(name)).unwrap().contains("WEBHOOKSECRET"), "{name}");
+        assert!(
+            !std::fs::read_to_string(stage.path(name)).unwrap().contains("WEBHOOKSECRET"),
+            "{name}"
+        );
     }
     let help = std::process::Command::new(&crate::support::programs().guard)
         .args(["run", "--help"])
         .env("EMR_ETL_GUARD_ALERT_WEBHOOK", "https://WEBHOOKSECRET")
         .output()
         .unwrap();
-    assert!(!String::from_utf8_lossy(&help.stdout).contains("WEBHOOKSECRET"), "clap shows a variable's value unless told not to");
+    assert!(
+        !String::from_utf8_lossy(&help.stdout).contains("WEBHOOKSECRET"),
+        "clap shows a variable's value unless told not to"
+    );
     for bad in ["http://hooks.example/WEBHOOKSECRET", "https://[WEBHOOKSECRET", "WEBHOOKSECRET"] {
         let played = Stage::acme().env("EMR_ETL_GUARD_ALERT_WEBHOOK", bad).run();
         played.expect_code(64);
         assert!(
-            played.stderr.starts_with("emr-etl-guard: settings: alert_webhook: ") && !played.stderr.contains("WEBHOOKSECRET"),
+            played.stderr.starts_with("emr-etl-guard: settings: alert_webhook: ")
+                && !played.stderr.contains("WEBHOOKSECRET"),
             "{}",
             played.stderr
         );

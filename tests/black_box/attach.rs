@@ -1,8 +1,12 @@
-//! Clusters that run already, started with or without the runner: named to `watch`, they are judged as a run's are, followed to their end, and ended only where that is allowed.
+//! Clusters that run already, started with or without the runner: named to `watch`, they are judged
+//! as a run's are, followed to their end, and ended only where that is allowed.
 
 use std::time::Duration;
 
-use emr_simulator::{Command as Set, Fault, FaultKind, NextCluster, PutSecurityConfiguration, Sse, StartCluster, StartState, Timings, UpdateCluster};
+use emr_simulator::{
+    Command as Set, Fault, FaultKind, NextCluster, PutSecurityConfiguration, Sse, StartCluster,
+    StartState, Timings, UpdateCluster,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -16,15 +20,18 @@ type Change = fn(&mut Value);
 
 const ID: &str = "j-BYHAND";
 
-/// What the recorded runner asks for, with the security configuration that the scene has: a cluster like that, started by hand.
+/// What the recorded runner asks for, with the security configuration that the scene has: a cluster
+/// like that, started by hand.
 fn like_the_runners() -> Value {
-    let request = include_str!("../../integration/runner/tests/recorded/a02-encrypted-sc.run-job-flow.json");
+    let request =
+        include_str!("../../integration/runner/tests/recorded/a02-encrypted-sc.run-job-flow.json");
     let mut request: Value = serde_json::from_str(request).unwrap();
     request["SecurityConfiguration"] = "acme-sc".into();
     request
 }
 
-/// A stage on which `request` was sent by hand, an hour of nothing before it; the guard knows the region from its environment alone.
+/// A stage on which `request` was sent by hand, an hour of nothing before it; the guard knows the
+/// region from its environment alone.
 fn started_by_hand(change: impl FnOnce(&mut Value)) -> Stage {
     let stage = Stage::acme().env("AWS_REGION", "eu-west-1");
     start(&stage, ID, change);
@@ -34,7 +41,12 @@ fn started_by_hand(change: impl FnOnce(&mut Value)) -> Stage {
 fn start(stage: &Stage, id: &str, change: impl FnOnce(&mut Value)) {
     let mut request = like_the_runners();
     change(&mut request);
-    stage.set(Set::StartCluster(StartCluster { id: Some(id.to_owned()), state: StartState::Starting, request, ..Default::default() }));
+    stage.set(Set::StartCluster(StartCluster {
+        id: Some(id.to_owned()),
+        state: StartState::Starting,
+        request,
+        ..Default::default()
+    }));
 }
 
 fn by_config(stage: &Stage) -> Played {
@@ -56,15 +68,43 @@ fn a_cluster_started_by_hand_as_it_should_be_is_followed_to_its_end_and_confirme
         let played = judged(&stage);
         played.expect_code(0);
         assert_eq!(played.clusters(), [ID]);
-        for check in ["cluster-security-configuration", "cluster-protections", "cluster-volumes", "step-encryption-flag", "cluster-ended"] {
-            assert_eq!(played.findings(check).get(ID).map(String::as_str), Some("proved"), "{check}\n{}", played.transcript());
+        for check in [
+            "cluster-security-configuration",
+            "cluster-protections",
+            "cluster-volumes",
+            "step-encryption-flag",
+            "cluster-ended",
+        ] {
+            assert_eq!(
+                played.findings(check).get(ID).map(String::as_str),
+                Some("proved"),
+                "{check}\n{}",
+                played.transcript()
+            );
         }
-        assert!(played.stdout.contains("confirmed: cluster j-BYHAND was what was verified; TERMINATED"), "{}", played.stdout);
-        assert!(played.stdout.contains(" locations are encrypted as required"), "{}", played.stdout);
-        assert_eq!((played.report["command"].as_str(), played.report["exit_code"].as_u64()), (Some("watch"), Some(0)));
+        assert!(
+            played.stdout.contains("confirmed: cluster j-BYHAND was what was verified; TERMINATED"),
+            "{}",
+            played.stdout
+        );
+        assert!(
+            played.stdout.contains(" locations are encrypted as required"),
+            "{}",
+            played.stdout
+        );
+        assert_eq!(
+            (played.report["command"].as_str(), played.report["exit_code"].as_u64()),
+            (Some("watch"), Some(0))
+        );
         assert_eq!(terminations(&stage), 0);
-        assert!(stage.sim.requests_for("ListClusters").len() <= 1, "nobody searches for what was named");
-        assert!(!stage.path("state").exists(), "it is no run of this guard, and keeps none from starting");
+        assert!(
+            stage.sim.requests_for("ListClusters").len() <= 1,
+            "nobody searches for what was named"
+        );
+        assert!(
+            !stage.path("state").exists(),
+            "it is no run of this guard, and keeps none from starting"
+        );
     }
 }
 
@@ -73,7 +113,11 @@ fn the_same_judgement_as_of_a_cluster_that_a_run_has_started() {
     let weak_step = json!([{"Name": "theirs", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "command-runner.jar",
         "Args": ["spark-submit", "--conf", "spark.authenticate=false", "s3://acme/x.jar"]}}]);
     let cases: [(&str, Change, bool); 6] = [
-        ("cluster-security-configuration", |request| request["SecurityConfiguration"] = Value::Null, true),
+        (
+            "cluster-security-configuration",
+            |request| request["SecurityConfiguration"] = Value::Null,
+            true,
+        ),
         (
             "cluster-configurations",
             |request| request["Configurations"] = json!([{"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]),
@@ -86,20 +130,31 @@ fn the_same_judgement_as_of_a_cluster_that_a_run_has_started() {
         ("cluster-release", |request| request["ReleaseLabel"] = "emr-5.30.0".into(), false),
     ];
     for (check, change, also_without) in cases {
-        for (judged, knows) in [(by_config as fn(&Stage) -> Played, true), (by_settings, also_without)] {
+        for (judged, knows) in
+            [(by_config as fn(&Stage) -> Played, true), (by_settings, also_without)]
+        {
             if !knows {
                 continue;
             }
             let stage = started_by_hand(change).option("--terminate-attached");
             let played = judged(&stage);
             played.expect_code(76);
-            assert_eq!(played.findings(check).get(ID).map(String::as_str), Some("refuted"), "{check}\n{}", played.transcript());
+            assert_eq!(
+                played.findings(check).get(ID).map(String::as_str),
+                Some("refuted"),
+                "{check}\n{}",
+                played.transcript()
+            );
             assert_eq!(terminations(&stage), 1, "{check}");
         }
     }
     for judged in [by_config, by_settings] {
         let stage = started_by_hand(|_| {}).option("--terminate-attached=true");
-        stage.set(Set::UpdateCluster(UpdateCluster { id: ID.to_owned(), add_steps: weak_step.clone(), ..Default::default() }));
+        stage.set(Set::UpdateCluster(UpdateCluster {
+            id: ID.to_owned(),
+            add_steps: weak_step.clone(),
+            ..Default::default()
+        }));
         let played = judged(&stage);
         played.expect_code(76);
         assert_eq!(played.findings("step-arguments")[ID], "refuted");
@@ -120,7 +175,11 @@ fn what_a_security_configuration_protects_is_judged_by_the_settings() {
     let weak = |stage: &Stage| {
         let content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "EnableInTransitEncryption": false,
             "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"}}}});
-        stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration { name: "weak".to_owned(), content, ..Default::default() }));
+        stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
+            name: "weak".to_owned(),
+            content,
+            ..Default::default()
+        }));
     };
     let stage = Stage::acme().env("AWS_REGION", "eu-west-1").option("--terminate-attached");
     weak(&stage);
@@ -146,7 +205,8 @@ fn what_a_security_configuration_protects_is_judged_by_the_settings() {
 
 #[test]
 fn an_unsafe_cluster_is_told_at_once_but_not_ended_unless_that_is_allowed() {
-    let stage = started_by_hand(|request| request["SecurityConfiguration"] = Value::Null).env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "1s");
+    let stage = started_by_hand(|request| request["SecurityConfiguration"] = Value::Null)
+        .env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "1s");
     stage.set(Set::SetTimings(Timings::all(3600.0)));
     start(&stage, "j-STAYS", |request| request["SecurityConfiguration"] = Value::Null);
     let played = stage.play(stage.watch(&["j-STAYS"], false));
@@ -162,11 +222,18 @@ fn an_unsafe_cluster_is_told_at_once_but_not_ended_unless_that_is_allowed() {
 fn what_a_cluster_started_by_hand_wrote_unencrypted_is_found() {
     for judged in [by_config, by_settings] {
         let stage = Stage::acme().env("AWS_REGION", "eu-west-1");
-        stage.set(Set::SetNextCluster(NextCluster { objects: Some(Sse::None), ..Default::default() }));
+        stage.set(Set::SetNextCluster(NextCluster {
+            objects: Some(Sse::None),
+            ..Default::default()
+        }));
         start(&stage, ID, |_| {});
         let played = judged(&stage);
         played.expect_code(75);
-        assert!(played.findings("written-objects").values().any(|status| status == "refuted"), "{}", played.transcript());
+        assert!(
+            played.findings("written-objects").values().any(|status| status == "refuted"),
+            "{}",
+            played.transcript()
+        );
     }
 }
 
@@ -180,12 +247,18 @@ fn a_failed_cluster_is_what_the_runner_calls_a_failure() {
 
 #[test]
 fn a_stop_ends_the_watch_and_leaves_the_cluster_alone_whatever_is_known_of_it() {
-    let stage = started_by_hand(|_| {}).option("--terminate-attached").option("--on-stop=terminate");
+    let stage =
+        started_by_hand(|_| {}).option("--terminate-attached").option("--on-stop=terminate");
     stage.set(Set::SetTimings(Timings::all(3600.0)));
     start(&stage, "j-STAYS", |_| {});
     stage.set(Set::AddFault(Fault::every("ListSteps", FaultKind::AccessDenied)));
     let child = stage.watch(&["j-STAYS"], false).spawn().unwrap();
-    assert!(stage.sim.wait_for_request(|request| request.operation() == "ListSteps", Duration::from_secs(30)).is_some());
+    assert!(
+        stage
+            .sim
+            .wait_for_request(|request| request.operation() == "ListSteps", Duration::from_secs(30))
+            .is_some()
+    );
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
     played.expect_code(75);
@@ -201,12 +274,17 @@ fn several_clusters_are_watched_at_once_and_the_worst_decides() {
     let statuses = played.findings("cluster-security-configuration");
     assert_eq!((statuses[ID].as_str(), statuses["j-BARE"].as_str()), ("proved", "refuted"));
     let terminated = stage.sim.requests_for("TerminateJobFlows");
-    assert!(terminated.iter().all(|request| request.cluster_id() == Some("j-BARE")) && !terminated.is_empty());
+    assert!(
+        terminated.iter().all(|request| request.cluster_id() == Some("j-BARE"))
+            && !terminated.is_empty()
+    );
 }
 
 #[test]
 fn a_persistent_cluster_is_watched_until_it_is_idle_where_that_is_asked_for() {
-    let stage = started_by_hand(|request| request["Instances"]["KeepJobFlowAliveWhenNoSteps"] = true.into());
+    let stage = started_by_hand(|request| {
+        request["Instances"]["KeepJobFlowAliveWhenNoSteps"] = true.into()
+    });
     let mut command = stage.watch(&[ID], false);
     command.arg("--until-idle");
     let played = stage.play(command);
@@ -223,10 +301,19 @@ fn what_cannot_be_watched_says_why() {
     let stage = stage.without_env("AWS_REGION");
     let nowhere = by_settings(&stage);
     nowhere.expect_code(64);
-    assert!(nowhere.stderr.contains("name the clusters' region in AWS_REGION"), "{}", nowhere.stderr);
+    assert!(
+        nowhere.stderr.contains("name the clusters' region in AWS_REGION"),
+        "{}",
+        nowhere.stderr
+    );
     let stage = stage.env("AWS_REGION", "eu-west-1");
-    stage.set(Set::AddFault(Fault::every("DescribeSecurityConfiguration", FaultKind::AccessDenied)));
+    stage
+        .set(Set::AddFault(Fault::every("DescribeSecurityConfiguration", FaultKind::AccessDenied)));
     let denied = by_settings(&stage);
     denied.expect_code(69);
-    assert!(denied.stderr.contains("the security configuration cannot be looked at"), "{}", denied.stderr);
+    assert!(
+        denied.stderr.contains("the security configuration cannot be looked at"),
+        "{}",
+        denied.stderr
+    );
 }

@@ -1,5 +1,7 @@
-//! Every pre-flight check in each of its states, made from the catalogue: one that is not proved when all is well, that nothing refutes, or that a denied or
-//! missing answer does not make Unknown, fails here. A new check needs an entry in `refuting`, and in `good` when the ordinary scene does not ask it.
+//! Every pre-flight check in each of its states, made from the catalogue: one that is not proved
+//! when all is well, that nothing refutes, or that a denied or missing answer does not make
+//! Unknown, fails here. A new check needs an entry in `refuting`, and in `good` when the ordinary
+//! scene does not ask it.
 
 use std::{
     collections::BTreeMap,
@@ -12,8 +14,8 @@ use std::{
 
 use emr_etl_guard::checks::{CATALOGUE, Check, Level, Stage as When};
 use emr_simulator::{
-    BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutDhcp, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutVpc, Sse,
-    Switch,
+    BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutDhcp, PutKey,
+    PutObject, PutRole, PutSecurityConfiguration, PutVpc, Sse, Switch,
 };
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
@@ -34,9 +36,16 @@ fn good(check: &str) -> Stage {
             stage
         }
         "clojure-collector-bucket" => Stage::acme().replace("format: thrift", "format: clj-tomcat"),
-        "security-configuration-overrides" => with_override(Stage::acme(), &json!({"BucketName": "acme-out", "EncryptionMode": "SSE-S3"})),
-        "custom-provider-object" => with_custom_provider(Stage::acme(), "s3://acme-etl/certs/emr.zip"),
-        "mapped-role-may-use-key" => with_mapped_role(Stage::acme(), &json!(["kms:GenerateDataKey", "kms:Decrypt"])),
+        "security-configuration-overrides" => with_override(
+            Stage::acme(),
+            &json!({"BucketName": "acme-out", "EncryptionMode": "SSE-S3"}),
+        ),
+        "custom-provider-object" => {
+            with_custom_provider(Stage::acme(), "s3://acme-etl/certs/emr.zip")
+        }
+        "mapped-role-may-use-key" => {
+            with_mapped_role(Stage::acme(), &json!(["kms:GenerateDataKey", "kms:Decrypt"]))
+        }
         "ebs-encryption-by-default" => {
             let stage = with_s3_part(Stage::acme(), &json!({}));
             stage.set(Set::SetEbsEncryptionByDefault(Switch { on: true }));
@@ -66,54 +75,99 @@ pub(crate) fn refuting(check: &str) -> Stage {
         "persistent-cluster-configuration" => {
             let stage = Stage::acme().argument("--use-persistent-jobflow");
             let weak = json!([{"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]);
-            stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc", "Configurations": weak})));
+            stage.set(waiting_cluster(
+                &json!({"SecurityConfiguration": "acme-sc", "Configurations": weak}),
+            ));
             stage
         }
         "persistent-cluster-is-one" => {
-            let Set::StartCluster(cluster) = waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})) else { unreachable!() };
-            stage.set(Set::StartCluster(emr_simulator::StartCluster { id: Some("j-OTHER".to_owned()), ..cluster }));
+            let Set::StartCluster(cluster) =
+                waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"}))
+            else {
+                unreachable!()
+            };
+            stage.set(Set::StartCluster(emr_simulator::StartCluster {
+                id: Some("j-OTHER".to_owned()),
+                ..cluster
+            }));
             stage
         }
         "bucket-exists" => stage.replace("s3://acme-archive/raw", "s3://acme-archve/raw"),
         "bucket-owner" => {
-            stage.set(bucket(PutBucket { name: "theirs".to_owned(), account: Some("999999999999".to_owned()), public: true, ..Default::default() }));
+            stage.set(bucket(PutBucket {
+                name: "theirs".to_owned(),
+                account: Some("999999999999".to_owned()),
+                public: true,
+                ..Default::default()
+            }));
             stage.replace("s3://acme-log/emr", "s3://theirs/emr")
         }
         "bucket-region" => {
-            stage.set(bucket(PutBucket { name: "acme-far".to_owned(), region: Some("us-east-1".to_owned()), ..Default::default() }));
+            stage.set(bucket(PutBucket {
+                name: "acme-far".to_owned(),
+                region: Some("us-east-1".to_owned()),
+                ..Default::default()
+            }));
             stage.replace("s3://acme-log/emr", "s3://acme-far/emr")
         }
         "bucket-default-encryption" => {
             let none = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };
-            stage.set(bucket(PutBucket { name: "acme-out".to_owned(), default_encryption: Some(none), ..Default::default() }));
+            stage.set(bucket(PutBucket {
+                name: "acme-out".to_owned(),
+                default_encryption: Some(none),
+                ..Default::default()
+            }));
             stage
         }
         "bucket-tls-only" => {
-            stage.set(bucket(PutBucket { name: "acme-out".to_owned(), default_encryption: Some(BucketEncryption::aes256()), ..Default::default() }));
+            stage.set(bucket(PutBucket {
+                name: "acme-out".to_owned(),
+                default_encryption: Some(BucketEncryption::aes256()),
+                ..Default::default()
+            }));
             stage
         }
         "bucket-public-access-block" => {
-            stage.set(bucket(PutBucket { name: "acme-out".to_owned(), public_access_block: Some(false), ..Default::default() }));
+            stage.set(bucket(PutBucket {
+                name: "acme-out".to_owned(),
+                public_access_block: Some(false),
+                ..Default::default()
+            }));
             stage
         }
         "clojure-collector-bucket" => {
             let none = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };
-            stage.set(bucket(PutBucket { name: "acme-raw-in".to_owned(), default_encryption: Some(none), ..Default::default() }));
+            stage.set(bucket(PutBucket {
+                name: "acme-raw-in".to_owned(),
+                default_encryption: Some(none),
+                ..Default::default()
+            }));
             stage
         }
         "written-encryption" => stage.option("--expected-keys=alias/acme-etl"),
         "no-silent-downgrade" => {
-            let kms = BucketEncryption::kms(&format!("arn:aws:kms:eu-west-1:123456789012:key/{KEY_ID}"));
-            stage.set(bucket(PutBucket { name: "acme-out".to_owned(), default_encryption: Some(kms), ..Default::default() }));
+            let kms =
+                BucketEncryption::kms(&format!("arn:aws:kms:eu-west-1:123456789012:key/{KEY_ID}"));
+            stage.set(bucket(PutBucket {
+                name: "acme-out".to_owned(),
+                default_encryption: Some(kms),
+                ..Default::default()
+            }));
             stage
         }
         "bucket-policy-clash" => {
             let policy = json!({"Version": "2012-10-17", "Statement": [{"Sid": "DemandKms", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::acme-out/*",
                 "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}}]});
-            stage.set(bucket(PutBucket { name: "acme-out".to_owned(), policy: Some(policy), ..Default::default() }));
+            stage.set(bucket(PutBucket {
+                name: "acme-out".to_owned(),
+                policy: Some(policy),
+                ..Default::default()
+            }));
             stage
         }
-        "security-configuration-overrides" => with_override(stage, &json!({"BucketName": "acme-out", "EncryptionMode": "SSE-KMS"})),
+        "security-configuration-overrides" => {
+            with_override(stage, &json!({"BucketName": "acme-out", "EncryptionMode": "SSE-KMS"}))
+        }
         "data-encrypted" => {
             let old = PutObject {
                 bucket: "acme-raw-in".to_owned(),
@@ -136,7 +190,10 @@ pub(crate) fn refuting(check: &str) -> Stage {
             stage
         }
         "security-configuration-exists" => {
-            stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Default::default() }));
+            stage.set(Set::DeleteSecurityConfiguration(Named {
+                name: "acme-sc".to_owned(),
+                ..Default::default()
+            }));
             stage
         }
         "s3-at-rest" | "local-disk-at-rest" | "in-transit" => {
@@ -144,12 +201,24 @@ pub(crate) fn refuting(check: &str) -> Stage {
                 .set(security_configuration(json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "EnableInTransitEncryption": true}})));
             stage
         }
-        "kms-key-exists" => with_s3_key(stage, "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222-2222-2222-222222222222"),
-        "kms-key-region" => with_s3_key(stage, "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111"),
-        "kms-key-enabled" => with_key(stage, PutKey { state: Some("Disabled".to_owned()), ..Default::default() }),
-        "kms-key-symmetric" => with_key(stage, PutKey { spec: Some("RSA_2048".to_owned()), ..Default::default() }),
+        "kms-key-exists" => with_s3_key(
+            stage,
+            "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222-2222-2222-222222222222",
+        ),
+        "kms-key-region" => with_s3_key(
+            stage,
+            "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111",
+        ),
+        "kms-key-enabled" => {
+            with_key(stage, PutKey { state: Some("Disabled".to_owned()), ..Default::default() })
+        }
+        "kms-key-symmetric" => {
+            with_key(stage, PutKey { spec: Some("RSA_2048".to_owned()), ..Default::default() })
+        }
         "kms-key-rotation" => with_key(stage, PutKey { rotation: false, ..Default::default() }),
-        "custom-provider-object" => with_custom_provider(Stage::acme(), "s3://acme-etl/nowhere.jar"),
+        "custom-provider-object" => {
+            with_custom_provider(Stage::acme(), "s3://acme-etl/nowhere.jar")
+        }
         "jobflow-role-may-read-object" => {
             let keys_only = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]});
             stage.set(Set::PutRole(PutRole {
@@ -161,13 +230,20 @@ pub(crate) fn refuting(check: &str) -> Stage {
             stage
         }
         "mapped-role-may-use-key" => with_mapped_role(Stage::acme(), &json!(["kms:Decrypt"])),
-        "kms-key-customer-managed" => with_key(stage, PutKey { manager: Some("AWS".to_owned()), rotation: true, ..Default::default() }),
+        "kms-key-customer-managed" => with_key(
+            stage,
+            PutKey { manager: Some("AWS".to_owned()), rotation: true, ..Default::default() },
+        ),
         "ebs-encryption-by-default" => {
             stage.set(Set::SetEbsEncryptionByDefault(Switch { on: false }));
             stage
         }
-        "jobflow-role-exists" => stage.replace("jobflow_role: EMR_EC2_DefaultRole", "jobflow_role: No_Such_Profile"),
-        "service-role-exists" => stage.replace("service_role: EMR_DefaultRole", "service_role: No_Such_Role"),
+        "jobflow-role-exists" => {
+            stage.replace("jobflow_role: EMR_EC2_DefaultRole", "jobflow_role: No_Such_Profile")
+        }
+        "service-role-exists" => {
+            stage.replace("service_role: EMR_DefaultRole", "service_role: No_Such_Role")
+        }
         "service-role-may-use-key" => {
             stage.set(Set::PutRole(PutRole {
                 name: "EMR_DefaultRole".to_owned(),
@@ -187,12 +263,18 @@ pub(crate) fn refuting(check: &str) -> Stage {
         }
         "release-supports-encryption" => stage.replace("5.29.0", "5.9.0"),
         "subnet-set" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"),
-        "kerberos-not-configured" => {
-            with_s3_part(stage, &json!({"AuthenticationConfiguration": {"KerberosConfiguration": {"Provider": "ClusterDedicatedKdc"}}}))
-        }
-        "instance-metadata-v2" => with_s3_part(stage, &json!({"InstanceMetadataServiceConfiguration": {"MinimumInstanceMetadataServiceVersion": 1}})),
+        "kerberos-not-configured" => with_s3_part(
+            stage,
+            &json!({"AuthenticationConfiguration": {"KerberosConfiguration": {"Provider": "ClusterDedicatedKdc"}}}),
+        ),
+        "instance-metadata-v2" => with_s3_part(
+            stage,
+            &json!({"InstanceMetadataServiceConfiguration": {"MinimumInstanceMetadataServiceVersion": 1}}),
+        ),
         "certificate-object" => with_archive(stage, b"hello".to_vec()),
-        "certificate-key" => with_archive(stage, archive(&KeyPair::generate().unwrap(), &certificate(365).0)),
+        "certificate-key" => {
+            with_archive(stage, archive(&KeyPair::generate().unwrap(), &certificate(365).0))
+        }
         "certificate-chain" => {
             let ((own, key), (other, _)) = (certificate(365), certificate(365));
             with_archive(stage, archive(&key, &format!("{own}{other}")))
@@ -202,8 +284,14 @@ pub(crate) fn refuting(check: &str) -> Stage {
             with_archive(stage, archive(&key, &own))
         }
         "certificate-names" => with_archive(stage, emr_simulator::certificates("*.ec2.internal")),
-        "certificate-strength" => with_archive(stage, archive(&KeyPair::generate().unwrap(), include_str!("../certificates/weak.pem"))),
-        "subnet-exists" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id: subnet-00000000000000000"),
+        "certificate-strength" => with_archive(
+            stage,
+            archive(&KeyPair::generate().unwrap(), include_str!("../certificates/weak.pem")),
+        ),
+        "subnet-exists" => stage.replace(
+            "ec2_subnet_id: subnet-0123456789abcdef0",
+            "ec2_subnet_id: subnet-00000000000000000",
+        ),
         "vpc-dns" => {
             stage.set(Set::PutVpc(PutVpc {
                 id: "vpc-0123456789abcdef0".to_owned(),
@@ -214,16 +302,31 @@ pub(crate) fn refuting(check: &str) -> Stage {
             stage
         }
         "vpc-dhcp" => {
-            let options = BTreeMap::from([("domain-name".to_owned(), vec!["corp.example".to_owned()])]);
-            stage.set(Set::PutDhcp(PutDhcp { id: "dopt-0123456789abcdef0".to_owned(), options, ..Default::default() }));
+            let options =
+                BTreeMap::from([("domain-name".to_owned(), vec!["corp.example".to_owned()])]);
+            stage.set(Set::PutDhcp(PutDhcp {
+                id: "dopt-0123456789abcdef0".to_owned(),
+                options,
+                ..Default::default()
+            }));
             stage
         }
         "instance-types" => Stage::acme(),
-        "configuration-weakens-encryption" => with_property(stage, "hdfs-site: {dfs.encrypt.data.transfer: \"false\"}"),
-        "configuration-review" => with_property(stage, "emrfs-site: {fs.s3n.endpoint: \"http://evil.example\"}"),
-        "bootstrap-actions" => stage.replace("    bootstrap: []\n", "    bootstrap: [\"http://evil.example/x.sh\"]\n"),
-        "additional-info" => stage.replace("    additional_info:\n", "    additional_info: \"{}\"\n"),
-        "environment-loads-code" => stage.env("JAVA_TOOL_OPTIONS", "-Xmx1g -javaagent:/opt/agent.jar"),
+        "configuration-weakens-encryption" => {
+            with_property(stage, "hdfs-site: {dfs.encrypt.data.transfer: \"false\"}")
+        }
+        "configuration-review" => {
+            with_property(stage, "emrfs-site: {fs.s3n.endpoint: \"http://evil.example\"}")
+        }
+        "bootstrap-actions" => {
+            stage.replace("    bootstrap: []\n", "    bootstrap: [\"http://evil.example/x.sh\"]\n")
+        }
+        "additional-info" => {
+            stage.replace("    additional_info:\n", "    additional_info: \"{}\"\n")
+        }
+        "environment-loads-code" => {
+            stage.env("JAVA_TOOL_OPTIONS", "-Xmx1g -javaagent:/opt/agent.jar")
+        }
         "target-tls" => with_target(Stage::acme(), "DISABLE"),
         "enrichment-sources" => with_enrichment(Stage::acme(), "http://api.acme.com/x"),
         "monitoring-tls" => with_tracking(Stage::acme(), "http"),
@@ -241,7 +344,11 @@ fn bucket(bucket: PutBucket) -> Set {
 }
 
 fn security_configuration(content: Value) -> Set {
-    Set::PutSecurityConfiguration(PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() })
+    Set::PutSecurityConfiguration(PutSecurityConfiguration {
+        name: "acme-sc".to_owned(),
+        content,
+        ..Default::default()
+    })
 }
 
 fn with_s3_key(stage: Stage, key: &str) -> Stage {
@@ -276,7 +383,8 @@ fn with_custom_provider(stage: Stage, uri: &str) -> Stage {
     stage.option("--require=s3-at-rest,local-disk")
 }
 
-/// Users whose requests to S3, under a KMS key, EMRFS makes as another role, which is allowed `actions`.
+/// Users whose requests to S3, under a KMS key, EMRFS makes as another role, which is allowed
+/// `actions`.
 fn with_mapped_role(stage: Stage, actions: &Value) -> Stage {
     let key = format!("arn:aws:kms:eu-west-1:123456789012:key/{KEY_ID}");
     stage.set(Set::PutRole(PutRole {
@@ -318,7 +426,12 @@ fn with_property(stage: Stage, classification: &str) -> Stage {
 }
 
 fn with_archive(stage: Stage, bytes: Vec<u8>) -> Stage {
-    stage.set(Set::PutObject(PutObject { bucket: "acme-etl".to_owned(), key: "certs/emr.zip".to_owned(), bytes: Some(bytes), ..Default::default() }));
+    stage.set(Set::PutObject(PutObject {
+        bucket: "acme-etl".to_owned(),
+        key: "certs/emr.zip".to_owned(),
+        bytes: Some(bytes),
+        ..Default::default()
+    }));
     stage
 }
 
@@ -335,7 +448,9 @@ fn certificate(days: i64) -> (String, KeyPair) {
 
 fn archive(key: &KeyPair, chain: &str) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (member, text) in [("privateKey.pem", key.serialize_pem().as_str()), ("certificateChain.pem", chain)] {
+    for (member, text) in
+        [("privateKey.pem", key.serialize_pem().as_str()), ("certificateChain.pem", chain)]
+    {
         archive.start_file(member, zip::write::SimpleFileOptions::default()).unwrap();
         archive.write_all(text.as_bytes()).unwrap();
     }
@@ -350,7 +465,8 @@ pub(crate) fn pre_flight() -> Vec<&'static Check> {
     CATALOGUE.iter().copied().filter(|check| check.stage == When::PreFlight).collect()
 }
 
-/// Judges every case, a few at a time (most of their time is waiting), and panics with all that went wrong.
+/// Judges every case, a few at a time (most of their time is waiting), and panics with all that
+/// went wrong.
 pub(crate) fn for_each<T: Sync>(cases: &[T], judge: impl Fn(&T) -> Result<(), String> + Sync) {
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -373,7 +489,13 @@ fn statuses(played: &Played, check: &Check) -> BTreeMap<String, String> {
 }
 
 fn said(check: &Check, what: &str, played: &Played) -> String {
-    format!("{}, {what}: exit {:?}, findings {:?}\n{}", check.name, played.code, statuses(played, check), played.stderr)
+    format!(
+        "{}, {what}: exit {:?}, findings {:?}\n{}",
+        check.name,
+        played.code,
+        statuses(played, check),
+        played.stderr
+    )
 }
 
 #[test]
@@ -381,9 +503,14 @@ fn every_check_is_well_when_all_is_well_and_says_so() {
     for_each(&pre_flight(), |check| {
         let played = good(check.name).check();
         let statuses = statuses(&played, check);
-        let well = statuses.values().all(|status| matches!(status.as_str(), "proved" | "not-applicable"));
+        let well =
+            statuses.values().all(|status| matches!(status.as_str(), "proved" | "not-applicable"));
         let speaks = !statuses.is_empty();
-        if well && speaks && played.code == Some(0) { Ok(()) } else { Err(said(check, "all well", &played)) }
+        if well && speaks && played.code == Some(0) {
+            Ok(())
+        } else {
+            Err(said(check, "all well", &played))
+        }
     });
 }
 
@@ -394,25 +521,41 @@ fn every_check_can_be_refuted_and_refuses_if_it_is_required() {
             return Ok(());
         }
         let stage = refuting(check.name);
-        let stage = if check.level == Level::Advised { stage.option(&format!("--enforce={}", check.name)) } else { stage };
+        let stage = if check.level == Level::Advised {
+            stage.option(&format!("--enforce={}", check.name))
+        } else {
+            stage
+        };
         let played = stage.run();
         let refuted = statuses(&played, check).values().any(|status| status == "refuted");
-        let launched =
-            played.runner_started() || !stage.sim.requests_for("RunJobFlow").is_empty() || !stage.sim.requests_for("AddJobFlowSteps").is_empty();
-        if refuted && !launched && played.code == Some(77) { Ok(()) } else { Err(said(check, "refuted", &played)) }
+        let launched = played.runner_started()
+            || !stage.sim.requests_for("RunJobFlow").is_empty()
+            || !stage.sim.requests_for("AddJobFlowSteps").is_empty();
+        if refuted && !launched && played.code == Some(77) {
+            Ok(())
+        } else {
+            Err(said(check, "refuted", &played))
+        }
     });
 }
 
-/// Makes every call that decides a check go wrong in turn; the check must then be Unknown, and must not let a launch through if it is required.
+/// Makes every call that decides a check go wrong in turn; the check must then be Unknown, and must
+/// not let a launch through if it is required.
 fn unknown_by(what: &str, kind: &FaultKind) {
-    let cases: Vec<(&Check, &str)> = pre_flight().into_iter().flat_map(|check| check.asks.iter().map(move |call| (check, call.operation))).collect();
+    let cases: Vec<(&Check, &str)> = pre_flight()
+        .into_iter()
+        .flat_map(|check| check.asks.iter().map(move |call| (check, call.operation)))
+        .collect();
     assert!(!cases.is_empty());
     for_each(&cases, |(check, operation)| {
-        let stage = good(check.name).option(&format!("--enforce={}", check.name)).env("EMR_ETL_GUARD_AWS_TIMEOUT", "3s");
+        let stage = good(check.name)
+            .option(&format!("--enforce={}", check.name))
+            .env("EMR_ETL_GUARD_AWS_TIMEOUT", "3s");
         stage.set(Set::AddFault(Fault::every(operation, kind.clone())));
         let played = stage.run();
         let statuses = statuses(&played, check);
-        let unknown = statuses.values().any(|status| status == "unknown") && statuses.values().all(|status| status != "refuted");
+        let unknown = statuses.values().any(|status| status == "unknown")
+            && statuses.values().all(|status| status != "refuted");
         if unknown && played.code == Some(69) && !played.runner_started() {
             Ok(())
         } else {

@@ -1,6 +1,8 @@
 //! The command `check`: what it looks at, and the forms in which it tells.
 
-use emr_simulator::{AccountBlock, BucketEncryption, Command as Set, Fault, FaultKind, PutBucket, PutObject, Sse};
+use emr_simulator::{
+    AccountBlock, BucketEncryption, Command as Set, Fault, FaultKind, PutBucket, PutObject, Sse,
+};
 use serde_json::Value;
 
 use crate::support::Stage;
@@ -15,27 +17,38 @@ fn without_public_access_block(stage: &Stage) {
     stage.set(Set::PutBucket(bucket));
 }
 
-/// What the check of public access blocks found of the bucket, and how often the account was asked for its own.
+/// What the check of public access blocks found of the bucket, and how often the account was asked
+/// for its own.
 fn public_access(stage: &Stage) -> (String, usize) {
     let played = stage.check();
     let found = played.findings("bucket-public-access-block")["acme-out"].clone();
-    let of_account = stage.sim.requests_for("GetPublicAccessBlock").into_iter().filter(|request| request.subject.bucket.is_none());
+    let of_account = stage
+        .sim
+        .requests_for("GetPublicAccessBlock")
+        .into_iter()
+        .filter(|request| request.subject.bucket.is_none());
     (found, of_account.count())
 }
 
 #[test]
-fn the_accounts_public_access_block_counts_where_the_buckets_own_is_not_whole_and_is_not_asked_for_elsewhere() {
+fn the_accounts_public_access_block_counts_where_the_buckets_own_is_not_whole_and_is_not_asked_for_elsewhere()
+ {
     assert_eq!(public_access(&Stage::acme()), ("proved".to_owned(), 0));
     let stage = Stage::acme();
     without_public_access_block(&stage);
     assert_eq!(public_access(&stage), ("refuted".to_owned(), 1));
-    let block = |on| Set::SetAccountPublicAccessBlock(AccountBlock { on: Some(on), ..AccountBlock::default() });
+    let block = |on| {
+        Set::SetAccountPublicAccessBlock(AccountBlock { on: Some(on), ..AccountBlock::default() })
+    };
     stage.set(block(false));
     assert_eq!(public_access(&stage).0, "refuted");
     stage.set(block(true));
     assert_eq!(public_access(&stage), ("proved".to_owned(), 3));
     // What cannot be seen of the account proves nothing, and refutes nothing.
-    stage.set(Set::AddFault(Fault { matching: Some("123456789012".to_owned()), ..Fault::every("GetPublicAccessBlock", FaultKind::AccessDenied) }));
+    stage.set(Set::AddFault(Fault {
+        matching: Some("123456789012".to_owned()),
+        ..Fault::every("GetPublicAccessBlock", FaultKind::AccessDenied)
+    }));
     assert_eq!(public_access(&stage).0, "unknown");
 }
 
@@ -44,7 +57,10 @@ fn check_needs_no_runner_but_run_does() {
     let stage = Stage::acme().without_env("EMR_ETL_GUARD_RUNNER").env("PATH", "/nowhere");
     let played = stage.check();
     played.expect_code(0);
-    assert_eq!(played.findings("runner-version").into_values().collect::<Vec<_>>(), ["not-applicable"]);
+    assert_eq!(
+        played.findings("runner-version").into_values().collect::<Vec<_>>(),
+        ["not-applicable"]
+    );
     stage.run().expect_code(127);
     // A runner that somebody names must be there.
     Stage::acme().env("EMR_ETL_GUARD_RUNNER", "/nowhere/runner").check().expect_code(127);
@@ -73,7 +89,10 @@ fn only_the_checks_named_decide_and_the_others_are_not_spoken_of() {
 
 #[test]
 fn a_check_that_was_not_reached_is_not_proved_by_its_silence() {
-    let played = Stage::acme().env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", "").option("--only=bucket-exists").check();
+    let played = Stage::acme()
+        .env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", "")
+        .option("--only=bucket-exists")
+        .check();
     played.expect_code(69);
     assert_eq!(played.findings("bucket-exists").into_values().collect::<Vec<_>>(), ["unknown"]);
 }
@@ -85,10 +104,18 @@ fn with_json_standard_output_is_the_report_and_nothing_else() {
     let printed: Value = serde_json::from_str(&played.stdout).unwrap();
     assert_eq!(printed, played.report);
     assert_eq!(printed["verdict"], "launch");
-    let gaps: Vec<&str> = printed["gaps"].as_array().unwrap().iter().map(|gap| gap["name"].as_str().unwrap()).collect();
+    let gaps: Vec<&str> = printed["gaps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|gap| gap["name"].as_str().unwrap())
+        .collect();
     assert_eq!(gaps, ["hdfs-rpc-privacy", "log-key", "luks-unseen"]);
     // A refusal is told the same way, and on standard error as always.
-    let refused = Stage::acme().replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:").option("--json").check();
+    let refused = Stage::acme()
+        .replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:")
+        .option("--json")
+        .check();
     refused.expect_code(77);
     assert_eq!(serde_json::from_str::<Value>(&refused.stdout).unwrap()["exit_code"], 77);
     assert!(refused.stderr.starts_with("emr-etl-guard: REFUSED"), "{}", refused.stderr);
@@ -105,11 +132,21 @@ fn junit_and_markdown_tell_what_is_refuted_what_is_unknown_and_what_is_only_advi
     let read = |name: &str| played.redact(&std::fs::read_to_string(stage.path(name)).unwrap());
     insta::assert_snapshot!("markdown", read("summary.md"));
     let junit = read("junit.xml");
-    let cases: Vec<&str> = junit.lines().filter(|line| line.contains("<testcase") || line.contains("<failure") || line.contains("<error")).collect();
-    let about = |name: &str| cases.iter().filter(|line| line.contains(name)).copied().collect::<Vec<_>>().join("\n");
+    let cases: Vec<&str> = junit
+        .lines()
+        .filter(|line| {
+            line.contains("<testcase") || line.contains("<failure") || line.contains("<error")
+        })
+        .collect();
+    let about = |name: &str| {
+        cases.iter().filter(|line| line.contains(name)).copied().collect::<Vec<_>>().join("\n")
+    };
     assert!(junit.contains(r#"failures="1""#) && junit.contains("errors="), "{junit}");
     assert!(about("subnet-set").contains("aws.emr.ec2_subnet_id"), "{junit}");
-    assert!(junit.contains("advice only: saw not all four settings on, nor are they with the account"), "{junit}");
+    assert!(
+        junit.contains("advice only: saw not all four settings on, nor are they with the account"),
+        "{junit}"
+    );
     // Where a file cannot be written nothing is looked at.
     let stage = Stage::acme().option("--junit=/nowhere/junit.xml");
     let played = stage.check();
@@ -119,54 +156,96 @@ fn junit_and_markdown_tell_what_is_refuted_what_is_unknown_and_what_is_only_advi
 
 #[test]
 fn the_whole_look_has_one_deadline_whatever_each_call_is_allowed() {
-    let stage = Stage::acme().env("EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", "1s").env("EMR_ETL_GUARD_AWS_TIMEOUT", "50s");
+    let stage = Stage::acme()
+        .env("EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", "1s")
+        .env("EMR_ETL_GUARD_AWS_TIMEOUT", "50s");
     stage.set(Set::AddFault(Fault::every("DescribeKey", FaultKind::Hang)));
     stage.set(Set::AddFault(Fault::every("ListObjectsV2", FaultKind::Hang)));
     // The stage gives up after a minute; each call alone would be allowed as much.
     let played = stage.run();
     played.expect_code(69);
-    assert!(played.stderr.contains("no answer within the time limit for the whole look (setting `pre_flight_timeout`)"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains(
+            "no answer within the time limit for the whole look (setting `pre_flight_timeout`)"
+        ),
+        "{}",
+        played.stderr
+    );
     assert!(!played.runner_started());
     // What was answered in time still counts.
-    assert_eq!(played.findings("bucket-exists").into_values().filter(|status| status == "proved").count(), 6);
+    assert_eq!(
+        played.findings("bucket-exists").into_values().filter(|status| status == "proved").count(),
+        6
+    );
 }
 
 #[test]
 fn more_objects_than_the_limit_are_sampled_evenly_and_reported_as_sampled() {
     let stage = Stage::acme().option("--data-objects=10");
     for n in 0..35 {
-        let object =
-            PutObject { bucket: "acme-raw-in".to_owned(), key: format!("logs/more-{n:02}"), body: Some("x".to_owned()), ..Default::default() };
+        let object = PutObject {
+            bucket: "acme-raw-in".to_owned(),
+            key: format!("logs/more-{n:02}"),
+            body: Some("x".to_owned()),
+            ..Default::default()
+        };
         stage.set(Set::PutObject(object));
     }
     let played = stage.check();
     played.expect_code(0);
     let survey = &played.report["facts"]["data"]["raw.in[0]"]["found"];
-    assert_eq!((survey["objects"].as_u64(), survey["looked_at"].as_u64()), (Some(37), Some(10)), "{survey}");
-    assert!(played.stdout.contains("of the 37 objects in raw.in[0], an even sample of 10 was looked at"), "{}", played.stdout);
+    assert_eq!(
+        (survey["objects"].as_u64(), survey["looked_at"].as_u64()),
+        (Some(37), Some(10)),
+        "{survey}"
+    );
+    assert!(
+        played
+            .stdout
+            .contains("of the 37 objects in raw.in[0], an even sample of 10 was looked at"),
+        "{}",
+        played.stdout
+    );
     let heads = stage.sim.requests_for("HeadObject");
-    assert_eq!(heads.iter().filter(|request| request.subject.bucket.as_deref() == Some("acme-raw-in")).count(), 10);
+    assert_eq!(
+        heads
+            .iter()
+            .filter(|request| request.subject.bucket.as_deref() == Some("acme-raw-in"))
+            .count(),
+        10
+    );
 }
 
 #[test]
 fn a_head_that_is_refused_without_a_word_is_not_taken_for_sse_c() {
     let stage = Stage::acme();
-    // What S3 says to a HEAD and a GET under credentials that have expired; the HEAD's answer has no body.
+    // What S3 says to a HEAD and a GET under credentials that have expired; the HEAD's answer has
+    // no body.
     for operation in ["HeadObject", "GetObject"] {
-        let (code, message) = ("ExpiredToken".to_owned(), "The provided token has expired.".to_owned());
-        stage.set(Set::AddFault(Fault::every(operation, FaultKind::Error { status: 400, code, message })));
+        let (code, message) =
+            ("ExpiredToken".to_owned(), "The provided token has expired.".to_owned());
+        stage.set(Set::AddFault(Fault::every(
+            operation,
+            FaultKind::Error { status: 400, code, message },
+        )));
     }
     let played = stage.check();
     played.expect_code(69);
     let found = played.findings("data-encrypted");
     assert_eq!(found.get("raw.in[0]").map(String::as_str), Some("unknown"), "{found:?}");
-    assert!(played.stdout.contains("2 objects: ExpiredToken: The provided token has expired."), "{}", played.stdout);
+    assert!(
+        played.stdout.contains("2 objects: ExpiredToken: The provided token has expired."),
+        "{}",
+        played.stdout
+    );
 }
 
 #[test]
 fn objects_that_are_not_as_they_should_be_are_counted_and_named() {
     let stage = Stage::acme();
-    for (key, sse) in [("a", Sse::None), ("b", Sse::None), ("c", Sse::Customer), ("empty/", Sse::None)] {
+    for (key, sse) in
+        [("a", Sse::None), ("b", Sse::None), ("c", Sse::Customer), ("empty/", Sse::None)]
+    {
         let body = if key == "empty/" { "" } else { "12345" };
         let object = PutObject {
             bucket: "acme-raw-in".to_owned(),
@@ -191,5 +270,12 @@ fn objects_that_are_not_as_they_should_be_are_counted_and_named() {
     let stage = stage.option("--data-objects=0");
     let played = stage.play(stage.command("check"));
     played.expect_code(0);
-    assert_eq!(played.findings("data-encrypted").into_values().filter(|status| status == "not-applicable").count(), 5);
+    assert_eq!(
+        played
+            .findings("data-encrypted")
+            .into_values()
+            .filter(|status| status == "not-applicable")
+            .count(),
+        5
+    );
 }

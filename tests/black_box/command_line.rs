@@ -33,7 +33,10 @@ fn explain_lists_and_explains_and_names_what_it_does_not_know() {
     let list = play(&["explain"]);
     list.expect_code(0);
     assert!(list.stdout.contains("bucket-default-encryption"));
-    insta::assert_snapshot!("explain_one", play(&["explain", "bucket-default-encryption"]).transcript());
+    insta::assert_snapshot!(
+        "explain_one",
+        play(&["explain", "bucket-default-encryption"]).transcript()
+    );
     insta::assert_snapshot!("explain_unknown", play(&["explain", "bucket"]).transcript());
 }
 
@@ -45,7 +48,10 @@ fn check_shows_the_whole_table_and_launches_nothing() {
     assert!(!played.runner_started());
     insta::assert_snapshot!(played.transcript());
 
-    stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Default::default() }));
+    stage.set(Set::DeleteSecurityConfiguration(Named {
+        name: "acme-sc".to_owned(),
+        ..Default::default()
+    }));
     let played = stage.check();
     played.expect_code(77);
     insta::assert_snapshot!("check_refused", played.transcript());
@@ -70,10 +76,17 @@ fn seal_shows_what_it_changes_and_asks_aws_nothing() {
 
 #[test]
 fn a_name_in_the_settings_overrides_the_configs_and_says_so() {
-    let stage = Stage::acme().replace("acme-sc", "some-other").option("--security-configuration=acme-sc");
+    let stage =
+        Stage::acme().replace("acme-sc", "some-other").option("--security-configuration=acme-sc");
     let played = stage.run();
     played.expect_code(0);
-    assert!(played.stdout.contains("emr-etl-guard: sealed aws.emr.security_configuration: some-other -> acme-sc\n"), "{}", played.stdout);
+    assert!(
+        played.stdout.contains(
+            "emr-etl-guard: sealed aws.emr.security_configuration: some-other -> acme-sc\n"
+        ),
+        "{}",
+        played.stdout
+    );
 }
 
 #[test]
@@ -113,7 +126,11 @@ fn the_readme_names_every_setting() {
     let help = play(&["run", "--help"]).stdout;
     let options = regex::Regex::new(r"(?m)^ +--([a-z-]+)").unwrap();
     let mut count = 0;
-    for option in options.captures_iter(&help).map(|found| found[1].replace('-', "_")).filter(|option| option != "settings") {
+    for option in options
+        .captures_iter(&help)
+        .map(|found| found[1].replace('-', "_"))
+        .filter(|option| option != "settings")
+    {
         assert!(readme.contains(&format!("| `{option}` |")), "{option}");
         count += 1;
     }
@@ -122,7 +139,8 @@ fn the_readme_names_every_setting() {
 
 #[test]
 fn seal_shows_only_what_it_changes_however_the_config_is_written() {
-    // Comments, ENV expressions with defaults, an anchor and a merge: what Ruby would make of them stays, and only the two keys and the tag differ.
+    // Comments, ENV expressions with defaults, an anchor and a merge: what Ruby would make of them
+    // stays, and only the two keys and the tag differ.
     let stage = Stage::acme()
         .replace("aws:\n", "# The pipeline's own settings.\nx-defaults: &defaults\n  region: <%= ENV.fetch('REGION', 'eu-west-1') %>\naws:\n")
         .replace("    region: eu-west-1\n    buckets:", "    <<: *defaults # the buckets' region\n    buckets:")
@@ -143,7 +161,10 @@ fn seal_shows_only_what_it_changes_however_the_config_is_written() {
 #[test]
 fn a_secret_that_an_alias_has_put_elsewhere_is_masked_too() {
     let stage = Stage::acme()
-        .replace("secret_access_key: <%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>", "secret_access_key: &secret <%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>")
+        .replace(
+            "secret_access_key: <%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>",
+            "secret_access_key: &secret <%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>",
+        )
         .replace("collectors:\n", "copies: [*secret]\ncollectors:\n");
     let played = stage.play(stage.command("seal"));
     played.expect_code(0);
@@ -152,7 +173,10 @@ fn a_secret_that_an_alias_has_put_elsewhere_is_masked_too() {
 
 #[test]
 fn an_ambiguous_config_is_told_and_refused_if_the_policy_says_so() {
-    let stage = || Stage::acme().replace("      encrypted: false\n", "      encrypted: true\n      :encrypted: false\n");
+    let stage = || {
+        Stage::acme()
+            .replace("      encrypted: false\n", "      encrypted: true\n      :encrypted: false\n")
+    };
     let told = stage().check();
     told.expect_code(0);
     assert_eq!(told.findings("config-ambiguous")["aws.s3.buckets.encrypted"], "refuted");
@@ -162,24 +186,41 @@ fn an_ambiguous_config_is_told_and_refused_if_the_policy_says_so() {
 #[test]
 fn a_ruby_that_the_settings_name_renders_what_the_guard_would_refuse() {
     use std::os::unix::fs::PermissionsExt as _;
-    // Any program of that name will do here; with a real Ruby the same is played under integration/runner/oracle.
+    // Any program of that name will do here; with a real Ruby the same is played under
+    // integration/runner/oracle.
     let ruby = |answer: &str| {
-        let stage = Stage::acme().replace("encrypted: false", "encrypted: <%= 1 + 1 == 2 %>").option("--erb=ruby").option("--diff");
+        let stage = Stage::acme()
+            .replace("encrypted: false", "encrypted: <%= 1 + 1 == 2 %>")
+            .option("--erb=ruby")
+            .option("--diff");
         stage.write("ruby", &format!("#!/bin/sh\nsed 's/<%= 1 + 1 == 2 %>/no/; s/<%=[^%]*%>/rendered/'\nprintf '{answer}'\n"));
-        std::fs::set_permissions(stage.path("ruby"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(stage.path("ruby"), std::fs::Permissions::from_mode(0o755))
+            .unwrap();
         let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
         let stage = stage.env("PATH", &path);
         stage.play(stage.command("seal"))
     };
     let rendered = ruby(r"\0rendered");
     rendered.expect_code(0);
-    assert!(rendered.stdout.contains("- aws.s3.buckets.encrypted: false\n+ aws.s3.buckets.encrypted: true\n"), "{}", rendered.stdout);
+    assert!(
+        rendered
+            .stdout
+            .contains("- aws.s3.buckets.encrypted: false\n+ aws.s3.buckets.encrypted: true\n"),
+        "{}",
+        rendered.stdout
+    );
 
     let raised = ruby(r"\0KeyError");
     raised.expect_code(65);
-    assert_eq!(raised.stderr, "emr-etl-guard: config.yml:1:1: the config's ERB raised KeyError; EmrEtlRunner would stop here\n");
+    assert_eq!(
+        raised.stderr,
+        "emr-etl-guard: config.yml:1:1: the config's ERB raised KeyError; EmrEtlRunner would stop here\n"
+    );
 
     let ended = ruby("");
     ended.expect_code(65);
-    assert_eq!(ended.stderr, "emr-etl-guard: config.yml:1:1: the config's ERB ended Ruby (exit status: 0) before it was rendered\n");
+    assert_eq!(
+        ended.stderr,
+        "emr-etl-guard: config.yml:1:1: the config's ERB ended Ruby (exit status: 0) before it was rendered\n"
+    );
 }

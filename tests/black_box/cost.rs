@@ -1,4 +1,5 @@
-//! What the pre-flight costs: the longest chain of calls that wait for each other, counted without a clock.
+//! What the pre-flight costs: the longest chain of calls that wait for each other, counted without
+//! a clock.
 
 use emr_simulator::{Command as Set, Rounds};
 
@@ -7,7 +8,8 @@ use crate::support::Stage;
 #[test]
 fn the_pre_flight_of_twelve_buckets_takes_fewer_than_six_round_trips() {
     let stage = Stage::with_twelve_buckets().argument("--use-persistent-jobflow");
-    // In rounds mode every reply waits until nobody asks anything more: the number of rounds is the longest chain.
+    // In rounds mode every reply waits until nobody asks anything more: the number of rounds is the
+    // longest chain.
     stage.set(Set::Rounds(Rounds { on: true, quiet_ms: 300 }));
     let played = stage.check();
     played.expect_code(0);

@@ -1,4 +1,5 @@
-//! The guard in the runner's place: under its name, with its arguments, its streams and its commands that launch nothing.
+//! The guard in the runner's place: under its name, with its arguments, its streams and its
+//! commands that launch nothing.
 
 use std::{
     io::Write as _,
@@ -24,7 +25,8 @@ fn drop_in(stage: &Stage, arguments: &[&str]) -> Command {
 #[test]
 fn called_by_the_runners_name_it_takes_the_runners_arguments() {
     let stage = Stage::acme();
-    let played = stage.play(drop_in(&stage, &["run", "--config", "config.yml", "--resolver=resolver.json"]));
+    let played =
+        stage.play(drop_in(&stage, &["run", "--config", "config.yml", "--resolver=resolver.json"]));
     played.expect_code(0);
     assert_eq!(played.stderr, "");
     assert_eq!(played.report["command"], "run");
@@ -52,7 +54,9 @@ fn commands_that_launch_nothing_go_straight_through() {
     snowplow-emr-etl-runner 1.0.4
     --- stderr
     ");
-    stage.play(drop_in(&stage, &["lint", "resolver", "--resolver", "resolver.json"])).expect_code(0);
+    stage
+        .play(drop_in(&stage, &["lint", "resolver", "--resolver", "resolver.json"]))
+        .expect_code(0);
     stage.play(drop_in(&stage, &["frobnicate"])).expect_code(1);
     assert_eq!(stage.sim.requests().len(), 0);
 }
@@ -61,9 +65,13 @@ fn commands_that_launch_nothing_go_straight_through() {
 fn a_runner_so_old_that_any_command_may_launch_gets_only_its_version_asked() {
     let stage = Stage::acme().env("STANDIN_VERSION", "0.9.6");
     stage.play(drop_in(&stage, &["--version"])).expect_code(0);
-    let played = stage.play(drop_in(&stage, &["generate", "all", "-c", "config.yml", "-r", "resolver.json"]));
+    let played = stage
+        .play(drop_in(&stage, &["generate", "all", "-c", "config.yml", "-r", "resolver.json"]));
     played.expect_code(77);
-    assert_eq!(played.stderr, "emr-etl-guard: nothing was started: the runner is 0.9.6; from 0.33.0 on, it is known which commands launch nothing\n");
+    assert_eq!(
+        played.stderr,
+        "emr-etl-guard: nothing was started: the runner is 0.9.6; from 0.33.0 on, it is known which commands launch nothing\n"
+    );
 }
 
 #[test]
@@ -83,7 +91,9 @@ fn the_next_runner_on_the_path_is_taken_and_never_the_guard_itself() {
     std::fs::create_dir(&real).unwrap();
     std::os::unix::fs::symlink(&programs().runner, real.join("snowplow-emr-etl-runner")).unwrap();
     let mut command = drop_in(&stage, &["--version"]);
-    command.env_remove("EMR_ETL_GUARD_RUNNER").env("PATH", format!("{}:{}", stage.folder.path().display(), real.display()));
+    command
+        .env_remove("EMR_ETL_GUARD_RUNNER")
+        .env("PATH", format!("{}:{}", stage.folder.path().display(), real.display()));
     let played = stage.play(command);
     played.expect_code(0);
     assert_eq!(played.stdout, "snowplow-emr-etl-runner 1.0.4\n");
@@ -98,7 +108,8 @@ fn the_next_runner_on_the_path_is_taken_and_never_the_guard_itself() {
     );
 }
 
-/// A copy of the guard under the runner's name in a folder of its own. `another_build`: with a byte more, as an older version would differ.
+/// A copy of the guard under the runner's name in a folder of its own. `another_build`: with a byte
+/// more, as an older version would differ.
 fn copy_of_the_guard(stage: &Stage, folder: &str, another_build: bool) -> std::path::PathBuf {
     let folder = stage.path(folder);
     std::fs::create_dir(&folder).unwrap();
@@ -118,7 +129,8 @@ fn on_path(command: &mut Command, programs: &[&std::path::Path]) {
 #[test]
 fn copies_of_the_guard_are_passed_over_on_the_path() {
     let stage = Stage::acme();
-    let (one, two) = (copy_of_the_guard(&stage, "one", false), copy_of_the_guard(&stage, "two", false));
+    let (one, two) =
+        (copy_of_the_guard(&stage, "one", false), copy_of_the_guard(&stage, "two", false));
     std::fs::create_dir(stage.path("real")).unwrap();
     let real = stage.path("real/snowplow-emr-etl-runner");
     std::os::unix::fs::symlink(&programs().runner, &real).unwrap();
@@ -142,7 +154,8 @@ fn copies_of_the_guard_are_passed_over_on_the_path() {
 fn two_builds_of_the_guard_on_the_path_do_not_start_each_other_for_ever() {
     let stage = Stage::acme();
     stage.command("run");
-    let (one, two) = (copy_of_the_guard(&stage, "one", false), copy_of_the_guard(&stage, "two", true));
+    let (one, two) =
+        (copy_of_the_guard(&stage, "one", false), copy_of_the_guard(&stage, "two", true));
     let outer = std::fs::canonicalize(&one).unwrap().display().to_string();
     let inner = std::fs::canonicalize(&two).unwrap().display().to_string();
     let refusal = format!(
@@ -160,7 +173,8 @@ fn two_builds_of_the_guard_on_the_path_do_not_start_each_other_for_ever() {
     played.expect_code(126);
     assert_eq!((played.stdout.as_str(), played.stderr.as_str()), ("", refusal.as_str()));
 
-    // A run, and commands that launch nothing, ask for the version first; what the other guard said is told.
+    // A run, and commands that launch nothing, ask for the version first; what the other guard said
+    // is told.
     let played = play(&["run", "-c", "config.yml", "-r", "resolver.json"]);
     played.expect_code(69);
     assert!(played.stderr.contains(refusal.trim_end()), "{}", played.stderr);

@@ -1,6 +1,8 @@
 //! What the document of a run is evidence of, and what becomes of it.
 
-use emr_simulator::{BucketEncryption, Calls, Command as Set, Fault, FaultKind, NextCluster, PutBucket, PutKey};
+use emr_simulator::{
+    BucketEncryption, Calls, Command as Set, Fault, FaultKind, NextCluster, PutBucket, PutKey,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Played, Stage, programs, valid_document};
@@ -24,7 +26,10 @@ fn a_document_says_who_ran_what_and_what_came_of_it() {
     let report = &played.report;
     assert_eq!(report["who"]["account"], report["facts"]["guard"]["found"]["account"]);
     assert!(text(&report["who"]["principal"]).starts_with("arn:aws:"), "{}", report["who"]);
-    assert_eq!(report["who"]["host"], std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim());
+    assert_eq!(
+        report["who"]["host"],
+        std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim()
+    );
 
     let digest_of = |file: &std::path::Path| {
         let output = std::process::Command::new("sha256sum").arg(file).output().unwrap();
@@ -36,14 +41,20 @@ fn a_document_says_who_ran_what_and_what_came_of_it() {
     assert_eq!(inputs["runner"]["version"]["found"], "1.0.4");
     assert_eq!(inputs["settings"]["file_sha256"], digest_of(&stage.path("guard.yml")));
     assert_eq!(report["objects"]["looked_at"], report["objects"]["objects"]);
-    let counted: u64 = list(&report["objects"], "kinds").iter().map(|kind| kind["objects"].as_u64().unwrap()).sum();
+    let counted: u64 = list(&report["objects"], "kinds")
+        .iter()
+        .map(|kind| kind["objects"].as_u64().unwrap())
+        .sum();
     assert!(counted > 0 && report["objects"]["looked_at"] == counted, "{}", report["objects"]);
 
     // The settings are others, so their digest is.
     let other = stage.option("--advise=bucket-owner").check();
     assert_ne!(other.report["inputs"]["settings"]["sha256"], inputs["settings"]["sha256"]);
     assert_ne!(other.report["inputs"]["policy_sha256"], inputs["policy_sha256"]);
-    assert_eq!(other.report["inputs"]["settings"]["file_sha256"], inputs["settings"]["file_sha256"]);
+    assert_eq!(
+        other.report["inputs"]["settings"]["file_sha256"],
+        inputs["settings"]["file_sha256"]
+    );
 }
 
 /// The id that the simulator gave a request.
@@ -57,34 +68,57 @@ fn each_request_to_aws_is_in_the_document_under_the_id_that_aws_gave_it() {
     let played = stage.run();
     played.expect_code(0);
     let requests = stage.sim.requests();
-    let by_guard = requests.iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"));
+    let by_guard =
+        requests.iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"));
     let mut seen: Vec<String> = by_guard.clone().map(|request| request_id(request.seq)).collect();
     let calls = list(&played.report, "calls");
     let kept = || calls.iter().flat_map(|calls| list(calls, "kept"));
     // The runner's own keys are asked whose they are, too.
-    let whose = requests.iter().filter(|request| request.operation() == "GetCallerIdentity" && request.access_key.as_deref() == Some("AKIAFAKE"));
+    let whose = requests.iter().filter(|request| {
+        request.operation() == "GetCallerIdentity"
+            && request.access_key.as_deref() == Some("AKIAFAKE")
+    });
     seen.extend(whose.map(|request| request_id(request.seq)));
     seen.sort();
-    let mut told: Vec<String> = kept().map(|request| text(&request["request_id"]).to_owned()).collect();
+    let mut told: Vec<String> =
+        kept().map(|request| text(&request["request_id"]).to_owned()).collect();
     told.sort();
     let missing = |id: &String| !told.contains(id) && seen.contains(id);
-    let missing: Vec<_> = requests.iter().filter(|request| missing(&request_id(request.seq))).map(emr_simulator::Recorded::operation).collect();
+    let missing: Vec<_> = requests
+        .iter()
+        .filter(|request| missing(&request_id(request.seq)))
+        .map(emr_simulator::Recorded::operation)
+        .collect();
     assert!(missing.is_empty(), "few enough for all to be kept: {missing:?}");
     assert_eq!(told, seen);
     let count: u64 = calls.iter().map(|calls| calls["count"].as_u64().unwrap()).sum();
     assert_eq!(count, told.len() as u64);
 
     // A fact and its request are joined by the operation and its subject.
-    let of = |operation: &str| calls.iter().find(|calls| calls["operation"] == operation).unwrap_or_else(|| panic!("no {operation}"));
+    let of = |operation: &str| {
+        calls
+            .iter()
+            .find(|calls| calls["operation"] == operation)
+            .unwrap_or_else(|| panic!("no {operation}"))
+    };
     for bucket in played.report["facts"]["buckets"].as_object().unwrap().keys() {
-        let asked = list(of("GetBucketEncryption"), "kept").iter().filter(|request| request["subject"] == format!("s3://{bucket}/"));
+        let asked = list(of("GetBucketEncryption"), "kept")
+            .iter()
+            .filter(|request| request["subject"] == format!("s3://{bucket}/"));
         // Once before the launch; where the run wrote, once more at its end.
         assert!((1..=2).contains(&asked.count()), "{bucket}");
     }
     let cluster = played.clusters().remove(0);
-    assert!(list(of("DescribeCluster"), "kept").iter().all(|request| text(&request["subject"]) == cluster && request["status"] == 200));
+    assert!(
+        list(of("DescribeCluster"), "kept")
+            .iter()
+            .all(|request| text(&request["subject"]) == cluster && request["status"] == 200)
+    );
     let key = played.report["facts"]["keys"].as_object().unwrap().keys().next().unwrap();
-    assert!(list(of("DescribeKey"), "kept").iter().any(|request| request["subject"] == *key), "{key}");
+    assert!(
+        list(of("DescribeKey"), "kept").iter().any(|request| request["subject"] == *key),
+        "{key}"
+    );
 }
 
 #[test]
@@ -97,31 +131,44 @@ fn a_request_that_was_answered_late_or_not_at_all_is_in_the_document_as_well() {
     let keys = calls.iter().find(|calls| calls["operation"] == "DescribeKey").unwrap();
     assert_eq!(keys["failed"], keys["count"]);
     for request in list(keys, "kept") {
-        assert_eq!((&request["status"], &request["request_id"], &request["attempts"]), (&Value::Null, &Value::Null, &json!(1)));
+        assert_eq!(
+            (&request["status"], &request["request_id"], &request["attempts"]),
+            (&Value::Null, &Value::Null, &json!(1))
+        );
     }
 }
 
 #[test]
 fn what_was_done_to_an_unsafe_cluster_is_told_step_by_step() {
     let stage = Stage::acme().misbehave("drop-security-configuration");
-    stage.set(Set::SetNextCluster(NextCluster { termination_protected: Some(true), ..NextCluster::default() }));
+    stage.set(Set::SetNextCluster(NextCluster {
+        termination_protected: Some(true),
+        ..NextCluster::default()
+    }));
     let played = stage.run();
     played.expect_code(76);
     let cluster = played.clusters().remove(0);
     let of_cluster = |played: &Played| -> Vec<(String, bool)> {
-        let actions = list(&played.report, "actions").iter().filter(|action| action["subject"] == cluster);
-        actions.map(|action| (text(&action["action"]).to_owned(), action["error"].is_null())).collect()
+        let actions =
+            list(&played.report, "actions").iter().filter(|action| action["subject"] == cluster);
+        actions
+            .map(|action| (text(&action["action"]).to_owned(), action["error"].is_null()))
+            .collect()
     };
     let steps = of_cluster(&played);
-    let wanted = [("lift-protection", true), ("terminate", true), ("await-end", true)].map(|(what, good)| (what.to_owned(), good));
+    let wanted = [("lift-protection", true), ("terminate", true), ("await-end", true)]
+        .map(|(what, good)| (what.to_owned(), good));
     assert_eq!(steps, wanted);
-    let all: Vec<&str> = list(&played.report, "actions").iter().map(|action| text(&action["action"])).collect();
+    let all: Vec<&str> =
+        list(&played.report, "actions").iter().map(|action| text(&action["action"])).collect();
     assert!(all.starts_with(&["start-runner"]) && all.contains(&"signal-runner"), "{all:?}");
 
-    let states: Vec<&str> = list(&played.report, "states").iter().map(|change| text(&change["state"])).collect();
+    let states: Vec<&str> =
+        list(&played.report, "states").iter().map(|change| text(&change["state"])).collect();
     assert_eq!(states.first(), Some(&"STARTING"));
     assert_eq!(states.last(), Some(&"TERMINATED"), "{states:?}");
-    let seen: Vec<&str> = list(&played.report, "states").iter().map(|change| text(&change["seen"])).collect();
+    let seen: Vec<&str> =
+        list(&played.report, "states").iter().map(|change| text(&change["seen"])).collect();
     assert!(seen.is_sorted(), "{seen:?}");
 }
 
@@ -136,7 +183,10 @@ fn a_document_with_a_member_too_many_or_of_another_kind_is_not_what_the_schema_s
         std::panic::catch_unwind(|| valid_document(&bytes)).is_err()
     };
     assert!(spoilt("/version", json!(1)));
-    assert!(spoilt("/who", json!({"account": null, "principal": null, "runner_principal": null, "host": "x", "more": 1})));
+    assert!(spoilt(
+        "/who",
+        json!({"account": null, "principal": null, "runner_principal": null, "host": "x", "more": 1})
+    ));
     assert!(spoilt("/started", json!("yesterday")));
     assert!(spoilt("/outcome", json!("splendid")));
     assert!(spoilt("/findings/0/status", json!("fine")));
@@ -148,7 +198,8 @@ fn a_document_with_a_member_too_many_or_of_another_kind_is_not_what_the_schema_s
 fn documents(stage: &Stage, folder: &str) -> Vec<String> {
     let files = std::fs::read_dir(stage.path(folder)).into_iter().flatten().flatten();
     let names = files.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect();
+    let mut names: Vec<String> =
+        names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect();
     names.sort();
     names
 }
@@ -163,7 +214,11 @@ fn verify(stage: &Stage, files: &[&str]) -> Played {
 
 /// A program of OpenSSL's, which shares nothing with the guard, in the stage's folder.
 fn openssl(stage: &Stage, arguments: &[&str]) {
-    let output = std::process::Command::new("openssl").args(arguments).current_dir(stage.folder.path()).output().expect("openssl is there");
+    let output = std::process::Command::new("openssl")
+        .args(arguments)
+        .current_dir(stage.folder.path())
+        .output()
+        .expect("openssl is there");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -185,15 +240,33 @@ fn a_signed_document_holds_and_one_with_a_changed_byte_does_not() {
     assert_eq!(held.stderr, "");
 
     // OpenSSL says the same of the signature, by itself.
-    let envelope: Value = serde_json::from_slice(&std::fs::read(stage.path("report.json.dsse")).unwrap()).unwrap();
+    let envelope: Value =
+        serde_json::from_slice(&std::fs::read(stage.path("report.json.dsse")).unwrap()).unwrap();
     let payload = text(&envelope["payload"]);
     stage.write("payload.b64", payload);
     stage.write("sig.b64", text(&envelope["signatures"][0]["sig"]));
     openssl(&stage, &["base64", "-d", "-A", "-in", "payload.b64", "-out", "payload"]);
     openssl(&stage, &["base64", "-d", "-A", "-in", "sig.b64", "-out", "sig"]);
     let statement = std::fs::read_to_string(stage.path("payload")).unwrap();
-    stage.write("pae", &format!("DSSEv1 28 application/vnd.in-toto+json {} {statement}", statement.len()));
-    openssl(&stage, &["pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", "public.pem", "-in", "pae", "-sigfile", "sig"]);
+    stage.write(
+        "pae",
+        &format!("DSSEv1 28 application/vnd.in-toto+json {} {statement}", statement.len()),
+    );
+    openssl(
+        &stage,
+        &[
+            "pkeyutl",
+            "-verify",
+            "-rawin",
+            "-pubin",
+            "-inkey",
+            "public.pem",
+            "-in",
+            "pae",
+            "-sigfile",
+            "sig",
+        ],
+    );
     let statement: Value = serde_json::from_str(&statement).unwrap();
     assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
     assert_eq!(
@@ -210,7 +283,11 @@ fn a_signed_document_holds_and_one_with_a_changed_byte_does_not() {
         std::fs::write(stage.path("changed.json"), &changed).unwrap();
         let played = verify(&stage, &["changed.json"]);
         played.expect_code(1);
-        assert!(played.stderr.contains("changed.json: does NOT hold: it has been changed: SHA-256 "), "{}", played.stderr);
+        assert!(
+            played.stderr.contains("changed.json: does NOT hold: it has been changed: SHA-256 "),
+            "{}",
+            played.stderr
+        );
     }
 
     // Somebody else's key, no key, no document, no signature.
@@ -219,27 +296,39 @@ fn a_signed_document_holds_and_one_with_a_changed_byte_does_not() {
     let other = verify(&stage, &["report.json"]);
     other.expect_code(1);
     assert!(other.stderr.contains("it was signed by the key sha256:"), "{}", other.stderr);
-    assert!(verify(&stage, &["none.json"]).expect_code(64).stderr.contains("none.json cannot be read"));
+    assert!(
+        verify(&stage, &["none.json"]).expect_code(64).stderr.contains("none.json cannot be read")
+    );
     stage.write("report.json.dsse", "{}");
     verify(&stage, &["report.json"]).expect_code(65);
     std::fs::copy(stage.path("key.pem"), stage.path("public.pem")).unwrap();
-    assert!(verify(&stage, &["report.json"]).expect_code(64).stderr.contains("public.pem is a private key; give the public one"));
+    assert!(
+        verify(&stage, &["report.json"])
+            .expect_code(64)
+            .stderr
+            .contains("public.pem is a private key; give the public one")
+    );
 }
 
 #[test]
 fn keys_of_every_kind_in_kms_sign_what_verify_finds_good() {
-    crate::catalogue::for_each(&["ECC_NIST_P256", "ECC_NIST_P384", "RSA_2048", "ECC_NIST_EDWARDS25519"], |spec| {
-        let stage = Stage::acme().env("EMR_ETL_GUARD_SIGN_KEY", "alias/evidence").option("--evidence=kept");
-        stage.set(signing_key(spec));
-        stage.run().expect_code(0);
-        public_key_of(&stage);
-        let held = verify(&stage, &["report.json"]);
-        held.expect_code(0);
-        let signed = stage.sim.requests_for("Sign").len();
-        assert_eq!(signed, 2, "{spec}: that the run begins, and its document");
-        assert_eq!(documents(&stage, "kept").len(), 1);
-        Ok(())
-    });
+    crate::catalogue::for_each(
+        &["ECC_NIST_P256", "ECC_NIST_P384", "RSA_2048", "ECC_NIST_EDWARDS25519"],
+        |spec| {
+            let stage = Stage::acme()
+                .env("EMR_ETL_GUARD_SIGN_KEY", "alias/evidence")
+                .option("--evidence=kept");
+            stage.set(signing_key(spec));
+            stage.run().expect_code(0);
+            public_key_of(&stage);
+            let held = verify(&stage, &["report.json"]);
+            held.expect_code(0);
+            let signed = stage.sim.requests_for("Sign").len();
+            assert_eq!(signed, 2, "{spec}: that the run begins, and its document");
+            assert_eq!(documents(&stage, "kept").len(), 1);
+            Ok(())
+        },
+    );
 }
 
 fn signing_key(spec: &str) -> Set {
@@ -252,11 +341,15 @@ fn signing_key(spec: &str) -> Set {
     })
 }
 
-/// Writes the public half of the key in the simulated KMS, as KMS gave it to the guard, to `public.pem`.
+/// Writes the public half of the key in the simulated KMS, as KMS gave it to the guard, to
+/// `public.pem`.
 fn public_key_of(stage: &Stage) {
     let answer = stage.sim.public_key("alias/evidence").expect("a key to sign with");
     std::fs::write(stage.path("public.der"), answer).unwrap();
-    openssl(stage, &["pkey", "-pubin", "-inform", "DER", "-in", "public.der", "-out", "public.pem"]);
+    openssl(
+        stage,
+        &["pkey", "-pubin", "-inform", "DER", "-in", "public.der", "-out", "public.pem"],
+    );
 }
 
 #[test]
@@ -275,9 +368,18 @@ fn a_key_that_cannot_be_used_refuses_before_anything_is_launched() {
         let played = stage.run();
         played.expect_code(69);
         assert!(!played.runner_started(), "{}", played.stderr);
-        assert!(played.stderr.contains("nothing was launched: the evidence of this run could not be kept"), "{}", played.stderr);
+        assert!(
+            played
+                .stderr
+                .contains("nothing was launched: the evidence of this run could not be kept"),
+            "{}",
+            played.stderr
+        );
         assert!(played.stderr.contains(told), "{}", played.stderr);
-        let probe = list(&played.report, "actions").iter().find(|action| action["action"] == "probe").unwrap();
+        let probe = list(&played.report, "actions")
+            .iter()
+            .find(|action| action["action"] == "probe")
+            .unwrap();
         assert!(text(&probe["error"]).contains(told), "{probe}");
     };
     refused(&|_| {}, "kms:GetPublicKey: NotFoundException");
@@ -286,8 +388,14 @@ fn a_key_that_cannot_be_used_refuses_before_anything_is_launched() {
         change(&mut key);
         move |stage: &Stage| stage.set(Set::PutKey(key.clone()))
     };
-    refused(&with(|key| key.state = Some("Disabled".to_owned())), "kms:GetPublicKey: DisabledException");
-    refused(&with(|key| key.usage = Some("ENCRYPT_DECRYPT".to_owned())), "is a key for ENCRYPT_DECRYPT; expected one for SIGN_VERIFY");
+    refused(
+        &with(|key| key.state = Some("Disabled".to_owned())),
+        "kms:GetPublicKey: DisabledException",
+    );
+    refused(
+        &with(|key| key.usage = Some("ENCRYPT_DECRYPT".to_owned())),
+        "is a key for ENCRYPT_DECRYPT; expected one for SIGN_VERIFY",
+    );
     let denied = with(|_| {});
     refused(
         &|stage: &Stage| {
@@ -318,7 +426,11 @@ fn the_documents_of_one_state_directory_are_a_chain_in_which_a_missing_one_shows
 
     let whole = verify(&stage, &all);
     whole.expect_code(0);
-    assert!(whole.stdout.contains(", number 3\n") && whole.stdout.contains(", in no chain\n"), "{}", whole.stdout);
+    assert!(
+        whole.stdout.contains(", number 3\n") && whole.stdout.contains(", in no chain\n"),
+        "{}",
+        whole.stdout
+    );
     let missing = verify(&stage, &[all[0], all[2]]);
     missing.expect_code(1);
     let wanted = format!("the document of run {} (number 2, SHA-256 ", text(&read(all[1])["run"]));
@@ -329,7 +441,15 @@ fn the_documents_of_one_state_directory_are_a_chain_in_which_a_missing_one_shows
 fn a_run_whose_guard_was_killed_is_named_by_the_document_of_the_guard_that_closed_it() {
     let stage = signing().option("--evidence=kept").misbehave("hang");
     let mut child = stage.command("run").spawn().unwrap();
-    assert!(stage.sim.wait_for_request(|request| request.operation() == "RunJobFlow", std::time::Duration::from_secs(30)).is_some());
+    assert!(
+        stage
+            .sim
+            .wait_for_request(
+                |request| request.operation() == "RunJobFlow",
+                std::time::Duration::from_secs(30)
+            )
+            .is_some()
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(documents(&stage, "kept").len(), 0);
@@ -338,7 +458,8 @@ fn a_run_whose_guard_was_killed_is_named_by_the_document_of_the_guard_that_close
     stage.prepare(&mut resume);
     stage.play(resume).expect_code(0);
     let names = documents(&stage, "kept");
-    let document = valid_document(&std::fs::read(stage.path(&format!("kept/{}.json", names[0]))).unwrap());
+    let document =
+        valid_document(&std::fs::read(stage.path(&format!("kept/{}.json", names[0]))).unwrap());
     assert_eq!(document["command"], "resume");
     assert_eq!(document["chain"]["sequence"], 2);
     assert_eq!(document["chain"]["unrecorded"], json!([{"run": document["run"], "sequence": 1}]));
@@ -347,7 +468,11 @@ fn a_run_whose_guard_was_killed_is_named_by_the_document_of_the_guard_that_close
 }
 
 fn bucket(more: impl FnOnce(&mut PutBucket)) -> Set {
-    let mut bucket = PutBucket { name: "acme-evidence".to_owned(), default_encryption: Some(BucketEncryption::aes256()), ..PutBucket::default() };
+    let mut bucket = PutBucket {
+        name: "acme-evidence".to_owned(),
+        default_encryption: Some(BucketEncryption::aes256()),
+        ..PutBucket::default()
+    };
     more(&mut bucket);
     Set::PutBucket(bucket)
 }
@@ -363,58 +488,104 @@ fn a_document_is_delivered_to_s3_with_its_signature_and_never_over_another() {
     let played = stage.run();
     played.expect_code(0);
     let name = keys(&stage)[1].strip_suffix(".json").unwrap().to_owned();
-    assert_eq!(keys(&stage), [format!("{name}.begun.json"), format!("{name}.json"), format!("{name}.json.dsse")]);
+    assert_eq!(
+        keys(&stage),
+        [format!("{name}.begun.json"), format!("{name}.json"), format!("{name}.json.dsse")]
+    );
     stage.sim.with_world(|world| {
         let objects = &world.buckets["acme-evidence"].objects;
-        assert_eq!(objects[&format!("{name}.json")].body.as_deref().unwrap(), std::fs::read(stage.path("report.json")).unwrap());
-        assert_eq!(objects[&format!("{name}.json.dsse")].body.as_deref().unwrap(), std::fs::read(stage.path("report.json.dsse")).unwrap());
+        assert_eq!(
+            objects[&format!("{name}.json")].body.as_deref().unwrap(),
+            std::fs::read(stage.path("report.json")).unwrap()
+        );
+        assert_eq!(
+            objects[&format!("{name}.json.dsse")].body.as_deref().unwrap(),
+            std::fs::read(stage.path("report.json.dsse")).unwrap()
+        );
     });
     let puts = stage.sim.requests_for("PutObject");
-    let by_guard: Vec<_> = puts.iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).collect();
+    let by_guard: Vec<_> =
+        puts.iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).collect();
     assert_eq!(by_guard.len(), 3);
-    let told: Vec<&str> = list(&played.report, "timeline").iter().map(|moment| text(&moment["what"])).collect();
-    assert!(told.contains(&"s3://acme-evidence/runs/: Object Lock keeps it for 30 days (COMPLIANCE)"), "{told:?}");
+    let told: Vec<&str> =
+        list(&played.report, "timeline").iter().map(|moment| text(&moment["what"])).collect();
+    assert!(
+        told.contains(&"s3://acme-evidence/runs/: Object Lock keeps it for 30 days (COMPLIANCE)"),
+        "{told:?}"
+    );
 
     // The documents of a refusal and of a check arrive, too.
-    stage.set(Set::DeleteBucket(emr_simulator::Named { name: "acme-archive".to_owned(), ..Default::default() }));
+    stage.set(Set::DeleteBucket(emr_simulator::Named {
+        name: "acme-archive".to_owned(),
+        ..Default::default()
+    }));
     stage.run().expect_code(77);
     stage.check().expect_code(77);
-    assert_eq!(keys(&stage).iter().filter(|key| !key.contains("begun") && !key.ends_with("dsse")).count(), 3);
+    assert_eq!(
+        keys(&stage).iter().filter(|key| !key.contains("begun") && !key.ends_with("dsse")).count(),
+        3
+    );
 }
 
 #[test]
 fn documents_in_s3_are_encrypted_as_the_policy_requires_or_nothing_is_launched() {
-    let stage = Stage::acme().option("--evidence=s3://acme-evidence/").option("--accept-encryption=SSE-KMS,DSSE-KMS");
+    let stage = Stage::acme()
+        .option("--evidence=s3://acme-evidence/")
+        .option("--accept-encryption=SSE-KMS,DSSE-KMS");
     stage.set(bucket(|_| {}));
     // The buckets of the scene are what they are; here only the document's own protection counts.
     let played = stage.check();
-    let sse = stage.sim.with_world(|world| world.buckets["acme-evidence"].objects.values().next().map(|object| object.sse.clone()));
+    let sse = stage.sim.with_world(|world| {
+        world.buckets["acme-evidence"].objects.values().next().map(|object| object.sse.clone())
+    });
     assert!(matches!(sse, Some(emr_simulator::Sse::Kms { .. })), "{sse:?} {}", played.stderr);
 
     // A bucket that stores it otherwise than the policy accepts: this one's default is DSSE.
-    let stage = Stage::acme().option("--evidence=s3://acme-evidence/").option("--accept-encryption=SSE-S3,SSE-KMS");
+    let stage = Stage::acme()
+        .option("--evidence=s3://acme-evidence/")
+        .option("--accept-encryption=SSE-S3,SSE-KMS");
     stage.set(bucket(|bucket| {
-        bucket.default_encryption = Some(BucketEncryption { algorithm: Some("aws:kms:dsse".to_owned()), ..BucketEncryption::aes256() });
+        bucket.default_encryption = Some(BucketEncryption {
+            algorithm: Some("aws:kms:dsse".to_owned()),
+            ..BucketEncryption::aes256()
+        });
     }));
     let played = stage.run();
     played.expect_code(69);
     assert!(!played.runner_started());
-    assert!(played.stderr.contains("S3 stored it as aws:kms:dsse under arn:aws:kms:"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains("S3 stored it as aws:kms:dsse under arn:aws:kms:"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
 fn what_cannot_be_delivered_is_code_74_and_arrives_at_the_next_start() {
-    let stage = signing().option("--evidence=s3://acme-evidence/,kept").env("EMR_ETL_GUARD_AWS_TIMEOUT", "5s");
+    let stage = signing()
+        .option("--evidence=s3://acme-evidence/,kept")
+        .env("EMR_ETL_GUARD_AWS_TIMEOUT", "5s");
     stage.set(bucket(|_| {}));
     // The first PUT is that the run begins; after it S3 is out of order.
-    let puts =
-        |calls| Fault { matching: Some("acme-evidence".to_owned()), calls, ..Fault::every("PutObject", FaultKind::ServerError { status: 503 }) };
+    let puts = |calls| Fault {
+        matching: Some("acme-evidence".to_owned()),
+        calls,
+        ..Fault::every("PutObject", FaultKind::ServerError { status: 503 })
+    };
     stage.set(Set::AddFault(puts(Calls::Range { from: 2, to: 1000 })));
     let played = stage.run();
     played.expect_code(74);
     let told: Vec<&str> = played.stderr.lines().collect();
-    assert!(told[0].starts_with("emr-etl-guard: NO EVIDENCE: the document of run "), "{}", played.stderr);
-    assert!(told[1].contains("it was not delivered to s3://acme-evidence/: s3:PutObject: "), "{}", played.stderr);
+    assert!(
+        told[0].starts_with("emr-etl-guard: NO EVIDENCE: the document of run "),
+        "{}",
+        played.stderr
+    );
+    assert!(
+        told[1].contains("it was not delivered to s3://acme-evidence/: s3:PutObject: "),
+        "{}",
+        played.stderr
+    );
     assert!(told[2].contains("state/outbox, and is sent at the next start"), "{}", played.stderr);
     assert_eq!(documents(&stage, "kept").len(), 1, "the other destination has it");
     assert_eq!(documents(&stage, "state/outbox").len(), 1);
@@ -423,13 +594,28 @@ fn what_cannot_be_delivered_is_code_74_and_arrives_at_the_next_start() {
 
     stage.set(Set::ClearFaults);
     let played = stage.run();
-    assert!(played.stdout.contains(&format!("the document of run {}, which waited in the outbox, is delivered", text(&lost))), "{}", played.stdout);
+    assert!(
+        played.stdout.contains(&format!(
+            "the document of run {}, which waited in the outbox, is delivered",
+            text(&lost)
+        )),
+        "{}",
+        played.stdout
+    );
     assert_eq!(documents(&stage, "state/outbox").len(), 0);
-    assert!(list(&played.report, "actions").iter().any(|action| action["action"] == "deliver-earlier" && action["error"].is_null()));
+    assert!(
+        list(&played.report, "actions")
+            .iter()
+            .any(|action| action["action"] == "deliver-earlier" && action["error"].is_null())
+    );
     let name = documents(&stage, "kept").remove(0);
-    assert!(keys(&stage).contains(&format!("{name}.json")) && keys(&stage).contains(&format!("{name}.json.dsse")));
+    assert!(
+        keys(&stage).contains(&format!("{name}.json"))
+            && keys(&stage).contains(&format!("{name}.json.dsse"))
+    );
     stage.sim.with_world(|world| {
-        let sent = world.buckets["acme-evidence"].objects[&format!("{name}.json")].body.clone().unwrap();
+        let sent =
+            world.buckets["acme-evidence"].objects[&format!("{name}.json")].body.clone().unwrap();
         assert_eq!(sent, std::fs::read(stage.path(&format!("kept/{name}.json"))).unwrap());
     });
 }
@@ -439,18 +625,27 @@ fn a_put_whose_answer_was_lost_has_arrived() {
     let stage = Stage::acme().option("--evidence=s3://acme-evidence/");
     stage.set(bucket(|_| {}));
     // S3 does it and says nothing; the second try meets what the first has left.
-    stage.set(Set::AddFault(Fault { matching: Some("acme-evidence".to_owned()), ..Fault::nth("PutObject", 1, FaultKind::AppliedThenReset) }));
+    stage.set(Set::AddFault(Fault {
+        matching: Some("acme-evidence".to_owned()),
+        ..Fault::nth("PutObject", 1, FaultKind::AppliedThenReset)
+    }));
     stage.check().expect_code(0);
     assert_eq!(keys(&stage).len(), 1);
 }
 
 #[test]
 fn evidence_that_is_not_delivered_hides_no_worse_outcome() {
-    let stage =
-        Stage::acme().misbehave("drop-security-configuration").option("--evidence=s3://acme-evidence/").env("EMR_ETL_GUARD_AWS_TIMEOUT", "5s");
+    let stage = Stage::acme()
+        .misbehave("drop-security-configuration")
+        .option("--evidence=s3://acme-evidence/")
+        .env("EMR_ETL_GUARD_AWS_TIMEOUT", "5s");
     stage.set(bucket(|_| {}));
     let puts = Fault::every("PutObject", FaultKind::AccessDenied);
-    stage.set(Set::AddFault(Fault { matching: Some("acme-evidence".to_owned()), calls: Calls::Range { from: 2, to: 1000 }, ..puts }));
+    stage.set(Set::AddFault(Fault {
+        matching: Some("acme-evidence".to_owned()),
+        calls: Calls::Range { from: 2, to: 1000 },
+        ..puts
+    }));
     let played = stage.run();
     played.expect_code(76);
     assert!(played.stderr.contains("NO EVIDENCE"), "{}", played.stderr);
@@ -463,7 +658,11 @@ fn a_destination_that_cannot_be_written_to_refuses_before_anything_is_launched()
     stage.write("guard.yml", "");
     let played = stage.run();
     played.expect_code(64);
-    assert!(played.stderr.contains("the evidence could not be kept: guard.yml/kept: "), "{}", played.stderr);
+    assert!(
+        played.stderr.contains("the evidence could not be kept: guard.yml/kept: "),
+        "{}",
+        played.stderr
+    );
     assert!(stage.sim.requests().is_empty());
 
     let stage = Stage::acme().option("--evidence=s3://no-such-bucket/");
@@ -475,18 +674,26 @@ fn a_destination_that_cannot_be_written_to_refuses_before_anything_is_launched()
 
 #[test]
 fn a_document_on_standard_output_is_the_whole_document_and_its_signature() {
-    let stage = signing().option("--evidence=stdout").option("--quiet").replace("level: DEBUG", "level: INFO");
+    let stage = signing()
+        .option("--evidence=stdout")
+        .option("--quiet")
+        .replace("level: DEBUG", "level: INFO");
     let played = stage.run();
     played.expect_code(0);
-    let (document, envelope) =
-        (std::fs::read_to_string(stage.path("report.json")).unwrap(), std::fs::read_to_string(stage.path("report.json.dsse")).unwrap());
+    let (document, envelope) = (
+        std::fs::read_to_string(stage.path("report.json")).unwrap(),
+        std::fs::read_to_string(stage.path("report.json.dsse")).unwrap(),
+    );
     assert!(played.stdout.ends_with(&format!("{document}{envelope}")), "{}", played.stdout);
 
     // Where the report stands there anyway, it stands there once.
     let stage = stage.option("--json");
     let played = stage.check();
     let document = std::fs::read_to_string(stage.path("report.json")).unwrap();
-    assert_eq!(played.stdout, format!("{document}{}", std::fs::read_to_string(stage.path("report.json.dsse")).unwrap()));
+    assert_eq!(
+        played.stdout,
+        format!("{document}{}", std::fs::read_to_string(stage.path("report.json.dsse")).unwrap())
+    );
 }
 
 #[test]
@@ -495,17 +702,23 @@ fn folders_keep_as_many_documents_as_they_are_told() {
     stage.write("somebody-elses.json", "{}");
     for _ in 0..4 {
         stage.check().expect_code(0);
-        std::fs::copy(stage.path("somebody-elses.json"), stage.path("kept/somebody-elses.json")).unwrap();
+        std::fs::copy(stage.path("somebody-elses.json"), stage.path("kept/somebody-elses.json"))
+            .unwrap();
     }
     let names = documents(&stage, "kept");
     assert_eq!(names.len(), 3, "{names:?}");
-    let signatures = std::fs::read_dir(stage.path("kept")).unwrap().flatten().filter(|entry| entry.path().extension().unwrap() == "dsse");
+    let signatures = std::fs::read_dir(stage.path("kept"))
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().extension().unwrap() == "dsse");
     assert_eq!(signatures.count(), 2);
 }
 
 #[test]
 fn the_printed_policy_allows_what_documents_need_and_only_where_settings_ask_for_them() {
-    let stage = Stage::acme().env("EMR_ETL_GUARD_EVIDENCE", "s3://acme-evidence/runs/").env("EMR_ETL_GUARD_SIGN_KEY", "alias/evidence");
+    let stage = Stage::acme()
+        .env("EMR_ETL_GUARD_EVIDENCE", "s3://acme-evidence/runs/")
+        .env("EMR_ETL_GUARD_SIGN_KEY", "alias/evidence");
     stage.set(bucket(|_| {}));
     stage.set(signing_key("ECC_NIST_P256"));
     let print = |stage: &Stage| -> Value {
@@ -515,19 +728,28 @@ fn the_printed_policy_allows_what_documents_need_and_only_where_settings_ask_for
         serde_json::from_str(&stage.play(command).stdout).unwrap()
     };
     let of = |policy: &Value| -> std::collections::BTreeSet<String> {
-        let ours = list(policy, "Statement").iter().filter(|statement| text(&statement["Sid"]).starts_with("Evidence"));
-        ours.flat_map(|statement| list(statement, "Action").iter().map(|action| text(action).to_owned())).collect()
+        let ours = list(policy, "Statement")
+            .iter()
+            .filter(|statement| text(&statement["Sid"]).starts_with("Evidence"));
+        ours.flat_map(|statement| {
+            list(statement, "Action").iter().map(|action| text(action).to_owned())
+        })
+        .collect()
     };
     let policy = print(&stage);
     assert!(policy.to_string().contains("arn:aws:s3:::acme-evidence/runs/*"));
     assert!(of(&print(&Stage::acme())).is_empty());
 
     // A lost answer makes the guard look at what is there.
-    stage.set(Set::AddFault(Fault { matching: Some("acme-evidence".to_owned()), ..Fault::nth("PutObject", 1, FaultKind::AppliedThenReset) }));
+    stage.set(Set::AddFault(Fault {
+        matching: Some("acme-evidence".to_owned()),
+        ..Fault::nth("PutObject", 1, FaultKind::AppliedThenReset)
+    }));
     stage.run().expect_code(0);
     let about_evidence = |request: &&emr_simulator::Recorded| {
         request.access_key.as_deref() == Some("AKIAGUARD")
-            && (request.subject.bucket.as_deref() == Some("acme-evidence") || matches!(request.operation(), "Sign" | "GetPublicKey"))
+            && (request.subject.bucket.as_deref() == Some("acme-evidence")
+                || matches!(request.operation(), "Sign" | "GetPublicKey"))
     };
     let permission = |operation: &str| match operation {
         "HeadBucket" => "s3:ListBucket".to_owned(),
@@ -536,25 +758,45 @@ fn the_printed_policy_allows_what_documents_need_and_only_where_settings_ask_for
         other => format!("s3:{other}"),
     };
     let requests = stage.sim.requests();
-    let needed: std::collections::BTreeSet<String> = requests.iter().filter(about_evidence).map(|request| permission(request.operation())).collect();
+    let needed: std::collections::BTreeSet<String> = requests
+        .iter()
+        .filter(about_evidence)
+        .map(|request| permission(request.operation()))
+        .collect();
     assert_eq!(of(&policy), needed);
 }
 
 #[test]
 fn a_stop_during_the_delivery_leaves_the_document_for_the_next_start() {
-    let stage = signing().option("--evidence=s3://acme-evidence/").env("EMR_ETL_GUARD_AWS_TIMEOUT", "600s");
+    let stage =
+        signing().option("--evidence=s3://acme-evidence/").env("EMR_ETL_GUARD_AWS_TIMEOUT", "600s");
     stage.set(bucket(|_| {}));
     let hang = Fault::every("PutObject", FaultKind::Hang);
-    stage.set(Set::AddFault(Fault { matching: Some("acme-evidence".to_owned()), calls: Calls::Range { from: 2, to: 1000 }, ..hang }));
+    stage.set(Set::AddFault(Fault {
+        matching: Some("acme-evidence".to_owned()),
+        calls: Calls::Range { from: 2, to: 1000 },
+        ..hang
+    }));
     let child = stage.command("run").spawn().unwrap();
     let sends = |request: &emr_simulator::Recorded| {
-        request.operation() == "PutObject" && request.subject.key.as_deref().is_some_and(|key| key.ends_with(".json.dsse"))
+        request.operation() == "PutObject"
+            && request.subject.key.as_deref().is_some_and(|key| key.ends_with(".json.dsse"))
     };
     assert!(stage.sim.wait_for_request(sends, std::time::Duration::from_secs(50)).is_some());
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), nix::sys::signal::Signal::SIGTERM).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
     let played = stage.finish(child);
     played.expect_code(74);
-    assert!(played.stderr.contains("it was not delivered to all of its destinations: the guard was told to stop"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains(
+            "it was not delivered to all of its destinations: the guard was told to stop"
+        ),
+        "{}",
+        played.stderr
+    );
     assert_eq!(documents(&stage, "state/outbox").len(), 1);
     assert_eq!(played.report["exit_code"], 0, "the run itself was good");
     verify(&stage, &["report.json"]).expect_code(0);
@@ -567,9 +809,17 @@ fn no_document_no_signature_and_no_outbox_holds_a_secret() {
     played.expect_code(69);
     let key = std::fs::read_to_string(stage.path("key.pem")).unwrap();
     let key = key.lines().nth(1).unwrap();
-    let mut files = vec![stage.path("report.json"), stage.path("report.json.dsse"), stage.path("state/chain.json")];
+    let mut files = vec![
+        stage.path("report.json"),
+        stage.path("report.json.dsse"),
+        stage.path("state/chain.json"),
+    ];
     for folder in ["kept", "state/outbox"] {
-        let found: Vec<_> = std::fs::read_dir(stage.path(folder)).unwrap().flatten().map(|entry| entry.path()).collect();
+        let found: Vec<_> = std::fs::read_dir(stage.path(folder))
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
         assert!(!found.is_empty(), "{folder}");
         files.extend(found);
     }

@@ -1,4 +1,5 @@
-//! No fault of AWS leads to a launch: whatever goes wrong with whatever call, the answer is a refusal, and it never hangs.
+//! No fault of AWS leads to a launch: whatever goes wrong with whatever call, the answer is a
+//! refusal, and it never hangs.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,9 @@ use crate::{
 
 /// Every call that decides whether to launch, by the catalogue.
 fn operations() -> BTreeSet<&'static str> {
-    let required = CATALOGUE.iter().filter(|check| check.stage == When::PreFlight && check.level == Level::Required);
+    let required = CATALOGUE
+        .iter()
+        .filter(|check| check.stage == When::PreFlight && check.level == Level::Required);
     required.flat_map(|check| check.asks.iter().map(|call| call.operation)).collect()
 }
 
@@ -30,17 +33,30 @@ fn kinds() -> Vec<FaultKind> {
 
 #[test]
 fn whatever_goes_wrong_with_whatever_call_refuses() {
-    let mut cases: Vec<(&str, FaultKind)> =
-        operations().into_iter().flat_map(|operation| kinds().into_iter().map(move |kind| (operation, kind))).collect();
+    let mut cases: Vec<(&str, FaultKind)> = operations()
+        .into_iter()
+        .flat_map(|operation| kinds().into_iter().map(move |kind| (operation, kind)))
+        .collect();
     // A HEAD's answer has no body to spoil.
-    cases.retain(|(operation, kind)| !(operation.starts_with("Head") && matches!(kind, FaultKind::TruncatedBody | FaultKind::GarbageBody)));
+    cases.retain(|(operation, kind)| {
+        !(operation.starts_with("Head")
+            && matches!(kind, FaultKind::TruncatedBody | FaultKind::GarbageBody))
+    });
     for_each(&cases, |(operation, kind)| {
-        let stage = Stage::acme().argument("--use-persistent-jobflow").env("EMR_ETL_GUARD_AWS_TIMEOUT", "600ms");
-        stage.set(crate::good_runs::waiting_cluster(&serde_json::json!({"SecurityConfiguration": "acme-sc"})));
+        let stage = Stage::acme()
+            .argument("--use-persistent-jobflow")
+            .env("EMR_ETL_GUARD_AWS_TIMEOUT", "600ms");
+        stage.set(crate::good_runs::waiting_cluster(
+            &serde_json::json!({"SecurityConfiguration": "acme-sc"}),
+        ));
         stage.set(Set::AddFault(Fault::every(operation, kind.clone())));
         let played = stage.run();
         let refused = matches!(played.code, Some(69 | 77)) && !played.runner_started();
-        if refused { Ok(()) } else { Err(format!("{operation} with {kind:?}: {}", played.transcript())) }
+        if refused {
+            Ok(())
+        } else {
+            Err(format!("{operation} with {kind:?}: {}", played.transcript()))
+        }
     });
 }
 
@@ -48,8 +64,15 @@ fn whatever_goes_wrong_with_whatever_call_refuses() {
 fn any_faults(random: &mut fastrand::Rng) -> Vec<Fault> {
     let (operations, kinds): (Vec<_>, _) = (operations().into_iter().collect(), kinds());
     let fault = |random: &mut fastrand::Rng| {
-        let (operation, kind) = (operations[random.usize(..operations.len())], kinds[random.usize(..kinds.len())].clone());
-        if random.bool() { Fault::every(operation, kind) } else { Fault::nth(operation, random.u64(1..4), kind) }
+        let (operation, kind) = (
+            operations[random.usize(..operations.len())],
+            kinds[random.usize(..kinds.len())].clone(),
+        );
+        if random.bool() {
+            Fault::every(operation, kind)
+        } else {
+            Fault::nth(operation, random.u64(1..4), kind)
+        }
     };
     (0..random.usize(1..5)).map(|_| fault(random)).collect()
 }
@@ -57,16 +80,29 @@ fn any_faults(random: &mut fastrand::Rng) -> Vec<Fault> {
 #[test]
 fn no_set_of_faults_turns_a_refusal_into_a_launch() {
     let mut random = fastrand::Rng::with_seed(4);
-    let checks: Vec<&str> = pre_flight().iter().map(|check| check.name).filter(|name| !cannot_be_refuted(name)).collect();
-    let cases: Vec<(&str, Vec<Fault>)> = checks.into_iter().map(|check| (check, any_faults(&mut random))).collect();
+    let checks: Vec<&str> = pre_flight()
+        .iter()
+        .map(|check| check.name)
+        .filter(|name| !cannot_be_refuted(name))
+        .collect();
+    let cases: Vec<(&str, Vec<Fault>)> =
+        checks.into_iter().map(|check| (check, any_faults(&mut random))).collect();
     for_each(&cases, |(check, faults)| {
-        let stage = refuting(check).option(&format!("--enforce={check}")).env("EMR_ETL_GUARD_AWS_TIMEOUT", "600ms");
+        let stage = refuting(check)
+            .option(&format!("--enforce={check}"))
+            .env("EMR_ETL_GUARD_AWS_TIMEOUT", "600ms");
         for fault in faults {
             stage.set(Set::AddFault(fault.clone()));
         }
         let played = stage.run();
-        let refused = matches!(played.code, Some(69 | 77)) && !played.runner_started() && stage.sim.requests_for("RunJobFlow").is_empty();
-        if refused { Ok(()) } else { Err(format!("{check} with {faults:?}: {}", played.transcript())) }
+        let refused = matches!(played.code, Some(69 | 77))
+            && !played.runner_started()
+            && stage.sim.requests_for("RunJobFlow").is_empty();
+        if refused {
+            Ok(())
+        } else {
+            Err(format!("{check} with {faults:?}: {}", played.transcript()))
+        }
     });
 }
 

@@ -29,7 +29,8 @@ fn the_report_holds_everything_a_reader_needs_in_a_stable_form() {
     report["watched"]["clusters"][0]["found_by"] = serde_json::Value::Null;
     report["watched"]["clusters"][0]["cluster"]["found"]["status"] = serde_json::Value::Null;
     report["written"][0]["survey"] = serde_json::Value::Null;
-    let text = serde_json::to_string_pretty(&report).unwrap().replace("TERMINATED,", "TERMINATING,");
+    let text =
+        serde_json::to_string_pretty(&report).unwrap().replace("TERMINATED,", "TERMINATING,");
     let text = regex::Regex::new(r#""s-[A-Z0-9]+"|"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"|"(?:vol|i)-[0-9a-f]{17}"|"[0-9a-f]{64}"|http://127.0.0.1:\d+"#)
         .unwrap()
         .replace_all(&text, "(varies)")
@@ -37,7 +38,8 @@ fn the_report_holds_everything_a_reader_needs_in_a_stable_form() {
     insta::assert_snapshot!(counts(&crate::support::redact_times(&text)));
 }
 
-/// Numbers of objects replaced: how many logs EMR has brought when they are looked at is a matter of milliseconds.
+/// Numbers of objects replaced: how many logs EMR has brought when they are looked at is a matter
+/// of milliseconds.
 fn counts(text: &str) -> String {
     regex::Regex::new(r"\d+ objects").unwrap().replace_all(text, "N objects").into_owned()
 }
@@ -58,7 +60,8 @@ fn a_good_run_at_info_finds_its_cluster_although_no_id_is_printed() {
     let played = stage.run();
     played.expect_code(0);
     assert_eq!(played.stderr, "");
-    let runner_said: Vec<&str> = played.stdout.lines().filter(|line| !line.starts_with("emr-etl-guard: ")).collect();
+    let runner_said: Vec<&str> =
+        played.stdout.lines().filter(|line| !line.starts_with("emr-etl-guard: ")).collect();
     assert!(!runner_said.join("").contains("j-"), "{runner_said:?}");
     assert_eq!(played.clusters().len(), 1);
     assert_eq!(played.report["watched"]["clusters"][0]["found_by"], "list");
@@ -80,10 +83,18 @@ fn quiet_leaves_only_the_runners_own_output() {
 #[test]
 fn without_the_tag_clusters_are_told_apart_by_name_and_time() {
     let stage = Stage::acme().option("--run-tag=false").replace("level: DEBUG", "level: INFO");
-    stage.set(Set::StartCluster(StartCluster { age_seconds: 600.0, request: json!({"Name": "Snowplow ETL"}), ..StartCluster::default() }));
+    stage.set(Set::StartCluster(StartCluster {
+        age_seconds: 600.0,
+        request: json!({"Name": "Snowplow ETL"}),
+        ..StartCluster::default()
+    }));
     let played = stage.run();
     played.expect_code(0);
-    assert_eq!(played.clusters().len(), 1, "the older cluster of the same name is nobody's business");
+    assert_eq!(
+        played.clusters().len(),
+        1,
+        "the older cluster of the same name is nobody's business"
+    );
     assert!(!played.stdout.contains("monitoring.tags"));
 }
 
@@ -97,20 +108,32 @@ fn a_runner_that_lost_the_tag_is_still_watched_by_what_it_prints() {
 #[test]
 fn a_forged_log_line_cannot_claim_a_foreign_cluster() {
     let stage = Stage::acme().misbehave("forge-id=j-FOREIGN");
-    stage.set(Set::StartCluster(StartCluster { id: Some("j-FOREIGN".to_owned()), request: json!({"Name": "Payroll"}), ..StartCluster::default() }));
+    stage.set(Set::StartCluster(StartCluster {
+        id: Some("j-FOREIGN".to_owned()),
+        request: json!({"Name": "Payroll"}),
+        ..StartCluster::default()
+    }));
     let played = stage.run();
     played.expect_code(0);
     assert!(played.stdout.contains("j-FOREIGN"), "the line was printed");
     assert!(!played.clusters().contains(&"j-FOREIGN".to_owned()));
-    assert!(stage.sim.with_world(|world| world.cluster("j-FOREIGN").unwrap().state == ClusterState::Waiting));
+    assert!(
+        stage
+            .sim
+            .with_world(|world| world.cluster("j-FOREIGN").unwrap().state == ClusterState::Waiting)
+    );
 }
 
 #[test]
 fn a_bootstrap_failure_and_its_retry_are_both_accounted_for() {
     let stage = Stage::acme();
-    stage.set(Set::SetNextCluster(emr_simulator::NextCluster { bootstrap_failure: true, ..Default::default() }));
+    stage.set(Set::SetNextCluster(emr_simulator::NextCluster {
+        bootstrap_failure: true,
+        ..Default::default()
+    }));
     let played = stage.run();
-    // The first cluster ended with an error, which is not what a finished run looks like; but it was safe, and its retry did the work.
+    // The first cluster ended with an error, which is not what a finished run looks like; but it
+    // was safe, and its retry did the work.
     assert_eq!(played.clusters().len(), 2);
     played.expect_code(0);
 }
@@ -138,7 +161,12 @@ pub(crate) fn waiting_cluster(more: &serde_json::Value) -> Set {
     for (key, value) in more.as_object().unwrap() {
         request[key] = value.clone();
     }
-    Set::StartCluster(StartCluster { id: Some("j-WAITING".to_owned()), state: StartState::Waiting, request, ..StartCluster::default() })
+    Set::StartCluster(StartCluster {
+        id: Some("j-WAITING".to_owned()),
+        state: StartState::Waiting,
+        request,
+        ..StartCluster::default()
+    })
 }
 
 #[test]
@@ -151,7 +179,11 @@ fn the_runners_own_codes_pass_through() {
 
     // 4: an earlier run is unfinished.
     let stage = Stage::acme();
-    stage.set(Set::PutObject(PutObject { bucket: "acme-etl".to_owned(), key: "processing/left-over".to_owned(), ..Default::default() }));
+    stage.set(Set::PutObject(PutObject {
+        bucket: "acme-etl".to_owned(),
+        key: "processing/left-over".to_owned(),
+        ..Default::default()
+    }));
     stage.run().expect_code(4);
 
     // 17: the lock is held.
@@ -172,7 +204,10 @@ fn the_runners_own_codes_pass_through() {
 
     // 1: a step fails.
     let stage = Stage::acme();
-    stage.set(Set::SetNextCluster(emr_simulator::NextCluster { fail_step: Some(3), ..Default::default() }));
+    stage.set(Set::SetNextCluster(emr_simulator::NextCluster {
+        fail_step: Some(3),
+        ..Default::default()
+    }));
     stage.run().expect_code(1);
 }
 
@@ -198,13 +233,19 @@ fn a_cluster_that_nobody_waits_for_is_not_confirmed() {
 
 #[test]
 fn every_byte_of_the_runners_output_passes_even_what_is_no_text() {
-    let played = Stage::acme().option("--quiet").misbehave("invalid-utf8,flood=30000000").replace("level: DEBUG", "level: INFO").run();
+    let played = Stage::acme()
+        .option("--quiet")
+        .misbehave("invalid-utf8,flood=30000000")
+        .replace("level: DEBUG", "level: INFO")
+        .run();
     played.expect_code(0);
     assert!(played.raw_stdout.len() > 30_000_000);
     assert!(std::str::from_utf8(&played.raw_stdout).is_err());
 
     // The same run without the guard prints the same bytes, but for times and pids.
-    let stage = Stage::acme().misbehave("invalid-utf8,flood=30000000").replace("level: DEBUG", "level: INFO");
+    let stage = Stage::acme()
+        .misbehave("invalid-utf8,flood=30000000")
+        .replace("level: DEBUG", "level: INFO");
     stage.write("config.yml", &stage.config);
     stage.command("run");
     let mut alone = std::process::Command::new(&crate::support::programs().runner);
@@ -222,10 +263,14 @@ fn every_byte_of_the_runners_output_passes_even_what_is_no_text() {
 
 #[test]
 fn a_run_is_judged_on_what_its_arguments_leave_to_do() {
-    // Nothing but the archiving of what an earlier run left: the raw buckets are not touched, so what they are like does not matter.
+    // Nothing but the archiving of what an earlier run left: the raw buckets are not touched, so
+    // what they are like does not matter.
     let stage = Stage::acme().argument("--resume-from").argument("archive_enriched");
     for name in ["acme-raw-in", "acme-raw-in2"] {
-        stage.set(Set::DeleteBucket(emr_simulator::Named { name: name.to_owned(), ..Default::default() }));
+        stage.set(Set::DeleteBucket(emr_simulator::Named {
+            name: name.to_owned(),
+            ..Default::default()
+        }));
     }
     let played = stage.check();
     played.expect_code(0);
@@ -236,7 +281,8 @@ fn a_run_is_judged_on_what_its_arguments_leave_to_do() {
 
 #[test]
 fn a_run_whose_arguments_leave_nothing_to_do_is_a_success_all_the_same() {
-    let all = "staging,enrich,shred,elasticsearch,archive_raw,rdb_load,archive_enriched,archive_shredded";
+    let all =
+        "staging,enrich,shred,elasticsearch,archive_raw,rdb_load,archive_enriched,archive_shredded";
     let stage = Stage::acme().argument("--skip").argument(all);
     stage.run().expect_code(0);
 }

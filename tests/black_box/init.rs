@@ -1,4 +1,5 @@
-//! The guard as an init: orphans are reaped, as PID 1 and elsewhere, the runner's status is kept, and the runner never outlives the guard.
+//! The guard as an init: orphans are reaped, as PID 1 and elsewhere, the runner's status is kept,
+//! and the runner never outlives the guard.
 
 use std::{
     process::Command,
@@ -12,7 +13,8 @@ use nix::{
 
 use crate::support::{Played, Stage, runner_pid, wait_until};
 
-/// Leaves orphans behind, waits for the last of them to be reaped, and ends with 3. What it needs to know is in the environment.
+/// Leaves orphans behind, waits for the last of them to be reaped, and ends with 3. What it needs
+/// to know is in the environment.
 ///
 /// A zombie still has its name in /proc.
 const THOUSAND_ORPHANS: &str = r#"cat > /dev/null
@@ -84,14 +86,17 @@ fn elsewhere_orphans_come_to_the_guard_too_and_leave_no_zombie() {
 
 #[test]
 fn orphans_that_end_together_with_the_runner_are_reaped_and_its_code_is_kept() {
-    // All end at one moment, when the last writer of the pipe is gone; one more holds the output open, so that the guard is still there to be looked at.
+    // All end at one moment, when the last writer of the pipe is gone; one more holds the output
+    // open, so that the guard is still there to be looked at.
     let script = "cat > /dev/null\nmkfifo gate\nexec 9<> gate\ni=0\n\
         while [ $i -lt 50 ]; do ({ echo >> ready; read x; } < gate 9>&- &) ; i=$((i + 1)); done\n\
         (sleep 600 9>&- & echo $! > last)\nwhile [ $(wc -l < ready) -lt 50 ]; do sleep 0.01; done\nexit 3";
     let stage = Stage::acme().scripted(script);
     let child = stage.command("run").spawn().unwrap();
     let last = || std::fs::read_to_string(stage.path("last")).ok()?.trim().parse::<i32>().ok();
-    wait_until("the last orphan is the guard's only child", || last().is_some_and(|last| children(child.id()) == [last]));
+    wait_until("the last orphan is the guard's only child", || {
+        last().is_some_and(|last| children(child.id()) == [last])
+    });
     kill(Pid::from_raw(last().unwrap()), Signal::SIGKILL).unwrap();
     stage.finish(child).expect_code(3);
 }
@@ -99,14 +104,21 @@ fn orphans_that_end_together_with_the_runner_are_reaped_and_its_code_is_kept() {
 /// The children of a process, zombies included.
 fn children(parent: u32) -> Vec<i32> {
     let parent = format!("PPid:\t{parent}");
-    let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    let of_parent = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.lines().any(|line| line == parent));
+    let all = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let of_parent = |pid: &i32| {
+        std::fs::read_to_string(format!("/proc/{pid}/status"))
+            .is_ok_and(|status| status.lines().any(|line| line == parent))
+    };
     all.filter(of_parent).collect()
 }
 
 #[test]
 fn as_pid_1_a_stop_reaches_the_runner() {
-    let stage = Stage::acme().scripted("cat > /dev/null\ntrap 'exit 143' TERM\nkill -TERM $PPID\nwhile :; do sleep 0.05; done");
+    let stage = Stage::acme().scripted(
+        "cat > /dev/null\ntrap 'exit 143' TERM\nkill -TERM $PPID\nwhile :; do sleep 0.05; done",
+    );
     let command = stage.command("run");
     let started = Instant::now();
     stage.play(as_pid_1(&stage, &command)).expect_code(143);

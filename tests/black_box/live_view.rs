@@ -1,4 +1,5 @@
-//! The live view, read off a real terminal by a terminal emulator: what it shows, that it goes when it must, and that it never touches a line of the runner's.
+//! The live view, read off a real terminal by a terminal emulator: what it shows, that it goes when
+//! it must, and that it never touches a line of the runner's.
 
 use std::{num::NonZero, process::Command};
 
@@ -39,11 +40,14 @@ fn view(terminal: &Terminal) -> Vec<String> {
     first.map_or_else(Vec::new, |first| lines[first..].iter().map(ToString::to_string).collect())
 }
 
-/// Types a line once the shell asks for one: what is typed before that it may throw away, with the terminal's modes.
+/// Types a line once the shell asks for one: what is typed before that it may throw away, with the
+/// terminal's modes.
 #[track_caller]
 fn type_at_prompt(terminal: &mut Terminal, line: &str) {
     let prompt = regex::Regex::new(r"^bash-[0-9.]+[#$]$").unwrap();
-    wait_until("the shell asks", || screen(terminal).lines().last().is_some_and(|last| prompt.is_match(last)));
+    wait_until("the shell asks", || {
+        screen(terminal).lines().last().is_some_and(|last| prompt.is_match(last))
+    });
     terminal.press(&format!("{line}\n"));
 }
 
@@ -52,7 +56,11 @@ fn type_at_prompt(terminal: &mut Terminal, line: &str) {
 fn wait_for_line(terminal: &Terminal, wanted: &str) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !screen(terminal).lines().any(|line| line == wanted) {
-        assert!(std::time::Instant::now() < deadline, "waited in vain for `{wanted}`:\n{}", screen(terminal));
+        assert!(
+            std::time::Instant::now() < deadline,
+            "waited in vain for `{wanted}`:\n{}",
+            screen(terminal)
+        );
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
@@ -69,7 +77,11 @@ fn wait_for_text(terminal: &Terminal, text: &str) {
 
 /// A run that cannot end before [`hurry`].
 fn slow(stage: &Stage) {
-    stage.set(Set::SetTimings(Timings { starting: 6.0, bootstrapping: 6.0, ..Timings::all(600.0) }));
+    stage.set(Set::SetTimings(Timings {
+        starting: 6.0,
+        bootstrapping: 6.0,
+        ..Timings::all(600.0)
+    }));
 }
 
 fn hurry(stage: &Stage) {
@@ -104,7 +116,8 @@ fn a_terminal_shows_each_cluster_while_it_is_watched_and_nothing_of_it_at_the_en
     assert!(!other.shown().contains('\x1b'), "{:?}", other.shown());
     let told = |terminal: &Terminal| {
         let ids = regex::Regex::new(r"\d+ objects").unwrap();
-        let text = crate::support::redact_times(&screen(terminal)).replace("TERMINATED,", "TERMINATING,");
+        let text =
+            crate::support::redact_times(&screen(terminal)).replace("TERMINATED,", "TERMINATING,");
         ids.replace_all(&text, "N objects").into_owned()
     };
     assert_eq!(told(&terminal), told(&other));
@@ -116,7 +129,10 @@ fn an_unsafe_cluster_stands_there_as_what_it_is() {
     stage.set(Set::SetTimings(Timings { terminating: 600.0, ..Timings::all(60.0) }));
     let mut terminal = run(&stage);
     wait_for_text(&terminal, "UNSAFE, being terminated  ");
-    assert!(screen(&terminal).contains(" is unsafe and is being terminated: cluster-security-configuration"));
+    assert!(
+        screen(&terminal)
+            .contains(" is unsafe and is being terminated: cluster-security-configuration")
+    );
     hurry(&stage);
     assert_eq!(terminal.exit_code(), Some(76), "{}", terminal.shown());
     assert!(view(&terminal).is_empty(), "{}", screen(&terminal));
@@ -146,11 +162,27 @@ exit 3"#;
     wait_for_text(&terminal, "no cluster yet");
     let check = |terminal: &Terminal| {
         let screen = screen(terminal);
-        let of = |start: &str| screen.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(of("out "), (0..60).map(|number| format!("out {number} begins and ends")).collect::<Vec<_>>(), "{screen}");
-        assert_eq!(of("err "), (0..60).map(|number| format!("err {number}")).collect::<Vec<_>>(), "{screen}");
+        let of = |start: &str| {
+            screen
+                .lines()
+                .filter(|line| line.starts_with(start))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of("out "),
+            (0..60).map(|number| format!("out {number} begins and ends")).collect::<Vec<_>>(),
+            "{screen}"
+        );
+        assert_eq!(
+            of("err "),
+            (0..60).map(|number| format!("err {number}")).collect::<Vec<_>>(),
+            "{screen}"
+        );
     };
-    wait_until("all has passed", || screen(&terminal).contains("out 59 begins and ends") && screen(&terminal).contains("err 59"));
+    wait_until("all has passed", || {
+        screen(&terminal).contains("out 59 begins and ends") && screen(&terminal).contains("err 59")
+    });
     check(&terminal);
     stage.write("go", "");
     assert_eq!(terminal.exit_code(), Some(3), "{}", terminal.shown());
@@ -165,13 +197,19 @@ fn while_a_line_of_the_runners_is_open_nothing_is_drawn_on_it() {
     // The two streams come through pipes of their own: what is written later may be there first.
     wait_for_line(&terminal, "first");
     stage.write("shown", "");
-    wait_until("half a line is there", || stage.path("half").exists() && screen(&terminal).ends_with("half a line"));
+    wait_until("half a line is there", || {
+        stage.path("half").exists() && screen(&terminal).ends_with("half a line")
+    });
     // Several times the view's pace: it would have come back by now.
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert!(screen(&terminal).ends_with("\nhalf a line"), "{}", screen(&terminal));
     stage.write("go", "");
     wait_for_text(&terminal, "no cluster yet");
-    assert!(screen(&terminal).contains("\nhalf a line and the rest\nemr-etl-guard 0:"), "{}", screen(&terminal));
+    assert!(
+        screen(&terminal).contains("\nhalf a line and the rest\nemr-etl-guard 0:"),
+        "{}",
+        screen(&terminal)
+    );
     stage.write("end", "");
     assert_eq!(terminal.exit_code(), Some(3));
 }
@@ -184,7 +222,9 @@ fn ctrl_z_takes_it_away_and_fg_brings_it_back() {
     let mut shell = Command::new("bash");
     shell.args(["--norc", "--noprofile", "--noediting", "-i"]);
     let mut terminal = Terminal::start_sized(&stage, &shell, SIZE);
-    let words = std::iter::once(command.get_program()).chain(command.get_args()).map(|word| format!("'{}'", word.display()));
+    let words = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("'{}'", word.display()));
     terminal.press(&format!("{}\n", words.collect::<Vec<_>>().join(" ")));
     wait_for_text(&terminal, "watching 1 cluster");
 
@@ -196,7 +236,11 @@ fn ctrl_z_takes_it_away_and_fg_brings_it_back() {
 
     type_at_prompt(&mut terminal, "fg");
     wait_for_text(&terminal, "watching 1 cluster");
-    assert!(screen(&terminal).lines().any(|line| line == "stopped with 147"), "it takes away no line but its own: {}", screen(&terminal));
+    assert!(
+        screen(&terminal).lines().any(|line| line == "stopped with 147"),
+        "it takes away no line but its own: {}",
+        screen(&terminal)
+    );
 
     // In the background the terminal is the shell's.
     terminal.press("\x1a");
@@ -228,8 +272,10 @@ fn a_stop_takes_it_away_by_a_signal_or_by_the_keyboard() {
         let stage = stage().misbehave("hang");
         let mut terminal = run(&stage);
         wait_for_text(&terminal, "watching 1 cluster");
-        let guard = std::fs::read_to_string(format!("/proc/{}/status", runner_pid(&stage))).unwrap();
-        let guard = guard.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().parse().unwrap();
+        let guard =
+            std::fs::read_to_string(format!("/proc/{}/status", runner_pid(&stage))).unwrap();
+        let guard =
+            guard.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().parse().unwrap();
         kill(nix::unistd::Pid::from_raw(guard), signal).unwrap();
         assert_eq!(terminal.exit_code(), Some(128 + signal as i32), "{}", terminal.shown());
         assert!(view(&terminal).is_empty(), "{}", screen(&terminal));
@@ -243,7 +289,11 @@ fn where_it_is_not_wanted_or_cannot_be_shown_there_is_no_escape_and_no_pipe() {
         let mut terminal = run(&stage);
         assert_eq!(terminal.exit_code(), Some(3), "{}", terminal.shown());
         assert!(!terminal.shown().contains('\x1b'), "{:?}", terminal.shown());
-        assert!(terminal.shown().contains("standard error is the terminal"), "as it is without us: {}", terminal.shown());
+        assert!(
+            terminal.shown().contains("standard error is the terminal"),
+            "as it is without us: {}",
+            terminal.shown()
+        );
     };
     plain(stage().scripted(script).option("--progress=false"));
     plain(stage().scripted(script).option("--quiet"));
@@ -254,19 +304,30 @@ fn where_it_is_not_wanted_or_cannot_be_shown_there_is_no_escape_and_no_pipe() {
     let stage = stage().scripted("cat > /dev/null\necho out\necho err >&2\nexit 3");
     let command = stage.command("run");
     let mut shell = Command::new("sh");
-    shell.args(["-c", "exec \"$@\" 2> errors", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell
+        .args(["-c", "exec \"$@\" 2> errors", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
     let mut terminal = Terminal::start_sized(&stage, &shell, SIZE);
     assert_eq!(terminal.exit_code(), Some(3), "{}", terminal.shown());
     assert_eq!(std::fs::read_to_string(stage.path("errors")).unwrap(), "err\n");
-    assert!(screen(&terminal).contains("\nout") && view(&terminal).is_empty(), "{}", screen(&terminal));
+    assert!(
+        screen(&terminal).contains("\nout") && view(&terminal).is_empty(),
+        "{}",
+        screen(&terminal)
+    );
 }
 
 #[test]
-fn standard_output_that_goes_elsewhere_is_byte_for_byte_the_runners_while_the_terminal_shows_the_view() {
+fn standard_output_that_goes_elsewhere_is_byte_for_byte_the_runners_while_the_terminal_shows_the_view()
+ {
     let stage = stage().scripted("cat > /dev/null\nprintf '\\377\\000 no newline'\nwhile [ ! -e go ]; do sleep 0.05; done\nexit 3");
     let command = stage.command("run");
     let mut shell = Command::new("sh");
-    shell.args(["-c", "exec \"$@\" > output", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell
+        .args(["-c", "exec \"$@\" > output", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
     let mut terminal = Terminal::start_sized(&stage, &shell, SIZE);
     wait_for_text(&terminal, "no cluster yet");
     stage.write("go", "");
@@ -284,7 +345,8 @@ fn what_was_written_is_counted_while_it_is_looked_at() {
     stage.set(Set::AddFault(Fault::every("HeadObject", FaultKind::Latency { ms: 300 })));
     let mut terminal = run(&stage);
     wait_for_text(&terminal, "looking at what was written");
-    let bar = regex::Regex::new(r"^  \[[= ]{30}\] \d+ of [1-9]\d* objects listed so far, \d+/s$").unwrap();
+    let bar = regex::Regex::new(r"^  \[[= ]{30}\] \d+ of [1-9]\d* objects listed so far, \d+/s$")
+        .unwrap();
     wait_for(&terminal, "a bar", |rows| rows.iter().any(|row| bar.is_match(row)));
     assert_eq!(terminal.exit_code(), Some(0), "{}", terminal.shown());
     assert!(view(&terminal).is_empty(), "{}", screen(&terminal));
@@ -297,7 +359,9 @@ fn a_run_that_was_left_open_is_shown_while_it_is_closed() {
     let mut child = stage.command("run").spawn().unwrap();
     wait_until("the guard knows the cluster", || {
         let journals = std::fs::read_dir(stage.path("state/runs")).into_iter().flatten().flatten();
-        journals.filter_map(|journal| std::fs::read_to_string(journal.path()).ok()).any(|text| text.contains("j-"))
+        journals
+            .filter_map(|journal| std::fs::read_to_string(journal.path()).ok())
+            .any(|text| text.contains("j-"))
     });
     child.kill().unwrap();
     child.wait().unwrap();

@@ -1,6 +1,11 @@
-//! Black-box tests: the built binary between a simulated AWS and a stand-in runner, judged by its exit code, its streams, its report, and what AWS saw.
+//! Black-box tests: the built binary between a simulated AWS and a stand-in runner, judged by its
+//! exit code, its streams, its report, and what AWS saw.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what is wrong by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what is wrong by panicking"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,5 @@
-//! Metrics: the file that Prometheus reads and what a collector of OpenTelemetry receives, after good, refused and unsafe runs.
+//! Metrics: the file that Prometheus reads and what a collector of OpenTelemetry receives, after
+//! good, refused and unsafe runs.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,9 @@ use crate::{
 const OK: Answer = Answer::Status(200, "");
 
 fn to_file(stage: Stage) -> Stage {
-    stage.env("EMR_ETL_GUARD_METRICS_FILE", "guard.prom").env("EMR_ETL_GUARD_METRICS_LABELS", "pipeline=acme")
+    stage
+        .env("EMR_ETL_GUARD_METRICS_FILE", "guard.prom")
+        .env("EMR_ETL_GUARD_METRICS_LABELS", "pipeline=acme")
 }
 
 fn refused() -> Stage {
@@ -29,7 +32,10 @@ fn refused() -> Stage {
 fn samples(stage: &Stage) -> BTreeMap<String, f64> {
     let text = std::fs::read_to_string(stage.path("guard.prom")).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.rsplit_once(' ').unwrap()).map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+        .collect()
 }
 
 fn now() -> f64 {
@@ -43,19 +49,44 @@ fn the_file_tells_of_a_good_run() {
     let played = stage.run();
     played.expect_code(0);
     let samples = samples(&stage);
-    let own = |name: &str| samples[&format!("emr_etl_guard_{name}{{command=\"run\",pipeline=\"acme\"}}")];
+    let own =
+        |name: &str| samples[&format!("emr_etl_guard_{name}{{command=\"run\",pipeline=\"acme\"}}")];
     assert!(own("run_exit_code").abs() < f64::EPSILON);
     assert!(own("run_duration_seconds") > 0.0 && own("run_duration_seconds") < now() - began + 1.0);
     assert!((began - 1.0..=now()).contains(&own("run_last_success_timestamp_seconds")));
-    let kind = |name: &str, label: &str| samples[&format!("emr_etl_guard_{name}{{command=\"run\",{label},pipeline=\"acme\"}}")];
-    assert!((kind("clusters", "judgement=\"proved\"") - 1.0).abs() < f64::EPSILON && kind("clusters", "judgement=\"unsafe\"").abs() < f64::EPSILON);
-    let looked_at: f64 = played.report["written"].as_array().unwrap().iter().map(|written| written["survey"]["looked_at"].as_f64().unwrap()).sum();
-    let counted: f64 = samples.iter().filter(|(name, _)| name.starts_with("emr_etl_guard_objects")).map(|(_, value)| value).sum();
-    assert!(looked_at > 0.0 && (counted - looked_at).abs() < f64::EPSILON, "{counted} of {looked_at}");
-    let findings =
-        played.report["findings"].as_array().unwrap().len() + played.report["watched"]["clusters"][0]["findings"].as_array().unwrap().len();
-    let counted: f64 = samples.iter().filter(|(name, _)| name.starts_with("emr_etl_guard_findings")).map(|(_, value)| value).sum();
-    assert!((counted - f64::from(u32::try_from(findings).unwrap())).abs() < f64::EPSILON, "{counted} of {findings}");
+    let kind = |name: &str, label: &str| {
+        samples[&format!("emr_etl_guard_{name}{{command=\"run\",{label},pipeline=\"acme\"}}")]
+    };
+    assert!(
+        (kind("clusters", "judgement=\"proved\"") - 1.0).abs() < f64::EPSILON
+            && kind("clusters", "judgement=\"unsafe\"").abs() < f64::EPSILON
+    );
+    let looked_at: f64 = played.report["written"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|written| written["survey"]["looked_at"].as_f64().unwrap())
+        .sum();
+    let counted: f64 = samples
+        .iter()
+        .filter(|(name, _)| name.starts_with("emr_etl_guard_objects"))
+        .map(|(_, value)| value)
+        .sum();
+    assert!(
+        looked_at > 0.0 && (counted - looked_at).abs() < f64::EPSILON,
+        "{counted} of {looked_at}"
+    );
+    let findings = played.report["findings"].as_array().unwrap().len()
+        + played.report["watched"]["clusters"][0]["findings"].as_array().unwrap().len();
+    let counted: f64 = samples
+        .iter()
+        .filter(|(name, _)| name.starts_with("emr_etl_guard_findings"))
+        .map(|(_, value)| value)
+        .sum();
+    assert!(
+        (counted - f64::from(u32::try_from(findings).unwrap())).abs() < f64::EPSILON,
+        "{counted} of {findings}"
+    );
 }
 
 #[test]
@@ -69,18 +100,28 @@ fn a_check_a_refusal_and_an_error_count_and_take_nothing_from_what_the_last_succ
     stage.check().expect_code(0);
     let with_check = samples(&stage);
     assert!(success(&with_check, "check").is_some());
-    assert_eq!(with_check.iter().filter(|(name, _)| name.contains("\"run\"")).count(), before.len(), "the run's samples are all there");
+    assert_eq!(
+        with_check.iter().filter(|(name, _)| name.contains("\"run\"")).count(),
+        before.len(),
+        "the run's samples are all there"
+    );
 
     let stage = stage.option("--accept-encryption=DSSE-KMS");
     stage.run().expect_code(77);
-    let code_of = |stage: &Stage| samples(stage)["emr_etl_guard_run_exit_code{command=\"run\",pipeline=\"acme\"}"].to_string();
+    let code_of = |stage: &Stage| {
+        samples(stage)["emr_etl_guard_run_exit_code{command=\"run\",pipeline=\"acme\"}"].to_string()
+    };
     assert_eq!(code_of(&stage), "77");
     let refuted = samples(&stage)["emr_etl_guard_findings{command=\"run\",level=\"required\",pipeline=\"acme\",status=\"refuted\"}"];
     assert!(refuted >= 6.0, "{refuted}");
     let stage = stage.argument("--nonsense");
     stage.run().expect_code(65);
     assert_eq!(code_of(&stage), "65");
-    assert_eq!(success(&samples(&stage), "run"), success(&before, "run"), "the last success outlives the failures after it");
+    assert_eq!(
+        success(&samples(&stage), "run"),
+        success(&before, "run"),
+        "the last success outlives the failures after it"
+    );
 }
 
 #[test]
@@ -93,7 +134,8 @@ fn an_unsafe_cluster_counts_as_one() {
 
 #[test]
 fn what_goes_wrong_with_metrics_is_said_and_changes_nothing() {
-    let nowhere = |stage: Stage| stage.env("EMR_ETL_GUARD_METRICS_FILE", "no/such/folder/guard.prom");
+    let nowhere =
+        |stage: Stage| stage.env("EMR_ETL_GUARD_METRICS_FILE", "no/such/folder/guard.prom");
     let played = nowhere(Stage::acme()).run();
     played.expect_code(0);
     assert_eq!(played.stderr, "", "a good run stays silent there");
@@ -109,7 +151,8 @@ fn what_goes_wrong_with_metrics_is_said_and_changes_nothing() {
 }
 
 /// What an export says: the resource's attributes, and each gauge's unit and points.
-type Exported = (BTreeMap<String, String>, BTreeMap<String, (String, Vec<(BTreeMap<String, String>, f64)>)>);
+type Exported =
+    (BTreeMap<String, String>, BTreeMap<String, (String, Vec<(BTreeMap<String, String>, f64)>)>);
 
 fn attributes(pairs: &[KeyValue]) -> BTreeMap<String, String> {
     let text = |pair: &KeyValue| match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
@@ -127,7 +170,9 @@ fn decoded(body: &[u8]) -> Exported {
     let gauges = of.scope_metrics[0].metrics.iter().map(|metric| {
         let Some(Data::Gauge(gauge)) = &metric.data else { panic!("{metric:?}") };
         let points = gauge.data_points.iter().map(|point| {
-            let Some(number_data_point::Value::AsDouble(value)) = point.value else { panic!("{point:?}") };
+            let Some(number_data_point::Value::AsDouble(value)) = point.value else {
+                panic!("{point:?}")
+            };
             (attributes(&point.attributes), value)
         });
         (metric.name.clone(), (metric.unit.clone(), points.collect()))
@@ -157,14 +202,16 @@ fn a_collector_receives_the_same_numbers_by_opentelemetrys_names() {
         let base = name.replace('.', "_");
         let name = if unit == "s" { format!("{base}_seconds") } else { base };
         for (labels, value) in points {
-            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+            let labels: Vec<String> =
+                labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
             let sample = format!("{name}{{{}}}", labels.join(","));
             assert!((in_file[&sample] - value).abs() < 1e-6, "{sample}");
             compared += 1;
         }
     }
     assert_eq!(compared, in_file.len());
-    let units: BTreeMap<&str, &str> = gauges.iter().map(|(name, (unit, _))| (name.as_str(), unit.as_str())).collect();
+    let units: BTreeMap<&str, &str> =
+        gauges.iter().map(|(name, (unit, _))| (name.as_str(), unit.as_str())).collect();
     assert_eq!(units["emr_etl_guard.run.duration"], "s");
     assert_eq!(units["emr_etl_guard.objects"], "{object}");
 }
@@ -172,7 +219,9 @@ fn a_collector_receives_the_same_numbers_by_opentelemetrys_names() {
 #[test]
 fn opentelemetrys_own_variables_name_the_collector_and_switch_it_off() {
     let receiver = Receiver::start(vec![OK]);
-    let stage = refused().env("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url("/base")).env("OTEL_SERVICE_NAME", "nightly");
+    let stage = refused()
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url("/base"))
+        .env("OTEL_SERVICE_NAME", "nightly");
     stage.run().expect_code(77);
     let requests = receiver.requests();
     assert_eq!(requests[0].request, "POST /base/v1/metrics HTTP/1.1");
@@ -188,7 +237,9 @@ fn opentelemetrys_own_variables_name_the_collector_and_switch_it_off() {
 fn a_collector_that_is_broken_costs_a_run_a_few_seconds_at_most() {
     let broken = |answer: Answer, why: &str| {
         let receiver = Receiver::start(vec![answer]);
-        let stage = Stage::acme().env("EMR_ETL_GUARD_OTLP_ENDPOINT", &receiver.url("")).env("OTEL_EXPORTER_OTLP_TIMEOUT", "1000");
+        let stage = Stage::acme()
+            .env("EMR_ETL_GUARD_OTLP_ENDPOINT", &receiver.url(""))
+            .env("OTEL_EXPORTER_OTLP_TIMEOUT", "1000");
         let played = stage.run();
         played.expect_code(0);
         assert_eq!(played.stderr, "");
@@ -199,7 +250,9 @@ fn a_collector_that_is_broken_costs_a_run_a_few_seconds_at_most() {
     broken(Answer::Status(400, ""), "400");
     broken(Answer::Silence, "");
     broken(Answer::Reset, "");
-    let stage = Stage::acme().env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let stage = Stage::acme()
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     assert!(stage.run().stdout.ends_with("set `otlp_endpoint`, or OTEL_METRICS_EXPORTER=none\n"));
 }
 

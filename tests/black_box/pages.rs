@@ -1,24 +1,39 @@
-//! What `report` makes of the documents that the guard really writes: pages, summaries, findings for other tools.
+//! What `report` makes of the documents that the guard really writes: pages, summaries, findings
+//! for other tools.
 
 use std::{
     io::Write as _,
     process::{Command, Output, Stdio},
 };
 
-use emr_simulator::{Command as Set, Fault, FaultKind, Hook, NextCluster, PutObject, PutSecurityConfiguration, Sse};
+use emr_simulator::{
+    Command as Set, Fault, FaultKind, Hook, NextCluster, PutObject, PutSecurityConfiguration, Sse,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Stage, programs};
 
 /// Runs `report` with these words in the stage's folder, with nothing in its environment.
 fn report(stage: &Stage, words: &[&str]) -> Output {
-    Command::new(&programs().guard).arg("report").args(words).current_dir(stage.folder.path()).env_clear().stdin(Stdio::null()).output().unwrap()
+    Command::new(&programs().guard)
+        .arg("report")
+        .args(words)
+        .current_dir(stage.folder.path())
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 #[track_caller]
 fn made(stage: &Stage, words: &[&str]) -> String {
     let output = report(stage, words);
-    assert_eq!(output.status.code(), Some(0), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{words:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.stderr.is_empty(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -27,7 +42,11 @@ fn made(stage: &Stage, words: &[&str]) -> String {
 fn text_of(page: &str) -> String {
     let body = &page[page.find("<body>").unwrap()..];
     let text = regex::Regex::new("<[^>]*>").unwrap().replace_all(body, " ").into_owned();
-    let text = text.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let text = text
+        .replace("&quot;", "\"")
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -38,13 +57,22 @@ fn the_page_of_a_good_run_says_what_was_confirmed_and_on_what() {
     played.expect_code(0);
     let page = made(&stage, &["html", "report.json"]);
     let text = text_of(&page);
-    let objects: u64 = played.report["written"].as_array().unwrap().iter().map(|written| written["survey"]["looked_at"].as_u64().unwrap()).sum();
+    let objects: u64 = played.report["written"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|written| written["survey"]["looked_at"].as_u64().unwrap())
+        .sum();
     let sentence = format!(
         "Encryption confirmed The run did its work, and everything that is required was proved: before the launch, on 1 cluster, and on {objects} objects that it wrote. Exit code 0 ."
     );
     assert!(text.contains(&sentence), "{text}");
     let steps = played.report["watched"]["clusters"][0]["steps"]["found"].as_array().unwrap().len();
-    assert!(text.contains(&played.clusters()[0]) && text.contains(&format!("{steps} of {steps} steps completed")), "{text}");
+    assert!(
+        text.contains(&played.clusters()[0])
+            && text.contains(&format!("{steps} of {steps} steps completed")),
+        "{text}"
+    );
     let digest = played.report["inputs"]["config_sha256"].as_str().unwrap();
     assert!(page.replace("</span><wbr><span>", "").contains(digest), "the config's digest");
     assert_eq!(page, made(&stage, &["html", "report.json"]), "the same page for the same document");
@@ -53,7 +81,8 @@ fn the_page_of_a_good_run_says_what_was_confirmed_and_on_what() {
 
 #[test]
 fn the_pages_of_runs_that_went_wrong_say_what_went_wrong_and_what_to_do() {
-    let refused = Stage::acme().replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:");
+    let refused =
+        Stage::acme().replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:");
     refused.set(Set::AddFault(Fault::every("GetRole", FaultKind::AccessDenied)));
     refused.run().expect_code(77);
     let text = text_of(&made(&refused, &["html", "report.json"]));
@@ -66,18 +95,26 @@ fn the_pages_of_runs_that_went_wrong_say_what_went_wrong_and_what_to_do() {
 
     let swapped = Stage::acme();
     let content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": false, "EnableInTransitEncryption": false}});
-    let put = PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() };
-    swapped.set(Set::AddHook(Hook::after_first("DescribeSecurityConfiguration", vec![Set::PutSecurityConfiguration(put)])));
+    let put =
+        PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() };
+    swapped.set(Set::AddHook(Hook::after_first(
+        "DescribeSecurityConfiguration",
+        vec![Set::PutSecurityConfiguration(put)],
+    )));
     swapped.run().expect_code(76);
     let text = text_of(&made(&swapped, &["html", "report.json"]));
     assert!(text.contains("Unsafe cluster ended"), "{text}");
     assert!(text.contains("EMR cluster Traffic between nodes refuted the cluster: acme-sc with other content than at pre-flight"), "{text}");
 
     let unencrypted = Stage::acme();
-    unencrypted.set(Set::SetNextCluster(NextCluster { objects: Some(Sse::None), ..Default::default() }));
+    unencrypted
+        .set(Set::SetNextCluster(NextCluster { objects: Some(Sse::None), ..Default::default() }));
     unencrypted.run().expect_code(75);
     let text = text_of(&made(&unencrypted, &["html", "report.json"]));
-    assert!(text.contains("Raw archive raw.archive refuted 2 objects (12 bytes) unencrypted"), "{text}");
+    assert!(
+        text.contains("Raw archive raw.archive refuted 2 objects (12 bytes) unencrypted"),
+        "{text}"
+    );
     assert!(text.contains("raw.archive unencrypted 2 12 100 %"), "{text}");
 }
 
@@ -111,7 +148,11 @@ fn what_cannot_be_read_or_written_is_said_in_a_line_with_a_code_of_its_own() {
     let said = |words: &[&str]| {
         let output = report(&stage, words);
         assert!(output.stdout.is_empty(), "{words:?}");
-        format!("{}: {}", output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr))
+        format!(
+            "{}: {}",
+            output.status.code().unwrap_or(-1),
+            String::from_utf8_lossy(&output.stderr)
+        )
     };
     let lines = [
         said(&["html", "nowhere.json"]),
@@ -137,7 +178,11 @@ fn the_summaries_of_check_are_those_of_its_document() {
     let stage = stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:");
     stage.check().expect_code(77);
     for (form, file) in [("junit", "junit.xml"), ("markdown", "summary.md")] {
-        assert_eq!(made(&stage, &[form, "report.json"]), std::fs::read_to_string(stage.path(file)).unwrap(), "{form}");
+        assert_eq!(
+            made(&stage, &[form, "report.json"]),
+            std::fs::read_to_string(stage.path(file)).unwrap(),
+            "{form}"
+        );
     }
 }
 
@@ -145,39 +190,61 @@ fn the_summaries_of_check_are_those_of_its_document() {
 fn code_scanning_and_security_hub_get_the_findings_of_clusters_too() {
     let stage = Stage::acme();
     let content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": false, "EnableInTransitEncryption": false}});
-    let put = PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() };
-    stage.set(Set::AddHook(Hook::after_first("DescribeSecurityConfiguration", vec![Set::PutSecurityConfiguration(put)])));
+    let put =
+        PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() };
+    stage.set(Set::AddHook(Hook::after_first(
+        "DescribeSecurityConfiguration",
+        vec![Set::PutSecurityConfiguration(put)],
+    )));
     let played = stage.run();
     played.expect_code(76);
     let cluster = &played.clusters()[0];
     let sarif: Value = serde_json::from_str(&made(&stage, &["sarif", "report.json"])).unwrap();
     let results = sarif["runs"][0]["results"].as_array().unwrap();
-    let of_cluster = results.iter().find(|result| result["ruleId"] == "cluster-security-configuration").unwrap();
+    let of_cluster =
+        results.iter().find(|result| result["ruleId"] == "cluster-security-configuration").unwrap();
     assert_eq!(of_cluster["locations"][0]["logicalLocations"][0]["name"], *cluster);
     assert_eq!(of_cluster["level"], "error");
     // A finding about the config stands where the config says it.
     let of_config = results.iter().find(|result| result["ruleId"] == "instance-types").unwrap();
-    let line = stage.config.lines().position(|line| line.contains("master_instance_type")).unwrap() + 1;
+    let line =
+        stage.config.lines().position(|line| line.contains("master_instance_type")).unwrap() + 1;
     assert_eq!(of_config["locations"][0]["physicalLocation"]["region"]["startLine"], line);
-    assert_eq!(of_config["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "config.yml");
+    assert_eq!(
+        of_config["locations"][0]["physicalLocation"]["artifactLocation"]["uri"],
+        "config.yml"
+    );
 
     let asff = made(&stage, &["asff", "report.json"]);
     let first: Value = serde_json::from_str(asff.lines().next().unwrap()).unwrap();
     let worst = &first["Findings"][0];
     assert_eq!(worst["Severity"]["Label"], "HIGH");
-    assert_eq!(worst["ProductArn"], "arn:aws:securityhub:eu-west-1:123456789012:product/123456789012/default");
-    let arns: Vec<&Value> = first["Findings"].as_array().unwrap().iter().map(|finding| &finding["Resources"][0]["Id"]).collect();
-    assert!(arns.contains(&&json!(format!("arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/{cluster}"))));
-    assert!(asff.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["Findings"].as_array().unwrap().len() <= 100));
+    assert_eq!(
+        worst["ProductArn"],
+        "arn:aws:securityhub:eu-west-1:123456789012:product/123456789012/default"
+    );
+    let arns: Vec<&Value> = first["Findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| &finding["Resources"][0]["Id"])
+        .collect();
+    assert!(arns.contains(&&json!(format!(
+        "arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/{cluster}"
+    ))));
+    assert!(asff.lines().all(|line| {
+        serde_json::from_str::<Value>(line).unwrap()["Findings"].as_array().unwrap().len() <= 100
+    }));
 }
 
 #[test]
 fn of_an_audit_and_of_a_reencrypt_there_are_pages_and_no_other_forms() {
     let stage = Stage::acme();
     let words = ["s3://acme-log", "--report=report.json", "--expected-keys=alias/acme-etl"];
-    for (command, code, title, who) in
-        [("audit", 77, "Not encrypted as required", "an audit"), ("reencrypt", 75, "Something is to be done", "a reencrypt")]
-    {
+    for (command, code, title, who) in [
+        ("audit", 77, "Not encrypted as required", "an audit"),
+        ("reencrypt", 75, "Something is to be done", "a reencrypt"),
+    ] {
         stage.set(Set::PutObject(PutObject {
             bucket: "acme-log".to_owned(),
             key: "a".to_owned(),
@@ -197,7 +264,11 @@ fn of_an_audit_and_of_a_reencrypt_there_are_pages_and_no_other_forms() {
             let wanted = format!(
                 "emr-etl-guard: report.json: the document of {who}, which has a page only: emr-etl-guard report html report.json; wanted that of a run, check or watch\n"
             );
-            assert_eq!((output.status.code(), output.stdout.len(), said), (Some(65), 0, wanted), "{form}");
+            assert_eq!(
+                (output.status.code(), output.stdout.len(), said),
+                (Some(65), 0, wanted),
+                "{form}"
+            );
         }
         std::fs::write(
             stage.path("public.pem"),
@@ -207,7 +278,10 @@ fn of_an_audit_and_of_a_reencrypt_there_are_pages_and_no_other_forms() {
         let output = report(&stage, &["verify", "--key", "public.pem", "report.json"]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(65));
-        assert!(said.contains(&format!("is the document of {who}, and those are not signed")), "{said}");
+        assert!(
+            said.contains(&format!("is the document of {who}, and those are not signed")),
+            "{said}"
+        );
     }
 }
 

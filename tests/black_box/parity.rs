@@ -1,4 +1,5 @@
-//! The guard in the runner's place beside the runner run bare, row by row. The table in `PARITY.md` is made by this test.
+//! The guard in the runner's place beside the runner run bare, row by row. The table in `PARITY.md`
+//! is made by this test.
 
 use std::{
     collections::BTreeMap,
@@ -60,7 +61,10 @@ nice -n 5 env --default-signal=INT,QUIT,TERM --ignore-signal=HUP,PIPE,USR1,TTOU 
 /// Where the guard may differ, and why.
 const REASONS: [(&str, &str); 13] = [
     ("arguments", "the config comes sealed, through standard input; all else is as it was"),
-    ("descriptor 0", "a pipe with the sealed config; a run whose config is a file reads nothing else"),
+    (
+        "descriptor 0",
+        "a pipe with the sealed config; a run whose config is a file reads nothing else",
+    ),
     (
         "descriptor 1",
         "the guard reads along, to find the clusters of the run; every byte is passed on at once, and the runner flushes each line by itself",
@@ -71,14 +75,23 @@ const REASONS: [(&str, &str); 13] = [
         "one variable marks what the guard has started, so that two guards never start each other for ever; the other one, the run's id, is how the next guard finds what a dead one's runner left behind",
     ),
     ("parent", "the guard, with whose death the runner is killed: nobody would watch its clusters"),
-    ("process group", "a stop must reach what the runner has started too, and Ctrl-C must reach it once; the guard passes on what it gets"),
+    (
+        "process group",
+        "a stop must reach what the runner has started too, and Ctrl-C must reach it once; the guard passes on what it gets",
+    ),
     (
         "ignored signals",
         "Rust ignores SIGPIPE for the guard before any of its code runs, so that nobody can tell any more what came; a runner gets the default",
     ),
-    ("SIGUSR1", "the guard lives to judge the run, and ends with 128 + n as a shell tells it: `$?` is the same"),
+    (
+        "SIGUSR1",
+        "the guard lives to judge the run, and ends with 128 + n as a shell tells it: `$?` is the same",
+    ),
     ("SIGUSR2", "as SIGUSR1"),
-    ("SIGTSTP, then SIGCONT", "the guard first stops the runner, then itself, by the signal that nobody can catch; a shell calls both stopped"),
+    (
+        "SIGTSTP, then SIGCONT",
+        "the guard first stops the runner, then itself, by the signal that nobody can catch; a shell calls both stopped",
+    ),
     ("exit by SIGKILL", "the guard ends with 128 + n, as a shell tells it"),
     ("exit by SIGSEGV", "the guard ends with 128 + n, as a shell tells it"),
 ];
@@ -96,19 +109,25 @@ impl Row {
     }
 
     fn reason(&self) -> Option<&'static str> {
-        REASONS.iter().find(|(behaviour, _)| *behaviour == self.behaviour).map(|(_, reason)| *reason)
+        REASONS
+            .iter()
+            .find(|(behaviour, _)| *behaviour == self.behaviour)
+            .map(|(_, reason)| *reason)
     }
 }
 
-/// A stage whose PATH has the guard under the runner's name, and behind it the probe as the real runner.
+/// A stage whose PATH has the guard under the runner's name, and behind it the probe as the real
+/// runner.
 fn probing() -> Stage {
     let stage = Stage::acme().scripted(PROBE);
     for folder in ["guard", "real"] {
         std::fs::create_dir(stage.path(folder)).unwrap();
     }
-    std::os::unix::fs::symlink(&programs().guard, stage.path("guard/snowplow-emr-etl-runner")).unwrap();
+    std::os::unix::fs::symlink(&programs().guard, stage.path("guard/snowplow-emr-etl-runner"))
+        .unwrap();
     std::fs::rename(stage.path("runner"), stage.path("real/snowplow-emr-etl-runner")).unwrap();
-    let path = format!("{}:{}:/usr/bin:/bin", stage.path("guard").display(), stage.path("real").display());
+    let path =
+        format!("{}:{}:/usr/bin:/bin", stage.path("guard").display(), stage.path("real").display());
     stage.without_env("EMR_ETL_GUARD_RUNNER").env("PATH", &path).env("EMR_ETL_GUARD_QUIET", "true")
 }
 
@@ -119,23 +138,41 @@ fn probe(stage: &Stage, program: &str) -> Vec<(String, String)> {
     let _ = std::fs::remove_file(stage.path("probe"));
     // Not `sh`, which closes no descriptor of two digits.
     let mut starter = Command::new("bash");
-    starter.args(["-c", STARTER, "bash"]).arg(stage.path(program)).args(["run", "-c", "config.yml", "-r", "resolver.json", "-x", "shred"]);
+    starter.args(["-c", STARTER, "bash"]).arg(stage.path(program)).args([
+        "run",
+        "-c",
+        "config.yml",
+        "-r",
+        "resolver.json",
+        "-x",
+        "shred",
+    ]);
     let mut terminal = Terminal::start(stage, &starter);
     assert_eq!(terminal.exit_code(), Some(3), "{}", terminal.shown());
     let text = std::fs::read_to_string(stage.path("probe")).unwrap();
-    text.lines().filter_map(|line| line.split_once('\t')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    text.lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn world_rows() -> Vec<Row> {
     let stage = probing();
-    let (bare, guarded) = (probe(&stage, "real/snowplow-emr-etl-runner"), probe(&stage, "guard/snowplow-emr-etl-runner"));
+    let (bare, guarded) = (
+        probe(&stage, "real/snowplow-emr-etl-runner"),
+        probe(&stage, "guard/snowplow-emr-etl-runner"),
+    );
     let names: Vec<&String> = bare.iter().map(|(name, _)| name).collect();
     let of = |told: &[(String, String)]| told.iter().cloned().collect::<BTreeMap<String, String>>();
     let (bare, guarded) = (of(&bare), of(&guarded));
     assert_eq!(bare.keys().collect::<Vec<_>>(), guarded.keys().collect::<Vec<_>>());
     // The starter's wishes must have come true, or there is nothing to compare.
     assert_eq!(bare["umask"], "0027");
-    assert!(bare["niceness"].parse::<i32>().unwrap() >= 5 && bare["resource limits"].contains("open files 512 512"), "{bare:?}");
+    assert!(
+        bare["niceness"].parse::<i32>().unwrap() >= 5
+            && bare["resource limits"].contains("open files 512 512"),
+        "{bare:?}"
+    );
     assert_eq!(
         (in_mask(&bare["ignored signals"]).as_str(), in_mask(&bare["blocked signals"]).as_str()),
         ("SIGHUP, SIGUSR1, SIGPIPE, SIGTTOU", "SIGUSR2")
@@ -157,20 +194,41 @@ fn world_row(name: &str, bare: &str, guarded: &str, folder: &str) -> Row {
         "environment" => {
             let variables = |text: &str| text.split('\u{1}').map(str::to_owned).collect::<Vec<_>>();
             let (bare, guarded) = (variables(bare), variables(guarded));
-            let name = |variable: &&String| variable.split('=').next().unwrap_or_default().to_owned();
-            let more: Vec<String> =
-                guarded.iter().filter(|variable| !bare.contains(variable)).map(|variable| format!("`{}`", name(&variable))).collect();
-            let less: Vec<String> =
-                bare.iter().filter(|variable| !guarded.contains(variable)).map(|variable| format!("`{}`", name(&variable))).collect();
+            let name =
+                |variable: &&String| variable.split('=').next().unwrap_or_default().to_owned();
+            let more: Vec<String> = guarded
+                .iter()
+                .filter(|variable| !bare.contains(variable))
+                .map(|variable| format!("`{}`", name(&variable)))
+                .collect();
+            let less: Vec<String> = bare
+                .iter()
+                .filter(|variable| !guarded.contains(variable))
+                .map(|variable| format!("`{}`", name(&variable)))
+                .collect();
             assert!(less.is_empty(), "lost or changed: {less:?}");
-            let guarded = if more.is_empty() { same.to_owned() } else { format!("{same}, and {}", more.join(", ")) };
+            let guarded = if more.is_empty() {
+                same.to_owned()
+            } else {
+                format!("{same}, and {}", more.join(", "))
+            };
             Row::new("environment", same, guarded)
         }
         // Beyond the named ones there are those that libraries use for themselves.
         "ignored signals" | "blocked signals" => Row::new(name, in_mask(bare), in_mask(guarded)),
-        "standard input" => Row::new(name, bare, if guarded == "the terminal" { guarded } else { "the sealed config" }),
+        "standard input" => Row::new(
+            name,
+            bare,
+            if guarded == "the terminal" { guarded } else { "the sealed config" },
+        ),
         // These are those of this machine.
-        "resource limits" | "user, groups, capabilities" | "processors" | "OOM score adjustment" | "niceness" if bare == guarded => {
+        "resource limits"
+        | "user, groups, capabilities"
+        | "processors"
+        | "OOM score adjustment"
+        | "niceness"
+            if bare == guarded =>
+        {
             Row::new(name, same, same)
         }
         _ => Row::new(name, bare.trim().replace(folder, "…"), guarded.trim().replace(folder, "…")),
@@ -185,7 +243,8 @@ fn in_words(status: ExitStatus) -> String {
     }
 }
 
-/// The runner, bare or under the guard, in a process group of its own as a shell with job control would have it.
+/// The runner, bare or under the guard, in a process group of its own as a shell with job control
+/// would have it.
 fn start(stage: &Stage, guarded: bool) -> Child {
     let guard = stage.command("run");
     let mut command = if guarded {
@@ -205,13 +264,20 @@ fn signalled(signals: &[Signal], guarded: bool) -> String {
     stage.set(emr_simulator::Command::SetTimings(emr_simulator::Timings::all(3600.0)));
     let mut child = start(&stage, guarded);
     let journal = stage.path("journal.jsonl");
-    let launched =
-        || std::fs::read_to_string(&journal).unwrap_or_default().lines().any(|line| line.contains("answer") && line.contains("RunJobFlow"));
+    let launched = || {
+        std::fs::read_to_string(&journal)
+            .unwrap_or_default()
+            .lines()
+            .any(|line| line.contains("answer") && line.contains("RunJobFlow"))
+    };
     wait_until("the runner has launched", launched);
     let runner = runner_pid(&stage);
     if guarded {
         let judged = stage.sim.wait_for_request(
-            |request| request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD"),
+            |request| {
+                request.operation() == "ListSteps"
+                    && request.access_key.as_deref() == Some("AKIAGUARD")
+            },
             std::time::Duration::from_secs(30),
         );
         assert!(judged.is_some());
@@ -225,18 +291,23 @@ fn signalled(signals: &[Signal], guarded: bool) -> String {
             Signal::SIGTSTP => {
                 let mut stopped = None;
                 wait_until("it is stopped", || {
-                    stopped = match waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG) {
-                        Ok(WaitStatus::Stopped(_, by)) => Some(by),
-                        _ => None,
-                    };
+                    stopped =
+                        match waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG) {
+                            Ok(WaitStatus::Stopped(_, by)) => Some(by),
+                            _ => None,
+                        };
                     stopped.is_some()
                 });
-                let told = |pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                let told = |pid| {
+                    std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
+                };
                 wait_until("the runner is stopped", || told(runner).contains("State:\tT"));
                 seen.push(format!("stopped by {}", stopped.unwrap()));
             }
             Signal::SIGCONT | Signal::SIGQUIT | Signal::SIGWINCH => {
-                wait_until("the runner has got it", || signals_in_the_journal(&stage).len() > before);
+                wait_until("the runner has got it", || {
+                    signals_in_the_journal(&stage).len() > before
+                });
                 assert!(child.try_wait().unwrap().is_none());
                 seen.push("goes on".to_owned());
             }
@@ -250,11 +321,22 @@ fn signalled(signals: &[Signal], guarded: bool) -> String {
             }
         }
     }
-    let noted: Vec<i64> = signals.iter().map(|signal| i64::from(*signal as i32)).filter(|signal| [1, 2, 3, 15, 18, 28].contains(signal)).collect();
-    assert_eq!(signals_in_the_journal(&stage), noted, "the runner gets each signal once ({signals:?}, guarded: {guarded})");
+    let noted: Vec<i64> = signals
+        .iter()
+        .map(|signal| i64::from(*signal as i32))
+        .filter(|signal| [1, 2, 3, 15, 18, 28].contains(signal))
+        .collect();
+    assert_eq!(
+        signals_in_the_journal(&stage),
+        noted,
+        "the runner gets each signal once ({signals:?}, guarded: {guarded})"
+    );
     let _ = child.kill();
     let _ = child.wait();
-    let gone = || std::fs::read_to_string(format!("/proc/{runner}/status")).is_ok_and(|status| !status.contains("State:\tZ"));
+    let gone = || {
+        std::fs::read_to_string(format!("/proc/{runner}/status"))
+            .is_ok_and(|status| !status.contains("State:\tZ"))
+    };
     wait_until("the runner is gone", || !gone());
     seen.join(", then ")
 }
@@ -271,19 +353,31 @@ fn signal_rows() -> Vec<Row> {
         &[Signal::SIGTSTP, Signal::SIGCONT],
         &[Signal::SIGKILL],
     ];
-    let name = |signals: &[Signal]| signals.iter().map(|signal| signal.as_str()).collect::<Vec<_>>().join(", then ");
-    cases.into_iter().map(|signals| Row::new(&name(signals), signalled(signals, false), signalled(signals, true))).collect()
+    let name = |signals: &[Signal]| {
+        signals.iter().map(|signal| signal.as_str()).collect::<Vec<_>>().join(", then ")
+    };
+    cases
+        .into_iter()
+        .map(|signals| {
+            Row::new(&name(signals), signalled(signals, false), signalled(signals, true))
+        })
+        .collect()
 }
 
 fn exit_rows() -> Vec<Row> {
-    let ends = ["exit 1", "exit 3", "exit 4", "exit 17", "exit 18", "kill -KILL $$", "kill -SEGV $$"];
+    let ends =
+        ["exit 1", "exit 3", "exit 4", "exit 17", "exit 18", "kill -KILL $$", "kill -SEGV $$"];
     let row = |end: &str| {
-        let stage = Stage::acme().option("--quiet").scripted(&format!("[ \"$3\" = - ] && cat > /dev/null\n{end}"));
+        let stage = Stage::acme()
+            .option("--quiet")
+            .scripted(&format!("[ \"$3\" = - ] && cat > /dev/null\n{end}"));
         let mut guard = stage.command("run");
         let mut bare = Command::new(stage.path("runner"));
         bare.args(&stage.arguments);
         stage.prepare(&mut bare);
-        let [bare, guarded] = [&mut bare, &mut guard].map(|command| in_words(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()));
+        let [bare, guarded] = [&mut bare, &mut guard].map(|command| {
+            in_words(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap())
+        });
         let name = end.replace("kill -", "exit by SIG").replace(" $$", "");
         Row::new(&name, bare, guarded)
     };
@@ -317,9 +411,14 @@ What a table of single rows does not show:
 ";
 
 fn table(title: &str, rows: &[Row]) -> String {
-    let mut text = format!("\n## {title}\n\n| behaviour | bare | under the guard | |\n|---|---|---|---|\n");
+    let mut text =
+        format!("\n## {title}\n\n| behaviour | bare | under the guard | |\n|---|---|---|---|\n");
     for row in rows {
-        let why = if row.bare == row.guarded { "identical" } else { row.reason().unwrap_or("NO REASON IS KNOWN") };
+        let why = if row.bare == row.guarded {
+            "identical"
+        } else {
+            row.reason().unwrap_or("NO REASON IS KNOWN")
+        };
         let _ = writeln!(text, "| {} | {} | {} | {why} |", row.behaviour, row.bare, row.guarded);
     }
     text
@@ -340,11 +439,18 @@ fn the_table_in_the_repository_is_what_both_do() {
         std::fs::write(file, &text).unwrap();
     }
     for row in world.iter().chain(&signals).chain(&exits) {
-        assert!(row.bare == row.guarded || row.reason().is_some(), "differs without a reason: {row:?}");
+        assert!(
+            row.bare == row.guarded || row.reason().is_some(),
+            "differs without a reason: {row:?}"
+        );
         assert!(row.bare != row.guarded || row.reason().is_none(), "no longer differs: {row:?}");
     }
-    let all: Vec<&str> = world.iter().chain(&signals).chain(&exits).map(|row| row.behaviour.as_str()).collect();
+    let all: Vec<&str> =
+        world.iter().chain(&signals).chain(&exits).map(|row| row.behaviour.as_str()).collect();
     assert!(REASONS.iter().all(|(behaviour, _)| all.contains(behaviour)), "a reason for no row");
     let stored = std::fs::read_to_string(file).unwrap_or_default();
-    assert!(text == stored, "tests/black_box/PARITY.md is stale: PARITY_WRITE=1 cargo test --test black_box parity\n{text}");
+    assert!(
+        text == stored,
+        "tests/black_box/PARITY.md is stale: PARITY_WRITE=1 cargo test --test black_box parity\n{text}"
+    );
 }

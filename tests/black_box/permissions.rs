@@ -1,4 +1,5 @@
-//! The IAM policy that `explain --permissions` prints: it allows the calls that the guard really makes, and no others.
+//! The IAM policy that `explain --permissions` prints: it allows the calls that the guard really
+//! makes, and no others.
 
 use std::collections::BTreeSet;
 
@@ -22,22 +23,34 @@ fn allowed(stage: &Stage) -> BTreeSet<String> {
     let played = stage.play(command);
     played.expect_code(0);
     let policy: Value = serde_json::from_str(&played.stdout).unwrap();
-    let actions = policy["Statement"].as_array().unwrap().iter().flat_map(|statement| statement["Action"].as_array().unwrap());
+    let actions = policy["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|statement| statement["Action"].as_array().unwrap());
     actions.map(|action| action.as_str().unwrap().to_owned()).collect()
 }
 
 /// The permissions for the calls that the guard has made on a stage.
 fn needed(stage: &Stage) -> BTreeSet<String> {
     let calls = || CATALOGUE.iter().flat_map(|check| check.asks.iter().copied());
-    let of_guard = stage.sim.requests().into_iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"));
+    let of_guard = stage
+        .sim
+        .requests()
+        .into_iter()
+        .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"));
     of_guard
         .map(|request| {
             let (service, operation) = (&request.subject.service, &request.subject.operation);
             // Buckets and accounts have calls of one name.
-            let is_of_bucket = |call: &&Call| call.on != Resource::Bucket || request.subject.bucket.is_some();
-            let mut known = calls().filter(|call| call.operation == operation && call.permission.starts_with(&format!("{service}:")));
+            let is_of_bucket =
+                |call: &&Call| call.on != Resource::Bucket || request.subject.bucket.is_some();
+            let mut known = calls().filter(|call| {
+                call.operation == operation && call.permission.starts_with(&format!("{service}:"))
+            });
             let known = known.find(is_of_bucket);
-            known.map_or_else(|| format!("{service}:{operation}"), |call| call.permission.to_owned())
+            known
+                .map_or_else(|| format!("{service}:{operation}"), |call| call.permission.to_owned())
         })
         .collect()
 }
@@ -52,7 +65,10 @@ fn the_printed_policy_allows_every_call_that_the_guard_makes_and_no_other() {
     adopting.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
     adopting.run().expect_code(0);
     let unsafe_one = with_alerts().misbehave("drop-security-configuration");
-    unsafe_one.set(Set::SetNextCluster(emr_simulator::NextCluster { termination_protected: Some(true), ..Default::default() }));
+    unsafe_one.set(Set::SetNextCluster(emr_simulator::NextCluster {
+        termination_protected: Some(true),
+        ..Default::default()
+    }));
     let open = PutBucket {
         name: "acme-log".to_owned(),
         default_encryption: Some(BucketEncryption::aes256()),
@@ -65,5 +81,8 @@ fn the_printed_policy_allows_every_call_that_the_guard_makes_and_no_other() {
     let allowed_then = allowed(&with_alerts());
     assert_eq!(allowed_then, needed);
     // Where nobody is told by SNS, nothing of it is asked for.
-    assert_eq!(allowed(&Stage::acme()), allowed_then.into_iter().filter(|action| action != "sns:Publish").collect());
+    assert_eq!(
+        allowed(&Stage::acme()),
+        allowed_then.into_iter().filter(|action| action != "sns:Publish").collect()
+    );
 }

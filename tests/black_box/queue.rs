@@ -1,15 +1,19 @@
-//! EMR's events from a queue hasten the watch, and nothing rests on them: they are looked after and never believed, those of others stay, and a queue that fails is a warning.
+//! EMR's events from a queue hasten the watch, and nothing rests on them: they are looked after and
+//! never believed, those of others stay, and a queue that fails is a warning.
 
 use std::time::Duration;
 
-use emr_simulator::{Command as Set, Fault, FaultKind, Named, SendMessage, StartCluster, StartState};
+use emr_simulator::{
+    Command as Set, Fault, FaultKind, Named, SendMessage, StartCluster, StartState,
+};
 use serde_json::json;
 
 use crate::support::Stage;
 
 const QUEUE: &str = "acme-events";
 
-/// A stage with a queue of EMR's events, where the watch by itself would look but every ten minutes.
+/// A stage with a queue of EMR's events, where the watch by itself would look but every ten
+/// minutes.
 fn with_queue() -> Stage {
     let stage = Stage::acme();
     stage.set(Set::PutQueue(Named { name: QUEUE.to_owned(), ..Named::default() }));
@@ -28,24 +32,34 @@ fn send(stage: &Stage, body: &str) {
 
 /// What is left in the queue.
 fn left(stage: &Stage) -> Vec<String> {
-    stage.sim.with_world(|world| world.queues[QUEUE].iter().map(|message| message.body.clone()).collect())
+    stage.sim.with_world(|world| {
+        world.queues[QUEUE].iter().map(|message| message.body.clone()).collect()
+    })
 }
 
 #[test]
 fn an_unsafe_cluster_whose_id_is_never_printed_is_terminated_at_the_event_of_its_start() {
-    let stage = with_queue().replace("level: DEBUG", "level: INFO").misbehave("drop-security-configuration,no-id,hang");
+    let stage = with_queue()
+        .replace("level: DEBUG", "level: INFO")
+        .misbehave("drop-security-configuration,no-id,hang");
     stage.set(Set::SetTimings(emr_simulator::Timings::all(3600.0)));
     send(&stage, "no JSON at all");
     send(&stage, &message("j-THEIRS", "Payroll"));
     let mut child = stage.command("run").spawn().unwrap();
-    let terminated = stage.sim.wait_for_request(|request| request.operation() == "TerminateJobFlows", Duration::from_secs(60));
+    let terminated = stage.sim.wait_for_request(
+        |request| request.operation() == "TerminateJobFlows",
+        Duration::from_secs(60),
+    );
     assert!(terminated.is_some(), "the search alone would have begun after ten minutes");
-    crate::support::wait_until("its own message is gone", || !left(&stage).iter().any(|body| body.contains("\"STARTING\"")));
+    crate::support::wait_until("its own message is gone", || {
+        !left(&stage).iter().any(|body| body.contains("\"STARTING\""))
+    });
     child.kill().unwrap();
     child.wait().unwrap();
     let left = left(&stage);
     assert!(
-        left.contains(&"no JSON at all".to_owned()) && left.contains(&message("j-THEIRS", "Payroll")),
+        left.contains(&"no JSON at all".to_owned())
+            && left.contains(&message("j-THEIRS", "Payroll")),
         "what is others' stays for them: {left:?}"
     );
 }
@@ -72,18 +86,30 @@ fn an_event_is_looked_after_and_never_believed() {
 #[test]
 fn guards_that_share_a_queue_leave_each_other_what_is_theirs() {
     let stage = with_queue().env("AWS_REGION", "eu-west-1");
-    let request = include_str!("../../integration/runner/tests/recorded/a02-encrypted-sc.run-job-flow.json");
+    let request =
+        include_str!("../../integration/runner/tests/recorded/a02-encrypted-sc.run-job-flow.json");
     let mut request: serde_json::Value = serde_json::from_str(request).unwrap();
     request["SecurityConfiguration"] = "acme-sc".into();
-    stage.set(Set::SetTimings(emr_simulator::Timings { starting: 120.0, bootstrapping: 120.0, ..emr_simulator::Timings::all(6.0) }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        starting: 120.0,
+        bootstrapping: 120.0,
+        ..emr_simulator::Timings::all(6.0)
+    }));
     let ids = ["j-ONE", "j-TWO", "j-THREE"];
     for id in ids {
-        let start = StartCluster { id: Some(id.to_owned()), state: StartState::Starting, request: request.clone(), ..Default::default() };
+        let start = StartCluster {
+            id: Some(id.to_owned()),
+            state: StartState::Starting,
+            request: request.clone(),
+            ..Default::default()
+        };
         stage.set(Set::StartCluster(start));
     }
-    let guards: Vec<_> = ids.iter().map(|id| (id, stage.watch(&[id], false).spawn().unwrap())).collect();
+    let guards: Vec<_> =
+        ids.iter().map(|id| (id, stage.watch(&[id], false).spawn().unwrap())).collect();
     for (id, guard) in guards {
-        // It comes to an end only because events tell of each one's: the next look would be hours away.
+        // It comes to an end only because events tell of each one's: the next look would be hours
+        // away.
         let played = stage.finish(guard);
         assert!(matches!(played.code, Some(0 | 75)), "{id}: {}", played.transcript());
         assert!(played.stdout.contains(id), "{}", played.stdout);
@@ -93,7 +119,9 @@ fn guards_that_share_a_queue_leave_each_other_what_is_theirs() {
 #[test]
 fn whatever_is_wrong_with_the_queue_is_a_line_and_no_judgement() {
     for wrong in ["missing", "denied", "hangs", "garbage"] {
-        let stage = with_queue().env("EMR_ETL_GUARD_WATCH_INTERVAL", "30ms").env("EMR_ETL_GUARD_AWS_TIMEOUT", "3s");
+        let stage = with_queue()
+            .env("EMR_ETL_GUARD_WATCH_INTERVAL", "30ms")
+            .env("EMR_ETL_GUARD_AWS_TIMEOUT", "3s");
         let fault = |kind| stage.set(Set::AddFault(Fault::every("ReceiveMessage", kind)));
         match wrong {
             "denied" => fault(FaultKind::AccessDenied),
@@ -102,7 +130,8 @@ fn whatever_is_wrong_with_the_queue_is_a_line_and_no_judgement() {
             _ => {}
         }
         let url = format!("{}/123456789012/no-such-queue", stage.sim.url());
-        let stage = if wrong == "missing" { stage.env("EMR_ETL_GUARD_EVENT_QUEUE", &url) } else { stage };
+        let stage =
+            if wrong == "missing" { stage.env("EMR_ETL_GUARD_EVENT_QUEUE", &url) } else { stage };
         let played = stage.run();
         played.expect_code(0);
         assert_eq!(played.stderr, "", "{wrong}");

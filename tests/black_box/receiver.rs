@@ -1,4 +1,5 @@
-//! A receiver on loopback: takes whatever HTTP is posted to it, keeps it, and answers as it is told.
+//! A receiver on loopback: takes whatever HTTP is posted to it, keeps it, and answers as it is
+//! told.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -89,7 +90,8 @@ fn serve(connection: TcpStream, kept: &Mutex<Vec<Received>>, answers: &[Answer])
         };
         match answers.get(number - 1).or(answers.last()) {
             Some(Answer::Status(status, headers)) => {
-                let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\n{headers}\r\n");
+                let answer =
+                    format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\n{headers}\r\n");
                 if to.write_all(answer.as_bytes()).is_err() {
                     return;
                 }
@@ -115,7 +117,10 @@ fn read(from: &mut BufReader<TcpStream>) -> Option<Received> {
         let (name, value) = text.split_once(':')?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
+    let length = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .map_or(0, |(_, value)| value.parse().unwrap());
     let mut body = vec![0; length];
     from.read_exact(&mut body).ok()?;
     Some(Received { request, headers, body, at: Instant::now() })

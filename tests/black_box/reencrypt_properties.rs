@@ -1,10 +1,12 @@
-//! The laws of `reencrypt`: whatever an object carries, nothing of it is lost; and whatever goes wrong in one run, the next one finishes it.
+//! The laws of `reencrypt`: whatever an object carries, nothing of it is lost; and whatever goes
+//! wrong in one run, the next one finishes it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use emr_simulator::{
-    AclGrant, Attributes, Calls, Checksum, Command as Set, Fault, FaultKind, Object, ObjectName, Older, PutBucket, PutObject, Retention, Sse,
+    AclGrant, Attributes, Calls, Checksum, Command as Set, Fault, FaultKind, Object, ObjectName,
+    Older, PutBucket, PutObject, Retention, Sse,
 };
 use proptest::prelude::*;
 
@@ -35,7 +37,8 @@ fn some_text() -> impl Strategy<Value = Option<String>> {
     prop::option::of("[!-~]([ -~]{0,12}[!-~])?")
 }
 
-/// Keys as people and programs make them: with spaces, signs that URLs and XML know, other alphabets, and what no XML can hold.
+/// Keys as people and programs make them: with spaces, signs that URLs and XML know, other
+/// alphabets, and what no XML can hold.
 fn key() -> impl Strategy<Value = String> {
     let odd = vec![
         "plain",
@@ -66,15 +69,28 @@ fn checksum() -> impl Strategy<Value = Option<Checksum>> {
         ("SHA256", "FULL_OBJECT"),
         ("SHA256", "COMPOSITE"),
     ];
-    let of = |(algorithm, kind): (&str, &str)| Checksum { algorithm: algorithm.to_owned(), kind: kind.to_owned(), value: String::new() };
+    let of = |(algorithm, kind): (&str, &str)| Checksum {
+        algorithm: algorithm.to_owned(),
+        kind: kind.to_owned(),
+        value: String::new(),
+    };
     prop::option::of(prop::sample::select(kinds.map(of).to_vec()))
 }
 
 /// Retention until long from now, or until long ago.
 fn retention() -> impl Strategy<Value = Option<Retention>> {
-    let until = [time::macros::datetime!(2099-01-02 03:04:05 UTC), time::macros::datetime!(2020-01-02 03:04:05 UTC)];
+    let until = [
+        time::macros::datetime!(2099-01-02 03:04:05 UTC),
+        time::macros::datetime!(2020-01-02 03:04:05 UTC),
+    ];
     let of = |(mode, until): (&str, _)| Retention { mode: mode.to_owned(), until };
-    prop::option::of((prop::sample::select(vec!["GOVERNANCE", "COMPLIANCE"]), prop::sample::select(until.to_vec())).prop_map(of))
+    prop::option::of(
+        (
+            prop::sample::select(vec!["GOVERNANCE", "COMPLIANCE"]),
+            prop::sample::select(until.to_vec()),
+        )
+            .prop_map(of),
+    )
 }
 
 fn grants() -> impl Strategy<Value = Vec<AclGrant>> {
@@ -86,36 +102,50 @@ fn grants() -> impl Strategy<Value = Vec<AclGrant>> {
         ("uri=http://acs.amazonaws.com/groups/global/AllUsers", "READ"),
         ("uri=http://acs.amazonaws.com/groups/global/AuthenticatedUsers", "READ_ACP"),
     ];
-    let grant = |(grantee, permission): (&str, &str)| AclGrant { grantee: grantee.to_owned(), permission: permission.to_owned() };
+    let grant = |(grantee, permission): (&str, &str)| AclGrant {
+        grantee: grantee.to_owned(),
+        permission: permission.to_owned(),
+    };
     prop_oneof![1 => Just(Vec::new()), 2 => prop::sample::subsequence(all.map(grant).to_vec(), 1..=6)]
 }
 
 fn attributes() -> impl Strategy<Value = Attributes> {
-    let tags = prop::collection::btree_map("[a-zA-Z0-9 +=._:/@-]{1,8}", "[a-zA-Z0-9 +=._:/@&%ü-]{0,8}", 0..4);
+    let tags = prop::collection::btree_map(
+        "[a-zA-Z0-9 +=._:/@-]{1,8}",
+        "[a-zA-Z0-9 +=._:/@&%ü-]{0,8}",
+        0..4,
+    );
     let texts = (some_text(), some_text(), some_text(), some_text(), some_text());
     let expires = prop_oneof![4 => Just(None), 4 => Just(Some("Thu, 01 Dec 2039 16:00:00 GMT".to_owned())), 1 => Just(Some("0".to_owned()))];
     let annotations = prop_oneof![4 => Just(Vec::new()), 1 => Just(vec!["note".to_owned()])];
-    (tags, texts, expires, (retention(), any::<bool>()), checksum(), grants(), annotations).prop_map(
-        |(tags, texts, expires, (retention, legal_hold), checksum, grants, annotations)| {
-            let (cache_control, content_disposition, content_encoding, content_language, website_redirect) = texts;
-            let content_encoding = content_encoding.map(|_| "gzip".to_owned());
-            Attributes {
-                tags,
-                cache_control,
-                content_disposition,
-                content_encoding,
-                content_language,
-                expires,
-                website_redirect,
-                retention,
-                legal_hold,
-                checksum,
-                grants,
-                annotations,
-                ..Attributes::default()
-            }
-        },
-    )
+    (tags, texts, expires, (retention(), any::<bool>()), checksum(), grants(), annotations)
+        .prop_map(
+            |(tags, texts, expires, (retention, legal_hold), checksum, grants, annotations)| {
+                let (
+                    cache_control,
+                    content_disposition,
+                    content_encoding,
+                    content_language,
+                    website_redirect,
+                ) = texts;
+                let content_encoding = content_encoding.map(|_| "gzip".to_owned());
+                Attributes {
+                    tags,
+                    cache_control,
+                    content_disposition,
+                    content_encoding,
+                    content_language,
+                    expires,
+                    website_redirect,
+                    retention,
+                    legal_hold,
+                    checksum,
+                    grants,
+                    annotations,
+                    ..Attributes::default()
+                }
+            },
+        )
 }
 
 fn sse() -> impl Strategy<Value = Sse> {
@@ -137,7 +167,8 @@ fn an_object() -> impl Strategy<Value = PutObject> {
         1 => Just((None, Some(5 * GIB))),
         1 => Just((Some(Vec::new()), None)),
     ];
-    let metadata = prop::collection::btree_map("[a-z][a-z0-9-]{0,6}", "[!-~]([ -~]{0,12}[!-~])?", 0..4);
+    let metadata =
+        prop::collection::btree_map("[a-z][a-z0-9-]{0,6}", "[!-~]([ -~]{0,12}[!-~])?", 0..4);
     let class = prop_oneof![
         3 => Just(("STANDARD", None)),
         4 => prop::sample::select(vec!["STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY"]).prop_map(|class| (class, None)),
@@ -148,7 +179,12 @@ fn an_object() -> impl Strategy<Value = PutObject> {
         |((bytes, size), sse, (class, archive), metadata, mut attributes, parts)| {
             attributes.archive_status = archive.map(str::to_owned);
             // A checksum of the whole by SHA cannot be made of parts.
-            let parts = parts.filter(|_| attributes.checksum.as_ref().is_none_or(|sum| sum.kind == "COMPOSITE" || sum.algorithm.starts_with("CRC")));
+            let parts = parts.filter(|_| {
+                attributes
+                    .checksum
+                    .as_ref()
+                    .is_none_or(|sum| sum.kind == "COMPOSITE" || sum.algorithm.starts_with("CRC"))
+            });
             PutObject {
                 bytes,
                 size,
@@ -165,16 +201,20 @@ fn an_object() -> impl Strategy<Value = PutObject> {
 }
 
 fn world() -> impl Strategy<Value = World> {
-    let target =
-        prop_oneof![1 => Just(Sse::Aes256), 2 => Just(Sse::Kms { key: Some(KEY.to_owned()) }), 1 => Just(Sse::Dsse { key: Some(KEY.to_owned()) })];
-    let behind = (key(), prop::collection::vec(an_object(), 1..3), prop::bool::weighted(0.1)).prop_map(|(key, versions, deleted)| Behind {
-        key,
-        versions,
-        deleted,
-    });
-    let ownership = prop::sample::select(vec![None, Some("ObjectWriter"), Some("BucketOwnerPreferred")]);
-    (any::<bool>(), any::<bool>(), ownership, prop::collection::vec(behind, 1..5), target, any::<bool>()).prop_map(
-        |(versioned, lock, ownership, mut keys, target, restore)| {
+    let target = prop_oneof![1 => Just(Sse::Aes256), 2 => Just(Sse::Kms { key: Some(KEY.to_owned()) }), 1 => Just(Sse::Dsse { key: Some(KEY.to_owned()) })];
+    let behind = (key(), prop::collection::vec(an_object(), 1..3), prop::bool::weighted(0.1))
+        .prop_map(|(key, versions, deleted)| Behind { key, versions, deleted });
+    let ownership =
+        prop::sample::select(vec![None, Some("ObjectWriter"), Some("BucketOwnerPreferred")]);
+    (
+        any::<bool>(),
+        any::<bool>(),
+        ownership,
+        prop::collection::vec(behind, 1..5),
+        target,
+        any::<bool>(),
+    )
+        .prop_map(|(versioned, lock, ownership, mut keys, target, restore)| {
             let versioned = versioned || lock;
             for (number, behind) in keys.iter_mut().enumerate() {
                 // No key twice.
@@ -194,8 +234,7 @@ fn world() -> impl Strategy<Value = World> {
                 }
             }
             World { versioned, lock, ownership, keys, target, restore }
-        },
-    )
+        })
 }
 
 /// What goes wrong in the first run.
@@ -230,7 +269,10 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         FaultKind::ServerError { status: 500 },
         FaultKind::ServerError { status: 503 },
         FaultKind::AccessDenied,
-        FaultKind::ErrorIn200 { code: "InternalError".to_owned(), message: "in the middle".to_owned() },
+        FaultKind::ErrorIn200 {
+            code: "InternalError".to_owned(),
+            message: "in the middle".to_owned(),
+        },
         FaultKind::ErrorIn200 { code: "SlowDown".to_owned(), message: "in the middle".to_owned() },
         FaultKind::Reset,
         FaultKind::TruncatedBody,
@@ -239,7 +281,10 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         FaultKind::AppliedThen5xx { status: 503 },
         FaultKind::AppliedThenReset,
     ];
-    let of_one = (prop::sample::select(operations), prop_oneof![2 => Just(Calls::Every), 3 => (1_u64..4).prop_map(Calls::Nth)]);
+    let of_one = (
+        prop::sample::select(operations),
+        prop_oneof![2 => Just(Calls::Every), 3 => (1_u64..4).prop_map(Calls::Nth)],
+    );
     // Any call at all, whichever it is.
     let of_any = (1_u64..90).prop_map(|number| ("*", Calls::Nth(number)));
     let fault = (prop_oneof![1 => of_one, 1 => of_any], prop::sample::select(kinds));
@@ -259,10 +304,17 @@ fn staged(world: &World) -> (Stage, Vec<&'static str>) {
     });
     for behind in &world.keys {
         for object in &behind.versions {
-            stage.set(Set::PutObject(PutObject { bucket: "old".to_owned(), key: behind.key.clone(), ..object.clone() }));
+            stage.set(Set::PutObject(PutObject {
+                bucket: "old".to_owned(),
+                key: behind.key.clone(),
+                ..object.clone()
+            }));
         }
         if behind.deleted {
-            stage.set(Set::DeleteObject(ObjectName { bucket: "old".to_owned(), key: behind.key.clone() }));
+            stage.set(Set::DeleteObject(ObjectName {
+                bucket: "old".to_owned(),
+                key: behind.key.clone(),
+            }));
         }
     }
     let mut words = match &world.target {
@@ -280,7 +332,12 @@ fn staged(world: &World) -> (Stage, Vec<&'static str>) {
 fn everything(stage: &Stage) -> BTreeMap<String, Vec<Older>> {
     stage.sim.with_world(|world| {
         let bucket = &world.buckets["old"];
-        bucket.objects.keys().chain(bucket.older.keys()).map(|key| (key.clone(), bucket.versions(key).collect())).collect()
+        bucket
+            .objects
+            .keys()
+            .chain(bucket.older.keys())
+            .map(|key| (key.clone(), bucket.versions(key).collect()))
+            .collect()
     })
 }
 
@@ -290,67 +347,113 @@ fn is_locked(object: &Object, stage: &Stage) -> bool {
 
 /// Whether S3 gives it another key without a copy.
 fn can_be_updated(object: &Object, world: &World, stage: &Stage) -> bool {
-    matches!(object.sse, Sse::Aes256 | Sse::Kms { .. }) && matches!(world.target, Sse::Kms { .. }) && !is_locked(object, stage)
+    matches!(object.sse, Sse::Aes256 | Sse::Kms { .. })
+        && matches!(world.target, Sse::Kms { .. })
+        && !is_locked(object, stage)
 }
 
 /// Whether the current object of a key can become what was asked for.
 fn can_be_done(key: &str, object: &Object, world: &World, stage: &Stage) -> bool {
     let large = object.size > 5 * GIB;
-    let archived = matches!(object.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE") || object.attributes.archive_status.is_some();
+    let archived = matches!(object.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+        || object.attributes.archive_status.is_some();
     let no_date = object.attributes.expires.as_deref() == Some("0");
-    // S3's answers are XML, which holds no control characters; of a copy in parts they hold the key.
+    // S3's answers are XML, which holds no control characters; of a copy in parts they hold the
+    // key.
     let unnameable = key.chars().any(|letter| letter < ' ' && !"\t\n\r".contains(letter));
     let loses = large && (no_date || unnameable || !object.attributes.annotations.is_empty());
     object.size > 0
         && object.sse != Sse::Customer
-        && (object.sse == world.target || can_be_updated(object, world, stage) || (!loses && (!archived || world.restore)))
+        && (object.sse == world.target
+            || can_be_updated(object, world, stage)
+            || (!loses && (!archived || world.restore)))
 }
 
-/// What must stay: all but a retention that was over, and where Intelligent-Tiering keeps it, which a restore changes for good.
+/// What must stay: all but a retention that was over, and where Intelligent-Tiering keeps it, which
+/// a restore changes for good.
 fn kept(object: &Object, stage: &Stage) -> String {
     let mut object = object.clone();
     let now = stage.sim.with_world(|world| world.now);
-    object.attributes.retention = object.attributes.retention.filter(|retention| retention.until > now);
+    object.attributes.retention =
+        object.attributes.retention.filter(|retention| retention.until > now);
     object.attributes.archive_status = None;
     lasting(&object)
 }
 
 /// Every object is what it was; those that can be are under the target, and none was copied twice.
-fn check(stage: &Stage, world: &World, before: &BTreeMap<String, Vec<Older>>) -> Result<(), TestCaseError> {
+fn check(
+    stage: &Stage,
+    world: &World,
+    before: &BTreeMap<String, Vec<Older>>,
+) -> Result<(), TestCaseError> {
     let after = everything(stage);
     prop_assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
     for (key, before) in before {
         let after = &after[key];
-        prop_assert!(after.len() <= before.len() + 1, "{key:?} has {} versions, of {}", after.len(), before.len());
+        prop_assert!(
+            after.len() <= before.len() + 1,
+            "{key:?} has {} versions, of {}",
+            after.len(),
+            before.len()
+        );
         // A copy of the current object is in front of it, where versions are kept.
         let copied = after.len() > before.len();
         for (index, was) in before.iter().enumerate() {
             let Older::Object(was) = was else { continue };
             let is = after.get(index + usize::from(copied));
-            let Some(Older::Object(is)) = is else { return Err(TestCaseError::fail(format!("{key:?}: version {index} is gone: {is:?}"))) };
+            let Some(Older::Object(is)) = is else {
+                return Err(TestCaseError::fail(format!(
+                    "{key:?}: version {index} is gone: {is:?}"
+                )));
+            };
             prop_assert_eq!(kept(is, stage), kept(was, stage), "{:?}, version {}", key, index);
             let replaced = index == 0 && !world.versioned;
-            let updated = can_be_updated(was, world, stage) && was.size > 0 && is.sse == world.target;
-            prop_assert!(replaced || updated || is.sse == was.sse, "{key:?}, version {index}: {:?} became {:?}", was.sse, is.sse);
+            let updated =
+                can_be_updated(was, world, stage) && was.size > 0 && is.sse == world.target;
+            prop_assert!(
+                replaced || updated || is.sse == was.sse,
+                "{key:?}, version {index}: {:?} became {:?}",
+                was.sse,
+                is.sse
+            );
         }
-        let (Some(Older::Object(was)), Some(Older::Object(is))) = (before.first(), after.first()) else { continue };
+        let (Some(Older::Object(was)), Some(Older::Object(is))) = (before.first(), after.first())
+        else {
+            continue;
+        };
         prop_assert_eq!(kept(is, stage), kept(was, stage), "{:?}", key);
         let wanted = if can_be_done(key, was, world, stage) { &world.target } else { &was.sse };
         prop_assert_eq!(&is.sse, wanted, "{:?}: {:?}", key, was);
         if let (Some(sum), true) = (&was.attributes.checksum, was.size > 0) {
             let now = is.attributes.checksum.as_ref().unwrap();
             prop_assert_eq!(&now.algorithm, &sum.algorithm, "{:?}", key);
-            prop_assert!(sum.kind != now.kind || now.value == sum.value, "{:?}: {:?} {:?}", key, sum, now);
+            prop_assert!(
+                sum.kind != now.kind || now.value == sum.value,
+                "{:?}: {:?} {:?}",
+                key,
+                sum,
+                now
+            );
         }
     }
-    // One whose id never arrived cannot be told from another writer's; without parts it costs nothing.
-    prop_assert!(stage.sim.with_world(|world| world.uploads.iter().all(|upload| upload.parts.is_empty())), "no parts are left behind");
+    // One whose id never arrived cannot be told from another writer's; without parts it costs
+    // nothing.
+    prop_assert!(
+        stage.sim.with_world(|world| world.uploads.iter().all(|upload| upload.parts.is_empty())),
+        "no parts are left behind"
+    );
     Ok(())
 }
 
 /// A run that ends, and says of nothing that it came out different.
 fn ran(played: &Played, codes: &[i32]) -> Result<(), TestCaseError> {
-    prop_assert!(played.code.is_some_and(|code| codes.contains(&code)), "{:?}\n{}{}", played.code, played.stdout, played.stderr);
+    prop_assert!(
+        played.code.is_some_and(|code| codes.contains(&code)),
+        "{:?}\n{}{}",
+        played.code,
+        played.stdout,
+        played.stderr
+    );
     prop_assert!(!played.stderr.contains("not the same any more"), "{}", played.stderr);
     Ok(())
 }
@@ -367,8 +470,16 @@ fn finish(stage: &Stage, world: &World, words: &[&str]) -> Result<(), TestCaseEr
 
 /// So many cases; PROPTEST_CASES asks for others.
 fn cases(usual: u32) -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(usual);
-    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() }
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(usual);
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 60,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {

@@ -1,6 +1,10 @@
-//! Launches that must be refused: the exit code, the words, and the proof that no runner was started and AWS was asked to launch nothing.
+//! Launches that must be refused: the exit code, the words, and the proof that no runner was
+//! started and AWS was asked to launch nothing.
 
-use emr_simulator::{BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutKey, PutRole, PutSecurityConfiguration};
+use emr_simulator::{
+    BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutKey, PutRole,
+    PutSecurityConfiguration,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -19,12 +23,20 @@ fn refused(stage: &Stage, code: i32) -> Played {
     for operation in ["RunJobFlow", "AddJobFlowSteps"] {
         assert!(stage.sim.requests_for(operation).is_empty(), "{operation} was asked");
     }
-    assert!(played.stderr.starts_with("emr-etl-guard: REFUSED, nothing was launched: "), "{}", played.stderr);
+    assert!(
+        played.stderr.starts_with("emr-etl-guard: REFUSED, nothing was launched: "),
+        "{}",
+        played.stderr
+    );
     played
 }
 
 fn put_configuration(name: &str, content: Value) -> Set {
-    Set::PutSecurityConfiguration(PutSecurityConfiguration { name: name.to_owned(), content, ..Default::default() })
+    Set::PutSecurityConfiguration(PutSecurityConfiguration {
+        name: name.to_owned(),
+        content,
+        ..Default::default()
+    })
 }
 
 #[test]
@@ -46,14 +58,21 @@ fn a_jar_without_java_says_what_is_missing() {
     let stage = stage.env("EMR_ETL_GUARD_RUNNER", "./runner.jar");
     let played = stage.run();
     played.expect_code(127);
-    assert_eq!(played.stderr, "emr-etl-guard: EmrEtlRunner was not found: `java`, which runs ./runner.jar, is not on PATH\n");
+    assert_eq!(
+        played.stderr,
+        "emr-etl-guard: EmrEtlRunner was not found: `java`, which runs ./runner.jar, is not on PATH\n"
+    );
 }
 
 #[test]
 fn buckets_encrypted_otherwise_than_the_policy_accepts() {
     let stage = Stage::acme().option("--accept-encryption=SSE-KMS,DSSE-KMS");
     for name in ["acme-log", "acme-raw-in", "acme-raw-in2", "acme-etl", "acme-archive"] {
-        stage.set(Set::PutBucket(PutBucket { name: name.to_owned(), default_encryption: Some(BucketEncryption::kms(KEY)), ..Default::default() }));
+        stage.set(Set::PutBucket(PutBucket {
+            name: name.to_owned(),
+            default_encryption: Some(BucketEncryption::kms(KEY)),
+            ..Default::default()
+        }));
     }
     let played = refused(&stage, 77);
     insta::assert_snapshot!(played.transcript());
@@ -64,7 +83,10 @@ fn a_bucket_whose_rule_does_not_encrypt() {
     let stage = Stage::acme();
     stage.set(Set::PutBucket(PutBucket {
         name: "acme-out".to_owned(),
-        default_encryption: Some(BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() }),
+        default_encryption: Some(BucketEncryption {
+            blocked: vec!["SSE-C".to_owned()],
+            ..Default::default()
+        }),
         ..Default::default()
     }));
     let played = refused(&stage, 77);
@@ -82,7 +104,11 @@ fn a_bucket_that_does_not_exist() {
 #[test]
 fn a_bucket_of_another_region() {
     let stage = Stage::acme();
-    stage.set(Set::PutBucket(PutBucket { name: "acme-far".to_owned(), region: Some("us-east-1".to_owned()), ..Default::default() }));
+    stage.set(Set::PutBucket(PutBucket {
+        name: "acme-far".to_owned(),
+        region: Some("us-east-1".to_owned()),
+        ..Default::default()
+    }));
     let stage = stage.replace("s3://acme-log/emr", "s3://acme-far/emr");
     let played = refused(&stage, 77);
     assert_eq!(played.findings("bucket-region")["acme-far"], "refuted");
@@ -91,7 +117,12 @@ fn a_bucket_of_another_region() {
 #[test]
 fn a_bucket_of_another_account_although_everybody_may_read_it() {
     let stage = Stage::acme();
-    stage.set(Set::PutBucket(PutBucket { name: "theirs".to_owned(), account: Some("999999999999".to_owned()), public: true, ..Default::default() }));
+    stage.set(Set::PutBucket(PutBucket {
+        name: "theirs".to_owned(),
+        account: Some("999999999999".to_owned()),
+        public: true,
+        ..Default::default()
+    }));
     let stage = stage.replace("s3://acme-log/emr", "s3://theirs/emr");
     let played = refused(&stage, 77);
     assert_eq!(played.findings("bucket-owner")["theirs"], "refuted");
@@ -108,7 +139,10 @@ fn no_security_configuration_named_anywhere() {
 #[test]
 fn a_security_configuration_that_does_not_exist() {
     let stage = Stage::acme();
-    stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Default::default() }));
+    stage.set(Set::DeleteSecurityConfiguration(Named {
+        name: "acme-sc".to_owned(),
+        ..Default::default()
+    }));
     let played = refused(&stage, 77);
     assert_eq!(played.findings("security-configuration-exists")["acme-sc"], "refuted");
 }
@@ -140,7 +174,11 @@ fn a_disabled_key() {
 #[test]
 fn an_asymmetric_key_and_one_of_another_region() {
     let stage = Stage::acme();
-    stage.set(Set::PutKey(PutKey { id: "11111111-1111-1111-1111-111111111111".to_owned(), spec: Some("RSA_2048".to_owned()), ..Default::default() }));
+    stage.set(Set::PutKey(PutKey {
+        id: "11111111-1111-1111-1111-111111111111".to_owned(),
+        spec: Some("RSA_2048".to_owned()),
+        ..Default::default()
+    }));
     assert_eq!(refused(&stage, 77).findings("kms-key-symmetric")[KEY], "refuted");
 
     let stage = Stage::acme();
@@ -174,7 +212,12 @@ fn a_role_that_does_not_exist() {
 
 #[test]
 fn a_release_too_old_for_ebs_encryption_and_no_subnet() {
-    let played = refused(&Stage::acme().replace("5.29.0", "5.9.0").replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"), 77);
+    let played = refused(
+        &Stage::acme()
+            .replace("5.29.0", "5.9.0")
+            .replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"),
+        77,
+    );
     assert_eq!(played.findings("release-supports-encryption")["aws.emr.ami_version"], "refuted");
     assert_eq!(played.findings("subnet-set")["aws.emr.ec2_subnet_id"], "refuted");
 }
@@ -212,7 +255,10 @@ fn a_persistent_cluster_that_is_still_starting_without_the_security_configuratio
     let stage = Stage::acme().argument("--use-persistent-jobflow");
     stage.set(Set::SetTimings(emr_simulator::Timings::all(3600.0)));
     let Set::StartCluster(cluster) = waiting_cluster(&json!({})) else { unreachable!() };
-    stage.set(Set::StartCluster(emr_simulator::StartCluster { state: emr_simulator::StartState::Starting, ..cluster }));
+    stage.set(Set::StartCluster(emr_simulator::StartCluster {
+        state: emr_simulator::StartState::Starting,
+        ..cluster
+    }));
     let played = refused(&stage, 77);
     assert_eq!(played.findings("persistent-cluster")["j-WAITING"], "refuted");
 }
@@ -224,7 +270,10 @@ fn s3_that_cannot_be_reached() {
     let closed = format!("http://127.0.0.1:{port}");
     let stage = Stage::acme();
     let allowed = format!("{},{closed}", stage.sim.url());
-    let played = refused(&stage.env("AWS_ENDPOINT_URL_S3", &closed).env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &allowed), 69);
+    let played = refused(
+        &stage.env("AWS_ENDPOINT_URL_S3", &closed).env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &allowed),
+        69,
+    );
     assert_eq!(played.findings("bucket-exists")["acme-out"], "unknown");
     let first = played.stderr.lines().next().unwrap().replace(&port.to_string(), "PORT");
     insta::assert_snapshot!(first.split(" (and ").next().unwrap(), @"emr-etl-guard: REFUSED, nothing was launched: facts could not be established: bucket-exists acme-archive: saw no answer to s3:ListBucket: cannot be reached: Connection refused (os error 111), wanted the bucket");
@@ -233,7 +282,8 @@ fn s3_that_cannot_be_reached() {
 #[test]
 fn access_denied_on_the_security_configuration() {
     let stage = Stage::acme();
-    stage.set(Set::AddFault(Fault::every("DescribeSecurityConfiguration", FaultKind::AccessDenied)));
+    stage
+        .set(Set::AddFault(Fault::every("DescribeSecurityConfiguration", FaultKind::AccessDenied)));
     let played = refused(&stage, 69);
     assert_eq!(played.findings("security-configuration-exists")["acme-sc"], "unknown");
     insta::assert_snapshot!(played.stderr);
@@ -251,7 +301,11 @@ fn what_the_policy_only_advises_is_reported_but_does_not_refuse() {
     let played = stage.run();
     played.expect_code(0);
     assert_eq!(played.findings("kms-key-enabled")[KEY], "refuted");
-    assert!(played.stdout.contains("1 refuted, 0 unknown (1 of them advice only)"), "{}", played.stdout);
+    assert!(
+        played.stdout.contains("1 refuted, 0 unknown (1 of them advice only)"),
+        "{}",
+        played.stdout
+    );
 }
 
 #[test]
@@ -268,15 +322,35 @@ fn what_an_exception_covers_is_excused_with_its_reason_and_nothing_else_is() {
         )
     };
     let none = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };
-    let unencrypted = |name: &str| Set::PutBucket(PutBucket { name: name.to_owned(), default_encryption: Some(none.clone()), ..Default::default() });
-    let stage = Stage::acme().env("EMR_ETL_GUARD_SETTINGS", "guard.yml").option("--advise=written-encryption,no-silent-downgrade");
+    let unencrypted = |name: &str| {
+        Set::PutBucket(PutBucket {
+            name: name.to_owned(),
+            default_encryption: Some(none.clone()),
+            ..Default::default()
+        })
+    };
+    let stage = Stage::acme()
+        .env("EMR_ETL_GUARD_SETTINGS", "guard.yml")
+        .option("--advise=written-encryption,no-silent-downgrade");
     stage.write("guard.yml", &exceptions("2999-01-31"));
     stage.set(unencrypted("acme-out"));
     let played = stage.run();
     played.expect_code(0);
     assert_eq!(played.findings("bucket-default-encryption")["acme-out"], "excused");
-    assert!(played.stdout.contains("excused: bucket-default-encryption acme-out: moved by June (until 2999-01-31)\n"), "{}", played.stdout);
-    assert!(played.stdout.contains("the exception for subnet-set x excused nothing; remove it from the settings\n"), "{}", played.stdout);
+    assert!(
+        played.stdout.contains(
+            "excused: bucket-default-encryption acme-out: moved by June (until 2999-01-31)\n"
+        ),
+        "{}",
+        played.stdout
+    );
+    assert!(
+        played.stdout.contains(
+            "the exception for subnet-set x excused nothing; remove it from the settings\n"
+        ),
+        "{}",
+        played.stdout
+    );
 
     stage.set(unencrypted("acme-archive"));
     let played = stage.check();
@@ -285,13 +359,19 @@ fn what_an_exception_covers_is_excused_with_its_reason_and_nothing_else_is() {
 
     stage.write("guard.yml", &exceptions("2020-01-31"));
     stage.run().expect_code(64);
-    stage.write("guard.yml", "exceptions: [{check: cluster-release, subject: x, reason: y, expires: 2999-01-31}]\n");
+    stage.write(
+        "guard.yml",
+        "exceptions: [{check: cluster-release, subject: x, reason: y, expires: 2999-01-31}]\n",
+    );
     stage.run().expect_code(64);
 }
 
 #[test]
 fn another_exit_code_if_the_settings_say_so() {
     let stage = Stage::acme().option("--exit-codes=77=2");
-    stage.set(Set::DeleteSecurityConfiguration(Named { name: "acme-sc".to_owned(), ..Default::default() }));
+    stage.set(Set::DeleteSecurityConfiguration(Named {
+        name: "acme-sc".to_owned(),
+        ..Default::default()
+    }));
     refused(&stage, 2);
 }

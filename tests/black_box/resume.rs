@@ -1,4 +1,5 @@
-//! The journal: a guard that dies at any moment leaves no unsafe cluster running, ends none wrongly, forgets none; and one guard at a time works on a state directory.
+//! The journal: a guard that dies at any moment leaves no unsafe cluster running, ends none
+//! wrongly, forgets none; and one guard at a time works on a state directory.
 
 use std::{
     process::Child,
@@ -30,26 +31,44 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Kills a guard, and waits for the end of the runner that it started, if it had: the kernel sees to that.
+/// Kills a guard, and waits for the end of the runner that it started, if it had: the kernel sees
+/// to that.
 fn murder(stage: &Stage, child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
     let journal = std::fs::read_to_string(stage.path("journal.jsonl")).unwrap_or_default();
-    let started = journal.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|entry| entry["event"] == "started");
+    let started = journal
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|entry| entry["event"] == "started");
     for pid in started.filter_map(|entry| i32::try_from(entry["pid"].as_i64()?).ok()) {
         wait_until("the runner's end", || kill(Pid::from_raw(pid), None).is_err());
     }
 }
 
 fn terminations_by_guard(stage: &Stage) -> usize {
-    stage.sim.requests_for("TerminateJobFlows").iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
+    stage
+        .sim
+        .requests_for("TerminateJobFlows")
+        .iter()
+        .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"))
+        .count()
 }
 
 /// The ids of clusters without the security configuration that live.
 fn unsafe_and_alive(stage: &Stage) -> Vec<String> {
     stage.sim.with_world(|world| {
-        let alive = |state| !matches!(state, ClusterState::Terminating | ClusterState::Terminated | ClusterState::TerminatedWithErrors);
-        let of_run = world.clusters.iter().filter(|cluster| alive(cluster.state) && cluster.request["SecurityConfiguration"].is_null());
+        let alive = |state| {
+            !matches!(
+                state,
+                ClusterState::Terminating
+                    | ClusterState::Terminated
+                    | ClusterState::TerminatedWithErrors
+            )
+        };
+        let of_run = world.clusters.iter().filter(|cluster| {
+            alive(cluster.state) && cluster.request["SecurityConfiguration"].is_null()
+        });
         of_run.map(|cluster| cluster.id.clone()).collect()
     })
 }
@@ -66,14 +85,19 @@ fn a_run_that_ends_leaves_no_journal_behind() {
 }
 
 #[test]
-fn killed_at_any_of_thirty_points_nothing_unsafe_goes_on_nothing_safe_is_ended_nothing_is_forgotten() {
+fn killed_at_any_of_thirty_points_nothing_unsafe_goes_on_nothing_safe_is_ended_nothing_is_forgotten()
+ {
     // Three points before the launch, twelve from it on.
     let points_of = |is_safe: bool| {
         let stage = scene(is_safe);
         stage.run();
         let requests = stage.sim.requests();
-        let launch = requests.iter().position(|request| request.operation() == "RunJobFlow").unwrap();
-        let (before, after) = ((1..4).map(|n| launch * n / 4), (0..12).map(|n| launch + (requests.len() - launch) * n / 12));
+        let launch =
+            requests.iter().position(|request| request.operation() == "RunJobFlow").unwrap();
+        let (before, after) = (
+            (1..4).map(|n| launch * n / 4),
+            (0..12).map(|n| launch + (requests.len() - launch) * n / 12),
+        );
         before.chain(after).map(|point| (is_safe, point)).collect::<Vec<_>>()
     };
     let points: Vec<(bool, usize)> = [points_of(true), points_of(false)].concat();
@@ -82,38 +106,55 @@ fn killed_at_any_of_thirty_points_nothing_unsafe_goes_on_nothing_safe_is_ended_n
     for_each(&points, |&(is_safe, point)| {
         let stage = scene(is_safe);
         let mut child = stage.command("run").spawn().unwrap();
-        wait_until("the point to die at", || stage.sim.requests().len() >= point || child.try_wait().unwrap().is_some());
+        wait_until("the point to die at", || {
+            stage.sim.requests().len() >= point || child.try_wait().unwrap().is_some()
+        });
         murder(&stage, &mut child);
         if !stage.sim.requests_for("RunJobFlow").is_empty() {
             launched.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         let was_open = open_runs(&stage);
-        let (alive, before) = (unsafe_and_alive(&stage), stage.sim.requests_for("RunJobFlow").len());
+        let (alive, before) =
+            (unsafe_and_alive(&stage), stage.sim.requests_for("RunJobFlow").len());
         let stage = stage.without_env("STANDIN_MISBEHAVE");
         let played = stage.run();
-        let context = |what: &str| Err(format!("{what}; killed after {point} requests (safe: {is_safe}), {was_open} open\n{}", played.transcript()));
+        let context = |what: &str| {
+            Err(format!(
+                "{what}; killed after {point} requests (safe: {is_safe}), {was_open} open\n{}",
+                played.transcript()
+            ))
+        };
         if !unsafe_and_alive(&stage).is_empty() {
             return context("an unsafe cluster lives");
         }
         if open_runs(&stage) != 0 {
             return context("a run stays open");
         }
-        if is_safe && (terminations_by_guard(&stage) > 0 || matches!(played.code, Some(69 | 71 | 76))) {
+        if is_safe
+            && (terminations_by_guard(&stage) > 0 || matches!(played.code, Some(69 | 71 | 76)))
+        {
             return context("a safe run was not left in peace");
         }
-        let (found, launched_more) = (played.code == Some(76), stage.sim.requests_for("RunJobFlow").len() > before);
+        let (found, launched_more) =
+            (played.code == Some(76), stage.sim.requests_for("RunJobFlow").len() > before);
         if !alive.is_empty() && (!found || launched_more) {
-            return context("an unsafe cluster that lived was not told, or something new was launched beside it");
+            return context(
+                "an unsafe cluster that lived was not told, or something new was launched beside it",
+            );
         }
         if found && stage.run().code == Some(76) {
             return context("what was closed is told again");
         }
         Ok(())
     });
-    assert!(launched.into_inner() >= 15, "too few of the points lie behind the launch to prove anything");
+    assert!(
+        launched.into_inner() >= 15,
+        "too few of the points lie behind the launch to prove anything"
+    );
 }
 
-/// A run whose cluster is what was verified, or one whose cluster lacks the security configuration and is protected from termination.
+/// A run whose cluster is what was verified, or one whose cluster lacks the security configuration
+/// and is protected from termination.
 fn scene(is_safe: bool) -> Stage {
     let stage = Stage::acme();
     // Long enough for its volumes to be looked at on a machine that is busy.
@@ -121,7 +162,10 @@ fn scene(is_safe: bool) -> Stage {
     if is_safe {
         return stage;
     }
-    stage.set(Set::SetNextCluster(NextCluster { termination_protected: Some(true), ..Default::default() }));
+    stage.set(Set::SetNextCluster(NextCluster {
+        termination_protected: Some(true),
+        ..Default::default()
+    }));
     stage.misbehave("drop-security-configuration")
 }
 
@@ -130,7 +174,9 @@ fn under_way(stage: &Stage) -> Child {
     stage.set(Set::SetTimings(Timings::all(3600.0)));
     let child = stage.command("run").spawn().unwrap();
     let judged = stage.sim.wait_for_request(
-        |request| request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD"),
+        |request| {
+            request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD")
+        },
         Duration::from_secs(30),
     );
     assert!(judged.is_some());
@@ -156,13 +202,15 @@ fn watch_resume_closes_what_was_left_open_and_launches_nothing() {
     assert_eq!(states(&stage), [ClusterState::Starting], "verified, so it goes on");
 }
 
-/// A run whose guard was killed, and whose cluster has ended since; its steps write objects so protected, whatever they are told.
+/// A run whose guard was killed, and whose cluster has ended since; its steps write objects so
+/// protected, whatever they are told.
 fn ended_while_nobody_watched(objects: Option<Sse>) -> Stage {
     let stage = Stage::acme().misbehave("hang");
     stage.set(Set::SetNextCluster(NextCluster { objects, ..Default::default() }));
     let mut child = under_way(&stage);
     murder(&stage, &mut child);
-    // Its thirteen steps, and what lies before and behind them: an hour each. Its instances are seen while it still starts.
+    // Its thirteen steps, and what lies before and behind them: an hour each. Its instances are
+    // seen while it still starts.
     stage.set(Set::Advance(emr_simulator::Advance { seconds: 5400.0 }));
     stage
 }
@@ -170,17 +218,24 @@ fn ended_while_nobody_watched(objects: Option<Sse>) -> Stage {
 #[test]
 fn what_a_run_wrote_while_nobody_watched_is_looked_at_by_the_next_guard() {
     for (objects, code) in [(None, 0), (Some(Sse::None), 75)] {
-        let stage = ended_while_nobody_watched(objects).env("EMR_ETL_GUARD_REQUIRE", "s3-at-rest,local-disk,in-transit");
+        let stage = ended_while_nobody_watched(objects)
+            .env("EMR_ETL_GUARD_REQUIRE", "s3-at-rest,local-disk,in-transit");
         stage.set(Set::Advance(emr_simulator::Advance { seconds: 3600.0 * 20.0 }));
         let played = stage.play(stage.watch_resume());
         played.expect_code(code);
         assert_eq!(states(&stage), [ClusterState::Terminated]);
         assert_eq!(open_runs(&stage), 0, "it is told once");
         if code == 0 {
-            assert!(played.stdout.contains(" locations are encrypted as required"), "{}", played.transcript());
+            assert!(
+                played.stdout.contains(" locations are encrypted as required"),
+                "{}",
+                played.transcript()
+            );
         } else {
             assert!(
-                played.redact(&played.stderr).contains("run RUN-ID, which was left open: enriched.archive: written-objects: saw "),
+                played.redact(&played.stderr).contains(
+                    "run RUN-ID, which was left open: enriched.archive: written-objects: saw "
+                ),
                 "{}",
                 played.stderr
             );
@@ -198,11 +253,21 @@ fn what_a_cluster_still_writes_is_not_looked_at_too_early() {
     let played = stage.play(stage.watch_resume());
     played.expect_code(0);
     assert!(
-        played.redact(&played.stdout).contains("run RUN-ID: what it writes is not looked at, because its cluster j-ID goes on"),
+        played.redact(&played.stdout).contains(
+            "run RUN-ID: what it writes is not looked at, because its cluster j-ID goes on"
+        ),
         "{}",
         played.stdout
     );
-    assert_eq!(stage.sim.requests_for("HeadObject").iter().filter(|request| request.path.contains("acme-archive")).count(), 0);
+    assert_eq!(
+        stage
+            .sim
+            .requests_for("HeadObject")
+            .iter()
+            .filter(|request| request.path.contains("acme-archive"))
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -210,14 +275,20 @@ fn what_was_asked_for_is_in_the_journal_so_that_a_later_guard_judges_the_same_wa
     let other = serde_json::json!([{"Classification": "hive-site", "Properties": {"hive.exec.parallel": "true"}}]);
     let swapped = serde_json::json!({"JobFlowRole": "Other"});
     for (check, update) in [
-        ("cluster-configurations", emr_simulator::UpdateCluster { configurations: Some(other), ..Default::default() }),
+        (
+            "cluster-configurations",
+            emr_simulator::UpdateCluster { configurations: Some(other), ..Default::default() },
+        ),
         ("cluster-roles", emr_simulator::UpdateCluster { request: swapped, ..Default::default() }),
     ] {
         let stage = Stage::acme().misbehave("hang");
         let mut child = under_way(&stage);
         murder(&stage, &mut child);
         stage.set(Set::UpdateCluster(update));
-        stage.set(Set::SetClock(emr_simulator::SetClock { mode: emr_simulator::ClockMode::Scaled(3600.0), at: None }));
+        stage.set(Set::SetClock(emr_simulator::SetClock {
+            mode: emr_simulator::ClockMode::Scaled(3600.0),
+            at: None,
+        }));
         let played = stage.play(stage.watch_resume());
         played.expect_code(76);
         assert!(played.stderr.contains(&format!("{check}: saw ")), "{}", played.stderr);
@@ -227,12 +298,18 @@ fn what_was_asked_for_is_in_the_journal_so_that_a_later_guard_judges_the_same_wa
 #[test]
 fn volumes_that_came_while_nobody_watched_are_looked_at_by_the_next_guard() {
     let stage = Stage::acme().misbehave("hang");
-    stage.set(Set::SetNextCluster(NextCluster { ebs_root_encrypted: Some(false), ..Default::default() }));
+    stage.set(Set::SetNextCluster(NextCluster {
+        ebs_root_encrypted: Some(false),
+        ..Default::default()
+    }));
     let mut child = under_way(&stage);
     murder(&stage, &mut child);
     stage.set(Set::Advance(emr_simulator::Advance { seconds: 5400.0 }));
     assert_eq!(states(&stage), [ClusterState::Bootstrapping]);
-    stage.set(Set::SetClock(emr_simulator::SetClock { mode: emr_simulator::ClockMode::Scaled(3600.0), at: None }));
+    stage.set(Set::SetClock(emr_simulator::SetClock {
+        mode: emr_simulator::ClockMode::Scaled(3600.0),
+        at: None,
+    }));
     let played = stage.play(stage.watch_resume());
     played.expect_code(76);
     assert!(played.stderr.contains("(/dev/xvda of i-"), "{}", played.stderr);
@@ -250,7 +327,12 @@ fn what_a_wrapper_script_left_of_the_runner_is_ended_before_anything_else() {
     let runner = stage.path("runner").display().to_string();
     let stage = stage.env("EMR_ETL_GUARD_RUNNER", &runner);
     let mut child = stage.command("run").spawn().unwrap();
-    let jvm = || std::fs::read_to_string(stage.path("jvm")).ok().and_then(|pid| pid.trim().parse().ok()).map(Pid::from_raw);
+    let jvm = || {
+        std::fs::read_to_string(stage.path("jvm"))
+            .ok()
+            .and_then(|pid| pid.trim().parse().ok())
+            .map(Pid::from_raw)
+    };
     wait_until("the runner's own child", || jvm().is_some());
     let jvm = jvm().unwrap();
     let _ = child.kill();
@@ -258,9 +340,18 @@ fn what_a_wrapper_script_left_of_the_runner_is_ended_before_anything_else() {
     assert!(kill(jvm, None).is_ok(), "the kernel kills the script only");
     let played = stage.play(stage.watch_resume());
     played.expect_code(0);
-    assert!(played.redact(&played.stdout).contains("run RUN-ID: ended 1 processes that it had left behind"), "{}", played.stdout);
+    assert!(
+        played
+            .redact(&played.stdout)
+            .contains("run RUN-ID: ended 1 processes that it had left behind"),
+        "{}",
+        played.stdout
+    );
     // Its parent is gone, so that nobody but the system's first process can collect it.
-    let is_over = || std::fs::read_to_string(format!("/proc/{jvm}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    let is_over = || {
+        std::fs::read_to_string(format!("/proc/{jvm}/stat"))
+            .map_or(true, |stat| stat.contains(") Z "))
+    };
     wait_until("the end of the runner's own child", is_over);
 }
 
@@ -269,7 +360,10 @@ fn an_open_run_that_cannot_be_judged_keeps_everything_new_from_starting() {
     let stage = Stage::acme().misbehave("hang");
     let mut child = under_way(&stage);
     murder(&stage, &mut child);
-    stage.set(Set::AddFault(emr_simulator::Fault::every("ListClusters", emr_simulator::FaultKind::AccessDenied)));
+    stage.set(Set::AddFault(emr_simulator::Fault::every(
+        "ListClusters",
+        emr_simulator::FaultKind::AccessDenied,
+    )));
     let launches = stage.sim.requests_for("RunJobFlow").len();
     let played = stage.run();
     played.expect_code(69);
@@ -305,12 +399,19 @@ fn two_guards_at_once_on_one_state_directory_one_works_and_the_other_says_who_ho
     played.expect_code(69);
     let who = format!("is held by another emr-etl-guard (process {} on ", child.id());
     assert!(played.stderr.contains(&who), "{}", played.stderr);
-    assert!(!played.runner_started() || played.journal.iter().filter(|entry| entry["event"] == "started").count() == 1);
+    assert!(
+        !played.runner_started()
+            || played.journal.iter().filter(|entry| entry["event"] == "started").count() == 1
+    );
     // Looking is not launching: it needs no state directory.
     stage.check().expect_code(0);
     murder(&stage, &mut child);
     // The dead holder's word is still in the file, and harms nobody.
-    assert!(std::fs::read_to_string(stage.path("state/lock")).unwrap().contains(&child.id().to_string()));
+    assert!(
+        std::fs::read_to_string(stage.path("state/lock"))
+            .unwrap()
+            .contains(&child.id().to_string())
+    );
     stage.play(stage.watch_resume()).expect_code(0);
 }
 
@@ -318,16 +419,26 @@ fn two_guards_at_once_on_one_state_directory_one_works_and_the_other_says_who_ho
 fn a_disk_without_room_refuses_before_the_launch() {
     let stage = Stage::acme();
     let guard = stage.command("run");
-    // Files of at most a few KiB, and no signal for those that would grow beyond: a disk that is nearly full.
+    // Files of at most a few KiB, and no signal for those that would grow beyond: a disk that is
+    // nearly full.
     let mut command = std::process::Command::new("/bin/sh");
-    command.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\""]).arg(guard.get_program()).args(guard.get_args().filter(|word| {
-        let word = word.to_string_lossy();
-        word != "--report" && word != "report.json"
-    }));
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\""])
+        .arg(guard.get_program())
+        .args(guard.get_args().filter(|word| {
+            let word = word.to_string_lossy();
+            word != "--report" && word != "report.json"
+        }));
     stage.prepare(&mut command);
     let played = stage.play(command);
     played.expect_code(69);
-    assert!(played.stderr.contains("nothing was launched: the state directory cannot be used: state/runs/"), "{}", played.stderr);
+    assert!(
+        played
+            .stderr
+            .contains("nothing was launched: the state directory cannot be used: state/runs/"),
+        "{}",
+        played.stderr
+    );
     assert!(played.stderr.contains("File too large"), "{}", played.stderr);
     assert!(!played.runner_started());
     assert_eq!(open_runs(&stage), 0);
@@ -350,8 +461,13 @@ fn on_stop_terminate_ends_a_verified_cluster_and_leaves_an_adopted_one() {
     resumed.expect_code(0);
     assert_eq!((states(&stage), open_runs(&stage)), (vec![ClusterState::Terminated], 0));
 
-    let stage = Stage::acme().misbehave("hang").option("--on-stop=terminate").argument("--use-persistent-jobflow");
-    stage.set(crate::good_runs::waiting_cluster(&serde_json::json!({"SecurityConfiguration": "acme-sc"})));
+    let stage = Stage::acme()
+        .misbehave("hang")
+        .option("--on-stop=terminate")
+        .argument("--use-persistent-jobflow");
+    stage.set(crate::good_runs::waiting_cluster(
+        &serde_json::json!({"SecurityConfiguration": "acme-sc"}),
+    ));
     let child = under_way(&stage);
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     stage.finish(child).expect_code(143);
@@ -363,30 +479,57 @@ fn a_stop_ends_a_cluster_that_nobody_could_judge_and_that_nobody_will_watch() {
     let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_STOP_TIMEOUT", "6s");
     stage.set(Set::SetTimings(Timings { starting: 3600.0, ..Timings::all(0.1) }));
     // The first answer is pre-flight's; whether the configuration is still the same is never told.
-    let mut silent = emr_simulator::Fault::every("DescribeSecurityConfiguration", emr_simulator::FaultKind::AccessDenied);
+    let mut silent = emr_simulator::Fault::every(
+        "DescribeSecurityConfiguration",
+        emr_simulator::FaultKind::AccessDenied,
+    );
     silent.calls = emr_simulator::Calls::Range { from: 2, to: u64::MAX };
     stage.set(Set::AddFault(silent));
     let child = stage.command("run").spawn().unwrap();
-    let asked = |request: &emr_simulator::Recorded| request.operation() == "DescribeSecurityConfiguration";
-    wait_until("a look at the cluster", || stage.sim.requests().iter().filter(|request| asked(request)).count() > 1);
-    assert_eq!(terminations_by_guard(&stage), 0, "what cannot be judged has its time, while somebody watches");
+    let asked =
+        |request: &emr_simulator::Recorded| request.operation() == "DescribeSecurityConfiguration";
+    wait_until("a look at the cluster", || {
+        stage.sim.requests().iter().filter(|request| asked(request)).count() > 1
+    });
+    assert_eq!(
+        terminations_by_guard(&stage),
+        0,
+        "what cannot be judged has its time, while somebody watches"
+    );
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
     played.expect_code(76);
-    assert_eq!((terminations_by_guard(&stage), states(&stage), open_runs(&stage)), (1, vec![ClusterState::Terminated], 0));
+    assert_eq!(
+        (terminations_by_guard(&stage), states(&stage), open_runs(&stage)),
+        (1, vec![ClusterState::Terminated], 0)
+    );
 }
 
 #[test]
 fn a_stop_is_over_in_its_time_and_the_rest_is_the_next_starts() {
-    let stage = Stage::acme().misbehave("drop-security-configuration,hang").env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "50s");
+    let stage = Stage::acme()
+        .misbehave("drop-security-configuration,hang")
+        .env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "50s");
     stage.set(Set::SetTimings(Timings { starting: 3600.0, ..Timings::all(6.0) }));
-    stage.set(Set::AddFault(emr_simulator::Fault::every("TerminateJobFlows", emr_simulator::FaultKind::ServerError { status: 503 })));
+    stage.set(Set::AddFault(emr_simulator::Fault::every(
+        "TerminateJobFlows",
+        emr_simulator::FaultKind::ServerError { status: 503 },
+    )));
     let child = stage.command("run").spawn().unwrap();
-    assert!(stage.sim.wait_for_request(|request| request.operation() == "TerminateJobFlows", Duration::from_secs(30)).is_some());
+    assert!(
+        stage
+            .sim
+            .wait_for_request(
+                |request| request.operation() == "TerminateJobFlows",
+                Duration::from_secs(30)
+            )
+            .is_some()
+    );
     let asked = Instant::now();
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
-    // The stage allows two seconds; a machine that is busy may take longer, but never as long as a termination may.
+    // The stage allows two seconds; a machine that is busy may take longer, but never as long as a
+    // termination may.
     assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
     played.expect_code(71);
     assert_eq!(open_runs(&stage), 1);
@@ -394,6 +537,12 @@ fn a_stop_is_over_in_its_time_and_the_rest_is_the_next_starts() {
     let stage = stage.without_env("STANDIN_MISBEHAVE");
     let resumed = stage.run();
     resumed.expect_code(76);
-    assert!(resumed.stderr.contains("which was left open, was unsafe; its end is confirmed, nothing new was launched"), "{}", resumed.stderr);
+    assert!(
+        resumed.stderr.contains(
+            "which was left open, was unsafe; its end is confirmed, nothing new was launched"
+        ),
+        "{}",
+        resumed.stderr
+    );
     assert_eq!(open_runs(&stage), 0);
 }

@@ -1,4 +1,5 @@
-//! The runbook `integration/runbook/README.md`, followed to the letter: its commands are read from the document itself and run on the simulator.
+//! The runbook `integration/runbook/README.md`, followed to the letter: its commands are read from
+//! the document itself and run on the simulator.
 
 use std::{process::Command, time::Duration};
 
@@ -26,11 +27,15 @@ fn doings(document: &str) -> Vec<Doing> {
             "```" => console = false,
             _ => {}
         }
-        if let Some(hours) = line.strip_prefix("<!-- wait: ").and_then(|rest| rest.strip_suffix("h -->")) {
+        if let Some(hours) =
+            line.strip_prefix("<!-- wait: ").and_then(|rest| rest.strip_suffix("h -->"))
+        {
             doings.push(Doing::Wait(Duration::from_secs(hours.parse::<u64>().unwrap() * 3600)));
         }
         if let Some(command) = line.strip_prefix("$ ").filter(|_| console) {
-            let (_, code) = command.rsplit_once("# exit ").unwrap_or_else(|| panic!("no exit code is promised for `{command}`"));
+            let (_, code) = command
+                .rsplit_once("# exit ")
+                .unwrap_or_else(|| panic!("no exit code is promised for `{command}`"));
             doings.push(Doing::Run(command.to_owned(), code.parse().unwrap()));
         }
     }
@@ -49,18 +54,44 @@ fn old_pipeline() -> Stage {
         ..PutBucket::default()
     }));
     let put = |key: &str, object: PutObject| {
-        stage.set(Set::PutObject(PutObject { bucket: "acme-archive".to_owned(), key: key.to_owned(), sse: Some(Sse::None), ..object }));
+        stage.set(Set::PutObject(PutObject {
+            bucket: "acme-archive".to_owned(),
+            key: key.to_owned(),
+            sse: Some(Sse::None),
+            ..object
+        }));
     };
-    let tagged =
-        Attributes { tags: [("team".to_owned(), "data".to_owned())].into(), cache_control: Some("no-cache".to_owned()), ..Attributes::default() };
+    let tagged = Attributes {
+        tags: [("team".to_owned(), "data".to_owned())].into(),
+        cache_control: Some("no-cache".to_owned()),
+        ..Attributes::default()
+    };
     for day in 1..20 {
         put(
             &format!("raw/run=2019-01-{day:02}/part"),
-            PutObject { body: Some(format!("day {day}")), attributes: tagged.clone(), ..PutObject::default() },
+            PutObject {
+                body: Some(format!("day {day}")),
+                attributes: tagged.clone(),
+                ..PutObject::default()
+            },
         );
     }
-    put("raw/run=2019-01-01/part", PutObject { body: Some("day 1, again".to_owned()), attributes: tagged, ..PutObject::default() });
-    put("enriched/run=2018/cold", PutObject { body: Some("ice".to_owned()), storage_class: Some("GLACIER".to_owned()), ..PutObject::default() });
+    put(
+        "raw/run=2019-01-01/part",
+        PutObject {
+            body: Some("day 1, again".to_owned()),
+            attributes: tagged,
+            ..PutObject::default()
+        },
+    );
+    put(
+        "enriched/run=2018/cold",
+        PutObject {
+            body: Some("ice".to_owned()),
+            storage_class: Some("GLACIER".to_owned()),
+            ..PutObject::default()
+        },
+    );
     put("shredded/run=2018/large", PutObject { size: Some(6 << 30), ..PutObject::default() });
     stage
 }
@@ -96,11 +127,22 @@ fn the_runbook_leads_from_an_unencrypted_archive_to_a_proven_encrypted_one() {
         };
         if command.contains("--apply --batch") {
             // What is for the engine came later.
-            assert_eq!(unencrypted(&stage), Vec::<String>::new(), "what was before has left something behind");
-            let bucket = if command.contains("--generate-manifest") { "acme-log" } else { "acme-archive" };
+            assert_eq!(
+                unencrypted(&stage),
+                Vec::<String>::new(),
+                "what was before has left something behind"
+            );
+            let bucket =
+                if command.contains("--generate-manifest") { "acme-log" } else { "acme-archive" };
             for number in 0..5 {
                 let (bucket, key) = (bucket.to_owned(), format!("old/{number}"));
-                stage.set(Set::PutObject(PutObject { bucket, key, body: Some("x".to_owned()), sse: Some(Sse::None), ..PutObject::default() }));
+                stage.set(Set::PutObject(PutObject {
+                    bucket,
+                    key,
+                    body: Some("x".to_owned()),
+                    sse: Some(Sse::None),
+                    ..PutObject::default()
+                }));
             }
         }
         let copies = stage.sim.requests_for("CopyObject").len();
@@ -111,14 +153,26 @@ fn the_runbook_leads_from_an_unencrypted_archive_to_a_proven_encrypted_one() {
         let played = stage.play(shell);
         assert_eq!(played.code, Some(code), "$ {command}\n{}{}", played.stdout, played.stderr);
         if command.contains("--batch") {
-            assert_eq!(stage.sim.requests_for("CopyObject").len(), copies, "it is the engine that copies: $ {command}");
+            assert_eq!(
+                stage.sim.requests_for("CopyObject").len(),
+                copies,
+                "it is the engine that copies: $ {command}"
+            );
         }
         if command.contains("--restore --max-rate") {
-            let cold = stage.sim.with_world(|world| world.object("acme-archive", "enriched/run=2018/cold").unwrap().clone());
-            assert_eq!((cold.sse, stage.sim.requests_for("RestoreObject").len()), (Sse::None, 1), "it waits for its restore");
+            let cold = stage.sim.with_world(|world| {
+                world.object("acme-archive", "enriched/run=2018/cold").unwrap().clone()
+            });
+            assert_eq!(
+                (cold.sse, stage.sim.requests_for("RestoreObject").len()),
+                (Sse::None, 1),
+                "it waits for its restore"
+            );
         }
         if command.contains("--role-policy") {
-            let printed: Value = serde_json::from_str(&std::fs::read_to_string(stage.path("role.json")).unwrap()).unwrap();
+            let printed: Value =
+                serde_json::from_str(&std::fs::read_to_string(stage.path("role.json")).unwrap())
+                    .unwrap();
             stage.set(Set::PutRole(PutRole {
                 name: "batch".to_owned(),
                 trust: Some(printed["Trust"].clone()),
@@ -129,12 +183,35 @@ fn the_runbook_leads_from_an_unencrypted_archive_to_a_proven_encrypted_one() {
     }
     assert_eq!(unencrypted(&stage), Vec::<String>::new());
     // What waited for its restore was copied after it, into the class that it had.
-    let cold = stage.sim.with_world(|world| world.object("acme-archive", "enriched/run=2018/cold").unwrap().clone());
-    assert_eq!((cold.storage_class.as_str(), cold.body.unwrap(), stage.sim.requests_for("RestoreObject").len()), ("GLACIER", b"ice".to_vec(), 1));
+    let cold = stage.sim.with_world(|world| {
+        world.object("acme-archive", "enriched/run=2018/cold").unwrap().clone()
+    });
+    assert_eq!(
+        (
+            cold.storage_class.as_str(),
+            cold.body.unwrap(),
+            stage.sim.requests_for("RestoreObject").len()
+        ),
+        ("GLACIER", b"ice".to_vec(), 1)
+    );
     let page = |name: &str| std::fs::read_to_string(stage.path(name)).unwrap();
-    assert!(page("before.html").contains("Not encrypted as required") && page("after.html").contains("Encrypted as required"));
-    let generated = stage.sim.with_world(|world| world.buckets["acme-etl"].objects.keys().filter(|key| key.contains("manifests/generated/")).count());
+    assert!(
+        page("before.html").contains("Not encrypted as required")
+            && page("after.html").contains("Encrypted as required")
+    );
+    let generated = stage.sim.with_world(|world| {
+        world.buckets["acme-etl"]
+            .objects
+            .keys()
+            .filter(|key| key.contains("manifests/generated/"))
+            .count()
+    });
     assert_eq!(generated, 1, "S3 has made a list");
-    let first = stage.sim.with_world(|world| world.object("acme-archive", "raw/run=2019-01-01/part").unwrap().clone());
-    assert_eq!((first.body.unwrap(), first.attributes.tags["team"].as_str()), (b"day 1, again".to_vec(), "data"));
+    let first = stage.sim.with_world(|world| {
+        world.object("acme-archive", "raw/run=2019-01-01/part").unwrap().clone()
+    });
+    assert_eq!(
+        (first.body.unwrap(), first.attributes.tags["team"].as_str()),
+        (b"day 1, again".to_vec(), "data")
+    );
 }

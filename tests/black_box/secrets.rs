@@ -13,7 +13,10 @@ fn files_holding(folder: &Path, needles: &[&str]) -> Vec<String> {
             found.extend(files_holding(&path, needles));
         } else if path.is_file() {
             let bytes = std::fs::read(&path).unwrap();
-            if needles.iter().any(|needle| bytes.windows(needle.len()).any(|window| window == needle.as_bytes())) {
+            if needles
+                .iter()
+                .any(|needle| bytes.windows(needle.len()).any(|window| window == needle.as_bytes()))
+            {
                 found.push(path.display().to_string());
             }
         }
@@ -28,7 +31,8 @@ fn tree(root: u32) -> Vec<u32> {
     while let Some(&pid) = all.get(next) {
         next += 1;
         for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-            let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            let children =
+                std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
             all.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
         }
     }
@@ -37,10 +41,19 @@ fn tree(root: u32) -> Vec<u32> {
 
 #[test]
 fn no_file_no_argv_no_report_and_no_output_holds_a_secret() {
-    // The config itself takes its keys from the environment, as Snowplow's own sample does; so no file holds one to begin with.
+    // The config itself takes its keys from the environment, as Snowplow's own sample does; so no
+    // file holds one to begin with.
     let stage = Stage::acme().misbehave("hang");
     let child = stage.command("run").spawn().unwrap();
-    assert!(stage.sim.wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30)).is_some());
+    assert!(
+        stage
+            .sim
+            .wait_for_request(
+                |request| request.operation() == "RunJobFlow",
+                Duration::from_secs(30)
+            )
+            .is_some()
+    );
 
     let processes = tree(child.id());
     assert!(processes.len() >= 2, "guard and runner");
@@ -55,7 +68,8 @@ fn no_file_no_argv_no_report_and_no_output_holds_a_secret() {
         }
     }
     let runner = processes.last().unwrap();
-    let argv = String::from_utf8(std::fs::read(format!("/proc/{runner}/cmdline")).unwrap()).unwrap();
+    let argv =
+        String::from_utf8(std::fs::read(format!("/proc/{runner}/cmdline")).unwrap()).unwrap();
     let argv: Vec<&str> = argv.trim_end_matches('\0').split('\0').skip(1).collect();
     assert_eq!(argv, ["run", "-c", "-", "-r", "resolver.json"]);
 
@@ -66,7 +80,10 @@ fn no_file_no_argv_no_report_and_no_output_holds_a_secret() {
     assert!(!played.transcript().contains(SECRET));
     assert!(played.report["outcome"].is_object() || played.report["outcome"].is_string());
     let started = played.journal.iter().find(|entry| entry["event"] == "started").unwrap();
-    assert_eq!(started["config_sha256"], played.report["inputs"]["sealed_sha256"], "the runner read exactly what was sealed");
+    assert_eq!(
+        started["config_sha256"], played.report["inputs"]["sealed_sha256"],
+        "the runner read exactly what was sealed"
+    );
 }
 
 #[test]
@@ -80,5 +97,8 @@ fn seal_masks_credentials_unless_asked() {
     let shown = stage.option("--show-secrets");
     let shown = shown.play(shown.command("seal"));
     assert!(shown.stdout.contains(SECRET));
-    assert_eq!(shown.stdout.replace(SECRET, "(masked)").replace("AKIAFAKE", "(masked)"), masked.stdout);
+    assert_eq!(
+        shown.stdout.replace(SECRET, "(masked)").replace("AKIAFAKE", "(masked)"),
+        masked.stdout
+    );
 }

@@ -21,7 +21,10 @@ fn a_stop_reaches_the_runner_whose_code_passes_and_a_verified_cluster_goes_on() 
         stage.set(Set::SetTimings(emr_simulator::Timings::all(3600.0)));
         let child = stage.command("run").spawn().unwrap();
         let judged = stage.sim.wait_for_request(
-            |request| request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD"),
+            |request| {
+                request.operation() == "ListSteps"
+                    && request.access_key.as_deref() == Some("AKIAGUARD")
+            },
             Duration::from_secs(30),
         );
         assert!(judged.is_some());
@@ -30,7 +33,11 @@ fn a_stop_reaches_the_runner_whose_code_passes_and_a_verified_cluster_goes_on() 
         played.expect_code(code);
         assert!(played.journal.iter().any(|entry| entry["event"] == "signal"), "the runner got it");
         let id = &played.clusters()[0];
-        assert!(stage.sim.with_world(|world| world.cluster(id).unwrap().state == ClusterState::Starting));
+        assert!(
+            stage
+                .sim
+                .with_world(|world| world.cluster(id).unwrap().state == ClusterState::Starting)
+        );
     }
 }
 
@@ -39,7 +46,15 @@ fn a_stop_during_pre_flight_launches_nothing() {
     let stage = Stage::acme();
     stage.set(Set::AddFault(Fault::every("DescribeSecurityConfiguration", FaultKind::Hang)));
     let child = stage.command("run").spawn().unwrap();
-    assert!(stage.sim.wait_for_request(|request| request.operation() == "DescribeSecurityConfiguration", Duration::from_secs(30)).is_some());
+    assert!(
+        stage
+            .sim
+            .wait_for_request(
+                |request| request.operation() == "DescribeSecurityConfiguration",
+                Duration::from_secs(30)
+            )
+            .is_some()
+    );
     send(&child, Signal::SIGTERM);
     let played = stage.finish(child);
     played.expect_code(143);
@@ -59,7 +74,8 @@ fn a_stop_while_the_config_is_awaited_on_standard_input() {
     // Once the handler is in place the kernel shows SIGTERM (15) as caught.
     let catches = || {
         let text = std::fs::read_to_string(&status).unwrap();
-        let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        let mask =
+            text.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
         u64::from_str_radix(&mask, 16).unwrap() >> 14 & 1 == 1
     };
     while !catches() {
@@ -76,28 +92,51 @@ fn a_stop_while_the_launch_is_in_flight_finds_the_cluster_that_nobody_printed() 
     // The cluster exists, but the runner never hears of it.
     stage.set(Set::AddFault(Fault::every("RunJobFlow", FaultKind::AppliedThenHang)));
     // A search so rare that only the look after the stop can find it.
-    let stage = stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "3s").env("EMR_ETL_GUARD_STOP_TIMEOUT", "15s");
+    let stage =
+        stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "3s").env("EMR_ETL_GUARD_STOP_TIMEOUT", "15s");
     let child = stage.command("run").spawn().unwrap();
-    assert!(stage.sim.wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30)).is_some());
+    assert!(
+        stage
+            .sim
+            .wait_for_request(
+                |request| request.operation() == "RunJobFlow",
+                Duration::from_secs(30)
+            )
+            .is_some()
+    );
     send(&child, Signal::SIGTERM);
     let played = stage.finish(child);
     played.expect_code(76);
     assert_eq!(played.clusters().len(), 1);
-    assert!(played.stderr.contains("cluster-security-configuration: saw no security configuration"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains("cluster-security-configuration: saw no security configuration"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
 fn a_second_stop_kills_a_runner_that_ignores_the_first() {
-    let stage = Stage::acme().misbehave("ignore-sigterm,hang").env("EMR_ETL_GUARD_STOP_TIMEOUT", "50s");
+    let stage =
+        Stage::acme().misbehave("ignore-sigterm,hang").env("EMR_ETL_GUARD_STOP_TIMEOUT", "50s");
     let child = stage.command("run").spawn().unwrap();
-    assert!(stage.sim.wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30)).is_some());
+    assert!(
+        stage
+            .sim
+            .wait_for_request(
+                |request| request.operation() == "RunJobFlow",
+                Duration::from_secs(30)
+            )
+            .is_some()
+    );
     send(&child, Signal::SIGTERM);
     // The second may only go out once the runner has seen the first: its journal says when.
     let journal = stage.path("journal.jsonl");
     while !std::fs::read_to_string(&journal).unwrap_or_default().contains("\"signal\"") {
         std::thread::sleep(Duration::from_millis(5));
     }
-    // 50 s of settling are not waited for in a test; the death of the runner is what counts. What comes close behind the first is an echo of it.
+    // 50 s of settling are not waited for in a test; the death of the runner is what counts. What
+    // comes close behind the first is an echo of it.
     let runner = runner_pid(&stage);
     wait_until("the runner is dead", || {
         send(&child, Signal::SIGTERM);
@@ -131,7 +170,8 @@ fn a_second_stop_kills_grandchildren_too() {
         .scripted("cat > /dev/null\ntrap '' TERM\nsh -c 'sleep 600 & echo $! > grandchild; : > ready; wait' &\nwait\nwait\nexit 3");
     let mut child = stage.command("run").spawn().unwrap();
     wait_until("the grandchild is there", || stage.path("ready").exists());
-    let grandchild = std::fs::read_to_string(stage.path("grandchild")).unwrap().trim().parse().unwrap();
+    let grandchild =
+        std::fs::read_to_string(stage.path("grandchild")).unwrap().trim().parse().unwrap();
     wait_until("the grandchild is dead", || {
         send(&child, Signal::SIGTERM);
         kill(Pid::from_raw(grandchild), None).is_err()

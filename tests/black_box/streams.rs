@@ -1,4 +1,5 @@
-//! The runner's output on its way through the guard: every byte, at any length, whatever the reader does.
+//! The runner's output on its way through the guard: every byte, at any length, whatever the reader
+//! does.
 
 use std::{
     io::Read as _,
@@ -10,7 +11,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::support::{Stage, wait_until};
 
-/// What the pass-through may need at its most, whatever passes: the guard itself, unoptimised, is most of it.
+/// What the pass-through may need at its most, whatever passes: the guard itself, unoptimised, is
+/// most of it.
 const MEMORY_KIB: u64 = 96 * 1024;
 
 /// Both streams of a guard around `script`, as they are when the guard is quiet.
@@ -22,9 +24,11 @@ fn both_streams(stage: &Stage, command: &mut Command) -> (Vec<u8>, Vec<u8>) {
     (output.stdout, output.stderr)
 }
 
-/// Reads the guard's output to its end, without keeping it. Gives its length, how many bytes were no `x`, and the most memory the guard ever had, in KiB.
+/// Reads the guard's output to its end, without keeping it. Gives its length, how many bytes were
+/// no `x`, and the most memory the guard ever had, in KiB.
 fn drain(child: &mut Child) -> (u64, u64, u64) {
-    let (mut stdout, status) = (child.stdout.take().unwrap(), format!("/proc/{}/status", child.id()));
+    let (mut stdout, status) =
+        (child.stdout.take().unwrap(), format!("/proc/{}/status", child.id()));
     let expected = vec![b'x'; 1 << 20];
     let mut chunk = vec![0; 1 << 20];
     let (mut length, mut others, mut memory) = (0, 0, 0);
@@ -39,14 +43,17 @@ fn drain(child: &mut Child) -> (u64, u64, u64) {
         }
         // The high-water mark never falls, so that the last look tells for all.
         let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        let mark = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
         memory = mark.unwrap_or(memory);
     }
 }
 
 #[test]
 fn both_streams_pass_byte_for_byte_although_they_are_no_text() {
-    // Every byte there is, NUL and half characters among them, with and without a newline at the end.
+    // Every byte there is, NUL and half characters among them, with and without a newline at the
+    // end.
     let script = r#"cat > /dev/null
 i=0; while [ $i -lt 256 ]; do printf "\\$(printf %03o $i)"; printf "\\$(printf %03o $((255 - i)))" >&2; i=$((i + 1)); done
 printf '\n\303\n'; printf 'EMR jobflow \377 started' >&2
@@ -62,7 +69,9 @@ exit 3"#;
 
 #[test]
 fn a_line_of_a_hundred_megabytes_passes_in_constant_memory() {
-    let stage = Stage::acme().scripted("cat > /dev/null\nhead -c 100000000 /dev/zero | tr '\\0' x\necho\nexit 3").option("--quiet");
+    let stage = Stage::acme()
+        .scripted("cat > /dev/null\nhead -c 100000000 /dev/zero | tr '\\0' x\necho\nexit 3")
+        .option("--quiet");
     let mut child = stage.command("run").spawn().unwrap();
     let (length, others, memory) = drain(&mut child);
     assert_eq!((length, others), (100_000_001, 1), "the newline at its end");
@@ -73,7 +82,12 @@ fn a_line_of_a_hundred_megabytes_passes_in_constant_memory() {
 #[test]
 fn a_gigabyte_of_lines_passes_in_constant_memory() {
     let line = format!("{}\n", "x".repeat(119));
-    let stage = Stage::acme().scripted(&format!("cat > /dev/null\nyes '{}' | head -c 1080000000\nexit 3", line.trim_end())).option("--quiet");
+    let stage = Stage::acme()
+        .scripted(&format!(
+            "cat > /dev/null\nyes '{}' | head -c 1080000000\nexit 3",
+            line.trim_end()
+        ))
+        .option("--quiet");
     let mut child = stage.command("run").spawn().unwrap();
     let (length, others, memory) = drain(&mut child);
     assert_eq!((length, others), (1_080_000_000, 9_000_000), "a newline for every line");
@@ -83,13 +97,22 @@ fn a_gigabyte_of_lines_passes_in_constant_memory() {
 
 #[test]
 fn a_reader_that_stalls_holds_the_runner_back_and_loses_nothing() {
-    // It says how far it is. Two pipes and a buffer hold a few hundred kilobytes; a runner that was not held back would write all of it.
-    let script =
-        "cat > /dev/null\ni=0\nwhile [ $i -lt 100 ]; do head -c 100000 /dev/zero | tr '\\0' x; i=$((i + 1)); echo $i > written; done\nexit 3";
+    // It says how far it is. Two pipes and a buffer hold a few hundred kilobytes; a runner that was
+    // not held back would write all of it.
+    let script = "cat > /dev/null\ni=0\nwhile [ $i -lt 100 ]; do head -c 100000 /dev/zero | tr '\\0' x; i=$((i + 1)); echo $i > written; done\nexit 3";
     let stage = Stage::acme().scripted(script).option("--quiet");
     let mut child = stage.command("run").spawn().unwrap();
-    let written = || std::fs::read_to_string(stage.path("written")).unwrap_or_default().trim().parse::<u32>().unwrap_or_default();
-    let runner_blocks = || std::fs::read_to_string(format!("/proc/{}/status", child.id())).is_ok() && blocked_writers(child.id());
+    let written = || {
+        std::fs::read_to_string(stage.path("written"))
+            .unwrap_or_default()
+            .trim()
+            .parse::<u32>()
+            .unwrap_or_default()
+    };
+    let runner_blocks = || {
+        std::fs::read_to_string(format!("/proc/{}/status", child.id())).is_ok()
+            && blocked_writers(child.id())
+    };
     wait_until("the runner is held back", || written() > 0 && runner_blocks());
     assert!(written() < 20, "{} of 100 written with nobody reading", written());
     let (length, others, _) = drain(&mut child);
@@ -99,11 +122,19 @@ fn a_reader_that_stalls_holds_the_runner_back_and_loses_nothing() {
 
 /// Whether the guard's thread for the runner's output sleeps within a write to a full pipe.
 fn blocked_writers(guard: u32) -> bool {
-    let threads = std::fs::read_dir(format!("/proc/{guard}/task")).unwrap().filter_map(Result::ok).map(|thread| thread.path());
-    let of_output = |thread: &std::path::PathBuf| std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == "runner-output");
+    let threads = std::fs::read_dir(format!("/proc/{guard}/task"))
+        .unwrap()
+        .filter_map(Result::ok)
+        .map(|thread| thread.path());
+    let of_output = |thread: &std::path::PathBuf| {
+        std::fs::read_to_string(thread.join("comm"))
+            .is_ok_and(|name| name.trim() == "runner-output")
+    };
     // The system call's number comes first: 1 is `write` on x86-64, 64 on AArch64.
     let number = if cfg!(target_arch = "aarch64") { "64 " } else { "1 " };
-    threads.filter(of_output).any(|thread| std::fs::read_to_string(thread.join("syscall")).is_ok_and(|call| call.starts_with(number)))
+    threads.filter(of_output).any(|thread| {
+        std::fs::read_to_string(thread.join("syscall")).is_ok_and(|call| call.starts_with(number))
+    })
 }
 
 #[test]
@@ -144,7 +175,10 @@ fn a_run_without_any_output_at_all_keeps_its_code() {
     let stage = Stage::acme().scripted("cat > /dev/null\necho lost\necho lost >&2\nexit 3");
     let command = stage.command("run");
     let mut closed = Command::new("sh");
-    closed.args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"]).arg(command.get_program()).args(command.get_args());
+    closed
+        .args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
     stage.prepare(&mut closed);
     closed.stdout(Stdio::null()).stderr(Stdio::null());
     assert_eq!(closed.status().unwrap().code(), Some(3));

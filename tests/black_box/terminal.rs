@@ -1,4 +1,5 @@
-//! The guard in a terminal: a real one, with the guard, or the shell that starts it, as the session it belongs to.
+//! The guard in a terminal: a real one, with the guard, or the shell that starts it, as the session
+//! it belongs to.
 
 use std::{
     fs::File,
@@ -27,13 +28,18 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts `command`, as it would run on `stage`, as the leader of a new session that this terminal controls.
+    /// Starts `command`, as it would run on `stage`, as the leader of a new session that this
+    /// terminal controls.
     pub(crate) fn start(stage: &Stage, command: &Command) -> Self {
         Self::start_sized(stage, command, (24, 80))
     }
 
     /// The same with so many rows and columns.
-    pub(crate) fn start_sized(stage: &Stage, command: &Command, (ws_row, ws_col): (u16, u16)) -> Self {
+    pub(crate) fn start_sized(
+        stage: &Stage,
+        command: &Command,
+        (ws_row, ws_col): (u16, u16),
+    ) -> Self {
         let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(&size, None).unwrap();
         for end in [pair.master.as_fd(), pair.slave.as_fd()] {
@@ -44,12 +50,18 @@ impl Terminal {
         stage.prepare(&mut leader);
         let device = ttyname(&pair.slave).unwrap();
         let end = || pair.slave.try_clone().unwrap();
-        let child = leader.stdin(end()).stdout(end()).stderr(end()).spawn().expect("setsid (util-linux) is there");
+        let child = leader
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .expect("setsid (util-linux) is there");
         let (shown, keyboard) = (Arc::new(Mutex::new(Vec::new())), File::from(pair.master));
         let (mut screen, to) = (keyboard.try_clone().unwrap(), Arc::clone(&shown));
         let slave: OwnedFd = pair.slave;
         std::thread::spawn(move || {
-            // Open until the program has ended and all was read, or what was written last could be lost.
+            // Open until the program has ended and all was read, or what was written last could be
+            // lost.
             let _slave = slave;
             let mut chunk = [0; 4096];
             while let Ok(read @ 1..) = screen.read(&mut chunk) {
@@ -127,7 +139,9 @@ fn ctrl_z_stops_both_and_fg_has_both_go_on_to_the_end() {
     let mut shell = Command::new("bash");
     shell.args(["--norc", "--noprofile", "--noediting", "-i"]);
     let mut terminal = Terminal::start(&stage, &shell);
-    let words = std::iter::once(command.get_program()).chain(command.get_args()).map(|word| format!("'{}'", word.display()));
+    let words = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("'{}'", word.display()));
     terminal.press(&format!("{}\n", words.collect::<Vec<_>>().join(" ")));
     wait_until("the runner has launched", || stage.sim.requests_for("RunJobFlow").len() == 1);
     let runner = runner_pid(&stage).as_raw();
@@ -167,7 +181,12 @@ fn a_new_size_of_the_terminal_reaches_the_runner_once() {
     let mut terminal = Terminal::start(&stage, &stage.command("run"));
     wait_until("the runner has launched", || stage.sim.requests_for("RunJobFlow").len() == 1);
     for (columns, signals) in [("100", vec![28]), ("120", vec![28, 28])] {
-        let resized = Command::new("stty").arg("-F").arg(&terminal.device).args(["cols", columns]).status().unwrap();
+        let resized = Command::new("stty")
+            .arg("-F")
+            .arg(&terminal.device)
+            .args(["cols", columns])
+            .status()
+            .unwrap();
         assert!(resized.success());
         wait_until("the runner knows", || signals_in_the_journal(&stage) == signals);
     }
@@ -178,7 +197,9 @@ fn a_new_size_of_the_terminal_reaches_the_runner_once() {
 
 #[test]
 fn a_command_that_launches_nothing_gets_ctrl_c_from_the_terminal_alone() {
-    let stage = Stage::acme().scripted("trap 'echo interrupted >> signals; exit 130' INT\n: > ready\nwhile :; do sleep 0.05; done");
+    let stage = Stage::acme().scripted(
+        "trap 'echo interrupted >> signals; exit 130' INT\n: > ready\nwhile :; do sleep 0.05; done",
+    );
     stage.command("run");
     let mut command = Command::new(&programs().guard);
     command.args(["run", "--", "lint", "resolver", "--resolver", "resolver.json"]);

@@ -1,7 +1,9 @@
-//! Clusters that are not what was verified: found, terminated, the runner stopped, and the exit says how it ended.
+//! Clusters that are not what was verified: found, terminated, the runner stopped, and the exit
+//! says how it ended.
 
 use emr_simulator::{
-    Calls, ClusterState, Command as Set, Fault, FaultKind, Hook, Moment, NextCluster, PutSecurityConfiguration, Termination, UpdateCluster,
+    Calls, ClusterState, Command as Set, Fault, FaultKind, Hook, Moment, NextCluster,
+    PutSecurityConfiguration, Termination, UpdateCluster,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -16,9 +18,17 @@ use crate::support::{Played, Stage};
 fn unsafe_and_terminated(stage: &Stage) -> Played {
     let played = stage.run();
     played.expect_code(76);
-    for cluster in played.report["watched"]["clusters"].as_array().unwrap().iter().filter(|cluster| cluster["is_unsafe"] == true) {
+    for cluster in played.report["watched"]["clusters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|cluster| cluster["is_unsafe"] == true)
+    {
         let id = cluster["id"].as_str().unwrap();
-        assert!(stage.sim.with_world(|world| world.cluster(id).unwrap().state.is_over()), "{id} still lives");
+        assert!(
+            stage.sim.with_world(|world| world.cluster(id).unwrap().state.is_over()),
+            "{id} still lives"
+        );
         assert_eq!(cluster["end"], "confirmed");
     }
     played
@@ -35,9 +45,15 @@ fn swapped_configuration() -> Set {
 #[test]
 fn a_security_configuration_swapped_between_pre_flight_and_launch() {
     let stage = Stage::acme();
-    stage.set(Set::AddHook(Hook::after_first("DescribeSecurityConfiguration", vec![swapped_configuration()])));
+    stage.set(Set::AddHook(Hook::after_first(
+        "DescribeSecurityConfiguration",
+        vec![swapped_configuration()],
+    )));
     let played = unsafe_and_terminated(&stage);
-    assert_eq!(played.findings("cluster-security-configuration").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(
+        played.findings("cluster-security-configuration").into_values().collect::<Vec<_>>(),
+        ["refuted"]
+    );
     insta::assert_snapshot!(played.redact(&played.stderr));
 }
 
@@ -45,9 +61,21 @@ fn a_security_configuration_swapped_between_pre_flight_and_launch() {
 fn a_security_configuration_made_anew_with_the_same_content() {
     let stage = Stage::acme();
     let same = stage.sim.with_world(|world| {
-        world.security_configuration(emr_simulator::DEFAULT_ACCOUNT, emr_simulator::DEFAULT_REGION, "acme-sc").unwrap().content.clone()
+        world
+            .security_configuration(
+                emr_simulator::DEFAULT_ACCOUNT,
+                emr_simulator::DEFAULT_REGION,
+                "acme-sc",
+            )
+            .unwrap()
+            .content
+            .clone()
     });
-    let again = Set::PutSecurityConfiguration(PutSecurityConfiguration { name: "acme-sc".to_owned(), content: same.into(), ..Default::default() });
+    let again = Set::PutSecurityConfiguration(PutSecurityConfiguration {
+        name: "acme-sc".to_owned(),
+        content: same.into(),
+        ..Default::default()
+    });
     stage.set(Set::AddHook(Hook::after_first("DescribeSecurityConfiguration", vec![again])));
     unsafe_and_terminated(&stage);
 }
@@ -57,22 +85,36 @@ fn changed_at_launch(stage: &Stage, update: UpdateCluster) {
     stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![Set::UpdateCluster(update)])));
 }
 
-/// Runs, and proves that `check` alone was refuted, and that the cluster was being terminated before it was out of STARTING.
+/// Runs, and proves that `check` alone was refuted, and that the cluster was being terminated
+/// before it was out of STARTING.
 #[track_caller]
 fn refuted_while_starting(stage: &Stage, check: &str) -> Played {
-    stage.set(Set::SetTimings(emr_simulator::Timings { starting: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        starting: 3600.0,
+        ..emr_simulator::Timings::all(6.0)
+    }));
     let played = unsafe_and_terminated(stage);
     assert_eq!(played.findings(check).into_values().collect::<Vec<_>>(), ["refuted"]);
     let findings = played.report["watched"]["clusters"][0]["findings"].as_array().unwrap();
-    let refuted: Vec<&str> =
-        findings.iter().filter(|finding| finding["status"] == "refuted").map(|finding| finding["check"].as_str().unwrap()).collect();
+    let refuted: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding["status"] == "refuted")
+        .map(|finding| finding["check"].as_str().unwrap())
+        .collect();
     assert_eq!(refuted, [check]);
     let by_guard = |operation: &str| {
         let requests = stage.sim.requests_for(operation).into_iter();
-        requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).map(|request| request.seq).collect::<Vec<_>>()
+        requests
+            .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"))
+            .map(|request| request.seq)
+            .collect::<Vec<_>>()
     };
     let (looks, terminations) = (by_guard("DescribeCluster"), by_guard("TerminateJobFlows"));
-    assert_eq!(looks.iter().filter(|look| **look < terminations[0]).count(), 1, "one look was enough");
+    assert_eq!(
+        looks.iter().filter(|look| **look < terminations[0]).count(),
+        1,
+        "one look was enough"
+    );
     assert_eq!(stage.sim.with_world(|world| world.clusters[0].ready), None, "no step could run");
     played
 }
@@ -84,7 +126,13 @@ fn a_cluster_with_a_property_that_weakens_encryption() {
         {"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]}]);
     changed_at_launch(&stage, UpdateCluster { configurations: Some(weak), ..Default::default() });
     let played = refuted_while_starting(&stage, "cluster-configurations");
-    assert!(played.stderr.contains("saw hdfs-site dfs.encrypt.data.transfer=false: HDFS blocks travel in clear"), "{}", played.stderr);
+    assert!(
+        played
+            .stderr
+            .contains("saw hdfs-site dfs.encrypt.data.transfer=false: HDFS blocks travel in clear"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
@@ -100,7 +148,10 @@ fn a_cluster_with_a_property_that_the_runner_config_does_not_hold() {
 
 #[test]
 fn a_cluster_with_other_roles() {
-    for request in [json!({"ServiceRole": "arn:aws:iam::123456789012:role/Other"}), json!({"JobFlowRole": "Other"})] {
+    for request in [
+        json!({"ServiceRole": "arn:aws:iam::123456789012:role/Other"}),
+        json!({"JobFlowRole": "Other"}),
+    ] {
         let stage = Stage::acme();
         changed_at_launch(&stage, UpdateCluster { request, ..Default::default() });
         refuted_while_starting(&stage, "cluster-roles");
@@ -110,7 +161,13 @@ fn a_cluster_with_other_roles() {
 #[test]
 fn a_cluster_on_a_machine_image_of_somebodys_own() {
     let stage = Stage::acme();
-    changed_at_launch(&stage, UpdateCluster { request: json!({"CustomAmiId": "ami-0123456789abcdef0"}), ..Default::default() });
+    changed_at_launch(
+        &stage,
+        UpdateCluster {
+            request: json!({"CustomAmiId": "ami-0123456789abcdef0"}),
+            ..Default::default()
+        },
+    );
     refuted_while_starting(&stage, "cluster-ami");
 }
 
@@ -123,20 +180,35 @@ fn spark_step(arguments: &[&str]) -> serde_json::Value {
 #[test]
 fn a_step_that_switches_encryption_off_for_itself() {
     let stage = Stage::acme();
-    let add_steps = spark_step(&["--conf", "spark.authenticate=false", "--conf", "spark.ssl.keyPassword=hunter2", "s3://acme/x.jar"]);
+    let add_steps = spark_step(&[
+        "--conf",
+        "spark.authenticate=false",
+        "--conf",
+        "spark.ssl.keyPassword=hunter2",
+        "s3://acme/x.jar",
+    ]);
     changed_at_launch(&stage, UpdateCluster { add_steps, ..Default::default() });
     let played = refuted_while_starting(&stage, "step-arguments");
     let said = "step-arguments: saw theirs: spark.authenticate=false: Spark RPC is not authenticated, and so not encrypted";
     assert!(played.stderr.contains(said), "{}", played.stderr);
-    assert!(!played.report.to_string().contains("hunter2"), "what is judged is kept, and nothing else");
+    assert!(
+        !played.report.to_string().contains("hunter2"),
+        "what is judged is kept, and nothing else"
+    );
 }
 
 #[test]
 fn a_step_that_somebody_adds_to_a_cluster_that_was_judged() {
     let stage = Stage::acme();
     stage.set(Set::SetTimings(emr_simulator::Timings::all(60.0)));
-    let add = Set::UpdateCluster(UpdateCluster { add_steps: spark_step(&["--properties-file", "s3://acme/spark.conf"]), ..Default::default() });
-    stage.set(Set::AddHook(Hook { calls: Calls::Nth(4), ..Hook::after_first("ListSteps", vec![add]) }));
+    let add = Set::UpdateCluster(UpdateCluster {
+        add_steps: spark_step(&["--properties-file", "s3://acme/spark.conf"]),
+        ..Default::default()
+    });
+    stage.set(Set::AddHook(Hook {
+        calls: Calls::Nth(4),
+        ..Hook::after_first("ListSteps", vec![add])
+    }));
     let played = unsafe_and_terminated(&stage);
     assert_eq!(played.findings("step-arguments").into_values().collect::<Vec<_>>(), ["refuted"]);
 }
@@ -144,14 +216,20 @@ fn a_step_that_somebody_adds_to_a_cluster_that_was_judged() {
 #[test]
 fn a_step_that_somebody_adds_to_an_adopted_cluster_while_the_runs_own_are_at_work() {
     let stage = Stage::acme().argument("--use-persistent-jobflow").misbehave("hang");
-    stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        step: 3600.0,
+        ..emr_simulator::Timings::all(6.0)
+    }));
     stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
     let child = stage.command("run").spawn().unwrap();
     let looks = || by_guard(&stage, "ListSteps");
-    crate::support::wait_until("the runner's steps are at work", || stage.sim.with_world(|world| world.clusters[0].state == ClusterState::Running));
+    crate::support::wait_until("the runner's steps are at work", || {
+        stage.sim.with_world(|world| world.clusters[0].state == ClusterState::Running)
+    });
     let before = looks();
     crate::support::wait_until("a look at them", || looks() > before);
-    let add_steps = spark_step(&["--conf", "spark.network.crypto.enabled=false", "s3://acme/x.jar"]);
+    let add_steps =
+        spark_step(&["--conf", "spark.network.crypto.enabled=false", "s3://acme/x.jar"]);
     stage.set(Set::UpdateCluster(UpdateCluster { add_steps, ..Default::default() }));
     let played = stage.finish(child);
     played.expect_code(76);
@@ -161,12 +239,25 @@ fn a_step_that_somebody_adds_to_an_adopted_cluster_while_the_runs_own_are_at_wor
 #[test]
 fn a_first_judgement_that_emr_throttles_is_made_all_the_same() {
     let stage = Stage::acme().misbehave("hang");
-    stage.set(Set::SetTimings(emr_simulator::Timings { terminating: 6.0, ..emr_simulator::Timings::all(3600.0) }));
-    // Only the configuration's content tells that it was swapped, and for as long as the SDK tries, and longer, EMR does not tell it.
-    stage.set(Set::AddHook(Hook::after_first("DescribeSecurityConfiguration", vec![swapped_configuration()])));
-    stage.set(Set::AddFault(Fault { calls: Calls::Range { from: 2, to: 8 }, ..Fault::every("DescribeSecurityConfiguration", FaultKind::Throttle) }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        terminating: 6.0,
+        ..emr_simulator::Timings::all(3600.0)
+    }));
+    // Only the configuration's content tells that it was swapped, and for as long as the SDK tries,
+    // and longer, EMR does not tell it.
+    stage.set(Set::AddHook(Hook::after_first(
+        "DescribeSecurityConfiguration",
+        vec![swapped_configuration()],
+    )));
+    stage.set(Set::AddFault(Fault {
+        calls: Calls::Range { from: 2, to: 8 },
+        ..Fault::every("DescribeSecurityConfiguration", FaultKind::Throttle)
+    }));
     let played = unsafe_and_terminated(&stage);
-    assert_eq!(played.findings("cluster-security-configuration").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(
+        played.findings("cluster-security-configuration").into_values().collect::<Vec<_>>(),
+        ["refuted"]
+    );
     assert!(by_guard(&stage, "DescribeSecurityConfiguration") >= 9);
 }
 
@@ -174,9 +265,16 @@ fn a_first_judgement_that_emr_throttles_is_made_all_the_same() {
 fn a_cluster_with_a_bootstrap_action_that_nobody_asked_for() {
     let stage = Stage::acme();
     let script = json!({"Name": "theirs", "ScriptBootstrapAction": {"Path": "s3://evil/x.sh", "Args": ["--password=hunter2"]}});
-    changed_at_launch(&stage, UpdateCluster { request: json!({"BootstrapActions": [script]}), ..Default::default() });
+    changed_at_launch(
+        &stage,
+        UpdateCluster { request: json!({"BootstrapActions": [script]}), ..Default::default() },
+    );
     let played = refuted_while_starting(&stage, "cluster-bootstrap-actions");
-    assert!(played.stderr.contains("saw s3://evil/x.sh, which nobody asked for"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains("saw s3://evil/x.sh, which nobody asked for"),
+        "{}",
+        played.stderr
+    );
     assert!(!played.report.to_string().contains("hunter2"), "its arguments may be secrets");
 }
 
@@ -195,8 +293,13 @@ fn a_cluster_whose_groups_weaken_encryption() {
 #[test]
 fn a_cluster_whose_groups_are_reconfigured_while_it_runs() {
     let stage = Stage::acme().misbehave("hang");
-    stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
-    let running = |world: &emr_simulator::World| world.clusters.first().is_some_and(|cluster| cluster.state == ClusterState::Running);
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        step: 3600.0,
+        ..emr_simulator::Timings::all(6.0)
+    }));
+    let running = |world: &emr_simulator::World| {
+        world.clusters.first().is_some_and(|cluster| cluster.state == ClusterState::Running)
+    };
     let child = stage.command("run").spawn().unwrap();
     crate::support::wait_until("the cluster runs", || stage.sim.with_world(running));
     // Once nothing changes any more, a look at the groups comes at a pace of its own.
@@ -214,8 +317,14 @@ fn what_is_asked_less_often_keeps_no_unsafe_cluster_waiting() {
     let stage = Stage::acme().misbehave("second-cluster-unsafe");
     stage.set(Set::AddFault(Fault::every("ListInstanceGroups", FaultKind::Hang)));
     let mut child = stage.command("run").spawn().unwrap();
-    let terminated = stage.sim.wait_for_request(|request| request.operation() == "TerminateJobFlows", std::time::Duration::from_secs(15));
-    assert!(terminated.is_some(), "the first one's groups are never told, and the second one dies all the same");
+    let terminated = stage.sim.wait_for_request(
+        |request| request.operation() == "TerminateJobFlows",
+        std::time::Duration::from_secs(15),
+    );
+    assert!(
+        terminated.is_some(),
+        "the first one's groups are never told, and the second one dies all the same"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -223,8 +332,12 @@ fn what_is_asked_less_often_keeps_no_unsafe_cluster_waiting() {
 #[test]
 fn an_answer_that_fails_once_in_the_middle_of_a_run_condemns_nobody() {
     let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1500ms");
-    stage.set(Set::SetTimings(emr_simulator::Timings { step: 6.0, ..emr_simulator::Timings::all(60.0) }));
-    // STARTING, BOOTSTRAPPING, RUNNING: by now the cluster has been known for longer than it may stay unjudged.
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        step: 6.0,
+        ..emr_simulator::Timings::all(60.0)
+    }));
+    // STARTING, BOOTSTRAPPING, RUNNING: by now the cluster has been known for longer than it may
+    // stay unjudged.
     stage.set(Set::AddFault(Fault::nth("ListInstanceGroups", 3, FaultKind::AccessDenied)));
     stage.run().expect_code(0);
 }
@@ -234,7 +347,11 @@ fn groups_that_nobody_may_look_at_count_as_unsafe() {
     let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s").misbehave("hang");
     stage.set(Set::AddFault(Fault::every("ListInstanceGroups", FaultKind::AccessDenied)));
     let played = unsafe_and_terminated(&stage);
-    assert!(played.stderr.contains("cluster-groups: saw the guard may not look: AccessDeniedException"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains("cluster-groups: saw the guard may not look: AccessDeniedException"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
@@ -242,38 +359,66 @@ fn what_cannot_change_is_asked_once_and_the_rest_no_more_often_than_the_state() 
     let stage = Stage::acme();
     stage.run().expect_code(0);
     assert_eq!(by_guard(&stage, "ListBootstrapActions"), 1);
-    // One list tells the states of all clusters; of each one only its beginning and its end are asked for.
+    // One list tells the states of all clusters; of each one only its beginning and its end are
+    // asked for.
     let states = by_guard(&stage, "ListClusters");
-    for operation in ["DescribeCluster", "ListSteps", "ListInstanceGroups", "ListInstances", "DescribeVolumes"] {
+    for operation in
+        ["DescribeCluster", "ListSteps", "ListInstanceGroups", "ListInstances", "DescribeVolumes"]
+    {
         let asked = by_guard(&stage, operation);
-        assert!((1..states).contains(&asked), "{asked} times {operation}, {states} looks at the state");
+        assert!(
+            (1..states).contains(&asked),
+            "{asked} times {operation}, {states} looks at the state"
+        );
     }
 }
 
 #[test]
 fn a_persistent_cluster_with_a_bootstrap_action_over_http_is_not_adopted() {
     let stage = Stage::acme().argument("--use-persistent-jobflow");
-    let script = json!([{"Name": "x", "ScriptBootstrapAction": {"Path": "http://evil.example/x.sh"}}]);
-    stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc", "BootstrapActions": script})));
+    let script =
+        json!([{"Name": "x", "ScriptBootstrapAction": {"Path": "http://evil.example/x.sh"}}]);
+    stage.set(crate::good_runs::waiting_cluster(
+        &json!({"SecurityConfiguration": "acme-sc", "BootstrapActions": script}),
+    ));
     let played = stage.run();
     played.expect_code(77);
-    assert_eq!(played.findings("persistent-cluster-configuration").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(
+        played.findings("persistent-cluster-configuration").into_values().collect::<Vec<_>>(),
+        ["refuted"]
+    );
 }
 
 /// The guard's own calls of an operation.
 fn by_guard(stage: &Stage, operation: &str) -> usize {
-    stage.sim.requests_for(operation).iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
+    stage
+        .sim
+        .requests_for(operation)
+        .iter()
+        .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"))
+        .count()
 }
 
 #[test]
 fn a_cluster_whose_root_volumes_are_not_encrypted() {
     let stage = Stage::acme();
-    stage.set(Set::SetNextCluster(NextCluster { ebs_root_encrypted: Some(false), ..Default::default() }));
+    stage.set(Set::SetNextCluster(NextCluster {
+        ebs_root_encrypted: Some(false),
+        ..Default::default()
+    }));
     let played = unsafe_and_terminated(&stage);
     assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["refuted"]);
-    assert_eq!(played.stderr.lines().next().unwrap().matches(" is not encrypted").count(), 3, "one root volume of each instance\n{}", played.stderr);
+    assert_eq!(
+        played.stderr.lines().next().unwrap().matches(" is not encrypted").count(),
+        3,
+        "one root volume of each instance\n{}",
+        played.stderr
+    );
     let volumes = played.report["watched"]["clusters"][0]["volumes"].as_array().unwrap();
-    assert_eq!((volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()), (6, 3));
+    assert_eq!(
+        (volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()),
+        (6, 3)
+    );
 }
 
 #[test]
@@ -281,7 +426,10 @@ fn a_cluster_whose_volumes_are_under_another_key() {
     let stage = Stage::acme();
     let other = "22222222-2222-2222-2222-222222222222";
     stage.set(Set::PutKey(emr_simulator::PutKey { id: other.to_owned(), ..Default::default() }));
-    stage.set(Set::SetNextCluster(NextCluster { ebs_key: Some(other.to_owned()), ..Default::default() }));
+    stage.set(Set::SetNextCluster(NextCluster {
+        ebs_key: Some(other.to_owned()),
+        ..Default::default()
+    }));
     let played = unsafe_and_terminated(&stage);
     let said = format!(" is encrypted by arn:aws:kms:eu-west-1:123456789012:key/{other}");
     assert!(played.stderr.contains(&said), "{}", played.stderr);
@@ -290,52 +438,105 @@ fn a_cluster_whose_volumes_are_under_another_key() {
 #[test]
 fn instances_that_join_a_cluster_later_with_bare_volumes() {
     let stage = Stage::acme().misbehave("hang");
-    stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        step: 3600.0,
+        ..emr_simulator::Timings::all(6.0)
+    }));
     let task = json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1, "Market": "ON_DEMAND"}]);
-    let join = Set::UpdateCluster(UpdateCluster { ebs_encrypted: Some(false), add_groups: task, ..Default::default() });
-    stage.set(Set::AddHook(Hook { calls: Calls::Nth(2), ..Hook::after_first("DescribeVolumes", vec![join]) }));
+    let join = Set::UpdateCluster(UpdateCluster {
+        ebs_encrypted: Some(false),
+        add_groups: task,
+        ..Default::default()
+    });
+    stage.set(Set::AddHook(Hook {
+        calls: Calls::Nth(2),
+        ..Hook::after_first("DescribeVolumes", vec![join])
+    }));
     let played = unsafe_and_terminated(&stage);
     assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["refuted"]);
     let volumes = played.report["watched"]["clusters"][0]["volumes"].as_array().unwrap();
-    assert_eq!((volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()), (8, 2));
+    assert_eq!(
+        (volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()),
+        (8, 2)
+    );
 }
 
 #[test]
 fn a_group_that_is_made_larger_later_brings_volumes_that_count() {
     let stage = Stage::acme().misbehave("hang");
-    stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
-    let larger = Set::UpdateCluster(UpdateCluster { ebs_encrypted: Some(false), resize: Some(4), ..Default::default() });
-    stage.set(Set::AddHook(Hook { calls: Calls::Nth(2), ..Hook::after_first("DescribeVolumes", vec![larger]) }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        step: 3600.0,
+        ..emr_simulator::Timings::all(6.0)
+    }));
+    let larger = Set::UpdateCluster(UpdateCluster {
+        ebs_encrypted: Some(false),
+        resize: Some(4),
+        ..Default::default()
+    });
+    stage.set(Set::AddHook(Hook {
+        calls: Calls::Nth(2),
+        ..Hook::after_first("DescribeVolumes", vec![larger])
+    }));
     let played = unsafe_and_terminated(&stage);
     let volumes = played.report["watched"]["clusters"][0]["volumes"].as_array().unwrap();
-    assert_eq!((volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()), (10, 4));
+    assert_eq!(
+        (volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()),
+        (10, 4)
+    );
 }
 
 #[test]
 fn volumes_that_ec2_does_not_tell_of_count_as_unsafe_in_the_end() {
     let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s").misbehave("hang");
-    stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        step: 3600.0,
+        ..emr_simulator::Timings::all(6.0)
+    }));
     stage.set(Set::AddFault(Fault::every("DescribeVolumes", FaultKind::AccessDenied)));
     let played = unsafe_and_terminated(&stage);
-    assert!(played.stderr.contains("cluster-volumes: saw the guard may not look: UnauthorizedOperation"), "{}", played.stderr);
+    assert!(
+        played
+            .stderr
+            .contains("cluster-volumes: saw the guard may not look: UnauthorizedOperation"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
 fn of_hundreds_of_instances_every_volume_is_looked_at() {
     // More than one filter takes, and more than one page of either list.
     let large = |bare| {
-        let stage = Stage::acme().replace("core_instance_count: 2", "core_instance_count: 250").misbehave("hang");
-        stage.set(Set::SetTimings(emr_simulator::Timings { step: 3600.0, ..emr_simulator::Timings::all(6.0) }));
+        let stage = Stage::acme()
+            .replace("core_instance_count: 2", "core_instance_count: 250")
+            .misbehave("hang");
+        stage.set(Set::SetTimings(emr_simulator::Timings {
+            step: 3600.0,
+            ..emr_simulator::Timings::all(6.0)
+        }));
         if bare {
             // Of the instances that come last: behind the first page, and behind the first filter.
             let task = json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1, "Market": "ON_DEMAND"}]);
-            let join = Set::UpdateCluster(UpdateCluster { ebs_encrypted: Some(false), add_groups: task, ..Default::default() });
-            stage.set(Set::AddHook(Hook { calls: Calls::Nth(1), when: Moment::Arrival, ..Hook::after_first("ListInstances", vec![join]) }));
+            let join = Set::UpdateCluster(UpdateCluster {
+                ebs_encrypted: Some(false),
+                add_groups: task,
+                ..Default::default()
+            });
+            stage.set(Set::AddHook(Hook {
+                calls: Calls::Nth(1),
+                when: Moment::Arrival,
+                ..Hook::after_first("ListInstances", vec![join])
+            }));
         }
         stage
     };
     let played = unsafe_and_terminated(&large(true));
-    assert_eq!(played.stderr.lines().next().unwrap().matches(" is not encrypted").count(), 2, "{}", played.stderr);
+    assert_eq!(
+        played.stderr.lines().next().unwrap().matches(" is not encrypted").count(),
+        2,
+        "{}",
+        played.stderr
+    );
 
     let stage = large(false);
     let child = stage.command("run").spawn().unwrap();
@@ -355,14 +556,20 @@ fn of_hundreds_of_instances_every_volume_is_looked_at() {
 fn a_cluster_without_instances_yet_is_neither_overdue_nor_asked_for_them() {
     let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s");
     // Three seconds without instances.
-    stage.set(Set::SetTimings(emr_simulator::Timings { starting: 180.0, ..emr_simulator::Timings::all(30.0) }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        starting: 180.0,
+        ..emr_simulator::Timings::all(30.0)
+    }));
     let child = stage.command("run").spawn().unwrap();
     let judged = |request: &emr_simulator::Recorded| request.operation() == "ListInstanceGroups";
     assert!(stage.sim.wait_for_request(judged, std::time::Duration::from_secs(30)).is_some());
     let starting = |world: &emr_simulator::World| world.clusters[0].state == ClusterState::Starting;
     while stage.sim.with_world(starting) {
         let asked = by_guard(&stage, "ListInstances");
-        assert!(asked == 0 || !stage.sim.with_world(starting), "no instance was there to be listed");
+        assert!(
+            asked == 0 || !stage.sim.with_world(starting),
+            "no instance was there to be listed"
+        );
         std::thread::yield_now();
     }
     let played = stage.finish(child);
@@ -376,7 +583,13 @@ fn volumes_that_nobody_has_seen_leave_a_success_unconfirmed() {
     stage.set(Set::AddFault(Fault::every("ListInstances", FaultKind::AccessDenied)));
     let played = stage.run();
     played.expect_code(75);
-    assert!(played.stderr.contains("cluster-volumes: saw instances were gone before anybody could look at their volumes"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains(
+            "cluster-volumes: saw instances were gone before anybody could look at their volumes"
+        ),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
@@ -393,27 +606,41 @@ fn disks_under_luks_alone_are_inferred_and_ec2_is_not_asked() {
     let stage = stage.option("--require=s3-at-rest,local-disk");
     let played = stage.run();
     played.expect_code(0);
-    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["not-applicable"]);
+    assert_eq!(
+        played.findings("cluster-volumes").into_values().collect::<Vec<_>>(),
+        ["not-applicable"]
+    );
     assert_eq!((by_guard(&stage, "ListInstances"), by_guard(&stage, "DescribeVolumes")), (0, 0));
 }
 
 #[test]
 fn a_persistent_cluster_with_roles_or_an_image_of_its_own_is_not_adopted() {
-    for request in [json!({"ServiceRole": "Other"}), json!({"JobFlowRole": "Other"}), json!({"CustomAmiId": "ami-0123456789abcdef0"})] {
+    for request in [
+        json!({"ServiceRole": "Other"}),
+        json!({"JobFlowRole": "Other"}),
+        json!({"CustomAmiId": "ami-0123456789abcdef0"}),
+    ] {
         let stage = Stage::acme().argument("--use-persistent-jobflow");
         let mut request = request;
         request["SecurityConfiguration"] = "acme-sc".into();
         stage.set(crate::good_runs::waiting_cluster(&request));
         let played = stage.run();
         played.expect_code(77);
-        assert_eq!(played.findings("persistent-cluster").into_values().collect::<Vec<_>>(), ["refuted"]);
+        assert_eq!(
+            played.findings("persistent-cluster").into_values().collect::<Vec<_>>(),
+            ["refuted"]
+        );
     }
 }
 
 #[test]
 fn a_runner_that_leaves_the_security_configuration_out() {
     let played = unsafe_and_terminated(&Stage::acme().misbehave("drop-security-configuration"));
-    assert!(played.stderr.contains("saw no security configuration, wanted `acme-sc` as verified"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains("saw no security configuration, wanted `acme-sc` as verified"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
@@ -430,10 +657,16 @@ fn a_persistent_cluster_that_gets_a_step_without_the_flag() {
 
 #[test]
 fn a_persistent_cluster_that_appears_after_the_pre_flight_and_is_adopted_unseen() {
-    let stage = Stage::acme().argument("--use-persistent-jobflow").replace("level: DEBUG", "level: INFO");
-    // The pre-flight lists clusters twice (those alive, those of the last hour); whoever lists next, runner or watch, finds it there.
+    let stage =
+        Stage::acme().argument("--use-persistent-jobflow").replace("level: DEBUG", "level: INFO");
+    // The pre-flight lists clusters twice (those alive, those of the last hour); whoever lists
+    // next, runner or watch, finds it there.
     let appears = crate::good_runs::waiting_cluster(&json!({}));
-    stage.set(Set::AddHook(Hook { calls: Calls::Nth(3), when: Moment::Arrival, ..Hook::after_first("ListClusters", vec![appears]) }));
+    stage.set(Set::AddHook(Hook {
+        calls: Calls::Nth(3),
+        when: Moment::Arrival,
+        ..Hook::after_first("ListClusters", vec![appears])
+    }));
     let played = unsafe_and_terminated(&stage);
     assert_eq!(played.clusters(), ["j-WAITING"]);
 }
@@ -450,27 +683,39 @@ fn of_two_clusters_from_one_run_the_silent_one_is_unsafe() {
 
 #[test]
 fn a_cluster_whose_id_is_never_printed() {
-    let stage = Stage::acme().replace("level: DEBUG", "level: INFO").misbehave("drop-security-configuration,no-id");
+    let stage = Stage::acme()
+        .replace("level: DEBUG", "level: INFO")
+        .misbehave("drop-security-configuration,no-id");
     unsafe_and_terminated(&stage);
 }
 
 #[test]
 fn a_cluster_under_termination_protection_loses_it_first() {
     let stage = Stage::acme().misbehave("drop-security-configuration");
-    stage.set(Set::SetNextCluster(NextCluster { termination_protected: Some(true), ..Default::default() }));
+    stage.set(Set::SetNextCluster(NextCluster {
+        termination_protected: Some(true),
+        ..Default::default()
+    }));
     unsafe_and_terminated(&stage);
-    let asked: Vec<String> = stage.sim.requests().iter().map(|request| request.subject.operation.clone()).collect();
-    let lifted = asked.iter().position(|operation| operation == "SetTerminationProtection").unwrap();
+    let asked: Vec<String> =
+        stage.sim.requests().iter().map(|request| request.subject.operation.clone()).collect();
+    let lifted =
+        asked.iter().position(|operation| operation == "SetTerminationProtection").unwrap();
     let terminated = asked.iter().position(|operation| operation == "TerminateJobFlows").unwrap();
     assert!(lifted < terminated, "protection was known, so it goes first");
 }
 
 #[test]
 fn a_termination_that_is_refused_for_ever_needs_a_person() {
-    let stage = Stage::acme().misbehave("drop-security-configuration").env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "2s");
+    let stage = Stage::acme()
+        .misbehave("drop-security-configuration")
+        .env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "2s");
     // So long a life that it cannot end by itself meanwhile.
     stage.set(Set::SetTimings(emr_simulator::Timings::all(3600.0)));
-    stage.set(Set::SetNextCluster(NextCluster { termination: Termination::Refused, ..Default::default() }));
+    stage.set(Set::SetNextCluster(NextCluster {
+        termination: Termination::Refused,
+        ..Default::default()
+    }));
     let played = stage.run();
     played.expect_code(71);
     insta::assert_snapshot!(played.redact(&played.stderr));
@@ -478,16 +723,26 @@ fn a_termination_that_is_refused_for_ever_needs_a_person() {
 
 #[test]
 fn a_termination_that_never_ends_needs_a_person_too() {
-    let stage = Stage::acme().misbehave("drop-security-configuration").env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "2s");
-    stage.set(Set::SetNextCluster(NextCluster { termination: Termination::Stuck, ..Default::default() }));
+    let stage = Stage::acme()
+        .misbehave("drop-security-configuration")
+        .env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "2s");
+    stage.set(Set::SetNextCluster(NextCluster {
+        termination: Termination::Stuck,
+        ..Default::default()
+    }));
     stage.run().expect_code(71);
 }
 
 #[test]
 fn a_runner_that_ignores_sigterm_is_killed() {
-    let stage = Stage::acme().misbehave("drop-security-configuration,ignore-sigterm,hang").env("EMR_ETL_GUARD_STOP_TIMEOUT", "500ms");
+    let stage = Stage::acme()
+        .misbehave("drop-security-configuration,ignore-sigterm,hang")
+        .env("EMR_ETL_GUARD_STOP_TIMEOUT", "500ms");
     let played = unsafe_and_terminated(&stage);
-    assert!(played.journal.iter().any(|entry| entry["event"] == "signal" && entry["ignored"] == true), "it got SIGTERM first");
+    assert!(
+        played.journal.iter().any(|entry| entry["event"] == "signal" && entry["ignored"] == true),
+        "it got SIGTERM first"
+    );
 }
 
 #[test]
@@ -503,12 +758,20 @@ fn termination_goes_on_through_throttling_and_server_errors() {
     unsafe_and_terminated(&stage);
 }
 
-/// A run whose first RunJobFlow was answered 500, and sent again, although it had started a cluster: one that takes an hour for everything.
+/// A run whose first RunJobFlow was answered 500, and sent again, although it had started a
+/// cluster: one that takes an hour for everything.
 fn sent_twice() -> Stage {
     let stage = Stage::acme().replace("level: DEBUG", "level: INFO");
-    stage.set(Set::AddFault(Fault::nth("RunJobFlow", 1, FaultKind::AppliedThen5xx { status: 500 })));
+    stage.set(Set::AddFault(Fault::nth(
+        "RunJobFlow",
+        1,
+        FaultKind::AppliedThen5xx { status: 500 },
+    )));
     stage.set(Set::SetNextCluster(NextCluster {
-        timings: Some(emr_simulator::Timings { terminating: 6.0, ..emr_simulator::Timings::all(3600.0) }),
+        timings: Some(emr_simulator::Timings {
+            terminating: 6.0,
+            ..emr_simulator::Timings::all(3600.0)
+        }),
         ..Default::default()
     }));
     stage
@@ -522,7 +785,13 @@ fn a_cluster_that_was_started_twice_is_told_where_it_goes_on_alone() {
     let mut orphans: Vec<String> = played.findings("no-orphan").into_values().collect();
     orphans.sort_unstable();
     assert_eq!(orphans, ["proved", "refuted"]);
-    assert!(played.redact(&played.stdout).contains("cluster j-ID goes on, and nobody waits for it: end it if it is not needed"), "{}", played.stdout);
+    assert!(
+        played
+            .redact(&played.stdout)
+            .contains("cluster j-ID goes on, and nobody waits for it: end it if it is not needed"),
+        "{}",
+        played.stdout
+    );
     assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
 }
 
@@ -537,15 +806,23 @@ fn by_policy_a_cluster_that_goes_on_alone_ends_and_the_one_that_worked_is_confir
         played.stdout
     );
     assert_eq!(by_guard(&stage, "TerminateJobFlows"), 1);
-    assert!(stage.sim.with_world(|world| world.clusters.iter().all(|cluster| cluster.state.is_over())));
+    assert!(
+        stage.sim.with_world(|world| world.clusters.iter().all(|cluster| cluster.state.is_over()))
+    );
 }
 
 /// A run whose runner is killed from outside, with its cluster at work.
 fn runner_killed(stage: &Stage) -> Played {
-    stage.set(Set::SetTimings(emr_simulator::Timings { terminating: 6.0, ..emr_simulator::Timings::all(3600.0) }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        terminating: 6.0,
+        ..emr_simulator::Timings::all(3600.0)
+    }));
     let child = stage.command("run").spawn().unwrap();
     let judged = stage.sim.wait_for_request(
-        |request| request.operation() == "ListInstanceGroups" && request.access_key.as_deref() == Some("AKIAGUARD"),
+        |request| {
+            request.operation() == "ListInstanceGroups"
+                && request.access_key.as_deref() == Some("AKIAGUARD")
+        },
         std::time::Duration::from_secs(30),
     );
     assert!(judged.is_some());
@@ -569,7 +846,10 @@ fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
     assert_eq!(by_guard(&stage, "TerminateJobFlows"), 1);
 
     // One that somebody else uses, too, is nobody's orphan.
-    let stage = Stage::acme().misbehave("hang").option("--on-orphan=terminate").argument("--use-persistent-jobflow");
+    let stage = Stage::acme()
+        .misbehave("hang")
+        .option("--on-orphan=terminate")
+        .argument("--use-persistent-jobflow");
     stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
     let played = runner_killed(&stage);
     played.expect_code(137);
@@ -578,55 +858,96 @@ fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
 
 #[test]
 fn a_termination_that_is_not_allowed_is_told_at_once_and_asked_for_until_it_is() {
-    let stage = Stage::acme().misbehave("drop-security-configuration,hang").env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "50s");
-    stage.set(Set::SetTimings(emr_simulator::Timings { terminating: 6.0, ..emr_simulator::Timings::all(3600.0) }));
+    let stage = Stage::acme()
+        .misbehave("drop-security-configuration,hang")
+        .env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "50s");
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        terminating: 6.0,
+        ..emr_simulator::Timings::all(3600.0)
+    }));
     // Somebody gives the permission when they are asked for it.
     let calls = Calls::Range { from: 1, to: 3 };
-    stage.set(Set::AddFault(Fault { calls, ..Fault::every("TerminateJobFlows", FaultKind::AccessDenied) }));
+    stage.set(Set::AddFault(Fault {
+        calls,
+        ..Fault::every("TerminateJobFlows", FaultKind::AccessDenied)
+    }));
     let played = unsafe_and_terminated(&stage);
     let said = "emr-etl-guard: ACT NOW: cluster j-ID must end and MAY STILL BE RUNNING: elasticmapreduce:TerminateJobFlows: AccessDeniedException: ";
     let told: Vec<String> = played.stderr.lines().map(|line| played.redact(line)).collect();
     assert_eq!(told.iter().filter(|line| line.starts_with(said)).count(), 1, "{}", played.stderr);
-    assert!(told.iter().any(|line| line.contains("aws emr terminate-clusters --cluster-ids j-ID")), "{}", played.stderr);
+    assert!(
+        told.iter().any(|line| line.contains("aws emr terminate-clusters --cluster-ids j-ID")),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
 fn an_adopted_cluster_that_may_not_be_ended_needs_a_person() {
-    let stage = Stage::acme().argument("--use-persistent-jobflow").misbehave("drop-flag=3").option("--terminate-adopted=false");
+    let stage = Stage::acme()
+        .argument("--use-persistent-jobflow")
+        .misbehave("drop-flag=3")
+        .option("--terminate-adopted=false");
     stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
     let stage = stage.env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "1s");
     let played = stage.run();
     played.expect_code(71);
     assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
-    assert!(played.stderr.contains("the guard may not end it (setting `terminate_adopted`)"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains("the guard may not end it (setting `terminate_adopted`)"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
 fn over_a_long_run_emr_is_asked_less_often_by_the_guard_than_by_the_runner() {
-    // An hour at 120 times the pace, with the runner's minute and the watch's five seconds in proportion.
-    let stage = Stage::acme().env("EMR_ETL_GUARD_WATCH_INTERVAL", "42ms").env("STANDIN_POLL_MS", "500");
-    stage.set(Set::SetClock(emr_simulator::SetClock { mode: emr_simulator::ClockMode::Scaled(120.0), at: None }));
-    stage.set(Set::SetTimings(emr_simulator::Timings { starting: 240.0, bootstrapping: 180.0, ..emr_simulator::Timings::all(240.0) }));
+    // An hour at 120 times the pace, with the runner's minute and the watch's five seconds in
+    // proportion.
+    let stage =
+        Stage::acme().env("EMR_ETL_GUARD_WATCH_INTERVAL", "42ms").env("STANDIN_POLL_MS", "500");
+    stage.set(Set::SetClock(emr_simulator::SetClock {
+        mode: emr_simulator::ClockMode::Scaled(120.0),
+        at: None,
+    }));
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        starting: 240.0,
+        bootstrapping: 180.0,
+        ..emr_simulator::Timings::all(240.0)
+    }));
     stage.run().expect_code(0);
     let of = |key: &str| {
-        let mut calls: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+        let mut calls: std::collections::BTreeMap<String, usize> =
+            std::collections::BTreeMap::new();
         let requests = stage.sim.requests().into_iter();
-        for request in requests.filter(|request| request.subject.service == "elasticmapreduce" && request.access_key.as_deref() == Some(key)) {
+        for request in requests.filter(|request| {
+            request.subject.service == "elasticmapreduce"
+                && request.access_key.as_deref() == Some(key)
+        }) {
             *calls.entry(request.subject.operation).or_default() += 1;
         }
         calls
     };
     let (guard, runner) = (of("AKIAGUARD"), of("AKIAFAKE"));
-    assert!(guard.values().sum::<usize>() < runner.values().sum(), "the guard asked {guard:?}, the runner {runner:?}");
+    assert!(
+        guard.values().sum::<usize>() < runner.values().sum(),
+        "the guard asked {guard:?}, the runner {runner:?}"
+    );
 }
 
 #[test]
 fn a_second_cluster_that_aws_started_although_it_answered_500_is_found_and_judged() {
     let stage = Stage::acme().replace("level: DEBUG", "level: INFO");
-    stage.set(Set::AddFault(Fault::nth("RunJobFlow", 1, FaultKind::AppliedThen5xx { status: 500 })));
+    stage.set(Set::AddFault(Fault::nth(
+        "RunJobFlow",
+        1,
+        FaultKind::AppliedThen5xx { status: 500 },
+    )));
     let played = stage.run();
     assert_eq!(played.clusters().len(), 2);
-    assert!(played.findings("cluster-security-configuration").values().all(|status| status == "proved"));
+    assert!(
+        played.findings("cluster-security-configuration").values().all(|status| status == "proved")
+    );
 }
 
 #[test]
@@ -634,7 +955,11 @@ fn a_cluster_that_cannot_be_judged_in_time_counts_as_unsafe() {
     let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s").misbehave("hang");
     stage.set(Set::AddFault(Fault::every("ListSteps", FaultKind::AccessDenied)));
     let played = unsafe_and_terminated(&stage);
-    assert!(played.stderr.contains("the guard may not look: AccessDeniedException"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains("the guard may not look: AccessDeniedException"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
@@ -643,18 +968,28 @@ fn an_unsafe_cluster_is_terminated_one_look_after_its_id_is_known() {
     // So slow a search that only the id in the log can explain what follows.
     let stage = stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "10m");
     let mut child = stage.command("run").spawn().unwrap();
-    let terminate = stage.sim.wait_for_request(|request| request.operation() == "TerminateJobFlows", std::time::Duration::from_secs(50));
+    let terminate = stage.sim.wait_for_request(
+        |request| request.operation() == "TerminateJobFlows",
+        std::time::Duration::from_secs(50),
+    );
     let terminate = terminate.expect("the log line alone starts a look");
     let id = terminate.subject.cluster_id.clone().unwrap();
     let looks = stage
         .sim
         .requests_for("DescribeCluster")
         .into_iter()
-        .filter(|look| look.subject.cluster_id.as_ref() == Some(&id) && look.access_key.as_deref() == Some("AKIAGUARD") && look.seq < terminate.seq)
+        .filter(|look| {
+            look.subject.cluster_id.as_ref() == Some(&id)
+                && look.access_key.as_deref() == Some("AKIAGUARD")
+                && look.seq < terminate.seq
+        })
         .count();
     assert_eq!(looks, 1);
     let seen = stage.sim.with_world(|world| world.cluster(&id).unwrap().state);
-    assert!(matches!(seen, ClusterState::Starting | ClusterState::Terminating), "nothing of it had run");
+    assert!(
+        matches!(seen, ClusterState::Starting | ClusterState::Terminating),
+        "nothing of it had run"
+    );
     // What it would do next is wait; the runner it has stopped already.
     child.kill().unwrap();
     child.wait().unwrap();

@@ -1,5 +1,7 @@
-//! The heads of an audit go over connections of the guard's own, where lists go over the SDK's: what the network and S3 do to those connections costs no object, and nobody
-//! but S3 is asked on them. S3 is played by a few lines, which know what a simulator of AWS need not know: connections.
+//! The heads of an audit go over connections of the guard's own, where lists go over the SDK's:
+//! what the network and S3 do to those connections costs no object, and nobody but S3 is asked on
+//! them. S3 is played by a few lines, which know what a simulator of AWS need not know:
+//! connections.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +27,8 @@ use crate::support::{Played, Stage, programs};
 
 /// More than are asked at once, so that connections are used again.
 const OBJECTS: usize = 200;
-/// So many are on a page of the list, but for the first one, which says that there is no more: that is the one by which a location is cut.
+/// So many are on a page of the list, but for the first one, which says that there is no more: that
+/// is the one by which a location is cut.
 const PAGE: usize = 50;
 
 /// A HEAD as it came in.
@@ -67,7 +70,10 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn start(tls: Option<ServerConfig>, reply: impl Fn(&Head) -> Reply + Send + Sync + 'static) -> Self {
+    fn start(
+        tls: Option<ServerConfig>,
+        reply: impl Fn(&Head) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         Self::with_pages(tls, reply, str::to_owned)
     }
 
@@ -80,14 +86,21 @@ impl Bucket {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (heads, strange, lists) = (Arc::default(), Arc::default(), Arc::default());
-        let serve = Serve { heads: Arc::clone(&heads), reply: Box::new(reply), lists: Arc::clone(&lists), pages: Box::new(pages) };
-        let (tls, kept, serve): (_, Arc<Mutex<Vec<String>>>, _) = (tls.map(Arc::new), Arc::clone(&strange), Arc::new(serve));
+        let serve = Serve {
+            heads: Arc::clone(&heads),
+            reply: Box::new(reply),
+            lists: Arc::clone(&lists),
+            pages: Box::new(pages),
+        };
+        let (tls, kept, serve): (_, Arc<Mutex<Vec<String>>>, _) =
+            (tls.map(Arc::new), Arc::clone(&strange), Arc::new(serve));
         std::thread::spawn(move || {
             // It lives as long as the test's process; nobody waits for it.
             for (number, stream) in listener.incoming().flatten().enumerate() {
                 let (tls, kept, serve) = (tls.clone(), Arc::clone(&kept), Arc::clone(&serve));
                 std::thread::spawn(move || match tls {
-                    None => serve.connection(number, stream, |stream| drop(stream.shutdown(Shutdown::Both))),
+                    None => serve
+                        .connection(number, stream, |stream| drop(stream.shutdown(Shutdown::Both))),
                     Some(tls) => {
                         let mut first = [0];
                         // A record of a handshake begins so; an HTTP request does not.
@@ -95,8 +108,14 @@ impl Bucket {
                             kept.lock().unwrap().push(format!("plain text on connection {number}"));
                             return;
                         }
-                        let end = |stream: &mut StreamOwned<ServerConnection, TcpStream>| drop(stream.sock.shutdown(Shutdown::Both));
-                        serve.connection(number, StreamOwned::new(ServerConnection::new(tls).unwrap(), stream), end);
+                        let end = |stream: &mut StreamOwned<ServerConnection, TcpStream>| {
+                            drop(stream.sock.shutdown(Shutdown::Both))
+                        };
+                        serve.connection(
+                            number,
+                            StreamOwned::new(ServerConnection::new(tls).unwrap(), stream),
+                            end,
+                        );
                     }
                 });
             }
@@ -115,7 +134,10 @@ impl Bucket {
 
 /// An audit of the bucket at this address.
 fn audit(endpoint: &str, env: &[(&str, &str)]) -> (Played, Value) {
-    let mut stage = Stage::acme().env("AWS_ENDPOINT_URL", endpoint).env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", endpoint).env("AWS_REGION", "eu-west-1");
+    let mut stage = Stage::acme()
+        .env("AWS_ENDPOINT_URL", endpoint)
+        .env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", endpoint)
+        .env("AWS_REGION", "eu-west-1");
     for (name, value) in env {
         stage = stage.env(name, value);
     }
@@ -123,7 +145,8 @@ fn audit(endpoint: &str, env: &[(&str, &str)]) -> (Played, Value) {
     command.args(["audit", "s3://acme-old/data", "--json"]);
     stage.prepare(&mut command);
     let played = stage.play(command);
-    let document = serde_json::from_str(&played.stdout).unwrap_or_else(|_| panic!("no document:\n{}\n{}", played.stdout, played.stderr));
+    let document = serde_json::from_str(&played.stdout)
+        .unwrap_or_else(|_| panic!("no document:\n{}\n{}", played.stdout, played.stderr));
     (played, document)
 }
 
@@ -147,14 +170,24 @@ impl Serve {
         let mut nth = 0;
         while let Some((request, headers)) = read(&mut stream) {
             nth += 1;
-            let header = |name: &str| headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());
+            let header = |name: &str| {
+                headers
+                    .iter()
+                    .find(|(known, _)| known == name)
+                    .map_or("", |(_, value)| value.as_str())
+            };
             // A proxy is told the whole address.
             let target = request.split(' ').nth(1).unwrap().split("//").last().unwrap();
             let target = target.split_once('/').map_or("", |(_, path)| path);
-            let object = target.rsplit_once("/part-").and_then(|(_, number)| number.parse::<usize>().ok());
+            let object =
+                target.rsplit_once("/part-").and_then(|(_, number)| number.parse::<usize>().ok());
             let is_ours = header("user-agent").starts_with("emr-etl-guard/");
             let (Some(object), true) = (object, request.starts_with("HEAD ")) else {
-                let body = if request.starts_with("HEAD ") { String::new() } else { self.list(target, is_ours) };
+                let body = if request.starts_with("HEAD ") {
+                    String::new()
+                } else {
+                    self.list(target, is_ours)
+                };
                 let head = format!(
                     "HTTP/1.1 200 OK\r\ndate: {}\r\nx-amz-bucket-region: eu-west-1\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n",
                     date(OffsetDateTime::now_utc()),
@@ -168,20 +201,31 @@ impl Serve {
             let head = {
                 let mut heads = self.heads.lock().unwrap();
                 let before = heads.iter().filter(|head| head.object == object).count();
-                heads.push(Head { connection: number, nth, object, before, is_ours, date: header("x-amz-date").to_owned() });
+                heads.push(Head {
+                    connection: number,
+                    nth,
+                    object,
+                    before,
+                    is_ours,
+                    date: header("x-amz-date").to_owned(),
+                });
                 heads.last().unwrap().clone()
             };
             let (answer, ends) = match (self.reply)(&head) {
                 Reply::Encrypted => (encrypted(), false),
                 Reply::EncryptedThenEnd => (encrypted(), true),
-                Reply::Status(status, headers) => (format!("HTTP/1.1 {status} Said\r\n{headers}\r\n"), false),
+                Reply::Status(status, headers) => {
+                    (format!("HTTP/1.1 {status} Said\r\n{headers}\r\n"), false)
+                }
                 Reply::Silence => {
                     std::thread::sleep(Duration::from_secs(3600));
                     return;
                 }
                 Reply::End => (String::new(), true),
             };
-            if stream.get_mut().write_all(answer.as_bytes()).is_err() || stream.get_mut().flush().is_err() {
+            if stream.get_mut().write_all(answer.as_bytes()).is_err()
+                || stream.get_mut().flush().is_err()
+            {
                 return;
             }
             if ends {
@@ -202,7 +246,8 @@ impl Serve {
             return list(0..OBJECTS, None);
         }
         let from = target.split_once("continuation-token=from%20").map_or(0, |(_, token)| {
-            let (from, rest) = token.split_once("%2F%2B").expect("a token comes back as it was given");
+            let (from, rest) =
+                token.split_once("%2F%2B").expect("a token comes back as it was given");
             assert!(rest.is_empty() || rest.starts_with('&'), "{target}");
             from.parse().unwrap()
         });
@@ -226,10 +271,14 @@ fn date(time: OffsetDateTime) -> String {
 /// Some of the objects, and where the list goes on.
 fn list(objects: Range<usize>, next: Option<usize>) -> String {
     let entry = |object| {
-        format!("<Contents><Key>data%2Fpart-{object:04}</Key><LastModified>2026-11-25T15:02:00.000Z</LastModified><Size>4096</Size></Contents>")
+        format!(
+            "<Contents><Key>data%2Fpart-{object:04}</Key><LastModified>2026-11-25T15:02:00.000Z</LastModified><Size>4096</Size></Contents>"
+        )
     };
     let entries: String = objects.map(entry).collect();
-    let goes_on = next.map_or(String::new(), |next| format!("<NextContinuationToken>from {next}/+</NextContinuationToken>"));
+    let goes_on = next.map_or(String::new(), |next| {
+        format!("<NextContinuationToken>from {next}/+</NextContinuationToken>")
+    });
     format!(
         "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><EncodingType>url</EncodingType><IsTruncated>{}</IsTruncated>{goes_on}{entries}</ListBucketResult>",
         next.is_some()
@@ -243,7 +292,9 @@ fn read(from: &mut impl BufReadLines) -> Option<(String, Vec<(String, String)>)>
     loop {
         let text = from.text()?;
         match text.split_once(':') {
-            Some((name, value)) => headers.push((name.to_ascii_lowercase(), value.trim().to_owned())),
+            Some((name, value)) => {
+                headers.push((name.to_ascii_lowercase(), value.trim().to_owned()))
+            }
             None => return Some((request, headers)),
         }
     }
@@ -270,7 +321,10 @@ fn connections_that_end_between_two_heads_or_instead_of_an_answer_cost_no_object
     expect_all(&bucket.audit("http", &[]));
     let heads = bucket.heads();
     assert!(heads.iter().all(|head| head.is_ours), "nothing of this needs the SDK");
-    let ended = heads.iter().filter(|head| head.nth % 5 == 2 && head.before == 0 && head.object % 2 == 0).count();
+    let ended = heads
+        .iter()
+        .filter(|head| head.nth % 5 == 2 && head.before == 0 && head.object % 2 == 0)
+        .count();
     assert!(ended > 0 && heads.iter().any(|head| head.before > 0), "some were asked again");
     assert!(heads.iter().any(|head| head.nth == 3), "connections are used again");
 }
@@ -282,7 +336,11 @@ fn connections_are_used_again_as_long_as_they_stand() {
     let heads = bucket.heads();
     let connections: BTreeSet<usize> = heads.iter().map(|head| head.connection).collect();
     assert_eq!(heads.len(), OBJECTS, "each object is asked once");
-    assert!(connections.len() <= 64, "no more connections than heads at once: {}", connections.len());
+    assert!(
+        connections.len() <= 64,
+        "no more connections than heads at once: {}",
+        connections.len()
+    );
 }
 
 #[test]
@@ -292,11 +350,18 @@ fn what_follows_on_a_lists_first_page_is_asked_without_the_sdk_as_long_as_it_is_
         expect_all(&bucket.audit("http", &[]));
         assert_eq!(bucket.heads().len(), OBJECTS, "each is asked once");
         let lists = bucket.lists.lock().unwrap();
-        (lists.iter().filter(|is_ours| **is_ours).count(), lists.iter().filter(|is_ours| !**is_ours).count())
+        (
+            lists.iter().filter(|is_ours| **is_ours).count(),
+            lists.iter().filter(|is_ours| !**is_ours).count(),
+        )
     };
     // The location is cut by one list, and its first page is the SDK's.
     assert_eq!(ours_and_sdks(str::to_owned), (3, 2));
-    assert_eq!(ours_and_sdks(|page| page.replace("</ListBucketResult>", "")), (3, 5), "a page that is cut off is asked again");
+    assert_eq!(
+        ours_and_sdks(|page| page.replace("</ListBucketResult>", "")),
+        (3, 5),
+        "a page that is cut off is asked again"
+    );
     assert_eq!(ours_and_sdks(|_| "<Error><Code>InternalError</Code></Error>".to_owned()), (3, 5));
 }
 
@@ -307,14 +372,27 @@ fn an_answer_that_never_comes_is_waited_for_no_longer_than_the_time_limit() {
         5 if head.before == 0 => Reply::Silence,
         _ => Reply::Encrypted,
     });
-    let (played, document) = bucket.audit("http", &[("EMR_ETL_GUARD_AWS_TIMEOUT", "6s"), ("EMR_ETL_GUARD_CONFIRM_TIMEOUT", "10s")]);
+    let (played, document) = bucket.audit(
+        "http",
+        &[("EMR_ETL_GUARD_AWS_TIMEOUT", "6s"), ("EMR_ETL_GUARD_CONFIRM_TIMEOUT", "10s")],
+    );
     played.expect_code(69);
     assert_eq!(document["totals"]["objects"], OBJECTS - 1, "{document:#}");
     let unseen = &document["locations"][0]["unseen"][0];
-    assert_eq!((unseen["objects"].as_u64(), unseen["first"].as_str()), (Some(1), Some("data/part-0003")), "{document:#}");
+    assert_eq!(
+        (unseen["objects"].as_u64(), unseen["first"].as_str()),
+        (Some(1), Some("data/part-0003")),
+        "{document:#}"
+    );
     assert!(unseen.to_string().contains("no answer within the time limit"), "{unseen}");
     let heads = bucket.heads();
-    let of = |object| heads.iter().filter(|head| head.object == object).map(|head| head.connection).collect::<Vec<_>>();
+    let of = |object| {
+        heads
+            .iter()
+            .filter(|head| head.object == object)
+            .map(|head| head.connection)
+            .collect::<Vec<_>>()
+    };
     assert!(of(3).len() > 1 && of(5).len() == 2, "{:?} {:?}", of(3), of(5));
     assert_ne!(of(5)[0], of(5)[1], "a connection that owes an answer is not used again");
 }
@@ -325,7 +403,10 @@ fn where_a_proxy_stands_between_heads_go_through_it_too() {
     let bucket = Bucket::start(None, |_| Reply::Encrypted);
     let proxy = format!("http://127.0.0.1:{}", bucket.port);
     expect_all(&audit("http://s3.acme.invalid", &[("HTTP_PROXY", &proxy)]));
-    assert!(bucket.heads().iter().all(|head| head.is_ours), "they are ours, on the SDK's connections");
+    assert!(
+        bucket.heads().iter().all(|head| head.is_ours),
+        "they are ours, on the SDK's connections"
+    );
 }
 
 #[test]
@@ -336,7 +417,12 @@ fn what_is_no_plain_answer_is_asked_again_through_the_sdk() {
             _ => Reply::Encrypted,
         });
         expect_all(&bucket.audit("http", &[]));
-        let of_seven: Vec<bool> = bucket.heads().iter().filter(|head| head.object == 7).map(|head| head.is_ours).collect();
+        let of_seven: Vec<bool> = bucket
+            .heads()
+            .iter()
+            .filter(|head| head.object == 7)
+            .map(|head| head.is_ours)
+            .collect();
         assert_eq!(of_seven, [true, false], "HTTP {status}");
     }
 }
@@ -358,8 +444,12 @@ fn where_this_machines_clock_is_off_s3s_own_counts() {
     let hours = time::Duration::hours(5);
     let bucket = Bucket::start(None, move |head| {
         let now = OffsetDateTime::now_utc() + hours;
-        let signed =
-            time::PrimitiveDateTime::parse(&head.date, format_description!("[year][month][day]T[hour][minute][second]Z")).unwrap().assume_utc();
+        let signed = time::PrimitiveDateTime::parse(
+            &head.date,
+            format_description!("[year][month][day]T[hour][minute][second]Z"),
+        )
+        .unwrap()
+        .assume_utc();
         // As S3 does.
         if head.is_ours && (signed - now).abs() > time::Duration::minutes(15) {
             return Reply::Status(403, format!("date: {}\r\n", date(now)));
@@ -392,13 +482,17 @@ fn authority(name: &str) -> (String, Arc<CertifiedKey>) {
     own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(own, key).unwrap();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     let private = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let signer = aws_lc_rs::sign::any_supported_type(&private).unwrap();
     (issuer.pem(), Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signer)))
 }
 
-/// Shows the SDK's connections one certificate, and the guard's own another: these offer HTTP/1.1 alone.
+/// Shows the SDK's connections one certificate, and the guard's own another: these offer HTTP/1.1
+/// alone.
 #[derive(Debug)]
 struct Certificates {
     sdk: Arc<CertifiedKey>,
@@ -407,13 +501,16 @@ struct Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let is_sdk = hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == b"h2"));
+        let is_sdk =
+            hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == b"h2"));
         Some(Arc::clone(if is_sdk { &self.sdk } else { &self.own }))
     }
 }
 
 fn tls(certificates: Certificates) -> ServerConfig {
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider())).with_safe_default_protocol_versions().unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config
@@ -429,7 +526,10 @@ fn bundle(pem: &str) -> tempfile::NamedTempFile {
 #[test]
 fn over_tls_heads_are_asked_of_whom_the_named_authorities_vouch_for() {
     let (pem, certificate) = authority("known");
-    let bucket = Bucket::start(Some(tls(Certificates { sdk: Arc::clone(&certificate), own: certificate })), |_| Reply::Encrypted);
+    let bucket = Bucket::start(
+        Some(tls(Certificates { sdk: Arc::clone(&certificate), own: certificate })),
+        |_| Reply::Encrypted,
+    );
     let bundle = bundle(&pem);
     expect_all(&bucket.audit("https", &[("SSL_CERT_FILE", bundle.path().to_str().unwrap())]));
     assert_eq!(bucket.heads().len(), OBJECTS);
@@ -439,14 +539,20 @@ fn over_tls_heads_are_asked_of_whom_the_named_authorities_vouch_for() {
 #[test]
 fn a_server_that_nobody_trusts_is_not_asked_neither_over_tls_nor_in_plain_text() {
     let ((pem, trusted), (_, unknown)) = (authority("known"), authority("unknown"));
-    let bucket = Bucket::start(Some(tls(Certificates { sdk: trusted, own: unknown })), |_| Reply::Encrypted);
+    let bucket =
+        Bucket::start(Some(tls(Certificates { sdk: trusted, own: unknown })), |_| Reply::Encrypted);
     let bundle = bundle(&pem);
     let file = ("SSL_CERT_FILE", bundle.path().to_str().unwrap());
-    let (played, document) = bucket.audit("https", &[file, ("EMR_ETL_GUARD_CONFIRM_TIMEOUT", "4s")]);
+    let (played, document) =
+        bucket.audit("https", &[file, ("EMR_ETL_GUARD_CONFIRM_TIMEOUT", "4s")]);
     played.expect_code(69);
     assert_eq!(document["totals"]["objects"], 0, "{document:#}");
     let unseen = &document["locations"][0]["unseen"][0];
     assert_eq!(unseen["objects"].as_u64(), u64::try_from(OBJECTS).ok(), "{document:#}");
     assert!(unseen.to_string().contains("invalid peer certificate: UnknownIssuer"), "{unseen}");
-    assert_eq!((bucket.heads().len(), bucket.strange.lock().unwrap().len()), (0, 0), "no question came through");
+    assert_eq!(
+        (bucket.heads().len(), bucket.strange.lock().unwrap().len()),
+        (0, 0),
+        "no question came through"
+    );
 }

@@ -1,9 +1,11 @@
-//! What a run wrote is looked at, object by object: what is wrong shows, what cannot be seen is no pass, and what is not the run's does not count.
+//! What a run wrote is looked at, object by object: what is wrong shows, what cannot be seen is no
+//! pass, and what is not the run's does not count.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use emr_simulator::{
-    BucketEncryption, Calls, Command as Set, Fault, FaultKind, Hook, NextCluster, PutBucket, PutObject, Simulator, Sse, Termination,
+    BucketEncryption, Calls, Command as Set, Fault, FaultKind, Hook, NextCluster, PutBucket,
+    PutObject, Simulator, Sse, Termination,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -15,7 +17,13 @@ use crate::support::{Played, Stage};
 const CHECK: &str = "written-objects";
 
 fn put(bucket: &str, key: &str, sse: Sse) -> Set {
-    Set::PutObject(PutObject { bucket: bucket.to_owned(), key: key.to_owned(), body: Some("x".to_owned()), sse: Some(sse), ..Default::default() })
+    Set::PutObject(PutObject {
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        body: Some("x".to_owned()),
+        sse: Some(sse),
+        ..Default::default()
+    })
 }
 
 /// The HEADs of objects in a bucket go wrong in this way.
@@ -42,7 +50,11 @@ fn headed(sim: &Simulator, bucket: &str) -> usize {
 #[test]
 fn what_earlier_runs_left_is_not_this_runs_business() {
     let stage = Stage::acme();
-    for key in ["enriched/run=2020-01-01-00-00-00/part-1", "raw/run=2020-01-01-00-00-00/part-1", "shredded/run=2020-01-01-00-00-00/part-1"] {
+    for key in [
+        "enriched/run=2020-01-01-00-00-00/part-1",
+        "raw/run=2020-01-01-00-00-00/part-1",
+        "shredded/run=2020-01-01-00-00-00/part-1",
+    ] {
         stage.set(put("acme-archive", key, Sse::None));
     }
     stage.set(put("acme-log", "emr/j-EARLIER/steps/s-1/stderr.gz", Sse::None));
@@ -60,11 +72,18 @@ fn what_earlier_runs_left_is_not_this_runs_business() {
 fn in_a_folder_that_runs_share_only_what_is_not_from_before_the_launch_counts() {
     // A persistent cluster's logs of earlier runs lie beside those of this one.
     let stage = Stage::acme().argument("--use-persistent-jobflow");
-    stage.set(crate::good_runs::waiting_cluster(&serde_json::json!({"SecurityConfiguration": "acme-sc", "LogUri": "s3n://acme-log/emr/"})));
+    stage.set(crate::good_runs::waiting_cluster(
+        &serde_json::json!({"SecurityConfiguration": "acme-sc", "LogUri": "s3n://acme-log/emr/"}),
+    ));
     stage.set(put("acme-log", "emr/j-WAITING/steps/s-EARLIER/stderr.gz", Sse::None));
     let played = stage.run();
     played.expect_code(0);
-    let log = played.report["written"].as_array().unwrap().iter().find(|written| written["role"] == "log").unwrap();
+    let log = played.report["written"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|written| written["role"] == "log")
+        .unwrap();
     assert_eq!(log["survey"]["earlier"], 1);
     assert!(log["survey"]["looked_at"].as_u64().unwrap() > 0);
 }
@@ -83,7 +102,10 @@ fn objects_written_without_encryption_are_named_with_the_command_that_mends_them
 fn one_object_among_the_bad_rows_is_enough() {
     let stage = Stage::acme();
     let child = stage.command("run").spawn().unwrap();
-    let launch = stage.sim.wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30)).unwrap();
+    let launch = stage
+        .sim
+        .wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30))
+        .unwrap();
     // Somebody else writes into the run's folder, at the side of its steps.
     let folder = regex::Regex::new(r"s3://acme-out/(enriched/bad/run=[0-9-]+/)").unwrap();
     let body = serde_json::to_string(&launch.body).unwrap();
@@ -91,11 +113,20 @@ fn one_object_among_the_bad_rows_is_enough() {
     stage.set(put("acme-out", &format!("{folder}stray"), Sse::None));
     let played = stage.finish(child);
     played.expect_code(75);
-    let refuted: Vec<_> = played.findings(CHECK).into_iter().filter(|(_, status)| status == "refuted").collect();
+    let refuted: Vec<_> =
+        played.findings(CHECK).into_iter().filter(|(_, status)| status == "refuted").collect();
     assert_eq!(refuted, [("enriched.bad".to_owned(), "refuted".to_owned())]);
-    assert!(played.stderr.contains(&format!("1 object (1 bytes) unencrypted: {folder}stray, of all 2 objects")), "{}", played.stderr);
     assert!(
-        played.stderr.contains(&format!("aws s3 cp --recursive --sse AES256 s3://acme-out/{folder} s3://acme-out/{folder}")),
+        played
+            .stderr
+            .contains(&format!("1 object (1 bytes) unencrypted: {folder}stray, of all 2 objects")),
+        "{}",
+        played.stderr
+    );
+    assert!(
+        played.stderr.contains(&format!(
+            "aws s3 cp --recursive --sse AES256 s3://acme-out/{folder} s3://acme-out/{folder}"
+        )),
         "{}",
         played.stderr
     );
@@ -110,14 +141,25 @@ fn objects_under_another_key_than_the_expected_one() {
     played.expect_code(75);
     assert_eq!(played.findings(CHECK)["raw.archive"], "refuted");
     assert!(played.stderr.contains("SSE-S3: raw/run="), "{}", played.stderr);
-    assert!(played.stderr.contains(&format!("--sse aws:kms --sse-kms-key-id {key} s3://acme-archive/raw/run=")), "{}", played.stderr);
+    assert!(
+        played
+            .stderr
+            .contains(&format!("--sse aws:kms --sse-kms-key-id {key} s3://acme-archive/raw/run=")),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
 fn a_default_that_was_changed_while_the_run_was_on_shows_in_the_logs() {
     let stage = Stage::acme().option("--accept-encryption=SSE-S3");
-    let kms = BucketEncryption { algorithm: Some("aws:kms".to_owned()), ..BucketEncryption::aes256() };
-    let change = Set::PutBucket(PutBucket { name: "acme-log".to_owned(), default_encryption: Some(kms), ..PutBucket::default() });
+    let kms =
+        BucketEncryption { algorithm: Some("aws:kms".to_owned()), ..BucketEncryption::aes256() };
+    let change = Set::PutBucket(PutBucket {
+        name: "acme-log".to_owned(),
+        default_encryption: Some(kms),
+        ..PutBucket::default()
+    });
     stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![change])));
     let played = stage.run();
     played.expect_code(75);
@@ -150,16 +192,35 @@ fn what_does_not_answer_in_time_is_not_confirmed() {
 fn s3_asking_to_slow_down_is_obeyed_and_every_object_is_seen_all_the_same() {
     let stage = Stage::acme();
     let calls = Calls::Range { from: 1, to: 2 };
-    stage.set(Set::AddFault(Fault { calls, matching: Some("acme-log".to_owned()), ..Fault::every("HeadObject", FaultKind::Throttle) }));
+    stage.set(Set::AddFault(Fault {
+        calls,
+        matching: Some("acme-log".to_owned()),
+        ..Fault::every("HeadObject", FaultKind::Throttle)
+    }));
     let played = stage.run();
     played.expect_code(0);
-    let log = played.report["written"].as_array().unwrap().iter().find(|written| written["role"] == "log").unwrap();
+    let log = played.report["written"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|written| written["role"] == "log")
+        .unwrap();
     let objects = usize::try_from(log["survey"]["looked_at"].as_u64().unwrap()).unwrap();
     assert_eq!(log["survey"]["objects"], log["survey"]["looked_at"]);
-    assert_eq!(headed(&stage.sim, "acme-log"), objects + 2, "those refused were asked again, and no others");
-    // 32 are under way when the first are refused. Unheard, the wish would let the others follow within milliseconds.
-    let mut times: Vec<u64> =
-        stage.sim.requests_for("HeadObject").iter().filter(|request| request.path.contains("acme-log")).map(|request| request.arrived_ms).collect();
+    assert_eq!(
+        headed(&stage.sim, "acme-log"),
+        objects + 2,
+        "those refused were asked again, and no others"
+    );
+    // 32 are under way when the first are refused. Unheard, the wish would let the others follow
+    // within milliseconds.
+    let mut times: Vec<u64> = stage
+        .sim
+        .requests_for("HeadObject")
+        .iter()
+        .filter(|request| request.path.contains("acme-log"))
+        .map(|request| request.arrived_ms)
+        .collect();
     times.sort_unstable();
     assert!(times[36] - times[0] > 1000, "{times:?}");
 }
@@ -190,14 +251,20 @@ fn a_stop_breaks_the_look_off_and_the_run_is_not_confirmed() {
     let stage = Stage::acme();
     stage.set(heads("acme-archive", FaultKind::Hang));
     let child = stage.command("run").spawn().unwrap();
-    let looking = |request: &emr_simulator::Recorded| request.operation() == "HeadObject" && request.path.contains("acme-archive");
+    let looking = |request: &emr_simulator::Recorded| {
+        request.operation() == "HeadObject" && request.path.contains("acme-archive")
+    };
     assert!(stage.sim.wait_for_request(looking, Duration::from_secs(30)).is_some());
     let started = std::time::Instant::now();
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
     assert!(started.elapsed() < Duration::from_secs(2), "within `stop_timeout`");
     played.expect_code(75);
-    assert!(played.stderr.contains("objects found so far: the guard was told to stop"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains("objects found so far: the guard was told to stop"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
@@ -205,7 +272,11 @@ fn a_failed_runs_objects_are_looked_at_too_but_only_what_is_wrong_beats_its_code
     // The tenth step comes after the archiving of raw data.
     let failing = |objects| {
         let stage = Stage::acme();
-        stage.set(Set::SetNextCluster(NextCluster { fail_step: Some(11), objects, ..Default::default() }));
+        stage.set(Set::SetNextCluster(NextCluster {
+            fail_step: Some(11),
+            objects,
+            ..Default::default()
+        }));
         stage
     };
     let stage = failing(None);
@@ -237,36 +308,57 @@ fn by_policy_a_run_that_wrote_unencrypted_objects_is_unsafe() {
 
 #[test]
 fn by_policy_a_persistent_cluster_that_wrote_unencrypted_objects_ends() {
-    let stage = writing_unencrypted().argument("--use-persistent-jobflow").option("--on-unencrypted=unsafe");
+    let stage = writing_unencrypted()
+        .argument("--use-persistent-jobflow")
+        .option("--on-unencrypted=unsafe");
     let played = stage.run();
     played.expect_code(76);
     let id = &played.clusters()[0];
     assert!(stage.sim.with_world(|world| world.cluster(id).unwrap().ended.is_some()));
 
     // One that cannot be ended is what a person must act on, and stays open for the next guard.
-    let stage = Stage::acme().argument("--use-persistent-jobflow").option("--on-unencrypted=unsafe").option("--termination-timeout=1s");
-    stage.set(Set::SetNextCluster(NextCluster { objects: Some(Sse::None), termination: Termination::Stuck, ..Default::default() }));
+    let stage = Stage::acme()
+        .argument("--use-persistent-jobflow")
+        .option("--on-unencrypted=unsafe")
+        .option("--termination-timeout=1s");
+    stage.set(Set::SetNextCluster(NextCluster {
+        objects: Some(Sse::None),
+        termination: Termination::Stuck,
+        ..Default::default()
+    }));
     let played = stage.run();
     played.expect_code(71);
     assert!(played.stderr.contains("MAY STILL BE RUNNING"), "{}", played.stderr);
     assert!(played.stdout.contains("the run stays open"), "{}", played.stdout);
 }
 
-/// The status of the check on the buckets that were written to, and a run on which `change` happens once the cluster was asked for.
+/// The status of the check on the buckets that were written to, and a run on which `change` happens
+/// once the cluster was asked for.
 fn changed_while_it_ran(stage: &Stage, change: PutBucket) -> Played {
     stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![Set::PutBucket(change)])));
     stage.run()
 }
 
 #[test]
-fn an_output_bucket_whose_default_was_taken_away_meanwhile_is_not_confirmed_although_every_object_is_well() {
+fn an_output_bucket_whose_default_was_taken_away_meanwhile_is_not_confirmed_although_every_object_is_well()
+ {
     // Nobody looks at objects, so that only the bucket can tell.
     let stage = Stage::acme().option("--confirm-objects=0");
     let none = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };
-    let played = changed_while_it_ran(&stage, PutBucket { name: "acme-out".to_owned(), default_encryption: Some(none), ..Default::default() });
+    let played = changed_while_it_ran(
+        &stage,
+        PutBucket {
+            name: "acme-out".to_owned(),
+            default_encryption: Some(none),
+            ..Default::default()
+        },
+    );
     played.expect_code(75);
     let buckets = played.findings("output-buckets-at-the-end");
-    assert_eq!((buckets["acme-out"].as_str(), buckets["acme-archive"].as_str()), ("refuted", "proved"));
+    assert_eq!(
+        (buckets["acme-out"].as_str(), buckets["acme-archive"].as_str()),
+        ("refuted", "proved")
+    );
     let said = "acme-out: output-buckets-at-the-end: saw changed meanwhile: bucket-default-encryption: saw no default encryption";
     assert!(played.stderr.contains(said), "{}", played.stderr);
 }
@@ -274,20 +366,37 @@ fn an_output_bucket_whose_default_was_taken_away_meanwhile_is_not_confirmed_alth
 #[test]
 fn an_output_bucket_that_was_changed_but_is_still_as_required_is_said_to_be_so() {
     let stage = Stage::acme().option("--confirm-objects=0");
-    let kms = BucketEncryption { algorithm: Some("aws:kms".to_owned()), ..BucketEncryption::aes256() };
-    let played = changed_while_it_ran(&stage, PutBucket { name: "acme-log".to_owned(), default_encryption: Some(kms), ..Default::default() });
+    let kms =
+        BucketEncryption { algorithm: Some("aws:kms".to_owned()), ..BucketEncryption::aes256() };
+    let played = changed_while_it_ran(
+        &stage,
+        PutBucket {
+            name: "acme-log".to_owned(),
+            default_encryption: Some(kms),
+            ..Default::default()
+        },
+    );
     played.expect_code(0);
     let findings = played.report["findings"].as_array().unwrap();
-    let log = findings.iter().find(|finding| finding["check"] == "output-buckets-at-the-end" && finding["subject"] == "acme-log").unwrap();
+    let log = findings
+        .iter()
+        .find(|finding| {
+            finding["check"] == "output-buckets-at-the-end" && finding["subject"] == "acme-log"
+        })
+        .unwrap();
     assert_eq!(log["saw"], "changed meanwhile, and still as required");
 }
 
 #[test]
-fn an_output_bucket_that_may_not_be_looked_at_again_counts_where_the_runner_says_that_all_is_well() {
+fn an_output_bucket_that_may_not_be_looked_at_again_counts_where_the_runner_says_that_all_is_well()
+{
     for (fail_step, code) in [(None, 75), (Some(11), 1)] {
         let stage = Stage::acme();
         stage.set(Set::SetNextCluster(NextCluster { fail_step, ..Default::default() }));
-        let denied = Set::AddFault(Fault { matching: Some("acme-out".to_owned()), ..Fault::every("GetBucketPolicy", FaultKind::AccessDenied) });
+        let denied = Set::AddFault(Fault {
+            matching: Some("acme-out".to_owned()),
+            ..Fault::every("GetBucketPolicy", FaultKind::AccessDenied)
+        });
         stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![denied])));
         let played = stage.run();
         played.expect_code(code);

@@ -1,4 +1,5 @@
-//! Inventories as S3 makes them, in each of its three forms: files, manifest, checksums. Shared by the black-box tests and the benchmark.
+//! Inventories as S3 makes them, in each of its three forms: files, manifest, checksums. Shared by
+//! the black-box tests and the benchmark.
 
 use std::{
     fs::File,
@@ -7,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray, TimestampNanosecondArray};
+use arrow_array::{
+    ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+    TimestampNanosecondArray,
+};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use flate2::{Compression, write::GzEncoder};
 use md5::{Digest as _, Md5};
@@ -51,52 +55,106 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn new(key: &str, size: i64, encryption: &str) -> Self {
         let encryption = Some(encryption.to_owned());
-        Self { key: key.to_owned(), version: None, latest: true, marker: false, size: Some(size), modified: 1_764_082_920_000, encryption }
+        Self {
+            key: key.to_owned(),
+            version: None,
+            latest: true,
+            marker: false,
+            size: Some(size),
+            modified: 1_764_082_920_000,
+            encryption,
+        }
     }
 }
 
 /// Columns, without what `skip` names.
 fn columns(bucket: &str, lines: &[Line], form: Form, skip: &str) -> RecordBatch {
-    let text = |of: fn(&Line) -> Option<&str>| Arc::new(lines.iter().map(of).collect::<StringArray>()) as ArrayRef;
+    let text = |of: fn(&Line) -> Option<&str>| {
+        Arc::new(lines.iter().map(of).collect::<StringArray>()) as ArrayRef
+    };
     let times = lines.iter().map(|line| line.modified);
     let (time, times): (DataType, ArrayRef) = match form {
         // ORC's own timestamps are to the nanosecond.
         Form::Orc => (
             DataType::Timestamp(TimeUnit::Nanosecond, None),
-            Arc::new(times.map(|time| Some(time * 1_000_000)).collect::<TimestampNanosecondArray>()),
+            Arc::new(
+                times.map(|time| Some(time * 1_000_000)).collect::<TimestampNanosecondArray>(),
+            ),
         ),
-        _ => (DataType::Timestamp(TimeUnit::Millisecond, None), Arc::new(times.map(Some).collect::<TimestampMillisecondArray>())),
+        _ => (
+            DataType::Timestamp(TimeUnit::Millisecond, None),
+            Arc::new(times.map(Some).collect::<TimestampMillisecondArray>()),
+        ),
     };
     let all: Vec<(&str, DataType, ArrayRef)> = vec![
-        ("bucket", DataType::Utf8, Arc::new(lines.iter().map(|_| Some(bucket)).collect::<StringArray>())),
+        (
+            "bucket",
+            DataType::Utf8,
+            Arc::new(lines.iter().map(|_| Some(bucket)).collect::<StringArray>()),
+        ),
         ("key", DataType::Utf8, text(|line| Some(&line.key))),
         ("version_id", DataType::Utf8, text(|line| line.version.as_deref())),
-        ("is_latest", DataType::Boolean, Arc::new(lines.iter().map(|line| Some(line.latest)).collect::<BooleanArray>())),
-        ("is_delete_marker", DataType::Boolean, Arc::new(lines.iter().map(|line| Some(line.marker)).collect::<BooleanArray>())),
-        ("size", DataType::Int64, Arc::new(lines.iter().map(|line| line.size).collect::<Int64Array>())),
+        (
+            "is_latest",
+            DataType::Boolean,
+            Arc::new(lines.iter().map(|line| Some(line.latest)).collect::<BooleanArray>()),
+        ),
+        (
+            "is_delete_marker",
+            DataType::Boolean,
+            Arc::new(lines.iter().map(|line| Some(line.marker)).collect::<BooleanArray>()),
+        ),
+        (
+            "size",
+            DataType::Int64,
+            Arc::new(lines.iter().map(|line| line.size).collect::<Int64Array>()),
+        ),
         ("last_modified_date", time, times),
         ("e_tag", DataType::Utf8, text(|_| Some("9e107d9d372bb6826bd81d3542a419d6"))),
         ("storage_class", DataType::Utf8, text(|_| Some("STANDARD"))),
         ("encryption_status", DataType::Utf8, text(|line| line.encryption.as_deref())),
     ];
     let kept: Vec<_> = all.into_iter().filter(|(name, ..)| *name != skip).collect();
-    let fields: Vec<Field> = kept.iter().map(|(name, kind, _)| Field::new(*name, kind.clone(), true)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), kept.into_iter().map(|(.., column)| column).collect()).expect("columns of one length")
+    let fields: Vec<Field> =
+        kept.iter().map(|(name, kind, _)| Field::new(*name, kind.clone(), true)).collect();
+    RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        kept.into_iter().map(|(.., column)| column).collect(),
+    )
+    .expect("columns of one length")
 }
 
-const TEXT_FIELDS: [&str; 10] =
-    ["Bucket", "Key", "VersionId", "IsLatest", "IsDeleteMarker", "Size", "LastModifiedDate", "ETag", "StorageClass", "EncryptionStatus"];
+const TEXT_FIELDS: [&str; 10] = [
+    "Bucket",
+    "Key",
+    "VersionId",
+    "IsLatest",
+    "IsDeleteMarker",
+    "Size",
+    "LastModifiedDate",
+    "ETag",
+    "StorageClass",
+    "EncryptionStatus",
+];
 
 fn text_fields(skip: &str) -> String {
     let skip = skip.replace('_', "");
-    TEXT_FIELDS.into_iter().filter(|name| name.to_ascii_lowercase() != skip).collect::<Vec<_>>().join(", ")
+    TEXT_FIELDS
+        .into_iter()
+        .filter(|name| name.to_ascii_lowercase() != skip)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn text_line(bucket: &str, line: &Line, skip: &str, out: &mut impl std::io::Write) {
-    let key = percent_encoding::utf8_percent_encode(&line.key, percent_encoding::NON_ALPHANUMERIC).to_string();
-    let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(line.modified) * 1_000_000).expect("a time");
+    let key = percent_encoding::utf8_percent_encode(&line.key, percent_encoding::NON_ALPHANUMERIC)
+        .to_string();
+    let time =
+        time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(line.modified) * 1_000_000)
+            .expect("a time");
     let (date, clock) = (time.date(), time.time());
-    let modified = format!("{date}T{:02}:{:02}:{:02}.000Z", clock.hour(), clock.minute(), clock.second());
+    let modified =
+        format!("{date}T{:02}:{:02}:{:02}.000Z", clock.hour(), clock.minute(), clock.second());
     let values = [
         ("bucket", bucket.to_owned()),
         ("key", key),
@@ -109,12 +167,22 @@ fn text_line(bucket: &str, line: &Line, skip: &str, out: &mut impl std::io::Writ
         ("storage_class", "STANDARD".to_owned()),
         ("encryption_status", line.encryption.clone().unwrap_or_default()),
     ];
-    let quoted: Vec<String> = values.into_iter().filter(|(name, _)| *name != skip).map(|(_, value)| format!("\"{value}\"")).collect();
+    let quoted: Vec<String> = values
+        .into_iter()
+        .filter(|(name, _)| *name != skip)
+        .map(|(_, value)| format!("\"{value}\""))
+        .collect();
     writeln!(out, "{}", quoted.join(",")).expect("room on the disk");
 }
 
 /// Writes one file of an inventory, chunk by chunk.
-pub(crate) fn file(path: &Path, form: Form, bucket: &str, skip: &str, mut chunks: impl Iterator<Item = Vec<Line>>) {
+pub(crate) fn file(
+    path: &Path,
+    form: Form,
+    bucket: &str,
+    skip: &str,
+    mut chunks: impl Iterator<Item = Vec<Line>>,
+) {
     let file = BufWriter::new(File::create(path).expect("a file"));
     match form {
         Form::Csv => {
@@ -126,26 +194,42 @@ pub(crate) fn file(path: &Path, form: Form, bucket: &str, skip: &str, mut chunks
         }
         Form::Orc => {
             let first = columns(bucket, &chunks.next().expect("rows"), form, skip);
-            let builder = ArrowWriterBuilder::new(file, first.schema()).with_compression(CompressionType::Zstd);
+            let builder = ArrowWriterBuilder::new(file, first.schema())
+                .with_compression(CompressionType::Zstd);
             let mut out = builder.try_build().expect("an ORC file");
             out.write(&first).expect("room on the disk");
-            chunks.for_each(|lines| out.write(&columns(bucket, &lines, form, skip)).expect("room on the disk"));
+            chunks.for_each(|lines| {
+                out.write(&columns(bucket, &lines, form, skip)).expect("room on the disk")
+            });
             out.close().expect("room on the disk");
         }
         Form::Parquet => {
             let first = columns(bucket, &chunks.next().expect("rows"), form, skip);
-            let properties =
-                WriterProperties::builder().set_compression(basic::Compression::SNAPPY).set_max_row_group_row_count(Some(100_000)).build();
-            let mut out = ArrowWriter::try_new(file, first.schema(), Some(properties)).expect("a Parquet file");
+            let properties = WriterProperties::builder()
+                .set_compression(basic::Compression::SNAPPY)
+                .set_max_row_group_row_count(Some(100_000))
+                .build();
+            let mut out = ArrowWriter::try_new(file, first.schema(), Some(properties))
+                .expect("a Parquet file");
             out.write(&first).expect("room on the disk");
-            chunks.for_each(|lines| out.write(&columns(bucket, &lines, form, skip)).expect("room on the disk"));
+            chunks.for_each(|lines| {
+                out.write(&columns(bucket, &lines, form, skip)).expect("room on the disk")
+            });
             out.close().expect("room on the disk");
         }
     }
 }
 
-/// Writes the manifest of `files`, which lie below `folder`, and gives its place. `prefix`: before each file's name in its key.
-pub(crate) fn manifest(folder: &Path, form: Form, bucket: &str, skip: &str, prefix: &str, files: &[PathBuf]) -> PathBuf {
+/// Writes the manifest of `files`, which lie below `folder`, and gives its place. `prefix`: before
+/// each file's name in its key.
+pub(crate) fn manifest(
+    folder: &Path,
+    form: Form,
+    bucket: &str,
+    skip: &str,
+    prefix: &str,
+    files: &[PathBuf],
+) -> PathBuf {
     let files: Vec<_> = files
         .iter()
         .map(|path| {
@@ -166,7 +250,8 @@ pub(crate) fn manifest(folder: &Path, form: Form, bucket: &str, skip: &str, pref
         "files": files,
     });
     let bytes = serde_json::to_vec_pretty(&manifest).expect("JSON");
-    std::fs::write(folder.join("manifest.checksum"), hex(&Md5::digest(&bytes))).expect("room on the disk");
+    std::fs::write(folder.join("manifest.checksum"), hex(&Md5::digest(&bytes)))
+        .expect("room on the disk");
     let place = folder.join("manifest.json");
     std::fs::write(&place, bytes).expect("room on the disk");
     place
@@ -186,5 +271,9 @@ impl std::io::Write for Hashing<'_> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
+        .collect()
 }

@@ -1,7 +1,9 @@
-//! A stage to play the guard on: the simulator as AWS, the stand-in as the runner, the real binary between them, all in a folder of
-//! its own. Shared by the black-box tests, the rehearsal and the benchmark.
+//! A stage to play the guard on: the simulator as AWS, the stand-in as the runner, the real binary
+//! between them, all in a folder of its own. Shared by the black-box tests, the rehearsal and the
+//! benchmark.
 //!
-//! Time is scaled, so that quotas, polls and clusters keep their real proportions: a simulated minute takes a real second.
+//! Time is scaled, so that quotas, polls and clusters keep their real proportions: a simulated
+//! minute takes a real second.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use emr_simulator::{BucketEncryption, ClockMode, Command as Set, PutBucket, SetClock, Simulator, Timings};
+use emr_simulator::{
+    BucketEncryption, ClockMode, Command as Set, PutBucket, SetClock, Simulator, Timings,
+};
 use serde_json::Value;
 
 /// The config of the recordings.
@@ -31,12 +35,14 @@ pub(crate) struct Programs {
 
 /// Builds the guard and the stand-in runner, if they are not fresh, and says where they are.
 ///
-/// Cargo gives a test only the path of its own package's binaries, and an example none at all; so it is asked.
+/// Cargo gives a test only the path of its own package's binaries, and an example none at all; so
+/// it is asked.
 pub(crate) fn programs() -> &'static Programs {
     static PROGRAMS: OnceLock<Programs> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         let output = Command::new(env!("CARGO"))
-            // With the examples, whose dependencies are those of the tests: the same choice of features, or cargo would build every AWS crate again.
+            // With the examples, whose dependencies are those of the tests: the same choice of
+            // features, or cargo would build every AWS crate again.
             .args(["build", "--bins", "--examples", "--message-format=json-render-diagnostics"])
             .args((!cfg!(debug_assertions)).then_some("--release"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -47,9 +53,16 @@ pub(crate) fn programs() -> &'static Programs {
         let lines = String::from_utf8_lossy(&output.stdout);
         let messages = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let built: BTreeMap<String, PathBuf> = messages
-            .filter_map(|message| Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(message["executable"].as_str()?))))
+            .filter_map(|message| {
+                Some((
+                    message["target"]["name"].as_str()?.to_owned(),
+                    PathBuf::from(message["executable"].as_str()?),
+                ))
+            })
             .collect();
-        let of = |name: &str| built.get(name).unwrap_or_else(|| panic!("cargo built no `{name}`")).clone();
+        let of = |name: &str| {
+            built.get(name).unwrap_or_else(|| panic!("cargo built no `{name}`")).clone()
+        };
         Programs { guard: of("emr-etl-guard"), runner: of("standin-runner") }
     })
 }
@@ -66,13 +79,17 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// The simulator's scene `acme`: everything as it should be, the config naming the security configuration `acme-sc`.
+    /// The simulator's scene `acme`: everything as it should be, the config naming the security
+    /// configuration `acme-sc`.
     pub(crate) fn acme() -> Self {
         let sim = Simulator::acme().expect("a port on loopback");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let stage = Self {
-            config: CONFIG.replace("security_configuration:\n", "security_configuration: acme-sc\n"),
-            arguments: ["run", "-c", "config.yml", "-r", "resolver.json"].map(str::to_owned).to_vec(),
+            config: CONFIG
+                .replace("security_configuration:\n", "security_configuration: acme-sc\n"),
+            arguments: ["run", "-c", "config.yml", "-r", "resolver.json"]
+                .map(str::to_owned)
+                .to_vec(),
             options: Vec::new(),
             report: "report.json".to_owned(),
             env: BTreeMap::new(),
@@ -109,9 +126,14 @@ impl Stage {
         let stage = Self::acme();
         let names: Vec<String> = (1..=7).map(|n| format!("acme-input-{n}")).collect();
         for name in &names {
-            stage.set(Set::PutBucket(PutBucket { name: name.clone(), default_encryption: Some(BucketEncryption::aes256()), ..PutBucket::default() }));
+            stage.set(Set::PutBucket(PutBucket {
+                name: name.clone(),
+                default_encryption: Some(BucketEncryption::aes256()),
+                ..PutBucket::default()
+            }));
         }
-        let inputs: Vec<String> = names.iter().map(|name| format!("          - s3://{name}/logs\n")).collect();
+        let inputs: Vec<String> =
+            names.iter().map(|name| format!("          - s3://{name}/logs\n")).collect();
         stage.replace("        in:\n", &format!("        in:\n{}", inputs.concat()))
     }
 
@@ -140,7 +162,8 @@ impl Stage {
         use std::os::unix::fs::PermissionsExt as _;
         let version = "[ \"$1\" = --version ] && { echo snowplow-emr-etl-runner 1.0.4; exit; }";
         self.write("runner", &format!("#!/bin/sh\n{version}\n{script}\n"));
-        std::fs::set_permissions(self.path("runner"), std::fs::Permissions::from_mode(0o755)).expect("a file of one's own");
+        std::fs::set_permissions(self.path("runner"), std::fs::Permissions::from_mode(0o755))
+            .expect("a file of one's own");
         let runner = self.path("runner").display().to_string();
         self.env("EMR_ETL_GUARD_RUNNER", &runner)
     }
@@ -196,7 +219,8 @@ impl Stage {
         command
     }
 
-    /// The command that watches clusters that run already: against the stage's runner config, or without it.
+    /// The command that watches clusters that run already: against the stage's runner config, or
+    /// without it.
     pub(crate) fn watch(&self, clusters: &[&str], by_config: bool) -> Command {
         self.write("config.yml", &self.config);
         self.write("resolver.json", RESOLVER);
@@ -268,17 +292,24 @@ impl Stage {
         };
         // What an orphan still holds open after a hang is not waited for.
         let patience = Duration::from_secs(if status.is_some() { 60 } else { 1 });
-        let text = |bytes: mpsc::Receiver<Vec<u8>>| bytes.recv_timeout(patience).unwrap_or_default();
+        let text =
+            |bytes: mpsc::Receiver<Vec<u8>>| bytes.recv_timeout(patience).unwrap_or_default();
         let (stdout, stderr) = (text(stdout), text(stderr));
         let Some(status) = status else {
-            panic!("the guard hung\n--- stdout\n{}\n--- stderr\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+            panic!(
+                "the guard hung\n--- stdout\n{}\n--- stderr\n{}",
+                String::from_utf8_lossy(&stdout),
+                String::from_utf8_lossy(&stderr)
+            );
         };
         Played {
             code: status.code(),
             stdout: String::from_utf8_lossy(&stdout).into_owned(),
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
             raw_stdout: stdout,
-            report: std::fs::read(self.path("report.json")).map(|bytes| valid_document(&bytes)).unwrap_or_default(),
+            report: std::fs::read(self.path("report.json"))
+                .map(|bytes| valid_document(&bytes))
+                .unwrap_or_default(),
             journal: lines(&self.path("journal.jsonl")),
             redactions: self.redactions(),
         }
@@ -300,7 +331,9 @@ pub(crate) fn runner_pid(stage: &Stage) -> nix::unistd::Pid {
         // Another process may be writing the last line.
         let text = std::fs::read_to_string(stage.path("journal.jsonl")).unwrap_or_default();
         let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        pid = events.filter(|event| event["event"] == "started").find_map(|event| event["pid"].as_i64());
+        pid = events
+            .filter(|event| event["event"] == "started")
+            .find_map(|event| event["pid"].as_i64());
         pid.is_some()
     });
     let pid = pid.and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
@@ -311,7 +344,11 @@ pub(crate) fn runner_pid(stage: &Stage) -> nix::unistd::Pid {
 pub(crate) fn signals_in_the_journal(stage: &Stage) -> Vec<i64> {
     let text = std::fs::read_to_string(stage.path("journal.jsonl")).unwrap_or_default();
     let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    events.filter_map(|event| if event["event"] == "signal" { event["signal"].as_i64() } else { None }).collect()
+    events
+        .filter_map(
+            |event| if event["event"] == "signal" { event["signal"].as_i64() } else { None },
+        )
+        .collect()
 }
 
 /// Waits for `condition`; half a minute is far more than any takes.
@@ -335,7 +372,10 @@ pub(crate) fn valid_document(bytes: &[u8]) -> Value {
         ];
         published.map(|schema| {
             let schema = serde_json::from_str(schema).expect("the schema is JSON");
-            jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is one")
+            jsonschema::options()
+                .should_validate_formats(true)
+                .build(&schema)
+                .expect("the schema is one")
         })
     });
     let document: Value = serde_json::from_slice(bytes).expect("the document is JSON");
@@ -344,14 +384,19 @@ pub(crate) fn valid_document(bytes: &[u8]) -> Value {
         Some("reencrypt") => repairs,
         _ => runs,
     };
-    let errors: Vec<String> = schema.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    let errors: Vec<String> = schema
+        .iter_errors(&document)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
     assert!(errors.is_empty(), "the document is not what its schema says:\n{}", errors.join("\n"));
     document
 }
 
 fn lines(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect("the journal holds JSON lines")).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("the journal holds JSON lines"))
+        .collect()
 }
 
 /// What a run came to.
@@ -377,7 +422,8 @@ impl Played {
     pub(crate) fn findings(&self, check: &str) -> BTreeMap<String, String> {
         let all = self.report["findings"].as_array().into_iter().flatten();
         let of_clusters = self.report["watched"]["clusters"].as_array().into_iter().flatten();
-        let of_clusters = of_clusters.flat_map(|cluster| cluster["findings"].as_array().into_iter().flatten());
+        let of_clusters =
+            of_clusters.flat_map(|cluster| cluster["findings"].as_array().into_iter().flatten());
         all.chain(of_clusters)
             .filter(|finding| finding["check"] == check)
             .map(|finding| (text(&finding["subject"]), text(&finding["status"])))
@@ -386,7 +432,12 @@ impl Played {
 
     /// Ids of the clusters in the report.
     pub(crate) fn clusters(&self) -> Vec<String> {
-        self.report["watched"]["clusters"].as_array().into_iter().flatten().map(|cluster| text(&cluster["id"])).collect()
+        self.report["watched"]["clusters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|cluster| text(&cluster["id"]))
+            .collect()
     }
 
     /// Exit code and both streams, with everything that differs from run to run replaced.
@@ -436,7 +487,10 @@ pub(crate) fn redact_times(text: &str) -> String {
         (r"\bj-[A-Z0-9]+\b", "j-ID"),
         (r"#\d+\]", "#PID]"),
     ] {
-        text = regex::Regex::new(pattern).expect("a regular expression").replace_all(&text, to).into_owned();
+        text = regex::Regex::new(pattern)
+            .expect("a regular expression")
+            .replace_all(&text, to)
+            .into_owned();
     }
     text
 }

@@ -1,4 +1,5 @@
-//! Generated command lines: the runner's own options in every spelling OptionParser knows, and some that it does not.
+//! Generated command lines: the runner's own options in every spelling OptionParser knows, and some
+//! that it does not.
 
 use std::collections::BTreeSet;
 
@@ -32,14 +33,23 @@ const ODD: &[(&str, &str)] = &[
     ("stray word", "stray¦run¦config.yml¦é¦¦a=b¦c"),
     ("end of options", "--"),
     ("lone hyphen", "-"),
-    ("help or version", "-h¦--help¦--hel¦--h¦--HELP¦-v¦--version¦--vers¦-V¦--v¦-hx¦-vx¦--help=x¦--version=1¦-h=¦--ver¦--no-help¦--no-version"),
-    ("completion", "--*-completion-bash=x¦--*-completion-zsh¦--*-completion-bash¦--*-completion-bash=--¦--*-completion-zsh=x¦--*¦--*-c¦-*"),
+    (
+        "help or version",
+        "-h¦--help¦--hel¦--h¦--HELP¦-v¦--version¦--vers¦-V¦--v¦-hx¦-vx¦--help=x¦--version=1¦-h=¦--ver¦--no-help¦--no-version",
+    ),
+    (
+        "completion",
+        "--*-completion-bash=x¦--*-completion-zsh¦--*-completion-bash¦--*-completion-bash=--¦--*-completion-zsh=x¦--*¦--*-c¦-*",
+    ),
     (
         "unknown option",
         "--nonsense¦-z¦--con-fig¦-1¦--config-¦--=x¦---config¦-=¦--é¦-é¦--configs¦--[no-]debug¦-C¦-D¦- c¦--con fig¦--debug ¦-\u{0}¦--\n\
         ¦-c\n¦--config\n=x¦--no¦--no-¦--not¦-n-¦-?",
     ),
-    ("one hyphen, long name", "-config¦-use-persistent-jobflow¦-use¦-debug¦-resolver¦-skip¦-u¦-p¦-s¦-con¦-per=1d¦-ignore¦-u=¦-use-p¦-ux¦-k¦-e"),
+    (
+        "one hyphen, long name",
+        "-config¦-use-persistent-jobflow¦-use¦-debug¦-resolver¦-skip¦-u¦-p¦-s¦-con¦-per=1d¦-ignore¦-u=¦-use-p¦-ux¦-k¦-e",
+    ),
 ];
 
 /// One command line from `rng`.
@@ -75,7 +85,11 @@ pub(crate) fn generate(rng: &mut Rng) -> Generated {
         draft.used("plain");
     }
     let single = draft.constructs.len() == 1;
-    Generated { question: Question::Command { argv: draft.words }, constructs: draft.constructs, single }
+    Generated {
+        question: Question::Command { argv: draft.words },
+        constructs: draft.constructs,
+        single,
+    }
 }
 
 struct Draft<'r> {
@@ -129,7 +143,10 @@ impl Draft<'_> {
 
     /// The option `name` in one of its spellings.
     fn spell(&mut self, name: &str, value: Option<&str>) {
-        let Some((letter, name, _)) = OPTIONS.iter().find(|(_, known, _)| *known == name).copied() else { return };
+        let Some((letter, name, _)) = OPTIONS.iter().find(|(_, known, _)| *known == name).copied()
+        else {
+            return;
+        };
         let form = self.rng.u8(0..24);
         if let Some(letter) = letter.filter(|_| form < 12) {
             return self.short(letter, value, form);
@@ -141,7 +158,10 @@ impl Draft<'_> {
         }
         if self.chance(6) {
             self.used("other case");
-            long = long.chars().map(|letter| if self.rng.bool() { letter.to_ascii_uppercase() } else { letter }).collect();
+            long = long
+                .chars()
+                .map(|letter| if self.rng.bool() { letter.to_ascii_uppercase() } else { letter })
+                .collect();
         }
         if self.chance(16) {
             self.used("--no- form");
@@ -178,7 +198,9 @@ impl Draft<'_> {
             String::new()
         };
         match (value, form) {
-            (Some(value), 0..=6) => self.words.extend([format!("-{bundle}{letter}"), value.to_owned()]),
+            (Some(value), 0..=6) => {
+                self.words.extend([format!("-{bundle}{letter}"), value.to_owned()])
+            }
             (Some(value), 7..=9) => {
                 self.used("glued value");
                 self.words.push(format!("-{bundle}{letter}{value}"));

@@ -1,4 +1,5 @@
-//! Generated configs: the recorded config of a real runner, changed in a few places the way people, templates and attackers change one.
+//! Generated configs: the recorded config of a real runner, changed in a few places the way people,
+//! templates and attackers change one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,8 +11,8 @@ use fastrand::Rng;
 use crate::{
     judge::Question,
     pools::{
-        BACKS, BLOCKS, COMMENTS, ENV_VALUES, ERB, ESCAPES, FLOW_LISTS, FLOW_MAPS, FRONTS, JUDGED, MERGES, NESTS, NOISE, SCALARS, SPELLINGS, TAGS,
-        TOKENS, pick,
+        BACKS, BLOCKS, COMMENTS, ENV_VALUES, ERB, ESCAPES, FLOW_LISTS, FLOW_MAPS, FRONTS, JUDGED,
+        MERGES, NESTS, NOISE, SCALARS, SPELLINGS, TAGS, TOKENS, pick,
     },
 };
 
@@ -19,7 +20,8 @@ use crate::{
 pub(crate) struct Generated {
     pub(crate) question: Question,
     pub(crate) constructs: BTreeSet<&'static str>,
-    /// Whether it was changed in one place only, so that what becomes of it can be laid to its constructs.
+    /// Whether it was changed in one place only, so that what becomes of it can be laid to its
+    /// constructs.
     pub(crate) single: bool,
 }
 
@@ -39,8 +41,14 @@ struct Draft<'r> {
 
 /// One config from `rng`, upon `base`.
 pub(crate) fn generate(rng: &mut Rng, base: &str) -> Generated {
-    let mut draft = Draft { rng, lines: base.lines().map(str::to_owned).collect(), constructs: BTreeSet::new(), last: Vec::new() };
-    // A whole config keeps the cases realistic; a part of one keeps them fast and makes changes meet.
+    let mut draft = Draft {
+        rng,
+        lines: base.lines().map(str::to_owned).collect(),
+        constructs: BTreeSet::new(),
+        last: Vec::new(),
+    };
+    // A whole config keeps the cases realistic; a part of one keeps them fast and makes changes
+    // meet.
     if draft.rng.u8(0..10) < 7 {
         draft.trim();
     }
@@ -52,14 +60,23 @@ pub(crate) fn generate(rng: &mut Rng, base: &str) -> Generated {
     let mut text = lines.join("\n");
     text.push('\n');
     let text = last.into_iter().fold(text, |text, change| change(rng, text));
-    Generated { question: Question::Config { config: text, env: environment(rng) }, constructs, single: changes == 1 }
+    Generated {
+        question: Question::Config { config: text, env: environment(rng) },
+        constructs,
+        single: changes == 1,
+    }
 }
 
 fn environment(rng: &mut Rng) -> BTreeMap<String, String> {
-    let mut env: BTreeMap<String, String> =
-        [("ENC", "true"), ("SC", "acme-sc"), ("AWS_SNOWPLOW_ACCESS_KEY", "AKIAFAKE"), ("AWS_SNOWPLOW_SECRET_KEY", "fake"), ("EMPTY", "")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
+    let mut env: BTreeMap<String, String> = [
+        ("ENC", "true"),
+        ("SC", "acme-sc"),
+        ("AWS_SNOWPLOW_ACCESS_KEY", "AKIAFAKE"),
+        ("AWS_SNOWPLOW_SECRET_KEY", "fake"),
+        ("EMPTY", ""),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
     if rng.u8(0..4) > 0 {
         env.insert("X".to_owned(), pick(rng, ENV_VALUES).to_owned());
     }
@@ -77,7 +94,8 @@ fn indent(line: &str) -> usize {
 fn entry(line: &str) -> Option<(usize, &str, &str)> {
     let (key, value) = line.split_once(':')?;
     let plain = key.trim_start_matches(' ');
-    let simple = !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    let simple = !plain.is_empty()
+        && plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     simple.then_some((key.len() - plain.len(), plain, value.strip_prefix(' ').unwrap_or(value)))
 }
 
@@ -93,17 +111,25 @@ impl Draft<'_> {
     /// The lines below `at` that belong to it, and itself.
     fn subtree(&self, at: usize) -> Range<usize> {
         let own = indent(&self.lines[at]);
-        let end = self.lines[at + 1..].iter().position(|line| indent(line) <= own).map_or(self.lines.len(), |more| at + 1 + more);
+        let end = self.lines[at + 1..]
+            .iter()
+            .position(|line| indent(line) <= own)
+            .map_or(self.lines.len(), |more| at + 1 + more);
         at..end
     }
 
     /// Some line that is an entry of a map, judged ones preferred; `matching` narrows the choice.
     fn pick_entry(&mut self, matching: impl Fn(&Self, usize) -> bool) -> Option<usize> {
-        let all: Vec<usize> = (0..self.lines.len()).filter(|at| entry(&self.lines[*at]).is_some() && matching(self, *at)).collect();
+        let all: Vec<usize> = (0..self.lines.len())
+            .filter(|at| entry(&self.lines[*at]).is_some() && matching(self, *at))
+            .collect();
         let judged: Vec<usize> = all
             .iter()
             .copied()
-            .filter(|at| entry(&self.lines[*at]).is_some_and(|(_, key, _)| JUDGED.split('¦').any(|judged| judged == key)))
+            .filter(|at| {
+                entry(&self.lines[*at])
+                    .is_some_and(|(_, key, _)| JUDGED.split('¦').any(|judged| judged == key))
+            })
             .collect();
         let from = if judged.is_empty() || self.chance(3) { all } else { judged };
         (!from.is_empty()).then(|| from[self.rng.usize(0..from.len())])
@@ -114,14 +140,18 @@ impl Draft<'_> {
     }
 
     fn is_map(&self, at: usize) -> bool {
-        self.lines.get(at + 1).is_some_and(|next| indent(next) > indent(&self.lines[at]) && entry(next).is_some())
+        self.lines
+            .get(at + 1)
+            .is_some_and(|next| indent(next) > indent(&self.lines[at]) && entry(next).is_some())
     }
 
     fn trim(&mut self) {
         for _ in 0..self.rng.usize(2..14) {
             let at = self.rng.usize(0..self.lines.len());
             let gone = self.subtree(at);
-            if gone.len() < self.lines.len() / 2 || self.lines.len() < 12 && gone.len() < self.lines.len() {
+            if gone.len() < self.lines.len() / 2
+                || self.lines.len() < 12 && gone.len() < self.lines.len()
+            {
                 self.lines.drain(gone);
             }
         }
@@ -160,7 +190,11 @@ impl Draft<'_> {
             self.used("plain from the letters of numbers");
             let letters: Vec<char> = "0123456789017.,_:+-eExbo-:_.TZ ~=infa".chars().collect();
             let length = self.rng.usize(1..9);
-            return (0..length).map(|_| letters[self.rng.usize(0..letters.len())]).collect::<String>().trim().to_owned();
+            return (0..length)
+                .map(|_| letters[self.rng.usize(0..letters.len())])
+                .collect::<String>()
+                .trim()
+                .to_owned();
         }
         let (construct, pool) = SCALARS[self.rng.usize(0..SCALARS.len())];
         self.used(construct);
@@ -180,7 +214,8 @@ impl Draft<'_> {
         scalar
     }
 
-    /// A value to stand behind `key:` at `depth` spaces, with what YAML allows of shapes; may go over several lines.
+    /// A value to stand behind `key:` at `depth` spaces, with what YAML allows of shapes; may go
+    /// over several lines.
     fn value(&mut self, depth: usize) -> String {
         let inner = " ".repeat(depth + [2, 2, 2, 1, 4][self.rng.usize(0..5)]);
         let scalar = self.scalar();
@@ -198,7 +233,10 @@ impl Draft<'_> {
             16 | 17 => self.in_flow(&inner, &scalar),
             18 => {
                 self.used("comment behind");
-                let comment = pick(self.rng, " # c¦ #¦# c¦  # it's¦ # \"¦\t# c¦ # a: b¦ # <%= ENV['X'] %>¦ # é¦ #: &a");
+                let comment = pick(
+                    self.rng,
+                    " # c¦ #¦# c¦  # it's¦ # \"¦\t# c¦ # a: b¦ # <%= ENV['X'] %>¦ # é¦ #: &a",
+                );
                 format!("{scalar}{comment}")
             }
             _ => {
@@ -235,7 +273,8 @@ impl Draft<'_> {
     }
 
     fn in_flow(&mut self, inner: &str, scalar: &str) -> String {
-        let (construct, shapes) = if self.rng.bool() { ("flow list", FLOW_LISTS) } else { ("flow map", FLOW_MAPS) };
+        let (construct, shapes) =
+            if self.rng.bool() { ("flow list", FLOW_LISTS) } else { ("flow map", FLOW_MAPS) };
         self.used(construct);
         let other = self.scalar();
         pick(self.rng, shapes).replace('›', inner).replace('§', scalar).replace('¤', &other)
@@ -272,8 +311,15 @@ impl Draft<'_> {
                 self.used("ERB in a key");
                 let Some(at) = self.pick_entry(|_, _| true) else { return };
                 let Some((depth, key, value)) = entry(&self.lines[at]) else { return };
-                self.lines[at] =
-                    format!("{}{}: {value}", " ".repeat(depth), if construct == "ERB comment tag" { format!("{key}{tag}") } else { tag.to_owned() });
+                self.lines[at] = format!(
+                    "{}{}: {value}",
+                    " ".repeat(depth),
+                    if construct == "ERB comment tag" {
+                        format!("{key}{tag}")
+                    } else {
+                        tag.to_owned()
+                    }
+                );
             }
             2 => {
                 self.used("ERB on a line of its own");
@@ -288,7 +334,8 @@ impl Draft<'_> {
         }
     }
 
-    /// The same key once more in the same map: as it is, as a symbol, quoted; with another value, a part of a subtree, or the same.
+    /// The same key once more in the same map: as it is, as a symbol, quoted; with another value, a
+    /// part of a subtree, or the same.
     fn duplicate(&mut self) {
         let Some(at) = self.pick_entry(|_, _| true) else { return };
         let Some((depth, key, _)) = entry(&self.lines[at]) else { return };
@@ -311,7 +358,9 @@ impl Draft<'_> {
             0 => at,
             1 => range.end,
             // Behind the siblings, at the end of the map.
-            _ => (range.end..self.lines.len()).find(|next| indent(&self.lines[*next]) < depth).unwrap_or(self.lines.len()),
+            _ => (range.end..self.lines.len())
+                .find(|next| indent(&self.lines[*next]) < depth)
+                .unwrap_or(self.lines.len()),
         };
         self.lines.splice(place..place, copy);
     }
@@ -320,7 +369,9 @@ impl Draft<'_> {
         let form = pick(self.rng, SPELLINGS);
         if form.starts_with("\"\\x") {
             let mut letters = key.chars();
-            return letters.next().map_or_else(String::new, |first| format!("\"\\x{:02x}{}\"", u32::from(first), letters.as_str()));
+            return letters.next().map_or_else(String::new, |first| {
+                format!("\"\\x{:02x}{}\"", u32::from(first), letters.as_str())
+            });
         }
         form.replace('K', key).replace('I', "")
     }
@@ -347,7 +398,10 @@ impl Draft<'_> {
             }
             4 => {
                 self.used("collection as key");
-                let odd = pick(self.rng, "[a, b]¦{a: b}¦? - a\n? - b\n¦? [a]¦? {a: b}¦[]¦? |\n  a\n¦*k¦? ¦\"a\nb\"¦- a");
+                let odd = pick(
+                    self.rng,
+                    "[a, b]¦{a: b}¦? - a\n? - b\n¦? [a]¦? {a: b}¦[]¦? |\n  a\n¦*k¦? ¦\"a\nb\"¦- a",
+                );
                 format!("{pad}{odd}: {value}")
             }
             _ => {
@@ -368,14 +422,23 @@ impl Draft<'_> {
         let judged = pick(self.rng, JUDGED).to_owned();
         let two = format!("{judged}: {}", self.scalar());
         let sources = [
-            format!("one: &one\n  {one}\ntwo: &two\n  {two}\nlist: &list [a, b]\nword: &word text\nnothing: &nothing"),
-            format!("one: &one {{{one}}}\ntwo: &two {{{one}, {two}}}\nlist: &list\n- *one\n- *two\nword: &word"),
-            format!("one: &one\n  <<: {{{two}}}\n  {one}\ntwo: &two\n  {two}\n  <<: *one\nlist: &list []\nword: &word 1"),
-            format!("one: &one\n  :{one}\ntwo: &two\n  {one}\nlist: &list [*one]\nword: &word [*two]"),
+            format!(
+                "one: &one\n  {one}\ntwo: &two\n  {two}\nlist: &list [a, b]\nword: &word text\nnothing: &nothing"
+            ),
+            format!(
+                "one: &one {{{one}}}\ntwo: &two {{{one}, {two}}}\nlist: &list\n- *one\n- *two\nword: &word"
+            ),
+            format!(
+                "one: &one\n  <<: {{{two}}}\n  {one}\ntwo: &two\n  {two}\n  <<: *one\nlist: &list []\nword: &word 1"
+            ),
+            format!(
+                "one: &one\n  :{one}\ntwo: &two\n  {one}\nlist: &list [*one]\nword: &word [*two]"
+            ),
         ];
         let source = sources[self.rng.usize(0..sources.len())].clone();
         let form = pick(self.rng, MERGES).replace('›', &pad);
-        let children: Vec<usize> = self.subtree(at).skip(1).filter(|child| indent(&self.lines[*child]) == depth).collect();
+        let children: Vec<usize> =
+            self.subtree(at).skip(1).filter(|child| indent(&self.lines[*child]) == depth).collect();
         let place = match self.rng.u8(0..3) {
             0 => at + 1,
             1 => self.subtree(at).end,
@@ -401,11 +464,16 @@ impl Draft<'_> {
     }
 
     fn alias(&mut self) {
-        let (Some(from), Some(to)) = (self.pick_entry(|_, _| true), self.pick_entry(|_, _| true)) else { return };
+        let (Some(from), Some(to)) = (self.pick_entry(|_, _| true), self.pick_entry(|_, _| true))
+        else {
+            return;
+        };
         let (from, to) = if from > to && !self.chance(6) { (to, from) } else { (from, to) };
         self.used(if self.is_map(from) { "alias of a map" } else { "alias" });
         let name = pick(self.rng, "a¦a¦x-1¦A_b¦1¦é¦a:b¦a.b");
-        let mark = |line: &str, anchor: &str| line.split_once(':').map(|(key, value)| format!("{key}: {anchor}{value}"));
+        let mark = |line: &str, anchor: &str| {
+            line.split_once(':').map(|(key, value)| format!("{key}: {anchor}{value}"))
+        };
         if let Some(marked) = mark(&self.lines[from], &format!("&{name}")) {
             self.lines[from] = marked;
         }
@@ -430,7 +498,11 @@ impl Draft<'_> {
                 5 => "*nope".to_owned(),
                 _ => format!("*{name}"),
             };
-            let line = if self.chance(10) { format!("{}*{name} : {key}", " ".repeat(depth)) } else { format!("{}{key}: {alias}", " ".repeat(depth)) };
+            let line = if self.chance(10) {
+                format!("{}*{name} : {key}", " ".repeat(depth))
+            } else {
+                format!("{}{key}: {alias}", " ".repeat(depth))
+            };
             let gone = self.subtree(to);
             self.lines.splice(gone, [line]);
         }
@@ -474,7 +546,13 @@ impl Draft<'_> {
         const WHOLE: &[(&str, Rewrite)] = &[
             ("CRLF", |_, text| text.replace('\n', "\r\n")),
             ("CRLF", |rng, text| {
-                text.split_inclusive('\n').map(|line| if rng.bool() { line.replace('\n', "\r\n") } else { line.to_owned() }).collect()
+                text.split_inclusive('\n')
+                    .map(
+                        |line| {
+                            if rng.bool() { line.replace('\n', "\r\n") } else { line.to_owned() }
+                        },
+                    )
+                    .collect()
             }),
             ("CR only", |_, text| text.replace('\n', "\r")),
             ("byte order mark", |_, text| format!("\u{feff}{text}")),
@@ -483,9 +561,19 @@ impl Draft<'_> {
             ("tabs for spaces", |_, text| text.replacen("  ", "\t", 1)),
             ("blanks at line ends", |_, text| text.replace('\n', " \n")),
             ("tabs at line ends", |rng, text| {
-                text.split_inclusive('\n').map(|line| if rng.u8(0..9) == 0 { line.replace('\n', "\t\n") } else { line.to_owned() }).collect()
+                text.split_inclusive('\n')
+                    .map(|line| {
+                        if rng.u8(0..9) == 0 { line.replace('\n', "\t\n") } else { line.to_owned() }
+                    })
+                    .collect()
             }),
-            ("unusual line break", |rng, text| text.replacen('\n', pick(rng, "\u{85}¦\u{2028}¦\u{2029}¦\u{c}¦\u{b}"), 1 + rng.usize(0..4))),
+            ("unusual line break", |rng, text| {
+                text.replacen(
+                    '\n',
+                    pick(rng, "\u{85}¦\u{2028}¦\u{2029}¦\u{c}¦\u{b}"),
+                    1 + rng.usize(0..4),
+                )
+            }),
             ("indented as a whole", |_, text| format!(" {}", text.trim_end().replace('\n', "\n "))),
             ("cut off", |rng, text| {
                 let mut at = rng.usize(0..=text.len());
@@ -505,7 +593,11 @@ impl Draft<'_> {
         match self.rng.u8(0..5) {
             0 => {
                 self.used("list as deep as its key");
-                let Some(at) = (1..self.lines.len()).find(|at| self.lines[*at].trim_start().starts_with("- ")) else { return };
+                let Some(at) =
+                    (1..self.lines.len()).find(|at| self.lines[*at].trim_start().starts_with("- "))
+                else {
+                    return;
+                };
                 let own = indent(&self.lines[at]);
                 let parent = indent(&self.lines[at - 1]);
                 for line in &mut self.lines[at..] {
@@ -526,7 +618,11 @@ impl Draft<'_> {
             2 => {
                 self.used("one line moved");
                 let line = self.lines[at].clone();
-                self.lines[at] = if self.rng.bool() { format!(" {line}") } else { line.strip_prefix(' ').unwrap_or(&line).to_owned() };
+                self.lines[at] = if self.rng.bool() {
+                    format!(" {line}")
+                } else {
+                    line.strip_prefix(' ').unwrap_or(&line).to_owned()
+                };
             }
             3 => {
                 self.used("subtree elsewhere");
@@ -558,7 +654,8 @@ impl Draft<'_> {
         self.lines[at] = letters.into_iter().collect();
     }
 
-    /// A line or a value of tokens without a plan: where two YAML parsers differ, nobody has thought of it.
+    /// A line or a value of tokens without a plan: where two YAML parsers differ, nobody has
+    /// thought of it.
     fn soup(&mut self) {
         self.used("soup of tokens");
         let soup: String = (0..self.rng.usize(2..10)).map(|_| pick(self.rng, TOKENS)).collect();
@@ -601,7 +698,9 @@ impl Draft<'_> {
             value = self.value(depth);
         }
         let anchor = if self.chance(6) { "&t " } else { "" };
-        self.lines[at] = format!("{}{key}: {anchor}{tag} {value}", " ".repeat(depth)).trim_end_matches(' ').to_owned();
+        self.lines[at] = format!("{}{key}: {anchor}{tag} {value}", " ".repeat(depth))
+            .trim_end_matches(' ')
+            .to_owned();
     }
 }
 
@@ -613,13 +712,20 @@ fn flowing(lines: &[String], compact: bool, json: bool) -> String {
     let mut list = false;
     let mut at = 0;
     while at < lines.len() {
-        let end = lines[at + 1..].iter().position(|line| indent(line) <= depth).map_or(lines.len(), |more| at + 1 + more);
+        let end = lines[at + 1..]
+            .iter()
+            .position(|line| indent(line) <= depth)
+            .map_or(lines.len(), |more| at + 1 + more);
         let quoted = |text: &str| if json { format!("\"{text}\"") } else { text.to_owned() };
         if let Some(item) = lines[at].trim_start().strip_prefix("- ") {
             list = true;
             items.push(quoted(item));
         } else if let Some((_, key, value)) = entry(&lines[at]) {
-            let value = if end > at + 1 { flowing(&lines[at + 1..end], compact, json) } else { value.to_owned() };
+            let value = if end > at + 1 {
+                flowing(&lines[at + 1..end], compact, json)
+            } else {
+                value.to_owned()
+            };
             let colon = if compact && json { ":" } else { ": " };
             items.push(format!("{}{colon}{value}", quoted(key)));
         } else {

@@ -1,5 +1,6 @@
-//! The differential test: the guard's reading of configs and command lines against Ruby's own, on recorded, remembered and generated cases.
-//! The guard has to agree with every Ruby asked, or refuse; the exit code is 1 where it does neither.
+//! The differential test: the guard's reading of configs and command lines against Ruby's own, on
+//! recorded, remembered and generated cases. The guard has to agree with every Ruby asked, or
+//! refuse; the exit code is 1 where it does neither.
 
 mod argv_cases;
 mod config_cases;
@@ -70,7 +71,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut commands = Panel::new(&options.ruby, "argv.rb");
     for (config, command) in configs.oracles.iter_mut().zip(&mut commands.oracles) {
         let (loaded, parsed) = recordings::check(config, command)?;
-        println!("{}: the oracles agree with {loaded} recorded configs and {parsed} recorded command lines", config.ruby);
+        println!(
+            "{}: the oracles agree with {loaded} recorded configs and {parsed} recorded command lines",
+            config.ruby
+        );
     }
     if options.recordings {
         return Ok(ExitCode::SUCCESS);
@@ -81,16 +85,27 @@ fn main() -> anyhow::Result<ExitCode> {
         regressions.into_iter().partition(|case| matches!(case.question, Question::Config { .. }));
     let base = include_str!("../../../tests/recordings/config.yml");
     let mut rng = Rng::with_seed(options.seed);
-    let new_configs = std::iter::repeat_with(|| config_cases::generate(&mut rng, base)).take(options.configs);
-    let mut found = configs.hold("configs", &options, old_configs.into_iter().chain(new_configs))?;
+    let new_configs =
+        std::iter::repeat_with(|| config_cases::generate(&mut rng, base)).take(options.configs);
+    let mut found =
+        configs.hold("configs", &options, old_configs.into_iter().chain(new_configs))?;
     let mut rng = Rng::with_seed(options.seed);
-    let new_commands = std::iter::repeat_with(|| argv_cases::generate(&mut rng)).take(options.commands);
-    found.extend(commands.hold("command lines", &options, old_commands.into_iter().chain(new_commands))?);
+    let new_commands =
+        std::iter::repeat_with(|| argv_cases::generate(&mut rng)).take(options.commands);
+    found.extend(commands.hold(
+        "command lines",
+        &options,
+        old_commands.into_iter().chain(new_commands),
+    )?);
 
     if options.keep {
         keep(&found)?;
     }
-    println!("\nseed {}: {}", options.seed, if found.is_empty() { "zero disagreements" } else { "DISAGREEMENTS" });
+    println!(
+        "\nseed {}: {}",
+        options.seed,
+        if found.is_empty() { "zero disagreements" } else { "DISAGREEMENTS" }
+    );
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -109,7 +124,11 @@ struct Asked {
 impl Asked {
     fn new(questions: Vec<Question>) -> Self {
         let answers: Vec<Answer> = questions.iter().map(Question::answer).collect();
-        let requests = questions.iter().zip(&answers).map(|(question, answer)| question.requests(answer)).collect();
+        let requests = questions
+            .iter()
+            .zip(&answers)
+            .map(|(question, answer)| question.requests(answer))
+            .collect();
         Self { questions, answers, requests }
     }
 }
@@ -123,7 +142,8 @@ struct Batch {
 impl Batch {
     /// The next cases, unless there are none left.
     fn of(cases: &mut impl Iterator<Item = Generated>) -> Option<Self> {
-        let (made_of, questions): (Vec<_>, Vec<_>) = cases.take(BATCH).map(|case| ((case.constructs, case.single), case.question)).unzip();
+        let (made_of, questions): (Vec<_>, Vec<_>) =
+            cases.take(BATCH).map(|case| ((case.constructs, case.single), case.question)).unzip();
         (!questions.is_empty()).then(|| Self { made_of, asked: Asked::new(questions) })
     }
 }
@@ -138,8 +158,19 @@ impl Panel {
         let requests: Vec<Value> = asked.requests.iter().flatten().cloned().collect();
         std::thread::scope(|scope| {
             let requests = &requests;
-            let asking: Vec<_> = self.oracles.iter_mut().map(|oracle| scope.spawn(move || oracle.ask(requests))).collect();
-            asking.into_iter().map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread that asks a Ruby panicked"))?).collect()
+            let asking: Vec<_> = self
+                .oracles
+                .iter_mut()
+                .map(|oracle| scope.spawn(move || oracle.ask(requests)))
+                .collect();
+            asking
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .map_err(|_| anyhow::anyhow!("a thread that asks a Ruby panicked"))?
+                })
+                .collect()
         })
     }
 
@@ -157,7 +188,9 @@ impl Panel {
                     .oracles
                     .iter()
                     .zip(&mut replies)
-                    .map(|(oracle, replies)| (oracle.ruby.as_str(), replies.split_off(replies.len() - requests.len())))
+                    .map(|(oracle, replies)| {
+                        (oracle.ruby.as_str(), replies.split_off(replies.len() - requests.len()))
+                    })
                     .collect();
                 question.judge(answer, rubies)
             })
@@ -173,7 +206,12 @@ impl Panel {
     }
 
     /// Judges every case, prints the counts and the disagreements, and gives back the shrunk ones.
-    fn hold(&mut self, what: &str, options: &Options, mut cases: impl Iterator<Item = Generated>) -> anyhow::Result<Vec<Question>> {
+    fn hold(
+        &mut self,
+        what: &str,
+        options: &Options,
+        mut cases: impl Iterator<Item = Generated>,
+    ) -> anyhow::Result<Vec<Question>> {
         let started = Instant::now();
         let mut counts = Counts::default();
         let mut disagreeing = Vec::new();
@@ -186,13 +224,18 @@ impl Panel {
                 let next = Batch::of(&mut cases);
                 (asking.join(), next)
             });
-            let replies = replies.map_err(|_| anyhow::anyhow!("the thread that asks the Rubies panicked"))??;
+            let replies = replies
+                .map_err(|_| anyhow::anyhow!("the thread that asks the Rubies panicked"))??;
             let judgements = self.compare(&batch.asked, replies);
             let Batch { made_of, asked } = batch;
-            for ((((constructs, single), question), answer), judgement) in made_of.into_iter().zip(asked.questions).zip(asked.answers).zip(judgements)
+            for ((((constructs, single), question), answer), judgement) in
+                made_of.into_iter().zip(asked.questions).zip(asked.answers).zip(judgements)
             {
                 if counts.cases < options.print {
-                    println!("--- {constructs:?}\n{}\n=> {answer}\n=> {judgement:?}", serde_json::to_string(&question)?);
+                    println!(
+                        "--- {constructs:?}\n{}\n=> {answer}\n=> {judgement:?}",
+                        serde_json::to_string(&question)?
+                    );
                 }
                 counts.add(&constructs, single, &judgement);
                 if let Judgement::Disagreed(disagreement) = judgement {
@@ -205,7 +248,11 @@ impl Panel {
     }
 
     /// Shrinks and prints, one of each kind first.
-    fn show(&mut self, options: &Options, mut disagreeing: Vec<(Generated, Disagreement)>) -> anyhow::Result<Vec<Question>> {
+    fn show(
+        &mut self,
+        options: &Options,
+        mut disagreeing: Vec<(Generated, Disagreement)>,
+    ) -> anyhow::Result<Vec<Question>> {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         disagreeing.sort_by_cached_key(|(case, disagreement)| {
             let nth = seen.entry(disagreement.kind.clone()).or_default();
@@ -231,10 +278,14 @@ impl Panel {
             if !shown.insert(smallest.clone()) {
                 continue;
             }
-            if let Some(Judgement::Disagreed(Disagreement { guard, rubies, .. })) = self.judge(std::slice::from_ref(&smallest))?.pop() {
+            if let Some(Judgement::Disagreed(Disagreement { guard, rubies, .. })) =
+                self.judge(std::slice::from_ref(&smallest))?.pop()
+            {
                 println!("\nDISAGREEMENT: {kind} ({:?})", case.constructs);
                 match &smallest {
-                    Question::Config { config, env } => println!("{config}\n  as text: {config:?}\n  environment: {env:?}"),
+                    Question::Config { config, env } => {
+                        println!("{config}\n  as text: {config:?}\n  environment: {env:?}")
+                    }
                     Question::Command { argv } => println!("  words: {argv:?}"),
                 }
                 println!("  guard: {guard}");
@@ -310,17 +361,32 @@ impl Counts {
 
     #[expect(clippy::cast_precision_loss, reason = "a share of counts far below 2^52")]
     fn print(&self, what: &str, started: Instant) {
-        let share = |part: usize, whole: usize| if whole == 0 { String::new() } else { format!("{:.1} %", 100.0 * part as f64 / whole as f64) };
+        let share = |part: usize, whole: usize| {
+            if whole == 0 {
+                String::new()
+            } else {
+                format!("{:.1} %", 100.0 * part as f64 / whole as f64)
+            }
+        };
         println!("\n{what}: {} cases in {:.0} s", self.cases, started.elapsed().as_secs_f64());
-        println!("  {:>6}  agreed, {} of them also on what the guard hands over", self.agreed, self.handed_over);
-        println!("  {:>6}  refused though every Ruby accepts ({})", self.refused, share(self.refused, self.cases));
+        println!(
+            "  {:>6}  agreed, {} of them also on what the guard hands over",
+            self.agreed, self.handed_over
+        );
+        println!(
+            "  {:>6}  refused though every Ruby accepts ({})",
+            self.refused,
+            share(self.refused, self.cases)
+        );
         println!("  {:>6}  refused where the Rubies differ", self.divided);
         println!("  {:>6}  refused where no Ruby accepts", self.rejected);
         println!("  {:>6}  disagreements", self.disagreed);
         for (kind, count) in &self.kinds {
             println!("          {count:>6}  {kind}");
         }
-        println!("  refused though every Ruby accepts, by construct (all cases with it; those changed in this place only):");
+        println!(
+            "  refused though every Ruby accepts, by construct (all cases with it; those changed in this place only):"
+        );
         for (name, construct) in &self.constructs {
             println!(
                 "    {name:<36} {:>5} of {:>5} {:>8}   {:>5} of {:>5} {:>8}",

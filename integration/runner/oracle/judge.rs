@@ -24,7 +24,8 @@ pub(crate) enum Question {
 
 /// What the guard made of a question.
 pub(crate) enum Answer {
-    /// What it believes Ruby holds, and the text it would hand over, if the runner's contract lets it come to that.
+    /// What it believes Ruby holds, and the text it would hand over, if the runner's contract lets
+    /// it come to that.
     Loaded {
         loaded: Value,
         sealed: Option<String>,
@@ -74,17 +75,24 @@ impl Question {
     /// The guard's answer.
     pub(crate) fn answer(&self) -> Answer {
         std::panic::catch_unwind(|| self.ask_guard()).unwrap_or_else(|panic| {
-            let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            let message = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
             Answer::Panicked(message.unwrap_or("without a message").to_owned())
         })
     }
 
     fn ask_guard(&self) -> Answer {
         match self {
-            Self::Config { config, env } => match runner_config::dump(config, &|name| env.get(name).map(OsString::from)) {
-                Ok(loaded) => Answer::Loaded { loaded: in_order(loaded), sealed: sealed(config, env) },
-                Err(reason) => Answer::Refused(reason),
-            },
+            Self::Config { config, env } => {
+                match runner_config::dump(config, &|name| env.get(name).map(OsString::from)) {
+                    Ok(loaded) => {
+                        Answer::Loaded { loaded: in_order(loaded), sealed: sealed(config, env) }
+                    }
+                    Err(reason) => Answer::Refused(reason),
+                }
+            }
             Self::Command { argv } => {
                 let words: Vec<OsString> = argv.iter().map(OsString::from).collect();
                 match Invocation::parse(&words) {
@@ -96,7 +104,8 @@ impl Question {
         }
     }
 
-    /// What the oracle is asked: the question itself and, where it comes to that, the command line or the sealed config that the guard hands over.
+    /// What the oracle is asked: the question itself and, where it comes to that, the command line
+    /// or the sealed config that the guard hands over.
     pub(crate) fn requests(&self, answer: &Answer) -> Vec<Value> {
         let mut requests = vec![json!(self)];
         match answer {
@@ -109,27 +118,42 @@ impl Question {
 
     /// Holds the guard's answer against what each Ruby answered to [`Question::requests`].
     pub(crate) fn judge(&self, answer: &Answer, rubies: Vec<(&str, Vec<Value>)>) -> Judgement {
-        let rubies: Vec<(&str, Vec<Value>)> = rubies.into_iter().map(|(name, answers)| (name, answers.into_iter().map(in_order).collect())).collect();
+        let rubies: Vec<(&str, Vec<Value>)> = rubies
+            .into_iter()
+            .map(|(name, answers)| (name, answers.into_iter().map(in_order).collect()))
+            .collect();
         if let Answer::Refused(reason) = answer {
             return Judgement::Refused { reason: reason.clone(), rubies: self.accepting(&rubies) };
         }
         for (name, answers) in &rubies {
             let complaint = match (answer, answers.as_slice()) {
-                (Answer::Panicked(_), _) => Some("could answer what makes the guard panic".to_owned()),
+                (Answer::Panicked(_), _) => {
+                    Some("could answer what makes the guard panic".to_owned())
+                }
                 (Answer::Loaded { loaded, sealed: None }, [own]) => loading(loaded, own),
-                (Answer::Loaded { loaded, .. }, [own, sealed]) => loading(loaded, own).or_else(|| handed_over(loaded, sealed)),
-                (Answer::Run(run), [own, sealed]) => running(run, own).or_else(|| sealing(own, sealed)),
+                (Answer::Loaded { loaded, .. }, [own, sealed]) => {
+                    loading(loaded, own).or_else(|| handed_over(loaded, sealed))
+                }
+                (Answer::Run(run), [own, sealed]) => {
+                    running(run, own).or_else(|| sealing(own, sealed))
+                }
                 (Answer::NoLaunch, [own]) => would_run(own).then(|| "would run".to_owned()),
                 _ => Some("gave too few answers".to_owned()),
             };
             if let Some(complaint) = complaint {
                 return Judgement::Disagreed(Disagreement {
                     kind: match answers[0]["error"].as_str() {
-                        Some(error) => format!("{name} {complaint}: {}", gist(error).chars().take(ERROR).collect::<String>()),
+                        Some(error) => format!(
+                            "{name} {complaint}: {}",
+                            gist(error).chars().take(ERROR).collect::<String>()
+                        ),
                         None => format!("{name} {complaint}"),
                     },
                     guard: answer.to_string(),
-                    rubies: rubies.iter().map(|(name, answers)| ((*name).to_owned(), json!(answers).to_string())).collect(),
+                    rubies: rubies
+                        .iter()
+                        .map(|(name, answers)| ((*name).to_owned(), json!(answers).to_string()))
+                        .collect(),
                 });
             }
         }
@@ -168,8 +192,14 @@ const TAG: (&str, &str) = ("emr-etl-guard-run", "the-run");
 
 /// What the guard would hand to the runner.
 fn sealed(config: &str, env: &BTreeMap<String, String>) -> Option<String> {
-    let config = RunnerConfig::parse("config.yml", config.as_bytes(), &|name| env.get(name).map(OsString::from)).ok()?;
-    let seal = Seal { security_configuration: SEALED_NAME.to_owned(), tag: Some((TAG.0.to_owned(), TAG.1.to_owned())) };
+    let config = RunnerConfig::parse("config.yml", config.as_bytes(), &|name| {
+        env.get(name).map(OsString::from)
+    })
+    .ok()?;
+    let seal = Seal {
+        security_configuration: SEALED_NAME.to_owned(),
+        tag: Some((TAG.0.to_owned(), TAG.1.to_owned())),
+    };
     config.seal(&seal).ok().map(|sealed| sealed.text.reveal().clone())
 }
 
@@ -179,10 +209,12 @@ fn handed_over(loaded: &Value, sealed: &Value) -> Option<String> {
     set(&mut wanted, &["aws", "emr", "security_configuration"], json!({"text": SEALED_NAME}));
     set(&mut wanted, &["aws", "s3", "buckets", "encrypted"], json!(true));
     set(&mut wanted, &["monitoring", "tags", TAG.0], json!({"text": TAG.1}));
-    loading(&in_order(wanted), sealed).map(|complaint| format!("{complaint} (of the sealed config)"))
+    loading(&in_order(wanted), sealed)
+        .map(|complaint| format!("{complaint} (of the sealed config)"))
 }
 
-/// Sets the value at `path` in a dump; a path that is not there stays away, and then the comparison says so.
+/// Sets the value at `path` in a dump; a path that is not there stays away, and then the comparison
+/// says so.
 fn set(dump: &mut Value, path: &[&str], value: Value) {
     let Some((first, rest)) = path.split_first() else {
         *dump = value;
@@ -200,7 +232,9 @@ fn set(dump: &mut Value, path: &[&str], value: Value) {
 fn loading(loaded: &Value, own: &Value) -> Option<String> {
     match own.get("ok") {
         None => Some("raises where the guard loads".to_owned()),
-        Some(ok) => (ok != loaded).then(|| format!("holds something else: {}", difference(loaded, ok))),
+        Some(ok) => {
+            (ok != loaded).then(|| format!("holds something else: {}", difference(loaded, ok)))
+        }
     }
 }
 
@@ -253,7 +287,13 @@ fn running(run: &RunInvocation, own: &Value) -> Option<String> {
         ("lock", json!(lock.map(|lock| &lock.path))),
         // These two do nothing without a lock, and the guard then leaves them out.
         ("consul", lock.map_or_else(|| options["consul"].clone(), |lock| json!(lock.consul))),
-        ("ignore_lock_on_start", lock.map_or_else(|| options["ignore_lock_on_start"].clone(), |lock| json!(lock.ignore_on_start))),
+        (
+            "ignore_lock_on_start",
+            lock.map_or_else(
+                || options["ignore_lock_on_start"].clone(),
+                |lock| json!(lock.ignore_on_start),
+            ),
+        ),
     ];
     if let Some((name, _)) = understood.iter().find(|(name, value)| options[name] != *value) {
         return Some(format!("sees another {name}"));
@@ -266,14 +306,16 @@ fn running(run: &RunInvocation, own: &Value) -> Option<String> {
 fn sealing(own: &Value, sealed: &Value) -> Option<String> {
     let mut meant = own["ok"]["options"].clone();
     meant["config_file"] = json!("-");
-    (sealed["ok"]["command"] != "run" || sealed["ok"]["options"] != meant).then(|| "reads the sealed words otherwise".to_owned())
+    (sealed["ok"]["command"] != "run" || sealed["ok"]["options"] != meant)
+        .then(|| "reads the sealed words otherwise".to_owned())
 }
 
 fn would_run(own: &Value) -> bool {
     own.get("ok").is_some_and(|ok| ok["command"] == "run" && ok["stops"].is_null())
 }
 
-/// The same dump with the entries of every map in one fixed order: Ruby's order is no part of what is compared.
+/// The same dump with the entries of every map in one fixed order: Ruby's order is no part of what
+/// is compared.
 fn in_order(dump: Value) -> Value {
     match dump {
         Value::Array(items) => Value::Array(items.into_iter().map(in_order).collect()),

@@ -1,4 +1,5 @@
-//! What generated cases are made of. Alternatives stand in one text with `¦` between them, because hundreds of them in arrays fill a thousand lines.
+//! What generated cases are made of. Alternatives stand in one text with `¦` between them, because
+//! hundreds of them in arrays fill a thousand lines.
 
 use fastrand::Rng;
 
@@ -18,18 +19,30 @@ pub(crate) const SCALARS: &[(&str, &str)] = &[
     ("almost a boolean", "y¦n¦Y¦N¦truee¦yess¦true.¦on off¦t¦enabled¦yes please¦no, thanks¦true#x"),
     ("plain null", "~¦null¦Null¦NULL¦nUll¦"),
     ("almost a null", "nil¦None¦~~¦~ ~¦null.¦NIL¦nulll¦-¦--¦---x¦void"),
-    ("plain integer", "0¦1¦12¦-3¦+4¦-0¦+0¦9223372036854775807¦9223372036854775808¦-9223372036854775809¦123456789012345678901234567890"),
+    (
+        "plain integer",
+        "0¦1¦12¦-3¦+4¦-0¦+0¦9223372036854775807¦9223372036854775808¦-9223372036854775809¦123456789012345678901234567890",
+    ),
     ("octal", "0755¦00¦01¦0_7¦-017¦+07¦0o17¦0O17¦08¦09¦0789¦007_¦0_¦0,7"),
     ("hexadecimal or binary", "0x1F¦0xff_ff¦-0x10¦0X1F¦0b101¦0b1_0¦0b¦0x¦0b2¦0xg¦+0b1¦0B1¦0x1,0"),
-    ("underscores or commas", "1_000¦1,000¦1__0¦_1¦1_¦1_000,000¦1,¦,1¦1,,0¦10_0.5¦1,0.5¦-1_0¦1_,0¦0,0¦1_2_"),
-    ("sexagesimal", "12:30¦12:30:00¦1:2:3:4¦190:20:30.15¦1:60¦-1:30¦+1:30¦0:0¦12:30.¦1_0:30¦12:3¦012:30¦12:30:¦1:30.5_5¦12:30:00.x"),
+    (
+        "underscores or commas",
+        "1_000¦1,000¦1__0¦_1¦1_¦1_000,000¦1,¦,1¦1,,0¦10_0.5¦1,0.5¦-1_0¦1_,0¦0,0¦1_2_",
+    ),
+    (
+        "sexagesimal",
+        "12:30¦12:30:00¦1:2:3:4¦190:20:30.15¦1:60¦-1:30¦+1:30¦0:0¦12:30.¦1_0:30¦12:3¦012:30¦12:30:¦1:30.5_5¦12:30:00.x",
+    ),
     (
         "float",
         "5.10¦5.9¦0.015¦.5¦5.¦-.5¦+1.5¦1.5e3¦1.5e+3¦1.5E-3¦1e3¦1e+3¦1.e3¦1.e+3¦.e+3¦1.0.0¦5_0.1¦1.5_5¦1.5,5¦-0.0¦0.0¦00.5\
         ¦1.7976931348623157e+308¦1.0e+309¦4.9e-324¦0.1¦1.¦.¦-.¦+.¦..¦1..2¦0.30000000000000004¦9007199254740993.0¦1_.5¦_.5¦,.5¦1.5e+\
         ¦1.5e+1_0",
     ),
-    ("special float", ".inf¦-.inf¦+.inf¦.Inf¦.INF¦.nan¦.NaN¦.NAN¦-.nan¦inf¦NaN¦Infinity¦.infx¦.iNf"),
+    (
+        "special float",
+        ".inf¦-.inf¦+.inf¦.Inf¦.INF¦.nan¦.NaN¦.NAN¦-.nan¦inf¦NaN¦Infinity¦.infx¦.iNf",
+    ),
     (
         "date",
         "2020-01-01¦2020-1-1¦2020-13-01¦2020-02-30¦2020-01-32¦20-01-01¦2020-01-01x¦-2020-01-01¦2020-00-10¦2020-10-00¦12020-01-01\
@@ -107,14 +120,23 @@ pub(crate) const ERB: &[(&str, &str)] = &[
         ¦<%= ENV['X'] || '' %>¦<%= ENV['X\\0'] %>¦<%= E\u{4e}V['X'] %>¦<%= ENV['é'] %>¦<%=\tENV['X']\t%>¦<%= ENV['X']\r\n%>\
         ¦<%=\u{a0}ENV['X'] %>¦<%= ENV['X'] __END__ %>",
     ),
-    ("ERB comment tag", "<%# c %>¦<%#= ENV['X'] %>¦x<%# false %>¦<%# a\nb %>¦<%#%>¦<%# c -%>¦<%# a %%> b %>¦<%# <%% %>¦a <%# b %> c"),
-    ("ERB escape", "'<%% x %>'¦<%% x¦%%>¦a %%> b¦'<%%= ENV[1] %%>'¦<%%%¦<%%%>¦<% %%> %>¦a%>b¦'%>'¦<%%=¦'<%%<%%'¦<%%<%= 'a' %>"),
+    (
+        "ERB comment tag",
+        "<%# c %>¦<%#= ENV['X'] %>¦x<%# false %>¦<%# a\nb %>¦<%#%>¦<%# c -%>¦<%# a %%> b %>¦<%# <%% %>¦a <%# b %> c",
+    ),
+    (
+        "ERB escape",
+        "'<%% x %>'¦<%% x¦%%>¦a %%> b¦'<%%= ENV[1] %%>'¦<%%%¦<%%%>¦<% %%> %>¦a%>b¦'%>'¦<%%=¦'<%%<%%'¦<%%<%= 'a' %>",
+    ),
     (
         "ERB many",
         "<%= ENV['SC'] %>-<%= ENV['X'] %>¦<%= 'a' %><%= 'b' %>¦s3://<%= ENV['SC'] %>/x¦'<%= ENV['X'] %>'¦\"<%= ENV['X'] %>\"\
         ¦'<%= ENV[\"X\"] %>'¦!!str <%= ENV['X'] %>¦[<%= ENV['X'] %>]¦&a <%= ENV['X'] %>",
     ),
-    ("ERB block", "<% if ENV['X'] %>a<% else %>b<% end %>¦<% 2.times do %>a<% end %>¦<% if true %>\n<% end %>"),
+    (
+        "ERB block",
+        "<% if ENV['X'] %>a<% else %>b<% end %>¦<% 2.times do %>a<% end %>¦<% if true %>\n<% end %>",
+    ),
 ];
 
 /// What the environment may hold.
@@ -142,7 +164,8 @@ pub(crate) const TOKENS: &str = "a¦b¦key¦yes¦1¦:¦: ¦:¦,¦, ¦[¦]¦{¦}�
 pub(crate) const ESCAPES: &str = "\\n¦\\t¦\\\"¦\\\\¦\\/¦\\x41¦\\u00e9¦\\U0001F600¦\\0¦\\_¦\\N¦\\L¦\\P¦\\e¦\\ ¦\\a¦\\q¦\\xZZ¦\\ud83d\\ude00¦\\ud800¦\\\n  \
     ¦\\U00110000¦\\'¦\\r\\n¦\\v";
 
-/// Lists in flow style. Here and below, `§` and `¤` stand for scalars, `›` for the indentation of what is inside.
+/// Lists in flow style. Here and below, `§` and `¤` stand for scalars, `›` for the indentation of
+/// what is inside.
 pub(crate) const FLOW_LISTS: &str = "[§, ¤]¦[ § ]¦[]¦[§,¤]¦[§, ¤, ]¦[\n›§,\n›¤\n›]¦['§', \"¤\"]¦[§: ¤]¦[[§], ¤]¦[§ ¤¦[, §]¦[{§: ¤}]¦[? § : ¤]\
     ¦[§ # c\n›]¦[ ]¦[§:¤]";
 

@@ -1,4 +1,5 @@
-//! The oracles against the recordings of the real EmrEtlRunner: an oracle that disagrees with those proves nothing about the guard.
+//! The oracles against the recordings of the real EmrEtlRunner: an oracle that disagrees with those
+//! proves nothing about the guard.
 
 use std::collections::BTreeMap;
 
@@ -19,48 +20,73 @@ struct Recorded {
     result_mri: Option<String>,
 }
 
-/// The recorded cases on which MRI 3.1 (Psych 4 on libyaml) differs from JRuby 9.3 (Psych 3 on SnakeYAML), and in what. A guard has to refuse all of them.
+/// The recorded cases on which MRI 3.1 (Psych 4 on libyaml) differs from JRuby 9.3 (Psych 3 on
+/// SnakeYAML), and in what. A guard has to refuse all of them.
 const DIFFERENCES: &[(&str, &str)] = &[
     ("recursive alias", "both overflow the stack, each with an error of its own"),
     ("tab after colon", "SnakeYAML allows no tab between tokens"),
     ("BOM", "MRI takes the byte order mark for a part of the first key"),
 ];
 
-/// Compares every recorded config and command line with the oracles of one Ruby; gives back how many there were.
+/// Compares every recorded config and command line with the oracles of one Ruby; gives back how
+/// many there were.
 ///
 /// # Errors
 /// Names every case that differs.
 pub(crate) fn check(configs: &mut Oracle, commands: &mut Oracle) -> anyhow::Result<(usize, usize)> {
-    let recorded: Vec<Recorded> =
-        include_str!("../../../tests/recordings/config-loading.jsonl").lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let env: BTreeMap<&str, &str> =
-        [("ENC", "true"), ("SC", "acme-sc"), ("AWS_SNOWPLOW_ACCESS_KEY", "AKIAFAKE"), ("AWS_SNOWPLOW_SECRET_KEY", "fake")].into();
-    let requests: Vec<Value> = recorded.iter().map(|case| json!({"config": case.config, "env": env})).collect();
+    let recorded: Vec<Recorded> = include_str!("../../../tests/recordings/config-loading.jsonl")
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let env: BTreeMap<&str, &str> = [
+        ("ENC", "true"),
+        ("SC", "acme-sc"),
+        ("AWS_SNOWPLOW_ACCESS_KEY", "AKIAFAKE"),
+        ("AWS_SNOWPLOW_SECRET_KEY", "fake"),
+    ]
+    .into();
+    let requests: Vec<Value> =
+        recorded.iter().map(|case| json!({"config": case.config, "env": env})).collect();
     let mut wrong = Vec::new();
     let jruby = configs.ruby.contains("jruby");
     for (case, answer) in recorded.iter().zip(configs.ask(&requests)?) {
         let result = case.result_mri.as_ref().filter(|_| !jruby).unwrap_or(&case.result);
         if case.result_mri.is_some() != DIFFERENCES.iter().any(|(name, _)| *name == case.name) {
-            wrong.push(format!("{}: the list of differences between the Rubies is not what was recorded", case.name));
+            wrong.push(format!(
+                "{}: the list of differences between the Rubies is not what was recorded",
+                case.name
+            ));
         }
         if let Some(complaint) = differs(result, &answer) {
             wrong.push(format!("{}: {complaint}; recorded: {result}", case.name));
         }
     }
 
-    let rows: Vec<Vec<&str>> = include_str!("../../../tests/recordings/argv.tsv").lines().skip(1).map(|line| line.split('\t').collect()).collect();
+    let rows: Vec<Vec<&str>> = include_str!("../../../tests/recordings/argv.tsv")
+        .lines()
+        .skip(1)
+        .map(|line| line.split('\t').collect())
+        .collect();
     let requests: Vec<Value> =
         rows.iter().map(|row| json!({"argv": row[1].split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>()})).collect();
     for (row, answer) in rows.iter().zip(commands.ask(&requests)?) {
         let code: i64 = row[2].parse().with_context(|| format!("the exit code of {row:?}"))?;
-        let refused = answer.get("exit").and_then(Value::as_i64).or_else(|| (!answer["ok"]["stops"].is_null() && is_run(&answer)).then_some(1));
+        let refused = answer
+            .get("exit")
+            .and_then(Value::as_i64)
+            .or_else(|| (!answer["ok"]["stops"].is_null() && is_run(&answer)).then_some(1));
         // What the words alone do not decide may end in any way.
         if refused.is_some_and(|expected| expected != code) {
             wrong.push(format!("{}: recorded exit {code}, the oracle says {answer}", row[1]));
         }
     }
     if !wrong.is_empty() {
-        bail!("the oracles under {} differ from {} recordings:\n{}", configs.ruby, wrong.len(), wrong.join("\n"));
+        bail!(
+            "the oracles under {} differ from {} recordings:\n{}",
+            configs.ruby,
+            wrong.len(),
+            wrong.join("\n")
+        );
     }
     Ok((recorded.len(), rows.len()))
 }
@@ -72,11 +98,15 @@ fn is_run(answer: &Value) -> bool {
 /// What is wrong with `answer`, when `result` was recorded.
 fn differs(result: &str, answer: &Value) -> Option<String> {
     // The runner's contract, and what comes after loading, are no part of the oracle.
-    let loads = result.starts_with("ACCEPTED") || result.contains("ContractError") || result.starts_with("NoMethodError");
+    let loads = result.starts_with("ACCEPTED")
+        || result.contains("ContractError")
+        || result.starts_with("NoMethodError");
     let class = result.split([':', ' ']).next().unwrap_or_default();
     match (answer["error"].as_str(), loads) {
         (Some(error), true) => Some(format!("the oracle raises {error}")),
-        (Some(error), false) => (!error.starts_with(class)).then(|| format!("the oracle raises {error}")),
+        (Some(error), false) => {
+            (!error.starts_with(class)).then(|| format!("the oracle raises {error}"))
+        }
         (None, false) => Some("the oracle raises nothing".to_owned()),
         (None, true) if !result.starts_with("ACCEPTED") => None,
         (None, true) => {
@@ -86,14 +116,21 @@ fn differs(result: &str, answer: &Value) -> Option<String> {
                 inspected(find(&answer["ok"], &["aws", "emr", "security_configuration"])),
                 inspected(find(&answer["ok"], &["aws", "emr", "ami_version"])),
             );
-            let same = result == shown || result.strip_prefix(&shown).is_some_and(|rest| rest.starts_with(" | "));
+            let same = result == shown
+                || result.strip_prefix(&shown).is_some_and(|rest| rest.starts_with(" | "));
             (!same).then(|| format!("the oracle holds {shown}"))
         }
     }
 }
 
 fn find<'a>(dump: &'a Value, path: &[&str]) -> Option<&'a Value> {
-    path.iter().try_fold(dump, |dump, key| dump["map"].as_array()?.iter().find(|entry| entry[0] == json!({"symbol": key})).map(|entry| &entry[1]))
+    path.iter().try_fold(dump, |dump, key| {
+        dump["map"]
+            .as_array()?
+            .iter()
+            .find(|entry| entry[0] == json!({"symbol": key}))
+            .map(|entry| &entry[1])
+    })
 }
 
 /// A dump as the recordings print it: Ruby's `inspect`, for the types that occur.

@@ -21,12 +21,14 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    /// The oracle `script` (a file beside this one) under `ruby`; it starts with the first question.
+    /// The oracle `script` (a file beside this one) under `ruby`; it starts with the first
+    /// question.
     pub(crate) fn new(ruby: &str, script: &'static str) -> Self {
         Self { ruby: ruby.to_owned(), script, running: None }
     }
 
-    /// Answers in the order of `requests`. A request that kills the oracle is answered with an error, and a new oracle takes the next.
+    /// Answers in the order of `requests`. A request that kills the oracle is answered with an
+    /// error, and a new oracle takes the next.
     ///
     /// # Errors
     /// When the Ruby cannot be started, or does nothing but die.
@@ -41,20 +43,30 @@ impl Oracle {
             }
             deaths = if answers.len() == before { deaths + 1 } else { 0 };
             if deaths == DEATHS {
-                bail!("{} {} ended {DEATHS} times without an answer, the last time at {}", self.ruby, self.script, requests[before]);
+                bail!(
+                    "{} {} ended {DEATHS} times without an answer, the last time at {}",
+                    self.ruby,
+                    self.script,
+                    requests[before]
+                );
             }
             answers.push(json!({"error": "the oracle died", "exit": 1}));
         }
         Ok(answers)
     }
 
-    fn ask_until_death(&mut self, requests: &[Value], answers: &mut Vec<Value>) -> anyhow::Result<()> {
+    fn ask_until_death(
+        &mut self,
+        requests: &[Value],
+        answers: &mut Vec<Value>,
+    ) -> anyhow::Result<()> {
         let (mut child, mut lines) = match self.running.take() {
             Some(running) => running,
             None => start(&self.ruby, self.script)?,
         };
         let stdin = child.stdin.take().context("the oracle has no standard input")?;
-        // Written on a thread of its own, because either side would wait for the other once both pipes are full.
+        // Written on a thread of its own, because either side would wait for the other once both
+        // pipes are full.
         let (stdin, expected) = std::thread::scope(|scope| -> anyhow::Result<_> {
             let writing = scope.spawn(move || {
                 let mut writer = BufWriter::new(stdin);
@@ -74,11 +86,14 @@ impl Oracle {
                 if lines.read_line(&mut line)? == 0 {
                     break;
                 }
-                let answer = serde_json::from_str(&line).with_context(|| format!("{} {} answered {line:?}", self.ruby, self.script))?;
+                let answer = serde_json::from_str(&line)
+                    .with_context(|| format!("{} {} answered {line:?}", self.ruby, self.script))?;
                 answers.push(answer);
                 read += 1;
             }
-            let stdin = writing.join().map_err(|_| anyhow::anyhow!("the thread that writes to the oracle panicked"))?;
+            let stdin = writing
+                .join()
+                .map_err(|_| anyhow::anyhow!("the thread that writes to the oracle panicked"))?;
             Ok((stdin, read))
         })?;
         if expected == requests.len() {
@@ -103,7 +118,8 @@ impl Drop for Oracle {
 }
 
 fn start(ruby: &str, script: &str) -> anyhow::Result<(Child, BufReader<ChildStdout>)> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/runner/oracle").join(script);
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/runner/oracle").join(script);
     let mut child = Command::new(ruby)
         .arg(&script)
         // The environment's texts are UTF-8 for Ruby whatever the machine's locale is.

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::judge::Question;
 
-/// Drops parts of `question` as long as `persists` holds for what is left: words and lines first, in ever smaller runs, then single characters.
-/// `persists` is asked with many candidates at once and says which one to go on with.
+/// Drops parts of `question` as long as `persists` holds for what is left: words and lines first,
+/// in ever smaller runs, then single characters. `persists` is asked with many candidates at once
+/// and says which one to go on with.
 ///
 /// # Errors
 /// Those of `persists`.
-pub(crate) fn shrink(question: Question, mut persists: impl FnMut(&[Question]) -> anyhow::Result<Option<usize>>) -> anyhow::Result<Question> {
+pub(crate) fn shrink(
+    question: Question,
+    mut persists: impl FnMut(&[Question]) -> anyhow::Result<Option<usize>>,
+) -> anyhow::Result<Question> {
     let mut smallest = question;
     for grain in [Grain::Part, Grain::Character] {
         let mut size = length(&smallest, grain).div_ceil(2).max(1);
@@ -38,7 +42,9 @@ fn length(question: &Question, grain: Grain) -> usize {
         (Question::Config { config, .. }, Grain::Part) => config.split_inclusive('\n').count(),
         (Question::Config { config, .. }, Grain::Character) => config.chars().count(),
         (Question::Command { argv }, Grain::Part) => argv.len(),
-        (Question::Command { argv }, Grain::Character) => argv.iter().map(|word| word.chars().count()).max().unwrap_or(0),
+        (Question::Command { argv }, Grain::Character) => {
+            argv.iter().map(|word| word.chars().count()).max().unwrap_or(0)
+        }
     }
 }
 
@@ -50,17 +56,23 @@ fn without(question: &Question, grain: Grain, size: usize) -> Vec<Question> {
                 Grain::Part => config.split_inclusive('\n').collect(),
                 Grain::Character => config.split_inclusive(|_| true).collect(),
             };
-            let texts = runs(parts.len(), size).map(|gone| Question::Config { config: outside(&parts, gone).concat(), env: env.clone() });
+            let texts = runs(parts.len(), size).map(|gone| Question::Config {
+                config: outside(&parts, gone).concat(),
+                env: env.clone(),
+            });
             let environments = env.keys().map(|gone| {
-                let env: BTreeMap<String, String> =
-                    env.iter().filter(|(name, _)| *name != gone).map(|(name, value)| (name.clone(), value.clone())).collect();
+                let env: BTreeMap<String, String> = env
+                    .iter()
+                    .filter(|(name, _)| *name != gone)
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect();
                 Question::Config { config: config.clone(), env }
             });
             texts.chain(environments).collect()
         }
-        Question::Command { argv } if grain == Grain::Part => {
-            runs(argv.len(), size).map(|gone| Question::Command { argv: outside(argv, gone) }).collect()
-        }
+        Question::Command { argv } if grain == Grain::Part => runs(argv.len(), size)
+            .map(|gone| Question::Command { argv: outside(argv, gone) })
+            .collect(),
         Question::Command { argv } => argv
             .iter()
             .enumerate()

@@ -1,4 +1,5 @@
-//! Owns the command line: what Ruby's `OptionParser`, in `order!` mode, makes of the runner's arguments.
+//! Owns the command line: what Ruby's `OptionParser`, in `order!` mode, makes of the runner's
+//! arguments.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -64,8 +65,17 @@ pub enum Refusal {
 }
 
 /// The steps `-f` takes.
-pub const RESUMABLES: [&str; 9] =
-    ["enrich", "shred", "elasticsearch", "archive_raw", "rdb_load", "analyze", "archive_enriched", "archive_shredded", "staging_stream_enrich"];
+pub const RESUMABLES: [&str; 9] = [
+    "enrich",
+    "shred",
+    "elasticsearch",
+    "archive_raw",
+    "rdb_load",
+    "analyze",
+    "archive_enriched",
+    "archive_shredded",
+    "staging_stream_enrich",
+];
 
 /// The steps `-x` takes.
 pub const SKIPPABLES: [&str; 12] = [
@@ -83,7 +93,8 @@ pub const SKIPPABLES: [&str; 12] = [
     "staging_stream_enrich",
 ];
 
-/// One option of a command: its short letter, long name, argument as the usage shows it, and help text.
+/// One option of a command: its short letter, long name, argument as the usage shows it, and help
+/// text.
 #[derive(Debug, Clone, Copy)]
 struct Switch {
     id: Id,
@@ -114,19 +125,35 @@ enum Id {
     Help,
 }
 
-const fn switch(id: Id, short: Option<char>, long: &'static str, argument: Option<&'static str>, help: &'static str) -> Switch {
+const fn switch(
+    id: Id,
+    short: Option<char>,
+    long: &'static str,
+    argument: Option<&'static str>,
+    help: &'static str,
+) -> Switch {
     Switch { id, short, long, argument, help }
 }
 
-const CONFIG: Switch = switch(Id::Config, Some('c'), "config", Some(" CONFIG"), "configuration file");
-const ENRICHMENTS: Switch = switch(Id::Enrichments, Some('n'), "enrichments", Some(" ENRICHMENTS"), "enrichments directory");
-const RESOLVER: Switch = switch(Id::Resolver, Some('r'), "resolver", Some(" RESOLVER"), "Iglu resolver file");
+const CONFIG: Switch =
+    switch(Id::Config, Some('c'), "config", Some(" CONFIG"), "configuration file");
+const ENRICHMENTS: Switch = switch(
+    Id::Enrichments,
+    Some('n'),
+    "enrichments",
+    Some(" ENRICHMENTS"),
+    "enrichments directory",
+);
+const RESOLVER: Switch =
+    switch(Id::Resolver, Some('r'), "resolver", Some(" RESOLVER"), "Iglu resolver file");
 const DEBUG: Switch = switch(Id::Debug, Some('d'), "debug", None, "enable EMR Job Flow debugging");
 const RESUME_FROM: Switch = switch(
     Id::ResumeFrom,
     Some('f'),
     "resume-from",
-    Some(" {enrich,shred,elasticsearch,archive_raw,rdb_load,analyze,archive_enriched,archive_shredded,staging_stream_enrich}"),
+    Some(
+        " {enrich,shred,elasticsearch,archive_raw,rdb_load,analyze,archive_enriched,archive_shredded,staging_stream_enrich}",
+    ),
     "resume from the specified step",
 );
 const SKIP: Switch = switch(
@@ -138,8 +165,15 @@ const SKIP: Switch = switch(
     ),
     "skip the specified step(s)",
 );
-const INCLUDE: Switch = switch(Id::Include, Some('i'), "include", Some(" {vacuum}"), "include additional step(s)");
-const SCHEMAVER: Switch = switch(Id::Schemaver, Some('s'), "schemaver", Some(" VERSION"), "the version of the Avro schema to use");
+const INCLUDE: Switch =
+    switch(Id::Include, Some('i'), "include", Some(" {vacuum}"), "include additional step(s)");
+const SCHEMAVER: Switch = switch(
+    Id::Schemaver,
+    Some('s'),
+    "schemaver",
+    Some(" VERSION"),
+    "the version of the Avro schema to use",
+);
 
 const RUN: &[Switch] = &[
     CONFIG,
@@ -151,9 +185,21 @@ const RUN: &[Switch] = &[
     SKIP,
     INCLUDE,
     switch(Id::Lock, Some('l'), "lock", Some(" PATH"), "where to store the lock"),
-    switch(Id::IgnoreLock, None, "ignore-lock-on-start", None, "ignore the lock if it is set when starting"),
+    switch(
+        Id::IgnoreLock,
+        None,
+        "ignore-lock-on-start",
+        None,
+        "ignore the lock if it is set when starting",
+    ),
     switch(Id::Consul, None, "consul", Some(" ADDRESS"), "address to the Consul server"),
-    switch(Id::Persistent, None, "use-persistent-jobflow", None, "discovers and uses a persistent cluster for steps"),
+    switch(
+        Id::Persistent,
+        None,
+        "use-persistent-jobflow",
+        None,
+        "discovers and uses a persistent cluster for steps",
+    ),
     switch(
         Id::Duration,
         None,
@@ -164,8 +210,18 @@ const RUN: &[Switch] = &[
 ];
 const LINT_RESOLVER: &[Switch] = &[RESOLVER];
 const LINT_ALL: &[Switch] = &[RESOLVER, ENRICHMENTS];
-const GENERATE_CONFIG: &[Switch] =
-    &[CONFIG, RESOLVER, switch(Id::Filename, Some('f'), "filename", Some(" FILENAME"), "the name of the file to generate"), SCHEMAVER];
+const GENERATE_CONFIG: &[Switch] = &[
+    CONFIG,
+    RESOLVER,
+    switch(
+        Id::Filename,
+        Some('f'),
+        "filename",
+        Some(" FILENAME"),
+        "the name of the file to generate",
+    ),
+    SCHEMAVER,
+];
 const GENERATE_PLAYBOOK: &[Switch] = &[
     CONFIG,
     ENRICHMENTS,
@@ -173,22 +229,53 @@ const GENERATE_PLAYBOOK: &[Switch] = &[
     DEBUG,
     SKIP,
     INCLUDE,
-    switch(Id::Filename, Some('o'), "filename", Some(" FILENAME"), "the name of the file to generate"),
+    switch(
+        Id::Filename,
+        Some('o'),
+        "filename",
+        Some(" FILENAME"),
+        "the name of the file to generate",
+    ),
     SCHEMAVER,
 ];
 const GENERATE_ALL: &[Switch] = &[CONFIG, ENRICHMENTS, RESOLVER, DEBUG, RESUME_FROM];
 const GLOBAL: &[Switch] = &[switch(Id::Version, Some('v'), "version", None, "Show version")];
 /// Every Ruby parser has these two besides its own; its own come first.
-const OFFICIOUS: &[Switch] = &[switch(Id::Help, None, "help", None, ""), switch(Id::Version, None, "version", None, "")];
+const OFFICIOUS: &[Switch] =
+    &[switch(Id::Help, None, "help", None, ""), switch(Id::Version, None, "version", None, "")];
 
 const COMMANDS: &[(&str, &str, &[Switch])] = &[
     ("run", "Run the Snowplow pipeline on EMR", RUN),
-    ("generate emr-config", "Generate a Dataflow Runner EMR config which can be used with dataflow-runner up", GENERATE_CONFIG),
-    ("generate emr-playbook", "Generate a Dataflow Runner Playbook config which can be used with dataflow-runner run", GENERATE_PLAYBOOK),
-    ("generate all", "Generate both a Dataflow Runner EMR (as emr-config.json) and Playbook (as emr-playbook.json) configs", GENERATE_ALL),
-    ("lint resolver", "Lint an Iglu resolver config to check if it is valid with respect to its schema", LINT_RESOLVER),
-    ("lint enrichments", "Lint enrichments to check if they are valid with respect to their schemas", LINT_ALL),
-    ("lint all", "Lint both Iglu resolver config and enrichments to check if they are valid with respect to their schemas", LINT_ALL),
+    (
+        "generate emr-config",
+        "Generate a Dataflow Runner EMR config which can be used with dataflow-runner up",
+        GENERATE_CONFIG,
+    ),
+    (
+        "generate emr-playbook",
+        "Generate a Dataflow Runner Playbook config which can be used with dataflow-runner run",
+        GENERATE_PLAYBOOK,
+    ),
+    (
+        "generate all",
+        "Generate both a Dataflow Runner EMR (as emr-config.json) and Playbook (as emr-playbook.json) configs",
+        GENERATE_ALL,
+    ),
+    (
+        "lint resolver",
+        "Lint an Iglu resolver config to check if it is valid with respect to its schema",
+        LINT_RESOLVER,
+    ),
+    (
+        "lint enrichments",
+        "Lint enrichments to check if they are valid with respect to their schemas",
+        LINT_ALL,
+    ),
+    (
+        "lint all",
+        "Lint both Iglu resolver config and enrichments to check if they are valid with respect to their schemas",
+        LINT_ALL,
+    ),
 ];
 
 /// Understands a command line (without the program's own name).
@@ -266,7 +353,8 @@ fn invalid(message: &str) -> Refusal {
 }
 
 fn global_usage() -> String {
-    let mut text = format!("Usage {NAME} [options] [command [options]]\n\nAvailable commands are:\n");
+    let mut text =
+        format!("Usage {NAME} [options] [command [options]]\n\nAvailable commands are:\n");
     for (name, description, _) in COMMANDS {
         let _ = writeln!(text, "{name}: {description}");
     }
@@ -283,7 +371,8 @@ fn usage(name: &str, switches: &[Switch]) -> String {
     text
 }
 
-/// One option's lines of a usage text, laid out as Ruby does: 4 columns indent, 32 for the option, then the help.
+/// One option's lines of a usage text, laid out as Ruby does: 4 columns indent, 32 for the option,
+/// then the help.
 fn summarize(text: &mut String, switch: &Switch) {
     const WIDTH: usize = 32;
     let argument = switch.argument.unwrap_or_default();
@@ -322,7 +411,8 @@ enum Complaint {
 }
 
 impl Complaint {
-    /// The real program catches the first two and adds its usage; the others escape as Ruby exceptions.
+    /// The real program catches the first two and adds its usage; the others escape as Ruby
+    /// exceptions.
     fn refusal(self, usage: &str) -> Refusal {
         Refusal::Stderr(match self {
             Self::Invalid(option) => format!("invalid option: {option}\n{usage}"),
@@ -337,8 +427,12 @@ impl Complaint {
     }
 }
 
-/// Takes options off the front until the first word that is none (which stays) or `--` (which goes).
-fn order(rest: &mut VecDeque<String>, switches: &'static [Switch]) -> Result<Vec<(Id, Option<String>)>, Complaint> {
+/// Takes options off the front until the first word that is none (which stays) or `--` (which
+/// goes).
+fn order(
+    rest: &mut VecDeque<String>,
+    switches: &'static [Switch],
+) -> Result<Vec<(Id, Option<String>)>, Complaint> {
     let mut found = Vec::new();
     while let Some(word) = rest.pop_front() {
         if word == "--" {
@@ -361,8 +455,13 @@ fn order(rest: &mut VecDeque<String>, switches: &'static [Switch]) -> Result<Vec
     Ok(found)
 }
 
-/// A word such as `-c`, `-cFILE` or `-dc`: a letter, then its value or, where it takes none, more letters.
-fn short(word: &str, rest: &mut VecDeque<String>, switches: &'static [Switch]) -> Result<(Id, Option<String>), Complaint> {
+/// A word such as `-c`, `-cFILE` or `-dc`: a letter, then its value or, where it takes none, more
+/// letters.
+fn short(
+    word: &str,
+    rest: &mut VecDeque<String>,
+    switches: &'static [Switch],
+) -> Result<(Id, Option<String>), Complaint> {
     let mut letters = word.chars().skip(1);
     let letter = letters.next().unwrap_or('-');
     let glued: String = letters.collect();
@@ -384,7 +483,12 @@ fn short(word: &str, rest: &mut VecDeque<String>, switches: &'static [Switch]) -
     Ok((switch.id, None))
 }
 
-fn take(switch: &Switch, glued: Option<String>, word: &str, rest: &mut VecDeque<String>) -> Result<Option<String>, Complaint> {
+fn take(
+    switch: &Switch,
+    glued: Option<String>,
+    word: &str,
+    rest: &mut VecDeque<String>,
+) -> Result<Option<String>, Complaint> {
     match (switch.argument, glued) {
         (Some(_), Some(value)) => Ok(Some(value)),
         (Some(_), None) => match rest.pop_front() {
@@ -397,7 +501,11 @@ fn take(switch: &Switch, glued: Option<String>, word: &str, rest: &mut VecDeque<
 }
 
 /// A long option by its name or any unambiguous beginning, in any case.
-fn complete_long(name: &str, word: &str, switches: &'static [Switch]) -> Result<&'static Switch, Complaint> {
+fn complete_long(
+    name: &str,
+    word: &str,
+    switches: &'static [Switch],
+) -> Result<&'static Switch, Complaint> {
     let name = name.to_lowercase();
     for table in [switches, OFFICIOUS] {
         if let Some(exact) = table.iter().find(|switch| switch.long == name) {

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
 use ureq::http::{Request, header::HOST};
@@ -51,7 +52,9 @@ pub enum Failure {
 /// A sentence that says what is wrong.
 pub fn check_endpoint(endpoint: Option<&str>) -> Result<String, String> {
     let Some(endpoint) = endpoint else {
-        return Err("no endpoint: set STANDIN_ENDPOINT or AWS_ENDPOINT_URL to a stand-in AWS".to_owned());
+        return Err(
+            "no endpoint: set STANDIN_ENDPOINT or AWS_ENDPOINT_URL to a stand-in AWS".to_owned()
+        );
     };
     if !endpoint.starts_with("http://") {
         return Err(format!("{endpoint} is no http:// address: the stand-in talks plain HTTP"));
@@ -65,17 +68,25 @@ pub fn check_endpoint(endpoint: Option<&str>) -> Result<String, String> {
 impl Aws {
     /// A client for `endpoint` (see [`check_endpoint`]).
     #[must_use]
-    pub fn new(endpoint: String, access_key_id: &str, secret_access_key: &str, timeout: Duration, journal: Journal) -> Self {
+    pub fn new(
+        endpoint: String,
+        access_key_id: &str,
+        secret_access_key: &str,
+        timeout: Duration,
+        journal: Journal,
+    ) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            // The real program opens a connection per request; a kept one could break and hide a second attempt.
+            // The real program opens a connection per request; a kept one could break and hide a
+            // second attempt.
             .max_idle_connections(0)
             .proxy(None)
             .timeout_global(Some(timeout))
             .build()
             .new_agent();
-        let credentials = Credentials::new(access_key_id, secret_access_key, None, None, "runner config");
+        let credentials =
+            Credentials::new(access_key_id, secret_access_key, None, None, "runner config");
         Self { agent, endpoint, credentials, journal }
     }
 
@@ -83,9 +94,18 @@ impl Aws {
     ///
     /// # Errors
     /// A [`Failure`] where there is no whole answer.
-    pub fn send(&self, service: &str, region: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, Failure> {
+    pub fn send(
+        &self,
+        service: &str,
+        region: &str,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
         let other = |error: &dyn std::fmt::Display| Failure::Other(error.to_string());
-        let mut builder = Request::builder().method(method).uri(format!("{}{target}", self.endpoint));
+        let mut builder =
+            Request::builder().method(method).uri(format!("{}{target}", self.endpoint));
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
@@ -93,14 +113,28 @@ impl Aws {
         self.sign(service, region, &mut request, body).map_err(Failure::Other)?;
         // Signed, but left for the client to write.
         request.headers_mut().remove(HOST);
-        let sent = if body.is_empty() { self.agent.run(request) } else { self.agent.run(request.map(|()| body)) };
+        let sent = if body.is_empty() {
+            self.agent.run(request)
+        } else {
+            self.agent.run(request.map(|()| body))
+        };
         let mut response = sent.map_err(|error| failure(&error))?;
-        let bucket_region = response.headers().get("x-amz-bucket-region").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let bucket_region = response
+            .headers()
+            .get("x-amz-bucket-region")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
         let body = response.body_mut().read_to_vec().map_err(|error| failure(&error))?;
         Ok(Answer { status: response.status().as_u16(), bucket_region, body })
     }
 
-    fn sign(&self, service: &str, region: &str, request: &mut Request<()>, body: &[u8]) -> Result<(), String> {
+    fn sign(
+        &self,
+        service: &str,
+        region: &str,
+        request: &mut Request<()>,
+        body: &[u8],
+    ) -> Result<(), String> {
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         // Each of the real program's two libraries signs headers of its own choice.
@@ -121,9 +155,19 @@ impl Aws {
             .map_err(|error| error.to_string())?
             .into();
         let uri = request.uri().to_string();
-        let headers = request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let signable = SignableRequest::new(request.method().as_str(), uri, headers, SignableBody::Bytes(body)).map_err(|error| error.to_string())?;
-        let (instructions, _) = sign(signable, &parameters).map_err(|error| error.to_string())?.into_parts();
+        let headers = request
+            .headers()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let signable = SignableRequest::new(
+            request.method().as_str(),
+            uri,
+            headers,
+            SignableBody::Bytes(body),
+        )
+        .map_err(|error| error.to_string())?;
+        let (instructions, _) =
+            sign(signable, &parameters).map_err(|error| error.to_string())?.into_parts();
         instructions.apply_to_request_http1x(request);
         Ok(())
     }
@@ -147,7 +191,10 @@ mod tests {
 
     #[test]
     fn an_endpoint_must_be_named_and_be_no_aws_of_the_real_world() {
-        assert_eq!(check_endpoint(Some("http://127.0.0.1:5000/")), Ok("http://127.0.0.1:5000".to_owned()));
+        assert_eq!(
+            check_endpoint(Some("http://127.0.0.1:5000/")),
+            Ok("http://127.0.0.1:5000".to_owned())
+        );
         assert!(check_endpoint(None).is_err());
         assert!(check_endpoint(Some("https://127.0.0.1:5000")).is_err());
         assert!(check_endpoint(Some("http://s3.amazonaws.com")).is_err());

@@ -1,4 +1,5 @@
-//! Owns the runner's configuration: text (YAML or JSON) through ERB and YAML into the types the contract demands.
+//! Owns the runner's configuration: text (YAML or JSON) through ERB and YAML into the types the
+//! contract demands.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -44,7 +45,11 @@ pub struct Aws {
 impl fmt::Debug for Aws {
     /// Leaves the credentials out.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Aws").field("s3", &self.s3).field("emr", &self.emr).finish_non_exhaustive()
+        formatter
+            .debug_struct("Aws")
+            .field("s3", &self.s3)
+            .field("emr", &self.emr)
+            .finish_non_exhaustive()
     }
 }
 
@@ -308,23 +313,28 @@ pub struct Refusal(pub String);
 impl Config {
     /// Loads a configuration: ERB, YAML (of which JSON is a part), then the contract on types.
     ///
-    /// Of YAML 1.1 only what YAML 1.2 shares is understood: `yes` is a string here and a boolean to the real program.
+    /// Of YAML 1.1 only what YAML 1.2 shares is understood: `yes` is a string here and a boolean to
+    /// the real program.
     ///
     /// # Errors
     /// A [`Refusal`]; none of the configuration's values is repeated in it.
     pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Refusal> {
-        let rendered = erb::render(text, env).map_err(|tag| Refusal(format!("standin-runner: only <%= ENV['X'] %> is played, not {tag}\n")))?;
+        let rendered = erb::render(text, env).map_err(|tag| {
+            Refusal(format!("standin-runner: only <%= ENV['X'] %> is played, not {tag}\n"))
+        })?;
         let mut documents = serde_yaml::Deserializer::from_str(&rendered);
         let tree = match documents.next().map(Value::deserialize) {
             Some(Ok(tree)) => tree,
             Some(Err(error)) => return Err(unreadable(&error)),
             None => Value::Bool(false),
         };
-        let mut config: Self =
-            serde_path_to_error::deserialize(&tree).map_err(|error| contract(&error.path().to_string(), &error.inner().to_string()))?;
+        let mut config: Self = serde_path_to_error::deserialize(&tree)
+            .map_err(|error| contract(&error.path().to_string(), &error.inner().to_string()))?;
         for path in config.aws.s3.buckets.paths() {
             if path.is_empty() {
-                return Err(Refusal("NoMethodError: undefined method `chr' for nil:NilClass\n".to_owned()));
+                return Err(Refusal(
+                    "NoMethodError: undefined method `chr' for nil:NilClass\n".to_owned(),
+                ));
             }
             if !path.ends_with('/') {
                 path.push('/');
@@ -349,11 +359,17 @@ impl Config {
         if let Some(step) = &options.resume_from
             && !RESUMABLES.contains(&step.as_str())
         {
-            return refuse(&format!("Invalid option: resume-from can be {} not '{step}'", RESUMABLES.join(", ")));
+            return refuse(&format!(
+                "Invalid option: resume-from can be {} not '{step}'",
+                RESUMABLES.join(", ")
+            ));
         }
         for step in &options.skip {
             if !SKIPPABLES.contains(&step.as_str()) {
-                return refuse(&format!("Invalid option: skip can be {} not '{step}'", SKIPPABLES.join(", ")));
+                return refuse(&format!(
+                    "Invalid option: skip can be {} not '{step}'",
+                    SKIPPABLES.join(", ")
+                ));
             }
         }
         let resume = options.resume_from.as_deref();
@@ -363,14 +379,18 @@ impl Config {
         }
         if self.aws.s3.buckets.enriched.stream.is_none() {
             if resume == Some("staging_stream_enrich") {
-                return refuse("staging_stream_enrich is invalid step to resume from without aws.s3.buckets.enriched.stream settings");
+                return refuse(
+                    "staging_stream_enrich is invalid step to resume from without aws.s3.buckets.enriched.stream settings",
+                );
             }
         } else {
             if resume == Some("enrich") {
                 return refuse("cannot resume from enrich in stream enrich mode");
             }
             if skips("staging") || skips("enrich") {
-                return refuse("cannot skip staging nor enrich in stream enrich mode. Either skip staging_stream_enrich or resume from shred");
+                return refuse(
+                    "cannot skip staging nor enrich in stream enrich mode. Either skip staging_stream_enrich or resume from shred",
+                );
             }
             if skips("archive_raw") || resume == Some("archive_raw") {
                 return refuse("cannot skip nor resume from archive_raw in stream enrich mode");
@@ -393,7 +413,10 @@ impl Config {
 impl Buckets {
     /// Every path there is.
     fn paths(&mut self) -> impl Iterator<Item = &mut String> {
-        let raw = self.raw.iter_mut().flat_map(|raw| raw.inputs.iter_mut().chain([&mut raw.processing, &mut raw.archive]));
+        let raw = self
+            .raw
+            .iter_mut()
+            .flat_map(|raw| raw.inputs.iter_mut().chain([&mut raw.processing, &mut raw.archive]));
         let enriched = &mut self.enriched;
         let shredded = &mut self.shredded;
         [&mut self.assets, &mut self.log, &mut enriched.good, &mut shredded.good, &mut shredded.bad]
@@ -425,13 +448,17 @@ fn known_format(format: &str) -> bool {
 
 fn unreadable(error: &serde_yaml::Error) -> Refusal {
     // The parser's own words may quote the configuration, so only the place is passed on.
-    let place = error.location().map_or_else(String::new, |location| format!(" at line {} column {}", location.line(), location.column()));
+    let place = error.location().map_or_else(String::new, |location| {
+        format!(" at line {} column {}", location.line(), location.column())
+    });
     Refusal(format!("Psych::SyntaxError: (<unknown>): could not parse the configuration{place}\n"))
 }
 
-/// The beginning and the end of what the contracts library says, without the two long lines between.
+/// The beginning and the end of what the contracts library says, without the two long lines
+/// between.
 fn contract(path: &str, why: &str) -> Refusal {
-    // Only a missing key's name is taken from serde's words: they may quote a value, and the value may be a secret.
+    // Only a missing key's name is taken from serde's words: they may quote a value, and the value
+    // may be a secret.
     let missing = why.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
     let key = match missing {
         Some(field) if path == "." => field.to_owned(),

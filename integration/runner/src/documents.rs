@@ -29,14 +29,18 @@ impl Documents {
             None => Vec::new(),
             Some(folder) if Path::new(folder).is_dir() => json_files(folder)?,
             Some(folder) => {
-                return Err(refuse(format!("Enrichments directory '{folder}' does not exist, or is not a directory")));
+                return Err(refuse(format!(
+                    "Enrichments directory '{folder}' does not exist, or is not a directory"
+                )));
             }
         };
         let Some(path) = &options.resolver else {
             return Err(refuse("Missing option: resolver".to_owned()));
         };
         if !Path::new(path).is_file() {
-            return Err(refuse(format!("Iglu resolver file '{path}' does not exist, or is not a file")));
+            return Err(refuse(format!(
+                "Iglu resolver file '{path}' does not exist, or is not a file"
+            )));
         }
         let resolver = read(Path::new(path))?;
         let targets = match &options.targets {
@@ -51,14 +55,18 @@ impl Documents {
     /// # Errors
     /// A resolver that is no JSON, a target of a kind that does not exist.
     pub fn check(&self) -> Result<(), Stop> {
-        const KNOWN: [&str; 4] = ["redshift_config", "postgresql_config", "elastic_config", "amazon_dynamodb_config"];
+        const KNOWN: [&str; 4] =
+            ["redshift_config", "postgresql_config", "elastic_config", "amazon_dynamodb_config"];
         if serde_json::from_str::<Value>(&self.resolver).is_err() {
             return Err(Stop::crash("JSON::ParserError", "unexpected token in the Iglu resolver"));
         }
         for target in &self.targets {
             let kind = kind(target);
             if !KNOWN.contains(&kind) {
-                return Err(Stop::crash("SystemExit", format!("EmrEtlRunner doesn't support storage target configuration [{kind}]")));
+                return Err(Stop::crash(
+                    "SystemExit",
+                    format!("EmrEtlRunner doesn't support storage target configuration [{kind}]"),
+                ));
             }
         }
         Ok(())
@@ -87,7 +95,8 @@ impl Documents {
     /// The Redshift target that RDB Shredder 0.16 and later is told about.
     #[must_use]
     pub fn redshift_target(&self) -> Option<&Value> {
-        self.targets("ENRICHED_EVENTS").find(|target| kind(target) == "redshift_config" && model(target) >= 4)
+        self.targets("ENRICHED_EVENTS")
+            .find(|target| kind(target) == "redshift_config" && model(target) >= 4)
     }
 }
 
@@ -103,7 +112,10 @@ fn kind(target: &Value) -> &str {
 }
 
 fn model(target: &Value) -> u32 {
-    schema(target).nth(3).and_then(|version| version.split('-').next()?.parse().ok()).unwrap_or_default()
+    schema(target)
+        .nth(3)
+        .and_then(|version| version.split('-').next()?.parse().ok())
+        .unwrap_or_default()
 }
 
 fn schema(target: &Value) -> impl Iterator<Item = &str> {
@@ -121,11 +133,14 @@ fn json_files(folder: &str) -> Result<Vec<Value>, Stop> {
     paths
         .iter()
         .map(|path| {
-            serde_json::from_str(&read(path)?).map_err(|_| Stop::crash("JSON::ParserError", format!("unexpected token in {}", path.display())))
+            serde_json::from_str(&read(path)?).map_err(|_| {
+                Stop::crash("JSON::ParserError", format!("unexpected token in {}", path.display()))
+            })
         })
         .collect()
 }
 
 fn read(path: &Path) -> Result<String, Stop> {
-    fs::read_to_string(path).map_err(|error| Stop::crash("IOError", format!("{}: {error}", path.display())))
+    fs::read_to_string(path)
+        .map_err(|error| Stop::crash("IOError", format!("{}: {error}", path.display())))
 }

@@ -73,7 +73,12 @@ struct Trouble {
 impl<'a, 'out> Emr<'a, 'out> {
     /// A client for `region`; `retry` replaces the pauses of 34, 46 and 94 seconds.
     #[must_use]
-    pub fn new(aws: &'a Aws, region: &str, retry: Option<Duration>, logger: &'a RefCell<Logger<'out>>) -> Self {
+    pub fn new(
+        aws: &'a Aws,
+        region: &str,
+        retry: Option<Duration>,
+        logger: &'a RefCell<Logger<'out>>,
+    ) -> Self {
         Self { aws, region: region.to_owned(), retry, logger }
     }
 
@@ -88,7 +93,10 @@ impl<'a, 'out> Emr<'a, 'out> {
             let page = self.call("ListClusters", "", &body)?;
             for cluster in page["Clusters"].as_array().into_iter().flatten() {
                 if cluster["Name"] == name {
-                    found.push(Listed { id: text(&cluster["Id"]), state: text(&cluster["Status"]["State"]) });
+                    found.push(Listed {
+                        id: text(&cluster["Id"]),
+                        state: text(&cluster["Status"]["State"]),
+                    });
                 }
             }
             // The real program asks on for ever here, because it keeps the last marker it saw.
@@ -189,7 +197,13 @@ impl<'a, 'out> Emr<'a, 'out> {
         }
     }
 
-    fn attempt(&self, operation: &str, subject: &str, body: &Value, attempt: u32) -> Result<Value, Trouble> {
+    fn attempt(
+        &self,
+        operation: &str,
+        subject: &str,
+        body: &Value,
+        attempt: u32,
+    ) -> Result<Value, Trouble> {
         let target = format!("ElasticMapReduce.{operation}");
         let headers = [
             ("accept", "*/*; q=0.5, application/xml"),
@@ -199,7 +213,14 @@ impl<'a, 'out> Emr<'a, 'out> {
         ];
         let journal = &self.aws.journal;
         journal.request("elasticmapreduce", operation, subject, attempt);
-        let sent = self.aws.send("elasticmapreduce", &self.region, "POST", "/", &headers, body.to_string().as_bytes());
+        let sent = self.aws.send(
+            "elasticmapreduce",
+            &self.region,
+            "POST",
+            "/",
+            &headers,
+            body.to_string().as_bytes(),
+        );
         let status = sent.as_ref().ok().map(|answer| answer.status);
         let result = match sent {
             Ok(answer) => understand(&answer),
@@ -212,7 +233,12 @@ impl<'a, 'out> Emr<'a, 'out> {
 }
 
 fn understand(answer: &Answer) -> Result<Value, Trouble> {
-    let trouble = |description, class, message: String, passing| Trouble { description, class, message, passing };
+    let trouble = |description, class, message: String, passing| Trouble {
+        description,
+        class,
+        message,
+        passing,
+    };
     let body = serde_json::from_slice::<Value>(&answer.body);
     match answer.status {
         // Some operations answer nothing at all.
@@ -225,25 +251,50 @@ fn understand(answer: &Answer) -> Result<Value, Trouble> {
             let body = body.unwrap_or_default();
             let kind = text(&body["__type"]);
             let words = body.get("message").or_else(|| body.get("Message"));
-            let message = format!("AWS EMR API Error ({kind}): {}", words.map(text).unwrap_or_default());
+            let message =
+                format!("AWS EMR API Error ({kind}): {}", words.map(text).unwrap_or_default());
             Err(if kind.ends_with("ThrottlingException") {
-                trouble("Elasticity throttling exception", "Elasticity::ThrottlingException", message, true)
+                trouble(
+                    "Elasticity throttling exception",
+                    "Elasticity::ThrottlingException",
+                    message,
+                    true,
+                )
             } else {
                 trouble("Elasticity argument error", "ArgumentError", message, true)
             })
         }
-        500 => Err(trouble("internal server error", "RestClient::InternalServerError", "500 Internal Server Error".to_owned(), true)),
-        status @ 501.. => {
-            Err(trouble("RestClient::ServiceUnavailable", "RestClient::ServiceUnavailable", format!("{status} Service Unavailable"), true))
-        }
-        status => Err(trouble("", "RestClient::RequestFailed", format!("HTTP status code {status}"), false)),
+        500 => Err(trouble(
+            "internal server error",
+            "RestClient::InternalServerError",
+            "500 Internal Server Error".to_owned(),
+            true,
+        )),
+        status @ 501.. => Err(trouble(
+            "RestClient::ServiceUnavailable",
+            "RestClient::ServiceUnavailable",
+            format!("{status} Service Unavailable"),
+            true,
+        )),
+        status => Err(trouble(
+            "",
+            "RestClient::RequestFailed",
+            format!("HTTP status code {status}"),
+            false,
+        )),
     }
 }
 
 fn lost(failure: Failure) -> Trouble {
     let (description, class, message) = match failure {
-        Failure::TimedOut => ("RestClient::RequestTimeout", "RestClient::RequestTimeout", "Request Timeout".to_owned()),
-        Failure::ConnectionRefused(message) => ("connection refused", "Errno::ECONNREFUSED", message),
+        Failure::TimedOut => (
+            "RestClient::RequestTimeout",
+            "RestClient::RequestTimeout",
+            "Request Timeout".to_owned(),
+        ),
+        Failure::ConnectionRefused(message) => {
+            ("connection refused", "Errno::ECONNREFUSED", message)
+        }
         Failure::ConnectionReset(message) => ("connection reset", "Errno::ECONNRESET", message),
         Failure::Other(message) => ("socket error", "SocketError", message),
     };
@@ -262,7 +313,10 @@ fn text(value: &Value) -> String {
 
 /// Seconds since 1970, with a fraction, to the millisecond.
 fn moment(value: &Value) -> Option<OffsetDateTime> {
-    #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970 fit an i128 many times over")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "milliseconds since 1970 fit an i128 many times over"
+    )]
     let millis = (value.as_f64()? * 1000.0).round() as i128;
     OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).ok()
 }

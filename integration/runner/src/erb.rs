@@ -1,6 +1,8 @@
-//! Owns the one piece of ERB the stand-in plays: `<%= ENV['X'] %>`, which an unset variable makes empty.
+//! Owns the one piece of ERB the stand-in plays: `<%= ENV['X'] %>`, which an unset variable makes
+//! empty.
 
-/// Replaces every `<%= ENV['X'] %>` or `<%= ENV["X"] %>` of the whole text, comments included, as ERB does.
+/// Replaces every `<%= ENV['X'] %>` or `<%= ENV["X"] %>` of the whole text, comments included, as
+/// ERB does.
 ///
 /// # Errors
 /// The text of the first tag that is anything else. The real program would run it as Ruby.

@@ -1,4 +1,5 @@
-//! Owns a run from its first log line to its last: lock, cluster, steps, waiting, and what comes of it.
+//! Owns a run from its first log line to its last: lock, cluster, steps, waiting, and what comes of
+//! it.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -83,7 +84,8 @@ impl Run<'_, '_> {
             lock.take()?;
         }
         let release = || lock.as_ref().map_or(Ok(()), Lock::release);
-        let mut tries_left = self.config.aws.emr.bootstrap_failure_tries.as_f64().unwrap_or_default();
+        let mut tries_left =
+            self.config.aws.emr.bootstrap_failure_tries.as_f64().unwrap_or_default();
         let mut again = false;
         loop {
             tries_left -= 1.0;
@@ -95,9 +97,14 @@ impl Run<'_, '_> {
                     if tries_left <= 0.0 {
                         return Err(Stop::BootstrapFailure(fatal));
                     }
-                    let pause = self.knobs.bootstrap_retry.unwrap_or_else(|| Duration::from_secs(fastrand::u64(1..=600)));
+                    let pause = self
+                        .knobs
+                        .bootstrap_retry
+                        .unwrap_or_else(|| Duration::from_secs(fastrand::u64(1..=600)));
                     let seconds = whole_seconds(pause);
-                    self.warn(&format!("Bootstrap failure detected, retrying in {seconds} seconds..."));
+                    self.warn(&format!(
+                        "Bootstrap failure detected, retrying in {seconds} seconds..."
+                    ));
                     thread::sleep(pause);
                 }
                 Err(stop @ (Stop::NotEmpty(_) | Stop::NoData(_) | Stop::ClusterBusy(_))) => {
@@ -150,7 +157,12 @@ impl Run<'_, '_> {
             logger.raw(b"\xff\xfe not UTF-8: \xc3\x28\n");
         }
         let mut left = self.knobs.misbehave.flood.unwrap_or_default();
-        let line = format_line(Level::Debug, OffsetDateTime::now_utc(), std::process::id(), &"flood ".repeat(20));
+        let line = format_line(
+            Level::Debug,
+            OffsetDateTime::now_utc(),
+            std::process::id(),
+            &"flood ".repeat(20),
+        );
         while left > 0 {
             logger.raw(line.as_bytes());
             left = left.saturating_sub(line.len());
@@ -160,7 +172,11 @@ impl Run<'_, '_> {
 
 impl<'a, 'out> Job<'a, 'out> {
     /// Finds the cluster, where it is a persistent one, and makes the steps.
-    fn prepare(run: &'a Run<'a, 'out>, selection: &'a Selection, first: bool) -> Result<Self, Stop> {
+    fn prepare(
+        run: &'a Run<'a, 'out>,
+        selection: &'a Selection,
+        first: bool,
+    ) -> Result<Self, Stop> {
         run.debug("Initializing EMR jobflow");
         if let Some(foreign) = &run.knobs.misbehave.forge_id {
             let line = format!("EMR jobflow {foreign} started, waiting for jobflow to complete...");
@@ -254,7 +270,8 @@ impl<'a, 'out> Job<'a, 'out> {
             if outcome.successful {
                 return Ok(());
             }
-            let failed = statuses.iter().find(|step| step.state == "FAILED").map(|step| step.name.clone());
+            let failed =
+                statuses.iter().find(|step| step.state == "FAILED").map(|step| step.name.clone());
             let details = self.failure_details(id, &cluster, statuses);
             if outcome.bootstrap_failure {
                 return Err(bootstrap_failure(details, method));
@@ -281,7 +298,10 @@ impl<'a, 'out> Job<'a, 'out> {
         let emr = &self.run.config.aws.emr;
         let major = emr.ami_version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         if major.is_some_and(|major| major < 4) {
-            return Err(Stop::crash("RuntimeError", "Please use an EMR release_label not ami_version"));
+            return Err(Stop::crash(
+                "RuntimeError",
+                "Please use an EMR release_label not ami_version",
+            ));
         }
         let request = Request {
             config: self.run.config,
@@ -311,14 +331,19 @@ impl<'a, 'out> Job<'a, 'out> {
                 Ok(())
             }
             Err(Stop::Crash(_, message)) => Err(Stop::execution(
-                format!("Can't add step [{}] to jobflow [{}] (retried 3 times). Error: [{message}].", step.name, self.shown(id)),
+                format!(
+                    "Can't add step [{}] to jobflow [{}] (retried 3 times). Error: [{message}].",
+                    step.name,
+                    self.shown(id)
+                ),
                 "add_step_to_jobflow",
             )),
             Err(other) => Err(other),
         }
     }
 
-    /// For a misbehaving run: hangs for ever, or tells to leave the cluster behind as if all were well.
+    /// For a misbehaving run: hangs for ever, or tells to leave the cluster behind as if all were
+    /// well.
     fn abandon(&self) -> bool {
         if self.run.knobs.misbehave.hang {
             loop {
@@ -335,12 +360,17 @@ impl<'a, 'out> Job<'a, 'out> {
     fn wait_for(&self, id: &str, since: OffsetDateTime) -> Result<Outcome, Stop> {
         loop {
             let statuses = self.steps_since(id, since)?;
-            let in_state = |states: &[&str]| statuses.iter().any(|step| states.contains(&step.state.as_str()));
+            let in_state =
+                |states: &[&str]| statuses.iter().any(|step| states.contains(&step.state.as_str()));
             if in_state(&["WAITING", "RUNNING", "PENDING", "SHUTTING_DOWN"]) {
                 thread::sleep(self.run.knobs.poll);
                 continue;
             }
-            let loader = |state: &str| statuses.iter().any(|step| step.state == state && step.name.contains("Storage Target"));
+            let loader = |state: &str| {
+                statuses
+                    .iter()
+                    .any(|step| step.state == state && step.name.contains("Storage Target"))
+            };
             let successful = !in_state(&["FAILED", "CANCELLED"]);
             return Ok(Outcome {
                 successful,
@@ -359,7 +389,8 @@ impl<'a, 'out> Job<'a, 'out> {
     }
 
     fn bootstrap_failed(&self, id: &str, steps: &[StepStatus]) -> Result<bool, Stop> {
-        const SIGNS: [&str; 3] = ["BOOTSTRAP_FAILURE", "bootstrap action", "Master instance startup failed"];
+        const SIGNS: [&str; 3] =
+            ["BOOTSTRAP_FAILURE", "bootstrap action", "Master instance startup failed"];
         if steps.iter().any(|step| step.state != "CANCELLED") {
             return Ok(false);
         }
@@ -376,9 +407,12 @@ impl<'a, 'out> Job<'a, 'out> {
     }
 
     fn terminate_expired(&self, id: &str) -> Result<(), Stop> {
-        let allotted = self.run.options.persistent_jobflow_duration.as_deref().map_or(0, parse_duration);
+        let allotted =
+            self.run.options.persistent_jobflow_duration.as_deref().map_or(0, parse_duration);
         let cluster = self.emr.describe_cluster(id)?;
-        let expired = cluster.created_at.is_some_and(|created| created + time::Duration::seconds(allotted) < self.run.now());
+        let expired = cluster
+            .created_at
+            .is_some_and(|created| created + time::Duration::seconds(allotted) < self.run.now());
         if allotted > 0 && expired {
             self.run.debug("EMR jobflow has expired and will be shutdown.");
             self.emr.terminate(id)?;
@@ -417,7 +451,12 @@ impl<'a, 'out> Job<'a, 'out> {
         Ok(())
     }
 
-    fn failure_details(&self, id: &str, cluster: &ClusterStatus, mut steps: Vec<StepStatus>) -> String {
+    fn failure_details(
+        &self,
+        id: &str,
+        cluster: &ClusterStatus,
+        mut steps: Vec<StepStatus>,
+    ) -> String {
         steps.sort_by(|left, right| match (left.started_at, right.started_at) {
             (Some(left), Some(right)) => left.cmp(&right),
             (None, None) => Ordering::Equal,
@@ -429,7 +468,12 @@ impl<'a, 'out> Job<'a, 'out> {
             format!(
                 "EMR jobflow {id} failed, check Amazon EMR console and Hadoop logs for details (help: https://github.com/snowplow/snowplow/wiki/Troubleshooting-jobs-on-Elastic-MapReduce). Data files not archived."
             ),
-            format!("{id}: {} [{}] ~ {}", cluster.state, cluster.reason.as_deref().unwrap_or_default(), span(cluster.ready_at, cluster.ended_at)),
+            format!(
+                "{id}: {} [{}] ~ {}",
+                cluster.state,
+                cluster.reason.as_deref().unwrap_or_default(),
+                span(cluster.ready_at, cluster.ended_at)
+            ),
         ];
         lines.extend(steps.iter().enumerate().map(|(index, step)| {
             let span = span(step.started_at, step.ended_at);
@@ -452,7 +496,10 @@ fn find_persistent(run: &Run<'_, '_>) -> Result<Option<String>, Stop> {
     if found.len() > 1 {
         return Err(Stop::Fatal(Fatal {
             class: "EmrDiscoveryError",
-            message: format!("EMR Cluster name must be unique for safe discovery - found {} with name {name}", found.len()),
+            message: format!(
+                "EMR Cluster name must be unique for safe discovery - found {} with name {name}",
+                found.len()
+            ),
             raised_in: "get_emr_jobflow_id",
         }));
     }
@@ -482,7 +529,15 @@ fn span(start: Option<OffsetDateTime>, end: Option<OffsetDateTime>) -> String {
     };
     let show = |at: Option<OffsetDateTime>| {
         at.map_or_else(String::new, |at| {
-            format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02} +0000", at.year(), u8::from(at.month()), at.day(), at.hour(), at.minute(), at.second())
+            format!(
+                "{:04}-{:02}-{:02} {:02}:{:02}:{:02} +0000",
+                at.year(),
+                u8::from(at.month()),
+                at.day(),
+                at.hour(),
+                at.minute(),
+                at.second()
+            )
         })
     };
     format!("{elapsed} [{} - {}]", show(start), show(end))
@@ -525,7 +580,10 @@ mod tests {
     #[test]
     fn a_span_of_time_is_told_as_ruby_tells_it() {
         let start = OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_795_336_867);
-        assert_eq!(span(Some(start), Some(start + Duration::seconds(3_725))), "01:02:05 [2026-11-22 08:41:07 +0000 - 2026-11-22 09:43:12 +0000]");
+        assert_eq!(
+            span(Some(start), Some(start + Duration::seconds(3_725))),
+            "01:02:05 [2026-11-22 08:41:07 +0000 - 2026-11-22 09:43:12 +0000]"
+        );
         assert_eq!(span(None, None), "elapsed time n/a [ - ]");
     }
 }

@@ -1,4 +1,5 @@
-//! Owns the body of `RunJobFlow`: a cluster as the configuration describes it, key for key as Elasticity sends it.
+//! Owns the body of `RunJobFlow`: a cluster as the configuration describes it, key for key as
+//! Elasticity sends it.
 
 use serde_json::{Map, Value, json};
 
@@ -26,7 +27,10 @@ pub struct Request<'a> {
 #[must_use]
 pub fn region(config: &Config) -> &str {
     let emr = &config.aws.emr;
-    let of_placement = emr.placement.as_deref().and_then(|zone| zone.strip_suffix(|letter: char| letter.is_ascii_lowercase()));
+    let of_placement = emr
+        .placement
+        .as_deref()
+        .and_then(|zone| zone.strip_suffix(|letter: char| letter.is_ascii_lowercase()));
     of_placement.unwrap_or(&emr.region)
 }
 
@@ -42,7 +46,14 @@ impl Request<'_> {
         if !self.persistent {
             steps.extend(self.steps.iter().map(|step| step.to_request("TERMINATE_JOB_FLOW")));
         }
-        let tags: Vec<Value> = self.config.monitoring.tags.0.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+        let tags: Vec<Value> = self
+            .config
+            .monitoring
+            .tags
+            .0
+            .iter()
+            .map(|(key, value)| json!({"Key": key, "Value": value}))
+            .collect();
 
         let mut body = Map::new();
         let mut set = |key: &str, value: Value| body.insert(key.to_owned(), value);
@@ -77,7 +88,9 @@ impl Request<'_> {
         instances.insert("InstanceGroups".to_owned(), json!(groups(&emr.jobflow)));
         match &emr.ec2_subnet_id {
             Some(subnet) => instances.insert("Ec2SubnetId".to_owned(), json!(subnet)),
-            None => instances.insert("Placement".to_owned(), json!({"AvailabilityZone": emr.placement})),
+            None => {
+                instances.insert("Placement".to_owned(), json!({"AvailabilityZone": emr.placement}))
+            }
         };
         instances.insert("Ec2KeyName".to_owned(), json!(emr.ec2_key_name));
         Value::Object(instances)
@@ -91,15 +104,19 @@ impl Request<'_> {
             _ => "snowplow-ami5-bootstrap-0.1.0.sh",
         };
         let snowplow = format!("{}common/emr/{script}", standard_assets(&emr.region));
-        let mut actions: Vec<Value> = emr.bootstrap.iter().flatten().map(|path| bootstrap_action(path, None)).collect();
+        let mut actions: Vec<Value> =
+            emr.bootstrap.iter().flatten().map(|path| bootstrap_action(path, None)).collect();
         // commons-codec 1.10 goes with every Spark Enrich; older jobs are not played.
         actions.push(bootstrap_action(&snowplow, Some("1.10")));
         if emr.software.hbase.is_some() {
-            let path = format!("s3://{}.elasticmapreduce/bootstrap-actions/setup-hbase", emr.region);
+            let path =
+                format!("s3://{}.elasticmapreduce/bootstrap-actions/setup-hbase", emr.region);
             actions.push(bootstrap_action(&path, None));
         }
         if let Some(lingual) = &emr.software.lingual {
-            let path = format!("s3://files.concurrentinc.com/lingual/{lingual}/lingual-client/install-lingual-client.sh");
+            let path = format!(
+                "s3://files.concurrentinc.com/lingual/{lingual}/lingual-client/install-lingual-client.sh"
+            );
             actions.push(bootstrap_action(&path, None));
         }
         actions
@@ -108,7 +125,12 @@ impl Request<'_> {
     /// Each Spark job asks for Spark, so it may be there twice.
     fn applications(&self) -> Vec<Value> {
         let mut names = vec!["Hadoop"];
-        names.extend([self.selection.enrich, self.selection.shred].into_iter().filter(|job| *job).map(|_| "Spark"));
+        names.extend(
+            [self.selection.enrich, self.selection.shred]
+                .into_iter()
+                .filter(|job| *job)
+                .map(|_| "Spark"),
+        );
         names.into_iter().map(|name| json!({"Name": name})).collect()
     }
 
@@ -117,10 +139,16 @@ impl Request<'_> {
         let mut all = Vec::new();
         if self.config.collector_format() == Some("thrift") {
             all.push(classification("core-site", json!({"io.file.buffer.size": "65536"})));
-            all.push(classification("mapred-site", json!({"mapreduce.user.classpath.first": "true"})));
+            all.push(classification(
+                "mapred-site",
+                json!({"mapreduce.user.classpath.first": "true"}),
+            ));
         }
-        for (name, properties) in self.config.aws.emr.configuration.iter().flat_map(|pairs| &pairs.0) {
-            let properties: Map<String, Value> = properties.0.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        for (name, properties) in
+            self.config.aws.emr.configuration.iter().flat_map(|pairs| &pairs.0)
+        {
+            let properties: Map<String, Value> =
+                properties.0.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
             all.push(classification(name, Value::Object(properties)));
         }
         all
@@ -142,13 +170,23 @@ fn groups(jobflow: &JobFlow) -> Vec<Value> {
     };
     let price = |bid: &Option<serde_json::Number>| bid.as_ref().map(ToString::to_string);
     let master = group("MASTER", &json!(1), &jobflow.master_instance_type, None);
-    let mut core = group("CORE", &json!(jobflow.core_instance_count), &jobflow.core_instance_type, price(&jobflow.core_instance_bid));
+    let mut core = group(
+        "CORE",
+        &json!(jobflow.core_instance_count),
+        &jobflow.core_instance_type,
+        price(&jobflow.core_instance_bid),
+    );
     if let Some(disks) = &jobflow.core_instance_ebs {
         core.insert("EbsConfiguration".to_owned(), ebs(disks));
     }
     let mut groups = vec![json!(master), json!(core)];
     if jobflow.task_instance_count.as_f64().is_some_and(|count| count > 0.0) {
-        groups.push(json!(group("TASK", &json!(jobflow.task_instance_count), &jobflow.task_instance_type, price(&jobflow.task_instance_bid),)));
+        groups.push(json!(group(
+            "TASK",
+            &json!(jobflow.task_instance_count),
+            &jobflow.task_instance_type,
+            price(&jobflow.task_instance_bid),
+        )));
     }
     groups
 }
@@ -199,7 +237,8 @@ pub fn spoil(body: &mut Value, misbehave: &Misbehaviour) {
     }
 }
 
-/// Spoils the steps as the test wishes: the nth s3-dist-cp step, counted from 1, loses its encryption.
+/// Spoils the steps as the test wishes: the nth s3-dist-cp step, counted from 1, loses its
+/// encryption.
 pub fn spoil_steps(steps: &mut [Step], misbehave: &Misbehaviour) {
     if let Some(nth) = misbehave.drop_flag
         && let Some(step) = steps.iter_mut().filter(|step| step.is_dist_cp()).nth(nth - 1)

@@ -1,4 +1,5 @@
-//! Owns the private journal: one JSON line per event, by which a test sees what a run did, or that none took place.
+//! Owns the private journal: one JSON line per event, by which a test sees what a run did, or that
+//! none took place.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -19,12 +20,14 @@ impl Journal {
         Self(path)
     }
 
-    /// `spawned`: the process exists and signals end it as they should. Comes first, before anything is waited for.
+    /// `spawned`: the process exists and signals end it as they should. Comes first, before
+    /// anything is waited for.
     pub fn spawned(&self, arguments: &[String]) {
         self.write(&json!({"event": "spawned", "argv": arguments, "pid": std::process::id()}));
     }
 
-    /// `started`: the arguments are understood and the configuration was read, if it could be; never its text.
+    /// `started`: the arguments are understood and the configuration was read, if it could be;
+    /// never its text.
     pub fn started(&self, arguments: &[String], from_stdin: bool, config: Option<&[u8]>) {
         let stdin_bytes = config.filter(|_| from_stdin).map_or(0, <[u8]>::len);
         self.write(&json!({
@@ -36,7 +39,8 @@ impl Journal {
         }));
     }
 
-    /// `request`: about to be sent. `subject` is a cluster or a bucket and prefix, `attempt` counts from 1.
+    /// `request`: about to be sent. `subject` is a cluster or a bucket and prefix, `attempt` counts
+    /// from 1.
     pub fn request(&self, service: &str, operation: &str, subject: &str, attempt: u32) {
         self.write(&json!({
             "event": "request",
@@ -71,7 +75,11 @@ impl Journal {
         let Some(path) = &self.0 else { return };
         // One write of one whole line: the signal thread may write at the same time.
         let line = format!("{event}\n");
-        let written = OpenOptions::new().create(true).append(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
+        let written = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(line.as_bytes()));
         if let Err(error) = written {
             eprintln!("standin-runner: journal {}: {error}", path.display());
         }

@@ -1,4 +1,5 @@
-//! Owns what the stand-in is told through environment variables, which the real program does not have.
+//! Owns what the stand-in is told through environment variables, which the real program does not
+//! have.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,11 +41,21 @@ impl Knobs {
     pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
         let number = |name: &str| -> Result<Option<i64>, String> {
-            set(name).map(|value| value.parse().map_err(|_| format!("{name}={value} is no whole number of milliseconds"))).transpose()
+            set(name)
+                .map(|value| {
+                    value
+                        .parse()
+                        .map_err(|_| format!("{name}={value} is no whole number of milliseconds"))
+                })
+                .transpose()
         };
         let duration = |name: &str| -> Result<Option<Duration>, String> {
             number(name)?
-                .map(|millis| u64::try_from(millis).map(Duration::from_millis).map_err(|_| format!("{name}={millis} is below zero")))
+                .map(|millis| {
+                    u64::try_from(millis)
+                        .map(Duration::from_millis)
+                        .map_err(|_| format!("{name}={millis} is below zero"))
+                })
                 .transpose()
         };
         Ok(Self {

@@ -1,14 +1,15 @@
-//! A stand-in for Snowplow `EmrEtlRunner` 1.0.4: the same arguments, configuration, requests, log lines and exit codes,
-//! without Ruby, and against a stand-in AWS only.
+//! A stand-in for Snowplow `EmrEtlRunner` 1.0.4: the same arguments, configuration, requests, log
+//! lines and exit codes, without Ruby, and against a stand-in AWS only.
 //!
 //! ```text
 //! argv ─► config ─► documents ─► flow: lock ─► steps (S3) ─► job flow (EMR) ─► wait ─► exit code
 //! ```
 //!
-//! What it does beyond the real program is told by environment variables ([`knobs`], [`misbehave`]). What it does not
-//! play: Ruby in the configuration, legacy (pre-Spark) jobs, Elasticsearch targets, Consul locks, Snowplow tracking, and
-//! YAML as Psych reads it (`yes`, `0755`, `<<` merges, `:symbol` keys, tags): JSON and plain YAML are loaded alike, for
-//! the rest this is **no oracle** of what the real program makes of a configuration. Times are UTC.
+//! What it does beyond the real program is told by environment variables ([`knobs`],
+//! [`misbehave`]). What it does not play: Ruby in the configuration, legacy (pre-Spark) jobs,
+//! Elasticsearch targets, Consul locks, Snowplow tracking, and YAML as Psych reads it (`yes`,
+//! `0755`, `<<` merges, `:symbol` keys, tags): JSON and plain YAML are loaded alike, for the rest
+//! this is **no oracle** of what the real program makes of a configuration. Times are UTC.
 
 use std::cell::RefCell;
 use std::fs;
@@ -74,13 +75,15 @@ impl From<Stop> for End {
     }
 }
 
-/// Does what the arguments ask for and gives the exit code. This is the one place where codes are decided.
+/// Does what the arguments ask for and gives the exit code. This is the one place where codes are
+/// decided.
 #[must_use]
 pub fn run(process: Process<'_>, knobs: &Knobs, journal: &Journal) -> i32 {
     let Process { arguments, env, stdin, stdout, stderr } = process;
     thread::sleep(knobs.startup);
     let logger = RefCell::new(Logger::new(stdout));
-    let mut session = Session { arguments: &arguments, env, stdin, stderr, logger: &logger, knobs, journal };
+    let mut session =
+        Session { arguments: &arguments, env, stdin, stderr, logger: &logger, knobs, journal };
     let code = match session.serve() {
         Ok(()) => 0,
         Err(End::Code(code)) => code,
@@ -148,12 +151,26 @@ impl Session<'_, '_> {
         let config = self.load_config(options)?;
         let documents = Documents::load(options)?;
         config.agree_with(options).map_err(|refusal| Stop::Refused(refusal.0))?;
-        let aws = Aws::new(endpoint, &config.aws.access_key_id, &config.aws.secret_access_key, self.knobs.http_timeout, self.journal.clone());
-        let run = Run { config: &config, options, documents: &documents, knobs: self.knobs, aws: &aws, logger: self.logger };
+        let aws = Aws::new(
+            endpoint,
+            &config.aws.access_key_id,
+            &config.aws.secret_access_key,
+            self.knobs.http_timeout,
+            self.journal.clone(),
+        );
+        let run = Run {
+            config: &config,
+            options,
+            documents: &documents,
+            knobs: self.knobs,
+            aws: &aws,
+            logger: self.logger,
+        };
         Ok(run.execute()?)
     }
 
-    /// Reads the configuration from where the options say, and notes in the journal that a run has started.
+    /// Reads the configuration from where the options say, and notes in the journal that a run has
+    /// started.
     fn load_config(&mut self, options: &Options) -> Result<Config, End> {
         let read = self.read_config(options);
         let from_stdin = options.config.as_deref() == Some("-");
@@ -178,7 +195,9 @@ impl Session<'_, '_> {
             }
             // Anything but a regular file is refused: a FIFO, /dev/stdin on a pipe.
             Some(path) if Path::new(path).is_file() => fs::read(path).map_err(failed),
-            Some(path) => Err(refuse(&format!("Configuration file '{path}' does not exist, or is not a file"))),
+            Some(path) => Err(refuse(&format!(
+                "Configuration file '{path}' does not exist, or is not a file"
+            ))),
         }
     }
 

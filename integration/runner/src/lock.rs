@@ -22,7 +22,9 @@ impl Lock {
         if options.consul.is_some() {
             return Err(Stop::Refused("standin-runner: --consul is not played\n".to_owned()));
         }
-        std::path::absolute(path).map(|path| Some(Self(path))).map_err(|error| Stop::crash("ArgumentError", error.to_string()))
+        std::path::absolute(path)
+            .map(|path| Some(Self(path)))
+            .map_err(|error| Stop::crash("ArgumentError", error.to_string()))
     }
 
     /// Takes the lock.
@@ -36,7 +38,8 @@ impl Lock {
         fs::write(&self.0, format!("{}\n", std::process::id())).map_err(|error| self.crash(&error))
     }
 
-    /// Gives the lock back. A file that is gone makes the real program crash after all its work, so it does here.
+    /// Gives the lock back. A file that is gone makes the real program crash after all its work, so
+    /// it does here.
     ///
     /// # Errors
     /// The file cannot be deleted.

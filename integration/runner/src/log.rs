@@ -25,7 +25,9 @@ impl Level {
     /// The level a configuration names, in any case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal, Self::Unknown].into_iter().find(|level| level.name() == name.to_uppercase())
+        [Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal, Self::Unknown]
+            .into_iter()
+            .find(|level| level.name() == name.to_uppercase())
     }
 
     fn name(self) -> &'static str {
@@ -40,7 +42,8 @@ impl Level {
     }
 }
 
-/// Writes log lines and plain lines to one place, each flushed at once as Ruby's `$stdout.sync = true` does.
+/// Writes log lines and plain lines to one place, each flushed at once as Ruby's `$stdout.sync =
+/// true` does.
 pub struct Logger<'a> {
     out: &'a mut dyn Write,
     level: Level,
@@ -117,7 +120,10 @@ mod tests {
             format_line(Level::Debug, at, 13595, "Initializing EMR jobflow"),
             "D, [2026-11-22T08:34:15.528240 #13595] DEBUG -- : Initializing EMR jobflow\n"
         );
-        assert_eq!(format_line(Level::Info, at, 7, "x"), "I, [2026-11-22T08:34:15.528240 #7]  INFO -- : x\n");
+        assert_eq!(
+            format_line(Level::Info, at, 7, "x"),
+            "I, [2026-11-22T08:34:15.528240 #7]  INFO -- : x\n"
+        );
     }
 
     #[test]

@@ -16,13 +16,22 @@ fn main() {
             exit(MISCONFIGURED);
         }
     };
-    let arguments: Vec<String> = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
     let journal = Journal::new(knobs.journal.clone());
     if let Err(error) = signals::install(journal.clone(), knobs.misbehave.ignore_sigterm) {
         eprintln!("standin-runner: signals: {error}");
         exit(MISCONFIGURED);
     }
     journal.spawned(&arguments);
-    let process = Process { arguments, env: &env, stdin: &mut io::stdin(), stdout: &mut io::stdout(), stderr: &mut io::stderr() };
+    let process = Process {
+        arguments,
+        env: &env,
+        stdin: &mut io::stdin(),
+        stdout: &mut io::stdout(),
+        stderr: &mut io::stderr(),
+    };
     exit(run(process, &knobs, &journal));
 }

@@ -2,11 +2,15 @@
 
 /// What `STANDIN_MISBEHAVE` asks for: a comma-separated list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each wish is on or off, and any may go together")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each wish is on or off, and any may go together"
+)]
 pub struct Misbehaviour {
     /// `ignore-sigterm`: SIGTERM does nothing.
     pub ignore_sigterm: bool,
-    /// `second-cluster` or `second-cluster-unsafe`: once a `RunJobFlow` succeeded, another one is sent and never printed.
+    /// `second-cluster` or `second-cluster-unsafe`: once a `RunJobFlow` succeeded, another one is
+    /// sent and never printed.
     pub second_cluster: Option<Second>,
     /// `drop-flag=N`: the Nth s3-dist-cp step, from 1, goes without `--s3ServerSideEncryption`.
     pub drop_flag: Option<usize>,
@@ -45,7 +49,8 @@ impl Misbehaviour {
     /// Understands the list.
     ///
     /// # Errors
-    /// The first item that is not understood: a test with a typing error must not pass for a good run.
+    /// The first item that is not understood: a test with a typing error must not pass for a good
+    /// run.
     pub fn parse(list: &str) -> Result<Self, String> {
         let mut wanted = Self::default();
         for item in list.split(',').map(str::trim).filter(|item| !item.is_empty()) {

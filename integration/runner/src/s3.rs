@@ -1,4 +1,5 @@
-//! Owns the look into buckets: which folder is empty, which key is the last, and RDB Loader's log files.
+//! Owns the look into buckets: which folder is empty, which key is the last, and RDB Loader's log
+//! files.
 
 use crate::aws::{Answer, Aws, Failure};
 use crate::stop::Stop;
@@ -25,7 +26,9 @@ impl Keys {
         }
         match self {
             Self::Files => true,
-            Self::TomcatLogs => key.split_once("localhost_access_log").is_some_and(|(_, rest)| rest.contains(".txt")),
+            Self::TomcatLogs => key
+                .split_once("localhost_access_log")
+                .is_some_and(|(_, rest)| rest.contains(".txt")),
             Self::StreamEnriched => key.rfind("gz").is_some_and(|place| place > 0),
             Self::InRunFolder => run_id(key).is_some(),
         }
@@ -111,11 +114,23 @@ impl<'a> S3<'a> {
         let (bucket, prefix) = split(location);
         let target = listing(bucket, prefix, token);
         let answer = self.send("ListObjectsV2", "GET", &target, bucket, prefix, &[])?;
-        page(&answer.body).ok_or_else(|| Stop::crash("Seahorse::Client::NetworkingError", "unreadable listing"))
+        page(&answer.body)
+            .ok_or_else(|| Stop::crash("Seahorse::Client::NetworkingError", "unreadable listing"))
     }
 
-    fn send(&self, operation: &str, method: &str, target: &str, bucket: &str, key: &str, extra: &[(&str, &str)]) -> Result<Answer, Stop> {
-        let mut headers = vec![("user-agent", "aws-sdk-ruby3/3.96.1 jruby/2.6.8 java aws-sdk-s3/1.66.0"), ("accept", "*/*")];
+    fn send(
+        &self,
+        operation: &str,
+        method: &str,
+        target: &str,
+        bucket: &str,
+        key: &str,
+        extra: &[(&str, &str)],
+    ) -> Result<Answer, Stop> {
+        let mut headers = vec![
+            ("user-agent", "aws-sdk-ruby3/3.96.1 jruby/2.6.8 java aws-sdk-s3/1.66.0"),
+            ("accept", "*/*"),
+        ];
         headers.extend_from_slice(extra);
         let mut region = self.region.clone();
         let mut attempt = 1;
@@ -125,7 +140,8 @@ impl<'a> S3<'a> {
             let sent = self.aws.send("s3", &region, method, target, &headers, b"");
             let status = sent.as_ref().ok().map(|answer| answer.status);
             self.aws.journal.answer(operation, status, None);
-            // The SDK tries three more times, with short pauses, and follows a bucket to its region.
+            // The SDK tries three more times, with short pauses, and follows a bucket to its
+            // region.
             let last = attempt > 3;
             match sent {
                 Ok(answer) if answer.status < 300 => return Ok(answer),
@@ -190,7 +206,9 @@ fn path(bucket: &str, key: &str) -> String {
 fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -198,7 +216,8 @@ fn encode(text: &str) -> String {
 
 /// Path and query of a listing.
 fn listing(bucket: &str, prefix: &str, token: Option<&str>) -> String {
-    let token = token.map_or_else(String::new, |token| format!("continuation-token={}&", encode(token)));
+    let token =
+        token.map_or_else(String::new, |token| format!("continuation-token={}&", encode(token)));
     format!("/{}?{token}list-type=2&max-keys=50&prefix={}", encode(bucket), encode(prefix))
 }
 
@@ -207,14 +226,21 @@ fn page(body: &[u8]) -> Option<Page> {
     let document = roxmltree::Document::parse(text).ok()?;
     let listing = document.root_element();
     let child = |parent: roxmltree::Node<'_, '_>, name: &str| {
-        parent.children().find(|node| node.tag_name().name() == name).map(|node| node.text().unwrap_or_default().to_owned())
+        parent
+            .children()
+            .find(|node| node.tag_name().name() == name)
+            .map(|node| node.text().unwrap_or_default().to_owned())
     };
     if listing.tag_name().name() != "ListBucketResult" {
         return None;
     }
     let truncated = child(listing, "IsTruncated").as_deref() == Some("true");
     Some(Page {
-        keys: listing.children().filter(|node| node.tag_name().name() == "Contents").filter_map(|contents| child(contents, "Key")).collect(),
+        keys: listing
+            .children()
+            .filter(|node| node.tag_name().name() == "Contents")
+            .filter_map(|contents| child(contents, "Key"))
+            .collect(),
         next: child(listing, "NextContinuationToken").filter(|_| truncated),
     })
 }
@@ -234,7 +260,9 @@ fn refused(answer: &Answer) -> Stop {
 fn words(failure: &Failure) -> String {
     match failure {
         Failure::TimedOut => "Net::ReadTimeout".to_owned(),
-        Failure::ConnectionRefused(text) | Failure::ConnectionReset(text) | Failure::Other(text) => text.clone(),
+        Failure::ConnectionRefused(text)
+        | Failure::ConnectionReset(text)
+        | Failure::Other(text) => text.clone(),
     }
 }
 
@@ -251,8 +279,14 @@ mod tests {
 
     #[test]
     fn a_listing_is_asked_for_as_the_real_program_does() {
-        assert_eq!(listing("acme-out", "enriched/good/", None), "/acme-out?list-type=2&max-keys=50&prefix=enriched%2Fgood%2F");
-        assert_eq!(listing("acme-raw-in", "", None), "/acme-raw-in?list-type=2&max-keys=50&prefix=");
+        assert_eq!(
+            listing("acme-out", "enriched/good/", None),
+            "/acme-out?list-type=2&max-keys=50&prefix=enriched%2Fgood%2F"
+        );
+        assert_eq!(
+            listing("acme-raw-in", "", None),
+            "/acme-raw-in?list-type=2&max-keys=50&prefix="
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Owns which parts of the pipeline a run consists of, from `--skip`, `--resume-from` and the kind of enrichment.
+//! Owns which parts of the pipeline a run consists of, from `--skip`, `--resume-from` and the kind
+//! of enrichment.
 
 use crate::argv::Options;
 
@@ -37,8 +38,18 @@ pub enum Archive {
     Recover,
 }
 
-/// What may be resumed from, in the order of the pipeline. Each part still runs when resuming from a name up to its own.
-const ORDER: [&str; 8] = ["enrich", "shred", "elasticsearch", "archive_raw", "rdb_load", "consistency_check", "analyze", "archive_enriched"];
+/// What may be resumed from, in the order of the pipeline. Each part still runs when resuming from
+/// a name up to its own.
+const ORDER: [&str; 8] = [
+    "enrich",
+    "shred",
+    "elasticsearch",
+    "archive_raw",
+    "rdb_load",
+    "consistency_check",
+    "analyze",
+    "archive_enriched",
+];
 
 impl Selection {
     /// Decides; `stream` is true in stream-enrich mode.
@@ -49,17 +60,23 @@ impl Selection {
         // Beginning at the beginning, or at one of the parts up to and including the named one.
         let from = |last: &str| match resume {
             None => true,
-            Some(resume) => ORDER.iter().take_while(|part| **part != last).chain([&last]).any(|part| *part == resume),
+            Some(resume) => ORDER
+                .iter()
+                .take_while(|part| **part != last)
+                .chain([&last])
+                .any(|part| *part == resume),
         };
         let staging = !stream && resume.is_none() && kept("staging");
         let enrich = !stream && from("enrich") && kept("enrich");
         let staging_stream_enrich = stream && resume.is_none() && kept("staging_stream_enrich");
         let shred = from("shred") && kept("shred");
-        let archive = |part: &str, chosen: bool, in_pipeline: bool| match (chosen && kept(part), in_pipeline) {
-            (false, _) => Archive::Skip,
-            (true, true) => Archive::Pipeline,
-            (true, false) => Archive::Recover,
-        };
+        let archive =
+            |part: &str, chosen: bool, in_pipeline: bool| match (chosen && kept(part), in_pipeline)
+            {
+                (false, _) => Archive::Skip,
+                (true, true) => Archive::Pipeline,
+                (true, false) => Archive::Recover,
+            };
         let mut loader_skips = Vec::new();
         if !(from("analyze") && kept("analyze")) {
             loader_skips.push("analyze");
@@ -78,7 +95,11 @@ impl Selection {
             archive_raw: !stream && from("archive_raw") && kept("archive_raw"),
             rdb_load: from("rdb_load") && kept("rdb_load"),
             loader_skips,
-            archive_enriched: archive("archive_enriched", from("archive_enriched"), enrich || staging_stream_enrich),
+            archive_enriched: archive(
+                "archive_enriched",
+                from("archive_enriched"),
+                enrich || staging_stream_enrich,
+            ),
             archive_shredded: archive("archive_shredded", true, shred),
         }
     }
@@ -98,7 +119,10 @@ mod tests {
     fn a_whole_run_archives_its_own_folders() {
         let all = Selection::new(&Options::default(), false);
         assert!(all.staging && all.enrich && all.shred && all.archive_raw && all.rdb_load);
-        assert_eq!((all.archive_enriched, all.archive_shredded, all.loader_skips.len()), (Archive::Pipeline, Archive::Pipeline, 0));
+        assert_eq!(
+            (all.archive_enriched, all.archive_shredded, all.loader_skips.len()),
+            (Archive::Pipeline, Archive::Pipeline, 0)
+        );
         assert!(!all.staging_stream_enrich);
     }
 

@@ -9,24 +9,30 @@ use crate::journal::Journal;
 
 /// From now on SIGTERM, SIGINT and SIGHUP end the process with 143, 130 and 129.
 ///
-/// SIGQUIT, which has a JVM print its threads and go on, and SIGWINCH and SIGCONT, which nobody feels, are only noted. All others do what the system does
-/// by default, SIGUSR1 and SIGUSR2 among them, which a JVM does not expect from outside.
+/// SIGQUIT, which has a JVM print its threads and go on, and SIGWINCH and SIGCONT, which nobody
+/// feels, are only noted. All others do what the system does by default, SIGUSR1 and SIGUSR2 among
+/// them, which a JVM does not expect from outside.
 ///
-/// One that the parent had ignored stays ignored, as with the JVM: `nohup` and `&` in a script do that.
+/// One that the parent had ignored stays ignored, as with the JVM: `nohup` and `&` in a script do
+/// that.
 ///
 /// # Errors
 /// Where the system does not let signals be caught.
 pub fn install(journal: Journal, ignore_sigterm: bool) -> std::io::Result<()> {
     let inherited = inherited_ignores();
-    let caught = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT].into_iter().filter(|signal| inherited >> (signal - 1) & 1 == 0);
+    let caught = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT]
+        .into_iter()
+        .filter(|signal| inherited >> (signal - 1) & 1 == 0);
     let mut signals = Signals::new(caught)?;
     thread::spawn(move || {
         for signal in signals.forever() {
-            let ignored = matches!(signal, SIGQUIT | SIGWINCH | SIGCONT) || ignore_sigterm && signal == SIGTERM;
+            let ignored = matches!(signal, SIGQUIT | SIGWINCH | SIGCONT)
+                || ignore_sigterm && signal == SIGTERM;
             journal.signal(signal, ignored);
             if !ignored {
                 journal.exit(128 + signal);
-                // Not std::process::exit: that could wait for the lock of a blocked standard output.
+                // Not std::process::exit: that could wait for the lock of a blocked standard
+                // output.
                 signal_hook::low_level::exit(128 + signal);
             }
         }
@@ -34,7 +40,8 @@ pub fn install(journal: Journal, ignore_sigterm: bool) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The signals this process was born ignoring: bit n - 1 stands for signal n. None where /proc does not tell.
+/// The signals this process was born ignoring: bit n - 1 stands for signal n. None where /proc does
+/// not tell.
 fn inherited_ignores() -> u64 {
     std::fs::read_to_string("/proc/self/status")
         .ok()

@@ -1,4 +1,5 @@
-//! Owns the steps of a run: which ones, in which order, with which arguments, and the looks into S3 between them.
+//! Owns the steps of a run: which ones, in which order, with which arguments, and the looks into S3
+//! between them.
 
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -58,7 +59,14 @@ impl Step {
     }
 
     fn custom(name: impl Into<String>, jar: impl Into<String>, args: &[&str]) -> Self {
-        Self { name: name.into(), jar: jar.into(), args: owned(args), spark: false, retry_on_fail: true, loader_log: None }
+        Self {
+            name: name.into(),
+            jar: jar.into(),
+            args: owned(args),
+            spark: false,
+            retry_on_fail: true,
+            loader_log: None,
+        }
     }
 }
 
@@ -82,7 +90,15 @@ pub struct Plan<'a> {
 /// `2026-11-22-08-34-15`: the name of a run.
 #[must_use]
 pub fn run_name(at: OffsetDateTime) -> String {
-    format!("{:04}-{:02}-{:02}-{:02}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day(), at.hour(), at.minute(), at.second())
+    format!(
+        "{:04}-{:02}-{:02}-{:02}-{:02}-{:02}",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    )
 }
 
 impl Plan<'_> {
@@ -95,12 +111,20 @@ impl Plan<'_> {
     /// Makes the steps, looking into S3 in the order in which the real program does.
     ///
     /// # Errors
-    /// No data, a folder that is not empty, a configuration that does not fit the steps, S3's own errors.
+    /// No data, a folder that is not empty, a configuration that does not fit the steps, S3's own
+    /// errors.
     pub fn steps(&self, storage: &mut dyn Storage) -> Result<Vec<Step>, Stop> {
         let mut steps = Vec::new();
         if self.found_persistent {
-            steps.push(self.remove_step("[cleanup] Empty Snowplow HDFS", &[RAW_HDFS, ENRICHED_HDFS, SHREDDED_HDFS]));
-            steps.push(Step::custom("[cleanup] Empty HDFS trash", "command-runner.jar", &["hdfs", "dfs", "-expunge"]));
+            steps.push(self.remove_step(
+                "[cleanup] Empty Snowplow HDFS",
+                &[RAW_HDFS, ENRICHED_HDFS, SHREDDED_HDFS],
+            ));
+            steps.push(Step::custom(
+                "[cleanup] Empty HDFS trash",
+                "command-runner.jar",
+                &["hdfs", "dfs", "-expunge"],
+            ));
         }
         if self.selection.staging {
             self.staging(storage, &mut steps)?;
@@ -146,9 +170,16 @@ impl Plan<'_> {
         let raw = self.raw()?;
         let tomcat = self.config.collector_format() == Some("clj-tomcat");
         if !storage.is_empty(&raw.processing, Keys::Files)? {
-            return Err(Stop::NotEmpty(format!("Cannot safely add staging step to jobflow, {} is not empty", raw.processing)));
+            return Err(Stop::NotEmpty(format!(
+                "Cannot safely add staging step to jobflow, {} is not empty",
+                raw.processing
+            )));
         }
-        let (keys, pattern) = if tomcat { (Keys::TomcatLogs, r".*localhost\_access\_log.*\.txt.*") } else { (Keys::Files, ".+") };
+        let (keys, pattern) = if tomcat {
+            (Keys::TomcatLogs, r".*localhost\_access\_log.*\.txt.*")
+        } else {
+            (Keys::Files, ".+")
+        };
         let mut found = false;
         for input in &raw.inputs {
             if storage.is_empty(input, keys)? {
@@ -156,14 +187,19 @@ impl Plan<'_> {
             }
             found = true;
             let endpoint = self.s3_endpoint();
-            let mut args = vec!["--s3Endpoint", &endpoint, "--srcPattern", pattern, "--deleteOnSuccess"];
+            let mut args =
+                vec!["--s3Endpoint", &endpoint, "--srcPattern", pattern, "--deleteOnSuccess"];
             if tomcat {
                 args.extend(["--groupBy", ".*/_*(.+)"]);
             }
             let name = format!("[staging] s3-dist-cp: Raw {input} -> Raw Staging S3");
             steps.push(self.dist_cp(&name, input, &raw.processing, &args));
         }
-        if found { Ok(()) } else { Err(Stop::NoData("No Snowplow logs to process since last run".to_owned())) }
+        if found {
+            Ok(())
+        } else {
+            Err(Stop::NoData("No Snowplow logs to process since last run".to_owned()))
+        }
     }
 
     fn enrich(&self, storage: &mut dyn Storage, steps: &mut Vec<Step>) -> Result<(), Stop> {
@@ -172,10 +208,14 @@ impl Plan<'_> {
         let format = self.config.collector_format().unwrap_or_default();
         let endpoint = self.s3_endpoint();
         if !self.selection.staging && storage.is_empty(&raw.processing, Keys::Files)? {
-            return Err(Stop::NoData(format!("No Snowplow logs in {}, can't resume from enrich", raw.processing)));
+            return Err(Stop::NoData(format!(
+                "No Snowplow logs in {}, can't resume from enrich",
+                raw.processing
+            )));
         }
         let airship = format.starts_with("ndjson/com.urbanairship.connect/");
-        let cloudfront = format == "cloudfront" || format.starts_with("tsv/com.amazon.aws.cloudfront/");
+        let cloudfront =
+            format == "cloudfront" || format.starts_with("tsv/com.amazon.aws.cloudfront/");
         let mut args = vec!["--s3Endpoint", &endpoint];
         if airship || cloudfront {
             // In the real program's Ruby source the first pattern's \w has lost its backslash.
@@ -185,10 +225,17 @@ impl Plan<'_> {
         if format == "clj-tomcat" {
             args.extend(["--outputCodec", "none"]);
         }
-        steps.push(self.dist_cp("[enrich] s3-dist-cp: Raw S3 -> Raw HDFS", &raw.processing, RAW_HDFS, &args));
+        steps.push(self.dist_cp(
+            "[enrich] s3-dist-cp: Raw S3 -> Raw HDFS",
+            &raw.processing,
+            RAW_HDFS,
+            &args,
+        ));
 
         let Some(versions) = &self.config.enrich.versions else {
-            return Err(Stop::config("Cannot add enrich step as spark_enrich version is not configured"));
+            return Err(Stop::config(
+                "Cannot add enrich step as spark_enrich version is not configured",
+            ));
         };
         let version = &versions.spark_enrich;
         let [major, minor, _] = version_of(version, "enrich")?;
@@ -219,22 +266,43 @@ impl Plan<'_> {
             true,
         ));
         if !storage.is_empty(&enriched.good, Keys::Files)? {
-            return Err(Stop::NotEmpty(format!("Cannot safely add enrichment step to jobflow, {} is not empty", enriched.good)));
+            return Err(Stop::NotEmpty(format!(
+                "Cannot safely add enrichment step to jobflow, {} is not empty",
+                enriched.good
+            )));
         }
         let output = self.by_run(&enriched.good);
-        steps.push(self.gather("[enrich] spark: Enriched HDFS -> S3", ENRICHED_HDFS, &output, r".*(part-)\d+-(.*)"));
-        steps.push(self.success_file("[enrich] spark: Enriched HDFS _SUCCESS -> S3", ENRICHED_HDFS, &output));
+        steps.push(self.gather(
+            "[enrich] spark: Enriched HDFS -> S3",
+            ENRICHED_HDFS,
+            &output,
+            r".*(part-)\d+-(.*)",
+        ));
+        steps.push(self.success_file(
+            "[enrich] spark: Enriched HDFS _SUCCESS -> S3",
+            ENRICHED_HDFS,
+            &output,
+        ));
         Ok(())
     }
 
-    fn staging_stream_enrich(&self, storage: &mut dyn Storage, steps: &mut Vec<Step>) -> Result<(), Stop> {
+    fn staging_stream_enrich(
+        &self,
+        storage: &mut dyn Storage,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Stop> {
         let enriched = &self.config.aws.s3.buckets.enriched;
         let stream = enriched.stream.as_deref().unwrap_or_default();
         if !storage.is_empty(&enriched.good, Keys::Files)? {
-            return Err(Stop::NotEmpty(format!("Cannot safely add stream staging step to jobflow, {} is not empty", enriched.good)));
+            return Err(Stop::NotEmpty(format!(
+                "Cannot safely add stream staging step to jobflow, {} is not empty",
+                enriched.good
+            )));
         }
         if storage.is_empty(stream, Keys::StreamEnriched)? {
-            return Err(Stop::NoData("No Snowplow enriched stream logs to process since last run".to_owned()));
+            return Err(Stop::NoData(
+                "No Snowplow enriched stream logs to process since last run".to_owned(),
+            ));
         }
         steps.push(self.dist_cp(
             &format!("[staging_stream_enrich] s3-dist-cp: Stream Enriched {stream} -> Enriched Staging S3"),
@@ -256,10 +324,16 @@ impl Plan<'_> {
         steps.push(self.before_shredding());
         steps.push(self.shred_job(tabular));
         if !storage.is_empty(good, Keys::Files)? {
-            return Err(Stop::NotEmpty(format!("Cannot safely add shredding step to jobflow, {good} is not empty")));
+            return Err(Stop::NotEmpty(format!(
+                "Cannot safely add shredding step to jobflow, {good} is not empty"
+            )));
         }
         steps.extend(self.shredded_to_s3(tabular));
-        steps.push(self.success_file("[shred] s3-dist-cp: Shredded HDFS _SUCCESS -> S3", SHREDDED_HDFS, &self.by_run(good)));
+        steps.push(self.success_file(
+            "[shred] s3-dist-cp: Shredded HDFS _SUCCESS -> S3",
+            SHREDDED_HDFS,
+            &self.by_run(good),
+        ));
         Ok(())
     }
 
@@ -269,13 +343,24 @@ impl Plan<'_> {
         if self.selection.enrich {
             self.remove_step("[cleanup] Empty Raw HDFS", &[RAW_HDFS])
         } else {
-            let source = if self.selection.staging_stream_enrich { self.by_run(&buckets.enriched.good) } else { buckets.enriched.good.clone() };
+            let source = if self.selection.staging_stream_enrich {
+                self.by_run(&buckets.enriched.good)
+            } else {
+                buckets.enriched.good.clone()
+            };
             let pattern = if buckets.enriched.stream.is_some() { ".*.gz" } else { ".*part-.*" };
             self.dist_cp(
                 "[shred] s3-dist-cp: Enriched S3 -> HDFS",
                 &source,
                 ENRICHED_HDFS,
-                &["--srcPattern", pattern, "--outputCodec", "none", "--s3Endpoint", &self.s3_endpoint()],
+                &[
+                    "--srcPattern",
+                    pattern,
+                    "--outputCodec",
+                    "none",
+                    "--s3Endpoint",
+                    &self.s3_endpoint(),
+                ],
             )
         }
     }
@@ -295,7 +380,14 @@ impl Plan<'_> {
         if let Some(target) = &target {
             args.extend(["--target", target]);
         }
-        args.extend(["--input-folder", "hdfs:///local/snowplow/enriched-events/*", "--output-folder", SHREDDED_HDFS, "--bad-folder", &bad]);
+        args.extend([
+            "--input-folder",
+            "hdfs:///local/snowplow/enriched-events/*",
+            "--output-folder",
+            SHREDDED_HDFS,
+            "--bad-folder",
+            &bad,
+        ]);
         spark(
             "[shred] spark: Shred Enriched Events",
             "storage.spark.ShredJob",
@@ -311,8 +403,11 @@ impl Plan<'_> {
         let redshift = self.documents.redshift_target();
         let mut steps = Vec::new();
         if self.config.aws.s3.consolidate_shredded_output {
-            let types = |kind: &str| format!(r".*/{kind}/vendor=(.+)/name=(.+)/.+/version=(.+)/(part-)\d+-(.*)");
-            let blacklist = redshift.and_then(|target| target["data"]["blacklistTabular"].as_array());
+            let types = |kind: &str| {
+                format!(r".*/{kind}/vendor=(.+)/name=(.+)/.+/version=(.+)/(part-)\d+-(.*)")
+            };
+            let blacklist =
+                redshift.and_then(|target| target["data"]["blacklistTabular"].as_array());
             steps.push(self.gather(
                 "[shred] s3-dist-cp: Shredded atomic events HDFS -> S3",
                 SHREDDED_HDFS,
@@ -320,16 +415,31 @@ impl Plan<'_> {
                 r".*/atomic-events/(part-)\d+-(.*)",
             ));
             if !tabular || blacklist.is_none_or(|list| !list.is_empty()) {
-                steps.push(self.gather("[shred] s3-dist-cp: Shredded JSON types HDFS -> S3", SHREDDED_HDFS, &output, &types("shredded-types")));
+                steps.push(self.gather(
+                    "[shred] s3-dist-cp: Shredded JSON types HDFS -> S3",
+                    SHREDDED_HDFS,
+                    &output,
+                    &types("shredded-types"),
+                ));
             }
             if tabular && blacklist.is_some() {
-                steps.push(self.gather("[shred] s3-dist-cp: Shredded TSV types HDFS -> S3", SHREDDED_HDFS, &output, &types("shredded-tsv")));
+                steps.push(self.gather(
+                    "[shred] s3-dist-cp: Shredded TSV types HDFS -> S3",
+                    SHREDDED_HDFS,
+                    &output,
+                    &types("shredded-tsv"),
+                ));
             }
         } else {
             let endpoint = self.s3_endpoint();
             let mut args = vec!["--srcPattern", ".*part-.*", "--s3Endpoint", &endpoint];
             args.extend(self.output_codec());
-            steps.push(self.dist_cp("[shred] s3-dist-cp: Shredded HDFS -> S3", SHREDDED_HDFS, &output, &args));
+            steps.push(self.dist_cp(
+                "[shred] s3-dist-cp: Shredded HDFS -> S3",
+                SHREDDED_HDFS,
+                &output,
+                &args,
+            ));
         }
         steps
     }
@@ -357,7 +467,16 @@ impl Plan<'_> {
                 let target = to_base64(target);
                 let skipped = skips.join(",");
                 let included = self.include.join(",");
-                let mut args = vec!["--config", &config, "--resolver", &resolver, "--logkey", &log, "--target", &target];
+                let mut args = vec![
+                    "--config",
+                    &config,
+                    "--resolver",
+                    &resolver,
+                    "--logkey",
+                    &log,
+                    "--target",
+                    &target,
+                ];
                 if !skipped.is_empty() {
                     args.extend(["--skip", &skipped]);
                 }
@@ -369,7 +488,10 @@ impl Plan<'_> {
                     loader_log: Some((name.to_owned(), log.clone())),
                     ..Step::custom(
                         format!("[rdb_load] Load {name} Storage Target"),
-                        format!("{}4-storage/rdb-loader/snowplow-rdb-loader-{loader}.jar", self.assets()),
+                        format!(
+                            "{}4-storage/rdb-loader/snowplow-rdb-loader-{loader}.jar",
+                            self.assets()
+                        ),
                         &args,
                     )
                 }
@@ -380,17 +502,32 @@ impl Plan<'_> {
     fn archives(&self, storage: &mut dyn Storage, steps: &mut Vec<Step>) -> Result<(), Stop> {
         let buckets = &self.config.aws.s3.buckets;
         let all = [
-            (self.selection.archive_enriched, &buckets.enriched.good, &buckets.enriched.archive, ("archive_enriched", "Enriched", "")),
-            (self.selection.archive_shredded, &buckets.shredded.good, &buckets.shredded.archive, ("archive_shredded", "Shredded", "atomic-events")),
+            (
+                self.selection.archive_enriched,
+                &buckets.enriched.good,
+                &buckets.enriched.archive,
+                ("archive_enriched", "Enriched", ""),
+            ),
+            (
+                self.selection.archive_shredded,
+                &buckets.shredded.good,
+                &buckets.shredded.archive,
+                ("archive_shredded", "Shredded", "atomic-events"),
+            ),
         ];
         for (how, good, archive, (part, what, suffix)) in all {
             let (run, destination) = match how {
                 Archive::Skip => continue,
                 Archive::Pipeline => (run_name(self.run_at), format!("{what} Archive S3")),
-                Archive::Recover => (latest_run(storage, good, suffix)?, format!("S3 {what} Archive")),
+                Archive::Recover => {
+                    (latest_run(storage, good, suffix)?, format!("S3 {what} Archive"))
+                }
             };
             let Some(archive) = archive else {
-                return Err(Stop::crash("ParamContractError", format!("no archive folder for {part}")));
+                return Err(Stop::crash(
+                    "ParamContractError",
+                    format!("no archive folder for {part}"),
+                ));
             };
             steps.push(self.dist_cp(
                 &format!("[{part}] s3-dist-cp: {what} S3 -> {destination}"),
@@ -422,19 +559,37 @@ impl Plan<'_> {
 
     fn success_file(&self, name: &str, source: &str, destination: &str) -> Step {
         let endpoint = self.s3_endpoint();
-        self.dist_cp(name, source, destination, &["--srcPattern", ".*_SUCCESS", "--s3Endpoint", &endpoint])
+        self.dist_cp(
+            name,
+            source,
+            destination,
+            &["--srcPattern", ".*_SUCCESS", "--s3Endpoint", &endpoint],
+        )
     }
 
     fn remove_step(&self, name: &str, folders: &[&str]) -> Step {
         let region = &self.config.aws.emr.region;
-        let script = format!("{}common/emr/snowplow-hadoop-fs-rmr-0.2.0.sh", hosted_assets(HOSTED_ASSETS, region));
+        let script = format!(
+            "{}common/emr/snowplow-hadoop-fs-rmr-0.2.0.sh",
+            hosted_assets(HOSTED_ASSETS, region)
+        );
         let mut args = vec![script.as_str()];
         args.extend_from_slice(folders);
-        Step::custom(name, format!("s3://{region}.elasticmapreduce/libs/script-runner/script-runner.jar"), &args)
+        Step::custom(
+            name,
+            format!("s3://{region}.elasticmapreduce/libs/script-runner/script-runner.jar"),
+            &args,
+        )
     }
 
     fn raw(&self) -> Result<&Raw, Stop> {
-        self.config.aws.s3.buckets.raw.as_ref().ok_or_else(|| Stop::crash("NoMethodError", "undefined method `[]' for nil:NilClass"))
+        self.config
+            .aws
+            .s3
+            .buckets
+            .raw
+            .as_ref()
+            .ok_or_else(|| Stop::crash("NoMethodError", "undefined method `[]' for nil:NilClass"))
     }
 
     fn by_run(&self, folder: &str) -> String {
@@ -472,7 +627,11 @@ fn spark(name: &str, class: &str, jar: &str, application: &[&str], retry: bool) 
 /// Snowplow's own bucket has a copy in each region; anybody else's is taken as it is.
 fn hosted_assets(bucket: &str, region: &str) -> String {
     let bucket = bucket.trim_end_matches('/');
-    if bucket == HOSTED_ASSETS && region != "eu-west-1" { format!("{bucket}-{region}/") } else { format!("{bucket}/") }
+    if bucket == HOSTED_ASSETS && region != "eu-west-1" {
+        format!("{bucket}-{region}/")
+    } else {
+        format!("{bucket}/")
+    }
 }
 
 /// The folder with the scripts that start on every node.
@@ -499,8 +658,16 @@ fn latest_run(storage: &mut dyn Storage, good: &str, suffix: &str) -> Result<Str
 
 /// The three numbers of a version; what follows a hyphen does not count.
 fn version_of(version: &str, job: &str) -> Result<[u32; 3], Stop> {
-    let parts: Vec<u32> = version.split('-').next().unwrap_or_default().split('.').map(|part| part.parse().unwrap_or_default()).collect();
-    parts.try_into().map_err(|_| Stop::crash("ArgumentError", format!("The {job} job version could not be parsed")))
+    let parts: Vec<u32> = version
+        .split('-')
+        .next()
+        .unwrap_or_default()
+        .split('.')
+        .map(|part| part.parse().unwrap_or_default())
+        .collect();
+    parts.try_into().map_err(|_| {
+        Stop::crash("ArgumentError", format!("The {job} job version could not be parsed"))
+    })
 }
 
 fn unplayed(what: &str) -> Stop {

@@ -7,7 +7,8 @@ use crate::log::{Level, Logger};
 /// Why a run stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// The command line or the configuration is wrong: the text goes to standard error as it stands.
+    /// The command line or the configuration is wrong: the text goes to standard error as it
+    /// stands.
     Refused(String),
     /// Another run holds the lock.
     LockHeld(String),
@@ -65,7 +66,11 @@ impl Stop {
             Self::LockHeld(message) => plain(logger, message, 17),
             Self::ClusterBusy(message) => plain(logger, message, 18),
             Self::NoData(message) => plain(logger, &format!("No logs to process: {message}"), 3),
-            Self::NotEmpty(message) => plain(logger, &format!("There seems to be an ongoing run of EmrEtlRunner: {message}"), 4),
+            Self::NotEmpty(message) => plain(
+                logger,
+                &format!("There seems to be an ongoing run of EmrEtlRunner: {message}"),
+                4,
+            ),
             Self::BootstrapFailure(fatal) | Self::Fatal(fatal) => {
                 logger.line(Level::Fatal, &fatal.text());
                 1
@@ -79,7 +84,8 @@ impl Stop {
 }
 
 impl Fatal {
-    /// The exception with its backtrace, as the real program's jar shows it: line numbers without files.
+    /// The exception with its backtrace, as the real program's jar shows it: line numbers without
+    /// files.
     fn text(&self) -> String {
         let frames = [
             &format!(":824:in `{}'", self.raised_in),
@@ -96,7 +102,12 @@ impl Fatal {
             ":138:in `block in redefine_method'",
             ":41:in `<main>'",
         ];
-        format!("\n\nSnowplow::EmrEtlRunner::{} ({}):\n    {}\n\n", self.class, self.message, frames.join("\n    "))
+        format!(
+            "\n\nSnowplow::EmrEtlRunner::{} ({}):\n    {}\n\n",
+            self.class,
+            self.message,
+            frames.join("\n    ")
+        )
     }
 }
 

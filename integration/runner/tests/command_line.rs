@@ -43,7 +43,13 @@ fn a_recorded_command_line_is_refused_exactly_where_the_real_parser_refused_it()
 
 #[test]
 fn values_may_be_glued_and_names_cut_short_in_any_case() {
-    for line in ["run -c a -r b", "run -ca -rb", "run --config=a --resolver=b", "run --conf a --reso b", "run --CONFIG a --ReSo=b"] {
+    for line in [
+        "run -c a -r b",
+        "run -ca -rb",
+        "run --config=a --resolver=b",
+        "run --conf a --reso b",
+        "run --CONFIG a --ReSo=b",
+    ] {
         let options = options(line);
         assert_eq!(options.config.as_deref(), Some("a"), "{line}");
         assert_eq!(options.resolver.as_deref(), Some("b"), "{line}");
@@ -88,6 +94,10 @@ fn a_letter_without_an_option_of_its_own_begins_a_long_one() {
 
 #[test]
 fn an_unknown_option_is_answered_with_the_recorded_text() {
-    let refusal = parse(["run", "-c", "config.yml", "-r", "resolver.json", "--nonsense"]).unwrap_err();
-    assert_eq!(refusal, Refusal::Stderr(include_str!("recorded/b16-unknown-option.stderr").to_owned()));
+    let refusal =
+        parse(["run", "-c", "config.yml", "-r", "resolver.json", "--nonsense"]).unwrap_err();
+    assert_eq!(
+        refusal,
+        Refusal::Stderr(include_str!("recorded/b16-unknown-option.stderr").to_owned())
+    );
 }

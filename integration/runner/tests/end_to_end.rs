@@ -1,4 +1,5 @@
-//! Owns whole runs of the binary against the simulator: exit code, standard output, and what reached EMR.
+//! Owns whole runs of the binary against the simulator: exit code, standard output, and what
+//! reached EMR.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod support;
@@ -26,7 +27,11 @@ struct Stage {
 impl Stage {
     /// The acme scene on a clock on which a whole run takes a fraction of a second.
     fn new() -> Self {
-        let stage = Self { simulator: Simulator::start().unwrap(), folder: tempfile::tempdir().unwrap(), env: Vec::new() };
+        let stage = Self {
+            simulator: Simulator::start().unwrap(),
+            folder: tempfile::tempdir().unwrap(),
+            env: Vec::new(),
+        };
         stage.set_the_scene();
         stage.write("config.yml", &config_with(&ENCRYPTED));
         stage.write("resolver.json", &recorded("resolver.json"));
@@ -92,7 +97,8 @@ impl Stage {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs, asserts the exit code and an empty standard error, and gives the normalised standard output.
+    /// Runs, asserts the exit code and an empty standard error, and gives the normalised standard
+    /// output.
     fn printed(&self, arguments: &str, code: i32) -> String {
         let output = self.run(arguments);
         let stdout = String::from_utf8(output.stdout).unwrap();
@@ -109,7 +115,12 @@ impl Stage {
 
     /// The operations in their order, each run of the same one told once.
     fn operations(&self) -> Vec<String> {
-        let mut operations: Vec<String> = self.simulator.requests().iter().map(|request| request.operation().to_owned()).collect();
+        let mut operations: Vec<String> = self
+            .simulator
+            .requests()
+            .iter()
+            .map(|request| request.operation().to_owned())
+            .collect();
         operations.dedup();
         operations
     }
@@ -145,9 +156,22 @@ fn a_step() -> Value {
 fn a_good_transient_run_prints_and_asks_what_the_real_program_did() {
     let stage = Stage::new();
     assert_eq!(stage.printed(RUN, 0), normalised(&recorded("a02-encrypted-sc.stdout")));
-    assert_eq!(stage.operations(), ["ListObjectsV2", "RunJobFlow", "ListSteps", "DescribeCluster", "ListSteps", "TerminateJobFlows"]);
+    assert_eq!(
+        stage.operations(),
+        [
+            "ListObjectsV2",
+            "RunJobFlow",
+            "ListSteps",
+            "DescribeCluster",
+            "ListSteps",
+            "TerminateJobFlows"
+        ]
+    );
     assert_eq!(stage.calls("ListObjectsV2").len(), 5);
-    assert_eq!(normalised(&format!("{:#}\n", stage.calls("RunJobFlow")[0].body)), recorded("a02-encrypted-sc.run-job-flow.json"));
+    assert_eq!(
+        normalised(&format!("{:#}\n", stage.calls("RunJobFlow")[0].body)),
+        recorded("a02-encrypted-sc.run-job-flow.json")
+    );
 }
 
 #[test]
@@ -155,12 +179,16 @@ fn a_configuration_as_json_on_standard_input_does_the_same() {
     let stage = Stage::new();
     let env = |name: &str| name.starts_with("AWS_SNOWPLOW").then(|| "AKIAFAKE".to_owned());
     let config = Config::load(&config_with(&ENCRYPTED), &env).unwrap();
-    let mut child = stage.command("run --config - -r resolver.json").stdin(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        stage.command("run --config - -r resolver.json").stdin(Stdio::piped()).spawn().unwrap();
     let text = format!("{:#}", config.tree);
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(normalised(std::str::from_utf8(&output.stdout).unwrap()), normalised(&recorded("a02-encrypted-sc.stdout")));
+    assert_eq!(
+        normalised(std::str::from_utf8(&output.stdout).unwrap()),
+        normalised(&recorded("a02-encrypted-sc.stdout"))
+    );
 }
 
 #[test]
@@ -187,7 +215,16 @@ fn an_existing_persistent_cluster_gets_each_step_by_a_call_of_its_own() {
     assert_eq!(printed, normalised(&recorded("a03-persistent-existing.stdout")));
     assert_eq!(
         stage.operations(),
-        ["ListClusters", "ListSteps", "ListObjectsV2", "AddJobFlowSteps", "ListSteps", "DescribeCluster", "ListSteps", "DescribeCluster"]
+        [
+            "ListClusters",
+            "ListSteps",
+            "ListObjectsV2",
+            "AddJobFlowSteps",
+            "ListSteps",
+            "DescribeCluster",
+            "ListSteps",
+            "DescribeCluster"
+        ]
     );
     assert_eq!(stage.calls("AddJobFlowSteps").len(), 15);
 }
@@ -198,7 +235,10 @@ fn without_a_persistent_cluster_one_is_started_empty_and_left_alive() {
     let printed = stage.printed(&format!("{RUN} --use-persistent-jobflow"), 0);
     assert!(printed.lines().nth(1).unwrap().ends_with("EMR jobflow j-ID started"), "{printed}");
     let body = &stage.calls("RunJobFlow")[0].body;
-    assert_eq!((&body["Steps"], &body["Instances"]["KeepJobFlowAliveWhenNoSteps"]), (&json!([]), &json!(true)));
+    assert_eq!(
+        (&body["Steps"], &body["Instances"]["KeepJobFlowAliveWhenNoSteps"]),
+        (&json!([]), &json!(true))
+    );
     assert_eq!(stage.calls("AddJobFlowSteps").len(), 13);
     assert_eq!(stage.calls("TerminateJobFlows").len(), 0);
 }
@@ -274,7 +314,10 @@ fn bootstrap_failures_end_the_run_when_the_tries_are_used_up() {
     let printed = stage.printed(RUN, 1);
     assert_eq!(stage.calls("RunJobFlow").len(), 3);
     assert!(printed.contains("Job failed. 0 tries left..."), "{printed}");
-    assert!(printed.contains("Snowplow::EmrEtlRunner::BootstrapFailureError (EMR jobflow j-ID failed"), "{printed}");
+    assert!(
+        printed.contains("Snowplow::EmrEtlRunner::BootstrapFailureError (EMR jobflow j-ID failed"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -287,13 +330,18 @@ fn a_failed_step_is_fatal_in_the_real_programs_words_and_the_lock_stays() {
     assert_eq!(stage.calls("TerminateJobFlows").len(), 0);
 }
 
-/// Steps that never ran have no order among themselves, and the cluster's end may or may not have come yet.
+/// Steps that never ran have no order among themselves, and the cluster's end may or may not have
+/// come yet.
 fn unordered(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text
         .lines()
         .map(|line| match line.split_once(". [") {
-            Some((number, step)) if number.starts_with(" - ") => step.replace("CANCELLED ~ ELAPSED [ - ]):", "CANCELLED ~ ELAPSED [ - ]"),
-            _ => line.replace("TERMINATING [", "TERMINATED_WITH_ERRORS [").replace("TIME - ]", "TIME - TIME]"),
+            Some((number, step)) if number.starts_with(" - ") => {
+                step.replace("CANCELLED ~ ELAPSED [ - ]):", "CANCELLED ~ ELAPSED [ - ]")
+            }
+            _ => line
+                .replace("TERMINATING [", "TERMINATED_WITH_ERRORS [")
+                .replace("TIME - ]", "TIME - TIME]"),
         })
         .collect();
     lines.sort();
@@ -304,7 +352,10 @@ fn unordered(text: &str) -> Vec<String> {
 fn without_input_it_ends_with_three_and_gives_the_lock_back() {
     let stage = Stage::new();
     empty(&stage, "acme-raw-in");
-    assert_eq!(stage.printed(&format!("{RUN} -l lock"), 3), normalised(&recorded("b01-nodata.stdout")));
+    assert_eq!(
+        stage.printed(&format!("{RUN} -l lock"), 3),
+        normalised(&recorded("b01-nodata.stdout"))
+    );
     assert!(!stage.path("lock").exists());
     assert_eq!(stage.operations(), ["ListObjectsV2"]);
 }
@@ -317,7 +368,9 @@ fn empty(stage: &Stage, bucket: &str) {
 #[test]
 fn with_leftovers_it_ends_with_four() {
     let stage = Stage::new();
-    stage.apply(json!({"command": "put_object", "bucket": "acme-etl", "key": "processing/a", "size": 1}));
+    stage.apply(
+        json!({"command": "put_object", "bucket": "acme-etl", "key": "processing/a", "size": 1}),
+    );
     assert_eq!(stage.printed(RUN, 4), normalised(&recorded("b02-processing-notempty.stdout")));
 }
 
@@ -326,7 +379,10 @@ fn a_held_lock_ends_it_with_seventeen_unless_it_is_ignored() {
     let stage = Stage::new();
     stage.write("lock", "1\n");
     let path = fs::canonicalize(stage.folder.path()).unwrap().join("lock");
-    assert_eq!(stage.printed(&format!("{RUN} -l lock"), 17), format!("Lock already held at {}\n", path.display()));
+    assert_eq!(
+        stage.printed(&format!("{RUN} -l lock"), 17),
+        format!("Lock already held at {}\n", path.display())
+    );
     assert!(stage.operations().is_empty());
     stage.printed(&format!("{RUN} -l lock --ignore-lock-on-start"), 0);
     assert!(!stage.path("lock").exists());
@@ -361,7 +417,10 @@ fn a_launch_that_is_not_answered_in_time_is_sent_again() {
         "kind": "applied_then_hang",
     }));
     let printed = stage.printed(RUN, 0);
-    assert!(printed.contains("Got RestClient::RequestTimeout Request Timeout, waiting"), "{printed}");
+    assert!(
+        printed.contains("Got RestClient::RequestTimeout Request Timeout, waiting"),
+        "{printed}"
+    );
     assert_eq!(stage.calls("RunJobFlow").len(), 2);
 }
 
@@ -372,23 +431,32 @@ fn a_launch_that_fails_four_times_ends_the_run() {
     let output = stage.run(RUN);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stage.calls("RunJobFlow").len(), 4);
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("RestClient::ServiceUnavailable: "));
+    assert!(
+        String::from_utf8(output.stderr).unwrap().starts_with("RestClient::ServiceUnavailable: ")
+    );
 }
 
 #[test]
 fn throttling_is_waited_out() {
     let stage = Stage::new();
     stage.apply(json!({"command": "add_fault", "operation": "ListSteps", "calls": {"nth": 1}, "kind": "throttle"}));
-    assert!(stage.printed(RUN, 0).contains("Got Elasticity throttling exception AWS EMR API Error (ThrottlingException): Rate exceeded"));
+    assert!(stage.printed(RUN, 0).contains(
+        "Got Elasticity throttling exception AWS EMR API Error (ThrottlingException): Rate exceeded"
+    ));
 }
 
 #[test]
 fn a_security_configuration_that_does_not_exist_launches_nothing() {
     let stage = Stage::new();
-    stage.write("config.yml", &config_with(&[("security_configuration:\n", "security_configuration: nope\n")]));
+    stage.write(
+        "config.yml",
+        &config_with(&[("security_configuration:\n", "security_configuration: nope\n")]),
+    );
     let output = stage.run(RUN);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("ArgumentError: AWS EMR API Error ("));
+    assert!(
+        String::from_utf8(output.stderr).unwrap().starts_with("ArgumentError: AWS EMR API Error (")
+    );
     assert!(stage.clusters().is_empty());
 }
 
@@ -405,10 +473,15 @@ fn stream_enrich_mode_stages_the_stream() {
     let stage = Stage::new();
     stage.apply(json!({"command": "put_bucket", "name": "acme-stream"}));
     stage.apply(json!({"command": "put_object", "bucket": "acme-stream", "key": "enriched/2020-08-21-part-0000.gz", "size": 6}));
-    stage
-        .configure(&[("      enriched:\n", "      enriched:\n        stream: s3://acme-stream/enriched\n"), ("collectors:\n  format: thrift\n", "")]);
+    stage.configure(&[
+        ("      enriched:\n", "      enriched:\n        stream: s3://acme-stream/enriched\n"),
+        ("collectors:\n  format: thrift\n", ""),
+    ]);
     stage.printed(RUN, 0);
-    assert_eq!(normalised(&format!("{:#}\n", stage.calls("RunJobFlow")[0].body)), recorded("a05-stream.run-job-flow.json"));
+    assert_eq!(
+        normalised(&format!("{:#}\n", stage.calls("RunJobFlow")[0].body)),
+        recorded("a05-stream.run-job-flow.json")
+    );
 }
 
 #[test]
@@ -454,7 +527,10 @@ fn an_unsafe_second_cluster_lacks_the_security_configuration_and_nothing_else() 
     stage.printed(RUN, 0);
     let calls = stage.calls("RunJobFlow");
     let mut first = calls[0].body.clone();
-    assert_eq!(first.as_object_mut().unwrap().remove("SecurityConfiguration"), Some(json!("acme-sc")));
+    assert_eq!(
+        first.as_object_mut().unwrap().remove("SecurityConfiguration"),
+        Some(json!("acme-sc"))
+    );
     assert_eq!(first, calls[1].body);
 }
 
@@ -474,7 +550,9 @@ fn a_foreign_id_floods_and_raw_bytes_are_printed_where_they_are_wanted() {
     assert!(stdout.len() > 200_000);
     assert!(std::str::from_utf8(&stdout).is_err());
     let text = String::from_utf8_lossy(&stdout);
-    assert!(text.contains("EMR jobflow j-FOREIGN12345 started, waiting for jobflow to complete..."));
+    assert!(
+        text.contains("EMR jobflow j-FOREIGN12345 started, waiting for jobflow to complete...")
+    );
     assert!(text.ends_with("Completed successfully\n"));
 }
 
@@ -517,7 +595,12 @@ fn every_recorded_command_line_ends_with_its_recorded_code() {
         // A run that does not read its input may be gone before it is written.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(code), "{row}\n{}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{row}\n{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
     }
 }
 
@@ -547,7 +630,10 @@ fn prepare(stage: &Stage, name: &str) -> String {
         }
         "target-unsupported" => {
             fs::create_dir(stage.path("badtargets")).unwrap();
-            stage.write("badtargets/x.json", r#"{"schema": "iglu:v/odd_config/jsonschema/1-0-0", "data": {}}"#);
+            stage.write(
+                "badtargets/x.json",
+                r#"{"schema": "iglu:v/odd_config/jsonschema/1-0-0", "data": {}}"#,
+            );
         }
         "double-space-cmd" => {
             fs::create_dir(stage.path("targets")).unwrap();

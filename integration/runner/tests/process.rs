@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const RUNNER: &str = env!("CARGO_BIN_EXE_standin-runner");
-/// How soon a signalled runner must be gone: it takes a few milliseconds, a busy machine may take more.
+/// How soon a signalled runner must be gone: it takes a few milliseconds, a busy machine may take
+/// more.
 const SOON: Duration = Duration::from_secs(1);
 
 /// A folder with the recorded configuration in it, where runs take place.
@@ -24,7 +25,8 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("config.yml"), include_str!("recorded/config.yml")).unwrap();
-        fs::write(folder.path().join("resolver.json"), include_str!("recorded/resolver.json")).unwrap();
+        fs::write(folder.path().join("resolver.json"), include_str!("recorded/resolver.json"))
+            .unwrap();
         Self { folder }
     }
 
@@ -145,10 +147,18 @@ fn encrypted_that_is_no_boolean_breaks_the_contract_and_no_secret_is_repeated() 
     let config = include_str!("recorded/config.yml");
     for value in ["encrypted: \"true\"", "encrypted:", "encrypted: 1", "other: true"] {
         fs::write(place.path("config.yml"), config.replace("encrypted: false", value)).unwrap();
-        let output = place.command(RUNNER, "run -c config.yml -r resolver.json").env("STANDIN_ENDPOINT", "http://127.0.0.1:9").output().unwrap();
+        let output = place
+            .command(RUNNER, "run -c config.yml -r resolver.json")
+            .env("STANDIN_ENDPOINT", "http://127.0.0.1:9")
+            .output()
+            .unwrap();
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{value}");
-        assert_eq!(stderr.lines().next(), Some("ReturnContractError: Contract violation for return value:"), "{value}");
+        assert_eq!(
+            stderr.lines().next(),
+            Some("ReturnContractError: Contract violation for return value:"),
+            "{value}"
+        );
         assert!(stderr.contains("aws.s3.buckets.encrypted"), "{stderr}");
         assert!(!stderr.contains("keep-this-secret"));
         assert_eq!(text(&output.stdout), "");
@@ -170,7 +180,11 @@ fn arguments_and_files_that_do_not_fit_end_with_one() {
         "run -c config.yml -r resolver.json -t nope",
         "run -c - -r resolver.json",
     ] {
-        let output = place.command(RUNNER, arguments).env("STANDIN_ENDPOINT", "http://127.0.0.1:9").output().unwrap();
+        let output = place
+            .command(RUNNER, arguments)
+            .env("STANDIN_ENDPOINT", "http://127.0.0.1:9")
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments}");
         assert!(!output.stderr.is_empty(), "{arguments}");
     }
@@ -208,7 +222,8 @@ fn a_signal_ends_it_while_a_request_is_in_flight() {
 fn a_signal_the_parent_ignored_stays_ignored() {
     let place = Place::new();
     let script = format!("trap '' HUP; exec {RUNNER} run -c config.yml -r resolver.json");
-    let mut child = place.command("sh", "-c").arg(script).env("STANDIN_STARTUP_MS", "60000").spawn().unwrap();
+    let mut child =
+        place.command("sh", "-c").arg(script).env("STANDIN_STARTUP_MS", "60000").spawn().unwrap();
     place.wait_for(|events| !events.is_empty());
     signal(&child, "HUP");
     signal(&child, "TERM");
@@ -220,7 +235,9 @@ fn told_to_ignore_sigterm_it_lives_on_until_another_signal() {
     let place = Place::new();
     let mut child = place.starting("ignore-sigterm");
     signal(&child, "TERM");
-    place.wait_for(|events| events.contains(&json!({"event": "signal", "signal": 15, "ignored": true})));
+    place.wait_for(|events| {
+        events.contains(&json!({"event": "signal", "signal": 15, "ignored": true}))
+    });
     assert!(child.try_wait().unwrap().is_none());
     signal(&child, "INT");
     assert_eq!(code_soon(&mut child), Some(130));
@@ -259,7 +276,11 @@ fn the_journal_tells_what_was_read_and_never_the_text() {
 #[test]
 fn an_idle_run_ends_well_without_reading_anything() {
     let place = Place::new();
-    let output = place.command(RUNNER, "run -c nope.yml -r nope.json").env("STANDIN_MISBEHAVE", "exit-0-idle").output().unwrap();
+    let output = place
+        .command(RUNNER, "run -c nope.yml -r nope.json")
+        .env("STANDIN_MISBEHAVE", "exit-0-idle")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(place.journal()[1]["config_sha256"], Value::Null);
 }
@@ -267,7 +288,8 @@ fn an_idle_run_ends_well_without_reading_anything() {
 #[test]
 fn a_wish_that_is_not_understood_is_refused() {
     let place = Place::new();
-    let output = place.command(RUNNER, "--version").env("STANDIN_MISBEHAVE", "hangs").output().unwrap();
+    let output =
+        place.command(RUNNER, "--version").env("STANDIN_MISBEHAVE", "hangs").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
     assert!(!Path::new(&place.path("journal")).exists());
 }

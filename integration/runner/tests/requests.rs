@@ -1,4 +1,5 @@
-//! Owns the comparison of what goes to EMR with what the real program sent: the same keys, in the same order.
+//! Owns the comparison of what goes to EMR with what the real program sent: the same keys, in the
+//! same order.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod support;
@@ -91,7 +92,14 @@ impl Scene {
     }
 
     fn body(&self, persistent: bool, steps: &[Step]) -> Value {
-        Request { config: &self.config, selection: &self.selection, debug: self.options.debug, persistent, steps }.body()
+        Request {
+            config: &self.config,
+            selection: &self.selection,
+            debug: self.options.debug,
+            persistent,
+            steps,
+        }
+        .body()
     }
 
     fn transient_body(&self) -> Value {
@@ -106,7 +114,10 @@ fn assert_recorded(body: &Value, name: &str) {
 
 #[test]
 fn a_plain_run_sends_what_the_real_program_sent() {
-    assert_recorded(&Scene::new(&[], Options::default()).transient_body(), "a01-plain.run-job-flow.json");
+    assert_recorded(
+        &Scene::new(&[], Options::default()).transient_body(),
+        "a01-plain.run-job-flow.json",
+    );
 }
 
 #[test]
@@ -152,7 +163,10 @@ fn an_existing_persistent_cluster_is_cleaned_and_then_given_each_step() {
 }
 
 fn assert_steps_recorded(steps: &[Step], name: &str) {
-    let sent: Vec<Value> = steps.iter().map(|step| json!({"JobFlowId": "j-ID", "Steps": [step.to_request("CANCEL_AND_WAIT")]})).collect();
+    let sent: Vec<Value> = steps
+        .iter()
+        .map(|step| json!({"JobFlowId": "j-ID", "Steps": [step.to_request("CANCEL_AND_WAIT")]}))
+        .collect();
     let recording: Value = serde_json::from_str(&recorded(name)).unwrap();
     let sent = normalised(&format!("{:#}", json!(sent)));
     assert_eq!(sent, format!("{recording:#}"), "{name}");
@@ -164,18 +178,36 @@ fn looks_into_s3_come_in_the_real_programs_order() {
     Scene::encrypted().steps(&mut buckets, false).unwrap();
     assert_eq!(
         buckets.looks,
-        ["s3://acme-etl/processing/", "s3://acme-raw-in/", "s3://acme-raw-in2/sub/", "s3://acme-out/enriched/good/", "s3://acme-out/shredded/good/",]
+        [
+            "s3://acme-etl/processing/",
+            "s3://acme-raw-in/",
+            "s3://acme-raw-in2/sub/",
+            "s3://acme-out/enriched/good/",
+            "s3://acme-out/shredded/good/",
+        ]
     );
 }
 
 #[test]
 fn without_input_there_is_no_data_and_with_leftovers_the_folder_is_not_empty() {
     let scene = Scene::encrypted();
-    assert_eq!(scene.steps(&mut Buckets::default(), false), Err(Stop::NoData("No Snowplow logs to process since last run".to_owned())));
+    assert_eq!(
+        scene.steps(&mut Buckets::default(), false),
+        Err(Stop::NoData("No Snowplow logs to process since last run".to_owned()))
+    );
     let leftovers = [
-        ("s3://acme-etl/processing/a", "Cannot safely add staging step to jobflow, s3://acme-etl/processing/ is not empty"),
-        ("s3://acme-out/enriched/good/a", "Cannot safely add enrichment step to jobflow, s3://acme-out/enriched/good/ is not empty"),
-        ("s3://acme-out/shredded/good/a", "Cannot safely add shredding step to jobflow, s3://acme-out/shredded/good/ is not empty"),
+        (
+            "s3://acme-etl/processing/a",
+            "Cannot safely add staging step to jobflow, s3://acme-etl/processing/ is not empty",
+        ),
+        (
+            "s3://acme-out/enriched/good/a",
+            "Cannot safely add enrichment step to jobflow, s3://acme-out/enriched/good/ is not empty",
+        ),
+        (
+            "s3://acme-out/shredded/good/a",
+            "Cannot safely add shredding step to jobflow, s3://acme-out/shredded/good/ is not empty",
+        ),
     ];
     for (key, message) in leftovers {
         let mut buckets = Buckets::with(&["s3://acme-raw-in/a", key]);
@@ -195,7 +227,8 @@ fn every_input_that_is_not_empty_is_staged_by_a_step_of_its_own() {
 fn resuming_from_shred_brings_the_enriched_files_back_and_archives_the_last_run() {
     let options = Options { resume_from: Some("shred".to_owned()), ..Options::default() };
     let scene = Scene::new(&ENCRYPTED, options);
-    let mut buckets = Buckets::with(&["s3://acme-out/enriched/good/run=2026-11-22-08-34-15/part-0"]);
+    let mut buckets =
+        Buckets::with(&["s3://acme-out/enriched/good/run=2026-11-22-08-34-15/part-0"]);
     let steps = scene.steps(&mut buckets, false).unwrap();
     assert_eq!(steps[0].name, "[shred] s3-dist-cp: Enriched S3 -> HDFS");
     assert_eq!(steps[0].args[1], "s3://acme-out/enriched/good/");
@@ -207,8 +240,10 @@ fn resuming_from_shred_brings_the_enriched_files_back_and_archives_the_last_run(
 
 #[test]
 fn skipping_every_part_leaves_no_step() {
-    let skip = "staging,enrich,shred,elasticsearch,archive_raw,rdb_load,archive_enriched,archive_shredded";
-    let options = Options { skip: skip.split(',').map(str::to_owned).collect(), ..Options::default() };
+    let skip =
+        "staging,enrich,shred,elasticsearch,archive_raw,rdb_load,archive_enriched,archive_shredded";
+    let options =
+        Options { skip: skip.split(',').map(str::to_owned).collect(), ..Options::default() };
     let steps = Scene::new(&ENCRYPTED, options).steps(&mut Buckets::acme(), false);
     assert_eq!(steps, Ok(Vec::new()));
 }
@@ -218,11 +253,17 @@ fn tags_additional_info_placement_and_task_nodes_are_sent_where_they_are_configu
     let changes = [
         ("  tags: {}\n", "  tags:\n    team: data\n    guard-run: \"42\"\n"),
         ("    additional_info:\n", "    additional_info: '{\"a\":1}'\n"),
-        ("    placement:\n    ec2_subnet_id: subnet-0123456789abcdef0\n", "    placement: eu-west-1b\n    ec2_subnet_id:\n"),
+        (
+            "    placement:\n    ec2_subnet_id: subnet-0123456789abcdef0\n",
+            "    placement: eu-west-1b\n    ec2_subnet_id:\n",
+        ),
         ("task_instance_count: 0", "task_instance_count: 3"),
     ];
     let body = Scene::new(&changes, Options::default()).transient_body();
-    assert_eq!(body["Tags"], json!([{"Key": "team", "Value": "data"}, {"Key": "guard-run", "Value": "42"}]));
+    assert_eq!(
+        body["Tags"],
+        json!([{"Key": "team", "Value": "data"}, {"Key": "guard-run", "Value": "42"}])
+    );
     assert_eq!(body["AdditionalInfo"], "{\"a\":1}");
     assert_eq!(body["Instances"]["Placement"]["AvailabilityZone"], "eu-west-1b");
     assert_eq!(
@@ -234,7 +275,10 @@ fn tags_additional_info_placement_and_task_nodes_are_sent_where_they_are_configu
 #[test]
 fn an_empty_security_configuration_is_sent_and_a_missing_one_is_not() {
     let empty = [("security_configuration:\n", "security_configuration: \"\"\n")];
-    assert_eq!(Scene::new(&empty, Options::default()).transient_body()["SecurityConfiguration"], "");
+    assert_eq!(
+        Scene::new(&empty, Options::default()).transient_body()["SecurityConfiguration"],
+        ""
+    );
     let none = Scene::new(&[], Options::default()).transient_body();
     assert_eq!(none.get("SecurityConfiguration"), None);
 }
@@ -263,13 +307,19 @@ fn a_redshift_target_becomes_a_load_step_without_the_runners_credentials() {
         "data": {"name": "acme-dw", "purpose": "ENRICHED_EVENTS", "blacklistTabular": []},
     });
     std::fs::write(folder.path().join("redshift.json"), target.to_string()).unwrap();
-    let options = Options { targets: Some(folder.path().to_string_lossy().into_owned()), ..Options::default() };
+    let options = Options {
+        targets: Some(folder.path().to_string_lossy().into_owned()),
+        ..Options::default()
+    };
     let steps = Scene::new(&ENCRYPTED, options).steps(&mut Buckets::acme(), false).unwrap();
     let load = steps.iter().find(|step| step.name.starts_with("[rdb_load]")).unwrap();
     assert_eq!(load.name, "[rdb_load] Load acme-dw Storage Target");
     assert_eq!(load.args[0], "--config");
     let config: Value = serde_json::from_slice(&STANDARD.decode(&load.args[1]).unwrap()).unwrap();
-    assert_eq!((&config["aws"]["access_key_id"], &config["aws"]["secret_access_key"]), (&json!(""), &json!("")));
+    assert_eq!(
+        (&config["aws"]["access_key_id"], &config["aws"]["secret_access_key"]),
+        (&json!(""), &json!(""))
+    );
     assert_eq!(config["aws"]["emr"]["ec2_key_name"], "acme-key");
     let log = &load.loader_log.as_ref().unwrap().1;
     assert!(log.starts_with("s3://acme-log/emr/rdb-loader/2026-11-22-08-34-15/"), "{log}");
@@ -279,12 +329,16 @@ fn a_redshift_target_becomes_a_load_step_without_the_runners_credentials() {
 
 #[test]
 fn misbehaviour_drops_exactly_what_it_names() {
-    let misbehave = Misbehaviour::parse("drop-flag=2,drop-security-configuration,drop-tags").unwrap();
+    let misbehave =
+        Misbehaviour::parse("drop-flag=2,drop-security-configuration,drop-tags").unwrap();
     let scene = Scene::encrypted();
     let mut steps = scene.steps(&mut Buckets::acme(), false).unwrap();
     spoil_steps(&mut steps, &misbehave);
-    let without: Vec<&str> =
-        steps.iter().filter(|step| step.is_dist_cp() && !step.args.iter().any(|arg| arg == ENCRYPT)).map(|step| step.name.as_str()).collect();
+    let without: Vec<&str> = steps
+        .iter()
+        .filter(|step| step.is_dist_cp() && !step.args.iter().any(|arg| arg == ENCRYPT))
+        .map(|step| step.name.as_str())
+        .collect();
     assert_eq!(without, ["[enrich] s3-dist-cp: Raw S3 -> Raw HDFS"]);
     let mut body = scene.body(false, &steps);
     spoil(&mut body, &misbehave);

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::cluster::{self, Birth, seconds};
 use crate::command::{
-    Applied, Command, CommandError, Named, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole,
-    PutSecurityConfiguration, PutSubnet, PutVpc, SendMessage, StartCluster, UpdateCluster,
+    Applied, Command, CommandError, Named, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile,
+    PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, SendMessage,
+    StartCluster, UpdateCluster,
 };
 use crate::faults::Faults;
 use crate::hooks::Hooks;
@@ -22,7 +23,8 @@ use crate::rounds::RoundsState;
 use crate::s3write;
 use crate::scene;
 use crate::world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Message, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Message,
+    Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
 };
 
 /// The world, and everything about how it is served.
@@ -79,15 +81,18 @@ impl State {
             Command::Advance(advance) => self.clock.advance(seconds(advance.seconds)),
             Command::SetLatency(latency) => self.latency = Duration::from_millis(latency.ms),
             Command::SetQuotas(switch) => self.quotas = switch.on.then(Quotas::default),
-            Command::Rounds(rounds) => self.rounds.switch(rounds.on, Duration::from_millis(rounds.quiet_ms)),
+            Command::Rounds(rounds) => {
+                self.rounds.switch(rounds.on, Duration::from_millis(rounds.quiet_ms))
+            }
             Command::ClearRequests => self.requests.clear(),
             Command::Reset => {
                 let started = self.started;
                 *self = Self { started, ..Self::new() };
             }
             Command::Seed(seed) => {
-                let commands =
-                    scene::commands(&seed.scene).ok_or_else(|| CommandError(format!("there is no scene {:?}; there is: acme", seed.scene)))?;
+                let commands = scene::commands(&seed.scene).ok_or_else(|| {
+                    CommandError(format!("there is no scene {:?}; there is: acme", seed.scene))
+                })?;
                 for command in commands {
                     self.apply(command)?;
                 }
@@ -119,7 +124,9 @@ impl World {
             Command::PutSecurityConfiguration(put) => self.put_security_configuration(put),
             Command::DeleteSecurityConfiguration(named) => {
                 let (account, region) = place(named.account.as_ref(), named.region.as_ref());
-                self.security_configurations.retain(|it| !(it.account == account && it.region == region && it.name == named.name));
+                self.security_configurations.retain(|it| {
+                    !(it.account == account && it.region == region && it.name == named.name)
+                });
             }
             Command::PutKey(put) => return self.put_key(put),
             Command::PutTopic(named) => {
@@ -127,7 +134,9 @@ impl World {
                 let arn = format!("arn:aws:sns:{region}:{account}:{}", named.name);
                 self.topics.entry(arn).or_default();
             }
-            Command::SetEbsEncryptionByDefault(switch) => self.ebs_encryption_by_default = switch.on,
+            Command::SetEbsEncryptionByDefault(switch) => {
+                self.ebs_encryption_by_default = switch.on
+            }
             Command::DeleteKey(named) => self.delete_key(&named),
             Command::PutRole(put) => self.put_role(put)?,
             Command::DeleteRole(named) => {
@@ -137,7 +146,8 @@ impl World {
             Command::PutInstanceProfile(put) => self.put_instance_profile(put),
             Command::DeleteInstanceProfile(named) => {
                 let (account, _) = place(named.account.as_ref(), None);
-                self.instance_profiles.retain(|it| !(it.account == account && it.name == named.name));
+                self.instance_profiles
+                    .retain(|it| !(it.account == account && it.name == named.name));
             }
             Command::PutSubnet(put) => self.put_subnet(put),
             Command::PutVpc(put) => self.put_vpc(put),
@@ -145,7 +155,10 @@ impl World {
             Command::PutQueue(named) => drop(self.queues.entry(named.name).or_default()),
             Command::SendMessage(SendMessage { queue, body }) => {
                 let id = crate::world::uuid(&mut self.random);
-                let messages = self.queues.get_mut(&queue).ok_or_else(|| CommandError(format!("there is no queue {queue}")))?;
+                let messages = self
+                    .queues
+                    .get_mut(&queue)
+                    .ok_or_else(|| CommandError(format!("there is no queue {queue}")))?;
                 messages.push(Message { id, body, receipt: None, hidden_until: None });
             }
             Command::StartCluster(start) => return self.start_cluster(start),
@@ -160,7 +173,11 @@ impl World {
 
     fn put_access_key(&mut self, put: PutAccessKey) {
         let (account, _) = place(put.account.as_ref(), None);
-        let session = put.arn.rsplit_once('/').map(|(_, name)| name).filter(|_| put.arn.contains(":assumed-role/"));
+        let session = put
+            .arn
+            .rsplit_once('/')
+            .map(|(_, name)| name)
+            .filter(|_| put.arn.contains(":assumed-role/"));
         let user_id = match session {
             Some(session) => format!("AROASIMULATEDROLE0000:{session}"),
             None => "AIDASIMULATEDUSER0000".to_owned(),
@@ -174,7 +191,10 @@ impl World {
         }
         let (account, region) = place(put.account.as_ref(), put.region.as_ref());
         let old = self.buckets.remove(&put.name);
-        let (objects, older, created) = old.map_or_else(|| (BTreeMap::new(), BTreeMap::new(), self.now), |old| (old.objects, old.older, old.created));
+        let (objects, older, created) = old.map_or_else(
+            || (BTreeMap::new(), BTreeMap::new(), self.now),
+            |old| (old.objects, old.older, old.created),
+        );
         let bucket = Bucket {
             name: put.name.clone(),
             region,
@@ -197,7 +217,10 @@ impl World {
     }
 
     fn put_object(&mut self, put: PutObject) -> Result<(), CommandError> {
-        let bucket = self.buckets.get(&put.bucket).ok_or_else(|| CommandError(format!("there is no bucket {}", put.bucket)))?;
+        let bucket = self
+            .buckets
+            .get(&put.bucket)
+            .ok_or_else(|| CommandError(format!("there is no bucket {}", put.bucket)))?;
         let (account, region) = (bucket.account.clone(), bucket.region.clone());
         let sse = match put.sse.unwrap_or_else(|| s3write::default_of(self, &put.bucket)) {
             Sse::Kms { key } => Sse::Kms { key: Some(self.stored_key(&account, &region, key)) },
@@ -209,7 +232,8 @@ impl World {
         let mut attributes = put.attributes;
         let extents = object::extents(&put.bucket, &put.key, size, body.is_none());
         if let Some(checksum) = &mut attributes.checksum {
-            checksum.value = object::checksum(&checksum.algorithm, &checksum.kind, body.as_deref(), &extents);
+            checksum.value =
+                object::checksum(&checksum.algorithm, &checksum.kind, body.as_deref(), &extents);
         }
         let object = Object {
             size,
@@ -241,12 +265,19 @@ impl World {
 
     fn put_security_configuration(&mut self, put: PutSecurityConfiguration) {
         let (account, region) = place(put.account.as_ref(), put.region.as_ref());
-        self.security_configurations.retain(|it| !(it.account == account && it.region == region && it.name == put.name));
+        self.security_configurations
+            .retain(|it| !(it.account == account && it.region == region && it.name == put.name));
         let content = match put.content {
             Value::String(text) => text,
             json => json.to_string(),
         };
-        self.security_configurations.push(SecurityConfiguration { account, region, name: put.name, content, created: self.now });
+        self.security_configurations.push(SecurityConfiguration {
+            account,
+            region,
+            name: put.name,
+            content,
+            created: self.now,
+        });
     }
 
     fn put_key(&mut self, put: PutKey) -> Result<Applied, CommandError> {
@@ -254,7 +285,8 @@ impl World {
         if let Some(problem) = put.policy.as_ref().and_then(policy::unsupported) {
             return Err(CommandError(format!("key policy of {}: {problem}", put.id)));
         }
-        let text = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
+        let text =
+            |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
         self.keys.retain(|it| !(it.account == account && it.region == region && it.id == put.id));
         let key = Key {
             id: put.id,
@@ -273,7 +305,8 @@ impl World {
             account,
             region,
         };
-        let key = Key { material: crate::signing::generate(&key.spec).map_err(CommandError)?, ..key };
+        let key =
+            Key { material: crate::signing::generate(&key.spec).map_err(CommandError)?, ..key };
         let id = Some(key.arn());
         self.keys.push(key);
         Ok(Applied { id })
@@ -281,19 +314,28 @@ impl World {
 
     fn delete_key(&mut self, named: &Named) {
         let (account, region) = place(named.account.as_ref(), named.region.as_ref());
-        self.keys.retain(|it| !(it.account == account && it.region == region && it.id == named.name));
+        self.keys
+            .retain(|it| !(it.account == account && it.region == region && it.id == named.name));
     }
 
     fn put_role(&mut self, put: PutRole) -> Result<(), CommandError> {
         let (account, _) = place(put.account.as_ref(), None);
-        let documents = put.policies.iter().chain(put.attached.iter().map(|it| &it.document)).chain(&put.boundary);
+        let documents = put
+            .policies
+            .iter()
+            .chain(put.attached.iter().map(|it| &it.document))
+            .chain(&put.boundary);
         for document in documents {
             if let Some(problem) = policy::unsupported(document) {
                 return Err(CommandError(format!("policy of role {}: {problem}", put.name)));
             }
         }
         if let Some(profile) = put.instance_profile {
-            self.put_instance_profile(PutInstanceProfile { name: profile, account: Some(account.clone()), roles: vec![put.name.clone()] });
+            self.put_instance_profile(PutInstanceProfile {
+                name: profile,
+                account: Some(account.clone()),
+                roles: vec![put.name.clone()],
+            });
         }
         self.roles.retain(|it| !(it.account == account && it.name == put.name));
         let policies = put.policies.into_iter().zip(1..);
@@ -302,7 +344,9 @@ impl World {
             account,
             path: put.path.unwrap_or_else(|| "/".to_owned()),
             trust: put.trust.unwrap_or_else(|| trusting("ec2.amazonaws.com")),
-            policies: policies.map(|(document, number)| (format!("inline-{number}"), document)).collect(),
+            policies: policies
+                .map(|(document, number)| (format!("inline-{number}"), document))
+                .collect(),
             attached: put.attached.into_iter().map(|it| (it.arn, it.document)).collect(),
             boundary: put.boundary,
             created: self.now,
@@ -318,7 +362,8 @@ impl World {
 
     fn put_subnet(&mut self, put: PutSubnet) {
         let (account, region) = place(put.account.as_ref(), put.region.as_ref());
-        self.subnets.retain(|it| !(it.account == account && it.region == region && it.id == put.id));
+        self.subnets
+            .retain(|it| !(it.account == account && it.region == region && it.id == put.id));
         self.subnets.push(Subnet { id: put.id, account, region, vpc: put.vpc, zone: 'a' });
     }
 
@@ -337,7 +382,8 @@ impl World {
 
     fn put_dhcp(&mut self, put: PutDhcp) {
         let (account, region) = place(put.account.as_ref(), put.region.as_ref());
-        self.dhcp_options.retain(|it| !(it.account == account && it.region == region && it.id == put.id));
+        self.dhcp_options
+            .retain(|it| !(it.account == account && it.region == region && it.id == put.id));
         self.dhcp_options.push(DhcpOptions { id: put.id, account, region, options: put.options });
     }
 
@@ -374,7 +420,8 @@ impl World {
             "" => self.clusters.len().checked_sub(1),
             id => self.clusters.iter().position(|it| it.id == id),
         };
-        let index = index.ok_or_else(|| CommandError(format!("there is no cluster {}", update.id)))?;
+        let index =
+            index.ok_or_else(|| CommandError(format!("there is no cluster {}", update.id)))?;
         let now = self.now;
         cluster::add_steps(self, index, &update.add_steps, now);
         if update.ebs_encrypted.is_some() {
@@ -415,7 +462,9 @@ impl World {
 
 /// Account and region, filled in where absent.
 fn place(account: Option<&String>, region: Option<&String>) -> (String, String) {
-    let or = |given: Option<&String>, default: &str| given.cloned().unwrap_or_else(|| default.to_owned());
+    let or = |given: Option<&String>, default: &str| {
+        given.cloned().unwrap_or_else(|| default.to_owned())
+    };
     (or(account, DEFAULT_ACCOUNT), or(region, DEFAULT_REGION))
 }
 

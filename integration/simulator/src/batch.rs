@@ -19,7 +19,8 @@ use crate::world::{Caller, Sse, World};
 /// So many tasks are done between two looks at a job.
 const TASKS_A_LOOK: usize = 50;
 /// How manifests and reports write keys.
-const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+const KEY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 /// A job.
 #[derive(Debug, Clone, Serialize)]
@@ -82,7 +83,8 @@ pub(crate) fn step(world: &mut World, index: usize) {
         "Preparing" => match prepare(world, index) {
             Ok(tasks) => {
                 world.jobs[index].tasks = tasks;
-                let waits = inside(&world.jobs[index].request, "ConfirmationRequired") == Some("true");
+                let waits =
+                    inside(&world.jobs[index].request, "ConfirmationRequired") == Some("true");
                 if waits { "Suspended" } else { "Ready" }.to_owned()
             }
             Err((code, reason)) => {
@@ -112,7 +114,9 @@ fn allowed(world: &World, job: &Job, action: &str, resource: &str) -> bool {
     let context = policy::base_context(&job.role, &job.account);
     let ask = Ask { action, resource, context: &context };
     let documents = role.policies.iter().chain(&role.attached).map(|(_, document)| document);
-    let decision = documents.map(|document| policy::evaluate_identity(document, &ask)).fold(Decision::ImplicitDeny, Decision::and);
+    let decision = documents
+        .map(|document| policy::evaluate_identity(document, &ask))
+        .fold(Decision::ImplicitDeny, Decision::and);
     trusts && decision == Decision::Allowed
 }
 
@@ -120,8 +124,14 @@ fn allowed(world: &World, job: &Job, action: &str, resource: &str) -> bool {
 fn prepare(world: &mut World, index: usize) -> Result<Vec<Task>, (String, String)> {
     let job = world.jobs[index].clone();
     let failed = |code: &str, reason: String| (code.to_owned(), reason);
-    if !world.roles.iter().any(|role| role.arn() == job.role && role.trust.to_string().contains("batchoperations.s3.amazonaws.com")) {
-        return Err(failed("InvalidRole", format!("The role {} cannot be assumed by S3 Batch Operations", job.role)));
+    if !world.roles.iter().any(|role| {
+        role.arn() == job.role
+            && role.trust.to_string().contains("batchoperations.s3.amazonaws.com")
+    }) {
+        return Err(failed(
+            "InvalidRole",
+            format!("The role {} cannot be assumed by S3 Batch Operations", job.role),
+        ));
     }
     if let Some(generator) = inside(&job.request, "S3JobManifestGenerator") {
         return generate(world, &job, generator);
@@ -130,26 +140,38 @@ fn prepare(world: &mut World, index: usize) -> Result<Vec<Task>, (String, String
     let arn = text(manifest, "ObjectArn").unwrap_or_default();
     let etag = text(manifest, "ETag").unwrap_or_default();
     if !allowed(world, &job, "s3:GetObject", &arn) {
-        return Err(failed("AccessDenied", format!("The job's role may not read the manifest {arn}")));
+        return Err(failed(
+            "AccessDenied",
+            format!("The job's role may not read the manifest {arn}"),
+        ));
     }
     let object = of_arn(&arn).and_then(|(bucket, key)| world.object(bucket, key));
     let object = object.filter(|object| object.etag == etag.trim_matches('"'));
-    let body =
-        object.and_then(|object| object.body.clone()).ok_or_else(|| failed("ManifestNotFound", format!("There is no such manifest: {arn}")))?;
+    let body = object
+        .and_then(|object| object.body.clone())
+        .ok_or_else(|| failed("ManifestNotFound", format!("There is no such manifest: {arn}")))?;
     let body = String::from_utf8_lossy(&body).into_owned();
-    let tasks: Option<Vec<Task>> = body.lines().filter(|line| !line.is_empty()).map(line_of_manifest).collect();
-    tasks.ok_or_else(|| failed("InvalidManifest", "A line of the manifest cannot be read".to_owned()))
+    let tasks: Option<Vec<Task>> =
+        body.lines().filter(|line| !line.is_empty()).map(line_of_manifest).collect();
+    tasks.ok_or_else(|| {
+        failed("InvalidManifest", "A line of the manifest cannot be read".to_owned())
+    })
 }
 
 fn line_of_manifest(line: &str) -> Option<Task> {
     let mut fields = line.split(',').map(|field| field.trim_matches('"'));
     let (bucket, key) = (fields.next()?.to_owned(), fields.next()?);
     let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();
-    Some(Task { bucket, key, version: fields.next().filter(|it| !it.is_empty()).map(str::to_owned) })
+    Some(Task {
+        bucket,
+        key,
+        version: fields.next().filter(|it| !it.is_empty()).map(str::to_owned),
+    })
 }
 
-/// The list that S3 makes itself. Of a bucket that keeps versions it holds all of them, as replication wants it; the filters are those of the API reference's
-/// `JobManifestGeneratorFilter`, one by encryption at most.
+/// The list that S3 makes itself. Of a bucket that keeps versions it holds all of them, as
+/// replication wants it; the filters are those of the API reference's `JobManifestGeneratorFilter`,
+/// one by encryption at most.
 fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, (String, String)> {
     let failed = |code: &str, reason: String| Err((code.to_owned(), reason));
     let bucket = text(generator, "SourceBucket").unwrap_or_default();
@@ -159,13 +181,19 @@ fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, 
             return failed("AccessDenied", format!("The job's role may not {action} on {bucket}"));
         }
     }
-    let Some(found) = world.buckets.get(&bucket) else { return failed("NoSuchBucket", format!("There is no bucket {bucket}")) };
+    let Some(found) = world.buckets.get(&bucket) else {
+        return failed("NoSuchBucket", format!("There is no bucket {bucket}"));
+    };
     if text(generator, "ExpectedBucketOwner").is_some_and(|owner| owner != found.account) {
         return failed("AccessDenied", format!("{bucket} is another account's"));
     }
     let filter = inside(generator, "Filter").unwrap_or_default();
-    let prefixes = inside(filter, "MatchAnyPrefix").map(|list| crate::xml::texts(list, "member")).unwrap_or_default();
-    let classes = inside(filter, "MatchAnyStorageClass").map(|list| crate::xml::texts(list, "member")).unwrap_or_default();
+    let prefixes = inside(filter, "MatchAnyPrefix")
+        .map(|list| crate::xml::texts(list, "member"))
+        .unwrap_or_default();
+    let classes = inside(filter, "MatchAnyStorageClass")
+        .map(|list| crate::xml::texts(list, "member"))
+        .unwrap_or_default();
     let number = |name: &str| text(filter, name).and_then(|it| it.parse::<u64>().ok());
     let (more, less) = (number("ObjectSizeGreaterThanBytes"), number("ObjectSizeLessThanBytes"));
     let encryption = inside(filter, "MatchAnyObjectEncryption");
@@ -176,16 +204,26 @@ fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, 
             && less.is_none_or(|less| object.size < less)
             && encryption.is_none_or(|filter| is_encrypted_so(filter, &object.sse))
     };
-    let keys: std::collections::BTreeSet<&String> = found.objects.keys().chain(found.older.keys()).collect();
-    let versions = keys.into_iter().flat_map(|key| found.versions(key).map(move |version| (key.clone(), version)));
+    let keys: std::collections::BTreeSet<&String> =
+        found.objects.keys().chain(found.older.keys()).collect();
+    let versions = keys
+        .into_iter()
+        .flat_map(|key| found.versions(key).map(move |version| (key.clone(), version)));
     let tasks: Vec<Task> = versions
         .filter_map(|(key, version)| match version {
-            Older::Object(object) if wanted(&key, &object) => Some(Task { bucket: bucket.clone(), key, version: object.version }),
+            Older::Object(object) if wanted(&key, &object) => {
+                Some(Task { bucket: bucket.clone(), key, version: object.version })
+            }
             Older::Object(_) | Older::DeleteMarker { .. } => None,
         })
         .collect();
     if text(generator, "EnableManifestOutput").as_deref() == Some("true") {
-        keep_generated(world, job, inside(generator, "ManifestOutputLocation").unwrap_or_default(), &tasks)?;
+        keep_generated(
+            world,
+            job,
+            inside(generator, "ManifestOutputLocation").unwrap_or_default(),
+            &tasks,
+        )?;
     }
     Ok(tasks)
 }
@@ -196,35 +234,69 @@ fn is_encrypted_so(filter: &str, sse: &Sse) -> bool {
     match sse {
         Sse::None => named("NOT-SSE"),
         Sse::Aes256 => named("SSE-S3"),
-        Sse::Kms { key } => named("SSE-KMS") && text(filter, "KmsKeyArn").is_none_or(|wanted| key.as_deref() == Some(wanted.as_str())),
+        Sse::Kms { key } => {
+            named("SSE-KMS")
+                && text(filter, "KmsKeyArn")
+                    .is_none_or(|wanted| key.as_deref() == Some(wanted.as_str()))
+        }
         Sse::Dsse { .. } => named("DSSE-KMS"),
         Sse::Customer => named("SSE-C"),
     }
 }
 
-/// Where the manifest is put that S3 has made: a list in the form of inventories, and what points to it.
-fn keep_generated(world: &mut World, job: &Job, place: &str, tasks: &[Task]) -> Result<(), (String, String)> {
-    let bucket = text(place, "Bucket").unwrap_or_default().rsplit(":::").next().unwrap_or_default().to_owned();
-    let folder = format!("{}/job-{}", text(place, "ManifestPrefix").unwrap_or_default().trim_end_matches('/'), job.id);
+/// Where the manifest is put that S3 has made: a list in the form of inventories, and what points
+/// to it.
+fn keep_generated(
+    world: &mut World,
+    job: &Job,
+    place: &str,
+    tasks: &[Task],
+) -> Result<(), (String, String)> {
+    let bucket = text(place, "Bucket")
+        .unwrap_or_default()
+        .rsplit(":::")
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let folder = format!(
+        "{}/job-{}",
+        text(place, "ManifestPrefix").unwrap_or_default().trim_end_matches('/'),
+        job.id
+    );
     let key = format!("{folder}/manifest.csv");
     if !allowed(world, job, "s3:PutObject", &format!("arn:aws:s3:::{bucket}/{key}")) {
-        return Err(("AccessDenied".to_owned(), format!("The job's role may not write the manifest to {bucket}")));
+        return Err((
+            "AccessDenied".to_owned(),
+            format!("The job's role may not write the manifest to {bucket}"),
+        ));
     }
     let lines = tasks.iter().fold(String::new(), |mut lines, task| {
         // Writing to a string cannot fail.
-        let _ =
-            writeln!(lines, "\"{}\",\"{}\",\"{}\"", task.bucket, utf8_percent_encode(&task.key, KEY), task.version.as_deref().unwrap_or_default());
+        let _ = writeln!(
+            lines,
+            "\"{}\",\"{}\",\"{}\"",
+            task.bucket,
+            utf8_percent_encode(&task.key, KEY),
+            task.version.as_deref().unwrap_or_default()
+        );
         lines
     });
     let header = crate::xml::has(place, "SSE-S3").then_some(Sse::Aes256);
-    put_under(world, job, (&bucket, &key), lines, header).map_err(|reason| ("ManifestOutputFailed".to_owned(), reason))
+    put_under(world, job, (&bucket, &key), lines, header)
+        .map_err(|reason| ("ManifestOutputFailed".to_owned(), reason))
 }
 
 /// Where the manifest of a job lies that S3 has made.
 pub(crate) fn generated_manifest(job: &Job) -> Option<String> {
-    let place = inside(&job.request, "ManifestOutputLocation").filter(|_| !matches!(job.status.as_str(), "New" | "Preparing"))?;
+    let place = inside(&job.request, "ManifestOutputLocation")
+        .filter(|_| !matches!(job.status.as_str(), "New" | "Preparing"))?;
     let folder = text(place, "ManifestPrefix").unwrap_or_default();
-    Some(format!("{}/{}/job-{}/manifest.csv", text(place, "Bucket")?, folder.trim_end_matches('/'), job.id))
+    Some(format!(
+        "{}/{}/job-{}/manifest.csv",
+        text(place, "Bucket")?,
+        folder.trim_end_matches('/'),
+        job.id
+    ))
 }
 
 /// Does the next tasks; with the last one, writes the report.
@@ -251,7 +323,8 @@ fn work(world: &mut World, index: usize) -> &'static str {
 fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
     let arn = format!("arn:aws:s3:::{}/{}", task.bucket, task.key);
     let operation = inside(&job.request, "Operation").unwrap_or_default();
-    let version = task.version.as_deref().map_or_else(String::new, |version| format!("?versionId={version}"));
+    let version =
+        task.version.as_deref().map_or_else(String::new, |version| format!("?versionId={version}"));
     let path = format!("/{}/{}", task.bucket, utf8_percent_encode(&task.key, KEY));
     let copy = inside(operation, "S3PutObjectCopy");
     let update = inside(operation, "S3UpdateObjectEncryption");
@@ -268,7 +341,10 @@ fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
     let mut request = hyper::Request::builder();
     let mut body = String::new();
     if let Some(copy) = copy {
-        request = request.method("PUT").uri(&path).header("x-amz-copy-source", format!("{path}{version}"));
+        request = request
+            .method("PUT")
+            .uri(&path)
+            .header("x-amz-copy-source", format!("{path}{version}"));
         match text(copy, "SSEAlgorithm").as_deref() {
             Some("KMS") => request = request.header("x-amz-server-side-encryption", "aws:kms"),
             Some(other) => request = request.header("x-amz-server-side-encryption", other),
@@ -287,15 +363,20 @@ fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
             }
         }
     } else if let Some(update) = update {
-        let separator = if version.is_empty() { String::new() } else { format!("&{}", &version[1..]) };
+        let separator =
+            if version.is_empty() { String::new() } else { format!("&{}", &version[1..]) };
         request = request.method("PUT").uri(format!("{path}?encryption{separator}"));
         update.clone_into(&mut body);
     } else {
         let restore = inside(operation, "S3InitiateRestoreObject").unwrap_or_default();
         request = request.method("POST").uri(format!("{path}?restore"));
-        body = format!("<RestoreRequest><Days>{}</Days></RestoreRequest>", text(restore, "ExpirationInDays").unwrap_or_default());
+        body = format!(
+            "<RestoreRequest><Days>{}</Days></RestoreRequest>",
+            text(restore, "ExpirationInDays").unwrap_or_default()
+        );
     }
-    let region = world.buckets.get(&task.bucket).map_or_else(String::new, |bucket| bucket.region.clone());
+    let region =
+        world.buckets.get(&task.bucket).map_or_else(String::new, |bucket| bucket.region.clone());
     let credential = format!("AWS4-HMAC-SHA256 Credential=BATCH/20261122/{region}/s3/aws4_request");
     let Ok(request) = request.header("authorization", credential).body(()) else {
         return Outcome(400, "InvalidRequest".to_owned(), "The key cannot be sent".to_owned());
@@ -317,29 +398,48 @@ fn report(world: &mut World, index: usize) -> Result<(), String> {
     if text(&wish, "Enabled").as_deref() != Some("true") {
         return Ok(());
     }
-    let bucket = text(&wish, "Bucket").unwrap_or_default().rsplit(":::").next().unwrap_or_default().to_owned();
+    let bucket = text(&wish, "Bucket")
+        .unwrap_or_default()
+        .rsplit(":::")
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     let folder = match text(&wish, "Prefix") {
-        Some(prefix) if !prefix.is_empty() => format!("{}/job-{}", prefix.trim_end_matches('/'), job.id),
+        Some(prefix) if !prefix.is_empty() => {
+            format!("{}/job-{}", prefix.trim_end_matches('/'), job.id)
+        }
         _ => format!("job-{}", job.id),
     };
-    if !allowed(world, &job, "s3:PutObject", &format!("arn:aws:s3:::{bucket}/{folder}/manifest.json")) {
+    if !allowed(
+        world,
+        &job,
+        "s3:PutObject",
+        &format!("arn:aws:s3:::{bucket}/{folder}/manifest.json"),
+    ) {
         return Err(format!("The job's role may not write the report to {bucket}"));
     }
     let all = text(&wish, "ReportScope").as_deref() != Some("FailedTasksOnly");
     let mut results = Vec::new();
     for (status, success) in [("succeeded", true), ("failed", false)] {
         let mut csv = String::new();
-        for (task, outcome) in job.tasks.iter().zip(&job.done).filter(|(_, outcome)| outcome.is_success() == success) {
+        for (task, outcome) in
+            job.tasks.iter().zip(&job.done).filter(|(_, outcome)| outcome.is_success() == success)
+        {
             let key = utf8_percent_encode(&task.key, KEY);
             let (code, message) = (&outcome.1, outcome.2.replace('"', "'"));
             let version = task.version.as_deref().unwrap_or_default();
             // Writing to a string cannot fail.
-            let _ = writeln!(csv, "\"{}\",\"{key}\",\"{version}\",\"{status}\",\"{code}\",\"{}\",\"{message}\"", task.bucket, outcome.0);
+            let _ = writeln!(
+                csv,
+                "\"{}\",\"{key}\",\"{version}\",\"{status}\",\"{code}\",\"{}\",\"{message}\"",
+                task.bucket, outcome.0
+            );
         }
         if csv.is_empty() || (success && !all) {
             continue;
         }
-        let key = format!("{folder}/results/{}.csv", hex(&Md5::digest(format!("{} {status}", job.id))));
+        let key =
+            format!("{folder}/results/{}.csv", hex(&Md5::digest(format!("{} {status}", job.id))));
         results.push(json!({"TaskExecutionStatus": status, "Bucket": bucket, "MD5Checksum": hex(&Md5::digest(&csv)), "Key": key}));
         put(world, &job, &bucket, &key, csv)?;
     }
@@ -356,7 +456,13 @@ fn put(world: &mut World, job: &Job, bucket: &str, key: &str, body: String) -> R
     put_under(world, job, (bucket, key), body, None)
 }
 
-fn put_under(world: &mut World, job: &Job, (bucket, key): (&str, &str), body: String, header: Option<Sse>) -> Result<(), String> {
+fn put_under(
+    world: &mut World,
+    job: &Job,
+    (bucket, key): (&str, &str),
+    body: String,
+    header: Option<Sse>,
+) -> Result<(), String> {
     let write = Write {
         bucket,
         key,
@@ -373,5 +479,7 @@ fn put_under(world: &mut World, job: &Job, (bucket, key): (&str, &str), body: St
         account: &job.account,
         written_by: format!("job {}", job.id),
     };
-    s3write::write(world, write).map(|_| ()).map_err(|(_, code, message)| format!("{code}: {message}"))
+    s3write::write(world, write)
+        .map(|_| ())
+        .map_err(|(_, code, message)| format!("{code}: {message}"))
 }

@@ -1,4 +1,5 @@
-//! Owns the understanding of one HTTP request: which service, which operation, who asks, about what.
+//! Owns the understanding of one HTTP request: which service, which operation, who asks, about
+//! what.
 
 use std::collections::BTreeMap;
 
@@ -72,17 +73,27 @@ impl Call {
         let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
         let scope = Scope::of(&headers, &query);
         let target = text(&headers, "x-amz-target").unwrap_or_default();
-        let is_form = text(&headers, "content-type").is_some_and(|it| it.starts_with("application/x-www-form-urlencoded"));
+        let is_form = text(&headers, "content-type")
+            .is_some_and(|it| it.starts_with("application/x-www-form-urlencoded"));
         let form = if is_form { pairs(raw) } else { BTreeMap::new() };
-        let service = scope.as_ref().and_then(|scope| Service::named(&scope.service)).unwrap_or_else(|| unsigned_service(target, &form));
+        let service = scope
+            .as_ref()
+            .and_then(|scope| Service::named(&scope.service))
+            .unwrap_or_else(|| unsigned_service(target, &form));
         let body = unchunk(&headers, raw);
         let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned();
         // No bucket's name begins like this date.
-        let service = if service == Service::S3 && path.starts_with(S3_CONTROL) { Service::S3Control } else { service };
+        let service = if service == Service::S3 && path.starts_with(S3_CONTROL) {
+            Service::S3Control
+        } else {
+            service
+        };
         let mut call = Self {
             service,
             subject: Subject { service: service.signing_name().to_owned(), ..Subject::default() },
-            region: scope.as_ref().map_or_else(|| DEFAULT_REGION.to_owned(), |scope| scope.region.clone()),
+            region: scope
+                .as_ref()
+                .map_or_else(|| DEFAULT_REGION.to_owned(), |scope| scope.region.clone()),
             access_key: scope.map(|scope| scope.access_key),
             method: parts.method.as_str().to_owned(),
             path,
@@ -100,7 +111,11 @@ impl Call {
         match self.service {
             Service::Emr | Service::Kms | Service::Sqs => {
                 let target = self.header("x-amz-target").unwrap_or_default().to_owned();
-                target.rsplit('.').next().unwrap_or_default().clone_into(&mut self.subject.operation);
+                target
+                    .rsplit('.')
+                    .next()
+                    .unwrap_or_default()
+                    .clone_into(&mut self.subject.operation);
                 self.json = serde_json::from_slice(&self.body).unwrap_or_default();
                 self.understand_json();
             }
@@ -130,7 +145,9 @@ impl Call {
                     ("GET", ["jobs"]) => ("ListJobs", None),
                     ("GET", ["jobs", id]) => ("DescribeJob", Some(*id)),
                     ("POST", ["jobs", id, "status"]) => ("UpdateJobStatus", Some(*id)),
-                    ("GET", ["configuration", "publicAccessBlock"]) => ("GetPublicAccessBlock", text(&self.headers, "x-amz-account-id")),
+                    ("GET", ["configuration", "publicAccessBlock"]) => {
+                        ("GetPublicAccessBlock", text(&self.headers, "x-amz-account-id"))
+                    }
                     _ => ("", None),
                 };
                 operation.clone_into(&mut self.subject.operation);
@@ -160,14 +177,21 @@ impl Call {
             return;
         }
         let first = self.json.get("JobFlowIds").and_then(|ids| ids.get(0)).and_then(Value::as_str);
-        self.subject.cluster_id =
-            string("ClusterId").or_else(|| string("JobFlowId")).or_else(|| string("ResourceId")).or_else(|| first.map(str::to_owned));
+        self.subject.cluster_id = string("ClusterId")
+            .or_else(|| string("JobFlowId"))
+            .or_else(|| string("ResourceId"))
+            .or_else(|| first.map(str::to_owned));
         self.subject.name = string("Name");
     }
 
     fn s3_operation(&self) -> String {
         // SDKs repeat the operation's name in `x-id`.
-        let what = self.query.keys().map(String::as_str).find(|name| S3_SUBRESOURCES.contains(name)).unwrap_or_default();
+        let what = self
+            .query
+            .keys()
+            .map(String::as_str)
+            .find(|name| S3_SUBRESOURCES.contains(name))
+            .unwrap_or_default();
         let method = self.method.as_str();
         let known = if self.subject.bucket.is_none() {
             match method {
@@ -179,7 +203,9 @@ impl Call {
                 ("HEAD", "") => "HeadBucket",
                 ("PUT", "") => "CreateBucket",
                 ("DELETE", "") => "DeleteBucket",
-                ("GET", "") if self.query.get("list-type").is_some_and(|it| it == "2") => "ListObjectsV2",
+                ("GET", "") if self.query.get("list-type").is_some_and(|it| it == "2") => {
+                    "ListObjectsV2"
+                }
                 ("GET", "") => "ListObjects",
                 ("GET", "encryption") => "GetBucketEncryption",
                 ("PUT", "encryption") => "PutBucketEncryption",
@@ -206,7 +232,9 @@ impl Call {
                 ("PUT", "encryption") => "UpdateObjectEncryption",
                 ("POST", "restore") => "RestoreObject",
                 ("POST", "uploads") => "CreateMultipartUpload",
-                ("PUT", "uploadId") if self.headers.contains_key("x-amz-copy-source") => "UploadPartCopy",
+                ("PUT", "uploadId") if self.headers.contains_key("x-amz-copy-source") => {
+                    "UploadPartCopy"
+                }
                 ("GET", "uploadId") => "ListParts",
                 ("POST", "uploadId") => "CompleteMultipartUpload",
                 ("DELETE", "uploadId") => "AbortMultipartUpload",
@@ -228,7 +256,12 @@ impl Call {
     /// Values of `name.1`, `name.2`, … or `name.member.1`, ….
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         (1..)
-            .map_while(|number| self.form.get(&format!("{name}.{number}")).or_else(|| self.form.get(&format!("{name}.member.{number}"))).cloned())
+            .map_while(|number| {
+                self.form
+                    .get(&format!("{name}.{number}"))
+                    .or_else(|| self.form.get(&format!("{name}.member.{number}")))
+                    .cloned()
+            })
             .collect()
     }
 
@@ -309,15 +342,24 @@ struct Scope {
 }
 
 impl Scope {
-    /// Out of the `Authorization` header, or a presigned URL's query. Only `SigV4` counts as signed.
+    /// Out of the `Authorization` header, or a presigned URL's query. Only `SigV4` counts as
+    /// signed.
     fn of(headers: &HeaderMap, query: &BTreeMap<String, String>) -> Option<Self> {
         let credential = match text(headers, "authorization") {
-            Some(header) => header.strip_prefix("AWS4-HMAC-SHA256")?.split(',').find_map(|part| part.trim().strip_prefix("Credential="))?,
+            Some(header) => header
+                .strip_prefix("AWS4-HMAC-SHA256")?
+                .split(',')
+                .find_map(|part| part.trim().strip_prefix("Credential="))?,
             None => query.get("X-Amz-Credential")?,
         };
         let mut parts = credential.split('/');
-        let (access_key, _date, region, service) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        Some(Self { access_key: access_key.to_owned(), region: region.to_owned(), service: service.to_owned() })
+        let (access_key, _date, region, service) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        Some(Self {
+            access_key: access_key.to_owned(),
+            region: region.to_owned(),
+            service: service.to_owned(),
+        })
     }
 }
 
@@ -357,7 +399,8 @@ fn unchunk(headers: &HeaderMap, raw: &Bytes) -> Bytes {
     let mut rest: &[u8] = raw;
     while let Some(end) = rest.windows(2).position(|it| it == b"\r\n") {
         let line = String::from_utf8_lossy(&rest[..end]);
-        let size = usize::from_str_radix(line.split(';').next().unwrap_or_default(), 16).unwrap_or(0);
+        let size =
+            usize::from_str_radix(line.split(';').next().unwrap_or_default(), 16).unwrap_or(0);
         let start = end + 2;
         if size == 0 || rest.len() < start + size {
             break;

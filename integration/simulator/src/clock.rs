@@ -61,7 +61,8 @@ impl Clock {
         self.simulated += by;
     }
 
-    /// How long to wait, in real time, until the simulated time `at`. `None`: it does not come by itself.
+    /// How long to wait, in real time, until the simulated time `at`. `None`: it does not come by
+    /// itself.
     pub(crate) fn real_wait(&self, at: OffsetDateTime) -> Option<Duration> {
         let factor = self.factor();
         if factor == 0.0 {
@@ -81,12 +82,16 @@ pub(crate) fn epoch_seconds(at: OffsetDateTime) -> serde_json::Number {
 
 /// `2026-11-22T08:33:52.000Z`, as the XML services write times.
 pub(crate) fn iso(at: OffsetDateTime) -> String {
-    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let format = time::macros::format_description!(
+        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+    );
     at.format(format).unwrap_or_default()
 }
 
 /// `Sun, 22 Nov 2026 08:33:52 GMT`, as HTTP headers write times.
 pub(crate) fn http_date(at: OffsetDateTime) -> String {
-    let format = time::macros::format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let format = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
     at.format(format).unwrap_or_default()
 }

@@ -184,7 +184,8 @@ pub struct Cluster {
     pub request: Value,
     /// The name `DescribeCluster` gives.
     pub security_configuration: Option<String>,
-    /// Content of the security configuration as it was when the cluster was asked for: what it really lives by.
+    /// Content of the security configuration as it was when the cluster was asked for: what it
+    /// really lives by.
     pub security: Value,
     /// The cluster's `Configurations`.
     pub configurations: Value,
@@ -245,7 +246,8 @@ impl Cluster {
         self.request.pointer(pointer).and_then(Value::as_str)
     }
 
-    /// The part of the security configuration that encrypts, if it has that part and switches it on.
+    /// The part of the security configuration that encrypts, if it has that part and switches it
+    /// on.
     fn at_rest(&self, part: &str) -> Option<&Value> {
         let encryption = self.security.get("EncryptionConfiguration")?;
         if !truthy(encryption.get("EnableAtRestEncryption")) {
@@ -267,7 +269,10 @@ impl Cluster {
     pub(crate) fn s3_mode(&self, bucket: &str) -> Option<(&str, Option<&str>)> {
         let s3 = self.at_rest("S3EncryptionConfiguration")?;
         let overrides = s3.get("Overrides").and_then(Value::as_array);
-        let special = overrides.into_iter().flatten().find(|it| it.get("BucketName").and_then(Value::as_str) == Some(bucket));
+        let special = overrides
+            .into_iter()
+            .flatten()
+            .find(|it| it.get("BucketName").and_then(Value::as_str) == Some(bucket));
         let chosen = special.unwrap_or(s3);
         let mode = chosen.get("EncryptionMode").and_then(Value::as_str)?;
         Some((mode, chosen.get("AwsKmsKey").and_then(Value::as_str)))
@@ -328,7 +333,9 @@ pub(crate) fn create(world: &mut World, birth: Birth) -> usize {
         ready: None,
         ended: None,
         tags: tags(request.get("Tags")),
-        termination_protected: fate.termination_protected.unwrap_or_else(|| truthy(instances.get("TerminationProtected"))),
+        termination_protected: fate
+            .termination_protected
+            .unwrap_or_else(|| truthy(instances.get("TerminationProtected"))),
         keep_alive: truthy(instances.get("KeepJobFlowAliveWhenNoSteps")),
         steps: Vec::new(),
         groups: groups(world, instances),
@@ -361,7 +368,12 @@ fn take_fate(world: &mut World) -> NextCluster {
 }
 
 /// Adds steps in `RunJobFlow`'s form and gives their ids.
-pub(crate) fn add_steps(world: &mut World, index: usize, steps: &Value, at: OffsetDateTime) -> Vec<String> {
+pub(crate) fn add_steps(
+    world: &mut World,
+    index: usize,
+    steps: &Value,
+    at: OffsetDateTime,
+) -> Vec<String> {
     let mut ids = Vec::new();
     for step in steps.as_array().into_iter().flatten() {
         let id = world.emr_id("s-", 13);
@@ -418,7 +430,8 @@ fn group(world: &mut World, request: Value) -> InstanceGroup {
     }
 }
 
-/// Adds instance groups in `AddInstanceGroups`' form and gives their ids; where the cluster's instances exist already, theirs join at once.
+/// Adds instance groups in `AddInstanceGroups`' form and gives their ids; where the cluster's
+/// instances exist already, theirs join at once.
 pub(crate) fn add_groups(world: &mut World, index: usize, groups: &Value) -> Vec<String> {
     let mut ids = Vec::new();
     for request in groups.as_array().into_iter().flatten() {
@@ -466,11 +479,16 @@ fn add_instances(world: &mut World, index: usize, group: &InstanceGroup, count: 
     let encrypted = cluster.fate.ebs_encrypted.unwrap_or(key.is_some());
     let root_encrypted = cluster.fate.ebs_root_encrypted.unwrap_or(encrypted);
     let name = key.unwrap_or_else(|| "alias/aws/ebs".to_owned());
-    let key = world.key(&cluster.account, &cluster.region, &name).map_or(name, crate::world::Key::arn);
+    let key =
+        world.key(&cluster.account, &cluster.region, &name).map_or(name, crate::world::Key::arn);
     let root = cluster.request["EbsRootVolumeSize"].as_u64().unwrap_or(10);
     for _ in 0..count {
         let mut volumes = vec![("/dev/xvda".to_owned(), root, "gp2".to_owned(), root_encrypted)];
-        volumes.extend(data_volumes(&group.request).into_iter().map(|(device, size, kind)| (device, size, kind, encrypted)));
+        volumes.extend(
+            data_volumes(&group.request)
+                .into_iter()
+                .map(|(device, size, kind)| (device, size, kind, encrypted)),
+        );
         let volumes = volumes
             .into_iter()
             .map(|(device, size, kind, encrypted)| {
@@ -491,10 +509,13 @@ fn add_instances(world: &mut World, index: usize, group: &InstanceGroup, count: 
     }
 }
 
-/// Device, size in GiB and type of the data volumes of one instance; EMR adds one where none is asked for.
+/// Device, size in GiB and type of the data volumes of one instance; EMR adds one where none is
+/// asked for.
 fn data_volumes(group: &Value) -> Vec<(String, u64, String)> {
     let mut specifications = Vec::new();
-    for device in group["EbsConfiguration"]["EbsBlockDeviceConfigs"].as_array().into_iter().flatten() {
+    for device in
+        group["EbsConfiguration"]["EbsBlockDeviceConfigs"].as_array().into_iter().flatten()
+    {
         let volume = &device["VolumeSpecification"];
         let size = volume["SizeInGB"].as_u64().unwrap_or(32);
         let kind = text(volume, "VolumeType").unwrap_or("gp2").to_owned();
@@ -505,7 +526,11 @@ fn data_volumes(group: &Value) -> Vec<(String, u64, String)> {
     if specifications.is_empty() {
         specifications.push((32, "gp2".to_owned()));
     }
-    specifications.into_iter().zip('b'..='z').map(|((size, kind), letter)| (format!("/dev/sd{letter}"), size, kind)).collect()
+    specifications
+        .into_iter()
+        .zip('b'..='z')
+        .map(|((size, kind), letter)| (format!("/dev/sd{letter}"), size, kind))
+        .collect()
 }
 
 /// Tags in the API's form as pairs.
@@ -514,7 +539,9 @@ pub(crate) fn tags(value: Option<&Value>) -> Vec<(String, String)> {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .filter_map(|tag| Some((text(tag, "Key")?.to_owned(), text(tag, "Value").unwrap_or_default().to_owned())))
+        .filter_map(|tag| {
+            Some((text(tag, "Key")?.to_owned(), text(tag, "Value").unwrap_or_default().to_owned()))
+        })
         .collect()
 }
 

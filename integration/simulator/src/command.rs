@@ -11,7 +11,8 @@ use crate::hooks::Hook;
 use crate::object::Attributes;
 use crate::world::Sse;
 
-/// A change of the world, or of how it behaves. As JSON: `{"command": "put_bucket", "name": "acme-out"}`.
+/// A change of the world, or of how it behaves. As JSON: `{"command": "put_bucket", "name":
+/// "acme-out"}`.
 ///
 /// Wherever `account` or `region` is absent, [`DEFAULT_ACCOUNT`](crate::DEFAULT_ACCOUNT) and
 /// [`DEFAULT_REGION`](crate::DEFAULT_REGION) are meant. `put_…` replaces what has the same name.
@@ -30,7 +31,8 @@ pub enum Command {
     DeleteObject(ObjectName),
     /// Sets or removes the public access block of a whole account.
     SetAccountPublicAccessBlock(AccountBlock),
-    /// Makes a security configuration; an existing one is deleted and created again, even when in use.
+    /// Makes a security configuration; an existing one is deleted and created again, even when in
+    /// use.
     PutSecurityConfiguration(PutSecurityConfiguration),
     /// Removes a security configuration, even when in use.
     DeleteSecurityConfiguration(Named),
@@ -137,7 +139,8 @@ pub struct PutAccessKey {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BucketEncryption {
-    /// `AES256`, `aws:kms`, `aws:kms:dsse`; absent: the rule says nothing about it, and objects get AES256.
+    /// `AES256`, `aws:kms`, `aws:kms:dsse`; absent: the rule says nothing about it, and objects get
+    /// AES256.
     #[serde(default)]
     pub algorithm: Option<String>,
     /// Key id, ARN or alias, returned as it is.
@@ -161,7 +164,12 @@ impl BucketEncryption {
     /// SSE-KMS with a key.
     #[must_use]
     pub fn kms(key: &str) -> Self {
-        Self { algorithm: Some("aws:kms".to_owned()), key: Some(key.to_owned()), bucket_key: Some(false), ..Self::default() }
+        Self {
+            algorithm: Some("aws:kms".to_owned()),
+            key: Some(key.to_owned()),
+            bucket_key: Some(false),
+            ..Self::default()
+        }
     }
 }
 
@@ -431,7 +439,14 @@ pub struct PutVpc {
 
 impl Default for PutVpc {
     fn default() -> Self {
-        Self { id: String::new(), account: None, region: None, dhcp_options: "default".to_owned(), dns_support: true, dns_hostnames: true }
+        Self {
+            id: String::new(),
+            account: None,
+            region: None,
+            dhcp_options: "default".to_owned(),
+            dns_support: true,
+            dns_hostnames: true,
+        }
     }
 }
 
@@ -506,7 +521,8 @@ pub struct StartCluster {
 pub struct UpdateCluster {
     /// Which cluster; empty: the newest.
     pub id: String,
-    /// Members of `RunJobFlow`'s body that it shall have been started with: `ServiceRole`, `CustomAmiId`, `BootstrapActions`, …
+    /// Members of `RunJobFlow`'s body that it shall have been started with: `ServiceRole`,
+    /// `CustomAmiId`, `BootstrapActions`, …
     #[serde(default)]
     pub request: Value,
     /// Whether volumes made from now on are encrypted, whatever the security configuration says.
@@ -593,7 +609,14 @@ pub struct Timings {
 
 impl Default for Timings {
     fn default() -> Self {
-        Self { starting: 180.0, bootstrapping: 120.0, step_start: 5.0, step: 120.0, steps: BTreeMap::new(), terminating: 60.0 }
+        Self {
+            starting: 180.0,
+            bootstrapping: 120.0,
+            step_start: 5.0,
+            step: 120.0,
+            steps: BTreeMap::new(),
+            terminating: 60.0,
+        }
     }
 }
 
@@ -601,7 +624,14 @@ impl Timings {
     /// Every stage takes this many simulated seconds, and steps follow each other at once.
     #[must_use]
     pub fn all(seconds: f64) -> Self {
-        Self { starting: seconds, bootstrapping: seconds, step_start: 0.0, step: seconds, steps: BTreeMap::new(), terminating: seconds }
+        Self {
+            starting: seconds,
+            bootstrapping: seconds,
+            step_start: 0.0,
+            step: seconds,
+            steps: BTreeMap::new(),
+            terminating: seconds,
+        }
     }
 }
 

@@ -22,9 +22,11 @@ pub(crate) fn answer(shared: &Shared, parts: &Parts, body: &[u8]) -> Reply {
         }
         ("GET", "/_control/requests") => {
             let query = parts.uri.query().unwrap_or_default();
-            let filters: BTreeMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+            let filters: BTreeMap<String, String> =
+                form_urlencoded::parse(query.as_bytes()).into_owned().collect();
             let state = shared.lock();
-            let found: Vec<&Recorded> = state.requests.iter().filter(|it| passes(it, &filters)).collect();
+            let found: Vec<&Recorded> =
+                state.requests.iter().filter(|it| passes(it, &filters)).collect();
             Reply::json(&json!(found))
         }
         ("GET", "/_control/rounds") => Reply::json(&json!({"rounds": shared.lock().rounds.done()})),

@@ -106,7 +106,13 @@ impl Fault {
     /// Every call of an operation goes wrong in this way.
     #[must_use]
     pub fn every(operation: &str, kind: FaultKind) -> Self {
-        Self { service: None, operation: operation.to_owned(), calls: Calls::Every, matching: None, kind }
+        Self {
+            service: None,
+            operation: operation.to_owned(),
+            calls: Calls::Every,
+            matching: None,
+            kind,
+        }
     }
 
     /// The nth call (1-based) of an operation goes wrong in this way.
@@ -171,7 +177,11 @@ impl Faults {
     pub(crate) fn judge(&mut self, subject: &Subject) -> Verdict {
         let mut verdict = Verdict::default();
         for (fault, counter) in &mut self.rules {
-            let meant = subject.matches(fault.service.as_deref(), &fault.operation, fault.matching.as_deref());
+            let meant = subject.matches(
+                fault.service.as_deref(),
+                &fault.operation,
+                fault.matching.as_deref(),
+            );
             if !meant || !counter.hit() {
                 continue;
             }

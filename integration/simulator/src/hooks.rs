@@ -43,7 +43,14 @@ impl Hook {
     /// After the first call of an operation, before its reply is sent.
     #[must_use]
     pub fn after_first(operation: &str, commands: Vec<Command>) -> Self {
-        Self { service: None, operation: operation.to_owned(), calls: first(), matching: None, when: Moment::Reply, commands }
+        Self {
+            service: None,
+            operation: operation.to_owned(),
+            calls: first(),
+            matching: None,
+            when: Moment::Reply,
+            commands,
+        }
     }
 }
 
@@ -71,7 +78,12 @@ impl Hooks {
     pub(crate) fn due(&mut self, subject: &Subject, moment: Moment) -> Vec<Command> {
         let mut due = Vec::new();
         for (hook, counter) in &mut self.hooks {
-            let meant = hook.when == moment && subject.matches(hook.service.as_deref(), &hook.operation, hook.matching.as_deref());
+            let meant = hook.when == moment
+                && subject.matches(
+                    hook.service.as_deref(),
+                    &hook.operation,
+                    hook.matching.as_deref(),
+                );
             if meant && counter.hit() {
                 due.extend(hook.commands.iter().cloned());
             }

@@ -1,4 +1,5 @@
-//! An AWS on loopback: EMR, S3 (with its control plane), KMS, IAM, STS, EC2 and SNS as a guard (AWS SDK for Rust) and a runner (raw HTTP) use them.
+//! An AWS on loopback: EMR, S3 (with its control plane), KMS, IAM, STS, EC2 and SNS as a guard (AWS
+//! SDK for Rust) and a runner (raw HTTP) use them.
 //!
 //! ```
 //! use emr_simulator::{Command, ClusterState, Simulator, StartCluster};
@@ -17,11 +18,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! - **Who asks.** The access key id in a `SigV4` credential names the caller; signatures are **not checked**. Unknown ids
-//!   and unsigned requests get each service's own error; unsigned reads of public buckets work. Callers may do
-//!   everything in their own account: refusals come from bucket and key policies and from [`Fault`]s.
-//! - **Time.** Clusters live on a clock that is real, scaled or stepped by hand ([`SetClock`]); what is due happens,
-//!   in order, whenever somebody looks. With the stepped clock everything is deterministic.
+//! - **Who asks.** The access key id in a `SigV4` credential names the caller; signatures are **not
+//!   checked**. Unknown ids and unsigned requests get each service's own error; unsigned reads of
+//!   public buckets work. Callers may do everything in their own account: refusals come from bucket
+//!   and key policies and from [`Fault`]s.
+//! - **Time.** Clusters live on a clock that is real, scaled or stepped by hand ([`SetClock`]);
+//!   what is due happens, in order, whenever somebody looks. With the stepped clock everything is
+//!   deterministic.
 //! - **Quotas** of EMR are on from the start; [`Command::SetQuotas`] switches them off.
 //! - **Setting up** is done by [`Command`]s, from Rust or as JSON by `POST /_control/apply`.
 
@@ -62,8 +65,9 @@ pub use batch::Job;
 pub use clock::ClockMode;
 pub use cluster::{Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume};
 pub use command::{
-    AccountBlock, Advance, Applied, AttachedPolicy, BucketEncryption, Command, CommandError, Grant, Named, NextCluster, ObjectName, PutAccessKey,
-    PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SendMessage,
+    AccountBlock, Advance, Applied, AttachedPolicy, BucketEncryption, Command, CommandError, Grant,
+    Named, NextCluster, ObjectName, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey,
+    PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SendMessage,
     SetClock, SetLatency, StartCluster, StartState, Switch, Termination, Timings, UpdateCluster,
 };
 pub use faults::{Calls, Fault, FaultKind};
@@ -72,13 +76,14 @@ pub use object::{AclGrant, Attributes, Checksum, Extent, Object, Older, Retentio
 pub use record::{Recorded, Subject};
 pub use scene::certificates;
 pub use world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Message, Publication, Role, SecurityConfiguration, Sse,
-    Subnet, Vpc, World,
+    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Message,
+    Publication, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
 };
 
 use server::Shared;
 
-/// A running simulator. It has threads of its own, so it serves tests with and without a runtime; it stops on drop.
+/// A running simulator. It has threads of its own, so it serves tests with and without a runtime;
+/// it stops on drop.
 #[derive(Debug)]
 pub struct Simulator {
     address: SocketAddr,
@@ -106,18 +111,20 @@ impl Simulator {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new());
         let (stop, stopped) = watch::channel(false);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let serving = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("emr-simulator".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => server::serve(listener, serving, stopped).await,
-                    Err(error) => eprintln!("emr-simulator: {error}"),
-                }
-            });
-            // Connections that hang on purpose end here.
-            runtime.shutdown_background();
-        })?;
+        let thread =
+            std::thread::Builder::new().name("emr-simulator".to_owned()).spawn(move || {
+                runtime.block_on(async {
+                    match tokio::net::TcpListener::from_std(listener) {
+                        Ok(listener) => server::serve(listener, serving, stopped).await,
+                        Err(error) => eprintln!("emr-simulator: {error}"),
+                    }
+                });
+                // Connections that hang on purpose end here.
+                runtime.shutdown_background();
+            })?;
         Ok(Self { address, shared, stop, thread: Some(thread) })
     }
 
@@ -127,7 +134,9 @@ impl Simulator {
     /// As [`start`](Self::start).
     pub fn acme() -> io::Result<Self> {
         let simulator = Self::start()?;
-        simulator.apply(Command::Seed(Seed { scene: "acme".to_owned() })).map_err(io::Error::other)?;
+        simulator
+            .apply(Command::Seed(Seed { scene: "acme".to_owned() }))
+            .map_err(io::Error::other)?;
         Ok(simulator)
     }
 
@@ -170,7 +179,8 @@ impl Simulator {
         state.requests.iter().filter(|it| it.subject.operation == operation).cloned().collect()
     }
 
-    /// The public half of an asymmetric KMS key of the default account and region, by its id or alias: SubjectPublicKeyInfo.
+    /// The public half of an asymmetric KMS key of the default account and region, by its id or
+    /// alias: SubjectPublicKeyInfo.
     #[must_use]
     pub fn public_key(&self, name: &str) -> Option<Vec<u8>> {
         self.with_world(|world| {
@@ -192,8 +202,9 @@ impl Simulator {
         look(&state.world)
     }
 
-    /// Waits until the world is as wished, for at most this long in real time; false when it did not get so. This blocks the
-    /// thread: within a runtime of one thread, call it by `spawn_blocking`.
+    /// Waits until the world is as wished, for at most this long in real time; false when it did
+    /// not get so. This blocks the thread: within a runtime of one thread, call it by
+    /// `spawn_blocking`.
     #[must_use]
     pub fn wait_until(&self, mut wish: impl FnMut(&World) -> bool, at_most: Duration) -> bool {
         self.wait_for(at_most, |state| wish(&state.world).then_some(())).is_some()
@@ -201,11 +212,19 @@ impl Simulator {
 
     /// Waits for a request of this kind, past or to come, for at most this long in real time.
     #[must_use]
-    pub fn wait_for_request(&self, mut wanted: impl FnMut(&Recorded) -> bool, at_most: Duration) -> Option<Recorded> {
+    pub fn wait_for_request(
+        &self,
+        mut wanted: impl FnMut(&Recorded) -> bool,
+        at_most: Duration,
+    ) -> Option<Recorded> {
         self.wait_for(at_most, |state| state.requests.iter().find(|it| wanted(it)).cloned())
     }
 
-    fn wait_for<T>(&self, at_most: Duration, mut look: impl FnMut(&apply::State) -> Option<T>) -> Option<T> {
+    fn wait_for<T>(
+        &self,
+        at_most: Duration,
+        mut look: impl FnMut(&apply::State) -> Option<T>,
+    ) -> Option<T> {
         let deadline = Instant::now() + at_most;
         let mut state = self.shared.lock();
         loop {

@@ -44,11 +44,13 @@ impl World {
         self.tell();
     }
 
-    /// Puts what has changed of clusters' states into the queues, in the form in which EMR tells EventBridge.
+    /// Puts what has changed of clusters' states into the queues, in the form in which EMR tells
+    /// EventBridge.
     pub(crate) fn tell(&mut self) {
         for index in 0..self.clusters.len() {
             let cluster = &mut self.clusters[index];
-            if self.queues.is_empty() || cluster.told.replace(cluster.state) == Some(cluster.state) {
+            if self.queues.is_empty() || cluster.told.replace(cluster.state) == Some(cluster.state)
+            {
                 continue;
             }
             let (code, message) = cluster.reason.clone().unwrap_or_default();
@@ -72,7 +74,12 @@ impl World {
             });
             for messages in self.queues.values_mut() {
                 let id = uuid(&mut self.random);
-                messages.push(Message { id, body: event.to_string(), receipt: None, hidden_until: None });
+                messages.push(Message {
+                    id,
+                    body: event.to_string(),
+                    receipt: None,
+                    hidden_until: None,
+                });
             }
         }
     }
@@ -92,7 +99,8 @@ fn happen(world: &mut World, index: usize, next: Next, at: OffsetDateTime) {
             let step = &mut cluster.steps[number];
             step.state = StepState::Running;
             step.started = Some(at);
-            let special = cluster.timings.steps.iter().find(|(part, _)| step.name.contains(part.as_str()));
+            let special =
+                cluster.timings.steps.iter().find(|(part, _)| step.name.contains(part.as_str()));
             let length = special.map_or(cluster.timings.step, |(_, length)| *length);
             cluster.next = Some((at + seconds(length), Next::EndStep(number)));
         }
@@ -100,7 +108,8 @@ fn happen(world: &mut World, index: usize, next: Next, at: OffsetDateTime) {
         Next::End { failed } => {
             steps::write_node_logs(world, index);
             let cluster = &mut world.clusters[index];
-            cluster.state = if failed { ClusterState::TerminatedWithErrors } else { ClusterState::Terminated };
+            cluster.state =
+                if failed { ClusterState::TerminatedWithErrors } else { ClusterState::Terminated };
             cluster.ended = Some(at);
         }
     }
@@ -110,7 +119,9 @@ fn ready(world: &mut World, index: usize, at: OffsetDateTime) {
     let cluster = &mut world.clusters[index];
     if cluster.fate.bootstrap_failure {
         let master = cluster.instances.first().map_or("", |it| it.ec2_id.as_str());
-        let message = format!("On the master instance ({master}), bootstrap action 1 returned a non-zero return code");
+        let message = format!(
+            "On the master instance ({master}), bootstrap action 1 returned a non-zero return code"
+        );
         return terminate(world, index, at, "BOOTSTRAP_FAILURE", &message, true);
     }
     cluster.ready = Some(at);
@@ -128,7 +139,8 @@ pub(crate) fn next_step(world: &mut World, index: usize, at: OffsetDateTime) {
         cluster.next = Some((at + seconds(cluster.timings.step_start), Next::StartStep(number)));
     } else if cluster.keep_alive {
         cluster.state = ClusterState::Waiting;
-        cluster.reason = Some((String::new(), "Cluster ready after last step completed.".to_owned()));
+        cluster.reason =
+            Some((String::new(), "Cluster ready after last step completed.".to_owned()));
     } else {
         terminate(world, index, at, "ALL_STEPS_COMPLETED", "Steps completed", false);
     }
@@ -160,7 +172,8 @@ fn end_step(world: &mut World, index: usize, number: usize, at: OffsetDateTime) 
     }
 }
 
-/// Honours a failed step's `ActionOnFailure`. A protected, kept-alive cluster waits instead of terminating.
+/// Honours a failed step's `ActionOnFailure`. A protected, kept-alive cluster waits instead of
+/// terminating.
 fn after_failure(world: &mut World, index: usize, number: usize, at: OffsetDateTime) {
     let cluster = &mut world.clusters[index];
     let action = cluster.steps[number].action_on_failure.as_str();
@@ -189,7 +202,14 @@ fn cancel_steps(world: &mut World, index: usize, at: OffsetDateTime) {
 }
 
 /// Begins a cluster's end; steps that are not over are cancelled.
-pub(crate) fn terminate(world: &mut World, index: usize, at: OffsetDateTime, code: &str, message: &str, failed: bool) {
+pub(crate) fn terminate(
+    world: &mut World,
+    index: usize,
+    at: OffsetDateTime,
+    code: &str,
+    message: &str,
+    failed: bool,
+) {
     cancel_steps(world, index, at);
     let cluster = &mut world.clusters[index];
     cluster.state = ClusterState::Terminating;
@@ -201,9 +221,15 @@ pub(crate) fn terminate(world: &mut World, index: usize, at: OffsetDateTime, cod
 }
 
 /// Puts a fresh cluster into a later state, as if its early life lay behind it.
-pub(crate) fn fast_forward(world: &mut World, index: usize, state: StartState, now: OffsetDateTime) {
+pub(crate) fn fast_forward(
+    world: &mut World,
+    index: usize,
+    state: StartState,
+    now: OffsetDateTime,
+) {
     if state == StartState::Starting {
-        world.clusters[index].next = Some((now + seconds(world.clusters[index].timings.starting), Next::Bootstrap));
+        world.clusters[index].next =
+            Some((now + seconds(world.clusters[index].timings.starting), Next::Bootstrap));
         return;
     }
     happen(world, index, Next::Bootstrap, now);

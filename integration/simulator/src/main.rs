@@ -31,7 +31,8 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<(), String> {
             "--scene" => commands.push(Command::Seed(Seed { scene: value()? })),
             "--speed" => {
                 let speed = value()?.parse().map_err(|error| format!("--speed: {error}"))?;
-                commands.push(Command::SetClock(SetClock { mode: ClockMode::Scaled(speed), at: None }));
+                commands
+                    .push(Command::SetClock(SetClock { mode: ClockMode::Scaled(speed), at: None }));
             }
             "--help" | "-h" => {
                 println!("{USAGE}");
@@ -45,7 +46,9 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<(), String> {
         simulator.apply(command).map_err(|error| error.to_string())?;
     }
     let mut out = std::io::stdout();
-    writeln!(out, "{}", simulator.url()).and_then(|()| out.flush()).map_err(|error| error.to_string())?;
+    writeln!(out, "{}", simulator.url())
+        .and_then(|()| out.flush())
+        .map_err(|error| error.to_string())?;
     loop {
         std::thread::park();
     }

@@ -15,7 +15,8 @@ use crate::world::{Bucket, Sse, World};
 pub struct Object {
     /// Bytes.
     pub size: u64,
-    /// Without quotes. The MD5 of the content only where the object is not encrypted by KMS and was not written in parts.
+    /// Without quotes. The MD5 of the content only where the object is not encrypted by KMS and was
+    /// not written in parts.
     pub etag: String,
     /// Its protection.
     pub sse: Sse,
@@ -33,7 +34,8 @@ pub struct Object {
     /// Its bytes where they are known; else they read as zeros.
     #[serde(skip)]
     pub body: Option<Vec<u8>>,
-    /// Where they are not known: what they are, so that copies can be told from other contents without any bytes.
+    /// Where they are not known: what they are, so that copies can be told from other contents
+    /// without any bytes.
     pub extents: Vec<Extent>,
     /// Its version; `None` is the null version.
     pub version: Option<String>,
@@ -166,17 +168,23 @@ pub struct Upload {
 }
 
 impl Object {
-    /// Whether it lies in an archive, from which nothing can be copied or read before it is restored.
+    /// Whether it lies in an archive, from which nothing can be copied or read before it is
+    /// restored.
     #[must_use]
     pub fn is_archived(&self, now: OffsetDateTime) -> bool {
-        let archived = matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE") || self.attributes.archive_status.is_some();
+        let archived = matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+            || self.attributes.archive_status.is_some();
         archived && !self.restore.is_some_and(|(from, until)| from <= now && now < until)
     }
 
     /// Whether Object Lock keeps this version from being deleted.
     #[must_use]
     pub fn is_locked(&self, now: OffsetDateTime, bypass: bool) -> bool {
-        let retained = self.attributes.retention.as_ref().is_some_and(|it| it.until > now && !(bypass && it.mode == "GOVERNANCE"));
+        let retained = self
+            .attributes
+            .retention
+            .as_ref()
+            .is_some_and(|it| it.until > now && !(bypass && it.mode == "GOVERNANCE"));
         self.attributes.legal_hold || retained
     }
 
@@ -184,7 +192,10 @@ impl Object {
     #[must_use]
     pub fn acl(&self) -> Vec<AclGrant> {
         let mut grants = match self.attributes.grants.as_slice() {
-            [] => vec![AclGrant { grantee: format!("id={}", canonical_id(&self.owner)), permission: "FULL_CONTROL".to_owned() }],
+            [] => vec![AclGrant {
+                grantee: format!("id={}", canonical_id(&self.owner)),
+                permission: "FULL_CONTROL".to_owned(),
+            }],
             grants => grants.to_vec(),
         };
         grants.sort();
@@ -203,7 +214,11 @@ impl Object {
         for extent in &self.extents {
             let (first, last) = (from.max(at), to.min(at + extent.length));
             if first < last {
-                part.push(Extent { origin: extent.origin.clone(), from: extent.from + first - at, length: last - first });
+                part.push(Extent {
+                    origin: extent.origin.clone(),
+                    from: extent.from + first - at,
+                    length: last - first,
+                });
             }
             at += extent.length;
         }
@@ -235,7 +250,11 @@ pub(crate) fn join<'a>(parts: impl Iterator<Item = &'a Object>) -> (Option<Vec<u
         });
         for extent in &part.extents {
             match extents.last_mut() {
-                Some(last) if last.origin == extent.origin && last.from + last.length == extent.from => last.length += extent.length,
+                Some(last)
+                    if last.origin == extent.origin && last.from + last.length == extent.from =>
+                {
+                    last.length += extent.length
+                }
                 _ => extents.push(extent.clone()),
             }
         }
@@ -255,20 +274,35 @@ fn digest(body: Option<&[u8]>, extents: &[Extent]) -> Vec<u8> {
     }
 }
 
-/// MD5 of the content, or of what stands for it. Under KMS it is the MD5 of something else; in parts, that of their MD5s and their number.
-pub(crate) fn etag(body: Option<&[u8]>, extents: &[Extent], sse: &Sse, parts: Option<u32>) -> String {
+/// MD5 of the content, or of what stands for it. Under KMS it is the MD5 of something else; in
+/// parts, that of their MD5s and their number.
+pub(crate) fn etag(
+    body: Option<&[u8]>,
+    extents: &[Extent],
+    sse: &Sse,
+    parts: Option<u32>,
+) -> String {
     let mut bytes = digest(body, extents);
     if let Sse::Kms { key } | Sse::Dsse { key } = sse {
-        bytes = Md5::digest(format!("{} under {}", hex(&bytes), key.as_deref().unwrap_or_default())).to_vec();
+        bytes =
+            Md5::digest(format!("{} under {}", hex(&bytes), key.as_deref().unwrap_or_default()))
+                .to_vec();
     }
     match parts {
-        Some(parts) => format!("{}-{parts}", hex(&Md5::digest(format!("parts of {}", hex(&bytes))))),
+        Some(parts) => {
+            format!("{}-{parts}", hex(&Md5::digest(format!("parts of {}", hex(&bytes)))))
+        }
         None => hex(&bytes),
     }
 }
 
 /// Looks like a checksum of the content.
-pub(crate) fn checksum(algorithm: &str, kind: &str, body: Option<&[u8]>, extents: &[Extent]) -> String {
+pub(crate) fn checksum(
+    algorithm: &str,
+    kind: &str,
+    body: Option<&[u8]>,
+    extents: &[Extent],
+) -> String {
     let digest = hex(&Md5::digest(format!("{algorithm} {kind} {}", hex(&digest(body, extents)))));
     let length = match algorithm {
         "SHA256" => 43,
@@ -304,7 +338,9 @@ impl Bucket {
 
     /// A place to change a version in.
     pub(crate) fn object_mut(&mut self, key: &str, version: Option<&str>) -> Option<&mut Object> {
-        let wanted = |object: &Object| version.is_none_or(|wanted| object.version.as_deref().unwrap_or("null") == wanted);
+        let wanted = |object: &Object| {
+            version.is_none_or(|wanted| object.version.as_deref().unwrap_or("null") == wanted)
+        };
         if self.objects.get(key).is_some_and(&wanted) {
             return self.objects.get_mut(key);
         }
@@ -315,12 +351,16 @@ impl Bucket {
         })
     }
 
-    /// Puts the current object of a key behind, where versions are kept, and makes room for what has the null version.
+    /// Puts the current object of a key behind, where versions are kept, and makes room for what
+    /// has the null version.
     fn step_back(&mut self, key: &str) {
         if let Some(current) = self.objects.remove(key)
             && self.versioning.is_some()
         {
-            self.older.entry(key.to_owned()).or_default().insert(0, Older::Object(Box::new(current)));
+            self.older
+                .entry(key.to_owned())
+                .or_default()
+                .insert(0, Older::Object(Box::new(current)));
         }
         if !self.is_versioned()
             && let Some(older) = self.older.get_mut(key)
@@ -331,7 +371,11 @@ impl Bucket {
 
     /// Removes one version for good; what is behind the current one becomes current.
     pub(crate) fn remove_version(&mut self, key: &str, version: &str) {
-        if self.objects.get(key).is_some_and(|it| it.version.as_deref().unwrap_or("null") == version) {
+        if self
+            .objects
+            .get(key)
+            .is_some_and(|it| it.version.as_deref().unwrap_or("null") == version)
+        {
             self.objects.remove(key);
         } else if let Some(older) = self.older.get_mut(key) {
             older.retain(|it| it.version().unwrap_or("null") != version);
@@ -363,14 +407,19 @@ impl World {
         object
     }
 
-    /// Deletes a key as a request without a version does; gives the delete marker's version, if one was made.
+    /// Deletes a key as a request without a version does; gives the delete marker's version, if one
+    /// was made.
     pub(crate) fn delete_object(&mut self, bucket: &str, key: &str) -> Option<String> {
         let (id, now) = (self.version_id(), self.now);
         let bucket = self.buckets.get_mut(bucket)?;
         bucket.step_back(key);
         bucket.versioning.as_ref()?;
         let version = bucket.is_versioned().then_some(id);
-        bucket.older.entry(key.to_owned()).or_default().insert(0, Older::DeleteMarker { version: version.clone(), last_modified: now });
+        bucket
+            .older
+            .entry(key.to_owned())
+            .or_default()
+            .insert(0, Older::DeleteMarker { version: version.clone(), last_modified: now });
         Some(version.unwrap_or_else(|| "null".to_owned()))
     }
 }

@@ -46,7 +46,11 @@ impl Decision {
 /// What every request has: requests to the simulator count as sent over TLS.
 pub(crate) fn base_context(principal: &str, account: &str) -> Context {
     let one = |key: &str, value: &str| (key.to_owned(), vec![value.to_owned()]);
-    BTreeMap::from([one("aws:SecureTransport", "true"), one("aws:PrincipalArn", &role_of_session(principal)), one("aws:PrincipalAccount", account)])
+    BTreeMap::from([
+        one("aws:SecureTransport", "true"),
+        one("aws:PrincipalArn", &role_of_session(principal)),
+        one("aws:PrincipalAccount", account),
+    ])
 }
 
 /// Evaluates one identity policy (statements without principals).
@@ -55,7 +59,12 @@ pub(crate) fn evaluate_identity(document: &Value, ask: &Ask<'_>) -> Decision {
 }
 
 /// Evaluates a bucket or key policy for this principal.
-pub(crate) fn evaluate_resource(document: &Value, ask: &Ask<'_>, principal: &str, account: &str) -> Decision {
+pub(crate) fn evaluate_resource(
+    document: &Value,
+    ask: &Ask<'_>,
+    principal: &str,
+    account: &str,
+) -> Decision {
     evaluate(document, ask, |statement| principal_matches(statement, principal, account))
 }
 
@@ -63,8 +72,12 @@ fn evaluate(document: &Value, ask: &Ask<'_>, for_principal: impl Fn(&Value) -> b
     let mut decision = Decision::ImplicitDeny;
     for statement in statements(document) {
         let applies = for_principal(statement)
-            && one_of(statement, "Action", "NotAction", |pattern| wildcard_no_case(pattern, ask.action))
-            && one_of(statement, "Resource", "NotResource", |pattern| wildcard(pattern, ask.resource))
+            && one_of(statement, "Action", "NotAction", |pattern| {
+                wildcard_no_case(pattern, ask.action)
+            })
+            && one_of(statement, "Resource", "NotResource", |pattern| {
+                wildcard(pattern, ask.resource)
+            })
             && conditions_hold(statement, ask.context);
         if !applies {
             continue;
@@ -85,7 +98,12 @@ fn statements(document: &Value) -> &[Value] {
     }
 }
 
-fn one_of(statement: &Value, positive: &str, negative: &str, matches: impl Fn(&str) -> bool) -> bool {
+fn one_of(
+    statement: &Value,
+    positive: &str,
+    negative: &str,
+    matches: impl Fn(&str) -> bool,
+) -> bool {
     let any = |value: &Value| texts(value).iter().any(|pattern| matches(pattern));
     match (statement.get(positive), statement.get(negative)) {
         (Some(patterns), _) => any(patterns),
@@ -100,9 +118,13 @@ fn principal_matches(statement: &Value, principal: &str, account: &str) -> bool 
     let is_me = |value: &Value| match value {
         Value::String(all) => all == "*",
         Value::Object(kinds) => kinds.get("AWS").is_some_and(|names| {
-            texts(names)
-                .iter()
-                .any(|name| name == "*" || name == account || *name == format!("arn:aws:iam::{account}:root") || name == principal || *name == role)
+            texts(names).iter().any(|name| {
+                name == "*"
+                    || name == account
+                    || *name == format!("arn:aws:iam::{account}:root")
+                    || name == principal
+                    || *name == role
+            })
         }),
         _ => false,
     };
@@ -129,14 +151,21 @@ fn conditions_hold(statement: &Value, context: &Context) -> bool {
     let Some(operators) = statement.get("Condition").and_then(Value::as_object) else {
         return true;
     };
-    operators
-        .iter()
-        .all(|(operator, tests)| tests.as_object().into_iter().flatten().all(|(key, wanted)| holds(operator, lookup(context, key), &texts(wanted))))
+    operators.iter().all(|(operator, tests)| {
+        tests
+            .as_object()
+            .into_iter()
+            .flatten()
+            .all(|(key, wanted)| holds(operator, lookup(context, key), &texts(wanted)))
+    })
 }
 
 /// Condition keys are the same in any case.
 fn lookup<'a>(context: &'a Context, key: &str) -> Option<&'a [String]> {
-    context.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, values)| values.as_slice())
+    context
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(key))
+        .map(|(_, values)| values.as_slice())
 }
 
 fn holds(operator: &str, present: Option<&[String]>, wanted: &[String]) -> bool {
@@ -190,7 +219,9 @@ pub(crate) fn unsupported(document: &Value) -> Option<String> {
         if statement["Effect"] != "Allow" && statement["Effect"] != "Deny" {
             return Some("a statement's Effect is neither Allow nor Deny".to_owned());
         }
-        for operator in statement["Condition"].as_object().into_iter().flatten().map(|(operator, _)| operator) {
+        for operator in
+            statement["Condition"].as_object().into_iter().flatten().map(|(operator, _)| operator)
+        {
             if !OPERATORS.contains(&operator.strip_suffix("IfExists").unwrap_or(operator)) {
                 return Some(format!("condition operator {operator} is not modelled"));
             }
@@ -215,7 +246,8 @@ fn wildcard_no_case(pattern: &str, text: &str) -> bool {
 
 /// `*` stands for anything, `?` for one character.
 pub(crate) fn wildcard(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {

@@ -8,7 +8,9 @@ use time::OffsetDateTime;
 fn limits(operation: &str) -> Option<(f64, f64)> {
     match operation {
         "DescribeCluster" | "ListInstanceGroups" | "ListBootstrapActions" => Some((10.0, 1.0)),
-        "ListSteps" | "DescribeStep" | "ListInstances" | "RunJobFlow" | "TerminateJobFlows" => Some((10.0, 0.5)),
+        "ListSteps" | "DescribeStep" | "ListInstances" | "RunJobFlow" | "TerminateJobFlows" => {
+            Some((10.0, 0.5))
+        }
         "ListClusters" => Some((20.0, 0.5)),
         "DescribeSecurityConfiguration" => Some((5.0, 0.5)),
         "SetTerminationProtection" => Some((5.0, 0.2)),
@@ -24,7 +26,13 @@ pub(crate) struct Quotas {
 
 impl Quotas {
     /// Takes a token; false when there is none.
-    pub(crate) fn take(&mut self, account: &str, region: &str, operation: &str, now: OffsetDateTime) -> bool {
+    pub(crate) fn take(
+        &mut self,
+        account: &str,
+        region: &str,
+        operation: &str,
+        now: OffsetDateTime,
+    ) -> bool {
         let Some((burst, refill)) = limits(operation) else { return true };
         let name = (account.to_owned(), region.to_owned(), operation.to_owned());
         let (tokens, since) = self.buckets.entry(name).or_insert((burst, now));

@@ -24,13 +24,26 @@ pub struct Subject {
 }
 
 impl Subject {
-    pub(crate) fn matches(&self, service: Option<&str>, operation: &str, matching: Option<&str>) -> bool {
+    pub(crate) fn matches(
+        &self,
+        service: Option<&str>,
+        operation: &str,
+        matching: Option<&str>,
+    ) -> bool {
         service.is_none_or(|service| service == self.service)
             && (operation == "*" || operation == self.operation)
             && matching.is_none_or(|wanted| {
-                [&self.cluster_id, &self.bucket, &self.key, &self.name].into_iter().flatten().any(|it| it == wanted)
+                [&self.cluster_id, &self.bucket, &self.key, &self.name]
+                    .into_iter()
+                    .flatten()
+                    .any(|it| it == wanted)
                     || match (&self.bucket, &self.key) {
-                        (Some(bucket), Some(key)) => wanted.strip_prefix(bucket.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(key),
+                        (Some(bucket), Some(key)) => {
+                            wanted
+                                .strip_prefix(bucket.as_str())
+                                .and_then(|rest| rest.strip_prefix('/'))
+                                == Some(key)
+                        }
                         _ => false,
                     }
             })

@@ -28,7 +28,11 @@ impl Reply {
     }
 
     pub(crate) fn xml(xml: Xml) -> Self {
-        Self { headers: vec![("content-type".to_owned(), "application/xml".to_owned())], body: xml.finish().into_bytes(), ..Self::empty(200) }
+        Self {
+            headers: vec![("content-type".to_owned(), "application/xml".to_owned())],
+            body: xml.finish().into_bytes(),
+            ..Self::empty(200)
+        }
     }
 
     pub(crate) fn empty(status: u16) -> Self {
@@ -54,7 +58,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), message: message.into(), extra: Vec::new(), headers: Vec::new() }
+        Self {
+            status,
+            code: code.to_owned(),
+            message: message.into(),
+            extra: Vec::new(),
+            headers: Vec::new(),
+        }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -72,10 +82,16 @@ impl Failure {
         let action = format!("{}:{operation}", service.signing_name());
         let message = format!("User: {arn} is not authorized to perform: {action}");
         match service {
-            Service::Emr | Service::Kms | Service::Sqs => Self::new(400, "AccessDeniedException", message),
+            Service::Emr | Service::Kms | Service::Sqs => {
+                Self::new(400, "AccessDeniedException", message)
+            }
             Service::Iam | Service::Sts => Self::new(403, "AccessDenied", message),
             Service::Sns => Self::new(403, "AuthorizationError", message),
-            Service::Ec2 => Self::new(403, "UnauthorizedOperation", "You are not authorized to perform this operation."),
+            Service::Ec2 => Self::new(
+                403,
+                "UnauthorizedOperation",
+                "You are not authorized to perform this operation.",
+            ),
             Service::S3 | Service::S3Control => Self::new(403, "AccessDenied", "Access Denied"),
         }
     }
@@ -83,8 +99,12 @@ impl Failure {
     /// The service's own answer to too many calls.
     pub(crate) fn throttled(service: Service) -> Self {
         match service {
-            Service::Emr | Service::Kms | Service::Sqs => Self::new(400, "ThrottlingException", "Rate exceeded"),
-            Service::Iam | Service::Sts | Service::Sns => Self::new(400, "Throttling", "Rate exceeded"),
+            Service::Emr | Service::Kms | Service::Sqs => {
+                Self::new(400, "ThrottlingException", "Rate exceeded")
+            }
+            Service::Iam | Service::Sts | Service::Sns => {
+                Self::new(400, "Throttling", "Rate exceeded")
+            }
             Service::Ec2 => Self::new(503, "RequestLimitExceeded", "Request limit exceeded."),
             Service::S3 => Self::new(503, "SlowDown", "Please reduce your request rate."),
             Service::S3Control => Self::new(400, "TooManyRequestsException", "Too many requests"),
@@ -95,17 +115,41 @@ impl Failure {
     pub(crate) fn server(service: Service, status: u16) -> Self {
         let unavailable = status == 503;
         let (code, message) = match service {
-            Service::Emr | Service::Kms | Service::Iam | Service::Sts | Service::Sns | Service::Sqs if unavailable => {
+            Service::Emr
+            | Service::Kms
+            | Service::Iam
+            | Service::Sts
+            | Service::Sns
+            | Service::Sqs
+                if unavailable =>
+            {
                 ("ServiceUnavailable", "The service is currently unavailable.")
             }
-            Service::Emr => ("InternalServerException", "An internal server error occurred. Please retry your request."),
-            Service::Kms => ("KMSInternalException", "The request was rejected because an internal exception occurred."),
-            Service::Iam => ("ServiceFailure", "The request processing has failed because of an unknown error."),
-            Service::Sts | Service::Sns | Service::Sqs => ("InternalFailure", "The request processing has failed because of an unknown error."),
-            Service::Ec2 if unavailable => ("Unavailable", "The server is overloaded and can't handle the request."),
+            Service::Emr => (
+                "InternalServerException",
+                "An internal server error occurred. Please retry your request.",
+            ),
+            Service::Kms => (
+                "KMSInternalException",
+                "The request was rejected because an internal exception occurred.",
+            ),
+            Service::Iam => {
+                ("ServiceFailure", "The request processing has failed because of an unknown error.")
+            }
+            Service::Sts | Service::Sns | Service::Sqs => (
+                "InternalFailure",
+                "The request processing has failed because of an unknown error.",
+            ),
+            Service::Ec2 if unavailable => {
+                ("Unavailable", "The server is overloaded and can't handle the request.")
+            }
             Service::Ec2 => ("InternalError", "An internal error has occurred"),
-            Service::S3 | Service::S3Control if unavailable => ("ServiceUnavailable", "Service is unable to handle request."),
-            Service::S3 | Service::S3Control => ("InternalError", "We encountered an internal error. Please try again."),
+            Service::S3 | Service::S3Control if unavailable => {
+                ("ServiceUnavailable", "Service is unable to handle request.")
+            }
+            Service::S3 | Service::S3Control => {
+                ("InternalError", "We encountered an internal error. Please try again.")
+            }
         };
         Self::new(status, code, message)
     }
@@ -113,9 +157,21 @@ impl Failure {
     /// The service's own answer to a request that is not signed.
     pub(crate) fn unsigned(service: Service) -> Self {
         match service {
-            Service::Emr | Service::Kms | Service::Sqs => Self::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token"),
-            Service::Iam | Service::Sts | Service::Sns => Self::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token"),
-            Service::Ec2 => Self::new(401, "AuthFailure", "AWS was not able to validate the provided access credentials"),
+            Service::Emr | Service::Kms | Service::Sqs => Self::new(
+                400,
+                "MissingAuthenticationTokenException",
+                "Missing Authentication Token",
+            ),
+            Service::Iam | Service::Sts | Service::Sns => Self::new(
+                403,
+                "MissingAuthenticationToken",
+                "Request is missing Authentication Token",
+            ),
+            Service::Ec2 => Self::new(
+                401,
+                "AuthFailure",
+                "AWS was not able to validate the provided access credentials",
+            ),
             Service::S3 | Service::S3Control => Self::new(403, "AccessDenied", "Access Denied"),
         }
     }
@@ -124,13 +180,19 @@ impl Failure {
     pub(crate) fn unknown_key(service: Service, access_key: &str) -> Self {
         let invalid = "The security token included in the request is invalid.";
         match service {
-            Service::Emr | Service::Kms | Service::Sqs => Self::new(400, "UnrecognizedClientException", invalid),
-            Service::Iam | Service::Sts | Service::Sns => Self::new(403, "InvalidClientTokenId", invalid),
-            Service::Ec2 => Self::unsigned(service),
-            Service::S3 | Service::S3Control => {
-                Self::new(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
-                    .with("AWSAccessKeyId", access_key)
+            Service::Emr | Service::Kms | Service::Sqs => {
+                Self::new(400, "UnrecognizedClientException", invalid)
             }
+            Service::Iam | Service::Sts | Service::Sns => {
+                Self::new(403, "InvalidClientTokenId", invalid)
+            }
+            Service::Ec2 => Self::unsigned(service),
+            Service::S3 | Service::S3Control => Self::new(
+                403,
+                "InvalidAccessKeyId",
+                "The AWS Access Key Id you provided does not exist in our records.",
+            )
+            .with("AWSAccessKeyId", access_key),
         }
     }
 
@@ -144,11 +206,17 @@ impl Failure {
     pub(crate) fn reply(self, service: Service, request_id: &str, head: bool) -> Reply {
         let body = match service {
             Service::Emr | Service::Kms | Service::Sqs => self.json_body(),
-            Service::Iam => self.query_body("https://iam.amazonaws.com/doc/2010-05-08/", request_id),
-            Service::Sts => self.query_body("https://sts.amazonaws.com/doc/2011-06-15/", request_id),
+            Service::Iam => {
+                self.query_body("https://iam.amazonaws.com/doc/2010-05-08/", request_id)
+            }
+            Service::Sts => {
+                self.query_body("https://sts.amazonaws.com/doc/2011-06-15/", request_id)
+            }
             Service::Sns => self.query_body("http://sns.amazonaws.com/doc/2010-03-31/", request_id),
             Service::Ec2 => self.ec2_body(request_id),
-            Service::S3Control => self.query_body("http://awss3control.amazonaws.com/doc/2018-08-20/", request_id),
+            Service::S3Control => {
+                self.query_body("http://awss3control.amazonaws.com/doc/2018-08-20/", request_id)
+            }
             Service::S3 if head => String::new(),
             Service::S3 => self.s3_body(request_id),
         };
@@ -160,12 +228,22 @@ impl Failure {
         };
         let mut headers = self.headers;
         headers.push(("content-type".to_owned(), content_type.to_owned()));
-        Reply { status: self.status, headers, body: body.into_bytes(), error: Some(self.code), length: None }
+        Reply {
+            status: self.status,
+            headers,
+            body: body.into_bytes(),
+            error: Some(self.code),
+            length: None,
+        }
     }
 
     fn json_body(&self) -> String {
-        // The exceptions that EMR models write `Message`; the common ones of its front end write `message`.
-        let modelled = matches!(self.code.as_str(), "InvalidRequestException" | "InternalServerException" | "AccessDeniedException");
+        // The exceptions that EMR models write `Message`; the common ones of its front end write
+        // `message`.
+        let modelled = matches!(
+            self.code.as_str(),
+            "InvalidRequestException" | "InternalServerException" | "AccessDeniedException"
+        );
         let member = if modelled { "Message" } else { "message" };
         let mut body = json!({"__type": self.code, member: self.message});
         for (name, value) in &self.extra {

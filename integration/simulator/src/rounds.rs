@@ -17,7 +17,14 @@ pub(crate) struct RoundsState {
 
 impl Default for RoundsState {
     fn default() -> Self {
-        Self { on: false, quiet: Duration::from_millis(100), done: 0, last_arrival: Instant::now(), held: Vec::new(), watched: false }
+        Self {
+            on: false,
+            quiet: Duration::from_millis(100),
+            done: 0,
+            last_arrival: Instant::now(),
+            held: Vec::new(),
+            watched: false,
+        }
     }
 }
 
@@ -47,7 +54,8 @@ impl RoundsState {
         self.on.then_some(self.done + 1)
     }
 
-    /// Holds a reply until the receiver resolves. True: the caller must see to it that somebody watches.
+    /// Holds a reply until the receiver resolves. True: the caller must see to it that somebody
+    /// watches.
     pub(crate) fn hold(&mut self) -> Option<(oneshot::Receiver<()>, bool)> {
         if !self.on {
             return None;

@@ -1,4 +1,5 @@
-//! Owns how a write to S3 ends: policy, protection, stored object. Used by the API and by clusters' steps.
+//! Owns how a write to S3 ends: policy, protection, stored object. Used by the API and by clusters'
+//! steps.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +32,8 @@ pub(crate) struct Write<'a> {
 /// Why a write was refused: status, code, message.
 pub(crate) type Refusal = (u16, &'static str, String);
 
-/// Whether this principal may write there with this header, and what the object will be protected by.
+/// Whether this principal may write there with this header, and what the object will be protected
+/// by.
 pub(crate) fn permit(
     world: &mut World,
     (bucket_name, key): (&str, &str),
@@ -46,11 +48,20 @@ pub(crate) fn permit(
         let (algorithm, key) = header_of(sse);
         context.insert("s3:x-amz-server-side-encryption".to_owned(), vec![algorithm.to_owned()]);
         if let Some(key) = key {
-            context.insert("s3:x-amz-server-side-encryption-aws-kms-key-id".to_owned(), vec![key.to_owned()]);
+            context.insert(
+                "s3:x-amz-server-side-encryption-aws-kms-key-id".to_owned(),
+                vec![key.to_owned()],
+            );
         }
     }
-    let ask = Ask { action: "s3:PutObject", resource: &format!("arn:aws:s3:::{bucket_name}/{key}"), context: &context };
-    let decision = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| policy::evaluate_resource(document, &ask, principal, account));
+    let ask = Ask {
+        action: "s3:PutObject",
+        resource: &format!("arn:aws:s3:::{bucket_name}/{key}"),
+        context: &context,
+    };
+    let decision = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| {
+        policy::evaluate_resource(document, &ask, principal, account)
+    });
     let own = bucket.account == account;
     if decision == Decision::ExplicitDeny || (!own && decision != Decision::Allowed) {
         return Err((403, "AccessDenied", "Access Denied".to_owned()));
@@ -60,11 +71,15 @@ pub(crate) fn permit(
 
 /// Writes an object as S3 would and gives what was stored.
 pub(crate) fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refusal> {
-    let sse = permit(world, (write.bucket, write.key), write.header, (write.principal, write.account))?;
-    let extents = write.extents.unwrap_or_else(|| object::extents(write.bucket, write.key, write.size, write.body.is_none()));
+    let sse =
+        permit(world, (write.bucket, write.key), write.header, (write.principal, write.account))?;
+    let extents = write.extents.unwrap_or_else(|| {
+        object::extents(write.bucket, write.key, write.size, write.body.is_none())
+    });
     let mut attributes = write.attributes;
     if let Some(checksum) = &mut attributes.checksum {
-        checksum.value = object::checksum(&checksum.algorithm, &checksum.kind, write.body.as_deref(), &extents);
+        checksum.value =
+            object::checksum(&checksum.algorithm, &checksum.kind, write.body.as_deref(), &extents);
     }
     let object = Object {
         size: write.size,
@@ -109,14 +124,26 @@ pub(crate) fn sse_named(algorithm: &str, key: Option<&str>) -> Option<Sse> {
 /// The bucket's default protection, key as it was configured.
 pub(crate) fn default_of(world: &World, bucket: &str) -> Sse {
     let rule = world.buckets.get(bucket).and_then(|bucket| bucket.default_encryption.as_ref());
-    rule.and_then(|rule| sse_named(rule.algorithm.as_deref()?, rule.key.as_deref())).unwrap_or(Sse::Aes256)
+    rule.and_then(|rule| sse_named(rule.algorithm.as_deref()?, rule.key.as_deref()))
+        .unwrap_or(Sse::Aes256)
 }
 
-/// What an object will be stored with: the request's wish or the bucket's default, its key as an ARN.
-fn resolve(world: &mut World, bucket: &str, caller: &str, header: Option<Sse>) -> Result<Sse, Refusal> {
+/// What an object will be stored with: the request's wish or the bucket's default, its key as an
+/// ARN.
+fn resolve(
+    world: &mut World,
+    bucket: &str,
+    caller: &str,
+    header: Option<Sse>,
+) -> Result<Sse, Refusal> {
     let default = default_of(world, bucket);
-    let (owner, region) = world.buckets.get(bucket).map(|bucket| (bucket.account.clone(), bucket.region.clone())).unwrap_or_default();
-    // A key that the bucket's default names belongs to the bucket's owner; one that a request names, to the caller.
+    let (owner, region) = world
+        .buckets
+        .get(bucket)
+        .map(|bucket| (bucket.account.clone(), bucket.region.clone()))
+        .unwrap_or_default();
+    // A key that the bucket's default names belongs to the bucket's owner; one that a request
+    // names, to the caller.
     let (wish, account) = match header {
         Some(header) => (header, caller.to_owned()),
         None => (default, owner),
@@ -128,7 +155,12 @@ fn resolve(world: &mut World, bucket: &str, caller: &str, header: Option<Sse>) -
     })
 }
 
-pub(crate) fn kms_arn(world: &mut World, account: &str, region: &str, key: Option<String>) -> Result<String, Refusal> {
+pub(crate) fn kms_arn(
+    world: &mut World,
+    account: &str,
+    region: &str,
+    key: Option<String>,
+) -> Result<String, Refusal> {
     let Some(name) = key else {
         return Ok(world.managed_s3_key(account, region));
     };
@@ -138,8 +170,16 @@ pub(crate) fn kms_arn(world: &mut World, account: &str, region: &str, key: Optio
     match key.state.as_str() {
         "Enabled" => Ok(key.arn()),
         "Disabled" => Err((400, "KMS.DisabledException", format!("{} is disabled.", key.arn()))),
-        "PendingDeletion" => Err((400, "KMS.KMSInvalidStateException", format!("{} is pending deletion.", key.arn()))),
-        state => Err((400, "KMS.KMSInvalidStateException", format!("{} is in state {state}.", key.arn()))),
+        "PendingDeletion" => Err((
+            400,
+            "KMS.KMSInvalidStateException",
+            format!("{} is pending deletion.", key.arn()),
+        )),
+        state => Err((
+            400,
+            "KMS.KMSInvalidStateException",
+            format!("{} is in state {state}.", key.arn()),
+        )),
     }
 }
 

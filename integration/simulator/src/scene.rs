@@ -11,7 +11,8 @@ use zip::write::SimpleFileOptions;
 
 use crate::apply::trusting;
 use crate::command::{
-    BucketEncryption, Command, Named, PutAccessKey, PutBucket, PutDhcp, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc,
+    BucketEncryption, Command, Named, PutAccessKey, PutBucket, PutDhcp, PutKey, PutObject, PutRole,
+    PutSecurityConfiguration, PutSubnet, PutVpc,
 };
 use crate::world::Sse;
 
@@ -74,17 +75,35 @@ fn security_configuration() -> Value {
 fn callers() -> Vec<Command> {
     let known = [
         ("AKIAFAKE", "123456789012", "arn:aws:iam::123456789012:user/snowplow"),
-        ("AKIAGUARD", "123456789012", "arn:aws:sts::123456789012:assumed-role/emr-etl-guard/emr-etl-guard"),
+        (
+            "AKIAGUARD",
+            "123456789012",
+            "arn:aws:sts::123456789012:assumed-role/emr-etl-guard/emr-etl-guard",
+        ),
         ("AKIAOTHER", "999999999999", "arn:aws:iam::999999999999:user/other"),
     ];
     known
         .into_iter()
-        .map(|(id, account, arn)| Command::PutAccessKey(PutAccessKey { id: id.to_owned(), account: Some(account.to_owned()), arn: arn.to_owned() }))
+        .map(|(id, account, arn)| {
+            Command::PutAccessKey(PutAccessKey {
+                id: id.to_owned(),
+                account: Some(account.to_owned()),
+                arn: arn.to_owned(),
+            })
+        })
         .collect()
 }
 
 fn buckets() -> Vec<Command> {
-    let own = ["acme-log", "acme-raw-in", "acme-raw-in2", "acme-stream", "acme-etl", "acme-out", "acme-archive"];
+    let own = [
+        "acme-log",
+        "acme-raw-in",
+        "acme-raw-in2",
+        "acme-stream",
+        "acme-etl",
+        "acme-out",
+        "acme-archive",
+    ];
     let own = own.into_iter().map(|name| PutBucket {
         name: name.to_owned(),
         default_encryption: Some(BucketEncryption::aes256()),
@@ -140,7 +159,8 @@ fn objects() -> Vec<Command> {
                 bucket: bucket.to_owned(),
                 key: key.to_owned(),
                 body: Some("hello\n".to_owned()),
-                bytes: (key == "certs/emr.zip").then(|| certificates("*.eu-west-1.compute.internal")),
+                bytes: (key == "certs/emr.zip")
+                    .then(|| certificates("*.eu-west-1.compute.internal")),
                 sse: Some(Sse::Aes256),
                 ..PutObject::default()
             })
@@ -148,7 +168,8 @@ fn objects() -> Vec<Command> {
         .collect()
 }
 
-/// The archive that EMR takes certificates from: a key without passphrase, and a certificate that it signed itself, for the names of a region's instances.
+/// The archive that EMR takes certificates from: a key without passphrase, and a certificate that
+/// it signed itself, for the names of a region's instances.
 ///
 /// # Panics
 /// When a name is no DNS name, or the system has no randomness.
@@ -160,7 +181,9 @@ pub fn certificates(name: &str) -> Vec<u8> {
     let key = KeyPair::generate().expect("randomness");
     let certificate = params.self_signed(&key).expect("a certificate");
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (member, text) in [("privateKey.pem", key.serialize_pem()), ("certificateChain.pem", certificate.pem())] {
+    for (member, text) in
+        [("privateKey.pem", key.serialize_pem()), ("certificateChain.pem", certificate.pem())]
+    {
         archive.start_file(member, SimpleFileOptions::default()).expect("memory");
         archive.write_all(text.as_bytes()).expect("memory");
     }
@@ -222,8 +245,20 @@ fn network() -> Vec<Command> {
         ("domain-name-servers".to_owned(), vec!["AmazonProvidedDNS".to_owned()]),
     ]);
     vec![
-        Command::PutDhcp(PutDhcp { id: "dopt-0123456789abcdef0".to_owned(), options, ..PutDhcp::default() }),
-        Command::PutVpc(PutVpc { id: "vpc-0123456789abcdef0".to_owned(), dhcp_options: "dopt-0123456789abcdef0".to_owned(), ..PutVpc::default() }),
-        Command::PutSubnet(PutSubnet { id: "subnet-0123456789abcdef0".to_owned(), vpc: "vpc-0123456789abcdef0".to_owned(), ..PutSubnet::default() }),
+        Command::PutDhcp(PutDhcp {
+            id: "dopt-0123456789abcdef0".to_owned(),
+            options,
+            ..PutDhcp::default()
+        }),
+        Command::PutVpc(PutVpc {
+            id: "vpc-0123456789abcdef0".to_owned(),
+            dhcp_options: "dopt-0123456789abcdef0".to_owned(),
+            ..PutVpc::default()
+        }),
+        Command::PutSubnet(PutSubnet {
+            id: "subnet-0123456789abcdef0".to_owned(),
+            vpc: "vpc-0123456789abcdef0".to_owned(),
+            ..PutSubnet::default()
+        }),
     ]
 }

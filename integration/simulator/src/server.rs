@@ -1,4 +1,5 @@
-//! Owns the HTTP server: connections, the way of a request through the simulator, and replies gone wrong.
+//! Owns the HTTP server: connections, the way of a request through the simulator, and replies gone
+//! wrong.
 
 use std::convert::Infallible;
 use std::io;
@@ -52,7 +53,11 @@ impl Shared {
     }
 
     /// Waits for a change, for at most this long in real time.
-    pub(crate) fn wait<'a>(&self, state: MutexGuard<'a, State>, at_most: Duration) -> MutexGuard<'a, State> {
+    pub(crate) fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        at_most: Duration,
+    ) -> MutexGuard<'a, State> {
         match self.changed.wait_timeout(state, at_most) {
             Ok((state, _)) => state,
             Err(poisoned) => poisoned.into_inner().0,
@@ -61,7 +66,11 @@ impl Shared {
 }
 
 /// Serves until told to stop.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -78,8 +87,11 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     drop(stream.set_nodelay(true));
     let reset = Arc::new(AtomicBool::new(false));
     let tap = Tap { stream: TokioIo::new(stream), reset: Arc::clone(&reset) };
-    let service = service_fn(move |request| handle(Arc::clone(&shared), Arc::clone(&reset), request));
-    let served = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(tap, service);
+    let service =
+        service_fn(move |request| handle(Arc::clone(&shared), Arc::clone(&reset), request));
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(tap, service);
     // Errors here are clients that went away and faults that were asked for.
     drop(served.await);
 }
@@ -100,13 +112,21 @@ impl Drop for Tap {
 }
 
 impl Read for Tap {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl Write for Tap {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -132,7 +152,10 @@ impl Body for Payload {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(bytes) = self.bytes.take().filter(|bytes| !bytes.is_empty()) {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
@@ -156,7 +179,11 @@ impl Body for Payload {
 #[error("the connection is reset, as asked")]
 struct ResetConnection;
 
-async fn handle(shared: Arc<Shared>, reset: Arc<AtomicBool>, request: Request<Incoming>) -> Result<Response<Payload>, ResetConnection> {
+async fn handle(
+    shared: Arc<Shared>,
+    reset: Arc<AtomicBool>,
+    request: Request<Incoming>,
+) -> Result<Response<Payload>, ResetConnection> {
     let (parts, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Err(ResetConnection) };
     let body = body.to_bytes();
@@ -198,7 +225,9 @@ async fn handle(shared: Arc<Shared>, reset: Arc<AtomicBool>, request: Request<In
 
 /// Long polling: a request for messages waits, in real time, until there are some.
 async fn wait_for_messages(shared: &Shared, call: &Call, mut reply: Reply) -> Reply {
-    let waits = call.json["WaitTimeSeconds"].as_u64().filter(|_| call.service == Service::Sqs && call.subject.operation == "ReceiveMessage");
+    let waits = call.json["WaitTimeSeconds"]
+        .as_u64()
+        .filter(|_| call.service == Service::Sqs && call.subject.operation == "ReceiveMessage");
     let Some(seconds) = waits else { return reply };
     let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
     while reply.status == 200 && reply.body == b"{}" && tokio::time::Instant::now() < deadline {
@@ -259,7 +288,9 @@ fn process(shared: &Shared, call: &Call) -> Handled {
     }
     let fault = match &verdict.kind {
         Some(kind) => serde_json::to_value(kind).ok(),
-        None if verdict.latency_ms > 0 => serde_json::to_value(FaultKind::Latency { ms: verdict.latency_ms }).ok(),
+        None if verdict.latency_ms > 0 => {
+            serde_json::to_value(FaultKind::Latency { ms: verdict.latency_ms }).ok()
+        }
         None => None,
     };
     if let Some(record) = record(&mut state, seq) {
@@ -278,7 +309,8 @@ fn process(shared: &Shared, call: &Call) -> Handled {
 fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -> Outcome {
     let service = call.service;
     let id = request_id(seq);
-    let shape = |failure: Failure| Outcome::Reply(failure.reply(service, &id, call.method == "HEAD"));
+    let shape =
+        |failure: Failure| Outcome::Reply(failure.reply(service, &id, call.method == "HEAD"));
     match fault {
         Some(FaultKind::Throttle) => return shape(Failure::throttled(service)),
         Some(FaultKind::ServerError { status }) => return shape(Failure::server(service, *status)),
@@ -306,7 +338,9 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
         Some(FaultKind::TruncatedBody) => Outcome::Truncated(reply),
         // The answer to a HEAD has no body; its headers tell of the object, and are no garbage.
         Some(FaultKind::GarbageBody) if call.method == "HEAD" => Outcome::Reply(reply),
-        Some(FaultKind::GarbageBody) => Outcome::Reply(Reply { body: b"\x00}<{garbage".to_vec(), length: None, ..reply }),
+        Some(FaultKind::GarbageBody) => {
+            Outcome::Reply(Reply { body: b"\x00}<{garbage".to_vec(), length: None, ..reply })
+        }
         Some(FaultKind::AppliedThen5xx { status }) => shape(Failure::server(service, *status)),
         Some(FaultKind::AppliedThenReset) => Outcome::Reset,
         Some(FaultKind::AppliedThenHang) => Outcome::Hang,
@@ -398,7 +432,8 @@ fn response(reply: Reply, request_id: &str, date: &str, breaks_off: bool) -> Res
     }
     let payload = Payload { bytes: Some(bytes), breaks_off };
     builder.body(payload).unwrap_or_else(|_| {
-        // Only a value that is no header value gets here, out of an object's or a command's odd text.
+        // Only a value that is no header value gets here, out of an object's or a command's odd
+        // text.
         let mut response = Response::new(Payload { bytes: None, breaks_off: false });
         *response.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
         response

@@ -11,7 +11,8 @@ pub(crate) fn run(world: &mut World, index: usize, number: usize) -> Result<Vec<
     let step = &world.clusters[index].steps[number];
     let args = Args(step.args.clone());
     let main = step.main_class.clone().unwrap_or_default();
-    let dist_cp = step.jar.contains("s3-dist-cp") || args.0.first().is_some_and(|it| it == "s3-dist-cp");
+    let dist_cp =
+        step.jar.contains("s3-dist-cp") || args.0.first().is_some_and(|it| it == "s3-dist-cp");
     let spark = args.0.first().is_some_and(|it| it == "spark-submit") || main.contains("spark");
     if dist_cp {
         return dist_copy(world, index, number, &args);
@@ -24,7 +25,14 @@ pub(crate) fn run(world: &mut World, index: usize, number: usize) -> Result<Vec<
                 let names = ["part-00000-5cf2b1f2.txt", "_SUCCESS"];
                 for name in names {
                     let size = if name == "_SUCCESS" { 0 } else { 1024 };
-                    written.push(put(world, index, number, &location.join(name), size, sse.clone())?);
+                    written.push(put(
+                        world,
+                        index,
+                        number,
+                        &location.join(name),
+                        size,
+                        sse.clone(),
+                    )?);
                 }
             }
         }
@@ -64,7 +72,10 @@ struct Location {
 
 impl Location {
     fn parse(uri: &str) -> Option<Self> {
-        let rest = uri.strip_prefix("s3://").or_else(|| uri.strip_prefix("s3n://")).or_else(|| uri.strip_prefix("s3a://"))?;
+        let rest = uri
+            .strip_prefix("s3://")
+            .or_else(|| uri.strip_prefix("s3n://"))
+            .or_else(|| uri.strip_prefix("s3a://"))?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         Some(Self { bucket: bucket.to_owned(), key: key.trim_end_matches('*').to_owned() })
     }
@@ -83,12 +94,15 @@ impl Location {
     }
 }
 
-/// What EMRFS sends for a write into this bucket: the security configuration's mode, else emrfs-site's.
+/// What EMRFS sends for a write into this bucket: the security configuration's mode, else
+/// emrfs-site's.
 fn emrfs(cluster: &Cluster, bucket: &str) -> Option<Sse> {
     match cluster.s3_mode(bucket) {
         Some(("SSE-S3", _)) => Some(Sse::Aes256),
         Some(("SSE-KMS", key)) => Some(Sse::Kms { key: key.map(str::to_owned) }),
-        None if cluster.property("emrfs-site", "fs.s3.enableServerSideEncryption") == Some("true") => {
+        None if cluster.property("emrfs-site", "fs.s3.enableServerSideEncryption")
+            == Some("true") =>
+        {
             let key = cluster.property("emrfs-site", "fs.s3.serverSideEncryption.kms.keyId");
             Some(key.map_or(Sse::Aes256, |key| Sse::Kms { key: Some(key.to_owned()) }))
         }
@@ -97,7 +111,8 @@ fn emrfs(cluster: &Cluster, bucket: &str) -> Option<Sse> {
     }
 }
 
-/// What s3-dist-cp sends: nothing without its flag, else SSE-KMS if that is the mode for the bucket, else SSE-S3.
+/// What s3-dist-cp sends: nothing without its flag, else SSE-KMS if that is the mode for the
+/// bucket, else SSE-S3.
 fn dist_cp_sse(cluster: &Cluster, bucket: &str, flagged: bool) -> Option<Sse> {
     if !flagged {
         return None;
@@ -108,11 +123,18 @@ fn dist_cp_sse(cluster: &Cluster, bucket: &str, flagged: bool) -> Option<Sse> {
     }
 }
 
-fn dist_copy(world: &mut World, index: usize, number: usize, args: &Args) -> Result<Vec<String>, String> {
+fn dist_copy(
+    world: &mut World,
+    index: usize,
+    number: usize,
+    args: &Args,
+) -> Result<Vec<String>, String> {
     let source = args.value("--src").ok_or("--src is required")?;
     let target = args.value("--dest").ok_or("--dest is required")?;
     let pattern = match args.value("--srcPattern") {
-        Some(pattern) => Some(Regex::new(&format!("^(?:{pattern})$")).map_err(|error| error.to_string())?),
+        Some(pattern) => {
+            Some(Regex::new(&format!("^(?:{pattern})$")).map_err(|error| error.to_string())?)
+        }
         None => None,
     };
     let wanted = |path: &str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(path));
@@ -121,13 +143,15 @@ fn dist_copy(world: &mut World, index: usize, number: usize, args: &Args) -> Res
         Some(from) => s3_files(world, from, wanted)?,
         None => {
             let group = args.value("--groupBy").unwrap_or_default();
-            let success_only = args.value("--srcPattern").is_some_and(|pattern| pattern.contains("_SUCCESS"));
+            let success_only =
+                args.value("--srcPattern").is_some_and(|pattern| pattern.contains("_SUCCESS"));
             hdfs_files(&group, success_only)
         }
     };
     let mut written = Vec::new();
     if let Some(to) = Location::parse(&target) {
-        let sse = dist_cp_sse(&world.clusters[index], &to.bucket, args.has("--s3ServerSideEncryption"));
+        let sse =
+            dist_cp_sse(&world.clusters[index], &to.bucket, args.has("--s3ServerSideEncryption"));
         for file in &files {
             written.push(put(world, index, number, &to.join(&file.name), file.size, sse.clone())?);
         }
@@ -153,15 +177,26 @@ struct File {
 }
 
 /// The objects of a folder whose address is wanted; folder markers are none.
-fn s3_files(world: &World, from: &Location, wanted: impl Fn(&str) -> bool) -> Result<Vec<File>, String> {
-    let bucket = world.buckets.get(&from.bucket).ok_or_else(|| format!("The specified bucket does not exist: {}", from.bucket))?;
+fn s3_files(
+    world: &World,
+    from: &Location,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<File>, String> {
+    let bucket = world
+        .buckets
+        .get(&from.bucket)
+        .ok_or_else(|| format!("The specified bucket does not exist: {}", from.bucket))?;
     let files = bucket
         .objects
         .range(from.key.clone()..)
         .map_while(|(key, object)| Some((key, key.strip_prefix(&from.key)?, object)))
         .filter(|(key, ..)| !key.ends_with('/') && !key.ends_with("_$folder$"))
         .filter(|(key, ..)| wanted(&format!("s3://{}/{key}", from.bucket)))
-        .map(|(key, name, object)| File { name: name.trim_start_matches('/').to_owned(), size: object.size, key: Some(key.clone()) })
+        .map(|(key, name, object)| File {
+            name: name.trim_start_matches('/').to_owned(),
+            size: object.size,
+            key: Some(key.clone()),
+        })
         .collect();
     Ok(files)
 }
@@ -185,7 +220,14 @@ fn hdfs_files(group: &str, success_only: bool) -> Vec<File> {
     parts.into_iter().map(|part| file(format!("{folder}{part}"), 4096)).collect()
 }
 
-fn put(world: &mut World, index: usize, number: usize, to: &Location, size: u64, sse: Option<Sse>) -> Result<String, String> {
+fn put(
+    world: &mut World,
+    index: usize,
+    number: usize,
+    to: &Location,
+    size: u64,
+    sse: Option<Sse>,
+) -> Result<String, String> {
     let cluster = &world.clusters[index];
     let by = format!("{} {}", cluster.id, cluster.steps[number].id);
     let fate = cluster.fate.objects.clone();
@@ -199,7 +241,14 @@ fn put(world: &mut World, index: usize, number: usize, to: &Location, size: u64,
     Ok(to.uri())
 }
 
-fn store(world: &mut World, index: usize, to: &Location, size: u64, header: Option<Sse>, written_by: String) -> Result<(), String> {
+fn store(
+    world: &mut World,
+    index: usize,
+    to: &Location,
+    size: u64,
+    header: Option<Sse>,
+    written_by: String,
+) -> Result<(), String> {
     let cluster = &world.clusters[index];
     let account = cluster.account.clone();
     let profile = cluster.requested("/JobFlowRole").unwrap_or("EMR_EC2_DefaultRole").to_owned();
@@ -226,9 +275,9 @@ fn store(world: &mut World, index: usize, to: &Location, size: u64, header: Opti
         account: &account,
         written_by,
     };
-    s3write::write(world, write)
-        .map(|_| ())
-        .map_err(|(status, code, message)| format!("{message} (Service: Amazon S3; Status Code: {status}; Error Code: {code})"))
+    s3write::write(world, write).map(|_| ()).map_err(|(status, code, message)| {
+        format!("{message} (Service: Amazon S3; Status Code: {status}; Error Code: {code})")
+    })
 }
 
 /// EMR's own log files of a step. They carry no header; a refused write is nobody's failure.
@@ -241,7 +290,8 @@ pub(crate) fn write_step_logs(world: &mut World, index: usize, number: usize) {
 
 /// EMR's own log files of a cluster's nodes.
 pub(crate) fn write_node_logs(world: &mut World, index: usize) {
-    let nodes: Vec<String> = world.clusters[index].instances.iter().map(|it| it.ec2_id.clone()).collect();
+    let nodes: Vec<String> =
+        world.clusters[index].instances.iter().map(|it| it.ec2_id.clone()).collect();
     for node in nodes {
         write_log(world, index, &format!("node/{node}/daemons/setup-dns.log.gz"));
     }

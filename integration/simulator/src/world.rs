@@ -1,4 +1,5 @@
-//! Owns the simulated AWS: accounts, buckets, keys, roles, networks, security configurations, clusters.
+//! Owns the simulated AWS: accounts, buckets, keys, roles, networks, security configurations,
+//! clusters.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,7 +17,8 @@ pub const DEFAULT_ACCOUNT: &str = "123456789012";
 /// The region things are in when a command does not name one.
 pub const DEFAULT_REGION: &str = "eu-west-1";
 
-/// Everything the simulated AWS holds. Look at it with `Simulator::with_world`, change it with a `Command`.
+/// Everything the simulated AWS holds. Look at it with `Simulator::with_world`, change it with a
+/// `Command`.
 #[derive(Debug, Serialize)]
 pub struct World {
     /// The simulated time of the last look.
@@ -54,9 +56,11 @@ pub struct World {
     pub uploads: Vec<Upload>,
     /// S3 Batch Operations jobs, oldest first.
     pub jobs: Vec<Job>,
-    /// Public access blocks of whole accounts, all four settings; an account that is not here has none.
+    /// Public access blocks of whole accounts, all four settings; an account that is not here has
+    /// none.
     pub account_blocks: BTreeMap<String, bool>,
-    /// SQS queues by name, each with its messages, oldest first. Every change of a cluster's state is put into all of them, as by a rule of EventBridge.
+    /// SQS queues by name, each with its messages, oldest first. Every change of a cluster's state
+    /// is put into all of them, as by a rule of EventBridge.
     pub queues: BTreeMap<String, Vec<Message>>,
     #[serde(skip)]
     pub(crate) random: fastrand::Rng,
@@ -128,9 +132,11 @@ pub struct Bucket {
     pub object_lock: bool,
     /// Whether it is a website.
     pub website: bool,
-    /// Its objects by key: the current versions, without keys whose current version is a delete marker.
+    /// Its objects by key: the current versions, without keys whose current version is a delete
+    /// marker.
     pub objects: BTreeMap<String, Object>,
-    /// What is behind the current versions by key, newest first; a delete marker in front of a key without an object is current.
+    /// What is behind the current versions by key, newest first; a delete marker in front of a key
+    /// without an object is current.
     pub older: BTreeMap<String, Vec<Older>>,
 }
 
@@ -349,8 +355,15 @@ impl World {
 
     /// The security configuration of that name.
     #[must_use]
-    pub fn security_configuration(&self, account: &str, region: &str, name: &str) -> Option<&SecurityConfiguration> {
-        self.security_configurations.iter().find(|it| it.account == account && it.region == region && it.name == name)
+    pub fn security_configuration(
+        &self,
+        account: &str,
+        region: &str,
+        name: &str,
+    ) -> Option<&SecurityConfiguration> {
+        self.security_configurations
+            .iter()
+            .find(|it| it.account == account && it.region == region && it.name == name)
     }
 
     /// The key behind an id, an ARN, an alias or an alias' ARN, seen from this account and region.
@@ -360,9 +373,11 @@ impl World {
             Some(parts) => parts,
             None => (account, region, name),
         };
-        self.keys.iter().filter(|key| key.account == account && key.region == region).find(|key| match name.strip_prefix("alias/") {
-            Some(_) => key.aliases.iter().any(|alias| alias == name),
-            None => key.id == name,
+        self.keys.iter().filter(|key| key.account == account && key.region == region).find(|key| {
+            match name.strip_prefix("alias/") {
+                Some(_) => key.aliases.iter().any(|alias| alias == name),
+                None => key.id == name,
+            }
         })
     }
 
@@ -375,7 +390,9 @@ impl World {
     /// `PREFIX` and `length` characters out of A to Z and 0 to 9, as EMR makes its ids.
     pub(crate) fn emr_id(&mut self, prefix: &str, length: usize) -> String {
         const ALPHABET: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-        let tail: String = (0..length).map(|_| char::from(ALPHABET[self.random.usize(..ALPHABET.len())])).collect();
+        let tail: String = (0..length)
+            .map(|_| char::from(ALPHABET[self.random.usize(..ALPHABET.len())]))
+            .collect();
         format!("{prefix}{tail}")
     }
 
@@ -384,7 +401,8 @@ impl World {
         format!("{prefix}0{:016x}", self.random.u64(..))
     }
 
-    /// The ARN of the AWS-managed key that SSE-KMS uses when no key is named; made at first use, as AWS does.
+    /// The ARN of the AWS-managed key that SSE-KMS uses when no key is named; made at first use, as
+    /// AWS does.
     pub(crate) fn managed_s3_key(&mut self, account: &str, region: &str) -> String {
         if let Some(key) = self.key(account, region, "alias/aws/s3") {
             return key.arn();
@@ -402,7 +420,8 @@ impl World {
             multi_region: false,
             rotation: true,
             material: None,
-            description: "Default key that protects my S3 objects when no other key is defined".to_owned(),
+            description: "Default key that protects my S3 objects when no other key is defined"
+                .to_owned(),
             policy: serde_json::json!({
                 "Version": "2012-10-17",
                 "Id": "auto-s3-2",

@@ -38,9 +38,17 @@ impl Xml {
     }
 
     /// A root element with its namespace.
-    pub(crate) fn root(&mut self, name: &str, namespace: &str, inside: impl FnOnce(&mut Self)) -> &mut Self {
+    pub(crate) fn root(
+        &mut self,
+        name: &str,
+        namespace: &str,
+        inside: impl FnOnce(&mut Self),
+    ) -> &mut Self {
         // Writing to a string cannot fail.
-        let _ = write!(self.0, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{name} xmlns=\"{namespace}\">");
+        let _ = write!(
+            self.0,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{name} xmlns=\"{namespace}\">"
+        );
         inside(self);
         self.close(name)
     }
@@ -76,7 +84,8 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// The texts of all elements of this name, wherever they are. Enough for the flat documents requests carry.
+/// The texts of all elements of this name, wherever they are. Enough for the flat documents
+/// requests carry.
 pub(crate) fn texts(document: &str, name: &str) -> Vec<String> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let mut found = Vec::new();
@@ -106,5 +115,10 @@ pub(crate) fn text(document: &str, name: &str) -> Option<String> {
 }
 
 fn unescape(text: &str) -> String {
-    text.trim().replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'").replace("&amp;", "&")
+    text.trim()
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'")
+        .replace("&amp;", "&")
 }

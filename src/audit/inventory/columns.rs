@@ -1,10 +1,12 @@
-//! Inventories in columns, ORC and Parquet: read stripe by stripe, or row group by row group, and only the columns that are looked at.
+//! Inventories in columns, ORC and Parquet: read stripe by stripe, or row group by row group, and
+//! only the columns that are looked at.
 
 use std::fs::File;
 
 use arrow_array::{
-    Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray, TimestampSecondArray, cast::AsArray as _,
+    Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    TimestampSecondArray, cast::AsArray as _,
 };
 use arrow_schema::{DataType, Schema, TimeUnit};
 use orc_rust::{ArrowReaderBuilder, projection::ProjectionMask as OrcProjection};
@@ -14,8 +16,18 @@ use time::OffsetDateTime;
 use super::{Kinds, ROWS_AT_ONCE, Row};
 
 /// The columns that are looked at, as S3 names them; the first four must be there.
-const COLUMNS: [&str; 10] =
-    ["bucket", "key", "size", "encryption_status", "version_id", "is_latest", "is_delete_marker", "last_modified_date", "e_tag", "storage_class"];
+const COLUMNS: [&str; 10] = [
+    "bucket",
+    "key",
+    "size",
+    "encryption_status",
+    "version_id",
+    "is_latest",
+    "is_delete_marker",
+    "last_modified_date",
+    "e_tag",
+    "storage_class",
+];
 /// The names of those that must be there, in an inventory's configuration.
 const NEEDED: [&str; 4] = ["Bucket", "Key", "Size", "EncryptionStatus"];
 
@@ -35,20 +47,32 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn orc(file: File) -> Result<Self, ColumnsError> {
-        let builder = ArrowReaderBuilder::try_new(file).map_err(|error| ColumnsError::Unreadable(error.to_string()))?;
+        let builder = ArrowReaderBuilder::try_new(file)
+            .map_err(|error| ColumnsError::Unreadable(error.to_string()))?;
         has_fields(&builder.schema())?;
         let mask = OrcProjection::named_roots(builder.file_metadata().root_data_type(), &COLUMNS);
         let batches = builder.with_projection(mask).with_batch_size(ROWS_AT_ONCE).build();
-        Ok(Self { batches: Box::new(batches.map(|batch| batch.map_err(|error| error.to_string()))), kinds: Kinds::new() })
+        Ok(Self {
+            batches: Box::new(batches.map(|batch| batch.map_err(|error| error.to_string()))),
+            kinds: Kinds::new(),
+        })
     }
 
     pub(super) fn parquet(file: File) -> Result<Self, ColumnsError> {
-        let unreadable = |error: parquet::errors::ParquetError| ColumnsError::Unreadable(error.to_string());
+        let unreadable =
+            |error: parquet::errors::ParquetError| ColumnsError::Unreadable(error.to_string());
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
         has_fields(builder.schema())?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
-        let batches = builder.with_projection(mask).with_batch_size(ROWS_AT_ONCE).build().map_err(unreadable)?;
-        Ok(Self { batches: Box::new(batches.map(|batch| batch.map_err(|error| error.to_string()))), kinds: Kinds::new() })
+        let batches = builder
+            .with_projection(mask)
+            .with_batch_size(ROWS_AT_ONCE)
+            .build()
+            .map_err(unreadable)?;
+        Ok(Self {
+            batches: Box::new(batches.map(|batch| batch.map_err(|error| error.to_string()))),
+            kinds: Kinds::new(),
+        })
     }
 
     /// Reads the rows of one batch; none at the end.
@@ -60,7 +84,9 @@ impl Rows {
             let key = columns.key.get(row).ok_or("a row has no key")?;
             let is_delete_marker = columns.marker.get(row).unwrap_or(false);
             let size = match columns.size.get(row) {
-                Some(size) => u64::try_from(size).map_err(|_| format!("{size} is no size (of {key})"))?,
+                Some(size) => {
+                    u64::try_from(size).map_err(|_| format!("{size} is no size (of {key})"))?
+                }
                 // A delete marker has none.
                 None if is_delete_marker => 0,
                 None => return Err(format!("{key} has no size")),
@@ -83,11 +109,13 @@ impl Rows {
 }
 
 fn has_fields(schema: &Schema) -> Result<(), ColumnsError> {
-    let missing = COLUMNS.iter().zip(NEEDED).find(|(column, _)| schema.column_with_name(column).is_none());
+    let missing =
+        COLUMNS.iter().zip(NEEDED).find(|(column, _)| schema.column_with_name(column).is_none());
     match missing {
         None => Ok(()),
         Some((_, field)) => {
-            let has: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            let has: Vec<&str> =
+                schema.fields().iter().map(|field| field.name().as_str()).collect();
             Err(ColumnsError::Field(field, has.join(", ")))
         }
     }
@@ -120,7 +148,8 @@ impl<'a> Columns<'a> {
             version: text("version_id")?,
             latest: truth("is_latest")?,
             marker: truth("is_delete_marker")?,
-            modified: Moment::of(column("last_modified_date")).ok_or_else(|| odd(batch, "last_modified_date"))?,
+            modified: Moment::of(column("last_modified_date"))
+                .ok_or_else(|| odd(batch, "last_modified_date"))?,
             etag: text("e_tag")?,
             class: text("storage_class")?,
         })
@@ -128,7 +157,9 @@ impl<'a> Columns<'a> {
 }
 
 fn odd(batch: &RecordBatch, name: &str) -> String {
-    let kind = batch.column_by_name(name).map_or_else(String::new, |column| column.data_type().to_string());
+    let kind = batch
+        .column_by_name(name)
+        .map_or_else(String::new, |column| column.data_type().to_string());
     format!("the column {name} is of the type {kind}, which no inventory has there")
 }
 
@@ -137,7 +168,11 @@ struct Text<'a>(Option<&'a StringArray>);
 
 impl<'a> Text<'a> {
     fn of(column: Option<&'a ArrayRef>) -> Option<Self> {
-        Some(Self(column.map(|column| column.as_string_opt::<i32>()).map_or(Some(None), |column| column.map(Some))?))
+        Some(Self(
+            column
+                .map(|column| column.as_string_opt::<i32>())
+                .map_or(Some(None), |column| column.map(Some))?,
+        ))
     }
 
     fn get(&self, row: usize) -> Option<&'a str> {
@@ -184,10 +219,18 @@ impl<'a> Moment<'a> {
     fn of(column: Option<&'a ArrayRef>) -> Option<Self> {
         let Some(column) = column else { return Some(Self::None) };
         match column.data_type() {
-            DataType::Timestamp(TimeUnit::Second, _) => column.as_primitive_opt().map(Self::Seconds),
-            DataType::Timestamp(TimeUnit::Millisecond, _) => column.as_primitive_opt().map(Self::Milliseconds),
-            DataType::Timestamp(TimeUnit::Microsecond, _) => column.as_primitive_opt().map(Self::Microseconds),
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => column.as_primitive_opt().map(Self::Nanoseconds),
+            DataType::Timestamp(TimeUnit::Second, _) => {
+                column.as_primitive_opt().map(Self::Seconds)
+            }
+            DataType::Timestamp(TimeUnit::Millisecond, _) => {
+                column.as_primitive_opt().map(Self::Milliseconds)
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                column.as_primitive_opt().map(Self::Microseconds)
+            }
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                column.as_primitive_opt().map(Self::Nanoseconds)
+            }
             _ => None,
         }
     }
@@ -195,8 +238,12 @@ impl<'a> Moment<'a> {
     fn get(&self, row: usize) -> Option<OffsetDateTime> {
         let (value, unit) = match self {
             Self::None => return None,
-            Self::Seconds(column) => (column.is_valid(row).then(|| column.value(row))?, 1_000_000_000),
-            Self::Milliseconds(column) => (column.is_valid(row).then(|| column.value(row))?, 1_000_000),
+            Self::Seconds(column) => {
+                (column.is_valid(row).then(|| column.value(row))?, 1_000_000_000)
+            }
+            Self::Milliseconds(column) => {
+                (column.is_valid(row).then(|| column.value(row))?, 1_000_000)
+            }
             Self::Microseconds(column) => (column.is_valid(row).then(|| column.value(row))?, 1000),
             Self::Nanoseconds(column) => (column.is_valid(row).then(|| column.value(row))?, 1),
         };

@@ -1,4 +1,5 @@
-//! An inventory's files: from S3 or from around a local manifest, whole and as the manifest's checksums say, or not at all.
+//! An inventory's files: from S3 or from around a local manifest, whole and as the manifest's
+//! checksums say, or not at all.
 
 use std::{
     fs::File,
@@ -34,9 +35,14 @@ impl Fetched {
 pub(super) async fn manifest(aws: &Aws, name: &str) -> Result<(Vec<u8>, Place), InventoryError> {
     let fetch = |why: String| InventoryError::Fetch { place: name.to_owned(), why };
     let (bytes, checksum, place) = if name.contains("://") {
-        let object = S3Object::parse(name).ok_or_else(|| fetch("expected s3://bucket/…/manifest.json, or a local file".to_owned()))?;
+        let object = S3Object::parse(name).ok_or_else(|| {
+            fetch("expected s3://bucket/…/manifest.json, or a local file".to_owned())
+        })?;
         let s3 = aws.s3_of(&object.bucket).await;
-        let bytes = small(&s3, &object).await.map_err(fetch)?.ok_or_else(|| fetch("there is no such object".to_owned()))?;
+        let bytes = small(&s3, &object)
+            .await
+            .map_err(fetch)?
+            .ok_or_else(|| fetch("there is no such object".to_owned()))?;
         let sibling = S3Object { key: sibling(&object.key), ..object };
         let checksum = small(&s3, &sibling).await.map_err(fetch)?;
         (bytes, checksum, Place::S3)
@@ -60,26 +66,45 @@ fn sibling(manifest: &str) -> String {
 async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<u8>>, String> {
     let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
     match Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result) {
-        Lookup::Found(answer) if answer.content_length.is_some_and(|length| length.unsigned_abs() > LARGEST_MANIFEST) => {
+        Lookup::Found(answer)
+            if answer
+                .content_length
+                .is_some_and(|length| length.unsigned_abs() > LARGEST_MANIFEST) =>
+        {
             Err(format!("is larger than {LARGEST_MANIFEST} bytes, which no manifest is"))
         }
-        Lookup::Found(answer) => {
-            answer.body.collect().await.map(|body| Some(body.into_bytes().to_vec())).map_err(|error| format!("did not come to its end: {error}"))
-        }
+        Lookup::Found(answer) => answer
+            .body
+            .collect()
+            .await
+            .map(|body| Some(body.into_bytes().to_vec()))
+            .map_err(|error| format!("did not come to its end: {error}")),
         Lookup::Absent => Ok(None),
-        Lookup::Denied(obstacle) => Err(format!("{}; allow {}", obstacle.message, obstacle.operation)),
+        Lookup::Denied(obstacle) => {
+            Err(format!("{}; allow {}", obstacle.message, obstacle.operation))
+        }
         Lookup::Unreachable(obstacle) => Err(obstacle.message),
     }
 }
 
 /// A file of the inventory, on the disk and checked.
-pub(super) async fn fetch(aws: &Aws, place: &Place, destination: &str, listed: &Listed) -> Result<Fetched, InventoryError> {
+pub(super) async fn fetch(
+    aws: &Aws,
+    place: &Place,
+    destination: &str,
+    listed: &Listed,
+) -> Result<Fetched, InventoryError> {
     match place {
         Place::Local(manifest) => local(manifest, listed),
         Place::S3 => {
             let named = destination.rsplit(":::").next().unwrap_or(destination);
-            let failed = |why: String| InventoryError::Fetch { place: format!("s3://{named}/{}", listed.key), why };
-            let bucket: BucketName = named.parse().map_err(|error| failed(format!("the manifest's destinationBucket {error}")))?;
+            let failed = |why: String| InventoryError::Fetch {
+                place: format!("s3://{named}/{}", listed.key),
+                why,
+            };
+            let bucket: BucketName = named
+                .parse()
+                .map_err(|error| failed(format!("the manifest's destinationBucket {error}")))?;
             let s3 = aws.s3_of(&bucket).await;
             download(&s3, &S3Object { bucket, key: listed.key.clone() }, listed).await
         }
@@ -99,7 +124,10 @@ fn local(manifest: &Path, listed: &Listed) -> Result<Fetched, InventoryError> {
     ];
     let failed = |why: String| InventoryError::Fetch { place: listed.key.clone(), why };
     let Some(mut file) = places.iter().find_map(|place| File::open(place).ok()) else {
-        return Err(failed(format!("is not beside the manifest: looked for it in {}, and in data/ and ../data/ there", folder.display())));
+        return Err(failed(format!(
+            "is not beside the manifest: looked for it in {}, and in data/ and ../data/ there",
+            folder.display()
+        )));
     };
     let mut digest = Md5::new();
     let mut buffer = vec![0; 1 << 18];
@@ -115,9 +143,17 @@ fn local(manifest: &Path, listed: &Listed) -> Result<Fetched, InventoryError> {
 }
 
 /// Brings an object into a nameless file, going on where a connection breaks off.
-async fn download(s3: &aws_sdk_s3::Client, object: &S3Object, listed: &Listed) -> Result<Fetched, InventoryError> {
-    let failed = |why: String| InventoryError::Fetch { place: format!("s3://{}/{}", object.bucket, object.key), why };
-    let mut file = tempfile::tempfile().map_err(|error| failed(format!("there is no place to bring it to: {error}")))?;
+async fn download(
+    s3: &aws_sdk_s3::Client,
+    object: &S3Object,
+    listed: &Listed,
+) -> Result<Fetched, InventoryError> {
+    let failed = |why: String| InventoryError::Fetch {
+        place: format!("s3://{}/{}", object.bucket, object.key),
+        why,
+    };
+    let mut file = tempfile::tempfile()
+        .map_err(|error| failed(format!("there is no place to bring it to: {error}")))?;
     let mut digest = Md5::new();
     let mut length = 0;
     let mut trouble = String::new();
@@ -126,11 +162,23 @@ async fn download(s3: &aws_sdk_s3::Client, object: &S3Object, listed: &Listed) -
             tokio::time::sleep(Duration::from_secs(1 << (attempt - 1))).await;
         }
         let range = (length > 0).then(|| format!("bytes={length}-"));
-        let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).set_range(range).send().await;
+        let result = s3
+            .get_object()
+            .bucket(object.bucket.as_str())
+            .key(&object.key)
+            .set_range(range)
+            .send()
+            .await;
         let answer = match Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result) {
             Lookup::Found(answer) => answer,
-            Lookup::Absent => return Err(failed("the manifest lists it, but there is no such object".to_owned())),
-            Lookup::Denied(obstacle) => return Err(failed(format!("{}; allow {}", obstacle.message, obstacle.operation))),
+            Lookup::Absent => {
+                return Err(failed(
+                    "the manifest lists it, but there is no such object".to_owned(),
+                ));
+            }
+            Lookup::Denied(obstacle) => {
+                return Err(failed(format!("{}; allow {}", obstacle.message, obstacle.operation)));
+            }
             Lookup::Unreachable(obstacle) => return Err(failed(obstacle.message)),
         };
         match append(answer.body, &mut file, &mut digest, &mut length).await {
@@ -146,7 +194,12 @@ async fn download(s3: &aws_sdk_s3::Client, object: &S3Object, listed: &Listed) -
     Err(failed(trouble))
 }
 
-async fn append(mut body: ByteStream, file: &mut File, digest: &mut Md5, length: &mut u64) -> Result<(), String> {
+async fn append(
+    mut body: ByteStream,
+    file: &mut File,
+    digest: &mut Md5,
+    length: &mut u64,
+) -> Result<(), String> {
     while let Some(bytes) = body.next().await {
         let bytes = bytes.map_err(|error| format!("did not come to its end: {error}"))?;
         file.write_all(&bytes).map_err(|error| format!("cannot be kept on the disk: {error}"))?;
@@ -160,5 +213,9 @@ fn check(file: &str, seen: &str, wanted: &str) -> Result<(), InventoryError> {
     if seen.eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
-    Err(InventoryError::Checksum { file: file.to_owned(), seen: seen.to_owned(), wanted: wanted.to_owned() })
+    Err(InventoryError::Checksum {
+        file: file.to_owned(),
+        seen: seen.to_owned(),
+        wanted: wanted.to_owned(),
+    })
 }

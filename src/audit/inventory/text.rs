@@ -1,4 +1,5 @@
-//! Inventories as text: gzipped CSV without a head, its fields named by the manifest, its keys URL-encoded.
+//! Inventories as text: gzipped CSV without a head, its fields named by the manifest, its keys
+//! URL-encoded.
 
 use std::{borrow::Cow, fs::File, io::BufReader};
 
@@ -25,7 +26,8 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// By the manifest's `fileSchema`; gives the field that is missing, if one is that nothing can be said without.
+    /// By the manifest's `fileSchema`; gives the field that is missing, if one is that nothing can
+    /// be said without.
     pub(super) fn of(schema: &str) -> Result<Self, &'static str> {
         let names: Vec<&str> = schema.split(',').map(str::trim).collect();
         let place = |name: &str| names.iter().position(|field| *field == name);
@@ -58,12 +60,25 @@ pub(super) struct Rows {
 impl Rows {
     pub(super) fn open(file: File, schema: &str) -> Result<Self, &'static str> {
         let text = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
-        let reader = csv::ReaderBuilder::new().has_headers(false).flexible(false).buffer_capacity(1 << 16).from_reader(text);
-        Ok(Self { reader, record: csv::StringRecord::new(), fields: Fields::of(schema)?, kinds: Kinds::new() })
+        let reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(false)
+            .buffer_capacity(1 << 16)
+            .from_reader(text);
+        Ok(Self {
+            reader,
+            record: csv::StringRecord::new(),
+            fields: Fields::of(schema)?,
+            kinds: Kinds::new(),
+        })
     }
 
     /// Reads at most `number` rows; none at the end.
-    pub(super) fn next(&mut self, number: usize, seen: &mut impl FnMut(&Row<'_>)) -> Result<Option<u64>, String> {
+    pub(super) fn next(
+        &mut self,
+        number: usize,
+        seen: &mut impl FnMut(&Row<'_>),
+    ) -> Result<Option<u64>, String> {
         let mut rows = 0;
         for _ in 0..number {
             if !self.reader.read_record(&mut self.record).map_err(|error| error.to_string())? {
@@ -72,18 +87,33 @@ impl Rows {
             rows += 1;
             let (record, fields) = (&self.record, &self.fields);
             if record.len() != fields.number {
-                return Err(format!("a line has {} fields, and the manifest names {}", record.len(), fields.number));
+                return Err(format!(
+                    "a line has {} fields, and the manifest names {}",
+                    record.len(),
+                    fields.number
+                ));
             }
-            let field = |place: Option<usize>| place.map(|place| &record[place]).filter(|text| !text.is_empty());
-            let is = |place: Option<usize>, default| field(place).map_or(default, |text| text.eq_ignore_ascii_case("true"));
+            let field = |place: Option<usize>| {
+                place.map(|place| &record[place]).filter(|text| !text.is_empty())
+            };
+            let is = |place: Option<usize>, default| {
+                field(place).map_or(default, |text| text.eq_ignore_ascii_case("true"))
+            };
             let is_delete_marker = is(fields.marker, false);
             let size = match (field(Some(fields.size)).map(str::parse), is_delete_marker) {
                 (Some(Ok(size)), _) => size,
                 // A delete marker has none.
                 (None, true) => 0,
-                _ => return Err(format!("`{}` is no size (of {})", &record[fields.size], &record[fields.key])),
+                _ => {
+                    return Err(format!(
+                        "`{}` is no size (of {})",
+                        &record[fields.size], &record[fields.key]
+                    ));
+                }
             };
-            let key = decoded(&record[fields.key]).ok_or_else(|| format!("the key `{}` is not URL-encoded UTF-8", &record[fields.key]))?;
+            let key = decoded(&record[fields.key]).ok_or_else(|| {
+                format!("the key `{}` is not URL-encoded UTF-8", &record[fields.key])
+            })?;
             seen(&Row {
                 bucket: &record[fields.bucket],
                 key: &key,
@@ -106,7 +136,8 @@ fn decoded(key: &str) -> Option<Cow<'_, str>> {
     if !key.contains(['%', '+']) {
         return Some(Cow::Borrowed(key));
     }
-    // Both ways of encoding in use write a plus sign as %2B, so that a bare one can only be a space.
+    // Both ways of encoding in use write a plus sign as %2B, so that a bare one can only be a
+    // space.
     let key = key.replace('+', " ");
     percent_decode(key.as_bytes()).decode_utf8().ok().map(|key| Cow::Owned(key.into_owned()))
 }
@@ -114,10 +145,14 @@ fn decoded(key: &str) -> Option<Cow<'_, str>> {
 /// `2026-11-25T15:02:00.000Z`, always by UTC.
 fn time(text: &str) -> Option<OffsetDateTime> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<u16>().ok();
-    let small = |from: usize, to: usize| number(from, to).and_then(|number| u8::try_from(number).ok());
+    let small =
+        |from: usize, to: usize| number(from, to).and_then(|number| u8::try_from(number).ok());
     let month = Month::try_from(small(5, 7)?).ok()?;
     let date = Date::from_calendar_date(i32::from(number(0, 4)?), month, small(8, 10)?).ok()?;
-    Some(date.with_time(Time::from_hms(small(11, 13)?, small(14, 16)?, small(17, 19)?).ok()?).assume_utc())
+    Some(
+        date.with_time(Time::from_hms(small(11, 13)?, small(14, 16)?, small(17, 19)?).ok()?)
+            .assume_utc(),
+    )
 }
 
 #[cfg(test)]

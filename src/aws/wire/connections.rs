@@ -1,7 +1,8 @@
-//! Connections of our own to one host, each for one HEAD at a time: HTTP/1.1 in the few lines that a question and an answer without bodies need.
+//! Connections of our own to one host, each for one HEAD at a time: HTTP/1.1 in the few lines that
+//! a question and an answer without bodies need.
 //!
-//! Whoever asks has the whole connection. Those that nobody uses wait here, the last used one on top. A proxy, and whatever else is not a plain connection, is the SDK's
-//! business: see `wire`.
+//! Whoever asks has the whole connection. Those that nobody uses wait here, the last used one on
+//! top. A proxy, and whatever else is not a plain connection, is the SDK's business: see `wire`.
 
 use std::{
     io,
@@ -23,7 +24,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::{aws::innermost, http};
 
-/// A connection that has waited for longer may be dead without a sign: networks forget connections. S3 ends them after about as long.
+/// A connection that has waited for longer may be dead without a sign: networks forget connections.
+/// S3 ends them after about as long.
 const STALE: Duration = Duration::from_secs(20);
 /// Each of several addresses is tried for so long at least.
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
@@ -70,7 +72,13 @@ impl Connections {
             "https" => (Some(ServerName::try_from(host.clone()).ok()?), 443),
             _ => return None,
         };
-        Some(Self { port: uri.port_u16().unwrap_or(default_port), host, name, limit, idle: Mutex::default() })
+        Some(Self {
+            port: uri.port_u16().unwrap_or(default_port),
+            host,
+            name,
+            limit,
+            idle: Mutex::default(),
+        })
     }
 
     /// A connection that was used before and still stands, if there is one.
@@ -99,7 +107,13 @@ impl Connections {
             None => opening.await,
         };
         let stream = stream.map_err(|error| Trouble::Unconnected(innermost(&error)))?;
-        Ok(Connection { stream, input: Vec::with_capacity(BUFFER), alarm: None, is_free: true, used: Instant::now() })
+        Ok(Connection {
+            stream,
+            input: Vec::with_capacity(BUFFER),
+            alarm: None,
+            is_free: true,
+            used: Instant::now(),
+        })
     }
 
     async fn dial(&self) -> io::Result<Box<dyn Duplex>> {
@@ -114,14 +128,21 @@ impl Connections {
     /// To the first of the host's addresses that takes the connection.
     async fn tcp(&self) -> io::Result<TcpStream> {
         let start = Instant::now();
-        let addresses: Vec<_> = tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
+        let addresses: Vec<_> =
+            tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for (index, address) in addresses.iter().enumerate() {
             let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
             let connecting = TcpStream::connect(address);
             // One address that swallows everything must not use up the time of the others.
-            let result = match self.limit.filter(|_| left > 1).map(|limit| limit.saturating_sub(start.elapsed()) / left) {
-                Some(share) => timeout(share.max(SHORTEST_TRY), connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            let result = match self
+                .limit
+                .filter(|_| left > 1)
+                .map(|limit| limit.saturating_sub(start.elapsed()) / left)
+            {
+                Some(share) => timeout(share.max(SHORTEST_TRY), connecting)
+                    .await
+                    .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
                 None => connecting.await,
             };
             match result {
@@ -133,7 +154,8 @@ impl Connections {
     }
 }
 
-/// TLS as the SDK speaks it to S3, which knows HTTP/1.1 only. It is made for the first connection and serves those to all hosts: it reads every authority to trust.
+/// TLS as the SDK speaks it to S3, which knows HTTP/1.1 only. It is made for the first connection
+/// and serves those to all hosts: it reads every authority to trust.
 fn tls() -> io::Result<Arc<ClientConfig>> {
     static TLS: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
         let mut tls = http::tls()?;
@@ -153,7 +175,8 @@ pub(super) struct Connection {
     stream: Box<dyn Duplex>,
     /// What has come of the last answer.
     input: Vec<u8>,
-    /// Rings at the time that an answer must have come by, or earlier: it is not set anew for each request.
+    /// Rings at the time that an answer must have come by, or earlier: it is not set anew for each
+    /// request.
     alarm: Option<Pin<Box<Sleep>>>,
     /// It stands, and nothing is under way.
     is_free: bool,
@@ -174,18 +197,25 @@ impl Connection {
     }
 
     /// Sends a HEAD, and waits for the answer's status; the rest of it is in `headers` then.
-    pub(super) async fn send(&mut self, request: &[u8], limit: Option<Duration>) -> Result<u16, Trouble> {
+    pub(super) async fn send(
+        &mut self,
+        request: &[u8],
+        limit: Option<Duration>,
+    ) -> Result<u16, Trouble> {
         // A request that is given up leaves it in the middle of an answer.
         self.is_free = false;
         let deadline = limit.map(|limit| Instant::now() + limit);
         self.input.clear();
         let Self { stream, input, alarm, is_free, .. } = self;
         let mut exchange = pin!(exchange(stream, request, input));
-        let (status, stays) = poll_fn(|context| match (exchange.as_mut().poll(context), deadline) {
-            (Poll::Pending, Some(deadline)) if rings(alarm, deadline, context) => Poll::Ready(Err(Trouble::Late)),
-            (answer, _) => answer,
-        })
-        .await?;
+        let (status, stays) =
+            poll_fn(|context| match (exchange.as_mut().poll(context), deadline) {
+                (Poll::Pending, Some(deadline)) if rings(alarm, deadline, context) => {
+                    Poll::Ready(Err(Trouble::Late))
+                }
+                (answer, _) => answer,
+            })
+            .await?;
         *is_free = stays;
         Ok(status)
     }
@@ -197,7 +227,11 @@ impl Connection {
 }
 
 /// A question and its answer: the status, and whether the connection stays.
-async fn exchange(stream: &mut Box<dyn Duplex>, request: &[u8], input: &mut Vec<u8>) -> Result<(u16, bool), Trouble> {
+async fn exchange(
+    stream: &mut Box<dyn Duplex>,
+    request: &[u8],
+    input: &mut Vec<u8>,
+) -> Result<(u16, bool), Trouble> {
     let broken = |error: io::Error| Trouble::Broken(innermost(&error));
     stream.write_all(request).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;
@@ -222,7 +256,8 @@ async fn exchange(stream: &mut Box<dyn Duplex>, request: &[u8], input: &mut Vec<
     }
 }
 
-/// Status and length of an answer, and whether the connection stays; none where it has not come to its end yet.
+/// Status and length of an answer, and whether the connection stays; none where it has not come to
+/// its end yet.
 fn parsed(input: &[u8]) -> Result<Option<(u16, usize, bool)>, Trouble> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut answer = httparse::Response::new(&mut headers);
@@ -231,15 +266,25 @@ fn parsed(input: &[u8]) -> Result<Option<(u16, usize, bool)>, Trouble> {
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(_) => return Err(Trouble::Garbled),
     };
-    let ends = answer.headers.iter().any(|header| header.name.eq_ignore_ascii_case("connection") && header.value.eq_ignore_ascii_case(b"close"));
-    let (Some(status), Some(version)) = (answer.code, answer.version) else { return Err(Trouble::Garbled) };
+    let ends = answer.headers.iter().any(|header| {
+        header.name.eq_ignore_ascii_case("connection")
+            && header.value.eq_ignore_ascii_case(b"close")
+    });
+    let (Some(status), Some(version)) = (answer.code, answer.version) else {
+        return Err(Trouble::Garbled);
+    };
     Ok(Some((status, length, version == 1 && !ends)))
 }
 
 /// Whether it is later than `deadline`; if not, whoever asks is woken then, or earlier.
-fn rings(alarm: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, context: &mut Context<'_>) -> bool {
+fn rings(
+    alarm: &mut Option<Pin<Box<Sleep>>>,
+    deadline: Instant,
+    context: &mut Context<'_>,
+) -> bool {
     let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-    // It was set for an earlier request, and may ring later than this one's end only if that had more time.
+    // It was set for an earlier request, and may ring later than this one's end only if that had
+    // more time.
     if alarm.deadline() > deadline {
         alarm.as_mut().reset(deadline);
     }
@@ -257,7 +302,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_answer_comes_in_any_pieces_and_what_comes_around_it_ends_the_connection_or_is_left_out() {
+    async fn an_answer_comes_in_any_pieces_and_what_comes_around_it_ends_the_connection_or_is_left_out()
+     {
         let answered = async |text: &str| {
             let pieces: Vec<String> = text.split('|').map(str::to_owned).collect();
             let (mine, mut theirs) = tokio::io::duplex(1 << 20);
@@ -270,13 +316,17 @@ mod tests {
                 }
             };
             let mut input = Vec::new();
-            let (result, ()) = tokio::join!(exchange(&mut stream, b"HEAD / x", &mut input), playing);
+            let (result, ()) =
+                tokio::join!(exchange(&mut stream, b"HEAD / x", &mut input), playing);
             result.map(|(status, stays)| (status, stays, String::from_utf8(input).unwrap()))
         };
         let plain = "HTTP/1.1 200 OK\r\ncontent-length: 4096\r\n\r\n";
         let whole = |stays| Ok((200, stays, plain.to_owned()));
         assert_eq!(answered(plain).await, whole(true));
-        assert_eq!(answered("HTTP/1.1 2|00 OK\r\ncontent-length: 4096\r|\n\r\n").await, whole(true));
+        assert_eq!(
+            answered("HTTP/1.1 2|00 OK\r\ncontent-length: 4096\r|\n\r\n").await,
+            whole(true)
+        );
         assert_eq!(answered(&format!("HTTP/1.1 100 Continue\r\n\r\n|{plain}")).await, whole(true));
         assert_eq!(answered(&format!("HTTP/1.1 100 Continue\r\n\r\n{plain}")).await, whole(true));
         assert_eq!(answered(&format!("{plain}<Error>")).await, whole(false));
@@ -285,13 +335,17 @@ mod tests {
         let old = "HTTP/1.0 200 OK\r\n\r\n";
         assert_eq!(answered(old).await, Ok((200, false, old.to_owned())));
         assert_eq!(answered("SSH-2.0-OpenSSH_9.2\r\n").await, Err(Trouble::Garbled));
-        assert_eq!(answered(&format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(LONGEST))).await, Err(Trouble::Garbled));
+        assert_eq!(
+            answered(&format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(LONGEST))).await,
+            Err(Trouble::Garbled)
+        );
         let broken = Trouble::Broken("the connection was closed before an answer".to_owned());
         assert_eq!(answered("HTTP/1.1 200 OK\r\n").await, Err(broken));
     }
 
     #[tokio::test]
-    async fn an_alarm_that_was_set_for_an_earlier_request_rings_for_a_later_one_and_not_before_its_time() {
+    async fn an_alarm_that_was_set_for_an_earlier_request_rings_for_a_later_one_and_not_before_its_time()
+     {
         let mut alarm = None;
         for limit in [3_600_000, 7_200_000, 1_800_000] {
             let deadline = Instant::now() + Duration::from_millis(limit);
@@ -299,7 +353,10 @@ mod tests {
         }
         for limit in [10, 30, 20] {
             let deadline = Instant::now() + Duration::from_millis(limit);
-            poll_fn(|context| if rings(&mut alarm, deadline, context) { Poll::Ready(()) } else { Poll::Pending }).await;
+            poll_fn(|context| {
+                if rings(&mut alarm, deadline, context) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
             assert!(Instant::now() >= deadline);
         }
     }

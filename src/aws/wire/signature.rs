@@ -1,4 +1,5 @@
-//! AWS Signature Version 4 for a great many HEADs: what all of one second have in common is made once.
+//! AWS Signature Version 4 for a great many HEADs: what all of one second have in common is made
+//! once.
 
 use aws_lc_rs::{
     digest::{self, SHA256},
@@ -12,7 +13,8 @@ use crate::digest::hex_digits;
 /// SHA-256 of nothing, which is what is sent.
 pub(super) const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// A key, at one second, for one host. Source: Amazon S3 API reference, Signature Calculations for the Authorization Header.
+/// A key, at one second, for one host. Source: Amazon S3 API reference, Signature Calculations for
+/// the Authorization Header.
 pub(super) struct Signing {
     pub(super) second: i64,
     /// `20261125T150200Z`.
@@ -28,17 +30,31 @@ pub(super) struct Signing {
 }
 
 impl Signing {
-    pub(super) fn new(credentials: &Credentials, second: i64, region: &str, service: &str, host: &str) -> Option<Self> {
+    pub(super) fn new(
+        credentials: &Credentials,
+        second: i64,
+        region: &str,
+        service: &str,
+        host: &str,
+    ) -> Option<Self> {
         let date = OffsetDateTime::from_unix_timestamp(second).ok()?;
-        let date = date.format(format_description!("[year][month][day]T[hour][minute][second]Z")).ok()?;
+        let date =
+            date.format(format_description!("[year][month][day]T[hour][minute][second]Z")).ok()?;
         let day = &date[..8];
-        let next = |key: &[u8], text: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());
+        let next = |key: &[u8], text: &str| {
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes())
+        };
         let key = next(format!("AWS4{}", credentials.secret_access_key()).as_bytes(), day);
-        let key = [region, service, "aws4_request"].into_iter().fold(key, |key, text| next(key.as_ref(), text));
+        let key = [region, service, "aws4_request"]
+            .into_iter()
+            .fold(key, |key, text| next(key.as_ref(), text));
         let scope = format!("{day}/{region}/{service}/aws4_request");
         let token = credentials.session_token();
         // What is written into a request must not end a line of it.
-        if [Some(credentials.access_key_id()), token, Some(host)].into_iter().flatten().any(|text| !text.bytes().all(|byte| byte.is_ascii_graphic()))
+        if [Some(credentials.access_key_id()), token, Some(host)]
+            .into_iter()
+            .flatten()
+            .any(|text| !text.bytes().all(|byte| byte.is_ascii_graphic()))
         {
             return None;
         }
@@ -49,16 +65,22 @@ impl Signing {
         let names = format!("host;x-amz-content-sha256;x-amz-date{token_name}");
         Some(Self {
             second,
-            canonical: format!("\nhost:{host}\nx-amz-content-sha256:{NOTHING}\nx-amz-date:{date}\n{token_line}\n{names}\n{NOTHING}"),
+            canonical: format!(
+                "\nhost:{host}\nx-amz-content-sha256:{NOTHING}\nx-amz-date:{date}\n{token_line}\n{names}\n{NOTHING}"
+            ),
             signed: format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n"),
-            header: format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature=", credentials.access_key_id()),
+            header: format!(
+                "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature=",
+                credentials.access_key_id()
+            ),
             token: token.map(str::to_owned),
             key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
             date,
         })
     }
 
-    /// Writes the value of the header `authorization` of a request for this path with this query, both as they are sent.
+    /// Writes the value of the header `authorization` of a request for this path with this query,
+    /// both as they are sent.
     pub(super) fn authorize(&self, method: &str, path: &str, query: &str, header: &mut Vec<u8>) {
         let mut canonical = digest::Context::new(&SHA256);
         for part in [method, "\n", path, "\n", query, &self.canonical] {
@@ -86,7 +108,10 @@ mod tests {
     use super::*;
     use crate::aws::wire::{PATH, QUERY};
     use aws_sigv4::{
-        http_request::{PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode, sign},
+        http_request::{
+            PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest,
+            SigningSettings, UriPathNormalizationMode, sign,
+        },
         sign::v4::SigningParams,
     };
     use aws_smithy_runtime_api::client::identity::Identity;

@@ -1,6 +1,8 @@
-//! What a page of ListObjectsV2 says, read straight from its XML: of millions of objects, the SDK's own reading of their lists costs as much as a quarter of the HEADs.
+//! What a page of ListObjectsV2 says, read straight from its XML: of millions of objects, the SDK's
+//! own reading of their lists costs as much as a quarter of the HEADs.
 //!
-//! Whatever is not as it should be is no page; the SDK is asked then, and what it makes of the answer counts.
+//! Whatever is not as it should be is no page; the SDK is asked then, and what it makes of the
+//! answer counts.
 
 use quick_xml::{Reader, events::Event};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -39,7 +41,8 @@ impl Listing {
     pub(super) fn parse(xml: &str) -> Option<Self> {
         let mut reader = Reader::from_str(xml);
         let mut listing = Self::default();
-        let (mut depth, mut text, mut draft, mut is_over) = (0_usize, String::new(), Draft::default(), false);
+        let (mut depth, mut text, mut draft, mut is_over) =
+            (0_usize, String::new(), Draft::default(), false);
         loop {
             match reader.read_event().ok()? {
                 Event::Start(start) => {
@@ -53,12 +56,16 @@ impl Listing {
                 Event::CData(piece) => text.push_str(&piece.decode().ok()?),
                 Event::GeneralRef(reference) => match reference.resolve_char_ref().ok()? {
                     Some(letter) => text.push(letter),
-                    None => text.push_str(quick_xml::escape::resolve_predefined_entity(&reference.decode().ok()?)?),
+                    None => text.push_str(quick_xml::escape::resolve_predefined_entity(
+                        &reference.decode().ok()?,
+                    )?),
                 },
                 Event::End(end) => {
                     match (depth, end.local_name().as_ref()) {
                         (1, _) => is_over = true,
-                        (2, b"Contents") => listing.entries.push(std::mem::take(&mut draft).whole()?),
+                        (2, b"Contents") => {
+                            listing.entries.push(std::mem::take(&mut draft).whole()?)
+                        }
                         (2, name) => listing.take(name, &text)?,
                         (3, name) => draft.take(name, &text)?,
                         _ => {}
@@ -91,7 +98,9 @@ impl Draft {
             b"Key" => self.key = Some(text.to_owned()),
             b"Size" => self.size = Some(text.parse().ok()?),
             b"ETag" => self.rest.etag = Some(text.to_owned()),
-            b"LastModified" => self.rest.modified = Some(OffsetDateTime::parse(text, &Rfc3339).ok()?),
+            b"LastModified" => {
+                self.rest.modified = Some(OffsetDateTime::parse(text, &Rfc3339).ok()?)
+            }
             b"StorageClass" => self.rest.storage_class = Some(text.to_owned()),
             _ => {}
         }
@@ -110,8 +119,11 @@ mod tests {
 
     /// As S3 writes it, with what the guard does not read.
     fn written(listing: &Listing) -> String {
-        let optional =
-            |name: &str, text: Option<&str>| text.map_or(String::new(), |text| format!("<{name}>{}</{name}>", quick_xml::escape::escape(text)));
+        let optional = |name: &str, text: Option<&str>| {
+            text.map_or(String::new(), |text| {
+                format!("<{name}>{}</{name}>", quick_xml::escape::escape(text))
+            })
+        };
         let entry = |entry: &Entry| {
             let modified = entry.modified.map(|modified| modified.format(&Rfc3339).unwrap());
             format!(
@@ -134,9 +146,22 @@ mod tests {
     }
 
     fn entry() -> impl Strategy<Value = Entry> {
-        let time = (0_i64..4_000_000_000).prop_map(|second| OffsetDateTime::from_unix_timestamp(second).unwrap());
-        ("[ -~äß€]{0,12}", any::<u64>(), prop::option::of("\"[0-9a-f]{4}\""), prop::option::of(time), prop::option::of("[A-Z_]{1,8}"))
-            .prop_map(|(key, size, etag, modified, storage_class)| Entry { key, size, etag, modified, storage_class })
+        let time = (0_i64..4_000_000_000)
+            .prop_map(|second| OffsetDateTime::from_unix_timestamp(second).unwrap());
+        (
+            "[ -~äß€]{0,12}",
+            any::<u64>(),
+            prop::option::of("\"[0-9a-f]{4}\""),
+            prop::option::of(time),
+            prop::option::of("[A-Z_]{1,8}"),
+        )
+            .prop_map(|(key, size, etag, modified, storage_class)| Entry {
+                key,
+                size,
+                etag,
+                modified,
+                storage_class,
+            })
     }
 
     proptest! {
@@ -155,7 +180,11 @@ mod tests {
 
     #[test]
     fn what_is_no_page_is_none() {
-        let page = |inside: &str| Listing::parse(&format!("<ListBucketResult><IsTruncated>false</IsTruncated>{inside}</ListBucketResult>"));
+        let page = |inside: &str| {
+            Listing::parse(&format!(
+                "<ListBucketResult><IsTruncated>false</IsTruncated>{inside}</ListBucketResult>"
+            ))
+        };
         assert!(page("<Contents><Key>a</Key><Size>1</Size></Contents>").is_some());
         for inside in [
             "<Contents><Key>a</Key></Contents>",
@@ -169,7 +198,10 @@ mod tests {
             assert_eq!(page(inside), None, "{inside}");
         }
         assert_eq!(Listing::parse("<Error><Code>SlowDown</Code></Error>"), None);
-        assert_eq!(Listing::parse("<!DOCTYPE x [<!ENTITY a \"b\">]><ListBucketResult></ListBucketResult>"), None);
+        assert_eq!(
+            Listing::parse("<!DOCTYPE x [<!ENTITY a \"b\">]><ListBucketResult></ListBucketResult>"),
+            None
+        );
         assert_eq!(Listing::parse(""), None);
     }
 }

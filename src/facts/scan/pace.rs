@@ -1,6 +1,8 @@
-//! How many objects of one split are asked at once: fewer where S3 asks to slow down, more again while it does not.
+//! How many objects of one split are asked at once: fewer where S3 asks to slow down, more again
+//! while it does not.
 //!
-//! S3's limits are by prefix, and a split is a range of keys, so each split has a pace of its own: a busy prefix slows down alone.
+//! S3's limits are by prefix, and a split is a range of keys, so each split has a pace of its own:
+//! a busy prefix slows down alone.
 
 use std::{
     sync::{
@@ -15,7 +17,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// After a wish to slow down nothing is asked for so long; where the next one comes soon, for twice as long.
+/// After a wish to slow down nothing is asked for so long; where the next one comes soon, for twice
+/// as long.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(16);
 /// So soon after a rest, the next wish means that it was too short.
@@ -85,7 +88,9 @@ impl Now {
 
     /// Takes a turn, if there is one.
     fn enter(&mut self, ceiling: usize, at: Instant) -> bool {
-        let enters = self.rests_until(at).is_none() && self.under_way < ceiling && self.is_within(self.under_way + 1);
+        let enters = self.rests_until(at).is_none()
+            && self.under_way < ceiling
+            && self.is_within(self.under_way + 1);
         self.under_way += usize::from(enters);
         enters
     }
@@ -93,7 +98,8 @@ impl Now {
     /// S3 has answered; gives whether its wish is forgotten.
     fn well(&mut self, ceiling: usize, at: Instant) -> bool {
         self.limit += GROWTH / self.limit.max(1.0);
-        let forgotten = self.slowed.is_none_or(|(slowed, ..)| at - slowed > FORGOTTEN) && self.is_within(ceiling);
+        let forgotten = self.slowed.is_none_or(|(slowed, ..)| at - slowed > FORGOTTEN)
+            && self.is_within(ceiling);
         if forgotten {
             *self = Self { under_way: self.under_way, ..Self::calm() };
         }
@@ -119,7 +125,12 @@ impl Now {
 impl Pace {
     pub(crate) fn new(crew: Arc<Crew>) -> Self {
         crew.splits.fetch_add(1, Ordering::Relaxed);
-        Self { crew, calm: AtomicBool::new(true), now: Mutex::new(Now::calm()), room: Notify::new() }
+        Self {
+            crew,
+            calm: AtomicBool::new(true),
+            now: Mutex::new(Now::calm()),
+            room: Notify::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Now> {
@@ -128,7 +139,8 @@ impl Pace {
 
     /// How many of this split may be under way, as long as S3 asks for nothing: an equal share.
     pub(crate) fn ceiling(&self) -> usize {
-        (self.crew.most / self.crew.splits.load(Ordering::Relaxed).max(1)).clamp(1, self.crew.each.max(1))
+        (self.crew.most / self.crew.splits.load(Ordering::Relaxed).max(1))
+            .clamp(1, self.crew.each.max(1))
     }
 
     /// Waits for a turn.
@@ -155,7 +167,8 @@ impl Pace {
         }
     }
 
-    /// Whether S3 is to be left alone, or more are under way than may be: then a turn is to be given back.
+    /// Whether S3 is to be left alone, or more are under way than may be: then a turn is to be
+    /// given back.
     fn is_over(&self) -> bool {
         if self.calm.load(Ordering::Relaxed) {
             return false;
@@ -239,11 +252,13 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
 
-    /// A server that answers so many requests a second, each after 20 ms, and asks to slow down for the rest: how many that are, and how long all take.
+    /// A server that answers so many requests a second, each after 20 ms, and asks to slow down for
+    /// the rest: how many that are, and how long all take.
     fn played(capacity: u32, requests: u32) -> (u32, Duration) {
         let start = Instant::now();
         let mut now = Now::calm();
-        let (mut left, mut refused, mut time, mut this_second) = (requests, 0, Duration::ZERO, (0, 0));
+        let (mut left, mut refused, mut time, mut this_second) =
+            (requests, 0, Duration::ZERO, (0, 0));
         while left > 0 {
             let at = start + time;
             let mut sent = 0;

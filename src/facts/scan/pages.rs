@@ -49,7 +49,12 @@ pub(super) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    pub(super) fn new(s3: &'a aws_sdk_s3::Client, scope: &'a Scope, heads: &'a Heads, split: Split) -> Self {
+    pub(super) fn new(
+        s3: &'a aws_sdk_s3::Client,
+        scope: &'a Scope,
+        heads: &'a Heads,
+        split: Split,
+    ) -> Self {
         let bucket = Arc::new(scope.location.bucket.clone());
         Self { s3, scope, bucket, heads, at: split.after, token: None, until: split.until }
     }
@@ -59,17 +64,23 @@ impl<'a> Pages<'a> {
         let page = if self.scope.versions { self.versions().await } else { self.current().await };
         let mut page = match page {
             Lookup::Found(page) => page,
-            other => return Page { objects: Vec::new(), reached: Reached::Stopped(other.map(drop)) },
+            other => {
+                return Page { objects: Vec::new(), reached: Reached::Stopped(other.map(drop)) };
+            }
         };
         // Whether S3 begins with a bare key marker or behind it is not written anywhere.
         if let Some(Position { key, version: None }) = &self.at {
             let start = page.objects.partition_point(|object| object.key <= *key);
             page.objects.drain(..start);
         }
-        // Ranges of keys hold everything only where lists are in the order of keys, as S3's are but for directory buckets.
+        // Ranges of keys hold everything only where lists are in the order of keys, as S3's are but
+        // for directory buckets.
         if !page.objects.is_sorted_by(|a, b| a.key <= b.key) {
             let why = "the list is not in the order of its keys, so that it cannot be told whether it holds them all";
-            return Page { objects: Vec::new(), reached: Reached::Stopped(Lookup::not_asked(&calls::LIST_OBJECTS, why)) };
+            return Page {
+                objects: Vec::new(),
+                reached: Reached::Stopped(Lookup::not_asked(&calls::LIST_OBJECTS, why)),
+            };
         }
         if let Some(until) = &self.until
             && page.objects.last().is_some_and(|last| last.key > *until)
@@ -78,7 +89,8 @@ impl<'a> Pages<'a> {
             page.objects.truncate(end);
             page.reached = Reached::End;
         }
-        page.objects.retain(|object| !self.scope.except.iter().any(|inner| object.key.starts_with(inner)));
+        page.objects
+            .retain(|object| !self.scope.except.iter().any(|inner| object.key.starts_with(inner)));
         if let Reached::Position(position) = &page.reached {
             self.at = Some(position.clone());
         }
@@ -86,7 +98,11 @@ impl<'a> Pages<'a> {
     }
 
     async fn current(&mut self) -> Lookup<Page> {
-        let after = self.at.as_ref().filter(|at| !at.key.is_empty() && self.token.is_none()).map(|at| at.key.as_str());
+        let after = self
+            .at
+            .as_ref()
+            .filter(|at| !at.key.is_empty() && self.token.is_none())
+            .map(|at| at.key.as_str());
         let location = &self.scope.location;
         let prefix = Some(location.prefix.as_str()).filter(|prefix| !prefix.is_empty());
         // In the order that they are signed in.
@@ -98,22 +114,45 @@ impl<'a> Pages<'a> {
             ("start-after", after),
         ];
         let call = &calls::LIST_OBJECTS;
-        let listing = match self.heads.list(call, &parameters).await.and_then(|xml| Listing::parse(&xml)) {
-            Some(listing) => listing,
-            None => {
-                let request = self.s3.list_objects_v2().bucket(location.bucket.as_str()).prefix(&location.prefix).encoding_type(EncodingType::Url);
-                let request = request.set_start_after(after.map(str::to_owned)).set_continuation_token(self.token.clone());
-                let result = request.customize().interceptor(self.heads.learn()).send().await;
-                match Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|page| Lookup::expect_in_answer(call, listing(page))) {
-                    Lookup::Found(listing) => listing,
-                    other => return other.map(|_| Page { objects: Vec::new(), reached: Reached::End }),
+        let listing =
+            match self.heads.list(call, &parameters).await.and_then(|xml| Listing::parse(&xml)) {
+                Some(listing) => listing,
+                None => {
+                    let request = self
+                        .s3
+                        .list_objects_v2()
+                        .bucket(location.bucket.as_str())
+                        .prefix(&location.prefix)
+                        .encoding_type(EncodingType::Url);
+                    let request = request
+                        .set_start_after(after.map(str::to_owned))
+                        .set_continuation_token(self.token.clone());
+                    let result = request.customize().interceptor(self.heads.learn()).send().await;
+                    match Lookup::from_call(call, &["NoSuchBucket"], result)
+                        .and_then(|page| Lookup::expect_in_answer(call, listing(page)))
+                    {
+                        Lookup::Found(listing) => listing,
+                        other => {
+                            return other
+                                .map(|_| Page { objects: Vec::new(), reached: Reached::End });
+                        }
+                    }
                 }
-            }
-        };
-        let objects: Vec<Object> = listing.entries.into_iter().map(|entry| self.object(entry, listing.is_encoded)).collect();
+            };
+        let objects: Vec<Object> = listing
+            .entries
+            .into_iter()
+            .map(|entry| self.object(entry, listing.is_encoded))
+            .collect();
         // A page may be empty although the list goes on.
-        let last = objects.last().map(|last| last.key.clone()).or_else(|| self.at.as_ref().map(|at| at.key.clone()));
-        let next = listing.token.as_ref().map(|_| Position { key: last.unwrap_or_default(), version: None });
+        let last = objects
+            .last()
+            .map(|last| last.key.clone())
+            .or_else(|| self.at.as_ref().map(|at| at.key.clone()));
+        let next = listing
+            .token
+            .as_ref()
+            .map(|_| Position { key: last.unwrap_or_default(), version: None });
         self.token = listing.token;
         Self::page(call, objects, listing.is_truncated, next)
     }
@@ -121,30 +160,61 @@ impl<'a> Pages<'a> {
     async fn versions(&self) -> Lookup<Page> {
         let (key, version) = self.at.clone().map(|at| (at.key, at.version)).unzip();
         let location = &self.scope.location;
-        let request = self.s3.list_object_versions().bucket(location.bucket.as_str()).prefix(&location.prefix);
-        let request = request.set_key_marker(key).set_version_id_marker(version.flatten()).encoding_type(EncodingType::Url);
+        let request = self
+            .s3
+            .list_object_versions()
+            .bucket(location.bucket.as_str())
+            .prefix(&location.prefix);
+        let request = request
+            .set_key_marker(key)
+            .set_version_id_marker(version.flatten())
+            .encoding_type(EncodingType::Url);
         let result = request.customize().interceptor(self.heads.learn()).send().await;
         let call = &calls::LIST_OBJECT_VERSIONS;
         Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|page| {
             let encoded = is_encoded(page.encoding_type.as_ref());
-            let versions = page.versions.unwrap_or_default().into_iter().map(|version| self.version(version, encoded));
-            let markers = page.delete_markers.unwrap_or_default().into_iter().map(|marker| self.marker(marker, encoded));
+            let versions = page
+                .versions
+                .unwrap_or_default()
+                .into_iter()
+                .map(|version| self.version(version, encoded));
+            let markers = page
+                .delete_markers
+                .unwrap_or_default()
+                .into_iter()
+                .map(|marker| self.marker(marker, encoded));
             let truncated = page.is_truncated.unwrap_or_default();
-            let next = page.next_key_marker.map(|key| Position { key: decoded(key, encoded), version: page.next_version_id_marker });
-            Lookup::expect_in_answer(call, versions.chain(markers).collect()).and_then(|mut objects: Vec<Object>| {
-                // S3 lists the two kinds in two lists; the newest version of a key comes first.
-                objects.sort_by(|a, b| a.key.cmp(&b.key).then(b.is_latest.cmp(&a.is_latest)).then(b.modified.cmp(&a.modified)));
-                Self::page(call, objects, truncated, next)
-            })
+            let next = page.next_key_marker.map(|key| Position {
+                key: decoded(key, encoded),
+                version: page.next_version_id_marker,
+            });
+            Lookup::expect_in_answer(call, versions.chain(markers).collect()).and_then(
+                |mut objects: Vec<Object>| {
+                    // S3 lists the two kinds in two lists; the newest version of a key comes first.
+                    objects.sort_by(|a, b| {
+                        a.key
+                            .cmp(&b.key)
+                            .then(b.is_latest.cmp(&a.is_latest))
+                            .then(b.modified.cmp(&a.modified))
+                    });
+                    Self::page(call, objects, truncated, next)
+                },
+            )
         })
     }
 
     /// `next` is where a list that goes on goes on; an answer that does not say so is none.
-    fn page(call: &Call, objects: Vec<Object>, goes_on: bool, next: Option<Position>) -> Lookup<Page> {
+    fn page(
+        call: &Call,
+        objects: Vec<Object>,
+        goes_on: bool,
+        next: Option<Position>,
+    ) -> Lookup<Page> {
         if !goes_on {
             return Lookup::Found(Page { objects, reached: Reached::End });
         }
-        Lookup::expect_in_answer(call, next).map(|next| Page { objects, reached: Reached::Position(next) })
+        Lookup::expect_in_answer(call, next)
+            .map(|next| Page { objects, reached: Reached::Position(next) })
     }
 
     fn object(&self, entry: Entry, encoded: bool) -> Object {
@@ -216,8 +286,9 @@ fn time(time: DateTime) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(time.as_nanos()).ok()
 }
 
-/// Whether the keys of a list are in the form that every key can be listed in: XML has no way to write some characters that keys may hold. S3 says so where they are;
-/// some stand-ins take the wish and do nothing.
+/// Whether the keys of a list are in the form that every key can be listed in: XML has no way to
+/// write some characters that keys may hold. S3 says so where they are; some stand-ins take the
+/// wish and do nothing.
 fn is_encoded(kind: Option<&EncodingType>) -> bool {
     kind == Some(&EncodingType::Url)
 }
@@ -231,7 +302,8 @@ fn decoded(key: String, encoded: bool) -> String {
     percent_encoding::percent_decode_str(&spaces).decode_utf8_lossy().into_owned()
 }
 
-/// Cuts a location into splits, by the folders it has; together they hold every key, whatever is written meanwhile. `Absent`: no such bucket.
+/// Cuts a location into splits, by the folders it has; together they hold every key, whatever is
+/// written meanwhile. `Absent`: no such bucket.
 pub(crate) async fn cut(s3: &aws_sdk_s3::Client, location: &S3Location) -> Lookup<Vec<Split>> {
     let mut prefix = location.prefix.clone();
     let (mut folders, mut is_large) = (Vec::new(), false);
@@ -258,14 +330,33 @@ pub(crate) async fn cut(s3: &aws_sdk_s3::Client, location: &S3Location) -> Looku
     Lookup::Found(between(&folders))
 }
 
-/// Where to cut what lies below `prefix` without folders: at each letter that keys have at the first place where they differ.
-async fn by_letter(s3: &aws_sdk_s3::Client, location: &S3Location, prefix: &str) -> Lookup<Vec<String>> {
+/// Where to cut what lies below `prefix` without folders: at each letter that keys have at the
+/// first place where they differ.
+async fn by_letter(
+    s3: &aws_sdk_s3::Client,
+    location: &S3Location,
+    prefix: &str,
+) -> Lookup<Vec<String>> {
     let next_behind = async |start: &str, after: Option<String>| {
-        let list = s3.list_objects_v2().bucket(location.bucket.as_str()).prefix(start).max_keys(1).encoding_type(EncodingType::Url);
-        let page = Lookup::from_call(&calls::LIST_OBJECTS, &["NoSuchBucket"], list.set_start_after(after).send().await);
+        let list = s3
+            .list_objects_v2()
+            .bucket(location.bucket.as_str())
+            .prefix(start)
+            .max_keys(1)
+            .encoding_type(EncodingType::Url);
+        let page = Lookup::from_call(
+            &calls::LIST_OBJECTS,
+            &["NoSuchBucket"],
+            list.set_start_after(after).send().await,
+        );
         page.map(|page| {
             let encoded = is_encoded(page.encoding_type.as_ref());
-            page.contents.unwrap_or_default().into_iter().next().and_then(|object| object.key).map(|key| decoded(key, encoded))
+            page.contents
+                .unwrap_or_default()
+                .into_iter()
+                .next()
+                .and_then(|object| object.key)
+                .map(|key| decoded(key, encoded))
         })
     };
     let mut start = prefix.to_owned();
@@ -296,8 +387,17 @@ async fn by_letter(s3: &aws_sdk_s3::Client, location: &S3Location, prefix: &str)
 }
 
 /// The folders directly below `prefix`; none where everything below it fits on one page.
-async fn folders_below(s3: &aws_sdk_s3::Client, location: &S3Location, prefix: &str) -> Lookup<Option<Vec<String>>> {
-    let list = || s3.list_objects_v2().bucket(location.bucket.as_str()).prefix(prefix).encoding_type(EncodingType::Url);
+async fn folders_below(
+    s3: &aws_sdk_s3::Client,
+    location: &S3Location,
+    prefix: &str,
+) -> Lookup<Option<Vec<String>>> {
+    let list = || {
+        s3.list_objects_v2()
+            .bucket(location.bucket.as_str())
+            .prefix(prefix)
+            .encoding_type(EncodingType::Url)
+    };
     let call = &calls::LIST_OBJECTS;
     let first = Lookup::from_call(call, &["NoSuchBucket"], list().send().await);
     match first {
@@ -308,13 +408,22 @@ async fn folders_below(s3: &aws_sdk_s3::Client, location: &S3Location, prefix: &
     let mut folders: Vec<String> = Vec::new();
     let mut token = None;
     for _ in 0..FOLDER_PAGES {
-        let page = match Lookup::from_call(call, &["NoSuchBucket"], list().delimiter("/").set_continuation_token(token).send().await) {
+        let page = match Lookup::from_call(
+            call,
+            &["NoSuchBucket"],
+            list().delimiter("/").set_continuation_token(token).send().await,
+        ) {
             Lookup::Found(page) => page,
             other => return other.map(|_| None),
         };
         let encoded = is_encoded(page.encoding_type.as_ref());
-        folders
-            .extend(page.common_prefixes.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix).map(|folder| decoded(folder, encoded)));
+        folders.extend(
+            page.common_prefixes
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|folder| folder.prefix)
+                .map(|folder| decoded(folder, encoded)),
+        );
         token = page.next_continuation_token;
         if token.is_none() {
             break;

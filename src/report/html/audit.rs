@@ -1,4 +1,5 @@
-//! The page of an audit: what lies where, how it is encrypted, what of it is not as the policy wants it, and what nobody could see.
+//! The page of an audit: what lies where, how it is encrypted, what of it is not as the policy
+//! wants it, and what nobody could see.
 
 use maud::{Markup, html};
 
@@ -55,20 +56,32 @@ fn conclusion(document: &AuditDocument) -> (Mark, &'static str, String) {
     if totals.offenders > 0 {
         let verb = is(number(totals.offenders));
         let more = if document.complete { "" } else { " Besides, not everything could be seen." };
-        let sentence = format!("{} ({}) of {seen} {verb} not encrypted as required.{more}", grouped(totals.offenders), size(totals.offending_bytes));
+        let sentence = format!(
+            "{} ({}) of {seen} {verb} not encrypted as required.{more}",
+            grouped(totals.offenders),
+            size(totals.offending_bytes)
+        );
         return (Mark::Refuted, "Not encrypted as required", sentence);
     }
     if !document.complete {
-        let sentence = format!("What was seen, {seen}, is encrypted as required; but not everything could be seen, and that proves nothing.");
+        let sentence = format!(
+            "What was seen, {seen}, is encrypted as required; but not everything could be seen, and that proves nothing."
+        );
         return (Mark::Open, "Not all was seen", sentence);
     }
-    let sentence = format!("{seen} in {}: every one is encrypted as required.", counted(document.locations.len(), "location"));
+    let sentence = format!(
+        "{seen} in {}: every one is encrypted as required.",
+        counted(document.locations.len(), "location")
+    );
     (Mark::Proved, "Encrypted as required", sentence)
 }
 
 /// How many objects are as they should be, are not, and could not be judged.
 fn counts(document: &AuditDocument) -> Markup {
-    let accepted = kinds(document).filter(|kind| kind.judgement == Judgement::Accepted).map(|kind| kind.counts.objects).sum::<u64>();
+    let accepted = kinds(document)
+        .filter(|kind| kind.judgement == Judgement::Accepted)
+        .map(|kind| kind.counts.objects)
+        .sum::<u64>();
     let counts = [
         (Mark::Refuted, document.totals.offenders, "not as required"),
         (Mark::Open, document.totals.unseen, "not seen or judged"),
@@ -85,7 +98,8 @@ fn kinds(document: &AuditDocument) -> impl Iterator<Item = &Kind> {
 
 fn what(document: &AuditDocument) -> Markup {
     let policy = &document.policy;
-    let accepted: Vec<&str> = policy.accept_encryption.iter().map(|kind| crate::checks::kind_name(*kind)).collect();
+    let accepted: Vec<&str> =
+        policy.accept_encryption.iter().map(|kind| crate::checks::kind_name(*kind)).collect();
     html! {
         dl.facts {
             (fact("Started", &html! { (time(document.started)) }))
@@ -130,7 +144,10 @@ fn offenders(document: &AuditDocument) -> Option<Markup> {
     if document.totals.offenders == 0 {
         return None;
     }
-    let of = |encryption: &str| kinds(document).any(|kind| kind.judgement == Judgement::Offender && kind.encryption == encryption);
+    let of = |encryption: &str| {
+        kinds(document)
+            .any(|kind| kind.judgement == Judgement::Offender && kind.encryption == encryption)
+    };
     Some(html! {
         ul.plain {
             @if let Some(file) = &document.offenders_file {
@@ -146,7 +163,9 @@ fn offenders(document: &AuditDocument) -> Option<Markup> {
 
 /// Everything that stood in the way, in a list.
 fn unseen(document: &AuditDocument) -> Option<Markup> {
-    let places = document.locations.iter().filter(|location| !location.unseen.is_empty() || !location.unlisted.is_empty() || location.no_bucket);
+    let places = document.locations.iter().filter(|location| {
+        !location.unseen.is_empty() || !location.unlisted.is_empty() || location.no_bucket
+    });
     let mut places = places.peekable();
     let untold = kinds(document).any(|kind| kind.judgement == Judgement::Untold);
     if places.peek().is_none() && !untold {
@@ -209,11 +228,15 @@ struct Entry {
 
 /// The kinds that there are, worst first.
 fn legend(document: &AuditDocument) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = kinds(document).map(|kind| Entry { mark: mark(kind.judgement), what: named(kind) }).collect();
+    let mut entries: Vec<Entry> = kinds(document)
+        .map(|kind| Entry { mark: mark(kind.judgement), what: named(kind) })
+        .collect();
     if document.locations.iter().any(|location| hidden(location) > 0) {
         entries.push(unseen_entry());
     }
-    let rank = |mark: Mark| [Mark::Refuted, Mark::Open, Mark::Proved].iter().position(|other| *other == mark);
+    let rank = |mark: Mark| {
+        [Mark::Refuted, Mark::Open, Mark::Proved].iter().position(|other| *other == mark)
+    };
     entries.sort_by(|a, b| (rank(a.mark), &a.what).cmp(&(rank(b.mark), &b.what)));
     entries.dedup();
     entries
@@ -230,11 +253,18 @@ fn hidden(location: &Location) -> u64 {
 /// A piece of a bar: its number in the legend, and how much it is.
 type Piece = (usize, u64);
 
-/// The pieces of a location's two bars: objects, and bytes. How large what nobody could look at is, nobody knows.
+/// The pieces of a location's two bars: objects, and bytes. How large what nobody could look at is,
+/// nobody knows.
 fn pieces(location: &Location, legend: &[Entry]) -> (Vec<Piece>, Vec<Piece>) {
     let place = |entry: &Entry| legend.iter().position(|other| other == entry).unwrap_or_default();
     let of = |amount: fn(&Kind) -> u64| {
-        location.kinds.iter().map(|kind| (place(&Entry { mark: mark(kind.judgement), what: named(kind) }), amount(kind))).collect::<Vec<Piece>>()
+        location
+            .kinds
+            .iter()
+            .map(|kind| {
+                (place(&Entry { mark: mark(kind.judgement), what: named(kind) }), amount(kind))
+            })
+            .collect::<Vec<Piece>>()
     };
     let (mut objects, mut bytes) = (of(|kind| kind.counts.objects), of(|kind| kind.counts.bytes));
     let unseen = hidden(location);
@@ -246,12 +276,14 @@ fn pieces(location: &Location, legend: &[Entry]) -> (Vec<Piece>, Vec<Piece>) {
     (objects, bytes)
 }
 
-/// Where each piece begins and how wide it is. However small a share is, something of it can be seen.
+/// Where each piece begins and how wide it is. However small a share is, something of it can be
+/// seen.
 #[expect(clippy::cast_precision_loss, reason = "a picture")]
 fn placed(pieces: &[Piece], from: f64, width: f64) -> Vec<(usize, f64, f64)> {
     const LEAST: f64 = 3.0;
     let sum = pieces.iter().map(|(_, amount)| *amount).fold(0, u64::saturating_add).max(1) as f64;
-    let wide: Vec<f64> = pieces.iter().map(|(_, amount)| (*amount as f64 / sum * width).max(LEAST)).collect();
+    let wide: Vec<f64> =
+        pieces.iter().map(|(_, amount)| (*amount as f64 / sum * width).max(LEAST)).collect();
     let scale = width / wide.iter().sum::<f64>().max(width);
     let mut at = from;
     pieces
@@ -269,13 +301,21 @@ fn placed(pieces: &[Piece], from: f64, width: f64) -> Vec<(usize, f64, f64)> {
 fn period(location: &Location) -> Option<String> {
     let oldest = location.kinds.iter().filter_map(|kind| kind.counts.oldest).min()?;
     let newest = location.kinds.iter().filter_map(|kind| kind.counts.newest).max()?;
-    Some(if day(oldest) == day(newest) { format!("all from {}", day(oldest)) } else { format!("oldest {}, newest {}", day(oldest), day(newest)) })
+    Some(if day(oldest) == day(newest) {
+        format!("all from {}", day(oldest))
+    } else {
+        format!("oldest {}, newest {}", day(oldest), day(newest))
+    })
 }
 
 /// Two bars for each location: its objects, and its bytes, by encryption.
 fn picture(document: &AuditDocument) -> Option<Markup> {
     let legend = legend(document);
-    let places: Vec<&Location> = document.locations.iter().filter(|location| !location.kinds.is_empty() || hidden(location) > 0).collect();
+    let places: Vec<&Location> = document
+        .locations
+        .iter()
+        .filter(|location| !location.kinds.is_empty() || hidden(location) > 0)
+        .collect();
     if places.is_empty() {
         return None;
     }
@@ -298,7 +338,8 @@ fn picture(document: &AuditDocument) -> Option<Markup> {
 
 fn block(location: &Location, legend: &[Entry], y: f64) -> Markup {
     let (objects, bytes) = pieces(location, legend);
-    let sum = |pieces: &[Piece]| pieces.iter().map(|(_, amount)| *amount).fold(0, u64::saturating_add);
+    let sum =
+        |pieces: &[Piece]| pieces.iter().map(|(_, amount)| *amount).fold(0, u64::saturating_add);
     let rows = [("objects", grouped(sum(&objects)), objects), ("bytes", size(sum(&bytes)), bytes)];
     html! {
         text class="lane-name" x="0" y=(y + 18.0) { (short(&name(location))) title { (name(location)) " " (location.location) } }
@@ -325,7 +366,11 @@ fn number(value: f64) -> String {
 /// A name that fits over its bars.
 fn short(name: &str) -> String {
     const MOST: usize = 80;
-    if name.chars().count() <= MOST { name.to_owned() } else { format!("{}…", name.chars().take(MOST - 1).collect::<String>()) }
+    if name.chars().count() <= MOST {
+        name.to_owned()
+    } else {
+        format!("{}…", name.chars().take(MOST - 1).collect::<String>())
+    }
 }
 
 fn locations(document: &AuditDocument) -> Markup {
@@ -344,16 +389,23 @@ fn locations(document: &AuditDocument) -> Markup {
     }
 }
 
-/// The rows of one location: one for each way of encryption, and those for what could not be seen and for what needs none.
+/// The rows of one location: one for each way of encryption, and those for what could not be seen
+/// and for what needs none.
 fn rows(location: &Location) -> Markup {
     let unseen = hidden(location);
     let whole = location.kinds.iter().map(|kind| kind.counts.objects).sum::<u64>() + unseen;
-    let nothing: Vec<(u64, &str)> = [(location.empty, "empty"), (location.delete_markers, "delete markers"), (location.vanished, "gone when asked")]
-        .into_iter()
-        .filter(|(number, _)| *number > 0)
-        .collect();
+    let nothing: Vec<(u64, &str)> = [
+        (location.empty, "empty"),
+        (location.delete_markers, "delete markers"),
+        (location.vanished, "gone when asked"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .collect();
     let unlisted = location.no_bucket || !location.unlisted.is_empty();
-    let span = (location.kinds.len() + usize::from(unseen > 0) + usize::from(unlisted) + nothing.len()).max(1);
+    let span =
+        (location.kinds.len() + usize::from(unseen > 0) + usize::from(unlisted) + nothing.len())
+            .max(1);
     let head = html! { th scope="rowgroup" rowspan=(span) { @if !location.roles.is_empty() { (location.roles.join(", ")) br; } code { (location.location) } } };
     let mut rows: Vec<Markup> = Vec::new();
     for kind in &location.kinds {
@@ -452,12 +504,18 @@ mod tests {
         document.locations[0].kinds[1].judgement = Judgement::Untold;
         let page = page(&document);
         is_one_page(&page);
-        for part in
-            ["<strong>2 days old</strong>", "(ORC, 1\u{202f}234 rows)", "3 rows of them lie in none of the locations", "an inventory tells none"]
-        {
+        for part in [
+            "<strong>2 days old</strong>",
+            "(ORC, 1\u{202f}234 rows)",
+            "3 rows of them lie in none of the locations",
+            "an inventory tells none",
+        ] {
             assert!(page.contains(part), "{part}");
         }
-        assert_eq!([-5, 3599, 7200, 200_000].map(age), ["less than an hour", "less than an hour", "2 h", "2 days"]);
+        assert_eq!(
+            [-5, 3599, 7200, 200_000].map(age),
+            ["less than an hour", "less than an hour", "2 h", "2 days"]
+        );
     }
 
     proptest! {

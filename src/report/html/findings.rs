@@ -1,4 +1,5 @@
-//! The findings on the page: what is open first, each with what to do; then what is excused; then all the rest, folded by check.
+//! The findings on the page: what is open first, each with what to do; then what is excused; then
+//! all the rest, folded by check.
 
 use maud::{Markup, html};
 
@@ -31,12 +32,19 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-const ORDER: [Status; 5] = [Status::Refuted, Status::Unknown, Status::Excused, Status::Proved, Status::NotApplicable];
+const ORDER: [Status; 5] =
+    [Status::Refuted, Status::Unknown, Status::Excused, Status::Proved, Status::NotApplicable];
 
 /// How many findings of each kind there are; what is only advice is counted by itself.
 pub(super) fn counts(document: &Document) -> Markup {
     let number = |status: Status, advice: bool| {
-        document.all_findings().filter(|finding| finding.status == status && (finding.is_open() && finding.level == Level::Advised) == advice).count()
+        document
+            .all_findings()
+            .filter(|finding| {
+                finding.status == status
+                    && (finding.is_open() && finding.level == Level::Advised) == advice
+            })
+            .count()
     };
     let kinds = ORDER.into_iter().flat_map(|status| [(status, false), (status, true)]);
     html! {
@@ -54,12 +62,16 @@ pub(super) fn counts(document: &Document) -> Markup {
 #[expect(clippy::unnecessary_wraps, reason = "sections that may be missing stand beside it")]
 pub(super) fn open(document: &Document) -> Option<Markup> {
     let of_level = |level: Level| {
-        let mut open: Vec<&Finding> = document.all_findings().filter(|finding| finding.is_open() && finding.level == level).collect();
+        let mut open: Vec<&Finding> = document
+            .all_findings()
+            .filter(|finding| finding.is_open() && finding.level == level)
+            .collect();
         open.sort_by_key(|finding| finding.status);
         open
     };
     let (required, advised) = (of_level(Level::Required), of_level(Level::Advised));
-    let excused: Vec<&Finding> = document.all_findings().filter(|finding| finding.status == Status::Excused).collect();
+    let excused: Vec<&Finding> =
+        document.all_findings().filter(|finding| finding.status == Status::Excused).collect();
     Some(html! {
         @if required.is_empty() && advised.is_empty() { p { (Mark::Proved.with("Nothing is open.")) } }
         @if !required.is_empty() { h3 { "Open, and required" } (cards(&required)) }
@@ -70,7 +82,8 @@ pub(super) fn open(document: &Document) -> Option<Markup> {
 
 /// A card for each finding; those that only wait for another are told in one line below.
 fn cards(findings: &[&Finding]) -> Markup {
-    let (waiting, told): (Vec<&Finding>, Vec<&Finding>) = findings.iter().copied().partition(|finding| finding.waits_for.is_some());
+    let (waiting, told): (Vec<&Finding>, Vec<&Finding>) =
+        findings.iter().copied().partition(|finding| finding.waits_for.is_some());
     html! {
         @if !told.is_empty() { ul.cards { @for finding in told { (card(finding)) } } }
         @if !waiting.is_empty() {
@@ -107,9 +120,11 @@ struct Same<'a> {
 fn folded<'a>(findings: &[&'a Finding]) -> Vec<Same<'a>> {
     let mut folded: Vec<Same<'a>> = Vec::new();
     for finding in findings.iter().copied() {
-        let same = folded
-            .iter_mut()
-            .find(|same| same.finding.status == finding.status && same.finding.saw == finding.saw && same.finding.wanted == finding.wanted);
+        let same = folded.iter_mut().find(|same| {
+            same.finding.status == finding.status
+                && same.finding.saw == finding.saw
+                && same.finding.wanted == finding.wanted
+        });
         match same {
             Some(same) => same.subjects.push(&finding.subject),
             None => folded.push(Same { finding, subjects: vec![&finding.subject] }),
@@ -161,8 +176,14 @@ pub(super) fn all(document: &Document) -> Option<Markup> {
 
 /// The exceptions of the settings, and what each excuses.
 pub(super) fn exceptions(document: &Document) -> Option<Markup> {
-    let exceptions = document.inputs.as_ref().map(|inputs| &inputs.policy.exceptions).filter(|exceptions| !exceptions.is_empty())?;
-    let fits = |pattern: &str, subject: &str| pattern.strip_suffix('*').map_or(pattern == subject, |start| subject.starts_with(start));
+    let exceptions = document
+        .inputs
+        .as_ref()
+        .map(|inputs| &inputs.policy.exceptions)
+        .filter(|exceptions| !exceptions.is_empty())?;
+    let fits = |pattern: &str, subject: &str| {
+        pattern.strip_suffix('*').map_or(pattern == subject, |start| subject.starts_with(start))
+    };
     Some(html! {
         div.table {
             table.cards {

@@ -1,4 +1,5 @@
-//! The small signs of the page: a shape, and beside it a word, for everything that has a colour, so that no colour is needed to tell them apart.
+//! The small signs of the page: a shape, and beside it a word, for everything that has a colour, so
+//! that no colour is needed to tell them apart.
 
 use maud::{Markup, html};
 
@@ -88,7 +89,8 @@ impl Mark {
         }
     }
 
-    /// The sign for within text. A word must stand beside it: it says nothing to those who cannot see it.
+    /// The sign for within text. A word must stand beside it: it says nothing to those who cannot
+    /// see it.
     pub(super) fn sign(self) -> Markup {
         html! { svg class={ "sign " (self.class()) } viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" focusable="false" { (self.shape()) } }
     }
@@ -98,7 +100,8 @@ impl Mark {
         html! { span class={ "mark " (self.class()) } { (self.sign()) " " (word) } }
     }
 
-    /// The frame of a number on a way: round where something shows the protection, square or a diamond where not, filled where it is certain.
+    /// The frame of a number on a way: round where something shows the protection, square or a
+    /// diamond where not, filled where it is certain.
     pub(super) fn badge(self, number: usize) -> Markup {
         html! {
             @match self {

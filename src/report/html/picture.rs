@@ -1,4 +1,5 @@
-//! The picture of the data's path: stations as boxes, ways as numbered arrows. Each kind of station has its own place, so that two runs can be laid side by side.
+//! The picture of the data's path: stations as boxes, ways as numbered arrows. Each kind of station
+//! has its own place, so that two runs can be laid side by side.
 
 use maud::{Markup, html};
 
@@ -26,7 +27,8 @@ impl Frame {
 
 const WIDTH: u16 = 1148;
 
-/// Where a station stands: from left to right raw, cluster, enriched and shredded, and what comes of them.
+/// Where a station stands: from left to right raw, cluster, enriched and shredded, and what comes
+/// of them.
 const fn frame(kind: Kind) -> Frame {
     match kind {
         Kind::Input => Frame::new(0, 48, 188, 112),
@@ -62,11 +64,21 @@ enum Towards {
 
 fn across(from: u16, to: u16, y: u16) -> Route {
     let towards = if to > from { Towards::Right } else { Towards::Left };
-    Route { line: format!("M{from} {y}H{to}"), head: (to, y), towards, number: (u16::midpoint(from, to), y) }
+    Route {
+        line: format!("M{from} {y}H{to}"),
+        head: (to, y),
+        towards,
+        number: (u16::midpoint(from, to), y),
+    }
 }
 
 fn down(x: u16, from: u16, to: u16) -> Route {
-    Route { line: format!("M{x} {from}V{to}"), head: (x, to), towards: Towards::Down, number: (x, u16::midpoint(from, to)) }
+    Route {
+        line: format!("M{x} {from}V{to}"),
+        head: (x, to),
+        towards: Towards::Down,
+        number: (x, u16::midpoint(from, to)),
+    }
 }
 
 /// Out to the right, up or down, and on.
@@ -85,8 +97,14 @@ fn route(from: Kind, to: Kind) -> Route {
         (Kind::Input, Kind::Processing) => across(188, 236, 104),
         (Kind::Processing, Kind::Cluster) => across(424, 472, 104),
         (Kind::Processing, Kind::RawArchive) => down(330, 160, 216),
-        // Stream Enrich's files go past the cluster: s3-dist-cp there carries them from bucket to bucket.
-        (Kind::Input, Kind::Enriched) => Route { line: "M94 48V16H818V48".to_owned(), head: (818, 48), towards: Towards::Down, number: (456, 16) },
+        // Stream Enrich's files go past the cluster: s3-dist-cp there carries them from bucket to
+        // bucket.
+        (Kind::Input, Kind::Enriched) => Route {
+            line: "M94 48V16H818V48".to_owned(),
+            head: (818, 48),
+            towards: Towards::Down,
+            number: (456, 16),
+        },
         (Kind::Cluster, Kind::Logs) => across(472, 424, 434),
         (Kind::Cluster, Kind::Enriched) => across(676, 724, 86),
         (Kind::Enriched, Kind::Cluster) => across(724, 676, 126),
@@ -105,14 +123,29 @@ fn route(from: Kind, to: Kind) -> Route {
     }
 }
 
-/// The picture. Its title and description are told to those who cannot see it; the tables that follow it on the page say the same in full.
+/// The picture. Its title and description are told to those who cannot see it; the tables that
+/// follow it on the page say the same in full.
 pub(super) fn picture(path: &DataPath) -> Markup {
-    let height = path.stations.iter().map(|station| frame(station.kind)).map(|frame| frame.y + frame.height).max().unwrap_or_default() + 4;
+    let height = path
+        .stations
+        .iter()
+        .map(|station| frame(station.kind))
+        .map(|frame| frame.y + frame.height)
+        .max()
+        .unwrap_or_default()
+        + 4;
     // The lane above the stations is for one way only.
-    let top = if path.hops.iter().any(|hop| (hop.from, hop.to) == (Kind::Input, Kind::Enriched)) { 0 } else { 40 };
+    let top = if path.hops.iter().any(|hop| (hop.from, hop.to) == (Kind::Input, Kind::Enriched)) {
+        0
+    } else {
+        40
+    };
     let among = |proof: Proof| path.hops.iter().filter(|hop| hop.protection.proof == proof).count();
-    let told: Vec<String> =
-        Proof::ALL.into_iter().filter(|proof| among(*proof) > 0).map(|proof| format!("{} {}", among(proof), proof.word())).collect();
+    let told: Vec<String> = Proof::ALL
+        .into_iter()
+        .filter(|proof| among(*proof) > 0)
+        .map(|proof| format!("{} {}", among(proof), proof.word()))
+        .collect();
     html! {
         svg.picture viewBox={ "-2 " (top) " " (WIDTH + 4) " " (height - top) } role="img" aria-labelledby="picture-title picture-text" {
             title id="picture-title" { "The data's path through this run" }
@@ -152,7 +185,8 @@ fn line(hop: &Hop) -> Markup {
 /// The box of a station.
 fn stand(station: &Station) -> Markup {
     let frame = frame(station.kind);
-    let class = if station.kind == Kind::Cluster { "cluster" } else { Mark::from(station.proof()).class() };
+    let class =
+        if station.kind == Kind::Cluster { "cluster" } else { Mark::from(station.proof()).class() };
     html! {
         g class={ "station " (class) } transform={ "translate(" (frame.x) " " (frame.y) ")" } {
             rect class="box" width=(frame.width) height=(frame.height) rx="6" {}
@@ -216,11 +250,13 @@ fn legend() -> Markup {
     }
 }
 
-/// Text in at most `lines` lines of at most `width` characters; what does not fit is cut, and that shows.
+/// Text in at most `lines` lines of at most `width` characters; what does not fit is cut, and that
+/// shows.
 fn fold(text: &str, width: usize, lines: usize) -> Vec<String> {
     let mut folded: Vec<String> = Vec::new();
     // What stands between backticks is code, which a picture shows like all else.
-    let mut words: Vec<String> = text.replace('`', "").split_whitespace().map(str::to_owned).collect();
+    let mut words: Vec<String> =
+        text.replace('`', "").split_whitespace().map(str::to_owned).collect();
     words.reverse();
     while let Some(word) = words.pop() {
         let length = word.chars().count();
@@ -242,7 +278,12 @@ fn fold(text: &str, width: usize, lines: usize) -> Vec<String> {
     if folded.len() > lines {
         folded.truncate(lines);
         if let Some(last) = folded.last_mut() {
-            *last = last.chars().take(width.saturating_sub(1)).collect::<String>().trim_end().to_owned();
+            *last = last
+                .chars()
+                .take(width.saturating_sub(1))
+                .collect::<String>()
+                .trim_end()
+                .to_owned();
             last.push('…');
         }
     }
@@ -255,10 +296,17 @@ mod tests {
 
     #[test]
     fn text_is_folded_between_words_and_what_is_cut_shows() {
-        assert_eq!(fold("SSE-S3, by its request, s3-dist-cp", 16, 3), ["SSE-S3, by its", "request,", "s3-dist-cp"]);
+        assert_eq!(
+            fold("SSE-S3, by its request, s3-dist-cp", 16, 3),
+            ["SSE-S3, by its", "request,", "s3-dist-cp"]
+        );
         assert_eq!(fold("s3://a-very-long-bucket-name/x", 10, 2), ["s3://a-ver", "y-long-bu…"]);
         assert_eq!(fold("", 10, 2), Vec::<String>::new());
-        assert_eq!(fold("äöüäöüäöü äöü", 9, 2), ["äöüäöüäöü", "äöü"], "characters are counted, not bytes");
+        assert_eq!(
+            fold("äöüäöüäöü äöü", 9, 2),
+            ["äöüäöüäöü", "äöü"],
+            "characters are counted, not bytes"
+        );
     }
 
     #[test]

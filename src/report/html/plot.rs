@@ -1,4 +1,5 @@
-//! The plot of a run over time: the states of its clusters as bars, what the guard noted and did as numbered points. The list below the plot says the same in words.
+//! The plot of a run over time: the states of its clusters as bars, what the guard noted and did as
+//! numbered points. The list below the plot says the same in words.
 
 use maud::{Markup, html};
 use time::{Duration, OffsetDateTime};
@@ -67,12 +68,18 @@ fn deed(action: &str) -> &str {
 
 /// All that happened, in order.
 pub(super) fn events(document: &Document) -> Vec<Event> {
-    let noted = document.timeline.iter().map(|moment| Event { at: moment.at, kind: EventKind::Noted, what: moment.what.clone() });
+    let noted = document.timeline.iter().map(|moment| Event {
+        at: moment.at,
+        kind: EventKind::Noted,
+        what: moment.what.clone(),
+    });
     let did = document.actions.iter().map(|action| {
         let said = format!("{} {}", deed(&action.action), action.subject);
         match &action.error {
             None => Event { at: action.at, kind: EventKind::Did, what: said },
-            Some(error) => Event { at: action.at, kind: EventKind::Failed, what: format!("{said}: {error}") },
+            Some(error) => {
+                Event { at: action.at, kind: EventKind::Failed, what: format!("{said}: {error}") }
+            }
         }
     });
     let mut events: Vec<Event> = noted.chain(did).collect();
@@ -88,23 +95,47 @@ struct Stretch {
     reason: Option<String>,
 }
 
-/// When each cluster was in which state. Documents of version 1 tell only when the guard spoke of a cluster.
+/// When each cluster was in which state. Documents of version 1 tell only when the guard spoke of a
+/// cluster.
 fn lanes(document: &Document) -> Vec<(String, Vec<Stretch>)> {
     let mut ids: Vec<&String> = document.clusters().iter().map(|cluster| &cluster.id).collect();
-    ids.extend(document.states.iter().map(|change| &change.cluster).filter(|id| !document.clusters().iter().any(|cluster| cluster.id == **id)));
+    ids.extend(
+        document
+            .states
+            .iter()
+            .map(|change| &change.cluster)
+            .filter(|id| !document.clusters().iter().any(|cluster| cluster.id == **id)),
+    );
     ids.dedup();
     let stretches = |id: &String| {
-        let changes: Vec<_> = document.states.iter().filter(|change| change.cluster == *id).collect();
+        let changes: Vec<_> =
+            document.states.iter().filter(|change| change.cluster == *id).collect();
         if changes.is_empty() {
-            let spoken = || document.timeline.iter().filter(|moment| moment.what.contains(id.as_str())).map(|moment| moment.at);
-            let known = spoken().min().map(|from| Stretch { from, to: document.ended, state: "followed".to_owned(), reason: None });
+            let spoken = || {
+                document
+                    .timeline
+                    .iter()
+                    .filter(|moment| moment.what.contains(id.as_str()))
+                    .map(|moment| moment.at)
+            };
+            let known = spoken().min().map(|from| Stretch {
+                from,
+                to: document.ended,
+                state: "followed".to_owned(),
+                reason: None,
+            });
             return known.into_iter().collect();
         }
         let ends = changes.iter().skip(1).map(|change| change.seen).chain([document.ended]);
         changes
             .iter()
             .zip(ends)
-            .map(|(change, to)| Stretch { from: change.seen, to, state: change.state.clone(), reason: change.reason.clone() })
+            .map(|(change, to)| Stretch {
+                from: change.seen,
+                to,
+                state: change.state.clone(),
+                reason: change.reason.clone(),
+            })
             .collect()
     };
     ids.into_iter().map(|id| (id.clone(), stretches(id))).collect()
@@ -126,17 +157,25 @@ impl Scale {
     /// Round steps, at most eight of them.
     fn ticks(self) -> Vec<Duration> {
         const STEPS: [i64; 19] = [
-            100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000,
-            14_400_000, 43_200_000,
+            100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000,
+            600_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000, 43_200_000,
         ];
-        let step = STEPS.into_iter().map(Duration::milliseconds).find(|step| *step * 8 >= self.span).unwrap_or(Duration::DAY);
-        std::iter::successors(Some(Duration::ZERO), |tick| Some(*tick + step)).take_while(|tick| *tick <= self.span).take(64).collect()
+        let step = STEPS
+            .into_iter()
+            .map(Duration::milliseconds)
+            .find(|step| *step * 8 >= self.span)
+            .unwrap_or(Duration::DAY);
+        std::iter::successors(Some(Duration::ZERO), |tick| Some(*tick + step))
+            .take_while(|tick| *tick <= self.span)
+            .take(64)
+            .collect()
     }
 }
 
 /// A time since the start, for the axis.
 fn since(offset: Duration) -> String {
-    let (hours, minutes, seconds) = (offset.whole_hours(), offset.whole_minutes() % 60, offset.whole_seconds() % 60);
+    let (hours, minutes, seconds) =
+        (offset.whole_hours(), offset.whole_minutes() % 60, offset.whole_seconds() % 60);
     let tenths = offset.subsec_milliseconds() / 100;
     match (hours, offset.whole_minutes(), tenths) {
         (0, 0, 0) => format!("+{seconds} s"),
@@ -244,7 +283,11 @@ mod tests {
     #[test]
     fn points_that_would_hide_each_other_stand_one_below_the_other() {
         let scale = Scale { from: at(0), span: Duration::seconds(100) };
-        let event = |milliseconds| Event { at: at(milliseconds), kind: EventKind::Noted, what: String::new() };
+        let event = |milliseconds| Event {
+            at: at(milliseconds),
+            kind: EventKind::Noted,
+            what: String::new(),
+        };
         let placed = placed(&[event(0), event(1), event(2), event(50_000), event(50_001)], scale);
         assert_eq!(placed.iter().map(|(_, row)| *row).collect::<Vec<_>>(), [0, 1, 2, 0, 1]);
         for (index, (x, row)) in placed.iter().enumerate() {
@@ -260,7 +303,9 @@ mod tests {
             let ticks = Scale { from: at(0), span: Duration::seconds_f64(seconds) }.ticks();
             assert!((2..=9).contains(&ticks.len()), "{seconds} s: {} ticks", ticks.len());
         }
-        let said: Vec<String> = [500, 4_000, 90_000, 3_725_000].map(|milliseconds| since(Duration::milliseconds(milliseconds))).to_vec();
+        let said: Vec<String> = [500, 4_000, 90_000, 3_725_000]
+            .map(|milliseconds| since(Duration::milliseconds(milliseconds)))
+            .to_vec();
         assert_eq!(said, ["+0.5 s", "+4 s", "+1:30", "+1:02:05"]);
     }
 }

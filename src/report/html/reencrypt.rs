@@ -1,4 +1,5 @@
-//! The page of a `reencrypt`: what was found, what was done about it, what is left and why, and what it costs.
+//! The page of a `reencrypt`: what was found, what was done about it, what is left and why, and
+//! what it costs.
 
 use maud::{Markup, html};
 
@@ -6,7 +7,9 @@ use super::{Frame, Mark, Sections, bar, fact, findings, grouped, headline, laste
 use crate::{
     audit::size,
     exit::Outcome,
-    report::reencrypt_document::{Bill, BucketTarget, Item, Job, Location, Method, Mode, Paid, ReencryptDocument},
+    report::reencrypt_document::{
+        Bill, BucketTarget, Item, Job, Location, Method, Mode, Paid, ReencryptDocument,
+    },
 };
 
 /// The whole page.
@@ -39,7 +42,13 @@ pub(in crate::report) fn page(document: &ReencryptDocument) -> String {
 }
 
 fn found(document: &ReencryptDocument, wanted: impl Fn(Method) -> bool) -> u64 {
-    document.locations.iter().flat_map(|location| &location.found).filter(|found| wanted(found.method)).map(|found| found.objects).sum()
+    document
+        .locations
+        .iter()
+        .flat_map(|location| &location.found)
+        .filter(|found| wanted(found.method))
+        .map(|found| found.objects)
+        .sum()
 }
 
 fn done(document: &ReencryptDocument) -> u64 {
@@ -107,11 +116,14 @@ fn who(document: &ReencryptDocument) -> Markup {
         Mode::BatchStatus => "--batch-status",
     };
     let asked = &document.asked;
-    let more: Vec<&str> =
-        [(asked.restore, "--restore"), (asked.purge_old_versions, "--purge-old-versions"), (asked.generate_manifest, "--generate-manifest")]
-            .into_iter()
-            .filter_map(|(on, word)| on.then_some(word))
-            .collect();
+    let more: Vec<&str> = [
+        (asked.restore, "--restore"),
+        (asked.purge_old_versions, "--purge-old-versions"),
+        (asked.generate_manifest, "--generate-manifest"),
+    ]
+    .into_iter()
+    .filter_map(|(on, word)| on.then_some(word))
+    .collect();
     html! {
         dl.facts {
             (fact("Asked for", &html! { code { (asked_for) } @for word in more { " " code { (word) } } }))
@@ -145,7 +157,9 @@ fn refused(document: &ReencryptDocument) -> Option<Markup> {
     if document.refusals.is_empty() {
         return None;
     }
-    Some(html! { ul.plain { @for refusal in &document.refusals { li { (Mark::Refuted.with("--apply would be refused:")) " " (refusal) } } } })
+    Some(
+        html! { ul.plain { @for refusal in &document.refusals { li { (Mark::Refuted.with("--apply would be refused:")) " " (refusal) } } } },
+    )
 }
 
 fn left(document: &ReencryptDocument) -> Option<Markup> {
@@ -290,12 +304,19 @@ fn said(item: &Item) -> &'static str {
 /// The estimate, and beside it what it came to.
 fn cost(document: &ReencryptDocument) -> Markup {
     let spent = document.spent.as_ref();
-    let mut items: Vec<&Item> = document.estimate.items.iter().chain(spent.iter().flat_map(|bill| &bill.items)).collect();
+    let mut items: Vec<&Item> =
+        document.estimate.items.iter().chain(spent.iter().flat_map(|bill| &bill.items)).collect();
     items.sort_by_key(|item| (item.what, &item.storage_class));
     items.dedup_by_key(|item| (item.what, item.storage_class.clone()));
     let in_bill = |bill: &Bill, wanted: &Item| {
-        let item = bill.items.iter().find(|item| (item.what, &item.storage_class) == (wanted.what, &wanted.storage_class));
-        item.map_or_else(|| "–".to_owned(), |item| format!("{}, {}", grouped(item.number), dollars(item.usd)))
+        let item = bill
+            .items
+            .iter()
+            .find(|item| (item.what, &item.storage_class) == (wanted.what, &wanted.storage_class));
+        item.map_or_else(
+            || "–".to_owned(),
+            |item| format!("{}, {}", grouped(item.number), dollars(item.usd)),
+        )
     };
     html! {
         div.table {
@@ -348,16 +369,35 @@ mod tests {
 
     #[test]
     fn jobs_that_wait_are_shown_with_what_they_will_cost() {
-        let page = page(&serde_json::from_str(include_str!("../../../tests/recordings/documents/reencrypt-batch-v1.json")).unwrap());
+        let page = page(
+            &serde_json::from_str(include_str!(
+                "../../../tests/recordings/documents/reencrypt-batch-v1.json"
+            ))
+            .unwrap(),
+        );
         is_one_page(&page);
-        for part in ["Jobs wait for their confirmation", "New", "objects in batch jobs", "by the guard"] {
+        for part in
+            ["Jobs wait for their confirmation", "New", "objects in batch jobs", "by the guard"]
+        {
             assert!(page.contains(part), "{part}");
         }
     }
 
     #[test]
     fn nothing_that_the_document_says_becomes_markup() {
-        let kept = ["started", "ended", "mode", "method", "what", "outcome", "accept_encryption", "require", "on_unencrypted", "command", "status"];
+        let kept = [
+            "started",
+            "ended",
+            "mode",
+            "method",
+            "what",
+            "outcome",
+            "accept_encryption",
+            "require",
+            "on_unencrypted",
+            "command",
+            "status",
+        ];
         let made = |more: &str| {
             let mut value = serde_json::from_str(RECORDED).unwrap();
             with_texts(&mut value, "", &kept, more);

@@ -24,8 +24,10 @@ pub(crate) fn config_with(changes: &[(&str, &str)]) -> String {
 }
 
 /// What the encrypted recordings changed in the configuration.
-pub(crate) const ENCRYPTED: [(&str, &str); 2] =
-    [("encrypted: false", "encrypted: true"), ("security_configuration:\n", "security_configuration: acme-sc\n")];
+pub(crate) const ENCRYPTED: [(&str, &str); 2] = [
+    ("encrypted: false", "encrypted: true"),
+    ("security_configuration:\n", "security_configuration: acme-sc\n"),
+];
 
 /// A text with run names, job flow ids, pids, times and durations replaced by words.
 pub(crate) fn normalised(text: &str) -> String {
@@ -43,7 +45,8 @@ pub(crate) fn normalised(text: &str) -> String {
     out
 }
 
-/// The token a text begins with, if it is one that differs between runs: its length and the word for it.
+/// The token a text begins with, if it is one that differs between runs: its length and the word
+/// for it.
 fn token(text: &str) -> Option<(usize, &'static str)> {
     const SHAPES: [(&str, &str); 6] = [
         ("9999-99-99T99:99:99.999999", "TIME"),

@@ -15,27 +15,33 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
     let operation = &call.subject.operation;
     let mut outcome = Ok(());
     let mut document = Xml::new();
-    document.root(&format!("{operation}Response"), "http://ec2.amazonaws.com/doc/2016-11-15/", |xml| {
-        xml.text("requestId", "00000000-0000-4000-8000-000000000000");
-        outcome = match operation.as_str() {
-            "DescribeSubnets" => ec2.subnets(xml),
-            "DescribeVpcs" => ec2.vpcs(xml),
-            "DescribeVpcAttribute" => ec2.vpc_attribute(xml),
-            "GetEbsEncryptionByDefault" => {
-                xml.text("ebsEncryptionByDefault", world.ebs_encryption_by_default.to_string()).text("sseType", "sse-ebs");
-                Ok(())
-            }
-            "DescribeDhcpOptions" => ec2.dhcp_options(xml),
-            "DescribeInstances" => ec2.instances(xml),
-            "DescribeVolumes" => ec2.volumes(xml),
-            other => Err(Failure::not_modelled(Service::Ec2, other)),
-        };
-    });
+    document.root(
+        &format!("{operation}Response"),
+        "http://ec2.amazonaws.com/doc/2016-11-15/",
+        |xml| {
+            xml.text("requestId", "00000000-0000-4000-8000-000000000000");
+            outcome = match operation.as_str() {
+                "DescribeSubnets" => ec2.subnets(xml),
+                "DescribeVpcs" => ec2.vpcs(xml),
+                "DescribeVpcAttribute" => ec2.vpc_attribute(xml),
+                "GetEbsEncryptionByDefault" => {
+                    xml.text("ebsEncryptionByDefault", world.ebs_encryption_by_default.to_string())
+                        .text("sseType", "sse-ebs");
+                    Ok(())
+                }
+                "DescribeDhcpOptions" => ec2.dhcp_options(xml),
+                "DescribeInstances" => ec2.instances(xml),
+                "DescribeVolumes" => ec2.volumes(xml),
+                other => Err(Failure::not_modelled(Service::Ec2, other)),
+            };
+        },
+    );
     outcome?;
     Ok(Reply::xml(document))
 }
 
-/// Volumes on one page, whether or not pages were asked for: an answer may always be one of several.
+/// Volumes on one page, whether or not pages were asked for: an answer may always be one of
+/// several.
 const VOLUMES: usize = 300;
 
 struct Ec2<'a> {
@@ -73,7 +79,11 @@ impl<'a> Ec2<'a> {
         let wanted = self.call.list(id_parameter);
         let filters = self.filters();
         if filters.iter().any(|(_, values)| values.len() > 200) {
-            return Err(Failure::new(400, "FilterLimitExceeded", "The maximum number of filter values specified on a single call is 200"));
+            return Err(Failure::new(
+                400,
+                "FilterLimitExceeded",
+                "The maximum number of filter values specified on a single call is 200",
+            ));
         }
         let all: Vec<(Facts, T)> = all.map(|it| (facts(&it), it)).collect();
         for id in &wanted {
@@ -90,10 +100,16 @@ impl<'a> Ec2<'a> {
             let mut passes = true;
             for (name, values) in &filters {
                 let Some(fact) = facts.get(name.as_str()) else {
-                    return Err(Failure::new(400, "InvalidParameterValue", format!("The filter '{name}' is invalid")));
+                    return Err(Failure::new(
+                        400,
+                        "InvalidParameterValue",
+                        format!("The filter '{name}' is invalid"),
+                    ));
                 };
                 // Several facts of one name are joined by a character no fact contains.
-                passes &= fact.split('\u{0}').any(|fact| values.iter().any(|it| crate::policy::wildcard(it, fact)));
+                passes &= fact
+                    .split('\u{0}')
+                    .any(|fact| values.iter().any(|it| crate::policy::wildcard(it, fact)));
             }
             if passes {
                 selected.push(it);
@@ -106,13 +122,23 @@ impl<'a> Ec2<'a> {
         let mine = self.world.subnets.iter().filter(|it| self.here(&it.account, &it.region));
         let missing = ("InvalidSubnetID.NotFound", "subnet ID");
         let found = self.select(mine, "SubnetId", "subnet-id", missing, |it| {
-            Facts::from([("subnet-id", it.id.clone()), ("vpc-id", it.vpc.clone()), ("state", "available".to_owned())])
+            Facts::from([
+                ("subnet-id", it.id.clone()),
+                ("vpc-id", it.vpc.clone()),
+                ("state", "available".to_owned()),
+            ])
         })?;
         xml.element("subnetSet", |xml| {
             for subnet in found {
                 xml.element("item", |xml| {
                     xml.text("subnetId", &subnet.id)
-                        .text("subnetArn", format!("arn:aws:ec2:{}:{}:subnet/{}", subnet.region, subnet.account, subnet.id))
+                        .text(
+                            "subnetArn",
+                            format!(
+                                "arn:aws:ec2:{}:{}:subnet/{}",
+                                subnet.region, subnet.account, subnet.id
+                            ),
+                        )
                         .text("state", "available")
                         .text("ownerId", &subnet.account)
                         .text("vpcId", &subnet.vpc)
@@ -130,8 +156,9 @@ impl<'a> Ec2<'a> {
     fn vpcs(&self, xml: &mut Xml) -> Result<(), Failure> {
         let mine = self.world.vpcs.iter().filter(|it| self.here(&it.account, &it.region));
         let missing = ("InvalidVpcID.NotFound", "vpc ID");
-        let found = self
-            .select(mine, "VpcId", "vpc-id", missing, |it| Facts::from([("vpc-id", it.id.clone()), ("dhcp-options-id", it.dhcp_options.clone())]))?;
+        let found = self.select(mine, "VpcId", "vpc-id", missing, |it| {
+            Facts::from([("vpc-id", it.id.clone()), ("dhcp-options-id", it.dhcp_options.clone())])
+        })?;
         xml.element("vpcSet", |xml| {
             for vpc in found {
                 xml.element("item", |xml| {
@@ -149,14 +176,21 @@ impl<'a> Ec2<'a> {
     }
 
     fn vpc_attribute(&self, xml: &mut Xml) -> Result<(), Failure> {
-        let parameter = |name: &str| self.call.form.get(name).map(String::as_str).unwrap_or_default();
+        let parameter =
+            |name: &str| self.call.form.get(name).map(String::as_str).unwrap_or_default();
         let id = parameter("VpcId");
         let vpc = self
             .world
             .vpcs
             .iter()
             .find(|it| it.id == id && self.here(&it.account, &it.region))
-            .ok_or_else(|| Failure::new(400, "InvalidVpcID.NotFound", format!("The vpc ID '{id}' does not exist")))?;
+            .ok_or_else(|| {
+                Failure::new(
+                    400,
+                    "InvalidVpcID.NotFound",
+                    format!("The vpc ID '{id}' does not exist"),
+                )
+            })?;
         let attribute = parameter("Attribute");
         let value = match attribute {
             "enableDnsSupport" => vpc.dns_support,
@@ -176,7 +210,9 @@ impl<'a> Ec2<'a> {
     fn dhcp_options(&self, xml: &mut Xml) -> Result<(), Failure> {
         let mine = self.world.dhcp_options.iter().filter(|it| self.here(&it.account, &it.region));
         let missing = ("InvalidDhcpOptionID.NotFound", "dhcpOption ID");
-        let found = self.select(mine, "DhcpOptionsId", "dhcp-options-id", missing, |it| Facts::from([("dhcp-options-id", it.id.clone())]))?;
+        let found = self.select(mine, "DhcpOptionsId", "dhcp-options-id", missing, |it| {
+            Facts::from([("dhcp-options-id", it.id.clone())])
+        })?;
         xml.element("dhcpOptionsSet", |xml| {
             for set in found {
                 xml.element("item", |xml| {
@@ -206,7 +242,9 @@ impl<'a> Ec2<'a> {
     }
 
     fn instances(&self, xml: &mut Xml) -> Result<(), Failure> {
-        let mine = self.clusters().flat_map(|cluster| cluster.instances.iter().map(move |it| (cluster, it)));
+        let mine = self
+            .clusters()
+            .flat_map(|cluster| cluster.instances.iter().map(move |it| (cluster, it)));
         let missing = ("InvalidInstanceID.NotFound", "instance ID");
         let found = self.select(mine, "InstanceId", "instance-id", missing, |(cluster, it)| {
             Facts::from([
@@ -219,7 +257,8 @@ impl<'a> Ec2<'a> {
         xml.element("reservationSet", |xml| {
             for (cluster, instance) in found {
                 xml.element("item", |xml| {
-                    xml.text("reservationId", instance.ec2_id.replacen("i-", "r-", 1)).text("ownerId", &cluster.account);
+                    xml.text("reservationId", instance.ec2_id.replacen("i-", "r-", 1))
+                        .text("ownerId", &cluster.account);
                     xml.element("instancesSet", |xml| {
                         xml.element("item", |xml| write_instance(xml, cluster, instance));
                     });
@@ -232,20 +271,25 @@ impl<'a> Ec2<'a> {
     fn volumes(&self, xml: &mut Xml) -> Result<(), Failure> {
         // The volumes of a cluster that is over are deleted with their instances.
         let mine = self.clusters().filter(|it| !it.state.is_over()).flat_map(|cluster| {
-            cluster.instances.iter().flat_map(move |instance| instance.volumes.iter().map(move |volume| (cluster, instance, volume)))
+            cluster.instances.iter().flat_map(move |instance| {
+                instance.volumes.iter().map(move |volume| (cluster, instance, volume))
+            })
         });
         let missing = ("InvalidVolume.NotFound", "volume");
-        let found = self.select(mine, "VolumeId", "volume-id", missing, |(_, instance, volume)| {
-            Facts::from([
-                ("volume-id", volume.id.clone()),
-                ("attachment.instance-id", instance.ec2_id.clone()),
-                ("attachment.device", volume.device.clone()),
-                ("encrypted", volume.encrypted.to_string()),
-            ])
-        })?;
+        let found =
+            self.select(mine, "VolumeId", "volume-id", missing, |(_, instance, volume)| {
+                Facts::from([
+                    ("volume-id", volume.id.clone()),
+                    ("attachment.instance-id", instance.ec2_id.clone()),
+                    ("attachment.device", volume.device.clone()),
+                    ("encrypted", volume.encrypted.to_string()),
+                ])
+            })?;
         let start = match self.call.form.get("NextToken") {
             None => 0,
-            Some(token) => token.parse().map_err(|_| Failure::new(400, "InvalidParameterValue", "Unable to parse pagination token"))?,
+            Some(token) => token.parse().map_err(|_| {
+                Failure::new(400, "InvalidParameterValue", "Unable to parse pagination token")
+            })?,
         };
         let page = found.iter().skip(start).take(VOLUMES);
         xml.element("volumeSet", |xml| {
@@ -297,7 +341,10 @@ fn write_instance(xml: &mut Xml, cluster: &Cluster, instance: &Instance) {
         }
     });
     xml.element("tagSet", |xml| {
-        let own = [("aws:elasticmapreduce:job-flow-id", cluster.id.as_str()), ("aws:elasticmapreduce:instance-group-role", instance.role.as_str())];
+        let own = [
+            ("aws:elasticmapreduce:job-flow-id", cluster.id.as_str()),
+            ("aws:elasticmapreduce:instance-group-role", instance.role.as_str()),
+        ];
         let asked = cluster.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         for (key, value) in own.into_iter().chain(asked) {
             xml.element("item", |xml| {

@@ -6,7 +6,9 @@ use time::OffsetDateTime;
 use super::Answer;
 use crate::call::{Call, Service};
 use crate::clock::epoch_seconds;
-use crate::cluster::{self, Birth, Cluster, ClusterState, Instance, Step, strings, tags, text, truthy};
+use crate::cluster::{
+    self, Birth, Cluster, ClusterState, Instance, Step, strings, tags, text, truthy,
+};
 use crate::command::Termination;
 use crate::life;
 use crate::reply::{Failure, Reply};
@@ -17,7 +19,11 @@ const PAGE: usize = 50;
 
 pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer {
     if !call.json.is_object() {
-        return Err(Failure::new(400, "SerializationException", "Start of structure or map found where not expected."));
+        return Err(Failure::new(
+            400,
+            "SerializationException",
+            "Start of structure or map found where not expected.",
+        ));
     }
     let mut emr = Emr { world, account: &caller.account, region: &call.region, input: &call.json };
     let output = match call.subject.operation.as_str() {
@@ -62,12 +68,17 @@ impl Emr<'_> {
 
     /// Index of the caller's cluster of this id.
     fn index(&self, id: &str) -> Option<usize> {
-        self.world.clusters.iter().position(|it| it.id == id && it.account == self.account && it.region == self.region)
+        self.world
+            .clusters
+            .iter()
+            .position(|it| it.id == id && it.account == self.account && it.region == self.region)
     }
 
     fn cluster(&self) -> Result<&Cluster, Failure> {
         let id = self.required("ClusterId")?;
-        let index = self.index(id).ok_or_else(|| invalid(format!("Cluster id '{id}' is not valid.")).with("ErrorCode", "NoSuchCluster"))?;
+        let index = self.index(id).ok_or_else(|| {
+            invalid(format!("Cluster id '{id}' is not valid.")).with("ErrorCode", "NoSuchCluster")
+        })?;
         Ok(&self.world.clusters[index])
     }
 
@@ -75,10 +86,14 @@ impl Emr<'_> {
         let name = self.required("Name")?.to_owned();
         let content = self.required("SecurityConfiguration")?.to_owned();
         if !serde_json::from_str(&content).is_ok_and(|it: Value| it.is_object()) {
-            return Err(invalid("Failed to parse the security configuration: it is not valid JSON."));
+            return Err(invalid(
+                "Failed to parse the security configuration: it is not valid JSON.",
+            ));
         }
         if self.world.security_configuration(self.account, self.region, &name).is_some() {
-            return Err(invalid(format!("Security configuration with name '{name}' already exists.")));
+            return Err(invalid(format!(
+                "Security configuration with name '{name}' already exists."
+            )));
         }
         let created = self.world.now;
         self.world.security_configurations.push(SecurityConfiguration {
@@ -93,10 +108,9 @@ impl Emr<'_> {
 
     fn describe_security_configuration(&self) -> Output {
         let name = self.required("Name")?;
-        let found = self
-            .world
-            .security_configuration(self.account, self.region, name)
-            .ok_or_else(|| invalid(format!("Security configuration with name '{name}' does not exist.")))?;
+        let found = self.world.security_configuration(self.account, self.region, name).ok_or_else(
+            || invalid(format!("Security configuration with name '{name}' does not exist.")),
+        )?;
         Ok(json!({
             "Name": found.name,
             "SecurityConfiguration": found.content,
@@ -107,15 +121,23 @@ impl Emr<'_> {
     fn delete_security_configuration(&mut self) -> Output {
         let name = self.required("Name")?.to_owned();
         if self.world.security_configuration(self.account, self.region, &name).is_none() {
-            return Err(invalid(format!("Security configuration with name '{name}' does not exist.")));
+            return Err(invalid(format!(
+                "Security configuration with name '{name}' does not exist."
+            )));
         }
-        let used = self.mine().any(|it| !it.state.is_over() && it.security_configuration.as_deref() == Some(&name));
+        let used = self
+            .mine()
+            .any(|it| !it.state.is_over() && it.security_configuration.as_deref() == Some(&name));
         if used {
-            let message = format!("Security configuration '{name}' cannot be deleted because it is in use by active clusters.");
+            let message = format!(
+                "Security configuration '{name}' cannot be deleted because it is in use by active clusters."
+            );
             return Err(invalid(message).with("ErrorCode", "SECURITY_CONFIGURATION_IN_USE"));
         }
         let (account, region) = (self.account, self.region);
-        self.world.security_configurations.retain(|it| !(it.account == account && it.region == region && it.name == name));
+        self.world
+            .security_configurations
+            .retain(|it| !(it.account == account && it.region == region && it.name == name));
         Ok(json!({}))
     }
 
@@ -139,13 +161,20 @@ impl Emr<'_> {
         if let Some(name) = text(self.input, "SecurityConfiguration")
             && self.world.security_configuration(self.account, self.region, name).is_none()
         {
-            return Err(validation(format!("Security configuration with name '{name}' does not exist.")));
+            return Err(validation(format!(
+                "Security configuration with name '{name}' does not exist."
+            )));
         }
         if self.input["Steps"].as_array().is_some_and(|steps| steps.len() > 256) {
             return Err(validation("Maximum number of steps for job flow exceeded"));
         }
-        let birth =
-            Birth { id: None, account: self.account.to_owned(), region: self.region.to_owned(), request: self.input.clone(), at: self.world.now };
+        let birth = Birth {
+            id: None,
+            account: self.account.to_owned(),
+            region: self.region.to_owned(),
+            request: self.input.clone(),
+            at: self.world.now,
+        };
         let index = cluster::create(self.world, birth);
         let cluster = &self.world.clusters[index];
         Ok(json!({"JobFlowId": cluster.id, "ClusterArn": cluster.arn()}))
@@ -155,7 +184,9 @@ impl Emr<'_> {
         let id = self.required("JobFlowId")?;
         let index = self.index(id).ok_or_else(no_such_job_flow)?;
         if self.world.clusters[index].state.is_ending() {
-            return Err(validation("A job flow that is shutting down, terminated, or finished may not be modified."));
+            return Err(validation(
+                "A job flow that is shutting down, terminated, or finished may not be modified.",
+            ));
         }
         let now = self.world.now;
         let steps = cluster::add_steps(self.world, index, &self.input["Steps"], now);
@@ -169,11 +200,20 @@ impl Emr<'_> {
         let id = self.required("JobFlowId")?;
         let index = self.index(id).ok_or_else(no_such_job_flow)?;
         if self.world.clusters[index].state.is_ending() {
-            return Err(validation("A job flow that is shutting down, terminated, or finished may not be modified."));
+            return Err(validation(
+                "A job flow that is shutting down, terminated, or finished may not be modified.",
+            ));
         }
         let asked = &self.input["InstanceGroups"];
-        if asked.as_array().into_iter().flatten().any(|group| text(group, "InstanceRole") != Some("TASK")) {
-            return Err(validation("Only TASK instance groups can be added to a running job flow."));
+        if asked
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|group| text(group, "InstanceRole") != Some("TASK"))
+        {
+            return Err(validation(
+                "Only TASK instance groups can be added to a running job flow.",
+            ));
         }
         let ids = cluster::add_groups(self.world, index, asked);
         let cluster = &self.world.clusters[index];
@@ -184,12 +224,15 @@ impl Emr<'_> {
         let id = self.required("ClusterId")?;
         let index = self.index(id).ok_or_else(no_such_job_flow)?;
         if self.world.clusters[index].state.is_ending() {
-            return Err(validation("A job flow that is shutting down, terminated, or finished may not be modified."));
+            return Err(validation(
+                "A job flow that is shutting down, terminated, or finished may not be modified.",
+            ));
         }
         for asked in self.input["InstanceGroups"].as_array().into_iter().flatten() {
             let group = text(asked, "InstanceGroupId").unwrap_or_default();
             let number = self.world.clusters[index].groups.iter().position(|it| it.id == group);
-            let number = number.ok_or_else(|| invalid(format!("Instance group id '{group}' is not valid.")))?;
+            let number = number
+                .ok_or_else(|| invalid(format!("Instance group id '{group}' is not valid.")))?;
             if let Some(count) = asked["InstanceCount"].as_u64() {
                 if self.world.clusters[index].groups[number].role == "MASTER" {
                     return Err(validation("Master instance group can not be resized."));
@@ -204,7 +247,10 @@ impl Emr<'_> {
     }
 
     fn mine(&self) -> impl Iterator<Item = &Cluster> {
-        self.world.clusters.iter().filter(|it| it.account == self.account && it.region == self.region)
+        self.world
+            .clusters
+            .iter()
+            .filter(|it| it.account == self.account && it.region == self.region)
     }
 
     fn list_clusters(&self) -> Output {
@@ -238,18 +284,27 @@ impl Emr<'_> {
         Ok(with_marker(json!({"Clusters": clusters}), marker))
     }
 
-    /// One page of a list, beginning behind the item the request's marker names, and the next marker.
-    fn page<'t, T>(&self, all: &'t [T], id: impl Fn(&T) -> String) -> Result<(&'t [T], Option<String>), Failure> {
+    /// One page of a list, beginning behind the item the request's marker names, and the next
+    /// marker.
+    fn page<'t, T>(
+        &self,
+        all: &'t [T],
+        id: impl Fn(&T) -> String,
+    ) -> Result<(&'t [T], Option<String>), Failure> {
         let start = match text(self.input, "Marker") {
             None => 0,
             Some(marker) => {
                 let last = marker.strip_prefix("marker-").unwrap_or_default();
-                1 + all.iter().position(|it| id(it) == last).ok_or_else(|| invalid(format!("Marker '{marker}' is not valid.")))?
+                1 + all
+                    .iter()
+                    .position(|it| id(it) == last)
+                    .ok_or_else(|| invalid(format!("Marker '{marker}' is not valid.")))?
             }
         };
         let end = (start + PAGE).min(all.len());
         let page = &all[start..end];
-        let marker = page.last().filter(|_| end < all.len()).map(|last| format!("marker-{}", id(last)));
+        let marker =
+            page.last().filter(|_| end < all.len()).map(|last| format!("marker-{}", id(last)));
         Ok((page, marker))
     }
 
@@ -282,7 +337,11 @@ impl Emr<'_> {
     fn describe_step(&self) -> Output {
         let cluster = self.cluster()?;
         let id = self.required("StepId")?;
-        let found = cluster.steps.iter().find(|it| it.id == id).ok_or_else(|| invalid(format!("Step id '{id}' is not valid.")))?;
+        let found = cluster
+            .steps
+            .iter()
+            .find(|it| it.id == id)
+            .ok_or_else(|| invalid(format!("Step id '{id}' is not valid.")))?;
         Ok(json!({"Step": step(cluster, found)}))
     }
 
@@ -386,18 +445,27 @@ impl Emr<'_> {
 
     fn terminate_job_flows(&mut self) -> Output {
         let indices = self.job_flows()?;
-        let protected = indices
-            .iter()
-            .map(|index| &self.world.clusters[*index])
-            .any(|it| !it.state.is_over() && (it.termination_protected || it.fate.termination == Termination::Refused));
+        let protected = indices.iter().map(|index| &self.world.clusters[*index]).any(|it| {
+            !it.state.is_over()
+                && (it.termination_protected || it.fate.termination == Termination::Refused)
+        });
         if protected {
-            return Err(validation("Could not shut down one or more job flows since they are termination protected."));
+            return Err(validation(
+                "Could not shut down one or more job flows since they are termination protected.",
+            ));
         }
         let now = self.world.now;
         for index in indices {
             self.world.clusters[index].terminations += 1;
             if !self.world.clusters[index].state.is_ending() {
-                life::terminate(self.world, index, now, "USER_REQUEST", "Terminated by user request", false);
+                life::terminate(
+                    self.world,
+                    index,
+                    now,
+                    "USER_REQUEST",
+                    "Terminated by user request",
+                    false,
+                );
             }
         }
         Ok(json!({}))
@@ -405,7 +473,8 @@ impl Emr<'_> {
 
     fn add_tags(&mut self) -> Output {
         let id = self.required("ResourceId")?.to_owned();
-        let index = self.index(&id).ok_or_else(|| invalid(format!("Cluster id '{id}' is not valid.")))?;
+        let index =
+            self.index(&id).ok_or_else(|| invalid(format!("Cluster id '{id}' is not valid.")))?;
         for (key, value) in tags(self.input.get("Tags")) {
             let all = &mut self.world.clusters[index].tags;
             all.retain(|(name, _)| *name != key);
@@ -441,9 +510,15 @@ fn without_nulls(mut value: Value) -> Value {
     value
 }
 
-fn timeline(created: Option<OffsetDateTime>, middle_name: &str, middle: Option<OffsetDateTime>, ended: Option<OffsetDateTime>) -> Value {
+fn timeline(
+    created: Option<OffsetDateTime>,
+    middle_name: &str,
+    middle: Option<OffsetDateTime>,
+    ended: Option<OffsetDateTime>,
+) -> Value {
     let mut timeline = Map::new();
-    for (name, at) in [("CreationDateTime", created), (middle_name, middle), ("EndDateTime", ended)] {
+    for (name, at) in [("CreationDateTime", created), (middle_name, middle), ("EndDateTime", ended)]
+    {
         if let Some(at) = at {
             timeline.insert(name.to_owned(), Value::Number(epoch_seconds(at)));
         }
@@ -468,14 +543,16 @@ fn description(world: &World, cluster: &Cluster) -> Value {
     let asked = &cluster.request;
     let instances = &asked["Instances"];
     let subnet = text(instances, "Ec2SubnetId");
-    let zone = world.subnets.iter().find(|it| Some(it.id.as_str()) == subnet).map_or('a', |it| it.zone);
+    let zone =
+        world.subnets.iter().find(|it| Some(it.id.as_str()) == subnet).map_or('a', |it| it.zone);
     let applications: Vec<Value> = asked["Applications"]
         .as_array()
         .into_iter()
         .flatten()
         .map(|it| json!({"Name": it["Name"], "Args": strings(&it["Args"]), "AdditionalInfo": {}}))
         .collect();
-    let tags: Vec<Value> = cluster.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+    let tags: Vec<Value> =
+        cluster.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
     let master = cluster.instances.iter().find(|it| it.role == "MASTER");
     let attributes = without_nulls(json!({
         "Ec2KeyName": instances.get("Ec2KeyName"),
@@ -574,7 +651,12 @@ fn instance(cluster: &Cluster, instance: &Instance, state: &str) -> Value {
     let group = cluster.groups.iter().find(|it| it.id == instance.group);
     let (third, fourth) = instance.address;
     // Whether real EMR lists the root volume here is not known; leaving it out is the harder case.
-    let volumes: Vec<Value> = instance.volumes.iter().skip(1).map(|it| json!({"Device": it.device, "VolumeId": it.id})).collect();
+    let volumes: Vec<Value> = instance
+        .volumes
+        .iter()
+        .skip(1)
+        .map(|it| json!({"Device": it.device, "VolumeId": it.id}))
+        .collect();
     json!({
         "Id": instance.id,
         "Ec2InstanceId": instance.ec2_id,

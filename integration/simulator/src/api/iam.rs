@@ -81,7 +81,9 @@ impl Iam<'_> {
             "GetPolicyVersion" => {
                 let (arn, document) = self.managed_policy()?;
                 if self.parameter("VersionId")? != "v1" {
-                    return Err(no_such(format!("Policy {arn} version does not exist or is not attachable.")));
+                    return Err(no_such(format!(
+                        "Policy {arn} version does not exist or is not attachable."
+                    )));
                 }
                 xml.element("PolicyVersion", |xml| {
                     xml.text("Document", encoded(document))
@@ -105,15 +107,21 @@ impl Iam<'_> {
 
     fn role(&self) -> Result<&Role, Failure> {
         let name = self.parameter("RoleName")?;
-        self.world.role(self.account, name).ok_or_else(|| no_such(format!("The role with name {name} cannot be found.")))
+        self.world
+            .role(self.account, name)
+            .ok_or_else(|| no_such(format!("The role with name {name} cannot be found.")))
     }
 
     fn role_policy(&self, xml: &mut Xml) -> Result<(), Failure> {
         let role = self.role()?;
         let name = self.parameter("PolicyName")?;
         let (_, document) =
-            role.policies.iter().find(|(it, _)| it == name).ok_or_else(|| no_such(format!("The role policy with name {name} cannot be found.")))?;
-        xml.text("RoleName", &role.name).text("PolicyName", name).text("PolicyDocument", encoded(document));
+            role.policies.iter().find(|(it, _)| it == name).ok_or_else(|| {
+                no_such(format!("The role policy with name {name} cannot be found."))
+            })?;
+        xml.text("RoleName", &role.name)
+            .text("PolicyName", name)
+            .text("PolicyDocument", encoded(document));
         Ok(())
     }
 
@@ -132,7 +140,8 @@ impl Iam<'_> {
                 .text("Arn", format!("arn:aws:iam::{}:instance-profile/{name}", self.account))
                 .text("CreateDate", iso(self.world.now));
             xml.element("Roles", |xml| {
-                let roles = profile.roles.iter().filter_map(|name| self.world.role(self.account, name));
+                let roles =
+                    profile.roles.iter().filter_map(|name| self.world.role(self.account, name));
                 for role in roles {
                     xml.element("member", |xml| write_role(xml, role));
                 }
@@ -162,7 +171,11 @@ impl Iam<'_> {
             .ok_or_else(|| no_such(format!("The entity {source} cannot be found.")))?;
         let actions = self.call.list("ActionNames");
         if actions.is_empty() {
-            return Err(Failure::new(400, "ValidationError", "ActionNames must have at least one member"));
+            return Err(Failure::new(
+                400,
+                "ValidationError",
+                "ActionNames must have at least one member",
+            ));
         }
         let mut resources = self.call.list("ResourceArns");
         if resources.is_empty() {
@@ -195,15 +208,24 @@ impl Iam<'_> {
 }
 
 fn write_evaluation(xml: &mut Xml, role: &Role, ask: &Ask<'_>) {
-    let all = || role.policies.iter().map(|it| (it, "role")).chain(role.attached.iter().map(|it| (it, "user-managed")));
-    let identity = all().map(|((_, document), _)| policy::evaluate_identity(document, ask)).fold(Decision::ImplicitDeny, Decision::and);
+    let all = || {
+        role.policies
+            .iter()
+            .map(|it| (it, "role"))
+            .chain(role.attached.iter().map(|it| (it, "user-managed")))
+    };
+    let identity = all()
+        .map(|((_, document), _)| policy::evaluate_identity(document, ask))
+        .fold(Decision::ImplicitDeny, Decision::and);
     let boundary = role.boundary.as_ref().map(|document| policy::evaluate_identity(document, ask));
     let decision = match boundary {
         Some(Decision::ExplicitDeny) => Decision::ExplicitDeny,
         Some(Decision::ImplicitDeny) if identity == Decision::Allowed => Decision::ImplicitDeny,
         _ => identity,
     };
-    xml.text("EvalActionName", ask.action).text("EvalResourceName", ask.resource).text("EvalDecision", decision.name());
+    xml.text("EvalActionName", ask.action)
+        .text("EvalResourceName", ask.resource)
+        .text("EvalDecision", decision.name());
     xml.element("MatchedStatements", |xml| {
         let matched = all().filter(|((_, document), _)| {
             let opinion = policy::evaluate_identity(document, ask);
@@ -246,7 +268,10 @@ fn write_role(xml: &mut Xml, role: &Role) {
         .text("MaxSessionDuration", "3600");
     if role.boundary.is_some() {
         xml.element("PermissionsBoundary", |xml| {
-            xml.text("PermissionsBoundaryType", "Policy").text("PermissionsBoundaryArn", format!("arn:aws:iam::{}:policy/boundary", role.account));
+            xml.text("PermissionsBoundaryType", "Policy").text(
+                "PermissionsBoundaryArn",
+                format!("arn:aws:iam::{}:policy/boundary", role.account),
+            );
         });
     }
 }

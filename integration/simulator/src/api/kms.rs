@@ -36,8 +36,10 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
         }
         "GetPublicKey" => {
             let key = usable(world, call, caller)?;
-            let public = key.material.as_deref().and_then(|material| signing::public(&key.spec, material));
-            let public = public.ok_or_else(|| Failure::new(400, "UnsupportedOperationException", ""))?;
+            let public =
+                key.material.as_deref().and_then(|material| signing::public(&key.spec, material));
+            let public =
+                public.ok_or_else(|| Failure::new(400, "UnsupportedOperationException", ""))?;
             json!({
                 "KeyId": key.arn(),
                 "PublicKey": STANDARD.encode(public),
@@ -58,8 +60,14 @@ fn usable<'a>(world: &'a World, call: &Call, caller: &Caller) -> Result<&'a Key,
     let key = find(world, call, caller, true)?;
     match key.state.as_str() {
         "Enabled" => Ok(key),
-        "Disabled" => Err(Failure::new(400, "DisabledException", format!("{} is disabled.", key.arn()))),
-        state => Err(Failure::new(400, "KMSInvalidStateException", format!("{} is pending {state}.", key.arn()))),
+        "Disabled" => {
+            Err(Failure::new(400, "DisabledException", format!("{} is disabled.", key.arn())))
+        }
+        state => Err(Failure::new(
+            400,
+            "KMSInvalidStateException",
+            format!("{} is pending {state}.", key.arn()),
+        )),
     }
 }
 
@@ -67,23 +75,37 @@ fn sign(key: &Key, call: &Call) -> Result<Value, Failure> {
     let invalid = |message: String| Failure::new(400, "ValidationException", message);
     let usage = |message: String| Failure::new(400, "InvalidKeyUsageException", message);
     let material = key.material.as_deref().filter(|_| key.usage == "SIGN_VERIFY");
-    let material = material.ok_or_else(|| usage(format!("{} key usage is {} which is not valid for Sign.", key.arn(), key.usage)))?;
+    let material = material.ok_or_else(|| {
+        usage(format!("{} key usage is {} which is not valid for Sign.", key.arn(), key.usage))
+    })?;
     let algorithm = call.json["SigningAlgorithm"].as_str().unwrap_or_default();
     if !signing::algorithms(&key.spec).contains(&algorithm) {
-        return Err(usage(format!("Algorithm {algorithm} is incompatible with key spec {}.", key.spec)));
+        return Err(usage(format!(
+            "Algorithm {algorithm} is incompatible with key spec {}.",
+            key.spec
+        )));
     }
-    let bytes = STANDARD.decode(call.json["Message"].as_str().unwrap_or_default()).map_err(|error| invalid(error.to_string()))?;
+    let bytes = STANDARD
+        .decode(call.json["Message"].as_str().unwrap_or_default())
+        .map_err(|error| invalid(error.to_string()))?;
     let message = match call.json["MessageType"].as_str() {
         Some("DIGEST") => Message::Digest(&bytes),
         None | Some("RAW") => Message::Raw(&bytes),
         Some(other) => return Err(invalid(format!("MessageType {other} is not modelled"))),
     };
     let signature = signing::sign(&key.spec, material, &message).map_err(invalid)?;
-    Ok(json!({"KeyId": key.arn(), "Signature": STANDARD.encode(signature), "SigningAlgorithm": algorithm}))
+    Ok(
+        json!({"KeyId": key.arn(), "Signature": STANDARD.encode(signature), "SigningAlgorithm": algorithm}),
+    )
 }
 
 /// The key a request names. `DescribeKey` and what a key is used by take aliases.
-fn find<'a>(world: &'a World, call: &Call, caller: &Caller, aliases: bool) -> Result<&'a Key, Failure> {
+fn find<'a>(
+    world: &'a World,
+    call: &Call,
+    caller: &Caller,
+    aliases: bool,
+) -> Result<&'a Key, Failure> {
     let name = call.json["KeyId"].as_str().unwrap_or_default();
     if name.is_empty() {
         return Err(Failure::new(
@@ -110,7 +132,9 @@ fn find<'a>(world: &'a World, call: &Call, caller: &Caller, aliases: bool) -> Re
     let found = world.key(account, region, short);
     if account != caller.account {
         // Another account's key shows itself only to those whom its policy allows.
-        return found.filter(|key| policy_allows(key, call, caller)).ok_or_else(|| denied(call, caller));
+        return found
+            .filter(|key| policy_allows(key, call, caller))
+            .ok_or_else(|| denied(call, caller));
     }
     found.ok_or_else(|| {
         not_found(if is_alias {
@@ -123,7 +147,11 @@ fn find<'a>(world: &'a World, call: &Call, caller: &Caller, aliases: bool) -> Re
 
 fn policy_allows(key: &Key, call: &Call, caller: &Caller) -> bool {
     let context = policy::base_context(&caller.arn, &caller.account);
-    let ask = Ask { action: &format!("kms:{}", call.subject.operation), resource: &key.arn(), context: &context };
+    let ask = Ask {
+        action: &format!("kms:{}", call.subject.operation),
+        resource: &key.arn(),
+        context: &context,
+    };
     policy::evaluate_resource(&key.policy, &ask, &caller.arn, &caller.account) == Decision::Allowed
 }
 

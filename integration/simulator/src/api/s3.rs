@@ -29,7 +29,8 @@ const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
 const LARGEST_READ: u64 = 64 * 1024 * 1024;
 
 /// What `encoding-type=url` leaves as it is.
-const LISTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
+const LISTED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
 
 pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) -> Answer {
     let operation = call.subject.operation.as_str();
@@ -39,13 +40,19 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
     if operation == "CreateBucket" {
         return create_bucket(world, call, caller.ok_or_else(denied)?, bucket);
     }
-    let action = action_of(operation, call.query.contains_key("versionId")).ok_or_else(|| Failure::not_modelled(Service::S3, operation))?;
+    let action = action_of(operation, call.query.contains_key("versionId"))
+        .ok_or_else(|| Failure::not_modelled(Service::S3, operation))?;
     let found = world.buckets.get(bucket).ok_or_else(|| no_such_bucket(bucket))?;
     let location = found.region.clone();
     check_region(call, operation, found, caller.is_some())?;
     let admitted = admit(found, call, caller, action);
     admitted.map_err(|failure| failure.header("x-amz-bucket-region", location.as_str()))?;
-    let s3 = Request { call, caller, bucket: bucket.to_owned(), key: call.subject.key.clone().unwrap_or_default() };
+    let s3 = Request {
+        call,
+        caller,
+        bucket: bucket.to_owned(),
+        key: call.subject.key.clone().unwrap_or_default(),
+    };
     let now = world.now;
     let answer = match operation {
         "HeadBucket" => Ok(Reply::empty(200).header("content-type", "application/xml")),
@@ -130,32 +137,43 @@ fn denied() -> Failure {
 }
 
 fn no_such_bucket(bucket: &str) -> Failure {
-    Failure::new(404, "NoSuchBucket", "The specified bucket does not exist").with("BucketName", bucket)
+    Failure::new(404, "NoSuchBucket", "The specified bucket does not exist")
+        .with("BucketName", bucket)
 }
 
-/// Real S3 answers for a bucket only in its own region, and says which that is. Its location can be asked from
-/// us-east-1 as well; unsigned requests name no region.
-fn check_region(call: &Call, operation: &str, bucket: &Bucket, signed: bool) -> Result<(), Failure> {
+/// Real S3 answers for a bucket only in its own region, and says which that is. Its location can be
+/// asked from us-east-1 as well; unsigned requests name no region.
+fn check_region(
+    call: &Call,
+    operation: &str,
+    bucket: &Bucket,
+    signed: bool,
+) -> Result<(), Failure> {
     let location_anywhere = operation == "GetBucketLocation" && call.region == "us-east-1";
     if !signed || call.region == bucket.region || location_anywhere {
         return Ok(());
     }
     let endpoint = format!("s3.{}.amazonaws.com", bucket.region);
-    let message =
-        "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.";
+    let message = "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.";
     Err(Failure::new(301, "PermanentRedirect", message)
         .with("Endpoint", endpoint)
         .with("Bucket", bucket.name.as_str())
         .header("x-amz-bucket-region", bucket.region.as_str()))
 }
 
-/// Owner expectation, ownership, publicity and bucket policy: may this caller do this? Writes of objects ask the
-/// policy again with their headers.
-fn admit(bucket: &Bucket, call: &Call, caller: Option<&Caller>, action: &str) -> Result<(), Failure> {
+/// Owner expectation, ownership, publicity and bucket policy: may this caller do this? Writes of
+/// objects ask the policy again with their headers.
+fn admit(
+    bucket: &Bucket,
+    call: &Call,
+    caller: Option<&Caller>,
+    action: &str,
+) -> Result<(), Failure> {
     if call.header("x-amz-expected-bucket-owner").is_some_and(|owner| owner != bucket.account) {
         return Err(denied());
     }
-    let (arn, account) = caller.map_or(("anonymous", ""), |caller| (caller.arn.as_str(), caller.account.as_str()));
+    let (arn, account) =
+        caller.map_or(("anonymous", ""), |caller| (caller.arn.as_str(), caller.account.as_str()));
     let mut context = policy::base_context(arn, account);
     if let Some(prefix) = call.query.get("prefix") {
         context.insert("s3:prefix".to_owned(), vec![prefix.clone()]);
@@ -166,14 +184,17 @@ fn admit(bucket: &Bucket, call: &Call, caller: Option<&Caller>, action: &str) ->
     };
     let action_name = format!("s3:{action}");
     let ask = Ask { action: &action_name, resource: &resource, context: &context };
-    let opinion = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| policy::evaluate_resource(document, &ask, arn, account));
+    let opinion = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| {
+        policy::evaluate_resource(document, &ask, arn, account)
+    });
     let writes_object = action == "PutObject";
     if writes_object {
         // The write itself decides; nobody unsigned writes.
         return caller.map(|_| ()).ok_or_else(denied);
     }
     let own = caller.is_some_and(|caller| caller.account == bucket.account);
-    let public = bucket.public && matches!(action, "GetObject" | "ListBucket" | "GetBucketLocation");
+    let public =
+        bucket.public && matches!(action, "GetObject" | "ListBucket" | "GetBucketLocation");
     match opinion {
         Decision::Allowed => Ok(()),
         Decision::ImplicitDeny if own || public => Ok(()),
@@ -184,7 +205,11 @@ fn admit(bucket: &Bucket, call: &Call, caller: Option<&Caller>, action: &str) ->
 fn create_bucket(world: &mut World, call: &Call, caller: &Caller, name: &str) -> Answer {
     if let Some(existing) = world.buckets.get(name) {
         return Err(if existing.account == caller.account {
-            Failure::new(409, "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.")
+            Failure::new(
+                409,
+                "BucketAlreadyOwnedByYou",
+                "Your previous request to create the named bucket succeeded and you already own it.",
+            )
         } else {
             Failure::new(
                 409,
@@ -234,7 +259,8 @@ fn encryption_xml(bucket: &Bucket) -> Reply {
         xml.element("Rule", |xml| {
             if let Some(algorithm) = &rule.algorithm {
                 xml.element("ApplyServerSideEncryptionByDefault", |xml| {
-                    xml.text("SSEAlgorithm", algorithm).optional("KMSMasterKeyID", rule.key.as_deref());
+                    xml.text("SSEAlgorithm", algorithm)
+                        .optional("KMSMasterKeyID", rule.key.as_deref());
                 });
             }
             xml.optional("BucketKeyEnabled", rule.bucket_key.map(|it| it.to_string()));
@@ -252,7 +278,8 @@ fn encryption_xml(bucket: &Bucket) -> Reply {
 
 fn bucket_policy(bucket: &Bucket) -> Answer {
     let Some(policy) = &bucket.policy else {
-        return Err(Failure::new(404, "NoSuchBucketPolicy", "The bucket policy does not exist").with("BucketName", bucket.name.as_str()));
+        return Err(Failure::new(404, "NoSuchBucketPolicy", "The bucket policy does not exist")
+            .with("BucketName", bucket.name.as_str()));
     };
     let body = policy.to_string().into_bytes();
     Ok(Reply { body, ..Reply::empty(200).header("content-type", "application/json") })
@@ -260,12 +287,18 @@ fn bucket_policy(bucket: &Bucket) -> Answer {
 
 fn public_access_block(bucket: &Bucket) -> Answer {
     let Some(on) = bucket.public_access_block else {
-        return Err(Failure::new(404, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found")
-            .with("BucketName", bucket.name.as_str()));
+        return Err(Failure::new(
+            404,
+            "NoSuchPublicAccessBlockConfiguration",
+            "The public access block configuration was not found",
+        )
+        .with("BucketName", bucket.name.as_str()));
     };
     let mut xml = Xml::new();
     xml.root("PublicAccessBlockConfiguration", NAMESPACE, |xml| {
-        for setting in ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"] {
+        for setting in
+            ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
+        {
             xml.text(setting, on.to_string());
         }
     });
@@ -274,8 +307,12 @@ fn public_access_block(bucket: &Bucket) -> Answer {
 
 fn website(bucket: &Bucket) -> Answer {
     if !bucket.website {
-        return Err(Failure::new(404, "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")
-            .with("BucketName", bucket.name.as_str()));
+        return Err(Failure::new(
+            404,
+            "NoSuchWebsiteConfiguration",
+            "The specified bucket does not have a website configuration",
+        )
+        .with("BucketName", bucket.name.as_str()));
     }
     let mut xml = Xml::new();
     xml.root("WebsiteConfiguration", NAMESPACE, |xml| {
@@ -295,24 +332,33 @@ fn versioning_xml(bucket: &Bucket) -> Reply {
 }
 
 fn list(bucket: &Bucket, call: &Call) -> Answer {
-    let parameter = |name: &str| call.query.get(name).map(String::as_str).filter(|it| !it.is_empty());
+    let parameter =
+        |name: &str| call.query.get(name).map(String::as_str).filter(|it| !it.is_empty());
     let prefix = parameter("prefix").unwrap_or_default();
     let delimiter = parameter("delimiter");
-    let largest = parameter("max-keys")
-        .map(str::parse::<usize>)
-        .transpose()
-        .map_err(|_| Failure::new(400, "InvalidArgument", "Provided max-keys not an integer or within integer range"))?;
+    let largest = parameter("max-keys").map(str::parse::<usize>).transpose().map_err(|_| {
+        Failure::new(
+            400,
+            "InvalidArgument",
+            "Provided max-keys not an integer or within integer range",
+        )
+    })?;
     let largest = largest.unwrap_or(1000).min(1000);
     let token = parameter("continuation-token").map(decode_token).transpose()?;
     let after = token.as_deref().or_else(|| parameter("start-after")).unwrap_or_default();
-    let start = if after >= prefix && !after.is_empty() { Bound::Excluded(after.to_owned()) } else { Bound::Included(prefix.to_owned()) };
+    let start = if after >= prefix && !after.is_empty() {
+        Bound::Excluded(after.to_owned())
+    } else {
+        Bound::Included(prefix.to_owned())
+    };
     let mut contents: Vec<(&String, &Object)> = Vec::new();
     let mut folders: BTreeSet<String> = BTreeSet::new();
     let mut next = None;
     let mut last = String::new();
     for (key, object) in bucket.objects.range((start, Bound::Unbounded)) {
         let Some(rest) = key.strip_prefix(prefix) else { break };
-        let folder = delimiter.and_then(|it| rest.split_once(it).map(|(head, _)| format!("{prefix}{head}{it}")));
+        let folder = delimiter
+            .and_then(|it| rest.split_once(it).map(|(head, _)| format!("{prefix}{head}{it}")));
         // A token may stand for a whole folder, all of which comes before what follows.
         let seen = folder.as_ref().is_some_and(|it| folders.contains(it) || *it == after);
         if seen {
@@ -370,16 +416,21 @@ fn encode_token(key: &str) -> String {
 }
 
 fn decode_token(token: &str) -> Result<String, Failure> {
-    let bytes: Option<Vec<u8>> =
-        token.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok())).collect();
-    bytes
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| Failure::new(400, "InvalidArgument", "The continuation token provided is incorrect"))
+    let bytes: Option<Vec<u8>> = token
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| std::str::from_utf8(pair).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok()))
+        .collect();
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
+        Failure::new(400, "InvalidArgument", "The continuation token provided is incorrect")
+    })
 }
 
 /// HEAD or GET of an object, ranges included.
 fn read(object: &Object, call: &Call, now: OffsetDateTime, head: bool) -> Answer {
-    if object.sse == Sse::Customer && call.header("x-amz-server-side-encryption-customer-key").is_none() {
+    if object.sse == Sse::Customer
+        && call.header("x-amz-server-side-encryption-customer-key").is_none()
+    {
         let message = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";
         return Err(Failure::new(400, "InvalidRequest", message));
     }
@@ -402,21 +453,34 @@ fn read(object: &Object, call: &Call, now: OffsetDateTime, head: bool) -> Answer
     }
     reply = attributes::show(reply, object, call, now, head);
     if !head && object.is_archived(now) {
-        return Err(Failure::new(403, "InvalidObjectState", "The operation is not valid for the object's storage class")
-            .with("StorageClass", object.storage_class.as_str()));
+        return Err(Failure::new(
+            403,
+            "InvalidObjectState",
+            "The operation is not valid for the object's storage class",
+        )
+        .with("StorageClass", object.storage_class.as_str()));
     }
     if head {
         reply.length = Some(object.size);
         return Ok(reply);
     }
     if object.size > LARGEST_READ {
-        return Err(Failure::new(501, "NotModelled", "emr-simulator keeps no content of objects this large"));
+        return Err(Failure::new(
+            501,
+            "NotModelled",
+            "emr-simulator keeps no content of objects this large",
+        ));
     }
-    let body = object.body.clone().unwrap_or_else(|| vec![0; usize::try_from(object.size).unwrap_or(0)]);
+    let body =
+        object.body.clone().unwrap_or_else(|| vec![0; usize::try_from(object.size).unwrap_or(0)]);
     match Range::of(call.header("range"), body.len()) {
         Range::Whole => reply.body = body,
         Range::Outside => {
-            return Err(Failure::new(416, "InvalidRange", "The requested range is not satisfiable"));
+            return Err(Failure::new(
+                416,
+                "InvalidRange",
+                "The requested range is not satisfiable",
+            ));
         }
         Range::Part(from, to) => {
             reply.status = 206;
@@ -438,7 +502,9 @@ enum Range {
 impl Range {
     /// What is no single range of bytes is ignored, as HTTP has it.
     fn of(header: Option<&str>, length: usize) -> Self {
-        let Some((from, to)) = header.and_then(|it| it.strip_prefix("bytes=")).and_then(|it| it.split_once('-')) else {
+        let Some((from, to)) =
+            header.and_then(|it| it.strip_prefix("bytes=")).and_then(|it| it.split_once('-'))
+        else {
             return Self::Whole;
         };
         let end = length.saturating_sub(1);
@@ -456,7 +522,9 @@ fn with_sse(reply: Reply, sse: &Sse) -> Reply {
     match header_of(sse) {
         ("", _) => reply,
         (algorithm, None) => reply.header("x-amz-server-side-encryption", algorithm),
-        (algorithm, Some(key)) => reply.header("x-amz-server-side-encryption", algorithm).header("x-amz-server-side-encryption-aws-kms-key-id", key),
+        (algorithm, Some(key)) => reply
+            .header("x-amz-server-side-encryption", algorithm)
+            .header("x-amz-server-side-encryption-aws-kms-key-id", key),
     }
 }
 
@@ -512,9 +580,13 @@ impl Request<'_> {
         if self.call.header("x-amz-server-side-encryption-customer-algorithm").is_some() {
             return Ok(Some(Sse::Customer));
         }
-        let Some(algorithm) = self.call.header("x-amz-server-side-encryption") else { return Ok(None) };
+        let Some(algorithm) = self.call.header("x-amz-server-side-encryption") else {
+            return Ok(None);
+        };
         let key = self.call.header("x-amz-server-side-encryption-aws-kms-key-id");
-        sse_named(algorithm, key).map(Some).ok_or_else(|| Failure::new(400, "InvalidArgument", "The encryption method specified is not supported"))
+        sse_named(algorithm, key).map(Some).ok_or_else(|| {
+            Failure::new(400, "InvalidArgument", "The encryption method specified is not supported")
+        })
     }
 
     fn put(&self, world: &mut World) -> Answer {
@@ -538,7 +610,8 @@ impl Request<'_> {
             written_by: "api".to_owned(),
         };
         let object = s3write::write(world, write).map_err(refused)?;
-        let reply = with_sse(Reply::empty(200).header("etag", format!("\"{}\"", object.etag)), &object.sse);
+        let reply =
+            with_sse(Reply::empty(200).header("etag", format!("\"{}\"", object.etag)), &object.sse);
         Ok(with_version(reply, &object))
     }
 
@@ -551,14 +624,16 @@ impl Request<'_> {
             Some((source, version)) => (decoded(source), Some(decoded(version))),
             None => (decoded(header), None),
         };
-        let (bucket, key) =
-            source.trim_start_matches('/').split_once('/').ok_or_else(|| Failure::new(400, "InvalidArgument", "Invalid copy source object key"))?;
+        let (bucket, key) = source.trim_start_matches('/').split_once('/').ok_or_else(|| {
+            Failure::new(400, "InvalidArgument", "Invalid copy source object key")
+        })?;
         let from = world.buckets.get(bucket).ok_or_else(|| no_such_bucket(bucket))?;
         admit_source(from, key, self.caller)?;
         let object = versions::find(from, key, version.as_deref())?;
-        if object.sse == Sse::Customer && self.call.header("x-amz-copy-source-server-side-encryption-customer-key").is_none() {
-            let message =
-                "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";
+        if object.sse == Sse::Customer
+            && self.call.header("x-amz-copy-source-server-side-encryption-customer-key").is_none()
+        {
+            let message = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";
             return Err(Failure::new(400, "InvalidRequest", message));
         }
         let expected = self.call.header("x-amz-copy-source-if-match");
@@ -567,7 +642,8 @@ impl Request<'_> {
         }
         if object.is_archived(world.now) {
             let message = "Operation is not valid for the source object's storage class";
-            return Err(Failure::new(403, "InvalidObjectState", message).with("StorageClass", object.storage_class.as_str()));
+            return Err(Failure::new(403, "InvalidObjectState", message)
+                .with("StorageClass", object.storage_class.as_str()));
         }
         Ok((bucket.to_owned(), key.to_owned(), object))
     }
@@ -575,23 +651,39 @@ impl Request<'_> {
     /// `If-Match` on what is written: another object came in between.
     fn check_target(&self, world: &World) -> Result<(), Failure> {
         let Some(expected) = self.call.header("if-match") else { return Ok(()) };
-        let current = world.object(&self.bucket, &self.key).ok_or_else(|| no_such_key(&self.key))?;
-        if expected.trim_matches('"') == current.etag { Ok(()) } else { Err(precondition("If-Match")) }
+        let current =
+            world.object(&self.bucket, &self.key).ok_or_else(|| no_such_key(&self.key))?;
+        if expected.trim_matches('"') == current.etag {
+            Ok(())
+        } else {
+            Err(precondition("If-Match"))
+        }
     }
 
     /// What a PUT asks for besides being stored, and what Object Lock asks of it.
     fn put_conditions(&self, world: &World, body: &[u8]) -> Result<(), Failure> {
         let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
-        if self.call.header("if-none-match") == Some("*") && bucket.objects.contains_key(&self.key) {
+        if self.call.header("if-none-match") == Some("*") && bucket.objects.contains_key(&self.key)
+        {
             let message = "At least one of the pre-conditions you specified did not hold";
-            return Err(Failure::new(412, "PreconditionFailed", message).with("Condition", "If-None-Match"));
+            return Err(
+                Failure::new(412, "PreconditionFailed", message).with("Condition", "If-None-Match")
+            );
         }
         let digest = STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body));
         if self.call.header("x-amz-checksum-sha256").is_some_and(|given| given != digest) {
-            return Err(Failure::new(400, "BadDigest", "The SHA256 you specified did not match the calculated checksum."));
+            return Err(Failure::new(
+                400,
+                "BadDigest",
+                "The SHA256 you specified did not match the calculated checksum.",
+            ));
         }
-        let checked = |name: &str| name == "content-md5" || name.starts_with("x-amz-checksum-") || name == "x-amz-trailer";
-        if bucket.object_lock_days.is_some() && !self.call.headers.keys().any(|name| checked(name.as_str())) {
+        let checked = |name: &str| {
+            name == "content-md5" || name.starts_with("x-amz-checksum-") || name == "x-amz-trailer"
+        };
+        if bucket.object_lock_days.is_some()
+            && !self.call.headers.keys().any(|name| checked(name.as_str()))
+        {
             let message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters";
             return Err(Failure::new(400, "InvalidRequest", message));
         }
@@ -602,14 +694,18 @@ impl Request<'_> {
         let caller = self.caller.ok_or_else(denied)?;
         let (bucket, key, object) = self.copy_source(world)?;
         if object.size > LARGEST_COPY {
-            let message = format!("The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_COPY}");
+            let message = format!(
+                "The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_COPY}"
+            );
             return Err(Failure::new(400, "InvalidRequest", message));
         }
         self.check_target(world)?;
         let replaces = self.call.header("x-amz-metadata-directive") == Some("REPLACE");
         let changes = replaces
             || self.header_sse()?.is_some()
-            || ["x-amz-storage-class", "x-amz-website-redirect-location"].iter().any(|name| self.call.headers.contains_key(*name));
+            || ["x-amz-storage-class", "x-amz-website-redirect-location"]
+                .iter()
+                .any(|name| self.call.headers.contains_key(*name));
         if bucket == self.bucket && key == self.key && !changes {
             let message = "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";
             return Err(Failure::new(400, "InvalidRequest", message));
@@ -621,7 +717,12 @@ impl Request<'_> {
             size: object.size,
             body: object.body.clone(),
             extents: Some(object.extents.clone()),
-            attributes: attributes::of_copy(self.header_attributes(world)?, &object, replaces, self.call),
+            attributes: attributes::of_copy(
+                self.header_attributes(world)?,
+                &object,
+                replaces,
+                self.call,
+            ),
             parts: None,
             content_type: if replaces { self.header_type() } else { object.content_type.clone() },
             metadata: if replaces { self.header_metadata() } else { object.metadata.clone() },
@@ -633,7 +734,8 @@ impl Request<'_> {
         let copied = s3write::write(world, write).map_err(refused)?;
         let mut xml = Xml::new();
         xml.root("CopyObjectResult", NAMESPACE, |xml| {
-            xml.text("LastModified", iso(copied.last_modified)).text("ETag", format!("\"{}\"", copied.etag));
+            xml.text("LastModified", iso(copied.last_modified))
+                .text("ETag", format!("\"{}\"", copied.etag));
         });
         Ok(with_version(with_sse(Reply::xml(xml), &copied.sse), &copied))
     }
@@ -644,16 +746,23 @@ impl Request<'_> {
             let marker = world.delete_object(&self.bucket, &self.key);
             let reply = Reply::empty(204);
             return Ok(match marker {
-                Some(version) => reply.header("x-amz-delete-marker", "true").header("x-amz-version-id", version),
+                Some(version) => {
+                    reply.header("x-amz-delete-marker", "true").header("x-amz-version-id", version)
+                }
                 None => reply,
             });
         };
         let bypass = self.call.header("x-amz-bypass-governance-retention") == Some("true");
-        let bucket = world.buckets.get_mut(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
+        let bucket =
+            world.buckets.get_mut(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
         if let Some(Older::Object(object)) = bucket.version(&self.key, version)
             && object.is_locked(now, bypass)
         {
-            return Err(Failure::new(403, "AccessDenied", "Access Denied because object protected by object lock."));
+            return Err(Failure::new(
+                403,
+                "AccessDenied",
+                "Access Denied because object protected by object lock.",
+            ));
         }
         bucket.remove_version(&self.key, version);
         Ok(Reply::empty(204).header("x-amz-version-id", version.as_str()))
@@ -669,7 +778,12 @@ fn no_such_key(key: &str) -> Failure {
 }
 
 fn precondition(condition: &str) -> Failure {
-    Failure::new(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold").with("Condition", condition)
+    Failure::new(
+        412,
+        "PreconditionFailed",
+        "At least one of the pre-conditions you specified did not hold",
+    )
+    .with("Condition", condition)
 }
 
 fn with_version(reply: Reply, object: &Object) -> Reply {
@@ -683,9 +797,14 @@ fn with_version(reply: Reply, object: &Object) -> Reply {
 fn admit_source(bucket: &Bucket, key: &str, caller: Option<&Caller>) -> Result<(), Failure> {
     let caller = caller.ok_or_else(denied)?;
     let context = policy::base_context(&caller.arn, &caller.account);
-    let ask = Ask { action: "s3:GetObject", resource: &format!("arn:aws:s3:::{}/{key}", bucket.name), context: &context };
-    let opinion =
-        bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| policy::evaluate_resource(document, &ask, &caller.arn, &caller.account));
+    let ask = Ask {
+        action: "s3:GetObject",
+        resource: &format!("arn:aws:s3:::{}/{key}", bucket.name),
+        context: &context,
+    };
+    let opinion = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| {
+        policy::evaluate_resource(document, &ask, &caller.arn, &caller.account)
+    });
     let open = bucket.public || bucket.account == caller.account || opinion == Decision::Allowed;
     if opinion == Decision::ExplicitDeny || !open { Err(denied()) } else { Ok(()) }
 }

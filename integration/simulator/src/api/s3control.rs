@@ -1,4 +1,5 @@
-//! Owns the operations of S3's control plane: Batch Operations jobs, and accounts' public access blocks.
+//! Owns the operations of S3's control plane: Batch Operations jobs, and accounts' public access
+//! blocks.
 
 use super::Answer;
 use crate::batch::{self, Job};
@@ -11,7 +12,9 @@ use crate::xml::{self, Xml};
 const NAMESPACE: &str = "http://awss3control.amazonaws.com/doc/2018-08-20/";
 
 pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer {
-    let account = call.header("x-amz-account-id").ok_or_else(|| Failure::new(400, "InvalidRequest", "Missing account id"))?;
+    let account = call
+        .header("x-amz-account-id")
+        .ok_or_else(|| Failure::new(400, "InvalidRequest", "Missing account id"))?;
     if account != caller.account {
         return Err(Failure::new(403, "AccessDenied", "Access Denied"));
     }
@@ -31,11 +34,17 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer 
 
 fn public_access_block(world: &World, account: &str) -> Answer {
     let Some(on) = world.account_blocks.get(account) else {
-        return Err(Failure::new(404, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found"));
+        return Err(Failure::new(
+            404,
+            "NoSuchPublicAccessBlockConfiguration",
+            "The public access block configuration was not found",
+        ));
     };
     let mut xml = Xml::new();
     xml.root("PublicAccessBlockConfiguration", NAMESPACE, |xml| {
-        for setting in ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"] {
+        for setting in
+            ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
+        {
             xml.text(setting, on.to_string());
         }
     });
@@ -54,16 +63,28 @@ fn create(world: &mut World, call: &Call, account: &str) -> Answer {
     let token = text("ClientRequestToken");
     for name in ["Operation", "Report", "Priority", "RoleArn", "ClientRequestToken"] {
         if xml::inside(&request, name).is_none() {
-            return Err(Failure::new(400, "InvalidRequest", format!("Missing required element {name}")));
+            return Err(Failure::new(
+                400,
+                "InvalidRequest",
+                format!("Missing required element {name}"),
+            ));
         }
     }
     if !request.contains("<Manifest>") && !request.contains("<ManifestGenerator>") {
-        return Err(Failure::new(400, "InvalidRequest", "A job needs a manifest or a manifest generator"));
+        return Err(Failure::new(
+            400,
+            "InvalidRequest",
+            "A job needs a manifest or a manifest generator",
+        ));
     }
     let filter = xml::inside(&request, "MatchAnyObjectEncryption").unwrap_or_default();
     let kinds = ["NOT-SSE", "SSE-S3", "SSE-KMS", "DSSE-KMS", "SSE-C"];
     if kinds.iter().filter(|kind| xml::has(filter, kind)).count() > 1 {
-        return Err(Failure::new(400, "InvalidRequest", "MatchAnyObjectEncryption takes one filter"));
+        return Err(Failure::new(
+            400,
+            "InvalidRequest",
+            "MatchAnyObjectEncryption takes one filter",
+        ));
     }
     // The same request again is the same job.
     let id = match world.jobs.iter().find(|job| job.token == token && job.account == account) {
@@ -126,7 +147,9 @@ fn describe(job: &Job) -> Reply {
                     });
                 });
             }
-            if let Some(class) = xml::inside(&job.request, "S3PutObjectCopy").and_then(|copy| xml::text(copy, "StorageClass")) {
+            if let Some(class) = xml::inside(&job.request, "S3PutObjectCopy")
+                .and_then(|copy| xml::text(copy, "StorageClass"))
+            {
                 xml.element("Operation", |xml| {
                     xml.element("S3PutObjectCopy", |xml| {
                         xml.text("StorageClass", class);
@@ -135,9 +158,12 @@ fn describe(job: &Job) -> Reply {
             }
             if let Some(place) = batch::generated_manifest(job) {
                 xml.element("GeneratedManifestDescriptor", |xml| {
-                    xml.text("Format", "S3InventoryReport_CSV_20211130").element("Location", |xml| {
-                        xml.text("ObjectArn", place).text("ETag", "generated");
-                    });
+                    xml.text("Format", "S3InventoryReport_CSV_20211130").element(
+                        "Location",
+                        |xml| {
+                            xml.text("ObjectArn", place).text("ETag", "generated");
+                        },
+                    );
                 });
             }
             if let Some(report) = xml::inside(&job.request, "Report") {

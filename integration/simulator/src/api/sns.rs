@@ -1,4 +1,5 @@
-//! Owns SNS' operations. Source of every rule and message: Amazon SNS API reference, Publish, and the service's own answers.
+//! Owns SNS' operations. Source of every rule and message: Amazon SNS API reference, Publish, and
+//! the service's own answers.
 
 use std::collections::BTreeMap;
 
@@ -26,27 +27,39 @@ fn invalid(what: &str) -> Failure {
 
 fn publish(world: &mut World, call: &Call, caller: &Caller) -> Answer {
     let text = |name: &str| call.form.get(name).cloned();
-    let arn = text("TopicArn").ok_or_else(|| invalid("TopicArn or TargetArn Reason: no value for required parameter"))?;
+    let arn = text("TopicArn")
+        .ok_or_else(|| invalid("TopicArn or TargetArn Reason: no value for required parameter"))?;
     let parts: Vec<&str> = arn.split(':').collect();
-    let ["arn", _, "sns", region, account, name] = parts[..] else { return Err(invalid("TopicArn")) };
+    let ["arn", _, "sns", region, account, name] = parts[..] else {
+        return Err(invalid("TopicArn"));
+    };
     // A topic is asked for where it is.
     if region != call.region {
         return Err(invalid("TopicArn"));
     }
     if account != caller.account {
-        let message = format!("User: {} is not authorized to perform: SNS:Publish on resource: {arn}", caller.arn);
+        let message = format!(
+            "User: {} is not authorized to perform: SNS:Publish on resource: {arn}",
+            caller.arn
+        );
         return Err(Failure::new(403, "AuthorizationError", message));
     }
-    let message = text("Message").filter(|message| !message.is_empty()).ok_or_else(|| invalid("Empty message"))?;
+    let message = text("Message")
+        .filter(|message| !message.is_empty())
+        .ok_or_else(|| invalid("Empty message"))?;
     if message.len() > LONGEST {
         return Err(invalid("Message too long"));
     }
     let subject = text("Subject");
     let is_letter = |letter: char| letter.is_ascii_graphic() || letter == ' ';
-    if subject.as_ref().is_some_and(|subject| subject.is_empty() || subject.len() > 100 || !subject.chars().all(is_letter)) {
+    if subject.as_ref().is_some_and(|subject| {
+        subject.is_empty() || subject.len() > 100 || !subject.chars().all(is_letter)
+    }) {
         return Err(invalid("Subject"));
     }
-    if name.rsplit_once('.').is_some_and(|(_, ending)| ending == "fifo") && text("MessageGroupId").is_none() {
+    if name.rsplit_once('.').is_some_and(|(_, ending)| ending == "fifo")
+        && text("MessageGroupId").is_none()
+    {
         return Err(invalid("The MessageGroupId parameter is required for FIFO topics"));
     }
     let messages = match text("MessageStructure").as_deref() {
@@ -59,7 +72,10 @@ fn publish(world: &mut World, call: &Call, caller: &Caller) -> Answer {
         Some((text(&format!("{entry}.Name"))?, text(&format!("{entry}.Value.StringValue"))?))
     });
     let publication = Publication { subject, messages, attributes: attributes.collect() };
-    let published = world.topics.get_mut(&arn).ok_or_else(|| Failure::new(404, "NotFound", "Topic does not exist"))?;
+    let published = world
+        .topics
+        .get_mut(&arn)
+        .ok_or_else(|| Failure::new(404, "NotFound", "Topic does not exist"))?;
     published.push(publication);
     let number = published.len();
     let mut xml = Xml::new();
@@ -75,9 +91,16 @@ fn publish(world: &mut World, call: &Call, caller: &Caller) -> Answer {
 }
 
 fn by_protocol(message: &str) -> Result<BTreeMap<String, String>, Failure> {
-    let parsed: Value = serde_json::from_str(message).map_err(|_| invalid("Message Structure - JSON message body failed to parse"))?;
+    let parsed: Value = serde_json::from_str(message)
+        .map_err(|_| invalid("Message Structure - JSON message body failed to parse"))?;
     let members = parsed.as_object().into_iter().flatten();
     // Values that are no strings are ignored.
-    let texts: BTreeMap<String, String> = members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
-    if texts.contains_key("default") { Ok(texts) } else { Err(invalid("Message Structure - No default entry in JSON message body")) }
+    let texts: BTreeMap<String, String> = members
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect();
+    if texts.contains_key("default") {
+        Ok(texts)
+    } else {
+        Err(invalid("Message Structure - No default entry in JSON message body"))
+    }
 }

@@ -13,9 +13,16 @@ const VISIBILITY: f64 = 30.0;
 
 pub(super) fn answer(world: &mut World, call: &Call, _: &Caller) -> Answer {
     let input = &call.json;
-    let queue = text(input, "QueueUrl").and_then(|url| url.rsplit('/').next()).unwrap_or_default().to_owned();
+    let queue = text(input, "QueueUrl")
+        .and_then(|url| url.rsplit('/').next())
+        .unwrap_or_default()
+        .to_owned();
     if !world.queues.contains_key(&queue) {
-        return Err(Failure::new(400, "com.amazonaws.sqs#QueueDoesNotExist", "The specified queue does not exist."));
+        return Err(Failure::new(
+            400,
+            "com.amazonaws.sqs#QueueDoesNotExist",
+            "The specified queue does not exist.",
+        ));
     }
     match call.subject.operation.as_str() {
         "ReceiveMessage" => Ok(Reply::json(&receive(world, &queue, input))),
@@ -34,13 +41,18 @@ fn receive(world: &mut World, queue: &str, input: &Value) -> Value {
     let most = input["MaxNumberOfMessages"].as_u64().unwrap_or(1);
     let hidden = seconds(input["VisibilityTimeout"].as_f64().unwrap_or(VISIBILITY));
     let World { queues, random, now, .. } = world;
-    let visible = queues.get_mut(queue).into_iter().flatten().filter(|message| message.hidden_until.is_none_or(|until| until <= *now));
+    let visible = queues
+        .get_mut(queue)
+        .into_iter()
+        .flatten()
+        .filter(|message| message.hidden_until.is_none_or(|until| until <= *now));
     let mut found = Vec::new();
     for message in visible.take(usize::try_from(most).unwrap_or(1)) {
         let receipt = uuid(random);
         message.receipt = Some(receipt.clone());
         message.hidden_until = Some(*now + hidden);
-        found.push(json!({"MessageId": message.id, "ReceiptHandle": receipt, "Body": message.body}));
+        found
+            .push(json!({"MessageId": message.id, "ReceiptHandle": receipt, "Body": message.body}));
     }
     if found.is_empty() { json!({}) } else { json!({"Messages": found}) }
 }

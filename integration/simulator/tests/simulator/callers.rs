@@ -58,7 +58,10 @@ fn a_public_bucket_can_be_read_unsigned_but_not_written() {
     let object = "/snowplow-hosted-assets/common/emr/snowplow-ami5-bootstrap-0.1.0.sh";
     assert_eq!(nobody.s3("GET", object, &[]).body, "hello\n");
     assert_eq!(nobody.s3("GET", "/snowplow-hosted-assets?list-type=2", &[]).status, 200);
-    assert_eq!(nobody.put("/snowplow-hosted-assets/x", &[], "x").error(), (403, "AccessDenied".to_owned()));
+    assert_eq!(
+        nobody.put("/snowplow-hosted-assets/x", &[], "x").error(),
+        (403, "AccessDenied".to_owned())
+    );
     assert_eq!(nobody.s3("GET", "/snowplow-hosted-assets?encryption", &[]).status, 403);
 }
 
@@ -112,7 +115,10 @@ fn an_operation_that_is_not_modelled_answers_501_names_itself_and_is_recorded() 
     let got = guard.emr("CreateStudio", &json!({}));
     assert_eq!(got.status, 501);
     assert_eq!(got.json()["message"], "emr-simulator does not model elasticmapreduce:CreateStudio");
-    assert_eq!(guard.form("ec2", "Action=DescribeRegions").error(), (501, "NotModelled".to_owned()));
+    assert_eq!(
+        guard.form("ec2", "Action=DescribeRegions").error(),
+        (501, "NotModelled".to_owned())
+    );
     assert_eq!(guard.s3("GET", "/acme-out?acl", &[]).error(), (501, "NotModelled".to_owned()));
     assert_eq!(guard.form("iam", "Action=ListUsers").status, 501);
     assert_eq!(guard.kms("Encrypt", &json!({"KeyId": "x"})).status, 501);
@@ -132,7 +138,10 @@ fn a_request_is_recorded_with_caller_region_subject_and_answer() {
     assert_eq!(recorded.account.as_deref(), Some("123456789012"));
     assert_eq!(recorded.region, "eu-west-1");
     assert_eq!(recorded.body, json!({"ClusterId": "j-NONE"}));
-    assert_eq!((recorded.status, recorded.error_code.as_deref()), (Some(400), Some("InvalidRequestException")));
+    assert_eq!(
+        (recorded.status, recorded.error_code.as_deref()),
+        (Some(400), Some("InvalidRequestException"))
+    );
     assert!(!recorded.headers["authorization"].contains("Signature"));
 }
 

@@ -84,8 +84,16 @@ fn requests_are_listed_by_what_they_are_about_and_forgotten_on_reset() {
     client.emr("ListClusters", &json!({}));
     let listed = |filter: &str| client.control("GET", &format!("requests?{filter}"), "").json();
     assert_eq!(listed("").as_array().unwrap().len(), 3);
-    let [one] = listed("operation=HeadBucket&bucket=acme-etl").as_array().unwrap().clone().try_into().unwrap();
-    assert_eq!((&one["seq"], &one["status"], &one["access_key"]), (&json!(2), &json!(200), &json!("AKIAGUARD")));
+    let [one] = listed("operation=HeadBucket&bucket=acme-etl")
+        .as_array()
+        .unwrap()
+        .clone()
+        .try_into()
+        .unwrap();
+    assert_eq!(
+        (&one["seq"], &one["status"], &one["access_key"]),
+        (&json!(2), &json!(200), &json!("AKIAGUARD"))
+    );
     client.control("POST", "reset", "");
     assert_eq!(listed(""), json!([]));
     assert!(sim.with_world(|world| world.buckets.is_empty()));
@@ -93,11 +101,18 @@ fn requests_are_listed_by_what_they_are_about_and_forgotten_on_reset() {
 
 #[test]
 fn the_program_prints_its_url_first_and_serves_the_scene() {
-    let mut program =
-        Process::new(env!("CARGO_BIN_EXE_emr-simulator")).args(["--scene", "acme", "--speed", "60"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut program = Process::new(env!("CARGO_BIN_EXE_emr-simulator"))
+        .args(["--scene", "acme", "--speed", "60"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut url = String::new();
     BufReader::new(program.stdout.take().unwrap()).read_line(&mut url).unwrap();
-    let got = ureq::get(format!("{}/_control/state", url.trim())).call().unwrap().body_mut().read_to_string();
+    let got = ureq::get(format!("{}/_control/state", url.trim()))
+        .call()
+        .unwrap()
+        .body_mut()
+        .read_to_string();
     program.kill().unwrap();
     program.wait().unwrap();
     assert!(got.unwrap().contains("\"clock\":{\"scaled\":60.0}"));

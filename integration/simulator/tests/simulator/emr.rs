@@ -1,6 +1,8 @@
 //! Owns the proofs about EMR's operations.
 
-use emr_simulator::{Command, NextCluster, PutSecurityConfiguration, StartCluster, Termination, UpdateCluster};
+use emr_simulator::{
+    Command, NextCluster, PutSecurityConfiguration, StartCluster, Termination, UpdateCluster,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Got, run_job_flow, stepped};
@@ -20,7 +22,9 @@ fn a_security_configuration_is_returned_to_the_letter() {
     let sim = stepped();
     let guard = Client::new(&sim);
     let text = "{ \"EncryptionConfiguration\" :  {\"EnableAtRestEncryption\":\"false\"}}\n";
-    let made = guard.emr("CreateSecurityConfiguration", &json!({"Name": "odd", "SecurityConfiguration": text})).json();
+    let made = guard
+        .emr("CreateSecurityConfiguration", &json!({"Name": "odd", "SecurityConfiguration": text}))
+        .json();
     let read = guard.emr("DescribeSecurityConfiguration", &json!({"Name": "odd"})).json();
     assert_eq!(read["SecurityConfiguration"], text);
     assert_eq!(read["CreationDateTime"], made["CreationDateTime"]);
@@ -35,8 +39,15 @@ fn a_security_configuration_that_is_not_there_or_there_already_is_an_invalid_req
     for operation in ["DescribeSecurityConfiguration", "DeleteSecurityConfiguration"] {
         refused(&guard.emr(operation, &json!({"Name": "x"})), "InvalidRequestException", message);
     }
-    let again = guard.emr("CreateSecurityConfiguration", &json!({"Name": "acme-sc", "SecurityConfiguration": "{}"}));
-    refused(&again, "InvalidRequestException", "Security configuration with name 'acme-sc' already exists.");
+    let again = guard.emr(
+        "CreateSecurityConfiguration",
+        &json!({"Name": "acme-sc", "SecurityConfiguration": "{}"}),
+    );
+    refused(
+        &again,
+        "InvalidRequestException",
+        "Security configuration with name 'acme-sc' already exists.",
+    );
 }
 
 #[test]
@@ -46,11 +57,16 @@ fn a_swapped_security_configuration_has_new_content_and_a_new_creation_time() {
     let look = || guard.emr("DescribeSecurityConfiguration", &json!({"Name": "acme-sc"})).json();
     let before = look();
     sim.advance(std::time::Duration::from_millis(1500));
-    let swap = PutSecurityConfiguration { name: "acme-sc".to_owned(), content: json!({}), ..Default::default() };
+    let swap = PutSecurityConfiguration {
+        name: "acme-sc".to_owned(),
+        content: json!({}),
+        ..Default::default()
+    };
     sim.apply(Command::PutSecurityConfiguration(swap)).unwrap();
     let after = look();
     assert_eq!(after["SecurityConfiguration"], "{}");
-    let gone = after["CreationDateTime"].as_f64().unwrap() - before["CreationDateTime"].as_f64().unwrap();
+    let gone =
+        after["CreationDateTime"].as_f64().unwrap() - before["CreationDateTime"].as_f64().unwrap();
     assert!((gone - 1.5).abs() < 0.002, "{gone}");
 }
 
@@ -86,16 +102,28 @@ fn the_real_runners_own_body_starts_a_cluster_that_describes_what_was_asked_for(
     assert_eq!(cluster["Status"]["State"], "STARTING");
     assert_eq!(cluster["LogUri"], "s3://acme-log/emr/");
     assert_eq!(cluster["ReleaseLabel"], "emr-5.29.0");
-    assert_eq!((&cluster["AutoTerminate"], &cluster["TerminationProtected"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&cluster["AutoTerminate"], &cluster["TerminationProtected"]),
+        (&json!(true), &json!(false))
+    );
     assert_eq!(cluster["Ec2InstanceAttributes"]["Ec2SubnetId"], "subnet-0123456789abcdef0");
     assert_eq!(cluster["Ec2InstanceAttributes"]["IamInstanceProfile"], "EMR_EC2_DefaultRole");
     assert_eq!(cluster["ServiceRole"], "EMR_DefaultRole");
-    assert_eq!(cluster["Configurations"][2]["Properties"]["yarn.resourcemanager.am.max-attempts"], "1");
+    assert_eq!(
+        cluster["Configurations"][2]["Properties"]["yarn.resourcemanager.am.max-attempts"],
+        "1"
+    );
     let steps = guard.emr("ListSteps", &json!({"ClusterId": id})).json();
     let steps = steps["Steps"].as_array().unwrap();
     assert_eq!(steps.len(), 13);
-    assert_eq!(steps[0]["Name"], "[archive_shredded] s3-dist-cp: Shredded S3 -> Shredded Archive S3");
-    assert_eq!(steps[0]["Config"]["Args"].as_array().unwrap().last().unwrap(), "--s3ServerSideEncryption");
+    assert_eq!(
+        steps[0]["Name"],
+        "[archive_shredded] s3-dist-cp: Shredded S3 -> Shredded Archive S3"
+    );
+    assert_eq!(
+        steps[0]["Config"]["Args"].as_array().unwrap().last().unwrap(),
+        "--s3ServerSideEncryption"
+    );
     assert_eq!(steps[12]["Status"]["State"], "PENDING");
     let one = guard.emr("DescribeStep", &json!({"ClusterId": id, "StepId": steps[3]["Id"]})).json();
     assert_eq!(one["Step"], steps[3]);
@@ -110,7 +138,11 @@ fn clusters_are_listed_newest_first_in_pages_of_fifty() {
     let sim = stepped();
     let guard = Client::new(&sim);
     for number in 0..120 {
-        let start = StartCluster { age_seconds: f64::from(number), request: json!({"Name": format!("n{number}")}), ..Default::default() };
+        let start = StartCluster {
+            age_seconds: f64::from(number),
+            request: json!({"Name": format!("n{number}")}),
+            ..Default::default()
+        };
         sim.apply(Command::StartCluster(start)).unwrap();
     }
     let mut names = Vec::new();
@@ -139,9 +171,15 @@ fn clusters_are_filtered_by_state_and_by_time_of_creation() {
     let old = sim.apply(Command::StartCluster(old)).unwrap().id.unwrap();
     let ids = |input: Value| -> Vec<String> {
         let listed = guard.emr("ListClusters", &input).json();
-        listed["Clusters"].as_array().unwrap().iter().map(|it| it["Id"].as_str().unwrap().to_owned()).collect()
+        listed["Clusters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["Id"].as_str().unwrap().to_owned())
+            .collect()
     };
-    let created = describe(&guard, &young)["Status"]["Timeline"]["CreationDateTime"].as_f64().unwrap();
+    let created =
+        describe(&guard, &young)["Status"]["Timeline"]["CreationDateTime"].as_f64().unwrap();
     assert_eq!(ids(json!({"ClusterStates": ["WAITING", "RUNNING"]})), [old.as_str()]);
     assert_eq!(ids(json!({"CreatedAfter": created - 60.0})), [young.as_str()]);
     assert_eq!(ids(json!({"CreatedBefore": created - 60.0})), [old.as_str()]);
@@ -152,16 +190,29 @@ fn clusters_are_filtered_by_state_and_by_time_of_creation() {
 fn steps_are_listed_newest_first_in_pages_of_fifty_and_by_state_or_id() {
     let sim = stepped();
     let guard = Client::new(&sim);
-    let step = |number: usize| json!({"Name": format!("s{number}"), "HadoopJarStep": {"Jar": "x.jar"}});
+    let step =
+        |number: usize| json!({"Name": format!("s{number}"), "HadoopJarStep": {"Jar": "x.jar"}});
     let steps: Vec<Value> = (0..60).map(step).collect();
-    let start = StartCluster { state: emr_simulator::StartState::Running, request: json!({"Steps": steps}), ..Default::default() };
+    let start = StartCluster {
+        state: emr_simulator::StartState::Running,
+        request: json!({"Steps": steps}),
+        ..Default::default()
+    };
     let id = sim.apply(Command::StartCluster(start)).unwrap().id.unwrap();
     let first = guard.emr("ListSteps", &json!({"ClusterId": id})).json();
-    assert_eq!((first["Steps"].as_array().unwrap().len(), &first["Steps"][0]["Name"]), (50, &json!("s59")));
-    let second = guard.emr("ListSteps", &json!({"ClusterId": id, "Marker": first["Marker"]})).json();
+    assert_eq!(
+        (first["Steps"].as_array().unwrap().len(), &first["Steps"][0]["Name"]),
+        (50, &json!("s59"))
+    );
+    let second =
+        guard.emr("ListSteps", &json!({"ClusterId": id, "Marker": first["Marker"]})).json();
     assert_eq!((second["Steps"].as_array().unwrap().len(), second.get("Marker")), (10, None));
-    let running = guard.emr("ListSteps", &json!({"ClusterId": id, "StepStates": ["RUNNING"]})).json();
-    assert_eq!((running["Steps"].as_array().unwrap().len(), &running["Steps"][0]["Name"]), (1, &json!("s0")));
+    let running =
+        guard.emr("ListSteps", &json!({"ClusterId": id, "StepStates": ["RUNNING"]})).json();
+    assert_eq!(
+        (running["Steps"].as_array().unwrap().len(), &running["Steps"][0]["Name"]),
+        (1, &json!("s0"))
+    );
     let wanted = &first["Steps"][7]["Id"];
     let chosen = guard.emr("ListSteps", &json!({"ClusterId": id, "StepIds": [wanted]})).json();
     assert_eq!(chosen["Steps"], json!([first["Steps"][7]]));
@@ -178,12 +229,18 @@ fn a_protected_cluster_is_not_terminated_until_its_protection_is_lifted() {
     let terminate = || guard.emr("TerminateJobFlows", &json!({"JobFlowIds": [id]}));
     let message = "Could not shut down one or more job flows since they are termination protected.";
     refused(&terminate(), "ValidationException", message);
-    guard.emr("SetTerminationProtection", &json!({"JobFlowIds": [id], "TerminationProtected": false}));
+    guard.emr(
+        "SetTerminationProtection",
+        &json!({"JobFlowIds": [id], "TerminationProtected": false}),
+    );
     assert_eq!(terminate().status, 200);
     assert_eq!(describe(&guard, &id)["Status"]["State"], "TERMINATING");
     sim.advance(std::time::Duration::from_mins(1));
     let status = describe(&guard, &id)["Status"].clone();
-    assert_eq!((&status["State"], &status["StateChangeReason"]["Code"]), (&json!("TERMINATED"), &json!("USER_REQUEST")));
+    assert_eq!(
+        (&status["State"], &status["StateChangeReason"]["Code"]),
+        (&json!("TERMINATED"), &json!("USER_REQUEST"))
+    );
 }
 
 #[test]
@@ -201,7 +258,8 @@ fn a_cluster_can_refuse_to_be_terminated_or_hang_in_terminating_for_ever() {
     let sim = stepped();
     let guard = Client::new(&sim);
     let started = |termination| {
-        sim.apply(Command::SetNextCluster(NextCluster { termination, ..Default::default() })).unwrap();
+        sim.apply(Command::SetNextCluster(NextCluster { termination, ..Default::default() }))
+            .unwrap();
         run_job_flow(&guard)
     };
     let refusing = started(Termination::Refused);
@@ -234,7 +292,10 @@ fn steps_can_be_added_to_a_waiting_cluster_but_not_to_an_ending_one() {
 fn tags_come_from_the_request_and_from_add_tags() {
     let sim = stepped();
     let guard = Client::new(&sim);
-    let start = StartCluster { request: json!({"Tags": [{"Key": "a", "Value": "1"}]}), ..Default::default() };
+    let start = StartCluster {
+        request: json!({"Tags": [{"Key": "a", "Value": "1"}]}),
+        ..Default::default()
+    };
     let id = sim.apply(Command::StartCluster(start)).unwrap().id.unwrap();
     guard.emr("AddTags", &json!({"ResourceId": id, "Tags": [{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "3"}]}));
     let expected = json!([{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "3"}]);
@@ -258,7 +319,11 @@ fn a_running_clusters_configurations_can_change_behind_its_back() {
     let guard = Client::new(&sim);
     let id = run_job_flow(&guard);
     let weak = json!([{"Classification": "core-site", "Properties": {"hadoop.rpc.protection": "authentication"}}]);
-    let update = UpdateCluster { id: id.clone(), group_configurations: Some(weak.clone()), ..Default::default() };
+    let update = UpdateCluster {
+        id: id.clone(),
+        group_configurations: Some(weak.clone()),
+        ..Default::default()
+    };
     sim.apply(Command::UpdateCluster(update)).unwrap();
     let groups = guard.emr("ListInstanceGroups", &json!({"ClusterId": id})).json();
     assert_eq!(groups["InstanceGroups"][0]["Configurations"], weak);
@@ -269,9 +334,15 @@ fn groups_that_join_a_cluster_or_grow_bring_instances_and_volumes_of_their_own()
     let sim = stepped();
     let guard = Client::new(&sim);
     let id = run_job_flow(&guard);
-    let instances = || guard.emr("ListInstances", &json!({"ClusterId": id})).json()["Instances"].as_array().unwrap().len();
+    let instances = || {
+        guard.emr("ListInstances", &json!({"ClusterId": id})).json()["Instances"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
     let task = json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 2, "Market": "ON_DEMAND"}]);
-    let added = guard.emr("AddInstanceGroups", &json!({"JobFlowId": id, "InstanceGroups": task})).json();
+    let added =
+        guard.emr("AddInstanceGroups", &json!({"JobFlowId": id, "InstanceGroups": task})).json();
     assert_eq!(instances(), 0, "it is STARTING");
     sim.advance(std::time::Duration::from_secs(200));
     let before = instances();
@@ -285,15 +356,28 @@ fn groups_that_join_a_cluster_or_grow_bring_instances_and_volumes_of_their_own()
     assert_eq!(instances(), before + 3);
     count(1);
     assert_eq!(instances(), before - 1);
-    let update = UpdateCluster { id: id.clone(), ebs_encrypted: Some(false), add_groups: task, ..Default::default() };
+    let update = UpdateCluster {
+        id: id.clone(),
+        ebs_encrypted: Some(false),
+        add_groups: task,
+        ..Default::default()
+    };
     sim.apply(Command::UpdateCluster(update)).unwrap();
     assert_eq!(instances(), before + 1);
     let volumes = |encrypted: bool| {
-        let query = format!("Action=DescribeVolumes&Filter.1.Name=encrypted&Filter.1.Value.1={encrypted}");
+        let query =
+            format!("Action=DescribeVolumes&Filter.1.Name=encrypted&Filter.1.Value.1={encrypted}");
         guard.form("ec2", &query).body.matches("<item><volumeId>").count()
     };
-    assert!(volumes(true) > 0 && volumes(false) > 0, "only those that joined last are not encrypted");
+    assert!(
+        volumes(true) > 0 && volumes(false) > 0,
+        "only those that joined last are not encrypted"
+    );
     let master = guard.emr("ListInstanceGroups", &json!({"ClusterId": id})).json()["InstanceGroups"][0]["Id"].clone();
     let resize = json!({"ClusterId": id, "InstanceGroups": [{"InstanceGroupId": master, "InstanceCount": 2}]});
-    refused(&guard.emr("ModifyInstanceGroups", &resize), "ValidationException", "Master instance group can not be resized.");
+    refused(
+        &guard.emr("ModifyInstanceGroups", &resize),
+        "ValidationException",
+        "Master instance group can not be resized.",
+    );
 }

@@ -20,13 +20,26 @@ fn decisions(got: &Got) -> Vec<&str> {
 fn a_key_is_found_by_id_arn_alias_and_alias_arn() {
     let sim = stepped();
     let guard = Client::new(&sim);
-    let names = ["11111111-1111-1111-1111-111111111111", KEY, "alias/acme-etl", "arn:aws:kms:eu-west-1:123456789012:alias/acme-etl"];
+    let names = [
+        "11111111-1111-1111-1111-111111111111",
+        KEY,
+        "alias/acme-etl",
+        "arn:aws:kms:eu-west-1:123456789012:alias/acme-etl",
+    ];
     for name in names {
-        let metadata = guard.kms("DescribeKey", &json!({"KeyId": name})).json()["KeyMetadata"].clone();
+        let metadata =
+            guard.kms("DescribeKey", &json!({"KeyId": name})).json()["KeyMetadata"].clone();
         assert_eq!(metadata["Arn"], KEY);
-        assert_eq!((&metadata["KeyState"], &metadata["KeySpec"]), (&json!("Enabled"), &json!("SYMMETRIC_DEFAULT")));
+        assert_eq!(
+            (&metadata["KeyState"], &metadata["KeySpec"]),
+            (&json!("Enabled"), &json!("SYMMETRIC_DEFAULT"))
+        );
     }
-    for name in ["alias/none", "22222222-1111-1111-1111-111111111111", &KEY.replace("eu-west-1", "us-east-1")] {
+    for name in [
+        "alias/none",
+        "22222222-1111-1111-1111-111111111111",
+        &KEY.replace("eu-west-1", "us-east-1"),
+    ] {
         let got = guard.kms("DescribeKey", &json!({"KeyId": name}));
         assert_eq!(got.error(), (400, "NotFoundException".to_owned()), "{name}");
     }
@@ -37,7 +50,10 @@ fn only_describe_key_takes_an_alias() {
     let sim = stepped();
     let guard = Client::new(&sim);
     for operation in ["GetKeyPolicy", "ListGrants", "GetKeyRotationStatus"] {
-        assert_eq!(guard.kms(operation, &json!({"KeyId": "alias/acme-etl"})).error().1, "NotFoundException");
+        assert_eq!(
+            guard.kms(operation, &json!({"KeyId": "alias/acme-etl"})).error().1,
+            "NotFoundException"
+        );
         assert_eq!(guard.kms(operation, &json!({"KeyId": KEY})).status, 200);
     }
 }
@@ -61,8 +77,14 @@ fn a_keys_state_policy_and_grants_are_what_was_put() {
     };
     sim.apply(Command::PutKey(put)).unwrap();
     let metadata = guard.kms("DescribeKey", &json!({"KeyId": "k"})).json()["KeyMetadata"].clone();
-    assert_eq!((&metadata["KeyState"], &metadata["MultiRegion"]), (&json!("PendingDeletion"), &json!(true)));
-    let policy = guard.kms("GetKeyPolicy", &json!({"KeyId": "k"})).json()["Policy"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (&metadata["KeyState"], &metadata["MultiRegion"]),
+        (&json!("PendingDeletion"), &json!(true))
+    );
+    let policy = guard.kms("GetKeyPolicy", &json!({"KeyId": "k"})).json()["Policy"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(serde_json::from_str::<Value>(&policy).unwrap(), allow("kms:*", "*"));
     let grants = guard.kms("ListGrants", &json!({"KeyId": "k"})).json();
     assert_eq!(grants["Grants"][0]["Operations"], json!(["GenerateDataKey"]));
@@ -81,18 +103,23 @@ fn another_accounts_key_shows_itself_only_to_those_its_policy_allows() {
     let id = "11111111-1111-1111-1111-111111111111".to_owned();
     sim.apply(Command::PutKey(PutKey { id, policy: Some(policy), ..Default::default() })).unwrap();
     assert_eq!(describe().status, 200);
-    assert_eq!(other.kms("GetKeyPolicy", &json!({"KeyId": KEY})).error().1, "AccessDeniedException");
+    assert_eq!(
+        other.kms("GetKeyPolicy", &json!({"KeyId": KEY})).error().1,
+        "AccessDeniedException"
+    );
 }
 
 #[test]
 fn an_instance_profile_leads_to_its_role_and_the_roles_policies() {
     let sim = stepped();
     let guard = Client::new(&sim);
-    let profile = guard.form("iam", "Action=GetInstanceProfile&InstanceProfileName=EMR_EC2_DefaultRole");
+    let profile =
+        guard.form("iam", "Action=GetInstanceProfile&InstanceProfileName=EMR_EC2_DefaultRole");
     assert_eq!(profile.xml("RoleName"), Some("EMR_EC2_DefaultRole"));
     let names = guard.form("iam", "Action=ListRolePolicies&RoleName=EMR_EC2_DefaultRole");
     assert_eq!(names.xml("member"), Some("inline-1"));
-    let policy = guard.form("iam", "Action=GetRolePolicy&RoleName=EMR_EC2_DefaultRole&PolicyName=inline-1");
+    let policy =
+        guard.form("iam", "Action=GetRolePolicy&RoleName=EMR_EC2_DefaultRole&PolicyName=inline-1");
     assert!(policy.xml("PolicyDocument").unwrap().contains("kms%3AGenerateDataKey"));
     let nobody = guard.form("iam", "Action=GetInstanceProfile&InstanceProfileName=nobody");
     assert_eq!(nobody.error(), (404, "NoSuchEntity".to_owned()));
@@ -103,13 +130,16 @@ fn an_attached_policy_is_read_by_its_default_version() {
     let sim = stepped();
     let guard = Client::new(&sim);
     let arn = "arn:aws:iam::123456789012:policy/emr-kms";
-    let attached = vec![AttachedPolicy { arn: arn.to_owned(), document: allow("kms:Decrypt", "*") }];
-    sim.apply(Command::PutRole(PutRole { name: "r".to_owned(), attached, ..Default::default() })).unwrap();
+    let attached =
+        vec![AttachedPolicy { arn: arn.to_owned(), document: allow("kms:Decrypt", "*") }];
+    sim.apply(Command::PutRole(PutRole { name: "r".to_owned(), attached, ..Default::default() }))
+        .unwrap();
     let listed = guard.form("iam", "Action=ListAttachedRolePolicies&RoleName=r");
     assert_eq!(listed.xml("PolicyArn"), Some(arn));
     let policy = guard.form("iam", &format!("Action=GetPolicy&PolicyArn={arn}"));
     assert_eq!(policy.xml("DefaultVersionId"), Some("v1"));
-    let version = guard.form("iam", &format!("Action=GetPolicyVersion&PolicyArn={arn}&VersionId=v1"));
+    let version =
+        guard.form("iam", &format!("Action=GetPolicyVersion&PolicyArn={arn}&VersionId=v1"));
     assert!(version.xml("Document").unwrap().contains("kms%3ADecrypt"));
 }
 
@@ -117,7 +147,10 @@ fn an_attached_policy_is_read_by_its_default_version() {
 fn a_simulation_allows_denies_and_says_nothing_as_the_roles_policies_do() {
     let sim = stepped();
     let guard = Client::new(&sim);
-    let policies = vec![allow("kms:Generate*", KEY), json!({"Statement": {"Effect": "Deny", "Action": "kms:GenerateDataKeyPair", "Resource": "*"}})];
+    let policies = vec![
+        allow("kms:Generate*", KEY),
+        json!({"Statement": {"Effect": "Deny", "Action": "kms:GenerateDataKeyPair", "Resource": "*"}}),
+    ];
     let boundary = Some(allow("kms:*", "*"));
     let put = PutRole { name: "r".to_owned(), policies, boundary, ..Default::default() };
     sim.apply(Command::PutRole(put)).unwrap();
@@ -131,7 +164,12 @@ fn a_simulation_allows_denies_and_says_nothing_as_the_roles_policies_do() {
     };
     assert_eq!(decisions(&ask("r")), ["allowed", "explicitDeny", "implicitDeny"]);
     assert_eq!(ask("nobody").error(), (404, "NoSuchEntity".to_owned()));
-    let bounded = PutRole { name: "r".to_owned(), policies: vec![allow("*", "*")], boundary: Some(allow("s3:*", "*")), ..Default::default() };
+    let bounded = PutRole {
+        name: "r".to_owned(),
+        policies: vec![allow("*", "*")],
+        boundary: Some(allow("s3:*", "*")),
+        ..Default::default()
+    };
     sim.apply(Command::PutRole(bounded)).unwrap();
     assert_eq!(decisions(&ask("r")), ["implicitDeny"; 3]);
 }
@@ -162,12 +200,14 @@ fn a_subnet_leads_to_its_vpc_dns_and_dhcp_options() {
     let subnet = guard.form("ec2", "Action=DescribeSubnets&SubnetId.1=subnet-0123456789abcdef0");
     let vpc = subnet.xml("vpcId").unwrap();
     for attribute in ["enableDnsSupport", "enableDnsHostnames"] {
-        let got = guard.form("ec2", &format!("Action=DescribeVpcAttribute&VpcId={vpc}&Attribute={attribute}"));
+        let got = guard
+            .form("ec2", &format!("Action=DescribeVpcAttribute&VpcId={vpc}&Attribute={attribute}"));
         assert_eq!(got.xml(attribute), Some("<value>true</value>"));
     }
     let found = guard.form("ec2", &format!("Action=DescribeVpcs&VpcId.1={vpc}"));
     let options = found.xml("dhcpOptionsId").unwrap();
-    let options = guard.form("ec2", &format!("Action=DescribeDhcpOptions&DhcpOptionsId.1={options}"));
+    let options =
+        guard.form("ec2", &format!("Action=DescribeDhcpOptions&DhcpOptionsId.1={options}"));
     assert!(options.body.contains("<value>eu-west-1.compute.internal</value>"));
     assert!(options.body.contains("<value>AmazonProvidedDNS</value>"));
     let missing = guard.form("ec2", "Action=DescribeSubnets&SubnetId.1=subnet-1");

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use emr_simulator::{Calls, Command, Fault, FaultKind, Hook, Moment, PutSecurityConfiguration, Rounds, SetLatency, Simulator};
+use emr_simulator::{
+    Calls, Command, Fault, FaultKind, Hook, Moment, PutSecurityConfiguration, Rounds, SetLatency,
+    Simulator,
+};
 use serde_json::json;
 
 use crate::support::{Client, RUN_JOB_FLOW, SOON, run_job_flow, stepped};
@@ -32,7 +35,8 @@ fn latency_delays_the_reply_but_not_the_effect() {
 fn throttling_server_errors_and_denials_look_like_each_services_own_and_have_no_effect() {
     let sim = stepped();
     let guard = Client::new(&sim);
-    let kinds = [FaultKind::Throttle, FaultKind::ServerError { status: 503 }, FaultKind::AccessDenied];
+    let kinds =
+        [FaultKind::Throttle, FaultKind::ServerError { status: 503 }, FaultKind::AccessDenied];
     let mut seen = Vec::new();
     for kind in kinds {
         sim.apply(Command::ClearFaults).unwrap();
@@ -88,7 +92,13 @@ fn any_other_error_can_be_asked_for() {
         code: "ServerSideEncryptionConfigurationNotFoundError".to_owned(),
         message: "The server side encryption configuration was not found".to_owned(),
     };
-    add(&sim, Fault { matching: Some("acme-out".to_owned()), ..Fault::every("GetBucketEncryption", kind) });
+    add(
+        &sim,
+        Fault {
+            matching: Some("acme-out".to_owned()),
+            ..Fault::every("GetBucketEncryption", kind)
+        },
+    );
     let guard = Client::new(&sim);
     let code = "ServerSideEncryptionConfigurationNotFoundError".to_owned();
     assert_eq!(guard.s3("GET", "/acme-out?encryption", &[]).error(), (404, code));
@@ -112,7 +122,10 @@ fn a_reset_breaks_the_connection_and_has_no_effect_unless_applied() {
     assert_eq!(broken(&guard), std::io::ErrorKind::ConnectionReset);
     assert_eq!(clusters(&sim), 1);
     let recorded = sim.requests_for("RunJobFlow");
-    assert_eq!((recorded[1].status, recorded[1].fault.clone()), (None, Some(json!("applied_then_reset"))));
+    assert_eq!(
+        (recorded[1].status, recorded[1].fault.clone()),
+        (None, Some(json!("applied_then_reset")))
+    );
 }
 
 #[test]
@@ -147,7 +160,10 @@ fn a_call_can_work_and_still_answer_with_a_server_error() {
     let sim = stepped();
     add(&sim, Fault::nth("RunJobFlow", 1, FaultKind::AppliedThen5xx { status: 500 }));
     let guard = Client::new(&sim);
-    assert_eq!(guard.try_emr("RunJobFlow", RUN_JOB_FLOW).unwrap().error(), (500, "InternalServerException".to_owned()));
+    assert_eq!(
+        guard.try_emr("RunJobFlow", RUN_JOB_FLOW).unwrap().error(),
+        (500, "InternalServerException".to_owned())
+    );
     assert_eq!(clusters(&sim), 1);
 }
 
@@ -207,8 +223,15 @@ fn rounds_count_the_longest_chain_of_dependent_calls_not_the_calls() {
 #[test]
 fn a_hook_swaps_the_security_configuration_right_after_it_was_described() {
     let sim = stepped();
-    let swap = PutSecurityConfiguration { name: "acme-sc".to_owned(), content: json!({}), ..Default::default() };
-    let hook = Hook::after_first("DescribeSecurityConfiguration", vec![Command::PutSecurityConfiguration(swap)]);
+    let swap = PutSecurityConfiguration {
+        name: "acme-sc".to_owned(),
+        content: json!({}),
+        ..Default::default()
+    };
+    let hook = Hook::after_first(
+        "DescribeSecurityConfiguration",
+        vec![Command::PutSecurityConfiguration(swap)],
+    );
     sim.apply(Command::AddHook(hook)).unwrap();
     let guard = Client::new(&sim);
     let look = || guard.emr("DescribeSecurityConfiguration", &json!({"Name": "acme-sc"})).json();
@@ -221,8 +244,11 @@ fn a_hook_swaps_the_security_configuration_right_after_it_was_described() {
 fn a_hook_on_arrival_acts_before_the_call_does() {
     let sim = stepped();
     let named = emr_simulator::Named { name: "acme-sc".to_owned(), ..Default::default() };
-    let hook =
-        Hook { when: Moment::Arrival, calls: Calls::Nth(2), ..Hook::after_first("RunJobFlow", vec![Command::DeleteSecurityConfiguration(named)]) };
+    let hook = Hook {
+        when: Moment::Arrival,
+        calls: Calls::Nth(2),
+        ..Hook::after_first("RunJobFlow", vec![Command::DeleteSecurityConfiguration(named)])
+    };
     sim.apply(Command::AddHook(hook)).unwrap();
     let guard = Client::new(&sim);
     run_job_flow(&guard);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use emr_simulator::{
-    BucketEncryption, ClockMode, Cluster, ClusterState, Command, NextCluster, PutBucket, PutSecurityConfiguration, SetClock, Simulator, Sse,
-    StartCluster, StartState, StepState, Timings,
+    BucketEncryption, ClockMode, Cluster, ClusterState, Command, NextCluster, PutBucket,
+    PutSecurityConfiguration, SetClock, Simulator, Sse, StartCluster, StartState, StepState,
+    Timings,
 };
 use serde_json::{Value, json};
 
@@ -56,12 +57,23 @@ fn put_security_configuration(sim: &Simulator, at_rest: &Value) {
     let content = json!({"EncryptionConfiguration": {
         "EnableAtRestEncryption": true, "EnableInTransitEncryption": false, "AtRestEncryptionConfiguration": at_rest,
     }});
-    let put = PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() };
+    let put =
+        PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() };
     sim.apply(Command::PutSecurityConfiguration(put)).unwrap();
 }
 
-fn put_bucket(sim: &Simulator, name: &str, encryption: Option<BucketEncryption>, policy: Option<Value>) {
-    let put = PutBucket { name: name.to_owned(), default_encryption: encryption, policy, ..Default::default() };
+fn put_bucket(
+    sim: &Simulator,
+    name: &str,
+    encryption: Option<BucketEncryption>,
+    policy: Option<Value>,
+) {
+    let put = PutBucket {
+        name: name.to_owned(),
+        default_encryption: encryption,
+        policy,
+        ..Default::default()
+    };
     sim.apply(Command::PutBucket(put)).unwrap();
 }
 
@@ -70,7 +82,17 @@ fn a_cluster_goes_through_its_states_at_the_times_that_were_set() {
     use ClusterState::{Bootstrapping, Running, Starting, Terminated, Terminating};
 
     let sim = stepped();
-    timings(&sim, Timings { starting: 10.0, bootstrapping: 20.0, step_start: 1.0, step: 30.0, terminating: 5.0, ..Timings::default() });
+    timings(
+        &sim,
+        Timings {
+            starting: 10.0,
+            bootstrapping: 20.0,
+            step_start: 1.0,
+            step: 30.0,
+            terminating: 5.0,
+            ..Timings::default()
+        },
+    );
     let guard = Client::new(&sim);
     let id = run_job_flow(&guard);
     let state = || cluster(&sim, &id, |it| (it.state, it.instances.len()));
@@ -92,7 +114,8 @@ fn a_cluster_goes_through_its_states_at_the_times_that_were_set() {
         (Terminated, 3),
     ];
     assert_eq!(seen, expected);
-    let described = guard.emr("DescribeCluster", &json!({"ClusterId": id})).json()["Cluster"]["Status"].clone();
+    let described =
+        guard.emr("DescribeCluster", &json!({"ClusterId": id})).json()["Cluster"]["Status"].clone();
     let timeline = |name: &str| described["Timeline"][name].as_f64().unwrap();
     assert_eq!(described["StateChangeReason"]["Code"], "ALL_STEPS_COMPLETED");
     assert!((timeline("ReadyDateTime") - timeline("CreationDateTime") - 30.0).abs() < 0.01);
@@ -123,7 +146,9 @@ fn a_scaled_clock_lets_a_run_of_half_an_hour_pass_while_somebody_waits() {
     let sim = Simulator::acme().unwrap();
     sim.apply(Command::SetClock(SetClock { mode: ClockMode::Scaled(20_000.0), at: None })).unwrap();
     let id = run_job_flow(&Client::new(&sim));
-    let over = |world: &emr_simulator::World| world.cluster(&id).is_some_and(|it| it.state == ClusterState::Terminated);
+    let over = |world: &emr_simulator::World| {
+        world.cluster(&id).is_some_and(|it| it.state == ClusterState::Terminated)
+    };
     assert!(sim.wait_until(over, SOON));
 }
 
@@ -137,9 +162,16 @@ fn a_kept_alive_cluster_waits_after_its_steps() {
 #[test]
 fn a_bootstrap_failure_ends_with_errors_and_says_so() {
     let sim = stepped();
-    sim.apply(Command::SetNextCluster(NextCluster { bootstrap_failure: true, ..Default::default() })).unwrap();
-    let failed = run_steps(&sim, &json!([dist_cp("s3://acme-raw-in/", "s3://acme-out/x/", &[])]), false);
-    let (state, code, ready, step) = cluster(&sim, &failed, |it| (it.state, it.reason.clone().unwrap().0, it.ready, it.steps[0].state));
+    sim.apply(Command::SetNextCluster(NextCluster {
+        bootstrap_failure: true,
+        ..Default::default()
+    }))
+    .unwrap();
+    let failed =
+        run_steps(&sim, &json!([dist_cp("s3://acme-raw-in/", "s3://acme-out/x/", &[])]), false);
+    let (state, code, ready, step) = cluster(&sim, &failed, |it| {
+        (it.state, it.reason.clone().unwrap().0, it.ready, it.steps[0].state)
+    });
     assert_eq!((state, code.as_str()), (ClusterState::TerminatedWithErrors, "BOOTSTRAP_FAILURE"));
     assert_eq!((ready, step), (None, StepState::Cancelled));
     let next = run_steps(&sim, &json!([]), false);
@@ -149,7 +181,8 @@ fn a_bootstrap_failure_ends_with_errors_and_says_so() {
 /// States of cluster and steps after the first of three steps failed.
 fn after_failure(action: &str, keep_alive: bool) -> (ClusterState, Vec<StepState>) {
     let sim = stepped();
-    sim.apply(Command::SetNextCluster(NextCluster { fail_step: Some(1), ..Default::default() })).unwrap();
+    sim.apply(Command::SetNextCluster(NextCluster { fail_step: Some(1), ..Default::default() }))
+        .unwrap();
     let step = json!({"Name": "s", "ActionOnFailure": action, "HadoopJarStep": {"Jar": "x.jar"}});
     let id = run_steps(&sim, &json!([step, step, step]), keep_alive);
     cluster(&sim, &id, |it| (it.state, it.steps.iter().map(|step| step.state).collect()))
@@ -159,9 +192,15 @@ fn after_failure(action: &str, keep_alive: bool) -> (ClusterState, Vec<StepState
 fn a_failed_steps_action_decides_over_the_cluster_and_the_other_steps() {
     use StepState::{Cancelled, Completed, Failed};
     let cancelled = vec![Failed, Cancelled, Cancelled];
-    assert_eq!(after_failure("TERMINATE_JOB_FLOW", true), (ClusterState::TerminatedWithErrors, cancelled.clone()));
+    assert_eq!(
+        after_failure("TERMINATE_JOB_FLOW", true),
+        (ClusterState::TerminatedWithErrors, cancelled.clone())
+    );
     assert_eq!(after_failure("CANCEL_AND_WAIT", true), (ClusterState::Waiting, cancelled));
-    assert_eq!(after_failure("CONTINUE", false), (ClusterState::Terminated, vec![Failed, Completed, Completed]));
+    assert_eq!(
+        after_failure("CONTINUE", false),
+        (ClusterState::Terminated, vec![Failed, Completed, Completed])
+    );
 }
 
 #[test]
@@ -170,11 +209,16 @@ fn volumes_appear_with_the_instances_and_are_encrypted_only_by_ebs_encryption() 
     let guard = Client::new(&sim);
     let volumes = || {
         let id = run_job_flow(&guard);
-        assert_eq!(guard.emr("ListInstances", &json!({"ClusterId": id})).json(), json!({"Instances": []}));
+        assert_eq!(
+            guard.emr("ListInstances", &json!({"ClusterId": id})).json(),
+            json!({"Instances": []})
+        );
         sim.advance(Duration::from_secs(181));
         let listed = guard.emr("ListInstances", &json!({"ClusterId": id})).json();
         let instance = listed["Instances"][0]["Ec2InstanceId"].as_str().unwrap().to_owned();
-        let filter = format!("Action=DescribeVolumes&Filter.1.Name=attachment.instance-id&Filter.1.Value.1={instance}");
+        let filter = format!(
+            "Action=DescribeVolumes&Filter.1.Name=attachment.instance-id&Filter.1.Value.1={instance}"
+        );
         let got = guard.form("ec2", &filter);
         let count = |text: &str| got.body.matches(text).count();
         let key = got.xml("kmsKeyId").map(str::to_owned);
@@ -191,7 +235,9 @@ fn the_real_runners_steps_move_the_input_through_to_the_archives() {
     let sim = stepped();
     let id = run_job_flow(&Client::new(&sim));
     sim.advance(Duration::from_hours(2));
-    let keys = |bucket: &str| -> Vec<String> { sim.with_world(|world| world.buckets[bucket].objects.keys().cloned().collect()) };
+    let keys = |bucket: &str| -> Vec<String> {
+        sim.with_world(|world| world.buckets[bucket].objects.keys().cloned().collect())
+    };
     let run = "run=2026-11-22-08-34-15";
     assert_eq!(keys("acme-raw-in"), Vec::<String>::new());
     assert_eq!(keys("acme-etl"), ["certs/emr.zip"]);
@@ -295,7 +341,8 @@ fn a_step_whose_write_the_bucket_policy_denies_fails_and_deletes_nothing() {
     }});
     put_bucket(&sim, "acme-out", None, Some(policy));
     let flags = ["--deleteOnSuccess", "--s3ServerSideEncryption"];
-    let id = run_steps(&sim, &json!([dist_cp("s3://acme-raw-in/", "s3://acme-out/x/", &flags)]), false);
+    let id =
+        run_steps(&sim, &json!([dist_cp("s3://acme-raw-in/", "s3://acme-out/x/", &flags)]), false);
     assert_eq!(cluster(&sim, &id, |it| it.steps[0].state), StepState::Failed);
     assert!(cluster(&sim, &id, |it| it.steps[0].failure.clone()).unwrap().contains("AccessDenied"));
     assert_eq!(sim.with_world(|world| world.buckets["acme-raw-in"].objects.len()), 2);
@@ -306,7 +353,9 @@ fn a_source_pattern_selects_what_is_copied() {
     let sim = stepped();
     let pattern = ["--srcPattern", r".*\.lzo", "--deleteOnSuccess"];
     run_steps(&sim, &json!([dist_cp("s3://acme-raw-in/", "s3://acme-out/x/", &pattern)]), false);
-    let keys = |bucket: &str| -> Vec<String> { sim.with_world(|world| world.buckets[bucket].objects.keys().cloned().collect()) };
+    let keys = |bucket: &str| -> Vec<String> {
+        sim.with_world(|world| world.buckets[bucket].objects.keys().cloned().collect())
+    };
     assert_eq!(keys("acme-out"), ["x/logs/2020-08-21-raw.lzo"]);
     assert_eq!(keys("acme-raw-in"), ["logs/_Tomcat_localhost_access_log.2020-08-21.txt.gz"]);
 }
@@ -314,7 +363,11 @@ fn a_source_pattern_selects_what_is_copied() {
 #[test]
 fn a_cluster_can_be_made_to_write_unprotected_objects() {
     let sim = stepped();
-    sim.apply(Command::SetNextCluster(NextCluster { objects: Some(Sse::None), ..Default::default() })).unwrap();
+    sim.apply(Command::SetNextCluster(NextCluster {
+        objects: Some(Sse::None),
+        ..Default::default()
+    }))
+    .unwrap();
     let flag = ["--s3ServerSideEncryption"];
     run_steps(&sim, &json!([dist_cp("hdfs:///x/", "s3://acme-out/good/", &flag)]), false);
     let head = Client::new(&sim).s3("HEAD", "/acme-out/good/part-00000-8b2c.txt.gz", &[]);
@@ -333,7 +386,12 @@ fn a_cluster_nobody_asked_for_can_be_in_any_living_state() {
     for (state, expected) in states {
         let step = json!({"Name": "s", "HadoopJarStep": {"Jar": "x.jar"}});
         let steps = if state == StartState::Running { json!([step]) } else { json!([]) };
-        let start = StartCluster { state, age_seconds: 7200.0, request: json!({"Steps": steps}), ..Default::default() };
+        let start = StartCluster {
+            state,
+            age_seconds: 7200.0,
+            request: json!({"Steps": steps}),
+            ..Default::default()
+        };
         let id = sim.apply(Command::StartCluster(start)).unwrap().id.unwrap();
         assert_eq!(cluster(&sim, &id, |it| it.state), expected);
         assert_eq!(cluster(&sim, &id, |it| it.instances.is_empty()), state == StartState::Starting);
@@ -343,9 +401,13 @@ fn a_cluster_nobody_asked_for_can_be_in_any_living_state() {
 #[test]
 fn a_protected_cluster_that_is_kept_alive_waits_after_a_failed_step() {
     let sim = stepped();
-    let fate = NextCluster { fail_step: Some(1), termination_protected: Some(true), ..Default::default() };
+    let fate =
+        NextCluster { fail_step: Some(1), termination_protected: Some(true), ..Default::default() };
     sim.apply(Command::SetNextCluster(fate)).unwrap();
     let step = json!({"Name": "s", "ActionOnFailure": "TERMINATE_JOB_FLOW", "HadoopJarStep": {"Jar": "x.jar"}});
     let id = run_steps(&sim, &json!([step, step]), true);
-    assert_eq!(cluster(&sim, &id, |it| (it.state, it.steps[1].state)), (ClusterState::Waiting, StepState::Cancelled));
+    assert_eq!(
+        cluster(&sim, &id, |it| (it.state, it.steps[1].state)),
+        (ClusterState::Waiting, StepState::Cancelled)
+    );
 }

@@ -31,18 +31,25 @@ fn each_call_has_its_burst_and_is_throttled_after_it() {
         ("SetTerminationProtection", 5),
     ];
     for (operation, burst) in bursts {
-        let answered = (0..40).map(|_| guard.emr(operation, &json!({})).error()).take_while(|(_, code)| code != "ThrottlingException").count();
+        let answered = (0..40)
+            .map(|_| guard.emr(operation, &json!({})).error())
+            .take_while(|(_, code)| code != "ThrottlingException")
+            .count();
         assert_eq!(answered, burst, "{operation}");
     }
     let got = guard.emr("DescribeCluster", &json!({}));
-    assert_eq!((got.status, got.json()), (400, json!({"__type": "ThrottlingException", "message": "Rate exceeded"})));
+    assert_eq!(
+        (got.status, got.json()),
+        (400, json!({"__type": "ThrottlingException", "message": "Rate exceeded"}))
+    );
 }
 
 #[test]
 fn tokens_come_back_with_simulated_time() {
     let sim = limited();
     let guard = Client::new(&sim);
-    let throttled = || guard.emr("DescribeSecurityConfiguration", &json!({"Name": "acme-sc"})).status == 400;
+    let throttled =
+        || guard.emr("DescribeSecurityConfiguration", &json!({"Name": "acme-sc"})).status == 400;
     let used_up = (0..6).map(|_| throttled()).collect::<Vec<_>>();
     assert_eq!(used_up, [false, false, false, false, false, true]);
     sim.advance(Duration::from_secs(2));

@@ -18,7 +18,13 @@ fn put_bucket(sim: &Simulator, put: PutBucket) {
 }
 
 fn put_object(sim: &Simulator, key: &str, sse: Option<Sse>) {
-    let put = PutObject { bucket: "acme-out".to_owned(), key: key.to_owned(), size: Some(3), sse, ..Default::default() };
+    let put = PutObject {
+        bucket: "acme-out".to_owned(),
+        key: key.to_owned(),
+        size: Some(3),
+        sse,
+        ..Default::default()
+    };
     sim.apply(Command::PutObject(put)).unwrap();
 }
 
@@ -28,7 +34,10 @@ fn with_policy(condition: &Value) -> (Simulator, Client) {
         "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::acme-out/*",
         "Condition": condition,
     }]});
-    put_bucket(&sim, PutBucket { name: "acme-out".to_owned(), policy: Some(policy), ..Default::default() });
+    put_bucket(
+        &sim,
+        PutBucket { name: "acme-out".to_owned(), policy: Some(policy), ..Default::default() },
+    );
     let guard = Client::new(&sim);
     (sim, guard)
 }
@@ -47,7 +56,10 @@ fn a_bucket_nobody_configured_answers_aes256() {
 fn a_rule_may_carry_only_blocked_encryption_types() {
     let sim = stepped();
     let rule = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };
-    put_bucket(&sim, PutBucket { name: "b".to_owned(), default_encryption: Some(rule), ..Default::default() });
+    put_bucket(
+        &sim,
+        PutBucket { name: "b".to_owned(), default_encryption: Some(rule), ..Default::default() },
+    );
     let got = Client::new(&sim).s3("GET", "/b?encryption", &[]);
     assert_eq!((got.xml("SSEAlgorithm"), got.xml("EncryptionType")), (None, Some("SSE-C")));
 }
@@ -69,11 +81,21 @@ fn a_requests_own_header_beats_the_buckets_default() {
     let sim = stepped();
     let guard = Client::new(&sim);
     let encryption = Some(BucketEncryption::kms(KEY));
-    put_bucket(&sim, PutBucket { name: "acme-out".to_owned(), default_encryption: encryption, ..Default::default() });
+    put_bucket(
+        &sim,
+        PutBucket {
+            name: "acme-out".to_owned(),
+            default_encryption: encryption,
+            ..Default::default()
+        },
+    );
     guard.put("/acme-out/own", &[(SSE, "AES256")], "x");
     guard.put("/acme-out/default", &[], "x");
     assert_eq!(protection(&guard.s3("HEAD", "/acme-out/own", &[])), (200, Some("AES256"), None));
-    assert_eq!(protection(&guard.s3("HEAD", "/acme-out/default", &[])), (200, Some("aws:kms"), Some(KEY)));
+    assert_eq!(
+        protection(&guard.s3("HEAD", "/acme-out/default", &[])),
+        (200, Some("aws:kms"), Some(KEY))
+    );
 }
 
 #[test]
@@ -92,9 +114,11 @@ fn kms_without_a_key_means_the_aws_managed_key() {
 fn a_write_under_a_missing_or_disabled_key_fails() {
     let sim = stepped();
     let guard = Client::new(&sim);
-    let put = |key: &str| guard.put("/acme-out/x", &[(SSE, "aws:kms"), (SSE_KEY, key)], "x").error();
+    let put =
+        |key: &str| guard.put("/acme-out/x", &[(SSE, "aws:kms"), (SSE_KEY, key)], "x").error();
     assert_eq!(put("alias/none"), (400, "KMS.NotFoundException".to_owned()));
-    let off = PutKey { id: "off".to_owned(), state: Some("Disabled".to_owned()), ..Default::default() };
+    let off =
+        PutKey { id: "off".to_owned(), state: Some("Disabled".to_owned()), ..Default::default() };
     sim.apply(Command::PutKey(off)).unwrap();
     assert_eq!(put("off"), (400, "KMS.DisabledException".to_owned()));
 }
@@ -110,7 +134,10 @@ fn an_object_from_before_default_encryption_has_no_header_and_one_under_sse_c_no
     assert_eq!(protection(&guard.s3("HEAD", "/acme-out/old", &[])), (200, None, None));
     let customer = guard.s3("HEAD", "/acme-out/customer", &[]);
     assert_eq!((customer.status, customer.body.as_str()), (400, ""));
-    assert_eq!(protection(&guard.s3("HEAD", "/acme-out/dual", &[])), (200, Some("aws:kms:dsse"), Some(KEY)));
+    assert_eq!(
+        protection(&guard.s3("HEAD", "/acme-out/dual", &[])),
+        (200, Some("aws:kms:dsse"), Some(KEY))
+    );
     assert_eq!(protection(&guard.s3("HEAD", "/acme-out/plain", &[])), (200, Some("AES256"), None));
 }
 
@@ -122,10 +149,20 @@ fn a_missing_bucket_or_object_is_404_and_without_a_body_on_head() {
         let got = guard.s3("HEAD", path, &[]);
         assert_eq!((got.status, got.body.as_str()), (404, ""));
     }
-    assert_eq!(guard.s3("GET", "/nowhere?encryption", &[]).error(), (404, "NoSuchBucket".to_owned()));
+    assert_eq!(
+        guard.s3("GET", "/nowhere?encryption", &[]).error(),
+        (404, "NoSuchBucket".to_owned())
+    );
     assert_eq!(guard.s3("GET", "/acme-out/nothing", &[]).error(), (404, "NoSuchKey".to_owned()));
-    sim.apply(Command::PutBucket(PutBucket { name: "acme-out".to_owned(), ..PutBucket::default() })).unwrap();
-    assert_eq!(guard.s3("GET", "/acme-out?policy", &[]).error(), (404, "NoSuchBucketPolicy".to_owned()));
+    sim.apply(Command::PutBucket(PutBucket {
+        name: "acme-out".to_owned(),
+        ..PutBucket::default()
+    }))
+    .unwrap();
+    assert_eq!(
+        guard.s3("GET", "/acme-out?policy", &[]).error(),
+        (404, "NoSuchBucketPolicy".to_owned())
+    );
 }
 
 #[test]
@@ -134,7 +171,9 @@ fn a_wrong_expected_owner_is_denied_on_any_call() {
     let guard = Client::new(&sim);
     let wrong = [("x-amz-expected-bucket-owner", "999999999999")];
     let right = [("x-amz-expected-bucket-owner", "123456789012")];
-    for (method, path) in [("HEAD", "/acme-out"), ("GET", "/acme-out?encryption"), ("GET", "/acme-out?list-type=2")] {
+    for (method, path) in
+        [("HEAD", "/acme-out"), ("GET", "/acme-out?encryption"), ("GET", "/acme-out?list-type=2")]
+    {
         assert_eq!(guard.s3(method, path, &wrong).status, 403);
         assert_eq!(guard.s3(method, path, &right).status, 200);
     }
@@ -143,7 +182,8 @@ fn a_wrong_expected_owner_is_denied_on_any_call() {
 
 #[test]
 fn a_policy_that_demands_kms_denies_other_headers_and_none_at_all() {
-    let (_sim, guard) = with_policy(&json!({"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}));
+    let (_sim, guard) =
+        with_policy(&json!({"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}));
     let put = |headers: &[(&str, &str)]| guard.put("/acme-out/x", headers, "x").status;
     assert_eq!((put(&[]), put(&[(SSE, "AES256")]), put(&[(SSE, "aws:kms")])), (403, 403, 200));
 }
@@ -157,7 +197,8 @@ fn a_policy_on_a_missing_header_is_about_the_request_not_the_default() {
 
 #[test]
 fn a_policy_can_demand_one_key() {
-    let (_sim, guard) = with_policy(&json!({"StringNotEquals": {SSE_KEY.replace("x-", "s3:x-"): KEY}}));
+    let (_sim, guard) =
+        with_policy(&json!({"StringNotEquals": {SSE_KEY.replace("x-", "s3:x-"): KEY}}));
     let put = |headers: &[(&str, &str)]| guard.put("/acme-out/x", headers, "x").status;
     assert_eq!((put(&[(SSE, "aws:kms")]), put(&[(SSE, "aws:kms"), (SSE_KEY, KEY)])), (403, 200));
 }
@@ -177,7 +218,8 @@ fn a_policy_the_simulator_cannot_evaluate_is_refused() {
     }]});
     let put = Client::new(&sim).put("/acme-out?policy", &[], &policy.to_string());
     assert_eq!(put.error(), (400, "MalformedPolicy".to_owned()));
-    let command = PutBucket { name: "acme-out".to_owned(), policy: Some(policy), ..Default::default() };
+    let command =
+        PutBucket { name: "acme-out".to_owned(), policy: Some(policy), ..Default::default() };
     assert!(sim.apply(Command::PutBucket(command)).is_err());
 }
 
@@ -207,7 +249,8 @@ fn lists_come_in_pages_with_folders_counted_once() {
     let mut seen = Vec::new();
     let mut token = String::new();
     loop {
-        let got = guard.s3("GET", &format!("/acme-out?list-type=2&delimiter=%2F&max-keys=1{token}"), &[]);
+        let got =
+            guard.s3("GET", &format!("/acme-out?list-type=2&delimiter=%2F&max-keys=1{token}"), &[]);
         assert_eq!(got.xml("KeyCount"), Some("1"));
         seen.push(got.xml("Key").or_else(|| got.xml("CommonPrefixes")).unwrap().to_owned());
         match got.xml("NextContinuationToken") {
@@ -232,7 +275,11 @@ fn a_copy_in_place_needs_a_change_and_takes_the_new_protection() {
     assert_eq!(unchanged.error(), (400, "InvalidRequest".to_owned()));
     let changed = guard.put("/acme-out/old", &[source, (SSE, "aws:kms"), (SSE_KEY, KEY)], "");
     assert_eq!(protection(&changed), (200, Some("aws:kms"), Some(KEY)));
-    let stale = guard.put("/acme-out/old", &[source, (SSE, "AES256"), ("x-amz-copy-source-if-match", "\"x\"")], "");
+    let stale = guard.put(
+        "/acme-out/old",
+        &[source, (SSE, "AES256"), ("x-amz-copy-source-if-match", "\"x\"")],
+        "",
+    );
     assert_eq!(stale.error(), (412, "PreconditionFailed".to_owned()));
 }
 
@@ -240,8 +287,12 @@ fn a_copy_in_place_needs_a_change_and_takes_the_new_protection() {
 fn a_payload_in_signed_chunks_is_stored_without_its_framing() {
     let sim = stepped();
     let guard = Client::new(&sim);
-    let body = "5\r\nhello\r\n6;chunk-signature=0\r\n world\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n";
-    let streaming = [("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), ("content-encoding", "aws-chunked")];
+    let body =
+        "5\r\nhello\r\n6;chunk-signature=0\r\n world\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n";
+    let streaming = [
+        ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+        ("content-encoding", "aws-chunked"),
+    ];
     guard.put("/acme-out/x", &streaming, body);
     assert_eq!(guard.s3("GET", "/acme-out/x", &[]).body, "hello world");
     assert_eq!(guard.s3("GET", "/acme-out/x", &[("range", "bytes=-5")]).body, "world");

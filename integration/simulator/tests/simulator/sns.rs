@@ -7,7 +7,8 @@ use crate::support::{Client, stepped};
 const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:etl-alerts";
 
 fn publish(client: &Client, rest: &str) -> (u16, String) {
-    let encoded: String = form_urlencoded::Serializer::new(String::new()).append_pair("TopicArn", TOPIC).finish();
+    let encoded: String =
+        form_urlencoded::Serializer::new(String::new()).append_pair("TopicArn", TOPIC).finish();
     client.form("sns", &format!("Action=Publish&{encoded}&{rest}")).error()
 }
 
@@ -17,7 +18,10 @@ fn what_was_published_is_kept_as_each_kind_of_subscriber_gets_it() {
     let client = Client::new(&sim);
     let encoded: String = form_urlencoded::Serializer::new(String::new())
         .append_pair("TopicArn", TOPIC)
-        .append_pair("Message", r#"{"default": "for people", "sqs": "{\"for\": \"programs\"}", "ignored": 1}"#)
+        .append_pair(
+            "Message",
+            r#"{"default": "for people", "sqs": "{\"for\": \"programs\"}", "ignored": 1}"#,
+        )
         .append_pair("MessageStructure", "json")
         .append_pair("Subject", "a subject")
         .append_pair("MessageAttributes.entry.1.Name", "kind")
@@ -45,11 +49,16 @@ fn what_sns_does_not_take_is_refused_in_its_words() {
     assert_eq!(refused("Message=x&Subject=two%0Alines"), invalid);
     assert_eq!(refused(&format!("Message=x&Subject={}", "x".repeat(101))), invalid);
     assert_eq!(refused(&format!("Message={}", "x".repeat(262_145))), invalid);
-    let to = |arn: &str| client.form("sns", &format!("Action=Publish&TopicArn={arn}&Message=x")).error();
+    let to =
+        |arn: &str| client.form("sns", &format!("Action=Publish&TopicArn={arn}&Message=x")).error();
     assert_eq!(to("arn:aws:sns:eu-west-1:123456789012:nobody"), (404, "NotFound".to_owned()));
     assert_eq!(to("arn:aws:sns:us-east-1:123456789012:etl-alerts"), invalid);
-    assert_eq!(to("arn:aws:sns:eu-west-1:999999999999:etl-alerts"), (403, "AuthorizationError".to_owned()));
+    assert_eq!(
+        to("arn:aws:sns:eu-west-1:999999999999:etl-alerts"),
+        (403, "AuthorizationError".to_owned())
+    );
     assert_eq!(sim.with_world(|world| world.topics[TOPIC].len()), 0);
-    sim.apply(Command::PutTopic(Named { name: "etl.fifo".to_owned(), ..Named::default() })).unwrap();
+    sim.apply(Command::PutTopic(Named { name: "etl.fifo".to_owned(), ..Named::default() }))
+        .unwrap();
     assert_eq!(to("arn:aws:sns:eu-west-1:123456789012:etl.fifo"), invalid);
 }

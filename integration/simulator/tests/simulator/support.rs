@@ -64,7 +64,8 @@ pub(crate) struct Client {
 impl Client {
     /// The guard in eu-west-1.
     pub(crate) fn new(sim: &Simulator) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build();
+        let config =
+            ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build();
         Self { agent: config.into(), url: sim.url(), key: Some(GUARD), region: "eu-west-1" }
     }
 
@@ -82,27 +83,42 @@ impl Client {
 
     /// Gives up after this long.
     pub(crate) fn patient_for(&self, patience: Duration) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(patience));
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(patience));
         Self { agent: config.build().into(), ..self.clone() }
     }
 
-    pub(crate) fn send(&self, service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Got, ureq::Error> {
+    pub(crate) fn send(
+        &self,
+        service: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Got, ureq::Error> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         if let Some(key) = self.key {
             let scope = format!("{key}/20261122/{}/{service}/aws4_request", self.region);
-            let value = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
+            let value =
+                format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
             request = request.header("authorization", value);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let mut response = self.agent.run(request.body(body.to_owned()).unwrap())?;
-        Ok(Got { status: response.status().as_u16(), headers: response.headers().clone(), body: response.body_mut().read_to_string()? })
+        Ok(Got {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.body_mut().read_to_string()?,
+        })
     }
 
     pub(crate) fn try_emr(&self, operation: &str, body: &str) -> Result<Got, ureq::Error> {
         let target = format!("ElasticMapReduce.{operation}");
-        let headers = [("x-amz-target", target.as_str()), ("content-type", "application/x-amz-json-1.1")];
+        let headers =
+            [("x-amz-target", target.as_str()), ("content-type", "application/x-amz-json-1.1")];
         self.send("elasticmapreduce", "POST", "/", &headers, body)
     }
 
@@ -112,7 +128,8 @@ impl Client {
 
     pub(crate) fn kms(&self, operation: &str, body: &Value) -> Got {
         let target = format!("TrentService.{operation}");
-        let headers = [("x-amz-target", target.as_str()), ("content-type", "application/x-amz-json-1.1")];
+        let headers =
+            [("x-amz-target", target.as_str()), ("content-type", "application/x-amz-json-1.1")];
         self.send("kms", "POST", "/", &headers, &body.to_string()).unwrap()
     }
 
@@ -125,7 +142,8 @@ impl Client {
             _ => "2016-11-15",
         };
         let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
-        self.send(service, "POST", "/", &headers, &format!("{parameters}&Version={version}")).unwrap()
+        self.send(service, "POST", "/", &headers, &format!("{parameters}&Version={version}"))
+            .unwrap()
     }
 
     pub(crate) fn s3(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Got {

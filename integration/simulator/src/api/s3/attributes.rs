@@ -1,10 +1,14 @@
-//! Owns what objects carry: headers in and out, tags, ACLs, locks, protection changed in place, restores.
+//! Owns what objects carry: headers in and out, tags, ACLs, locks, protection changed in place,
+//! restores.
 
 use std::collections::BTreeMap;
 
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Answer, Attributes, Bucket, Call, Failure, NAMESPACE, Object, Reply, Request, Sse, World, Xml, denied, no_such_bucket, object, s3write};
+use super::{
+    Answer, Attributes, Bucket, Call, Failure, NAMESPACE, Object, Reply, Request, Sse, World, Xml,
+    denied, no_such_bucket, object, s3write,
+};
 use crate::clock::{http_date, iso};
 use crate::object::{AclGrant, Checksum, Retention};
 use crate::xml;
@@ -23,7 +27,13 @@ const GRANTS: [(&str, &str); 4] = [
 const ALL_USERS: &str = "uri=http://acs.amazonaws.com/groups/global/AllUsers";
 
 /// Adds to the answer of a HEAD or GET what the object carries.
-pub(super) fn show(mut reply: Reply, object: &Object, call: &Call, now: OffsetDateTime, head: bool) -> Reply {
+pub(super) fn show(
+    mut reply: Reply,
+    object: &Object,
+    call: &Call,
+    now: OffsetDateTime,
+    head: bool,
+) -> Reply {
     let it = &object.attributes;
     let texts = [
         ("cache-control", &it.cache_control),
@@ -42,7 +52,9 @@ pub(super) fn show(mut reply: Reply, object: &Object, call: &Call, now: OffsetDa
     }
     if let Some(retention) = &it.retention {
         let until = iso(retention.until);
-        reply = reply.header("x-amz-object-lock-mode", retention.mode.as_str()).header("x-amz-object-lock-retain-until-date", until);
+        reply = reply
+            .header("x-amz-object-lock-mode", retention.mode.as_str())
+            .header("x-amz-object-lock-retain-until-date", until);
     }
     if it.legal_hold {
         reply = reply.header("x-amz-object-lock-legal-hold", "ON");
@@ -55,16 +67,21 @@ pub(super) fn show(mut reply: Reply, object: &Object, call: &Call, now: OffsetDa
     }
     if let Some((from, until)) = object.restore {
         let ongoing = from > now;
-        let expiry = if ongoing { String::new() } else { format!(", expiry-date=\"{}\"", http_date(until)) };
+        let expiry =
+            if ongoing { String::new() } else { format!(", expiry-date=\"{}\"", http_date(until)) };
         reply = reply.header("x-amz-restore", format!("ongoing-request=\"{ongoing}\"{expiry}"));
     }
     // On a GET, clients would hold the content against a value that is none of theirs.
     if head
-        && call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
+        && call
+            .header("x-amz-checksum-mode")
+            .is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
         && let Some(checksum) = &it.checksum
     {
         let name = format!("x-amz-checksum-{}", checksum.algorithm.to_lowercase());
-        reply = reply.header(name, checksum.value.as_str()).header("x-amz-checksum-type", checksum.kind.as_str());
+        reply = reply
+            .header(name, checksum.value.as_str())
+            .header("x-amz-checksum-type", checksum.kind.as_str());
     }
     reply
 }
@@ -72,11 +89,28 @@ pub(super) fn show(mut reply: Reply, object: &Object, call: &Call, now: OffsetDa
 /// What a copy carries: what its request says, and what S3 takes over by itself.
 pub(super) fn of_copy(own: Attributes, source: &Object, replaces: bool, call: &Call) -> Attributes {
     let from = source.attributes.clone();
-    let tags = if call.header("x-amz-tagging-directive") == Some("REPLACE") { own.tags } else { from.tags };
+    let tags = if call.header("x-amz-tagging-directive") == Some("REPLACE") {
+        own.tags
+    } else {
+        from.tags
+    };
     // A copy is one whole, whatever its source was; without a checksum it gets S3's own.
-    let algorithm = call.header("x-amz-checksum-algorithm").map(str::to_owned).or(from.checksum.map(|it| it.algorithm));
-    let checksum = Checksum { algorithm: algorithm.unwrap_or_else(|| "CRC64NVME".to_owned()), kind: "FULL_OBJECT".to_owned(), value: String::new() };
-    let own = Attributes { tags, checksum: Some(checksum), annotations: from.annotations, archive_status: None, ..own };
+    let algorithm = call
+        .header("x-amz-checksum-algorithm")
+        .map(str::to_owned)
+        .or(from.checksum.map(|it| it.algorithm));
+    let checksum = Checksum {
+        algorithm: algorithm.unwrap_or_else(|| "CRC64NVME".to_owned()),
+        kind: "FULL_OBJECT".to_owned(),
+        value: String::new(),
+    };
+    let own = Attributes {
+        tags,
+        checksum: Some(checksum),
+        annotations: from.annotations,
+        archive_status: None,
+        ..own
+    };
     if replaces {
         return own;
     }
@@ -103,7 +137,8 @@ pub(super) fn ownership(bucket: &Bucket) -> Reply {
 pub(super) fn lock_configuration(bucket: &Bucket) -> Answer {
     if !bucket.object_lock {
         let message = "Object Lock configuration does not exist for this bucket";
-        return Err(Failure::new(404, "ObjectLockConfigurationNotFoundError", message).with("BucketName", bucket.name.as_str()));
+        return Err(Failure::new(404, "ObjectLockConfigurationNotFoundError", message)
+            .with("BucketName", bucket.name.as_str()));
     }
     let mut xml = Xml::new();
     xml.root("ObjectLockConfiguration", NAMESPACE, |xml| {
@@ -140,12 +175,24 @@ impl Request<'_> {
     pub(super) fn header_attributes(&self, world: &World) -> Result<Attributes, Failure> {
         let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
         let text = |name: &str| self.call.header(name).map(str::to_owned);
-        let retention = match (text("x-amz-object-lock-mode"), text("x-amz-object-lock-retain-until-date")) {
+        let retention = match (
+            text("x-amz-object-lock-mode"),
+            text("x-amz-object-lock-retain-until-date"),
+        ) {
             (Some(mode), Some(until)) => {
-                let until = OffsetDateTime::parse(&until, &Rfc3339)
-                    .map_err(|_| Failure::new(400, "InvalidArgument", "The retain until date must be provided in ISO 8601 format"))?;
+                let until = OffsetDateTime::parse(&until, &Rfc3339).map_err(|_| {
+                    Failure::new(
+                        400,
+                        "InvalidArgument",
+                        "The retain until date must be provided in ISO 8601 format",
+                    )
+                })?;
                 if until <= world.now {
-                    return Err(Failure::new(400, "InvalidArgument", "The retain until date must be in the future!"));
+                    return Err(Failure::new(
+                        400,
+                        "InvalidArgument",
+                        "The retain until date must be in the future!",
+                    ));
                 }
                 Some(Retention { mode, until })
             }
@@ -157,9 +204,14 @@ impl Request<'_> {
         };
         let legal_hold = self.call.header("x-amz-object-lock-legal-hold") == Some("ON");
         if (retention.is_some() || legal_hold) && !bucket.object_lock {
-            return Err(Failure::new(400, "InvalidRequest", "Bucket is missing Object Lock Configuration"));
+            return Err(Failure::new(
+                400,
+                "InvalidRequest",
+                "Bucket is missing Object Lock Configuration",
+            ));
         }
-        let default_key = bucket.default_encryption.as_ref().and_then(|rule| rule.bucket_key).unwrap_or(false);
+        let default_key =
+            bucket.default_encryption.as_ref().and_then(|rule| rule.bucket_key).unwrap_or(false);
         let wish = text("x-amz-server-side-encryption-bucket-key-enabled").map(|it| it == "true");
         let algorithm = text("x-amz-checksum-algorithm");
         Ok(Attributes {
@@ -173,7 +225,11 @@ impl Request<'_> {
             website_redirect: text("x-amz-website-redirect-location"),
             retention,
             legal_hold,
-            checksum: algorithm.map(|algorithm| Checksum { algorithm, kind: "FULL_OBJECT".to_owned(), value: String::new() }),
+            checksum: algorithm.map(|algorithm| Checksum {
+                algorithm,
+                kind: "FULL_OBJECT".to_owned(),
+                value: String::new(),
+            }),
             grants: self.header_grants(bucket)?,
             bucket_key: wish.unwrap_or(default_key),
             annotations: Vec::new(),
@@ -184,14 +240,25 @@ impl Request<'_> {
     fn header_grants(&self, bucket: &Bucket) -> Result<Vec<AclGrant>, Failure> {
         let mut grants = Vec::new();
         for (header, permission) in GRANTS {
-            let grantees = self.call.header(header).into_iter().flat_map(|it| it.split(',')).map(|it| it.trim().replace('"', ""));
-            grants.extend(grantees.map(|grantee| AclGrant { grantee, permission: permission.to_owned() }));
+            let grantees = self
+                .call
+                .header(header)
+                .into_iter()
+                .flat_map(|it| it.split(','))
+                .map(|it| it.trim().replace('"', ""));
+            grants.extend(
+                grantees.map(|grantee| AclGrant { grantee, permission: permission.to_owned() }),
+            );
         }
         let canned = self.call.header("x-amz-acl");
         if bucket.ownership == "BucketOwnerEnforced" {
             return match (grants.is_empty(), canned) {
                 (true, None | Some("bucket-owner-full-control")) => Ok(grants),
-                _ => Err(Failure::new(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")),
+                _ => Err(Failure::new(
+                    400,
+                    "AccessControlListNotSupported",
+                    "The bucket does not allow ACLs",
+                )),
             };
         }
         if !grants.is_empty() && canned.is_some() {
@@ -199,7 +266,10 @@ impl Request<'_> {
             return Err(Failure::new(400, "InvalidRequest", message));
         }
         let owner = self.caller.map(|caller| caller.account.clone()).unwrap_or_default();
-        let to = |grantee: String, permission: &str| AclGrant { grantee, permission: permission.to_owned() };
+        let to = |grantee: String, permission: &str| AclGrant {
+            grantee,
+            permission: permission.to_owned(),
+        };
         if canned == Some("public-read") {
             grants.push(to(format!("id={}", object::canonical_id(&owner)), "FULL_CONTROL"));
             grants.push(to(ALL_USERS.to_owned(), "READ"));
@@ -233,7 +303,11 @@ impl Request<'_> {
 
     fn change(&self, world: &mut World, change: impl FnOnce(&mut Object)) {
         let version = self.call.query.get("versionId").map(String::as_str);
-        if let Some(object) = world.buckets.get_mut(&self.bucket).and_then(|bucket| bucket.object_mut(&self.key, version)) {
+        if let Some(object) = world
+            .buckets
+            .get_mut(&self.bucket)
+            .and_then(|bucket| bucket.object_mut(&self.key, version))
+        {
             change(object);
         }
     }
@@ -262,14 +336,23 @@ impl Request<'_> {
         Ok(Reply::xml(xml))
     }
 
-    /// The object, in a bucket that knows locks; without the lock that is asked for, an error says so.
+    /// The object, in a bucket that knows locks; without the lock that is asked for, an error says
+    /// so.
     fn lockable(&self, world: &World, locked: impl Fn(&Object) -> bool) -> Result<Object, Failure> {
         if !world.buckets.get(&self.bucket).is_some_and(|bucket| bucket.object_lock) {
-            return Err(Failure::new(400, "InvalidRequest", "Bucket is missing Object Lock Configuration"));
+            return Err(Failure::new(
+                400,
+                "InvalidRequest",
+                "Bucket is missing Object Lock Configuration",
+            ));
         }
         let object = self.object(world)?;
         let message = "The specified object does not have a ObjectLock configuration";
-        if locked(&object) { Ok(object) } else { Err(Failure::new(404, "NoSuchObjectLockConfiguration", message)) }
+        if locked(&object) {
+            Ok(object)
+        } else {
+            Err(Failure::new(404, "NoSuchObjectLockConfiguration", message))
+        }
     }
 
     pub(super) fn get_retention(&self, world: &World) -> Answer {
@@ -324,17 +407,24 @@ impl Request<'_> {
             return Err(Failure::new(403, "AccessDenied", message));
         }
         let body = self.body();
-        let Some(key) = xml::text(&body, "KMSKeyArn").filter(|key| key.starts_with("arn:") && key.contains(":key/")) else {
+        let Some(key) = xml::text(&body, "KMSKeyArn")
+            .filter(|key| key.starts_with("arn:") && key.contains(":key/"))
+        else {
             return invalid(
                 "Requests that modify an object's encryption type to SSE-KMS require an Amazon Web Services KMS key Amazon Resource Name (ARN).",
             );
         };
-        let (owner, region) = world.buckets.get(&self.bucket).map(|bucket| (bucket.account.clone(), bucket.region.clone())).unwrap_or_default();
+        let (owner, region) = world
+            .buckets
+            .get(&self.bucket)
+            .map(|bucket| (bucket.account.clone(), bucket.region.clone()))
+            .unwrap_or_default();
         if !key.contains(&format!(":{owner}:")) {
             let message = "The Amazon Web Services KMS key in the request must be owned by the same account as the bucket.";
             return Err(Failure::new(403, "AccessDenied", message));
         }
-        let arn = s3write::kms_arn(world, &caller.account, &region, Some(key)).map_err(super::refused)?;
+        let arn =
+            s3write::kms_arn(world, &caller.account, &region, Some(key)).map_err(super::refused)?;
         let bucket_key = xml::text(&body, "BucketKeyEnabled").is_some_and(|it| it == "true");
         self.change(world, |object| {
             object.sse = Sse::Kms { key: Some(arn) };
@@ -346,16 +436,29 @@ impl Request<'_> {
     pub(super) fn restore(&self, world: &mut World) -> Answer {
         let object = self.object(world)?;
         let now = world.now;
-        let archived = matches!(object.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE") || object.attributes.archive_status.is_some();
+        let archived = matches!(object.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+            || object.attributes.archive_status.is_some();
         if !archived {
-            return Err(Failure::new(403, "InvalidObjectState", "Restore is not allowed for the object's current storage class"));
+            return Err(Failure::new(
+                403,
+                "InvalidObjectState",
+                "Restore is not allowed for the object's current storage class",
+            ));
         }
         if object.restore.is_some_and(|(from, _)| from > now) {
-            return Err(Failure::new(409, "RestoreAlreadyInProgress", "Object restore is already in progress"));
+            return Err(Failure::new(
+                409,
+                "RestoreAlreadyInProgress",
+                "Object restore is already in progress",
+            ));
         }
         let days = xml::text(&self.body(), "Days").and_then(|days| days.parse::<i64>().ok());
         if object.storage_class == "INTELLIGENT_TIERING" && days.is_some() {
-            return Err(Failure::new(400, "InvalidRequest", "Days must not be given for objects in INTELLIGENT_TIERING"));
+            return Err(Failure::new(
+                400,
+                "InvalidRequest",
+                "Days must not be given for objects in INTELLIGENT_TIERING",
+            ));
         }
         let already = object.restore.is_some_and(|(_, until)| until > now);
         let from = if already { now } else { now + RESTORE };

@@ -2,7 +2,10 @@
 
 use md5::{Digest, Md5};
 
-use super::{Answer, Failure, LARGEST_COPY, NAMESPACE, Reply, Request, World, Xml, denied, object, refused, s3write, with_sse, with_version};
+use super::{
+    Answer, Failure, LARGEST_COPY, NAMESPACE, Reply, Request, World, Xml, denied, object, refused,
+    s3write, with_sse, with_version,
+};
 use crate::clock::iso;
 use crate::object::{Checksum, Object, Upload};
 use crate::s3write::hex;
@@ -23,14 +26,26 @@ impl Request<'_> {
     pub(super) fn create_upload(&self, world: &mut World) -> Answer {
         let caller = self.caller.ok_or_else(denied)?;
         let wish = self.header_sse()?;
-        let sse = s3write::permit(world, (&self.bucket, &self.key), wish.clone(), (&caller.arn, &caller.account)).map_err(refused)?;
+        let sse = s3write::permit(
+            world,
+            (&self.bucket, &self.key),
+            wish.clone(),
+            (&caller.arn, &caller.account),
+        )
+        .map_err(refused)?;
         let mut attributes = self.header_attributes(world)?;
         let kind = self.call.header("x-amz-checksum-type");
         // S3's own checksum, where none is asked for.
-        let algorithm = attributes.checksum.map_or_else(|| "CRC64NVME".to_owned(), |it| it.algorithm);
-        let kind = kind.unwrap_or(if algorithm == "CRC64NVME" { "FULL_OBJECT" } else { "COMPOSITE" }).to_owned();
+        let algorithm =
+            attributes.checksum.map_or_else(|| "CRC64NVME".to_owned(), |it| it.algorithm);
+        let kind = kind
+            .unwrap_or(if algorithm == "CRC64NVME" { "FULL_OBJECT" } else { "COMPOSITE" })
+            .to_owned();
         if kind == "FULL_OBJECT" && !FULL_OBJECT.contains(&algorithm.as_str()) {
-            let message = format!("The FULL_OBJECT checksum type cannot be used with the {} checksum algorithm.", algorithm.to_lowercase());
+            let message = format!(
+                "The FULL_OBJECT checksum type cannot be used with the {} checksum algorithm.",
+                algorithm.to_lowercase()
+            );
             return Err(Failure::new(400, "InvalidRequest", message));
         }
         attributes.checksum = Some(Checksum { algorithm, kind, value: String::new() });
@@ -52,7 +67,14 @@ impl Request<'_> {
             restore: None,
         };
         let (bucket, key) = (self.bucket.clone(), self.key.clone());
-        world.uploads.push(Upload { id: id.clone(), bucket, key, object, wish, parts: std::collections::BTreeMap::new() });
+        world.uploads.push(Upload {
+            id: id.clone(),
+            bucket,
+            key,
+            object,
+            wish,
+            parts: std::collections::BTreeMap::new(),
+        });
         let mut xml = Xml::new();
         xml.root("InitiateMultipartUploadResult", NAMESPACE, |xml| {
             xml.text("Bucket", &self.bucket).text("Key", &self.key).text("UploadId", &id);
@@ -62,7 +84,10 @@ impl Request<'_> {
 
     fn upload(&self, world: &World) -> Result<usize, Failure> {
         let id = self.call.query.get("uploadId").map(String::as_str).unwrap_or_default();
-        let found = world.uploads.iter().position(|it| it.id == id && it.bucket == self.bucket && it.key == self.key);
+        let found = world
+            .uploads
+            .iter()
+            .position(|it| it.id == id && it.bucket == self.bucket && it.key == self.key);
         found.ok_or_else(no_such_upload)
     }
 
@@ -73,17 +98,33 @@ impl Request<'_> {
             None => (0, source.size),
             Some(range) => {
                 let ends = range.strip_prefix("bytes=").and_then(|it| it.split_once('-'));
-                let ends = ends.and_then(|(from, to)| Some((from.parse::<u64>().ok()?, to.parse::<u64>().ok()? + 1)));
+                let ends = ends.and_then(|(from, to)| {
+                    Some((from.parse::<u64>().ok()?, to.parse::<u64>().ok()? + 1))
+                });
                 let message = "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy";
-                ends.filter(|(from, to)| from < to && *to <= source.size).ok_or_else(|| Failure::new(400, "InvalidArgument", message))?
+                ends.filter(|(from, to)| from < to && *to <= source.size)
+                    .ok_or_else(|| Failure::new(400, "InvalidArgument", message))?
             }
         };
         if to - from > LARGEST_COPY {
-            let message = format!("The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_COPY}");
+            let message = format!(
+                "The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_COPY}"
+            );
             return Err(Failure::new(400, "InvalidRequest", message));
         }
-        let number = self.call.query.get("partNumber").and_then(|it| it.parse::<u32>().ok()).filter(|it| (1..=10_000).contains(it));
-        let number = number.ok_or_else(|| Failure::new(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive"))?;
+        let number = self
+            .call
+            .query
+            .get("partNumber")
+            .and_then(|it| it.parse::<u32>().ok())
+            .filter(|it| (1..=10_000).contains(it));
+        let number = number.ok_or_else(|| {
+            Failure::new(
+                400,
+                "InvalidArgument",
+                "Part number must be an integer between 1 and 10000, inclusive",
+            )
+        })?;
         let (body, extents) = source.part(from, to);
         let sse = world.uploads[index].object.sse.clone();
         let part = Object {
@@ -96,7 +137,8 @@ impl Request<'_> {
         };
         let mut xml = Xml::new();
         xml.root("CopyPartResult", NAMESPACE, |xml| {
-            xml.text("LastModified", iso(part.last_modified)).text("ETag", format!("\"{}\"", part.etag));
+            xml.text("LastModified", iso(part.last_modified))
+                .text("ETag", format!("\"{}\"", part.etag));
         });
         world.uploads[index].parts.insert(number, part);
         Ok(with_sse(Reply::xml(xml), &sse))
@@ -104,7 +146,12 @@ impl Request<'_> {
 
     pub(super) fn list_parts(&self, world: &World) -> Answer {
         let upload = &world.uploads[self.upload(world)?];
-        let after = self.call.query.get("part-number-marker").and_then(|it| it.parse::<u32>().ok()).unwrap_or(0);
+        let after = self
+            .call
+            .query
+            .get("part-number-marker")
+            .and_then(|it| it.parse::<u32>().ok())
+            .unwrap_or(0);
         let page: Vec<_> = upload.parts.range(after + 1..).take(1000).collect();
         let truncated = upload.parts.range(after + 1..).count() > page.len();
         let mut xml = Xml::new();
@@ -133,21 +180,34 @@ impl Request<'_> {
         self.check_target(world)?;
         let body = self.body();
         let upload = world.uploads[index].clone();
-        let numbers: Vec<u32> = xml::texts(&body, "PartNumber").iter().filter_map(|it| it.parse().ok()).collect();
-        let etags: Vec<String> = xml::texts(&body, "ETag").iter().map(|it| it.trim_matches('"').to_owned()).collect();
+        let numbers: Vec<u32> =
+            xml::texts(&body, "PartNumber").iter().filter_map(|it| it.parse().ok()).collect();
+        let etags: Vec<String> =
+            xml::texts(&body, "ETag").iter().map(|it| it.trim_matches('"').to_owned()).collect();
         if numbers.is_empty() || numbers.len() != etags.len() {
             let message = "The XML you provided was not well-formed or did not validate against our published schema";
             return Err(Failure::new(400, "MalformedXML", message));
         }
         if !numbers.is_sorted_by(|a, b| a < b) {
-            return Err(Failure::new(400, "InvalidPartOrder", "The list of parts was not in ascending order."));
+            return Err(Failure::new(
+                400,
+                "InvalidPartOrder",
+                "The list of parts was not in ascending order.",
+            ));
         }
-        let named: Option<Vec<&Object>> =
-            numbers.iter().zip(&etags).map(|(number, etag)| upload.parts.get(number).filter(|part| part.etag == *etag)).collect();
+        let named: Option<Vec<&Object>> = numbers
+            .iter()
+            .zip(&etags)
+            .map(|(number, etag)| upload.parts.get(number).filter(|part| part.etag == *etag))
+            .collect();
         let message = "One or more of the specified parts could not be found.";
         let parts = named.ok_or_else(|| Failure::new(400, "InvalidPart", message))?;
         if parts[..parts.len() - 1].iter().any(|part| part.size < SMALLEST_PART) {
-            return Err(Failure::new(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size"));
+            return Err(Failure::new(
+                400,
+                "EntityTooSmall",
+                "Your proposed upload is smaller than the minimum allowed size",
+            ));
         }
         let (content, extents) = object::join(parts.iter().copied());
         let together = parts.iter().fold(String::new(), |all, part| all + &part.etag);
@@ -160,21 +220,32 @@ impl Request<'_> {
             ..upload.object
         };
         if let Some(checksum) = &mut whole.attributes.checksum {
-            checksum.value = object::checksum(&checksum.algorithm, &checksum.kind, whole.body.as_deref(), &whole.extents);
+            checksum.value = object::checksum(
+                &checksum.algorithm,
+                &checksum.kind,
+                whole.body.as_deref(),
+                &whole.extents,
+            );
             let name = format!("x-amz-checksum-{}", checksum.algorithm.to_lowercase());
             if self.call.header(&name).is_some_and(|wanted| wanted != checksum.value) {
-                let message = format!("The {} you specified did not match the calculated checksum.", checksum.algorithm);
+                let message = format!(
+                    "The {} you specified did not match the calculated checksum.",
+                    checksum.algorithm
+                );
                 return Err(Failure::new(400, "BadDigest", message));
             }
         }
         // What was permitted when it began may not be any more.
         let writer = (caller.arn.as_str(), caller.account.as_str());
-        whole.sse = s3write::permit(world, (&self.bucket, &self.key), upload.wish, writer).map_err(refused)?;
+        whole.sse = s3write::permit(world, (&self.bucket, &self.key), upload.wish, writer)
+            .map_err(refused)?;
         world.uploads.remove(index);
         let stored = world.store_object(&self.bucket, &self.key, whole);
         let mut xml = Xml::new();
         xml.root("CompleteMultipartUploadResult", NAMESPACE, |xml| {
-            xml.text("Bucket", &self.bucket).text("Key", &self.key).text("ETag", format!("\"{}\"", stored.etag));
+            xml.text("Bucket", &self.bucket)
+                .text("Key", &self.key)
+                .text("ETag", format!("\"{}\"", stored.etag));
         });
         Ok(with_version(with_sse(Reply::xml(xml), &stored.sse), &stored))
     }

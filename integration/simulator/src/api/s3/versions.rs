@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{Answer, Bucket, Call, Failure, LISTED, NAMESPACE, Object, Older, Reply, Xml, no_such_key};
+use super::{
+    Answer, Bucket, Call, Failure, LISTED, NAMESPACE, Object, Older, Reply, Xml, no_such_key,
+};
 use crate::clock::iso;
 
 /// A version of a key, or its current object.
@@ -12,16 +14,23 @@ pub(super) fn find(bucket: &Bucket, key: &str, version: Option<&str>) -> Result<
     let Some(version) = version else {
         return bucket.objects.get(key).cloned().ok_or_else(|| {
             let failure = no_such_key(key);
-            if bucket.older.contains_key(key) { failure.header("x-amz-delete-marker", "true") } else { failure }
+            if bucket.older.contains_key(key) {
+                failure.header("x-amz-delete-marker", "true")
+            } else {
+                failure
+            }
         });
     };
     match bucket.version(key, version) {
         Some(Older::Object(object)) => Ok(*object),
         Some(Older::DeleteMarker { .. }) => {
             let message = "The specified method is not allowed against this resource.";
-            Err(Failure::new(405, "MethodNotAllowed", message).header("x-amz-delete-marker", "true"))
+            Err(Failure::new(405, "MethodNotAllowed", message)
+                .header("x-amz-delete-marker", "true"))
         }
-        None => Err(Failure::new(404, "NoSuchVersion", "The specified version does not exist.").with("Key", key).with("VersionId", version)),
+        None => Err(Failure::new(404, "NoSuchVersion", "The specified version does not exist.")
+            .with("Key", key)
+            .with("VersionId", version)),
     }
 }
 
@@ -32,16 +41,35 @@ enum Line {
 }
 
 pub(super) fn list(bucket: &Bucket, call: &Call) -> Answer {
-    let parameter = |name: &str| call.query.get(name).map(String::as_str).filter(|it| !it.is_empty());
+    let parameter =
+        |name: &str| call.query.get(name).map(String::as_str).filter(|it| !it.is_empty());
     let prefix = parameter("prefix").unwrap_or_default();
     let delimiter = parameter("delimiter");
     let largest = parameter("max-keys").map_or(Ok(1000), str::parse::<usize>);
-    let largest = largest.map_err(|_| Failure::new(400, "InvalidArgument", "Provided max-keys not an integer or within integer range"))?.min(1000);
-    let (key_marker, version_marker) = (parameter("key-marker").unwrap_or_default(), parameter("version-id-marker"));
+    let largest = largest
+        .map_err(|_| {
+            Failure::new(
+                400,
+                "InvalidArgument",
+                "Provided max-keys not an integer or within integer range",
+            )
+        })?
+        .min(1000);
+    let (key_marker, version_marker) =
+        (parameter("key-marker").unwrap_or_default(), parameter("version-id-marker"));
     if version_marker.is_some() && key_marker.is_empty() {
-        return Err(Failure::new(400, "InvalidArgument", "A version-id marker cannot be specified without a key marker."));
+        return Err(Failure::new(
+            400,
+            "InvalidArgument",
+            "A version-id marker cannot be specified without a key marker.",
+        ));
     }
-    let keys: BTreeSet<&String> = bucket.objects.keys().chain(bucket.older.keys()).filter(|key| key.starts_with(prefix)).collect();
+    let keys: BTreeSet<&String> = bucket
+        .objects
+        .keys()
+        .chain(bucket.older.keys())
+        .filter(|key| key.starts_with(prefix))
+        .collect();
     let mut lines = Vec::new();
     let mut next = None;
     let mut folders = BTreeSet::new();
@@ -50,7 +78,9 @@ pub(super) fn list(bucket: &Bucket, call: &Call) -> Answer {
             continue;
         }
         let rest = &key[prefix.len()..];
-        if let Some(folder) = delimiter.and_then(|it| rest.split_once(it).map(|(head, _)| format!("{prefix}{head}{it}"))) {
+        if let Some(folder) = delimiter
+            .and_then(|it| rest.split_once(it).map(|(head, _)| format!("{prefix}{head}{it}")))
+        {
             if folder == key_marker || folders.contains(&folder) {
                 continue;
             }
@@ -65,7 +95,8 @@ pub(super) fn list(bucket: &Bucket, call: &Call) -> Answer {
         let mut skipping = key == key_marker;
         for (number, version) in bucket.versions(key).enumerate() {
             if skipping {
-                skipping = version.version().unwrap_or("null") != version_marker.unwrap_or_default();
+                skipping =
+                    version.version().unwrap_or("null") != version_marker.unwrap_or_default();
                 continue;
             }
             if lines.len() == largest {
@@ -81,13 +112,22 @@ pub(super) fn list(bucket: &Bucket, call: &Call) -> Answer {
 /// Where the next page goes on.
 fn marker(line: &Line) -> (String, Option<String>) {
     match line {
-        Line::Version { key, version, .. } => (key.clone(), Some(version.version().unwrap_or("null").to_owned())),
+        Line::Version { key, version, .. } => {
+            (key.clone(), Some(version.version().unwrap_or("null").to_owned()))
+        }
         Line::Folder(folder) => (folder.clone(), None),
     }
 }
 
-fn document(bucket: &Bucket, call: &Call, largest: usize, next: Option<(String, Option<String>)>, lines: &[Line]) -> Xml {
-    let parameter = |name: &str| call.query.get(name).map(String::as_str).filter(|it| !it.is_empty());
+fn document(
+    bucket: &Bucket,
+    call: &Call,
+    largest: usize,
+    next: Option<(String, Option<String>)>,
+    lines: &[Line],
+) -> Xml {
+    let parameter =
+        |name: &str| call.query.get(name).map(String::as_str).filter(|it| !it.is_empty());
     let encode = |text: &str| match parameter("encoding-type") {
         Some("url") => utf8_percent_encode(text, LISTED).to_string(),
         _ => text.to_owned(),
@@ -109,9 +149,15 @@ fn document(bucket: &Bucket, call: &Call, largest: usize, next: Option<(String, 
             match line {
                 Line::Version { key, version, latest } => {
                     let id = version.version().unwrap_or("null").to_owned();
-                    let element = if matches!(version, Older::Object(_)) { "Version" } else { "DeleteMarker" };
+                    let element = if matches!(version, Older::Object(_)) {
+                        "Version"
+                    } else {
+                        "DeleteMarker"
+                    };
                     xml.element(element, |xml| {
-                        xml.text("Key", encode(key)).text("VersionId", id).text("IsLatest", latest.to_string());
+                        xml.text("Key", encode(key))
+                            .text("VersionId", id)
+                            .text("IsLatest", latest.to_string());
                         match version {
                             Older::Object(object) => {
                                 xml.text("LastModified", iso(object.last_modified))
