@@ -18,10 +18,10 @@ use std::{
 };
 
 use emr_etl_guard::{
-    aws::{Aws, Regions},
+    aws::{clients::Aws, region::Regions},
+    base::names::S3Location,
     facts::written::{Place, look},
-    names::S3Location,
-    settings::{Options, Settings},
+    settings::resolve::{Options, Settings},
 };
 
 /// So many objects for a comparison, and for the memory.

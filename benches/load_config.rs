@@ -10,7 +10,7 @@
 
 use std::{ffi::OsString, time::Instant};
 
-use emr_etl_guard::runner_config::{RunnerConfig, Seal};
+use emr_etl_guard::runners::emr_etl_runner::{config::RunnerConfig, seal::Seal};
 
 const RUNS: u32 = 500;
 

@@ -16,8 +16,8 @@ use clap_mangen::{
     roff::{Roff, bold, italic, roman},
 };
 use emr_etl_guard::{
-    cli::Cli,
-    settings::{Options, Settings},
+    commands::cli::Cli,
+    settings::resolve::{Options, Settings},
 };
 
 const NAME: &str = "emr-etl-guard";

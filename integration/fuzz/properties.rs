@@ -6,9 +6,10 @@ use std::{
     os::unix::ffi::OsStrExt as _,
 };
 
-use emr_etl_guard::{
-    invocation::Invocation,
-    runner_config::{RunnerConfig, Seal},
+use emr_etl_guard::runners::emr_etl_runner::{
+    config::RunnerConfig,
+    invocation::{ConfigSource, Invocation},
+    seal::Seal,
 };
 
 /// A config of any bytes is refused, or sealed into one that loads as sealed and asks for nothing
@@ -42,7 +43,7 @@ pub(crate) fn argv(bytes: &[u8]) {
     let Ok(Invocation::Run(sealed)) = Invocation::parse(&run.sealed_argv) else {
         panic!("the sealed arguments are not understood: {:?}", run.sealed_argv)
     };
-    assert_eq!(sealed.config, emr_etl_guard::invocation::ConfigSource::Stdin);
+    assert_eq!(sealed.config, ConfigSource::Stdin);
     assert_eq!(sealed.persistent, run.persistent);
     assert_eq!(sealed.sealed_argv, run.sealed_argv);
 }

@@ -14,10 +14,12 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::tally::Seen;
 use crate::{
-    aws::Aws, facts::Stored, names::BucketName, report::audit_document::InventorySource,
-    settings::EncryptionKind,
+    audit::{object_row::Row, source::InventorySource},
+    aws::clients::Aws,
+    base::names::BucketName,
+    facts::stored::Stored,
+    settings::policy::EncryptionKind,
 };
 
 /// So many rows are read between two looks at what else there is to do.
@@ -42,38 +44,6 @@ pub(crate) enum InventoryError {
     Checksum { file: String, seen: String, wanted: String },
     #[error("{file}: {why}")]
     File { file: String, why: String },
-}
-
-/// One row: an object, or one version of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row<'a> {
-    pub(crate) bucket: &'a str,
-    pub(crate) key: &'a str,
-    pub(crate) version_id: Option<&'a str>,
-    pub(crate) is_latest: bool,
-    pub(crate) is_delete_marker: bool,
-    pub(crate) size: u64,
-    pub(crate) modified: Option<OffsetDateTime>,
-    pub(crate) etag: Option<&'a str>,
-    pub(crate) storage_class: Option<&'a str>,
-    /// None where the inventory does not say.
-    pub(crate) stored: Option<&'a Stored>,
-}
-
-impl<'a> Row<'a> {
-    pub(crate) fn seen(&self, stored: &'a Stored) -> Seen<'a> {
-        Seen {
-            bucket: self.bucket,
-            key: self.key,
-            version_id: self.version_id,
-            is_latest: self.is_latest,
-            size: self.size,
-            etag: self.etag,
-            modified: self.modified,
-            storage_class: self.storage_class,
-            stored,
-        }
-    }
 }
 
 /// The forms of an inventory's files.

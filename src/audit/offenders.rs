@@ -11,8 +11,10 @@ use clap::ValueEnum;
 use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 
-use super::{report::kind_name, tally::Seen};
-use crate::{aws::wire::PATH, facts::emr::shown};
+use crate::{
+    audit::object_row::Seen, aws::fast_s3::PATH, base::text::shown, facts::stored::Stored,
+    settings::policy::EncryptionKind,
+};
 
 /// The forms of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -206,4 +208,21 @@ fn fields(fields: &[&str]) -> io::Result<Vec<u8>> {
     let mut line = csv::Writer::from_writer(Vec::with_capacity(256));
     line.write_record(fields)?;
     line.into_inner().map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// S3's encryption in the words of the settings, and the key.
+pub(crate) fn kind_name(stored: &Stored) -> (&str, Option<&str>) {
+    match stored {
+        Stored::Unencrypted => ("none", None),
+        Stored::Kind(kind, key) => (
+            match kind {
+                EncryptionKind::SseS3 => "SSE-S3",
+                EncryptionKind::SseKms => "SSE-KMS",
+                EncryptionKind::DsseKms => "DSSE-KMS",
+            },
+            key.as_deref(),
+        ),
+        Stored::CustomerKey => ("SSE-C", None),
+        Stored::Other(kind) => (kind, None),
+    }
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use super::report::grouped;
-use crate::bar;
+use crate::{base::text::grouped, system::bar};
 
 /// A bar, and what it counts.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 //! innermost location it lies in.
 
 use crate::{
-    names::{BucketName, S3Location},
-    runner_config::RunnerConfig,
-    settings::Policy,
+    base::names::{BucketName, S3Location},
+    runners::emr_etl_runner::config::RunnerConfig,
+    settings::policy::Policy,
 };
 
 /// A location to audit.

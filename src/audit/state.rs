@@ -14,8 +14,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::tally::Tally;
-use crate::facts::scan::{Position, Split};
+use crate::{
+    audit::tally::Tally,
+    facts::scan::scope::{Position, Split},
+};
 
 /// The form of the file; another one is not gone on with.
 const VERSION: u32 = 1;

@@ -5,31 +5,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::inventory;
 use crate::{
-    aws::{Lookup, Obstacle},
+    audit::object_row::{self, Seen},
+    base::lookup::{Lookup, Obstacle},
     checks::stored::Standard,
-    facts::{Stored, scan::Object},
-    settings::EncryptionKind,
+    facts::{scan::scope::Object, stored::Stored},
+    settings::policy::EncryptionKind,
 };
 
 /// So many kinds of obstacles are told apart in one location; what comes later is counted with the
 /// last.
 const OBSTACLES: usize = 16;
-
-/// An object as a source shows it, for as long as it is looked at.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen<'a> {
-    pub(crate) bucket: &'a str,
-    pub(crate) key: &'a str,
-    pub(crate) version_id: Option<&'a str>,
-    pub(crate) is_latest: bool,
-    pub(crate) size: u64,
-    pub(crate) etag: Option<&'a str>,
-    pub(crate) modified: Option<OffsetDateTime>,
-    pub(crate) storage_class: Option<&'a str>,
-    pub(crate) stored: &'a Stored,
-}
 
 /// Some objects together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,11 +28,11 @@ pub(crate) struct Counts {
     pub(crate) noncurrent: u64,
     /// When the oldest was written.
     #[serde(with = "time::serde::rfc3339::option")]
-    #[schemars(with = "Option<crate::report::Rfc3339>")]
+    #[schemars(with = "Option<crate::base::time_format::Rfc3339>")]
     pub(crate) oldest: Option<OffsetDateTime>,
     /// When the newest was written.
     #[serde(with = "time::serde::rfc3339::option")]
-    #[schemars(with = "Option<crate::report::Rfc3339>")]
+    #[schemars(with = "Option<crate::base::time_format::Rfc3339>")]
     pub(crate) newest: Option<OffsetDateTime>,
 }
 
@@ -151,7 +137,7 @@ impl Tally {
     }
 
     /// Counts a row of an inventory; gives what is known of the object.
-    pub(crate) fn listed<'a>(&mut self, row: &inventory::Row<'a>) -> Option<Seen<'a>> {
+    pub(crate) fn listed<'a>(&mut self, row: &object_row::Row<'a>) -> Option<Seen<'a>> {
         if row.is_delete_marker {
             self.delete_markers += 1;
             return None;
@@ -253,7 +239,7 @@ impl Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Judgement::{Accepted, Offender, Untold};
+    use crate::audit::tally::Judgement::{Accepted, Offender, Untold};
     use proptest::prelude::*;
 
     fn seen(stored: &Stored, size: u64, second: i64) -> Seen<'_> {

@@ -45,7 +45,7 @@ const FAILED: usize = 64;
 pub struct Request {
     /// When it was begun, by this machine's clock.
     #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::report::Rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub started: OffsetDateTime,
     /// What it is about: a bucket or an object (`s3://…`), a cluster, a key, a role.
     pub subject: Option<String>,

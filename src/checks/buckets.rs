@@ -2,13 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Check, Finding, Level, Stage, Subject, stored::Standard};
 use crate::{
-    aws::{Lookup, calls},
-    facts::{BucketFacts, DefaultEncryption},
-    iam_policy::{self, Decision, Request},
-    names::{BucketName, KeyReference, partition},
-    settings::EncryptionKind,
+    base::{
+        aws_calls,
+        lookup::Lookup,
+        names::{BucketName, KeyReference, partition},
+    },
+    checks::{
+        case::Case,
+        finding::{Check, Finding, Level, Stage, Subject},
+        stored::Standard,
+    },
+    facts::{
+        iam_policy::{self, Decision, Request},
+        s3::{BucketFacts, DefaultEncryption},
+    },
+    settings::policy::{EncryptionKind, accepted, kind_name},
 };
 
 pub(super) static EXISTS: Check = Check {
@@ -17,7 +26,7 @@ pub(super) static EXISTS: Check = Check {
     level: Level::Required,
     why: "A bucket that does not exist fails the run half-way; one that somebody else creates under that name meanwhile would receive the data.",
     looks_at: "s3:HeadBucket on each bucket below aws.s3.buckets.",
-    asks: &[&calls::HEAD_BUCKET],
+    asks: &[&aws_calls::HEAD_BUCKET],
     mend: "correct the name in the runner config, or create it: aws s3api create-bucket --bucket {subject}",
     source: "Setup guide, Setting up end to end encryption; Amazon S3 API reference, HeadBucket",
 };
@@ -28,7 +37,7 @@ pub(super) static OWNER: Check = Check {
     level: Level::Required,
     why: "Data written to a bucket of another account leaves the encryption and the access rules of this one.",
     looks_at: "s3:HeadBucket with the launching account as expected owner.",
-    asks: &[&calls::HEAD_BUCKET],
+    asks: &[&aws_calls::HEAD_BUCKET],
     mend: "use a bucket of the runner's own account, or, if it is only read, name it in the setting `external_buckets`",
     source: "Amazon S3 user guide, Verifying bucket ownership with bucket owner condition",
 };
@@ -39,7 +48,7 @@ pub(super) static REGION: Check = Check {
     level: Level::Required,
     why: "The runner talks to buckets in aws.s3.region; keys and endpoints of another region do not fit, and data would cross regions.",
     looks_at: "The region that s3:HeadBucket names.",
-    asks: &[&calls::HEAD_BUCKET],
+    asks: &[&aws_calls::HEAD_BUCKET],
     mend: "set aws.s3.region to the bucket's region, or use a bucket of that region",
     source: "Amazon S3 API reference, HeadBucket (x-amz-bucket-region)",
 };
@@ -50,7 +59,7 @@ pub(super) static DEFAULT_ENCRYPTION: Check = Check {
     level: Level::Required,
     why: "EMR's logs, RDB Loader's logs, bad rows and the Clojure Collector's files are written without an encryption header: only the bucket's default protects them.",
     looks_at: "s3:GetBucketEncryption, against the kinds that the policy accepts.",
-    asks: &[&calls::GET_BUCKET_ENCRYPTION],
+    asks: &[&aws_calls::GET_BUCKET_ENCRYPTION],
     mend: "turn it on: aws s3api put-bucket-encryption --bucket {subject} --server-side-encryption-configuration '{\"Rules\":[{\"ApplyServerSideEncryptionByDefault\":{\"SSEAlgorithm\":\"aws:kms\",\"KMSMasterKeyID\":\"KEY_ARN\"}}]}' (AES256 without a key for SSE-S3)",
     source: "Setup guide, Setting up end to end encryption, S3 buckets; Amazon S3 user guide, Setting default server-side encryption",
 };
@@ -61,7 +70,7 @@ pub(super) static TLS_ONLY: Check = Check {
     level: Level::Advised,
     why: "Without a policy that denies plain http, anybody who may read a bucket may read it in clear over the network.",
     looks_at: "s3:GetBucketPolicy: a statement that denies what comes with aws:SecureTransport false.",
-    asks: &[&calls::GET_BUCKET_POLICY],
+    asks: &[&aws_calls::GET_BUCKET_POLICY],
     mend: "add to the bucket's policy: {\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"s3:*\", \"Resource\": [\"arn:aws:s3:::{subject}\", \"arn:aws:s3:::{subject}/*\"], \"Condition\": {\"Bool\": {\"aws:SecureTransport\": \"false\"}}}",
     source: "Amazon S3 user guide, Security best practices (Enforce encryption of data in transit)",
 };
@@ -72,7 +81,7 @@ pub(super) static PUBLIC_ACCESS: Check = Check {
     level: Level::Advised,
     why: "Encryption at rest protects nothing from those whom S3 decrypts for: a bucket that could be made public is one mistake away from that.",
     looks_at: "s3:GetPublicAccessBlock of the bucket: all four settings; where they are not all on, the account's block is counted in, since S3 goes by whichever is stricter.",
-    asks: &[&calls::GET_PUBLIC_ACCESS_BLOCK, &calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK],
+    asks: &[&aws_calls::GET_PUBLIC_ACCESS_BLOCK, &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK],
     mend: "aws s3api put-public-access-block --bucket {subject} --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true",
     source: "Amazon S3 user guide, Blocking public access to your Amazon S3 storage",
 };
@@ -83,7 +92,7 @@ pub(super) static CLOJURE_COLLECTOR: Check = Check {
     level: Level::Required,
     why: "The Clojure Collector's logs are put into S3 by Elastic Beanstalk, which asks for no encryption: only the bucket's own default protects the raw events.",
     looks_at: "s3:GetBucketEncryption on the buckets of aws.s3.buckets.raw.in, where collectors.format is clj-tomcat.",
-    asks: &[&calls::GET_BUCKET_ENCRYPTION],
+    asks: &[&aws_calls::GET_BUCKET_ENCRYPTION],
     mend: "turn on the default of {subject} as bucket-default-encryption says, then copy the objects that are there already in place",
     source: "Setup guide, Setting up end to end encryption, Clojure Collector",
 };
@@ -251,14 +260,6 @@ fn buckets<'a>(case: &Case<'a>) -> BTreeMap<&'a BucketName, Vec<String>> {
     buckets
 }
 
-pub(crate) fn kind_name(kind: EncryptionKind) -> &'static str {
-    match kind {
-        EncryptionKind::SseS3 => "SSE-S3",
-        EncryptionKind::SseKms => "SSE-KMS",
-        EncryptionKind::DsseKms => "DSSE-KMS",
-    }
-}
-
 /// The encryption that the policy accepts for objects, in words.
 pub(super) fn wanted(case: &Case<'_>) -> String {
     Standard::of(case.policy, case.facts).in_words()
@@ -279,8 +280,4 @@ pub(super) fn is_accepted(
 ) -> bool {
     let arn = key.map(|key| case.facts.resolved(key).unwrap_or(key.as_str()));
     Standard::of(case.policy, case.facts).accepts(kind, arn)
-}
-
-pub(super) fn accepted(kinds: &[EncryptionKind]) -> String {
-    kinds.iter().map(|kind| kind_name(*kind)).collect::<Vec<_>>().join(" or ")
 }

@@ -3,22 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
-use super::{
-    Check, Finding, Level, Stage, Subject,
-    clusters::{Look, Origin, Verified},
-};
 use crate::{
-    aws::calls,
-    digest::sha256,
-    facts::{
-        ClusterFacts,
-        emr::{BootstrapAction, ClusterProperty},
+    base::{aws_calls, wildcard::fits},
+    checks::{
+        finding::{Check, Finding, Level, Stage, Subject},
+        verified::{Asked, Look, Origin, Verified, entry},
     },
-    iam_policy::fits,
-    runner_config::RunnerConfig,
-    weakening::{self, Weight},
+    facts::{
+        emr::{BootstrapAction, ClusterFacts, ClusterProperty},
+        weakening::{self, Weight},
+    },
 };
 
 pub(super) static CONFIGURATIONS: Check = Check {
@@ -27,7 +21,7 @@ pub(super) static CONFIGURATIONS: Check = Check {
     level: Level::Required,
     why: "Properties of the cluster's software beat what EMR sets for traffic between nodes; what the runner config says was judged before the launch, but a cluster can be started with something else.",
     looks_at: "Configurations of elasticmapreduce:DescribeCluster, against the properties that are documented to weaken encryption; of a cluster that this run started also against aws.emr.configuration and what the runner adds to it.",
-    asks: &[&calls::DESCRIBE_CLUSTER],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER],
     mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
     source: "Amazon EMR release guide, Configure applications; Amazon EMR management guide, Encryption options; EmrEtlRunner, emr_job.rb",
 };
@@ -38,7 +32,7 @@ pub(super) static ROLES: Check = Check {
     level: Level::Required,
     why: "What the roles may do with the keys was verified for the roles that the runner config names; with others the cluster may not be able to encrypt, or somebody else can read.",
     looks_at: "ServiceRole and IamInstanceProfile of elasticmapreduce:DescribeCluster, against aws.emr.service_role and aws.emr.jobflow_role.",
-    asks: &[&calls::DESCRIBE_CLUSTER],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER],
     mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
     source: "Amazon EMR API reference, DescribeCluster (ServiceRole, Ec2InstanceAttributes)",
 };
@@ -49,7 +43,7 @@ pub(super) static AMI: Check = Check {
     level: Level::Required,
     why: "A machine image of somebody's own can do as it likes with the data and with what EMR sets up. The runner cannot ask for one, so that a cluster with one is not what the runner asked for.",
     looks_at: "CustomAmiId of elasticmapreduce:DescribeCluster.",
-    asks: &[&calls::DESCRIBE_CLUSTER],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER],
     mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
     source: "Amazon EMR management guide, Using a custom AMI; Amazon EMR API reference, DescribeCluster (CustomAmiId)",
 };
@@ -60,7 +54,7 @@ pub(super) static BOOTSTRAP: Check = Check {
     level: Level::Required,
     why: "Bootstrap scripts run as root on every node before anything else: one more than the runner asked for can do as it likes with the data.",
     looks_at: "elasticmapreduce:ListBootstrapActions, once, against aws.emr.bootstrap and what the runner adds to it. What an adopted cluster had run was judged before the launch.",
-    asks: &[&calls::DESCRIBE_CLUSTER, &calls::LIST_BOOTSTRAP_ACTIONS],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_BOOTSTRAP_ACTIONS],
     mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
     source: "Amazon EMR management guide, Create bootstrap actions; EmrEtlRunner, emr_job.rb",
 };
@@ -71,7 +65,7 @@ pub(super) static GROUPS: Check = Check {
     level: Level::Required,
     why: "Instance groups have Configurations of their own, which beat the cluster's; they can be added and reconfigured while the cluster runs.",
     looks_at: "Configurations of each group in elasticmapreduce:ListInstanceGroups, again as long as the cluster lives, against the properties that are documented to weaken encryption.",
-    asks: &[&calls::DESCRIBE_CLUSTER, &calls::LIST_INSTANCE_GROUPS],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_INSTANCE_GROUPS],
     mend: "the cluster is terminated; find out who reconfigures its groups, then launch again",
     source: "Amazon EMR management guide, Reconfigure an instance group in a running cluster",
 };
@@ -82,81 +76,10 @@ pub(super) static STEP_ARGUMENTS: Check = Check {
     level: Level::Required,
     why: "A step can be given settings of its own (--conf of spark-submit, -D of Hadoop), which beat the cluster's: one of them can switch encryption off for what the step does.",
     looks_at: "Arguments and Java properties of each step in elasticmapreduce:ListSteps, against the properties that are documented to weaken encryption.",
-    asks: &[&calls::LIST_STEPS],
+    asks: &[&aws_calls::LIST_STEPS],
     mend: "the cluster is terminated; find out who adds such steps, then launch again",
     source: "Spark, Configuration (dynamically loading properties) and Security; Hadoop, Commands guide (generic options)",
 };
-
-/// What the runner asks EMR for, by its config, when it starts a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Asked {
-    service_role: String,
-    instance_profile: String,
-    /// `aws.emr.configuration`: classification and name, and the digest of the value, since values
-    /// can be secrets.
-    properties: BTreeSet<(String, String)>,
-    /// What the runner adds by itself, perhaps.
-    added_properties: BTreeSet<(String, String)>,
-    /// `aws.emr.bootstrap`.
-    bootstrap: Vec<String>,
-    /// The scripts that the runner adds by itself, perhaps; `*` stands for their versions.
-    added_bootstrap: Vec<String>,
-}
-
-/// What the runner adds to `Configurations` for collectors that write Thrift. Source: EmrEtlRunner,
-/// emr_job.rb.
-const FOR_THRIFT: [(&str, &str, &str); 2] = [
-    ("core-site", "io.file.buffer.size", "65536"),
-    ("mapred-site", "mapreduce.user.classpath.first", "true"),
-];
-
-impl Asked {
-    pub(crate) fn of(config: &RunnerConfig) -> Self {
-        let thrift = config.collector_format.as_deref() == Some("thrift");
-        Self {
-            service_role: config.service_role.value.clone(),
-            instance_profile: config.jobflow_role.value.clone(),
-            properties: config
-                .properties
-                .iter()
-                .map(|property| entry(&property.classification, &property.name, &property.value))
-                .collect(),
-            bootstrap: config.bootstrap.iter().map(|script| script.value.clone()).collect(),
-            added_bootstrap: added_bootstrap(config),
-            added_properties: FOR_THRIFT
-                .iter()
-                .filter(|_| thrift)
-                .map(|(classification, name, value)| entry(classification, name, value))
-                .collect(),
-        }
-    }
-}
-
-/// The runner's own scripts: one of Snowplow's, from the bucket of the region, and those for two
-/// kinds of software. Source: EmrEtlRunner, emr_job.rb.
-fn added_bootstrap(config: &RunnerConfig) -> Vec<String> {
-    let region = &config.emr_region.value;
-    let hosted = if region == "eu-west-1" { String::new() } else { format!("-{region}") };
-    let snowplow =
-        format!("s3://snowplow-hosted-assets{hosted}/common/emr/snowplow-ami*-bootstrap-*.sh");
-    let hbase = config
-        .hbase
-        .as_ref()
-        .map(|_| format!("s3://{region}.elasticmapreduce/bootstrap-actions/setup-hbase"));
-    let lingual = config.lingual.as_ref();
-    let lingual = lingual.map(|version| {
-        format!(
-            "s3://files.concurrentinc.com/lingual/{}/lingual-client/install-lingual-client.sh",
-            version.value
-        )
-    });
-    [Some(snowplow), hbase, lingual].into_iter().flatten().collect()
-}
-
-fn entry(classification: &str, name: &str, value: &str) -> (String, String) {
-    (format!("{classification} {name}"), sha256(value))
-}
 
 /// Every finding on what a cluster is built from.
 pub(super) fn judge(
@@ -398,6 +321,7 @@ fn step_arguments(subject: &str, look: &Look) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{checks::verified::FOR_THRIFT, runners::emr_etl_runner::config::RunnerConfig};
 
     fn property(classification: &str, name: &str, value: &str) -> ClusterProperty {
         ClusterProperty {

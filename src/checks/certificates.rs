@@ -3,14 +3,16 @@
 
 use time::Duration;
 
-use super::{
-    Case, Check, Finding, Level, Stage, Subject, network::internal_domain, security_configuration,
-};
 use crate::{
-    aws::calls,
-    certificate::{Certificate, Material},
-    facts::emr::shown,
-    settings::Protection,
+    base::{aws_calls, text::shown},
+    checks::{
+        case::Case,
+        finding::{Check, Finding, Level, Stage, Subject},
+        network::internal_domain,
+        security_configuration,
+    },
+    facts::certificate_archive::{Certificate, Material},
+    settings::policy::Protection,
 };
 
 pub(super) static OBJECT: Check = Check {
@@ -19,7 +21,7 @@ pub(super) static OBJECT: Check = Check {
     level: Level::Required,
     why: "Every node fetches the archive while it starts; without it, or with other members in it, the cluster fails after minutes.",
     looks_at: "s3:GetObject on the S3Object of TLSCertificateConfiguration, and the archive's members. The private key is looked at in memory and never kept.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::GET_OBJECT],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_OBJECT],
     mend: "zip privateKey.pem, certificateChain.pem and perhaps trustedCertificates.pem, with no folders, and put the archive at {subject}",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
 };
@@ -30,7 +32,7 @@ pub(super) static KEY: Check = Check {
     level: Level::Required,
     why: "A key with a passphrase, or one that belongs to another certificate, lets no node talk to another: the cluster does not start.",
     looks_at: "privateKey.pem against the first certificate of certificateChain.pem.",
-    asks: &[&calls::GET_OBJECT],
+    asks: &[&aws_calls::GET_OBJECT],
     mend: "take the passphrase off (openssl pkey -in privateKey.pem -out plain.pem), or use the key that the certificate was made for",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
 };
@@ -41,7 +43,7 @@ pub(super) static CHAIN: Check = Check {
     level: Level::Required,
     why: "Nodes verify each other along the chain, from their own certificate on; in another order, or with a gap, they refuse each other.",
     looks_at: "Issuer and signature of each certificate in certificateChain.pem, against the next one.",
-    asks: &[&calls::GET_OBJECT],
+    asks: &[&aws_calls::GET_OBJECT],
     mend: "write the nodes' certificate first, then each issuer behind what it signed",
     source: "RFC 5280, section 6; RFC 8446, section 4.4.2",
 };
@@ -52,7 +54,7 @@ pub(super) static VALIDITY: Check = Check {
     level: Level::Required,
     why: "A certificate that has expired ends all traffic between nodes; one that is about to will do so on some night soon.",
     looks_at: "notBefore and notAfter of each certificate, against the setting `certificate_days`.",
-    asks: &[&calls::GET_OBJECT],
+    asks: &[&aws_calls::GET_OBJECT],
     mend: "make a new certificate and replace the archive; running clusters keep the old one",
     source: "RFC 5280, section 4.1.2.5",
 };
@@ -63,7 +65,7 @@ pub(super) static NAMES: Check = Check {
     level: Level::Required,
     why: "Nodes find each other by names such as ip-10-0-0-1.eu-west-1.compute.internal, which the certificate must cover by a wildcard.",
     looks_at: "The common name and alternative names of the first certificate.",
-    asks: &[&calls::GET_OBJECT],
+    asks: &[&aws_calls::GET_OBJECT],
     mend: "make the certificate for the wildcard wanted: openssl req -x509 -newkey rsa:2048 -nodes -subj '/CN=…'",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
 };
@@ -74,7 +76,7 @@ pub(super) static STRENGTH: Check = Check {
     level: Level::Required,
     why: "Short keys and old hashes can be broken; then the traffic between nodes is as good as clear.",
     looks_at: "Key sizes and signature algorithms of the chain: RSA of 2048 bits, elliptic curves of 256, no MD5 and no SHA-1.",
-    asks: &[&calls::GET_OBJECT],
+    asks: &[&aws_calls::GET_OBJECT],
     mend: "make a new certificate with RSA of 2048 bits or P-256, and SHA-256",
     source: "NIST SP 800-131A Rev. 2",
 };

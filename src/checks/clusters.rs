@@ -1,28 +1,17 @@
 //! Checks on the run's clusters: each is compared with what was verified before the launch, while
 //! it lives and at its end.
 
-use std::collections::BTreeMap;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
-use time::OffsetDateTime;
-
-use super::{
-    Check, Finding, Level, Stage,
-    built::{self, Asked},
-    security_configuration,
-    volumes::{self, Ebs},
-};
 use crate::{
-    aws::{Lookup, calls},
-    facts::{
-        ClusterFacts, ClusterState, Facts, SecurityConfiguration, Step,
-        ec2::Volume,
-        emr::{BootstrapAction, ClusterProperty, Node, shown},
+    base::{aws_calls, lookup::Lookup, text::shown},
+    checks::{
+        built,
+        finding::{Check, Finding, Level, Stage},
+        security_configuration,
+        verified::{Look, Origin, Verified},
+        volumes,
     },
-    names::ReleaseLabel,
-    runner_config::RunnerConfig,
-    settings::Protection,
+    facts::emr::{ClusterFacts, ClusterState, SecurityConfiguration, Step},
+    settings::policy::Protection,
 };
 
 pub(super) static SECURITY_CONFIGURATION: Check = Check {
@@ -31,7 +20,7 @@ pub(super) static SECURITY_CONFIGURATION: Check = Check {
     level: Level::Required,
     why: "Between pre-flight and launch a security configuration can be deleted and made anew under its name, and a runner can leave it out.",
     looks_at: "The name in elasticmapreduce:DescribeCluster; content and creation time of elasticmapreduce:DescribeSecurityConfiguration, asked again.",
-    asks: &[&calls::DESCRIBE_CLUSTER, &calls::DESCRIBE_SECURITY_CONFIGURATION],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "the cluster is terminated; find out who changed the security configuration, then launch again",
     source: "Amazon EMR API reference, DescribeCluster, DescribeSecurityConfiguration",
 };
@@ -42,7 +31,7 @@ pub(super) static PROTECTIONS: Check = Check {
     level: Level::Required,
     why: "Before the launch of a cluster that somebody started by hand nobody has judged what it runs under: that it has a security configuration says nothing of what that protects.",
     looks_at: "The content of the cluster's security configuration in elasticmapreduce:DescribeSecurityConfiguration, against the setting `require` and the cluster's release. Asked of clusters that are named to `watch`.",
-    asks: &[&calls::DESCRIBE_CLUSTER, &calls::DESCRIBE_SECURITY_CONFIGURATION],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "end the cluster, and start it again under a security configuration that protects as required",
     source: "Amazon EMR management guide, Create a security configuration; Encryption options",
 };
@@ -53,7 +42,7 @@ pub(super) static RELEASE: Check = Check {
     level: Level::Required,
     why: "Another release than the verified one may not support what the security configuration asks.",
     looks_at: "ReleaseLabel of elasticmapreduce:DescribeCluster.",
-    asks: &[&calls::DESCRIBE_CLUSTER],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER],
     mend: "the cluster is terminated; launch again through the guard",
     source: "Amazon EMR API reference, DescribeCluster",
 };
@@ -64,7 +53,7 @@ pub(super) static SUBNET: Check = Check {
     level: Level::Required,
     why: "Encryption in transit was verified for one subnet; another may lie in another network.",
     looks_at: "Ec2SubnetId of elasticmapreduce:DescribeCluster.",
-    asks: &[&calls::DESCRIBE_CLUSTER],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER],
     mend: "the cluster is terminated; launch again through the guard",
     source: "Amazon EMR API reference, DescribeCluster",
 };
@@ -75,7 +64,7 @@ pub(super) static STEP_FLAG: Check = Check {
     level: Level::Required,
     why: "An s3-dist-cp step without --s3ServerSideEncryption switches server-side encryption off for what it writes.",
     looks_at: "The arguments of each s3-dist-cp step in elasticmapreduce:ListSteps.",
-    asks: &[&calls::LIST_STEPS],
+    asks: &[&aws_calls::LIST_STEPS],
     mend: "the cluster is terminated; look for what the step wrote (its --dest) and copy it in place, then launch again",
     source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; EmrEtlRunner, emr_job.rb",
 };
@@ -86,7 +75,7 @@ pub(super) static ENDED: Check = Check {
     level: Level::Required,
     why: "A cluster that still works when the runner is gone is one that nobody waits for: it costs, and nobody sees what it does.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps after the runner has ended.",
-    asks: &[&calls::DESCRIBE_CLUSTER, &calls::LIST_STEPS],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
     mend: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode, manage_lifecycle_persistent)",
 };
@@ -97,7 +86,7 @@ pub(super) static ORPHANED: Check = Check {
     level: Level::Advised,
     why: "A cluster can outlive its run: a RunJobFlow that was sent again because its answer was lost, a runner that was killed or lost its connection. It works on, costs, and nobody looks at what it writes.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps once the runner has ended, on the clusters that the run started; a persistent one may stay, but idle. After a stop the setting `on_stop` decides instead.",
-    asks: &[&calls::DESCRIBE_CLUSTER, &calls::LIST_STEPS],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
     mend: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}; the setting `on_orphan: terminate` does so by itself",
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode: RunJobFlow is not idempotent); Amazon EMR API reference, RunJobFlow",
 };
@@ -108,140 +97,10 @@ pub(super) static RUN_DID_ITS_WORK: Check = Check {
     level: Level::Required,
     why: "A runner's exit 0 is no proof that anything ran: one whose clock is ahead of EMR's sees none of its steps and calls that a success.",
     looks_at: "The steps of the run's clusters after an exit 0.",
-    asks: &[&calls::LIST_STEPS],
+    asks: &[&aws_calls::LIST_STEPS],
     mend: "look at the runner's log and at the clusters in the EMR console, then run again",
     source: "EmrEtlRunner, emr_job.rb (wait_for)",
 };
-
-/// What was verified before the launch, for a cluster to be compared with.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Verified {
-    /// The security configuration's name.
-    pub name: String,
-    /// When that was created.
-    #[serde(with = "time::serde::rfc3339")]
-    pub created: OffsetDateTime,
-    /// SHA-256 of its content.
-    pub digest: String,
-    /// The release; none where nobody says which it should be.
-    pub release: Option<ReleaseLabel>,
-    /// The subnet, when the config names one.
-    pub subnet: Option<String>,
-    /// What the runner asks EMR for; the journal of an older guard does not say.
-    #[serde(default)]
-    pub asked: Option<Asked>,
-    /// EBS encryption, if the security configuration asks for it.
-    #[serde(default)]
-    pub ebs: Option<Ebs>,
-}
-
-/// No name of a security configuration, but what it must be.
-const UNNAMED: &str = "a security configuration that protects as required";
-
-impl Verified {
-    /// Where no security configuration was found that a cluster could be compared with: it must
-    /// have one all the same.
-    pub(crate) fn nothing() -> Self {
-        Self {
-            name: UNNAMED.to_owned(),
-            created: OffsetDateTime::UNIX_EPOCH,
-            digest: String::new(),
-            release: None,
-            subnet: None,
-            asked: None,
-            ebs: None,
-        }
-    }
-
-    fn in_words(&self) -> String {
-        if self.name == UNNAMED {
-            UNNAMED.to_owned()
-        } else {
-            format!("`{}` as verified", self.name)
-        }
-    }
-
-    /// What a cluster of this security configuration must be that is started as `config` says.
-    pub(crate) fn of(found: &SecurityConfiguration, config: &RunnerConfig, facts: &Facts) -> Self {
-        Self {
-            name: found.name.clone(),
-            created: found.created,
-            digest: found.digest.clone(),
-            release: Some(config.release.value.clone()),
-            subnet: config.subnet.as_ref().map(|subnet| subnet.value.clone()),
-            asked: Some(Asked::of(config)),
-            ebs: Ebs::of(found, facts),
-        }
-    }
-}
-
-/// How a cluster came to be the run's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// The run started it.
-    Run,
-    /// It was there before.
-    Adopted,
-    /// Somebody named it to `watch`: nobody has judged before what it was to be started with.
-    Attached,
-}
-
-/// Everything one look at a cluster learnt.
-#[derive(Clone, Debug)]
-pub(crate) struct Look {
-    /// The cluster itself.
-    pub(crate) cluster: Lookup<ClusterFacts>,
-    /// Its steps.
-    pub(crate) steps: Lookup<Vec<Step>>,
-    /// The security configuration as it is now.
-    pub(crate) security_configuration: Lookup<SecurityConfiguration>,
-    /// What is asked less often than these.
-    pub(crate) closer: Closer,
-    /// Whether the steps are told by this very look.
-    pub(crate) steps_asked: bool,
-}
-
-/// What closer looks at a cluster have learnt so far: no judgement of the rest waits for it.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub(crate) struct Closer {
-    /// The scripts that its nodes run first; they cannot change.
-    pub(crate) bootstrap_actions: Lookup<Vec<BootstrapAction>>,
-    /// What its instance groups are configured with.
-    pub(crate) group_properties: Lookup<Vec<ClusterProperty>>,
-    /// Its instances that have not ended.
-    #[serde(skip)]
-    pub(crate) nodes: Lookup<Vec<Node>>,
-    /// Whether EC2 answered about their volumes.
-    #[serde(skip)]
-    pub(crate) volumes_asked: Lookup<()>,
-    /// Every volume that was ever seen, by its id.
-    #[serde(serialize_with = "by_place")]
-    #[schemars(with = "Vec<Volume>")]
-    pub(crate) volumes: BTreeMap<String, Volume>,
-}
-
-/// Volumes as a list, those of one instance together.
-fn by_place<S: Serializer>(
-    volumes: &BTreeMap<String, Volume>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut all: Vec<&Volume> = volumes.values().collect();
-    all.sort_by_key(|volume| (&volume.instance, &volume.device));
-    serializer.collect_seq(all)
-}
-
-impl Default for Closer {
-    fn default() -> Self {
-        const NOT_YET: &str = "not asked yet";
-        Self {
-            bootstrap_actions: Lookup::not_asked(&calls::LIST_BOOTSTRAP_ACTIONS, NOT_YET),
-            group_properties: Lookup::not_asked(&calls::LIST_INSTANCE_GROUPS, NOT_YET),
-            nodes: Lookup::not_asked(&calls::LIST_INSTANCES, NOT_YET),
-            volumes_asked: Lookup::not_asked(&calls::DESCRIBE_VOLUMES, NOT_YET),
-            volumes: BTreeMap::new(),
-        }
-    }
-}
 
 /// Compares a cluster with what was verified. `subject` is its id; what `require` names must
 /// protect one that nobody has judged before.
@@ -499,10 +358,13 @@ pub(crate) fn judge_work<'a>(
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::checks::verified::Closer;
     use crate::{
-        checks::Status::{NotApplicable, Proved},
-        facts::ClusterStatus,
+        checks::finding::Status::{NotApplicable, Proved},
+        facts::emr::ClusterStatus,
     };
+    use std::collections::BTreeMap;
+    use time::OffsetDateTime;
 
     /// A cluster in `state`, of which nothing else is known.
     pub(in crate::checks) fn look(state: ClusterState) -> Look {
@@ -523,7 +385,7 @@ pub(super) mod tests {
             custom_ami: None,
         };
         let security_configuration =
-            Lookup::not_asked(&calls::DESCRIBE_SECURITY_CONFIGURATION, "a test");
+            Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, "a test");
         Look {
             cluster: Lookup::Found(cluster),
             steps: Lookup::Found(Vec::new()),

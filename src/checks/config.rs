@@ -1,6 +1,9 @@
 //! Checks on the runner config itself.
 
-use super::{Case, Check, Finding, Level, Stage};
+use crate::checks::{
+    case::Case,
+    finding::{Check, Finding, Level, Stage},
+};
 
 pub(super) static AMBIGUOUS: Check = Check {
     name: "config-ambiguous",

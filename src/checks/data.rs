@@ -1,11 +1,16 @@
 //! Checks on the data that is there already: what this run will read, object by object, and what a
 //! bucket keeps of it.
 
-use super::{
-    Case, Check, Finding, Level, Stage, buckets,
-    stored::{self, Standard},
+use crate::{
+    base::aws_calls,
+    checks::{
+        buckets,
+        case::Case,
+        finding::{Check, Finding, Level, Stage},
+        stored::{self, Standard},
+    },
+    spec::data_paths::Location,
 };
-use crate::{aws::calls, runner_config::Location};
 
 pub(super) static ENCRYPTED: Check = Check {
     name: "data-encrypted",
@@ -13,7 +18,7 @@ pub(super) static ENCRYPTED: Check = Check {
     level: Level::Required,
     why: "A bucket's default encryption is not retroactive: objects from before it stay as they were written, and the run would read, copy and load them.",
     looks_at: "s3:ListObjectsV2 on each location that this run reads data from, and s3:HeadObject on its objects: all of them up to the setting `data_objects`, an even sample beyond it.",
-    asks: &[&calls::LIST_OBJECTS, &calls::HEAD_OBJECT],
+    asks: &[&aws_calls::LIST_OBJECTS, &aws_calls::HEAD_OBJECT],
     mend: "copy them in place: aws s3 cp --recursive --sse AES256 (or --sse aws:kms --sse-kms-key-id KEY_ARN) s3://BUCKET/PREFIX s3://BUCKET/PREFIX",
     source: "Setup guide, Setting up end to end encryption, S3 buckets (\"not retroactive\"); Amazon S3 user guide, Setting default server-side encryption",
 };
@@ -24,7 +29,7 @@ pub(super) static VERSIONS: Check = Check {
     level: Level::Advised,
     why: "A versioned bucket keeps what is overwritten or deleted: unencrypted objects stay readable as earlier versions after they were copied in place, and staged raw data stays after it was moved.",
     looks_at: "s3:GetBucketVersioning on each bucket of the run.",
-    asks: &[&calls::GET_BUCKET_VERSIONING],
+    asks: &[&aws_calls::GET_BUCKET_VERSIONING],
     mend: "look for them (aws s3api list-object-versions --bucket {subject}), and have a lifecycle rule with NoncurrentVersionExpiration remove them",
     source: "Amazon S3 user guide, Retaining multiple versions of objects with S3 Versioning",
 };

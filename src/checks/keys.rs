@@ -1,10 +1,18 @@
 //! Checks on every KMS key that the security configuration and the buckets' defaults name.
 
-use super::{Case, Check, Finding, Level, Stage, buckets, security_configuration};
 use crate::{
-    aws::{Lookup, calls},
-    facts::{DefaultEncryption, KeyUse, emr::shown, kms::Key},
-    settings::EncryptionKind,
+    base::{aws_calls, lookup::Lookup, text::shown},
+    checks::{
+        buckets,
+        case::Case,
+        finding::{Check, Finding, Level, Stage},
+        security_configuration,
+    },
+    facts::{
+        kms::{Key, KeyUse},
+        s3::DefaultEncryption,
+    },
+    settings::policy::EncryptionKind,
 };
 
 pub(super) static EXISTS: Check = Check {
@@ -13,7 +21,7 @@ pub(super) static EXISTS: Check = Check {
     level: Level::Required,
     why: "A cluster whose key is gone fails while it starts, after minutes, or cannot read what was written.",
     looks_at: "kms:DescribeKey on each key of the security configuration and of the buckets' defaults.",
-    asks: &[&calls::DESCRIBE_KEY],
+    asks: &[&aws_calls::DESCRIBE_KEY],
     mend: "name a key that exists in a new security configuration; list them with: aws kms list-aliases",
     source: "AWS KMS API reference, DescribeKey",
 };
@@ -24,7 +32,7 @@ pub(super) static ENABLED: Check = Check {
     level: Level::Required,
     why: "A disabled key, or one about to be deleted, stops the cluster, and what was written under it can no longer be read.",
     looks_at: "KeyState of kms:DescribeKey.",
-    asks: &[&calls::DESCRIBE_KEY],
+    asks: &[&aws_calls::DESCRIBE_KEY],
     mend: "aws kms enable-key --key-id {subject} (after aws kms cancel-key-deletion, if it is pending deletion)",
     source: "AWS KMS developer guide, Key states of AWS KMS keys",
 };
@@ -35,7 +43,7 @@ pub(super) static SYMMETRIC: Check = Check {
     level: Level::Required,
     why: "EMR and S3 use only symmetric keys; with another kind the cluster does not start.",
     looks_at: "KeySpec and KeyUsage of kms:DescribeKey.",
-    asks: &[&calls::DESCRIBE_KEY],
+    asks: &[&aws_calls::DESCRIBE_KEY],
     mend: "create a symmetric key (aws kms create-key) and name it in a new security configuration",
     source: "Amazon EMR management guide, Create keys and certificates for data encryption",
 };
@@ -46,7 +54,7 @@ pub(super) static REGION: Check = Check {
     level: Level::Required,
     why: "A key of another region cannot be used by the cluster.",
     looks_at: "The region in the key's ARN, against aws.emr.region.",
-    asks: &[&calls::DESCRIBE_KEY],
+    asks: &[&aws_calls::DESCRIBE_KEY],
     mend: "name a key of the cluster's region in a new security configuration",
     source: "Amazon EMR management guide, Create keys and certificates for data encryption",
 };
@@ -57,7 +65,7 @@ pub(super) static ROTATION: Check = Check {
     level: Level::Advised,
     why: "Most rules on regulated data ask that key material be rotated; KMS does it once a year when told to.",
     looks_at: "kms:GetKeyRotationStatus.",
-    asks: &[&calls::GET_KEY_ROTATION_STATUS],
+    asks: &[&aws_calls::GET_KEY_ROTATION_STATUS],
     mend: "aws kms enable-key-rotation --key-id {subject}",
     source: "AWS KMS developer guide, Rotate AWS KMS keys",
 };
@@ -68,7 +76,7 @@ pub(super) static CUSTOMER_MANAGED: Check = Check {
     level: Level::Advised,
     why: "The policy of a key that AWS manages can be neither read as a rule nor changed: everybody whom IAM allows in the account may use it, and it cannot be disabled.",
     looks_at: "KeyManager of kms:DescribeKey, and buckets whose default is KMS without a key of their own.",
-    asks: &[&calls::DESCRIBE_KEY],
+    asks: &[&aws_calls::DESCRIBE_KEY],
     mend: "create a key of your own (aws kms create-key) and name it in place of {subject}",
     source: "AWS KMS developer guide, AWS managed keys",
 };

@@ -1,10 +1,14 @@
 //! Checks on what will launch: the runner, whose credentials, against which AWS, in which
 //! environment.
 
-use super::{Case, Check, Finding, Level, Stage};
 use crate::{
-    aws::{Endpoint, calls},
-    facts::RunnerVersion,
+    aws::endpoint::Endpoint,
+    base::aws_calls,
+    checks::{
+        case::Case,
+        finding::{Check, Finding, Level, Stage},
+    },
+    spec::observations::RunnerVersion,
 };
 
 pub(super) static AWS_ENDPOINT: Check = Check {
@@ -35,7 +39,7 @@ pub(super) static WATCHABLE: Check = Check {
     level: Level::Required,
     why: "At INFO the runner prints no cluster id: without elasticmapreduce:ListClusters the guard could not find what it must watch.",
     looks_at: "elasticmapreduce:ListClusters of the last hour, which also tells this run's clusters from earlier ones.",
-    asks: &[&calls::LIST_CLUSTERS],
+    asks: &[&aws_calls::LIST_CLUSTERS],
     mend: "allow elasticmapreduce:ListClusters to the guard's credentials",
     source: "EmrEtlRunner, emr_job.rb (the id is logged at DEBUG only); Amazon EMR API reference, ListClusters",
 };
@@ -57,7 +61,7 @@ pub(super) static SAME_ACCOUNT: Check = Check {
     level: Level::Required,
     why: "The guard looks with its own credentials and the runner launches with the keys of its config. If these belong to two accounts, nothing that was looked at is what will run.",
     looks_at: "sts:GetCallerIdentity under both sets of credentials.",
-    asks: &[&calls::GET_CALLER_IDENTITY],
+    asks: &[&aws_calls::GET_CALLER_IDENTITY],
     mend: "give the guard credentials of the account that the runner config's keys belong to, or set `credentials: runner-config`",
     source: "AWS STS API reference, GetCallerIdentity",
 };

@@ -1,7 +1,15 @@
 //! Checks on what the cluster will be: an EMR release that can do what is required, in a subnet.
 
-use super::{Case, Check, Finding, Level, Stage, security_configuration};
-use crate::{aws::calls, facts::emr::Content, names::ReleaseLabel, settings::Protection};
+use crate::{
+    base::{aws_calls, names::ReleaseLabel},
+    checks::{
+        case::Case,
+        finding::{Check, Finding, Level, Stage},
+        release_support::{FIRST_WITH_SECURITY_CONFIGURATIONS, needed},
+        security_configuration,
+    },
+    settings::policy::Protection,
+};
 
 pub(super) static RELEASE: Check = Check {
     name: "release-supports-encryption",
@@ -9,7 +17,7 @@ pub(super) static RELEASE: Check = Check {
     level: Level::Required,
     why: "An EMR release older than a feature of the security configuration ignores it or does not start.",
     looks_at: "aws.emr.ami_version, against what the security configuration uses.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "raise aws.emr.ami_version to the release named",
     source: "Amazon EMR release guide: security configurations 4.8.0, EBS encryption 5.24.0, EMR-managed certificates 7.11.0",
 };
@@ -31,7 +39,7 @@ pub(super) static SUBNET_EXISTS: Check = Check {
     level: Level::Required,
     why: "A subnet that does not exist fails the run after minutes; which network it lies in decides whether encryption in transit can work.",
     looks_at: "ec2:DescribeSubnets on aws.emr.ec2_subnet_id.",
-    asks: &[&calls::DESCRIBE_SUBNETS],
+    asks: &[&aws_calls::DESCRIBE_SUBNETS],
     mend: "name a subnet of aws.emr.region; list them with: aws ec2 describe-subnets --query 'Subnets[].[SubnetId,VpcId]'",
     source: "Amazon EC2 API reference, DescribeSubnets",
 };
@@ -42,7 +50,7 @@ pub(super) static VPC_DNS: Check = Check {
     level: Level::Required,
     why: "Nodes find and verify each other by the names that the certificates are made for; a VPC without DNS support or host names gives them none.",
     looks_at: "ec2:DescribeVpcAttribute: enableDnsSupport and enableDnsHostnames.",
-    asks: &[&calls::DESCRIBE_VPC_ATTRIBUTE],
+    asks: &[&aws_calls::DESCRIBE_VPC_ATTRIBUTE],
     mend: "aws ec2 modify-vpc-attribute --vpc-id {subject} --enable-dns-hostnames (and --enable-dns-support)",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DNS attributes for your VPC",
 };
@@ -53,7 +61,7 @@ pub(super) static VPC_DHCP: Check = Check {
     level: Level::Required,
     why: "With another domain name the nodes' names do not fit the certificates' wildcard, and they refuse each other.",
     looks_at: "ec2:DescribeVpcs and DescribeDhcpOptions: domain-name and domain-name-servers.",
-    asks: &[&calls::DESCRIBE_VPCS, &calls::DESCRIBE_DHCP_OPTIONS],
+    asks: &[&aws_calls::DESCRIBE_VPCS, &aws_calls::DESCRIBE_DHCP_OPTIONS],
     mend: "give {subject} DHCP options with the domain name wanted and AmazonProvidedDNS: aws ec2 create-dhcp-options, then associate-dhcp-options",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DHCP option sets",
 };
@@ -75,7 +83,7 @@ pub(super) static EBS_BY_DEFAULT: Check = Check {
     level: Level::Advised,
     why: "LUKS leaves the root volumes as they are: without EnableEbsEncryption only the account's own default encrypts them, with whatever a step leaves in /tmp.",
     looks_at: "ec2:GetEbsEncryptionByDefault in the cluster's region, where the security configuration does not encrypt EBS volumes itself.",
-    asks: &[&calls::GET_EBS_ENCRYPTION_BY_DEFAULT],
+    asks: &[&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT],
     mend: "aws ec2 enable-ebs-encryption-by-default, or a new security configuration with EnableEbsEncryption (EMR 5.24.0 and later)",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption; Amazon EBS user guide, Enable encryption by default",
 };
@@ -94,13 +102,6 @@ pub(super) fn internal_domain(region: &str) -> String {
         format!("{region}.compute.internal")
     }
 }
-
-/// Security configurations exist since this release.
-const FIRST_WITH_SECURITY_CONFIGURATIONS: ReleaseLabel = ReleaseLabel::new(4, 8, 0);
-/// `EnableEbsEncryption` works since this release.
-const FIRST_WITH_EBS_ENCRYPTION: ReleaseLabel = ReleaseLabel::new(5, 24, 0);
-/// The certificate provider `EMR` exists since this release.
-const FIRST_WITH_EMR_CERTIFICATES: ReleaseLabel = ReleaseLabel::new(7, 11, 0);
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(release(case));
@@ -234,16 +235,5 @@ fn release(case: &Case<'_>) -> Finding {
             })
         }
         _ => decide(FIRST_WITH_SECURITY_CONFIGURATIONS, "security configurations"),
-    }
-}
-
-/// The release that a security configuration needs, and for what.
-pub(super) fn needed(content: &Content) -> (ReleaseLabel, &'static str) {
-    if content.tls.as_ref().is_some_and(|tls| tls.provider == "EMR") {
-        (FIRST_WITH_EMR_CERTIFICATES, "certificates that EMR manages")
-    } else if content.local_disk.as_ref().is_some_and(|disk| disk.ebs) {
-        (FIRST_WITH_EBS_ENCRYPTION, "EBS encryption")
-    } else {
-        (FIRST_WITH_SECURITY_CONFIGURATIONS, "security configurations")
     }
 }

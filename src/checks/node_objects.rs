@@ -3,12 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Check, Finding, Level, Stage, Subject, roles, security_configuration};
 use crate::{
-    aws::{Lookup, calls},
-    facts::{NodeObject, emr::NodeFetch, iam::Identity},
-    iam_policy::{self, Decision, Request},
-    names::{S3Object, partition},
+    base::{
+        aws_calls,
+        lookup::Lookup,
+        names::{S3Object, partition},
+    },
+    checks::{
+        case::Case,
+        finding::{Check, Finding, Level, Stage, Subject},
+        roles, security_configuration,
+    },
+    facts::{
+        emr::NodeFetch,
+        iam::Identity,
+        iam_policy::{self, Decision, Request},
+        node_objects::NodeObject,
+    },
 };
 
 pub(super) static PROVIDER: Check = Check {
@@ -17,7 +28,7 @@ pub(super) static PROVIDER: Check = Check {
     level: Level::Required,
     why: "Every node fetches the jar of a custom key or certificate provider while it starts; without it the cluster fails after minutes.",
     looks_at: "s3:HeadObject on each S3Object of the security configuration that is a custom provider's.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::HEAD_OBJECT],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::HEAD_OBJECT],
     mend: "put the provider's jar at {subject}, or name another in a new security configuration",
     source: "Amazon EMR management guide, Create keys and certificates for data encryption (custom key providers)",
 };
@@ -29,10 +40,10 @@ pub(super) static MAY_READ: Check = Check {
     why: "Nodes fetch certificates and providers as the role in aws.emr.jobflow_role; where it may not read them, the cluster fails while it starts.",
     looks_at: "iam:SimulatePrincipalPolicy of s3:GetObject, with the policy and the owner of the object's bucket.",
     asks: &[
-        &calls::DESCRIBE_SECURITY_CONFIGURATION,
-        &calls::SIMULATE_PRINCIPAL_POLICY,
-        &calls::GET_BUCKET_POLICY,
-        &calls::HEAD_BUCKET,
+        &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
+        &aws_calls::SIMULATE_PRINCIPAL_POLICY,
+        &aws_calls::GET_BUCKET_POLICY,
+        &aws_calls::HEAD_BUCKET,
     ],
     mend: "allow s3:GetObject on {subject} to the role in aws.emr.jobflow_role",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption; AWS IAM user guide, Policy evaluation logic",

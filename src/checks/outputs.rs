@@ -3,9 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Case, Check, Finding, Level, Stage, apply_policy, buckets, excuse, writes};
 use crate::{
-    aws::calls, facts::s3::WritersMeet, names::BucketName, plan::Access, runner_config::Location,
+    base::{aws_calls, names::BucketName},
+    checks::{
+        buckets,
+        case::Case,
+        finding::{Check, Finding, Level, Stage, apply_policy, excuse},
+        writes,
+    },
+    facts::s3::WritersMeet,
+    spec::data_paths::{Access, Location},
 };
 
 pub(super) static OUTPUTS: Check = Check {
@@ -14,7 +21,7 @@ pub(super) static OUTPUTS: Check = Check {
     level: Level::Required,
     why: "A default encryption or a bucket policy that somebody changed after the launch protects nothing of what was written since, and nothing of the logs that EMR still brings.",
     looks_at: "s3:GetBucketEncryption and s3:GetBucketPolicy of each bucket that the run writes to, asked again once it is over, and held against the checks that were asked before the launch.",
-    asks: &[&calls::GET_BUCKET_ENCRYPTION, &calls::GET_BUCKET_POLICY],
+    asks: &[&aws_calls::GET_BUCKET_ENCRYPTION, &aws_calls::GET_BUCKET_POLICY],
     mend: "set the default encryption and the policy of {subject} as they were before the launch, find out who changed them, and look at what was written since",
     source: "Amazon S3 user guide, Setting default server-side encryption (new objects only)",
 };

@@ -1,8 +1,13 @@
 //! Checks on what the runner config itself tells the cluster: properties of its software, scripts
 //! that run first, and the free text for EMR.
 
-use super::{Case, Check, Finding, Level, Stage};
-use crate::weakening::{self, Weakening, Weight};
+use crate::{
+    checks::{
+        case::Case,
+        finding::{Check, Finding, Level, Stage},
+    },
+    facts::weakening::{self, Weakening, Weight},
+};
 
 pub(super) static WEAKENS: Check = Check {
     name: "configuration-weakens-encryption",

@@ -1,13 +1,16 @@
 //! Checks on the cluster that the runner would adopt in persistent mode: it takes one by its name
 //! alone, and whatever that one was started with holds.
 
-use super::{
-    Case, Check, Finding, Level, Stage, built,
-    clusters::{self, Verified},
-    security_configuration,
-};
 use crate::{
-    aws::calls,
+    base::aws_calls,
+    checks::{
+        built,
+        case::Case,
+        clusters,
+        finding::{Check, Finding, Level, Stage},
+        security_configuration,
+        verified::Verified,
+    },
     facts::emr::{Adoptable, ClusterState, Persistent},
 };
 
@@ -17,7 +20,7 @@ pub(super) static CLUSTER: Check = Check {
     level: Level::Required,
     why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and adds its steps to it: the cluster's security configuration is whatever it was started with, and the config's is ignored.",
     looks_at: "elasticmapreduce:ListClusters (all that live) and DescribeCluster.",
-    asks: &[&calls::LIST_CLUSTERS, &calls::DESCRIBE_CLUSTER, &calls::LIST_STEPS],
+    asks: &[&aws_calls::LIST_CLUSTERS, &aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
     mend: "terminate {subject}, so that the runner starts a new one with the security configuration: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (get_emr_jobflow_id)",
 };
@@ -29,10 +32,10 @@ pub(super) static CONFIGURATION: Check = Check {
     why: "An adopted cluster keeps the Configurations and bootstrap actions it was started with, and its instance groups can have been reconfigured since: aws.emr.configuration and aws.emr.bootstrap are ignored.",
     looks_at: "Configurations of elasticmapreduce:DescribeCluster and of each group in ListInstanceGroups, against the properties that are documented to weaken encryption; ListBootstrapActions, none of which may come over plain http.",
     asks: &[
-        &calls::LIST_CLUSTERS,
-        &calls::DESCRIBE_CLUSTER,
-        &calls::LIST_INSTANCE_GROUPS,
-        &calls::LIST_BOOTSTRAP_ACTIONS,
+        &aws_calls::LIST_CLUSTERS,
+        &aws_calls::DESCRIBE_CLUSTER,
+        &aws_calls::LIST_INSTANCE_GROUPS,
+        &aws_calls::LIST_BOOTSTRAP_ACTIONS,
     ],
     mend: "terminate {subject}, so that the runner starts a new one: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (add_configuration unless found_persistent_jobflow); Amazon EMR management guide, Reconfigure an instance group in a running cluster",
@@ -44,7 +47,7 @@ pub(super) static ONE: Check = Check {
     level: Level::Required,
     why: "The runner stops when two live clusters bear the name, and it lists for ever when more than one page (50) of clusters is alive, since it never gives the marker back.",
     looks_at: "elasticmapreduce:ListClusters in WAITING and RUNNING.",
-    asks: &[&calls::LIST_CLUSTERS],
+    asks: &[&aws_calls::LIST_CLUSTERS],
     mend: "terminate what nobody needs: aws emr list-clusters --cluster-states WAITING RUNNING; aws emr terminate-clusters --cluster-ids …",
     source: "EmrEtlRunner, emr.rb (get_emr_jobflow_id)",
 };

@@ -10,26 +10,43 @@ use proptest::{prelude::*, sample::Index};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use super::{CATALOGUE, Case, Status, pre_flight};
 use crate::{
-    aws::{Endpoint, Lookup, Obstacle},
-    certificate::{Certificate, Material},
+    aws::endpoint::Endpoint,
+    base::{
+        lookup::{Lookup, Obstacle},
+        names::{AccountId, BucketName, KeyArn, KeyReference},
+    },
+    checks::{
+        case::Case,
+        catalogue::{CATALOGUE, pre_flight},
+        finding::Status,
+        verdict::Verdict,
+    },
     facts::{
-        Adoptable, BucketFacts, ClusterFacts, ClusterState, ClusterStatus, DefaultEncryption,
-        Facts, KeyFacts, KeyUse, NetworkFacts, NodeObject, Persistent, RoleFacts, RoleKind,
-        RunnerVersion, SecurityConfiguration, Stored, Survey, Tally,
-        emr::{ClusterProperty, Content, LocalDisk, Override, S3AtRest, Tls},
-        iam,
-        kms::Key,
+        certificate_archive::{Certificate, Material},
+        ec2::NetworkFacts,
+        emr::{
+            Adoptable, ClusterFacts, ClusterProperty, ClusterState, ClusterStatus, Content,
+            LocalDisk, Override, Persistent, S3AtRest, SecurityConfiguration, Tls,
+        },
+        gather::Facts,
+        iam::{self, RoleFacts},
+        kms::{Key, KeyFacts, KeyUse, RoleKind},
+        node_objects::NodeObject,
+        objects::{Survey, Tally},
+        s3::{BucketFacts, DefaultEncryption},
+        stored::Stored,
         sts,
     },
-    invocation::{Invocation, environment::Variable},
-    names::{AccountId, BucketName, KeyArn, KeyReference},
-    plan::{Documents, Plan},
-    run::circumstances,
-    runner_config::RunnerConfig,
-    settings::{EncryptionKind, Options, Policy, Protection, Settings},
-    verdict::Verdict,
+    runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation, plan::circumstances},
+    settings::{
+        policy::{EncryptionKind, Policy, Protection},
+        resolve::{Options, Settings},
+    },
+    spec::{
+        data_paths::Plan,
+        observations::{Documents, RunnerVersion, Variable},
+    },
 };
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
@@ -67,7 +84,7 @@ impl World {
         Self { config, plan, facts }
     }
 
-    fn findings(&self, policy: &Policy, facts: &Facts) -> Vec<super::Finding> {
+    fn findings(&self, policy: &Policy, facts: &Facts) -> Vec<crate::checks::finding::Finding> {
         pre_flight(&Case {
             config: &self.config,
             plan: &self.plan,
@@ -169,7 +186,7 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
             NodeObject {
                 there: None,
                 identity: Lookup::Found(iam::Identity::Allowed),
-                bucket: Some(crate::facts::OtherBucket {
+                bucket: Some(crate::facts::node_objects::OtherBucket {
                     ours: Lookup::Found(true),
                     policy: Lookup::Found(None),
                 }),
@@ -572,7 +589,7 @@ fn damages(world: &World) -> Vec<Blow> {
                     operation: "s3:GetObject".to_owned(),
                     message: "no".to_owned(),
                 });
-                survey.unseen = Some(crate::facts::Unseen { objects: 1, why });
+                survey.unseen = Some(crate::facts::objects::Unseen { objects: 1, why });
             },
         );
     }
@@ -825,8 +842,10 @@ fn each_world_launches_as_it_is() {
         let findings = world.findings(&strict(), &world.facts);
         let open: Vec<String> = findings
             .iter()
-            .filter(|finding| finding.level == super::Level::Required && finding.is_open())
-            .map(super::Finding::in_brief)
+            .filter(|finding| {
+                finding.level == crate::checks::finding::Level::Required && finding.is_open()
+            })
+            .map(crate::checks::finding::Finding::in_brief)
             .collect();
         assert!(world.launches(&strict(), &world.facts), "{open:?}");
         assert!(world.facts.key_uses().values().flatten().any(|used| *used == KeyUse::LocalDisk));
@@ -895,7 +914,10 @@ fn giving_up_a_fact_by_policy_hides_nothing_else() {
     for loss in losses(&world.facts).into_iter().filter(|loss| loss.name.ends_with("denied")) {
         let mut facts = world.facts.clone();
         (loss.strike)(&mut facts);
-        let open = world.findings(&strict(), &facts).into_iter().filter(super::Finding::is_open);
+        let open = world
+            .findings(&strict(), &facts)
+            .into_iter()
+            .filter(crate::checks::finding::Finding::is_open);
         let advise: BTreeSet<String> = open.map(|finding| finding.check.name.to_owned()).collect();
         let policy = Policy { advise: advise.into_iter().collect(), ..strict() };
         for damage in damages.iter().filter(|damage| damage.place != loss.place) {

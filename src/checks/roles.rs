@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Case, Check, Finding, Level, Stage, Subject, keys};
 use crate::{
-    aws::{Lookup, calls},
-    facts::{
-        KeyFacts, KeyUse, RoleFacts, RoleKind,
-        iam::Identity,
-        kms::{Grant, Key},
+    base::{aws_calls, lookup::Lookup, names::KeyReference},
+    checks::{
+        case::Case,
+        finding::{Check, Finding, Level, Stage, Subject},
+        keys,
     },
-    iam_policy::{self, Decision, Request},
-    names::KeyReference,
-    runner_config::Located,
+    facts::{
+        iam::{Identity, RoleFacts},
+        iam_policy::{self, Decision, Request},
+        kms::{Grant, Key, KeyFacts, KeyUse, RoleKind},
+    },
+    spec::located::Located,
 };
 
 pub(super) static JOBFLOW_EXISTS: Check = Check {
@@ -21,7 +23,7 @@ pub(super) static JOBFLOW_EXISTS: Check = Check {
     level: Level::Required,
     why: "Without its instance profile the cluster does not start; which role is behind the profile decides who may read the keys.",
     looks_at: "iam:GetInstanceProfile on aws.emr.jobflow_role.",
-    asks: &[&calls::GET_INSTANCE_PROFILE],
+    asks: &[&aws_calls::GET_INSTANCE_PROFILE],
     mend: "name an instance profile with a role in aws.emr.jobflow_role, or create the default one: aws emr create-default-roles",
     source: "Amazon EMR management guide, Service role for cluster EC2 instances (EC2 instance profile)",
 };
@@ -32,7 +34,7 @@ pub(super) static SERVICE_EXISTS: Check = Check {
     level: Level::Required,
     why: "Without its service role the cluster does not start; with EBS encryption that role must also be able to use the key.",
     looks_at: "iam:GetRole on aws.emr.service_role.",
-    asks: &[&calls::GET_ROLE],
+    asks: &[&aws_calls::GET_ROLE],
     mend: "name a role in aws.emr.service_role, or create the default one: aws emr create-default-roles",
     source: "Amazon EMR management guide, Service role for Amazon EMR (EMR role)",
 };
@@ -43,7 +45,11 @@ pub(super) static JOBFLOW_MAY_USE: Check = Check {
     level: Level::Required,
     why: "The cluster's instances act as the role in aws.emr.jobflow_role; without kms:GenerateDataKey and kms:Decrypt they cannot encrypt or read back, and the cluster fails after minutes. The AWS-managed EMR policies contain no kms action.",
     looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, on every key of the security configuration and of the buckets' defaults.",
-    asks: &[&calls::SIMULATE_PRINCIPAL_POLICY, &calls::GET_KEY_POLICY, &calls::LIST_GRANTS],
+    asks: &[
+        &aws_calls::SIMULATE_PRINCIPAL_POLICY,
+        &aws_calls::GET_KEY_POLICY,
+        &aws_calls::LIST_GRANTS,
+    ],
     mend: "add the role as a key user of {subject} in its key policy, or allow kms:GenerateDataKey and kms:Decrypt on it in the role's policies",
     source: "Setup guide, Setting up end to end encryption, Local disks; AWS KMS developer guide, Key policies",
 };
@@ -54,7 +60,11 @@ pub(super) static SERVICE_MAY_USE: Check = Check {
     level: Level::Required,
     why: "With EBS encryption the EMR service has EC2 make volumes under the key: a service role that may not do so ends the cluster while it starts.",
     looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, on the local-disk key where EnableEbsEncryption is set.",
-    asks: &[&calls::SIMULATE_PRINCIPAL_POLICY, &calls::GET_KEY_POLICY, &calls::LIST_GRANTS],
+    asks: &[
+        &aws_calls::SIMULATE_PRINCIPAL_POLICY,
+        &aws_calls::GET_KEY_POLICY,
+        &aws_calls::LIST_GRANTS,
+    ],
     mend: "allow kms:Encrypt, Decrypt, ReEncrypt*, CreateGrant, GenerateDataKeyWithoutPlaintext and DescribeKey on {subject} to the role in aws.emr.service_role, in its policies or in the key's",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption (EBS encryption)",
 };
@@ -66,10 +76,10 @@ pub(super) static MAPPED_MAY_USE: Check = Check {
     why: "Where the security configuration maps users to roles, EMRFS takes on the mapped role for them: what that one may not do with a key, their reads and writes cannot.",
     looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, for each role of RoleMappings on every key of S3.",
     asks: &[
-        &calls::DESCRIBE_SECURITY_CONFIGURATION,
-        &calls::SIMULATE_PRINCIPAL_POLICY,
-        &calls::GET_KEY_POLICY,
-        &calls::LIST_GRANTS,
+        &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
+        &aws_calls::SIMULATE_PRINCIPAL_POLICY,
+        &aws_calls::GET_KEY_POLICY,
+        &aws_calls::LIST_GRANTS,
     ],
     mend: "allow kms:GenerateDataKey and kms:Decrypt on {subject} to the mapped role, in its policies or in the key's",
     source: "Amazon EMR management guide, Configure IAM roles for EMRFS requests to Amazon S3",
@@ -101,7 +111,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(
             SERVICE_MAY_USE
                 .on("keys", "allowed to use them")
-                .waiting_for(&super::security_configuration::EXISTS),
+                .waiting_for(&crate::checks::security_configuration::EXISTS),
         );
     } else if !uses.values().any(|uses| uses.contains(&KeyUse::Ebs)) {
         findings.push(
@@ -142,7 +152,7 @@ fn mapped(
     let subject = || MAPPED_MAY_USE.on("RoleMappings", "allowed to use the keys of S3");
     let Some(configuration) = case.facts.security_configuration.as_ref().and_then(Lookup::found)
     else {
-        findings.push(subject().waiting_for(&super::security_configuration::EXISTS));
+        findings.push(subject().waiting_for(&crate::checks::security_configuration::EXISTS));
         return;
     };
     let before = findings.len();

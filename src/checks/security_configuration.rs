@@ -2,12 +2,15 @@
 //! protections is really configured. A switch that is on proves nothing: each protection is judged
 //! by its own content.
 
-use super::{Case, Check, Finding, Level, Stage, network};
 use crate::{
-    aws::calls,
-    facts::emr::{Content, shown},
-    names::ReleaseLabel,
-    settings::Protection,
+    base::{aws_calls, names::ReleaseLabel, text::shown},
+    checks::{
+        case::Case,
+        finding::{Check, Finding, Level, Stage},
+        release_support,
+    },
+    facts::emr::Content,
+    settings::policy::Protection,
 };
 
 pub(super) static EXISTS: Check = Check {
@@ -16,7 +19,7 @@ pub(super) static EXISTS: Check = Check {
     level: Level::Required,
     why: "Without a security configuration nothing on the cluster is encrypted: neither disks nor traffic, nor what Spark writes by itself.",
     looks_at: "elasticmapreduce:DescribeSecurityConfiguration, in the region of aws.emr.region.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "create it (aws emr create-security-configuration --name {subject} --security-configuration file://…), or name another in the runner config or the setting `security_configuration`",
     source: "Setup guide, Setting up end to end encryption, EMR security configuration; Amazon EMR management guide, Create a security configuration",
 };
@@ -27,7 +30,7 @@ pub(super) static S3_AT_REST: Check = Check {
     level: Level::Required,
     why: "What Spark writes through EMRFS (bad rows among it) is encrypted by the security configuration's S3 part, not by the runner's flag.",
     looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.S3EncryptionConfiguration, with the key or class its mode needs.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "add S3EncryptionConfiguration with a mode (and its key) to a new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Encryption at rest for EMRFS data in Amazon S3",
 };
@@ -38,7 +41,7 @@ pub(super) static LOCAL_DISK_AT_REST: Check = Check {
     level: Level::Required,
     why: "HDFS blocks, shuffle files and spills hold the data in clear on the instances' disks.",
     looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.LocalDiskEncryptionConfiguration, with its key or provider.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "add LocalDiskEncryptionConfiguration with AwsKms, a key and EnableEbsEncryption to a new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption",
 };
@@ -49,7 +52,7 @@ pub(super) static IN_TRANSIT: Check = Check {
     level: Level::Required,
     why: "Shuffle and Spark RPC send the data between nodes in clear.",
     looks_at: "EnableInTransitEncryption and InTransitEncryptionConfiguration.TLSCertificateConfiguration, with the certificates its provider needs.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "add TLSCertificateConfiguration (PEM with an S3Object, or Custom with its class) to a new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Encryption in transit",
 };
@@ -60,7 +63,7 @@ pub(super) static NO_KERBEROS: Check = Check {
     level: Level::Required,
     why: "A security configuration with Kerberos needs KerberosAttributes in RunJobFlow, which EmrEtlRunner cannot send: the cluster would fail.",
     looks_at: "AuthenticationConfiguration.KerberosConfiguration of the security configuration.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "name a security configuration without Kerberos",
     source: "Amazon EMR management guide, Configuring Kerberos on Amazon EMR; EmrEtlRunner, emr_job.rb",
 };
@@ -71,7 +74,7 @@ pub(super) static METADATA_SERVICE: Check = Check {
     level: Level::Advised,
     why: "Over version 1 of the instance metadata service, any program on a node that can be made to fetch a URL gives away the role's credentials, and with them what S3 and KMS decrypt.",
     looks_at: "InstanceMetadataServiceConfiguration.MinimumInstanceMetadataServiceVersion of the security configuration.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "add \"InstanceMetadataServiceConfiguration\": {\"MinimumInstanceMetadataServiceVersion\": 2, \"HttpPutResponseHopLimit\": 1} to a new security configuration (EMR 5.23.1, 5.27.1, 5.32 or 6.2 and later)",
     source: "Amazon EMR management guide, Create a security configuration (Configure EC2 instance metadata service)",
 };
@@ -161,7 +164,7 @@ pub(super) fn protects(
     release: &ReleaseLabel,
     require: &[Protection],
 ) -> Result<String, String> {
-    let (first, feature) = network::needed(content);
+    let (first, feature) = release_support::needed(content);
     if *release < first {
         return Err(format!("{release}, where {feature} need {first} or later"));
     }

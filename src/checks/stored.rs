@@ -3,11 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Subject, buckets};
 use crate::{
-    facts::{Facts, Stored, Survey, Tally},
-    names::KeyReference,
-    settings::{EncryptionKind, Policy},
+    base::names::KeyReference,
+    checks::finding::{Finding, Subject},
+    facts::{
+        gather::Facts,
+        objects::{Survey, Tally},
+        stored::Stored,
+    },
+    settings::policy::{self, EncryptionKind, Policy},
 };
 
 /// What the policy accepts for objects, with its keys as KMS resolved them: all that it takes to
@@ -49,7 +53,7 @@ impl Standard {
         } else {
             format!(", under {}", self.keys.join(" or "))
         };
-        format!("{}{under}", buckets::accepted(&self.kinds))
+        format!("{}{under}", policy::accepted(&self.kinds))
     }
 
     /// Whether it accepts this kind under this key, which is told by its ARN.
@@ -113,7 +117,7 @@ pub(super) fn judge(
     }
     match survey.unseen.as_ref().map(|unseen| (unseen.objects, unseen.obstacle())) {
         Some((objects, Some((obstacle, denied)))) => {
-            let obstacle = crate::aws::Obstacle {
+            let obstacle = crate::base::lookup::Obstacle {
                 message: format!("{objects} objects: {}", obstacle.message),
                 ..obstacle.clone()
             };
@@ -154,8 +158,8 @@ fn offenders(tally: &Tally) -> String {
 fn shown(stored: &Stored) -> String {
     match stored {
         Stored::Unencrypted => "unencrypted".to_owned(),
-        Stored::Kind(kind, None) => buckets::kind_name(*kind).to_owned(),
-        Stored::Kind(kind, Some(key)) => format!("{} under {key}", buckets::kind_name(*kind)),
+        Stored::Kind(kind, None) => policy::kind_name(*kind).to_owned(),
+        Stored::Kind(kind, Some(key)) => format!("{} under {key}", policy::kind_name(*kind)),
         Stored::CustomerKey => "SSE-C, under a key that the run does not have".to_owned(),
         Stored::Other(kind) => format!("of the unknown kind `{kind}`"),
     }

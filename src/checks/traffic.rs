@@ -1,10 +1,12 @@
 //! Checks on what leaves the cluster or the runner by other ways than S3: storage targets,
 //! enrichments' sources, and the runner's own reports of its jobs.
 
-use super::{Case, Check, Finding, Level, Stage};
-use crate::plan::{
-    enrichments::Source,
-    targets::{Database, Store, Target},
+use crate::{
+    checks::{
+        case::Case,
+        finding::{Check, Finding, Level, Stage},
+    },
+    spec::observations::{Database, Source, Store, Target},
 };
 
 pub(super) static TARGET_TLS: Check = Check {

@@ -3,19 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
-use super::{
-    Check, Finding, Level, Stage, Subject,
-    clusters::{Look, Verified},
-};
 use crate::{
-    aws::calls,
-    facts::{
-        ClusterFacts, ClusterState, Facts, SecurityConfiguration,
-        ec2::Volume,
-        emr::{LocalDisk, Node},
+    base::aws_calls,
+    checks::{
+        finding::{Check, Finding, Level, Stage, Subject},
+        verified::{Look, Verified},
     },
+    facts::emr::{ClusterFacts, ClusterState, LocalDisk, Node},
 };
 
 pub(super) static VOLUMES: Check = Check {
@@ -24,58 +18,10 @@ pub(super) static VOLUMES: Check = Check {
     level: Level::Required,
     why: "EBS encryption by the security configuration promises that every volume is encrypted by its key, the root volumes too; what the instances really got is another question, for those that join later as well.",
     looks_at: "elasticmapreduce:ListInstances once instances exist, and Encrypted and KmsKeyId of each of their volumes in ec2:DescribeVolumes, again as long as the cluster lives. Where the security configuration encrypts disks by LUKS alone, no API shows it.",
-    asks: &[&calls::DESCRIBE_CLUSTER, &calls::LIST_INSTANCES, &calls::DESCRIBE_VOLUMES],
+    asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_INSTANCES, &aws_calls::DESCRIBE_VOLUMES],
     mend: "the cluster is terminated; look at what gives instances other volumes (a custom AMI, a launch by hand), and at the key, then launch again",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption (EBS encryption); Amazon EC2 API reference, DescribeVolumes",
 };
-
-/// EBS encryption as it was verified.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Ebs {
-    /// The key: by its ARN, if KMS has told.
-    key: Option<String>,
-}
-
-impl Ebs {
-    /// What `configuration` promises; `None` when that is not EBS encryption.
-    pub(crate) fn of(configuration: &SecurityConfiguration, facts: &Facts) -> Option<Self> {
-        let content = &configuration.content;
-        let disk =
-            content.local_disk.as_ref().filter(|disk| content.at_rest_enabled && disk.ebs)?;
-        let key = disk
-            .key
-            .as_ref()
-            .map(|key| facts.resolved(key).map_or_else(|| key.to_string(), str::to_owned));
-        Some(Self { key })
-    }
-
-    /// What is wrong with a volume.
-    fn against(&self, volume: &Volume) -> Option<String> {
-        let place = format!("{} ({} of {})", volume.id, volume.device, volume.instance);
-        if !volume.encrypted {
-            return Some(format!("{place} is not encrypted"));
-        }
-        let wrong = self
-            .key
-            .as_deref()
-            .is_some_and(|key| !is_key(volume.key.as_deref().unwrap_or_default(), key));
-        wrong.then(|| {
-            format!(
-                "{place} is encrypted by {}",
-                volume.key.as_deref().unwrap_or("a key that EC2 does not tell")
-            )
-        })
-    }
-}
-
-/// Whether EC2's `seen`, always an ARN, is the key that `wanted` names. An alias that KMS did not
-/// resolve names none that could be compared.
-fn is_key(seen: &str, wanted: &str) -> bool {
-    wanted.contains("alias/")
-        || seen == wanted
-        || (!wanted.starts_with("arn:") && seen.ends_with(&format!(":key/{wanted}")))
-}
 
 /// Judges the volumes of a cluster: all that were ever seen, and whether each instance that is
 /// there has shown some.
@@ -160,16 +106,20 @@ const MEND: &str = "look at the instances in the EC2 console";
 
 #[cfg(test)]
 mod tests {
+    use crate::{
+        checks::verified::{Ebs, is_key},
+        facts::ec2::Volume,
+    };
     use std::collections::BTreeMap;
 
     use super::*;
     use crate::{
-        aws::{Lookup, Obstacle},
+        base::lookup::{Lookup, Obstacle},
         checks::{
-            Status,
             clusters::tests::{look, verified},
+            finding::Status,
         },
-        facts::Step,
+        facts::emr::Step,
     };
 
     const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
@@ -221,7 +171,7 @@ mod tests {
 
     #[test]
     fn while_there_is_nothing_to_see_it_is_neither_proved_nor_overdue() {
-        use ClusterState::{Bootstrapping, Running, Starting, Terminating};
+        use crate::facts::emr::ClusterState::{Bootstrapping, Running, Starting, Terminating};
         let lost =
             || Lookup::Unreachable(Obstacle { operation: "x".to_owned(), message: "y".to_owned() });
         for (state, nodes, not_there) in [

@@ -6,15 +6,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Case, Check, Finding, Level, Stage, Subject, buckets, security_configuration};
 use crate::{
-    aws::calls,
-    facts::{BucketFacts, DefaultEncryption, emr::S3AtRest},
-    iam_policy::{self, Decision, Request},
-    names::{KeyReference, partition},
-    plan::{Actor, Protection},
-    runner_config::Location,
-    settings::EncryptionKind,
+    base::{
+        aws_calls,
+        names::{KeyReference, partition},
+    },
+    checks::{
+        buckets,
+        case::Case,
+        finding::{Check, Finding, Level, Stage, Subject},
+        security_configuration,
+    },
+    facts::{
+        emr::S3AtRest,
+        iam_policy::{self, Decision, Request},
+        s3::{BucketFacts, DefaultEncryption},
+    },
+    settings::policy::{self, EncryptionKind},
+    spec::data_paths::{Actor, Location, Protection},
 };
 
 pub(super) static WRITTEN: Check = Check {
@@ -23,7 +32,7 @@ pub(super) static WRITTEN: Check = Check {
     level: Level::Required,
     why: "Each location is written by somebody else: some ask for encryption in the request, some leave it to the bucket. Only both together say what the objects will be.",
     looks_at: "Who writes to each location of this run, the security configuration's S3 part with its overrides, and s3:GetBucketEncryption; against `accept_encryption` and `expected_keys`.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::GET_BUCKET_ENCRYPTION],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_BUCKET_ENCRYPTION],
     mend: "for what s3-dist-cp and Spark write: EncryptionMode and AwsKmsKey in a new security configuration; for the rest: aws s3api put-bucket-encryption on the bucket",
     source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; Amazon S3 user guide, Setting default server-side encryption; EmrEtlRunner, emr_job.rb",
 };
@@ -34,7 +43,7 @@ pub(super) static DOWNGRADE: Check = Check {
     level: Level::Required,
     why: "Where a bucket's default is a KMS key and the security configuration says SSE-S3, the request for AES256 wins: the objects end under S3's own keys, and nobody is told.",
     looks_at: "s3:GetBucketEncryption on each bucket that s3-dist-cp or Spark writes to, against the security configuration's S3 part and its overrides.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION, &calls::GET_BUCKET_ENCRYPTION],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_BUCKET_ENCRYPTION],
     mend: "use EncryptionMode SSE-KMS with the bucket's key in a new security configuration (or an override for {subject}), or make the bucket's default AES256 if that is meant",
     source: "Amazon S3 user guide, Setting default server-side encryption (the request's header takes precedence)",
 };
@@ -45,7 +54,7 @@ pub(super) static POLICY_CLASH: Check = Check {
     level: Level::Required,
     why: "A bucket policy that demands aws:kms, a certain key, or any encryption header denies writers that send something else: the run fails half-way, with data in between.",
     looks_at: "s3:GetBucketPolicy on each bucket that this run writes to, held against each writer's own request.",
-    asks: &[&calls::GET_BUCKET_POLICY],
+    asks: &[&aws_calls::GET_BUCKET_POLICY],
     mend: "except the writer from the statement, or have it send what the statement demands (the security configuration decides for s3-dist-cp and Spark)",
     source: "Amazon S3 user guide, Protecting data with server-side encryption (bucket policies); AWS IAM user guide, Policy evaluation logic",
 };
@@ -56,7 +65,7 @@ pub(super) static OVERRIDES: Check = Check {
     level: Level::Required,
     why: "An override gives one bucket another encryption than the rest: one that is incomplete or names a weaker mode undoes what the main mode promises.",
     looks_at: "S3EncryptionConfiguration.Overrides of the security configuration.",
-    asks: &[&calls::DESCRIBE_SECURITY_CONFIGURATION],
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     mend: "give the override a BucketName, an EncryptionMode and, for KMS, an AwsKmsKey, in a new security configuration",
     source: "Amazon EMR management guide, Create a security configuration (per bucket encryption overrides)",
 };
@@ -188,7 +197,7 @@ impl Write<'_> {
                 |subject: Subject, kind: EncryptionKind, key: Option<&KeyReference>, by: &str| {
                     let shown = key.map_or_else(String::new, |key| format!(" under {key}"));
                     let accepted = buckets::is_accepted(case, kind, key);
-                    subject.decided(accepted, format!("{}{shown}, {by}", buckets::kind_name(kind)))
+                    subject.decided(accepted, format!("{}{shown}, {by}", policy::kind_name(kind)))
                 };
             match header {
                 Header::SseS3 => judge(subject, EncryptionKind::SseS3, None, "by its request"),
@@ -238,7 +247,7 @@ impl Write<'_> {
                     ) => subject.refuted(format!(
                         "{} asks for SSE-S3, against the default {}",
                         self.actor,
-                        buckets::kind_name(*kind)
+                        policy::kind_name(*kind)
                     )),
                     (
                         Header::SseKms(_),
@@ -329,7 +338,7 @@ impl Write<'_> {
 }
 
 fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let wanted = || buckets::accepted(&case.policy.accept_encryption);
+    let wanted = || policy::accepted(&case.policy.accept_encryption);
     let Some(lookup) = &case.facts.security_configuration else {
         findings.push(
             OVERRIDES

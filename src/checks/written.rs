@@ -1,18 +1,29 @@
 //! The check on what a run has written, object by object: whatever was promised before the launch,
 //! here it shows.
 
-use super::{
-    Check, Finding, Level, Stage, apply_policy,
-    stored::{self, Standard},
-};
 use crate::{
-    aws::{Lookup, calls},
-    confirm::Objects,
-    facts::{Written, written::LOG},
-    names::S3Location,
-    runner_config::Location,
-    settings::Policy,
+    base::{aws_calls, lookup::Lookup, names::S3Location},
+    checks::{
+        finding::{Check, Finding, Level, Stage, apply_policy},
+        stored::{self, Standard},
+    },
+    facts::written::{LOG, Written},
+    settings::policy::Policy,
+    spec::data_paths::Location,
 };
+
+/// What is to be done about the objects that a run wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Objects {
+    /// They are looked at.
+    Look,
+    /// Nobody asked for them to be looked at.
+    SwitchedOff,
+    /// They are not looked at, for this reason, which is said.
+    Leave(&'static str),
+    /// There are none.
+    None,
+}
 
 pub(super) static OBJECTS: Check = Check {
     name: "written-objects",
@@ -20,7 +31,7 @@ pub(super) static OBJECTS: Check = Check {
     level: Level::Required,
     why: "What was configured is a promise; what lies in S3 is the fact. A bucket's default that somebody changed meanwhile, or a writer with settings of its own, shows only in the objects.",
     looks_at: "s3:ListObjectsV2 on the folders that the run's own steps and clusters write to, and s3:HeadObject on each object that is not from before the launch: all of them, or an even sample where the setting `confirm_objects` names a limit.",
-    asks: &[&calls::LIST_OBJECTS, &calls::HEAD_OBJECT],
+    asks: &[&aws_calls::LIST_OBJECTS, &aws_calls::HEAD_OBJECT],
     mend: "copy them in place: aws s3 cp --recursive --sse AES256 (or --sse aws:kms --sse-kms-key-id KEY_ARN) s3://BUCKET/FOLDER s3://BUCKET/FOLDER; then find out who wrote them so",
     source: "Amazon S3 API reference, HeadObject (x-amz-server-side-encryption); Amazon S3 user guide, Specifying server-side encryption",
 };
@@ -69,7 +80,7 @@ fn judge_one(standard: &Standard, locations: &[Location], written: &Written) -> 
     });
     // What is wrong is wrong however far the look came; nothing else is said of a look that did not
     // come to its end.
-    if finding.status == super::Status::Refuted {
+    if finding.status == crate::checks::finding::Status::Refuted {
         return Finding { mend: Some(repair(standard, &written.folders)), ..finding };
     }
     match (&written.look, written.cut_short) {

@@ -1,7 +1,7 @@
 //! Where documents go: a folder, a place in S3, standard output. Each takes a document and its
 //! signature whole, or not at all, and never in place of another.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aws_config::Region;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -12,64 +12,24 @@ use aws_sdk_s3::{
     types::{ObjectLockRetentionMode, ServerSideEncryption},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize};
 
-use super::{Parcel, chain::write_atomically};
 use crate::{
-    aws::{Aws, Lookup, calls, describe},
-    facts::{Facts, encryption_kind, s3, server_side_encryption},
-    names::S3Location,
-    settings::{EncryptionKind, Policy},
+    aws::{answer::describe, bucket_region, clients::Aws},
+    base::{aws_calls, lookup::Lookup, names::S3Location},
+    evidence::{chain::write_atomically, signed_report::Parcel},
+    facts::{
+        gather::Facts,
+        stored::{encryption_kind, server_side_encryption},
+    },
+    settings::{
+        destination::Destination,
+        policy::{EncryptionKind, Policy},
+    },
 };
-
-/// Where documents go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub enum Destination {
-    /// A folder of this machine.
-    Folder(PathBuf),
-    /// A bucket and what keys start with.
-    S3(S3Location),
-    /// Standard output.
-    Stdout,
-}
-
-impl std::str::FromStr for Destination {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim() {
-            "" => Err("is blank; name a folder, s3://bucket/prefix/ or stdout".to_owned()),
-            "stdout" => Ok(Self::Stdout),
-            text if text.contains("://") => {
-                S3Location::parse(text).map(Self::S3).map_err(|error| error.to_string())
-            }
-            text => Ok(Self::Folder(text.into())),
-        }
-    }
-}
-
-impl TryFrom<String> for Destination {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
 
 impl From<Destination> for String {
     fn from(destination: Destination) -> Self {
         destination.to_string()
-    }
-}
-
-impl std::fmt::Display for Destination {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Folder(path) => path.display().fmt(f),
-            Self::S3(location) => location.fmt(f),
-            Self::Stdout => f.write_str("stdout"),
-        }
     }
 }
 
@@ -145,14 +105,6 @@ pub(crate) struct Way<'a> {
 const NO_WAY: &str = "AWS is not asked, because an endpoint is refused";
 
 impl Destination {
-    /// The place in S3 that it is, if it is one.
-    pub(crate) fn in_s3(&self) -> Option<&S3Location> {
-        match self {
-            Self::S3(location) => Some(location),
-            Self::Folder(_) | Self::Stdout => None,
-        }
-    }
-
     /// Whether something can be written there at all; for what can be known without AWS.
     ///
     /// # Errors
@@ -177,8 +129,8 @@ impl Destination {
     ) -> Result<(), String> {
         match self {
             Self::Stdout => {
-                crate::report::out(&parcel.document);
-                crate::report::out(parcel.envelope.as_deref().unwrap_or_default());
+                crate::system::output::out(&parcel.document);
+                crate::system::output::out(parcel.envelope.as_deref().unwrap_or_default());
                 Ok(())
             }
             Self::Folder(folder) => {
@@ -241,7 +193,7 @@ struct Bucket<'a> {
 
 impl<'a> Bucket<'a> {
     async fn find(location: &'a S3Location, way: Way<'a>) -> Result<Self, String> {
-        let region = match s3::region(&way.aws.s3, &location.bucket).await {
+        let region = match bucket_region::region(&way.aws.s3, &location.bucket).await {
             Lookup::Found(region) => region,
             Lookup::Absent => return Err(format!("there is no bucket {}", location.bucket)),
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
@@ -286,7 +238,7 @@ impl<'a> Bucket<'a> {
                 return self.is_there(&key, content).await;
             }
             Err(error) => {
-                return Err(format!("{}: {}", calls::PUT_OBJECT.permission, describe(&error)));
+                return Err(format!("{}: {}", aws_calls::PUT_OBJECT.permission, describe(&error)));
             }
         };
         let PutObjectOutput { server_side_encryption, ssekms_key_id, .. } = output;
@@ -299,8 +251,9 @@ impl<'a> Bucket<'a> {
     async fn is_there(&self, key: &str, content: &str) -> Result<(), String> {
         let answer =
             self.client.get_object().bucket(self.location.bucket.as_str()).key(key).send().await;
-        let answer = answer
-            .map_err(|error| format!("{}: {}", calls::GET_OBJECT.permission, describe(&error)))?;
+        let answer = answer.map_err(|error| {
+            format!("{}: {}", aws_calls::GET_OBJECT.permission, describe(&error))
+        })?;
         let missed = self
             .protection
             .missed(answer.server_side_encryption.as_ref(), answer.ssekms_key_id.as_deref());
@@ -308,7 +261,7 @@ impl<'a> Bucket<'a> {
             .body
             .collect()
             .await
-            .map_err(|error| format!("{}: {error}", calls::GET_OBJECT.permission))?;
+            .map_err(|error| format!("{}: {error}", aws_calls::GET_OBJECT.permission))?;
         match missed {
             Some(missed) => Err(missed),
             None if there.into_bytes() == content.as_bytes() => Ok(()),
@@ -326,7 +279,7 @@ impl<'a> Bucket<'a> {
             .send()
             .await;
         let answer = match Lookup::from_call(
-            &calls::GET_OBJECT_LOCK_CONFIGURATION,
+            &aws_calls::GET_OBJECT_LOCK_CONFIGURATION,
             &["ObjectLockConfigurationNotFoundError"],
             answer,
         ) {

@@ -7,11 +7,13 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Chain,
-    keys::{KeyError, PublicKey, Signer},
+use crate::{
+    base::digest::sha256,
+    evidence::{
+        chain::Chain,
+        keys::{KeyError, PublicKey, Signer},
+    },
 };
-use crate::digest::sha256;
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -209,7 +211,8 @@ fn open(bytes: &[u8], key: &PublicKey) -> Result<Statement, Mismatch> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::keys::tests::local, *};
+    use super::*;
+    use crate::evidence::keys::tests::local;
     use proptest::prelude::*;
 
     fn predicate() -> Predicate {

@@ -1,7 +1,7 @@
 //! Keys that documents are signed by, and verified with: Ed25519 in a file, or an asymmetric key in
 //! KMS.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aws_lc_rs::{
     digest::{SHA256, SHA384, digest},
@@ -19,8 +19,11 @@ use x509_parser::{pem::Pem, prelude::FromDer as _, x509::SubjectPublicKeyInfo};
 use zeroize::Zeroizing;
 
 use crate::{
-    aws::{calls, calls::Call, describe},
-    digest::sha256,
+    aws::answer::describe,
+    base::{
+        aws_calls::{self, Call},
+        digest::sha256,
+    },
 };
 
 /// Why a key cannot be used; reads on after its name: "key.pem cannot …".
@@ -46,46 +49,6 @@ impl KeyError {
 
     fn aws(call: &'static Call, message: impl Into<String>) -> Self {
         Self::Aws { operation: call.permission, message: message.into() }
-    }
-}
-
-/// The key that signs, as the setting `sign_key` names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyName {
-    /// A file: PKCS#8 PEM, Ed25519.
-    File(PathBuf),
-    /// A key of KMS: its ARN, or an alias (`alias/…`, or an alias' ARN).
-    Kms(String),
-}
-
-impl std::str::FromStr for KeyName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            text if text.trim().is_empty() => {
-                Err("is blank; name a file, or a KMS key by its ARN or alias".to_owned())
-            }
-            text if text.starts_with("alias/") || text.starts_with("arn:") => {
-                Ok(Self::Kms(text.to_owned()))
-            }
-            text => Ok(Self::File(text.into())),
-        }
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for KeyName {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl std::fmt::Display for KeyName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Kms(key) => f.write_str(key),
-        }
     }
 }
 
@@ -276,7 +239,7 @@ impl Signer {
         };
         let answer = client.get_public_key().key_id(key).send().await;
         let answer =
-            answer.map_err(|error| KeyError::aws(&calls::GET_PUBLIC_KEY, describe(&error)))?;
+            answer.map_err(|error| KeyError::aws(&aws_calls::GET_PUBLIC_KEY, describe(&error)))?;
         if answer.key_usage() != Some(&KeyUsageType::SignVerify) {
             let usage = answer.key_usage().map_or("unknown", KeyUsageType::as_str);
             return Err(KeyError::unusable(format!(
@@ -285,7 +248,7 @@ impl Signer {
         }
         let der = answer
             .public_key()
-            .ok_or_else(|| KeyError::aws(&calls::GET_PUBLIC_KEY, "the answer holds no key"))?;
+            .ok_or_else(|| KeyError::aws(&aws_calls::GET_PUBLIC_KEY, "the answer holds no key"))?;
         Ok(Self {
             public: PublicKey::from_spki(der.as_ref())?,
             secret: Secret::Kms { client, key: key.to_owned() },
@@ -319,10 +282,12 @@ impl Signer {
                     .message_type(message_type);
                 let answer = request.signing_algorithm(self.public.kind.in_kms()).send().await;
                 let answer =
-                    answer.map_err(|error| KeyError::aws(&calls::SIGN, describe(&error)))?;
+                    answer.map_err(|error| KeyError::aws(&aws_calls::SIGN, describe(&error)))?;
                 answer
                     .signature
-                    .ok_or_else(|| KeyError::aws(&calls::SIGN, "the answer holds no signature"))?
+                    .ok_or_else(|| {
+                        KeyError::aws(&aws_calls::SIGN, "the answer holds no signature")
+                    })?
                     .into_inner()
             }
         };
@@ -345,6 +310,7 @@ fn region_of(key: &str) -> Option<&str> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::settings::sign_key::KeyName;
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 
     fn bytes(hex: &str) -> Vec<u8> {

@@ -5,12 +5,14 @@ use std::{fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Parcel,
-    chain::{Begun, write_atomically},
-    destination::Destination,
+use crate::{
+    base::digest::sha256,
+    evidence::{
+        chain::{Begun, write_atomically},
+        signed_report::Parcel,
+    },
+    settings::destination::Destination,
 };
-use crate::digest::sha256;
 
 /// The outbox of a state directory.
 #[derive(Clone, Debug)]
@@ -106,7 +108,7 @@ mod tests {
         let outbox = Outbox::of(folder.path());
         assert!(outbox.waiting().is_empty());
         let parcel = |run: &str| {
-            let chain = super::super::Chain {
+            let chain = crate::evidence::chain::Chain {
                 id: String::new(),
                 sequence: 7,
                 previous: None,

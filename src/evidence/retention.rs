@@ -5,20 +5,13 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 
 use time::{Duration, OffsetDateTime, PrimitiveDateTime, macros::format_description};
 
+use crate::settings::destination::Retention;
+
 /// What the names of the guard's own files begin with; the time of the run, its id and one of
 /// [`ENDINGS`] follow.
 pub(crate) const START: &str = "emr-etl-guard-";
 /// What they end in.
 const ENDINGS: [&str; 2] = [".json", ".json.dsse"];
-
-/// How long documents stay in a folder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// So many runs' documents stay.
-    pub keep: Option<u32>,
-    /// They stay for so many days.
-    pub days: Option<u32>,
-}
 
 /// The name of a document, without its ending.
 pub(crate) fn name(started: OffsetDateTime, run: &str) -> String {

@@ -7,19 +7,29 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::Args;
 use serde::Deserialize;
 
-use super::{
-    Chain,
-    dsse::{self, Mismatch, Predicate},
-    keys::PublicKey,
-};
 use crate::{
-    cli::{DocumentKind, VerifyArguments},
-    digest::sha256,
-    exit::Outcome,
-    report,
+    base::{digest::sha256, outcome::Outcome, report_kind::DocumentKind},
+    evidence::{
+        chain::Chain,
+        dsse::{self, Mismatch, Predicate},
+        keys::PublicKey,
+    },
+    report::json,
 };
+
+/// What `report verify` takes.
+#[derive(Args, Debug)]
+pub struct VerifyArguments {
+    /// The documents; of several, also that none of a chain is missing between them
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The public key of whoever signed them (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+}
 
 /// What a document says of itself.
 #[derive(Debug, Deserialize)]
@@ -147,11 +157,11 @@ fn one(file: &Path, key: &PublicKey) -> Result<Verified, Fault> {
     })?;
     let head: Head = serde_json::from_slice(&document)
         .map_err(|error| Fault::Malformed(format!("is no document: {error}")))?;
-    if head.version != report::VERSION {
+    if head.version != json::VERSION {
         return Err(Fault::Malformed(format!(
             "is a document of version {}, expected {}; use the guard of that version",
             head.version,
-            report::VERSION
+            json::VERSION
         )));
     }
     let says = Predicate {
@@ -243,10 +253,8 @@ fn link(before: &Chain, earlier: &Verified, chain: &Chain, later: &Verified) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::chain::{Begun, Previous},
-        *,
-    };
+    use super::*;
+    use crate::evidence::chain::{Begun, Previous};
 
     fn document(number: u64, previous: Option<u64>, unrecorded: &[u64]) -> Verified {
         let previous = previous.map(|number| Previous {

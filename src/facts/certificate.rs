@@ -4,9 +4,12 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    aws::{Lookup, Obstacle, calls},
-    certificate::{self, LARGEST, Material},
-    names::S3Object,
+    base::{
+        aws_calls,
+        lookup::{Lookup, Obstacle},
+        names::S3Object,
+    },
+    facts::certificate_archive::{self, LARGEST, Material},
 };
 
 /// Fetches and reads the archive at `object`; `Absent` when there is none. The inner error is what
@@ -17,7 +20,7 @@ pub(super) async fn certificates(
 ) -> Lookup<Result<Material, String>> {
     let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
     let (mut body, length) =
-        match Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey", "NoSuchBucket"], result) {
+        match Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey", "NoSuchBucket"], result) {
             Lookup::Found(answer) => (answer.body, answer.content_length),
             Lookup::Absent => return Lookup::Absent,
             Lookup::Denied(obstacle) => return Lookup::Denied(obstacle),
@@ -32,13 +35,13 @@ pub(super) async fn certificates(
     let mut bytes = Zeroizing::new(Vec::with_capacity(length));
     loop {
         match body.next().await {
-            None => return Lookup::Found(certificate::read(&bytes)),
+            None => return Lookup::Found(certificate_archive::read(&bytes)),
             Some(Ok(more)) if bytes.len() + more.len() > LARGEST => {
                 return Lookup::Found(Err(format!("larger than {LARGEST} bytes")));
             }
             Some(Ok(more)) => bytes.extend_from_slice(&more),
             Some(Err(error)) => {
-                let operation = calls::GET_OBJECT.permission.to_owned();
+                let operation = aws_calls::GET_OBJECT.permission.to_owned();
                 return Lookup::Unreachable(Obstacle {
                     operation,
                     message: format!("the answer broke off: {error}"),

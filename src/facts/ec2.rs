@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::aws::{Lookup, calls};
+use crate::base::{aws_calls, lookup::Lookup};
 
 /// The subnet's network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -25,10 +25,10 @@ pub struct NetworkFacts {
 impl NetworkFacts {
     pub(super) fn not_asked(why: &str) -> Self {
         Self {
-            vpc: Lookup::not_asked(&calls::DESCRIBE_SUBNETS, why),
-            dns_support: Lookup::not_asked(&calls::DESCRIBE_VPC_ATTRIBUTE, why),
-            dns_hostnames: Lookup::not_asked(&calls::DESCRIBE_VPC_ATTRIBUTE, why),
-            dhcp: Lookup::not_asked(&calls::DESCRIBE_DHCP_OPTIONS, why),
+            vpc: Lookup::not_asked(&aws_calls::DESCRIBE_SUBNETS, why),
+            dns_support: Lookup::not_asked(&aws_calls::DESCRIBE_VPC_ATTRIBUTE, why),
+            dns_hostnames: Lookup::not_asked(&aws_calls::DESCRIBE_VPC_ATTRIBUTE, why),
+            dhcp: Lookup::not_asked(&aws_calls::DESCRIBE_DHCP_OPTIONS, why),
         }
     }
 }
@@ -69,9 +69,9 @@ pub(crate) async fn volumes(
             .collect::<Result<Vec<_>, _>>()
     };
     let answers = try_join_all(instances.chunks(FILTER_VALUES).map(of_some)).await;
-    Lookup::from_call(&calls::DESCRIBE_VOLUMES, &[], answers).and_then(|answers| {
+    Lookup::from_call(&aws_calls::DESCRIBE_VOLUMES, &[], answers).and_then(|answers| {
         let volumes = answers.into_iter().flatten().map(|volume| volume_of(volume, instances));
-        Lookup::expect_in_answer(&calls::DESCRIBE_VOLUMES, volumes.collect())
+        Lookup::expect_in_answer(&aws_calls::DESCRIBE_VOLUMES, volumes.collect())
     })
 }
 
@@ -107,9 +107,9 @@ pub(super) async fn network(ec2: &aws_sdk_ec2::Client, subnet: &str) -> NetworkF
 /// Whether the account encrypts new EBS volumes of the region, whoever makes them.
 pub(super) async fn encrypts_by_default(ec2: &aws_sdk_ec2::Client) -> Lookup<bool> {
     let result = ec2.get_ebs_encryption_by_default().send().await;
-    Lookup::from_call(&calls::GET_EBS_ENCRYPTION_BY_DEFAULT, &[], result).and_then(|answer| {
+    Lookup::from_call(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, &[], result).and_then(|answer| {
         Lookup::expect_in_answer(
-            &calls::GET_EBS_ENCRYPTION_BY_DEFAULT,
+            &aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT,
             answer.ebs_encryption_by_default,
         )
     })
@@ -118,7 +118,7 @@ pub(super) async fn encrypts_by_default(ec2: &aws_sdk_ec2::Client) -> Lookup<boo
 async fn vpc_of(ec2: &aws_sdk_ec2::Client, subnet: &str) -> Lookup<String> {
     let result = ec2.describe_subnets().subnet_ids(subnet).send().await;
     Lookup::from_call(
-        &calls::DESCRIBE_SUBNETS,
+        &aws_calls::DESCRIBE_SUBNETS,
         &["InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed", "InvalidSubnetId.Malformed"],
         result,
     )
@@ -128,20 +128,23 @@ async fn vpc_of(ec2: &aws_sdk_ec2::Client, subnet: &str) -> Lookup<String> {
             .unwrap_or_default()
             .into_iter()
             .find(|found| found.subnet_id.as_deref() == Some(subnet));
-        Lookup::expect_in_answer(&calls::DESCRIBE_SUBNETS, found.and_then(|subnet| subnet.vpc_id))
+        Lookup::expect_in_answer(
+            &aws_calls::DESCRIBE_SUBNETS,
+            found.and_then(|subnet| subnet.vpc_id),
+        )
     })
 }
 
 async fn attribute(ec2: &aws_sdk_ec2::Client, vpc: &str, name: VpcAttributeName) -> Lookup<bool> {
     let result = ec2.describe_vpc_attribute().vpc_id(vpc).attribute(name.clone()).send().await;
-    Lookup::from_call(&calls::DESCRIBE_VPC_ATTRIBUTE, &[], result).and_then(|answer| {
+    Lookup::from_call(&aws_calls::DESCRIBE_VPC_ATTRIBUTE, &[], result).and_then(|answer| {
         let value = if name == VpcAttributeName::EnableDnsSupport {
             answer.enable_dns_support
         } else {
             answer.enable_dns_hostnames
         };
         Lookup::expect_in_answer(
-            &calls::DESCRIBE_VPC_ATTRIBUTE,
+            &aws_calls::DESCRIBE_VPC_ATTRIBUTE,
             value.and_then(|value| value.value),
         )
     })
@@ -149,13 +152,16 @@ async fn attribute(ec2: &aws_sdk_ec2::Client, vpc: &str, name: VpcAttributeName)
 
 async fn dhcp(ec2: &aws_sdk_ec2::Client, vpc: &str) -> Lookup<BTreeMap<String, BTreeSet<String>>> {
     let result = ec2.describe_vpcs().vpc_ids(vpc).send().await;
-    let id = Lookup::from_call(&calls::DESCRIBE_VPCS, &[], result).and_then(|answer| {
+    let id = Lookup::from_call(&aws_calls::DESCRIBE_VPCS, &[], result).and_then(|answer| {
         let found = answer
             .vpcs
             .unwrap_or_default()
             .into_iter()
             .find(|found| found.vpc_id.as_deref() == Some(vpc));
-        Lookup::expect_in_answer(&calls::DESCRIBE_VPCS, found.and_then(|vpc| vpc.dhcp_options_id))
+        Lookup::expect_in_answer(
+            &aws_calls::DESCRIBE_VPCS,
+            found.and_then(|vpc| vpc.dhcp_options_id),
+        )
     });
     let id = match id {
         // EC2's word for a VPC that has no set of options.
@@ -164,13 +170,13 @@ async fn dhcp(ec2: &aws_sdk_ec2::Client, vpc: &str) -> Lookup<BTreeMap<String, B
         other => return other.map(|_| BTreeMap::new()),
     };
     let result = ec2.describe_dhcp_options().dhcp_options_ids(&id).send().await;
-    Lookup::from_call(&calls::DESCRIBE_DHCP_OPTIONS, &[], result).and_then(|answer| {
+    Lookup::from_call(&aws_calls::DESCRIBE_DHCP_OPTIONS, &[], result).and_then(|answer| {
         let found = answer
             .dhcp_options
             .unwrap_or_default()
             .into_iter()
             .find(|found| found.dhcp_options_id.as_ref() == Some(&id));
-        Lookup::expect_in_answer(&calls::DESCRIBE_DHCP_OPTIONS, found).map(|set| {
+        Lookup::expect_in_answer(&aws_calls::DESCRIBE_DHCP_OPTIONS, found).map(|set| {
             let options = set.dhcp_configurations.unwrap_or_default().into_iter();
             let option = |option: aws_sdk_ec2::types::DhcpConfiguration| {
                 let values =

@@ -18,10 +18,13 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
-    aws::{Lookup, calls},
-    digest::sha256,
-    names::{ClusterId, KeyReference, S3Location},
-    step_arguments::{self, Argued},
+    base::{
+        aws_calls,
+        digest::sha256,
+        lookup::Lookup,
+        names::{ClusterId, KeyReference, S3Location},
+    },
+    facts::step_arguments::{self, Argued},
 };
 
 /// A security configuration, identified as the design asks: by name, content and creation time.
@@ -32,7 +35,7 @@ pub struct SecurityConfiguration {
     /// When it was created; there is no way to change one, only to delete it and create another of
     /// that name.
     #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::report::Rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub created: OffsetDateTime,
     /// SHA-256 of its content with sorted keys, in hexadecimal.
     pub digest: String,
@@ -310,7 +313,7 @@ pub struct ClusterStatus {
     pub reason: Option<String>,
     /// When it was created, by EMR's clock.
     #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::report::Rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub created: OffsetDateTime,
 }
 
@@ -425,12 +428,6 @@ fn moment(time: DateTime) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()
 }
 
-/// A time for people: UTC, to the second.
-pub(crate) fn shown(time: OffsetDateTime) -> String {
-    let (date, time) = (time.date(), time.time());
-    format!("{date}T{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
-}
-
 fn status(status: Option<&SdkClusterStatus>) -> Option<ClusterStatus> {
     let status = status?;
     let state = match status.state()? {
@@ -470,7 +467,7 @@ pub(crate) async fn security_configuration(
     {
         return Lookup::Absent;
     }
-    Lookup::from_call(&calls::DESCRIBE_SECURITY_CONFIGURATION, &[], result).and_then(|answer| {
+    Lookup::from_call(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &[], result).and_then(|answer| {
         let read = answer
             .creation_date_time
             .and_then(moment)
@@ -478,7 +475,7 @@ pub(crate) async fn security_configuration(
             .and_then(|(created, text)| {
                 SecurityConfiguration::read(answer.name.as_deref().unwrap_or(name), created, &text)
             });
-        Lookup::expect_in_answer(&calls::DESCRIBE_SECURITY_CONFIGURATION, read)
+        Lookup::expect_in_answer(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, read)
     })
 }
 
@@ -495,9 +492,9 @@ fn is_missing_configuration(error: &impl aws_sdk_emr::error::ProvideErrorMetadat
 /// The cluster `id`.
 pub(crate) async fn cluster(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<ClusterFacts> {
     let result = emr.describe_cluster().cluster_id(id.as_str()).send().await;
-    Lookup::from_call(&calls::DESCRIBE_CLUSTER, &[], result).and_then(|answer| {
+    Lookup::from_call(&aws_calls::DESCRIBE_CLUSTER, &[], result).and_then(|answer| {
         Lookup::expect_in_answer(
-            &calls::DESCRIBE_CLUSTER,
+            &aws_calls::DESCRIBE_CLUSTER,
             answer.cluster.and_then(|cluster| cluster_facts(id, cluster)),
         )
     })
@@ -567,7 +564,7 @@ pub(crate) async fn group_properties(
         .send()
         .collect()
         .await;
-    Lookup::from_call(&calls::LIST_INSTANCE_GROUPS, &[], pages).map(|groups| {
+    Lookup::from_call(&aws_calls::LIST_INSTANCE_GROUPS, &[], pages).map(|groups| {
         groups
             .into_iter()
             .flat_map(|group| properties(group.configurations.unwrap_or_default()))
@@ -588,14 +585,14 @@ pub(crate) async fn bootstrap_actions(
         .send()
         .collect()
         .await;
-    Lookup::from_call(&calls::LIST_BOOTSTRAP_ACTIONS, &[], pages).and_then(|actions| {
+    Lookup::from_call(&aws_calls::LIST_BOOTSTRAP_ACTIONS, &[], pages).and_then(|actions| {
         let actions = actions.into_iter().map(|action| {
             Some(BootstrapAction {
                 path: action.script_path?,
                 arguments: action.args.unwrap_or_default(),
             })
         });
-        Lookup::expect_in_answer(&calls::LIST_BOOTSTRAP_ACTIONS, actions.collect())
+        Lookup::expect_in_answer(&aws_calls::LIST_BOOTSTRAP_ACTIONS, actions.collect())
     })
 }
 
@@ -607,12 +604,12 @@ pub(crate) async fn nodes(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<V
     let alive = vec![AwaitingFulfillment, Provisioning, Bootstrapping, Running];
     let request = emr.list_instances().cluster_id(id.as_str()).set_instance_states(Some(alive));
     let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
-    Lookup::from_call(&calls::LIST_INSTANCES, &[], pages).and_then(|instances| {
+    Lookup::from_call(&aws_calls::LIST_INSTANCES, &[], pages).and_then(|instances| {
         let nodes = instances.into_iter().map(|instance| {
             let state = instance.status?.state?.as_str().to_owned();
             Some(Node { instance: instance.ec2_instance_id.filter(|id| !id.is_empty()), state })
         });
-        Lookup::expect_in_answer(&calls::LIST_INSTANCES, nodes.collect())
+        Lookup::expect_in_answer(&aws_calls::LIST_INSTANCES, nodes.collect())
     })
 }
 
@@ -620,9 +617,9 @@ pub(crate) async fn nodes(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<V
 pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<Step>> {
     let pages: Result<Vec<_>, _> =
         emr.list_steps().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
-    Lookup::from_call(&calls::LIST_STEPS, &[], pages).and_then(|steps| {
+    Lookup::from_call(&aws_calls::LIST_STEPS, &[], pages).and_then(|steps| {
         Lookup::expect_in_answer(
-            &calls::LIST_STEPS,
+            &aws_calls::LIST_STEPS,
             steps.into_iter().map(step).collect::<Option<Vec<_>>>(),
         )
     })
@@ -671,7 +668,7 @@ pub(crate) async fn list(
         .set_created_after(since.map(|since| DateTime::from_secs(since.unix_timestamp())))
         .set_cluster_states((!states.is_empty()).then(|| states.to_vec()));
     let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
-    Lookup::from_call(&calls::LIST_CLUSTERS, &[], pages).and_then(|summaries| {
+    Lookup::from_call(&aws_calls::LIST_CLUSTERS, &[], pages).and_then(|summaries| {
         let listings = summaries.into_iter().map(|summary| {
             Some(ClusterListing {
                 id: summary.id?.parse().ok()?,
@@ -679,7 +676,7 @@ pub(crate) async fn list(
                 status: status(summary.status.as_ref())?,
             })
         });
-        Lookup::expect_in_answer(&calls::LIST_CLUSTERS, listings.collect::<Option<Vec<_>>>())
+        Lookup::expect_in_answer(&aws_calls::LIST_CLUSTERS, listings.collect::<Option<Vec<_>>>())
     })
 }
 

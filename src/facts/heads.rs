@@ -11,18 +11,20 @@ use std::{
 
 use aws_sdk_s3::types::ServerSideEncryption;
 
-use super::{
-    objects::{Stored, encryption_kind},
-    s3::is_code,
-    scan::Turn,
-};
 use crate::{
     aws::{
-        Lookup, Obstacle,
-        calls::{self, Call},
-        wire::{Answer, Learner, Line, Wire},
+        bucket_region::is_code,
+        fast_s3::{Answer, Learner, Line, Wire},
     },
-    names::BucketName,
+    base::{
+        aws_calls::{self, Call},
+        lookup::{Lookup, Obstacle},
+        names::BucketName,
+    },
+    facts::{
+        scan::pace::Turn,
+        stored::{Stored, encryption_kind},
+    },
 };
 
 /// So often a HEAD is tried that the network or S3 fails.
@@ -154,7 +156,7 @@ impl Heads {
         if result.as_ref().is_err_and(|error| is_code(error, "InvalidRequest")) {
             return Lookup::Found(Stored::CustomerKey);
         }
-        let call = if version.is_some() { &calls::GET_VERSION } else { &calls::GET_OBJECT };
+        let call = if version.is_some() { &aws_calls::GET_VERSION } else { &aws_calls::GET_OBJECT };
         Lookup::from_call(call, &["NoSuchKey", "NoSuchVersion"], result).and_then(|_| {
             Lookup::not_asked(head_call(version), "S3 refuses a HEAD of it, but no GET")
         })
@@ -166,7 +168,7 @@ fn obstacle(version: Option<&str>, message: String) -> Obstacle {
 }
 
 fn head_call(version: Option<&str>) -> &'static Call {
-    if version.is_some() { &calls::HEAD_VERSION } else { &calls::HEAD_OBJECT }
+    if version.is_some() { &aws_calls::HEAD_VERSION } else { &aws_calls::HEAD_OBJECT }
 }
 
 fn stored(answer: &Answer<'_>) -> Stored {

@@ -6,7 +6,7 @@ use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecis
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::aws::{Lookup, calls};
+use crate::base::{aws_calls, lookup::Lookup};
 
 /// A role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -32,21 +32,20 @@ pub enum Identity {
 pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleFacts> {
     let result = iam.get_instance_profile().instance_profile_name(name).send().await;
     Lookup::from_call(
-        &calls::GET_INSTANCE_PROFILE,
+        &aws_calls::GET_INSTANCE_PROFILE,
         &["NoSuchEntity", "NoSuchEntityException"],
         result,
     )
     .and_then(|answer| {
-        Lookup::expect_in_answer(&calls::GET_INSTANCE_PROFILE, answer.instance_profile).and_then(
-            |profile| {
+        Lookup::expect_in_answer(&aws_calls::GET_INSTANCE_PROFILE, answer.instance_profile)
+            .and_then(|profile| {
                 // A profile can stand without a role in it; then there is no role.
                 profile
                     .roles
                     .into_iter()
                     .next()
                     .map_or(Lookup::Absent, |role| Lookup::Found(RoleFacts { arn: role.arn }))
-            },
-        )
+            })
     })
 }
 
@@ -54,9 +53,9 @@ pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, name: &str) -> Look
 pub(super) async fn role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleFacts> {
     let name = name.rsplit('/').next().unwrap_or(name);
     let result = iam.get_role().role_name(name).send().await;
-    Lookup::from_call(&calls::GET_ROLE, &["NoSuchEntity", "NoSuchEntityException"], result)
+    Lookup::from_call(&aws_calls::GET_ROLE, &["NoSuchEntity", "NoSuchEntityException"], result)
         .and_then(|answer| {
-            Lookup::expect_in_answer(&calls::GET_ROLE, answer.role)
+            Lookup::expect_in_answer(&aws_calls::GET_ROLE, answer.role)
                 .map(|role| RoleFacts { arn: role.arn })
         })
 }
@@ -82,7 +81,7 @@ pub(super) async fn simulate(
         .context_entries(grant)
         .send()
         .await;
-    Lookup::from_call(&calls::SIMULATE_PRINCIPAL_POLICY, &["NoSuchEntity"], result).and_then(
+    Lookup::from_call(&aws_calls::SIMULATE_PRINCIPAL_POLICY, &["NoSuchEntity"], result).and_then(
         |answer| {
             let decisions: BTreeMap<String, Identity> = answer
                 .evaluation_results
@@ -100,7 +99,7 @@ pub(super) async fn simulate(
                 .collect();
             let complete = actions.iter().all(|action| decisions.contains_key(*action));
             Lookup::expect_in_answer(
-                &calls::SIMULATE_PRINCIPAL_POLICY,
+                &aws_calls::SIMULATE_PRINCIPAL_POLICY,
                 complete.then_some(decisions),
             )
         },

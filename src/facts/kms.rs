@@ -6,10 +6,13 @@ use aws_sdk_kms::types::{KeyManagerType, KeyMetadata, KeySpec, KeyState, KeyUsag
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::iam::{self, Identity};
 use crate::{
-    aws::{Lookup, Obstacle, calls},
-    names::{KeyArn, KeyReference},
+    base::{
+        aws_calls,
+        lookup::{Lookup, Obstacle},
+        names::{KeyArn, KeyReference},
+    },
+    facts::iam::{self, Identity},
 };
 
 /// The answers about one key.
@@ -33,10 +36,10 @@ pub struct KeyFacts {
 impl KeyFacts {
     pub(super) fn not_asked(why: &str) -> Self {
         Self {
-            description: Lookup::not_asked(&calls::DESCRIBE_KEY, why),
-            rotation: Lookup::not_asked(&calls::GET_KEY_ROTATION_STATUS, why),
-            policy: Lookup::not_asked(&calls::GET_KEY_POLICY, why),
-            grants: Lookup::not_asked(&calls::LIST_GRANTS, why),
+            description: Lookup::not_asked(&aws_calls::DESCRIBE_KEY, why),
+            rotation: Lookup::not_asked(&aws_calls::GET_KEY_ROTATION_STATUS, why),
+            policy: Lookup::not_asked(&aws_calls::GET_KEY_POLICY, why),
+            grants: Lookup::not_asked(&aws_calls::LIST_GRANTS, why),
             identity: BTreeMap::new(),
         }
     }
@@ -168,7 +171,7 @@ pub(super) async fn key(
             }
             None => (
                 kind.clone(),
-                Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known"),
+                Lookup::not_asked(&aws_calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known"),
             ),
         }));
     let (rotation, policy, grants, identity) = tokio::join!(
@@ -182,14 +185,14 @@ pub(super) async fn key(
 
 pub(crate) async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference) -> Lookup<Key> {
     let result = kms.describe_key().key_id(reference.as_str()).send().await;
-    Lookup::from_call(&calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| {
+    Lookup::from_call(&aws_calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| {
         match answer.key_metadata.map(understood) {
             Some(Ok(key)) => Lookup::Found(key),
             Some(Err(missing)) => Lookup::Unreachable(Obstacle {
-                operation: calls::DESCRIBE_KEY.permission.to_owned(),
+                operation: aws_calls::DESCRIBE_KEY.permission.to_owned(),
                 message: format!("the answer holds no {missing}"),
             }),
-            None => Lookup::expect_in_answer(&calls::DESCRIBE_KEY, None),
+            None => Lookup::expect_in_answer(&aws_calls::DESCRIBE_KEY, None),
         }
     })
 }
@@ -208,20 +211,24 @@ fn understood(metadata: KeyMetadata) -> Result<Key, &'static str> {
 
 async fn rotation(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<bool> {
     let result = kms.get_key_rotation_status().key_id(key.as_str()).send().await;
-    Lookup::from_call(&calls::GET_KEY_ROTATION_STATUS, &["UnsupportedOperationException"], result)
-        .map(|answer| answer.key_rotation_enabled)
+    Lookup::from_call(
+        &aws_calls::GET_KEY_ROTATION_STATUS,
+        &["UnsupportedOperationException"],
+        result,
+    )
+    .map(|answer| answer.key_rotation_enabled)
 }
 
 async fn policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
     let result = kms.get_key_policy().key_id(key.as_str()).policy_name("default").send().await;
-    Lookup::from_call(&calls::GET_KEY_POLICY, &["NotFoundException"], result)
-        .and_then(|answer| Lookup::expect_in_answer(&calls::GET_KEY_POLICY, answer.policy))
+    Lookup::from_call(&aws_calls::GET_KEY_POLICY, &["NotFoundException"], result)
+        .and_then(|answer| Lookup::expect_in_answer(&aws_calls::GET_KEY_POLICY, answer.policy))
 }
 
 async fn grants(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<Vec<Grant>> {
     let pages: Result<Vec<_>, _> =
         kms.list_grants().key_id(key.as_str()).into_paginator().items().send().collect().await;
-    Lookup::from_call(&calls::LIST_GRANTS, &["NotFoundException"], pages).map(|grants| {
+    Lookup::from_call(&aws_calls::LIST_GRANTS, &["NotFoundException"], pages).map(|grants| {
         let grant = |grant: aws_sdk_kms::types::GrantListEntry| {
             Some(Grant {
                 grantee: grant.grantee_principal?,

@@ -4,14 +4,17 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{
-    iam::{self, Identity},
-    s3,
-};
 use crate::{
-    aws::{Aws, Lookup, calls},
-    facts::{RoleFacts, sts},
-    names::{S3Object, partition},
+    aws::clients::Aws,
+    base::{
+        aws_calls,
+        lookup::Lookup,
+        names::{S3Object, partition},
+    },
+    facts::{
+        iam::{self, Identity, RoleFacts},
+        s3, sts,
+    },
 };
 
 /// The answers about one of them.
@@ -38,11 +41,11 @@ pub struct OtherBucket {
 impl NodeObject {
     pub(super) fn not_asked(why: &str) -> Self {
         Self {
-            there: Some(Lookup::not_asked(&calls::HEAD_OBJECT, why)),
-            identity: Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, why),
+            there: Some(Lookup::not_asked(&aws_calls::HEAD_OBJECT, why)),
+            identity: Lookup::not_asked(&aws_calls::SIMULATE_PRINCIPAL_POLICY, why),
             bucket: Some(OtherBucket {
-                ours: Lookup::not_asked(&calls::HEAD_BUCKET, why),
-                policy: Lookup::not_asked(&calls::GET_BUCKET_POLICY, why),
+                ours: Lookup::not_asked(&aws_calls::HEAD_BUCKET, why),
+                policy: Lookup::not_asked(&aws_calls::GET_BUCKET_POLICY, why),
             }),
         }
     }
@@ -70,7 +73,7 @@ pub(super) async fn node_object(
             aws.s3.head_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
         Some(
             Lookup::from_call(
-                &calls::HEAD_OBJECT,
+                &aws_calls::HEAD_OBJECT,
                 &["NotFound", "NoSuchKey", "NoSuchBucket", "404"],
                 result,
             )
@@ -79,12 +82,15 @@ pub(super) async fn node_object(
     };
     let identity = async {
         let Lookup::Found(role) = role.await else {
-            return Lookup::not_asked(&calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known");
+            return Lookup::not_asked(
+                &aws_calls::SIMULATE_PRINCIPAL_POLICY,
+                "the role is not known",
+            );
         };
         let arn = object.arn(partition(region));
         iam::simulate(&aws.iam, &role.arn, &[READ], &arn).await.and_then(|decisions| {
             let decision = decisions.get(READ).copied();
-            Lookup::expect_in_answer(&calls::SIMULATE_PRINCIPAL_POLICY, decision)
+            Lookup::expect_in_answer(&aws_calls::SIMULATE_PRINCIPAL_POLICY, decision)
         })
     };
     let bucket = async {

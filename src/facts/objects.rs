@@ -6,16 +6,23 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_sdk_s3::types::ServerSideEncryption;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::scan::{self, Crew, Object, Scope};
 use crate::{
-    aws::{Lookup, Obstacle},
-    names::S3Location,
-    settings::EncryptionKind,
+    base::{
+        lookup::{Lookup, Obstacle},
+        names::S3Location,
+    },
+    facts::{
+        scan::{
+            self,
+            pace::Crew,
+            scope::{Object, Scope},
+        },
+        stored::Stored,
+    },
 };
 
 /// So many HEADs are under way at once in one location, and twice as many in all; S3 answers 5,500
@@ -58,20 +65,6 @@ pub struct Tally {
     pub bytes: u64,
     /// The first few keys, in the order of the list.
     pub first: Vec<String>,
-}
-
-/// How an object is encrypted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stored {
-    /// Not at all.
-    Unencrypted,
-    /// By S3, under this key's ARN where it is KMS's.
-    Kind(EncryptionKind, Option<String>),
-    /// SSE-C: under a key that only its writer has.
-    CustomerKey,
-    /// In a way that this program does not know.
-    Other(String),
 }
 
 /// Objects that could not be looked at.
@@ -219,25 +212,6 @@ impl Survey {
             tally.first.insert(place, key);
             tally.first.truncate(NAMED);
         }
-    }
-}
-
-/// S3's word for a kind of encryption.
-pub(crate) fn encryption_kind(kind: &ServerSideEncryption) -> Option<EncryptionKind> {
-    match kind {
-        ServerSideEncryption::Aes256 => Some(EncryptionKind::SseS3),
-        ServerSideEncryption::AwsKms => Some(EncryptionKind::SseKms),
-        ServerSideEncryption::AwsKmsDsse => Some(EncryptionKind::DsseKms),
-        _ => None,
-    }
-}
-
-/// The other way round.
-pub(crate) fn server_side_encryption(kind: EncryptionKind) -> ServerSideEncryption {
-    match kind {
-        EncryptionKind::SseS3 => ServerSideEncryption::Aes256,
-        EncryptionKind::SseKms => ServerSideEncryption::AwsKms,
-        EncryptionKind::DsseKms => ServerSideEncryption::AwsKmsDsse,
     }
 }
 

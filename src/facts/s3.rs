@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_s3::{error::ProvideErrorMetadata, operation::head_bucket::HeadBucketOutput};
-use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    aws::{Lookup, calls},
-    facts::{objects::encryption_kind, sts::Identity},
-    names::{AccountId, BucketName},
-    settings::EncryptionKind,
+    aws::bucket_region::{NO_BUCKET, is_code, named_region, region, region_of_redirect},
+    base::{
+        aws_calls,
+        lookup::Lookup,
+        names::{AccountId, BucketName},
+    },
+    facts::{stored::encryption_kind, sts::Identity},
+    settings::policy::EncryptionKind,
 };
 
 /// The answers about one bucket.
@@ -57,12 +59,12 @@ pub enum DefaultEncryption {
 impl BucketFacts {
     pub(super) fn not_asked(why: &str) -> Self {
         Self {
-            region: Lookup::not_asked(&calls::HEAD_BUCKET, why),
-            ours: Lookup::not_asked(&calls::HEAD_BUCKET, why),
-            default_encryption: Lookup::not_asked(&calls::GET_BUCKET_ENCRYPTION, why),
-            policy: Lookup::not_asked(&calls::GET_BUCKET_POLICY, why),
-            versioning: Lookup::not_asked(&calls::GET_BUCKET_VERSIONING, why),
-            public_access_block: Lookup::not_asked(&calls::GET_PUBLIC_ACCESS_BLOCK, why),
+            region: Lookup::not_asked(&aws_calls::HEAD_BUCKET, why),
+            ours: Lookup::not_asked(&aws_calls::HEAD_BUCKET, why),
+            default_encryption: Lookup::not_asked(&aws_calls::GET_BUCKET_ENCRYPTION, why),
+            policy: Lookup::not_asked(&aws_calls::GET_BUCKET_POLICY, why),
+            versioning: Lookup::not_asked(&aws_calls::GET_BUCKET_VERSIONING, why),
+            public_access_block: Lookup::not_asked(&aws_calls::GET_PUBLIC_ACCESS_BLOCK, why),
             public_access_block_with_account: None,
         }
     }
@@ -75,7 +77,7 @@ pub(super) type Block = [bool; 4];
 /// Asks about `bucket`; `runner` tells whose it should be, and `default_encryption` is being asked
 /// already, because keys wait for it. `account_block` is asked only where the bucket's own block is
 /// not whole.
-pub(super) async fn bucket(
+pub(crate) async fn bucket(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
     runner: impl Future<Output = Lookup<Identity>>,
@@ -117,7 +119,7 @@ pub(super) async fn bucket(
         Lookup::Found(false) | Lookup::Absent => None,
         _ => together.map(|_| {
             Lookup::not_asked(
-                &calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK,
+                &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK,
                 "whose bucket it is is not known",
             )
         }),
@@ -153,7 +155,7 @@ pub(super) async fn account_block(
     if result.as_ref().is_err_and(|error| is_code(error, NO_BLOCK)) {
         return Lookup::Found(Block::default());
     }
-    Lookup::from_call(&calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, &[], result).and_then(|answer| {
+    Lookup::from_call(&aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, &[], result).and_then(|answer| {
         let settings = answer.public_access_block_configuration.map(|block| {
             [
                 block.block_public_acls,
@@ -163,7 +165,7 @@ pub(super) async fn account_block(
             ]
             .map(|on| on == Some(true))
         });
-        Lookup::expect_in_answer(&calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, settings)
+        Lookup::expect_in_answer(&aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK, settings)
     })
 }
 
@@ -203,7 +205,7 @@ async fn place(
     let Some(account) = account else {
         return (
             region(s3, bucket).await,
-            Lookup::not_asked(&calls::HEAD_BUCKET, "the account of the runner is not known"),
+            Lookup::not_asked(&aws_calls::HEAD_BUCKET, "the account of the runner is not known"),
         );
     };
     let answer = s3
@@ -213,7 +215,7 @@ async fn place(
         .send()
         .await;
     let redirect = region_of_redirect(&answer);
-    match Lookup::from_call(&calls::HEAD_BUCKET, NO_BUCKET, answer) {
+    match Lookup::from_call(&aws_calls::HEAD_BUCKET, NO_BUCKET, answer) {
         Lookup::Denied(obstacle) => {
             let here = region(s3, bucket).await;
             let ours = if here.found().is_some() {
@@ -245,7 +247,7 @@ pub(super) async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Look
     if result.as_ref().is_err_and(|error| is_code(error, "NoSuchBucketPolicy")) {
         return Lookup::Found(None);
     }
-    Lookup::from_call(&calls::GET_BUCKET_POLICY, &["NoSuchBucket"], result)
+    Lookup::from_call(&aws_calls::GET_BUCKET_POLICY, &["NoSuchBucket"], result)
         .map(|answer| answer.policy)
 }
 
@@ -254,7 +256,7 @@ pub(crate) async fn versioning(
     bucket: &BucketName,
 ) -> Lookup<Option<String>> {
     let result = s3.get_bucket_versioning().bucket(bucket.as_str()).send().await;
-    Lookup::from_call(&calls::GET_BUCKET_VERSIONING, &["NoSuchBucket"], result)
+    Lookup::from_call(&aws_calls::GET_BUCKET_VERSIONING, &["NoSuchBucket"], result)
         .map(|answer| answer.status.map(|status| status.as_str().to_owned()))
 }
 
@@ -263,7 +265,7 @@ async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lo
     if result.as_ref().is_err_and(|error| is_code(error, NO_BLOCK)) {
         return Lookup::Found(Block::default());
     }
-    Lookup::from_call(&calls::GET_PUBLIC_ACCESS_BLOCK, &["NoSuchBucket"], result).and_then(
+    Lookup::from_call(&aws_calls::GET_PUBLIC_ACCESS_BLOCK, &["NoSuchBucket"], result).and_then(
         |answer| {
             let settings = answer.public_access_block_configuration.map(|block| {
                 [
@@ -274,41 +276,9 @@ async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lo
                 ]
                 .map(|on| on == Some(true))
             });
-            Lookup::expect_in_answer(&calls::GET_PUBLIC_ACCESS_BLOCK, settings)
+            Lookup::expect_in_answer(&aws_calls::GET_PUBLIC_ACCESS_BLOCK, settings)
         },
     )
-}
-
-pub(crate) fn is_code<E: ProvideErrorMetadata>(
-    error: &SdkError<E, HttpResponse>,
-    code: &str,
-) -> bool {
-    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
-}
-
-/// In which region `bucket` is.
-pub(crate) async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> {
-    let answer = s3.head_bucket().bucket(bucket.as_str()).send().await;
-    match region_of_redirect(&answer) {
-        Some(region) => Lookup::Found(region),
-        None => Lookup::from_call(&calls::HEAD_BUCKET, NO_BUCKET, answer).and_then(named_region),
-    }
-}
-
-/// What HeadBucket says where there is no such bucket.
-const NO_BUCKET: &[&str] = &["NotFound", "NoSuchBucket", "404"];
-
-/// A bucket of another region answers with a redirect that names the region: a fact, not a failure.
-fn region_of_redirect<E>(
-    answer: &Result<HeadBucketOutput, SdkError<E, HttpResponse>>,
-) -> Option<String> {
-    let response = answer.as_ref().err()?.raw_response()?;
-    let is_redirect = matches!(response.status().as_u16(), 301 | 307 | 400);
-    response.headers().get("x-amz-bucket-region").filter(|_| is_redirect).map(str::to_owned)
-}
-
-fn named_region(answer: HeadBucketOutput) -> Lookup<String> {
-    Lookup::expect_in_answer(&calls::HEAD_BUCKET, answer.bucket_region)
 }
 
 /// The default encryption of `bucket`, whoever owns it: that is a question of its own.
@@ -325,25 +295,27 @@ pub(crate) async fn default_encryption(
     {
         return Lookup::Found(DefaultEncryption::None);
     }
-    Lookup::from_call(&calls::GET_BUCKET_ENCRYPTION, &["NoSuchBucket"], result).and_then(|answer| {
-        let configuration = answer.server_side_encryption_configuration;
-        Lookup::expect_in_answer(&calls::GET_BUCKET_ENCRYPTION, configuration).map(
-            |configuration| {
-                configuration
-                    .rules
-                    .into_iter()
-                    .find_map(|rule| rule.apply_server_side_encryption_by_default)
-                    .map_or(DefaultEncryption::None, |default| {
-                        match encryption_kind(&default.sse_algorithm) {
-                            Some(kind) => {
-                                DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
+    Lookup::from_call(&aws_calls::GET_BUCKET_ENCRYPTION, &["NoSuchBucket"], result).and_then(
+        |answer| {
+            let configuration = answer.server_side_encryption_configuration;
+            Lookup::expect_in_answer(&aws_calls::GET_BUCKET_ENCRYPTION, configuration).map(
+                |configuration| {
+                    configuration
+                        .rules
+                        .into_iter()
+                        .find_map(|rule| rule.apply_server_side_encryption_by_default)
+                        .map_or(DefaultEncryption::None, |default| {
+                            match encryption_kind(&default.sse_algorithm) {
+                                Some(kind) => {
+                                    DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
+                                }
+                                None => DefaultEncryption::Other(
+                                    default.sse_algorithm.as_str().to_owned(),
+                                ),
                             }
-                            None => {
-                                DefaultEncryption::Other(default.sse_algorithm.as_str().to_owned())
-                            }
-                        }
-                    })
-            },
-        )
-    })
+                        })
+                },
+            )
+        },
+    )
 }

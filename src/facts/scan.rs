@@ -7,8 +7,9 @@
 //! that a scan can be broken off anywhere and go on from there.
 
 mod listing;
-mod pace;
-mod pages;
+pub(crate) mod pace;
+pub(crate) mod pages;
+pub(crate) mod scope;
 
 use std::{
     collections::VecDeque,
@@ -19,20 +20,19 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _, future::join_all, stream};
-use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-pub(crate) use pace::{Crew, Turn};
-pub(crate) use pages::cut;
-
-use pace::Pace;
-use pages::{Page, Pages};
-
 use crate::{
-    aws::Lookup,
-    facts::{heads::Heads, objects::Stored},
-    names::{BucketName, S3Location},
+    base::lookup::Lookup,
+    facts::{
+        heads::Heads,
+        scan::{
+            pace::{Crew, Pace},
+            pages::{Page, Pages},
+            scope::{Batch, Object, Reached, Scope, Split},
+        },
+        stored::Stored,
+    },
 };
 
 /// So many splits are listed at once.
@@ -42,103 +42,6 @@ const LISTS_AT_ONCE: usize = 8;
 const PAGES_AT_ONCE: usize = 2;
 /// So many pages wait for the consumer.
 const PAGES_WAITING: usize = 4;
-
-/// An object, or one version of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Object {
-    /// Its bucket.
-    pub(crate) bucket: Arc<BucketName>,
-    /// Its key.
-    pub(crate) key: String,
-    /// Which version, where versions are listed; `null` is the one from before versioning.
-    pub(crate) version_id: Option<String>,
-    /// Whether this is what a GET without a version gives.
-    pub(crate) is_latest: bool,
-    /// A delete marker: it holds nothing.
-    pub(crate) is_delete_marker: bool,
-    /// In bytes.
-    pub(crate) size: u64,
-    /// As S3 writes it, with its quotes.
-    pub(crate) etag: Option<String>,
-    /// When it was written.
-    pub(crate) modified: Option<OffsetDateTime>,
-    /// `STANDARD`, `GLACIER`, …
-    pub(crate) storage_class: Option<String>,
-    /// How it is encrypted; `Absent` for what has been deleted since it was listed, and for what
-    /// holds nothing and is not asked (see `holds_data`).
-    pub(crate) stored: Lookup<Stored>,
-}
-
-impl Object {
-    /// Whether there is anything to encrypt: delete markers and empty objects, such as folder
-    /// markers, hold nothing.
-    pub(crate) fn holds_data(&self) -> bool {
-        !self.is_delete_marker && self.size > 0
-    }
-}
-
-/// Where a list stands: behind this key, and where versions are listed, behind this version of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
-    pub(crate) key: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) version: Option<String>,
-}
-
-/// A range of keys below a location.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Split {
-    /// It begins behind this position; none: with the first key.
-    pub(crate) after: Option<Position>,
-    /// It ends with this key; none: with the last key.
-    pub(crate) until: Option<String>,
-}
-
-/// What to scan.
-#[derive(Clone, Debug)]
-pub(crate) struct Scope {
-    pub(crate) location: S3Location,
-    /// All versions and delete markers, not only what is current.
-    pub(crate) versions: bool,
-    /// Objects from before this time, by S3's clock, are listed but not asked.
-    pub(crate) since: Option<OffsetDateTime>,
-    /// What begins with one of these is left out: it belongs to a scope of its own.
-    pub(crate) except: Vec<String>,
-}
-
-impl Scope {
-    /// Whether an object is asked how it is encrypted. One without a time may be of any.
-    pub(crate) fn asks(&self, object: &Object) -> bool {
-        object.holds_data() && !self.is_earlier(object)
-    }
-
-    /// Whether an object is from before the time that is asked about.
-    pub(crate) fn is_earlier(&self, object: &Object) -> bool {
-        self.since.zip(object.modified).is_some_and(|(since, modified)| modified < since)
-    }
-}
-
-/// One page of one split, all of its objects asked.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    /// Which of the splits.
-    pub(crate) split: usize,
-    /// In the order of the list.
-    pub(crate) objects: Vec<Object>,
-    /// How far this split has come with these objects.
-    pub(crate) reached: Reached,
-}
-
-/// How far a split has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reached {
-    /// Behind this position.
-    Position(Position),
-    /// Its end.
-    End,
-    /// No further: its list could not be read. `Absent`: no such bucket.
-    Stopped(Lookup<()>),
-}
 
 /// A scan under way. Dropping it ends it.
 #[derive(Debug)]

@@ -3,10 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{
-    aws::{Lookup, calls},
-    names::AccountId,
-};
+use crate::base::{aws_calls, lookup::Lookup, names::AccountId};
 
 /// An answer of `sts:GetCallerIdentity`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -19,12 +16,12 @@ pub struct Identity {
 
 /// Asks STS who the client's credentials are.
 pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<Identity> {
-    Lookup::from_call(&calls::GET_CALLER_IDENTITY, &[], sts.get_caller_identity().send().await)
+    Lookup::from_call(&aws_calls::GET_CALLER_IDENTITY, &[], sts.get_caller_identity().send().await)
         .and_then(|answer| {
             let identity = answer
                 .account
                 .zip(answer.arn)
                 .map(|(account, arn)| Identity { account: AccountId::new(&account), arn });
-            Lookup::expect_in_answer(&calls::GET_CALLER_IDENTITY, identity)
+            Lookup::expect_in_answer(&aws_calls::GET_CALLER_IDENTITY, identity)
         })
 }

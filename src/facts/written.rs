@@ -20,13 +20,15 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
-use super::objects::{self, Counting, Question, Survey};
 use crate::{
-    aws::{Aws, Lookup},
-    names::{BucketName, ClusterId, S3Location},
-    plan::{Access, Actor, Plan},
-    runner_config::Location,
-    settings::fits,
+    aws::clients::Aws,
+    base::{
+        lookup::Lookup,
+        names::{BucketName, ClusterId, S3Location},
+    },
+    facts::objects::{self, Counting, Question, Survey},
+    settings::policy::fits,
+    spec::data_paths::{Access, Actor, Location, Plan},
 };
 
 /// The location that EMR and RDB Loader write logs to.
@@ -252,9 +254,12 @@ pub async fn look(
 mod tests {
     use super::*;
     use crate::{
-        invocation::{Invocation, RunInvocation},
-        plan::{Circumstances, Documents},
-        runner_config::RunnerConfig,
+        runners::emr_etl_runner::{
+            config::RunnerConfig,
+            invocation::{Invocation, RunInvocation},
+            plan::Circumstances,
+        },
+        spec::observations::Documents,
     };
     use proptest::prelude::*;
 
@@ -270,7 +275,10 @@ mod tests {
         let run: RunInvocation = run;
         Plan::of(
             &run,
-            &Circumstances { loads, ..crate::run::circumstances(config, &Documents::default()) },
+            &Circumstances {
+                loads,
+                ..crate::runners::emr_etl_runner::plan::circumstances(config, &Documents::default())
+            },
         )
         .unwrap()
     }

@@ -10,10 +10,10 @@ use aws_sdk_s3::{primitives::ByteStream, types::ServerSideEncryption};
 use aws_sdk_s3control::{
     operation::create_job::builders::CreateJobFluentBuilder,
     types::{
-        JobDescriptor, JobListDescriptor, JobManifest, JobManifestFieldName, JobManifestFormat,
-        JobManifestLocation, JobManifestSpec, JobOperation, JobReport, JobReportFormat,
-        JobReportScope, JobStatus, ObjectEncryption, RequestedJobStatus, S3CopyObjectOperation,
-        S3ObjectMetadata, S3SseAlgorithm, S3StorageClass, S3UpdateObjectEncryptionOperation,
+        JobDescriptor, JobListDescriptor, JobManifest, JobManifestFormat, JobManifestLocation,
+        JobManifestSpec, JobOperation, JobReport, JobReportFormat, JobReportScope, JobStatus,
+        ObjectEncryption, RequestedJobStatus, S3CopyObjectOperation, S3ObjectMetadata,
+        S3SseAlgorithm, S3StorageClass, S3UpdateObjectEncryptionOperation,
         S3UpdateObjectEncryptionSsekms,
     },
 };
@@ -23,22 +23,29 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use super::{
-    BucketPlan, PAGE, ReencryptError,
-    cost::Cost,
-    ledger::{Ledger, Place, State},
-    method::{Choice, Method},
-    record::{Leftover, unseen},
-    scope::Scope,
-    snapshot::{self, Snapshot},
-};
 use crate::{
-    aws::{Lookup, calls, wire::PATH},
-    bar::{self, bar},
-    cli::ReencryptArguments,
-    names::{S3Location, partition},
-    report::{Report, reencrypt_document::Job},
-    settings::{EncryptionKind, Settings},
+    aws::fast_s3::PATH,
+    base::{
+        aws_calls,
+        lookup::Lookup,
+        names::{S3Location, partition},
+    },
+    commands::cli::ReencryptArguments,
+    reencrypt::{
+        cost::Cost,
+        error::ReencryptError,
+        job::Job,
+        ledger::{Ledger, PAGE, State},
+        leftover::{Leftover, unseen},
+        method::{Choice, Method},
+        place::Place,
+        plan::BucketPlan,
+        scope::Scope,
+        snapshot::{self, Snapshot},
+    },
+    report::reporter::Report,
+    settings::{policy::EncryptionKind, resolve::Settings},
+    system::bar::{self, bar},
 };
 
 /// What jobs of this program are described by.
@@ -299,14 +306,14 @@ async fn create(
     // default is.
     let put = put.server_side_encryption(ServerSideEncryption::Aes256).send().await;
     let etag = text(
-        Lookup::from_call(&calls::PUT_OBJECT, &[], put),
+        Lookup::from_call(&aws_calls::PUT_OBJECT, &[], put),
         &format!("the manifest s3://{}/{key}", order.place.bucket),
     )?
     .e_tag
     .unwrap_or_default();
     let arn = |rest: &str| format!("arn:{}:s3:::{rest}", partition(&scope.region));
     let built = || {
-        use JobManifestFieldName::{Bucket, Key, VersionId};
+        use aws_sdk_s3control::types::JobManifestFieldName::{Bucket, Key, VersionId};
         let fields = if versioned { vec![Bucket, Key, VersionId] } else { vec![Bucket, Key] };
         let spec = JobManifestSpec::builder()
             .format(JobManifestFormat::S3BatchOperationsCsv20180820)
@@ -327,10 +334,10 @@ async fn create(
         "{DESCRIPTION}: {} objects of {} ({kind}) get {}",
         manifest.objects,
         group.bucket,
-        crate::checks::kind_name(bucket.target.kind)
+        crate::settings::policy::kind_name(bucket.target.kind)
     );
     // Another role or target is another job.
-    let token = crate::digest::sha256(format!(
+    let token = crate::base::digest::sha256(format!(
         "{token} {} {} {:?}",
         order.role, description, bucket.target.key
     ));
@@ -374,7 +381,7 @@ pub(super) async fn send(
         .priority(order.priority)
         .role_arn(&order.role);
     let result = objects(request).send().await;
-    Ok(text(Lookup::from_call(&calls::CREATE_JOB, &[], result), "the job could not be made")?
+    Ok(text(Lookup::from_call(&aws_calls::CREATE_JOB, &[], result), "the job could not be made")?
         .job_id
         .unwrap_or_default())
 }
@@ -446,7 +453,7 @@ pub(crate) async fn follow(
 pub(super) async fn own(scope: &Scope) -> Result<Vec<JobListDescriptor>, ReencryptError> {
     let request = scope.aws.s3control.list_jobs().account_id(&scope.account);
     let pages: Result<Vec<_>, _> = request.into_paginator().send().collect().await;
-    let pages = text(Lookup::from_call(&calls::LIST_JOBS, &[], pages), "the jobs")?;
+    let pages = text(Lookup::from_call(&aws_calls::LIST_JOBS, &[], pages), "the jobs")?;
     let jobs = pages.into_iter().flat_map(|page| page.jobs.unwrap_or_default());
     Ok(jobs
         .filter(|job| job.description.as_deref().is_some_and(|text| text.starts_with(DESCRIPTION)))
@@ -470,9 +477,9 @@ async fn describe(scope: &Scope, job: &str) -> Result<JobDescriptor, ReencryptEr
     let result =
         scope.aws.s3control.describe_job().account_id(&scope.account).job_id(job).send().await;
     let answer =
-        Lookup::from_call(&calls::DESCRIBE_JOB, &["NoSuchJob", "NotFoundException"], result);
+        Lookup::from_call(&aws_calls::DESCRIBE_JOB, &["NoSuchJob", "NotFoundException"], result);
     text(
-        answer.and_then(|answer| Lookup::expect_in_answer(&calls::DESCRIBE_JOB, answer.job)),
+        answer.and_then(|answer| Lookup::expect_in_answer(&aws_calls::DESCRIBE_JOB, answer.job)),
         &format!("the job {job}"),
     )
 }
@@ -499,7 +506,7 @@ async fn follow_one(
                     scope.aws.s3control.update_job_status().account_id(&scope.account).job_id(id);
                 let result = request.requested_job_status(RequestedJobStatus::Ready).send().await;
                 text(
-                    Lookup::from_call(&calls::UPDATE_JOB_STATUS, &[], result),
+                    Lookup::from_call(&aws_calls::UPDATE_JOB_STATUS, &[], result),
                     &format!("the job {id} could not be confirmed"),
                 )?;
                 confirmed = true;
@@ -599,7 +606,7 @@ fn progress(job: &JobDescriptor) -> (u64, u64, u64) {
 async fn get(scope: &Scope, bucket: &str, key: &str) -> Result<Vec<u8>, ReencryptError> {
     let what = format!("the report s3://{bucket}/{key}");
     let result = scope.aws.s3.get_object().bucket(bucket).key(key).send().await;
-    let answer = text(Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result), &what)?;
+    let answer = text(Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey"], result), &what)?;
     let bytes = answer
         .body
         .collect()

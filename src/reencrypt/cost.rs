@@ -3,12 +3,74 @@
 
 use std::collections::BTreeMap;
 
-use super::method::{Choice, Method};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    audit::size,
-    prices::{self, Nano, Prices},
-    report::reencrypt_document::{Bill, Item, Paid},
+    base::{
+        prices::{self, Nano, Prices},
+        text::size,
+    },
+    reencrypt::method::{Choice, Method},
 };
+
+/// What something costs: an estimate, by list prices.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Bill {
+    /// What is paid for.
+    pub(crate) items: Vec<Item>,
+    /// Bytes that S3 copies.
+    pub(crate) bytes_copied: u64,
+    /// All of it, in US dollars.
+    pub(crate) usd: f64,
+    /// Which prices these are.
+    pub(crate) prices: String,
+    /// Prices that the settings have changed.
+    pub(crate) changed_prices: Vec<String>,
+}
+
+/// One thing that is paid for.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Item {
+    /// What.
+    pub(crate) what: Paid,
+    /// In which storage class, where the price depends on it.
+    pub(crate) storage_class: Option<String>,
+    /// How many, or how many bytes.
+    pub(crate) number: u64,
+    /// In US dollars.
+    pub(crate) usd: f64,
+}
+
+/// What can be paid for.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Paid {
+    /// PUT, COPY and POST requests, parts and updates of the encryption among them.
+    Writes,
+    /// LIST requests.
+    Lists,
+    /// GET, HEAD and all other requests.
+    Reads,
+    /// Bytes that a rare class charges for reading.
+    BytesRead,
+    /// Calls to KMS, without bucket keys.
+    KmsCalls,
+    /// Requests to restore.
+    Restores,
+    /// Bytes that are restored.
+    BytesRestored,
+    /// Bytes that are deleted before their storage class's least time.
+    BytesDeletedEarly,
+    /// Jobs of S3 Batch Operations.
+    BatchJobs,
+    /// Their objects.
+    BatchObjects,
+    /// Objects that S3 looks at to make a manifest.
+    ManifestObjects,
+}
 
 /// A part of a copy in parts, unless there would be too many.
 pub(crate) const PART: u64 = 512 * 1024 * 1024;
@@ -251,7 +313,7 @@ fn dollars(nano: Nano) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prices::PriceChanges;
+    use crate::base::prices::PriceChanges;
 
     const GIB: u64 = 1024 * 1024 * 1024;
 

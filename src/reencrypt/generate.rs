@@ -12,20 +12,19 @@ use aws_sdk_s3control::types::{
     S3JobManifestGenerator, S3ManifestOutputLocation, S3StorageClass, Sses3Encryption, Sses3Filter,
 };
 
-use super::{
-    BucketPlan, ReencryptError,
-    batch::{self, DESCRIPTION, Group, Made, Order, What},
-    method::LARGEST_COPY,
-    record::Leftover,
-    scope::Scope,
-};
 use crate::{
-    aws::{Lookup, calls},
-    checks::kind_name,
-    digest::sha256,
-    facts::{Stored, s3::is_code},
-    names::partition,
-    settings::EncryptionKind,
+    aws::bucket_region::is_code,
+    base::{aws_calls, digest::sha256, lookup::Lookup, names::partition},
+    facts::stored::Stored,
+    reencrypt::{
+        batch::{self, DESCRIPTION, Group, Made, Order, What},
+        error::ReencryptError,
+        leftover::Leftover,
+        method::LARGEST_COPY,
+        plan::BucketPlan,
+        scope::Scope,
+    },
+    settings::policy::{EncryptionKind, kind_name},
 };
 
 /// A job that S3 is to make the list of.
@@ -131,7 +130,7 @@ async fn is_website(scope: &Scope, bucket: &str) -> Result<bool, ReencryptError>
         return Ok(false);
     }
     batch::text(
-        Lookup::from_call(&calls::GET_BUCKET_WEBSITE, &["NoSuchBucket"], result).map(|_| true),
+        Lookup::from_call(&aws_calls::GET_BUCKET_WEBSITE, &["NoSuchBucket"], result).map(|_| true),
         &format!("whether {bucket} is a website"),
     )
 }

@@ -19,11 +19,17 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use super::{
-    method::{Choice, Method},
-    snapshot::Snapshot,
+use crate::{
+    reencrypt::{
+        method::{Choice, Method},
+        place::Place,
+        snapshot::Snapshot,
+    },
+    settings::policy::EncryptionKind,
 };
-use crate::settings::EncryptionKind;
+
+/// So many entries of the ledger are read at once.
+pub(crate) const PAGE: usize = 1000;
 
 /// Where an object's bytes of name lead to what is known of it.
 const OBJECTS: TableDefinition<'static, &'static [u8], &'static [u8]> =
@@ -59,48 +65,6 @@ pub(crate) enum LedgerError {
         "the ledger can no longer be written: {0}; what is under way is finished by the next run"
     )]
     Lost(String),
-}
-
-/// One object, or one version of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Place {
-    pub(crate) bucket: String,
-    pub(crate) key: String,
-    /// The version that is meant; none: whatever is current in a bucket without versions.
-    pub(crate) version: Option<String>,
-}
-
-impl Place {
-    fn name(&self) -> Vec<u8> {
-        // No bucket, key or version holds this byte.
-        [self.bucket.as_str(), self.key.as_str(), self.version.as_deref().unwrap_or_default()]
-            .join("\0")
-            .into_bytes()
-    }
-
-    fn parse(name: &[u8]) -> Option<Self> {
-        let mut parts = std::str::from_utf8(name).ok()?.split('\0').map(str::to_owned);
-        Some(Self {
-            bucket: parts.next()?,
-            key: parts.next()?,
-            version: parts.next().filter(|version| !version.is_empty()),
-        })
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "s3://{}/{}", self.bucket, shown(&self.key))?;
-        self.version.as_ref().map_or(Ok(()), |version| write!(f, " (version {version})"))
-    }
-}
-
-/// A key as people may read it: no control character of it can make another line, or move the
-/// cursor.
-pub(crate) fn shown(key: &str) -> String {
-    key.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
 }
 
 /// How far an object has come.
@@ -325,7 +289,7 @@ fn hold(folder: &Path) -> Result<File, LedgerError> {
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
     // For eyes only: what counts is the kernel's lock.
-    let now = crate::facts::emr::shown(OffsetDateTime::now_utc());
+    let now = crate::base::text::shown(OffsetDateTime::now_utc());
     let host = nix::unistd::gethostname().unwrap_or_default();
     let holder = format!("process {} on {}, since {now}\n", std::process::id(), host.display());
     lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes())).map_err(unusable)?;

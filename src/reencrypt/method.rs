@@ -3,8 +3,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::Archive;
-use crate::{facts::Stored, settings::EncryptionKind};
+use crate::{facts::stored::Stored, settings::policy::EncryptionKind};
+
+/// Whether an object lies in an archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Archive {
+    /// It can be read.
+    #[default]
+    No,
+    /// It must be restored first.
+    Archived,
+    /// A restore is under way.
+    Restoring,
+    /// A restored copy can be read.
+    Restored,
+}
 
 /// The largest object that one copy takes. Source: Amazon S3 API reference, CopyObject.
 pub(crate) const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;

@@ -22,23 +22,23 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
 
-use super::{
-    Plan,
-    cost::{Cost, Costs, PART},
-    ledger::{Ledger, LedgerError, Place, State},
-    method::{self, Choice, Method, Reason, Seen},
-    pace::Pace,
-    snapshot::{self, Carries, Snapshot},
-    target::Target,
-};
 use crate::{
-    aws::{
-        Lookup, Obstacle,
-        calls::{self, Call},
-        describe,
-        wire::PATH,
+    aws::{answer::describe, fast_s3::PATH},
+    base::{
+        aws_calls::{self, Call},
+        lookup::{Lookup, Obstacle},
     },
-    facts,
+    facts::stored,
+    reencrypt::{
+        cost::{Cost, Costs, PART},
+        ledger::{Ledger, LedgerError, State},
+        method::{self, Choice, Method, Reason, Seen},
+        pace::Pace,
+        place::Place,
+        plan::Plan,
+        snapshot::{self, Carries, Snapshot},
+        target::Target,
+    },
 };
 
 /// So many parts an object has at most. Source: Amazon S3 user guide, Multipart upload limits.
@@ -177,7 +177,7 @@ impl Repair<'_> {
             storage_class: &before.storage_class,
             age_days: age_days(before),
             from_kms: before.key.is_some(),
-            to_kms: begun.target.kind != crate::settings::EncryptionKind::SseS3,
+            to_kms: begun.target.kind != crate::settings::policy::EncryptionKind::SseS3,
             versioned,
             look: 0,
         };
@@ -372,7 +372,7 @@ impl Repair<'_> {
                 && error.as_service_error().and_then(ProvideErrorMetadata::code)
                     != Some("NoSuchUpload")
             {
-                let permission = calls::ABORT_MULTIPART_UPLOAD.permission;
+                let permission = aws_calls::ABORT_MULTIPART_UPLOAD.permission;
                 tracing::error!(%place, upload, permission, error = describe(&error), "an upload could not be aborted");
                 return Ok(());
             }
@@ -464,7 +464,7 @@ impl Repair<'_> {
             .key(&place.key)
             .set_version_id(place.version.clone());
         let result = request.object_encryption(ObjectEncryption::Ssekms(encryption)).send().await;
-        sort(&calls::UPDATE_OBJECT_ENCRYPTION, result.map(|_| None))
+        sort(&aws_calls::UPDATE_OBJECT_ENCRYPTION, result.map(|_| None))
     }
 
     async fn copy(
@@ -484,11 +484,11 @@ impl Repair<'_> {
             .copy_source_if_match(&before.etag)
             .if_match(&before.etag)
             .storage_class(StorageClass::from(before.storage_class.as_str()))
-            .server_side_encryption(facts::server_side_encryption(target.kind))
+            .server_side_encryption(stored::server_side_encryption(target.kind))
             .set_ssekms_key_id(target.key.clone())
             .set_website_redirect_location(before.headers.get("website-redirect").cloned());
         let result = keep(request, before).send().await;
-        sort(&calls::COPY_OBJECT, result.map(|answer| answer.version_id))
+        sort(&aws_calls::COPY_OBJECT, result.map(|answer| answer.version_id))
     }
 
     /// Copies in parts; parts that are there from an earlier run are not copied again.
@@ -574,7 +574,7 @@ impl Repair<'_> {
             );
         self.spend(|spent| spent.write(&before.storage_class, 1));
         let sent = sort(
-            &calls::COMPLETE_MULTIPART_UPLOAD,
+            &aws_calls::COMPLETE_MULTIPART_UPLOAD,
             request.send().await.map(|answer| answer.version_id),
         );
         if matches!(sent, Sent::Done(_)) {
@@ -628,7 +628,7 @@ impl Repair<'_> {
             )
             .set_tagging((!tags.is_empty()).then(|| tags.join("&")))
             .storage_class(StorageClass::from(before.storage_class.as_str()))
-            .server_side_encryption(facts::server_side_encryption(target.kind))
+            .server_side_encryption(stored::server_side_encryption(target.kind))
             .set_ssekms_key_id(target.key.clone())
             .set_grant_full_control(grants("FULL_CONTROL"))
             .set_grant_read(grants("READ"))
@@ -646,7 +646,7 @@ impl Repair<'_> {
             .checksum_type(kind)
             .send()
             .await;
-        match sort(&calls::CREATE_MULTIPART_UPLOAD, result.map(|answer| answer.upload_id)) {
+        match sort(&aws_calls::CREATE_MULTIPART_UPLOAD, result.map(|answer| answer.upload_id)) {
             Sent::Done(Some(upload)) => Sent::Done(upload),
             Sent::Done(None) => {
                 Sent::Unclear("the answer to CreateMultipartUpload holds no id".to_owned())
@@ -677,7 +677,7 @@ impl Repair<'_> {
             Some((part.part_number?, (u64::try_from(part.size?).ok()?, part.e_tag?)))
         };
         sort(
-            &calls::LIST_PARTS,
+            &aws_calls::LIST_PARTS,
             pages.map(|parts| Some(parts.into_iter().filter_map(part).collect())),
         )
     }
@@ -708,7 +708,7 @@ impl Repair<'_> {
                 .send()
                 .await
                 .map(|answer| answer.copy_part_result.and_then(|result| result.e_tag));
-            match sort(&calls::UPLOAD_PART_COPY, result) {
+            match sort(&aws_calls::UPLOAD_PART_COPY, result) {
                 Sent::Done(Some(etag)) => return Ok(etag),
                 Sent::Done(None) => {
                     "the answer to UploadPartCopy holds no ETag".clone_into(&mut trouble)
@@ -748,7 +748,7 @@ impl Repair<'_> {
             .key(&place.key)
             .set_version_id(place.version.clone());
         let result = request.max_annotation_results(1).send().await;
-        Lookup::from_call(&calls::LIST_OBJECT_ANNOTATIONS, &[], result).map(|answer| {
+        Lookup::from_call(&aws_calls::LIST_OBJECT_ANNOTATIONS, &[], result).map(|answer| {
             let annotated = answer.annotation_count.unwrap_or(0) > 0
                 || !answer.annotations.unwrap_or_default().is_empty();
             annotated.then_some(Reason::Annotated)
@@ -778,9 +778,9 @@ impl Repair<'_> {
         if let (Err(error), false) = (&result, underway) {
             return Ok(End::Failed(format!(
                 "{}: {} ({})",
-                calls::RESTORE_OBJECT.operation,
+                aws_calls::RESTORE_OBJECT.operation,
                 describe(error),
-                calls::RESTORE_OBJECT.permission
+                aws_calls::RESTORE_OBJECT.permission
             )));
         }
         self.spend(|spent| spent.restore(&seen.storage_class, seen.size));
@@ -835,9 +835,9 @@ impl Repair<'_> {
         if let Err(error) = result {
             return Ok(End::Failed(format!(
                 "{}: {} ({})",
-                calls::DELETE_OBJECT_VERSION.operation,
+                aws_calls::DELETE_OBJECT_VERSION.operation,
                 describe(&error),
-                calls::DELETE_OBJECT_VERSION.permission
+                aws_calls::DELETE_OBJECT_VERSION.permission
             )));
         }
         let costs = Costs {

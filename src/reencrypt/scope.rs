@@ -4,24 +4,34 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_emr::types::ClusterState;
 
-use super::{
-    BucketPlan, Plan, ReencryptError,
-    ledger::Place,
-    snapshot::Carries,
-    target::{self, Asked, Criterion, Named, Target},
-};
 use crate::{
-    GuardError,
-    aws::{Aws, Lookup, Regions, calls},
+    aws::{bucket_region, clients::Aws, region::Regions},
+    base::{
+        aws_calls,
+        lookup::Lookup,
+        names::{BucketName, KeyReference, S3Location},
+    },
     checks::stored::Standard,
-    cli::ReencryptArguments,
-    facts::{self, DefaultEncryption, SecurityConfiguration},
-    invocation::{Invocation, InvocationError},
-    names::{BucketName, KeyReference, S3Location},
-    read_config,
-    runner_config::RunnerConfig,
-    settings::Settings,
-    signals::Caught,
+    commands::{cli::ReencryptArguments, error::GuardError, read_config::read_config},
+    facts::{
+        emr::{self, SecurityConfiguration},
+        kms,
+        s3::{self, DefaultEncryption},
+        sts,
+    },
+    reencrypt::{
+        error::ReencryptError,
+        place::Place,
+        plan::{BucketPlan, Plan},
+        snapshot::Carries,
+        target::{self, Asked, Criterion, Named, Target},
+    },
+    runners::emr_etl_runner::{
+        config::RunnerConfig,
+        invocation::{Invocation, InvocationError},
+    },
+    settings::resolve::Settings,
+    system::signals::Caught,
 };
 
 /// A place to work in.
@@ -182,8 +192,7 @@ impl Scope {
         }
         let asked = Asked { kind: arguments.encryption, key: arguments.kms_key.clone() };
         let buckets: BTreeSet<&BucketName> = wanted.iter().map(|it| &it.location.bucket).collect();
-        let account =
-            found(facts::sts::identity(&aws.sts).await, "whose credentials these are")?.account;
+        let account = found(sts::identity(&aws.sts).await, "whose credentials these are")?.account;
         let known = buckets.iter().map(async |bucket| {
             Ok((*bucket, Box::pin(known(&aws, bucket, &account, &regions.s3)).await?))
         });
@@ -324,7 +333,7 @@ async fn alive(aws: &Aws, config: Option<&RunnerConfig>) -> Result<Vec<String>, 
         ClusterState::Waiting,
         ClusterState::Terminating,
     ];
-    let clusters = found(facts::emr::list(&aws.emr, None, &states).await, "which clusters run")?;
+    let clusters = found(emr::list(&aws.emr, None, &states).await, "which clusters run")?;
     Ok(clusters
         .into_iter()
         .filter(|it| it.name == config.job_name)
@@ -351,7 +360,7 @@ async fn configuration(
     if asked.is_explicit() {
         return Ok(None);
     }
-    match facts::emr::security_configuration(&aws.emr, name).await {
+    match emr::security_configuration(&aws.emr, name).await {
         Lookup::Absent => Ok(None),
         lookup => found(lookup, &format!("what the security configuration {name} says")).map(Some),
     }
@@ -360,15 +369,15 @@ async fn configuration(
 async fn known(
     aws: &Aws,
     bucket: &BucketName,
-    account: &crate::names::AccountId,
+    account: &crate::base::names::AccountId,
     region: &str,
 ) -> Result<Known, ReencryptError> {
     let s3 = &aws.s3;
     let (where_it_is, ours, default, versioning, acls, locks) = tokio::join!(
-        facts::s3::region(s3, bucket),
-        facts::s3::ours(s3, bucket, Some(account)),
-        facts::s3::default_encryption(s3, bucket),
-        facts::s3::versioning(s3, bucket),
+        bucket_region::region(s3, bucket),
+        s3::ours(s3, bucket, Some(account)),
+        s3::default_encryption(s3, bucket),
+        s3::versioning(s3, bucket),
         acls(s3, bucket),
         locks(s3, bucket),
     );
@@ -403,11 +412,11 @@ async fn acls(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
     let result = s3.get_bucket_ownership_controls().bucket(bucket.as_str()).send().await;
     if result
         .as_ref()
-        .is_err_and(|error| facts::s3::is_code(error, "OwnershipControlsNotFoundError"))
+        .is_err_and(|error| bucket_region::is_code(error, "OwnershipControlsNotFoundError"))
     {
         return Lookup::Found(true);
     }
-    Lookup::from_call(&calls::GET_BUCKET_OWNERSHIP_CONTROLS, &["NoSuchBucket"], result).map(
+    Lookup::from_call(&aws_calls::GET_BUCKET_OWNERSHIP_CONTROLS, &["NoSuchBucket"], result).map(
         |answer| {
             let rules =
                 answer.ownership_controls.map(|controls| controls.rules).unwrap_or_default();
@@ -423,11 +432,11 @@ async fn locks(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
     let result = s3.get_object_lock_configuration().bucket(bucket.as_str()).send().await;
     if result
         .as_ref()
-        .is_err_and(|error| facts::s3::is_code(error, "ObjectLockConfigurationNotFoundError"))
+        .is_err_and(|error| bucket_region::is_code(error, "ObjectLockConfigurationNotFoundError"))
     {
         return Lookup::Found(false);
     }
-    Lookup::from_call(&calls::GET_OBJECT_LOCK_CONFIGURATION, &["NoSuchBucket"], result)
+    Lookup::from_call(&aws_calls::GET_OBJECT_LOCK_CONFIGURATION, &["NoSuchBucket"], result)
         .map(|_| true)
 }
 
@@ -435,7 +444,7 @@ async fn locks(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
 async fn arns(aws: &Aws, keys: &[String]) -> Result<Vec<String>, ReencryptError> {
     let mut arns = Vec::new();
     for key in keys {
-        let described = facts::kms::describe(&aws.kms, &KeyReference::new(key)).await;
+        let described = kms::describe(&aws.kms, &KeyReference::new(key)).await;
         arns.push(
             found(described, &format!("the key {key} (setting expected_keys)"))?
                 .arn
@@ -450,20 +459,19 @@ async fn arns(aws: &Aws, keys: &[String]) -> Result<Vec<String>, ReencryptError>
 async fn resolve(aws: &Aws, named: Named, owner: Option<&str>) -> Result<Target, ReencryptError> {
     let Named { kind, key, by } = named;
     let plain = |key| Target { kind, key, updatable: false, by };
-    if kind == crate::settings::EncryptionKind::SseS3 {
+    if kind == crate::settings::policy::EncryptionKind::SseS3 {
         return Ok(plain(None));
     }
     let Some(reference) = key else {
         // AWS makes its own key for S3 when it is first used.
-        return match facts::kms::describe(&aws.kms, &KeyReference::new("alias/aws/s3")).await {
+        return match kms::describe(&aws.kms, &KeyReference::new("alias/aws/s3")).await {
             Lookup::Absent => Ok(plain(None)),
             lookup => Ok(plain(Some(
                 found(lookup, "the key that AWS manages for S3")?.arn.as_str().to_owned(),
             ))),
         };
     };
-    let key =
-        found(facts::kms::describe(&aws.kms, &reference).await, &format!("the key {reference}"))?;
+    let key = found(kms::describe(&aws.kms, &reference).await, &format!("the key {reference}"))?;
     if !key.is_enabled() || !key.is_symmetric() {
         return Err(ReencryptError::Usage(format!(
             "the key {} cannot encrypt objects: it must be enabled, symmetric, and for encryption",

@@ -9,14 +9,15 @@ use aws_sdk_s3::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ledger::Place,
-    method::{LARGEST_COPY, Method},
-};
 use crate::{
-    aws::{Lookup, calls},
-    facts::{self, Stored, s3::is_code},
-    settings::EncryptionKind,
+    aws::bucket_region::is_code,
+    base::{aws_calls, lookup::Lookup},
+    facts::stored::{self, Stored},
+    reencrypt::{
+        method::{Archive, LARGEST_COPY, Method},
+        place::Place,
+    },
+    settings::policy::EncryptionKind,
 };
 
 /// An object as S3 describes it, tags and ACL included.
@@ -70,20 +71,6 @@ pub(crate) struct Checksum {
     pub(crate) full: bool,
 }
 
-/// Whether an object lies in an archive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Archive {
-    /// It can be read.
-    #[default]
-    No,
-    /// It must be restored first.
-    Archived,
-    /// A restore is under way.
-    Restoring,
-    /// A restored copy can be read.
-    Restored,
-}
-
 impl Lock {
     /// Whether it protects anything at `now`, in milliseconds since 1970.
     pub(crate) fn protects(&self, now: i64) -> bool {
@@ -107,11 +94,12 @@ impl Snapshot {
     pub(crate) fn stored(&self) -> Stored {
         match self.algorithm.as_deref() {
             None => Stored::Unencrypted,
-            Some(algorithm) => match facts::encryption_kind(&ServerSideEncryption::from(algorithm))
-            {
-                Some(kind) => Stored::Kind(kind, self.key.clone()),
-                None => Stored::Other(algorithm.to_owned()),
-            },
+            Some(algorithm) => {
+                match stored::encryption_kind(&ServerSideEncryption::from(algorithm)) {
+                    Some(kind) => Stored::Kind(kind, self.key.clone()),
+                    None => Stored::Other(algorithm.to_owned()),
+                }
+            }
         }
     }
 
@@ -155,7 +143,7 @@ pub(crate) async fn look(
         s3.head_object().bucket(&place.bucket).key(&place.key).set_version_id(version.clone());
     let result = Box::pin(request.checksum_mode(ChecksumMode::Enabled).send()).await;
     let head = match Lookup::from_call(
-        &calls::HEAD_OBJECT,
+        &aws_calls::HEAD_OBJECT,
         &["NotFound", "NoSuchKey", "NoSuchVersion", "404"],
         result,
     ) {
@@ -190,7 +178,10 @@ pub(crate) async fn look(
     tags.and_then(|tags| {
         grants.and_then(|grants| {
             lock.and_then(|lock| {
-                Lookup::expect_in_answer(&calls::HEAD_OBJECT, snapshot(head, tags, grants, lock))
+                Lookup::expect_in_answer(
+                    &aws_calls::HEAD_OBJECT,
+                    snapshot(head, tags, grants, lock),
+                )
             })
         })
     })
@@ -215,13 +206,17 @@ async fn lock(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>) -
     let retention = if retention.as_ref().is_err_and(|error| is_code(error, none)) {
         Lookup::Found(None)
     } else {
-        Lookup::from_call(&calls::GET_OBJECT_RETENTION, &["NoSuchKey", "NoSuchVersion"], retention)
-            .map(|answer| answer.retention)
+        Lookup::from_call(
+            &aws_calls::GET_OBJECT_RETENTION,
+            &["NoSuchKey", "NoSuchVersion"],
+            retention,
+        )
+        .map(|answer| answer.retention)
     };
     let hold = if hold.as_ref().is_err_and(|error| is_code(error, none)) {
         Lookup::Found(None)
     } else {
-        Lookup::from_call(&calls::GET_OBJECT_LEGAL_HOLD, &["NoSuchKey", "NoSuchVersion"], hold)
+        Lookup::from_call(&aws_calls::GET_OBJECT_LEGAL_HOLD, &["NoSuchKey", "NoSuchVersion"], hold)
             .map(|answer| answer.legal_hold)
     };
     retention.and_then(|retention| {
@@ -251,7 +246,7 @@ async fn tags(
         .set_version_id(version)
         .send()
         .await;
-    Lookup::from_call(&calls::GET_OBJECT_TAGGING, &["NoSuchKey"], result)
+    Lookup::from_call(&aws_calls::GET_OBJECT_TAGGING, &["NoSuchKey"], result)
         .map(|answer| answer.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect())
 }
 
@@ -267,7 +262,7 @@ async fn grants(
         .set_version_id(version)
         .send()
         .await;
-    Lookup::from_call(&calls::GET_OBJECT_ACL, &["NoSuchKey"], result).and_then(|answer| {
+    Lookup::from_call(&aws_calls::GET_OBJECT_ACL, &["NoSuchKey"], result).and_then(|answer| {
         let grant = |grant: aws_sdk_s3::types::Grant| {
             let grantee = grant.grantee?;
             let name = grantee
@@ -279,7 +274,7 @@ async fn grants(
         let grants: Option<Vec<_>> =
             answer.grants.unwrap_or_default().into_iter().map(grant).collect();
         Lookup::expect_in_answer(
-            &calls::GET_OBJECT_ACL,
+            &aws_calls::GET_OBJECT_ACL,
             grants.map(|mut grants| {
                 grants.sort();
                 grants

@@ -13,20 +13,26 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::{
-    BucketPlan, ReencryptError,
-    cost::{Cost, Costs},
-    ledger::{Ledger, Place, State, shown},
-    method::{self, Choice, Method, Reason, Seen},
-    record::{Leftover, unseen},
-    scope::{Scope, Wanted},
-    snapshot::{self, Archive, Carries},
-};
 use crate::{
-    aws::{Lookup, Obstacle},
-    bar::{self, bar},
-    facts::{self, Stored, scan},
-    settings::EncryptionKind,
+    base::lookup::{Lookup, Obstacle},
+    facts::{
+        objects,
+        scan::{self, pages, scope},
+        stored::Stored,
+    },
+    reencrypt::{
+        cost::{Cost, Costs},
+        error::ReencryptError,
+        ledger::{Ledger, State},
+        leftover::{Leftover, unseen},
+        method::{self, Archive, Choice, Method, Reason, Seen},
+        place::{Place, shown},
+        plan::BucketPlan,
+        scope::{Scope, Wanted},
+        snapshot::{self, Carries},
+    },
+    settings::policy::EncryptionKind,
+    system::bar::{self, bar},
 };
 
 /// So many archived objects are looked at once more, at once.
@@ -66,7 +72,7 @@ pub(crate) struct Survey {
 /// An object that is not as it should be.
 struct Offender {
     place: Place,
-    object: scan::Object,
+    object: scope::Object,
     stored: Stored,
     choice: Choice,
     /// How many requests it took to decide, besides the scan's.
@@ -125,7 +131,7 @@ impl Survey {
         let Some(bucket) = scope.plan.buckets.get(wanted.location.bucket.as_str()) else {
             return Ok(());
         };
-        let question = scan::Scope {
+        let question = scope::Scope {
             location: wanted.location.clone(),
             versions: bucket.versioned,
             since: None,
@@ -133,14 +139,14 @@ impl Survey {
         };
         // One list at least tells where the place can be cut.
         self.looking.list();
-        let splits = match scan::cut(&scope.aws.s3_bulk, &wanted.location).await {
+        let splits = match pages::cut(&scope.aws.s3_bulk, &wanted.location).await {
             Lookup::Found(splits) => splits,
             other => {
                 found.stopped(other.map(drop));
                 return Ok(());
             }
         };
-        let mut scan = scan::Scan::start(&scope.aws.s3_bulk, &question, splits, &facts::crew());
+        let mut scan = scan::Scan::start(&scope.aws.s3_bulk, &question, splits, &objects::crew());
         while let Some(batch) = scan.next().await {
             let mut offenders = Vec::new();
             self.looking.list();
@@ -204,7 +210,7 @@ impl Survey {
                     written?;
                 }
             }
-            if let scan::Reached::Stopped(why) = batch.reached {
+            if let scope::Reached::Stopped(why) = batch.reached {
                 found.stopped(why);
             }
         }
@@ -294,7 +300,7 @@ impl Survey {
 async fn judge(
     scope: &Scope,
     bucket: &BucketPlan,
-    object: scan::Object,
+    object: scope::Object,
     stored: Stored,
 ) -> Result<Offender, Obstacle> {
     let place = Place {

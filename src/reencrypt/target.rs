@@ -1,10 +1,10 @@
 //! Under which encryption a bucket's objects shall be, who says so, and which objects are not.
 
 use crate::{
+    base::names::KeyReference,
     checks::stored::Standard,
-    facts::{DefaultEncryption, SecurityConfiguration, Stored},
-    names::KeyReference,
-    settings::EncryptionKind,
+    facts::{emr::SecurityConfiguration, s3::DefaultEncryption, stored::Stored},
+    settings::policy::EncryptionKind,
 };
 
 /// The encryption that a bucket's objects get.
@@ -36,7 +36,7 @@ impl Target {
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(crate::checks::kind_name(self.kind))?;
+        f.write_str(crate::settings::policy::kind_name(self.kind))?;
         match (&self.key, self.kind) {
             (Some(key), _) => write!(f, " under {key}")?,
             (None, EncryptionKind::SseS3) => {}
@@ -152,7 +152,7 @@ impl Criterion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use EncryptionKind::{DsseKms, SseKms, SseS3};
+    use crate::settings::policy::EncryptionKind::{DsseKms, SseKms, SseS3};
 
     const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1";
 

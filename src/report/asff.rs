@@ -7,11 +7,14 @@
 use serde_json::{Value, json};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
-use super::{
-    document::{Document, Finding, Level, Lookup, Outcome, Status},
-    render::RenderError,
+use crate::{
+    base::digest::sha256,
+    checks::catalogue,
+    report::{
+        document::{Document, Finding, Level, Lookup, Outcome, Status},
+        render::RenderError,
+    },
 };
-use crate::{checks, digest::sha256};
 
 /// So many findings, and so many bytes, are taken in one request.
 const BATCH: usize = 100;
@@ -35,7 +38,7 @@ struct Place<'a> {
 ///
 /// # Errors
 /// When the document does not tell account or region.
-pub(super) fn asff(document: &Document, region: Option<&str>) -> Result<String, RenderError> {
+pub(crate) fn asff(document: &Document, region: Option<&str>) -> Result<String, RenderError> {
     let account = document.account().ok_or_else(|| {
         RenderError::Lacking(
             "the document does not tell the account (sts:GetCallerIdentity was not answered); Security Hub takes no finding without".to_owned(),
@@ -57,9 +60,9 @@ pub(super) fn asff(document: &Document, region: Option<&str>) -> Result<String, 
     // What is open goes first, should a later request fail.
     findings.sort_by_key(|finding| (finding.status, finding.level));
     let mut lines = String::new();
-    for batch in
-        batches(findings.into_iter().map(|finding| self::finding(document, finding, &place)))
-    {
+    for batch in batches(
+        findings.into_iter().map(|finding| crate::report::asff::finding(document, finding, &place)),
+    ) {
         lines.push_str(&json!({"Findings": batch}).to_string());
         lines.push('\n');
     }
@@ -99,7 +102,7 @@ fn batches(findings: impl Iterator<Item = Value>) -> Vec<Vec<Value>> {
 
 fn finding(document: &Document, finding: &Finding, place: &Place<'_>) -> Value {
     let Place { partition, region, account } = place;
-    let check = checks::find(&finding.check);
+    let check = catalogue::find(&finding.check);
     let said = format!("Saw {}; wanted {}.", finding.saw, finding.wanted);
     let excused =
         finding.excused.as_ref().map_or_else(String::new, |why| format!(" Excused: {why}."));
@@ -201,7 +204,7 @@ fn resource(document: &Document, finding: &Finding, place: &Place<'_>) -> Value 
     let Place { partition, region, account } = place;
     let subject = finding.subject.as_str();
     let ec2 = |kind: &str| format!("arn:{partition}:ec2:{region}:{account}:{kind}/{subject}");
-    let role = |lookup: Option<&Option<Lookup<super::document::Role>>>| {
+    let role = |lookup: Option<&Option<Lookup<crate::report::document::Role>>>| {
         Some(lookup?.as_ref()?.found()?.arn.clone())
     };
     let facts = document.facts.as_ref();

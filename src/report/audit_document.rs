@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    audit::{Counts, Hidden, Judgement},
-    exit::Outcome,
-    settings::Policy,
+    audit::{
+        source::Source,
+        tally::{Counts, Hidden, Judgement},
+    },
+    base::outcome::Outcome,
+    settings::policy::Policy,
 };
 
 /// The version of the form below; it grows when a field changes its meaning or goes away.
@@ -28,11 +31,11 @@ pub(crate) struct AuditDocument {
     pub(crate) command: String,
     /// When it began; with `--resume`, when its first part did.
     #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::report::Rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub(crate) started: OffsetDateTime,
     /// When this was written.
     #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::report::Rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub(crate) ended: OffsetDateTime,
     /// Where the facts came from.
     pub(crate) source: Source,
@@ -50,45 +53,6 @@ pub(crate) struct AuditDocument {
     pub(crate) outcome: Outcome,
     /// The exit code, after remapping.
     pub(crate) exit_code: u8,
-}
-
-/// Where the facts came from.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub(crate) enum Source {
-    /// S3 itself, object by object.
-    Live {
-        /// Old versions too.
-        versions: bool,
-        /// How often S3 asked to slow down.
-        slowed_down: usize,
-    },
-    /// Inventories that S3 has made.
-    Inventory {
-        /// Each of them.
-        inventories: Vec<InventorySource>,
-        /// Rows that lie in none of the locations.
-        outside: u64,
-    },
-}
-
-/// An inventory.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct InventorySource {
-    /// Its manifest, as it was named.
-    pub(crate) manifest: String,
-    /// `CSV`, `ORC` or `Parquet`.
-    pub(crate) format: String,
-    /// Whose objects it lists.
-    pub(crate) bucket: String,
-    /// When S3 made it.
-    #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::report::Rfc3339")]
-    pub(crate) created: OffsetDateTime,
-    /// How old it was when it was read.
-    pub(crate) age_seconds: i64,
-    /// How many rows it has.
-    pub(crate) rows: u64,
 }
 
 /// What was found in one location.

@@ -1,6 +1,6 @@
 //! What a document comes to: a title and one sentence, for everybody who reads nothing else.
 
-use super::document::{Document, End, Finding, Level, Outcome, Status, Verdict};
+use crate::report::document::{Document, End, Finding, Level, Outcome, Status, Verdict};
 
 /// How a conclusion is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +222,7 @@ fn in_words(outcome: Outcome) -> String {
 
 /// Why nobody can say that the unsafe clusters are over.
 fn alive(document: &Document) -> String {
-    let of = |cluster: &super::document::Cluster| match &cluster.end {
+    let of = |cluster: &crate::report::document::Cluster| match &cluster.end {
         Some(End::Confirmed) => None,
         Some(End::Unconfirmed(why)) => Some(format!("{} ({why})", cluster.id)),
         None => Some(format!("{} (nobody saw its end)", cluster.id)),

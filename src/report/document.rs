@@ -15,15 +15,18 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{Record, audit_document::AuditDocument, reencrypt_document::ReencryptDocument};
-use crate::{checks::CATALOGUE, cli::DocumentKind};
+use crate::{
+    base::report_kind::DocumentKind,
+    checks::catalogue::CATALOGUE,
+    report::{audit_document::AuditDocument, json::Record, reencrypt_document::ReencryptDocument},
+};
 
 /// The versions that can be read: of a run's document, of an audit's, of a repair's.
 const fn readable(kind: DocumentKind) -> RangeInclusive<u32> {
     match kind {
         DocumentKind::Run => 1..=2,
-        DocumentKind::Audit => 1..=super::audit_document::VERSION,
-        DocumentKind::Reencrypt => 1..=super::reencrypt_document::VERSION,
+        DocumentKind::Audit => 1..=crate::report::audit_document::VERSION,
+        DocumentKind::Reencrypt => 1..=crate::report::reencrypt_document::VERSION,
     }
 }
 
@@ -709,6 +712,10 @@ impl Document {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::{
+        base::outcome,
+        checks::{finding, verdict},
+    };
 
     /// Documents that the guard wrote, of both versions.
     pub(in crate::report) const RECORDED: [(&str, &str); 3] = [
@@ -776,7 +783,6 @@ pub(super) mod tests {
 
     #[test]
     fn every_word_that_the_guard_writes_for_an_answer_or_an_end_is_read() {
-        use crate::{checks, exit, verdict};
         fn same<
             W: serde::Serialize + std::fmt::Debug,
             R: serde::de::DeserializeOwned + std::fmt::Debug,
@@ -787,16 +793,16 @@ pub(super) mod tests {
             assert_eq!(format!("{read:?}"), format!("{written:?}"));
         }
         for status in [
-            checks::Status::Proved,
-            checks::Status::Refuted,
-            checks::Status::Unknown,
-            checks::Status::NotApplicable,
-            checks::Status::Excused,
+            finding::Status::Proved,
+            finding::Status::Refuted,
+            finding::Status::Unknown,
+            finding::Status::NotApplicable,
+            finding::Status::Excused,
         ] {
             same::<_, Status>(status);
         }
-        same::<_, Level>(checks::Level::Required);
-        same::<_, Level>(checks::Level::Advised);
+        same::<_, Level>(finding::Level::Required);
+        same::<_, Level>(finding::Level::Advised);
         for verdict in [
             verdict::Verdict::Launch,
             verdict::Verdict::RefuseRefuted,
@@ -805,19 +811,19 @@ pub(super) mod tests {
             same::<_, Verdict>(verdict);
         }
         for outcome in [
-            exit::Outcome::Ended(3),
-            exit::Outcome::Signalled(15),
-            exit::Outcome::BadUsage,
-            exit::Outcome::BadConfig,
-            exit::Outcome::FactsUnknown,
-            exit::Outcome::Bug,
-            exit::Outcome::UnsafeClusterAlive,
-            exit::Outcome::Unconfirmed,
-            exit::Outcome::UnsafeClusterTerminated,
-            exit::Outcome::Refused,
-            exit::Outcome::RunnerNotExecutable,
-            exit::Outcome::RunnerNotFound,
-            exit::Outcome::Undelivered,
+            outcome::Outcome::Ended(3),
+            outcome::Outcome::Signalled(15),
+            outcome::Outcome::BadUsage,
+            outcome::Outcome::BadConfig,
+            outcome::Outcome::FactsUnknown,
+            outcome::Outcome::Bug,
+            outcome::Outcome::UnsafeClusterAlive,
+            outcome::Outcome::Unconfirmed,
+            outcome::Outcome::UnsafeClusterTerminated,
+            outcome::Outcome::Refused,
+            outcome::Outcome::RunnerNotExecutable,
+            outcome::Outcome::RunnerNotFound,
+            outcome::Outcome::Undelivered,
         ] {
             same::<_, Outcome>(outcome);
         }

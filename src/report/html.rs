@@ -2,24 +2,24 @@
 //! pictures in it, no script, nothing fetched from anywhere. The policy in its head keeps it so in
 //! every browser, whatever the document says.
 
-pub(super) mod audit;
+pub(crate) mod audit;
 mod findings;
 mod marks;
 mod picture;
 mod plot;
-pub(super) mod reencrypt;
+pub(crate) mod reencrypt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 use time::{OffsetDateTime, macros::format_description};
 
-use super::{
+use crate::report::{
     conclusion::{Conclusion, Tone, counted},
     document::{Cluster, Document, End, Lookup, Stored, Survey},
+    html::marks::Mark,
     path::{DataPath, Kind, Proof},
 };
-use marks::Mark;
 
 const STYLE: &str = include_str!("html/page.css");
 
@@ -114,7 +114,7 @@ impl<'a> Sections<'a> {
 }
 
 /// The whole page of a run.
-pub(super) fn page(document: &Document) -> String {
+pub(crate) fn page(document: &Document) -> String {
     let conclusion = Conclusion::of(document);
     let footer = html! {
         p { "Made from the document of run " code { (document.run) } " (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is the evidence; this page only shows it." }
@@ -569,7 +569,7 @@ pub(super) mod tests {
         });
         document.calls.truncate(2);
         let page = page(&document);
-        assert_eq!(page, super::page(&document));
+        assert_eq!(page, crate::report::html::page(&document));
         insta::assert_snapshot!(lines(&page));
     }
 

@@ -8,19 +8,24 @@ use serde::Serialize;
 use time::{Date, OffsetDateTime};
 
 use crate::{
-    aws::{Lookup, log::Calls},
-    checks::{Finding, Status},
-    evidence::Chain,
-    exit::Outcome,
-    facts::{Facts, Identity, RunnerVersion, Stored, Written},
-    gaps::Gap,
-    names::AccountId,
-    plan::{Documents, Plan},
-    runner_config::Change,
-    settings::{Policy, Settings},
-    timeline::{Action, Moment, StateChange},
-    verdict::Verdict,
-    watch::Watched,
+    aws::log::Calls,
+    base::{lookup::Lookup, names::AccountId, outcome::Outcome},
+    checks::{
+        finding::{Finding, Status},
+        residual_risks::Gap,
+        verdict::Verdict,
+    },
+    evidence::{
+        chain::Chain,
+        timeline::{Action, Moment, StateChange},
+    },
+    facts::{gather::Facts, stored::Stored, sts::Identity, written::Written},
+    settings::{policy::Policy, resolve::Settings},
+    spec::{
+        data_paths::Plan,
+        observations::{Change, Documents, RunnerVersion},
+    },
+    watch::records::Watched,
 };
 
 /// The version of the form below; it grows when a field changes its meaning or goes away.
@@ -43,11 +48,11 @@ pub struct Record<'a> {
     pub only: bool,
     /// When the guard started.
     #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::report::Rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub started: OffsetDateTime,
     /// When this record was written.
     #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::report::Rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub ended: OffsetDateTime,
     /// Who ran it, and where.
     pub who: Who<'a>,
@@ -184,7 +189,7 @@ impl SettingsUsed {
         Self {
             file: settings.file.as_ref().map(|file| file.path.display().to_string()),
             file_sha256: settings.file.as_ref().map(|file| file.sha256.clone()),
-            sha256: crate::digest::sha256(format!("{settings:?}")),
+            sha256: crate::base::digest::sha256(format!("{settings:?}")),
         }
     }
 }
@@ -213,7 +218,7 @@ pub(crate) fn used_exceptions<'a>(
     policy: &'a Policy,
     findings: &[&'a Finding],
 ) -> Vec<UsedException<'a>> {
-    let excused = |exception: &crate::settings::Exception| {
+    let excused = |exception: &crate::settings::policy::Exception| {
         let covered = findings.iter().filter(|finding| {
             finding.status == Status::Excused
                 && exception.covers(finding.check.name, &finding.subject)

@@ -3,13 +3,13 @@
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::document::{Document, Finding, Level, Status};
+use crate::report::document::{Document, Finding, Level, Status};
 
 /// The whole document.
 ///
 /// # Errors
 /// When the XML cannot be written, which is a bug.
-pub(super) fn junit(document: &Document) -> anyhow::Result<String> {
+pub(crate) fn junit(document: &Document) -> anyhow::Result<String> {
     let mut report = Report::new("emr-etl-guard");
     for (check, findings) in document.by_check() {
         let mut suite = TestSuite::new(check);

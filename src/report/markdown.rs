@@ -3,14 +3,16 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    conclusion::{Conclusion, Tone},
-    document::{Document, Finding, Level, Status},
+use crate::{
+    base::markdown::cell,
+    report::{
+        conclusion::{Conclusion, Tone},
+        document::{Document, Finding, Level, Status},
+    },
 };
-use crate::markdown::cell;
 
 /// The whole document.
-pub(super) fn markdown(document: &Document) -> String {
+pub(crate) fn markdown(document: &Document) -> String {
     let conclusion = Conclusion::of(document);
     let sign = match conclusion.tone {
         Tone::Good => "✅",

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::document::{Cluster, Document, Finding, Level, Lookup, Status, Survey, Target, Touch};
+use crate::report::document::{
+    Cluster, Document, Finding, Level, Lookup, Status, Survey, Target, Touch,
+};
 
 /// How far a protection is shown; the later, the worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{aws::Obstacle, exit::Outcome, settings::Policy};
+use crate::{
+    base::{lookup::Obstacle, outcome::Outcome},
+    reencrypt::{cost::Bill, job::Job, leftover::Left},
+    settings::policy::Policy,
+};
 
 /// The version of the form below; it grows when a field changes its meaning or goes away.
 pub(crate) const VERSION: u32 = 1;
@@ -28,11 +32,11 @@ pub(crate) struct ReencryptDocument {
     pub(crate) asked: Asked,
     /// When it began.
     #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::report::Rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub(crate) started: OffsetDateTime,
     /// When this was written.
     #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::report::Rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub(crate) ended: OffsetDateTime,
     /// The account whose credentials did it.
     pub(crate) account: String,
@@ -169,93 +173,4 @@ pub(crate) struct Done {
     pub(crate) objects: u64,
     /// Together, in bytes.
     pub(crate) bytes: u64,
-}
-
-/// A job of S3 Batch Operations.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Job {
-    /// Its id.
-    pub(crate) id: String,
-    /// S3's word for how far it is: one that is `New` soon waits for its confirmation, as
-    /// `Suspended` says.
-    pub(crate) status: String,
-    /// Its objects; none where S3 is yet to list them.
-    pub(crate) objects: Option<u64>,
-    /// Those that are done, by S3's word.
-    pub(crate) succeeded: u64,
-    /// Those that failed.
-    pub(crate) failed: u64,
-    /// What S3 says of failures.
-    pub(crate) failures: Vec<String>,
-    /// Where S3 keeps the manifest that it has made; none where the guard wrote it.
-    pub(crate) generated_manifest: Option<String>,
-}
-
-/// What is not done, for one reason.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Left {
-    /// Why, and what to do about it.
-    pub(crate) why: String,
-    /// How many objects; none where that is not about objects.
-    pub(crate) objects: Option<u64>,
-    /// The first of them.
-    pub(crate) first: Option<String>,
-}
-
-/// What something costs: an estimate, by list prices.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Bill {
-    /// What is paid for.
-    pub(crate) items: Vec<Item>,
-    /// Bytes that S3 copies.
-    pub(crate) bytes_copied: u64,
-    /// All of it, in US dollars.
-    pub(crate) usd: f64,
-    /// Which prices these are.
-    pub(crate) prices: String,
-    /// Prices that the settings have changed.
-    pub(crate) changed_prices: Vec<String>,
-}
-
-/// One thing that is paid for.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Item {
-    /// What.
-    pub(crate) what: Paid,
-    /// In which storage class, where the price depends on it.
-    pub(crate) storage_class: Option<String>,
-    /// How many, or how many bytes.
-    pub(crate) number: u64,
-    /// In US dollars.
-    pub(crate) usd: f64,
-}
-
-/// What can be paid for.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Paid {
-    /// PUT, COPY and POST requests, parts and updates of the encryption among them.
-    Writes,
-    /// LIST requests.
-    Lists,
-    /// GET, HEAD and all other requests.
-    Reads,
-    /// Bytes that a rare class charges for reading.
-    BytesRead,
-    /// Calls to KMS, without bucket keys.
-    KmsCalls,
-    /// Requests to restore.
-    Restores,
-    /// Bytes that are restored.
-    BytesRestored,
-    /// Bytes that are deleted before their storage class's least time.
-    BytesDeletedEarly,
-    /// Jobs of S3 Batch Operations.
-    BatchJobs,
-    /// Their objects.
-    BatchObjects,
-    /// Objects that S3 looks at to make a manifest.
-    ManifestObjects,
 }

@@ -6,15 +6,28 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    document::{AnyDocument, Document, NoDocument},
-    err, write_whole,
+use clap::Args;
+
+use crate::{
+    base::outcome::Outcome,
+    report::document::{AnyDocument, Document, NoDocument},
+    system::output::{err, write_whole},
 };
-use crate::{cli::RenderArguments, exit::Outcome};
+
+/// What is rendered, and where to.
+#[derive(Args, Debug)]
+pub struct RenderArguments {
+    /// The document: what the setting `report` names, or `--json` prints; `-`: standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where to write it [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
 
 /// Why there is nothing rendered.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RenderError {
+pub(crate) enum RenderError {
     #[error(transparent)]
     NoDocument(#[from] NoDocument),
     /// The document does not tell what this form needs.
@@ -43,7 +56,7 @@ impl RenderError {
 }
 
 /// Renders the document that `arguments` name, which must be that of a run, by `form`.
-pub(super) fn render(
+pub(crate) fn render(
     arguments: &RenderArguments,
     form: impl Fn(&Document) -> Result<String, RenderError>,
 ) -> Outcome {
@@ -51,7 +64,7 @@ pub(super) fn render(
 }
 
 /// Renders the document that `arguments` name by `form`.
-pub(super) fn render_any(
+pub(crate) fn render_any(
     arguments: &RenderArguments,
     form: impl Fn(AnyDocument) -> Result<String, RenderError>,
 ) -> Outcome {

@@ -7,20 +7,23 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use super::{
-    conclusion::Conclusion,
-    document::{Document, Finding, Level, Outcome, Status},
-};
 use crate::{
-    checks::{self, CATALOGUE, Check},
-    digest::sha256,
+    base::digest::sha256,
+    checks::{
+        catalogue::{self, CATALOGUE},
+        finding::{self, Check},
+    },
+    report::{
+        conclusion::Conclusion,
+        document::{Document, Finding, Level, Outcome, Status},
+    },
 };
 
 /// The whole document.
 ///
 /// # Errors
 /// When the JSON cannot be written, which is a bug.
-pub(super) fn sarif(document: &Document) -> anyhow::Result<String> {
+pub(crate) fn sarif(document: &Document) -> anyhow::Result<String> {
     let rules = rules(document);
     let results: Vec<Value> = document
         .all_findings()
@@ -87,7 +90,7 @@ fn rules(document: &Document) -> Vec<String> {
 }
 
 fn rule(name: &str) -> Value {
-    let Some(check) = checks::find(name) else { return json!({"id": name}) };
+    let Some(check) = catalogue::find(name) else { return json!({"id": name}) };
     let mend = mend(check);
     json!({
         "id": name,
@@ -99,8 +102,8 @@ fn rule(name: &str) -> Value {
             "markdown": format!("**Why** {}\n\n**Looks at** {}\n\n**To mend** {mend}\n\n**Source** {}", check.why, check.looks_at, check.source),
         },
         "defaultConfiguration": {"level": match check.level {
-            checks::Level::Required => "error",
-            checks::Level::Advised => "warning",
+            finding::Level::Required => "error",
+            finding::Level::Advised => "warning",
         }},
         "properties": {"tags": ["security", "encryption"], "stage": check.stage},
     })

@@ -1,37 +1,19 @@
 //! The JSON Schemas of the documents, made from the types that they are written by. `schema.json`
 //! and its siblings beside this file are what they come to; a test fails when one is stale.
 
-use std::borrow::Cow;
-
 use schemars::{
-    JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema,
-    transform::transform_subschemas,
+    Schema, SchemaGenerator, generate::SchemaSettings, json_schema, transform::transform_subschemas,
 };
 use serde_json::Value;
 
-use super::{
-    audit_document::{self, AuditDocument},
-    json::{Record, VERSION},
-    reencrypt_document::{self, ReencryptDocument},
+use crate::{
+    base::report_kind::DocumentKind,
+    report::{
+        audit_document::{self, AuditDocument},
+        json::{Record, VERSION},
+        reencrypt_document::{self, ReencryptDocument},
+    },
 };
-use crate::cli::DocumentKind;
-
-/// A time in the form of RFC 3339.
-pub(crate) struct Rfc3339;
-
-impl JsonSchema for Rfc3339 {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Time".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "date-time"})
-    }
-}
 
 /// The document's own version.
 pub(super) fn version(_: &mut SchemaGenerator) -> Schema {

@@ -4,10 +4,12 @@
 use std::fmt::Write as _;
 
 use crate::{
-    checks::{CATALOGUE, Finding, Level, Status},
-    exit::Outcome,
-    gaps::Gap,
-    names::ClusterId,
+    base::{names::ClusterId, outcome::Outcome},
+    checks::{
+        catalogue::CATALOGUE,
+        finding::{Finding, Level, Status},
+        residual_risks::Gap,
+    },
 };
 
 /// A word and a colour for a row. The word alone tells; the colour only helps.
@@ -174,7 +176,7 @@ pub(super) fn unsafe_cluster(cluster: &ClusterId, findings: &[Finding], ends: bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::find;
+    use crate::checks::catalogue::find;
 
     #[test]
     fn the_table_tells_the_same_with_and_without_colour() {

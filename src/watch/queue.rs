@@ -13,14 +13,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Event, Hint};
 use crate::{
-    aws::{Aws, Lookup, calls},
-    names::ClusterId,
+    aws::clients::{Aws, LONGEST_WAIT},
+    base::{aws_calls, lookup::Lookup, names::ClusterId},
+    watch::events::{Event, Hint},
 };
 
-/// The longest that SQS lets a request wait for messages, in seconds.
-pub(crate) const LONGEST_WAIT: u16 = 20;
 /// The longest rest where messages of others lie in the queue.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 /// So many messages at once, which is the most that SQS gives.
@@ -131,7 +129,7 @@ async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, String)>> {
         .visibility_timeout(0);
     let result = request.wait_time_seconds(i32::from(LONGEST_WAIT)).send().await;
     Lookup::from_call(
-        &calls::RECEIVE_MESSAGE,
+        &aws_calls::RECEIVE_MESSAGE,
         &["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"],
         result,
     )
@@ -146,7 +144,10 @@ async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, String)>> {
 async fn delete(aws: &Aws, queue: &str, receipt: &str) {
     let result = aws.sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await;
     if let Err(error) = result {
-        tracing::debug!(error = crate::aws::describe(&error), "a message could not be deleted");
+        tracing::debug!(
+            error = crate::aws::answer::describe(&error),
+            "a message could not be deleted"
+        );
     }
 }
 

@@ -12,7 +12,10 @@ use std::{
     },
 };
 
-use emr_etl_guard::checks::{CATALOGUE, Check, Level, Stage as When};
+use emr_etl_guard::checks::{
+    catalogue::CATALOGUE,
+    finding::{Check, Level, Stage as When},
+};
 use emr_simulator::{
     BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutDhcp, PutKey,
     PutObject, PutRole, PutSecurityConfiguration, PutVpc, Sse, Switch,

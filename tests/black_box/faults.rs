@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use emr_etl_guard::checks::{CATALOGUE, Level, Stage as When};
+use emr_etl_guard::checks::{
+    catalogue::CATALOGUE,
+    finding::{Level, Stage as When},
+};
 use emr_simulator::{Command as Set, Fault, FaultKind};
 
 use crate::{

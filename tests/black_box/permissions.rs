@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use emr_etl_guard::{
-    aws::calls::{Call, Resource},
-    checks::CATALOGUE,
+    base::aws_calls::{Call, Resource},
+    checks::catalogue::CATALOGUE,
 };
 use emr_simulator::{BucketEncryption, Command as Set, PutBucket};
 use serde_json::{Value, json};

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt};
 
-use emr_etl_guard::{
+use emr_etl_guard::runners::emr_etl_runner::{
+    config::{self, RunnerConfig},
     invocation::{ConfigSource, Invocation, RunInvocation},
-    runner_config::{self, RunnerConfig, Seal},
+    seal::Seal,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -86,7 +87,7 @@ impl Question {
     fn ask_guard(&self) -> Answer {
         match self {
             Self::Config { config, env } => {
-                match runner_config::dump(config, &|name| env.get(name).map(OsString::from)) {
+                match config::dump(config, &|name| env.get(name).map(OsString::from)) {
                     Ok(loaded) => {
                         Answer::Loaded { loaded: in_order(loaded), sealed: sealed(config, env) }
                     }

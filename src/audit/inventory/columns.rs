@@ -13,7 +13,10 @@ use orc_rust::{ArrowReaderBuilder, projection::ProjectionMask as OrcProjection};
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 use time::OffsetDateTime;
 
-use super::{Kinds, ROWS_AT_ONCE, Row};
+use crate::audit::{
+    inventory::{Kinds, ROWS_AT_ONCE},
+    object_row::Row,
+};
 
 /// The columns that are looked at, as S3 names them; the first four must be there.
 const COLUMNS: [&str; 10] = [

@@ -11,11 +11,15 @@ use std::{
 use aws_sdk_s3::primitives::ByteStream;
 use md5::{Digest as _, Md5};
 
-use super::{InventoryError, LARGEST_MANIFEST, Listed, Place};
 use crate::{
-    aws::{Aws, Lookup, calls},
-    digest::hex,
-    names::{BucketName, S3Object},
+    audit::inventory::{InventoryError, LARGEST_MANIFEST, Listed, Place},
+    aws::clients::Aws,
+    base::{
+        aws_calls,
+        digest::hex,
+        lookup::Lookup,
+        names::{BucketName, S3Object},
+    },
 };
 
 /// So often the rest of a file is asked for again when a connection breaks off.
@@ -65,7 +69,7 @@ fn sibling(manifest: &str) -> String {
 /// A small object; none where there is none.
 async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<u8>>, String> {
     let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
-    match Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result) {
+    match Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey"], result) {
         Lookup::Found(answer)
             if answer
                 .content_length
@@ -169,7 +173,7 @@ async fn download(
             .set_range(range)
             .send()
             .await;
-        let answer = match Lookup::from_call(&calls::GET_OBJECT, &["NoSuchKey"], result) {
+        let answer = match Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey"], result) {
             Lookup::Found(answer) => answer,
             Lookup::Absent => {
                 return Err(failed(

@@ -7,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 use percent_encoding::percent_decode;
 use time::{Date, Month, OffsetDateTime, Time};
 
-use super::{Kinds, Row};
+use crate::audit::{inventory::Kinds, object_row::Row};
 
 /// Where the fields stand in a line.
 #[derive(Debug)]

@@ -9,14 +9,19 @@ use aws_sdk_s3::{
 };
 use time::OffsetDateTime;
 
-use super::{
-    Object, Position, Reached, Scope, Split,
-    listing::{Entry, Listing},
-};
 use crate::{
-    aws::{Lookup, calls, calls::Call},
-    facts::heads::Heads,
-    names::{BucketName, S3Location},
+    base::{
+        aws_calls::{self, Call},
+        lookup::Lookup,
+        names::{BucketName, S3Location},
+    },
+    facts::{
+        heads::Heads,
+        scan::{
+            listing::{Entry, Listing},
+            scope::{Object, Position, Reached, Scope, Split},
+        },
+    },
 };
 
 /// A location is cut into so many splits at most.
@@ -31,7 +36,7 @@ const LAST: char = '\u{10ffff}';
 
 /// A page of a list, nothing asked yet.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(crate) struct Page {
     pub(super) objects: Vec<Object>,
     pub(super) reached: Reached,
 }
@@ -79,7 +84,7 @@ impl<'a> Pages<'a> {
             let why = "the list is not in the order of its keys, so that it cannot be told whether it holds them all";
             return Page {
                 objects: Vec::new(),
-                reached: Reached::Stopped(Lookup::not_asked(&calls::LIST_OBJECTS, why)),
+                reached: Reached::Stopped(Lookup::not_asked(&aws_calls::LIST_OBJECTS, why)),
             };
         }
         if let Some(until) = &self.until
@@ -113,7 +118,7 @@ impl<'a> Pages<'a> {
             ("prefix", prefix),
             ("start-after", after),
         ];
-        let call = &calls::LIST_OBJECTS;
+        let call = &aws_calls::LIST_OBJECTS;
         let listing =
             match self.heads.list(call, &parameters).await.and_then(|xml| Listing::parse(&xml)) {
                 Some(listing) => listing,
@@ -170,7 +175,7 @@ impl<'a> Pages<'a> {
             .set_version_id_marker(version.flatten())
             .encoding_type(EncodingType::Url);
         let result = request.customize().interceptor(self.heads.learn()).send().await;
-        let call = &calls::LIST_OBJECT_VERSIONS;
+        let call = &aws_calls::LIST_OBJECT_VERSIONS;
         Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|page| {
             let encoded = is_encoded(page.encoding_type.as_ref());
             let versions = page
@@ -345,7 +350,7 @@ async fn by_letter(
             .max_keys(1)
             .encoding_type(EncodingType::Url);
         let page = Lookup::from_call(
-            &calls::LIST_OBJECTS,
+            &aws_calls::LIST_OBJECTS,
             &["NoSuchBucket"],
             list.set_start_after(after).send().await,
         );
@@ -398,7 +403,7 @@ async fn folders_below(
             .prefix(prefix)
             .encoding_type(EncodingType::Url)
     };
-    let call = &calls::LIST_OBJECTS;
+    let call = &aws_calls::LIST_OBJECTS;
     let first = Lookup::from_call(call, &["NoSuchBucket"], list().send().await);
     match first {
         Lookup::Found(first) if first.is_truncated != Some(true) => return Lookup::Found(None),

@@ -3,12 +3,19 @@
 
 use maud::{Markup, html};
 
-use super::{Frame, Mark, Sections, bar, day, fact, grouped, headline, lasted, plot::small, time};
 use crate::{
-    audit::{Hidden, Judgement, size},
+    audit::{
+        source::{InventorySource, Source},
+        tally::{Hidden, Judgement},
+    },
+    base::text::size,
     report::{
-        audit_document::{AuditDocument, InventorySource, Kind, Location, Source},
+        audit_document::{AuditDocument, Kind, Location},
         conclusion::{counted, is},
+        html::{
+            Frame, Sections, bar, day, fact, grouped, headline, lasted, marks::Mark, plot::small,
+            time,
+        },
     },
 };
 
@@ -21,7 +28,7 @@ const BLOCK: f64 = 112.0;
 const BAR: f64 = 26.0;
 
 /// The whole page.
-pub(in crate::report) fn page(document: &AuditDocument) -> String {
+pub(crate) fn page(document: &AuditDocument) -> String {
     let (mark, title, sentence) = conclusion(document);
     let sections = Sections::new([
         ("who", "What, when", Some(what(document))),
@@ -98,8 +105,11 @@ fn kinds(document: &AuditDocument) -> impl Iterator<Item = &Kind> {
 
 fn what(document: &AuditDocument) -> Markup {
     let policy = &document.policy;
-    let accepted: Vec<&str> =
-        policy.accept_encryption.iter().map(|kind| crate::checks::kind_name(*kind)).collect();
+    let accepted: Vec<&str> = policy
+        .accept_encryption
+        .iter()
+        .map(|kind| crate::settings::policy::kind_name(*kind))
+        .collect();
     html! {
         dl.facts {
             (fact("Started", &html! { (time(document.started)) }))
@@ -455,7 +465,7 @@ mod tests {
     #[test]
     fn the_page_of_an_audit_is_the_same_every_time() {
         let page = page(&recorded());
-        assert_eq!(page, super::page(&recorded()));
+        assert_eq!(page, crate::report::html::audit::page(&recorded()));
         insta::assert_snapshot!(crate::report::html::tests::lines(&page));
     }
 

@@ -3,12 +3,12 @@
 
 use maud::{Markup, html};
 
-use super::marks::Mark;
 use crate::{
-    checks::{self, Stage},
+    checks::{catalogue, finding::Stage},
     report::{
         conclusion::counted,
         document::{Document, Finding, Level, Status},
+        html::marks::Mark,
     },
 };
 
@@ -96,7 +96,7 @@ fn cards(findings: &[&Finding]) -> Markup {
 
 fn card(finding: &Finding) -> Markup {
     let mark = Mark::from(finding.status);
-    let check = checks::find(&finding.check);
+    let check = catalogue::find(&finding.check);
     html! {
         li class={ "card " (mark.class()) } {
             h4 { (mark.with(word(finding.status))) " " code { (finding.check) } " " span.subject { (finding.subject) } }
@@ -147,7 +147,7 @@ pub(super) fn all(document: &Document) -> Option<Markup> {
     }
     Some(html! {
         @for (stage, title) in stages {
-            @let of_stage: Vec<_> = by_check.iter().filter(|(check, _)| checks::find(check).map(|check| check.stage) == stage).collect();
+            @let of_stage: Vec<_> = by_check.iter().filter(|(check, _)| catalogue::find(check).map(|check| check.stage) == stage).collect();
             @if !of_stage.is_empty() {
                 @let number = of_stage.iter().map(|(_, findings)| findings.len()).sum();
                 details open {

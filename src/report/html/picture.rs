@@ -3,8 +3,10 @@
 
 use maud::{Markup, html};
 
-use super::marks::Mark;
-use crate::report::path::{DataPath, Hop, Kind, Proof, Station};
+use crate::report::{
+    html::marks::Mark,
+    path::{DataPath, Hop, Kind, Proof, Station},
+};
 
 /// A rectangle, in units of the picture.
 #[derive(Clone, Copy)]

@@ -4,8 +4,10 @@
 use maud::{Markup, html};
 use time::{Duration, OffsetDateTime};
 
-use super::{clock, marks::Mark};
-use crate::report::document::Document;
+use crate::report::{
+    document::Document,
+    html::{clock, marks::Mark},
+};
 
 const WIDTH: f64 = 1148.0;
 /// Left of this stand the names of the lanes.

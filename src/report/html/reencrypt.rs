@@ -3,17 +3,22 @@
 
 use maud::{Markup, html};
 
-use super::{Frame, Mark, Sections, bar, fact, findings, grouped, headline, lasted, time};
 use crate::{
-    audit::size,
-    exit::Outcome,
-    report::reencrypt_document::{
-        Bill, BucketTarget, Item, Job, Location, Method, Mode, Paid, ReencryptDocument,
+    base::{outcome::Outcome, text::size},
+    reencrypt::{
+        cost::{Bill, Item, Paid},
+        job::Job,
+    },
+    report::{
+        html::{
+            Frame, Sections, bar, fact, findings, grouped, headline, lasted, marks::Mark, time,
+        },
+        reencrypt_document::{BucketTarget, Location, Method, Mode, ReencryptDocument},
     },
 };
 
 /// The whole page.
-pub(in crate::report) fn page(document: &ReencryptDocument) -> String {
+pub(crate) fn page(document: &ReencryptDocument) -> String {
     let (mark, title, sentence) = conclusion(document);
     let sections = Sections::new([
         ("who", "Who, what, when", Some(who(document))),

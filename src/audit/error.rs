@@ -1,0 +1,32 @@
+//! Why an audit could not be made.
+
+use crate::{
+    audit::{inventory::InventoryError, scope::ScopeError, state::AuditStateError},
+    base::outcome::Outcome,
+};
+
+/// Why an audit comes to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuditError {
+    #[error("audit: {0}")]
+    Scope(#[from] ScopeError),
+    #[error("audit: {0}")]
+    Usage(String),
+    #[error("{0}")]
+    State(#[from] AuditStateError),
+    #[error("the list of offenders cannot be written: {0}")]
+    Offenders(String),
+    #[error("the inventory cannot be used: {0}")]
+    Inventory(#[from] InventoryError),
+    #[error("nothing was looked at: {0}")]
+    Unusable(String),
+}
+
+impl AuditError {
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Scope(_) | Self::Usage(_) | Self::Offenders(_) => Outcome::BadUsage,
+            Self::State(_) | Self::Inventory(_) | Self::Unusable(_) => Outcome::FactsUnknown,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! One object, as an audit counts it.
+
+use time::OffsetDateTime;
+
+use crate::facts::stored::Stored;
+
+/// One row: an object, or one version of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row<'a> {
+    pub(crate) bucket: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) version_id: Option<&'a str>,
+    pub(crate) is_latest: bool,
+    pub(crate) is_delete_marker: bool,
+    pub(crate) size: u64,
+    pub(crate) modified: Option<OffsetDateTime>,
+    pub(crate) etag: Option<&'a str>,
+    pub(crate) storage_class: Option<&'a str>,
+    /// None where the inventory does not say.
+    pub(crate) stored: Option<&'a Stored>,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn seen(&self, stored: &'a Stored) -> Seen<'a> {
+        Seen {
+            bucket: self.bucket,
+            key: self.key,
+            version_id: self.version_id,
+            is_latest: self.is_latest,
+            size: self.size,
+            etag: self.etag,
+            modified: self.modified,
+            storage_class: self.storage_class,
+            stored,
+        }
+    }
+}
+
+/// An object as a source shows it, for as long as it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) bucket: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) version_id: Option<&'a str>,
+    pub(crate) is_latest: bool,
+    pub(crate) size: u64,
+    pub(crate) etag: Option<&'a str>,
+    pub(crate) modified: Option<OffsetDateTime>,
+    pub(crate) storage_class: Option<&'a str>,
+    pub(crate) stored: &'a Stored,
+}

@@ -1,0 +1,31 @@
+//! Whether this machine has certificate authorities to trust.
+
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
+/// Nothing on this machine says which certificate authorities to trust.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the package ca-certificates, or name a bundle in SSL_CERT_FILE"
+)]
+pub struct NoTrust;
+
+/// Whether there is anything to know AWS by: without it every call would fail, in words that do not
+/// help.
+///
+/// # Errors
+/// [`NoTrust`].
+pub fn has_trust() -> Result<(), NoTrust> {
+    // The first certificate of one file tells nearly everywhere; the hundreds of others are read
+    // once, when they are needed.
+    let bundle =
+        openssl_probe::probe().cert_file.filter(|_| std::env::var_os("SSL_CERT_DIR").is_none());
+    let is_one = |bundle| {
+        CertificateDer::pem_file_iter(bundle)
+            .is_ok_and(|mut certificates| certificates.any(|certificate| certificate.is_ok()))
+    };
+    if bundle.is_some_and(is_one) || !rustls_native_certs::load_native_certs().certs.is_empty() {
+        Ok(())
+    } else {
+        Err(NoTrust)
+    }
+}

@@ -1,0 +1,347 @@
+//! The way to AWS: clients, region, time limits, the endpoint rule, and `Lookup<T>`: the four
+//! things that asking can end in.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
+use aws_sdk_s3control::config::endpoint::{EndpointFuture, ResolveEndpoint};
+use aws_sdk_sts::config::Credentials;
+use aws_smithy_runtime_api::client::{
+    interceptors::context::InterceptorContext,
+    retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority},
+};
+use aws_types::SdkConfig;
+
+use crate::{
+    aws::{
+        endpoint::{Endpoint, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws},
+        log::CallLog,
+        observers::{ServiceClock, Throttled},
+        region::Regions,
+        shared_client,
+    },
+    base::{lookup::Lookup, names::BucketName, secret::RunnerCredentials},
+    settings::resolve::{CredentialSource, Settings},
+};
+
+/// A client that few runs use: what nobody asks costs no time before a launch, and no memory.
+pub(crate) type MadeWhenUsed<C> = Arc<LazyLock<C, Box<dyn FnOnce() -> C + Send>>>;
+
+fn made_when_used<C>(make: impl FnOnce() -> C + Send + 'static) -> MadeWhenUsed<C> {
+    Arc::new(LazyLock::new(Box::new(make)))
+}
+
+/// The clients of one run. EMR, KMS and EC2 are asked in the cluster's region, S3 in the buckets'.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    pub(crate) emr: aws_sdk_emr::Client,
+    /// How often EMR has asked to slow down.
+    pub(crate) emr_throttled: Throttled,
+    pub(crate) sqs: MadeWhenUsed<aws_sdk_sqs::Client>,
+    pub(crate) s3: aws_sdk_s3::Client,
+    /// S3 for very many calls: where S3 asks to slow down, all of them do.
+    pub(crate) s3_bulk: aws_sdk_s3::Client,
+    /// What S3 says the time is.
+    pub(crate) s3_clock: ServiceClock,
+    /// S3's control plane.
+    pub(crate) s3control: MadeWhenUsed<aws_sdk_s3control::Client>,
+    pub(crate) kms: aws_sdk_kms::Client,
+    pub(crate) iam: aws_sdk_iam::Client,
+    pub(crate) ec2: aws_sdk_ec2::Client,
+    pub(crate) sts: aws_sdk_sts::Client,
+    /// STS under the runner's own keys: says in which account clusters will be launched.
+    pub(crate) runner_sts: aws_sdk_sts::Client,
+    /// Every request of these clients.
+    pub(crate) calls: CallLog,
+    /// Every endpoint override in force, of what a run asks.
+    pub endpoints: Vec<Endpoint>,
+    /// That of S3's control plane.
+    pub(crate) control_endpoint: Option<Endpoint>,
+}
+
+impl Aws {
+    /// Makes the clients; asks nothing yet (but credentials may be fetched by the first call).
+    ///
+    /// Without `runner`, whose credentials are then not known, nobody can tell who the runner is:
+    /// such a client is for looking at clusters alone.
+    pub async fn connect(
+        regions: &Regions,
+        runner: Option<&RunnerCredentials>,
+        settings: &Settings,
+    ) -> Self {
+        let runner = runner.map(static_credentials);
+        let base = load(&regions.emr, settings, runner.as_ref()).await;
+        let control_endpoint = endpoint(&base, S3_CONTROL, &settings.allow_endpoints);
+        // A service that is not asked may be anywhere.
+        let services = SERVICES.into_iter().chain(settings.event_queue.as_ref().map(|_| "SQS"));
+        let endpoints = endpoints(&base, services, &settings.allow_endpoints);
+        let stand_in = |service: &str| {
+            endpoints.iter().any(|endpoint| endpoint.service == service && !is_aws(&endpoint.url))
+        };
+        let s3 = aws_sdk_s3::config::Builder::from(&base)
+            .region(Region::new(regions.s3.clone()))
+            // A stand-in has no wildcard DNS for bucket names.
+            .force_path_style(stand_in("S3"))
+            .build();
+        let s3_clock = ServiceClock::default();
+        let calls = CallLog::default();
+        let s3 = s3.to_builder().interceptor(s3_clock.clone()).interceptor(calls.clone()).build();
+        let s3_bulk = bulk(&s3, settings.confirm_timeout);
+        let s3control = {
+            let (base, region, endpoint, calls) =
+                (base.clone(), regions.s3.clone(), control_endpoint.clone(), calls.clone());
+            made_when_used(move || s3control(&base, &region, endpoint.as_ref(), &calls))
+        };
+        let sqs = {
+            let base = base.clone();
+            made_when_used(move || aws_sdk_sqs::Client::from_conf(waiting(&base)))
+        };
+        let runner_sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone());
+        let runner_sts = match runner {
+            Some(runner) => runner_sts.credentials_provider(runner).build(),
+            None => runner_sts.build(),
+        };
+        let emr_throttled = Throttled::default();
+        let emr = aws_sdk_emr::config::Builder::from(&base)
+            .interceptor(emr_throttled.clone())
+            .interceptor(calls.clone())
+            .build();
+        let kms = aws_sdk_kms::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let iam = aws_sdk_iam::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let ec2 = aws_sdk_ec2::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone()).build();
+        Self {
+            emr: aws_sdk_emr::Client::from_conf(emr),
+            emr_throttled,
+            sqs,
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            s3_bulk: aws_sdk_s3::Client::from_conf(s3_bulk),
+            s3_clock,
+            s3control,
+            kms: aws_sdk_kms::Client::from_conf(kms),
+            iam: aws_sdk_iam::Client::from_conf(iam),
+            ec2: aws_sdk_ec2::Client::from_conf(ec2),
+            sts: aws_sdk_sts::Client::from_conf(sts),
+            runner_sts: aws_sdk_sts::Client::from_conf(runner_sts),
+            calls,
+            endpoints,
+            control_endpoint,
+        }
+    }
+
+    /// The bulk client for one bucket, in the region where the bucket is; in the client's own,
+    /// where S3 does not say.
+    pub(crate) async fn s3_of(&self, bucket: &BucketName) -> aws_sdk_s3::Client {
+        let own = self.s3_bulk.config().region();
+        match crate::aws::bucket_region::region(&self.s3, bucket).await {
+            Lookup::Found(region) if own.is_none_or(|own| own.as_ref() != region) => {
+                aws_sdk_s3::Client::from_conf(
+                    self.s3_bulk.config().to_builder().region(Region::new(region)).build(),
+                )
+            }
+            _ => self.s3_bulk.clone(),
+        }
+    }
+
+    /// The endpoints that must not be talked to.
+    pub fn refused_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().filter(|endpoint| !endpoint.accepted)
+    }
+}
+
+/// The control plane's client. AWS's own endpoints bear the account before their names; a stand-in
+/// has no wildcard DNS for that, and is asked at its plain address.
+fn s3control(
+    base: &SdkConfig,
+    region: &str,
+    endpoint: Option<&Endpoint>,
+    calls: &CallLog,
+) -> aws_sdk_s3control::Client {
+    let config = aws_sdk_s3control::config::Builder::from(base)
+        .region(Region::new(region.to_owned()))
+        .interceptor(calls.clone());
+    let config = match endpoint.filter(|endpoint| !is_aws(&endpoint.url)) {
+        Some(endpoint) => config.endpoint_resolver(PlainAddress(endpoint.url.clone())),
+        None => config,
+    };
+    aws_sdk_s3control::Client::from_conf(config.build())
+}
+
+/// Resolves every call to one address.
+#[derive(Debug)]
+struct PlainAddress(String);
+
+impl ResolveEndpoint for PlainAddress {
+    fn resolve_endpoint<'a>(
+        &'a self,
+        _: &'a aws_sdk_s3control::config::endpoint::Params,
+    ) -> EndpointFuture<'a> {
+        EndpointFuture::ready(Ok(aws_sdk_s3control::config::endpoint::Endpoint::builder()
+            .url(self.0.clone())
+            .build()))
+    }
+}
+
+/// `config` for very many calls that have `limit` together: each is tried until that is over or it
+/// has failed ten times, and they share one rate, which falls whenever S3 asks for that. The SDK's
+/// budget for retries is for a few calls that fail; here the rate is what spares S3.
+fn bulk(config: &aws_sdk_s3::Config, limit: Duration) -> aws_sdk_s3::Config {
+    let partition = RetryPartition::custom("bulk").token_bucket(TokenBucket::unlimited()).build();
+    let limits = config
+        .timeout_config()
+        .map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder)
+        .operation_timeout(limit);
+    config
+        .to_builder()
+        .retry_config(
+            RetryConfig::adaptive().with_max_attempts(10).with_max_backoff(Duration::from_secs(5)),
+        )
+        .retry_partition(partition)
+        .retry_classifier(SlowDown)
+        .timeout_config(limits.build())
+        .build()
+}
+
+/// SQS for requests that wait for messages: that takes longer than an answer may otherwise take.
+fn waiting(base: &SdkConfig) -> aws_sdk_sqs::Config {
+    let wait = Duration::from_secs(u64::from(LONGEST_WAIT));
+    let config = aws_sdk_sqs::config::Builder::from(base);
+    let limits =
+        base.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+    let attempt =
+        base.timeout_config().and_then(TimeoutConfig::operation_attempt_timeout).unwrap_or(wait)
+            + wait;
+    config
+        .timeout_config(
+            limits.operation_attempt_timeout(attempt).operation_timeout(attempt * 2).build(),
+        )
+        .build()
+}
+
+/// Tells S3's wish to slow down by the status alone: the answer to a HEAD has no body, where the
+/// error's code would stand, and the SDK slows down for codes only.
+#[derive(Debug)]
+struct SlowDown;
+
+impl ClassifyRetry for SlowDown {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response().map(|response| response.status().as_u16()) {
+            Some(429 | 503) => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "SlowDown"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::http_status_code_classifier())
+    }
+}
+
+async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -> SdkConfig {
+    let operation = settings.aws_timeout;
+    let limits = TimeoutConfig::builder()
+        .connect_timeout((operation / 4).min(Duration::from_secs(3)))
+        // Three attempts must fit, or a single lost packet would use the whole time up.
+        .operation_attempt_timeout(operation / 3)
+        .operation_timeout(operation)
+        .build();
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(shared_client::shared_client())
+        .region(Region::new(region.to_owned()))
+        .timeout_config(limits)
+        .retry_config(RetryConfig::standard().with_max_backoff(operation / 6));
+    match (settings.credentials, runner) {
+        (CredentialSource::RunnerConfig, Some(runner)) => {
+            loader.credentials_provider(runner.clone()).load().await
+        }
+        (CredentialSource::Chain | CredentialSource::RunnerConfig, _) => loader.load().await,
+    }
+}
+
+/// A client for SNS in `region`, each of whose calls may take `limit`. Apart from the others:
+/// alerts go out where there are no clients yet, or no runner config.
+///
+/// # Errors
+/// When an endpoint is in force that is neither AWS's nor allowed.
+pub(crate) async fn sns(
+    region: &str,
+    settings: &Settings,
+    runner: Option<&RunnerCredentials>,
+    limit: Duration,
+) -> Result<aws_sdk_sns::Client, String> {
+    let limits = Settings { aws_timeout: limit, ..settings.clone() };
+    let base = load(region, &limits, runner.map(static_credentials).as_ref()).await;
+    match endpoint(&base, "SNS", &settings.allow_endpoints) {
+        Some(refused) if !refused.accepted => Err(refused.refusal()),
+        _ => Ok(aws_sdk_sns::Client::new(&base)),
+    }
+}
+
+fn static_credentials(runner: &RunnerCredentials) -> Credentials {
+    Credentials::new(
+        runner.access_key_id.reveal().clone(),
+        runner.secret_access_key.reveal().clone(),
+        None,
+        None,
+        "runner-config",
+    )
+}
+
+/// The longest that SQS lets a request wait for messages, in seconds.
+pub(crate) const LONGEST_WAIT: u16 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::endpoint::same_origin;
+
+    #[test]
+    fn only_aws_over_tls_counts_as_aws() {
+        for url in [
+            "https://s3.eu-west-1.amazonaws.com",
+            "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com/",
+            "https://kms.eu-west-1.api.aws:443",
+        ] {
+            assert!(is_aws(url), "{url}");
+        }
+        for url in [
+            "http://s3.amazonaws.com",
+            "https://amazonaws.com.evil.example",
+            "https://evil.example/.amazonaws.com",
+            "https://x@evil.example#.amazonaws.com",
+            "s3.amazonaws.com",
+        ] {
+            assert!(!is_aws(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_services_clock_is_the_latest_date_it_told() {
+        let clock = ServiceClock::default();
+        assert_eq!(clock.last(), None);
+        for date in ["Wed, 25 Nov 2026 15:02:07 GMT", "Wed, 25 Nov 2026 15:02:05 GMT", "yesterday"]
+        {
+            clock.hear(date);
+        }
+        assert_eq!(clock.last(), Some(time::macros::datetime!(2026-11-25 15:02:07 UTC)));
+    }
+
+    #[test]
+    fn an_endpoint_is_allowed_by_its_whole_origin() {
+        assert!(same_origin("http://127.0.0.1:5000", "http://127.0.0.1:5000/path"));
+        for other in [
+            "http://127.0.0.1:5001",
+            "https://127.0.0.1:5000",
+            "http://127.0.0.1:5000@evil.example/",
+        ] {
+            assert!(!same_origin("http://127.0.0.1:5000", other), "{other}");
+        }
+    }
+}

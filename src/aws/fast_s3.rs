@@ -1,0 +1,530 @@
+//! The cheap way to ask S3 for a great many heads.
+//!
+//! The SDK resolves endpoint, credentials, retries and signature anew for each call, which costs
+//! several times as much as the call itself. Here that is done once: the route to a bucket is
+//! learnt from a call that the SDK has signed (its address, its signing scope, its time limits),
+//! and each head is then one signature and one request, on connections of our own, or where a proxy
+//! stands between on the SDK's. Whatever is not a plain answer goes back to the SDK: see
+//! `facts::heads`.
+
+mod connections;
+mod signature;
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::{
+    config::{ConfigBag, Credentials},
+    primitives::{ByteStream, SdkBody},
+};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        auth::AuthSchemeId,
+        http::{HttpClient as _, HttpConnector as _, HttpConnectorSettings, SharedHttpConnector},
+        identity::ResolveCachedIdentity as _,
+        interceptors::{
+            Intercept, context::BeforeTransmitInterceptorContextRef, dyn_dispatch_hint,
+        },
+        orchestrator::{HttpRequest, HttpResponse},
+        runtime_components::{GetIdentityResolver as _, RuntimeComponents},
+    },
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+
+use crate::{
+    aws::{
+        fast_s3::{
+            connections::{Connection, Connections, Trouble},
+            signature::{NOTHING, Signing},
+        },
+        log::{CallLog, S3_REQUEST_ID},
+    },
+    base::errors::innermost,
+};
+
+/// What S3 expects unescaped: in a path, and in a query. Source: Amazon S3 API reference,
+/// Authenticating Requests (AWS Signature Version 4), UriEncode.
+pub(crate) const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+const QUERY: &AsciiSet = &PATH.add(b'/');
+/// S3 refuses what is signed for another time than within 15 minutes; a clock this far off is told
+/// from S3's own.
+const CLOCK_IS_OFF: i64 = 240;
+const AGENT: &str = concat!("emr-etl-guard/", env!("CARGO_PKG_VERSION"));
+const LATE: &str = "no answer within the time limit";
+
+/// The way to one bucket, once it is known.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    route: OnceLock<Route>,
+    /// Whether the heads stand in the log of requests.
+    is_logged: bool,
+}
+
+/// How a request on the wire ended.
+pub(crate) type Sent<'a> = Result<Answer<'a>, String>;
+
+impl Wire {
+    /// One whose heads stand in the log of requests, or do not: where no document shows them,
+    /// millions of them need not be remembered.
+    pub(crate) fn new(is_logged: bool) -> Self {
+        Self { route: OnceLock::new(), is_logged }
+    }
+
+    /// What learns the way from a call to the bucket itself, such as a list of it.
+    pub(crate) fn learn(self: &Arc<Self>) -> Learner {
+        Learner(Arc::clone(self))
+    }
+
+    /// A place to ask from, one question after the other.
+    pub(crate) fn line(&self) -> Line<'_> {
+        Line {
+            wire: self,
+            connection: None,
+            signing: None,
+            target: String::new(),
+            request: Vec::new(),
+        }
+    }
+
+    /// The body of a list of the bucket, asked once; none where no way is known, or the answer is
+    /// no plain one. `parameters` in the order of their names.
+    pub(crate) async fn list(
+        &self,
+        operation: &'static str,
+        bucket: &str,
+        parameters: &[(&str, Option<&str>)],
+    ) -> Option<String> {
+        let route = self.route.get()?;
+        let now = route.now();
+        let signing = route.signing(now).await?;
+        let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+        let query: Vec<String> = given
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY)))
+            .collect();
+        let request =
+            route.request("GET", &signing, &format!("{}?{}", route.path, query.join("&")))?;
+        let prefix = parameters
+            .iter()
+            .find(|(name, _)| *name == "prefix")
+            .and_then(|(_, value)| *value)
+            .unwrap_or_default();
+        let mut record =
+            self.log().map(|log| log.begin(operation, format!("s3://{bucket}/{prefix}")));
+        let answering = async {
+            let answer = by_sdk(&route.connector, request, None).await.ok()?;
+            if let Some(record) = &mut record {
+                record.answered(answer.status().as_u16(), answer.headers().get(S3_REQUEST_ID));
+            }
+            if answer.status().as_u16() != 200 {
+                return None;
+            }
+            let body = ByteStream::new(answer.into_body()).collect().await.ok()?;
+            String::from_utf8(body.into_bytes().into()).ok()
+        };
+        match route.time_limit {
+            Some(limit) => tokio::time::timeout(limit, answering).await.ok().flatten(),
+            None => answering.await,
+        }
+    }
+
+    fn log(&self) -> Option<&CallLog> {
+        self.route.get().and_then(|route| route.log.as_ref()).filter(|_| self.is_logged)
+    }
+
+    /// How long one question may take, all of its attempts together, by the SDK's own setting.
+    pub(crate) fn time_limit(&self) -> Option<Duration> {
+        self.route.get().and_then(|route| route.whole_limit)
+    }
+
+    /// Whether an answer shows that this machine's clock was off when the question was signed; it
+    /// is then known for what follows.
+    pub(crate) fn learns_the_time(&self, answer: &Answer<'_>) -> bool {
+        let Some(route) = self.route.get() else { return false };
+        let date =
+            answer.header("date").and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
+        // Many questions are under way when the first of them tells.
+        let Some(date) = date
+            .map(OffsetDateTime::unix_timestamp)
+            .filter(|date| (date - answer.signed).abs() >= CLOCK_IS_OFF)
+        else {
+            return false;
+        };
+        route
+            .clock_is_off
+            .store(date - OffsetDateTime::now_utc().unix_timestamp(), Ordering::Relaxed);
+        true
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    headers: Headers<'a>,
+    /// In which second the question was signed.
+    signed: i64,
+}
+
+#[derive(Debug)]
+enum Headers<'a> {
+    /// As they came, status line and all; they were parsed once.
+    Ours(&'a [u8]),
+    Sdks(Box<HttpResponse>),
+}
+
+impl Answer<'_> {
+    /// A header, where it is there and text. `name` in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        match &self.headers {
+            Headers::Ours(lines) => lines.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
+                let (known, value) =
+                    (line.get(..name.len())?, line.get(name.len()..)?.strip_prefix(b":")?);
+                if known.eq_ignore_ascii_case(name.as_bytes()) {
+                    std::str::from_utf8(value).ok().map(str::trim)
+                } else {
+                    None
+                }
+            }),
+            Headers::Sdks(answer) => answer.headers().get(name),
+        }
+    }
+}
+
+/// Where one after the other is asked: with a connection of its own, which is the next one's
+/// afterwards.
+pub(crate) struct Line<'a> {
+    wire: &'a Wire,
+    connection: Option<Connection>,
+    signing: Option<Arc<Signing>>,
+    /// Path and query of the last question, and the whole of it.
+    target: String,
+    request: Vec<u8>,
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        if let (Some(connection), Some(route)) = (self.connection.take(), self.wire.route.get())
+            && let Some(connections) = &route.connections
+        {
+            connections.keep(connection);
+        }
+    }
+}
+
+impl Line<'_> {
+    /// Asks for the head of an object in `bucket`, once; none where no way is known.
+    pub(crate) async fn head(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+    ) -> Option<Sent<'_>> {
+        let route = self.wire.route.get()?;
+        let now = route.now();
+        let signing = match &self.signing {
+            Some(signing) if signing.second == now => signing,
+            _ => self.signing.insert(route.signing(now).await?),
+        };
+        let mut record =
+            self.wire.log().map(|log| log.begin("HeadObject", format!("s3://{bucket}/{key}")));
+        route.target(key, version, &mut self.target);
+        let sent = match &route.connections {
+            Some(connections) => {
+                route.head(signing, &self.target, &mut self.request);
+                let sent =
+                    ask(connections, &mut self.connection, &self.request, route.time_limit).await;
+                sent.map(|(status, headers)| Answer {
+                    status,
+                    headers: Headers::Ours(headers),
+                    signed: now,
+                })
+            }
+            None => {
+                let sent = by_sdk(
+                    &route.connector,
+                    route.request("HEAD", signing, &self.target)?,
+                    route.time_limit,
+                )
+                .await;
+                sent.map(|answer| Answer {
+                    status: answer.status().as_u16(),
+                    headers: Headers::Sdks(Box::new(answer)),
+                    signed: now,
+                })
+            }
+        };
+        if let (Some(record), Ok(answer)) = (&mut record, &sent) {
+            record.answered(answer.status, answer.header(S3_REQUEST_ID));
+        }
+        Some(sent)
+    }
+}
+
+/// Asks on a connection of ours, which is then held.
+async fn ask<'a>(
+    connections: &Connections,
+    held: &'a mut Option<Connection>,
+    request: &[u8],
+    limit: Option<Duration>,
+) -> Result<(u16, &'a [u8]), String> {
+    loop {
+        let used = match held.take().filter(Connection::is_free) {
+            Some(used) => Some(used),
+            None => connections.waiting().await,
+        };
+        let was_used = used.is_some();
+        let mut connection = match used {
+            Some(used) => used,
+            None => connections.open().await.map_err(in_words)?,
+        };
+        match connection.send(request, limit).await {
+            Ok(status) => return Ok((status, held.insert(connection).headers())),
+            // The other side may have ended it just before: a HEAD can be sent again, and ends at
+            // the latest on a new connection.
+            Err(Trouble::Broken(_)) if was_used => {}
+            Err(trouble) => return Err(in_words(trouble)),
+        }
+    }
+}
+
+fn in_words(trouble: Trouble) -> String {
+    match trouble {
+        Trouble::Unconnected(why) | Trouble::Broken(why) => format!("cannot be reached: {why}"),
+        Trouble::Garbled => "what came is no answer of HTTP".to_owned(),
+        Trouble::Late => LATE.to_owned(),
+    }
+}
+
+/// Asks through the SDK's HTTP client.
+async fn by_sdk(
+    connector: &SharedHttpConnector,
+    request: HttpRequest,
+    limit: Option<Duration>,
+) -> Result<HttpResponse, String> {
+    let answer = connector.call(request);
+    let result = match limit {
+        Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| LATE.to_owned())?,
+        None => answer.await,
+    };
+    result.map_err(|error| {
+        if error.is_timeout() {
+            LATE.to_owned()
+        } else {
+            format!("cannot be reached: {}", innermost(&error))
+        }
+    })
+}
+
+/// Learns the way to a bucket from a call that the SDK makes to it.
+#[derive(Debug)]
+pub(crate) struct Learner(Arc<Wire>);
+
+#[dyn_dispatch_hint]
+impl Intercept for Learner {
+    fn name(&self) -> &'static str {
+        "Learner"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if self.0.route.get().is_none()
+            && let Some(route) = Route::of(context.request(), components, config)
+        {
+            // Where two calls learn it at once, they learn the same.
+            let _ = self.0.route.set(route);
+        }
+        Ok(())
+    }
+}
+
+/// The way to one bucket.
+struct Route {
+    /// Of our own; none where a proxy stands between, which is the SDK's business.
+    connections: Option<Connections>,
+    /// The SDK's.
+    connector: SharedHttpConnector,
+    components: RuntimeComponents,
+    /// Where the SDK records its requests.
+    log: Option<CallLog>,
+    time_limit: Option<Duration>,
+    whole_limit: Option<Duration>,
+    /// `https://host`, and the path of the bucket there, which a key completes.
+    origin: String,
+    path: String,
+    host: String,
+    region: String,
+    service: String,
+    /// By so many seconds S3's clock is ahead of this machine's.
+    clock_is_off: AtomicI64,
+    signing: Mutex<Option<Arc<Signing>>>,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Route to {}{}", self.origin, self.path)
+    }
+}
+
+impl Route {
+    /// The way that `request`, which names no object, takes; none where it is not signed in the
+    /// plain way.
+    fn of(
+        request: &HttpRequest,
+        components: &RuntimeComponents,
+        config: &ConfigBag,
+    ) -> Option<Self> {
+        let headers = request.headers();
+        let scope = headers
+            .get("authorization")?
+            .strip_prefix("AWS4-HMAC-SHA256 Credential=")?
+            .split(',')
+            .next()?;
+        // A session of a directory bucket is another kind of credential.
+        if headers.get("x-amz-s3session-token").is_some() {
+            return None;
+        }
+        let mut scope = scope.rsplit('/').skip(1);
+        let (service, region) = (scope.next()?.to_owned(), scope.next()?.to_owned());
+        let address = request.uri().split('?').next()?.trim_end_matches('/');
+        let (scheme, rest) = address.split_once("://")?;
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let default_port = if scheme == "https" { ":443" } else { ":80" };
+        let limits = config.load::<TimeoutConfig>();
+        let (connect, read) = (
+            limits.and_then(TimeoutConfig::connect_timeout),
+            limits.and_then(TimeoutConfig::read_timeout),
+        );
+        let attempt = limits.and_then(TimeoutConfig::operation_attempt_timeout);
+        // The same settings as the SDK's, so that the connections are the same.
+        let mut settings = HttpConnectorSettings::builder();
+        settings.set_connect_timeout(connect).set_read_timeout(read);
+        Some(Self {
+            connections: Connections::to(address, connect),
+            connector: components.http_client()?.http_connector(&settings.build(), components),
+            time_limit: attempt.into_iter().chain(read).min(),
+            whole_limit: limits.and_then(TimeoutConfig::operation_timeout),
+            origin: format!("{scheme}://{host}"),
+            path: if path.is_empty() { "/".to_owned() } else { format!("/{path}/") },
+            host: host.strip_suffix(default_port).unwrap_or(host).to_owned(),
+            components: components.clone(),
+            log: CallLog::of(config),
+            region,
+            service,
+            clock_is_off: AtomicI64::new(0),
+            signing: Mutex::new(None),
+        })
+    }
+
+    /// The time in seconds, by S3's clock.
+    fn now(&self) -> i64 {
+        OffsetDateTime::now_utc().unix_timestamp() + self.clock_is_off.load(Ordering::Relaxed)
+    }
+
+    /// What this second's requests are signed with. Credentials come from the SDK's cache, which
+    /// fetches new ones before the old ones expire.
+    async fn signing(&self, now: i64) -> Option<Arc<Signing>> {
+        if let Some(signing) = self.signing.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+            && signing.second == now
+        {
+            return Some(Arc::clone(signing));
+        }
+        let resolver = self.components.identity_resolver(AuthSchemeId::from("sigv4"))?;
+        let config = ConfigBag::base();
+        let identity = self.components.identity_cache();
+        let identity =
+            identity.resolve_cached_identity(resolver, &self.components, &config).await.ok()?;
+        let credentials = identity.data::<Credentials>()?;
+        let signing =
+            Arc::new(Signing::new(credentials, now, &self.region, &self.service, &self.host)?);
+        *self.signing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&signing));
+        Some(signing)
+    }
+
+    /// Makes `target` an object's path and query.
+    fn target(&self, key: &str, version: Option<&str>, target: &mut String) {
+        target.clear();
+        target.push_str(&self.path);
+        target.extend(utf8_percent_encode(key, PATH));
+        if let Some(version) = version {
+            target.push_str("?versionId=");
+            target.extend(utf8_percent_encode(version, QUERY));
+        }
+    }
+
+    /// Makes `request` the whole question, as it is written to a connection of ours.
+    fn head(&self, signing: &Signing, target: &str, request: &mut Vec<u8>) {
+        request.clear();
+        for part in ["HEAD ", target, " HTTP/1.1\r\nhost: ", &self.host] {
+            request.extend_from_slice(part.as_bytes());
+        }
+        let mut header = |name: &str, value: &str| {
+            for part in ["\r\n", name, ": ", value] {
+                request.extend_from_slice(part.as_bytes());
+            }
+        };
+        Self::headers(signing, &mut header);
+        request.extend_from_slice(b"\r\nauthorization: ");
+        Self::authorize("HEAD", signing, target, request);
+        request.extend_from_slice(b"\r\n\r\n");
+    }
+
+    /// The same for a connection of the SDK's, which adds the host by itself.
+    fn request(&self, method: &str, signing: &Signing, target: &str) -> Option<HttpRequest> {
+        let mut request = HttpRequest::new(SdkBody::empty());
+        request.set_method(method).ok()?;
+        let (mut header, mut well) = (Vec::new(), true);
+        Self::headers(signing, &mut |name, value| {
+            well &= request.headers_mut().try_insert(name.to_owned(), value.to_owned()).is_ok()
+        });
+        Self::authorize(method, signing, target, &mut header);
+        request.headers_mut().try_insert("authorization", String::from_utf8(header).ok()?).ok()?;
+        request.set_uri(format!("{}{target}", self.origin)).ok()?;
+        well.then_some(request)
+    }
+
+    /// The headers beside host and signature.
+    fn headers(signing: &Signing, header: &mut impl FnMut(&str, &str)) {
+        header("user-agent", AGENT);
+        header("x-amz-content-sha256", NOTHING);
+        header("x-amz-date", &signing.date);
+        if let Some(token) = &signing.token {
+            header("x-amz-security-token", token);
+        }
+    }
+
+    fn authorize(method: &str, signing: &Signing, target: &str, header: &mut Vec<u8>) {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        signing.authorize(method, path, query, header);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_found_by_their_whole_name_in_any_case() {
+        let lines = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 15:02:00 GMT\r\nX-Amz-Server-Side-Encryption-Aws-Kms-Key-Id: arn:x\r\nx-amz-server-side-encryption:aws:kms \r\nodd: \xff\r\n\r\n";
+        let answer = Answer { status: 200, headers: Headers::Ours(lines), signed: 0 };
+        assert_eq!(answer.header("date"), Some("Wed, 25 Nov 2026 15:02:00 GMT"));
+        assert_eq!(answer.header("x-amz-server-side-encryption"), Some("aws:kms"));
+        assert_eq!(answer.header("x-amz-server-side-encryption-aws-kms-key-id"), Some("arn:x"));
+        assert_eq!(
+            [answer.header("x-amz"), answer.header("odd"), answer.header("http/1.1 200 ok")],
+            [None; 3]
+        );
+    }
+}

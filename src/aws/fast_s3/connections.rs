@@ -1,0 +1,363 @@
+//! Connections of our own to one host, each for one HEAD at a time: HTTP/1.1 in the few lines that
+//! a question and an answer without bodies need.
+//!
+//! Whoever asks has the whole connection. Those that nobody uses wait here, the last used one on
+//! top. A proxy, and whatever else is not a plain connection, is the SDK's business: see `wire`.
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::poll_fn;
+use hyper_util::client::proxy::matcher::Matcher;
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until, timeout},
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{base::errors::innermost, system::http};
+
+/// A connection that has waited for longer may be dead without a sign: networks forget connections.
+/// S3 ends them after about as long.
+const STALE: Duration = Duration::from_secs(20);
+/// Each of several addresses is tried for so long at least.
+const SHORTEST_TRY: Duration = Duration::from_secs(1);
+/// The answer to a HEAD takes a few hundred bytes; one that takes more than this is none.
+const BUFFER: usize = 2 << 10;
+const LONGEST: usize = 64 << 10;
+const HEADERS: usize = 64;
+
+/// Why a request came to nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// There is no connection.
+    Unconnected(String),
+    /// The connection broke before the answer.
+    Broken(String),
+    /// What came is no answer.
+    Garbled,
+    /// No answer came in time.
+    Late,
+}
+
+/// The way to one host.
+pub(crate) struct Connections {
+    host: String,
+    port: u16,
+    /// What its certificate must name; none: in plain text.
+    name: Option<ServerName<'static>>,
+    /// How long it may take to connect.
+    limit: Option<Duration>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Connections {
+    /// To the host of a URL; none where the way there is not a plain one.
+    pub(crate) fn to(url: &str, limit: Option<Duration>) -> Option<Self> {
+        let uri: ::http::Uri = url.parse().ok()?;
+        // By the same rules and variables as the SDK's own client.
+        if Matcher::from_env().intercept(&uri).is_some() {
+            return None;
+        }
+        let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let (name, default_port) = match uri.scheme_str()? {
+            "http" => (None, 80),
+            "https" => (Some(ServerName::try_from(host.clone()).ok()?), 443),
+            _ => return None,
+        };
+        Some(Self {
+            port: uri.port_u16().unwrap_or(default_port),
+            host,
+            name,
+            limit,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// A connection that was used before and still stands, if there is one.
+    pub(crate) async fn waiting(&self) -> Option<Connection> {
+        loop {
+            let mut connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+            if connection.used.elapsed() < STALE && connection.stands().await {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection for the next one who asks.
+    pub(crate) fn keep(&self, mut connection: Connection) {
+        if connection.is_free {
+            connection.used = Instant::now();
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+
+    /// A new connection.
+    pub(crate) async fn open(&self) -> Result<Connection, Trouble> {
+        let opening = self.dial();
+        let stream = match self.limit {
+            Some(limit) => timeout(limit, opening).await.map_err(|_| Trouble::Late)?,
+            None => opening.await,
+        };
+        let stream = stream.map_err(|error| Trouble::Unconnected(innermost(&error)))?;
+        Ok(Connection {
+            stream,
+            input: Vec::with_capacity(BUFFER),
+            alarm: None,
+            is_free: true,
+            used: Instant::now(),
+        })
+    }
+
+    async fn dial(&self) -> io::Result<Box<dyn Duplex>> {
+        let stream = self.tcp().await?;
+        stream.set_nodelay(true)?;
+        Ok(match &self.name {
+            None => Box::new(stream),
+            Some(name) => Box::new(TlsConnector::from(tls()?).connect(name.clone(), stream).await?),
+        })
+    }
+
+    /// To the first of the host's addresses that takes the connection.
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        let start = Instant::now();
+        let addresses: Vec<_> =
+            tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for (index, address) in addresses.iter().enumerate() {
+            let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+            let connecting = TcpStream::connect(address);
+            // One address that swallows everything must not use up the time of the others.
+            let result = match self
+                .limit
+                .filter(|_| left > 1)
+                .map(|limit| limit.saturating_sub(start.elapsed()) / left)
+            {
+                Some(share) => timeout(share.max(SHORTEST_TRY), connecting)
+                    .await
+                    .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+                None => connecting.await,
+            };
+            match result {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// TLS as the SDK speaks it to S3, which knows HTTP/1.1 only. It is made for the first connection
+/// and serves those to all hosts: it reads every authority to trust.
+fn tls() -> io::Result<Arc<ClientConfig>> {
+    static TLS: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
+        let mut tls = http::tls()?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(tls))
+    });
+    TLS.clone().map_err(io::Error::other)
+}
+
+/// What bytes go through.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connection.
+pub(crate) struct Connection {
+    stream: Box<dyn Duplex>,
+    /// What has come of the last answer.
+    input: Vec<u8>,
+    /// Rings at the time that an answer must have come by, or earlier: it is not set anew for each
+    /// request.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// It stands, and nothing is under way.
+    is_free: bool,
+    used: Instant,
+}
+
+impl Connection {
+    /// Whether another request can be sent.
+    pub(crate) fn is_free(&self) -> bool {
+        self.is_free
+    }
+
+    /// Whether the other side has neither ended it nor said anything that nobody asked for.
+    async fn stands(&mut self) -> bool {
+        self.input.clear();
+        let mut reading = pin!(self.stream.read_buf(&mut self.input));
+        poll_fn(|context| Poll::Ready(reading.as_mut().poll(context).is_pending())).await
+    }
+
+    /// Sends a HEAD, and waits for the answer's status; the rest of it is in `headers` then.
+    pub(crate) async fn send(
+        &mut self,
+        request: &[u8],
+        limit: Option<Duration>,
+    ) -> Result<u16, Trouble> {
+        // A request that is given up leaves it in the middle of an answer.
+        self.is_free = false;
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        self.input.clear();
+        let Self { stream, input, alarm, is_free, .. } = self;
+        let mut exchange = pin!(exchange(stream, request, input));
+        let (status, stays) =
+            poll_fn(|context| match (exchange.as_mut().poll(context), deadline) {
+                (Poll::Pending, Some(deadline)) if rings(alarm, deadline, context) => {
+                    Poll::Ready(Err(Trouble::Late))
+                }
+                (answer, _) => answer,
+            })
+            .await?;
+        *is_free = stays;
+        Ok(status)
+    }
+
+    /// The status line and headers of the last answer.
+    pub(crate) fn headers(&self) -> &[u8] {
+        &self.input
+    }
+}
+
+/// A question and its answer: the status, and whether the connection stays.
+async fn exchange(
+    stream: &mut Box<dyn Duplex>,
+    request: &[u8],
+    input: &mut Vec<u8>,
+) -> Result<(u16, bool), Trouble> {
+    let broken = |error: io::Error| Trouble::Broken(innermost(&error));
+    stream.write_all(request).await.map_err(broken)?;
+    stream.flush().await.map_err(broken)?;
+    loop {
+        if input.len() >= LONGEST {
+            return Err(Trouble::Garbled);
+        }
+        if stream.read_buf(input).await.map_err(broken)? == 0 {
+            return Err(Trouble::Broken("the connection was closed before an answer".to_owned()));
+        }
+        while let Some((status, length, stays)) = parsed(input)? {
+            // What comes before the answer itself, such as 100 Continue.
+            if (100..200).contains(&status) {
+                input.drain(..length);
+                continue;
+            }
+            // Bytes behind an answer that has no body belong to nothing.
+            let stays = stays && input.len() == length;
+            input.truncate(length);
+            return Ok((status, stays));
+        }
+    }
+}
+
+/// Status and length of an answer, and whether the connection stays; none where it has not come to
+/// its end yet.
+fn parsed(input: &[u8]) -> Result<Option<(u16, usize, bool)>, Trouble> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut answer = httparse::Response::new(&mut headers);
+    let length = match answer.parse(input) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(Trouble::Garbled),
+    };
+    let ends = answer.headers.iter().any(|header| {
+        header.name.eq_ignore_ascii_case("connection")
+            && header.value.eq_ignore_ascii_case(b"close")
+    });
+    let (Some(status), Some(version)) = (answer.code, answer.version) else {
+        return Err(Trouble::Garbled);
+    };
+    Ok(Some((status, length, version == 1 && !ends)))
+}
+
+/// Whether it is later than `deadline`; if not, whoever asks is woken then, or earlier.
+fn rings(
+    alarm: &mut Option<Pin<Box<Sleep>>>,
+    deadline: Instant,
+    context: &mut Context<'_>,
+) -> bool {
+    let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+    // It was set for an earlier request, and may ring later than this one's end only if that had
+    // more time.
+    if alarm.deadline() > deadline {
+        alarm.as_mut().reset(deadline);
+    }
+    while alarm.as_mut().poll(context).is_ready() {
+        if deadline <= Instant::now() {
+            return true;
+        }
+        alarm.as_mut().reset(deadline);
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_comes_in_any_pieces_and_what_comes_around_it_ends_the_connection_or_is_left_out()
+     {
+        let answered = async |text: &str| {
+            let pieces: Vec<String> = text.split('|').map(str::to_owned).collect();
+            let (mine, mut theirs) = tokio::io::duplex(1 << 20);
+            let mut stream: Box<dyn Duplex> = Box::new(mine);
+            let playing = async move {
+                theirs.read_exact(&mut [0; 8]).await.unwrap();
+                for piece in pieces {
+                    theirs.write_all(piece.as_bytes()).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            };
+            let mut input = Vec::new();
+            let (result, ()) =
+                tokio::join!(exchange(&mut stream, b"HEAD / x", &mut input), playing);
+            result.map(|(status, stays)| (status, stays, String::from_utf8(input).unwrap()))
+        };
+        let plain = "HTTP/1.1 200 OK\r\ncontent-length: 4096\r\n\r\n";
+        let whole = |stays| Ok((200, stays, plain.to_owned()));
+        assert_eq!(answered(plain).await, whole(true));
+        assert_eq!(
+            answered("HTTP/1.1 2|00 OK\r\ncontent-length: 4096\r|\n\r\n").await,
+            whole(true)
+        );
+        assert_eq!(answered(&format!("HTTP/1.1 100 Continue\r\n\r\n|{plain}")).await, whole(true));
+        assert_eq!(answered(&format!("HTTP/1.1 100 Continue\r\n\r\n{plain}")).await, whole(true));
+        assert_eq!(answered(&format!("{plain}<Error>")).await, whole(false));
+        let last = "HTTP/1.1 404 Not Found\r\nConnection: Close\r\n\r\n";
+        assert_eq!(answered(last).await, Ok((404, false, last.to_owned())));
+        let old = "HTTP/1.0 200 OK\r\n\r\n";
+        assert_eq!(answered(old).await, Ok((200, false, old.to_owned())));
+        assert_eq!(answered("SSH-2.0-OpenSSH_9.2\r\n").await, Err(Trouble::Garbled));
+        assert_eq!(
+            answered(&format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(LONGEST))).await,
+            Err(Trouble::Garbled)
+        );
+        let broken = Trouble::Broken("the connection was closed before an answer".to_owned());
+        assert_eq!(answered("HTTP/1.1 200 OK\r\n").await, Err(broken));
+    }
+
+    #[tokio::test]
+    async fn an_alarm_that_was_set_for_an_earlier_request_rings_for_a_later_one_and_not_before_its_time()
+     {
+        let mut alarm = None;
+        for limit in [3_600_000, 7_200_000, 1_800_000] {
+            let deadline = Instant::now() + Duration::from_millis(limit);
+            assert!(!poll_fn(|context| Poll::Ready(rings(&mut alarm, deadline, context))).await);
+        }
+        for limit in [10, 30, 20] {
+            let deadline = Instant::now() + Duration::from_millis(limit);
+            poll_fn(|context| {
+                if rings(&mut alarm, deadline, context) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            assert!(Instant::now() >= deadline);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The regions that clients ask in.
+
+use crate::runners::emr_etl_runner::config::RunnerConfig;
+
+/// Where the clients ask: the cluster's region, and the buckets'.
+#[derive(Clone, Debug)]
+pub struct Regions {
+    /// `aws.emr.region`.
+    pub emr: String,
+    /// `aws.s3.region`.
+    pub s3: String,
+}
+
+impl Regions {
+    /// What a runner config names.
+    pub(crate) fn of(config: &RunnerConfig) -> Self {
+        Self { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() }
+    }
+
+    /// One region for all.
+    pub(crate) fn all(region: String) -> Self {
+        Self { emr: region.clone(), s3: region }
+    }
+
+    /// What the config names; without one, what environment or profile name, and where neither
+    /// does, the region where every bucket's own can be asked.
+    pub(crate) async fn of_config_or_default(config: Option<&RunnerConfig>) -> Self {
+        match config {
+            Some(config) => Self::of(config),
+            None => Self::all(region().await.unwrap_or_else(|_| "us-east-1".to_owned())),
+        }
+    }
+}
+
+/// Nobody says in which region to ask.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "no region: name the clusters' region in AWS_REGION or in the AWS profile, or give a runner config behind `--`"
+)]
+pub struct NoRegion;
+
+/// The region that environment, profile or instance name.
+///
+/// # Errors
+/// [`NoRegion`].
+pub(crate) async fn region() -> Result<String, NoRegion> {
+    let region = aws_config::meta::region::RegionProviderChain::default_provider().region().await;
+    region.map(|region| region.to_string()).ok_or(NoRegion)
+}

@@ -1,0 +1,215 @@
+//! Checks: the catalogue of rules, and the findings they make. Every rule is a pure function of
+//! facts; none asks AWS anything.
+
+use crate::{
+    checks::{
+        buckets, built,
+        case::Case,
+        certificates, clusters, config, data,
+        finding::{Check, Finding, Status, apply_policy, excuse},
+        keys, launch, network, node_objects, outputs, overrides, persistent, roles,
+        security_configuration, traffic, volumes, writes, written,
+    },
+    settings::policy::{Exception, Policy},
+};
+
+/// All checks, in the order of the line.
+pub static CATALOGUE: &[&Check] = &[
+    &config::AMBIGUOUS,
+    &launch::AWS_ENDPOINT,
+    &launch::RUNNER_VERSION,
+    &launch::SAME_ACCOUNT,
+    &launch::WATCHABLE,
+    &launch::ENVIRONMENT,
+    &persistent::CLUSTER,
+    &persistent::CONFIGURATION,
+    &persistent::ONE,
+    &buckets::EXISTS,
+    &buckets::OWNER,
+    &buckets::REGION,
+    &buckets::DEFAULT_ENCRYPTION,
+    &buckets::TLS_ONLY,
+    &buckets::PUBLIC_ACCESS,
+    &buckets::CLOJURE_COLLECTOR,
+    &writes::WRITTEN,
+    &writes::DOWNGRADE,
+    &writes::POLICY_CLASH,
+    &writes::OVERRIDES,
+    &data::ENCRYPTED,
+    &data::VERSIONS,
+    &security_configuration::EXISTS,
+    &security_configuration::S3_AT_REST,
+    &security_configuration::LOCAL_DISK_AT_REST,
+    &security_configuration::IN_TRANSIT,
+    &security_configuration::NO_KERBEROS,
+    &security_configuration::METADATA_SERVICE,
+    &certificates::OBJECT,
+    &certificates::KEY,
+    &certificates::CHAIN,
+    &certificates::VALIDITY,
+    &certificates::NAMES,
+    &certificates::STRENGTH,
+    &node_objects::PROVIDER,
+    &node_objects::MAY_READ,
+    &keys::EXISTS,
+    &keys::ENABLED,
+    &keys::SYMMETRIC,
+    &keys::REGION,
+    &keys::ROTATION,
+    &keys::CUSTOMER_MANAGED,
+    &roles::JOBFLOW_EXISTS,
+    &roles::SERVICE_EXISTS,
+    &roles::JOBFLOW_MAY_USE,
+    &roles::SERVICE_MAY_USE,
+    &roles::MAPPED_MAY_USE,
+    &network::RELEASE,
+    &network::SUBNET,
+    &network::SUBNET_EXISTS,
+    &network::VPC_DNS,
+    &network::VPC_DHCP,
+    &network::EBS_BY_DEFAULT,
+    &network::INSTANCE_TYPES,
+    &overrides::WEAKENS,
+    &overrides::REVIEW,
+    &overrides::BOOTSTRAP,
+    &overrides::ADDITIONAL_INFO,
+    &traffic::TARGET_TLS,
+    &traffic::ENRICHMENT_SOURCES,
+    &traffic::MONITORING_TLS,
+    &clusters::SECURITY_CONFIGURATION,
+    &clusters::PROTECTIONS,
+    &clusters::RELEASE,
+    &clusters::SUBNET,
+    &clusters::STEP_FLAG,
+    &built::CONFIGURATIONS,
+    &built::ROLES,
+    &built::AMI,
+    &built::BOOTSTRAP,
+    &built::GROUPS,
+    &volumes::VOLUMES,
+    &built::STEP_ARGUMENTS,
+    &clusters::ENDED,
+    &clusters::ORPHANED,
+    &clusters::RUN_DID_ITS_WORK,
+    &outputs::OUTPUTS,
+    &written::OBJECTS,
+];
+
+/// The check called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Check> {
+    CATALOGUE.iter().copied().find(|check| check.name == name)
+}
+
+/// Every pre-flight finding on `case`.
+#[must_use]
+pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
+    let mut findings = launch::endpoints(case);
+    // Behind a refused endpoint nothing was asked: there is nothing else to judge, and no policy or
+    // exception can make up for that.
+    if case.facts.endpoints.iter().any(|endpoint| !endpoint.accepted) {
+        return findings;
+    }
+    let rooms = [
+        config::check,
+        launch::check,
+        persistent::check,
+        buckets::check,
+        writes::check,
+        data::check,
+        security_configuration::check,
+        certificates::check,
+        node_objects::check,
+        keys::check,
+        roles::check,
+        network::check,
+        overrides::check,
+        traffic::check,
+    ];
+    for room in rooms {
+        room(case, &mut findings);
+    }
+    apply_policy(&mut findings, case.policy);
+    excuse(&mut findings, case.policy);
+    findings
+}
+
+/// The pre-flight findings that a cluster itself can be asked about, whoever has started it; `case`
+/// holds what it says of itself.
+#[must_use]
+pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
+    let mut findings = launch::endpoints(case);
+    if case.facts.endpoints.iter().any(|endpoint| !endpoint.accepted) {
+        return findings;
+    }
+    for room in [
+        security_configuration::check,
+        certificates::check,
+        node_objects::check,
+        keys::check,
+        roles::check,
+        network::check,
+    ] {
+        room(case, &mut findings);
+    }
+    apply_policy(&mut findings, case.policy);
+    excuse(&mut findings, case.policy);
+    findings
+}
+
+/// Keeps the findings of the checks named. A check that said nothing, because another stands before
+/// it, is Unknown: its silence must not pass for proof.
+pub(crate) fn only(findings: Vec<Finding>, names: &[String]) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = findings
+        .into_iter()
+        .filter(|finding| names.iter().any(|name| name == finding.check.name))
+        .collect();
+    for check in names.iter().filter_map(|name| find(name)) {
+        if !kept.iter().any(|finding| finding.check.name == check.name) {
+            kept.push(check.on("-", "a finding").unknown(
+                "nothing: another check stands before it",
+                "check without --only, and mend what that says first",
+            ));
+        }
+    }
+    kept
+}
+
+/// The exceptions that excused nothing: what they spoke of has been mended, or never was.
+#[must_use]
+pub fn idle_exceptions<'a>(findings: &[Finding], policy: &'a Policy) -> Vec<&'a Exception> {
+    let used = |exception: &&Exception| {
+        findings.iter().any(|finding| {
+            finding.status == Status::Excused
+                && exception.covers(finding.check.name, &finding.subject)
+        })
+    };
+    policy.exceptions.iter().filter(|exception| !used(exception)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_has_a_name_of_its_own_and_says_why_what_and_how() {
+        let mut names: Vec<&str> = CATALOGUE.iter().map(|check| check.name).collect();
+        for check in CATALOGUE {
+            assert!(
+                check
+                    .name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+                "{}",
+                check.name
+            );
+            for text in [check.why, check.looks_at, check.mend, check.source] {
+                assert!(text.len() > 10, "{}: {text}", check.name);
+            }
+        }
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

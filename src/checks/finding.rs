@@ -1,0 +1,294 @@
+//! A check, and what it found on one subject.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+
+use crate::{
+    base::{
+        aws_calls::Call,
+        lookup::{Lookup, Obstacle},
+    },
+    settings::policy::Policy,
+};
+
+/// One named rule.
+#[derive(Debug)]
+pub struct Check {
+    /// Its name, in kebab-case.
+    pub name: &'static str,
+    /// When it is asked.
+    pub stage: Stage,
+    /// Whether it can refuse, unless the policy says otherwise.
+    pub level: Level,
+    /// What goes wrong without it.
+    pub why: &'static str,
+    /// The facts it is decided by.
+    pub looks_at: &'static str,
+    /// The calls that tell those facts: where one of them is denied or fails, the check is Unknown.
+    pub asks: &'static [&'static Call],
+    /// How to mend it; `{subject}` stands for what the finding is about.
+    pub mend: &'static str,
+    /// Where AWS or the setup guide says so.
+    pub source: &'static str,
+}
+
+/// When a check is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Before the launch.
+    PreFlight,
+    /// On each cluster of the run, while it lives.
+    Watch,
+    /// After the run.
+    Confirm,
+}
+
+/// Whether a check can refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// It must be proved.
+    Required,
+    /// It is reported only.
+    Advised,
+}
+
+/// A check's answer on one subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Facts show that it holds.
+    Proved,
+    /// Facts show that it does not.
+    Refuted,
+    /// The facts could not be established.
+    Unknown,
+    /// The policy or the config leaves nothing to check.
+    NotApplicable,
+    /// It is Refuted or Unknown, and an exception in the settings covers it.
+    Excused,
+}
+
+/// What one check found on one subject.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Finding {
+    /// The check.
+    #[serde(serialize_with = "by_name")]
+    #[schemars(with = "&str")]
+    pub check: &'static Check,
+    /// Whether it can refuse, by the policy.
+    pub level: Level,
+    /// What it is about: a bucket, a key, a cluster, ….
+    pub subject: String,
+    /// The answer.
+    pub status: Status,
+    /// What was seen.
+    pub saw: String,
+    /// What was wanted.
+    pub wanted: String,
+    /// Where in the runner config the subject stands, as `file:line:column`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// What to do, when it is not proved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+    /// Why it is excused, and until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excused: Option<String>,
+    /// The check that must be mended first, where this one is Unknown only because of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<&'static str>,
+    /// Unknown only because there is nothing to look at yet, or no longer: no proof, and nothing
+    /// against it either.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub not_there: bool,
+}
+
+impl Finding {
+    /// Refuted or Unknown: something is left to do.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, Status::Refuted | Status::Unknown)
+    }
+
+    /// What was seen and wanted, in half a line.
+    #[must_use]
+    pub fn in_brief(&self) -> String {
+        format!("{}: saw {}, wanted {}", self.check.name, self.saw, self.wanted)
+    }
+
+    /// The open ones of `findings` in brief, joined; where some are refuted, these alone: what
+    /// nobody has looked at yet explains nothing then.
+    pub(crate) fn open_in_brief<'a>(findings: impl IntoIterator<Item = &'a Self>) -> String {
+        let open: Vec<&Self> = findings.into_iter().filter(|finding| finding.is_open()).collect();
+        let refuted = open.iter().any(|finding| finding.status == Status::Refuted);
+        let told = open.into_iter().filter(|finding| !refuted || finding.status == Status::Refuted);
+        told.map(Self::in_brief).collect::<Vec<_>>().join("; ")
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a field by reference")]
+fn by_name<S: Serializer>(check: &&'static Check, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(check.name)
+}
+
+/// Excuses what an exception covers. What waits for an excused finding stays Unknown: nobody has
+/// looked at it.
+pub(super) fn excuse(findings: &mut [Finding], policy: &Policy) {
+    for finding in findings.iter_mut().filter(|finding| finding.is_open()) {
+        let covering = policy
+            .exceptions
+            .iter()
+            .find(|exception| exception.covers(finding.check.name, &finding.subject));
+        if let Some(exception) = covering {
+            finding.status = Status::Excused;
+            finding.excused = Some(format!("{} (until {})", exception.reason, exception.expires));
+        }
+    }
+}
+
+/// Gives each finding the level that the policy gives its check; where it names one twice, the
+/// stricter level holds.
+pub(crate) fn apply_policy(findings: &mut [Finding], policy: &Policy) {
+    let names =
+        |list: &[String], finding: &Finding| list.iter().any(|name| name == finding.check.name);
+    for finding in findings {
+        if names(&policy.enforce, finding) {
+            finding.level = Level::Required;
+        } else if names(&policy.advise, finding) {
+            finding.level = Level::Advised;
+        }
+    }
+}
+
+/// A subject under a check, about to get its finding.
+pub(crate) struct Subject {
+    check: &'static Check,
+    subject: String,
+    wanted: Cow<'static, str>,
+    at: Option<String>,
+}
+
+impl Check {
+    /// Starts a finding on `subject`, for which `wanted` should hold.
+    pub(crate) fn on(
+        &'static self,
+        subject: impl Into<String>,
+        wanted: impl Into<Cow<'static, str>>,
+    ) -> Subject {
+        Subject { check: self, subject: subject.into(), wanted: wanted.into(), at: None }
+    }
+}
+
+impl Subject {
+    pub(crate) fn at(mut self, at: Option<&str>) -> Self {
+        self.at = at.map(ToOwned::to_owned);
+        self
+    }
+
+    fn finding(self, status: Status, saw: String, mend: Option<String>) -> Finding {
+        Finding {
+            check: self.check,
+            level: self.check.level,
+            subject: self.subject,
+            status,
+            saw,
+            wanted: self.wanted.into_owned(),
+            at: self.at,
+            mend,
+            waits_for: None,
+            not_there: false,
+            excused: None,
+        }
+    }
+
+    pub(crate) fn proved(self, saw: impl Into<String>) -> Finding {
+        self.finding(Status::Proved, saw.into(), None)
+    }
+
+    pub(crate) fn not_applicable(self, why: impl Into<String>) -> Finding {
+        self.finding(Status::NotApplicable, why.into(), None)
+    }
+
+    pub(crate) fn refuted(self, saw: impl Into<String>) -> Finding {
+        let mend = self.check.mend.replace("{subject}", &self.subject);
+        self.finding(Status::Refuted, saw.into(), Some(mend))
+    }
+
+    /// Proved or Refuted, by `holds`.
+    pub(crate) fn decided(self, holds: bool, saw: impl Into<String>) -> Finding {
+        if holds { self.proved(saw) } else { self.refuted(saw) }
+    }
+
+    pub(crate) fn unknown(self, saw: impl Into<String>, mend: impl Into<String>) -> Finding {
+        self.finding(Status::Unknown, saw.into(), Some(mend.into()))
+    }
+
+    /// Unknown, because what it is about is not there yet, or no longer.
+    pub(crate) fn not_there(self, saw: impl Into<String>) -> Finding {
+        Finding { not_there: true, ..self.unknown(saw, "nothing, unless it stays so") }
+    }
+
+    pub(crate) fn denied(self, obstacle: &Obstacle) -> Finding {
+        let saw = format!("the guard may not look: {}", obstacle.message);
+        self.unknown(saw, format!("allow `{}` to the guard's credentials", obstacle.operation))
+    }
+
+    pub(crate) fn unreachable(self, obstacle: &Obstacle) -> Finding {
+        let saw = format!("no answer to {}: {}", obstacle.operation, obstacle.message);
+        self.unknown(saw, "try again; if it stays so, look at network, endpoints and credentials")
+    }
+
+    /// Decides by a fact that `first` has judged already: where that is not proved, there is
+    /// nothing to look at yet, and nothing more to say.
+    pub(crate) fn after<T>(
+        self,
+        first: &'static Check,
+        lookup: &Lookup<T>,
+        decide: impl FnOnce(Self, &T) -> Finding,
+    ) -> Finding {
+        match lookup.found() {
+            Some(fact) => decide(self, fact),
+            None => self.waiting_for(first),
+        }
+    }
+
+    /// Decides by a fact about something of which `exists` says whether it is there at all.
+    pub(crate) fn by_existing<T>(
+        self,
+        exists: &'static Check,
+        lookup: &Lookup<T>,
+        decide: impl FnOnce(Self, &T) -> Finding,
+    ) -> Finding {
+        match lookup {
+            Lookup::Absent => self.waiting_for(exists),
+            lookup => self.by(lookup, "", decide),
+        }
+    }
+
+    /// Unknown, because `first` must be mended first.
+    pub(crate) fn waiting_for(self, first: &'static Check) -> Finding {
+        let finding =
+            self.unknown(format!("waits for {}", first.name), format!("mend {} first", first.name));
+        Finding { waits_for: Some(first.name), ..finding }
+    }
+
+    /// Decides by a fact that was found; says `absent` where there is none, and Unknown where
+    /// nobody could tell.
+    pub(crate) fn by<T>(
+        self,
+        lookup: &Lookup<T>,
+        absent: &str,
+        decide: impl FnOnce(Self, &T) -> Finding,
+    ) -> Finding {
+        match lookup {
+            Lookup::Found(fact) => decide(self, fact),
+            Lookup::Absent => self.refuted(absent),
+            Lookup::Denied(obstacle) => self.denied(obstacle),
+            Lookup::Unreachable(obstacle) => self.unreachable(obstacle),
+        }
+    }
+}

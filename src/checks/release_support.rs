@@ -1,0 +1,21 @@
+//! From which release on EMR supports a feature of security configurations.
+
+use crate::{base::names::ReleaseLabel, facts::emr::Content};
+
+/// Security configurations exist since this release.
+pub(super) const FIRST_WITH_SECURITY_CONFIGURATIONS: ReleaseLabel = ReleaseLabel::new(4, 8, 0);
+/// `EnableEbsEncryption` works since this release.
+const FIRST_WITH_EBS_ENCRYPTION: ReleaseLabel = ReleaseLabel::new(5, 24, 0);
+/// The certificate provider `EMR` exists since this release.
+const FIRST_WITH_EMR_CERTIFICATES: ReleaseLabel = ReleaseLabel::new(7, 11, 0);
+
+/// The release that a security configuration needs, and for what.
+pub(super) fn needed(content: &Content) -> (ReleaseLabel, &'static str) {
+    if content.tls.as_ref().is_some_and(|tls| tls.provider == "EMR") {
+        (FIRST_WITH_EMR_CERTIFICATES, "certificates that EMR manages")
+    } else if content.local_disk.as_ref().is_some_and(|disk| disk.ebs) {
+        (FIRST_WITH_EBS_ENCRYPTION, "EBS encryption")
+    } else {
+        (FIRST_WITH_SECURITY_CONFIGURATIONS, "security configurations")
+    }
+}

@@ -1,0 +1,12 @@
+//! One file or folder for each command; the only place that knows them all.
+
+mod audit;
+pub mod cli;
+pub(crate) mod dispatch;
+pub(crate) mod error;
+mod explain;
+pub(crate) mod read_config;
+pub(crate) mod reencrypt;
+mod report;
+mod run;
+mod seal;

@@ -1,0 +1,216 @@
+//! From the parsed command line to the command.
+
+use std::ffi::OsString;
+
+use crate::{
+    base::outcome::{ExitCodes, Outcome},
+    checks::{catalogue, finding},
+    commands::{
+        audit,
+        cli::{CheckArguments, Cli, Command, Launch, WatchArguments},
+        error::GuardError,
+        explain, reencrypt, report,
+        run::{
+            attach,
+            line::{guard, resume_only},
+        },
+        seal,
+    },
+    permissions::policy,
+    report::{notify::Notify, options::CheckOptions},
+    runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
+    settings::resolve::{Settings, SettingsError},
+    system::output,
+};
+
+pub(crate) fn command(cli: Cli) -> u8 {
+    match cli.command {
+        Command::Run(launch) => with_settings("run", &launch, None, &async |settings, notify| {
+            Box::pin(guard(&launch.arguments, settings, None, notify)).await
+        }),
+        Command::Check(CheckArguments { check, launch }) => {
+            with_settings("check", &launch, Some(&check), &async |settings, notify| {
+                Box::pin(guard(&launch.arguments, settings, Some(&check), notify)).await
+            })
+        }
+        Command::Watch(WatchArguments { launch, resume: true, .. }) => {
+            with_settings("watch", &launch, None, &async |settings, notify| {
+                Box::pin(resume_only(&launch.arguments, settings, notify)).await
+            })
+        }
+        Command::Watch(WatchArguments { launch, clusters, until_idle, .. }) => {
+            with_settings("watch", &launch, None, &async |settings, notify| {
+                Box::pin(attach::watch(&clusters, &launch.arguments, settings, until_idle, notify))
+                    .await
+            })
+        }
+        Command::Audit(arguments) => {
+            with_settings("audit", &arguments.launch, None, &async |settings, _| {
+                Box::pin(audit::audit(&arguments, settings)).await
+            })
+        }
+        Command::Seal(arguments) => {
+            let sealed = settings_of(&arguments.launch)
+                .and_then(|settings| seal::seal(&arguments, &settings));
+            finish(sealed, &ExitCodes::default())
+        }
+        Command::Report { command } => report::command(&command).code(),
+        Command::Reencrypt(arguments) => {
+            with_settings("reencrypt", &arguments.launch, None, &async |settings, _| {
+                Box::pin(reencrypt::reencrypt(&arguments, settings)).await
+            })
+        }
+        Command::Explain { permissions: true, audit, arguments, .. } => {
+            finish(print_permissions(&arguments, audit), &ExitCodes::default())
+        }
+        Command::Explain { markdown: true, .. } => explain::markdown().code(),
+        Command::Explain { check, .. } => explain::explain(check.as_deref()).code(),
+    }
+}
+
+/// The policy that the guard needs, for the runner config that `arguments` name, if they name one.
+fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, GuardError> {
+    // Settings may ask for more than checks do; here they come from the environment and the
+    // settings file alone.
+    let launch = Launch::without_flags();
+    let settings = Settings::resolve(launch.options, launch.settings.as_deref())?;
+    let config = match arguments {
+        [] => None,
+        arguments => match Invocation::parse(arguments)? {
+            Invocation::Run(invocation) => Some(RunnerConfig::read(&invocation.config, None)?),
+            Invocation::NoLaunch => None,
+        },
+    };
+    let policy = if audit {
+        policy::audit_policy(config.as_ref())
+    } else {
+        policy::policy(config.as_ref(), Some(&settings))
+    };
+    println!("{policy:#}");
+    Ok(Outcome::Ended(0))
+}
+
+fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
+    let settings = Settings::resolve(launch.options.clone(), launch.settings.as_deref())?;
+    let policy = &settings.policy;
+    let excepted = policy.exceptions.iter().map(|exception| &exception.check);
+    if let Some(name) = excepted.clone().find(|name| {
+        catalogue::find(name).is_none_or(|check| check.stage != finding::Stage::PreFlight)
+    }) {
+        let message = format!(
+            "exceptions: `{name}` is no check before the launch; what is found on a running cluster cannot be excused"
+        );
+        return Err(SettingsError::Value(message).into());
+    }
+    match policy.advise.iter().chain(&policy.enforce).find(|name| catalogue::find(name).is_none()) {
+        Some(name) => Err(SettingsError::Value(format!(
+            "advise, enforce: there is no check `{name}`; `emr-etl-guard explain` lists them"
+        ))
+        .into()),
+        None => Ok(settings),
+    }
+}
+
+/// Whether `--only` names checks that there are before a launch.
+fn names_checks(check: Option<&CheckOptions>) -> Result<(), GuardError> {
+    let unknown = |name: &&String| {
+        catalogue::find(name).is_none_or(|check| check.stage != finding::Stage::PreFlight)
+    };
+    match check.and_then(|check| check.only.iter().find(unknown)) {
+        Some(name) => Err(SettingsError::Value(format!(
+            "--only: there is no check `{name}` before a launch; `emr-etl-guard explain` lists them"
+        ))
+        .into()),
+        None => Ok(()),
+    }
+}
+
+/// Runs the line on its own runtime. A panic is a bug with an exit code of its own; unwinding stops
+/// the runner first.
+///
+/// `check` are the options of that command, where it is the one.
+fn with_settings(
+    command: &'static str,
+    launch: &Launch,
+    check: Option<&CheckOptions>,
+    line: &impl AsyncFn(&Settings, &Notify) -> Result<Outcome, GuardError>,
+) -> u8 {
+    let settings =
+        match settings_of(launch).and_then(|settings| names_checks(check).map(|()| settings)) {
+            Ok(settings) => settings,
+            Err(error) => {
+                tell_of_settings(launch, command, &error.to_string());
+                return finish(Err(error), &ExitCodes::default());
+            }
+        };
+    let notify =
+        Notify::new(&settings, command, !settings.quiet && !check.is_some_and(|check| check.json));
+    let run = || {
+        let runtime = runtime()?;
+        let outcome = runtime.block_on(async {
+            let outcome = told(line(&settings, &notify).await, &notify);
+            notify.conclude(outcome).await;
+            outcome
+        });
+        // Whatever still runs in the background has nothing left to do.
+        runtime.shutdown_background();
+        Ok(outcome)
+    };
+    let outcome =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            if let Ok(runtime) = runtime() {
+                notify.said(
+                    Outcome::Bug,
+                    "emr-etl-guard: a bug in emr-etl-guard: its log has the place",
+                    &[],
+                );
+                runtime.block_on(notify.conclude(Outcome::Bug));
+            }
+            Ok(Outcome::Bug)
+        });
+    finish(outcome, &settings.exit_codes)
+}
+
+/// One thread drives what is asked of AWS: that spares every answer the way from the thread of its
+/// connection to that of its question, and a single core asks S3 for more objects a second than S3
+/// answers. It is not the main thread, which may be held up by a terminal or a pipe that nobody
+/// reads while the watch must go on.
+fn runtime() -> Result<tokio::runtime::Runtime, GuardError> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)?)
+}
+
+/// Says why, if the guard itself failed, and gives the outcome.
+fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
+    result.unwrap_or_else(|error| {
+        let (outcome, line) = (error.outcome(), format!("emr-etl-guard: {error}\n"));
+        output::err(&line);
+        notify.said(outcome, &line, &[]);
+        outcome
+    })
+}
+
+/// Tells whoever can be told that there are no settings to go by.
+pub(crate) fn tell_of_settings(launch: &Launch, command: &'static str, why: &str) {
+    let Some(settings) = Settings::for_alerts(launch.options.clone(), launch.settings.as_deref())
+    else {
+        return;
+    };
+    let notify = Notify::new(&settings, command, false);
+    notify.said(Outcome::BadUsage, &format!("emr-etl-guard: nothing was launched: {why}"), &[]);
+    if let Ok(runtime) = runtime() {
+        runtime.block_on(notify.alert(Outcome::BadUsage));
+    }
+}
+
+/// Says why, if the guard itself failed, and gives the exit code.
+pub(super) fn finish(result: Result<Outcome, GuardError>, remap: &ExitCodes) -> u8 {
+    let outcome = result.unwrap_or_else(|error| {
+        eprintln!("emr-etl-guard: {error}");
+        error.outcome()
+    });
+    outcome.exit_code(remap)
+}

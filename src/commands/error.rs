@@ -1,0 +1,77 @@
+//! Everything that can end a command before its work is done, each with its outcome.
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    audit::error,
+    aws::{ca_certificates::NoTrust, region::NoRegion},
+    base::outcome::Outcome,
+    evidence::journal::StateError,
+    reencrypt::error as reencrypt_error,
+    runners::emr_etl_runner::{
+        config_error::ConfigError, documents::DocumentError, invocation::InvocationError,
+        plan::NeverStarts,
+    },
+    settings::resolve::SettingsError,
+    system::process::LaunchError,
+};
+
+/// Everything that can end a run before there is a verdict, or break it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GuardError {
+    #[error("settings: {0}")]
+    Settings(#[from] SettingsError),
+    #[error("the report cannot be written: {0}")]
+    Report(String),
+    #[error("the evidence could not be kept: {0}")]
+    Evidence(String),
+    #[error(transparent)]
+    Invocation(#[from] InvocationError),
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Document(#[from] DocumentError),
+    #[error("{0}")]
+    NoRegion(#[from] NoRegion),
+    #[error("EmrEtlRunner would stop before it launches anything: {0}")]
+    NeverStarts(#[from] NeverStarts),
+    #[error("{0}")]
+    Launch(#[from] LaunchError),
+    #[error("nothing was started: {0}")]
+    OldRunner(String),
+    #[error("stopped by {0} before anything was launched")]
+    Stopped(Signal),
+    #[error("{0}")]
+    NoTrust(#[from] NoTrust),
+    #[error("{0}")]
+    State(#[from] StateError),
+    #[error("{0}")]
+    Audit(#[from] error::AuditError),
+    #[error("{0}")]
+    Reencrypt(#[from] reencrypt_error::ReencryptError),
+    #[error("a bug in emr-etl-guard: {0:#}")]
+    Bug(#[from] anyhow::Error),
+}
+
+impl GuardError {
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Settings(_) | Self::Report(_) | Self::Evidence(_) | Self::NoRegion(_) => {
+                Outcome::BadUsage
+            }
+            Self::Invocation(_) | Self::Config(_) | Self::Document(_) | Self::NeverStarts(_) => {
+                Outcome::BadConfig
+            }
+            Self::OldRunner(_) => Outcome::Refused,
+            Self::NoTrust(_) | Self::State(_) => Outcome::FactsUnknown,
+            Self::Audit(error) => error.outcome(),
+            Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
+            Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,
+            Self::Stopped(signal) => {
+                Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default())
+            }
+            Self::Reencrypt(error) => error.outcome(),
+            Self::Bug(_) => Outcome::Bug,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Reads the runner config without blocking a stop.
+
+use crate::{
+    commands::error::GuardError,
+    runners::emr_etl_runner::{config::RunnerConfig, invocation::RunInvocation},
+    settings::resolve::Settings,
+    system::{
+        process::Program,
+        signals::{Caught, stop_signal},
+    },
+};
+
+/// Reads the config on a thread of its own, because standard input may come late or never, and a
+/// stop must not wait for it.
+pub(crate) async fn read_config(
+    invocation: &RunInvocation,
+    settings: &Settings,
+    caught: &mut Caught,
+) -> Result<RunnerConfig, GuardError> {
+    let (source, ruby) =
+        (invocation.config.clone(), Program::ruby(settings.erb, settings.runner.as_deref())?);
+    tokio::select! {
+        config = tokio::task::spawn_blocking(move || RunnerConfig::read(&source, ruby.as_ref())) => Ok(config.map_err(anyhow::Error::from)??),
+        signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
+    }
+}

@@ -1,0 +1,186 @@
+//! What a repair tells in the end: lines for people, the document for machines, and the outcome
+//! that both have.
+
+use time::OffsetDateTime;
+
+use crate::{
+    base::outcome::Outcome,
+    commands::{cli::ReencryptArguments, error::GuardError, reencrypt::work::Work},
+    reencrypt::{
+        cost::Cost,
+        job::Job,
+        leftover::Leftover,
+        method::{Choice, Method as How, Reason},
+        scope::Scope,
+        survey::{Group, Survey},
+        tally::Tally,
+    },
+    report::reencrypt_document::{
+        Asked, BucketTarget, Done, Found, Location, Method, Mode, ReencryptDocument, VERSION,
+    },
+    settings::policy,
+};
+
+/// Everything that is known at the end.
+#[derive(Debug)]
+pub(crate) struct Books {
+    pub(crate) started: OffsetDateTime,
+    pub(crate) survey: Survey,
+    pub(crate) tally: Tally,
+    /// What the jobs cost, besides what the survey says.
+    pub(crate) jobs_cost: Cost,
+    /// None: nothing was done.
+    pub(crate) spent: Option<Cost>,
+    pub(crate) jobs: Vec<Job>,
+    /// What is left besides what survey and tally say.
+    pub(crate) left: Vec<Leftover>,
+}
+
+impl Books {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: OffsetDateTime::now_utc(),
+            survey: Survey::default(),
+            tally: Tally::default(),
+            jobs_cost: Cost::default(),
+            spent: None,
+            jobs: Vec::new(),
+            left: Vec::new(),
+        }
+    }
+
+    /// What it would cost, looking included.
+    pub(crate) fn estimate(&self) -> Cost {
+        let mut cost = self.survey.cost.clone();
+        cost.join(&self.jobs_cost);
+        cost
+    }
+
+    fn leftovers(&self) -> Vec<Leftover> {
+        self.left
+            .iter()
+            .cloned()
+            .chain(self.survey.leftovers())
+            .chain(self.tally.leftovers())
+            .collect()
+    }
+
+    /// Says what is left, and writes the document.
+    pub(crate) fn close(&self, work: Work<'_>, outcome: Outcome) -> Result<Outcome, GuardError> {
+        let Work { arguments, settings, scope, report } = work;
+        let leftovers = self.leftovers();
+        let lines: Vec<String> = leftovers.iter().map(|leftover| leftover.line.clone()).collect();
+        // What a dry run leaves is what it was asked about, and it has said that.
+        if !lines.is_empty() && mode(arguments) != Mode::DryRun {
+            report.left(outcome, &lines);
+        }
+        let prices = work.prices();
+        let document = ReencryptDocument {
+            version: VERSION,
+            guard: env!("CARGO_PKG_VERSION").to_owned(),
+            command: "reencrypt".to_owned(),
+            mode: mode(arguments),
+            asked: Asked {
+                restore: arguments.restore,
+                purge_old_versions: arguments.purge_old_versions,
+                generate_manifest: arguments.generate_manifest.is_some(),
+            },
+            started: self.started,
+            ended: OffsetDateTime::now_utc(),
+            account: scope.account.clone(),
+            region: scope.region.clone(),
+            policy: settings.policy.clone(),
+            buckets: targets(scope),
+            refusals: scope.refusals.clone(),
+            locations: self.locations(scope),
+            old_versions_removed: self.tally.purged,
+            restores_started: self.tally.restoring,
+            jobs: self.jobs.clone(),
+            left: leftovers.into_iter().map(|leftover| leftover.left).collect(),
+            estimate: self.estimate().bill(&prices),
+            spent: self.spent.as_ref().map(|spent| spent.bill(&prices)),
+            complete: outcome == Outcome::Ended(0),
+            outcome,
+            exit_code: outcome.exit_code(&settings.exit_codes),
+        };
+        let text = serde_json::to_string_pretty(&document).map_err(anyhow::Error::from)?;
+        report.write_document(&format!("{text}\n"))?;
+        Ok(outcome)
+    }
+
+    fn locations(&self, scope: &Scope) -> Vec<Location> {
+        let of = |(index, wanted): (usize, &crate::reencrypt::scope::Wanted)| {
+            let found = self.survey.places.get(index).map(|(_, found)| found);
+            let groups = found
+                .into_iter()
+                .flat_map(|found| &found.groups)
+                .map(|(choice, group)| shown(*choice, group))
+                .collect();
+            let done = self.tally.done.range((index, How::Update)..=(index, How::CopyInParts));
+            Location {
+                role: wanted.role.clone(),
+                location: wanted.location.to_string(),
+                looked_at: found.map_or(0, |found| found.looked_at),
+                found: groups,
+                done: done
+                    .map(|((_, how), (objects, bytes))| Done {
+                        method: method(*how),
+                        objects: *objects,
+                        bytes: *bytes,
+                    })
+                    .collect(),
+                unseen: found.map_or(0, |found| found.unseen),
+                obstacle: found.and_then(|found| found.obstacle.clone()),
+            }
+        };
+        // Where only jobs were followed that are yet to be confirmed, nothing was looked at.
+        if self.survey.places.is_empty() && self.tally.done.is_empty() {
+            Vec::new()
+        } else {
+            scope.wanted.iter().enumerate().map(of).collect()
+        }
+    }
+}
+
+pub(crate) fn mode(arguments: &ReencryptArguments) -> Mode {
+    match (arguments.batch_status, arguments.apply, arguments.batch) {
+        (true, ..) => Mode::BatchStatus,
+        (_, true, true) => Mode::Batch,
+        (_, true, false) => Mode::Apply,
+        _ => Mode::DryRun,
+    }
+}
+
+fn targets(scope: &Scope) -> Vec<BucketTarget> {
+    let target = |(bucket, plan): (&String, &crate::reencrypt::plan::BucketPlan)| BucketTarget {
+        bucket: bucket.clone(),
+        encryption: policy::kind_name(plan.target.kind).to_owned(),
+        kms_key: plan.target.key.clone(),
+        by: plan.target.by.to_owned(),
+        versioned: plan.versioned,
+    };
+    scope.plan.buckets.iter().map(target).collect()
+}
+
+const fn method(how: How) -> Method {
+    match how {
+        How::Update => Method::UpdateObjectEncryption,
+        How::Copy => Method::Copy,
+        How::CopyInParts => Method::CopyInParts,
+    }
+}
+
+fn shown(choice: Choice, group: &Group) -> Found {
+    let method = match choice {
+        Choice::Do(how) => method(how),
+        Choice::Restore => Method::Restore,
+        Choice::Purge => Method::PurgeOldVersion,
+        Choice::Leave(_) | Choice::Nothing => Method::Leave,
+    };
+    let why = if let Choice::Leave(reason) = choice {
+        Some(Reason::advice(reason).to_owned())
+    } else {
+        None
+    };
+    Found { method, why, objects: group.objects, bytes: group.bytes, first: group.first.clone() }
+}

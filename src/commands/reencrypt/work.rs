@@ -1,0 +1,32 @@
+//! What stays the same throughout a `reencrypt`.
+
+use crate::{
+    base::prices::Prices, commands::cli::ReencryptArguments, reencrypt::scope::Scope,
+    report::reporter::Report, settings::resolve::Settings,
+};
+
+/// What stays the same throughout a command.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(crate) arguments: &'a ReencryptArguments,
+    pub(crate) settings: &'a Settings,
+    pub(crate) scope: &'a Scope,
+    pub(crate) report: &'a Report,
+}
+
+impl Work<'_> {
+    pub(crate) fn quiet(&self) -> bool {
+        self.settings.quiet || self.arguments.json
+    }
+
+    pub(crate) fn prices(&self) -> Prices {
+        Prices::with(&self.settings.prices)
+    }
+
+    /// Says why the safety switch would let nothing be changed.
+    pub(crate) fn say_refusals(&self) {
+        for refusal in &self.scope.refusals {
+            self.report.say(&format!("--apply would be refused: {refusal}"));
+        }
+    }
+}

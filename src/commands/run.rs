@@ -1,0 +1,8 @@
+//! The command `run`, and what shares its line: `check`, `watch`, resuming.
+
+pub(crate) mod attach;
+pub(crate) mod line;
+mod output_verification;
+mod resume;
+pub(crate) mod run;
+mod supervise;

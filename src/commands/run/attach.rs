@@ -1,0 +1,403 @@
+//! Attached: clusters that run already, however they were started, are watched as a run's own are.
+//! They are judged against a runner config, as if it had started them, or without one by what the
+//! settings require; then they are followed to their end, and what they wrote is looked at.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+};
+
+use futures_util::future::join_all;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::{
+    aws::{
+        ca_certificates,
+        clients::Aws,
+        region::{self, Regions},
+    },
+    base::{lookup::Lookup, names::ClusterId, outcome::Outcome},
+    checks::{
+        catalogue,
+        clusters::ExpectedEnd,
+        finding::{Finding, Level},
+        residual_risks::{self, Gap},
+        verdict::Verdict,
+        verified::Verified,
+    },
+    commands::{
+        error::GuardError,
+        run::{
+            output_verification::{Afterwards, Confirmed},
+            run::Run,
+        },
+    },
+    evidence::{delivery::Evidence, journal::Pursuit},
+    facts::{
+        emr::{self, ClusterFacts},
+        gather::{self, Facts},
+        written::Writes,
+    },
+    report::{
+        judged::Judged, live_view::Live, notify::Notify, options::CheckOptions, reporter::Report,
+    },
+    runners::emr_etl_runner::{
+        config::RunnerConfig,
+        invocation::{Invocation, InvocationError, RunInvocation},
+    },
+    settings::resolve::Settings,
+    system::signals::{self, Caught, stop_signal, told_to_stop},
+    watch::{
+        confirm,
+        events::Event,
+        records::Watched,
+        watcher::{self, Finish, Plan, Stop},
+    },
+};
+
+/// Objects that are older than the clusters by this much are surely not theirs: the clocks of EMR
+/// and S3 differ by less.
+const SURELY_BEFORE: time::Duration = time::Duration::minutes(5);
+
+/// Watches `ids`; `arguments` are the runner's, where there is a config to judge by.
+pub(crate) async fn watch(
+    ids: &[ClusterId],
+    arguments: &[OsString],
+    settings: &Settings,
+    until_idle: bool,
+    notify: &Notify,
+) -> Result<Outcome, GuardError> {
+    let mut caught = signals::catch().map_err(anyhow::Error::from)?;
+    let report =
+        Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
+    let mut evidence = Evidence::open(
+        settings,
+        crate::evidence::journal::state_dir(settings).ok().as_deref(),
+        false,
+    )
+    .map_err(GuardError::Evidence)?;
+    let given = match arguments {
+        [] => None,
+        arguments => match Invocation::parse(arguments)? {
+            Invocation::Run(invocation) => {
+                let config =
+                    crate::commands::read_config::read_config(&invocation, settings, &mut caught)
+                        .await?;
+                Some((invocation, config))
+            }
+            Invocation::NoLaunch => {
+                let why = "these launch no cluster, so there is nothing to compare with; expected `run -c config.yml …`";
+                return Err(InvocationError::Rejected(why.to_owned()).into());
+            }
+        },
+    };
+    ca_certificates::has_trust()?;
+    let regions = match &given {
+        Some((_, config)) => Regions::of(config),
+        None => Regions::all(region::region().await?),
+    };
+    let aws =
+        Aws::connect(&regions, given.as_ref().map(|(_, config)| &config.credentials), settings)
+            .await;
+    if let Some(endpoint) = aws.refused_endpoints().next() {
+        return Ok(cannot(
+            &report,
+            format!(
+                "the endpoint {} may not be asked; allow it in `allow_endpoints`, or unset it",
+                endpoint.url
+            ),
+        ));
+    }
+    let looks = join_all(ids.iter().map(async |id| (id, emr::cluster(&aws.emr, id).await)));
+    let looks = tokio::select! {
+        looks = looks => looks,
+        signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
+    };
+    let mut clusters = Vec::new();
+    for (id, look) in looks {
+        match look {
+            Lookup::Found(cluster) => clusters.push(cluster),
+            Lookup::Absent => return Ok(cannot(&report, format!("there is no cluster {id}"))),
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+                return Ok(cannot(
+                    &report,
+                    format!("nothing can be learnt of the cluster {id}: {obstacle}"),
+                ));
+            }
+        }
+    }
+    evidence.connect(&aws, None).await;
+    let attaching = Attaching {
+        aws: &aws,
+        settings,
+        report: &report,
+        evidence: &evidence,
+        clusters: &clusters,
+    };
+    match &given {
+        Some((invocation, config)) => {
+            Box::pin(attaching.by_config(config, invocation, until_idle, &mut caught)).await
+        }
+        None => Box::pin(attaching.by_settings(&regions.emr, until_idle, &mut caught)).await,
+    }
+}
+
+/// Says why nothing can be watched.
+fn cannot(report: &Report, why: String) -> Outcome {
+    report.trouble(Outcome::FactsUnknown, &[why]);
+    Outcome::FactsUnknown
+}
+
+/// What to judge clusters by, once it is asked for.
+struct Standing {
+    facts: Facts,
+    /// What was found of what is there before any step runs.
+    findings: Vec<Finding>,
+    gaps: Vec<Gap>,
+    verified: BTreeMap<ClusterId, Verified>,
+    writes: Writes,
+}
+
+struct Attaching<'a> {
+    aws: &'a Aws,
+    settings: &'a Settings,
+    report: &'a Report,
+    evidence: &'a Evidence<'a>,
+    clusters: &'a [ClusterFacts],
+}
+
+impl Attaching<'_> {
+    /// By a runner config: each cluster must be what a run would have started.
+    async fn by_config(
+        &self,
+        config: &RunnerConfig,
+        invocation: &RunInvocation,
+        until_idle: bool,
+        caught: &mut Caught,
+    ) -> Result<Outcome, GuardError> {
+        let run = Run::new(config, self.settings, invocation, None)?.attached();
+        let facts = gathered(self.aws, &run, caught).await?;
+        if let Some(why) = cannot_tell(&facts) {
+            return Ok(cannot(self.report, why));
+        }
+        let case = run.case(&facts);
+        let (findings, gaps) = (catalogue::pre_flight(&case), residual_risks::gaps(&case));
+        let verified = run.verified(&facts).unwrap_or_else(Verified::nothing);
+        let verified =
+            self.clusters.iter().map(|cluster| (cluster.id.clone(), verified.clone())).collect();
+        let writes = run.writes();
+        let standing = Standing { facts, findings, gaps, verified, writes };
+        self.follow(&run, standing, until_idle || invocation.persistent, caught).await
+    }
+
+    /// By the settings alone: each cluster is asked what it is, and that must be as required.
+    async fn by_settings(
+        &self,
+        region: &str,
+        until_idle: bool,
+        caught: &mut Caught,
+    ) -> Result<Outcome, GuardError> {
+        let mut all: Option<Standing> = None;
+        let configs: Result<Vec<RunnerConfig>, _> =
+            self.clusters.iter().map(|cluster| RunnerConfig::of_cluster(cluster, region)).collect();
+        let configs = match configs {
+            Ok(configs) => configs,
+            Err(error) => return Ok(cannot(self.report, format!("it cannot be judged: {error}"))),
+        };
+        for (cluster, config) in self.clusters.iter().zip(&configs) {
+            let run = Run::of_cluster(config, self.settings);
+            let facts = gathered(self.aws, &run, caught).await?;
+            if let Some(why) = cannot_tell(&facts) {
+                return Ok(cannot(self.report, why));
+            }
+            let case = run.case(&facts);
+            let (findings, gaps) = (catalogue::of_cluster(&case), residual_risks::gaps(&case));
+            // What it was asked to be, nobody says; that it stays what it is now is another
+            // question.
+            let verified = Verified {
+                asked: None,
+                release: None,
+                subnet: None,
+                ..run.verified(&facts).unwrap_or_else(Verified::nothing)
+            };
+            let standing = all.get_or_insert_with(|| Standing {
+                facts: facts.clone(),
+                findings: Vec::new(),
+                gaps,
+                verified: BTreeMap::new(),
+                writes: Writes::Named { external: self.settings.policy.external_buckets.clone() },
+            });
+            standing.findings.extend(findings);
+            standing.verified.insert(cluster.id.clone(), verified);
+            // Those of the first one are in the document; of the others what they have besides.
+            standing.facts.keys.extend(facts.keys);
+            standing.facts.node_objects.extend(facts.node_objects);
+        }
+        let (Some(standing), Some(config)) = (all, configs.first()) else {
+            return Ok(Outcome::Ended(0));
+        };
+        self.follow(&Run::of_cluster(config, self.settings), standing, until_idle, caught).await
+    }
+
+    /// Watches the clusters to their end, or until the guard is told to stop, and looks at what
+    /// they wrote.
+    async fn follow(
+        &self,
+        run: &Run<'_>,
+        standing: Standing,
+        until_idle: bool,
+        caught: &mut Caught,
+    ) -> Result<Outcome, GuardError> {
+        let Self { aws, settings, report, evidence, clusters } = *self;
+        report.findings(&standing.findings, &standing.gaps, false);
+        report.say(&format!(
+            "watching {}",
+            clusters.iter().map(|cluster| cluster.id.as_str()).collect::<Vec<_>>().join(", ")
+        ));
+        let plan = self.plan(&standing, until_idle);
+        let mut watching = watcher::start(aws.clone(), plan, None, report.timeline.clone());
+        let live = Live::open(settings, "clusters that ran already".to_owned());
+        if let Some(live) = &live {
+            live.clusters(watching.seen.clone());
+        }
+        let stop_by = || Stop { by: Instant::now() + settings.stop_timeout, terminate: false };
+        let stopped_by = loop {
+            tokio::select! {
+                Some(event) = watching.events.recv() => {
+                    event.tell(report);
+                    if matches!(event, Event::Done) {
+                        break None;
+                    }
+                }
+                signal = stop_signal(caught) => break Some(signal),
+            }
+        };
+        watching.stop.send_replace(stopped_by.map(|_| stop_by()));
+        let expected = match (stopped_by, until_idle) {
+            (Some(_), _) => ExpectedEnd::Failed,
+            (None, true) => ExpectedEnd::Persistent,
+            (None, false) => ExpectedEnd::Finished,
+        };
+        let is_stopped = Cell::new(stopped_by.is_some());
+        let mut stopped = async || {
+            stop_signal(caught).await;
+            is_stopped.set(true);
+            stop_by()
+        };
+        let finish = Finish { expected, settle: None, terminate: false };
+        let watched = watching.finish(finish, &mut stopped, |event| event.tell(report)).await?;
+        let ended = stopped_by.map_or_else(
+            || as_a_runner_would_say(&watched),
+            |signal| Outcome::Signalled(u8::try_from(signal as i32).unwrap_or_default()),
+        );
+
+        let has_steps = watched
+            .clusters
+            .iter()
+            .any(|record| record.steps.found().is_none_or(|steps| !steps.is_empty()));
+        let required = standing
+            .findings
+            .iter()
+            .filter(|finding| finding.level == Level::Required)
+            .cloned()
+            .collect();
+        let confirmation =
+            confirm::confirm(ended, expected, has_steps, &watched).with_objects(ended, required);
+        let standard = run.standard(&standing.facts);
+        let since = clusters
+            .iter()
+            .map(|cluster| cluster.status.created)
+            .min()
+            .map(|created: OffsetDateTime| created - SURELY_BEFORE);
+        let judged = Judged {
+            facts: &standing.facts,
+            findings: &[],
+            gaps: &standing.gaps,
+            verdict: Verdict::of(&standing.findings),
+            written: &[],
+            calls: &aws.calls,
+            runner: None,
+            evidence,
+            chain: None,
+        };
+        let after: Afterwards<'_> =
+            run.afterwards(aws, &judged, &standing.writes, &standard, since, report);
+        let after = Afterwards { live: live.as_ref(), ..after };
+        let is_stopped_now = is_stopped.get();
+        let Confirmed { confirmation, written, gaps, .. } = after
+            .confirm(ended, confirmation, &watched, None, (is_stopped_now, &mut stopped))
+            .await;
+        drop(live);
+        report.confirmation(&confirmation, &watched, &written);
+        // Those that count stand in the confirmation already, in their order.
+        let advised =
+            standing.findings.iter().filter(|finding| finding.level == Level::Advised).cloned();
+        let findings: Vec<Finding> = confirmation.findings.into_iter().chain(advised).collect();
+        let gaps: Vec<Gap> = standing.gaps.iter().cloned().chain(gaps).collect();
+        let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..judged };
+        report.alert(confirmation.outcome).await;
+        run.end(report, &judged, Some(&watched), confirmation.outcome, told_to_stop(caught)).await
+    }
+
+    fn plan(&self, standing: &Standing, until_idle: bool) -> Plan {
+        Plan {
+            pursuit: Pursuit {
+                verified: standing
+                    .verified
+                    .values()
+                    .next()
+                    .cloned()
+                    .unwrap_or_else(Verified::nothing),
+                policy: self.settings.policy.clone(),
+                job_name: String::new(),
+                persistent: false,
+                tag: None,
+                earlier_clusters: BTreeSet::new(),
+                adopted: BTreeMap::new(),
+            },
+            known: BTreeSet::new(),
+            since: None,
+            limits: self.settings.into(),
+            rules: self.settings.into(),
+            attached: standing.verified.clone(),
+            queue: self.settings.event_queue.clone(),
+            until_idle,
+        }
+    }
+}
+
+async fn gathered(aws: &Aws, run: &Run<'_>, caught: &mut Caught) -> Result<Facts, GuardError> {
+    let question = run.question(false, None);
+    tokio::select! {
+        facts = Box::pin(gather::gather(aws, question)) => Ok(facts),
+        signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
+    }
+}
+
+/// Why nobody can tell what a cluster should be compared with, if so: without its security
+/// configuration any judgement would be a guess.
+fn cannot_tell(facts: &Facts) -> Option<String> {
+    match facts.security_configuration.as_ref()? {
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Some(format!(
+            "the security configuration cannot be looked at: {}: {}",
+            obstacle.operation, obstacle.message
+        )),
+        Lookup::Found(_) | Lookup::Absent => None,
+    }
+}
+
+/// What the runner's exit code would be for the clusters' end: 0 when all their steps are done,
+/// else 1.
+fn as_a_runner_would_say(watched: &Watched) -> Outcome {
+    let done = watched.clusters.iter().all(|record| {
+        let state = record.cluster.found().map(|cluster| cluster.status.state);
+        let completed = record
+            .steps
+            .found()
+            .is_some_and(|steps| steps.iter().all(|step| step.state == "COMPLETED"));
+        completed && state != Some(emr::ClusterState::TerminatedWithErrors)
+    });
+    Outcome::Ended(u8::from(!done))
+}

@@ -1,0 +1,195 @@
+//! Afterwards: once the clusters of a run are over, what they wrote is looked at, and what the
+//! buckets that they wrote to say by then; clusters that must end for it end. A run, one that was
+//! left open, and a watch on clusters of others share it.
+
+use futures_util::future::join_all;
+use time::OffsetDateTime;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    aws::clients::Aws,
+    base::{
+        names::{ClusterId, S3Location},
+        outcome::Outcome,
+    },
+    checks::{
+        case::Case,
+        outputs,
+        residual_risks::{self, Gap},
+        stored::Standard,
+        written as checks_written,
+        written::Objects,
+    },
+    evidence::journal::{Entry, Journal},
+    facts::{
+        s3,
+        written::{self, Logging, Place, Writes, Written},
+    },
+    report::{
+        live_view::{Live, Looked},
+        reporter::Report,
+    },
+    settings::{
+        policy::{OnUnencrypted, Policy},
+        resolve::Settings,
+    },
+    spec::data_paths::Location,
+    watch::{
+        confirm::{self, Confirmation},
+        ownership::Whose,
+        records::{ClusterRecord, Watched},
+        terminate::{self, End, Ending, Why, decide},
+        watcher::Stop,
+    },
+};
+
+/// What is looked at, and by what it is judged.
+pub(crate) struct Afterwards<'a> {
+    pub(crate) aws: &'a Aws,
+    pub(crate) settings: &'a Settings,
+    /// The run's own, which may be another than the settings' of today.
+    pub(crate) policy: &'a Policy,
+    pub(crate) report: &'a Report,
+    pub(crate) writes: &'a Writes,
+    pub(crate) standard: &'a Standard,
+    /// Where locations stand in the config, if there is one.
+    pub(crate) locations: &'a [Location],
+    /// Objects from before this time, by S3's clock, are not the run's.
+    pub(crate) since: Option<OffsetDateTime>,
+    /// What was judged before the launch, for the buckets to be judged again; none where nobody
+    /// knows it any more.
+    pub(crate) before: Option<Case<'a>>,
+    /// What shows how far it is.
+    pub(crate) live: Option<&'a Live>,
+}
+
+/// What it all came to.
+pub(crate) struct Confirmed {
+    pub(crate) confirmation: Confirmation,
+    pub(crate) written: Vec<Written>,
+    /// What stays open after it.
+    pub(crate) gaps: Vec<Gap>,
+    /// Nothing is left to do about the run's clusters.
+    pub(crate) is_closed: bool,
+}
+
+impl Afterwards<'_> {
+    /// Looks, and adds what it found to `confirmation`. `stopped` gives the stops that are asked
+    /// for meanwhile; `is_stopped` is whether one was already.
+    pub(crate) async fn confirm(
+        &self,
+        runner: Outcome,
+        mut confirmation: Confirmation,
+        watched: &Watched,
+        journal: Option<&Journal>,
+        (is_stopped, stopped): (bool, &mut impl AsyncFnMut() -> Stop),
+    ) -> Confirmed {
+        let objects = confirm::objects(runner, &confirmation, watched, self.policy, is_stopped);
+        let mut findings = Vec::new();
+        if let Some(before) =
+            self.before.as_ref().filter(|_| matches!(objects, Objects::Look | Objects::SwitchedOff))
+        {
+            let now = s3::what_writers_meet(&self.aws.s3, &outputs::buckets(before)).await;
+            findings.extend(outputs::judge(before, &now));
+        }
+        let mut written = Vec::new();
+        if objects == Objects::Look {
+            self.report.timeline.note("looking at what was written");
+            let cut = async {
+                tokio::select! {
+                    () = tokio::time::sleep(self.settings.confirm_timeout) => "the time limit was over (setting `confirm_timeout`)",
+                    _ = stopped() => confirm::STOPPED,
+                }
+            };
+            let (looked, seen) = tokio::sync::watch::channel(Looked::default());
+            if let Some(live) = self.live {
+                live.objects(seen);
+            }
+            let began = Instant::now();
+            let tell = |looked_at, listed| {
+                looked.send_replace(Looked { looked_at, listed, took: began.elapsed() });
+            };
+            written = written::look(
+                self.aws,
+                self.places(watched),
+                self.since,
+                self.policy.confirm_objects,
+                tell,
+                cut,
+            )
+            .await;
+        }
+        let of_objects =
+            checks_written::judge(self.standard, self.policy, self.locations, objects, &written);
+        let unsafe_by_policy = self.policy.on_unencrypted == OnUnencrypted::Unsafe
+            && confirm::wrote_unencrypted(&of_objects);
+        findings.extend(of_objects);
+        confirmation = confirmation.with_objects(runner, findings);
+        let mut is_closed = watched.is_closed();
+        if unsafe_by_policy {
+            // Should this guard not live to see their end, the next one ends them.
+            if let Some(journal) = journal {
+                journal.note(&Entry::Stopped { terminate: true });
+            }
+            let ends = self.end_all(watched, stopped).await;
+            is_closed &= ends.iter().all(|(_, end)| *end == End::Confirmed);
+            confirmation = confirmation.by_policy_unsafe(&ends);
+        }
+        Confirmed {
+            confirmation,
+            gaps: residual_risks::after_the_run(objects, &written).collect(),
+            written,
+            is_closed,
+        }
+    }
+
+    /// Where the run has written, by its clusters and their steps.
+    fn places(&self, watched: &Watched) -> Vec<Place> {
+        let steps = watched.clusters.iter().filter_map(|record| record.steps.found()).flatten();
+        let named: Vec<S3Location> = steps.flat_map(|step| step.places.iter().cloned()).collect();
+        let logging = |record: &ClusterRecord| {
+            let log = record
+                .cluster
+                .found()
+                .and_then(|cluster| S3Location::parse(cluster.log_location.as_deref()?).ok());
+            Logging { id: record.id.clone(), log }
+        };
+        self.writes.places(&named, &watched.clusters.iter().map(logging).collect::<Vec<_>>())
+    }
+
+    /// Ends the clusters of the run that still live, and gives how that went; a stop meanwhile
+    /// leaves it the time that a stop has.
+    async fn end_all(
+        &self,
+        watched: &Watched,
+        stopped: &mut impl AsyncFnMut() -> Stop,
+    ) -> Vec<(ClusterId, End)> {
+        let living: Vec<(ClusterId, bool, Whose)> =
+            watched.clusters.iter().filter_map(ClusterRecord::living).collect();
+        let (pace, limit) = (self.settings.watch_interval, self.settings.termination_timeout);
+        let ends = join_all(living.iter().map(async |(id, protected, whose)| {
+            let tell = |obstacle: &str| {
+                self.report
+                    .trouble(Outcome::UnsafeClusterAlive, &[terminate::ask_a_person(id, obstacle)])
+            };
+            let ending = Ending {
+                aws: self.aws,
+                cluster: id,
+                whose: *whose,
+                protected: *protected,
+                pace,
+                limit,
+                timeline: &self.report.timeline,
+            };
+            let end = ending.follow(decide(*whose, Why::Wrote, self.settings.into()), &tell).await;
+            (id.clone(), end)
+        }));
+        tokio::select! {
+            ends = ends => ends,
+            () = async { sleep_until(stopped().await.by).await } => {
+                let end = End::Unconfirmed("its termination was not followed to the end, because the guard was told to stop".to_owned());
+                living.into_iter().map(|(id, ..)| (id, end.clone())).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Closing runs that an earlier guard could not: it was killed, its machine died, or its time to
+//! stop ran out. Their clusters are found, judged by what was verified then, and ended where they
+//! must be, before anything new is launched.
+
+use nix::sys::signal::Signal;
+use time::OffsetDateTime;
+
+use crate::{
+    aws::{clients::Aws, region::Regions},
+    base::{lookup::Lookup, names::ClusterId, outcome::Outcome},
+    checks::{clusters::ExpectedEnd, finding::Finding},
+    commands::{
+        error::GuardError,
+        run::output_verification::{Afterwards, Confirmed},
+    },
+    evidence::{
+        chain::Chain,
+        delivery::Evidence,
+        journal::{Output, StateDir, Unfinished},
+        signed_report::Parcel,
+    },
+    facts::{sts, written::Written},
+    report::{
+        json::{self, Record},
+        live_view::Live,
+        reporter::Report,
+        reporter::document,
+    },
+    runners::emr_etl_runner::config::RunnerConfig,
+    settings::resolve::{CredentialSource, Settings},
+    system::orphaned_processes,
+    watch::{
+        confirm::{self, Confirmation},
+        events,
+        records::{ClusterRecord, Watched},
+        watcher::{self, Finish},
+    },
+};
+
+/// Closes every unfinished run; gives the worst outcome that forbids to go on, if any does.
+///
+/// `config` is only asked for credentials, where the settings say that those of the runner are to
+/// be used.
+///
+/// # Errors
+/// [`GuardError`] when the state directory stands in the way, or the watch dies, which is a bug.
+pub(crate) async fn close_unfinished(
+    state: &StateDir,
+    settings: &Settings,
+    config: Option<&RunnerConfig>,
+    report: &Report,
+) -> Result<Option<Outcome>, GuardError> {
+    let mut worst: Option<Outcome> = None;
+    for run in state.unfinished()? {
+        report.say(&format!("run {} was left open; closing it", run.prepared.run));
+        let outcome = close(state, &run, settings, config, report).await?;
+        worst = worst.into_iter().chain(outcome).max_by_key(|outcome| gravity(*outcome));
+    }
+    Ok(worst)
+}
+
+/// 71 beats 76 beats the rest.
+fn gravity(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::UnsafeClusterAlive => 2,
+        Outcome::UnsafeClusterTerminated => 1,
+        _ => 0,
+    }
+}
+
+async fn close(
+    state: &StateDir,
+    run: &Unfinished,
+    settings: &Settings,
+    config: Option<&RunnerConfig>,
+    report: &Report,
+) -> Result<Option<Outcome>, GuardError> {
+    let id = &run.prepared.run;
+    report.know(|known| {
+        let of = &run.prepared;
+        (known.run, known.account, known.region) =
+            (Some(of.run.clone()), of.account.clone(), Some(of.region.clone()));
+    });
+    // A runner that lives could still launch something.
+    match orphaned_processes::end(id) {
+        Ok(0) => {}
+        Ok(several) => {
+            report.say(&format!("run {id}: ended {several} processes that it had left behind"))
+        }
+        Err(error) => {
+            report.trouble(
+                Outcome::FactsUnknown,
+                &[format!("run {id} was left open, and what is left of its runner cannot be ended, so nothing new was launched: {error}")],
+            );
+            return Ok(Some(Outcome::FactsUnknown));
+        }
+    }
+    if settings.credentials == CredentialSource::RunnerConfig && config.is_none() {
+        let why = format!(
+            "run {id} was left open, and the runner config, whose credentials the settings ask for, cannot be had; mend it, or set `credentials: chain`"
+        );
+        report.trouble(Outcome::FactsUnknown, &[why]);
+        return Ok(Some(Outcome::FactsUnknown));
+    }
+    let output = run.prepared.output.as_ref();
+    let regions = Regions {
+        emr: run.prepared.region.clone(),
+        s3: output.map_or(&run.prepared.region, |output| &output.region).clone(),
+    };
+    let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
+    if let Some(endpoint) = aws.refused_endpoints().next() {
+        let why = format!(
+            "run {id} was left open, and the endpoint {} may not be asked about it; allow it in `allow_endpoints`, or unset it",
+            endpoint.url
+        );
+        report.trouble(Outcome::FactsUnknown, &[why]);
+        return Ok(Some(Outcome::FactsUnknown));
+    }
+    if let Some(why) = other_account(run, &aws).await {
+        report.trouble(Outcome::FactsUnknown, &[why]);
+        return Ok(Some(Outcome::FactsUnknown));
+    }
+    let plan = watcher::Plan::resumed(run, settings);
+    let mut evidence =
+        Evidence::open(settings, Some(state.path()), false).map_err(GuardError::Evidence)?;
+    evidence.connect(&aws, None).await;
+    let chain = evidence.next_in_chain(state, id)?;
+    let started = OffsetDateTime::now_utc();
+    let watching = watcher::start(aws.clone(), plan, Some(run.reopen()?), report.timeline.clone());
+    let live = Live::open(settings, format!("run {id}, which was left open"));
+    if let Some(live) = &live {
+        live.clusters(watching.seen.clone());
+    }
+    let finish = Finish {
+        expected: ExpectedEnd::Failed,
+        settle: Some(settings.stop_timeout / 3),
+        terminate: run.terminate,
+    };
+    // A stop meanwhile ends the guard at once: the run stays open.
+    let watched =
+        watching.finish(finish, std::future::pending, |event| tell_help(event, report)).await?;
+    drop(live);
+    let (outcome, reasons) = judge(run, &watched);
+    for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
+        let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
+        report.say(&format!("run {id}: cluster {} was what was verified; {end}", record.id));
+        if let Some(line) = record.orphan_line() {
+            report.say(&line);
+        }
+    }
+    let closing = match (outcome, output) {
+        (None, Some(output)) => {
+            look_at_output(run, output, &aws, &watched, settings, report).await?
+        }
+        _ => Closing {
+            outcome,
+            reasons,
+            is_closed: watched.is_closed(),
+            findings: Vec::new(),
+            written: Vec::new(),
+        },
+    };
+    let outcome = closing.outcome;
+    if let Some(outcome) = outcome {
+        report.trouble(outcome, &closing.reasons);
+    }
+    if closing.is_closed {
+        run.close();
+        report.say(&format!("run {id} is closed"));
+    }
+    let told = Told { run, started, chain: &chain, aws: &aws, evidence: &evidence };
+    let troubles = told.document(state, settings, &watched, &closing, report).await?;
+    if troubles.is_empty() {
+        return Ok(outcome);
+    }
+    // The next run's evidence is worth no less than this one's, but what stands in its way is found
+    // out before it is launched.
+    report.trouble(Outcome::Undelivered, &troubles);
+    Ok(outcome)
+}
+
+/// What closing a run came to.
+struct Closing {
+    /// The code that forbids to go on, if one does, and why.
+    outcome: Option<Outcome>,
+    reasons: Vec<String>,
+    /// Nothing is left to do about the run.
+    is_closed: bool,
+    /// What was found of what it wrote.
+    findings: Vec<Finding>,
+    written: Vec<Written>,
+}
+
+/// What a document of a closed run is made of, besides what the watch learnt.
+struct Told<'a> {
+    run: &'a Unfinished,
+    started: OffsetDateTime,
+    chain: &'a Chain,
+    aws: &'a Aws,
+    evidence: &'a Evidence<'a>,
+}
+
+impl Told<'_> {
+    /// Writes the document that the run's own guard could not, and delivers it; gives what stood in
+    /// the way. The report of this start is not written: it is the next run's.
+    async fn document(
+        &self,
+        state: &StateDir,
+        settings: &Settings,
+        watched: &Watched,
+        closing: &Closing,
+        report: &Report,
+    ) -> Result<Vec<String>, GuardError> {
+        let id = &self.run.prepared.run;
+        let findings: Vec<&Finding> = watched
+            .clusters
+            .iter()
+            .flat_map(|record| &record.findings)
+            .chain(&closing.findings)
+            .collect();
+        let outcome = closing.outcome.unwrap_or(Outcome::Ended(0));
+        let exit_code = outcome.exit_code(&settings.exit_codes);
+        let record = Record {
+            version: json::VERSION,
+            guard: env!("CARGO_PKG_VERSION"),
+            run: id,
+            command: json::Command::Resume,
+            only: false,
+            started: self.started,
+            ended: OffsetDateTime::now_utc(),
+            who: json::Who::of(None, None),
+            chain: Some(self.chain.clone()),
+            inputs: None,
+            facts: None,
+            exceptions: Vec::new(),
+            findings,
+            gaps: &[],
+            verdict: None,
+            watched: Some(watched),
+            states: report.timeline.states(),
+            written: &closing.written,
+            objects: json::Objects::of(&closing.written),
+            actions: report.timeline.actions(),
+            timeline: report.timeline.moments(),
+            calls: self.aws.calls.calls(),
+            outcome,
+            exit_code,
+        };
+        let mut parcel =
+            Parcel::new(id, self.started, exit_code, Some(self.chain), document(&record)?);
+        let mut troubles = Vec::new();
+        // A stop meanwhile ends the guard at once; the document waits in the outbox then.
+        self.evidence.secure(&mut parcel, Some(state), &mut troubles, std::future::pending()).await;
+        self.evidence.deliver(&parcel, &mut troubles, std::future::pending()).await;
+        if !troubles.is_empty() {
+            troubles.insert(0, format!("the document of run {id} is not where it must be"));
+        }
+        Ok(troubles)
+    }
+}
+
+/// How a runner ends whose guard is killed: the kernel sees to that.
+const KILLED: Outcome = Outcome::Signalled(Signal::SIGKILL as u8);
+
+/// Looks at what a run wrote whose clusters are what was verified: what it came to, why, and
+/// whether nothing of it is left to do.
+async fn look_at_output(
+    run: &Unfinished,
+    output: &Output,
+    aws: &Aws,
+    watched: &Watched,
+    settings: &Settings,
+    report: &Report,
+) -> Result<Closing, GuardError> {
+    let id = &run.prepared.run;
+    if let Some((cluster, ..)) = watched.clusters.iter().find_map(ClusterRecord::living) {
+        report.say(&format!(
+            "run {id}: what it writes is not looked at, because its cluster {cluster} goes on"
+        ));
+        return Ok(Closing {
+            outcome: None,
+            reasons: Vec::new(),
+            is_closed: watched.is_closed(),
+            findings: Vec::new(),
+            written: Vec::new(),
+        });
+    }
+    let after = Afterwards {
+        aws,
+        settings,
+        policy: &run.prepared.pursuit.policy,
+        report,
+        writes: &output.writes,
+        standard: &output.standard,
+        locations: &[],
+        since: output.since,
+        // What the buckets were before the launch is not in the journal.
+        before: None,
+        live: None,
+    };
+    let journal = run.reopen()?;
+    let none = Confirmation { outcome: KILLED, reasons: Vec::new(), findings: Vec::new() };
+    let Confirmed { confirmation, written, is_closed, .. } = after
+        .confirm(KILLED, none, watched, Some(&journal), (false, &mut std::future::pending))
+        .await;
+    let findings = confirmation.findings;
+    if confirmation.reasons.is_empty() {
+        if written.iter().any(|written| written.survey.looked_at > 0) {
+            report.confirmed_objects(&written);
+        }
+        return Ok(Closing { outcome: None, reasons: Vec::new(), is_closed, findings, written });
+    }
+    let reasons = confirmation
+        .reasons
+        .iter()
+        .map(|reason| format!("run {id}, which was left open: {reason}"))
+        .collect();
+    Ok(Closing { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
+}
+
+/// Says at once that only a person can end a cluster; all else is told with the end of the run.
+pub(crate) fn tell_help(event: &events::Event, report: &Report) {
+    if matches!(event, events::Event::Help(..)) {
+        event.tell(report);
+    }
+}
+
+/// Why the guard's credentials cannot see the run's clusters, if they cannot: in another account it
+/// would find nothing, and take that for the end.
+async fn other_account(run: &Unfinished, aws: &Aws) -> Option<String> {
+    let wanted = run.prepared.account.as_deref()?;
+    let id = &run.prepared.run;
+    let seen = match sts::identity(&aws.sts).await {
+        Lookup::Found(identity) if identity.account.as_str() == wanted => return None,
+        Lookup::Found(identity) => {
+            format!("the guard's credentials are of account {}", identity.account)
+        }
+        Lookup::Absent => "nobody says whose the guard's credentials are".to_owned(),
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => obstacle.to_string(),
+    };
+    Some(format!(
+        "run {id} was left open in account {wanted} and cannot be closed yet, so nothing new was launched: {seen}"
+    ))
+}
+
+/// What an unfinished run came to, and why.
+fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<String>) {
+    let id = &run.prepared.run;
+    if let Some((outcome, reasons)) = confirm::of_unsafe(
+        watched,
+        true,
+        &format!(" of run {id}, which was left open,"),
+        ", nothing new was launched",
+    ) {
+        return (Some(outcome), reasons);
+    }
+    if watched.is_closed() {
+        return (None, Vec::new());
+    }
+    let trouble = watched
+        .search_trouble
+        .clone()
+        .unwrap_or_else(|| "its clusters could not be described".to_owned());
+    let why = format!(
+        "run {} was left open and cannot be closed yet, so nothing new was launched: {trouble}",
+        run.prepared.run
+    );
+    let clusters: Vec<&str> = run.clusters.iter().map(ClusterId::as_str).collect();
+    let known = if clusters.is_empty() {
+        "it knows of no cluster yet".to_owned()
+    } else {
+        format!("it knows of {}", clusters.join(", "))
+    };
+    let way_out = format!(
+        "to do: try again, or give what is denied; where somebody has made sure that its clusters are over ({known}), remove {}",
+        run.path.display()
+    );
+    (Some(Outcome::FactsUnknown), vec![why, way_out])
+}

@@ -1,0 +1,378 @@
+//! What stays the same from the first look at a run to the record of it: its id, its inputs, what
+//! is sealed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+};
+
+use time::OffsetDateTime;
+
+use crate::{
+    aws::clients::Aws,
+    base::{digest::sha256, lookup::Lookup, names::KeyReference, outcome::Outcome},
+    checks::{case::Case, finding::Finding, stored::Standard, verified::Verified},
+    commands::{error::GuardError, run::output_verification::Afterwards},
+    evidence::{
+        chain::Chain,
+        delivery::Beginning,
+        journal::{Output, Prepared, Pursuit},
+        signed_report::Parcel,
+    },
+    facts::{
+        emr::SecurityConfiguration,
+        gather::{Facts, Question},
+        written::Writes,
+    },
+    report::{
+        json::{self, Record},
+        judged::Judged,
+        options::CheckOptions,
+        reporter::Report,
+        reporter::document,
+    },
+    runners::emr_etl_runner::{
+        config::RunnerConfig,
+        invocation::RunInvocation,
+        plan::circumstances,
+        seal::{Seal, Sealed},
+    },
+    settings::resolve::Settings,
+    spec::{data_paths::Plan, observations::Documents},
+    system::process::Program,
+    watch::{records::Watched, watcher},
+};
+
+/// The key of the tag that the seal adds.
+pub(crate) const RUN_TAG: &str = "emr-etl-guard-run";
+
+/// One run.
+pub(crate) struct Run<'a> {
+    config: &'a RunnerConfig,
+    pub(crate) settings: &'a Settings,
+    /// The options of `check`; none for `run`.
+    check: Option<&'a CheckOptions>,
+    /// Whether it is a watch on clusters that run already.
+    attached: bool,
+    pub(crate) id: String,
+    started: OffsetDateTime,
+    pub(crate) documents: Documents,
+    pub(crate) plan: Plan,
+    pub(crate) security_configuration: Option<String>,
+    pub(crate) sealed: Option<Sealed>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(
+        config: &'a RunnerConfig,
+        settings: &'a Settings,
+        invocation: &RunInvocation,
+        check: Option<&'a CheckOptions>,
+    ) -> Result<Self, GuardError> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let seal = seal_of(config, settings, &id);
+        let documents = Documents::read(invocation)?;
+        Ok(Self {
+            config,
+            settings,
+            check,
+            attached: false,
+            started: OffsetDateTime::now_utc(),
+            plan: Plan::of(invocation, &circumstances(config, &documents))?,
+            documents,
+            sealed: seal.as_ref().map(|seal| config.seal(seal)).transpose()?,
+            security_configuration: seal.map(|seal| seal.security_configuration),
+            id,
+        })
+    }
+
+    /// A watch on clusters that run already, by `config` alone: what a runner config would say of
+    /// one of them.
+    pub(crate) fn of_cluster(config: &'a RunnerConfig, settings: &'a Settings) -> Self {
+        Self {
+            config,
+            settings,
+            check: None,
+            attached: true,
+            id: uuid::Uuid::now_v7().to_string(),
+            started: OffsetDateTime::now_utc(),
+            documents: Documents::default(),
+            plan: Plan::of_nothing(&config.job_name),
+            security_configuration: config
+                .security_configuration
+                .as_ref()
+                .map(|located| located.value.clone()),
+            sealed: None,
+        }
+    }
+
+    /// The same run, as a watch on clusters that run already.
+    pub(crate) fn attached(self) -> Self {
+        Self { attached: true, ..self }
+    }
+
+    /// What a cluster of it must be, if its security configuration was found.
+    pub(crate) fn verified(&self, facts: &Facts) -> Option<Verified> {
+        let found = facts.security_configuration.as_ref().and_then(Lookup::found)?;
+        Some(Verified::of(found, self.config, facts))
+    }
+
+    /// Says who this is, for whoever else hears of it.
+    pub(crate) fn introduce(&self, report: &Report) {
+        report.know(|known| {
+            known.run = Some(self.id.clone());
+            known.region = Some(self.config.emr_region.value.clone());
+            known.config = Some(self.config.origin.clone());
+            known.runner = Some(self.config.credentials.clone());
+        });
+    }
+
+    pub(crate) fn question(&self, persistent: bool, program: Option<&Program>) -> Question {
+        let touched =
+            self.config.locations.iter().filter(|location| self.plan.touches(&location.role));
+        let buckets = touched.map(|location| location.bucket().clone());
+        let policy = &self.settings.policy;
+        let roles = self.plan.reads_data_from();
+        let data = self.config.locations.iter().filter(|location| {
+            roles.contains(&location.role.as_str())
+                && !policy.is_external(location.bucket().as_str())
+        });
+        Question {
+            buckets: buckets.filter(|bucket| !policy.is_external(bucket.as_str())).collect(),
+            data: data
+                .filter(|_| policy.data_objects > 0)
+                .map(|location| (location.role.clone(), location.location.clone()))
+                .collect(),
+            data_objects: policy.data_objects,
+            security_configuration: self.security_configuration.clone(),
+            region: self.config.emr_region.value.clone(),
+            instance_profile: self.config.jobflow_role.value.clone(),
+            service_role: self.config.service_role.value.clone(),
+            subnet: self
+                .config
+                .subnet
+                .as_ref()
+                .map(|subnet| subnet.value.clone())
+                .filter(|subnet| !subnet.trim().is_empty()),
+            expected_keys: self
+                .settings
+                .policy
+                .expected_keys
+                .iter()
+                .map(|key| KeyReference::new(key))
+                .collect(),
+            adopt: (persistent && !self.attached).then(|| self.config.job_name.clone()),
+            time_limit: self.settings.pre_flight_timeout,
+            runner: program.cloned(),
+            version_timeout: self.settings.version_timeout,
+        }
+    }
+
+    /// What the checks look at, once there are facts.
+    pub(crate) fn case<'b>(&'b self, facts: &'b Facts) -> Case<'b> {
+        Case {
+            config: self.config,
+            plan: &self.plan,
+            documents: &self.documents,
+            security_configuration: self.security_configuration.as_deref(),
+            policy: &self.settings.policy,
+            facts,
+        }
+    }
+
+    /// Where the run can write.
+    pub(crate) fn writes(&self) -> Writes {
+        Writes::of(&self.config.locations, &self.plan)
+    }
+
+    /// What every object that it writes must be.
+    pub(crate) fn standard(&self, facts: &Facts) -> Standard {
+        Standard::of(&self.settings.policy, facts)
+    }
+
+    /// What is looked at once its clusters are over.
+    pub(crate) fn afterwards<'b>(
+        &'b self,
+        aws: &'b Aws,
+        judged: &Judged<'b>,
+        writes: &'b Writes,
+        standard: &'b Standard,
+        since: Option<OffsetDateTime>,
+        report: &'b Report,
+    ) -> Afterwards<'b> {
+        Afterwards {
+            aws,
+            settings: self.settings,
+            policy: &self.settings.policy,
+            report,
+            writes,
+            standard,
+            locations: &self.config.locations,
+            since,
+            before: Some(self.case(judged.facts)),
+            live: None,
+        }
+    }
+
+    /// Says what the seal replaced; the tag, which is always new, goes without saying.
+    pub(crate) fn announce(&self, report: &Report, sealed: &Sealed) {
+        for change in sealed
+            .changes
+            .iter()
+            .filter(|change| change.replaced() && !change.key.ends_with(RUN_TAG))
+        {
+            let before = change.before.as_deref().unwrap_or("(missing)");
+            report.say(&format!("sealed {}: {before} -> {}", change.key, change.after));
+        }
+        report.say(&format!("launching (run {})", self.id));
+    }
+
+    pub(crate) fn watch_plan(
+        &self,
+        found: &SecurityConfiguration,
+        facts: &Facts,
+        persistent: bool,
+    ) -> watcher::Plan {
+        let adopted = facts
+            .adoptable
+            .as_ref()
+            .and_then(Lookup::found)
+            .into_iter()
+            .flat_map(|persistent| &persistent.clusters);
+        let adopted = adopted
+            .map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone()))
+            .collect();
+        watcher::Plan {
+            pursuit: Pursuit {
+                verified: Verified::of(found, self.config, facts),
+                policy: self.settings.policy.clone(),
+                job_name: self.config.job_name.clone(),
+                persistent,
+                tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
+                earlier_clusters: facts.earlier_clusters.found().cloned().unwrap_or_default(),
+                adopted,
+            },
+            known: BTreeSet::new(),
+            since: None,
+            limits: self.settings.into(),
+            rules: self.settings.into(),
+            attached: BTreeMap::new(),
+            queue: self.settings.event_queue.clone(),
+            until_idle: false,
+        }
+    }
+
+    /// What is said of the run before it is launched.
+    pub(crate) fn beginning<'b>(
+        &'b self,
+        sealed: &'b Sealed,
+        chain: Option<&'b Chain>,
+    ) -> Beginning<'b> {
+        Beginning { run: &self.id, started: self.started, sealed_sha256: &sealed.digest, chain }
+    }
+
+    /// What a later guard must know, should this one not live to the end.
+    pub(crate) fn prepared(
+        &self,
+        plan: &watcher::Plan,
+        facts: &Facts,
+        since: Option<OffsetDateTime>,
+    ) -> Prepared {
+        Prepared {
+            run: self.id.clone(),
+            started: self.started,
+            account: facts.launch_account().map(ToString::to_string),
+            region: self.config.emr_region.value.clone(),
+            config: self.config.origin.clone(),
+            pursuit: plan.pursuit.clone(),
+            output: Some(Output {
+                region: self.config.s3_region.value.clone(),
+                writes: self.writes(),
+                standard: self.standard(facts),
+                since,
+            }),
+        }
+    }
+
+    /// Writes the record, signs and delivers it until `cut`, and gives the outcome.
+    pub(crate) async fn end(
+        &self,
+        report: &Report,
+        judged: &Judged<'_>,
+        watched: Option<&Watched>,
+        outcome: Outcome,
+        cut: impl Future<Output = ()>,
+    ) -> Result<Outcome, GuardError> {
+        report.count(judged, watched);
+        let findings: Vec<&Finding> = judged.findings.iter().collect();
+        let policy = &self.settings.policy;
+        let exit_code = outcome.exit_code(&self.settings.exit_codes);
+        let record = Record {
+            version: json::VERSION,
+            guard: env!("CARGO_PKG_VERSION"),
+            run: &self.id,
+            command: match self.check {
+                Some(_) => json::Command::Check,
+                None if self.attached => json::Command::Watch,
+                None => json::Command::Run,
+            },
+            only: self.check.is_some_and(|check| !check.only.is_empty()),
+            started: self.started,
+            ended: OffsetDateTime::now_utc(),
+            who: json::Who::of(Some(&judged.facts.guard), Some(&judged.facts.runner)),
+            chain: judged.chain.map(|(_, chain)| chain.clone()),
+            inputs: Some(json::Inputs {
+                config: &self.config.origin,
+                config_sha256: &self.config.digest,
+                sealed_sha256: self.sealed.as_ref().map(|sealed| sealed.digest.as_str()),
+                sealed: self.sealed.as_ref().map_or(&[], |sealed| sealed.changes.as_slice()),
+                runner: judged.runner,
+                settings: json::SettingsUsed::of(self.settings),
+                policy,
+                policy_sha256: sha256(serde_json::to_vec(policy).map_err(anyhow::Error::from)?),
+                documents: &self.documents,
+                plan: &self.plan,
+            }),
+            facts: Some(judged.facts),
+            exceptions: json::used_exceptions(policy, &findings),
+            findings,
+            gaps: judged.gaps,
+            verdict: Some(judged.verdict),
+            watched,
+            states: report.timeline.states(),
+            written: judged.written,
+            objects: json::Objects::of(judged.written),
+            actions: report.timeline.actions(),
+            timeline: report.timeline.moments(),
+            calls: judged.calls.calls(),
+            outcome,
+            exit_code,
+        };
+        let (state, chain) = judged.chain.unzip();
+        let mut parcel = Parcel::new(&self.id, self.started, exit_code, chain, document(&record)?);
+        let (mut troubles, mut cut) = (Vec::new(), pin!(cut));
+        judged.evidence.secure(&mut parcel, state, &mut troubles, cut.as_mut()).await;
+        report.write(&record, &parcel, &mut troubles)?;
+        judged.evidence.deliver(&parcel, &mut troubles, cut).await;
+        if troubles.is_empty() {
+            return Ok(outcome);
+        }
+        troubles.insert(0, format!("the document of run {} is not where it must be", self.id));
+        report.trouble(Outcome::Undelivered, &troubles);
+        Ok(outcome.undelivered())
+    }
+}
+
+/// The seal for a run: the settings' security configuration, else the one that the runner config
+/// names.
+pub(crate) fn seal_of(config: &RunnerConfig, settings: &Settings, run: &str) -> Option<Seal> {
+    let named = config
+        .security_configuration
+        .as_ref()
+        .map(|located| located.value.clone())
+        .filter(|name| !name.trim().is_empty() && !name.contains("ADD HERE"));
+    Some(Seal {
+        security_configuration: settings.security_configuration.clone().or(named)?,
+        tag: settings.run_tag.then(|| (RUN_TAG.to_owned(), run.to_owned())),
+    })
+}

@@ -1,0 +1,50 @@
+//! The command `seal`: the sealed config for eyes, or what sealing changes. It asks AWS nothing.
+
+use crate::{
+    base::outcome::Outcome,
+    commands::{cli::SealArguments, error::GuardError, run::run::seal_of},
+    runners::emr_etl_runner::{
+        config::RunnerConfig,
+        invocation::{Invocation, InvocationError},
+    },
+    settings::resolve::Settings,
+    system::process::Program,
+};
+
+/// What stands for the run's id, which only a real run has.
+const RUN: &str = "the-id-of-the-run";
+
+pub(crate) fn seal(arguments: &SealArguments, settings: &Settings) -> Result<Outcome, GuardError> {
+    let Invocation::Run(invocation) = Invocation::parse(&arguments.launch.arguments)? else {
+        return Err(InvocationError::Rejected(
+            "these launch no cluster, so there is nothing to seal; expected `run -c config.yml …`"
+                .to_owned(),
+        )
+        .into());
+    };
+    let ruby = Program::ruby(settings.erb, settings.runner.as_deref())?;
+    let config = RunnerConfig::read(&invocation.config, ruby.as_ref())?;
+    let Some(seal) = seal_of(&config, settings, RUN) else {
+        return Err(InvocationError::Rejected(format!(
+            "{}: aws.emr.security_configuration is blank, and no setting names one; set either",
+            config.origin
+        ))
+        .into());
+    };
+    let sealed =
+        if arguments.show_secrets { config.seal(&seal)? } else { config.seal_masked(&seal)? };
+    if arguments.diff {
+        for change in &sealed.changes {
+            match &change.before {
+                Some(before) if !change.replaced() => println!("  {}: {before}", change.key),
+                Some(before) => {
+                    println!("- {}: {before}\n+ {}: {}", change.key, change.key, change.after)
+                }
+                None => println!("+ {}: {}", change.key, change.after),
+            }
+        }
+    } else {
+        print!("{}", sealed.text.reveal());
+    }
+    Ok(Outcome::Ended(0))
+}

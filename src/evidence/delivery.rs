@@ -1,0 +1,351 @@
+//! Evidence: what becomes of a run's document. It has its place in the chain, is signed, and is
+//! delivered; what cannot be delivered is kept, and sent at the next start.
+
+use std::{path::Path, time::Duration};
+
+use time::OffsetDateTime;
+
+use crate::{
+    aws::clients::Aws,
+    base::{digest::sha256, time_format::rfc3339},
+    evidence::{
+        chain::Chain,
+        destination::{Protection, Way},
+        dsse::{self, BEGUN_PREDICATE, Predicate, Statement},
+        journal::{StateDir, StateError},
+        keys::Signer,
+        outbox::{Outbox, Waiting},
+        retention,
+        signed_report::Parcel,
+        timeline::{Deed, Timeline},
+    },
+    facts::gather::Facts,
+    report::reporter::Report,
+    settings::{destination::Destination, resolve::Settings, sign_key::KeyName},
+};
+
+/// Who signs and where documents go, by the settings.
+#[derive(Debug)]
+pub(crate) struct Evidence<'a> {
+    settings: &'a Settings,
+    outbox: Option<Outbox>,
+    /// The report puts the document on standard output already.
+    told_there: bool,
+    /// The key, if one is set, or why it cannot be used.
+    signer: Option<Result<Signer, String>>,
+    /// Where AWS may be asked, how documents are protected there.
+    way: Option<(Aws, Protection)>,
+}
+
+/// A run that is about to be launched.
+pub(crate) struct Beginning<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) started: OffsetDateTime,
+    /// The digest of the sealed config.
+    pub(crate) sealed_sha256: &'a str,
+    pub(crate) chain: Option<&'a Chain>,
+}
+
+impl<'a> Evidence<'a> {
+    /// What the settings ask for. The key and the folders are tried now: what cannot be used must
+    /// refuse a launch, not lose the evidence of one.
+    ///
+    /// # Errors
+    /// What cannot be used, and why.
+    pub(crate) fn open(
+        settings: &'a Settings,
+        state_dir: Option<&Path>,
+        told_there: bool,
+    ) -> Result<Self, String> {
+        for destination in &settings.evidence {
+            destination.probe_here()?;
+        }
+        let signer = match &settings.sign_key {
+            Some(KeyName::File(file)) => Some(Ok(Signer::local(file)
+                .map_err(|error| format!("{} {error} (setting `sign_key`)", file.display()))?)),
+            Some(KeyName::Kms(key)) => Some(Err(format!("{key}: AWS was not asked"))),
+            None => None,
+        };
+        Ok(Self { settings, outbox: state_dir.map(Outbox::of), told_there, signer, way: None })
+    }
+
+    /// Finds the key in KMS, if one is set. `facts` tell which keys must encrypt what is written.
+    /// Where an endpoint is refused, nothing is asked of AWS.
+    pub(crate) async fn connect(&mut self, aws: &Aws, facts: Option<&Facts>) {
+        if aws.refused_endpoints().next().is_some() {
+            return;
+        }
+        self.way = Some((aws.clone(), Protection::of(&self.settings.policy, facts)));
+        if let Some(KeyName::Kms(key)) = &self.settings.sign_key {
+            self.signer =
+                Some(Signer::kms(&aws.kms, key).await.map_err(|error| format!("{key}: {error}")));
+        }
+    }
+
+    fn way(&self) -> Option<Way<'_>> {
+        self.way.as_ref().map(|(aws, protection)| Way { aws, protection })
+    }
+
+    async fn sign(&self, statement: &Statement) -> Result<Option<String>, String> {
+        match &self.signer {
+            None => Ok(None),
+            Some(Err(error)) => Err(error.clone()),
+            Some(Ok(signer)) => match dsse::sign(statement, signer).await {
+                Ok(envelope) => Ok(Some(envelope)),
+                Err(error) => Err(format!("{}: {error}", self.key_name())),
+            },
+        }
+    }
+
+    fn key_name(&self) -> String {
+        self.settings.sign_key.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Signs that the run begins, and puts that where its document will go in S3: what cannot be
+    /// done now would be missed when the run is over.
+    ///
+    /// # Errors
+    /// Everything that stands in the way.
+    pub(crate) async fn begin(
+        &self,
+        beginning: &Beginning<'_>,
+        timeline: &Timeline,
+    ) -> Result<(), Vec<String>> {
+        let name = retention::name(beginning.started, beginning.run);
+        let (run, chain) = (beginning.run.to_owned(), beginning.chain.cloned());
+        let predicate =
+            Predicate { run, started: rfc3339(beginning.started), chain, exit_code: None };
+        let statement = Statement::new(
+            BEGUN_PREDICATE,
+            "sealed config",
+            beginning.sealed_sha256.to_owned(),
+            predicate,
+        );
+        let signed = self.sign(&statement).await;
+        if self.signer.is_some() {
+            timeline.did(
+                Deed::Probe,
+                &self.key_name(),
+                &signed.as_ref().map(drop).map_err(Clone::clone),
+            );
+        }
+        let note = match signed {
+            Ok(Some(envelope)) => envelope,
+            Ok(None) => format!("{}\n", serde_json::to_string(&statement).unwrap_or_default()),
+            Err(error) => {
+                return Err(vec![format!(
+                    "documents cannot be signed: {error} (setting `sign_key`)"
+                )]);
+            }
+        };
+        let mut obstacles = Vec::new();
+        for destination in self
+            .settings
+            .evidence
+            .iter()
+            .filter(|destination| matches!(destination, Destination::S3(_)))
+        {
+            let result =
+                destination.probe_there(&format!("{name}.begun.json"), &note, self.way()).await;
+            timeline.did(
+                Deed::Probe,
+                destination,
+                &result.as_ref().map(drop).map_err(Clone::clone),
+            );
+            match result {
+                Ok(Some(kept)) => timeline.note(format!("{destination}: {kept}")),
+                Ok(None) => {}
+                Err(error) => obstacles.push(format!(
+                    "documents cannot be delivered to {destination}: {error} (setting `evidence`)"
+                )),
+            }
+        }
+        if obstacles.is_empty() { Ok(()) } else { Err(obstacles) }
+    }
+
+    /// Takes the next place in the chain for `run`.
+    ///
+    /// # Errors
+    /// [`StateError`] when it cannot be kept.
+    pub(crate) fn next_in_chain(&self, state: &StateDir, run: &str) -> Result<Chain, StateError> {
+        state.next_in_chain(run, |begun| self.outbox.as_ref()?.digest_of(begun))
+    }
+
+    /// Keeps a document safe, signs it, and gives it its place in the chain. What stands in the way
+    /// is added to `troubles`.
+    pub(crate) async fn secure(
+        &self,
+        parcel: &mut Parcel,
+        state: Option<&StateDir>,
+        troubles: &mut Vec<String>,
+        cut: impl Future<Output = ()>,
+    ) {
+        let unsigned = self.signer.is_some();
+        if !self.settings.evidence.is_empty() {
+            self.keep(
+                &Waiting { parcel: parcel.clone(), unsigned, to: self.settings.evidence.clone() },
+                troubles,
+            );
+        }
+        if let Some((state, chain)) = state.zip(parcel.said.chain.as_ref())
+            && let Err(error) = state.recorded(chain, &parcel.run, &sha256(&parcel.document))
+        {
+            troubles.push(format!("its place in the chain of documents is lost: {error}"));
+        }
+        let statement = parcel.statement();
+        let signed = tokio::select! {
+            biased;
+            signed = self.sign(&statement) => signed,
+            () = cut => Err(TOLD_TO_STOP.to_owned()),
+        };
+        match signed {
+            Ok(envelope) => parcel.envelope = envelope,
+            Err(error) => troubles.push(format!("it is not signed: {error}")),
+        }
+    }
+
+    fn keep(&self, waiting: &Waiting, troubles: &mut Vec<String>) {
+        match &self.outbox {
+            None => tracing::debug!("there is no state directory to keep the document in"),
+            Some(outbox) => {
+                if let Err(error) = outbox.keep(waiting) {
+                    troubles
+                        .push(format!("it cannot be kept in {}: {error}", outbox.path().display()));
+                }
+            }
+        }
+    }
+
+    /// Delivers a document everywhere, until `cut`; what remains waits in the outbox. What stands
+    /// in the way is added to `troubles`.
+    pub(crate) async fn deliver(
+        &self,
+        parcel: &Parcel,
+        troubles: &mut Vec<String>,
+        cut: impl Future<Output = ()>,
+    ) {
+        let unsigned = self.signer.is_some() && parcel.envelope.is_none();
+        let mut waiting =
+            Waiting { parcel: parcel.clone(), unsigned, to: self.settings.evidence.clone() };
+        if waiting.to.is_empty() {
+            return;
+        }
+        // Unsigned it goes nowhere: what is delivered is never written over.
+        if !unsigned {
+            let was_cut = tokio::select! {
+                biased;
+                () = self.send(&mut waiting, troubles) => false,
+                () = cut => true,
+            };
+            if was_cut {
+                troubles.push(format!(
+                    "it was not delivered to all of its destinations: {TOLD_TO_STOP}"
+                ));
+            }
+        }
+        match (waiting.to.is_empty(), &self.outbox) {
+            (true, Some(outbox)) => outbox.done(parcel),
+            (true, None) => {}
+            (false, Some(outbox)) => {
+                self.keep(&waiting, troubles);
+                troubles.push(format!(
+                    "it waits in {}, and is sent at the next start",
+                    outbox.path().display()
+                ));
+            }
+            (false, None) => troubles.push(
+                "there is no state directory to keep it in; name one in the setting `state_dir`"
+                    .to_owned(),
+            ),
+        }
+        self.retain(troubles);
+    }
+
+    /// Sends what waits to each of its destinations; those that have it are struck off.
+    async fn send(&self, waiting: &mut Waiting, troubles: &mut Vec<String>) {
+        for destination in waiting.to.clone() {
+            if self.told_there && destination == Destination::Stdout {
+                crate::system::output::out(waiting.parcel.envelope.as_deref().unwrap_or_default());
+                waiting.to.retain(|other| *other != destination);
+                continue;
+            }
+            match destination.deliver(&waiting.parcel, self.way()).await {
+                Ok(()) => waiting.to.retain(|other| *other != destination),
+                Err(error) => {
+                    troubles.push(format!("it was not delivered to {destination}: {error}"))
+                }
+            }
+        }
+    }
+
+    fn retain(&self, troubles: &mut Vec<String>) {
+        for destination in &self.settings.evidence {
+            if let Destination::Folder(folder) = destination
+                && let Err(error) =
+                    retention::apply(folder, self.settings.retention, OffsetDateTime::now_utc())
+            {
+                troubles.push(format!(
+                    "old documents in {} cannot be removed: {error}",
+                    folder.display()
+                ));
+            }
+        }
+    }
+
+    /// Sends what earlier runs could not deliver, for at most `limit`. That is no reason to refuse
+    /// this run.
+    pub(crate) async fn send_earlier(&self, limit: Duration, report: &Report) {
+        let Some(outbox) = &self.outbox else { return };
+        let work = async {
+            for waiting in outbox.waiting() {
+                match waiting {
+                    Ok(waiting) => self.send_one_earlier(outbox, waiting, report).await,
+                    Err(error) => report.say(&format!("the outbox: {error}")),
+                }
+            }
+        };
+        if tokio::time::timeout(limit, work).await.is_err() {
+            report.say(&format!(
+                "the outbox: not all was sent within {}",
+                humantime::format_duration(limit)
+            ));
+        }
+    }
+
+    async fn send_one_earlier(&self, outbox: &Outbox, mut waiting: Waiting, report: &Report) {
+        let run = waiting.parcel.run.clone();
+        let mut troubles = Vec::new();
+        if waiting.unsigned {
+            match self.sign(&waiting.parcel.statement()).await {
+                Ok(envelope) => {
+                    waiting.unsigned = envelope.is_none();
+                    waiting.parcel.envelope = envelope;
+                }
+                Err(error) => troubles.push(error),
+            }
+            if waiting.unsigned {
+                troubles.push("it was to be signed; set `sign_key` as it was then".to_owned());
+            }
+        }
+        if !waiting.unsigned {
+            self.send(&mut waiting, &mut troubles).await;
+        }
+        let result = if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) };
+        report.timeline.did(Deed::DeliverEarlier, &waiting.parcel.name, &result);
+        match result {
+            Ok(()) => {
+                outbox.done(&waiting.parcel);
+                report.say(&format!(
+                    "the document of run {run}, which waited in the outbox, is delivered"
+                ));
+            }
+            Err(error) => {
+                self.keep(&waiting, &mut Vec::new());
+                report
+                    .say(&format!("the document of run {run} still waits in the outbox: {error}"));
+            }
+        }
+    }
+}
+
+const TOLD_TO_STOP: &str = "the guard was told to stop";

@@ -1,0 +1,80 @@
+//! A report with its signature, as it is delivered.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{
+    base::{digest::sha256, time_format::rfc3339},
+    evidence::{
+        chain::Chain,
+        dsse::{DOCUMENT_PREDICATE, Predicate, Statement},
+        retention,
+    },
+};
+
+/// A document on its way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Parcel {
+    /// Its name, without an ending.
+    pub(crate) name: String,
+    /// Its run.
+    pub(crate) run: String,
+    /// What is to be said of it by whoever signs it.
+    pub(crate) said: Said,
+    /// The document.
+    pub(crate) document: String,
+    /// Its signature, once it is signed.
+    pub(crate) envelope: Option<String>,
+}
+
+/// What a signature says of a document besides its digest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Said {
+    pub(crate) started: String,
+    pub(crate) exit_code: u8,
+    pub(crate) chain: Option<Chain>,
+}
+
+impl Parcel {
+    pub(crate) fn new(
+        run: &str,
+        started: OffsetDateTime,
+        exit_code: u8,
+        chain: Option<&Chain>,
+        document: String,
+    ) -> Self {
+        let said = Said { started: rfc3339(started), exit_code, chain: chain.cloned() };
+        Self {
+            name: retention::name(started, run),
+            run: run.to_owned(),
+            said,
+            document,
+            envelope: None,
+        }
+    }
+
+    pub(crate) fn statement(&self) -> Statement {
+        let said = self.said.clone();
+        let predicate = Predicate {
+            run: self.run.clone(),
+            started: said.started,
+            chain: said.chain,
+            exit_code: Some(said.exit_code),
+        };
+        Statement::new(
+            DOCUMENT_PREDICATE,
+            &format!("{}.json", self.name),
+            sha256(&self.document),
+            predicate,
+        )
+    }
+
+    /// The files that it is, the signature before what it is of.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (String, &str)> {
+        let signature =
+            self.envelope.as_deref().map(|envelope| (format!("{}.json.dsse", self.name), envelope));
+        signature.into_iter().chain([(format!("{}.json", self.name), self.document.as_str())])
+    }
+}

@@ -1,0 +1,174 @@
+//! The timeline of a run: what happened when, what the guard did, and in which states it saw
+//! clusters; for its evidence.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::{
+    base::names::ClusterId,
+    facts::emr::{ClusterState, ClusterStatus},
+};
+
+/// What happened when, in order. Clones share one list.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline(Arc<Mutex<Lists>>);
+
+#[derive(Debug, Default)]
+struct Lists {
+    moments: Vec<Moment>,
+    actions: Vec<Action>,
+    states: Vec<StateChange>,
+}
+
+/// One entry of the timeline.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Moment {
+    /// When, by this machine's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
+    pub at: OffsetDateTime,
+    /// What.
+    pub what: String,
+}
+
+/// What the guard can do to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deed {
+    /// It started the runner; the subject is its program.
+    StartRunner,
+    /// It sent the runner's process group a signal; the subject is the signal.
+    SignalRunner,
+    /// It lifted a cluster's termination protection, by `SetTerminationProtection`.
+    LiftProtection,
+    /// It asked EMR to terminate a cluster, by `TerminateJobFlows`.
+    Terminate,
+    /// It waited for the end of a cluster that it had asked EMR to terminate.
+    AwaitEnd,
+    /// It signed something before the launch, or wrote to a destination, to see that it can; the
+    /// subject is the key or the destination.
+    Probe,
+    /// It sent an earlier run's document, which could not be delivered then; the subject is its
+    /// name and destination.
+    DeliverEarlier,
+}
+
+/// Something the guard did, and how it ended.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Action {
+    /// When, by this machine's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
+    pub at: OffsetDateTime,
+    /// What it did.
+    pub action: Deed,
+    /// To what: a cluster's id, ….
+    pub subject: String,
+    /// What stood in the way, where it did not succeed.
+    pub error: Option<String>,
+}
+
+/// A cluster was seen in another state than before.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct StateChange {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its state.
+    pub state: ClusterState,
+    /// Why, in EMR's words.
+    pub reason: Option<String>,
+    /// When the guard first saw it so, by this machine's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
+    pub seen: OffsetDateTime,
+}
+
+impl Timeline {
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an entry.
+    pub fn note(&self, what: impl Into<String>) {
+        let what = what.into();
+        tracing::info!("{what}");
+        self.lists().moments.push(Moment { at: OffsetDateTime::now_utc(), what });
+    }
+
+    /// Adds what the guard did, and what it came to.
+    pub fn did(&self, action: Deed, subject: &impl ToString, result: &Result<(), String>) {
+        let (subject, error) = (subject.to_string(), result.clone().err());
+        tracing::debug!(?action, subject, error);
+        self.lists().actions.push(Action { at: OffsetDateTime::now_utc(), action, subject, error });
+    }
+
+    /// Adds a cluster's state, if it is another than the one that it was last seen in.
+    pub fn saw(&self, cluster: &ClusterId, status: &ClusterStatus) {
+        let mut lists = self.lists();
+        let last = lists.states.iter().rev().find(|change| change.cluster == *cluster);
+        if last.is_none_or(|last| last.state != status.state || last.reason != status.reason) {
+            let (state, reason) = (status.state, status.reason.clone());
+            lists.states.push(StateChange {
+                cluster: cluster.clone(),
+                state,
+                reason,
+                seen: OffsetDateTime::now_utc(),
+            });
+        }
+    }
+
+    /// The entries so far.
+    #[must_use]
+    pub fn moments(&self) -> Vec<Moment> {
+        self.lists().moments.clone()
+    }
+
+    /// What the guard has done so far.
+    #[must_use]
+    pub fn actions(&self) -> Vec<Action> {
+        self.lists().actions.clone()
+    }
+
+    /// The states that clusters were seen in so far.
+    #[must_use]
+    pub fn states(&self) -> Vec<StateChange> {
+        self.lists().states.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_counts_once_until_it_changes() {
+        let timeline = Timeline::default();
+        let (one, other): (ClusterId, ClusterId) = ("j-1".parse().unwrap(), "j-2".parse().unwrap());
+        let status =
+            |state| ClusterStatus { state, reason: None, created: OffsetDateTime::UNIX_EPOCH };
+        for (cluster, state) in [
+            (&one, ClusterState::Starting),
+            (&other, ClusterState::Starting),
+            (&one, ClusterState::Starting),
+            (&one, ClusterState::Running),
+            (&one, ClusterState::Starting),
+        ] {
+            timeline.saw(cluster, &status(state));
+        }
+        let seen: Vec<(String, ClusterState)> = timeline
+            .states()
+            .into_iter()
+            .map(|change| (change.cluster.to_string(), change.state))
+            .collect();
+        let wanted = [
+            ("j-1", ClusterState::Starting),
+            ("j-2", ClusterState::Starting),
+            ("j-1", ClusterState::Running),
+            ("j-1", ClusterState::Starting),
+        ];
+        assert_eq!(seen, wanted.map(|(cluster, state)| (cluster.to_owned(), state)));
+    }
+}

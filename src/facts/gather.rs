@@ -1,0 +1,548 @@
+//! Facts: everything the verdict needs to know, asked at once. What can start has started; only
+//! real dependencies wait.
+//!
+//! The longest chain is three calls: the security configuration, the keys it names, what the role
+//! may do with them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared, join_all},
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use time::OffsetDateTime;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    aws::{clients::Aws, endpoint::Endpoint},
+    base::{
+        aws_calls::{self, Call},
+        lookup::{Lookup, Obstacle},
+        names::{AccountId, BucketName, ClusterId, KeyReference, S3Location, S3Object},
+    },
+    facts::{
+        certificate,
+        certificate_archive::Material,
+        ec2::{self, NetworkFacts},
+        emr::{self, Persistent, SecurityConfiguration},
+        iam::{self, RoleFacts},
+        kms::{self, KeyFacts, KeyUse, RoleKind},
+        node_objects::{self, NodeObject},
+        objects::{self, Survey},
+        s3::{self, BucketFacts, DefaultEncryption},
+        sts::{self, Identity},
+    },
+    runners::emr_etl_runner::{environment, version},
+    spec::observations::{RunnerVersion, Variable},
+};
+
+/// What to ask about.
+#[derive(Debug)]
+pub struct Question {
+    /// The buckets of the config that are ours to judge.
+    pub buckets: BTreeSet<BucketName>,
+    /// Where the run reads data from, by the config's key, in buckets of its own.
+    pub data: Vec<(String, S3Location)>,
+    /// So many objects are looked at in each of these, at most.
+    pub data_objects: usize,
+    /// The security configuration that will be sealed; `None` when nobody names one.
+    pub security_configuration: Option<String>,
+    /// `aws.emr.region`.
+    pub region: String,
+    /// `aws.emr.jobflow_role`.
+    pub instance_profile: String,
+    /// `aws.emr.service_role`.
+    pub service_role: String,
+    /// `aws.emr.ec2_subnet_id`.
+    pub subnet: Option<String>,
+    /// The keys that the policy expects.
+    pub expected_keys: Vec<KeyReference>,
+    /// The name of the cluster to adopt, in persistent mode.
+    pub adopt: Option<String>,
+    /// How long all that is asked of AWS may take together.
+    pub time_limit: Duration,
+    /// The runner to ask for its version; none where there is none to launch.
+    pub runner: Option<crate::system::process::Program>,
+    /// Limit for `--version`.
+    pub version_timeout: Duration,
+}
+
+/// What AWS and the runner said before the launch.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Facts {
+    /// Endpoint overrides in force.
+    pub endpoints: Vec<Endpoint>,
+    /// Who the guard is.
+    pub guard: Lookup<Identity>,
+    /// Who the runner is: the account the cluster will be launched in.
+    pub runner: Lookup<Identity>,
+    /// Variables of the environment that can load code into the runner.
+    pub environment: Vec<Variable>,
+    /// The runner's version; none where there is no runner, as for a `check` on another machine.
+    pub runner_version: Option<Lookup<RunnerVersion>>,
+    /// Each bucket.
+    pub buckets: BTreeMap<BucketName, BucketFacts>,
+    /// What lies where the run reads data from, by the config's key.
+    pub data: BTreeMap<String, Lookup<Survey>>,
+    /// The security configuration, when one is named.
+    pub security_configuration: Option<Lookup<SecurityConfiguration>>,
+    /// The keys that the policy expects, as they were asked about.
+    #[serde(skip)]
+    pub expected_keys: Vec<KeyReference>,
+    /// When all this was asked, by this machine's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
+    pub asked_at: OffsetDateTime,
+    /// The certificates that the security configuration names as PEM, or what is wrong with their
+    /// archive.
+    pub certificates: Option<Lookup<Result<Material, String>>>,
+    /// Each key that the security configuration or a bucket's default names.
+    pub keys: BTreeMap<KeyReference, KeyFacts>,
+    /// The role behind the instance profile.
+    pub role: Lookup<RoleFacts>,
+    /// The EMR service's role.
+    pub service_role: Lookup<RoleFacts>,
+    /// The objects that every node fetches, as the security configuration names them.
+    pub node_objects: BTreeMap<String, NodeObject>,
+    /// Whether the account encrypts new EBS volumes by default.
+    pub ebs_by_default: Lookup<bool>,
+    /// The network of the subnet, when one is set.
+    pub network: Option<NetworkFacts>,
+    /// Live clusters of the name to adopt, in persistent mode.
+    pub adoptable: Option<Lookup<Persistent>>,
+    /// The clusters that were there before the launch, of the last hour.
+    #[serde(skip)]
+    pub earlier_clusters: Lookup<BTreeSet<ClusterId>>,
+}
+
+/// Asks everything in `question`, within its time limit: what has not been answered by then is
+/// `Unreachable`.
+///
+/// Where an endpoint is refused nothing is asked of AWS at all: answers from there would prove
+/// nothing.
+///
+/// # Panics
+/// When a look-up does.
+pub async fn gather(aws: &Aws, question: Question) -> Facts {
+    if aws.refused_endpoints().next().is_some() {
+        return nothing_asked(aws, &question);
+    }
+    // As a task, because it then runs on the thread that also runs the connections; a set of one,
+    // because that ends with whoever waits for it.
+    let mut task = JoinSet::new();
+    let aws = aws.clone();
+    task.spawn(async move { Box::pin(look(&aws, &question)).await });
+    match task.join_next().await {
+        Some(Ok(facts)) => facts,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is being shut down, and with it whoever waits.
+        Some(Err(_)) | None => std::future::pending().await,
+    }
+}
+
+async fn look(aws: &Aws, question: &Question) -> Facts {
+    let gathering = Gathering::start(aws, question);
+    let (
+        (guard, runner),
+        security_configuration,
+        (role, service_role),
+        buckets,
+        data,
+        keys,
+        certificates,
+        node_objects,
+        ebs_by_default,
+        network,
+        adoptable,
+        earlier_clusters,
+        runner_version,
+    ) = tokio::join!(
+        gathering.identities.clone(),
+        gathering.configuration.clone(),
+        gathering.roles.clone(),
+        gathering.buckets(),
+        gathering.data(),
+        gathering.keys(),
+        gathering.certificates(),
+        gathering.node_objects(),
+        gathering
+            .within(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, ec2::encrypts_by_default(&aws.ec2)),
+        gathering.network(),
+        gathering.adoptable(),
+        gathering.within(&aws_calls::LIST_CLUSTERS, emr::recent(&aws.emr)),
+        async {
+            match &question.runner {
+                Some(runner) => Some(version::version(runner, question.version_timeout).await),
+                None => None,
+            }
+        },
+    );
+    Facts {
+        endpoints: aws.endpoints.clone(),
+        guard,
+        runner,
+        environment: environment(),
+        runner_version,
+        buckets,
+        data,
+        security_configuration,
+        asked_at: OffsetDateTime::now_utc(),
+        certificates,
+        expected_keys: question.expected_keys.clone(),
+        keys,
+        role,
+        service_role,
+        node_objects,
+        ebs_by_default,
+        network,
+        adoptable,
+        earlier_clusters,
+    }
+}
+
+/// A look-up that others wait for, asked once.
+type Asked<'a, T> = Shared<BoxFuture<'a, T>>;
+
+/// Everything under way: what others wait for stands here by itself, the rest in its methods.
+struct Gathering<'a> {
+    aws: &'a Aws,
+    question: &'a Question,
+    deadline: Instant,
+    /// Guard and runner.
+    identities: Asked<'a, (Lookup<Identity>, Lookup<Identity>)>,
+    configuration: Asked<'a, Option<Lookup<SecurityConfiguration>>>,
+    /// The one behind the instance profile, and EMR's own.
+    roles: Asked<'a, (Lookup<RoleFacts>, Lookup<RoleFacts>)>,
+    /// The public access block of the launching account, for buckets whose own is not whole.
+    account_block: Asked<'a, Lookup<s3::Block>>,
+    /// Each bucket's default encryption: keys wait for it.
+    defaults: BTreeMap<&'a BucketName, Asked<'a, Lookup<DefaultEncryption>>>,
+}
+
+/// What is said of an answer that came too late.
+const TOO_LATE: &str =
+    "no answer within the time limit for the whole look (setting `pre_flight_timeout`)";
+
+/// The answer to `call`, if it comes before `deadline`.
+async fn until<T>(
+    deadline: Instant,
+    call: &'static Call,
+    answer: impl Future<Output = Lookup<T>>,
+) -> Lookup<T> {
+    timeout_at(deadline, answer).await.unwrap_or_else(|_| Lookup::not_asked(call, TOO_LATE))
+}
+
+impl<'a> Gathering<'a> {
+    fn start(aws: &'a Aws, question: &'a Question) -> Self {
+        let deadline = Instant::now() + question.time_limit;
+        let identities = async move {
+            tokio::join!(
+                until(deadline, &aws_calls::GET_CALLER_IDENTITY, sts::identity(&aws.sts)),
+                until(deadline, &aws_calls::GET_CALLER_IDENTITY, sts::identity(&aws.runner_sts))
+            )
+        };
+        let identities = identities.boxed().shared();
+        let runner = identities.clone().map(|(_, runner)| runner);
+        let account_block = until(
+            deadline,
+            &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK,
+            account_block(aws, runner),
+        );
+        let configuration = async move {
+            let name = question.security_configuration.as_deref()?;
+            Some(
+                until(
+                    deadline,
+                    &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
+                    emr::security_configuration(&aws.emr, name),
+                )
+                .await,
+            )
+        };
+        let roles = async move {
+            tokio::join!(
+                until(
+                    deadline,
+                    &aws_calls::GET_INSTANCE_PROFILE,
+                    iam::instance_role(&aws.iam, &question.instance_profile)
+                ),
+                until(deadline, &aws_calls::GET_ROLE, iam::role(&aws.iam, &question.service_role))
+            )
+        };
+        let default = |bucket| {
+            until(
+                deadline,
+                &aws_calls::GET_BUCKET_ENCRYPTION,
+                s3::default_encryption(&aws.s3, bucket),
+            )
+            .boxed()
+            .shared()
+        };
+        Self {
+            aws,
+            question,
+            deadline,
+            identities,
+            account_block: account_block.boxed().shared(),
+            configuration: configuration.boxed().shared(),
+            roles: roles.boxed().shared(),
+            defaults: question.buckets.iter().map(|bucket| (bucket, default(bucket))).collect(),
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        call: &'static Call,
+        answer: impl Future<Output = Lookup<T>>,
+    ) -> Lookup<T> {
+        until(self.deadline, call, answer).await
+    }
+
+    /// Several look-ups at once, or what `not_asked` makes of those that come too late.
+    async fn all_within<T>(&self, facts: BoxFuture<'_, T>, not_asked: fn(&str) -> T) -> T {
+        timeout_at(self.deadline, facts).await.unwrap_or_else(|_| not_asked(TOO_LATE))
+    }
+
+    /// What the security configuration says, once it is known.
+    async fn content(&self) -> Option<emr::Content> {
+        self.configuration.clone().await?.found().map(|found| found.content.clone())
+    }
+
+    async fn buckets(&self) -> BTreeMap<BucketName, BucketFacts> {
+        let facts = self.defaults.iter().map(async |(bucket, default)| {
+            // The account is needed before a bucket's owner can be asked about.
+            let runner = self.identities.clone().map(|(_, runner)| runner);
+            let facts = s3::bucket(
+                &self.aws.s3,
+                bucket,
+                runner,
+                default.clone(),
+                self.account_block.clone(),
+            )
+            .boxed();
+            ((*bucket).clone(), self.all_within(facts, BucketFacts::not_asked).await)
+        });
+        join_all(facts).await.into_iter().collect()
+    }
+
+    async fn data(&self) -> BTreeMap<String, Lookup<Survey>> {
+        let surveys = self.question.data.iter().map(async |(role, location)| {
+            let survey = objects::survey(&self.aws.s3, location, self.question.data_objects);
+            (role.clone(), self.within(&aws_calls::LIST_OBJECTS, survey).await)
+        });
+        join_all(surveys).await.into_iter().collect()
+    }
+
+    async fn keys(&self) -> BTreeMap<KeyReference, KeyFacts> {
+        let defaults = join_all(self.defaults.values().cloned());
+        let (defaults, configuration, (role, service_role)) =
+            tokio::join!(defaults, self.configuration.clone(), self.roles.clone());
+        let defaults = self.defaults.keys().copied().zip(&defaults);
+        let configuration = configuration.as_ref().and_then(Lookup::found);
+        let uses = key_uses(&self.question.expected_keys, defaults, configuration);
+        let mapped = configuration.iter().flat_map(|found| &found.content.mapped_roles);
+        let facts = join_all(uses.iter().map(async |(reference, uses)| {
+            let mut roles = vec![(RoleKind::Jobflow, role.found().map(|role| role.arn.as_str()))];
+            if uses.contains(&KeyUse::Ebs) {
+                roles.push((RoleKind::Service, service_role.found().map(|role| role.arn.as_str())));
+            }
+            if uses.iter().any(KeyUse::is_by_s3) {
+                roles.extend(
+                    mapped.clone().map(|arn| (RoleKind::Mapped(arn.clone()), Some(arn.as_str()))),
+                );
+            }
+            self.all_within(
+                kms::key(&self.aws.kms, &self.aws.iam, reference, &roles).boxed(),
+                KeyFacts::not_asked,
+            )
+            .await
+        }));
+        let facts = facts.await;
+        uses.into_keys().zip(facts).collect()
+    }
+
+    async fn certificates(&self) -> Option<Lookup<Result<Material, String>>> {
+        let tls = self.content().await?.tls.filter(|tls| tls.provider == "PEM")?;
+        let object = S3Object::parse(tls.s3_object.as_deref()?)?;
+        Some(
+            self.within(
+                &aws_calls::GET_OBJECT,
+                certificate::certificates(&self.aws.s3, &object).boxed(),
+            )
+            .await,
+        )
+    }
+
+    async fn node_objects(&self) -> BTreeMap<String, NodeObject> {
+        let fetches =
+            self.content().await.map(|content| content.node_fetches()).unwrap_or_default();
+        let objects =
+            fetches.into_iter().filter_map(|fetch| Some((S3Object::parse(&fetch.uri)?, fetch)));
+        let facts = objects.map(async |(object, fetch)| {
+            let role = self.roles.clone().map(|(role, _)| role);
+            let runner = self.identities.clone().map(|(_, runner)| runner);
+            let known = self.question.buckets.contains(&object.bucket);
+            let facts = node_objects::node_object(
+                self.aws,
+                &self.question.region,
+                &object,
+                fetch.custom_provider,
+                known,
+                role,
+                runner,
+            )
+            .boxed();
+            (fetch.uri, self.all_within(facts, NodeObject::not_asked).await)
+        });
+        join_all(facts).await.into_iter().collect()
+    }
+
+    async fn network(&self) -> Option<NetworkFacts> {
+        let subnet = self.question.subnet.as_deref()?;
+        Some(
+            self.all_within(ec2::network(&self.aws.ec2, subnet).boxed(), NetworkFacts::not_asked)
+                .await,
+        )
+    }
+
+    async fn adoptable(&self) -> Option<Lookup<Persistent>> {
+        let name = self.question.adopt.as_deref()?;
+        Some(self.within(&aws_calls::LIST_CLUSTERS, emr::adoptable(&self.aws.emr, name)).await)
+    }
+}
+
+/// The public access block of the account that clusters are launched in.
+async fn account_block(
+    aws: &Aws,
+    runner: impl Future<Output = Lookup<Identity>>,
+) -> Lookup<s3::Block> {
+    let call = &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK;
+    if let Some(refused) = aws.control_endpoint.as_ref().filter(|endpoint| !endpoint.accepted) {
+        return Lookup::not_asked(call, &refused.refusal());
+    }
+    match runner.await.found() {
+        Some(runner) => s3::account_block(&aws.s3control, &runner.account).await,
+        None => Lookup::not_asked(call, "the account of the runner is not known"),
+    }
+}
+
+fn environment() -> Vec<Variable> {
+    environment::that_can_load_code(|name| {
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    })
+}
+
+fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
+    const WHY: &str = "not asked, because an endpoint is refused";
+    Facts {
+        endpoints: aws.endpoints.clone(),
+        guard: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, WHY),
+        runner: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, WHY),
+        environment: environment(),
+        runner_version: question.runner.as_ref().map(|_| {
+            Lookup::Unreachable(Obstacle {
+                operation: "--version".to_owned(),
+                message: WHY.to_owned(),
+            })
+        }),
+        buckets: question
+            .buckets
+            .iter()
+            .map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY)))
+            .collect(),
+        data: question
+            .data
+            .iter()
+            .map(|(role, _)| (role.clone(), Lookup::not_asked(&aws_calls::LIST_OBJECTS, WHY)))
+            .collect(),
+        security_configuration: question
+            .security_configuration
+            .as_ref()
+            .map(|_| Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),
+        asked_at: OffsetDateTime::now_utc(),
+        certificates: None,
+        expected_keys: Vec::new(),
+        keys: BTreeMap::new(),
+        role: Lookup::not_asked(&aws_calls::GET_INSTANCE_PROFILE, WHY),
+        service_role: Lookup::not_asked(&aws_calls::GET_ROLE, WHY),
+        node_objects: BTreeMap::new(),
+        ebs_by_default: Lookup::not_asked(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, WHY),
+        network: question.subnet.as_ref().map(|_| NetworkFacts::not_asked(WHY)),
+        adoptable: question
+            .adopt
+            .as_ref()
+            .map(|_| Lookup::not_asked(&aws_calls::LIST_CLUSTERS, WHY)),
+        earlier_clusters: Lookup::not_asked(&aws_calls::LIST_CLUSTERS, WHY),
+    }
+}
+
+/// What each key is used for.
+fn key_uses<'a>(
+    expected: &[KeyReference],
+    defaults: impl Iterator<Item = (&'a BucketName, &'a Lookup<DefaultEncryption>)>,
+    configuration: Option<&SecurityConfiguration>,
+) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
+    let mut uses: BTreeMap<KeyReference, BTreeSet<KeyUse>> = BTreeMap::new();
+    for key in expected {
+        uses.entry(key.clone()).or_default().insert(KeyUse::Expected);
+    }
+    let content = configuration.map(|configuration| &configuration.content);
+    for key in
+        content.and_then(|content| content.s3.as_ref()).into_iter().flat_map(emr::S3AtRest::keys)
+    {
+        uses.entry(key.clone()).or_default().insert(KeyUse::S3);
+    }
+    if let Some(disk) = content.and_then(|content| content.local_disk.as_ref())
+        && let Some(key) = &disk.key
+    {
+        let of_key = uses.entry(key.clone()).or_default();
+        // Instance stores are encrypted by LUKS also where EBS volumes are by EBS.
+        of_key.insert(KeyUse::LocalDisk);
+        if disk.ebs {
+            of_key.insert(KeyUse::Ebs);
+        }
+    }
+    for (bucket, default) in defaults {
+        if let Some(DefaultEncryption::Kind { key: Some(key), .. }) = default.found() {
+            uses.entry(KeyReference::new(key))
+                .or_default()
+                .insert(KeyUse::BucketDefault(bucket.to_string()));
+        }
+    }
+    uses
+}
+
+impl Facts {
+    /// What each key is used for, of those that the policy, the security configuration and the
+    /// buckets' defaults name.
+    #[must_use]
+    pub fn key_uses(&self) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
+        let defaults =
+            self.buckets.iter().map(|(bucket, facts)| (bucket, &facts.default_encryption));
+        key_uses(
+            &self.expected_keys,
+            defaults,
+            self.security_configuration.as_ref().and_then(Lookup::found),
+        )
+    }
+
+    /// The ARN of a key, however it is written, if KMS has told.
+    #[must_use]
+    pub fn resolved(&self, key: &KeyReference) -> Option<&str> {
+        self.keys.get(key)?.description.found().map(|key| key.arn.as_str())
+    }
+
+    /// The account the cluster will be launched in, when known.
+    #[must_use]
+    pub fn launch_account(&self) -> Option<&AccountId> {
+        self.runner.found().map(|identity| &identity.account)
+    }
+}

@@ -1,0 +1,165 @@
+//! What a step's arguments say about encryption: settings that Spark takes by `--conf` and Hadoop
+//! by `-D`, which beat the cluster's own.
+//!
+//! Arguments carry passwords, so nothing is kept of them but what is known to weaken encryption.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::facts::weakening::{self, Weakening, Weight};
+
+/// Something that a step is told against encryption.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Argued {
+    /// The setting, and what it does.
+    pub what: String,
+    /// Whether documentation says so; if not, a person should look.
+    pub weakens: bool,
+}
+
+/// Options that bring settings in a file, which nobody here can read.
+const FILES: &[(&str, &str)] = &[
+    (
+        "--properties-file",
+        "spark-submit reads that file instead of the cluster's spark-defaults.conf",
+    ),
+    ("-conf", "Hadoop reads settings from that file"),
+];
+
+/// What `arguments`, and the Java properties that a step sets beside them, say against encryption.
+pub(crate) fn judge<'a>(
+    arguments: &'a [String],
+    properties: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> Vec<Argued> {
+    let mut found: Vec<Argued> =
+        properties.into_iter().filter_map(|(name, value)| setting(name, value)).collect();
+    // A whole command line can be one argument, as of `bash -c`; several options can be the value
+    // of one, as of extraJavaOptions.
+    let words: Vec<&str> = arguments
+        .iter()
+        .flat_map(|argument| argument.split_whitespace())
+        .map(|word| word.trim_matches(['"', '\'']))
+        .collect();
+    for (at, word) in words.iter().enumerate() {
+        let next = words.get(at + 1).copied();
+        if let Some((option, effect)) = FILES.iter().find(|(option, _)| {
+            word == option || word.strip_prefix(option).is_some_and(|rest| rest.starts_with('='))
+        }) {
+            found.push(Argued { what: format!("{option}: {effect}"), weakens: true });
+        }
+        let pair = match *word {
+            "--conf" | "-c" | "-D" => next,
+            word => word.strip_prefix("--conf=").or_else(|| word.strip_prefix("-D")),
+        };
+        found.extend(pair.into_iter().flat_map(of_pair));
+    }
+    found
+}
+
+/// What `name=value` says, the value of which can hold such a pair again:
+/// `spark.driver.extraJavaOptions=-Dspark.authenticate=false`.
+fn of_pair(pair: &str) -> Vec<Argued> {
+    let Some((name, value)) = pair.split_once('=') else { return Vec::new() };
+    let inner = value.trim_matches(['"', '\'']).strip_prefix("-D").map(of_pair).unwrap_or_default();
+    setting(name, value).into_iter().chain(inner).collect()
+}
+
+fn setting(name: &str, value: &str) -> Option<Argued> {
+    let Weakening { weight, effect, .. } =
+        weakening::judge_by_name(name, value.trim_matches(['"', '\'']))?;
+    Some(Argued {
+        what: format!("{name}={}: {effect}", weakening::shown(name, value)),
+        weakens: weight == Weight::Weakens,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(arguments: &[&str]) -> Vec<(String, bool)> {
+        let arguments: Vec<String> =
+            arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        judge(&arguments, [])
+            .into_iter()
+            .map(|argued| (argued.what.split(':').next().unwrap().to_owned(), argued.weakens))
+            .collect()
+    }
+
+    fn one(what: &str, weakens: bool) -> Vec<(String, bool)> {
+        vec![(what.to_owned(), weakens)]
+    }
+
+    #[test]
+    fn every_way_to_pass_a_setting_is_understood() {
+        let off = one("spark.authenticate=false", true);
+        for arguments in [
+            &["spark-submit", "--conf", "spark.authenticate=false", "x.jar"][..],
+            &["spark-submit", "--conf=spark.authenticate=false"],
+            &["spark-submit", "-c", "spark.authenticate=false"],
+            &["spark-submit", "--driver-java-options", "-Dspark.authenticate=false"],
+            &["spark-submit", "--conf", "spark.driver.extraJavaOptions=-Dspark.authenticate=false"],
+            &[
+                "spark-submit",
+                "--conf",
+                "spark.driver.extraJavaOptions=-Xmx1g -Dspark.authenticate=false",
+            ],
+            &["bash", "-c", "spark-submit --conf 'spark.authenticate=false' x.jar"],
+        ] {
+            assert_eq!(judged(arguments), off, "{arguments:?}");
+        }
+        for arguments in
+            [&["-Ddfs.encrypt.data.transfer=false"][..], &["-D", "dfs.encrypt.data.transfer=false"]]
+        {
+            assert_eq!(
+                judged(arguments),
+                one("dfs.encrypt.data.transfer=false", true),
+                "{arguments:?}"
+            );
+        }
+        assert_eq!(
+            judged(&["--conf", "spark.hadoop.dfs.encrypt.data.transfer=false"]),
+            one("spark.hadoop.dfs.encrypt.data.transfer=false", false)
+        );
+        assert_eq!(
+            judged(&["--properties-file", "s3://acme/x.conf"]),
+            one("--properties-file", true)
+        );
+        assert_eq!(judged(&["-conf", "/tmp/core-site.xml"]), one("-conf", true));
+    }
+
+    #[test]
+    fn what_weakens_nothing_leaves_no_trace_and_a_secret_is_never_kept() {
+        assert_eq!(
+            judged(&[
+                "--conf",
+                "spark.authenticate=true",
+                "-Dfs.s3.enableServerSideEncryption=true",
+                "--conf",
+                "spark.executor.memory=8G"
+            ]),
+            []
+        );
+        assert_eq!(
+            judged(&[
+                "--src",
+                "s3://acme-raw-in/",
+                "--srcPattern",
+                ".+",
+                "--targetSize",
+                "24",
+                "--conf"
+            ]),
+            []
+        );
+        let argued = judge(&["--conf".to_owned(), "spark.ssl.keyPassword=hunter2".to_owned()], []);
+        assert_eq!(argued.len(), 1);
+        assert!(!argued[0].what.contains("hunter2"), "{}", argued[0].what);
+    }
+
+    #[test]
+    fn java_properties_of_a_step_count_too() {
+        let (name, value) = ("hadoop.rpc.protection".to_owned(), "authentication".to_owned());
+        assert!(judge(&[], [(&name, &value)])[0].weakens);
+    }
+}

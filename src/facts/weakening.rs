@@ -1,0 +1,470 @@
+//! Settings of the cluster's software that undo encryption. For in-transit encryption the cluster's
+//! own `Configurations` beat what EMR sets by the security configuration; that is how a property
+//! can switch it off without a word.
+//!
+//! Sources: Amazon EMR management guide, "Encryption options"; Amazon EMR release guide, "Configure
+//! applications"; Spark's security page; Hadoop's core-default, hdfs-default and mapred-default.
+//! Where no source says that a property has this effect under EMR, it is [`Weight::Review`]: worth
+//! a look, never a refusal.
+
+use crate::facts::weakening::{
+    Unsafe::{Any, NotFalse, NotOneOf, NotTrue, OneOf, PlainHttp},
+    Weight::{Review, Weakens},
+};
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Documented to weaken encryption.
+    Weakens,
+    /// Could weaken it.
+    Review,
+}
+
+/// What is wrong with a property's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Weakening {
+    pub(crate) weight: Weight,
+    /// What it does.
+    pub(crate) effect: &'static str,
+    /// What it should be.
+    pub(crate) safe: &'static str,
+}
+
+/// Values that are unsafe.
+enum Unsafe {
+    /// A boolean that is not true.
+    NotTrue,
+    /// A boolean that is not false.
+    NotFalse,
+    /// Anything but these.
+    NotOneOf(&'static [&'static str]),
+    /// One of these.
+    OneOf(&'static [&'static str]),
+    /// A URL that is not https.
+    PlainHttp,
+    /// Anything at all.
+    Any,
+}
+
+/// Classification, property (`*` fits any ending or middle), unsafe values, weight, effect, safe
+/// value.
+type Row = (&'static str, &'static str, Unsafe, Weight, &'static str, &'static str);
+
+const TABLE: &[Row] = &[
+    (
+        "emrfs-site",
+        "fs.s3.enableServerSideEncryption",
+        NotTrue,
+        Weakens,
+        "EMRFS asks for no encryption",
+        "true",
+    ),
+    (
+        "emrfs-site",
+        "fs.s3.serverSideEncryptionAlgorithm",
+        OneOf(&["AES256"]),
+        Review,
+        "EMRFS asks for SSE-S3, whatever the key should be",
+        "not set",
+    ),
+    (
+        "emrfs-site",
+        "fs.s3.serverSideEncryption.kms.keyId",
+        Any,
+        Review,
+        "EMRFS uses another key than the security configuration's",
+        "not set",
+    ),
+    (
+        "emrfs-site",
+        "fs.s3.bucket.*.serverSideEncryption.kms.keyId",
+        Any,
+        Review,
+        "EMRFS uses another key for a bucket",
+        "not set",
+    ),
+    (
+        "emrfs-site",
+        "fs.s3.cse.enabled",
+        NotTrue,
+        Weakens,
+        "client-side encryption is switched off",
+        "true",
+    ),
+    (
+        "emrfs-site",
+        "fs.s3n.ssl.enabled",
+        NotTrue,
+        Weakens,
+        "EMRFS talks to S3 over plain http",
+        "true",
+    ),
+    (
+        "emrfs-site",
+        "fs.s3n.endpoint",
+        Any,
+        Review,
+        "EMRFS talks to another endpoint than S3's",
+        "not set",
+    ),
+    (
+        "core-site",
+        "hadoop.rpc.protection",
+        NotOneOf(&["privacy"]),
+        Weakens,
+        "Hadoop RPC is not encrypted",
+        "privacy",
+    ),
+    (
+        "core-site",
+        "hadoop.ssl.hostname.verifier",
+        NotOneOf(&["DEFAULT", "STRICT", "STRICT_IE6", "DEFAULT_AND_LOCALHOST"]),
+        Weakens,
+        "nodes accept any host's certificate",
+        "DEFAULT",
+    ),
+    (
+        "core-site",
+        "fs.s3a.connection.ssl.enabled",
+        NotTrue,
+        Review,
+        "S3A talks to S3 over plain http",
+        "true",
+    ),
+    (
+        "core-site",
+        "fs.s3a.endpoint",
+        PlainHttp,
+        Review,
+        "S3A talks to an endpoint over plain http",
+        "not set",
+    ),
+    (
+        "core-site",
+        "fs.s3a.encryption.*",
+        Any,
+        Weakens,
+        "S3A encrypts otherwise than the security configuration says",
+        "not set",
+    ),
+    (
+        "core-site",
+        "fs.s3a.server-side-encryption*",
+        Any,
+        Weakens,
+        "S3A encrypts otherwise than the security configuration says",
+        "not set",
+    ),
+    (
+        "hdfs-site",
+        "dfs.encrypt.data.transfer",
+        NotTrue,
+        Weakens,
+        "HDFS blocks travel in clear",
+        "true",
+    ),
+    (
+        "hdfs-site",
+        "dfs.encrypt.data.transfer.algorithm",
+        OneOf(&["3des", "rc4"]),
+        Weakens,
+        "HDFS blocks travel under an obsolete cipher",
+        "not set",
+    ),
+    (
+        "hdfs-site",
+        "dfs.data.transfer.protection",
+        NotOneOf(&["privacy"]),
+        Weakens,
+        "HDFS data transfer is not encrypted",
+        "privacy",
+    ),
+    (
+        "hdfs-site",
+        "dfs.http.policy",
+        NotOneOf(&["HTTPS_ONLY"]),
+        Review,
+        "HDFS answers over plain http",
+        "HTTPS_ONLY",
+    ),
+    (
+        "mapred-site",
+        "mapreduce.shuffle.ssl.enabled",
+        NotTrue,
+        Weakens,
+        "the MapReduce shuffle travels in clear",
+        "true",
+    ),
+    (
+        "mapred-site",
+        "mapreduce.jobhistory.http.policy",
+        NotOneOf(&["HTTPS_ONLY"]),
+        Review,
+        "the job history answers over plain http",
+        "HTTPS_ONLY",
+    ),
+    (
+        "yarn-site",
+        "yarn.http.policy",
+        NotOneOf(&["HTTPS_ONLY"]),
+        Weakens,
+        "YARN answers over plain http",
+        "HTTPS_ONLY",
+    ),
+    (
+        "yarn-site",
+        "yarn.nodemanager.remote-app-log-dir",
+        Any,
+        Review,
+        "container logs go to a place that nobody checks",
+        "not set",
+    ),
+    (
+        "tez-site",
+        "tez.runtime.shuffle.ssl.enable",
+        NotTrue,
+        Weakens,
+        "the Tez shuffle travels in clear",
+        "true",
+    ),
+    (
+        "tez-site",
+        "tez.runtime.ssl.enable",
+        NotTrue,
+        Weakens,
+        "the Tez shuffle travels in clear",
+        "true",
+    ),
+    (
+        "spark-defaults",
+        "spark.authenticate",
+        NotTrue,
+        Weakens,
+        "Spark RPC is not authenticated, and so not encrypted",
+        "true",
+    ),
+    (
+        "spark-defaults",
+        "spark.network.crypto.enabled",
+        NotTrue,
+        Weakens,
+        "Spark RPC is not encrypted by AES",
+        "true",
+    ),
+    (
+        "spark-defaults",
+        "spark.authenticate.enableSaslEncryption",
+        NotTrue,
+        Weakens,
+        "Spark RPC is not encrypted by SASL",
+        "true",
+    ),
+    (
+        "spark-defaults",
+        "spark.network.sasl.serverAlwaysEncrypt",
+        NotTrue,
+        Weakens,
+        "Spark accepts connections without encryption",
+        "true",
+    ),
+    (
+        "spark-defaults",
+        "spark.network.crypto.saslFallback",
+        NotFalse,
+        Review,
+        "Spark falls back to SASL, a weaker encryption",
+        "false",
+    ),
+    (
+        "spark-defaults",
+        "spark.ssl.enabled",
+        NotTrue,
+        Weakens,
+        "Spark's web interfaces answer over plain http",
+        "true",
+    ),
+    (
+        "spark-defaults",
+        "spark.ssl.*.enabled",
+        NotTrue,
+        Weakens,
+        "one of Spark's web interfaces answers over plain http",
+        "true",
+    ),
+    ("spark-defaults", "spark.ssl.*", Any, Review, "Spark's TLS is configured by hand", "not set"),
+    (
+        "spark-defaults",
+        "spark.io.encryption.enabled",
+        NotTrue,
+        Review,
+        "Spark's spills are not encrypted by Spark",
+        "true",
+    ),
+    (
+        "hadoop-ssl-server",
+        "*",
+        Any,
+        Review,
+        "certificates or ciphers of Hadoop's servers are configured by hand",
+        "not set",
+    ),
+    (
+        "hadoop-ssl-client",
+        "*",
+        Any,
+        Review,
+        "certificates of Hadoop's clients are configured by hand",
+        "not set",
+    ),
+    (
+        "hive-site",
+        "hive.metastore.use.SSL",
+        NotTrue,
+        Weakens,
+        "the Hive metastore is spoken to in clear",
+        "true",
+    ),
+    (
+        "hbase-site",
+        "hbase.ssl.enabled",
+        NotTrue,
+        Weakens,
+        "HBase's web interface answers over plain http",
+        "true",
+    ),
+    (
+        "hbase-site",
+        "hbase.*.netty.tls.enabled",
+        NotTrue,
+        Weakens,
+        "HBase RPC is not encrypted by TLS",
+        "true",
+    ),
+    (
+        "hbase-site",
+        "hbase.rpc.protection",
+        NotOneOf(&["privacy"]),
+        Weakens,
+        "HBase RPC is not encrypted",
+        "privacy",
+    ),
+];
+
+/// What may be said of a property's value: one that may be a secret stays unsaid.
+pub(crate) fn shown<'a>(property: &str, value: &'a str) -> &'a str {
+    let name = property.to_ascii_lowercase();
+    let is_secret = ["password", "secret", "token"].iter().any(|word| name.contains(word))
+        || name.ends_with("encryption.key");
+    if is_secret { "(not shown)" } else { value }
+}
+
+/// Properties of Hadoop travel in Spark's configuration under this prefix.
+const THROUGH_SPARK: &str = "spark.hadoop.";
+
+/// What is wrong with a property of a classification; `None` when nothing is known against it.
+pub(crate) fn judge(classification: &str, property: &str, value: &str) -> Option<Weakening> {
+    let spark = matches!(classification, "spark-defaults" | "spark");
+    if let Some(hadoop) = property.strip_prefix(THROUGH_SPARK).filter(|_| spark) {
+        // Spark hands it to whatever part of Hadoop knows it; that it has the same effect there is
+        // an inference.
+        let rows = TABLE.iter().filter(|row| row.0 != "spark-defaults" && row.1 != "*");
+        return first(rows, hadoop, value).map(|found| Weakening { weight: Review, ..found });
+    }
+    let classification = if spark { "spark-defaults" } else { classification };
+    first(TABLE.iter().filter(|row| row.0 == classification), property, value)
+}
+
+/// What is wrong with a property that a program is given on its command line, where nothing says
+/// which classification it belongs to.
+pub(crate) fn judge_by_name(property: &str, value: &str) -> Option<Weakening> {
+    if property.starts_with("spark.") {
+        return judge("spark-defaults", property, value);
+    }
+    first(TABLE.iter().filter(|row| row.0 != "spark-defaults" && row.1 != "*"), property, value)
+}
+
+fn first<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    property: &str,
+    value: &str,
+) -> Option<Weakening> {
+    // A row without a wildcard stands before one with; and one that finds nothing wrong ends the
+    // search, or `spark.ssl.*` would speak of `spark.ssl.enabled`.
+    let mut fitting: Vec<&Row> =
+        rows.filter(|row| crate::base::wildcard::fits(row.1, property)).collect();
+    fitting.sort_by_key(|row| (row.1.contains('*'), std::cmp::Reverse(row.1.len())));
+    let (_, _, bad, weight, effect, safe) = fitting.first()?;
+    bad.holds(value.trim()).then_some(Weakening { weight: *weight, effect, safe })
+}
+
+impl Unsafe {
+    fn holds(&self, value: &str) -> bool {
+        let is_one_of =
+            |values: &[&str]| values.iter().any(|known| value.eq_ignore_ascii_case(known));
+        match self {
+            Self::NotTrue => !value.eq_ignore_ascii_case("true"),
+            Self::NotFalse => !value.eq_ignore_ascii_case("false"),
+            Self::NotOneOf(values) => !is_one_of(values),
+            Self::OneOf(values) => is_one_of(values),
+            Self::PlainHttp => value.to_ascii_lowercase().starts_with("http://"),
+            Self::Any => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documented_properties_weaken_and_inferred_ones_are_for_review() {
+        for (classification, property, value, weight) in [
+            ("hdfs-site", "dfs.encrypt.data.transfer", "false", Some(Weakens)),
+            ("hdfs-site", "dfs.encrypt.data.transfer", " TRUE ", None),
+            ("core-site", "hadoop.rpc.protection", "authentication", Some(Weakens)),
+            ("core-site", "hadoop.rpc.protection", "authentication,privacy", Some(Weakens)),
+            ("core-site", "hadoop.ssl.hostname.verifier", "ALLOW_ALL", Some(Weakens)),
+            ("spark-defaults", "spark.authenticate", "no", Some(Weakens)),
+            ("spark-defaults", "spark.ssl.ui.enabled", "false", Some(Weakens)),
+            ("spark-defaults", "spark.ssl.ui.enabled", "true", None),
+            ("spark-defaults", "spark.ssl.keyStore", "/x", Some(Review)),
+            ("spark-defaults", "spark.hadoop.dfs.encrypt.data.transfer", "false", Some(Review)),
+            ("spark-defaults", "spark.hadoop.dfs.encrypt.data.transfer", "true", None),
+            ("spark-defaults", "spark.executor.memory", "8G", None),
+            ("core-site", "Io.file.buffer.size", "65536", None),
+            ("emrfs-site", "fs.s3.bucket.acme.serverSideEncryption.kms.keyId", "k", Some(Review)),
+            ("hadoop-ssl-server", "ssl.server.keystore.location", "/x", Some(Review)),
+            ("hbase-site", "hbase.server.netty.tls.enabled", "false", Some(Weakens)),
+            ("mapred-site", "dfs.encrypt.data.transfer", "false", None),
+        ] {
+            assert_eq!(
+                judge(classification, property, value).map(|found| found.weight),
+                weight,
+                "{classification} {property}={value}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_row_finds_its_unsafe_value_and_accepts_its_safe_one() {
+        for (classification, pattern, bad, weight, _, safe) in TABLE {
+            let property = pattern.replace('*', "x");
+            let value = match bad {
+                NotTrue => "false",
+                NotFalse => "true",
+                NotOneOf(_) | Any => "other",
+                OneOf(values) => values[0],
+                PlainHttp => "http://x",
+            };
+            assert_eq!(
+                judge(classification, &property, value).map(|found| found.weight),
+                Some(*weight),
+                "{property}"
+            );
+            if *safe != "not set" {
+                assert_eq!(judge(classification, &property, safe), None, "{property}");
+            }
+        }
+    }
+}

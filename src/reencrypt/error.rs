@@ -1,0 +1,41 @@
+//! Why nothing, or not everything, was reencrypted.
+
+use nix::sys::signal::Signal;
+
+use crate::{base::outcome::Outcome, reencrypt::ledger::LedgerError};
+
+/// Why there was no repair, or no whole one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReencryptError {
+    /// The command line asks for what cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// The safety switch.
+    #[error("refused, nothing was changed: {0}")]
+    Refused(String),
+    /// Something that must be known before anything is done is not.
+    #[error("nothing was changed: {0}")]
+    Unseen(String),
+    /// The ledger.
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    /// A file that was to be written.
+    #[error("{0}")]
+    File(String),
+    /// A signal.
+    #[error("stopped by {0}; the next run goes on where this one was")]
+    Stopped(Signal),
+}
+
+impl ReencryptError {
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Usage(_) | Self::File(_) => Outcome::BadUsage,
+            Self::Refused(_) => Outcome::Refused,
+            Self::Unseen(_) | Self::Ledger(_) => Outcome::FactsUnknown,
+            Self::Stopped(signal) => {
+                Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default())
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! How the work on each object ended, counted.
+
+use std::collections::BTreeMap;
+
+use crate::reencrypt::{
+    leftover::{self, Leftover},
+    method::Method,
+    place::Place,
+    repair::{End, Old},
+};
+
+/// How the objects' turns ended.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// By the scope's place, and by method: how many, and how large.
+    pub(crate) done: BTreeMap<(usize, Method), (u64, u64)>,
+    pub(crate) purged: u64,
+    pub(crate) restoring: u64,
+    /// What was left, failed, or could not be looked at; the first of each kind by name.
+    pub(crate) left: BTreeMap<String, (u64, Place)>,
+    failed: u64,
+    pub(crate) unseen: u64,
+}
+
+impl Tally {
+    /// Counts an object of `size`, in the scope's place `index`.
+    pub(crate) fn count(&mut self, (place, size, index): (&Place, u64, usize), end: End) {
+        let why = match end {
+            End::Done(method, old) => {
+                let done = self.done.entry((index, method)).or_default();
+                *done = (done.0 + 1, done.1.saturating_add(size));
+                match old {
+                    Some(Old::Left(reason)) => reason.advice().to_owned(),
+                    None | Some(Old::ToPurge) => return,
+                }
+            }
+            End::Purged => {
+                self.purged += 1;
+                return;
+            }
+            End::Restoring => {
+                self.restoring += 1;
+                return;
+            }
+            End::Nothing => return,
+            End::Left(reason) => reason.advice().to_owned(),
+            End::Failed(why) => {
+                self.failed += 1;
+                why
+            }
+            End::Unseen(obstacle) => {
+                self.unseen += 1;
+                leftover::unseen(&obstacle)
+            }
+        };
+        self.left.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        self.done.values().map(|(objects, _)| objects).sum()
+    }
+
+    /// What is not done, by why.
+    pub(crate) fn leftovers(&self) -> Vec<Leftover> {
+        let leftover = |(why, (number, first)): (&String, &(u64, Place))| {
+            let others =
+                if *number == 1 { String::new() } else { format!(" and {} more", number - 1) };
+            Leftover::of_objects(
+                format!("{first}{others}: {why}"),
+                why,
+                *number,
+                &first.to_string(),
+            )
+        };
+        self.left.iter().map(leftover).collect()
+    }
+}

@@ -1,0 +1,106 @@
+//! Alerts: who is told, besides the terminal or log, that a run was refused, that a cluster is
+//! unsafe, or that nobody could confirm a run.
+//!
+//! Nothing waits for an alert but the guard's own end, and that not for long: each is sent in the
+//! background, by every channel at once.
+
+mod command;
+pub(crate) mod message;
+mod sns;
+mod webhook;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{task::JoinHandle, time::timeout};
+
+use crate::{
+    evidence::timeline::Timeline,
+    report::alerts::message::Message,
+    settings::{alert_channels::Channel, resolve::Settings},
+    system::output,
+};
+
+impl Channel {
+    async fn send(
+        &self,
+        message: &Message,
+        settings: &Settings,
+        limit: Duration,
+    ) -> Result<(), String> {
+        match self {
+            Self::Sns(topic) => sns::send(topic, message, settings, limit).await,
+            Self::Webhook(webhook) => webhook::send(webhook, message, limit).await,
+            Self::Command(program) => command::send(program, message).await,
+        }
+    }
+}
+
+/// An alert on its way by one channel: what it is called, and its task.
+type UnderWay = (String, JoinHandle<()>);
+
+/// Alerts that are on their way. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Alerts {
+    settings: Arc<Settings>,
+    timeline: Timeline,
+    under_way: Arc<Mutex<Vec<UnderWay>>>,
+}
+
+impl Alerts {
+    pub(crate) fn new(settings: Arc<Settings>, timeline: Timeline) -> Self {
+        Self { settings, timeline, under_way: Arc::default() }
+    }
+
+    /// Sends `message` by every channel, in the background.
+    pub(crate) fn send(&self, message: Message) {
+        let (message, limit) = (Arc::new(message), self.settings.alerts.limit);
+        for channel in self.settings.alerts.channels.clone() {
+            let label = format!("{} to {}", message.kind(), channel.name());
+            let (alerts, message, name) = (self.clone(), Arc::clone(&message), label.clone());
+            let task = tokio::spawn(async move {
+                let sent = timeout(limit, channel.send(&message, &alerts.settings, limit)).await;
+                let waited =
+                    || Err(format!("not through after {}", humantime::format_duration(limit)));
+                match sent.unwrap_or_else(|_| waited()) {
+                    Ok(()) => alerts.timeline.note(format!("alert sent: {name}")),
+                    Err(why) => alerts.failed(&name, &why),
+                }
+            });
+            self.under_way.lock().unwrap_or_else(PoisonError::into_inner).push((label, task));
+        }
+    }
+
+    /// An alert only ever goes out where the run has failed, so that a line on standard error
+    /// breaks no promise.
+    fn failed(&self, name: &str, why: &str) {
+        self.timeline.note(format!("alert NOT sent: {name}: {why}"));
+        output::err(&format!("emr-etl-guard: an alert was not sent ({name}): {why}\n"));
+    }
+
+    /// Waits until all of them are through or have failed. One that is still on its way when `cut`
+    /// comes stays unsent.
+    pub(crate) async fn settle(&self, cut: impl Future<Output = ()>) {
+        let mut under_way =
+            std::mem::take(&mut *self.under_way.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = async {
+            for (name, task) in &mut under_way {
+                // It catches its own failures, so that only a bug is left.
+                if task.await.is_err() {
+                    self.failed(name, "a bug in emr-etl-guard");
+                }
+            }
+        };
+        let is_cut = tokio::select! {
+            () = all => false,
+            () = cut => true,
+        };
+        for (name, task) in under_way.into_iter().filter(|(_, task)| is_cut && !task.is_finished())
+        {
+            task.abort();
+            self.failed(&name, "the guard had to stop");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Alerts to a command: a program of the operator's own, with the alert as JSON on its standard
+//! input and its parts in its environment.
+
+use std::{convert::Infallible, future::pending, io, path::Path, process::Stdio, time::Duration};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{ChildStderr, Command},
+    time::{sleep, timeout},
+};
+
+use crate::{report::alerts::message::Message, system::reap};
+
+/// With this a command says that it may work later. Source: sysexits.h, EX_TEMPFAIL.
+const TRY_AGAIN: i32 = 75;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// So much of the end of what it says on standard error is kept.
+const WORDS: usize = 4096;
+
+/// Runs it, again where it asks for that. The caller's time limit ends it, and then nothing of it
+/// is left.
+pub(crate) async fn send(program: &Path, message: &Message) -> Result<(), String> {
+    let json = message.json()?;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match once(program, message, &json).await.map_err(|error| error.to_string())? {
+            Ok(()) => return Ok(()),
+            Err((Some(TRY_AGAIN), _)) => {}
+            Err((_, why)) => return Err(why),
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+/// Its exit code, where it has one, and why that is a failure.
+type Failure = (Option<i32>, String);
+
+async fn once(program: &Path, message: &Message, json: &str) -> io::Result<Result<(), Failure>> {
+    let mut command = Command::new(program);
+    command
+        .envs(message.variables())
+        // Another channel's secret.
+        .env_remove("EMR_ETL_GUARD_ALERT_WEBHOOK")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        // A group of its own: a terminal's Ctrl-C is not meant for it, and what it started itself
+        // ends with it.
+        .process_group(0);
+    let (mut child, _own) = reap::start(&mut command)?;
+    let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    let write = async {
+        if let Some(mut stdin) = stdin {
+            // One that does not read it may still have done its work by the environment.
+            let _ = stdin.write_all(json.as_bytes()).await;
+        }
+    };
+    let mut tail = Vec::new();
+    let status = {
+        let mut reading = std::pin::pin!(read(stderr, &mut tail));
+        let ended = async { tokio::join!(child.wait(), write).0 };
+        tokio::select! {
+            status = ended => {
+                // Something that it has left behind may hold its standard error open for ever.
+                let _ = timeout(Duration::from_millis(200), reading).await;
+                status
+            }
+            never = &mut reading => match never {},
+        }
+    }?;
+    // By itself; what it left behind on purpose is its own affair.
+    group.leave();
+    if status.success() {
+        return Ok(Ok(()));
+    }
+    let words = String::from_utf8_lossy(&tail);
+    let last = words
+        .lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty())
+        .map(|line| format!(": {line}"))
+        .unwrap_or_default();
+    Ok(Err((status.code(), format!("it ended with {status}{last}"))))
+}
+
+/// Reads what it says on standard error, all of it, and keeps the end in `tail`.
+async fn read(stderr: Option<ChildStderr>, tail: &mut Vec<u8>) -> Infallible {
+    let mut chunk = [0; 1024];
+    if let Some(mut stderr) = stderr {
+        while let Ok(read @ 1..) = stderr.read(&mut chunk).await {
+            tail.extend_from_slice(&chunk[..read]);
+            tail.drain(..tail.len().saturating_sub(WORDS));
+        }
+    }
+    pending().await
+}
+
+/// The command's process group, which dies where nobody waits for the command any more.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Alerts to an SNS topic: a text for people, and JSON for programs that subscribe.
+
+use std::{path::Path, time::Duration};
+
+use aws_sdk_sns::types::MessageAttributeValue;
+use serde_json::json;
+
+use crate::{
+    aws::{answer::describe, clients},
+    base::aws_calls,
+    report::alerts::message::Message,
+    settings::{alert_channels::Topic, resolve::Settings},
+};
+
+/// Characters in a subject; SNS takes printable ASCII only. Source: Amazon SNS API reference,
+/// Publish.
+const SUBJECT: usize = 100;
+/// SNS takes 256 KiB, attributes included; a text that long is no help.
+const TEXT: usize = 16 * 1024;
+
+/// Publishes it. The SDK retries what may pass.
+pub(crate) async fn send(
+    topic: &Topic,
+    message: &Message,
+    settings: &Settings,
+    limit: Duration,
+) -> Result<(), String> {
+    let client = clients::sns(&topic.region, settings, message.runner(), limit).await?;
+    let (text, json) = (message.plain(TEXT), message.json()?);
+    // One publication, told to each kind of subscriber in its own form; e-mail and telephones take
+    // the default.
+    let by_protocol = json!({"default": text, "sqs": json, "lambda": json, "http": json, "https": json, "firehose": json}).to_string();
+    let kind = MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(message.kind().to_string())
+        .build();
+    let mut publish = client
+        .publish()
+        .topic_arn(&topic.arn)
+        .subject(subject(message.headline()))
+        .message_structure("json")
+        .message(by_protocol)
+        .message_attributes("kind", kind.map_err(|error| error.to_string())?);
+    // Source: Amazon SNS API reference, CreateTopic.
+    if Path::new(&topic.arn).extension().is_some_and(|ending| ending == "fifo") {
+        publish = publish
+            .message_group_id("emr-etl-guard")
+            .message_deduplication_id(uuid::Uuid::now_v7().to_string());
+    }
+    publish
+        .send()
+        .await
+        .map(drop)
+        .map_err(|error| format!("{}: {}", aws_calls::PUBLISH.permission, describe(&error)))
+}
+
+fn subject(headline: &str) -> String {
+    let printable = headline
+        .chars()
+        .map(|letter| if letter.is_ascii_graphic() || letter == ' ' { letter } else { '?' });
+    let subject: String = printable.take(SUBJECT).collect();
+    if headline.chars().count() > SUBJECT {
+        format!("{}...", &subject[..SUBJECT - 3])
+    } else {
+        subject
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_topics_arn_is_one() {
+        assert_eq!(
+            "arn:aws-cn:sns:cn-north-1:123456789012:etl.fifo".parse::<Topic>().unwrap().region,
+            "cn-north-1"
+        );
+        for arn in [
+            "etl-alerts",
+            "arn:aws:sqs:eu-west-1:123456789012:x",
+            "arn:aws:sns:eu-west-1:123456789012:x:subscription",
+            "arn:aws:sns::1:x",
+        ] {
+            assert!(arn.parse::<Topic>().is_err(), "{arn}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_what_sns_takes() {
+        assert_eq!(subject("short"), "short");
+        let long = subject(&"ä line\nthat is long ".repeat(20));
+        assert_eq!(long.len(), SUBJECT);
+        assert!(long.starts_with("? line?that") && long.ends_with("..."), "{long}");
+    }
+}

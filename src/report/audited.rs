@@ -1,0 +1,373 @@
+//! What an audit says: the table for people, the document for machines, and the line that a
+//! refusal's mail begins with.
+
+use std::{fmt::Write as _, path::Path};
+
+use time::OffsetDateTime;
+
+use crate::{
+    audit::{
+        offenders::kind_name,
+        scope::Target,
+        source::{InventorySource, Source},
+        tally::{Counts, Hidden, Judgement, Tally},
+    },
+    base::{
+        outcome::Outcome,
+        text::{grouped, size},
+    },
+    checks::stored::Standard,
+    facts::stored::Stored,
+    report::audit_document::{AuditDocument, Kind, Location, Totals, VERSION},
+    settings::policy::Policy,
+};
+
+/// What was found, all of it.
+#[derive(Debug)]
+pub(crate) struct Audited<'a> {
+    pub(crate) started: OffsetDateTime,
+    pub(crate) ended: OffsetDateTime,
+    pub(crate) source: Source,
+    pub(crate) targets: &'a [Target],
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) wanted: &'a Standard,
+}
+
+impl Audited<'_> {
+    fn tells_keys(&self) -> bool {
+        matches!(self.source, Source::Live { .. })
+    }
+
+    fn judge(&self, stored: &Stored) -> Judgement {
+        Judgement::of(self.wanted, stored, self.tells_keys())
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for tally in &self.tallies {
+            totals.empty += tally.empty;
+            totals.delete_markers += tally.delete_markers;
+            totals.unseen += tally.hidden();
+            for row in &tally.rows {
+                totals.objects += row.counts.objects;
+                totals.bytes += row.counts.bytes;
+                match self.judge(&row.stored) {
+                    Judgement::Accepted => {}
+                    Judgement::Offender => {
+                        totals.offenders += row.counts.objects;
+                        totals.offending_bytes += row.counts.bytes;
+                    }
+                    Judgement::Untold => totals.unseen += row.counts.objects,
+                }
+            }
+        }
+        totals
+    }
+
+    fn is_complete(&self) -> bool {
+        let untold = self
+            .tallies
+            .iter()
+            .flat_map(|tally| &tally.rows)
+            .any(|row| self.judge(&row.stored) == Judgement::Untold);
+        !untold && self.tallies.iter().all(Tally::is_complete)
+    }
+
+    /// Offenders beat what could not be seen, which beats a clean look.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self.totals().offenders {
+            0 if self.is_complete() => Outcome::Ended(0),
+            0 => Outcome::FactsUnknown,
+            _ => Outcome::Refused,
+        }
+    }
+
+    /// The document; `offenders` is the file that lists them.
+    pub(crate) fn document(
+        &self,
+        policy: &Policy,
+        offenders: Option<&Path>,
+        outcome: Outcome,
+        exit_code: u8,
+    ) -> anyhow::Result<String> {
+        let location = |(target, tally): (&Target, &Tally)| Location {
+            roles: target.roles.clone(),
+            location: target.location.to_string(),
+            kinds: sorted(tally)
+                .map(|row| {
+                    let (encryption, kms_key) = kind_name(&row.stored);
+                    let kms_key = kms_key.map(str::to_owned);
+                    Kind {
+                        encryption: encryption.to_owned(),
+                        kms_key,
+                        judgement: self.judge(&row.stored),
+                        counts: row.counts,
+                    }
+                })
+                .collect(),
+            empty: tally.empty,
+            delete_markers: tally.delete_markers,
+            vanished: tally.vanished,
+            unseen: tally.unseen.clone(),
+            unlisted: tally.unlisted.clone(),
+            no_bucket: tally.no_bucket,
+        };
+        let document = AuditDocument {
+            version: VERSION,
+            guard: env!("CARGO_PKG_VERSION").to_owned(),
+            command: "audit".to_owned(),
+            started: self.started,
+            ended: self.ended,
+            source: self.source.clone(),
+            policy: policy.clone(),
+            locations: self.targets.iter().zip(&self.tallies).map(location).collect(),
+            totals: self.totals(),
+            offenders_file: offenders.map(|file| file.display().to_string()),
+            complete: self.is_complete(),
+            outcome,
+            exit_code,
+        };
+        Ok(format!("{}\n", serde_json::to_string_pretty(&document)?))
+    }
+
+    /// The table: a paragraph for each location, a row for each kind of encryption in it.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::new();
+        for (target, tally) in self.targets.iter().zip(&self.tallies) {
+            if target.roles.is_empty() {
+                let _ = writeln!(text, "{}", target.location);
+            } else {
+                let _ = writeln!(text, "{}  {}", target.name(), target.location);
+            }
+            if tally.no_bucket {
+                let _ = writeln!(text, "  UNKNOWN    no such bucket");
+            }
+            for row in sorted(tally) {
+                let (encryption, key) = kind_name(&row.stored);
+                let badge = match self.judge(&row.stored) {
+                    Judgement::Accepted => "ok",
+                    Judgement::Offender => "OFFENDER",
+                    Judgement::Untold => "UNKNOWN",
+                };
+                let Counts { objects, bytes, noncurrent, .. } = row.counts;
+                let old = if noncurrent == 0 {
+                    String::new()
+                } else {
+                    format!(", {} of them old versions", grouped(noncurrent))
+                };
+                let _ = writeln!(
+                    text,
+                    "  {badge:<10} {encryption:<9} {:>15} {:>10}  {}{old}{}",
+                    counted(objects, "object"),
+                    size(bytes),
+                    period(&row.counts),
+                    key.map_or_else(String::new, |key| format!("  {key}"))
+                );
+            }
+            for hidden in &tally.unseen {
+                let first = hidden.first.as_deref().unwrap_or_default();
+                let _ = writeln!(
+                    text,
+                    "  UNKNOWN    {}, the first {first}: {}",
+                    counted(hidden.objects, "object"),
+                    in_words(hidden)
+                );
+            }
+            for hidden in &tally.unlisted {
+                let _ = writeln!(text, "  UNKNOWN    not listed to the end: {}", in_words(hidden));
+            }
+            if tally.vanished > 0 {
+                let _ = writeln!(
+                    text,
+                    "  -          {}: listed, and gone when asked",
+                    counted(tally.vanished, "object")
+                );
+            }
+            let nothing: Vec<String> =
+                [(tally.empty, "empty object"), (tally.delete_markers, "delete marker")]
+                    .into_iter()
+                    .filter(|(number, _)| *number > 0)
+                    .map(|(number, what)| counted(number, what))
+                    .collect();
+            if !nothing.is_empty() {
+                let _ = writeln!(
+                    text,
+                    "  -          {}: nothing in them to encrypt",
+                    nothing.join(", ")
+                );
+            } else if tally.rows.is_empty() && tally.is_complete() {
+                let _ = writeln!(text, "  -          nothing there");
+            }
+        }
+        text
+    }
+
+    /// The source in words.
+    pub(crate) fn source_line(&self) -> String {
+        match &self.source {
+            Source::Live { versions, .. } => {
+                if *versions {
+                    "asked S3, all versions".to_owned()
+                } else {
+                    "asked S3, current versions (old ones: --versions)".to_owned()
+                }
+            }
+            Source::Inventory { inventories, outside } => {
+                let one = |inventory: &InventorySource| {
+                    let InventorySource { format, bucket, created, age_seconds, rows, .. } =
+                        inventory;
+                    let (rows, created, age) = (
+                        counted(*rows, "row"),
+                        crate::base::text::shown(*created),
+                        age(*age_seconds),
+                    );
+                    format!("an inventory of {bucket} ({format}, {rows}) from {created}, {age} old")
+                };
+                let all: Vec<String> = inventories.iter().map(one).collect();
+                let outside = if *outside == 0 {
+                    String::new()
+                } else {
+                    format!("; {} in none of the locations", counted(*outside, "row"))
+                };
+                format!(
+                    "read {}; what was written since, and what its configuration leaves out, is not in it{outside}",
+                    all.join(" and ")
+                )
+            }
+        }
+    }
+
+    /// The line that says it all.
+    pub(crate) fn verdict(&self, wanted: &str) -> String {
+        let totals = self.totals();
+        let seen = format!("{} ({})", counted(totals.objects, "object"), size(totals.bytes));
+        let unseen = self.unseen_in_words(&totals);
+        match self.outcome() {
+            Outcome::Refused => {
+                let verb = if totals.offenders == 1 { "is" } else { "are" };
+                let more =
+                    if unseen.is_empty() { String::new() } else { format!("; besides, {unseen}") };
+                format!(
+                    "OFFENDERS: {} ({}) of {seen} {verb} not encrypted as required ({wanted}): {}{more}",
+                    counted(totals.offenders, "object"),
+                    size(totals.offending_bytes),
+                    self.offending_in_words()
+                )
+            }
+            Outcome::FactsUnknown => format!(
+                "NOT ALL WAS SEEN: {unseen}; what was seen, {seen}, is encrypted as required ({wanted})"
+            ),
+            _ => format!(
+                "audit: {seen} in {} encrypted as required ({wanted})",
+                counted(self.targets.len() as u64, "location")
+            ),
+        }
+    }
+
+    fn offending_in_words(&self) -> String {
+        let of_targets = self.targets.iter().zip(&self.tallies).filter_map(|(target, tally)| {
+            let rows = sorted(tally).filter(|row| self.judge(&row.stored) == Judgement::Offender);
+            let kinds: Vec<String> = rows
+                .map(|row| format!("{} {}", grouped(row.counts.objects), described(&row.stored)))
+                .collect();
+            (!kinds.is_empty()).then(|| format!("{} {}", target.name(), kinds.join(" and ")))
+        });
+        of_targets.collect::<Vec<_>>().join("; ")
+    }
+
+    fn unseen_in_words(&self, totals: &Totals) -> String {
+        let mut parts = Vec::new();
+        if totals.unseen > 0 {
+            parts.push(format!("{} could not be judged", counted(totals.unseen, "object")));
+        }
+        let hidden =
+            self.tallies.iter().flat_map(|tally| tally.unseen.iter().chain(&tally.unlisted));
+        let mut reasons: Vec<String> = hidden.map(in_words).collect();
+        reasons.sort();
+        reasons.dedup();
+        if self.tallies.iter().any(|tally| !tally.unlisted.is_empty()) {
+            parts.push("a list could not be read to its end".to_owned());
+        }
+        for (target, _) in
+            self.targets.iter().zip(&self.tallies).filter(|(_, tally)| tally.no_bucket)
+        {
+            parts.push(format!("there is no bucket {}", target.location.bucket));
+        }
+        if self
+            .tallies
+            .iter()
+            .flat_map(|tally| &tally.rows)
+            .any(|row| self.judge(&row.stored) == Judgement::Untold)
+        {
+            reasons.push("an inventory tells no KMS keys, and the policy expects one: audit these without --inventory".to_owned());
+        }
+        let reasons =
+            if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
+        format!("{}{reasons}", parts.join(", "))
+    }
+}
+
+/// A tally's rows, in the order of the kinds.
+fn sorted(tally: &Tally) -> impl Iterator<Item = &crate::audit::tally::Row> {
+    let mut rows: Vec<_> = tally.rows.iter().collect();
+    rows.sort_by(|a, b| a.stored.cmp(&b.stored));
+    rows.into_iter()
+}
+
+fn described(stored: &Stored) -> String {
+    match (stored, kind_name(stored)) {
+        (Stored::Unencrypted, _) => "unencrypted".to_owned(),
+        (_, (kind, Some(key))) => format!("{kind} under {key}"),
+        (_, (kind, None)) => kind.to_owned(),
+    }
+}
+
+fn in_words(hidden: &Hidden) -> String {
+    let Hidden { obstacle, denied, .. } = hidden;
+    if *denied {
+        format!("denied: {}; allow {}", obstacle.message, obstacle.operation)
+    } else {
+        format!("no answer: {}", obstacle.message)
+    }
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+fn period(counts: &Counts) -> String {
+    match (counts.oldest, counts.newest) {
+        (Some(oldest), Some(newest)) if oldest.date() == newest.date() => {
+            format!("{}", oldest.date())
+        }
+        (Some(oldest), Some(newest)) => format!("{} to {}", oldest.date(), newest.date()),
+        _ => "undated".to_owned(),
+    }
+}
+
+fn age(seconds: i64) -> String {
+    let hours = seconds.max(0) / 3600;
+    match hours {
+        0 => "less than an hour".to_owned(),
+        1..48 => format!("{hours} h"),
+        _ => format!("{} days", hours / 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 999_949, 999_950, 5_368_709_120].map(size),
+            ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "5.4 GB"]
+        );
+        assert_eq!(
+            [-5, 3599, 7200, 200_000].map(age),
+            ["less than an hour", "less than an hour", "2 h", "2 days"]
+        );
+    }
+}

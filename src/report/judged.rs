@@ -1,0 +1,28 @@
+//! All that a verdict rests on, and the verdict.
+
+use crate::{
+    aws::log::CallLog,
+    checks::{finding::Finding, residual_risks::Gap, verdict::Verdict},
+    evidence::{chain::Chain, delivery::Evidence, journal::StateDir},
+    facts::{gather::Facts, written::Written},
+    report::json,
+};
+
+/// All that the verdict rests on, and the verdict.
+#[derive(Clone, Copy)]
+pub(crate) struct Judged<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) findings: &'a [Finding],
+    pub(crate) gaps: &'a [Gap],
+    pub(crate) verdict: Verdict,
+    /// What was found of the objects that the run wrote; nothing before it has ended.
+    pub(crate) written: &'a [Written],
+    /// What was asked of AWS.
+    pub(crate) calls: &'a CallLog,
+    /// The runner, where there is one.
+    pub(crate) runner: Option<&'a json::Runner>,
+    /// What becomes of the document.
+    pub(crate) evidence: &'a Evidence<'a>,
+    /// The place of the run's document among the others; a check's has none.
+    pub(crate) chain: Option<(&'a StateDir, &'a Chain)>,
+}

@@ -1,0 +1,189 @@
+//! The live view: on a terminal, the run's clusters while they are watched, and the objects that it
+//! wrote while they are looked at. Shows; decides nothing.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use crate::{settings::resolve::Settings, system::screen, watch::records::Glance};
+
+/// How often what is shown is brought up to date.
+const PACE: Duration = Duration::from_millis(250);
+/// So many clusters have a row of their own.
+const ROWS: usize = 8;
+
+/// How far a look at objects is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Looked {
+    pub(crate) looked_at: u64,
+    /// So many are to be looked at, of those that are listed so far.
+    pub(crate) listed: u64,
+    /// How long that took.
+    pub(crate) took: Duration,
+}
+
+impl Looked {
+    /// A bar, the count, and the rate.
+    fn line(self) -> String {
+        const WIDTH: u64 = 30;
+        let full = (self.looked_at * WIDTH).checked_div(self.listed).unwrap_or_default().min(WIDTH);
+        let count = |number: u64| usize::try_from(number).unwrap_or_default();
+        let bar = format!("{}{}", "=".repeat(count(full)), " ".repeat(count(WIDTH - full)));
+        let rate = u128::from(self.looked_at) * 1000 / self.took.as_millis().max(1);
+        format!("  [{bar}] {} of {} objects listed so far, {rate}/s", self.looked_at, self.listed)
+    }
+}
+
+/// What is shown.
+#[derive(Debug)]
+enum Phase {
+    Waiting,
+    Clusters(watch::Receiver<Vec<Glance>>),
+    Objects(watch::Receiver<Looked>),
+}
+
+/// A live view, for as long as it is kept.
+#[derive(Debug)]
+pub(crate) struct Live {
+    phase: Arc<Mutex<Phase>>,
+    /// Dropped to end the thread.
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Live {
+    /// Takes the terminal for a view of `what`, where there is one and the settings have nothing
+    /// against it.
+    pub(crate) fn open(settings: &Settings, what: String) -> Option<Self> {
+        if !settings.progress || settings.quiet || !screen::take() {
+            return None;
+        }
+        let phase = Arc::new(Mutex::new(Phase::Waiting));
+        let (stop, stopped) = mpsc::channel();
+        let shown = Arc::clone(&phase);
+        let thread = std::thread::Builder::new()
+            .name("live-view".to_owned())
+            .spawn(move || run(&what, &shown, &stopped))
+            .ok();
+        Some(Self { phase, stop: Some(stop), thread })
+    }
+
+    /// Shows clusters, as they are seen.
+    pub(crate) fn clusters(&self, seen: watch::Receiver<Vec<Glance>>) {
+        self.turn(Phase::Clusters(seen));
+    }
+
+    /// Shows how many objects were looked at.
+    pub(crate) fn objects(&self, looked: watch::Receiver<Looked>) {
+        self.turn(Phase::Objects(looked));
+    }
+
+    fn turn(&self, to: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        screen::release();
+    }
+}
+
+fn run(what: &str, phase: &Mutex<Phase>, stopped: &mpsc::Receiver<()>) {
+    let began = Instant::now();
+    loop {
+        let rows =
+            rows(what, began.elapsed(), &phase.lock().unwrap_or_else(PoisonError::into_inner));
+        screen::show(rows);
+        match stopped.recv_timeout(PACE) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+fn rows(what: &str, since: Duration, phase: &Phase) -> Vec<String> {
+    let seconds = since.as_secs();
+    let clock = format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let head = |now: &str| format!("emr-etl-guard {clock}  {what}: {now}");
+    match phase {
+        Phase::Waiting => vec![head("starting the runner")],
+        Phase::Clusters(seen) => {
+            let seen = seen.borrow();
+            let mut rows = vec![match seen.len() {
+                0 => head("no cluster yet"),
+                1 => head("watching 1 cluster"),
+                several => head(&format!("watching {several} clusters")),
+            }];
+            // The latest ones matter most; those that are unsafe always.
+            let (worst, rest): (Vec<&Glance>, Vec<&Glance>) =
+                seen.iter().partition(|glance| glance.is_unsafe);
+            let all: Vec<&Glance> = worst.into_iter().chain(rest.into_iter().rev()).collect();
+            rows.extend(all.iter().take(ROWS).map(|glance| glance.line()));
+            if all.len() > ROWS {
+                rows.push(format!("  and {} more", all.len() - ROWS));
+            }
+            rows
+        }
+        Phase::Objects(looked) => vec![head("looking at what was written"), looked.borrow().line()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(phase: &Phase) -> String {
+        let rows = rows("run 0190", Duration::from_secs(3725), phase);
+        rows.join("\n") + "\n"
+    }
+
+    fn glance(id: &str) -> Glance {
+        Glance {
+            id: id.to_owned(),
+            state: Some("RUNNING".to_owned()),
+            steps: Some((3, 13)),
+            proved: 8,
+            required: 9,
+            ..Glance::default()
+        }
+    }
+
+    #[test]
+    fn each_cluster_has_a_line_that_says_where_it_is_what_is_proved_and_what_is_awaited() {
+        let (clusters, seen) = watch::channel(Vec::new());
+        let phase = Phase::Clusters(seen);
+        let mut said = text(&phase);
+        clusters.send_replace(vec![
+            Glance { id: "j-1".to_owned(), ..Glance::default() },
+            Glance { awaited: vec!["cluster-volumes"], ..glance("j-2") },
+            Glance {
+                is_unsafe: true,
+                refuted: vec!["cluster-roles", "cluster-ami"],
+                ..glance("j-3")
+            },
+            Glance { is_unsafe: true, end: Some("its end is confirmed"), ..glance("j-4") },
+        ]);
+        said += &text(&phase);
+        clusters.send_replace((0..10).map(|number| glance(&format!("j-{number}"))).collect());
+        said += &text(&phase);
+        let (_looked, seen) = watch::channel(Looked {
+            looked_at: 120,
+            listed: 300,
+            took: Duration::from_millis(1500),
+        });
+        said += &text(&Phase::Objects(seen));
+        insta::assert_snapshot!(said);
+    }
+}

@@ -1,0 +1,279 @@
+//! Metrics: what one run of the guard came to, in numbers, for Prometheus and for OpenTelemetry.
+
+mod otlp;
+mod prometheus;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use time::OffsetDateTime;
+use tokio::sync::oneshot;
+
+use crate::{
+    checks::finding::{Level, Status},
+    facts::stored::Stored,
+    report::judged::Judged,
+    settings::{
+        metrics_targets::{Labels, Targets},
+        policy::EncryptionKind,
+    },
+    watch::records::{ClusterRecord, Watched},
+};
+
+/// How long telling them may take, at most.
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+
+/// One run, as it ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) command: &'static str,
+    pub(crate) exit_code: u8,
+    pub(crate) succeeded: bool,
+    pub(crate) took: Duration,
+    pub(crate) ended: OffsetDateTime,
+    /// None where it ended before there was anything to count.
+    pub(crate) counts: Option<Counts>,
+}
+
+/// What was found, counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts {
+    findings: BTreeMap<(&'static str, &'static str), u64>,
+    clusters: BTreeMap<&'static str, u64>,
+    objects: BTreeMap<&'static str, u64>,
+}
+
+const STATUSES: [Status; 5] =
+    [Status::Proved, Status::Refuted, Status::Unknown, Status::NotApplicable, Status::Excused];
+const LEVELS: [Level; 2] = [Level::Required, Level::Advised];
+
+fn status(status: Status) -> &'static str {
+    match status {
+        Status::Proved => "proved",
+        Status::Refuted => "refuted",
+        Status::Unknown => "unknown",
+        Status::NotApplicable => "not-applicable",
+        Status::Excused => "excused",
+    }
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::Required => "required",
+        Level::Advised => "advised",
+    }
+}
+
+fn judgement(record: &ClusterRecord) -> &'static str {
+    if record.is_unsafe {
+        "unsafe"
+    } else if record.is_proved() {
+        "proved"
+    } else {
+        "unconfirmed"
+    }
+}
+
+/// S3's own words for it, as they stand in inventories.
+fn encryption(stored: &Stored) -> &'static str {
+    match stored {
+        Stored::Unencrypted => "NOT-SSE",
+        Stored::Kind(EncryptionKind::SseS3, _) => "SSE-S3",
+        Stored::Kind(EncryptionKind::SseKms, _) => "SSE-KMS",
+        Stored::Kind(EncryptionKind::DsseKms, _) => "DSSE-KMS",
+        Stored::CustomerKey => "SSE-C",
+        Stored::Other(_) => "other",
+    }
+}
+
+impl Counts {
+    /// Counts what was judged, and of `watched` the clusters. Whatever could be there and is not
+    /// counts as none, so that a series never goes away.
+    pub(crate) fn of(judged: &Judged<'_>, watched: Option<&Watched>) -> Self {
+        let mut counts = Self {
+            findings: STATUSES
+                .into_iter()
+                .flat_map(|of| LEVELS.map(|at| ((status(of), level(at)), 0)))
+                .collect(),
+            clusters: ["proved", "unsafe", "unconfirmed"].map(|name| (name, 0)).into(),
+            objects: ["NOT-SSE", "SSE-S3", "SSE-KMS", "DSSE-KMS", "SSE-C", "other", "unseen"]
+                .map(|name| (name, 0))
+                .into(),
+        };
+        let clusters = watched.into_iter().flat_map(|watched| &watched.clusters);
+        let of_clusters = clusters.clone().flat_map(|record| &record.findings);
+        for finding in judged.findings.iter().chain(of_clusters) {
+            *counts.findings.entry((status(finding.status), level(finding.level))).or_default() +=
+                1;
+        }
+        for record in clusters {
+            *counts.clusters.entry(judgement(record)).or_default() += 1;
+        }
+        for survey in judged.written.iter().map(|written| &written.survey) {
+            for tally in &survey.kinds {
+                *counts.objects.entry(encryption(&tally.stored)).or_default() += tally.objects;
+            }
+            *counts.objects.entry("unseen").or_default() +=
+                survey.unseen.as_ref().map_or(0, |unseen| unseen.objects);
+        }
+        counts
+    }
+}
+
+/// Labels of a sample, by name.
+type SampleLabels = BTreeMap<String, String>;
+
+/// A gauge, under the names that each world gives it.
+#[derive(Clone, Debug, PartialEq)]
+struct Gauge {
+    /// By Prometheus' conventions: the base unit ends the name.
+    prometheus: &'static str,
+    /// By OpenTelemetry's: dots, and the unit apart.
+    otel: &'static str,
+    /// In UCUM.
+    unit: &'static str,
+    help: &'static str,
+    samples: Vec<(SampleLabels, f64)>,
+}
+
+/// Name in each world, unit, and meaning.
+type Description = (&'static str, &'static str, &'static str, &'static str);
+
+const DURATION: Description = (
+    "emr_etl_guard_run_duration_seconds",
+    "emr_etl_guard.run.duration",
+    "s",
+    "How long the last run took",
+);
+const ENDED: Description = (
+    "emr_etl_guard_run_end_timestamp_seconds",
+    "emr_etl_guard.run.end_timestamp",
+    "s",
+    "When the last run ended, since 1970",
+);
+const SUCCESS: Description = (
+    "emr_etl_guard_run_last_success_timestamp_seconds",
+    "emr_etl_guard.run.last_success_timestamp",
+    "s",
+    "When a run last ended with exit code 0, since 1970",
+);
+const EXIT_CODE: Description = (
+    "emr_etl_guard_run_exit_code",
+    "emr_etl_guard.run.exit_code",
+    "1",
+    "The exit code of the last run",
+);
+const FINDINGS: Description = (
+    "emr_etl_guard_findings",
+    "emr_etl_guard.findings",
+    "{finding}",
+    "Findings of the last run, on clusters included",
+);
+const CLUSTERS: Description = (
+    "emr_etl_guard_clusters",
+    "emr_etl_guard.clusters",
+    "{cluster}",
+    "Clusters of the last run, by what was found of them",
+);
+const OBJECTS: Description = (
+    "emr_etl_guard_objects",
+    "emr_etl_guard.objects",
+    "{object}",
+    "Objects that the last run wrote and that were looked at, by their encryption",
+);
+
+const DESCRIPTIONS: [Description; 7] =
+    [DURATION, ENDED, SUCCESS, EXIT_CODE, FINDINGS, CLUSTERS, OBJECTS];
+
+#[expect(clippy::cast_precision_loss, reason = "no run counts 2^53 of anything")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+/// All gauges of a run; those without samples included.
+fn gauges(measured: &Measured, labels: &Labels) -> Vec<Gauge> {
+    let own = |pairs: &[(&str, &str)]| -> SampleLabels {
+        let all = labels.iter().chain([("command", measured.command)]).chain(pairs.iter().copied());
+        all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    let one = |value: f64| vec![(own(&[]), value)];
+    let ended = number(measured.ended.unix_timestamp().unsigned_abs());
+    let counts = measured.counts.as_ref();
+    let findings = counts.into_iter().flat_map(|counts| &counts.findings);
+    let by = |name: &'static str, counted: Option<&BTreeMap<&'static str, u64>>| {
+        counted
+            .into_iter()
+            .flatten()
+            .map(|(value, count)| (own(&[(name, value)]), number(*count)))
+            .collect()
+    };
+    let samples = [
+        one(measured.took.as_secs_f64()),
+        one(ended),
+        if measured.succeeded { one(ended) } else { Vec::new() },
+        one(f64::from(measured.exit_code)),
+        findings
+            .map(|((status, level), count)| {
+                (own(&[("status", status), ("level", level)]), number(*count))
+            })
+            .collect(),
+        by("judgement", counts.map(|counts| &counts.clusters)),
+        by("encryption", counts.map(|counts| &counts.objects)),
+    ];
+    let described = DESCRIPTIONS.into_iter().zip(samples);
+    described
+        .map(|((prometheus, otel, unit, help), samples)| Gauge {
+            prometheus,
+            otel,
+            unit,
+            help,
+            samples,
+        })
+        .collect()
+}
+
+/// The metrics of one run, ready to be told.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    targets: Targets,
+    command: &'static str,
+    gauges: Vec<Gauge>,
+}
+
+impl Metrics {
+    pub(crate) fn new(targets: Targets, measured: &Measured) -> Self {
+        Self { gauges: gauges(measured, &targets.labels), command: measured.command, targets }
+    }
+
+    /// Writes the file, if one is named.
+    pub(crate) async fn write(&self) -> Result<(), String> {
+        let Some(file) = self.targets.file.clone() else { return Ok(()) };
+        let (gauges, command) = (self.gauges.clone(), self.command);
+        apart(move || {
+            prometheus::write(&file, gauges, command)
+                .map_err(|error| format!("{}: cannot be written: {error}", file.display()))
+        })
+        .await
+    }
+
+    /// Sends them to the collector, if one is named.
+    pub(crate) async fn send(&self) -> Result<(), String> {
+        let Some(endpoint) = otlp::endpoint(self.targets.otlp.as_deref(), &otlp::variable)? else {
+            return Ok(());
+        };
+        let gauges = self.gauges.clone();
+        apart(move || otlp::send(&endpoint, &gauges)).await
+    }
+}
+
+/// Does what blocks on a thread of its own, which nobody waits for longer than he likes.
+async fn apart(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
+    let (done, end) = oneshot::channel();
+    let work = move || {
+        let _ = done.send(work());
+    };
+    std::thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(work)
+        .map_err(|error| error.to_string())?;
+    end.await.unwrap_or_else(|_| Err("a bug in emr-etl-guard".to_owned()))
+}

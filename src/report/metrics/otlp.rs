@@ -1,0 +1,199 @@
+//! Metrics by OTLP over HTTP, to a collector of OpenTelemetry. Blocks, and must not be called on a
+//! thread of tokio's.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use opentelemetry::{KeyValue, metrics::MeterProvider as _};
+use opentelemetry_otlp::{MetricExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    metrics::{
+        PeriodicReader, SdkMeterProvider, Temporality, data::ResourceMetrics,
+        exporter::PushMetricExporter,
+    },
+};
+
+use crate::{report::metrics::Gauge, system::http};
+
+const PATH: &str = "/v1/metrics";
+/// The scope of what is measured: this program.
+const SCOPE: &str = env!("CARGO_PKG_NAME");
+/// Longer than any run of this program takes to its end from here: it exports once, when it is told
+/// to.
+const NEVER: Duration = Duration::from_hours(24);
+
+/// The variables that name a collector, and whether they name all signals' (then the path is
+/// added), in the order of their weight.
+///
+/// Source: OpenTelemetry specification, OTLP exporter configuration.
+const ENDPOINTS: [(&str, bool); 2] =
+    [("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", false), ("OTEL_EXPORTER_OTLP_ENDPOINT", true)];
+const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
+
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// Where they are sent: to what the settings name, else to what OpenTelemetry's own variables name,
+/// unless these switch it off.
+pub(crate) fn endpoint(
+    named: Option<&str>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<String>, String> {
+    let below = |base: &str| {
+        if base.ends_with(PATH) {
+            base.to_owned()
+        } else {
+            format!("{}{PATH}", base.trim_end_matches('/'))
+        }
+    };
+    if let Some(named) = named {
+        return Ok(Some(below(named.trim())));
+    }
+    let is_off = variable("OTEL_SDK_DISABLED")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        || variable("OTEL_METRICS_EXPORTER")
+            .is_some_and(|value| !value.split(',').any(|exporter| exporter.trim() == "otlp"));
+    if is_off {
+        return Ok(None);
+    }
+    let Some((base, all)) = ENDPOINTS.iter().find_map(|(name, all)| Some((variable(name)?, *all)))
+    else {
+        return Ok(None);
+    };
+    match PROTOCOLS.iter().find_map(|name| variable(name)) {
+        Some(other) if other != "http/protobuf" => Err(format!(
+            "OTLP: `{other}` is asked for, only http/protobuf is spoken; set `otlp_endpoint`, or OTEL_METRICS_EXPORTER=none"
+        )),
+        _ => Ok(Some(if all { below(&base) } else { base })),
+    }
+}
+
+/// Sends `gauges` to `endpoint`. What OpenTelemetry's variables say of headers and time limits
+/// holds.
+pub(crate) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
+    let url: reqwest::Url =
+        endpoint.parse().map_err(|error| format!("OTLP: {endpoint} is not a URL: {error}"))?;
+    let millis = TIMEOUTS.iter().find_map(|name| variable(name)?.trim().parse().ok());
+    let limit = millis
+        .map_or(crate::report::metrics::LIMIT / 2, Duration::from_millis)
+        .min(crate::report::metrics::LIMIT);
+    let trouble = |error: String| format!("OTLP: {}: {error}", url.origin().ascii_serialization());
+
+    let tls = http::tls().map_err(|error| trouble(error.to_string()))?;
+    let mut client = reqwest::blocking::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(limit);
+    if http::is_loopback(&url) {
+        client = client.no_proxy();
+    }
+    let client = client.build().map_err(|error| trouble(http::describe(error)))?;
+    let exporter = MetricExporter::builder()
+        .with_http()
+        .with_http_client(client)
+        .with_endpoint(endpoint)
+        .with_timeout(limit);
+    let exporter = exporter.build().map_err(|error| trouble(error.to_string()))?;
+
+    let failure = Arc::default();
+    let reader = PeriodicReader::builder(Noting { exporter, failure: Arc::clone(&failure) })
+        .with_interval(NEVER)
+        .build();
+    let resource = Resource::builder()
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    // The variable that names the service beats this.
+    let resource = if variable("OTEL_SERVICE_NAME").is_none() {
+        resource.with_service_name(SCOPE)
+    } else {
+        resource
+    };
+    let provider =
+        SdkMeterProvider::builder().with_resource(resource.build()).with_reader(reader).build();
+    let meter = provider.meter(SCOPE);
+    for gauge in gauges.iter().filter(|gauge| !gauge.samples.is_empty()) {
+        let instrument =
+            meter.f64_gauge(gauge.otel).with_unit(gauge.unit).with_description(gauge.help).build();
+        for (labels, value) in &gauge.samples {
+            let attributes: Vec<KeyValue> = labels
+                .iter()
+                .map(|(name, value)| KeyValue::new(name.clone(), value.clone()))
+                .collect();
+            instrument.record(*value, &attributes);
+        }
+    }
+    // The last thing it does is to export; flushing before that would have everything sent twice.
+    let sent = provider.shutdown();
+    let said = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (sent, said) {
+        (Ok(()), None) => Ok(()),
+        (_, Some(said)) => Err(trouble(said.replace(endpoint, "the collector"))),
+        (Err(error), None) => Err(trouble(error.to_string())),
+    }
+}
+
+/// An exporter whose failure is kept: the reader says only that there was one.
+#[derive(Debug)]
+struct Noting {
+    exporter: MetricExporter,
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl PushMetricExporter for Noting {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let exported = self.exporter.export(metrics).await;
+        if let Err(error) = &exported {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        }
+        exported
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn the_settings_beat_the_variables_and_these_have_the_meaning_that_opentelemetry_gives_them() {
+        let at = |named: Option<&str>, variables: &[(&str, &str)]| {
+            let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
+            endpoint(named, &|name| variables.get(name).map(ToString::to_string))
+        };
+        let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+        let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://collector:4318/x");
+        assert_eq!(at(None, &[]), Ok(None));
+        assert_eq!(
+            at(Some("http://c:4318/"), &[all]),
+            Ok(Some("http://c:4318/v1/metrics".to_owned()))
+        );
+        assert_eq!(
+            at(Some("http://c:4318/v1/metrics"), &[]),
+            Ok(Some("http://c:4318/v1/metrics".to_owned()))
+        );
+        assert_eq!(at(None, &[all]), Ok(Some("http://collector:4318/v1/metrics".to_owned())));
+        assert_eq!(at(None, &[all, own]), Ok(Some("http://collector:4318/x".to_owned())));
+        assert_eq!(at(None, &[all, ("OTEL_SDK_DISABLED", "true")]), Ok(None));
+        assert_eq!(at(None, &[all, ("OTEL_METRICS_EXPORTER", "none")]), Ok(None));
+        assert!(
+            at(None, &[all, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap_err().contains("grpc")
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! Metrics as a file for node_exporter's textfile collector, replaced as a whole.
+//!
+//! The file holds one state per command, so that a `check` does not make the last `run` look as if
+//! it had never been; and the time of the last success outlives the failures after it.
+
+use std::{collections::BTreeMap, fs, io, path::Path, sync::atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::text,
+    metrics::{family::Family, gauge},
+    registry::Registry,
+};
+
+use crate::report::metrics::{Gauge, SUCCESS, SampleLabels};
+
+/// Writes `gauges` of `command` to `file`; what it held of other commands stays.
+pub(crate) fn write(file: &Path, mut gauges: Vec<Gauge>, command: &str) -> io::Result<()> {
+    // One that is not there yet, or that nobody of ours has written, holds nothing to keep.
+    keep(&mut gauges, &fs::read_to_string(file).unwrap_or_default(), command);
+    let text = render(&gauges).map_err(io::Error::other)?;
+    // The collector reads only what ends in .prom, and so never half a file.
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(format!(".{}.part", std::process::id()));
+    let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, file));
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+/// Takes over from `before` the samples of other commands, and this one's last success if it is not
+/// succeeding now.
+fn keep(gauges: &mut [Gauge], before: &str, command: &str) {
+    // Every run has a duration, and so its labels without any of a family's own.
+    let own: SampleLabels = gauges
+        .iter()
+        .flat_map(|gauge| &gauge.samples)
+        .map(|(labels, _)| labels.clone())
+        .next()
+        .unwrap_or_default();
+    for (name, labels, value) in before.lines().filter_map(parse) {
+        let Some(gauge) = gauges.iter_mut().find(|gauge| gauge.prometheus == name) else {
+            continue;
+        };
+        let of = labels.get("command").map(String::as_str);
+        if of == Some(command) {
+            if name == SUCCESS.0 && !gauge.samples.iter().any(|(known, _)| *known == own) {
+                gauge.samples.push((own.clone(), value));
+            }
+        } else if of.is_some() && !gauge.samples.iter().any(|(known, _)| *known == labels) {
+            gauge.samples.push((labels, value));
+        }
+    }
+}
+
+fn render(gauges: &[Gauge]) -> Result<String, std::fmt::Error> {
+    let mut registry = Registry::default();
+    for gauge in gauges.iter().filter(|gauge| !gauge.samples.is_empty()) {
+        let family: Family<Vec<(String, String)>, gauge::Gauge<f64, AtomicU64>> = Family::default();
+        for (labels, value) in &gauge.samples {
+            family.get_or_create(&labels.clone().into_iter().collect()).set(*value);
+        }
+        registry.register(gauge.prometheus, gauge.help, family);
+    }
+    let mut text = String::new();
+    text::encode_registry(&mut text, &registry)?;
+    // Samples come in any order; a file that stays the same where nothing changed is easier to
+    // read.
+    let mut blocks: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    let mut block = 0;
+    for line in text.lines() {
+        block += usize::from(line.starts_with("# HELP"));
+        blocks.entry(block).or_default().push(line);
+    }
+    for lines in blocks.values_mut() {
+        lines.sort_by_key(|line| (!line.starts_with("# HELP"), !line.starts_with('#'), *line));
+    }
+    Ok(blocks.into_values().flatten().fold(String::new(), |text, line| text + line + "\n"))
+}
+
+/// A sample's name, labels and value, from a line that [`render`] has written; none for any other.
+fn parse(line: &str) -> Option<(&str, SampleLabels, f64)> {
+    let (name, mut rest) = line.split_once('{')?;
+    let mut labels = SampleLabels::new();
+    while !rest.starts_with('}') {
+        let (label, after) = rest.split_once("=\"")?;
+        let mut value = String::new();
+        let mut letters = after.char_indices();
+        let end = loop {
+            match letters.next()? {
+                (at, '"') => break at + 1,
+                (_, '\\') => value.push(match letters.next()?.1 {
+                    'n' => '\n',
+                    other => other,
+                }),
+                (_, letter) => value.push(letter),
+            }
+        };
+        labels.insert(label.trim_start_matches(',').to_owned(), value);
+        rest = &after[end..];
+    }
+    Some((name, labels, rest.strip_prefix('}')?.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        report::metrics::{Counts, Measured, gauges},
+        settings::metrics_targets::Labels,
+    };
+    use proptest::prelude::*;
+    use std::time::Duration;
+    use time::OffsetDateTime;
+
+    fn measured(command: &'static str, succeeded: bool, at: i64) -> Measured {
+        Measured {
+            command,
+            exit_code: if succeeded { 0 } else { 77 },
+            succeeded,
+            took: Duration::from_millis(61_250),
+            ended: OffsetDateTime::from_unix_timestamp(at).unwrap(),
+            counts: Some(Counts {
+                findings: BTreeMap::from([
+                    (("proved", "required"), 12),
+                    (("refuted", "advised"), 1),
+                ]),
+                clusters: BTreeMap::from([("proved", 1)]),
+                objects: BTreeMap::from([("SSE-KMS", 120), ("unseen", 0)]),
+            }),
+        }
+    }
+
+    fn of(measured: &Measured) -> Vec<Gauge> {
+        gauges(measured, &"pipeline=acme".parse().unwrap())
+    }
+
+    #[test]
+    fn the_file_is_what_prometheus_reads() {
+        insta::assert_snapshot!(render(&of(&measured("run", true, 1_764_000_000))).unwrap());
+    }
+
+    #[test]
+    fn a_failure_keeps_the_last_success_and_another_commands_state_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("guard.prom");
+        for (command, succeeded, at) in [
+            ("run", true, 1000),
+            ("check", true, 2000),
+            ("run", false, 3000),
+            ("check", false, 4000),
+        ] {
+            write(&file, of(&measured(command, succeeded, at)), command).unwrap();
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let samples: Vec<(&str, SampleLabels, f64)> = text.lines().filter_map(parse).collect();
+        let value = |name: &str, command: &str| {
+            let of = samples
+                .iter()
+                .filter(|(known, labels, _)| *known == name && labels["command"] == command);
+            let values: Vec<f64> = of.map(|(_, _, value)| *value).collect();
+            assert_eq!(values.len(), 1, "{name} {command}\n{text}");
+            values[0].to_string()
+        };
+        assert_eq!(value(SUCCESS.0, "run"), "1000");
+        assert_eq!(value(SUCCESS.0, "check"), "2000");
+        assert_eq!(value("emr_etl_guard_run_end_timestamp_seconds", "run"), "3000");
+        assert_eq!(value("emr_etl_guard_run_exit_code", "check"), "77");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn what_somebody_else_has_written_is_replaced() {
+        let mut gauges = of(&measured("run", false, 1));
+        let before = gauges.clone();
+        keep(
+            &mut gauges,
+            "node_load1 0.5\nemr_etl_guard_findings{command=\"check\"\n# half a line\nother{command=\"check\"} 1\n",
+            "run",
+        );
+        assert_eq!(gauges, before);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_label_holds_is_read_again_as_it_was(values in prop::collection::btree_map("[a-z]{1,5}", ".{0,8}", 1..4), value in 0_u32..1000) {
+            let labels: SampleLabels = values.into_iter().collect();
+            let gauge = Gauge { prometheus: "x", otel: "x", unit: "1", help: "x", samples: vec![(labels.clone(), f64::from(value))] };
+            let text = render(&[gauge]).unwrap();
+            // A carriage return is a line's end to nobody but Rust.
+            let line = text.split('\n').find(|line| line.starts_with("x{")).unwrap();
+            prop_assert_eq!(parse(line), Some(("x", labels, f64::from(value))));
+        }
+    }
+
+    #[test]
+    fn a_label_of_the_metrics_own_cannot_be_given_again() {
+        assert!(
+            "command=x".parse::<Labels>().is_err()
+                && "9x=1".parse::<Labels>().is_err()
+                && "x".parse::<Labels>().is_err()
+        );
+    }
+}

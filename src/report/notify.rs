@@ -1,0 +1,207 @@
+//! Who hears of a run besides its terminal or log: alerts where it failed, metrics in any case.
+//! Collects what they tell while the run goes on.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    base::outcome::Outcome,
+    checks::finding::{Finding, Level, Status},
+    evidence::timeline::Timeline,
+    report::{
+        alerts::{
+            Alerts,
+            message::{Kind, Known, Message},
+        },
+        metrics::{self, Counts, Measured, Metrics},
+    },
+    settings::resolve::Settings,
+    system::{output, signals},
+};
+
+/// One run's news. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Notify {
+    settings: Arc<Settings>,
+    pub(crate) timeline: Timeline,
+    alerts: Alerts,
+    command: &'static str,
+    /// Whether the guard's own lines may stand on standard output.
+    may_say: bool,
+    began: Instant,
+    news: Arc<Mutex<News>>,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    known: Known,
+    /// Why the run will end as it will: paragraphs of standard error, and what mends them.
+    said: Vec<(Outcome, String, Vec<String>)>,
+    /// What mends what was found of unsafe clusters.
+    unsafe_mends: Vec<String>,
+    /// The outcome that an alert has told of.
+    told: Option<Outcome>,
+    counts: Option<Counts>,
+}
+
+/// How much of the time that a stop has is kept for alerts.
+const OF_A_STOP: u32 = 4;
+
+/// How much of a stop's time is left for all but alerts.
+pub(crate) fn time_to_stop(settings: &Settings) -> Duration {
+    if settings.alerts.is_empty() {
+        settings.stop_timeout
+    } else {
+        settings.stop_timeout / OF_A_STOP * (OF_A_STOP - 1)
+    }
+}
+
+impl Notify {
+    pub(crate) fn new(settings: &Settings, command: &'static str, may_say: bool) -> Self {
+        let (settings, timeline) = (Arc::new(settings.clone()), Timeline::default());
+        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let news = News { known: Known { command, host, ..Known::default() }, ..News::default() };
+        Self {
+            alerts: Alerts::new(Arc::clone(&settings), timeline.clone()),
+            settings,
+            timeline,
+            command,
+            may_say,
+            began: Instant::now(),
+            news: Arc::new(Mutex::new(news)),
+        }
+    }
+
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to what is known of the run.
+    pub(crate) fn know(&self, tell: impl FnOnce(&mut Known)) {
+        tell(&mut self.news().known);
+    }
+
+    /// Remembers a paragraph of standard error that says why the run ends as it does.
+    pub(crate) fn said(&self, outcome: Outcome, paragraph: &str, findings: &[Finding]) {
+        self.news().said.push((outcome, paragraph.to_owned(), mends(findings)));
+    }
+
+    /// An unsafe cluster was found: that is told at once.
+    pub(crate) fn unsafe_cluster(&self, paragraph: &str, findings: &[Finding]) {
+        let mends = mends(findings);
+        self.tell(Kind::Unsafe, paragraph, &mends, None);
+        self.news().unsafe_mends.extend(mends);
+    }
+
+    /// Remembers what there is to count.
+    pub(crate) fn counted(&self, counts: Counts) {
+        self.news().counts = Some(counts);
+    }
+
+    fn tell(&self, kind: Kind, paragraph: &str, mends: &[String], exit_code: Option<u8>) {
+        // The other commands stop nothing: whoever calls them reads their answer.
+        if !matches!(self.command, "run" | "watch") {
+            return;
+        }
+        let known = self.news().known.clone();
+        self.alerts.send(Message::new(kind, paragraph, mends, exit_code, known));
+    }
+
+    /// Tells how the run will end, if that is worth an alert and was not told yet, and waits until
+    /// alerts are through; a stop leaves them what is left of its time.
+    pub(crate) async fn alert(&self, outcome: Outcome) {
+        if let Some(kind) = Kind::of(outcome) {
+            let news = {
+                let mut news = self.news();
+                let is_new = news.told.replace(outcome) != Some(outcome);
+                // What led to this outcome comes first; what else went wrong stays in sight.
+                let (first, rest): (Vec<_>, Vec<_>) =
+                    news.said.iter().cloned().partition(|(of, _, _)| *of == outcome);
+                is_new.then(|| first.into_iter().chain(rest).collect::<Vec<_>>())
+            };
+            if let Some(said) = news {
+                let paragraphs = said
+                    .iter()
+                    .map(|(_, paragraph, _)| paragraph.trim_end())
+                    .collect::<Vec<_>>()
+                    .join("\n");
+                let of_clusters = if matches!(kind, Kind::UnsafeAlive | Kind::UnsafeOver) {
+                    self.news().unsafe_mends.clone()
+                } else {
+                    Vec::new()
+                };
+                let mends: Vec<String> =
+                    said.into_iter().flat_map(|(_, _, mends)| mends).chain(of_clusters).collect();
+                self.tell(
+                    kind,
+                    &paragraphs,
+                    &mends,
+                    Some(outcome.exit_code(&self.settings.exit_codes)),
+                );
+            }
+        }
+        self.alerts.settle(signals::stop_is_over(self.settings.stop_timeout)).await;
+    }
+
+    /// The end: whoever must hear of it does, before the process is gone.
+    pub(crate) async fn conclude(&self, outcome: Outcome) {
+        // What lies in S3 already is no run, and must not stand where a run's metrics are.
+        if matches!(self.command, "audit" | "reencrypt") {
+            return;
+        }
+        tokio::join!(self.alert(outcome), self.measure(outcome));
+    }
+
+    /// Writes and sends the metrics. Whatever goes wrong with that changes nothing about the run.
+    async fn measure(&self, outcome: Outcome) {
+        let measured = Measured {
+            command: self.command,
+            exit_code: outcome.exit_code(&self.settings.exit_codes),
+            succeeded: outcome == Outcome::Ended(0),
+            took: self.began.elapsed(),
+            ended: OffsetDateTime::now_utc(),
+            counts: self.news().counts.clone(),
+        };
+        let metrics = Metrics::new(self.settings.metrics.clone(), &measured);
+        let late =
+            || Err(format!("not through after {}", humantime::format_duration(metrics::LIMIT)));
+        let write =
+            async { timeout(metrics::LIMIT, metrics.write()).await.unwrap_or_else(|_| late()) };
+        let send = async {
+            tokio::select! {
+                biased;
+                sent = timeout(metrics::LIMIT, metrics.send()) => sent.unwrap_or_else(|_| late()),
+                () = signals::stop_is_over(self.settings.stop_timeout) => Err("OTLP: the guard had to stop".to_owned()),
+            }
+        };
+        let told: [Result<(), String>; 2] = tokio::join!(write, send).into();
+        let troubles = told.into_iter().filter_map(Result::err);
+        for trouble in troubles {
+            let line = format!("emr-etl-guard: metrics: {trouble}\n");
+            tracing::warn!(trouble, "metrics are not told");
+            // On a good run nothing stands on standard error.
+            if outcome != Outcome::Ended(0) {
+                output::err(&line);
+            } else if self.may_say {
+                output::out(&line);
+            }
+        }
+    }
+}
+
+/// What mends the open ones of `findings`; where some are refuted, these alone.
+fn mends(findings: &[Finding]) -> Vec<String> {
+    let open = || {
+        findings.iter().filter(|finding| {
+            finding.is_open() && finding.level == Level::Required && finding.waits_for.is_none()
+        })
+    };
+    let refuted = open().any(|finding| finding.status == Status::Refuted);
+    let told = open().filter(|finding| !refuted || finding.status == Status::Refuted);
+    told.filter_map(|finding| finding.mend.clone()).collect()
+}

@@ -1,0 +1,311 @@
+//! The report: what is said to people while it happens, and the record for machines at the end. No
+//! secret is in either.
+
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    base::{names::ClusterId, outcome::Outcome},
+    checks::{
+        finding::{Finding, Level, Status},
+        residual_risks::Gap,
+    },
+    evidence::{signed_report::Parcel, timeline::Timeline, verify},
+    facts::written::Written,
+    report::{
+        alerts::message::Known, document::Document, json::Record, judged::Judged, junit, markdown,
+        metrics::Counts, notify::Notify, options::CheckOptions, terminal,
+    },
+    settings::resolve::Settings,
+    system::output::{draft, err, out, write_whole},
+    watch::{confirm::Confirmation, records::Watched},
+};
+
+/// Where the guard says things, and what it records.
+#[derive(Debug)]
+pub struct Report {
+    /// What happened when.
+    pub timeline: Timeline,
+    /// Who else hears of the run.
+    notify: Option<Notify>,
+    quiet: bool,
+    colour: bool,
+    json_to_stdout: bool,
+    files: Vec<(PathBuf, Form)>,
+}
+
+/// The document that a record is.
+///
+/// # Errors
+/// When it cannot be made, which is a bug.
+pub fn document(record: &Record<'_>) -> anyhow::Result<String> {
+    Form::Json.text(record)
+}
+
+/// The forms that a record is written in.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Json,
+    Junit,
+    Markdown,
+}
+
+impl Form {
+    fn text(self, record: &Record<'_>) -> anyhow::Result<String> {
+        Ok(match self {
+            Self::Json => format!("{}\n", serde_json::to_string_pretty(record)?),
+            Self::Junit => junit::junit(&Document::of(record)?)?,
+            Self::Markdown => markdown::markdown(&Document::of(record)?),
+        })
+    }
+}
+
+impl Report {
+    /// A report as the settings, and the options of `check`, ask.
+    ///
+    /// The places it is written to are tried now: one that cannot be written to must refuse a
+    /// launch, not lose the evidence of one.
+    ///
+    /// # Errors
+    /// When a report file could not be created: its name, and why.
+    pub fn open(settings: &Settings, options: &CheckOptions) -> Result<Self, String> {
+        let forms = [
+            (&settings.report, Form::Json),
+            (&options.junit, Form::Junit),
+            (&options.markdown, Form::Markdown),
+        ];
+        let files: Vec<(PathBuf, Form)> =
+            forms.into_iter().filter_map(|(file, form)| Some((file.clone()?, form))).collect();
+        for (file, _) in &files {
+            let draft = draft(file);
+            let tried = std::fs::File::create(&draft).and_then(|_| std::fs::remove_file(&draft));
+            tried.map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        let colour = std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        // What reads the record from standard output reads nothing else there.
+        let quiet = settings.quiet || options.json;
+        Ok(Self {
+            timeline: Timeline::default(),
+            notify: None,
+            quiet,
+            colour,
+            json_to_stdout: options.json,
+            files,
+        })
+    }
+
+    /// The same, of which others hear too.
+    pub(crate) fn with(self, notify: &Notify) -> Self {
+        Self { timeline: notify.timeline.clone(), notify: Some(notify.clone()), ..self }
+    }
+
+    /// Adds to what others hear of the run.
+    pub(crate) fn know(&self, tell: impl FnOnce(&mut Known)) {
+        if let Some(notify) = &self.notify {
+            notify.know(tell);
+        }
+    }
+
+    /// Tells others how the run ends, where that is bad news, before its record is closed.
+    pub(crate) async fn alert(&self, outcome: Outcome) {
+        if let Some(notify) = &self.notify {
+            notify.alert(outcome).await;
+        }
+    }
+
+    /// Has what was found counted.
+    pub(crate) fn count(&self, judged: &Judged<'_>, watched: Option<&Watched>) {
+        if let Some(notify) = &self.notify {
+            notify.counted(Counts::of(judged, watched));
+        }
+    }
+
+    /// One line on standard output, in the form all of the guard's own have.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            out(&format!("emr-etl-guard: {line}\n"));
+        }
+    }
+
+    /// The findings and gaps: a table where `table` is asked for and on a terminal, one line
+    /// elsewhere. Gives whether the details were shown.
+    pub(crate) fn findings(&self, findings: &[Finding], gaps: &[Gap], table: bool) -> bool {
+        let table = (table || std::io::stdout().is_terminal()) && !self.quiet;
+        if table {
+            out(&terminal::table(findings, self.colour));
+            out(&terminal::gaps(gaps));
+        } else {
+            let count = |status| findings.iter().filter(|finding| finding.status == status).count();
+            let open = findings
+                .iter()
+                .filter(|finding| finding.level == Level::Advised && finding.is_open())
+                .count();
+            for finding in findings.iter().filter(|finding| finding.status == Status::Excused) {
+                self.say(&format!(
+                    "excused: {} {}: {}",
+                    finding.check.name,
+                    finding.subject,
+                    finding.excused.as_deref().unwrap_or_default()
+                ));
+            }
+            self.say(&format!(
+                "{} proved, {} not applicable, {} refuted, {} unknown{}{}",
+                count(Status::Proved),
+                count(Status::NotApplicable),
+                count(Status::Refuted),
+                count(Status::Unknown),
+                match count(Status::Excused) {
+                    0 => String::new(),
+                    excused => format!(", {excused} excused"),
+                },
+                if open == 0 { String::new() } else { format!(" ({open} of them advice only)") },
+            ));
+        }
+        table
+    }
+
+    /// The paragraph that a refusal is: its first line says it all; the details follow unless they
+    /// have just been shown.
+    pub fn refusal(&self, outcome: Outcome, findings: &[Finding], shown: bool) {
+        err(&terminal::refusal(outcome, findings, !shown));
+        if let Some(notify) = &self.notify {
+            notify.said(outcome, &terminal::refusal(outcome, findings, true), &[]);
+        }
+    }
+
+    /// An unsafe cluster, said at once.
+    pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding], ends: bool) {
+        let headline = terminal::unsafe_cluster(cluster, findings, ends);
+        let line = format!("emr-etl-guard: {headline}\n");
+        err(&line);
+        if let Some(notify) = &self.notify {
+            notify.unsafe_cluster(&line, findings);
+        }
+        self.timeline.note(format!("stopping the runner: {headline}"));
+    }
+
+    /// What it all came to: what is confirmed, or why it is not.
+    pub(crate) fn confirmation(
+        &self,
+        confirmation: &Confirmation,
+        watched: &Watched,
+        written: &[Written],
+    ) {
+        if !confirmation.reasons.is_empty() {
+            return self.trouble(confirmation.outcome, &confirmation.reasons);
+        }
+        self.confirmed(watched);
+        if !written.is_empty() {
+            self.confirmed_objects(written);
+        }
+    }
+
+    /// What a run's clusters were and came to, where all is confirmed.
+    fn confirmed(&self, watched: &Watched) {
+        for record in &watched.clusters {
+            let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
+            let stopped = if record.ended_by_stop {
+                "; it was terminated, because the run was stopped"
+            } else {
+                ""
+            };
+            self.say(&format!(
+                "confirmed: cluster {} was what was verified; {end}{stopped}",
+                record.id
+            ));
+        }
+    }
+
+    /// How much of what a run wrote was looked at, where all of it is as required.
+    pub(crate) fn confirmed_objects(&self, written: &[Written]) {
+        let looked_at: u64 = written.iter().map(|written| written.survey.looked_at).sum();
+        let objects: u64 = written.iter().map(|written| written.survey.objects).sum();
+        let locations = written.iter().filter(|written| written.survey.looked_at > 0).count();
+        let sample = if looked_at < objects {
+            format!(", an even sample of {objects},")
+        } else {
+            String::new()
+        };
+        self.say(&format!("confirmed: {looked_at} objects in {locations} locations{sample} are encrypted as required (logs that EMR still brings are not among them)"));
+    }
+
+    /// A text for people, on standard output.
+    pub(crate) fn show(&self, text: &str) {
+        if !self.quiet {
+            out(text);
+        }
+    }
+
+    /// Writes a document of another form than a run's to where the JSON report goes.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(crate) fn write_document(&self, text: &str) -> anyhow::Result<()> {
+        for (file, _) in self.files.iter().filter(|(_, form)| matches!(form, Form::Json)) {
+            write_whole(file, text)?;
+        }
+        if self.json_to_stdout {
+            out(text);
+        }
+        Ok(())
+    }
+
+    /// Why a run's outcome is not the runner's own.
+    pub fn trouble(&self, outcome: Outcome, reasons: &[String]) {
+        let paragraph = terminal::trouble(outcome, reasons);
+        err(&paragraph);
+        if let Some(notify) = &self.notify {
+            notify.said(outcome, &paragraph, &[]);
+        }
+    }
+
+    /// What a repair leaves undone, and why.
+    pub(crate) fn left(&self, outcome: Outcome, lines: &[String]) {
+        let headline = if outcome == Outcome::FactsUnknown {
+            "not everything could be looked at"
+        } else {
+            "not everything is done"
+        };
+        self.timeline.note(headline.to_owned());
+        err(&format!("emr-etl-guard: {headline}\n  {}\n", lines.join("\n  ")));
+    }
+
+    /// Writes the record in every form that was asked for; `parcel` is the document that it is,
+    /// with its signature. What stands in the way is added to `troubles`.
+    ///
+    /// # Errors
+    /// When a form cannot be made, which is a bug.
+    pub(crate) fn write(
+        &self,
+        record: &Record<'_>,
+        parcel: &Parcel,
+        troubles: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
+        let mut put = |file: &Path, text: &str| {
+            if let Err(error) = write_whole(file, text) {
+                troubles.push(format!("it cannot be written to {}: {error}", file.display()));
+            }
+        };
+        for (file, form) in &self.files {
+            match form {
+                Form::Json => {
+                    let signature = verify::signature_of(file);
+                    match &parcel.envelope {
+                        Some(envelope) => put(&signature, envelope),
+                        // That of an earlier run would not be this document's.
+                        None => drop(std::fs::remove_file(&signature)),
+                    }
+                    put(file, &parcel.document);
+                }
+                Form::Junit | Form::Markdown => put(file, &form.text(record)?),
+            }
+        }
+        if self.json_to_stdout {
+            out(&parcel.document);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,20 @@
+//! Tells people what the watch found.
+
+use crate::{
+    base::outcome::Outcome,
+    report::reporter::Report,
+    watch::{events::Event, terminate},
+};
+
+impl Event {
+    /// Says what a person must know.
+    pub(crate) fn tell(&self, report: &Report) {
+        match self {
+            Self::Unsafe(id, findings, ends) => report.unsafe_cluster(id, findings, *ends),
+            Self::Help(id, obstacle) => report
+                .trouble(Outcome::UnsafeClusterAlive, &[terminate::ask_a_person(id, obstacle)]),
+            Self::Done => {}
+            Self::Warning(what) => report.say(what),
+        }
+    }
+}

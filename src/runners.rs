@@ -1,0 +1,3 @@
+//! The launchers that can be guarded. Only `commands` imports them.
+
+pub mod emr_etl_runner;

@@ -1,0 +1,21 @@
+//! Snowplow's EmrEtlRunner: its arguments, its config as it loads it, the seal, its plan.
+
+pub mod config;
+pub mod config_error;
+mod contract;
+pub mod documents;
+mod enrichments;
+pub mod environment;
+mod erb;
+pub mod invocation;
+pub mod option_parser;
+pub mod plan;
+mod portable;
+mod psych;
+mod reader;
+pub mod ruby;
+mod scalar;
+pub mod seal;
+mod targets;
+pub(crate) mod version;
+mod yaml_value;

@@ -1,0 +1,728 @@
+//! The runner config: EmrEtlRunner's `config.yml` as the runner itself would load it, and the parts
+//! of it that a verdict needs.
+//!
+//! The contract on types is `ConfigHash` of EmrEtlRunner 1.0.4
+//! (`lib/snowplow-emr-etl-runner/contracts.rb`), for the keys read here.
+
+use std::{io::Read as _, path::Path};
+
+use crate::{
+    base::{
+        digest::sha256,
+        names::{NameError, ReleaseLabel},
+        secret::{RunnerCredentials, Secret},
+    },
+    facts::emr::ClusterFacts,
+    runners::emr_etl_runner::{
+        config_error::{ConfigError, Position},
+        contract,
+        erb::{self, Rendered},
+        invocation::ConfigSource,
+        psych,
+        reader::Reader,
+        ruby::{self, Ruby},
+        seal::{self, Seal, Sealed},
+        yaml_value::{Node, Value},
+    },
+    spec::{
+        cluster_spec::Property,
+        data_paths::Location,
+        located::Located,
+        observations::{Ambiguity, Tracking},
+    },
+};
+
+/// A config larger than this is refused (the real one has 2 KiB), in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// What the runner would run with.
+#[derive(Debug)]
+pub struct RunnerConfig {
+    /// The file's name as given, or `<stdin>`.
+    pub origin: String,
+    /// SHA-256 of the config's bytes as read, in hexadecimal.
+    pub digest: String,
+    /// `aws.access_key_id` and `aws.secret_access_key`.
+    pub credentials: RunnerCredentials,
+    /// `aws.s3.region`.
+    pub s3_region: Located<String>,
+    /// `aws.emr.region`.
+    pub emr_region: Located<String>,
+    /// `aws.emr.ami_version`, with the `emr-` that the runner puts before it.
+    pub release: Located<ReleaseLabel>,
+    /// `aws.emr.jobflow_role`: an instance profile's name.
+    pub jobflow_role: Located<String>,
+    /// `aws.emr.service_role`: the role that the EMR service acts as.
+    pub service_role: Located<String>,
+    /// The instance types of its groups.
+    pub instance_types: Vec<Located<String>>,
+    /// `aws.emr.configuration`.
+    pub properties: Vec<Property>,
+    /// `aws.emr.bootstrap`: scripts that every node runs first.
+    pub bootstrap: Vec<Located<String>>,
+    /// `aws.emr.software.hbase`.
+    pub hbase: Option<Located<String>>,
+    /// `aws.emr.software.lingual`.
+    pub lingual: Option<Located<String>>,
+    /// `aws.emr.additional_info`.
+    pub additional_info: Option<Located<String>>,
+    /// `monitoring.snowplow`.
+    pub tracking: Option<Tracking>,
+    /// `aws.emr.ec2_subnet_id`.
+    pub subnet: Option<Located<String>>,
+    /// `aws.emr.security_configuration` as it stood before sealing, when it is text.
+    pub security_configuration: Option<Located<String>>,
+    /// `aws.emr.jobflow.job_name`: the cluster's name.
+    pub job_name: String,
+    /// Every S3 location, in the order of the config.
+    pub locations: Vec<Location>,
+    /// `collectors.format`.
+    pub collector_format: Option<String>,
+    /// `enrich.versions.spark_enrich`.
+    pub spark_enrich: Option<String>,
+    /// `enrich.continue_on_unexpected_error`.
+    pub continue_on_unexpected_error: bool,
+    /// `storage.versions.rdb_shredder`.
+    pub rdb_shredder: String,
+    /// Where Ruby's reading is definite, but not what a person sees.
+    pub ambiguities: Vec<Ambiguity>,
+    /// The whole config, credentials included.
+    root: Secret<Node>,
+}
+
+impl RunnerConfig {
+    /// Reads and loads the config that the invocation names, with the environment as the runner
+    /// will see it; `ruby` renders its ERB, or without one the guard itself.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it cannot be read, is no plain YAML, or breaks the runner's contract.
+    pub fn read(source: &ConfigSource, ruby: Option<&Ruby>) -> Result<Self, ConfigError> {
+        let (origin, bytes) = match source {
+            ConfigSource::Stdin => {
+                let mut bytes = Vec::new();
+                std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(
+                    |error| ConfigError::of("<stdin>", format!("cannot be read: {error}")),
+                )?;
+                ("<stdin>".to_owned(), bytes)
+            }
+            ConfigSource::File(path) => (path.display().to_string(), read_file(path)?),
+        };
+        Self::load(&origin, &bytes, ruby, &|name| std::env::var_os(name))
+    }
+
+    /// Loads `bytes`, naming `origin` in every error.
+    ///
+    /// # Errors
+    /// As [`RunnerConfig::read`].
+    pub fn parse(
+        origin: &str,
+        bytes: &[u8],
+        env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+    ) -> Result<Self, ConfigError> {
+        Self::load(origin, bytes, None, env)
+    }
+
+    /// What a runner config would say of a cluster that was started without one.
+    pub(crate) fn of_cluster(cluster: &ClusterFacts, region: &str) -> Result<Self, ConfigError> {
+        let origin = format!("the cluster {}", cluster.id);
+        let at = |value: &str| Located { value: value.to_owned(), at: origin.clone() };
+        // A role is named by its ARN or by its name alone; IAM is asked by name.
+        let role = |role: &Option<String>| {
+            at(role.as_deref().and_then(|role| role.rsplit('/').next()).unwrap_or_default())
+        };
+        let release = cluster.release.as_deref().unwrap_or("none").parse();
+        let nothing = psych::load(&Rendered::as_it_stands("{}"))?;
+        let facts = serde_json::to_vec(cluster).unwrap_or_default();
+        Ok(Self {
+            digest: sha256(&facts),
+            credentials: RunnerCredentials {
+                access_key_id: Secret::new(String::new()),
+                secret_access_key: Secret::new(String::new()),
+            },
+            s3_region: at(region),
+            emr_region: at(region),
+            release: Located {
+                value: release
+                    .map_err(|error: NameError| ConfigError::of(&origin, error.to_string()))?,
+                at: origin.clone(),
+            },
+            jobflow_role: role(&cluster.instance_profile),
+            service_role: role(&cluster.service_role),
+            instance_types: Vec::new(),
+            properties: Vec::new(),
+            bootstrap: Vec::new(),
+            hbase: None,
+            lingual: None,
+            additional_info: None,
+            tracking: None,
+            subnet: cluster.subnet.as_deref().map(at),
+            security_configuration: cluster.security_configuration.as_deref().map(at),
+            job_name: cluster.name.clone(),
+            locations: Vec::new(),
+            collector_format: None,
+            spark_enrich: None,
+            continue_on_unexpected_error: false,
+            rdb_shredder: String::new(),
+            ambiguities: Vec::new(),
+            root: Secret::new(nothing.root),
+            origin,
+        })
+    }
+
+    fn load(
+        origin: &str,
+        bytes: &[u8],
+        ruby: Option<&Ruby>,
+        env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+    ) -> Result<Self, ConfigError> {
+        if bytes.len() as u64 > LARGEST {
+            return Err(ConfigError::of(
+                origin,
+                format!("larger than {LARGEST} bytes; this is no EmrEtlRunner config"),
+            ));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let mut place = Position::START;
+            place.advance_all(&String::from_utf8_lossy(&bytes[..error.valid_up_to()]));
+            ConfigError::at(place, "not valid UTF-8").within(origin)
+        })?;
+        let digest = sha256(bytes);
+        let rendered = || -> Result<Rendered, ConfigError> {
+            match ruby {
+                None => erb::render(text, env),
+                // Places in a text that Ruby has rendered are places in that text; where no tag
+                // spans lines they are the file's too.
+                Some(ruby) => ruby::render(ruby, text).map(|text| Rendered::as_it_stands(&text)),
+            }
+        };
+        rendered()
+            .and_then(|rendered| Self::understand(origin, digest, &rendered))
+            .map_err(|error| error.within(origin))
+    }
+
+    fn understand(origin: &str, digest: String, rendered: &Rendered) -> Result<Self, ConfigError> {
+        let psych::Loaded { root, ambiguities } = psych::load(rendered)?;
+        let reader = Reader { origin, root: &root };
+        let ambiguities: Vec<&psych::Ambiguity> =
+            ambiguities.iter().filter(|found| found.is_judged()).collect();
+        let breaches = contract::breaches(&root);
+        if !breaches.is_empty() {
+            // What misleads people is often what made the breach: a second `aws:` hides the first.
+            let notes = ambiguities.iter().map(|found| {
+                (
+                    found.loses.to_string(),
+                    format!("note: {}, which Ruby drops for the one at {}", found.what, found.wins),
+                )
+            });
+            let breaches =
+                breaches.into_iter().map(|(position, message)| (position.to_string(), message));
+            return Err(ConfigError { problems: breaches.chain(notes).collect() });
+        }
+        let credentials = RunnerCredentials {
+            access_key_id: reader.secret(&["aws", "access_key_id"])?,
+            secret_access_key: reader.secret(&["aws", "secret_access_key"])?,
+        };
+        let release = reader.text(&["aws", "emr", "ami_version"])?;
+        let release = Located {
+            value: ReleaseLabel::from_ami_version(&release.value).map_err(|reason| {
+                ConfigError::at(
+                    reader.position(&["aws", "emr", "ami_version"]),
+                    format!("aws.emr.ami_version {reason}"),
+                )
+            })?,
+            at: release.at,
+        };
+        Ok(Self {
+            origin: origin.to_owned(),
+            digest,
+            credentials,
+            s3_region: reader.text(&["aws", "s3", "region"])?,
+            emr_region: reader.text(&["aws", "emr", "region"])?,
+            release,
+            jobflow_role: reader.text(&["aws", "emr", "jobflow_role"])?,
+            service_role: reader.text(&["aws", "emr", "service_role"])?,
+            instance_types: reader.instance_types()?,
+            properties: reader.properties(),
+            bootstrap: reader.texts(&["aws", "emr", "bootstrap"])?,
+            hbase: reader.optional_text(&["aws", "emr", "software", "hbase"])?,
+            lingual: reader.optional_text(&["aws", "emr", "software", "lingual"])?,
+            additional_info: reader.optional_text(&["aws", "emr", "additional_info"])?,
+            tracking: reader.tracking()?,
+            subnet: reader.optional_text(&["aws", "emr", "ec2_subnet_id"])?,
+            // Whatever stands here is replaced by the seal, so a wrong type is not an error of its
+            // own.
+            security_configuration: reader
+                .optional_text(&["aws", "emr", "security_configuration"])
+                .ok()
+                .flatten(),
+            job_name: reader.text(&["aws", "emr", "jobflow", "job_name"])?.value,
+            locations: reader.locations()?,
+            collector_format: reader
+                .optional_text(&["collectors", "format"])?
+                .map(|located| located.value),
+            spark_enrich: reader
+                .optional_text(&["enrich", "versions", "spark_enrich"])?
+                .map(|located| located.value),
+            continue_on_unexpected_error: matches!(
+                root.find(&["enrich", "continue_on_unexpected_error"]),
+                Some(Node { value: Value::Bool(true), .. })
+            ),
+            rdb_shredder: reader.text(&["storage", "versions", "rdb_shredder"])?.value,
+            ambiguities: ambiguities.into_iter().map(|found| reader.ambiguity(found)).collect(),
+            root: Secret::new(root),
+        })
+    }
+
+    /// Sets the keys of `seal` and proves that nothing else changed.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when there is no place to set them, or the proof fails.
+    pub fn seal(&self, seal: &Seal) -> Result<Sealed, ConfigError> {
+        seal::seal(self.root.reveal(), seal).map_err(|error| error.within(&self.origin))
+    }
+
+    /// The sealed text with the credentials' values replaced, for eyes and logs.
+    ///
+    /// # Errors
+    /// As [`RunnerConfig::seal`].
+    pub fn seal_masked(&self, seal: &Seal) -> Result<Sealed, ConfigError> {
+        let mut masked = self.root.reveal().clone();
+        mask(
+            &mut masked,
+            &[self.credentials.access_key_id.reveal(), self.credentials.secret_access_key.reveal()],
+        );
+        seal::seal(&masked, seal).map_err(|error| error.within(&self.origin))
+    }
+}
+
+/// Replaces every text that holds one of `secrets`: an alias can have put a key anywhere.
+fn mask(node: &mut Node, secrets: &[&String]) {
+    match &mut node.value {
+        Value::Text(text) if secrets.iter().any(|secret| text.contains(secret.as_str())) => {
+            *text = "(masked)".to_owned()
+        }
+        Value::List(items) => items.iter_mut().for_each(|item| mask(item, secrets)),
+        Value::Map(entries) => entries.iter_mut().for_each(|(_, child)| mask(child, secrets)),
+        _ => {}
+    }
+}
+
+/// What Ruby would hold after loading `text`, in the form of the oracle under
+/// `integration/runner/oracle`; maps in Ruby's own order.
+///
+/// # Errors
+/// Why the config would be refused, before anything is judged by what it says.
+pub fn dump(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+) -> Result<serde_json::Value, String> {
+    let loaded = || -> Result<Node, ConfigError> {
+        let root = psych::load(&erb::render(text, env)?)?.root;
+        seal::carriable(&root)?;
+        Ok(root)
+    };
+    loaded().map(|root| dumped(&root.value)).map_err(|error| error.to_string())
+}
+
+fn dumped(value: &Value) -> serde_json::Value {
+    use serde_json::json;
+    match value {
+        Value::Null => json!(null),
+        Value::Bool(yes) => json!(yes),
+        Value::Integer(number) => json!({"int": number.to_string()}),
+        Value::Float(number) => json!({"float": format!("{:016x}", number.to_bits())}),
+        Value::Text(text) => json!({ "text": text }),
+        Value::Other { kind, .. } => json!({ "other": kind }),
+        Value::List(items) => {
+            json!({"list": items.iter().map(|item| dumped(&item.value)).collect::<Vec<_>>()})
+        }
+        Value::Map(entries) => {
+            json!({"map": entries.iter().map(|(key, child)| json!([{"symbol": key.name}, dumped(&child.value)])).collect::<Vec<_>>()})
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let name = path.display().to_string();
+    let unreadable =
+        |error: std::io::Error| ConfigError::of(&name, format!("cannot be read: {error}"));
+    // The runner's own test is `File.file?`: it follows links and refuses a FIFO.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(ConfigError::of(
+            &name,
+            "not a regular file; EmrEtlRunner takes a file, or `-` for standard input",
+        ));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .map_err(unreadable)?
+        .take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runners::emr_etl_runner::yaml_value;
+
+    /// The environment of the recordings.
+    fn env(name: &str) -> Option<std::ffi::OsString> {
+        let value = match name {
+            "ENC" => "true",
+            "SC" => "acme-sc",
+            "AWS_SNOWPLOW_ACCESS_KEY" => "AKIAFAKE",
+            "AWS_SNOWPLOW_SECRET_KEY" => "fake",
+            _ => return None,
+        };
+        Some(value.into())
+    }
+
+    fn recorded_config() -> &'static str {
+        include_str!("../../../tests/recordings/config.yml")
+    }
+
+    fn parse(text: &str) -> Result<RunnerConfig, String> {
+        RunnerConfig::parse("config.yml", text.as_bytes(), &env).map_err(|error| error.to_string())
+    }
+
+    fn seal() -> Seal {
+        Seal {
+            security_configuration: "acme-sc".to_owned(),
+            tag: Some(("run".to_owned(), "1".to_owned())),
+        }
+    }
+
+    /// What the recordings print of a loaded config.
+    fn summary(config: &RunnerConfig) -> String {
+        let shown = |path: &[&str]| match config.root.reveal().find(path).map(|node| &node.value) {
+            None => "nil (no key)".to_owned(),
+            Some(Value::Null) => "nil".to_owned(),
+            // As Ruby's `inspect` shows it.
+            Some(Value::Text(text)) => {
+                format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+            }
+            Some(other) => {
+                let mut text = String::new();
+                seal::write(other, &mut text);
+                text
+            }
+        };
+        let ami = config.release.value.to_string();
+        format!(
+            "ACCEPTED encrypted={} security_configuration={} ami={:?}",
+            shown(&["aws", "s3", "buckets", "encrypted"]),
+            shown(&["aws", "emr", "security_configuration"]),
+            ami.trim_start_matches("emr-"),
+        )
+    }
+
+    #[test]
+    fn on_every_recorded_config_the_guard_agrees_with_ruby_or_refuses() {
+        let mut agreed = 0;
+        let mut refused = Vec::new();
+        for line in include_str!("../../../tests/recordings/config-loading.jsonl").lines() {
+            let case: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |key: &str| case[key].as_str().unwrap_or_default();
+            match RunnerConfig::parse("config.yml", text("config").as_bytes(), &env) {
+                Err(_) => refused.push(text("name").to_owned()),
+                Ok(config) => {
+                    let ours = summary(&config);
+                    let theirs = [text("result"), text("result_mri")];
+                    // What the runner itself rejects (by its contract on types) it will reject
+                    // under the guard too; only what it accepts must be the same.
+                    let accepted = theirs.iter().any(|result| result.starts_with("ACCEPTED"));
+                    assert!(
+                        !accepted || theirs.contains(&ours.as_str()),
+                        "{}: ours {ours}, Ruby's {theirs:?}",
+                        text("name")
+                    );
+                    agreed += 1;
+                }
+            }
+        }
+        assert!(agreed > 60, "most recorded configs are plain; only {agreed} were understood");
+        insta::assert_snapshot!(refused.join("\n"));
+    }
+
+    #[test]
+    fn sealing_sets_the_two_keys_and_the_tag_and_nothing_else() {
+        let config = parse(recorded_config()).unwrap();
+        let sealed = config.seal(&seal()).unwrap();
+        let shown: Vec<String> = sealed
+            .changes
+            .iter()
+            .map(|change| format!("{}: {:?} -> {}", change.key, change.before, change.after))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "aws.emr.security_configuration: Some(\"(blank)\") -> acme-sc",
+                "aws.s3.buckets.encrypted: Some(\"false\") -> true",
+                "monitoring.tags.run: None -> 1"
+            ]
+        );
+        let loaded = parse(sealed.text.reveal()).unwrap();
+        assert_eq!(
+            summary(&loaded),
+            "ACCEPTED encrypted=true security_configuration=\"acme-sc\" ami=\"5.29.0\""
+        );
+    }
+
+    #[test]
+    fn whatever_stood_at_the_two_keys_is_replaced() {
+        for (before, shown) in [
+            ("\"true\"", "true"),
+            ("1", "1"),
+            ("[true]", "[true]"),
+            ("no", "false"),
+            ("", "(blank)"),
+        ] {
+            let text =
+                recorded_config().replace("encrypted: false", &format!("encrypted: {before}"));
+            let sealed = parse(&text).unwrap().seal(&seal()).unwrap();
+            assert_eq!(sealed.changes[1].before.as_deref(), Some(shown), "{before}");
+        }
+        let missing = recorded_config()
+            .replace("      encrypted: false\n", "")
+            .replace("    security_configuration:\n", "");
+        let sealed = parse(&missing).unwrap().seal(&seal()).unwrap();
+        assert!(sealed.changes.iter().all(|change| change.before.is_none() && change.replaced()));
+    }
+
+    #[test]
+    fn errors_name_the_place_the_key_and_what_to_do() {
+        let refusal =
+            |from: &str, to: &str| parse(&recorded_config().replace(from, to)).unwrap_err();
+        let cases = [
+            refusal("ami_version: 5.29.0", "ami_version: 5.10"),
+            refusal("ami_version: 5.29.0", "ami_version: emr-5.29.0"),
+            refusal("region: eu-west-1\n    jobflow_role", "jobflow_role"),
+            refusal("processing: s3://acme-etl/processing", "processing: /var/data"),
+            refusal("    job_name: Snowplow ETL", "    job_name: 2020-01-01"),
+            refusal("    job_name: Snowplow ETL", "    job_name: ADD HERE"),
+            refusal("jobflow_role: EMR_EC2_DefaultRole", "jobflow_role: <%= ENV.fetch('ROLE') %>"),
+            refusal("jobflow_role: EMR_EC2_DefaultRole", "jobflow_role: <%= `whoami` %>"),
+            refusal("tags: {}", "tags: {a: 1, b: x}"),
+            refusal("    buckets:", "    bucket:"),
+            refusal("aws:\n", "s3:\n"),
+            refusal("core_instance_count: 2", "core_instance_count: \"2\""),
+            refusal("volume_size: 100", "volume_size: 0"),
+            refusal("output_compression: \"GZIP\"", "output_compression: gzip"),
+            refusal("collectors:", "x: &x {a: *x}\ncollectors:"),
+            refusal("collectors:", "x: !ruby/object:Object {}\ncollectors:"),
+            refusal("<%= ENV['AWS_SNOWPLOW_ACCESS_KEY'] %>", "<%= ENV['UNSET'] %>"),
+            refusal("<%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>", "ADD HERE"),
+            parse("---\n").unwrap_err(),
+            parse("").unwrap_err(),
+            parse("aws: [").unwrap_err(),
+        ];
+        insta::assert_snapshot!(cases.join("\n"));
+    }
+
+    /// Loads a config that tries to get past the seal, and shows what becomes of it: what Ruby
+    /// makes of it, what is said about it, what it is sealed to.
+    fn sealed_or_refused(name: &str, text: &str) -> String {
+        let env = |variable: &str| match variable {
+            "TWO_LINES" => Some("none\n    security_configuration: evil".into()),
+            other => env(other),
+        };
+        let config = match RunnerConfig::parse("config.yml", text.as_bytes(), &env) {
+            Ok(config) => config,
+            Err(error) => return format!("{name}\n  refused: {error}"),
+        };
+        let sealed = match config.seal(&seal()) {
+            Ok(sealed) => sealed,
+            Err(error) => return format!("{name}\n  refused: {error}"),
+        };
+        let again = parse(sealed.text.reveal()).unwrap();
+        assert_eq!(
+            summary(&again),
+            "ACCEPTED encrypted=true security_configuration=\"acme-sc\" ami=\"5.29.0\"",
+            "{name}"
+        );
+        assert_eq!(again.ambiguities, [], "{name}: the sealed form has one meaning");
+        assert!(!sealed.text.reveal().contains("<%"));
+        let ambiguities: Vec<String> = config
+            .ambiguities
+            .iter()
+            .map(|it| {
+                format!("\n  {}: {} (Ruby takes {}, not {})", it.key, it.what, it.wins, it.loses)
+            })
+            .collect();
+        format!("{name}\n  {}\n  sealed{}", summary(&config), ambiguities.concat())
+    }
+
+    #[test]
+    fn a_config_that_tries_to_get_past_the_seal_is_sealed_or_refused() {
+        let with = |from: &str, to: &str| {
+            assert!(recorded_config().contains(from), "{from}");
+            recorded_config().replacen(from, to, 1)
+        };
+        let blank = "    security_configuration:\n";
+        let off = "      encrypted: false\n";
+        let cases = [
+            (
+                "ERB that prints a second security_configuration",
+                with("    placement:\n", "    placement: <%= ENV['TWO_LINES'] %>\n"),
+            ),
+            (
+                "a twin of `aws` as a symbol",
+                with("collectors:\n", ":aws: {emr: {security_configuration: evil}}\ncollectors:\n"),
+            ),
+            (
+                "a twin of `encrypted` as a symbol",
+                with(off, "      encrypted: true\n      :encrypted: false\n"),
+            ),
+            (
+                "a merge below its key",
+                format!(
+                    "x: &x\n  encrypted: false\n{}",
+                    with(off, "      encrypted: true\n      <<: *x\n")
+                ),
+            ),
+            (
+                "a merge in quotes",
+                format!(
+                    "x: &x\n  security_configuration: evil\n{}",
+                    with(blank, "    security_configuration: acme-sc\n    \"<<\": *x\n")
+                ),
+            ),
+            (
+                "a second document",
+                format!(
+                    "{}---\naws: {{emr: {{security_configuration: evil}}}}\n",
+                    recorded_config()
+                ),
+            ),
+            (
+                "a parent that stands twice",
+                with(
+                    "collectors:\n",
+                    "aws:\n  s3:\n    buckets:\n      encrypted: false\ncollectors:\n",
+                ),
+            ),
+            ("encrypted as text", with(off, "      encrypted: \"true\"\n")),
+            ("encrypted as a symbol", with(off, "      encrypted: :true\n")),
+            (
+                "security_configuration as a date",
+                with(blank, "    security_configuration: 2020-01-01\n"),
+            ),
+            (
+                "an anchor redefined",
+                format!("x: &x true\ny: &x false\n{}", with(off, "      encrypted: *x\n")),
+            ),
+            ("an alias to the whole emr map", with("  emr:\n", "  emr: &emr\n") + "other: *emr\n"),
+            (
+                "the emr map by an alias",
+                format!(
+                    "x: &emr\n{}\n{}",
+                    emr_block(),
+                    recorded_config().replace(&format!("  emr:\n{}", emr_block()), "  emr: *emr\n")
+                ),
+            ),
+            ("a tag that makes a boolean", with(off, "      encrypted: !!bool \"false\"\n")),
+            ("an object", with(blank, "    security_configuration: !ruby/object:Object {}\n")),
+        ];
+        let shown: Vec<String> =
+            cases.iter().map(|(name, text)| sealed_or_refused(name, text)).collect();
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    /// The lines below `emr:` in the recorded config.
+    fn emr_block() -> String {
+        let (_, rest) = recorded_config().split_once("  emr:\n").unwrap();
+        let (block, _) = rest.split_once("collectors:").unwrap();
+        block.to_owned()
+    }
+
+    #[test]
+    fn what_the_sealed_form_cannot_carry_is_refused_where_the_seal_does_not_replace_it() {
+        let text = recorded_config().replace("collectors:", "x: [2020-01-01]\ncollectors:");
+        let refusal = parse(&text).unwrap().seal(&seal()).unwrap_err().to_string();
+        assert_eq!(
+            refusal,
+            "config.yml:62:5: Ruby reads this value as a date; put it in quotes to keep it as text"
+        );
+    }
+
+    #[test]
+    fn no_error_shows_a_credential() {
+        let text = recorded_config().replace("<%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>", "[hunter2]");
+        let refusal = parse(&text).unwrap_err();
+        assert!(!refusal.contains("hunter2"), "{refusal}");
+        assert!(
+            !format!("{:?}", parse(recorded_config()).unwrap().credentials).contains("AKIAFAKE")
+        );
+    }
+
+    mod laws {
+        use super::*;
+        use proptest::prelude::*;
+
+        fn any_value() -> impl Strategy<Value = Value> {
+            let leaf = prop_oneof![
+                Just(Value::Null),
+                any::<bool>().prop_map(Value::Bool),
+                any::<i64>().prop_map(Value::Integer),
+                (-1_000_000_i32..1_000_000)
+                    .prop_map(|number| Value::Float(f64::from(number) / 1000.0)),
+                any_text().prop_map(Value::Text),
+            ];
+            leaf.prop_recursive(4, 32, 4, |inner| {
+                let node = inner.prop_map(|value| Node { value, at: Position::START });
+                prop_oneof![
+                    prop::collection::vec(node.clone(), 0..4).prop_map(Value::List),
+                    prop::collection::btree_map(any_key(), node, 0..4).prop_map(|map| Value::Map(
+                        map.into_iter()
+                            .map(|(key, node)| (yaml_value::Key::new(&key), node))
+                            .collect()
+                    )),
+                ]
+            })
+        }
+
+        /// Texts that YAML, ERB and JSON each like to misread, and any others.
+        fn any_text() -> impl Strategy<Value = String> {
+            let tricky = [
+                "yes",
+                "~",
+                "",
+                "5.10",
+                "0755",
+                "12:30:00",
+                ":sym",
+                "<%= 1 %>",
+                "<%%",
+                "%>",
+                "a: b",
+                "# x",
+                "\u{2028}\u{feff}\u{85}\u{7f}",
+                "\\u003c",
+                "😀",
+                "<<",
+                "\t\r\n ",
+            ];
+            prop_oneof![
+                prop::sample::select(tricky.to_vec()).prop_map(str::to_owned),
+                any::<String>()
+            ]
+        }
+
+        fn any_key() -> impl Strategy<Value = String> {
+            any_text().prop_filter("merges are refused", |key| key != "<<")
+        }
+
+        proptest! {
+            #[test]
+            fn what_is_written_loads_as_what_was_meant(value in any_value()) {
+                let mut text = String::new();
+                seal::write(&value, &mut text);
+                let rendered = erb::render(&text, &|_| None).unwrap();
+                prop_assert_eq!(&rendered.text, &text);
+                prop_assert_eq!(psych::load(&rendered).unwrap().root.value, value);
+            }
+        }
+    }
+}

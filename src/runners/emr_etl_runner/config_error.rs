@@ -1,0 +1,73 @@
+//! Errors in a runner config, each with its place.
+
+use std::fmt;
+
+/// A line and column of the runner config, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    line: usize,
+    column: usize,
+}
+
+impl Position {
+    pub(crate) const START: Self = Self { line: 1, column: 1 };
+
+    fn advance(&mut self, character: char) {
+        if character == '\n' {
+            self.line += 1;
+            self.column = 1;
+        } else {
+            self.column += 1;
+        }
+    }
+
+    pub(crate) fn advance_all(&mut self, text: &str) {
+        text.chars().for_each(|character| self.advance(character));
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// Why a runner config cannot be judged: the places, and what to do. Never holds a value of the
+/// config that could be secret.
+#[derive(Debug)]
+pub struct ConfigError {
+    /// Each `file:line:column` (without the file before it is known), and what is wrong there.
+    /// Never empty.
+    pub(crate) problems: Vec<(String, String)>,
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (place, message)) in self.problems.iter().enumerate() {
+            write!(f, "{}{place}: {message}", if index == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl ConfigError {
+    pub(crate) fn at(position: Position, message: impl Into<String>) -> Self {
+        Self::of(&position.to_string(), message)
+    }
+
+    pub(crate) fn of(place: &str, message: impl Into<String>) -> Self {
+        Self { problems: vec![(place.to_owned(), message.into())] }
+    }
+
+    pub(crate) fn within(self, file: &str) -> Self {
+        Self {
+            problems: self
+                .problems
+                .into_iter()
+                .map(|(place, message)| (format!("{file}:{place}"), message))
+                .collect(),
+        }
+    }
+}

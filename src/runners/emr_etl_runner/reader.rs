@@ -1,0 +1,204 @@
+//! Typed values out of the loaded tree, with errors that name place and key.
+
+use crate::{
+    base::{names::S3Location, secret::Secret},
+    runners::emr_etl_runner::{
+        config_error::{ConfigError, Position},
+        psych,
+        yaml_value::{Node, Value},
+    },
+    spec::{
+        cluster_spec::Property,
+        data_paths::Location,
+        located::Located,
+        observations::{Ambiguity, Tracking},
+    },
+};
+
+/// Takes typed values out of the loaded tree, with errors that name place and key.
+pub(super) struct Reader<'a> {
+    pub(super) origin: &'a str,
+    pub(super) root: &'a Node,
+}
+
+impl Reader<'_> {
+    /// Where `path` stands, or the deepest parent of it that exists.
+    pub(super) fn position(&self, path: &[&str]) -> Position {
+        let mut node = self.root;
+        for key in path {
+            match node.get(key) {
+                Some(child) => node = child,
+                None => break,
+            }
+        }
+        node.at
+    }
+
+    fn located<T>(&self, node: &Node, value: T) -> Located<T> {
+        Located { value, at: format!("{}:{}", self.origin, node.at) }
+    }
+
+    pub(super) fn text(&self, path: &[&str]) -> Result<Located<String>, ConfigError> {
+        self.optional_text(path)?.filter(|text| !text.value.is_empty()).ok_or_else(|| {
+            ConfigError::at(
+                self.position(path),
+                format!("{} is missing or blank; EmrEtlRunner needs text there", path.join(".")),
+            )
+        })
+    }
+
+    pub(super) fn optional_text(
+        &self,
+        path: &[&str],
+    ) -> Result<Option<Located<String>>, ConfigError> {
+        match self.root.find(path) {
+            None | Some(Node { value: Value::Null, .. }) => Ok(None),
+            Some(node) => self.as_text(node, &path.join(".")).map(Some),
+        }
+    }
+
+    fn as_text(&self, node: &Node, key: &str) -> Result<Located<String>, ConfigError> {
+        match &node.value {
+            Value::Text(text) => Ok(self.located(node, text.clone())),
+            other => Err(ConfigError::at(
+                node.at,
+                format!("{key} must be text; found {} (put it in quotes)", other.kind()),
+            )),
+        }
+    }
+
+    pub(super) fn secret(&self, path: &[&str]) -> Result<Secret, ConfigError> {
+        let text = self.text(path)?;
+        let key = path.join(".");
+        // What people leave in a config believing that an instance role would be used; this runner
+        // cannot. (The contract has refused `ADD HERE` before.)
+        if matches!(text.value.as_str(), "iam" | "env" | "default") {
+            return Err(ConfigError::at(
+                self.position(path),
+                format!(
+                    "{key} holds a placeholder; EmrEtlRunner 1.0.4 takes static credentials only"
+                ),
+            ));
+        }
+        Ok(Secret::new(text.value))
+    }
+
+    pub(super) fn ambiguity(&self, found: &psych::Ambiguity) -> Ambiguity {
+        Ambiguity {
+            key: if found.path.is_empty() { "the document".to_owned() } else { found.path.clone() },
+            what: found.what,
+            wins: format!("{}:{}", self.origin, found.wins),
+            loses: format!("{}:{}", self.origin, found.loses),
+        }
+    }
+
+    /// Every S3 location below `aws.s3.buckets`, lists unfolded.
+    pub(super) fn locations(&self) -> Result<Vec<Location>, ConfigError> {
+        let path = ["aws", "s3", "buckets"];
+        let Some(buckets) = self.root.find(&path) else {
+            return Err(ConfigError::at(self.position(&path), "aws.s3.buckets is missing"));
+        };
+        let mut locations = Vec::new();
+        self.collect(buckets, "", &mut locations)?;
+        if locations.is_empty() {
+            return Err(ConfigError::at(buckets.at, "aws.s3.buckets names no location"));
+        }
+        Ok(locations)
+    }
+
+    fn collect(
+        &self,
+        node: &Node,
+        role: &str,
+        locations: &mut Vec<Location>,
+    ) -> Result<(), ConfigError> {
+        match &node.value {
+            // `encrypted` is no location, and sealed anyway.
+            _ if role == "encrypted" => {}
+            Value::Null => {}
+            Value::Map(entries) => {
+                for (key, child) in entries {
+                    let role = if role.is_empty() {
+                        key.name.clone()
+                    } else {
+                        format!("{role}.{}", key.name)
+                    };
+                    self.collect(child, &role, locations)?;
+                }
+            }
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.collect(item, &format!("{role}[{index}]"), locations)?;
+                }
+            }
+            _ => {
+                let key = format!("aws.s3.buckets.{role}");
+                let text = self.as_text(node, &key)?;
+                let location = S3Location::parse(&text.value)
+                    .map_err(|reason| ConfigError::at(node.at, format!("{key} {reason}")))?;
+                locations.push(Location { role: role.to_owned(), location, at: text.at });
+            }
+        }
+        Ok(())
+    }
+
+    /// `aws.emr.configuration`: classification, property and value, each property with its place.
+    /// The contract has seen to the types.
+    pub(super) fn properties(&self) -> Vec<Property> {
+        let entries = |node: Option<&Node>| match node.map(|node| node.value.clone()) {
+            Some(Value::Map(entries)) => entries,
+            _ => Vec::new(),
+        };
+        let mut properties = Vec::new();
+        for (classification, of_it) in entries(self.root.find(&["aws", "emr", "configuration"])) {
+            for (name, node) in entries(Some(&of_it)) {
+                let Value::Text(value) = &node.value else { continue };
+                properties.push(Property {
+                    classification: classification.name.clone(),
+                    name: name.name,
+                    value: value.clone(),
+                    at: format!("{}:{}", self.origin, node.at),
+                });
+            }
+        }
+        properties
+    }
+
+    /// The texts of a list.
+    pub(super) fn texts(&self, path: &[&str]) -> Result<Vec<Located<String>>, ConfigError> {
+        match self.root.find(path).map(|node| &node.value) {
+            Some(Value::List(items)) => {
+                items.iter().map(|item| self.as_text(item, &path.join("."))).collect()
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Where the runner reports its jobs to, when it does.
+    pub(super) fn tracking(&self) -> Result<Option<Tracking>, ConfigError> {
+        let path = ["monitoring", "snowplow"];
+        if !matches!(self.root.find(&path).map(|node| &node.value), Some(Value::Map(_))) {
+            return Ok(None);
+        }
+        Ok(Some(Tracking {
+            collector: self.text(&["monitoring", "snowplow", "collector"])?,
+            protocol: self.optional_text(&["monitoring", "snowplow", "protocol"])?,
+        }))
+    }
+
+    /// The instance types of the groups that the runner will start.
+    pub(super) fn instance_types(&self) -> Result<Vec<Located<String>>, ConfigError> {
+        let counted = |group: &str| {
+            !matches!(
+                self.root.find(&["aws", "emr", "jobflow", &format!("{group}_instance_count")]),
+                Some(Node { value: Value::Integer(0), .. })
+            )
+        };
+        let groups = ["master", "core", "task"]
+            .into_iter()
+            .filter(|group| *group == "master" || counted(group));
+        groups
+            .map(|group| self.text(&["aws", "emr", "jobflow", &format!("{group}_instance_type")]))
+            .collect()
+    }
+}

@@ -1,0 +1,248 @@
+//! ERB rendered by a real Ruby, for configs that hold more than the guard judges by itself. It is
+//! rendered once, here; the rendered text is what is judged, sealed and handed over, so nothing is
+//! evaluated twice.
+
+use std::{
+    fmt,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::{
+    runners::emr_etl_runner::config_error::{ConfigError, Position},
+    settings::resolve::ErbEngine,
+    system::process::{LaunchError, Program},
+};
+
+impl Program {
+    /// The Ruby that `engine` stands for; `None` where the guard renders by itself. `named` is the
+    /// runner, for the one within its jar.
+    ///
+    /// # Errors
+    /// [`LaunchError`] when the runner's jar is asked for and there is no runner.
+    pub fn ruby(engine: ErbEngine, named: Option<&Path>) -> Result<Option<Ruby>, LaunchError> {
+        Ok(match engine {
+            ErbEngine::Native => None,
+            ErbEngine::Ruby => Some(Ruby::Program("ruby")),
+            ErbEngine::Jruby => Some(Ruby::Program("jruby")),
+            ErbEngine::RunnerJar => Some(Ruby::Jar(Self::find(named)?.path)),
+        })
+    }
+}
+
+/// The Ruby that renders.
+#[derive(Clone, Debug)]
+pub enum Ruby {
+    /// A program on PATH: `ruby`, `jruby`.
+    Program(&'static str),
+    /// The JRuby within the runner's own jar.
+    Jar(PathBuf),
+}
+
+impl fmt::Display for Ruby {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program(program) => write!(f, "`{program}`"),
+            Self::Jar(jar) => write!(f, "the JRuby in {}", jar.display()),
+        }
+    }
+}
+
+/// What the child runs: EmrEtlRunner's own line around `ERB`, with the names that stand in its
+/// binding there.
+///
+/// Whatever the config prints or runs goes to /dev/null; the rendered text is framed by a zero byte
+/// and a word, so that a config which ends Ruby half-way (`exit 0`) cannot pass for one that was
+/// rendered.
+const SCRIPT: &str = "\
+require 'erb'
+out = $stdout.dup
+$stdout.reopen('/dev/null')
+$stderr.reopen('/dev/null')
+[$stdin, out].each { |stream| stream.set_encoding('UTF-8') }
+config_file = '-'
+is_required = true
+config = $stdin.readlines.join
+begin
+  rendered = ERB.new(config).result(binding)
+  out.write(rendered, \"\\0rendered\")
+rescue Exception => error
+  out.write(\"\\0\", error.class.name)
+end
+out.flush
+";
+
+/// Renders `text` by `ruby`, in this environment.
+///
+/// # Errors
+/// [`ConfigError`] when there is no such Ruby, or the config's own raised or ended. Its message never repeats what Ruby said, which could hold a secret.
+pub(super) fn render(ruby: &Ruby, text: &str) -> Result<String, ConfigError> {
+    match ruby {
+        Ruby::Program(program) => run(Command::new(program), ruby, text),
+        Ruby::Jar(jar) => {
+            let unpacked = tempfile::Builder::new()
+                .prefix("emr-etl-guard-jruby.")
+                .tempdir()
+                .map_err(|error| refuse(format!("no folder for {ruby} can be made: {error}")))?;
+            unpack(jar, unpacked.path()).map_err(|reason| {
+                refuse(format!(
+                    "{ruby}, which the setting `erb` asks for, cannot be used: {reason}"
+                ))
+            })?;
+            run(java(unpacked.path()), ruby, text)
+        }
+    }
+}
+
+fn refuse(message: String) -> ConfigError {
+    ConfigError::at(Position::START, message)
+}
+
+/// Where the runner's build (Warbler) puts what its own start unpacks in the same way.
+const LIBRARIES: &str = "META-INF/lib/";
+
+/// Puts the jars within `jar` into `folder`. The shell script that stands before the archive in the
+/// runner's executable is no hindrance.
+fn unpack(jar: &Path, folder: &Path) -> Result<(), String> {
+    let shown = |error: &dyn fmt::Display| format!("{error}");
+    let file = std::fs::File::open(jar).map_err(|error| shown(&error))?;
+    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file))
+        .map_err(|_| "it is no jar; set `erb` to ruby or jruby".to_owned())?;
+    let mut has_jruby = false;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(|error| shown(&error))?;
+        let name = entry.name().map_err(|error| shown(&error))?.into_owned();
+        let library = name
+            .strip_prefix(LIBRARIES)
+            .and_then(|below| Path::new(below).file_name())
+            .and_then(|file| file.to_str());
+        let Some(library) = library.filter(|library| {
+            Path::new(library).extension().is_some_and(|extension| extension == "jar")
+        }) else {
+            continue;
+        };
+        has_jruby |= library.starts_with("jruby-core") || library.starts_with("jruby-complete");
+        let mut unpacked =
+            std::fs::File::create(folder.join(library)).map_err(|error| shown(&error))?;
+        std::io::copy(&mut entry, &mut unpacked).map_err(|error| shown(&error))?;
+    }
+    if has_jruby {
+        Ok(())
+    } else {
+        Err(format!("no jruby-core*.jar lies in its {LIBRARIES}; set `erb` to ruby or jruby"))
+    }
+}
+
+/// JRuby's own command line, from the jars in `folder`, by the Java that the runner's start script
+/// would take.
+fn java(folder: &Path) -> Command {
+    let home = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
+    let mut command = Command::new(
+        home.map_or_else(|| PathBuf::from("java"), |home| Path::new(&home).join("bin/java")),
+    );
+    let options = std::env::var("JAVA_OPTS").unwrap_or_default();
+    // Its standard library lies in one of the jars.
+    command
+        .args(options.split_whitespace())
+        .arg("-Djruby.home=uri:classloader://META-INF/jruby.home")
+        .arg("-cp")
+        .arg(folder.join("*"))
+        .arg("org.jruby.Main");
+    command
+}
+
+fn run(mut command: Command, ruby: &Ruby, text: &str) -> Result<String, ConfigError> {
+    let mut child = command
+        .args(["-e", SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| {
+            refuse(format!("{ruby}, which the setting `erb` names, cannot be run: {error}"))
+        })?;
+    // Ruby reads all before it writes anything, so one after the other cannot block.
+    let written = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
+    let output = child
+        .wait_with_output()
+        .map_err(|error| refuse(format!("{ruby} cannot be waited for: {error}")))?;
+    if !matches!(written, Some(Ok(()))) {
+        return Err(refuse(format!("{ruby} did not read the config ({})", output.status)));
+    }
+    let answer = String::from_utf8(output.stdout)
+        .map_err(|_| refuse("the config, rendered by Ruby, is not valid UTF-8".to_owned()))?;
+    match answer.rsplit_once('\0') {
+        Some((rendered, "rendered")) => Ok(rendered.to_owned()),
+        Some((_, class)) => {
+            Err(refuse(format!("the config's ERB raised {class}; EmrEtlRunner would stop here")))
+        }
+        None => Err(refuse(format!(
+            "the config's ERB ended Ruby ({}) before it was rendered",
+            output.status
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jar(folder: &Path, entries: &[&str]) -> PathBuf {
+        use std::io::Write as _;
+        let path = folder.join("snowplow-emr-etl-runner");
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(b"#!/bin/sh\nexec java -jar \"$0\" \"$@\"\nexit 1\n").unwrap();
+        let mut archive = zip::ZipWriter::new(file);
+        for entry in entries {
+            archive.start_file(*entry, zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(entry.as_bytes()).unwrap();
+        }
+        archive.finish().unwrap();
+        path
+    }
+
+    #[test]
+    fn the_jars_within_the_runners_executable_are_unpacked_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let entries = [
+            "META-INF/main.rb",
+            "META-INF/lib/jruby-core-9.3.9.0-complete.jar",
+            "META-INF/lib/jruby-stdlib-9.3.9.0.jar",
+            "gems/x/../../META-INF/lib/evil.jar",
+        ];
+        let jar = jar(folder.path(), &entries);
+        let unpacked = folder.path().join("unpacked");
+        std::fs::create_dir(&unpacked).unwrap();
+        unpack(&jar, &unpacked).unwrap();
+        let mut names: Vec<String> = std::fs::read_dir(&unpacked)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["jruby-core-9.3.9.0-complete.jar", "jruby-stdlib-9.3.9.0.jar"]);
+        assert_eq!(std::fs::read_to_string(unpacked.join(&names[0])).unwrap(), entries[1]);
+    }
+
+    #[test]
+    fn a_runner_that_is_no_jar_or_has_no_jruby_in_it_is_refused_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |jar: PathBuf| {
+            render(&Ruby::Jar(jar.clone()), "")
+                .unwrap_err()
+                .to_string()
+                .replace(&jar.display().to_string(), "RUNNER")
+        };
+        let script = folder.path().join("script");
+        std::fs::write(&script, "#!/bin/sh\n").unwrap();
+        assert_eq!(
+            said(script),
+            "1:1: the JRuby in RUNNER, which the setting `erb` asks for, cannot be used: it is no jar; set `erb` to ruby or jruby"
+        );
+        let said = said(jar(folder.path(), &["META-INF/main.rb"]));
+        assert_eq!(
+            said,
+            "1:1: the JRuby in RUNNER, which the setting `erb` asks for, cannot be used: no jruby-core*.jar lies in its META-INF/lib/; set `erb` to ruby or jruby"
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! The seal: both encryption settings (and the run's tag) set in the runner config, written so that
+//! Ruby has nothing to reinterpret, and proved by loading the result again.
+//!
+//! The sealed form is JSON, which is YAML: every text is quoted, so no reader can turn one into a
+//! boolean, a number or a symbol. `<` is written as an escape, so that the runner's own ERB pass
+//! finds no tag.
+
+use crate::{
+    base::{digest::sha256, secret::Secret},
+    runners::emr_etl_runner::{
+        config_error::{ConfigError, Position},
+        erb, psych, scalar,
+        yaml_value::{Node, Value},
+    },
+    spec::observations::Change,
+};
+
+/// What the seal sets.
+#[derive(Clone, Debug)]
+pub struct Seal {
+    /// Goes to `aws.emr.security_configuration`.
+    pub security_configuration: String,
+    /// Goes to `monitoring.tags`, as key and value, when the settings allow it.
+    pub tag: Option<(String, String)>,
+}
+
+/// The sealed config, proved equal to the original but for the sealed keys.
+#[derive(Debug)]
+pub struct Sealed {
+    /// What the runner gets on standard input. It holds the credentials.
+    pub text: Secret,
+    /// What was set, in a fixed order.
+    pub changes: Vec<Change>,
+    /// SHA-256 of `text`, in hexadecimal.
+    pub digest: String,
+}
+
+/// The keys the seal owns: path of the map, key in it.
+const SECURITY_CONFIGURATION: (&[&str], &str) = (&["aws", "emr"], "security_configuration");
+const ENCRYPTED: (&[&str], &str) = (&["aws", "s3", "buckets"], "encrypted");
+const TAGS: &[&str] = &["monitoring", "tags"];
+
+/// Seals `original`.
+///
+/// # Errors
+/// [`ConfigError`] when a parent of a sealed key is missing or no map, or when the result does not load as what was meant.
+pub(super) fn seal(original: &Node, seal: &Seal) -> Result<Sealed, ConfigError> {
+    let mut sealed = original.clone();
+    let mut changes = vec![
+        set(
+            &mut sealed,
+            SECURITY_CONFIGURATION.0,
+            SECURITY_CONFIGURATION.1,
+            Value::Text(seal.security_configuration.clone()),
+        )?,
+        set(&mut sealed, ENCRYPTED.0, ENCRYPTED.1, Value::Bool(true))?,
+    ];
+    if let Some((key, value)) = &seal.tag {
+        changes.push(set(&mut sealed, TAGS, key, Value::Text(value.clone()))?);
+    }
+    carriable(&sealed)?;
+    let mut text = String::new();
+    write(&sealed.value, &mut text);
+    text.push('\n');
+    prove(original, &text, seal)?;
+    let digest = sha256(&text);
+    Ok(Sealed { text: Secret::new(text), changes, digest })
+}
+
+/// Refuses what the sealed form cannot carry: JSON has no dates, symbols or special numbers.
+pub(super) fn carriable(node: &Node) -> Result<(), ConfigError> {
+    match &node.value {
+        Value::Other { kind, .. } => Err(ConfigError::at(
+            node.at,
+            format!("Ruby reads this value as {kind}; put it in quotes to keep it as text"),
+        )),
+        Value::List(items) => items.iter().try_for_each(carriable),
+        Value::Map(entries) => entries.iter().try_for_each(|(_, child)| carriable(child)),
+        _ => Ok(()),
+    }
+}
+
+fn set(root: &mut Node, path: &[&str], key: &str, value: Value) -> Result<Change, ConfigError> {
+    let dotted = path.join(".");
+    let after = shown(&value);
+    let nearest = (0..path.len())
+        .rev()
+        .find_map(|depth| root.find(&path[..depth]))
+        .map_or(Position::START, |node| node.at);
+    let parent = root.find_mut(path).ok_or_else(|| {
+        ConfigError::at(nearest, format!("`{dotted}` is missing; EmrEtlRunner 0.33.0 and later need it, and the seal sets `{key}` in it"))
+    })?;
+    let before = parent.set(key, value)?;
+    Ok(Change {
+        key: format!("{dotted}.{key}"),
+        before: before.map(|node| shown(&node.value)),
+        after,
+    })
+}
+
+/// A value for a report: only the sealed keys are ever shown this way.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "(blank)".to_owned(),
+        Value::Text(text) => text.clone(),
+        other => {
+            let mut text = String::new();
+            write(other, &mut text);
+            text
+        }
+    }
+}
+
+/// Loads `text` as the runner will, takes the sealed keys out of both, and compares.
+fn prove(original: &Node, text: &str, seal: &Seal) -> Result<(), ConfigError> {
+    let broken = |what: &str| {
+        ConfigError::at(
+            Position::START,
+            format!("the sealed config failed its proof: {what}; please report this"),
+        )
+    };
+    let rendered = erb::render(text, &|_| None)?;
+    if rendered.text != text {
+        return Err(broken("ERB would change it"));
+    }
+    let loaded = psych::load(&rendered)?.root;
+    let is = |path: &[&str], key: &str, value: Value| {
+        loaded.find(path).and_then(|map| map.get(key)).is_some_and(|node| node.value == value)
+    };
+    if !is(
+        SECURITY_CONFIGURATION.0,
+        SECURITY_CONFIGURATION.1,
+        Value::Text(seal.security_configuration.clone()),
+    ) {
+        return Err(broken("aws.emr.security_configuration is not the sealed name"));
+    }
+    if !is(ENCRYPTED.0, ENCRYPTED.1, Value::Bool(true)) {
+        return Err(broken("aws.s3.buckets.encrypted is not true"));
+    }
+    let mut own = vec![SECURITY_CONFIGURATION, ENCRYPTED];
+    if let Some((key, _)) = &seal.tag {
+        own.push((TAGS, key));
+    }
+    if without(original, &own) != without(&loaded, &own) {
+        return Err(broken("something else than the sealed keys differs"));
+    }
+    Ok(())
+}
+
+fn without(root: &Node, keys: &[(&[&str], &str)]) -> Node {
+    let mut copy = root.clone();
+    for (path, key) in keys {
+        if let Some(Node { value: Value::Map(entries), .. }) = copy.find_mut(path) {
+            entries.retain(|(known, _)| known.name != *key);
+        }
+    }
+    copy
+}
+
+/// Writes `value` as JSON that every YAML 1.1 reader and ERB take literally.
+pub(super) fn write(value: &Value, out: &mut String) {
+    use std::fmt::Write as _;
+    let written = match value {
+        Value::Null => write!(out, "null"),
+        Value::Bool(yes) => write!(out, "{yes}"),
+        Value::Integer(number) => write!(out, "{number}"),
+        Value::Float(number) => write!(out, "{}", scalar::write_float(*number)),
+        // Refused before anything is written for the runner; for people it reads as it stood.
+        Value::Other { text, .. } => write!(out, "{text}"),
+        Value::Text(text) => {
+            write_text(text, out);
+            Ok(())
+        }
+        Value::List(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                out.push_str(if index == 0 { "" } else { ", " });
+                write(&item.value, out);
+            }
+            out.push(']');
+            Ok(())
+        }
+        Value::Map(entries) => {
+            out.push('{');
+            for (index, (key, item)) in entries.iter().enumerate() {
+                out.push_str(if index == 0 { "" } else { ",\n" });
+                write_text(&key.name, out);
+                out.push_str(": ");
+                write(&item.value, out);
+            }
+            out.push('}');
+            Ok(())
+        }
+    };
+    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+}
+
+fn write_text(text: &str, out: &mut String) {
+    use std::fmt::Write as _;
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            // `<` so that no ERB tag can start; the others because YAML calls them unprintable or
+            // line breaks.
+            '<' | '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}

@@ -1,0 +1,114 @@
+//! Values of a YAML document, as Psych loads them.
+
+use crate::runners::emr_etl_runner::config_error::{ConfigError, Position};
+
+/// A value and where it stands in the source.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) at: Position,
+}
+
+/// What Ruby holds after loading, as far as a runner config needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    /// A date, a symbol, …: it may stand only where the seal replaces it. `kind` reads on after
+    /// "Ruby reads this value as".
+    Other {
+        kind: &'static str,
+        text: String,
+    },
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a map. Before symbolising, `a` and `:a` are two keys; after it, all are symbols.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) name: String,
+    pub(crate) symbol: bool,
+}
+
+impl Key {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), symbol: true }
+    }
+}
+
+impl Value {
+    /// The kind in the words of an error message.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "a boolean",
+            Self::Integer(_) | Self::Float(_) => "a number",
+            Self::Text(_) => "text",
+            Self::Other { kind, .. } => kind,
+            Self::List(_) => "a list",
+            Self::Map(_) => "a map",
+        }
+    }
+}
+
+/// Positions do not count: two nodes are equal when Ruby would hold equal values.
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Node {
+    /// The node under `key`, when this is a map that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(known, _)| known.name == key).map(|(_, node)| node)
+    }
+
+    /// The node at the end of `path`.
+    pub(crate) fn find(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// Sets `key` in this map, which must be one; gives back what stood there.
+    pub(crate) fn set(&mut self, key: &str, value: Value) -> Result<Option<Self>, ConfigError> {
+        let at = self.at;
+        let Value::Map(entries) = &mut self.value else {
+            return Err(ConfigError::at(
+                at,
+                format!("expected a map here, to set `{key}` in it; found {}", self.value.kind()),
+            ));
+        };
+        match entries.iter_mut().find(|(known, _)| known.name == key) {
+            Some((_, node)) => {
+                let node_at = node.at;
+                Ok(Some(std::mem::replace(node, Self { value, at: node_at })))
+            }
+            None => {
+                entries.push((Key::new(key), Self { value, at }));
+                Ok(None)
+            }
+        }
+    }
+
+    /// The node at the end of `path`, to change it.
+    pub(crate) fn find_mut(&mut self, path: &[&str]) -> Option<&mut Self> {
+        path.iter().try_fold(self, |node, wanted| {
+            let Value::Map(entries) = &mut node.value else { return None };
+            entries.iter_mut().find(|(known, _)| known.name == *wanted).map(|(_, node)| node)
+        })
+    }
+
+    /// How many values there are, itself included.
+    pub(crate) fn size(&self) -> usize {
+        match &self.value {
+            Value::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
+            Value::Map(entries) => 1 + entries.iter().map(|(_, node)| node.size()).sum::<usize>(),
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Which S3 locations a run touches: who reads, writes or deletes what.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    base::names::{BucketName, S3Location},
+    spec::part::Part,
+};
+
+/// One S3 location of the config, by the role it plays for the runner.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// The key below `aws.s3.buckets`, such as `raw.in[0]` or `enriched.good`.
+    pub role: String,
+    /// Where it points.
+    pub location: S3Location,
+    /// `file:line:column`.
+    pub at: String,
+}
+
+impl Location {
+    /// The bucket this location lies in.
+    #[must_use]
+    pub fn bucket(&self) -> &BucketName {
+        &self.location.bucket
+    }
+}
+
+/// What a run will do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Plan {
+    /// The parts that run.
+    pub parts: BTreeSet<Part>,
+    /// How enriched files get into their archive.
+    pub archive_enriched: Archive,
+    /// How shredded files get into their archive.
+    pub archive_shredded: Archive,
+    /// Each S3 location that is touched, by whom and how, in the order of the pipeline.
+    pub touches: Vec<Touch>,
+    /// Which cluster the steps run on.
+    pub cluster: Cluster,
+    /// Whether what staging reads are the Clojure Collector's logs: Elastic Beanstalk put them
+    /// there, so only the bucket's own default protected them.
+    pub clojure_collector: bool,
+}
+
+/// How an archive step finds its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Archive {
+    /// There is no such step.
+    Skip,
+    /// The folder that this run writes.
+    Pipeline,
+    /// The last folder that an earlier run left behind; the runner looks it up in S3.
+    Recover,
+}
+
+/// Which cluster a run uses. A new one can be followed by more: one for each bootstrap failure, and
+/// for each `RunJobFlow` whose answer was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cluster {
+    /// A new one of this name, always: even when no step is left (measured), and whatever other
+    /// clusters there are.
+    New(String),
+    /// Persistent mode: the one cluster of this name in state WAITING; a new one only when none is
+    /// in WAITING or RUNNING.
+    NamedOrNew(String),
+}
+
+impl Cluster {
+    /// The name it has, or will have.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::New(name) | Self::NamedOrNew(name) => name,
+        }
+    }
+}
+
+/// One way in which a run touches a location.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct Touch {
+    /// The key below `aws.s3.buckets`.
+    pub role: String,
+    /// What is done there.
+    pub access: Access,
+    /// Who does it.
+    pub actor: Actor,
+    /// For which part of the pipeline; none for what the cluster does as such.
+    pub part: Option<Part>,
+}
+
+/// What is done to a location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Keys are listed.
+    List,
+    /// Objects are read.
+    Read,
+    /// Objects are written.
+    Write,
+    /// Objects are deleted once they are copied.
+    Delete,
+}
+
+/// Who touches a location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Actor {
+    /// The runner itself, with its static credentials.
+    Runner,
+    /// s3-dist-cp on the cluster.
+    S3DistCp,
+    /// A Spark job on the cluster.
+    Spark,
+    /// A Scalding (Hadoop) job on the cluster.
+    Scalding,
+    /// RDB Loader on the cluster, and the database it tells to load.
+    RdbLoader,
+    /// The EMR service.
+    Emr,
+}
+
+/// What protects the objects that an actor writes, given that the runner config says `encrypted:
+/// true`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protection {
+    /// `--s3ServerSideEncryption`: the request asks for encryption.
+    Flag,
+    /// EMRFS: the security configuration's S3 part, or else the bucket's default.
+    SecurityConfiguration,
+    /// Nothing but the bucket's default.
+    BucketDefault,
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Runner => "the runner",
+            Self::S3DistCp => "s3-dist-cp",
+            Self::Spark => "Spark",
+            Self::Scalding => "Scalding",
+            Self::RdbLoader => "RDB Loader",
+            Self::Emr => "EMR",
+        })
+    }
+}
+
+impl Actor {
+    /// What protects the objects it writes.
+    #[must_use]
+    pub const fn protection(self) -> Protection {
+        match self {
+            Self::S3DistCp => Protection::Flag,
+            Self::Spark | Self::Scalding => Protection::SecurityConfiguration,
+            Self::Runner | Self::RdbLoader | Self::Emr => Protection::BucketDefault,
+        }
+    }
+}
+
+impl Plan {
+    /// The plan of nothing: of a cluster that exists already, and of which nobody says what for.
+    pub(crate) fn of_nothing(cluster: &str) -> Self {
+        Self {
+            parts: BTreeSet::new(),
+            archive_enriched: Archive::Skip,
+            archive_shredded: Archive::Skip,
+            touches: Vec::new(),
+            cluster: Cluster::New(cluster.to_owned()),
+            clojure_collector: false,
+        }
+    }
+
+    /// The locations touched in that way, each once, in the order of the pipeline.
+    #[must_use]
+    pub fn roles(&self, access: Access) -> Vec<&str> {
+        let mut roles = Vec::new();
+        for touch in self.touches.iter().filter(|touch| touch.access == access) {
+            if !roles.contains(&touch.role.as_str()) {
+                roles.push(&touch.role);
+            }
+        }
+        roles
+    }
+
+    /// The locations that events are read from: not jars, scripts and schemas, and not logs.
+    #[must_use]
+    pub fn reads_data_from(&self) -> Vec<&str> {
+        let others = ["assets", "jsonpath_assets", "log"];
+        self.roles(Access::Read).into_iter().filter(|role| !others.contains(role)).collect()
+    }
+
+    /// Whether the run does anything to a location.
+    #[must_use]
+    pub fn touches(&self, role: &str) -> bool {
+        self.touches.iter().any(|touch| touch.role == role)
+    }
+
+    /// Whether raw events are enriched.
+    #[must_use]
+    pub fn enriches(&self) -> bool {
+        self.parts.contains(&Part::Enrich)
+    }
+
+    /// Whether any step is given to the cluster.
+    #[must_use]
+    pub fn has_steps(&self) -> bool {
+        self.touches.iter().any(|touch| touch.part.is_some())
+    }
+
+    /// Who writes to a location.
+    #[must_use]
+    pub fn writers(&self, role: &str) -> BTreeSet<Actor> {
+        self.touches
+            .iter()
+            .filter(|touch| touch.role == role && touch.access == Access::Write)
+            .map(|touch| touch.actor)
+            .collect()
+    }
+}

@@ -1,0 +1,10 @@
+//! A value with its place in a file.
+
+/// A value, with the place it stands at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// `file:line:column`.
+    pub at: String,
+}

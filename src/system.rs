@@ -1,0 +1,11 @@
+//! This process and this machine: child processes, signals, the terminal, standard streams.
+
+pub(crate) mod bar;
+pub(crate) mod heap;
+pub(crate) mod http;
+pub(crate) mod orphaned_processes;
+pub(crate) mod output;
+pub mod process;
+pub(crate) mod reap;
+pub(crate) mod screen;
+pub(crate) mod signals;

@@ -1,0 +1,63 @@
+//! HTTP to what is no service of AWS: what every client of it has in common.
+
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+
+/// TLS as AWS is spoken to: the same cryptography, and the authorities that this machine trusts (or
+/// the bundle in SSL_CERT_FILE).
+///
+/// # Errors
+/// When the cryptography offers no version of TLS, which is a bug.
+pub(crate) fn tls() -> Result<ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    // One certificate that cannot be read is no reason to do without the others.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let versions = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    Ok(versions.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Whether a URL's host is this machine itself.
+pub(crate) fn is_loopback(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// What went wrong, in the words of whoever was asked last, and without the URL, which may be a
+/// secret.
+pub(crate) fn describe(error: reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer within the time limit".to_owned();
+    }
+    let error = error.without_url();
+    let cause = crate::base::errors::innermost(&error);
+    if error.is_connect() { format!("cannot be reached: {cause}") } else { cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        let is = |url: &str| is_loopback(&url.parse().unwrap());
+        for url in [
+            "http://127.0.0.1:80/x",
+            "http://localhost/",
+            "http://[::1]:8080/",
+            "http://127.9.9.9/",
+        ] {
+            assert!(is(url), "{url}");
+        }
+        for url in [
+            "http://localhost.evil.example/",
+            "http://127.0.0.1.evil.example/",
+            "http://user:127.0.0.1@evil.example/",
+            "http://10.0.0.1/",
+        ] {
+            assert!(!is(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Launch: finding the real runner, and starting it with the sealed config on its standard input.
+
+use std::{
+    ffi::OsString,
+    io::{self, BufRead as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use nix::{
+    errno::Errno,
+    sys::{prctl::set_pdeathsig, signal::Signal},
+    unistd::{Pid, getpid, getppid, gettid},
+};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::{Child, ChildStderr, ChildStdout, Command},
+};
+
+use crate::{
+    base::secret::Secret,
+    system::{orphaned_processes, reap::Reaper, screen, signals::JobControl},
+};
+
+/// The runner's name; called by it, the guard behaves as the runner.
+pub const RUNNER_NAME: &str = "snowplow-emr-etl-runner";
+
+/// The real runner: a program, or a jar for `java -jar`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// Why the runner cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// There is none.
+    #[error("EmrEtlRunner was not found: {0}")]
+    NotFound(String),
+    /// It cannot be executed, or must not be.
+    #[error("EmrEtlRunner cannot be executed: {path}: {reason}")]
+    NotExecutable {
+        /// Its file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Program {
+    /// The runner that the settings name, or the next [`RUNNER_NAME`] on PATH that is not this
+    /// program itself.
+    ///
+    /// # Errors
+    /// [`LaunchError`] when there is none, or it cannot be executed.
+    pub fn find(named: Option<&Path>) -> Result<Self, LaunchError> {
+        let path = match named {
+            Some(path) if path.components().count() > 1 => path.to_owned(),
+            Some(name) => on_path(name)?,
+            None => on_path(Path::new(RUNNER_NAME))?,
+        };
+        let program = Self { path };
+        program.check()?;
+        Ok(program)
+    }
+
+    fn check(&self) -> Result<(), LaunchError> {
+        let path = self.path.display().to_string();
+        let refuse = |reason: &str| LaunchError::NotExecutable {
+            path: path.clone(),
+            reason: reason.to_owned(),
+        };
+        let data = std::fs::metadata(&self.path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                LaunchError::NotFound(format!("{path} does not exist (setting `runner`)"))
+            }
+            _ => refuse(&error.to_string()),
+        })?;
+        if !data.is_file() {
+            return Err(refuse("not a file"));
+        }
+        if is_this_program(&self.path) {
+            return Err(refuse(
+                "this is the guard itself; name the real runner in the setting `runner`",
+            ));
+        }
+        if self.is_jar() && on_path(Path::new("java")).is_err() {
+            return Err(LaunchError::NotFound(format!(
+                "`java`, which runs {path}, is not on PATH"
+            )));
+        }
+        if !self.is_jar() && data.permissions().mode() & 0o111 == 0 {
+            return Err(refuse("not executable"));
+        }
+        Ok(())
+    }
+
+    fn is_jar(&self) -> bool {
+        self.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jar"))
+    }
+
+    /// A command that starts it, without arguments of its own yet.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = if self.is_jar() {
+            let mut java = Command::new("java");
+            let options = std::env::var("JAVA_OPTS").unwrap_or_default();
+            java.args(options.split_whitespace()).arg("-jar").arg(&self.path);
+            java
+        } else {
+            Command::new(&self.path)
+        };
+        command.env(MARK, std::env::current_exe().unwrap_or_default());
+        command
+    }
+}
+
+/// Set for everything that a guard starts as the runner, to the guard's own program.
+const MARK: &str = "EMR_ETL_GUARD_INSIDE";
+
+/// Refuses to be the runner of another guard. Device, inode and content tell a copy of this
+/// program; they do not tell another build of it, and two of those on PATH would start each other
+/// for ever.
+///
+/// # Errors
+/// [`LaunchError::NotExecutable`] when another guard has started this one.
+pub(crate) fn not_inside_a_guard() -> Result<(), LaunchError> {
+    let Some(outer) = std::env::var_os(MARK) else { return Ok(()) };
+    let this = std::env::current_exe().unwrap_or_default();
+    let reason = format!(
+        "this is emr-etl-guard, which {} has started in the runner's place; name the real runner in the setting `runner` or EMR_ETL_GUARD_RUNNER",
+        Path::new(&outer).display()
+    );
+    Err(LaunchError::NotExecutable { path: this.display().to_string(), reason })
+}
+
+fn on_path(name: &Path) -> Result<PathBuf, LaunchError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| {
+            let executable = std::fs::metadata(file)
+                .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0);
+            executable && !is_this_program(file)
+        })
+        .ok_or_else(|| {
+            LaunchError::NotFound(format!(
+                "no `{}` on PATH; name it in the setting `runner` or EMR_ETL_GUARD_RUNNER",
+                name.display()
+            ))
+        })
+}
+
+/// Whether `file` is the program that runs now, under whatever name: by device and inode, or as a
+/// copy, byte for byte.
+fn is_this_program(file: &Path) -> bool {
+    let Ok(this) = std::env::current_exe() else { return false };
+    let (Ok(own), Ok(other)) = (std::fs::metadata(&this), std::fs::metadata(file)) else {
+        return false;
+    };
+    (own.dev(), own.ino()) == (other.dev(), other.ino())
+        || own.len() == other.len() && same_bytes(&this, file).unwrap_or(false)
+}
+
+fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
+    let open =
+        |path| io::Result::Ok(io::BufReader::with_capacity(1 << 20, std::fs::File::open(path)?));
+    let (mut one, mut other) = (open(one)?, open(other)?);
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let both = left.len().min(right.len());
+        if left[..both] != right[..both] {
+            return Ok(false);
+        }
+        if both == 0 {
+            return Ok(left.len() == right.len());
+        }
+        one.consume(both);
+        other.consume(both);
+    }
+}
+
+/// A runner that has been started.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) stdout: ChildStdout,
+    /// Where it goes through the guard too.
+    pub(crate) stderr: Option<ChildStderr>,
+}
+
+/// Starts `program` with `argv`, its standard input the sealed config, its standard error ours;
+/// where we draw on the terminal, both of its streams come through us.
+///
+/// The config travels through a pipe only: it is never on disk, in argv or in the environment.
+///
+/// # Errors
+/// [`LaunchError`] when the program cannot be executed.
+pub(crate) fn start(
+    program: &Program,
+    argv: &[OsString],
+    sealed: &Secret,
+    run: &str,
+) -> Result<Running, LaunchError> {
+    let refuse = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            LaunchError::NotFound(format!("{}: {error}", program.path.display()))
+        }
+        _ => LaunchError::NotExecutable {
+            path: program.path.display().to_string(),
+            reason: error.to_string(),
+        },
+    };
+    let mut command = program.command();
+    command
+        .args(argv)
+        .env(orphaned_processes::VARIABLE, run)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(if screen::is_taken() { Stdio::piped() } else { Stdio::inherit() })
+        // A group of its own: a stop must reach what the runner itself started, and a terminal's
+        // Ctrl-C must reach it only once.
+        .process_group(0)
+        .kill_on_drop(true);
+    dies_with_us(&mut command);
+    // From before the runner is there, so that nothing it does is missed.
+    let (reaper, job_control) =
+        (Reaper::new().map_err(refuse)?, JobControl::new().map_err(refuse)?);
+    let mut child = command.spawn().map_err(refuse)?;
+    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) {
+        reaper.reap_all_but(pid);
+        job_control.share_with(Some(pid));
+    }
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(refuse(io::Error::other("its standard streams could not be connected")));
+    };
+    let text = sealed.clone();
+    tokio::spawn(async move {
+        // A runner that ends without reading its config says so by its own exit; the broken pipe
+        // here adds nothing.
+        if let Err(error) = stdin.write_all(text.reveal().as_bytes()).await {
+            tracing::debug!(%error, "the runner did not read its config to the end");
+        }
+    });
+    let stderr = child.stderr.take();
+    Ok(Running { child, stdout, stderr })
+}
+
+/// Becomes a command of the runner that launches no cluster: the same process, so that streams,
+/// terminal and signals are as they would be without us.
+///
+/// Returns only when the program cannot be executed.
+pub(crate) fn become_runner(program: &Program, argv: &[OsString]) -> LaunchError {
+    let mut command = program.command().into_std();
+    command.args(argv);
+    LaunchError::NotExecutable {
+        path: program.path.display().to_string(),
+        reason: command.exec().to_string(),
+    }
+}
+
+/// Has the kernel kill what `command` starts when this process dies, even by SIGKILL.
+///
+/// The kernel ties that to the *thread* that starts the child, and would kill the runner when the
+/// thread ends. So only the main thread may start it: it is the one that polls the guard's line
+/// (`Runtime::block_on`), and with it ends the process. A program that changes its user
+/// (set-user-ID) is not killed.
+#[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
+fn dies_with_us(command: &mut Command) {
+    let guard = getpid();
+    debug_assert_eq!(guard, gettid(), "the runner's life is tied to the main thread's");
+    // SAFETY: between fork and exec only async-signal-safe functions may be called, and nothing be
+    // allocated: these are two plain system calls (prctl, getppid) and errors made of a number, on
+    // a value that was copied into the closure before.
+    unsafe {
+        command.pre_exec(move || {
+            set_pdeathsig(Signal::SIGKILL)?;
+            // Whoever died before that was not noticed.
+            if getppid() == guard { Ok(()) } else { Err(Errno::ESRCH.into()) }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_very_program_is_never_taken_for_the_runner() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join(RUNNER_NAME);
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &link).unwrap();
+        let refusal = Program::find(Some(&link)).unwrap_err().to_string();
+        assert!(
+            refusal.ends_with(
+                "this is the guard itself; name the real runner in the setting `runner`"
+            ),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn nor_is_a_copy_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join(RUNNER_NAME);
+        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        assert!(is_this_program(&copy));
+        let mut bytes = std::fs::read(&copy).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&copy, bytes).unwrap();
+        assert!(!is_this_program(&copy), "another program of the same size");
+    }
+
+    #[test]
+    fn a_missing_runner_and_one_without_the_executable_bit_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("runner");
+        assert!(matches!(Program::find(Some(&file)), Err(LaunchError::NotFound(_))));
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(Program::find(Some(&file)), Err(LaunchError::NotExecutable { .. })));
+    }
+}

@@ -1,0 +1,222 @@
+//! Signals: all streams become one, so that the supervisor handles them in one place.
+
+use std::{
+    io,
+    sync::{LazyLock, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, killpg, raise},
+    unistd::{Pid, getpid},
+};
+use tokio::{
+    signal::unix::{self, SignalKind, signal},
+    sync::{mpsc, watch},
+};
+
+use crate::system::screen::{self, HEARS_STOPS};
+
+/// The signals that the runner gets when the guard does.
+const FORWARDED: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+];
+
+/// The signals caught so far, in order.
+pub(crate) type Caught = mpsc::UnboundedReceiver<Signal>;
+
+/// When this process was first asked to stop.
+static ASKED: LazyLock<watch::Sender<Option<Instant>>> = LazyLock::new(|| watch::channel(None).0);
+
+/// Waits for a request to stop, past or to come, and then until `time` has gone by since the first
+/// one.
+pub(crate) async fn stop_is_over(time: Duration) {
+    let mut asked = ASKED.subscribe();
+    let at = asked.wait_for(Option::is_some).await.ok().and_then(|at| *at);
+    match at {
+        Some(at) => tokio::time::sleep_until((at + time).into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a signal asks for an end. SIGQUIT does not: a JVM answers it with a thread dump and goes
+/// on.
+pub(crate) fn asks_to_stop(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP)
+}
+
+/// Starts catching; every signal caught arrives at the receiver.
+///
+/// # Errors
+/// When the operating system refuses a handler.
+pub(crate) fn catch() -> io::Result<Caught> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    // Where SIGCHLD came ignored, the kernel would forget how the runner ended.
+    let _ = signal(SignalKind::child())?;
+    for caught in FORWARDED {
+        // A signal that our parent made us ignore (nohup) stays ignored, for us and, by
+        // inheritance, for the runner.
+        if is_ignored(caught) {
+            continue;
+        }
+        let mut stream = signal(SignalKind::from_raw(caught as i32))?;
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            let mut echoes = Echoes::default();
+            while stream.recv().await.is_some() {
+                let now = Instant::now();
+                if echoes.has(caught, now) {
+                    continue;
+                }
+                if asks_to_stop(caught) {
+                    ASKED.send_if_modified(|first| {
+                        first.is_none().then(|| *first = Some(now)).is_some()
+                    });
+                }
+                // At its very end the guard handles no signal any more, but still heeds how long a
+                // stop may take.
+                let _ = sender.send(caught);
+            }
+        });
+    }
+    Ok(receiver)
+}
+
+/// One request to stop that comes twice: `timeout` sends its signal to its child and then to the
+/// whole group, and others do alike.
+#[derive(Debug, Default)]
+struct Echoes {
+    first: Option<Instant>,
+}
+
+impl Echoes {
+    /// Less than anyone waits before the second request, which kills.
+    const WITHIN: Duration = Duration::from_millis(500);
+
+    fn has(&mut self, signal: Signal, now: Instant) -> bool {
+        let echo = asks_to_stop(signal)
+            && self.first.is_some_and(|first| now.duration_since(first) < Self::WITHIN);
+        if !echo {
+            self.first = Some(now);
+        }
+        echo
+    }
+}
+
+/// Job control: the runner, whose process group the terminal and the shell do not know, stops and
+/// goes on with the guard.
+///
+/// Apart from the other signals, because it decides nothing. Before there is a runner, stopping is
+/// left to the kernel.
+#[derive(Debug)]
+pub(crate) struct JobControl {
+    stop: Option<unix::Signal>,
+    go_on: unix::Signal,
+}
+
+impl JobControl {
+    /// Starts catching.
+    ///
+    /// # Errors
+    /// When the operating system refuses a handler.
+    pub(crate) fn new() -> io::Result<Self> {
+        HEARS_STOPS.store(true, Ordering::Release);
+        // Nothing inside a container can stop its PID 1, so that nothing would tell the runner to
+        // go on either.
+        let may_stop = getpid().as_raw() != 1 && !is_ignored(Signal::SIGTSTP);
+        let catch = |caught: Signal| signal(SignalKind::from_raw(caught as i32));
+        Ok(Self {
+            stop: may_stop.then(|| catch(Signal::SIGTSTP)).transpose()?,
+            go_on: catch(Signal::SIGCONT)?,
+        })
+    }
+
+    /// From now on the runner's `group`, if there is a runner, stops before the guard does, and
+    /// goes on after it.
+    pub(crate) fn share_with(mut self, group: Option<Pid>) {
+        tokio::spawn(async move {
+            loop {
+                let stops = tokio::select! {
+                    Some(()) = next(self.stop.as_mut()) => true,
+                    Some(()) = self.go_on.recv() => false,
+                    else => return,
+                };
+                if stops {
+                    screen::pause();
+                }
+                if let Some(group) = group {
+                    // One that is gone needs no telling.
+                    let _ = killpg(group, if stops { Signal::SIGTSTP } else { Signal::SIGCONT });
+                }
+                if stops {
+                    // SIGTSTP itself is caught; the kernel accepts no handler for this one. Here
+                    // the whole process rests.
+                    let _ = raise(Signal::SIGSTOP);
+                } else {
+                    screen::resume();
+                }
+            }
+        });
+    }
+}
+
+async fn next(signals: Option<&mut unix::Signal>) -> Option<()> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => None,
+    }
+}
+
+/// Whether this process ignores `signal`, by the kernel's own word.
+fn is_ignored(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
+}
+
+/// The same, where it does not matter which.
+pub(crate) async fn told_to_stop(caught: &mut Caught) {
+    stop_signal(caught).await;
+}
+
+/// The next signal that asks for an end.
+pub(crate) async fn stop_signal(caught: &mut Caught) -> Signal {
+    loop {
+        match caught.recv().await {
+            Some(signal) if asks_to_stop(signal) => return signal,
+            Some(_) => {}
+            None => return std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_comes_twice_at_once_is_one_and_a_later_one_is_the_second() {
+        let (mut echoes, start) = (Echoes::default(), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        let seen: Vec<bool> = [0, 1, 499, 500, 501]
+            .into_iter()
+            .map(|millis| echoes.has(Signal::SIGTERM, at(millis)))
+            .collect();
+        assert_eq!(seen, [false, true, true, false, true]);
+    }
+
+    #[test]
+    fn what_asks_for_no_stop_counts_every_time() {
+        let (mut echoes, now) = (Echoes::default(), Instant::now());
+        assert!(!echoes.has(Signal::SIGUSR1, now) && !echoes.has(Signal::SIGUSR1, now));
+    }
+}

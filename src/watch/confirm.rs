@@ -1,0 +1,343 @@
+//! Confirmation: from how the runner ended, what the watch saw of its clusters and what was found
+//! of the objects they wrote, to the outcome of the run. Plain functions.
+
+use crate::{
+    base::{names::ClusterId, outcome::Outcome},
+    checks::{
+        clusters::{ExpectedEnd, judge_work},
+        finding::{Finding, Level, Status},
+        written::Objects,
+    },
+    settings::policy::Policy,
+    watch::{
+        records::{ClusterRecord, Watched},
+        terminate::{End, terminate_by_hand},
+    },
+};
+
+/// The codes with which the runner says that it started nothing: no data, earlier run unfinished,
+/// lock held, cluster busy.
+const STARTED_NOTHING: [u8; 4] = [3, 4, 17, 18];
+
+/// What the clusters' end should look like after the runner ended with `outcome`.
+pub(crate) fn expected_end(outcome: Outcome, persistent: bool) -> ExpectedEnd {
+    match outcome {
+        Outcome::Ended(0) if persistent => ExpectedEnd::Persistent,
+        Outcome::Ended(0) => ExpectedEnd::Finished,
+        _ => ExpectedEnd::Failed,
+    }
+}
+
+/// Whether a cluster nobody printed may still be in the making: the runner was stopped, or failed
+/// for a reason of its own.
+pub(crate) fn may_have_left_one(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Ended(code) if code == 0 || STARTED_NOTHING.contains(&code))
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Confirmation {
+    pub(crate) outcome: Outcome,
+    /// Why the outcome is not the runner's own, a line each.
+    pub(crate) reasons: Vec<String>,
+    /// Findings about the run as a whole.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Decides. An unsafe cluster that may live beats one that is over, which beats what is
+/// unconfirmed, which beats the runner's code.
+pub(crate) fn confirm(
+    runner: Outcome,
+    expected: ExpectedEnd,
+    has_steps: bool,
+    watched: &Watched,
+) -> Confirmation {
+    if let Some((outcome, reasons)) = of_unsafe(watched, false, "", "") {
+        return Confirmation { outcome, reasons, findings: Vec::new() };
+    }
+    let (reasons, findings) = unconfirmed(runner, expected, has_steps, watched);
+    let outcome = if reasons.is_empty() { runner } else { Outcome::Unconfirmed };
+    Confirmation { outcome, reasons, findings }
+}
+
+/// What the unsafe clusters of a run make of it, if there are any: those that may live beat those
+/// that are over. `after_stop`: what was ended for another reason must be over, too. `of_run`
+/// stands behind each id, and `over` behind each confirmed end.
+pub(crate) fn of_unsafe(
+    watched: &Watched,
+    after_stop: bool,
+    of_run: &str,
+    over: &str,
+) -> Option<(Outcome, Vec<String>)> {
+    let must_end = |record: &&ClusterRecord| record.is_unsafe || (after_stop && record.must_end());
+    let alive: Vec<String> = watched
+        .clusters
+        .iter()
+        .filter(must_end)
+        .filter_map(|record| still_running(record, of_run))
+        .collect();
+    if !alive.is_empty() {
+        return Some((Outcome::UnsafeClusterAlive, alive));
+    }
+    let ended = |record: &ClusterRecord| {
+        format!(
+            "cluster {}{of_run} was unsafe; its end is confirmed{over}; {}",
+            record.id,
+            Finding::open_in_brief(&record.findings)
+        )
+    };
+    let ended: Vec<String> =
+        watched.clusters.iter().filter(|record| record.is_unsafe).map(ended).collect();
+    (!ended.is_empty()).then_some((Outcome::UnsafeClusterTerminated, ended))
+}
+
+/// Why a look is not begun, or not brought to its end, once a stop was asked for.
+pub(crate) const STOPPED: &str = "the guard was told to stop";
+
+/// Decides whether to look at what was written.
+///
+/// Also after a run that failed, because what it wrote stays. Not where a cluster was unsafe: that
+/// is said first, and what it wrote is suspect as a whole. And not once the guard was told to stop,
+/// because then the time is short and the clusters may still write.
+pub(crate) fn objects(
+    runner: Outcome,
+    confirmation: &Confirmation,
+    watched: &Watched,
+    policy: &Policy,
+    stopped: bool,
+) -> Objects {
+    let began = |record: &ClusterRecord| {
+        record.steps.found().is_none_or(|steps| steps.iter().any(|step| step.state != "PENDING"))
+    };
+    let wrote = watched.clusters.iter().any(|record| runner == Outcome::Ended(0) || began(record));
+    match confirmation.outcome {
+        _ if !wrote => Objects::None,
+        _ if policy.confirm_objects == Some(0) => Objects::SwitchedOff,
+        Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated => {
+            Objects::Leave("a cluster was unsafe, so that everything it wrote is suspect")
+        }
+        _ if stopped => Objects::Leave(STOPPED),
+        _ => Objects::Look,
+    }
+}
+
+/// Whether the policy requires an object to be encrypted in another way than it is.
+pub(crate) fn wrote_unencrypted(findings: &[Finding]) -> bool {
+    findings
+        .iter()
+        .any(|finding| finding.level == Level::Required && finding.status == Status::Refuted)
+}
+
+impl Confirmation {
+    /// Adds what was found of the objects. What is wrong with them counts however the runner ended;
+    /// that nobody could tell counts where the runner says that it has done its work, because that
+    /// would be taken for a success.
+    pub(crate) fn with_objects(mut self, runner: Outcome, findings: Vec<Finding>) -> Self {
+        let is_unsafe =
+            matches!(self.outcome, Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated);
+        let counts = |finding: &&Finding| match finding.status {
+            Status::Refuted => true,
+            Status::Unknown => runner == Outcome::Ended(0) && !is_unsafe,
+            Status::Proved | Status::NotApplicable | Status::Excused => false,
+        };
+        let reasons =
+            findings.iter().filter(|finding| finding.level == Level::Required).filter(counts).map(
+                |finding| {
+                    let mend = finding.mend.as_deref().unwrap_or_default();
+                    format!("{}: {}\n  to do: {mend}", finding.subject, finding.in_brief())
+                },
+            );
+        self.reasons.extend(reasons);
+        self.findings.extend(findings);
+        if !self.reasons.is_empty() && !is_unsafe {
+            self.outcome = Outcome::Unconfirmed;
+        }
+        self
+    }
+
+    /// Makes a run that wrote what is not encrypted as required an unsafe one, as the policy can
+    /// ask. `ends` are the clusters that still lived, and how they ended.
+    pub(crate) fn by_policy_unsafe(mut self, ends: &[(ClusterId, End)]) -> Self {
+        self.outcome = Outcome::UnsafeClusterTerminated;
+        let mut first =
+            "the run wrote objects that are not encrypted as required; its clusters are over"
+                .to_owned();
+        for (id, end) in ends {
+            if let End::Unconfirmed(obstacle) = end {
+                self.outcome = Outcome::UnsafeClusterAlive;
+                first = format!(
+                    "the run wrote objects that are not encrypted as required, and its cluster {id} MAY STILL BE RUNNING: {obstacle}\n  {}",
+                    terminate_by_hand(id)
+                );
+            }
+        }
+        self.reasons.insert(0, first);
+        self
+    }
+}
+
+/// What to do about a cluster that should be over, unless it is.
+fn still_running(record: &ClusterRecord, of_run: &str) -> Option<String> {
+    let obstacle = match &record.end {
+        Some(End::Confirmed) => return None,
+        Some(End::Unconfirmed(obstacle)) => obstacle,
+        None => "its termination was not followed to the end",
+    };
+    let (id, why) = (&record.id, Finding::open_in_brief(&record.findings));
+    let what = if record.is_unsafe { "is unsafe" } else { "must end" };
+    let why = if why.is_empty() { String::new() } else { format!("  {why}\n") };
+    Some(format!(
+        "cluster {id}{of_run} {what} and MAY STILL BE RUNNING: {obstacle}\n{why}  {}",
+        terminate_by_hand(id)
+    ))
+}
+
+/// What keeps the run from being confirmed.
+fn unconfirmed(
+    runner: Outcome,
+    expected: ExpectedEnd,
+    has_steps: bool,
+    watched: &Watched,
+) -> (Vec<String>, Vec<Finding>) {
+    let mut reasons = Vec::new();
+    let mut findings = Vec::new();
+    if let Some(trouble) = &watched.search_trouble {
+        reasons.push(format!("the run's clusters could not be searched for at the end: {trouble}"));
+    }
+    for id in &watched.undecided {
+        reasons.push(format!("cluster {id} has the run's name, but could not be described"));
+    }
+    for record in watched.clusters.iter().filter(|record| !record.is_proved()) {
+        let required = record.findings.iter().filter(|finding| finding.level == Level::Required);
+        reasons.push(format!("cluster {}: {}", record.id, Finding::open_in_brief(required)));
+    }
+    if runner == Outcome::Ended(0) {
+        let steps = watched
+            .clusters
+            .iter()
+            .map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
+        let work = judge_work(steps, expected, has_steps);
+        if work.status != Status::Proved {
+            reasons.push(format!("the runner ended with exit 0, but {}", work.in_brief()));
+        }
+        findings.push(work);
+    }
+    (reasons, findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::ownership::Whose;
+
+    fn unsafe_cluster(end: Option<End>) -> ClusterRecord {
+        let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list", Whose::Run);
+        record.is_unsafe = true;
+        record.end = end;
+        record
+    }
+
+    fn outcome(
+        runner: Outcome,
+        clusters: Vec<ClusterRecord>,
+        search_trouble: Option<&str>,
+    ) -> Outcome {
+        let watched = Watched {
+            clusters,
+            search_trouble: search_trouble.map(str::to_owned),
+            undecided: Vec::new(),
+        };
+        confirm(runner, expected_end(runner, false), true, &watched).outcome
+    }
+
+    #[test]
+    fn an_unsafe_cluster_that_may_live_beats_one_that_is_over_which_beats_all_else() {
+        let alive = || unsafe_cluster(Some(End::Unconfirmed("x".to_owned())));
+        let over = || unsafe_cluster(Some(End::Confirmed));
+        for runner in [Outcome::Ended(0), Outcome::Ended(1), Outcome::Signalled(15)] {
+            assert_eq!(
+                outcome(runner, vec![over(), alive()], Some("x")),
+                Outcome::UnsafeClusterAlive
+            );
+            assert_eq!(
+                outcome(runner, vec![over(), unsafe_cluster(None)], None),
+                Outcome::UnsafeClusterAlive,
+                "an end nobody saw is no end"
+            );
+            assert_eq!(outcome(runner, vec![over()], Some("x")), Outcome::UnsafeClusterTerminated);
+            assert_eq!(outcome(runner, vec![], Some("x")), Outcome::Unconfirmed);
+        }
+    }
+
+    #[test]
+    fn the_runners_own_code_stands_when_nothing_was_started_and_the_search_says_so() {
+        for code in [1, 3, 4, 17, 18] {
+            assert_eq!(outcome(Outcome::Ended(code), vec![], None), Outcome::Ended(code));
+        }
+        assert_eq!(
+            outcome(Outcome::Ended(0), vec![], None),
+            Outcome::Unconfirmed,
+            "a success that ran nothing"
+        );
+    }
+
+    fn confirmation(outcome: Outcome) -> Confirmation {
+        Confirmation { outcome, reasons: Vec::new(), findings: Vec::new() }
+    }
+
+    fn about_objects(status: Status) -> Vec<Finding> {
+        let subject =
+            || crate::checks::catalogue::find("written-objects").unwrap().on("log", "SSE-S3");
+        vec![match status {
+            Status::Refuted => subject().refuted("nothing"),
+            Status::Unknown => subject().unknown("nothing", "look"),
+            _ => subject().proved("SSE-S3"),
+        }]
+    }
+
+    #[test]
+    fn a_wrong_object_beats_every_code_of_the_runner_and_an_unseen_one_only_a_success() {
+        let after = |runner, status| {
+            confirmation(runner).with_objects(runner, about_objects(status)).outcome
+        };
+        for runner in [Outcome::Ended(0), Outcome::Ended(1), Outcome::Signalled(15)] {
+            assert_eq!(after(runner, Status::Proved), runner);
+            assert_eq!(after(runner, Status::Refuted), Outcome::Unconfirmed);
+            let unseen = if runner == Outcome::Ended(0) { Outcome::Unconfirmed } else { runner };
+            assert_eq!(after(runner, Status::Unknown), unseen);
+        }
+    }
+
+    #[test]
+    fn what_was_unsafe_before_the_objects_were_looked_at_stays_that() {
+        for outcome in [Outcome::UnsafeClusterAlive, Outcome::UnsafeClusterTerminated] {
+            for status in [Status::Refuted, Status::Unknown, Status::Proved] {
+                assert_eq!(
+                    confirmation(outcome)
+                        .with_objects(Outcome::Ended(0), about_objects(status))
+                        .outcome,
+                    outcome
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn by_policy_the_end_of_every_living_cluster_decides_between_76_and_71() {
+        let ended = |ends: &[End]| {
+            let ends: Vec<(ClusterId, End)> =
+                ends.iter().map(|end| ("j-1".parse().unwrap(), end.clone())).collect();
+            confirmation(Outcome::Unconfirmed).by_policy_unsafe(&ends).outcome
+        };
+        let stuck = End::Unconfirmed("x".to_owned());
+        assert_eq!(ended(&[]), Outcome::UnsafeClusterTerminated);
+        assert_eq!(ended(&[End::Confirmed]), Outcome::UnsafeClusterTerminated);
+        assert_eq!(ended(&[stuck, End::Confirmed]), Outcome::UnsafeClusterAlive);
+    }
+
+    #[test]
+    fn a_cluster_that_was_never_judged_is_not_confirmed() {
+        let record = ClusterRecord::new("j-1".parse().unwrap(), "list", Whose::Run);
+        assert_eq!(outcome(Outcome::Ended(1), vec![record], None), Outcome::Unconfirmed);
+    }
+}

@@ -1,0 +1,364 @@
+//! What is known of the clusters that are watched.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::{
+    base::{aws_calls, lookup::Lookup, names::ClusterId},
+    checks::{
+        finding::{Finding, Level, Stage, Status},
+        verified::{Closer, Look},
+    },
+    facts::emr::{self, ClusterFacts, SecurityConfiguration, Step},
+    watch::{ownership::Whose, terminate::End},
+};
+
+/// A cluster, at a glance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Glance {
+    pub(crate) id: String,
+    /// As EMR names it; none before its first answer.
+    pub(crate) state: Option<String>,
+    /// How many are over, of how many.
+    pub(crate) steps: Option<(usize, usize)>,
+    pub(crate) proved: usize,
+    pub(crate) required: usize,
+    /// Checks that are not decided yet.
+    pub(crate) awaited: Vec<&'static str>,
+    /// Checks that are refuted.
+    pub(crate) refuted: Vec<&'static str>,
+    pub(crate) is_unsafe: bool,
+    /// How its end went, where the guard asked for it.
+    pub(crate) end: Option<&'static str>,
+}
+
+impl Glance {
+    pub(crate) fn of(record: &ClusterRecord) -> Self {
+        let required = || record.findings.iter().filter(|finding| finding.level == Level::Required);
+        let names = |status: Status| {
+            let mut names: Vec<&'static str> = required()
+                .filter(|finding| finding.status == status)
+                .map(|finding| finding.check.name)
+                .collect();
+            names.dedup();
+            names
+        };
+        let is_over = |state: &str| !matches!(state, "PENDING" | "RUNNING" | "CANCEL_PENDING");
+        Self {
+            id: record.id.to_string(),
+            state: record.cluster.found().map(|facts| facts.status.state.to_string()),
+            steps: record.steps.found().map(|steps| {
+                (steps.iter().filter(|step| is_over(&step.state)).count(), steps.len())
+            }),
+            proved: required()
+                .filter(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable))
+                .count(),
+            required: required().count(),
+            awaited: names(Status::Unknown),
+            refuted: names(Status::Refuted),
+            is_unsafe: record.is_unsafe,
+            end: record.end.as_ref().map(|end| match end {
+                End::Confirmed => "its end is confirmed",
+                End::Unconfirmed(_) => "its end is NOT confirmed",
+            }),
+        }
+    }
+
+    /// In one line, what matters most first: the terminal may cut it.
+    pub(crate) fn line(&self) -> String {
+        let state = self.state.as_deref().unwrap_or("not described yet");
+        let steps =
+            self.steps.map(|(over, all)| format!("  steps {over} of {all}")).unwrap_or_default();
+        if self.is_unsafe {
+            let end = self.end.unwrap_or("being terminated");
+            return format!("  {}  UNSAFE, {end}  {state}  {}", self.id, self.refuted.join(", "));
+        }
+        let proved = if self.required == 0 {
+            String::new()
+        } else {
+            format!("  {} of {} proved", self.proved, self.required)
+        };
+        let awaited = if self.awaited.is_empty() {
+            String::new()
+        } else {
+            format!("  awaits {}", self.awaited.join(", "))
+        };
+        format!("  {}  {state}{steps}{proved}{awaited}", self.id)
+    }
+}
+
+/// What is known of one cluster of the run.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ClusterRecord {
+    /// Its id.
+    pub id: ClusterId,
+    /// How it was found: `log`, `event`, `list`, `adopted` or `attached`.
+    pub found_by: &'static str,
+    /// The last answer of DescribeCluster.
+    pub cluster: Lookup<ClusterFacts>,
+    /// This run's steps in the last answer of ListSteps.
+    pub steps: Lookup<Vec<Step>>,
+    /// The findings of the last look.
+    pub findings: Vec<Finding>,
+    /// Whether it was found unsafe.
+    pub is_unsafe: bool,
+    /// Whether it was ended although it is what was verified, because the run was stopped.
+    pub ended_by_stop: bool,
+    /// Whether it went on although nobody waited for it, as what was verified.
+    pub orphan: Option<Orphan>,
+    /// How its termination went, when the guard asked for it.
+    pub end: Option<End>,
+    #[serde(skip)]
+    pub(crate) whose: Whose,
+    #[serde(skip)]
+    pub(crate) security_configuration: Lookup<SecurityConfiguration>,
+    #[serde(flatten)]
+    pub(crate) closer: Closer,
+    #[serde(skip)]
+    pub(crate) closer_look: CloserLook,
+    /// When its steps were last told; none: they are due.
+    #[serde(skip)]
+    pub(crate) steps_told: Option<Instant>,
+    /// Since when something required is Unknown that could be known.
+    #[serde(skip)]
+    pub(crate) unknown_since: Option<Instant>,
+    /// Whether the timeline says already that it is what was verified.
+    #[serde(skip)]
+    pub(crate) was_proved: bool,
+}
+
+/// What was done about a cluster that went on although nobody waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Orphan {
+    /// It went on.
+    Left,
+    /// It was terminated.
+    Ended,
+}
+
+/// The last closer look at a cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CloserLook {
+    /// When it began, and in which state the cluster was then.
+    pub(crate) began: Option<(Instant, Option<emr::ClusterState>)>,
+    pub(crate) under_way: bool,
+    /// When its groups were last asked for.
+    pub(crate) groups: Option<Instant>,
+}
+
+/// Everything the watch learnt.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Watched {
+    /// The run's clusters.
+    pub clusters: Vec<ClusterRecord>,
+    /// Why the last search for clusters failed, when it did.
+    pub search_trouble: Option<String>,
+    /// Clusters of the run's name that could not be told to be the run's or not.
+    pub undecided: Vec<ClusterId>,
+}
+
+impl Watched {
+    /// Whether nothing is left to do about the run's clusters: each one is over at the guard's
+    /// wish, or is what was verified, and there can be no others.
+    pub(crate) fn is_closed(&self) -> bool {
+        let closed = |record: &ClusterRecord| {
+            if record.must_end() { record.end == Some(End::Confirmed) } else { record.is_proved() }
+        };
+        self.search_trouble.is_none()
+            && self.undecided.is_empty()
+            && self.clusters.iter().all(closed)
+    }
+}
+
+/// How much of what is known is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// What there is reason for.
+    Due,
+    /// All of it.
+    Everything,
+}
+
+impl ClusterRecord {
+    /// A cluster that nothing is known of yet.
+    pub(crate) fn new(id: ClusterId, found_by: &'static str, whose: Whose) -> Self {
+        const NOT_YET: &str = "not asked yet";
+        Self {
+            id,
+            found_by,
+            cluster: Lookup::not_asked(&aws_calls::DESCRIBE_CLUSTER, NOT_YET),
+            steps: Lookup::not_asked(&aws_calls::LIST_STEPS, NOT_YET),
+            findings: Vec::new(),
+            is_unsafe: false,
+            ended_by_stop: false,
+            orphan: None,
+            end: None,
+            whose,
+            steps_told: None,
+            security_configuration: Lookup::not_asked(
+                &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
+                NOT_YET,
+            ),
+            closer: Closer::default(),
+            closer_look: CloserLook::default(),
+            unknown_since: None,
+            was_proved: false,
+        }
+    }
+
+    /// Nothing more can be learnt: it is over, or its termination is in other hands.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_unsafe
+            || (self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
+                && self
+                    .findings
+                    .iter()
+                    .all(|finding| finding.status != Status::Unknown || finding.not_there))
+    }
+
+    pub(crate) fn state(&self) -> Option<emr::ClusterState> {
+        self.cluster.found().map(|facts| facts.status.state)
+    }
+
+    /// Whether there is reason to ask again what changes less often than a cluster's state: it was
+    /// not answered, the state has changed, instances are on their way, or `pace` is over.
+    pub(crate) fn needs_closer_look(&self, pace: Duration, depth: Depth) -> bool {
+        let Some(state) = self.state().filter(|_| !self.is_unsafe && !self.closer_look.under_way)
+        else {
+            return false;
+        };
+        let answered = self.closer.bootstrap_actions.found().is_some()
+            && self.closer.group_properties.found().is_some();
+        let Some((at, before)) = self.closer_look.began.filter(|_| answered) else { return true };
+        let waits_for_instances = state != emr::ClusterState::Starting
+            && self.findings.iter().any(|finding| {
+                finding.not_there
+                    || finding.check.name == "cluster-volumes" && finding.status == Status::Unknown
+            });
+        !state.is_over()
+            && (depth == Depth::Everything
+                || before != Some(state)
+                || waits_for_instances
+                || at.elapsed() >= pace)
+    }
+
+    /// Whether its instances are on their way: it is not RUNNING yet, or some of them have not
+    /// shown what they are.
+    pub(crate) fn is_starting(&self) -> bool {
+        let early = matches!(
+            self.state(),
+            Some(emr::ClusterState::Starting | emr::ClusterState::Bootstrapping)
+        );
+        early || (self.may_live() && self.findings.iter().any(|finding| finding.not_there))
+    }
+
+    /// Whether nothing is left to watch of a cluster that was named: it is over, or its end was
+    /// waited for long enough, or it is idle where that is enough.
+    pub(crate) fn is_done(&self, idle_is_enough: bool) -> bool {
+        if self.is_unsafe {
+            return self.end.is_some();
+        }
+        let is_idle = self.state() == Some(emr::ClusterState::Waiting)
+            && self.steps.found().is_some_and(|steps| !steps.iter().any(Step::is_open));
+        self.is_settled() || (idle_is_enough && is_idle && self.is_proved_so_far())
+    }
+
+    /// Whether it goes on although nobody waits for it; of a persistent one that is idle somebody
+    /// will make use again.
+    pub(crate) fn becomes_orphan(&mut self, persistent: bool) -> bool {
+        let goes_on = self.may_live() && self.state() != Some(emr::ClusterState::Terminating);
+        let works =
+            !persistent || self.steps.found().is_none_or(|steps| steps.iter().any(Step::is_open));
+        let is_orphan = self.whose == Whose::Run && !self.must_end() && goes_on && works;
+        self.orphan = is_orphan.then_some(Orphan::Left);
+        is_orphan
+    }
+
+    /// What is to be said of it, if it is an orphan.
+    pub(crate) fn orphan_line(&self) -> Option<String> {
+        let id = &self.id;
+        Some(match (self.orphan?, &self.end) {
+            (Orphan::Left, _) => format!(
+                "cluster {id} goes on, and nobody waits for it: end it if it is not needed (aws emr terminate-clusters --cluster-ids {id}), or set `on_orphan: terminate`"
+            ),
+            (Orphan::Ended, Some(End::Confirmed)) => {
+                format!(
+                    "cluster {id} went on, and nobody waited for it: it was terminated, and its end is confirmed"
+                )
+            }
+            (Orphan::Ended, _) => format!(
+                "cluster {id} went on, and nobody waited for it: it was told to terminate, but its end is not confirmed"
+            ),
+        })
+    }
+
+    /// Whether it may be alive, for all that is known.
+    pub(crate) fn may_live(&self) -> bool {
+        !self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
+    }
+
+    /// Its id, whether it is protected against termination, and whose it is, unless it is over.
+    pub(crate) fn living(&self) -> Option<(ClusterId, bool, Whose)> {
+        self.may_live().then(|| {
+            (
+                self.id.clone(),
+                self.cluster.found().is_some_and(|facts| facts.termination_protected),
+                self.whose,
+            )
+        })
+    }
+
+    /// Whether the guard has asked for its end.
+    pub(crate) fn must_end(&self) -> bool {
+        self.is_unsafe || self.ended_by_stop || self.orphan == Some(Orphan::Ended)
+    }
+
+    pub(crate) fn look(&self) -> Look {
+        Look {
+            cluster: self.cluster.clone(),
+            steps: self.steps.clone(),
+            security_configuration: self.security_configuration.clone(),
+            closer: self.closer.clone(),
+            steps_asked: false,
+        }
+    }
+
+    /// Whether it may be alive, and nobody knows whether it is what was verified. How it ends is
+    /// another question.
+    pub(crate) fn is_unjudged(&self) -> bool {
+        let counts = |finding: &Finding| {
+            finding.check.stage == Stage::Watch
+                && finding.level == Level::Required
+                && !finding.not_there
+        };
+        let is_open = |finding: &Finding| counts(finding) && finding.status == Status::Unknown;
+        self.may_live()
+            && !self.is_unsafe
+            && (self.findings.is_empty() || self.findings.iter().any(is_open))
+    }
+
+    /// Whether every required finding is proved.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        let mut required =
+            self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
+        required.peek().is_some()
+            && required
+                .all(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable))
+    }
+
+    /// Whether every required finding is proved of which there is anything to see.
+    pub(crate) fn is_proved_so_far(&self) -> bool {
+        let mut required =
+            self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
+        required.peek().is_some()
+            && required.all(|finding| {
+                matches!(finding.status, Status::Proved | Status::NotApplicable)
+                    || finding.not_there
+            })
+    }
+}

@@ -1,0 +1,486 @@
+//! Ending clusters: who may be ended, in which order the requests go, and what is done about one
+//! that is refused. The end counts when EMR confirms it.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    aws::clients::Aws,
+    base::{
+        aws_calls,
+        lookup::{Lookup, Obstacle},
+        names::ClusterId,
+    },
+    evidence::timeline::{Deed, Timeline},
+    facts::emr,
+    settings::resolve::{OnOrphan, OnStop, Settings},
+    watch::ownership::Whose,
+};
+
+/// Why a cluster should be over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It is not what was verified, or could not be judged for too long.
+    Unsafe,
+    /// Nobody could judge it yet, and nobody will watch it any more.
+    Unjudged,
+    /// It wrote what is not encrypted as required, and by policy that makes it unsafe.
+    Wrote,
+    /// It is what was verified, and the guard was told to stop.
+    Stopped,
+    /// It is what was verified, and goes on although nobody waits for it.
+    Orphaned,
+}
+
+/// What the settings say about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) on_stop: OnStop,
+    pub(crate) on_orphan: OnOrphan,
+    pub(crate) adopted: bool,
+    pub(crate) attached: bool,
+}
+
+impl From<&Settings> for Rules {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            on_stop: settings.on_stop,
+            on_orphan: settings.on_orphan,
+            adopted: settings.terminate_adopted,
+            attached: settings.terminate_attached,
+        }
+    }
+}
+
+/// What is done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It is terminated.
+    End,
+    /// A person must end it: it is only looked at until it is over.
+    Ask,
+    /// It goes on.
+    Leave,
+}
+
+/// The table of who may be ended. README.md shows it.
+pub(crate) fn decide(whose: Whose, why: Why, rules: Rules) -> Decision {
+    let end_if = |allowed, otherwise| if allowed { Decision::End } else { otherwise };
+    match (whose, why) {
+        (Whose::Run, Why::Unsafe | Why::Unjudged | Why::Wrote) => Decision::End,
+        (Whose::Run, Why::Stopped) => end_if(rules.on_stop == OnStop::Terminate, Decision::Leave),
+        (Whose::Run, Why::Orphaned) => {
+            end_if(rules.on_orphan == OnOrphan::Terminate, Decision::Leave)
+        }
+        (Whose::Adopted, Why::Unsafe | Why::Unjudged | Why::Wrote) => {
+            end_if(rules.adopted, Decision::Ask)
+        }
+        (Whose::Attached, Why::Unsafe | Why::Wrote) => end_if(rules.attached, Decision::Ask),
+        // Whoever ends a watch on a cluster of theirs does not thereby end the cluster.
+        (Whose::Attached, Why::Unjudged) => Decision::Leave,
+        // Others work with it: that this run is over is no reason to end it.
+        (Whose::Adopted | Whose::Attached, Why::Stopped | Why::Orphaned) => Decision::Leave,
+    }
+}
+
+/// How a termination went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// EMR says that the cluster is over.
+    Confirmed,
+    /// It may still run; the text says what stood in the way.
+    Unconfirmed(String),
+}
+
+/// How EMR refuses to terminate a cluster, as far as it matters for what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Protected,
+    Throttled,
+    Denied,
+    Other,
+}
+
+/// What comes after a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Protection is lifted, and the request sent again at once.
+    Lift,
+    /// The request is sent again after the pause, which grows.
+    Again,
+    /// A person is told at once; the request is sent again all the same, for they may give the
+    /// permission.
+    Help,
+}
+
+/// The table of refusals; `lifted` is whether protection was lifted already, with success.
+fn after(refusal: Refusal, lifted: bool) -> Next {
+    match (refusal, lifted) {
+        (Refusal::Protected | Refusal::Other, false) => Next::Lift,
+        // Somebody sets it again and again, or it is something else: both take time.
+        (Refusal::Protected | Refusal::Other, true) => Next::Again,
+        (Refusal::Throttled, _) => Next::Again,
+        (Refusal::Denied, _) => Next::Help,
+    }
+}
+
+fn refusal<T>(answer: &Lookup<T>) -> Option<(Refusal, &Obstacle)> {
+    match answer {
+        Lookup::Found(_) | Lookup::Absent => None,
+        Lookup::Denied(obstacle) => Some((Refusal::Denied, obstacle)),
+        Lookup::Unreachable(obstacle) if obstacle.is_throttling() => {
+            Some((Refusal::Throttled, obstacle))
+        }
+        Lookup::Unreachable(obstacle) if obstacle.message.contains("termination protect") => {
+            Some((Refusal::Protected, obstacle))
+        }
+        Lookup::Unreachable(obstacle) => Some((Refusal::Other, obstacle)),
+    }
+}
+
+/// The longest pause between two looks at a cluster that should end: so that they fit EMR's quotas.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The end of one cluster, and how it is brought about.
+pub(crate) struct Ending<'a> {
+    pub(crate) aws: &'a Aws,
+    pub(crate) cluster: &'a ClusterId,
+    pub(crate) whose: Whose,
+    /// It is known to have termination protection.
+    pub(crate) protected: bool,
+    /// Looks for the end are so far apart at first, doubling up to [`LONGEST_PAUSE`].
+    pub(crate) pace: Duration,
+    /// The end is waited for so long.
+    pub(crate) limit: Duration,
+    /// Gets what is done.
+    pub(crate) timeline: &'a Timeline,
+}
+
+impl Ending<'_> {
+    /// Does what was decided, and waits for the end. `help` is called once, when only a person can
+    /// bring it about.
+    pub(crate) async fn follow(&self, decision: Decision, help: &(dyn Fn(&str) + Sync)) -> End {
+        match decision {
+            Decision::End => {
+                let end = self.terminate(help).await;
+                let result = match &end {
+                    End::Confirmed => Ok(()),
+                    End::Unconfirmed(obstacle) => Err(obstacle.clone()),
+                };
+                self.timeline.did(Deed::AwaitEnd, self.cluster, &result);
+                end
+            }
+            Decision::Ask | Decision::Leave => {
+                let why = why_not(self.whose);
+                help(why);
+                self.await_end(why).await
+            }
+        }
+    }
+
+    /// Terminates it. The request goes out first, since every second counts; protection is lifted
+    /// when the cluster is known to have it, or when EMR refuses.
+    async fn terminate(&self, help: &(dyn Fn(&str) + Sync)) -> End {
+        let &Self { aws, cluster, protected, pace, limit, timeline, .. } = self;
+        let deadline = Instant::now() + limit;
+        let (mut pause, mut accepted, mut helped) = (pace, false, false);
+        let (mut lift, mut lifted, mut at_once) = (protected, false, true);
+        let mut obstacle = String::new();
+        loop {
+            if !accepted {
+                if lift {
+                    let answer = lift_protection(aws, cluster, timeline).await;
+                    lifted = answer.found().is_some();
+                    if let Some((_, why)) = refusal(&answer) {
+                        obstacle = why.to_string();
+                    }
+                }
+                let answer = request(aws, cluster, timeline).await;
+                accepted = answer.found().is_some();
+                if let Some((refusal, why)) = refusal(&answer) {
+                    obstacle = why.to_string();
+                    tracing::debug!(%cluster, obstacle, "termination refused");
+                    match after(refusal, lifted) {
+                        Next::Lift => {
+                            lift = true;
+                            // Once: where lifting does not help, or is refused, the pauses hold.
+                            if std::mem::take(&mut at_once) {
+                                continue;
+                            }
+                        }
+                        Next::Help if !std::mem::replace(&mut helped, true) => help(&obstacle),
+                        Next::Help | Next::Again => {}
+                    }
+                }
+            }
+            let seen = emr::cluster(&aws.emr, cluster).await;
+            if let Some(facts) = seen.found() {
+                timeline.saw(cluster, &facts.status);
+            }
+            match seen {
+                Lookup::Found(facts) if facts.status.state.is_over() => return End::Confirmed,
+                // Somebody may lift or set protection meanwhile; EMR having accepted once is no
+                // promise.
+                Lookup::Found(facts)
+                    if accepted && facts.status.state != emr::ClusterState::Terminating =>
+                {
+                    obstacle = format!(
+                        "EMR accepted the termination, but the cluster is {}",
+                        facts.status.state
+                    );
+                    accepted = false;
+                }
+                Lookup::Found(facts) => {
+                    tracing::debug!(%cluster, state = %facts.status.state, "not over yet")
+                }
+                Lookup::Absent => obstacle = "EMR does not know it any more".to_owned(),
+                Lookup::Denied(reason) | Lookup::Unreachable(reason) => {
+                    obstacle = reason.to_string()
+                }
+            }
+            if Instant::now() + pause > deadline {
+                let waited = humantime::format_duration(limit);
+                let obstacle =
+                    if obstacle.is_empty() { "still terminating".to_owned() } else { obstacle };
+                return End::Unconfirmed(format!("after {waited}: {obstacle}"));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Waits for the end that only a person may bring about.
+    async fn await_end(&self, why: &str) -> End {
+        let deadline = Instant::now() + self.limit;
+        let mut pause = self.pace;
+        loop {
+            if emr::cluster(&self.aws.emr, self.cluster)
+                .await
+                .found()
+                .is_some_and(|facts| facts.status.state.is_over())
+            {
+                return End::Confirmed;
+            }
+            if Instant::now() + pause > deadline {
+                return End::Unconfirmed(format!(
+                    "{why}, and nobody ended it within {}",
+                    humantime::format_duration(self.limit)
+                ));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Why the guard does not end a cluster by itself.
+pub(crate) fn why_not(whose: Whose) -> &'static str {
+    match whose {
+        Whose::Run => "it is not this guard's to end",
+        Whose::Adopted => {
+            "it was there before the run, and the guard may not end it (setting `terminate_adopted`)"
+        }
+        Whose::Attached => "the guard only watches it (setting `terminate_attached`)",
+    }
+}
+
+async fn request(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Lookup<()> {
+    let result = aws.emr.terminate_job_flows().job_flow_ids(cluster.as_str()).send().await;
+    let answer = Lookup::from_call(&aws_calls::TERMINATE_JOB_FLOWS, &[], result).map(drop);
+    timeline.did(Deed::Terminate, cluster, &accepted(&answer));
+    answer
+}
+
+async fn lift_protection(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Lookup<()> {
+    let result = aws
+        .emr
+        .set_termination_protection()
+        .job_flow_ids(cluster.as_str())
+        .termination_protected(false)
+        .send()
+        .await;
+    let answer = Lookup::from_call(&aws_calls::SET_TERMINATION_PROTECTION, &[], result).map(drop);
+    timeline.did(Deed::LiftProtection, cluster, &accepted(&answer));
+    answer
+}
+
+/// What EMR said to a request, or what stood in its way.
+fn accepted(answer: &Lookup<()>) -> Result<(), String> {
+    refusal(answer).map_or(Ok(()), |(_, why)| Err(why.to_string()))
+}
+
+/// What a person is asked to do about a cluster, while the guard still tries or waits.
+pub(crate) fn ask_a_person(id: &ClusterId, obstacle: &str) -> String {
+    format!(
+        "cluster {id} must end and MAY STILL BE RUNNING: {obstacle}\n  {}",
+        terminate_by_hand(id)
+    )
+}
+
+/// The commands that end a cluster.
+pub(super) fn terminate_by_hand(id: &ClusterId) -> String {
+    format!(
+        "to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOSE: [(Whose, &str); 3] = [
+        (Whose::Run, "started by this run"),
+        (Whose::Adopted, "there before, used by the runner"),
+        (Whose::Attached, "named to `watch`"),
+    ];
+    const WHY: [(Why, &str); 5] = [
+        (Why::Unsafe, "unsafe"),
+        (Why::Unjudged, "not judged, and nobody watches any more"),
+        (Why::Wrote, "wrote unencrypted objects (`on_unencrypted: unsafe`)"),
+        (Why::Stopped, "verified, the guard is stopped"),
+        (Why::Orphaned, "verified, nobody waits for it"),
+    ];
+
+    fn every_rule() -> impl Iterator<Item = Rules> {
+        let bit = |bits: u8, at: u8| bits >> at & 1 == 1;
+        (0..16).map(move |bits| Rules {
+            on_stop: if bit(bits, 0) { OnStop::Terminate } else { OnStop::Leave },
+            on_orphan: if bit(bits, 1) { OnOrphan::Terminate } else { OnOrphan::Leave },
+            adopted: bit(bits, 2),
+            attached: bit(bits, 3),
+        })
+    }
+
+    type Setting = (&'static str, fn(&mut Rules));
+
+    /// A cell of the table in README.md: what is decided by default, and which setting turns it
+    /// into what.
+    fn cell(whose: Whose, why: Why) -> String {
+        let name = |decision| match decision {
+            Decision::End => "ends",
+            Decision::Ask => "a person is asked: 71",
+            Decision::Leave => "goes on",
+        };
+        let settings: [Setting; 4] = [
+            ("`on_stop: terminate`", |rules| rules.on_stop = OnStop::Terminate),
+            ("`on_orphan: terminate`", |rules| rules.on_orphan = OnOrphan::Terminate),
+            ("`terminate_adopted: false`", |rules| rules.adopted = false),
+            ("`terminate_attached: true`", |rules| rules.attached = true),
+        ];
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let settings_by_default =
+            Settings::resolve(crate::settings::resolve::Options::default(), Some(file.path()))
+                .unwrap();
+        let default = Rules::from(&settings_by_default);
+        let by_default = decide(whose, why, default);
+        let others = settings.iter().filter_map(|(text, set)| {
+            let mut rules = default;
+            set(&mut rules);
+            let decision = decide(whose, why, rules);
+            (decision != by_default).then(|| format!("; {text}: {}", name(decision)))
+        });
+        format!("{}{}", name(by_default), others.collect::<String>())
+    }
+
+    #[test]
+    fn the_readme_shows_the_table_of_who_may_be_ended() {
+        let heads: Vec<&str> = WHOSE.iter().map(|(_, text)| *text).collect();
+        let row = |(why, text): (Why, &str)| {
+            let cells: Vec<String> = WHOSE.iter().map(|(whose, _)| cell(*whose, why)).collect();
+            format!("| {text} | {} |\n", cells.join(" | "))
+        };
+        let table = format!(
+            "| a cluster that is | {} |\n|---|---|---|---|\n{}",
+            heads.join(" | "),
+            WHY.map(row).concat()
+        );
+        assert!(
+            include_str!("../../README.md").contains(&table),
+            "README.md should hold this table:\n{table}"
+        );
+    }
+
+    #[test]
+    fn an_unsafe_cluster_is_never_left_alone_and_one_of_others_never_ended_unasked() {
+        for rules in every_rule() {
+            for (whose, _) in WHOSE {
+                for why in [Why::Unsafe, Why::Wrote] {
+                    assert_ne!(
+                        decide(whose, why, rules),
+                        Decision::Leave,
+                        "{whose:?} {why:?} {rules:?}"
+                    );
+                }
+                for why in [Why::Stopped, Why::Orphaned] {
+                    assert_ne!(
+                        decide(whose, why, rules),
+                        Decision::Ask,
+                        "what is well needs no person"
+                    );
+                }
+            }
+            for (why, _) in WHY {
+                let ended = |whose| decide(whose, why, rules) == Decision::End;
+                assert!(!ended(Whose::Adopted) || rules.adopted, "{why:?} {rules:?}");
+                assert!(!ended(Whose::Attached) || rules.attached, "{why:?} {rules:?}");
+            }
+            for why in [Why::Unsafe, Why::Unjudged, Why::Wrote] {
+                assert_eq!(decide(Whose::Run, why, rules), Decision::End);
+            }
+            assert_eq!(
+                decide(Whose::Run, Why::Stopped, rules) == Decision::End,
+                rules.on_stop == OnStop::Terminate
+            );
+            assert_eq!(
+                decide(Whose::Run, Why::Orphaned, rules) == Decision::End,
+                rules.on_orphan == OnOrphan::Terminate
+            );
+            assert_eq!(decide(Whose::Attached, Why::Unjudged, rules), Decision::Leave);
+        }
+    }
+
+    #[test]
+    fn every_refusal_has_its_answer() {
+        use crate::watch::terminate::Next::{Again, Help, Lift};
+        use crate::watch::terminate::Refusal::{Denied, Other, Protected, Throttled};
+        for (refusal, before, lifted) in [
+            (Protected, Lift, Again),
+            (Other, Lift, Again),
+            (Throttled, Again, Again),
+            (Denied, Help, Help),
+        ] {
+            assert_eq!(
+                (after(refusal, false), after(refusal, true)),
+                (before, lifted),
+                "{refusal:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_what_emr_says() {
+        let unreachable = |message: &str| {
+            Lookup::<()>::Unreachable(Obstacle {
+                operation: "x".to_owned(),
+                message: message.to_owned(),
+            })
+        };
+        let kind = |answer: &Lookup<()>| refusal(answer).map(|(refusal, _)| refusal);
+        let protected = "ValidationException: Could not shut down one or more job flows since they are termination protected.";
+        assert_eq!(kind(&unreachable(protected)), Some(Refusal::Protected));
+        assert_eq!(
+            kind(&unreachable("ThrottlingException: Rate exceeded")),
+            Some(Refusal::Throttled)
+        );
+        assert_eq!(kind(&unreachable("no answer within the time limit")), Some(Refusal::Other));
+        assert_eq!(
+            kind(&Lookup::Denied(Obstacle { operation: "x".to_owned(), message: "y".to_owned() })),
+            Some(Refusal::Denied)
+        );
+        assert_eq!(kind(&Lookup::Found(())), None);
+    }
+}
