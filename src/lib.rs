@@ -156,6 +156,9 @@ impl GuardError {
 pub fn main() -> ExitCode {
     heap::share();
     start_log();
+    if let Err(error) = signals::keep_child_status() {
+        tracing::error!(%error, "the ends of child processes may be missed");
+    }
     let code = match Cli::parse_from_process(std::env::args_os()) {
         Ok(cli) => command(cli),
         Err(error) => {

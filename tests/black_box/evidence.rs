@@ -5,7 +5,7 @@ use emr_simulator::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Played, Stage, programs, valid_document};
+use crate::support::{Played, Stage, hermetic_command, programs, valid_document};
 
 fn list<'a>(report: &'a Value, name: &str) -> &'a [Value] {
     report[name].as_array().unwrap()
@@ -32,7 +32,7 @@ fn a_document_says_who_ran_what_and_what_came_of_it() {
     );
 
     let digest_of = |file: &std::path::Path| {
-        let output = std::process::Command::new("sha256sum").arg(file).output().unwrap();
+        let output = hermetic_command("sha256sum").arg(file).output().unwrap();
         String::from_utf8(output.stdout).unwrap()[..64].to_owned()
     };
     let inputs = &report["inputs"];
@@ -206,7 +206,7 @@ fn documents(stage: &Stage, folder: &str) -> Vec<String> {
 
 /// What `report verify` says of files of the stage.
 fn verify(stage: &Stage, files: &[&str]) -> Played {
-    let mut command = std::process::Command::new(&programs().guard);
+    let mut command = hermetic_command(&programs().guard);
     command.args(["report", "verify", "--key", "public.pem"]).args(files);
     stage.prepare(&mut command);
     stage.play(command)
@@ -214,7 +214,7 @@ fn verify(stage: &Stage, files: &[&str]) -> Played {
 
 /// A program of OpenSSL's, which shares nothing with the guard, in the stage's folder.
 fn openssl(stage: &Stage, arguments: &[&str]) {
-    let output = std::process::Command::new("openssl")
+    let output = hermetic_command("openssl")
         .args(arguments)
         .current_dir(stage.folder.path())
         .output()
@@ -453,7 +453,7 @@ fn a_run_whose_guard_was_killed_is_named_by_the_document_of_the_guard_that_close
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(documents(&stage, "kept").len(), 0);
-    let mut resume = std::process::Command::new(&programs().guard);
+    let mut resume = hermetic_command(&programs().guard);
     resume.args(["watch", "--resume", "--evidence=kept"]);
     stage.prepare(&mut resume);
     stage.play(resume).expect_code(0);
@@ -722,7 +722,7 @@ fn the_printed_policy_allows_what_documents_need_and_only_where_settings_ask_for
     stage.set(bucket(|_| {}));
     stage.set(signing_key("ECC_NIST_P256"));
     let print = |stage: &Stage| -> Value {
-        let mut command = std::process::Command::new(&programs().guard);
+        let mut command = hermetic_command(&programs().guard);
         command.args(["explain", "--permissions"]);
         stage.prepare(&mut command);
         serde_json::from_str(&stage.play(command).stdout).unwrap()

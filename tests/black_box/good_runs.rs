@@ -3,7 +3,7 @@
 use emr_simulator::{ClusterState, Command as Set, PutObject, StartCluster, StartState};
 use serde_json::json;
 
-use crate::support::Stage;
+use crate::support::{Stage, hermetic_command};
 
 #[test]
 fn a_good_run_at_debug_ends_0_with_nothing_on_stderr() {
@@ -248,7 +248,7 @@ fn every_byte_of_the_runners_output_passes_even_what_is_no_text() {
         .replace("level: DEBUG", "level: INFO");
     stage.write("config.yml", &stage.config);
     stage.command("run");
-    let mut alone = std::process::Command::new(&crate::support::programs().runner);
+    let mut alone = hermetic_command(&crate::support::programs().runner);
     alone.args(&stage.arguments);
     stage.prepare(&mut alone);
     let alone = stage.play(alone);

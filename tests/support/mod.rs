@@ -5,6 +5,8 @@
 //! Time is scaled, so that quotas, polls and clusters keep their real proportions: a simulated
 //! minute takes a real second.
 
+mod children;
+
 use std::{
     collections::BTreeMap,
     io::Read,
@@ -18,6 +20,8 @@ use emr_simulator::{
     BucketEncryption, ClockMode, Command as Set, PutBucket, SetClock, Simulator, Timings,
 };
 use serde_json::Value;
+
+pub(crate) use children::hermetic_command;
 
 /// The config of the recordings.
 pub(crate) const CONFIG: &str = include_str!("../recordings/config.yml");
@@ -40,12 +44,18 @@ pub(crate) struct Programs {
 pub(crate) fn programs() -> &'static Programs {
     static PROGRAMS: OnceLock<Programs> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
+        let mut cargo = Command::new(env!("CARGO"));
+        children::isolate(&mut cargo);
+        let output = cargo
+            // Whoever asks the tests for their times (`--report-time`) has to set it; cargo would
+            // take it for another compiler and build everything anew.
+            .env_remove("RUSTC_BOOTSTRAP")
             // With the examples, whose dependencies are those of the tests: the same choice of
             // features, or cargo would build every AWS crate again.
             .args(["build", "--bins", "--examples", "--message-format=json-render-diagnostics"])
             .args((!cfg!(debug_assertions)).then_some("--release"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
             .expect("cargo runs, since it built this");
@@ -101,7 +111,7 @@ impl Stage {
         stage.set(Set::SetTimings(Timings { bootstrapping: 36.0, ..Timings::all(6.0) }));
         let url = stage.sim.url();
         stage
-            .env("PATH", "/usr/bin:/bin")
+            .env("PATH", children::PATH)
             .env("AWS_ACCESS_KEY_ID", "AKIAGUARD")
             .env("AWS_SECRET_ACCESS_KEY", "guard-secret-GUARDSECRET")
             .env("AWS_ENDPOINT_URL", &url)
@@ -201,7 +211,7 @@ impl Stage {
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         self.write("config.yml", &self.config);
         self.write("resolver.json", RESOLVER);
-        let mut command = Command::new(&programs().guard);
+        let mut command = hermetic_command(&programs().guard);
         command.arg(subcommand).args(&self.options);
         if matches!(subcommand, "run" | "check") {
             command.arg("--report").arg(&self.report);
@@ -213,7 +223,7 @@ impl Stage {
 
     /// The command that closes what was left open.
     pub(crate) fn watch_resume(&self) -> Command {
-        let mut command = Command::new(&programs().guard);
+        let mut command = hermetic_command(&programs().guard);
         command.args(["watch", "--resume"]);
         self.prepare(&mut command);
         command
@@ -224,7 +234,7 @@ impl Stage {
     pub(crate) fn watch(&self, clusters: &[&str], by_config: bool) -> Command {
         self.write("config.yml", &self.config);
         self.write("resolver.json", RESOLVER);
-        let mut command = Command::new(&programs().guard);
+        let mut command = hermetic_command(&programs().guard);
         command.arg("watch").args(&self.options).arg("--report").arg(&self.report).args(clusters);
         if by_config {
             command.arg("--").args(&self.arguments);
