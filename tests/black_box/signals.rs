@@ -240,6 +240,7 @@ fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_does_not_keep_ruby_f
         let stage = stage.env("PATH", &path).env("EMR_ETL_GUARD_ERB", "ruby");
         let played = with_sigchld(&stage, option, &stage.command("seal"));
         played.expect_code(0);
-        assert!(played.stdout.contains("security_configuration: acme-sc"), "{}", played.stdout);
+        let sealed = "\"security_configuration\": \"acme-sc\"";
+        assert!(played.stdout.contains(sealed), "{}", played.stdout);
     }
 }

@@ -12,7 +12,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{OnceLock, mpsc},
+    sync::{LazyLock, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
@@ -489,18 +489,18 @@ fn text(value: &Value) -> String {
 
 /// Times, ids and pids replaced.
 pub(crate) fn redact_times(text: &str) -> String {
-    let mut text = text.to_owned();
-    for (pattern, to) in [
-        (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+00:00:00|Z)?", "TIME"),
-        (r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d", "RUN-TIME"),
-        (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "RUN-ID"),
-        (r"\bj-[A-Z0-9]+\b", "j-ID"),
-        (r"#\d+\]", "#PID]"),
-    ] {
-        text = regex::Regex::new(pattern)
-            .expect("a regular expression")
-            .replace_all(&text, to)
-            .into_owned();
-    }
-    text
+    // Made once: in a build that is not optimised that takes longer than most tests' work.
+    static VARYING: LazyLock<[(regex::Regex, &str); 5]> = LazyLock::new(|| {
+        [
+            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+00:00:00|Z)?", "TIME"),
+            (r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d", "RUN-TIME"),
+            (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "RUN-ID"),
+            (r"\bj-[A-Z0-9]+\b", "j-ID"),
+            (r"#\d+\]", "#PID]"),
+        ]
+        .map(|(pattern, to)| (regex::Regex::new(pattern).expect("a regular expression"), to))
+    });
+    VARYING
+        .iter()
+        .fold(text.to_owned(), |text, (varies, to)| varies.replace_all(&text, *to).into_owned())
 }
