@@ -141,6 +141,11 @@ fn a_request_that_was_answered_late_or_not_at_all_is_in_the_document_as_well() {
 #[test]
 fn what_was_done_to_an_unsafe_cluster_is_told_step_by_step() {
     let stage = Stage::acme().misbehave("drop-security-configuration");
+    // It leaves its first state by its termination alone, so that it is always seen in it.
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        starting: 3600.0,
+        ..emr_simulator::Timings::all(6.0)
+    }));
     stage.set(Set::SetNextCluster(NextCluster {
         termination_protected: Some(true),
         ..NextCluster::default()
@@ -275,19 +280,24 @@ fn a_signed_document_holds_and_one_with_a_changed_byte_does_not() {
     );
 
     let document = std::fs::read(stage.path("report.json")).unwrap();
-    std::fs::copy(stage.path("report.json.dsse"), stage.path("changed.json.dsse")).unwrap();
     // From the first byte to the last, in steps that meet every kind of place.
-    for at in (0..document.len()).step_by(997).chain([document.len() - 1]) {
-        let mut changed = document.clone();
-        changed[at] ^= 1;
-        std::fs::write(stage.path("changed.json"), &changed).unwrap();
-        let played = verify(&stage, &["changed.json"]);
-        played.expect_code(1);
-        assert!(
-            played.stderr.contains("changed.json: does NOT hold: it has been changed: SHA-256 "),
-            "{}",
-            played.stderr
-        );
+    let places = (0..document.len()).step_by(997).chain([document.len() - 1]);
+    let changed: Vec<String> = places
+        .map(|at| {
+            let mut changed = document.clone();
+            changed[at] ^= 1;
+            let name = format!("changed-{at}.json");
+            std::fs::write(stage.path(&name), &changed).unwrap();
+            std::fs::copy(stage.path("report.json.dsse"), stage.path(&format!("{name}.dsse")))
+                .unwrap();
+            name
+        })
+        .collect();
+    let played = verify(&stage, &changed.iter().map(String::as_str).collect::<Vec<_>>());
+    played.expect_code(1);
+    for name in &changed {
+        let said = format!("{name}: does NOT hold: it has been changed: SHA-256 ");
+        assert!(played.stderr.contains(&said), "{}", played.stderr);
     }
 
     // Somebody else's key, no key, no document, no signature.

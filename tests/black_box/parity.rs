@@ -342,7 +342,7 @@ fn signalled(signals: &[Signal], guarded: bool) -> String {
 }
 
 fn signal_rows() -> Vec<Row> {
-    let cases: [&[Signal]; 9] = [
+    let cases: [&'static [Signal]; 9] = [
         &[Signal::SIGTERM],
         &[Signal::SIGINT],
         &[Signal::SIGHUP],
@@ -356,12 +356,14 @@ fn signal_rows() -> Vec<Row> {
     let name = |signals: &[Signal]| {
         signals.iter().map(|signal| signal.as_str()).collect::<Vec<_>>().join(", then ")
     };
-    cases
-        .into_iter()
-        .map(|signals| {
+    // Side by side: each waits for processes of its own.
+    std::thread::scope(|scope| {
+        let row = |signals: &'static [Signal]| {
             Row::new(&name(signals), signalled(signals, false), signalled(signals, true))
-        })
-        .collect()
+        };
+        let rows = cases.map(|signals| scope.spawn(move || row(signals)));
+        rows.into_iter().map(|row| row.join().unwrap()).collect()
+    })
 }
 
 fn exit_rows() -> Vec<Row> {
