@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::Subject;
+use crate::subject::Subject;
 
 /// Which of the matching calls are meant. Calls are counted from when the rule was added.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -30,17 +30,21 @@
 
 mod api;
 mod apply;
-mod batch;
 mod call;
 mod clock;
 mod cluster;
 mod command;
 mod control;
+mod fate;
 mod faults;
 mod hooks;
+mod http_date;
+mod ids;
+mod job;
 mod life;
 mod object;
 mod policy;
+mod provisioning;
 mod quota;
 mod record;
 mod reply;
@@ -49,7 +53,13 @@ mod s3write;
 mod scene;
 mod server;
 mod signing;
+mod simulation;
+mod sse;
+mod state;
 mod steps;
+mod subject;
+mod values;
+mod versions;
 mod world;
 mod xml;
 
@@ -61,26 +71,29 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-pub use batch::Job;
 pub use clock::ClockMode;
 pub use cluster::{Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume};
 pub use command::{
-    AccountBlock, Advance, Applied, AttachedPolicy, BucketEncryption, Command, CommandError, Grant,
-    Named, NextCluster, ObjectName, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey,
-    PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SendMessage,
-    SetClock, SetLatency, StartCluster, StartState, Switch, Termination, Timings, UpdateCluster,
+    AccountBlock, Advance, Applied, AttachedPolicy, Command, CommandError, Hook, Moment, Named,
+    ObjectName, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole,
+    PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SendMessage, SetClock, SetLatency,
+    StartCluster, Switch, UpdateCluster,
 };
+pub use fate::{NextCluster, StartState, Termination, Timings};
 pub use faults::{Calls, Fault, FaultKind};
-pub use hooks::{Hook, Moment};
+pub use ids::{DEFAULT_ACCOUNT, DEFAULT_REGION};
+pub use job::Job;
 pub use object::{AclGrant, Attributes, Checksum, Extent, Object, Older, Retention, Upload};
-pub use record::{Recorded, Subject};
+pub use record::Recorded;
 pub use scene::certificates;
+pub use sse::{BucketEncryption, Sse};
+pub use subject::Subject;
 pub use world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Message,
-    Publication, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+    Bucket, Caller, DhcpOptions, Grant, InstanceProfile, Key, Message, Publication, Role,
+    SecurityConfiguration, Subnet, Vpc, World,
 };
 
-use server::Shared;
+use state::{Shared, State};
 
 /// A running simulator. It has threads of its own, so it serves tests with and without a runtime;
 /// it stops on drop.
@@ -160,8 +173,8 @@ impl Simulator {
     pub fn advance(&self, by: Duration) {
         {
             let mut state = self.shared.lock();
-            state.clock.advance(by);
-            state.catch_up();
+            state.simulation.clock.advance(by);
+            state.simulation.catch_up();
         }
         self.shared.notify();
     }
@@ -198,8 +211,8 @@ impl Simulator {
     /// Looks at the world as it is now.
     pub fn with_world<R>(&self, look: impl FnOnce(&World) -> R) -> R {
         let mut state = self.shared.lock();
-        state.catch_up();
-        look(&state.world)
+        state.simulation.catch_up();
+        look(&state.simulation.world)
     }
 
     /// Waits until the world is as wished, for at most this long in real time; false when it did
@@ -207,7 +220,7 @@ impl Simulator {
     /// `spawn_blocking`.
     #[must_use]
     pub fn wait_until(&self, mut wish: impl FnMut(&World) -> bool, at_most: Duration) -> bool {
-        self.wait_for(at_most, |state| wish(&state.world).then_some(())).is_some()
+        self.wait_for(at_most, |state| wish(&state.simulation.world).then_some(())).is_some()
     }
 
     /// Waits for a request of this kind, past or to come, for at most this long in real time.
@@ -223,18 +236,22 @@ impl Simulator {
     fn wait_for<T>(
         &self,
         at_most: Duration,
-        mut look: impl FnMut(&apply::State) -> Option<T>,
+        mut look: impl FnMut(&State) -> Option<T>,
     ) -> Option<T> {
         let deadline = Instant::now() + at_most;
         let mut state = self.shared.lock();
         loop {
-            state.catch_up();
+            state.simulation.catch_up();
             if let Some(found) = look(&state) {
                 return Some(found);
             }
             let left = deadline.checked_duration_since(Instant::now())?;
             // The world also changes by itself: be there when it next does.
-            let next = state.world.next_change().and_then(|at| state.clock.real_wait(at));
+            let next = state
+                .simulation
+                .world
+                .next_change()
+                .and_then(|at| state.simulation.clock.real_wait(at));
             let pause = next.map_or(left, |next| left.min(next + Duration::from_micros(100)));
             state = self.shared.wait(state, pause);
         }

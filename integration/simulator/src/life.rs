@@ -4,20 +4,13 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::clock::iso;
-use crate::cluster::{self, ClusterState, StepState, seconds};
-use crate::command::{StartState, Termination};
+use crate::cluster::{ClusterState, Next, StepState};
+use crate::fate::{StartState, Termination};
+use crate::ids::uuid;
+use crate::provisioning;
 use crate::steps;
-use crate::world::{Message, World, uuid};
-
-/// The next change in a cluster's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    Bootstrap,
-    Ready,
-    StartStep(usize),
-    EndStep(usize),
-    End { failed: bool },
-}
+use crate::values::seconds;
+use crate::world::{Message, World};
 
 impl World {
     /// When the next change of any cluster is due.
@@ -88,7 +81,7 @@ impl World {
 fn happen(world: &mut World, index: usize, next: Next, at: OffsetDateTime) {
     match next {
         Next::Bootstrap => {
-            cluster::provision(world, index);
+            provisioning::provision(world, index);
             let cluster = &mut world.clusters[index];
             cluster.state = ClusterState::Bootstrapping;
             cluster.next = Some((at + seconds(cluster.timings.bootstrapping), Next::Ready));

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::object::{self, Attributes, Extent, Object};
 use crate::policy::{self, Ask, Decision};
-use crate::world::{Sse, World};
+use crate::sse::{Sse, header_of, sse_named};
+use crate::world::World;
 
 /// What is written, by whom.
 pub(crate) struct Write<'a> {
@@ -100,27 +101,6 @@ pub(crate) fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refus
     Ok(world.store_object(write.bucket, write.key, object))
 }
 
-/// The algorithm and key id headers that ask for a protection.
-pub(crate) fn header_of(sse: &Sse) -> (&'static str, Option<&str>) {
-    match sse {
-        Sse::None | Sse::Customer => ("", None),
-        Sse::Aes256 => ("AES256", None),
-        Sse::Kms { key } => ("aws:kms", key.as_deref()),
-        Sse::Dsse { key } => ("aws:kms:dsse", key.as_deref()),
-    }
-}
-
-/// The protection an algorithm's name and a key's name ask for.
-pub(crate) fn sse_named(algorithm: &str, key: Option<&str>) -> Option<Sse> {
-    let key = key.map(str::to_owned);
-    match algorithm {
-        "AES256" => Some(Sse::Aes256),
-        "aws:kms" => Some(Sse::Kms { key }),
-        "aws:kms:dsse" => Some(Sse::Dsse { key }),
-        _ => None,
-    }
-}
-
 /// The bucket's default protection, key as it was configured.
 pub(crate) fn default_of(world: &World, bucket: &str) -> Sse {
     let rule = world.buckets.get(bucket).and_then(|bucket| bucket.default_encryption.as_ref());
@@ -181,13 +161,4 @@ pub(crate) fn kms_arn(
             format!("{} is in state {state}.", key.arn()),
         )),
     }
-}
-
-/// Two lower-case digits a byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
-        text
-    })
 }

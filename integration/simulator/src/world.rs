@@ -7,15 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::batch::Job;
 use crate::cluster::Cluster;
-use crate::command::{BucketEncryption, Grant, NextCluster, Timings};
+use crate::fate::{NextCluster, Timings};
+use crate::ids::{parse_kms_arn, uuid};
+use crate::job::Job;
 use crate::object::{Object, Older, Upload};
-
-/// The account that owns things when a command does not name one.
-pub const DEFAULT_ACCOUNT: &str = "123456789012";
-/// The region things are in when a command does not name one.
-pub const DEFAULT_REGION: &str = "eu-west-1";
+use crate::sse::BucketEncryption;
 
 /// Everything the simulated AWS holds. Look at it with `Simulator::with_world`, change it with a
 /// `Command`.
@@ -140,34 +137,6 @@ pub struct Bucket {
     pub older: BTreeMap<String, Vec<Older>>,
 }
 
-/// How an object is encrypted at rest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Sse {
-    /// Not at all: written before S3 encrypted by default.
-    #[serde(rename = "none")]
-    None,
-    /// SSE-S3.
-    #[serde(rename = "AES256")]
-    Aes256,
-    /// SSE-KMS.
-    #[serde(rename = "aws:kms")]
-    Kms {
-        /// Key id, ARN or alias; the AWS-managed key when absent. Stored objects hold the ARN.
-        #[serde(default)]
-        key: Option<String>,
-    },
-    /// DSSE-KMS.
-    #[serde(rename = "aws:kms:dsse")]
-    Dsse {
-        /// As for SSE-KMS.
-        #[serde(default)]
-        key: Option<String>,
-    },
-    /// SSE-C: reading its head without the key is an error.
-    #[serde(rename = "customer")]
-    Customer,
-}
-
 /// An EMR security configuration.
 #[derive(Debug, Clone, Serialize)]
 pub struct SecurityConfiguration {
@@ -182,6 +151,19 @@ pub struct SecurityConfiguration {
     /// When it was created; there is no update.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
+}
+
+/// A grant on a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// ARN of who may.
+    pub grantee: String,
+    /// What they may: `GenerateDataKey`, `Decrypt`, …
+    pub operations: Vec<String>,
+    /// `GrantConstraints` as AWS writes them.
+    #[serde(default)]
+    pub constraints: Option<Value>,
 }
 
 /// A KMS key.
@@ -444,22 +426,4 @@ impl World {
         self.keys.push(key);
         arn
     }
-}
-
-/// A random version 4 UUID.
-pub(crate) fn uuid(random: &mut fastrand::Rng) -> String {
-    let bits = random.u128(..);
-    let hex = format!("{bits:032x}");
-    format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
-}
-
-/// Account, region and `alias/…` or key id out of a KMS ARN.
-pub(crate) fn parse_kms_arn(text: &str) -> Option<(&str, &str, &str)> {
-    let rest = text.strip_prefix("arn:")?;
-    let parts: Vec<&str> = rest.splitn(5, ':').collect();
-    let [_, "kms", region, account, resource] = parts.as_slice() else {
-        return None;
-    };
-    let name = resource.strip_prefix("key/").unwrap_or(resource);
-    Some((account, region, name))
 }

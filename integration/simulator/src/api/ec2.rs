@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Answer;
 use crate::call::{Call, Service};
 use crate::clock::iso;
 use crate::cluster::{Cluster, ClusterState, Instance, Volume};
-use crate::reply::{Failure, Reply};
+use crate::reply::{Answer, Failure, Reply};
 use crate::world::{Caller, World};
 use crate::xml::Xml;
 

@@ -3,11 +3,10 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::Answer;
 use crate::call::{Call, Service};
 use crate::clock::iso;
 use crate::policy::{self, Ask, Context, Decision};
-use crate::reply::{Failure, Reply};
+use crate::reply::{Answer, Failure, Reply};
 use crate::world::{Caller, Role, World};
 use crate::xml::Xml;
 

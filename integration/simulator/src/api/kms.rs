@@ -3,14 +3,13 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::Answer;
 use crate::call::{Call, Service};
 use crate::clock::epoch_seconds;
-use crate::command::Grant;
+use crate::ids::parse_kms_arn;
 use crate::policy::{self, Ask, Decision};
-use crate::reply::{Failure, Reply};
+use crate::reply::{Answer, Failure, Reply};
 use crate::signing::{self, Message};
-use crate::world::{Caller, Key, World, parse_kms_arn};
+use crate::world::{Caller, Grant, Key, World};
 
 pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
     let output = match call.subject.operation.as_str() {
@@ -196,7 +195,7 @@ fn metadata(key: &Key) -> Value {
 fn grant(key: &Key, grant: &Grant) -> Value {
     let mut listed = json!({
         "KeyId": key.arn(),
-        "GrantId": crate::object::etag(Some(grant.grantee.as_bytes()), &[], &crate::world::Sse::None, None),
+        "GrantId": crate::object::etag(Some(grant.grantee.as_bytes()), &[], &crate::sse::Sse::None, None),
         "Name": "",
         "CreationDate": epoch_seconds(key.created),
         "GranteePrincipal": grant.grantee,

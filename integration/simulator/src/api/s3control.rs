@@ -1,12 +1,14 @@
 //! Owns the operations of S3's control plane: Batch Operations jobs, and accounts' public access
 //! blocks.
 
-use super::Answer;
-use crate::batch::{self, Job};
+mod batch;
+
 use crate::call::{Call, Service};
 use crate::clock::iso;
-use crate::reply::{Failure, Reply};
-use crate::world::{Caller, World, uuid};
+use crate::ids::uuid;
+use crate::job::Job;
+use crate::reply::{Answer, Failure, Reply};
+use crate::world::{Caller, World};
 use crate::xml::{self, Xml};
 
 const NAMESPACE: &str = "http://awss3control.amazonaws.com/doc/2018-08-20/";

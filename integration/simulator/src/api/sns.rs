@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Answer;
 use crate::call::{Call, Service};
-use crate::reply::{Failure, Reply};
+use crate::reply::{Answer, Failure, Reply};
 use crate::world::{Caller, Publication, World};
 use crate::xml::Xml;
 

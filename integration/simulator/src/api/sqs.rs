@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::Answer;
 use crate::call::{Call, Service};
-use crate::cluster::{seconds, text};
-use crate::reply::{Failure, Reply};
-use crate::world::{Caller, World, uuid};
+use crate::ids::uuid;
+use crate::reply::{Answer, Failure, Reply};
+use crate::values::{seconds, text};
+use crate::world::{Caller, World};
 
 /// What a queue hides a message for when nobody says otherwise, in seconds.
 const VISIBILITY: f64 = 30.0;

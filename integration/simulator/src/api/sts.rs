@@ -1,8 +1,7 @@
 //! Owns STS' operations.
 
-use super::Answer;
 use crate::call::{Call, Service};
-use crate::reply::{Failure, Reply};
+use crate::reply::{Answer, Failure, Reply};
 use crate::world::Caller;
 use crate::xml::Xml;
 

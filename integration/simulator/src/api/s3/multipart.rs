@@ -2,14 +2,14 @@
 
 use md5::{Digest, Md5};
 
-use super::{
-    Answer, Failure, LARGEST_COPY, NAMESPACE, Reply, Request, World, Xml, denied, object, refused,
-    s3write, with_sse, with_version,
-};
+use super::request::{LARGEST_COPY, NAMESPACE, Request, denied, refused, with_sse, with_version};
 use crate::clock::iso;
-use crate::object::{Checksum, Object, Upload};
-use crate::s3write::hex;
-use crate::xml;
+use crate::object::{self, Checksum, Object, Upload};
+use crate::reply::{Answer, Failure, Reply};
+use crate::s3write;
+use crate::values::hex;
+use crate::world::World;
+use crate::xml::{self, Xml};
 
 /// Every part but the last is at least so large.
 const SMALLEST_PART: u64 = 5 * 1024 * 1024;

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{
-    Answer, Bucket, Call, Failure, LISTED, NAMESPACE, Object, Older, Reply, Xml, no_such_key,
-};
+use super::request::{LISTED, NAMESPACE, no_such_key};
+use crate::call::Call;
 use crate::clock::iso;
+use crate::object::{Object, Older};
+use crate::reply::{Answer, Failure, Reply};
+use crate::world::Bucket;
+use crate::xml::Xml;
 
 /// A version of a key, or its current object.
 pub(super) fn find(bucket: &Bucket, key: &str, version: Option<&str>) -> Result<Object, Failure> {

@@ -5,71 +5,24 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde::Serialize;
 use serde_json::json;
-use time::OffsetDateTime;
 
-use crate::api;
+use crate::api::s3;
 use crate::call::Call;
+use crate::job::{Job, Outcome, Task};
 use crate::object::Older;
 use crate::policy::{self, Ask, Decision};
-use crate::s3write::{self, Write, hex};
-use crate::world::{Caller, Sse, World};
+use crate::s3write::{self, Write};
+use crate::sse::Sse;
+use crate::values::hex;
+use crate::world::{Caller, World};
+use crate::xml;
 
 /// So many tasks are done between two looks at a job.
 const TASKS_A_LOOK: usize = 50;
 /// How manifests and reports write keys.
 const KEY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
-
-/// A job.
-#[derive(Debug, Clone, Serialize)]
-pub struct Job {
-    /// Its id.
-    pub id: String,
-    /// The account it is of.
-    pub account: String,
-    /// `New`, `Preparing`, `Suspended`, `Ready`, `Active`, `Complete`, `Failed` or `Cancelled`.
-    pub status: String,
-    /// The body of the request that made it.
-    pub request: String,
-    /// What it was told apart by from its own repetition.
-    pub token: String,
-    /// Its description.
-    pub description: String,
-    /// Its priority.
-    pub priority: i32,
-    /// The ARN of the role that its tasks run under.
-    pub role: String,
-    /// When it was made.
-    #[serde(with = "time::serde::rfc3339")]
-    pub created: OffsetDateTime,
-    /// Why it failed: code and reason.
-    pub failure: Option<(String, String)>,
-    /// What there is to do.
-    #[serde(skip)]
-    pub(crate) tasks: Vec<Task>,
-    /// How the first of them went.
-    #[serde(skip)]
-    pub(crate) done: Vec<Outcome>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Task {
-    pub(crate) bucket: String,
-    pub(crate) key: String,
-    pub(crate) version: Option<String>,
-}
-
-/// HTTP status, error code, message.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome(pub(crate) u16, pub(crate) String, pub(crate) String);
-
-impl Outcome {
-    pub(crate) fn is_success(&self) -> bool {
-        self.0 < 300
-    }
-}
 
 /// Bucket and key of an object's ARN.
 fn of_arn(arn: &str) -> Option<(&str, &str)> {
@@ -100,11 +53,11 @@ pub(crate) fn step(world: &mut World, index: usize) {
 }
 
 fn inside<'a>(document: &'a str, name: &str) -> Option<&'a str> {
-    crate::xml::inside(document, name)
+    xml::inside(document, name)
 }
 
 fn text(document: &str, name: &str) -> Option<String> {
-    crate::xml::text(document, name)
+    xml::text(document, name)
 }
 
 /// Whether the job's role may do this, by its own policies.
@@ -188,11 +141,10 @@ fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, 
         return failed("AccessDenied", format!("{bucket} is another account's"));
     }
     let filter = inside(generator, "Filter").unwrap_or_default();
-    let prefixes = inside(filter, "MatchAnyPrefix")
-        .map(|list| crate::xml::texts(list, "member"))
-        .unwrap_or_default();
+    let prefixes =
+        inside(filter, "MatchAnyPrefix").map(|list| xml::texts(list, "member")).unwrap_or_default();
     let classes = inside(filter, "MatchAnyStorageClass")
-        .map(|list| crate::xml::texts(list, "member"))
+        .map(|list| xml::texts(list, "member"))
         .unwrap_or_default();
     let number = |name: &str| text(filter, name).and_then(|it| it.parse::<u64>().ok());
     let (more, less) = (number("ObjectSizeGreaterThanBytes"), number("ObjectSizeLessThanBytes"));
@@ -230,7 +182,7 @@ fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, 
 
 /// Whether a filter by encryption, of which there is one, fits.
 fn is_encrypted_so(filter: &str, sse: &Sse) -> bool {
-    let named = |name: &str| crate::xml::has(filter, name);
+    let named = |name: &str| xml::has(filter, name);
     match sse {
         Sse::None => named("NOT-SSE"),
         Sse::Aes256 => named("SSE-S3"),
@@ -281,7 +233,7 @@ fn keep_generated(
         );
         lines
     });
-    let header = crate::xml::has(place, "SSE-S3").then_some(Sse::Aes256);
+    let header = xml::has(place, "SSE-S3").then_some(Sse::Aes256);
     put_under(world, job, (&bucket, &key), lines, header)
         .map_err(|reason| ("ManifestOutputFailed".to_owned(), reason))
 }
@@ -385,7 +337,7 @@ fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
     let name = job.role.rsplit('/').next().unwrap_or_default();
     let arn = format!("arn:aws:sts::{}:assumed-role/{name}/s3-batch-operations", job.account);
     let caller = Caller { account: job.account.clone(), arn, user_id: "AROABATCH:job".to_owned() };
-    match api::answer(world, &call, Some(&caller)) {
+    match s3::answer(world, &call, Some(&caller)) {
         Ok(_) => Outcome(200, String::new(), "Successful".to_owned()),
         Err(failure) => Outcome(failure.status, failure.code, failure.message),
     }
