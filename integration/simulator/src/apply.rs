@@ -28,7 +28,7 @@ impl World {
     ///
     /// # Errors
     /// When the command names what does not exist, or a policy that cannot be evaluated.
-    pub(crate) fn apply(&mut self, command: Command) -> Result<Applied, CommandError> {
+    pub fn apply(&mut self, command: Command) -> Result<Applied, CommandError> {
         match command {
             Command::PutAccessKey(put) => self.put_access_key(put),
             Command::PutBucket(put) => self.put_bucket(put)?,

@@ -15,8 +15,8 @@ use crate::world::Grant;
 /// A change of the world, or of how it behaves. As JSON: `{"command": "put_bucket", "name":
 /// "acme-out"}`.
 ///
-/// Wherever `account` or `region` is absent, [`DEFAULT_ACCOUNT`](crate::DEFAULT_ACCOUNT) and
-/// [`DEFAULT_REGION`](crate::DEFAULT_REGION) are meant. `put_…` replaces what has the same name.
+/// Wherever `account` or `region` is absent, [`DEFAULT_ACCOUNT`](crate::ids::DEFAULT_ACCOUNT) and
+/// [`DEFAULT_REGION`](crate::ids::DEFAULT_REGION) are meant. `put_…` replaces what has the same name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
@@ -572,15 +572,15 @@ pub enum Moment {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hook {
-    /// As in a [`Fault`](crate::Fault).
+    /// As in a [`Fault`](crate::faults::Fault).
     #[serde(default)]
     pub service: Option<String>,
-    /// As in a [`Fault`](crate::Fault).
+    /// As in a [`Fault`](crate::faults::Fault).
     pub operation: String,
     /// Which of those calls, failed ones included; default: the first.
     #[serde(default = "first")]
     pub calls: Calls,
-    /// As in a [`Fault`](crate::Fault).
+    /// As in a [`Fault`](crate::faults::Fault).
     #[serde(default)]
     pub matching: Option<String>,
     /// Before or after the call has its effect.

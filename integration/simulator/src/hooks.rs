@@ -6,7 +6,7 @@ use crate::subject::Subject;
 
 /// The hooks in force.
 #[derive(Debug, Default)]
-pub(crate) struct Hooks {
+pub struct Hooks {
     hooks: Vec<(Hook, Counter)>,
 }
 
@@ -21,7 +21,7 @@ impl Hooks {
     }
 
     /// The commands due now.
-    pub(crate) fn due(&mut self, subject: &Subject, moment: Moment) -> Vec<Command> {
+    pub fn due(&mut self, subject: &Subject, moment: Moment) -> Vec<Command> {
         let mut due = Vec::new();
         for (hook, counter) in &mut self.hooks {
             let meant = hook.when == moment

@@ -11,14 +11,14 @@ pub const DEFAULT_ACCOUNT: &str = "123456789012";
 pub const DEFAULT_REGION: &str = "eu-west-1";
 
 /// A random version 4 UUID.
-pub(crate) fn uuid(random: &mut fastrand::Rng) -> String {
+pub fn uuid(random: &mut fastrand::Rng) -> String {
     let bits = random.u128(..);
     let hex = format!("{bits:032x}");
     format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
 }
 
 /// Account, region and `alias/…` or key id out of a KMS ARN.
-pub(crate) fn parse_kms_arn(text: &str) -> Option<(&str, &str, &str)> {
+pub fn parse_kms_arn(text: &str) -> Option<(&str, &str, &str)> {
     let rest = text.strip_prefix("arn:")?;
     let parts: Vec<&str> = rest.splitn(5, ':').collect();
     let [_, "kms", region, account, resource] = parts.as_slice() else {
@@ -30,7 +30,7 @@ pub(crate) fn parse_kms_arn(text: &str) -> Option<(&str, &str, &str)> {
 
 /// The id by which ACLs name an account.
 #[must_use]
-pub(crate) fn canonical_id(account: &str) -> String {
+pub fn canonical_id(account: &str) -> String {
     let digest = hex(&Md5::digest(format!("canonical {account}")));
     format!("{digest}{digest}")
 }

@@ -29,25 +29,30 @@ pub struct Job {
     pub failure: Option<(String, String)>,
     /// What there is to do.
     #[serde(skip)]
-    pub(crate) tasks: Vec<Task>,
+    pub tasks: Vec<JobTask>,
     /// How the first of them went.
     #[serde(skip)]
-    pub(crate) done: Vec<Outcome>,
+    pub done: Vec<TaskOutcome>,
 }
 
+/// One object that a job is about.
 #[derive(Debug, Clone)]
-pub(crate) struct Task {
-    pub(crate) bucket: String,
-    pub(crate) key: String,
-    pub(crate) version: Option<String>,
+pub struct JobTask {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The version, if the manifest names one.
+    pub version: Option<String>,
 }
 
-/// HTTP status, error code, message.
+/// How a task went: status, error code and message, as the completion report has them.
 #[derive(Debug, Clone)]
-pub(crate) struct Outcome(pub(crate) u16, pub(crate) String, pub(crate) String);
+pub struct TaskOutcome(pub u16, pub String, pub String);
 
-impl Outcome {
-    pub(crate) fn is_success(&self) -> bool {
+impl TaskOutcome {
+    /// Whether the task did what it should.
+    pub fn is_success(&self) -> bool {
         self.0 < 300
     }
 }

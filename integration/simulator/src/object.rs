@@ -205,7 +205,7 @@ impl Object {
     }
 
     /// Bytes `from` to `to` (excluded) of its content.
-    pub(crate) fn part(&self, from: u64, to: u64) -> (Option<Vec<u8>>, Vec<Extent>) {
+    pub fn part(&self, from: u64, to: u64) -> (Option<Vec<u8>>, Vec<Extent>) {
         if let Some(body) = &self.body {
             let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
             return (Some(body[index(from)..index(to)].to_vec()), Vec::new());
@@ -228,13 +228,13 @@ impl Object {
 }
 
 /// What stands for a content that is all new and not kept.
-pub(crate) fn extents(bucket: &str, key: &str, size: u64, unknown: bool) -> Vec<Extent> {
+pub fn extents(bucket: &str, key: &str, size: u64, unknown: bool) -> Vec<Extent> {
     let one = || Extent { origin: format!("{bucket}/{key}:{size}"), from: 0, length: size };
     if unknown && size > 0 { vec![one()] } else { Vec::new() }
 }
 
 /// Contents behind one another; what was cut apart grows together again.
-pub(crate) fn join<'a>(parts: impl Iterator<Item = &'a Object>) -> (Option<Vec<u8>>, Vec<Extent>) {
+pub fn join<'a>(parts: impl Iterator<Item = &'a Object>) -> (Option<Vec<u8>>, Vec<Extent>) {
     let mut body = Some(Vec::new());
     let mut extents: Vec<Extent> = Vec::new();
     for part in parts {
@@ -270,12 +270,7 @@ fn digest(body: Option<&[u8]>, extents: &[Extent]) -> Vec<u8> {
 
 /// MD5 of the content, or of what stands for it. Under KMS it is the MD5 of something else; in
 /// parts, that of their MD5s and their number.
-pub(crate) fn etag(
-    body: Option<&[u8]>,
-    extents: &[Extent],
-    sse: &Sse,
-    parts: Option<u32>,
-) -> String {
+pub fn etag(body: Option<&[u8]>, extents: &[Extent], sse: &Sse, parts: Option<u32>) -> String {
     let mut bytes = digest(body, extents);
     if let Sse::Kms { key } | Sse::Dsse { key } = sse {
         bytes =
@@ -291,12 +286,7 @@ pub(crate) fn etag(
 }
 
 /// Looks like a checksum of the content.
-pub(crate) fn checksum(
-    algorithm: &str,
-    kind: &str,
-    body: Option<&[u8]>,
-    extents: &[Extent],
-) -> String {
+pub fn checksum(algorithm: &str, kind: &str, body: Option<&[u8]>, extents: &[Extent]) -> String {
     let digest = hex(&Md5::digest(format!("{algorithm} {kind} {}", hex(&digest(body, extents)))));
     let length = match algorithm {
         "SHA256" => 43,

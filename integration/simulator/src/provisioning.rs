@@ -11,16 +11,21 @@ use crate::values::{seconds, strings, tags, text, truthy};
 use crate::world::{Key, World};
 
 /// Who asks for a cluster, where and when, and what the world decided about it.
-pub(crate) struct Birth {
-    pub(crate) id: Option<String>,
-    pub(crate) account: String,
-    pub(crate) region: String,
-    pub(crate) request: Value,
-    pub(crate) at: OffsetDateTime,
+pub struct Birth {
+    /// `j-…`; absent: made up.
+    pub id: Option<String>,
+    /// Twelve digits.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// `RunJobFlow`'s body.
+    pub request: Value,
+    /// When it was asked for.
+    pub at: OffsetDateTime,
 }
 
 /// Makes a cluster in state STARTING and gives its index.
-pub(crate) fn create(world: &mut World, birth: Birth) -> usize {
+pub fn create(world: &mut World, birth: Birth) -> usize {
     let Birth { id, account, region, request, at } = birth;
     let fate = take_fate(world);
     let asked = request.get("SecurityConfiguration").and_then(Value::as_str);
@@ -81,7 +86,7 @@ fn take_fate(world: &mut World) -> NextCluster {
 }
 
 /// Adds steps in `RunJobFlow`'s form and gives their ids.
-pub(crate) fn add_steps(
+pub fn add_steps(
     world: &mut World,
     index: usize,
     steps: &Value,
@@ -145,7 +150,7 @@ fn group(world: &mut World, request: Value) -> InstanceGroup {
 
 /// Adds instance groups in `AddInstanceGroups`' form and gives their ids; where the cluster's
 /// instances exist already, theirs join at once.
-pub(crate) fn add_groups(world: &mut World, index: usize, groups: &Value) -> Vec<String> {
+pub fn add_groups(world: &mut World, index: usize, groups: &Value) -> Vec<String> {
     let mut ids = Vec::new();
     for request in groups.as_array().into_iter().flatten() {
         let group = group(world, request.clone());
@@ -159,7 +164,7 @@ pub(crate) fn add_groups(world: &mut World, index: usize, groups: &Value) -> Vec
 }
 
 /// Changes the number of a group's instances, where they exist already.
-pub(crate) fn resize(world: &mut World, index: usize, number: usize, count: u64) {
+pub fn resize(world: &mut World, index: usize, number: usize, count: u64) {
     let cluster = &mut world.clusters[index];
     cluster.groups[number].request["InstanceCount"] = json!(count);
     let group = cluster.groups[number].clone();

@@ -69,7 +69,7 @@ impl BucketEncryption {
 }
 
 /// The algorithm and key id headers that ask for a protection.
-pub(crate) fn header_of(sse: &Sse) -> (&'static str, Option<&str>) {
+pub fn header_of(sse: &Sse) -> (&'static str, Option<&str>) {
     match sse {
         Sse::None | Sse::Customer => ("", None),
         Sse::Aes256 => ("AES256", None),
@@ -79,7 +79,7 @@ pub(crate) fn header_of(sse: &Sse) -> (&'static str, Option<&str>) {
 }
 
 /// The protection an algorithm's name and a key's name ask for.
-pub(crate) fn sse_named(algorithm: &str, key: Option<&str>) -> Option<Sse> {
+pub fn sse_named(algorithm: &str, key: Option<&str>) -> Option<Sse> {
     let key = key.map(str::to_owned);
     match algorithm {
         "AES256" => Some(Sse::Aes256),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Two lower-case digits a byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
@@ -12,7 +12,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// `true`, or the string AWS's own examples write.
-pub(crate) fn truthy(value: Option<&Value>) -> bool {
+pub fn truthy(value: Option<&Value>) -> bool {
     match value {
         Some(Value::Bool(on)) => *on,
         Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
@@ -21,7 +21,7 @@ pub(crate) fn truthy(value: Option<&Value>) -> bool {
 }
 
 /// Tags in the API's form as pairs.
-pub(crate) fn tags(value: Option<&Value>) -> Vec<(String, String)> {
+pub fn tags(value: Option<&Value>) -> Vec<(String, String)> {
     value
         .and_then(Value::as_array)
         .into_iter()
@@ -33,16 +33,16 @@ pub(crate) fn tags(value: Option<&Value>) -> Vec<(String, String)> {
 }
 
 /// The string member of an object.
-pub(crate) fn text<'a>(value: &'a Value, member: &str) -> Option<&'a str> {
+pub fn text<'a>(value: &'a Value, member: &str) -> Option<&'a str> {
     value.get(member).and_then(Value::as_str)
 }
 
 /// The strings of an array.
-pub(crate) fn strings(value: &Value) -> Vec<String> {
+pub fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// Simulated seconds as a duration; nonsense is none.
-pub(crate) fn seconds(seconds: f64) -> std::time::Duration {
+pub fn seconds(seconds: f64) -> std::time::Duration {
     std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

@@ -21,7 +21,7 @@ impl Bucket {
     }
 
     /// A place to change a version in.
-    pub(crate) fn object_mut(&mut self, key: &str, version: Option<&str>) -> Option<&mut Object> {
+    pub fn object_mut(&mut self, key: &str, version: Option<&str>) -> Option<&mut Object> {
         let wanted = |object: &Object| {
             version.is_none_or(|wanted| object.version.as_deref().unwrap_or("null") == wanted)
         };
@@ -54,7 +54,7 @@ impl Bucket {
     }
 
     /// Removes one version for good; what is behind the current one becomes current.
-    pub(crate) fn remove_version(&mut self, key: &str, version: &str) {
+    pub fn remove_version(&mut self, key: &str, version: &str) {
         if self
             .objects
             .get(key)
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// Stores an object as the current version of its key and gives it as it was stored.
-    pub(crate) fn store_object(&mut self, bucket: &str, key: &str, mut object: Object) -> Object {
+    pub fn store_object(&mut self, bucket: &str, key: &str, mut object: Object) -> Object {
         let id = self.version_id();
         if let Some(bucket) = self.buckets.get_mut(bucket) {
             object.version = bucket.is_versioned().then_some(id);
@@ -93,7 +93,7 @@ impl World {
 
     /// Deletes a key as a request without a version does; gives the delete marker's version, if one
     /// was made.
-    pub(crate) fn delete_object(&mut self, bucket: &str, key: &str) -> Option<String> {
+    pub fn delete_object(&mut self, bucket: &str, key: &str) -> Option<String> {
         let (id, now) = (self.version_id(), self.now);
         let bucket = self.buckets.get_mut(bucket)?;
         bucket.step_back(key);

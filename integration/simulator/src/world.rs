@@ -14,8 +14,8 @@ use crate::job::Job;
 use crate::object::{Object, Older, Upload};
 use crate::sse::BucketEncryption;
 
-/// Everything the simulated AWS holds. Look at it with `Simulator::with_world`, change it with a
-/// `Command`.
+/// Everything the simulated AWS holds. Change it with a
+/// [`Command`](crate::command::Command).
 #[derive(Debug, Serialize)]
 pub struct World {
     /// The simulated time of the last look.
@@ -59,8 +59,9 @@ pub struct World {
     /// SQS queues by name, each with its messages, oldest first. Every change of a cluster's state
     /// is put into all of them, as by a rule of EventBridge.
     pub queues: BTreeMap<String, Vec<Message>>,
+    /// Where ids come from; the same in every simulator.
     #[serde(skip)]
-    pub(crate) random: fastrand::Rng,
+    pub random: fastrand::Rng,
 }
 
 /// A message in a queue.
@@ -298,7 +299,9 @@ pub struct DhcpOptions {
 }
 
 impl World {
-    pub(crate) fn new(now: OffsetDateTime) -> Self {
+    /// An empty world at this time.
+    #[must_use]
+    pub fn new(now: OffsetDateTime) -> Self {
         Self {
             now,
             access_keys: BTreeMap::new(),
@@ -370,7 +373,7 @@ impl World {
     }
 
     /// `PREFIX` and `length` characters out of A to Z and 0 to 9, as EMR makes its ids.
-    pub(crate) fn emr_id(&mut self, prefix: &str, length: usize) -> String {
+    pub fn emr_id(&mut self, prefix: &str, length: usize) -> String {
         const ALPHABET: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
         let tail: String = (0..length)
             .map(|_| char::from(ALPHABET[self.random.usize(..ALPHABET.len())]))
@@ -379,13 +382,13 @@ impl World {
     }
 
     /// `PREFIX` and 17 hexadecimal digits, as EC2 makes its ids.
-    pub(crate) fn ec2_id(&mut self, prefix: &str) -> String {
+    pub fn ec2_id(&mut self, prefix: &str) -> String {
         format!("{prefix}0{:016x}", self.random.u64(..))
     }
 
     /// The ARN of the AWS-managed key that SSE-KMS uses when no key is named; made at first use, as
     /// AWS does.
-    pub(crate) fn managed_s3_key(&mut self, account: &str, region: &str) -> String {
+    pub fn managed_s3_key(&mut self, account: &str, region: &str) -> String {
         if let Some(key) = self.key(account, region, "alias/aws/s3") {
             return key.arn();
         }

@@ -8,7 +8,7 @@ use crate::clock::epoch_seconds;
 use crate::ids::parse_kms_arn;
 use crate::policy::{self, Ask, Decision};
 use crate::reply::{Answer, Failure, Reply};
-use crate::signing::{self, Message};
+use crate::signing::{self, MessageToSign};
 use crate::world::{Caller, Grant, Key, World};
 
 pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
@@ -88,8 +88,8 @@ fn sign(key: &Key, call: &Call) -> Result<Value, Failure> {
         .decode(call.json["Message"].as_str().unwrap_or_default())
         .map_err(|error| invalid(error.to_string()))?;
     let message = match call.json["MessageType"].as_str() {
-        Some("DIGEST") => Message::Digest(&bytes),
-        None | Some("RAW") => Message::Raw(&bytes),
+        Some("DIGEST") => MessageToSign::Digest(&bytes),
+        None | Some("RAW") => MessageToSign::Raw(&bytes),
         Some(other) => return Err(invalid(format!("MessageType {other} is not modelled"))),
     };
     let signature = signing::sign(&key.spec, material, &message).map_err(invalid)?;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::api::s3;
 use crate::call::Call;
-use crate::job::{Job, Outcome, Task};
+use crate::job::{Job, JobTask, TaskOutcome};
 use crate::object::Older;
 use crate::policy::{self, Ask, Decision};
 use crate::s3write::{self, Write};
@@ -74,7 +74,7 @@ fn allowed(world: &World, job: &Job, action: &str, resource: &str) -> bool {
 }
 
 /// What a job has to do: out of its manifest, or out of the bucket where it makes one itself.
-fn prepare(world: &mut World, index: usize) -> Result<Vec<Task>, (String, String)> {
+fn prepare(world: &mut World, index: usize) -> Result<Vec<JobTask>, (String, String)> {
     let job = world.jobs[index].clone();
     let failed = |code: &str, reason: String| (code.to_owned(), reason);
     if !world.roles.iter().any(|role| {
@@ -104,18 +104,18 @@ fn prepare(world: &mut World, index: usize) -> Result<Vec<Task>, (String, String
         .and_then(|object| object.body.clone())
         .ok_or_else(|| failed("ManifestNotFound", format!("There is no such manifest: {arn}")))?;
     let body = String::from_utf8_lossy(&body).into_owned();
-    let tasks: Option<Vec<Task>> =
+    let tasks: Option<Vec<JobTask>> =
         body.lines().filter(|line| !line.is_empty()).map(line_of_manifest).collect();
     tasks.ok_or_else(|| {
         failed("InvalidManifest", "A line of the manifest cannot be read".to_owned())
     })
 }
 
-fn line_of_manifest(line: &str) -> Option<Task> {
+fn line_of_manifest(line: &str) -> Option<JobTask> {
     let mut fields = line.split(',').map(|field| field.trim_matches('"'));
     let (bucket, key) = (fields.next()?.to_owned(), fields.next()?);
     let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();
-    Some(Task {
+    Some(JobTask {
         bucket,
         key,
         version: fields.next().filter(|it| !it.is_empty()).map(str::to_owned),
@@ -125,7 +125,11 @@ fn line_of_manifest(line: &str) -> Option<Task> {
 /// The list that S3 makes itself. Of a bucket that keeps versions it holds all of them, as
 /// replication wants it; the filters are those of the API reference's `JobManifestGeneratorFilter`,
 /// one by encryption at most.
-fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, (String, String)> {
+fn generate(
+    world: &mut World,
+    job: &Job,
+    generator: &str,
+) -> Result<Vec<JobTask>, (String, String)> {
     let failed = |code: &str, reason: String| Err((code.to_owned(), reason));
     let bucket = text(generator, "SourceBucket").unwrap_or_default();
     let bucket = bucket.rsplit(":::").next().unwrap_or_default().to_owned();
@@ -161,10 +165,10 @@ fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, 
     let versions = keys
         .into_iter()
         .flat_map(|key| found.versions(key).map(move |version| (key.clone(), version)));
-    let tasks: Vec<Task> = versions
+    let tasks: Vec<JobTask> = versions
         .filter_map(|(key, version)| match version {
             Older::Object(object) if wanted(&key, &object) => {
-                Some(Task { bucket: bucket.clone(), key, version: object.version })
+                Some(JobTask { bucket: bucket.clone(), key, version: object.version })
             }
             Older::Object(_) | Older::DeleteMarker { .. } => None,
         })
@@ -202,7 +206,7 @@ fn keep_generated(
     world: &mut World,
     job: &Job,
     place: &str,
-    tasks: &[Task],
+    tasks: &[JobTask],
 ) -> Result<(), (String, String)> {
     let bucket = text(place, "Bucket")
         .unwrap_or_default()
@@ -272,7 +276,7 @@ fn work(world: &mut World, index: usize) -> &'static str {
 }
 
 /// One task, as the request that S3 makes for it under the job's role.
-fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
+fn perform(world: &mut World, job: &Job, task: &JobTask) -> TaskOutcome {
     let arn = format!("arn:aws:s3:::{}/{}", task.bucket, task.key);
     let operation = inside(&job.request, "Operation").unwrap_or_default();
     let version =
@@ -288,7 +292,7 @@ fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
         &["s3:RestoreObject"]
     };
     if let Some(action) = needed.iter().find(|action| !allowed(world, job, action, &arn)) {
-        return Outcome(403, "AccessDenied".to_owned(), format!("{action} is not allowed"));
+        return TaskOutcome(403, "AccessDenied".to_owned(), format!("{action} is not allowed"));
     }
     let mut request = hyper::Request::builder();
     let mut body = String::new();
@@ -331,15 +335,15 @@ fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
         world.buckets.get(&task.bucket).map_or_else(String::new, |bucket| bucket.region.clone());
     let credential = format!("AWS4-HMAC-SHA256 Credential=BATCH/20261122/{region}/s3/aws4_request");
     let Ok(request) = request.header("authorization", credential).body(()) else {
-        return Outcome(400, "InvalidRequest".to_owned(), "The key cannot be sent".to_owned());
+        return TaskOutcome(400, "InvalidRequest".to_owned(), "The key cannot be sent".to_owned());
     };
     let call = Call::new(request.into_parts().0, &Bytes::from(body));
     let name = job.role.rsplit('/').next().unwrap_or_default();
     let arn = format!("arn:aws:sts::{}:assumed-role/{name}/s3-batch-operations", job.account);
     let caller = Caller { account: job.account.clone(), arn, user_id: "AROABATCH:job".to_owned() };
     match s3::answer(world, &call, Some(&caller)) {
-        Ok(_) => Outcome(200, String::new(), "Successful".to_owned()),
-        Err(failure) => Outcome(failure.status, failure.code, failure.message),
+        Ok(_) => TaskOutcome(200, String::new(), "Successful".to_owned()),
+        Err(failure) => TaskOutcome(failure.status, failure.code, failure.message),
     }
 }
 
