@@ -12,7 +12,7 @@ mod sts;
 
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure};
-use crate::world::{Caller, World};
+use emr_world::world::{Caller, World};
 
 /// Lets the service answer. `caller` is absent for unsigned requests, which only S3 may serve.
 pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) -> Answer {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use hyper::http::request::Parts;
 use serde_json::{Value, json};
 
-use crate::command::Command;
 use crate::record::Recorded;
 use crate::reply::Reply;
 use crate::state::Shared;
+use emr_world::command::Command;
 
 /// Answers `GET /_control/{state,requests,rounds}` and `POST /_control/{apply,reset}`.
 pub(crate) fn answer(shared: &Shared, parts: &Parts, body: &[u8]) -> Reply {

@@ -29,38 +29,14 @@
 //! - **Setting up** is done by [`Command`]s, from Rust or as JSON by `POST /_control/apply`.
 
 mod api;
-mod apply;
 mod call;
-mod clock;
-mod cluster;
-mod command;
 mod control;
-mod fate;
-mod faults;
-mod hooks;
 mod http_date;
-mod ids;
-mod job;
-mod life;
-mod object;
-mod policy;
-mod provisioning;
-mod quota;
 mod record;
 mod reply;
 mod rounds;
-mod s3write;
-mod scene;
 mod server;
-mod signing;
-mod simulation;
-mod sse;
 mod state;
-mod steps;
-mod subject;
-mod values;
-mod versions;
-mod world;
 mod xml;
 
 use std::io;
@@ -71,27 +47,31 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-pub use clock::ClockMode;
-pub use cluster::{Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume};
-pub use command::{
+pub use emr_world::clock::ClockMode;
+pub use emr_world::cluster::{
+    Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume,
+};
+pub use emr_world::command::{
     AccountBlock, Advance, Applied, AttachedPolicy, Command, CommandError, Hook, Moment, Named,
     ObjectName, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole,
     PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SendMessage, SetClock, SetLatency,
     StartCluster, Switch, UpdateCluster,
 };
-pub use fate::{NextCluster, StartState, Termination, Timings};
-pub use faults::{Calls, Fault, FaultKind};
-pub use ids::{DEFAULT_ACCOUNT, DEFAULT_REGION};
-pub use job::Job;
-pub use object::{AclGrant, Attributes, Checksum, Extent, Object, Older, Retention, Upload};
-pub use record::Recorded;
-pub use scene::certificates;
-pub use sse::{BucketEncryption, Sse};
-pub use subject::Subject;
-pub use world::{
+pub use emr_world::fate::{NextCluster, StartState, Termination, Timings};
+pub use emr_world::faults::{Calls, Fault, FaultKind};
+pub use emr_world::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION};
+pub use emr_world::job::Job;
+pub use emr_world::object::{
+    AclGrant, Attributes, Checksum, Extent, Object, Older, Retention, Upload,
+};
+pub use emr_world::scene::certificates;
+pub use emr_world::sse::{BucketEncryption, Sse};
+pub use emr_world::subject::Subject;
+pub use emr_world::world::{
     Bucket, Caller, DhcpOptions, Grant, InstanceProfile, Key, Message, Publication, Role,
     SecurityConfiguration, Subnet, Vpc, World,
 };
+pub use record::Recorded;
 
 use state::{Shared, State};
 
@@ -198,7 +178,7 @@ impl Simulator {
     pub fn public_key(&self, name: &str) -> Option<Vec<u8>> {
         self.with_world(|world| {
             let key = world.key(DEFAULT_ACCOUNT, DEFAULT_REGION, name)?;
-            signing::public(&key.spec, key.material.as_deref()?)
+            emr_world::signing::public(&key.spec, key.material.as_deref()?)
         })
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::subject::Subject;
+use emr_world::subject::Subject;
 
 /// One request and what became of it.
 #[derive(Debug, Clone, Serialize)]

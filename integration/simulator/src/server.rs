@@ -22,13 +22,13 @@ use tokio::sync::watch;
 
 use crate::api;
 use crate::call::{Call, Service};
-use crate::command::Moment;
 use crate::control;
-use crate::faults::FaultKind;
 use crate::http_date::http_date;
 use crate::record::Recorded;
 use crate::reply::{Failure, Reply};
 use crate::state::{Shared, State};
+use emr_world::command::Moment;
+use emr_world::faults::FaultKind;
 
 /// Serves until told to stop.
 pub(crate) async fn serve(

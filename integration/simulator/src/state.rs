@@ -4,10 +4,10 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::command::{Applied, Command, CommandError};
 use crate::record::Recorded;
 use crate::rounds::RoundsState;
-use crate::simulation::Simulation;
+use emr_world::command::{Applied, Command, CommandError};
+use emr_world::simulation::Simulation;
 
 /// The simulation, and everything about how it is served.
 #[derive(Debug)]

@@ -4,14 +4,14 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::call::{Call, Service};
-use crate::clock::epoch_seconds;
-use crate::cluster::{Cluster, ClusterState, Instance, Step};
-use crate::fate::Termination;
-use crate::life;
-use crate::provisioning::{self, Birth};
 use crate::reply::{Answer, Failure, Reply};
-use crate::values::{strings, tags, text, truthy};
-use crate::world::{Caller, SecurityConfiguration, World};
+use emr_world::clock::epoch_seconds;
+use emr_world::cluster::{Cluster, ClusterState, Instance, Step};
+use emr_world::fate::Termination;
+use emr_world::life;
+use emr_world::provisioning::{self, Birth};
+use emr_world::values::{strings, tags, text, truthy};
+use emr_world::world::{Caller, SecurityConfiguration, World};
 
 /// Clusters or steps on one page.
 const PAGE: usize = 50;

@@ -4,12 +4,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::call::{Call, Service};
-use crate::clock::epoch_seconds;
-use crate::ids::parse_kms_arn;
-use crate::policy::{self, Ask, Decision};
 use crate::reply::{Answer, Failure, Reply};
-use crate::signing::{self, MessageToSign};
-use crate::world::{Caller, Grant, Key, World};
+use emr_world::clock::epoch_seconds;
+use emr_world::ids::parse_kms_arn;
+use emr_world::policy::{self, Ask, Decision};
+use emr_world::signing::{self, MessageToSign};
+use emr_world::world::{Caller, Grant, Key, World};
 
 pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
     let output = match call.subject.operation.as_str() {
@@ -195,7 +195,7 @@ fn metadata(key: &Key) -> Value {
 fn grant(key: &Key, grant: &Grant) -> Value {
     let mut listed = json!({
         "KeyId": key.arn(),
-        "GrantId": crate::object::etag(Some(grant.grantee.as_bytes()), &[], &crate::sse::Sse::None, None),
+        "GrantId": emr_world::object::etag(Some(grant.grantee.as_bytes()), &[], &emr_world::sse::Sse::None, None),
         "Name": "",
         "CreationDate": epoch_seconds(key.created),
         "GranteePrincipal": grant.grantee,

@@ -10,7 +10,7 @@ mod versions;
 
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure, Reply};
-use crate::world::{Caller, World};
+use emr_world::world::{Caller, World};
 
 use admission::{admit, check_region};
 use buckets::{

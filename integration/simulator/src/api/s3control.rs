@@ -4,12 +4,12 @@
 mod batch;
 
 use crate::call::{Call, Service};
-use crate::clock::iso;
-use crate::ids::uuid;
-use crate::job::Job;
 use crate::reply::{Answer, Failure, Reply};
-use crate::world::{Caller, World};
 use crate::xml::{self, Xml};
+use emr_world::clock::iso;
+use emr_world::ids::uuid;
+use emr_world::job::Job;
+use emr_world::world::{Caller, World};
 
 const NAMESPACE: &str = "http://awss3control.amazonaws.com/doc/2018-08-20/";
 

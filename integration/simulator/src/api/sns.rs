@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure, Reply};
-use crate::world::{Caller, Publication, World};
 use crate::xml::Xml;
+use emr_world::world::{Caller, Publication, World};
 
 /// In bytes, of a message.
 const LONGEST: usize = 262_144;

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::call::{Call, Service};
-use crate::ids::uuid;
 use crate::reply::{Answer, Failure, Reply};
-use crate::values::{seconds, text};
-use crate::world::{Caller, World};
+use emr_world::ids::uuid;
+use emr_world::values::{seconds, text};
+use emr_world::world::{Caller, World};
 
 /// What a queue hides a message for when nobody says otherwise, in seconds.
 const VISIBILITY: f64 = 30.0;

@@ -2,8 +2,8 @@
 
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure, Reply};
-use crate::world::Caller;
 use crate::xml::Xml;
+use emr_world::world::Caller;
 
 pub(super) fn answer(call: &Call, caller: &Caller) -> Answer {
     match call.subject.operation.as_str() {

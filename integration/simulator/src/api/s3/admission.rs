@@ -2,9 +2,9 @@
 
 use super::request::denied;
 use crate::call::Call;
-use crate::policy::{self, Ask, Decision};
 use crate::reply::Failure;
-use crate::world::{Bucket, Caller};
+use emr_world::policy::{self, Ask, Decision};
+use emr_world::world::{Bucket, Caller};
 
 /// Real S3 answers for a bucket only in its own region, and says which that is. Its location can be
 /// asked from us-east-1 as well; unsigned requests name no region.

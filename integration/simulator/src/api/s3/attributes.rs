@@ -7,15 +7,15 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::request::{NAMESPACE, Request, denied, no_such_bucket, refused};
 use crate::call::Call;
-use crate::clock::iso;
 use crate::http_date::http_date;
-use crate::ids::canonical_id;
-use crate::object::{AclGrant, Attributes, Checksum, Object, Retention};
 use crate::reply::{Answer, Failure, Reply};
-use crate::s3write;
-use crate::sse::Sse;
-use crate::world::{Bucket, World};
 use crate::xml::{self, Xml};
+use emr_world::clock::iso;
+use emr_world::ids::canonical_id;
+use emr_world::object::{AclGrant, Attributes, Checksum, Object, Retention};
+use emr_world::s3write;
+use emr_world::sse::Sse;
+use emr_world::world::{Bucket, World};
 
 /// How long a restore takes: the standard tier's three to five hours.
 const RESTORE: Duration = Duration::hours(4);

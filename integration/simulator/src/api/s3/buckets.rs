@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use super::request::{LISTED, NAMESPACE, Request};
 use crate::call::Call;
-use crate::clock::iso;
-use crate::object::Object;
-use crate::policy;
 use crate::reply::{Answer, Failure, Reply};
-use crate::sse::BucketEncryption;
-use crate::values::hex;
-use crate::world::{Bucket, Caller, World};
 use crate::xml::{self, Xml};
+use emr_world::clock::iso;
+use emr_world::object::Object;
+use emr_world::policy;
+use emr_world::sse::BucketEncryption;
+use emr_world::values::hex;
+use emr_world::world::{Bucket, Caller, World};
 
 pub(super) fn create_bucket(world: &mut World, call: &Call, caller: &Caller, name: &str) -> Answer {
     if let Some(existing) = world.buckets.get(name) {

@@ -3,13 +3,13 @@
 use md5::{Digest, Md5};
 
 use super::request::{LARGEST_COPY, NAMESPACE, Request, denied, refused, with_sse, with_version};
-use crate::clock::iso;
-use crate::object::{self, Checksum, Object, Upload};
 use crate::reply::{Answer, Failure, Reply};
-use crate::s3write;
-use crate::values::hex;
-use crate::world::World;
 use crate::xml::{self, Xml};
+use emr_world::clock::iso;
+use emr_world::object::{self, Checksum, Object, Upload};
+use emr_world::s3write;
+use emr_world::values::hex;
+use emr_world::world::World;
 
 /// Every part but the last is at least so large.
 const SMALLEST_PART: u64 = 5 * 1024 * 1024;

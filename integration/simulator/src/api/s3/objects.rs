@@ -11,14 +11,14 @@ use super::request::{
 };
 use super::{attributes, versions};
 use crate::call::Call;
-use crate::clock::iso;
 use crate::http_date::http_date;
-use crate::object::{Object, Older};
 use crate::reply::{Answer, Failure, Reply};
-use crate::s3write::{self, Write};
-use crate::sse::Sse;
-use crate::world::World;
 use crate::xml::Xml;
+use emr_world::clock::iso;
+use emr_world::object::{Object, Older};
+use emr_world::s3write::{self, Write};
+use emr_world::sse::Sse;
+use emr_world::world::World;
 
 /// Objects of which only a size is known read as zeros, up to this size.
 const LARGEST_READ: u64 = 64 * 1024 * 1024;

@@ -3,11 +3,11 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use crate::call::Call;
-use crate::object::Object;
 use crate::reply::{Failure, Reply};
-use crate::s3write;
-use crate::sse::{Sse, header_of, sse_named};
-use crate::world::Caller;
+use emr_world::object::Object;
+use emr_world::s3write;
+use emr_world::sse::{Sse, header_of, sse_named};
+use emr_world::world::Caller;
 
 pub(super) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 

@@ -6,11 +6,11 @@ use percent_encoding::utf8_percent_encode;
 
 use super::request::{LISTED, NAMESPACE, no_such_key};
 use crate::call::Call;
-use crate::clock::iso;
-use crate::object::{Object, Older};
 use crate::reply::{Answer, Failure, Reply};
-use crate::world::Bucket;
 use crate::xml::Xml;
+use emr_world::clock::iso;
+use emr_world::object::{Object, Older};
+use emr_world::world::Bucket;
 
 /// A version of a key, or its current object.
 pub(super) fn find(bucket: &Bucket, key: &str, version: Option<&str>) -> Result<Object, Failure> {

@@ -9,14 +9,14 @@ use serde_json::json;
 
 use crate::api::s3;
 use crate::call::Call;
-use crate::job::{Job, JobTask, TaskOutcome};
-use crate::object::Older;
-use crate::policy::{self, Ask, Decision};
-use crate::s3write::{self, Write};
-use crate::sse::Sse;
-use crate::values::hex;
-use crate::world::{Caller, World};
 use crate::xml;
+use emr_world::job::{Job, JobTask, TaskOutcome};
+use emr_world::object::Older;
+use emr_world::policy::{self, Ask, Decision};
+use emr_world::s3write::{self, Write};
+use emr_world::sse::Sse;
+use emr_world::values::hex;
+use emr_world::world::{Caller, World};
 
 /// So many tasks are done between two looks at a job.
 const TASKS_A_LOOK: usize = 50;
@@ -153,7 +153,7 @@ fn generate(
     let number = |name: &str| text(filter, name).and_then(|it| it.parse::<u64>().ok());
     let (more, less) = (number("ObjectSizeGreaterThanBytes"), number("ObjectSizeLessThanBytes"));
     let encryption = inside(filter, "MatchAnyObjectEncryption");
-    let wanted = |key: &str, object: &crate::object::Object| {
+    let wanted = |key: &str, object: &emr_world::object::Object| {
         (prefixes.is_empty() || prefixes.iter().any(|prefix| key.starts_with(prefix.as_str())))
             && (classes.is_empty() || classes.contains(&object.storage_class))
             && more.is_none_or(|more| object.size > more)
@@ -401,7 +401,7 @@ fn report(world: &mut World, index: usize) -> Result<(), String> {
     }
     let manifest = json!({
         "Format": "Report_CSV_20180820",
-        "ReportCreationDate": crate::clock::iso(world.now),
+        "ReportCreationDate": emr_world::clock::iso(world.now),
         "Results": results,
         "ReportSchema": "Bucket, Key, VersionId, TaskStatus, ErrorCode, HTTPStatusCode, ResultMessage",
     });
@@ -426,7 +426,7 @@ fn put_under(
         size: body.len() as u64,
         body: Some(body.into_bytes()),
         extents: None,
-        attributes: crate::object::Attributes::default(),
+        attributes: emr_world::object::Attributes::default(),
         parts: None,
         content_type: "application/octet-stream".to_owned(),
         metadata: std::collections::BTreeMap::new(),
