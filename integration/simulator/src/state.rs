@@ -42,7 +42,7 @@ impl State {
         match command {
             Command::SetLatency(latency) => self.latency = Duration::from_millis(latency.ms),
             Command::Rounds(rounds) => {
-                self.rounds.switch(rounds.on, Duration::from_millis(rounds.quiet_ms))
+                self.rounds.switch(rounds.on, Duration::from_millis(rounds.quiet_ms));
             }
             Command::ClearRequests => self.requests.clear(),
             Command::Reset => {

@@ -58,7 +58,7 @@ impl World {
                 self.topics.entry(arn).or_default();
             }
             Command::SetEbsEncryptionByDefault(switch) => {
-                self.ebs_encryption_by_default = switch.on
+                self.ebs_encryption_by_default = switch.on;
             }
             Command::DeleteKey(named) => self.delete_key(&named),
             Command::PutRole(put) => self.put_role(put)?,

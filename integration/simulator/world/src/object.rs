@@ -247,7 +247,7 @@ pub fn join<'a>(parts: impl Iterator<Item = &'a Object>) -> (Option<Vec<u8>>, Ve
                 Some(last)
                     if last.origin == extent.origin && last.from + last.length == extent.from =>
                 {
-                    last.length += extent.length
+                    last.length += extent.length;
                 }
                 _ => extents.push(extent.clone()),
             }

@@ -39,6 +39,7 @@ impl Decision {
     }
 
     /// Both opinions on one request: a deny wins, then an allow.
+    #[must_use]
     pub fn and(self, other: Self) -> Self {
         if self == Self::ExplicitDeny || other == Self::ExplicitDeny {
             Self::ExplicitDeny
