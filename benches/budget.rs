@@ -13,11 +13,11 @@
 #[expect(dead_code, reason = "the tests need more of the stage than the benchmark")]
 mod support;
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use emr_simulator::{ClockMode, Command as Set, PutObject, Recorded, SetClock, Timings};
 
-use support::{Stage, programs};
+use support::{Stage, hermetic_command, programs};
 
 const SPEED: f64 = 20.0;
 /// How far apart runs start, in simulated seconds: pipelines of one account share a crontab's
@@ -91,7 +91,7 @@ fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
         let file = format!("{own}.yml");
         stage.write(&file, &config);
         let mut command = if is_guarded {
-            let mut command = Command::new(&programs().guard);
+            let mut command = hermetic_command(&programs().guard);
             command.args([
                 "run",
                 "--state-dir",
@@ -101,7 +101,7 @@ fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
             ]);
             command
         } else {
-            Command::new(&programs().runner)
+            hermetic_command(&programs().runner)
         };
         command.args(["run", "-c", &file, "-r", "resolver.json"]);
         stage.prepare(&mut command);

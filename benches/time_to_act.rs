@@ -37,6 +37,7 @@ fn act(is_printed: bool, startup: Duration) -> Duration {
     };
     let level = if is_printed { "level: DEBUG" } else { "level: INFO" };
     let stage = Stage::acme()
+        .without_env("SSL_CERT_FILE")
         .replace("level: DEBUG", level)
         .misbehave(misbehaviour)
         .env("EMR_ETL_GUARD_WATCH_INTERVAL", "5s")

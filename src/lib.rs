@@ -39,7 +39,7 @@ use crate::{
         cli::Cli,
         dispatch::{command, tell_of_settings},
     },
-    system::{heap, screen},
+    system::{heap, screen, signals},
 };
 
 /// The program: from the process' arguments to its exit code.
@@ -47,6 +47,9 @@ use crate::{
 pub fn main() -> ExitCode {
     heap::share();
     start_log();
+    if let Err(error) = signals::keep_child_status() {
+        tracing::error!(%error, "the ends of child processes may be missed");
+    }
     let code = match Cli::parse_from_process(std::env::args_os()) {
         Ok(cli) => command(cli),
         Err(error) => {

@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         let stage = (scene.set)(Stage::acme());
         let played = match scene.command.split_once(' ') {
             Some((command, words)) => {
-                let mut guard = std::process::Command::new(&support::programs().guard);
+                let mut guard = support::hermetic_command(&support::programs().guard);
                 guard.arg(command).arg("--report=report.json").args(words.split(' '));
                 stage.write("config.yml", &stage.config);
                 stage.prepare(&mut guard);

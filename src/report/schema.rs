@@ -35,6 +35,7 @@ pub(crate) fn text(kind: DocumentKind) -> anyhow::Result<String> {
     let generator = SchemaSettings::draft2020_12()
         .for_serialize()
         .with_transform(close as fn(&mut Schema))
+        .with_transform(unwrap_lines as fn(&mut Schema))
         .into_generator();
     let (mut schema, name) = match kind {
         DocumentKind::Run => {
@@ -62,6 +63,16 @@ fn close(schema: &mut Schema) {
     transform_subschemas(&mut (close as fn(&mut Schema)), schema);
     if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
         schema.insert("additionalProperties".to_owned(), Value::Bool(false));
+    }
+}
+
+/// Makes one line of each paragraph of a description: where the comment that it comes from is
+/// wrapped is of no interest to a reader of the schema.
+fn unwrap_lines(schema: &mut Schema) {
+    transform_subschemas(&mut (unwrap_lines as fn(&mut Schema)), schema);
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        let paragraphs = description.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+        *description = paragraphs.collect::<Vec<_>>().join("\n\n");
     }
 }
 

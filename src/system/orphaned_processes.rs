@@ -70,6 +70,7 @@ mod tests {
 
     #[test]
     fn only_processes_of_the_run_are_ended_and_those_that_they_started() {
+        crate::system::signals::keep_child_status().unwrap();
         let sleeper = |run: &str| {
             Command::new("/bin/sh")
                 .args(["-c", "sleep 600 & wait"])

@@ -7,7 +7,8 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, killpg, raise},
+    errno::Errno,
+    sys::signal::{SigHandler, SigSet, Signal, killpg, raise, signal as set_disposition},
     unistd::{Pid, getpid},
 };
 use tokio::{
@@ -51,14 +52,30 @@ pub(crate) fn asks_to_stop(signal: Signal) -> bool {
     matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP)
 }
 
+/// Has the kernel keep how this process's children end, and tell of it. A parent may have left
+/// SIGCHLD ignored, so that no exit status could be read, or blocked, so that orphans would never
+/// be reaped.
+///
+/// Call it first: before the process has a second thread, whose mask would stay as it is, and
+/// before its first child.
+///
+/// # Errors
+/// When the operating system refuses, which POSIX does not provide for.
+#[expect(unsafe_code, reason = "a signal's disposition is the whole process's")]
+pub(crate) fn keep_child_status() -> Result<(), Errno> {
+    if is_ignored(Signal::SIGCHLD) {
+        // SAFETY: SIG_DFL is no function of ours, and takes the place of none.
+        unsafe { set_disposition(Signal::SIGCHLD, SigHandler::SigDfl)? };
+    }
+    SigSet::from_iter([Signal::SIGCHLD]).thread_unblock()
+}
+
 /// Starts catching; every signal caught arrives at the receiver.
 ///
 /// # Errors
 /// When the operating system refuses a handler.
 pub(crate) fn catch() -> io::Result<Caught> {
     let (sender, receiver) = mpsc::unbounded_channel();
-    // Where SIGCHLD came ignored, the kernel would forget how the runner ended.
-    let _ = signal(SignalKind::child())?;
     for caught in FORWARDED {
         // A signal that our parent made us ignore (nohup) stays ignored, for us and, by
         // inheritance, for the runner.

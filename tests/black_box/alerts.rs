@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     receiver::{Answer, Receiver},
-    support::{Played, Stage, wait_until},
+    support::{Played, Stage, hermetic_command, wait_until},
 };
 
 const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:etl-alerts";
@@ -555,7 +555,7 @@ fn the_webhook_is_shown_nowhere() {
             "{name}"
         );
     }
-    let help = std::process::Command::new(&crate::support::programs().guard)
+    let help = hermetic_command(&crate::support::programs().guard)
         .args(["run", "--help"])
         .env("EMR_ETL_GUARD_ALERT_WEBHOOK", "https://WEBHOOKSECRET")
         .output()

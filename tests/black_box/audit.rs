@@ -18,14 +18,14 @@ use serde_json::Value;
 
 use crate::{
     inventories::{self, FORMS, Form, Line},
-    support::{Played, Stage, programs, wait_until},
+    support::{Played, Stage, hermetic_command, programs, wait_until},
 };
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 
 fn audit(stage: &Stage, words: &[&str]) -> Command {
     stage.write("config.yml", &stage.config);
-    let mut command = Command::new(&programs().guard);
+    let mut command = hermetic_command(&programs().guard);
     command.arg("audit").args(words);
     stage.prepare(&mut command);
     command
@@ -361,7 +361,7 @@ fn the_policy_that_is_printed_for_audits_allows_what_an_audit_asks_and_no_more()
     };
     let needed: BTreeSet<String> =
         stage.sim.requests().iter().map(|request| permission(request).to_owned()).collect();
-    let mut explain = Command::new(&programs().guard);
+    let mut explain = hermetic_command(&programs().guard);
     explain.args(["explain", "--permissions", "--audit"]);
     stage.prepare(&mut explain);
     let policy: Value = serde_json::from_str(&stage.play(explain).expect_code(0).stdout).unwrap();

@@ -1,14 +1,12 @@
 //! What the command line says: help, explain, seal, check, and errors a user can make.
 
-use std::process::Command;
-
 use emr_simulator::{Command as Set, Named};
 
-use crate::support::{Played, Stage, programs};
+use crate::support::{Played, Stage, hermetic_command, programs};
 
 fn play(arguments: &[&str]) -> Played {
     let stage = Stage::acme();
-    let mut command = Command::new(&programs().guard);
+    let mut command = hermetic_command(&programs().guard);
     command.args(arguments);
     stage.prepare(&mut command);
     command.env_clear();
@@ -110,7 +108,7 @@ fn mistakes_get_one_clear_line_each_and_nothing_is_started() {
     mistake(Stage::acme().argument("-c").argument("nope.yml"), 65);
     mistake(Stage::acme().argument("-c").argument("."), 65);
     let fifo = Stage::acme().argument("-c").argument("fifo");
-    assert!(Command::new("mkfifo").arg(fifo.path("fifo")).status().unwrap().success());
+    assert!(hermetic_command("mkfifo").arg(fifo.path("fifo")).status().unwrap().success());
     mistake(fifo, 65);
     mistake(Stage::acme().replace("ami_version: 5.29.0", "ami_version: 5.10"), 65);
     mistake(Stage::acme().replace("<%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>", "<%= `cat key` %>"), 65);

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::{Stage, programs};
+use crate::support::{Stage, hermetic_command, programs};
 
 /// The guard under the runner's name, with the runner's arguments and no others.
 fn drop_in(stage: &Stage, arguments: &[&str]) -> Command {
@@ -15,7 +15,7 @@ fn drop_in(stage: &Stage, arguments: &[&str]) -> Command {
     if !link.exists() {
         std::os::unix::fs::symlink(&programs().guard, &link).unwrap();
     }
-    let mut command = Command::new(link);
+    let mut command = hermetic_command(link);
     command.args(arguments);
     stage.prepare(&mut command);
     command.env("EMR_ETL_GUARD_REPORT", "report.json");
@@ -135,7 +135,7 @@ fn copies_of_the_guard_are_passed_over_on_the_path() {
     let real = stage.path("real/snowplow-emr-etl-runner");
     std::os::unix::fs::symlink(&programs().runner, &real).unwrap();
 
-    let mut command = Command::new(&one);
+    let mut command = hermetic_command(&one);
     command.arg("--version");
     stage.prepare(&mut command);
     on_path(&mut command, &[&one, &two, &real]);
@@ -143,7 +143,7 @@ fn copies_of_the_guard_are_passed_over_on_the_path() {
     played.expect_code(0);
     assert_eq!(played.stdout, "snowplow-emr-etl-runner 1.0.4\n");
 
-    let mut command = Command::new(&one);
+    let mut command = hermetic_command(&one);
     command.arg("--version");
     stage.prepare(&mut command);
     on_path(&mut command, &[&one, &two]);
@@ -163,7 +163,7 @@ fn two_builds_of_the_guard_on_the_path_do_not_start_each_other_for_ever() {
          name the real runner in the setting `runner` or EMR_ETL_GUARD_RUNNER\n"
     );
     let play = |arguments: &[&str]| {
-        let mut command = Command::new(&one);
+        let mut command = hermetic_command(&one);
         command.args(arguments);
         stage.prepare(&mut command);
         on_path(&mut command, &[&one, &two]);

@@ -5,7 +5,7 @@ use emr_simulator::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Played, Stage, programs, valid_document};
+use crate::support::{Played, Stage, hermetic_command, programs, valid_document};
 
 fn list<'a>(report: &'a Value, name: &str) -> &'a [Value] {
     report[name].as_array().unwrap()
@@ -32,7 +32,7 @@ fn a_document_says_who_ran_what_and_what_came_of_it() {
     );
 
     let digest_of = |file: &std::path::Path| {
-        let output = std::process::Command::new("sha256sum").arg(file).output().unwrap();
+        let output = hermetic_command("sha256sum").arg(file).output().unwrap();
         String::from_utf8(output.stdout).unwrap()[..64].to_owned()
     };
     let inputs = &report["inputs"];
@@ -141,6 +141,11 @@ fn a_request_that_was_answered_late_or_not_at_all_is_in_the_document_as_well() {
 #[test]
 fn what_was_done_to_an_unsafe_cluster_is_told_step_by_step() {
     let stage = Stage::acme().misbehave("drop-security-configuration");
+    // It leaves its first state by its termination alone, so that it is always seen in it.
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        starting: 3600.0,
+        ..emr_simulator::Timings::all(6.0)
+    }));
     stage.set(Set::SetNextCluster(NextCluster {
         termination_protected: Some(true),
         ..NextCluster::default()
@@ -206,7 +211,7 @@ fn documents(stage: &Stage, folder: &str) -> Vec<String> {
 
 /// What `report verify` says of files of the stage.
 fn verify(stage: &Stage, files: &[&str]) -> Played {
-    let mut command = std::process::Command::new(&programs().guard);
+    let mut command = hermetic_command(&programs().guard);
     command.args(["report", "verify", "--key", "public.pem"]).args(files);
     stage.prepare(&mut command);
     stage.play(command)
@@ -214,7 +219,7 @@ fn verify(stage: &Stage, files: &[&str]) -> Played {
 
 /// A program of OpenSSL's, which shares nothing with the guard, in the stage's folder.
 fn openssl(stage: &Stage, arguments: &[&str]) {
-    let output = std::process::Command::new("openssl")
+    let output = hermetic_command("openssl")
         .args(arguments)
         .current_dir(stage.folder.path())
         .output()
@@ -275,19 +280,24 @@ fn a_signed_document_holds_and_one_with_a_changed_byte_does_not() {
     );
 
     let document = std::fs::read(stage.path("report.json")).unwrap();
-    std::fs::copy(stage.path("report.json.dsse"), stage.path("changed.json.dsse")).unwrap();
     // From the first byte to the last, in steps that meet every kind of place.
-    for at in (0..document.len()).step_by(997).chain([document.len() - 1]) {
-        let mut changed = document.clone();
-        changed[at] ^= 1;
-        std::fs::write(stage.path("changed.json"), &changed).unwrap();
-        let played = verify(&stage, &["changed.json"]);
-        played.expect_code(1);
-        assert!(
-            played.stderr.contains("changed.json: does NOT hold: it has been changed: SHA-256 "),
-            "{}",
-            played.stderr
-        );
+    let places = (0..document.len()).step_by(997).chain([document.len() - 1]);
+    let changed: Vec<String> = places
+        .map(|at| {
+            let mut changed = document.clone();
+            changed[at] ^= 1;
+            let name = format!("changed-{at}.json");
+            std::fs::write(stage.path(&name), &changed).unwrap();
+            std::fs::copy(stage.path("report.json.dsse"), stage.path(&format!("{name}.dsse")))
+                .unwrap();
+            name
+        })
+        .collect();
+    let played = verify(&stage, &changed.iter().map(String::as_str).collect::<Vec<_>>());
+    played.expect_code(1);
+    for name in &changed {
+        let said = format!("{name}: does NOT hold: it has been changed: SHA-256 ");
+        assert!(played.stderr.contains(&said), "{}", played.stderr);
     }
 
     // Somebody else's key, no key, no document, no signature.
@@ -453,7 +463,7 @@ fn a_run_whose_guard_was_killed_is_named_by_the_document_of_the_guard_that_close
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(documents(&stage, "kept").len(), 0);
-    let mut resume = std::process::Command::new(&programs().guard);
+    let mut resume = hermetic_command(&programs().guard);
     resume.args(["watch", "--resume", "--evidence=kept"]);
     stage.prepare(&mut resume);
     stage.play(resume).expect_code(0);
@@ -722,7 +732,7 @@ fn the_printed_policy_allows_what_documents_need_and_only_where_settings_ask_for
     stage.set(bucket(|_| {}));
     stage.set(signing_key("ECC_NIST_P256"));
     let print = |stage: &Stage| -> Value {
-        let mut command = std::process::Command::new(&programs().guard);
+        let mut command = hermetic_command(&programs().guard);
         command.args(["explain", "--permissions"]);
         stage.prepare(&mut command);
         serde_json::from_str(&stage.play(command).stdout).unwrap()

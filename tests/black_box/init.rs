@@ -11,7 +11,7 @@ use nix::{
     unistd::{Pid, geteuid},
 };
 
-use crate::support::{Played, Stage, runner_pid, wait_until};
+use crate::support::{Played, Stage, hermetic_command, runner_pid, wait_until};
 
 /// Leaves orphans behind, waits for the last of them to be reaped, and ends with 3. What it needs
 /// to know is in the environment.
@@ -39,7 +39,7 @@ exit 3"#;
 ///
 /// Where the system forbids that, `unshare` says so on standard error, and the test fails with it.
 fn as_pid_1(stage: &Stage, command: &Command) -> Command {
-    let mut wrapped = Command::new("unshare");
+    let mut wrapped = hermetic_command("unshare");
     wrapped.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
     if !geteuid().is_root() {
         wrapped.args(["--user", "--map-root-user"]);

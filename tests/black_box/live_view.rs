@@ -1,13 +1,13 @@
 //! The live view, read off a real terminal by a terminal emulator: what it shows, that it goes when
 //! it must, and that it never touches a line of the runner's.
 
-use std::{num::NonZero, process::Command};
+use std::num::NonZero;
 
 use emr_simulator::{ClockMode, Command as Set, Fault, FaultKind, SetClock, Timings};
 use nix::sys::signal::{Signal, kill};
 
 use crate::{
-    support::{Stage, runner_pid, wait_until},
+    support::{Stage, hermetic_command, runner_pid, wait_until},
     terminal::Terminal,
 };
 
@@ -219,7 +219,7 @@ fn ctrl_z_takes_it_away_and_fg_brings_it_back() {
     let stage = stage();
     slow(&stage);
     let command = stage.command("run");
-    let mut shell = Command::new("bash");
+    let mut shell = hermetic_command("bash");
     shell.args(["--norc", "--noprofile", "--noediting", "-i"]);
     let mut terminal = Terminal::start_sized(&stage, &shell, SIZE);
     let words = std::iter::once(command.get_program())
@@ -303,7 +303,7 @@ fn where_it_is_not_wanted_or_cannot_be_shown_there_is_no_escape_and_no_pipe() {
     // Standard error goes elsewhere.
     let stage = stage().scripted("cat > /dev/null\necho out\necho err >&2\nexit 3");
     let command = stage.command("run");
-    let mut shell = Command::new("sh");
+    let mut shell = hermetic_command("sh");
     shell
         .args(["-c", "exec \"$@\" 2> errors", "sh"])
         .arg(command.get_program())
@@ -323,7 +323,7 @@ fn standard_output_that_goes_elsewhere_is_byte_for_byte_the_runners_while_the_te
  {
     let stage = stage().scripted("cat > /dev/null\nprintf '\\377\\000 no newline'\nwhile [ ! -e go ]; do sleep 0.05; done\nexit 3");
     let command = stage.command("run");
-    let mut shell = Command::new("sh");
+    let mut shell = hermetic_command("sh");
     shell
         .args(["-c", "exec \"$@\" > output", "sh"])
         .arg(command.get_program())

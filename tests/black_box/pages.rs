@@ -3,7 +3,7 @@
 
 use std::{
     io::Write as _,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
 };
 
 use emr_simulator::{
@@ -11,11 +11,11 @@ use emr_simulator::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Stage, programs};
+use crate::support::{Stage, hermetic_command, programs};
 
 /// Runs `report` with these words in the stage's folder, with nothing in its environment.
 fn report(stage: &Stage, words: &[&str]) -> Output {
-    Command::new(&programs().guard)
+    hermetic_command(&programs().guard)
         .arg("report")
         .args(words)
         .current_dir(stage.folder.path())
@@ -123,7 +123,7 @@ fn a_document_may_come_through_a_pipe_and_what_is_made_of_it_may_go_to_a_file() 
     let stage = Stage::acme().option("--json");
     let played = stage.check();
     played.expect_code(0);
-    let mut child = Command::new(&programs().guard)
+    let mut child = hermetic_command(&programs().guard)
         .args(["report", "html", "-", "--out", "page.html"])
         .current_dir(stage.folder.path())
         .env_clear()
@@ -251,7 +251,7 @@ fn of_an_audit_and_of_a_reencrypt_there_are_pages_and_no_other_forms() {
             body: Some("x".to_owned()),
             ..PutObject::default()
         }));
-        let mut guard = Command::new(&programs().guard);
+        let mut guard = hermetic_command(&programs().guard);
         guard.arg(command).args(words);
         stage.prepare(&mut guard);
         guard.env("AWS_REGION", "eu-west-1");

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
 };
 
 use nix::{
@@ -17,7 +17,7 @@ use nix::{
 };
 
 use crate::{
-    support::{Stage, programs, runner_pid, signals_in_the_journal, wait_until},
+    support::{Stage, hermetic_command, programs, runner_pid, signals_in_the_journal, wait_until},
     terminal::Terminal,
 };
 
@@ -137,7 +137,7 @@ fn probe(stage: &Stage, program: &str) -> Vec<(String, String)> {
     stage.command("run");
     let _ = std::fs::remove_file(stage.path("probe"));
     // Not `sh`, which closes no descriptor of two digits.
-    let mut starter = Command::new("bash");
+    let mut starter = hermetic_command("bash");
     starter.args(["-c", STARTER, "bash"]).arg(stage.path(program)).args([
         "run",
         "-c",
@@ -250,7 +250,7 @@ fn start(stage: &Stage, guarded: bool) -> Child {
     let mut command = if guarded {
         guard
     } else {
-        let mut bare = Command::new(&programs().runner);
+        let mut bare = hermetic_command(&programs().runner);
         bare.args(&stage.arguments);
         stage.prepare(&mut bare);
         bare
@@ -342,7 +342,7 @@ fn signalled(signals: &[Signal], guarded: bool) -> String {
 }
 
 fn signal_rows() -> Vec<Row> {
-    let cases: [&[Signal]; 9] = [
+    let cases: [&'static [Signal]; 9] = [
         &[Signal::SIGTERM],
         &[Signal::SIGINT],
         &[Signal::SIGHUP],
@@ -356,12 +356,14 @@ fn signal_rows() -> Vec<Row> {
     let name = |signals: &[Signal]| {
         signals.iter().map(|signal| signal.as_str()).collect::<Vec<_>>().join(", then ")
     };
-    cases
-        .into_iter()
-        .map(|signals| {
+    // Side by side: each waits for processes of its own.
+    std::thread::scope(|scope| {
+        let row = |signals: &'static [Signal]| {
             Row::new(&name(signals), signalled(signals, false), signalled(signals, true))
-        })
-        .collect()
+        };
+        let rows = cases.map(|signals| scope.spawn(move || row(signals)));
+        rows.into_iter().map(|row| row.join().unwrap()).collect()
+    })
 }
 
 fn exit_rows() -> Vec<Row> {
@@ -372,7 +374,7 @@ fn exit_rows() -> Vec<Row> {
             .option("--quiet")
             .scripted(&format!("[ \"$3\" = - ] && cat > /dev/null\n{end}"));
         let mut guard = stage.command("run");
-        let mut bare = Command::new(stage.path("runner"));
+        let mut bare = hermetic_command(stage.path("runner"));
         bare.args(&stage.arguments);
         stage.prepare(&mut bare);
         let [bare, guarded] = [&mut bare, &mut guard].map(|command| {
@@ -403,7 +405,7 @@ What a table of single rows does not show:
 - A second request to stop, half a second or more after the first, kills the whole process group of the runner; so does the end of `stop_timeout`.
 - The runner is killed when the guard is; a wrapper script between the two would be, but not what it has started, which only the next guard ends: let it `exec` the runner.
 - Orphans of the runner become the guard's children, not those of PID 1, and are reaped by it.
-- A runner that would inherit an ignored SIGCHLD finds the default, since the guard could not see how the runner ends otherwise.
+- A runner that would inherit SIGCHLD ignored or blocked finds the default, since the guard could not see how the runner ends otherwise.
 - The runner is in the background of its terminal: with `stty tostop`, writing to standard error stops it.
 - Standard streams that are closed at the start are `/dev/null`.
 - While a run is stopped by Ctrl-Z, nobody watches its clusters.

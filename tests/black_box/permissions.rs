@@ -10,13 +10,16 @@ use emr_etl_guard::{
 use emr_simulator::{BucketEncryption, Command as Set, PutBucket};
 use serde_json::{Value, json};
 
-use crate::{good_runs::waiting_cluster, support::Stage};
+use crate::{
+    good_runs::waiting_cluster,
+    support::{Stage, hermetic_command},
+};
 
 /// The actions of the policy that is printed for a stage's config.
 fn allowed(stage: &Stage) -> BTreeSet<String> {
     let mut command = stage.command("explain");
     let arguments: Vec<_> = command.get_args().skip(1).map(ToOwned::to_owned).collect();
-    let mut asked = std::process::Command::new(command.get_program());
+    let mut asked = hermetic_command(command.get_program());
     asked.arg("explain").arg("--permissions").args(arguments);
     stage.prepare(&mut asked);
     std::mem::swap(&mut asked, &mut command);

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     catalogue::for_each,
-    support::{Played, Stage},
+    support::{Played, Stage, hermetic_command},
 };
 
 /// The journals of runs that are not closed.
@@ -421,7 +421,7 @@ fn a_disk_without_room_refuses_before_the_launch() {
     let guard = stage.command("run");
     // Files of at most a few KiB, and no signal for those that would grow beyond: a disk that is
     // nearly full.
-    let mut command = std::process::Command::new("/bin/sh");
+    let mut command = hermetic_command("/bin/sh");
     command
         .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\""])
         .arg(guard.get_program())

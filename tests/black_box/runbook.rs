@@ -1,12 +1,12 @@
 //! The runbook `integration/runbook/README.md`, followed to the letter: its commands are read from
 //! the document itself and run on the simulator.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use emr_simulator::{Attributes, Command as Set, PutBucket, PutObject, PutRole, Sse};
 use serde_json::Value;
 
-use crate::support::{Stage, programs};
+use crate::support::{Stage, hermetic_command, programs};
 
 const RUNBOOK: &str = include_str!("../../integration/runbook/README.md");
 
@@ -146,7 +146,7 @@ fn the_runbook_leads_from_an_unencrypted_archive_to_a_proven_encrypted_one() {
             }
         }
         let copies = stage.sim.requests_for("CopyObject").len();
-        let mut shell = Command::new("sh");
+        let mut shell = hermetic_command("sh");
         shell.args(["-c", &command]);
         stage.prepare(&mut shell);
         shell.env("PATH", &path);

@@ -8,7 +8,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::support::{Stage, runner_pid, wait_until};
+use crate::support::{Played, Stage, hermetic_command, runner_pid, wait_until};
 
 fn send(child: &std::process::Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
@@ -185,7 +185,7 @@ fn timeout_which_signals_the_guard_twice_stops_it_once() {
     let script = "cat > /dev/null\ntrap 'echo got >> signals; exit 143' TERM\n: > ready\nwhile :; do sleep 0.05; done";
     let stage = Stage::acme().scripted(script);
     let command = stage.command("run");
-    let mut timeout = std::process::Command::new("timeout");
+    let mut timeout = hermetic_command("timeout");
     // So long only where it is not told by a signal of its own.
     timeout.args(["--signal=TERM", "60"]).arg(command.get_program()).args(command.get_args());
     stage.prepare(&mut timeout);
@@ -197,12 +197,50 @@ fn timeout_which_signals_the_guard_twice_stops_it_once() {
     assert_eq!(std::fs::read_to_string(stage.path("signals")).unwrap(), "got\n");
 }
 
+/// The same command under a parent that has done to SIGCHLD what `option` of env(1) says.
+fn with_sigchld(stage: &Stage, option: &str, command: &std::process::Command) -> Played {
+    let mut wrapped = hermetic_command("env");
+    wrapped.arg(option).arg(command.get_program()).args(command.get_args());
+    stage.prepare(&mut wrapped);
+    stage.play(wrapped)
+}
+
+const IGNORED: &str = "--ignore-signal=CHLD";
+const BLOCKED: &str = "--block-signal=CHLD";
+
 #[test]
-fn a_parent_that_ignores_the_ends_of_its_children_costs_no_exit_code() {
-    let stage = Stage::acme().scripted("cat > /dev/null\nexit 3");
-    let command = stage.command("run");
-    let mut ignoring = std::process::Command::new("env");
-    ignoring.arg("--ignore-signal=CHLD").arg(command.get_program()).args(command.get_args());
-    stage.prepare(&mut ignoring);
-    stage.play(ignoring).expect_code(3);
+fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_costs_no_exit_code() {
+    for option in [IGNORED, BLOCKED] {
+        let stage = Stage::acme().scripted("cat > /dev/null\nexit 3");
+        with_sigchld(&stage, option, &stage.command("run")).expect_code(3);
+    }
+}
+
+#[test]
+fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_leaves_no_orphan_unreaped() {
+    // The runner ends with 3 once its orphan is gone from /proc, which takes the guard's reaping.
+    let script = "cat > /dev/null\n(sleep 0 & echo $! > orphan)\nread orphan < orphan\ni=0\n\
+        while [ -e /proc/$orphan ]; do [ $i -lt 500 ] || exit 9; i=$((i + 1)); sleep 0.02; done\nexit 3";
+    for option in [IGNORED, BLOCKED] {
+        let stage = Stage::acme().scripted(script);
+        with_sigchld(&stage, option, &stage.command("run")).expect_code(3);
+    }
+}
+
+#[test]
+fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_does_not_keep_ruby_from_rendering() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for option in [IGNORED, BLOCKED] {
+        let stage = Stage::acme();
+        // A Ruby that finds no ERB to render.
+        stage.write("ruby", "#!/bin/sh\ncat\nprintf '\\000rendered'\n");
+        std::fs::set_permissions(stage.path("ruby"), std::fs::Permissions::from_mode(0o755))
+            .unwrap();
+        let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
+        let stage = stage.env("PATH", &path).env("EMR_ETL_GUARD_ERB", "ruby");
+        let played = with_sigchld(&stage, option, &stage.command("seal"));
+        played.expect_code(0);
+        let sealed = "\"security_configuration\": \"acme-sc\"";
+        assert!(played.stdout.contains(sealed), "{}", played.stdout);
+    }
 }

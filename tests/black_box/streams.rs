@@ -9,7 +9,7 @@ use std::{
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::support::{Stage, wait_until};
+use crate::support::{Stage, hermetic_command, wait_until};
 
 /// What the pass-through may need at its most, whatever passes: the guard itself, unoptimised, is
 /// most of it.
@@ -60,7 +60,7 @@ printf '\n\303\n'; printf 'EMR jobflow \377 started' >&2
 exit 3"#;
     let stage = Stage::acme().scripted(script);
     let guarded = both_streams(&stage, &mut stage.command("run"));
-    let mut bare = Command::new(stage.path("runner"));
+    let mut bare = hermetic_command(stage.path("runner"));
     stage.prepare(&mut bare);
     let bare = both_streams(&stage, &mut bare);
     assert_eq!(bare.0.len(), 259);
@@ -174,7 +174,7 @@ fn an_output_that_does_not_block_gets_every_byte_all_the_same() {
 fn a_run_without_any_output_at_all_keeps_its_code() {
     let stage = Stage::acme().scripted("cat > /dev/null\necho lost\necho lost >&2\nexit 3");
     let command = stage.command("run");
-    let mut closed = Command::new("sh");
+    let mut closed = hermetic_command("sh");
     closed
         .args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"])
         .arg(command.get_program())

@@ -4,19 +4,26 @@
 use std::{
     fs::File,
     io::{Read as _, Write as _},
-    os::fd::{AsFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     process::{Child, Command},
     sync::{Arc, Mutex},
 };
 
 use emr_simulator::{ClockMode, Command as Set, SetClock, Timings};
 use nix::{
+    errno::Errno,
     fcntl::{FcntlArg, FdFlag, fcntl},
+    libc,
     pty::{Winsize, openpty},
     unistd::ttyname,
 };
 
-use crate::support::{Stage, programs, runner_pid, signals_in_the_journal, wait_until};
+use crate::support::{
+    Stage, hermetic_command, programs, runner_pid, signals_in_the_journal, wait_until,
+};
 
 /// A terminal, and the program that owns it.
 pub(crate) struct Terminal {
@@ -45,17 +52,14 @@ impl Terminal {
         for end in [pair.master.as_fd(), pair.slave.as_fd()] {
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
-        let mut leader = Command::new("setsid");
-        leader.arg("--ctty").arg(command.get_program()).args(command.get_args());
+        let mut leader = hermetic_command(command.get_program());
+        leader.args(command.get_args());
         stage.prepare(&mut leader);
+        controlled_by_standard_input(&mut leader);
         let device = ttyname(&pair.slave).unwrap();
         let end = || pair.slave.try_clone().unwrap();
-        let child = leader
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .expect("setsid (util-linux) is there");
+        let child =
+            leader.stdin(end()).stdout(end()).stderr(end()).spawn().expect("the program starts");
         let (shown, keyboard) = (Arc::new(Mutex::new(Vec::new())), File::from(pair.master));
         let (mut screen, to) = (keyboard.try_clone().unwrap(), Arc::clone(&shown));
         let slave: OwnedFd = pair.slave;
@@ -103,6 +107,20 @@ impl Drop for Terminal {
     }
 }
 
+/// Makes the terminal on the standard input of what `command`, which is hermetic, starts
+/// its controlling terminal.
+#[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
+fn controlled_by_standard_input(command: &mut Command) {
+    let take = || {
+        // SAFETY: a plain system call on a number, async-signal-safe as every `ioctl` is.
+        let taken = unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) };
+        Errno::result(taken).map(drop).map_err(Into::into)
+    };
+    // SAFETY: the closure runs between fork and exec; it makes one system call, and an error of a
+    // number.
+    unsafe { command.pre_exec(take) };
+}
+
 /// The state letter of a process: `T` for stopped.
 fn state(pid: i32) -> Option<char> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -136,7 +154,7 @@ fn ctrl_z_stops_both_and_fg_has_both_go_on_to_the_end() {
     let stage = Stage::acme();
     slow(&stage);
     let command = stage.command("run");
-    let mut shell = Command::new("bash");
+    let mut shell = hermetic_command("bash");
     shell.args(["--norc", "--noprofile", "--noediting", "-i"]);
     let mut terminal = Terminal::start(&stage, &shell);
     let words = std::iter::once(command.get_program())
@@ -181,7 +199,7 @@ fn a_new_size_of_the_terminal_reaches_the_runner_once() {
     let mut terminal = Terminal::start(&stage, &stage.command("run"));
     wait_until("the runner has launched", || stage.sim.requests_for("RunJobFlow").len() == 1);
     for (columns, signals) in [("100", vec![28]), ("120", vec![28, 28])] {
-        let resized = Command::new("stty")
+        let resized = hermetic_command("stty")
             .arg("-F")
             .arg(&terminal.device)
             .args(["cols", columns])
@@ -201,7 +219,7 @@ fn a_command_that_launches_nothing_gets_ctrl_c_from_the_terminal_alone() {
         "trap 'echo interrupted >> signals; exit 130' INT\n: > ready\nwhile :; do sleep 0.05; done",
     );
     stage.command("run");
-    let mut command = Command::new(&programs().guard);
+    let mut command = hermetic_command(&programs().guard);
     command.args(["run", "--", "lint", "resolver", "--resolver", "resolver.json"]);
     let mut terminal = Terminal::start(&stage, &command);
     wait_until("the runner is ready", || stage.path("ready").exists());

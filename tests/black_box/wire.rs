@@ -23,7 +23,7 @@ use rustls::{
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822, macros::format_description};
 
-use crate::support::{Played, Stage, programs};
+use crate::support::{Played, Stage, hermetic_command, programs};
 
 /// More than are asked at once, so that connections are used again.
 const OBJECTS: usize = 200;
@@ -141,7 +141,7 @@ fn audit(endpoint: &str, env: &[(&str, &str)]) -> (Played, Value) {
     for (name, value) in env {
         stage = stage.env(name, value);
     }
-    let mut command = std::process::Command::new(&programs().guard);
+    let mut command = hermetic_command(&programs().guard);
     command.args(["audit", "s3://acme-old/data", "--json"]);
     stage.prepare(&mut command);
     let played = stage.play(command);

@@ -5,12 +5,14 @@
 //! Time is scaled, so that quotas, polls and clusters keep their real proportions: a simulated
 //! minute takes a real second.
 
+mod children;
+
 use std::{
     collections::BTreeMap,
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{OnceLock, mpsc},
+    sync::{LazyLock, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
@@ -18,6 +20,8 @@ use emr_simulator::{
     BucketEncryption, ClockMode, Command as Set, PutBucket, SetClock, Simulator, Timings,
 };
 use serde_json::Value;
+
+pub(crate) use children::hermetic_command;
 
 /// The config of the recordings.
 pub(crate) const CONFIG: &str = include_str!("../recordings/config.yml");
@@ -40,12 +44,18 @@ pub(crate) struct Programs {
 pub(crate) fn programs() -> &'static Programs {
     static PROGRAMS: OnceLock<Programs> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
+        let mut cargo = Command::new(env!("CARGO"));
+        children::isolate(&mut cargo);
+        let output = cargo
+            // Whoever asks the tests for their times (`--report-time`) has to set it; cargo would
+            // take it for another compiler and build everything anew.
+            .env_remove("RUSTC_BOOTSTRAP")
             // With the examples, whose dependencies are those of the tests: the same choice of
             // features, or cargo would build every AWS crate again.
             .args(["build", "--bins", "--examples", "--message-format=json-render-diagnostics"])
             .args((!cfg!(debug_assertions)).then_some("--release"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
             .expect("cargo runs, since it built this");
@@ -64,6 +74,19 @@ pub(crate) fn programs() -> &'static Programs {
             built.get(name).unwrap_or_else(|| panic!("cargo built no `{name}`")).clone()
         };
         Programs { guard: of("emr-etl-guard"), runner: of("standin-runner") }
+    })
+}
+
+/// The only authority that the guard trusts on a stage. The machine's own are of no interest to a
+/// test, and reading 150 of them takes a build that is not optimised longer than the rest of its
+/// start; a benchmark takes SSL_CERT_FILE away.
+fn authority() -> &'static str {
+    static AUTHORITY: OnceLock<String> = OnceLock::new();
+    AUTHORITY.get_or_init(|| {
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        parameters.self_signed(&key).expect("a certificate").pem()
     })
 }
 
@@ -99,9 +122,12 @@ impl Stage {
         stage.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(SPEED), at: None }));
         // Long enough at the start for volumes to be looked at on a busy machine.
         stage.set(Set::SetTimings(Timings { bootstrapping: 36.0, ..Timings::all(6.0) }));
+        stage.write("authority.pem", authority());
+        let trusted = stage.path("authority.pem").display().to_string();
         let url = stage.sim.url();
         stage
-            .env("PATH", "/usr/bin:/bin")
+            .env("PATH", children::PATH)
+            .env("SSL_CERT_FILE", &trusted)
             .env("AWS_ACCESS_KEY_ID", "AKIAGUARD")
             .env("AWS_SECRET_ACCESS_KEY", "guard-secret-GUARDSECRET")
             .env("AWS_ENDPOINT_URL", &url)
@@ -201,7 +227,7 @@ impl Stage {
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         self.write("config.yml", &self.config);
         self.write("resolver.json", RESOLVER);
-        let mut command = Command::new(&programs().guard);
+        let mut command = hermetic_command(&programs().guard);
         command.arg(subcommand).args(&self.options);
         if matches!(subcommand, "run" | "check") {
             command.arg("--report").arg(&self.report);
@@ -213,7 +239,7 @@ impl Stage {
 
     /// The command that closes what was left open.
     pub(crate) fn watch_resume(&self) -> Command {
-        let mut command = Command::new(&programs().guard);
+        let mut command = hermetic_command(&programs().guard);
         command.args(["watch", "--resume"]);
         self.prepare(&mut command);
         command
@@ -224,7 +250,7 @@ impl Stage {
     pub(crate) fn watch(&self, clusters: &[&str], by_config: bool) -> Command {
         self.write("config.yml", &self.config);
         self.write("resolver.json", RESOLVER);
-        let mut command = Command::new(&programs().guard);
+        let mut command = hermetic_command(&programs().guard);
         command.arg("watch").args(&self.options).arg("--report").arg(&self.report).args(clusters);
         if by_config {
             command.arg("--").args(&self.arguments);
@@ -479,18 +505,18 @@ fn text(value: &Value) -> String {
 
 /// Times, ids and pids replaced.
 pub(crate) fn redact_times(text: &str) -> String {
-    let mut text = text.to_owned();
-    for (pattern, to) in [
-        (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+00:00:00|Z)?", "TIME"),
-        (r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d", "RUN-TIME"),
-        (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "RUN-ID"),
-        (r"\bj-[A-Z0-9]+\b", "j-ID"),
-        (r"#\d+\]", "#PID]"),
-    ] {
-        text = regex::Regex::new(pattern)
-            .expect("a regular expression")
-            .replace_all(&text, to)
-            .into_owned();
-    }
-    text
+    // Made once: in a build that is not optimised that takes longer than most tests' work.
+    static VARYING: LazyLock<[(regex::Regex, &str); 5]> = LazyLock::new(|| {
+        [
+            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+00:00:00|Z)?", "TIME"),
+            (r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d", "RUN-TIME"),
+            (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "RUN-ID"),
+            (r"\bj-[A-Z0-9]+\b", "j-ID"),
+            (r"#\d+\]", "#PID]"),
+        ]
+        .map(|(pattern, to)| (regex::Regex::new(pattern).expect("a regular expression"), to))
+    });
+    VARYING
+        .iter()
+        .fold(text.to_owned(), |text, (varies, to)| varies.replace_all(&text, *to).into_owned())
 }

@@ -4,11 +4,15 @@
 
 mod support;
 
+#[path = "../../../tests/support/children.rs"]
+mod children;
+
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use children::hermetic_command;
 use emr_simulator::{Recorded, Simulator};
 use serde_json::{Value, json};
 use standin_runner::config::Config;
@@ -74,7 +78,7 @@ impl Stage {
     }
 
     fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_standin-runner"));
+        let mut command = hermetic_command(env!("CARGO_BIN_EXE_standin-runner"));
         command
             .args(arguments.split_whitespace())
             .current_dir(self.folder.path())
@@ -571,7 +575,7 @@ fn a_run_that_hangs_dies_by_a_signal_and_leaves_its_cluster_and_lock() {
     // The line that names the cluster is the last before the hanging.
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     assert!(lines.any(|line| line.unwrap().contains("waiting for jobflow to complete")));
-    let killed = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+    let killed = hermetic_command("kill").arg("-TERM").arg(child.id().to_string()).status();
     assert!(killed.unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(143));
     assert!(stage.path("lock").exists());
@@ -625,7 +629,7 @@ fn prepare(stage: &Stage, name: &str) -> String {
             stage.waiting_cluster("Snowplow ETL", "waiting");
         }
         "fifo" => {
-            let made = Command::new("mkfifo").arg(stage.path("fifo")).status();
+            let made = hermetic_command("mkfifo").arg(stage.path("fifo")).status();
             assert!(made.unwrap().success());
         }
         "target-unsupported" => {

@@ -1,6 +1,9 @@
 //! Owns what can be seen of the process without any AWS: exit codes, streams, signals, the journal.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+#[path = "../../../tests/support/children.rs"]
+mod children;
+
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -8,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use children::hermetic_command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -35,7 +39,7 @@ impl Place {
     }
 
     fn command(&self, program: &str, arguments: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = hermetic_command(program);
         command
             .args(arguments.split_whitespace())
             .current_dir(self.folder.path())
@@ -80,7 +84,8 @@ impl Place {
 }
 
 fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+    let status =
+        hermetic_command("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
     assert!(status.unwrap().success());
 }
 

@@ -11,10 +11,8 @@ mod sqs;
 mod sts;
 
 use crate::call::{Call, Service};
-use crate::reply::{Failure, Reply};
-use crate::world::{Caller, World};
-
-type Answer = Result<Reply, Failure>;
+use crate::reply::{Answer, Failure};
+use emr_world::world::{Caller, World};
 
 /// Lets the service answer. `caller` is absent for unsigned requests, which only S3 may serve.
 pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) -> Answer {

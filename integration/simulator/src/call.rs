@@ -9,8 +9,8 @@ use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::record::Subject;
-use crate::world::DEFAULT_REGION;
+use emr_world::ids::DEFAULT_REGION;
+use emr_world::subject::Subject;
 
 /// The protocol families, which differ in how errors look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use hyper::http::request::Parts;
 use serde_json::{Value, json};
 
-use crate::command::Command;
 use crate::record::Recorded;
 use crate::reply::Reply;
-use crate::server::Shared;
+use crate::state::Shared;
+use emr_world::command::Command;
 
 /// Answers `GET /_control/{state,requests,rounds}` and `POST /_control/{apply,reset}`.
 pub(crate) fn answer(shared: &Shared, parts: &Parts, body: &[u8]) -> Reply {
     let reply = match (parts.method.as_str(), parts.uri.path()) {
         ("GET", "/_control/state") => {
             let mut state = shared.lock();
-            state.catch_up();
-            let mut dump = serde_json::to_value(&state.world).unwrap_or_default();
-            dump["clock"] = json!(state.clock.mode());
+            state.simulation.catch_up();
+            let mut dump = serde_json::to_value(&state.simulation.world).unwrap_or_default();
+            dump["clock"] = json!(state.simulation.clock.mode());
             Reply::json(&dump)
         }
         ("GET", "/_control/requests") => {

@@ -29,28 +29,14 @@
 //! - **Setting up** is done by [`Command`]s, from Rust or as JSON by `POST /_control/apply`.
 
 mod api;
-mod apply;
-mod batch;
 mod call;
-mod clock;
-mod cluster;
-mod command;
 mod control;
-mod faults;
-mod hooks;
-mod life;
-mod object;
-mod policy;
-mod quota;
+mod http_date;
 mod record;
 mod reply;
 mod rounds;
-mod s3write;
-mod scene;
 mod server;
-mod signing;
-mod steps;
-mod world;
+mod state;
 mod xml;
 
 use std::io;
@@ -61,26 +47,33 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-pub use batch::Job;
-pub use clock::ClockMode;
-pub use cluster::{Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume};
-pub use command::{
-    AccountBlock, Advance, Applied, AttachedPolicy, BucketEncryption, Command, CommandError, Grant,
-    Named, NextCluster, ObjectName, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey,
-    PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SendMessage,
-    SetClock, SetLatency, StartCluster, StartState, Switch, Termination, Timings, UpdateCluster,
+pub use emr_world::clock::ClockMode;
+pub use emr_world::cluster::{
+    Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume,
 };
-pub use faults::{Calls, Fault, FaultKind};
-pub use hooks::{Hook, Moment};
-pub use object::{AclGrant, Attributes, Checksum, Extent, Object, Older, Retention, Upload};
-pub use record::{Recorded, Subject};
-pub use scene::certificates;
-pub use world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Message,
-    Publication, Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+pub use emr_world::command::{
+    AccountBlock, Advance, Applied, AttachedPolicy, Command, CommandError, Hook, Moment, Named,
+    ObjectName, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole,
+    PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SendMessage, SetClock, SetLatency,
+    StartCluster, Switch, UpdateCluster,
 };
+pub use emr_world::fate::{NextCluster, StartState, Termination, Timings};
+pub use emr_world::faults::{Calls, Fault, FaultKind};
+pub use emr_world::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION};
+pub use emr_world::job::Job;
+pub use emr_world::object::{
+    AclGrant, Attributes, Checksum, Extent, Object, Older, Retention, Upload,
+};
+pub use emr_world::scene::certificates;
+pub use emr_world::sse::{BucketEncryption, Sse};
+pub use emr_world::subject::Subject;
+pub use emr_world::world::{
+    Bucket, Caller, DhcpOptions, Grant, InstanceProfile, Key, Message, Publication, Role,
+    SecurityConfiguration, Subnet, Vpc, World,
+};
+pub use record::Recorded;
 
-use server::Shared;
+use state::{Shared, State};
 
 /// A running simulator. It has threads of its own, so it serves tests with and without a runtime;
 /// it stops on drop.
@@ -160,8 +153,8 @@ impl Simulator {
     pub fn advance(&self, by: Duration) {
         {
             let mut state = self.shared.lock();
-            state.clock.advance(by);
-            state.catch_up();
+            state.simulation.clock.advance(by);
+            state.simulation.catch_up();
         }
         self.shared.notify();
     }
@@ -185,7 +178,7 @@ impl Simulator {
     pub fn public_key(&self, name: &str) -> Option<Vec<u8>> {
         self.with_world(|world| {
             let key = world.key(DEFAULT_ACCOUNT, DEFAULT_REGION, name)?;
-            signing::public(&key.spec, key.material.as_deref()?)
+            emr_world::signing::public(&key.spec, key.material.as_deref()?)
         })
     }
 
@@ -198,8 +191,8 @@ impl Simulator {
     /// Looks at the world as it is now.
     pub fn with_world<R>(&self, look: impl FnOnce(&World) -> R) -> R {
         let mut state = self.shared.lock();
-        state.catch_up();
-        look(&state.world)
+        state.simulation.catch_up();
+        look(&state.simulation.world)
     }
 
     /// Waits until the world is as wished, for at most this long in real time; false when it did
@@ -207,7 +200,7 @@ impl Simulator {
     /// `spawn_blocking`.
     #[must_use]
     pub fn wait_until(&self, mut wish: impl FnMut(&World) -> bool, at_most: Duration) -> bool {
-        self.wait_for(at_most, |state| wish(&state.world).then_some(())).is_some()
+        self.wait_for(at_most, |state| wish(&state.simulation.world).then_some(())).is_some()
     }
 
     /// Waits for a request of this kind, past or to come, for at most this long in real time.
@@ -223,18 +216,22 @@ impl Simulator {
     fn wait_for<T>(
         &self,
         at_most: Duration,
-        mut look: impl FnMut(&apply::State) -> Option<T>,
+        mut look: impl FnMut(&State) -> Option<T>,
     ) -> Option<T> {
         let deadline = Instant::now() + at_most;
         let mut state = self.shared.lock();
         loop {
-            state.catch_up();
+            state.simulation.catch_up();
             if let Some(found) = look(&state) {
                 return Some(found);
             }
             let left = deadline.checked_duration_since(Instant::now())?;
             // The world also changes by itself: be there when it next does.
-            let next = state.world.next_change().and_then(|at| state.clock.real_wait(at));
+            let next = state
+                .simulation
+                .world
+                .next_change()
+                .and_then(|at| state.simulation.clock.real_wait(at));
             let pause = next.map_or(left, |next| left.min(next + Duration::from_micros(100)));
             state = self.shared.wait(state, pause);
         }

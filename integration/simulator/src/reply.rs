@@ -45,6 +45,9 @@ impl Reply {
     }
 }
 
+/// What a service says to a call.
+pub(crate) type Answer = Result<Reply, Failure>;
+
 /// An error before it has its service's shape.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {

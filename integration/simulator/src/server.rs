@@ -4,8 +4,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,49 +21,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::api;
-use crate::apply::State;
 use crate::call::{Call, Service};
-use crate::clock::http_date;
 use crate::control;
-use crate::faults::FaultKind;
-use crate::hooks::Moment;
+use crate::http_date::http_date;
 use crate::record::Recorded;
 use crate::reply::{Failure, Reply};
-
-/// What the server, the control interface and the library share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Shared {
-    pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State::new()), changed: Condvar::new() }
-    }
-
-    /// The state. A test that panicked while it looked at the world did it no harm.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes everybody who waits for a change.
-    pub(crate) fn notify(&self) {
-        self.changed.notify_all();
-    }
-
-    /// Waits for a change, for at most this long in real time.
-    pub(crate) fn wait<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        at_most: Duration,
-    ) -> MutexGuard<'a, State> {
-        match self.changed.wait_timeout(state, at_most) {
-            Ok((state, _)) => state,
-            Err(poisoned) => poisoned.into_inner().0,
-        }
-    }
-}
+use crate::state::{Shared, State};
+use emr_world::command::Moment;
+use emr_world::faults::FaultKind;
 
 /// Serves until told to stop.
 pub(crate) async fn serve(
@@ -217,7 +182,7 @@ async fn handle(
         if let Some(record) = record(&mut state, seq) {
             record.replied_ms = Some(elapsed);
         }
-        http_date(state.world.now)
+        http_date(state.simulation.world.now)
     };
     shared.notify();
     Ok(response(reply, &request_id(seq), &date, breaks_off))
@@ -233,7 +198,7 @@ async fn wait_for_messages(shared: &Shared, call: &Call, mut reply: Reply) -> Re
     while reply.status == 200 && reply.body == b"{}" && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(10)).await;
         let mut state = shared.lock();
-        state.catch_up();
+        state.simulation.catch_up();
         if let Ok(again) = serve_call(&mut state, call) {
             reply = again;
         }
@@ -277,10 +242,10 @@ enum Outcome {
 /// Everything that happens to a call under the lock: record, hooks, faults, effect, answer.
 fn process(shared: &Shared, call: &Call) -> Handled {
     let mut state = shared.lock();
-    state.catch_up();
+    state.simulation.catch_up();
     let seq = begin_record(&mut state, call);
     run_hooks(&mut state, call, Moment::Arrival);
-    let verdict = state.faults.judge(&call.subject);
+    let verdict = state.simulation.faults.judge(&call.subject);
     let outcome = answer(&mut state, call, seq, verdict.kind.as_ref());
     let mut delay = Duration::from_millis(verdict.latency_ms);
     if !state.rounds.is_on() {
@@ -315,7 +280,10 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
         Some(FaultKind::Throttle) => return shape(Failure::throttled(service)),
         Some(FaultKind::ServerError { status }) => return shape(Failure::server(service, *status)),
         Some(FaultKind::AccessDenied) => {
-            let caller = call.access_key.as_ref().and_then(|key| state.world.access_keys.get(key));
+            let caller = call
+                .access_key
+                .as_ref()
+                .and_then(|key| state.simulation.world.access_keys.get(key));
             let arn = caller.map_or("anonymous", |caller| caller.arn.as_str());
             return shape(Failure::access_denied(service, &call.subject.operation, arn));
         }
@@ -352,22 +320,27 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
 fn serve_call(state: &mut State, call: &Call) -> Result<Reply, Failure> {
     let caller = match &call.access_key {
         None => None,
-        Some(key) => match state.world.access_keys.get(key) {
+        Some(key) => match state.simulation.world.access_keys.get(key) {
             Some(caller) => Some(caller.clone()),
             None => return Err(Failure::unknown_key(call.service, key)),
         },
     };
     if call.service == Service::Emr
-        && let (Some(quotas), Some(caller)) = (&mut state.quotas, &caller)
-        && !quotas.take(&caller.account, &call.region, &call.subject.operation, state.world.now)
+        && let (Some(quotas), Some(caller)) = (&mut state.simulation.quotas, &caller)
+        && !quotas.take(
+            &caller.account,
+            &call.region,
+            &call.subject.operation,
+            state.simulation.world.now,
+        )
     {
         return Err(Failure::throttled(call.service));
     }
-    api::answer(&mut state.world, call, caller.as_ref())
+    api::answer(&mut state.simulation.world, call, caller.as_ref())
 }
 
 fn run_hooks(state: &mut State, call: &Call, moment: Moment) {
-    for command in state.hooks.due(&call.subject, moment) {
+    for command in state.simulation.hooks.due(&call.subject, moment) {
         if let Err(error) = state.apply(command) {
             eprintln!("emr-simulator: a hook on {}: {error}", call.subject.operation);
         }
@@ -378,10 +351,11 @@ fn begin_record(state: &mut State, call: &Call) -> u64 {
     let seq = state.next_seq;
     state.next_seq += 1;
     let round = state.rounds.arrive();
-    let caller = call.access_key.as_ref().and_then(|key| state.world.access_keys.get(key));
+    let caller =
+        call.access_key.as_ref().and_then(|key| state.simulation.world.access_keys.get(key));
     let record = Recorded {
         seq,
-        at: state.world.now,
+        at: state.simulation.world.now,
         arrived_ms: state.elapsed_ms(),
         replied_ms: None,
         subject: call.subject.clone(),

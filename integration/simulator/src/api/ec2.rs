@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Answer;
 use crate::call::{Call, Service};
-use crate::clock::iso;
-use crate::cluster::{Cluster, ClusterState, Instance, Volume};
-use crate::reply::{Failure, Reply};
-use crate::world::{Caller, World};
+use crate::reply::{Answer, Failure, Reply};
 use crate::xml::Xml;
+use emr_world::clock::iso;
+use emr_world::cluster::{Cluster, ClusterState, Instance, Volume};
+use emr_world::world::{Caller, World};
 
 pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
     let ec2 = Ec2 { world, call, account: &caller.account };
@@ -109,7 +108,7 @@ impl<'a> Ec2<'a> {
                 // Several facts of one name are joined by a character no fact contains.
                 passes &= fact
                     .split('\u{0}')
-                    .any(|fact| values.iter().any(|it| crate::policy::wildcard(it, fact)));
+                    .any(|fact| values.iter().any(|it| emr_world::policy::wildcard(it, fact)));
             }
             if passes {
                 selected.push(it);

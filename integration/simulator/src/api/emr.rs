@@ -3,16 +3,15 @@
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::Answer;
 use crate::call::{Call, Service};
-use crate::clock::epoch_seconds;
-use crate::cluster::{
-    self, Birth, Cluster, ClusterState, Instance, Step, strings, tags, text, truthy,
-};
-use crate::command::Termination;
-use crate::life;
-use crate::reply::{Failure, Reply};
-use crate::world::{Caller, SecurityConfiguration, World};
+use crate::reply::{Answer, Failure, Reply};
+use emr_world::clock::epoch_seconds;
+use emr_world::cluster::{Cluster, ClusterState, Instance, Step};
+use emr_world::fate::Termination;
+use emr_world::life;
+use emr_world::provisioning::{self, Birth};
+use emr_world::values::{strings, tags, text, truthy};
+use emr_world::world::{Caller, SecurityConfiguration, World};
 
 /// Clusters or steps on one page.
 const PAGE: usize = 50;
@@ -175,7 +174,7 @@ impl Emr<'_> {
             request: self.input.clone(),
             at: self.world.now,
         };
-        let index = cluster::create(self.world, birth);
+        let index = provisioning::create(self.world, birth);
         let cluster = &self.world.clusters[index];
         Ok(json!({"JobFlowId": cluster.id, "ClusterArn": cluster.arn()}))
     }
@@ -189,7 +188,7 @@ impl Emr<'_> {
             ));
         }
         let now = self.world.now;
-        let steps = cluster::add_steps(self.world, index, &self.input["Steps"], now);
+        let steps = provisioning::add_steps(self.world, index, &self.input["Steps"], now);
         if self.world.clusters[index].state == ClusterState::Waiting {
             life::next_step(self.world, index, now);
         }
@@ -215,7 +214,7 @@ impl Emr<'_> {
                 "Only TASK instance groups can be added to a running job flow.",
             ));
         }
-        let ids = cluster::add_groups(self.world, index, asked);
+        let ids = provisioning::add_groups(self.world, index, asked);
         let cluster = &self.world.clusters[index];
         Ok(json!({"JobFlowId": cluster.id, "InstanceGroupIds": ids, "ClusterArn": cluster.arn()}))
     }
@@ -237,7 +236,7 @@ impl Emr<'_> {
                 if self.world.clusters[index].groups[number].role == "MASTER" {
                     return Err(validation("Master instance group can not be resized."));
                 }
-                cluster::resize(self.world, index, number, count);
+                provisioning::resize(self.world, index, number, count);
             }
             if let Some(configurations) = asked.get("Configurations") {
                 self.world.clusters[index].groups[number].configurations = configurations.clone();

@@ -3,13 +3,12 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::Answer;
 use crate::call::{Call, Service};
-use crate::clock::iso;
-use crate::policy::{self, Ask, Context, Decision};
-use crate::reply::{Failure, Reply};
-use crate::world::{Caller, Role, World};
+use crate::reply::{Answer, Failure, Reply};
 use crate::xml::Xml;
+use emr_world::clock::iso;
+use emr_world::policy::{self, Ask, Context, Decision};
+use emr_world::world::{Caller, Role, World};
 
 const NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 

@@ -3,14 +3,13 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::Answer;
 use crate::call::{Call, Service};
-use crate::clock::epoch_seconds;
-use crate::command::Grant;
-use crate::policy::{self, Ask, Decision};
-use crate::reply::{Failure, Reply};
-use crate::signing::{self, Message};
-use crate::world::{Caller, Key, World, parse_kms_arn};
+use crate::reply::{Answer, Failure, Reply};
+use emr_world::clock::epoch_seconds;
+use emr_world::ids::parse_kms_arn;
+use emr_world::policy::{self, Ask, Decision};
+use emr_world::signing::{self, MessageToSign};
+use emr_world::world::{Caller, Grant, Key, World};
 
 pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
     let output = match call.subject.operation.as_str() {
@@ -89,8 +88,8 @@ fn sign(key: &Key, call: &Call) -> Result<Value, Failure> {
         .decode(call.json["Message"].as_str().unwrap_or_default())
         .map_err(|error| invalid(error.to_string()))?;
     let message = match call.json["MessageType"].as_str() {
-        Some("DIGEST") => Message::Digest(&bytes),
-        None | Some("RAW") => Message::Raw(&bytes),
+        Some("DIGEST") => MessageToSign::Digest(&bytes),
+        None | Some("RAW") => MessageToSign::Raw(&bytes),
         Some(other) => return Err(invalid(format!("MessageType {other} is not modelled"))),
     };
     let signature = signing::sign(&key.spec, material, &message).map_err(invalid)?;
@@ -196,7 +195,7 @@ fn metadata(key: &Key) -> Value {
 fn grant(key: &Key, grant: &Grant) -> Value {
     let mut listed = json!({
         "KeyId": key.arn(),
-        "GrantId": crate::object::etag(Some(grant.grantee.as_bytes()), &[], &crate::world::Sse::None, None),
+        "GrantId": emr_world::object::etag(Some(grant.grantee.as_bytes()), &[], &emr_world::sse::Sse::None, None),
         "Name": "",
         "CreationDate": epoch_seconds(key.created),
         "GranteePrincipal": grant.grantee,

@@ -1,13 +1,15 @@
 //! Owns the operations of S3's control plane: Batch Operations jobs, and accounts' public access
 //! blocks.
 
-use super::Answer;
-use crate::batch::{self, Job};
+mod batch;
+
 use crate::call::{Call, Service};
-use crate::clock::iso;
-use crate::reply::{Failure, Reply};
-use crate::world::{Caller, World, uuid};
+use crate::reply::{Answer, Failure, Reply};
 use crate::xml::{self, Xml};
+use emr_world::clock::iso;
+use emr_world::ids::uuid;
+use emr_world::job::Job;
+use emr_world::world::{Caller, World};
 
 const NAMESPACE: &str = "http://awss3control.amazonaws.com/doc/2018-08-20/";
 

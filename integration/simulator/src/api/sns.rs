@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Answer;
 use crate::call::{Call, Service};
-use crate::reply::{Failure, Reply};
-use crate::world::{Caller, Publication, World};
+use crate::reply::{Answer, Failure, Reply};
 use crate::xml::Xml;
+use emr_world::world::{Caller, Publication, World};
 
 /// In bytes, of a message.
 const LONGEST: usize = 262_144;

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::Answer;
 use crate::call::{Call, Service};
-use crate::cluster::{seconds, text};
-use crate::reply::{Failure, Reply};
-use crate::world::{Caller, World, uuid};
+use crate::reply::{Answer, Failure, Reply};
+use emr_world::ids::uuid;
+use emr_world::values::{seconds, text};
+use emr_world::world::{Caller, World};
 
 /// What a queue hides a message for when nobody says otherwise, in seconds.
 const VISIBILITY: f64 = 30.0;

@@ -1,10 +1,9 @@
 //! Owns STS' operations.
 
-use super::Answer;
 use crate::call::{Call, Service};
-use crate::reply::{Failure, Reply};
-use crate::world::Caller;
+use crate::reply::{Answer, Failure, Reply};
 use crate::xml::Xml;
+use emr_world::world::Caller;
 
 pub(super) fn answer(call: &Call, caller: &Caller) -> Answer {
     match call.subject.operation.as_str() {

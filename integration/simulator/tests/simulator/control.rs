@@ -1,11 +1,12 @@
 //! Owns the proofs about the control interface and the program.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command as Process, Stdio};
+use std::process::Stdio;
 
 use emr_simulator::{Command, Simulator};
 use serde_json::{Value, json};
 
+use crate::children::hermetic_command;
 use crate::support::{Client, stepped};
 
 #[test]
@@ -101,14 +102,16 @@ fn requests_are_listed_by_what_they_are_about_and_forgotten_on_reset() {
 
 #[test]
 fn the_program_prints_its_url_first_and_serves_the_scene() {
-    let mut program = Process::new(env!("CARGO_BIN_EXE_emr-simulator"))
+    let mut program = hermetic_command(env!("CARGO_BIN_EXE_emr-simulator"))
         .args(["--scene", "acme", "--speed", "60"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut url = String::new();
     BufReader::new(program.stdout.take().unwrap()).read_line(&mut url).unwrap();
-    let got = ureq::get(format!("{}/_control/state", url.trim()))
+    let no_proxy = ureq::Agent::config_builder().proxy(None).build().new_agent();
+    let got = no_proxy
+        .get(format!("{}/_control/state", url.trim()))
         .call()
         .unwrap()
         .body_mut()

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
 mod callers;
+#[path = "../../../../tests/support/children.rs"]
+mod children;
 mod control;
 mod emr;
 mod facts;

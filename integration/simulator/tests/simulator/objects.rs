@@ -75,7 +75,7 @@ fn versions_come_in_pages_newest_first_and_a_delete_marker_hides_them() {
         ));
         match (got.xml("NextKeyMarker"), got.xml("NextVersionIdMarker")) {
             (Some(key), Some(version)) => {
-                marker = format!("&key-marker={key}&version-id-marker={version}")
+                marker = format!("&key-marker={key}&version-id-marker={version}");
             }
             _ => break,
         }

@@ -64,8 +64,11 @@ pub(crate) struct Client {
 impl Client {
     /// The guard in eu-west-1.
     pub(crate) fn new(sim: &Simulator) -> Self {
-        let config =
-            ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build();
+        let config = ureq::Agent::config_builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .build();
         Self { agent: config.into(), url: sim.url(), key: Some(GUARD), region: "eu-west-1" }
     }
 
@@ -84,6 +87,7 @@ impl Client {
     /// Gives up after this long.
     pub(crate) fn patient_for(&self, patience: Duration) -> Self {
         let config = ureq::Agent::config_builder()
+            .proxy(None)
             .http_status_as_error(false)
             .timeout_global(Some(patience));
         Self { agent: config.build().into(), ..self.clone() }

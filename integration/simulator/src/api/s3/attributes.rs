@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{
-    Answer, Attributes, Bucket, Call, Failure, NAMESPACE, Object, Reply, Request, Sse, World, Xml,
-    denied, no_such_bucket, object, s3write,
-};
-use crate::clock::{http_date, iso};
-use crate::object::{AclGrant, Checksum, Retention};
-use crate::xml;
+use super::request::{NAMESPACE, Request, denied, no_such_bucket, refused};
+use crate::call::Call;
+use crate::http_date::http_date;
+use crate::reply::{Answer, Failure, Reply};
+use crate::xml::{self, Xml};
+use emr_world::clock::iso;
+use emr_world::ids::canonical_id;
+use emr_world::object::{AclGrant, Attributes, Checksum, Object, Retention};
+use emr_world::s3write;
+use emr_world::sse::Sse;
+use emr_world::world::{Bucket, World};
 
 /// How long a restore takes: the standard tier's three to five hours.
 const RESTORE: Duration = Duration::hours(4);
@@ -271,7 +275,7 @@ impl Request<'_> {
             permission: permission.to_owned(),
         };
         if canned == Some("public-read") {
-            grants.push(to(format!("id={}", object::canonical_id(&owner)), "FULL_CONTROL"));
+            grants.push(to(format!("id={}", canonical_id(&owner)), "FULL_CONTROL"));
             grants.push(to(ALL_USERS.to_owned(), "READ"));
         }
         grants.sort();
@@ -317,7 +321,7 @@ impl Request<'_> {
         let mut xml = Xml::new();
         xml.root("AccessControlPolicy", NAMESPACE, |xml| {
             xml.element("Owner", |xml| {
-                xml.text("ID", object::canonical_id(&object.owner));
+                xml.text("ID", canonical_id(&object.owner));
             });
             xml.element("AccessControlList", |xml| {
                 for grant in object.acl() {
@@ -423,8 +427,7 @@ impl Request<'_> {
             let message = "The Amazon Web Services KMS key in the request must be owned by the same account as the bucket.";
             return Err(Failure::new(403, "AccessDenied", message));
         }
-        let arn =
-            s3write::kms_arn(world, &caller.account, &region, Some(key)).map_err(super::refused)?;
+        let arn = s3write::kms_arn(world, &caller.account, &region, Some(key)).map_err(refused)?;
         let bucket_key = xml::text(&body, "BucketKeyEnabled").is_some_and(|it| it == "true");
         self.change(world, |object| {
             object.sse = Sse::Kms { key: Some(arn) };

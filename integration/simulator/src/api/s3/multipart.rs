@@ -2,14 +2,14 @@
 
 use md5::{Digest, Md5};
 
-use super::{
-    Answer, Failure, LARGEST_COPY, NAMESPACE, Reply, Request, World, Xml, denied, object, refused,
-    s3write, with_sse, with_version,
-};
-use crate::clock::iso;
-use crate::object::{Checksum, Object, Upload};
-use crate::s3write::hex;
-use crate::xml;
+use super::request::{LARGEST_COPY, NAMESPACE, Request, denied, refused, with_sse, with_version};
+use crate::reply::{Answer, Failure, Reply};
+use crate::xml::{self, Xml};
+use emr_world::clock::iso;
+use emr_world::object::{self, Checksum, Object, Upload};
+use emr_world::s3write;
+use emr_world::values::hex;
+use emr_world::world::World;
 
 /// Every part but the last is at least so large.
 const SMALLEST_PART: u64 = 5 * 1024 * 1024;

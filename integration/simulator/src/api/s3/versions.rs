@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{
-    Answer, Bucket, Call, Failure, LISTED, NAMESPACE, Object, Older, Reply, Xml, no_such_key,
-};
-use crate::clock::iso;
+use super::request::{LISTED, NAMESPACE, no_such_key};
+use crate::call::Call;
+use crate::reply::{Answer, Failure, Reply};
+use crate::xml::Xml;
+use emr_world::clock::iso;
+use emr_world::object::{Object, Older};
+use emr_world::world::Bucket;
 
 /// A version of a key, or its current object.
 pub(super) fn find(bucket: &Bucket, key: &str, version: Option<&str>) -> Result<Object, Failure> {

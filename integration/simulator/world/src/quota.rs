@@ -20,13 +20,13 @@ fn limits(operation: &str) -> Option<(f64, f64)> {
 
 /// The buckets.
 #[derive(Debug, Default)]
-pub(crate) struct Quotas {
+pub struct Quotas {
     buckets: HashMap<(String, String, String), (f64, OffsetDateTime)>,
 }
 
 impl Quotas {
     /// Takes a token; false when there is none.
-    pub(crate) fn take(
+    pub fn take(
         &mut self,
         account: &str,
         region: &str,

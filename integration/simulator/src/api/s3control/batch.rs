@@ -5,71 +5,24 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde::Serialize;
 use serde_json::json;
-use time::OffsetDateTime;
 
-use crate::api;
+use crate::api::s3;
 use crate::call::Call;
-use crate::object::Older;
-use crate::policy::{self, Ask, Decision};
-use crate::s3write::{self, Write, hex};
-use crate::world::{Caller, Sse, World};
+use crate::xml;
+use emr_world::job::{Job, JobTask, TaskOutcome};
+use emr_world::object::Older;
+use emr_world::policy::{self, Ask, Decision};
+use emr_world::s3write::{self, Write};
+use emr_world::sse::Sse;
+use emr_world::values::hex;
+use emr_world::world::{Caller, World};
 
 /// So many tasks are done between two looks at a job.
 const TASKS_A_LOOK: usize = 50;
 /// How manifests and reports write keys.
 const KEY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
-
-/// A job.
-#[derive(Debug, Clone, Serialize)]
-pub struct Job {
-    /// Its id.
-    pub id: String,
-    /// The account it is of.
-    pub account: String,
-    /// `New`, `Preparing`, `Suspended`, `Ready`, `Active`, `Complete`, `Failed` or `Cancelled`.
-    pub status: String,
-    /// The body of the request that made it.
-    pub request: String,
-    /// What it was told apart by from its own repetition.
-    pub token: String,
-    /// Its description.
-    pub description: String,
-    /// Its priority.
-    pub priority: i32,
-    /// The ARN of the role that its tasks run under.
-    pub role: String,
-    /// When it was made.
-    #[serde(with = "time::serde::rfc3339")]
-    pub created: OffsetDateTime,
-    /// Why it failed: code and reason.
-    pub failure: Option<(String, String)>,
-    /// What there is to do.
-    #[serde(skip)]
-    pub(crate) tasks: Vec<Task>,
-    /// How the first of them went.
-    #[serde(skip)]
-    pub(crate) done: Vec<Outcome>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Task {
-    pub(crate) bucket: String,
-    pub(crate) key: String,
-    pub(crate) version: Option<String>,
-}
-
-/// HTTP status, error code, message.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome(pub(crate) u16, pub(crate) String, pub(crate) String);
-
-impl Outcome {
-    pub(crate) fn is_success(&self) -> bool {
-        self.0 < 300
-    }
-}
 
 /// Bucket and key of an object's ARN.
 fn of_arn(arn: &str) -> Option<(&str, &str)> {
@@ -100,11 +53,11 @@ pub(crate) fn step(world: &mut World, index: usize) {
 }
 
 fn inside<'a>(document: &'a str, name: &str) -> Option<&'a str> {
-    crate::xml::inside(document, name)
+    xml::inside(document, name)
 }
 
 fn text(document: &str, name: &str) -> Option<String> {
-    crate::xml::text(document, name)
+    xml::text(document, name)
 }
 
 /// Whether the job's role may do this, by its own policies.
@@ -121,7 +74,7 @@ fn allowed(world: &World, job: &Job, action: &str, resource: &str) -> bool {
 }
 
 /// What a job has to do: out of its manifest, or out of the bucket where it makes one itself.
-fn prepare(world: &mut World, index: usize) -> Result<Vec<Task>, (String, String)> {
+fn prepare(world: &mut World, index: usize) -> Result<Vec<JobTask>, (String, String)> {
     let job = world.jobs[index].clone();
     let failed = |code: &str, reason: String| (code.to_owned(), reason);
     if !world.roles.iter().any(|role| {
@@ -151,18 +104,18 @@ fn prepare(world: &mut World, index: usize) -> Result<Vec<Task>, (String, String
         .and_then(|object| object.body.clone())
         .ok_or_else(|| failed("ManifestNotFound", format!("There is no such manifest: {arn}")))?;
     let body = String::from_utf8_lossy(&body).into_owned();
-    let tasks: Option<Vec<Task>> =
+    let tasks: Option<Vec<JobTask>> =
         body.lines().filter(|line| !line.is_empty()).map(line_of_manifest).collect();
     tasks.ok_or_else(|| {
         failed("InvalidManifest", "A line of the manifest cannot be read".to_owned())
     })
 }
 
-fn line_of_manifest(line: &str) -> Option<Task> {
+fn line_of_manifest(line: &str) -> Option<JobTask> {
     let mut fields = line.split(',').map(|field| field.trim_matches('"'));
     let (bucket, key) = (fields.next()?.to_owned(), fields.next()?);
     let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();
-    Some(Task {
+    Some(JobTask {
         bucket,
         key,
         version: fields.next().filter(|it| !it.is_empty()).map(str::to_owned),
@@ -172,7 +125,11 @@ fn line_of_manifest(line: &str) -> Option<Task> {
 /// The list that S3 makes itself. Of a bucket that keeps versions it holds all of them, as
 /// replication wants it; the filters are those of the API reference's `JobManifestGeneratorFilter`,
 /// one by encryption at most.
-fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, (String, String)> {
+fn generate(
+    world: &mut World,
+    job: &Job,
+    generator: &str,
+) -> Result<Vec<JobTask>, (String, String)> {
     let failed = |code: &str, reason: String| Err((code.to_owned(), reason));
     let bucket = text(generator, "SourceBucket").unwrap_or_default();
     let bucket = bucket.rsplit(":::").next().unwrap_or_default().to_owned();
@@ -188,16 +145,15 @@ fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, 
         return failed("AccessDenied", format!("{bucket} is another account's"));
     }
     let filter = inside(generator, "Filter").unwrap_or_default();
-    let prefixes = inside(filter, "MatchAnyPrefix")
-        .map(|list| crate::xml::texts(list, "member"))
-        .unwrap_or_default();
+    let prefixes =
+        inside(filter, "MatchAnyPrefix").map(|list| xml::texts(list, "member")).unwrap_or_default();
     let classes = inside(filter, "MatchAnyStorageClass")
-        .map(|list| crate::xml::texts(list, "member"))
+        .map(|list| xml::texts(list, "member"))
         .unwrap_or_default();
     let number = |name: &str| text(filter, name).and_then(|it| it.parse::<u64>().ok());
     let (more, less) = (number("ObjectSizeGreaterThanBytes"), number("ObjectSizeLessThanBytes"));
     let encryption = inside(filter, "MatchAnyObjectEncryption");
-    let wanted = |key: &str, object: &crate::object::Object| {
+    let wanted = |key: &str, object: &emr_world::object::Object| {
         (prefixes.is_empty() || prefixes.iter().any(|prefix| key.starts_with(prefix.as_str())))
             && (classes.is_empty() || classes.contains(&object.storage_class))
             && more.is_none_or(|more| object.size > more)
@@ -209,10 +165,10 @@ fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, 
     let versions = keys
         .into_iter()
         .flat_map(|key| found.versions(key).map(move |version| (key.clone(), version)));
-    let tasks: Vec<Task> = versions
+    let tasks: Vec<JobTask> = versions
         .filter_map(|(key, version)| match version {
             Older::Object(object) if wanted(&key, &object) => {
-                Some(Task { bucket: bucket.clone(), key, version: object.version })
+                Some(JobTask { bucket: bucket.clone(), key, version: object.version })
             }
             Older::Object(_) | Older::DeleteMarker { .. } => None,
         })
@@ -230,7 +186,7 @@ fn generate(world: &mut World, job: &Job, generator: &str) -> Result<Vec<Task>, 
 
 /// Whether a filter by encryption, of which there is one, fits.
 fn is_encrypted_so(filter: &str, sse: &Sse) -> bool {
-    let named = |name: &str| crate::xml::has(filter, name);
+    let named = |name: &str| xml::has(filter, name);
     match sse {
         Sse::None => named("NOT-SSE"),
         Sse::Aes256 => named("SSE-S3"),
@@ -250,7 +206,7 @@ fn keep_generated(
     world: &mut World,
     job: &Job,
     place: &str,
-    tasks: &[Task],
+    tasks: &[JobTask],
 ) -> Result<(), (String, String)> {
     let bucket = text(place, "Bucket")
         .unwrap_or_default()
@@ -281,7 +237,7 @@ fn keep_generated(
         );
         lines
     });
-    let header = crate::xml::has(place, "SSE-S3").then_some(Sse::Aes256);
+    let header = xml::has(place, "SSE-S3").then_some(Sse::Aes256);
     put_under(world, job, (&bucket, &key), lines, header)
         .map_err(|reason| ("ManifestOutputFailed".to_owned(), reason))
 }
@@ -320,7 +276,7 @@ fn work(world: &mut World, index: usize) -> &'static str {
 }
 
 /// One task, as the request that S3 makes for it under the job's role.
-fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
+fn perform(world: &mut World, job: &Job, task: &JobTask) -> TaskOutcome {
     let arn = format!("arn:aws:s3:::{}/{}", task.bucket, task.key);
     let operation = inside(&job.request, "Operation").unwrap_or_default();
     let version =
@@ -336,7 +292,7 @@ fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
         &["s3:RestoreObject"]
     };
     if let Some(action) = needed.iter().find(|action| !allowed(world, job, action, &arn)) {
-        return Outcome(403, "AccessDenied".to_owned(), format!("{action} is not allowed"));
+        return TaskOutcome(403, "AccessDenied".to_owned(), format!("{action} is not allowed"));
     }
     let mut request = hyper::Request::builder();
     let mut body = String::new();
@@ -379,15 +335,15 @@ fn perform(world: &mut World, job: &Job, task: &Task) -> Outcome {
         world.buckets.get(&task.bucket).map_or_else(String::new, |bucket| bucket.region.clone());
     let credential = format!("AWS4-HMAC-SHA256 Credential=BATCH/20261122/{region}/s3/aws4_request");
     let Ok(request) = request.header("authorization", credential).body(()) else {
-        return Outcome(400, "InvalidRequest".to_owned(), "The key cannot be sent".to_owned());
+        return TaskOutcome(400, "InvalidRequest".to_owned(), "The key cannot be sent".to_owned());
     };
     let call = Call::new(request.into_parts().0, &Bytes::from(body));
     let name = job.role.rsplit('/').next().unwrap_or_default();
     let arn = format!("arn:aws:sts::{}:assumed-role/{name}/s3-batch-operations", job.account);
     let caller = Caller { account: job.account.clone(), arn, user_id: "AROABATCH:job".to_owned() };
-    match api::answer(world, &call, Some(&caller)) {
-        Ok(_) => Outcome(200, String::new(), "Successful".to_owned()),
-        Err(failure) => Outcome(failure.status, failure.code, failure.message),
+    match s3::answer(world, &call, Some(&caller)) {
+        Ok(_) => TaskOutcome(200, String::new(), "Successful".to_owned()),
+        Err(failure) => TaskOutcome(failure.status, failure.code, failure.message),
     }
 }
 
@@ -445,7 +401,7 @@ fn report(world: &mut World, index: usize) -> Result<(), String> {
     }
     let manifest = json!({
         "Format": "Report_CSV_20180820",
-        "ReportCreationDate": crate::clock::iso(world.now),
+        "ReportCreationDate": emr_world::clock::iso(world.now),
         "Results": results,
         "ReportSchema": "Bucket, Key, VersionId, TaskStatus, ErrorCode, HTTPStatusCode, ResultMessage",
     });
@@ -470,7 +426,7 @@ fn put_under(
         size: body.len() as u64,
         body: Some(body.into_bytes()),
         extents: None,
-        attributes: crate::object::Attributes::default(),
+        attributes: emr_world::object::Attributes::default(),
         parts: None,
         content_type: "application/octet-stream".to_owned(),
         metadata: std::collections::BTreeMap::new(),

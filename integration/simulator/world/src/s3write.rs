@@ -5,36 +5,50 @@ use std::collections::BTreeMap;
 
 use crate::object::{self, Attributes, Extent, Object};
 use crate::policy::{self, Ask, Decision};
-use crate::world::{Sse, World};
+use crate::sse::{Sse, header_of, sse_named};
+use crate::world::World;
 
 /// What is written, by whom.
-pub(crate) struct Write<'a> {
-    pub(crate) bucket: &'a str,
-    pub(crate) key: &'a str,
+pub struct Write<'a> {
+    /// The bucket.
+    pub bucket: &'a str,
+    /// The key.
+    pub key: &'a str,
     /// The request's own `x-amz-server-side-encryption` headers.
-    pub(crate) header: Option<Sse>,
-    pub(crate) size: u64,
-    pub(crate) body: Option<Vec<u8>>,
+    pub header: Option<Sse>,
+    /// Bytes.
+    pub size: u64,
+    /// The content, where it is kept.
+    pub body: Option<Vec<u8>>,
     /// What stands for a content that is not kept; absent: it is all new.
-    pub(crate) extents: Option<Vec<Extent>>,
-    pub(crate) attributes: Attributes,
+    pub extents: Option<Vec<Extent>>,
+    /// What it carries.
+    pub attributes: Attributes,
     /// It was written in so many parts.
-    pub(crate) parts: Option<u32>,
-    pub(crate) content_type: String,
-    pub(crate) metadata: BTreeMap<String, String>,
-    pub(crate) storage_class: String,
-    /// The ARN that asks, and its account.
-    pub(crate) principal: &'a str,
-    pub(crate) account: &'a str,
-    pub(crate) written_by: String,
+    pub parts: Option<u32>,
+    /// The `Content-Type`.
+    pub content_type: String,
+    /// `x-amz-meta-…` without the prefix.
+    pub metadata: BTreeMap<String, String>,
+    /// `STANDARD`, …
+    pub storage_class: String,
+    /// The ARN that asks.
+    pub principal: &'a str,
+    /// Its account.
+    pub account: &'a str,
+    /// `api`, or a cluster and step id, or a job.
+    pub written_by: String,
 }
 
 /// Why a write was refused: status, code, message.
-pub(crate) type Refusal = (u16, &'static str, String);
+pub type Refusal = (u16, &'static str, String);
 
 /// Whether this principal may write there with this header, and what the object will be protected
 /// by.
-pub(crate) fn permit(
+///
+/// # Errors
+/// When the bucket, its policy or the key refuses it.
+pub fn permit(
     world: &mut World,
     (bucket_name, key): (&str, &str),
     header: Option<Sse>,
@@ -70,7 +84,10 @@ pub(crate) fn permit(
 }
 
 /// Writes an object as S3 would and gives what was stored.
-pub(crate) fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refusal> {
+///
+/// # Errors
+/// As [`permit`].
+pub fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refusal> {
     let sse =
         permit(world, (write.bucket, write.key), write.header, (write.principal, write.account))?;
     let extents = write.extents.unwrap_or_else(|| {
@@ -100,29 +117,8 @@ pub(crate) fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refus
     Ok(world.store_object(write.bucket, write.key, object))
 }
 
-/// The algorithm and key id headers that ask for a protection.
-pub(crate) fn header_of(sse: &Sse) -> (&'static str, Option<&str>) {
-    match sse {
-        Sse::None | Sse::Customer => ("", None),
-        Sse::Aes256 => ("AES256", None),
-        Sse::Kms { key } => ("aws:kms", key.as_deref()),
-        Sse::Dsse { key } => ("aws:kms:dsse", key.as_deref()),
-    }
-}
-
-/// The protection an algorithm's name and a key's name ask for.
-pub(crate) fn sse_named(algorithm: &str, key: Option<&str>) -> Option<Sse> {
-    let key = key.map(str::to_owned);
-    match algorithm {
-        "AES256" => Some(Sse::Aes256),
-        "aws:kms" => Some(Sse::Kms { key }),
-        "aws:kms:dsse" => Some(Sse::Dsse { key }),
-        _ => None,
-    }
-}
-
 /// The bucket's default protection, key as it was configured.
-pub(crate) fn default_of(world: &World, bucket: &str) -> Sse {
+pub fn default_of(world: &World, bucket: &str) -> Sse {
     let rule = world.buckets.get(bucket).and_then(|bucket| bucket.default_encryption.as_ref());
     rule.and_then(|rule| sse_named(rule.algorithm.as_deref()?, rule.key.as_deref()))
         .unwrap_or(Sse::Aes256)
@@ -155,7 +151,11 @@ fn resolve(
     })
 }
 
-pub(crate) fn kms_arn(
+/// The ARN of the key that this name means to this account; none is the AWS-managed key.
+///
+/// # Errors
+/// When there is no such key, or it cannot be used.
+pub fn kms_arn(
     world: &mut World,
     account: &str,
     region: &str,
@@ -181,13 +181,4 @@ pub(crate) fn kms_arn(
             format!("{} is in state {state}.", key.arn()),
         )),
     }
-}
-
-/// Two lower-case digits a byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
-        text
-    })
 }

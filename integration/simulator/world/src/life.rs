@@ -4,29 +4,22 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::clock::iso;
-use crate::cluster::{self, ClusterState, StepState, seconds};
-use crate::command::{StartState, Termination};
+use crate::cluster::{ClusterState, Next, StepState};
+use crate::fate::{StartState, Termination};
+use crate::ids::uuid;
+use crate::provisioning;
 use crate::steps;
-use crate::world::{Message, World, uuid};
-
-/// The next change in a cluster's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    Bootstrap,
-    Ready,
-    StartStep(usize),
-    EndStep(usize),
-    End { failed: bool },
-}
+use crate::values::seconds;
+use crate::world::{Message, World};
 
 impl World {
     /// When the next change of any cluster is due.
-    pub(crate) fn next_change(&self) -> Option<OffsetDateTime> {
+    pub fn next_change(&self) -> Option<OffsetDateTime> {
         self.clusters.iter().filter_map(|cluster| cluster.next).map(|(at, _)| at).min()
     }
 
     /// Lets everything happen that is due until `now`, in the order of its time.
-    pub(crate) fn catch_up(&mut self, now: OffsetDateTime) {
+    pub fn catch_up(&mut self, now: OffsetDateTime) {
         loop {
             let due = self
                 .clusters
@@ -88,7 +81,7 @@ impl World {
 fn happen(world: &mut World, index: usize, next: Next, at: OffsetDateTime) {
     match next {
         Next::Bootstrap => {
-            cluster::provision(world, index);
+            provisioning::provision(world, index);
             let cluster = &mut world.clusters[index];
             cluster.state = ClusterState::Bootstrapping;
             cluster.next = Some((at + seconds(cluster.timings.bootstrapping), Next::Ready));
@@ -130,7 +123,7 @@ fn ready(world: &mut World, index: usize, at: OffsetDateTime) {
 }
 
 /// Goes on with the next pending step, or with what comes when there is none.
-pub(crate) fn next_step(world: &mut World, index: usize, at: OffsetDateTime) {
+pub fn next_step(world: &mut World, index: usize, at: OffsetDateTime) {
     let cluster = &mut world.clusters[index];
     let pending = cluster.steps.iter().position(|step| step.state == StepState::Pending);
     if let Some(number) = pending {
@@ -202,7 +195,7 @@ fn cancel_steps(world: &mut World, index: usize, at: OffsetDateTime) {
 }
 
 /// Begins a cluster's end; steps that are not over are cancelled.
-pub(crate) fn terminate(
+pub fn terminate(
     world: &mut World,
     index: usize,
     at: OffsetDateTime,

@@ -5,25 +5,32 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// Condition keys and the values a request has for them.
-pub(crate) type Context = BTreeMap<String, Vec<String>>;
+pub type Context = BTreeMap<String, Vec<String>>;
 
 /// The question put to a policy.
-pub(crate) struct Ask<'a> {
-    pub(crate) action: &'a str,
-    pub(crate) resource: &'a str,
-    pub(crate) context: &'a Context,
+pub struct Ask<'a> {
+    /// `s3:GetObject`, …
+    pub action: &'a str,
+    /// The ARN.
+    pub resource: &'a str,
+    /// What conditions look at.
+    pub context: &'a Context,
 }
 
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub enum Decision {
+    /// A statement allows it, and none denies it.
     Allowed,
+    /// No statement is about it.
     ImplicitDeny,
+    /// A statement denies it.
     ExplicitDeny,
 }
 
 impl Decision {
-    pub(crate) fn name(self) -> &'static str {
+    /// The name in the policy simulator of IAM.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
             Self::ImplicitDeny => "implicitDeny",
@@ -32,7 +39,8 @@ impl Decision {
     }
 
     /// Both opinions on one request: a deny wins, then an allow.
-    pub(crate) fn and(self, other: Self) -> Self {
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
         if self == Self::ExplicitDeny || other == Self::ExplicitDeny {
             Self::ExplicitDeny
         } else if self == Self::Allowed || other == Self::Allowed {
@@ -44,7 +52,7 @@ impl Decision {
 }
 
 /// What every request has: requests to the simulator count as sent over TLS.
-pub(crate) fn base_context(principal: &str, account: &str) -> Context {
+pub fn base_context(principal: &str, account: &str) -> Context {
     let one = |key: &str, value: &str| (key.to_owned(), vec![value.to_owned()]);
     BTreeMap::from([
         one("aws:SecureTransport", "true"),
@@ -54,12 +62,12 @@ pub(crate) fn base_context(principal: &str, account: &str) -> Context {
 }
 
 /// Evaluates one identity policy (statements without principals).
-pub(crate) fn evaluate_identity(document: &Value, ask: &Ask<'_>) -> Decision {
+pub fn evaluate_identity(document: &Value, ask: &Ask<'_>) -> Decision {
     evaluate(document, ask, |_| true)
 }
 
 /// Evaluates a bucket or key policy for this principal.
-pub(crate) fn evaluate_resource(
+pub fn evaluate_resource(
     document: &Value,
     ask: &Ask<'_>,
     principal: &str,
@@ -136,7 +144,7 @@ fn principal_matches(statement: &Value, principal: &str, account: &str) -> bool 
 }
 
 /// The role behind a role session's ARN; other ARNs as they are.
-pub(crate) fn role_of_session(arn: &str) -> String {
+pub fn role_of_session(arn: &str) -> String {
     let parts: Vec<&str> = arn.split(':').collect();
     if let ["arn", partition, "sts", _, account, resource] = parts.as_slice()
         && let Some(rest) = resource.strip_prefix("assumed-role/")
@@ -198,7 +206,7 @@ fn holds(operator: &str, present: Option<&[String]>, wanted: &[String]) -> bool 
 }
 
 /// Says what in a policy document the simulator cannot evaluate, or that is no policy.
-pub(crate) fn unsupported(document: &Value) -> Option<String> {
+pub fn unsupported(document: &Value) -> Option<String> {
     const OPERATORS: [&str; 11] = [
         "StringEquals",
         "StringNotEquals",
@@ -245,7 +253,7 @@ fn wildcard_no_case(pattern: &str, text: &str) -> bool {
 }
 
 /// `*` stands for anything, `?` for one character.
-pub(crate) fn wildcard(pattern: &str, text: &str) -> bool {
+pub fn wildcard(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);

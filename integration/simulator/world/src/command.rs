@@ -6,16 +6,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::ClockMode;
-use crate::faults::Fault;
-use crate::hooks::Hook;
+use crate::fate::{NextCluster, StartState, Termination, Timings};
+use crate::faults::{Calls, Fault};
 use crate::object::Attributes;
-use crate::world::Sse;
+use crate::sse::{BucketEncryption, Sse};
+use crate::world::Grant;
 
 /// A change of the world, or of how it behaves. As JSON: `{"command": "put_bucket", "name":
 /// "acme-out"}`.
 ///
-/// Wherever `account` or `region` is absent, [`DEFAULT_ACCOUNT`](crate::DEFAULT_ACCOUNT) and
-/// [`DEFAULT_REGION`](crate::DEFAULT_REGION) are meant. `put_…` replaces what has the same name.
+/// Wherever `account` or `region` is absent, [`DEFAULT_ACCOUNT`](crate::ids::DEFAULT_ACCOUNT) and
+/// [`DEFAULT_REGION`](crate::ids::DEFAULT_REGION) are meant. `put_…` replaces what has the same name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
@@ -135,44 +136,6 @@ pub struct PutAccessKey {
     pub arn: String,
 }
 
-/// A bucket's default encryption, as one rule.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BucketEncryption {
-    /// `AES256`, `aws:kms`, `aws:kms:dsse`; absent: the rule says nothing about it, and objects get
-    /// AES256.
-    #[serde(default)]
-    pub algorithm: Option<String>,
-    /// Key id, ARN or alias, returned as it is.
-    #[serde(default)]
-    pub key: Option<String>,
-    /// `BucketKeyEnabled`.
-    #[serde(default)]
-    pub bucket_key: Option<bool>,
-    /// `BlockedEncryptionTypes`.
-    #[serde(default)]
-    pub blocked: Vec<String>,
-}
-
-impl BucketEncryption {
-    /// SSE-S3.
-    #[must_use]
-    pub fn aes256() -> Self {
-        Self { algorithm: Some("AES256".to_owned()), bucket_key: Some(false), ..Self::default() }
-    }
-
-    /// SSE-KMS with a key.
-    #[must_use]
-    pub fn kms(key: &str) -> Self {
-        Self {
-            algorithm: Some("aws:kms".to_owned()),
-            key: Some(key.to_owned()),
-            bucket_key: Some(false),
-            ..Self::default()
-        }
-    }
-}
-
 /// See [`Command::PutBucket`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -290,19 +253,6 @@ pub struct PutSecurityConfiguration {
     pub region: Option<String>,
     /// JSON, or a string holding JSON (or anything) that is stored to the letter.
     pub content: Value,
-}
-
-/// A grant on a key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Grant {
-    /// ARN of who may.
-    pub grantee: String,
-    /// What they may: `GenerateDataKey`, `Decrypt`, …
-    pub operations: Vec<String>,
-    /// `GrantConstraints` as AWS writes them.
-    #[serde(default)]
-    pub constraints: Option<Value>,
 }
 
 /// See [`Command::PutKey`].
@@ -476,21 +426,6 @@ pub struct SendMessage {
     pub body: String,
 }
 
-/// The states in which a cluster can be put into the world.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StartState {
-    /// At its beginning, as after `RunJobFlow`.
-    Starting,
-    /// Its instances are there.
-    Bootstrapping,
-    /// Its first step runs.
-    Running,
-    /// Idle and kept alive.
-    #[default]
-    Waiting,
-}
-
 /// See [`Command::StartCluster`]. The id comes back in [`Applied::id`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -589,111 +524,6 @@ pub struct Switch {
     pub on: bool,
 }
 
-/// How long things take, in simulated seconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Timings {
-    /// STARTING.
-    pub starting: f64,
-    /// BOOTSTRAPPING.
-    pub bootstrapping: f64,
-    /// From the end of one step, or its arrival, to the beginning of the next.
-    pub step_start: f64,
-    /// One step.
-    pub step: f64,
-    /// Steps whose name contains this text.
-    pub steps: BTreeMap<String, f64>,
-    /// TERMINATING.
-    pub terminating: f64,
-}
-
-impl Default for Timings {
-    fn default() -> Self {
-        Self {
-            starting: 180.0,
-            bootstrapping: 120.0,
-            step_start: 5.0,
-            step: 120.0,
-            steps: BTreeMap::new(),
-            terminating: 60.0,
-        }
-    }
-}
-
-impl Timings {
-    /// Every stage takes this many simulated seconds, and steps follow each other at once.
-    #[must_use]
-    pub fn all(seconds: f64) -> Self {
-        Self {
-            starting: seconds,
-            bootstrapping: seconds,
-            step_start: 0.0,
-            step: seconds,
-            steps: BTreeMap::new(),
-            terminating: seconds,
-        }
-    }
-}
-
-/// What happens when somebody terminates a cluster.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Termination {
-    /// It ends after its time.
-    #[default]
-    Normal,
-    /// Every such call is refused, protected or not.
-    Refused,
-    /// The call succeeds and the cluster stays TERMINATING for ever.
-    Stuck,
-}
-
-/// The fate of the next clusters started by `RunJobFlow` or [`Command::StartCluster`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NextCluster {
-    /// For how many clusters.
-    pub count: u32,
-    /// Ends with `BOOTSTRAP_FAILURE`.
-    pub bootstrap_failure: bool,
-    /// This step (1-based) fails.
-    pub fail_step: Option<usize>,
-    /// Its end.
-    pub termination: Termination,
-    /// Termination protection from the start, whatever the request says.
-    pub termination_protected: Option<bool>,
-    /// Durations of its own.
-    pub timings: Option<Timings>,
-    /// The security configuration it gets instead of the requested one; empty: none.
-    pub security_configuration: Option<String>,
-    /// Whether its volumes are encrypted, whatever the security configuration says.
-    pub ebs_encrypted: Option<bool>,
-    /// The same for root volumes alone.
-    pub ebs_root_encrypted: Option<bool>,
-    /// By which key, whatever the security configuration says.
-    pub ebs_key: Option<String>,
-    /// How the objects its steps write are protected, whatever the flags say.
-    pub objects: Option<Sse>,
-}
-
-impl Default for NextCluster {
-    fn default() -> Self {
-        Self {
-            count: 1,
-            bootstrap_failure: false,
-            fail_step: None,
-            termination: Termination::Normal,
-            termination_protected: None,
-            timings: None,
-            security_configuration: None,
-            ebs_encrypted: None,
-            ebs_root_encrypted: None,
-            ebs_key: None,
-            objects: None,
-        }
-    }
-}
-
 /// See [`Command::Rounds`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -725,4 +555,56 @@ fn yes() -> bool {
 
 fn quiet() -> u64 {
     100
+}
+
+/// The moment of a call at which a hook's commands are applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// The call has come and nothing was done about it yet.
+    Arrival,
+    /// The call has had its effect and its answer is made, but not sent.
+    #[default]
+    Reply,
+}
+
+/// When these calls come, apply these commands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// As in a [`Fault`](crate::faults::Fault).
+    #[serde(default)]
+    pub service: Option<String>,
+    /// As in a [`Fault`](crate::faults::Fault).
+    pub operation: String,
+    /// Which of those calls, failed ones included; default: the first.
+    #[serde(default = "first")]
+    pub calls: Calls,
+    /// As in a [`Fault`](crate::faults::Fault).
+    #[serde(default)]
+    pub matching: Option<String>,
+    /// Before or after the call has its effect.
+    #[serde(default)]
+    pub when: Moment,
+    /// What to apply, in this order. A command that fails is reported on standard error.
+    pub commands: Vec<Command>,
+}
+
+impl Hook {
+    /// After the first call of an operation, before its reply is sent.
+    #[must_use]
+    pub fn after_first(operation: &str, commands: Vec<Command>) -> Self {
+        Self {
+            service: None,
+            operation: operation.to_owned(),
+            calls: first(),
+            matching: None,
+            when: Moment::Reply,
+            commands,
+        }
+    }
+}
+
+fn first() -> Calls {
+    Calls::Nth(1)
 }

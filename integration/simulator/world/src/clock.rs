@@ -20,18 +20,27 @@ pub enum ClockMode {
 
 /// The simulator's clock. It never jumps when its mode changes.
 #[derive(Debug, Clone)]
-pub(crate) struct Clock {
+pub struct Clock {
     mode: ClockMode,
     real: Instant,
     simulated: OffsetDateTime,
 }
 
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Clock {
-    pub(crate) fn new() -> Self {
+    /// The real clock.
+    #[must_use]
+    pub fn new() -> Self {
         Self { mode: ClockMode::Real, real: Instant::now(), simulated: OffsetDateTime::now_utc() }
     }
 
-    pub(crate) fn mode(&self) -> ClockMode {
+    /// How it goes.
+    pub fn mode(&self) -> ClockMode {
         self.mode
     }
 
@@ -43,7 +52,8 @@ impl Clock {
         }
     }
 
-    pub(crate) fn now(&self) -> OffsetDateTime {
+    /// The simulated time.
+    pub fn now(&self) -> OffsetDateTime {
         let factor = self.factor();
         if factor == 0.0 {
             return self.simulated;
@@ -51,19 +61,21 @@ impl Clock {
         self.simulated + self.real.elapsed().mul_f64(factor)
     }
 
-    pub(crate) fn set(&mut self, mode: ClockMode, at: Option<OffsetDateTime>) {
+    /// Goes on in this mode, from this time or from the present one.
+    pub fn set(&mut self, mode: ClockMode, at: Option<OffsetDateTime>) {
         self.simulated = at.unwrap_or_else(|| self.now());
         self.real = Instant::now();
         self.mode = mode;
     }
 
-    pub(crate) fn advance(&mut self, by: Duration) {
+    /// Moves the simulated time on.
+    pub fn advance(&mut self, by: Duration) {
         self.simulated += by;
     }
 
     /// How long to wait, in real time, until the simulated time `at`. `None`: it does not come by
     /// itself.
-    pub(crate) fn real_wait(&self, at: OffsetDateTime) -> Option<Duration> {
+    pub fn real_wait(&self, at: OffsetDateTime) -> Option<Duration> {
         let factor = self.factor();
         if factor == 0.0 {
             return None;
@@ -74,24 +86,16 @@ impl Clock {
 }
 
 /// Seconds since the epoch, with the millisecond precision in which EMR and KMS give times.
-pub(crate) fn epoch_seconds(at: OffsetDateTime) -> serde_json::Number {
+pub fn epoch_seconds(at: OffsetDateTime) -> serde_json::Number {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay far below 2^53")]
     let seconds = (at.unix_timestamp_nanos() / 1_000_000) as f64 / 1000.0;
     serde_json::Number::from_f64(seconds).unwrap_or_else(|| 0.into())
 }
 
 /// `2026-11-22T08:33:52.000Z`, as the XML services write times.
-pub(crate) fn iso(at: OffsetDateTime) -> String {
+pub fn iso(at: OffsetDateTime) -> String {
     let format = time::macros::format_description!(
         "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
-    );
-    at.format(format).unwrap_or_default()
-}
-
-/// `Sun, 22 Nov 2026 08:33:52 GMT`, as HTTP headers write times.
-pub(crate) fn http_date(at: OffsetDateTime) -> String {
-    let format = time::macros::format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
     );
     at.format(format).unwrap_or_default()
 }

@@ -4,7 +4,8 @@ use regex_lite::Regex;
 
 use crate::cluster::Cluster;
 use crate::s3write::{self, Write};
-use crate::world::{Sse, World};
+use crate::sse::Sse;
+use crate::world::World;
 
 /// Runs a step to its end: the `s3://…` of what it wrote, or why it failed.
 pub(crate) fn run(world: &mut World, index: usize, number: usize) -> Result<Vec<String>, String> {

@@ -7,8 +7,9 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::s3write::hex;
-use crate::world::{Bucket, Sse, World};
+use crate::ids::canonical_id;
+use crate::sse::Sse;
+use crate::values::hex;
 
 /// An object.
 #[derive(Debug, Clone, Serialize)]
@@ -204,7 +205,7 @@ impl Object {
     }
 
     /// Bytes `from` to `to` (excluded) of its content.
-    pub(crate) fn part(&self, from: u64, to: u64) -> (Option<Vec<u8>>, Vec<Extent>) {
+    pub fn part(&self, from: u64, to: u64) -> (Option<Vec<u8>>, Vec<Extent>) {
         if let Some(body) = &self.body {
             let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
             return (Some(body[index(from)..index(to)].to_vec()), Vec::new());
@@ -226,21 +227,14 @@ impl Object {
     }
 }
 
-/// The id by which ACLs name an account.
-#[must_use]
-pub(crate) fn canonical_id(account: &str) -> String {
-    let digest = hex(&Md5::digest(format!("canonical {account}")));
-    format!("{digest}{digest}")
-}
-
 /// What stands for a content that is all new and not kept.
-pub(crate) fn extents(bucket: &str, key: &str, size: u64, unknown: bool) -> Vec<Extent> {
+pub fn extents(bucket: &str, key: &str, size: u64, unknown: bool) -> Vec<Extent> {
     let one = || Extent { origin: format!("{bucket}/{key}:{size}"), from: 0, length: size };
     if unknown && size > 0 { vec![one()] } else { Vec::new() }
 }
 
 /// Contents behind one another; what was cut apart grows together again.
-pub(crate) fn join<'a>(parts: impl Iterator<Item = &'a Object>) -> (Option<Vec<u8>>, Vec<Extent>) {
+pub fn join<'a>(parts: impl Iterator<Item = &'a Object>) -> (Option<Vec<u8>>, Vec<Extent>) {
     let mut body = Some(Vec::new());
     let mut extents: Vec<Extent> = Vec::new();
     for part in parts {
@@ -253,7 +247,7 @@ pub(crate) fn join<'a>(parts: impl Iterator<Item = &'a Object>) -> (Option<Vec<u
                 Some(last)
                     if last.origin == extent.origin && last.from + last.length == extent.from =>
                 {
-                    last.length += extent.length
+                    last.length += extent.length;
                 }
                 _ => extents.push(extent.clone()),
             }
@@ -276,12 +270,7 @@ fn digest(body: Option<&[u8]>, extents: &[Extent]) -> Vec<u8> {
 
 /// MD5 of the content, or of what stands for it. Under KMS it is the MD5 of something else; in
 /// parts, that of their MD5s and their number.
-pub(crate) fn etag(
-    body: Option<&[u8]>,
-    extents: &[Extent],
-    sse: &Sse,
-    parts: Option<u32>,
-) -> String {
+pub fn etag(body: Option<&[u8]>, extents: &[Extent], sse: &Sse, parts: Option<u32>) -> String {
     let mut bytes = digest(body, extents);
     if let Sse::Kms { key } | Sse::Dsse { key } = sse {
         bytes =
@@ -297,12 +286,7 @@ pub(crate) fn etag(
 }
 
 /// Looks like a checksum of the content.
-pub(crate) fn checksum(
-    algorithm: &str,
-    kind: &str,
-    body: Option<&[u8]>,
-    extents: &[Extent],
-) -> String {
+pub fn checksum(algorithm: &str, kind: &str, body: Option<&[u8]>, extents: &[Extent]) -> String {
     let digest = hex(&Md5::digest(format!("{algorithm} {kind} {}", hex(&digest(body, extents)))));
     let length = match algorithm {
         "SHA256" => 43,
@@ -317,109 +301,4 @@ pub(crate) fn checksum(
     // Its last digit leaves the bits behind the last byte empty, as Base64 wants it.
     let text: String = digest.chars().cycle().take(length - 1).collect();
     format!("{text}A{padding}")
-}
-
-impl Bucket {
-    fn is_versioned(&self) -> bool {
-        self.versioning.as_deref() == Some("Enabled")
-    }
-
-    /// Every version of a key, newest first: the current object, then what is behind it.
-    pub fn versions(&self, key: &str) -> impl Iterator<Item = Older> + use<'_> {
-        let current = self.objects.get(key).cloned().map(|it| Older::Object(Box::new(it)));
-        current.into_iter().chain(self.older.get(key).into_iter().flatten().cloned())
-    }
-
-    /// The version of a key; `null` names the one without a version.
-    #[must_use]
-    pub fn version(&self, key: &str, version: &str) -> Option<Older> {
-        self.versions(key).find(|it| it.version().unwrap_or("null") == version)
-    }
-
-    /// A place to change a version in.
-    pub(crate) fn object_mut(&mut self, key: &str, version: Option<&str>) -> Option<&mut Object> {
-        let wanted = |object: &Object| {
-            version.is_none_or(|wanted| object.version.as_deref().unwrap_or("null") == wanted)
-        };
-        if self.objects.get(key).is_some_and(&wanted) {
-            return self.objects.get_mut(key);
-        }
-        version?;
-        self.older.get_mut(key)?.iter_mut().find_map(|it| match it {
-            Older::Object(object) if wanted(object) => Some(&mut **object),
-            Older::Object(_) | Older::DeleteMarker { .. } => None,
-        })
-    }
-
-    /// Puts the current object of a key behind, where versions are kept, and makes room for what
-    /// has the null version.
-    fn step_back(&mut self, key: &str) {
-        if let Some(current) = self.objects.remove(key)
-            && self.versioning.is_some()
-        {
-            self.older
-                .entry(key.to_owned())
-                .or_default()
-                .insert(0, Older::Object(Box::new(current)));
-        }
-        if !self.is_versioned()
-            && let Some(older) = self.older.get_mut(key)
-        {
-            older.retain(|it| it.version().is_some());
-        }
-    }
-
-    /// Removes one version for good; what is behind the current one becomes current.
-    pub(crate) fn remove_version(&mut self, key: &str, version: &str) {
-        if self
-            .objects
-            .get(key)
-            .is_some_and(|it| it.version.as_deref().unwrap_or("null") == version)
-        {
-            self.objects.remove(key);
-        } else if let Some(older) = self.older.get_mut(key) {
-            older.retain(|it| it.version().unwrap_or("null") != version);
-        }
-        if !self.objects.contains_key(key)
-            && let Some(older) = self.older.get_mut(key)
-            && matches!(older.first(), Some(Older::Object(_)))
-            && let Older::Object(object) = older.remove(0)
-        {
-            self.objects.insert(key.to_owned(), *object);
-        }
-        self.older.retain(|_, older| !older.is_empty());
-    }
-}
-
-impl World {
-    fn version_id(&mut self) -> String {
-        format!("v{:016x}.{:08x}", self.random.u64(..), self.random.u32(..))
-    }
-
-    /// Stores an object as the current version of its key and gives it as it was stored.
-    pub(crate) fn store_object(&mut self, bucket: &str, key: &str, mut object: Object) -> Object {
-        let id = self.version_id();
-        if let Some(bucket) = self.buckets.get_mut(bucket) {
-            object.version = bucket.is_versioned().then_some(id);
-            bucket.step_back(key);
-            bucket.objects.insert(key.to_owned(), object.clone());
-        }
-        object
-    }
-
-    /// Deletes a key as a request without a version does; gives the delete marker's version, if one
-    /// was made.
-    pub(crate) fn delete_object(&mut self, bucket: &str, key: &str) -> Option<String> {
-        let (id, now) = (self.version_id(), self.now);
-        let bucket = self.buckets.get_mut(bucket)?;
-        bucket.step_back(key);
-        bucket.versioning.as_ref()?;
-        let version = bucket.is_versioned().then_some(id);
-        bucket
-            .older
-            .entry(key.to_owned())
-            .or_default()
-            .insert(0, Older::DeleteMarker { version: version.clone(), last_modified: now });
-        Some(version.unwrap_or_else(|| "null".to_owned()))
-    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::Subject;
+use crate::subject::Subject;
 
 /// Which of the matching calls are meant. Calls are counted from when the rule was added.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -153,15 +153,17 @@ impl Counter {
 
 /// The rules in force.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
+pub struct Faults {
     rules: Vec<(Fault, Counter)>,
 }
 
 /// What the rules want for one call.
 #[derive(Debug, Default)]
-pub(crate) struct Verdict {
-    pub(crate) latency_ms: u64,
-    pub(crate) kind: Option<FaultKind>,
+pub struct Verdict {
+    /// The reply comes so many real milliseconds later.
+    pub latency_ms: u64,
+    /// What goes wrong.
+    pub kind: Option<FaultKind>,
 }
 
 impl Faults {
@@ -174,7 +176,8 @@ impl Faults {
         self.rules.clear();
     }
 
-    pub(crate) fn judge(&mut self, subject: &Subject) -> Verdict {
+    /// Counts one call, and says what goes wrong with it.
+    pub fn judge(&mut self, subject: &Subject) -> Verdict {
         let mut verdict = Verdict::default();
         for (fault, counter) in &mut self.rules {
             let meant = subject.matches(

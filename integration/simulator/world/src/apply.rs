@@ -1,111 +1,34 @@
 //! Owns the application of commands.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::clock::Clock;
-use crate::cluster::{self, Birth, seconds};
 use crate::command::{
     Applied, Command, CommandError, Named, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile,
     PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, SendMessage,
     StartCluster, UpdateCluster,
 };
-use crate::faults::Faults;
-use crate::hooks::Hooks;
+use crate::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION, uuid};
 use crate::life;
 use crate::object::{self, Object};
 use crate::policy;
-use crate::quota::Quotas;
-use crate::record::Recorded;
-use crate::rounds::RoundsState;
+use crate::provisioning::{self, Birth};
 use crate::s3write;
-use crate::scene;
+use crate::signing;
+use crate::sse::Sse;
+use crate::values::seconds;
 use crate::world::{
-    Bucket, Caller, DEFAULT_ACCOUNT, DEFAULT_REGION, DhcpOptions, InstanceProfile, Key, Message,
-    Role, SecurityConfiguration, Sse, Subnet, Vpc, World,
+    Bucket, Caller, DhcpOptions, InstanceProfile, Key, Message, Role, SecurityConfiguration,
+    Subnet, Vpc, World,
 };
 
-/// The world, and everything about how it is served.
-#[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) world: World,
-    pub(crate) clock: Clock,
-    pub(crate) quotas: Option<Quotas>,
-    pub(crate) faults: Faults,
-    pub(crate) hooks: Hooks,
-    pub(crate) rounds: RoundsState,
-    pub(crate) latency: Duration,
-    pub(crate) requests: Vec<Recorded>,
-    pub(crate) next_seq: u64,
-    pub(crate) started: Instant,
-}
-
-impl State {
-    pub(crate) fn new() -> Self {
-        let clock = Clock::new();
-        Self {
-            world: World::new(clock.now()),
-            clock,
-            quotas: Some(Quotas::default()),
-            faults: Faults::default(),
-            hooks: Hooks::default(),
-            rounds: RoundsState::default(),
-            latency: Duration::ZERO,
-            requests: Vec::new(),
-            next_seq: 1,
-            started: Instant::now(),
-        }
-    }
-
-    /// Brings the world up to the present.
-    pub(crate) fn catch_up(&mut self) {
-        let now = self.clock.now();
-        self.world.catch_up(now);
-    }
-
-    /// Real milliseconds since the start.
-    pub(crate) fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    pub(crate) fn apply(&mut self, command: Command) -> Result<Applied, CommandError> {
-        self.catch_up();
-        match command {
-            Command::AddFault(fault) => self.faults.add(fault),
-            Command::ClearFaults => self.faults.clear(),
-            Command::AddHook(hook) => self.hooks.add(hook),
-            Command::ClearHooks => self.hooks.clear(),
-            Command::SetClock(set) => self.clock.set(set.mode, set.at),
-            Command::Advance(advance) => self.clock.advance(seconds(advance.seconds)),
-            Command::SetLatency(latency) => self.latency = Duration::from_millis(latency.ms),
-            Command::SetQuotas(switch) => self.quotas = switch.on.then(Quotas::default),
-            Command::Rounds(rounds) => {
-                self.rounds.switch(rounds.on, Duration::from_millis(rounds.quiet_ms))
-            }
-            Command::ClearRequests => self.requests.clear(),
-            Command::Reset => {
-                let started = self.started;
-                *self = Self { started, ..Self::new() };
-            }
-            Command::Seed(seed) => {
-                let commands = scene::commands(&seed.scene).ok_or_else(|| {
-                    CommandError(format!("there is no scene {:?}; there is: acme", seed.scene))
-                })?;
-                for command in commands {
-                    self.apply(command)?;
-                }
-            }
-            other => return self.world.apply(other),
-        }
-        self.catch_up();
-        Ok(Applied::default())
-    }
-}
-
 impl World {
-    fn apply(&mut self, command: Command) -> Result<Applied, CommandError> {
+    /// Applies a command that changes the world; others change nothing here.
+    ///
+    /// # Errors
+    /// When the command names what does not exist, or a policy that cannot be evaluated.
+    pub fn apply(&mut self, command: Command) -> Result<Applied, CommandError> {
         match command {
             Command::PutAccessKey(put) => self.put_access_key(put),
             Command::PutBucket(put) => self.put_bucket(put)?,
@@ -135,7 +58,7 @@ impl World {
                 self.topics.entry(arn).or_default();
             }
             Command::SetEbsEncryptionByDefault(switch) => {
-                self.ebs_encryption_by_default = switch.on
+                self.ebs_encryption_by_default = switch.on;
             }
             Command::DeleteKey(named) => self.delete_key(&named),
             Command::PutRole(put) => self.put_role(put)?,
@@ -154,7 +77,7 @@ impl World {
             Command::PutDhcp(put) => self.put_dhcp(put),
             Command::PutQueue(named) => drop(self.queues.entry(named.name).or_default()),
             Command::SendMessage(SendMessage { queue, body }) => {
-                let id = crate::world::uuid(&mut self.random);
+                let id = uuid(&mut self.random);
                 let messages = self
                     .queues
                     .get_mut(&queue)
@@ -165,7 +88,7 @@ impl World {
             Command::UpdateCluster(update) => self.update_cluster(update)?,
             Command::SetTimings(timings) => self.timings = timings,
             Command::SetNextCluster(fate) => self.next_clusters.push_back(fate),
-            // All others concern how the world is served and were applied by the state.
+            // All others concern the clock, the rules, or how the world is served.
             _ => {}
         }
         Ok(Applied::default())
@@ -305,8 +228,7 @@ impl World {
             account,
             region,
         };
-        let key =
-            Key { material: crate::signing::generate(&key.spec).map_err(CommandError)?, ..key };
+        let key = Key { material: signing::generate(&key.spec).map_err(CommandError)?, ..key };
         let id = Some(key.arn());
         self.keys.push(key);
         Ok(Applied { id })
@@ -410,7 +332,8 @@ impl World {
         }
         let now = self.now;
         let at = now - seconds(start.age_seconds);
-        let index = cluster::create(self, Birth { id: start.id, account, region, request, at });
+        let index =
+            provisioning::create(self, Birth { id: start.id, account, region, request, at });
         life::fast_forward(self, index, start.state, now);
         Ok(Applied { id: Some(self.clusters[index].id.clone()) })
     }
@@ -423,15 +346,15 @@ impl World {
         let index =
             index.ok_or_else(|| CommandError(format!("there is no cluster {}", update.id)))?;
         let now = self.now;
-        cluster::add_steps(self, index, &update.add_steps, now);
+        provisioning::add_steps(self, index, &update.add_steps, now);
         if update.ebs_encrypted.is_some() {
             self.clusters[index].fate.ebs_encrypted = update.ebs_encrypted;
         }
-        cluster::add_groups(self, index, &update.add_groups);
+        provisioning::add_groups(self, index, &update.add_groups);
         if let Some(count) = update.resize {
             for number in 0..self.clusters[index].groups.len() {
                 if self.clusters[index].groups[number].role == "CORE" {
-                    cluster::resize(self, index, number, count);
+                    provisioning::resize(self, index, number, count);
                 }
             }
         }

@@ -7,18 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::batch::Job;
 use crate::cluster::Cluster;
-use crate::command::{BucketEncryption, Grant, NextCluster, Timings};
+use crate::fate::{NextCluster, Timings};
+use crate::ids::{parse_kms_arn, uuid};
+use crate::job::Job;
 use crate::object::{Object, Older, Upload};
+use crate::sse::BucketEncryption;
 
-/// The account that owns things when a command does not name one.
-pub const DEFAULT_ACCOUNT: &str = "123456789012";
-/// The region things are in when a command does not name one.
-pub const DEFAULT_REGION: &str = "eu-west-1";
-
-/// Everything the simulated AWS holds. Look at it with `Simulator::with_world`, change it with a
-/// `Command`.
+/// Everything the simulated AWS holds. Change it with a
+/// [`Command`](crate::command::Command).
 #[derive(Debug, Serialize)]
 pub struct World {
     /// The simulated time of the last look.
@@ -62,8 +59,9 @@ pub struct World {
     /// SQS queues by name, each with its messages, oldest first. Every change of a cluster's state
     /// is put into all of them, as by a rule of EventBridge.
     pub queues: BTreeMap<String, Vec<Message>>,
+    /// Where ids come from; the same in every simulator.
     #[serde(skip)]
-    pub(crate) random: fastrand::Rng,
+    pub random: fastrand::Rng,
 }
 
 /// A message in a queue.
@@ -140,34 +138,6 @@ pub struct Bucket {
     pub older: BTreeMap<String, Vec<Older>>,
 }
 
-/// How an object is encrypted at rest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Sse {
-    /// Not at all: written before S3 encrypted by default.
-    #[serde(rename = "none")]
-    None,
-    /// SSE-S3.
-    #[serde(rename = "AES256")]
-    Aes256,
-    /// SSE-KMS.
-    #[serde(rename = "aws:kms")]
-    Kms {
-        /// Key id, ARN or alias; the AWS-managed key when absent. Stored objects hold the ARN.
-        #[serde(default)]
-        key: Option<String>,
-    },
-    /// DSSE-KMS.
-    #[serde(rename = "aws:kms:dsse")]
-    Dsse {
-        /// As for SSE-KMS.
-        #[serde(default)]
-        key: Option<String>,
-    },
-    /// SSE-C: reading its head without the key is an error.
-    #[serde(rename = "customer")]
-    Customer,
-}
-
 /// An EMR security configuration.
 #[derive(Debug, Clone, Serialize)]
 pub struct SecurityConfiguration {
@@ -182,6 +152,19 @@ pub struct SecurityConfiguration {
     /// When it was created; there is no update.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
+}
+
+/// A grant on a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// ARN of who may.
+    pub grantee: String,
+    /// What they may: `GenerateDataKey`, `Decrypt`, …
+    pub operations: Vec<String>,
+    /// `GrantConstraints` as AWS writes them.
+    #[serde(default)]
+    pub constraints: Option<Value>,
 }
 
 /// A KMS key.
@@ -316,7 +299,9 @@ pub struct DhcpOptions {
 }
 
 impl World {
-    pub(crate) fn new(now: OffsetDateTime) -> Self {
+    /// An empty world at this time.
+    #[must_use]
+    pub fn new(now: OffsetDateTime) -> Self {
         Self {
             now,
             access_keys: BTreeMap::new(),
@@ -388,7 +373,7 @@ impl World {
     }
 
     /// `PREFIX` and `length` characters out of A to Z and 0 to 9, as EMR makes its ids.
-    pub(crate) fn emr_id(&mut self, prefix: &str, length: usize) -> String {
+    pub fn emr_id(&mut self, prefix: &str, length: usize) -> String {
         const ALPHABET: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
         let tail: String = (0..length)
             .map(|_| char::from(ALPHABET[self.random.usize(..ALPHABET.len())]))
@@ -397,13 +382,13 @@ impl World {
     }
 
     /// `PREFIX` and 17 hexadecimal digits, as EC2 makes its ids.
-    pub(crate) fn ec2_id(&mut self, prefix: &str) -> String {
+    pub fn ec2_id(&mut self, prefix: &str) -> String {
         format!("{prefix}0{:016x}", self.random.u64(..))
     }
 
     /// The ARN of the AWS-managed key that SSE-KMS uses when no key is named; made at first use, as
     /// AWS does.
-    pub(crate) fn managed_s3_key(&mut self, account: &str, region: &str) -> String {
+    pub fn managed_s3_key(&mut self, account: &str, region: &str) -> String {
         if let Some(key) = self.key(account, region, "alias/aws/s3") {
             return key.arn();
         }
@@ -444,22 +429,4 @@ impl World {
         self.keys.push(key);
         arn
     }
-}
-
-/// A random version 4 UUID.
-pub(crate) fn uuid(random: &mut fastrand::Rng) -> String {
-    let bits = random.u128(..);
-    let hex = format!("{bits:032x}");
-    format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
-}
-
-/// Account, region and `alias/…` or key id out of a KMS ARN.
-pub(crate) fn parse_kms_arn(text: &str) -> Option<(&str, &str, &str)> {
-    let rest = text.strip_prefix("arn:")?;
-    let parts: Vec<&str> = rest.splitn(5, ':').collect();
-    let [_, "kms", region, account, resource] = parts.as_slice() else {
-        return None;
-    };
-    let name = resource.strip_prefix("key/").unwrap_or(resource);
-    Some((account, region, name))
 }

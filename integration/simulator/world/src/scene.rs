@@ -11,10 +11,10 @@ use zip::write::SimpleFileOptions;
 
 use crate::apply::trusting;
 use crate::command::{
-    BucketEncryption, Command, Named, PutAccessKey, PutBucket, PutDhcp, PutKey, PutObject, PutRole,
+    Command, Named, PutAccessKey, PutBucket, PutDhcp, PutKey, PutObject, PutRole,
     PutSecurityConfiguration, PutSubnet, PutVpc,
 };
-use crate::world::Sse;
+use crate::sse::{BucketEncryption, Sse};
 
 /// Snowplow's account, which owns the public buckets.
 const SNOWPLOW: &str = "719197435995";

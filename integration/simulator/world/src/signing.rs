@@ -13,7 +13,7 @@ use aws_lc_rs::signature::{
 const RAW: usize = 4096;
 
 /// What the caller wants signed.
-pub(crate) enum Message<'a> {
+pub enum MessageToSign<'a> {
     /// The message.
     Raw(&'a [u8]),
     /// Its digest.
@@ -21,7 +21,10 @@ pub(crate) enum Message<'a> {
 }
 
 /// Makes the private key of a key of this spec, as PKCS#8; `None` for a symmetric one.
-pub(crate) fn generate(spec: &str) -> Result<Option<Vec<u8>>, String> {
+///
+/// # Errors
+/// When none could be made.
+pub fn generate(spec: &str) -> Result<Option<Vec<u8>>, String> {
     let random = SystemRandom::new();
     let made = match spec {
         "ECC_NIST_P256" => EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
@@ -41,7 +44,7 @@ pub(crate) fn generate(spec: &str) -> Result<Option<Vec<u8>>, String> {
 
 /// The algorithms that a key of this spec signs by; those the simulator has, which are fewer than
 /// KMS'.
-pub(crate) fn algorithms(spec: &str) -> &'static [&'static str] {
+pub fn algorithms(spec: &str) -> &'static [&'static str] {
     match spec {
         "ECC_NIST_P256" => &["ECDSA_SHA_256"],
         "ECC_NIST_P384" => &["ECDSA_SHA_384"],
@@ -52,7 +55,7 @@ pub(crate) fn algorithms(spec: &str) -> &'static [&'static str] {
 }
 
 /// The public half, as SubjectPublicKeyInfo.
-pub(crate) fn public(spec: &str, material: &[u8]) -> Option<Vec<u8>> {
+pub fn public(spec: &str, material: &[u8]) -> Option<Vec<u8>> {
     let der = match spec {
         "ECC_NIST_EDWARDS25519" => {
             Ed25519KeyPair::from_pkcs8(material).ok()?.public_key().as_der().ok()?.as_ref().to_vec()
@@ -79,26 +82,33 @@ fn ecdsa(spec: &str) -> Option<(&'static EcdsaSigningAlgorithm, &'static Algorit
     }
 }
 
-/// Signs; the error is what KMS says of a message that it does not take.
-pub(crate) fn sign(spec: &str, material: &[u8], message: &Message<'_>) -> Result<Vec<u8>, String> {
+/// Signs.
+///
+/// # Errors
+/// What KMS says of a message that it does not take.
+pub fn sign(spec: &str, material: &[u8], message: &MessageToSign<'_>) -> Result<Vec<u8>, String> {
     let broken = |_| "the key cannot be used".to_owned();
     let digested = |algorithm: &'static Algorithm| match message {
-        Message::Raw(message) if message.len() > RAW => {
+        MessageToSign::Raw(message) if message.len() > RAW => {
             Err("Member must have length less than or equal to 4096".to_owned())
         }
-        Message::Raw(message) => Ok(digest(algorithm, message)),
-        Message::Digest(bytes) => Digest::import_less_safe(bytes, algorithm)
+        MessageToSign::Raw(message) => Ok(digest(algorithm, message)),
+        MessageToSign::Digest(bytes) => Digest::import_less_safe(bytes, algorithm)
             .map_err(|_| "Digest is invalid length for algorithm".to_owned()),
     };
     match spec {
         "ECC_NIST_EDWARDS25519" => match message {
-            Message::Raw(message) if message.len() <= RAW => {
+            MessageToSign::Raw(message) if message.len() <= RAW => {
                 let pair = Ed25519KeyPair::from_pkcs8(material)
                     .map_err(|_| "the key cannot be used".to_owned())?;
                 Ok(pair.sign(message).as_ref().to_vec())
             }
-            Message::Raw(_) => Err("Member must have length less than or equal to 4096".to_owned()),
-            Message::Digest(_) => Err("ED25519_SHA_512 takes MessageType RAW only".to_owned()),
+            MessageToSign::Raw(_) => {
+                Err("Member must have length less than or equal to 4096".to_owned())
+            }
+            MessageToSign::Digest(_) => {
+                Err("ED25519_SHA_512 takes MessageType RAW only".to_owned())
+            }
         },
         "RSA_2048" => {
             let pair = RsaKeyPair::from_pkcs8(material)

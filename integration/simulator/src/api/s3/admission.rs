@@ -1,0 +1,88 @@
+//! Owns who may do what with a bucket.
+
+use super::request::denied;
+use crate::call::Call;
+use crate::reply::Failure;
+use emr_world::policy::{self, Ask, Decision};
+use emr_world::world::{Bucket, Caller};
+
+/// Real S3 answers for a bucket only in its own region, and says which that is. Its location can be
+/// asked from us-east-1 as well; unsigned requests name no region.
+pub(super) fn check_region(
+    call: &Call,
+    operation: &str,
+    bucket: &Bucket,
+    signed: bool,
+) -> Result<(), Failure> {
+    let location_anywhere = operation == "GetBucketLocation" && call.region == "us-east-1";
+    if !signed || call.region == bucket.region || location_anywhere {
+        return Ok(());
+    }
+    let endpoint = format!("s3.{}.amazonaws.com", bucket.region);
+    let message = "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.";
+    Err(Failure::new(301, "PermanentRedirect", message)
+        .with("Endpoint", endpoint)
+        .with("Bucket", bucket.name.as_str())
+        .header("x-amz-bucket-region", bucket.region.as_str()))
+}
+
+/// Owner expectation, ownership, publicity and bucket policy: may this caller do this? Writes of
+/// objects ask the policy again with their headers.
+pub(super) fn admit(
+    bucket: &Bucket,
+    call: &Call,
+    caller: Option<&Caller>,
+    action: &str,
+) -> Result<(), Failure> {
+    if call.header("x-amz-expected-bucket-owner").is_some_and(|owner| owner != bucket.account) {
+        return Err(denied());
+    }
+    let (arn, account) =
+        caller.map_or(("anonymous", ""), |caller| (caller.arn.as_str(), caller.account.as_str()));
+    let mut context = policy::base_context(arn, account);
+    if let Some(prefix) = call.query.get("prefix") {
+        context.insert("s3:prefix".to_owned(), vec![prefix.clone()]);
+    }
+    let resource = match &call.subject.key {
+        Some(key) => format!("arn:aws:s3:::{}/{key}", bucket.name),
+        None => format!("arn:aws:s3:::{}", bucket.name),
+    };
+    let action_name = format!("s3:{action}");
+    let ask = Ask { action: &action_name, resource: &resource, context: &context };
+    let opinion = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| {
+        policy::evaluate_resource(document, &ask, arn, account)
+    });
+    let writes_object = action == "PutObject";
+    if writes_object {
+        // The write itself decides; nobody unsigned writes.
+        return caller.map(|_| ()).ok_or_else(denied);
+    }
+    let own = caller.is_some_and(|caller| caller.account == bucket.account);
+    let public =
+        bucket.public && matches!(action, "GetObject" | "ListBucket" | "GetBucketLocation");
+    match opinion {
+        Decision::Allowed => Ok(()),
+        Decision::ImplicitDeny if own || public => Ok(()),
+        Decision::ImplicitDeny | Decision::ExplicitDeny => Err(denied()),
+    }
+}
+
+/// May the caller read the source of a copy?
+pub(super) fn admit_source(
+    bucket: &Bucket,
+    key: &str,
+    caller: Option<&Caller>,
+) -> Result<(), Failure> {
+    let caller = caller.ok_or_else(denied)?;
+    let context = policy::base_context(&caller.arn, &caller.account);
+    let ask = Ask {
+        action: "s3:GetObject",
+        resource: &format!("arn:aws:s3:::{}/{key}", bucket.name),
+        context: &context,
+    };
+    let opinion = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| {
+        policy::evaluate_resource(document, &ask, &caller.arn, &caller.account)
+    });
+    let open = bucket.public || bucket.account == caller.account || opinion == Decision::Allowed;
+    if opinion == Decision::ExplicitDeny || !open { Err(denied()) } else { Ok(()) }
+}

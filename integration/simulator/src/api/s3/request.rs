@@ -1,0 +1,91 @@
+//! Owns what the operations of S3 share: the request, its errors, and headers of replies.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
+use crate::call::Call;
+use crate::reply::{Failure, Reply};
+use emr_world::object::Object;
+use emr_world::s3write;
+use emr_world::sse::{Sse, header_of, sse_named};
+use emr_world::world::Caller;
+
+pub(super) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+
+/// Bytes that a copy in one request may have.
+pub(super) const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
+
+/// What `encoding-type=url` leaves as it is.
+pub(super) const LISTED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
+
+/// A request about a bucket, or about an object in it.
+pub(super) struct Request<'a> {
+    pub(super) call: &'a Call,
+    pub(super) caller: Option<&'a Caller>,
+    pub(super) bucket: String,
+    pub(super) key: String,
+}
+
+impl Request<'_> {
+    /// The payload as text.
+    pub(super) fn body(&self) -> String {
+        String::from_utf8_lossy(&self.call.body).into_owned()
+    }
+
+    /// The protection the request's own headers ask for.
+    pub(super) fn header_sse(&self) -> Result<Option<Sse>, Failure> {
+        if self.call.header("x-amz-server-side-encryption-customer-algorithm").is_some() {
+            return Ok(Some(Sse::Customer));
+        }
+        let Some(algorithm) = self.call.header("x-amz-server-side-encryption") else {
+            return Ok(None);
+        };
+        let key = self.call.header("x-amz-server-side-encryption-aws-kms-key-id");
+        sse_named(algorithm, key).map(Some).ok_or_else(|| {
+            Failure::new(400, "InvalidArgument", "The encryption method specified is not supported")
+        })
+    }
+}
+
+pub(super) fn denied() -> Failure {
+    Failure::new(403, "AccessDenied", "Access Denied")
+}
+
+pub(super) fn no_such_bucket(bucket: &str) -> Failure {
+    Failure::new(404, "NoSuchBucket", "The specified bucket does not exist")
+        .with("BucketName", bucket)
+}
+
+pub(super) fn no_such_key(key: &str) -> Failure {
+    Failure::new(404, "NoSuchKey", "The specified key does not exist.").with("Key", key)
+}
+
+pub(super) fn precondition(condition: &str) -> Failure {
+    Failure::new(
+        412,
+        "PreconditionFailed",
+        "At least one of the pre-conditions you specified did not hold",
+    )
+    .with("Condition", condition)
+}
+
+pub(super) fn refused((status, code, message): s3write::Refusal) -> Failure {
+    Failure::new(status, code, message)
+}
+
+pub(super) fn with_version(reply: Reply, object: &Object) -> Reply {
+    match &object.version {
+        Some(version) => reply.header("x-amz-version-id", version.as_str()),
+        None => reply,
+    }
+}
+
+pub(super) fn with_sse(reply: Reply, sse: &Sse) -> Reply {
+    match header_of(sse) {
+        ("", _) => reply,
+        (algorithm, None) => reply.header("x-amz-server-side-encryption", algorithm),
+        (algorithm, Some(key)) => reply
+            .header("x-amz-server-side-encryption", algorithm)
+            .header("x-amz-server-side-encryption-aws-kms-key-id", key),
+    }
+}

@@ -1,0 +1,11 @@
+//! Owns the form in which HTTP headers write times.
+
+use time::OffsetDateTime;
+
+/// `Sun, 22 Nov 2026 08:33:52 GMT`, as HTTP headers write times.
+pub(crate) fn http_date(at: OffsetDateTime) -> String {
+    let format = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    at.format(format).unwrap_or_default()
+}

@@ -1,0 +1,298 @@
+//! Owns what is known of one cluster: its request, state, steps, instances and volumes.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use crate::fate::{NextCluster, Timings};
+use crate::values::truthy;
+
+/// The states of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ClusterState {
+    /// Asked for; no instance yet.
+    Starting,
+    /// Instances exist and run bootstrap actions.
+    Bootstrapping,
+    /// A step runs or is about to.
+    Running,
+    /// Idle and kept alive.
+    Waiting,
+    /// On its way out.
+    Terminating,
+    /// Ended as asked or after its steps.
+    Terminated,
+    /// Ended by a failure.
+    TerminatedWithErrors,
+}
+
+impl ClusterState {
+    /// The name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "STARTING",
+            Self::Bootstrapping => "BOOTSTRAPPING",
+            Self::Running => "RUNNING",
+            Self::Waiting => "WAITING",
+            Self::Terminating => "TERMINATING",
+            Self::Terminated => "TERMINATED",
+            Self::TerminatedWithErrors => "TERMINATED_WITH_ERRORS",
+        }
+    }
+
+    /// Terminated, with errors or without.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Terminated | Self::TerminatedWithErrors)
+    }
+
+    /// Terminating or terminated.
+    #[must_use]
+    pub fn is_ending(self) -> bool {
+        self.is_over() || self == Self::Terminating
+    }
+}
+
+/// The states of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum StepState {
+    /// Not begun.
+    Pending,
+    /// Begun.
+    Running,
+    /// Ended well.
+    Completed,
+    /// Never ran, or was stopped with its cluster.
+    Cancelled,
+    /// Ended badly.
+    Failed,
+}
+
+impl StepState {
+    /// The name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Completed => "COMPLETED",
+            Self::Cancelled => "CANCELLED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+/// A step of a cluster.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// `s-…`
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `TERMINATE_JOB_FLOW`, `CANCEL_AND_WAIT`, `CONTINUE`, …
+    pub action_on_failure: String,
+    /// The jar.
+    pub jar: String,
+    /// The jar's main class, if named.
+    pub main_class: Option<String>,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// Java properties.
+    pub properties: Map<String, Value>,
+    /// Where it is.
+    pub state: StepState,
+    /// When it was added.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// When it began.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub started: Option<OffsetDateTime>,
+    /// When it ended.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub ended: Option<OffsetDateTime>,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// `s3://…` of every object it wrote, logs left out.
+    pub written: Vec<String>,
+}
+
+/// An instance group.
+#[derive(Debug, Clone, Serialize)]
+pub struct InstanceGroup {
+    /// `ig-…`
+    pub id: String,
+    /// `MASTER`, `CORE` or `TASK`.
+    pub role: String,
+    /// As requested, in `RunJobFlow`'s form.
+    pub request: Value,
+    /// Its own `Configurations`; they may change while the cluster runs.
+    pub configurations: Value,
+}
+
+/// An instance of a cluster.
+#[derive(Debug, Clone, Serialize)]
+pub struct Instance {
+    /// `ci-…`
+    pub id: String,
+    /// `i-…`
+    pub ec2_id: String,
+    /// Its group's id.
+    pub group: String,
+    /// `MASTER`, `CORE` or `TASK`.
+    pub role: String,
+    /// `m4.large`, …
+    pub kind: String,
+    /// Last two numbers of its private address.
+    pub address: (u8, u8),
+    /// Root volume first.
+    pub volumes: Vec<Volume>,
+}
+
+/// An EBS volume.
+#[derive(Debug, Clone, Serialize)]
+pub struct Volume {
+    /// `vol-…`
+    pub id: String,
+    /// `/dev/xvda` is the root.
+    pub device: String,
+    /// GiB.
+    pub size: u64,
+    /// `gp2`, …
+    pub kind: String,
+    /// By EBS; LUKS does not show.
+    pub encrypted: bool,
+    /// ARN of the key if it is.
+    pub key: Option<String>,
+}
+
+/// The next change in a cluster's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Bootstrap,
+    Ready,
+    StartStep(usize),
+    EndStep(usize),
+    End { failed: bool },
+}
+
+/// A cluster.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cluster {
+    /// `j-…`
+    pub id: String,
+    /// Twelve digits.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// Its name.
+    pub name: String,
+    /// `RunJobFlow`'s body, or what stands for it.
+    pub request: Value,
+    /// The name `DescribeCluster` gives.
+    pub security_configuration: Option<String>,
+    /// Content of the security configuration as it was when the cluster was asked for: what it
+    /// really lives by.
+    pub security: Value,
+    /// The cluster's `Configurations`.
+    pub configurations: Value,
+    /// Where it is.
+    pub state: ClusterState,
+    /// Code and message of the last change, where there is one.
+    pub reason: Option<(String, String)>,
+    /// When it was asked for.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// When its bootstrap actions were done.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub ready: Option<OffsetDateTime>,
+    /// When it ended.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub ended: Option<OffsetDateTime>,
+    /// Key and value.
+    pub tags: Vec<(String, String)>,
+    /// Termination protection.
+    pub termination_protected: bool,
+    /// It waits when it has no more steps.
+    pub keep_alive: bool,
+    /// Oldest first.
+    pub steps: Vec<Step>,
+    /// Its instance groups.
+    pub groups: Vec<InstanceGroup>,
+    /// Its instances; none while STARTING.
+    pub instances: Vec<Instance>,
+    /// How many times `TerminateJobFlows` named it with success.
+    pub terminations: u32,
+    /// Its special fate.
+    pub fate: NextCluster,
+    /// The state that was last put into queues.
+    #[serde(skip)]
+    pub(crate) told: Option<ClusterState>,
+    #[serde(skip)]
+    pub(crate) timings: Timings,
+    #[serde(skip)]
+    pub(crate) next: Option<(OffsetDateTime, Next)>,
+}
+
+impl Cluster {
+    /// The state's name in the API.
+    #[must_use]
+    pub fn state_name(&self) -> &'static str {
+        self.state.name()
+    }
+
+    /// The cluster's ARN.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        format!("arn:aws:elasticmapreduce:{}:{}:cluster/{}", self.region, self.account, self.id)
+    }
+
+    /// `RunJobFlow`'s field of this name.
+    #[must_use]
+    pub fn requested(&self, pointer: &str) -> Option<&str> {
+        self.request.pointer(pointer).and_then(Value::as_str)
+    }
+
+    /// The part of the security configuration that encrypts, if it has that part and switches it
+    /// on.
+    fn at_rest(&self, part: &str) -> Option<&Value> {
+        let encryption = self.security.get("EncryptionConfiguration")?;
+        if !truthy(encryption.get("EnableAtRestEncryption")) {
+            return None;
+        }
+        encryption.get("AtRestEncryptionConfiguration")?.get(part)
+    }
+
+    /// Whether EBS encryption is on, and with which key.
+    pub(crate) fn ebs_key(&self) -> Option<&str> {
+        let disk = self.at_rest("LocalDiskEncryptionConfiguration")?;
+        if !truthy(disk.get("EnableEbsEncryption")) {
+            return None;
+        }
+        disk.get("AwsKmsKey").and_then(Value::as_str)
+    }
+
+    /// EMRFS mode and key for a bucket, by the security configuration.
+    pub(crate) fn s3_mode(&self, bucket: &str) -> Option<(&str, Option<&str>)> {
+        let s3 = self.at_rest("S3EncryptionConfiguration")?;
+        let overrides = s3.get("Overrides").and_then(Value::as_array);
+        let special = overrides
+            .into_iter()
+            .flatten()
+            .find(|it| it.get("BucketName").and_then(Value::as_str) == Some(bucket));
+        let chosen = special.unwrap_or(s3);
+        let mode = chosen.get("EncryptionMode").and_then(Value::as_str)?;
+        Some((mode, chosen.get("AwsKmsKey").and_then(Value::as_str)))
+    }
+
+    /// A property of the cluster's `Configurations`, top level only.
+    pub(crate) fn property(&self, classification: &str, property: &str) -> Option<&str> {
+        self.configurations
+            .as_array()?
+            .iter()
+            .filter(|it| it.get("Classification").and_then(Value::as_str) == Some(classification))
+            .find_map(|it| it.get("Properties")?.get(property)?.as_str())
+    }
+}

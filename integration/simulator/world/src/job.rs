@@ -1,0 +1,58 @@
+//! Owns what is known of one S3 Batch Operations job.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// A job.
+#[derive(Debug, Clone, Serialize)]
+pub struct Job {
+    /// Its id.
+    pub id: String,
+    /// The account it is of.
+    pub account: String,
+    /// `New`, `Preparing`, `Suspended`, `Ready`, `Active`, `Complete`, `Failed` or `Cancelled`.
+    pub status: String,
+    /// The body of the request that made it.
+    pub request: String,
+    /// What it was told apart by from its own repetition.
+    pub token: String,
+    /// Its description.
+    pub description: String,
+    /// Its priority.
+    pub priority: i32,
+    /// The ARN of the role that its tasks run under.
+    pub role: String,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// Why it failed: code and reason.
+    pub failure: Option<(String, String)>,
+    /// What there is to do.
+    #[serde(skip)]
+    pub tasks: Vec<JobTask>,
+    /// How the first of them went.
+    #[serde(skip)]
+    pub done: Vec<TaskOutcome>,
+}
+
+/// One object that a job is about.
+#[derive(Debug, Clone)]
+pub struct JobTask {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The version, if the manifest names one.
+    pub version: Option<String>,
+}
+
+/// How a task went: status, error code and message, as the completion report has them.
+#[derive(Debug, Clone)]
+pub struct TaskOutcome(pub u16, pub String, pub String);
+
+impl TaskOutcome {
+    /// Whether the task did what it should.
+    pub fn is_success(&self) -> bool {
+        self.0 < 300
+    }
+}

@@ -1,0 +1,93 @@
+//! The world's modules keep their order, and the world knows no HTTP.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use module_order::Layout;
+
+/// What knows nothing of the world; what it holds; how it changes; how it is set up and steered.
+const ROWS: &[&str] = &[
+    "values",
+    "ids",
+    "clock",
+    "policy",
+    "signing",
+    "quota",
+    "sse",
+    "object",
+    "fate",
+    "cluster",
+    "job",
+    "world",
+    "versions",
+    "s3write",
+    "provisioning",
+    "steps",
+    "life",
+    "subject",
+    "faults",
+    "command",
+    "hooks",
+    "apply",
+    "scene",
+    "simulation",
+    "lib",
+];
+
+#[test]
+fn modules_import_only_from_modules_before_them() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let layout = Layout { crate_name: "emr_world", source: &source, rows: ROWS };
+    let violations = layout.violations().unwrap();
+    assert!(violations.is_empty(), "{}", module_order::list(&violations));
+}
+
+/// Each package of the lock file, and the names of those it depends on.
+fn dependencies(lock: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in lock.split("[[package]]\n").skip(1) {
+        let name = package.lines().find_map(|line| line.strip_prefix("name = "));
+        let name = name.unwrap_or_default().trim_matches('"').to_owned();
+        // ` "syn 2.0.119",` where there are several versions.
+        let entries = package.lines().filter_map(|line| line.strip_prefix(" \""));
+        let names = entries.filter_map(|it| it.split([' ', '"']).next()).map(str::to_owned);
+        found.entry(name).or_default().extend(names);
+    }
+    found
+}
+
+/// All that a package depends on, at any distance.
+fn closure(dependencies: &BTreeMap<String, BTreeSet<String>>, name: &str) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![name.to_owned()];
+    while let Some(name) = open.pop() {
+        for next in dependencies.get(&name).into_iter().flatten() {
+            if seen.insert(next.clone()) {
+                open.push(next.clone());
+            }
+        }
+    }
+    seen
+}
+
+#[test]
+fn the_world_depends_on_nothing_that_speaks_http_or_opens_sockets() {
+    const NETWORK: &[&str] =
+        &["http", "http-body", "httparse", "hyper", "mio", "reqwest", "socket2", "tokio", "ureq"];
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lock = fs::read_to_string(here.join("../../../Cargo.lock")).unwrap();
+    let dependencies = dependencies(&lock);
+    let network = |name: &str| -> Vec<String> {
+        let all = closure(&dependencies, name);
+        all.into_iter().filter(|it| NETWORK.contains(&it.as_str())).collect()
+    };
+    assert_eq!(network("emr-world"), [] as [&str; 0]);
+    // The same look finds them where they are.
+    assert!(network("emr-simulator").contains(&"hyper".to_owned()));
+    for entry in fs::read_dir(here.join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("std::net"), "{} uses std::net", path.display());
+    }
+}
