@@ -2,6 +2,7 @@
 
 mod certificate;
 pub mod certificate_archive;
+pub(crate) mod cluster_spec;
 pub mod ec2;
 pub mod emr;
 pub mod gather;

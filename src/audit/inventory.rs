@@ -7,6 +7,7 @@
 
 mod columns;
 mod files;
+mod kinds;
 mod text;
 
 use std::path::PathBuf;
@@ -15,15 +16,11 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use crate::{
-    audit::{object_row::Row, source::InventorySource},
+    audit::{inventory::kinds::ROWS_AT_ONCE, object_row::Row, source::InventorySource},
     aws::clients::Aws,
     base::names::BucketName,
-    facts::stored::Stored,
-    settings::policy::EncryptionKind,
 };
 
-/// So many rows are read between two looks at what else there is to do.
-const ROWS_AT_ONCE: usize = 8192;
 /// A manifest has a line for each file; more than this is none.
 const LARGEST_MANIFEST: u64 = 64 << 20;
 
@@ -209,52 +206,4 @@ fn missing(manifest: &str, field: &'static str, has: &str) -> InventoryError {
 enum Rows {
     Text(Box<text::Rows>),
     Columns(columns::Rows),
-}
-
-/// The kinds of encryption that inventories name, made once.
-#[derive(Debug)]
-struct Kinds {
-    none: Stored,
-    s3: Stored,
-    kms: Stored,
-    dsse: Stored,
-    customer: Stored,
-    others: Vec<Stored>,
-}
-
-impl Kinds {
-    fn new() -> Self {
-        Self {
-            none: Stored::Unencrypted,
-            s3: Stored::Kind(EncryptionKind::SseS3, None),
-            // Inventories do not tell the key.
-            kms: Stored::Kind(EncryptionKind::SseKms, None),
-            dsse: Stored::Kind(EncryptionKind::DsseKms, None),
-            customer: Stored::CustomerKey,
-            others: Vec::new(),
-        }
-    }
-
-    /// What an inventory's word means; none where it says nothing.
-    fn of(&mut self, status: &str) -> Option<&Stored> {
-        Some(match status {
-            "" => return None,
-            "NOT-SSE" => &self.none,
-            "SSE-S3" => &self.s3,
-            "SSE-KMS" => &self.kms,
-            "DSSE-KMS" => &self.dsse,
-            "SSE-C" => &self.customer,
-            other => {
-                let known = self
-                    .others
-                    .iter()
-                    .position(|stored| matches!(stored, Stored::Other(name) if name == other));
-                let index = known.unwrap_or_else(|| {
-                    self.others.push(Stored::Other(other.to_owned()));
-                    self.others.len() - 1
-                });
-                &self.others[index]
-            }
-        })
-    }
 }

@@ -1,7 +1,5 @@
 //! The regions that clients ask in.
 
-use crate::runners::emr_etl_runner::config::RunnerConfig;
-
 /// Where the clients ask: the cluster's region, and the buckets'.
 #[derive(Clone, Debug)]
 pub struct Regions {
@@ -12,23 +10,15 @@ pub struct Regions {
 }
 
 impl Regions {
-    /// What a runner config names.
-    pub(crate) fn of(config: &RunnerConfig) -> Self {
-        Self { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() }
-    }
-
     /// One region for all.
     pub(crate) fn all(region: String) -> Self {
         Self { emr: region.clone(), s3: region }
     }
 
-    /// What the config names; without one, what environment or profile name, and where neither
-    /// does, the region where every bucket's own can be asked.
-    pub(crate) async fn of_config_or_default(config: Option<&RunnerConfig>) -> Self {
-        match config {
-            Some(config) => Self::of(config),
-            None => Self::all(region().await.unwrap_or_else(|_| "us-east-1".to_owned())),
-        }
+    /// What environment or profile name; where neither does, the region where every bucket's own can
+    /// be asked.
+    pub(crate) async fn of_environment() -> Self {
+        Self::all(region().await.unwrap_or_else(|_| "us-east-1".to_owned()))
     }
 }
 

@@ -116,7 +116,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             );
             continue;
         };
-        let region = &case.config.s3_region.value;
+        let region = &case.paths.region.value;
         findings.push(EXISTS.on(name, "the bucket").at(at).by(
             &facts.region,
             "no such bucket",
@@ -220,13 +220,13 @@ fn denies_plain_http(policy: &str, bucket: &str, region: &str) -> bool {
 }
 
 fn clojure_collector(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    if !case.plan.clojure_collector {
+    if !case.paths.plan.clojure_collector {
         let subject = CLOJURE_COLLECTOR.on("raw.in", "a default encryption");
         findings.push(subject.not_applicable("this run reads no logs of a Clojure Collector"));
         return;
     }
     for location in
-        case.config.locations.iter().filter(|location| location.role.starts_with("raw.in"))
+        case.paths.locations.iter().filter(|location| location.role.starts_with("raw.in"))
     {
         let subject = CLOJURE_COLLECTOR
             .on(location.bucket().as_str(), "a default encryption")
@@ -254,7 +254,7 @@ fn clojure_collector(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// Each bucket once, with the places in the config that name it.
 fn buckets<'a>(case: &Case<'a>) -> BTreeMap<&'a BucketName, Vec<String>> {
     let mut buckets: BTreeMap<&BucketName, Vec<String>> = BTreeMap::new();
-    for location in &case.config.locations {
+    for location in &case.paths.locations {
         buckets.entry(location.bucket()).or_default().push(location.at.clone());
     }
     buckets

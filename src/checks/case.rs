@@ -2,20 +2,19 @@
 
 use crate::{
     facts::gather::Facts,
-    runners::emr_etl_runner::config::RunnerConfig,
     settings::policy::Policy,
-    spec::{data_paths::Plan, observations::Documents},
+    spec::{cluster_spec::ClusterSpec, data_paths::DataPaths, observations::Observations},
 };
 
 /// What the pre-flight checks look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
-    /// The runner config.
-    pub config: &'a RunnerConfig,
-    /// What the run will touch.
-    pub plan: &'a Plan,
-    /// The storage targets and enrichments that the run is given.
-    pub documents: &'a Documents,
+    /// The cluster that will be started.
+    pub cluster: &'a ClusterSpec,
+    /// The S3 locations that the run will touch.
+    pub paths: &'a DataPaths,
+    /// What else was seen of the launcher.
+    pub observed: &'a Observations,
     /// The security configuration that will be sealed.
     pub security_configuration: Option<&'a str>,
     /// What is required.

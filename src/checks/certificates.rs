@@ -148,7 +148,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         VALIDITY.on(uri, format!("valid now and for {} days more", case.policy.certificate_days)),
         material,
     ));
-    let wildcard = format!("*.{}", internal_domain(&case.config.emr_region.value));
+    let wildcard = format!("*.{}", internal_domain(&case.cluster.region.value));
     let names = material.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
     let holds = names.iter().any(|name| name.eq_ignore_ascii_case(&wildcard));
     findings.push(

@@ -17,14 +17,14 @@ pub(super) static AMBIGUOUS: Check = Check {
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    if case.config.ambiguities.is_empty() {
+    if case.observed.ambiguities.is_empty() {
         findings.push(
             AMBIGUOUS
                 .on("the runner config", "one place for each key")
                 .proved("one place for each key"),
         );
     }
-    for found in &case.config.ambiguities {
+    for found in &case.observed.ambiguities {
         let subject = AMBIGUOUS.on(found.key.as_str(), "one place").at(Some(&found.loses));
         findings
             .push(subject.refuted(format!("{}: Ruby takes the one at {}", found.what, found.wins)));

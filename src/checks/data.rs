@@ -35,9 +35,9 @@ pub(super) static VERSIONS: Check = Check {
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let roles = case.plan.reads_data_from();
+    let roles = case.paths.plan.reads_data_from();
     let locations: Vec<&Location> = case
-        .config
+        .paths
         .locations
         .iter()
         .filter(|location| roles.contains(&location.role.as_str()))
@@ -52,7 +52,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.extend(locations.iter().map(|location| encrypted(case, location)));
     for (bucket, facts) in &case.facts.buckets {
         let at = case
-            .config
+            .paths
             .locations
             .iter()
             .find(|location| location.bucket() == bucket)

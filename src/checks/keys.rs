@@ -95,7 +95,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         );
     }
     keyless_defaults(case, findings);
-    let region = &case.config.emr_region.value;
+    let region = &case.cluster.region.value;
     for (reference, uses) in &uses {
         let Some(facts) = case.facts.keys.get(reference) else { continue };
         let name = reference.as_str();

@@ -106,7 +106,7 @@ pub(super) fn internal_domain(region: &str) -> String {
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(release(case));
 
-    let subnet = case.config.subnet.as_ref();
+    let subnet = case.cluster.subnet.as_ref();
     let subject =
         SUBNET.on("aws.emr.ec2_subnet_id", "a subnet").at(subnet.map(|subnet| subnet.at.as_str()));
     findings.push(if case.policy.requires(Protection::InTransit) {
@@ -123,7 +123,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let at = case.config.subnet.as_ref().map(|subnet| subnet.at.as_str());
+    let at = case.cluster.subnet.as_ref().map(|subnet| subnet.at.as_str());
     let Some(network) = &case.facts.network else {
         for check in [&SUBNET_EXISTS, &VPC_DNS, &VPC_DHCP] {
             let subject = check.on("aws.emr.ec2_subnet_id", "a subnet").at(at);
@@ -135,14 +135,14 @@ fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
         }
         return;
     };
-    let subnet = case.config.subnet.as_ref().map_or("", |subnet| subnet.value.as_str());
+    let subnet = case.cluster.subnet.as_ref().map_or("", |subnet| subnet.value.as_str());
     findings.push(SUBNET_EXISTS.on(subnet, "the subnet").at(at).by(
         &network.vpc,
         "no such subnet",
         |subject, vpc| subject.proved(format!("in {vpc}")),
     ));
     let vpc = network.vpc.found().map_or(subnet, String::as_str);
-    let domain = internal_domain(&case.config.emr_region.value);
+    let domain = internal_domain(&case.cluster.region.value);
     let dns = VPC_DNS.on(vpc, "DNS support and DNS host names").at(at);
     let dhcp = VPC_DHCP
         .on(vpc, format!("domain-name {domain}, domain-name-servers AmazonProvidedDNS"))
@@ -184,7 +184,7 @@ fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn ebs_by_default(case: &Case<'_>) -> Finding {
-    let subject = EBS_BY_DEFAULT.on(case.config.emr_region.value.as_str(), "on");
+    let subject = EBS_BY_DEFAULT.on(case.cluster.region.value.as_str(), "on");
     let content = case
         .facts
         .security_configuration
@@ -201,7 +201,7 @@ fn ebs_by_default(case: &Case<'_>) -> Finding {
 
 fn instance_types(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let mut seen = std::collections::BTreeSet::new();
-    for kind in case.config.instance_types.iter().filter(|kind| seen.insert(&kind.value)) {
+    for kind in case.cluster.instance_types.iter().filter(|kind| seen.insert(&kind.value)) {
         let family = kind.value.split('.').next().unwrap_or_default().to_ascii_lowercase();
         let subject = INSTANCE_TYPES
             .on(kind.value.as_str(), "a family of the Nitro System")
@@ -216,7 +216,7 @@ fn instance_types(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 /// What the security configuration uses decides from which release on it works.
 fn release(case: &Case<'_>) -> Finding {
-    let release = &case.config.release;
+    let release = &case.cluster.release;
     let decide = |first: ReleaseLabel, feature: &str| {
         let subject = RELEASE
             .on("aws.emr.ami_version", format!("{first} or later, for {feature}"))

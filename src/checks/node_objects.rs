@@ -78,9 +78,12 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         let provider = custom_provider.then(|| PROVIDER.on(uri.as_str(), "the provider's jar"));
         let may_read = MAY_READ.on(
             uri.as_str(),
-            format!("s3:GetObject allowed to the role of `{}`", case.config.jobflow_role.value),
+            format!(
+                "s3:GetObject allowed to the role of `{}`",
+                case.cluster.instance_profile.value
+            ),
         );
-        let may_read = may_read.at(Some(&case.config.jobflow_role.at));
+        let may_read = may_read.at(Some(&case.cluster.instance_profile.at));
         let (Some(object), Some(facts)) = (S3Object::parse(uri), case.facts.node_objects.get(uri))
         else {
             findings.extend(
@@ -111,7 +114,7 @@ fn judge(case: &Case<'_>, subject: Subject, object: &S3Object, facts: &NodeObjec
     subject.by(&facts.identity, "no such role", |subject, identity| {
         subject.by(policy, "no such bucket", |subject, policy| {
             subject.by(ours, "no such bucket", |subject, ours| {
-                let arn = object.arn(partition(&case.config.s3_region.value));
+                let arn = object.arn(partition(&case.paths.region.value));
                 let context = BTreeMap::from([
                     ("aws:securetransport", Some("true")),
                     ("aws:principalarn", Some(role.arn.as_str())),

@@ -28,12 +28,12 @@ pub(super) static OUTPUTS: Check = Check {
 
 /// The locations that the run writes to, in buckets of its own.
 fn outputs<'a>(case: &Case<'a>) -> Vec<&'a Location> {
-    let roles = case.plan.roles(Access::Write);
+    let roles = case.paths.plan.roles(Access::Write);
     let known = |location: &&Location| {
         roles.contains(&location.role.as_str())
             && case.facts.buckets.contains_key(location.bucket())
     };
-    case.config.locations.iter().filter(known).collect()
+    case.paths.locations.iter().filter(known).collect()
 }
 
 /// The buckets that are asked about again.

@@ -54,7 +54,7 @@ pub(super) static ADDITIONAL_INFO: Check = Check {
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let properties = &case.config.properties;
+    let properties = &case.cluster.properties;
     let mut well = 0;
     for property in properties {
         let subject = format!("{} {}", property.classification, property.name);
@@ -86,7 +86,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     bootstrap(case, findings);
     let subject = || ADDITIONAL_INFO.on("aws.emr.additional_info", "blank");
     findings.push(
-        match case.config.additional_info.as_ref().filter(|info| !info.value.trim().is_empty()) {
+        match case.cluster.additional_info.as_ref().filter(|info| !info.value.trim().is_empty()) {
             None => subject().proved("blank"),
             Some(info) => subject()
                 .at(Some(&info.at))
@@ -96,14 +96,14 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn bootstrap(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    if case.config.bootstrap.is_empty() {
+    if case.cluster.bootstrap_actions.is_empty() {
         findings.push(
             BOOTSTRAP
                 .on("aws.emr.bootstrap", "scripts from buckets of one's own")
                 .proved("none of one's own"),
         );
     }
-    for script in &case.config.bootstrap {
+    for script in &case.cluster.bootstrap_actions {
         let subject = BOOTSTRAP
             .on(script.value.as_str(), "a script in a bucket of this runner config")
             .at(Some(&script.at));
@@ -114,7 +114,7 @@ fn bootstrap(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(match bucket {
             Some(bucket)
                 if case
-                    .config
+                    .paths
                     .locations
                     .iter()
                     .any(|location| location.bucket().as_str() == bucket) =>

@@ -56,7 +56,7 @@ pub(super) static ONE: Check = Check {
 const PAGE: usize = 50;
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let name = &case.config.job_name;
+    let name = &case.cluster.name;
     let Some(lookup) = &case.facts.adoptable else {
         for check in [&CLUSTER, &CONFIGURATION, &ONE] {
             findings.push(
@@ -105,7 +105,7 @@ fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
     };
     match clusters::difference_before_launch(
         cluster,
-        &Verified::of(verified, case.config, case.facts),
+        &Verified::of(verified, case.cluster, case.facts),
     ) {
         None => {
             let protected =

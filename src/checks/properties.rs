@@ -44,8 +44,9 @@ use crate::{
         resolve::{Options, Settings},
     },
     spec::{
-        data_paths::Plan,
-        observations::{Documents, RunnerVersion, Variable},
+        cluster_spec::ClusterSpec,
+        data_paths::{DataPaths, Plan},
+        observations::{Documents, Observations, RunnerVersion, Variable},
     },
 };
 
@@ -58,8 +59,9 @@ const ARCHIVE: &str = "s3://acme-certificates/emr.zip";
 
 /// A run about which everything is known and as it should be.
 struct World {
-    config: RunnerConfig,
-    plan: Plan,
+    cluster: ClusterSpec,
+    paths: DataPaths,
+    observed: Observations,
     facts: Facts,
 }
 
@@ -81,14 +83,19 @@ impl World {
         let Ok(Invocation::Run(invocation)) = Invocation::parse(&words) else { unreachable!() };
         let plan = Plan::of(&invocation, &circumstances(&config, &Documents::default())).unwrap();
         let facts = facts(&config, &plan, kms, adopts);
-        Self { config, plan, facts }
+        Self {
+            cluster: config.cluster_spec(),
+            paths: DataPaths { region: config.s3_region, locations: config.locations, plan },
+            observed: Observations::default(),
+            facts,
+        }
     }
 
     fn findings(&self, policy: &Policy, facts: &Facts) -> Vec<crate::checks::finding::Finding> {
         pre_flight(&Case {
-            config: &self.config,
-            plan: &self.plan,
-            documents: &Documents::default(),
+            cluster: &self.cluster,
+            paths: &self.paths,
+            observed: &self.observed,
             security_configuration: Some("sc"),
             policy,
             facts,
@@ -553,8 +560,8 @@ fn damages(world: &World) -> Vec<Blow> {
     for bucket in facts.buckets.keys().cloned() {
         bucket_damages(&mut blows, &bucket);
         // Who is denied a read fails for everyone to see; only writes are held against policies.
-        if world.config.locations.iter().any(|location| {
-            *location.bucket() == bucket && !world.plan.writers(&location.role).is_empty()
+        if world.paths.locations.iter().any(|location| {
+            *location.bucket() == bucket && !world.paths.plan.writers(&location.role).is_empty()
         }) {
             let denies = |policy: &mut Option<String>| *policy = Some(denies_all());
             blows.spoil(

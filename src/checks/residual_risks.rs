@@ -45,8 +45,9 @@ pub(crate) fn gaps(case: &Case<'_>) -> Vec<Gap> {
     }
     gaps.extend(left_out(case.policy));
     gaps.extend(partly_seen(case));
-    if !case.documents.targets.is_empty() {
+    if !case.observed.documents.targets.is_empty() {
         let names: Vec<&str> = case
+            .observed
             .documents
             .targets
             .iter()

@@ -89,12 +89,12 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let facts = case.facts;
     exists(
         &JOBFLOW_EXISTS,
-        &case.config.jobflow_role,
+        &case.cluster.instance_profile,
         &facts.role,
         "an instance profile with a role",
         findings,
     );
-    exists(&SERVICE_EXISTS, &case.config.service_role, &facts.service_role, "a role", findings);
+    exists(&SERVICE_EXISTS, &case.cluster.service_role, &facts.service_role, "a role", findings);
     let uses = facts.key_uses();
     mapped(case, &uses, findings);
     let unseen = keys::unseen(case);
@@ -126,7 +126,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             RoleKind::Jobflow,
             &JOBFLOW_MAY_USE,
             &JOBFLOW_EXISTS,
-            &case.config.jobflow_role,
+            &case.cluster.instance_profile,
             &facts.role,
         );
         findings.push(role.may_use(case, reference, key, uses));
@@ -135,7 +135,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 RoleKind::Service,
                 &SERVICE_MAY_USE,
                 &SERVICE_EXISTS,
-                &case.config.service_role,
+                &case.cluster.service_role,
                 &facts.service_role,
             );
             findings.push(role.may_use(case, reference, key, uses));
@@ -250,7 +250,7 @@ impl<'a> Asking<'a> {
                         grants,
                         identity,
                         role: &role.arn,
-                        region: &case.config.emr_region.value,
+                        region: &case.cluster.region.value,
                     };
                     evidence.decide(subject, &self.kind, uses)
                 })

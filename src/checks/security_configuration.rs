@@ -93,7 +93,7 @@ static PROTECTIONS: [(&Check, Protection, Judgement); 3] = [
 ];
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let at = case.config.security_configuration.as_ref().map(|located| located.at.as_str());
+    let at = case.cluster.security_configuration.as_ref().map(|located| located.at.as_str());
     let (Some(name), Some(lookup)) =
         (case.security_configuration, &case.facts.security_configuration)
     else {
@@ -146,7 +146,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         let subject = check.on(name, "configured").at(at);
         findings.push(if case.policy.requires(*protection) {
             subject.after(&EXISTS, lookup, |subject, found| {
-                match judge(&found.content, &case.config.release.value) {
+                match judge(&found.content, &case.cluster.release.value) {
                     Ok(saw) => subject.proved(saw),
                     Err(missing) => subject.refuted(missing),
                 }

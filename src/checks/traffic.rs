@@ -43,10 +43,10 @@ pub(super) static MONITORING_TLS: Check = Check {
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    if case.documents.targets.is_empty() {
+    if case.observed.documents.targets.is_empty() {
         findings.push(TARGET_TLS.on("storage targets", "TLS").not_applicable("the run has none"));
     }
-    findings.extend(case.documents.targets.iter().map(target));
+    findings.extend(case.observed.documents.targets.iter().map(target));
     enrichments(case, findings);
     findings.push(monitoring(case));
 }
@@ -93,10 +93,15 @@ fn tls(database: &Database) -> (bool, String) {
 }
 
 fn enrichments(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let enabled =
-        || case.documents.enrichments.iter().filter(|enrichment| enrichment.enabled != Some(false));
-    if !case.plan.enriches() || enabled().next().is_none() {
-        let why = if case.plan.enriches() {
+    let enabled = || {
+        case.observed
+            .documents
+            .enrichments
+            .iter()
+            .filter(|enrichment| enrichment.enabled != Some(false))
+    };
+    if !case.paths.plan.enriches() || enabled().next().is_none() {
+        let why = if case.paths.plan.enriches() {
             "no enrichment is enabled"
         } else {
             "this run does not enrich"
@@ -131,7 +136,7 @@ fn enrichments(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn monitoring(case: &Case<'_>) -> Finding {
-    let Some(tracking) = &case.config.tracking else {
+    let Some(tracking) = &case.observed.tracking else {
         return MONITORING_TLS
             .on("monitoring.snowplow", "https")
             .not_applicable("the runner reports to no collector");

@@ -13,7 +13,7 @@ use crate::{
         emr::{BootstrapAction, ClusterFacts, ClusterProperty, Node, SecurityConfiguration, Step},
         gather::Facts,
     },
-    runners::emr_etl_runner::config::RunnerConfig,
+    spec::cluster_spec::ClusterSpec,
 };
 
 /// What the runner asks EMR for, by its config, when it starts a cluster.
@@ -33,54 +33,30 @@ pub(crate) struct Asked {
     pub(crate) added_bootstrap: Vec<String>,
 }
 
-/// What the runner adds to `Configurations` for collectors that write Thrift. Source: EmrEtlRunner,
-/// emr_job.rb.
-pub(super) const FOR_THRIFT: [(&str, &str, &str); 2] = [
-    ("core-site", "io.file.buffer.size", "65536"),
-    ("mapred-site", "mapreduce.user.classpath.first", "true"),
-];
-
 impl Asked {
-    pub(crate) fn of(config: &RunnerConfig) -> Self {
-        let thrift = config.collector_format.as_deref() == Some("thrift");
+    pub(crate) fn of(cluster: &ClusterSpec) -> Self {
         Self {
-            service_role: config.service_role.value.clone(),
-            instance_profile: config.jobflow_role.value.clone(),
-            properties: config
+            service_role: cluster.service_role.value.clone(),
+            instance_profile: cluster.instance_profile.value.clone(),
+            properties: cluster
                 .properties
                 .iter()
                 .map(|property| entry(&property.classification, &property.name, &property.value))
                 .collect(),
-            bootstrap: config.bootstrap.iter().map(|script| script.value.clone()).collect(),
-            added_bootstrap: added_bootstrap(config),
-            added_properties: FOR_THRIFT
+            bootstrap: cluster
+                .bootstrap_actions
                 .iter()
-                .filter(|_| thrift)
+                .map(|script| script.value.clone())
+                .collect(),
+            added_bootstrap: cluster.additions.bootstrap_actions.clone(),
+            added_properties: cluster
+                .additions
+                .properties
+                .iter()
                 .map(|(classification, name, value)| entry(classification, name, value))
                 .collect(),
         }
     }
-}
-
-/// The runner's own scripts: one of Snowplow's, from the bucket of the region, and those for two
-/// kinds of software. Source: EmrEtlRunner, emr_job.rb.
-fn added_bootstrap(config: &RunnerConfig) -> Vec<String> {
-    let region = &config.emr_region.value;
-    let hosted = if region == "eu-west-1" { String::new() } else { format!("-{region}") };
-    let snowplow =
-        format!("s3://snowplow-hosted-assets{hosted}/common/emr/snowplow-ami*-bootstrap-*.sh");
-    let hbase = config
-        .hbase
-        .as_ref()
-        .map(|_| format!("s3://{region}.elasticmapreduce/bootstrap-actions/setup-hbase"));
-    let lingual = config.lingual.as_ref();
-    let lingual = lingual.map(|version| {
-        format!(
-            "s3://files.concurrentinc.com/lingual/{}/lingual-client/install-lingual-client.sh",
-            version.value
-        )
-    });
-    [Some(snowplow), hbase, lingual].into_iter().flatten().collect()
 }
 
 pub(super) fn entry(classification: &str, name: &str, value: &str) -> (String, String) {
@@ -135,15 +111,15 @@ impl Verified {
         }
     }
 
-    /// What a cluster of this security configuration must be that is started as `config` says.
-    pub(crate) fn of(found: &SecurityConfiguration, config: &RunnerConfig, facts: &Facts) -> Self {
+    /// What a cluster of this security configuration must be that is started as `cluster` says.
+    pub(crate) fn of(found: &SecurityConfiguration, cluster: &ClusterSpec, facts: &Facts) -> Self {
         Self {
             name: found.name.clone(),
             created: found.created,
             digest: found.digest.clone(),
-            release: Some(config.release.value.clone()),
-            subnet: config.subnet.as_ref().map(|subnet| subnet.value.clone()),
-            asked: Some(Asked::of(config)),
+            release: Some(cluster.release.value.clone()),
+            subnet: cluster.subnet.as_ref().map(|subnet| subnet.value.clone()),
+            asked: Some(Asked::of(cluster)),
             ebs: Ebs::of(found, facts),
         }
     }

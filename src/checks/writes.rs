@@ -107,8 +107,8 @@ fn header(actor: Actor, s3: Option<&S3AtRest>, bucket: &str) -> Header {
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let mut writes = Vec::new();
-    for location in &case.config.locations {
-        let actors: BTreeSet<Actor> = case.plan.writers(&location.role);
+    for location in &case.paths.locations {
+        let actors: BTreeSet<Actor> = case.paths.plan.writers(&location.role);
         match case.facts.buckets.get(location.bucket()) {
             Some(facts) => {
                 writes.extend(actors.into_iter().map(|actor| Write { location, actor, facts }))
@@ -273,7 +273,7 @@ impl Write<'_> {
                 let Some(policy) = policy else { return subject.proved("no bucket policy") };
                 let arn = format!(
                     "arn:{}:s3:::{}/{}",
-                    partition(&case.config.s3_region.value),
+                    partition(&case.paths.region.value),
                     self.location.bucket(),
                     format_args!("{}an-object", self.location.location.prefix)
                 );
@@ -368,7 +368,7 @@ fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(match (other.mode.as_str(), &other.key) {
             _ if other.bucket.is_empty() => subject.refuted("no BucketName"),
             _ if !case
-                .config
+                .paths
                 .locations
                 .iter()
                 .any(|location| location.bucket().as_str() == other.bucket) =>

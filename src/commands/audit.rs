@@ -25,7 +25,7 @@ use crate::{
         state::{SplitState, State, StateFile},
         tally::{Judgement, Tally},
     },
-    aws::{ca_certificates, clients::Aws, region::Regions},
+    aws::{ca_certificates, clients::Aws},
     base::{
         digest::sha256,
         lookup::{Lookup, Obstacle},
@@ -135,7 +135,7 @@ fn targets(
 }
 
 async fn connect(config: Option<&RunnerConfig>, settings: &Settings) -> Result<Aws, AuditError> {
-    let regions = Regions::of_config_or_default(config).await;
+    let regions = crate::commands::read_config::regions_or_default(config).await;
     let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         return Err(AuditError::Unusable(format!(

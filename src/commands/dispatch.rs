@@ -16,7 +16,7 @@ use crate::{
         },
         seal,
     },
-    permissions::policy,
+    permissions::policy::{self, LaunchScope},
     report::{notify::Notify, options::CheckOptions},
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
     settings::resolve::{Settings, SettingsError},
@@ -81,11 +81,13 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
             Invocation::NoLaunch => None,
         },
     };
-    let policy = if audit {
-        policy::audit_policy(config.as_ref())
-    } else {
-        policy::policy(config.as_ref(), Some(&settings))
-    };
+    let cluster = config.as_ref().map(RunnerConfig::cluster_spec);
+    let launch = cluster
+        .as_ref()
+        .zip(config.as_ref())
+        .map(|(cluster, config)| LaunchScope { cluster, locations: &config.locations });
+    let policy =
+        if audit { policy::audit_policy(launch) } else { policy::policy(launch, Some(&settings)) };
     println!("{policy:#}");
     Ok(Outcome::Ended(0))
 }

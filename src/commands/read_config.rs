@@ -1,6 +1,7 @@
 //! Reads the runner config without blocking a stop.
 
 use crate::{
+    aws::region::Regions,
     commands::error::GuardError,
     runners::emr_etl_runner::{config::RunnerConfig, invocation::RunInvocation},
     settings::resolve::Settings,
@@ -22,5 +23,18 @@ pub(crate) async fn read_config(
     tokio::select! {
         config = tokio::task::spawn_blocking(move || RunnerConfig::read(&source, ruby.as_ref())) => Ok(config.map_err(anyhow::Error::from)??),
         signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
+    }
+}
+
+/// The regions that a runner config names.
+pub(crate) fn regions(config: &RunnerConfig) -> Regions {
+    Regions { emr: config.emr_region.value.clone(), s3: config.s3_region.value.clone() }
+}
+
+/// The same; without a config those of the environment.
+pub(crate) async fn regions_or_default(config: Option<&RunnerConfig>) -> Regions {
+    match config {
+        Some(config) => regions(config),
+        None => Regions::of_environment().await,
     }
 }

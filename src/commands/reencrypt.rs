@@ -28,7 +28,7 @@ use crate::{
         reencrypt::{summary::Books, work::Work},
     },
     evidence::journal::state_dir,
-    permissions::policy,
+    permissions::policy::{self, LaunchScope},
     reencrypt::{
         batch,
         cost::Cost,
@@ -45,6 +45,7 @@ use crate::{
         tally::Tally,
     },
     report::{options::CheckOptions, reporter::Report},
+    runners::emr_etl_runner::config::RunnerConfig,
     settings::resolve::Settings,
     system::{
         bar::{self, bar},
@@ -70,7 +71,12 @@ pub(crate) async fn reencrypt(
             .map_err(GuardError::Report)?;
     let config = scope::config(arguments, settings, &mut caught).await?;
     if arguments.permissions {
-        println!("{:#}", policy::reencrypt(config.as_ref()));
+        let cluster = config.as_ref().map(RunnerConfig::cluster_spec);
+        let launch = cluster
+            .as_ref()
+            .zip(config.as_ref())
+            .map(|(cluster, config)| LaunchScope { cluster, locations: &config.locations });
+        println!("{:#}", policy::reencrypt(launch));
         return Ok(Outcome::Ended(0));
     }
     ca_certificates::has_trust()?;
@@ -90,7 +96,7 @@ pub(crate) async fn reencrypt(
 async fn run(
     arguments: &ReencryptArguments,
     settings: &Settings,
-    config: Option<crate::runners::emr_etl_runner::config::RunnerConfig>,
+    config: Option<RunnerConfig>,
     ledger: Option<&Ledger>,
     report: &Report,
 ) -> Result<Outcome, GuardError> {

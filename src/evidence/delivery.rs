@@ -20,7 +20,6 @@ use crate::{
         timeline::{Deed, Timeline},
     },
     facts::gather::Facts,
-    report::reporter::Report,
     settings::{destination::Destination, resolve::Settings, sign_key::KeyName},
 };
 
@@ -293,26 +292,37 @@ impl<'a> Evidence<'a> {
     }
 
     /// Sends what earlier runs could not deliver, for at most `limit`. That is no reason to refuse
-    /// this run.
-    pub(crate) async fn send_earlier(&self, limit: Duration, report: &Report) {
+    /// this run; `tell` gets a line for people on each.
+    pub(crate) async fn send_earlier(
+        &self,
+        limit: Duration,
+        timeline: &Timeline,
+        tell: &impl Fn(&str),
+    ) {
         let Some(outbox) = &self.outbox else { return };
         let work = async {
             for waiting in outbox.waiting() {
                 match waiting {
-                    Ok(waiting) => self.send_one_earlier(outbox, waiting, report).await,
-                    Err(error) => report.say(&format!("the outbox: {error}")),
+                    Ok(waiting) => self.send_one_earlier(outbox, waiting, timeline, tell).await,
+                    Err(error) => tell(&format!("the outbox: {error}")),
                 }
             }
         };
         if tokio::time::timeout(limit, work).await.is_err() {
-            report.say(&format!(
+            tell(&format!(
                 "the outbox: not all was sent within {}",
                 humantime::format_duration(limit)
             ));
         }
     }
 
-    async fn send_one_earlier(&self, outbox: &Outbox, mut waiting: Waiting, report: &Report) {
+    async fn send_one_earlier(
+        &self,
+        outbox: &Outbox,
+        mut waiting: Waiting,
+        timeline: &Timeline,
+        tell: &impl Fn(&str),
+    ) {
         let run = waiting.parcel.run.clone();
         let mut troubles = Vec::new();
         if waiting.unsigned {
@@ -331,18 +341,17 @@ impl<'a> Evidence<'a> {
             self.send(&mut waiting, &mut troubles).await;
         }
         let result = if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) };
-        report.timeline.did(Deed::DeliverEarlier, &waiting.parcel.name, &result);
+        timeline.did(Deed::DeliverEarlier, &waiting.parcel.name, &result);
         match result {
             Ok(()) => {
                 outbox.done(&waiting.parcel);
-                report.say(&format!(
+                tell(&format!(
                     "the document of run {run}, which waited in the outbox, is delivered"
                 ));
             }
             Err(error) => {
                 self.keep(&waiting, &mut Vec::new());
-                report
-                    .say(&format!("the document of run {run} still waits in the outbox: {error}"));
+                tell(&format!("the document of run {run} still waits in the outbox: {error}"));
             }
         }
     }

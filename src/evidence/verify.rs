@@ -11,13 +11,16 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::{
-    base::{digest::sha256, outcome::Outcome, report_kind::DocumentKind},
+    base::{
+        digest::sha256,
+        outcome::Outcome,
+        report_kind::{DocumentKind, RUN_REPORT_VERSION},
+    },
     evidence::{
         chain::Chain,
         dsse::{self, Mismatch, Predicate},
         keys::PublicKey,
     },
-    report::json,
 };
 
 /// What `report verify` takes.
@@ -157,11 +160,10 @@ fn one(file: &Path, key: &PublicKey) -> Result<Verified, Fault> {
     })?;
     let head: Head = serde_json::from_slice(&document)
         .map_err(|error| Fault::Malformed(format!("is no document: {error}")))?;
-    if head.version != json::VERSION {
+    if head.version != RUN_REPORT_VERSION {
         return Err(Fault::Malformed(format!(
             "is a document of version {}, expected {}; use the guard of that version",
-            head.version,
-            json::VERSION
+            head.version, RUN_REPORT_VERSION
         )));
     }
     let says = Predicate {

@@ -25,7 +25,7 @@ use crate::{
     aws::{clients::Aws, endpoint::Endpoint},
     base::{
         aws_calls::{self, Call},
-        lookup::{Lookup, Obstacle},
+        lookup::Lookup,
         names::{AccountId, BucketName, ClusterId, KeyReference, S3Location, S3Object},
     },
     facts::{
@@ -40,7 +40,6 @@ use crate::{
         s3::{self, BucketFacts, DefaultEncryption},
         sts::{self, Identity},
     },
-    runners::emr_etl_runner::{environment, version},
     spec::observations::{RunnerVersion, Variable},
 };
 
@@ -69,10 +68,8 @@ pub struct Question {
     pub adopt: Option<String>,
     /// How long all that is asked of AWS may take together.
     pub time_limit: Duration,
-    /// The runner to ask for its version; none where there is none to launch.
-    pub runner: Option<crate::system::process::Program>,
-    /// Limit for `--version`.
-    pub version_timeout: Duration,
+    /// Variables of the environment that can load code into the launcher.
+    pub environment: Vec<Variable>,
 }
 
 /// What AWS and the runner said before the launch.
@@ -86,6 +83,7 @@ pub struct Facts {
     pub runner: Lookup<Identity>,
     /// Variables of the environment that can load code into the runner.
     pub environment: Vec<Variable>,
+    // Added by the caller, who knows how the launcher is asked.
     /// The runner's version; none where there is no runner, as for a `check` on another machine.
     pub runner_version: Option<Lookup<RunnerVersion>>,
     /// Each bucket.
@@ -163,7 +161,6 @@ async fn look(aws: &Aws, question: &Question) -> Facts {
         network,
         adoptable,
         earlier_clusters,
-        runner_version,
     ) = tokio::join!(
         gathering.identities.clone(),
         gathering.configuration.clone(),
@@ -178,19 +175,13 @@ async fn look(aws: &Aws, question: &Question) -> Facts {
         gathering.network(),
         gathering.adoptable(),
         gathering.within(&aws_calls::LIST_CLUSTERS, emr::recent(&aws.emr)),
-        async {
-            match &question.runner {
-                Some(runner) => Some(version::version(runner, question.version_timeout).await),
-                None => None,
-            }
-        },
     );
     Facts {
         endpoints: aws.endpoints.clone(),
         guard,
         runner,
-        environment: environment(),
-        runner_version,
+        environment: question.environment.clone(),
+        runner_version: None,
         buckets,
         data,
         security_configuration,
@@ -434,53 +425,48 @@ async fn account_block(
     }
 }
 
-fn environment() -> Vec<Variable> {
-    environment::that_can_load_code(|name| {
-        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-    })
-}
+/// Why nothing is asked where an endpoint is refused.
+pub(crate) const ENDPOINT_REFUSED: &str = "not asked, because an endpoint is refused";
 
 fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
-    const WHY: &str = "not asked, because an endpoint is refused";
     Facts {
         endpoints: aws.endpoints.clone(),
-        guard: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, WHY),
-        runner: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, WHY),
-        environment: environment(),
-        runner_version: question.runner.as_ref().map(|_| {
-            Lookup::Unreachable(Obstacle {
-                operation: "--version".to_owned(),
-                message: WHY.to_owned(),
-            })
-        }),
+        guard: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, ENDPOINT_REFUSED),
+        runner: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, ENDPOINT_REFUSED),
+        environment: question.environment.clone(),
+        runner_version: None,
         buckets: question
             .buckets
             .iter()
-            .map(|bucket| (bucket.clone(), BucketFacts::not_asked(WHY)))
+            .map(|bucket| (bucket.clone(), BucketFacts::not_asked(ENDPOINT_REFUSED)))
             .collect(),
         data: question
             .data
             .iter()
-            .map(|(role, _)| (role.clone(), Lookup::not_asked(&aws_calls::LIST_OBJECTS, WHY)))
+            .map(|(role, _)| {
+                (role.clone(), Lookup::not_asked(&aws_calls::LIST_OBJECTS, ENDPOINT_REFUSED))
+            })
             .collect(),
-        security_configuration: question
-            .security_configuration
-            .as_ref()
-            .map(|_| Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, WHY)),
+        security_configuration: question.security_configuration.as_ref().map(|_| {
+            Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, ENDPOINT_REFUSED)
+        }),
         asked_at: OffsetDateTime::now_utc(),
         certificates: None,
         expected_keys: Vec::new(),
         keys: BTreeMap::new(),
-        role: Lookup::not_asked(&aws_calls::GET_INSTANCE_PROFILE, WHY),
-        service_role: Lookup::not_asked(&aws_calls::GET_ROLE, WHY),
+        role: Lookup::not_asked(&aws_calls::GET_INSTANCE_PROFILE, ENDPOINT_REFUSED),
+        service_role: Lookup::not_asked(&aws_calls::GET_ROLE, ENDPOINT_REFUSED),
         node_objects: BTreeMap::new(),
-        ebs_by_default: Lookup::not_asked(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, WHY),
-        network: question.subnet.as_ref().map(|_| NetworkFacts::not_asked(WHY)),
+        ebs_by_default: Lookup::not_asked(
+            &aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT,
+            ENDPOINT_REFUSED,
+        ),
+        network: question.subnet.as_ref().map(|_| NetworkFacts::not_asked(ENDPOINT_REFUSED)),
         adoptable: question
             .adopt
             .as_ref()
-            .map(|_| Lookup::not_asked(&aws_calls::LIST_CLUSTERS, WHY)),
-        earlier_clusters: Lookup::not_asked(&aws_calls::LIST_CLUSTERS, WHY),
+            .map(|_| Lookup::not_asked(&aws_calls::LIST_CLUSTERS, ENDPOINT_REFUSED)),
+        earlier_clusters: Lookup::not_asked(&aws_calls::LIST_CLUSTERS, ENDPOINT_REFUSED),
     }
 }
 

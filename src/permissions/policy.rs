@@ -11,9 +11,16 @@ use crate::{
         names::{S3Location, partition},
     },
     checks::catalogue::CATALOGUE,
-    runners::emr_etl_runner::config::RunnerConfig,
     settings::{destination::Destination, resolve::Settings, sign_key::KeyName},
+    spec::{cluster_spec::ClusterSpec, data_paths::Location},
 };
+
+/// What a policy is scoped to: one launch's cluster and S3 locations.
+#[derive(Clone, Copy)]
+pub(crate) struct LaunchScope<'a> {
+    pub(crate) cluster: &'a ClusterSpec,
+    pub(crate) locations: &'a [Location],
+}
 
 /// Every call that the guard makes, whatever its settings are.
 fn calls() -> impl Iterator<Item = &'static Call> {
@@ -32,24 +39,24 @@ static AUDIT: [&Call; 7] = [
     &aws_calls::DESCRIBE_KEY,
 ];
 
-/// The policy document for checks and runs; scoped to the buckets, roles and regions of `config`,
+/// The policy document for checks and runs; scoped to the buckets, roles and regions of `launch`,
 /// where there is one, and with what signing and delivering documents needs by `settings`.
-pub(crate) fn policy(config: Option<&RunnerConfig>, settings: Option<&Settings>) -> Value {
+pub(crate) fn policy(launch: Option<LaunchScope<'_>>, settings: Option<&Settings>) -> Value {
     let topic = settings.and_then(|settings| settings.alerts.topic());
     let calls = calls().chain(topic.map(|_| &aws_calls::PUBLISH));
-    document(calls.map(|call| (call.permission, call.on)), config, settings)
+    document(calls.map(|call| (call.permission, call.on)), launch, settings)
 }
 
 /// The same for the command `audit` alone: whoever only audits needs less.
-pub(crate) fn audit_policy(config: Option<&RunnerConfig>) -> Value {
-    document(AUDIT.iter().map(|call| (call.permission, call.on)), config, None)
+pub(crate) fn audit_policy(launch: Option<LaunchScope<'_>>) -> Value {
+    document(AUDIT.iter().map(|call| (call.permission, call.on)), launch, None)
 }
 
 /// The policy document of the command `reencrypt`, all of its options used.
-pub(crate) fn reencrypt(config: Option<&RunnerConfig>) -> Value {
+pub(crate) fn reencrypt(launch: Option<LaunchScope<'_>>) -> Value {
     document(
         REENCRYPT.iter().map(|call| (call.permission, call.on)).chain(ALONG.iter().copied()),
-        config,
+        launch,
         None,
     )
 }
@@ -114,7 +121,7 @@ static ALONG: [(&str, Resource); 15] = [
 
 fn document(
     needed: impl Iterator<Item = (&'static str, Resource)>,
-    config: Option<&RunnerConfig>,
+    launch: Option<LaunchScope<'_>>,
     settings: Option<&Settings>,
 ) -> Value {
     let topic = settings.and_then(|settings| settings.alerts.topic());
@@ -125,14 +132,14 @@ fn document(
     }
     let statements = actions
         .into_iter()
-        .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, config, topic)}))
-        .chain(settings.into_iter().flat_map(|settings| evidence(config, settings)));
+        .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, launch, topic)}))
+        .chain(settings.into_iter().flat_map(|settings| evidence(launch, settings)));
     json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<Value>>()})
 }
 
 /// What documents need: a key to sign with, and places in S3.
-fn evidence(config: Option<&RunnerConfig>, settings: &Settings) -> Vec<Value> {
-    let partition = config.map_or("aws", |config| partition(&config.emr_region.value));
+fn evidence(launch: Option<LaunchScope<'_>>, settings: &Settings) -> Vec<Value> {
+    let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
     let key = |name: &str| {
         if name.starts_with("arn:") && name.contains(":key/") {
             name.to_owned()
@@ -191,12 +198,12 @@ fn sid(service: &str, on: Resource) -> String {
     format!("{service}{on:?}")
 }
 
-fn resources(on: Resource, config: Option<&RunnerConfig>, topic: Option<&str>) -> Vec<String> {
-    let region = config.map_or("*", |config| config.emr_region.value.as_str());
-    let partition = config.map_or("aws", |config| partition(&config.emr_region.value));
-    let buckets: BTreeSet<&str> = config.map_or_else(
+fn resources(on: Resource, launch: Option<LaunchScope<'_>>, topic: Option<&str>) -> Vec<String> {
+    let region = launch.map_or("*", |launch| launch.cluster.region.value.as_str());
+    let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
+    let buckets: BTreeSet<&str> = launch.map_or_else(
         || BTreeSet::from(["*"]),
-        |config| config.locations.iter().map(|location| location.bucket().as_str()).collect(),
+        |launch| launch.locations.iter().map(|location| location.bucket().as_str()).collect(),
     );
     let named = |name: Option<&String>| {
         name.map_or("*", |name| name.rsplit('/').next().unwrap_or("*")).to_owned()
@@ -212,7 +219,7 @@ fn resources(on: Resource, config: Option<&RunnerConfig>, topic: Option<&str>) -
         Resource::InstanceProfile => {
             vec![format!(
                 "arn:{partition}:iam::*:instance-profile/{}",
-                named(config.map(|config| &config.jobflow_role.value))
+                named(launch.map(|launch| &launch.cluster.instance_profile.value))
             )]
         }
         // Which role is behind the instance profile is known only to IAM.
@@ -225,6 +232,7 @@ fn resources(on: Resource, config: Option<&RunnerConfig>, topic: Option<&str>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runners::emr_etl_runner::config::RunnerConfig;
 
     #[test]
     fn the_policy_of_the_recorded_config_is_scoped_to_it() {
@@ -235,9 +243,9 @@ mod tests {
             &env,
         )
         .unwrap();
-        insta::assert_snapshot!(
-            serde_json::to_string_pretty(&policy(Some(&config), None)).unwrap()
-        );
+        let cluster = config.cluster_spec();
+        let launch = LaunchScope { cluster: &cluster, locations: &config.locations };
+        insta::assert_snapshot!(serde_json::to_string_pretty(&policy(Some(launch), None)).unwrap());
         assert!(policy(None, None).to_string().contains("arn:aws:s3:::*"));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_emr::types::ClusterState;
 
 use crate::{
-    aws::{bucket_region, clients::Aws, region::Regions},
+    aws::{bucket_region, clients::Aws},
     base::{
         aws_calls,
         lookup::Lookup,
@@ -177,7 +177,7 @@ impl Scope {
         config: Option<&RunnerConfig>,
     ) -> Result<Self, ReencryptError> {
         let wanted = wanted(arguments, settings, config)?;
-        let regions = Regions::of_config_or_default(config).await;
+        let regions = crate::commands::read_config::regions_or_default(config).await;
         let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
         if let Some(endpoint) = aws
             .refused_endpoints()

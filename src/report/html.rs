@@ -8,16 +8,20 @@ mod marks;
 mod picture;
 mod plot;
 pub(crate) mod reencrypt;
+mod times;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
-use time::{OffsetDateTime, macros::format_description};
+use time::OffsetDateTime;
 
 use crate::report::{
     conclusion::{Conclusion, Tone, counted},
     document::{Cluster, Document, End, Lookup, Stored, Survey},
-    html::marks::Mark,
+    html::{
+        marks::Mark,
+        times::{day, lasted, precise, time},
+    },
     path::{DataPath, Kind, Proof},
 };
 
@@ -497,49 +501,6 @@ fn requests(document: &Document) -> Option<Markup> {
             }
         }
     })
-}
-
-fn lasted(started: OffsetDateTime, ended: OffsetDateTime) -> String {
-    let seconds = (ended - started).whole_seconds().max(0);
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0) => "less than a second".to_owned(),
-        (0, 0, seconds) => counted(usize::try_from(seconds).unwrap_or_default(), "second"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
-    }
-}
-
-/// A moment to the second, by UTC.
-fn clock(at: OffsetDateTime) -> String {
-    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    at.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()
-}
-
-fn day(at: OffsetDateTime) -> String {
-    at.to_offset(time::UtcOffset::UTC)
-        .format(format_description!("[year]-[month]-[day]"))
-        .unwrap_or_default()
-}
-
-fn machine(at: OffsetDateTime) -> String {
-    at.to_offset(time::UtcOffset::UTC)
-        .format(format_description!(
-            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
-        ))
-        .unwrap_or_default()
-}
-
-fn time(at: OffsetDateTime) -> Markup {
-    html! { time datetime=(machine(at)) { (clock(at)) } }
-}
-
-/// The time of day, to the millisecond.
-fn precise(at: OffsetDateTime) -> Markup {
-    let shown = at
-        .to_offset(time::UtcOffset::UTC)
-        .format(format_description!("[hour]:[minute]:[second].[subsecond digits:3]"))
-        .unwrap_or_default();
-    html! { time datetime=(machine(at)) { (shown) } }
 }
 
 #[cfg(test)]

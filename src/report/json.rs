@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use time::{Date, OffsetDateTime};
 
 use crate::{
     aws::log::Calls,
-    base::{lookup::Lookup, names::AccountId, outcome::Outcome},
+    base::{lookup::Lookup, names::AccountId, outcome::Outcome, report_kind::RUN_REPORT_VERSION},
     checks::{
         finding::{Finding, Status},
         residual_risks::Gap,
@@ -28,15 +28,17 @@ use crate::{
     watch::records::Watched,
 };
 
-/// The version of the form below; it grows when a field changes its meaning or goes away.
-pub(crate) const VERSION: u32 = 2;
+/// The schema of the version.
+fn version_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"const": RUN_REPORT_VERSION})
+}
 
 /// The evidence of one run of emr-etl-guard.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "The document of one run of emr-etl-guard")]
 pub struct Record<'a> {
     /// The version of this form.
-    #[schemars(schema_with = "super::schema::version")]
+    #[schemars(schema_with = "version_schema")]
     pub version: u32,
     /// This program's version.
     pub guard: &'static str,

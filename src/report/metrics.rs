@@ -2,20 +2,17 @@
 
 mod otlp;
 mod prometheus;
+pub(crate) mod send;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use time::OffsetDateTime;
-use tokio::sync::oneshot;
 
 use crate::{
     checks::finding::{Level, Status},
     facts::stored::Stored,
     report::judged::Judged,
-    settings::{
-        metrics_targets::{Labels, Targets},
-        policy::EncryptionKind,
-    },
+    settings::{metrics_targets::Labels, policy::EncryptionKind},
     watch::records::{ClusterRecord, Watched},
 };
 
@@ -229,51 +226,4 @@ fn gauges(measured: &Measured, labels: &Labels) -> Vec<Gauge> {
             samples,
         })
         .collect()
-}
-
-/// The metrics of one run, ready to be told.
-#[derive(Clone, Debug)]
-pub(crate) struct Metrics {
-    targets: Targets,
-    command: &'static str,
-    gauges: Vec<Gauge>,
-}
-
-impl Metrics {
-    pub(crate) fn new(targets: Targets, measured: &Measured) -> Self {
-        Self { gauges: gauges(measured, &targets.labels), command: measured.command, targets }
-    }
-
-    /// Writes the file, if one is named.
-    pub(crate) async fn write(&self) -> Result<(), String> {
-        let Some(file) = self.targets.file.clone() else { return Ok(()) };
-        let (gauges, command) = (self.gauges.clone(), self.command);
-        apart(move || {
-            prometheus::write(&file, gauges, command)
-                .map_err(|error| format!("{}: cannot be written: {error}", file.display()))
-        })
-        .await
-    }
-
-    /// Sends them to the collector, if one is named.
-    pub(crate) async fn send(&self) -> Result<(), String> {
-        let Some(endpoint) = otlp::endpoint(self.targets.otlp.as_deref(), &otlp::variable)? else {
-            return Ok(());
-        };
-        let gauges = self.gauges.clone();
-        apart(move || otlp::send(&endpoint, &gauges)).await
-    }
-}
-
-/// Does what blocks on a thread of its own, which nobody waits for longer than he likes.
-async fn apart(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
-    let (done, end) = oneshot::channel();
-    let work = move || {
-        let _ = done.send(work());
-    };
-    std::thread::Builder::new()
-        .name("metrics".to_owned())
-        .spawn(work)
-        .map_err(|error| error.to_string())?;
-    end.await.unwrap_or_else(|_| Err("a bug in emr-etl-guard".to_owned()))
 }

@@ -18,7 +18,7 @@ use crate::{
             Alerts,
             message::{Kind, Known, Message},
         },
-        metrics::{self, Counts, Measured, Metrics},
+        metrics::{self, Counts, Measured, send::Metrics},
     },
     settings::resolve::Settings,
     system::{output, signals},

@@ -2,7 +2,7 @@
 //! costs. The command writes it, and its page is made of it. `schema-reencrypt.json` beside this
 //! file says what is in it.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -15,12 +15,17 @@ use crate::{
 /// The version of the form below; it grows when a field changes its meaning or goes away.
 pub(crate) const VERSION: u32 = 1;
 
+/// The schema of the version.
+fn version_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"const": VERSION})
+}
+
 /// What one `reencrypt` by emr-etl-guard found and did.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "The document of one reencrypt by emr-etl-guard")]
 pub(crate) struct ReencryptDocument {
     /// The version of this form.
-    #[schemars(schema_with = "super::schema::reencrypt_version")]
+    #[schemars(schema_with = "version_schema")]
     pub(crate) version: u32,
     /// The version of the program that wrote it.
     pub(crate) guard: String,

@@ -1,34 +1,17 @@
 //! The JSON Schemas of the documents, made from the types that they are written by. `schema.json`
 //! and its siblings beside this file are what they come to; a test fails when one is stale.
 
-use schemars::{
-    Schema, SchemaGenerator, generate::SchemaSettings, json_schema, transform::transform_subschemas,
-};
+use schemars::{Schema, generate::SchemaSettings, transform::transform_subschemas};
 use serde_json::Value;
 
 use crate::{
-    base::report_kind::DocumentKind,
+    base::report_kind::{DocumentKind, RUN_REPORT_VERSION},
     report::{
         audit_document::{self, AuditDocument},
-        json::{Record, VERSION},
+        json::Record,
         reencrypt_document::{self, ReencryptDocument},
     },
 };
-
-/// The document's own version.
-pub(super) fn version(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"const": VERSION})
-}
-
-/// That of an audit's.
-pub(super) fn audit_version(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"const": audit_document::VERSION})
-}
-
-/// That of a repair's.
-pub(super) fn reencrypt_version(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"const": reencrypt_document::VERSION})
-}
 
 /// The schema of a kind of document, as JSON text.
 pub(crate) fn text(kind: DocumentKind) -> anyhow::Result<String> {
@@ -38,9 +21,10 @@ pub(crate) fn text(kind: DocumentKind) -> anyhow::Result<String> {
         .with_transform(unwrap_lines as fn(&mut Schema))
         .into_generator();
     let (mut schema, name) = match kind {
-        DocumentKind::Run => {
-            (generator.into_root_schema_for::<Record<'_>>(), format!("document/v{VERSION}"))
-        }
+        DocumentKind::Run => (
+            generator.into_root_schema_for::<Record<'_>>(),
+            format!("document/v{RUN_REPORT_VERSION}"),
+        ),
         DocumentKind::Audit => (
             generator.into_root_schema_for::<AuditDocument>(),
             format!("audit/v{}", audit_document::VERSION),

@@ -1,7 +1,41 @@
-//! What a cluster is started with.
+//! What a cluster is started with, or was started with, as far as a check reads it.
 
-/// A property of `aws.emr.configuration`, which the runner turns into the cluster's
-/// `Configurations`.
+use crate::{base::names::ReleaseLabel, spec::located::Located};
+
+/// A cluster as its launcher's config describes it, or as EMR describes one that is running.
+#[derive(Clone, Debug)]
+pub struct ClusterSpec {
+    /// Where this description is from: the name of the launcher's config, or the cluster itself.
+    pub origin: String,
+    /// SHA-256 of that description, in hexadecimal.
+    pub digest: String,
+    /// Its name.
+    pub name: String,
+    /// The region it runs in.
+    pub region: Located<String>,
+    /// Its release.
+    pub release: Located<ReleaseLabel>,
+    /// The role that the EMR service acts as.
+    pub service_role: Located<String>,
+    /// The instance profile of its nodes.
+    pub instance_profile: Located<String>,
+    /// Its subnet; none: EMR chooses.
+    pub subnet: Option<Located<String>>,
+    /// Its security configuration, as the description names it (before a seal sets another).
+    pub security_configuration: Option<Located<String>>,
+    /// The instance types of its groups.
+    pub instance_types: Vec<Located<String>>,
+    /// The properties of its software (`Configurations` of RunJobFlow).
+    pub properties: Vec<Property>,
+    /// Scripts that every node runs first.
+    pub bootstrap_actions: Vec<Located<String>>,
+    /// `AdditionalInfo` of RunJobFlow.
+    pub additional_info: Option<Located<String>>,
+    /// What the launcher may add to this by itself.
+    pub additions: LauncherAdditions,
+}
+
+/// A property of the cluster's software.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {
     /// `core-site`, `spark-defaults`, ….
@@ -12,4 +46,14 @@ pub struct Property {
     pub value: String,
     /// `file:line:column` of the value.
     pub at: String,
+}
+
+/// What a launcher may add to a request without being asked: its presence proves nothing, and its
+/// absence neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LauncherAdditions {
+    /// Properties: classification, name and value.
+    pub properties: Vec<(&'static str, &'static str, &'static str)>,
+    /// Bootstrap scripts; `*` stands for their versions.
+    pub bootstrap_actions: Vec<String>,
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     base::names::{BucketName, S3Location},
-    spec::part::Part,
+    spec::{located::Located, part::Part},
 };
 
 /// One S3 location of the config, by the role it plays for the runner.
@@ -27,6 +27,17 @@ impl Location {
     pub fn bucket(&self) -> &BucketName {
         &self.location.bucket
     }
+}
+
+/// Every S3 location of a launch, and what is done to each.
+#[derive(Clone, Debug)]
+pub struct DataPaths {
+    /// The region of the buckets.
+    pub region: Located<String>,
+    /// The locations that the launcher's config names, in its order.
+    pub locations: Vec<Location>,
+    /// Who reads, writes or deletes what.
+    pub plan: Plan,
 }
 
 /// What a run will do.

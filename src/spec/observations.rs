@@ -7,6 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::located::Located;
 
+/// What was seen of a launch besides its cluster and its data paths.
+#[derive(Clone, Debug, Default)]
+pub struct Observations {
+    /// Where the launcher's reading of its config is definite, but not what a person sees.
+    pub ambiguities: Vec<Ambiguity>,
+    /// Where the launcher reports its jobs to.
+    pub tracking: Option<Tracking>,
+    /// The storage targets and enrichments that the run is given.
+    pub documents: Documents,
+}
+
 /// A place that misleads people: Ruby's reading is definite, but not what stands there at first
 /// sight.
 #[derive(Clone, Debug, PartialEq, Eq)]

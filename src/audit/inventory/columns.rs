@@ -14,7 +14,7 @@ use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuild
 use time::OffsetDateTime;
 
 use crate::audit::{
-    inventory::{Kinds, ROWS_AT_ONCE},
+    inventory::kinds::{Kinds, ROWS_AT_ONCE},
     object_row::Row,
 };
 

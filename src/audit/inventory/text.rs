@@ -7,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 use percent_encoding::percent_decode;
 use time::{Date, Month, OffsetDateTime, Time};
 
-use crate::audit::{inventory::Kinds, object_row::Row};
+use crate::audit::{inventory::kinds::Kinds, object_row::Row};
 
 /// Where the fields stand in a line.
 #[derive(Debug)]

@@ -29,6 +29,7 @@ use crate::{
     },
     commands::{
         error::GuardError,
+        read_config,
         run::{
             output_verification::{Afterwards, Confirmed},
             run::Run,
@@ -36,6 +37,7 @@ use crate::{
     },
     evidence::{delivery::Evidence, journal::Pursuit},
     facts::{
+        cluster_spec,
         emr::{self, ClusterFacts},
         gather::{self, Facts},
         written::Writes,
@@ -82,9 +84,7 @@ pub(crate) async fn watch(
         [] => None,
         arguments => match Invocation::parse(arguments)? {
             Invocation::Run(invocation) => {
-                let config =
-                    crate::commands::read_config::read_config(&invocation, settings, &mut caught)
-                        .await?;
+                let config = read_config::read_config(&invocation, settings, &mut caught).await?;
                 Some((invocation, config))
             }
             Invocation::NoLaunch => {
@@ -95,7 +95,7 @@ pub(crate) async fn watch(
     };
     ca_certificates::has_trust()?;
     let regions = match &given {
-        Some((_, config)) => Regions::of(config),
+        Some((_, config)) => read_config::regions(config),
         None => Regions::all(region::region().await?),
     };
     let aws =
@@ -200,14 +200,18 @@ impl Attaching<'_> {
         caught: &mut Caught,
     ) -> Result<Outcome, GuardError> {
         let mut all: Option<Standing> = None;
-        let configs: Result<Vec<RunnerConfig>, _> =
-            self.clusters.iter().map(|cluster| RunnerConfig::of_cluster(cluster, region)).collect();
-        let configs = match configs {
-            Ok(configs) => configs,
-            Err(error) => return Ok(cannot(self.report, format!("it cannot be judged: {error}"))),
-        };
-        for (cluster, config) in self.clusters.iter().zip(&configs) {
-            let run = Run::of_cluster(config, self.settings);
+        let mut specs = Vec::new();
+        for cluster in self.clusters {
+            match cluster_spec::of(cluster, region) {
+                Ok(spec) => specs.push(spec),
+                Err(error) => {
+                    let why = format!("it cannot be judged: the cluster {}: {error}", cluster.id);
+                    return Ok(cannot(self.report, why));
+                }
+            }
+        }
+        for (cluster, spec) in self.clusters.iter().zip(&specs) {
+            let run = Run::of_cluster(spec.clone(), self.settings);
             let facts = gathered(self.aws, &run, caught).await?;
             if let Some(why) = cannot_tell(&facts) {
                 return Ok(cannot(self.report, why));
@@ -235,10 +239,10 @@ impl Attaching<'_> {
             standing.facts.keys.extend(facts.keys);
             standing.facts.node_objects.extend(facts.node_objects);
         }
-        let (Some(standing), Some(config)) = (all, configs.first()) else {
+        let (Some(standing), Some(spec)) = (all, specs.into_iter().next()) else {
             return Ok(Outcome::Ended(0));
         };
-        self.follow(&Run::of_cluster(config, self.settings), standing, until_idle, caught).await
+        self.follow(&Run::of_cluster(spec, self.settings), standing, until_idle, caught).await
     }
 
     /// Watches the clusters to their end, or until the guard is told to stop, and looks at what
@@ -369,7 +373,7 @@ impl Attaching<'_> {
 }
 
 async fn gathered(aws: &Aws, run: &Run<'_>, caught: &mut Caught) -> Result<Facts, GuardError> {
-    let question = run.question(false, None);
+    let question = run.question(false);
     tokio::select! {
         facts = Box::pin(gather::gather(aws, question)) => Ok(facts),
         signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),

@@ -1,12 +1,15 @@
 //! The line of a run: from the arguments to the outcome.
 
-use std::{cell::Cell, ffi::OsString};
+use std::{cell::Cell, ffi::OsString, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
-    aws::{ca_certificates, clients::Aws, region::Regions},
-    base::{lookup::Lookup, outcome::Outcome},
+    aws::{ca_certificates, clients::Aws},
+    base::{
+        lookup::{Lookup, Obstacle},
+        outcome::Outcome,
+    },
     checks::{
         catalogue,
         finding::Finding,
@@ -15,7 +18,7 @@ use crate::{
     },
     commands::{
         error::GuardError,
-        read_config::read_config,
+        read_config::{self, read_config},
         run::{
             output_verification::{Afterwards, Confirmed},
             resume,
@@ -43,7 +46,7 @@ use crate::{
         version,
     },
     settings::resolve::{OnStop, Settings},
-    spec::observations,
+    spec::observations::RunnerVersion,
     system::{
         process::{self, LaunchError, Program},
         signals::{self, Caught, stop_signal, told_to_stop},
@@ -97,14 +100,16 @@ pub(crate) async fn guard(
     let run_of = Run::new(&config, settings, &invocation, check)?;
     run_of.introduce(&report);
 
-    let regions = Regions::of(&config);
+    let regions = read_config::regions(&config);
     let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
-    let question = run_of.question(invocation.persistent, program.as_ref());
+    let question = run_of.question(invocation.persistent);
     let digest = async { Some((program.as_ref()?, version::digest(program.as_ref()?).await)) };
-    let (facts, digest) = tokio::select! {
-        known = async { tokio::join!(gather::gather(&aws, question), digest) } => known,
+    let version = runner_version(program.as_ref(), &aws, settings.version_timeout);
+    let (mut facts, digest, runner_version) = tokio::select! {
+        known = async { tokio::join!(gather::gather(&aws, question), digest, version) } => known,
         signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
     };
+    facts.runner_version = runner_version;
     report.know(|known| known.account = facts.launch_account().map(ToString::to_string));
     let runner = digest.zip(facts.runner_version.clone());
     let runner = runner.map(|((program, sha256), version)| json::Runner {
@@ -116,7 +121,8 @@ pub(crate) async fn guard(
         () = async {
             evidence.connect(&aws, Some(&facts)).await;
             if state.is_some() {
-                evidence.send_earlier(settings.pre_flight_timeout, &report).await;
+                let limit = settings.pre_flight_timeout;
+                evidence.send_earlier(limit, &report.timeline, &|line| report.say(line)).await;
             }
         } => {}
         signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
@@ -277,7 +283,7 @@ async fn launched(
         .filter_map(records::ClusterRecord::orphan_line)
         .for_each(|line| report.say(&line));
 
-    let confirmation = confirm::confirm(ended.outcome, expected, run.plan.has_steps(), &watched);
+    let confirmation = confirm::confirm(ended.outcome, expected, run.has_steps(), &watched);
     let after = run.afterwards(&aws, judged, &writes, &standard, launched_at, report);
     let is_stopped = stop.get().is_some();
     let Confirmed { confirmation, written, gaps, is_closed } =
@@ -310,6 +316,22 @@ async fn launched(
         }
     };
     run.end(report, &judged, Some(&watched), confirmation.outcome, cut).await
+}
+
+/// The version of the runner, where there is one; it is not asked where an endpoint is refused.
+async fn runner_version(
+    program: Option<&Program>,
+    aws: &Aws,
+    limit: Duration,
+) -> Option<Lookup<RunnerVersion>> {
+    let program = program?;
+    if aws.refused_endpoints().next().is_none() {
+        return Some(version::version(program, limit).await);
+    }
+    Some(Lookup::Unreachable(Obstacle {
+        operation: "--version".to_owned(),
+        message: gather::ENDPOINT_REFUSED.to_owned(),
+    }))
 }
 
 /// Closes what an earlier guard left open, unless a stop comes first: then that stays as it is.
@@ -378,10 +400,7 @@ async fn launches_nothing(
             version = version::version(&program, settings.version_timeout) => version,
             signal = stop_signal(caught) => return Err(GuardError::Stopped(signal)),
         };
-        if version
-            .found()
-            .is_none_or(|version| *version < observations::RunnerVersion::FIRST_ENCRYPTING)
-        {
+        if version.found().is_none_or(|version| *version < RunnerVersion::FIRST_ENCRYPTING) {
             let seen = match version {
                 Lookup::Found(version) => version.to_string(),
                 Lookup::Denied(trouble) | Lookup::Unreachable(trouble) => {
@@ -391,7 +410,7 @@ async fn launches_nothing(
             };
             return Err(GuardError::OldRunner(format!(
                 "the runner is {seen}; from {} on, it is known which commands launch nothing",
-                observations::RunnerVersion::FIRST_ENCRYPTING
+                RunnerVersion::FIRST_ENCRYPTING
             )));
         }
     }

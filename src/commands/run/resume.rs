@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::{clients::Aws, region::Regions},
-    base::{lookup::Lookup, names::ClusterId, outcome::Outcome},
+    base::{lookup::Lookup, names::ClusterId, outcome::Outcome, report_kind::RUN_REPORT_VERSION},
     checks::{clusters::ExpectedEnd, finding::Finding},
     commands::{
         error::GuardError,
@@ -221,7 +221,7 @@ impl Told<'_> {
         let outcome = closing.outcome.unwrap_or(Outcome::Ended(0));
         let exit_code = outcome.exit_code(&settings.exit_codes);
         let record = Record {
-            version: json::VERSION,
+            version: RUN_REPORT_VERSION,
             guard: env!("CARGO_PKG_VERSION"),
             run: id,
             command: json::Command::Resume,

@@ -10,7 +10,10 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::clients::Aws,
-    base::{digest::sha256, lookup::Lookup, names::KeyReference, outcome::Outcome},
+    base::{
+        digest::sha256, lookup::Lookup, names::KeyReference, outcome::Outcome,
+        report_kind::RUN_REPORT_VERSION, secret::RunnerCredentials,
+    },
     checks::{case::Case, finding::Finding, stored::Standard, verified::Verified},
     commands::{error::GuardError, run::output_verification::Afterwards},
     evidence::{
@@ -33,13 +36,17 @@ use crate::{
     },
     runners::emr_etl_runner::{
         config::RunnerConfig,
+        environment,
         invocation::RunInvocation,
         plan::circumstances,
         seal::{Seal, Sealed},
     },
     settings::resolve::Settings,
-    spec::{data_paths::Plan, observations::Documents},
-    system::process::Program,
+    spec::{
+        cluster_spec::ClusterSpec,
+        data_paths::{DataPaths, Plan},
+        observations::{Documents, Observations},
+    },
     watch::{records::Watched, watcher},
 };
 
@@ -48,7 +55,11 @@ pub(crate) const RUN_TAG: &str = "emr-etl-guard-run";
 
 /// One run.
 pub(crate) struct Run<'a> {
-    config: &'a RunnerConfig,
+    cluster: ClusterSpec,
+    paths: DataPaths,
+    observed: Observations,
+    /// The runner's own credentials; none for a watch without a runner config.
+    credentials: Option<RunnerCredentials>,
     pub(crate) settings: &'a Settings,
     /// The options of `check`; none for `run`.
     check: Option<&'a CheckOptions>,
@@ -56,8 +67,6 @@ pub(crate) struct Run<'a> {
     attached: bool,
     pub(crate) id: String,
     started: OffsetDateTime,
-    pub(crate) documents: Documents,
-    pub(crate) plan: Plan,
     pub(crate) security_configuration: Option<String>,
     pub(crate) sealed: Option<Sealed>,
 }
@@ -72,38 +81,57 @@ impl<'a> Run<'a> {
         let id = uuid::Uuid::now_v7().to_string();
         let seal = seal_of(config, settings, &id);
         let documents = Documents::read(invocation)?;
+        let plan = Plan::of(invocation, &circumstances(config, &documents))?;
         Ok(Self {
-            config,
+            cluster: config.cluster_spec(),
+            paths: DataPaths {
+                region: config.s3_region.clone(),
+                locations: config.locations.clone(),
+                plan,
+            },
+            observed: Observations {
+                ambiguities: config.ambiguities.clone(),
+                tracking: config.tracking.clone(),
+                documents,
+            },
+            credentials: Some(config.credentials.clone()),
             settings,
             check,
             attached: false,
             started: OffsetDateTime::now_utc(),
-            plan: Plan::of(invocation, &circumstances(config, &documents))?,
-            documents,
             sealed: seal.as_ref().map(|seal| config.seal(seal)).transpose()?,
             security_configuration: seal.map(|seal| seal.security_configuration),
             id,
         })
     }
 
-    /// A watch on clusters that run already, by `config` alone: what a runner config would say of
-    /// one of them.
-    pub(crate) fn of_cluster(config: &'a RunnerConfig, settings: &'a Settings) -> Self {
+    /// A watch on clusters that run already, by what one of them was started with.
+    pub(crate) fn of_cluster(cluster: ClusterSpec, settings: &'a Settings) -> Self {
         Self {
-            config,
+            paths: DataPaths {
+                region: cluster.region.clone(),
+                locations: Vec::new(),
+                plan: Plan::of_nothing(&cluster.name),
+            },
+            observed: Observations::default(),
+            credentials: None,
             settings,
             check: None,
             attached: true,
             id: uuid::Uuid::now_v7().to_string(),
             started: OffsetDateTime::now_utc(),
-            documents: Documents::default(),
-            plan: Plan::of_nothing(&config.job_name),
-            security_configuration: config
+            security_configuration: cluster
                 .security_configuration
                 .as_ref()
                 .map(|located| located.value.clone()),
             sealed: None,
+            cluster,
         }
+    }
+
+    /// Whether the run gives the cluster any step.
+    pub(crate) fn has_steps(&self) -> bool {
+        self.paths.plan.has_steps()
     }
 
     /// The same run, as a watch on clusters that run already.
@@ -114,26 +142,26 @@ impl<'a> Run<'a> {
     /// What a cluster of it must be, if its security configuration was found.
     pub(crate) fn verified(&self, facts: &Facts) -> Option<Verified> {
         let found = facts.security_configuration.as_ref().and_then(Lookup::found)?;
-        Some(Verified::of(found, self.config, facts))
+        Some(Verified::of(found, &self.cluster, facts))
     }
 
     /// Says who this is, for whoever else hears of it.
     pub(crate) fn introduce(&self, report: &Report) {
         report.know(|known| {
             known.run = Some(self.id.clone());
-            known.region = Some(self.config.emr_region.value.clone());
-            known.config = Some(self.config.origin.clone());
-            known.runner = Some(self.config.credentials.clone());
+            known.region = Some(self.cluster.region.value.clone());
+            known.config = Some(self.cluster.origin.clone());
+            known.runner.clone_from(&self.credentials);
         });
     }
 
-    pub(crate) fn question(&self, persistent: bool, program: Option<&Program>) -> Question {
+    pub(crate) fn question(&self, persistent: bool) -> Question {
         let touched =
-            self.config.locations.iter().filter(|location| self.plan.touches(&location.role));
+            self.paths.locations.iter().filter(|location| self.paths.plan.touches(&location.role));
         let buckets = touched.map(|location| location.bucket().clone());
         let policy = &self.settings.policy;
-        let roles = self.plan.reads_data_from();
-        let data = self.config.locations.iter().filter(|location| {
+        let roles = self.paths.plan.reads_data_from();
+        let data = self.paths.locations.iter().filter(|location| {
             roles.contains(&location.role.as_str())
                 && !policy.is_external(location.bucket().as_str())
         });
@@ -145,11 +173,11 @@ impl<'a> Run<'a> {
                 .collect(),
             data_objects: policy.data_objects,
             security_configuration: self.security_configuration.clone(),
-            region: self.config.emr_region.value.clone(),
-            instance_profile: self.config.jobflow_role.value.clone(),
-            service_role: self.config.service_role.value.clone(),
+            region: self.cluster.region.value.clone(),
+            instance_profile: self.cluster.instance_profile.value.clone(),
+            service_role: self.cluster.service_role.value.clone(),
             subnet: self
-                .config
+                .cluster
                 .subnet
                 .as_ref()
                 .map(|subnet| subnet.value.clone())
@@ -161,19 +189,20 @@ impl<'a> Run<'a> {
                 .iter()
                 .map(|key| KeyReference::new(key))
                 .collect(),
-            adopt: (persistent && !self.attached).then(|| self.config.job_name.clone()),
+            adopt: (persistent && !self.attached).then(|| self.cluster.name.clone()),
             time_limit: self.settings.pre_flight_timeout,
-            runner: program.cloned(),
-            version_timeout: self.settings.version_timeout,
+            environment: environment::that_can_load_code(|name| {
+                std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+            }),
         }
     }
 
     /// What the checks look at, once there are facts.
     pub(crate) fn case<'b>(&'b self, facts: &'b Facts) -> Case<'b> {
         Case {
-            config: self.config,
-            plan: &self.plan,
-            documents: &self.documents,
+            cluster: &self.cluster,
+            paths: &self.paths,
+            observed: &self.observed,
             security_configuration: self.security_configuration.as_deref(),
             policy: &self.settings.policy,
             facts,
@@ -182,7 +211,7 @@ impl<'a> Run<'a> {
 
     /// Where the run can write.
     pub(crate) fn writes(&self) -> Writes {
-        Writes::of(&self.config.locations, &self.plan)
+        Writes::of(&self.paths.locations, &self.paths.plan)
     }
 
     /// What every object that it writes must be.
@@ -207,7 +236,7 @@ impl<'a> Run<'a> {
             report,
             writes,
             standard,
-            locations: &self.config.locations,
+            locations: &self.paths.locations,
             since,
             before: Some(self.case(judged.facts)),
             live: None,
@@ -244,9 +273,9 @@ impl<'a> Run<'a> {
             .collect();
         watcher::Plan {
             pursuit: Pursuit {
-                verified: Verified::of(found, self.config, facts),
+                verified: Verified::of(found, &self.cluster, facts),
                 policy: self.settings.policy.clone(),
-                job_name: self.config.job_name.clone(),
+                job_name: self.cluster.name.clone(),
                 persistent,
                 tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
                 earlier_clusters: facts.earlier_clusters.found().cloned().unwrap_or_default(),
@@ -282,11 +311,11 @@ impl<'a> Run<'a> {
             run: self.id.clone(),
             started: self.started,
             account: facts.launch_account().map(ToString::to_string),
-            region: self.config.emr_region.value.clone(),
-            config: self.config.origin.clone(),
+            region: self.cluster.region.value.clone(),
+            config: self.cluster.origin.clone(),
             pursuit: plan.pursuit.clone(),
             output: Some(Output {
-                region: self.config.s3_region.value.clone(),
+                region: self.paths.region.value.clone(),
                 writes: self.writes(),
                 standard: self.standard(facts),
                 since,
@@ -308,7 +337,7 @@ impl<'a> Run<'a> {
         let policy = &self.settings.policy;
         let exit_code = outcome.exit_code(&self.settings.exit_codes);
         let record = Record {
-            version: json::VERSION,
+            version: RUN_REPORT_VERSION,
             guard: env!("CARGO_PKG_VERSION"),
             run: &self.id,
             command: match self.check {
@@ -322,16 +351,16 @@ impl<'a> Run<'a> {
             who: json::Who::of(Some(&judged.facts.guard), Some(&judged.facts.runner)),
             chain: judged.chain.map(|(_, chain)| chain.clone()),
             inputs: Some(json::Inputs {
-                config: &self.config.origin,
-                config_sha256: &self.config.digest,
+                config: &self.cluster.origin,
+                config_sha256: &self.cluster.digest,
                 sealed_sha256: self.sealed.as_ref().map(|sealed| sealed.digest.as_str()),
                 sealed: self.sealed.as_ref().map_or(&[], |sealed| sealed.changes.as_slice()),
                 runner: judged.runner,
                 settings: json::SettingsUsed::of(self.settings),
                 policy,
                 policy_sha256: sha256(serde_json::to_vec(policy).map_err(anyhow::Error::from)?),
-                documents: &self.documents,
-                plan: &self.plan,
+                documents: &self.observed.documents,
+                plan: &self.paths.plan,
             }),
             facts: Some(judged.facts),
             exceptions: json::used_exceptions(policy, &findings),

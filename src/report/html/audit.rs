@@ -13,8 +13,10 @@ use crate::{
         audit_document::{AuditDocument, Kind, Location},
         conclusion::{counted, is},
         html::{
-            Frame, Sections, bar, day, fact, grouped, headline, lasted, marks::Mark, plot::small,
-            time,
+            Frame, Sections, bar, fact, grouped, headline,
+            marks::Mark,
+            plot::small,
+            times::{day, lasted, time},
         },
     },
 };

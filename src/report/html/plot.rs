@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::report::{
     document::Document,
-    html::{clock, marks::Mark},
+    html::{marks::Mark, times::clock},
 };
 
 const WIDTH: f64 = 1148.0;

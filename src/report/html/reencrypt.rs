@@ -11,7 +11,9 @@ use crate::{
     },
     report::{
         html::{
-            Frame, Sections, bar, fact, findings, grouped, headline, lasted, marks::Mark, time,
+            Frame, Sections, bar, fact, findings, grouped, headline,
+            marks::Mark,
+            times::{lasted, time},
         },
         reencrypt_document::{BucketTarget, Location, Method, Mode, ReencryptDocument},
     },

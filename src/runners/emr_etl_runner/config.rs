@@ -9,10 +9,9 @@ use std::{io::Read as _, path::Path};
 use crate::{
     base::{
         digest::sha256,
-        names::{NameError, ReleaseLabel},
+        names::ReleaseLabel,
         secret::{RunnerCredentials, Secret},
     },
-    facts::emr::ClusterFacts,
     runners::emr_etl_runner::{
         config_error::{ConfigError, Position},
         contract,
@@ -25,7 +24,7 @@ use crate::{
         yaml_value::{Node, Value},
     },
     spec::{
-        cluster_spec::Property,
+        cluster_spec::{ClusterSpec, LauncherAdditions, Property},
         data_paths::Location,
         located::Located,
         observations::{Ambiguity, Tracking},
@@ -34,6 +33,34 @@ use crate::{
 
 /// A config larger than this is refused (the real one has 2 KiB), in bytes.
 const LARGEST: u64 = 1 << 20;
+
+/// What the runner adds to `Configurations` for collectors that write Thrift. Source: EmrEtlRunner,
+/// emr_job.rb.
+const FOR_THRIFT: [(&str, &str, &str); 2] = [
+    ("core-site", "io.file.buffer.size", "65536"),
+    ("mapred-site", "mapreduce.user.classpath.first", "true"),
+];
+
+/// The runner's own scripts: one of Snowplow's, from the bucket of the region, and those for two
+/// kinds of software. Source: EmrEtlRunner, emr_job.rb.
+fn added_bootstrap(config: &RunnerConfig) -> Vec<String> {
+    let region = &config.emr_region.value;
+    let hosted = if region == "eu-west-1" { String::new() } else { format!("-{region}") };
+    let snowplow =
+        format!("s3://snowplow-hosted-assets{hosted}/common/emr/snowplow-ami*-bootstrap-*.sh");
+    let hbase = config
+        .hbase
+        .as_ref()
+        .map(|_| format!("s3://{region}.elasticmapreduce/bootstrap-actions/setup-hbase"));
+    let lingual = config.lingual.as_ref();
+    let lingual = lingual.map(|version| {
+        format!(
+            "s3://files.concurrentinc.com/lingual/{}/lingual-client/install-lingual-client.sh",
+            version.value
+        )
+    });
+    [Some(snowplow), hbase, lingual].into_iter().flatten().collect()
+}
 
 /// What the runner would run with.
 #[derive(Debug)]
@@ -122,51 +149,32 @@ impl RunnerConfig {
         Self::load(origin, bytes, None, env)
     }
 
-    /// What a runner config would say of a cluster that was started without one.
-    pub(crate) fn of_cluster(cluster: &ClusterFacts, region: &str) -> Result<Self, ConfigError> {
-        let origin = format!("the cluster {}", cluster.id);
-        let at = |value: &str| Located { value: value.to_owned(), at: origin.clone() };
-        // A role is named by its ARN or by its name alone; IAM is asked by name.
-        let role = |role: &Option<String>| {
-            at(role.as_deref().and_then(|role| role.rsplit('/').next()).unwrap_or_default())
-        };
-        let release = cluster.release.as_deref().unwrap_or("none").parse();
-        let nothing = psych::load(&Rendered::as_it_stands("{}"))?;
-        let facts = serde_json::to_vec(cluster).unwrap_or_default();
-        Ok(Self {
-            digest: sha256(&facts),
-            credentials: RunnerCredentials {
-                access_key_id: Secret::new(String::new()),
-                secret_access_key: Secret::new(String::new()),
+    /// The cluster that the runner would start.
+    #[must_use]
+    pub fn cluster_spec(&self) -> ClusterSpec {
+        ClusterSpec {
+            origin: self.origin.clone(),
+            digest: self.digest.clone(),
+            name: self.job_name.clone(),
+            region: self.emr_region.clone(),
+            release: self.release.clone(),
+            service_role: self.service_role.clone(),
+            instance_profile: self.jobflow_role.clone(),
+            subnet: self.subnet.clone(),
+            security_configuration: self.security_configuration.clone(),
+            instance_types: self.instance_types.clone(),
+            properties: self.properties.clone(),
+            bootstrap_actions: self.bootstrap.clone(),
+            additional_info: self.additional_info.clone(),
+            additions: LauncherAdditions {
+                properties: if self.collector_format.as_deref() == Some("thrift") {
+                    FOR_THRIFT.to_vec()
+                } else {
+                    Vec::new()
+                },
+                bootstrap_actions: added_bootstrap(self),
             },
-            s3_region: at(region),
-            emr_region: at(region),
-            release: Located {
-                value: release
-                    .map_err(|error: NameError| ConfigError::of(&origin, error.to_string()))?,
-                at: origin.clone(),
-            },
-            jobflow_role: role(&cluster.instance_profile),
-            service_role: role(&cluster.service_role),
-            instance_types: Vec::new(),
-            properties: Vec::new(),
-            bootstrap: Vec::new(),
-            hbase: None,
-            lingual: None,
-            additional_info: None,
-            tracking: None,
-            subnet: cluster.subnet.as_deref().map(at),
-            security_configuration: cluster.security_configuration.as_deref().map(at),
-            job_name: cluster.name.clone(),
-            locations: Vec::new(),
-            collector_format: None,
-            spark_enrich: None,
-            continue_on_unexpected_error: false,
-            rdb_shredder: String::new(),
-            ambiguities: Vec::new(),
-            root: Secret::new(nothing.root),
-            origin,
-        })
+        }
     }
 
     fn load(

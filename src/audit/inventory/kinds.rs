@@ -1,0 +1,54 @@
+//! How an inventory names encryption, and how many rows are read at once.
+
+use crate::{facts::stored::Stored, settings::policy::EncryptionKind};
+
+/// So many rows are read between two looks at what else there is to do.
+pub(super) const ROWS_AT_ONCE: usize = 8192;
+
+/// The kinds of encryption that inventories name, made once.
+#[derive(Debug)]
+pub(super) struct Kinds {
+    none: Stored,
+    s3: Stored,
+    kms: Stored,
+    dsse: Stored,
+    customer: Stored,
+    others: Vec<Stored>,
+}
+
+impl Kinds {
+    pub(crate) fn new() -> Self {
+        Self {
+            none: Stored::Unencrypted,
+            s3: Stored::Kind(EncryptionKind::SseS3, None),
+            // Inventories do not tell the key.
+            kms: Stored::Kind(EncryptionKind::SseKms, None),
+            dsse: Stored::Kind(EncryptionKind::DsseKms, None),
+            customer: Stored::CustomerKey,
+            others: Vec::new(),
+        }
+    }
+
+    /// What an inventory's word means; none where it says nothing.
+    pub(crate) fn of(&mut self, status: &str) -> Option<&Stored> {
+        Some(match status {
+            "" => return None,
+            "NOT-SSE" => &self.none,
+            "SSE-S3" => &self.s3,
+            "SSE-KMS" => &self.kms,
+            "DSSE-KMS" => &self.dsse,
+            "SSE-C" => &self.customer,
+            other => {
+                let known = self
+                    .others
+                    .iter()
+                    .position(|stored| matches!(stored, Stored::Other(name) if name == other));
+                let index = known.unwrap_or_else(|| {
+                    self.others.push(Stored::Other(other.to_owned()));
+                    self.others.len() - 1
+                });
+                &self.others[index]
+            }
+        })
+    }
+}

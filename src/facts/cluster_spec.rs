@@ -1,0 +1,41 @@
+//! A described cluster as a `ClusterSpec`: what it was started with, whoever launched it.
+
+use crate::{
+    base::{digest::sha256, names::NameError},
+    facts::emr::ClusterFacts,
+    spec::{
+        cluster_spec::{ClusterSpec, LauncherAdditions},
+        located::Located,
+    },
+};
+
+/// What EMR says that `cluster`, which runs in `region`, was started with.
+///
+/// # Errors
+/// When its release label is not one that EMR gives.
+pub(crate) fn of(cluster: &ClusterFacts, region: &str) -> Result<ClusterSpec, NameError> {
+    let origin = format!("the cluster {}", cluster.id);
+    let at = |value: &str| Located { value: value.to_owned(), at: origin.clone() };
+    // A role is named by its ARN or by its name alone; IAM is asked by name.
+    let role = |role: &Option<String>| {
+        at(role.as_deref().and_then(|role| role.rsplit('/').next()).unwrap_or_default())
+    };
+    let release = cluster.release.as_deref().unwrap_or("none").parse()?;
+    Ok(ClusterSpec {
+        digest: sha256(serde_json::to_vec(cluster).unwrap_or_default()),
+        name: cluster.name.clone(),
+        region: at(region),
+        release: Located { value: release, at: origin.clone() },
+        service_role: role(&cluster.service_role),
+        instance_profile: role(&cluster.instance_profile),
+        subnet: cluster.subnet.as_deref().map(at),
+        security_configuration: cluster.security_configuration.as_deref().map(at),
+        // What else it was started with is judged on the cluster itself.
+        instance_types: Vec::new(),
+        properties: Vec::new(),
+        bootstrap_actions: Vec::new(),
+        additional_info: None,
+        additions: LauncherAdditions::default(),
+        origin,
+    })
+}
