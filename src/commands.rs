@@ -8,5 +8,5 @@ mod explain;
 pub(crate) mod read_config;
 pub(crate) mod reencrypt;
 mod report;
-mod run;
+pub(crate) mod run;
 mod seal;

@@ -1,14 +1,17 @@
 //! `emr-etl-guard` stands where Snowplow's EmrEtlRunner stood, and makes sure that no batch run
 //! starts, or goes on, without the end-to-end encryption its owner requires.
 //!
-//! One straight line, each word a module:
+//! One straight line:
 //!
 //! ```text
-//! argv ─► invocation ─► runner_config ─► facts ─► verdict ─► launch ─► watch ─► confirm ─► report
+//! argv ─► runner front end ─► spec ─► facts ─► verdict ─► launch ─► watch ─► confirm ─► report
 //! ```
 //!
-//! `guard` below is that line. Side effects live in `facts`, `launch`, `watch` (with `supervise`
-//! and `terminate`) and `report`; all else is plain functions.
+//! `line` below is that line; its steps are in `commands/run/line.rs`. Side effects live in
+//! `facts`, in the launch, in `watch`, and in `report`; front ends, `spec` and `checks` are plain
+//! functions. A module imports only from those before it: `base`, `system`, `settings`, `spec`,
+//! `runners`, `aws`, `facts`, `checks`, `evidence`, `watch`, `audit`, `reencrypt`, `permissions`,
+//! `report`, `commands`. A test holds that order.
 
 pub mod audit;
 pub mod aws;
@@ -26,7 +29,7 @@ pub mod spec;
 pub mod system;
 pub mod watch;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use tracing::Level;
 use tracing_subscriber::{
@@ -38,7 +41,11 @@ use crate::{
     commands::{
         cli::Cli,
         dispatch::{command, tell_of_settings},
+        error::GuardError,
+        run::line::{LineEnd, LineSession},
     },
+    report::{notify::Notify, options::CheckOptions},
+    settings::resolve::Settings,
     system::{heap, screen, signals},
 };
 
@@ -51,7 +58,7 @@ pub fn main() -> ExitCode {
         tracing::error!(%error, "the ends of child processes may be missed");
     }
     let code = match Cli::parse_from_process(std::env::args_os()) {
-        Ok(cli) => command(cli),
+        Ok(cli) => command(cli, line),
         Err(error) => {
             // Help and version are asked for; everything else is a usage error.
             let _ = error.print();
@@ -69,6 +76,25 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// The line of a run; with the options of `check`, up to the verdict.
+async fn line(
+    arguments: &[OsString],
+    settings: &Settings,
+    check: Option<&CheckOptions>,
+    notify: &Notify,
+) -> Result<Outcome, GuardError> {
+    let steps = async {
+        let mut session = LineSession::open(arguments, settings, check, notify).await?;
+        let launch = session.plan().await?;
+        let known = session.ask(&launch).await?;
+        let pre_flight = session.judge(&launch, &known).await?;
+        let started = session.launch(&launch, &known, &pre_flight).await?;
+        let watched = session.watch(&launch, started).await?;
+        Ok(session.confirm(&launch, &known, &pre_flight, watched).await?)
+    };
+    LineEnd::of(steps.await)
 }
 
 /// A log for those who debug the guard itself; silent unless asked for, since cron mails whatever

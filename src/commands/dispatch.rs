@@ -10,10 +10,7 @@ use crate::{
         cli::{CheckArguments, Cli, Command, Launch, WatchArguments},
         error::GuardError,
         explain, reencrypt, report,
-        run::{
-            attach,
-            line::{guard, resume_only},
-        },
+        run::{attach, line::resume_only},
         seal,
     },
     permissions::policy::{self, LaunchScope},
@@ -23,14 +20,23 @@ use crate::{
     system::output,
 };
 
-pub(crate) fn command(cli: Cli) -> u8 {
+/// Does what the command line asks for, and gives the exit code. `line` is the line of a run.
+pub(crate) fn command<L>(cli: Cli, line: L) -> u8
+where
+    L: AsyncFn(
+        &[OsString],
+        &Settings,
+        Option<&CheckOptions>,
+        &Notify,
+    ) -> Result<Outcome, GuardError>,
+{
     match cli.command {
         Command::Run(launch) => with_settings("run", &launch, None, &async |settings, notify| {
-            Box::pin(guard(&launch.arguments, settings, None, notify)).await
+            Box::pin(line(&launch.arguments, settings, None, notify)).await
         }),
         Command::Check(CheckArguments { check, launch }) => {
             with_settings("check", &launch, Some(&check), &async |settings, notify| {
-                Box::pin(guard(&launch.arguments, settings, Some(&check), notify)).await
+                Box::pin(line(&launch.arguments, settings, Some(&check), notify)).await
             })
         }
         Command::Watch(WatchArguments { launch, resume: true, .. }) => {

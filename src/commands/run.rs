@@ -5,4 +5,5 @@ pub(crate) mod line;
 mod output_verification;
 mod resume;
 pub(crate) mod run;
+mod stop_time;
 mod supervise;

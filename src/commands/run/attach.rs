@@ -3,14 +3,12 @@
 //! settings require; then they are followed to their end, and what they wrote is looked at.
 
 use std::{
-    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
 };
 
 use futures_util::future::join_all;
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
 use crate::{
     aws::{
@@ -30,10 +28,7 @@ use crate::{
     commands::{
         error::GuardError,
         read_config,
-        run::{
-            output_verification::{Afterwards, Confirmed},
-            run::Run,
-        },
+        run::{output_verification::Afterwards, run::Run, stop_time::StopTime},
     },
     evidence::{delivery::Evidence, journal::Pursuit},
     facts::{
@@ -43,19 +38,23 @@ use crate::{
         written::Writes,
     },
     report::{
-        judged::Judged, live_view::Live, notify::Notify, options::CheckOptions, reporter::Report,
+        judged::Judged,
+        live_view::Live,
+        notify::{self, Notify},
+        options::CheckOptions,
+        reporter::Report,
     },
     runners::emr_etl_runner::{
         config::RunnerConfig,
         invocation::{Invocation, InvocationError, RunInvocation},
     },
     settings::resolve::Settings,
-    system::signals::{self, Caught, stop_signal, told_to_stop},
+    system::signals::{self, Caught, stop_signal},
     watch::{
         confirm,
         events::Event,
         records::Watched,
-        watcher::{self, Finish, Plan, Stop},
+        watcher::{self, Finish, Plan},
     },
 };
 
@@ -266,7 +265,7 @@ impl Attaching<'_> {
         if let Some(live) = &live {
             live.clusters(watching.seen.clone());
         }
-        let stop_by = || Stop { by: Instant::now() + settings.stop_timeout, terminate: false };
+        let stop = StopTime::new(notify::time_to_stop(settings), false, None);
         let stopped_by = loop {
             tokio::select! {
                 Some(event) = watching.events.recv() => {
@@ -278,18 +277,13 @@ impl Attaching<'_> {
                 signal = stop_signal(caught) => break Some(signal),
             }
         };
-        watching.stop.send_replace(stopped_by.map(|_| stop_by()));
+        watching.stop.send_replace(stopped_by.map(|_| stop.ask()));
         let expected = match (stopped_by, until_idle) {
             (Some(_), _) => ExpectedEnd::Failed,
             (None, true) => ExpectedEnd::Persistent,
             (None, false) => ExpectedEnd::Finished,
         };
-        let is_stopped = Cell::new(stopped_by.is_some());
-        let mut stopped = async || {
-            stop_signal(caught).await;
-            is_stopped.set(true);
-            stop_by()
-        };
+        let mut stopped = async || stop.next(caught).await;
         let finish = Finish { expected, settle: None, terminate: false };
         let watched = watching.finish(finish, &mut stopped, |event| event.tell(report)).await?;
         let ended = stopped_by.map_or_else(
@@ -329,20 +323,15 @@ impl Attaching<'_> {
         let after: Afterwards<'_> =
             run.afterwards(aws, &judged, &standing.writes, &standard, since, report);
         let after = Afterwards { live: live.as_ref(), ..after };
-        let is_stopped_now = is_stopped.get();
-        let Confirmed { confirmation, written, gaps, .. } = after
-            .confirm(ended, confirmation, &watched, None, (is_stopped_now, &mut stopped))
-            .await;
+        let is_stopped = stop.asked().is_some();
+        let confirmed =
+            after.confirm(ended, confirmation, &watched, None, (is_stopped, &mut stopped)).await;
         drop(live);
-        report.confirmation(&confirmation, &watched, &written);
         // Those that count stand in the confirmation already, in their order.
         let advised =
             standing.findings.iter().filter(|finding| finding.level == Level::Advised).cloned();
-        let findings: Vec<Finding> = confirmation.findings.into_iter().chain(advised).collect();
-        let gaps: Vec<Gap> = standing.gaps.iter().cloned().chain(gaps).collect();
-        let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..judged };
-        report.alert(confirmation.outcome).await;
-        run.end(report, &judged, Some(&watched), confirmation.outcome, told_to_stop(caught)).await
+        let findings = confirmed.confirmation.findings.iter().cloned().chain(advised).collect();
+        run.conclude(report, &judged, &watched, (confirmed, findings), stop.over(caught)).await
     }
 
     fn plan(&self, standing: &Standing, until_idle: bool) -> Plan {

@@ -1,8 +1,8 @@
-//! The line of a run: from the arguments to the outcome.
+//! The steps of the line of a run, in their order; `lib.rs` puts them together.
 
-use std::{cell::Cell, ffi::OsString, time::Duration};
+use std::{ffi::OsString, time::Duration};
 
-use tokio::time::Instant;
+use time::OffsetDateTime;
 
 use crate::{
     aws::{ca_certificates, clients::Aws},
@@ -19,19 +19,15 @@ use crate::{
     commands::{
         error::GuardError,
         read_config::{self, read_config},
-        run::{
-            output_verification::{Afterwards, Confirmed},
-            resume,
-            run::Run,
-            supervise,
-        },
+        run::{output_verification::Afterwards, resume, run::Run, stop_time::StopTime, supervise},
     },
     evidence::{
+        chain::Chain,
         delivery::Evidence,
-        journal::{Entry, StateDir, state_dir},
+        journal::{Entry, Journal, StateDir, state_dir},
         timeline::Deed,
     },
-    facts::gather,
+    facts::gather::{self, Facts},
     report::{
         json,
         judged::Judged,
@@ -48,274 +44,396 @@ use crate::{
     settings::resolve::{OnStop, Settings},
     spec::observations::RunnerVersion,
     system::{
-        process::{self, LaunchError, Program},
+        process::{self, LaunchError, Program, Running},
         signals::{self, Caught, stop_signal, told_to_stop},
     },
-    watch::{confirm, records, watcher},
+    watch::{
+        confirm::{self, Confirmation},
+        records::{self, Watched},
+        watcher::{self, Watching},
+    },
 };
 
-/// The line.
-pub(crate) async fn guard(
-    arguments: &[OsString],
-    settings: &Settings,
-    check: Option<&CheckOptions>,
-    notify: &Notify,
-) -> Result<Outcome, GuardError> {
-    process::not_inside_a_guard()?;
-    let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let invocation = match Invocation::parse(arguments)? {
-        Invocation::Run(invocation) => invocation,
-        Invocation::NoLaunch => {
-            return launches_nothing(arguments, settings, check.is_none(), &mut caught).await;
-        }
-    };
-    let report = Report::open(settings, check.unwrap_or(&CheckOptions::default()))
-        .map_err(GuardError::Report)?
-        .with(notify);
-    let mut evidence = Evidence::open(
-        settings,
-        state_dir(settings).ok().as_deref(),
-        check.is_some_and(|check| check.json),
-    )
-    .map_err(GuardError::Evidence)?;
-    let config = read_config(&invocation, settings, &mut caught).await;
-    if let Err(GuardError::Stopped(signal)) = config {
-        return Err(GuardError::Stopped(signal));
-    }
-    ca_certificates::has_trust()?;
-    let state = if check.is_none() { Some(StateDir::take(&state_dir(settings)?)?) } else { None };
-    // What an earlier guard left open comes first, even where this run's own config cannot be used.
-    if let Some(state) = &state
-        && let Some(outcome) =
-            resume(state, settings, config.as_ref().ok(), &report, &mut caught).await?
-    {
-        return Ok(outcome);
-    }
-    let config = config?;
-    let program = match Program::find(settings.runner.as_deref()) {
-        // What would be launched elsewhere can be checked where there is no runner.
-        Err(LaunchError::NotFound(_)) if check.is_some() && settings.runner.is_none() => None,
-        found => Some(found?),
-    };
-    let run_of = Run::new(&config, settings, &invocation, check)?;
-    run_of.introduce(&report);
-
-    let regions = read_config::regions(&config);
-    let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
-    let question = run_of.question(invocation.persistent);
-    let digest = async { Some((program.as_ref()?, version::digest(program.as_ref()?).await)) };
-    let version = runner_version(program.as_ref(), &aws, settings.version_timeout);
-    let (mut facts, digest, runner_version) = tokio::select! {
-        known = async { tokio::join!(gather::gather(&aws, question), digest, version) } => known,
-        signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
-    };
-    facts.runner_version = runner_version;
-    report.know(|known| known.account = facts.launch_account().map(ToString::to_string));
-    let runner = digest.zip(facts.runner_version.clone());
-    let runner = runner.map(|((program, sha256), version)| json::Runner {
-        path: program.path.display().to_string(),
-        sha256,
-        version,
-    });
-    tokio::select! {
-        () = async {
-            evidence.connect(&aws, Some(&facts)).await;
-            if state.is_some() {
-                let limit = settings.pre_flight_timeout;
-                evidence.send_earlier(limit, &report.timeline, &|line| report.say(line)).await;
-            }
-        } => {}
-        signal = stop_signal(&mut caught) => return Err(GuardError::Stopped(signal)),
-    }
-    let chain =
-        state.as_ref().map(|state| evidence.next_in_chain(state, &run_of.id)).transpose()?;
-    let case = run_of.case(&facts);
-    let mut findings = catalogue::pre_flight(&case);
-    let idle = catalogue::idle_exceptions(&findings, &settings.policy);
-    let only = check.map_or(&[][..], |check| check.only.as_slice());
-    if !only.is_empty() {
-        findings = catalogue::only(findings, only);
-    }
-    let gaps = residual_risks::gaps(&case);
-    let verdict = Verdict::of(&findings);
-    let judged = Judged {
-        facts: &facts,
-        findings: &findings,
-        gaps: &gaps,
-        verdict,
-        written: &[],
-        calls: &aws.calls,
-        runner: runner.as_ref(),
-        evidence: &evidence,
-        chain: state.as_ref().zip(chain.as_ref()),
-    };
-    report.timeline.note(format!("verdict: {verdict:?}"));
-    let shown = report.findings(&findings, &gaps, check.is_some());
-    for exception in idle {
-        report.say(&format!(
-            "the exception for {} {} excused nothing; remove it from the settings",
-            exception.check, exception.subject
-        ));
-    }
-
-    if let Some(outcome) = verdict.refusal() {
-        report.refusal(outcome, &findings, shown);
-        report.alert(outcome).await;
-        return run_of.end(&report, &judged, None, outcome, told_to_stop(&mut caught)).await;
-    }
-    if check.is_some() {
-        report.say(if only.is_empty() {
-            "would launch"
-        } else {
-            "what was asked for holds; nothing is said of the other checks"
-        });
-        return run_of
-            .end(&report, &judged, None, Outcome::Ended(0), told_to_stop(&mut caught))
-            .await;
-    }
-    let launching = Launching {
-        state: state.as_ref(),
-        program: program.as_ref(),
-        aws: aws.clone(),
-        invocation: &invocation,
-    };
-    launched(&run_of, launching, &judged, &mut caught, &report).await
+/// How a step ends the line before its last step: with an outcome, or with an error.
+#[derive(Debug)]
+pub(crate) enum LineEnd {
+    /// Nothing is left to do.
+    Outcome(Outcome),
+    /// The command cannot go on.
+    Error(GuardError),
 }
 
-/// What a launch needs besides a verdict.
-struct Launching<'a> {
-    state: Option<&'a StateDir>,
-    program: Option<&'a Program>,
+impl<E: Into<GuardError>> From<E> for LineEnd {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl LineEnd {
+    /// What the command ends with, wherever its line did.
+    pub(crate) fn of(line: Result<Outcome, Self>) -> Result<Outcome, GuardError> {
+        match line {
+            Ok(outcome) | Err(Self::Outcome(outcome)) => Ok(outcome),
+            Err(Self::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// What every step has at hand.
+pub(crate) struct LineSession<'a> {
+    settings: &'a Settings,
+    /// The options of `check`; none for `run`.
+    check: Option<&'a CheckOptions>,
+    invocation: RunInvocation,
+    report: Report,
+    evidence: Evidence<'a>,
+    caught: Caught,
+}
+
+/// What the runner would do, and what it takes to let it.
+pub(crate) struct PlannedLaunch<'a> {
+    run: Run<'a>,
     aws: Aws,
-    invocation: &'a RunInvocation,
+    /// None for `check`.
+    state: Option<StateDir>,
+    /// None where `check` finds no runner.
+    program: Option<Program>,
 }
 
-/// The second half of the line: from the launch to the outcome of the run.
-async fn launched(
-    run: &Run<'_>,
-    launching: Launching<'_>,
-    judged: &Judged<'_>,
-    caught: &mut Caught,
-    report: &Report,
-) -> Result<Outcome, GuardError> {
-    let settings = run.settings;
-    let Launching { state, program, aws, invocation } = launching;
-    // A policy that only advises the checks on the security configuration may get here without one;
-    // then there is nothing to seal or to compare clusters with.
-    let (Some(state), Some(program), Some(sealed), Some(Lookup::Found(found))) =
-        (state, program, &run.sealed, &judged.facts.security_configuration)
-    else {
-        report.trouble(
-            Outcome::FactsUnknown,
-            &["nothing was launched: there is no security configuration to seal".to_owned()],
-        );
-        report.alert(Outcome::FactsUnknown).await;
-        return run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await;
-    };
-    let beginning = run.beginning(sealed, judged.chain.map(|(_, chain)| chain));
-    let begun = tokio::select! {
-        begun = judged.evidence.begin(&beginning, &report.timeline) => begun,
-        signal = stop_signal(caught) => return Err(GuardError::Stopped(signal)),
-    };
-    if let Err(mut obstacles) = begun {
-        obstacles.insert(
-            0,
-            "nothing was launched: the evidence of this run could not be kept".to_owned(),
-        );
-        report.trouble(Outcome::FactsUnknown, &obstacles);
-        report.alert(Outcome::FactsUnknown).await;
-        return run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await;
-    }
-    run.announce(report, sealed);
+/// What AWS and the runner say.
+pub(crate) struct LaunchFacts {
+    facts: Facts,
+    runner: Option<json::Runner>,
+    chain: Option<Chain>,
+}
 
-    let plan = run.watch_plan(found, judged.facts, invocation.persistent);
-    let (writes, standard) = (run.writes(), run.standard(judged.facts));
-    let launched_at = aws.s3_clock.last();
-    let journal = state.begin(run.prepared(&plan, judged.facts, launched_at))?;
-    let live = Live::open(settings, format!("run {}", run.id));
-    let running = match process::start(program, &invocation.sealed_argv, &sealed.text, &run.id) {
-        Ok(running) => running,
-        Err(error) => {
-            journal.close();
-            return Err(error.into());
+/// What the checks before the launch found.
+pub(crate) struct PreFlight {
+    findings: Vec<Finding>,
+    gaps: Vec<Gap>,
+    verdict: Verdict,
+}
+
+/// A runner that was started, with the watch on its clusters.
+pub(crate) struct StartedRun {
+    running: Running,
+    watching: Watching,
+    journal: Journal,
+    live: Option<Live>,
+    /// What S3's clock said before the launch.
+    launched_at: Option<OffsetDateTime>,
+}
+
+/// A run whose runner has ended, and whose clusters were followed to their end.
+pub(crate) struct WatchedRun {
+    runner: Outcome,
+    watched: Watched,
+    confirmation: Confirmation,
+    stop: StopTime,
+    journal: Journal,
+    live: Option<Live>,
+    launched_at: Option<OffsetDateTime>,
+}
+
+impl<'a> LineSession<'a> {
+    /// From the arguments to a session; commands of the runner that launch no cluster go straight
+    /// through, and end here.
+    pub(crate) async fn open(
+        arguments: &[OsString],
+        settings: &'a Settings,
+        check: Option<&'a CheckOptions>,
+        notify: &Notify,
+    ) -> Result<Self, LineEnd> {
+        process::not_inside_a_guard()?;
+        let mut caught = signals::catch().map_err(anyhow::Error::from)?;
+        let Invocation::Run(invocation) = Invocation::parse(arguments)? else {
+            let passed = launches_nothing(arguments, settings, check.is_none(), &mut caught).await;
+            return Err(passed.map_or_else(LineEnd::Error, LineEnd::Outcome));
+        };
+        let report = Report::open(settings, check.unwrap_or(&CheckOptions::default()))
+            .map_err(GuardError::Report)?
+            .with(notify);
+        let evidence = Evidence::open(
+            settings,
+            state_dir(settings).ok().as_deref(),
+            check.is_some_and(|check| check.json),
+        )
+        .map_err(GuardError::Evidence)?;
+        Ok(Self { settings, check, invocation, report, evidence, caught })
+    }
+
+    /// The front end: what the runner would do. What an earlier guard left open is closed first.
+    pub(crate) async fn plan(&mut self) -> Result<PlannedLaunch<'a>, LineEnd> {
+        let Self { settings, check, invocation, report, caught, .. } = self;
+        let (settings, check): (&'a Settings, Option<&'a CheckOptions>) = (settings, *check);
+        let config = read_config(invocation, settings, caught).await;
+        if let Err(GuardError::Stopped(signal)) = config {
+            return Err(GuardError::Stopped(signal).into());
         }
-    };
-    report.timeline.did(Deed::StartRunner, &program.path.display(), &Ok(()));
-    report.timeline.note("the runner was started");
-    let mut watching =
-        watcher::start(aws.clone(), plan, Some(journal.clone()), report.timeline.clone());
-    let hints = watching.hints.clone();
-    if let Some(live) = &live {
-        live.clusters(watching.seen.clone());
+        ca_certificates::has_trust()?;
+        let state =
+            if check.is_none() { Some(StateDir::take(&state_dir(settings)?)?) } else { None };
+        // This comes first, even where this run's own config cannot be used.
+        if let Some(state) = &state
+            && let Some(outcome) =
+                resume(state, settings, config.as_ref().ok(), report, caught).await?
+        {
+            return Err(LineEnd::Outcome(outcome));
+        }
+        let config = config?;
+        let program = match Program::find(settings.runner.as_deref()) {
+            // What would be launched elsewhere can be checked where there is no runner.
+            Err(LaunchError::NotFound(_)) if check.is_some() && settings.runner.is_none() => None,
+            found => Some(found?),
+        };
+        let run = Run::new(&config, settings, invocation, check)?;
+        run.introduce(report);
+        let regions = read_config::regions(&config);
+        let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
+        Ok(PlannedLaunch { run, aws, state, program })
     }
-    let terminate = settings.on_stop == OnStop::Terminate;
-    let time_to_stop = notify::time_to_stop(settings);
-    let note_stop = || journal.note(&Entry::Stopped { terminate });
-    let ended = supervise::supervise(
-        running,
-        caught,
-        &mut watching.events,
-        hints,
-        time_to_stop,
-        &note_stop,
-        report,
-    )
-    .await?;
 
-    let settle =
-        (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(time_to_stop / 3);
-    let expected = confirm::expected_end(ended.outcome, invocation.persistent);
-    watching.stop.send_replace(ended.stop_by.map(|by| watcher::Stop { by, terminate }));
-    let stop = Cell::new(ended.stop_by);
-    let mut stopped = async || {
-        stop_signal(caught).await;
-        note_stop();
-        let by = stop.get().unwrap_or_else(|| Instant::now() + time_to_stop);
-        stop.set(Some(by));
-        watcher::Stop { by, terminate }
-    };
-    let finish = watcher::Finish { expected, settle, terminate: false };
-    let watched =
-        watching.finish(finish, &mut stopped, |event| resume::tell_help(event, report)).await?;
-    watched
-        .clusters
-        .iter()
-        .filter_map(records::ClusterRecord::orphan_line)
-        .for_each(|line| report.say(&line));
+    /// Asks AWS and the runner, all at once, and sends what earlier runs could not deliver.
+    pub(crate) async fn ask(
+        &mut self,
+        launch: &PlannedLaunch<'a>,
+    ) -> Result<LaunchFacts, GuardError> {
+        let Self { settings, invocation, report, evidence, caught, .. } = self;
+        let PlannedLaunch { run, aws, state, program } = launch;
+        let question = run.question(invocation.persistent);
+        let digest = async { Some((program.as_ref()?, version::digest(program.as_ref()?).await)) };
+        let version = runner_version(program.as_ref(), aws, settings.version_timeout);
+        let (mut facts, digest, runner_version) = tokio::select! {
+            known = async { tokio::join!(gather::gather(aws, question), digest, version) } => known,
+            signal = stop_signal(caught) => return Err(GuardError::Stopped(signal)),
+        };
+        facts.runner_version = runner_version;
+        report.know(|known| known.account = facts.launch_account().map(ToString::to_string));
+        let runner = digest.zip(facts.runner_version.clone());
+        let runner = runner.map(|((program, sha256), version)| json::Runner {
+            path: program.path.display().to_string(),
+            sha256,
+            version,
+        });
+        tokio::select! {
+            () = async {
+                evidence.connect(aws, Some(&facts)).await;
+                if state.is_some() {
+                    let limit = settings.pre_flight_timeout;
+                    evidence.send_earlier(limit, &report.timeline, &|line| report.say(line)).await;
+                }
+            } => {}
+            signal = stop_signal(caught) => return Err(GuardError::Stopped(signal)),
+        }
+        let chain =
+            state.as_ref().map(|state| evidence.next_in_chain(state, &run.id)).transpose()?;
+        Ok(LaunchFacts { facts, runner, chain })
+    }
 
-    let confirmation = confirm::confirm(ended.outcome, expected, run.has_steps(), &watched);
-    let after = run.afterwards(&aws, judged, &writes, &standard, launched_at, report);
-    let is_stopped = stop.get().is_some();
-    let Confirmed { confirmation, written, gaps, is_closed } =
-        Afterwards { live: live.as_ref(), ..after }
-            .confirm(
-                ended.outcome,
-                confirmation,
-                &watched,
-                Some(&journal),
-                (is_stopped, &mut stopped),
-            )
+    /// The verdict. A refusal ends the line, and so does a `check`.
+    pub(crate) async fn judge(
+        &mut self,
+        launch: &PlannedLaunch<'a>,
+        known: &LaunchFacts,
+    ) -> Result<PreFlight, LineEnd> {
+        let Self { settings, check, report, evidence, caught, .. } = self;
+        let case = launch.run.case(&known.facts);
+        let mut findings = catalogue::pre_flight(&case);
+        let idle = catalogue::idle_exceptions(&findings, &settings.policy);
+        let only = check.map_or(&[][..], |check| check.only.as_slice());
+        if !only.is_empty() {
+            findings = catalogue::only(findings, only);
+        }
+        let gaps = residual_risks::gaps(&case);
+        let verdict = Verdict::of(&findings);
+        let pre_flight = PreFlight { findings, gaps, verdict };
+        report.timeline.note(format!("verdict: {verdict:?}"));
+        let shown = report.findings(&pre_flight.findings, &pre_flight.gaps, check.is_some());
+        for exception in idle {
+            report.say(&format!(
+                "the exception for {} {} excused nothing; remove it from the settings",
+                exception.check, exception.subject
+            ));
+        }
+        let outcome = if let Some(outcome) = verdict.refusal() {
+            report.refusal(outcome, &pre_flight.findings, shown);
+            report.alert(outcome).await;
+            outcome
+        } else if check.is_some() {
+            report.say(if only.is_empty() {
+                "would launch"
+            } else {
+                "what was asked for holds; nothing is said of the other checks"
+            });
+            Outcome::Ended(0)
+        } else {
+            return Ok(pre_flight);
+        };
+        let judged = judged(evidence, launch, known, &pre_flight);
+        let ended = launch.run.end(report, &judged, None, outcome, told_to_stop(caught)).await?;
+        Err(LineEnd::Outcome(ended))
+    }
+
+    /// Starts the runner with the sealed config, and the watch on what it does.
+    pub(crate) async fn launch(
+        &mut self,
+        launch: &PlannedLaunch<'a>,
+        known: &LaunchFacts,
+        pre_flight: &PreFlight,
+    ) -> Result<StartedRun, LineEnd> {
+        let Self { settings, invocation, report, evidence, caught, .. } = self;
+        let PlannedLaunch { run, aws, state, program } = launch;
+        let judged = judged(evidence, launch, known, pre_flight);
+        // A policy that only advises the checks on the security configuration may get here without
+        // one; then there is nothing to seal or to compare clusters with.
+        let (Some(state), Some(program), Some(sealed), Some(Lookup::Found(found))) =
+            (state, program, &run.sealed, &known.facts.security_configuration)
+        else {
+            let why = "nothing was launched: there is no security configuration to seal";
+            let ended = not_launched(run, report, &judged, vec![why.to_owned()], caught).await?;
+            return Err(LineEnd::Outcome(ended));
+        };
+        let beginning = run.beginning(sealed, known.chain.as_ref());
+        let begun = tokio::select! {
+            begun = evidence.begin(&beginning, &report.timeline) => begun,
+            signal = stop_signal(caught) => return Err(GuardError::Stopped(signal).into()),
+        };
+        if let Err(mut reasons) = begun {
+            let why = "nothing was launched: the evidence of this run could not be kept";
+            reasons.insert(0, why.to_owned());
+            let ended = not_launched(run, report, &judged, reasons, caught).await?;
+            return Err(LineEnd::Outcome(ended));
+        }
+        run.announce(report, sealed);
+        let plan = run.watch_plan(found, &known.facts, invocation.persistent);
+        let launched_at = aws.s3_clock.last();
+        let journal = state.begin(run.prepared(&plan, &known.facts, launched_at))?;
+        let live = Live::open(settings, format!("run {}", run.id));
+        let running = match process::start(program, &invocation.sealed_argv, &sealed.text, &run.id)
+        {
+            Ok(running) => running,
+            Err(error) => {
+                journal.close();
+                return Err(error.into());
+            }
+        };
+        report.timeline.did(Deed::StartRunner, &program.path.display(), &Ok(()));
+        report.timeline.note("the runner was started");
+        let watching =
+            watcher::start(aws.clone(), plan, Some(journal.clone()), report.timeline.clone());
+        if let Some(live) = &live {
+            live.clusters(watching.seen.clone());
+        }
+        Ok(StartedRun { running, watching, journal, live, launched_at })
+    }
+
+    /// Passes the runner's output on until it ends, and follows its clusters to their end.
+    pub(crate) async fn watch(
+        &mut self,
+        launch: &PlannedLaunch<'a>,
+        started: StartedRun,
+    ) -> Result<WatchedRun, GuardError> {
+        let Self { settings, invocation, report, caught, .. } = self;
+        let StartedRun { running, mut watching, journal, live, launched_at } = started;
+        let hints = watching.hints.clone();
+        let terminate = settings.on_stop == OnStop::Terminate;
+        let limit = notify::time_to_stop(settings);
+        let note_stop = || journal.note(&Entry::Stopped { terminate });
+        let events = &mut watching.events;
+        let ended =
+            supervise::supervise(running, caught, events, hints, limit, &note_stop, report).await?;
+
+        let settle =
+            (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(limit / 3);
+        let expected = confirm::expected_end(ended.outcome, invocation.persistent);
+        let stop = StopTime::new(limit, terminate, ended.stop_by);
+        watching.stop.send_replace(stop.asked());
+        let mut stopped = async || {
+            let stop = stop.next(caught).await;
+            note_stop();
+            stop
+        };
+        let finish = watcher::Finish { expected, settle, terminate: false };
+        let watched =
+            watching.finish(finish, &mut stopped, |event| resume::tell_help(event, report)).await?;
+        watched
+            .clusters
+            .iter()
+            .filter_map(records::ClusterRecord::orphan_line)
+            .for_each(|line| report.say(&line));
+        let confirmation =
+            confirm::confirm(ended.outcome, expected, launch.run.has_steps(), &watched);
+        let runner = ended.outcome;
+        Ok(WatchedRun { runner, watched, confirmation, stop, journal, live, launched_at })
+    }
+
+    /// Looks at what was written, tells what it all came to, and writes the record.
+    pub(crate) async fn confirm(
+        &mut self,
+        launch: &PlannedLaunch<'a>,
+        known: &LaunchFacts,
+        pre_flight: &PreFlight,
+        run: WatchedRun,
+    ) -> Result<Outcome, GuardError> {
+        let Self { report, evidence, caught, .. } = self;
+        let WatchedRun { runner, watched, confirmation, stop, journal, live, launched_at } = run;
+        let judged = judged(evidence, launch, known, pre_flight);
+        let (writes, standard) = (launch.run.writes(), launch.run.standard(&known.facts));
+        let after =
+            launch.run.afterwards(&launch.aws, &judged, &writes, &standard, launched_at, report);
+        let is_stopped = stop.asked().is_some();
+        let mut stopped = async || {
+            let stop = stop.next(caught).await;
+            journal.note(&Entry::Stopped { terminate: stop.terminate });
+            stop
+        };
+        let confirmed = Afterwards { live: live.as_ref(), ..after }
+            .confirm(runner, confirmation, &watched, Some(&journal), (is_stopped, &mut stopped))
             .await;
-    let gaps: Vec<Gap> = judged.gaps.iter().cloned().chain(gaps).collect();
-    drop(live);
-    if is_closed {
-        journal.close();
-    } else {
-        report.say("the run stays open; the next start, or `emr-etl-guard watch --resume`, goes on from here");
-    }
-    report.confirmation(&confirmation, &watched, &written);
-    let findings: Vec<Finding> =
-        judged.findings.iter().cloned().chain(confirmation.findings).collect();
-    let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..*judged };
-    report.alert(confirmation.outcome).await;
-    let by = stop.get();
-    let cut = async {
-        match by {
-            Some(stop) => tokio::time::sleep_until(stop).await,
-            None => told_to_stop(caught).await,
+        drop(live);
+        if confirmed.is_closed {
+            journal.close();
+        } else {
+            report.say("the run stays open; the next start, or `emr-etl-guard watch --resume`, goes on from here");
         }
-    };
-    run.end(report, &judged, Some(&watched), confirmation.outcome, cut).await
+        let findings =
+            judged.findings.iter().chain(&confirmed.confirmation.findings).cloned().collect();
+        let cut = stop.over(caught);
+        launch.run.conclude(report, &judged, &watched, (confirmed, findings), cut).await
+    }
+}
+
+/// All that the verdict rests on, for the record.
+fn judged<'b>(
+    evidence: &'b Evidence<'_>,
+    launch: &'b PlannedLaunch<'_>,
+    known: &'b LaunchFacts,
+    pre_flight: &'b PreFlight,
+) -> Judged<'b> {
+    Judged {
+        facts: &known.facts,
+        findings: &pre_flight.findings,
+        gaps: &pre_flight.gaps,
+        verdict: pre_flight.verdict,
+        written: &[],
+        calls: &launch.aws.calls,
+        runner: known.runner.as_ref(),
+        evidence,
+        chain: launch.state.as_ref().zip(known.chain.as_ref()),
+    }
+}
+
+/// Says why a run with a good verdict was not launched.
+async fn not_launched(
+    run: &Run<'_>,
+    report: &Report,
+    judged: &Judged<'_>,
+    reasons: Vec<String>,
+    caught: &mut Caught,
+) -> Result<Outcome, GuardError> {
+    report.trouble(Outcome::FactsUnknown, &reasons);
+    report.alert(Outcome::FactsUnknown).await;
+    run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await
 }
 
 /// The version of the runner, where there is one; it is not asked where an endpoint is refused.

@@ -14,8 +14,13 @@ use crate::{
         digest::sha256, lookup::Lookup, names::KeyReference, outcome::Outcome,
         report_kind::RUN_REPORT_VERSION, secret::RunnerCredentials,
     },
-    checks::{case::Case, finding::Finding, stored::Standard, verified::Verified},
-    commands::{error::GuardError, run::output_verification::Afterwards},
+    checks::{
+        case::Case, finding::Finding, residual_risks::Gap, stored::Standard, verified::Verified,
+    },
+    commands::{
+        error::GuardError,
+        run::output_verification::{Afterwards, Confirmed},
+    },
     evidence::{
         chain::Chain,
         delivery::Beginning,
@@ -73,7 +78,7 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(
-        config: &'a RunnerConfig,
+        config: &RunnerConfig,
         settings: &'a Settings,
         invocation: &RunInvocation,
         check: Option<&'a CheckOptions>,
@@ -321,6 +326,24 @@ impl<'a> Run<'a> {
                 since,
             }),
         }
+    }
+
+    /// The end of every watch: tells people what it came to, and writes the record. `findings` are
+    /// those of the run, in the order that they are reported in.
+    pub(crate) async fn conclude(
+        &self,
+        report: &Report,
+        judged: &Judged<'_>,
+        watched: &Watched,
+        (confirmed, findings): (Confirmed, Vec<Finding>),
+        cut: impl Future<Output = ()>,
+    ) -> Result<Outcome, GuardError> {
+        let Confirmed { confirmation, written, gaps, .. } = confirmed;
+        report.confirmation(&confirmation, watched, &written);
+        let gaps: Vec<Gap> = judged.gaps.iter().cloned().chain(gaps).collect();
+        let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..*judged };
+        report.alert(confirmation.outcome).await;
+        self.end(report, &judged, Some(watched), confirmation.outcome, cut).await
     }
 
     /// Writes the record, signs and delivers it until `cut`, and gives the outcome.
