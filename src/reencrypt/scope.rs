@@ -473,6 +473,7 @@ fn found<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::resolve::{Options, Settings};
 
     fn at(role: &str, uri: &str) -> Wanted {
         Wanted { role: Some(role.to_owned()), location: S3Location::parse(uri).unwrap() }
@@ -488,6 +489,48 @@ mod tests {
         ]);
         let shown: Vec<String> = kept.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["enriched.good s3://bkt/enriched/", "raw.archive s3://other/raw/"]);
+    }
+
+    #[test]
+    fn places_that_are_named_replace_the_pipelines_and_others_buckets_count_only_when_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut policy = Settings::resolve(Options::default(), Some(file.path())).unwrap().policy;
+        policy.external_buckets = vec!["theirs".to_owned()];
+        let location = |role: &str, uri: &str| Location {
+            role: role.to_owned(),
+            location: S3Location::parse(uri).unwrap(),
+            at: "config.yml:1:1".to_owned(),
+        };
+        let locations =
+            [location("raw.in[0]", "s3://theirs/in"), location("raw.archive", "s3://ours/archive")];
+        let pipeline = PipelineConfig {
+            locations: &locations,
+            job_name: "Snowplow ETL",
+            security_configuration: None,
+        };
+        let shown = |named: &[&str], pipeline| {
+            let named: Vec<String> = named.iter().map(ToString::to_string).collect();
+            let options = ScopeOptions {
+                locations: &named,
+                buckets: &[],
+                asked: Asked::default(),
+                restore: false,
+                restore_days: 7,
+                purge_old_versions: false,
+                policy: &policy,
+            };
+            wanted(&options, pipeline)
+                .map(|places| places.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(shown(&[], Some(&pipeline)).unwrap(), ["raw.archive s3://ours/archive/"]);
+        let named = ["s3://theirs/in/2026", "s3://elsewhere/"];
+        assert_eq!(
+            shown(&named, Some(&pipeline)).unwrap(),
+            ["s3://elsewhere/", "raw.in[0] s3://theirs/in/2026/"]
+        );
+        assert_eq!(shown(&["s3://ours/"], None).unwrap(), ["s3://ours/"]);
+        assert!(shown(&["ours"], None).unwrap_err().contains("ours: "));
     }
 
     #[test]
