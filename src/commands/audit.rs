@@ -78,9 +78,11 @@ pub(crate) async fn audit(
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     let options = &arguments.audit;
-    let report =
-        Report::open(settings, &CheckOptions { json: options.json, ..CheckOptions::default() })
-            .map_err(GuardError::Report)?;
+    let report = Report::open(
+        &settings.report,
+        &CheckOptions { json: options.json, ..CheckOptions::default() },
+    )
+    .map_err(GuardError::Report)?;
     let config = match arguments.launch.arguments.as_slice() {
         [] => None,
         words => match Invocation::parse(words)? {
@@ -136,7 +138,7 @@ fn targets(
 
 async fn connect(config: Option<&RunnerConfig>, settings: &Settings) -> Result<Aws, AuditError> {
     let regions = Regions::of_config_or_default(config).await;
-    let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
+    let aws = Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         return Err(AuditError::Unusable(format!(
             "the endpoint of {} is {}, which is not AWS's; what it says proves nothing (allow it by name in the setting `allow_endpoints`)",
@@ -200,7 +202,7 @@ impl Audit<'_> {
         let file = if self.options.resume {
             Some(
                 StateFile::take(
-                    &crate::evidence::journal::state_dir(self.settings)?,
+                    &crate::evidence::journal::state_dir(self.settings.state_dir.as_deref())?,
                     &self.digest(),
                 )
                 .map_err(AuditError::from)?,
@@ -267,7 +269,7 @@ impl Audit<'_> {
         let mut scans = tokio::task::JoinSet::new();
         self.start(state, crew, &sender, &mut scans);
         drop(sender);
-        let mut progress = Progress::new(self.settings.quiet || self.options.json);
+        let mut progress = Progress::new(self.settings.report.quiet || self.options.json);
         let mut due = tokio::time::interval(KEEP_EVERY);
         due.tick().await;
         let end = loop {
@@ -426,7 +428,7 @@ impl Audit<'_> {
             }
         }
         let mut list = self.list(None)?;
-        let mut progress = Progress::new(self.settings.quiet || self.options.json);
+        let mut progress = Progress::new(self.settings.report.quiet || self.options.json);
         let (mut sources, mut outside, mut trouble) = (Vec::new(), 0, None);
         let (files, mut files_done) =
             (inventories.iter().map(Inventory::files).sum::<usize>() as u64, 0);

@@ -16,7 +16,7 @@ use crate::{
         },
         seal,
     },
-    permissions::policy,
+    permissions::policy::{self, PermissionOptions},
     report::{notify::Notify, options::CheckOptions},
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
     settings::resolve::{Settings, SettingsError},
@@ -84,7 +84,12 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
     let policy = if audit {
         policy::audit_policy(config.as_ref())
     } else {
-        policy::policy(config.as_ref(), Some(&settings))
+        let options = PermissionOptions {
+            topic: settings.alerts.topic(),
+            evidence: &settings.evidence,
+            expected_keys: &settings.policy.expected_keys,
+        };
+        policy::policy(config.as_ref(), Some(options))
     };
     println!("{policy:#}");
     Ok(Outcome::Ended(0))
@@ -143,8 +148,11 @@ fn with_settings(
                 return finish(Err(error), &ExitCodes::default());
             }
         };
-    let notify =
-        Notify::new(&settings, command, !settings.quiet && !check.is_some_and(|check| check.json));
+    let notify = Notify::new(
+        (&settings).into(),
+        command,
+        !settings.report.quiet && !check.is_some_and(|check| check.json),
+    );
     let run = || {
         let runtime = runtime()?;
         let outcome = runtime.block_on(async {
@@ -199,7 +207,7 @@ pub(crate) fn tell_of_settings(launch: &Launch, command: &'static str, why: &str
     else {
         return;
     };
-    let notify = Notify::new(&settings, command, false);
+    let notify = Notify::new((&settings).into(), command, false);
     notify.said(Outcome::BadUsage, &format!("emr-etl-guard: nothing was launched: {why}"), &[]);
     if let Ok(runtime) = runtime() {
         runtime.block_on(notify.alert(Outcome::BadUsage));

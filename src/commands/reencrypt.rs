@@ -65,9 +65,11 @@ pub(crate) async fn reencrypt(
     settings: &Settings,
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let report =
-        Report::open(settings, &CheckOptions { json: arguments.json, ..CheckOptions::default() })
-            .map_err(GuardError::Report)?;
+    let report = Report::open(
+        &settings.report,
+        &CheckOptions { json: arguments.json, ..CheckOptions::default() },
+    )
+    .map_err(GuardError::Report)?;
     let config = scope::config(arguments, settings, &mut caught).await?;
     if arguments.permissions {
         println!("{:#}", policy::reencrypt(config.as_ref()));
@@ -77,7 +79,10 @@ pub(crate) async fn reencrypt(
     // Taken first, so that two runs that want the same see so before either looks at a million
     // objects.
     let ledger = if arguments.apply {
-        Some(Ledger::take(&state_dir(settings)?).map_err(ReencryptError::from)?)
+        Some(
+            Ledger::take(&state_dir(settings.state_dir.as_deref())?)
+                .map_err(ReencryptError::from)?,
+        )
     } else {
         None
     };

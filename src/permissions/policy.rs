@@ -12,8 +12,18 @@ use crate::{
     },
     checks::catalogue::CATALOGUE,
     runners::emr_etl_runner::config::RunnerConfig,
-    settings::{destination::Destination, resolve::Settings, sign_key::KeyName},
+    settings::{destination::Destination, evidence_options::EvidenceOptions, sign_key::KeyName},
 };
+
+/// What signing, delivering and alerting need of the settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PermissionOptions<'a> {
+    /// The ARN of the topic that alerts go to.
+    pub(crate) topic: Option<&'a str>,
+    pub(crate) evidence: &'a EvidenceOptions,
+    /// The policy's keys that must encrypt what is written.
+    pub(crate) expected_keys: &'a [String],
+}
 
 /// Every call that the guard makes, whatever its settings are.
 fn calls() -> impl Iterator<Item = &'static Call> {
@@ -33,11 +43,14 @@ static AUDIT: [&Call; 7] = [
 ];
 
 /// The policy document for checks and runs; scoped to the buckets, roles and regions of `config`,
-/// where there is one, and with what signing and delivering documents needs by `settings`.
-pub(crate) fn policy(config: Option<&RunnerConfig>, settings: Option<&Settings>) -> Value {
-    let topic = settings.and_then(|settings| settings.alerts.topic());
+/// where there is one, and with what signing and delivering documents needs by `options`.
+pub(crate) fn policy(
+    config: Option<&RunnerConfig>,
+    options: Option<PermissionOptions<'_>>,
+) -> Value {
+    let topic = options.and_then(|options| options.topic);
     let calls = calls().chain(topic.map(|_| &aws_calls::PUBLISH));
-    document(calls.map(|call| (call.permission, call.on)), config, settings)
+    document(calls.map(|call| (call.permission, call.on)), config, options)
 }
 
 /// The same for the command `audit` alone: whoever only audits needs less.
@@ -115,9 +128,9 @@ static ALONG: [(&str, Resource); 15] = [
 fn document(
     needed: impl Iterator<Item = (&'static str, Resource)>,
     config: Option<&RunnerConfig>,
-    settings: Option<&Settings>,
+    options: Option<PermissionOptions<'_>>,
 ) -> Value {
-    let topic = settings.and_then(|settings| settings.alerts.topic());
+    let topic = options.and_then(|options| options.topic);
     let mut actions: BTreeMap<(&str, Resource), BTreeSet<&str>> = BTreeMap::new();
     for (permission, on) in needed {
         let service = permission.split(':').next().unwrap_or_default();
@@ -126,12 +139,12 @@ fn document(
     let statements = actions
         .into_iter()
         .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, config, topic)}))
-        .chain(settings.into_iter().flat_map(|settings| evidence(config, settings)));
+        .chain(options.into_iter().flat_map(|options| evidence(config, options)));
     json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<Value>>()})
 }
 
 /// What documents need: a key to sign with, and places in S3.
-fn evidence(config: Option<&RunnerConfig>, settings: &Settings) -> Vec<Value> {
+fn evidence(config: Option<&RunnerConfig>, options: PermissionOptions<'_>) -> Vec<Value> {
     let partition = config.map_or("aws", |config| partition(&config.emr_region.value));
     let key = |name: &str| {
         if name.starts_with("arn:") && name.contains(":key/") {
@@ -141,12 +154,12 @@ fn evidence(config: Option<&RunnerConfig>, settings: &Settings) -> Vec<Value> {
         }
     };
     let mut statements = Vec::new();
-    if let Some(KeyName::Kms(name)) = &settings.sign_key {
+    if let Some(KeyName::Kms(name)) = &options.evidence.sign_key {
         let actions = [aws_calls::GET_PUBLIC_KEY.permission, aws_calls::SIGN.permission];
         statements.push(json!({"Sid": "EvidenceSign", "Effect": "Allow", "Action": actions, "Resource": [key(name)]}));
     }
     let places: Vec<&S3Location> =
-        settings.evidence.iter().filter_map(Destination::in_s3).collect();
+        options.evidence.destinations.iter().filter_map(Destination::in_s3).collect();
     if places.is_empty() {
         return statements;
     }
@@ -167,7 +180,7 @@ fn evidence(config: Option<&RunnerConfig>, settings: &Settings) -> Vec<Value> {
     );
     // S3 asks KMS for these in the name of whoever writes and reads.
     let keys: BTreeSet<String> =
-        settings.policy.expected_keys.iter().take(1).map(|name| key(name)).collect();
+        options.expected_keys.iter().take(1).map(|name| key(name)).collect();
     if !keys.is_empty() {
         let actions = ["kms:GenerateDataKey", "kms:Decrypt"];
         statements.push(

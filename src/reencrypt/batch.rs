@@ -492,7 +492,7 @@ async fn follow_one(
     report: &Report,
     followed: &mut Followed,
 ) -> Result<(), ReencryptError> {
-    let bar = bar(bar::OF_A_WHOLE, Some(0), settings.quiet || arguments.json);
+    let bar = bar(bar::OF_A_WHOLE, Some(0), settings.report.quiet || arguments.json);
     let mut confirmed = false;
     let job = loop {
         let job = describe(scope, id).await?;
@@ -519,7 +519,7 @@ async fn follow_one(
                 followed.jobs.push(of_document(&job, id));
                 return Ok(());
             }
-            _ => tokio::time::sleep(settings.watch_interval).await,
+            _ => tokio::time::sleep(settings.watch.interval).await,
         }
     };
     bar.finish_and_clear();

@@ -178,7 +178,8 @@ impl Scope {
     ) -> Result<Self, ReencryptError> {
         let wanted = wanted(arguments, settings, config)?;
         let regions = Regions::of_config_or_default(config).await;
-        let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
+        let aws =
+            Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
         if let Some(endpoint) = aws
             .refused_endpoints()
             .chain(aws.control_endpoint.iter().filter(|endpoint| !endpoint.accepted))

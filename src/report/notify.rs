@@ -20,14 +20,14 @@ use crate::{
         },
         metrics::{self, Counts, Measured, Metrics},
     },
-    settings::resolve::Settings,
+    settings::{alert_channels::Channels, notify_options::NotifyOptions},
     system::{output, signals},
 };
 
 /// One run's news. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Notify {
-    settings: Arc<Settings>,
+    options: Arc<NotifyOptions>,
     pub(crate) timeline: Timeline,
     alerts: Alerts,
     command: &'static str,
@@ -52,23 +52,19 @@ struct News {
 /// How much of the time that a stop has is kept for alerts.
 const OF_A_STOP: u32 = 4;
 
-/// How much of a stop's time is left for all but alerts.
-pub(crate) fn time_to_stop(settings: &Settings) -> Duration {
-    if settings.alerts.is_empty() {
-        settings.stop_timeout
-    } else {
-        settings.stop_timeout / OF_A_STOP * (OF_A_STOP - 1)
-    }
+/// How much of `stop_timeout`, which a stop may take, is left for all but alerts.
+pub(crate) fn time_to_stop(stop_timeout: Duration, alerts: &Channels) -> Duration {
+    if alerts.is_empty() { stop_timeout } else { stop_timeout / OF_A_STOP * (OF_A_STOP - 1) }
 }
 
 impl Notify {
-    pub(crate) fn new(settings: &Settings, command: &'static str, may_say: bool) -> Self {
-        let (settings, timeline) = (Arc::new(settings.clone()), Timeline::default());
+    pub(crate) fn new(options: NotifyOptions, command: &'static str, may_say: bool) -> Self {
+        let timeline = Timeline::default();
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let news = News { known: Known { command, host, ..Known::default() }, ..News::default() };
         Self {
-            alerts: Alerts::new(Arc::clone(&settings), timeline.clone()),
-            settings,
+            alerts: Alerts::new(options.alerts.clone(), options.aws.clone(), timeline.clone()),
+            options: Arc::new(options),
             timeline,
             command,
             may_say,
@@ -141,11 +137,11 @@ impl Notify {
                     kind,
                     &paragraphs,
                     &mends,
-                    Some(outcome.exit_code(&self.settings.exit_codes)),
+                    Some(outcome.exit_code(&self.options.exit_codes)),
                 );
             }
         }
-        self.alerts.settle(signals::stop_is_over(self.settings.stop_timeout)).await;
+        self.alerts.settle(signals::stop_is_over(self.options.stop_timeout)).await;
     }
 
     /// The end: whoever must hear of it does, before the process is gone.
@@ -161,13 +157,13 @@ impl Notify {
     async fn measure(&self, outcome: Outcome) {
         let measured = Measured {
             command: self.command,
-            exit_code: outcome.exit_code(&self.settings.exit_codes),
+            exit_code: outcome.exit_code(&self.options.exit_codes),
             succeeded: outcome == Outcome::Ended(0),
             took: self.began.elapsed(),
             ended: OffsetDateTime::now_utc(),
             counts: self.news().counts.clone(),
         };
-        let metrics = Metrics::new(self.settings.metrics.clone(), &measured);
+        let metrics = Metrics::new(self.options.metrics.clone(), &measured);
         let late =
             || Err(format!("not through after {}", humantime::format_duration(metrics::LIMIT)));
         let write =
@@ -176,7 +172,7 @@ impl Notify {
             tokio::select! {
                 biased;
                 sent = timeout(metrics::LIMIT, metrics.send()) => sent.unwrap_or_else(|_| late()),
-                () = signals::stop_is_over(self.settings.stop_timeout) => Err("OTLP: the guard had to stop".to_owned()),
+                () = signals::stop_is_over(self.options.stop_timeout) => Err("OTLP: the guard had to stop".to_owned()),
             }
         };
         let told: [Result<(), String>; 2] = tokio::join!(write, send).into();

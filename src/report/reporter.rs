@@ -18,7 +18,7 @@ use crate::{
         alerts::message::Known, document::Document, json::Record, judged::Judged, junit, markdown,
         metrics::Counts, notify::Notify, options::CheckOptions, terminal,
     },
-    settings::resolve::Settings,
+    settings::report_options::ReportOptions,
     system::output::{draft, err, out, write_whole},
     watch::{confirm::Confirmation, records::Watched},
 };
@@ -70,9 +70,9 @@ impl Report {
     ///
     /// # Errors
     /// When a report file could not be created: its name, and why.
-    pub fn open(settings: &Settings, options: &CheckOptions) -> Result<Self, String> {
+    pub fn open(settings: &ReportOptions, options: &CheckOptions) -> Result<Self, String> {
         let forms = [
-            (&settings.report, Form::Json),
+            (&settings.file, Form::Json),
             (&options.junit, Form::Junit),
             (&options.markdown, Form::Markdown),
         ];

@@ -16,7 +16,7 @@ use crate::{
     },
     evidence::timeline::{Deed, Timeline},
     facts::emr,
-    settings::resolve::{OnOrphan, OnStop, Settings},
+    settings::watch_options::{OnOrphan, OnStop, TerminationRules},
     watch::ownership::Whose,
 };
 
@@ -35,26 +35,6 @@ pub(crate) enum Why {
     Orphaned,
 }
 
-/// What the settings say about it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    pub(crate) on_stop: OnStop,
-    pub(crate) on_orphan: OnOrphan,
-    pub(crate) adopted: bool,
-    pub(crate) attached: bool,
-}
-
-impl From<&Settings> for Rules {
-    fn from(settings: &Settings) -> Self {
-        Self {
-            on_stop: settings.on_stop,
-            on_orphan: settings.on_orphan,
-            adopted: settings.terminate_adopted,
-            attached: settings.terminate_attached,
-        }
-    }
-}
-
 /// What is done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -67,7 +47,7 @@ pub(crate) enum Decision {
 }
 
 /// The table of who may be ended. README.md shows it.
-pub(crate) fn decide(whose: Whose, why: Why, rules: Rules) -> Decision {
+pub(crate) fn decide(whose: Whose, why: Why, rules: TerminationRules) -> Decision {
     let end_if = |allowed, otherwise| if allowed { Decision::End } else { otherwise };
     match (whose, why) {
         (Whose::Run, Why::Unsafe | Why::Unjudged | Why::Wrote) => Decision::End,
@@ -331,6 +311,7 @@ pub(super) fn terminate_by_hand(id: &ClusterId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::resolve::{Options, Settings};
 
     const WHOSE: [(Whose, &str); 3] = [
         (Whose::Run, "started by this run"),
@@ -345,9 +326,9 @@ mod tests {
         (Why::Orphaned, "verified, nobody waits for it"),
     ];
 
-    fn every_rule() -> impl Iterator<Item = Rules> {
+    fn every_rule() -> impl Iterator<Item = TerminationRules> {
         let bit = |bits: u8, at: u8| bits >> at & 1 == 1;
-        (0..16).map(move |bits| Rules {
+        (0..16).map(move |bits| TerminationRules {
             on_stop: if bit(bits, 0) { OnStop::Terminate } else { OnStop::Leave },
             on_orphan: if bit(bits, 1) { OnOrphan::Terminate } else { OnOrphan::Leave },
             adopted: bit(bits, 2),
@@ -355,7 +336,7 @@ mod tests {
         })
     }
 
-    type Setting = (&'static str, fn(&mut Rules));
+    type Setting = (&'static str, fn(&mut TerminationRules));
 
     /// A cell of the table in README.md: what is decided by default, and which setting turns it
     /// into what.
@@ -372,10 +353,7 @@ mod tests {
             ("`terminate_attached: true`", |rules| rules.attached = true),
         ];
         let file = tempfile::NamedTempFile::new().unwrap();
-        let settings_by_default =
-            Settings::resolve(crate::settings::resolve::Options::default(), Some(file.path()))
-                .unwrap();
-        let default = Rules::from(&settings_by_default);
+        let default = Settings::resolve(Options::default(), Some(file.path())).unwrap().termination;
         let by_default = decide(whose, why, default);
         let others = settings.iter().filter_map(|(text, set)| {
             let mut rules = default;

@@ -70,11 +70,12 @@ pub(crate) async fn watch(
     notify: &Notify,
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let report =
-        Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
+    let report = Report::open(&settings.report, &CheckOptions::default())
+        .map_err(GuardError::Report)?
+        .with(notify);
     let mut evidence = Evidence::open(
-        settings,
-        crate::evidence::journal::state_dir(settings).ok().as_deref(),
+        &settings.evidence,
+        crate::evidence::journal::state_dir(settings.state_dir.as_deref()).ok().as_deref(),
         false,
     )
     .map_err(GuardError::Evidence)?;
@@ -98,9 +99,12 @@ pub(crate) async fn watch(
         Some((_, config)) => Regions::of(config),
         None => Regions::all(region::region().await?),
     };
-    let aws =
-        Aws::connect(&regions, given.as_ref().map(|(_, config)| &config.credentials), settings)
-            .await;
+    let aws = Aws::connect(
+        &regions,
+        given.as_ref().map(|(_, config)| &config.credentials),
+        &settings.aws,
+    )
+    .await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         return Ok(cannot(
             &report,
@@ -128,7 +132,7 @@ pub(crate) async fn watch(
             }
         }
     }
-    evidence.connect(&aws, None).await;
+    evidence.connect(&aws, &settings.policy, None).await;
     let attaching = Attaching {
         aws: &aws,
         settings,
@@ -258,7 +262,7 @@ impl Attaching<'_> {
         ));
         let plan = self.plan(&standing, until_idle);
         let mut watching = watcher::start(aws.clone(), plan, None, report.timeline.clone());
-        let live = Live::open(settings, "clusters that ran already".to_owned());
+        let live = Live::open(&settings.report, "clusters that ran already".to_owned());
         if let Some(live) = &live {
             live.clusters(watching.seen.clone());
         }
@@ -359,10 +363,10 @@ impl Attaching<'_> {
             },
             known: BTreeSet::new(),
             since: None,
-            limits: self.settings.into(),
-            rules: self.settings.into(),
+            limits: self.settings.watch,
+            rules: self.settings.termination,
             attached: standing.verified.clone(),
-            queue: self.settings.event_queue.clone(),
+            queue: self.settings.aws.event_queue.clone(),
             until_idle,
         }
     }

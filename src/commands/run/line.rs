@@ -42,7 +42,7 @@ use crate::{
         invocation::{Invocation, InvocationError, RunInvocation},
         version,
     },
-    settings::resolve::{OnStop, Settings},
+    settings::{resolve::Settings, watch_options::OnStop},
     spec::observations,
     system::{
         process::{self, LaunchError, Program},
@@ -66,12 +66,12 @@ pub(crate) async fn guard(
             return launches_nothing(arguments, settings, check.is_none(), &mut caught).await;
         }
     };
-    let report = Report::open(settings, check.unwrap_or(&CheckOptions::default()))
+    let report = Report::open(&settings.report, check.unwrap_or(&CheckOptions::default()))
         .map_err(GuardError::Report)?
         .with(notify);
     let mut evidence = Evidence::open(
-        settings,
-        state_dir(settings).ok().as_deref(),
+        &settings.evidence,
+        state_dir(settings.state_dir.as_deref()).ok().as_deref(),
         check.is_some_and(|check| check.json),
     )
     .map_err(GuardError::Evidence)?;
@@ -80,7 +80,11 @@ pub(crate) async fn guard(
         return Err(GuardError::Stopped(signal));
     }
     ca_certificates::has_trust()?;
-    let state = if check.is_none() { Some(StateDir::take(&state_dir(settings)?)?) } else { None };
+    let state = if check.is_none() {
+        Some(StateDir::take(&state_dir(settings.state_dir.as_deref())?)?)
+    } else {
+        None
+    };
     // What an earlier guard left open comes first, even where this run's own config cannot be used.
     if let Some(state) = &state
         && let Some(outcome) =
@@ -98,7 +102,7 @@ pub(crate) async fn guard(
     run_of.introduce(&report);
 
     let regions = Regions::of(&config);
-    let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
+    let aws = Aws::connect(&regions, Some(&config.credentials), &settings.aws).await;
     let question = run_of.question(invocation.persistent, program.as_ref());
     let digest = async { Some((program.as_ref()?, version::digest(program.as_ref()?).await)) };
     let (facts, digest) = tokio::select! {
@@ -114,7 +118,7 @@ pub(crate) async fn guard(
     });
     tokio::select! {
         () = async {
-            evidence.connect(&aws, Some(&facts)).await;
+            evidence.connect(&aws, &settings.policy, Some(&facts)).await;
             if state.is_some() {
                 evidence.send_earlier(settings.pre_flight_timeout, &report).await;
             }
@@ -226,7 +230,7 @@ async fn launched(
     let (writes, standard) = (run.writes(), run.standard(judged.facts));
     let launched_at = aws.s3_clock.last();
     let journal = state.begin(run.prepared(&plan, judged.facts, launched_at))?;
-    let live = Live::open(settings, format!("run {}", run.id));
+    let live = Live::open(&settings.report, format!("run {}", run.id));
     let running = match process::start(program, &invocation.sealed_argv, &sealed.text, &run.id) {
         Ok(running) => running,
         Err(error) => {
@@ -242,8 +246,8 @@ async fn launched(
     if let Some(live) = &live {
         live.clusters(watching.seen.clone());
     }
-    let terminate = settings.on_stop == OnStop::Terminate;
-    let time_to_stop = notify::time_to_stop(settings);
+    let terminate = settings.termination.on_stop == OnStop::Terminate;
+    let time_to_stop = notify::time_to_stop(settings.stop_timeout, &settings.alerts);
     let note_stop = || journal.note(&Entry::Stopped { terminate });
     let ended = supervise::supervise(
         running,
@@ -334,8 +338,9 @@ pub(crate) async fn resume_only(
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     signals::JobControl::new().map_err(anyhow::Error::from)?.share_with(None);
-    let report =
-        Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
+    let report = Report::open(&settings.report, &CheckOptions::default())
+        .map_err(GuardError::Report)?
+        .with(notify);
     let config = match arguments {
         [] => None,
         arguments => match Invocation::parse(arguments)? {
@@ -346,7 +351,7 @@ pub(crate) async fn resume_only(
         },
     };
     ca_certificates::has_trust()?;
-    let state = StateDir::take(&state_dir(settings)?)?;
+    let state = StateDir::take(&state_dir(settings.state_dir.as_deref())?)?;
     if state.unfinished()?.is_empty() {
         report.say("no run is open");
     }

@@ -27,7 +27,7 @@ use crate::{
         reporter::document,
     },
     runners::emr_etl_runner::config::RunnerConfig,
-    settings::resolve::{CredentialSource, Settings},
+    settings::{aws_options::CredentialSource, resolve::Settings},
     system::orphaned_processes,
     watch::{
         confirm::{self, Confirmation},
@@ -95,7 +95,7 @@ async fn close(
             return Ok(Some(Outcome::FactsUnknown));
         }
     }
-    if settings.credentials == CredentialSource::RunnerConfig && config.is_none() {
+    if settings.aws.credentials == CredentialSource::RunnerConfig && config.is_none() {
         let why = format!(
             "run {id} was left open, and the runner config, whose credentials the settings ask for, cannot be had; mend it, or set `credentials: chain`"
         );
@@ -107,7 +107,7 @@ async fn close(
         emr: run.prepared.region.clone(),
         s3: output.map_or(&run.prepared.region, |output| &output.region).clone(),
     };
-    let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
+    let aws = Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         let why = format!(
             "run {id} was left open, and the endpoint {} may not be asked about it; allow it in `allow_endpoints`, or unset it",
@@ -120,14 +120,14 @@ async fn close(
         report.trouble(Outcome::FactsUnknown, &[why]);
         return Ok(Some(Outcome::FactsUnknown));
     }
-    let plan = watcher::Plan::resumed(run, settings);
-    let mut evidence =
-        Evidence::open(settings, Some(state.path()), false).map_err(GuardError::Evidence)?;
-    evidence.connect(&aws, None).await;
+    let plan = watcher::Plan::resumed(run, settings.watch, settings.termination);
+    let mut evidence = Evidence::open(&settings.evidence, Some(state.path()), false)
+        .map_err(GuardError::Evidence)?;
+    evidence.connect(&aws, &settings.policy, None).await;
     let chain = evidence.next_in_chain(state, id)?;
     let started = OffsetDateTime::now_utc();
     let watching = watcher::start(aws.clone(), plan, Some(run.reopen()?), report.timeline.clone());
-    let live = Live::open(settings, format!("run {id}, which was left open"));
+    let live = Live::open(&settings.report, format!("run {id}, which was left open"));
     if let Some(live) = &live {
         live.clusters(watching.seen.clone());
     }
