@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     base::{
         aws_calls::Call,
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError},
     },
     settings::policy::Policy,
 };
@@ -232,12 +232,12 @@ impl Subject {
         Finding { not_there: true, ..self.unknown(saw, "nothing, unless it stays so") }
     }
 
-    pub(crate) fn denied(self, obstacle: &Obstacle) -> Finding {
+    pub(crate) fn denied(self, obstacle: &LookupError) -> Finding {
         let saw = format!("the guard may not look: {}", obstacle.message);
         self.unknown(saw, format!("allow `{}` to the guard's credentials", obstacle.operation))
     }
 
-    pub(crate) fn unreachable(self, obstacle: &Obstacle) -> Finding {
+    pub(crate) fn unreachable(self, obstacle: &LookupError) -> Finding {
         let saw = format!("no answer to {}: {}", obstacle.operation, obstacle.message);
         self.unknown(saw, "try again; if it stays so, look at network, endpoints and credentials")
     }

@@ -28,7 +28,7 @@ use crate::{
     aws::{ca_certificates, clients::Aws, region::Regions},
     base::{
         digest::sha256,
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::KeyReference,
         outcome::Outcome,
         text,
@@ -419,10 +419,11 @@ impl Audit<'_> {
                     "no inventory of the bucket {} was given (--inventory)",
                     target.location.bucket
                 );
-                tally.stopped(&Lookup::Unreachable(Obstacle {
-                    operation: "s3:GetObject".to_owned(),
+                tally.stopped(&Lookup::Unreachable(LookupError::new(
+                    "s3:GetObject",
+                    LookupErrorKind::NotAsked,
                     message,
-                }));
+                )));
             }
         }
         let mut list = self.list(None)?;

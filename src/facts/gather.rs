@@ -25,7 +25,7 @@ use crate::{
     aws::{clients::Aws, endpoint::Endpoint},
     base::{
         aws_calls::{self, Call},
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::{AccountId, BucketName, ClusterId, KeyReference, S3Location, S3Object},
     },
     facts::{
@@ -448,10 +448,7 @@ fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
         runner: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, WHY),
         environment: environment(),
         runner_version: question.runner.as_ref().map(|_| {
-            Lookup::Unreachable(Obstacle {
-                operation: "--version".to_owned(),
-                message: WHY.to_owned(),
-            })
+            Lookup::Unreachable(LookupError::new("--version", LookupErrorKind::NotAsked, WHY))
         }),
         buckets: question
             .buckets

@@ -11,7 +11,7 @@ use crate::{
     aws::clients::Aws,
     base::{
         aws_calls,
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::ClusterId,
     },
     evidence::timeline::{Deed, Timeline},
@@ -99,7 +99,6 @@ pub enum End {
 /// How EMR refuses to terminate a cluster, as far as it matters for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
-    Protected,
     Throttled,
     Denied,
     Other,
@@ -120,25 +119,24 @@ enum Next {
 /// The table of refusals; `lifted` is whether protection was lifted already, with success.
 fn after(refusal: Refusal, lifted: bool) -> Next {
     match (refusal, lifted) {
-        (Refusal::Protected | Refusal::Other, false) => Next::Lift,
+        // EMR has no error code of its own for a cluster under termination protection: protection
+        // is lifted whatever it was.
+        (Refusal::Other, false) => Next::Lift,
         // Somebody sets it again and again, or it is something else: both take time.
-        (Refusal::Protected | Refusal::Other, true) => Next::Again,
+        (Refusal::Other, true) => Next::Again,
         (Refusal::Throttled, _) => Next::Again,
         (Refusal::Denied, _) => Next::Help,
     }
 }
 
-fn refusal<T>(answer: &Lookup<T>) -> Option<(Refusal, &Obstacle)> {
+fn refusal<T>(answer: &Lookup<T>) -> Option<(Refusal, &LookupError)> {
     match answer {
         Lookup::Found(_) | Lookup::Absent => None,
-        Lookup::Denied(obstacle) => Some((Refusal::Denied, obstacle)),
-        Lookup::Unreachable(obstacle) if obstacle.is_throttling() => {
-            Some((Refusal::Throttled, obstacle))
+        Lookup::Denied(error) => Some((Refusal::Denied, error)),
+        Lookup::Unreachable(error) if error.kind == LookupErrorKind::Throttled => {
+            Some((Refusal::Throttled, error))
         }
-        Lookup::Unreachable(obstacle) if obstacle.message.contains("termination protect") => {
-            Some((Refusal::Protected, obstacle))
-        }
-        Lookup::Unreachable(obstacle) => Some((Refusal::Other, obstacle)),
+        Lookup::Unreachable(error) => Some((Refusal::Other, error)),
     }
 }
 
@@ -446,13 +444,10 @@ mod tests {
     #[test]
     fn every_refusal_has_its_answer() {
         use crate::watch::terminate::Next::{Again, Help, Lift};
-        use crate::watch::terminate::Refusal::{Denied, Other, Protected, Throttled};
-        for (refusal, before, lifted) in [
-            (Protected, Lift, Again),
-            (Other, Lift, Again),
-            (Throttled, Again, Again),
-            (Denied, Help, Help),
-        ] {
+        use crate::watch::terminate::Refusal::{Denied, Other, Throttled};
+        for (refusal, before, lifted) in
+            [(Other, Lift, Again), (Throttled, Again, Again), (Denied, Help, Help)]
+        {
             assert_eq!(
                 (after(refusal, false), after(refusal, true)),
                 (before, lifted),
@@ -462,25 +457,27 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_by_what_emr_says() {
-        let unreachable = |message: &str| {
-            Lookup::<()>::Unreachable(Obstacle {
-                operation: "x".to_owned(),
-                message: message.to_owned(),
-            })
-        };
-        let kind = |answer: &Lookup<()>| refusal(answer).map(|(refusal, _)| refusal);
+    fn a_refusal_is_told_by_its_kind_whatever_its_message_says() {
+        use crate::watch::terminate::Next::{Again, Help, Lift};
+        let next = |answer: &Lookup<()>| refusal(answer).map(|(refusal, _)| after(refusal, false));
+        let unreachable =
+            |kind, message: &str| Lookup::Unreachable(LookupError::new("x", kind, message));
+        // What EMR answers for a cluster under termination protection.
         let protected = "ValidationException: Could not shut down one or more job flows since they are termination protected.";
-        assert_eq!(kind(&unreachable(protected)), Some(Refusal::Protected));
+        assert_eq!(next(&unreachable(LookupErrorKind::Other, protected)), Some(Lift));
         assert_eq!(
-            kind(&unreachable("ThrottlingException: Rate exceeded")),
-            Some(Refusal::Throttled)
+            next(&unreachable(LookupErrorKind::Other, "ThrottlingException: not so")),
+            Some(Lift)
         );
-        assert_eq!(kind(&unreachable("no answer within the time limit")), Some(Refusal::Other));
+        assert_eq!(next(&unreachable(LookupErrorKind::Throttled, protected)), Some(Again));
         assert_eq!(
-            kind(&Lookup::Denied(Obstacle { operation: "x".to_owned(), message: "y".to_owned() })),
-            Some(Refusal::Denied)
+            next(&unreachable(LookupErrorKind::TimedOut, "no answer within the time limit")),
+            Some(Lift)
         );
-        assert_eq!(kind(&Lookup::Found(())), None);
+        assert_eq!(
+            next(&Lookup::Denied(LookupError::new("x", LookupErrorKind::Denied, protected))),
+            Some(Help)
+        );
+        assert_eq!(next(&Lookup::Found(())), None);
     }
 }
