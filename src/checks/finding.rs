@@ -9,6 +9,7 @@ use crate::{
     base::{
         aws_calls::Call,
         lookup::{Lookup, LookupError},
+        names::ClusterId,
     },
     settings::policy::Policy,
 };
@@ -105,6 +106,9 @@ pub struct Finding {
     /// against it either.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_there: bool,
+    /// The cluster that it is about. Not recorded: there it is the subject.
+    #[serde(skip)]
+    pub cluster: Option<ClusterId>,
 }
 
 impl Finding {
@@ -170,6 +174,7 @@ pub(crate) struct Subject {
     subject: String,
     wanted: Cow<'static, str>,
     at: Option<String>,
+    cluster: Option<ClusterId>,
 }
 
 impl Check {
@@ -179,13 +184,25 @@ impl Check {
         subject: impl Into<String>,
         wanted: impl Into<Cow<'static, str>>,
     ) -> Subject {
-        Subject { check: self, subject: subject.into(), wanted: wanted.into(), at: None }
+        Subject {
+            check: self,
+            subject: subject.into(),
+            wanted: wanted.into(),
+            at: None,
+            cluster: None,
+        }
     }
 }
 
 impl Subject {
     pub(crate) fn at(mut self, at: Option<&str>) -> Self {
         self.at = at.map(ToOwned::to_owned);
+        self
+    }
+
+    /// The same about a cluster, which is the subject.
+    pub(crate) fn cluster(mut self, id: &ClusterId) -> Self {
+        self.cluster = Some(id.clone());
         self
     }
 
@@ -202,6 +219,7 @@ impl Subject {
             waits_for: None,
             not_there: false,
             excused: None,
+            cluster: self.cluster,
         }
     }
 

@@ -114,7 +114,7 @@ pub(crate) async fn audit(
 /// Says that a stop ended it.
 fn stopped(report: &Report, signal: Signal, how_far: &str) -> Outcome {
     let outcome = Outcome::Signalled(u8::try_from(signal as i32).unwrap_or_default());
-    report.trouble(outcome, &[format!("the audit was stopped by {signal}{how_far}")]);
+    report.trouble(outcome, &[format!("the audit was stopped by {signal}{how_far}").into()]);
     outcome
 }
 

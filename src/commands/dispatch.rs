@@ -17,7 +17,7 @@ use crate::{
         seal,
     },
     permissions::policy,
-    report::{notify::Notify, options::CheckOptions},
+    report::{notice::Notice, notify::Notify, options::CheckOptions},
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
     settings::resolve::{Settings, SettingsError},
     system::output,
@@ -161,8 +161,7 @@ fn with_settings(
             if let Ok(runtime) = runtime() {
                 notify.said(
                     Outcome::Bug,
-                    "emr-etl-guard: a bug in emr-etl-guard: its log has the place",
-                    &[],
+                    Notice::new("emr-etl-guard: a bug in emr-etl-guard: its log has the place"),
                 );
                 runtime.block_on(notify.conclude(Outcome::Bug));
             }
@@ -188,7 +187,7 @@ fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
     result.unwrap_or_else(|error| {
         let (outcome, line) = (error.outcome(), format!("emr-etl-guard: {error}\n"));
         output::err(&line);
-        notify.said(outcome, &line, &[]);
+        notify.said(outcome, Notice::of_text(&line));
         outcome
     })
 }
@@ -200,7 +199,8 @@ pub(crate) fn tell_of_settings(launch: &Launch, command: &'static str, why: &str
         return;
     };
     let notify = Notify::new(&settings, command, false);
-    notify.said(Outcome::BadUsage, &format!("emr-etl-guard: nothing was launched: {why}"), &[]);
+    let notice = Notice::of_text(&format!("emr-etl-guard: nothing was launched: {why}"));
+    notify.said(Outcome::BadUsage, notice);
     if let Ok(runtime) = runtime() {
         runtime.block_on(notify.alert(Outcome::BadUsage));
     }

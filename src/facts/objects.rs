@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::{
     base::{
-        lookup::{Lookup, LookupError, LookupErrorKind},
+        lookup::{Lookup, LookupError},
         names::S3Location,
     },
     facts::{
@@ -230,6 +230,7 @@ impl Unseen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::lookup::LookupErrorKind;
     use proptest::prelude::*;
 
     fn object(key: &str, size: u64, modified: Option<i64>, stored: Lookup<Stored>) -> Object {

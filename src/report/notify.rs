@@ -19,6 +19,7 @@ use crate::{
             message::{Kind, Known, Message},
         },
         metrics::{self, Counts, Measured, Metrics},
+        notice::Notice,
     },
     settings::resolve::Settings,
     system::{output, signals},
@@ -40,8 +41,8 @@ pub(crate) struct Notify {
 #[derive(Debug, Default)]
 struct News {
     known: Known,
-    /// Why the run will end as it will: paragraphs of standard error, and what mends them.
-    said: Vec<(Outcome, String, Vec<String>)>,
+    /// Why the run will end as it will: paragraphs of standard error.
+    said: Vec<(Outcome, Notice)>,
     /// What mends what was found of unsafe clusters.
     unsafe_mends: Vec<String>,
     /// The outcome that an alert has told of.
@@ -87,14 +88,14 @@ impl Notify {
     }
 
     /// Remembers a paragraph of standard error that says why the run ends as it does.
-    pub(crate) fn said(&self, outcome: Outcome, paragraph: &str, findings: &[Finding]) {
-        self.news().said.push((outcome, paragraph.to_owned(), mends(findings)));
+    pub(crate) fn said(&self, outcome: Outcome, notice: Notice) {
+        self.news().said.push((outcome, notice));
     }
 
     /// An unsafe cluster was found: that is told at once.
-    pub(crate) fn unsafe_cluster(&self, paragraph: &str, findings: &[Finding]) {
+    pub(crate) fn unsafe_cluster(&self, notice: &Notice, findings: &[Finding]) {
         let mends = mends(findings);
-        self.tell(Kind::Unsafe, paragraph, &mends, None);
+        self.tell(Kind::Unsafe, std::slice::from_ref(notice), &mends, None);
         self.news().unsafe_mends.extend(mends);
     }
 
@@ -103,13 +104,13 @@ impl Notify {
         self.news().counts = Some(counts);
     }
 
-    fn tell(&self, kind: Kind, paragraph: &str, mends: &[String], exit_code: Option<u8>) {
+    fn tell(&self, kind: Kind, notices: &[Notice], mends: &[String], exit_code: Option<u8>) {
         // The other commands stop nothing: whoever calls them reads their answer.
         if !matches!(self.command, "run" | "watch") {
             return;
         }
         let known = self.news().known.clone();
-        self.alerts.send(Message::new(kind, paragraph, mends, exit_code, known));
+        self.alerts.send(Message::new(kind, notices, mends, exit_code, known));
     }
 
     /// Tells how the run will end, if that is worth an alert and was not told yet, and waits until
@@ -121,28 +122,19 @@ impl Notify {
                 let is_new = news.told.replace(outcome) != Some(outcome);
                 // What led to this outcome comes first; what else went wrong stays in sight.
                 let (first, rest): (Vec<_>, Vec<_>) =
-                    news.said.iter().cloned().partition(|(of, _, _)| *of == outcome);
-                is_new.then(|| first.into_iter().chain(rest).collect::<Vec<_>>())
+                    news.said.iter().cloned().partition(|(of, _)| *of == outcome);
+                is_new.then(|| {
+                    first.into_iter().chain(rest).map(|(_, notice)| notice).collect::<Vec<_>>()
+                })
             };
             if let Some(said) = news {
-                let paragraphs = said
-                    .iter()
-                    .map(|(_, paragraph, _)| paragraph.trim_end())
-                    .collect::<Vec<_>>()
-                    .join("\n");
                 let of_clusters = if matches!(kind, Kind::UnsafeAlive | Kind::UnsafeOver) {
                     self.news().unsafe_mends.clone()
                 } else {
                     Vec::new()
                 };
-                let mends: Vec<String> =
-                    said.into_iter().flat_map(|(_, _, mends)| mends).chain(of_clusters).collect();
-                self.tell(
-                    kind,
-                    &paragraphs,
-                    &mends,
-                    Some(outcome.exit_code(&self.settings.exit_codes)),
-                );
+                let exit_code = outcome.exit_code(&self.settings.exit_codes);
+                self.tell(kind, &said, &of_clusters, Some(exit_code));
             }
         }
         self.alerts.settle(signals::stop_is_over(self.settings.stop_timeout)).await;

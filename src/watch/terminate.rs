@@ -13,6 +13,7 @@ use crate::{
         aws_calls,
         lookup::{Lookup, LookupError, LookupErrorKind},
         names::ClusterId,
+        reason::Reason,
     },
     evidence::timeline::{Deed, Timeline},
     facts::emr,
@@ -312,17 +313,16 @@ fn accepted(answer: &Lookup<()>) -> Result<(), String> {
 }
 
 /// What a person is asked to do about a cluster, while the guard still tries or waits.
-pub(crate) fn ask_a_person(id: &ClusterId, obstacle: &str) -> String {
-    format!(
-        "cluster {id} must end and MAY STILL BE RUNNING: {obstacle}\n  {}",
-        terminate_by_hand(id)
-    )
+pub(crate) fn ask_a_person(id: &ClusterId, obstacle: &str) -> Reason {
+    Reason::new(format!("cluster {id} must end and MAY STILL BE RUNNING: {obstacle}"))
+        .fix(terminate_by_hand(id))
+        .about(id)
 }
 
 /// The commands that end a cluster.
 pub(super) fn terminate_by_hand(id: &ClusterId) -> String {
     format!(
-        "to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
+        "aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
     )
 }
 

@@ -18,7 +18,7 @@ use crate::{
         clients::Aws,
         region::{self, Regions},
     },
-    base::{lookup::Lookup, names::ClusterId, outcome::Outcome},
+    base::{lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason},
     checks::{
         catalogue,
         clusters::ExpectedEnd,
@@ -107,7 +107,8 @@ pub(crate) async fn watch(
             format!(
                 "the endpoint {} may not be asked; allow it in `allow_endpoints`, or unset it",
                 endpoint.url
-            ),
+            )
+            .into(),
         ));
     }
     let looks = join_all(ids.iter().map(async |id| (id, emr::cluster(&aws.emr, id).await)));
@@ -119,11 +120,17 @@ pub(crate) async fn watch(
     for (id, look) in looks {
         match look {
             Lookup::Found(cluster) => clusters.push(cluster),
-            Lookup::Absent => return Ok(cannot(&report, format!("there is no cluster {id}"))),
+            Lookup::Absent => {
+                return Ok(cannot(
+                    &report,
+                    Reason::new(format!("there is no cluster {id}")).about(id),
+                ));
+            }
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
                 return Ok(cannot(
                     &report,
-                    format!("nothing can be learnt of the cluster {id}: {obstacle}"),
+                    Reason::new(format!("nothing can be learnt of the cluster {id}: {obstacle}"))
+                        .about(id),
                 ));
             }
         }
@@ -145,7 +152,7 @@ pub(crate) async fn watch(
 }
 
 /// Says why nothing can be watched.
-fn cannot(report: &Report, why: String) -> Outcome {
+fn cannot(report: &Report, why: Reason) -> Outcome {
     report.trouble(Outcome::FactsUnknown, &[why]);
     Outcome::FactsUnknown
 }
@@ -180,7 +187,7 @@ impl Attaching<'_> {
         let run = Run::new(config, self.settings, invocation, None)?.attached();
         let facts = gathered(self.aws, &run, caught).await?;
         if let Some(why) = cannot_tell(&facts) {
-            return Ok(cannot(self.report, why));
+            return Ok(cannot(self.report, why.into()));
         }
         let case = run.case(&facts);
         let (findings, gaps) = (catalogue::pre_flight(&case), residual_risks::gaps(&case));
@@ -200,17 +207,21 @@ impl Attaching<'_> {
         caught: &mut Caught,
     ) -> Result<Outcome, GuardError> {
         let mut all: Option<Standing> = None;
-        let configs: Result<Vec<RunnerConfig>, _> =
-            self.clusters.iter().map(|cluster| RunnerConfig::of_cluster(cluster, region)).collect();
+        let config_of = |cluster: &ClusterFacts| {
+            RunnerConfig::of_cluster(cluster, region).map_err(|error| {
+                Reason::new(format!("it cannot be judged: {error}")).about(&cluster.id)
+            })
+        };
+        let configs: Result<Vec<RunnerConfig>, _> = self.clusters.iter().map(config_of).collect();
         let configs = match configs {
             Ok(configs) => configs,
-            Err(error) => return Ok(cannot(self.report, format!("it cannot be judged: {error}"))),
+            Err(why) => return Ok(cannot(self.report, why)),
         };
         for (cluster, config) in self.clusters.iter().zip(&configs) {
             let run = Run::of_cluster(config, self.settings);
             let facts = gathered(self.aws, &run, caught).await?;
             if let Some(why) = cannot_tell(&facts) {
-                return Ok(cannot(self.report, why));
+                return Ok(cannot(self.report, why.into()));
             }
             let case = run.case(&facts);
             let (findings, gaps) = (catalogue::of_cluster(&case), residual_risks::gaps(&case));

@@ -1,12 +1,12 @@
 //! The line of a run: from the arguments to the outcome.
 
-use std::{cell::Cell, ffi::OsString};
+use std::{cell::Cell, ffi::OsString, iter};
 
 use tokio::time::Instant;
 
 use crate::{
     aws::{ca_certificates, clients::Aws, region::Regions},
-    base::{lookup::Lookup, outcome::Outcome},
+    base::{lookup::Lookup, outcome::Outcome, reason::Reason},
     checks::{
         catalogue,
         finding::Finding,
@@ -201,7 +201,7 @@ async fn launched(
     else {
         report.trouble(
             Outcome::FactsUnknown,
-            &["nothing was launched: there is no security configuration to seal".to_owned()],
+            &["nothing was launched: there is no security configuration to seal".into()],
         );
         report.alert(Outcome::FactsUnknown).await;
         return run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await;
@@ -211,12 +211,13 @@ async fn launched(
         begun = judged.evidence.begin(&beginning, &report.timeline) => begun,
         signal = stop_signal(caught) => return Err(GuardError::Stopped(signal)),
     };
-    if let Err(mut obstacles) = begun {
-        obstacles.insert(
-            0,
-            "nothing was launched: the evidence of this run could not be kept".to_owned(),
-        );
-        report.trouble(Outcome::FactsUnknown, &obstacles);
+    if let Err(obstacles) = begun {
+        let first = "nothing was launched: the evidence of this run could not be kept";
+        let reasons: Vec<Reason> = iter::once(first)
+            .chain(obstacles.iter().map(String::as_str))
+            .map(Reason::new)
+            .collect();
+        report.trouble(Outcome::FactsUnknown, &reasons);
         report.alert(Outcome::FactsUnknown).await;
         return run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await;
     }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::{clients::Aws, region::Regions},
-    base::{lookup::Lookup, names::ClusterId, outcome::Outcome},
+    base::{lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason},
     checks::{clusters::ExpectedEnd, finding::Finding},
     commands::{
         error::GuardError,
@@ -90,7 +90,7 @@ async fn close(
         Err(error) => {
             report.trouble(
                 Outcome::FactsUnknown,
-                &[format!("run {id} was left open, and what is left of its runner cannot be ended, so nothing new was launched: {error}")],
+                &[format!("run {id} was left open, and what is left of its runner cannot be ended, so nothing new was launched: {error}").into()],
             );
             return Ok(Some(Outcome::FactsUnknown));
         }
@@ -99,7 +99,7 @@ async fn close(
         let why = format!(
             "run {id} was left open, and the runner config, whose credentials the settings ask for, cannot be had; mend it, or set `credentials: chain`"
         );
-        report.trouble(Outcome::FactsUnknown, &[why]);
+        report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
     }
     let output = run.prepared.output.as_ref();
@@ -113,11 +113,11 @@ async fn close(
             "run {id} was left open, and the endpoint {} may not be asked about it; allow it in `allow_endpoints`, or unset it",
             endpoint.url
         );
-        report.trouble(Outcome::FactsUnknown, &[why]);
+        report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
     }
     if let Some(why) = other_account(run, &aws).await {
-        report.trouble(Outcome::FactsUnknown, &[why]);
+        report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
     }
     let plan = watcher::Plan::resumed(run, settings);
@@ -175,7 +175,8 @@ async fn close(
     }
     // The next run's evidence is worth no less than this one's, but what stands in its way is found
     // out before it is launched.
-    report.trouble(Outcome::Undelivered, &troubles);
+    let reasons: Vec<Reason> = troubles.iter().map(Reason::new).collect();
+    report.trouble(Outcome::Undelivered, &reasons);
     Ok(outcome)
 }
 
@@ -183,7 +184,7 @@ async fn close(
 struct Closing {
     /// The code that forbids to go on, if one does, and why.
     outcome: Option<Outcome>,
-    reasons: Vec<String>,
+    reasons: Vec<Reason>,
     /// Nothing is left to do about the run.
     is_closed: bool,
     /// What was found of what it wrote.
@@ -312,8 +313,8 @@ async fn look_at_output(
     }
     let reasons = confirmation
         .reasons
-        .iter()
-        .map(|reason| format!("run {id}, which was left open: {reason}"))
+        .into_iter()
+        .map(|reason| reason.within(&format!("run {id}, which was left open")))
         .collect();
     Ok(Closing { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
 }
@@ -344,7 +345,7 @@ async fn other_account(run: &Unfinished, aws: &Aws) -> Option<String> {
 }
 
 /// What an unfinished run came to, and why.
-fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<String>) {
+fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<Reason>) {
     let id = &run.prepared.run;
     if let Some((outcome, reasons)) = confirm::of_unsafe(
         watched,
@@ -372,8 +373,9 @@ fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<String>) 
         format!("it knows of {}", clusters.join(", "))
     };
     let way_out = format!(
-        "to do: try again, or give what is denied; where somebody has made sure that its clusters are over ({known}), remove {}",
+        "try again, or give what is denied; where somebody has made sure that its clusters are over ({known}), remove {}",
         run.path.display()
     );
-    (Some(Outcome::FactsUnknown), vec![why, way_out])
+    let reason = run.clusters.iter().fold(Reason::new(why).fix(way_out), Reason::about);
+    (Some(Outcome::FactsUnknown), vec![reason])
 }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::clients::Aws,
-    base::{digest::sha256, lookup::Lookup, names::KeyReference, outcome::Outcome},
+    base::{digest::sha256, lookup::Lookup, names::KeyReference, outcome::Outcome, reason::Reason},
     checks::{case::Case, finding::Finding, stored::Standard, verified::Verified},
     commands::{error::GuardError, run::output_verification::Afterwards},
     evidence::{
@@ -358,7 +358,8 @@ impl<'a> Run<'a> {
             return Ok(outcome);
         }
         troubles.insert(0, format!("the document of run {} is not where it must be", self.id));
-        report.trouble(Outcome::Undelivered, &troubles);
+        let reasons: Vec<Reason> = troubles.iter().map(Reason::new).collect();
+        report.trouble(Outcome::Undelivered, &reasons);
         Ok(outcome.undelivered())
     }
 }
