@@ -106,7 +106,8 @@ pub struct Finding {
     /// against it either.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_there: bool,
-    /// The cluster that it is about. Not recorded: there it is the subject.
+    /// The running cluster that a launch would use, where it is about that: the alert of a refusal
+    /// names it. Not recorded: there it is the subject.
     #[serde(skip)]
     pub cluster: Option<ClusterId>,
 }
