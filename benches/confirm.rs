@@ -117,7 +117,7 @@ fn came(start: Instant) {
 async fn guard(objects: u64) {
     let settings = Settings::resolve(Options::default(), None).expect("the defaults");
     let regions = Regions { emr: "eu-west-1".to_owned(), s3: "eu-west-1".to_owned() };
-    let aws = Aws::connect(&regions, None, &settings).await;
+    let aws = Aws::connect(&regions, None, &settings.aws).await;
     let place = Place {
         role: "enriched.archive".to_owned(),
         folders: vec![

@@ -8,6 +8,7 @@ pub(crate) mod markdown;
 pub mod names;
 pub mod outcome;
 pub mod prices;
+pub mod reason;
 pub mod report_kind;
 pub mod secret;
 pub(crate) mod text;

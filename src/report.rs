@@ -13,6 +13,7 @@ pub(crate) mod junit;
 pub(crate) mod live_view;
 pub(crate) mod markdown;
 mod metrics;
+pub(crate) mod notice;
 pub(crate) mod notify;
 pub mod options;
 mod path;

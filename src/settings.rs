@@ -1,8 +1,16 @@
-//! The guard's settings: resolved once from flags, environment and `guard.yml`.
+//! The guard's settings: resolved once from flags, environment and `guard.yml`, and kept as small
+//! option structs. Only `commands/` takes [`resolve::Settings`], all of them; every other module
+//! takes the options that it needs.
 
 pub(crate) mod alert_channels;
+pub mod aws_options;
 pub mod destination;
+pub(crate) mod digest;
+pub mod evidence_options;
 pub mod metrics_targets;
+pub(crate) mod notify_options;
 pub mod policy;
+pub mod report_options;
 pub mod resolve;
 pub mod sign_key;
+pub mod watch_options;

@@ -1,7 +1,7 @@
 //! Why an audit could not be made.
 
 use crate::{
-    audit::{inventory::InventoryError, scope::ScopeError, state::AuditStateError},
+    audit::{inventory::error::InventoryError, scope::ScopeError, state::AuditStateError},
     base::outcome::Outcome,
 };
 

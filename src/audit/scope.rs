@@ -3,8 +3,8 @@
 
 use crate::{
     base::names::{BucketName, S3Location},
-    runners::emr_etl_runner::config::RunnerConfig,
     settings::policy::Policy,
+    spec::data_paths::Location,
 };
 
 /// A location to audit.
@@ -55,9 +55,11 @@ pub(crate) fn named(locations: &[String]) -> Result<Vec<Target>, ScopeError> {
 
 /// The targets of a runner config: all of its locations but those of others, which the run only
 /// reads.
-pub(crate) fn of_config(config: &RunnerConfig, policy: &Policy) -> Result<Vec<Target>, ScopeError> {
-    let own =
-        config.locations.iter().filter(|location| !policy.is_external(location.bucket().as_str()));
+pub(crate) fn of_config(
+    locations: &[Location],
+    policy: &Policy,
+) -> Result<Vec<Target>, ScopeError> {
+    let own = locations.iter().filter(|location| !policy.is_external(location.bucket().as_str()));
     let targets = targets(
         own.map(|location| (vec![location.role.clone()], location.location.clone())).collect(),
     );

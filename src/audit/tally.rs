@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     audit::object_row::{self, Seen},
-    base::lookup::{Lookup, Obstacle},
+    base::lookup::{Lookup, LookupError, LookupErrorKind},
     checks::stored::Standard,
     facts::{scan::scope::Object, stored::Stored},
     settings::policy::EncryptionKind,
@@ -62,7 +62,7 @@ pub(crate) struct Row {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Hidden {
     /// What it was.
-    pub(crate) obstacle: Obstacle,
+    pub(crate) obstacle: LookupError,
     /// Whether it was a refusal, which only a permission mends.
     pub(crate) denied: bool,
     /// How many objects; none for a part that could not be listed.
@@ -150,7 +150,7 @@ impl Tally {
             let message = "the inventory does not say how it is encrypted".to_owned();
             hide(
                 &mut self.unseen,
-                &Obstacle { operation: "s3:GetObject".to_owned(), message },
+                &LookupError::new("s3:GetObject", LookupErrorKind::UnreadableAnswer, message),
                 false,
                 Some(row.key),
             );
@@ -182,15 +182,24 @@ impl Tally {
     }
 }
 
-fn hide(all: &mut Vec<Hidden>, obstacle: &Obstacle, denied: bool, first: Option<&str>) {
+fn hide(all: &mut Vec<Hidden>, obstacle: &LookupError, denied: bool, first: Option<&str>) {
     let place = place(all, obstacle, denied, first);
     all[place].objects += u64::from(first.is_some());
 }
 
 /// Where objects with this obstacle are counted.
-fn place(all: &mut Vec<Hidden>, obstacle: &Obstacle, denied: bool, first: Option<&str>) -> usize {
-    let known =
-        all.iter().position(|hidden| hidden.denied == denied && hidden.obstacle == *obstacle);
+fn place(
+    all: &mut Vec<Hidden>,
+    obstacle: &LookupError,
+    denied: bool,
+    first: Option<&str>,
+) -> usize {
+    // By what is recorded of it: the same line does not stand in a report twice.
+    let known = all.iter().position(|hidden| {
+        hidden.denied == denied
+            && hidden.obstacle.operation == obstacle.operation
+            && hidden.obstacle.message == obstacle.message
+    });
     known.unwrap_or_else(|| {
         if all.len() < OBSTACLES {
             all.push(Hidden {
@@ -308,7 +317,7 @@ mod tests {
         let mut all = Vec::new();
         for number in 0..100 {
             let obstacle =
-                Obstacle { operation: "s3:GetObject".to_owned(), message: number.to_string() };
+                LookupError::new("s3:GetObject", LookupErrorKind::Denied, number.to_string());
             hide(&mut all, &obstacle, true, Some("k"));
         }
         assert_eq!(all.len(), OBSTACLES);

@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 use crate::base::{
     aws_calls::Call,
     errors::innermost,
-    lookup::{Lookup, Obstacle},
+    lookup::{Lookup, LookupError, LookupErrorKind, THROTTLING},
 };
 
 impl<T> Lookup<T> {
@@ -26,19 +26,46 @@ impl<T> Lookup<T> {
         };
         let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
         let status = error.raw_response().map(|response| response.status().as_u16());
-        let obstacle =
-            Obstacle { operation: call.permission.to_owned(), message: describe(&error) };
         if code.is_some_and(|code| absent.contains(&code))
             || (status == Some(404) && absent.contains(&"404"))
         {
-            Self::Absent
-        } else if code.is_some_and(is_denial)
-            || (code.is_none() && matches!(status, Some(401 | 403)))
-        {
-            Self::Denied(obstacle)
-        } else {
-            Self::Unreachable(obstacle)
+            return Self::Absent;
         }
+        let error = LookupError {
+            operation: call.permission.to_owned(),
+            code: code.map(str::to_owned),
+            kind: kind(&error),
+            message: describe(&error),
+        };
+        if error.kind == LookupErrorKind::Denied {
+            Self::Denied(error)
+        } else {
+            Self::Unreachable(error)
+        }
+    }
+}
+
+/// What went wrong: by what kept the answer away, then by its error code and its HTTP status.
+pub(crate) fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> LookupErrorKind {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    match (code, status) {
+        (Some(code), _) if is_denial(code) => return LookupErrorKind::Denied,
+        (None, Some(401 | 403)) => return LookupErrorKind::Denied,
+        (Some(code), _) if THROTTLING.contains(&code) => return LookupErrorKind::Throttled,
+        (_, Some(429)) => return LookupErrorKind::Throttled,
+        _ => {}
+    }
+    match error {
+        SdkError::ServiceError(_) if status.is_some_and(|status| status >= 500) => {
+            LookupErrorKind::ServerError
+        }
+        SdkError::TimeoutError(_) => LookupErrorKind::TimedOut,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => LookupErrorKind::TimedOut,
+        SdkError::DispatchFailure(_) => LookupErrorKind::Connection,
+        SdkError::ResponseError(_) => LookupErrorKind::UnreadableAnswer,
+        SdkError::ConstructionFailure(_) => LookupErrorKind::NotAsked,
+        _ => LookupErrorKind::Other,
     }
 }
 
@@ -91,5 +118,73 @@ pub(crate) fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse
         }
         SdkError::ConstructionFailure(_) => "the request could not be made".to_owned(),
         _ => "the call failed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError;
+    use aws_smithy_runtime_api::{client::result::ConnectorError, http::StatusCode};
+    use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
+
+    use super::*;
+    use crate::base::aws_calls;
+
+    type Error = SdkError<GetCallerIdentityError, HttpResponse>;
+
+    fn response(status: u16) -> HttpResponse {
+        HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty())
+    }
+
+    fn answered(status: u16, code: Option<&str>, message: &str) -> Error {
+        let mut meta = ErrorMetadata::builder().message(message);
+        if let Some(code) = code {
+            meta = meta.code(code);
+        }
+        SdkError::service_error(GetCallerIdentityError::generic(meta.build()), response(status))
+    }
+
+    #[test]
+    fn an_error_is_sorted_by_code_and_status_whatever_its_message_says() {
+        use LookupErrorKind::{
+            Connection, Denied, NotAsked, Other, ServerError, Throttled, TimedOut, UnreadableAnswer,
+        };
+        let dispatched = SdkError::dispatch_failure;
+        for (error, wanted) in [
+            (answered(400, Some("AccessDeniedException"), "x"), Denied),
+            (answered(403, None, ""), Denied),
+            (answered(403, Some("RequestTimeTooSkewed"), "x"), Other),
+            (answered(400, Some("ThrottlingException"), "Rate exceeded"), Throttled),
+            (answered(503, Some("SlowDown"), "x"), Throttled),
+            (answered(429, None, ""), Throttled),
+            (
+                answered(400, Some("ValidationException"), "ThrottlingException: AccessDenied"),
+                Other,
+            ),
+            (answered(500, Some("InternalFailure"), "SlowDown"), ServerError),
+            (answered(503, None, ""), ServerError),
+            (SdkError::timeout_error("x"), TimedOut),
+            (dispatched(ConnectorError::timeout("x".into())), TimedOut),
+            (dispatched(ConnectorError::io("AccessDenied".into())), Connection),
+            (SdkError::response_error("x", response(200)), UnreadableAnswer),
+            (SdkError::construction_failure("x"), NotAsked),
+        ] {
+            assert_eq!(kind(&error), wanted, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_lookup_error_keeps_the_code_beside_the_message() {
+        let error = answered(400, Some("InvalidRequestException"), "Cluster id is not valid.");
+        let answer: Lookup<()> = Lookup::from_call(&aws_calls::DESCRIBE_CLUSTER, &[], Err(error));
+        assert_eq!(
+            answer,
+            Lookup::Unreachable(LookupError {
+                operation: "elasticmapreduce:DescribeCluster".to_owned(),
+                code: Some("InvalidRequestException".to_owned()),
+                kind: LookupErrorKind::Other,
+                message: "InvalidRequestException: Cluster id is not valid.".to_owned(),
+            })
+        );
     }
 }

@@ -25,7 +25,7 @@ use crate::{
         shared_client,
     },
     base::{lookup::Lookup, names::BucketName, secret::RunnerCredentials},
-    settings::resolve::{CredentialSource, Settings},
+    settings::aws_options::{AwsOptions, CredentialSource},
 };
 
 /// A client that few runs use: what nobody asks costs no time before a launch, and no memory.
@@ -71,14 +71,14 @@ impl Aws {
     pub async fn connect(
         regions: &Regions,
         runner: Option<&RunnerCredentials>,
-        settings: &Settings,
+        options: &AwsOptions,
     ) -> Self {
         let runner = runner.map(static_credentials);
-        let base = load(&regions.emr, settings, runner.as_ref()).await;
-        let control_endpoint = endpoint(&base, S3_CONTROL, &settings.allow_endpoints);
+        let base = load(&regions.emr, options, runner.as_ref()).await;
+        let control_endpoint = endpoint(&base, S3_CONTROL, &options.allow_endpoints);
         // A service that is not asked may be anywhere.
-        let services = SERVICES.into_iter().chain(settings.event_queue.as_ref().map(|_| "SQS"));
-        let endpoints = endpoints(&base, services, &settings.allow_endpoints);
+        let services = SERVICES.into_iter().chain(options.event_queue.as_ref().map(|_| "SQS"));
+        let endpoints = endpoints(&base, services, &options.allow_endpoints);
         let stand_in = |service: &str| {
             endpoints.iter().any(|endpoint| endpoint.service == service && !is_aws(&endpoint.url))
         };
@@ -90,7 +90,7 @@ impl Aws {
         let s3_clock = ServiceClock::default();
         let calls = CallLog::default();
         let s3 = s3.to_builder().interceptor(s3_clock.clone()).interceptor(calls.clone()).build();
-        let s3_bulk = bulk(&s3, settings.confirm_timeout);
+        let s3_bulk = bulk(&s3, options.confirm_timeout);
         let s3control = {
             let (base, region, endpoint, calls) =
                 (base.clone(), regions.s3.clone(), control_endpoint.clone(), calls.clone());
@@ -244,8 +244,8 @@ impl ClassifyRetry for SlowDown {
     }
 }
 
-async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -> SdkConfig {
-    let operation = settings.aws_timeout;
+async fn load(region: &str, options: &AwsOptions, runner: Option<&Credentials>) -> SdkConfig {
+    let operation = options.timeout;
     let limits = TimeoutConfig::builder()
         .connect_timeout((operation / 4).min(Duration::from_secs(3)))
         // Three attempts must fit, or a single lost packet would use the whole time up.
@@ -257,7 +257,7 @@ async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -
         .region(Region::new(region.to_owned()))
         .timeout_config(limits)
         .retry_config(RetryConfig::standard().with_max_backoff(operation / 6));
-    match (settings.credentials, runner) {
+    match (options.credentials, runner) {
         (CredentialSource::RunnerConfig, Some(runner)) => {
             loader.credentials_provider(runner.clone()).load().await
         }
@@ -272,13 +272,13 @@ async fn load(region: &str, settings: &Settings, runner: Option<&Credentials>) -
 /// When an endpoint is in force that is neither AWS's nor allowed.
 pub(crate) async fn sns(
     region: &str,
-    settings: &Settings,
+    options: &AwsOptions,
     runner: Option<&RunnerCredentials>,
     limit: Duration,
 ) -> Result<aws_sdk_sns::Client, String> {
-    let limits = Settings { aws_timeout: limit, ..settings.clone() };
-    let base = load(region, &limits, runner.map(static_credentials).as_ref()).await;
-    match endpoint(&base, "SNS", &settings.allow_endpoints) {
+    let options = AwsOptions { timeout: limit, ..options.clone() };
+    let base = load(region, &options, runner.map(static_credentials).as_ref()).await;
+    match endpoint(&base, "SNS", &options.allow_endpoints) {
         Some(refused) if !refused.accepted => Err(refused.refusal()),
         _ => Ok(aws_sdk_sns::Client::new(&base)),
     }

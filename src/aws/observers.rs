@@ -87,11 +87,57 @@ impl Intercept for Throttled {
     ) -> Result<(), BoxError> {
         let response = context.response();
         let body = response.body().bytes().unwrap_or_default();
-        let says = |code: &&str| body.windows(code.len()).any(|window| window == code.as_bytes());
-        // An answer of this kind is short; data of anybody's own is only in those that went well.
-        if !response.status().is_success() && THROTTLING.iter().any(says) {
+        let code = || error_code(response.headers().get("x-amzn-errortype"), body);
+        if !response.status().is_success()
+            && code().is_some_and(|code| THROTTLING.contains(&code.as_str()))
+        {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// AWS's error code in an answer that is none, of any of its protocols: a header, `<Code>` in XML,
+/// `__type` or `code` in JSON. The SDK has it by then, but in a type that each operation has for
+/// itself. Sources: Smithy's protocols, awsJson1_1, restJson1, restXml, ec2Query.
+fn error_code(header: Option<&str>, body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let named = match header {
+        Some(header) => header.to_owned(),
+        None if text.trim_start().starts_with('<') => {
+            let (_, rest) = text.split_once("<Code>")?;
+            rest.split('<').next()?.to_owned()
+        }
+        None => {
+            let answer: serde_json::Value = serde_json::from_str(text).ok()?;
+            answer.get("__type").or_else(|| answer.get("code"))?.as_str()?.to_owned()
+        }
+    };
+    // A namespace may stand before it, and a URI behind it.
+    let code = named.split(':').next()?;
+    code.rsplit('#').next().map(|code| code.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::error_code;
+
+    #[test]
+    fn an_error_code_is_read_where_each_protocol_has_it_and_never_in_a_message() {
+        let json = r#"{"__type":"com.amazonaws.emr#ThrottlingException","message":"SlowDown"}"#;
+        let xml =
+            "<?xml version=\"1.0\"?>\n<Error><Code>SlowDown</Code><Message>x</Message></Error>";
+        let ec2 = "<Response><Errors><Error><Code>RequestLimitExceeded</Code><Message>x</Message></Error></Errors></Response>";
+        for (header, body, code) in [
+            (None, json, Some("ThrottlingException")),
+            (None, r#"{"code":"AccessDenied","message":"SlowDown"}"#, Some("AccessDenied")),
+            (None, xml, Some("SlowDown")),
+            (None, ec2, Some("RequestLimitExceeded")),
+            (Some("Throttling:http://internal.amazon.com/"), "{}", Some("Throttling")),
+            (None, "SlowDown", None),
+            (None, "", None),
+        ] {
+            assert_eq!(error_code(header, body.as_bytes()).as_deref(), code, "{body}");
+        }
     }
 }

@@ -17,25 +17,60 @@ pub enum Lookup<T> {
     /// AWS answered that there is no such thing.
     Absent,
     /// AWS refused to say.
-    Denied(Obstacle),
+    Denied(LookupError),
     /// No usable answer came: network, time limit, throttling, a server error, or an answer without
     /// the fact in it.
-    Unreachable(Obstacle),
+    Unreachable(LookupError),
 }
 
 /// What stood in the way of a fact.
+// The name and the fields of the recorded form are those of version 1 of the reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
-pub struct Obstacle {
+#[schemars(rename = "Obstacle")]
+pub struct LookupError {
     /// The permission that allows the call, such as `kms:DescribeKey`.
     pub operation: String,
+    /// AWS's error code, where an answer had one. Not recorded.
+    #[serde(skip)]
+    pub code: Option<String>,
+    /// What went wrong, for decisions. Not recorded: what is read back is `Other`.
+    #[serde(skip)]
+    pub kind: LookupErrorKind,
     /// What AWS or the network said.
     pub message: String,
 }
 
-impl Obstacle {
-    /// Whether AWS has asked to slow down.
-    pub(crate) fn is_throttling(&self) -> bool {
-        THROTTLING.iter().any(|code| self.message.starts_with(code))
+/// The ways in which asking for a fact fails. Decisions go by this or by AWS's error code, never by
+/// a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LookupErrorKind {
+    /// The caller may not ask.
+    Denied,
+    /// AWS has asked to slow down.
+    Throttled,
+    /// No answer came within the time limit.
+    TimedOut,
+    /// No connection: name, network, TLS.
+    Connection,
+    /// AWS failed, by the status of its answer (5xx).
+    ServerError,
+    /// An answer came that cannot be read, or without the fact in it.
+    UnreadableAnswer,
+    /// The question was not sent.
+    NotAsked,
+    /// Anything else, such as a request that AWS refuses for what it says.
+    #[default]
+    Other,
+}
+
+impl LookupError {
+    /// An error without a code of AWS's.
+    pub(crate) fn new(
+        operation: impl Into<String>,
+        kind: LookupErrorKind,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { operation: operation.into(), code: None, kind, message: message.into() }
     }
 }
 
@@ -48,7 +83,7 @@ pub(crate) const THROTTLING: [&str; 5] = [
     "SlowDown",
 ];
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.operation, self.message)
     }
@@ -57,10 +92,7 @@ impl fmt::Display for Obstacle {
 impl<T> Lookup<T> {
     /// A fact that was not asked for, because something else must be known or mended first.
     pub fn not_asked(call: &Call, why: &str) -> Self {
-        Self::Unreachable(Obstacle {
-            operation: call.permission.to_owned(),
-            message: why.to_owned(),
-        })
+        Self::Unreachable(LookupError::new(call.permission, LookupErrorKind::NotAsked, why))
     }
 
     /// The fact, if it was found.
@@ -104,7 +136,13 @@ impl<T> Lookup<T> {
     /// asked for proves nothing.
     pub fn expect_in_answer(call: &Call, answer: Option<T>) -> Self {
         answer.map_or_else(
-            || Self::not_asked(call, "the answer does not hold what was asked for"),
+            || {
+                Self::Unreachable(LookupError::new(
+                    call.permission,
+                    LookupErrorKind::UnreadableAnswer,
+                    "the answer does not hold what was asked for",
+                ))
+            },
             Self::Found,
         )
     }

@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 use crate::{
     base::{
         aws_calls::Call,
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError},
+        names::ClusterId,
     },
     settings::policy::Policy,
 };
@@ -105,6 +106,10 @@ pub struct Finding {
     /// against it either.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_there: bool,
+    /// The running cluster that a launch would use, where it is about that: the alert of a refusal
+    /// names it. Not recorded: there it is the subject.
+    #[serde(skip)]
+    pub cluster: Option<ClusterId>,
 }
 
 impl Finding {
@@ -170,6 +175,7 @@ pub(crate) struct Subject {
     subject: String,
     wanted: Cow<'static, str>,
     at: Option<String>,
+    cluster: Option<ClusterId>,
 }
 
 impl Check {
@@ -179,13 +185,25 @@ impl Check {
         subject: impl Into<String>,
         wanted: impl Into<Cow<'static, str>>,
     ) -> Subject {
-        Subject { check: self, subject: subject.into(), wanted: wanted.into(), at: None }
+        Subject {
+            check: self,
+            subject: subject.into(),
+            wanted: wanted.into(),
+            at: None,
+            cluster: None,
+        }
     }
 }
 
 impl Subject {
     pub(crate) fn at(mut self, at: Option<&str>) -> Self {
         self.at = at.map(ToOwned::to_owned);
+        self
+    }
+
+    /// The same about a cluster, which is the subject.
+    pub(crate) fn cluster(mut self, id: &ClusterId) -> Self {
+        self.cluster = Some(id.clone());
         self
     }
 
@@ -202,6 +220,7 @@ impl Subject {
             waits_for: None,
             not_there: false,
             excused: None,
+            cluster: self.cluster,
         }
     }
 
@@ -232,12 +251,12 @@ impl Subject {
         Finding { not_there: true, ..self.unknown(saw, "nothing, unless it stays so") }
     }
 
-    pub(crate) fn denied(self, obstacle: &Obstacle) -> Finding {
+    pub(crate) fn denied(self, obstacle: &LookupError) -> Finding {
         let saw = format!("the guard may not look: {}", obstacle.message);
         self.unknown(saw, format!("allow `{}` to the guard's credentials", obstacle.operation))
     }
 
-    pub(crate) fn unreachable(self, obstacle: &Obstacle) -> Finding {
+    pub(crate) fn unreachable(self, obstacle: &LookupError) -> Finding {
         let saw = format!("no answer to {}: {}", obstacle.operation, obstacle.message);
         self.unknown(saw, "try again; if it stays so, look at network, endpoints and credentials")
     }

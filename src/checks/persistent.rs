@@ -97,7 +97,8 @@ fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
     let subject = CLUSTER.on(
         cluster.id.as_str(),
         "the verified security configuration, release, subnet and roles, since the cluster's start",
-    );
+    )
+    .cluster(&cluster.id);
     let Some(verified) =
         case.facts.security_configuration.as_ref().and_then(|lookup| lookup.found())
     else {
@@ -121,8 +122,9 @@ fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
 }
 
 fn configuration(adoptable: &Adoptable) -> Finding {
-    let subject =
-        CONFIGURATION.on(adoptable.cluster.id.as_str(), "nothing that weakens encryption");
+    let subject = CONFIGURATION
+        .on(adoptable.cluster.id.as_str(), "nothing that weakens encryption")
+        .cluster(&adoptable.cluster.id);
     subject.by(&adoptable.group_properties, "no such cluster", |subject, of_groups| {
         let all = || adoptable.cluster.properties.iter().chain(of_groups);
         subject.by(&adoptable.bootstrap_actions, "no such cluster", |subject, actions| {

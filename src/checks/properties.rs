@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     aws::endpoint::Endpoint,
     base::{
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::{AccountId, BucketName, KeyArn, KeyReference},
     },
     checks::{
@@ -339,7 +339,7 @@ impl Blows {
         place: &str,
         at: impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + Clone + 'static,
     ) {
-        let obstacle = || Obstacle { operation: "x:Y".to_owned(), message: "z".to_owned() };
+        let obstacle = || LookupError::new("x:Y", LookupErrorKind::Other, "z");
         let denied = at.clone();
         self.add(place, "denied", move |facts| {
             denied(facts).into_iter().for_each(|fact| *fact = Lookup::Denied(obstacle()))
@@ -592,10 +592,8 @@ fn damages(world: &World) -> Vec<Blow> {
             "unseen",
             move |facts| facts.data.get_mut(&unseen),
             |survey| {
-                let why = Lookup::Denied(Obstacle {
-                    operation: "s3:GetObject".to_owned(),
-                    message: "no".to_owned(),
-                });
+                let why =
+                    Lookup::Denied(LookupError::new("s3:GetObject", LookupErrorKind::Denied, "no"));
                 survey.unseen = Some(crate::facts::objects::Unseen { objects: 1, why });
             },
         );

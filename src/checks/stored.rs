@@ -117,7 +117,7 @@ pub(super) fn judge(
     }
     match survey.unseen.as_ref().map(|unseen| (unseen.objects, unseen.obstacle())) {
         Some((objects, Some((obstacle, denied)))) => {
-            let obstacle = crate::base::lookup::Obstacle {
+            let obstacle = crate::base::lookup::LookupError {
                 message: format!("{objects} objects: {}", obstacle.message),
                 ..obstacle.clone()
             };

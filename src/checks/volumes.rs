@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        base::lookup::{Lookup, Obstacle},
+        base::lookup::{Lookup, LookupError, LookupErrorKind},
         checks::{
             clusters::tests::{look, verified},
             finding::Status,
@@ -172,8 +172,7 @@ mod tests {
     #[test]
     fn while_there_is_nothing_to_see_it_is_neither_proved_nor_overdue() {
         use crate::facts::emr::ClusterState::{Bootstrapping, Running, Starting, Terminating};
-        let lost =
-            || Lookup::Unreachable(Obstacle { operation: "x".to_owned(), message: "y".to_owned() });
+        let lost = || Lookup::Unreachable(LookupError::new("x", LookupErrorKind::Other, "y"));
         for (state, nodes, not_there) in [
             (Starting, lost(), true),
             (Bootstrapping, Lookup::Found(vec![]), true),

@@ -13,8 +13,8 @@ use crate::{
         run::{attach, line::resume_only},
         seal,
     },
-    permissions::policy::{self, LaunchScope},
-    report::{notify::Notify, options::CheckOptions},
+    permissions::policy::{self, LaunchScope, PermissionOptions},
+    report::{notice::Notice, notify::Notify, options::CheckOptions},
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
     settings::resolve::{Settings, SettingsError},
     system::output,
@@ -92,8 +92,16 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
         .as_ref()
         .zip(config.as_ref())
         .map(|(cluster, config)| LaunchScope { cluster, locations: &config.locations });
-    let policy =
-        if audit { policy::audit_policy(launch) } else { policy::policy(launch, Some(&settings)) };
+    let policy = if audit {
+        policy::audit_policy(launch)
+    } else {
+        let options = PermissionOptions {
+            topic: settings.alerts.topic(),
+            evidence: &settings.evidence,
+            expected_keys: &settings.policy.expected_keys,
+        };
+        policy::policy(launch, Some(options))
+    };
     println!("{policy:#}");
     Ok(Outcome::Ended(0))
 }
@@ -151,8 +159,11 @@ fn with_settings(
                 return finish(Err(error), &ExitCodes::default());
             }
         };
-    let notify =
-        Notify::new(&settings, command, !settings.quiet && !check.is_some_and(|check| check.json));
+    let notify = Notify::new(
+        (&settings).into(),
+        command,
+        !settings.report.quiet && !check.is_some_and(|check| check.json),
+    );
     let run = || {
         let runtime = runtime()?;
         let outcome = runtime.block_on(async {
@@ -169,8 +180,7 @@ fn with_settings(
             if let Ok(runtime) = runtime() {
                 notify.said(
                     Outcome::Bug,
-                    "emr-etl-guard: a bug in emr-etl-guard: its log has the place",
-                    &[],
+                    Notice::new("emr-etl-guard: a bug in emr-etl-guard: its log has the place"),
                 );
                 runtime.block_on(notify.conclude(Outcome::Bug));
             }
@@ -196,7 +206,7 @@ fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
     result.unwrap_or_else(|error| {
         let (outcome, line) = (error.outcome(), format!("emr-etl-guard: {error}\n"));
         output::err(&line);
-        notify.said(outcome, &line, &[]);
+        notify.said(outcome, Notice::of_text(&line));
         outcome
     })
 }
@@ -207,8 +217,9 @@ pub(crate) fn tell_of_settings(launch: &Launch, command: &'static str, why: &str
     else {
         return;
     };
-    let notify = Notify::new(&settings, command, false);
-    notify.said(Outcome::BadUsage, &format!("emr-etl-guard: nothing was launched: {why}"), &[]);
+    let notify = Notify::new((&settings).into(), command, false);
+    let notice = Notice::of_text(&format!("emr-etl-guard: nothing was launched: {why}"));
+    notify.said(Outcome::BadUsage, notice);
     if let Ok(runtime) = runtime() {
         runtime.block_on(notify.alert(Outcome::BadUsage));
     }

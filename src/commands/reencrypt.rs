@@ -7,25 +7,24 @@
 //!
 //! Without `--apply` it ends with the choice: what would be done, and what it would cost.
 
+mod options;
 mod summary;
 mod work;
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
-
-use aws_sdk_s3::config::{retry::RetryConfig, timeout::TimeoutConfig};
-use futures_util::{StreamExt as _, future::join_all, stream};
-use indicatif::ProgressBar;
-
 use crate::{
-    aws::ca_certificates,
+    aws::{ca_certificates, clients::Aws},
     base::{names::S3Location, outcome::Outcome},
     commands::{
         cli::ReencryptArguments,
         error::GuardError,
-        reencrypt::{summary::Books, work::Work},
+        read_config::regions_or_default,
+        reencrypt::{
+            options::{
+                batch_options, config, follow_options, pipeline_config, rate_limits, scope_options,
+            },
+            summary::Books,
+            work::Work,
+        },
     },
     evidence::journal::state_dir,
     permissions::policy::{self, LaunchScope},
@@ -34,12 +33,10 @@ use crate::{
         cost::Cost,
         error::ReencryptError,
         generate,
-        ledger::{Ledger, PAGE, State},
+        ledger::Ledger,
         leftover::Leftover,
-        method::Choice,
-        pace::Pace,
-        place::Place,
-        repair::Repair,
+        options::BatchOptions,
+        run::{RepairRun, Resumed},
         scope::{self, Scope},
         survey::Survey,
         tally::Tally,
@@ -47,18 +44,8 @@ use crate::{
     report::{options::CheckOptions, reporter::Report},
     runners::emr_etl_runner::config::RunnerConfig,
     settings::resolve::Settings,
-    system::{
-        bar::{self, bar},
-        signals::{self, stop_signal},
-    },
+    system::signals::{self, stop_signal},
 };
-
-/// So many objects are repaired at once. S3 takes 3,500 copies a second and prefix; a copy takes
-/// about a tenth of a second.
-const REPAIRS_AT_ONCE: usize = 64;
-
-/// One copy of 5 GiB takes minutes, for which S3 keeps the connection open.
-const LONGEST_COPY: Duration = Duration::from_mins(15);
 
 /// The command.
 pub(crate) async fn reencrypt(
@@ -66,10 +53,12 @@ pub(crate) async fn reencrypt(
     settings: &Settings,
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let report =
-        Report::open(settings, &CheckOptions { json: arguments.json, ..CheckOptions::default() })
-            .map_err(GuardError::Report)?;
-    let config = scope::config(arguments, settings, &mut caught).await?;
+    let report = Report::open(
+        &settings.report,
+        &CheckOptions { json: arguments.json, ..CheckOptions::default() },
+    )
+    .map_err(GuardError::Report)?;
+    let config = config(arguments, settings, &mut caught).await?;
     if arguments.permissions {
         let cluster = config.as_ref().map(RunnerConfig::cluster_spec);
         let launch = cluster
@@ -83,7 +72,10 @@ pub(crate) async fn reencrypt(
     // Taken first, so that two runs that want the same see so before either looks at a million
     // objects.
     let ledger = if arguments.apply {
-        Some(Ledger::take(&state_dir(settings)?).map_err(ReencryptError::from)?)
+        Some(
+            Ledger::take(&state_dir(settings.state_dir.as_deref())?)
+                .map_err(ReencryptError::from)?,
+        )
     } else {
         None
     };
@@ -100,7 +92,7 @@ async fn run(
     ledger: Option<&Ledger>,
     report: &Report,
 ) -> Result<Outcome, GuardError> {
-    let scope = Scope::find(arguments, settings, config.as_ref()).await?;
+    let scope = find_scope(arguments, settings, config.as_ref()).await?;
     if arguments.apply && !scope.refusals.is_empty() {
         return Err(ReencryptError::Refused(scope.refusals.join("; ")).into());
     }
@@ -120,34 +112,38 @@ async fn run(
     if arguments.batch_status {
         return batch_status(work).await;
     }
-    let order = if arguments.batch { Some(batch::Order::of(arguments)?) } else { None };
+    let order = if arguments.batch { Some(batch_options(arguments)?) } else { None };
     if let (Some(order), Some(classes)) = (&order, &arguments.generate_manifest) {
         return generated_jobs(work, order, classes).await;
     }
     Box::pin(survey_and_repair(work, ledger, order.as_ref())).await
 }
 
+/// Connects, and finds out where this may work and what objects get there.
+async fn find_scope(
+    arguments: &ReencryptArguments,
+    settings: &Settings,
+    config: Option<&RunnerConfig>,
+) -> Result<Scope, ReencryptError> {
+    let pipeline = config.map(|config| pipeline_config(config, settings));
+    let options = scope_options(arguments, &settings.policy);
+    let wanted = scope::wanted(&options, pipeline.as_ref())?;
+    let regions = regions_or_default(config).await;
+    let aws = Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
+    Scope::find(aws, regions.s3, wanted, &options, pipeline.as_ref()).await
+}
+
 /// Looks at everything, says what would be done, and does it where that was asked for.
 async fn survey_and_repair(
     work: Work<'_>,
     ledger: Option<&Ledger>,
-    order: Option<&batch::Order>,
+    order: Option<&BatchOptions>,
 ) -> Result<Outcome, GuardError> {
     let Work { arguments, scope, report, .. } = work;
     let mut books = Books::new();
-    let spent = Mutex::new(Cost::default());
-    let writer = writer(&scope.aws.s3_bulk);
-    let pace = Pace::new(arguments.max_rate, arguments.max_bytes);
-    let repair = |ledger| Repair {
-        s3: &scope.aws.s3_bulk,
-        writer: &writer,
-        ledger,
-        pace: &pace,
-        plan: &scope.plan,
-        spent: &spent,
-    };
-    if let Some(ledger) = ledger {
-        go_on(&repair(ledger), scope, &mut books.tally, report).await?;
+    let run = ledger.map(|ledger| RepairRun::new(scope, ledger, rate_limits(arguments)));
+    if let Some(run) = &run {
+        say_resumed(run.resume(&mut books.tally).await?, report);
     }
     books.survey = Survey::take(scope, ledger, arguments.list.as_deref(), work.quiet()).await?;
     for line in books.survey.lines() {
@@ -156,7 +152,7 @@ async fn survey_and_repair(
     let prices = work.prices();
     let what = if arguments.apply { "estimate:" } else { "estimate of what --apply would cost:" };
     report.say(&format!("{what} {}", books.survey.cost.shown(&prices)));
-    let Some(ledger) = ledger else {
+    let (Some(ledger), Some(run)) = (ledger, run) else {
         work.say_refusals();
         let to_do = books.survey.to_do();
         report.say(if to_do == 0 {
@@ -171,20 +167,9 @@ async fn survey_and_repair(
         let made = Box::pin(batch::make(scope, ledger, order)).await?;
         return jobs_were_made(work, books, made);
     }
-    let repair = repair(ledger);
-    let bar = bar(bar::OF_A_WHOLE, Some(books.survey.to_do()), work.quiet());
-    // What removes old versions comes last: it needs the newer ones.
-    all(&repair, scope, &bar, &mut books.tally, |state| {
-        matches!(state, State::Planned { choice: Choice::Do(_) | Choice::Restore, .. })
-    })
-    .await?;
-    all(&repair, scope, &bar, &mut books.tally, |state| {
-        matches!(state, State::Planned { choice: Choice::Purge, .. })
-    })
-    .await?;
-    bar.finish_and_clear();
+    run.repair_planned(books.survey.to_do(), work.quiet(), &mut books.tally).await?;
     let mut came_to = books.survey.looking.clone();
-    came_to.join(&spent.lock().unwrap_or_else(PoisonError::into_inner));
+    came_to.join(&run.spent());
     report.say(&format!(
         "done: {} objects are encrypted as they should be, and proved; {} old versions were removed; {} restores were started",
         books.tally.done(),
@@ -197,10 +182,21 @@ async fn survey_and_repair(
     books.close(work, outcome)
 }
 
+/// Says what was done about objects that an earlier run had begun.
+fn say_resumed(resumed: Resumed, report: &Report) {
+    let Resumed { begun, elsewhere } = resumed;
+    if begun > 0 {
+        report.say(&format!("went on with {begun} objects that an earlier run had begun"));
+    }
+    if elsewhere > 0 {
+        report.say(&format!("{elsewhere} objects that an earlier run had begun lie elsewhere; run this for their locations, too"));
+    }
+}
+
 /// Has S3 list what is left to its jobs; nothing is looked at here.
 async fn generated_jobs(
     work: Work<'_>,
-    order: &batch::Order,
+    order: &BatchOptions,
     classes: &[String],
 ) -> Result<Outcome, GuardError> {
     let Work { arguments, scope, report, .. } = work;
@@ -279,7 +275,15 @@ fn jobs_were_made(
 async fn batch_status(work: Work<'_>) -> Result<Outcome, GuardError> {
     let Work { arguments, settings, scope, report } = work;
     let mut books = Books::new();
-    let followed = batch::follow(scope, arguments, settings, report).await?;
+    let options = follow_options(arguments, settings);
+    let mut followed = batch::Followed::default();
+    for id in batch::jobs_to_follow(scope, arguments.job.as_deref()).await? {
+        let job = batch::follow(scope, &id, &options).await?;
+        if let Some(line) = job.line() {
+            report.say(&line);
+        }
+        followed.add(scope, job).await?;
+    }
     if !followed.waiting {
         books.survey = Survey::take(scope, None, arguments.list.as_deref(), work.quiet()).await?;
     }
@@ -308,107 +312,4 @@ pub(crate) fn outcome(survey: &Survey, tally: &Tally, to_do: u64) -> Outcome {
     } else {
         Outcome::Ended(0)
     }
-}
-
-/// A client for changes: what is not answered is not simply sent again, and may take as long as S3
-/// needs for a copy.
-fn writer(s3: &aws_sdk_s3::Client) -> aws_sdk_s3::Client {
-    let limits =
-        s3.config().timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
-    let limits = limits
-        .operation_attempt_timeout(LONGEST_COPY)
-        .operation_timeout(LONGEST_COPY)
-        .read_timeout(LONGEST_COPY);
-    let config = s3
-        .config()
-        .to_builder()
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(limits.build());
-    aws_sdk_s3::Client::from_conf(config.build())
-}
-
-/// Looks after what an earlier run has begun, and forgets what it only planned: the scan plans
-/// anew.
-async fn go_on(
-    repair: &Repair<'_>,
-    scope: &Scope,
-    tally: &mut Tally,
-    report: &Report,
-) -> Result<(), ReencryptError> {
-    let mut after: Option<Place> = None;
-    loop {
-        let page = repair
-            .ledger
-            .page(after.as_ref(), PAGE, |state| matches!(state, State::Planned { .. }))?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
-        for forgotten in join_all(page.iter().map(|(place, _)| repair.ledger.forget(place))).await {
-            forgotten?;
-        }
-    }
-    let mut elsewhere = 0;
-    let mut after: Option<Place> = None;
-    let mut begun = 0;
-    loop {
-        let page = repair
-            .ledger
-            .page(after.as_ref(), PAGE, |state| matches!(state, State::Begun { .. }))?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
-        let (ours, others): (Vec<_>, Vec<_>) =
-            page.into_iter().partition(|(place, _)| scope.holds(place));
-        elsewhere += others.len();
-        begun += ours.len();
-        turns(repair, scope, ours, &ProgressBar::hidden(), tally).await?;
-    }
-    if begun > 0 {
-        report.say(&format!("went on with {begun} objects that an earlier run had begun"));
-    }
-    if elsewhere > 0 {
-        report.say(&format!("{elsewhere} objects that an earlier run had begun lie elsewhere; run this for their locations, too"));
-    }
-    Ok(())
-}
-
-/// Gives every object of the ledger of which `wanted` holds its turn.
-async fn all(
-    repair: &Repair<'_>,
-    scope: &Scope,
-    bar: &ProgressBar,
-    tally: &mut Tally,
-    wanted: impl Fn(&State) -> bool,
-) -> Result<(), ReencryptError> {
-    let mut after: Option<Place> = None;
-    loop {
-        let page = repair.ledger.page(after.as_ref(), PAGE, &wanted)?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        after = Some(last.clone());
-        turns(repair, scope, page, bar, tally).await?;
-    }
-}
-
-async fn turns(
-    repair: &Repair<'_>,
-    scope: &Scope,
-    page: Vec<(Place, State)>,
-    bar: &ProgressBar,
-    tally: &mut Tally,
-) -> Result<(), ReencryptError> {
-    let turns = page.into_iter().map(|(place, state)| async move {
-        let size = match &state {
-            State::Planned { size, .. } => *size,
-            State::Begun { before, .. } => before.size,
-            State::Done { .. } | State::Purged { .. } => 0,
-        };
-        let end = Box::pin(repair.turn(&place, state)).await;
-        (place, size, end)
-    });
-    let mut ends = std::pin::pin!(stream::iter(turns).buffer_unordered(REPAIRS_AT_ONCE));
-    while let Some((place, size, end)) = ends.next().await {
-        bar.inc(1);
-        // What lies in none of the places is begun by nobody.
-        let index = scope.place_of(&place).unwrap_or_default();
-        tally.count((&place, size, index), end?);
-    }
-    Ok(())
 }

@@ -20,13 +20,16 @@ use crate::{
         timeline::{Deed, Timeline},
     },
     facts::gather::Facts,
-    settings::{destination::Destination, resolve::Settings, sign_key::KeyName},
+    settings::{
+        destination::Destination, evidence_options::EvidenceOptions, policy::Policy,
+        sign_key::KeyName,
+    },
 };
 
 /// Who signs and where documents go, by the settings.
 #[derive(Debug)]
 pub(crate) struct Evidence<'a> {
-    settings: &'a Settings,
+    options: &'a EvidenceOptions,
     outbox: Option<Outbox>,
     /// The report puts the document on standard output already.
     told_there: bool,
@@ -52,30 +55,30 @@ impl<'a> Evidence<'a> {
     /// # Errors
     /// What cannot be used, and why.
     pub(crate) fn open(
-        settings: &'a Settings,
+        options: &'a EvidenceOptions,
         state_dir: Option<&Path>,
         told_there: bool,
     ) -> Result<Self, String> {
-        for destination in &settings.evidence {
+        for destination in &options.destinations {
             destination.probe_here()?;
         }
-        let signer = match &settings.sign_key {
+        let signer = match &options.sign_key {
             Some(KeyName::File(file)) => Some(Ok(Signer::local(file)
                 .map_err(|error| format!("{} {error} (setting `sign_key`)", file.display()))?)),
             Some(KeyName::Kms(key)) => Some(Err(format!("{key}: AWS was not asked"))),
             None => None,
         };
-        Ok(Self { settings, outbox: state_dir.map(Outbox::of), told_there, signer, way: None })
+        Ok(Self { options, outbox: state_dir.map(Outbox::of), told_there, signer, way: None })
     }
 
-    /// Finds the key in KMS, if one is set. `facts` tell which keys must encrypt what is written.
+    /// Finds the key in KMS, if one is set. `policy` and `facts` tell which keys must encrypt what is written.
     /// Where an endpoint is refused, nothing is asked of AWS.
-    pub(crate) async fn connect(&mut self, aws: &Aws, facts: Option<&Facts>) {
+    pub(crate) async fn connect(&mut self, aws: &Aws, policy: &Policy, facts: Option<&Facts>) {
         if aws.refused_endpoints().next().is_some() {
             return;
         }
-        self.way = Some((aws.clone(), Protection::of(&self.settings.policy, facts)));
-        if let Some(KeyName::Kms(key)) = &self.settings.sign_key {
+        self.way = Some((aws.clone(), Protection::of(policy, facts)));
+        if let Some(KeyName::Kms(key)) = &self.options.sign_key {
             self.signer =
                 Some(Signer::kms(&aws.kms, key).await.map_err(|error| format!("{key}: {error}")));
         }
@@ -97,7 +100,7 @@ impl<'a> Evidence<'a> {
     }
 
     fn key_name(&self) -> String {
-        self.settings.sign_key.as_ref().map(ToString::to_string).unwrap_or_default()
+        self.options.sign_key.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
     /// Signs that the run begins, and puts that where its document will go in S3: what cannot be
@@ -139,8 +142,8 @@ impl<'a> Evidence<'a> {
         };
         let mut obstacles = Vec::new();
         for destination in self
-            .settings
-            .evidence
+            .options
+            .destinations
             .iter()
             .filter(|destination| matches!(destination, Destination::S3(_)))
         {
@@ -180,9 +183,13 @@ impl<'a> Evidence<'a> {
         cut: impl Future<Output = ()>,
     ) {
         let unsigned = self.signer.is_some();
-        if !self.settings.evidence.is_empty() {
+        if !self.options.destinations.is_empty() {
             self.keep(
-                &Waiting { parcel: parcel.clone(), unsigned, to: self.settings.evidence.clone() },
+                &Waiting {
+                    parcel: parcel.clone(),
+                    unsigned,
+                    to: self.options.destinations.clone(),
+                },
                 troubles,
             );
         }
@@ -225,7 +232,7 @@ impl<'a> Evidence<'a> {
     ) {
         let unsigned = self.signer.is_some() && parcel.envelope.is_none();
         let mut waiting =
-            Waiting { parcel: parcel.clone(), unsigned, to: self.settings.evidence.clone() };
+            Waiting { parcel: parcel.clone(), unsigned, to: self.options.destinations.clone() };
         if waiting.to.is_empty() {
             return;
         }
@@ -278,10 +285,10 @@ impl<'a> Evidence<'a> {
     }
 
     fn retain(&self, troubles: &mut Vec<String>) {
-        for destination in &self.settings.evidence {
+        for destination in &self.options.destinations {
             if let Destination::Folder(folder) = destination
                 && let Err(error) =
-                    retention::apply(folder, self.settings.retention, OffsetDateTime::now_utc())
+                    retention::apply(folder, self.options.retention, OffsetDateTime::now_utc())
             {
                 troubles.push(format!(
                     "old documents in {} cannot be removed: {error}",

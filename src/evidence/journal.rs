@@ -22,7 +22,7 @@ use crate::{
     checks::{stored::Standard, verified::Verified},
     evidence::chain::{self, Begun, Chain},
     facts::written::Writes,
-    settings::{policy::Policy, resolve::Settings},
+    settings::policy::Policy,
 };
 
 /// Room for a run's entries, in bytes: the first takes a few KiB, the rest less than 200 bytes
@@ -398,10 +398,10 @@ fn read(path: &Path) -> Result<Option<Unfinished>, StateError> {
     Ok(run)
 }
 
-/// Where the journal is kept.
-pub(crate) fn state_dir(settings: &Settings) -> Result<PathBuf, StateError> {
-    match &settings.state_dir {
-        Some(named) => Ok(named.clone()),
+/// Where the journal is kept: in `named`, the setting `state_dir`, else in the user's own place.
+pub(crate) fn state_dir(named: Option<&Path>) -> Result<PathBuf, StateError> {
+    match named {
+        Some(named) => Ok(named.to_owned()),
         None => default_place(nix::unistd::geteuid().is_root(), |name| std::env::var_os(name)),
     }
 }
@@ -448,7 +448,7 @@ mod tests {
                     asked: None,
                     ebs: None,
                 },
-                policy: Settings::resolve(
+                policy: crate::settings::resolve::Settings::resolve(
                     crate::settings::resolve::Options::default(),
                     Some(file.path()),
                 )

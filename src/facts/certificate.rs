@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use crate::{
     base::{
         aws_calls,
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::S3Object,
     },
     facts::certificate_archive::{self, LARGEST, Material},
@@ -41,11 +41,11 @@ pub(super) async fn certificates(
             }
             Some(Ok(more)) => bytes.extend_from_slice(&more),
             Some(Err(error)) => {
-                let operation = aws_calls::GET_OBJECT.permission.to_owned();
-                return Lookup::Unreachable(Obstacle {
-                    operation,
-                    message: format!("the answer broke off: {error}"),
-                });
+                return Lookup::Unreachable(LookupError::new(
+                    aws_calls::GET_OBJECT.permission,
+                    LookupErrorKind::Connection,
+                    format!("the answer broke off: {error}"),
+                ));
             }
         }
     }

@@ -459,11 +459,9 @@ pub(crate) async fn security_configuration(
     name: &str,
 ) -> Lookup<SecurityConfiguration> {
     let result = emr.describe_security_configuration().name(name).send().await;
-    // EMR has no code of its own for "no such configuration"; only the message tells it from other
-    // invalid requests.
     if let Err(error) = &result
         && let Some(service) = error.as_service_error()
-        && is_missing_configuration(service)
+        && says_that_no_configuration_has_the_name(service)
     {
         return Lookup::Absent;
     }
@@ -479,7 +477,13 @@ pub(crate) async fn security_configuration(
     })
 }
 
-fn is_missing_configuration(error: &impl aws_sdk_emr::error::ProvideErrorMetadata) -> bool {
+/// Reads EMR's message, the only place here that does: DescribeSecurityConfiguration answers
+/// `InvalidRequestException` both to a name that no configuration has and to a request that is
+/// wrong otherwise, and there is no error code that tells the two apart. Terraform's AWS provider
+/// goes by the same words, "does not exist".
+fn says_that_no_configuration_has_the_name(
+    error: &impl aws_sdk_emr::error::ProvideErrorMetadata,
+) -> bool {
     matches!(error.code(), Some("InvalidRequestException" | "ValidationException"))
         && error.message().is_some_and(|message| {
             let message = message.to_ascii_lowercase();

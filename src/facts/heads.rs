@@ -18,7 +18,7 @@ use crate::{
     },
     base::{
         aws_calls::{self, Call},
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::BucketName,
     },
     facts::{
@@ -85,32 +85,44 @@ impl Heads {
             let Some(sent) = line.head(self.bucket.as_str(), key, version).await else {
                 return self.by_sdk(key, version).await;
             };
-            let trouble = match sent {
+            let (kind, trouble) = match sent {
                 Ok(answer) => match answer.status {
                     200 => {
                         turn.well();
                         return Lookup::Found(stored(&answer));
                     }
                     404 => return Lookup::Absent,
-                    403 if self.wire.learns_the_time(&answer) => {
-                        "HTTP 403 (this machine's clock is off)".to_owned()
+                    403 if self.wire.learns_the_time(&answer) => (
+                        LookupErrorKind::Other,
+                        "HTTP 403 (this machine's clock is off)".to_owned(),
+                    ),
+                    403 => {
+                        return Lookup::Denied(lookup_error(
+                            version,
+                            LookupErrorKind::Denied,
+                            "HTTP 403",
+                        ));
                     }
-                    403 => return Lookup::Denied(obstacle(version, "HTTP 403".to_owned())),
                     status @ (429 | 503) => {
                         turn.slow_down().await;
-                        format!("S3 asks to slow down (HTTP {status})")
+                        (
+                            LookupErrorKind::Throttled,
+                            format!("S3 asks to slow down (HTTP {status})"),
+                        )
                     }
-                    status @ (408 | 500 | 502 | 504) => format!("HTTP {status}"),
+                    status @ (408 | 500 | 502 | 504) => {
+                        (LookupErrorKind::ServerError, format!("HTTP {status}"))
+                    }
                     _ => return self.by_sdk(key, version).await,
                 },
-                Err(trouble) => trouble,
+                Err(trouble) => (LookupErrorKind::Connection, trouble),
             };
             // Before a launch that is the time of one call; where very many are asked, S3's wishes
             // have minutes.
             let is_over =
                 self.wire.time_limit().is_some_and(|limit| started.elapsed() + wait > limit);
             if attempt == ATTEMPTS || is_over {
-                return Lookup::Unreachable(obstacle(version, trouble));
+                return Lookup::Unreachable(lookup_error(version, kind, trouble));
             }
             attempt += 1;
             tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
@@ -163,8 +175,12 @@ impl Heads {
     }
 }
 
-fn obstacle(version: Option<&str>, message: String) -> Obstacle {
-    Obstacle { operation: head_call(version).permission.to_owned(), message }
+fn lookup_error(
+    version: Option<&str>,
+    kind: LookupErrorKind,
+    message: impl Into<String>,
+) -> LookupError {
+    LookupError::new(head_call(version).permission, kind, message)
 }
 
 fn head_call(version: Option<&str>) -> &'static Call {

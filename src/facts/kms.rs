@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     base::{
         aws_calls,
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::{KeyArn, KeyReference},
     },
     facts::iam::{self, Identity},
@@ -188,10 +188,11 @@ pub(crate) async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference
     Lookup::from_call(&aws_calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| {
         match answer.key_metadata.map(understood) {
             Some(Ok(key)) => Lookup::Found(key),
-            Some(Err(missing)) => Lookup::Unreachable(Obstacle {
-                operation: aws_calls::DESCRIBE_KEY.permission.to_owned(),
-                message: format!("the answer holds no {missing}"),
-            }),
+            Some(Err(missing)) => Lookup::Unreachable(LookupError::new(
+                aws_calls::DESCRIBE_KEY.permission,
+                LookupErrorKind::UnreadableAnswer,
+                format!("the answer holds no {missing}"),
+            )),
             None => Lookup::expect_in_answer(&aws_calls::DESCRIBE_KEY, None),
         }
     })

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::{
     base::{
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError},
         names::S3Location,
     },
     facts::{
@@ -218,7 +218,7 @@ impl Survey {
 impl Unseen {
     /// What stood in the way, and whether it was a refusal.
     #[must_use]
-    pub fn obstacle(&self) -> Option<(&Obstacle, bool)> {
+    pub fn obstacle(&self) -> Option<(&LookupError, bool)> {
         match &self.why {
             Lookup::Denied(obstacle) => Some((obstacle, true)),
             Lookup::Unreachable(obstacle) => Some((obstacle, false)),
@@ -230,6 +230,7 @@ impl Unseen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::lookup::LookupErrorKind;
     use proptest::prelude::*;
 
     fn object(key: &str, size: u64, modified: Option<i64>, stored: Lookup<Stored>) -> Object {
@@ -281,12 +282,8 @@ mod tests {
     #[test]
     fn what_could_not_be_seen_is_counted_and_never_taken_for_something() {
         let mut survey = Survey::default();
-        let denied = || {
-            Lookup::Denied(Obstacle {
-                operation: "s3:GetObject".to_owned(),
-                message: "no".to_owned(),
-            })
-        };
+        let denied =
+            || Lookup::Denied(LookupError::new("s3:GetObject", LookupErrorKind::Denied, "no"));
         survey.count(object("a", 1, None, denied()));
         survey.count(object("b", 1, None, Lookup::Absent));
         survey.count(object("c", 7, None, Lookup::Found(Stored::Unencrypted)));

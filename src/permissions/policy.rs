@@ -11,7 +11,7 @@ use crate::{
         names::{S3Location, partition},
     },
     checks::catalogue::CATALOGUE,
-    settings::{destination::Destination, resolve::Settings, sign_key::KeyName},
+    settings::{destination::Destination, evidence_options::EvidenceOptions, sign_key::KeyName},
     spec::{cluster_spec::ClusterSpec, data_paths::Location},
 };
 
@@ -20,6 +20,16 @@ use crate::{
 pub(crate) struct LaunchScope<'a> {
     pub(crate) cluster: &'a ClusterSpec,
     pub(crate) locations: &'a [Location],
+}
+
+/// What a policy needs to know of the settings.
+#[derive(Clone, Copy)]
+pub(crate) struct PermissionOptions<'a> {
+    /// The topic that alerts go to.
+    pub(crate) topic: Option<&'a str>,
+    pub(crate) evidence: &'a EvidenceOptions,
+    /// The keys that the policy on encryption expects.
+    pub(crate) expected_keys: &'a [String],
 }
 
 /// Every call that the guard makes, whatever its settings are.
@@ -40,11 +50,14 @@ static AUDIT: [&Call; 7] = [
 ];
 
 /// The policy document for checks and runs; scoped to the buckets, roles and regions of `launch`,
-/// where there is one, and with what signing and delivering documents needs by `settings`.
-pub(crate) fn policy(launch: Option<LaunchScope<'_>>, settings: Option<&Settings>) -> Value {
-    let topic = settings.and_then(|settings| settings.alerts.topic());
+/// where there is one, and with what signing and delivering documents needs by `options`.
+pub(crate) fn policy(
+    launch: Option<LaunchScope<'_>>,
+    options: Option<PermissionOptions<'_>>,
+) -> Value {
+    let topic = options.and_then(|options| options.topic);
     let calls = calls().chain(topic.map(|_| &aws_calls::PUBLISH));
-    document(calls.map(|call| (call.permission, call.on)), launch, settings)
+    document(calls.map(|call| (call.permission, call.on)), launch, options)
 }
 
 /// The same for the command `audit` alone: whoever only audits needs less.
@@ -122,9 +135,9 @@ static ALONG: [(&str, Resource); 15] = [
 fn document(
     needed: impl Iterator<Item = (&'static str, Resource)>,
     launch: Option<LaunchScope<'_>>,
-    settings: Option<&Settings>,
+    options: Option<PermissionOptions<'_>>,
 ) -> Value {
-    let topic = settings.and_then(|settings| settings.alerts.topic());
+    let topic = options.and_then(|options| options.topic);
     let mut actions: BTreeMap<(&str, Resource), BTreeSet<&str>> = BTreeMap::new();
     for (permission, on) in needed {
         let service = permission.split(':').next().unwrap_or_default();
@@ -133,12 +146,12 @@ fn document(
     let statements = actions
         .into_iter()
         .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, launch, topic)}))
-        .chain(settings.into_iter().flat_map(|settings| evidence(launch, settings)));
+        .chain(options.into_iter().flat_map(|options| evidence(launch, options)));
     json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<Value>>()})
 }
 
 /// What documents need: a key to sign with, and places in S3.
-fn evidence(launch: Option<LaunchScope<'_>>, settings: &Settings) -> Vec<Value> {
+fn evidence(launch: Option<LaunchScope<'_>>, options: PermissionOptions<'_>) -> Vec<Value> {
     let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
     let key = |name: &str| {
         if name.starts_with("arn:") && name.contains(":key/") {
@@ -148,12 +161,12 @@ fn evidence(launch: Option<LaunchScope<'_>>, settings: &Settings) -> Vec<Value> 
         }
     };
     let mut statements = Vec::new();
-    if let Some(KeyName::Kms(name)) = &settings.sign_key {
+    if let Some(KeyName::Kms(name)) = &options.evidence.sign_key {
         let actions = [aws_calls::GET_PUBLIC_KEY.permission, aws_calls::SIGN.permission];
         statements.push(json!({"Sid": "EvidenceSign", "Effect": "Allow", "Action": actions, "Resource": [key(name)]}));
     }
     let places: Vec<&S3Location> =
-        settings.evidence.iter().filter_map(Destination::in_s3).collect();
+        options.evidence.destinations.iter().filter_map(Destination::in_s3).collect();
     if places.is_empty() {
         return statements;
     }
@@ -174,7 +187,7 @@ fn evidence(launch: Option<LaunchScope<'_>>, settings: &Settings) -> Vec<Value> 
     );
     // S3 asks KMS for these in the name of whoever writes and reads.
     let keys: BTreeSet<String> =
-        settings.policy.expected_keys.iter().take(1).map(|name| key(name)).collect();
+        options.expected_keys.iter().take(1).map(|name| key(name)).collect();
     if !keys.is_empty() {
         let actions = ["kms:GenerateDataKey", "kms:Decrypt"];
         statements.push(

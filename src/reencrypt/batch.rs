@@ -30,7 +30,6 @@ use crate::{
         lookup::Lookup,
         names::{S3Location, partition},
     },
-    commands::cli::ReencryptArguments,
     reencrypt::{
         cost::Cost,
         error::ReencryptError,
@@ -38,13 +37,13 @@ use crate::{
         ledger::{Ledger, PAGE, State},
         leftover::{Leftover, unseen},
         method::{Choice, Method},
+        options::{BatchOptions, FollowOptions},
         place::Place,
         plan::BucketPlan,
         scope::Scope,
         snapshot::{self, Snapshot},
     },
-    report::reporter::Report,
-    settings::{policy::EncryptionKind, resolve::Settings},
+    settings::policy::EncryptionKind,
     system::bar::{self, bar},
 };
 
@@ -133,38 +132,11 @@ pub(super) fn text<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError
     }
 }
 
-/// What a job needs besides its objects.
-pub(crate) struct Order {
-    pub(super) role: String,
-    pub(super) place: S3Location,
-    priority: i32,
-}
-
-impl Order {
-    /// What the command line says.
-    ///
-    /// # Errors
-    /// [`ReencryptError::Usage`] when something is missing.
-    pub(crate) fn of(arguments: &ReencryptArguments) -> Result<Self, ReencryptError> {
-        let missing = |what: &str| ReencryptError::Usage(format!("--batch needs {what}"));
-        let role = arguments
-            .batch_role
-            .clone()
-            .ok_or_else(|| missing("--batch-role, the ARN of the role that the job runs under (--role-policy prints what it needs)"))?;
-        let place = arguments.batch_place.as_deref().ok_or_else(|| {
-            missing("--batch-place, where manifests and reports go: s3://bucket/prefix")
-        })?;
-        let place = S3Location::parse(place)
-            .map_err(|error| ReencryptError::Usage(format!("--batch-place: {place}: {error}")))?;
-        Ok(Self { role, place, priority: arguments.batch_priority })
-    }
-}
-
 /// Makes jobs for what is planned; they wait for their confirmation.
 pub(crate) async fn make(
     scope: &Scope,
     ledger: &Ledger,
-    order: &Order,
+    order: &BatchOptions,
 ) -> Result<Made, ReencryptError> {
     let mut made = Made::default();
     let mut unfit_ones: BTreeMap<&str, (u64, Place)> = BTreeMap::new();
@@ -275,7 +247,7 @@ fn add(
 /// Writes the manifest to S3 and makes the job. The same manifest again is the same job.
 async fn create(
     scope: &Scope,
-    order: &Order,
+    order: &BatchOptions,
     group: &Group,
     mut manifest: Manifest,
 ) -> Result<Job, ReencryptError> {
@@ -356,7 +328,7 @@ pub(super) struct What {
 /// Makes a job, which waits for its confirmation; gives its id.
 pub(super) async fn send(
     scope: &Scope,
-    order: &Order,
+    order: &BatchOptions,
     what: What,
     objects: impl FnOnce(CreateJobFluentBuilder) -> CreateJobFluentBuilder,
 ) -> Result<String, ReencryptError> {
@@ -425,16 +397,17 @@ pub(super) fn is_over(status: &JobStatus) -> bool {
     matches!(status, JobStatus::Complete | JobStatus::Failed | JobStatus::Cancelled)
 }
 
-/// Follows the jobs to their end: the one that is named, or all of this program's that are not
-/// over, else its last one.
-pub(crate) async fn follow(
+/// The jobs to follow: the one that is named, or all of this program's that are not over, else its
+/// last one.
+///
+/// # Errors
+/// [`ReencryptError::Usage`] when there is none.
+pub(crate) async fn jobs_to_follow(
     scope: &Scope,
-    arguments: &ReencryptArguments,
-    settings: &Settings,
-    report: &Report,
-) -> Result<Followed, ReencryptError> {
-    let jobs = match &arguments.job {
-        Some(job) => vec![job.clone()],
+    named: Option<&str>,
+) -> Result<Vec<String>, ReencryptError> {
+    let jobs = match named {
+        Some(job) => vec![job.to_owned()],
         None => chosen(&own(scope).await?),
     };
     if jobs.is_empty() {
@@ -442,11 +415,7 @@ pub(crate) async fn follow(
             "there is no job of emr-etl-guard in this account and region".to_owned(),
         ));
     }
-    let mut followed = Followed::default();
-    for job in jobs {
-        follow_one(scope, &job, arguments, settings, report, &mut followed).await?;
-    }
-    Ok(followed)
+    Ok(jobs)
 }
 
 /// This program's jobs.
@@ -484,24 +453,47 @@ async fn describe(scope: &Scope, job: &str) -> Result<JobDescriptor, ReencryptEr
     )
 }
 
-async fn follow_one(
+/// A job that is over, or waits for a confirmation that it does not get.
+#[derive(Debug)]
+pub(crate) struct FollowedJob {
+    id: String,
+    job: JobDescriptor,
+    is_over: bool,
+}
+
+impl FollowedJob {
+    /// How it ended; none while it waits.
+    pub(crate) fn line(&self) -> Option<String> {
+        let (total, succeeded, failed) = progress(&self.job);
+        self.is_over.then(|| {
+            format!(
+                "job {}: {}; {succeeded} of {total} objects done, {failed} failed",
+                self.id,
+                of_document(&self.job, &self.id).status
+            )
+        })
+    }
+}
+
+/// Follows a job until it is over, or needs a confirmation that nobody gives.
+pub(crate) async fn follow(
     scope: &Scope,
     id: &str,
-    arguments: &ReencryptArguments,
-    settings: &Settings,
-    report: &Report,
-    followed: &mut Followed,
-) -> Result<(), ReencryptError> {
-    let bar = bar(bar::OF_A_WHOLE, Some(0), settings.quiet || arguments.json);
+    options: &FollowOptions,
+) -> Result<FollowedJob, ReencryptError> {
+    let bar = bar(bar::OF_A_WHOLE, Some(0), options.quiet);
     let mut confirmed = false;
-    let job = loop {
+    loop {
         let job = describe(scope, id).await?;
         let (total, succeeded, failed) = progress(&job);
         bar.set_length(total);
         bar.set_position(succeeded + failed);
         match job.status.clone().unwrap_or(JobStatus::New) {
-            status if is_over(&status) => break job,
-            JobStatus::Suspended if arguments.confirm && !confirmed => {
+            status if is_over(&status) => {
+                bar.finish_and_clear();
+                return Ok(FollowedJob { id: id.to_owned(), job, is_over: true });
+            }
+            JobStatus::Suspended if options.confirm && !confirmed => {
                 let request =
                     scope.aws.s3control.update_job_status().account_id(&scope.account).job_id(id);
                 let result = request.requested_job_status(RequestedJobStatus::Ready).send().await;
@@ -511,47 +503,56 @@ async fn follow_one(
                 )?;
                 confirmed = true;
             }
-            JobStatus::Suspended if !arguments.confirm => {
-                followed.waiting = true;
-                followed.left.push(Leftover::other(format!(
-                    "job {id} waits for its confirmation ({total} objects): add --confirm"
-                )));
-                followed.jobs.push(of_document(&job, id));
-                return Ok(());
+            JobStatus::Suspended if !options.confirm => {
+                return Ok(FollowedJob { id: id.to_owned(), job, is_over: false });
             }
-            _ => tokio::time::sleep(settings.watch_interval).await,
-        }
-    };
-    bar.finish_and_clear();
-    let mut shown = of_document(&job, id);
-    let (total, succeeded, failed) = progress(&job);
-    report.say(&format!(
-        "job {id}: {}; {succeeded} of {total} objects done, {failed} failed",
-        shown.status
-    ));
-    for failure in job.failure_reasons.iter().flatten() {
-        let (code, reason) = (
-            failure.failure_code.as_deref().unwrap_or_default(),
-            failure.failure_reason.as_deref().unwrap_or_default(),
-        );
-        shown.failures.push(format!("{code}: {reason}"));
-        followed.left.push(Leftover::other(format!("job {id} failed: {code}: {reason}")));
-    }
-    if job.status != Some(JobStatus::Complete)
-        && job.failure_reasons.as_ref().is_none_or(Vec::is_empty)
-    {
-        followed.left.push(Leftover::other(format!("job {id} is {}", shown.status)));
-    }
-    if failed > 0 {
-        for (kind, number, first) in failures(scope, &job, id).await? {
-            shown.failures.push(kind.clone());
-            let line = format!("job {id}: {first} and {} more: {kind}", number - 1);
-            followed.left.push(Leftover::of_objects(line, &kind, number, &first));
+            _ => tokio::time::sleep(options.poll_interval).await,
         }
     }
-    came_to(&job, &mut followed.spent);
-    followed.jobs.push(shown);
-    Ok(())
+}
+
+impl Followed {
+    /// Adds a job, with what its completion report says of objects that failed.
+    pub(crate) async fn add(
+        &mut self,
+        scope: &Scope,
+        followed: FollowedJob,
+    ) -> Result<(), ReencryptError> {
+        let FollowedJob { id, job, is_over } = followed;
+        let mut shown = of_document(&job, &id);
+        let (total, _, failed) = progress(&job);
+        if !is_over {
+            self.waiting = true;
+            self.left.push(Leftover::other(format!(
+                "job {id} waits for its confirmation ({total} objects): add --confirm"
+            )));
+            self.jobs.push(shown);
+            return Ok(());
+        }
+        for failure in job.failure_reasons.iter().flatten() {
+            let (code, reason) = (
+                failure.failure_code.as_deref().unwrap_or_default(),
+                failure.failure_reason.as_deref().unwrap_or_default(),
+            );
+            shown.failures.push(format!("{code}: {reason}"));
+            self.left.push(Leftover::other(format!("job {id} failed: {code}: {reason}")));
+        }
+        if job.status != Some(JobStatus::Complete)
+            && job.failure_reasons.as_ref().is_none_or(Vec::is_empty)
+        {
+            self.left.push(Leftover::other(format!("job {id} is {}", shown.status)));
+        }
+        if failed > 0 {
+            for (kind, number, first) in failures(scope, &job, &id).await? {
+                shown.failures.push(kind.clone());
+                let line = format!("job {id}: {first} and {} more: {kind}", number - 1);
+                self.left.push(Leftover::of_objects(line, &kind, number, &first));
+            }
+        }
+        came_to(&job, &mut self.spent);
+        self.jobs.push(shown);
+        Ok(())
+    }
 }
 
 /// A job as the document has it.

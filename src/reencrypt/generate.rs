@@ -17,10 +17,11 @@ use crate::{
     base::{aws_calls, digest::sha256, lookup::Lookup, names::partition},
     facts::stored::Stored,
     reencrypt::{
-        batch::{self, DESCRIPTION, Group, Made, Order, What},
+        batch::{self, DESCRIPTION, Group, Made, What},
         error::ReencryptError,
         leftover::Leftover,
         method::LARGEST_COPY,
+        options::BatchOptions,
         plan::BucketPlan,
         scope::Scope,
     },
@@ -139,7 +140,7 @@ async fn is_website(scope: &Scope, bucket: &str) -> Result<bool, ReencryptError>
 /// that was made before and is not over is not made again.
 pub(crate) async fn make(
     scope: &Scope,
-    order: &Order,
+    order: &BatchOptions,
     wishes: &[Wish],
 ) -> Result<Made, ReencryptError> {
     let mut made = Made::default();
@@ -187,7 +188,7 @@ pub(crate) async fn make(
 
 fn generator(
     scope: &Scope,
-    order: &Order,
+    order: &BatchOptions,
     wish: &Wish,
     source: &str,
 ) -> Option<S3JobManifestGenerator> {

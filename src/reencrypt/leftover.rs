@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::lookup::Obstacle;
+use crate::base::lookup::LookupError;
 
 /// What is not done, for one reason.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +43,6 @@ impl Leftover {
 }
 
 /// Why something could not be looked at.
-pub(crate) fn unseen(obstacle: &Obstacle) -> String {
+pub(crate) fn unseen(obstacle: &LookupError) -> String {
     format!("could not be looked at: {} ({})", obstacle.message, obstacle.operation)
 }

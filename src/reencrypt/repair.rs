@@ -26,7 +26,7 @@ use crate::{
     aws::{answer::describe, fast_s3::PATH},
     base::{
         aws_calls::{self, Call},
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError},
     },
     facts::stored,
     reencrypt::{
@@ -64,10 +64,12 @@ pub(crate) enum End {
     Nothing,
     /// It stays as it is.
     Left(Reason),
+    /// It is not done, because another writer changed it meanwhile.
+    Changed,
     /// It is not done.
     Failed(String),
     /// It could not be looked at.
-    Unseen(Obstacle),
+    Unseen(LookupError),
 }
 
 /// The version that a copy was made of, where the bucket keeps it: it is still not encrypted as it
@@ -301,12 +303,7 @@ impl Repair<'_> {
             let same = after.etag == before.etag
                 && after.version == before.version
                 && after.modified == before.modified;
-            let changed = "another writer changed it meanwhile; run this again";
-            return if same {
-                Compared::Untouched
-            } else {
-                Compared::End(End::Failed(changed.to_owned()))
-            };
+            return if same { Compared::Untouched } else { Compared::End(End::Changed) };
         }
         let losses = snapshot::losses(before, &after, begun.method, now());
         Compared::End(if losses.is_empty() {
@@ -347,10 +344,7 @@ impl Repair<'_> {
             }
             // Gone, or another writer's: what was begun is over, and the next list shows what there
             // is.
-            End::Nothing => self.drop_upload(place, begun).await?,
-            End::Failed(why) if why.starts_with("another writer") => {
-                self.drop_upload(place, begun).await?
-            }
+            End::Nothing | End::Changed => self.drop_upload(place, begun).await?,
             _ => {}
         }
         Ok(end)
@@ -405,9 +399,7 @@ impl Repair<'_> {
                 Sent::Changed => {
                     let end = self.compare(place, &begun, carries, begun.looked_for(place)).await;
                     let end = match end {
-                        Compared::Untouched => End::Failed(
-                            "another writer changed it meanwhile; run this again".to_owned(),
-                        ),
+                        Compared::Untouched => End::Changed,
                         Compared::End(end) => end,
                     };
                     return self.settle(place, &begun, end).await;

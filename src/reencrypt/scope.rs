@@ -12,7 +12,6 @@ use crate::{
         names::{BucketName, KeyReference, S3Location},
     },
     checks::stored::Standard,
-    commands::{cli::ReencryptArguments, error::GuardError, read_config::read_config},
     facts::{
         emr::{self, SecurityConfiguration},
         kms,
@@ -21,17 +20,13 @@ use crate::{
     },
     reencrypt::{
         error::ReencryptError,
+        options::{PipelineConfig, ScopeOptions},
         place::Place,
         plan::{BucketPlan, Plan},
         snapshot::Carries,
         target::{self, Asked, Criterion, Named, Target},
     },
-    runners::emr_etl_runner::{
-        config::RunnerConfig,
-        invocation::{Invocation, InvocationError},
-    },
-    settings::resolve::Settings,
-    system::signals::Caught,
+    spec::data_paths::Location,
 };
 
 /// A place to work in.
@@ -76,49 +71,27 @@ pub(crate) struct Scope {
     notes: Vec<String>,
 }
 
-/// The runner config that the arguments name, if they do.
-pub(crate) async fn config(
-    arguments: &ReencryptArguments,
-    settings: &Settings,
-    caught: &mut Caught,
-) -> Result<Option<RunnerConfig>, GuardError> {
-    let config = match arguments.launch.arguments.as_slice() {
-        [] => None,
-        arguments => match Invocation::parse(arguments)? {
-            Invocation::Run(invocation) => Some(read_config(&invocation, settings, caught).await?),
-            Invocation::NoLaunch => {
-                return Err(InvocationError::Rejected(
-                    "these name no runner config; expected `run -c config.yml …`".to_owned(),
-                )
-                .into());
-            }
-        },
-    };
-    if config.is_none() && arguments.locations.is_empty() && !arguments.permissions {
-        let message = "nothing to look at: name a runner config (`-- run -c config.yml …`), or places (s3://bucket/prefix)";
-        return Err(ReencryptError::Usage(message.to_owned()).into());
-    }
-    Ok(config)
-}
-
 /// The places: those on the command line, else those of the config that are not others' buckets.
-fn wanted(
-    arguments: &ReencryptArguments,
-    settings: &Settings,
-    config: Option<&RunnerConfig>,
+///
+/// # Errors
+/// [`ReencryptError::Usage`] when one is no S3 URI.
+pub(crate) fn wanted(
+    options: &ScopeOptions<'_>,
+    pipeline: Option<&PipelineConfig<'_>>,
 ) -> Result<Vec<Wanted>, ReencryptError> {
-    let named: Result<Vec<Wanted>, ReencryptError> = arguments
+    let of_config = pipeline.map_or(&[][..], |pipeline| pipeline.locations);
+    let named: Result<Vec<Wanted>, ReencryptError> = options
         .locations
         .iter()
         .map(|text| match S3Location::parse(text) {
-            Ok(location) => Ok(Wanted { role: role_of(&location, config), location }),
+            Ok(location) => Ok(Wanted { role: role_of(&location, of_config), location }),
             Err(error) => Err(ReencryptError::Usage(format!("{text}: {error}"))),
         })
         .collect();
     let mut wanted = named?;
     if wanted.is_empty() {
-        let of_config = config.into_iter().flat_map(|config| &config.locations);
-        let ours = of_config.filter(|it| !settings.policy.is_external(it.location.bucket.as_str()));
+        let ours =
+            of_config.iter().filter(|it| !options.policy.is_external(it.location.bucket.as_str()));
         wanted = ours
             .map(|it| Wanted { role: Some(it.role.clone()), location: it.location.clone() })
             .collect();
@@ -128,11 +101,8 @@ fn wanted(
 
 /// The role of what a place on the command line touches: the config's innermost location that holds
 /// it, or one that lies within it and is in use.
-fn role_of(location: &S3Location, config: Option<&RunnerConfig>) -> Option<String> {
-    let all = config
-        .into_iter()
-        .flat_map(|config| &config.locations)
-        .filter(|it| it.location.bucket == location.bucket);
+fn role_of(location: &S3Location, of_config: &[Location]) -> Option<String> {
+    let all = of_config.iter().filter(|it| it.location.bucket == location.bucket);
     let touching = all.filter(|it| {
         it.location.prefix.starts_with(&location.prefix)
             || location.prefix.starts_with(&it.location.prefix)
@@ -170,15 +140,14 @@ struct Known {
 }
 
 impl Scope {
-    /// Finds everything out.
+    /// Finds everything out about the places `wanted`, whose buckets are in `region`.
     pub(crate) async fn find(
-        arguments: &ReencryptArguments,
-        settings: &Settings,
-        config: Option<&RunnerConfig>,
+        aws: Aws,
+        region: String,
+        wanted: Vec<Wanted>,
+        options: &ScopeOptions<'_>,
+        pipeline: Option<&PipelineConfig<'_>>,
     ) -> Result<Self, ReencryptError> {
-        let wanted = wanted(arguments, settings, config)?;
-        let regions = crate::commands::read_config::regions_or_default(config).await;
-        let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
         if let Some(endpoint) = aws
             .refused_endpoints()
             .chain(aws.control_endpoint.iter().filter(|endpoint| !endpoint.accepted))
@@ -190,16 +159,16 @@ impl Scope {
             );
             return Err(ReencryptError::Refused(message));
         }
-        let asked = Asked { kind: arguments.encryption, key: arguments.kms_key.clone() };
+        let ScopeOptions { asked, policy, .. } = options;
         let buckets: BTreeSet<&BucketName> = wanted.iter().map(|it| &it.location.bucket).collect();
         let account = found(sts::identity(&aws.sts).await, "whose credentials these are")?.account;
         let known = buckets.iter().map(async |bucket| {
-            Ok((*bucket, Box::pin(known(&aws, bucket, &account, &regions.s3)).await?))
+            Ok((*bucket, Box::pin(known(&aws, bucket, &account, &region)).await?))
         });
         let (known, configuration, clusters) = tokio::join!(
             futures_util::future::join_all(known),
-            configuration(&aws, settings, config, &asked),
-            alive(&aws, config),
+            configuration(&aws, pipeline, asked),
+            alive(&aws, pipeline),
         );
         let known: BTreeMap<&BucketName, Known> =
             known.into_iter().collect::<Result<_, ReencryptError>>()?;
@@ -207,17 +176,14 @@ impl Scope {
         let clusters = clusters?;
         let criterion = Criterion {
             explicit: asked.is_explicit(),
-            standard: Standard::with_arns(
-                &settings.policy,
-                arns(&aws, &settings.policy.expected_keys).await?,
-            ),
+            standard: Standard::with_arns(policy, arns(&aws, &policy.expected_keys).await?),
         };
         let mut plans = BTreeMap::new();
         for (bucket, known) in &known {
             let named = target::decide(
                 bucket.as_str(),
-                &asked,
-                &settings.policy.expected_keys,
+                asked,
+                &policy.expected_keys,
                 configuration.as_ref(),
                 &known.default,
             );
@@ -238,8 +204,8 @@ impl Scope {
                 BucketPlan { target, carries: known.carries, versioned: known.versioned },
             );
         }
-        let refusals = refusals(arguments, config, &wanted, &clusters);
-        let notes = if config.is_none() {
+        let refusals = refusals(options.buckets, pipeline, &wanted, &clusters);
+        let notes = if pipeline.is_none() {
             vec![
                 "no runner config was named: nobody looked whether a cluster is using these places"
                     .to_owned(),
@@ -247,15 +213,19 @@ impl Scope {
         } else {
             Vec::new()
         };
-        let (restore, restore_days, purge) =
-            (arguments.restore, arguments.restore_days, arguments.purge_old_versions);
         let account = account.as_str().to_owned();
         Ok(Self {
             aws,
             account,
-            region: regions.s3,
+            region,
             wanted,
-            plan: Plan { buckets: plans, criterion, restore, restore_days, purge },
+            plan: Plan {
+                buckets: plans,
+                criterion,
+                restore: options.restore,
+                restore_days: options.restore_days,
+                purge: options.purge_old_versions,
+            },
             refusals,
             notes,
         })
@@ -288,19 +258,19 @@ impl Scope {
 /// The safety switch: buckets that nobody named, and places that a cluster of this pipeline is
 /// using.
 fn refusals(
-    arguments: &ReencryptArguments,
-    config: Option<&RunnerConfig>,
+    buckets: &[String],
+    pipeline: Option<&PipelineConfig<'_>>,
     wanted: &[Wanted],
     clusters: &[String],
 ) -> Vec<String> {
     let in_config = |bucket: &BucketName| {
-        config.is_some_and(|config| config.locations.iter().any(|it| it.location.bucket == *bucket))
+        pipeline.is_some_and(|it| it.locations.iter().any(|it| it.location.bucket == *bucket))
     };
     let unnamed: BTreeSet<&str> = wanted
         .iter()
         .map(|it| &it.location.bucket)
         .filter(|bucket| {
-            !in_config(bucket) && !arguments.buckets.iter().any(|named| named == bucket.as_str())
+            !in_config(bucket) && !buckets.iter().any(|named| named == bucket.as_str())
         })
         .map(BucketName::as_str)
         .collect();
@@ -324,8 +294,11 @@ fn refusals(
 }
 
 /// The clusters of this pipeline that are alive, by the name that the runner gives them.
-async fn alive(aws: &Aws, config: Option<&RunnerConfig>) -> Result<Vec<String>, ReencryptError> {
-    let Some(config) = config else { return Ok(Vec::new()) };
+async fn alive(
+    aws: &Aws,
+    pipeline: Option<&PipelineConfig<'_>>,
+) -> Result<Vec<String>, ReencryptError> {
+    let Some(pipeline) = pipeline else { return Ok(Vec::new()) };
     let states = [
         ClusterState::Starting,
         ClusterState::Bootstrapping,
@@ -336,7 +309,7 @@ async fn alive(aws: &Aws, config: Option<&RunnerConfig>) -> Result<Vec<String>, 
     let clusters = found(emr::list(&aws.emr, None, &states).await, "which clusters run")?;
     Ok(clusters
         .into_iter()
-        .filter(|it| it.name == config.job_name)
+        .filter(|it| it.name == pipeline.job_name)
         .map(|it| format!("cluster {}", it.id))
         .collect())
 }
@@ -344,17 +317,10 @@ async fn alive(aws: &Aws, config: Option<&RunnerConfig>) -> Result<Vec<String>, 
 /// The security configuration that the config or the settings name, where its word counts.
 async fn configuration(
     aws: &Aws,
-    settings: &Settings,
-    config: Option<&RunnerConfig>,
+    pipeline: Option<&PipelineConfig<'_>>,
     asked: &Asked,
 ) -> Result<Option<SecurityConfiguration>, ReencryptError> {
-    let Some(config) = config else { return Ok(None) };
-    let in_config = config
-        .security_configuration
-        .as_ref()
-        .map(|it| &it.value)
-        .filter(|name| !name.trim().is_empty());
-    let Some(name) = settings.security_configuration.as_ref().or(in_config) else {
+    let Some(name) = pipeline.and_then(|pipeline| pipeline.security_configuration) else {
         return Ok(None);
     };
     if asked.is_explicit() {
@@ -507,6 +473,7 @@ fn found<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::resolve::{Options, Settings};
 
     fn at(role: &str, uri: &str) -> Wanted {
         Wanted { role: Some(role.to_owned()), location: S3Location::parse(uri).unwrap() }
@@ -522,6 +489,48 @@ mod tests {
         ]);
         let shown: Vec<String> = kept.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["enriched.good s3://bkt/enriched/", "raw.archive s3://other/raw/"]);
+    }
+
+    #[test]
+    fn places_that_are_named_replace_the_pipelines_and_others_buckets_count_only_when_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut policy = Settings::resolve(Options::default(), Some(file.path())).unwrap().policy;
+        policy.external_buckets = vec!["theirs".to_owned()];
+        let location = |role: &str, uri: &str| Location {
+            role: role.to_owned(),
+            location: S3Location::parse(uri).unwrap(),
+            at: "config.yml:1:1".to_owned(),
+        };
+        let locations =
+            [location("raw.in[0]", "s3://theirs/in"), location("raw.archive", "s3://ours/archive")];
+        let pipeline = PipelineConfig {
+            locations: &locations,
+            job_name: "Snowplow ETL",
+            security_configuration: None,
+        };
+        let shown = |named: &[&str], pipeline| {
+            let named: Vec<String> = named.iter().map(ToString::to_string).collect();
+            let options = ScopeOptions {
+                locations: &named,
+                buckets: &[],
+                asked: Asked::default(),
+                restore: false,
+                restore_days: 7,
+                purge_old_versions: false,
+                policy: &policy,
+            };
+            wanted(&options, pipeline)
+                .map(|places| places.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(shown(&[], Some(&pipeline)).unwrap(), ["raw.archive s3://ours/archive/"]);
+        let named = ["s3://theirs/in/2026", "s3://elsewhere/"];
+        assert_eq!(
+            shown(&named, Some(&pipeline)).unwrap(),
+            ["s3://elsewhere/", "raw.in[0] s3://theirs/in/2026/"]
+        );
+        assert_eq!(shown(&["s3://ours/"], None).unwrap(), ["s3://ours/"]);
+        assert!(shown(&["ours"], None).unwrap_err().contains("ours: "));
     }
 
     #[test]

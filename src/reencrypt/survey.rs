@@ -14,7 +14,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::{
-    base::lookup::{Lookup, Obstacle},
+    base::lookup::{Lookup, LookupError, LookupErrorKind},
     facts::{
         objects,
         scan::{self, pages, scope},
@@ -55,7 +55,7 @@ pub(crate) struct Found {
     pub(crate) looked_at: u64,
     pub(crate) groups: BTreeMap<Choice, Group>,
     pub(crate) unseen: u64,
-    pub(crate) obstacle: Option<Obstacle>,
+    pub(crate) obstacle: Option<LookupError>,
 }
 
 /// What was found.
@@ -175,7 +175,7 @@ impl Survey {
             }
             let judged = stream::iter(offenders)
                 .map(async |(object, stored)| judge(scope, bucket, object, stored).await);
-            let judged: Vec<Result<Offender, Obstacle>> =
+            let judged: Vec<Result<Offender, LookupError>> =
                 judged.buffered(LOOKS_AT_ONCE).collect().await;
             let mut planned = Vec::new();
             for offender in judged {
@@ -302,7 +302,7 @@ async fn judge(
     bucket: &BucketPlan,
     object: scope::Object,
     stored: Stored,
-) -> Result<Offender, Obstacle> {
+) -> Result<Offender, LookupError> {
     let place = Place {
         bucket: object.bucket.as_str().to_owned(),
         key: object.key.clone(),
@@ -405,7 +405,7 @@ impl Found {
         }
     }
 
-    fn unseen(&mut self, obstacle: Obstacle) {
+    fn unseen(&mut self, obstacle: LookupError) {
         self.unseen += 1;
         self.obstacle.get_or_insert(obstacle);
     }
@@ -413,10 +413,11 @@ impl Found {
     fn stopped(&mut self, why: Lookup<()>) {
         match why {
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => self.unseen(obstacle),
-            Lookup::Absent => self.unseen(Obstacle {
-                operation: "s3:ListBucket".to_owned(),
-                message: "there is no such bucket".to_owned(),
-            }),
+            Lookup::Absent => self.unseen(LookupError::new(
+                "s3:ListBucket",
+                LookupErrorKind::Other,
+                "there is no such bucket",
+            )),
             Lookup::Found(()) => {}
         }
     }

@@ -44,6 +44,10 @@ impl Tally {
             }
             End::Nothing => return,
             End::Left(reason) => reason.advice().to_owned(),
+            End::Changed => {
+                self.failed += 1;
+                "another writer changed it meanwhile; run this again".to_owned()
+            }
             End::Failed(why) => {
                 self.failed += 1;
                 why

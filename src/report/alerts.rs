@@ -19,7 +19,10 @@ use tokio::{task::JoinHandle, time::timeout};
 use crate::{
     evidence::timeline::Timeline,
     report::alerts::message::Message,
-    settings::{alert_channels::Channel, resolve::Settings},
+    settings::{
+        alert_channels::{Channel, Channels},
+        aws_options::AwsOptions,
+    },
     system::output,
 };
 
@@ -27,11 +30,11 @@ impl Channel {
     async fn send(
         &self,
         message: &Message,
-        settings: &Settings,
+        aws: &AwsOptions,
         limit: Duration,
     ) -> Result<(), String> {
         match self {
-            Self::Sns(topic) => sns::send(topic, message, settings, limit).await,
+            Self::Sns(topic) => sns::send(topic, message, aws, limit).await,
             Self::Webhook(webhook) => webhook::send(webhook, message, limit).await,
             Self::Command(program) => command::send(program, message).await,
         }
@@ -44,24 +47,30 @@ type UnderWay = (String, JoinHandle<()>);
 /// Alerts that are on their way. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Alerts {
-    settings: Arc<Settings>,
+    channels: Arc<Channels>,
+    aws: Arc<AwsOptions>,
     timeline: Timeline,
     under_way: Arc<Mutex<Vec<UnderWay>>>,
 }
 
 impl Alerts {
-    pub(crate) fn new(settings: Arc<Settings>, timeline: Timeline) -> Self {
-        Self { settings, timeline, under_way: Arc::default() }
+    pub(crate) fn new(channels: Channels, aws: AwsOptions, timeline: Timeline) -> Self {
+        Self {
+            channels: Arc::new(channels),
+            aws: Arc::new(aws),
+            timeline,
+            under_way: Arc::default(),
+        }
     }
 
     /// Sends `message` by every channel, in the background.
     pub(crate) fn send(&self, message: Message) {
-        let (message, limit) = (Arc::new(message), self.settings.alerts.limit);
-        for channel in self.settings.alerts.channels.clone() {
+        let (message, limit) = (Arc::new(message), self.channels.limit);
+        for channel in self.channels.channels.clone() {
             let label = format!("{} to {}", message.kind(), channel.name());
             let (alerts, message, name) = (self.clone(), Arc::clone(&message), label.clone());
             let task = tokio::spawn(async move {
-                let sent = timeout(limit, channel.send(&message, &alerts.settings, limit)).await;
+                let sent = timeout(limit, channel.send(&message, &alerts.aws, limit)).await;
                 let waited =
                     || Err(format!("not through after {}", humantime::format_duration(limit)));
                 match sent.unwrap_or_else(|_| waited()) {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use crate::{
-    base::digest::sha256,
+    base::{digest::sha256, names::ClusterId},
     checks::catalogue,
     report::{
         document::{Document, Finding, Level, Lookup, Outcome, Status},
@@ -195,8 +195,9 @@ fn word(status: Status) -> &'static str {
     }
 }
 
+/// A cluster's id has capital letters; a bucket may well be called `j-data`.
 fn is_cluster(subject: &str) -> bool {
-    subject.starts_with("j-")
+    subject.parse::<ClusterId>().is_ok()
 }
 
 /// What a finding is about, under the name that Security Hub knows it by, where it does.
@@ -435,6 +436,23 @@ mod tests {
                 .map(told),
         );
         insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn a_bucket_whose_name_begins_as_a_clusters_id_does_is_a_bucket() {
+        let mut document = recorded("refused-v2");
+        for finding in &mut document.findings {
+            if finding.check == "bucket-default-encryption" {
+                finding.subject = "j-data".to_owned();
+            }
+        }
+        let ids: Vec<String> = sent(&document)
+            .iter()
+            .filter_map(|finding| Some(finding.pointer("/Resources/0/Id")?.as_str()?.to_owned()))
+            .filter(|id| id.contains("j-data"))
+            .collect();
+        assert!(!ids.is_empty());
+        assert!(ids.iter().all(|id| id == "arn:aws:s3:::j-data"), "{ids:?}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
         timeline::{Action, Moment, StateChange},
     },
     facts::{gather::Facts, stored::Stored, sts::Identity, written::Written},
-    settings::{policy::Policy, resolve::Settings},
+    settings::{policy::Policy, resolve::SettingsFile},
     spec::{
         data_paths::Plan,
         observations::{Change, Documents, RunnerVersion},
@@ -181,17 +181,17 @@ pub struct SettingsUsed {
     pub file: Option<String>,
     /// SHA-256 of that file.
     pub file_sha256: Option<String>,
-    /// SHA-256 over every setting in force, in the form that this version of the guard gives them;
-    /// equal for equal settings.
+    /// SHA-256 over every setting in force, secrets and the file's name left out; equal for equal
+    /// settings, wherever they come from.
     pub sha256: String,
 }
 
 impl SettingsUsed {
-    pub(crate) fn of(settings: &Settings) -> Self {
+    pub(crate) fn of(file: Option<&SettingsFile>, sha256: String) -> Self {
         Self {
-            file: settings.file.as_ref().map(|file| file.path.display().to_string()),
-            file_sha256: settings.file.as_ref().map(|file| file.sha256.clone()),
-            sha256: crate::base::digest::sha256(format!("{settings:?}")),
+            file: file.map(|file| file.path.display().to_string()),
+            file_sha256: file.map(|file| file.sha256.clone()),
+            sha256,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{settings::resolve::Settings, system::screen, watch::records::Glance};
+use crate::{settings::report_options::ReportOptions, system::screen, watch::records::Glance};
 
 /// How often what is shown is brought up to date.
 const PACE: Duration = Duration::from_millis(250);
@@ -61,8 +61,8 @@ pub(crate) struct Live {
 impl Live {
     /// Takes the terminal for a view of `what`, where there is one and the settings have nothing
     /// against it.
-    pub(crate) fn open(settings: &Settings, what: String) -> Option<Self> {
-        if !settings.progress || settings.quiet || !screen::take() {
+    pub(crate) fn open(options: &ReportOptions, what: String) -> Option<Self> {
+        if !options.progress || options.quiet || !screen::take() {
             return None;
         }
         let phase = Arc::new(Mutex::new(Phase::Waiting));

@@ -19,15 +19,16 @@ use crate::{
             message::{Kind, Known, Message},
         },
         metrics::{self, Counts, Measured, send::Metrics},
+        notice::Notice,
     },
-    settings::resolve::Settings,
+    settings::{alert_channels::Channels, notify_options::NotifyOptions},
     system::{output, signals},
 };
 
 /// One run's news. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Notify {
-    settings: Arc<Settings>,
+    options: Arc<NotifyOptions>,
     pub(crate) timeline: Timeline,
     alerts: Alerts,
     command: &'static str,
@@ -40,8 +41,8 @@ pub(crate) struct Notify {
 #[derive(Debug, Default)]
 struct News {
     known: Known,
-    /// Why the run will end as it will: paragraphs of standard error, and what mends them.
-    said: Vec<(Outcome, String, Vec<String>)>,
+    /// Why the run will end as it will: paragraphs of standard error.
+    said: Vec<(Outcome, Notice)>,
     /// What mends what was found of unsafe clusters.
     unsafe_mends: Vec<String>,
     /// The outcome that an alert has told of.
@@ -52,23 +53,19 @@ struct News {
 /// How much of the time that a stop has is kept for alerts.
 const OF_A_STOP: u32 = 4;
 
-/// How much of a stop's time is left for all but alerts.
-pub(crate) fn time_to_stop(settings: &Settings) -> Duration {
-    if settings.alerts.is_empty() {
-        settings.stop_timeout
-    } else {
-        settings.stop_timeout / OF_A_STOP * (OF_A_STOP - 1)
-    }
+/// How much of `stop_timeout`, which a stop may take, is left for all but alerts.
+pub(crate) fn time_to_stop(stop_timeout: Duration, alerts: &Channels) -> Duration {
+    if alerts.is_empty() { stop_timeout } else { stop_timeout / OF_A_STOP * (OF_A_STOP - 1) }
 }
 
 impl Notify {
-    pub(crate) fn new(settings: &Settings, command: &'static str, may_say: bool) -> Self {
-        let (settings, timeline) = (Arc::new(settings.clone()), Timeline::default());
+    pub(crate) fn new(options: NotifyOptions, command: &'static str, may_say: bool) -> Self {
+        let timeline = Timeline::default();
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let news = News { known: Known { command, host, ..Known::default() }, ..News::default() };
         Self {
-            alerts: Alerts::new(Arc::clone(&settings), timeline.clone()),
-            settings,
+            alerts: Alerts::new(options.alerts.clone(), options.aws.clone(), timeline.clone()),
+            options: Arc::new(options),
             timeline,
             command,
             may_say,
@@ -87,14 +84,14 @@ impl Notify {
     }
 
     /// Remembers a paragraph of standard error that says why the run ends as it does.
-    pub(crate) fn said(&self, outcome: Outcome, paragraph: &str, findings: &[Finding]) {
-        self.news().said.push((outcome, paragraph.to_owned(), mends(findings)));
+    pub(crate) fn said(&self, outcome: Outcome, notice: Notice) {
+        self.news().said.push((outcome, notice));
     }
 
     /// An unsafe cluster was found: that is told at once.
-    pub(crate) fn unsafe_cluster(&self, paragraph: &str, findings: &[Finding]) {
+    pub(crate) fn unsafe_cluster(&self, notice: &Notice, findings: &[Finding]) {
         let mends = mends(findings);
-        self.tell(Kind::Unsafe, paragraph, &mends, None);
+        self.tell(Kind::Unsafe, std::slice::from_ref(notice), &mends, None);
         self.news().unsafe_mends.extend(mends);
     }
 
@@ -103,13 +100,13 @@ impl Notify {
         self.news().counts = Some(counts);
     }
 
-    fn tell(&self, kind: Kind, paragraph: &str, mends: &[String], exit_code: Option<u8>) {
+    fn tell(&self, kind: Kind, notices: &[Notice], mends: &[String], exit_code: Option<u8>) {
         // The other commands stop nothing: whoever calls them reads their answer.
         if !matches!(self.command, "run" | "watch") {
             return;
         }
         let known = self.news().known.clone();
-        self.alerts.send(Message::new(kind, paragraph, mends, exit_code, known));
+        self.alerts.send(Message::new(kind, notices, mends, exit_code, known));
     }
 
     /// Tells how the run will end, if that is worth an alert and was not told yet, and waits until
@@ -121,31 +118,22 @@ impl Notify {
                 let is_new = news.told.replace(outcome) != Some(outcome);
                 // What led to this outcome comes first; what else went wrong stays in sight.
                 let (first, rest): (Vec<_>, Vec<_>) =
-                    news.said.iter().cloned().partition(|(of, _, _)| *of == outcome);
-                is_new.then(|| first.into_iter().chain(rest).collect::<Vec<_>>())
+                    news.said.iter().cloned().partition(|(of, _)| *of == outcome);
+                is_new.then(|| {
+                    first.into_iter().chain(rest).map(|(_, notice)| notice).collect::<Vec<_>>()
+                })
             };
             if let Some(said) = news {
-                let paragraphs = said
-                    .iter()
-                    .map(|(_, paragraph, _)| paragraph.trim_end())
-                    .collect::<Vec<_>>()
-                    .join("\n");
                 let of_clusters = if matches!(kind, Kind::UnsafeAlive | Kind::UnsafeOver) {
                     self.news().unsafe_mends.clone()
                 } else {
                     Vec::new()
                 };
-                let mends: Vec<String> =
-                    said.into_iter().flat_map(|(_, _, mends)| mends).chain(of_clusters).collect();
-                self.tell(
-                    kind,
-                    &paragraphs,
-                    &mends,
-                    Some(outcome.exit_code(&self.settings.exit_codes)),
-                );
+                let exit_code = outcome.exit_code(&self.options.exit_codes);
+                self.tell(kind, &said, &of_clusters, Some(exit_code));
             }
         }
-        self.alerts.settle(signals::stop_is_over(self.settings.stop_timeout)).await;
+        self.alerts.settle(signals::stop_is_over(self.options.stop_timeout)).await;
     }
 
     /// The end: whoever must hear of it does, before the process is gone.
@@ -161,13 +149,13 @@ impl Notify {
     async fn measure(&self, outcome: Outcome) {
         let measured = Measured {
             command: self.command,
-            exit_code: outcome.exit_code(&self.settings.exit_codes),
+            exit_code: outcome.exit_code(&self.options.exit_codes),
             succeeded: outcome == Outcome::Ended(0),
             took: self.began.elapsed(),
             ended: OffsetDateTime::now_utc(),
             counts: self.news().counts.clone(),
         };
-        let metrics = Metrics::new(self.settings.metrics.clone(), &measured);
+        let metrics = Metrics::new(self.options.metrics.clone(), &measured);
         let late =
             || Err(format!("not through after {}", humantime::format_duration(metrics::LIMIT)));
         let write =
@@ -176,7 +164,7 @@ impl Notify {
             tokio::select! {
                 biased;
                 sent = timeout(metrics::LIMIT, metrics.send()) => sent.unwrap_or_else(|_| late()),
-                () = signals::stop_is_over(self.settings.stop_timeout) => Err("OTLP: the guard had to stop".to_owned()),
+                () = signals::stop_is_over(self.options.stop_timeout) => Err("OTLP: the guard had to stop".to_owned()),
             }
         };
         let told: [Result<(), String>; 2] = tokio::join!(write, send).into();

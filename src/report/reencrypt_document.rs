@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    base::{lookup::Obstacle, outcome::Outcome},
+    base::{lookup::LookupError, outcome::Outcome},
     reencrypt::{cost::Bill, job::Job, leftover::Left},
     settings::policy::Policy,
 };
@@ -131,7 +131,7 @@ pub(crate) struct Location {
     /// Objects, or the whole place, that could not be looked at.
     pub(crate) unseen: u64,
     /// What stood in the way of the first of them.
-    pub(crate) obstacle: Option<Obstacle>,
+    pub(crate) obstacle: Option<LookupError>,
 }
 
 /// Objects of which the same is to be done.

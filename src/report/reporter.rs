@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    base::{names::ClusterId, outcome::Outcome},
+    base::{names::ClusterId, outcome::Outcome, reason::Reason},
     checks::{
         finding::{Finding, Level, Status},
         residual_risks::Gap,
@@ -16,9 +16,9 @@ use crate::{
     facts::written::Written,
     report::{
         alerts::message::Known, document::Document, json::Record, judged::Judged, junit, markdown,
-        metrics::Counts, notify::Notify, options::CheckOptions, terminal,
+        metrics::Counts, notice::Notice, notify::Notify, options::CheckOptions, terminal,
     },
-    settings::resolve::Settings,
+    settings::report_options::ReportOptions,
     system::output::{draft, err, out, write_whole},
     watch::{confirm::Confirmation, records::Watched},
 };
@@ -70,9 +70,9 @@ impl Report {
     ///
     /// # Errors
     /// When a report file could not be created: its name, and why.
-    pub fn open(settings: &Settings, options: &CheckOptions) -> Result<Self, String> {
+    pub fn open(settings: &ReportOptions, options: &CheckOptions) -> Result<Self, String> {
         let forms = [
-            (&settings.report, Form::Json),
+            (&settings.file, Form::Json),
             (&options.junit, Form::Junit),
             (&options.markdown, Form::Markdown),
         ];
@@ -170,19 +170,19 @@ impl Report {
     /// The paragraph that a refusal is: its first line says it all; the details follow unless they
     /// have just been shown.
     pub fn refusal(&self, outcome: Outcome, findings: &[Finding], shown: bool) {
-        err(&terminal::refusal(outcome, findings, !shown));
+        err(&terminal::refusal(outcome, findings, !shown).text());
         if let Some(notify) = &self.notify {
-            notify.said(outcome, &terminal::refusal(outcome, findings, true), &[]);
+            notify.said(outcome, terminal::refusal(outcome, findings, true));
         }
     }
 
     /// An unsafe cluster, said at once.
     pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding], ends: bool) {
         let headline = terminal::unsafe_cluster(cluster, findings, ends);
-        let line = format!("emr-etl-guard: {headline}\n");
-        err(&line);
+        let notice = Notice::new(format!("emr-etl-guard: {headline}")).about(cluster);
+        err(&notice.text());
         if let Some(notify) = &self.notify {
-            notify.unsafe_cluster(&line, findings);
+            notify.unsafe_cluster(&notice, findings);
         }
         self.timeline.note(format!("stopping the runner: {headline}"));
     }
@@ -254,11 +254,11 @@ impl Report {
     }
 
     /// Why a run's outcome is not the runner's own.
-    pub fn trouble(&self, outcome: Outcome, reasons: &[String]) {
-        let paragraph = terminal::trouble(outcome, reasons);
-        err(&paragraph);
+    pub fn trouble(&self, outcome: Outcome, reasons: &[Reason]) {
+        let notice = terminal::trouble(outcome, reasons);
+        err(&notice.text());
         if let Some(notify) = &self.notify {
-            notify.said(outcome, &paragraph, &[]);
+            notify.said(outcome, notice);
         }
     }
 

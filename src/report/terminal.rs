@@ -4,12 +4,13 @@
 use std::fmt::Write as _;
 
 use crate::{
-    base::{names::ClusterId, outcome::Outcome},
+    base::{names::ClusterId, outcome::Outcome, reason::Reason},
     checks::{
         catalogue::CATALOGUE,
         finding::{Finding, Level, Status},
         residual_risks::Gap,
     },
+    report::notice::{Notice, NoticeLine},
 };
 
 /// A word and a colour for a row. The word alone tells; the colour only helps.
@@ -85,7 +86,9 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
                 check.name,
                 finding.subject
             );
-            text.push_str(&details(finding));
+            for line in details(finding) {
+                let _ = writeln!(text, "{}", line.text);
+            }
         }
     }
     text
@@ -100,20 +103,19 @@ pub(super) fn gaps(gaps: &[Gap]) -> String {
     text
 }
 
-fn details(finding: &Finding) -> String {
-    let mut text = String::new();
+fn details(finding: &Finding) -> Vec<NoticeLine> {
     let at = finding.at.as_ref().map_or_else(String::new, |at| format!(" ({at})"));
-    let _ = writeln!(text, "           saw     {}{at}", finding.saw);
-    let _ = writeln!(text, "           wanted  {}", finding.wanted);
-    if let Some(mend) = &finding.mend {
-        let _ = writeln!(text, "           to do   {mend}");
-    }
-    text
+    let mut lines = vec![
+        NoticeLine::telling(format!("           saw     {}{at}", finding.saw)),
+        NoticeLine::telling(format!("           wanted  {}", finding.wanted)),
+    ];
+    lines.extend(finding.mend.as_ref().map(|fix| NoticeLine::fixing("           to do   ", fix)));
+    lines
 }
 
 /// The refusal: a first line that says it all (it will be an e-mail's first line), then each
 /// reason.
-pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool) -> String {
+pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool) -> Notice {
     let mut open: Vec<&Finding> = findings
         .iter()
         .filter(|finding| finding.level == Level::Required && finding.is_open())
@@ -135,22 +137,22 @@ pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool
             finding.check.name, finding.subject, finding.saw, finding.wanted
         )
     });
-    let mut text = format!("emr-etl-guard: REFUSED, nothing was launched: {why}{first}{more}\n");
+    let mut notice =
+        Notice::new(format!("emr-etl-guard: REFUSED, nothing was launched: {why}{first}{more}"));
     for finding in open.into_iter().filter(|finding| with_details && finding.waits_for.is_none()) {
-        let _ = writeln!(
-            text,
-            "{} {} {}",
-            badge(finding.status, finding.level, false),
-            finding.check.name,
-            finding.subject
-        );
-        text.push_str(&details(finding));
+        let badge = badge(finding.status, finding.level, false);
+        notice.lines.push(NoticeLine::telling(format!(
+            "{badge} {} {}",
+            finding.check.name, finding.subject
+        )));
+        notice.lines.extend(details(finding));
+        notice.clusters.extend(finding.cluster.clone());
     }
-    text
+    notice
 }
 
 /// Why a run's outcome is not the runner's own.
-pub(super) fn trouble(outcome: Outcome, reasons: &[String]) -> String {
+pub(super) fn trouble(outcome: Outcome, reasons: &[Reason]) -> Notice {
     let what = match outcome {
         Outcome::UnsafeClusterAlive => "ACT NOW",
         Outcome::UnsafeClusterTerminated => "UNSAFE",
@@ -158,12 +160,21 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[String]) -> String {
         Outcome::Undelivered => "NO EVIDENCE",
         _ => "trouble",
     };
-    let mut text =
-        format!("emr-etl-guard: {what}: {}\n", reasons.first().map_or("", String::as_str));
-    for reason in reasons.iter().skip(1) {
-        let _ = writeln!(text, "  {reason}");
+    let mut notice = Notice::default();
+    for (index, reason) in reasons.iter().enumerate() {
+        let headline = reason.headline();
+        notice.lines.push(NoticeLine::telling(if index == 0 {
+            format!("emr-etl-guard: {what}: {headline}")
+        } else {
+            format!("  {headline}")
+        }));
+        let details = reason.details().iter();
+        notice.lines.extend(details.map(|detail| NoticeLine::telling(format!("  {detail}"))));
+        let fixes = reason.fixes().iter();
+        notice.lines.extend(fixes.map(|fix| NoticeLine::fixing("  to do: ", fix)));
+        notice.clusters.extend_from_slice(reason.clusters());
     }
-    text
+    notice
 }
 
 /// What an unsafe cluster means, in one line.

@@ -16,10 +16,14 @@ use crate::{
     base::{outcome::ExitCodes, prices::PriceChanges},
     settings::{
         alert_channels::{Channels, Named},
+        aws_options::{AwsOptions, CredentialSource},
         destination::{Destination, Retention},
+        evidence_options::EvidenceOptions,
         metrics_targets::{Labels, Targets},
         policy::{EncryptionKind, Exception, HOSTED_ASSETS, OnUnencrypted, Policy, Protection},
+        report_options::ReportOptions,
         sign_key::KeyName,
+        watch_options::{OnOrphan, OnStop, TerminationRules, WatchLimits},
     },
 };
 
@@ -44,42 +48,6 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
-}
-
-/// Whose credentials the guard looks with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum CredentialSource {
-    /// The default chain of the AWS SDKs: environment, profile, SSO, web identity, container,
-    /// instance.
-    #[default]
-    Chain,
-    /// The static keys in the runner config.
-    RunnerConfig,
-}
-
-/// What a stop means for clusters that are what was verified; one that is not, or that nobody could
-/// judge, always ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnStop {
-    /// They go on, as they do when the runner alone is stopped.
-    #[default]
-    Leave,
-    /// They are terminated; an adopted cluster, which was there before, goes on.
-    Terminate,
-}
-
-/// What is done about a cluster that is what was verified, and goes on although nobody waits for
-/// it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnOrphan {
-    /// It is told, and goes on.
-    #[default]
-    Leave,
-    /// It is terminated; one that was there before the run goes on.
-    Terminate,
 }
 
 /// Who renders the ERB of the runner config.
@@ -343,12 +311,8 @@ pub struct SettingsFile {
     pub sha256: String,
 }
 
-/// The settings of one run: every option decided.
+/// The settings of one run: every option decided. Only `commands/` takes them all.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a setting of its own, and any may go together"
-)]
 pub struct Settings {
     /// The settings file, if there is one.
     pub file: Option<SettingsFile>,
@@ -362,56 +326,30 @@ pub struct Settings {
     pub policy: Policy,
     /// Whether clusters are tagged.
     pub run_tag: bool,
-    /// Origins that may stand in for AWS.
-    pub allow_endpoints: Vec<String>,
-    /// Whose credentials the guard looks with.
-    pub credentials: CredentialSource,
-    /// Limit for one AWS call with its retries.
-    pub aws_timeout: Duration,
+    /// How AWS is asked.
+    pub aws: AwsOptions,
     /// Limit for all AWS calls before the launch together.
     pub pre_flight_timeout: Duration,
-    /// Limit for looking at what the run wrote.
-    pub confirm_timeout: Duration,
     /// Limit for `--version`.
     pub version_timeout: Duration,
-    /// First interval of the watch.
-    pub watch_interval: Duration,
-    /// A queue of EMR's events, by its URL.
-    pub event_queue: Option<String>,
-    /// How long a cluster may stay unjudged.
-    pub judge_within: Duration,
-    /// How long to wait for an unsafe cluster's end.
-    pub termination_timeout: Duration,
     /// How long a stop may take.
     pub stop_timeout: Duration,
-    /// What a stop means for clusters that are what was verified.
-    pub on_stop: OnStop,
-    /// What is done about verified clusters that nobody waits for.
-    pub on_orphan: OnOrphan,
-    /// Whether unsafe clusters that were there before the run may be terminated.
-    pub terminate_adopted: bool,
-    /// Whether unsafe clusters that were named to `watch` may be terminated.
-    pub terminate_attached: bool,
+    /// Time limits of the watch.
+    pub watch: WatchLimits,
+    /// Which clusters may be terminated.
+    pub termination: TerminationRules,
     /// Where the journal is kept, when named.
     pub state_dir: Option<PathBuf>,
-    /// Where the JSON report goes.
-    pub report: Option<PathBuf>,
-    /// Where documents go.
-    pub evidence: Vec<Destination>,
-    /// How long they stay in folders.
-    pub retention: Retention,
-    /// What signs them.
-    pub sign_key: Option<KeyName>,
+    /// What is written and shown on this machine.
+    pub report: ReportOptions,
+    /// Where documents go, and what signs them.
+    pub evidence: EvidenceOptions,
     /// Who hears of what went wrong.
     pub(crate) alerts: Channels,
     /// Where metrics go.
     pub(crate) metrics: Targets,
     /// Prices that are not those of us-east-1.
     pub prices: PriceChanges,
-    /// Whether a terminal shows the watch.
-    pub progress: bool,
-    /// No own messages on standard output.
-    pub quiet: bool,
     /// Remapped exit codes.
     pub exit_codes: ExitCodes,
 }
@@ -495,8 +433,8 @@ impl Settings {
         let span = |given: Option<Span>, stored: Option<Span>, default: u64| {
             given.or(stored).map_or(Duration::from_secs(default), |span| span.0)
         };
-        let watch_interval = span(given.watch_interval, stored.watch_interval, 5);
-        if watch_interval.is_zero() {
+        let interval = span(given.watch_interval, stored.watch_interval, 5);
+        if interval.is_zero() {
             return Err(SettingsError::Value(
                 "watch_interval: must be longer than nothing".to_owned(),
             ));
@@ -535,35 +473,44 @@ impl Settings {
                 )?,
             },
             run_tag: given.run_tag.or(stored.run_tag).unwrap_or(true),
-            allow_endpoints: list(given.allow_endpoints, stored.allow_endpoints),
-            credentials: given.credentials.or(stored.credentials).unwrap_or_default(),
-            aws_timeout: span(given.aws_timeout, stored.aws_timeout, 30),
-            pre_flight_timeout: span(given.pre_flight_timeout, stored.pre_flight_timeout, 120),
-            confirm_timeout: span(given.confirm_timeout, stored.confirm_timeout, 600),
-            version_timeout: span(given.version_timeout, stored.version_timeout, 120),
-            watch_interval,
-            event_queue: given
-                .event_queue
-                .or(stored.event_queue)
-                .filter(|url| !url.trim().is_empty()),
-            judge_within: span(given.judge_within, stored.judge_within, 300),
-            termination_timeout: span(given.termination_timeout, stored.termination_timeout, 900),
-            stop_timeout: span(given.stop_timeout, stored.stop_timeout, 8),
-            on_stop: given.on_stop.or(stored.on_stop).unwrap_or_default(),
-            on_orphan: given.on_orphan.or(stored.on_orphan).unwrap_or_default(),
-            terminate_adopted: given.terminate_adopted.or(stored.terminate_adopted).unwrap_or(true),
-            terminate_attached: given
-                .terminate_attached
-                .or(stored.terminate_attached)
-                .unwrap_or(false),
-            state_dir: given.state_dir.or(stored.state_dir),
-            report: given.report.or(stored.report),
-            evidence: given.evidence.or(stored.evidence).unwrap_or_default(),
-            retention: Retention {
-                keep: given.evidence_keep.or(stored.evidence_keep),
-                days: given.evidence_days.or(stored.evidence_days),
+            aws: AwsOptions {
+                allow_endpoints: list(given.allow_endpoints, stored.allow_endpoints),
+                credentials: given.credentials.or(stored.credentials).unwrap_or_default(),
+                timeout: span(given.aws_timeout, stored.aws_timeout, 30),
+                confirm_timeout: span(given.confirm_timeout, stored.confirm_timeout, 600),
+                event_queue: given
+                    .event_queue
+                    .or(stored.event_queue)
+                    .filter(|url| !url.trim().is_empty()),
             },
-            sign_key: given.sign_key.or(stored.sign_key),
+            pre_flight_timeout: span(given.pre_flight_timeout, stored.pre_flight_timeout, 120),
+            version_timeout: span(given.version_timeout, stored.version_timeout, 120),
+            stop_timeout: span(given.stop_timeout, stored.stop_timeout, 8),
+            watch: WatchLimits {
+                interval,
+                judge_within: span(given.judge_within, stored.judge_within, 300),
+                termination: span(given.termination_timeout, stored.termination_timeout, 900),
+            },
+            termination: TerminationRules {
+                on_stop: given.on_stop.or(stored.on_stop).unwrap_or_default(),
+                on_orphan: given.on_orphan.or(stored.on_orphan).unwrap_or_default(),
+                adopted: given.terminate_adopted.or(stored.terminate_adopted).unwrap_or(true),
+                attached: given.terminate_attached.or(stored.terminate_attached).unwrap_or(false),
+            },
+            state_dir: given.state_dir.or(stored.state_dir),
+            report: ReportOptions {
+                file: given.report.or(stored.report),
+                progress: given.progress.or(stored.progress).unwrap_or(true),
+                quiet: given.quiet.or(stored.quiet).unwrap_or(false),
+            },
+            evidence: EvidenceOptions {
+                destinations: given.evidence.or(stored.evidence).unwrap_or_default(),
+                retention: Retention {
+                    keep: given.evidence_keep.or(stored.evidence_keep),
+                    days: given.evidence_days.or(stored.evidence_days),
+                },
+                sign_key: given.sign_key.or(stored.sign_key),
+            },
             alerts: Channels::of(Named {
                 sns: given.alert_sns.or(stored.alert_sns),
                 webhook: given.alert_webhook.or(stored.alert_webhook),
@@ -580,8 +527,6 @@ impl Settings {
                 labels: given.metrics_labels.or(stored.metrics_labels).unwrap_or_default(),
             },
             prices: given.prices.or(stored.prices).unwrap_or_default(),
-            progress: given.progress.or(stored.progress).unwrap_or(true),
-            quiet: given.quiet.or(stored.quiet).unwrap_or(false),
             exit_codes: given.exit_codes.or(stored.exit_codes).unwrap_or_default(),
         })
     }
@@ -650,8 +595,8 @@ mod tests {
         let settings =
             resolve(given, "stop_timeout: 2s\naws_timeout: 3s\nrequire: [in-transit]\n").unwrap();
         assert_eq!(settings.stop_timeout, Duration::from_secs(1));
-        assert_eq!(settings.aws_timeout, Duration::from_secs(3));
-        assert_eq!(settings.judge_within, Duration::from_secs(300));
+        assert_eq!(settings.aws.timeout, Duration::from_secs(3));
+        assert_eq!(settings.watch.judge_within, Duration::from_secs(300));
         assert_eq!(settings.policy.require, [Protection::InTransit]);
         assert_eq!(settings.policy.accept_encryption.len(), 3);
     }

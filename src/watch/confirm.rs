@@ -2,7 +2,7 @@
 //! of the objects they wrote, to the outcome of the run. Plain functions.
 
 use crate::{
-    base::{names::ClusterId, outcome::Outcome},
+    base::{names::ClusterId, outcome::Outcome, reason::Reason},
     checks::{
         clusters::{ExpectedEnd, judge_work},
         finding::{Finding, Level, Status},
@@ -38,8 +38,8 @@ pub(crate) fn may_have_left_one(outcome: Outcome) -> bool {
 #[derive(Clone, Debug)]
 pub(crate) struct Confirmation {
     pub(crate) outcome: Outcome,
-    /// Why the outcome is not the runner's own, a line each.
-    pub(crate) reasons: Vec<String>,
+    /// Why the outcome is not the runner's own.
+    pub(crate) reasons: Vec<Reason>,
     /// Findings about the run as a whole.
     pub(crate) findings: Vec<Finding>,
 }
@@ -68,9 +68,9 @@ pub(crate) fn of_unsafe(
     after_stop: bool,
     of_run: &str,
     over: &str,
-) -> Option<(Outcome, Vec<String>)> {
+) -> Option<(Outcome, Vec<Reason>)> {
     let must_end = |record: &&ClusterRecord| record.is_unsafe || (after_stop && record.must_end());
-    let alive: Vec<String> = watched
+    let alive: Vec<Reason> = watched
         .clusters
         .iter()
         .filter(must_end)
@@ -80,13 +80,14 @@ pub(crate) fn of_unsafe(
         return Some((Outcome::UnsafeClusterAlive, alive));
     }
     let ended = |record: &ClusterRecord| {
-        format!(
+        Reason::new(format!(
             "cluster {}{of_run} was unsafe; its end is confirmed{over}; {}",
             record.id,
             Finding::open_in_brief(&record.findings)
-        )
+        ))
+        .about(&record.id)
     };
-    let ended: Vec<String> =
+    let ended: Vec<Reason> =
         watched.clusters.iter().filter(|record| record.is_unsafe).map(ended).collect();
     (!ended.is_empty()).then_some((Outcome::UnsafeClusterTerminated, ended))
 }
@@ -143,8 +144,8 @@ impl Confirmation {
         let reasons =
             findings.iter().filter(|finding| finding.level == Level::Required).filter(counts).map(
                 |finding| {
-                    let mend = finding.mend.as_deref().unwrap_or_default();
-                    format!("{}: {}\n  to do: {mend}", finding.subject, finding.in_brief())
+                    Reason::new(format!("{}: {}", finding.subject, finding.in_brief()))
+                        .fix(finding.mend.as_deref().unwrap_or_default())
                 },
             );
         self.reasons.extend(reasons);
@@ -159,16 +160,17 @@ impl Confirmation {
     /// ask. `ends` are the clusters that still lived, and how they ended.
     pub(crate) fn by_policy_unsafe(mut self, ends: &[(ClusterId, End)]) -> Self {
         self.outcome = Outcome::UnsafeClusterTerminated;
-        let mut first =
-            "the run wrote objects that are not encrypted as required; its clusters are over"
-                .to_owned();
+        let mut first = Reason::new(
+            "the run wrote objects that are not encrypted as required; its clusters are over",
+        );
         for (id, end) in ends {
             if let End::Unconfirmed(obstacle) = end {
                 self.outcome = Outcome::UnsafeClusterAlive;
-                first = format!(
-                    "the run wrote objects that are not encrypted as required, and its cluster {id} MAY STILL BE RUNNING: {obstacle}\n  {}",
-                    terminate_by_hand(id)
-                );
+                first = Reason::new(format!(
+                    "the run wrote objects that are not encrypted as required, and its cluster {id} MAY STILL BE RUNNING: {obstacle}"
+                ))
+                .fix(terminate_by_hand(id))
+                .about(id);
             }
         }
         self.reasons.insert(0, first);
@@ -177,7 +179,7 @@ impl Confirmation {
 }
 
 /// What to do about a cluster that should be over, unless it is.
-fn still_running(record: &ClusterRecord, of_run: &str) -> Option<String> {
+fn still_running(record: &ClusterRecord, of_run: &str) -> Option<Reason> {
     let obstacle = match &record.end {
         Some(End::Confirmed) => return None,
         Some(End::Unconfirmed(obstacle)) => obstacle,
@@ -185,11 +187,10 @@ fn still_running(record: &ClusterRecord, of_run: &str) -> Option<String> {
     };
     let (id, why) = (&record.id, Finding::open_in_brief(&record.findings));
     let what = if record.is_unsafe { "is unsafe" } else { "must end" };
-    let why = if why.is_empty() { String::new() } else { format!("  {why}\n") };
-    Some(format!(
-        "cluster {id}{of_run} {what} and MAY STILL BE RUNNING: {obstacle}\n{why}  {}",
-        terminate_by_hand(id)
-    ))
+    let reason =
+        Reason::new(format!("cluster {id}{of_run} {what} and MAY STILL BE RUNNING: {obstacle}"));
+    let reason = if why.is_empty() { reason } else { reason.detail(why) };
+    Some(reason.fix(terminate_by_hand(id)).about(id))
 }
 
 /// What keeps the run from being confirmed.
@@ -198,18 +199,21 @@ fn unconfirmed(
     expected: ExpectedEnd,
     has_steps: bool,
     watched: &Watched,
-) -> (Vec<String>, Vec<Finding>) {
+) -> (Vec<Reason>, Vec<Finding>) {
     let mut reasons = Vec::new();
     let mut findings = Vec::new();
     if let Some(trouble) = &watched.search_trouble {
-        reasons.push(format!("the run's clusters could not be searched for at the end: {trouble}"));
+        let why = format!("the run's clusters could not be searched for at the end: {trouble}");
+        reasons.push(Reason::new(why));
     }
     for id in &watched.undecided {
-        reasons.push(format!("cluster {id} has the run's name, but could not be described"));
+        let why = format!("cluster {id} has the run's name, but could not be described");
+        reasons.push(Reason::new(why).about(id));
     }
     for record in watched.clusters.iter().filter(|record| !record.is_proved()) {
         let required = record.findings.iter().filter(|finding| finding.level == Level::Required);
-        reasons.push(format!("cluster {}: {}", record.id, Finding::open_in_brief(required)));
+        let why = format!("cluster {}: {}", record.id, Finding::open_in_brief(required));
+        reasons.push(Reason::new(why).about(&record.id));
     }
     if runner == Outcome::Ended(0) {
         let steps = watched
@@ -218,7 +222,8 @@ fn unconfirmed(
             .map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
         let work = judge_work(steps, expected, has_steps);
         if work.status != Status::Proved {
-            reasons.push(format!("the runner ended with exit 0, but {}", work.in_brief()));
+            let why = format!("the runner ended with exit 0, but {}", work.in_brief());
+            reasons.push(Reason::new(why));
         }
         findings.push(work);
     }

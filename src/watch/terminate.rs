@@ -11,12 +11,13 @@ use crate::{
     aws::clients::Aws,
     base::{
         aws_calls,
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::ClusterId,
+        reason::Reason,
     },
     evidence::timeline::{Deed, Timeline},
     facts::emr,
-    settings::resolve::{OnOrphan, OnStop, Settings},
+    settings::watch_options::{OnOrphan, OnStop, TerminationRules},
     watch::ownership::Whose,
 };
 
@@ -35,26 +36,6 @@ pub(crate) enum Why {
     Orphaned,
 }
 
-/// What the settings say about it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    pub(crate) on_stop: OnStop,
-    pub(crate) on_orphan: OnOrphan,
-    pub(crate) adopted: bool,
-    pub(crate) attached: bool,
-}
-
-impl From<&Settings> for Rules {
-    fn from(settings: &Settings) -> Self {
-        Self {
-            on_stop: settings.on_stop,
-            on_orphan: settings.on_orphan,
-            adopted: settings.terminate_adopted,
-            attached: settings.terminate_attached,
-        }
-    }
-}
-
 /// What is done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -67,7 +48,7 @@ pub(crate) enum Decision {
 }
 
 /// The table of who may be ended. README.md shows it.
-pub(crate) fn decide(whose: Whose, why: Why, rules: Rules) -> Decision {
+pub(crate) fn decide(whose: Whose, why: Why, rules: TerminationRules) -> Decision {
     let end_if = |allowed, otherwise| if allowed { Decision::End } else { otherwise };
     match (whose, why) {
         (Whose::Run, Why::Unsafe | Why::Unjudged | Why::Wrote) => Decision::End,
@@ -99,7 +80,6 @@ pub enum End {
 /// How EMR refuses to terminate a cluster, as far as it matters for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
-    Protected,
     Throttled,
     Denied,
     Other,
@@ -120,25 +100,24 @@ enum Next {
 /// The table of refusals; `lifted` is whether protection was lifted already, with success.
 fn after(refusal: Refusal, lifted: bool) -> Next {
     match (refusal, lifted) {
-        (Refusal::Protected | Refusal::Other, false) => Next::Lift,
+        // EMR has no error code of its own for a cluster under termination protection: protection
+        // is lifted whatever it was.
+        (Refusal::Other, false) => Next::Lift,
         // Somebody sets it again and again, or it is something else: both take time.
-        (Refusal::Protected | Refusal::Other, true) => Next::Again,
+        (Refusal::Other, true) => Next::Again,
         (Refusal::Throttled, _) => Next::Again,
         (Refusal::Denied, _) => Next::Help,
     }
 }
 
-fn refusal<T>(answer: &Lookup<T>) -> Option<(Refusal, &Obstacle)> {
+fn refusal<T>(answer: &Lookup<T>) -> Option<(Refusal, &LookupError)> {
     match answer {
         Lookup::Found(_) | Lookup::Absent => None,
-        Lookup::Denied(obstacle) => Some((Refusal::Denied, obstacle)),
-        Lookup::Unreachable(obstacle) if obstacle.is_throttling() => {
-            Some((Refusal::Throttled, obstacle))
+        Lookup::Denied(error) => Some((Refusal::Denied, error)),
+        Lookup::Unreachable(error) if error.kind == LookupErrorKind::Throttled => {
+            Some((Refusal::Throttled, error))
         }
-        Lookup::Unreachable(obstacle) if obstacle.message.contains("termination protect") => {
-            Some((Refusal::Protected, obstacle))
-        }
-        Lookup::Unreachable(obstacle) => Some((Refusal::Other, obstacle)),
+        Lookup::Unreachable(error) => Some((Refusal::Other, error)),
     }
 }
 
@@ -314,23 +293,23 @@ fn accepted(answer: &Lookup<()>) -> Result<(), String> {
 }
 
 /// What a person is asked to do about a cluster, while the guard still tries or waits.
-pub(crate) fn ask_a_person(id: &ClusterId, obstacle: &str) -> String {
-    format!(
-        "cluster {id} must end and MAY STILL BE RUNNING: {obstacle}\n  {}",
-        terminate_by_hand(id)
-    )
+pub(crate) fn ask_a_person(id: &ClusterId, obstacle: &str) -> Reason {
+    Reason::new(format!("cluster {id} must end and MAY STILL BE RUNNING: {obstacle}"))
+        .fix(terminate_by_hand(id))
+        .about(id)
 }
 
 /// The commands that end a cluster.
 pub(super) fn terminate_by_hand(id: &ClusterId) -> String {
     format!(
-        "to do: aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
+        "aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::resolve::{Options, Settings};
 
     const WHOSE: [(Whose, &str); 3] = [
         (Whose::Run, "started by this run"),
@@ -345,9 +324,9 @@ mod tests {
         (Why::Orphaned, "verified, nobody waits for it"),
     ];
 
-    fn every_rule() -> impl Iterator<Item = Rules> {
+    fn every_rule() -> impl Iterator<Item = TerminationRules> {
         let bit = |bits: u8, at: u8| bits >> at & 1 == 1;
-        (0..16).map(move |bits| Rules {
+        (0..16).map(move |bits| TerminationRules {
             on_stop: if bit(bits, 0) { OnStop::Terminate } else { OnStop::Leave },
             on_orphan: if bit(bits, 1) { OnOrphan::Terminate } else { OnOrphan::Leave },
             adopted: bit(bits, 2),
@@ -355,7 +334,7 @@ mod tests {
         })
     }
 
-    type Setting = (&'static str, fn(&mut Rules));
+    type Setting = (&'static str, fn(&mut TerminationRules));
 
     /// A cell of the table in README.md: what is decided by default, and which setting turns it
     /// into what.
@@ -372,10 +351,7 @@ mod tests {
             ("`terminate_attached: true`", |rules| rules.attached = true),
         ];
         let file = tempfile::NamedTempFile::new().unwrap();
-        let settings_by_default =
-            Settings::resolve(crate::settings::resolve::Options::default(), Some(file.path()))
-                .unwrap();
-        let default = Rules::from(&settings_by_default);
+        let default = Settings::resolve(Options::default(), Some(file.path())).unwrap().termination;
         let by_default = decide(whose, why, default);
         let others = settings.iter().filter_map(|(text, set)| {
             let mut rules = default;
@@ -446,13 +422,10 @@ mod tests {
     #[test]
     fn every_refusal_has_its_answer() {
         use crate::watch::terminate::Next::{Again, Help, Lift};
-        use crate::watch::terminate::Refusal::{Denied, Other, Protected, Throttled};
-        for (refusal, before, lifted) in [
-            (Protected, Lift, Again),
-            (Other, Lift, Again),
-            (Throttled, Again, Again),
-            (Denied, Help, Help),
-        ] {
+        use crate::watch::terminate::Refusal::{Denied, Other, Throttled};
+        for (refusal, before, lifted) in
+            [(Other, Lift, Again), (Throttled, Again, Again), (Denied, Help, Help)]
+        {
             assert_eq!(
                 (after(refusal, false), after(refusal, true)),
                 (before, lifted),
@@ -462,25 +435,27 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_by_what_emr_says() {
-        let unreachable = |message: &str| {
-            Lookup::<()>::Unreachable(Obstacle {
-                operation: "x".to_owned(),
-                message: message.to_owned(),
-            })
-        };
-        let kind = |answer: &Lookup<()>| refusal(answer).map(|(refusal, _)| refusal);
+    fn a_refusal_is_told_by_its_kind_whatever_its_message_says() {
+        use crate::watch::terminate::Next::{Again, Help, Lift};
+        let next = |answer: &Lookup<()>| refusal(answer).map(|(refusal, _)| after(refusal, false));
+        let unreachable =
+            |kind, message: &str| Lookup::Unreachable(LookupError::new("x", kind, message));
+        // What EMR answers for a cluster under termination protection.
         let protected = "ValidationException: Could not shut down one or more job flows since they are termination protected.";
-        assert_eq!(kind(&unreachable(protected)), Some(Refusal::Protected));
+        assert_eq!(next(&unreachable(LookupErrorKind::Other, protected)), Some(Lift));
         assert_eq!(
-            kind(&unreachable("ThrottlingException: Rate exceeded")),
-            Some(Refusal::Throttled)
+            next(&unreachable(LookupErrorKind::Other, "ThrottlingException: not so")),
+            Some(Lift)
         );
-        assert_eq!(kind(&unreachable("no answer within the time limit")), Some(Refusal::Other));
+        assert_eq!(next(&unreachable(LookupErrorKind::Throttled, protected)), Some(Again));
         assert_eq!(
-            kind(&Lookup::Denied(Obstacle { operation: "x".to_owned(), message: "y".to_owned() })),
-            Some(Refusal::Denied)
+            next(&unreachable(LookupErrorKind::TimedOut, "no answer within the time limit")),
+            Some(Lift)
         );
-        assert_eq!(kind(&Lookup::Found(())), None);
+        assert_eq!(
+            next(&Lookup::Denied(LookupError::new("x", LookupErrorKind::Denied, protected))),
+            Some(Help)
+        );
+        assert_eq!(next(&Lookup::Found(())), None);
     }
 }

@@ -36,14 +36,14 @@ use crate::{
         ec2,
         emr::{self, ClusterFacts, ClusterStatus},
     },
-    settings::resolve::{OnStop, Settings},
+    settings::watch_options::{OnStop, TerminationRules, WatchLimits},
     watch::{
         events::{Event, Hint},
         ownership::{Whose, is_ours, whose},
         pace::{GROUPS, Need, Pace, STEPS},
         queue,
         records::{CloserLook, ClusterRecord, Depth, Glance, Orphan, Watched},
-        terminate::{self, Decision, End, Ending, Rules, Why, decide},
+        terminate::{self, Decision, End, Ending, Why, decide},
     },
 };
 
@@ -55,9 +55,9 @@ pub(crate) struct Plan {
     pub(crate) known: BTreeSet<ClusterId>,
     /// Since when clusters are searched for, where that is longer ago than the last hour.
     pub(crate) since: Option<OffsetDateTime>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: WatchLimits,
     /// What may be ended.
-    pub(crate) rules: Rules,
+    pub(crate) rules: TerminationRules,
     /// The clusters that somebody named to `watch`, with what each must be; where there are any, no
     /// others are searched for.
     pub(crate) attached: BTreeMap<ClusterId, Verified>,
@@ -70,37 +70,21 @@ pub(crate) struct Plan {
 impl Plan {
     /// The plan of a run that an earlier guard left open. Nobody will look at its clusters again,
     /// so what cannot be judged soon counts as unsafe.
-    pub(crate) fn resumed(run: &Unfinished, settings: &Settings) -> Self {
+    pub(crate) fn resumed(run: &Unfinished, limits: WatchLimits, rules: TerminationRules) -> Self {
         let prepared = run.prepared.clone();
-        let limits = Limits::from(settings);
         Self {
             pursuit: prepared.pursuit,
             known: run.clusters.clone(),
             since: Some(prepared.started - time::Duration::hours(1)),
-            limits: Limits { judge_within: limits.judge_within.min(limits.interval * 4), ..limits },
-            rules: settings.into(),
+            limits: WatchLimits {
+                judge_within: limits.judge_within.min(limits.interval * 4),
+                ..limits
+            },
+            rules,
             attached: BTreeMap::new(),
             // Nobody waits for what an open run's clusters do next.
             queue: None,
             until_idle: false,
-        }
-    }
-}
-
-/// Time limits of the watch, from the settings.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    interval: Duration,
-    judge_within: Duration,
-    termination: Duration,
-}
-
-impl From<&Settings> for Limits {
-    fn from(settings: &Settings) -> Self {
-        Self {
-            interval: settings.watch_interval,
-            judge_within: settings.judge_within,
-            termination: settings.termination_timeout,
         }
     }
 }
@@ -508,7 +492,7 @@ impl Watch {
 
     /// Ends the clusters that are what was verified and may be ended for a stop.
     fn end_verified(&mut self) {
-        let rules = Rules { on_stop: OnStop::Terminate, ..self.plan.rules };
+        let rules = TerminationRules { on_stop: OnStop::Terminate, ..self.plan.rules };
         let ends = |record: &&ClusterRecord| {
             record.may_live()
                 && !record.must_end()
@@ -912,7 +896,7 @@ impl Watch {
         let Some(record) = self.clusters.get(id) else { return };
         let protected = record.cluster.found().is_some_and(|facts| facts.termination_protected);
         let whose = record.whose;
-        let (aws, id, Limits { interval, termination, .. }, timeline) =
+        let (aws, id, WatchLimits { interval, termination, .. }, timeline) =
             (self.aws.clone(), id.clone(), self.plan.limits, self.timeline.clone());
         self.timeline.note(match decision {
             Decision::End => format!("{id}: terminating it"),

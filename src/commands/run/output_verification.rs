@@ -97,7 +97,7 @@ impl Afterwards<'_> {
             self.report.timeline.note("looking at what was written");
             let cut = async {
                 tokio::select! {
-                    () = tokio::time::sleep(self.settings.confirm_timeout) => "the time limit was over (setting `confirm_timeout`)",
+                    () = tokio::time::sleep(self.settings.aws.confirm_timeout) => "the time limit was over (setting `confirm_timeout`)",
                     _ = stopped() => confirm::STOPPED,
                 }
             };
@@ -166,7 +166,7 @@ impl Afterwards<'_> {
     ) -> Vec<(ClusterId, End)> {
         let living: Vec<(ClusterId, bool, Whose)> =
             watched.clusters.iter().filter_map(ClusterRecord::living).collect();
-        let (pace, limit) = (self.settings.watch_interval, self.settings.termination_timeout);
+        let (pace, limit) = (self.settings.watch.interval, self.settings.watch.termination);
         let ends = join_all(living.iter().map(async |(id, protected, whose)| {
             let tell = |obstacle: &str| {
                 self.report
@@ -181,7 +181,8 @@ impl Afterwards<'_> {
                 limit,
                 timeline: &self.report.timeline,
             };
-            let end = ending.follow(decide(*whose, Why::Wrote, self.settings.into()), &tell).await;
+            let end =
+                ending.follow(decide(*whose, Why::Wrote, self.settings.termination), &tell).await;
             (id.clone(), end)
         }));
         tokio::select! {

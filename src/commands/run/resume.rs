@@ -7,7 +7,10 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::{clients::Aws, region::Regions},
-    base::{lookup::Lookup, names::ClusterId, outcome::Outcome, report_kind::RUN_REPORT_VERSION},
+    base::{
+        lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason,
+        report_kind::RUN_REPORT_VERSION,
+    },
     checks::{clusters::ExpectedEnd, finding::Finding},
     commands::{
         error::GuardError,
@@ -27,7 +30,7 @@ use crate::{
         reporter::document,
     },
     runners::emr_etl_runner::config::RunnerConfig,
-    settings::resolve::{CredentialSource, Settings},
+    settings::{aws_options::CredentialSource, resolve::Settings},
     system::orphaned_processes,
     watch::{
         confirm::{self, Confirmation},
@@ -90,16 +93,16 @@ async fn close(
         Err(error) => {
             report.trouble(
                 Outcome::FactsUnknown,
-                &[format!("run {id} was left open, and what is left of its runner cannot be ended, so nothing new was launched: {error}")],
+                &[format!("run {id} was left open, and what is left of its runner cannot be ended, so nothing new was launched: {error}").into()],
             );
             return Ok(Some(Outcome::FactsUnknown));
         }
     }
-    if settings.credentials == CredentialSource::RunnerConfig && config.is_none() {
+    if settings.aws.credentials == CredentialSource::RunnerConfig && config.is_none() {
         let why = format!(
             "run {id} was left open, and the runner config, whose credentials the settings ask for, cannot be had; mend it, or set `credentials: chain`"
         );
-        report.trouble(Outcome::FactsUnknown, &[why]);
+        report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
     }
     let output = run.prepared.output.as_ref();
@@ -107,27 +110,27 @@ async fn close(
         emr: run.prepared.region.clone(),
         s3: output.map_or(&run.prepared.region, |output| &output.region).clone(),
     };
-    let aws = Aws::connect(&regions, config.map(|config| &config.credentials), settings).await;
+    let aws = Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         let why = format!(
             "run {id} was left open, and the endpoint {} may not be asked about it; allow it in `allow_endpoints`, or unset it",
             endpoint.url
         );
-        report.trouble(Outcome::FactsUnknown, &[why]);
+        report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
     }
     if let Some(why) = other_account(run, &aws).await {
-        report.trouble(Outcome::FactsUnknown, &[why]);
+        report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
     }
-    let plan = watcher::Plan::resumed(run, settings);
-    let mut evidence =
-        Evidence::open(settings, Some(state.path()), false).map_err(GuardError::Evidence)?;
-    evidence.connect(&aws, None).await;
+    let plan = watcher::Plan::resumed(run, settings.watch, settings.termination);
+    let mut evidence = Evidence::open(&settings.evidence, Some(state.path()), false)
+        .map_err(GuardError::Evidence)?;
+    evidence.connect(&aws, &settings.policy, None).await;
     let chain = evidence.next_in_chain(state, id)?;
     let started = OffsetDateTime::now_utc();
     let watching = watcher::start(aws.clone(), plan, Some(run.reopen()?), report.timeline.clone());
-    let live = Live::open(settings, format!("run {id}, which was left open"));
+    let live = Live::open(&settings.report, format!("run {id}, which was left open"));
     if let Some(live) = &live {
         live.clusters(watching.seen.clone());
     }
@@ -175,7 +178,8 @@ async fn close(
     }
     // The next run's evidence is worth no less than this one's, but what stands in its way is found
     // out before it is launched.
-    report.trouble(Outcome::Undelivered, &troubles);
+    let reasons: Vec<Reason> = troubles.iter().map(Reason::new).collect();
+    report.trouble(Outcome::Undelivered, &reasons);
     Ok(outcome)
 }
 
@@ -183,7 +187,7 @@ async fn close(
 struct Closing {
     /// The code that forbids to go on, if one does, and why.
     outcome: Option<Outcome>,
-    reasons: Vec<String>,
+    reasons: Vec<Reason>,
     /// Nothing is left to do about the run.
     is_closed: bool,
     /// What was found of what it wrote.
@@ -312,8 +316,8 @@ async fn look_at_output(
     }
     let reasons = confirmation
         .reasons
-        .iter()
-        .map(|reason| format!("run {id}, which was left open: {reason}"))
+        .into_iter()
+        .map(|reason| reason.within(&format!("run {id}, which was left open")))
         .collect();
     Ok(Closing { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
 }
@@ -344,7 +348,7 @@ async fn other_account(run: &Unfinished, aws: &Aws) -> Option<String> {
 }
 
 /// What an unfinished run came to, and why.
-fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<String>) {
+fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<Reason>) {
     let id = &run.prepared.run;
     if let Some((outcome, reasons)) = confirm::of_unsafe(
         watched,
@@ -372,8 +376,9 @@ fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<String>) 
         format!("it knows of {}", clusters.join(", "))
     };
     let way_out = format!(
-        "to do: try again, or give what is denied; where somebody has made sure that its clusters are over ({known}), remove {}",
+        "try again, or give what is denied; where somebody has made sure that its clusters are over ({known}), remove {}",
         run.path.display()
     );
-    (Some(Outcome::FactsUnknown), vec![why, way_out])
+    let reason = run.clusters.iter().fold(Reason::new(why).fix(way_out), Reason::about);
+    (Some(Outcome::FactsUnknown), vec![reason])
 }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use crate::{
     aws::clients::Aws,
     base::{
-        digest::sha256, lookup::Lookup, names::KeyReference, outcome::Outcome,
+        digest::sha256, lookup::Lookup, names::KeyReference, outcome::Outcome, reason::Reason,
         report_kind::RUN_REPORT_VERSION, secret::RunnerCredentials,
     },
     checks::{
@@ -46,7 +46,7 @@ use crate::{
         plan::circumstances,
         seal::{Seal, Sealed},
     },
-    settings::resolve::Settings,
+    settings::{digest::settings_digest, resolve::Settings},
     spec::{
         cluster_spec::ClusterSpec,
         data_paths::{DataPaths, Plan},
@@ -288,10 +288,10 @@ impl<'a> Run<'a> {
             },
             known: BTreeSet::new(),
             since: None,
-            limits: self.settings.into(),
-            rules: self.settings.into(),
+            limits: self.settings.watch,
+            rules: self.settings.termination,
             attached: BTreeMap::new(),
-            queue: self.settings.event_queue.clone(),
+            queue: self.settings.aws.event_queue.clone(),
             until_idle: false,
         }
     }
@@ -379,7 +379,10 @@ impl<'a> Run<'a> {
                 sealed_sha256: self.sealed.as_ref().map(|sealed| sealed.digest.as_str()),
                 sealed: self.sealed.as_ref().map_or(&[], |sealed| sealed.changes.as_slice()),
                 runner: judged.runner,
-                settings: json::SettingsUsed::of(self.settings),
+                settings: json::SettingsUsed::of(
+                    self.settings.file.as_ref(),
+                    settings_digest(self.settings),
+                ),
                 policy,
                 policy_sha256: sha256(serde_json::to_vec(policy).map_err(anyhow::Error::from)?),
                 documents: &self.observed.documents,
@@ -410,7 +413,8 @@ impl<'a> Run<'a> {
             return Ok(outcome);
         }
         troubles.insert(0, format!("the document of run {} is not where it must be", self.id));
-        report.trouble(Outcome::Undelivered, &troubles);
+        let reasons: Vec<Reason> = troubles.iter().map(Reason::new).collect();
+        report.trouble(Outcome::Undelivered, &reasons);
         Ok(outcome.undelivered())
     }
 }

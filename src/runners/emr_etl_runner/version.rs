@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::lookup::{Lookup, Obstacle},
+    base::lookup::{Lookup, LookupError, LookupErrorKind},
     spec::observations::RunnerVersion,
     system::process::Program,
 };
@@ -85,17 +85,26 @@ pub(crate) async fn digest(program: &Program) -> Lookup<String> {
     let operation = format!("reading {}", path.display());
     match tokio::task::spawn_blocking(move || crate::base::digest::sha256_of_file(&path)).await {
         Ok(Ok(digest)) => Lookup::Found(digest),
-        Ok(Err(error)) => Lookup::Unreachable(Obstacle { operation, message: error.to_string() }),
-        Err(error) => Lookup::Unreachable(Obstacle { operation, message: error.to_string() }),
+        Ok(Err(error)) => Lookup::Unreachable(LookupError::new(
+            operation,
+            LookupErrorKind::Other,
+            error.to_string(),
+        )),
+        Err(error) => Lookup::Unreachable(LookupError::new(
+            operation,
+            LookupErrorKind::Other,
+            error.to_string(),
+        )),
     }
 }
 
 async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
     let trouble = |message: String| {
-        Lookup::Unreachable(Obstacle {
-            operation: format!("{} --version", program.path.display()),
+        Lookup::Unreachable(LookupError::new(
+            format!("{} --version", program.path.display()),
+            LookupErrorKind::Other,
             message,
-        })
+        ))
     };
     let mut command = program.command();
     command

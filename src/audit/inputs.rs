@@ -1,0 +1,43 @@
+//! What an audit needs before it starts: clients, locations, the accepted encryption, options.
+
+use time::OffsetDateTime;
+
+use crate::{
+    audit::{error::AuditError, offenders::Offenders, options::AuditScanOptions, scope::Target},
+    aws::clients::Aws,
+    base::digest::sha256,
+    checks::stored::Standard,
+};
+
+/// What is audited, with which clients, and against what.
+pub(crate) struct AuditInputs {
+    pub(crate) aws: Aws,
+    /// The encryption that the policy accepts.
+    pub(crate) wanted: Standard,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) options: AuditScanOptions,
+    pub(crate) started: OffsetDateTime,
+}
+
+impl AuditInputs {
+    /// Opens the list of offenders where one is asked for; `kept`: go on with one of this length.
+    pub(super) fn open_list(&self, kept: Option<u64>) -> Result<Option<Offenders>, AuditError> {
+        let options = &self.options;
+        let versions = options.versions || !options.inventories.is_empty();
+        options
+            .offenders
+            .as_deref()
+            .map(|path| Offenders::open(path, options.offenders_format, versions, kept))
+            .transpose()
+            .map_err(AuditError::Offenders)
+    }
+
+    /// What makes this audit another one than that of another scope.
+    pub(super) fn digest(&self) -> String {
+        let Self { options, wanted, targets, .. } = self;
+        sha256(format!(
+            "{targets:?} {} {wanted:?} {:?} {:?}",
+            options.versions, options.offenders, options.offenders_format
+        ))
+    }
+}

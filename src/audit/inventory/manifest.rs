@@ -1,0 +1,49 @@
+//! What `manifest.json` of an inventory says, and where the inventory is.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// A manifest has a line for each file; more than this is none.
+pub(super) const LARGEST_MANIFEST: u64 = 64 << 20;
+
+/// The forms of an inventory's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) enum Format {
+    #[serde(rename = "CSV")]
+    Csv,
+    #[serde(rename = "ORC")]
+    Orc,
+    Parquet,
+}
+
+/// `manifest.json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Manifest {
+    pub(super) source_bucket: String,
+    pub(super) destination_bucket: String,
+    /// Milliseconds since 1970.
+    pub(super) creation_timestamp: String,
+    pub(super) file_format: Format,
+    pub(super) file_schema: String,
+    pub(super) files: Vec<Listed>,
+}
+
+/// A file of the inventory, as the manifest lists it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    pub(super) key: String,
+    pub(super) size: u64,
+    #[serde(rename = "MD5checksum")]
+    pub(super) md5: String,
+}
+
+/// Where an inventory lies.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In the bucket that the manifest names.
+    S3,
+    /// Around this local manifest.
+    Local(PathBuf),
+}

@@ -1,0 +1,144 @@
+//! Reads an inventory: its manifest first, then the rows of its files.
+
+use time::OffsetDateTime;
+
+use crate::{
+    audit::{
+        inventory::{
+            columns,
+            error::InventoryError,
+            files,
+            kinds::ROWS_AT_ONCE,
+            manifest::{Format, Manifest, Place},
+            text,
+        },
+        object_row::Row,
+        source::InventorySource,
+    },
+    aws::clients::Aws,
+    base::names::BucketName,
+};
+
+/// An inventory whose manifest was read.
+#[derive(Debug)]
+pub(crate) struct Inventory {
+    /// As it was named.
+    name: String,
+    bucket: BucketName,
+    place: Place,
+    manifest: Manifest,
+    created: OffsetDateTime,
+}
+
+impl Inventory {
+    /// Reads the manifest, `s3://…/manifest.json` or a local file.
+    pub(crate) async fn open(aws: &Aws, name: &str) -> Result<Self, InventoryError> {
+        let (bytes, place) = files::manifest(aws, name).await?;
+        let no_manifest = |why: String| InventoryError::Manifest { manifest: name.to_owned(), why };
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).map_err(|error| no_manifest(error.to_string()))?;
+        let bucket = manifest
+            .source_bucket
+            .parse()
+            .map_err(|error| no_manifest(format!("its sourceBucket {error}")))?;
+        let milliseconds: i128 = manifest
+            .creation_timestamp
+            .parse()
+            .map_err(|_| no_manifest("its creationTimestamp is no number".to_owned()))?;
+        let created = OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000);
+        let created =
+            created.map_err(|_| no_manifest("its creationTimestamp is no time".to_owned()))?;
+        if manifest.file_format == Format::Csv {
+            // Without these there is no use in bringing the files.
+            text::Fields::of(&manifest.file_schema)
+                .map_err(|field| missing(name, field, &manifest.file_schema))?;
+        }
+        Ok(Self { name: name.to_owned(), bucket, place, manifest, created })
+    }
+
+    /// Whose objects it lists.
+    pub(crate) fn bucket(&self) -> &BucketName {
+        &self.bucket
+    }
+
+    /// How many files it has.
+    pub(crate) fn files(&self) -> usize {
+        self.manifest.files.len()
+    }
+
+    /// What the report says of it.
+    pub(crate) fn source(&self, now: OffsetDateTime, rows: u64) -> InventorySource {
+        InventorySource {
+            manifest: self.name.clone(),
+            format: match self.manifest.file_format {
+                Format::Csv => "CSV",
+                Format::Orc => "ORC",
+                Format::Parquet => "Parquet",
+            }
+            .to_owned(),
+            bucket: self.bucket().to_string(),
+            created: self.created,
+            age_seconds: (now - self.created).whole_seconds(),
+            rows,
+        }
+    }
+
+    /// Reads all rows; `seen` is told of each, `done` of how many were read since it was last told,
+    /// and of files that are done.
+    pub(crate) async fn read(
+        &self,
+        aws: &Aws,
+        mut seen: impl FnMut(&Row<'_>),
+        mut done: impl FnMut(u64, bool),
+    ) -> Result<(), InventoryError> {
+        for listed in &self.manifest.files {
+            let file =
+                files::fetch(aws, &self.place, &self.manifest.destination_bucket, listed).await?;
+            let unreadable = |why: String| InventoryError::File { file: listed.key.clone(), why };
+            let mut rows = match self.manifest.file_format {
+                Format::Csv => Rows::Text(Box::new(
+                    text::Rows::open(file.into_file(), &self.manifest.file_schema)
+                        .map_err(|field| missing(&self.name, field, &self.manifest.file_schema))?,
+                )),
+                Format::Orc => Rows::Columns(
+                    columns::Rows::orc(file.into_file())
+                        .map_err(|error| self.explained(error, &listed.key))?,
+                ),
+                Format::Parquet => Rows::Columns(
+                    columns::Rows::parquet(file.into_file())
+                        .map_err(|error| self.explained(error, &listed.key))?,
+                ),
+            };
+            loop {
+                let read = match &mut rows {
+                    Rows::Text(rows) => rows.next(ROWS_AT_ONCE, &mut seen).map_err(unreadable)?,
+                    Rows::Columns(rows) => rows.next(&mut seen).map_err(unreadable)?,
+                };
+                let Some(read) = read else { break };
+                done(read, false);
+                // Signals and the rest have their turn.
+                tokio::task::yield_now().await;
+            }
+            done(0, true);
+        }
+        Ok(())
+    }
+
+    fn explained(&self, error: columns::ColumnsError, file: &str) -> InventoryError {
+        match error {
+            columns::ColumnsError::Field(field, has) => missing(&self.name, field, &has),
+            columns::ColumnsError::Unreadable(why) => {
+                InventoryError::File { file: file.to_owned(), why }
+            }
+        }
+    }
+}
+
+fn missing(manifest: &str, field: &'static str, has: &str) -> InventoryError {
+    InventoryError::Field { manifest: manifest.to_owned(), field, has: has.to_owned() }
+}
+
+enum Rows {
+    Text(Box<text::Rows>),
+    Columns(columns::Rows),
+}

@@ -1,0 +1,289 @@
+//! The audit of what S3 itself shows: every location is listed and every object asked, from where
+//! an earlier audit of the same scope stopped, if its state was kept.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use nix::sys::signal::Signal;
+use time::OffsetDateTime;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    audit::{
+        error::AuditError,
+        inputs::AuditInputs,
+        offenders::Offenders,
+        progress::Progress,
+        result::AuditResult,
+        source::Source,
+        state::{SplitState, State, StateFile},
+        tally::Judgement,
+    },
+    base::lookup::Lookup,
+    facts::scan::{
+        Scan,
+        pace::Crew,
+        pages,
+        scope::{Batch, Reached, Scope, Split},
+    },
+    system::signals::{self, Caught},
+};
+
+/// So many objects are asked at once, in all and in one split, which S3 limits by itself.
+const HEADS_AT_ONCE: usize = 128;
+const HEADS_IN_A_SPLIT: usize = 64;
+/// So many locations are scanned at once.
+const TARGETS_AT_ONCE: usize = 4;
+/// How often the state of a scan is kept.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// What the scans of all locations tell.
+enum Event {
+    /// A location was cut into these splits.
+    Cut(usize, Vec<Split>),
+    /// A page of a split of a location is done.
+    Batch(usize, Batch),
+    /// A location cannot be listed at all.
+    Stopped(usize, Lookup<()>),
+}
+
+/// How the work on all targets ended.
+enum End {
+    Finished,
+    Stopped(Signal),
+}
+
+/// How an audit of S3 itself ended.
+pub(crate) enum ScanEnd {
+    Finished {
+        result: AuditResult,
+        /// Some of it could not be listed, and the state is kept, so that it can be tried again.
+        can_resume: bool,
+    },
+    Stopped {
+        signal: Signal,
+        /// The state is kept, so that a later audit goes on from there.
+        can_resume: bool,
+    },
+}
+
+/// An audit of S3 itself. It holds its state file, if there is one, for as long as it lives.
+pub(crate) struct LiveScan<'a> {
+    inputs: &'a AuditInputs,
+    file: Option<StateFile>,
+    state: State,
+    /// The state is that of an earlier audit.
+    is_resumed: bool,
+}
+
+impl<'a> LiveScan<'a> {
+    /// Takes the state file below `state_dir`, and goes on from what an earlier audit has left
+    /// there. Without a directory nothing is kept.
+    ///
+    /// # Errors
+    /// [`AuditError::State`] when the file cannot be used.
+    pub(crate) fn open(
+        inputs: &'a AuditInputs,
+        state_dir: Option<&Path>,
+    ) -> Result<Self, AuditError> {
+        let number = inputs.targets.len();
+        let file = state_dir.map(|folder| StateFile::take(folder, &inputs.digest())).transpose()?;
+        let earlier = file.as_ref().and_then(|file| file.read(number));
+        let is_resumed = earlier.is_some();
+        let mut state = earlier.unwrap_or_else(|| State::new(inputs.started, number));
+        if is_resumed {
+            // What could not be listed then is tried again.
+            for target in &mut state.targets {
+                target.tally.unlisted.clear();
+                target.tally.no_bucket = false;
+            }
+        }
+        Ok(Self { inputs, file, state, is_resumed })
+    }
+
+    /// When the audit that this one continues began.
+    pub(crate) fn resumed_from(&self) -> Option<OffsetDateTime> {
+        self.is_resumed.then_some(self.state.started)
+    }
+
+    /// Scans everything that is not done, until its end or a stop signal.
+    ///
+    /// # Errors
+    /// [`AuditError`] when the list of offenders or the state cannot be written.
+    pub(crate) async fn run(&mut self, caught: &mut Caught) -> Result<ScanEnd, AuditError> {
+        let mut list = self.inputs.open_list(self.is_resumed.then_some(self.state.offenders))?;
+        let crew = Crew::new(HEADS_AT_ONCE, HEADS_IN_A_SPLIT);
+        let end = self.scan(&crew, list.as_mut(), caught).await?;
+        if let End::Stopped(signal) = end {
+            if let (Some(list), None) = (list, &self.file) {
+                list.abandon();
+            }
+            return Ok(ScanEnd::Stopped { signal, can_resume: self.file.is_some() });
+        }
+        let (splits, done) = self.state.progress();
+        let is_whole =
+            splits == done && self.state.targets.iter().all(|target| target.splits.is_some());
+        let can_resume = self.file.is_some() && !is_whole;
+        if is_whole && let Some(file) = &self.file {
+            file.remove();
+        }
+        let options = &self.inputs.options;
+        let targets = std::mem::take(&mut self.state.targets);
+        let result = AuditResult {
+            started: self.state.started,
+            source: Source::Live { versions: options.versions, slowed_down: crew.slowed() },
+            targets: self.inputs.targets.clone(),
+            tallies: targets.into_iter().map(|target| target.tally).collect(),
+            offenders: list.filter(|_| !can_resume),
+        };
+        Ok(ScanEnd::Finished { result, can_resume })
+    }
+
+    /// Scans all targets, from where the state stands.
+    async fn scan(
+        &mut self,
+        crew: &Arc<Crew>,
+        mut list: Option<&mut Offenders>,
+        caught: &mut Caught,
+    ) -> Result<End, AuditError> {
+        let (sender, mut events) = mpsc::channel(TARGETS_AT_ONCE);
+        let mut scans = tokio::task::JoinSet::new();
+        self.start(crew, &sender, &mut scans);
+        drop(sender);
+        let mut progress = Progress::new(self.inputs.options.quiet);
+        let mut due = tokio::time::interval(KEEP_EVERY);
+        due.tick().await;
+        let end = loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => {
+                        let objects = self.count(event, list.as_deref_mut())?;
+                        let (splits, done) = self.state.progress();
+                        progress.advance(objects, splits as u64, done as u64);
+                    }
+                    None => break End::Finished,
+                },
+                _ = due.tick() => self.keep(list.as_deref_mut())?,
+                signal = signals::stop_signal(caught) => break End::Stopped(signal),
+            }
+        };
+        progress.finish();
+        self.keep(list)?;
+        if matches!(end, End::Stopped(_)) {
+            scans.abort_all();
+            return Ok(end);
+        }
+        // A scan that panicked has not seen everything: that is a bug, never a clean audit.
+        while let Some(ended) = scans.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+        Ok(end)
+    }
+
+    /// Starts a scan of each target that is not done.
+    fn start(
+        &self,
+        crew: &Arc<Crew>,
+        sender: &mpsc::Sender<Event>,
+        scans: &mut tokio::task::JoinSet<()>,
+    ) {
+        let gate = Arc::new(Semaphore::new(TARGETS_AT_ONCE));
+        for (index, (target, known)) in
+            self.inputs.targets.iter().zip(&self.state.targets).enumerate()
+        {
+            let scope = Scope {
+                location: target.location.clone(),
+                versions: self.inputs.options.versions,
+                since: None,
+                except: target.except.iter().map(|inner| inner.prefix.clone()).collect(),
+            };
+            let splits = known.splits.as_ref().map(|splits| {
+                let open = splits.iter().enumerate().filter(|(_, split)| !split.done);
+                open.map(|(number, split)| (number, split.split.clone()))
+                    .unzip::<_, _, Vec<usize>, Vec<Split>>()
+            });
+            let (aws, crew, sender, gate) =
+                (self.inputs.aws.clone(), Arc::clone(crew), sender.clone(), Arc::clone(&gate));
+            scans.spawn(async move {
+                // Nobody closes the gate, so it always opens.
+                let _permit = gate.acquire().await;
+                let s3 = aws.s3_of(&scope.location.bucket).await;
+                // When nobody listens any more, there is nothing left to do.
+                let _ = scan_one(&s3, &scope, splits, index, &crew, &sender).await;
+            });
+        }
+    }
+
+    /// Counts what an event tells; gives how many objects.
+    fn count(&mut self, event: Event, mut list: Option<&mut Offenders>) -> Result<u64, AuditError> {
+        let (inputs, state) = (self.inputs, &mut self.state);
+        match event {
+            Event::Cut(index, splits) => {
+                state.targets[index].splits =
+                    Some(splits.into_iter().map(SplitState::new).collect())
+            }
+            Event::Stopped(index, why) => state.targets[index].tally.stopped(&why),
+            Event::Batch(index, batch) => {
+                let target = &mut state.targets[index];
+                for object in &batch.objects {
+                    if let Some(seen) = target.tally.scanned(object)
+                        && Judgement::of(&inputs.wanted, seen.stored, true) == Judgement::Offender
+                        && let Some(list) = list.as_deref_mut()
+                    {
+                        list.add(&seen, &inputs.targets[index].roles.join(" "))
+                            .map_err(|error| AuditError::Offenders(error.to_string()))?;
+                    }
+                }
+                let split = target.splits.as_mut().and_then(|splits| splits.get_mut(batch.split));
+                match (batch.reached, split) {
+                    (Reached::Position(position), Some(split)) => split.reach(position),
+                    (Reached::End, Some(split)) => split.done = true,
+                    (Reached::Stopped(why), _) => target.tally.stopped(&why),
+                    (Reached::Position(_) | Reached::End, None) => {}
+                }
+                return Ok(batch.objects.len() as u64);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Has the list of offenders on the disk, then where the scan stands.
+    fn keep(&mut self, list: Option<&mut Offenders>) -> Result<(), AuditError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        if let Some(list) = list {
+            self.state.offenders =
+                list.sync().map_err(|error| AuditError::Offenders(error.to_string()))?;
+        }
+        Ok(file.write(&self.state)?)
+    }
+}
+
+/// Scans one target; none when nobody listens any more.
+async fn scan_one(
+    s3: &aws_sdk_s3::Client,
+    scope: &Scope,
+    splits: Option<(Vec<usize>, Vec<Split>)>,
+    index: usize,
+    crew: &Arc<Crew>,
+    sender: &mpsc::Sender<Event>,
+) -> Option<()> {
+    let (numbers, splits) = match splits {
+        Some(known) => known,
+        None => match pages::cut(s3, &scope.location).await {
+            Lookup::Found(splits) => {
+                sender.send(Event::Cut(index, splits.clone())).await.ok()?;
+                ((0..splits.len()).collect(), splits)
+            }
+            other => return sender.send(Event::Stopped(index, other.map(drop))).await.ok(),
+        },
+    };
+    let mut scan = Scan::start(s3, scope, splits, crew);
+    while let Some(mut batch) = scan.next().await {
+        batch.split = numbers[batch.split];
+        sender.send(Event::Batch(index, batch)).await.ok()?;
+    }
+    Some(())
+}

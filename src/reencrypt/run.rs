@@ -1,0 +1,204 @@
+//! A repair of everything that the ledger holds: what an earlier run has begun first, then what the
+//! scan planned.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use aws_sdk_s3::config::{retry::RetryConfig, timeout::TimeoutConfig};
+use futures_util::{StreamExt as _, future::join_all, stream};
+use indicatif::ProgressBar;
+
+use crate::{
+    reencrypt::{
+        cost::Cost,
+        error::ReencryptError,
+        ledger::{Ledger, PAGE, State},
+        method::Choice,
+        options::RateLimits,
+        pace::Pace,
+        place::Place,
+        repair::Repair,
+        scope::Scope,
+        tally::Tally,
+    },
+    system::bar::{self, bar},
+};
+
+/// So many objects are repaired at once. S3 takes 3,500 copies a second and prefix; a copy takes
+/// about a tenth of a second.
+const REPAIRS_AT_ONCE: usize = 64;
+
+/// One copy of 5 GiB takes minutes, for which S3 keeps the connection open.
+const LONGEST_COPY: Duration = Duration::from_mins(15);
+
+/// How many objects of an earlier run were found begun.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Resumed {
+    /// In the places of this run: they had their turn.
+    pub(crate) begun: usize,
+    /// Elsewhere: they were left alone.
+    pub(crate) elsewhere: usize,
+}
+
+/// The repairs of one run, which share a pace and count what they cost.
+pub(crate) struct RepairRun<'a> {
+    scope: &'a Scope,
+    ledger: &'a Ledger,
+    writer: aws_sdk_s3::Client,
+    pace: Pace,
+    spent: Mutex<Cost>,
+}
+
+impl<'a> RepairRun<'a> {
+    pub(crate) fn new(scope: &'a Scope, ledger: &'a Ledger, limits: RateLimits) -> Self {
+        Self {
+            scope,
+            ledger,
+            writer: writer(&scope.aws.s3_bulk),
+            pace: Pace::new(limits.objects, limits.bytes),
+            spent: Mutex::new(Cost::default()),
+        }
+    }
+
+    fn repair(&self) -> Repair<'_> {
+        Repair {
+            s3: &self.scope.aws.s3_bulk,
+            writer: &self.writer,
+            ledger: self.ledger,
+            pace: &self.pace,
+            plan: &self.scope.plan,
+            spent: &self.spent,
+        }
+    }
+
+    /// Finishes what an earlier run has begun, and forgets what it only planned: the scan plans
+    /// anew.
+    pub(crate) async fn resume(&self, tally: &mut Tally) -> Result<Resumed, ReencryptError> {
+        resume(&self.repair(), self.scope, tally).await
+    }
+
+    /// Repairs what is planned, `to_do` objects; `quiet`: no progress is shown.
+    pub(crate) async fn repair_planned(
+        &self,
+        to_do: u64,
+        quiet: bool,
+        tally: &mut Tally,
+    ) -> Result<(), ReencryptError> {
+        let repair = self.repair();
+        let bar = bar(bar::OF_A_WHOLE, Some(to_do), quiet);
+        // What removes old versions comes last: it needs the newer ones.
+        all(&repair, self.scope, &bar, tally, |state| {
+            matches!(state, State::Planned { choice: Choice::Do(_) | Choice::Restore, .. })
+        })
+        .await?;
+        all(&repair, self.scope, &bar, tally, |state| {
+            matches!(state, State::Planned { choice: Choice::Purge, .. })
+        })
+        .await?;
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// What the repairs have cost so far.
+    pub(crate) fn spent(&self) -> Cost {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A client for changes: what is not answered is not simply sent again, and may take as long as S3
+/// needs for a copy.
+fn writer(s3: &aws_sdk_s3::Client) -> aws_sdk_s3::Client {
+    let limits =
+        s3.config().timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+    let limits = limits
+        .operation_attempt_timeout(LONGEST_COPY)
+        .operation_timeout(LONGEST_COPY)
+        .read_timeout(LONGEST_COPY);
+    let config = s3
+        .config()
+        .to_builder()
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(limits.build());
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
+/// Looks after what an earlier run has begun, and forgets what it only planned: the scan plans
+/// anew.
+async fn resume(
+    repair: &Repair<'_>,
+    scope: &Scope,
+    tally: &mut Tally,
+) -> Result<Resumed, ReencryptError> {
+    let mut after: Option<Place> = None;
+    loop {
+        let page = repair
+            .ledger
+            .page(after.as_ref(), PAGE, |state| matches!(state, State::Planned { .. }))?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        for forgotten in join_all(page.iter().map(|(place, _)| repair.ledger.forget(place))).await {
+            forgotten?;
+        }
+    }
+    let mut elsewhere = 0;
+    let mut after: Option<Place> = None;
+    let mut begun = 0;
+    loop {
+        let page = repair
+            .ledger
+            .page(after.as_ref(), PAGE, |state| matches!(state, State::Begun { .. }))?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        let (ours, others): (Vec<_>, Vec<_>) =
+            page.into_iter().partition(|(place, _)| scope.holds(place));
+        elsewhere += others.len();
+        begun += ours.len();
+        turns(repair, scope, ours, &ProgressBar::hidden(), tally).await?;
+    }
+    Ok(Resumed { begun, elsewhere })
+}
+
+/// Gives every object of the ledger of which `wanted` holds its turn.
+async fn all(
+    repair: &Repair<'_>,
+    scope: &Scope,
+    bar: &ProgressBar,
+    tally: &mut Tally,
+    wanted: impl Fn(&State) -> bool,
+) -> Result<(), ReencryptError> {
+    let mut after: Option<Place> = None;
+    loop {
+        let page = repair.ledger.page(after.as_ref(), PAGE, &wanted)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        turns(repair, scope, page, bar, tally).await?;
+    }
+}
+
+async fn turns(
+    repair: &Repair<'_>,
+    scope: &Scope,
+    page: Vec<(Place, State)>,
+    bar: &ProgressBar,
+    tally: &mut Tally,
+) -> Result<(), ReencryptError> {
+    let turns = page.into_iter().map(|(place, state)| async move {
+        let size = match &state {
+            State::Planned { size, .. } => *size,
+            State::Begun { before, .. } => before.size,
+            State::Done { .. } | State::Purged { .. } => 0,
+        };
+        let end = Box::pin(repair.turn(&place, state)).await;
+        (place, size, end)
+    });
+    let mut ends = std::pin::pin!(stream::iter(turns).buffer_unordered(REPAIRS_AT_ONCE));
+    while let Some((place, size, end)) = ends.next().await {
+        bar.inc(1);
+        // What lies in none of the places is begun by nobody.
+        let index = scope.place_of(&place).unwrap_or_default();
+        tally.count((&place, size, index), end?);
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! How clusters are watched, and which of them may be terminated.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What a stop means for clusters that are what was verified; one that is not, or that nobody could
+/// judge, always ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStop {
+    /// They go on, as they do when the runner alone is stopped.
+    #[default]
+    Leave,
+    /// They are terminated; an adopted cluster, which was there before, goes on.
+    Terminate,
+}
+
+/// What is done about a cluster that is what was verified, and goes on although nobody waits for
+/// it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnOrphan {
+    /// It is told, and goes on.
+    #[default]
+    Leave,
+    /// It is terminated; one that was there before the run goes on.
+    Terminate,
+}
+
+/// Time limits of the watch.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchLimits {
+    /// First interval of the watch.
+    pub interval: Duration,
+    /// How long a cluster may stay unjudged.
+    pub judge_within: Duration,
+    /// How long to wait for an unsafe cluster's end.
+    pub termination: Duration,
+}
+
+/// Which clusters may be terminated.
+#[derive(Clone, Copy, Debug)]
+pub struct TerminationRules {
+    /// What a stop means for clusters that are what was verified.
+    pub on_stop: OnStop,
+    /// What is done about verified clusters that nobody waits for.
+    pub on_orphan: OnOrphan,
+    /// Whether unsafe clusters that were there before the run may be terminated.
+    pub adopted: bool,
+    /// Whether unsafe clusters that were named to `watch` may be terminated.
+    pub attached: bool,
+}

@@ -1,0 +1,49 @@
+//! The order of the modules: each imports only from those before it, and no files of a module form
+//! a cycle.
+
+use std::path::Path;
+
+use module_order::{Layout, list};
+
+/// The modules in their order, as the architecture has it.
+const MODULES: &[&str] = &[
+    "base",
+    "system",
+    "settings",
+    "spec",
+    "runners",
+    "aws",
+    "facts",
+    "checks",
+    "evidence",
+    "watch",
+    "audit",
+    "reencrypt",
+    "permissions",
+    "report",
+    "commands",
+    "lib",
+    "main",
+    "build",
+];
+
+fn violations(rows: &[&str]) -> String {
+    let layout = Layout { crate_name: "emr_etl_guard", source: Path::new("src"), rows };
+    list(&layout.violations().unwrap())
+}
+
+#[test]
+fn a_module_imports_only_from_those_before_it_and_no_files_import_each_other_in_a_circle() {
+    assert_eq!(violations(MODULES), "");
+}
+
+#[test]
+fn only_commands_imports_the_runners() {
+    let mut rows: Vec<&str> = MODULES.iter().copied().filter(|row| *row != "runners").collect();
+    let commands = rows.iter().position(|row| *row == "commands").unwrap();
+    rows.insert(commands, "runners");
+    assert_eq!(violations(&rows), "");
+    // The same look finds that `commands` does.
+    rows.swap(commands, commands + 1);
+    assert!(violations(&rows).contains("`crate::runners::"));
+}
