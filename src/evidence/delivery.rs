@@ -71,8 +71,8 @@ impl<'a> Evidence<'a> {
         Ok(Self { options, outbox: state_dir.map(Outbox::of), told_there, signer, way: None })
     }
 
-    /// Finds the key in KMS, if one is set. `policy` and `facts` tell which keys must encrypt what is written.
-    /// Where an endpoint is refused, nothing is asked of AWS.
+    /// Finds the key in KMS, if one is set. `policy` and `facts` tell which keys must encrypt what
+    /// is written. Where an endpoint is refused, nothing is asked of AWS.
     pub(crate) async fn connect(&mut self, aws: &Aws, policy: &Policy, facts: Option<&Facts>) {
         if aws.refused_endpoints().next().is_some() {
             return;

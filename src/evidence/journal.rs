@@ -427,7 +427,10 @@ pub(crate) struct Pursuit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::verified::Verified;
+    use crate::{
+        checks::verified::Verified,
+        settings::resolve::{Options, Settings},
+    };
     use std::collections::BTreeMap;
 
     fn prepared(run: &str) -> Prepared {
@@ -448,12 +451,7 @@ mod tests {
                     asked: None,
                     ebs: None,
                 },
-                policy: crate::settings::resolve::Settings::resolve(
-                    crate::settings::resolve::Options::default(),
-                    Some(file.path()),
-                )
-                .unwrap()
-                .policy,
+                policy: Settings::resolve(Options::default(), Some(file.path())).unwrap().policy,
                 job_name: "Snowplow ETL".to_owned(),
                 persistent: false,
                 tag: Some(("k".to_owned(), "v".to_owned())),

@@ -53,7 +53,7 @@ struct News {
 /// How much of the time that a stop has is kept for alerts.
 const OF_A_STOP: u32 = 4;
 
-/// How much of `stop_timeout`, which a stop may take, is left for all but alerts.
+/// How much of `stop_timeout` is left for all but alerts.
 pub(crate) fn time_to_stop(stop_timeout: Duration, alerts: &Channels) -> Duration {
     if alerts.is_empty() { stop_timeout } else { stop_timeout / OF_A_STOP * (OF_A_STOP - 1) }
 }
