@@ -20,7 +20,7 @@ use std::{
 use emr_etl_guard::{
     aws::{clients::Aws, region::Regions},
     base::names::S3Location,
-    facts::written::{Place, look},
+    facts::written::{OutputLocation, look},
     settings::resolve::{Options, Settings},
 };
 
@@ -118,7 +118,7 @@ async fn guard(objects: u64) {
     let settings = Settings::resolve(Options::default(), None).expect("the defaults");
     let regions = Regions { emr: "eu-west-1".to_owned(), s3: "eu-west-1".to_owned() };
     let aws = Aws::connect(&regions, None, &settings.aws).await;
-    let place = Place {
+    let place = OutputLocation {
         role: "enriched.archive".to_owned(),
         folders: vec![
             S3Location::parse(&format!("s3://{}/data/", responder::BUCKET)).expect("a location"),

@@ -40,7 +40,7 @@ use crate::{
     base::outcome::Outcome,
     commands::{
         cli::Cli,
-        dispatch::{command, tell_of_settings},
+        dispatch::{alert_settings_error, command},
         error::GuardError,
         run::line::{LineEnd, LineSession},
     },
@@ -66,7 +66,7 @@ pub fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             if let Some(options) = Cli::run_without_flags(std::env::args_os()) {
-                tell_of_settings(
+                alert_settings_error(
                     &options,
                     "run",
                     error.to_string().lines().next().unwrap_or_default(),
@@ -101,7 +101,7 @@ async fn line(
 /// reaches standard error.
 fn start_log() {
     let log = tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer().with_writer(|| screen::Above));
+        .with(tracing_subscriber::fmt::layer().with_writer(|| screen::AboveLiveView));
     match EnvFilter::try_from_env("EMR_ETL_GUARD_LOG") {
         Ok(filter) => log.with(filter).init(),
         // The same as `emr_etl_guard=error`, without the machinery that reads such words.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use module_order::{Layout, list};
+use module_order::{Layout, list, repeated_types};
 
 /// The modules in their order, as the architecture has it.
 const MODULES: &[&str] = &[
@@ -46,4 +46,9 @@ fn only_commands_imports_the_runners() {
     // The same look finds that `commands` does.
     rows.swap(commands, commands + 1);
     assert!(violations(&rows).contains("`crate::runners::"));
+}
+
+#[test]
+fn no_type_with_any_pub_shares_its_name_with_another() {
+    assert_eq!(repeated_types(&[Path::new("src")]).unwrap(), []);
 }

@@ -11,8 +11,8 @@ use crate::{
         progress::Progress,
         result::AuditResult,
         scope,
-        source::Source,
-        tally::{Judgement, Tally},
+        source::FactSource,
+        tally::{AuditTally, ObjectJudgement},
     },
     base::lookup::{Lookup, LookupError, LookupErrorKind},
 };
@@ -31,7 +31,7 @@ pub(crate) async fn read_inventories(inputs: &AuditInputs) -> Result<AuditResult
     } else {
         inputs.targets.clone()
     };
-    let mut tallies: Vec<Tally> = targets.iter().map(|_| Tally::default()).collect();
+    let mut tallies: Vec<AuditTally> = targets.iter().map(|_| AuditTally::default()).collect();
     for (target, tally) in targets.iter().zip(&mut tallies) {
         if !inventories.iter().any(|inventory| *inventory.bucket() == target.location.bucket) {
             let message = format!(
@@ -52,14 +52,15 @@ pub(crate) async fn read_inventories(inputs: &AuditInputs) -> Result<AuditResult
         (inventories.iter().map(Inventory::files).sum::<usize>() as u64, 0);
     for inventory in &inventories {
         let mut rows = 0;
-        let seen = |row: &object_row::Row<'_>| {
+        let seen = |row: &object_row::ObjectRow<'_>| {
             rows += 1;
             let Some(index) = scope::target_of(&targets, row.bucket, row.key) else {
                 outside += 1;
                 return;
             };
             if let Some(seen) = tallies[index].listed(row)
-                && Judgement::of(&inputs.wanted, seen.stored, false) == Judgement::Offender
+                && ObjectJudgement::of(&inputs.wanted, seen.stored, false)
+                    == ObjectJudgement::Offender
                 && let Some(list) = list.as_mut()
                 && let Err(error) = list.add(&seen, &targets[index].roles.join(" "))
             {
@@ -78,7 +79,7 @@ pub(crate) async fn read_inventories(inputs: &AuditInputs) -> Result<AuditResult
         Some(error) => Err(AuditError::Offenders(error.to_string())),
         None => Ok(AuditResult {
             started: inputs.started,
-            source: Source::Inventory { inventories: sources, outside },
+            source: FactSource::Inventory { inventories: sources, outside },
             targets,
             tallies,
             offenders: list,

@@ -3,7 +3,9 @@
 use time::OffsetDateTime;
 
 use crate::{
-    audit::{error::AuditError, offenders::Offenders, options::AuditScanOptions, scope::Target},
+    audit::{
+        error::AuditError, offenders::Offenders, options::AuditScanOptions, scope::AuditTarget,
+    },
     aws::clients::Aws,
     base::digest::sha256,
     checks::stored::Standard,
@@ -14,7 +16,7 @@ pub(crate) struct AuditInputs {
     pub(crate) aws: Aws,
     /// The encryption that the policy accepts.
     pub(crate) wanted: Standard,
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<AuditTarget>,
     pub(crate) options: AuditScanOptions,
     pub(crate) started: OffsetDateTime,
 }

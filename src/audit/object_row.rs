@@ -2,11 +2,11 @@
 
 use time::OffsetDateTime;
 
-use crate::facts::stored::Stored;
+use crate::facts::stored::StoredEncryption;
 
 /// One row: an object, or one version of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Row<'a> {
+pub(crate) struct ObjectRow<'a> {
     pub(crate) bucket: &'a str,
     pub(crate) key: &'a str,
     pub(crate) version_id: Option<&'a str>,
@@ -17,12 +17,12 @@ pub(crate) struct Row<'a> {
     pub(crate) etag: Option<&'a str>,
     pub(crate) storage_class: Option<&'a str>,
     /// None where the inventory does not say.
-    pub(crate) stored: Option<&'a Stored>,
+    pub(crate) stored: Option<&'a StoredEncryption>,
 }
 
-impl<'a> Row<'a> {
-    pub(crate) fn seen(&self, stored: &'a Stored) -> Seen<'a> {
-        Seen {
+impl<'a> ObjectRow<'a> {
+    pub(crate) fn seen(&self, stored: &'a StoredEncryption) -> SeenObject<'a> {
+        SeenObject {
             bucket: self.bucket,
             key: self.key,
             version_id: self.version_id,
@@ -38,7 +38,7 @@ impl<'a> Row<'a> {
 
 /// An object as a source shows it, for as long as it is looked at.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen<'a> {
+pub(crate) struct SeenObject<'a> {
     pub(crate) bucket: &'a str,
     pub(crate) key: &'a str,
     pub(crate) version_id: Option<&'a str>,
@@ -47,5 +47,5 @@ pub(crate) struct Seen<'a> {
     pub(crate) etag: Option<&'a str>,
     pub(crate) modified: Option<OffsetDateTime>,
     pub(crate) storage_class: Option<&'a str>,
-    pub(crate) stored: &'a Stored,
+    pub(crate) stored: &'a StoredEncryption,
 }

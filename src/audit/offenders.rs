@@ -12,8 +12,8 @@ use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 
 use crate::{
-    audit::object_row::Seen, aws::fast_s3::PATH, base::text::shown, facts::stored::Stored,
-    settings::policy::EncryptionKind,
+    audit::object_row::SeenObject, aws::fast_s3::PATH, base::text::shown,
+    facts::stored::StoredEncryption, settings::policy::EncryptionKind,
 };
 
 /// The forms of the list.
@@ -56,7 +56,7 @@ pub(crate) struct Offenders {
 
 /// One offender, for programs.
 #[derive(Serialize)]
-struct Line<'a> {
+struct OffenderLine<'a> {
     bucket: &'a str,
     key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,14 +125,22 @@ impl Offenders {
     }
 
     /// Adds an object.
-    pub(crate) fn add(&mut self, object: &Seen<'_>, role: &str) -> io::Result<()> {
+    pub(crate) fn add(&mut self, object: &SeenObject<'_>, role: &str) -> io::Result<()> {
         let (encryption, kms_key) = kind_name(object.stored);
         let modified = object.modified.map(shown);
         let line = match self.format {
             OffendersFormat::Jsonl => {
-                let Seen { bucket, key, version_id, is_latest, size, etag, storage_class, .. } =
-                    *object;
-                let line = Line {
+                let SeenObject {
+                    bucket,
+                    key,
+                    version_id,
+                    is_latest,
+                    size,
+                    etag,
+                    storage_class,
+                    ..
+                } = *object;
+                let line = OffenderLine {
                     bucket,
                     key,
                     version_id,
@@ -211,10 +219,10 @@ fn fields(fields: &[&str]) -> io::Result<Vec<u8>> {
 }
 
 /// S3's encryption in the words of the settings, and the key.
-pub(crate) fn kind_name(stored: &Stored) -> (&str, Option<&str>) {
+pub(crate) fn kind_name(stored: &StoredEncryption) -> (&str, Option<&str>) {
     match stored {
-        Stored::Unencrypted => ("none", None),
-        Stored::Kind(kind, key) => (
+        StoredEncryption::Unencrypted => ("none", None),
+        StoredEncryption::Kind(kind, key) => (
             match kind {
                 EncryptionKind::SseS3 => "SSE-S3",
                 EncryptionKind::SseKms => "SSE-KMS",
@@ -222,7 +230,7 @@ pub(crate) fn kind_name(stored: &Stored) -> (&str, Option<&str>) {
             },
             key.as_deref(),
         ),
-        Stored::CustomerKey => ("SSE-C", None),
-        Stored::Other(kind) => (kind, None),
+        StoredEncryption::CustomerKey => ("SSE-C", None),
+        StoredEncryption::Other(kind) => (kind, None),
     }
 }

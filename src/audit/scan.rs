@@ -14,16 +14,16 @@ use crate::{
         offenders::Offenders,
         progress::Progress,
         result::AuditResult,
-        source::Source,
-        state::{SplitState, State, StateFile},
-        tally::Judgement,
+        source::FactSource,
+        state::{ScanState, SplitState, StateFile},
+        tally::ObjectJudgement,
     },
     base::lookup::Lookup,
     facts::scan::{
         Scan,
-        pace::Crew,
+        pace::ConcurrencyLimit,
         pages,
-        scope::{Batch, Reached, Scope, Split},
+        scope::{Batch, ScanScope, Split, SplitProgress},
     },
     system::signals::{self, Caught},
 };
@@ -37,7 +37,7 @@ const TARGETS_AT_ONCE: usize = 4;
 const KEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// What the scans of all locations tell.
-enum Event {
+enum ScanEvent {
     /// A location was cut into these splits.
     Cut(usize, Vec<Split>),
     /// A page of a split of a location is done.
@@ -47,7 +47,7 @@ enum Event {
 }
 
 /// How the work on all targets ended.
-enum End {
+enum WorkEnd {
     Finished,
     Stopped(Signal),
 }
@@ -70,7 +70,7 @@ pub(crate) enum ScanEnd {
 pub(crate) struct LiveScan<'a> {
     inputs: &'a AuditInputs,
     file: Option<StateFile>,
-    state: State,
+    state: ScanState,
     /// The state is that of an earlier audit.
     is_resumed: bool,
 }
@@ -89,7 +89,7 @@ impl<'a> LiveScan<'a> {
         let file = state_dir.map(|folder| StateFile::take(folder, &inputs.digest())).transpose()?;
         let earlier = file.as_ref().and_then(|file| file.read(number));
         let is_resumed = earlier.is_some();
-        let mut state = earlier.unwrap_or_else(|| State::new(inputs.started, number));
+        let mut state = earlier.unwrap_or_else(|| ScanState::new(inputs.started, number));
         if is_resumed {
             // What could not be listed then is tried again.
             for target in &mut state.targets {
@@ -111,9 +111,9 @@ impl<'a> LiveScan<'a> {
     /// [`AuditError`] when the list of offenders or the state cannot be written.
     pub(crate) async fn run(&mut self, caught: &mut Caught) -> Result<ScanEnd, AuditError> {
         let mut list = self.inputs.open_list(self.is_resumed.then_some(self.state.offenders))?;
-        let crew = Crew::new(HEADS_AT_ONCE, HEADS_IN_A_SPLIT);
+        let crew = ConcurrencyLimit::new(HEADS_AT_ONCE, HEADS_IN_A_SPLIT);
         let end = self.scan(&crew, list.as_mut(), caught).await?;
-        if let End::Stopped(signal) = end {
+        if let WorkEnd::Stopped(signal) = end {
             if let (Some(list), None) = (list, &self.file) {
                 list.abandon();
             }
@@ -130,7 +130,7 @@ impl<'a> LiveScan<'a> {
         let targets = std::mem::take(&mut self.state.targets);
         let result = AuditResult {
             started: self.state.started,
-            source: Source::Live { versions: options.versions, slowed_down: crew.slowed() },
+            source: FactSource::Live { versions: options.versions, slowed_down: crew.slowed() },
             targets: self.inputs.targets.clone(),
             tallies: targets.into_iter().map(|target| target.tally).collect(),
             offenders: list.filter(|_| !can_resume),
@@ -141,10 +141,10 @@ impl<'a> LiveScan<'a> {
     /// Scans all targets, from where the state stands.
     async fn scan(
         &mut self,
-        crew: &Arc<Crew>,
+        crew: &Arc<ConcurrencyLimit>,
         mut list: Option<&mut Offenders>,
         caught: &mut Caught,
-    ) -> Result<End, AuditError> {
+    ) -> Result<WorkEnd, AuditError> {
         let (sender, mut events) = mpsc::channel(TARGETS_AT_ONCE);
         let mut scans = tokio::task::JoinSet::new();
         self.start(crew, &sender, &mut scans);
@@ -160,15 +160,15 @@ impl<'a> LiveScan<'a> {
                         let (splits, done) = self.state.progress();
                         progress.advance(objects, splits as u64, done as u64);
                     }
-                    None => break End::Finished,
+                    None => break WorkEnd::Finished,
                 },
                 _ = due.tick() => self.keep(list.as_deref_mut())?,
-                signal = signals::stop_signal(caught) => break End::Stopped(signal),
+                signal = signals::stop_signal(caught) => break WorkEnd::Stopped(signal),
             }
         };
         progress.finish();
         self.keep(list)?;
-        if matches!(end, End::Stopped(_)) {
+        if matches!(end, WorkEnd::Stopped(_)) {
             scans.abort_all();
             return Ok(end);
         }
@@ -186,15 +186,15 @@ impl<'a> LiveScan<'a> {
     /// Starts a scan of each target that is not done.
     fn start(
         &self,
-        crew: &Arc<Crew>,
-        sender: &mpsc::Sender<Event>,
+        crew: &Arc<ConcurrencyLimit>,
+        sender: &mpsc::Sender<ScanEvent>,
         scans: &mut tokio::task::JoinSet<()>,
     ) {
         let gate = Arc::new(Semaphore::new(TARGETS_AT_ONCE));
         for (index, (target, known)) in
             self.inputs.targets.iter().zip(&self.state.targets).enumerate()
         {
-            let scope = Scope {
+            let scope = ScanScope {
                 location: target.location.clone(),
                 versions: self.inputs.options.versions,
                 since: None,
@@ -218,19 +218,24 @@ impl<'a> LiveScan<'a> {
     }
 
     /// Counts what an event tells; gives how many objects.
-    fn count(&mut self, event: Event, mut list: Option<&mut Offenders>) -> Result<u64, AuditError> {
+    fn count(
+        &mut self,
+        event: ScanEvent,
+        mut list: Option<&mut Offenders>,
+    ) -> Result<u64, AuditError> {
         let (inputs, state) = (self.inputs, &mut self.state);
         match event {
-            Event::Cut(index, splits) => {
+            ScanEvent::Cut(index, splits) => {
                 state.targets[index].splits =
                     Some(splits.into_iter().map(SplitState::new).collect())
             }
-            Event::Stopped(index, why) => state.targets[index].tally.stopped(&why),
-            Event::Batch(index, batch) => {
+            ScanEvent::Stopped(index, why) => state.targets[index].tally.stopped(&why),
+            ScanEvent::Batch(index, batch) => {
                 let target = &mut state.targets[index];
                 for object in &batch.objects {
                     if let Some(seen) = target.tally.scanned(object)
-                        && Judgement::of(&inputs.wanted, seen.stored, true) == Judgement::Offender
+                        && ObjectJudgement::of(&inputs.wanted, seen.stored, true)
+                            == ObjectJudgement::Offender
                         && let Some(list) = list.as_deref_mut()
                     {
                         list.add(&seen, &inputs.targets[index].roles.join(" "))
@@ -239,10 +244,10 @@ impl<'a> LiveScan<'a> {
                 }
                 let split = target.splits.as_mut().and_then(|splits| splits.get_mut(batch.split));
                 match (batch.reached, split) {
-                    (Reached::Position(position), Some(split)) => split.reach(position),
-                    (Reached::End, Some(split)) => split.done = true,
-                    (Reached::Stopped(why), _) => target.tally.stopped(&why),
-                    (Reached::Position(_) | Reached::End, None) => {}
+                    (SplitProgress::Position(position), Some(split)) => split.reach(position),
+                    (SplitProgress::End, Some(split)) => split.done = true,
+                    (SplitProgress::Stopped(why), _) => target.tally.stopped(&why),
+                    (SplitProgress::Position(_) | SplitProgress::End, None) => {}
                 }
                 return Ok(batch.objects.len() as u64);
             }
@@ -264,26 +269,26 @@ impl<'a> LiveScan<'a> {
 /// Scans one target; none when nobody listens any more.
 async fn scan_one(
     s3: &aws_sdk_s3::Client,
-    scope: &Scope,
+    scope: &ScanScope,
     splits: Option<(Vec<usize>, Vec<Split>)>,
     index: usize,
-    crew: &Arc<Crew>,
-    sender: &mpsc::Sender<Event>,
+    crew: &Arc<ConcurrencyLimit>,
+    sender: &mpsc::Sender<ScanEvent>,
 ) -> Option<()> {
     let (numbers, splits) = match splits {
         Some(known) => known,
         None => match pages::cut(s3, &scope.location).await {
             Lookup::Found(splits) => {
-                sender.send(Event::Cut(index, splits.clone())).await.ok()?;
+                sender.send(ScanEvent::Cut(index, splits.clone())).await.ok()?;
                 ((0..splits.len()).collect(), splits)
             }
-            other => return sender.send(Event::Stopped(index, other.map(drop))).await.ok(),
+            other => return sender.send(ScanEvent::Stopped(index, other.map(drop))).await.ok(),
         },
     };
     let mut scan = Scan::start(s3, scope, splits, crew);
     while let Some(mut batch) = scan.next().await {
         batch.split = numbers[batch.split];
-        sender.send(Event::Batch(index, batch)).await.ok()?;
+        sender.send(ScanEvent::Batch(index, batch)).await.ok()?;
     }
     Some(())
 }

@@ -4,12 +4,12 @@
 use crate::{
     base::names::{BucketName, S3Location},
     settings::policy::Policy,
-    spec::data_paths::Location,
+    spec::data_paths::DataLocation,
 };
 
 /// A location to audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct AuditTarget {
     /// The keys below `aws.s3.buckets` that name it; empty for one that was named on the command
     /// line.
     pub(crate) roles: Vec<String>,
@@ -18,7 +18,7 @@ pub(crate) struct Target {
     pub(crate) except: Vec<S3Location>,
 }
 
-impl Target {
+impl AuditTarget {
     /// Its roles in words; its address where it has none.
     pub(crate) fn name(&self) -> String {
         if self.roles.is_empty() { self.location.to_string() } else { self.roles.join(", ") }
@@ -43,7 +43,7 @@ pub(crate) enum ScopeError {
 }
 
 /// The targets of locations that were named.
-pub(crate) fn named(locations: &[String]) -> Result<Vec<Target>, ScopeError> {
+pub(crate) fn named(locations: &[String]) -> Result<Vec<AuditTarget>, ScopeError> {
     let parsed = locations.iter().map(|text| {
         let location = S3Location::parse(text).map_err(|error| {
             ScopeError::Location(text.clone(), format!("cannot be audited: it {error}"))
@@ -56,9 +56,9 @@ pub(crate) fn named(locations: &[String]) -> Result<Vec<Target>, ScopeError> {
 /// The targets of a runner config: all of its locations but those of others, which the run only
 /// reads.
 pub(crate) fn of_config(
-    locations: &[Location],
+    locations: &[DataLocation],
     policy: &Policy,
-) -> Result<Vec<Target>, ScopeError> {
+) -> Result<Vec<AuditTarget>, ScopeError> {
     let own = locations.iter().filter(|location| !policy.is_external(location.bucket().as_str()));
     let targets = targets(
         own.map(|location| (vec![location.role.clone()], location.location.clone())).collect(),
@@ -67,7 +67,7 @@ pub(crate) fn of_config(
 }
 
 /// Whole buckets.
-pub(crate) fn buckets<'a>(buckets: impl Iterator<Item = &'a BucketName>) -> Vec<Target> {
+pub(crate) fn buckets<'a>(buckets: impl Iterator<Item = &'a BucketName>) -> Vec<AuditTarget> {
     targets(
         buckets
             .map(|bucket| {
@@ -77,12 +77,12 @@ pub(crate) fn buckets<'a>(buckets: impl Iterator<Item = &'a BucketName>) -> Vec<
     )
 }
 
-fn targets(locations: Vec<(Vec<String>, S3Location)>) -> Vec<Target> {
-    let mut targets: Vec<Target> = Vec::new();
+fn targets(locations: Vec<(Vec<String>, S3Location)>) -> Vec<AuditTarget> {
+    let mut targets: Vec<AuditTarget> = Vec::new();
     for (roles, location) in locations {
         match targets.iter_mut().find(|target| target.location == location) {
             Some(same) => same.roles.extend(roles),
-            None => targets.push(Target { roles, location, except: Vec::new() }),
+            None => targets.push(AuditTarget { roles, location, except: Vec::new() }),
         }
     }
     let all: Vec<S3Location> = targets.iter().map(|target| target.location.clone()).collect();
@@ -96,7 +96,7 @@ fn targets(locations: Vec<(Vec<String>, S3Location)>) -> Vec<Target> {
 }
 
 /// The target that an object counts for.
-pub(crate) fn target_of(targets: &[Target], bucket: &str, key: &str) -> Option<usize> {
+pub(crate) fn target_of(targets: &[AuditTarget], bucket: &str, key: &str) -> Option<usize> {
     let holding = targets.iter().enumerate().filter(|(_, target)| target.holds(bucket, key));
     holding.max_by_key(|(_, target)| target.location.prefix.len()).map(|(index, _)| index)
 }
@@ -119,7 +119,7 @@ mod tests {
                 .map(|(role, at)| (vec![role.to_owned()], S3Location::parse(at).unwrap()))
                 .to_vec(),
         );
-        let names: Vec<String> = targets.iter().map(Target::name).collect();
+        let names: Vec<String> = targets.iter().map(AuditTarget::name).collect();
         assert_eq!(names, ["log", "raw.archive", "raw.in[0], enriched.stream"]);
         assert_eq!(
             targets[0].except.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -134,7 +134,7 @@ mod tests {
         ) {
             let targets = named(&locations).unwrap();
             for bucket in ["abc", "xyz"] {
-                let scans = |target: &Target| target.holds(bucket, &key) && !target.except.iter().any(|inner| key.starts_with(&inner.prefix));
+                let scans = |target: &AuditTarget| target.holds(bucket, &key) && !target.except.iter().any(|inner| key.starts_with(&inner.prefix));
                 let scanned: Vec<usize> = targets.iter().enumerate().filter(|(_, target)| scans(target)).map(|(index, _)| index).collect();
                 prop_assert_eq!(scanned, target_of(&targets, bucket, &key).into_iter().collect::<Vec<_>>());
             }

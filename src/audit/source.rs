@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 /// Where the facts came from.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
-pub(crate) enum Source {
+#[schemars(rename = "Source")]
+pub(crate) enum FactSource {
     /// S3 itself, object by object.
     Live {
         /// Old versions too.

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    audit::tally::Tally,
-    facts::scan::scope::{Position, Split},
+    audit::tally::AuditTally,
+    facts::scan::scope::{ListPosition, Split},
 };
 
 /// The form of the file; another one is not gone on with.
@@ -35,7 +35,7 @@ pub(crate) enum AuditStateError {
 
 /// Where a scan stands.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct State {
+pub(crate) struct ScanState {
     version: u32,
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) started: OffsetDateTime,
@@ -49,7 +49,7 @@ pub(crate) struct State {
 pub(crate) struct TargetState {
     /// None until the location was cut.
     pub(crate) splits: Option<Vec<SplitState>>,
-    pub(crate) tally: Tally,
+    pub(crate) tally: AuditTally,
 }
 
 /// Where one split stands.
@@ -65,12 +65,12 @@ impl SplitState {
         Self { split, done: false }
     }
 
-    pub(crate) fn reach(&mut self, position: Position) {
+    pub(crate) fn reach(&mut self, position: ListPosition) {
         self.split.after = Some(position);
     }
 }
 
-impl State {
+impl ScanState {
     pub(crate) fn new(started: OffsetDateTime, targets: usize) -> Self {
         Self {
             version: VERSION,
@@ -123,12 +123,12 @@ impl StateFile {
 
     /// Where an earlier scan of `targets` targets stands, if there was one that this version can go
     /// on with.
-    pub(crate) fn read(&self, targets: usize) -> Option<State> {
-        let state: State = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
+    pub(crate) fn read(&self, targets: usize) -> Option<ScanState> {
+        let state: ScanState = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
         (state.version == VERSION && state.targets.len() == targets).then_some(state)
     }
 
-    pub(crate) fn write(&self, state: &State) -> Result<(), AuditStateError> {
+    pub(crate) fn write(&self, state: &ScanState) -> Result<(), AuditStateError> {
         let draft = self.path.with_extension("part");
         let write = || {
             let mut file = OpenOptions::new()
@@ -166,9 +166,9 @@ mod tests {
             "the name is the digest's start"
         );
         assert!(file.read(1).is_none());
-        let mut state = State::new(OffsetDateTime::UNIX_EPOCH, 1);
+        let mut state = ScanState::new(OffsetDateTime::UNIX_EPOCH, 1);
         let mut split = SplitState::new(Split { after: None, until: Some("b/".to_owned()) });
-        split.reach(Position { key: "a/1".to_owned(), version: Some("v".to_owned()) });
+        split.reach(ListPosition { key: "a/1".to_owned(), version: Some("v".to_owned()) });
         state.targets[0].splits = Some(vec![split.clone(), SplitState { done: true, ..split }]);
         state.offenders = 7;
         file.write(&state).unwrap();

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    audit::object_row::{self, Seen},
+    audit::object_row::{self, SeenObject},
     base::lookup::{Lookup, LookupError, LookupErrorKind},
     checks::stored::Standard,
-    facts::{scan::scope::Object, stored::Stored},
+    facts::{scan::scope::Object, stored::StoredEncryption},
     settings::policy::EncryptionKind,
 };
 
@@ -19,7 +19,8 @@ const OBSTACLES: usize = 16;
 
 /// Some objects together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Counts {
+#[schemars(rename = "Counts")]
+pub(crate) struct ObjectCounts {
     /// How many.
     pub(crate) objects: u64,
     /// Together, in bytes.
@@ -36,8 +37,8 @@ pub(crate) struct Counts {
     pub(crate) newest: Option<OffsetDateTime>,
 }
 
-impl Counts {
-    fn add(&mut self, object: &Seen<'_>) {
+impl ObjectCounts {
+    fn add(&mut self, object: &SeenObject<'_>) {
         self.objects += 1;
         self.bytes += object.size;
         self.noncurrent += u64::from(!object.is_latest);
@@ -53,14 +54,15 @@ impl Counts {
 
 /// Objects of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Row {
-    pub(crate) stored: Stored,
-    pub(crate) counts: Counts,
+pub(crate) struct TallyRow {
+    pub(crate) stored: StoredEncryption,
+    pub(crate) counts: ObjectCounts,
 }
 
 /// What stood in the way of some objects, or of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Hidden {
+#[schemars(rename = "Hidden")]
+pub(crate) struct UncheckedObjects {
     /// What it was.
     pub(crate) obstacle: LookupError,
     /// Whether it was a refusal, which only a permission mends.
@@ -73,8 +75,8 @@ pub(crate) struct Hidden {
 
 /// What was counted in one location.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Tally {
-    pub(crate) rows: Vec<Row>,
+pub(crate) struct AuditTally {
+    pub(crate) rows: Vec<TallyRow>,
     /// Empty objects, such as folder markers: nothing in them to encrypt.
     pub(crate) empty: u64,
     pub(crate) delete_markers: u64,
@@ -82,26 +84,27 @@ pub(crate) struct Tally {
     #[serde(default)]
     pub(crate) vanished: u64,
     /// Objects that could not be looked at.
-    pub(crate) unseen: Vec<Hidden>,
+    pub(crate) unseen: Vec<UncheckedObjects>,
     /// Parts of the location that could not be listed.
-    pub(crate) unlisted: Vec<Hidden>,
+    pub(crate) unlisted: Vec<UncheckedObjects>,
     /// There is no such bucket.
     pub(crate) no_bucket: bool,
 }
 
-impl Tally {
+impl AuditTally {
     /// Counts an object of which it is known how it is encrypted.
-    pub(crate) fn count(&mut self, object: &Seen<'_>) {
+    pub(crate) fn count(&mut self, object: &SeenObject<'_>) {
         let known = self.rows.iter().position(|row| row.stored == *object.stored);
         let index = known.unwrap_or_else(|| {
-            self.rows.push(Row { stored: object.stored.clone(), counts: Counts::default() });
+            self.rows
+                .push(TallyRow { stored: object.stored.clone(), counts: ObjectCounts::default() });
             self.rows.len() - 1
         });
         self.rows[index].counts.add(object);
     }
 
     /// Counts an object that a scan has asked; gives what is known of it.
-    pub(crate) fn scanned<'a>(&mut self, object: &'a Object) -> Option<Seen<'a>> {
+    pub(crate) fn scanned<'a>(&mut self, object: &'a Object) -> Option<SeenObject<'a>> {
         if object.is_delete_marker {
             self.delete_markers += 1;
         } else if object.size == 0 {
@@ -109,7 +112,7 @@ impl Tally {
         } else {
             match &object.stored {
                 Lookup::Found(stored) => {
-                    let seen = Seen {
+                    let seen = SeenObject {
                         bucket: object.bucket.as_str(),
                         key: &object.key,
                         version_id: object.version_id.as_deref(),
@@ -137,7 +140,7 @@ impl Tally {
     }
 
     /// Counts a row of an inventory; gives what is known of the object.
-    pub(crate) fn listed<'a>(&mut self, row: &object_row::Row<'a>) -> Option<Seen<'a>> {
+    pub(crate) fn listed<'a>(&mut self, row: &object_row::ObjectRow<'a>) -> Option<SeenObject<'a>> {
         if row.is_delete_marker {
             self.delete_markers += 1;
             return None;
@@ -182,14 +185,19 @@ impl Tally {
     }
 }
 
-fn hide(all: &mut Vec<Hidden>, obstacle: &LookupError, denied: bool, first: Option<&str>) {
+fn hide(
+    all: &mut Vec<UncheckedObjects>,
+    obstacle: &LookupError,
+    denied: bool,
+    first: Option<&str>,
+) {
     let place = place(all, obstacle, denied, first);
     all[place].objects += u64::from(first.is_some());
 }
 
 /// Where objects with this obstacle are counted.
 fn place(
-    all: &mut Vec<Hidden>,
+    all: &mut Vec<UncheckedObjects>,
     obstacle: &LookupError,
     denied: bool,
     first: Option<&str>,
@@ -202,7 +210,7 @@ fn place(
     });
     known.unwrap_or_else(|| {
         if all.len() < OBSTACLES {
-            all.push(Hidden {
+            all.push(UncheckedObjects {
                 obstacle: obstacle.clone(),
                 denied,
                 objects: 0,
@@ -216,7 +224,8 @@ fn place(
 /// What the policy says of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Judgement {
+#[schemars(rename = "Judgement")]
+pub(crate) enum ObjectJudgement {
     /// It is encrypted as required.
     Accepted,
     /// It is not.
@@ -225,22 +234,25 @@ pub(crate) enum Judgement {
     Untold,
 }
 
-impl Judgement {
+impl ObjectJudgement {
     /// What the policy says of an object that is stored so. `tells_keys`: whether the source says
     /// under which KMS key an object is.
-    pub(crate) fn of(standard: &Standard, stored: &Stored, tells_keys: bool) -> Self {
+    pub(crate) fn of(standard: &Standard, stored: &StoredEncryption, tells_keys: bool) -> Self {
         match stored {
-            Stored::Kind(kind, key) if standard.accepts(*kind, key.as_deref()) => Self::Accepted,
-            Stored::Kind(kind, None)
+            StoredEncryption::Kind(kind, key) if standard.accepts(*kind, key.as_deref()) => {
+                Self::Accepted
+            }
+            StoredEncryption::Kind(kind, None)
                 if *kind != EncryptionKind::SseS3
                     && !tells_keys
                     && standard.accepts_kind(*kind) =>
             {
                 Self::Untold
             }
-            Stored::Kind(..) | Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => {
-                Self::Offender
-            }
+            StoredEncryption::Kind(..)
+            | StoredEncryption::Unencrypted
+            | StoredEncryption::CustomerKey
+            | StoredEncryption::Other(_) => Self::Offender,
         }
     }
 }
@@ -248,11 +260,11 @@ impl Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::tally::Judgement::{Accepted, Offender, Untold};
+    use crate::audit::tally::ObjectJudgement::{Accepted, Offender, Untold};
     use proptest::prelude::*;
 
-    fn seen(stored: &Stored, size: u64, second: i64) -> Seen<'_> {
-        Seen {
+    fn seen(stored: &StoredEncryption, size: u64, second: i64) -> SeenObject<'_> {
+        SeenObject {
             bucket: "acme",
             key: "k",
             version_id: None,
@@ -265,20 +277,25 @@ mod tests {
         }
     }
 
-    fn kinds() -> [Stored; 4] {
-        let kms = |key: &str| Stored::Kind(EncryptionKind::SseKms, Some(key.to_owned()));
-        [Stored::Unencrypted, Stored::Kind(EncryptionKind::SseS3, None), kms("a"), kms("b")]
+    fn kinds() -> [StoredEncryption; 4] {
+        let kms = |key: &str| StoredEncryption::Kind(EncryptionKind::SseKms, Some(key.to_owned()));
+        [
+            StoredEncryption::Unencrypted,
+            StoredEncryption::Kind(EncryptionKind::SseS3, None),
+            kms("a"),
+            kms("b"),
+        ]
     }
 
     proptest! {
         #[test]
         fn every_object_counts_once_and_the_times_span_them_all(objects in prop::collection::vec((0_usize..4, 1_u64..1000, 0_i64..1000), 1..60)) {
             let kinds = kinds();
-            let mut tally = Tally::default();
+            let mut tally = AuditTally::default();
             for (kind, size, second) in &objects {
                 tally.count(&seen(&kinds[*kind], *size, *second));
             }
-            let sum = |of: fn(&Counts) -> u64| tally.rows.iter().map(|row| of(&row.counts)).sum::<u64>();
+            let sum = |of: fn(&ObjectCounts) -> u64| tally.rows.iter().map(|row| of(&row.counts)).sum::<u64>();
             prop_assert_eq!(sum(|counts| counts.objects), objects.len() as u64);
             prop_assert_eq!(sum(|counts| counts.bytes), objects.iter().map(|(_, size, _)| size).sum::<u64>());
             let oldest = tally.rows.iter().filter_map(|row| row.counts.oldest).min().unwrap();
@@ -293,21 +310,22 @@ mod tests {
         let wanted = |keys: &[&str]| {
             Standard::for_tests(&[EncryptionKind::SseS3, EncryptionKind::SseKms], keys)
         };
-        let judge = |keys: &[&str], stored: &Stored, tells_keys| {
-            Judgement::of(&wanted(keys), stored, tells_keys)
+        let judge = |keys: &[&str], stored: &StoredEncryption, tells_keys| {
+            ObjectJudgement::of(&wanted(keys), stored, tells_keys)
         };
         let judged = |wanted: &Standard, tells_keys| {
-            kinds().map(|stored| Judgement::of(wanted, &stored, tells_keys))
+            kinds().map(|stored| ObjectJudgement::of(wanted, &stored, tells_keys))
         };
         assert_eq!(judged(&wanted(&[]), true), [Offender, Accepted, Accepted, Accepted]);
         assert_eq!(judged(&wanted(&["a"]), true), [Offender, Offender, Accepted, Offender]);
-        let dsse = Stored::Kind(EncryptionKind::DsseKms, Some("a".to_owned()));
+        let dsse = StoredEncryption::Kind(EncryptionKind::DsseKms, Some("a".to_owned()));
         assert_eq!(judge(&["a"], &dsse, true), Offender);
-        let keyless = Stored::Kind(EncryptionKind::SseKms, None);
+        let keyless = StoredEncryption::Kind(EncryptionKind::SseKms, None);
         assert_eq!(judge(&["a"], &keyless, false), Untold, "an inventory tells no keys");
         assert_eq!(judge(&["a"], &keyless, true), Offender);
         assert_eq!(judge(&[], &keyless, false), Accepted);
-        for stored in [Stored::CustomerKey, Stored::Other("aws:new".to_owned())] {
+        for stored in [StoredEncryption::CustomerKey, StoredEncryption::Other("aws:new".to_owned())]
+        {
             assert_eq!(judge(&[], &stored, true), Offender);
         }
     }

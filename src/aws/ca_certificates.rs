@@ -7,14 +7,14 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 #[error(
     "nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the package ca-certificates, or name a bundle in SSL_CERT_FILE"
 )]
-pub struct NoTrust;
+pub struct MissingCaCertificates;
 
 /// Whether there is anything to know AWS by: without it every call would fail, in words that do not
 /// help.
 ///
 /// # Errors
-/// [`NoTrust`].
-pub fn has_trust() -> Result<(), NoTrust> {
+/// [`MissingCaCertificates`].
+pub fn check_ca_certificates() -> Result<(), MissingCaCertificates> {
     // The first certificate of one file tells nearly everywhere; the hundreds of others are read
     // once, when they are needed.
     let bundle =
@@ -26,6 +26,6 @@ pub fn has_trust() -> Result<(), NoTrust> {
     if bundle.is_some_and(is_one) || !rustls_native_certs::load_native_certs().certs.is_empty() {
         Ok(())
     } else {
-        Err(NoTrust)
+        Err(MissingCaCertificates)
     }
 }

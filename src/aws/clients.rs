@@ -18,7 +18,7 @@ use aws_types::SdkConfig;
 
 use crate::{
     aws::{
-        endpoint::{Endpoint, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws},
+        endpoint::{EndpointOverride, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws},
         log::CallLog,
         observers::{ServiceClock, Throttled},
         region::Regions,
@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// A client that few runs use: what nobody asks costs no time before a launch, and no memory.
-pub(crate) type MadeWhenUsed<C> = Arc<LazyLock<C, Box<dyn FnOnce() -> C + Send>>>;
+pub(crate) type Lazy<C> = Arc<LazyLock<C, Box<dyn FnOnce() -> C + Send>>>;
 
-fn made_when_used<C>(make: impl FnOnce() -> C + Send + 'static) -> MadeWhenUsed<C> {
+fn lazy<C>(make: impl FnOnce() -> C + Send + 'static) -> Lazy<C> {
     Arc::new(LazyLock::new(Box::new(make)))
 }
 
@@ -41,14 +41,14 @@ pub struct Aws {
     pub(crate) emr: aws_sdk_emr::Client,
     /// How often EMR has asked to slow down.
     pub(crate) emr_throttled: Throttled,
-    pub(crate) sqs: MadeWhenUsed<aws_sdk_sqs::Client>,
+    pub(crate) sqs: Lazy<aws_sdk_sqs::Client>,
     pub(crate) s3: aws_sdk_s3::Client,
     /// S3 for very many calls: where S3 asks to slow down, all of them do.
     pub(crate) s3_bulk: aws_sdk_s3::Client,
     /// What S3 says the time is.
     pub(crate) s3_clock: ServiceClock,
     /// S3's control plane.
-    pub(crate) s3control: MadeWhenUsed<aws_sdk_s3control::Client>,
+    pub(crate) s3control: Lazy<aws_sdk_s3control::Client>,
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
@@ -58,9 +58,9 @@ pub struct Aws {
     /// Every request of these clients.
     pub(crate) calls: CallLog,
     /// Every endpoint override in force, of what a run asks.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<EndpointOverride>,
     /// That of S3's control plane.
-    pub(crate) control_endpoint: Option<Endpoint>,
+    pub(crate) control_endpoint: Option<EndpointOverride>,
 }
 
 impl Aws {
@@ -94,11 +94,11 @@ impl Aws {
         let s3control = {
             let (base, region, endpoint, calls) =
                 (base.clone(), regions.s3.clone(), control_endpoint.clone(), calls.clone());
-            made_when_used(move || s3control(&base, &region, endpoint.as_ref(), &calls))
+            lazy(move || s3control(&base, &region, endpoint.as_ref(), &calls))
         };
         let sqs = {
             let base = base.clone();
-            made_when_used(move || aws_sdk_sqs::Client::from_conf(waiting(&base)))
+            lazy(move || aws_sdk_sqs::Client::from_conf(waiting(&base)))
         };
         let runner_sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone());
         let runner_sts = match runner {
@@ -148,7 +148,7 @@ impl Aws {
     }
 
     /// The endpoints that must not be talked to.
-    pub fn refused_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+    pub fn refused_endpoints(&self) -> impl Iterator<Item = &EndpointOverride> {
         self.endpoints.iter().filter(|endpoint| !endpoint.accepted)
     }
 }
@@ -158,7 +158,7 @@ impl Aws {
 fn s3control(
     base: &SdkConfig,
     region: &str,
-    endpoint: Option<&Endpoint>,
+    endpoint: Option<&EndpointOverride>,
     calls: &CallLog,
 ) -> aws_sdk_s3control::Client {
     let config = aws_sdk_s3control::config::Builder::from(base)
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(clock.last(), None);
         for date in ["Wed, 25 Nov 2026 15:02:07 GMT", "Wed, 25 Nov 2026 15:02:05 GMT", "yesterday"]
         {
-            clock.hear(date);
+            clock.observe_date(date);
         }
         assert_eq!(clock.last(), Some(time::macros::datetime!(2026-11-25 15:02:07 UTC)));
     }

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 /// An endpoint that something made the SDK use instead of AWS's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Endpoint {
+#[schemars(rename = "Endpoint")]
+pub struct EndpointOverride {
     /// The service.
     pub service: String,
     /// The URL.
@@ -15,7 +16,7 @@ pub struct Endpoint {
     pub accepted: bool,
 }
 
-impl Endpoint {
+impl EndpointOverride {
     /// Why nothing is asked there.
     pub(crate) fn refusal(&self) -> String {
         format!(
@@ -36,12 +37,16 @@ pub(super) fn endpoints(
     base: &SdkConfig,
     services: impl Iterator<Item = &'static str>,
     allowed: &[String],
-) -> Vec<Endpoint> {
+) -> Vec<EndpointOverride> {
     services.filter_map(|service| endpoint(base, service, allowed)).collect()
 }
 
 /// The endpoint override that is in force for one service.
-pub(super) fn endpoint(base: &SdkConfig, service: &str, allowed: &[String]) -> Option<Endpoint> {
+pub(super) fn endpoint(
+    base: &SdkConfig,
+    service: &str,
+    allowed: &[String],
+) -> Option<EndpointOverride> {
     let key = ServiceConfigKey::builder()
         .service_id(service)
         .env("AWS_ENDPOINT_URL")
@@ -51,7 +56,7 @@ pub(super) fn endpoint(base: &SdkConfig, service: &str, allowed: &[String]) -> O
     let own = base.service_config().and_then(|config| config.load_config(key));
     let url = own.or_else(|| base.endpoint_url().map(ToOwned::to_owned))?;
     let accepted = is_aws(&url) || allowed.iter().any(|origin| same_origin(origin, &url));
-    Some(Endpoint { service: service.to_owned(), url, accepted })
+    Some(EndpointOverride { service: service.to_owned(), url, accepted })
 }
 
 /// `scheme://host[:port]` of a URL, in lower case.

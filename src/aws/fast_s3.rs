@@ -42,7 +42,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use crate::{
     aws::{
         fast_s3::{
-            connections::{Connection, Connections, Trouble},
+            connections::{Connection, Connections, RequestError},
             signature::{NOTHING, Signing},
         },
         log::{CallLog, S3_REQUEST_ID},
@@ -63,16 +63,16 @@ const LATE: &str = "no answer within the time limit";
 
 /// The way to one bucket, once it is known.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct FastS3Client {
     route: OnceLock<Route>,
     /// Whether the heads stand in the log of requests.
     is_logged: bool,
 }
 
 /// How a request on the wire ended.
-pub(crate) type Sent<'a> = Result<Answer<'a>, String>;
+pub(crate) type SendResult<'a> = Result<Answer<'a>, String>;
 
-impl Wire {
+impl FastS3Client {
     /// One whose heads stand in the log of requests, or do not: where no document shows them,
     /// millions of them need not be remembered.
     pub(crate) fn new(is_logged: bool) -> Self {
@@ -85,8 +85,8 @@ impl Wire {
     }
 
     /// A place to ask from, one question after the other.
-    pub(crate) fn line(&self) -> Line<'_> {
-        Line {
+    pub(crate) fn line(&self) -> FastS3Session<'_> {
+        FastS3Session {
             wire: self,
             connection: None,
             signing: None,
@@ -201,8 +201,8 @@ impl Answer<'_> {
 
 /// Where one after the other is asked: with a connection of its own, which is the next one's
 /// afterwards.
-pub(crate) struct Line<'a> {
-    wire: &'a Wire,
+pub(crate) struct FastS3Session<'a> {
+    wire: &'a FastS3Client,
     connection: Option<Connection>,
     signing: Option<Arc<Signing>>,
     /// Path and query of the last question, and the whole of it.
@@ -210,7 +210,7 @@ pub(crate) struct Line<'a> {
     request: Vec<u8>,
 }
 
-impl Drop for Line<'_> {
+impl Drop for FastS3Session<'_> {
     fn drop(&mut self) {
         if let (Some(connection), Some(route)) = (self.connection.take(), self.wire.route.get())
             && let Some(connections) = &route.connections
@@ -220,14 +220,14 @@ impl Drop for Line<'_> {
     }
 }
 
-impl Line<'_> {
+impl FastS3Session<'_> {
     /// Asks for the head of an object in `bucket`, once; none where no way is known.
     pub(crate) async fn head(
         &mut self,
         bucket: &str,
         key: &str,
         version: Option<&str>,
-    ) -> Option<Sent<'_>> {
+    ) -> Option<SendResult<'_>> {
         let route = self.wire.route.get()?;
         let now = route.now();
         let signing = match &self.signing {
@@ -290,17 +290,19 @@ async fn ask<'a>(
             Ok(status) => return Ok((status, held.insert(connection).headers())),
             // The other side may have ended it just before: a HEAD can be sent again, and ends at
             // the latest on a new connection.
-            Err(Trouble::Broken(_)) if was_used => {}
+            Err(RequestError::Broken(_)) if was_used => {}
             Err(trouble) => return Err(in_words(trouble)),
         }
     }
 }
 
-fn in_words(trouble: Trouble) -> String {
+fn in_words(trouble: RequestError) -> String {
     match trouble {
-        Trouble::Unconnected(why) | Trouble::Broken(why) => format!("cannot be reached: {why}"),
-        Trouble::Garbled => "what came is no answer of HTTP".to_owned(),
-        Trouble::Late => LATE.to_owned(),
+        RequestError::Unconnected(why) | RequestError::Broken(why) => {
+            format!("cannot be reached: {why}")
+        }
+        RequestError::Garbled => "what came is no answer of HTTP".to_owned(),
+        RequestError::Late => LATE.to_owned(),
     }
 }
 
@@ -326,7 +328,7 @@ async fn by_sdk(
 
 /// Learns the way to a bucket from a call that the SDK makes to it.
 #[derive(Debug)]
-pub(crate) struct Learner(Arc<Wire>);
+pub(crate) struct Learner(Arc<FastS3Client>);
 
 #[dyn_dispatch_hint]
 impl Intercept for Learner {

@@ -42,7 +42,8 @@ const FAILED: usize = 64;
 
 /// One request, its retries included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Request {
+#[schemars(rename = "Request")]
+pub struct LoggedRequest {
     /// When it was begun, by this machine's clock.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
@@ -57,7 +58,7 @@ pub struct Request {
     pub attempts: u32,
 }
 
-impl Request {
+impl LoggedRequest {
     fn answered(&mut self, response: &HttpResponse) {
         self.status = Some(response.status().as_u16());
         self.request_id = request_id(response);
@@ -70,7 +71,8 @@ impl Request {
 
 /// The requests of one operation.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Calls {
+#[schemars(rename = "Calls")]
+pub struct OperationCalls {
     /// The service, as the SDK names it: `S3`, `EMR`.
     pub service: String,
     /// The operation: `GetBucketEncryption`.
@@ -82,21 +84,21 @@ pub struct Calls {
     /// How often they were sent, together.
     pub attempts: u64,
     /// The first of them, the last, and those that failed, up to a bound for each.
-    pub kept: Vec<Request>,
+    pub kept: Vec<LoggedRequest>,
 }
 
 #[derive(Debug, Default)]
-struct Tally {
+struct CallTally {
     count: u64,
     failed: u64,
     attempts: u64,
-    first: Vec<Request>,
-    failures: Vec<Request>,
-    last: VecDeque<Request>,
+    first: Vec<LoggedRequest>,
+    failures: Vec<LoggedRequest>,
+    last: VecDeque<LoggedRequest>,
 }
 
-impl Tally {
-    fn add(&mut self, request: Request) {
+impl CallTally {
+    fn add(&mut self, request: LoggedRequest) {
         self.count += 1;
         self.attempts += u64::from(request.attempts);
         let failed = request.failed();
@@ -115,8 +117,8 @@ impl Tally {
         }
     }
 
-    fn kept(&self) -> Vec<Request> {
-        let mut kept: Vec<Request> =
+    fn kept(&self) -> Vec<LoggedRequest> {
+        let mut kept: Vec<LoggedRequest> =
             self.first.iter().chain(&self.failures).chain(&self.last).cloned().collect();
         kept.sort_by_key(|request| request.started);
         kept
@@ -128,15 +130,15 @@ type Name = (Cow<'static, str>, Cow<'static, str>);
 
 /// The log. Clones share one list; each is an interceptor of the clients whose requests it records.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CallLog(Arc<Mutex<BTreeMap<Name, Tally>>>);
+pub(crate) struct CallLog(Arc<Mutex<BTreeMap<Name, CallTally>>>);
 
 impl CallLog {
     /// Everything so far, by service and operation.
-    pub(crate) fn calls(&self) -> Vec<Calls> {
+    pub(crate) fn calls(&self) -> Vec<OperationCalls> {
         let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tallies
             .iter()
-            .map(|((service, operation), tally)| Calls {
+            .map(|((service, operation), tally)| OperationCalls {
                 service: service.to_string(),
                 operation: operation.to_string(),
                 count: tally.count,
@@ -153,18 +155,18 @@ impl CallLog {
     }
 
     /// Begins to record a request to S3 that is sent without a client.
-    pub(super) fn begin(&self, operation: &'static str, subject: String) -> Sent<'_> {
-        let request = Request {
+    pub(super) fn begin(&self, operation: &'static str, subject: String) -> PendingS3Request<'_> {
+        let request = LoggedRequest {
             started: OffsetDateTime::now_utc(),
             subject: Some(subject),
             request_id: None,
             status: None,
             attempts: 1,
         };
-        Sent { log: self, operation, request: Some(request) }
+        PendingS3Request { log: self, operation, request: Some(request) }
     }
 
-    fn add(&self, name: Name, request: Request) {
+    fn add(&self, name: Name, request: LoggedRequest) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().add(request);
     }
 }
@@ -174,7 +176,7 @@ impl CallLog {
 #[derive(Debug)]
 pub(super) struct Pending {
     log: CallLog,
-    state: Mutex<(Name, Request)>,
+    state: Mutex<(Name, LoggedRequest)>,
 }
 
 impl Storable for Pending {
@@ -190,13 +192,13 @@ impl Drop for Pending {
 
 /// A request to S3 under way, recorded like a `Pending` when it is dropped. There are very many of
 /// them.
-pub(super) struct Sent<'a> {
+pub(super) struct PendingS3Request<'a> {
     log: &'a CallLog,
     operation: &'static str,
-    request: Option<Request>,
+    request: Option<LoggedRequest>,
 }
 
-impl Sent<'_> {
+impl PendingS3Request<'_> {
     /// What came back.
     pub(super) fn answered(&mut self, status: u16, request_id: Option<&str>) {
         if let Some(request) = &mut self.request {
@@ -206,7 +208,7 @@ impl Sent<'_> {
     }
 }
 
-impl Drop for Sent<'_> {
+impl Drop for PendingS3Request<'_> {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
             self.log.add((Cow::Borrowed("S3"), Cow::Borrowed(self.operation)), request);
@@ -215,7 +217,7 @@ impl Drop for Sent<'_> {
 }
 
 impl Pending {
-    fn change(cfg: &ConfigBag, change: impl FnOnce(&mut Request)) {
+    fn change(cfg: &ConfigBag, change: impl FnOnce(&mut LoggedRequest)) {
         if let Some(pending) = cfg.load::<Self>() {
             change(&mut pending.state.lock().unwrap_or_else(PoisonError::into_inner).1);
         }
@@ -233,7 +235,7 @@ impl Intercept for CallLog {
         _: &BeforeSerializationInterceptorContextRef<'_>,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let request = Request {
+        let request = LoggedRequest {
             started: OffsetDateTime::now_utc(),
             subject: None,
             request_id: None,
@@ -377,9 +379,9 @@ fn decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn request(second: i64, status: Option<u16>) -> Request {
+    fn request(second: i64, status: Option<u16>) -> LoggedRequest {
         let started = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second);
-        Request { started, subject: None, request_id: None, status, attempts: 2 }
+        LoggedRequest { started, subject: None, request_id: None, status, attempts: 2 }
     }
 
     #[test]

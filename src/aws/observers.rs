@@ -35,7 +35,7 @@ impl ServiceClock {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn hear(&self, date: &str) {
+    pub(crate) fn observe_date(&self, date: &str) {
         let Ok(date) = OffsetDateTime::parse(date, &Rfc2822) else { return };
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // `None` is before every time.
@@ -56,7 +56,7 @@ impl Intercept for ServiceClock {
         _: &mut aws_sdk_s3::config::ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(date) = context.response().headers().get("date") {
-            self.hear(date);
+            self.observe_date(date);
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ impl Outcome {
     }
 
     /// Whether the guard itself chose this outcome, so that settings may give it another code.
-    fn is_the_guards_own(self) -> bool {
+    fn is_guard_outcome(self) -> bool {
         !matches!(self, Self::Ended(_) | Self::Signalled(_))
     }
 
@@ -78,7 +78,7 @@ impl Outcome {
     #[must_use]
     pub fn exit_code(self, remap: &ExitCodes) -> u8 {
         match remap.0.get(&self.code()) {
-            Some(&other) if self.is_the_guards_own() => other,
+            Some(&other) if self.is_guard_outcome() => other,
             _ => self.code(),
         }
     }

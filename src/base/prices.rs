@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 /// A thousandth of a millionth of a US dollar.
-pub(crate) type Nano = u64;
+pub(crate) type NanoUsd = u64;
 
 /// Which prices these are.
 pub(crate) const SOURCE: &str =
@@ -137,7 +137,7 @@ impl Prices {
     }
 
     /// What `number` of something cost.
-    pub(crate) fn of(&self, name: &str, number: u64) -> Nano {
+    pub(crate) fn of(&self, name: &str, number: u64) -> NanoUsd {
         let Some((_, usd, each)) = TABLE.iter().find(|(known, ..)| *known == name) else {
             return 0;
         };
@@ -147,7 +147,7 @@ impl Prices {
 
     /// What `bytes` cost, by a price for each GB; for `days` of a month, where it is one for a
     /// month.
-    pub(crate) fn of_bytes(&self, name: &str, bytes: u64, days: Option<u64>) -> Nano {
+    pub(crate) fn of_bytes(&self, name: &str, bytes: u64, days: Option<u64>) -> NanoUsd {
         const GB: f64 = 1024.0 * 1024.0 * 1024.0;
         let Some((_, usd, _)) = TABLE.iter().find(|(known, ..)| *known == name) else { return 0 };
         let usd = self.changes.0.get(name).copied().unwrap_or(*usd);
@@ -165,8 +165,8 @@ fn as_float(number: u64) -> f64 {
     clippy::cast_sign_loss,
     reason = "no price is negative, and one that is too large becomes the largest"
 )]
-fn nano(usd: f64) -> Nano {
-    (usd * 1e9).round() as Nano
+fn nano(usd: f64) -> NanoUsd {
+    (usd * 1e9).round() as NanoUsd
 }
 
 /// For how many days more an object must be paid for, `age` days after it was written.

@@ -7,7 +7,7 @@ pub(crate) const RUN_REPORT_VERSION: u32 = 2;
 
 /// The kinds of documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DocumentKind {
+pub enum ReportKind {
     /// Of `run`, `check` and `watch`
     #[default]
     Run,

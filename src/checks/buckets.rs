@@ -10,11 +10,11 @@ use crate::{
     },
     checks::{
         case::Case,
-        finding::{Check, Finding, Level, Stage, Subject},
+        finding::{Check, CheckSubject, Finding, Level, Stage},
         stored::Standard,
     },
     facts::{
-        iam_policy::{self, Decision, Request},
+        iam_policy::{self, AccessRequest, PolicyDecision},
         s3::{BucketFacts, DefaultEncryption},
     },
     settings::policy::{EncryptionKind, accepted, kind_name},
@@ -27,7 +27,7 @@ pub(super) static EXISTS: Check = Check {
     why: "A bucket that does not exist fails the run half-way; one that somebody else creates under that name meanwhile would receive the data.",
     looks_at: "s3:HeadBucket on each bucket below aws.s3.buckets.",
     asks: &[&aws_calls::HEAD_BUCKET],
-    mend: "correct the name in the runner config, or create it: aws s3api create-bucket --bucket {subject}",
+    fix: "correct the name in the runner config, or create it: aws s3api create-bucket --bucket {subject}",
     source: "Setup guide, Setting up end to end encryption; Amazon S3 API reference, HeadBucket",
 };
 
@@ -38,7 +38,7 @@ pub(super) static OWNER: Check = Check {
     why: "Data written to a bucket of another account leaves the encryption and the access rules of this one.",
     looks_at: "s3:HeadBucket with the launching account as expected owner.",
     asks: &[&aws_calls::HEAD_BUCKET],
-    mend: "use a bucket of the runner's own account, or, if it is only read, name it in the setting `external_buckets`",
+    fix: "use a bucket of the runner's own account, or, if it is only read, name it in the setting `external_buckets`",
     source: "Amazon S3 user guide, Verifying bucket ownership with bucket owner condition",
 };
 
@@ -49,7 +49,7 @@ pub(super) static REGION: Check = Check {
     why: "The runner talks to buckets in aws.s3.region; keys and endpoints of another region do not fit, and data would cross regions.",
     looks_at: "The region that s3:HeadBucket names.",
     asks: &[&aws_calls::HEAD_BUCKET],
-    mend: "set aws.s3.region to the bucket's region, or use a bucket of that region",
+    fix: "set aws.s3.region to the bucket's region, or use a bucket of that region",
     source: "Amazon S3 API reference, HeadBucket (x-amz-bucket-region)",
 };
 
@@ -60,29 +60,29 @@ pub(super) static DEFAULT_ENCRYPTION: Check = Check {
     why: "EMR's logs, RDB Loader's logs, bad rows and the Clojure Collector's files are written without an encryption header: only the bucket's default protects them.",
     looks_at: "s3:GetBucketEncryption, against the kinds that the policy accepts.",
     asks: &[&aws_calls::GET_BUCKET_ENCRYPTION],
-    mend: "turn it on: aws s3api put-bucket-encryption --bucket {subject} --server-side-encryption-configuration '{\"Rules\":[{\"ApplyServerSideEncryptionByDefault\":{\"SSEAlgorithm\":\"aws:kms\",\"KMSMasterKeyID\":\"KEY_ARN\"}}]}' (AES256 without a key for SSE-S3)",
+    fix: "turn it on: aws s3api put-bucket-encryption --bucket {subject} --server-side-encryption-configuration '{\"Rules\":[{\"ApplyServerSideEncryptionByDefault\":{\"SSEAlgorithm\":\"aws:kms\",\"KMSMasterKeyID\":\"KEY_ARN\"}}]}' (AES256 without a key for SSE-S3)",
     source: "Setup guide, Setting up end to end encryption, S3 buckets; Amazon S3 user guide, Setting default server-side encryption",
 };
 
 pub(super) static TLS_ONLY: Check = Check {
     name: "bucket-tls-only",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "Without a policy that denies plain http, anybody who may read a bucket may read it in clear over the network.",
     looks_at: "s3:GetBucketPolicy: a statement that denies what comes with aws:SecureTransport false.",
     asks: &[&aws_calls::GET_BUCKET_POLICY],
-    mend: "add to the bucket's policy: {\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"s3:*\", \"Resource\": [\"arn:aws:s3:::{subject}\", \"arn:aws:s3:::{subject}/*\"], \"Condition\": {\"Bool\": {\"aws:SecureTransport\": \"false\"}}}",
+    fix: "add to the bucket's policy: {\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"s3:*\", \"Resource\": [\"arn:aws:s3:::{subject}\", \"arn:aws:s3:::{subject}/*\"], \"Condition\": {\"Bool\": {\"aws:SecureTransport\": \"false\"}}}",
     source: "Amazon S3 user guide, Security best practices (Enforce encryption of data in transit)",
 };
 
 pub(super) static PUBLIC_ACCESS: Check = Check {
     name: "bucket-public-access-block",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "Encryption at rest protects nothing from those whom S3 decrypts for: a bucket that could be made public is one mistake away from that.",
     looks_at: "s3:GetPublicAccessBlock of the bucket: all four settings; where they are not all on, the account's block is counted in, since S3 goes by whichever is stricter.",
     asks: &[&aws_calls::GET_PUBLIC_ACCESS_BLOCK, &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK],
-    mend: "aws s3api put-public-access-block --bucket {subject} --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true",
+    fix: "aws s3api put-public-access-block --bucket {subject} --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true",
     source: "Amazon S3 user guide, Blocking public access to your Amazon S3 storage",
 };
 
@@ -93,7 +93,7 @@ pub(super) static CLOJURE_COLLECTOR: Check = Check {
     why: "The Clojure Collector's logs are put into S3 by Elastic Beanstalk, which asks for no encryption: only the bucket's own default protects the raw events.",
     looks_at: "s3:GetBucketEncryption on the buckets of aws.s3.buckets.raw.in, where collectors.format is clj-tomcat.",
     asks: &[&aws_calls::GET_BUCKET_ENCRYPTION],
-    mend: "turn on the default of {subject} as bucket-default-encryption says, then copy the objects that are there already in place",
+    fix: "turn on the default of {subject} as bucket-default-encryption says, then copy the objects that are there already in place",
     source: "Setup guide, Setting up end to end encryption, Clojure Collector",
 };
 
@@ -120,7 +120,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(EXISTS.on(name, "the bucket").at(at).by(
             &facts.region,
             "no such bucket",
-            |subject, _| subject.proved("it exists"),
+            |subject, _| subject.passed("it exists"),
         ));
         findings.push(REGION.on(name, region.clone()).at(at).by(
             &facts.region,
@@ -153,9 +153,9 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                         let accepted = is_accepted(case, *kind, key.as_ref());
                         subject.decided(accepted, format!("{}{under}", kind_name(*kind)))
                     }
-                    DefaultEncryption::None => subject.refuted("no default encryption"),
+                    DefaultEncryption::None => subject.failed("no default encryption"),
                     DefaultEncryption::Other(kind) => {
-                        subject.refuted(format!("the unknown kind `{kind}`"))
+                        subject.failed(format!("the unknown kind `{kind}`"))
                     }
                 },
             ),
@@ -165,7 +165,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             &facts.policy,
             |subject, policy| {
                 match policy.as_deref().map(|policy| denies_plain_http(policy, name, region)) {
-                    None => subject.refuted("no bucket policy"),
+                    None => subject.failed("no bucket policy"),
                     Some(denies) => subject.decided(
                         denies,
                         if denies {
@@ -183,14 +183,14 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// The bucket's own block, or the account's, or both together.
-fn public_access(subject: Subject, facts: &BucketFacts) -> Finding {
+fn public_access(subject: CheckSubject, facts: &BucketFacts) -> Finding {
     match (&facts.public_access_block, &facts.public_access_block_with_account) {
         (_, Some(Lookup::Found(true))) => {
-            subject.proved("all four settings on, where the account's block is counted in")
+            subject.passed("all four settings on, where the account's block is counted in")
         }
         (Lookup::Found(false), Some(together)) => {
             subject.by(together, "no such account", |subject, _| {
-                subject.refuted("not all four settings on, nor are they with the account's block")
+                subject.failed("not all four settings on, nor are they with the account's block")
             })
         }
         (own, _) => subject.by_existing(&EXISTS, own, |subject, all| {
@@ -208,13 +208,13 @@ fn denies_plain_http(policy: &str, bucket: &str, region: &str) -> bool {
     let denies = |action: &str| {
         let context = BTreeMap::from([("aws:securetransport", Some("false"))]);
         // What denies a caller of whom nothing is known denies them all.
-        let request = Request {
+        let request = AccessRequest {
             caller: "arn:aws:iam::000000000000:user/anybody",
             action,
             resource: Some(&object),
             context,
         };
-        matches!(iam_policy::decide(policy, &request), Decision::Denies(_))
+        matches!(iam_policy::decide(policy, &request), PolicyDecision::Denies(_))
     };
     denies("s3:GetObject") && denies("s3:PutObject")
 }
@@ -240,9 +240,9 @@ fn clojure_collector(case: &Case<'_>, findings: &mut Vec<Finding>) {
                             case.policy.accept_encryption.contains(kind),
                             kind_name(*kind),
                         ),
-                        DefaultEncryption::None => subject.refuted("no default encryption"),
+                        DefaultEncryption::None => subject.failed("no default encryption"),
                         DefaultEncryption::Other(kind) => {
-                            subject.refuted(format!("the unknown kind `{kind}`"))
+                            subject.failed(format!("the unknown kind `{kind}`"))
                         }
                     }
                 })

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     base::{aws_calls, wildcard::fits},
     checks::{
-        finding::{Check, Finding, Level, Stage, Subject},
-        verified::{Asked, Look, Origin, Verified, entry},
+        finding::{Check, CheckSubject, Finding, Level, Stage},
+        verified::{ClusterObservation, Origin, RequestedCluster, VerifiedConfiguration, entry},
     },
     facts::{
         emr::{BootstrapAction, ClusterFacts, ClusterProperty},
-        weakening::{self, Weight},
+        weakening::{self, WeakeningSeverity},
     },
 };
 
@@ -22,7 +22,7 @@ pub(super) static CONFIGURATIONS: Check = Check {
     why: "Properties of the cluster's software beat what EMR sets for traffic between nodes; what the runner config says was judged before the launch, but a cluster can be started with something else.",
     looks_at: "Configurations of elasticmapreduce:DescribeCluster, against the properties that are documented to weaken encryption; of a cluster that this run started also against aws.emr.configuration and what the runner adds to it.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
-    mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    fix: "the cluster is terminated; find out what changed the runner's request, then launch again",
     source: "Amazon EMR release guide, Configure applications; Amazon EMR management guide, Encryption options; EmrEtlRunner, emr_job.rb",
 };
 
@@ -33,7 +33,7 @@ pub(super) static ROLES: Check = Check {
     why: "What the roles may do with the keys was verified for the roles that the runner config names; with others the cluster may not be able to encrypt, or somebody else can read.",
     looks_at: "ServiceRole and IamInstanceProfile of elasticmapreduce:DescribeCluster, against aws.emr.service_role and aws.emr.jobflow_role.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
-    mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    fix: "the cluster is terminated; find out what changed the runner's request, then launch again",
     source: "Amazon EMR API reference, DescribeCluster (ServiceRole, Ec2InstanceAttributes)",
 };
 
@@ -44,7 +44,7 @@ pub(super) static AMI: Check = Check {
     why: "A machine image of somebody's own can do as it likes with the data and with what EMR sets up. The runner cannot ask for one, so that a cluster with one is not what the runner asked for.",
     looks_at: "CustomAmiId of elasticmapreduce:DescribeCluster.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
-    mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    fix: "the cluster is terminated; find out what changed the runner's request, then launch again",
     source: "Amazon EMR management guide, Using a custom AMI; Amazon EMR API reference, DescribeCluster (CustomAmiId)",
 };
 
@@ -55,7 +55,7 @@ pub(super) static BOOTSTRAP: Check = Check {
     why: "Bootstrap scripts run as root on every node before anything else: one more than the runner asked for can do as it likes with the data.",
     looks_at: "elasticmapreduce:ListBootstrapActions, once, against aws.emr.bootstrap and what the runner adds to it. What an adopted cluster had run was judged before the launch.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_BOOTSTRAP_ACTIONS],
-    mend: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    fix: "the cluster is terminated; find out what changed the runner's request, then launch again",
     source: "Amazon EMR management guide, Create bootstrap actions; EmrEtlRunner, emr_job.rb",
 };
 
@@ -66,7 +66,7 @@ pub(super) static GROUPS: Check = Check {
     why: "Instance groups have Configurations of their own, which beat the cluster's; they can be added and reconfigured while the cluster runs.",
     looks_at: "Configurations of each group in elasticmapreduce:ListInstanceGroups, again as long as the cluster lives, against the properties that are documented to weaken encryption.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_INSTANCE_GROUPS],
-    mend: "the cluster is terminated; find out who reconfigures its groups, then launch again",
+    fix: "the cluster is terminated; find out who reconfigures its groups, then launch again",
     source: "Amazon EMR management guide, Reconfigure an instance group in a running cluster",
 };
 
@@ -77,24 +77,25 @@ pub(super) static STEP_ARGUMENTS: Check = Check {
     why: "A step can be given settings of its own (--conf of spark-submit, -D of Hadoop), which beat the cluster's: one of them can switch encryption off for what the step does.",
     looks_at: "Arguments and Java properties of each step in elasticmapreduce:ListSteps, against the properties that are documented to weaken encryption.",
     asks: &[&aws_calls::LIST_STEPS],
-    mend: "the cluster is terminated; find out who adds such steps, then launch again",
+    fix: "the cluster is terminated; find out who adds such steps, then launch again",
     source: "Spark, Configuration (dynamically loading properties) and Security; Hadoop, Commands guide (generic options)",
 };
 
 /// Every finding on what a cluster is built from.
 pub(super) fn judge(
     subject: &str,
-    look: &Look,
-    verified: &Verified,
+    look: &ClusterObservation,
+    verified: &VerifiedConfiguration,
     origin: Origin,
 ) -> Vec<Finding> {
-    let by_cluster = |check: &'static Check,
-                      wanted: String,
-                      decide: &dyn Fn(Subject, &ClusterFacts) -> Finding| {
-        check
-            .on(subject, wanted)
-            .by(&look.cluster, "no such cluster", |subject, cluster| decide(subject, cluster))
-    };
+    let by_cluster =
+        |check: &'static Check,
+         wanted: String,
+         decide: &dyn Fn(CheckSubject, &ClusterFacts) -> Finding| {
+            check
+                .on(subject, wanted)
+                .by(&look.cluster, "no such cluster", |subject, cluster| decide(subject, cluster))
+        };
     vec![
         by_cluster(
             &CONFIGURATIONS,
@@ -102,18 +103,18 @@ pub(super) fn judge(
             &|subject, cluster| {
                 let weak = weakenings(&cluster.properties);
                 if !weak.is_empty() {
-                    return subject.refuted(weak.join("; "));
+                    return subject.failed(weak.join("; "));
                 }
                 let count = cluster.properties.len();
                 match (origin, &verified.asked) {
                     (Origin::Run | Origin::Attached, Some(asked)) => {
                         match different_properties(&cluster.properties, asked) {
                             None => subject
-                                .proved(format!("the {count} properties that the runner asks for")),
-                            Some(difference) => subject.refuted(difference),
+                                .passed(format!("the {count} properties that the runner asks for")),
+                            Some(difference) => subject.failed(difference),
                         }
                     }
-                    _ => subject.proved(format!("{count} properties, none against it")),
+                    _ => subject.passed(format!("{count} properties, none against it")),
                 }
             },
         ),
@@ -124,30 +125,32 @@ pub(super) fn judge(
                     &ROLES,
                     wanted,
                     &|subject, cluster| match different_roles(cluster, asked) {
-                        None => subject.proved("both"),
-                        Some(difference) => subject.refuted(difference),
+                        None => subject.passed("both"),
+                        Some(difference) => subject.failed(difference),
                     },
                 )
             }
-            None => ROLES.on(subject, "those verified").not_applicable(nobody_says(origin)),
+            None => {
+                ROLES.on(subject, "those verified").not_applicable(unknown_origin_reason(origin))
+            }
         },
         by_cluster(&AMI, "one of EMR's own".to_owned(), &|subject, cluster| match &cluster
             .custom_ami
         {
-            None => subject.proved("one of EMR's own"),
-            Some(image) => subject.refuted(image.clone()),
+            None => subject.passed("one of EMR's own"),
+            Some(image) => subject.failed(image.clone()),
         }),
         bootstrap_actions(subject, look, verified, origin),
         by_cluster(&GROUPS, "nothing that weakens encryption".to_owned(), &|subject, _| {
             subject.by(&look.closer.group_properties, "no such cluster", |subject, properties| {
                 let weak = weakenings(properties);
                 if weak.is_empty() {
-                    subject.proved(format!(
+                    subject.passed(format!(
                         "{} properties of groups, none against it",
                         properties.len()
                     ))
                 } else {
-                    subject.refuted(weak.join("; "))
+                    subject.failed(weak.join("; "))
                 }
             })
         }),
@@ -156,35 +159,40 @@ pub(super) fn judge(
 }
 
 /// Why nothing can be compared with what was asked for.
-fn nobody_says(origin: Origin) -> &'static str {
+fn unknown_origin_reason(origin: Origin) -> &'static str {
     match origin {
         Origin::Run | Origin::Adopted => "the guard that launched it did not write them down",
         Origin::Attached => "no runner config says what they should be",
     }
 }
 
-fn bootstrap_actions(subject: &str, look: &Look, verified: &Verified, origin: Origin) -> Finding {
+fn bootstrap_actions(
+    subject: &str,
+    look: &ClusterObservation,
+    verified: &VerifiedConfiguration,
+    origin: Origin,
+) -> Finding {
     let subject = BOOTSTRAP.on(subject, "the scripts of the runner config, and the runner's own");
     match (origin, &verified.asked) {
         (Origin::Adopted, _) => {
             subject.not_applicable("they ran before the launch, and were judged then")
         }
-        (Origin::Run, None) => subject.not_applicable(nobody_says(origin)),
+        (Origin::Run, None) => subject.not_applicable(unknown_origin_reason(origin)),
         (Origin::Attached, None) => {
             subject.by(&look.closer.bootstrap_actions, "no such cluster", |subject, actions| {
                 match actions.iter().find(|action| is_plain_http(&action.path)) {
                     Some(action) => {
-                        subject.refuted(format!("{}, which travels in clear", action.path))
+                        subject.failed(format!("{}, which travels in clear", action.path))
                     }
-                    None => subject.not_applicable(nobody_says(origin)),
+                    None => subject.not_applicable(unknown_origin_reason(origin)),
                 }
             })
         }
         (Origin::Run | Origin::Attached, Some(asked)) => {
             subject.by(&look.closer.bootstrap_actions, "no such cluster", |subject, actions| {
                 match different_bootstrap(actions, asked) {
-                    None => subject.proved(format!("{} scripts", actions.len())),
-                    Some(difference) => subject.refuted(difference),
+                    None => subject.passed(format!("{} scripts", actions.len())),
+                    Some(difference) => subject.failed(difference),
                 }
             })
         }
@@ -192,7 +200,7 @@ fn bootstrap_actions(subject: &str, look: &Look, verified: &Verified, origin: Or
 }
 
 /// How a cluster's bootstrap actions differ from what the runner asks for; `None` when they do not.
-fn different_bootstrap(seen: &[BootstrapAction], asked: &Asked) -> Option<String> {
+fn different_bootstrap(seen: &[BootstrapAction], asked: &RequestedCluster) -> Option<String> {
     let mut missing: Vec<&String> = asked.bootstrap.iter().collect();
     let mut differences = Vec::new();
     for action in seen {
@@ -230,7 +238,7 @@ pub(super) fn weakenings<'a>(
     let weak =
         properties.into_iter().filter_map(|ClusterProperty { classification, name, value }| {
             let found = weakening::judge(classification, name, value)
-                .filter(|found| found.weight == Weight::Weakens)?;
+                .filter(|found| found.weight == WeakeningSeverity::Weakens)?;
             Some(format!(
                 "{classification} {name}={}: {}",
                 weakening::shown(name, value),
@@ -241,7 +249,10 @@ pub(super) fn weakenings<'a>(
 }
 
 /// How a cluster's properties differ from what the runner asks for; `None` when they do not.
-fn different_properties(properties: &[ClusterProperty], asked: &Asked) -> Option<String> {
+fn different_properties(
+    properties: &[ClusterProperty],
+    asked: &RequestedCluster,
+) -> Option<String> {
     let seen: BTreeSet<_> = properties
         .iter()
         .map(|property| entry(&property.classification, &property.name, &property.value))
@@ -264,7 +275,7 @@ fn different_properties(properties: &[ClusterProperty], asked: &Asked) -> Option
 }
 
 /// How a cluster's roles differ from those that the runner asks for; `None` when they do not.
-pub(super) fn different_roles(cluster: &ClusterFacts, asked: &Asked) -> Option<String> {
+pub(super) fn different_roles(cluster: &ClusterFacts, asked: &RequestedCluster) -> Option<String> {
     let wrong = [
         ("service role", &cluster.service_role, &asked.service_role),
         ("instance profile", &cluster.instance_profile, &asked.instance_profile),
@@ -289,7 +300,7 @@ fn is_same_role(seen: &str, asked: &str) -> bool {
     }
 }
 
-fn step_arguments(subject: &str, look: &Look) -> Finding {
+fn step_arguments(subject: &str, look: &ClusterObservation) -> Finding {
     STEP_ARGUMENTS.on(subject, "nothing that weakens encryption").by(
         &look.steps,
         "no such cluster",
@@ -310,9 +321,9 @@ fn step_arguments(subject: &str, look: &Look) -> Finding {
                 } else {
                     format!(" known for sure; to review: {}", doubtful.join("; "))
                 };
-                subject.proved(format!("{} steps, nothing against it{doubts}", steps.len()))
+                subject.passed(format!("{} steps, nothing against it{doubts}", steps.len()))
             } else {
-                subject.refuted(weak.join("; "))
+                subject.failed(weak.join("; "))
             }
         },
     )
@@ -331,14 +342,14 @@ mod tests {
         }
     }
 
-    fn asked() -> Asked {
+    fn asked() -> RequestedCluster {
         let config = RunnerConfig::parse(
             "config.yml",
             include_bytes!("../../tests/recordings/config.yml"),
             &|_: &str| Some("x".into()),
         )
         .unwrap();
-        Asked::of(&config.cluster_spec())
+        RequestedCluster::of(&config.cluster_spec())
     }
 
     /// What the recorded runner sends for the recorded config.
@@ -404,7 +415,8 @@ mod tests {
             "s3://snowplow-hosted-assets/common/emr/snowplow-ami5-bootstrap-0.1.0.sh",
             &["1.10"],
         );
-        let asked = Asked { bootstrap: vec!["s3://acme-etl/a.sh".to_owned()], ..asked() };
+        let asked =
+            RequestedCluster { bootstrap: vec!["s3://acme-etl/a.sh".to_owned()], ..asked() };
         let own = action("s3://acme-etl/a.sh", &[]);
         assert_eq!(different_bootstrap(&[own.clone(), snowplow.clone()], &asked), None);
         assert_eq!(

@@ -6,11 +6,11 @@ use crate::{
         buckets, built,
         case::Case,
         certificates, clusters, config, data,
-        finding::{Check, Finding, Status, apply_policy, excuse},
+        finding::{Check, Finding, Status, apply_exceptions, apply_policy},
         keys, launch, network, node_objects, outputs, overrides, persistent, roles,
         security_configuration, traffic, volumes, writes, written,
     },
-    settings::policy::{Exception, Policy},
+    settings::policy::{Policy, PolicyException},
 };
 
 /// All checks, in the order of the line.
@@ -130,7 +130,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
         room(case, &mut findings);
     }
     apply_policy(&mut findings, case.policy);
-    excuse(&mut findings, case.policy);
+    apply_exceptions(&mut findings, case.policy);
     findings
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
         room(case, &mut findings);
     }
     apply_policy(&mut findings, case.policy);
-    excuse(&mut findings, case.policy);
+    apply_exceptions(&mut findings, case.policy);
     findings
 }
 
@@ -177,10 +177,10 @@ pub(crate) fn only(findings: Vec<Finding>, names: &[String]) -> Vec<Finding> {
 
 /// The exceptions that excused nothing: what they spoke of has been mended, or never was.
 #[must_use]
-pub fn idle_exceptions<'a>(findings: &[Finding], policy: &'a Policy) -> Vec<&'a Exception> {
-    let used = |exception: &&Exception| {
+pub fn unused_exceptions<'a>(findings: &[Finding], policy: &'a Policy) -> Vec<&'a PolicyException> {
+    let used = |exception: &&PolicyException| {
         findings.iter().any(|finding| {
-            finding.status == Status::Excused
+            finding.status == Status::Excepted
                 && exception.covers(finding.check.name, &finding.subject)
         })
     };
@@ -203,7 +203,7 @@ mod tests {
                 "{}",
                 check.name
             );
-            for text in [check.why, check.looks_at, check.mend, check.source] {
+            for text in [check.why, check.looks_at, check.fix, check.source] {
                 assert!(text.len() > 10, "{}: {text}", check.name);
             }
         }

@@ -7,7 +7,7 @@ use crate::{
     base::{aws_calls, text::shown},
     checks::{
         case::Case,
-        finding::{Check, Finding, Level, Stage, Subject},
+        finding::{Check, CheckSubject, Finding, Level, Stage},
         network::internal_domain,
         security_configuration,
     },
@@ -22,7 +22,7 @@ pub(super) static OBJECT: Check = Check {
     why: "Every node fetches the archive while it starts; without it, or with other members in it, the cluster fails after minutes.",
     looks_at: "s3:GetObject on the S3Object of TLSCertificateConfiguration, and the archive's members. The private key is looked at in memory and never kept.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_OBJECT],
-    mend: "zip privateKey.pem, certificateChain.pem and perhaps trustedCertificates.pem, with no folders, and put the archive at {subject}",
+    fix: "zip privateKey.pem, certificateChain.pem and perhaps trustedCertificates.pem, with no folders, and put the archive at {subject}",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
 };
 
@@ -33,7 +33,7 @@ pub(super) static KEY: Check = Check {
     why: "A key with a passphrase, or one that belongs to another certificate, lets no node talk to another: the cluster does not start.",
     looks_at: "privateKey.pem against the first certificate of certificateChain.pem.",
     asks: &[&aws_calls::GET_OBJECT],
-    mend: "take the passphrase off (openssl pkey -in privateKey.pem -out plain.pem), or use the key that the certificate was made for",
+    fix: "take the passphrase off (openssl pkey -in privateKey.pem -out plain.pem), or use the key that the certificate was made for",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
 };
 
@@ -44,7 +44,7 @@ pub(super) static CHAIN: Check = Check {
     why: "Nodes verify each other along the chain, from their own certificate on; in another order, or with a gap, they refuse each other.",
     looks_at: "Issuer and signature of each certificate in certificateChain.pem, against the next one.",
     asks: &[&aws_calls::GET_OBJECT],
-    mend: "write the nodes' certificate first, then each issuer behind what it signed",
+    fix: "write the nodes' certificate first, then each issuer behind what it signed",
     source: "RFC 5280, section 6; RFC 8446, section 4.4.2",
 };
 
@@ -55,7 +55,7 @@ pub(super) static VALIDITY: Check = Check {
     why: "A certificate that has expired ends all traffic between nodes; one that is about to will do so on some night soon.",
     looks_at: "notBefore and notAfter of each certificate, against the setting `certificate_days`.",
     asks: &[&aws_calls::GET_OBJECT],
-    mend: "make a new certificate and replace the archive; running clusters keep the old one",
+    fix: "make a new certificate and replace the archive; running clusters keep the old one",
     source: "RFC 5280, section 4.1.2.5",
 };
 
@@ -66,7 +66,7 @@ pub(super) static NAMES: Check = Check {
     why: "Nodes find each other by names such as ip-10-0-0-1.eu-west-1.compute.internal, which the certificate must cover by a wildcard.",
     looks_at: "The common name and alternative names of the first certificate.",
     asks: &[&aws_calls::GET_OBJECT],
-    mend: "make the certificate for the wildcard wanted: openssl req -x509 -newkey rsa:2048 -nodes -subj '/CN=…'",
+    fix: "make the certificate for the wildcard wanted: openssl req -x509 -newkey rsa:2048 -nodes -subj '/CN=…'",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
 };
 
@@ -77,7 +77,7 @@ pub(super) static STRENGTH: Check = Check {
     why: "Short keys and old hashes can be broken; then the traffic between nodes is as good as clear.",
     looks_at: "Key sizes and signature algorithms of the chain: RSA of 2048 bits, elliptic curves of 256, no MD5 and no SHA-1.",
     asks: &[&aws_calls::GET_OBJECT],
-    mend: "make a new certificate with RSA of 2048 bits or P-256, and SHA-256",
+    fix: "make a new certificate with RSA of 2048 bits or P-256, and SHA-256",
     source: "NIST SP 800-131A Rev. 2",
 };
 
@@ -108,7 +108,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     };
     let Some(lookup) = &case.facts.certificates else {
         findings
-            .push(OBJECT.on(uri, "an object in S3").refuted("neither s3://bucket/key nor its ARN"));
+            .push(OBJECT.on(uri, "an object in S3").failed("neither s3://bucket/key nor its ARN"));
         findings.extend(
             ALL.iter()
                 .skip(1)
@@ -120,12 +120,12 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         lookup,
         "no such object",
         |subject, read| match read {
-            Ok(material) => subject.proved(format!(
+            Ok(material) => subject.passed(format!(
                 "a key and a chain of {}{}",
                 material.chain.len(),
                 if material.trusted { ", with trusted certificates" } else { "" }
             )),
-            Err(wrong) => subject.refuted(wrong.clone()),
+            Err(wrong) => subject.failed(wrong.clone()),
         },
     ));
     let Some(Ok(material)) = lookup.found() else {
@@ -137,9 +137,9 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     findings.push(match &material.key {
-        Ok(()) => KEY.on(uri, "a key without passphrase, of the first certificate").proved("it is"),
+        Ok(()) => KEY.on(uri, "a key without passphrase, of the first certificate").passed("it is"),
         Err(wrong) => {
-            KEY.on(uri, "a key without passphrase, of the first certificate").refuted(wrong.clone())
+            KEY.on(uri, "a key without passphrase, of the first certificate").failed(wrong.clone())
         }
     });
     findings.push(chain(CHAIN.on(uri, "each certificate signed by the next"), material));
@@ -171,9 +171,9 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     );
 }
 
-fn chain(subject: Subject, material: &Material) -> Finding {
+fn chain(subject: CheckSubject, material: &Material) -> Finding {
     match material.chain.iter().find(|certificate| !certificate.signed_by_next) {
-        None => subject.proved(
+        None => subject.passed(
             material
                 .chain
                 .iter()
@@ -182,12 +182,12 @@ fn chain(subject: Subject, material: &Material) -> Finding {
                 .join(" < "),
         ),
         Some(broken) => {
-            subject.refuted(format!("`{}` is not signed by what follows it", broken.subject))
+            subject.failed(format!("`{}` is not signed by what follows it", broken.subject))
         }
     }
 }
 
-fn validity(case: &Case<'_>, subject: Subject, material: &Material) -> Finding {
+fn validity(case: &Case<'_>, subject: CheckSubject, material: &Material) -> Finding {
     let now = case.facts.asked_at;
     let wrong = |certificate: &Certificate| {
         if certificate.not_before > now {
@@ -207,11 +207,11 @@ fn validity(case: &Case<'_>, subject: Subject, material: &Material) -> Finding {
         }
     };
     match material.chain.iter().find_map(wrong) {
-        Some(wrong) => subject.refuted(wrong),
+        Some(wrong) => subject.failed(wrong),
         None => {
             let first = material.chain.iter().map(|certificate| certificate.not_after).min();
             subject
-                .proved(first.map_or_else(String::new, |first| format!("until {}", shown(first))))
+                .passed(first.map_or_else(String::new, |first| format!("until {}", shown(first))))
         }
     }
 }

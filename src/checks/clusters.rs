@@ -7,10 +7,10 @@ use crate::{
         built,
         finding::{Check, Finding, Level, Stage},
         security_configuration,
-        verified::{Look, Origin, Verified},
+        verified::{ClusterObservation, Origin, VerifiedConfiguration},
         volumes,
     },
-    facts::emr::{ClusterFacts, ClusterState, SecurityConfiguration, Step},
+    facts::emr::{ClusterFacts, ClusterState, ClusterStep, SecurityConfiguration},
     settings::policy::Protection,
 };
 
@@ -21,7 +21,7 @@ pub(super) static SECURITY_CONFIGURATION: Check = Check {
     why: "Between pre-flight and launch a security configuration can be deleted and made anew under its name, and a runner can leave it out.",
     looks_at: "The name in elasticmapreduce:DescribeCluster; content and creation time of elasticmapreduce:DescribeSecurityConfiguration, asked again.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    mend: "the cluster is terminated; find out who changed the security configuration, then launch again",
+    fix: "the cluster is terminated; find out who changed the security configuration, then launch again",
     source: "Amazon EMR API reference, DescribeCluster, DescribeSecurityConfiguration",
 };
 
@@ -32,7 +32,7 @@ pub(super) static PROTECTIONS: Check = Check {
     why: "Before the launch of a cluster that somebody started by hand nobody has judged what it runs under: that it has a security configuration says nothing of what that protects.",
     looks_at: "The content of the cluster's security configuration in elasticmapreduce:DescribeSecurityConfiguration, against the setting `require` and the cluster's release. Asked of clusters that are named to `watch`.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    mend: "end the cluster, and start it again under a security configuration that protects as required",
+    fix: "end the cluster, and start it again under a security configuration that protects as required",
     source: "Amazon EMR management guide, Create a security configuration; Encryption options",
 };
 
@@ -43,7 +43,7 @@ pub(super) static RELEASE: Check = Check {
     why: "Another release than the verified one may not support what the security configuration asks.",
     looks_at: "ReleaseLabel of elasticmapreduce:DescribeCluster.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
-    mend: "the cluster is terminated; launch again through the guard",
+    fix: "the cluster is terminated; launch again through the guard",
     source: "Amazon EMR API reference, DescribeCluster",
 };
 
@@ -54,7 +54,7 @@ pub(super) static SUBNET: Check = Check {
     why: "Encryption in transit was verified for one subnet; another may lie in another network.",
     looks_at: "Ec2SubnetId of elasticmapreduce:DescribeCluster.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
-    mend: "the cluster is terminated; launch again through the guard",
+    fix: "the cluster is terminated; launch again through the guard",
     source: "Amazon EMR API reference, DescribeCluster",
 };
 
@@ -65,7 +65,7 @@ pub(super) static STEP_FLAG: Check = Check {
     why: "An s3-dist-cp step without --s3ServerSideEncryption switches server-side encryption off for what it writes.",
     looks_at: "The arguments of each s3-dist-cp step in elasticmapreduce:ListSteps.",
     asks: &[&aws_calls::LIST_STEPS],
-    mend: "the cluster is terminated; look for what the step wrote (its --dest) and copy it in place, then launch again",
+    fix: "the cluster is terminated; look for what the step wrote (its --dest) and copy it in place, then launch again",
     source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; EmrEtlRunner, emr_job.rb",
 };
 
@@ -76,18 +76,18 @@ pub(super) static ENDED: Check = Check {
     why: "A cluster that still works when the runner is gone is one that nobody waits for: it costs, and nobody sees what it does.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps after the runner has ended.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    mend: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}",
+    fix: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode, manage_lifecycle_persistent)",
 };
 
 pub(super) static ORPHANED: Check = Check {
     name: "no-orphan",
     stage: Stage::Confirm,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "A cluster can outlive its run: a RunJobFlow that was sent again because its answer was lost, a runner that was killed or lost its connection. It works on, costs, and nobody looks at what it writes.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps once the runner has ended, on the clusters that the run started; a persistent one may stay, but idle. After a stop the setting `on_stop` decides instead.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    mend: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}; the setting `on_orphan: terminate` does so by itself",
+    fix: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}; the setting `on_orphan: terminate` does so by itself",
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode: RunJobFlow is not idempotent); Amazon EMR API reference, RunJobFlow",
 };
 
@@ -98,7 +98,7 @@ pub(super) static RUN_DID_ITS_WORK: Check = Check {
     why: "A runner's exit 0 is no proof that anything ran: one whose clock is ahead of EMR's sees none of its steps and calls that a success.",
     looks_at: "The steps of the run's clusters after an exit 0.",
     asks: &[&aws_calls::LIST_STEPS],
-    mend: "look at the runner's log and at the clusters in the EMR console, then run again",
+    fix: "look at the runner's log and at the clusters in the EMR console, then run again",
     source: "EmrEtlRunner, emr_job.rb (wait_for)",
 };
 
@@ -106,8 +106,8 @@ pub(super) static RUN_DID_ITS_WORK: Check = Check {
 /// protect one that nobody has judged before.
 pub(crate) fn judge(
     subject: &str,
-    look: &Look,
-    verified: &Verified,
+    look: &ClusterObservation,
+    verified: &VerifiedConfiguration,
     origin: Origin,
     require: &[Protection],
 ) -> Vec<Finding> {
@@ -117,16 +117,16 @@ pub(crate) fn judge(
         "no such cluster",
         |subject, cluster| {
             if let Some(difference) = different_name(cluster, wanted) {
-                return subject.refuted(difference);
+                return subject.failed(difference);
             }
             subject.by(
                 &look.security_configuration,
                 "the security configuration has been deleted",
                 |subject, now| match different_content(now, wanted) {
                     None => {
-                        subject.proved(format!("`{}`, same content, same creation time", now.name))
+                        subject.passed(format!("`{}`, same content, same creation time", now.name))
                     }
-                    Some(difference) => subject.refuted(difference),
+                    Some(difference) => subject.failed(difference),
                 },
             )
         },
@@ -164,9 +164,9 @@ pub(crate) fn judge(
                 .map(|step| step.name.as_str())
                 .collect();
             if bare.is_empty() {
-                subject.proved(format!("on all {}", ours().count()))
+                subject.passed(format!("on all {}", ours().count()))
             } else {
-                subject.refuted(format!("missing on: {}", bare.join("; ")))
+                subject.failed(format!("missing on: {}", bare.join("; ")))
             }
         },
     ));
@@ -176,7 +176,7 @@ pub(crate) fn judge(
 }
 
 /// Whether what a cluster runs under protects as the policy requires, and works on its release.
-fn protections(subject: &str, look: &Look, require: &[Protection]) -> Finding {
+fn protections(subject: &str, look: &ClusterObservation, require: &[Protection]) -> Finding {
     let names: Vec<&str> = require.iter().map(|protection| protection.name()).collect();
     let wanted = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
     let release = look.cluster.found().and_then(|cluster| cluster.release.as_deref()?.parse().ok());
@@ -189,21 +189,21 @@ fn protections(subject: &str, look: &Look, require: &[Protection]) -> Finding {
             "no such security configuration",
             |subject, found| {
                 let Some(release) = &release else {
-                    return subject.refuted(format!(
+                    return subject.failed(format!(
                         "the release {}",
                         cluster.release.as_deref().unwrap_or("none")
                     ));
                 };
                 match security_configuration::protects(&found.content, release, require) {
-                    Ok(saw) => subject.proved(saw),
-                    Err(missing) => subject.refuted(missing),
+                    Ok(saw) => subject.passed(saw),
+                    Err(missing) => subject.failed(missing),
                 }
             },
         )
     })
 }
 
-fn different_name(cluster: &ClusterFacts, wanted: &Verified) -> Option<String> {
+fn different_name(cluster: &ClusterFacts, wanted: &VerifiedConfiguration) -> Option<String> {
     match &cluster.security_configuration {
         None => Some("no security configuration".to_owned()),
         Some(name) if *name != wanted.name => Some(format!("the security configuration `{name}`")),
@@ -211,7 +211,10 @@ fn different_name(cluster: &ClusterFacts, wanted: &Verified) -> Option<String> {
     }
 }
 
-fn different_content(now: &SecurityConfiguration, wanted: &Verified) -> Option<String> {
+fn different_content(
+    now: &SecurityConfiguration,
+    wanted: &VerifiedConfiguration,
+) -> Option<String> {
     if now.digest != wanted.digest {
         Some(format!(
             "`{}` with other content than at pre-flight (created {})",
@@ -229,7 +232,7 @@ fn different_content(now: &SecurityConfiguration, wanted: &Verified) -> Option<S
 /// does not.
 pub(super) fn difference_before_launch(
     cluster: &ClusterFacts,
-    verified: &Verified,
+    verified: &VerifiedConfiguration,
 ) -> Option<String> {
     if let Some(difference) = different_name(cluster, verified) {
         return Some(difference);
@@ -276,7 +279,11 @@ pub(crate) enum ExpectedEnd {
 }
 
 /// Judges a cluster's end.
-pub(crate) fn judge_end(subject: &str, look: &Look, expected: ExpectedEnd) -> Finding {
+pub(crate) fn judge_end(
+    subject: &str,
+    look: &ClusterObservation,
+    expected: ExpectedEnd,
+) -> Finding {
     let wanted = match expected {
         ExpectedEnd::Finished => "over, or TERMINATING",
         ExpectedEnd::Persistent => "no step left to do",
@@ -287,7 +294,7 @@ pub(crate) fn judge_end(subject: &str, look: &Look, expected: ExpectedEnd) -> Fi
             let state = cluster.status.state;
             let holds = match expected {
                 ExpectedEnd::Finished => state.is_over() || state == ClusterState::Terminating,
-                ExpectedEnd::Persistent => !steps.iter().any(Step::is_open),
+                ExpectedEnd::Persistent => !steps.iter().any(ClusterStep::is_open),
                 ExpectedEnd::Failed => true,
             };
             subject.decided(
@@ -310,16 +317,16 @@ pub(crate) fn judge_orphan(
         |subject, cluster| {
             let state = cluster.status.state;
             match (is_orphan, state.is_over()) {
-                (false, _) => subject.proved(state.to_string()),
+                (false, _) => subject.passed(state.to_string()),
                 (true, true) => subject
-                    .proved(format!("{state}: nobody waited for it, and it is over all the same")),
-                (true, false) => subject.refuted(format!("{state}, and nobody waits for it")),
+                    .passed(format!("{state}: nobody waited for it, and it is over all the same")),
+                (true, false) => subject.failed(format!("{state}, and nobody waits for it")),
             }
         },
     )
 }
 
-fn completed(steps: &[Step]) -> usize {
+fn completed(steps: &[ClusterStep]) -> usize {
     steps.iter().filter(|step| step.state == "COMPLETED").count()
 }
 
@@ -330,16 +337,16 @@ fn completed(steps: &[Step]) -> usize {
 /// failure), nor do steps that failed on a persistent cluster and were sent again; but some cluster
 /// must have done the work, if the run's arguments leave any (`has_steps`).
 pub(crate) fn judge_work<'a>(
-    clusters: impl IntoIterator<Item = &'a [Step]>,
+    clusters: impl IntoIterator<Item = &'a [ClusterStep]>,
     expected: ExpectedEnd,
     has_steps: bool,
 ) -> Finding {
-    let clusters: Vec<&[Step]> = clusters.into_iter().collect();
-    let (wanted, done): (_, fn(&[Step]) -> bool) = match expected {
+    let clusters: Vec<&[ClusterStep]> = clusters.into_iter().collect();
+    let (wanted, done): (_, fn(&[ClusterStep]) -> bool) = match expected {
         _ if !has_steps => ("a cluster; these arguments leave it no step", |_| true),
         ExpectedEnd::Persistent => {
             ("a cluster with COMPLETED steps, and none left to do", |steps| {
-                completed(steps) > 0 && !steps.iter().any(Step::is_open)
+                completed(steps) > 0 && !steps.iter().any(ClusterStep::is_open)
             })
         }
         _ => ("a cluster with every step COMPLETED", |steps| {
@@ -358,16 +365,16 @@ pub(crate) fn judge_work<'a>(
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::checks::verified::Closer;
+    use crate::checks::verified::ClusterDetails;
     use crate::{
-        checks::finding::Status::{NotApplicable, Proved},
+        checks::finding::Status::{NotApplicable, Passed},
         facts::emr::ClusterStatus,
     };
     use std::collections::BTreeMap;
     use time::OffsetDateTime;
 
     /// A cluster in `state`, of which nothing else is known.
-    pub(in crate::checks) fn look(state: ClusterState) -> Look {
+    pub(in crate::checks) fn look(state: ClusterState) -> ClusterObservation {
         let cluster = ClusterFacts {
             id: "j-1".parse().unwrap(),
             name: "Snowplow ETL".to_owned(),
@@ -386,17 +393,17 @@ pub(super) mod tests {
         };
         let security_configuration =
             Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, "a test");
-        Look {
+        ClusterObservation {
             cluster: Lookup::Found(cluster),
             steps: Lookup::Found(Vec::new()),
             security_configuration,
-            closer: Closer::default(),
+            closer: ClusterDetails::default(),
             steps_asked: true,
         }
     }
 
     /// What an older guard wrote into its journal.
-    pub(in crate::checks) fn verified() -> Verified {
+    pub(in crate::checks) fn verified() -> VerifiedConfiguration {
         let text = r#"{"name": "sc", "created": "1970-01-01T00:00:00Z", "digest": "00", "release": "emr-5.29.0", "subnet": null}"#;
         serde_json::from_str(text).unwrap()
     }
@@ -406,7 +413,7 @@ pub(super) mod tests {
         let findings = judge("j-1", &look(ClusterState::Running), &verified(), Origin::Run, &[]);
         let status =
             |name: &str| findings.iter().find(|finding| finding.check.name == name).unwrap().status;
-        assert_eq!((status("cluster-configurations"), status("cluster-ami")), (Proved, Proved));
+        assert_eq!((status("cluster-configurations"), status("cluster-ami")), (Passed, Passed));
         for check in ["cluster-roles", "cluster-bootstrap-actions", "cluster-volumes"] {
             assert_eq!(status(check), NotApplicable, "{check}");
         }

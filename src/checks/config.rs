@@ -8,11 +8,11 @@ use crate::checks::{
 pub(super) static AMBIGUOUS: Check = Check {
     name: "config-ambiguous",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "A key that stands twice, once as `a` and once as `:a`, or is overridden by a merge below it, has a definite meaning to Ruby and another one to the person who reads the file.",
     looks_at: "Duplicate keys, symbol twins, late merges and further documents in the runner config, where they touch `aws` or `monitoring`.",
     asks: &[],
-    mend: "leave one of the two places, with the value that is meant",
+    fix: "leave one of the two places, with the value that is meant",
     source: "psych, lib/psych/visitors/to_ruby.rb; EmrEtlRunner, cli.rb (recursive_symbolize_keys)",
 };
 
@@ -21,12 +21,12 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(
             AMBIGUOUS
                 .on("the runner config", "one place for each key")
-                .proved("one place for each key"),
+                .passed("one place for each key"),
         );
     }
     for found in &case.observed.ambiguities {
         let subject = AMBIGUOUS.on(found.key.as_str(), "one place").at(Some(&found.loses));
         findings
-            .push(subject.refuted(format!("{}: Ruby takes the one at {}", found.what, found.wins)));
+            .push(subject.failed(format!("{}: Ruby takes the one at {}", found.what, found.wins)));
     }
 }

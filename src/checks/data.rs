@@ -9,7 +9,7 @@ use crate::{
         finding::{Check, Finding, Level, Stage},
         stored::{self, Standard},
     },
-    spec::data_paths::Location,
+    spec::data_paths::DataLocation,
 };
 
 pub(super) static ENCRYPTED: Check = Check {
@@ -19,24 +19,24 @@ pub(super) static ENCRYPTED: Check = Check {
     why: "A bucket's default encryption is not retroactive: objects from before it stay as they were written, and the run would read, copy and load them.",
     looks_at: "s3:ListObjectsV2 on each location that this run reads data from, and s3:HeadObject on its objects: all of them up to the setting `data_objects`, an even sample beyond it.",
     asks: &[&aws_calls::LIST_OBJECTS, &aws_calls::HEAD_OBJECT],
-    mend: "copy them in place: aws s3 cp --recursive --sse AES256 (or --sse aws:kms --sse-kms-key-id KEY_ARN) s3://BUCKET/PREFIX s3://BUCKET/PREFIX",
+    fix: "copy them in place: aws s3 cp --recursive --sse AES256 (or --sse aws:kms --sse-kms-key-id KEY_ARN) s3://BUCKET/PREFIX s3://BUCKET/PREFIX",
     source: "Setup guide, Setting up end to end encryption, S3 buckets (\"not retroactive\"); Amazon S3 user guide, Setting default server-side encryption",
 };
 
 pub(super) static VERSIONS: Check = Check {
     name: "no-earlier-versions",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "A versioned bucket keeps what is overwritten or deleted: unencrypted objects stay readable as earlier versions after they were copied in place, and staged raw data stays after it was moved.",
     looks_at: "s3:GetBucketVersioning on each bucket of the run.",
     asks: &[&aws_calls::GET_BUCKET_VERSIONING],
-    mend: "look for them (aws s3api list-object-versions --bucket {subject}), and have a lifecycle rule with NoncurrentVersionExpiration remove them",
+    fix: "look for them (aws s3api list-object-versions --bucket {subject}), and have a lifecycle rule with NoncurrentVersionExpiration remove them",
     source: "Amazon S3 user guide, Retaining multiple versions of objects with S3 Versioning",
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let roles = case.paths.plan.reads_data_from();
-    let locations: Vec<&Location> = case
+    let locations: Vec<&DataLocation> = case
         .paths
         .locations
         .iter()
@@ -62,8 +62,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             &buckets::EXISTS,
             &facts.versioning,
             |subject, versioning| match versioning {
-                None => subject.proved("never versioned"),
-                Some(status) => subject.refuted(format!(
+                None => subject.passed("never versioned"),
+                Some(status) => subject.failed(format!(
                     "versioning {status}: earlier versions may be there, which were not looked at"
                 )),
             },
@@ -71,7 +71,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn encrypted(case: &Case<'_>, location: &Location) -> Finding {
+fn encrypted(case: &Case<'_>, location: &DataLocation) -> Finding {
     let standard = Standard::of(case.policy, case.facts);
     let subject =
         ENCRYPTED.on(location.role.as_str(), stored::wanted(&standard)).at(Some(&location.at));
@@ -84,7 +84,7 @@ fn encrypted(case: &Case<'_>, location: &Location) -> Finding {
     match case.facts.data.get(&location.role) {
         None => subject.waiting_for(&buckets::EXISTS),
         Some(lookup) => subject.by_existing(&buckets::EXISTS, lookup, |subject, survey| {
-            stored::judge(&standard, subject, survey, |subject| subject.proved("nothing there yet"))
+            stored::judge(&standard, subject, survey, |subject| subject.passed("nothing there yet"))
         }),
     }
 }

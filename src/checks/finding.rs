@@ -30,7 +30,7 @@ pub struct Check {
     /// The calls that tell those facts: where one of them is denied or fails, the check is Unknown.
     pub asks: &'static [&'static Call],
     /// How to mend it; `{subject}` stands for what the finding is about.
-    pub mend: &'static str,
+    pub fix: &'static str,
     /// Where AWS or the setup guide says so.
     pub source: &'static str,
 }
@@ -54,7 +54,8 @@ pub enum Level {
     /// It must be proved.
     Required,
     /// It is reported only.
-    Advised,
+    #[serde(rename = "advised")]
+    Advisory,
 }
 
 /// A check's answer on one subject.
@@ -62,15 +63,18 @@ pub enum Level {
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Facts show that it holds.
-    Proved,
+    #[serde(rename = "proved")]
+    Passed,
     /// Facts show that it does not.
-    Refuted,
+    #[serde(rename = "refuted")]
+    Failed,
     /// The facts could not be established.
     Unknown,
     /// The policy or the config leaves nothing to check.
     NotApplicable,
     /// It is Refuted or Unknown, and an exception in the settings covers it.
-    Excused,
+    #[serde(rename = "excused")]
+    Excepted,
 }
 
 /// What one check found on one subject.
@@ -95,10 +99,12 @@ pub struct Finding {
     pub at: Option<String>,
     /// What to do, when it is not proved.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    #[serde(rename = "mend")]
+    pub fix: Option<String>,
     /// Why it is excused, and until when.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub excused: Option<String>,
+    #[serde(rename = "excused")]
+    pub excepted: Option<String>,
     /// The check that must be mended first, where this one is Unknown only because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<&'static str>,
@@ -116,7 +122,7 @@ impl Finding {
     /// Refuted or Unknown: something is left to do.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self.status, Status::Refuted | Status::Unknown)
+        matches!(self.status, Status::Failed | Status::Unknown)
     }
 
     /// What was seen and wanted, in half a line.
@@ -129,8 +135,8 @@ impl Finding {
     /// nobody has looked at yet explains nothing then.
     pub(crate) fn open_in_brief<'a>(findings: impl IntoIterator<Item = &'a Self>) -> String {
         let open: Vec<&Self> = findings.into_iter().filter(|finding| finding.is_open()).collect();
-        let refuted = open.iter().any(|finding| finding.status == Status::Refuted);
-        let told = open.into_iter().filter(|finding| !refuted || finding.status == Status::Refuted);
+        let failed = open.iter().any(|finding| finding.status == Status::Failed);
+        let told = open.into_iter().filter(|finding| !failed || finding.status == Status::Failed);
         told.map(Self::in_brief).collect::<Vec<_>>().join("; ")
     }
 }
@@ -142,15 +148,15 @@ fn by_name<S: Serializer>(check: &&'static Check, serializer: S) -> Result<S::Ok
 
 /// Excuses what an exception covers. What waits for an excused finding stays Unknown: nobody has
 /// looked at it.
-pub(super) fn excuse(findings: &mut [Finding], policy: &Policy) {
+pub(super) fn apply_exceptions(findings: &mut [Finding], policy: &Policy) {
     for finding in findings.iter_mut().filter(|finding| finding.is_open()) {
         let covering = policy
             .exceptions
             .iter()
             .find(|exception| exception.covers(finding.check.name, &finding.subject));
         if let Some(exception) = covering {
-            finding.status = Status::Excused;
-            finding.excused = Some(format!("{} (until {})", exception.reason, exception.expires));
+            finding.status = Status::Excepted;
+            finding.excepted = Some(format!("{} (until {})", exception.reason, exception.expires));
         }
     }
 }
@@ -164,13 +170,13 @@ pub(crate) fn apply_policy(findings: &mut [Finding], policy: &Policy) {
         if names(&policy.enforce, finding) {
             finding.level = Level::Required;
         } else if names(&policy.advise, finding) {
-            finding.level = Level::Advised;
+            finding.level = Level::Advisory;
         }
     }
 }
 
 /// A subject under a check, about to get its finding.
-pub(crate) struct Subject {
+pub(crate) struct CheckSubject {
     check: &'static Check,
     subject: String,
     wanted: Cow<'static, str>,
@@ -184,8 +190,8 @@ impl Check {
         &'static self,
         subject: impl Into<String>,
         wanted: impl Into<Cow<'static, str>>,
-    ) -> Subject {
-        Subject {
+    ) -> CheckSubject {
+        CheckSubject {
             check: self,
             subject: subject.into(),
             wanted: wanted.into(),
@@ -195,7 +201,7 @@ impl Check {
     }
 }
 
-impl Subject {
+impl CheckSubject {
     pub(crate) fn at(mut self, at: Option<&str>) -> Self {
         self.at = at.map(ToOwned::to_owned);
         self
@@ -207,7 +213,7 @@ impl Subject {
         self
     }
 
-    fn finding(self, status: Status, saw: String, mend: Option<String>) -> Finding {
+    fn finding(self, status: Status, saw: String, fix: Option<String>) -> Finding {
         Finding {
             check: self.check,
             level: self.check.level,
@@ -216,34 +222,34 @@ impl Subject {
             saw,
             wanted: self.wanted.into_owned(),
             at: self.at,
-            mend,
+            fix,
             waits_for: None,
             not_there: false,
-            excused: None,
+            excepted: None,
             cluster: self.cluster,
         }
     }
 
-    pub(crate) fn proved(self, saw: impl Into<String>) -> Finding {
-        self.finding(Status::Proved, saw.into(), None)
+    pub(crate) fn passed(self, saw: impl Into<String>) -> Finding {
+        self.finding(Status::Passed, saw.into(), None)
     }
 
     pub(crate) fn not_applicable(self, why: impl Into<String>) -> Finding {
         self.finding(Status::NotApplicable, why.into(), None)
     }
 
-    pub(crate) fn refuted(self, saw: impl Into<String>) -> Finding {
-        let mend = self.check.mend.replace("{subject}", &self.subject);
-        self.finding(Status::Refuted, saw.into(), Some(mend))
+    pub(crate) fn failed(self, saw: impl Into<String>) -> Finding {
+        let fix = self.check.fix.replace("{subject}", &self.subject);
+        self.finding(Status::Failed, saw.into(), Some(fix))
     }
 
     /// Proved or Refuted, by `holds`.
     pub(crate) fn decided(self, holds: bool, saw: impl Into<String>) -> Finding {
-        if holds { self.proved(saw) } else { self.refuted(saw) }
+        if holds { self.passed(saw) } else { self.failed(saw) }
     }
 
-    pub(crate) fn unknown(self, saw: impl Into<String>, mend: impl Into<String>) -> Finding {
-        self.finding(Status::Unknown, saw.into(), Some(mend.into()))
+    pub(crate) fn unknown(self, saw: impl Into<String>, fix: impl Into<String>) -> Finding {
+        self.finding(Status::Unknown, saw.into(), Some(fix.into()))
     }
 
     /// Unknown, because what it is about is not there yet, or no longer.
@@ -305,7 +311,7 @@ impl Subject {
     ) -> Finding {
         match lookup {
             Lookup::Found(fact) => decide(self, fact),
-            Lookup::Absent => self.refuted(absent),
+            Lookup::Absent => self.failed(absent),
             Lookup::Denied(obstacle) => self.denied(obstacle),
             Lookup::Unreachable(obstacle) => self.unreachable(obstacle),
         }

@@ -9,7 +9,7 @@ use crate::{
         security_configuration,
     },
     facts::{
-        kms::{Key, KeyUse},
+        kms::{KeyUse, KmsKey},
         s3::DefaultEncryption,
     },
     settings::policy::EncryptionKind,
@@ -22,7 +22,7 @@ pub(super) static EXISTS: Check = Check {
     why: "A cluster whose key is gone fails while it starts, after minutes, or cannot read what was written.",
     looks_at: "kms:DescribeKey on each key of the security configuration and of the buckets' defaults.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    mend: "name a key that exists in a new security configuration; list them with: aws kms list-aliases",
+    fix: "name a key that exists in a new security configuration; list them with: aws kms list-aliases",
     source: "AWS KMS API reference, DescribeKey",
 };
 
@@ -33,7 +33,7 @@ pub(super) static ENABLED: Check = Check {
     why: "A disabled key, or one about to be deleted, stops the cluster, and what was written under it can no longer be read.",
     looks_at: "KeyState of kms:DescribeKey.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    mend: "aws kms enable-key --key-id {subject} (after aws kms cancel-key-deletion, if it is pending deletion)",
+    fix: "aws kms enable-key --key-id {subject} (after aws kms cancel-key-deletion, if it is pending deletion)",
     source: "AWS KMS developer guide, Key states of AWS KMS keys",
 };
 
@@ -44,7 +44,7 @@ pub(super) static SYMMETRIC: Check = Check {
     why: "EMR and S3 use only symmetric keys; with another kind the cluster does not start.",
     looks_at: "KeySpec and KeyUsage of kms:DescribeKey.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    mend: "create a symmetric key (aws kms create-key) and name it in a new security configuration",
+    fix: "create a symmetric key (aws kms create-key) and name it in a new security configuration",
     source: "Amazon EMR management guide, Create keys and certificates for data encryption",
 };
 
@@ -55,29 +55,29 @@ pub(super) static REGION: Check = Check {
     why: "A key of another region cannot be used by the cluster.",
     looks_at: "The region in the key's ARN, against aws.emr.region.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    mend: "name a key of the cluster's region in a new security configuration",
+    fix: "name a key of the cluster's region in a new security configuration",
     source: "Amazon EMR management guide, Create keys and certificates for data encryption",
 };
 
 pub(super) static ROTATION: Check = Check {
     name: "kms-key-rotation",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "Most rules on regulated data ask that key material be rotated; KMS does it once a year when told to.",
     looks_at: "kms:GetKeyRotationStatus.",
     asks: &[&aws_calls::GET_KEY_ROTATION_STATUS],
-    mend: "aws kms enable-key-rotation --key-id {subject}",
+    fix: "aws kms enable-key-rotation --key-id {subject}",
     source: "AWS KMS developer guide, Rotate AWS KMS keys",
 };
 
 pub(super) static CUSTOMER_MANAGED: Check = Check {
     name: "kms-key-customer-managed",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "The policy of a key that AWS manages can be neither read as a rule nor changed: everybody whom IAM allows in the account may use it, and it cannot be disabled.",
     looks_at: "KeyManager of kms:DescribeKey, and buckets whose default is KMS without a key of their own.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    mend: "create a key of your own (aws kms create-key) and name it in place of {subject}",
+    fix: "create a key of your own (aws kms create-key) and name it in place of {subject}",
     source: "AWS KMS developer guide, AWS managed keys",
 };
 
@@ -102,18 +102,18 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         // An ARN of another region tells by itself; the regional endpoint cannot describe such a
         // key.
         if let Some((seen, _)) = reference.region_and_account().filter(|(seen, _)| seen != region) {
-            findings.push(REGION.on(name, region.clone()).refuted(seen));
+            findings.push(REGION.on(name, region.clone()).failed(seen));
             continue;
         }
         findings.push(EXISTS.on(name, "the key").by(
             &facts.description,
             "no such key",
-            |subject, key| subject.proved(format!("{}, for {}", key.arn, used_for(uses))),
+            |subject, key| subject.passed(format!("{}, for {}", key.arn, used_for(uses))),
         ));
         let described = |check: &'static Check,
                          wanted: &'static str,
-                         holds: fn(&Key) -> bool,
-                         saw: fn(&Key) -> String| {
+                         holds: fn(&KmsKey) -> bool,
+                         saw: fn(&KmsKey) -> String| {
             let subject = check.on(name, wanted);
             match &facts.description {
                 Lookup::Absent => subject.waiting_for(&EXISTS),
@@ -122,11 +122,11 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 }),
             }
         };
-        findings.push(described(&ENABLED, "Enabled", Key::is_enabled, state));
+        findings.push(described(&ENABLED, "Enabled", KmsKey::is_enabled, state));
         findings.push(described(
             &SYMMETRIC,
             "SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT",
-            Key::is_symmetric,
+            KmsKey::is_symmetric,
             |key| format!("{} for {}", key.spec, key.usage),
         ));
         let subject = REGION.on(name, region.clone());
@@ -151,7 +151,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(match (facts.description.found(), &facts.rotation) {
             (None, _) => subject.waiting_for(&EXISTS),
             (Some(key), _) if key.aws_managed => {
-                subject.proved("AWS manages it, and rotates it every year")
+                subject.passed("AWS manages it, and rotates it every year")
             }
             (Some(_), Lookup::Absent) => {
                 subject.not_applicable("a kind of key that is never rotated")
@@ -199,14 +199,14 @@ fn keyless_defaults(case: &Case<'_>, findings: &mut Vec<Finding>) {
             findings.push(
                 CUSTOMER_MANAGED
                     .on(bucket.as_str(), "a key that the account manages itself")
-                    .refuted("KMS without a key: aws/s3, which AWS manages"),
+                    .failed("KMS without a key: aws/s3, which AWS manages"),
             );
         }
     }
 }
 
 /// A key's state, with the day it ends where that is set.
-fn state(key: &Key) -> String {
+fn state(key: &KmsKey) -> String {
     let ends =
         key.deletion.and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());
     ends.map_or_else(|| key.state.clone(), |ends| format!("{}, gone at {}", key.state, shown(ends)))

@@ -2,7 +2,7 @@
 //! environment.
 
 use crate::{
-    aws::endpoint::Endpoint,
+    aws::endpoint::EndpointOverride,
     base::aws_calls,
     checks::{
         case::Case,
@@ -18,7 +18,7 @@ pub(super) static AWS_ENDPOINT: Check = Check {
     why: "An endpoint override can make the guard look at one AWS while the runner launches in another: everything would be proved about the wrong account.",
     looks_at: "AWS_ENDPOINT_URL, its per-service forms, and the profile's endpoint_url, as the AWS SDK resolves them.",
     asks: &[],
-    mend: "unset the override, or allow it by its origin in the setting `allow_endpoints`",
+    fix: "unset the override, or allow it by its origin in the setting `allow_endpoints`",
     source: "AWS SDKs and tools reference guide, service-specific endpoints",
 };
 
@@ -29,7 +29,7 @@ pub(super) static RUNNER_VERSION: Check = Check {
     why: "EmrEtlRunner before 0.33.0 (R108) knows neither aws.emr.security_configuration nor aws.s3.buckets.encrypted and ignores both silently.",
     looks_at: "`snowplow-emr-etl-runner --version`, remembered by the file's identity.",
     asks: &[],
-    mend: "install EmrEtlRunner 0.33.0 or later",
+    fix: "install EmrEtlRunner 0.33.0 or later",
     source: "Snowplow R108 release notes; setup guide, Setting up end to end encryption",
 };
 
@@ -40,18 +40,18 @@ pub(super) static WATCHABLE: Check = Check {
     why: "At INFO the runner prints no cluster id: without elasticmapreduce:ListClusters the guard could not find what it must watch.",
     looks_at: "elasticmapreduce:ListClusters of the last hour, which also tells this run's clusters from earlier ones.",
     asks: &[&aws_calls::LIST_CLUSTERS],
-    mend: "allow elasticmapreduce:ListClusters to the guard's credentials",
+    fix: "allow elasticmapreduce:ListClusters to the guard's credentials",
     source: "EmrEtlRunner, emr_job.rb (the id is logged at DEBUG only); Amazon EMR API reference, ListClusters",
 };
 
 pub(super) static ENVIRONMENT: Check = Check {
     name: "environment-loads-code",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "The runner inherits the environment: a library or an agent that a variable loads into it can change what it sends to EMR.",
     looks_at: "RUBYOPT, JRUBY_OPTS, RUBYLIB, GEM_HOME, GEM_PATH, BUNDLE_GEMFILE, CLASSPATH and Java's option variables in the guard's own environment.",
     asks: &[],
-    mend: "unset {subject} where the guard is started, unless you know what it loads",
+    fix: "unset {subject} where the guard is started, unless you know what it loads",
     source: "Manuals of ruby, jruby and java; the JVM's JAVA_TOOL_OPTIONS",
 };
 
@@ -62,12 +62,12 @@ pub(super) static SAME_ACCOUNT: Check = Check {
     why: "The guard looks with its own credentials and the runner launches with the keys of its config. If these belong to two accounts, nothing that was looked at is what will run.",
     looks_at: "sts:GetCallerIdentity under both sets of credentials.",
     asks: &[&aws_calls::GET_CALLER_IDENTITY],
-    mend: "give the guard credentials of the account that the runner config's keys belong to, or set `credentials: runner-config`",
+    fix: "give the guard credentials of the account that the runner config's keys belong to, or set `credentials: runner-config`",
     source: "AWS STS API reference, GetCallerIdentity",
 };
 
 pub(super) fn endpoints(case: &Case<'_>) -> Vec<Finding> {
-    let finding = |endpoint: &Endpoint| {
+    let finding = |endpoint: &EndpointOverride| {
         let subject = AWS_ENDPOINT
             .on(endpoint.service.clone(), "AWS's own endpoint, or one that the settings allow");
         subject.decided(endpoint.accepted, endpoint.url.clone())
@@ -76,7 +76,7 @@ pub(super) fn endpoints(case: &Case<'_>) -> Vec<Finding> {
         return vec![
             AWS_ENDPOINT
                 .on("all services", "AWS's own endpoints")
-                .proved("no endpoint override is in force"),
+                .passed("no endpoint override is in force"),
         ];
     }
     case.facts.endpoints.iter().map(finding).collect()
@@ -97,7 +97,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(WATCHABLE.on("elasticmapreduce:ListClusters", "an answer").by(
         &case.facts.earlier_clusters,
         "no list",
-        |subject, earlier| subject.proved(format!("{} of the last hour", earlier.len())),
+        |subject, earlier| subject.passed(format!("{} of the last hour", earlier.len())),
     ));
     environment(case, findings);
 }
@@ -108,7 +108,7 @@ fn environment(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(
             ENVIRONMENT
                 .on("the environment", "nothing that loads code into the runner")
-                .proved("none of these variables is set"),
+                .passed("none of these variables is set"),
         );
     }
     for variable in set {

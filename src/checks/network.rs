@@ -18,7 +18,7 @@ pub(super) static RELEASE: Check = Check {
     why: "An EMR release older than a feature of the security configuration ignores it or does not start.",
     looks_at: "aws.emr.ami_version, against what the security configuration uses.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    mend: "raise aws.emr.ami_version to the release named",
+    fix: "raise aws.emr.ami_version to the release named",
     source: "Amazon EMR release guide: security configurations 4.8.0, EBS encryption 5.24.0, EMR-managed certificates 7.11.0",
 };
 
@@ -29,7 +29,7 @@ pub(super) static SUBNET: Check = Check {
     why: "Encryption in transit needs a VPC: the certificates are made for names such as *.ec2.internal.",
     looks_at: "aws.emr.ec2_subnet_id.",
     asks: &[],
-    mend: "set aws.emr.ec2_subnet_id to a subnet of the VPC",
+    fix: "set aws.emr.ec2_subnet_id to a subnet of the VPC",
     source: "Amazon EMR management guide, Encryption in transit; setup guide, Setting up end to end encryption",
 };
 
@@ -40,7 +40,7 @@ pub(super) static SUBNET_EXISTS: Check = Check {
     why: "A subnet that does not exist fails the run after minutes; which network it lies in decides whether encryption in transit can work.",
     looks_at: "ec2:DescribeSubnets on aws.emr.ec2_subnet_id.",
     asks: &[&aws_calls::DESCRIBE_SUBNETS],
-    mend: "name a subnet of aws.emr.region; list them with: aws ec2 describe-subnets --query 'Subnets[].[SubnetId,VpcId]'",
+    fix: "name a subnet of aws.emr.region; list them with: aws ec2 describe-subnets --query 'Subnets[].[SubnetId,VpcId]'",
     source: "Amazon EC2 API reference, DescribeSubnets",
 };
 
@@ -51,7 +51,7 @@ pub(super) static VPC_DNS: Check = Check {
     why: "Nodes find and verify each other by the names that the certificates are made for; a VPC without DNS support or host names gives them none.",
     looks_at: "ec2:DescribeVpcAttribute: enableDnsSupport and enableDnsHostnames.",
     asks: &[&aws_calls::DESCRIBE_VPC_ATTRIBUTE],
-    mend: "aws ec2 modify-vpc-attribute --vpc-id {subject} --enable-dns-hostnames (and --enable-dns-support)",
+    fix: "aws ec2 modify-vpc-attribute --vpc-id {subject} --enable-dns-hostnames (and --enable-dns-support)",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DNS attributes for your VPC",
 };
 
@@ -62,29 +62,29 @@ pub(super) static VPC_DHCP: Check = Check {
     why: "With another domain name the nodes' names do not fit the certificates' wildcard, and they refuse each other.",
     looks_at: "ec2:DescribeVpcs and DescribeDhcpOptions: domain-name and domain-name-servers.",
     asks: &[&aws_calls::DESCRIBE_VPCS, &aws_calls::DESCRIBE_DHCP_OPTIONS],
-    mend: "give {subject} DHCP options with the domain name wanted and AmazonProvidedDNS: aws ec2 create-dhcp-options, then associate-dhcp-options",
+    fix: "give {subject} DHCP options with the domain name wanted and AmazonProvidedDNS: aws ec2 create-dhcp-options, then associate-dhcp-options",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DHCP option sets",
 };
 
 pub(super) static INSTANCE_TYPES: Check = Check {
     name: "instance-types",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "Instances of the Nitro System encrypt their local NVMe disks in hardware, and many encrypt the traffic between them; older ones do neither by themselves.",
     looks_at: "The instance types below aws.emr.jobflow, against the families from before the Nitro System.",
     asks: &[],
-    mend: "use a current family in place of {subject}, such as m5 or r5",
+    fix: "use a current family in place of {subject}, such as m5 or r5",
     source: "Amazon EC2 user guide, Instances built on the AWS Nitro System; Data protection in Amazon EC2 (encryption in transit)",
 };
 
 pub(super) static EBS_BY_DEFAULT: Check = Check {
     name: "ebs-encryption-by-default",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "LUKS leaves the root volumes as they are: without EnableEbsEncryption only the account's own default encrypts them, with whatever a step leaves in /tmp.",
     looks_at: "ec2:GetEbsEncryptionByDefault in the cluster's region, where the security configuration does not encrypt EBS volumes itself.",
     asks: &[&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT],
-    mend: "aws ec2 enable-ebs-encryption-by-default, or a new security configuration with EnableEbsEncryption (EMR 5.24.0 and later)",
+    fix: "aws ec2 enable-ebs-encryption-by-default, or a new security configuration with EnableEbsEncryption (EMR 5.24.0 and later)",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption; Amazon EBS user guide, Enable encryption by default",
 };
 
@@ -111,8 +111,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         SUBNET.on("aws.emr.ec2_subnet_id", "a subnet").at(subnet.map(|subnet| subnet.at.as_str()));
     findings.push(if case.policy.requires(Protection::InTransit) {
         match subnet {
-            Some(subnet) if !subnet.value.trim().is_empty() => subject.proved(subnet.value.clone()),
-            _ => subject.refuted("blank"),
+            Some(subnet) if !subnet.value.trim().is_empty() => subject.passed(subnet.value.clone()),
+            _ => subject.failed("blank"),
         }
     } else {
         subject.not_applicable("encryption in transit is not required by policy")
@@ -139,7 +139,7 @@ fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(SUBNET_EXISTS.on(subnet, "the subnet").at(at).by(
         &network.vpc,
         "no such subnet",
-        |subject, vpc| subject.proved(format!("in {vpc}")),
+        |subject, vpc| subject.passed(format!("in {vpc}")),
     ));
     let vpc = network.vpc.found().map_or(subnet, String::as_str);
     let domain = internal_domain(&case.cluster.region.value);
@@ -207,9 +207,9 @@ fn instance_types(case: &Case<'_>, findings: &mut Vec<Finding>) {
             .on(kind.value.as_str(), "a family of the Nitro System")
             .at(Some(&kind.at));
         findings.push(if BEFORE_NITRO.contains(&family.as_str()) {
-            subject.refuted(format!("{family}, a family from before it"))
+            subject.failed(format!("{family}, a family from before it"))
         } else {
-            subject.proved(format!("{family}, no family from before it"))
+            subject.passed(format!("{family}, no family from before it"))
         });
     }
 }

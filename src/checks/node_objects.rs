@@ -11,13 +11,13 @@ use crate::{
     },
     checks::{
         case::Case,
-        finding::{Check, Finding, Level, Stage, Subject},
+        finding::{Check, CheckSubject, Finding, Level, Stage},
         roles, security_configuration,
     },
     facts::{
         emr::NodeFetch,
-        iam::Identity,
-        iam_policy::{self, Decision, Request},
+        iam::SimulationDecision,
+        iam_policy::{self, AccessRequest, PolicyDecision},
         node_objects::NodeObject,
     },
 };
@@ -29,7 +29,7 @@ pub(super) static PROVIDER: Check = Check {
     why: "Every node fetches the jar of a custom key or certificate provider while it starts; without it the cluster fails after minutes.",
     looks_at: "s3:HeadObject on each S3Object of the security configuration that is a custom provider's.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::HEAD_OBJECT],
-    mend: "put the provider's jar at {subject}, or name another in a new security configuration",
+    fix: "put the provider's jar at {subject}, or name another in a new security configuration",
     source: "Amazon EMR management guide, Create keys and certificates for data encryption (custom key providers)",
 };
 
@@ -45,7 +45,7 @@ pub(super) static MAY_READ: Check = Check {
         &aws_calls::GET_BUCKET_POLICY,
         &aws_calls::HEAD_BUCKET,
     ],
-    mend: "allow s3:GetObject on {subject} to the role in aws.emr.jobflow_role",
+    fix: "allow s3:GetObject on {subject} to the role in aws.emr.jobflow_role",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption; AWS IAM user guide, Policy evaluation logic",
 };
 
@@ -87,19 +87,19 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         let (Some(object), Some(facts)) = (S3Object::parse(uri), case.facts.node_objects.get(uri))
         else {
             findings.extend(
-                provider.map(|subject| subject.refuted("neither s3://bucket/key nor its ARN")),
+                provider.map(|subject| subject.failed("neither s3://bucket/key nor its ARN")),
             );
-            findings.push(may_read.refuted("neither s3://bucket/key nor its ARN"));
+            findings.push(may_read.failed("neither s3://bucket/key nor its ARN"));
             continue;
         };
         findings.extend(provider.zip(facts.there.as_ref()).map(|(subject, there)| {
-            subject.by(there, "no such object", |subject, ()| subject.proved("it is there"))
+            subject.by(there, "no such object", |subject, ()| subject.passed("it is there"))
         }));
         findings.push(judge(case, may_read, &object, facts));
     }
 }
 
-fn judge(case: &Case<'_>, subject: Subject, object: &S3Object, facts: &NodeObject) -> Finding {
+fn judge(case: &Case<'_>, subject: CheckSubject, object: &S3Object, facts: &NodeObject) -> Finding {
     let Some(role) = case.facts.role.found() else {
         return subject.waiting_for(&roles::JOBFLOW_EXISTS);
     };
@@ -120,24 +120,24 @@ fn judge(case: &Case<'_>, subject: Subject, object: &S3Object, facts: &NodeObjec
                     ("aws:principalarn", Some(role.arn.as_str())),
                     ("aws:principalaccount", role.arn.split(':').nth(4)),
                 ]);
-                let request = Request { caller: &role.arn, action: "s3:GetObject", resource: Some(&arn), context };
-                let decision = policy.as_ref().map_or(Decision::Silent, |policy| iam_policy::decide(policy, &request));
+                let request = AccessRequest { caller: &role.arn, action: "s3:GetObject", resource: Some(&arn), context };
+                let decision = policy.as_ref().map_or(PolicyDecision::Silent, |policy| iam_policy::decide(policy, &request));
                 match (identity, decision, ours) {
-                    (Identity::Denied, ..) => subject.refuted("a policy of the role, its boundary or its organisation denies it"),
-                    (_, Decision::Denies(statement), _) => subject.refuted(format!("the bucket's policy denies it ({statement})")),
-                    (_, Decision::Unclear(statement), _) => subject.unknown(
+                    (SimulationDecision::Denied, ..) => subject.failed("a policy of the role, its boundary or its organisation denies it"),
+                    (_, PolicyDecision::Denies(statement), _) => subject.failed(format!("the bucket's policy denies it ({statement})")),
+                    (_, PolicyDecision::Unclear(statement), _) => subject.unknown(
                         format!("the bucket's policy has parts that are not evaluated ({statement})"),
                         format!("look at `{statement}` in the policy of {}", object.bucket),
                     ),
-                    (_, Decision::AllowsCaller, true) => subject.proved("the bucket's policy allows the role"),
-                    (Identity::Allowed, _, true) => subject.proved("the role's policies allow it"),
-                    (Identity::Allowed, Decision::AllowsCaller | Decision::DelegatesToAccount, false) => {
-                        subject.proved("the role's policies and the bucket's allow it")
+                    (_, PolicyDecision::AllowsCaller, true) => subject.passed("the bucket's policy allows the role"),
+                    (SimulationDecision::Allowed, _, true) => subject.passed("the role's policies allow it"),
+                    (SimulationDecision::Allowed, PolicyDecision::AllowsCaller | PolicyDecision::DelegatesToAccount, false) => {
+                        subject.passed("the role's policies and the bucket's allow it")
                     }
-                    (Identity::Allowed, Decision::Silent, false) => {
-                        subject.refuted("the bucket belongs to another account, and its policy does not allow the role")
+                    (SimulationDecision::Allowed, PolicyDecision::Silent, false) => {
+                        subject.failed("the bucket belongs to another account, and its policy does not allow the role")
                     }
-                    (Identity::NotAllowed, ..) => subject.refuted("no policy of the role allows it"),
+                    (SimulationDecision::NotAllowed, ..) => subject.failed("no policy of the role allows it"),
                 }
             })
         })

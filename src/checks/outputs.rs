@@ -8,11 +8,11 @@ use crate::{
     checks::{
         buckets,
         case::Case,
-        finding::{Check, Finding, Level, Stage, apply_policy, excuse},
+        finding::{Check, Finding, Level, Stage, apply_exceptions, apply_policy},
         writes,
     },
-    facts::s3::WritersMeet,
-    spec::data_paths::{Access, Location},
+    facts::s3::WriteDefaults,
+    spec::data_paths::{Access, DataLocation},
 };
 
 pub(super) static OUTPUTS: Check = Check {
@@ -22,14 +22,14 @@ pub(super) static OUTPUTS: Check = Check {
     why: "A default encryption or a bucket policy that somebody changed after the launch protects nothing of what was written since, and nothing of the logs that EMR still brings.",
     looks_at: "s3:GetBucketEncryption and s3:GetBucketPolicy of each bucket that the run writes to, asked again once it is over, and held against the checks that were asked before the launch.",
     asks: &[&aws_calls::GET_BUCKET_ENCRYPTION, &aws_calls::GET_BUCKET_POLICY],
-    mend: "set the default encryption and the policy of {subject} as they were before the launch, find out who changed them, and look at what was written since",
+    fix: "set the default encryption and the policy of {subject} as they were before the launch, find out who changed them, and look at what was written since",
     source: "Amazon S3 user guide, Setting default server-side encryption (new objects only)",
 };
 
 /// The locations that the run writes to, in buckets of its own.
-fn outputs<'a>(case: &Case<'a>) -> Vec<&'a Location> {
+fn outputs<'a>(case: &Case<'a>) -> Vec<&'a DataLocation> {
     let roles = case.paths.plan.roles(Access::Write);
-    let known = |location: &&Location| {
+    let known = |location: &&DataLocation| {
         roles.contains(&location.role.as_str())
             && case.facts.buckets.contains_key(location.bucket())
     };
@@ -42,7 +42,7 @@ pub(crate) fn buckets(case: &Case<'_>) -> BTreeSet<BucketName> {
 }
 
 /// Judges what the buckets say `now` by the checks of `before`, a finding for each.
-pub(crate) fn judge(before: &Case<'_>, now: &BTreeMap<BucketName, WritersMeet>) -> Vec<Finding> {
+pub(crate) fn judge(before: &Case<'_>, now: &BTreeMap<BucketName, WriteDefaults>) -> Vec<Finding> {
     let mut facts = before.facts.clone();
     for (bucket, now) in now {
         if let Some(facts) = facts.buckets.get_mut(bucket) {
@@ -63,14 +63,14 @@ fn of_buckets(case: &Case<'_>) -> Vec<Finding> {
     buckets::check(case, &mut findings);
     writes::check(case, &mut findings);
     apply_policy(&mut findings, case.policy);
-    excuse(&mut findings, case.policy);
+    apply_exceptions(&mut findings, case.policy);
     findings
 }
 
 fn judge_one(
     before: &Case<'_>,
     bucket: &BucketName,
-    now: &WritersMeet,
+    now: &WriteDefaults,
     earlier: &[Finding],
     later: &[Finding],
 ) -> Finding {
@@ -78,7 +78,7 @@ fn judge_one(
     subject.by(&now.default_encryption, "no such bucket any more", |subject, default| {
         subject.by(&now.policy, "no such bucket any more", |subject, policy| {
             let of_bucket = |finding: &&Finding| {
-                let by_writer = |location: &&Location| {
+                let by_writer = |location: &&DataLocation| {
                     location.bucket() == bucket
                         && finding
                             .subject
@@ -105,9 +105,9 @@ fn judge_one(
                     && was.policy.found() == Some(policy)
             });
             match (worse.is_empty(), same) {
-                (false, _) => subject.refuted(format!("changed meanwhile: {}", worse.join("; "))),
-                (true, true) => subject.proved("as before the launch"),
-                (true, false) => subject.proved("changed meanwhile, and still as required"),
+                (false, _) => subject.failed(format!("changed meanwhile: {}", worse.join("; "))),
+                (true, true) => subject.passed("as before the launch"),
+                (true, false) => subject.passed("changed meanwhile, and still as required"),
             }
         })
     })

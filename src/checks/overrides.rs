@@ -6,7 +6,7 @@ use crate::{
         case::Case,
         finding::{Check, Finding, Level, Stage},
     },
-    facts::weakening::{self, Weakening, Weight},
+    facts::weakening::{self, Weakening, WeakeningSeverity},
 };
 
 pub(super) static WEAKENS: Check = Check {
@@ -16,40 +16,40 @@ pub(super) static WEAKENS: Check = Check {
     why: "aws.emr.configuration becomes the cluster's Configurations. For traffic between nodes these beat what EMR sets by the security configuration: one property can switch it off, silently.",
     looks_at: "Each property of aws.emr.configuration, against the properties that are documented to weaken encryption.",
     asks: &[],
-    mend: "remove {subject} from aws.emr.configuration, or give it the value wanted",
+    fix: "remove {subject} from aws.emr.configuration, or give it the value wanted",
     source: "Amazon EMR management guide, Encryption options (in-transit: settings can be overridden using configuration classifications); Spark, Security; Hadoop, hdfs-default.xml",
 };
 
 pub(super) static REVIEW: Check = Check {
     name: "configuration-review",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "Some properties may weaken encryption, depending on what else is set; no documentation says so for EMR, so a person should look.",
     looks_at: "Each property of aws.emr.configuration, against those that touch endpoints, keys, keystores and ciphers.",
     asks: &[],
-    mend: "look at {subject}; remove it if nobody needs it",
+    fix: "look at {subject}; remove it if nobody needs it",
     source: "Amazon EMR release guide, Configure applications; Spark, Security; Hadoop, core-default.xml",
 };
 
 pub(super) static BOOTSTRAP: Check = Check {
     name: "bootstrap-actions",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "Bootstrap scripts run as root on every node before anything else: one that is fetched over http, or lies in a bucket of others, can do as it likes with the data.",
     looks_at: "aws.emr.bootstrap.",
     asks: &[],
-    mend: "put the script into a bucket of your own and name it by s3://",
+    fix: "put the script into a bucket of your own and name it by s3://",
     source: "Amazon EMR management guide, Create bootstrap actions; EmrEtlRunner, emr_job.rb",
 };
 
 pub(super) static ADDITIONAL_INFO: Check = Check {
     name: "additional-info",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "aws.emr.additional_info goes to RunJobFlow as it stands; what EMR makes of it is not documented, so nothing about it can be proved.",
     looks_at: "aws.emr.additional_info.",
     asks: &[],
-    mend: "leave aws.emr.additional_info blank",
+    fix: "leave aws.emr.additional_info blank",
     source: "Amazon EMR API reference, RunJobFlow (AdditionalInfo); EmrEtlRunner, emr_job.rb",
 };
 
@@ -62,10 +62,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             None => well += 1,
             Some(Weakening { weight, effect, safe }) => {
                 let check = match weight {
-                    Weight::Weakens => &WEAKENS,
-                    Weight::Review => &REVIEW,
+                    WeakeningSeverity::Weakens => &WEAKENS,
+                    WeakeningSeverity::Review => &REVIEW,
                 };
-                findings.push(check.on(subject, safe).at(Some(&property.at)).refuted(format!(
+                findings.push(check.on(subject, safe).at(Some(&property.at)).failed(format!(
                     "`{}`: {effect}",
                     weakening::shown(&property.name, &property.value)
                 )));
@@ -79,7 +79,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 properties.len()
             );
             findings.push(
-                check.on("aws.emr.configuration", "nothing that weakens encryption").proved(saw),
+                check.on("aws.emr.configuration", "nothing that weakens encryption").passed(saw),
             );
         }
     }
@@ -87,10 +87,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let subject = || ADDITIONAL_INFO.on("aws.emr.additional_info", "blank");
     findings.push(
         match case.cluster.additional_info.as_ref().filter(|info| !info.value.trim().is_empty()) {
-            None => subject().proved("blank"),
+            None => subject().passed("blank"),
             Some(info) => subject()
                 .at(Some(&info.at))
-                .refuted(format!("text of {} characters", info.value.chars().count())),
+                .failed(format!("text of {} characters", info.value.chars().count())),
         },
     );
 }
@@ -100,7 +100,7 @@ fn bootstrap(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(
             BOOTSTRAP
                 .on("aws.emr.bootstrap", "scripts from buckets of one's own")
-                .proved("none of one's own"),
+                .passed("none of one's own"),
         );
     }
     for script in &case.cluster.bootstrap_actions {
@@ -119,15 +119,15 @@ fn bootstrap(case: &Case<'_>, findings: &mut Vec<Finding>) {
                     .iter()
                     .any(|location| location.bucket().as_str() == bucket) =>
             {
-                subject.proved(format!("in {bucket}"))
+                subject.passed(format!("in {bucket}"))
             }
             Some(bucket) => {
-                subject.refuted(format!("in {bucket}, a bucket that nothing here proves"))
+                subject.failed(format!("in {bucket}, a bucket that nothing here proves"))
             }
             None if script.value.starts_with('/') => {
-                subject.proved("a program of the machine image")
+                subject.passed("a program of the machine image")
             }
-            None => subject.refuted("fetched from outside S3"),
+            None => subject.failed("fetched from outside S3"),
         });
     }
 }

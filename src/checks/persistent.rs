@@ -9,7 +9,7 @@ use crate::{
         clusters,
         finding::{Check, Finding, Level, Stage},
         security_configuration,
-        verified::Verified,
+        verified::VerifiedConfiguration,
     },
     facts::emr::{Adoptable, ClusterState, Persistent},
 };
@@ -21,7 +21,7 @@ pub(super) static CLUSTER: Check = Check {
     why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and adds its steps to it: the cluster's security configuration is whatever it was started with, and the config's is ignored.",
     looks_at: "elasticmapreduce:ListClusters (all that live) and DescribeCluster.",
     asks: &[&aws_calls::LIST_CLUSTERS, &aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    mend: "terminate {subject}, so that the runner starts a new one with the security configuration: aws emr terminate-clusters --cluster-ids {subject}",
+    fix: "terminate {subject}, so that the runner starts a new one with the security configuration: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (get_emr_jobflow_id)",
 };
 
@@ -37,7 +37,7 @@ pub(super) static CONFIGURATION: Check = Check {
         &aws_calls::LIST_INSTANCE_GROUPS,
         &aws_calls::LIST_BOOTSTRAP_ACTIONS,
     ],
-    mend: "terminate {subject}, so that the runner starts a new one: aws emr terminate-clusters --cluster-ids {subject}",
+    fix: "terminate {subject}, so that the runner starts a new one: aws emr terminate-clusters --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (add_configuration unless found_persistent_jobflow); Amazon EMR management guide, Reconfigure an instance group in a running cluster",
 };
 
@@ -48,7 +48,7 @@ pub(super) static ONE: Check = Check {
     why: "The runner stops when two live clusters bear the name, and it lists for ever when more than one page (50) of clusters is alive, since it never gives the marker back.",
     looks_at: "elasticmapreduce:ListClusters in WAITING and RUNNING.",
     asks: &[&aws_calls::LIST_CLUSTERS],
-    mend: "terminate what nobody needs: aws emr list-clusters --cluster-states WAITING RUNNING; aws emr terminate-clusters --cluster-ids …",
+    fix: "terminate what nobody needs: aws emr list-clusters --cluster-states WAITING RUNNING; aws emr terminate-clusters --cluster-ids …",
     source: "EmrEtlRunner, emr.rb (get_emr_jobflow_id)",
 };
 
@@ -82,7 +82,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             findings.push(
                 check
                     .on(format!("clusters named `{name}`"), "none, or one safe to adopt")
-                    .proved("none is alive; the runner will start one"),
+                    .passed("none is alive; the runner will start one"),
             );
         }
     }
@@ -106,7 +106,7 @@ fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
     };
     match clusters::difference_before_launch(
         cluster,
-        &Verified::of(verified, case.cluster, case.facts),
+        &VerifiedConfiguration::of(verified, case.cluster, case.facts),
     ) {
         None => {
             let protected =
@@ -115,9 +115,9 @@ fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
                 .log_location
                 .as_ref()
                 .map_or_else(String::new, |logs| format!(", logs in {logs}"));
-            subject.proved(format!("`{}` with `{}`{logs}{protected}", cluster.name, verified.name))
+            subject.passed(format!("`{}` with `{}`{logs}{protected}", cluster.name, verified.name))
         }
-        Some(difference) => subject.refuted(difference),
+        Some(difference) => subject.failed(difference),
     }
 }
 
@@ -136,9 +136,9 @@ fn configuration(adoptable: &Adoptable) -> Finding {
                     .map(|action| format!("bootstrap action {}", action.path)),
             );
             if weak.is_empty() {
-                subject.proved(format!("{} properties, none against it", all().count()))
+                subject.passed(format!("{} properties, none against it", all().count()))
             } else {
-                subject.refuted(weak.join("; "))
+                subject.failed(weak.join("; "))
             }
         })
     })

@@ -11,7 +11,7 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    aws::endpoint::Endpoint,
+    aws::endpoint::EndpointOverride,
     base::{
         lookup::{Lookup, LookupError, LookupErrorKind},
         names::{AccountId, BucketName, KeyArn, KeyReference},
@@ -31,22 +31,22 @@ use crate::{
         },
         gather::Facts,
         iam::{self, RoleFacts},
-        kms::{Key, KeyFacts, KeyUse, RoleKind},
+        kms::{KeyFacts, KeyUse, KmsKey, RoleKind},
         node_objects::NodeObject,
-        objects::{Survey, Tally},
+        objects::{EncryptionTally, LocationSurvey},
         s3::{BucketFacts, DefaultEncryption},
-        stored::Stored,
+        stored::StoredEncryption,
         sts,
     },
-    runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation, plan::circumstances},
+    runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation, plan::plan_inputs},
     settings::{
         policy::{EncryptionKind, Policy, Protection},
         resolve::{Options, Settings},
     },
     spec::{
         cluster_spec::ClusterSpec,
-        data_paths::{DataPaths, Plan},
-        observations::{Documents, Observations, RunnerVersion, Variable},
+        data_paths::{DataPaths, LaunchPlan},
+        observations::{Observations, RunnerDocuments, RunnerVersion, Variable},
     },
 };
 
@@ -81,7 +81,8 @@ impl World {
             .map(Into::into)
             .collect();
         let Ok(Invocation::Run(invocation)) = Invocation::parse(&words) else { unreachable!() };
-        let plan = Plan::of(&invocation, &circumstances(&config, &Documents::default())).unwrap();
+        let plan = LaunchPlan::of(&invocation, &plan_inputs(&config, &RunnerDocuments::default()))
+            .unwrap();
         let facts = facts(&config, &plan, kms, adopts);
         Self {
             cluster: config.cluster_spec(),
@@ -107,9 +108,9 @@ impl World {
     }
 }
 
-fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
+fn facts(config: &RunnerConfig, plan: &LaunchPlan, kms: bool, adopts: bool) -> Facts {
     let identity = || {
-        Lookup::Found(sts::Identity {
+        Lookup::Found(sts::CallerIdentity {
             account: AccountId::new("123456789012"),
             arn: "arn:aws:iam::123456789012:user/x".to_owned(),
         })
@@ -130,14 +131,20 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
         public_access_block: Lookup::Found(true),
         public_access_block_with_account: None,
     };
-    let tally = Tally {
-        stored: Stored::Kind(kind, key.clone()),
+    let tally = EncryptionTally {
+        stored: StoredEncryption::Kind(kind, key.clone()),
         objects: 2,
         bytes: 10,
         first: vec!["a".to_owned()],
     };
-    let survey =
-        Survey { objects: 2, empty: 0, earlier: 0, looked_at: 2, kinds: vec![tally], unseen: None };
+    let survey = LocationSurvey {
+        objects: 2,
+        empty: 0,
+        earlier: 0,
+        looked_at: 2,
+        kinds: vec![tally],
+        unseen: None,
+    };
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     let dhcp = [
         ("domain-name", "eu-west-1.compute.internal"),
@@ -192,7 +199,7 @@ fn facts(config: &RunnerConfig, plan: &Plan, kms: bool, adopts: bool) -> Facts {
             ARCHIVE.to_owned(),
             NodeObject {
                 there: None,
-                identity: Lookup::Found(iam::Identity::Allowed),
+                identity: Lookup::Found(iam::SimulationDecision::Allowed),
                 bucket: Some(crate::facts::node_objects::OtherBucket {
                     ours: Lookup::Found(true),
                     policy: Lookup::Found(None),
@@ -255,13 +262,13 @@ fn key_facts(arn: &str) -> KeyFacts {
         let actions = kind
             .actions()
             .iter()
-            .map(|action| ((*action).to_owned(), iam::Identity::Allowed))
+            .map(|action| ((*action).to_owned(), iam::SimulationDecision::Allowed))
             .collect();
         (kind, Lookup::Found(actions))
     };
     let delegates = json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"}]});
     KeyFacts {
-        description: Lookup::Found(Key {
+        description: Lookup::Found(KmsKey {
             arn: KeyArn::new(arn),
             state: "Enabled".to_owned(),
             spec: "SYMMETRIC_DEFAULT".to_owned(),
@@ -314,7 +321,7 @@ fn adoptable(config: &RunnerConfig, now: OffsetDateTime) -> Adoptable {
 
 /// One thing that gets worse. Two of one place are never struck together: the second would only
 /// replace the first.
-struct Blow {
+struct Mutation {
     place: String,
     name: String,
     strike: Box<dyn Fn(&mut Facts)>,
@@ -322,11 +329,11 @@ struct Blow {
 
 /// A set of blows under construction.
 #[derive(Default)]
-struct Blows(Vec<Blow>);
+struct Mutations(Vec<Mutation>);
 
-impl Blows {
+impl Mutations {
     fn add(&mut self, place: &str, name: &str, strike: impl Fn(&mut Facts) + 'static) {
-        self.0.push(Blow {
+        self.0.push(Mutation {
             place: place.to_owned(),
             name: format!("{place}: {name}"),
             strike: Box::new(strike),
@@ -377,75 +384,75 @@ impl Blows {
 }
 
 /// Every fact of `facts`, lost.
-fn losses(facts: &Facts) -> Vec<Blow> {
-    let mut blows = Blows::default();
-    blows.lose("guard", |facts| Some(&mut facts.guard));
-    blows.lose("runner", |facts| Some(&mut facts.runner));
-    blows.lose("runner version", |facts| facts.runner_version.as_mut());
-    blows.lose("security configuration", |facts| facts.security_configuration.as_mut());
-    blows.lose("certificates", |facts| facts.certificates.as_mut());
-    blows.lose("role", |facts| Some(&mut facts.role));
-    blows.lose("service role", |facts| Some(&mut facts.service_role));
-    blows.lose("ebs by default", |facts| Some(&mut facts.ebs_by_default));
-    blows.lose("earlier clusters", |facts| Some(&mut facts.earlier_clusters));
-    blows.lose("vpc", |facts| facts.network.as_mut().map(|network| &mut network.vpc));
-    blows.lose("dns support", |facts| {
+fn losses(facts: &Facts) -> Vec<Mutation> {
+    let mut mutations = Mutations::default();
+    mutations.lose("guard", |facts| Some(&mut facts.guard));
+    mutations.lose("runner", |facts| Some(&mut facts.runner));
+    mutations.lose("runner version", |facts| facts.runner_version.as_mut());
+    mutations.lose("security configuration", |facts| facts.security_configuration.as_mut());
+    mutations.lose("certificates", |facts| facts.certificates.as_mut());
+    mutations.lose("role", |facts| Some(&mut facts.role));
+    mutations.lose("service role", |facts| Some(&mut facts.service_role));
+    mutations.lose("ebs by default", |facts| Some(&mut facts.ebs_by_default));
+    mutations.lose("earlier clusters", |facts| Some(&mut facts.earlier_clusters));
+    mutations.lose("vpc", |facts| facts.network.as_mut().map(|network| &mut network.vpc));
+    mutations.lose("dns support", |facts| {
         facts.network.as_mut().map(|network| &mut network.dns_support)
     });
-    blows.lose("dns host names", |facts| {
+    mutations.lose("dns host names", |facts| {
         facts.network.as_mut().map(|network| &mut network.dns_hostnames)
     });
-    blows.lose("dhcp", |facts| facts.network.as_mut().map(|network| &mut network.dhcp));
+    mutations.lose("dhcp", |facts| facts.network.as_mut().map(|network| &mut network.dhcp));
     if facts.adoptable.is_some() {
-        blows.lose("adoptable", |facts| facts.adoptable.as_mut());
-        blows.lose("bootstrap actions", |facts| {
+        mutations.lose("adoptable", |facts| facts.adoptable.as_mut());
+        mutations.lose("bootstrap actions", |facts| {
             first_adoptable(facts).map(|found| &mut found.bootstrap_actions)
         });
-        blows.lose("group properties", |facts| {
+        mutations.lose("group properties", |facts| {
             first_adoptable(facts).map(|found| &mut found.group_properties)
         });
     }
     for bucket in facts.buckets.keys() {
-        blows.lose(&format!("{bucket} region"), of_bucket(bucket, |bucket| &mut bucket.region));
-        blows.lose(&format!("{bucket} owner"), of_bucket(bucket, |bucket| &mut bucket.ours));
-        blows.lose(
+        mutations.lose(&format!("{bucket} region"), of_bucket(bucket, |bucket| &mut bucket.region));
+        mutations.lose(&format!("{bucket} owner"), of_bucket(bucket, |bucket| &mut bucket.ours));
+        mutations.lose(
             &format!("{bucket} default"),
             of_bucket(bucket, |bucket| &mut bucket.default_encryption),
         );
-        blows.lose(&format!("{bucket} policy"), of_bucket(bucket, |bucket| &mut bucket.policy));
-        blows.lose(
+        mutations.lose(&format!("{bucket} policy"), of_bucket(bucket, |bucket| &mut bucket.policy));
+        mutations.lose(
             &format!("{bucket} versioning"),
             of_bucket(bucket, |bucket| &mut bucket.versioning),
         );
-        blows.lose(&format!("{bucket} public"), of_own_block(bucket));
-        blows.lose(&format!("{bucket} account"), of_account(bucket));
+        mutations.lose(&format!("{bucket} public"), of_own_block(bucket));
+        mutations.lose(&format!("{bucket} account"), of_account(bucket));
     }
     for role in facts.data.keys() {
         let of_role = role.clone();
-        blows.lose(&format!("{role} data"), move |facts| facts.data.get_mut(&of_role));
+        mutations.lose(&format!("{role} data"), move |facts| facts.data.get_mut(&of_role));
     }
     for key in facts.keys.keys() {
-        blows.lose(&format!("{key}"), of_key(key, |key| Some(&mut key.description)));
-        blows.lose(&format!("{key} rotation"), of_key(key, |key| Some(&mut key.rotation)));
-        blows.lose(&format!("{key} policy"), of_key(key, |key| Some(&mut key.policy)));
-        blows.lose(&format!("{key} grants"), of_key(key, |key| Some(&mut key.grants)));
-        blows.lose(
+        mutations.lose(&format!("{key}"), of_key(key, |key| Some(&mut key.description)));
+        mutations.lose(&format!("{key} rotation"), of_key(key, |key| Some(&mut key.rotation)));
+        mutations.lose(&format!("{key} policy"), of_key(key, |key| Some(&mut key.policy)));
+        mutations.lose(&format!("{key} grants"), of_key(key, |key| Some(&mut key.grants)));
+        mutations.lose(
             &format!("{key} for the instances"),
             of_key(key, |key| key.identity.get_mut(&RoleKind::Jobflow)),
         );
-        blows.lose(
+        mutations.lose(
             &format!("{key} for the service"),
             of_key(key, |key| key.identity.get_mut(&RoleKind::Service)),
         );
     }
-    blows.lose("archive identity", |facts| archive(facts).map(|object| &mut object.identity));
-    blows.lose("archive bucket's owner", |facts| {
+    mutations.lose("archive identity", |facts| archive(facts).map(|object| &mut object.identity));
+    mutations.lose("archive bucket's owner", |facts| {
         archive(facts)?.bucket.as_mut().map(|bucket| &mut bucket.ours)
     });
-    blows.lose("archive bucket's policy", |facts| {
+    mutations.lose("archive bucket's policy", |facts| {
         archive(facts)?.bucket.as_mut().map(|bucket| &mut bucket.policy)
     });
-    blows.0
+    mutations.0
 }
 
 /// A part of what is known of a bucket.
@@ -506,65 +513,65 @@ fn denies_all() -> String {
 }
 
 /// Every way in which what is found in `world` can be worse.
-fn damages(world: &World) -> Vec<Blow> {
+fn damages(world: &World) -> Vec<Mutation> {
     let facts = &world.facts;
-    let mut blows = Blows::default();
-    blows.add("endpoints", "refused", |facts| {
-        facts.endpoints.push(Endpoint {
+    let mut mutations = Mutations::default();
+    mutations.add("endpoints", "refused", |facts| {
+        facts.endpoints.push(EndpointOverride {
             service: "S3".to_owned(),
             url: "http://evil.example".to_owned(),
             accepted: false,
         });
     });
-    blows.add("environment", "loads code", |facts| {
+    mutations.add("environment", "loads code", |facts| {
         facts.environment.push(Variable { name: "RUBYOPT", loads_code: true })
     });
-    blows.spoil(
+    mutations.spoil(
         "runner",
         "another account",
         |facts| Some(&mut facts.runner),
         |runner| runner.account = AccountId::new("999999999999"),
     );
-    blows.spoil(
+    mutations.spoil(
         "runner version",
         "old",
         |facts| facts.runner_version.as_mut(),
         |version| *version = RunnerVersion(0, 32, 0),
     );
-    blows.remove("role", |facts| Some(&mut facts.role));
-    blows.remove("service role", |facts| Some(&mut facts.service_role));
-    blows.remove("vpc", |facts| facts.network.as_mut().map(|network| &mut network.vpc));
-    blows.spoil(
+    mutations.remove("role", |facts| Some(&mut facts.role));
+    mutations.remove("service role", |facts| Some(&mut facts.service_role));
+    mutations.remove("vpc", |facts| facts.network.as_mut().map(|network| &mut network.vpc));
+    mutations.spoil(
         "dns support",
         "off",
         |facts| facts.network.as_mut().map(|network| &mut network.dns_support),
         |on| *on = false,
     );
-    blows.spoil(
+    mutations.spoil(
         "dns host names",
         "off",
         |facts| facts.network.as_mut().map(|network| &mut network.dns_hostnames),
         |on| *on = false,
     );
-    blows.spoil(
+    mutations.spoil(
         "dhcp",
         "none",
         |facts| facts.network.as_mut().map(|network| &mut network.dhcp),
         BTreeMap::clear,
     );
-    configuration_damages(&mut blows);
-    certificate_damages(&mut blows);
+    configuration_damages(&mut mutations);
+    certificate_damages(&mut mutations);
     for key in facts.keys.keys() {
-        key_damages(&mut blows, key);
+        key_damages(&mut mutations, key);
     }
     for bucket in facts.buckets.keys().cloned() {
-        bucket_damages(&mut blows, &bucket);
+        bucket_damages(&mut mutations, &bucket);
         // Who is denied a read fails for everyone to see; only writes are held against policies.
         if world.paths.locations.iter().any(|location| {
             *location.bucket() == bucket && !world.paths.plan.writers(&location.role).is_empty()
         }) {
             let denies = |policy: &mut Option<String>| *policy = Some(denies_all());
-            blows.spoil(
+            mutations.spoil(
                 &format!("{bucket} policy"),
                 "denies",
                 of_bucket(&bucket, |bucket| &mut bucket.policy),
@@ -574,27 +581,27 @@ fn damages(world: &World) -> Vec<Blow> {
     }
     for role in facts.data.keys() {
         let (of_role, unseen) = (role.clone(), role.clone());
-        blows.spoil(
+        mutations.spoil(
             &format!("{role} data"),
             "unencrypted",
             move |facts| facts.data.get_mut(&of_role),
             |survey| {
-                survey.kinds.push(Tally {
-                    stored: Stored::Unencrypted,
+                survey.kinds.push(EncryptionTally {
+                    stored: StoredEncryption::Unencrypted,
                     objects: 1,
                     bytes: 1,
                     first: vec!["x".to_owned()],
                 });
             },
         );
-        blows.spoil(
+        mutations.spoil(
             &format!("{role} data"),
             "unseen",
             move |facts| facts.data.get_mut(&unseen),
             |survey| {
                 let why =
                     Lookup::Denied(LookupError::new("s3:GetObject", LookupErrorKind::Denied, "no"));
-                survey.unseen = Some(crate::facts::objects::Unseen { objects: 1, why });
+                survey.unseen = Some(crate::facts::objects::UnseenObjects { objects: 1, why });
             },
         );
     }
@@ -604,27 +611,27 @@ fn damages(world: &World) -> Vec<Blow> {
             name: "dfs.encrypt.data.transfer".to_owned(),
             value: "false".to_owned(),
         };
-        blows.add("adoptable", "without a security configuration", |facts| {
+        mutations.add("adoptable", "without a security configuration", |facts| {
             if let Some(found) = first_adoptable(facts) {
                 found.cluster.security_configuration = None;
             }
         });
-        blows.add("adoptable roles", "others", |facts| {
+        mutations.add("adoptable roles", "others", |facts| {
             if let Some(found) = first_adoptable(facts) {
                 found.cluster.instance_profile = Some("others".to_owned());
             }
         });
-        blows.add("adoptable image", "somebody's own", |facts| {
+        mutations.add("adoptable image", "somebody's own", |facts| {
             if let Some(found) = first_adoptable(facts) {
                 found.cluster.custom_ami = Some("ami-0123456789abcdef0".to_owned());
             }
         });
-        blows.add("adoptable properties", "weak", move |facts| {
+        mutations.add("adoptable properties", "weak", move |facts| {
             if let Some(found) = first_adoptable(facts) {
                 found.cluster.properties.push(weak());
             }
         });
-        blows.spoil(
+        mutations.spoil(
             "bootstrap actions",
             "over http",
             |facts| first_adoptable(facts).map(|found| &mut found.bootstrap_actions),
@@ -635,26 +642,26 @@ fn damages(world: &World) -> Vec<Blow> {
                 });
             },
         );
-        blows.spoil(
+        mutations.spoil(
             "group properties",
             "weak",
             |facts| first_adoptable(facts).map(|found| &mut found.group_properties),
             move |all| all.push(weak()),
         );
-        blows.spoil(
+        mutations.spoil(
             "live clusters",
             "too many",
             |facts| facts.adoptable.as_mut(),
             |persistent| persistent.live = 51,
         );
     }
-    blows.0
+    mutations.0
 }
 
-fn configuration_damages(blows: &mut Blows) {
-    blows.remove("security configuration", |facts| facts.security_configuration.as_mut());
+fn configuration_damages(mutations: &mut Mutations) {
+    mutations.remove("security configuration", |facts| facts.security_configuration.as_mut());
     let mut spoil = |place: &str, name: &str, spoil: fn(&mut Content)| {
-        blows.spoil(
+        mutations.spoil(
             place,
             name,
             |facts| facts.security_configuration.as_mut(),
@@ -688,10 +695,10 @@ fn leaf(found: &mut Result<Material, String>) -> impl Iterator<Item = &mut Certi
     found.iter_mut().filter_map(|material| material.chain.first_mut())
 }
 
-fn certificate_damages(blows: &mut Blows) {
-    blows.remove("certificates", |facts| facts.certificates.as_mut());
+fn certificate_damages(mutations: &mut Mutations) {
+    mutations.remove("certificates", |facts| facts.certificates.as_mut());
     let mut spoil = |name: &str, spoil: fn(&mut Result<Material, String>)| {
-        blows.spoil(
+        mutations.spoil(
             &format!("certificates {name}"),
             name,
             |facts| facts.certificates.as_mut(),
@@ -710,13 +717,13 @@ fn certificate_damages(blows: &mut Blows) {
         leaf(found).for_each(|certificate| certificate.weak = Some("SHA-1".to_owned()))
     });
     spoil("chain", |found| leaf(found).for_each(|certificate| certificate.signed_by_next = false));
-    blows.spoil(
+    mutations.spoil(
         "archive identity",
         "not allowed",
         |facts| archive(facts).map(|object| &mut object.identity),
-        |identity| *identity = iam::Identity::NotAllowed,
+        |identity| *identity = iam::SimulationDecision::NotAllowed,
     );
-    blows.spoil(
+    mutations.spoil(
         "archive bucket's policy",
         "denies",
         |facts| archive(facts)?.bucket.as_mut().map(|bucket| &mut bucket.policy),
@@ -726,10 +733,10 @@ fn certificate_damages(blows: &mut Blows) {
     );
 }
 
-fn key_damages(blows: &mut Blows, key: &KeyReference) {
-    blows.remove(key.as_str(), of_key(key, |key| Some(&mut key.description)));
-    let mut spoil = |name: &str, spoil: fn(&mut Key)| {
-        blows.spoil(
+fn key_damages(mutations: &mut Mutations, key: &KeyReference) {
+    mutations.remove(key.as_str(), of_key(key, |key| Some(&mut key.description)));
+    let mut spoil = |name: &str, spoil: fn(&mut KmsKey)| {
+        mutations.spoil(
             &format!("{key} {name}"),
             name,
             of_key(key, |key| Some(&mut key.description)),
@@ -741,28 +748,28 @@ fn key_damages(blows: &mut Blows, key: &KeyReference) {
     spoil("of another region", |key| {
         key.arn = KeyArn::new("arn:aws:kms:us-east-1:123456789012:key/x")
     });
-    blows.spoil(
+    mutations.spoil(
         &format!("{key} rotation"),
         "off",
         of_key(key, |key| Some(&mut key.rotation)),
         |on| *on = false,
     );
-    blows.spoil(
+    mutations.spoil(
         &format!("{key} policy"),
         "denies",
         of_key(key, |key| Some(&mut key.policy)),
         |policy| *policy = denies_all(),
     );
-    let denied = |actions: &mut BTreeMap<String, iam::Identity>| {
-        actions.values_mut().for_each(|identity| *identity = iam::Identity::Denied)
+    let denied = |actions: &mut BTreeMap<String, iam::SimulationDecision>| {
+        actions.values_mut().for_each(|identity| *identity = iam::SimulationDecision::Denied)
     };
-    blows.spoil(
+    mutations.spoil(
         &format!("{key} for the instances"),
         "denied",
         of_key(key, |key| key.identity.get_mut(&RoleKind::Jobflow)),
         denied,
     );
-    blows.spoil(
+    mutations.spoil(
         &format!("{key} for the service"),
         "denied",
         of_key(key, |key| key.identity.get_mut(&RoleKind::Service)),
@@ -770,32 +777,35 @@ fn key_damages(blows: &mut Blows, key: &KeyReference) {
     );
 }
 
-fn bucket_damages(blows: &mut Blows, bucket: &BucketName) {
+fn bucket_damages(mutations: &mut Mutations, bucket: &BucketName) {
     let of = |part: &str| format!("{bucket} {part}");
-    blows.remove(&of("region"), of_bucket(bucket, |bucket| &mut bucket.region));
-    blows.spoil(
+    mutations.remove(&of("region"), of_bucket(bucket, |bucket| &mut bucket.region));
+    mutations.spoil(
         &of("region"),
         "another",
         of_bucket(bucket, |bucket| &mut bucket.region),
         |region| *region = "us-east-1".to_owned(),
     );
-    blows.spoil(&of("owner"), "another", of_bucket(bucket, |bucket| &mut bucket.ours), |ours| {
-        *ours = false
-    });
-    blows.spoil(
+    mutations.spoil(
+        &of("owner"),
+        "another",
+        of_bucket(bucket, |bucket| &mut bucket.ours),
+        |ours| *ours = false,
+    );
+    mutations.spoil(
         &of("default"),
         "none",
         of_bucket(bucket, |bucket| &mut bucket.default_encryption),
         |default| *default = DefaultEncryption::None,
     );
-    blows.spoil(
+    mutations.spoil(
         &of("versioning"),
         "on",
         of_bucket(bucket, |bucket| &mut bucket.versioning),
         |status| *status = Some("Enabled".to_owned()),
     );
-    blows.spoil(&of("public"), "unblocked", of_own_block(bucket), |on| *on = false);
-    blows.spoil(&of("account"), "unblocked", of_account(bucket), |on| *on = false);
+    mutations.spoil(&of("public"), "unblocked", of_own_block(bucket), |on| *on = false);
+    mutations.spoil(&of("account"), "unblocked", of_account(bucket), |on| *on = false);
 }
 
 fn strict() -> Policy {
@@ -827,17 +837,21 @@ fn any_policy() -> impl Strategy<Value = Policy> {
 }
 
 /// Strikes the blows at `which`, one in each place, and gives the places.
-fn struck(facts: &Facts, blows: &[Blow], which: &[Index]) -> (Facts, BTreeSet<String>) {
+fn apply_mutations(
+    facts: &Facts,
+    mutations: &[Mutation],
+    which: &[Index],
+) -> (Facts, BTreeSet<String>) {
     let (mut facts, mut places) = (facts.clone(), BTreeSet::new());
-    for blow in which.iter().map(|index| index.get(blows)) {
-        if places.insert(blow.place.clone()) {
-            (blow.strike)(&mut facts);
+    for mutation in which.iter().map(|index| index.get(mutations)) {
+        if places.insert(mutation.place.clone()) {
+            (mutation.strike)(&mut facts);
         }
     }
     (facts, places)
 }
 
-fn all_blows(world: &World) -> Vec<Blow> {
+fn all_mutations(world: &World) -> Vec<Mutation> {
     losses(&world.facts).into_iter().chain(damages(world)).collect()
 }
 
@@ -860,9 +874,9 @@ fn each_world_launches_as_it_is() {
 #[test]
 fn every_blow_is_seen_by_some_check() {
     for world in WORLDS.iter() {
-        for blow in all_blows(world) {
+        for mutation in all_mutations(world) {
             let mut facts = world.facts.clone();
-            (blow.strike)(&mut facts);
+            (mutation.strike)(&mut facts);
             let unmoved = facts_are_same(&facts, &world.facts);
             let open = |facts: &Facts| {
                 world.findings(&strict(), facts).iter().filter(|finding| finding.is_open()).count()
@@ -871,13 +885,13 @@ fn every_blow_is_seen_by_some_check() {
                 world
                     .findings(&strict(), facts)
                     .iter()
-                    .filter(|finding| finding.status == Status::Proved)
+                    .filter(|finding| finding.status == Status::Passed)
                     .count()
             };
             assert!(
                 unmoved || open(&facts) > open(&world.facts) || well(&facts) < well(&world.facts),
                 "nobody noticed {}",
-                blow.name
+                mutation.name
             );
         }
     }
@@ -948,8 +962,8 @@ proptest! {
         world in 0_usize..3, policy in any_policy(), before in prop::collection::vec(any::<Index>(), 0..5), then in any::<Index>(),
     ) {
         let world = &WORLDS[world];
-        let blows = all_blows(world);
-        let (mut facts, _) = struck(&world.facts, &blows, &before);
+        let mutations = all_mutations(world);
+        let (mut facts, _) = apply_mutations(&world.facts, &mutations, &before);
         let refused = !world.launches(&policy, &facts);
         let losses = losses(&world.facts);
         let loss = then.get(&losses);
@@ -963,12 +977,12 @@ proptest! {
     ) {
         let world = &WORLDS[world];
         let policy = Policy { enforce, ..strict() };
-        let blows = all_blows(world);
-        let (mut facts, places) = struck(&world.facts, &blows, &before);
+        let mutations = all_mutations(world);
+        let (mut facts, places) = apply_mutations(&world.facts, &mutations, &before);
         let refused = !world.launches(&policy, &facts);
-        let blow = then.get(&blows);
-        prop_assume!(!places.contains(&blow.place));
-        (blow.strike)(&mut facts);
-        prop_assert!(!(refused && world.launches(&policy, &facts)), "{} makes it launch", blow.name);
+        let mutation = then.get(&mutations);
+        prop_assume!(!places.contains(&mutation.place));
+        (mutation.strike)(&mut facts);
+        prop_assert!(!(refused && world.launches(&policy, &facts)), "{} makes it launch", mutation.name);
     }
 }

@@ -6,14 +6,15 @@ use serde::Serialize;
 
 use crate::{
     base::lookup::Lookup,
-    checks::{case::Case, written::Objects},
-    facts::written::{LOG, Written},
+    checks::{case::Case, written::OutputCheck},
+    facts::written::{LOG, OutputSurvey},
     settings::policy::{Policy, Protection},
 };
 
 /// Something that stays open whatever the checks prove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Gap {
+#[schemars(rename = "Gap")]
+pub struct ResidualRisk {
     /// Its name, in kebab-case.
     pub name: &'static str,
     /// What stays open, and why.
@@ -23,28 +24,28 @@ pub struct Gap {
 }
 
 /// The gaps of one case.
-pub(crate) fn gaps(case: &Case<'_>) -> Vec<Gap> {
-    let mut gaps = vec![
-        Gap {
+pub(crate) fn residual_risks(case: &Case<'_>) -> Vec<ResidualRisk> {
+    let mut residual_risks = vec![
+        ResidualRisk {
             name: "hdfs-rpc-privacy",
             what: "HDFS and YARN RPC travel without privacy: SASL needs Kerberos, which EmrEtlRunner cannot launch".to_owned(),
             source: "Amazon EMR management guide, Encryption options: In-transit encryption",
         },
-        Gap {
+        ResidualRisk {
             name: "log-key",
             what: "EMR's own logs are encrypted by their bucket's default only: EmrEtlRunner cannot send LogEncryptionKmsKeyId".to_owned(),
             source: "Amazon EMR management guide, Encrypt log files stored in Amazon S3; EmrEtlRunner, emr_job.rb",
         },
     ];
     if case.policy.requires(Protection::LocalDisk) {
-        gaps.push(Gap {
+        residual_risks.push(ResidualRisk {
             name: "luks-unseen",
             what: "LUKS on local disks is inferred from the security configuration: no API shows it; EC2 shows only what EBS encrypts".to_owned(),
             source: "Amazon EMR management guide, Encryption options: Local disk encryption",
         });
     }
-    gaps.extend(left_out(case.policy));
-    gaps.extend(partly_seen(case));
+    residual_risks.extend(left_out(case.policy));
+    residual_risks.extend(partly_seen(case));
     if !case.observed.documents.targets.is_empty() {
         let names: Vec<&str> = case
             .observed
@@ -53,7 +54,7 @@ pub(crate) fn gaps(case: &Case<'_>) -> Vec<Gap> {
             .iter()
             .map(|target| target.name.as_deref().unwrap_or("a storage target"))
             .collect();
-        gaps.push(Gap {
+        residual_risks.push(ResidualRisk {
             name: "beyond-s3",
             what: format!(
                 "what is loaded into {} leaves S3: how it is encrypted there was not looked at",
@@ -62,11 +63,11 @@ pub(crate) fn gaps(case: &Case<'_>) -> Vec<Gap> {
             source: "EmrEtlRunner, storage targets",
         });
     }
-    gaps
+    residual_risks
 }
 
 /// What the policy does not ask for.
-fn left_out(policy: &Policy) -> impl Iterator<Item = Gap> {
+fn left_out(policy: &Policy) -> impl Iterator<Item = ResidualRisk> {
     let all = [
         (Protection::S3AtRest, "encryption at rest in S3"),
         (Protection::LocalDisk, "encryption of local disks"),
@@ -74,19 +75,19 @@ fn left_out(policy: &Policy) -> impl Iterator<Item = Gap> {
     ];
     let source = "settings of emr-etl-guard";
     let protections = all.into_iter().filter(|(protection, _)| !policy.requires(*protection)).map(
-        move |(_, name)| Gap {
+        move |(_, name)| ResidualRisk {
             name: "not-required",
             what: format!("{name} is not required by the policy"),
             source,
         },
     );
-    let data = (policy.data_objects == 0).then(|| Gap {
+    let data = (policy.data_objects == 0).then(|| ResidualRisk {
         name: "data-not-looked-at",
         what: "the objects that the run will read were not looked at (`data_objects: 0`)"
             .to_owned(),
         source,
     });
-    let written = (policy.confirm_objects == Some(0)).then(|| Gap {
+    let written = (policy.confirm_objects == Some(0)).then(|| ResidualRisk {
         name: NOT_LOOKED_AT,
         what: "the objects that the run writes are not looked at (`confirm_objects: 0`)".to_owned(),
         source,
@@ -97,22 +98,25 @@ fn left_out(policy: &Policy) -> impl Iterator<Item = Gap> {
 const NOT_LOOKED_AT: &str = "written-not-looked-at";
 
 /// What stays open once the run is over, and what it wrote was looked at or not.
-pub(crate) fn after_the_run(objects: Objects, written: &[Written]) -> impl Iterator<Item = Gap> {
+pub(crate) fn after_the_run(
+    objects: OutputCheck,
+    written: &[OutputSurvey],
+) -> impl Iterator<Item = ResidualRisk> {
     let left = match objects {
-        Objects::Leave(why) => Some(Gap {
+        OutputCheck::Leave(why) => Some(ResidualRisk {
             name: NOT_LOOKED_AT,
             what: format!("the objects that the run wrote were not looked at: {why}"),
             source: "the end of this run",
         }),
         // What the policy leaves out is said with the verdict already.
-        Objects::Look | Objects::SwitchedOff | Objects::None => None,
+        OutputCheck::Look | OutputCheck::SwitchedOff | OutputCheck::None => None,
     };
     let sampled = written
         .iter()
         .filter(|written| {
             written.cut_short.is_none() && written.survey.looked_at < written.survey.objects
         })
-        .map(|written| Gap {
+        .map(|written| ResidualRisk {
             name: "written-sampled",
             what: format!(
                 "of the {} objects that the run wrote to {}, an even sample of {} was looked at",
@@ -120,7 +124,7 @@ pub(crate) fn after_the_run(objects: Objects, written: &[Written]) -> impl Itera
             ),
             source: "settings of emr-etl-guard, `confirm_objects`",
         });
-    let logs = written.iter().filter(|written| written.role == LOG).map(|written| Gap {
+    let logs = written.iter().filter(|written| written.role == LOG).map(|written| ResidualRisk {
         name: "later-logs",
         what: format!(
             "EMR brings logs up to some minutes after a cluster's end: {} objects were there, what comes later was not looked at",
@@ -132,16 +136,18 @@ pub(crate) fn after_the_run(objects: Objects, written: &[Written]) -> impl Itera
 }
 
 /// What was looked at only in part.
-fn partly_seen(case: &Case<'_>) -> impl Iterator<Item = Gap> {
+fn partly_seen(case: &Case<'_>) -> impl Iterator<Item = ResidualRisk> {
     let surveys = case.facts.data.iter().filter_map(|(role, lookup)| Some((role, lookup.found()?)));
     let sampled =
-        surveys.filter(|(_, survey)| survey.looked_at < survey.objects).map(|(role, survey)| Gap {
-            name: "data-sampled",
-            what: format!(
-                "of the {} objects in {role}, an even sample of {} was looked at",
-                survey.objects, survey.looked_at
-            ),
-            source: "settings of emr-etl-guard, `data_objects`",
+        surveys.filter(|(_, survey)| survey.looked_at < survey.objects).map(|(role, survey)| {
+            ResidualRisk {
+                name: "data-sampled",
+                what: format!(
+                    "of the {} objects in {role}, an even sample of {} was looked at",
+                    survey.objects, survey.looked_at
+                ),
+                source: "settings of emr-etl-guard, `data_objects`",
+            }
         });
     let versioned: Vec<&str> = case
         .facts
@@ -150,7 +156,7 @@ fn partly_seen(case: &Case<'_>) -> impl Iterator<Item = Gap> {
         .filter(|(_, facts)| matches!(&facts.versioning, Lookup::Found(Some(_))))
         .map(|(bucket, _)| bucket.as_str())
         .collect();
-    let versions = (!versioned.is_empty()).then(|| Gap {
+    let versions = (!versioned.is_empty()).then(|| ResidualRisk {
         name: "earlier-versions",
         what: format!(
             "earlier versions of objects were not looked at, in {}",

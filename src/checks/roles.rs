@@ -6,13 +6,13 @@ use crate::{
     base::{aws_calls, lookup::Lookup, names::KeyReference},
     checks::{
         case::Case,
-        finding::{Check, Finding, Level, Stage, Subject},
+        finding::{Check, CheckSubject, Finding, Level, Stage},
         keys,
     },
     facts::{
-        iam::{Identity, RoleFacts},
-        iam_policy::{self, Decision, Request},
-        kms::{Grant, Key, KeyFacts, KeyUse, RoleKind},
+        iam::{RoleFacts, SimulationDecision},
+        iam_policy::{self, AccessRequest, PolicyDecision},
+        kms::{Grant, KeyFacts, KeyUse, KmsKey, RoleKind},
     },
     spec::located::Located,
 };
@@ -24,7 +24,7 @@ pub(super) static JOBFLOW_EXISTS: Check = Check {
     why: "Without its instance profile the cluster does not start; which role is behind the profile decides who may read the keys.",
     looks_at: "iam:GetInstanceProfile on aws.emr.jobflow_role.",
     asks: &[&aws_calls::GET_INSTANCE_PROFILE],
-    mend: "name an instance profile with a role in aws.emr.jobflow_role, or create the default one: aws emr create-default-roles",
+    fix: "name an instance profile with a role in aws.emr.jobflow_role, or create the default one: aws emr create-default-roles",
     source: "Amazon EMR management guide, Service role for cluster EC2 instances (EC2 instance profile)",
 };
 
@@ -35,7 +35,7 @@ pub(super) static SERVICE_EXISTS: Check = Check {
     why: "Without its service role the cluster does not start; with EBS encryption that role must also be able to use the key.",
     looks_at: "iam:GetRole on aws.emr.service_role.",
     asks: &[&aws_calls::GET_ROLE],
-    mend: "name a role in aws.emr.service_role, or create the default one: aws emr create-default-roles",
+    fix: "name a role in aws.emr.service_role, or create the default one: aws emr create-default-roles",
     source: "Amazon EMR management guide, Service role for Amazon EMR (EMR role)",
 };
 
@@ -50,7 +50,7 @@ pub(super) static JOBFLOW_MAY_USE: Check = Check {
         &aws_calls::GET_KEY_POLICY,
         &aws_calls::LIST_GRANTS,
     ],
-    mend: "add the role as a key user of {subject} in its key policy, or allow kms:GenerateDataKey and kms:Decrypt on it in the role's policies",
+    fix: "add the role as a key user of {subject} in its key policy, or allow kms:GenerateDataKey and kms:Decrypt on it in the role's policies",
     source: "Setup guide, Setting up end to end encryption, Local disks; AWS KMS developer guide, Key policies",
 };
 
@@ -65,7 +65,7 @@ pub(super) static SERVICE_MAY_USE: Check = Check {
         &aws_calls::GET_KEY_POLICY,
         &aws_calls::LIST_GRANTS,
     ],
-    mend: "allow kms:Encrypt, Decrypt, ReEncrypt*, CreateGrant, GenerateDataKeyWithoutPlaintext and DescribeKey on {subject} to the role in aws.emr.service_role, in its policies or in the key's",
+    fix: "allow kms:Encrypt, Decrypt, ReEncrypt*, CreateGrant, GenerateDataKeyWithoutPlaintext and DescribeKey on {subject} to the role in aws.emr.service_role, in its policies or in the key's",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption (EBS encryption)",
 };
 
@@ -81,7 +81,7 @@ pub(super) static MAPPED_MAY_USE: Check = Check {
         &aws_calls::GET_KEY_POLICY,
         &aws_calls::LIST_GRANTS,
     ],
-    mend: "allow kms:GenerateDataKey and kms:Decrypt on {subject} to the mapped role, in its policies or in the key's",
+    fix: "allow kms:GenerateDataKey and kms:Decrypt on {subject} to the mapped role, in its policies or in the key's",
     source: "Amazon EMR management guide, Configure IAM roles for EMRFS requests to Amazon S3",
 };
 
@@ -122,7 +122,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
     for (reference, uses) in &uses {
         let Some(key) = facts.keys.get(reference) else { continue };
-        let role = Asking::named(
+        let role = KeyUser::named(
             RoleKind::Jobflow,
             &JOBFLOW_MAY_USE,
             &JOBFLOW_EXISTS,
@@ -131,7 +131,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         );
         findings.push(role.may_use(case, reference, key, uses));
         if uses.contains(&KeyUse::Ebs) {
-            let role = Asking::named(
+            let role = KeyUser::named(
                 RoleKind::Service,
                 &SERVICE_MAY_USE,
                 &SERVICE_EXISTS,
@@ -163,7 +163,7 @@ fn mapped(
     }
     for arn in &configuration.content.mapped_roles {
         let role = Lookup::Found(RoleFacts { arn: arn.clone() });
-        let role = Asking {
+        let role = KeyUser {
             kind: RoleKind::Mapped(arn.clone()),
             check: &MAPPED_MAY_USE,
             exists: &JOBFLOW_EXISTS,
@@ -197,12 +197,12 @@ fn exists(
     findings.push(subject.by(
         role,
         "no such role, or an instance profile without one",
-        |subject, role| subject.proved(role.arn.clone()),
+        |subject, role| subject.passed(role.arn.clone()),
     ));
 }
 
 /// A role that needs a key.
-struct Asking<'a> {
+struct KeyUser<'a> {
     kind: RoleKind,
     check: &'static Check,
     exists: &'static Check,
@@ -211,7 +211,7 @@ struct Asking<'a> {
     role: &'a Lookup<RoleFacts>,
 }
 
-impl<'a> Asking<'a> {
+impl<'a> KeyUser<'a> {
     /// A role that the runner config names.
     fn named(
         kind: RoleKind,
@@ -244,7 +244,7 @@ impl<'a> Asking<'a> {
         subject.by(identity, "no such role", |subject, identity| {
             subject.by(&facts.policy, "no such key", |subject, policy| {
                 subject.by(&facts.grants, "no such key", |subject, grants| {
-                    let evidence = Evidence {
+                    let evidence = RoleEvidence {
                         key,
                         policy,
                         grants,
@@ -260,11 +260,11 @@ impl<'a> Asking<'a> {
 }
 
 /// All that decides about one role and one key.
-struct Evidence<'a> {
-    key: &'a Key,
+struct RoleEvidence<'a> {
+    key: &'a KmsKey,
     policy: &'a str,
     grants: &'a [Grant],
-    identity: &'a BTreeMap<String, Identity>,
+    identity: &'a BTreeMap<String, SimulationDecision>,
     role: &'a str,
     region: &'a str,
 }
@@ -277,8 +277,8 @@ enum Allowed {
     Yes(&'static str),
 }
 
-impl Evidence<'_> {
-    fn decide(&self, subject: Subject, kind: &RoleKind, uses: &BTreeSet<KeyUse>) -> Finding {
+impl RoleEvidence<'_> {
+    fn decide(&self, subject: CheckSubject, kind: &RoleKind, uses: &BTreeSet<KeyUse>) -> Finding {
         let asked_through = |uses: &BTreeSet<KeyUse>| -> BTreeSet<Option<&'static str>> {
             let services = uses.iter().filter_map(|used| match (kind, used) {
                 (
@@ -299,8 +299,8 @@ impl Evidence<'_> {
         }
         match decisions.into_iter().min() {
             None => subject.not_applicable("the role makes no use of it"),
-            Some((Allowed::Yes(by), _)) => subject.proved(by),
-            Some((Allowed::No(why), action)) => subject.refuted(format!("{action}: {why}")),
+            Some((Allowed::Yes(by), _)) => subject.passed(by),
+            Some((Allowed::No(why), action)) => subject.failed(format!("{action}: {why}")),
             Some((Allowed::Unclear(why), action)) => subject.unknown(
                 format!("{action}: {why}"),
                 "name the role in a statement of the key's policy that has no condition",
@@ -322,9 +322,9 @@ impl Evidence<'_> {
         ]);
         let policy = iam_policy::decide(
             self.policy,
-            &Request { caller: self.role, action, resource: None, context },
+            &AccessRequest { caller: self.role, action, resource: None, context },
         );
-        let identity = self.identity.get(action).copied().unwrap_or(Identity::NotAllowed);
+        let identity = self.identity.get(action).copied().unwrap_or(SimulationDecision::NotAllowed);
         let operation = action.trim_start_matches("kms:");
         let granted = |constrained: bool| {
             self.grants.iter().any(|grant| {
@@ -334,20 +334,20 @@ impl Evidence<'_> {
             })
         };
         match (identity, policy) {
-            (Identity::Denied, _) => Allowed::No("a policy of the role, its boundary or its organisation denies it".to_owned()),
-            (_, Decision::Denies(statement)) => Allowed::No(format!("the key's policy denies it ({statement})")),
-            (_, Decision::AllowsCaller) => Allowed::Yes("the key's policy allows the role"),
-            (Identity::Allowed, Decision::DelegatesToAccount) => Allowed::Yes("the role's policies allow it, and the key's policy leaves it to them"),
-            (_, Decision::Unclear(statement)) => Allowed::Unclear(format!("the key's policy has parts that are not evaluated ({statement})")),
+            (SimulationDecision::Denied, _) => Allowed::No("a policy of the role, its boundary or its organisation denies it".to_owned()),
+            (_, PolicyDecision::Denies(statement)) => Allowed::No(format!("the key's policy denies it ({statement})")),
+            (_, PolicyDecision::AllowsCaller) => Allowed::Yes("the key's policy allows the role"),
+            (SimulationDecision::Allowed, PolicyDecision::DelegatesToAccount) => Allowed::Yes("the role's policies allow it, and the key's policy leaves it to them"),
+            (_, PolicyDecision::Unclear(statement)) => Allowed::Unclear(format!("the key's policy has parts that are not evaluated ({statement})")),
             _ if granted(false) => Allowed::Yes("a grant on the key gives it"),
             _ if granted(true) => Allowed::Unclear("a grant gives it for some encryption contexts only".to_owned()),
-            (Identity::NotAllowed, Decision::DelegatesToAccount) => {
+            (SimulationDecision::NotAllowed, PolicyDecision::DelegatesToAccount) => {
                 Allowed::No("the key's policy leaves it to IAM, and no policy of the role allows it".to_owned())
             }
-            (_, Decision::Silent) if self.key.aws_managed => {
+            (_, PolicyDecision::Silent) if self.key.aws_managed => {
                 Allowed::No("AWS manages this key, and its policy, which nobody can edit, does not allow the role".to_owned())
             }
-            (_, Decision::Silent) => Allowed::No("the key's policy allows neither the role nor its account".to_owned()),
+            (_, PolicyDecision::Silent) => Allowed::No("the key's policy allows neither the role nor its account".to_owned()),
         }
     }
 }

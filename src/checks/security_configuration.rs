@@ -20,7 +20,7 @@ pub(super) static EXISTS: Check = Check {
     why: "Without a security configuration nothing on the cluster is encrypted: neither disks nor traffic, nor what Spark writes by itself.",
     looks_at: "elasticmapreduce:DescribeSecurityConfiguration, in the region of aws.emr.region.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    mend: "create it (aws emr create-security-configuration --name {subject} --security-configuration file://…), or name another in the runner config or the setting `security_configuration`",
+    fix: "create it (aws emr create-security-configuration --name {subject} --security-configuration file://…), or name another in the runner config or the setting `security_configuration`",
     source: "Setup guide, Setting up end to end encryption, EMR security configuration; Amazon EMR management guide, Create a security configuration",
 };
 
@@ -31,7 +31,7 @@ pub(super) static S3_AT_REST: Check = Check {
     why: "What Spark writes through EMRFS (bad rows among it) is encrypted by the security configuration's S3 part, not by the runner's flag.",
     looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.S3EncryptionConfiguration, with the key or class its mode needs.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    mend: "add S3EncryptionConfiguration with a mode (and its key) to a new security configuration; one that exists cannot be changed",
+    fix: "add S3EncryptionConfiguration with a mode (and its key) to a new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Encryption at rest for EMRFS data in Amazon S3",
 };
 
@@ -42,7 +42,7 @@ pub(super) static LOCAL_DISK_AT_REST: Check = Check {
     why: "HDFS blocks, shuffle files and spills hold the data in clear on the instances' disks.",
     looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.LocalDiskEncryptionConfiguration, with its key or provider.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    mend: "add LocalDiskEncryptionConfiguration with AwsKms, a key and EnableEbsEncryption to a new security configuration; one that exists cannot be changed",
+    fix: "add LocalDiskEncryptionConfiguration with AwsKms, a key and EnableEbsEncryption to a new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption",
 };
 
@@ -53,7 +53,7 @@ pub(super) static IN_TRANSIT: Check = Check {
     why: "Shuffle and Spark RPC send the data between nodes in clear.",
     looks_at: "EnableInTransitEncryption and InTransitEncryptionConfiguration.TLSCertificateConfiguration, with the certificates its provider needs.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    mend: "add TLSCertificateConfiguration (PEM with an S3Object, or Custom with its class) to a new security configuration; one that exists cannot be changed",
+    fix: "add TLSCertificateConfiguration (PEM with an S3Object, or Custom with its class) to a new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Encryption in transit",
 };
 
@@ -64,18 +64,18 @@ pub(super) static NO_KERBEROS: Check = Check {
     why: "A security configuration with Kerberos needs KerberosAttributes in RunJobFlow, which EmrEtlRunner cannot send: the cluster would fail.",
     looks_at: "AuthenticationConfiguration.KerberosConfiguration of the security configuration.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    mend: "name a security configuration without Kerberos",
+    fix: "name a security configuration without Kerberos",
     source: "Amazon EMR management guide, Configuring Kerberos on Amazon EMR; EmrEtlRunner, emr_job.rb",
 };
 
 pub(super) static METADATA_SERVICE: Check = Check {
     name: "instance-metadata-v2",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "Over version 1 of the instance metadata service, any program on a node that can be made to fetch a URL gives away the role's credentials, and with them what S3 and KMS decrypt.",
     looks_at: "InstanceMetadataServiceConfiguration.MinimumInstanceMetadataServiceVersion of the security configuration.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    mend: "add \"InstanceMetadataServiceConfiguration\": {\"MinimumInstanceMetadataServiceVersion\": 2, \"HttpPutResponseHopLimit\": 1} to a new security configuration (EMR 5.23.1, 5.27.1, 5.32 or 6.2 and later)",
+    fix: "add \"InstanceMetadataServiceConfiguration\": {\"MinimumInstanceMetadataServiceVersion\": 2, \"HttpPutResponseHopLimit\": 1} to a new security configuration (EMR 5.23.1, 5.27.1, 5.32 or 6.2 and later)",
     source: "Amazon EMR management guide, Create a security configuration (Configure EC2 instance metadata service)",
 };
 
@@ -84,9 +84,9 @@ pub(super) static METADATA_SERVICE: Check = Check {
 const FIRST_WITH_AES_RPC: ReleaseLabel = ReleaseLabel::new(5, 9, 0);
 
 /// What decides one protection: seen text where it is configured, or what is missing.
-type Judgement = fn(&Content, &ReleaseLabel) -> Result<String, String>;
+type ProtectionTest = fn(&Content, &ReleaseLabel) -> Result<String, String>;
 
-static PROTECTIONS: [(&Check, Protection, Judgement); 3] = [
+static PROTECTIONS: [(&Check, Protection, ProtectionTest); 3] = [
     (&S3_AT_REST, Protection::S3AtRest, s3_at_rest),
     (&LOCAL_DISK_AT_REST, Protection::LocalDisk, local_disk),
     (&IN_TRANSIT, Protection::InTransit, in_transit),
@@ -101,7 +101,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             EXISTS
                 .on("security configuration", "a name")
                 .at(at)
-                .refuted("neither the runner config nor the settings name one"),
+                .failed("neither the runner config nor the settings name one"),
         );
         let required =
             PROTECTIONS.iter().filter(|(_, protection, _)| case.policy.requires(*protection));
@@ -117,7 +117,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         lookup,
         "no such security configuration",
         |subject, found| {
-            subject.proved(format!(
+            subject.passed(format!(
                 "created {}, SHA-256 {}",
                 shown(found.created),
                 short(&found.digest)
@@ -139,7 +139,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         lookup,
         |subject, found| match found.content.metadata_service {
             Some(version) => subject.decided(version >= 2, format!("version {version}")),
-            None => subject.refuted("nothing, for which EMR allows version 1"),
+            None => subject.failed("nothing, for which EMR allows version 1"),
         },
     ));
     for (check, protection, judge) in &PROTECTIONS {
@@ -147,8 +147,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         findings.push(if case.policy.requires(*protection) {
             subject.after(&EXISTS, lookup, |subject, found| {
                 match judge(&found.content, &case.cluster.release.value) {
-                    Ok(saw) => subject.proved(saw),
-                    Err(missing) => subject.refuted(missing),
+                    Ok(saw) => subject.passed(saw),
+                    Err(missing) => subject.failed(missing),
                 }
             })
         } else {

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::names::KeyReference,
-    checks::finding::{Finding, Subject},
+    checks::finding::{CheckSubject, Finding},
     facts::{
         gather::Facts,
-        objects::{Survey, Tally},
-        stored::Stored,
+        objects::{EncryptionTally, LocationSurvey},
+        stored::StoredEncryption,
     },
     settings::policy::{self, EncryptionKind, Policy},
 };
@@ -95,9 +95,9 @@ pub(super) fn wanted(standard: &Standard) -> String {
 /// Judges what was counted; `none` is said where nothing was.
 pub(super) fn judge(
     standard: &Standard,
-    subject: Subject,
-    survey: &Survey,
-    none: impl FnOnce(Subject) -> Finding,
+    subject: CheckSubject,
+    survey: &LocationSurvey,
+    none: impl FnOnce(CheckSubject) -> Finding,
 ) -> Finding {
     let wrong: Vec<String> = survey
         .kinds
@@ -113,7 +113,7 @@ pub(super) fn judge(
         format!("all {} objects", survey.objects)
     };
     if !wrong.is_empty() {
-        return subject.refuted(format!("{}, of {seen}", wrong.join("; ")));
+        return subject.failed(format!("{}, of {seen}", wrong.join("; ")));
     }
     match survey.unseen.as_ref().map(|unseen| (unseen.objects, unseen.obstacle())) {
         Some((objects, Some((obstacle, denied)))) => {
@@ -130,20 +130,22 @@ pub(super) fn judge(
         None => {
             let kinds: Vec<String> =
                 survey.kinds.iter().map(|tally| shown(&tally.stored)).collect();
-            subject.proved(format!("{seen}: {}", kinds.join(", ")))
+            subject.passed(format!("{seen}: {}", kinds.join(", ")))
         }
     }
 }
 
-fn is_accepted(standard: &Standard, stored: &Stored) -> bool {
+fn is_accepted(standard: &Standard, stored: &StoredEncryption) -> bool {
     match stored {
-        Stored::Kind(kind, key) => standard.accepts(*kind, key.as_deref()),
-        Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => false,
+        StoredEncryption::Kind(kind, key) => standard.accepts(*kind, key.as_deref()),
+        StoredEncryption::Unencrypted
+        | StoredEncryption::CustomerKey
+        | StoredEncryption::Other(_) => false,
     }
 }
 
 /// `2 objects (1024 bytes) unencrypted: logs/a, logs/b`.
-fn offenders(tally: &Tally) -> String {
+fn offenders(tally: &EncryptionTally) -> String {
     let more = if tally.objects > tally.first.len() as u64 { ", …" } else { "" };
     let objects = if tally.objects == 1 { "object" } else { "objects" };
     format!(
@@ -155,12 +157,14 @@ fn offenders(tally: &Tally) -> String {
     )
 }
 
-fn shown(stored: &Stored) -> String {
+fn shown(stored: &StoredEncryption) -> String {
     match stored {
-        Stored::Unencrypted => "unencrypted".to_owned(),
-        Stored::Kind(kind, None) => policy::kind_name(*kind).to_owned(),
-        Stored::Kind(kind, Some(key)) => format!("{} under {key}", policy::kind_name(*kind)),
-        Stored::CustomerKey => "SSE-C, under a key that the run does not have".to_owned(),
-        Stored::Other(kind) => format!("of the unknown kind `{kind}`"),
+        StoredEncryption::Unencrypted => "unencrypted".to_owned(),
+        StoredEncryption::Kind(kind, None) => policy::kind_name(*kind).to_owned(),
+        StoredEncryption::Kind(kind, Some(key)) => {
+            format!("{} under {key}", policy::kind_name(*kind))
+        }
+        StoredEncryption::CustomerKey => "SSE-C, under a key that the run does not have".to_owned(),
+        StoredEncryption::Other(kind) => format!("of the unknown kind `{kind}`"),
     }
 }

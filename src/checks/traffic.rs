@@ -6,39 +6,39 @@ use crate::{
         case::Case,
         finding::{Check, Finding, Level, Stage},
     },
-    spec::observations::{Database, Source, Store, Target},
+    spec::observations::{Database, EnrichmentSource, StorageTarget, Store},
 };
 
 pub(super) static TARGET_TLS: Check = Check {
     name: "target-tls",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "Loaded events and bad rows travel from the cluster to the storage target; without TLS they do so in clear, whatever the security configuration says.",
     looks_at: "jdbc.ssl, jdbc.sslMode or sslMode of each file in the runner's --targets folder.",
     asks: &[],
-    mend: "set sslMode to VERIFY_FULL (Redshift schema 3-0-0 and later: jdbc.ssl true with sslMode verify-full) in {subject}",
+    fix: "set sslMode to VERIFY_FULL (Redshift schema 3-0-0 and later: jdbc.ssl true with sslMode verify-full) in {subject}",
     source: "Iglu Central, com.snowplowanalytics.snowplow.storage; RDB Loader, configuration; Amazon Redshift management guide, Configuring security options for connections",
 };
 
 pub(super) static ENRICHMENT_SOURCES: Check = Check {
     name: "enrichment-sources",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "An enrichment that asks a server over plain http sends it parts of events in clear, and believes whatever comes back.",
     looks_at: "Everything called `uri` in the enabled files of the runner's --enrichments folder.",
     asks: &[],
-    mend: "use https in {subject}",
+    fix: "use https in {subject}",
     source: "Snowplow documentation, Configurable enrichments (API request enrichment, IP lookups)",
 };
 
 pub(super) static MONITORING_TLS: Check = Check {
     name: "monitoring-tls",
     stage: Stage::PreFlight,
-    level: Level::Advised,
+    level: Level::Advisory,
     why: "The runner reports each job and step, with S3 paths in their names, to monitoring.snowplow.collector; its default protocol is http.",
     looks_at: "monitoring.snowplow.protocol.",
     asks: &[],
-    mend: "set monitoring.snowplow.protocol to https (and port to 443)",
+    fix: "set monitoring.snowplow.protocol to https (and port to 443)",
     source: "EmrEtlRunner, monitoring/snowplow.rb (@@protocol = \"http\")",
 };
 
@@ -51,7 +51,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(monitoring(case));
 }
 
-fn target(target: &Target) -> Finding {
+fn target(target: &StorageTarget) -> Finding {
     let on =
         |wanted: &'static str| TARGET_TLS.on(target.file.as_str(), wanted).at(Some(&target.file));
     match &target.store {
@@ -63,9 +63,9 @@ fn target(target: &Target) -> Finding {
             on("TLS to the database").decided(holds, format!("{saw}{tunnel}"))
         }
         Store::Elasticsearch { host, port, .. } => on("TLS to Elasticsearch")
-            .refuted(format!("{host}:{port}, and this target's schema has no setting for TLS")),
+            .failed(format!("{host}:{port}, and this target's schema has no setting for TLS")),
         Store::DynamoDb { table, .. } => {
-            on("TLS to DynamoDB").proved(format!("table {table}, over AWS's own TLS"))
+            on("TLS to DynamoDB").passed(format!("table {table}, over AWS's own TLS"))
         }
     }
 }
@@ -113,24 +113,24 @@ fn enrichments(case: &Case<'_>, findings: &mut Vec<Finding>) {
         let subject = ENRICHMENT_SOURCES
             .on(enrichment.file.as_str(), "no source over http")
             .at(Some(&enrichment.file));
-        let shown = |source: &Source| match source {
-            Source::S3(uri) => uri.clone(),
-            Source::Server(server) => server.clone(),
-            Source::Other => "a URI of another kind".to_owned(),
+        let shown = |source: &EnrichmentSource| match source {
+            EnrichmentSource::S3(uri) => uri.clone(),
+            EnrichmentSource::Server(server) => server.clone(),
+            EnrichmentSource::Other => "a URI of another kind".to_owned(),
         };
         let clear: Vec<String> = enrichment
             .sources
             .iter()
             .filter(
-                |source| matches!(source, Source::Server(server) if server.starts_with("http://")),
+                |source| matches!(source, EnrichmentSource::Server(server) if server.starts_with("http://")),
             )
             .map(shown)
             .collect();
         let all: Vec<String> = enrichment.sources.iter().map(shown).collect();
         findings.push(match (clear.is_empty(), all.is_empty()) {
-            (false, _) => subject.refuted(clear.join(", ")),
-            (true, true) => subject.proved("no source outside"),
-            (true, false) => subject.proved(all.join(", ")),
+            (false, _) => subject.failed(clear.join(", ")),
+            (true, true) => subject.passed("no source outside"),
+            (true, false) => subject.passed(all.join(", ")),
         });
     }
 }
@@ -148,7 +148,7 @@ fn monitoring(case: &Case<'_>) -> Finding {
         subject.at(Some(protocol.map_or(&tracking.collector.at, |protocol| &protocol.at)));
     match protocol.map(|protocol| protocol.value.to_ascii_lowercase()) {
         Some(protocol) => subject.decided(protocol == "https", protocol),
-        None => subject.refuted("no protocol, for which the runner takes http"),
+        None => subject.failed("no protocol, for which the runner takes http"),
     }
 }
 

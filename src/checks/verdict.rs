@@ -15,18 +15,28 @@ pub enum Verdict {
     /// Every required check is Proved, NotApplicable or Excused.
     Launch,
     /// A required check is Refuted.
-    RefuseRefuted,
+    #[serde(rename = "refuse-refuted")]
+    RefuseFailed,
     /// None is Refuted, but a required one is Unknown.
     RefuseUnknown,
 }
 
 impl Verdict {
+    /// The word that the timeline has for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Launch => "Launch",
+            Self::RefuseFailed => "RefuseRefuted",
+            Self::RefuseUnknown => "RefuseUnknown",
+        }
+    }
+
     /// Decides. No finding at all is no proof of anything: that refuses too.
     #[must_use]
     pub fn of(findings: &[Finding]) -> Self {
         let required = || findings.iter().filter(|finding| finding.level == Level::Required);
-        if required().any(|finding| finding.status == Status::Refuted) {
-            Self::RefuseRefuted
+        if required().any(|finding| finding.status == Status::Failed) {
+            Self::RefuseFailed
         } else if findings.is_empty() || required().any(|finding| finding.status == Status::Unknown)
         {
             Self::RefuseUnknown
@@ -40,7 +50,7 @@ impl Verdict {
     pub fn refusal(self) -> Option<Outcome> {
         match self {
             Self::Launch => None,
-            Self::RefuseRefuted => Some(Outcome::Refused),
+            Self::RefuseFailed => Some(Outcome::Refused),
             Self::RefuseUnknown => Some(Outcome::FactsUnknown),
         }
     }
@@ -53,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn finding(level: Level, status: Status) -> Finding {
-        let mut finding = CATALOGUE[0].on("subject", "wanted").proved("saw");
+        let mut finding = CATALOGUE[0].on("subject", "wanted").passed("saw");
         finding.level = level;
         finding.status = status;
         finding
@@ -61,42 +71,42 @@ mod tests {
 
     fn any_status() -> impl Strategy<Value = Status> {
         prop::sample::select(vec![
-            Status::Proved,
-            Status::Refuted,
+            Status::Passed,
+            Status::Failed,
             Status::Unknown,
             Status::NotApplicable,
-            Status::Excused,
+            Status::Excepted,
         ])
     }
 
     fn any_finding() -> impl Strategy<Value = Finding> {
-        (prop::sample::select(vec![Level::Required, Level::Advised]), any_status())
+        (prop::sample::select(vec![Level::Required, Level::Advisory]), any_status())
             .prop_map(|(level, status)| finding(level, status))
     }
 
     proptest! {
         #[test]
-        fn making_any_finding_worse_never_turns_a_refusal_into_a_launch(mut findings in prop::collection::vec(any_finding(), 1..8), which in any::<prop::sample::Index>(), worse in prop::sample::select(vec![Status::Refuted, Status::Unknown])) {
+        fn making_any_finding_worse_never_turns_a_refusal_into_a_launch(mut findings in prop::collection::vec(any_finding(), 1..8), which in any::<prop::sample::Index>(), worse in prop::sample::select(vec![Status::Failed, Status::Unknown])) {
             let before = Verdict::of(&findings);
             let index = which.index(findings.len());
             findings[index].status = worse;
             let after = Verdict::of(&findings);
-            prop_assert!(before == Verdict::Launch || after != Verdict::Launch || findings[index].level == Level::Advised);
+            prop_assert!(before == Verdict::Launch || after != Verdict::Launch || findings[index].level == Level::Advisory);
         }
 
         #[test]
         fn a_launch_needs_every_required_check_proved(findings in prop::collection::vec(any_finding(), 0..8)) {
             let launch = Verdict::of(&findings) == Verdict::Launch;
-            let all = findings.iter().filter(|f| f.level == Level::Required).all(|f| matches!(f.status, Status::Proved | Status::NotApplicable | Status::Excused));
+            let all = findings.iter().filter(|f| f.level == Level::Required).all(|f| matches!(f.status, Status::Passed | Status::NotApplicable | Status::Excepted));
             prop_assert_eq!(launch, all && !findings.is_empty());
         }
     }
 
     #[test]
     fn refuted_beats_unknown_and_nothing_known_is_no_launch() {
-        let refuted = finding(Level::Required, Status::Refuted);
+        let failed = finding(Level::Required, Status::Failed);
         let unknown = finding(Level::Required, Status::Unknown);
-        assert_eq!(Verdict::of(&[unknown.clone(), refuted]), Verdict::RefuseRefuted);
+        assert_eq!(Verdict::of(&[unknown.clone(), failed]), Verdict::RefuseFailed);
         assert_eq!(Verdict::of(&[unknown]), Verdict::RefuseUnknown);
         assert_eq!(Verdict::of(&[]), Verdict::RefuseUnknown);
     }

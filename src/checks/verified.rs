@@ -10,7 +10,10 @@ use crate::{
     base::{aws_calls, digest::sha256, lookup::Lookup, names::ReleaseLabel},
     facts::{
         ec2::Volume,
-        emr::{BootstrapAction, ClusterFacts, ClusterProperty, Node, SecurityConfiguration, Step},
+        emr::{
+            BootstrapAction, ClusterFacts, ClusterInstance, ClusterProperty, ClusterStep,
+            SecurityConfiguration,
+        },
         gather::Facts,
     },
     spec::cluster_spec::ClusterSpec,
@@ -19,7 +22,7 @@ use crate::{
 /// What the runner asks EMR for, by its config, when it starts a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Asked {
+pub(crate) struct RequestedCluster {
     pub(crate) service_role: String,
     pub(crate) instance_profile: String,
     /// `aws.emr.configuration`: classification and name, and the digest of the value, since values
@@ -33,7 +36,7 @@ pub(crate) struct Asked {
     pub(crate) added_bootstrap: Vec<String>,
 }
 
-impl Asked {
+impl RequestedCluster {
     pub(crate) fn of(cluster: &ClusterSpec) -> Self {
         Self {
             service_role: cluster.service_role.value.clone(),
@@ -65,7 +68,7 @@ pub(super) fn entry(classification: &str, name: &str, value: &str) -> (String, S
 
 /// What was verified before the launch, for a cluster to be compared with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Verified {
+pub(crate) struct VerifiedConfiguration {
     /// The security configuration's name.
     pub name: String,
     /// When that was created.
@@ -79,7 +82,7 @@ pub(crate) struct Verified {
     pub subnet: Option<String>,
     /// What the runner asks EMR for; the journal of an older guard does not say.
     #[serde(default)]
-    pub asked: Option<Asked>,
+    pub asked: Option<RequestedCluster>,
     /// EBS encryption, if the security configuration asks for it.
     #[serde(default)]
     pub ebs: Option<Ebs>,
@@ -88,7 +91,7 @@ pub(crate) struct Verified {
 /// No name of a security configuration, but what it must be.
 const UNNAMED: &str = "a security configuration that protects as required";
 
-impl Verified {
+impl VerifiedConfiguration {
     /// Where no security configuration was found that a cluster could be compared with: it must
     /// have one all the same.
     pub(crate) fn nothing() -> Self {
@@ -119,7 +122,7 @@ impl Verified {
             digest: found.digest.clone(),
             release: Some(cluster.release.value.clone()),
             subnet: cluster.subnet.as_ref().map(|subnet| subnet.value.clone()),
-            asked: Some(Asked::of(cluster)),
+            asked: Some(RequestedCluster::of(cluster)),
             ebs: Ebs::of(found, facts),
         }
     }
@@ -138,29 +141,30 @@ pub(crate) enum Origin {
 
 /// Everything one look at a cluster learnt.
 #[derive(Clone, Debug)]
-pub(crate) struct Look {
+pub(crate) struct ClusterObservation {
     /// The cluster itself.
     pub(crate) cluster: Lookup<ClusterFacts>,
     /// Its steps.
-    pub(crate) steps: Lookup<Vec<Step>>,
+    pub(crate) steps: Lookup<Vec<ClusterStep>>,
     /// The security configuration as it is now.
     pub(crate) security_configuration: Lookup<SecurityConfiguration>,
     /// What is asked less often than these.
-    pub(crate) closer: Closer,
+    pub(crate) closer: ClusterDetails,
     /// Whether the steps are told by this very look.
     pub(crate) steps_asked: bool,
 }
 
 /// What closer looks at a cluster have learnt so far: no judgement of the rest waits for it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub(crate) struct Closer {
+#[schemars(rename = "Closer")]
+pub(crate) struct ClusterDetails {
     /// The scripts that its nodes run first; they cannot change.
     pub(crate) bootstrap_actions: Lookup<Vec<BootstrapAction>>,
     /// What its instance groups are configured with.
     pub(crate) group_properties: Lookup<Vec<ClusterProperty>>,
     /// Its instances that have not ended.
     #[serde(skip)]
-    pub(crate) nodes: Lookup<Vec<Node>>,
+    pub(crate) nodes: Lookup<Vec<ClusterInstance>>,
     /// Whether EC2 answered about their volumes.
     #[serde(skip)]
     pub(crate) volumes_asked: Lookup<()>,
@@ -180,7 +184,7 @@ fn by_place<S: Serializer>(
     serializer.collect_seq(all)
 }
 
-impl Default for Closer {
+impl Default for ClusterDetails {
     fn default() -> Self {
         const NOT_YET: &str = "not asked yet";
         Self {

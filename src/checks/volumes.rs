@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use crate::{
     base::aws_calls,
     checks::{
-        finding::{Check, Finding, Level, Stage, Subject},
-        verified::{Look, Verified},
+        finding::{Check, CheckSubject, Finding, Level, Stage},
+        verified::{ClusterObservation, VerifiedConfiguration},
     },
-    facts::emr::{ClusterFacts, ClusterState, LocalDisk, Node},
+    facts::emr::{ClusterFacts, ClusterInstance, ClusterState, LocalDisk},
 };
 
 pub(super) static VOLUMES: Check = Check {
@@ -19,13 +19,17 @@ pub(super) static VOLUMES: Check = Check {
     why: "EBS encryption by the security configuration promises that every volume is encrypted by its key, the root volumes too; what the instances really got is another question, for those that join later as well.",
     looks_at: "elasticmapreduce:ListInstances once instances exist, and Encrypted and KmsKeyId of each of their volumes in ec2:DescribeVolumes, again as long as the cluster lives. Where the security configuration encrypts disks by LUKS alone, no API shows it.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_INSTANCES, &aws_calls::DESCRIBE_VOLUMES],
-    mend: "the cluster is terminated; look at what gives instances other volumes (a custom AMI, a launch by hand), and at the key, then launch again",
+    fix: "the cluster is terminated; look at what gives instances other volumes (a custom AMI, a launch by hand), and at the key, then launch again",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption (EBS encryption); Amazon EC2 API reference, DescribeVolumes",
 };
 
 /// Judges the volumes of a cluster: all that were ever seen, and whether each instance that is
 /// there has shown some.
-pub(super) fn judge(subject: &str, look: &Look, verified: &Verified) -> Finding {
+pub(super) fn judge(
+    subject: &str,
+    look: &ClusterObservation,
+    verified: &VerifiedConfiguration,
+) -> Finding {
     let Some(ebs) = &verified.ebs else {
         let content =
             look.security_configuration.found().map(|configuration| &configuration.content);
@@ -45,20 +49,24 @@ pub(super) fn judge(subject: &str, look: &Look, verified: &Verified) -> Finding 
         if wrong.is_empty() {
             of_instances(subject, cluster, look)
         } else {
-            subject.refuted(wrong.join("; "))
+            subject.failed(wrong.join("; "))
         }
     })
 }
 
 /// Nothing is wrong with what was seen: was everything seen?
-fn of_instances(subject: Subject, cluster: &ClusterFacts, look: &Look) -> Finding {
+fn of_instances(
+    subject: CheckSubject,
+    cluster: &ClusterFacts,
+    look: &ClusterObservation,
+) -> Finding {
     let volumes = &look.closer.volumes;
     let shown: BTreeSet<&str> = volumes.values().map(|volume| volume.instance.as_str()).collect();
-    let proved = |subject: Subject| {
-        subject.proved(format!("{} volumes of {} instances", volumes.len(), shown.len()))
+    let passed = |subject: CheckSubject| {
+        subject.passed(format!("{} volumes of {} instances", volumes.len(), shown.len()))
     };
     // What EC2 has not started yet has no disk.
-    let known: Vec<(&str, &Node)> = look
+    let known: Vec<(&str, &ClusterInstance)> = look
         .closer
         .nodes
         .found()
@@ -66,7 +74,7 @@ fn of_instances(subject: Subject, cluster: &ClusterFacts, look: &Look) -> Findin
         .flatten()
         .filter_map(|node| Some((node.instance.as_deref()?, node)))
         .collect();
-    let bare: Vec<&(&str, &Node)> =
+    let bare: Vec<&(&str, &ClusterInstance)> =
         known.iter().filter(|(instance, _)| !shown.contains(instance)).collect();
     match cluster.status.state {
         ClusterState::Starting => subject.not_there("waits for instances"),
@@ -75,7 +83,7 @@ fn of_instances(subject: Subject, cluster: &ClusterFacts, look: &Look) -> Findin
         | ClusterState::TerminatedWithErrors => {
             let idle = look.steps.found().is_some_and(Vec::is_empty);
             match (volumes.is_empty(), bare.len()) {
-                (false, 0) => proved(subject),
+                (false, 0) => passed(subject),
                 (true, _) if idle || (cluster.status.state.is_over() && !cluster.was_ready) => {
                     subject.not_applicable("it was over before it could run a step")
                 }
@@ -93,7 +101,7 @@ fn of_instances(subject: Subject, cluster: &ClusterFacts, look: &Look) -> Findin
                         subject.not_there("waits for instances")
                     }
                     (0, _) => subject.unknown("no instance", MEND),
-                    (_, 0) => proved(subject),
+                    (_, 0) => passed(subject),
                     (known, bare) => subject
                         .not_there(format!("waits for the volumes of {bare} of {known} instances")),
                 }
@@ -119,7 +127,7 @@ mod tests {
             clusters::tests::{look, verified},
             finding::Status,
         },
-        facts::emr::Step,
+        facts::emr::ClusterStep,
     };
 
     const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
@@ -135,15 +143,15 @@ mod tests {
         (id.to_owned(), volume)
     }
 
-    fn node(instance: &str, state: &str) -> Node {
-        Node {
+    fn node(instance: &str, state: &str) -> ClusterInstance {
+        ClusterInstance {
             instance: (!instance.is_empty()).then(|| instance.to_owned()),
             state: state.to_owned(),
         }
     }
 
-    fn step() -> Step {
-        Step {
+    fn step() -> ClusterStep {
+        ClusterStep {
             id: "s-1".to_owned(),
             name: "x".to_owned(),
             state: "COMPLETED".to_owned(),
@@ -156,7 +164,7 @@ mod tests {
 
     fn judged(
         state: ClusterState,
-        nodes: Lookup<Vec<Node>>,
+        nodes: Lookup<Vec<ClusterInstance>>,
         volumes: Vec<(String, Volume)>,
     ) -> (Status, bool, String) {
         let mut look = look(state);
@@ -164,7 +172,8 @@ mod tests {
         look.closer.nodes = nodes;
         look.closer.volumes_asked = Lookup::Found(());
         look.closer.volumes = BTreeMap::from_iter(volumes);
-        let verified = Verified { ebs: Some(Ebs { key: Some(KEY.to_owned()) }), ..verified() };
+        let verified =
+            VerifiedConfiguration { ebs: Some(Ebs { key: Some(KEY.to_owned()) }), ..verified() };
         let finding = judge("j-1", &look, &verified);
         (finding.status, finding.not_there, finding.saw)
     }
@@ -196,7 +205,7 @@ mod tests {
         let good = || vec![volume("vol-1", "i-1", Some(KEY)), volume("vol-2", "i-1", Some(KEY))];
         let (status, _, saw) =
             judged(ClusterState::Running, Lookup::Found(vec![one.clone()]), good());
-        assert_eq!((status, saw.as_str()), (Status::Proved, "2 volumes of 1 instances"));
+        assert_eq!((status, saw.as_str()), (Status::Passed, "2 volumes of 1 instances"));
         let (status, not_there, _) =
             judged(ClusterState::Running, Lookup::Found(vec![one, two]), good());
         assert_eq!((status, not_there), (Status::Unknown, true));
@@ -209,7 +218,7 @@ mod tests {
                 [ClusterState::Bootstrapping, ClusterState::Running, ClusterState::Terminated]
             {
                 let volumes = good().into_iter().chain([bad.clone()]).collect();
-                assert_eq!(judged(state, Lookup::Found(vec![]), volumes).0, Status::Refuted);
+                assert_eq!(judged(state, Lookup::Found(vec![]), volumes).0, Status::Failed);
             }
         }
     }
@@ -219,7 +228,7 @@ mod tests {
         let over = ClusterState::Terminated;
         assert_eq!(
             judged(over, Lookup::Found(vec![]), vec![volume("vol-1", "i-1", Some(KEY))]).0,
-            Status::Proved
+            Status::Passed
         );
         let (status, not_there, _) = judged(over, Lookup::Found(vec![]), vec![]);
         assert_eq!((status, not_there), (Status::Unknown, true), "it has run, and nobody looked");

@@ -14,16 +14,16 @@ use crate::{
     checks::{
         buckets,
         case::Case,
-        finding::{Check, Finding, Level, Stage, Subject},
+        finding::{Check, CheckSubject, Finding, Level, Stage},
         security_configuration,
     },
     facts::{
         emr::S3AtRest,
-        iam_policy::{self, Decision, Request},
+        iam_policy::{self, AccessRequest, PolicyDecision},
         s3::{BucketFacts, DefaultEncryption},
     },
     settings::policy::{self, EncryptionKind},
-    spec::data_paths::{Actor, Location, Protection},
+    spec::data_paths::{Actor, DataLocation, WriteProtection},
 };
 
 pub(super) static WRITTEN: Check = Check {
@@ -33,7 +33,7 @@ pub(super) static WRITTEN: Check = Check {
     why: "Each location is written by somebody else: some ask for encryption in the request, some leave it to the bucket. Only both together say what the objects will be.",
     looks_at: "Who writes to each location of this run, the security configuration's S3 part with its overrides, and s3:GetBucketEncryption; against `accept_encryption` and `expected_keys`.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_BUCKET_ENCRYPTION],
-    mend: "for what s3-dist-cp and Spark write: EncryptionMode and AwsKmsKey in a new security configuration; for the rest: aws s3api put-bucket-encryption on the bucket",
+    fix: "for what s3-dist-cp and Spark write: EncryptionMode and AwsKmsKey in a new security configuration; for the rest: aws s3api put-bucket-encryption on the bucket",
     source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; Amazon S3 user guide, Setting default server-side encryption; EmrEtlRunner, emr_job.rb",
 };
 
@@ -44,7 +44,7 @@ pub(super) static DOWNGRADE: Check = Check {
     why: "Where a bucket's default is a KMS key and the security configuration says SSE-S3, the request for AES256 wins: the objects end under S3's own keys, and nobody is told.",
     looks_at: "s3:GetBucketEncryption on each bucket that s3-dist-cp or Spark writes to, against the security configuration's S3 part and its overrides.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_BUCKET_ENCRYPTION],
-    mend: "use EncryptionMode SSE-KMS with the bucket's key in a new security configuration (or an override for {subject}), or make the bucket's default AES256 if that is meant",
+    fix: "use EncryptionMode SSE-KMS with the bucket's key in a new security configuration (or an override for {subject}), or make the bucket's default AES256 if that is meant",
     source: "Amazon S3 user guide, Setting default server-side encryption (the request's header takes precedence)",
 };
 
@@ -55,7 +55,7 @@ pub(super) static POLICY_CLASH: Check = Check {
     why: "A bucket policy that demands aws:kms, a certain key, or any encryption header denies writers that send something else: the run fails half-way, with data in between.",
     looks_at: "s3:GetBucketPolicy on each bucket that this run writes to, held against each writer's own request.",
     asks: &[&aws_calls::GET_BUCKET_POLICY],
-    mend: "except the writer from the statement, or have it send what the statement demands (the security configuration decides for s3-dist-cp and Spark)",
+    fix: "except the writer from the statement, or have it send what the statement demands (the security configuration decides for s3-dist-cp and Spark)",
     source: "Amazon S3 user guide, Protecting data with server-side encryption (bucket policies); AWS IAM user guide, Policy evaluation logic",
 };
 
@@ -66,7 +66,7 @@ pub(super) static OVERRIDES: Check = Check {
     why: "An override gives one bucket another encryption than the rest: one that is incomplete or names a weaker mode undoes what the main mode promises.",
     looks_at: "S3EncryptionConfiguration.Overrides of the security configuration.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    mend: "give the override a BucketName, an EncryptionMode and, for KMS, an AwsKmsKey, in a new security configuration",
+    fix: "give the override a BucketName, an EncryptionMode and, for KMS, an AwsKmsKey, in a new security configuration",
     source: "Amazon EMR management guide, Create a security configuration (per bucket encryption overrides)",
 };
 
@@ -99,9 +99,9 @@ fn header(actor: Actor, s3: Option<&S3AtRest>, bucket: &str) -> Header {
     };
     match actor.protection() {
         // The flag alone asks for AES256.
-        Protection::Flag => emrfs(Header::SseS3),
-        Protection::SecurityConfiguration => emrfs(Header::None),
-        Protection::BucketDefault => Header::None,
+        WriteProtection::Flag => emrfs(Header::SseS3),
+        WriteProtection::SecurityConfiguration => emrfs(Header::None),
+        WriteProtection::BucketDefault => Header::None,
     }
 }
 
@@ -118,7 +118,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 let subject = WRITTEN
                     .on(format!("{} by {actor}", location.role), "a bucket of one's own")
                     .at(Some(&location.at));
-                subject.refuted(format!(
+                subject.failed(format!(
                     "{}, which the setting `external_buckets` says is only read",
                     location.bucket()
                 ))
@@ -136,7 +136,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
     findings.extend(writes.iter().map(|write| write.encryption(case)));
     let mut downgraded: BTreeMap<&str, Finding> = BTreeMap::new();
-    for write in writes.iter().filter(|write| write.actor.protection() != Protection::BucketDefault)
+    for write in
+        writes.iter().filter(|write| write.actor.protection() != WriteProtection::BucketDefault)
     {
         let finding = write.downgrade(case);
         let kept =
@@ -152,7 +153,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 /// One writer at one location.
 struct Write<'a> {
-    location: &'a Location,
+    location: &'a DataLocation,
     actor: Actor,
     facts: &'a BucketFacts,
 }
@@ -162,7 +163,7 @@ impl Write<'_> {
         &self,
         check: &'static Check,
         wanted: impl Into<std::borrow::Cow<'static, str>>,
-    ) -> Subject {
+    ) -> CheckSubject {
         check
             .on(format!("{} by {}", self.location.role, self.actor), wanted)
             .at(Some(&self.location.at))
@@ -172,11 +173,11 @@ impl Write<'_> {
     fn by_header(
         &self,
         case: &Case<'_>,
-        subject: Subject,
-        decide: impl FnOnce(Subject, Header) -> Finding,
+        subject: CheckSubject,
+        decide: impl FnOnce(CheckSubject, Header) -> Finding,
     ) -> Finding {
         let bucket = self.location.bucket().as_str();
-        if self.actor.protection() == Protection::BucketDefault {
+        if self.actor.protection() == WriteProtection::BucketDefault {
             return decide(subject, Header::None);
         }
         match &case.facts.security_configuration {
@@ -193,19 +194,21 @@ impl Write<'_> {
     fn encryption(&self, case: &Case<'_>) -> Finding {
         let subject = self.on(&WRITTEN, buckets::wanted(case));
         self.by_header(case, subject, |subject, header| {
-            let judge =
-                |subject: Subject, kind: EncryptionKind, key: Option<&KeyReference>, by: &str| {
-                    let shown = key.map_or_else(String::new, |key| format!(" under {key}"));
-                    let accepted = buckets::is_accepted(case, kind, key);
-                    subject.decided(accepted, format!("{}{shown}, {by}", policy::kind_name(kind)))
-                };
+            let judge = |subject: CheckSubject,
+                         kind: EncryptionKind,
+                         key: Option<&KeyReference>,
+                         by: &str| {
+                let shown = key.map_or_else(String::new, |key| format!(" under {key}"));
+                let accepted = buckets::is_accepted(case, kind, key);
+                subject.decided(accepted, format!("{}{shown}, {by}", policy::kind_name(kind)))
+            };
             match header {
                 Header::SseS3 => judge(subject, EncryptionKind::SseS3, None, "by its request"),
                 Header::SseKms(key) => {
                     judge(subject, EncryptionKind::SseKms, key.as_ref(), "by its request")
                 }
                 Header::ClientSide(mode) => {
-                    subject.proved(format!("{mode}: encrypted on the cluster before it is sent"))
+                    subject.passed(format!("{mode}: encrypted on the cluster before it is sent"))
                 }
                 Header::None => subject.after(
                     &buckets::DEFAULT_ENCRYPTION,
@@ -215,11 +218,11 @@ impl Write<'_> {
                             let key = key.as_deref().map(KeyReference::new);
                             judge(subject, *kind, key.as_ref(), "by the bucket's default")
                         }
-                        DefaultEncryption::None => subject.refuted(
+                        DefaultEncryption::None => subject.failed(
                             "nothing: neither its request nor the bucket asks for encryption",
                         ),
                         DefaultEncryption::Other(kind) => subject
-                            .refuted(format!("the unknown kind `{kind}`, by the bucket's default")),
+                            .failed(format!("the unknown kind `{kind}`, by the bucket's default")),
                     },
                 ),
             }
@@ -244,7 +247,7 @@ impl Write<'_> {
                             kind: kind @ (EncryptionKind::SseKms | EncryptionKind::DsseKms),
                             ..
                         },
-                    ) => subject.refuted(format!(
+                    ) => subject.failed(format!(
                         "{} asks for SSE-S3, against the default {}",
                         self.actor,
                         policy::kind_name(*kind)
@@ -252,11 +255,11 @@ impl Write<'_> {
                     (
                         Header::SseKms(_),
                         DefaultEncryption::Kind { kind: EncryptionKind::DsseKms, .. },
-                    ) => subject.refuted(format!(
+                    ) => subject.failed(format!(
                         "{} asks for SSE-KMS, against the default DSSE-KMS",
                         self.actor
                     )),
-                    _ => subject.proved("no request asks for less than the default"),
+                    _ => subject.passed("no request asks for less than the default"),
                 },
             )
         })
@@ -270,7 +273,7 @@ impl Write<'_> {
         };
         self.by_header(case, subject, |subject, header| {
             subject.by_existing(&buckets::EXISTS, &self.facts.policy, |subject, policy| {
-                let Some(policy) = policy else { return subject.proved("no bucket policy") };
+                let Some(policy) = policy else { return subject.passed("no bucket policy") };
                 let arn = format!(
                     "arn:{}:s3:::{}/{}",
                     partition(&case.paths.region.value),
@@ -304,17 +307,17 @@ impl Write<'_> {
                     context.insert("aws:principalarn", Some(caller));
                     context.insert("aws:principalaccount", caller.split(':').nth(4));
                 }
-                let request = Request {
+                let request = AccessRequest {
                     caller: caller.unwrap_or_default(),
                     action: "s3:PutObject",
                     resource: Some(&arn),
                     context,
                 };
                 match iam_policy::decide(policy, &request) {
-                    Decision::Denies(statement) => {
-                        subject.refuted(format!("the bucket's policy denies it ({statement})"))
+                    PolicyDecision::Denies(statement) => {
+                        subject.failed(format!("the bucket's policy denies it ({statement})"))
                     }
-                    Decision::Unclear(statement) => {
+                    PolicyDecision::Unclear(statement) => {
                         let unclear = subject.unknown(
                             format!(
                                 "the bucket's policy has parts that are not evaluated ({statement})"
@@ -326,10 +329,12 @@ impl Write<'_> {
                         );
                         // A denied write fails for everyone to see, and leaves nothing unencrypted:
                         // this alone is no reason to refuse.
-                        Finding { level: Level::Advised, ..unclear }
+                        Finding { level: Level::Advisory, ..unclear }
                     }
-                    Decision::AllowsCaller | Decision::DelegatesToAccount | Decision::Silent => {
-                        subject.proved("the bucket's policy does not deny it")
+                    PolicyDecision::AllowsCaller
+                    | PolicyDecision::DelegatesToAccount
+                    | PolicyDecision::Silent => {
+                        subject.passed("the bucket's policy does not deny it")
                     }
                 }
             })
@@ -366,7 +371,7 @@ fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
         );
         let accepts = |kind| buckets::is_accepted(case, kind, other.key.as_ref());
         findings.push(match (other.mode.as_str(), &other.key) {
-            _ if other.bucket.is_empty() => subject.refuted("no BucketName"),
+            _ if other.bucket.is_empty() => subject.failed("no BucketName"),
             _ if !case
                 .paths
                 .locations
@@ -377,7 +382,7 @@ fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
             }
             ("SSE-S3", _) => subject.decided(accepts(EncryptionKind::SseS3), "SSE-S3"),
             ("SSE-KMS" | "CSE-KMS", None) => {
-                subject.refuted(format!("{} without AwsKmsKey", other.mode))
+                subject.failed(format!("{} without AwsKmsKey", other.mode))
             }
             ("SSE-KMS", Some(key)) => {
                 subject.decided(accepts(EncryptionKind::SseKms), format!("SSE-KMS under {key}"))
@@ -385,8 +390,8 @@ fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
             ("CSE-KMS", Some(key)) => {
                 subject.decided(buckets::is_expected(case, key), format!("CSE-KMS under {key}"))
             }
-            ("CSE-Custom", _) => subject.proved("CSE-Custom"),
-            (mode, _) => subject.refuted(format!("the unknown mode `{mode}`")),
+            ("CSE-Custom", _) => subject.passed("CSE-Custom"),
+            (mode, _) => subject.failed(format!("the unknown mode `{mode}`")),
         });
     }
 }

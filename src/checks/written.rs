@@ -7,14 +7,14 @@ use crate::{
         finding::{Check, Finding, Level, Stage, apply_policy},
         stored::{self, Standard},
     },
-    facts::written::{LOG, Written},
+    facts::written::{LOG, OutputSurvey},
     settings::policy::Policy,
-    spec::data_paths::Location,
+    spec::data_paths::DataLocation,
 };
 
 /// What is to be done about the objects that a run wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Objects {
+pub(crate) enum OutputCheck {
     /// They are looked at.
     Look,
     /// Nobody asked for them to be looked at.
@@ -32,7 +32,7 @@ pub(super) static OBJECTS: Check = Check {
     why: "What was configured is a promise; what lies in S3 is the fact. A bucket's default that somebody changed meanwhile, or a writer with settings of its own, shows only in the objects.",
     looks_at: "s3:ListObjectsV2 on the folders that the run's own steps and clusters write to, and s3:HeadObject on each object that is not from before the launch: all of them, or an even sample where the setting `confirm_objects` names a limit.",
     asks: &[&aws_calls::LIST_OBJECTS, &aws_calls::HEAD_OBJECT],
-    mend: "copy them in place: aws s3 cp --recursive --sse AES256 (or --sse aws:kms --sse-kms-key-id KEY_ARN) s3://BUCKET/FOLDER s3://BUCKET/FOLDER; then find out who wrote them so",
+    fix: "copy them in place: aws s3 cp --recursive --sse AES256 (or --sse aws:kms --sse-kms-key-id KEY_ARN) s3://BUCKET/FOLDER s3://BUCKET/FOLDER; then find out who wrote them so",
     source: "Amazon S3 API reference, HeadObject (x-amz-server-side-encryption); Amazon S3 user guide, Specifying server-side encryption",
 };
 
@@ -41,20 +41,20 @@ pub(super) static OBJECTS: Check = Check {
 pub(crate) fn judge(
     standard: &Standard,
     policy: &Policy,
-    locations: &[Location],
-    objects: Objects,
-    written: &[Written],
+    locations: &[DataLocation],
+    objects: OutputCheck,
+    written: &[OutputSurvey],
 ) -> Vec<Finding> {
     let all = || OBJECTS.on("locations", stored::wanted(standard));
     let mut findings = match objects {
-        Objects::None => Vec::new(),
-        Objects::SwitchedOff => {
+        OutputCheck::None => Vec::new(),
+        OutputCheck::SwitchedOff => {
             vec![all().not_applicable("switched off by policy (`confirm_objects: 0`)")]
         }
-        Objects::Leave(why) => {
+        OutputCheck::Leave(why) => {
             vec![all().unknown(format!("nothing: {why}"), "look at what the run wrote by hand")]
         }
-        Objects::Look => {
+        OutputCheck::Look => {
             written.iter().map(|written| judge_one(standard, locations, written)).collect()
         }
     };
@@ -62,7 +62,7 @@ pub(crate) fn judge(
     findings
 }
 
-fn judge_one(standard: &Standard, locations: &[Location], written: &Written) -> Finding {
+fn judge_one(standard: &Standard, locations: &[DataLocation], written: &OutputSurvey) -> Finding {
     let at = locations
         .iter()
         .find(|location| location.role == written.role)
@@ -80,8 +80,8 @@ fn judge_one(standard: &Standard, locations: &[Location], written: &Written) -> 
     });
     // What is wrong is wrong however far the look came; nothing else is said of a look that did not
     // come to its end.
-    if finding.status == crate::checks::finding::Status::Refuted {
-        return Finding { mend: Some(repair(standard, &written.folders)), ..finding };
+    if finding.status == crate::checks::finding::Status::Failed {
+        return Finding { fix: Some(repair(standard, &written.folders)), ..finding };
     }
     match (&written.look, written.cut_short) {
         (Lookup::Found(()), None) => finding,

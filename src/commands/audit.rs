@@ -18,7 +18,7 @@ use crate::{
         options::AuditScanOptions,
         result::AuditResult,
         scan::{LiveScan, ScanEnd},
-        scope::{self, ScopeError, Target},
+        scope::{self, AuditTarget, ScopeError},
     },
     aws::{ca_certificates, clients::Aws},
     base::{outcome::Outcome, text},
@@ -60,7 +60,7 @@ pub(crate) async fn audit(
         },
     };
     let targets = targets(arguments, config.as_ref(), &settings.policy)?;
-    ca_certificates::has_trust()?;
+    ca_certificates::check_ca_certificates()?;
     let gathered = async {
         let aws = connect(config.as_ref(), settings).await?;
         let wanted = accepted_encryption(&aws, &settings.policy).await?;
@@ -107,7 +107,7 @@ fn targets(
     arguments: &AuditArguments,
     config: Option<&RunnerConfig>,
     policy: &Policy,
-) -> Result<Vec<Target>, AuditError> {
+) -> Result<Vec<AuditTarget>, AuditError> {
     match (config, arguments.locations.as_slice()) {
         (Some(_), [_, ..]) => Err(AuditError::Usage(
             "give either locations or the runner's arguments, not both".to_owned(),
@@ -213,7 +213,7 @@ fn finish(
     match outcome {
         Outcome::Ended(_) => report.say(&verdict),
         Outcome::Refused => {
-            complain(&format!("{verdict}{listed}\n  to do: {}", mend(list.as_deref())))
+            complain(&format!("{verdict}{listed}\n  to do: {}", fix(list.as_deref())))
         }
         _ => complain(&verdict),
     }
@@ -228,7 +228,7 @@ fn finish(
 }
 
 /// What is to be done about offenders.
-fn mend(list: Option<&Path>) -> String {
+fn fix(list: Option<&Path>) -> String {
     let list = if list.is_some() { "" } else { "name them with --offenders FILE; " };
     format!(
         "{list}encrypt them where they lie with `emr-etl-guard reencrypt` (a dry run first); SSE-C objects only their writer can rewrite"

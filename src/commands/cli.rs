@@ -7,7 +7,7 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     audit::offenders::OffendersFormat,
-    base::{names::ClusterId, report_kind::DocumentKind},
+    base::{names::ClusterId, report_kind::ReportKind},
     evidence::verify::VerifyArguments,
     report::{options::CheckOptions, render::RenderArguments},
     settings::{policy::EncryptionKind, resolve::Options},
@@ -21,12 +21,12 @@ use crate::{
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Check, seal, launch the runner, watch its clusters, confirm: the whole line
     ///
     /// ARGS are the runner's own arguments, as they stood on its command line: `emr-etl-guard run
@@ -238,7 +238,7 @@ pub enum ReportCommand {
 pub struct SchemaArguments {
     /// Of which documents
     #[arg(value_enum, value_name = "KIND", default_value_t)]
-    pub of: DocumentKind,
+    pub of: ReportKind,
 }
 
 /// What `report asff` takes.
@@ -395,7 +395,7 @@ impl Cli {
         let called_as_runner = is_runner_name(&words.next()?);
         let is_run = called_as_runner || words.next().is_some_and(|word| word == "run");
         match Self::try_parse_from(["emr-etl-guard", "run", "--"]).ok()?.command {
-            Command::Run(launch) if is_run => Some(launch),
+            CliCommand::Run(launch) if is_run => Some(launch),
             _ => None,
         }
     }
@@ -430,7 +430,7 @@ mod tests {
     fn under_the_runners_name_every_argument_belongs_to_the_runner() {
         let words = ["/usr/local/bin/snowplow-emr-etl-runner", "run", "-c", "config.yml", "--help"]
             .map(OsString::from);
-        let Command::Run(launch) = Cli::parse_from_process(words).unwrap().command else {
+        let CliCommand::Run(launch) = Cli::parse_from_process(words).unwrap().command else {
             panic!("not run")
         };
         assert_eq!(launch.arguments, ["run", "-c", "config.yml", "--help"]);

@@ -7,7 +7,7 @@ use crate::{
     checks::{catalogue, finding},
     commands::{
         audit,
-        cli::{CheckArguments, Cli, Command, Launch, WatchArguments},
+        cli::{CheckArguments, Cli, CliCommand, Launch, WatchArguments},
         error::GuardError,
         explain, reencrypt, report,
         run::{attach, line::resume_only},
@@ -31,46 +31,48 @@ where
     ) -> Result<Outcome, GuardError>,
 {
     match cli.command {
-        Command::Run(launch) => with_settings("run", &launch, None, &async |settings, notify| {
-            Box::pin(line(&launch.arguments, settings, None, notify)).await
-        }),
-        Command::Check(CheckArguments { check, launch }) => {
+        CliCommand::Run(launch) => {
+            with_settings("run", &launch, None, &async |settings, notify| {
+                Box::pin(line(&launch.arguments, settings, None, notify)).await
+            })
+        }
+        CliCommand::Check(CheckArguments { check, launch }) => {
             with_settings("check", &launch, Some(&check), &async |settings, notify| {
                 Box::pin(line(&launch.arguments, settings, Some(&check), notify)).await
             })
         }
-        Command::Watch(WatchArguments { launch, resume: true, .. }) => {
+        CliCommand::Watch(WatchArguments { launch, resume: true, .. }) => {
             with_settings("watch", &launch, None, &async |settings, notify| {
                 Box::pin(resume_only(&launch.arguments, settings, notify)).await
             })
         }
-        Command::Watch(WatchArguments { launch, clusters, until_idle, .. }) => {
+        CliCommand::Watch(WatchArguments { launch, clusters, until_idle, .. }) => {
             with_settings("watch", &launch, None, &async |settings, notify| {
                 Box::pin(attach::watch(&clusters, &launch.arguments, settings, until_idle, notify))
                     .await
             })
         }
-        Command::Audit(arguments) => {
+        CliCommand::Audit(arguments) => {
             with_settings("audit", &arguments.launch, None, &async |settings, _| {
                 Box::pin(audit::audit(&arguments, settings)).await
             })
         }
-        Command::Seal(arguments) => {
+        CliCommand::Seal(arguments) => {
             let sealed = settings_of(&arguments.launch)
                 .and_then(|settings| seal::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())
         }
-        Command::Report { command } => report::command(&command).code(),
-        Command::Reencrypt(arguments) => {
+        CliCommand::Report { command } => report::command(&command).code(),
+        CliCommand::Reencrypt(arguments) => {
             with_settings("reencrypt", &arguments.launch, None, &async |settings, _| {
                 Box::pin(reencrypt::reencrypt(&arguments, settings)).await
             })
         }
-        Command::Explain { permissions: true, audit, arguments, .. } => {
+        CliCommand::Explain { permissions: true, audit, arguments, .. } => {
             finish(print_permissions(&arguments, audit), &ExitCodes::default())
         }
-        Command::Explain { markdown: true, .. } => explain::markdown().code(),
-        Command::Explain { check, .. } => explain::explain(check.as_deref()).code(),
+        CliCommand::Explain { markdown: true, .. } => explain::markdown().code(),
+        CliCommand::Explain { check, .. } => explain::explain(check.as_deref()).code(),
     }
 }
 
@@ -155,7 +157,7 @@ fn with_settings(
         match settings_of(launch).and_then(|settings| names_checks(check).map(|()| settings)) {
             Ok(settings) => settings,
             Err(error) => {
-                tell_of_settings(launch, command, &error.to_string());
+                alert_settings_error(launch, command, &error.to_string());
                 return finish(Err(error), &ExitCodes::default());
             }
         };
@@ -212,7 +214,7 @@ fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
 }
 
 /// Tells whoever can be told that there are no settings to go by.
-pub(crate) fn tell_of_settings(launch: &Launch, command: &'static str, why: &str) {
+pub(crate) fn alert_settings_error(launch: &Launch, command: &'static str, why: &str) {
     let Some(settings) = Settings::for_alerts(launch.options.clone(), launch.settings.as_deref())
     else {
         return;

@@ -4,13 +4,13 @@ use nix::sys::signal::Signal;
 
 use crate::{
     audit::error,
-    aws::{ca_certificates::NoTrust, region::NoRegion},
+    aws::{ca_certificates::MissingCaCertificates, region::NoRegion},
     base::outcome::Outcome,
     evidence::journal::StateError,
     reencrypt::error as reencrypt_error,
     runners::emr_etl_runner::{
         config_error::ConfigError, documents::DocumentError, invocation::InvocationError,
-        plan::NeverStarts,
+        plan::RunnerStartError,
     },
     settings::resolve::SettingsError,
     system::process::LaunchError,
@@ -34,7 +34,7 @@ pub(crate) enum GuardError {
     #[error("{0}")]
     NoRegion(#[from] NoRegion),
     #[error("EmrEtlRunner would stop before it launches anything: {0}")]
-    NeverStarts(#[from] NeverStarts),
+    NeverStarts(#[from] RunnerStartError),
     #[error("{0}")]
     Launch(#[from] LaunchError),
     #[error("nothing was started: {0}")]
@@ -42,7 +42,7 @@ pub(crate) enum GuardError {
     #[error("stopped by {0} before anything was launched")]
     Stopped(Signal),
     #[error("{0}")]
-    NoTrust(#[from] NoTrust),
+    NoTrust(#[from] MissingCaCertificates),
     #[error("{0}")]
     State(#[from] StateError),
     #[error("{0}")]

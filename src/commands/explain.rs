@@ -49,11 +49,11 @@ fn in_markdown() -> String {
         for check in CATALOGUE.iter().filter(|check| check.stage == stage) {
             let level = match check.level {
                 Level::Required => "required",
-                Level::Advised => "advised",
+                Level::Advisory => "advised",
             };
             let _ = write!(text, "\n### `{}` ({level})\n\n{}\n\n", check.name, cell(check.why));
             let _ = writeln!(text, "- Looks at: {}", cell(check.looks_at));
-            let _ = writeln!(text, "- To mend: {}", cell(&mend(check)));
+            let _ = writeln!(text, "- To mend: {}", cell(&fix(check)));
             let _ = writeln!(text, "- Source: {}", cell(check.source));
             if !check.asks.is_empty() {
                 let permissions: BTreeSet<String> =
@@ -69,8 +69,8 @@ fn in_markdown() -> String {
     text
 }
 
-fn mend(check: &Check) -> String {
-    check.mend.replace("{subject}", "NAME")
+fn fix(check: &Check) -> String {
+    check.fix.replace("{subject}", "NAME")
 }
 
 fn catalogue() -> String {
@@ -91,9 +91,9 @@ fn catalogue() -> String {
 }
 
 fn entry(check: &Check) -> String {
-    let mend = mend(check);
+    let fix = fix(check);
     format!(
-        "{}\n\nWhy       {}\nLooks at  {}\nTo mend   {mend}\nSource    {}\n",
+        "{}\n\nWhy       {}\nLooks at  {}\nTo mend   {fix}\nSource    {}\n",
         check.name, check.why, check.looks_at, check.source
     )
 }

@@ -22,8 +22,8 @@ use crate::{
             options::{
                 batch_options, config, follow_options, pipeline_config, rate_limits, scope_options,
             },
-            summary::Books,
-            work::Work,
+            summary::RepairSummary,
+            work::RepairContext,
         },
     },
     evidence::journal::state_dir,
@@ -37,9 +37,9 @@ use crate::{
         leftover::Leftover,
         options::BatchOptions,
         run::{RepairRun, Resumed},
-        scope::{self, Scope},
-        survey::Survey,
-        tally::Tally,
+        scope::{self, RepairScope},
+        survey::RepairSurvey,
+        tally::RepairTally,
     },
     report::{options::CheckOptions, reporter::Report},
     runners::emr_etl_runner::config::RunnerConfig,
@@ -68,7 +68,7 @@ pub(crate) async fn reencrypt(
         println!("{:#}", policy::reencrypt(launch));
         return Ok(Outcome::Ended(0));
     }
-    ca_certificates::has_trust()?;
+    ca_certificates::check_ca_certificates()?;
     // Taken first, so that two runs that want the same see so before either looks at a million
     // objects.
     let ledger = if arguments.apply {
@@ -108,7 +108,7 @@ async fn run(
     for line in scope.lines() {
         report.say(&line);
     }
-    let work = Work { arguments, settings, scope: &scope, report };
+    let work = RepairContext { arguments, settings, scope: &scope, report };
     if arguments.batch_status {
         return batch_status(work).await;
     }
@@ -124,28 +124,29 @@ async fn find_scope(
     arguments: &ReencryptArguments,
     settings: &Settings,
     config: Option<&RunnerConfig>,
-) -> Result<Scope, ReencryptError> {
+) -> Result<RepairScope, ReencryptError> {
     let pipeline = config.map(|config| pipeline_config(config, settings));
     let options = scope_options(arguments, &settings.policy);
     let wanted = scope::wanted(&options, pipeline.as_ref())?;
     let regions = regions_or_default(config).await;
     let aws = Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
-    Scope::find(aws, regions.s3, wanted, &options, pipeline.as_ref()).await
+    RepairScope::find(aws, regions.s3, wanted, &options, pipeline.as_ref()).await
 }
 
 /// Looks at everything, says what would be done, and does it where that was asked for.
 async fn survey_and_repair(
-    work: Work<'_>,
+    work: RepairContext<'_>,
     ledger: Option<&Ledger>,
     order: Option<&BatchOptions>,
 ) -> Result<Outcome, GuardError> {
-    let Work { arguments, scope, report, .. } = work;
-    let mut books = Books::new();
+    let RepairContext { arguments, scope, report, .. } = work;
+    let mut books = RepairSummary::new();
     let run = ledger.map(|ledger| RepairRun::new(scope, ledger, rate_limits(arguments)));
     if let Some(run) = &run {
         say_resumed(run.resume(&mut books.tally).await?, report);
     }
-    books.survey = Survey::take(scope, ledger, arguments.list.as_deref(), work.quiet()).await?;
+    books.survey =
+        RepairSurvey::take(scope, ledger, arguments.list.as_deref(), work.quiet()).await?;
     for line in books.survey.lines() {
         report.say(&line);
     }
@@ -165,7 +166,7 @@ async fn survey_and_repair(
     };
     if let Some(order) = order {
         let made = Box::pin(batch::make(scope, ledger, order)).await?;
-        return jobs_were_made(work, books, made);
+        return report_created_jobs(work, books, made);
     }
     run.repair_planned(books.survey.to_do(), work.quiet(), &mut books.tally).await?;
     let mut came_to = books.survey.looking.clone();
@@ -195,12 +196,12 @@ fn say_resumed(resumed: Resumed, report: &Report) {
 
 /// Has S3 list what is left to its jobs; nothing is looked at here.
 async fn generated_jobs(
-    work: Work<'_>,
+    work: RepairContext<'_>,
     order: &BatchOptions,
     classes: &[String],
 ) -> Result<Outcome, GuardError> {
-    let Work { arguments, scope, report, .. } = work;
-    let books = Books::new();
+    let RepairContext { arguments, scope, report, .. } = work;
+    let books = RepairSummary::new();
     let (wishes, left) = generate::plan(scope, classes).await?;
     for wish in &wishes {
         report.say(&format!(
@@ -212,7 +213,7 @@ async fn generated_jobs(
     let mut made = if arguments.apply {
         generate::make(scope, order, &wishes).await?
     } else {
-        batch::Made::default()
+        batch::CreatedJobs::default()
     };
     if !arguments.apply {
         work.say_refusals();
@@ -231,14 +232,14 @@ async fn generated_jobs(
             report.say(&leftover.line);
         }
     }
-    jobs_were_made(work, books, made)
+    report_created_jobs(work, books, made)
 }
 
 /// Says which jobs there are; the rest, and what they are yet to do, is left.
-fn jobs_were_made(
-    work: Work<'_>,
-    mut books: Books,
-    made: batch::Made,
+fn report_created_jobs(
+    work: RepairContext<'_>,
+    mut books: RepairSummary,
+    made: batch::CreatedJobs,
 ) -> Result<Outcome, GuardError> {
     for job in &made.jobs {
         let objects = job.objects.map_or_else(
@@ -272,11 +273,11 @@ fn jobs_were_made(
 }
 
 /// Follows the jobs, then looks at everything again: a report is S3's word, a look is a proof.
-async fn batch_status(work: Work<'_>) -> Result<Outcome, GuardError> {
-    let Work { arguments, settings, scope, report } = work;
-    let mut books = Books::new();
+async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
+    let RepairContext { arguments, settings, scope, report } = work;
+    let mut books = RepairSummary::new();
     let options = follow_options(arguments, settings);
-    let mut followed = batch::Followed::default();
+    let mut followed = batch::JobProgress::default();
     for id in batch::jobs_to_follow(scope, arguments.job.as_deref()).await? {
         let job = batch::follow(scope, &id, &options).await?;
         if let Some(line) = job.line() {
@@ -285,7 +286,8 @@ async fn batch_status(work: Work<'_>) -> Result<Outcome, GuardError> {
         followed.add(scope, job).await?;
     }
     if !followed.waiting {
-        books.survey = Survey::take(scope, None, arguments.list.as_deref(), work.quiet()).await?;
+        books.survey =
+            RepairSurvey::take(scope, None, arguments.list.as_deref(), work.quiet()).await?;
     }
     for line in books.survey.lines() {
         report.say(&line);
@@ -304,7 +306,7 @@ async fn batch_status(work: Work<'_>) -> Result<Outcome, GuardError> {
 }
 
 /// What is not seen beats what is left: nobody knows what that is.
-pub(crate) fn outcome(survey: &Survey, tally: &Tally, to_do: u64) -> Outcome {
+pub(crate) fn outcome(survey: &RepairSurvey, tally: &RepairTally, to_do: u64) -> Outcome {
     if survey.unseen() > 0 || tally.unseen > 0 {
         Outcome::FactsUnknown
     } else if survey.left() > 0 || to_do > 0 || tally.restoring > 0 || !tally.left.is_empty() {

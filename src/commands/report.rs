@@ -6,7 +6,7 @@ use crate::{
     evidence::verify::verify,
     report::{
         asff,
-        document::AnyDocument,
+        document::AnyReport,
         html::{self, audit, reencrypt},
         junit, markdown, render, sarif, schema,
     },
@@ -35,9 +35,9 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
         }
         ReportCommand::Html(arguments) => render::render_any(arguments, |document| {
             Ok(match document {
-                AnyDocument::Run(document) => html::page(&document),
-                AnyDocument::Audit(document) => audit::page(&document),
-                AnyDocument::Reencrypt(document) => reencrypt::page(&document),
+                AnyReport::Run(document) => html::page(&document),
+                AnyReport::Audit(document) => audit::page(&document),
+                AnyReport::Reencrypt(document) => reencrypt::page(&document),
             })
         }),
         ReportCommand::Markdown(arguments) => {

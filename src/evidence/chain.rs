@@ -17,21 +17,23 @@ use serde::{Deserialize, Serialize};
 /// A document's place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Chain {
+#[schemars(rename = "Chain")]
+pub struct ChainLink {
     /// The chain's id, made with its first document; a new state directory begins a new chain.
     pub id: String,
     /// The document's number, from 1.
     pub sequence: u64,
     /// The last document before this one.
-    pub previous: Option<Previous>,
+    pub previous: Option<PreviousReport>,
     /// Runs that have begun since, and left no document: their guard died.
-    pub unrecorded: Vec<Begun>,
+    pub unrecorded: Vec<BegunRun>,
 }
 
 /// A document of the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Previous {
+#[schemars(rename = "Previous")]
+pub struct PreviousReport {
     /// Its run.
     pub run: String,
     /// Its number.
@@ -43,7 +45,8 @@ pub struct Previous {
 /// A run that began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Begun {
+#[schemars(rename = "Begun")]
+pub struct BegunRun {
     /// Its id.
     pub run: String,
     /// Its number.
@@ -53,19 +56,19 @@ pub struct Begun {
 /// What the state directory knows of its chain.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct State {
+struct ChainState {
     id: String,
     /// The last number that was taken.
     sequence: u64,
-    last: Option<Previous>,
-    begun: Vec<Begun>,
+    last: Option<PreviousReport>,
+    begun: Vec<BegunRun>,
 }
 
 const FILE: &str = "chain.json";
 /// So many runs without a document are named at most: the last ones.
 const NAMED: usize = 16;
 
-impl State {
+impl ChainState {
     fn read(state_dir: &Path) -> io::Result<Self> {
         match fs::read(state_dir.join(FILE)) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
@@ -95,14 +98,15 @@ impl State {
 pub(crate) fn begin(
     state_dir: &Path,
     run: &str,
-    digest_of: impl Fn(&Begun) -> Option<String>,
-) -> io::Result<Chain> {
-    let mut state = State::read(state_dir)?;
+    digest_of: impl Fn(&BegunRun) -> Option<String>,
+) -> io::Result<ChainLink> {
+    let mut state = ChainState::read(state_dir)?;
     let mut unrecorded = Vec::new();
     for begun in std::mem::take(&mut state.begun) {
         match digest_of(&begun) {
             Some(sha256) => {
-                state.last = Some(Previous { run: begun.run, sequence: begun.sequence, sha256 })
+                state.last =
+                    Some(PreviousReport { run: begun.run, sequence: begun.sequence, sha256 })
             }
             None => unrecorded.push(begun),
         }
@@ -110,7 +114,7 @@ pub(crate) fn begin(
     // A signature takes only so much, and what is left out shows in the numbers all the same.
     unrecorded.drain(..unrecorded.len().saturating_sub(NAMED));
     state.sequence += 1;
-    let chain = Chain {
+    let chain = ChainLink {
         id: state.id.clone(),
         sequence: state.sequence,
         previous: state.last.clone(),
@@ -118,7 +122,7 @@ pub(crate) fn begin(
     };
     // Those without a document stay named until there is one that names them.
     state.begun = unrecorded;
-    state.begun.push(Begun { run: run.to_owned(), sequence: state.sequence });
+    state.begun.push(BegunRun { run: run.to_owned(), sequence: state.sequence });
     state.write(state_dir)?;
     Ok(chain)
 }
@@ -127,11 +131,19 @@ pub(crate) fn begin(
 ///
 /// # Errors
 /// When the state directory cannot be read or written.
-pub(crate) fn record(state_dir: &Path, chain: &Chain, run: &str, sha256: &str) -> io::Result<()> {
-    let mut state = State::read(state_dir)?;
+pub(crate) fn record(
+    state_dir: &Path,
+    chain: &ChainLink,
+    run: &str,
+    sha256: &str,
+) -> io::Result<()> {
+    let mut state = ChainState::read(state_dir)?;
     state.begun.clear();
-    state.last =
-        Some(Previous { run: run.to_owned(), sequence: chain.sequence, sha256: sha256.to_owned() });
+    state.last = Some(PreviousReport {
+        run: run.to_owned(),
+        sequence: chain.sequence,
+        sha256: sha256.to_owned(),
+    });
     state.write(state_dir)
 }
 
@@ -162,7 +174,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn nothing_kept(_: &Begun) -> Option<String> {
+    fn nothing_kept(_: &BegunRun) -> Option<String> {
         None
     }
 
@@ -176,7 +188,7 @@ mod tests {
         assert_eq!((second.sequence, &second.id), (2, &first.id));
         assert_eq!(
             second.previous,
-            Some(Previous { run: "one".to_owned(), sequence: 1, sha256: "aa".to_owned() })
+            Some(PreviousReport { run: "one".to_owned(), sequence: 1, sha256: "aa".to_owned() })
         );
     }
 
@@ -196,7 +208,7 @@ mod tests {
     #[test]
     fn of_very_many_runs_without_a_document_the_last_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let chains: Vec<Chain> = (0..40)
+        let chains: Vec<ChainLink> = (0..40)
             .map(|run| begin(folder.path(), &run.to_string(), nothing_kept).unwrap())
             .collect();
         let last = chains.last().unwrap();
@@ -213,7 +225,7 @@ mod tests {
                 .unwrap();
         assert_eq!(
             second.previous,
-            Some(Previous { run: "one".to_owned(), sequence: 1, sha256: "aa".to_owned() })
+            Some(PreviousReport { run: "one".to_owned(), sequence: 1, sha256: "aa".to_owned() })
         );
         assert_eq!(second.unrecorded, []);
     }

@@ -9,15 +9,15 @@ use crate::{
     aws::clients::Aws,
     base::{digest::sha256, time_format::rfc3339},
     evidence::{
-        chain::Chain,
-        destination::{Protection, Way},
+        chain::ChainLink,
+        destination::{DestinationAccess, RequiredEncryption},
         dsse::{self, BEGUN_PREDICATE, Predicate, Statement},
         journal::{StateDir, StateError},
         keys::Signer,
-        outbox::{Outbox, Waiting},
+        outbox::{Outbox, PendingReports},
         retention,
-        signed_report::Parcel,
-        timeline::{Deed, Timeline},
+        signed_report::SignedReport,
+        timeline::{GuardAction, Timeline},
     },
     facts::gather::Facts,
     settings::{
@@ -28,7 +28,7 @@ use crate::{
 
 /// Who signs and where documents go, by the settings.
 #[derive(Debug)]
-pub(crate) struct Evidence<'a> {
+pub(crate) struct ReportDelivery<'a> {
     options: &'a EvidenceOptions,
     outbox: Option<Outbox>,
     /// The report puts the document on standard output already.
@@ -36,19 +36,19 @@ pub(crate) struct Evidence<'a> {
     /// The key, if one is set, or why it cannot be used.
     signer: Option<Result<Signer, String>>,
     /// Where AWS may be asked, how documents are protected there.
-    way: Option<(Aws, Protection)>,
+    way: Option<(Aws, RequiredEncryption)>,
 }
 
 /// A run that is about to be launched.
-pub(crate) struct Beginning<'a> {
+pub(crate) struct RunStart<'a> {
     pub(crate) run: &'a str,
     pub(crate) started: OffsetDateTime,
     /// The digest of the sealed config.
     pub(crate) sealed_sha256: &'a str,
-    pub(crate) chain: Option<&'a Chain>,
+    pub(crate) chain: Option<&'a ChainLink>,
 }
 
-impl<'a> Evidence<'a> {
+impl<'a> ReportDelivery<'a> {
     /// What the settings ask for. The key and the folders are tried now: what cannot be used must
     /// refuse a launch, not lose the evidence of one.
     ///
@@ -77,15 +77,15 @@ impl<'a> Evidence<'a> {
         if aws.refused_endpoints().next().is_some() {
             return;
         }
-        self.way = Some((aws.clone(), Protection::of(policy, facts)));
+        self.way = Some((aws.clone(), RequiredEncryption::of(policy, facts)));
         if let Some(KeyName::Kms(key)) = &self.options.sign_key {
             self.signer =
                 Some(Signer::kms(&aws.kms, key).await.map_err(|error| format!("{key}: {error}")));
         }
     }
 
-    fn way(&self) -> Option<Way<'_>> {
-        self.way.as_ref().map(|(aws, protection)| Way { aws, protection })
+    fn way(&self) -> Option<DestinationAccess<'_>> {
+        self.way.as_ref().map(|(aws, protection)| DestinationAccess { aws, protection })
     }
 
     async fn sign(&self, statement: &Statement) -> Result<Option<String>, String> {
@@ -110,7 +110,7 @@ impl<'a> Evidence<'a> {
     /// Everything that stands in the way.
     pub(crate) async fn begin(
         &self,
-        beginning: &Beginning<'_>,
+        beginning: &RunStart<'_>,
         timeline: &Timeline,
     ) -> Result<(), Vec<String>> {
         let name = retention::name(beginning.started, beginning.run);
@@ -126,7 +126,7 @@ impl<'a> Evidence<'a> {
         let signed = self.sign(&statement).await;
         if self.signer.is_some() {
             timeline.did(
-                Deed::Probe,
+                GuardAction::Probe,
                 &self.key_name(),
                 &signed.as_ref().map(drop).map_err(Clone::clone),
             );
@@ -150,7 +150,7 @@ impl<'a> Evidence<'a> {
             let result =
                 destination.probe_there(&format!("{name}.begun.json"), &note, self.way()).await;
             timeline.did(
-                Deed::Probe,
+                GuardAction::Probe,
                 destination,
                 &result.as_ref().map(drop).map_err(Clone::clone),
             );
@@ -169,7 +169,11 @@ impl<'a> Evidence<'a> {
     ///
     /// # Errors
     /// [`StateError`] when it cannot be kept.
-    pub(crate) fn next_in_chain(&self, state: &StateDir, run: &str) -> Result<Chain, StateError> {
+    pub(crate) fn next_in_chain(
+        &self,
+        state: &StateDir,
+        run: &str,
+    ) -> Result<ChainLink, StateError> {
         state.next_in_chain(run, |begun| self.outbox.as_ref()?.digest_of(begun))
     }
 
@@ -177,7 +181,7 @@ impl<'a> Evidence<'a> {
     /// is added to `troubles`.
     pub(crate) async fn secure(
         &self,
-        parcel: &mut Parcel,
+        parcel: &mut SignedReport,
         state: Option<&StateDir>,
         troubles: &mut Vec<String>,
         cut: impl Future<Output = ()>,
@@ -185,7 +189,7 @@ impl<'a> Evidence<'a> {
         let unsigned = self.signer.is_some();
         if !self.options.destinations.is_empty() {
             self.keep(
-                &Waiting {
+                &PendingReports {
                     parcel: parcel.clone(),
                     unsigned,
                     to: self.options.destinations.clone(),
@@ -210,7 +214,7 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    fn keep(&self, waiting: &Waiting, troubles: &mut Vec<String>) {
+    fn keep(&self, waiting: &PendingReports, troubles: &mut Vec<String>) {
         match &self.outbox {
             None => tracing::debug!("there is no state directory to keep the document in"),
             Some(outbox) => {
@@ -226,13 +230,16 @@ impl<'a> Evidence<'a> {
     /// in the way is added to `troubles`.
     pub(crate) async fn deliver(
         &self,
-        parcel: &Parcel,
+        parcel: &SignedReport,
         troubles: &mut Vec<String>,
         cut: impl Future<Output = ()>,
     ) {
         let unsigned = self.signer.is_some() && parcel.envelope.is_none();
-        let mut waiting =
-            Waiting { parcel: parcel.clone(), unsigned, to: self.options.destinations.clone() };
+        let mut waiting = PendingReports {
+            parcel: parcel.clone(),
+            unsigned,
+            to: self.options.destinations.clone(),
+        };
         if waiting.to.is_empty() {
             return;
         }
@@ -268,7 +275,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// Sends what waits to each of its destinations; those that have it are struck off.
-    async fn send(&self, waiting: &mut Waiting, troubles: &mut Vec<String>) {
+    async fn send(&self, waiting: &mut PendingReports, troubles: &mut Vec<String>) {
         for destination in waiting.to.clone() {
             if self.told_there && destination == Destination::Stdout {
                 crate::system::output::out(waiting.parcel.envelope.as_deref().unwrap_or_default());
@@ -326,7 +333,7 @@ impl<'a> Evidence<'a> {
     async fn send_one_earlier(
         &self,
         outbox: &Outbox,
-        mut waiting: Waiting,
+        mut waiting: PendingReports,
         timeline: &Timeline,
         tell: &impl Fn(&str),
     ) {
@@ -348,7 +355,7 @@ impl<'a> Evidence<'a> {
             self.send(&mut waiting, &mut troubles).await;
         }
         let result = if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) };
-        timeline.did(Deed::DeliverEarlier, &waiting.parcel.name, &result);
+        timeline.did(GuardAction::DeliverEarlier, &waiting.parcel.name, &result);
         match result {
             Ok(()) => {
                 outbox.done(&waiting.parcel);

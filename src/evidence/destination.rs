@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crate::{
     aws::{answer::describe, bucket_region, clients::Aws},
     base::{aws_calls, lookup::Lookup, names::S3Location},
-    evidence::{chain::write_atomically, signed_report::Parcel},
+    evidence::{chain::write_atomically, signed_report::SignedReport},
     facts::{
         gather::Facts,
         stored::{encryption_kind, server_side_encryption},
@@ -35,7 +35,7 @@ impl From<Destination> for String {
 
 /// How documents must be encrypted in S3, by the policy.
 #[derive(Clone, Debug)]
-pub(crate) struct Protection {
+pub(crate) struct RequiredEncryption {
     /// What the request asks for; without it the bucket's default decides.
     ask: Option<(ServerSideEncryption, Option<String>)>,
     accept: Vec<EncryptionKind>,
@@ -43,7 +43,7 @@ pub(crate) struct Protection {
     keys: Vec<String>,
 }
 
-impl Protection {
+impl RequiredEncryption {
     pub(crate) fn of(policy: &Policy, facts: Option<&Facts>) -> Self {
         let accepts = |kind| policy.accept_encryption.contains(&kind);
         let kms = if accepts(EncryptionKind::SseKms) {
@@ -97,9 +97,9 @@ impl Protection {
 
 /// The way to AWS for S3's destinations, where there may be one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Way<'a> {
+pub(crate) struct DestinationAccess<'a> {
     pub(crate) aws: &'a Aws,
-    pub(crate) protection: &'a Protection,
+    pub(crate) protection: &'a RequiredEncryption,
 }
 
 const NO_WAY: &str = "AWS is not asked, because an endpoint is refused";
@@ -124,8 +124,8 @@ impl Destination {
     /// What stands in the way.
     pub(crate) async fn deliver(
         &self,
-        parcel: &Parcel,
-        way: Option<Way<'_>>,
+        parcel: &SignedReport,
+        way: Option<DestinationAccess<'_>>,
     ) -> Result<(), String> {
         match self {
             Self::Stdout => {
@@ -162,7 +162,7 @@ impl Destination {
         &self,
         name: &str,
         note: &str,
-        way: Option<Way<'_>>,
+        way: Option<DestinationAccess<'_>>,
     ) -> Result<Option<String>, String> {
         let Self::S3(location) = self else { return Ok(None) };
         let bucket = Bucket::find(location, way.ok_or(NO_WAY)?).await?;
@@ -188,11 +188,11 @@ fn write_once(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 struct Bucket<'a> {
     client: aws_sdk_s3::Client,
     location: &'a S3Location,
-    protection: &'a Protection,
+    protection: &'a RequiredEncryption,
 }
 
 impl<'a> Bucket<'a> {
-    async fn find(location: &'a S3Location, way: Way<'a>) -> Result<Self, String> {
+    async fn find(location: &'a S3Location, way: DestinationAccess<'a>) -> Result<Self, String> {
         let region = match bucket_region::region(&way.aws.s3, &location.bucket).await {
             Lookup::Found(region) => region,
             Lookup::Absent => return Err(format!("there is no bucket {}", location.bucket)),
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_s3_says_it_did_is_held_against_the_policy() {
-        let protection = |accept: &[EncryptionKind], keys: &[&str]| Protection {
+        let protection = |accept: &[EncryptionKind], keys: &[&str]| RequiredEncryption {
             ask: None,
             accept: accept.to_vec(),
             keys: keys.iter().map(ToString::to_string).collect(),

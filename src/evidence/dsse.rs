@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     base::digest::sha256,
     evidence::{
-        chain::Chain,
+        chain::ChainLink,
         keys::{KeyError, PublicKey, Signer},
     },
 };
@@ -44,7 +44,7 @@ struct Signature {
 pub(crate) struct Statement {
     #[serde(rename = "_type")]
     kind: String,
-    subject: Vec<Subject>,
+    subject: Vec<StatementSubject>,
     #[serde(rename = "predicateType")]
     predicate_type: String,
     predicate: Predicate,
@@ -52,7 +52,7 @@ pub(crate) struct Statement {
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Subject {
+struct StatementSubject {
     name: String,
     digest: Digest,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Predicate {
     /// When it began, as the document says.
     pub(crate) started: String,
     /// Its place among the others.
-    pub(crate) chain: Option<Chain>,
+    pub(crate) chain: Option<ChainLink>,
     /// How it ended; absent while it has only begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) exit_code: Option<u8>,
@@ -87,7 +87,7 @@ impl Statement {
     ) -> Self {
         Self {
             kind: STATEMENT_TYPE.to_owned(),
-            subject: vec![Subject { name: name.to_owned(), digest: Digest { sha256 } }],
+            subject: vec![StatementSubject { name: name.to_owned(), digest: Digest { sha256 } }],
             predicate_type: predicate_type.to_owned(),
             predicate,
         }
@@ -216,7 +216,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn predicate() -> Predicate {
-        let chain = Chain { id: "c".to_owned(), sequence: 7, previous: None, unrecorded: vec![] };
+        let chain =
+            ChainLink { id: "c".to_owned(), sequence: 7, previous: None, unrecorded: vec![] };
         Predicate {
             run: "r".to_owned(),
             started: "2026-11-25T16:00:00Z".to_owned(),

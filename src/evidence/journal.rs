@@ -19,9 +19,9 @@ use time::OffsetDateTime;
 
 use crate::{
     base::names::ClusterId,
-    checks::{stored::Standard, verified::Verified},
-    evidence::chain::{self, Begun, Chain},
-    facts::written::Writes,
+    checks::{stored::Standard, verified::VerifiedConfiguration},
+    evidence::chain::{self, BegunRun, ChainLink},
+    facts::written::WriteLocations,
     settings::policy::Policy,
 };
 
@@ -97,7 +97,7 @@ pub(crate) struct Prepared {
     pub(crate) config: String,
     /// By what its clusters are known, and what they must be.
     #[serde(flatten)]
-    pub(crate) pursuit: Pursuit,
+    pub(crate) pursuit: ClusterSelector,
     /// Where it writes, and what that must be; the journal of an older guard does not say.
     #[serde(default)]
     pub(crate) output: Option<Output>,
@@ -108,7 +108,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Output {
     /// The buckets' region.
     pub(crate) region: String,
-    pub(crate) writes: Writes,
+    pub(crate) writes: WriteLocations,
     pub(crate) standard: Standard,
     /// When it was launched, by S3's clock.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -118,7 +118,7 @@ pub(crate) struct Output {
 /// One line of a journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "kebab-case")]
-pub(crate) enum Entry {
+pub(crate) enum JournalEntry {
     /// The run is about to be launched.
     Prepared(Box<Prepared>),
     /// A cluster counts as the run's.
@@ -135,17 +135,17 @@ pub(crate) enum Entry {
 
 /// The journal of a run under way. Clones write to one file.
 #[derive(Clone, Debug)]
-pub(crate) struct Journal(Arc<Open>);
+pub(crate) struct Journal(Arc<OpenJournal>);
 
 #[derive(Debug)]
-struct Open {
+struct OpenJournal {
     path: PathBuf,
     file: Mutex<File>,
 }
 
 /// A run that was not closed.
 #[derive(Clone, Debug)]
-pub(crate) struct Unfinished {
+pub(crate) struct UnfinishedRun {
     /// Its journal's file.
     pub(crate) path: PathBuf,
     pub(crate) prepared: Prepared,
@@ -229,7 +229,7 @@ impl StateDir {
     /// [`StateError`] when that cannot be kept.
     pub(crate) fn recorded(
         &self,
-        chain: &Chain,
+        chain: &ChainLink,
         run: &str,
         sha256: &str,
     ) -> Result<(), StateError> {
@@ -246,8 +246,8 @@ impl StateDir {
     pub(crate) fn next_in_chain(
         &self,
         run: &str,
-        digest_of: impl Fn(&Begun) -> Option<String>,
-    ) -> Result<Chain, StateError> {
+        digest_of: impl Fn(&BegunRun) -> Option<String>,
+    ) -> Result<ChainLink, StateError> {
         chain::begin(&self.root, run, digest_of).map_err(|source| StateError::Unusable {
             path: self.root.display().to_string(),
             source,
@@ -259,7 +259,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`] for the first journal that cannot be read.
-    pub(crate) fn unfinished(&self) -> Result<Vec<Unfinished>, StateError> {
+    pub(crate) fn unfinished(&self) -> Result<Vec<UnfinishedRun>, StateError> {
         let unusable =
             |source| StateError::Unusable { path: self.runs.display().to_string(), source };
         let mut files: Vec<PathBuf> = fs::read_dir(&self.runs)
@@ -294,8 +294,9 @@ impl StateDir {
                 .mode(0o600)
                 .open(&path)?;
             nix::fcntl::posix_fallocate(&file, 0, ROOM)?;
-            let journal = Journal(Arc::new(Open { path: path.clone(), file: Mutex::new(file) }));
-            journal.write(&Entry::Prepared(Box::new(prepared)))?;
+            let journal =
+                Journal(Arc::new(OpenJournal { path: path.clone(), file: Mutex::new(file) }));
+            journal.write(&JournalEntry::Prepared(Box::new(prepared)))?;
             // The file's name must be on the disk as well.
             File::open(&self.runs)?.sync_all()?;
             Ok(journal)
@@ -308,7 +309,7 @@ impl StateDir {
 }
 
 impl Journal {
-    fn write(&self, entry: &Entry) -> io::Result<()> {
+    fn write(&self, entry: &JournalEntry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -318,7 +319,7 @@ impl Journal {
 
     /// Adds an entry. A run under way is not harmed by a disk that fails: what is lost is what a
     /// resume would know.
-    pub(crate) fn note(&self, entry: &Entry) {
+    pub(crate) fn note(&self, entry: &JournalEntry) {
         if let Err(error) = self.write(entry) {
             tracing::error!(path = %self.0.path.display(), %error, "the journal cannot be written");
         }
@@ -330,7 +331,7 @@ impl Journal {
     }
 }
 
-impl Unfinished {
+impl UnfinishedRun {
     /// Closes the run.
     pub(crate) fn close(&self) {
         remove(&self.path);
@@ -351,7 +352,7 @@ impl Unfinished {
             path: self.path.display().to_string(),
             source,
         })?;
-        Ok(Journal(Arc::new(Open { path: self.path.clone(), file: Mutex::new(file) })))
+        Ok(Journal(Arc::new(OpenJournal { path: self.path.clone(), file: Mutex::new(file) })))
     }
 }
 
@@ -370,28 +371,28 @@ fn entries(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Reads a journal; `None` where its run was never about to be launched.
-fn read(path: &Path) -> Result<Option<Unfinished>, StateError> {
+fn read(path: &Path) -> Result<Option<UnfinishedRun>, StateError> {
     let bytes = fs::read(path)
         .map_err(|source| StateError::Unusable { path: path.display().to_string(), source })?;
     let unreadable =
         |reason: String| StateError::Unreadable { path: path.display().to_string(), reason };
-    let mut run: Option<Unfinished> = None;
+    let mut run: Option<UnfinishedRun> = None;
     for line in entries(&bytes) {
-        let entry: Entry =
+        let entry: JournalEntry =
             serde_json::from_slice(line).map_err(|error| unreadable(error.to_string()))?;
         match (entry, &mut run) {
-            (Entry::Prepared(prepared), None) => {
-                run = Some(Unfinished {
+            (JournalEntry::Prepared(prepared), None) => {
+                run = Some(UnfinishedRun {
                     path: path.to_owned(),
                     prepared: *prepared,
                     clusters: BTreeSet::new(),
                     terminate: false,
                 });
             }
-            (Entry::Cluster { id }, Some(run)) => {
+            (JournalEntry::Cluster { id }, Some(run)) => {
                 run.clusters.insert(id);
             }
-            (Entry::Stopped { terminate }, Some(run)) => run.terminate = terminate,
+            (JournalEntry::Stopped { terminate }, Some(run)) => run.terminate = terminate,
             _ => return Err(unreadable("its entries are out of order".to_owned())),
         }
     }
@@ -409,8 +410,8 @@ pub(crate) fn state_dir(named: Option<&Path>) -> Result<PathBuf, StateError> {
 /// By what a run's clusters are known, and what they must be: all that it takes to judge them, now
 /// or by a later guard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Pursuit {
-    pub(crate) verified: Verified,
+pub(crate) struct ClusterSelector {
+    pub(crate) verified: VerifiedConfiguration,
     pub(crate) policy: Policy,
     /// The clusters' name.
     pub(crate) job_name: String,
@@ -428,7 +429,7 @@ pub(crate) struct Pursuit {
 mod tests {
     use super::*;
     use crate::{
-        checks::verified::Verified,
+        checks::verified::VerifiedConfiguration,
         settings::resolve::{Options, Settings},
     };
     use std::collections::BTreeMap;
@@ -441,8 +442,8 @@ mod tests {
             account: Some("123456789012".to_owned()),
             region: "eu-west-1".to_owned(),
             config: "config.yml".to_owned(),
-            pursuit: Pursuit {
-                verified: Verified {
+            pursuit: ClusterSelector {
+                verified: VerifiedConfiguration {
                     name: "sc".to_owned(),
                     created: OffsetDateTime::UNIX_EPOCH,
                     digest: "00".to_owned(),
@@ -463,7 +464,7 @@ mod tests {
             },
             output: Some(Output {
                 region: "eu-west-1".to_owned(),
-                writes: Writes::Planned {
+                writes: WriteLocations::Planned {
                     locations: vec![(
                         "log".to_owned(),
                         crate::base::names::S3Location::parse("s3://acme-log/emr").unwrap(),
@@ -484,8 +485,8 @@ mod tests {
         assert!(state.unfinished().unwrap().is_empty());
         let second = state.begin(prepared("2")).unwrap();
         let first = state.begin(prepared("1")).unwrap();
-        first.note(&Entry::Cluster { id: "j-1".parse().unwrap() });
-        first.note(&Entry::Stopped { terminate: true });
+        first.note(&JournalEntry::Cluster { id: "j-1".parse().unwrap() });
+        first.note(&JournalEntry::Stopped { terminate: true });
         let runs = state.unfinished().unwrap();
         assert_eq!(
             runs.iter().map(|run| run.prepared.run.as_str()).collect::<Vec<_>>(),
@@ -495,7 +496,7 @@ mod tests {
         assert!(runs[0].terminate && !runs[1].terminate);
         let output = |run: &Prepared| serde_json::to_value(&run.output).unwrap();
         assert_eq!(output(&runs[0].prepared), output(&prepared("1")));
-        runs[0].reopen().unwrap().note(&Entry::Cluster { id: "j-3".parse().unwrap() });
+        runs[0].reopen().unwrap().note(&JournalEntry::Cluster { id: "j-3".parse().unwrap() });
         assert_eq!(state.unfinished().unwrap()[0].clusters.len(), 2);
         second.close();
         runs[0].close();
@@ -507,7 +508,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::take(folder.path()).unwrap();
         let journal = state.begin(prepared("1")).unwrap();
-        journal.note(&Entry::Cluster { id: "j-1".parse().unwrap() });
+        journal.note(&JournalEntry::Cluster { id: "j-1".parse().unwrap() });
         let path = folder.path().join("runs/1.journal");
         let whole = fs::read(&path).unwrap();
         assert_eq!(whole.len(), usize::try_from(ROOM).unwrap());

@@ -54,14 +54,14 @@ impl KeyError {
 
 /// The kinds of keys that are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum KeyAlgorithm {
     Ed25519,
     P256,
     P384,
     Rsa,
 }
 
-impl Kind {
+impl KeyAlgorithm {
     fn of(spki: &SubjectPublicKeyInfo<'_>) -> Option<Self> {
         let parameters = || {
             spki.algorithm
@@ -119,7 +119,7 @@ const RAW_MESSAGE: usize = 4096;
 /// A public key.
 #[derive(Clone, Debug)]
 pub(crate) struct PublicKey {
-    kind: Kind,
+    kind: KeyAlgorithm,
     key: Vec<u8>,
     id: String,
 }
@@ -148,7 +148,7 @@ impl PublicKey {
         if !rest.is_empty() {
             return Err(KeyError::unusable("holds more than a public key"));
         }
-        let kind = Kind::of(&spki).ok_or_else(|| {
+        let kind = KeyAlgorithm::of(&spki).ok_or_else(|| {
             KeyError::unusable(format!(
                 "is of a kind that is not known ({}); expected Ed25519, ECDSA on P-256 or P-384, or RSA",
                 spki.algorithm.algorithm.to_id_string()
@@ -186,11 +186,11 @@ fn pem(text: &[u8]) -> Result<Pem, KeyError> {
 #[derive(Debug)]
 pub(crate) struct Signer {
     public: PublicKey,
-    secret: Secret,
+    secret: PrivateKey,
 }
 
 #[derive(Debug)]
-enum Secret {
+enum PrivateKey {
     Local(Ed25519KeyPair),
     Kms { client: aws_sdk_kms::Client, key: String },
 }
@@ -218,7 +218,7 @@ impl Signer {
         })?;
         let der =
             pair.public_key().as_der().map_err(|_| KeyError::unusable("gives no public key"))?;
-        Ok(Self { public: PublicKey::from_spki(der.as_ref())?, secret: Secret::Local(pair) })
+        Ok(Self { public: PublicKey::from_spki(der.as_ref())?, secret: PrivateKey::Local(pair) })
     }
 
     /// A key in KMS, by its ARN or alias.
@@ -251,7 +251,7 @@ impl Signer {
             .ok_or_else(|| KeyError::aws(&aws_calls::GET_PUBLIC_KEY, "the answer holds no key"))?;
         Ok(Self {
             public: PublicKey::from_spki(der.as_ref())?,
-            secret: Secret::Kms { client, key: key.to_owned() },
+            secret: PrivateKey::Kms { client, key: key.to_owned() },
         })
     }
 
@@ -266,8 +266,8 @@ impl Signer {
     /// [`KeyError`] when KMS does not sign.
     pub(crate) async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let signature = match &self.secret {
-            Secret::Local(pair) => pair.sign(message).as_ref().to_owned(),
-            Secret::Kms { client, key } => {
+            PrivateKey::Local(pair) => pair.sign(message).as_ref().to_owned(),
+            PrivateKey::Kms { client, key } => {
                 let (message_type, to_sign) = self.public.kind.to_sign(message);
                 if message_type == MessageType::Raw && to_sign.len() > RAW_MESSAGE {
                     return Err(KeyError::unusable(format!(

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     base::digest::sha256,
     evidence::{
-        chain::{Begun, write_atomically},
-        signed_report::Parcel,
+        chain::{BegunRun, write_atomically},
+        signed_report::SignedReport,
     },
     settings::destination::Destination,
 };
@@ -21,9 +21,9 @@ pub(crate) struct Outbox(PathBuf);
 /// What waits in it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Waiting {
+pub(crate) struct PendingReports {
     /// The document.
-    pub(crate) parcel: Parcel,
+    pub(crate) parcel: SignedReport,
     /// Whether it is still to be signed.
     pub(crate) unsigned: bool,
     /// Where it has not been delivered to.
@@ -40,7 +40,7 @@ impl Outbox {
         &self.0
     }
 
-    fn file(&self, parcel: &Parcel) -> PathBuf {
+    fn file(&self, parcel: &SignedReport) -> PathBuf {
         self.0.join(format!("{}.json", parcel.name))
     }
 
@@ -48,14 +48,14 @@ impl Outbox {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn keep(&self, waiting: &Waiting) -> io::Result<()> {
+    pub(crate) fn keep(&self, waiting: &PendingReports) -> io::Result<()> {
         use std::os::unix::fs::DirBuilderExt as _;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         write_atomically(&self.file(&waiting.parcel), &serde_json::to_vec(waiting)?)
     }
 
     /// Lets go of a document.
-    pub(crate) fn done(&self, parcel: &Parcel) {
+    pub(crate) fn done(&self, parcel: &SignedReport) {
         if let Err(error) = fs::remove_file(self.file(parcel))
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -64,7 +64,7 @@ impl Outbox {
     }
 
     /// What waits, oldest first. What cannot be read stays where it is, and is named.
-    pub(crate) fn waiting(&self) -> Vec<Result<Waiting, String>> {
+    pub(crate) fn waiting(&self) -> Vec<Result<PendingReports, String>> {
         let Ok(folder) = fs::read_dir(&self.0) else { return Vec::new() };
         let mut files: Vec<PathBuf> =
             folder.filter_map(Result::ok).map(|entry| entry.path()).collect();
@@ -84,8 +84,8 @@ impl Outbox {
     }
 
     /// The digest of the document that has this place in the chain, where it waits here.
-    pub(crate) fn digest_of(&self, begun: &Begun) -> Option<String> {
-        let is_its = |parcel: &Parcel| {
+    pub(crate) fn digest_of(&self, begun: &BegunRun) -> Option<String> {
+        let is_its = |parcel: &SignedReport| {
             parcel.run == begun.run
                 && parcel.said.chain.as_ref().is_some_and(|chain| chain.sequence == begun.sequence)
         };
@@ -108,24 +108,24 @@ mod tests {
         let outbox = Outbox::of(folder.path());
         assert!(outbox.waiting().is_empty());
         let parcel = |run: &str| {
-            let chain = crate::evidence::chain::Chain {
+            let chain = crate::evidence::chain::ChainLink {
                 id: String::new(),
                 sequence: 7,
                 previous: None,
                 unrecorded: Vec::new(),
             };
-            let parcel = Parcel::new(
+            let parcel = SignedReport::new(
                 run,
                 time::OffsetDateTime::UNIX_EPOCH,
                 0,
                 Some(&chain),
                 format!("document {run}\n"),
             );
-            Parcel { name: format!("name-{run}"), ..parcel }
+            SignedReport { name: format!("name-{run}"), ..parcel }
         };
         for run in ["2", "1"] {
             outbox
-                .keep(&Waiting {
+                .keep(&PendingReports {
                     parcel: parcel(run),
                     unsigned: true,
                     to: vec![Destination::Stdout],
@@ -136,7 +136,7 @@ mod tests {
         let waiting = outbox.waiting();
         assert!(waiting[0].as_ref().unwrap_err().contains("name-0.json cannot be read"));
         assert_eq!(waiting[1].as_ref().unwrap().parcel.document, "document 1\n");
-        let begun = |run: &str, sequence| Begun { run: run.to_owned(), sequence };
+        let begun = |run: &str, sequence| BegunRun { run: run.to_owned(), sequence };
         assert_eq!(outbox.digest_of(&begun("2", 7)), Some(sha256("document 2\n")));
         assert_eq!(outbox.digest_of(&begun("2", 6)), None);
         assert_eq!(outbox.digest_of(&begun("3", 7)), None);

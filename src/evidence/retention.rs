@@ -101,13 +101,14 @@ mod tests {
         let files: Vec<String> = (0..4)
             .flat_map(|days| [format!("{}.json", run(days)), format!("{}.json.dsse", run(days))])
             .collect();
-        let strangers = [
+        let unrelated_clusters = [
             "report.json",
             "emr-etl-guard-x.json",
             "emr-etl-guard-20200101T000000Z-no-run.json",
             "emr-etl-guard-20200101T000000Z-01932c5e-0000-7000-8000-000000000000.txt",
         ];
-        let all: Vec<String> = files.iter().cloned().chain(strangers.map(str::to_owned)).collect();
+        let all: Vec<String> =
+            files.iter().cloned().chain(unrelated_clusters.map(str::to_owned)).collect();
         let gone = |keep, days| old(&all, Retention { keep, days }, NOW).len();
         assert_eq!(gone(None, None), 0);
         assert_eq!(gone(Some(3), None), 2);

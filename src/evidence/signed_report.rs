@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::{
     base::{digest::sha256, time_format::rfc3339},
     evidence::{
-        chain::Chain,
+        chain::ChainLink,
         dsse::{DOCUMENT_PREDICATE, Predicate, Statement},
         retention,
     },
@@ -15,13 +15,13 @@ use crate::{
 /// A document on its way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Parcel {
+pub(crate) struct SignedReport {
     /// Its name, without an ending.
     pub(crate) name: String,
     /// Its run.
     pub(crate) run: String,
     /// What is to be said of it by whoever signs it.
-    pub(crate) said: Said,
+    pub(crate) said: SignatureMetadata,
     /// The document.
     pub(crate) document: String,
     /// Its signature, once it is signed.
@@ -31,21 +31,22 @@ pub(crate) struct Parcel {
 /// What a signature says of a document besides its digest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Said {
+pub(crate) struct SignatureMetadata {
     pub(crate) started: String,
     pub(crate) exit_code: u8,
-    pub(crate) chain: Option<Chain>,
+    pub(crate) chain: Option<ChainLink>,
 }
 
-impl Parcel {
+impl SignedReport {
     pub(crate) fn new(
         run: &str,
         started: OffsetDateTime,
         exit_code: u8,
-        chain: Option<&Chain>,
+        chain: Option<&ChainLink>,
         document: String,
     ) -> Self {
-        let said = Said { started: rfc3339(started), exit_code, chain: chain.cloned() };
+        let said =
+            SignatureMetadata { started: rfc3339(started), exit_code, chain: chain.cloned() };
         Self {
             name: retention::name(started, run),
             run: run.to_owned(),

@@ -18,14 +18,15 @@ pub struct Timeline(Arc<Mutex<Lists>>);
 
 #[derive(Debug, Default)]
 struct Lists {
-    moments: Vec<Moment>,
-    actions: Vec<Action>,
+    moments: Vec<TimelineEntry>,
+    actions: Vec<ActionRecord>,
     states: Vec<StateChange>,
 }
 
 /// One entry of the timeline.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Moment {
+#[schemars(rename = "Moment")]
+pub struct TimelineEntry {
     /// When, by this machine's clock.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
@@ -37,7 +38,8 @@ pub struct Moment {
 /// What the guard can do to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Deed {
+#[schemars(rename = "Deed")]
+pub enum GuardAction {
     /// It started the runner; the subject is its program.
     StartRunner,
     /// It sent the runner's process group a signal; the subject is the signal.
@@ -58,13 +60,14 @@ pub enum Deed {
 
 /// Something the guard did, and how it ended.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Action {
+#[schemars(rename = "Action")]
+pub struct ActionRecord {
     /// When, by this machine's clock.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub at: OffsetDateTime,
     /// What it did.
-    pub action: Deed,
+    pub action: GuardAction,
     /// To what: a cluster's id, ….
     pub subject: String,
     /// What stood in the way, where it did not succeed.
@@ -95,14 +98,19 @@ impl Timeline {
     pub fn note(&self, what: impl Into<String>) {
         let what = what.into();
         tracing::info!("{what}");
-        self.lists().moments.push(Moment { at: OffsetDateTime::now_utc(), what });
+        self.lists().moments.push(TimelineEntry { at: OffsetDateTime::now_utc(), what });
     }
 
     /// Adds what the guard did, and what it came to.
-    pub fn did(&self, action: Deed, subject: &impl ToString, result: &Result<(), String>) {
+    pub fn did(&self, action: GuardAction, subject: &impl ToString, result: &Result<(), String>) {
         let (subject, error) = (subject.to_string(), result.clone().err());
         tracing::debug!(?action, subject, error);
-        self.lists().actions.push(Action { at: OffsetDateTime::now_utc(), action, subject, error });
+        self.lists().actions.push(ActionRecord {
+            at: OffsetDateTime::now_utc(),
+            action,
+            subject,
+            error,
+        });
     }
 
     /// Adds a cluster's state, if it is another than the one that it was last seen in.
@@ -122,13 +130,13 @@ impl Timeline {
 
     /// The entries so far.
     #[must_use]
-    pub fn moments(&self) -> Vec<Moment> {
+    pub fn moments(&self) -> Vec<TimelineEntry> {
         self.lists().moments.clone()
     }
 
     /// What the guard has done so far.
     #[must_use]
-    pub fn actions(&self) -> Vec<Action> {
+    pub fn actions(&self) -> Vec<ActionRecord> {
         self.lists().actions.clone()
     }
 

@@ -14,10 +14,10 @@ use crate::{
     base::{
         digest::sha256,
         outcome::Outcome,
-        report_kind::{DocumentKind, RUN_REPORT_VERSION},
+        report_kind::{RUN_REPORT_VERSION, ReportKind},
     },
     evidence::{
-        chain::Chain,
+        chain::ChainLink,
         dsse::{self, Mismatch, Predicate},
         keys::PublicKey,
     },
@@ -41,16 +41,16 @@ struct Head {
     run: String,
     started: String,
     exit_code: u8,
-    chain: Option<Chain>,
+    chain: Option<ChainLink>,
 }
 
 /// A document whose signature holds.
 #[derive(Debug)]
-struct Verified {
+struct VerifiedReport {
     file: String,
     sha256: String,
     run: String,
-    chain: Option<Chain>,
+    chain: Option<ChainLink>,
 }
 
 /// Why a file does not hold; the order is that of what counts more for the exit code.
@@ -131,16 +131,16 @@ pub(crate) fn signature_of(file: &Path) -> PathBuf {
 }
 
 /// Which kind of document it is, where those bear no signatures.
-fn unsigned(document: &[u8]) -> Option<DocumentKind> {
+fn unsigned(document: &[u8]) -> Option<ReportKind> {
     #[derive(Deserialize)]
     struct Of {
         command: String,
     }
     let of = serde_json::from_slice::<Of>(document).ok()?;
-    Some(DocumentKind::of(&of.command)).filter(|kind| *kind != DocumentKind::Run)
+    Some(ReportKind::of(&of.command)).filter(|kind| *kind != ReportKind::Run)
 }
 
-fn one(file: &Path, key: &PublicKey) -> Result<Verified, Fault> {
+fn one(file: &Path, key: &PublicKey) -> Result<VerifiedReport, Fault> {
     let read = |file: &Path| {
         std::fs::read(file).map_err(|error| {
             Fault::Unreadable(format!("{} cannot be read: {error}", file.display()))
@@ -178,7 +178,7 @@ fn one(file: &Path, key: &PublicKey) -> Result<Verified, Fault> {
             said.run, head.run
         )));
     }
-    Ok(Verified {
+    Ok(VerifiedReport {
         file: file.display().to_string(),
         sha256: sha256(&document),
         run: head.run,
@@ -188,8 +188,8 @@ fn one(file: &Path, key: &PublicKey) -> Result<Verified, Fault> {
 
 /// What is wrong with the chains that the documents are from: the runs between them that are not
 /// there, and those that do not fit.
-fn chains(documents: &[Verified]) -> Vec<String> {
-    let mut chains: BTreeMap<&str, Vec<(&Chain, &Verified)>> = BTreeMap::new();
+fn chains(documents: &[VerifiedReport]) -> Vec<String> {
+    let mut chains: BTreeMap<&str, Vec<(&ChainLink, &VerifiedReport)>> = BTreeMap::new();
     for document in documents {
         if let Some(chain) = &document.chain {
             chains.entry(&chain.id).or_default().push((chain, document));
@@ -208,7 +208,12 @@ fn chains(documents: &[Verified]) -> Vec<String> {
 }
 
 /// What is wrong between two documents that follow each other in what was given.
-fn link(before: &Chain, earlier: &Verified, chain: &Chain, later: &Verified) -> Vec<String> {
+fn link(
+    before: &ChainLink,
+    earlier: &VerifiedReport,
+    chain: &ChainLink,
+    later: &VerifiedReport,
+) -> Vec<String> {
     let (first, last) = (&earlier.file, &later.file);
     if before.sequence == chain.sequence {
         return vec![format!(
@@ -256,20 +261,21 @@ fn link(before: &Chain, earlier: &Verified, chain: &Chain, later: &Verified) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::chain::{Begun, Previous};
+    use crate::evidence::chain::{BegunRun, PreviousReport};
 
-    fn document(number: u64, previous: Option<u64>, unrecorded: &[u64]) -> Verified {
-        let previous = previous.map(|number| Previous {
+    fn document(number: u64, previous: Option<u64>, unrecorded: &[u64]) -> VerifiedReport {
+        let previous = previous.map(|number| PreviousReport {
             run: format!("run-{number}"),
             sequence: number,
             sha256: format!("digest-{number}"),
         });
         let unrecorded = unrecorded
             .iter()
-            .map(|number| Begun { run: format!("run-{number}"), sequence: *number })
+            .map(|number| BegunRun { run: format!("run-{number}"), sequence: *number })
             .collect();
-        let chain = Some(Chain { id: "one".to_owned(), sequence: number, previous, unrecorded });
-        Verified {
+        let chain =
+            Some(ChainLink { id: "one".to_owned(), sequence: number, previous, unrecorded });
+        VerifiedReport {
             file: format!("{number}.json"),
             sha256: format!("digest-{number}"),
             run: format!("run-{number}"),
@@ -286,7 +292,7 @@ mod tests {
             document(4, Some(3), &[]),
         ];
         assert_eq!(chains(&whole), Vec::<String>::new());
-        let none = Verified { chain: None, ..document(9, None, &[]) };
+        let none = VerifiedReport { chain: None, ..document(9, None, &[]) };
         assert_eq!(chains(&[none, document(1, None, &[])]), Vec::<String>::new());
     }
 
@@ -311,20 +317,20 @@ mod tests {
 
     #[test]
     fn a_run_that_another_guard_closed_is_not_missing() {
-        let closing = Verified { run: "run-2".to_owned(), ..document(3, Some(1), &[2]) };
+        let closing = VerifiedReport { run: "run-2".to_owned(), ..document(3, Some(1), &[2]) };
         assert_eq!(chains(&[document(1, None, &[]), closing]), Vec::<String>::new());
     }
 
     #[test]
     fn a_document_in_anothers_place_shows() {
-        let other = Verified { sha256: "other".to_owned(), ..document(1, None, &[]) };
+        let other = VerifiedReport { sha256: "other".to_owned(), ..document(1, None, &[]) };
         assert_eq!(
             chains(&[other, document(2, Some(1), &[])]),
             [
                 "2.json follows another document than 1.json: it names run run-1, SHA-256 digest-1; a document was put in another's place"
             ]
         );
-        let fork = Verified {
+        let fork = VerifiedReport {
             file: "fork.json".to_owned(),
             sha256: "fork".to_owned(),
             ..document(1, None, &[])

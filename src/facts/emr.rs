@@ -1,6 +1,7 @@
 //! What EMR says of security configurations, clusters and their steps.
 //!
-//! Step arguments carry storage targets with passwords, so a [`Step`] keeps only what is judged.
+//! Step arguments carry storage targets with passwords, so a [`ClusterStep`] keeps only what is
+//! judged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ use crate::{
         lookup::Lookup,
         names::{ClusterId, KeyReference, S3Location},
     },
-    facts::step_arguments::{self, Argued},
+    facts::step_arguments::{self, WeakeningArgument},
 };
 
 /// A security configuration, identified as the design asks: by name, content and creation time.
@@ -375,7 +376,7 @@ pub struct ClusterProperty {
 
 /// An instance of a cluster that is there, or on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Node {
+pub(crate) struct ClusterInstance {
     /// EC2's id, once there is one.
     pub(crate) instance: Option<String>,
     /// `PROVISIONING`, `BOOTSTRAPPING`, `RUNNING`, ….
@@ -394,7 +395,8 @@ pub struct BootstrapAction {
 
 /// A step, reduced to what is judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Step {
+#[schemars(rename = "Step")]
+pub struct ClusterStep {
     /// Its id.
     pub id: String,
     /// Its name.
@@ -407,13 +409,13 @@ pub struct Step {
     pub has_encryption_flag: bool,
     /// What its arguments say against encryption.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub argued: Vec<Argued>,
+    pub argued: Vec<WeakeningArgument>,
     /// The places in S3 that its arguments name.
     #[serde(skip)]
     pub places: Vec<S3Location>,
 }
 
-impl Step {
+impl ClusterStep {
     /// Whether it is still to be done.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state.as_str(), "PENDING" | "RUNNING" | "CANCEL_PENDING")
@@ -601,7 +603,10 @@ pub(crate) async fn bootstrap_actions(
 }
 
 /// The instances of the cluster that have not ended, all pages.
-pub(crate) async fn nodes(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<Node>> {
+pub(crate) async fn nodes(
+    emr: &aws_sdk_emr::Client,
+    id: &ClusterId,
+) -> Lookup<Vec<ClusterInstance>> {
     use aws_sdk_emr::types::InstanceState::{
         AwaitingFulfillment, Bootstrapping, Provisioning, Running,
     };
@@ -611,14 +616,17 @@ pub(crate) async fn nodes(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<V
     Lookup::from_call(&aws_calls::LIST_INSTANCES, &[], pages).and_then(|instances| {
         let nodes = instances.into_iter().map(|instance| {
             let state = instance.status?.state?.as_str().to_owned();
-            Some(Node { instance: instance.ec2_instance_id.filter(|id| !id.is_empty()), state })
+            Some(ClusterInstance {
+                instance: instance.ec2_instance_id.filter(|id| !id.is_empty()),
+                state,
+            })
         });
         Lookup::expect_in_answer(&aws_calls::LIST_INSTANCES, nodes.collect())
     })
 }
 
 /// Every step of the cluster, newest first, all pages.
-pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<Step>> {
+pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<ClusterStep>> {
     let pages: Result<Vec<_>, _> =
         emr.list_steps().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
     Lookup::from_call(&aws_calls::LIST_STEPS, &[], pages).and_then(|steps| {
@@ -629,7 +637,7 @@ pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<V
     })
 }
 
-fn step(summary: StepSummary) -> Option<Step> {
+fn step(summary: StepSummary) -> Option<ClusterStep> {
     let config = summary.config?;
     let jar = config.jar.unwrap_or_default();
     let arguments = config.args.unwrap_or_default();
@@ -638,7 +646,7 @@ fn step(summary: StepSummary) -> Option<Step> {
         || jar.contains("s3distcp")
         || arguments.first().is_some_and(|word| word.ends_with("s3-dist-cp"));
     let status = summary.status?;
-    Some(Step {
+    Some(ClusterStep {
         id: summary.id?,
         name: summary.name?,
         state: status.state?.as_str().to_owned(),

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    aws::{clients::Aws, endpoint::Endpoint},
+    aws::{clients::Aws, endpoint::EndpointOverride},
     base::{
         aws_calls::{self, Call},
         lookup::Lookup,
@@ -36,16 +36,16 @@ use crate::{
         iam::{self, RoleFacts},
         kms::{self, KeyFacts, KeyUse, RoleKind},
         node_objects::{self, NodeObject},
-        objects::{self, Survey},
+        objects::{self, LocationSurvey},
         s3::{self, BucketFacts, DefaultEncryption},
-        sts::{self, Identity},
+        sts::{self, CallerIdentity},
     },
     spec::observations::{RunnerVersion, Variable},
 };
 
 /// What to ask about.
 #[derive(Debug)]
-pub struct Question {
+pub struct FactsQuery {
     /// The buckets of the config that are ours to judge.
     pub buckets: BTreeSet<BucketName>,
     /// Where the run reads data from, by the config's key, in buckets of its own.
@@ -76,11 +76,11 @@ pub struct Question {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Facts {
     /// Endpoint overrides in force.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<EndpointOverride>,
     /// Who the guard is.
-    pub guard: Lookup<Identity>,
+    pub guard: Lookup<CallerIdentity>,
     /// Who the runner is: the account the cluster will be launched in.
-    pub runner: Lookup<Identity>,
+    pub runner: Lookup<CallerIdentity>,
     /// Variables of the environment that can load code into the runner.
     pub environment: Vec<Variable>,
     // Added by the caller, who knows how the launcher is asked.
@@ -89,7 +89,7 @@ pub struct Facts {
     /// Each bucket.
     pub buckets: BTreeMap<BucketName, BucketFacts>,
     /// What lies where the run reads data from, by the config's key.
-    pub data: BTreeMap<String, Lookup<Survey>>,
+    pub data: BTreeMap<String, Lookup<LocationSurvey>>,
     /// The security configuration, when one is named.
     pub security_configuration: Option<Lookup<SecurityConfiguration>>,
     /// The keys that the policy expects, as they were asked about.
@@ -129,7 +129,7 @@ pub struct Facts {
 ///
 /// # Panics
 /// When a look-up does.
-pub async fn gather(aws: &Aws, question: Question) -> Facts {
+pub async fn gather(aws: &Aws, question: FactsQuery) -> Facts {
     if aws.refused_endpoints().next().is_some() {
         return nothing_asked(aws, &question);
     }
@@ -146,7 +146,7 @@ pub async fn gather(aws: &Aws, question: Question) -> Facts {
     }
 }
 
-async fn look(aws: &Aws, question: &Question) -> Facts {
+async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
     let gathering = Gathering::start(aws, question);
     let (
         (guard, runner),
@@ -200,22 +200,22 @@ async fn look(aws: &Aws, question: &Question) -> Facts {
 }
 
 /// A look-up that others wait for, asked once.
-type Asked<'a, T> = Shared<BoxFuture<'a, T>>;
+type SharedLookup<'a, T> = Shared<BoxFuture<'a, T>>;
 
 /// Everything under way: what others wait for stands here by itself, the rest in its methods.
 struct Gathering<'a> {
     aws: &'a Aws,
-    question: &'a Question,
+    question: &'a FactsQuery,
     deadline: Instant,
     /// Guard and runner.
-    identities: Asked<'a, (Lookup<Identity>, Lookup<Identity>)>,
-    configuration: Asked<'a, Option<Lookup<SecurityConfiguration>>>,
+    identities: SharedLookup<'a, (Lookup<CallerIdentity>, Lookup<CallerIdentity>)>,
+    configuration: SharedLookup<'a, Option<Lookup<SecurityConfiguration>>>,
     /// The one behind the instance profile, and EMR's own.
-    roles: Asked<'a, (Lookup<RoleFacts>, Lookup<RoleFacts>)>,
+    roles: SharedLookup<'a, (Lookup<RoleFacts>, Lookup<RoleFacts>)>,
     /// The public access block of the launching account, for buckets whose own is not whole.
-    account_block: Asked<'a, Lookup<s3::Block>>,
+    account_block: SharedLookup<'a, Lookup<s3::Block>>,
     /// Each bucket's default encryption: keys wait for it.
-    defaults: BTreeMap<&'a BucketName, Asked<'a, Lookup<DefaultEncryption>>>,
+    defaults: BTreeMap<&'a BucketName, SharedLookup<'a, Lookup<DefaultEncryption>>>,
 }
 
 /// What is said of an answer that came too late.
@@ -232,7 +232,7 @@ async fn until<T>(
 }
 
 impl<'a> Gathering<'a> {
-    fn start(aws: &'a Aws, question: &'a Question) -> Self {
+    fn start(aws: &'a Aws, question: &'a FactsQuery) -> Self {
         let deadline = Instant::now() + question.time_limit;
         let identities = async move {
             tokio::join!(
@@ -324,7 +324,7 @@ impl<'a> Gathering<'a> {
         join_all(facts).await.into_iter().collect()
     }
 
-    async fn data(&self) -> BTreeMap<String, Lookup<Survey>> {
+    async fn data(&self) -> BTreeMap<String, Lookup<LocationSurvey>> {
         let surveys = self.question.data.iter().map(async |(role, location)| {
             let survey = objects::survey(&self.aws.s3, location, self.question.data_objects);
             (role.clone(), self.within(&aws_calls::LIST_OBJECTS, survey).await)
@@ -413,7 +413,7 @@ impl<'a> Gathering<'a> {
 /// The public access block of the account that clusters are launched in.
 async fn account_block(
     aws: &Aws,
-    runner: impl Future<Output = Lookup<Identity>>,
+    runner: impl Future<Output = Lookup<CallerIdentity>>,
 ) -> Lookup<s3::Block> {
     let call = &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK;
     if let Some(refused) = aws.control_endpoint.as_ref().filter(|endpoint| !endpoint.accepted) {
@@ -428,7 +428,7 @@ async fn account_block(
 /// Why nothing is asked where an endpoint is refused.
 pub(crate) const ENDPOINT_REFUSED: &str = "not asked, because an endpoint is refused";
 
-fn nothing_asked(aws: &Aws, question: &Question) -> Facts {
+fn nothing_asked(aws: &Aws, question: &FactsQuery) -> Facts {
     Facts {
         endpoints: aws.endpoints.clone(),
         guard: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, ENDPOINT_REFUSED),

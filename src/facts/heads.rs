@@ -14,7 +14,7 @@ use aws_sdk_s3::types::ServerSideEncryption;
 use crate::{
     aws::{
         bucket_region::is_code,
-        fast_s3::{Answer, Learner, Line, Wire},
+        fast_s3::{Answer, FastS3Client, FastS3Session, Learner},
     },
     base::{
         aws_calls::{self, Call},
@@ -22,8 +22,8 @@ use crate::{
         names::BucketName,
     },
     facts::{
-        scan::pace::Turn,
-        stored::{Stored, encryption_kind},
+        scan::pace::Permit,
+        stored::{StoredEncryption, encryption_kind},
     },
 };
 
@@ -41,13 +41,13 @@ const CUSTOMER: &str = "x-amz-server-side-encryption-customer-algorithm";
 pub(crate) struct Heads {
     s3: aws_sdk_s3::Client,
     bucket: BucketName,
-    wire: Arc<Wire>,
+    wire: Arc<FastS3Client>,
 }
 
 impl Heads {
     /// `is_logged`: whether the HEADs stand in the log of requests, which a run's document shows.
     pub(crate) fn new(s3: aws_sdk_s3::Client, bucket: BucketName, is_logged: bool) -> Self {
-        Self { s3, bucket, wire: Arc::new(Wire::new(is_logged)) }
+        Self { s3, bucket, wire: Arc::new(FastS3Client::new(is_logged)) }
     }
 
     /// What learns the way to the bucket from a list of it.
@@ -66,18 +66,18 @@ impl Heads {
     }
 
     /// A place to ask from, one object after the other.
-    pub(super) fn line(&self) -> Line<'_> {
+    pub(super) fn line(&self) -> FastS3Session<'_> {
         self.wire.line()
     }
 
     /// How an object is encrypted; `Absent`: there is no such object (any more).
     pub(super) async fn head(
         &self,
-        line: &mut Line<'_>,
+        line: &mut FastS3Session<'_>,
         key: &str,
         version: Option<&str>,
-        turn: &mut Turn<'_>,
-    ) -> Lookup<Stored> {
+        turn: &mut Permit<'_>,
+    ) -> Lookup<StoredEncryption> {
         let started = Instant::now();
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
@@ -88,7 +88,7 @@ impl Heads {
             let (kind, trouble) = match sent {
                 Ok(answer) => match answer.status {
                     200 => {
-                        turn.well();
+                        turn.on_success();
                         return Lookup::Found(stored(&answer));
                     }
                     404 => return Lookup::Absent,
@@ -130,7 +130,7 @@ impl Heads {
         }
     }
 
-    async fn by_sdk(&self, key: &str, version: Option<&str>) -> Lookup<Stored> {
+    async fn by_sdk(&self, key: &str, version: Option<&str>) -> Lookup<StoredEncryption> {
         let request = self
             .s3
             .head_object()
@@ -157,7 +157,7 @@ impl Heads {
     }
 
     /// Why S3 refuses an object: a GET, of one byte, is answered in words.
-    async fn refused(&self, key: &str, version: Option<&str>) -> Lookup<Stored> {
+    async fn refused(&self, key: &str, version: Option<&str>) -> Lookup<StoredEncryption> {
         let request = self
             .s3
             .get_object()
@@ -166,7 +166,7 @@ impl Heads {
             .set_version_id(version.map(str::to_owned));
         let result = request.range("bytes=0-0").send().await;
         if result.as_ref().is_err_and(|error| is_code(error, "InvalidRequest")) {
-            return Lookup::Found(Stored::CustomerKey);
+            return Lookup::Found(StoredEncryption::CustomerKey);
         }
         let call = if version.is_some() { &aws_calls::GET_VERSION } else { &aws_calls::GET_OBJECT };
         Lookup::from_call(call, &["NoSuchKey", "NoSuchVersion"], result).and_then(|_| {
@@ -187,18 +187,18 @@ fn head_call(version: Option<&str>) -> &'static Call {
     if version.is_some() { &aws_calls::HEAD_VERSION } else { &aws_calls::HEAD_OBJECT }
 }
 
-fn stored(answer: &Answer<'_>) -> Stored {
+fn stored(answer: &Answer<'_>) -> StoredEncryption {
     kind_of(answer.header(ENCRYPTION), answer.header(KEY), answer.header(CUSTOMER))
 }
 
 /// What S3's three words about an object's encryption mean.
-fn kind_of(kind: Option<&str>, key: Option<&str>, customer: Option<&str>) -> Stored {
+fn kind_of(kind: Option<&str>, key: Option<&str>, customer: Option<&str>) -> StoredEncryption {
     match kind {
-        _ if customer.is_some() => Stored::CustomerKey,
-        None => Stored::Unencrypted,
+        _ if customer.is_some() => StoredEncryption::CustomerKey,
+        None => StoredEncryption::Unencrypted,
         Some(kind) => match encryption_kind(&ServerSideEncryption::from(kind)) {
-            Some(known) => Stored::Kind(known, key.map(str::to_owned)),
-            None => Stored::Other(kind.to_owned()),
+            Some(known) => StoredEncryption::Kind(known, key.map(str::to_owned)),
+            None => StoredEncryption::Other(kind.to_owned()),
         },
     }
 }

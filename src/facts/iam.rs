@@ -18,7 +18,8 @@ pub struct RoleFacts {
 /// A decision of IAM's policy simulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Identity {
+#[schemars(rename = "Identity")]
+pub enum SimulationDecision {
     /// A policy allows it.
     Allowed,
     /// Nothing allows it.
@@ -66,7 +67,7 @@ pub(super) async fn simulate(
     role: &str,
     actions: &[&str],
     resource: &str,
-) -> Lookup<BTreeMap<String, Identity>> {
+) -> Lookup<BTreeMap<String, SimulationDecision>> {
     // EC2 asks for grants on behalf of the role, which policies often make a condition.
     let grant = ContextEntry::builder()
         .context_key_name("kms:GrantIsForAWSResource")
@@ -83,15 +84,17 @@ pub(super) async fn simulate(
         .await;
     Lookup::from_call(&aws_calls::SIMULATE_PRINCIPAL_POLICY, &["NoSuchEntity"], result).and_then(
         |answer| {
-            let decisions: BTreeMap<String, Identity> = answer
+            let decisions: BTreeMap<String, SimulationDecision> = answer
                 .evaluation_results
                 .unwrap_or_default()
                 .into_iter()
                 .filter_map(|result| {
                     let decision = match result.eval_decision {
-                        PolicyEvaluationDecisionType::Allowed => Identity::Allowed,
-                        PolicyEvaluationDecisionType::ImplicitDeny => Identity::NotAllowed,
-                        PolicyEvaluationDecisionType::ExplicitDeny => Identity::Denied,
+                        PolicyEvaluationDecisionType::Allowed => SimulationDecision::Allowed,
+                        PolicyEvaluationDecisionType::ImplicitDeny => {
+                            SimulationDecision::NotAllowed
+                        }
+                        PolicyEvaluationDecisionType::ExplicitDeny => SimulationDecision::Denied,
                         _ => return None,
                     };
                     Some((result.eval_action_name, decision))

@@ -15,7 +15,7 @@ use crate::base::wildcard::fits;
 
 /// One request, as far as it is known before it is made.
 #[derive(Clone, Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct AccessRequest<'a> {
     /// The ARN of the role or user that asks.
     pub(crate) caller: &'a str,
     /// `s3:PutObject`.
@@ -29,7 +29,7 @@ pub(crate) struct Request<'a> {
 
 /// What a policy says to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(crate) enum PolicyDecision {
     /// A statement denies it: the statement's `Sid`, or its number.
     Denies(String),
     /// A statement allows it to the caller itself, or to everyone.
@@ -44,13 +44,13 @@ pub(crate) enum Decision {
 
 /// Whether something applies, as far as it can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Truth {
+enum ConditionResult {
     No,
     Maybe,
     Yes,
 }
 
-impl Truth {
+impl ConditionResult {
     fn of(holds: bool) -> Self {
         if holds { Self::Yes } else { Self::No }
     }
@@ -65,16 +65,16 @@ impl Truth {
 }
 
 /// Decides `request` by the policy's JSON text.
-pub(crate) fn decide(policy: &str, request: &Request<'_>) -> Decision {
+pub(crate) fn decide(policy: &str, request: &AccessRequest<'_>) -> PolicyDecision {
     let Ok(policy) = serde_json::from_str::<Value>(policy) else {
-        return Decision::Unclear("the policy is not JSON".to_owned());
+        return PolicyDecision::Unclear("the policy is not JSON".to_owned());
     };
     let statements = match policy.get("Statement") {
         Some(Value::Array(statements)) => statements.iter().collect(),
         Some(one @ Value::Object(_)) => vec![one],
-        _ => return Decision::Unclear("the policy has no statements".to_owned()),
+        _ => return PolicyDecision::Unclear("the policy has no statements".to_owned()),
     };
-    let mut decision = Decision::Silent;
+    let mut decision = PolicyDecision::Silent;
     let mut unclear = None;
     for (index, statement) in statements.into_iter().enumerate() {
         let name = || {
@@ -85,18 +85,18 @@ pub(crate) fn decide(policy: &str, request: &Request<'_>) -> Decision {
         };
         let (who, applies) = applies(statement, request);
         match (statement["Effect"].as_str(), applies) {
-            (_, Truth::No) => {}
-            (Some("Deny"), Truth::Yes) => return Decision::Denies(name()),
-            (Some("Allow"), Truth::Yes) => match (who, &decision) {
-                (Who::Account, Decision::AllowsCaller) => {}
-                (Who::Account, _) => decision = Decision::DelegatesToAccount,
-                (Who::Caller, _) => decision = Decision::AllowsCaller,
+            (_, ConditionResult::No) => {}
+            (Some("Deny"), ConditionResult::Yes) => return PolicyDecision::Denies(name()),
+            (Some("Allow"), ConditionResult::Yes) => match (who, &decision) {
+                (PrincipalMatch::Account, PolicyDecision::AllowsCaller) => {}
+                (PrincipalMatch::Account, _) => decision = PolicyDecision::DelegatesToAccount,
+                (PrincipalMatch::Caller, _) => decision = PolicyDecision::AllowsCaller,
             },
             // An allowance that cannot be decided takes nothing away from one that can; a denial
             // does.
-            (Some("Allow"), Truth::Maybe) if decision != Decision::Silent => {}
-            (Some("Allow"), Truth::Maybe) => decision = Decision::Unclear(name()),
-            (_, _) => unclear = Some(Decision::Unclear(name())),
+            (Some("Allow"), ConditionResult::Maybe) if decision != PolicyDecision::Silent => {}
+            (Some("Allow"), ConditionResult::Maybe) => decision = PolicyDecision::Unclear(name()),
+            (_, _) => unclear = Some(PolicyDecision::Unclear(name())),
         }
     }
     unclear.unwrap_or(decision)
@@ -104,20 +104,27 @@ pub(crate) fn decide(policy: &str, request: &Request<'_>) -> Decision {
 
 /// By what a statement's principal fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
+enum PrincipalMatch {
     Caller,
     Account,
 }
 
-fn applies(statement: &Value, request: &Request<'_>) -> (Who, Truth) {
+fn applies(statement: &Value, request: &AccessRequest<'_>) -> (PrincipalMatch, ConditionResult) {
     let (who, principal) = principal(statement, request.caller);
     let action = either(statement, "Action", "NotAction", |pattern| {
-        Truth::of(fits(&pattern.to_ascii_lowercase(), &request.action.to_ascii_lowercase()))
+        ConditionResult::of(fits(
+            &pattern.to_ascii_lowercase(),
+            &request.action.to_ascii_lowercase(),
+        ))
     });
     let resource = match request.resource {
-        None => Truth::Yes,
+        None => ConditionResult::Yes,
         Some(resource) => either(statement, "Resource", "NotResource", |pattern| {
-            if pattern.contains("${") { Truth::Maybe } else { Truth::of(fits(pattern, resource)) }
+            if pattern.contains("${") {
+                ConditionResult::Maybe
+            } else {
+                ConditionResult::of(fits(pattern, resource))
+            }
         }),
     };
     let condition = condition(&statement["Condition"], &request.context);
@@ -125,49 +132,59 @@ fn applies(statement: &Value, request: &Request<'_>) -> (Who, Truth) {
 }
 
 /// An element or its negation, whichever stands there; neither is nothing that can be evaluated.
-fn either(statement: &Value, element: &str, negated: &str, fits: impl Fn(&str) -> Truth) -> Truth {
+fn either(
+    statement: &Value,
+    element: &str,
+    negated: &str,
+    fits: impl Fn(&str) -> ConditionResult,
+) -> ConditionResult {
     let any = |value: &Value| {
-        texts(value).map_or(Truth::Maybe, |patterns| {
-            patterns.into_iter().map(&fits).max().unwrap_or(Truth::No)
+        texts(value).map_or(ConditionResult::Maybe, |patterns| {
+            patterns.into_iter().map(&fits).max().unwrap_or(ConditionResult::No)
         })
     };
     match (statement.get(element), statement.get(negated)) {
         (Some(patterns), None) => any(patterns),
         (None, Some(patterns)) => any(patterns).not(),
-        _ => Truth::Maybe,
+        _ => ConditionResult::Maybe,
     }
 }
 
-fn principal(statement: &Value, caller: &str) -> (Who, Truth) {
+fn principal(statement: &Value, caller: &str) -> (PrincipalMatch, ConditionResult) {
     if let Some(excepted) = statement.get("NotPrincipal") {
         let named = excepted
             .get("AWS")
             .and_then(texts)
             .is_some_and(|principals| principals.contains(&caller));
-        return (Who::Caller, if named { Truth::No } else { Truth::Maybe });
+        return (
+            PrincipalMatch::Caller,
+            if named { ConditionResult::No } else { ConditionResult::Maybe },
+        );
     }
     let account = caller.split(':').nth(4).unwrap_or_default();
     let principals = match statement.get("Principal") {
         Some(Value::String(everyone)) => vec![everyone.as_str()],
         Some(Value::Object(kinds)) => match kinds.get("AWS").map(texts) {
-            None if kinds.contains_key("CanonicalUser") => return (Who::Caller, Truth::Maybe),
+            None if kinds.contains_key("CanonicalUser") => {
+                return (PrincipalMatch::Caller, ConditionResult::Maybe);
+            }
             None => Vec::new(),
             Some(Some(principals)) => principals,
-            Some(None) => return (Who::Caller, Truth::Maybe),
+            Some(None) => return (PrincipalMatch::Caller, ConditionResult::Maybe),
         },
-        _ => return (Who::Caller, Truth::Maybe),
+        _ => return (PrincipalMatch::Caller, ConditionResult::Maybe),
     };
     let is_account = |principal: &&str| {
         *principal == account
             || (principal.starts_with("arn:") && principal.ends_with(&format!(":{account}:root")))
     };
     if principals.iter().any(|principal| *principal == "*" || *principal == caller) {
-        (Who::Caller, Truth::Yes)
+        (PrincipalMatch::Caller, ConditionResult::Yes)
     } else if principals.iter().any(|principal| is_session_of(principal, caller)) {
         // Which session the caller will have is not known.
-        (Who::Caller, Truth::Maybe)
+        (PrincipalMatch::Caller, ConditionResult::Maybe)
     } else {
-        (Who::Account, Truth::of(principals.iter().any(is_account)))
+        (PrincipalMatch::Account, ConditionResult::of(principals.iter().any(is_account)))
     }
 }
 
@@ -178,20 +195,20 @@ fn is_session_of(principal: &str, caller: &str) -> bool {
     caller.contains(":role/") && principal.contains(&format!("::{account}:assumed-role/{role}/"))
 }
 
-fn condition(condition: &Value, context: &BTreeMap<&str, Option<&str>>) -> Truth {
+fn condition(condition: &Value, context: &BTreeMap<&str, Option<&str>>) -> ConditionResult {
     match condition {
-        Value::Null => Truth::Yes,
+        Value::Null => ConditionResult::Yes,
         Value::Object(operators) => operators
             .iter()
             .flat_map(|(operator, keys)| match keys.as_object() {
                 Some(keys) => {
                     keys.iter().map(|(key, wanted)| test(operator, key, wanted, context)).collect()
                 }
-                None => vec![Truth::Maybe],
+                None => vec![ConditionResult::Maybe],
             })
             .min()
-            .unwrap_or(Truth::Yes),
-        _ => Truth::Maybe,
+            .unwrap_or(ConditionResult::Yes),
+        _ => ConditionResult::Maybe,
     }
 }
 
@@ -200,21 +217,23 @@ fn test(
     key: &str,
     wanted: &Value,
     context: &BTreeMap<&str, Option<&str>>,
-) -> Truth {
-    let Some(found) = context.get(key.to_ascii_lowercase().as_str()) else { return Truth::Maybe };
+) -> ConditionResult {
+    let Some(found) = context.get(key.to_ascii_lowercase().as_str()) else {
+        return ConditionResult::Maybe;
+    };
     let Some(wanted) =
         texts(wanted).filter(|wanted| !wanted.iter().any(|value| value.contains("${")))
     else {
-        return Truth::Maybe;
+        return ConditionResult::Maybe;
     };
     let (every, plain) = match operator.split_once(':') {
         Some(("ForAllValues", plain)) => (true, plain),
         Some(("ForAnyValue", plain)) => (false, plain),
-        Some(_) => return Truth::Maybe,
+        Some(_) => return ConditionResult::Maybe,
         None => (false, operator),
     };
     if plain == "Null" {
-        return Truth::of(wanted.iter().any(|value| {
+        return ConditionResult::of(wanted.iter().any(|value| {
             value.eq_ignore_ascii_case(if found.is_none() { "true" } else { "false" })
         }));
     }
@@ -228,11 +247,13 @@ fn test(
         "StringLike" | "ArnLike" | "ArnEquals" => (fits, false),
         "StringNotLike" | "ArnNotLike" | "ArnNotEquals" => (fits, true),
         "Bool" => (|wanted, found| wanted.eq_ignore_ascii_case(found), false),
-        _ => return Truth::Maybe,
+        _ => return ConditionResult::Maybe,
     };
     match found {
-        None => Truth::of(if_exists || every || negated),
-        Some(found) => Truth::of(wanted.iter().any(|wanted| compare(wanted, found)) != negated),
+        None => ConditionResult::of(if_exists || every || negated),
+        Some(found) => {
+            ConditionResult::of(wanted.iter().any(|wanted| compare(wanted, found)) != negated)
+        }
     }
 }
 
@@ -261,23 +282,23 @@ mod tests {
     const ROLE: &str = "arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole";
 
     #[expect(clippy::needless_pass_by_value, reason = "reads better with json! in place")]
-    fn key(statements: Value) -> Decision {
+    fn key(statements: Value) -> PolicyDecision {
         let context = BTreeMap::from([("kms:viaservice", Some("s3.eu-west-1.amazonaws.com"))]);
         decide(
             &json!({ "Statement": statements }).to_string(),
-            &Request { caller: ROLE, action: "kms:GenerateDataKey", resource: None, context },
+            &AccessRequest { caller: ROLE, action: "kms:GenerateDataKey", resource: None, context },
         )
     }
 
     /// A `PutObject` with this encryption header.
     #[expect(clippy::needless_pass_by_value, reason = "reads better with json! in place")]
-    fn put(statements: Value, header: Option<&str>) -> Decision {
+    fn put(statements: Value, header: Option<&str>) -> PolicyDecision {
         let context = BTreeMap::from([
             ("s3:x-amz-server-side-encryption", header),
             ("s3:x-amz-server-side-encryption-aws-kms-key-id", None),
             ("aws:securetransport", Some("true")),
         ]);
-        let request = Request {
+        let request = AccessRequest {
             caller: ROLE,
             action: "s3:PutObject",
             resource: Some("arn:aws:s3:::acme-out/enriched/good/part-1"),
@@ -286,21 +307,21 @@ mod tests {
         decide(&json!({ "Statement": statements }).to_string(), &request)
     }
 
-    fn denies(sid: &str) -> Decision {
-        Decision::Denies(sid.to_owned())
+    fn denies(sid: &str) -> PolicyDecision {
+        PolicyDecision::Denies(sid.to_owned())
     }
 
     #[test]
     fn the_default_key_policy_leaves_the_decision_to_iam() {
         let statement = json!({"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"});
-        assert_eq!(key(json!([statement])), Decision::DelegatesToAccount);
-        assert_eq!(key(statement), Decision::DelegatesToAccount);
+        assert_eq!(key(json!([statement])), PolicyDecision::DelegatesToAccount);
+        assert_eq!(key(statement), PolicyDecision::DelegatesToAccount);
     }
 
     #[test]
     fn a_role_named_by_the_policy_is_allowed_by_it() {
         let statement = json!({"Effect": "Allow", "Principal": {"AWS": [ROLE]}, "Action": ["kms:Decrypt", "kms:generatedatakey*"]});
-        assert_eq!(key(json!([statement])), Decision::AllowsCaller);
+        assert_eq!(key(json!([statement])), PolicyDecision::AllowsCaller);
     }
 
     #[test]
@@ -319,7 +340,7 @@ mod tests {
             json!({"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:Decrypt"}),
             json!({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "kms:*"}),
         ] {
-            assert_eq!(key(json!([statement])), Decision::Silent);
+            assert_eq!(key(json!([statement])), PolicyDecision::Silent);
         }
     }
 
@@ -332,31 +353,31 @@ mod tests {
         };
         assert_eq!(
             with(json!({"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}})),
-            Decision::AllowsCaller
+            PolicyDecision::AllowsCaller
         );
         assert_eq!(
             with(json!({"StringEquals": {"kms:ViaService": "ec2.eu-west-1.amazonaws.com"}})),
-            Decision::Silent
+            PolicyDecision::Silent
         );
         for unclear in [
             json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}}),
             json!({"NumericLessThan": {"kms:ViaService": "1"}}),
             json!("x"),
         ] {
-            assert!(matches!(with(unclear), Decision::Unclear(_)));
+            assert!(matches!(with(unclear), PolicyDecision::Unclear(_)));
         }
         let allow = json!({"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:*"});
         let deny = json!({"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Condition": {"StringEquals": {"aws:SourceVpc": "vpc-1"}}});
-        assert_eq!(key(json!([allow, deny])), Decision::Unclear("statement 2".to_owned()));
+        assert_eq!(key(json!([allow, deny])), PolicyDecision::Unclear("statement 2".to_owned()));
         let excepted = json!({"Effect": "Deny", "NotPrincipal": {"AWS": ROLE}, "Action": "kms:*"});
-        assert_eq!(key(json!([allow, excepted])), Decision::AllowsCaller);
-        let request = Request {
+        assert_eq!(key(json!([allow, excepted])), PolicyDecision::AllowsCaller);
+        let request = AccessRequest {
             caller: ROLE,
             action: "kms:Decrypt",
             resource: None,
             context: BTreeMap::new(),
         };
-        assert!(matches!(decide("not json", &request), Decision::Unclear(_)));
+        assert!(matches!(decide("not json", &request), PolicyDecision::Unclear(_)));
     }
 
     #[test]
@@ -369,18 +390,18 @@ mod tests {
             denies("DenyIncorrectEncryptionHeader")
         );
         assert_eq!(put(demands_kms.clone(), None), denies("DenyIncorrectEncryptionHeader"));
-        assert_eq!(put(demands_kms, Some("aws:kms")), Decision::Silent);
+        assert_eq!(put(demands_kms, Some("aws:kms")), PolicyDecision::Silent);
         let demands_any = json!([{"Sid": "DenyUnencryptedObjectUploads", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
             "Resource": "arn:aws:s3:::acme-out/*", "Condition": {"Null": {"s3:x-amz-server-side-encryption": "true"}}}]);
         assert_eq!(put(demands_any.clone(), None), denies("DenyUnencryptedObjectUploads"));
-        assert_eq!(put(demands_any, Some("AES256")), Decision::Silent);
+        assert_eq!(put(demands_any, Some("AES256")), PolicyDecision::Silent);
         let if_exists = json!([{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "*",
             "Condition": {"StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption": "aws:kms"}}}]);
         assert_eq!(put(if_exists, Some("AES256")), denies("statement 1"));
         let elsewhere = json!([{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::acme-out/raw/*"}]);
-        assert_eq!(put(elsewhere, None), Decision::Silent);
+        assert_eq!(put(elsewhere, None), PolicyDecision::Silent);
         let tls = json!([{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::acme-out", "arn:aws:s3:::acme-out/*"], "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]);
-        assert_eq!(put(tls, None), Decision::Silent);
+        assert_eq!(put(tls, None), PolicyDecision::Silent);
     }
 
     #[test]
@@ -420,7 +441,7 @@ mod tests {
     proptest! {
         #[test]
         fn one_more_denial_never_makes_a_policy_more_permissive(statements in prop::collection::vec(any_statement(), 0..5), denial in any_statement()) {
-            let allows = |decision: &Decision| matches!(decision, Decision::AllowsCaller | Decision::DelegatesToAccount);
+            let allows = |decision: &PolicyDecision| matches!(decision, PolicyDecision::AllowsCaller | PolicyDecision::DelegatesToAccount);
             let before = key(json!(statements));
             let mut more = statements;
             let mut denial = denial;

@@ -12,14 +12,14 @@ use crate::{
         lookup::{Lookup, LookupError, LookupErrorKind},
         names::{KeyArn, KeyReference},
     },
-    facts::iam::{self, Identity},
+    facts::iam::{self, SimulationDecision},
 };
 
 /// The answers about one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KeyFacts {
     /// The key itself.
-    pub description: Lookup<Key>,
+    pub description: Lookup<KmsKey>,
     /// Whether its material is rotated every year; `Absent` for a kind of key that knows no
     /// rotation.
     pub rotation: Lookup<bool>,
@@ -29,8 +29,8 @@ pub struct KeyFacts {
     /// Its grants.
     pub grants: Lookup<Vec<Grant>>,
     /// What the roles' own policies say of each action they need.
-    #[schemars(with = "BTreeMap<String, Lookup<BTreeMap<String, Identity>>>")]
-    pub identity: BTreeMap<RoleKind, Lookup<BTreeMap<String, Identity>>>,
+    #[schemars(with = "BTreeMap<String, Lookup<BTreeMap<String, SimulationDecision>>>")]
+    pub identity: BTreeMap<RoleKind, Lookup<BTreeMap<String, SimulationDecision>>>,
 }
 
 impl KeyFacts {
@@ -112,7 +112,8 @@ impl KeyUse {
 
 /// An answer of `kms:DescribeKey`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Key {
+#[schemars(rename = "Key")]
+pub struct KmsKey {
     /// Its ARN.
     pub arn: KeyArn,
     /// `Enabled`, `Disabled`, `PendingDeletion`, ….
@@ -127,7 +128,7 @@ pub struct Key {
     pub deletion: Option<i64>,
 }
 
-impl Key {
+impl KmsKey {
     /// Whether it can be used now.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
@@ -183,7 +184,10 @@ pub(super) async fn key(
     KeyFacts { rotation, policy, grants, identity: identity.into_iter().collect(), description }
 }
 
-pub(crate) async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference) -> Lookup<Key> {
+pub(crate) async fn describe(
+    kms: &aws_sdk_kms::Client,
+    reference: &KeyReference,
+) -> Lookup<KmsKey> {
     let result = kms.describe_key().key_id(reference.as_str()).send().await;
     Lookup::from_call(&aws_calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| {
         match answer.key_metadata.map(understood) {
@@ -199,8 +203,8 @@ pub(crate) async fn describe(kms: &aws_sdk_kms::Client, reference: &KeyReference
 }
 
 /// The key, or the name of the field that the answer lacks.
-fn understood(metadata: KeyMetadata) -> Result<Key, &'static str> {
-    Ok(Key {
+fn understood(metadata: KeyMetadata) -> Result<KmsKey, &'static str> {
+    Ok(KmsKey {
         arn: KeyArn::new(&metadata.arn.ok_or("Arn")?),
         state: metadata.key_state.ok_or("KeyState")?.as_str().to_owned(),
         spec: metadata.key_spec.ok_or("KeySpec")?.as_str().to_owned(),

@@ -12,7 +12,7 @@ use crate::{
         names::{S3Object, partition},
     },
     facts::{
-        iam::{self, Identity, RoleFacts},
+        iam::{self, RoleFacts, SimulationDecision},
         s3, sts,
     },
 };
@@ -23,7 +23,7 @@ pub struct NodeObject {
     /// Whether it is there; not asked for archives of certificates, which are fetched anyway.
     pub there: Option<Lookup<()>>,
     /// What the policies of the role behind `aws.emr.jobflow_role` say of reading it.
-    pub identity: Lookup<Identity>,
+    pub identity: Lookup<SimulationDecision>,
     /// Its bucket, where the run's own locations do not lie in it.
     pub bucket: Option<OtherBucket>,
 }
@@ -63,7 +63,7 @@ pub(super) async fn node_object(
     custom_provider: bool,
     known: bool,
     role: impl Future<Output = Lookup<RoleFacts>>,
-    runner: impl Future<Output = Lookup<sts::Identity>>,
+    runner: impl Future<Output = Lookup<sts::CallerIdentity>>,
 ) -> NodeObject {
     let there = async {
         if !custom_provider {

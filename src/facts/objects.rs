@@ -18,10 +18,10 @@ use crate::{
     facts::{
         scan::{
             self,
-            pace::Crew,
-            scope::{Object, Scope},
+            pace::ConcurrencyLimit,
+            scope::{Object, ScanScope},
         },
-        stored::Stored,
+        stored::StoredEncryption,
     },
 };
 
@@ -33,7 +33,8 @@ const NAMED: usize = 3;
 
 /// What was found in one location.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Survey {
+#[schemars(rename = "Survey")]
+pub struct LocationSurvey {
     /// Objects that hold anything.
     pub objects: u64,
     /// Empty objects, such as folder markers: they hold nothing to encrypt, and are not looked at.
@@ -44,9 +45,9 @@ pub struct Survey {
     /// How many were looked at.
     pub looked_at: u64,
     /// What these are, by how they are encrypted.
-    pub kinds: Vec<Tally>,
+    pub kinds: Vec<EncryptionTally>,
     /// Those that could not be looked at.
-    pub unseen: Option<Unseen>,
+    pub unseen: Option<UnseenObjects>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a field by reference")]
@@ -56,9 +57,10 @@ fn is_zero(number: &u64) -> bool {
 
 /// The objects of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Tally {
+#[schemars(rename = "Tally")]
+pub struct EncryptionTally {
     /// How they are encrypted.
-    pub stored: Stored,
+    pub stored: StoredEncryption,
     /// How many.
     pub objects: u64,
     /// Together, in bytes.
@@ -69,7 +71,8 @@ pub struct Tally {
 
 /// Objects that could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Unseen {
+#[schemars(rename = "Unseen")]
+pub struct UnseenObjects {
     /// How many.
     pub objects: u64,
     /// What stood in the way of the first one; `Denied` or `Unreachable`.
@@ -78,7 +81,7 @@ pub struct Unseen {
 
 /// What to look at.
 #[derive(Clone, Debug)]
-pub(super) struct Question<'a> {
+pub(super) struct SurveyQuery<'a> {
     /// In these folders, as if they were one.
     pub(super) folders: &'a [S3Location],
     /// Not at objects from before this time, by S3's clock.
@@ -90,10 +93,10 @@ pub(super) struct Question<'a> {
 /// A survey under way: what it has counted can be read at any time, so that one that is broken off
 /// still says how far it came.
 #[derive(Debug, Default)]
-pub(super) struct Counting(Mutex<Survey>);
+pub(super) struct SurveyProgress(Mutex<LocationSurvey>);
 
-impl Counting {
-    fn lock(&self) -> MutexGuard<'_, Survey> {
+impl SurveyProgress {
+    fn lock(&self) -> MutexGuard<'_, LocationSurvey> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +112,7 @@ impl Counting {
     }
 
     /// What was counted.
-    pub(super) fn end(self) -> Survey {
+    pub(super) fn end(self) -> LocationSurvey {
         let mut survey = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         survey.kinds.sort_by(|a, b| a.stored.cmp(&b.stored));
         survey
@@ -117,8 +120,8 @@ impl Counting {
 }
 
 /// How many HEADs may be under way at once, in all surveys that share it.
-pub(crate) fn crew() -> Arc<Crew> {
-    Crew::new(2 * HEADS_AT_ONCE, HEADS_AT_ONCE)
+pub(crate) fn crew() -> Arc<ConcurrencyLimit> {
+    ConcurrencyLimit::new(2 * HEADS_AT_ONCE, HEADS_AT_ONCE)
 }
 
 /// Looks at what lies in `location`, at `limit` objects at most; `Absent` when there is no such
@@ -127,10 +130,10 @@ pub(super) async fn survey(
     s3: &aws_sdk_s3::Client,
     location: &S3Location,
     limit: usize,
-) -> Lookup<Survey> {
-    let counting = Counting::default();
+) -> Lookup<LocationSurvey> {
+    let counting = SurveyProgress::default();
     let question =
-        Question { folders: std::slice::from_ref(location), since: None, limit: Some(limit) };
+        SurveyQuery { folders: std::slice::from_ref(location), since: None, limit: Some(limit) };
     let done = count(s3, &crew(), &question, &counting).await;
     done.map(|()| counting.end())
 }
@@ -138,17 +141,17 @@ pub(super) async fn survey(
 /// Looks at everything that is asked about, and counts it; `Absent` when there is no such bucket.
 pub(super) async fn count(
     s3: &aws_sdk_s3::Client,
-    crew: &Arc<Crew>,
-    question: &Question<'_>,
-    counting: &Counting,
+    crew: &Arc<ConcurrencyLimit>,
+    question: &SurveyQuery<'_>,
+    counting: &SurveyProgress,
 ) -> Lookup<()> {
-    let scopes = question.folders.iter().map(|folder| Scope {
+    let scopes = question.folders.iter().map(|folder| ScanScope {
         location: folder.clone(),
         versions: false,
         since: question.since,
         except: Vec::new(),
     });
-    let scopes: Vec<Scope> = scopes.collect();
+    let scopes: Vec<ScanScope> = scopes.collect();
     if let Some(limit) = question.limit {
         let list = |object: &Object| counting.lock().list(object, question.since);
         let (objects, end) = scan::sample(s3, &scopes, limit, crew, list).await;
@@ -168,7 +171,7 @@ pub(super) async fn count(
     Lookup::Found(())
 }
 
-impl Survey {
+impl LocationSurvey {
     /// Counts an object that was listed.
     fn list(&mut self, object: &Object, since: Option<OffsetDateTime>) {
         if since.zip(object.modified).is_some_and(|(since, modified)| modified < since) {
@@ -191,8 +194,9 @@ impl Survey {
                 return;
             }
             other => {
-                let unseen =
-                    self.unseen.get_or_insert_with(|| Unseen { objects: 0, why: other.map(drop) });
+                let unseen = self
+                    .unseen
+                    .get_or_insert_with(|| UnseenObjects { objects: 0, why: other.map(drop) });
                 unseen.objects += 1;
                 return;
             }
@@ -200,7 +204,12 @@ impl Survey {
         self.looked_at += 1;
         let index =
             self.kinds.iter().position(|tally| tally.stored == stored).unwrap_or_else(|| {
-                self.kinds.push(Tally { stored, objects: 0, bytes: 0, first: Vec::new() });
+                self.kinds.push(EncryptionTally {
+                    stored,
+                    objects: 0,
+                    bytes: 0,
+                    first: Vec::new(),
+                });
                 self.kinds.len() - 1
             });
         let tally = &mut self.kinds[index];
@@ -215,7 +224,7 @@ impl Survey {
     }
 }
 
-impl Unseen {
+impl UnseenObjects {
     /// What stood in the way, and whether it was a refusal.
     #[must_use]
     pub fn obstacle(&self) -> Option<(&LookupError, bool)> {
@@ -233,7 +242,12 @@ mod tests {
     use crate::base::lookup::LookupErrorKind;
     use proptest::prelude::*;
 
-    fn object(key: &str, size: u64, modified: Option<i64>, stored: Lookup<Stored>) -> Object {
+    fn object(
+        key: &str,
+        size: u64,
+        modified: Option<i64>,
+        stored: Lookup<StoredEncryption>,
+    ) -> Object {
         Object {
             bucket: Arc::new("acme-out".parse().unwrap()),
             key: key.to_owned(),
@@ -255,8 +269,8 @@ mod tests {
             objects in prop::collection::vec((0_u64..3, prop::option::of(0_i64..100)), 0..50), since in prop::option::of(0_i64..100),
         ) {
             let since_time = since.map(|second| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second));
-            let scope = Scope { location: S3Location::parse("s3://acme-out").unwrap(), versions: false, since: since_time, except: Vec::new() };
-            let mut survey = Survey::default();
+            let scope = ScanScope { location: S3Location::parse("s3://acme-out").unwrap(), versions: false, since: since_time, except: Vec::new() };
+            let mut survey = LocationSurvey::default();
             let mut asked = 0;
             for (size, modified) in &objects {
                 let object = object("a", *size, *modified, Lookup::Absent);
@@ -272,28 +286,28 @@ mod tests {
 
     #[test]
     fn the_keys_named_are_the_first_ones_in_whatever_order_the_answers_come() {
-        let mut survey = Survey::default();
+        let mut survey = LocationSurvey::default();
         for key in ["e", "b", "d", "a", "c"] {
-            survey.count(object(key, 1, None, Lookup::Found(Stored::Unencrypted)));
+            survey.count(object(key, 1, None, Lookup::Found(StoredEncryption::Unencrypted)));
         }
         assert_eq!(survey.kinds[0].first, ["a", "b", "c"]);
     }
 
     #[test]
     fn what_could_not_be_seen_is_counted_and_never_taken_for_something() {
-        let mut survey = Survey::default();
+        let mut survey = LocationSurvey::default();
         let denied =
             || Lookup::Denied(LookupError::new("s3:GetObject", LookupErrorKind::Denied, "no"));
         survey.count(object("a", 1, None, denied()));
         survey.count(object("b", 1, None, Lookup::Absent));
-        survey.count(object("c", 7, None, Lookup::Found(Stored::Unencrypted)));
+        survey.count(object("c", 7, None, Lookup::Found(StoredEncryption::Unencrypted)));
         survey.count(object("d", 1, None, denied()));
         assert_eq!(survey.unseen.as_ref().map(|unseen| unseen.objects), Some(2));
         assert_eq!(survey.looked_at, 1);
         assert_eq!(
             survey.kinds,
-            [Tally {
-                stored: Stored::Unencrypted,
+            [EncryptionTally {
+                stored: StoredEncryption::Unencrypted,
                 objects: 1,
                 bytes: 7,
                 first: vec!["c".to_owned()]

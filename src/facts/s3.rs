@@ -13,7 +13,7 @@ use crate::{
         lookup::Lookup,
         names::{AccountId, BucketName},
     },
-    facts::{stored::encryption_kind, sts::Identity},
+    facts::{stored::encryption_kind, sts::CallerIdentity},
     settings::policy::EncryptionKind,
 };
 
@@ -80,7 +80,7 @@ pub(super) type Block = [bool; 4];
 pub(crate) async fn bucket(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
-    runner: impl Future<Output = Lookup<Identity>>,
+    runner: impl Future<Output = Lookup<CallerIdentity>>,
     default_encryption: impl Future<Output = Lookup<DefaultEncryption>>,
     account_block: impl Future<Output = Lookup<Block>>,
 ) -> BucketFacts {
@@ -174,20 +174,20 @@ const NO_BLOCK: &str = "NoSuchPublicAccessBlockConfiguration";
 
 /// What decides how a bucket treats those who write to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WritersMeet {
+pub(crate) struct WriteDefaults {
     pub(crate) default_encryption: Lookup<DefaultEncryption>,
     pub(crate) policy: Lookup<Option<String>>,
 }
 
 /// Asks `buckets` again for what can change at any time.
-pub(crate) async fn what_writers_meet(
+pub(crate) async fn fetch_write_defaults(
     s3: &aws_sdk_s3::Client,
     buckets: &BTreeSet<BucketName>,
-) -> BTreeMap<BucketName, WritersMeet> {
+) -> BTreeMap<BucketName, WriteDefaults> {
     let looks = buckets.iter().map(async |bucket| {
         let (default_encryption, policy) =
             tokio::join!(default_encryption(s3, bucket), policy(s3, bucket));
-        (bucket.clone(), WritersMeet { default_encryption, policy })
+        (bucket.clone(), WriteDefaults { default_encryption, policy })
     });
     join_all(looks).await.into_iter().collect()
 }

@@ -27,11 +27,11 @@ use crate::{
     facts::{
         heads::Heads,
         scan::{
-            pace::{Crew, Pace},
+            pace::{ConcurrencyLimit, ScanPace},
             pages::{Page, Pages},
-            scope::{Batch, Object, Reached, Scope, Split},
+            scope::{Batch, Object, ScanScope, Split, SplitProgress},
         },
-        stored::Stored,
+        stored::StoredEncryption,
     },
 };
 
@@ -55,9 +55,9 @@ impl Scan {
     /// all scans that share it.
     pub(crate) fn start(
         s3: &aws_sdk_s3::Client,
-        scope: &Scope,
+        scope: &ScanScope,
         splits: Vec<Split>,
-        crew: &Arc<Crew>,
+        crew: &Arc<ConcurrencyLimit>,
     ) -> Self {
         let (sender, batches) = mpsc::channel(PAGES_WAITING);
         let queue: VecDeque<(usize, Split)> = splits.into_iter().enumerate().collect();
@@ -101,15 +101,15 @@ impl<T> Drop for Task<T> {
 /// What lists splits of one scope, one after the other.
 struct Lister {
     s3: aws_sdk_s3::Client,
-    scope: Scope,
+    scope: ScanScope,
     heads: Arc<Heads>,
     sender: mpsc::Sender<Batch>,
 }
 
 impl Lister {
     /// Lists a split to its end; none when nobody listens any more.
-    async fn run(&self, index: usize, split: Split, crew: &Arc<Crew>) -> Option<()> {
-        let pace = Arc::new(Pace::new(Arc::clone(crew)));
+    async fn run(&self, index: usize, split: Split, crew: &Arc<ConcurrencyLimit>) -> Option<()> {
+        let pace = Arc::new(ScanPace::new(Arc::clone(crew)));
         // The next page is listed while the objects of the one before it are asked.
         let pages = pages(&self.s3, &self.scope, &self.heads, split)
             .map(|page| ask(index, page, &self.scope, &self.heads, &pace));
@@ -124,14 +124,14 @@ impl Lister {
 /// The pages of one split, up to the one that ends it.
 fn pages<'a>(
     s3: &'a aws_sdk_s3::Client,
-    scope: &'a Scope,
+    scope: &'a ScanScope,
     heads: &'a Heads,
     split: Split,
 ) -> impl Stream<Item = Page> + use<'a> {
     stream::unfold(Some(Pages::new(s3, scope, heads, split)), async |pages| {
         let mut pages = pages?;
         let page = pages.next().await;
-        let goes_on = matches!(page.reached, Reached::Position(_));
+        let goes_on = matches!(page.reached, SplitProgress::Position(_));
         Some((page, goes_on.then_some(pages)))
     })
 }
@@ -140,13 +140,13 @@ fn pages<'a>(
 /// every one that was asked.
 pub(crate) async fn whole(
     s3: &aws_sdk_s3::Client,
-    scope: &Scope,
-    crew: &Arc<Crew>,
+    scope: &ScanScope,
+    crew: &Arc<ConcurrencyLimit>,
     mut listed: impl FnMut(&Object),
     mut asked: impl FnMut(Object),
 ) -> Lookup<()> {
     let heads = Arc::new(Heads::new(s3.clone(), scope.location.bucket.clone(), true));
-    let pace = Arc::new(Pace::new(Arc::clone(crew)));
+    let pace = Arc::new(ScanPace::new(Arc::clone(crew)));
     let pages = pages(s3, scope, &heads, Split::default()).map(|page| {
         page.objects.iter().for_each(&mut listed);
         ask(0, page, scope, &heads, &pace)
@@ -154,7 +154,7 @@ pub(crate) async fn whole(
     let mut batches = std::pin::pin!(pages.buffered(PAGES_AT_ONCE));
     while let Some(batch) = batches.next().await {
         batch.objects.into_iter().filter(|object| scope.asks(object)).for_each(&mut asked);
-        if let Reached::Stopped(why) = batch.reached {
+        if let SplitProgress::Stopped(why) = batch.reached {
             return why;
         }
     }
@@ -165,9 +165,9 @@ pub(crate) async fn whole(
 /// `listed` is told of every one that is listed.
 pub(crate) async fn sample(
     s3: &aws_sdk_s3::Client,
-    scopes: &[Scope],
+    scopes: &[ScanScope],
     limit: usize,
-    crew: &Arc<Crew>,
+    crew: &Arc<ConcurrencyLimit>,
     mut listed: impl FnMut(&Object),
 ) -> (Vec<Object>, Lookup<()>) {
     let mut chosen = EvenSample::new(limit);
@@ -186,7 +186,7 @@ pub(crate) async fn sample(
                     chosen.take((index, object));
                 }
             }
-            if let Reached::Stopped(why) = page.reached {
+            if let SplitProgress::Stopped(why) = page.reached {
                 end = why;
                 break 'scopes;
             }
@@ -197,8 +197,8 @@ pub(crate) async fn sample(
         objects[index].push(object);
     }
     for (index, objects) in objects.into_iter().enumerate() {
-        let pace = Arc::new(Pace::new(Arc::clone(crew)));
-        let chosen = Page { objects, reached: Reached::End };
+        let pace = Arc::new(ScanPace::new(Arc::clone(crew)));
+        let chosen = Page { objects, reached: SplitProgress::End };
         sampled.extend(ask(index, chosen, &scopes[index], &heads[index], &pace).await.objects);
     }
     (sampled, end)
@@ -208,9 +208,9 @@ pub(crate) async fn sample(
 fn ask(
     split: usize,
     listed: Page,
-    scope: &Scope,
+    scope: &ScanScope,
     heads: &Arc<Heads>,
-    pace: &Arc<Pace>,
+    pace: &Arc<ScanPace>,
 ) -> impl Future<Output = Batch> + use<> {
     let Page { objects, reached } = listed;
     let asked: Vec<usize> = objects
@@ -219,7 +219,7 @@ fn ask(
         .filter(|(_, object)| scope.asks(object))
         .map(|(index, _)| index)
         .collect();
-    let work = Arc::new(Work { objects, asked, next: AtomicUsize::new(0) });
+    let work = Arc::new(PageWork { objects, asked, next: AtomicUsize::new(0) });
     // Started here, so that the page is under way whether or not anybody waits for it already.
     let lanes: Vec<Task<Answers>> = (0..pace.ceiling().min(work.asked.len()))
         .map(|_| Task(tokio::spawn(lane(Arc::clone(&work), Arc::clone(heads), Arc::clone(pace)))))
@@ -244,10 +244,10 @@ fn ask(
 }
 
 /// What was learnt of the objects at these places of a page.
-type Answers = Vec<(usize, Lookup<Stored>)>;
+type Answers = Vec<(usize, Lookup<StoredEncryption>)>;
 
 /// A page, and what of it is to be asked.
-struct Work {
+struct PageWork {
     objects: Vec<Object>,
     /// At these places.
     asked: Vec<usize>,
@@ -256,7 +256,7 @@ struct Work {
 }
 
 /// Asks about one object after the other, until the page has no more.
-async fn lane(work: Arc<Work>, heads: Arc<Heads>, pace: Arc<Pace>) -> Answers {
+async fn lane(work: Arc<PageWork>, heads: Arc<Heads>, pace: Arc<ScanPace>) -> Answers {
     let mut answers = Vec::with_capacity(work.asked.len() / 8);
     let mut turn = pace.enter().await;
     let mut line = heads.line();

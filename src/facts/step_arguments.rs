@@ -6,11 +6,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::facts::weakening::{self, Weakening, Weight};
+use crate::facts::weakening::{self, Weakening, WeakeningSeverity};
 
 /// Something that a step is told against encryption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Argued {
+#[schemars(rename = "Argued")]
+pub struct WeakeningArgument {
     /// The setting, and what it does.
     pub what: String,
     /// Whether documentation says so; if not, a person should look.
@@ -30,8 +31,8 @@ const FILES: &[(&str, &str)] = &[
 pub(crate) fn judge<'a>(
     arguments: &'a [String],
     properties: impl IntoIterator<Item = (&'a String, &'a String)>,
-) -> Vec<Argued> {
-    let mut found: Vec<Argued> =
+) -> Vec<WeakeningArgument> {
+    let mut found: Vec<WeakeningArgument> =
         properties.into_iter().filter_map(|(name, value)| setting(name, value)).collect();
     // A whole command line can be one argument, as of `bash -c`; several options can be the value
     // of one, as of extraJavaOptions.
@@ -45,7 +46,7 @@ pub(crate) fn judge<'a>(
         if let Some((option, effect)) = FILES.iter().find(|(option, _)| {
             word == option || word.strip_prefix(option).is_some_and(|rest| rest.starts_with('='))
         }) {
-            found.push(Argued { what: format!("{option}: {effect}"), weakens: true });
+            found.push(WeakeningArgument { what: format!("{option}: {effect}"), weakens: true });
         }
         let pair = match *word {
             "--conf" | "-c" | "-D" => next,
@@ -58,18 +59,18 @@ pub(crate) fn judge<'a>(
 
 /// What `name=value` says, the value of which can hold such a pair again:
 /// `spark.driver.extraJavaOptions=-Dspark.authenticate=false`.
-fn of_pair(pair: &str) -> Vec<Argued> {
+fn of_pair(pair: &str) -> Vec<WeakeningArgument> {
     let Some((name, value)) = pair.split_once('=') else { return Vec::new() };
     let inner = value.trim_matches(['"', '\'']).strip_prefix("-D").map(of_pair).unwrap_or_default();
     setting(name, value).into_iter().chain(inner).collect()
 }
 
-fn setting(name: &str, value: &str) -> Option<Argued> {
+fn setting(name: &str, value: &str) -> Option<WeakeningArgument> {
     let Weakening { weight, effect, .. } =
         weakening::judge_by_name(name, value.trim_matches(['"', '\'']))?;
-    Some(Argued {
+    Some(WeakeningArgument {
         what: format!("{name}={}: {effect}", weakening::shown(name, value)),
-        weakens: weight == Weight::Weakens,
+        weakens: weight == WeakeningSeverity::Weakens,
     })
 }
 

@@ -9,7 +9,8 @@ use crate::settings::policy::EncryptionKind;
 /// How an object is encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Stored {
+#[schemars(rename = "Stored")]
+pub enum StoredEncryption {
     /// Not at all.
     Unencrypted,
     /// By S3, under this key's ARN where it is KMS's.

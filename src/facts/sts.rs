@@ -7,7 +7,8 @@ use crate::base::{aws_calls, lookup::Lookup, names::AccountId};
 
 /// An answer of `sts:GetCallerIdentity`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Identity {
+#[schemars(rename = "Identity")]
+pub struct CallerIdentity {
     /// The account.
     pub account: AccountId,
     /// The user's or role session's ARN.
@@ -15,13 +16,13 @@ pub struct Identity {
 }
 
 /// Asks STS who the client's credentials are.
-pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<Identity> {
+pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<CallerIdentity> {
     Lookup::from_call(&aws_calls::GET_CALLER_IDENTITY, &[], sts.get_caller_identity().send().await)
         .and_then(|answer| {
             let identity = answer
                 .account
                 .zip(answer.arn)
-                .map(|(account, arn)| Identity { account: AccountId::new(&account), arn });
+                .map(|(account, arn)| CallerIdentity { account: AccountId::new(&account), arn });
             Lookup::expect_in_answer(&aws_calls::GET_CALLER_IDENTITY, identity)
         })
 }

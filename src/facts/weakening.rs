@@ -4,17 +4,17 @@
 //!
 //! Sources: Amazon EMR management guide, "Encryption options"; Amazon EMR release guide, "Configure
 //! applications"; Spark's security page; Hadoop's core-default, hdfs-default and mapred-default.
-//! Where no source says that a property has this effect under EMR, it is [`Weight::Review`]: worth
-//! a look, never a refusal.
+//! Where no source says that a property has this effect under EMR, it is
+//! [`WeakeningSeverity::Review`]: worth a look, never a refusal.
 
 use crate::facts::weakening::{
     Unsafe::{Any, NotFalse, NotOneOf, NotTrue, OneOf, PlainHttp},
-    Weight::{Review, Weakens},
+    WeakeningSeverity::{Review, Weakens},
 };
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weight {
+pub(crate) enum WeakeningSeverity {
     /// Documented to weaken encryption.
     Weakens,
     /// Could weaken it.
@@ -24,7 +24,7 @@ pub(crate) enum Weight {
 /// What is wrong with a property's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Weakening {
-    pub(crate) weight: Weight,
+    pub(crate) weight: WeakeningSeverity,
     /// What it does.
     pub(crate) effect: &'static str,
     /// What it should be.
@@ -49,9 +49,10 @@ enum Unsafe {
 
 /// Classification, property (`*` fits any ending or middle), unsafe values, weight, effect, safe
 /// value.
-type Row = (&'static str, &'static str, Unsafe, Weight, &'static str, &'static str);
+type WeakeningRule =
+    (&'static str, &'static str, Unsafe, WeakeningSeverity, &'static str, &'static str);
 
-const TABLE: &[Row] = &[
+const TABLE: &[WeakeningRule] = &[
     (
         "emrfs-site",
         "fs.s3.enableServerSideEncryption",
@@ -385,13 +386,13 @@ pub(crate) fn judge_by_name(property: &str, value: &str) -> Option<Weakening> {
 }
 
 fn first<'a>(
-    rows: impl Iterator<Item = &'a Row>,
+    rows: impl Iterator<Item = &'a WeakeningRule>,
     property: &str,
     value: &str,
 ) -> Option<Weakening> {
     // A row without a wildcard stands before one with; and one that finds nothing wrong ends the
     // search, or `spark.ssl.*` would speak of `spark.ssl.enabled`.
-    let mut fitting: Vec<&Row> =
+    let mut fitting: Vec<&WeakeningRule> =
         rows.filter(|row| crate::base::wildcard::fits(row.1, property)).collect();
     fitting.sort_by_key(|row| (row.1.contains('*'), std::cmp::Reverse(row.1.len())));
     let (_, _, bad, weight, effect, safe) = fitting.first()?;

@@ -26,9 +26,9 @@ use crate::{
         lookup::Lookup,
         names::{BucketName, ClusterId, S3Location},
     },
-    facts::objects::{self, Counting, Question, Survey},
+    facts::objects::{self, LocationSurvey, SurveyProgress, SurveyQuery},
     settings::policy::fits,
-    spec::data_paths::{Access, Actor, Location, Plan},
+    spec::data_paths::{Access, Actor, DataLocation, LaunchPlan},
 };
 
 /// The location that EMR and RDB Loader write logs to.
@@ -36,7 +36,7 @@ pub(crate) const LOG: &str = "log";
 
 /// A location that the run writes to, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct OutputLocation {
     /// The key below `aws.s3.buckets`.
     pub role: String,
     /// The run's own folders; none where none of its steps writes there.
@@ -45,13 +45,14 @@ pub struct Place {
 
 /// What was found of the run in one location.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Written {
+#[schemars(rename = "Written")]
+pub struct OutputSurvey {
     /// The key below `aws.s3.buckets`.
     pub role: String,
     /// Where it was looked.
     pub folders: Vec<S3Location>,
     /// What was counted, also where the look did not come to its end.
-    pub survey: Survey,
+    pub survey: LocationSurvey,
     /// How the look ended.
     pub look: Lookup<()>,
     /// Why it was broken off, if it was: what is counted is not all.
@@ -68,7 +69,7 @@ pub(crate) struct Logging {
 /// Where a run can write: all that it takes to look at what it wrote, now or by a later guard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Writes {
+pub(crate) enum WriteLocations {
     /// By its config and plan.
     Planned {
         /// Every location of the config, by its key: a place is the innermost one's.
@@ -86,8 +87,8 @@ pub(crate) enum Writes {
     },
 }
 
-impl Writes {
-    pub(crate) fn of(locations: &[Location], plan: &Plan) -> Self {
+impl WriteLocations {
+    pub(crate) fn of(locations: &[DataLocation], plan: &LaunchPlan) -> Self {
         Self::Planned {
             locations: locations
                 .iter()
@@ -99,12 +100,12 @@ impl Writes {
     }
 
     /// The places in question, by what the run's steps name.
-    pub(crate) fn places(&self, named: &[S3Location], clusters: &[Logging]) -> Vec<Place> {
+    pub(crate) fn places(&self, named: &[S3Location], clusters: &[Logging]) -> Vec<OutputLocation> {
         match self {
             Self::Planned { locations, written, loads } => {
                 let written = locations.iter().filter(|(role, _)| written.contains(role));
                 written
-                    .map(|(role, location)| Place {
+                    .map(|(role, location)| OutputLocation {
                         role: role.clone(),
                         folders: planned(role, location, locations, *loads, named, clusters),
                     })
@@ -146,7 +147,11 @@ fn planned(
 }
 
 /// The places that steps name and the clusters' logs, those of one bucket together.
-fn by_bucket(external: &[String], named: &[S3Location], clusters: &[Logging]) -> Vec<Place> {
+fn by_bucket(
+    external: &[String],
+    named: &[S3Location],
+    clusters: &[Logging],
+) -> Vec<OutputLocation> {
     let mut buckets: BTreeMap<&BucketName, Vec<S3Location>> = BTreeMap::new();
     for place in named
         .iter()
@@ -154,7 +159,7 @@ fn by_bucket(external: &[String], named: &[S3Location], clusters: &[Logging]) ->
     {
         buckets.entry(&place.bucket).or_default().push(place.clone());
     }
-    let of_steps = buckets.into_iter().map(|(bucket, folders)| Place {
+    let of_steps = buckets.into_iter().map(|(bucket, folders)| OutputLocation {
         role: format!("s3://{bucket}"),
         folders: without_inner(folders),
     });
@@ -162,8 +167,8 @@ fn by_bucket(external: &[String], named: &[S3Location], clusters: &[Logging]) ->
         .iter()
         .filter_map(|cluster| Some(below(cluster.log.as_ref()?, cluster.id.as_str())))
         .collect();
-    let logs =
-        (!logs.is_empty()).then(|| Place { role: LOG.to_owned(), folders: without_inner(logs) });
+    let logs = (!logs.is_empty())
+        .then(|| OutputLocation { role: LOG.to_owned(), folders: without_inner(logs) });
     of_steps.chain(logs).collect()
 }
 
@@ -208,17 +213,19 @@ const PACE: Duration = Duration::from_millis(200);
 /// looked at, and how many of those that are listed so far are to be.
 pub async fn look(
     aws: &Aws,
-    places: Vec<Place>,
+    places: Vec<OutputLocation>,
     since: Option<OffsetDateTime>,
     limit: Option<usize>,
     tell: impl Fn(u64, u64),
     cut: impl Future<Output = &'static str>,
-) -> Vec<Written> {
-    let looks: Vec<_> =
-        places.into_iter().map(|place| (place, Counting::default(), Mutex::new(None))).collect();
+) -> Vec<OutputSurvey> {
+    let looks: Vec<_> = places
+        .into_iter()
+        .map(|place| (place, SurveyProgress::default(), Mutex::new(None)))
+        .collect();
     let crew = objects::crew();
     let counted = join_all(looks.iter().map(async |(place, counting, end)| {
-        let question = Question { folders: &place.folders, since, limit };
+        let question = SurveyQuery { folders: &place.folders, since, limit };
         let look = objects::count(&aws.s3_bulk, &crew, &question, counting).await;
         *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
     }));
@@ -239,7 +246,7 @@ pub async fn look(
         .into_iter()
         .map(|(place, counting, end)| {
             let end = end.into_inner().unwrap_or_else(PoisonError::into_inner);
-            Written {
+            OutputSurvey {
                 role: place.role,
                 folders: place.folders,
                 survey: counting.end(),
@@ -257,9 +264,9 @@ mod tests {
         runners::emr_etl_runner::{
             config::RunnerConfig,
             invocation::{Invocation, RunInvocation},
-            plan::Circumstances,
+            plan::PlanInputs,
         },
-        spec::observations::Documents,
+        spec::observations::RunnerDocuments,
     };
     use proptest::prelude::*;
 
@@ -269,15 +276,18 @@ mod tests {
             .unwrap()
     }
 
-    fn plan(config: &RunnerConfig, loads: bool) -> Plan {
+    fn plan(config: &RunnerConfig, loads: bool) -> LaunchPlan {
         let arguments = ["run", "-c", "config.yml", "-r", "resolver.json"].map(Into::into);
         let Invocation::Run(run) = Invocation::parse(&arguments).unwrap() else { unreachable!() };
         let run: RunInvocation = run;
-        Plan::of(
+        LaunchPlan::of(
             &run,
-            &Circumstances {
+            &PlanInputs {
                 loads,
-                ..crate::runners::emr_etl_runner::plan::circumstances(config, &Documents::default())
+                ..crate::runners::emr_etl_runner::plan::plan_inputs(
+                    config,
+                    &RunnerDocuments::default(),
+                )
             },
         )
         .unwrap()
@@ -299,7 +309,8 @@ mod tests {
             .iter()
             .map(|(id, log)| Logging { id: id.parse().unwrap(), log: log.map(at) })
             .collect();
-        let places = Writes::of(&config.locations, &plan(&config, loads)).places(&named, &clusters);
+        let places =
+            WriteLocations::of(&config.locations, &plan(&config, loads)).places(&named, &clusters);
         let place = places.into_iter().find(|place| place.role == role).unwrap();
         place.folders.iter().map(ToString::to_string).collect()
     }
@@ -346,7 +357,7 @@ mod tests {
 
     #[test]
     fn without_a_config_every_place_that_a_step_names_counts_but_not_in_buckets_of_others() {
-        let writes = Writes::Named { external: vec!["snowplow-*".to_owned()] };
+        let writes = WriteLocations::Named { external: vec!["snowplow-*".to_owned()] };
         let named = [
             "s3://acme-out/good/",
             "s3://acme-out/good/run=1/",

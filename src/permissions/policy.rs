@@ -12,14 +12,14 @@ use crate::{
     },
     checks::catalogue::CATALOGUE,
     settings::{destination::Destination, evidence_options::EvidenceOptions, sign_key::KeyName},
-    spec::{cluster_spec::ClusterSpec, data_paths::Location},
+    spec::{cluster_spec::ClusterSpec, data_paths::DataLocation},
 };
 
 /// What a policy is scoped to: one launch's cluster and S3 locations.
 #[derive(Clone, Copy)]
 pub(crate) struct LaunchScope<'a> {
     pub(crate) cluster: &'a ClusterSpec,
-    pub(crate) locations: &'a [Location],
+    pub(crate) locations: &'a [DataLocation],
 }
 
 /// What a policy needs to know of the settings.

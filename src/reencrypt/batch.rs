@@ -34,13 +34,13 @@ use crate::{
         cost::Cost,
         error::ReencryptError,
         job::Job,
-        ledger::{Ledger, PAGE, State},
+        ledger::{Ledger, PAGE, RepairState},
         leftover::{Leftover, unseen},
-        method::{Choice, Method},
+        method::{Choice, RepairMethod},
         options::{BatchOptions, FollowOptions},
-        place::Place,
+        place::ObjectId,
         plan::BucketPlan,
-        scope::Scope,
+        scope::RepairScope,
         snapshot::{self, Snapshot},
     },
     settings::policy::EncryptionKind,
@@ -56,14 +56,14 @@ const LOOKS_AT_ONCE: usize = 64;
 
 /// What all objects of a job have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Group {
+pub(super) struct JobGroup {
     pub(super) bucket: String,
     /// None: the job updates in place.
     pub(super) storage_class: Option<String>,
 }
 
 /// A manifest that is being written.
-struct Manifest {
+struct ManifestDraft {
     file: tempfile::NamedTempFile,
     objects: u64,
     digest: Sha256,
@@ -71,7 +71,7 @@ struct Manifest {
 
 /// What making jobs came to.
 #[derive(Debug, Default)]
-pub(crate) struct Made {
+pub(crate) struct CreatedJobs {
     pub(crate) jobs: Vec<Job>,
     /// What no job was made for.
     pub(crate) left: Vec<Leftover>,
@@ -96,16 +96,16 @@ pub(super) fn new_job(id: String, objects: Option<u64>) -> Job {
 /// Why an object is none for a job; nothing where it is.
 fn unfit(
     seen: &Snapshot,
-    method: Method,
+    method: RepairMethod,
     target: EncryptionKind,
     now: i64,
 ) -> Option<&'static str> {
-    if method == Method::Update {
+    if method == RepairMethod::Update {
         return None;
     }
     let only_owner = seen.grants.is_empty()
         || matches!(seen.grants.as_slice(), [(_, permission)] if permission == "FULL_CONTROL");
-    if method == Method::CopyInParts {
+    if method == RepairMethod::CopyInParts {
         Some("a job copies no more than 5 GiB")
     } else if target == EncryptionKind::DsseKms {
         Some("a job cannot ask for DSSE-KMS")
@@ -134,17 +134,17 @@ pub(super) fn text<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError
 
 /// Makes jobs for what is planned; they wait for their confirmation.
 pub(crate) async fn make(
-    scope: &Scope,
+    scope: &RepairScope,
     ledger: &Ledger,
     order: &BatchOptions,
-) -> Result<Made, ReencryptError> {
-    let mut made = Made::default();
-    let mut unfit_ones: BTreeMap<&str, (u64, Place)> = BTreeMap::new();
-    let mut manifests: BTreeMap<Group, Manifest> = BTreeMap::new();
-    let mut after: Option<Place> = None;
+) -> Result<CreatedJobs, ReencryptError> {
+    let mut made = CreatedJobs::default();
+    let mut unfit_ones: BTreeMap<&str, (u64, ObjectId)> = BTreeMap::new();
+    let mut manifests: BTreeMap<JobGroup, ManifestDraft> = BTreeMap::new();
+    let mut after: Option<ObjectId> = None;
     loop {
         let page = ledger.page(after.as_ref(), PAGE, |state| {
-            matches!(state, State::Planned { choice: Choice::Do(_), .. })
+            matches!(state, RepairState::Planned { choice: Choice::Do(_), .. })
         })?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
@@ -162,7 +162,7 @@ pub(crate) async fn make(
         let looks: Vec<_> = stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
         for (place, state, seen) in looks {
             let Some(bucket) = scope.plan.buckets.get(&place.bucket) else { continue };
-            let State::Planned { choice: Choice::Do(method), .. } = state else { continue };
+            let RepairState::Planned { choice: Choice::Do(method), .. } = state else { continue };
             let seen = match seen {
                 Lookup::Found(seen) => seen,
                 Lookup::Absent => continue,
@@ -181,8 +181,8 @@ pub(crate) async fn make(
             let now = i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000)
                 .unwrap_or(i64::MAX);
             // An update is refused under a lock; then it is a copy, which would lose the lock.
-            let method = if method == Method::Update && seen.lock.protects(now) {
-                Method::Copy
+            let method = if method == RepairMethod::Update && seen.lock.protects(now) {
+                RepairMethod::Copy
             } else {
                 method
             };
@@ -190,9 +190,9 @@ pub(crate) async fn make(
                 unfit_ones.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
                 continue;
             }
-            let group = Group {
+            let group = JobGroup {
                 bucket: place.bucket.clone(),
-                storage_class: (method != Method::Update).then_some(seen.storage_class),
+                storage_class: (method != RepairMethod::Update).then_some(seen.storage_class),
             };
             add(&mut manifests, &group, &place)?;
             if manifests.get(&group).is_some_and(|it| it.objects == MOST_OBJECTS)
@@ -221,15 +221,15 @@ pub(crate) async fn make(
 }
 
 fn add(
-    manifests: &mut BTreeMap<Group, Manifest>,
-    group: &Group,
-    place: &Place,
+    manifests: &mut BTreeMap<JobGroup, ManifestDraft>,
+    group: &JobGroup,
+    place: &ObjectId,
 ) -> Result<(), ReencryptError> {
     let file = |error: std::io::Error| {
         ReencryptError::File(format!("a manifest cannot be written: {error}"))
     };
     if !manifests.contains_key(group) {
-        let manifest = Manifest {
+        let manifest = ManifestDraft {
             file: tempfile::NamedTempFile::new().map_err(file)?,
             objects: 0,
             digest: Sha256::new(),
@@ -246,10 +246,10 @@ fn add(
 
 /// Writes the manifest to S3 and makes the job. The same manifest again is the same job.
 async fn create(
-    scope: &Scope,
+    scope: &RepairScope,
     order: &BatchOptions,
-    group: &Group,
-    mut manifest: Manifest,
+    group: &JobGroup,
+    mut manifest: ManifestDraft,
 ) -> Result<Job, ReencryptError> {
     let Some(bucket) = scope.plan.buckets.get(&group.bucket) else {
         return Err(ReencryptError::Usage(format!(
@@ -313,13 +313,13 @@ async fn create(
         "{token} {} {} {:?}",
         order.role, description, bucket.target.key
     ));
-    let what = What { operation, description, token: token[..64].to_owned() };
+    let what = JobDescription { operation, description, token: token[..64].to_owned() };
     let job = send(scope, order, what, |request| request.manifest(manifest_of_job)).await?;
     Ok(new_job(job, Some(manifest.objects)))
 }
 
 /// What a job does, how it is described, and what makes it another than the same again.
-pub(super) struct What {
+pub(super) struct JobDescription {
     pub(super) operation: JobOperation,
     pub(super) description: String,
     pub(super) token: String,
@@ -327,9 +327,9 @@ pub(super) struct What {
 
 /// Makes a job, which waits for its confirmation; gives its id.
 pub(super) async fn send(
-    scope: &Scope,
+    scope: &RepairScope,
     order: &BatchOptions,
-    what: What,
+    what: JobDescription,
     objects: impl FnOnce(CreateJobFluentBuilder) -> CreateJobFluentBuilder,
 ) -> Result<String, ReencryptError> {
     let report = JobReport::builder()
@@ -358,7 +358,11 @@ pub(super) async fn send(
         .unwrap_or_default())
 }
 
-pub(super) fn operation(bucket: &BucketPlan, group: &Group, target: &str) -> Option<JobOperation> {
+pub(super) fn operation(
+    bucket: &BucketPlan,
+    group: &JobGroup,
+    target: &str,
+) -> Option<JobOperation> {
     let key = bucket.target.key.clone();
     let Some(class) = &group.storage_class else {
         let ssekms = S3UpdateObjectEncryptionSsekms::builder().kms_key_arn(key?).build().ok()?;
@@ -384,7 +388,7 @@ pub(super) fn operation(bucket: &BucketPlan, group: &Group, target: &str) -> Opt
 
 /// How the jobs stand.
 #[derive(Debug, Default)]
-pub(crate) struct Followed {
+pub(crate) struct JobProgress {
     /// What is not done.
     pub(crate) left: Vec<Leftover>,
     pub(crate) jobs: Vec<Job>,
@@ -403,7 +407,7 @@ pub(super) fn is_over(status: &JobStatus) -> bool {
 /// # Errors
 /// [`ReencryptError::Usage`] when there is none.
 pub(crate) async fn jobs_to_follow(
-    scope: &Scope,
+    scope: &RepairScope,
     named: Option<&str>,
 ) -> Result<Vec<String>, ReencryptError> {
     let jobs = match named {
@@ -419,7 +423,7 @@ pub(crate) async fn jobs_to_follow(
 }
 
 /// This program's jobs.
-pub(super) async fn own(scope: &Scope) -> Result<Vec<JobListDescriptor>, ReencryptError> {
+pub(super) async fn own(scope: &RepairScope) -> Result<Vec<JobListDescriptor>, ReencryptError> {
     let request = scope.aws.s3control.list_jobs().account_id(&scope.account);
     let pages: Result<Vec<_>, _> = request.into_paginator().send().collect().await;
     let pages = text(Lookup::from_call(&aws_calls::LIST_JOBS, &[], pages), "the jobs")?;
@@ -442,7 +446,7 @@ fn chosen(jobs: &[JobListDescriptor]) -> Vec<String> {
     if chosen.is_empty() { last().into_iter().collect() } else { chosen }
 }
 
-async fn describe(scope: &Scope, job: &str) -> Result<JobDescriptor, ReencryptError> {
+async fn describe(scope: &RepairScope, job: &str) -> Result<JobDescriptor, ReencryptError> {
     let result =
         scope.aws.s3control.describe_job().account_id(&scope.account).job_id(job).send().await;
     let answer =
@@ -477,7 +481,7 @@ impl FollowedJob {
 
 /// Follows a job until it is over, or needs a confirmation that nobody gives.
 pub(crate) async fn follow(
-    scope: &Scope,
+    scope: &RepairScope,
     id: &str,
     options: &FollowOptions,
 ) -> Result<FollowedJob, ReencryptError> {
@@ -511,11 +515,11 @@ pub(crate) async fn follow(
     }
 }
 
-impl Followed {
+impl JobProgress {
     /// Adds a job, with what its completion report says of objects that failed.
     pub(crate) async fn add(
         &mut self,
-        scope: &Scope,
+        scope: &RepairScope,
         followed: FollowedJob,
     ) -> Result<(), ReencryptError> {
         let FollowedJob { id, job, is_over } = followed;
@@ -604,7 +608,7 @@ fn progress(job: &JobDescriptor) -> (u64, u64, u64) {
     )
 }
 
-async fn get(scope: &Scope, bucket: &str, key: &str) -> Result<Vec<u8>, ReencryptError> {
+async fn get(scope: &RepairScope, bucket: &str, key: &str) -> Result<Vec<u8>, ReencryptError> {
     let what = format!("the report s3://{bucket}/{key}");
     let result = scope.aws.s3.get_object().bucket(bucket).key(key).send().await;
     let answer = text(Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey"], result), &what)?;
@@ -619,7 +623,7 @@ async fn get(scope: &Scope, bucket: &str, key: &str) -> Result<Vec<u8>, Reencryp
 /// What the completion report says of tasks that failed: each kind of failure once, with their
 /// number and the first object.
 async fn failures(
-    scope: &Scope,
+    scope: &RepairScope,
     job: &JobDescriptor,
     id: &str,
 ) -> Result<Vec<(String, u64, String)>, ReencryptError> {
@@ -663,7 +667,11 @@ async fn failures(
 }
 
 /// What the jobs' role must trust and be allowed.
-pub(crate) fn role_policy(scope: &Scope, place: Option<&S3Location>, generates: bool) -> Value {
+pub(crate) fn role_policy(
+    scope: &RepairScope,
+    place: Option<&S3Location>,
+    generates: bool,
+) -> Value {
     let arn = |rest: &str| format!("arn:{}:s3:::{rest}", partition(&scope.region));
     let objects: Vec<String> =
         scope.plan.buckets.keys().map(|bucket| arn(&format!("{bucket}/*"))).collect();

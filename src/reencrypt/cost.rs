@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::{
-        prices::{self, Nano, Prices},
+        prices::{self, NanoUsd, Prices},
         text::size,
     },
-    reencrypt::method::{Choice, Method},
+    reencrypt::method::{Choice, RepairMethod},
 };
 
 /// What something costs: an estimate, by list prices.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Bill {
+#[schemars(rename = "Bill")]
+pub(crate) struct CostEstimate {
     /// What is paid for.
     pub(crate) items: Vec<Item>,
     /// Bytes that S3 copies.
@@ -87,7 +88,7 @@ pub(crate) struct Cost {
 
 /// What of an object its cost depends on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Costs<'a> {
+pub(crate) struct CostInputs<'a> {
     pub(crate) size: u64,
     pub(crate) storage_class: &'a str,
     /// Days since it was written.
@@ -142,7 +143,7 @@ impl Cost {
     }
 
     /// What is to be done about an object: all requests that it takes, and what comes with them.
-    pub(crate) fn add(&mut self, choice: Choice, object: Costs<'_>) {
+    pub(crate) fn add(&mut self, choice: Choice, object: CostInputs<'_>) {
         match choice {
             Choice::Nothing | Choice::Leave(_) => {}
             Choice::Do(method) => {
@@ -165,14 +166,18 @@ impl Cost {
 
     /// What comes with a change besides its requests: KMS calls, bytes that are copied, and read,
     /// and an end before its time.
-    pub(crate) fn came_with(&mut self, method: Method, object: Costs<'_>) {
+    pub(crate) fn came_with(&mut self, method: RepairMethod, object: CostInputs<'_>) {
         let keys = u64::from(object.from_kms) + u64::from(object.to_kms);
         self.count(
             Paid::KmsCalls,
             "",
-            keys * if method == Method::CopyInParts { 1 + object.size.div_ceil(PART) } else { 1 },
+            keys * if method == RepairMethod::CopyInParts {
+                1 + object.size.div_ceil(PART)
+            } else {
+                1
+            },
         );
-        if method != Method::Update {
+        if method != RepairMethod::Update {
             self.bytes_copied = self.bytes_copied.saturating_add(object.size);
             if matches!(object.storage_class, "STANDARD_IA" | "ONEZONE_IA" | "GLACIER_IR") {
                 self.count(Paid::BytesRead, object.storage_class, object.size);
@@ -184,7 +189,7 @@ impl Cost {
     }
 
     /// An object goes before the time that its class was to be paid for.
-    pub(crate) fn delete_early(&mut self, object: Costs<'_>) {
+    pub(crate) fn delete_early(&mut self, object: CostInputs<'_>) {
         let days = prices::days_left(object.storage_class, object.age_days);
         if days > 0 {
             *self.early.entry((object.storage_class.to_owned(), days)).or_default() += object.size;
@@ -203,7 +208,7 @@ impl Cost {
     }
 
     /// Everything that is paid for, with what it costs in thousandths of millionths of a dollar.
-    fn items(&self, prices: &Prices) -> Vec<(Paid, &str, u64, Nano)> {
+    fn items(&self, prices: &Prices) -> Vec<(Paid, &str, u64, NanoUsd)> {
         let cost_of = |what: Paid, class: &str, number: u64| match what {
             Paid::Writes => prices.of(&format!("write-{class}"), number),
             Paid::Reads => prices.of(&format!("read-{class}"), number),
@@ -224,7 +229,7 @@ impl Cost {
                 (*what, class.as_str(), *number, cost_of(*what, class, *number))
             })
             .collect();
-        let mut early: BTreeMap<&str, (u64, Nano)> = BTreeMap::new();
+        let mut early: BTreeMap<&str, (u64, NanoUsd)> = BTreeMap::new();
         for ((class, days), bytes) in &self.early {
             let of_class = early.entry(class).or_default();
             of_class.0 += bytes;
@@ -238,7 +243,7 @@ impl Cost {
         items
     }
 
-    fn nano(&self, prices: &Prices) -> Nano {
+    fn nano(&self, prices: &Prices) -> NanoUsd {
         self.items(prices).iter().map(|(.., nano)| *nano).fold(0, u64::saturating_add)
     }
 
@@ -273,14 +278,14 @@ impl Cost {
     }
 
     /// The whole for machines.
-    pub(crate) fn bill(&self, prices: &Prices) -> Bill {
-        let item = |(what, class, number, nano): (Paid, &str, u64, Nano)| Item {
+    pub(crate) fn bill(&self, prices: &Prices) -> CostEstimate {
+        let item = |(what, class, number, nano): (Paid, &str, u64, NanoUsd)| Item {
             what,
             storage_class: (!class.is_empty()).then(|| class.to_owned()),
             number,
             usd: usd(nano),
         };
-        Bill {
+        CostEstimate {
             items: self.items(prices).into_iter().map(item).collect(),
             bytes_copied: self.bytes_copied,
             usd: usd(self.nano(prices)),
@@ -291,21 +296,21 @@ impl Cost {
 }
 
 /// So many requests write an object anew.
-pub(crate) fn writes(method: Method, size: u64) -> u64 {
+pub(crate) fn writes(method: RepairMethod, size: u64) -> u64 {
     match method {
-        Method::Update | Method::Copy => 1,
+        RepairMethod::Update | RepairMethod::Copy => 1,
         // An upload is begun, and completed.
-        Method::CopyInParts => size.div_ceil(PART) + 2,
+        RepairMethod::CopyInParts => size.div_ceil(PART) + 2,
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-fn usd(nano: Nano) -> f64 {
+fn usd(nano: NanoUsd) -> f64 {
     nano as f64 / 1e9
 }
 
 /// In cents, rounded up: an estimate that is too small misleads.
-fn dollars(nano: Nano) -> String {
+fn dollars(nano: NanoUsd) -> String {
     let cents = nano.div_ceil(10_000_000);
     format!("${}.{:02}", cents / 100, cents % 100)
 }
@@ -321,8 +326,8 @@ mod tests {
         Prices::with(&PriceChanges::default())
     }
 
-    fn object(storage_class: &str, age_days: u64) -> Costs<'_> {
-        Costs {
+    fn object(storage_class: &str, age_days: u64) -> CostInputs<'_> {
+        CostInputs {
             size: 10 * GIB,
             storage_class,
             age_days,
@@ -333,7 +338,7 @@ mod tests {
         }
     }
 
-    fn of(choice: Choice, object: Costs<'_>) -> Cost {
+    fn of(choice: Choice, object: CostInputs<'_>) -> Cost {
         let mut cost = Cost::default();
         cost.add(choice, object);
         cost
@@ -343,7 +348,10 @@ mod tests {
     fn a_million_copies_cost_what_the_price_list_says() {
         let mut cost = Cost::default();
         for _ in 0..1_000_000 {
-            cost.add(Choice::Do(Method::Copy), Costs { size: 1, ..object("STANDARD", 1) });
+            cost.add(
+                Choice::Do(RepairMethod::Copy),
+                CostInputs { size: 1, ..object("STANDARD", 1) },
+            );
         }
         // $5.00 for the copies, $1.60 for two looks of two requests, $3.00 for KMS.
         assert_eq!(dollars(cost.nano(&prices())), "$9.60");
@@ -359,7 +367,7 @@ mod tests {
     #[test]
     fn what_is_deleted_before_its_time_costs_the_rest_of_it() {
         let early = |object| {
-            let cost = of(Choice::Do(Method::Copy), object);
+            let cost = of(Choice::Do(RepairMethod::Copy), object);
             let item =
                 cost.items(&prices()).into_iter().find(|item| item.0 == Paid::BytesDeletedEarly);
             item.map(|(_, class, bytes, nano)| (class.to_owned(), bytes, nano))
@@ -372,7 +380,7 @@ mod tests {
         assert_eq!(early(object("GLACIER", 90)), None);
         assert_eq!(early(object("STANDARD", 0)), None);
         assert_eq!(
-            early(Costs { versioned: true, ..object("GLACIER", 30) }),
+            early(CostInputs { versioned: true, ..object("GLACIER", 30) }),
             None,
             "the old version stays"
         );
@@ -386,13 +394,13 @@ mod tests {
                 .get(&(Paid::BytesRead, "GLACIER_IR".to_owned()))
                 .copied()
         };
-        assert_eq!((read(Method::Copy), read(Method::Update)), (Some(10 * GIB), None));
+        assert_eq!((read(RepairMethod::Copy), read(RepairMethod::Update)), (Some(10 * GIB), None));
     }
 
     #[test]
     fn a_restore_costs_by_its_class() {
         let nano =
-            |class| of(Choice::Restore, Costs { look: 0, ..object(class, 0) }).nano(&prices());
+            |class| of(Choice::Restore, CostInputs { look: 0, ..object(class, 0) }).nano(&prices());
         assert_eq!((nano("GLACIER"), nano("DEEP_ARCHIVE")), (100_050_000, 200_100_000));
     }
 
@@ -403,7 +411,7 @@ mod tests {
             (dollars(0), dollars(1), dollars(10_000_001)),
             ("$0.00".to_owned(), "$0.01".to_owned(), "$0.02".to_owned())
         );
-        let one = of(Choice::Do(Method::Copy), object("GLACIER", 30));
+        let one = of(Choice::Do(RepairMethod::Copy), object("GLACIER", 30));
         let mut two = one.clone();
         two.join(&one);
         assert_eq!(two.nano(&prices()), 2 * one.nano(&prices()));

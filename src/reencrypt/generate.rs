@@ -15,27 +15,27 @@ use aws_sdk_s3control::types::{
 use crate::{
     aws::bucket_region::is_code,
     base::{aws_calls, digest::sha256, lookup::Lookup, names::partition},
-    facts::stored::Stored,
+    facts::stored::StoredEncryption,
     reencrypt::{
-        batch::{self, DESCRIPTION, Group, Made, What},
+        batch::{self, CreatedJobs, DESCRIPTION, JobDescription, JobGroup},
         error::ReencryptError,
         leftover::Leftover,
         method::LARGEST_COPY,
         options::BatchOptions,
         plan::BucketPlan,
-        scope::Scope,
+        scope::RepairScope,
     },
     settings::policy::{EncryptionKind, kind_name},
 };
 
 /// A job that S3 is to make the list of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
-    group: Group,
+pub(crate) struct JobRequest {
+    group: JobGroup,
     prefixes: Vec<String>,
 }
 
-impl std::fmt::Display for Wish {
+impl std::fmt::Display for JobRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let places: Vec<String> = match self.prefixes.as_slice() {
             [] => vec![format!("s3://{}/", self.group.bucket)],
@@ -60,9 +60,9 @@ impl std::fmt::Display for Wish {
 /// # Errors
 /// [`ReencryptError::Unseen`] where it cannot be told whether a bucket is a website.
 pub(crate) async fn plan(
-    scope: &Scope,
+    scope: &RepairScope,
     classes: &[String],
-) -> Result<(Vec<Wish>, Vec<Leftover>), ReencryptError> {
+) -> Result<(Vec<JobRequest>, Vec<Leftover>), ReencryptError> {
     let (mut wishes, mut left) = (Vec::new(), Vec::new());
     for (bucket, plan) in &scope.plan.buckets {
         let within =
@@ -78,12 +78,12 @@ pub(crate) async fn plan(
             Some(why) => left.push(Leftover::other(format!(
                 "s3://{bucket}: {why}; run this without --generate-manifest"
             ))),
-            None => wishes.extend(classes.iter().map(|class| Wish {
-                group: Group { bucket: bucket.clone(), storage_class: Some(class.clone()) },
+            None => wishes.extend(classes.iter().map(|class| JobRequest {
+                group: JobGroup { bucket: bucket.clone(), storage_class: Some(class.clone()) },
                 prefixes: prefixes.clone(),
             })),
         }
-        let other = |kind| Stored::Kind(kind, Some("another key".to_owned()));
+        let other = |kind| StoredEncryption::Kind(kind, Some("another key".to_owned()));
         if [EncryptionKind::SseKms, EncryptionKind::DsseKms]
             .iter()
             .any(|kind| scope.plan.criterion.offends(&other(*kind), &plan.target))
@@ -93,13 +93,13 @@ pub(crate) async fn plan(
             );
             left.push(Leftover::other(line));
         }
-        let under_s3 = Stored::Kind(EncryptionKind::SseS3, None);
+        let under_s3 = StoredEncryption::Kind(EncryptionKind::SseS3, None);
         if scope.plan.criterion.offends(&under_s3, &plan.target)
             && plan.target.updatable
             && plan.target.kind == EncryptionKind::SseKms
         {
-            wishes.push(Wish {
-                group: Group { bucket: bucket.clone(), storage_class: None },
+            wishes.push(JobRequest {
+                group: JobGroup { bucket: bucket.clone(), storage_class: None },
                 prefixes,
             });
         }
@@ -125,7 +125,7 @@ fn would_lose(plan: &BucketPlan, is_website: bool) -> Option<&'static str> {
     }
 }
 
-async fn is_website(scope: &Scope, bucket: &str) -> Result<bool, ReencryptError> {
+async fn is_website(scope: &RepairScope, bucket: &str) -> Result<bool, ReencryptError> {
     let result = scope.aws.s3.get_bucket_website().bucket(bucket).send().await;
     if result.as_ref().is_err_and(|error| is_code(error, "NoSuchWebsiteConfiguration")) {
         return Ok(false);
@@ -139,11 +139,11 @@ async fn is_website(scope: &Scope, bucket: &str) -> Result<bool, ReencryptError>
 /// Makes the jobs; they wait for their confirmation, which is when their objects are known. One
 /// that was made before and is not over is not made again.
 pub(crate) async fn make(
-    scope: &Scope,
+    scope: &RepairScope,
     order: &BatchOptions,
-    wishes: &[Wish],
-) -> Result<Made, ReencryptError> {
-    let mut made = Made::default();
+    wishes: &[JobRequest],
+) -> Result<CreatedJobs, ReencryptError> {
+    let mut made = CreatedJobs::default();
     if wishes.is_empty() {
         return Ok(made);
     }
@@ -176,7 +176,7 @@ pub(crate) async fn make(
             bucket.target,
             same.len()
         ));
-        let what = What { operation, description, token: token[..64].to_owned() };
+        let what = JobDescription { operation, description, token: token[..64].to_owned() };
         let generator = JobManifestGenerator::S3JobManifestGenerator(generator);
         let id = batch::send(scope, order, what, |request| request.manifest_generator(generator))
             .await?;
@@ -187,9 +187,9 @@ pub(crate) async fn make(
 }
 
 fn generator(
-    scope: &Scope,
+    scope: &RepairScope,
     order: &BatchOptions,
-    wish: &Wish,
+    wish: &JobRequest,
     source: &str,
 ) -> Option<S3JobManifestGenerator> {
     let filter = JobManifestGeneratorFilter::builder().object_size_greater_than_bytes(0);
@@ -231,26 +231,35 @@ fn generator(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reencrypt::{snapshot::Carries, target::Target};
+    use crate::reencrypt::{snapshot::HiddenMetadata, target::RepairTarget};
 
     #[test]
     fn a_bucket_whose_objects_may_carry_what_a_job_loses_is_left_to_a_look_at_each() {
-        let target = Target {
+        let target = RepairTarget {
             kind: EncryptionKind::SseKms,
             key: Some("k".to_owned()),
             updatable: true,
             by: "as asked",
         };
-        let plain = BucketPlan { target, carries: Carries::default(), versioned: false };
+        let plain = BucketPlan { target, carries: HiddenMetadata::default(), versioned: false };
         assert_eq!(would_lose(&plain, false), None);
-        let dsse = Target { kind: EncryptionKind::DsseKms, ..plain.target.clone() };
+        let dsse = RepairTarget { kind: EncryptionKind::DsseKms, ..plain.target.clone() };
         let table = [
             (BucketPlan { versioned: true, ..plain.clone() }, "versions"),
             (
-                BucketPlan { carries: Carries { locks: true, acls: false }, ..plain.clone() },
+                BucketPlan {
+                    carries: HiddenMetadata { locks: true, acls: false },
+                    ..plain.clone()
+                },
                 "locked",
             ),
-            (BucketPlan { carries: Carries { locks: false, acls: true }, ..plain.clone() }, "ACLs"),
+            (
+                BucketPlan {
+                    carries: HiddenMetadata { locks: false, acls: true },
+                    ..plain.clone()
+                },
+                "ACLs",
+            ),
             (BucketPlan { target: dsse, ..plain.clone() }, "DSSE-KMS"),
         ];
         for (plan, word) in table {

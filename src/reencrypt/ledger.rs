@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     reencrypt::{
-        method::{Choice, Method},
-        place::Place,
+        method::{Choice, RepairMethod},
+        place::ObjectId,
         snapshot::Snapshot,
     },
     settings::policy::EncryptionKind,
@@ -70,12 +70,12 @@ pub(crate) enum LedgerError {
 /// How far an object has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
-pub(crate) enum State {
+pub(crate) enum RepairState {
     /// It is to be done.
     Planned { choice: Choice, size: u64, is_latest: bool },
     /// It is being done, or was when the run ended.
     Begun {
-        method: Method,
+        method: RepairMethod,
         kind: EncryptionKind,
         key: Option<String>,
         before: Box<Snapshot>,
@@ -83,7 +83,7 @@ pub(crate) enum State {
         is_latest: bool,
     },
     /// It is done and proved.
-    Done { method: Method, at: i64 },
+    Done { method: RepairMethod, at: i64 },
     /// An old version was removed.
     Purged { at: i64 },
 }
@@ -92,7 +92,7 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     /// None only while it is dropped.
-    changes: Option<mpsc::Sender<Change>>,
+    changes: Option<mpsc::Sender<LedgerChange>>,
     writer: Option<JoinHandle<()>>,
     database: std::sync::Arc<Database>,
     path: String,
@@ -100,7 +100,7 @@ pub(crate) struct Ledger {
     _lock: File,
 }
 
-struct Change {
+struct LedgerChange {
     name: Vec<u8>,
     /// None: it is forgotten.
     state: Option<Vec<u8>>,
@@ -156,7 +156,11 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Lost`]: then nothing more may be done.
-    pub(crate) async fn write(&self, place: &Place, state: &State) -> Result<(), LedgerError> {
+    pub(crate) async fn write(
+        &self,
+        place: &ObjectId,
+        state: &RepairState,
+    ) -> Result<(), LedgerError> {
         let state =
             serde_json::to_vec(state).map_err(|error| LedgerError::Lost(error.to_string()))?;
         self.change(place, Some(state)).await
@@ -166,15 +170,15 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Self::write`].
-    pub(crate) async fn forget(&self, place: &Place) -> Result<(), LedgerError> {
+    pub(crate) async fn forget(&self, place: &ObjectId) -> Result<(), LedgerError> {
         self.change(place, None).await
     }
 
-    async fn change(&self, place: &Place, state: Option<Vec<u8>>) -> Result<(), LedgerError> {
+    async fn change(&self, place: &ObjectId, state: Option<Vec<u8>>) -> Result<(), LedgerError> {
         let gone = || LedgerError::Lost("its writer has ended".to_owned());
         let (written, answer) = oneshot::channel();
         let changes = self.changes.as_ref().ok_or_else(gone)?;
-        changes.send(Change { name: place.name(), state, written }).map_err(|_| gone())?;
+        changes.send(LedgerChange { name: place.name(), state, written }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?.map_err(LedgerError::Lost)
     }
 
@@ -184,13 +188,13 @@ impl Ledger {
     /// [`LedgerError::Unusable`].
     pub(crate) fn page(
         &self,
-        after: Option<&Place>,
+        after: Option<&ObjectId>,
         limit: usize,
-        wanted: impl Fn(&State) -> bool,
-    ) -> Result<Vec<(Place, State)>, LedgerError> {
-        let read = || -> Result<Vec<(Place, State)>, redb::Error> {
+        wanted: impl Fn(&RepairState) -> bool,
+    ) -> Result<Vec<(ObjectId, RepairState)>, LedgerError> {
+        let read = || -> Result<Vec<(ObjectId, RepairState)>, redb::Error> {
             let table = self.database.begin_read()?.open_table(OBJECTS)?;
-            let start = after.map(Place::name).unwrap_or_default();
+            let start = after.map(ObjectId::name).unwrap_or_default();
             let mut page = Vec::new();
             for entry in table.range(start.as_slice()..)? {
                 let (name, state) = entry?;
@@ -198,8 +202,10 @@ impl Ledger {
                     continue;
                 }
                 // What this version does not understand is of another, and no plan of this run's.
-                let Some(place) = Place::parse(name.value()) else { continue };
-                let Ok(state) = serde_json::from_slice::<State>(state.value()) else { continue };
+                let Some(place) = ObjectId::parse(name.value()) else { continue };
+                let Ok(state) = serde_json::from_slice::<RepairState>(state.value()) else {
+                    continue;
+                };
                 if wanted(&state) {
                     page.push((place, state));
                     if page.len() == limit {
@@ -234,7 +240,7 @@ impl Drop for Ledger {
 }
 
 /// Writes what comes, as much as there is at once, until nobody sends any more.
-fn write_all(database: &Database, inbox: &mpsc::Receiver<Change>) {
+fn write_all(database: &Database, inbox: &mpsc::Receiver<LedgerChange>) {
     while let Ok(first) = inbox.recv() {
         let mut together = vec![first];
         together.extend(inbox.try_iter().take(TOGETHER - 1));
@@ -246,7 +252,7 @@ fn write_all(database: &Database, inbox: &mpsc::Receiver<Change>) {
     }
 }
 
-fn write_together(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
+fn write_together(database: &Database, changes: &[LedgerChange]) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     {
         let mut table = write.open_table(OBJECTS)?;
@@ -300,24 +306,28 @@ fn hold(folder: &Path) -> Result<File, LedgerError> {
 mod tests {
     use super::*;
 
-    fn place(key: &str, version: Option<&str>) -> Place {
-        Place { bucket: "b".to_owned(), key: key.to_owned(), version: version.map(str::to_owned) }
+    fn place(key: &str, version: Option<&str>) -> ObjectId {
+        ObjectId {
+            bucket: "b".to_owned(),
+            key: key.to_owned(),
+            version: version.map(str::to_owned),
+        }
     }
 
-    fn done() -> State {
-        State::Done { method: Method::Copy, at: 1 }
+    fn done() -> RepairState {
+        RepairState::Done { method: RepairMethod::Copy, at: 1 }
     }
 
     #[tokio::test]
     async fn what_was_written_is_there_again_and_pages_leave_nothing_out() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::take(folder.path()).unwrap();
-        let places: Vec<Place> =
+        let places: Vec<ObjectId> =
             (0..10).map(|n| place(&format!("k/{n}"), (n % 2 == 0).then_some("v"))).collect();
         for place in &places {
             ledger.write(place, &done()).await.unwrap();
         }
-        ledger.write(&places[3], &State::Purged { at: 2 }).await.unwrap();
+        ledger.write(&places[3], &RepairState::Purged { at: 2 }).await.unwrap();
         ledger.forget(&places[4]).await.unwrap();
         drop(ledger);
         let ledger = Ledger::take(folder.path()).unwrap();
@@ -325,13 +335,13 @@ mod tests {
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
             let page = ledger
-                .page(after.as_ref(), 2, |state| matches!(state, State::Done { .. }))
+                .page(after.as_ref(), 2, |state| matches!(state, RepairState::Done { .. }))
                 .unwrap();
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             seen.extend(page.into_iter().map(|(place, _)| place));
         }
-        let wanted: Vec<Place> = places
+        let wanted: Vec<ObjectId> = places
             .iter()
             .enumerate()
             .filter(|(n, _)| !matches!(n, 3 | 4))
@@ -352,7 +362,7 @@ mod tests {
     async fn many_writes_at_once_are_all_there() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::take(folder.path()).unwrap();
-        let places: Vec<Place> = (0..500).map(|n| place(&n.to_string(), None)).collect();
+        let places: Vec<ObjectId> = (0..500).map(|n| place(&n.to_string(), None)).collect();
         let written = futures_util::future::join_all(
             places.iter().map(|place| async { ledger.write(place, &done()).await.is_ok() }),
         )

@@ -7,7 +7,8 @@ use crate::base::lookup::LookupError;
 
 /// What is not done, for one reason.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Left {
+#[schemars(rename = "Left")]
+pub(crate) struct SkippedObjects {
     /// Why, and what to do about it.
     pub(crate) why: String,
     /// How many objects; none where that is not about objects.
@@ -20,7 +21,7 @@ pub(crate) struct Left {
 #[derive(Clone, Debug)]
 pub(crate) struct Leftover {
     pub(crate) line: String,
-    pub(crate) left: Left,
+    pub(crate) left: SkippedObjects,
 }
 
 impl Leftover {
@@ -28,7 +29,7 @@ impl Leftover {
     pub(crate) fn of_objects(line: String, why: &str, objects: u64, first: &str) -> Self {
         Self {
             line,
-            left: Left {
+            left: SkippedObjects {
                 why: why.to_owned(),
                 objects: Some(objects),
                 first: Some(first.to_owned()),
@@ -38,7 +39,7 @@ impl Leftover {
 
     /// Something that is not about objects that could be named.
     pub(crate) fn other(line: String) -> Self {
-        Self { left: Left { why: line.clone(), objects: None, first: None }, line }
+        Self { left: SkippedObjects { why: line.clone(), objects: None, first: None }, line }
     }
 }
 

@@ -3,11 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{facts::stored::Stored, settings::policy::EncryptionKind};
+use crate::{facts::stored::StoredEncryption, settings::policy::EncryptionKind};
 
 /// Whether an object lies in an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Archive {
+pub(crate) enum ArchiveState {
     /// It can be read.
     #[default]
     No,
@@ -25,7 +25,7 @@ pub(crate) const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
 /// How an object gets another encryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Method {
+pub(crate) enum RepairMethod {
     /// `UpdateObjectEncryption`: its data key is encrypted anew, its content is not touched.
     Update,
     /// `CopyObject` onto itself.
@@ -41,19 +41,19 @@ pub(crate) enum Choice {
     /// It is as it should be.
     Nothing,
     /// It gets another encryption.
-    Do(Method),
+    Do(RepairMethod),
     /// Its restore is asked for; a later run goes on.
     Restore,
     /// It is an old version, and it is removed once a newer one is proved.
     Purge,
     /// It stays as it is.
-    Leave(Reason),
+    Leave(LeaveReason),
 }
 
 /// Why an object stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Reason {
+pub(crate) enum LeaveReason {
     /// SSE-C.
     CustomerKey,
     /// Archived, and nobody asked for restores.
@@ -73,7 +73,7 @@ pub(crate) enum Reason {
     KeyNotInXml,
 }
 
-impl Reason {
+impl LeaveReason {
     /// What it means, and what to do about it.
     pub(crate) fn advice(self) -> &'static str {
         match self {
@@ -110,20 +110,20 @@ pub(crate) fn fits_in_xml(key: &str) -> bool {
 
 /// What is known of an object.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen<'a> {
-    pub(crate) stored: &'a Stored,
+pub(crate) struct ObjectState<'a> {
+    pub(crate) stored: &'a StoredEncryption,
     pub(crate) size: u64,
     pub(crate) is_latest: bool,
-    pub(crate) archive: Archive,
+    pub(crate) archive: ArchiveState,
     /// Object Lock protects it now.
     pub(crate) locked: bool,
     /// What a copy in parts would lose.
-    pub(crate) loss: Option<Reason>,
+    pub(crate) loss: Option<LeaveReason>,
 }
 
 /// What it shall become, and what was allowed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct RequestedEncryption {
     pub(crate) kind: EncryptionKind,
     /// The key is known by its ARN, and is of the bucket's own account: `UpdateObjectEncryption`
     /// takes no other.
@@ -133,37 +133,39 @@ pub(crate) struct Wish {
 }
 
 /// Decides. `offends`: it is not encrypted as it should be.
-pub(crate) fn choose(seen: &Seen<'_>, offends: bool, wish: Wish) -> Choice {
+pub(crate) fn choose(seen: &ObjectState<'_>, offends: bool, wish: RequestedEncryption) -> Choice {
     if !offends {
         return Choice::Nothing;
     }
-    if *seen.stored == Stored::CustomerKey {
-        return Choice::Leave(Reason::CustomerKey);
+    if *seen.stored == StoredEncryption::CustomerKey {
+        return Choice::Leave(LeaveReason::CustomerKey);
     }
-    let has_data_key =
-        matches!(seen.stored, Stored::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _));
+    let has_data_key = matches!(
+        seen.stored,
+        StoredEncryption::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _)
+    );
     if has_data_key && wish.kind == EncryptionKind::SseKms && wish.own_key && !seen.locked {
-        return Choice::Do(Method::Update);
+        return Choice::Do(RepairMethod::Update);
     }
     if !seen.is_latest {
         return Choice::Leave(if !wish.purge {
-            Reason::OldVersion
+            LeaveReason::OldVersion
         } else if seen.locked {
-            Reason::LockedVersion
+            LeaveReason::LockedVersion
         } else {
             return Choice::Purge;
         });
     }
     match seen.archive {
-        Archive::No | Archive::Restored => {}
-        Archive::Restoring => return Choice::Leave(Reason::Restoring),
-        Archive::Archived if wish.restore => return Choice::Restore,
-        Archive::Archived => return Choice::Leave(Reason::Archived),
+        ArchiveState::No | ArchiveState::Restored => {}
+        ArchiveState::Restoring => return Choice::Leave(LeaveReason::Restoring),
+        ArchiveState::Archived if wish.restore => return Choice::Restore,
+        ArchiveState::Archived => return Choice::Leave(LeaveReason::Archived),
     }
     if seen.size <= LARGEST_COPY {
-        return Choice::Do(Method::Copy);
+        return Choice::Do(RepairMethod::Copy);
     }
-    seen.loss.map_or(Choice::Do(Method::CopyInParts), Choice::Leave)
+    seen.loss.map_or(Choice::Do(RepairMethod::CopyInParts), Choice::Leave)
 }
 
 #[cfg(test)]
@@ -174,31 +176,38 @@ mod tests {
     const KMS: EncryptionKind = EncryptionKind::SseKms;
     const DSSE: EncryptionKind = EncryptionKind::DsseKms;
 
-    fn seen(stored: &Stored) -> Seen<'_> {
-        Seen { stored, size: 1, is_latest: true, archive: Archive::No, locked: false, loss: None }
+    fn seen(stored: &StoredEncryption) -> ObjectState<'_> {
+        ObjectState {
+            stored,
+            size: 1,
+            is_latest: true,
+            archive: ArchiveState::No,
+            locked: false,
+            loss: None,
+        }
     }
 
-    fn to(kind: EncryptionKind) -> Wish {
-        Wish { kind, own_key: true, restore: false, purge: false }
+    fn to(kind: EncryptionKind) -> RequestedEncryption {
+        RequestedEncryption { kind, own_key: true, restore: false, purge: false }
     }
 
     #[test]
     fn the_method_by_what_there_is_and_what_it_shall_become() {
         let key = || Some("arn:aws:kms:x".to_owned());
-        let (update, copy) = (Choice::Do(Method::Update), Choice::Do(Method::Copy));
+        let (update, copy) = (Choice::Do(RepairMethod::Update), Choice::Do(RepairMethod::Copy));
         let table = [
-            (Stored::Unencrypted, S3, copy),
-            (Stored::Unencrypted, KMS, copy),
-            (Stored::Unencrypted, DSSE, copy),
-            (Stored::Kind(S3, None), KMS, update),
-            (Stored::Kind(S3, None), DSSE, copy),
-            (Stored::Kind(KMS, key()), KMS, update),
-            (Stored::Kind(KMS, key()), S3, copy),
-            (Stored::Kind(KMS, key()), DSSE, copy),
-            (Stored::Kind(DSSE, key()), KMS, copy),
-            (Stored::Kind(DSSE, key()), DSSE, copy),
-            (Stored::Other("aws:fsx".to_owned()), KMS, copy),
-            (Stored::CustomerKey, KMS, Choice::Leave(Reason::CustomerKey)),
+            (StoredEncryption::Unencrypted, S3, copy),
+            (StoredEncryption::Unencrypted, KMS, copy),
+            (StoredEncryption::Unencrypted, DSSE, copy),
+            (StoredEncryption::Kind(S3, None), KMS, update),
+            (StoredEncryption::Kind(S3, None), DSSE, copy),
+            (StoredEncryption::Kind(KMS, key()), KMS, update),
+            (StoredEncryption::Kind(KMS, key()), S3, copy),
+            (StoredEncryption::Kind(KMS, key()), DSSE, copy),
+            (StoredEncryption::Kind(DSSE, key()), KMS, copy),
+            (StoredEncryption::Kind(DSSE, key()), DSSE, copy),
+            (StoredEncryption::Other("aws:fsx".to_owned()), KMS, copy),
+            (StoredEncryption::CustomerKey, KMS, Choice::Leave(LeaveReason::CustomerKey)),
         ];
         for (stored, kind, wanted) in table {
             assert_eq!(choose(&seen(&stored), true, to(kind)), wanted, "{stored:?} to {kind:?}");
@@ -208,60 +217,80 @@ mod tests {
 
     #[test]
     fn an_update_needs_a_key_of_the_buckets_account_and_no_lock() {
-        let stored = Stored::Kind(S3, None);
+        let stored = StoredEncryption::Kind(S3, None);
         assert_eq!(
-            choose(&seen(&stored), true, Wish { own_key: false, ..to(KMS) }),
-            Choice::Do(Method::Copy)
+            choose(&seen(&stored), true, RequestedEncryption { own_key: false, ..to(KMS) }),
+            Choice::Do(RepairMethod::Copy)
         );
         assert_eq!(
-            choose(&Seen { locked: true, ..seen(&stored) }, true, to(KMS)),
-            Choice::Do(Method::Copy)
+            choose(&ObjectState { locked: true, ..seen(&stored) }, true, to(KMS)),
+            Choice::Do(RepairMethod::Copy)
         );
     }
 
     #[test]
     fn what_is_archived_is_updated_without_a_restore_and_copied_only_after_one() {
-        let unencrypted = Stored::Unencrypted;
+        let unencrypted = StoredEncryption::Unencrypted;
         let in_archive = |archive, restore| {
-            choose(&Seen { archive, ..seen(&unencrypted) }, true, Wish { restore, ..to(S3) })
+            choose(
+                &ObjectState { archive, ..seen(&unencrypted) },
+                true,
+                RequestedEncryption { restore, ..to(S3) },
+            )
         };
-        assert_eq!(in_archive(Archive::Archived, false), Choice::Leave(Reason::Archived));
-        assert_eq!(in_archive(Archive::Archived, true), Choice::Restore);
-        assert_eq!(in_archive(Archive::Restoring, true), Choice::Leave(Reason::Restoring));
-        assert_eq!(in_archive(Archive::Restored, false), Choice::Do(Method::Copy));
-        let stored = Stored::Kind(S3, None);
+        assert_eq!(in_archive(ArchiveState::Archived, false), Choice::Leave(LeaveReason::Archived));
+        assert_eq!(in_archive(ArchiveState::Archived, true), Choice::Restore);
         assert_eq!(
-            choose(&Seen { archive: Archive::Archived, ..seen(&stored) }, true, to(KMS)),
-            Choice::Do(Method::Update)
+            in_archive(ArchiveState::Restoring, true),
+            Choice::Leave(LeaveReason::Restoring)
+        );
+        assert_eq!(in_archive(ArchiveState::Restored, false), Choice::Do(RepairMethod::Copy));
+        let stored = StoredEncryption::Kind(S3, None);
+        assert_eq!(
+            choose(
+                &ObjectState { archive: ArchiveState::Archived, ..seen(&stored) },
+                true,
+                to(KMS)
+            ),
+            Choice::Do(RepairMethod::Update)
         );
     }
 
     #[test]
     fn an_old_version_is_updated_in_place_or_removed_when_asked_and_never_copied() {
-        let (unencrypted, stored) = (Stored::Unencrypted, Stored::Kind(S3, None));
+        let (unencrypted, stored) =
+            (StoredEncryption::Unencrypted, StoredEncryption::Kind(S3, None));
         let old = |stored, locked, purge| {
             choose(
-                &Seen { is_latest: false, locked, ..seen(stored) },
+                &ObjectState { is_latest: false, locked, ..seen(stored) },
                 true,
-                Wish { purge, ..to(KMS) },
+                RequestedEncryption { purge, ..to(KMS) },
             )
         };
-        assert_eq!(old(&unencrypted, false, false), Choice::Leave(Reason::OldVersion));
+        assert_eq!(old(&unencrypted, false, false), Choice::Leave(LeaveReason::OldVersion));
         assert_eq!(old(&unencrypted, false, true), Choice::Purge);
-        assert_eq!(old(&unencrypted, true, true), Choice::Leave(Reason::LockedVersion));
-        assert_eq!(old(&stored, false, true), Choice::Do(Method::Update));
+        assert_eq!(old(&unencrypted, true, true), Choice::Leave(LeaveReason::LockedVersion));
+        assert_eq!(old(&stored, false, true), Choice::Do(RepairMethod::Update));
     }
 
     #[test]
     fn beyond_five_gibibytes_it_is_copied_in_parts_unless_that_would_lose_something() {
-        let unencrypted = Stored::Unencrypted;
-        let large = |size| Seen { size, ..seen(&unencrypted) };
-        assert_eq!(choose(&large(LARGEST_COPY), true, to(S3)), Choice::Do(Method::Copy));
-        assert_eq!(choose(&large(LARGEST_COPY + 1), true, to(S3)), Choice::Do(Method::CopyInParts));
-        for reason in [Reason::UnreadableMetadata, Reason::Annotated, Reason::KeyNotInXml] {
-            let losing = Seen { loss: Some(reason), ..large(LARGEST_COPY + 1) };
+        let unencrypted = StoredEncryption::Unencrypted;
+        let large = |size| ObjectState { size, ..seen(&unencrypted) };
+        assert_eq!(choose(&large(LARGEST_COPY), true, to(S3)), Choice::Do(RepairMethod::Copy));
+        assert_eq!(
+            choose(&large(LARGEST_COPY + 1), true, to(S3)),
+            Choice::Do(RepairMethod::CopyInParts)
+        );
+        for reason in
+            [LeaveReason::UnreadableMetadata, LeaveReason::Annotated, LeaveReason::KeyNotInXml]
+        {
+            let losing = ObjectState { loss: Some(reason), ..large(LARGEST_COPY + 1) };
             assert_eq!(choose(&losing, true, to(S3)), Choice::Leave(reason));
-            assert_eq!(choose(&Seen { size: 1, ..losing }, true, to(S3)), Choice::Do(Method::Copy));
+            assert_eq!(
+                choose(&ObjectState { size: 1, ..losing }, true, to(S3)),
+                Choice::Do(RepairMethod::Copy)
+            );
         }
     }
 }

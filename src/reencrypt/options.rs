@@ -3,14 +3,14 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use crate::{
-    base::names::S3Location, reencrypt::target::Asked, settings::policy::Policy,
-    spec::data_paths::Location,
+    base::names::S3Location, reencrypt::target::RequestedTarget, settings::policy::Policy,
+    spec::data_paths::DataLocation,
 };
 
 /// What the config of a pipeline's launcher says of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PipelineConfig<'a> {
-    pub(crate) locations: &'a [Location],
+    pub(crate) locations: &'a [DataLocation],
     /// The name of its clusters.
     pub(crate) job_name: &'a str,
     /// The security configuration of its clusters, where config or settings name one.
@@ -24,7 +24,7 @@ pub(crate) struct ScopeOptions<'a> {
     pub(crate) locations: &'a [String],
     /// Buckets outside the pipeline in which objects may be changed.
     pub(crate) buckets: &'a [String],
-    pub(crate) asked: Asked,
+    pub(crate) asked: RequestedTarget,
     /// Archived objects are restored.
     pub(crate) restore: bool,
     pub(crate) restore_days: u16,

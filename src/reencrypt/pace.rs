@@ -15,7 +15,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// The pace that all copies of a run share.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct CopyPace {
     objects: Option<DefaultDirectRateLimiter>,
     /// In kibibytes, with the most it gives at once.
     bytes: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
@@ -28,7 +28,7 @@ struct Hold {
     wait: Duration,
 }
 
-impl Pace {
+impl CopyPace {
     /// At most so many objects, and so many bytes, in a second.
     pub(crate) fn new(objects: Option<NonZeroU32>, bytes: Option<u64>) -> Self {
         let limiter = |quota| RateLimiter::direct(quota);
@@ -84,7 +84,7 @@ impl Pace {
     }
 
     /// S3 did what it was asked.
-    pub(crate) fn well(&self) {
+    pub(crate) fn on_success(&self) {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         hold.wait = (hold.wait.mul_f64(0.9)).max(FIRST_WAIT);
     }
@@ -97,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn objects_and_bytes_take_at_least_the_time_that_their_limits_say() {
         // Governor's own clock cannot be paused, so the limits are such that the whole is short.
-        let pace = Pace::new(NonZeroU32::new(50), Some(100 * 1024));
+        let pace = CopyPace::new(NonZeroU32::new(50), Some(100 * 1024));
         let start = std::time::Instant::now();
         for _ in 0..11 {
             pace.object().await;
@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_does_so_once_although_others_are_refused_meanwhile() {
-        let pace = Pace::new(None, None);
+        let pace = CopyPace::new(None, None);
         pace.slow_down();
         let mut waiting = std::pin::pin!(pace.bytes(1));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn where_s3_asks_to_slow_down_everybody_waits_once_and_longer_each_time() {
-        let pace = Pace::new(None, None);
+        let pace = CopyPace::new(None, None);
         let waited = async || {
             let start = Instant::now();
             pace.bytes(1).await;

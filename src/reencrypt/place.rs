@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 /// One object, or one version of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct ObjectId {
     pub(crate) bucket: String,
     pub(crate) key: String,
     /// The version that is meant; none: whatever is current in a bucket without versions.
     pub(crate) version: Option<String>,
 }
 
-impl Place {
+impl ObjectId {
     pub(crate) fn name(&self) -> Vec<u8> {
         // No bucket, key or version holds this byte.
         [self.bucket.as_str(), self.key.as_str(), self.version.as_deref().unwrap_or_default()]
@@ -29,7 +29,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for ObjectId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "s3://{}/{}", self.bucket, shown(&self.key))?;
         self.version.as_ref().map_or(Ok(()), |version| write!(f, " (version {version})"))

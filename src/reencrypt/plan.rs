@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 
 use crate::reencrypt::{
-    method::Wish,
-    snapshot::Carries,
-    target::{Criterion, Target},
+    method::RequestedEncryption,
+    snapshot::HiddenMetadata,
+    target::{Criterion, RepairTarget},
 };
 
 /// What a bucket's objects get, and how it treats them.
 #[derive(Clone, Debug)]
 pub(crate) struct BucketPlan {
-    pub(crate) target: Target,
-    pub(crate) carries: Carries,
+    pub(crate) target: RepairTarget,
+    pub(crate) carries: HiddenMetadata,
     pub(crate) versioned: bool,
 }
 
 /// Everything that decides about an object, besides the object.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct RepairPlan {
     pub(crate) buckets: BTreeMap<String, BucketPlan>,
     pub(crate) criterion: Criterion,
     pub(crate) restore: bool,
@@ -26,9 +26,9 @@ pub(crate) struct Plan {
     pub(crate) purge: bool,
 }
 
-impl Plan {
-    pub(crate) fn wish(&self, target: &Target) -> Wish {
-        Wish {
+impl RepairPlan {
+    pub(crate) fn wish(&self, target: &RepairTarget) -> RequestedEncryption {
+        RequestedEncryption {
             kind: target.kind,
             own_key: target.updatable,
             restore: self.restore,

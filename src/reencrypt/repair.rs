@@ -30,14 +30,14 @@ use crate::{
     },
     facts::stored,
     reencrypt::{
-        cost::{Cost, Costs, PART},
-        ledger::{Ledger, LedgerError, State},
-        method::{self, Choice, Method, Reason, Seen},
-        pace::Pace,
-        place::Place,
-        plan::Plan,
-        snapshot::{self, Carries, Snapshot},
-        target::Target,
+        cost::{Cost, CostInputs, PART},
+        ledger::{Ledger, LedgerError, RepairState},
+        method::{self, Choice, LeaveReason, ObjectState, RepairMethod},
+        pace::CopyPace,
+        place::ObjectId,
+        plan::RepairPlan,
+        snapshot::{self, HiddenMetadata, Snapshot},
+        target::RepairTarget,
     },
 };
 
@@ -52,10 +52,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// How an object's turn ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum RepairResult {
     /// It is encrypted as asked, and everything was kept; a copy may have left an old version
     /// behind.
-    Done(Method, Option<Old>),
+    Done(RepairMethod, Option<PreviousVersion>),
     /// An old version was removed.
     Purged,
     /// Its restore was asked for.
@@ -63,7 +63,7 @@ pub(crate) enum End {
     /// There was nothing to do: it is as it should be, or it is gone.
     Nothing,
     /// It stays as it is.
-    Left(Reason),
+    Left(LeaveReason),
     /// It is not done, because another writer changed it meanwhile.
     Changed,
     /// It is not done.
@@ -75,15 +75,15 @@ pub(crate) enum End {
 /// The version that a copy was made of, where the bucket keeps it: it is still not encrypted as it
 /// should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Old {
+pub(crate) enum PreviousVersion {
     /// It is removed at the end of this run.
     ToPurge,
     /// It stays.
-    Left(Reason),
+    Left(LeaveReason),
 }
 
 /// What one call came to.
-enum Sent<T> {
+enum CallResult<T> {
     Done(T),
     /// Another writer was there: the object is not what it was.
     Changed,
@@ -96,9 +96,9 @@ enum Sent<T> {
 fn sort<T, E: ProvideErrorMetadata>(
     call: &Call,
     result: Result<T, SdkError<E, HttpResponse>>,
-) -> Sent<T> {
+) -> CallResult<T> {
     let error = match result {
-        Ok(answer) => return Sent::Done(answer),
+        Ok(answer) => return CallResult::Done(answer),
         Err(error) => error,
     };
     let code = error
@@ -110,13 +110,15 @@ fn sort<T, E: ProvideErrorMetadata>(
     let said = format!("{}: {}", call.operation, describe(&error));
     match (code.as_str(), status) {
         ("SlowDown" | "Throttling" | "RequestLimitExceeded", _) | (_, Some(429 | 503)) => {
-            Sent::SlowDown
+            CallResult::SlowDown
         }
-        ("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion", _) | (_, Some(412)) => Sent::Changed,
+        ("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion", _) | (_, Some(412)) => {
+            CallResult::Changed
+        }
         // An error in an answer that began as a success is one that came in the middle.
         ("InternalError" | "ConditionalRequestConflict" | "RequestTimeout", _)
-        | (_, None | Some(200 | 500..)) => Sent::Unclear(said),
-        _ => Sent::Refused(format!("{said} ({})", call.permission)),
+        | (_, None | Some(200 | 500..)) => CallResult::Unclear(said),
+        _ => CallResult::Refused(format!("{said} ({})", call.permission)),
     }
 }
 
@@ -127,8 +129,8 @@ pub(crate) struct Repair<'a> {
     /// For changing: what is not answered is looked at before it is sent again.
     pub(crate) writer: &'a aws_sdk_s3::Client,
     pub(crate) ledger: &'a Ledger,
-    pub(crate) pace: &'a Pace,
-    pub(crate) plan: &'a Plan,
+    pub(crate) pace: &'a CopyPace,
+    pub(crate) plan: &'a RepairPlan,
     /// What it has come to so far.
     pub(crate) spent: &'a Mutex<Cost>,
 }
@@ -142,10 +144,10 @@ fn age_days(object: &Snapshot) -> u64 {
     u64::try_from((now() - object.modified) / 86_400_000).unwrap_or(0)
 }
 
-fn unseen<T>(lookup: Lookup<T>) -> End {
+fn unseen<T>(lookup: Lookup<T>) -> RepairResult {
     match lookup {
-        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => End::Unseen(obstacle),
-        Lookup::Found(_) | Lookup::Absent => End::Nothing,
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => RepairResult::Unseen(obstacle),
+        Lookup::Found(_) | Lookup::Absent => RepairResult::Nothing,
     }
 }
 
@@ -158,9 +160,9 @@ impl Repair<'_> {
     /// Looks at an object, and counts the requests that this takes.
     async fn look(
         &self,
-        place: &Place,
+        place: &ObjectId,
         version: Option<&str>,
-        carries: Carries,
+        carries: HiddenMetadata,
     ) -> Lookup<Snapshot> {
         let seen = snapshot::look(self.s3, place, version, carries).await;
         let (class, requests) = seen
@@ -171,10 +173,10 @@ impl Repair<'_> {
     }
 
     /// What a change of an object came to besides its requests.
-    fn came_with(&self, place: &Place, begun: &Begun) {
+    fn came_with(&self, place: &ObjectId, begun: &StartedRepair) {
         let before = &begun.before;
         let versioned = self.plan.buckets.get(&place.bucket).is_some_and(|bucket| bucket.versioned);
-        let costs = Costs {
+        let costs = CostInputs {
             size: before.size,
             storage_class: &before.storage_class,
             age_days: age_days(before),
@@ -190,43 +192,49 @@ impl Repair<'_> {
     ///
     /// # Errors
     /// [`LedgerError`]: then nothing more may be done.
-    pub(crate) async fn turn(&self, place: &Place, state: State) -> Result<End, LedgerError> {
+    pub(crate) async fn turn(
+        &self,
+        place: &ObjectId,
+        state: RepairState,
+    ) -> Result<RepairResult, LedgerError> {
         let Some(bucket) = self.plan.buckets.get(&place.bucket) else {
-            return Ok(End::Failed("its bucket is not among those of this run".to_owned()));
+            return Ok(RepairResult::Failed(
+                "its bucket is not among those of this run".to_owned(),
+            ));
         };
         self.pace.object().await;
         match state {
-            State::Planned { choice: Choice::Restore, .. } => self.restore(place).await,
-            State::Planned { choice: Choice::Purge, .. } => Box::pin(self.purge(place)).await,
-            State::Planned { is_latest, .. } => {
+            RepairState::Planned { choice: Choice::Restore, .. } => self.restore(place).await,
+            RepairState::Planned { choice: Choice::Purge, .. } => Box::pin(self.purge(place)).await,
+            RepairState::Planned { is_latest, .. } => {
                 Box::pin(self.begin(place, &bucket.target, bucket.carries, is_latest)).await
             }
-            State::Begun { method, kind, key, before, upload, is_latest } => {
-                let target = Target { kind, key, updatable: false, by: "an earlier run" };
+            RepairState::Begun { method, kind, key, before, upload, is_latest } => {
+                let target = RepairTarget { kind, key, updatable: false, by: "an earlier run" };
                 self.go_on(
                     place,
-                    Begun { method, target, before: *before, upload, is_latest },
+                    StartedRepair { method, target, before: *before, upload, is_latest },
                     &bucket.target,
                     bucket.carries,
                 )
                 .await
             }
-            State::Done { .. } | State::Purged { .. } => Ok(End::Nothing),
+            RepairState::Done { .. } | RepairState::Purged { .. } => Ok(RepairResult::Nothing),
         }
     }
 
     async fn begin(
         &self,
-        place: &Place,
-        target: &Target,
-        carries: Carries,
+        place: &ObjectId,
+        target: &RepairTarget,
+        carries: HiddenMetadata,
         is_latest: bool,
-    ) -> Result<End, LedgerError> {
+    ) -> Result<RepairResult, LedgerError> {
         let before = match self.look(place, place.version.as_deref(), carries).await {
             Lookup::Found(before) => before,
             Lookup::Absent => {
                 self.ledger.forget(place).await?;
-                return Ok(End::Nothing);
+                return Ok(RepairResult::Nothing);
             }
             other => return Ok(unseen(other)),
         };
@@ -235,7 +243,7 @@ impl Repair<'_> {
             other => return Ok(unseen(other)),
         };
         let stored = before.stored();
-        let seen = Seen {
+        let seen = ObjectState {
             stored: &stored,
             size: before.size,
             is_latest,
@@ -249,18 +257,23 @@ impl Repair<'_> {
             self.plan.wish(target),
         ) {
             Choice::Do(method) => {
-                let begun =
-                    Begun { method, target: target.clone(), before, upload: None, is_latest };
+                let begun = StartedRepair {
+                    method,
+                    target: target.clone(),
+                    before,
+                    upload: None,
+                    is_latest,
+                };
                 self.ledger.write(place, &begun.state()).await?;
                 self.act(place, begun, carries).await
             }
             Choice::Nothing => {
                 self.ledger.forget(place).await?;
-                Ok(End::Nothing)
+                Ok(RepairResult::Nothing)
             }
             Choice::Restore => self.restore(place).await,
             Choice::Purge => Box::pin(self.purge(place)).await,
-            Choice::Leave(reason) => Ok(End::Left(reason)),
+            Choice::Leave(reason) => Ok(RepairResult::Left(reason)),
         }
     }
 
@@ -268,18 +281,18 @@ impl Repair<'_> {
     /// another target and is not done, the scan plans it anew.
     async fn go_on(
         &self,
-        place: &Place,
-        begun: Begun,
-        target: &Target,
-        carries: Carries,
-    ) -> Result<End, LedgerError> {
+        place: &ObjectId,
+        begun: StartedRepair,
+        target: &RepairTarget,
+        carries: HiddenMetadata,
+    ) -> Result<RepairResult, LedgerError> {
         match self.compare(place, &begun, carries, begun.looked_for(place)).await {
             Compared::Untouched if begun.target.is_same(target) => {
                 self.act(place, begun, carries).await
             }
             Compared::Untouched => {
                 self.drop_upload(place, &begun).await?;
-                Ok(End::Nothing)
+                Ok(RepairResult::Nothing)
             }
             Compared::End(end) => self.settle(place, &begun, end).await,
         }
@@ -288,14 +301,14 @@ impl Repair<'_> {
     /// Looks at what became of a call.
     async fn compare(
         &self,
-        place: &Place,
-        begun: &Begun,
-        carries: Carries,
+        place: &ObjectId,
+        begun: &StartedRepair,
+        carries: HiddenMetadata,
         version: Option<&str>,
     ) -> Compared {
         let after = match self.look(place, version, carries).await {
             Lookup::Found(after) => after,
-            Lookup::Absent => return Compared::End(End::Nothing),
+            Lookup::Absent => return Compared::End(RepairResult::Nothing),
             other => return Compared::End(unseen(other)),
         };
         let before = &begun.before;
@@ -303,21 +316,21 @@ impl Repair<'_> {
             let same = after.etag == before.etag
                 && after.version == before.version
                 && after.modified == before.modified;
-            return if same { Compared::Untouched } else { Compared::End(End::Changed) };
+            return if same { Compared::Untouched } else { Compared::End(RepairResult::Changed) };
         }
         let losses = snapshot::losses(before, &after, begun.method, now());
         Compared::End(if losses.is_empty() {
-            let kept = begun.method != Method::Update
+            let kept = begun.method != RepairMethod::Update
                 && after.version.is_some()
                 && after.version != before.version;
             let old = match (self.plan.purge, before.lock.protects(now())) {
-                (false, _) => Old::Left(Reason::OldVersion),
-                (true, true) => Old::Left(Reason::LockedVersion),
-                (true, false) => Old::ToPurge,
+                (false, _) => PreviousVersion::Left(LeaveReason::OldVersion),
+                (true, true) => PreviousVersion::Left(LeaveReason::LockedVersion),
+                (true, false) => PreviousVersion::ToPurge,
             };
-            End::Done(begun.method, kept.then_some(old))
+            RepairResult::Done(begun.method, kept.then_some(old))
         } else {
-            End::Failed(format!(
+            RepairResult::Failed(format!(
                 "it is encrypted as asked, but not the same any more: {}; mend that by hand, then run this again",
                 losses.join(", ")
             ))
@@ -325,13 +338,18 @@ impl Repair<'_> {
     }
 
     /// Writes down how it ended, where that is an end.
-    async fn settle(&self, place: &Place, begun: &Begun, end: End) -> Result<End, LedgerError> {
+    async fn settle(
+        &self,
+        place: &ObjectId,
+        begun: &StartedRepair,
+        end: RepairResult,
+    ) -> Result<RepairResult, LedgerError> {
         match &end {
-            End::Done(_, Some(Old::ToPurge)) => {
+            RepairResult::Done(_, Some(PreviousVersion::ToPurge)) => {
                 self.ledger
                     .write(
                         place,
-                        &State::Planned {
+                        &RepairState::Planned {
                             choice: Choice::Purge,
                             size: begun.before.size,
                             is_latest: false,
@@ -339,18 +357,22 @@ impl Repair<'_> {
                     )
                     .await?;
             }
-            End::Done(method, _) => {
-                self.ledger.write(place, &State::Done { method: *method, at: now() }).await?
+            RepairResult::Done(method, _) => {
+                self.ledger.write(place, &RepairState::Done { method: *method, at: now() }).await?
             }
             // Gone, or another writer's: what was begun is over, and the next list shows what there
             // is.
-            End::Nothing | End::Changed => self.drop_upload(place, begun).await?,
+            RepairResult::Nothing | RepairResult::Changed => self.drop_upload(place, begun).await?,
             _ => {}
         }
         Ok(end)
     }
 
-    async fn drop_upload(&self, place: &Place, begun: &Begun) -> Result<(), LedgerError> {
+    async fn drop_upload(
+        &self,
+        place: &ObjectId,
+        begun: &StartedRepair,
+    ) -> Result<(), LedgerError> {
         if let Some(upload) = &begun.upload {
             let result = self
                 .s3
@@ -377,40 +399,40 @@ impl Repair<'_> {
     /// Does it, as often as it takes to know that it is done.
     async fn act(
         &self,
-        place: &Place,
-        mut begun: Begun,
-        carries: Carries,
-    ) -> Result<End, LedgerError> {
+        place: &ObjectId,
+        mut begun: StartedRepair,
+        carries: HiddenMetadata,
+    ) -> Result<RepairResult, LedgerError> {
         let mut wait = FIRST_WAIT;
         let mut trouble = String::new();
         for _ in 0..ATTEMPTS {
-            let moved = if begun.method == Method::Copy { begun.before.size } else { 0 };
+            let moved = if begun.method == RepairMethod::Copy { begun.before.size } else { 0 };
             self.pace.bytes(moved).await;
             let sent = match begun.method {
-                Method::Update => self.update(place, &begun.before, &begun.target).await,
-                Method::Copy => self.copy(place, &begun.before, &begun.target).await,
-                Method::CopyInParts => self.copy_in_parts(place, &mut begun).await?,
+                RepairMethod::Update => self.update(place, &begun.before, &begun.target).await,
+                RepairMethod::Copy => self.copy(place, &begun.before, &begun.target).await,
+                RepairMethod::CopyInParts => self.copy_in_parts(place, &mut begun).await?,
             };
             let version = match sent {
-                Sent::Done(version) => {
-                    self.pace.well();
+                CallResult::Done(version) => {
+                    self.pace.on_success();
                     version.or_else(|| begun.looked_for(place).map(str::to_owned))
                 }
-                Sent::Changed => {
+                CallResult::Changed => {
                     let end = self.compare(place, &begun, carries, begun.looked_for(place)).await;
                     let end = match end {
-                        Compared::Untouched => End::Changed,
+                        Compared::Untouched => RepairResult::Changed,
                         Compared::End(end) => end,
                     };
                     return self.settle(place, &begun, end).await;
                 }
-                Sent::Refused(why) => return Ok(End::Failed(why)),
-                Sent::SlowDown => {
+                CallResult::Refused(why) => return Ok(RepairResult::Failed(why)),
+                CallResult::SlowDown => {
                     self.pace.slow_down();
                     "S3 asked to slow down".clone_into(&mut trouble);
                     continue;
                 }
-                Sent::Unclear(why) => {
+                CallResult::Unclear(why) => {
                     trouble = why;
                     tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                     wait *= 2;
@@ -420,7 +442,7 @@ impl Repair<'_> {
             match self.compare(place, &begun, carries, version.as_deref()).await {
                 Compared::Untouched => {}
                 Compared::End(end) => {
-                    if matches!(end, End::Done(..)) {
+                    if matches!(end, RepairResult::Done(..)) {
                         self.came_with(place, &begun);
                     }
                     return self.settle(place, &begun, end).await;
@@ -432,21 +454,21 @@ impl Repair<'_> {
         } else {
             trouble
         };
-        Ok(End::Failed(format!("{trouble}; run this again")))
+        Ok(RepairResult::Failed(format!("{trouble}; run this again")))
     }
 
     async fn update(
         &self,
-        place: &Place,
+        place: &ObjectId,
         before: &Snapshot,
-        target: &Target,
-    ) -> Sent<Option<String>> {
+        target: &RepairTarget,
+    ) -> CallResult<Option<String>> {
         let Some(encryption) = target
             .key
             .as_deref()
             .and_then(|key| SsekmsEncryption::builder().kms_key_arn(key).build().ok())
         else {
-            return Sent::Refused("the target has no key".to_owned());
+            return CallResult::Refused("the target has no key".to_owned());
         };
         self.spend(|spent| spent.write(&before.storage_class, 1));
         let request = self
@@ -461,10 +483,10 @@ impl Repair<'_> {
 
     async fn copy(
         &self,
-        place: &Place,
+        place: &ObjectId,
         before: &Snapshot,
-        target: &Target,
-    ) -> Sent<Option<String>> {
+        target: &RepairTarget,
+    ) -> CallResult<Option<String>> {
         self.spend(|spent| spent.write(&before.storage_class, 1));
         let request = self
             .writer
@@ -486,34 +508,34 @@ impl Repair<'_> {
     /// Copies in parts; parts that are there from an earlier run are not copied again.
     async fn copy_in_parts(
         &self,
-        place: &Place,
-        begun: &mut Begun,
-    ) -> Result<Sent<Option<String>>, LedgerError> {
+        place: &ObjectId,
+        begun: &mut StartedRepair,
+    ) -> Result<CallResult<Option<String>>, LedgerError> {
         let upload = match begun.upload.clone() {
             Some(upload) => upload,
             None => match self.create_upload(place, &begun.before, &begun.target).await {
-                Sent::Done(upload) => {
+                CallResult::Done(upload) => {
                     begun.upload = Some(upload.clone());
                     self.ledger.write(place, &begun.state()).await?;
                     upload
                 }
-                Sent::Changed => return Ok(Sent::Changed),
-                Sent::Unclear(why) => return Ok(Sent::Unclear(why)),
-                Sent::SlowDown => return Ok(Sent::SlowDown),
-                Sent::Refused(why) => return Ok(Sent::Refused(why)),
+                CallResult::Changed => return Ok(CallResult::Changed),
+                CallResult::Unclear(why) => return Ok(CallResult::Unclear(why)),
+                CallResult::SlowDown => return Ok(CallResult::SlowDown),
+                CallResult::Refused(why) => return Ok(CallResult::Refused(why)),
             },
         };
         let there = match self.parts(place, &upload).await {
-            Sent::Done(Some(parts)) => parts,
+            CallResult::Done(Some(parts)) => parts,
             // It was completed or aborted: the look that follows tells which.
-            Sent::Done(None) => {
+            CallResult::Done(None) => {
                 begun.upload = None;
-                return Ok(Sent::Unclear("its upload in parts is over".to_owned()));
+                return Ok(CallResult::Unclear("its upload in parts is over".to_owned()));
             }
-            Sent::Changed => return Ok(Sent::Changed),
-            Sent::Unclear(why) => return Ok(Sent::Unclear(why)),
-            Sent::SlowDown => return Ok(Sent::SlowDown),
-            Sent::Refused(why) => return Ok(Sent::Refused(why)),
+            CallResult::Changed => return Ok(CallResult::Changed),
+            CallResult::Unclear(why) => return Ok(CallResult::Unclear(why)),
+            CallResult::SlowDown => return Ok(CallResult::SlowDown),
+            CallResult::Refused(why) => return Ok(CallResult::Refused(why)),
         };
         let before = &begun.before;
         let copies = parts_of(before.size).map(|part| {
@@ -527,7 +549,7 @@ impl Repair<'_> {
                     Some(etag) => etag,
                     None => self.copy_part(place, before, upload, &part).await?,
                 };
-                Ok::<_, Sent<Option<String>>>(
+                Ok::<_, CallResult<Option<String>>>(
                     CompletedPart::builder().part_number(part.number).e_tag(etag).build(),
                 )
             }
@@ -569,7 +591,7 @@ impl Repair<'_> {
             &aws_calls::COMPLETE_MULTIPART_UPLOAD,
             request.send().await.map(|answer| answer.version_id),
         );
-        if matches!(sent, Sent::Done(_)) {
+        if matches!(sent, CallResult::Done(_)) {
             begun.upload = None;
         }
         Ok(sent)
@@ -577,17 +599,17 @@ impl Repair<'_> {
 
     async fn create_upload(
         &self,
-        place: &Place,
+        place: &ObjectId,
         before: &Snapshot,
-        target: &Target,
-    ) -> Sent<String> {
+        target: &RepairTarget,
+    ) -> CallResult<String> {
         let header = |name: &str| before.headers.get(name).cloned();
         let expires = match header("expires") {
             None => None,
             Some(text) => match DateTime::from_str(&text, DateTimeFormat::HttpDate) {
                 Ok(date) => Some(date),
                 Err(_) => {
-                    return Sent::Refused(format!(
+                    return CallResult::Refused(format!(
                         "its header Expires is no date (`{text}`), and would be lost in a copy in parts"
                     ));
                 }
@@ -639,14 +661,14 @@ impl Repair<'_> {
             .send()
             .await;
         match sort(&aws_calls::CREATE_MULTIPART_UPLOAD, result.map(|answer| answer.upload_id)) {
-            Sent::Done(Some(upload)) => Sent::Done(upload),
-            Sent::Done(None) => {
-                Sent::Unclear("the answer to CreateMultipartUpload holds no id".to_owned())
+            CallResult::Done(Some(upload)) => CallResult::Done(upload),
+            CallResult::Done(None) => {
+                CallResult::Unclear("the answer to CreateMultipartUpload holds no id".to_owned())
             }
-            Sent::Changed => Sent::Changed,
-            Sent::Unclear(why) => Sent::Unclear(why),
-            Sent::SlowDown => Sent::SlowDown,
-            Sent::Refused(why) => Sent::Refused(why),
+            CallResult::Changed => CallResult::Changed,
+            CallResult::Unclear(why) => CallResult::Unclear(why),
+            CallResult::SlowDown => CallResult::SlowDown,
+            CallResult::Refused(why) => CallResult::Refused(why),
         }
     }
 
@@ -654,16 +676,16 @@ impl Repair<'_> {
     /// upload any more.
     async fn parts(
         &self,
-        place: &Place,
+        place: &ObjectId,
         upload: &str,
-    ) -> Sent<Option<BTreeMap<i32, (u64, String)>>> {
+    ) -> CallResult<Option<BTreeMap<i32, (u64, String)>>> {
         self.spend(Cost::list);
         let request = self.s3.list_parts().bucket(&place.bucket).key(&place.key).upload_id(upload);
         let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
         if pages.as_ref().is_err_and(|error| {
             error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload")
         }) {
-            return Sent::Done(None);
+            return CallResult::Done(None);
         }
         let part = |part: aws_sdk_s3::types::Part| {
             Some((part.part_number?, (u64::try_from(part.size?).ok()?, part.e_tag?)))
@@ -676,11 +698,11 @@ impl Repair<'_> {
 
     async fn copy_part(
         &self,
-        place: &Place,
+        place: &ObjectId,
         before: &Snapshot,
         upload: &str,
-        part: &Part,
-    ) -> Result<String, Sent<Option<String>>> {
+        part: &UploadPart,
+    ) -> Result<String, CallResult<Option<String>>> {
         let mut wait = FIRST_WAIT;
         let mut trouble = String::new();
         for _ in 0..ATTEMPTS {
@@ -701,36 +723,36 @@ impl Repair<'_> {
                 .await
                 .map(|answer| answer.copy_part_result.and_then(|result| result.e_tag));
             match sort(&aws_calls::UPLOAD_PART_COPY, result) {
-                Sent::Done(Some(etag)) => return Ok(etag),
-                Sent::Done(None) => {
+                CallResult::Done(Some(etag)) => return Ok(etag),
+                CallResult::Done(None) => {
                     "the answer to UploadPartCopy holds no ETag".clone_into(&mut trouble)
                 }
                 // A part that is copied twice is one part.
-                Sent::Unclear(why) => trouble = why,
-                Sent::SlowDown => {
+                CallResult::Unclear(why) => trouble = why,
+                CallResult::SlowDown => {
                     self.pace.slow_down();
                     "S3 asked to slow down".clone_into(&mut trouble);
                     continue;
                 }
-                Sent::Changed => return Err(Sent::Changed),
-                Sent::Refused(why) => return Err(Sent::Refused(why)),
+                CallResult::Changed => return Err(CallResult::Changed),
+                CallResult::Refused(why) => return Err(CallResult::Refused(why)),
             }
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
-        Err(Sent::Unclear(trouble))
+        Err(CallResult::Unclear(trouble))
     }
 
     /// What a copy in parts would lose of an object that needs one.
-    async fn loss(&self, place: &Place, before: &Snapshot) -> Lookup<Option<Reason>> {
+    async fn loss(&self, place: &ObjectId, before: &Snapshot) -> Lookup<Option<LeaveReason>> {
         if before.size <= method::LARGEST_COPY {
             return Lookup::Found(None);
         }
         if before.missing_metadata > 0 {
-            return Lookup::Found(Some(Reason::UnreadableMetadata));
+            return Lookup::Found(Some(LeaveReason::UnreadableMetadata));
         }
         if !method::fits_in_xml(&place.key) {
-            return Lookup::Found(Some(Reason::KeyNotInXml));
+            return Lookup::Found(Some(LeaveReason::KeyNotInXml));
         }
         self.spend(Cost::list);
         let request = self
@@ -743,13 +765,14 @@ impl Repair<'_> {
         Lookup::from_call(&aws_calls::LIST_OBJECT_ANNOTATIONS, &[], result).map(|answer| {
             let annotated = answer.annotation_count.unwrap_or(0) > 0
                 || !answer.annotations.unwrap_or_default().is_empty();
-            annotated.then_some(Reason::Annotated)
+            annotated.then_some(LeaveReason::Annotated)
         })
     }
 
-    async fn restore(&self, place: &Place) -> Result<End, LedgerError> {
+    async fn restore(&self, place: &ObjectId) -> Result<RepairResult, LedgerError> {
         // Intelligent-Tiering brings an object back for good, and takes no number of days.
-        let seen = match self.look(place, place.version.as_deref(), Carries::default()).await {
+        let seen = match self.look(place, place.version.as_deref(), HiddenMetadata::default()).await
+        {
             Lookup::Found(seen) => seen,
             other => return Ok(unseen(other)),
         };
@@ -768,7 +791,7 @@ impl Repair<'_> {
                 == Some("RestoreAlreadyInProgress")
         });
         if let (Err(error), false) = (&result, underway) {
-            return Ok(End::Failed(format!(
+            return Ok(RepairResult::Failed(format!(
                 "{}: {} ({})",
                 aws_calls::RESTORE_OBJECT.operation,
                 describe(error),
@@ -777,30 +800,32 @@ impl Repair<'_> {
         }
         self.spend(|spent| spent.restore(&seen.storage_class, seen.size));
         self.ledger.forget(place).await?;
-        Ok(End::Restoring)
+        Ok(RepairResult::Restoring)
     }
 
     /// Removes an old version, but only where a newer one is proved, and only what is still as it
     /// was found.
-    async fn purge(&self, place: &Place) -> Result<End, LedgerError> {
+    async fn purge(&self, place: &ObjectId) -> Result<RepairResult, LedgerError> {
         let Some(bucket) = self.plan.buckets.get(&place.bucket) else {
-            return Ok(End::Failed("its bucket is not among those of this run".to_owned()));
+            return Ok(RepairResult::Failed(
+                "its bucket is not among those of this run".to_owned(),
+            ));
         };
-        let newest = self.look(place, None, Carries::default());
-        let old = self.look(place, place.version.as_deref(), Carries::default());
+        let newest = self.look(place, None, HiddenMetadata::default());
+        let old = self.look(place, place.version.as_deref(), HiddenMetadata::default());
         let (newest, old) = tokio::join!(newest, old);
         let old = match old {
             Lookup::Found(old) => old,
             Lookup::Absent => {
                 self.ledger.forget(place).await?;
-                return Ok(End::Nothing);
+                return Ok(RepairResult::Nothing);
             }
             other => return Ok(unseen(other)),
         };
         let newest = match newest {
             Lookup::Found(newest) => newest,
             Lookup::Absent => {
-                return Ok(End::Failed(
+                return Ok(RepairResult::Failed(
                     "its key is deleted: no newer version proves anything, so it stays".to_owned(),
                 ));
             }
@@ -808,12 +833,12 @@ impl Repair<'_> {
         };
         let offends = |seen: &Snapshot| self.plan.criterion.offends(&seen.stored(), &bucket.target);
         if newest.version == old.version || offends(&newest) {
-            return Ok(End::Failed(
+            return Ok(RepairResult::Failed(
                 "its newer version is not encrypted as required yet, so it stays".to_owned(),
             ));
         }
         if !offends(&old) {
-            return Ok(End::Nothing);
+            return Ok(RepairResult::Nothing);
         }
         let version = place.version.clone();
         let result = self
@@ -825,14 +850,14 @@ impl Repair<'_> {
             .send()
             .await;
         if let Err(error) = result {
-            return Ok(End::Failed(format!(
+            return Ok(RepairResult::Failed(format!(
                 "{}: {} ({})",
                 aws_calls::DELETE_OBJECT_VERSION.operation,
                 describe(&error),
                 aws_calls::DELETE_OBJECT_VERSION.permission
             )));
         }
-        let costs = Costs {
+        let costs = CostInputs {
             size: old.size,
             storage_class: &old.storage_class,
             age_days: age_days(&old),
@@ -842,31 +867,31 @@ impl Repair<'_> {
             look: 0,
         };
         self.spend(|spent| spent.delete_early(costs));
-        match self.look(place, version.as_deref(), Carries::default()).await {
+        match self.look(place, version.as_deref(), HiddenMetadata::default()).await {
             Lookup::Absent => {
-                self.ledger.write(place, &State::Purged { at: now() }).await?;
-                Ok(End::Purged)
+                self.ledger.write(place, &RepairState::Purged { at: now() }).await?;
+                Ok(RepairResult::Purged)
             }
-            Lookup::Found(_) => {
-                Ok(End::Failed("S3 said that it is removed, but it is still there".to_owned()))
-            }
+            Lookup::Found(_) => Ok(RepairResult::Failed(
+                "S3 said that it is removed, but it is still there".to_owned(),
+            )),
             other => Ok(unseen(other)),
         }
     }
 }
 
 /// A repair under way.
-struct Begun {
-    method: Method,
-    target: Target,
+struct StartedRepair {
+    method: RepairMethod,
+    target: RepairTarget,
     before: Snapshot,
     upload: Option<String>,
     is_latest: bool,
 }
 
-impl Begun {
-    fn state(&self) -> State {
-        State::Begun {
+impl StartedRepair {
+    fn state(&self) -> RepairState {
+        RepairState::Begun {
             method: self.method,
             kind: self.target.kind,
             key: self.target.key.clone(),
@@ -878,18 +903,18 @@ impl Begun {
 
     /// The version that shows what became of it: an update leaves the version, a copy makes a new
     /// one.
-    fn looked_for<'a>(&self, place: &'a Place) -> Option<&'a str> {
-        place.version.as_deref().filter(|_| self.method == Method::Update)
+    fn looked_for<'a>(&self, place: &'a ObjectId) -> Option<&'a str> {
+        place.version.as_deref().filter(|_| self.method == RepairMethod::Update)
     }
 }
 
 enum Compared {
     /// Nothing happened to it.
     Untouched,
-    End(End),
+    End(RepairResult),
 }
 
-struct Part {
+struct UploadPart {
     number: i32,
     from: u64,
     /// Behind its last byte.
@@ -897,9 +922,9 @@ struct Part {
 }
 
 /// The parts that an object is copied in.
-fn parts_of(size: u64) -> impl Iterator<Item = Part> {
+fn parts_of(size: u64) -> impl Iterator<Item = UploadPart> {
     let length = PART.max(size.div_ceil(MOST_PARTS));
-    (0..size.div_ceil(length)).zip(1..).map(move |(index, number)| Part {
+    (0..size.div_ceil(length)).zip(1..).map(move |(index, number)| UploadPart {
         number,
         from: index * length,
         to: ((index + 1) * length).min(size),
@@ -921,7 +946,7 @@ fn checksum_of_parts(before: &Snapshot) -> (ChecksumAlgorithm, ChecksumType) {
     }
 }
 
-fn source(place: &Place) -> String {
+fn source(place: &ObjectId) -> String {
     let version = place
         .version
         .as_ref()
@@ -970,7 +995,7 @@ mod tests {
     proptest! {
         #[test]
         fn parts_are_the_whole_without_gaps_and_within_s3s_limits(size in 1_u64..48 * 1024 * 1024 * 1024 * 1024) {
-            let parts: Vec<Part> = parts_of(size).collect();
+            let parts: Vec<UploadPart> = parts_of(size).collect();
             prop_assert!(parts.len() as u64 <= MOST_PARTS);
             let mut at = 0;
             for (part, number) in parts.iter().zip(1..) {
@@ -985,7 +1010,7 @@ mod tests {
 
     #[test]
     fn a_source_is_written_so_that_any_key_arrives() {
-        let place = Place {
+        let place = ObjectId {
             bucket: "b".to_owned(),
             key: "a b/ü?versionId=x+%".to_owned(),
             version: Some("v.1".to_owned()),

@@ -14,14 +14,14 @@ use crate::{
     reencrypt::{
         cost::Cost,
         error::ReencryptError,
-        ledger::{Ledger, PAGE, State},
+        ledger::{Ledger, PAGE, RepairState},
         method::Choice,
         options::RateLimits,
-        pace::Pace,
-        place::Place,
+        pace::CopyPace,
+        place::ObjectId,
         repair::Repair,
-        scope::Scope,
-        tally::Tally,
+        scope::RepairScope,
+        tally::RepairTally,
     },
     system::bar::{self, bar},
 };
@@ -44,20 +44,20 @@ pub(crate) struct Resumed {
 
 /// The repairs of one run, which share a pace and count what they cost.
 pub(crate) struct RepairRun<'a> {
-    scope: &'a Scope,
+    scope: &'a RepairScope,
     ledger: &'a Ledger,
     writer: aws_sdk_s3::Client,
-    pace: Pace,
+    pace: CopyPace,
     spent: Mutex<Cost>,
 }
 
 impl<'a> RepairRun<'a> {
-    pub(crate) fn new(scope: &'a Scope, ledger: &'a Ledger, limits: RateLimits) -> Self {
+    pub(crate) fn new(scope: &'a RepairScope, ledger: &'a Ledger, limits: RateLimits) -> Self {
         Self {
             scope,
             ledger,
             writer: writer(&scope.aws.s3_bulk),
-            pace: Pace::new(limits.objects, limits.bytes),
+            pace: CopyPace::new(limits.objects, limits.bytes),
             spent: Mutex::new(Cost::default()),
         }
     }
@@ -75,7 +75,7 @@ impl<'a> RepairRun<'a> {
 
     /// Finishes what an earlier run has begun, and forgets what it only planned: the scan plans
     /// anew.
-    pub(crate) async fn resume(&self, tally: &mut Tally) -> Result<Resumed, ReencryptError> {
+    pub(crate) async fn resume(&self, tally: &mut RepairTally) -> Result<Resumed, ReencryptError> {
         resume(&self.repair(), self.scope, tally).await
     }
 
@@ -84,17 +84,17 @@ impl<'a> RepairRun<'a> {
         &self,
         to_do: u64,
         quiet: bool,
-        tally: &mut Tally,
+        tally: &mut RepairTally,
     ) -> Result<(), ReencryptError> {
         let repair = self.repair();
         let bar = bar(bar::OF_A_WHOLE, Some(to_do), quiet);
         // What removes old versions comes last: it needs the newer ones.
         all(&repair, self.scope, &bar, tally, |state| {
-            matches!(state, State::Planned { choice: Choice::Do(_) | Choice::Restore, .. })
+            matches!(state, RepairState::Planned { choice: Choice::Do(_) | Choice::Restore, .. })
         })
         .await?;
         all(&repair, self.scope, &bar, tally, |state| {
-            matches!(state, State::Planned { choice: Choice::Purge, .. })
+            matches!(state, RepairState::Planned { choice: Choice::Purge, .. })
         })
         .await?;
         bar.finish_and_clear();
@@ -128,14 +128,14 @@ fn writer(s3: &aws_sdk_s3::Client) -> aws_sdk_s3::Client {
 /// anew.
 async fn resume(
     repair: &Repair<'_>,
-    scope: &Scope,
-    tally: &mut Tally,
+    scope: &RepairScope,
+    tally: &mut RepairTally,
 ) -> Result<Resumed, ReencryptError> {
-    let mut after: Option<Place> = None;
+    let mut after: Option<ObjectId> = None;
     loop {
         let page = repair
             .ledger
-            .page(after.as_ref(), PAGE, |state| matches!(state, State::Planned { .. }))?;
+            .page(after.as_ref(), PAGE, |state| matches!(state, RepairState::Planned { .. }))?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         for forgotten in join_all(page.iter().map(|(place, _)| repair.ledger.forget(place))).await {
@@ -143,12 +143,12 @@ async fn resume(
         }
     }
     let mut elsewhere = 0;
-    let mut after: Option<Place> = None;
+    let mut after: Option<ObjectId> = None;
     let mut begun = 0;
     loop {
         let page = repair
             .ledger
-            .page(after.as_ref(), PAGE, |state| matches!(state, State::Begun { .. }))?;
+            .page(after.as_ref(), PAGE, |state| matches!(state, RepairState::Begun { .. }))?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         let (ours, others): (Vec<_>, Vec<_>) =
@@ -163,12 +163,12 @@ async fn resume(
 /// Gives every object of the ledger of which `wanted` holds its turn.
 async fn all(
     repair: &Repair<'_>,
-    scope: &Scope,
+    scope: &RepairScope,
     bar: &ProgressBar,
-    tally: &mut Tally,
-    wanted: impl Fn(&State) -> bool,
+    tally: &mut RepairTally,
+    wanted: impl Fn(&RepairState) -> bool,
 ) -> Result<(), ReencryptError> {
-    let mut after: Option<Place> = None;
+    let mut after: Option<ObjectId> = None;
     loop {
         let page = repair.ledger.page(after.as_ref(), PAGE, &wanted)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
@@ -179,16 +179,16 @@ async fn all(
 
 async fn turns(
     repair: &Repair<'_>,
-    scope: &Scope,
-    page: Vec<(Place, State)>,
+    scope: &RepairScope,
+    page: Vec<(ObjectId, RepairState)>,
     bar: &ProgressBar,
-    tally: &mut Tally,
+    tally: &mut RepairTally,
 ) -> Result<(), ReencryptError> {
     let turns = page.into_iter().map(|(place, state)| async move {
         let size = match &state {
-            State::Planned { size, .. } => *size,
-            State::Begun { before, .. } => before.size,
-            State::Done { .. } | State::Purged { .. } => 0,
+            RepairState::Planned { size, .. } => *size,
+            RepairState::Begun { before, .. } => before.size,
+            RepairState::Done { .. } | RepairState::Purged { .. } => 0,
         };
         let end = Box::pin(repair.turn(&place, state)).await;
         (place, size, end)

@@ -21,23 +21,23 @@ use crate::{
     reencrypt::{
         error::ReencryptError,
         options::{PipelineConfig, ScopeOptions},
-        place::Place,
-        plan::{BucketPlan, Plan},
-        snapshot::Carries,
-        target::{self, Asked, Criterion, Named, Target},
+        place::ObjectId,
+        plan::{BucketPlan, RepairPlan},
+        snapshot::HiddenMetadata,
+        target::{self, Criterion, RepairTarget, RequestedTarget, UnresolvedTarget},
     },
-    spec::data_paths::Location,
+    spec::data_paths::DataLocation,
 };
 
 /// A place to work in.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct RepairLocation {
     /// The key below `aws.s3.buckets`; none: it was named on the command line.
     pub(crate) role: Option<String>,
     pub(crate) location: S3Location,
 }
 
-impl Wanted {
+impl RepairLocation {
     /// Whether a run under way moves, deletes or writes what is there. Archives are only added to.
     fn is_in_use(&self) -> bool {
         self.role.as_deref().is_some_and(|role| {
@@ -46,7 +46,7 @@ impl Wanted {
     }
 }
 
-impl std::fmt::Display for Wanted {
+impl std::fmt::Display for RepairLocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.role {
             Some(role) => write!(f, "{role} {}", self.location),
@@ -57,15 +57,15 @@ impl std::fmt::Display for Wanted {
 
 /// Everything that is known before the first object is looked at.
 #[derive(Debug)]
-pub(crate) struct Scope {
+pub(crate) struct RepairScope {
     pub(crate) aws: Aws,
     /// The account whose credentials these are.
     pub(crate) account: String,
     /// The buckets' region.
     pub(crate) region: String,
     /// None lies within another.
-    pub(crate) wanted: Vec<Wanted>,
-    pub(crate) plan: Plan,
+    pub(crate) wanted: Vec<RepairLocation>,
+    pub(crate) plan: RepairPlan,
     /// What the safety switch says.
     pub(crate) refusals: Vec<String>,
     notes: Vec<String>,
@@ -78,13 +78,13 @@ pub(crate) struct Scope {
 pub(crate) fn wanted(
     options: &ScopeOptions<'_>,
     pipeline: Option<&PipelineConfig<'_>>,
-) -> Result<Vec<Wanted>, ReencryptError> {
+) -> Result<Vec<RepairLocation>, ReencryptError> {
     let of_config = pipeline.map_or(&[][..], |pipeline| pipeline.locations);
-    let named: Result<Vec<Wanted>, ReencryptError> = options
+    let named: Result<Vec<RepairLocation>, ReencryptError> = options
         .locations
         .iter()
         .map(|text| match S3Location::parse(text) {
-            Ok(location) => Ok(Wanted { role: role_of(&location, of_config), location }),
+            Ok(location) => Ok(RepairLocation { role: role_of(&location, of_config), location }),
             Err(error) => Err(ReencryptError::Usage(format!("{text}: {error}"))),
         })
         .collect();
@@ -93,7 +93,7 @@ pub(crate) fn wanted(
         let ours =
             of_config.iter().filter(|it| !options.policy.is_external(it.location.bucket.as_str()));
         wanted = ours
-            .map(|it| Wanted { role: Some(it.role.clone()), location: it.location.clone() })
+            .map(|it| RepairLocation { role: Some(it.role.clone()), location: it.location.clone() })
             .collect();
     }
     Ok(outermost(wanted))
@@ -101,22 +101,22 @@ pub(crate) fn wanted(
 
 /// The role of what a place on the command line touches: the config's innermost location that holds
 /// it, or one that lies within it and is in use.
-fn role_of(location: &S3Location, of_config: &[Location]) -> Option<String> {
+fn role_of(location: &S3Location, of_config: &[DataLocation]) -> Option<String> {
     let all = of_config.iter().filter(|it| it.location.bucket == location.bucket);
     let touching = all.filter(|it| {
         it.location.prefix.starts_with(&location.prefix)
             || location.prefix.starts_with(&it.location.prefix)
     });
-    let roles: Vec<Wanted> = touching
-        .map(|it| Wanted { role: Some(it.role.clone()), location: it.location.clone() })
+    let roles: Vec<RepairLocation> = touching
+        .map(|it| RepairLocation { role: Some(it.role.clone()), location: it.location.clone() })
         .collect();
     roles.iter().find(|it| it.is_in_use()).or_else(|| roles.first()).and_then(|it| it.role.clone())
 }
 
 /// Without those that lie within others: no object comes twice. One that is in use keeps its role.
-fn outermost(mut wanted: Vec<Wanted>) -> Vec<Wanted> {
+fn outermost(mut wanted: Vec<RepairLocation>) -> Vec<RepairLocation> {
     wanted.sort_by(|a, b| (&a.location, !a.is_in_use()).cmp(&(&b.location, !b.is_in_use())));
-    let mut kept: Vec<Wanted> = Vec::new();
+    let mut kept: Vec<RepairLocation> = Vec::new();
     for one in wanted {
         let holder = kept.iter_mut().find(|it| {
             it.location.bucket == one.location.bucket
@@ -132,19 +132,19 @@ fn outermost(mut wanted: Vec<Wanted>) -> Vec<Wanted> {
 }
 
 /// What is known of a bucket.
-struct Known {
+struct KnownBucket {
     ours: bool,
     default: DefaultEncryption,
     versioned: bool,
-    carries: Carries,
+    carries: HiddenMetadata,
 }
 
-impl Scope {
+impl RepairScope {
     /// Finds everything out about the places `wanted`, whose buckets are in `region`.
     pub(crate) async fn find(
         aws: Aws,
         region: String,
-        wanted: Vec<Wanted>,
+        wanted: Vec<RepairLocation>,
         options: &ScopeOptions<'_>,
         pipeline: Option<&PipelineConfig<'_>>,
     ) -> Result<Self, ReencryptError> {
@@ -170,7 +170,7 @@ impl Scope {
             configuration(&aws, pipeline, asked),
             alive(&aws, pipeline),
         );
-        let known: BTreeMap<&BucketName, Known> =
+        let known: BTreeMap<&BucketName, KnownBucket> =
             known.into_iter().collect::<Result<_, ReencryptError>>()?;
         let configuration = configuration?;
         let clusters = clusters?;
@@ -219,7 +219,7 @@ impl Scope {
             account,
             region,
             wanted,
-            plan: Plan {
+            plan: RepairPlan {
                 buckets: plans,
                 criterion,
                 restore: options.restore,
@@ -232,12 +232,12 @@ impl Scope {
     }
 
     /// Whether an object lies in one of the places.
-    pub(crate) fn holds(&self, place: &Place) -> bool {
+    pub(crate) fn holds(&self, place: &ObjectId) -> bool {
         self.place_of(place).is_some()
     }
 
     /// Which of the places an object lies in.
-    pub(crate) fn place_of(&self, place: &Place) -> Option<usize> {
+    pub(crate) fn place_of(&self, place: &ObjectId) -> Option<usize> {
         self.wanted.iter().position(|it| {
             it.location.bucket.as_str() == place.bucket
                 && place.key.starts_with(&it.location.prefix)
@@ -260,7 +260,7 @@ impl Scope {
 fn refusals(
     buckets: &[String],
     pipeline: Option<&PipelineConfig<'_>>,
-    wanted: &[Wanted],
+    wanted: &[RepairLocation],
     clusters: &[String],
 ) -> Vec<String> {
     let in_config = |bucket: &BucketName| {
@@ -318,7 +318,7 @@ async fn alive(
 async fn configuration(
     aws: &Aws,
     pipeline: Option<&PipelineConfig<'_>>,
-    asked: &Asked,
+    asked: &RequestedTarget,
 ) -> Result<Option<SecurityConfiguration>, ReencryptError> {
     let Some(name) = pipeline.and_then(|pipeline| pipeline.security_configuration) else {
         return Ok(None);
@@ -337,7 +337,7 @@ async fn known(
     bucket: &BucketName,
     account: &crate::base::names::AccountId,
     region: &str,
-) -> Result<Known, ReencryptError> {
+) -> Result<KnownBucket, ReencryptError> {
     let s3 = &aws.s3;
     let (where_it_is, ours, default, versioning, acls, locks) = tokio::join!(
         bucket_region::region(s3, bucket),
@@ -354,7 +354,7 @@ async fn known(
             "the bucket {bucket} is in {is_in}, not in {region}; run this for that region (AWS_REGION, or aws.s3.region)"
         )));
     }
-    Ok(Known {
+    Ok(KnownBucket {
         ours: found(ours, &about("the owner"))?,
         default: found(default, &about("the default encryption"))?,
         versioned: match versioning {
@@ -366,7 +366,7 @@ async fn known(
             }
             other => found(other, &about("the versioning"))?.is_some(),
         },
-        carries: Carries {
+        carries: HiddenMetadata {
             acls: found(acls, &about("the object ownership"))?,
             locks: found(locks, &about("the Object Lock configuration"))?,
         },
@@ -422,9 +422,13 @@ async fn arns(aws: &Aws, keys: &[String]) -> Result<Vec<String>, ReencryptError>
 }
 
 /// The target with its key's ARN. `owner`: the bucket's account, where that is this one.
-async fn resolve(aws: &Aws, named: Named, owner: Option<&str>) -> Result<Target, ReencryptError> {
-    let Named { kind, key, by } = named;
-    let plain = |key| Target { kind, key, updatable: false, by };
+async fn resolve(
+    aws: &Aws,
+    named: UnresolvedTarget,
+    owner: Option<&str>,
+) -> Result<RepairTarget, ReencryptError> {
+    let UnresolvedTarget { kind, key, by } = named;
+    let plain = |key| RepairTarget { kind, key, updatable: false, by };
     if kind == crate::settings::policy::EncryptionKind::SseS3 {
         return Ok(plain(None));
     }
@@ -449,7 +453,7 @@ async fn resolve(aws: &Aws, named: Named, owner: Option<&str>) -> Result<Target,
         && owner.is_some_and(|owner| {
             KeyReference::new(&arn).region_and_account().is_some_and(|(_, of)| of == owner)
         });
-    Ok(Target { kind, key: Some(arn), updatable, by })
+    Ok(RepairTarget { kind, key: Some(arn), updatable, by })
 }
 
 /// A fact without which nothing may be done.
@@ -475,8 +479,8 @@ mod tests {
     use super::*;
     use crate::settings::resolve::{Options, Settings};
 
-    fn at(role: &str, uri: &str) -> Wanted {
-        Wanted { role: Some(role.to_owned()), location: S3Location::parse(uri).unwrap() }
+    fn at(role: &str, uri: &str) -> RepairLocation {
+        RepairLocation { role: Some(role.to_owned()), location: S3Location::parse(uri).unwrap() }
     }
 
     #[test]
@@ -496,7 +500,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut policy = Settings::resolve(Options::default(), Some(file.path())).unwrap().policy;
         policy.external_buckets = vec!["theirs".to_owned()];
-        let location = |role: &str, uri: &str| Location {
+        let location = |role: &str, uri: &str| DataLocation {
             role: role.to_owned(),
             location: S3Location::parse(uri).unwrap(),
             at: "config.yml:1:1".to_owned(),
@@ -513,7 +517,7 @@ mod tests {
             let options = ScopeOptions {
                 locations: &named,
                 buckets: &[],
-                asked: Asked::default(),
+                asked: RequestedTarget::default(),
                 restore: false,
                 restore_days: 7,
                 purge_old_versions: false,

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     aws::bucket_region::is_code,
     base::{aws_calls, lookup::Lookup},
-    facts::stored::{self, Stored},
+    facts::stored::{self, StoredEncryption},
     reencrypt::{
-        method::{Archive, LARGEST_COPY, Method},
-        place::Place,
+        method::{ArchiveState, LARGEST_COPY, RepairMethod},
+        place::ObjectId,
     },
     settings::policy::EncryptionKind,
 };
@@ -44,14 +44,14 @@ pub(crate) struct Snapshot {
     pub(crate) tags: BTreeMap<String, String>,
     /// Grantee (`id=…`, `uri=…`) and permission; none where the bucket knows no ACLs.
     pub(crate) grants: Vec<(String, String)>,
-    pub(crate) lock: Lock,
+    pub(crate) lock: ObjectLock,
     pub(crate) checksum: Option<Checksum>,
-    pub(crate) archive: Archive,
+    pub(crate) archive: ArchiveState,
 }
 
 /// Object Lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lock {
+pub(crate) struct ObjectLock {
     pub(crate) mode: Option<String>,
     /// In milliseconds since 1970.
     pub(crate) until: Option<i64>,
@@ -71,7 +71,7 @@ pub(crate) struct Checksum {
     pub(crate) full: bool,
 }
 
-impl Lock {
+impl ObjectLock {
     /// Whether it protects anything at `now`, in milliseconds since 1970.
     pub(crate) fn protects(&self, now: i64) -> bool {
         self.legal_hold
@@ -91,13 +91,13 @@ impl Lock {
 
 impl Snapshot {
     /// How it is encrypted.
-    pub(crate) fn stored(&self) -> Stored {
+    pub(crate) fn stored(&self) -> StoredEncryption {
         match self.algorithm.as_deref() {
-            None => Stored::Unencrypted,
+            None => StoredEncryption::Unencrypted,
             Some(algorithm) => {
                 match stored::encryption_kind(&ServerSideEncryption::from(algorithm)) {
-                    Some(kind) => Stored::Kind(kind, self.key.clone()),
-                    None => Stored::Other(algorithm.to_owned()),
+                    Some(kind) => StoredEncryption::Kind(kind, self.key.clone()),
+                    None => StoredEncryption::Other(algorithm.to_owned()),
                 }
             }
         }
@@ -106,7 +106,10 @@ impl Snapshot {
     /// Whether its `ETag` is the MD5 of its content: neither written in parts nor encrypted by KMS.
     fn has_plain_etag(&self) -> bool {
         !self.etag.contains('-')
-            && matches!(self.stored(), Stored::Unencrypted | Stored::Kind(EncryptionKind::SseS3, _))
+            && matches!(
+                self.stored(),
+                StoredEncryption::Unencrypted | StoredEncryption::Kind(EncryptionKind::SseS3, _)
+            )
     }
 }
 
@@ -114,12 +117,12 @@ impl Snapshot {
 /// read it: then it has to be asked for by name, since a copy made by somebody who does not see it
 /// would lose it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Carries {
+pub(crate) struct HiddenMetadata {
     pub(crate) acls: bool,
     pub(crate) locks: bool,
 }
 
-impl Carries {
+impl HiddenMetadata {
     /// So many requests one look takes, tags not counted.
     pub(crate) fn a_look(self) -> u64 {
         1 + u64::from(self.acls) + 2 * u64::from(self.locks)
@@ -134,9 +137,9 @@ impl Carries {
 /// Looks at an object. `Absent`: there is no such object.
 pub(crate) async fn look(
     s3: &aws_sdk_s3::Client,
-    place: &Place,
+    place: &ObjectId,
     version: Option<&str>,
-    carries: Carries,
+    carries: HiddenMetadata,
 ) -> Lookup<Snapshot> {
     let version = version.map(str::to_owned);
     let request =
@@ -171,7 +174,7 @@ pub(crate) async fn look(
         if carries.locks {
             lock(s3, place, version.clone()).await
         } else {
-            Lookup::Found(Lock::default())
+            Lookup::Found(ObjectLock::default())
         }
     };
     let (tags, grants, lock) = tokio::join!(Box::pin(tags), Box::pin(grants), Box::pin(lock));
@@ -188,7 +191,11 @@ pub(crate) async fn look(
 }
 
 /// Retention and legal hold.
-async fn lock(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>) -> Lookup<Lock> {
+async fn lock(
+    s3: &aws_sdk_s3::Client,
+    place: &ObjectId,
+    version: Option<String>,
+) -> Lookup<ObjectLock> {
     let none = "NoSuchObjectLockConfiguration";
     let retention = s3
         .get_object_retention()
@@ -220,7 +227,7 @@ async fn lock(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>) -
             .map(|answer| answer.legal_hold)
     };
     retention.and_then(|retention| {
-        hold.map(|hold| Lock {
+        hold.map(|hold| ObjectLock {
             mode: retention
                 .as_ref()
                 .and_then(|it| it.mode.as_ref())
@@ -229,14 +236,14 @@ async fn lock(s3: &aws_sdk_s3::Client, place: &Place, version: Option<String>) -
                 .and_then(|it| it.retain_until_date)
                 .and_then(|until| until.to_millis().ok()),
             legal_hold: hold.and_then(|it| it.status) == Some(ObjectLockLegalHoldStatus::On),
-            ..Lock::default()
+            ..ObjectLock::default()
         })
     })
 }
 
 async fn tags(
     s3: &aws_sdk_s3::Client,
-    place: &Place,
+    place: &ObjectId,
     version: Option<String>,
 ) -> Lookup<BTreeMap<String, String>> {
     let result = s3
@@ -252,7 +259,7 @@ async fn tags(
 
 async fn grants(
     s3: &aws_sdk_s3::Client,
-    place: &Place,
+    place: &ObjectId,
     version: Option<String>,
 ) -> Lookup<Vec<(String, String)>> {
     let result = s3
@@ -287,7 +294,7 @@ fn snapshot(
     head: HeadObjectOutput,
     tags: BTreeMap<String, String>,
     grants: Vec<(String, String)>,
-    lock: Lock,
+    lock: ObjectLock,
 ) -> Option<Snapshot> {
     let checksum = checksum(&head);
     let headers = [
@@ -306,10 +313,10 @@ fn snapshot(
     let archived = matches!(storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
         || head.archive_status.is_some();
     let archive = match head.restore.as_deref() {
-        _ if !archived => Archive::No,
-        Some(restore) if restore.contains("ongoing-request=\"true\"") => Archive::Restoring,
-        Some(_) => Archive::Restored,
-        None => Archive::Archived,
+        _ if !archived => ArchiveState::No,
+        Some(restore) if restore.contains("ongoing-request=\"true\"") => ArchiveState::Restoring,
+        Some(_) => ArchiveState::Restored,
+        None => ArchiveState::Archived,
     };
     Some(Snapshot {
         size: u64::try_from(head.content_length?).ok()?,
@@ -324,7 +331,7 @@ fn snapshot(
         missing_metadata: head.missing_meta.unwrap_or(0),
         tags,
         grants,
-        lock: Lock {
+        lock: ObjectLock {
             event_hold: head.object_lock_event_hold.map(|hold| hold.as_str().to_owned()),
             event_days: head.object_lock_event_hold_duration_days,
             event_years: head.object_lock_event_hold_duration_years,
@@ -357,7 +364,12 @@ fn checksum(head: &HeadObjectOutput) -> Option<Checksum> {
 ///
 /// Some things cannot stay: a content that was copied anew has a new date, and a new `ETag` where
 /// that is not its MD5.
-pub(crate) fn losses(before: &Snapshot, after: &Snapshot, method: Method, now: i64) -> Vec<String> {
+pub(crate) fn losses(
+    before: &Snapshot,
+    after: &Snapshot,
+    method: RepairMethod,
+    now: i64,
+) -> Vec<String> {
     let mut losses = Vec::new();
     let mut same = |what: &str, equal: bool| {
         if !equal {
@@ -379,14 +391,14 @@ pub(crate) fn losses(before: &Snapshot, after: &Snapshot, method: Method, now: i
     same("ACL", before.grants == after.grants);
     same("Object Lock", before.lock.in_force(now) == after.lock.in_force(now));
     match method {
-        Method::Update => {
+        RepairMethod::Update => {
             same("ETag", before.etag == after.etag);
             same("date", before.modified == after.modified);
             same("checksum", before.checksum == after.checksum);
         }
-        Method::Copy | Method::CopyInParts => {
+        RepairMethod::Copy | RepairMethod::CopyInParts => {
             let comparable =
-                method == Method::Copy && before.has_plain_etag() && after.has_plain_etag();
+                method == RepairMethod::Copy && before.has_plain_etag() && after.has_plain_etag();
             same("ETag", !comparable || before.etag == after.etag);
             if let Some(checksum) = &before.checksum {
                 let kept = after.checksum.as_ref();
@@ -423,9 +435,9 @@ mod tests {
             missing_metadata: 0,
             tags: BTreeMap::new(),
             grants: Vec::new(),
-            lock: Lock::default(),
+            lock: ObjectLock::default(),
             checksum: None,
-            archive: Archive::No,
+            archive: ArchiveState::No,
         }
     }
 
@@ -433,7 +445,7 @@ mod tests {
         let before = plain();
         let mut after = Snapshot { algorithm: Some("AES256".to_owned()), modified: 9, ..plain() };
         change(&mut after);
-        losses(&before, &after, Method::Copy, 0)
+        losses(&before, &after, RepairMethod::Copy, 0)
     }
 
     #[test]
@@ -475,7 +487,7 @@ mod tests {
         };
         let compare = |before, after| {
             let before = Snapshot { checksum: before, ..plain() };
-            losses(&before, &Snapshot { checksum: after, ..plain() }, Method::Copy, 0)
+            losses(&before, &Snapshot { checksum: after, ..plain() }, RepairMethod::Copy, 0)
         };
         assert!(compare(None, sum("CRC64NVME", "a", true)).is_empty(), "S3 adds its own");
         assert!(compare(sum("SHA256", "a-2", false), sum("SHA256", "b", true)).is_empty());
@@ -488,10 +500,13 @@ mod tests {
 
     #[test]
     fn a_retention_that_is_over_need_not_be_kept() {
-        let lock =
-            Lock { mode: Some("GOVERNANCE".to_owned()), until: Some(100), ..Lock::default() };
+        let lock = ObjectLock {
+            mode: Some("GOVERNANCE".to_owned()),
+            until: Some(100),
+            ..ObjectLock::default()
+        };
         let before = Snapshot { lock, ..plain() };
-        assert_eq!(losses(&before, &plain(), Method::Copy, 99), ["Object Lock"]);
-        assert!(losses(&before, &plain(), Method::Copy, 100).is_empty());
+        assert_eq!(losses(&before, &plain(), RepairMethod::Copy, 99), ["Object Lock"]);
+        assert!(losses(&before, &plain(), RepairMethod::Copy, 100).is_empty());
     }
 }

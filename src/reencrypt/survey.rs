@@ -18,18 +18,18 @@ use crate::{
     facts::{
         objects,
         scan::{self, pages, scope},
-        stored::Stored,
+        stored::StoredEncryption,
     },
     reencrypt::{
-        cost::{Cost, Costs},
+        cost::{Cost, CostInputs},
         error::ReencryptError,
-        ledger::{Ledger, State},
+        ledger::{Ledger, RepairState},
         leftover::{Leftover, unseen},
-        method::{self, Archive, Choice, Method, Reason, Seen},
-        place::{Place, shown},
+        method::{self, ArchiveState, Choice, LeaveReason, ObjectState, RepairMethod},
+        place::{ObjectId, shown},
         plan::BucketPlan,
-        scope::{Scope, Wanted},
-        snapshot::{self, Carries},
+        scope::{RepairLocation, RepairScope},
+        snapshot::{self, HiddenMetadata},
     },
     settings::policy::EncryptionKind,
     system::bar::{self, bar},
@@ -42,7 +42,7 @@ const NAMED: usize = 3;
 
 /// How many objects, how large, and the first of them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Group {
+pub(crate) struct ObjectGroup {
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
     pub(crate) first: Vec<String>,
@@ -50,19 +50,19 @@ pub(crate) struct Group {
 
 /// What was found in one place.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct PlaceSurvey {
     bucket: String,
     pub(crate) looked_at: u64,
-    pub(crate) groups: BTreeMap<Choice, Group>,
+    pub(crate) groups: BTreeMap<Choice, ObjectGroup>,
     pub(crate) unseen: u64,
     pub(crate) obstacle: Option<LookupError>,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Survey {
+pub(crate) struct RepairSurvey {
     /// In the order of the scope's places.
-    pub(crate) places: Vec<(String, Found)>,
+    pub(crate) places: Vec<(String, PlaceSurvey)>,
     /// What looking has cost, and doing the rest would.
     pub(crate) cost: Cost,
     /// The first of these alone.
@@ -71,18 +71,18 @@ pub(crate) struct Survey {
 
 /// An object that is not as it should be.
 struct Offender {
-    place: Place,
+    place: ObjectId,
     object: scope::Object,
-    stored: Stored,
+    stored: StoredEncryption,
     choice: Choice,
     /// How many requests it took to decide, besides the scan's.
     requests: u64,
 }
 
-impl Survey {
+impl RepairSurvey {
     /// Looks at everything. What is to be done goes into `ledger`, and into the file `list`.
     pub(crate) async fn take(
-        scope: &Scope,
+        scope: &RepairScope,
         ledger: Option<&Ledger>,
         list: Option<&Path>,
         quiet: bool,
@@ -94,8 +94,10 @@ impl Survey {
         let mut survey = Self::default();
         let spinner = bar(bar::SO_FAR, None, quiet);
         for wanted in &scope.wanted {
-            let mut found =
-                Found { bucket: wanted.location.bucket.as_str().to_owned(), ..Found::default() };
+            let mut found = PlaceSurvey {
+                bucket: wanted.location.bucket.as_str().to_owned(),
+                ..PlaceSurvey::default()
+            };
             survey
                 .scan(
                     scope,
@@ -121,17 +123,17 @@ impl Survey {
 
     async fn scan(
         &mut self,
-        scope: &Scope,
-        wanted: &Wanted,
+        scope: &RepairScope,
+        wanted: &RepairLocation,
         ledger: Option<&Ledger>,
-        found: &mut Found,
+        found: &mut PlaceSurvey,
         spinner: &ProgressBar,
         list: &mut impl FnMut(&Offender) -> Result<(), ReencryptError>,
     ) -> Result<(), ReencryptError> {
         let Some(bucket) = scope.plan.buckets.get(wanted.location.bucket.as_str()) else {
             return Ok(());
         };
-        let question = scope::Scope {
+        let question = scope::ScanScope {
             location: wanted.location.clone(),
             versions: bucket.versioned,
             since: None,
@@ -157,7 +159,11 @@ impl Survey {
                 spinner.inc(1);
                 // S3 answers 400 for SSE-C, which only two more requests tell from other reasons.
                 let requests =
-                    if matches!(object.stored, Lookup::Found(Stored::CustomerKey)) { 3 } else { 1 };
+                    if matches!(object.stored, Lookup::Found(StoredEncryption::CustomerKey)) {
+                        3
+                    } else {
+                        1
+                    };
                 self.looking.read(object.storage_class.as_deref().unwrap_or("STANDARD"), requests);
                 match object.stored.clone() {
                     Lookup::Found(stored) => {
@@ -192,7 +198,7 @@ impl Survey {
                         self.cost.add(offender.choice, costs(&offender, bucket));
                         list(&offender)?;
                         if !matches!(offender.choice, Choice::Leave(_)) {
-                            let state = State::Planned {
+                            let state = RepairState::Planned {
                                 choice: offender.choice,
                                 size: offender.object.size,
                                 is_latest: offender.object.is_latest,
@@ -210,14 +216,14 @@ impl Survey {
                     written?;
                 }
             }
-            if let scope::Reached::Stopped(why) = batch.reached {
+            if let scope::SplitProgress::Stopped(why) = batch.reached {
                 found.stopped(why);
             }
         }
         Ok(())
     }
 
-    fn groups(&self) -> impl Iterator<Item = (&Choice, &Group)> {
+    fn groups(&self) -> impl Iterator<Item = (&Choice, &ObjectGroup)> {
         self.places.iter().flat_map(|(_, found)| &found.groups)
     }
 
@@ -298,22 +304,23 @@ impl Survey {
 /// Decides about an object. What lies in an archive is looked at once more: only a HEAD tells
 /// whether it was restored.
 async fn judge(
-    scope: &Scope,
+    scope: &RepairScope,
     bucket: &BucketPlan,
     object: scope::Object,
-    stored: Stored,
+    stored: StoredEncryption,
 ) -> Result<Offender, LookupError> {
-    let place = Place {
+    let place = ObjectId {
         bucket: object.bucket.as_str().to_owned(),
         key: object.key.clone(),
         version: object.version_id.clone(),
     };
-    let (mut archive, mut locked, mut requests) = (Archive::No, false, 0);
+    let (mut archive, mut locked, mut requests) = (ArchiveState::No, false, 0);
     let class = object.storage_class.as_deref().unwrap_or("STANDARD");
     let may_be_archived = matches!(class, "GLACIER" | "DEEP_ARCHIVE" | "INTELLIGENT_TIERING");
-    if stored != Stored::CustomerKey && (may_be_archived || (!object.is_latest && scope.plan.purge))
+    if stored != StoredEncryption::CustomerKey
+        && (may_be_archived || (!object.is_latest && scope.plan.purge))
     {
-        let carries = Carries { acls: false, ..bucket.carries };
+        let carries = HiddenMetadata { acls: false, ..bucket.carries };
         match snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), carries).await {
             Lookup::Found(seen) => {
                 requests = carries.requests(&seen);
@@ -335,7 +342,7 @@ async fn judge(
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => return Err(obstacle),
         }
     }
-    let seen = Seen {
+    let seen = ObjectState {
         stored: &stored,
         size: object.size,
         is_latest: object.is_latest,
@@ -347,18 +354,18 @@ async fn judge(
     Ok(Offender { place, object, stored, choice, requests })
 }
 
-fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan) -> Costs<'a> {
+fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan) -> CostInputs<'a> {
     let age = offender
         .object
         .modified
         .map_or(0, |modified| (OffsetDateTime::now_utc() - modified).whole_days());
-    Costs {
+    CostInputs {
         size: offender.object.size,
         storage_class: offender.object.storage_class.as_deref().unwrap_or("STANDARD"),
         age_days: u64::try_from(age).unwrap_or(0),
         from_kms: matches!(
             offender.stored,
-            Stored::Kind(EncryptionKind::SseKms | EncryptionKind::DsseKms, _)
+            StoredEncryption::Kind(EncryptionKind::SseKms | EncryptionKind::DsseKms, _)
         ),
         to_kms: bucket.target.kind != EncryptionKind::SseS3,
         versioned: bucket.versioned,
@@ -370,9 +377,9 @@ fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan) -> Costs<'a> {
 fn line(offender: &Offender) -> serde_json::Value {
     let (choice, why) = match offender.choice {
         Choice::Leave(reason) => ("leave", Some(reason.advice())),
-        Choice::Do(Method::Update) => ("update-object-encryption", None),
-        Choice::Do(Method::Copy) => ("copy", None),
-        Choice::Do(Method::CopyInParts) => ("copy-in-parts", None),
+        Choice::Do(RepairMethod::Update) => ("update-object-encryption", None),
+        Choice::Do(RepairMethod::Copy) => ("copy", None),
+        Choice::Do(RepairMethod::CopyInParts) => ("copy-in-parts", None),
         Choice::Restore => ("restore", None),
         Choice::Purge => ("purge-old-version", None),
         Choice::Nothing => ("nothing", None),
@@ -390,7 +397,7 @@ fn line(offender: &Offender) -> serde_json::Value {
     })
 }
 
-impl Found {
+impl PlaceSurvey {
     fn count(&mut self, offender: &Offender) {
         let group = self.groups.entry(offender.choice).or_default();
         group.objects += 1;
@@ -423,7 +430,7 @@ impl Found {
     }
 }
 
-impl Group {
+impl ObjectGroup {
     fn shown(&self) -> String {
         let more = if self.objects > self.first.len() as u64 { ", …" } else { "" };
         format!(
@@ -442,18 +449,18 @@ fn plural(number: u64, what: &str) -> String {
 fn said(choice: Choice) -> &'static str {
     match choice {
         Choice::Nothing => "nothing",
-        Choice::Do(Method::Update) => "to update in place",
-        Choice::Do(Method::Copy) => "to copy in place",
-        Choice::Do(Method::CopyInParts) => "to copy in place, in parts",
+        Choice::Do(RepairMethod::Update) => "to update in place",
+        Choice::Do(RepairMethod::Copy) => "to copy in place",
+        Choice::Do(RepairMethod::CopyInParts) => "to copy in place, in parts",
         Choice::Restore => "to restore first",
         Choice::Purge => "old versions to remove",
-        Choice::Leave(Reason::CustomerKey) => "left: SSE-C",
-        Choice::Leave(Reason::Archived) => "left: archived",
-        Choice::Leave(Reason::Restoring) => "left: a restore is under way",
-        Choice::Leave(Reason::OldVersion) => "left: old versions",
-        Choice::Leave(Reason::LockedVersion) => "left: old versions that Object Lock keeps",
-        Choice::Leave(Reason::UnreadableMetadata) => "left: metadata that cannot be read",
-        Choice::Leave(Reason::Annotated) => "left: annotated",
-        Choice::Leave(Reason::KeyNotInXml) => "left: a key that XML cannot hold",
+        Choice::Leave(LeaveReason::CustomerKey) => "left: SSE-C",
+        Choice::Leave(LeaveReason::Archived) => "left: archived",
+        Choice::Leave(LeaveReason::Restoring) => "left: a restore is under way",
+        Choice::Leave(LeaveReason::OldVersion) => "left: old versions",
+        Choice::Leave(LeaveReason::LockedVersion) => "left: old versions that Object Lock keeps",
+        Choice::Leave(LeaveReason::UnreadableMetadata) => "left: metadata that cannot be read",
+        Choice::Leave(LeaveReason::Annotated) => "left: annotated",
+        Choice::Leave(LeaveReason::KeyNotInXml) => "left: a key that XML cannot hold",
     }
 }

@@ -4,55 +4,59 @@ use std::collections::BTreeMap;
 
 use crate::reencrypt::{
     leftover::{self, Leftover},
-    method::Method,
-    place::Place,
-    repair::{End, Old},
+    method::RepairMethod,
+    place::ObjectId,
+    repair::{PreviousVersion, RepairResult},
 };
 
 /// How the objects' turns ended.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct RepairTally {
     /// By the scope's place, and by method: how many, and how large.
-    pub(crate) done: BTreeMap<(usize, Method), (u64, u64)>,
+    pub(crate) done: BTreeMap<(usize, RepairMethod), (u64, u64)>,
     pub(crate) purged: u64,
     pub(crate) restoring: u64,
     /// What was left, failed, or could not be looked at; the first of each kind by name.
-    pub(crate) left: BTreeMap<String, (u64, Place)>,
+    pub(crate) left: BTreeMap<String, (u64, ObjectId)>,
     failed: u64,
     pub(crate) unseen: u64,
 }
 
-impl Tally {
+impl RepairTally {
     /// Counts an object of `size`, in the scope's place `index`.
-    pub(crate) fn count(&mut self, (place, size, index): (&Place, u64, usize), end: End) {
+    pub(crate) fn count(
+        &mut self,
+        (place, size, index): (&ObjectId, u64, usize),
+        end: RepairResult,
+    ) {
         let why = match end {
-            End::Done(method, old) => {
+            RepairResult::Done(method, old) => {
                 let done = self.done.entry((index, method)).or_default();
                 *done = (done.0 + 1, done.1.saturating_add(size));
                 match old {
-                    Some(Old::Left(reason)) => reason.advice().to_owned(),
-                    None | Some(Old::ToPurge) => return,
+                    Some(PreviousVersion::Left(reason)) => reason.advice().to_owned(),
+                    None | Some(PreviousVersion::ToPurge) => return,
                 }
             }
-            End::Purged => {
+            RepairResult::Purged => {
                 self.purged += 1;
                 return;
             }
-            End::Restoring => {
+            RepairResult::Restoring => {
                 self.restoring += 1;
                 return;
             }
-            End::Nothing => return,
-            End::Left(reason) => reason.advice().to_owned(),
-            End::Changed => {
+            RepairResult::Nothing => return,
+            RepairResult::Left(reason) => reason.advice().to_owned(),
+            RepairResult::Changed => {
                 self.failed += 1;
                 "another writer changed it meanwhile; run this again".to_owned()
             }
-            End::Failed(why) => {
+            RepairResult::Failed(why) => {
                 self.failed += 1;
                 why
             }
-            End::Unseen(obstacle) => {
+            RepairResult::Unseen(obstacle) => {
                 self.unseen += 1;
                 leftover::unseen(&obstacle)
             }
@@ -66,7 +70,7 @@ impl Tally {
 
     /// What is not done, by why.
     pub(crate) fn leftovers(&self) -> Vec<Leftover> {
-        let leftover = |(why, (number, first)): (&String, &(u64, Place))| {
+        let leftover = |(why, (number, first)): (&String, &(u64, ObjectId))| {
             let others =
                 if *number == 1 { String::new() } else { format!(" and {} more", number - 1) };
             Leftover::of_objects(

@@ -3,13 +3,13 @@
 use crate::{
     base::names::KeyReference,
     checks::stored::Standard,
-    facts::{emr::SecurityConfiguration, s3::DefaultEncryption, stored::Stored},
+    facts::{emr::SecurityConfiguration, s3::DefaultEncryption, stored::StoredEncryption},
     settings::policy::EncryptionKind,
 };
 
 /// The encryption that a bucket's objects get.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct RepairTarget {
     pub(crate) kind: EncryptionKind,
     /// The key's ARN; none for SSE-S3, and for a key of AWS's own that is not there yet.
     pub(crate) key: Option<String>,
@@ -20,21 +20,21 @@ pub(crate) struct Target {
     pub(crate) by: &'static str,
 }
 
-impl Target {
+impl RepairTarget {
     /// Whether an object is encrypted so.
-    pub(crate) fn is_met(&self, stored: &Stored) -> bool {
-        matches!(stored, Stored::Kind(kind, key) if *kind == self.kind && self.key.as_ref().is_none_or(|wanted| key.as_ref() == Some(wanted)))
+    pub(crate) fn is_met(&self, stored: &StoredEncryption) -> bool {
+        matches!(stored, StoredEncryption::Kind(kind, key) if *kind == self.kind && self.key.as_ref().is_none_or(|wanted| key.as_ref() == Some(wanted)))
     }
 }
 
-impl Target {
+impl RepairTarget {
     /// Whether both ask S3 for the same.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.kind, &self.key) == (other.kind, &other.key)
     }
 }
 
-impl std::fmt::Display for Target {
+impl std::fmt::Display for RepairTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(crate::settings::policy::kind_name(self.kind))?;
         match (&self.key, self.kind) {
@@ -48,7 +48,7 @@ impl std::fmt::Display for Target {
 
 /// A target before its key is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Named {
+pub(crate) struct UnresolvedTarget {
     pub(crate) kind: EncryptionKind,
     pub(crate) key: Option<KeyReference>,
     pub(crate) by: &'static str,
@@ -56,12 +56,12 @@ pub(crate) struct Named {
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct RequestedTarget {
     pub(crate) kind: Option<EncryptionKind>,
     pub(crate) key: Option<String>,
 }
 
-impl Asked {
+impl RequestedTarget {
     /// Whether anything was.
     pub(crate) fn is_explicit(&self) -> bool {
         self.kind.is_some() || self.key.is_some()
@@ -75,12 +75,16 @@ impl Asked {
 /// What to do where none of them says anything that S3 can be asked for.
 pub(crate) fn decide(
     bucket: &str,
-    asked: &Asked,
+    asked: &RequestedTarget,
     expected_keys: &[String],
     configuration: Option<&SecurityConfiguration>,
     default: &DefaultEncryption,
-) -> Result<Named, String> {
-    let named = |kind, key: Option<&str>, by| Named { kind, key: key.map(KeyReference::new), by };
+) -> Result<UnresolvedTarget, String> {
+    let named = |kind, key: Option<&str>, by| UnresolvedTarget {
+        kind,
+        key: key.map(KeyReference::new),
+        by,
+    };
     match (asked.kind, asked.key.as_deref()) {
         (Some(EncryptionKind::SseS3), Some(_)) => {
             return Err("--kms-key: SSE-S3 takes no key; leave one of the two out".to_owned());
@@ -102,7 +106,9 @@ pub(crate) fn decide(
         let by = "the security configuration";
         match mode.as_str() {
             "SSE-S3" => return Ok(named(EncryptionKind::SseS3, None, by)),
-            "SSE-KMS" => return Ok(Named { kind: EncryptionKind::SseKms, key: key.clone(), by }),
+            "SSE-KMS" => {
+                return Ok(UnresolvedTarget { kind: EncryptionKind::SseKms, key: key.clone(), by });
+            }
             // What the client encrypts is encrypted by S3 besides, by the bucket's default.
             _ => {}
         }
@@ -135,16 +141,18 @@ pub(crate) struct Criterion {
 
 impl Criterion {
     /// Whether an object must be repaired.
-    pub(crate) fn offends(&self, stored: &Stored, target: &Target) -> bool {
+    pub(crate) fn offends(&self, stored: &StoredEncryption, target: &RepairTarget) -> bool {
         match stored {
-            Stored::Unencrypted | Stored::CustomerKey | Stored::Other(_) => true,
-            Stored::Kind(..) if self.explicit => !target.is_met(stored),
-            Stored::Kind(kind, key) => !self.standard.accepts(*kind, key.as_deref()),
+            StoredEncryption::Unencrypted
+            | StoredEncryption::CustomerKey
+            | StoredEncryption::Other(_) => true,
+            StoredEncryption::Kind(..) if self.explicit => !target.is_met(stored),
+            StoredEncryption::Kind(kind, key) => !self.standard.accepts(*kind, key.as_deref()),
         }
     }
 
     /// Whether the policy accepts what objects would become.
-    pub(crate) fn accepts_target(&self, target: &Target) -> bool {
+    pub(crate) fn accepts_target(&self, target: &RepairTarget) -> bool {
         self.standard.accepts(target.kind, target.key.as_deref())
     }
 }
@@ -170,9 +178,9 @@ mod tests {
         let s3 = r#"{"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration":
             {"EncryptionMode": "SSE-KMS", "AwsKmsKey": "k", "Overrides": [{"BucketName": "other", "EncryptionMode": "SSE-S3"}, {"BucketName": "client", "EncryptionMode": "CSE-KMS", "AwsKmsKey": "c"}]}}}}"#;
         let configuration = configuration(s3);
-        let none = Asked::default();
-        let asked = Asked { kind: Some(DsseKms), key: Some(KEY.to_owned()) };
-        let target = |bucket: &str, asked: &Asked, keys: &[String], configured| {
+        let none = RequestedTarget::default();
+        let asked = RequestedTarget { kind: Some(DsseKms), key: Some(KEY.to_owned()) };
+        let target = |bucket: &str, asked: &RequestedTarget, keys: &[String], configured| {
             let named = decide(
                 bucket,
                 asked,
@@ -196,9 +204,9 @@ mod tests {
             target("b", &none, &["x".to_owned(), "y".to_owned()], false),
             (SseS3, None, "the bucket's default")
         );
-        let only_kind = Asked { kind: Some(SseKms), key: None };
+        let only_kind = RequestedTarget { kind: Some(SseKms), key: None };
         assert_eq!(target("b", &only_kind, &["x".to_owned()], true).1, key("x"));
-        let both = Asked { kind: Some(SseS3), key: key("x") };
+        let both = RequestedTarget { kind: Some(SseS3), key: key("x") };
         assert!(decide("b", &both, &[], None, &default()).is_err());
         assert!(
             decide("b", &none, &[], None, &DefaultEncryption::None)
@@ -209,15 +217,19 @@ mod tests {
 
     #[test]
     fn without_being_asked_only_what_the_policy_refuses_offends() {
-        let target =
-            Target { kind: SseKms, key: Some(KEY.to_owned()), updatable: true, by: "as asked" };
+        let target = RepairTarget {
+            kind: SseKms,
+            key: Some(KEY.to_owned()),
+            updatable: true,
+            by: "as asked",
+        };
         let of = |explicit, accepted: &[EncryptionKind], keys: &[&str]| Criterion {
             explicit,
             standard: Standard::for_tests(accepted, keys),
         };
-        let s3 = Stored::Kind(SseS3, None);
-        let ours = Stored::Kind(SseKms, Some(KEY.to_owned()));
-        let theirs = Stored::Kind(SseKms, Some("other".to_owned()));
+        let s3 = StoredEncryption::Kind(SseS3, None);
+        let ours = StoredEncryption::Kind(SseKms, Some(KEY.to_owned()));
+        let theirs = StoredEncryption::Kind(SseKms, Some("other".to_owned()));
         let table = [
             (of(false, &[SseS3, SseKms], &[]), [false, false, false]),
             (of(false, &[SseKms], &[]), [true, false, false]),
@@ -231,8 +243,8 @@ mod tests {
                 "{criterion:?}"
             );
             assert!(
-                criterion.offends(&Stored::Unencrypted, &target)
-                    && criterion.offends(&Stored::CustomerKey, &target)
+                criterion.offends(&StoredEncryption::Unencrypted, &target)
+                    && criterion.offends(&StoredEncryption::CustomerKey, &target)
             );
             assert!(criterion.accepts_target(&target));
         }

@@ -42,7 +42,7 @@ impl Channel {
 }
 
 /// An alert on its way by one channel: what it is called, and its task.
-type UnderWay = (String, JoinHandle<()>);
+type PendingAlert = (String, JoinHandle<()>);
 
 /// Alerts that are on their way. Clones share them.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub(crate) struct Alerts {
     channels: Arc<Channels>,
     aws: Arc<AwsOptions>,
     timeline: Timeline,
-    under_way: Arc<Mutex<Vec<UnderWay>>>,
+    under_way: Arc<Mutex<Vec<PendingAlert>>>,
 }
 
 impl Alerts {

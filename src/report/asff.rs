@@ -11,7 +11,10 @@ use crate::{
     base::{digest::sha256, names::ClusterId},
     checks::catalogue,
     report::{
-        document::{Document, Finding, Level, Lookup, Outcome, Status},
+        document::{
+            RecordedFinding, RecordedLevel, RecordedLookup, RecordedOutcome, RecordedStatus,
+            RunReport,
+        },
         render::RenderError,
     },
 };
@@ -27,7 +30,7 @@ const IDENTIFIER: usize = 512;
 const FIELD: usize = 2048;
 
 /// Whom and what the findings are about.
-struct Place<'a> {
+struct FindingOrigin<'a> {
     partition: &'a str,
     region: &'a str,
     account: &'a str,
@@ -38,24 +41,26 @@ struct Place<'a> {
 ///
 /// # Errors
 /// When the document does not tell account or region.
-pub(crate) fn asff(document: &Document, region: Option<&str>) -> Result<String, RenderError> {
+pub(crate) fn asff(document: &RunReport, region: Option<&str>) -> Result<String, RenderError> {
     let account = document.account().ok_or_else(|| {
         RenderError::Lacking(
             "the document does not tell the account (sts:GetCallerIdentity was not answered); Security Hub takes no finding without".to_owned(),
         )
     })?;
     let region = region
-        .or_else(|| told_region(document))
+        .or_else(|| launch_region(document))
         .ok_or_else(|| RenderError::Lacking("the document does not tell the region; say which Security Hub is meant with `--region`".to_owned()))?;
     let partition = document
         .runner_principal()
         .or_else(|| document.principal())
         .and_then(|arn| arn.split(':').nth(1))
         .unwrap_or("aws");
-    let place = Place { partition, region, account };
-    let mut findings: Vec<&Finding> = document
+    let place = FindingOrigin { partition, region, account };
+    let mut findings: Vec<&RecordedFinding> = document
         .all_findings()
-        .filter(|finding| finding.status != Status::NotApplicable && finding.waits_for.is_none())
+        .filter(|finding| {
+            finding.status != RecordedStatus::NotApplicable && finding.waits_for.is_none()
+        })
         .collect();
     // What is open goes first, should a later request fail.
     findings.sort_by_key(|finding| (finding.status, finding.level));
@@ -70,7 +75,7 @@ pub(crate) fn asff(document: &Document, region: Option<&str>) -> Result<String, 
 }
 
 /// The region that the run's clusters are launched in, by the finding that is about it.
-fn told_region(document: &Document) -> Option<&str> {
+fn launch_region(document: &RunReport) -> Option<&str> {
     let asked = document
         .of_check("ebs-encryption-by-default")
         .next()
@@ -100,12 +105,12 @@ fn batches(findings: impl Iterator<Item = Value>) -> Vec<Vec<Value>> {
     batches
 }
 
-fn finding(document: &Document, finding: &Finding, place: &Place<'_>) -> Value {
-    let Place { partition, region, account } = place;
+fn finding(document: &RunReport, finding: &RecordedFinding, place: &FindingOrigin<'_>) -> Value {
+    let FindingOrigin { partition, region, account } = place;
     let check = catalogue::find(&finding.check);
     let said = format!("Saw {}; wanted {}.", finding.saw, finding.wanted);
-    let excused =
-        finding.excused.as_ref().map_or_else(String::new, |why| format!(" Excused: {why}."));
+    let excepted =
+        finding.excepted.as_ref().map_or_else(String::new, |why| format!(" Excused: {why}."));
     let why = check.map_or_else(String::new, |check| format!(" {}", check.why));
     let mut value = json!({
         "SchemaVersion": "2018-10-08",
@@ -119,24 +124,24 @@ fn finding(document: &Document, finding: &Finding, place: &Place<'_>) -> Value {
         "UpdatedAt": timestamp(document.ended),
         "Severity": {"Label": severity(document, finding), "Original": word(finding.status)},
         "Title": cut(&format!("{}: {}", finding.check, finding.subject), TITLE),
-        "Description": cut(&format!("{said}{excused}{why}"), DESCRIPTION),
+        "Description": cut(&format!("{said}{excepted}{why}"), DESCRIPTION),
         "ProductFields": {
             "emr-etl-guard/run": document.run,
             "emr-etl-guard/version": document.guard,
             "emr-etl-guard/status": word(finding.status),
-            "emr-etl-guard/required": (finding.level == Level::Required).to_string(),
+            "emr-etl-guard/required": (finding.level == RecordedLevel::Required).to_string(),
         },
         "Resources": [resource(document, finding, place)],
         "Compliance": {"Status": match finding.status {
-            Status::Proved | Status::NotApplicable => "PASSED",
-            Status::Refuted => "FAILED",
-            Status::Unknown => "NOT_AVAILABLE",
-            Status::Excused => "WARNING",
+            RecordedStatus::Passed | RecordedStatus::NotApplicable => "PASSED",
+            RecordedStatus::Failed => "FAILED",
+            RecordedStatus::Unknown => "NOT_AVAILABLE",
+            RecordedStatus::Excepted => "WARNING",
         }},
-        "RecordState": if finding.status == Status::Proved { "ARCHIVED" } else { "ACTIVE" },
+        "RecordState": if finding.status == RecordedStatus::Passed { "ARCHIVED" } else { "ACTIVE" },
     });
-    if let Some(mend) = &finding.mend {
-        value["Remediation"] = json!({"Recommendation": {"Text": cut(mend, RECOMMENDATION)}});
+    if let Some(fix) = &finding.fix {
+        value["Remediation"] = json!({"Recommendation": {"Text": cut(fix, RECOMMENDATION)}});
     }
     if let Some(at) = &finding.at {
         value["ProductFields"]["emr-etl-guard/at"] = cut(at, FIELD).into();
@@ -146,13 +151,14 @@ fn finding(document: &Document, finding: &Finding, place: &Place<'_>) -> Value {
 
 /// The same for the same check and subject in every run; what makes it unlike others may be longer
 /// than an id can be.
-fn id(finding: &Finding, place: &Place<'_>) -> String {
+fn id(finding: &RecordedFinding, place: &FindingOrigin<'_>) -> String {
     let subject = sha256(format!("{}\0{}", finding.check, finding.subject));
     format!("{}/{}/emr-etl-guard/{}/{}", place.region, place.account, finding.check, &subject[..32])
 }
 
-fn types(finding: &Finding) -> Vec<&'static str> {
-    let exposed = finding.status == Status::Refuted && finding.level == Level::Required;
+fn types(finding: &RecordedFinding) -> Vec<&'static str> {
+    let exposed =
+        finding.status == RecordedStatus::Failed && finding.level == RecordedLevel::Required;
     let mut types =
         vec!["Software and Configuration Checks/AWS Security Best Practices/Encryption"];
     if exposed
@@ -169,29 +175,29 @@ fn types(finding: &Finding) -> Vec<&'static str> {
     types
 }
 
-fn severity(document: &Document, finding: &Finding) -> &'static str {
+fn severity(document: &RunReport, finding: &RecordedFinding) -> &'static str {
     match (finding.status, finding.level) {
-        (Status::Refuted, Level::Required)
-            if document.outcome == Outcome::UnsafeClusterAlive && is_cluster(&finding.subject) =>
+        (RecordedStatus::Failed, RecordedLevel::Required)
+            if document.outcome == RecordedOutcome::UnsafeClusterAlive
+                && is_cluster(&finding.subject) =>
         {
             "CRITICAL"
         }
-        (Status::Refuted, Level::Required) => "HIGH",
-        (Status::Unknown, Level::Required) => "MEDIUM",
-        (Status::Refuted, Level::Advised) | (Status::Excused, _) => "LOW",
-        (Status::Unknown, Level::Advised) | (Status::Proved | Status::NotApplicable, _) => {
-            "INFORMATIONAL"
-        }
+        (RecordedStatus::Failed, RecordedLevel::Required) => "HIGH",
+        (RecordedStatus::Unknown, RecordedLevel::Required) => "MEDIUM",
+        (RecordedStatus::Failed, RecordedLevel::Advisory) | (RecordedStatus::Excepted, _) => "LOW",
+        (RecordedStatus::Unknown, RecordedLevel::Advisory)
+        | (RecordedStatus::Passed | RecordedStatus::NotApplicable, _) => "INFORMATIONAL",
     }
 }
 
-fn word(status: Status) -> &'static str {
+fn word(status: RecordedStatus) -> &'static str {
     match status {
-        Status::Proved => "proved",
-        Status::Refuted => "refuted",
-        Status::Unknown => "unknown",
-        Status::Excused => "excused",
-        Status::NotApplicable => "not-applicable",
+        RecordedStatus::Passed => "proved",
+        RecordedStatus::Failed => "refuted",
+        RecordedStatus::Unknown => "unknown",
+        RecordedStatus::Excepted => "excused",
+        RecordedStatus::NotApplicable => "not-applicable",
     }
 }
 
@@ -201,11 +207,11 @@ fn is_cluster(subject: &str) -> bool {
 }
 
 /// What a finding is about, under the name that Security Hub knows it by, where it does.
-fn resource(document: &Document, finding: &Finding, place: &Place<'_>) -> Value {
-    let Place { partition, region, account } = place;
+fn resource(document: &RunReport, finding: &RecordedFinding, place: &FindingOrigin<'_>) -> Value {
+    let FindingOrigin { partition, region, account } = place;
     let subject = finding.subject.as_str();
     let ec2 = |kind: &str| format!("arn:{partition}:ec2:{region}:{account}:{kind}/{subject}");
-    let role = |lookup: Option<&Option<Lookup<crate::report::document::Role>>>| {
+    let role = |lookup: Option<&Option<RecordedLookup<crate::report::document::RecordedRole>>>| {
         Some(lookup?.as_ref()?.found()?.arn.clone())
     };
     let facts = document.facts.as_ref();
@@ -287,7 +293,7 @@ mod tests {
         }
     }
 
-    fn sent(document: &Document) -> Vec<Value> {
+    fn sent(document: &RunReport) -> Vec<Value> {
         let lines = asff(document, None).unwrap();
         lines
             .lines()
@@ -358,7 +364,7 @@ mod tests {
                 }
                 finding["wanted"] = " ".into();
             }
-            let mut document: Document = serde_json::from_value(value).unwrap();
+            let mut document: RunReport = serde_json::from_value(value).unwrap();
             document.who.account.get_or_insert_with(|| "123456789012".to_owned());
             for line in asff(&document, Some("eu-west-1")).unwrap().lines() {
                 serde_json::from_str::<Value>(line).unwrap()["Findings"]
@@ -376,9 +382,9 @@ mod tests {
         let mut mended = open.clone();
         mended.run = "01a213bd-a332-74e7-8bd3-000000000000".to_owned();
         for finding in &mut mended.findings {
-            (finding.status, finding.saw) = (Status::Proved, "all is well".to_owned());
+            (finding.status, finding.saw) = (RecordedStatus::Passed, "all is well".to_owned());
         }
-        let by_id = |document: &Document| {
+        let by_id = |document: &RunReport| {
             let findings = sent(document)
                 .into_iter()
                 .map(|finding| (finding["Id"].as_str().unwrap().to_owned(), finding));
@@ -396,7 +402,7 @@ mod tests {
             closed,
             open.all_findings()
                 .filter(|finding| finding.waits_for.is_none()
-                    && (finding.is_open() || finding.status == Status::Excused))
+                    && (finding.is_open() || finding.status == RecordedStatus::Excepted))
                 .count()
         );
     }
@@ -428,7 +434,7 @@ mod tests {
             );
         }
         let mut alive = recorded("unsafe-v2");
-        alive.outcome = Outcome::UnsafeClusterAlive;
+        alive.outcome = RecordedOutcome::UnsafeClusterAlive;
         lines.extend(
             sent(&alive)
                 .iter()
@@ -461,7 +467,7 @@ mod tests {
         document.findings.retain(|finding| {
             !["ebs-encryption-by-default", "bucket-region"].contains(&finding.check.as_str())
         });
-        let said = |document: &Document| asff(document, None).unwrap_err().to_string();
+        let said = |document: &RunReport| asff(document, None).unwrap_err().to_string();
         assert_eq!(
             said(&document),
             "the document does not tell the region; say which Security Hub is meant with `--region`"

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 
 use crate::{
     audit::{
-        source::Source,
-        tally::{Counts, Hidden, Judgement},
+        source::FactSource,
+        tally::{ObjectCounts, ObjectJudgement, UncheckedObjects},
     },
     base::outcome::Outcome,
     settings::policy::Policy,
@@ -26,7 +26,8 @@ fn version_schema(_: &mut SchemaGenerator) -> Schema {
 /// What one audit by emr-etl-guard found.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "The document of one audit by emr-etl-guard")]
-pub(crate) struct AuditDocument {
+#[schemars(rename = "AuditDocument")]
+pub(crate) struct AuditReport {
     /// The version of this form.
     #[schemars(schema_with = "version_schema")]
     pub(crate) version: u32,
@@ -43,11 +44,11 @@ pub(crate) struct AuditDocument {
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub(crate) ended: OffsetDateTime,
     /// Where the facts came from.
-    pub(crate) source: Source,
+    pub(crate) source: FactSource,
     /// The policy that objects were held against.
     pub(crate) policy: Policy,
     /// What was found, location by location.
-    pub(crate) locations: Vec<Location>,
+    pub(crate) locations: Vec<AuditedLocation>,
     /// The same, in all.
     pub(crate) totals: Totals,
     /// The file in which every offender is listed, where one was asked for.
@@ -62,14 +63,15 @@ pub(crate) struct AuditDocument {
 
 /// What was found in one location.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Location {
+#[schemars(rename = "Location")]
+pub(crate) struct AuditedLocation {
     /// The keys below `aws.s3.buckets` that name it; none for one that was named on the command
     /// line.
     pub(crate) roles: Vec<String>,
     /// `s3://…`.
     pub(crate) location: String,
     /// Objects by how they are encrypted.
-    pub(crate) kinds: Vec<Kind>,
+    pub(crate) kinds: Vec<AuditedEncryption>,
     /// Empty objects: nothing in them to encrypt.
     pub(crate) empty: u64,
     /// Delete markers.
@@ -77,25 +79,26 @@ pub(crate) struct Location {
     /// Objects that were listed, and gone when they were asked.
     pub(crate) vanished: u64,
     /// Objects that could not be looked at, by what stood in the way.
-    pub(crate) unseen: Vec<Hidden>,
+    pub(crate) unseen: Vec<UncheckedObjects>,
     /// Parts of the location that could not be listed.
-    pub(crate) unlisted: Vec<Hidden>,
+    pub(crate) unlisted: Vec<UncheckedObjects>,
     /// There is no such bucket.
     pub(crate) no_bucket: bool,
 }
 
 /// Objects that are encrypted in one way.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Kind {
+#[schemars(rename = "Kind")]
+pub(crate) struct AuditedEncryption {
     /// `none`, `SSE-S3`, `SSE-KMS`, `DSSE-KMS`, `SSE-C`, or what S3 calls it.
     pub(crate) encryption: String,
     /// The KMS key, where there is one and the source tells it.
     pub(crate) kms_key: Option<String>,
     /// What the policy says of them.
-    pub(crate) judgement: Judgement,
+    pub(crate) judgement: ObjectJudgement,
     /// How many they are, how large, and from when.
     #[serde(flatten)]
-    pub(crate) counts: Counts,
+    pub(crate) counts: ObjectCounts,
 }
 
 /// The sums that decide.

@@ -8,17 +8,17 @@ use time::OffsetDateTime;
 use crate::{
     audit::{
         offenders::kind_name,
-        scope::Target,
-        source::{InventorySource, Source},
-        tally::{Counts, Hidden, Judgement, Tally},
+        scope::AuditTarget,
+        source::{FactSource, InventorySource},
+        tally::{AuditTally, ObjectCounts, ObjectJudgement, UncheckedObjects},
     },
     base::{
         outcome::Outcome,
         text::{grouped, size},
     },
     checks::stored::Standard,
-    facts::stored::Stored,
-    report::audit_document::{AuditDocument, Kind, Location, Totals, VERSION},
+    facts::stored::StoredEncryption,
+    report::audit_document::{AuditReport, AuditedEncryption, AuditedLocation, Totals, VERSION},
     settings::policy::Policy,
 };
 
@@ -27,19 +27,19 @@ use crate::{
 pub(crate) struct Audited<'a> {
     pub(crate) started: OffsetDateTime,
     pub(crate) ended: OffsetDateTime,
-    pub(crate) source: Source,
-    pub(crate) targets: &'a [Target],
-    pub(crate) tallies: Vec<Tally>,
+    pub(crate) source: FactSource,
+    pub(crate) targets: &'a [AuditTarget],
+    pub(crate) tallies: Vec<AuditTally>,
     pub(crate) wanted: &'a Standard,
 }
 
 impl Audited<'_> {
     fn tells_keys(&self) -> bool {
-        matches!(self.source, Source::Live { .. })
+        matches!(self.source, FactSource::Live { .. })
     }
 
-    fn judge(&self, stored: &Stored) -> Judgement {
-        Judgement::of(self.wanted, stored, self.tells_keys())
+    fn judge(&self, stored: &StoredEncryption) -> ObjectJudgement {
+        ObjectJudgement::of(self.wanted, stored, self.tells_keys())
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -52,12 +52,12 @@ impl Audited<'_> {
                 totals.objects += row.counts.objects;
                 totals.bytes += row.counts.bytes;
                 match self.judge(&row.stored) {
-                    Judgement::Accepted => {}
-                    Judgement::Offender => {
+                    ObjectJudgement::Accepted => {}
+                    ObjectJudgement::Offender => {
                         totals.offenders += row.counts.objects;
                         totals.offending_bytes += row.counts.bytes;
                     }
-                    Judgement::Untold => totals.unseen += row.counts.objects,
+                    ObjectJudgement::Untold => totals.unseen += row.counts.objects,
                 }
             }
         }
@@ -69,8 +69,8 @@ impl Audited<'_> {
             .tallies
             .iter()
             .flat_map(|tally| &tally.rows)
-            .any(|row| self.judge(&row.stored) == Judgement::Untold);
-        !untold && self.tallies.iter().all(Tally::is_complete)
+            .any(|row| self.judge(&row.stored) == ObjectJudgement::Untold);
+        !untold && self.tallies.iter().all(AuditTally::is_complete)
     }
 
     /// Offenders beat what could not be seen, which beats a clean look.
@@ -90,14 +90,14 @@ impl Audited<'_> {
         outcome: Outcome,
         exit_code: u8,
     ) -> anyhow::Result<String> {
-        let location = |(target, tally): (&Target, &Tally)| Location {
+        let location = |(target, tally): (&AuditTarget, &AuditTally)| AuditedLocation {
             roles: target.roles.clone(),
             location: target.location.to_string(),
             kinds: sorted(tally)
                 .map(|row| {
                     let (encryption, kms_key) = kind_name(&row.stored);
                     let kms_key = kms_key.map(str::to_owned);
-                    Kind {
+                    AuditedEncryption {
                         encryption: encryption.to_owned(),
                         kms_key,
                         judgement: self.judge(&row.stored),
@@ -112,7 +112,7 @@ impl Audited<'_> {
             unlisted: tally.unlisted.clone(),
             no_bucket: tally.no_bucket,
         };
-        let document = AuditDocument {
+        let document = AuditReport {
             version: VERSION,
             guard: env!("CARGO_PKG_VERSION").to_owned(),
             command: "audit".to_owned(),
@@ -145,11 +145,11 @@ impl Audited<'_> {
             for row in sorted(tally) {
                 let (encryption, key) = kind_name(&row.stored);
                 let badge = match self.judge(&row.stored) {
-                    Judgement::Accepted => "ok",
-                    Judgement::Offender => "OFFENDER",
-                    Judgement::Untold => "UNKNOWN",
+                    ObjectJudgement::Accepted => "ok",
+                    ObjectJudgement::Offender => "OFFENDER",
+                    ObjectJudgement::Untold => "UNKNOWN",
                 };
-                let Counts { objects, bytes, noncurrent, .. } = row.counts;
+                let ObjectCounts { objects, bytes, noncurrent, .. } = row.counts;
                 let old = if noncurrent == 0 {
                     String::new()
                 } else {
@@ -205,14 +205,14 @@ impl Audited<'_> {
     /// The source in words.
     pub(crate) fn source_line(&self) -> String {
         match &self.source {
-            Source::Live { versions, .. } => {
+            FactSource::Live { versions, .. } => {
                 if *versions {
                     "asked S3, all versions".to_owned()
                 } else {
                     "asked S3, current versions (old ones: --versions)".to_owned()
                 }
             }
-            Source::Inventory { inventories, outside } => {
+            FactSource::Inventory { inventories, outside } => {
                 let one = |inventory: &InventorySource| {
                     let InventorySource { format, bucket, created, age_seconds, rows, .. } =
                         inventory;
@@ -266,7 +266,8 @@ impl Audited<'_> {
 
     fn offending_in_words(&self) -> String {
         let of_targets = self.targets.iter().zip(&self.tallies).filter_map(|(target, tally)| {
-            let rows = sorted(tally).filter(|row| self.judge(&row.stored) == Judgement::Offender);
+            let rows =
+                sorted(tally).filter(|row| self.judge(&row.stored) == ObjectJudgement::Offender);
             let kinds: Vec<String> = rows
                 .map(|row| format!("{} {}", grouped(row.counts.objects), described(&row.stored)))
                 .collect();
@@ -297,7 +298,7 @@ impl Audited<'_> {
             .tallies
             .iter()
             .flat_map(|tally| &tally.rows)
-            .any(|row| self.judge(&row.stored) == Judgement::Untold)
+            .any(|row| self.judge(&row.stored) == ObjectJudgement::Untold)
         {
             reasons.push("an inventory tells no KMS keys, and the policy expects one: audit these without --inventory".to_owned());
         }
@@ -308,22 +309,22 @@ impl Audited<'_> {
 }
 
 /// A tally's rows, in the order of the kinds.
-fn sorted(tally: &Tally) -> impl Iterator<Item = &crate::audit::tally::Row> {
+fn sorted(tally: &AuditTally) -> impl Iterator<Item = &crate::audit::tally::TallyRow> {
     let mut rows: Vec<_> = tally.rows.iter().collect();
     rows.sort_by(|a, b| a.stored.cmp(&b.stored));
     rows.into_iter()
 }
 
-fn described(stored: &Stored) -> String {
+fn described(stored: &StoredEncryption) -> String {
     match (stored, kind_name(stored)) {
-        (Stored::Unencrypted, _) => "unencrypted".to_owned(),
+        (StoredEncryption::Unencrypted, _) => "unencrypted".to_owned(),
         (_, (kind, Some(key))) => format!("{kind} under {key}"),
         (_, (kind, None)) => kind.to_owned(),
     }
 }
 
-fn in_words(hidden: &Hidden) -> String {
-    let Hidden { obstacle, denied, .. } = hidden;
+fn in_words(hidden: &UncheckedObjects) -> String {
+    let UncheckedObjects { obstacle, denied, .. } = hidden;
     if *denied {
         format!("denied: {}; allow {}", obstacle.message, obstacle.operation)
     } else {
@@ -335,7 +336,7 @@ fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
-fn period(counts: &Counts) -> String {
+fn period(counts: &ObjectCounts) -> String {
     match (counts.oldest, counts.newest) {
         (Some(oldest), Some(newest)) if oldest.date() == newest.date() => {
             format!("{}", oldest.date())

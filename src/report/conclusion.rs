@@ -1,6 +1,9 @@
 //! What a document comes to: a title and one sentence, for everybody who reads nothing else.
 
-use crate::report::document::{Document, End, Finding, Level, Outcome, Status, Verdict};
+use crate::report::document::{
+    RecordedFinding, RecordedLevel, RecordedOutcome, RecordedStatus, RecordedTermination,
+    RecordedVerdict, RunReport,
+};
 
 /// How a conclusion is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,21 +31,23 @@ impl Conclusion {
         Self { tone, title, sentence: sentence.into() }
     }
 
-    pub(super) fn of(document: &Document) -> Self {
+    pub(super) fn of(document: &RunReport) -> Self {
         let said = |number: usize| format!("{} {}", counted(number, "required check"), is(number));
         let refuted = || {
             said(
-                open_required(document).filter(|finding| finding.status == Status::Refuted).count(),
+                open_required(document)
+                    .filter(|finding| finding.status == RecordedStatus::Failed)
+                    .count(),
             )
         };
         let open = || said(open_required(document).count());
         match (document.verdict, document.outcome) {
-            (_, Outcome::UnsafeClusterAlive) => Self::new(
+            (_, RecordedOutcome::UnsafeClusterAlive) => Self::new(
                 Tone::Bad,
                 "Act now",
                 format!("An unsafe cluster may still be running: {}.", alive(document)),
             ),
-            (_, Outcome::UnsafeClusterTerminated)
+            (_, RecordedOutcome::UnsafeClusterTerminated)
                 if document.clusters().iter().any(|cluster| cluster.is_unsafe) =>
             {
                 Self::new(
@@ -51,31 +56,32 @@ impl Conclusion {
                     "A cluster of this run was not what was verified before the launch. It was terminated, and its end is confirmed; what it wrote until then is suspect.",
                 )
             }
-            (_, Outcome::UnsafeClusterTerminated) => Self::new(
+            (_, RecordedOutcome::UnsafeClusterTerminated) => Self::new(
                 Tone::Bad,
                 "Unsafe run ended",
                 "The run wrote objects that are not encrypted as required, which the policy counts as unsafe. Its clusters are over.",
             ),
-            (_, Outcome::Unconfirmed) => {
+            (_, RecordedOutcome::Unconfirmed) => {
                 let open = open_required(document).count();
                 let why = if open == 0 {
                     "it could not be told what it did".to_owned()
                 } else {
                     format!("{} open", said(open))
                 };
-                let tone =
-                    if open_required(document).any(|finding| finding.status == Status::Refuted) {
-                        Tone::Bad
-                    } else {
-                        Tone::Unsure
-                    };
+                let tone = if open_required(document)
+                    .any(|finding| finding.status == RecordedStatus::Failed)
+                {
+                    Tone::Bad
+                } else {
+                    Tone::Unsure
+                };
                 Self::new(
                     tone,
                     "Not confirmed",
                     format!("The run ended, but its encryption could not be confirmed: {why}."),
                 )
             }
-            (Some(Verdict::RefuseRefuted), _) => Self::new(
+            (Some(RecordedVerdict::RefuseFailed), _) => Self::new(
                 Tone::Bad,
                 "Refused",
                 format!(
@@ -83,7 +89,7 @@ impl Conclusion {
                     refuted()
                 ),
             ),
-            (Some(Verdict::RefuseUnknown), _) => Self::new(
+            (Some(RecordedVerdict::RefuseUnknown), _) => Self::new(
                 Tone::Unsure,
                 "Refused",
                 format!(
@@ -92,26 +98,26 @@ impl Conclusion {
                 ),
             ),
             (_, outcome) if document.command == "check" => checked(document, outcome),
-            (Some(Verdict::Launch), outcome) => ended(document, outcome),
+            (Some(RecordedVerdict::Launch), outcome) => ended(document, outcome),
             (None, outcome) => closed(document, outcome),
         }
     }
 }
 
 /// A check that found nothing in the way.
-fn checked(document: &Document, outcome: Outcome) -> Conclusion {
+fn checked(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     match outcome {
-        Outcome::Ended(0) if document.only => Conclusion::new(
+        RecordedOutcome::Ended(0) if document.only => Conclusion::new(
             Tone::Good,
             "What was asked for holds",
             "Only some checks were asked for. They hold; nothing is said of the others.",
         ),
-        Outcome::Ended(0) => Conclusion::new(
+        RecordedOutcome::Ended(0) => Conclusion::new(
             Tone::Good,
             "Would launch",
             format!(
                 "Everything that is required is proved{}, as far as it can be before a launch. Nothing was launched.",
-                but_for_excused(document)
+                except_excepted(document)
             ),
         ),
         other => Conclusion::new(
@@ -123,9 +129,9 @@ fn checked(document: &Document, outcome: Outcome) -> Conclusion {
 }
 
 /// A run that was launched, and that nothing overrides the end of.
-fn ended(document: &Document, outcome: Outcome) -> Conclusion {
+fn ended(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     match outcome {
-        Outcome::Ended(0) => {
+        RecordedOutcome::Ended(0) => {
             let objects: u64 =
                 document.written.iter().map(|written| written.survey.looked_at).sum();
             let seen = if objects == 0 {
@@ -147,11 +153,13 @@ fn ended(document: &Document, outcome: Outcome) -> Conclusion {
                 "Encryption confirmed",
                 format!(
                     "The run did its work, and everything that is required was proved{}: before the launch{on}{seen}.",
-                    but_for_excused(document)
+                    except_excepted(document)
                 ),
             )
         }
-        Outcome::Ended(_) | Outcome::Signalled(_) | Outcome::Undelivered => Conclusion::new(
+        RecordedOutcome::Ended(_)
+        | RecordedOutcome::Signalled(_)
+        | RecordedOutcome::Undelivered => Conclusion::new(
             Tone::Plain,
             "The run did not finish",
             format!(
@@ -169,10 +177,10 @@ fn ended(document: &Document, outcome: Outcome) -> Conclusion {
 
 /// A run of which only its clusters were looked at: an earlier guard left it open, or none launched
 /// it.
-fn closed(document: &Document, outcome: Outcome) -> Conclusion {
+fn closed(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     let clusters = counted(document.clusters().len(), "cluster");
     match outcome {
-        Outcome::Ended(0) => Conclusion::new(
+        RecordedOutcome::Ended(0) => Conclusion::new(
             Tone::Good,
             "Nothing is left open",
             format!("What was looked at, {clusters}, is what it must be."),
@@ -186,45 +194,47 @@ fn closed(document: &Document, outcome: Outcome) -> Conclusion {
 }
 
 /// Said wherever all is said to be proved.
-fn but_for_excused(document: &Document) -> String {
+fn except_excepted(document: &RunReport) -> String {
     match document
         .all_findings()
-        .filter(|finding| finding.level == Level::Required && finding.status == Status::Excused)
+        .filter(|finding| {
+            finding.level == RecordedLevel::Required && finding.status == RecordedStatus::Excepted
+        })
         .count()
     {
         0 => String::new(),
-        excused => format!(", but for {} that an exception excuses", counted(excused, "finding")),
+        excepted => format!(", but for {} that an exception excuses", counted(excepted, "finding")),
     }
 }
 
-fn in_words(outcome: Outcome) -> String {
+fn in_words(outcome: RecordedOutcome) -> String {
     match outcome {
-        Outcome::Ended(0) => "the runner has done its work".to_owned(),
-        Outcome::Ended(3) => "the runner found no data to process".to_owned(),
-        Outcome::Ended(4) => "the runner found an earlier run unfinished".to_owned(),
-        Outcome::Ended(17) => "the runner found its lock held".to_owned(),
-        Outcome::Ended(18) => "the runner found the cluster busy".to_owned(),
-        Outcome::Ended(code) => format!("the runner ended with code {code}"),
-        Outcome::Signalled(signal) => format!("the runner was ended by signal {signal}"),
-        Outcome::BadUsage => "the settings are wrong".to_owned(),
-        Outcome::BadConfig => "the runner's config cannot be used".to_owned(),
-        Outcome::FactsUnknown => "facts could not be established".to_owned(),
-        Outcome::Bug => "a bug in the guard".to_owned(),
-        Outcome::RunnerNotExecutable => "the runner cannot be executed".to_owned(),
-        Outcome::RunnerNotFound => "the runner was not found".to_owned(),
-        Outcome::Undelivered => "its document could not be delivered everywhere".to_owned(),
-        Outcome::Refused => "a required check is refuted".to_owned(),
-        Outcome::Unconfirmed => "encryption could not be confirmed".to_owned(),
-        Outcome::UnsafeClusterAlive => "an unsafe cluster may still be running".to_owned(),
-        Outcome::UnsafeClusterTerminated => "an unsafe cluster was ended".to_owned(),
+        RecordedOutcome::Ended(0) => "the runner has done its work".to_owned(),
+        RecordedOutcome::Ended(3) => "the runner found no data to process".to_owned(),
+        RecordedOutcome::Ended(4) => "the runner found an earlier run unfinished".to_owned(),
+        RecordedOutcome::Ended(17) => "the runner found its lock held".to_owned(),
+        RecordedOutcome::Ended(18) => "the runner found the cluster busy".to_owned(),
+        RecordedOutcome::Ended(code) => format!("the runner ended with code {code}"),
+        RecordedOutcome::Signalled(signal) => format!("the runner was ended by signal {signal}"),
+        RecordedOutcome::BadUsage => "the settings are wrong".to_owned(),
+        RecordedOutcome::BadConfig => "the runner's config cannot be used".to_owned(),
+        RecordedOutcome::FactsUnknown => "facts could not be established".to_owned(),
+        RecordedOutcome::Bug => "a bug in the guard".to_owned(),
+        RecordedOutcome::RunnerNotExecutable => "the runner cannot be executed".to_owned(),
+        RecordedOutcome::RunnerNotFound => "the runner was not found".to_owned(),
+        RecordedOutcome::Undelivered => "its document could not be delivered everywhere".to_owned(),
+        RecordedOutcome::Refused => "a required check is refuted".to_owned(),
+        RecordedOutcome::Unconfirmed => "encryption could not be confirmed".to_owned(),
+        RecordedOutcome::UnsafeClusterAlive => "an unsafe cluster may still be running".to_owned(),
+        RecordedOutcome::UnsafeClusterTerminated => "an unsafe cluster was ended".to_owned(),
     }
 }
 
 /// Why nobody can say that the unsafe clusters are over.
-fn alive(document: &Document) -> String {
-    let of = |cluster: &crate::report::document::Cluster| match &cluster.end {
-        Some(End::Confirmed) => None,
-        Some(End::Unconfirmed(why)) => Some(format!("{} ({why})", cluster.id)),
+fn alive(document: &RunReport) -> String {
+    let of = |cluster: &crate::report::document::RecordedCluster| match &cluster.end {
+        Some(RecordedTermination::Confirmed) => None,
+        Some(RecordedTermination::Unconfirmed(why)) => Some(format!("{} ({why})", cluster.id)),
         None => Some(format!("{} (nobody saw its end)", cluster.id)),
     };
     let unsafe_ones: Vec<String> =
@@ -238,9 +248,9 @@ fn alive(document: &Document) -> String {
 
 /// What stands against the run: open findings of required checks, without those that only wait for
 /// another.
-fn open_required(document: &Document) -> impl Iterator<Item = &Finding> {
+fn open_required(document: &RunReport) -> impl Iterator<Item = &RecordedFinding> {
     document.all_findings().filter(|finding| {
-        finding.level == Level::Required
+        finding.level == RecordedLevel::Required
             && finding.is_open()
             && finding.waits_for.is_none()
             && !finding.not_there
@@ -261,7 +271,7 @@ mod tests {
     use super::*;
     use crate::report::document::tests::recorded;
 
-    fn concluded(name: &str, change: impl FnOnce(&mut Document)) -> String {
+    fn concluded(name: &str, change: impl FnOnce(&mut RunReport)) -> String {
         let mut document = recorded(name);
         change(&mut document);
         let Conclusion { tone, title, sentence } = Conclusion::of(&document);
@@ -270,43 +280,45 @@ mod tests {
 
     #[test]
     fn every_end_has_a_title_and_a_sentence() {
-        let ended = |document: &mut Document, outcome| {
+        let ended = |document: &mut RunReport, outcome| {
             document.outcome = outcome;
-            document.verdict = Some(Verdict::Launch);
+            document.verdict = Some(RecordedVerdict::Launch);
         };
-        let all_proved = |document: &mut Document| {
+        let all_proved = |document: &mut RunReport| {
             document.findings.retain(|finding| !finding.is_open());
-            ended(document, Outcome::Ended(0));
+            ended(document, RecordedOutcome::Ended(0));
         };
         let said = [
             concluded("unsafe-v2", |_| {}),
             concluded("unsafe-v2", |document| {
-                document.outcome = Outcome::UnsafeClusterAlive;
+                document.outcome = RecordedOutcome::UnsafeClusterAlive;
                 document.watched.as_mut().unwrap().clusters[0].end =
-                    Some(End::Unconfirmed("AccessDenied".to_owned()));
+                    Some(RecordedTermination::Unconfirmed("AccessDenied".to_owned()));
             }),
             concluded("unsafe-v2", |document| {
                 document.watched.as_mut().unwrap().clusters[0].is_unsafe = false
             }),
             concluded("unencrypted-v1", |_| {}),
             concluded("unencrypted-v1", |document| {
-                document.findings.retain(|finding| finding.status != Status::Refuted);
+                document.findings.retain(|finding| finding.status != RecordedStatus::Failed);
             }),
             concluded("unencrypted-v1", all_proved),
-            concluded("unencrypted-v1", |document| ended(document, Outcome::Ended(3))),
-            concluded("unencrypted-v1", |document| ended(document, Outcome::Signalled(15))),
-            concluded("unencrypted-v1", |document| ended(document, Outcome::FactsUnknown)),
+            concluded("unencrypted-v1", |document| ended(document, RecordedOutcome::Ended(3))),
+            concluded("unencrypted-v1", |document| ended(document, RecordedOutcome::Signalled(15))),
+            concluded("unencrypted-v1", |document| ended(document, RecordedOutcome::FactsUnknown)),
             concluded("refused-v2", |_| {}),
-            concluded("refused-v2", |document| document.verdict = Some(Verdict::RefuseUnknown)),
-            concluded("refused-v2", |document| ended(document, Outcome::Ended(0))),
             concluded("refused-v2", |document| {
-                ended(document, Outcome::Ended(0));
+                document.verdict = Some(RecordedVerdict::RefuseUnknown)
+            }),
+            concluded("refused-v2", |document| ended(document, RecordedOutcome::Ended(0))),
+            concluded("refused-v2", |document| {
+                ended(document, RecordedOutcome::Ended(0));
                 document.only = true;
             }),
             concluded("unsafe-v2", |document| {
                 document.command = "resume".to_owned();
                 document.verdict = None;
-                document.outcome = Outcome::Ended(0);
+                document.outcome = RecordedOutcome::Ended(0);
             }),
         ];
         insta::assert_snapshot!(said.join("\n"));

@@ -16,21 +16,21 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
-    base::report_kind::DocumentKind,
+    base::report_kind::ReportKind,
     checks::catalogue::CATALOGUE,
-    report::{audit_document::AuditDocument, json::Record, reencrypt_document::ReencryptDocument},
+    report::{audit_document::AuditReport, json::Record, reencrypt_document::ReencryptReport},
 };
 
 /// The versions that can be read: of a run's document, of an audit's, of a repair's.
-const fn readable(kind: DocumentKind) -> RangeInclusive<u32> {
+const fn readable(kind: ReportKind) -> RangeInclusive<u32> {
     match kind {
-        DocumentKind::Run => 1..=2,
-        DocumentKind::Audit => 1..=crate::report::audit_document::VERSION,
-        DocumentKind::Reencrypt => 1..=crate::report::reencrypt_document::VERSION,
+        ReportKind::Run => 1..=2,
+        ReportKind::Audit => 1..=crate::report::audit_document::VERSION,
+        ReportKind::Reencrypt => 1..=crate::report::reencrypt_document::VERSION,
     }
 }
 
-impl DocumentKind {
+impl ReportKind {
     /// The kind of a document, by its member `command`.
     pub(crate) fn of(command: &str) -> Self {
         match command {
@@ -52,7 +52,7 @@ impl DocumentKind {
 
 /// Why a file cannot be read as a document: what was seen, what was wanted.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoDocument {
+pub(crate) enum ReadReportError {
     #[error("{}: cannot be read: {error}", shown(file))]
     Unreadable { file: PathBuf, error: std::io::Error },
     #[error(
@@ -68,7 +68,7 @@ pub(crate) enum NoDocument {
         kind.in_words(),
         shown(file)
     )]
-    PageOnly { file: PathBuf, kind: DocumentKind },
+    PageOnly { file: PathBuf, kind: ReportKind },
 }
 
 fn shown(file: &Path) -> std::path::Display<'_> {
@@ -81,7 +81,7 @@ fn is_stdin(file: &Path) -> bool {
 
 /// The record of one run.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Document {
+pub(crate) struct RunReport {
     pub(crate) version: u32,
     pub(crate) guard: String,
     pub(crate) run: String,
@@ -94,38 +94,39 @@ pub(crate) struct Document {
     pub(crate) ended: OffsetDateTime,
     /// Since version 2.
     #[serde(default)]
-    pub(crate) who: Who,
+    pub(crate) who: RecordedCaller,
     /// Since version 2.
-    pub(crate) chain: Option<Chain>,
+    pub(crate) chain: Option<RecordedChain>,
     /// None where a run is closed that an earlier guard left open.
-    pub(crate) inputs: Option<Inputs>,
+    pub(crate) inputs: Option<RecordedInputs>,
     /// None in the same place.
-    pub(crate) facts: Option<Facts>,
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) gaps: Vec<Gap>,
+    pub(crate) facts: Option<RecordedFacts>,
+    pub(crate) findings: Vec<RecordedFinding>,
+    #[serde(rename = "gaps")]
+    pub(crate) residual_risks: Vec<RecordedResidualRisk>,
     /// None in the same place.
-    pub(crate) verdict: Option<Verdict>,
-    pub(crate) watched: Option<Watched>,
+    pub(crate) verdict: Option<RecordedVerdict>,
+    pub(crate) watched: Option<RecordedWatch>,
     /// Since version 2.
     #[serde(default)]
-    pub(crate) states: Vec<StateChange>,
+    pub(crate) states: Vec<RecordedStateChange>,
     #[serde(default)]
-    pub(crate) written: Vec<Written>,
+    pub(crate) written: Vec<RecordedOutput>,
     /// Since version 2.
     #[serde(default)]
-    pub(crate) actions: Vec<Action>,
+    pub(crate) actions: Vec<RecordedAction>,
     #[serde(default)]
-    pub(crate) timeline: Vec<Moment>,
+    pub(crate) timeline: Vec<RecordedTimelineEntry>,
     /// Since version 2.
     #[serde(default)]
-    pub(crate) calls: Vec<Calls>,
-    pub(crate) outcome: Outcome,
+    pub(crate) calls: Vec<RecordedCalls>,
+    pub(crate) outcome: RecordedOutcome,
     pub(crate) exit_code: u8,
 }
 
 /// Who ran it, and where.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Who {
+pub(crate) struct RecordedCaller {
     pub(crate) account: Option<String>,
     pub(crate) principal: Option<String>,
     pub(crate) runner_principal: Option<String>,
@@ -134,16 +135,16 @@ pub(crate) struct Who {
 
 /// Its place among the runs of one state directory.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Chain {
+pub(crate) struct RecordedChain {
     pub(crate) sequence: u64,
-    pub(crate) previous: Option<Previous>,
+    pub(crate) previous: Option<RecordedPrevious>,
     #[serde(default)]
-    pub(crate) unrecorded: Vec<Begun>,
+    pub(crate) unrecorded: Vec<RecordedBegunRun>,
 }
 
 /// The document before.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Previous {
+pub(crate) struct RecordedPrevious {
     pub(crate) run: String,
     pub(crate) sequence: u64,
     pub(crate) sha256: String,
@@ -151,39 +152,39 @@ pub(crate) struct Previous {
 
 /// A run that began, and left no document.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Begun {
+pub(crate) struct RecordedBegunRun {
     pub(crate) run: String,
     pub(crate) sequence: u64,
 }
 
 /// What went in.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Inputs {
+pub(crate) struct RecordedInputs {
     pub(crate) config: String,
     pub(crate) config_sha256: String,
     pub(crate) sealed_sha256: Option<String>,
     #[serde(default)]
-    pub(crate) sealed: Vec<Change>,
+    pub(crate) sealed: Vec<RecordedChange>,
     /// Since version 2.
-    pub(crate) runner: Option<Runner>,
+    pub(crate) runner: Option<RecordedRunner>,
     /// Since version 2.
-    pub(crate) settings: Option<SettingsUsed>,
-    pub(crate) policy: Policy,
-    pub(crate) documents: Documents,
-    pub(crate) plan: Plan,
+    pub(crate) settings: Option<RecordedSettings>,
+    pub(crate) policy: RecordedPolicy,
+    pub(crate) documents: RecordedDocuments,
+    pub(crate) plan: RecordedPlan,
 }
 
 /// The runner's program.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Runner {
+pub(crate) struct RecordedRunner {
     pub(crate) path: String,
-    pub(crate) sha256: Lookup<String>,
-    pub(crate) version: Lookup<String>,
+    pub(crate) sha256: RecordedLookup<String>,
+    pub(crate) version: RecordedLookup<String>,
 }
 
 /// The settings, by digest.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct SettingsUsed {
+pub(crate) struct RecordedSettings {
     pub(crate) file: Option<String>,
     pub(crate) file_sha256: Option<String>,
     pub(crate) sha256: String,
@@ -191,7 +192,7 @@ pub(crate) struct SettingsUsed {
 
 /// What the seal set.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Change {
+pub(crate) struct RecordedChange {
     pub(crate) key: String,
     pub(crate) before: Option<String>,
     pub(crate) after: String,
@@ -199,7 +200,7 @@ pub(crate) struct Change {
 
 /// What was required.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Policy {
+pub(crate) struct RecordedPolicy {
     pub(crate) require: Vec<String>,
     pub(crate) accept_encryption: Vec<String>,
     #[serde(default)]
@@ -209,12 +210,12 @@ pub(crate) struct Policy {
     #[serde(default)]
     pub(crate) enforce: Vec<String>,
     #[serde(default)]
-    pub(crate) exceptions: Vec<Exception>,
+    pub(crate) exceptions: Vec<RecordedException>,
 }
 
 /// What the settings excuse.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Exception {
+pub(crate) struct RecordedException {
     pub(crate) check: String,
     pub(crate) subject: String,
     pub(crate) reason: String,
@@ -223,14 +224,14 @@ pub(crate) struct Exception {
 
 /// The files that the runner was given besides its config.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Documents {
+pub(crate) struct RecordedDocuments {
     #[serde(default)]
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<RecordedTarget>,
 }
 
 /// A storage target.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Target {
+pub(crate) struct RecordedTarget {
     pub(crate) file: String,
     pub(crate) name: Option<String>,
     pub(crate) purpose: String,
@@ -240,13 +241,13 @@ pub(crate) struct Target {
 
 /// What the run would touch.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Plan {
-    pub(crate) touches: Vec<Touch>,
+pub(crate) struct RecordedPlan {
+    pub(crate) touches: Vec<RecordedTouch>,
 }
 
 /// One way in which it touches a location.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(crate) struct Touch {
+pub(crate) struct RecordedTouch {
     /// The key below `aws.s3.buckets`.
     pub(crate) role: String,
     /// `list`, `read`, `write` or `delete`.
@@ -259,25 +260,25 @@ pub(crate) struct Touch {
 
 /// What AWS and the runner said, as far as the pages tell it.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Facts {
-    pub(crate) guard: Lookup<Identity>,
-    pub(crate) runner: Lookup<Identity>,
-    pub(crate) runner_version: Option<Lookup<String>>,
+pub(crate) struct RecordedFacts {
+    pub(crate) guard: RecordedLookup<RecordedIdentity>,
+    pub(crate) runner: RecordedLookup<RecordedIdentity>,
+    pub(crate) runner_version: Option<RecordedLookup<String>>,
     #[serde(default)]
-    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) endpoints: Vec<RecordedEndpoint>,
     #[serde(default)]
-    pub(crate) data: BTreeMap<String, Lookup<Survey>>,
-    pub(crate) security_configuration: Option<Lookup<SecurityConfiguration>>,
+    pub(crate) data: BTreeMap<String, RecordedLookup<RecordedSurvey>>,
+    pub(crate) security_configuration: Option<RecordedLookup<RecordedSecurityConfiguration>>,
     #[serde(default)]
-    pub(crate) role: Option<Lookup<Role>>,
+    pub(crate) role: Option<RecordedLookup<RecordedRole>>,
     #[serde(default)]
-    pub(crate) service_role: Option<Lookup<Role>>,
+    pub(crate) service_role: Option<RecordedLookup<RecordedRole>>,
 }
 
 /// What asking for a fact came to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Lookup<T> {
+pub(crate) enum RecordedLookup<T> {
     Found(T),
     Absent,
     /// With what stood in the way, which the findings tell.
@@ -286,7 +287,7 @@ pub(crate) enum Lookup<T> {
     Unreachable(IgnoredAny),
 }
 
-impl<T> Lookup<T> {
+impl<T> RecordedLookup<T> {
     pub(crate) fn found(&self) -> Option<&T> {
         match self {
             Self::Found(fact) => Some(fact),
@@ -297,27 +298,27 @@ impl<T> Lookup<T> {
 
 /// Who somebody is to AWS.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Identity {
+pub(crate) struct RecordedIdentity {
     pub(crate) account: String,
     pub(crate) arn: String,
 }
 
 /// An endpoint that stood in for AWS's own.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Endpoint {
+pub(crate) struct RecordedEndpoint {
     pub(crate) service: String,
     pub(crate) url: String,
 }
 
 /// A role.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Role {
+pub(crate) struct RecordedRole {
     pub(crate) arn: String,
 }
 
 /// The security configuration that was sealed.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct SecurityConfiguration {
+pub(crate) struct RecordedSecurityConfiguration {
     pub(crate) name: String,
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) created: OffsetDateTime,
@@ -326,17 +327,17 @@ pub(crate) struct SecurityConfiguration {
 
 /// The objects of one location.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Survey {
+pub(crate) struct RecordedSurvey {
     pub(crate) objects: u64,
     pub(crate) looked_at: u64,
-    pub(crate) kinds: Vec<Tally>,
-    pub(crate) unseen: Option<Unseen>,
+    pub(crate) kinds: Vec<RecordedTally>,
+    pub(crate) unseen: Option<RecordedUnseen>,
 }
 
 /// The objects of one kind.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Tally {
-    pub(crate) stored: Stored,
+pub(crate) struct RecordedTally {
+    pub(crate) stored: RecordedEncryption,
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
 }
@@ -344,7 +345,7 @@ pub(crate) struct Tally {
 /// How an object is encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Stored {
+pub(crate) enum RecordedEncryption {
     Unencrypted,
     /// The kind, and the KMS key's ARN where there is one.
     Kind(String, Option<String>),
@@ -354,23 +355,24 @@ pub(crate) enum Stored {
 
 /// Objects that could not be looked at.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Unseen {
+pub(crate) struct RecordedUnseen {
     pub(crate) objects: u64,
 }
 
 /// Launch or refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Verdict {
+pub(crate) enum RecordedVerdict {
     Launch,
-    RefuseRefuted,
+    #[serde(rename = "refuse-refuted")]
+    RefuseFailed,
     RefuseUnknown,
 }
 
 /// How the run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Outcome {
+pub(crate) enum RecordedOutcome {
     Ended(u8),
     Signalled(u8),
     BadUsage,
@@ -389,49 +391,55 @@ pub(crate) enum Outcome {
 /// Whether a check can refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Level {
+pub(crate) enum RecordedLevel {
     Required,
-    Advised,
+    #[serde(rename = "advised")]
+    Advisory,
 }
 
 /// A check's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Status {
-    Refuted,
+pub(crate) enum RecordedStatus {
+    #[serde(rename = "refuted")]
+    Failed,
     Unknown,
-    Excused,
-    Proved,
+    #[serde(rename = "excused")]
+    Excepted,
+    #[serde(rename = "proved")]
+    Passed,
     NotApplicable,
 }
 
 /// What one check found on one subject.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Finding {
+pub(crate) struct RecordedFinding {
     pub(crate) check: String,
-    pub(crate) level: Level,
+    pub(crate) level: RecordedLevel,
     pub(crate) subject: String,
-    pub(crate) status: Status,
+    pub(crate) status: RecordedStatus,
     pub(crate) saw: String,
     pub(crate) wanted: String,
     pub(crate) at: Option<String>,
-    pub(crate) mend: Option<String>,
-    pub(crate) excused: Option<String>,
+    #[serde(rename = "mend")]
+    pub(crate) fix: Option<String>,
+    #[serde(rename = "excused")]
+    pub(crate) excepted: Option<String>,
     pub(crate) waits_for: Option<String>,
     #[serde(default)]
     pub(crate) not_there: bool,
 }
 
-impl Finding {
+impl RecordedFinding {
     /// Refuted or Unknown: something is left to do.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.status, Status::Refuted | Status::Unknown)
+        matches!(self.status, RecordedStatus::Failed | RecordedStatus::Unknown)
     }
 }
 
 /// Something that stays open whatever the checks prove.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Gap {
+pub(crate) struct RecordedResidualRisk {
     pub(crate) name: String,
     pub(crate) what: String,
     pub(crate) source: String,
@@ -439,8 +447,8 @@ pub(crate) struct Gap {
 
 /// What the watch learnt.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Watched {
-    pub(crate) clusters: Vec<Cluster>,
+pub(crate) struct RecordedWatch {
+    pub(crate) clusters: Vec<RecordedCluster>,
     pub(crate) search_trouble: Option<String>,
     #[serde(default)]
     pub(crate) undecided: Vec<String>,
@@ -448,63 +456,63 @@ pub(crate) struct Watched {
 
 /// One cluster of the run.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Cluster {
+pub(crate) struct RecordedCluster {
     pub(crate) id: String,
     pub(crate) found_by: String,
-    pub(crate) cluster: Lookup<ClusterFacts>,
-    pub(crate) steps: Lookup<Vec<Step>>,
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) cluster: RecordedLookup<RecordedClusterFacts>,
+    pub(crate) steps: RecordedLookup<Vec<RecordedStep>>,
+    pub(crate) findings: Vec<RecordedFinding>,
     pub(crate) is_unsafe: bool,
     #[serde(default)]
     pub(crate) ended_by_stop: bool,
-    pub(crate) end: Option<End>,
+    pub(crate) end: Option<RecordedTermination>,
 }
 
 /// What EMR said of it last.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct ClusterFacts {
-    pub(crate) status: ClusterStatus,
+pub(crate) struct RecordedClusterFacts {
+    pub(crate) status: RecordedClusterStatus,
     pub(crate) release: Option<String>,
 }
 
 /// Its state.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct ClusterStatus {
+pub(crate) struct RecordedClusterStatus {
     pub(crate) state: String,
     pub(crate) reason: Option<String>,
 }
 
 /// One of its steps.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Step {
+pub(crate) struct RecordedStep {
     pub(crate) state: String,
 }
 
 /// How a termination went.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum End {
+pub(crate) enum RecordedTermination {
     Confirmed,
     Unconfirmed(String),
 }
 
 /// What was found of the objects that the run wrote, in one location.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Written {
+pub(crate) struct RecordedOutput {
     pub(crate) role: String,
-    pub(crate) folders: Vec<Folder>,
-    pub(crate) survey: Survey,
+    pub(crate) folders: Vec<RecordedFolder>,
+    pub(crate) survey: RecordedSurvey,
     pub(crate) cut_short: Option<String>,
 }
 
 /// A folder in S3.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Folder {
+pub(crate) struct RecordedFolder {
     pub(crate) bucket: String,
     pub(crate) prefix: String,
 }
 
-impl std::fmt::Display for Folder {
+impl std::fmt::Display for RecordedFolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "s3://{}/{}", self.bucket, self.prefix)
     }
@@ -512,7 +520,7 @@ impl std::fmt::Display for Folder {
 
 /// A cluster was seen in another state than before.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct StateChange {
+pub(crate) struct RecordedStateChange {
     pub(crate) cluster: String,
     pub(crate) state: String,
     pub(crate) reason: Option<String>,
@@ -522,7 +530,7 @@ pub(crate) struct StateChange {
 
 /// Something the guard did.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Action {
+pub(crate) struct RecordedAction {
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) at: OffsetDateTime,
     pub(crate) action: String,
@@ -532,18 +540,18 @@ pub(crate) struct Action {
 
 /// The requests of one operation.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Calls {
+pub(crate) struct RecordedCalls {
     pub(crate) service: String,
     pub(crate) operation: String,
     pub(crate) count: u64,
     pub(crate) failed: u64,
     pub(crate) attempts: u64,
-    pub(crate) kept: Vec<Request>,
+    pub(crate) kept: Vec<RecordedRequest>,
 }
 
 /// One of them.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Request {
+pub(crate) struct RecordedRequest {
     pub(crate) subject: Option<String>,
     pub(crate) request_id: Option<String>,
     pub(crate) status: Option<u16>,
@@ -551,7 +559,7 @@ pub(crate) struct Request {
 
 /// What happened when.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Moment {
+pub(crate) struct RecordedTimelineEntry {
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) at: OffsetDateTime,
     pub(crate) what: String,
@@ -559,33 +567,33 @@ pub(crate) struct Moment {
 
 /// A document of any kind.
 #[derive(Clone, Debug)]
-pub(crate) enum AnyDocument {
-    Run(Box<Document>),
-    Audit(Box<AuditDocument>),
-    Reencrypt(Box<ReencryptDocument>),
+pub(crate) enum AnyReport {
+    Run(Box<RunReport>),
+    Audit(Box<AuditReport>),
+    Reencrypt(Box<ReencryptReport>),
 }
 
-impl AnyDocument {
+impl AnyReport {
     /// Reads a file; `-` is standard input.
     ///
     /// # Errors
-    /// [`NoDocument`] when it cannot be read, is no document, or is of a version that this program does not know.
-    pub(crate) fn read(file: &Path) -> Result<Self, NoDocument> {
+    /// [`ReadReportError`] when it cannot be read, is no document, or is of a version that this program does not know.
+    pub(crate) fn read(file: &Path) -> Result<Self, ReadReportError> {
         let mut text = Vec::new();
         let read = if is_stdin(file) {
             std::io::stdin().read_to_end(&mut text).map(|_| ())
         } else {
             std::fs::read(file).map(|bytes| text = bytes)
         };
-        read.map_err(|error| NoDocument::Unreadable { file: file.to_owned(), error })?;
+        read.map_err(|error| ReadReportError::Unreadable { file: file.to_owned(), error })?;
         Self::parse(file, &text)
     }
 
-    pub(super) fn parse(file: &Path, text: &[u8]) -> Result<Self, NoDocument> {
-        let not_one = |why: String| NoDocument::NotOne { file: file.to_owned(), why };
+    pub(super) fn parse(file: &Path, text: &[u8]) -> Result<Self, ReadReportError> {
+        let not_one = |why: String| ReadReportError::NotOne { file: file.to_owned(), why };
         let value: Value =
             serde_json::from_slice(text).map_err(|error| not_one(format!("not JSON: {error}")))?;
-        let kind = DocumentKind::of(value["command"].as_str().unwrap_or_default());
+        let kind = ReportKind::of(value["command"].as_str().unwrap_or_default());
         let wanted = readable(kind);
         // The version decides what the rest means, so it comes first.
         match value.get("version") {
@@ -594,7 +602,7 @@ impl AnyDocument {
                     u32::try_from(version).is_ok_and(|version| wanted.contains(&version))
                 }) => {}
             Some(version) => {
-                return Err(NoDocument::Version {
+                return Err(ReadReportError::Version {
                     file: file.to_owned(),
                     seen: version.to_string(),
                     wanted,
@@ -603,9 +611,9 @@ impl AnyDocument {
             None => return Err(not_one("it has no `version`".to_owned())),
         }
         let read = match kind {
-            DocumentKind::Run => serde_json::from_value(value).map(Self::Run),
-            DocumentKind::Audit => serde_json::from_value(value).map(Self::Audit),
-            DocumentKind::Reencrypt => serde_json::from_value(value).map(Self::Reencrypt),
+            ReportKind::Run => serde_json::from_value(value).map(Self::Run),
+            ReportKind::Audit => serde_json::from_value(value).map(Self::Audit),
+            ReportKind::Reencrypt => serde_json::from_value(value).map(Self::Reencrypt),
         };
         read.map_err(|error| not_one(error.to_string()))
     }
@@ -613,18 +621,18 @@ impl AnyDocument {
     /// The document of a run, which all forms but the page are made of.
     ///
     /// # Errors
-    /// [`NoDocument::PageOnly`] where it is another's.
-    pub(crate) fn of_run(self, file: &Path) -> Result<Document, NoDocument> {
-        let page_only = |kind| Err(NoDocument::PageOnly { file: file.to_owned(), kind });
+    /// [`ReadReportError::PageOnly`] where it is another's.
+    pub(crate) fn of_run(self, file: &Path) -> Result<RunReport, ReadReportError> {
+        let page_only = |kind| Err(ReadReportError::PageOnly { file: file.to_owned(), kind });
         match self {
             Self::Run(document) => Ok(*document),
-            Self::Audit(_) => page_only(DocumentKind::Audit),
-            Self::Reencrypt(_) => page_only(DocumentKind::Reencrypt),
+            Self::Audit(_) => page_only(ReportKind::Audit),
+            Self::Reencrypt(_) => page_only(ReportKind::Reencrypt),
         }
     }
 }
 
-impl Document {
+impl RunReport {
     /// The document that `record` would be written as.
     ///
     /// # Errors
@@ -634,12 +642,12 @@ impl Document {
     }
 
     /// What the run would touch.
-    pub(crate) fn touches(&self) -> &[Touch] {
+    pub(crate) fn touches(&self) -> &[RecordedTouch] {
         self.inputs.as_ref().map_or(&[], |inputs| &inputs.plan.touches)
     }
 
     /// The storage targets.
-    pub(crate) fn targets(&self) -> &[Target] {
+    pub(crate) fn targets(&self) -> &[RecordedTarget] {
         self.inputs.as_ref().map_or(&[], |inputs| &inputs.documents.targets)
     }
 
@@ -674,24 +682,27 @@ impl Document {
     }
 
     /// Every finding: before the launch, on each cluster, after the run.
-    pub(crate) fn all_findings(&self) -> impl Iterator<Item = &Finding> {
+    pub(crate) fn all_findings(&self) -> impl Iterator<Item = &RecordedFinding> {
         self.findings.iter().chain(self.clusters().iter().flat_map(|cluster| &cluster.findings))
     }
 
     /// The run's clusters; none where nothing was launched.
-    pub(crate) fn clusters(&self) -> &[Cluster] {
+    pub(crate) fn clusters(&self) -> &[RecordedCluster] {
         self.watched.as_ref().map_or(&[], |watched| &watched.clusters)
     }
 
     /// The findings of one check.
-    pub(crate) fn of_check<'a>(&'a self, check: &'a str) -> impl Iterator<Item = &'a Finding> {
+    pub(crate) fn of_check<'a>(
+        &'a self,
+        check: &'a str,
+    ) -> impl Iterator<Item = &'a RecordedFinding> {
         self.all_findings().filter(move |finding| finding.check == check)
     }
 
     /// All findings by their check, in the order of the catalogue; checks that it does not know
     /// come last, in the order of the document.
-    pub(crate) fn by_check(&self) -> Vec<(&str, Vec<&Finding>)> {
-        let mut groups: Vec<(&str, Vec<&Finding>)> =
+    pub(crate) fn by_check(&self) -> Vec<(&str, Vec<&RecordedFinding>)> {
+        let mut groups: Vec<(&str, Vec<&RecordedFinding>)> =
             CATALOGUE.iter().map(|check| (check.name, Vec::new())).collect();
         for finding in self.all_findings() {
             match groups.iter_mut().find(|(name, _)| *name == finding.check) {
@@ -704,8 +715,8 @@ impl Document {
     }
 
     /// Whether something of that name stays open.
-    pub(crate) fn gap(&self, name: &str) -> Option<&Gap> {
-        self.gaps.iter().find(|gap| gap.name == name)
+    pub(crate) fn residual_risk(&self, name: &str) -> Option<&RecordedResidualRisk> {
+        self.residual_risks.iter().find(|residual_risk| residual_risk.name == name)
     }
 }
 
@@ -724,14 +735,14 @@ pub(super) mod tests {
         ("refused-v2", include_str!("../../tests/recordings/documents/refused-v2.json")),
     ];
 
-    pub(in crate::report) fn recorded(name: &str) -> Document {
+    pub(in crate::report) fn recorded(name: &str) -> RunReport {
         let (_, text) = RECORDED.into_iter().find(|(recorded, _)| *recorded == name).unwrap();
         parse(text).unwrap()
     }
 
-    pub(in crate::report) fn parse(text: &str) -> Result<Document, NoDocument> {
+    pub(in crate::report) fn parse(text: &str) -> Result<RunReport, ReadReportError> {
         let file = Path::new("report.json");
-        AnyDocument::parse(file, text.as_bytes())?.of_run(file)
+        AnyReport::parse(file, text.as_bytes())?.of_run(file)
     }
 
     #[test]
@@ -776,7 +787,7 @@ pub(super) mod tests {
             said(&newer.to_string()),
             said(&unknown.to_string()),
             said(&incomplete.to_string()),
-            AnyDocument::read(Path::new("/nowhere/report.json")).unwrap_err().to_string(),
+            AnyReport::read(Path::new("/nowhere/report.json")).unwrap_err().to_string(),
         ];
         insta::assert_snapshot!(errors.join("\n"));
     }
@@ -793,22 +804,22 @@ pub(super) mod tests {
             assert_eq!(format!("{read:?}"), format!("{written:?}"));
         }
         for status in [
-            finding::Status::Proved,
-            finding::Status::Refuted,
+            finding::Status::Passed,
+            finding::Status::Failed,
             finding::Status::Unknown,
             finding::Status::NotApplicable,
-            finding::Status::Excused,
+            finding::Status::Excepted,
         ] {
-            same::<_, Status>(status);
+            same::<_, RecordedStatus>(status);
         }
-        same::<_, Level>(finding::Level::Required);
-        same::<_, Level>(finding::Level::Advised);
+        same::<_, RecordedLevel>(finding::Level::Required);
+        same::<_, RecordedLevel>(finding::Level::Advisory);
         for verdict in [
             verdict::Verdict::Launch,
-            verdict::Verdict::RefuseRefuted,
+            verdict::Verdict::RefuseFailed,
             verdict::Verdict::RefuseUnknown,
         ] {
-            same::<_, Verdict>(verdict);
+            same::<_, RecordedVerdict>(verdict);
         }
         for outcome in [
             outcome::Outcome::Ended(3),
@@ -825,7 +836,7 @@ pub(super) mod tests {
             outcome::Outcome::RunnerNotFound,
             outcome::Outcome::Undelivered,
         ] {
-            same::<_, Outcome>(outcome);
+            same::<_, RecordedOutcome>(outcome);
         }
     }
 }

@@ -17,12 +17,15 @@ use time::OffsetDateTime;
 
 use crate::report::{
     conclusion::{Conclusion, Tone, counted},
-    document::{Cluster, Document, End, Lookup, Stored, Survey},
+    document::{
+        RecordedCluster, RecordedEncryption, RecordedLookup, RecordedSurvey, RecordedTermination,
+        RunReport,
+    },
     html::{
         marks::Mark,
         times::{day, lasted, precise, time},
     },
-    path::{DataPath, Kind, Proof},
+    path::{DataPath, Proof, StationKind},
 };
 
 const STYLE: &str = include_str!("html/page.css");
@@ -118,7 +121,7 @@ impl<'a> Sections<'a> {
 }
 
 /// The whole page of a run.
-pub(crate) fn page(document: &Document) -> String {
+pub(crate) fn page(document: &RunReport) -> String {
     let conclusion = Conclusion::of(document);
     let footer = html! {
         p { "Made from the document of run " code { (document.run) } " (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is the evidence; this page only shows it." }
@@ -135,7 +138,7 @@ pub(crate) fn page(document: &Document) -> String {
     frame.page(&content(document, &conclusion))
 }
 
-fn content(document: &Document, conclusion: &Conclusion) -> Markup {
+fn content(document: &RunReport, conclusion: &Conclusion) -> Markup {
     let path = DataPath::of(document);
     let sections = Sections::new([
         ("who", "Who, what, when", who(document)),
@@ -144,7 +147,7 @@ fn content(document: &Document, conclusion: &Conclusion) -> Markup {
         ("timeline", "What happened when", timeline(document)),
         ("objects", "Objects by encryption", objects(document)),
         ("exceptions", "Exceptions", findings::exceptions(document)),
-        ("gaps", "What no check can close", gaps(document)),
+        ("gaps", "What no check can close", residual_risks(document)),
         ("requests", "Requests to AWS", requests(document)),
         ("checks", "All checks", findings::all(document)),
     ]);
@@ -154,10 +157,10 @@ fn content(document: &Document, conclusion: &Conclusion) -> Markup {
     }
 }
 
-fn verdict(document: &Document, conclusion: &Conclusion) -> Markup {
+fn verdict(document: &RunReport, conclusion: &Conclusion) -> Markup {
     let (class, mark) = match conclusion.tone {
-        Tone::Good => ("proved", Mark::Proved),
-        Tone::Bad => ("refuted", Mark::Refuted),
+        Tone::Good => ("proved", Mark::Passed),
+        Tone::Bad => ("refuted", Mark::Failed),
         Tone::Unsure => ("open", Mark::Open),
         Tone::Plain => ("nothing", Mark::Nothing),
     };
@@ -193,7 +196,7 @@ fn digest(digest: &str) -> Markup {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "sections that may be missing stand beside it")]
-fn who(document: &Document) -> Option<Markup> {
+fn who(document: &RunReport) -> Option<Markup> {
     Some(html! {
         dl.facts {
             (fact("Run", &html! { code { (document.run) } " " span.soft { "(" (document.command) ")" } }))
@@ -218,11 +221,12 @@ fn who(document: &Document) -> Option<Markup> {
 }
 
 /// What went in, by digest.
-fn inputs(document: &Document) -> Markup {
+fn inputs(document: &RunReport) -> Markup {
     let Some(inputs) = &document.inputs else { return html! {} };
     let facts = document.facts.as_ref();
-    let configuration =
-        facts.and_then(|facts| facts.security_configuration.as_ref()).and_then(Lookup::found);
+    let configuration = facts
+        .and_then(|facts| facts.security_configuration.as_ref())
+        .and_then(RecordedLookup::found);
     let version = inputs
         .runner
         .as_ref()
@@ -236,7 +240,7 @@ fn inputs(document: &Document) -> Markup {
             @if let Some(runner) = &inputs.runner {
                 (fact("Runner's file", &html! { code { (runner.path) } @if let Some(sha256) = runner.sha256.found() { " SHA-256 " (digest(sha256)) } }))
             }
-            @if let Some(version) = version.and_then(Lookup::found) { (fact("Runner's version", &html! { (version) })) }
+            @if let Some(version) = version.and_then(RecordedLookup::found) { (fact("Runner's version", &html! { (version) })) }
             @if let Some(found) = configuration {
                 (fact("Security configuration", &html! { code { (found.name) } ", created " (time(found.created)) ", SHA-256 " (digest(&found.digest)) }))
             }
@@ -271,7 +275,7 @@ fn inputs(document: &Document) -> Markup {
     }
 }
 
-fn protections(document: &Document, path: &DataPath) -> Option<Markup> {
+fn protections(document: &RunReport, path: &DataPath) -> Option<Markup> {
     // Without a plan there is no path.
     document.inputs.as_ref()?;
     let told = |proof: Proof, what: &str, by: &std::collections::BTreeSet<String>| {
@@ -306,7 +310,7 @@ fn protections(document: &Document, path: &DataPath) -> Option<Markup> {
                         @for (index, part) in station.parts.iter().enumerate() {
                             tr {
                                 @if index == 0 { th scope="rowgroup" rowspan=(station.parts.len()) { (station.kind.title()) } }
-                                td { @if station.kind == Kind::Cluster { (part.name) } @else { code { (part.name) } } }
+                                td { @if station.kind == StationKind::Cluster { (part.name) } @else { code { (part.name) } } }
                                 (told(part.protection.proof, &part.protection.what, &part.protection.by))
                             }
                         }
@@ -317,7 +321,7 @@ fn protections(document: &Document, path: &DataPath) -> Option<Markup> {
     })
 }
 
-fn timeline(document: &Document) -> Option<Markup> {
+fn timeline(document: &RunReport) -> Option<Markup> {
     let events = plot::events(document);
     if events.is_empty() {
         return None;
@@ -338,22 +342,22 @@ fn timeline(document: &Document) -> Option<Markup> {
 }
 
 /// One cluster, in a sentence.
-fn told(cluster: &Cluster) -> Markup {
+fn told(cluster: &RecordedCluster) -> Markup {
     let steps = cluster
         .steps
         .found()
         .map(|steps| (steps.iter().filter(|step| step.state == "COMPLETED").count(), steps.len()));
     html! {
         code { (cluster.id) } " "
-        @if cluster.is_unsafe { (Mark::Refuted.with("unsafe")) } @else { (Mark::Proved.with("not found unsafe")) }
+        @if cluster.is_unsafe { (Mark::Failed.with("unsafe")) } @else { (Mark::Passed.with("not found unsafe")) }
         ", found by " (match cluster.found_by.as_str() { "log" => "the runner's log", "list" => "ListClusters", other => other })
         @if let Some(facts) = cluster.cluster.found() {
             ", " @if let Some(release) = &facts.release { (release) ", " } "last seen " (facts.status.state) @if let Some(reason) = &facts.status.reason { " (" (reason) ")" }
         } @else { ", never described" }
         @if let Some((done, all)) = steps { ", " (done) " of " (all) " steps completed" }
         @match &cluster.end {
-            Some(End::Confirmed) => { "; terminated by the guard, and its end is confirmed" }
-            Some(End::Unconfirmed(why)) => { "; terminated by the guard, but " strong { "its end is not confirmed" } ": " (why) }
+            Some(RecordedTermination::Confirmed) => { "; terminated by the guard, and its end is confirmed" }
+            Some(RecordedTermination::Unconfirmed(why)) => { "; terminated by the guard, but " strong { "its end is not confirmed" } ": " (why) }
             None => {}
         }
         @if cluster.ended_by_stop { "; ended because the run was stopped" }
@@ -361,7 +365,7 @@ fn told(cluster: &Cluster) -> Markup {
     }
 }
 
-fn objects(document: &Document) -> Option<Markup> {
+fn objects(document: &RunReport) -> Option<Markup> {
     let read = document
         .facts
         .iter()
@@ -398,7 +402,7 @@ fn objects(document: &Document) -> Option<Markup> {
 }
 
 /// The rows of one location: one for each way of encryption, and one for what was not looked at.
-fn location(role: &str, survey: &Survey, cut_short: Option<&str>) -> Markup {
+fn location(role: &str, survey: &RecordedSurvey, cut_short: Option<&str>) -> Markup {
     let unseen = survey.unseen.as_ref().map_or(0, |unseen| unseen.objects);
     let left = survey.objects - survey.objects.min(survey.looked_at + unseen);
     let mut rows: Vec<(Mark, String, u64, Option<u64>)> = survey
@@ -433,13 +437,15 @@ fn location(role: &str, survey: &Survey, cut_short: Option<&str>) -> Markup {
     }
 }
 
-fn stored(stored: &Stored) -> (Mark, String) {
+fn stored(stored: &RecordedEncryption) -> (Mark, String) {
     match stored {
-        Stored::Unencrypted => (Mark::Refuted, "unencrypted".to_owned()),
-        Stored::Kind(kind, None) => (Mark::Proved, kind.clone()),
-        Stored::Kind(kind, Some(key)) => (Mark::Proved, format!("{kind}, {key}")),
-        Stored::CustomerKey => (Mark::Proved, "SSE-C, under a key of the writer's own".to_owned()),
-        Stored::Other(other) => (Mark::Open, other.clone()),
+        RecordedEncryption::Unencrypted => (Mark::Failed, "unencrypted".to_owned()),
+        RecordedEncryption::Kind(kind, None) => (Mark::Passed, kind.clone()),
+        RecordedEncryption::Kind(kind, Some(key)) => (Mark::Passed, format!("{kind}, {key}")),
+        RecordedEncryption::CustomerKey => {
+            (Mark::Passed, "SSE-C, under a key of the writer's own".to_owned())
+        }
+        RecordedEncryption::Other(other) => (Mark::Open, other.clone()),
     }
 }
 
@@ -465,19 +471,19 @@ fn grouped(number: u64) -> String {
     groups.filter(|group| !group.is_empty()).collect::<Vec<_>>().join("\u{202f}")
 }
 
-fn gaps(document: &Document) -> Option<Markup> {
-    if document.gaps.is_empty() {
+fn residual_risks(document: &RunReport) -> Option<Markup> {
+    if document.residual_risks.is_empty() {
         return None;
     }
     Some(html! {
         p { "These are said with every verdict, so that nobody takes silence for proof." }
-        ul.gaps { @for gap in &document.gaps {
-            li { (Mark::Open.with(&gap.name)) p { (findings::words(&gap.what)) } p.soft { "Source: " (gap.source) } }
+        ul.gaps { @for residual_risk in &document.residual_risks {
+            li { (Mark::Open.with(&residual_risk.name)) p { (findings::words(&residual_risk.what)) } p.soft { "Source: " (residual_risk.source) } }
         } }
     })
 }
 
-fn requests(document: &Document) -> Option<Markup> {
+fn requests(document: &RunReport) -> Option<Markup> {
     if document.calls.is_empty() {
         return None;
     }

@@ -8,24 +8,24 @@ use serde::Serialize;
 use time::{Date, OffsetDateTime};
 
 use crate::{
-    aws::log::Calls,
+    aws::log::OperationCalls,
     base::{lookup::Lookup, names::AccountId, outcome::Outcome, report_kind::RUN_REPORT_VERSION},
     checks::{
         finding::{Finding, Status},
-        residual_risks::Gap,
+        residual_risks::ResidualRisk,
         verdict::Verdict,
     },
     evidence::{
-        chain::Chain,
-        timeline::{Action, Moment, StateChange},
+        chain::ChainLink,
+        timeline::{ActionRecord, StateChange, TimelineEntry},
     },
-    facts::{gather::Facts, stored::Stored, sts::Identity, written::Written},
+    facts::{gather::Facts, stored::StoredEncryption, sts::CallerIdentity, written::OutputSurvey},
     settings::{policy::Policy, resolve::SettingsFile},
     spec::{
-        data_paths::Plan,
-        observations::{Change, Documents, RunnerVersion},
+        data_paths::LaunchPlan,
+        observations::{RunnerDocuments, RunnerVersion, SealChange},
     },
-    watch::records::Watched,
+    watch::records::WatchResult,
 };
 
 /// The schema of the version.
@@ -45,7 +45,7 @@ pub struct Record<'a> {
     /// The run's id, which is also the value of its tag.
     pub run: &'a str,
     /// What was asked for.
-    pub command: Command,
+    pub command: ReportedCommand,
     /// Whether the verdict is by some checks only, at the user's wish.
     pub only: bool,
     /// When the guard started.
@@ -57,11 +57,11 @@ pub struct Record<'a> {
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub ended: OffsetDateTime,
     /// Who ran it, and where.
-    pub who: Who<'a>,
+    pub who: RunCaller<'a>,
     /// Its place among the runs of one state directory; a check has none.
-    pub chain: Option<Chain>,
+    pub chain: Option<ChainLink>,
     /// What went in; none where a run is closed that an earlier guard left open.
-    pub inputs: Option<Inputs<'a>>,
+    pub inputs: Option<RunInputs<'a>>,
     /// What AWS and the runner said before the launch.
     pub facts: Option<&'a Facts>,
     /// What the checks found: pre-flight first, then on the run.
@@ -69,24 +69,25 @@ pub struct Record<'a> {
     /// The exceptions that excuse some of them.
     pub exceptions: Vec<UsedException<'a>>,
     /// What stays open whatever the checks prove.
-    pub gaps: &'a [Gap],
+    #[serde(rename = "gaps")]
+    pub residual_risks: &'a [ResidualRisk],
     /// Launch or refuse.
     pub verdict: Option<Verdict>,
     /// The run's clusters, when it was launched.
-    pub watched: Option<&'a Watched>,
+    pub watched: Option<&'a WatchResult>,
     /// The states that clusters were seen in, in the order of time.
     pub states: Vec<StateChange>,
     /// What was found of the objects that it wrote.
-    pub written: &'a [Written],
+    pub written: &'a [OutputSurvey],
     /// The same objects, counted by how they are encrypted.
-    pub objects: Objects,
+    pub objects: ObjectSummary,
     /// What the guard did to others, and how that ended.
-    pub actions: Vec<Action>,
+    pub actions: Vec<ActionRecord>,
     /// What happened when.
-    pub timeline: Vec<Moment>,
+    pub timeline: Vec<TimelineEntry>,
     /// What was asked of AWS. A fact and its request are joined by the operation and what it is
     /// about.
-    pub calls: Vec<Calls>,
+    pub calls: Vec<OperationCalls>,
     /// How it ended.
     pub outcome: Outcome,
     /// The exit code, after remapping; 74 cannot stand here, since a document does not know whether
@@ -97,7 +98,8 @@ pub struct Record<'a> {
 /// What was asked of the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Command {
+#[schemars(rename = "Command")]
+pub enum ReportedCommand {
     /// `run`: the whole line.
     Run,
     /// `check`: up to the verdict.
@@ -111,7 +113,8 @@ pub enum Command {
 
 /// Who ran it, and where.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Who<'a> {
+#[schemars(rename = "Who")]
+pub struct RunCaller<'a> {
     /// The account that clusters are launched in.
     pub account: Option<&'a AccountId>,
     /// The ARN that the guard's credentials belong to.
@@ -122,11 +125,11 @@ pub struct Who<'a> {
     pub host: String,
 }
 
-impl<'a> Who<'a> {
+impl<'a> RunCaller<'a> {
     /// By what STS said, if it was asked.
     pub(crate) fn of(
-        guard: Option<&'a Lookup<Identity>>,
-        runner: Option<&'a Lookup<Identity>>,
+        guard: Option<&'a Lookup<CallerIdentity>>,
+        runner: Option<&'a Lookup<CallerIdentity>>,
     ) -> Self {
         let (guard, runner) = (guard.and_then(Lookup::found), runner.and_then(Lookup::found));
         Self {
@@ -140,7 +143,8 @@ impl<'a> Who<'a> {
 
 /// The inputs of a run, by digest.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Inputs<'a> {
+#[schemars(rename = "Inputs")]
+pub struct RunInputs<'a> {
     /// The runner config's name.
     pub config: &'a str,
     /// SHA-256 of the runner config as read.
@@ -148,9 +152,9 @@ pub struct Inputs<'a> {
     /// SHA-256 of the sealed config, when it was sealed.
     pub sealed_sha256: Option<&'a str>,
     /// What the seal set.
-    pub sealed: &'a [Change],
+    pub sealed: &'a [SealChange],
     /// The runner; none where there is none, as for a check on another machine.
-    pub runner: Option<&'a Runner>,
+    pub runner: Option<&'a RunnerProgram>,
     /// The guard's own options.
     pub settings: SettingsUsed,
     /// The policy in force.
@@ -158,14 +162,15 @@ pub struct Inputs<'a> {
     /// SHA-256 of the policy as compact JSON, in the order it has here.
     pub policy_sha256: String,
     /// Its storage targets and enrichments.
-    pub documents: &'a Documents,
+    pub documents: &'a RunnerDocuments,
     /// What the run would touch, by its arguments and config.
-    pub plan: &'a Plan,
+    pub plan: &'a LaunchPlan,
 }
 
 /// The runner's program.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Runner {
+#[schemars(rename = "Runner")]
+pub struct RunnerProgram {
     /// Its file.
     pub path: String,
     /// SHA-256 of that file.
@@ -220,9 +225,9 @@ pub(crate) fn used_exceptions<'a>(
     policy: &'a Policy,
     findings: &[&'a Finding],
 ) -> Vec<UsedException<'a>> {
-    let excused = |exception: &crate::settings::policy::Exception| {
+    let excepted = |exception: &crate::settings::policy::PolicyException| {
         let covered = findings.iter().filter(|finding| {
-            finding.status == Status::Excused
+            finding.status == Status::Excepted
                 && exception.covers(finding.check.name, &finding.subject)
         });
         covered.map(|finding| finding.subject.as_str()).collect::<Vec<_>>()
@@ -232,37 +237,39 @@ pub(crate) fn used_exceptions<'a>(
         subject: &exception.subject,
         reason: &exception.reason,
         expires: exception.expires,
-        excuses: excused(exception),
+        excuses: excepted(exception),
     });
     used.filter(|exception| !exception.excuses.is_empty()).collect()
 }
 
 /// Objects by how they are encrypted.
 #[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct Objects {
+#[schemars(rename = "Objects")]
+pub struct ObjectSummary {
     /// How many objects the run wrote, in the locations that were looked at.
     pub objects: u64,
     /// How many of them were looked at.
     pub looked_at: u64,
     /// Those, by how they are encrypted.
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<EncryptionCount>,
 }
 
 /// Objects that are encrypted in one way.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Kind {
+#[schemars(rename = "Kind")]
+pub struct EncryptionCount {
     /// How.
-    pub stored: Stored,
+    pub stored: StoredEncryption,
     /// How many.
     pub objects: u64,
     /// Together, in bytes.
     pub bytes: u64,
 }
 
-impl Objects {
-    pub(crate) fn of(written: &[Written]) -> Self {
+impl ObjectSummary {
+    pub(crate) fn of(written: &[OutputSurvey]) -> Self {
         let surveys = || written.iter().map(|written| &written.survey);
-        let mut kinds: BTreeMap<&Stored, (u64, u64)> = BTreeMap::new();
+        let mut kinds: BTreeMap<&StoredEncryption, (u64, u64)> = BTreeMap::new();
         for tally in surveys().flat_map(|survey| &survey.kinds) {
             let (objects, bytes) = kinds.entry(&tally.stored).or_default();
             *objects += tally.objects;
@@ -273,7 +280,11 @@ impl Objects {
             looked_at: surveys().map(|survey| survey.looked_at).sum(),
             kinds: kinds
                 .into_iter()
-                .map(|(stored, (objects, bytes))| Kind { stored: stored.clone(), objects, bytes })
+                .map(|(stored, (objects, bytes))| EncryptionCount {
+                    stored: stored.clone(),
+                    objects,
+                    bytes,
+                })
                 .collect(),
         }
     }

@@ -2,9 +2,9 @@
 
 use crate::{
     aws::log::CallLog,
-    checks::{finding::Finding, residual_risks::Gap, verdict::Verdict},
-    evidence::{chain::Chain, delivery::Evidence, journal::StateDir},
-    facts::{gather::Facts, written::Written},
+    checks::{finding::Finding, residual_risks::ResidualRisk, verdict::Verdict},
+    evidence::{chain::ChainLink, delivery::ReportDelivery, journal::StateDir},
+    facts::{gather::Facts, written::OutputSurvey},
     report::json,
 };
 
@@ -13,16 +13,16 @@ use crate::{
 pub(crate) struct Judged<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) findings: &'a [Finding],
-    pub(crate) gaps: &'a [Gap],
+    pub(crate) residual_risks: &'a [ResidualRisk],
     pub(crate) verdict: Verdict,
     /// What was found of the objects that the run wrote; nothing before it has ended.
-    pub(crate) written: &'a [Written],
+    pub(crate) written: &'a [OutputSurvey],
     /// What was asked of AWS.
     pub(crate) calls: &'a CallLog,
     /// The runner, where there is one.
-    pub(crate) runner: Option<&'a json::Runner>,
+    pub(crate) runner: Option<&'a json::RunnerProgram>,
     /// What becomes of the document.
-    pub(crate) evidence: &'a Evidence<'a>,
+    pub(crate) evidence: &'a ReportDelivery<'a>,
     /// The place of the run's document among the others; a check's has none.
-    pub(crate) chain: Option<(&'a StateDir, &'a Chain)>,
+    pub(crate) chain: Option<(&'a StateDir, &'a ChainLink)>,
 }

@@ -3,13 +3,13 @@
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use crate::report::document::{Document, Finding, Level, Status};
+use crate::report::document::{RecordedFinding, RecordedLevel, RecordedStatus, RunReport};
 
 /// The whole document.
 ///
 /// # Errors
 /// When the XML cannot be written, which is a bug.
-pub(crate) fn junit(document: &Document) -> anyhow::Result<String> {
+pub(crate) fn junit(document: &RunReport) -> anyhow::Result<String> {
     let mut report = Report::new("emr-etl-guard");
     for (check, findings) in document.by_check() {
         let mut suite = TestSuite::new(check);
@@ -19,28 +19,28 @@ pub(crate) fn junit(document: &Document) -> anyhow::Result<String> {
     Ok(report.to_string()?)
 }
 
-fn case(finding: &Finding) -> TestCase {
+fn case(finding: &RecordedFinding) -> TestCase {
     let said = format!("saw {}, wanted {}", finding.saw, finding.wanted);
     let status = match (finding.status, finding.level) {
-        (Status::Proved, _) => TestCaseStatus::success(),
-        (Status::NotApplicable, _) => skipped(format!("not applicable: {}", finding.saw)),
-        (Status::Excused, _) => {
-            skipped(format!("excused: {}; {said}", finding.excused.as_deref().unwrap_or_default()))
+        (RecordedStatus::Passed, _) => TestCaseStatus::success(),
+        (RecordedStatus::NotApplicable, _) => skipped(format!("not applicable: {}", finding.saw)),
+        (RecordedStatus::Excepted, _) => {
+            skipped(format!("excused: {}; {said}", finding.excepted.as_deref().unwrap_or_default()))
         }
         // What only advises must not fail a pipeline, nor pass for proved.
-        (Status::Refuted | Status::Unknown, Level::Advised) => {
+        (RecordedStatus::Failed | RecordedStatus::Unknown, RecordedLevel::Advisory) => {
             skipped(format!("advice only: {said}"))
         }
-        (Status::Refuted, Level::Required) => {
+        (RecordedStatus::Failed, RecordedLevel::Required) => {
             failed(NonSuccessKind::Failure, "refuted", said, finding)
         }
-        (Status::Unknown, Level::Required) => {
+        (RecordedStatus::Unknown, RecordedLevel::Required) => {
             failed(NonSuccessKind::Error, "unknown", said, finding)
         }
     };
     let mut case = TestCase::new(finding.subject.as_str(), status);
     case.set_classname(finding.check.as_str());
-    if finding.status == Status::Proved {
+    if finding.status == RecordedStatus::Passed {
         case.set_system_out(said_where(
             &format!("saw {}, wanted {}", finding.saw, finding.wanted),
             finding,
@@ -55,17 +55,22 @@ fn skipped(message: String) -> TestCaseStatus {
     status
 }
 
-fn failed(kind: NonSuccessKind, what: &str, said: String, finding: &Finding) -> TestCaseStatus {
+fn failed(
+    kind: NonSuccessKind,
+    what: &str,
+    said: String,
+    finding: &RecordedFinding,
+) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
     status.set_type(what).set_description(format!(
         "{}\nto do: {}",
         said_where(&said, finding),
-        finding.mend.as_deref().unwrap_or("-")
+        finding.fix.as_deref().unwrap_or("-")
     ));
     status.set_message(said);
     status
 }
 
-fn said_where(said: &str, finding: &Finding) -> String {
+fn said_where(said: &str, finding: &RecordedFinding) -> String {
     finding.at.as_ref().map_or_else(|| said.to_owned(), |at| format!("{said} ({at})"))
 }

@@ -12,7 +12,9 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{settings::report_options::ReportOptions, system::screen, watch::records::Glance};
+use crate::{
+    settings::report_options::ReportOptions, system::screen, watch::records::ClusterSummary,
+};
 
 /// How often what is shown is brought up to date.
 const PACE: Duration = Duration::from_millis(250);
@@ -21,7 +23,7 @@ const ROWS: usize = 8;
 
 /// How far a look at objects is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Looked {
+pub(crate) struct SurveyedObjects {
     pub(crate) looked_at: u64,
     /// So many are to be looked at, of those that are listed so far.
     pub(crate) listed: u64,
@@ -29,7 +31,7 @@ pub(crate) struct Looked {
     pub(crate) took: Duration,
 }
 
-impl Looked {
+impl SurveyedObjects {
     /// A bar, the count, and the rate.
     fn line(self) -> String {
         const WIDTH: u64 = 30;
@@ -45,8 +47,8 @@ impl Looked {
 #[derive(Debug)]
 enum Phase {
     Waiting,
-    Clusters(watch::Receiver<Vec<Glance>>),
-    Objects(watch::Receiver<Looked>),
+    Clusters(watch::Receiver<Vec<ClusterSummary>>),
+    Objects(watch::Receiver<SurveyedObjects>),
 }
 
 /// A live view, for as long as it is kept.
@@ -76,12 +78,12 @@ impl Live {
     }
 
     /// Shows clusters, as they are seen.
-    pub(crate) fn clusters(&self, seen: watch::Receiver<Vec<Glance>>) {
+    pub(crate) fn clusters(&self, seen: watch::Receiver<Vec<ClusterSummary>>) {
         self.turn(Phase::Clusters(seen));
     }
 
     /// Shows how many objects were looked at.
-    pub(crate) fn objects(&self, looked: watch::Receiver<Looked>) {
+    pub(crate) fn objects(&self, looked: watch::Receiver<SurveyedObjects>) {
         self.turn(Phase::Objects(looked));
     }
 
@@ -127,9 +129,10 @@ fn rows(what: &str, since: Duration, phase: &Phase) -> Vec<String> {
                 several => head(&format!("watching {several} clusters")),
             }];
             // The latest ones matter most; those that are unsafe always.
-            let (worst, rest): (Vec<&Glance>, Vec<&Glance>) =
+            let (worst, rest): (Vec<&ClusterSummary>, Vec<&ClusterSummary>) =
                 seen.iter().partition(|glance| glance.is_unsafe);
-            let all: Vec<&Glance> = worst.into_iter().chain(rest.into_iter().rev()).collect();
+            let all: Vec<&ClusterSummary> =
+                worst.into_iter().chain(rest.into_iter().rev()).collect();
             rows.extend(all.iter().take(ROWS).map(|glance| glance.line()));
             if all.len() > ROWS {
                 rows.push(format!("  and {} more", all.len() - ROWS));
@@ -149,14 +152,14 @@ mod tests {
         rows.join("\n") + "\n"
     }
 
-    fn glance(id: &str) -> Glance {
-        Glance {
+    fn glance(id: &str) -> ClusterSummary {
+        ClusterSummary {
             id: id.to_owned(),
             state: Some("RUNNING".to_owned()),
             steps: Some((3, 13)),
-            proved: 8,
+            passed: 8,
             required: 9,
-            ..Glance::default()
+            ..ClusterSummary::default()
         }
     }
 
@@ -166,19 +169,19 @@ mod tests {
         let phase = Phase::Clusters(seen);
         let mut said = text(&phase);
         clusters.send_replace(vec![
-            Glance { id: "j-1".to_owned(), ..Glance::default() },
-            Glance { awaited: vec!["cluster-volumes"], ..glance("j-2") },
-            Glance {
+            ClusterSummary { id: "j-1".to_owned(), ..ClusterSummary::default() },
+            ClusterSummary { awaited: vec!["cluster-volumes"], ..glance("j-2") },
+            ClusterSummary {
                 is_unsafe: true,
-                refuted: vec!["cluster-roles", "cluster-ami"],
+                failed: vec!["cluster-roles", "cluster-ami"],
                 ..glance("j-3")
             },
-            Glance { is_unsafe: true, end: Some("its end is confirmed"), ..glance("j-4") },
+            ClusterSummary { is_unsafe: true, end: Some("its end is confirmed"), ..glance("j-4") },
         ]);
         said += &text(&phase);
         clusters.send_replace((0..10).map(|number| glance(&format!("j-{number}"))).collect());
         said += &text(&phase);
-        let (_looked, seen) = watch::channel(Looked {
+        let (_looked, seen) = watch::channel(SurveyedObjects {
             looked_at: 120,
             listed: 300,
             took: Duration::from_millis(1500),

@@ -7,12 +7,12 @@ use crate::{
     base::markdown::cell,
     report::{
         conclusion::{Conclusion, Tone},
-        document::{Document, Finding, Level, Status},
+        document::{RecordedFinding, RecordedLevel, RecordedStatus, RunReport},
     },
 };
 
 /// The whole document.
-pub(crate) fn markdown(document: &Document) -> String {
+pub(crate) fn markdown(document: &RunReport) -> String {
     let conclusion = Conclusion::of(document);
     let sign = match conclusion.tone {
         Tone::Good => "✅",
@@ -30,7 +30,7 @@ pub(crate) fn markdown(document: &Document) -> String {
         cell(&conclusion.sentence),
         document.exit_code
     );
-    let open: Vec<&Finding> = document
+    let open: Vec<&RecordedFinding> = document
         .all_findings()
         .filter(|finding| finding.is_open() && finding.waits_for.is_none())
         .collect();
@@ -49,13 +49,14 @@ pub(crate) fn markdown(document: &Document) -> String {
                 cell(&finding.saw),
                 cell(&at),
                 cell(&finding.wanted),
-                cell(finding.mend.as_deref().unwrap_or("-"))
+                cell(finding.fix.as_deref().unwrap_or("-"))
             );
         }
     }
-    let excused = document.all_findings().filter(|finding| finding.status == Status::Excused);
-    for finding in excused {
-        let why = finding.excused.as_deref().unwrap_or_default();
+    let excepted =
+        document.all_findings().filter(|finding| finding.status == RecordedStatus::Excepted);
+    for finding in excepted {
+        let why = finding.excepted.as_deref().unwrap_or_default();
         let _ = writeln!(
             text,
             "\n⚠️ excused: `{}` {}: {}",
@@ -77,26 +78,28 @@ pub(crate) fn markdown(document: &Document) -> String {
             text,
             "| `{}` | {} | {} | {} | {} | {} |",
             check,
-            count(Status::Proved),
-            count(Status::NotApplicable),
-            count(Status::Refuted),
-            count(Status::Unknown),
-            count(Status::Excused)
+            count(RecordedStatus::Passed),
+            count(RecordedStatus::NotApplicable),
+            count(RecordedStatus::Failed),
+            count(RecordedStatus::Unknown),
+            count(RecordedStatus::Excepted)
         );
     }
     text.push_str("\n</details>\n\nWhat stays open whatever the checks prove:\n\n");
-    for gap in &document.gaps {
-        let _ = writeln!(text, "- `{}`: {}", gap.name, cell(&gap.what));
+    for residual_risk in &document.residual_risks {
+        let _ = writeln!(text, "- `{}`: {}", residual_risk.name, cell(&residual_risk.what));
     }
     text
 }
 
-fn word(finding: &Finding) -> &'static str {
+fn word(finding: &RecordedFinding) -> &'static str {
     match (finding.status, finding.level) {
-        (Status::Refuted, Level::Required) => "❌ refuted",
-        (Status::Unknown, Level::Required) => "❓ unknown",
-        (Status::Refuted, Level::Advised) => "advice: refuted",
-        (Status::Unknown, Level::Advised) => "advice: unknown",
-        (Status::Proved | Status::NotApplicable | Status::Excused, _) => "",
+        (RecordedStatus::Failed, RecordedLevel::Required) => "❌ refuted",
+        (RecordedStatus::Unknown, RecordedLevel::Required) => "❓ unknown",
+        (RecordedStatus::Failed, RecordedLevel::Advisory) => "advice: refuted",
+        (RecordedStatus::Unknown, RecordedLevel::Advisory) => "advice: unknown",
+        (RecordedStatus::Passed | RecordedStatus::NotApplicable | RecordedStatus::Excepted, _) => {
+            ""
+        }
     }
 }

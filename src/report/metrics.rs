@@ -10,10 +10,10 @@ use time::OffsetDateTime;
 
 use crate::{
     checks::finding::{Level, Status},
-    facts::stored::Stored,
+    facts::stored::StoredEncryption,
     report::judged::Judged,
     settings::{metrics_targets::Labels, policy::EncryptionKind},
-    watch::records::{ClusterRecord, Watched},
+    watch::records::{ClusterRecord, WatchResult},
 };
 
 /// How long telling them may take, at most.
@@ -28,42 +28,42 @@ pub(crate) struct Measured {
     pub(crate) took: Duration,
     pub(crate) ended: OffsetDateTime,
     /// None where it ended before there was anything to count.
-    pub(crate) counts: Option<Counts>,
+    pub(crate) counts: Option<MetricCounts>,
 }
 
 /// What was found, counted.
 #[derive(Clone, Debug)]
-pub(crate) struct Counts {
+pub(crate) struct MetricCounts {
     findings: BTreeMap<(&'static str, &'static str), u64>,
     clusters: BTreeMap<&'static str, u64>,
     objects: BTreeMap<&'static str, u64>,
 }
 
 const STATUSES: [Status; 5] =
-    [Status::Proved, Status::Refuted, Status::Unknown, Status::NotApplicable, Status::Excused];
-const LEVELS: [Level; 2] = [Level::Required, Level::Advised];
+    [Status::Passed, Status::Failed, Status::Unknown, Status::NotApplicable, Status::Excepted];
+const LEVELS: [Level; 2] = [Level::Required, Level::Advisory];
 
 fn status(status: Status) -> &'static str {
     match status {
-        Status::Proved => "proved",
-        Status::Refuted => "refuted",
+        Status::Passed => "proved",
+        Status::Failed => "refuted",
         Status::Unknown => "unknown",
         Status::NotApplicable => "not-applicable",
-        Status::Excused => "excused",
+        Status::Excepted => "excused",
     }
 }
 
 fn level(level: Level) -> &'static str {
     match level {
         Level::Required => "required",
-        Level::Advised => "advised",
+        Level::Advisory => "advised",
     }
 }
 
 fn judgement(record: &ClusterRecord) -> &'static str {
     if record.is_unsafe {
         "unsafe"
-    } else if record.is_proved() {
+    } else if record.has_passed() {
         "proved"
     } else {
         "unconfirmed"
@@ -71,21 +71,21 @@ fn judgement(record: &ClusterRecord) -> &'static str {
 }
 
 /// S3's own words for it, as they stand in inventories.
-fn encryption(stored: &Stored) -> &'static str {
+fn encryption(stored: &StoredEncryption) -> &'static str {
     match stored {
-        Stored::Unencrypted => "NOT-SSE",
-        Stored::Kind(EncryptionKind::SseS3, _) => "SSE-S3",
-        Stored::Kind(EncryptionKind::SseKms, _) => "SSE-KMS",
-        Stored::Kind(EncryptionKind::DsseKms, _) => "DSSE-KMS",
-        Stored::CustomerKey => "SSE-C",
-        Stored::Other(_) => "other",
+        StoredEncryption::Unencrypted => "NOT-SSE",
+        StoredEncryption::Kind(EncryptionKind::SseS3, _) => "SSE-S3",
+        StoredEncryption::Kind(EncryptionKind::SseKms, _) => "SSE-KMS",
+        StoredEncryption::Kind(EncryptionKind::DsseKms, _) => "DSSE-KMS",
+        StoredEncryption::CustomerKey => "SSE-C",
+        StoredEncryption::Other(_) => "other",
     }
 }
 
-impl Counts {
+impl MetricCounts {
     /// Counts what was judged, and of `watched` the clusters. Whatever could be there and is not
     /// counts as none, so that a series never goes away.
-    pub(crate) fn of(judged: &Judged<'_>, watched: Option<&Watched>) -> Self {
+    pub(crate) fn of(judged: &Judged<'_>, watched: Option<&WatchResult>) -> Self {
         let mut counts = Self {
             findings: STATUSES
                 .into_iter()

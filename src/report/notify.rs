@@ -16,9 +16,9 @@ use crate::{
     report::{
         alerts::{
             Alerts,
-            message::{Kind, Known, Message},
+            message::{AlertContext, AlertKind, Message},
         },
-        metrics::{self, Counts, Measured, send::Metrics},
+        metrics::{self, Measured, MetricCounts, send::Metrics},
         notice::Notice,
     },
     settings::{alert_channels::Channels, notify_options::NotifyOptions},
@@ -40,14 +40,14 @@ pub(crate) struct Notify {
 
 #[derive(Debug, Default)]
 struct News {
-    known: Known,
+    known: AlertContext,
     /// Why the run will end as it will: paragraphs of standard error.
     said: Vec<(Outcome, Notice)>,
     /// What mends what was found of unsafe clusters.
-    unsafe_mends: Vec<String>,
+    unsafe_fixes: Vec<String>,
     /// The outcome that an alert has told of.
     told: Option<Outcome>,
-    counts: Option<Counts>,
+    counts: Option<MetricCounts>,
 }
 
 /// How much of the time that a stop has is kept for alerts.
@@ -62,7 +62,10 @@ impl Notify {
     pub(crate) fn new(options: NotifyOptions, command: &'static str, may_say: bool) -> Self {
         let timeline = Timeline::default();
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-        let news = News { known: Known { command, host, ..Known::default() }, ..News::default() };
+        let news = News {
+            known: AlertContext { command, host, ..AlertContext::default() },
+            ..News::default()
+        };
         Self {
             alerts: Alerts::new(options.alerts.clone(), options.aws.clone(), timeline.clone()),
             options: Arc::new(options),
@@ -79,7 +82,7 @@ impl Notify {
     }
 
     /// Adds to what is known of the run.
-    pub(crate) fn know(&self, tell: impl FnOnce(&mut Known)) {
+    pub(crate) fn know(&self, tell: impl FnOnce(&mut AlertContext)) {
         tell(&mut self.news().known);
     }
 
@@ -90,29 +93,29 @@ impl Notify {
 
     /// An unsafe cluster was found: that is told at once.
     pub(crate) fn unsafe_cluster(&self, notice: &Notice, findings: &[Finding]) {
-        let mends = mends(findings);
-        self.tell(Kind::Unsafe, std::slice::from_ref(notice), &mends, None);
-        self.news().unsafe_mends.extend(mends);
+        let fixes = fixes(findings);
+        self.tell(AlertKind::Unsafe, std::slice::from_ref(notice), &fixes, None);
+        self.news().unsafe_fixes.extend(fixes);
     }
 
     /// Remembers what there is to count.
-    pub(crate) fn counted(&self, counts: Counts) {
+    pub(crate) fn counted(&self, counts: MetricCounts) {
         self.news().counts = Some(counts);
     }
 
-    fn tell(&self, kind: Kind, notices: &[Notice], mends: &[String], exit_code: Option<u8>) {
+    fn tell(&self, kind: AlertKind, notices: &[Notice], fixes: &[String], exit_code: Option<u8>) {
         // The other commands stop nothing: whoever calls them reads their answer.
         if !matches!(self.command, "run" | "watch") {
             return;
         }
         let known = self.news().known.clone();
-        self.alerts.send(Message::new(kind, notices, mends, exit_code, known));
+        self.alerts.send(Message::new(kind, notices, fixes, exit_code, known));
     }
 
     /// Tells how the run will end, if that is worth an alert and was not told yet, and waits until
     /// alerts are through; a stop leaves them what is left of its time.
     pub(crate) async fn alert(&self, outcome: Outcome) {
-        if let Some(kind) = Kind::of(outcome) {
+        if let Some(kind) = AlertKind::of(outcome) {
             let news = {
                 let mut news = self.news();
                 let is_new = news.told.replace(outcome) != Some(outcome);
@@ -124,8 +127,9 @@ impl Notify {
                 })
             };
             if let Some(said) = news {
-                let of_clusters = if matches!(kind, Kind::UnsafeAlive | Kind::UnsafeOver) {
-                    self.news().unsafe_mends.clone()
+                let of_clusters = if matches!(kind, AlertKind::UnsafeAlive | AlertKind::UnsafeOver)
+                {
+                    self.news().unsafe_fixes.clone()
                 } else {
                     Vec::new()
                 };
@@ -133,7 +137,7 @@ impl Notify {
                 self.tell(kind, &said, &of_clusters, Some(exit_code));
             }
         }
-        self.alerts.settle(signals::stop_is_over(self.options.stop_timeout)).await;
+        self.alerts.settle(signals::wait_for_stop_deadline(self.options.stop_timeout)).await;
     }
 
     /// The end: whoever must hear of it does, before the process is gone.
@@ -164,7 +168,7 @@ impl Notify {
             tokio::select! {
                 biased;
                 sent = timeout(metrics::LIMIT, metrics.send()) => sent.unwrap_or_else(|_| late()),
-                () = signals::stop_is_over(self.options.stop_timeout) => Err("OTLP: the guard had to stop".to_owned()),
+                () = signals::wait_for_stop_deadline(self.options.stop_timeout) => Err("OTLP: the guard had to stop".to_owned()),
             }
         };
         let told: [Result<(), String>; 2] = tokio::join!(write, send).into();
@@ -183,13 +187,13 @@ impl Notify {
 }
 
 /// What mends the open ones of `findings`; where some are refuted, these alone.
-fn mends(findings: &[Finding]) -> Vec<String> {
+fn fixes(findings: &[Finding]) -> Vec<String> {
     let open = || {
         findings.iter().filter(|finding| {
             finding.is_open() && finding.level == Level::Required && finding.waits_for.is_none()
         })
     };
-    let refuted = open().any(|finding| finding.status == Status::Refuted);
-    let told = open().filter(|finding| !refuted || finding.status == Status::Refuted);
-    told.filter_map(|finding| finding.mend.clone()).collect()
+    let refuted = open().any(|finding| finding.status == Status::Failed);
+    let told = open().filter(|finding| !refuted || finding.status == Status::Failed);
+    told.filter_map(|finding| finding.fix.clone()).collect()
 }

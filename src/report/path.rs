@@ -5,59 +5,60 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::report::document::{
-    Cluster, Document, Finding, Level, Lookup, Status, Survey, Target, Touch,
+    RecordedCluster, RecordedFinding, RecordedLevel, RecordedLookup, RecordedStatus,
+    RecordedSurvey, RecordedTarget, RecordedTouch, RunReport,
 };
 
 /// How far a protection is shown; the later, the worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Proof {
     /// Seen on the thing itself, or enforced by AWS.
-    Proved,
+    Passed,
     /// It follows from settings that were proved; the thing itself was not looked at, or shows
     /// itself to nobody.
     Inferred,
     /// It is not as required, and an exception in the settings covers that.
-    Excused,
+    Excepted,
     /// Nobody looked, or nobody could tell.
     Gap,
     /// Facts show that it is not there.
-    Refuted,
+    Failed,
 }
 
 impl Proof {
     pub(super) const ALL: [Self; 5] =
-        [Self::Proved, Self::Inferred, Self::Excused, Self::Gap, Self::Refuted];
+        [Self::Passed, Self::Inferred, Self::Excepted, Self::Gap, Self::Failed];
 
     pub(super) const fn word(self) -> &'static str {
         match self {
-            Self::Proved => "proved",
+            Self::Passed => "proved",
             Self::Inferred => "inferred",
-            Self::Excused => "excused",
+            Self::Excepted => "excused",
             Self::Gap => "gap",
-            Self::Refuted => "refuted",
+            Self::Failed => "refuted",
         }
     }
 
     pub(super) const fn meaning(self) -> &'static str {
         match self {
-            Self::Proved => "seen on the thing itself, or enforced by AWS",
+            Self::Passed => "seen on the thing itself, or enforced by AWS",
             Self::Inferred => "follows from settings that were proved",
-            Self::Excused => "not as required; an exception covers it",
+            Self::Excepted => "not as required; an exception covers it",
             Self::Gap => "not looked at, or nobody can tell",
-            Self::Refuted => "facts show that it is not there",
+            Self::Failed => "facts show that it is not there",
         }
     }
 }
 
 /// A protection: how far it is shown, in which words, and by which checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Protection {
+pub(super) struct StationProtection {
     pub(super) proof: Proof,
     pub(super) what: String,
     pub(super) by: BTreeSet<String>,
 }
 
-impl Protection {
+impl StationProtection {
     fn new(proof: Proof, what: impl Into<String>) -> Self {
         Self { proof, what: what.into(), by: BTreeSet::new() }
     }
@@ -71,7 +72,7 @@ impl Protection {
 /// A station of the data's path. There is at most one of each kind, so that each has its own place
 /// in the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum StationKind {
     /// What the run reads: collectors' files, or Stream Enrich's.
     Input,
     /// `raw.processing`.
@@ -100,7 +101,7 @@ pub(super) enum Kind {
     Tracking,
 }
 
-impl Kind {
+impl StationKind {
     /// What a location is in the path; none for code and schemas.
     fn of_role(role: &str) -> Option<Self> {
         Some(match role {
@@ -148,16 +149,16 @@ impl Kind {
 
 /// One part of a station: a location, a target, or a layer of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct StationPart {
     pub(super) name: String,
-    pub(super) protection: Protection,
+    pub(super) protection: StationProtection,
 }
 
 /// A station, with what protects the data while it lies there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Station {
-    pub(super) kind: Kind,
-    pub(super) parts: Vec<Part>,
+    pub(super) kind: StationKind,
+    pub(super) parts: Vec<StationPart>,
 }
 
 impl Station {
@@ -170,11 +171,11 @@ impl Station {
 /// A way that data takes, with what protects it on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hop {
-    pub(super) from: Kind,
-    pub(super) to: Kind,
+    pub(super) from: StationKind,
+    pub(super) to: StationKind,
     /// Who carries it.
     pub(super) by: BTreeSet<String>,
-    pub(super) protection: Protection,
+    pub(super) protection: StationProtection,
 }
 
 /// The path of a run.
@@ -185,29 +186,29 @@ pub(super) struct DataPath {
 }
 
 impl DataPath {
-    pub(super) fn of(document: &Document) -> Self {
-        let mut stations: BTreeMap<Kind, Vec<Part>> = BTreeMap::new();
+    pub(super) fn of(document: &RunReport) -> Self {
+        let mut stations: BTreeMap<StationKind, Vec<StationPart>> = BTreeMap::new();
         let mut roles = BTreeSet::new();
         // Listing and deleting move no data.
         for touch in document.touches().iter().filter(|touch| moves(touch)) {
-            if let Some(kind) = Kind::of_role(&touch.role)
+            if let Some(kind) = StationKind::of_role(&touch.role)
                 && roles.insert(&touch.role)
             {
-                stations.entry(kind).or_default().push(Part {
+                stations.entry(kind).or_default().push(StationPart {
                     name: touch.role.clone(),
                     protection: in_s3(document, &touch.role),
                 });
             }
         }
         for target in document.targets() {
-            if let Some(kind) = Kind::of_purpose(&target.purpose) {
+            if let Some(kind) = StationKind::of_purpose(&target.purpose) {
                 stations
                     .entry(kind)
                     .or_default()
-                    .push(Part { name: named(target), protection: beyond_s3(document) });
+                    .push(StationPart { name: named(target), protection: beyond_s3(document) });
             }
         }
-        stations.insert(Kind::Cluster, layers(document));
+        stations.insert(StationKind::Cluster, layers(document));
         let hops = ways(document)
             .into_iter()
             .filter(|((from, to), _)| stations.contains_key(from) && stations.contains_key(to))
@@ -225,7 +226,7 @@ impl DataPath {
     }
 }
 
-fn moves(touch: &Touch) -> bool {
+fn moves(touch: &RecordedTouch) -> bool {
     matches!(touch.access.as_str(), "read" | "write")
 }
 
@@ -243,33 +244,33 @@ fn actor(name: &str) -> &str {
 
 /// One way between two stations, as it is put together.
 #[derive(Default)]
-struct Way {
+struct DataFlow {
     by: BTreeSet<String>,
     roles: BTreeSet<String>,
 }
 
-impl Way {
-    fn add(&mut self, touch: &Touch) {
+impl DataFlow {
+    fn add(&mut self, touch: &RecordedTouch) {
         self.by.insert(actor(&touch.actor).to_owned());
         self.roles.insert(touch.role.clone());
     }
 }
 
 /// The ways between stations, in the order of the pipeline.
-fn ways(document: &Document) -> Vec<((Kind, Kind), Way)> {
-    let mut ways: Vec<((Kind, Kind), Way)> = Vec::new();
-    let mut way = |from: Kind, to: Kind, touch: &Touch| {
+fn ways(document: &RunReport) -> Vec<((StationKind, StationKind), DataFlow)> {
+    let mut ways: Vec<((StationKind, StationKind), DataFlow)> = Vec::new();
+    let mut way = |from: StationKind, to: StationKind, touch: &RecordedTouch| {
         let index = ways.iter().position(|(ends, _)| *ends == (from, to)).unwrap_or_else(|| {
-            ways.push(((from, to), Way::default()));
+            ways.push(((from, to), DataFlow::default()));
             ways.len() - 1
         });
         ways[index].1.add(touch);
     };
-    let touches: Vec<(&Touch, Kind)> = document
+    let touches: Vec<(&RecordedTouch, StationKind)> = document
         .touches()
         .iter()
         .filter(|touch| moves(touch))
-        .filter_map(|touch| Some((touch, Kind::of_role(&touch.role)?)))
+        .filter_map(|touch| Some((touch, StationKind::of_role(&touch.role)?)))
         .collect();
     for (touch, kind) in &touches {
         let of_part = || {
@@ -280,10 +281,10 @@ fn ways(document: &Document) -> Vec<((Kind, Kind), Way)> {
         match (touch.part.as_deref(), touch.access.as_str(), kind) {
             // Logs come from the cluster, whoever brings them; what the runner does with them there
             // goes no further.
-            (_, "write", Kind::Logs) if touch.actor != "runner" => {
-                way(Kind::Cluster, Kind::Logs, touch)
+            (_, "write", StationKind::Logs) if touch.actor != "runner" => {
+                way(StationKind::Cluster, StationKind::Logs, touch)
             }
-            (_, _, Kind::Logs) => {}
+            (_, _, StationKind::Logs) => {}
             (
                 Some(
                     "staging"
@@ -305,51 +306,53 @@ fn ways(document: &Document) -> Vec<((Kind, Kind), Way)> {
                     way(from, to, other);
                 }
             }
-            (Some("rdb_load"), "read", _) => way(*kind, Kind::Warehouse, touch),
-            (Some("elasticsearch"), "read", _) => way(*kind, Kind::Index, touch),
-            (_, "read", _) => way(*kind, Kind::Cluster, touch),
+            (Some("rdb_load"), "read", _) => way(*kind, StationKind::Warehouse, touch),
+            (Some("elasticsearch"), "read", _) => way(*kind, StationKind::Index, touch),
+            (_, "read", _) => way(*kind, StationKind::Cluster, touch),
             (_, _, _) => {
-                way(Kind::Cluster, *kind, touch);
+                way(StationKind::Cluster, *kind, touch);
                 if touch.part.as_deref() == Some("shred") {
-                    way(Kind::Cluster, Kind::Tracking, touch);
+                    way(StationKind::Cluster, StationKind::Tracking, touch);
                 }
             }
         }
     }
     // Everything else is on its way to somebody who uses it.
-    ways.sort_by_key(|((_, to), _)| *to == Kind::Logs);
+    ways.sort_by_key(|((_, to), _)| *to == StationKind::Logs);
     ways
 }
 
 /// What a finding says of a protection, where it says anything: `proved` is how far its being
 /// Proved shows it.
-fn said_by(finding: &Finding, proved: Proof) -> Option<Protection> {
+fn said_by(finding: &RecordedFinding, proved: Proof) -> Option<StationProtection> {
     let proof = match finding.status {
-        Status::Proved => proved,
-        Status::Refuted => Proof::Refuted,
-        Status::Unknown => Proof::Gap,
-        Status::Excused => Proof::Excused,
-        Status::NotApplicable => return None,
+        RecordedStatus::Passed => proved,
+        RecordedStatus::Failed => Proof::Failed,
+        RecordedStatus::Unknown => Proof::Gap,
+        RecordedStatus::Excepted => Proof::Excepted,
+        RecordedStatus::NotApplicable => return None,
     };
     let what = match (finding.status, finding.level) {
-        (Status::Excused, _) => {
-            format!("{}; excused: {}", finding.saw, finding.excused.as_deref().unwrap_or_default())
+        (RecordedStatus::Excepted, _) => {
+            format!("{}; excused: {}", finding.saw, finding.excepted.as_deref().unwrap_or_default())
         }
-        (Status::Refuted, Level::Advised) => format!("{} (advice only)", finding.saw),
+        (RecordedStatus::Failed, RecordedLevel::Advisory) => {
+            format!("{} (advice only)", finding.saw)
+        }
         _ => finding.saw.clone(),
     };
-    Some(Protection::new(proof, what).by(&finding.check))
+    Some(StationProtection::new(proof, what).by(&finding.check))
 }
 
 /// The worst of several; of equally bad ones the first.
-fn worst(protections: impl IntoIterator<Item = Protection>) -> Option<Protection> {
+fn worst(protections: impl IntoIterator<Item = StationProtection>) -> Option<StationProtection> {
     protections
         .into_iter()
         .reduce(|worst, next| if next.proof > worst.proof { next } else { worst })
 }
 
 /// Whatever speaks against it, and else the strongest proof for it.
-fn weighed(protections: Vec<Protection>) -> Option<Protection> {
+fn weighed(protections: Vec<StationProtection>) -> Option<StationProtection> {
     let (against, shown): (Vec<_>, Vec<_>) =
         protections.into_iter().partition(|protection| protection.proof > Proof::Inferred);
     worst(against).or_else(|| {
@@ -358,12 +361,12 @@ fn weighed(protections: Vec<Protection>) -> Option<Protection> {
 }
 
 /// Whether all objects were looked at, so that what was found holds for all.
-fn complete(survey: &Survey) -> Proof {
-    if survey.looked_at < survey.objects { Proof::Inferred } else { Proof::Proved }
+fn complete(survey: &RecordedSurvey) -> Proof {
+    if survey.looked_at < survey.objects { Proof::Inferred } else { Proof::Passed }
 }
 
 /// At rest in one location.
-fn in_s3(document: &Document, role: &str) -> Protection {
+fn in_s3(document: &RunReport, role: &str) -> StationProtection {
     let mut shown = Vec::new();
     let by = format!("{role} by ");
     let written = document.written.iter().find(|written| written.role == role);
@@ -374,8 +377,11 @@ fn in_s3(document: &Document, role: &str) -> Protection {
         ));
     }
     for finding in document.of_check("data-encrypted").filter(|finding| finding.subject == role) {
-        let survey =
-            document.facts.as_ref().and_then(|facts| facts.data.get(role)).and_then(Lookup::found);
+        let survey = document
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.data.get(role))
+            .and_then(RecordedLookup::found);
         // Where nothing is yet, what will be written counts; and where nothing will be, there is
         // nothing to protect.
         let is_empty = survey.is_some_and(|survey| survey.objects == 0);
@@ -388,12 +394,12 @@ fn in_s3(document: &Document, role: &str) -> Protection {
             shown.extend(said_by(finding, survey.map_or(Proof::Inferred, complete)));
         }
     }
-    let mut writers: Vec<Protection> = document
+    let mut writers: Vec<StationProtection> = document
         .of_check("written-encryption")
         .filter_map(|finding| {
             let who = finding.subject.strip_prefix(&by)?;
             let said = said_by(finding, Proof::Inferred)?;
-            Some(Protection { what: format!("{}, {who}", said.what), ..said })
+            Some(StationProtection { what: format!("{}, {who}", said.what), ..said })
         })
         .collect();
     let cluster_is_unsafe = document.clusters().iter().any(|cluster| cluster.is_unsafe);
@@ -402,34 +408,34 @@ fn in_s3(document: &Document, role: &str) -> Protection {
         && written.is_none_or(|written| written.survey.looked_at == 0)
     {
         writers.push(
-            Protection::new(Proof::Gap, "a cluster was unsafe: what it wrote is suspect")
+            StationProtection::new(Proof::Gap, "a cluster was unsafe: what it wrote is suspect")
                 .by("cluster-security-configuration"),
         );
     }
     let writers = worst(writers);
     // What will be written is news only where nothing that is there was looked at.
-    let seen = shown.iter().any(|protection| protection.proof == Proof::Proved);
+    let seen = shown.iter().any(|protection| protection.proof == Proof::Passed);
     match writers {
         Some(writers) if !seen || writers.proof > Proof::Inferred => shown.insert(0, writers),
         _ => {}
     }
-    weighed(shown).unwrap_or_else(|| Protection::new(Proof::Gap, "no check looked at it"))
+    weighed(shown).unwrap_or_else(|| StationProtection::new(Proof::Gap, "no check looked at it"))
 }
 
 /// At rest in a storage target.
-fn beyond_s3(document: &Document) -> Protection {
-    match document.gap("beyond-s3") {
-        Some(_) => Protection::new(Proof::Gap, "at rest: not looked at"),
-        None => Protection::new(Proof::Gap, "no check looked at it"),
+fn beyond_s3(document: &RunReport) -> StationProtection {
+    match document.residual_risk("beyond-s3") {
+        Some(_) => StationProtection::new(Proof::Gap, "at rest: not looked at"),
+        None => StationProtection::new(Proof::Gap, "no check looked at it"),
     }
 }
 
-fn named(target: &Target) -> String {
+fn named(target: &RecordedTarget) -> String {
     target.name.clone().unwrap_or_else(|| target.file.clone())
 }
 
 /// The buckets of some locations, as far as the document tells.
-fn buckets<'a>(document: &'a Document, roles: &BTreeSet<String>) -> Option<BTreeSet<&'a str>> {
+fn buckets<'a>(document: &'a RunReport, roles: &BTreeSet<String>) -> Option<BTreeSet<&'a str>> {
     let bucket = |role: &String| {
         let written = document.written.iter().find(|written| written.role == *role);
         written.and_then(|written| written.folders.first()).map(|folder| folder.bucket.as_str())
@@ -438,39 +444,43 @@ fn buckets<'a>(document: &'a Document, roles: &BTreeSet<String>) -> Option<BTree
 }
 
 /// In transit, between S3 and whoever reads or writes there.
-fn on_the_way(document: &Document, to: Kind, way: &Way) -> Protection {
+fn on_the_way(document: &RunReport, to: StationKind, way: &DataFlow) -> StationProtection {
     match to {
-        Kind::Warehouse | Kind::Index | Kind::Tracking => return to_target(document, to),
+        StationKind::Warehouse | StationKind::Index | StationKind::Tracking => {
+            return to_target(document, to);
+        }
         _ => {}
     }
     // Where the document does not tell which bucket a location is in, all of the run's buckets must
     // hold.
     let among = buckets(document, &way.roles);
-    let findings: Vec<&Finding> = document
+    let findings: Vec<&RecordedFinding> = document
         .of_check("bucket-tls-only")
         .filter(|finding| {
             among.as_ref().is_none_or(|among| among.contains(finding.subject.as_str()))
         })
         .collect();
-    let open = findings.iter().find(|finding| finding.status != Status::Proved);
+    let open = findings.iter().find(|finding| finding.status != RecordedStatus::Passed);
     let check = "bucket-tls-only";
     match (findings.is_empty(), open) {
-        (true, _) => Protection::new(Proof::Inferred, "TLS, by the AWS clients' own default"),
-        (false, None) => {
-            Protection::new(Proof::Proved, "TLS: bucket policies deny plain http").by(check)
+        (true, _) => {
+            StationProtection::new(Proof::Inferred, "TLS, by the AWS clients' own default")
         }
-        (false, Some(finding)) if finding.level == Level::Required => {
-            said_by(finding, Proof::Proved)
-                .unwrap_or_else(|| Protection::new(Proof::Gap, finding.saw.clone()))
+        (false, None) => {
+            StationProtection::new(Proof::Passed, "TLS: bucket policies deny plain http").by(check)
+        }
+        (false, Some(finding)) if finding.level == RecordedLevel::Required => {
+            said_by(finding, Proof::Passed)
+                .unwrap_or_else(|| StationProtection::new(Proof::Gap, finding.saw.clone()))
                 .by(check)
         }
         (false, Some(finding)) => {
-            let why = if finding.status == Status::Refuted {
+            let why = if finding.status == RecordedStatus::Failed {
                 "would answer plain http too"
             } else {
                 "has a policy that nobody could see"
             };
-            Protection::new(
+            StationProtection::new(
                 Proof::Inferred,
                 format!("TLS, by the AWS clients' own default; {} {why}", finding.subject),
             )
@@ -480,26 +490,26 @@ fn on_the_way(document: &Document, to: Kind, way: &Way) -> Protection {
 }
 
 /// In transit, to the storage targets of one kind.
-fn to_target(document: &Document, kind: Kind) -> Protection {
-    let targets: Vec<&Target> = document
+fn to_target(document: &RunReport, kind: StationKind) -> StationProtection {
+    let targets: Vec<&RecordedTarget> = document
         .targets()
         .iter()
-        .filter(|target| Kind::of_purpose(&target.purpose) == Some(kind))
+        .filter(|target| StationKind::of_purpose(&target.purpose) == Some(kind))
         .collect();
     // DynamoDB is reached by the AWS SDK alone.
     if !targets.is_empty() && targets.iter().all(|target| target.store.contains_key("dynamo-db")) {
-        return Protection::new(Proof::Inferred, "TLS, by the AWS clients' own default");
+        return StationProtection::new(Proof::Inferred, "TLS, by the AWS clients' own default");
     }
     let of_targets = document
         .of_check("target-tls")
         .filter(|finding| targets.iter().any(|target| target.file == finding.subject));
-    worst(of_targets.filter_map(|finding| said_by(finding, Proof::Proved)))
-        .unwrap_or_else(|| Protection::new(Proof::Gap, "no check looked at it"))
+    worst(of_targets.filter_map(|finding| said_by(finding, Proof::Passed)))
+        .unwrap_or_else(|| StationProtection::new(Proof::Gap, "no check looked at it"))
 }
 
 /// What stands against a cluster's being what was verified, or that nobody could tell; none where
 /// that is proved, or no cluster was there.
-fn cluster_trouble(document: &Document) -> Option<Protection> {
+fn cluster_trouble(document: &RunReport) -> Option<StationProtection> {
     let decisive = [
         "cluster-security-configuration",
         "cluster-configurations",
@@ -511,27 +521,27 @@ fn cluster_trouble(document: &Document) -> Option<Protection> {
         .flat_map(|check| document.of_check(check))
         .filter(|finding| !finding.not_there);
     let said = findings.filter_map(|finding| {
-        Some(Protection {
+        Some(StationProtection {
             what: format!("the cluster: {}", finding.saw),
-            ..said_by(finding, Proof::Proved)?
+            ..said_by(finding, Proof::Passed)?
         })
     });
     worst(said).filter(|said| said.proof > Proof::Inferred)
 }
 
 /// What the security configuration says of one protection, held against the clusters that ran.
-fn by_configuration(document: &Document, checks: &[&str], seen: bool) -> Protection {
+fn by_configuration(document: &RunReport, checks: &[&str], seen: bool) -> StationProtection {
     let before = checks
         .iter()
         .flat_map(|check| document.of_check(check))
         .filter_map(|finding| said_by(finding, Proof::Inferred));
     let Some(before) = worst(before) else {
-        return Protection::new(Proof::Gap, "not required, and not looked at");
+        return StationProtection::new(Proof::Gap, "not required, and not looked at");
     };
     match cluster_trouble(document) {
         Some(trouble) if trouble.proof >= before.proof => trouble,
         None if seen && before.proof == Proof::Inferred => {
-            Protection { what: format!("{}; the cluster runs it", before.what), ..before }
+            StationProtection { what: format!("{}; the cluster runs it", before.what), ..before }
                 .by("cluster-security-configuration")
         }
         _ => before,
@@ -539,7 +549,7 @@ fn by_configuration(document: &Document, checks: &[&str], seen: bool) -> Protect
 }
 
 /// The layers of the cluster in which data lies or moves.
-fn layers(document: &Document) -> Vec<Part> {
+fn layers(document: &RunReport) -> Vec<StationPart> {
     let seen = !document.clusters().is_empty();
     let in_transit = [
         "in-transit",
@@ -550,25 +560,26 @@ fn layers(document: &Document) -> Vec<Part> {
         "certificate-names",
         "certificate-strength",
     ];
-    let mut layers = vec![Part {
+    let mut layers = vec![StationPart {
         name: "Traffic between nodes".to_owned(),
         protection: by_configuration(document, &in_transit, seen),
     }];
-    if let Some(gap) = document.gap("hdfs-rpc-privacy") {
-        layers.push(Part {
+    if let Some(residual_risk) = document.residual_risk("hdfs-rpc-privacy") {
+        layers.push(StationPart {
             name: "HDFS and YARN RPC".to_owned(),
-            protection: Protection::new(Proof::Gap, gap.what.clone()),
+            protection: StationProtection::new(Proof::Gap, residual_risk.what.clone()),
         });
     }
-    layers.push(Part { name: "EBS volumes".to_owned(), protection: volumes(document, seen) });
+    layers
+        .push(StationPart { name: "EBS volumes".to_owned(), protection: volumes(document, seen) });
     let disks = by_configuration(document, &["local-disk-at-rest"], seen);
-    layers.push(Part { name: "Local disks (LUKS)".to_owned(), protection: disks });
+    layers.push(StationPart { name: "Local disks (LUKS)".to_owned(), protection: disks });
     layers
 }
 
 /// EBS volumes, which EC2 shows, once there are any.
-fn volumes(document: &Document, seen: bool) -> Protection {
-    let looked_at = |cluster: &Cluster| {
+fn volumes(document: &RunReport, seen: bool) -> StationProtection {
+    let looked_at = |cluster: &RecordedCluster| {
         cluster.findings.iter().any(|finding| finding.check == "cluster-volumes")
     };
     let all = seen && document.clusters().iter().all(looked_at);
@@ -576,7 +587,7 @@ fn volumes(document: &Document, seen: bool) -> Protection {
         document
             .of_check("cluster-volumes")
             .filter(|finding| !finding.not_there)
-            .filter_map(|finding| said_by(finding, Proof::Proved)),
+            .filter_map(|finding| said_by(finding, Proof::Passed)),
     );
     match found {
         Some(found) if all || found.proof > Proof::Inferred => found,
@@ -589,7 +600,7 @@ mod tests {
     use super::*;
     use crate::report::document::tests::{RECORDED, parse, recorded};
 
-    fn told(document: &Document) -> String {
+    fn told(document: &RunReport) -> String {
         let path = DataPath::of(document);
         let parts = path
             .stations
@@ -605,7 +616,7 @@ mod tests {
         });
         let hops = path.hops.iter().map(|hop| {
             let by: Vec<&str> = hop.by.iter().map(String::as_str).collect();
-            let Protection { proof, what, .. } = &hop.protection;
+            let StationProtection { proof, what, .. } = &hop.protection;
             format!(
                 "{} -> {} ({}): {}: {what}",
                 hop.from.title(),
@@ -674,15 +685,16 @@ mod tests {
             touch("shredded.good", "write", "s3-dist-cp", "shred"),
         ]);
         let path = DataPath::of(&serde_json::from_value(value).unwrap());
-        let ways: Vec<(Kind, Kind)> = path.hops.iter().map(|hop| (hop.from, hop.to)).collect();
+        let ways: Vec<(StationKind, StationKind)> =
+            path.hops.iter().map(|hop| (hop.from, hop.to)).collect();
         assert_eq!(
             ways,
             [
-                (Kind::Input, Kind::Enriched),
-                (Kind::Enriched, Kind::Cluster),
-                (Kind::Cluster, Kind::Shredded)
+                (StationKind::Input, StationKind::Enriched),
+                (StationKind::Enriched, StationKind::Cluster),
+                (StationKind::Cluster, StationKind::Shredded)
             ]
         );
-        assert!(path.stations.iter().all(|station| station.kind != Kind::Processing));
+        assert!(path.stations.iter().all(|station| station.kind != StationKind::Processing));
     }
 }

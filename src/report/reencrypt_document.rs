@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::{
     base::{lookup::LookupError, outcome::Outcome},
-    reencrypt::{cost::Bill, job::Job, leftover::Left},
+    reencrypt::{cost::CostEstimate, job::Job, leftover::SkippedObjects},
     settings::policy::Policy,
 };
 
@@ -23,7 +23,8 @@ fn version_schema(_: &mut SchemaGenerator) -> Schema {
 /// What one `reencrypt` by emr-etl-guard found and did.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "The document of one reencrypt by emr-etl-guard")]
-pub(crate) struct ReencryptDocument {
+#[schemars(rename = "ReencryptDocument")]
+pub(crate) struct ReencryptReport {
     /// The version of this form.
     #[schemars(schema_with = "version_schema")]
     pub(crate) version: u32,
@@ -34,7 +35,7 @@ pub(crate) struct ReencryptDocument {
     /// How far it was to go.
     pub(crate) mode: Mode,
     /// What else was asked for.
-    pub(crate) asked: Asked,
+    pub(crate) asked: ReencryptOptions,
     /// When it began.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
@@ -54,7 +55,7 @@ pub(crate) struct ReencryptDocument {
     /// Why the safety switch would refuse to change anything.
     pub(crate) refusals: Vec<String>,
     /// What was found and done, location by location; empty where nothing was looked at.
-    pub(crate) locations: Vec<Location>,
+    pub(crate) locations: Vec<ReencryptedLocation>,
     /// Old versions that were removed.
     pub(crate) old_versions_removed: u64,
     /// Restores that were asked for.
@@ -62,11 +63,11 @@ pub(crate) struct ReencryptDocument {
     /// Jobs of S3 Batch Operations, made or followed.
     pub(crate) jobs: Vec<Job>,
     /// What is not done, by why.
-    pub(crate) left: Vec<Left>,
+    pub(crate) left: Vec<SkippedObjects>,
     /// What it would cost, looking included.
-    pub(crate) estimate: Bill,
+    pub(crate) estimate: CostEstimate,
     /// What it came to; none where nothing was done.
-    pub(crate) spent: Option<Bill>,
+    pub(crate) spent: Option<CostEstimate>,
     /// Whether every object that was looked at is as it should be, and all could be looked at.
     pub(crate) complete: bool,
     /// How it ended.
@@ -91,7 +92,8 @@ pub(crate) enum Mode {
 
 /// What else was asked for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Asked {
+#[schemars(rename = "Asked")]
+pub(crate) struct ReencryptOptions {
     /// `--restore`.
     pub(crate) restore: bool,
     /// `--purge-old-versions`.
@@ -117,7 +119,8 @@ pub(crate) struct BucketTarget {
 
 /// What was found and done in one location.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Location {
+#[schemars(rename = "Location")]
+pub(crate) struct ReencryptedLocation {
     /// The key below `aws.s3.buckets`; none for one that was named on the command line.
     pub(crate) role: Option<String>,
     /// `s3://…`.
@@ -125,7 +128,7 @@ pub(crate) struct Location {
     /// Objects that were looked at.
     pub(crate) looked_at: u64,
     /// Those that are not as they should be, by what is to be done about them.
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Vec<PlannedObjects>,
     /// Those that were changed, and proved to be as they should, by how.
     pub(crate) done: Vec<Done>,
     /// Objects, or the whole place, that could not be looked at.
@@ -136,9 +139,10 @@ pub(crate) struct Location {
 
 /// Objects of which the same is to be done.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Found {
+#[schemars(rename = "Found")]
+pub(crate) struct PlannedObjects {
     /// What.
-    pub(crate) method: Method,
+    pub(crate) method: ReportedMethod,
     /// Why they stay as they are, for `leave`; with what to do about it.
     pub(crate) why: Option<String>,
     /// How many.
@@ -154,7 +158,8 @@ pub(crate) struct Found {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Method {
+#[schemars(rename = "Method")]
+pub(crate) enum ReportedMethod {
     /// `UpdateObjectEncryption`: no data moves.
     UpdateObjectEncryption,
     /// `CopyObject` onto itself.
@@ -173,7 +178,7 @@ pub(crate) enum Method {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Done {
     /// How.
-    pub(crate) method: Method,
+    pub(crate) method: ReportedMethod,
     /// How many.
     pub(crate) objects: u64,
     /// Together, in bytes.

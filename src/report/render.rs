@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::{
     base::outcome::Outcome,
-    report::document::{AnyDocument, Document, NoDocument},
+    report::document::{AnyReport, ReadReportError, RunReport},
     system::output::{err, write_whole},
 };
 
@@ -29,7 +29,7 @@ pub struct RenderArguments {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RenderError {
     #[error(transparent)]
-    NoDocument(#[from] NoDocument),
+    NoDocument(#[from] ReadReportError),
     /// The document does not tell what this form needs.
     #[error("{0}")]
     Lacking(String),
@@ -42,13 +42,13 @@ pub(crate) enum RenderError {
 impl RenderError {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::NoDocument(NoDocument::Unreadable { .. })
+            Self::NoDocument(ReadReportError::Unreadable { .. })
             | Self::Unwritable { .. }
             | Self::Lacking(_) => Outcome::BadUsage,
             Self::NoDocument(
-                NoDocument::NotOne { .. }
-                | NoDocument::Version { .. }
-                | NoDocument::PageOnly { .. },
+                ReadReportError::NotOne { .. }
+                | ReadReportError::Version { .. }
+                | ReadReportError::PageOnly { .. },
             ) => Outcome::BadConfig,
             Self::Bug(_) => Outcome::Bug,
         }
@@ -58,7 +58,7 @@ impl RenderError {
 /// Renders the document that `arguments` name, which must be that of a run, by `form`.
 pub(crate) fn render(
     arguments: &RenderArguments,
-    form: impl Fn(&Document) -> Result<String, RenderError>,
+    form: impl Fn(&RunReport) -> Result<String, RenderError>,
 ) -> Outcome {
     render_any(arguments, |document| form(&document.of_run(&arguments.file)?))
 }
@@ -66,9 +66,9 @@ pub(crate) fn render(
 /// Renders the document that `arguments` name by `form`.
 pub(crate) fn render_any(
     arguments: &RenderArguments,
-    form: impl Fn(AnyDocument) -> Result<String, RenderError>,
+    form: impl Fn(AnyReport) -> Result<String, RenderError>,
 ) -> Outcome {
-    let rendered = AnyDocument::read(&arguments.file).map_err(RenderError::from).and_then(form);
+    let rendered = AnyReport::read(&arguments.file).map_err(RenderError::from).and_then(form);
     match rendered.and_then(|text| write(arguments.out.as_deref(), &text)) {
         Ok(()) => Outcome::Ended(0),
         Err(error) => {

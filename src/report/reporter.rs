@@ -10,17 +10,18 @@ use crate::{
     base::{names::ClusterId, outcome::Outcome, reason::Reason},
     checks::{
         finding::{Finding, Level, Status},
-        residual_risks::Gap,
+        residual_risks::ResidualRisk,
     },
-    evidence::{signed_report::Parcel, timeline::Timeline, verify},
-    facts::written::Written,
+    evidence::{signed_report::SignedReport, timeline::Timeline, verify},
+    facts::written::OutputSurvey,
     report::{
-        alerts::message::Known, document::Document, json::Record, judged::Judged, junit, markdown,
-        metrics::Counts, notice::Notice, notify::Notify, options::CheckOptions, terminal,
+        alerts::message::AlertContext, document::RunReport, json::Record, judged::Judged, junit,
+        markdown, metrics::MetricCounts, notice::Notice, notify::Notify, options::CheckOptions,
+        terminal,
     },
     settings::report_options::ReportOptions,
     system::output::{draft, err, out, write_whole},
-    watch::{confirm::Confirmation, records::Watched},
+    watch::{confirm::Confirmation, records::WatchResult},
 };
 
 /// Where the guard says things, and what it records.
@@ -56,8 +57,8 @@ impl Form {
     fn text(self, record: &Record<'_>) -> anyhow::Result<String> {
         Ok(match self {
             Self::Json => format!("{}\n", serde_json::to_string_pretty(record)?),
-            Self::Junit => junit::junit(&Document::of(record)?)?,
-            Self::Markdown => markdown::markdown(&Document::of(record)?),
+            Self::Junit => junit::junit(&RunReport::of(record)?)?,
+            Self::Markdown => markdown::markdown(&RunReport::of(record)?),
         })
     }
 }
@@ -103,7 +104,7 @@ impl Report {
     }
 
     /// Adds to what others hear of the run.
-    pub(crate) fn know(&self, tell: impl FnOnce(&mut Known)) {
+    pub(crate) fn know(&self, tell: impl FnOnce(&mut AlertContext)) {
         if let Some(notify) = &self.notify {
             notify.know(tell);
         }
@@ -117,9 +118,9 @@ impl Report {
     }
 
     /// Has what was found counted.
-    pub(crate) fn count(&self, judged: &Judged<'_>, watched: Option<&Watched>) {
+    pub(crate) fn count(&self, judged: &Judged<'_>, watched: Option<&WatchResult>) {
         if let Some(notify) = &self.notify {
-            notify.counted(Counts::of(judged, watched));
+            notify.counted(MetricCounts::of(judged, watched));
         }
     }
 
@@ -132,34 +133,39 @@ impl Report {
 
     /// The findings and gaps: a table where `table` is asked for and on a terminal, one line
     /// elsewhere. Gives whether the details were shown.
-    pub(crate) fn findings(&self, findings: &[Finding], gaps: &[Gap], table: bool) -> bool {
+    pub(crate) fn findings(
+        &self,
+        findings: &[Finding],
+        residual_risks: &[ResidualRisk],
+        table: bool,
+    ) -> bool {
         let table = (table || std::io::stdout().is_terminal()) && !self.quiet;
         if table {
             out(&terminal::table(findings, self.colour));
-            out(&terminal::gaps(gaps));
+            out(&terminal::residual_risks(residual_risks));
         } else {
             let count = |status| findings.iter().filter(|finding| finding.status == status).count();
             let open = findings
                 .iter()
-                .filter(|finding| finding.level == Level::Advised && finding.is_open())
+                .filter(|finding| finding.level == Level::Advisory && finding.is_open())
                 .count();
-            for finding in findings.iter().filter(|finding| finding.status == Status::Excused) {
+            for finding in findings.iter().filter(|finding| finding.status == Status::Excepted) {
                 self.say(&format!(
                     "excused: {} {}: {}",
                     finding.check.name,
                     finding.subject,
-                    finding.excused.as_deref().unwrap_or_default()
+                    finding.excepted.as_deref().unwrap_or_default()
                 ));
             }
             self.say(&format!(
                 "{} proved, {} not applicable, {} refuted, {} unknown{}{}",
-                count(Status::Proved),
+                count(Status::Passed),
                 count(Status::NotApplicable),
-                count(Status::Refuted),
+                count(Status::Failed),
                 count(Status::Unknown),
-                match count(Status::Excused) {
+                match count(Status::Excepted) {
                     0 => String::new(),
-                    excused => format!(", {excused} excused"),
+                    excepted => format!(", {excepted} excused"),
                 },
                 if open == 0 { String::new() } else { format!(" ({open} of them advice only)") },
             ));
@@ -191,8 +197,8 @@ impl Report {
     pub(crate) fn confirmation(
         &self,
         confirmation: &Confirmation,
-        watched: &Watched,
-        written: &[Written],
+        watched: &WatchResult,
+        written: &[OutputSurvey],
     ) {
         if !confirmation.reasons.is_empty() {
             return self.trouble(confirmation.outcome, &confirmation.reasons);
@@ -204,7 +210,7 @@ impl Report {
     }
 
     /// What a run's clusters were and came to, where all is confirmed.
-    fn confirmed(&self, watched: &Watched) {
+    fn confirmed(&self, watched: &WatchResult) {
         for record in &watched.clusters {
             let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
             let stopped = if record.ended_by_stop {
@@ -220,7 +226,7 @@ impl Report {
     }
 
     /// How much of what a run wrote was looked at, where all of it is as required.
-    pub(crate) fn confirmed_objects(&self, written: &[Written]) {
+    pub(crate) fn confirmed_objects(&self, written: &[OutputSurvey]) {
         let looked_at: u64 = written.iter().map(|written| written.survey.looked_at).sum();
         let objects: u64 = written.iter().map(|written| written.survey.objects).sum();
         let locations = written.iter().filter(|written| written.survey.looked_at > 0).count();
@@ -281,7 +287,7 @@ impl Report {
     pub(crate) fn write(
         &self,
         record: &Record<'_>,
-        parcel: &Parcel,
+        parcel: &SignedReport,
         troubles: &mut Vec<String>,
     ) -> anyhow::Result<()> {
         let mut put = |file: &Path, text: &str| {

@@ -15,7 +15,7 @@ use crate::{
     },
     report::{
         conclusion::Conclusion,
-        document::{Document, Finding, Level, Outcome, Status},
+        document::{RecordedFinding, RecordedLevel, RecordedOutcome, RecordedStatus, RunReport},
     },
 };
 
@@ -23,11 +23,11 @@ use crate::{
 ///
 /// # Errors
 /// When the JSON cannot be written, which is a bug.
-pub(crate) fn sarif(document: &Document) -> anyhow::Result<String> {
+pub(crate) fn sarif(document: &RunReport) -> anyhow::Result<String> {
     let rules = rules(document);
     let results: Vec<Value> = document
         .all_findings()
-        .filter(|finding| is_told(finding))
+        .filter(|finding| is_reported(finding))
         .map(|finding| result(document, finding, &rules))
         .collect();
     let config = document.inputs.as_ref();
@@ -43,7 +43,7 @@ pub(crate) fn sarif(document: &Document) -> anyhow::Result<String> {
         "invocations": [{
             // The guard did what it is for, whatever it found; only a bug in it is a failure of the
             // tool.
-            "executionSuccessful": document.outcome != Outcome::Bug,
+            "executionSuccessful": document.outcome != RecordedOutcome::Bug,
             "exitCode": document.exit_code,
             "exitCodeDescription": conclusion.title,
             "startTimeUtc": document.started.format(&Rfc3339)?,
@@ -73,16 +73,16 @@ fn is_guid(run: &str) -> bool {
 
 /// Open findings are results, and so are excused ones, which are marked as suppressed. What only
 /// waits for another finding is no result of its own.
-fn is_told(finding: &Finding) -> bool {
-    (finding.is_open() && finding.waits_for.is_none()) || finding.status == Status::Excused
+fn is_reported(finding: &RecordedFinding) -> bool {
+    (finding.is_open() && finding.waits_for.is_none()) || finding.status == RecordedStatus::Excepted
 }
 
 /// The names of the rules: the catalogue's, and those of the document that it does not know.
-fn rules(document: &Document) -> Vec<String> {
+fn rules(document: &RunReport) -> Vec<String> {
     let known: BTreeSet<&str> = CATALOGUE.iter().map(|check| check.name).collect();
     let others: BTreeSet<&str> = document
         .all_findings()
-        .filter(|finding| is_told(finding))
+        .filter(|finding| is_reported(finding))
         .map(|finding| finding.check.as_str())
         .filter(|name| !known.contains(name))
         .collect();
@@ -91,26 +91,26 @@ fn rules(document: &Document) -> Vec<String> {
 
 fn rule(name: &str) -> Value {
     let Some(check) = catalogue::find(name) else { return json!({"id": name}) };
-    let mend = mend(check);
+    let fix = fix(check);
     json!({
         "id": name,
         "name": pascal(name),
         "shortDescription": {"text": first_sentence(check.why)},
         "fullDescription": {"text": check.why},
         "help": {
-            "text": format!("Why: {}\nLooks at: {}\nTo mend: {mend}\nSource: {}", check.why, check.looks_at, check.source),
-            "markdown": format!("**Why** {}\n\n**Looks at** {}\n\n**To mend** {mend}\n\n**Source** {}", check.why, check.looks_at, check.source),
+            "text": format!("Why: {}\nLooks at: {}\nTo mend: {fix}\nSource: {}", check.why, check.looks_at, check.source),
+            "markdown": format!("**Why** {}\n\n**Looks at** {}\n\n**To mend** {fix}\n\n**Source** {}", check.why, check.looks_at, check.source),
         },
         "defaultConfiguration": {"level": match check.level {
             finding::Level::Required => "error",
-            finding::Level::Advised => "warning",
+            finding::Level::Advisory => "warning",
         }},
         "properties": {"tags": ["security", "encryption"], "stage": check.stage},
     })
 }
 
-fn mend(check: &Check) -> String {
-    check.mend.replace("{subject}", "NAME")
+fn fix(check: &Check) -> String {
+    check.fix.replace("{subject}", "NAME")
 }
 
 fn first_sentence(text: &str) -> &str {
@@ -132,19 +132,19 @@ fn pascal(name: &str) -> String {
         .collect()
 }
 
-fn result(document: &Document, finding: &Finding, rules: &[String]) -> Value {
-    let mend = finding.mend.as_ref().map_or_else(String::new, |mend| format!(" To do: {mend}"));
+fn result(document: &RunReport, finding: &RecordedFinding, rules: &[String]) -> Value {
+    let fix = finding.fix.as_ref().map_or_else(String::new, |fix| format!(" To do: {fix}"));
     let word = match finding.status {
-        Status::Unknown => "unknown",
+        RecordedStatus::Unknown => "unknown",
         _ => "refuted",
     };
     let level = match (finding.level, finding.status) {
-        (Level::Required, _) => "error",
-        (Level::Advised, Status::Unknown) => "note",
-        (Level::Advised, _) => "warning",
+        (RecordedLevel::Required, _) => "error",
+        (RecordedLevel::Advisory, RecordedStatus::Unknown) => "note",
+        (RecordedLevel::Advisory, _) => "warning",
     };
-    let suppressions = match &finding.excused {
-        Some(why) if finding.status == Status::Excused => {
+    let suppressions = match &finding.excepted {
+        Some(why) if finding.status == RecordedStatus::Excepted => {
             json!([{"kind": "external", "status": "accepted", "justification": why}])
         }
         _ => json!([]),
@@ -156,23 +156,23 @@ fn result(document: &Document, finding: &Finding, rules: &[String]) -> Value {
         // would have no level, and few tools show it.
         "kind": "fail",
         "level": level,
-        "message": {"text": format!("{}: saw {}, wanted {}.{mend}", finding.subject, finding.saw, finding.wanted)},
+        "message": {"text": format!("{}: saw {}, wanted {}.{fix}", finding.subject, finding.saw, finding.wanted)},
         "locations": [location(document, finding)],
         "fingerprints": {"checkAndSubject/v1": sha256(format!("{}\0{}", finding.check, finding.subject))},
         "suppressions": suppressions,
-        "properties": {"status": word, "required": finding.level == Level::Required},
+        "properties": {"status": word, "required": finding.level == RecordedLevel::Required},
     })
 }
 
 /// A place in a file, as the guard writes it: `config.yml:16:18`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Place<'a> {
+struct FilePosition<'a> {
     file: &'a str,
     line: u32,
     column: Option<u32>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> FilePosition<'a> {
     /// A file without a line is meant as a whole, which code scanning knows as its first line.
     fn parse(at: &'a str) -> Self {
         let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
@@ -187,13 +187,15 @@ impl<'a> Place<'a> {
 
 /// Where a finding is: in the runner config, or the file it came from, and which resource it is
 /// about.
-fn location(document: &Document, finding: &Finding) -> Value {
+fn location(document: &RunReport, finding: &RecordedFinding) -> Value {
     let resource = json!([{"name": finding.subject, "kind": "resource"}]);
     let at = finding
         .at
         .as_deref()
         .or_else(|| document.inputs.as_ref().map(|inputs| inputs.config.as_str()));
-    let Some(place) = at.map(Place::parse) else { return json!({"logicalLocations": resource}) };
+    let Some(place) = at.map(FilePosition::parse) else {
+        return json!({"logicalLocations": resource});
+    };
     let mut region = json!({"startLine": place.line});
     if let Some(column) = place.column {
         region["startColumn"] = column.into();
@@ -227,20 +229,20 @@ mod tests {
     #[test]
     fn a_place_is_a_file_a_line_and_a_column_or_the_file_as_a_whole() {
         assert_eq!(
-            Place::parse("config.yml:16:18"),
-            Place { file: "config.yml", line: 16, column: Some(18) }
+            FilePosition::parse("config.yml:16:18"),
+            FilePosition { file: "config.yml", line: 16, column: Some(18) }
         );
         assert_eq!(
-            Place::parse("a:b/config.yml:1:2"),
-            Place { file: "a:b/config.yml", line: 1, column: Some(2) }
+            FilePosition::parse("a:b/config.yml:1:2"),
+            FilePosition { file: "a:b/config.yml", line: 1, column: Some(2) }
         );
         assert_eq!(
-            Place::parse("targets/elastic.json"),
-            Place { file: "targets/elastic.json", line: 1, column: None }
+            FilePosition::parse("targets/elastic.json"),
+            FilePosition { file: "targets/elastic.json", line: 1, column: None }
         );
         assert_eq!(
-            Place::parse("config.yml:0:0"),
-            Place { file: "config.yml:0:0", line: 1, column: None }
+            FilePosition::parse("config.yml:0:0"),
+            FilePosition { file: "config.yml:0:0", line: 1, column: None }
         );
     }
 
@@ -333,7 +335,7 @@ mod tests {
             let results = run["results"].as_array().unwrap();
             assert_eq!(
                 results.len(),
-                document.all_findings().filter(|finding| is_told(finding)).count()
+                document.all_findings().filter(|finding| is_reported(finding)).count()
             );
             for result in results {
                 let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();

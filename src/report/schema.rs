@@ -5,32 +5,32 @@ use schemars::{Schema, generate::SchemaSettings, transform::transform_subschemas
 use serde_json::Value;
 
 use crate::{
-    base::report_kind::{DocumentKind, RUN_REPORT_VERSION},
+    base::report_kind::{RUN_REPORT_VERSION, ReportKind},
     report::{
-        audit_document::{self, AuditDocument},
+        audit_document::{self, AuditReport},
         json::Record,
-        reencrypt_document::{self, ReencryptDocument},
+        reencrypt_document::{self, ReencryptReport},
     },
 };
 
 /// The schema of a kind of document, as JSON text.
-pub(crate) fn text(kind: DocumentKind) -> anyhow::Result<String> {
+pub(crate) fn text(kind: ReportKind) -> anyhow::Result<String> {
     let generator = SchemaSettings::draft2020_12()
         .for_serialize()
         .with_transform(close as fn(&mut Schema))
         .with_transform(unwrap_lines as fn(&mut Schema))
         .into_generator();
     let (mut schema, name) = match kind {
-        DocumentKind::Run => (
+        ReportKind::Run => (
             generator.into_root_schema_for::<Record<'_>>(),
             format!("document/v{RUN_REPORT_VERSION}"),
         ),
-        DocumentKind::Audit => (
-            generator.into_root_schema_for::<AuditDocument>(),
+        ReportKind::Audit => (
+            generator.into_root_schema_for::<AuditReport>(),
             format!("audit/v{}", audit_document::VERSION),
         ),
-        DocumentKind::Reencrypt => (
-            generator.into_root_schema_for::<ReencryptDocument>(),
+        ReportKind::Reencrypt => (
+            generator.into_root_schema_for::<ReencryptReport>(),
             format!("reencrypt/v{}", reencrypt_document::VERSION),
         ),
     };
@@ -64,10 +64,10 @@ fn unwrap_lines(schema: &mut Schema) {
 mod tests {
     use super::*;
 
-    const PUBLISHED: [(DocumentKind, &str, &str); 3] = [
-        (DocumentKind::Run, "schema.json", include_str!("schema.json")),
-        (DocumentKind::Audit, "schema-audit.json", include_str!("schema-audit.json")),
-        (DocumentKind::Reencrypt, "schema-reencrypt.json", include_str!("schema-reencrypt.json")),
+    const PUBLISHED: [(ReportKind, &str, &str); 3] = [
+        (ReportKind::Run, "schema.json", include_str!("schema.json")),
+        (ReportKind::Audit, "schema-audit.json", include_str!("schema-audit.json")),
+        (ReportKind::Reencrypt, "schema-reencrypt.json", include_str!("schema-reencrypt.json")),
     ];
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
         for (kind, file, published) in PUBLISHED {
             let mut objects = 0;
             look(&serde_json::from_str(published).unwrap(), file, &mut objects);
-            assert!(objects > if kind == DocumentKind::Run { 50 } else { 8 }, "{file}: {objects}");
+            assert!(objects > if kind == ReportKind::Run { 50 } else { 8 }, "{file}: {objects}");
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     checks::{
         catalogue::CATALOGUE,
         finding::{Finding, Level, Status},
-        residual_risks::Gap,
+        residual_risks::ResidualRisk,
     },
     report::notice::{Notice, NoticeLine},
 };
@@ -16,13 +16,13 @@ use crate::{
 /// A word and a colour for a row. The word alone tells; the colour only helps.
 fn badge(status: Status, level: Level, colour: bool) -> String {
     let (word, code) = match (status, level) {
-        (Status::Proved, _) => ("proved", "32"),
+        (Status::Passed, _) => ("proved", "32"),
         (Status::NotApplicable, _) => ("n/a", "2"),
-        (Status::Excused, _) => ("EXCUSED", "1;35"),
-        (Status::Refuted, Level::Required) => ("REFUTED", "1;31"),
+        (Status::Excepted, _) => ("EXCUSED", "1;35"),
+        (Status::Failed, Level::Required) => ("REFUTED", "1;31"),
         (Status::Unknown, Level::Required) => ("UNKNOWN", "1;33"),
-        (Status::Refuted, Level::Advised) => ("refuted", "33"),
-        (Status::Unknown, Level::Advised) => ("unknown", "33"),
+        (Status::Failed, Level::Advisory) => ("refuted", "33"),
+        (Status::Unknown, Level::Advisory) => ("unknown", "33"),
     };
     if colour { format!("\x1b[{code}m{word:<8}\x1b[0m") } else { format!("{word:<8}") }
 }
@@ -36,11 +36,11 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
             findings.iter().filter(|finding| finding.check.name == check.name).collect();
         let (open, rest): (Vec<&Finding>, Vec<&Finding>) =
             of_check.into_iter().partition(|finding| finding.is_open());
-        let (excused, well): (Vec<&Finding>, Vec<&Finding>) =
-            rest.into_iter().partition(|finding| finding.status == Status::Excused);
+        let (excepted, well): (Vec<&Finding>, Vec<&Finding>) =
+            rest.into_iter().partition(|finding| finding.status == Status::Excepted);
         if let Some(first) = well.first() {
-            let status = if well.iter().any(|finding| finding.status == Status::Proved) {
-                Status::Proved
+            let status = if well.iter().any(|finding| finding.status == Status::Passed) {
+                Status::Passed
             } else {
                 Status::NotApplicable
             };
@@ -56,8 +56,8 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
                 check.name
             );
         }
-        for finding in excused {
-            let why = finding.excused.as_deref().unwrap_or_default();
+        for finding in excepted {
+            let why = finding.excepted.as_deref().unwrap_or_default();
             let _ = writeln!(
                 text,
                 "{} {:<30} {}: {why}",
@@ -78,7 +78,7 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
                 );
                 continue;
             }
-            let advice = if finding.level == Level::Advised { " (advice only)" } else { "" };
+            let advice = if finding.level == Level::Advisory { " (advice only)" } else { "" };
             let _ = writeln!(
                 text,
                 "{} {:<30} {}{advice}",
@@ -95,10 +95,10 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
 }
 
 /// What stays open whatever the checks prove.
-pub(super) fn gaps(gaps: &[Gap]) -> String {
+pub(super) fn residual_risks(residual_risks: &[ResidualRisk]) -> String {
     let mut text = "What stays open whatever the checks prove:\n".to_owned();
-    for gap in gaps {
-        let _ = writeln!(text, "  {:<20} {}", gap.name, gap.what);
+    for residual_risk in residual_risks {
+        let _ = writeln!(text, "  {:<20} {}", residual_risk.name, residual_risk.what);
     }
     text
 }
@@ -109,7 +109,7 @@ fn details(finding: &Finding) -> Vec<NoticeLine> {
         NoticeLine::telling(format!("           saw     {}{at}", finding.saw)),
         NoticeLine::telling(format!("           wanted  {}", finding.wanted)),
     ];
-    lines.extend(finding.mend.as_ref().map(|fix| NoticeLine::fixing("           to do   ", fix)));
+    lines.extend(finding.fix.as_ref().map(|fix| NoticeLine::fixing("           to do   ", fix)));
     lines
 }
 
@@ -121,7 +121,7 @@ pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool
         .filter(|finding| finding.level == Level::Required && finding.is_open())
         .collect();
     // What is refuted stands before what is only unknown; the order of the line stays otherwise.
-    open.sort_by_key(|finding| (finding.waits_for.is_some(), finding.status != Status::Refuted));
+    open.sort_by_key(|finding| (finding.waits_for.is_some(), finding.status != Status::Failed));
     let why = match outcome {
         Outcome::FactsUnknown => "facts could not be established",
         _ => "encryption is not as required",
@@ -192,16 +192,16 @@ mod tests {
     #[test]
     fn the_table_tells_the_same_with_and_without_colour() {
         let check = find("bucket-default-encryption").unwrap();
-        let mut advised = check.on("acme-log", "SSE-KMS").refuted("SSE-S3");
-        advised.level = Level::Advised;
+        let mut advisory = check.on("acme-log", "SSE-KMS").failed("SSE-S3");
+        advisory.level = Level::Advisory;
         let findings = [
             check
                 .on("acme-out", "SSE-KMS")
                 .at(Some("config.yml:18:15"))
-                .refuted("no default encryption"),
-            check.on("acme-in", "SSE-KMS").proved("SSE-KMS"),
-            check.on("acme-etl", "SSE-KMS").proved("SSE-KMS"),
-            advised,
+                .failed("no default encryption"),
+            check.on("acme-in", "SSE-KMS").passed("SSE-KMS"),
+            check.on("acme-etl", "SSE-KMS").passed("SSE-KMS"),
+            advisory,
             find("subnet-set")
                 .unwrap()
                 .on("aws.emr.ec2_subnet_id", "a subnet")

@@ -13,7 +13,7 @@ use crate::{base::secret::Secret, system::http};
 
 /// The channels, as the settings name them.
 #[derive(Debug)]
-pub(crate) struct Named {
+pub(crate) struct AlertChannelSettings {
     pub(crate) sns: Option<String>,
     pub(crate) webhook: Option<String>,
     pub(crate) command: Option<PathBuf>,
@@ -42,7 +42,7 @@ impl Channels {
     /// # Errors
     /// What is wrong with one, without any secret: an alert that could never arrive must be heard
     /// of before it is needed.
-    pub(crate) fn of(named: Named) -> Result<Self, String> {
+    pub(crate) fn of(named: AlertChannelSettings) -> Result<Self, String> {
         let named_text = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         if named.limit.is_zero() {
             return Err("alert_timeout: must be longer than nothing".to_owned());

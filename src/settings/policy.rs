@@ -89,7 +89,8 @@ time::serde::format_description!(day, Date, "[year]-[month]-[day]");
 /// An exception: one check does not hold for one subject, for a reason, until a day.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Exception {
+#[serde(rename = "Exception")]
+pub struct PolicyException {
     /// The check's name.
     pub check: String,
     /// What it is about, as the report names it; a trailing `*` fits any ending.
@@ -102,7 +103,7 @@ pub struct Exception {
     pub expires: Date,
 }
 
-impl Exception {
+impl PolicyException {
     /// Whether it speaks of this check and subject.
     #[must_use]
     pub fn covers(&self, check: &str, subject: &str) -> bool {
@@ -141,7 +142,7 @@ pub struct Policy {
     #[serde(default)]
     pub on_unencrypted: OnUnencrypted,
     /// What is excused.
-    pub exceptions: Vec<Exception>,
+    pub exceptions: Vec<PolicyException>,
 }
 
 impl Policy {

@@ -15,12 +15,14 @@ use time::{Date, OffsetDateTime};
 use crate::{
     base::{outcome::ExitCodes, prices::PriceChanges},
     settings::{
-        alert_channels::{Channels, Named},
+        alert_channels::{AlertChannelSettings, Channels},
         aws_options::{AwsOptions, CredentialSource},
         destination::{Destination, Retention},
         evidence_options::EvidenceOptions,
         metrics_targets::{Labels, Targets},
-        policy::{EncryptionKind, Exception, HOSTED_ASSETS, OnUnencrypted, Policy, Protection},
+        policy::{
+            EncryptionKind, HOSTED_ASSETS, OnUnencrypted, Policy, PolicyException, Protection,
+        },
         report_options::ReportOptions,
         sign_key::KeyName,
         watch_options::{OnOrphan, OnStop, TerminationRules, WatchLimits},
@@ -32,9 +34,9 @@ pub const DEFAULT_FILE: &str = "/etc/emr-etl-guard/guard.yml";
 
 /// A length of time, written as `90s`, `10m` or `250ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
+pub struct HumanDuration(pub Duration);
 
-impl FromStr for Span {
+impl FromStr for HumanDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -44,7 +46,7 @@ impl FromStr for Span {
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for HumanDuration {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
@@ -148,7 +150,7 @@ pub struct Options {
     /// Exceptions, each with check, subject, reason and the last day it holds; only in the settings
     /// file
     #[arg(skip)]
-    pub exceptions: Option<Vec<Exception>>,
+    pub exceptions: Option<Vec<PolicyException>>,
 
     /// Whether to tag the run's clusters (`emr-etl-guard-run`), to know them from others [default:
     /// true]
@@ -170,24 +172,24 @@ pub struct Options {
 
     /// Time limit for one AWS call, its retries included [default: 30s]
     #[arg(long, env = "EMR_ETL_GUARD_AWS_TIMEOUT", value_name = "TIME")]
-    pub aws_timeout: Option<Span>,
+    pub aws_timeout: Option<HumanDuration>,
 
     /// Time limit for all that is asked of AWS before the launch, together [default: 2m]
     #[arg(long, env = "EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", value_name = "TIME")]
-    pub pre_flight_timeout: Option<Span>,
+    pub pre_flight_timeout: Option<HumanDuration>,
 
     /// Time limit for looking at what the run wrote [default: 10m]
     #[arg(long, env = "EMR_ETL_GUARD_CONFIRM_TIMEOUT", value_name = "TIME")]
-    pub confirm_timeout: Option<Span>,
+    pub confirm_timeout: Option<HumanDuration>,
 
     /// Time limit for the runner to answer `--version` [default: 2m]
     #[arg(long, env = "EMR_ETL_GUARD_VERSION_TIMEOUT", value_name = "TIME")]
-    pub version_timeout: Option<Span>,
+    pub version_timeout: Option<HumanDuration>,
 
     /// How often the watch looks for the run's clusters at first; it slows down by itself [default:
     /// 5s]
     #[arg(long, env = "EMR_ETL_GUARD_WATCH_INTERVAL", value_name = "TIME")]
-    pub watch_interval: Option<Span>,
+    pub watch_interval: Option<HumanDuration>,
 
     /// An SQS queue, by its URL, that a rule of EventBridge feeds with EMR's events: they hasten
     /// the watch [default: none]
@@ -196,16 +198,16 @@ pub struct Options {
 
     /// How long a cluster may stay unjudged before it counts as unsafe [default: 5m]
     #[arg(long, env = "EMR_ETL_GUARD_JUDGE_WITHIN", value_name = "TIME")]
-    pub judge_within: Option<Span>,
+    pub judge_within: Option<HumanDuration>,
 
     /// How long to wait for the end of an unsafe cluster to be confirmed [default: 15m]
     #[arg(long, env = "EMR_ETL_GUARD_TERMINATION_TIMEOUT", value_name = "TIME")]
-    pub termination_timeout: Option<Span>,
+    pub termination_timeout: Option<HumanDuration>,
 
     /// How long a stop may take: the runner gets half of it before it is killed, the rest is for
     /// the run's clusters [default: 8s]
     #[arg(long, env = "EMR_ETL_GUARD_STOP_TIMEOUT", value_name = "TIME")]
-    pub stop_timeout: Option<Span>,
+    pub stop_timeout: Option<HumanDuration>,
 
     /// What a stop (a signal to the guard) means for clusters that are what was verified [default:
     /// leave]
@@ -269,7 +271,7 @@ pub struct Options {
     /// How long an alert may take, its retries included; a stop that is under way leaves it less
     /// [default: 10s]
     #[arg(long, env = "EMR_ETL_GUARD_ALERT_TIMEOUT", value_name = "TIME")]
-    pub alert_timeout: Option<Span>,
+    pub alert_timeout: Option<HumanDuration>,
 
     /// Where to write metrics in Prometheus' text format, for node_exporter's textfile collector
     #[arg(long, env = "EMR_ETL_GUARD_METRICS_FILE", value_name = "FILE")]
@@ -430,7 +432,7 @@ impl Settings {
         let mut external_buckets: Vec<String> =
             HOSTED_ASSETS.iter().map(ToString::to_string).collect();
         external_buckets.extend(list(given.external_buckets, stored.external_buckets));
-        let span = |given: Option<Span>, stored: Option<Span>, default: u64| {
+        let span = |given: Option<HumanDuration>, stored: Option<HumanDuration>, default: u64| {
             given.or(stored).map_or(Duration::from_secs(default), |span| span.0)
         };
         let interval = span(given.watch_interval, stored.watch_interval, 5);
@@ -511,7 +513,7 @@ impl Settings {
                 },
                 sign_key: given.sign_key.or(stored.sign_key),
             },
-            alerts: Channels::of(Named {
+            alerts: Channels::of(AlertChannelSettings {
                 sns: given.alert_sns.or(stored.alert_sns),
                 webhook: given.alert_webhook.or(stored.alert_webhook),
                 command: given.alert_command.or(stored.alert_command),
@@ -539,7 +541,10 @@ fn file_of(named: Option<&Path>) -> Option<&Path> {
 
 /// The exceptions, none of which may have expired: one that has must be renewed or removed by
 /// somebody, not forgotten.
-fn in_force(exceptions: Vec<Exception>, today: Date) -> Result<Vec<Exception>, SettingsError> {
+fn in_force(
+    exceptions: Vec<PolicyException>,
+    today: Date,
+) -> Result<Vec<PolicyException>, SettingsError> {
     for exception in &exceptions {
         let name = format!("exceptions: `{}` on `{}`", exception.check, exception.subject);
         if exception.reason.trim().is_empty() {
@@ -590,8 +595,10 @@ mod tests {
 
     #[test]
     fn what_is_given_beats_the_file_and_the_file_beats_the_default() {
-        let given =
-            Options { stop_timeout: Some(Span(Duration::from_secs(1))), ..Options::default() };
+        let given = Options {
+            stop_timeout: Some(HumanDuration(Duration::from_secs(1))),
+            ..Options::default()
+        };
         let settings =
             resolve(given, "stop_timeout: 2s\naws_timeout: 3s\nrequire: [in-transit]\n").unwrap();
         assert_eq!(settings.stop_timeout, Duration::from_secs(1));

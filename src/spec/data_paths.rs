@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::{
     base::names::{BucketName, S3Location},
-    spec::{located::Located, part::Part},
+    spec::{located::Located, part::PipelinePart},
 };
 
 /// One S3 location of the config, by the role it plays for the runner.
 #[derive(Clone, Debug)]
-pub struct Location {
+pub struct DataLocation {
     /// The key below `aws.s3.buckets`, such as `raw.in[0]` or `enriched.good`.
     pub role: String,
     /// Where it points.
@@ -21,7 +21,7 @@ pub struct Location {
     pub at: String,
 }
 
-impl Location {
+impl DataLocation {
     /// The bucket this location lies in.
     #[must_use]
     pub fn bucket(&self) -> &BucketName {
@@ -35,24 +35,25 @@ pub struct DataPaths {
     /// The region of the buckets.
     pub region: Located<String>,
     /// The locations that the launcher's config names, in its order.
-    pub locations: Vec<Location>,
+    pub locations: Vec<DataLocation>,
     /// Who reads, writes or deletes what.
-    pub plan: Plan,
+    pub plan: LaunchPlan,
 }
 
 /// What a run will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Plan {
+#[schemars(rename = "Plan")]
+pub struct LaunchPlan {
     /// The parts that run.
-    pub parts: BTreeSet<Part>,
+    pub parts: BTreeSet<PipelinePart>,
     /// How enriched files get into their archive.
-    pub archive_enriched: Archive,
+    pub archive_enriched: ArchiveFolder,
     /// How shredded files get into their archive.
-    pub archive_shredded: Archive,
+    pub archive_shredded: ArchiveFolder,
     /// Each S3 location that is touched, by whom and how, in the order of the pipeline.
-    pub touches: Vec<Touch>,
+    pub touches: Vec<DataAccess>,
     /// Which cluster the steps run on.
-    pub cluster: Cluster,
+    pub cluster: ClusterUse,
     /// Whether what staging reads are the Clojure Collector's logs: Elastic Beanstalk put them
     /// there, so only the bucket's own default protected them.
     pub clojure_collector: bool,
@@ -61,7 +62,8 @@ pub struct Plan {
 /// How an archive step finds its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Archive {
+#[schemars(rename = "Archive")]
+pub enum ArchiveFolder {
     /// There is no such step.
     Skip,
     /// The folder that this run writes.
@@ -74,7 +76,8 @@ pub enum Archive {
 /// for each `RunJobFlow` whose answer was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Cluster {
+#[schemars(rename = "Cluster")]
+pub enum ClusterUse {
     /// A new one of this name, always: even when no step is left (measured), and whatever other
     /// clusters there are.
     New(String),
@@ -83,7 +86,7 @@ pub enum Cluster {
     NamedOrNew(String),
 }
 
-impl Cluster {
+impl ClusterUse {
     /// The name it has, or will have.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -95,7 +98,8 @@ impl Cluster {
 
 /// One way in which a run touches a location.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-pub struct Touch {
+#[schemars(rename = "Touch")]
+pub struct DataAccess {
     /// The key below `aws.s3.buckets`.
     pub role: String,
     /// What is done there.
@@ -103,7 +107,7 @@ pub struct Touch {
     /// Who does it.
     pub actor: Actor,
     /// For which part of the pipeline; none for what the cluster does as such.
-    pub part: Option<Part>,
+    pub part: Option<PipelinePart>,
 }
 
 /// What is done to a location.
@@ -142,7 +146,8 @@ pub enum Actor {
 /// true`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Protection {
+#[schemars(rename = "Protection")]
+pub enum WriteProtection {
     /// `--s3ServerSideEncryption`: the request asks for encryption.
     Flag,
     /// EMRFS: the security configuration's S3 part, or else the bucket's default.
@@ -167,24 +172,24 @@ impl std::fmt::Display for Actor {
 impl Actor {
     /// What protects the objects it writes.
     #[must_use]
-    pub const fn protection(self) -> Protection {
+    pub const fn protection(self) -> WriteProtection {
         match self {
-            Self::S3DistCp => Protection::Flag,
-            Self::Spark | Self::Scalding => Protection::SecurityConfiguration,
-            Self::Runner | Self::RdbLoader | Self::Emr => Protection::BucketDefault,
+            Self::S3DistCp => WriteProtection::Flag,
+            Self::Spark | Self::Scalding => WriteProtection::SecurityConfiguration,
+            Self::Runner | Self::RdbLoader | Self::Emr => WriteProtection::BucketDefault,
         }
     }
 }
 
-impl Plan {
+impl LaunchPlan {
     /// The plan of nothing: of a cluster that exists already, and of which nobody says what for.
     pub(crate) fn of_nothing(cluster: &str) -> Self {
         Self {
             parts: BTreeSet::new(),
-            archive_enriched: Archive::Skip,
-            archive_shredded: Archive::Skip,
+            archive_enriched: ArchiveFolder::Skip,
+            archive_shredded: ArchiveFolder::Skip,
             touches: Vec::new(),
-            cluster: Cluster::New(cluster.to_owned()),
+            cluster: ClusterUse::New(cluster.to_owned()),
             clojure_collector: false,
         }
     }
@@ -217,7 +222,7 @@ impl Plan {
     /// Whether raw events are enriched.
     #[must_use]
     pub fn enriches(&self) -> bool {
-        self.parts.contains(&Part::Enrich)
+        self.parts.contains(&PipelinePart::Enrich)
     }
 
     /// Whether any step is given to the cluster.

@@ -11,17 +11,17 @@ use crate::spec::located::Located;
 #[derive(Clone, Debug, Default)]
 pub struct Observations {
     /// Where the launcher's reading of its config is definite, but not what a person sees.
-    pub ambiguities: Vec<Ambiguity>,
+    pub ambiguities: Vec<ConfigAmbiguity>,
     /// Where the launcher reports its jobs to.
     pub tracking: Option<Tracking>,
     /// The storage targets and enrichments that the run is given.
-    pub documents: Documents,
+    pub documents: RunnerDocuments,
 }
 
 /// A place that misleads people: Ruby's reading is definite, but not what stands there at first
 /// sight.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ambiguity {
+pub struct ConfigAmbiguity {
     /// The key's path, or `the document`.
     pub key: String,
     /// What happens there.
@@ -43,14 +43,15 @@ pub struct Tracking {
 
 /// The files that the runner's arguments name, besides its config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Documents {
+#[schemars(rename = "Documents")]
+pub struct RunnerDocuments {
     /// `--targets`.
-    pub targets: Vec<Target>,
+    pub targets: Vec<StorageTarget>,
     /// `--enrichments`.
     pub enrichments: Vec<Enrichment>,
 }
 
-impl Documents {
+impl RunnerDocuments {
     /// Whether a target has this purpose.
     #[must_use]
     pub fn has(&self, purpose: Purpose) -> bool {
@@ -108,13 +109,14 @@ pub struct Enrichment {
     /// `data.enabled`; what is disabled reaches out to nothing.
     pub enabled: Option<bool>,
     /// Everything called `uri` in its parameters.
-    pub sources: BTreeSet<Source>,
+    pub sources: BTreeSet<EnrichmentSource>,
 }
 
 /// Where an enrichment gets data from while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Source {
+#[schemars(rename = "Source")]
+pub enum EnrichmentSource {
     /// An S3 location, as written.
     S3(String),
     /// A server, by scheme, host and port: `http://api.acme.com:8080`.
@@ -125,7 +127,8 @@ pub enum Source {
 
 /// One storage target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Target {
+#[schemars(rename = "Target")]
+pub struct StorageTarget {
     /// The file's path.
     pub file: String,
     /// What it is.
@@ -255,7 +258,8 @@ impl std::fmt::Display for SchemaKey {
 
 /// One value that the seal set, and what stood there.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
-pub struct Change {
+#[schemars(rename = "Change")]
+pub struct SealChange {
     /// The key's path, with dots.
     pub key: String,
     /// What stood there, as YAML shows it; `None` where the key was missing.
@@ -264,7 +268,7 @@ pub struct Change {
     pub after: String,
 }
 
-impl Change {
+impl SealChange {
     /// Whether something else than the sealed value stood there.
     #[must_use]
     pub fn replaced(&self) -> bool {

@@ -6,7 +6,8 @@ use serde::Serialize;
 /// A part of the pipeline, by the name that the runner's options give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Part {
+#[schemars(rename = "Part")]
+pub enum PipelinePart {
     /// Raw files into the processing folder.
     Staging,
     /// Batch enrichment.
@@ -33,7 +34,7 @@ pub enum Part {
     StagingStreamEnrich,
 }
 
-impl Part {
+impl PipelinePart {
     /// What `--skip` takes, in the order of the runner's usage text.
     pub const SKIPPABLE: [Self; 12] = [
         Self::Staging,
@@ -89,7 +90,7 @@ impl Part {
     }
 }
 
-impl std::fmt::Display for Part {
+impl std::fmt::Display for PipelinePart {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }

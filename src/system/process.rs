@@ -129,7 +129,7 @@ const MARK: &str = "EMR_ETL_GUARD_INSIDE";
 ///
 /// # Errors
 /// [`LaunchError::NotExecutable`] when another guard has started this one.
-pub(crate) fn not_inside_a_guard() -> Result<(), LaunchError> {
+pub(crate) fn reject_nested_guard() -> Result<(), LaunchError> {
     let Some(outer) = std::env::var_os(MARK) else { return Ok(()) };
     let this = std::env::current_exe().unwrap_or_default();
     let reason = format!(
@@ -227,7 +227,7 @@ pub(crate) fn start(
         // Ctrl-C must reach it only once.
         .process_group(0)
         .kill_on_drop(true);
-    dies_with_us(&mut command);
+    kill_with_parent(&mut command);
     // From before the runner is there, so that nothing it does is missed.
     let (reaper, job_control) =
         (Reaper::new().map_err(refuse)?, JobControl::new().map_err(refuse)?);
@@ -271,7 +271,7 @@ pub(crate) fn become_runner(program: &Program, argv: &[OsString]) -> LaunchError
 /// (`Runtime::block_on`), and with it ends the process. A program that changes its user
 /// (set-user-ID) is not killed.
 #[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
-fn dies_with_us(command: &mut Command) {
+fn kill_with_parent(command: &mut Command) {
     let guard = getpid();
     debug_assert_eq!(guard, gettid(), "the runner's life is tied to the main thread's");
     // SAFETY: between fork and exec only async-signal-safe functions may be called, and nothing be

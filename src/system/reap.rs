@@ -30,9 +30,9 @@ fn own() -> MutexGuard<'static, BTreeSet<Pid>> {
 
 /// Keeps a child's status for whoever holds this; afterwards the child is anybody's.
 #[derive(Debug)]
-pub(crate) struct Own(Option<Pid>);
+pub(crate) struct OwnedChild(Option<Pid>);
 
-impl Drop for Own {
+impl Drop for OwnedChild {
     fn drop(&mut self) {
         if let Some(pid) = &self.0 {
             own().remove(pid);
@@ -44,13 +44,13 @@ impl Drop for Own {
 ///
 /// # Errors
 /// When it cannot be started.
-pub(crate) fn start(command: &mut Command) -> io::Result<(Child, Own)> {
+pub(crate) fn start(command: &mut Command) -> io::Result<(Child, OwnedChild)> {
     // Nothing is reaped while it is not yet known whose it is.
     let mut own = own();
     let child = command.spawn()?;
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     own.extend(pid);
-    Ok((child, Own(pid)))
+    Ok((child, OwnedChild(pid)))
 }
 
 /// Ready to reap, from before the runner is started.

@@ -193,9 +193,9 @@ fn put(text: &str) {
 
 /// Standard error, above what stands on the terminal.
 #[derive(Debug)]
-pub(crate) struct Above;
+pub(crate) struct AboveLiveView;
 
-impl Write for Above {
+impl Write for AboveLiveView {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         above(Stream::Err, bytes, || io::stderr().write(bytes))
     }

@@ -37,7 +37,7 @@ static ASKED: LazyLock<watch::Sender<Option<Instant>>> = LazyLock::new(|| watch:
 
 /// Waits for a request to stop, past or to come, and then until `time` has gone by since the first
 /// one.
-pub(crate) async fn stop_is_over(time: Duration) {
+pub(crate) async fn wait_for_stop_deadline(time: Duration) {
     let mut asked = ASKED.subscribe();
     let at = asked.wait_for(Option::is_some).await.ok().and_then(|at| *at);
     match at {
@@ -85,7 +85,7 @@ pub(crate) fn catch() -> io::Result<Caught> {
         let mut stream = signal(SignalKind::from_raw(caught as i32))?;
         let sender = sender.clone();
         tokio::spawn(async move {
-            let mut echoes = Echoes::default();
+            let mut echoes = DuplicateSignals::default();
             while stream.recv().await.is_some() {
                 let now = Instant::now();
                 if echoes.has(caught, now) {
@@ -108,11 +108,11 @@ pub(crate) fn catch() -> io::Result<Caught> {
 /// One request to stop that comes twice: `timeout` sends its signal to its child and then to the
 /// whole group, and others do alike.
 #[derive(Debug, Default)]
-struct Echoes {
+struct DuplicateSignals {
     first: Option<Instant>,
 }
 
-impl Echoes {
+impl DuplicateSignals {
     /// Less than anyone waits before the second request, which kills.
     const WITHIN: Duration = Duration::from_millis(500);
 
@@ -201,7 +201,7 @@ fn is_ignored(signal: Signal) -> bool {
 }
 
 /// The same, where it does not matter which.
-pub(crate) async fn told_to_stop(caught: &mut Caught) {
+pub(crate) async fn wait_for_shutdown(caught: &mut Caught) {
     stop_signal(caught).await;
 }
 
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_stop_that_comes_twice_at_once_is_one_and_a_later_one_is_the_second() {
-        let (mut echoes, start) = (Echoes::default(), Instant::now());
+        let (mut echoes, start) = (DuplicateSignals::default(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
         let seen: Vec<bool> = [0, 1, 499, 500, 501]
             .into_iter()
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_asks_for_no_stop_counts_every_time() {
-        let (mut echoes, now) = (Echoes::default(), Instant::now());
+        let (mut echoes, now) = (DuplicateSignals::default(), Instant::now());
         assert!(!echoes.has(Signal::SIGUSR1, now) && !echoes.has(Signal::SIGUSR1, now));
     }
 }

@@ -6,12 +6,12 @@ use crate::{
     checks::{
         clusters::{ExpectedEnd, judge_work},
         finding::{Finding, Level, Status},
-        written::Objects,
+        written::OutputCheck,
     },
     settings::policy::Policy,
     watch::{
-        records::{ClusterRecord, Watched},
-        terminate::{End, terminate_by_hand},
+        records::{ClusterRecord, WatchResult},
+        terminate::{TerminationResult, manual_termination_commands},
     },
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn expected_end(outcome: Outcome, persistent: bool) -> ExpectedEnd {
 
 /// Whether a cluster nobody printed may still be in the making: the runner was stopped, or failed
 /// for a reason of its own.
-pub(crate) fn may_have_left_one(outcome: Outcome) -> bool {
+pub(crate) fn may_have_leaked_cluster(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::Ended(code) if code == 0 || STARTED_NOTHING.contains(&code))
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn confirm(
     runner: Outcome,
     expected: ExpectedEnd,
     has_steps: bool,
-    watched: &Watched,
+    watched: &WatchResult,
 ) -> Confirmation {
     if let Some((outcome, reasons)) = of_unsafe(watched, false, "", "") {
         return Confirmation { outcome, reasons, findings: Vec::new() };
@@ -64,7 +64,7 @@ pub(crate) fn confirm(
 /// that are over. `after_stop`: what was ended for another reason must be over, too. `of_run`
 /// stands behind each id, and `over` behind each confirmed end.
 pub(crate) fn of_unsafe(
-    watched: &Watched,
+    watched: &WatchResult,
     after_stop: bool,
     of_run: &str,
     over: &str,
@@ -103,22 +103,22 @@ pub(crate) const STOPPED: &str = "the guard was told to stop";
 pub(crate) fn objects(
     runner: Outcome,
     confirmation: &Confirmation,
-    watched: &Watched,
+    watched: &WatchResult,
     policy: &Policy,
     stopped: bool,
-) -> Objects {
+) -> OutputCheck {
     let began = |record: &ClusterRecord| {
         record.steps.found().is_none_or(|steps| steps.iter().any(|step| step.state != "PENDING"))
     };
     let wrote = watched.clusters.iter().any(|record| runner == Outcome::Ended(0) || began(record));
     match confirmation.outcome {
-        _ if !wrote => Objects::None,
-        _ if policy.confirm_objects == Some(0) => Objects::SwitchedOff,
+        _ if !wrote => OutputCheck::None,
+        _ if policy.confirm_objects == Some(0) => OutputCheck::SwitchedOff,
         Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated => {
-            Objects::Leave("a cluster was unsafe, so that everything it wrote is suspect")
+            OutputCheck::Leave("a cluster was unsafe, so that everything it wrote is suspect")
         }
-        _ if stopped => Objects::Leave(STOPPED),
-        _ => Objects::Look,
+        _ if stopped => OutputCheck::Leave(STOPPED),
+        _ => OutputCheck::Look,
     }
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn objects(
 pub(crate) fn wrote_unencrypted(findings: &[Finding]) -> bool {
     findings
         .iter()
-        .any(|finding| finding.level == Level::Required && finding.status == Status::Refuted)
+        .any(|finding| finding.level == Level::Required && finding.status == Status::Failed)
 }
 
 impl Confirmation {
@@ -137,15 +137,15 @@ impl Confirmation {
         let is_unsafe =
             matches!(self.outcome, Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated);
         let counts = |finding: &&Finding| match finding.status {
-            Status::Refuted => true,
+            Status::Failed => true,
             Status::Unknown => runner == Outcome::Ended(0) && !is_unsafe,
-            Status::Proved | Status::NotApplicable | Status::Excused => false,
+            Status::Passed | Status::NotApplicable | Status::Excepted => false,
         };
         let reasons =
             findings.iter().filter(|finding| finding.level == Level::Required).filter(counts).map(
                 |finding| {
                     Reason::new(format!("{}: {}", finding.subject, finding.in_brief()))
-                        .fix(finding.mend.as_deref().unwrap_or_default())
+                        .fix(finding.fix.as_deref().unwrap_or_default())
                 },
             );
         self.reasons.extend(reasons);
@@ -158,18 +158,18 @@ impl Confirmation {
 
     /// Makes a run that wrote what is not encrypted as required an unsafe one, as the policy can
     /// ask. `ends` are the clusters that still lived, and how they ended.
-    pub(crate) fn by_policy_unsafe(mut self, ends: &[(ClusterId, End)]) -> Self {
+    pub(crate) fn by_policy_unsafe(mut self, ends: &[(ClusterId, TerminationResult)]) -> Self {
         self.outcome = Outcome::UnsafeClusterTerminated;
         let mut first = Reason::new(
             "the run wrote objects that are not encrypted as required; its clusters are over",
         );
         for (id, end) in ends {
-            if let End::Unconfirmed(obstacle) = end {
+            if let TerminationResult::Unconfirmed(obstacle) = end {
                 self.outcome = Outcome::UnsafeClusterAlive;
                 first = Reason::new(format!(
                     "the run wrote objects that are not encrypted as required, and its cluster {id} MAY STILL BE RUNNING: {obstacle}"
                 ))
-                .fix(terminate_by_hand(id))
+                .fix(manual_termination_commands(id))
                 .about(id);
             }
         }
@@ -181,8 +181,8 @@ impl Confirmation {
 /// What to do about a cluster that should be over, unless it is.
 fn still_running(record: &ClusterRecord, of_run: &str) -> Option<Reason> {
     let obstacle = match &record.end {
-        Some(End::Confirmed) => return None,
-        Some(End::Unconfirmed(obstacle)) => obstacle,
+        Some(TerminationResult::Confirmed) => return None,
+        Some(TerminationResult::Unconfirmed(obstacle)) => obstacle,
         None => "its termination was not followed to the end",
     };
     let (id, why) = (&record.id, Finding::open_in_brief(&record.findings));
@@ -190,7 +190,7 @@ fn still_running(record: &ClusterRecord, of_run: &str) -> Option<Reason> {
     let reason =
         Reason::new(format!("cluster {id}{of_run} {what} and MAY STILL BE RUNNING: {obstacle}"));
     let reason = if why.is_empty() { reason } else { reason.detail(why) };
-    Some(reason.fix(terminate_by_hand(id)).about(id))
+    Some(reason.fix(manual_termination_commands(id)).about(id))
 }
 
 /// What keeps the run from being confirmed.
@@ -198,7 +198,7 @@ fn unconfirmed(
     runner: Outcome,
     expected: ExpectedEnd,
     has_steps: bool,
-    watched: &Watched,
+    watched: &WatchResult,
 ) -> (Vec<Reason>, Vec<Finding>) {
     let mut reasons = Vec::new();
     let mut findings = Vec::new();
@@ -210,7 +210,7 @@ fn unconfirmed(
         let why = format!("cluster {id} has the run's name, but could not be described");
         reasons.push(Reason::new(why).about(id));
     }
-    for record in watched.clusters.iter().filter(|record| !record.is_proved()) {
+    for record in watched.clusters.iter().filter(|record| !record.has_passed()) {
         let required = record.findings.iter().filter(|finding| finding.level == Level::Required);
         let why = format!("cluster {}: {}", record.id, Finding::open_in_brief(required));
         reasons.push(Reason::new(why).about(&record.id));
@@ -221,7 +221,7 @@ fn unconfirmed(
             .iter()
             .map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
         let work = judge_work(steps, expected, has_steps);
-        if work.status != Status::Proved {
+        if work.status != Status::Passed {
             let why = format!("the runner ended with exit 0, but {}", work.in_brief());
             reasons.push(Reason::new(why));
         }
@@ -233,10 +233,10 @@ fn unconfirmed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::ownership::Whose;
+    use crate::watch::ownership::Ownership;
 
-    fn unsafe_cluster(end: Option<End>) -> ClusterRecord {
-        let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list", Whose::Run);
+    fn unsafe_cluster(end: Option<TerminationResult>) -> ClusterRecord {
+        let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list", Ownership::Run);
         record.is_unsafe = true;
         record.end = end;
         record
@@ -247,7 +247,7 @@ mod tests {
         clusters: Vec<ClusterRecord>,
         search_trouble: Option<&str>,
     ) -> Outcome {
-        let watched = Watched {
+        let watched = WatchResult {
             clusters,
             search_trouble: search_trouble.map(str::to_owned),
             undecided: Vec::new(),
@@ -257,8 +257,8 @@ mod tests {
 
     #[test]
     fn an_unsafe_cluster_that_may_live_beats_one_that_is_over_which_beats_all_else() {
-        let alive = || unsafe_cluster(Some(End::Unconfirmed("x".to_owned())));
-        let over = || unsafe_cluster(Some(End::Confirmed));
+        let alive = || unsafe_cluster(Some(TerminationResult::Unconfirmed("x".to_owned())));
+        let over = || unsafe_cluster(Some(TerminationResult::Confirmed));
         for runner in [Outcome::Ended(0), Outcome::Ended(1), Outcome::Signalled(15)] {
             assert_eq!(
                 outcome(runner, vec![over(), alive()], Some("x")),
@@ -290,24 +290,24 @@ mod tests {
         Confirmation { outcome, reasons: Vec::new(), findings: Vec::new() }
     }
 
-    fn about_objects(status: Status) -> Vec<Finding> {
+    fn object_findings(status: Status) -> Vec<Finding> {
         let subject =
             || crate::checks::catalogue::find("written-objects").unwrap().on("log", "SSE-S3");
         vec![match status {
-            Status::Refuted => subject().refuted("nothing"),
+            Status::Failed => subject().failed("nothing"),
             Status::Unknown => subject().unknown("nothing", "look"),
-            _ => subject().proved("SSE-S3"),
+            _ => subject().passed("SSE-S3"),
         }]
     }
 
     #[test]
     fn a_wrong_object_beats_every_code_of_the_runner_and_an_unseen_one_only_a_success() {
         let after = |runner, status| {
-            confirmation(runner).with_objects(runner, about_objects(status)).outcome
+            confirmation(runner).with_objects(runner, object_findings(status)).outcome
         };
         for runner in [Outcome::Ended(0), Outcome::Ended(1), Outcome::Signalled(15)] {
-            assert_eq!(after(runner, Status::Proved), runner);
-            assert_eq!(after(runner, Status::Refuted), Outcome::Unconfirmed);
+            assert_eq!(after(runner, Status::Passed), runner);
+            assert_eq!(after(runner, Status::Failed), Outcome::Unconfirmed);
             let unseen = if runner == Outcome::Ended(0) { Outcome::Unconfirmed } else { runner };
             assert_eq!(after(runner, Status::Unknown), unseen);
         }
@@ -316,10 +316,10 @@ mod tests {
     #[test]
     fn what_was_unsafe_before_the_objects_were_looked_at_stays_that() {
         for outcome in [Outcome::UnsafeClusterAlive, Outcome::UnsafeClusterTerminated] {
-            for status in [Status::Refuted, Status::Unknown, Status::Proved] {
+            for status in [Status::Failed, Status::Unknown, Status::Passed] {
                 assert_eq!(
                     confirmation(outcome)
-                        .with_objects(Outcome::Ended(0), about_objects(status))
+                        .with_objects(Outcome::Ended(0), object_findings(status))
                         .outcome,
                     outcome
                 );
@@ -329,20 +329,20 @@ mod tests {
 
     #[test]
     fn by_policy_the_end_of_every_living_cluster_decides_between_76_and_71() {
-        let ended = |ends: &[End]| {
-            let ends: Vec<(ClusterId, End)> =
+        let ended = |ends: &[TerminationResult]| {
+            let ends: Vec<(ClusterId, TerminationResult)> =
                 ends.iter().map(|end| ("j-1".parse().unwrap(), end.clone())).collect();
             confirmation(Outcome::Unconfirmed).by_policy_unsafe(&ends).outcome
         };
-        let stuck = End::Unconfirmed("x".to_owned());
+        let stuck = TerminationResult::Unconfirmed("x".to_owned());
         assert_eq!(ended(&[]), Outcome::UnsafeClusterTerminated);
-        assert_eq!(ended(&[End::Confirmed]), Outcome::UnsafeClusterTerminated);
-        assert_eq!(ended(&[stuck, End::Confirmed]), Outcome::UnsafeClusterAlive);
+        assert_eq!(ended(&[TerminationResult::Confirmed]), Outcome::UnsafeClusterTerminated);
+        assert_eq!(ended(&[stuck, TerminationResult::Confirmed]), Outcome::UnsafeClusterAlive);
     }
 
     #[test]
     fn a_cluster_that_was_never_judged_is_not_confirmed() {
-        let record = ClusterRecord::new("j-1".parse().unwrap(), "list", Whose::Run);
+        let record = ClusterRecord::new("j-1".parse().unwrap(), "list", Ownership::Run);
         assert_eq!(outcome(Outcome::Ended(1), vec![record], None), Outcome::Unconfirmed);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) enum Hint {
 
 /// What must be known at once.
 #[derive(Clone, Debug)]
-pub(crate) enum Event {
+pub(crate) enum WatchEvent {
     /// A cluster is unsafe; its termination is under way, if the guard may end it (the last word).
     Unsafe(ClusterId, Vec<Finding>, bool),
     /// Only a person can end a cluster that must end; the text says what stands in the way.

@@ -1,10 +1,10 @@
 //! Whose a cluster is.
 
-use crate::{evidence::journal::Pursuit, facts::emr::ClusterFacts};
+use crate::{evidence::journal::ClusterSelector, facts::emr::ClusterFacts};
 
 /// Whose a cluster is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
+pub(crate) enum Ownership {
     /// This run started it.
     Run,
     /// It was there before, and the runner uses it.
@@ -19,7 +19,7 @@ pub(crate) enum Whose {
 /// guard's run claims, counts too: a runner that lost the tag must not thereby lose its watch. The
 /// log alone decides nothing, because text in a config can forge a line. In persistent mode the
 /// runner goes by the name alone, so the guard does too.
-pub(super) fn is_ours(pursuit: &Pursuit, cluster: &ClusterFacts, hinted: bool) -> bool {
+pub(super) fn is_ours(pursuit: &ClusterSelector, cluster: &ClusterFacts, hinted: bool) -> bool {
     let right_name = cluster.name == pursuit.job_name;
     match &pursuit.tag {
         None => right_name,
@@ -33,8 +33,8 @@ pub(super) fn is_ours(pursuit: &Pursuit, cluster: &ClusterFacts, hinted: bool) -
 
 /// Whose a cluster of the run is that was not known before the launch. In persistent mode the
 /// runner goes by the name, so that one without the run's tag may be others'.
-pub(super) fn whose(pursuit: &Pursuit, cluster: &ClusterFacts) -> Whose {
+pub(super) fn whose(pursuit: &ClusterSelector, cluster: &ClusterFacts) -> Ownership {
     let tagged =
         pursuit.tag.as_ref().is_none_or(|(key, value)| cluster.tags.get(key) == Some(value));
-    if pursuit.persistent && !tagged { Whose::Adopted } else { Whose::Run }
+    if pursuit.persistent && !tagged { Ownership::Adopted } else { Ownership::Run }
 }

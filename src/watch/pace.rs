@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What the next look is for, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
+pub(super) enum PollReason {
     /// A cluster could not be judged, or told to be the run's.
     Judgement,
     /// No cluster is known yet, and an unsafe one must not run long unseen.
@@ -17,7 +17,7 @@ pub(super) enum Need {
     Nothing,
 }
 
-impl Need {
+impl PollReason {
     /// The pause before the first look and the longest one, in times of the setting
     /// `watch_interval`; and how many times longer EMR can make it.
     fn factors(self) -> (f64, f64, f64) {
@@ -42,21 +42,21 @@ const JITTER: f64 = 0.15;
 
 /// The pace so far.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct PollPace {
     first: Duration,
-    need: Need,
+    need: PollReason,
     looks: i32,
     slower: f64,
 }
 
-impl Pace {
+impl PollPace {
     pub(super) fn new(first: Duration) -> Self {
-        Self { first, need: Need::Search, looks: 0, slower: 1.0 }
+        Self { first, need: PollReason::Search, looks: 0, slower: 1.0 }
     }
 
     /// The pause until the next look; `throttled` is whether EMR has asked to slow down since the
     /// last one.
-    pub(super) fn pause(&mut self, need: Need, throttled: bool) -> Duration {
+    pub(super) fn pause(&mut self, need: PollReason, throttled: bool) -> Duration {
         self.looks = if need == self.need { self.looks.saturating_add(1) } else { 0 };
         self.need = need;
         // Doubled at once, given back slowly: that way many guards share what there is.
@@ -81,40 +81,40 @@ mod tests {
 
     #[test]
     fn looks_slow_down_while_nothing_changes_but_a_search_never_beyond_nine_seconds() {
-        let mut pace = Pace::new(Duration::from_secs(5));
+        let mut pace = PollPace::new(Duration::from_secs(5));
         for seconds in [7.5, 7.5, 7.5] {
-            let pause = pace.pause(Need::Search, false);
+            let pause = pace.pause(PollReason::Search, false);
             around(pause, seconds);
             assert!(pause < Duration::from_secs(9));
         }
         for seconds in [15.0, 22.5, 33.75, 50.625, 60.0, 60.0] {
-            around(pace.pause(Need::Start, false), seconds);
+            around(pace.pause(PollReason::Start, false), seconds);
         }
-        around(pace.pause(Need::Nothing, false), 180.0);
-        around(pace.pause(Need::Judgement, false), 5.0);
+        around(pace.pause(PollReason::Nothing, false), 180.0);
+        around(pace.pause(PollReason::Judgement, false), 5.0);
     }
 
     #[test]
     fn throttling_doubles_the_pause_and_is_forgotten_slowly_but_never_keeps_a_judgement_waiting_long()
      {
-        let mut pace = Pace::new(Duration::from_secs(5));
+        let mut pace = PollPace::new(Duration::from_secs(5));
         for seconds in [360.0, 720.0, 720.0] {
-            around(pace.pause(Need::Nothing, true), seconds);
+            around(pace.pause(PollReason::Nothing, true), seconds);
         }
-        around(pace.pause(Need::Nothing, false), 720.0);
+        around(pace.pause(PollReason::Nothing, false), 720.0);
         for _ in 0..100 {
-            assert!(pace.pause(Need::Judgement, true) < Duration::from_secs(70));
+            assert!(pace.pause(PollReason::Judgement, true) < Duration::from_secs(70));
         }
         for _ in 0..20 {
-            pace.pause(Need::Nothing, false);
+            pace.pause(PollReason::Nothing, false);
         }
-        around(pace.pause(Need::Nothing, false), 180.0);
+        around(pace.pause(PollReason::Nothing, false), 180.0);
     }
 
     #[test]
     fn no_two_guards_keep_the_same_time() {
         let mut pauses: Vec<Duration> = (0..50)
-            .map(|_| Pace::new(Duration::from_secs(5)).pause(Need::Nothing, false))
+            .map(|_| PollPace::new(Duration::from_secs(5)).pause(PollReason::Nothing, false))
             .collect();
         pauses.sort_unstable();
         pauses.dedup();

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     aws::clients::{Aws, LONGEST_WAIT},
     base::{aws_calls, lookup::Lookup, names::ClusterId},
-    watch::events::{Event, Hint},
+    watch::events::{Hint, WatchEvent},
 };
 
 /// The longest rest where messages of others lie in the queue.
@@ -27,7 +27,7 @@ const AT_ONCE: i32 = 10;
 /// What EventBridge sends on behalf of EMR, as far as it matters. Source: Amazon EMR management
 /// guide, Monitoring Amazon EMR events with CloudWatch.
 #[derive(Debug, Deserialize)]
-struct Told {
+struct EmrNotification {
     source: String,
     #[serde(rename = "detail-type")]
     kind: String,
@@ -44,17 +44,17 @@ struct Detail {
 
 /// Whose events matter.
 #[derive(Debug)]
-pub(super) struct Interest {
+pub(super) struct EventFilter {
     /// The clusters' name; none where they are named one by one.
     pub(super) job_name: Option<String>,
     pub(super) clusters: BTreeSet<ClusterId>,
 }
 
-impl Interest {
+impl EventFilter {
     /// The cluster that a message is about, if it is one of these. What it is called in an event of
     /// its own tells which it is; steps only bear their own names.
     fn of(&mut self, message: &str) -> Option<ClusterId> {
-        let told: Told = serde_json::from_str(message).ok()?;
+        let told: EmrNotification = serde_json::from_str(message).ok()?;
         let id: ClusterId =
             told.detail.cluster.parse().ok().filter(|_| told.source == "aws.emr")?;
         let named = told.kind == "EMR Cluster State Change"
@@ -71,10 +71,10 @@ impl Interest {
 pub(super) async fn listen(
     aws: Aws,
     queue: String,
-    mut interest: Interest,
+    mut interest: EventFilter,
     pause: Duration,
     hints: mpsc::UnboundedSender<Hint>,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<WatchEvent>,
 ) {
     let mut warned = false;
     loop {
@@ -110,10 +110,10 @@ fn warn(
     warned: &mut bool,
     what: &str,
     pause: Duration,
-    events: &mpsc::UnboundedSender<Event>,
+    events: &mpsc::UnboundedSender<WatchEvent>,
 ) -> Duration {
     if !std::mem::replace(warned, true) {
-        let _ = events.send(Event::Warning(format!("the event queue (setting `event_queue`) tells nothing, so that polling alone watches: {what}")));
+        let _ = events.send(WatchEvent::Warning(format!("the event queue (setting `event_queue`) tells nothing, so that polling alone watches: {what}")));
     }
     (pause * 12).min(LONGEST_REST * 12)
 }
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_event_matters_when_it_is_about_a_cluster_of_the_runs_name_or_one_that_was_named() {
-        let mut interest = Interest {
+        let mut interest = EventFilter {
             job_name: Some("Snowplow ETL".to_owned()),
             clusters: BTreeSet::from(["j-NAMED".parse().unwrap()]),
         };

@@ -10,32 +10,32 @@ use crate::{
     base::{aws_calls, lookup::Lookup, names::ClusterId},
     checks::{
         finding::{Finding, Level, Stage, Status},
-        verified::{Closer, Look},
+        verified::{ClusterDetails, ClusterObservation},
     },
-    facts::emr::{self, ClusterFacts, SecurityConfiguration, Step},
-    watch::{ownership::Whose, terminate::End},
+    facts::emr::{self, ClusterFacts, ClusterStep, SecurityConfiguration},
+    watch::{ownership::Ownership, terminate::TerminationResult},
 };
 
 /// A cluster, at a glance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Glance {
+pub(crate) struct ClusterSummary {
     pub(crate) id: String,
     /// As EMR names it; none before its first answer.
     pub(crate) state: Option<String>,
     /// How many are over, of how many.
     pub(crate) steps: Option<(usize, usize)>,
-    pub(crate) proved: usize,
+    pub(crate) passed: usize,
     pub(crate) required: usize,
     /// Checks that are not decided yet.
     pub(crate) awaited: Vec<&'static str>,
     /// Checks that are refuted.
-    pub(crate) refuted: Vec<&'static str>,
+    pub(crate) failed: Vec<&'static str>,
     pub(crate) is_unsafe: bool,
     /// How its end went, where the guard asked for it.
     pub(crate) end: Option<&'static str>,
 }
 
-impl Glance {
+impl ClusterSummary {
     pub(crate) fn of(record: &ClusterRecord) -> Self {
         let required = || record.findings.iter().filter(|finding| finding.level == Level::Required);
         let names = |status: Status| {
@@ -53,16 +53,16 @@ impl Glance {
             steps: record.steps.found().map(|steps| {
                 (steps.iter().filter(|step| is_over(&step.state)).count(), steps.len())
             }),
-            proved: required()
-                .filter(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable))
+            passed: required()
+                .filter(|finding| matches!(finding.status, Status::Passed | Status::NotApplicable))
                 .count(),
             required: required().count(),
             awaited: names(Status::Unknown),
-            refuted: names(Status::Refuted),
+            failed: names(Status::Failed),
             is_unsafe: record.is_unsafe,
             end: record.end.as_ref().map(|end| match end {
-                End::Confirmed => "its end is confirmed",
-                End::Unconfirmed(_) => "its end is NOT confirmed",
+                TerminationResult::Confirmed => "its end is confirmed",
+                TerminationResult::Unconfirmed(_) => "its end is NOT confirmed",
             }),
         }
     }
@@ -74,19 +74,19 @@ impl Glance {
             self.steps.map(|(over, all)| format!("  steps {over} of {all}")).unwrap_or_default();
         if self.is_unsafe {
             let end = self.end.unwrap_or("being terminated");
-            return format!("  {}  UNSAFE, {end}  {state}  {}", self.id, self.refuted.join(", "));
+            return format!("  {}  UNSAFE, {end}  {state}  {}", self.id, self.failed.join(", "));
         }
-        let proved = if self.required == 0 {
+        let passed = if self.required == 0 {
             String::new()
         } else {
-            format!("  {} of {} proved", self.proved, self.required)
+            format!("  {} of {} proved", self.passed, self.required)
         };
         let awaited = if self.awaited.is_empty() {
             String::new()
         } else {
             format!("  awaits {}", self.awaited.join(", "))
         };
-        format!("  {}  {state}{steps}{proved}{awaited}", self.id)
+        format!("  {}  {state}{steps}{passed}{awaited}", self.id)
     }
 }
 
@@ -100,7 +100,7 @@ pub struct ClusterRecord {
     /// The last answer of DescribeCluster.
     pub cluster: Lookup<ClusterFacts>,
     /// This run's steps in the last answer of ListSteps.
-    pub steps: Lookup<Vec<Step>>,
+    pub steps: Lookup<Vec<ClusterStep>>,
     /// The findings of the last look.
     pub findings: Vec<Finding>,
     /// Whether it was found unsafe.
@@ -110,15 +110,15 @@ pub struct ClusterRecord {
     /// Whether it went on although nobody waited for it, as what was verified.
     pub orphan: Option<Orphan>,
     /// How its termination went, when the guard asked for it.
-    pub end: Option<End>,
+    pub end: Option<TerminationResult>,
     #[serde(skip)]
-    pub(crate) whose: Whose,
+    pub(crate) whose: Ownership,
     #[serde(skip)]
     pub(crate) security_configuration: Lookup<SecurityConfiguration>,
     #[serde(flatten)]
-    pub(crate) closer: Closer,
+    pub(crate) closer: ClusterDetails,
     #[serde(skip)]
-    pub(crate) closer_look: CloserLook,
+    pub(crate) closer_look: DetailPoll,
     /// When its steps were last told; none: they are due.
     #[serde(skip)]
     pub(crate) steps_told: Option<Instant>,
@@ -142,7 +142,7 @@ pub enum Orphan {
 
 /// The last closer look at a cluster.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CloserLook {
+pub(crate) struct DetailPoll {
     /// When it began, and in which state the cluster was then.
     pub(crate) began: Option<(Instant, Option<emr::ClusterState>)>,
     pub(crate) under_way: bool,
@@ -152,7 +152,8 @@ pub(crate) struct CloserLook {
 
 /// Everything the watch learnt.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Watched {
+#[schemars(rename = "Watched")]
+pub struct WatchResult {
     /// The run's clusters.
     pub clusters: Vec<ClusterRecord>,
     /// Why the last search for clusters failed, when it did.
@@ -161,12 +162,16 @@ pub struct Watched {
     pub undecided: Vec<ClusterId>,
 }
 
-impl Watched {
+impl WatchResult {
     /// Whether nothing is left to do about the run's clusters: each one is over at the guard's
     /// wish, or is what was verified, and there can be no others.
     pub(crate) fn is_closed(&self) -> bool {
         let closed = |record: &ClusterRecord| {
-            if record.must_end() { record.end == Some(End::Confirmed) } else { record.is_proved() }
+            if record.must_end() {
+                record.end == Some(TerminationResult::Confirmed)
+            } else {
+                record.has_passed()
+            }
         };
         self.search_trouble.is_none()
             && self.undecided.is_empty()
@@ -185,7 +190,7 @@ pub(crate) enum Depth {
 
 impl ClusterRecord {
     /// A cluster that nothing is known of yet.
-    pub(crate) fn new(id: ClusterId, found_by: &'static str, whose: Whose) -> Self {
+    pub(crate) fn new(id: ClusterId, found_by: &'static str, whose: Ownership) -> Self {
         const NOT_YET: &str = "not asked yet";
         Self {
             id,
@@ -203,8 +208,8 @@ impl ClusterRecord {
                 &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
                 NOT_YET,
             ),
-            closer: Closer::default(),
-            closer_look: CloserLook::default(),
+            closer: ClusterDetails::default(),
+            closer_look: DetailPoll::default(),
             unknown_since: None,
             was_proved: false,
         }
@@ -226,7 +231,7 @@ impl ClusterRecord {
 
     /// Whether there is reason to ask again what changes less often than a cluster's state: it was
     /// not answered, the state has changed, instances are on their way, or `pace` is over.
-    pub(crate) fn needs_closer_look(&self, pace: Duration, depth: Depth) -> bool {
+    pub(crate) fn needs_detail_poll(&self, pace: Duration, depth: Depth) -> bool {
         let Some(state) = self.state().filter(|_| !self.is_unsafe && !self.closer_look.under_way)
         else {
             return false;
@@ -253,7 +258,7 @@ impl ClusterRecord {
             self.state(),
             Some(emr::ClusterState::Starting | emr::ClusterState::Bootstrapping)
         );
-        early || (self.may_live() && self.findings.iter().any(|finding| finding.not_there))
+        early || (self.may_be_alive() && self.findings.iter().any(|finding| finding.not_there))
     }
 
     /// Whether nothing is left to watch of a cluster that was named: it is over, or its end was
@@ -263,17 +268,17 @@ impl ClusterRecord {
             return self.end.is_some();
         }
         let is_idle = self.state() == Some(emr::ClusterState::Waiting)
-            && self.steps.found().is_some_and(|steps| !steps.iter().any(Step::is_open));
-        self.is_settled() || (idle_is_enough && is_idle && self.is_proved_so_far())
+            && self.steps.found().is_some_and(|steps| !steps.iter().any(ClusterStep::is_open));
+        self.is_settled() || (idle_is_enough && is_idle && self.has_passed_so_far())
     }
 
     /// Whether it goes on although nobody waits for it; of a persistent one that is idle somebody
     /// will make use again.
     pub(crate) fn becomes_orphan(&mut self, persistent: bool) -> bool {
-        let goes_on = self.may_live() && self.state() != Some(emr::ClusterState::Terminating);
-        let works =
-            !persistent || self.steps.found().is_none_or(|steps| steps.iter().any(Step::is_open));
-        let is_orphan = self.whose == Whose::Run && !self.must_end() && goes_on && works;
+        let goes_on = self.may_be_alive() && self.state() != Some(emr::ClusterState::Terminating);
+        let works = !persistent
+            || self.steps.found().is_none_or(|steps| steps.iter().any(ClusterStep::is_open));
+        let is_orphan = self.whose == Ownership::Run && !self.must_end() && goes_on && works;
         self.orphan = is_orphan.then_some(Orphan::Left);
         is_orphan
     }
@@ -285,7 +290,7 @@ impl ClusterRecord {
             (Orphan::Left, _) => format!(
                 "cluster {id} goes on, and nobody waits for it: end it if it is not needed (aws emr terminate-clusters --cluster-ids {id}), or set `on_orphan: terminate`"
             ),
-            (Orphan::Ended, Some(End::Confirmed)) => {
+            (Orphan::Ended, Some(TerminationResult::Confirmed)) => {
                 format!(
                     "cluster {id} went on, and nobody waited for it: it was terminated, and its end is confirmed"
                 )
@@ -297,13 +302,13 @@ impl ClusterRecord {
     }
 
     /// Whether it may be alive, for all that is known.
-    pub(crate) fn may_live(&self) -> bool {
+    pub(crate) fn may_be_alive(&self) -> bool {
         !self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
     }
 
     /// Its id, whether it is protected against termination, and whose it is, unless it is over.
-    pub(crate) fn living(&self) -> Option<(ClusterId, bool, Whose)> {
-        self.may_live().then(|| {
+    pub(crate) fn living(&self) -> Option<(ClusterId, bool, Ownership)> {
+        self.may_be_alive().then(|| {
             (
                 self.id.clone(),
                 self.cluster.found().is_some_and(|facts| facts.termination_protected),
@@ -317,8 +322,8 @@ impl ClusterRecord {
         self.is_unsafe || self.ended_by_stop || self.orphan == Some(Orphan::Ended)
     }
 
-    pub(crate) fn look(&self) -> Look {
-        Look {
+    pub(crate) fn look(&self) -> ClusterObservation {
+        ClusterObservation {
             cluster: self.cluster.clone(),
             steps: self.steps.clone(),
             security_configuration: self.security_configuration.clone(),
@@ -329,35 +334,35 @@ impl ClusterRecord {
 
     /// Whether it may be alive, and nobody knows whether it is what was verified. How it ends is
     /// another question.
-    pub(crate) fn is_unjudged(&self) -> bool {
+    pub(crate) fn is_unverified(&self) -> bool {
         let counts = |finding: &Finding| {
             finding.check.stage == Stage::Watch
                 && finding.level == Level::Required
                 && !finding.not_there
         };
         let is_open = |finding: &Finding| counts(finding) && finding.status == Status::Unknown;
-        self.may_live()
+        self.may_be_alive()
             && !self.is_unsafe
             && (self.findings.is_empty() || self.findings.iter().any(is_open))
     }
 
     /// Whether every required finding is proved.
     #[must_use]
-    pub fn is_proved(&self) -> bool {
+    pub fn has_passed(&self) -> bool {
         let mut required =
             self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
         required.peek().is_some()
             && required
-                .all(|finding| matches!(finding.status, Status::Proved | Status::NotApplicable))
+                .all(|finding| matches!(finding.status, Status::Passed | Status::NotApplicable))
     }
 
     /// Whether every required finding is proved of which there is anything to see.
-    pub(crate) fn is_proved_so_far(&self) -> bool {
+    pub(crate) fn has_passed_so_far(&self) -> bool {
         let mut required =
             self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
         required.peek().is_some()
             && required.all(|finding| {
-                matches!(finding.status, Status::Proved | Status::NotApplicable)
+                matches!(finding.status, Status::Passed | Status::NotApplicable)
                     || finding.not_there
             })
     }

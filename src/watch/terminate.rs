@@ -15,15 +15,15 @@ use crate::{
         names::ClusterId,
         reason::Reason,
     },
-    evidence::timeline::{Deed, Timeline},
+    evidence::timeline::{GuardAction, Timeline},
     facts::emr,
     settings::watch_options::{OnOrphan, OnStop, TerminationRules},
-    watch::ownership::Whose,
+    watch::ownership::Ownership,
 };
 
 /// Why a cluster should be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum TerminationReason {
     /// It is not what was verified, or could not be judged for too long.
     Unsafe,
     /// Nobody could judge it yet, and nobody will watch it any more.
@@ -38,7 +38,7 @@ pub(crate) enum Why {
 
 /// What is done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(crate) enum TerminationDecision {
     /// It is terminated.
     End,
     /// A person must end it: it is only looked at until it is over.
@@ -48,29 +48,45 @@ pub(crate) enum Decision {
 }
 
 /// The table of who may be ended. README.md shows it.
-pub(crate) fn decide(whose: Whose, why: Why, rules: TerminationRules) -> Decision {
-    let end_if = |allowed, otherwise| if allowed { Decision::End } else { otherwise };
+pub(crate) fn decide(
+    whose: Ownership,
+    why: TerminationReason,
+    rules: TerminationRules,
+) -> TerminationDecision {
+    let end_if = |allowed, otherwise| if allowed { TerminationDecision::End } else { otherwise };
     match (whose, why) {
-        (Whose::Run, Why::Unsafe | Why::Unjudged | Why::Wrote) => Decision::End,
-        (Whose::Run, Why::Stopped) => end_if(rules.on_stop == OnStop::Terminate, Decision::Leave),
-        (Whose::Run, Why::Orphaned) => {
-            end_if(rules.on_orphan == OnOrphan::Terminate, Decision::Leave)
+        (
+            Ownership::Run,
+            TerminationReason::Unsafe | TerminationReason::Unjudged | TerminationReason::Wrote,
+        ) => TerminationDecision::End,
+        (Ownership::Run, TerminationReason::Stopped) => {
+            end_if(rules.on_stop == OnStop::Terminate, TerminationDecision::Leave)
         }
-        (Whose::Adopted, Why::Unsafe | Why::Unjudged | Why::Wrote) => {
-            end_if(rules.adopted, Decision::Ask)
+        (Ownership::Run, TerminationReason::Orphaned) => {
+            end_if(rules.on_orphan == OnOrphan::Terminate, TerminationDecision::Leave)
         }
-        (Whose::Attached, Why::Unsafe | Why::Wrote) => end_if(rules.attached, Decision::Ask),
+        (
+            Ownership::Adopted,
+            TerminationReason::Unsafe | TerminationReason::Unjudged | TerminationReason::Wrote,
+        ) => end_if(rules.adopted, TerminationDecision::Ask),
+        (Ownership::Attached, TerminationReason::Unsafe | TerminationReason::Wrote) => {
+            end_if(rules.attached, TerminationDecision::Ask)
+        }
         // Whoever ends a watch on a cluster of theirs does not thereby end the cluster.
-        (Whose::Attached, Why::Unjudged) => Decision::Leave,
+        (Ownership::Attached, TerminationReason::Unjudged) => TerminationDecision::Leave,
         // Others work with it: that this run is over is no reason to end it.
-        (Whose::Adopted | Whose::Attached, Why::Stopped | Why::Orphaned) => Decision::Leave,
+        (
+            Ownership::Adopted | Ownership::Attached,
+            TerminationReason::Stopped | TerminationReason::Orphaned,
+        ) => TerminationDecision::Leave,
     }
 }
 
 /// How a termination went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum End {
+#[schemars(rename = "End")]
+pub enum TerminationResult {
     /// EMR says that the cluster is over.
     Confirmed,
     /// It may still run; the text says what stood in the way.
@@ -125,10 +141,10 @@ fn refusal<T>(answer: &Lookup<T>) -> Option<(Refusal, &LookupError)> {
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The end of one cluster, and how it is brought about.
-pub(crate) struct Ending<'a> {
+pub(crate) struct ClusterTermination<'a> {
     pub(crate) aws: &'a Aws,
     pub(crate) cluster: &'a ClusterId,
-    pub(crate) whose: Whose,
+    pub(crate) whose: Ownership,
     /// It is known to have termination protection.
     pub(crate) protected: bool,
     /// Looks for the end are so far apart at first, doubling up to [`LONGEST_PAUSE`].
@@ -139,22 +155,26 @@ pub(crate) struct Ending<'a> {
     pub(crate) timeline: &'a Timeline,
 }
 
-impl Ending<'_> {
+impl ClusterTermination<'_> {
     /// Does what was decided, and waits for the end. `help` is called once, when only a person can
     /// bring it about.
-    pub(crate) async fn follow(&self, decision: Decision, help: &(dyn Fn(&str) + Sync)) -> End {
+    pub(crate) async fn follow(
+        &self,
+        decision: TerminationDecision,
+        help: &(dyn Fn(&str) + Sync),
+    ) -> TerminationResult {
         match decision {
-            Decision::End => {
+            TerminationDecision::End => {
                 let end = self.terminate(help).await;
                 let result = match &end {
-                    End::Confirmed => Ok(()),
-                    End::Unconfirmed(obstacle) => Err(obstacle.clone()),
+                    TerminationResult::Confirmed => Ok(()),
+                    TerminationResult::Unconfirmed(obstacle) => Err(obstacle.clone()),
                 };
-                self.timeline.did(Deed::AwaitEnd, self.cluster, &result);
+                self.timeline.did(GuardAction::AwaitEnd, self.cluster, &result);
                 end
             }
-            Decision::Ask | Decision::Leave => {
-                let why = why_not(self.whose);
+            TerminationDecision::Ask | TerminationDecision::Leave => {
+                let why = not_permitted_reason(self.whose);
                 help(why);
                 self.await_end(why).await
             }
@@ -163,7 +183,7 @@ impl Ending<'_> {
 
     /// Terminates it. The request goes out first, since every second counts; protection is lifted
     /// when the cluster is known to have it, or when EMR refuses.
-    async fn terminate(&self, help: &(dyn Fn(&str) + Sync)) -> End {
+    async fn terminate(&self, help: &(dyn Fn(&str) + Sync)) -> TerminationResult {
         let &Self { aws, cluster, protected, pace, limit, timeline, .. } = self;
         let deadline = Instant::now() + limit;
         let (mut pause, mut accepted, mut helped) = (pace, false, false);
@@ -201,7 +221,9 @@ impl Ending<'_> {
                 timeline.saw(cluster, &facts.status);
             }
             match seen {
-                Lookup::Found(facts) if facts.status.state.is_over() => return End::Confirmed,
+                Lookup::Found(facts) if facts.status.state.is_over() => {
+                    return TerminationResult::Confirmed;
+                }
                 // Somebody may lift or set protection meanwhile; EMR having accepted once is no
                 // promise.
                 Lookup::Found(facts)
@@ -225,7 +247,7 @@ impl Ending<'_> {
                 let waited = humantime::format_duration(limit);
                 let obstacle =
                     if obstacle.is_empty() { "still terminating".to_owned() } else { obstacle };
-                return End::Unconfirmed(format!("after {waited}: {obstacle}"));
+                return TerminationResult::Unconfirmed(format!("after {waited}: {obstacle}"));
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -233,7 +255,7 @@ impl Ending<'_> {
     }
 
     /// Waits for the end that only a person may bring about.
-    async fn await_end(&self, why: &str) -> End {
+    async fn await_end(&self, why: &str) -> TerminationResult {
         let deadline = Instant::now() + self.limit;
         let mut pause = self.pace;
         loop {
@@ -242,10 +264,10 @@ impl Ending<'_> {
                 .found()
                 .is_some_and(|facts| facts.status.state.is_over())
             {
-                return End::Confirmed;
+                return TerminationResult::Confirmed;
             }
             if Instant::now() + pause > deadline {
-                return End::Unconfirmed(format!(
+                return TerminationResult::Unconfirmed(format!(
                     "{why}, and nobody ended it within {}",
                     humantime::format_duration(self.limit)
                 ));
@@ -257,20 +279,20 @@ impl Ending<'_> {
 }
 
 /// Why the guard does not end a cluster by itself.
-pub(crate) fn why_not(whose: Whose) -> &'static str {
+pub(crate) fn not_permitted_reason(whose: Ownership) -> &'static str {
     match whose {
-        Whose::Run => "it is not this guard's to end",
-        Whose::Adopted => {
+        Ownership::Run => "it is not this guard's to end",
+        Ownership::Adopted => {
             "it was there before the run, and the guard may not end it (setting `terminate_adopted`)"
         }
-        Whose::Attached => "the guard only watches it (setting `terminate_attached`)",
+        Ownership::Attached => "the guard only watches it (setting `terminate_attached`)",
     }
 }
 
 async fn request(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Lookup<()> {
     let result = aws.emr.terminate_job_flows().job_flow_ids(cluster.as_str()).send().await;
     let answer = Lookup::from_call(&aws_calls::TERMINATE_JOB_FLOWS, &[], result).map(drop);
-    timeline.did(Deed::Terminate, cluster, &accepted(&answer));
+    timeline.did(GuardAction::Terminate, cluster, &accepted(&answer));
     answer
 }
 
@@ -283,7 +305,7 @@ async fn lift_protection(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) ->
         .send()
         .await;
     let answer = Lookup::from_call(&aws_calls::SET_TERMINATION_PROTECTION, &[], result).map(drop);
-    timeline.did(Deed::LiftProtection, cluster, &accepted(&answer));
+    timeline.did(GuardAction::LiftProtection, cluster, &accepted(&answer));
     answer
 }
 
@@ -293,14 +315,14 @@ fn accepted(answer: &Lookup<()>) -> Result<(), String> {
 }
 
 /// What a person is asked to do about a cluster, while the guard still tries or waits.
-pub(crate) fn ask_a_person(id: &ClusterId, obstacle: &str) -> Reason {
+pub(crate) fn operator_instructions(id: &ClusterId, obstacle: &str) -> Reason {
     Reason::new(format!("cluster {id} must end and MAY STILL BE RUNNING: {obstacle}"))
-        .fix(terminate_by_hand(id))
+        .fix(manual_termination_commands(id))
         .about(id)
 }
 
 /// The commands that end a cluster.
-pub(super) fn terminate_by_hand(id: &ClusterId) -> String {
+pub(super) fn manual_termination_commands(id: &ClusterId) -> String {
     format!(
         "aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
     )
@@ -311,17 +333,17 @@ mod tests {
     use super::*;
     use crate::settings::resolve::{Options, Settings};
 
-    const WHOSE: [(Whose, &str); 3] = [
-        (Whose::Run, "started by this run"),
-        (Whose::Adopted, "there before, used by the runner"),
-        (Whose::Attached, "named to `watch`"),
+    const WHOSE: [(Ownership, &str); 3] = [
+        (Ownership::Run, "started by this run"),
+        (Ownership::Adopted, "there before, used by the runner"),
+        (Ownership::Attached, "named to `watch`"),
     ];
-    const WHY: [(Why, &str); 5] = [
-        (Why::Unsafe, "unsafe"),
-        (Why::Unjudged, "not judged, and nobody watches any more"),
-        (Why::Wrote, "wrote unencrypted objects (`on_unencrypted: unsafe`)"),
-        (Why::Stopped, "verified, the guard is stopped"),
-        (Why::Orphaned, "verified, nobody waits for it"),
+    const WHY: [(TerminationReason, &str); 5] = [
+        (TerminationReason::Unsafe, "unsafe"),
+        (TerminationReason::Unjudged, "not judged, and nobody watches any more"),
+        (TerminationReason::Wrote, "wrote unencrypted objects (`on_unencrypted: unsafe`)"),
+        (TerminationReason::Stopped, "verified, the guard is stopped"),
+        (TerminationReason::Orphaned, "verified, nobody waits for it"),
     ];
 
     fn every_rule() -> impl Iterator<Item = TerminationRules> {
@@ -338,11 +360,11 @@ mod tests {
 
     /// A cell of the table in README.md: what is decided by default, and which setting turns it
     /// into what.
-    fn cell(whose: Whose, why: Why) -> String {
+    fn cell(whose: Ownership, why: TerminationReason) -> String {
         let name = |decision| match decision {
-            Decision::End => "ends",
-            Decision::Ask => "a person is asked: 71",
-            Decision::Leave => "goes on",
+            TerminationDecision::End => "ends",
+            TerminationDecision::Ask => "a person is asked: 71",
+            TerminationDecision::Leave => "goes on",
         };
         let settings: [Setting; 4] = [
             ("`on_stop: terminate`", |rules| rules.on_stop = OnStop::Terminate),
@@ -365,7 +387,7 @@ mod tests {
     #[test]
     fn the_readme_shows_the_table_of_who_may_be_ended() {
         let heads: Vec<&str> = WHOSE.iter().map(|(_, text)| *text).collect();
-        let row = |(why, text): (Why, &str)| {
+        let row = |(why, text): (TerminationReason, &str)| {
             let cells: Vec<String> = WHOSE.iter().map(|(whose, _)| cell(*whose, why)).collect();
             format!("| {text} | {} |\n", cells.join(" | "))
         };
@@ -384,38 +406,45 @@ mod tests {
     fn an_unsafe_cluster_is_never_left_alone_and_one_of_others_never_ended_unasked() {
         for rules in every_rule() {
             for (whose, _) in WHOSE {
-                for why in [Why::Unsafe, Why::Wrote] {
+                for why in [TerminationReason::Unsafe, TerminationReason::Wrote] {
                     assert_ne!(
                         decide(whose, why, rules),
-                        Decision::Leave,
+                        TerminationDecision::Leave,
                         "{whose:?} {why:?} {rules:?}"
                     );
                 }
-                for why in [Why::Stopped, Why::Orphaned] {
+                for why in [TerminationReason::Stopped, TerminationReason::Orphaned] {
                     assert_ne!(
                         decide(whose, why, rules),
-                        Decision::Ask,
+                        TerminationDecision::Ask,
                         "what is well needs no person"
                     );
                 }
             }
             for (why, _) in WHY {
-                let ended = |whose| decide(whose, why, rules) == Decision::End;
-                assert!(!ended(Whose::Adopted) || rules.adopted, "{why:?} {rules:?}");
-                assert!(!ended(Whose::Attached) || rules.attached, "{why:?} {rules:?}");
+                let ended = |whose| decide(whose, why, rules) == TerminationDecision::End;
+                assert!(!ended(Ownership::Adopted) || rules.adopted, "{why:?} {rules:?}");
+                assert!(!ended(Ownership::Attached) || rules.attached, "{why:?} {rules:?}");
             }
-            for why in [Why::Unsafe, Why::Unjudged, Why::Wrote] {
-                assert_eq!(decide(Whose::Run, why, rules), Decision::End);
+            for why in
+                [TerminationReason::Unsafe, TerminationReason::Unjudged, TerminationReason::Wrote]
+            {
+                assert_eq!(decide(Ownership::Run, why, rules), TerminationDecision::End);
             }
             assert_eq!(
-                decide(Whose::Run, Why::Stopped, rules) == Decision::End,
+                decide(Ownership::Run, TerminationReason::Stopped, rules)
+                    == TerminationDecision::End,
                 rules.on_stop == OnStop::Terminate
             );
             assert_eq!(
-                decide(Whose::Run, Why::Orphaned, rules) == Decision::End,
+                decide(Ownership::Run, TerminationReason::Orphaned, rules)
+                    == TerminationDecision::End,
                 rules.on_orphan == OnOrphan::Terminate
             );
-            assert_eq!(decide(Whose::Attached, Why::Unjudged, rules), Decision::Leave);
+            assert_eq!(
+                decide(Ownership::Attached, TerminationReason::Unjudged, rules),
+                TerminationDecision::Leave
+            );
         }
     }
 

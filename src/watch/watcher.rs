@@ -26,10 +26,10 @@ use crate::{
     checks::{
         clusters::{self, ExpectedEnd},
         finding::{Level, Status, apply_policy},
-        verified::{Closer, Look, Origin, Verified},
+        verified::{ClusterDetails, ClusterObservation, Origin, VerifiedConfiguration},
     },
     evidence::{
-        journal::{Entry, Journal, Pursuit, Unfinished},
+        journal::{ClusterSelector, Journal, JournalEntry, UnfinishedRun},
         timeline::Timeline,
     },
     facts::{
@@ -38,19 +38,22 @@ use crate::{
     },
     settings::watch_options::{OnStop, TerminationRules, WatchLimits},
     watch::{
-        events::{Event, Hint},
-        ownership::{Whose, is_ours, whose},
-        pace::{GROUPS, Need, Pace, STEPS},
+        events::{Hint, WatchEvent},
+        ownership::{Ownership, is_ours, whose},
+        pace::{GROUPS, PollPace, PollReason, STEPS},
         queue,
-        records::{CloserLook, ClusterRecord, Depth, Glance, Orphan, Watched},
-        terminate::{self, Decision, End, Ending, Why, decide},
+        records::{ClusterRecord, ClusterSummary, Depth, DetailPoll, Orphan, WatchResult},
+        terminate::{
+            self, ClusterTermination, TerminationDecision, TerminationReason, TerminationResult,
+            decide,
+        },
     },
 };
 
 /// What the watch needs to know of the run.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) pursuit: Pursuit,
+pub(crate) struct WatchPlan {
+    pub(crate) pursuit: ClusterSelector,
     /// Clusters of this run that an earlier guard knew.
     pub(crate) known: BTreeSet<ClusterId>,
     /// Since when clusters are searched for, where that is longer ago than the last hour.
@@ -60,17 +63,21 @@ pub(crate) struct Plan {
     pub(crate) rules: TerminationRules,
     /// The clusters that somebody named to `watch`, with what each must be; where there are any, no
     /// others are searched for.
-    pub(crate) attached: BTreeMap<ClusterId, Verified>,
+    pub(crate) attached: BTreeMap<ClusterId, VerifiedConfiguration>,
     /// A queue that brings what EMR tells EventBridge, by its URL.
     pub(crate) queue: Option<String>,
     /// Whether a watch on these is over once they are idle.
     pub(crate) until_idle: bool,
 }
 
-impl Plan {
+impl WatchPlan {
     /// The plan of a run that an earlier guard left open. Nobody will look at its clusters again,
     /// so what cannot be judged soon counts as unsafe.
-    pub(crate) fn resumed(run: &Unfinished, limits: WatchLimits, rules: TerminationRules) -> Self {
+    pub(crate) fn resumed(
+        run: &UnfinishedRun,
+        limits: WatchLimits,
+        rules: TerminationRules,
+    ) -> Self {
         let prepared = run.prepared.clone();
         Self {
             pursuit: prepared.pursuit,
@@ -90,15 +97,15 @@ impl Plan {
 }
 
 /// A watch under way.
-pub(crate) struct Watching {
+pub(crate) struct ActiveWatch {
     pub(crate) hints: mpsc::UnboundedSender<Hint>,
-    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) events: mpsc::UnboundedReceiver<WatchEvent>,
     /// The clusters as they were last seen, for whoever shows them.
-    pub(crate) seen: watch::Receiver<Vec<Glance>>,
+    pub(crate) seen: watch::Receiver<Vec<ClusterSummary>>,
     /// Set once the guard was told to stop.
     pub(crate) stop: watch::Sender<Option<Stop>>,
     finish: oneshot::Sender<Finish>,
-    task: JoinHandle<Watched>,
+    task: JoinHandle<WatchResult>,
 }
 
 /// How the run ended, for the last looks.
@@ -124,10 +131,10 @@ pub(crate) struct Stop {
 /// Starts watching.
 pub(crate) fn start(
     aws: Aws,
-    plan: Plan,
+    plan: WatchPlan,
     journal: Option<Journal>,
     timeline: Timeline,
-) -> Watching {
+) -> ActiveWatch {
     let (hints, hints_received) = mpsc::unbounded_channel();
     let (events_sent, events) = mpsc::unbounded_channel();
     let (finish, finish_received) = oneshot::channel();
@@ -136,7 +143,7 @@ pub(crate) fn start(
     let listening = plan.queue.clone().map(|queue| {
         let job_name = plan.attached.is_empty().then(|| plan.pursuit.job_name.clone());
         let clusters = plan.attached.keys().chain(plan.pursuit.adopted.keys()).cloned().collect();
-        let interest = queue::Interest { job_name, clusters };
+        let interest = queue::EventFilter { job_name, clusters };
         tokio::spawn(queue::listen(
             aws.clone(),
             queue,
@@ -148,7 +155,7 @@ pub(crate) fn start(
     });
     let watch = Watch {
         listening: listening.map(|task| task.abort_handle()),
-        pace: Pace::new(plan.limits.interval),
+        pace: PollPace::new(plan.limits.interval),
         throttled: aws.emr_throttled.count(),
         aws,
         hinted: plan.known.clone(),
@@ -160,13 +167,13 @@ pub(crate) fn start(
         events: events_sent,
         glances,
         clusters: BTreeMap::new(),
-        strangers: BTreeSet::new(),
+        unrelated_clusters: BTreeSet::new(),
         undecided: BTreeSet::new(),
         closer_looks: JoinSet::new(),
         terminations: JoinSet::new(),
         search_trouble: None,
     };
-    Watching {
+    ActiveWatch {
         hints,
         events,
         seen,
@@ -176,7 +183,7 @@ pub(crate) fn start(
     }
 }
 
-impl Watching {
+impl ActiveWatch {
     /// Makes the last looks, waits for terminations, and gives the record. `stopped` gives the
     /// stops that are asked for meanwhile; what must be known at once goes to `tell`.
     ///
@@ -186,8 +193,8 @@ impl Watching {
         self,
         finish: Finish,
         mut stopped: impl AsyncFnMut() -> Stop,
-        tell: impl Fn(&Event),
-    ) -> anyhow::Result<Watched> {
+        tell: impl Fn(&WatchEvent),
+    ) -> anyhow::Result<WatchResult> {
         // The watch ends only by this message, so a send can fail only if it died; the join says
         // how.
         let _ = self.finish.send(finish);
@@ -209,10 +216,10 @@ impl Watching {
 
 struct Watch {
     aws: Aws,
-    plan: Plan,
+    plan: WatchPlan,
     /// None where the clusters are no run's of this guard.
     journal: Option<Journal>,
-    pace: Pace,
+    pace: PollPace,
     /// How often EMR had asked to slow down by the last look.
     throttled: u64,
     timeline: Timeline,
@@ -220,19 +227,19 @@ struct Watch {
     listening: Option<AbortHandle>,
     /// Whether the end of all that was named to `watch` has been told.
     is_done: bool,
-    events: mpsc::UnboundedSender<Event>,
-    glances: watch::Sender<Vec<Glance>>,
+    events: mpsc::UnboundedSender<WatchEvent>,
+    glances: watch::Sender<Vec<ClusterSummary>>,
     clusters: BTreeMap<ClusterId, ClusterRecord>,
     /// Clusters of the same name that belong to somebody else.
-    strangers: BTreeSet<ClusterId>,
+    unrelated_clusters: BTreeSet<ClusterId>,
     hinted: BTreeSet<ClusterId>,
     /// Clusters that events of EMR named.
     pushed: BTreeSet<ClusterId>,
     undecided: BTreeSet<ClusterId>,
     /// Looks at what is asked less often; they run beside the others, so that no judgement waits
     /// for them.
-    closer_looks: JoinSet<(ClusterId, Closer)>,
-    terminations: JoinSet<(ClusterId, End)>,
+    closer_looks: JoinSet<(ClusterId, ClusterDetails)>,
+    terminations: JoinSet<(ClusterId, TerminationResult)>,
     search_trouble: Option<String>,
 }
 
@@ -242,12 +249,12 @@ impl Watch {
         mut hints: mpsc::UnboundedReceiver<Hint>,
         mut finish: oneshot::Receiver<Finish>,
         stop: watch::Receiver<Option<Stop>>,
-    ) -> Watched {
+    ) -> WatchResult {
         for id in self.plan.pursuit.adopted.keys().cloned().collect::<Vec<_>>() {
-            self.add(id, ADOPTED, Whose::Adopted);
+            self.add(id, ADOPTED, Ownership::Adopted);
         }
         for id in self.plan.attached.keys().cloned().collect::<Vec<_>>() {
-            self.add(id, "attached", Whose::Attached);
+            self.add(id, "attached", Ownership::Attached);
         }
         let first =
             if self.clusters.is_empty() { self.plan.limits.interval } else { Duration::ZERO };
@@ -270,13 +277,13 @@ impl Watch {
                     next = Instant::now() + self.pause();
                 }
                 Some(looked) = self.closer_looks.join_next() => {
-                    self.take_closer_look(looked);
+                    self.record_details(looked);
                     // What it has told is reason for another pace.
                     next = Instant::now() + self.pause();
                 }
                 Some(ended) = self.terminations.join_next() => self.record_end(ended),
             }
-            self.tell_done();
+            self.notify_done();
         };
         // The last lines of a short run may have come while a look was under way: the end must not
         // pass them by.
@@ -296,14 +303,14 @@ impl Watch {
         }
         tokio::select! {
             () = async {
-                self.last_looks(finish).await;
+                self.final_polls(finish).await;
                 if stop.borrow().is_none() {
-                    self.look_for_orphans(finish).await;
+                    self.find_orphans(finish).await;
                 }
             } => {}
-            () = time_is_short(&mut stop_asked) => {
+            () = wait_until_time_is_short(&mut stop_asked) => {
                 self.judge_ends(finish.expected);
-                self.condemn_unjudged();
+                self.mark_unverified_unsafe();
             }
         }
         let stop = *stop.borrow();
@@ -315,7 +322,7 @@ impl Watch {
             Some(stop) if timeout_at(stop.by, self.follow_ends()).await.is_ok() => {}
             Some(_) => self.timeline.note("no time is left; the next start goes on from here"),
         }
-        Watched {
+        WatchResult {
             clusters: self.clusters.into_values().collect(),
             search_trouble: self.search_trouble,
             undecided: self.undecided.into_iter().collect(),
@@ -326,7 +333,7 @@ impl Watch {
         match hint {
             Hint::Cluster(id) => {
                 // Without the log's word it may have been taken for somebody else's.
-                self.strangers.remove(&id);
+                self.unrelated_clusters.remove(&id);
                 self.hinted.insert(id);
             }
             Hint::Activity => {
@@ -356,47 +363,47 @@ impl Watch {
         self.pace.pause(need, throttled)
     }
 
-    fn need(&self) -> Need {
+    fn need(&self) -> PollReason {
         let mut open = self.clusters.values().filter(|record| !record.is_settled()).peekable();
         if !self.undecided.is_empty()
             || self.search_trouble.is_some()
-            || self.clusters.values().any(ClusterRecord::is_unjudged)
+            || self.clusters.values().any(ClusterRecord::is_unverified)
         {
-            Need::Judgement
+            PollReason::Judgement
         } else if self.clusters.is_empty() {
-            Need::Search
+            PollReason::Search
         } else if open.peek().is_some() && open.any(ClusterRecord::is_starting) {
-            Need::Start
+            PollReason::Start
         } else {
-            Need::Nothing
+            PollReason::Nothing
         }
     }
 
     /// Says once that nothing is left to watch, where somebody named what is watched.
-    fn tell_done(&mut self) {
+    fn notify_done(&mut self) {
         let idle = self.plan.until_idle;
         let done = !self.plan.attached.is_empty()
             && self.clusters.values().all(|record| record.is_done(idle));
         if done && !std::mem::replace(&mut self.is_done, true) {
-            let _ = self.events.send(Event::Done);
+            let _ = self.events.send(WatchEvent::Done);
         }
     }
 
-    async fn last_looks(&mut self, finish: Finish) {
+    async fn final_polls(&mut self, finish: Finish) {
         self.look_at_everything().await;
         if let Some(settle) = finish.settle {
             sleep(settle).await;
             self.look_at_everything().await;
         }
         self.follow_ends().await;
-        self.look_until_proved(finish.expected).await;
+        self.poll_until_passed(finish.expected).await;
     }
 
     /// Searches, describes and judges once, the closer looks included.
     async fn look_at_everything(&mut self) {
         self.look(Depth::Everything).await;
         while let Some(looked) = self.closer_looks.join_next().await {
-            self.take_closer_look(looked);
+            self.record_details(looked);
         }
     }
 
@@ -407,19 +414,19 @@ impl Watch {
         }
     }
 
-    async fn look_until_proved(&mut self, expected: ExpectedEnd) {
+    async fn poll_until_passed(&mut self, expected: ExpectedEnd) {
         // EMR takes a moment to show what the runner has just asked for; and no cluster that lives
         // is left before it is judged, or overdue and so unsafe.
         let mut pause = self.plan.limits.interval;
         for look in 0.. {
             self.judge_ends(expected);
-            let is_told = self.search_trouble.is_none() && self.undecided.is_empty();
+            let is_reported = self.search_trouble.is_none() && self.undecided.is_empty();
             let mut safe = self.clusters.values().filter(|record| !record.is_unsafe);
-            let is_proved = safe.all(|record| {
-                record.is_proved() || (!record.may_live() && record.is_proved_so_far())
+            let has_passed = safe.all(|record| {
+                record.has_passed() || (!record.may_be_alive() && record.has_passed_so_far())
             });
-            if (is_told && is_proved)
-                || look >= 6 && !self.clusters.values().any(ClusterRecord::is_unjudged)
+            if (is_reported && has_passed)
+                || look >= 6 && !self.clusters.values().any(ClusterRecord::is_unverified)
             {
                 break;
             }
@@ -436,22 +443,22 @@ impl Watch {
     }
 
     /// Ends, as unsafe, the clusters that live and could not be judged.
-    fn condemn_unjudged(&mut self) {
+    fn mark_unverified_unsafe(&mut self) {
         let condemned: Vec<ClusterId> = self
             .clusters
             .values()
-            .filter(|record| record.is_unjudged())
+            .filter(|record| record.is_unverified())
             .map(|record| record.id.clone())
             .collect();
         for id in condemned {
             self.timeline.note(format!("{id}: cannot be judged, and nobody will watch it"));
-            self.end_unsafe(&id, Why::Unjudged);
+            self.end_unsafe(&id, TerminationReason::Unjudged);
         }
     }
 
     /// Notes the clusters that go on although nobody waits for them, and ends them where the
     /// settings say so.
-    async fn look_for_orphans(&mut self, finish: Finish) {
+    async fn find_orphans(&mut self, finish: Finish) {
         let persistent = self.plan.pursuit.persistent;
         let orphans: Vec<ClusterId> = self
             .clusters
@@ -461,11 +468,13 @@ impl Watch {
         let rules = self.plan.rules;
         for id in &orphans {
             self.timeline.note(format!("{id}: goes on, and nobody waits for it"));
-            if decide(Whose::Run, Why::Orphaned, rules) == Decision::End {
+            if decide(Ownership::Run, TerminationReason::Orphaned, rules)
+                == TerminationDecision::End
+            {
                 if let Some(record) = self.clusters.get_mut(id) {
                     record.orphan = Some(Orphan::Ended);
                 }
-                self.spawn_ending(id, Decision::End);
+                self.spawn_ending(id, TerminationDecision::End);
             }
         }
         if !orphans.is_empty() {
@@ -476,7 +485,7 @@ impl Watch {
         for record in self
             .clusters
             .values_mut()
-            .filter(|record| record.whose == Whose::Run && !record.is_unsafe)
+            .filter(|record| record.whose == Ownership::Run && !record.is_unsafe)
         {
             let mut orphaned = [clusters::judge_orphan(
                 record.id.as_str(),
@@ -494,9 +503,10 @@ impl Watch {
     fn end_verified(&mut self) {
         let rules = TerminationRules { on_stop: OnStop::Terminate, ..self.plan.rules };
         let ends = |record: &&ClusterRecord| {
-            record.may_live()
+            record.may_be_alive()
                 && !record.must_end()
-                && decide(record.whose, Why::Stopped, rules) == Decision::End
+                && decide(record.whose, TerminationReason::Stopped, rules)
+                    == TerminationDecision::End
         };
         let verified: Vec<ClusterId> =
             self.clusters.values().filter(ends).map(|record| record.id.clone()).collect();
@@ -505,7 +515,7 @@ impl Watch {
             if let Some(record) = self.clusters.get_mut(&id) {
                 record.ended_by_stop = true;
             }
-            self.spawn_ending(&id, Decision::End);
+            self.spawn_ending(&id, TerminationDecision::End);
         }
     }
 
@@ -519,18 +529,21 @@ impl Watch {
             if expected == ExpectedEnd::Failed {
                 for finding in record.findings.iter_mut().filter(|finding| finding.not_there) {
                     finding.status = Status::NotApplicable;
-                    finding.mend = None;
+                    finding.fix = None;
                 }
             }
         }
     }
 
-    fn record_end(&mut self, ended: Result<(ClusterId, End), tokio::task::JoinError>) {
+    fn record_end(
+        &mut self,
+        ended: Result<(ClusterId, TerminationResult), tokio::task::JoinError>,
+    ) {
         match ended {
             Ok((id, end)) => {
                 self.timeline.note(match &end {
-                    End::Confirmed => format!("{id}: its end is confirmed"),
-                    End::Unconfirmed(obstacle) => {
+                    TerminationResult::Confirmed => format!("{id}: its end is confirmed"),
+                    TerminationResult::Unconfirmed(obstacle) => {
                         format!("{id}: its end is NOT confirmed: {obstacle}")
                     }
                 });
@@ -566,22 +579,22 @@ impl Watch {
             .chain(&self.pushed)
             .filter(|id| self.is_new(id))
             .collect::<BTreeSet<_>>();
-        let due: Vec<(ClusterId, Wants)> =
-            open.chain(named.into_iter().map(|id| (id.clone(), Wants::ALL))).collect();
+        let due: Vec<(ClusterId, PollRequest)> =
+            open.chain(named.into_iter().map(|id| (id.clone(), PollRequest::ALL))).collect();
         let (listed, looks) = tokio::join!(self.search(), self.look_at_all(&due));
         let looked: BTreeSet<ClusterId> = due.iter().map(|(id, _)| id.clone()).collect();
         for ((id, _), look) in due.into_iter().zip(looks) {
-            self.take_look(&id, look);
+            self.record_observation(&id, look);
         }
         if let Some(listed) = listed {
             let again = self.due_by(&listed, &looked, depth);
             let looks = self.look_at_all(&again).await;
             for ((id, _), look) in again.into_iter().zip(looks) {
-                self.take_look(&id, look);
+                self.record_observation(&id, look);
             }
         }
         self.pushed.clear();
-        self.start_closer_looks(depth);
+        self.start_detail_polls(depth);
     }
 
     /// All clusters of the time in question; none where nobody searches.
@@ -604,9 +617,9 @@ impl Watch {
         listed: &Lookup<Vec<emr::ClusterListing>>,
         looked: &BTreeSet<ClusterId>,
         depth: Depth,
-    ) -> Vec<(ClusterId, Wants)> {
-        let mut due: Vec<(ClusterId, Wants)> =
-            self.new_of(listed).into_iter().map(|id| (id, Wants::ALL)).collect();
+    ) -> Vec<(ClusterId, PollRequest)> {
+        let mut due: Vec<(ClusterId, PollRequest)> =
+            self.new_of(listed).into_iter().map(|id| (id, PollRequest::ALL)).collect();
         let status = |id: &ClusterId| {
             listed
                 .found()
@@ -638,7 +651,12 @@ impl Watch {
     }
 
     /// What must be asked about a known cluster, of which the list says `status`.
-    fn wants(&self, record: &ClusterRecord, status: Option<&ClusterStatus>, depth: Depth) -> Wants {
+    fn wants(
+        &self,
+        record: &ClusterRecord,
+        status: Option<&ClusterStatus>,
+        depth: Depth,
+    ) -> PollRequest {
         let state = status.map(|status| status.state);
         let pushed = self.pushed.contains(&record.id);
         let changed = state != record.state();
@@ -653,15 +671,15 @@ impl Watch {
             || (changed && works && status.is_some())
             || pushed;
         match depth {
-            Depth::Everything => Wants::ALL,
-            Depth::Due => Wants { cluster, steps },
+            Depth::Everything => PollRequest::ALL,
+            Depth::Due => PollRequest { cluster, steps },
         }
     }
 
     /// Whether nothing is known of `id` yet.
     fn is_new(&self, id: &ClusterId) -> bool {
         !self.clusters.contains_key(id)
-            && !self.strangers.contains(id)
+            && !self.unrelated_clusters.contains(id)
             && !self.plan.pursuit.earlier_clusters.contains(id)
     }
 
@@ -680,12 +698,12 @@ impl Watch {
             .collect()
     }
 
-    async fn look_at_all(&self, due: &[(ClusterId, Wants)]) -> Vec<Look> {
+    async fn look_at_all(&self, due: &[(ClusterId, PollRequest)]) -> Vec<ClusterObservation> {
         join_all(due.iter().map(|(id, wants)| self.look_at(id, *wants))).await
     }
 
     /// Judges a look at a cluster of the run; of one that is new, decides first whether it is.
-    fn take_look(&mut self, id: &ClusterId, look: Look) {
+    fn record_observation(&mut self, id: &ClusterId, look: ClusterObservation) {
         if !self.clusters.contains_key(id) {
             let hinted = self.hinted.contains(id);
             match &look.cluster {
@@ -703,7 +721,7 @@ impl Watch {
                 }
                 Lookup::Found(_) | Lookup::Absent => {
                     self.undecided.remove(id);
-                    self.strangers.insert(id.clone());
+                    self.unrelated_clusters.insert(id.clone());
                     return;
                 }
                 // An event is nobody's word: where the cluster is there, the search finds it.
@@ -727,21 +745,21 @@ impl Watch {
         self.judge(id, look);
     }
 
-    fn add(&mut self, id: ClusterId, found_by: &'static str, whose: Whose) {
+    fn add(&mut self, id: ClusterId, found_by: &'static str, whose: Ownership) {
         self.timeline.note(format!("{id}: found ({found_by})"));
         if let Some(journal) = self.journal.as_ref().filter(|_| !self.plan.known.contains(&id)) {
-            journal.note(&Entry::Cluster { id: id.clone() });
+            journal.note(&JournalEntry::Cluster { id: id.clone() });
         }
         self.clusters.insert(id.clone(), ClusterRecord::new(id, found_by, whose));
     }
 
     /// What a cluster must be.
-    fn verified(&self, id: &ClusterId) -> &Verified {
+    fn verified(&self, id: &ClusterId) -> &VerifiedConfiguration {
         self.plan.attached.get(id).unwrap_or(&self.plan.pursuit.verified)
     }
 
     /// One look at one cluster: everything that is wanted at once.
-    async fn look_at(&self, id: &ClusterId, wants: Wants) -> Look {
+    async fn look_at(&self, id: &ClusterId, wants: PollRequest) -> ClusterObservation {
         let known = self.clusters.get(id);
         let security_configuration = async {
             match known.and_then(|record| record.security_configuration.found()) {
@@ -780,14 +798,14 @@ impl Watch {
                 .collect()
         });
         let closer = known.map(|record| record.closer.clone()).unwrap_or_default();
-        Look { cluster, steps, security_configuration, closer, steps_asked }
+        ClusterObservation { cluster, steps, security_configuration, closer, steps_asked }
     }
 
     /// Starts a closer look at each cluster for which one is due.
-    fn start_closer_looks(&mut self, depth: Depth) {
+    fn start_detail_polls(&mut self, depth: Depth) {
         let pace = self.plan.limits.interval * GROUPS;
         let Self { clusters, plan, .. } = self;
-        let due = |record: &&mut ClusterRecord| record.needs_closer_look(pace, depth);
+        let due = |record: &&mut ClusterRecord| record.needs_detail_poll(pace, depth);
         for record in clusters.values_mut().filter(due) {
             let state = record.state();
             let groups = depth == Depth::Everything
@@ -796,7 +814,7 @@ impl Watch {
             let now = Instant::now();
             let last = if groups { Some(now) } else { record.closer_look.groups };
             record.closer_look =
-                CloserLook { began: Some((now, state)), under_way: true, groups: last };
+                DetailPoll { began: Some((now, state)), under_way: true, groups: last };
             let (aws, id, known) = (self.aws.clone(), record.id.clone(), record.closer.clone());
             let wants_volumes =
                 plan.attached.get(&id).unwrap_or(&plan.pursuit.verified).ebs.is_some();
@@ -805,13 +823,16 @@ impl Watch {
                 && state
                     .is_some_and(|state| state != emr::ClusterState::Starting && !state.is_over());
             self.closer_looks.spawn(async move {
-                let closer = look_closer(&aws, &id, known, groups, volumes).await;
+                let closer = poll_details(&aws, &id, known, groups, volumes).await;
                 (id, closer)
             });
         }
     }
 
-    fn take_closer_look(&mut self, looked: Result<(ClusterId, Closer), tokio::task::JoinError>) {
+    fn record_details(
+        &mut self,
+        looked: Result<(ClusterId, ClusterDetails), tokio::task::JoinError>,
+    ) {
         match looked {
             Ok((id, closer)) => {
                 let Some(record) = self.clusters.get_mut(&id) else { return };
@@ -824,7 +845,7 @@ impl Watch {
         }
     }
 
-    fn judge(&mut self, id: &ClusterId, look: Look) {
+    fn judge(&mut self, id: &ClusterId, look: ClusterObservation) {
         let Some(record) = self.clusters.get_mut(id) else { return };
         let origin =
             match (self.plan.attached.contains_key(id), self.plan.pursuit.adopted.contains_key(id))
@@ -843,7 +864,7 @@ impl Watch {
         );
         apply_policy(&mut findings, &self.plan.pursuit.policy);
         let required = || findings.iter().filter(|finding| finding.level == Level::Required);
-        let refuted = required().any(|finding| finding.status == Status::Refuted);
+        let failed = required().any(|finding| finding.status == Status::Failed);
         record.unknown_since = required()
             .any(|finding| finding.status == Status::Unknown && !finding.not_there)
             .then(|| record.unknown_since.unwrap_or_else(Instant::now));
@@ -857,59 +878,62 @@ impl Watch {
         record.cluster = look.cluster;
         record.steps = look.steps;
         record.security_configuration = look.security_configuration;
-        if record.is_proved_so_far() && !std::mem::replace(&mut record.was_proved, true) {
-            let waiting = if record.is_proved() { "" } else { ", as far as it is there yet" };
+        if record.has_passed_so_far() && !std::mem::replace(&mut record.was_proved, true) {
+            let waiting = if record.has_passed() { "" } else { ", as far as it is there yet" };
             self.timeline.note(format!("{id}: is what was verified{waiting}"));
         }
-        if (refuted || overdue) && !record.is_unsafe {
+        if (failed || overdue) && !record.is_unsafe {
             self.timeline.note(format!("{id}: is UNSAFE"));
-            self.end_unsafe(id, Why::Unsafe);
+            self.end_unsafe(id, TerminationReason::Unsafe);
         }
         self.publish();
     }
 
     fn publish(&self) {
-        self.glances.send_replace(self.clusters.values().map(Glance::of).collect());
+        self.glances.send_replace(self.clusters.values().map(ClusterSummary::of).collect());
     }
 
-    fn end_unsafe(&mut self, id: &ClusterId, why: Why) {
+    fn end_unsafe(&mut self, id: &ClusterId, why: TerminationReason) {
         let Some(record) = self.clusters.get_mut(id) else { return };
         let decision = decide(record.whose, why, self.plan.rules);
-        if decision == Decision::Leave {
+        if decision == TerminationDecision::Leave {
             return;
         }
         record.is_unsafe = true;
-        let _ = self.events.send(Event::Unsafe(
+        let _ = self.events.send(WatchEvent::Unsafe(
             id.clone(),
             record.findings.clone(),
-            decision == Decision::End,
+            decision == TerminationDecision::End,
         ));
-        if record.may_live() {
+        if record.may_be_alive() {
             self.spawn_ending(id, decision);
         } else {
-            record.end = Some(End::Confirmed);
+            record.end = Some(TerminationResult::Confirmed);
         }
     }
 
     /// Has a cluster ended, or has its end waited for where only a person may bring it about.
-    fn spawn_ending(&mut self, id: &ClusterId, decision: Decision) {
+    fn spawn_ending(&mut self, id: &ClusterId, decision: TerminationDecision) {
         let Some(record) = self.clusters.get(id) else { return };
         let protected = record.cluster.found().is_some_and(|facts| facts.termination_protected);
         let whose = record.whose;
         let (aws, id, WatchLimits { interval, termination, .. }, timeline) =
             (self.aws.clone(), id.clone(), self.plan.limits, self.timeline.clone());
         self.timeline.note(match decision {
-            Decision::End => format!("{id}: terminating it"),
-            Decision::Ask | Decision::Leave => {
-                format!("{id}: waiting for somebody to end it; {}", terminate::why_not(whose))
+            TerminationDecision::End => format!("{id}: terminating it"),
+            TerminationDecision::Ask | TerminationDecision::Leave => {
+                format!(
+                    "{id}: waiting for somebody to end it; {}",
+                    terminate::not_permitted_reason(whose)
+                )
             }
         });
         let (events, asked) = (self.events.clone(), id.clone());
         let help = move |obstacle: &str| {
-            let _ = events.send(Event::Help(asked.clone(), obstacle.to_owned()));
+            let _ = events.send(WatchEvent::Help(asked.clone(), obstacle.to_owned()));
         };
         self.terminations.spawn(async move {
-            let ending = Ending {
+            let ending = ClusterTermination {
                 aws: &aws,
                 cluster: &id,
                 whose,
@@ -926,18 +950,18 @@ impl Watch {
 
 /// What one look at a cluster asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wants {
+struct PollRequest {
     cluster: bool,
     steps: bool,
 }
 
-impl Wants {
+impl PollRequest {
     const ALL: Self = Self { cluster: true, steps: true };
 }
 
 /// Waits for a stop, and then for the last third of its time: what it takes to ask for terminations
 /// and to see some of them through.
-async fn time_is_short(stop: &mut watch::Receiver<Option<Stop>>) {
+async fn wait_until_time_is_short(stop: &mut watch::Receiver<Option<Stop>>) {
     let Some(by) =
         stop.wait_for(Option::is_some).await.ok().and_then(|stop| stop.map(|stop| stop.by))
     else {
@@ -952,13 +976,13 @@ const ADOPTED: &str = "adopted";
 
 /// One closer look at a cluster of which `known` is known already; with a look at its groups and
 /// its volumes, if so wanted.
-async fn look_closer(
+async fn poll_details(
     aws: &Aws,
     id: &ClusterId,
-    known: Closer,
+    known: ClusterDetails,
     groups: bool,
     volumes: bool,
-) -> Closer {
+) -> ClusterDetails {
     let bootstrap_actions = async {
         match known.bootstrap_actions {
             // They belong to the request, which nobody can change.
@@ -969,10 +993,10 @@ async fn look_closer(
     let group_properties = async {
         if groups { emr::group_properties(&aws.emr, id).await } else { known.group_properties }
     };
-    let nodes = async { if volumes { Some(look_at_volumes(aws, id).await) } else { None } };
+    let nodes = async { if volumes { Some(fetch_volumes(aws, id).await) } else { None } };
     let (bootstrap_actions, group_properties, nodes) =
         tokio::join!(bootstrap_actions, group_properties, nodes);
-    let mut closer = Closer {
+    let mut closer = ClusterDetails {
         bootstrap_actions,
         group_properties,
         nodes: known.nodes,
@@ -990,10 +1014,10 @@ async fn look_closer(
 }
 
 /// The instances that a cluster has now, and their volumes.
-async fn look_at_volumes(
+async fn fetch_volumes(
     aws: &Aws,
     id: &ClusterId,
-) -> (Lookup<Vec<emr::Node>>, Lookup<Vec<ec2::Volume>>) {
+) -> (Lookup<Vec<emr::ClusterInstance>>, Lookup<Vec<ec2::Volume>>) {
     let nodes = emr::nodes(&aws.emr, id).await;
     let instances: Vec<String> =
         nodes.found().into_iter().flatten().filter_map(|node| node.instance.clone()).collect();
@@ -1012,9 +1036,9 @@ mod tests {
     use crate::facts::emr::{ClusterState, ClusterStatus};
     use crate::settings::policy::Policy;
 
-    fn pursuit(tag: bool) -> Pursuit {
-        Pursuit {
-            verified: Verified {
+    fn pursuit(tag: bool) -> ClusterSelector {
+        ClusterSelector {
+            verified: VerifiedConfiguration {
                 name: "sc".to_owned(),
                 created: OffsetDateTime::UNIX_EPOCH,
                 digest: String::new(),
@@ -1084,7 +1108,7 @@ mod tests {
             "named by the log, tag lost"
         );
         assert!(!is_ours(&with_tag, &cluster("Payroll", None), true), "a forged line");
-        let persistent = Pursuit { persistent: true, ..pursuit(true) };
+        let persistent = ClusterSelector { persistent: true, ..pursuit(true) };
         assert!(
             is_ours(&persistent, &cluster("Snowplow ETL", Some("other")), false),
             "the runner would use it"

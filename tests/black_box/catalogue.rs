@@ -524,7 +524,7 @@ fn every_check_can_be_refuted_and_refuses_if_it_is_required() {
             return Ok(());
         }
         let stage = refuting(check.name);
-        let stage = if check.level == Level::Advised {
+        let stage = if check.level == Level::Advisory {
             stage.option(&format!("--enforce={}", check.name))
         } else {
             stage

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 use crate::audit::{
     inventory::kinds::{Kinds, ROWS_AT_ONCE},
-    object_row::Row,
+    object_row::ObjectRow,
 };
 
 /// The columns that are looked at, as S3 names them; the first four must be there.
@@ -43,12 +43,12 @@ pub(super) enum ColumnsError {
 }
 
 /// The batches of one file.
-pub(super) struct Rows {
+pub(super) struct ColumnRows {
     batches: Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>,
     kinds: Kinds,
 }
 
-impl Rows {
+impl ColumnRows {
     pub(super) fn orc(file: File) -> Result<Self, ColumnsError> {
         let builder = ArrowReaderBuilder::try_new(file)
             .map_err(|error| ColumnsError::Unreadable(error.to_string()))?;
@@ -79,7 +79,10 @@ impl Rows {
     }
 
     /// Reads the rows of one batch; none at the end.
-    pub(super) fn next(&mut self, seen: &mut impl FnMut(&Row<'_>)) -> Result<Option<u64>, String> {
+    pub(super) fn next(
+        &mut self,
+        seen: &mut impl FnMut(&ObjectRow<'_>),
+    ) -> Result<Option<u64>, String> {
         let Some(batch) = self.batches.next() else { return Ok(None) };
         let batch = batch?;
         let columns = Columns::of(&batch)?;
@@ -94,7 +97,7 @@ impl Rows {
                 None if is_delete_marker => 0,
                 None => return Err(format!("{key} has no size")),
             };
-            seen(&Row {
+            seen(&ObjectRow {
                 bucket: columns.bucket.get(row).ok_or("a row has no bucket")?,
                 key,
                 version_id: columns.version.get(row),
@@ -131,9 +134,9 @@ struct Columns<'a> {
     size: Number<'a>,
     encryption: Text<'a>,
     version: Text<'a>,
-    latest: Truth<'a>,
-    marker: Truth<'a>,
-    modified: Moment<'a>,
+    latest: BooleanColumn<'a>,
+    marker: BooleanColumn<'a>,
+    modified: TimestampUnit<'a>,
     etag: Text<'a>,
     class: Text<'a>,
 }
@@ -142,7 +145,7 @@ impl<'a> Columns<'a> {
     fn of(batch: &'a RecordBatch) -> Result<Self, String> {
         let column = |name: &str| batch.column_by_name(name);
         let text = |name: &str| Text::of(column(name)).ok_or_else(|| odd(batch, name));
-        let truth = |name: &str| Truth::of(column(name)).ok_or_else(|| odd(batch, name));
+        let truth = |name: &str| BooleanColumn::of(column(name)).ok_or_else(|| odd(batch, name));
         Ok(Self {
             bucket: text("bucket")?,
             key: text("key")?,
@@ -151,7 +154,7 @@ impl<'a> Columns<'a> {
             version: text("version_id")?,
             latest: truth("is_latest")?,
             marker: truth("is_delete_marker")?,
-            modified: Moment::of(column("last_modified_date"))
+            modified: TimestampUnit::of(column("last_modified_date"))
                 .ok_or_else(|| odd(batch, "last_modified_date"))?,
             etag: text("e_tag")?,
             class: text("storage_class")?,
@@ -195,9 +198,9 @@ impl<'a> Number<'a> {
     }
 }
 
-struct Truth<'a>(Option<&'a BooleanArray>);
+struct BooleanColumn<'a>(Option<&'a BooleanArray>);
 
-impl<'a> Truth<'a> {
+impl<'a> BooleanColumn<'a> {
     fn of(column: Option<&'a ArrayRef>) -> Option<Self> {
         match column {
             None => Some(Self(None)),
@@ -210,7 +213,7 @@ impl<'a> Truth<'a> {
     }
 }
 
-enum Moment<'a> {
+enum TimestampUnit<'a> {
     None,
     Seconds(&'a TimestampSecondArray),
     Milliseconds(&'a TimestampMillisecondArray),
@@ -218,7 +221,7 @@ enum Moment<'a> {
     Nanoseconds(&'a TimestampNanosecondArray),
 }
 
-impl<'a> Moment<'a> {
+impl<'a> TimestampUnit<'a> {
     fn of(column: Option<&'a ArrayRef>) -> Option<Self> {
         let Some(column) = column else { return Some(Self::None) };
         match column.data_type() {

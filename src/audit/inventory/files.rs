@@ -14,7 +14,7 @@ use md5::{Digest as _, Md5};
 use crate::{
     audit::inventory::{
         error::InventoryError,
-        manifest::{LARGEST_MANIFEST, Listed, Place},
+        manifest::{InventoryLocation, LARGEST_MANIFEST, Listed},
     },
     aws::clients::Aws,
     base::{
@@ -30,16 +30,19 @@ const ATTEMPTS: u32 = 5;
 
 /// A file that was checked.
 #[derive(Debug)]
-pub(super) struct Fetched(File);
+pub(super) struct VerifiedFile(File);
 
-impl Fetched {
+impl VerifiedFile {
     pub(super) fn into_file(self) -> File {
         self.0
     }
 }
 
 /// The manifest's bytes, held against its own checksum file where there is one.
-pub(super) async fn manifest(aws: &Aws, name: &str) -> Result<(Vec<u8>, Place), InventoryError> {
+pub(super) async fn manifest(
+    aws: &Aws,
+    name: &str,
+) -> Result<(Vec<u8>, InventoryLocation), InventoryError> {
     let fetch = |why: String| InventoryError::Fetch { place: name.to_owned(), why };
     let (bytes, checksum, place) = if name.contains("://") {
         let object = S3Object::parse(name).ok_or_else(|| {
@@ -52,11 +55,11 @@ pub(super) async fn manifest(aws: &Aws, name: &str) -> Result<(Vec<u8>, Place), 
             .ok_or_else(|| fetch("there is no such object".to_owned()))?;
         let sibling = S3Object { key: sibling(&object.key), ..object };
         let checksum = small(&s3, &sibling).await.map_err(fetch)?;
-        (bytes, checksum, Place::S3)
+        (bytes, checksum, InventoryLocation::S3)
     } else {
         let read = |path: &Path| std::fs::read(path).map_err(|error| fetch(error.to_string()));
         let checksum = std::fs::read(sibling(name)).ok();
-        (read(Path::new(name))?, checksum, Place::Local(PathBuf::from(name)))
+        (read(Path::new(name))?, checksum, InventoryLocation::Local(PathBuf::from(name)))
     };
     if let Some(checksum) = checksum {
         check(name, &hex(&Md5::digest(&bytes)), String::from_utf8_lossy(&checksum).trim())?;
@@ -97,13 +100,13 @@ async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<
 /// A file of the inventory, on the disk and checked.
 pub(super) async fn fetch(
     aws: &Aws,
-    place: &Place,
+    place: &InventoryLocation,
     destination: &str,
     listed: &Listed,
-) -> Result<Fetched, InventoryError> {
+) -> Result<VerifiedFile, InventoryError> {
     match place {
-        Place::Local(manifest) => local(manifest, listed),
-        Place::S3 => {
+        InventoryLocation::Local(manifest) => local(manifest, listed),
+        InventoryLocation::S3 => {
             let named = destination.rsplit(":::").next().unwrap_or(destination);
             let failed = |why: String| InventoryError::Fetch {
                 place: format!("s3://{named}/{}", listed.key),
@@ -119,7 +122,7 @@ pub(super) async fn fetch(
 }
 
 /// Looks for a file where S3's own layout, or a copy of it, has it.
-fn local(manifest: &Path, listed: &Listed) -> Result<Fetched, InventoryError> {
+fn local(manifest: &Path, listed: &Listed) -> Result<VerifiedFile, InventoryError> {
     let folder = manifest.parent().unwrap_or(Path::new(""));
     let name = Path::new(&listed.key).file_name().map_or(Path::new(&listed.key), Path::new);
     let places = [
@@ -146,7 +149,7 @@ fn local(manifest: &Path, listed: &Listed) -> Result<Fetched, InventoryError> {
     }
     check(&listed.key, &hex(&digest.finalize()), &listed.md5)?;
     file.seek(SeekFrom::Start(0)).map_err(|error| failed(error.to_string()))?;
-    Ok(Fetched(file))
+    Ok(VerifiedFile(file))
 }
 
 /// Brings an object into a nameless file, going on where a connection breaks off.
@@ -154,7 +157,7 @@ async fn download(
     s3: &aws_sdk_s3::Client,
     object: &S3Object,
     listed: &Listed,
-) -> Result<Fetched, InventoryError> {
+) -> Result<VerifiedFile, InventoryError> {
     let failed = |why: String| InventoryError::Fetch {
         place: format!("s3://{}/{}", object.bucket, object.key),
         why,
@@ -192,7 +195,7 @@ async fn download(
             Ok(()) if length >= listed.size => {
                 check(&listed.key, &hex(&digest.finalize()), &listed.md5)?;
                 file.seek(SeekFrom::Start(0)).map_err(|error| failed(error.to_string()))?;
-                return Ok(Fetched(file));
+                return Ok(VerifiedFile(file));
             }
             Ok(()) => trouble = format!("only {length} of {} bytes came", listed.size),
             Err(why) => trouble = why,

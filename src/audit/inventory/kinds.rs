@@ -1,6 +1,6 @@
 //! How an inventory names encryption, and how many rows are read at once.
 
-use crate::{facts::stored::Stored, settings::policy::EncryptionKind};
+use crate::{facts::stored::StoredEncryption, settings::policy::EncryptionKind};
 
 /// So many rows are read between two looks at what else there is to do.
 pub(super) const ROWS_AT_ONCE: usize = 8192;
@@ -8,29 +8,29 @@ pub(super) const ROWS_AT_ONCE: usize = 8192;
 /// The kinds of encryption that inventories name, made once.
 #[derive(Debug)]
 pub(super) struct Kinds {
-    none: Stored,
-    s3: Stored,
-    kms: Stored,
-    dsse: Stored,
-    customer: Stored,
-    others: Vec<Stored>,
+    none: StoredEncryption,
+    s3: StoredEncryption,
+    kms: StoredEncryption,
+    dsse: StoredEncryption,
+    customer: StoredEncryption,
+    others: Vec<StoredEncryption>,
 }
 
 impl Kinds {
     pub(crate) fn new() -> Self {
         Self {
-            none: Stored::Unencrypted,
-            s3: Stored::Kind(EncryptionKind::SseS3, None),
+            none: StoredEncryption::Unencrypted,
+            s3: StoredEncryption::Kind(EncryptionKind::SseS3, None),
             // Inventories do not tell the key.
-            kms: Stored::Kind(EncryptionKind::SseKms, None),
-            dsse: Stored::Kind(EncryptionKind::DsseKms, None),
-            customer: Stored::CustomerKey,
+            kms: StoredEncryption::Kind(EncryptionKind::SseKms, None),
+            dsse: StoredEncryption::Kind(EncryptionKind::DsseKms, None),
+            customer: StoredEncryption::CustomerKey,
             others: Vec::new(),
         }
     }
 
     /// What an inventory's word means; none where it says nothing.
-    pub(crate) fn of(&mut self, status: &str) -> Option<&Stored> {
+    pub(crate) fn of(&mut self, status: &str) -> Option<&StoredEncryption> {
         Some(match status {
             "" => return None,
             "NOT-SSE" => &self.none,
@@ -39,12 +39,11 @@ impl Kinds {
             "DSSE-KMS" => &self.dsse,
             "SSE-C" => &self.customer,
             other => {
-                let known = self
-                    .others
-                    .iter()
-                    .position(|stored| matches!(stored, Stored::Other(name) if name == other));
+                let known = self.others.iter().position(
+                    |stored| matches!(stored, StoredEncryption::Other(name) if name == other),
+                );
                 let index = known.unwrap_or_else(|| {
-                    self.others.push(Stored::Other(other.to_owned()));
+                    self.others.push(StoredEncryption::Other(other.to_owned()));
                     self.others.len() - 1
                 });
                 &self.others[index]

@@ -41,7 +41,7 @@ pub(super) struct Listed {
 
 /// Where an inventory lies.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum InventoryLocation {
     /// In the bucket that the manifest names.
     S3,
     /// Around this local manifest.

@@ -9,10 +9,10 @@ use crate::{
             error::InventoryError,
             files,
             kinds::ROWS_AT_ONCE,
-            manifest::{Format, Manifest, Place},
+            manifest::{Format, InventoryLocation, Manifest},
             text,
         },
-        object_row::Row,
+        object_row::ObjectRow,
         source::InventorySource,
     },
     aws::clients::Aws,
@@ -25,7 +25,7 @@ pub(crate) struct Inventory {
     /// As it was named.
     name: String,
     bucket: BucketName,
-    place: Place,
+    place: InventoryLocation,
     manifest: Manifest,
     created: OffsetDateTime,
 }
@@ -88,7 +88,7 @@ impl Inventory {
     pub(crate) async fn read(
         &self,
         aws: &Aws,
-        mut seen: impl FnMut(&Row<'_>),
+        mut seen: impl FnMut(&ObjectRow<'_>),
         mut done: impl FnMut(u64, bool),
     ) -> Result<(), InventoryError> {
         for listed in &self.manifest.files {
@@ -96,23 +96,25 @@ impl Inventory {
                 files::fetch(aws, &self.place, &self.manifest.destination_bucket, listed).await?;
             let unreadable = |why: String| InventoryError::File { file: listed.key.clone(), why };
             let mut rows = match self.manifest.file_format {
-                Format::Csv => Rows::Text(Box::new(
-                    text::Rows::open(file.into_file(), &self.manifest.file_schema)
+                Format::Csv => InventoryRows::Text(Box::new(
+                    text::TextRows::open(file.into_file(), &self.manifest.file_schema)
                         .map_err(|field| missing(&self.name, field, &self.manifest.file_schema))?,
                 )),
-                Format::Orc => Rows::Columns(
-                    columns::Rows::orc(file.into_file())
+                Format::Orc => InventoryRows::Columns(
+                    columns::ColumnRows::orc(file.into_file())
                         .map_err(|error| self.explained(error, &listed.key))?,
                 ),
-                Format::Parquet => Rows::Columns(
-                    columns::Rows::parquet(file.into_file())
+                Format::Parquet => InventoryRows::Columns(
+                    columns::ColumnRows::parquet(file.into_file())
                         .map_err(|error| self.explained(error, &listed.key))?,
                 ),
             };
             loop {
                 let read = match &mut rows {
-                    Rows::Text(rows) => rows.next(ROWS_AT_ONCE, &mut seen).map_err(unreadable)?,
-                    Rows::Columns(rows) => rows.next(&mut seen).map_err(unreadable)?,
+                    InventoryRows::Text(rows) => {
+                        rows.next(ROWS_AT_ONCE, &mut seen).map_err(unreadable)?
+                    }
+                    InventoryRows::Columns(rows) => rows.next(&mut seen).map_err(unreadable)?,
                 };
                 let Some(read) = read else { break };
                 done(read, false);
@@ -138,7 +140,7 @@ fn missing(manifest: &str, field: &'static str, has: &str) -> InventoryError {
     InventoryError::Field { manifest: manifest.to_owned(), field, has: has.to_owned() }
 }
 
-enum Rows {
-    Text(Box<text::Rows>),
-    Columns(columns::Rows),
+enum InventoryRows {
+    Text(Box<text::TextRows>),
+    Columns(columns::ColumnRows),
 }

@@ -7,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 use percent_encoding::percent_decode;
 use time::{Date, Month, OffsetDateTime, Time};
 
-use crate::audit::{inventory::kinds::Kinds, object_row::Row};
+use crate::audit::{inventory::kinds::Kinds, object_row::ObjectRow};
 
 /// Where the fields stand in a line.
 #[derive(Debug)]
@@ -50,14 +50,14 @@ impl Fields {
 
 /// The rows of one file.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(super) struct TextRows {
     reader: csv::Reader<MultiGzDecoder<BufReader<File>>>,
     record: csv::StringRecord,
     fields: Fields,
     kinds: Kinds,
 }
 
-impl Rows {
+impl TextRows {
     pub(super) fn open(file: File, schema: &str) -> Result<Self, &'static str> {
         let text = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
         let reader = csv::ReaderBuilder::new()
@@ -77,7 +77,7 @@ impl Rows {
     pub(super) fn next(
         &mut self,
         number: usize,
-        seen: &mut impl FnMut(&Row<'_>),
+        seen: &mut impl FnMut(&ObjectRow<'_>),
     ) -> Result<Option<u64>, String> {
         let mut rows = 0;
         for _ in 0..number {
@@ -114,7 +114,7 @@ impl Rows {
             let key = decoded(&record[fields.key]).ok_or_else(|| {
                 format!("the key `{}` is not URL-encoded UTF-8", &record[fields.key])
             })?;
-            seen(&Row {
+            seen(&ObjectRow {
                 bucket: &record[fields.bucket],
                 key: &key,
                 version_id: field(fields.version),

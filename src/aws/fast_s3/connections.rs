@@ -36,7 +36,7 @@ const HEADERS: usize = 64;
 
 /// Why a request came to nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum RequestError {
     /// There is no connection.
     Unconnected(String),
     /// The connection broke before the answer.
@@ -85,7 +85,7 @@ impl Connections {
     pub(crate) async fn waiting(&self) -> Option<Connection> {
         loop {
             let mut connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-            if connection.used.elapsed() < STALE && connection.stands().await {
+            if connection.used.elapsed() < STALE && connection.is_alive().await {
                 return Some(connection);
             }
         }
@@ -100,13 +100,13 @@ impl Connections {
     }
 
     /// A new connection.
-    pub(crate) async fn open(&self) -> Result<Connection, Trouble> {
+    pub(crate) async fn open(&self) -> Result<Connection, RequestError> {
         let opening = self.dial();
         let stream = match self.limit {
-            Some(limit) => timeout(limit, opening).await.map_err(|_| Trouble::Late)?,
+            Some(limit) => timeout(limit, opening).await.map_err(|_| RequestError::Late)?,
             None => opening.await,
         };
-        let stream = stream.map_err(|error| Trouble::Unconnected(innermost(&error)))?;
+        let stream = stream.map_err(|error| RequestError::Unconnected(innermost(&error)))?;
         Ok(Connection {
             stream,
             input: Vec::with_capacity(BUFFER),
@@ -190,7 +190,7 @@ impl Connection {
     }
 
     /// Whether the other side has neither ended it nor said anything that nobody asked for.
-    async fn stands(&mut self) -> bool {
+    async fn is_alive(&mut self) -> bool {
         self.input.clear();
         let mut reading = pin!(self.stream.read_buf(&mut self.input));
         poll_fn(|context| Poll::Ready(reading.as_mut().poll(context).is_pending())).await
@@ -201,7 +201,7 @@ impl Connection {
         &mut self,
         request: &[u8],
         limit: Option<Duration>,
-    ) -> Result<u16, Trouble> {
+    ) -> Result<u16, RequestError> {
         // A request that is given up leaves it in the middle of an answer.
         self.is_free = false;
         let deadline = limit.map(|limit| Instant::now() + limit);
@@ -211,7 +211,7 @@ impl Connection {
         let (status, stays) =
             poll_fn(|context| match (exchange.as_mut().poll(context), deadline) {
                 (Poll::Pending, Some(deadline)) if rings(alarm, deadline, context) => {
-                    Poll::Ready(Err(Trouble::Late))
+                    Poll::Ready(Err(RequestError::Late))
                 }
                 (answer, _) => answer,
             })
@@ -231,16 +231,18 @@ async fn exchange(
     stream: &mut Box<dyn Duplex>,
     request: &[u8],
     input: &mut Vec<u8>,
-) -> Result<(u16, bool), Trouble> {
-    let broken = |error: io::Error| Trouble::Broken(innermost(&error));
+) -> Result<(u16, bool), RequestError> {
+    let broken = |error: io::Error| RequestError::Broken(innermost(&error));
     stream.write_all(request).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;
     loop {
         if input.len() >= LONGEST {
-            return Err(Trouble::Garbled);
+            return Err(RequestError::Garbled);
         }
         if stream.read_buf(input).await.map_err(broken)? == 0 {
-            return Err(Trouble::Broken("the connection was closed before an answer".to_owned()));
+            return Err(RequestError::Broken(
+                "the connection was closed before an answer".to_owned(),
+            ));
         }
         while let Some((status, length, stays)) = parsed(input)? {
             // What comes before the answer itself, such as 100 Continue.
@@ -258,20 +260,20 @@ async fn exchange(
 
 /// Status and length of an answer, and whether the connection stays; none where it has not come to
 /// its end yet.
-fn parsed(input: &[u8]) -> Result<Option<(u16, usize, bool)>, Trouble> {
+fn parsed(input: &[u8]) -> Result<Option<(u16, usize, bool)>, RequestError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut answer = httparse::Response::new(&mut headers);
     let length = match answer.parse(input) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(Trouble::Garbled),
+        Err(_) => return Err(RequestError::Garbled),
     };
     let ends = answer.headers.iter().any(|header| {
         header.name.eq_ignore_ascii_case("connection")
             && header.value.eq_ignore_ascii_case(b"close")
     });
     let (Some(status), Some(version)) = (answer.code, answer.version) else {
-        return Err(Trouble::Garbled);
+        return Err(RequestError::Garbled);
     };
     Ok(Some((status, length, version == 1 && !ends)))
 }
@@ -334,12 +336,12 @@ mod tests {
         assert_eq!(answered(last).await, Ok((404, false, last.to_owned())));
         let old = "HTTP/1.0 200 OK\r\n\r\n";
         assert_eq!(answered(old).await, Ok((200, false, old.to_owned())));
-        assert_eq!(answered("SSH-2.0-OpenSSH_9.2\r\n").await, Err(Trouble::Garbled));
+        assert_eq!(answered("SSH-2.0-OpenSSH_9.2\r\n").await, Err(RequestError::Garbled));
         assert_eq!(
             answered(&format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(LONGEST))).await,
-            Err(Trouble::Garbled)
+            Err(RequestError::Garbled)
         );
-        let broken = Trouble::Broken("the connection was closed before an answer".to_owned());
+        let broken = RequestError::Broken("the connection was closed before an answer".to_owned());
         assert_eq!(answered("HTTP/1.1 200 OK\r\n").await, Err(broken));
     }
 

@@ -7,7 +7,7 @@ use crate::{
     reencrypt::{
         error::ReencryptError,
         options::{BatchOptions, FollowOptions, PipelineConfig, RateLimits, ScopeOptions},
-        target::Asked,
+        target::RequestedTarget,
     },
     runners::emr_etl_runner::{
         config::RunnerConfig,
@@ -70,7 +70,7 @@ pub(super) fn scope_options<'a>(
     ScopeOptions {
         locations: &arguments.locations,
         buckets: &arguments.buckets,
-        asked: Asked { kind: arguments.encryption, key: arguments.kms_key.clone() },
+        asked: RequestedTarget { kind: arguments.encryption, key: arguments.kms_key.clone() },
         restore: arguments.restore,
         restore_days: arguments.restore_days,
         purge_old_versions: arguments.purge_old_versions,

@@ -5,28 +5,29 @@ use time::OffsetDateTime;
 
 use crate::{
     base::outcome::Outcome,
-    commands::{cli::ReencryptArguments, error::GuardError, reencrypt::work::Work},
+    commands::{cli::ReencryptArguments, error::GuardError, reencrypt::work::RepairContext},
     reencrypt::{
         cost::Cost,
         job::Job,
         leftover::Leftover,
-        method::{Choice, Method as How, Reason},
-        scope::Scope,
-        survey::{Group, Survey},
-        tally::Tally,
+        method::{Choice, LeaveReason, RepairMethod as How},
+        scope::RepairScope,
+        survey::{ObjectGroup, RepairSurvey},
+        tally::RepairTally,
     },
     report::reencrypt_document::{
-        Asked, BucketTarget, Done, Found, Location, Method, Mode, ReencryptDocument, VERSION,
+        BucketTarget, Done, Mode, PlannedObjects, ReencryptOptions, ReencryptReport,
+        ReencryptedLocation, ReportedMethod, VERSION,
     },
     settings::policy,
 };
 
 /// Everything that is known at the end.
 #[derive(Debug)]
-pub(crate) struct Books {
+pub(crate) struct RepairSummary {
     pub(crate) started: OffsetDateTime,
-    pub(crate) survey: Survey,
-    pub(crate) tally: Tally,
+    pub(crate) survey: RepairSurvey,
+    pub(crate) tally: RepairTally,
     /// What the jobs cost, besides what the survey says.
     pub(crate) jobs_cost: Cost,
     /// None: nothing was done.
@@ -36,12 +37,12 @@ pub(crate) struct Books {
     pub(crate) left: Vec<Leftover>,
 }
 
-impl Books {
+impl RepairSummary {
     pub(crate) fn new() -> Self {
         Self {
             started: OffsetDateTime::now_utc(),
-            survey: Survey::default(),
-            tally: Tally::default(),
+            survey: RepairSurvey::default(),
+            tally: RepairTally::default(),
             jobs_cost: Cost::default(),
             spent: None,
             jobs: Vec::new(),
@@ -66,8 +67,12 @@ impl Books {
     }
 
     /// Says what is left, and writes the document.
-    pub(crate) fn close(&self, work: Work<'_>, outcome: Outcome) -> Result<Outcome, GuardError> {
-        let Work { arguments, settings, scope, report } = work;
+    pub(crate) fn close(
+        &self,
+        work: RepairContext<'_>,
+        outcome: Outcome,
+    ) -> Result<Outcome, GuardError> {
+        let RepairContext { arguments, settings, scope, report } = work;
         let leftovers = self.leftovers();
         let lines: Vec<String> = leftovers.iter().map(|leftover| leftover.line.clone()).collect();
         // What a dry run leaves is what it was asked about, and it has said that.
@@ -75,12 +80,12 @@ impl Books {
             report.left(outcome, &lines);
         }
         let prices = work.prices();
-        let document = ReencryptDocument {
+        let document = ReencryptReport {
             version: VERSION,
             guard: env!("CARGO_PKG_VERSION").to_owned(),
             command: "reencrypt".to_owned(),
             mode: mode(arguments),
-            asked: Asked {
+            asked: ReencryptOptions {
                 restore: arguments.restore,
                 purge_old_versions: arguments.purge_old_versions,
                 generate_manifest: arguments.generate_manifest.is_some(),
@@ -108,8 +113,8 @@ impl Books {
         Ok(outcome)
     }
 
-    fn locations(&self, scope: &Scope) -> Vec<Location> {
-        let of = |(index, wanted): (usize, &crate::reencrypt::scope::Wanted)| {
+    fn locations(&self, scope: &RepairScope) -> Vec<ReencryptedLocation> {
+        let of = |(index, wanted): (usize, &crate::reencrypt::scope::RepairLocation)| {
             let found = self.survey.places.get(index).map(|(_, found)| found);
             let groups = found
                 .into_iter()
@@ -117,7 +122,7 @@ impl Books {
                 .map(|(choice, group)| shown(*choice, group))
                 .collect();
             let done = self.tally.done.range((index, How::Update)..=(index, How::CopyInParts));
-            Location {
+            ReencryptedLocation {
                 role: wanted.role.clone(),
                 location: wanted.location.to_string(),
                 looked_at: found.map_or(0, |found| found.looked_at),
@@ -151,7 +156,7 @@ pub(crate) fn mode(arguments: &ReencryptArguments) -> Mode {
     }
 }
 
-fn targets(scope: &Scope) -> Vec<BucketTarget> {
+fn targets(scope: &RepairScope) -> Vec<BucketTarget> {
     let target = |(bucket, plan): (&String, &crate::reencrypt::plan::BucketPlan)| BucketTarget {
         bucket: bucket.clone(),
         encryption: policy::kind_name(plan.target.kind).to_owned(),
@@ -162,25 +167,31 @@ fn targets(scope: &Scope) -> Vec<BucketTarget> {
     scope.plan.buckets.iter().map(target).collect()
 }
 
-const fn method(how: How) -> Method {
+const fn method(how: How) -> ReportedMethod {
     match how {
-        How::Update => Method::UpdateObjectEncryption,
-        How::Copy => Method::Copy,
-        How::CopyInParts => Method::CopyInParts,
+        How::Update => ReportedMethod::UpdateObjectEncryption,
+        How::Copy => ReportedMethod::Copy,
+        How::CopyInParts => ReportedMethod::CopyInParts,
     }
 }
 
-fn shown(choice: Choice, group: &Group) -> Found {
+fn shown(choice: Choice, group: &ObjectGroup) -> PlannedObjects {
     let method = match choice {
         Choice::Do(how) => method(how),
-        Choice::Restore => Method::Restore,
-        Choice::Purge => Method::PurgeOldVersion,
-        Choice::Leave(_) | Choice::Nothing => Method::Leave,
+        Choice::Restore => ReportedMethod::Restore,
+        Choice::Purge => ReportedMethod::PurgeOldVersion,
+        Choice::Leave(_) | Choice::Nothing => ReportedMethod::Leave,
     };
     let why = if let Choice::Leave(reason) = choice {
-        Some(Reason::advice(reason).to_owned())
+        Some(LeaveReason::advice(reason).to_owned())
     } else {
         None
     };
-    Found { method, why, objects: group.objects, bytes: group.bytes, first: group.first.clone() }
+    PlannedObjects {
+        method,
+        why,
+        objects: group.objects,
+        bytes: group.bytes,
+        first: group.first.clone(),
+    }
 }

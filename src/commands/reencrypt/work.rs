@@ -1,20 +1,20 @@
 //! What stays the same throughout a `reencrypt`.
 
 use crate::{
-    base::prices::Prices, commands::cli::ReencryptArguments, reencrypt::scope::Scope,
+    base::prices::Prices, commands::cli::ReencryptArguments, reencrypt::scope::RepairScope,
     report::reporter::Report, settings::resolve::Settings,
 };
 
 /// What stays the same throughout a command.
 #[derive(Clone, Copy)]
-pub(super) struct Work<'a> {
+pub(super) struct RepairContext<'a> {
     pub(crate) arguments: &'a ReencryptArguments,
     pub(crate) settings: &'a Settings,
-    pub(crate) scope: &'a Scope,
+    pub(crate) scope: &'a RepairScope,
     pub(crate) report: &'a Report,
 }
 
-impl Work<'_> {
+impl RepairContext<'_> {
     pub(crate) fn quiet(&self) -> bool {
         self.settings.report.quiet || self.arguments.json
     }

@@ -21,21 +21,21 @@ use crate::{
         catalogue,
         clusters::ExpectedEnd,
         finding::{Finding, Level},
-        residual_risks::{self, Gap},
+        residual_risks::{self, ResidualRisk},
         verdict::Verdict,
-        verified::Verified,
+        verified::VerifiedConfiguration,
     },
     commands::{
         error::GuardError,
         read_config,
-        run::{output_verification::Afterwards, run::Run, stop_time::StopTime},
+        run::{output_verification::OutputVerification, run::Run, stop_time::StopTime},
     },
-    evidence::{delivery::Evidence, journal::Pursuit},
+    evidence::{delivery::ReportDelivery, journal::ClusterSelector},
     facts::{
         cluster_spec,
         emr::{self, ClusterFacts},
         gather::{self, Facts},
-        written::Writes,
+        written::WriteLocations,
     },
     report::{
         judged::Judged,
@@ -52,9 +52,9 @@ use crate::{
     system::signals::{self, Caught, stop_signal},
     watch::{
         confirm,
-        events::Event,
-        records::Watched,
-        watcher::{self, Finish, Plan},
+        events::WatchEvent,
+        records::WatchResult,
+        watcher::{self, Finish, WatchPlan},
     },
 };
 
@@ -74,7 +74,7 @@ pub(crate) async fn watch(
     let report = Report::open(&settings.report, &CheckOptions::default())
         .map_err(GuardError::Report)?
         .with(notify);
-    let mut evidence = Evidence::open(
+    let mut evidence = ReportDelivery::open(
         &settings.evidence,
         crate::evidence::journal::state_dir(settings.state_dir.as_deref()).ok().as_deref(),
         false,
@@ -93,7 +93,7 @@ pub(crate) async fn watch(
             }
         },
     };
-    ca_certificates::has_trust()?;
+    ca_certificates::check_ca_certificates()?;
     let regions = match &given {
         Some((_, config)) => read_config::regions(config),
         None => Regions::all(region::region().await?),
@@ -139,7 +139,7 @@ pub(crate) async fn watch(
         }
     }
     evidence.connect(&aws, &settings.policy, None).await;
-    let attaching = Attaching {
+    let attaching = AttachContext {
         aws: &aws,
         settings,
         report: &report,
@@ -161,24 +161,24 @@ fn cannot(report: &Report, why: Reason) -> Outcome {
 }
 
 /// What to judge clusters by, once it is asked for.
-struct Standing {
+struct Baseline {
     facts: Facts,
     /// What was found of what is there before any step runs.
     findings: Vec<Finding>,
-    gaps: Vec<Gap>,
-    verified: BTreeMap<ClusterId, Verified>,
-    writes: Writes,
+    residual_risks: Vec<ResidualRisk>,
+    verified: BTreeMap<ClusterId, VerifiedConfiguration>,
+    writes: WriteLocations,
 }
 
-struct Attaching<'a> {
+struct AttachContext<'a> {
     aws: &'a Aws,
     settings: &'a Settings,
     report: &'a Report,
-    evidence: &'a Evidence<'a>,
+    evidence: &'a ReportDelivery<'a>,
     clusters: &'a [ClusterFacts],
 }
 
-impl Attaching<'_> {
+impl AttachContext<'_> {
     /// By a runner config: each cluster must be what a run would have started.
     async fn by_config(
         &self,
@@ -193,12 +193,13 @@ impl Attaching<'_> {
             return Ok(cannot(self.report, why.into()));
         }
         let case = run.case(&facts);
-        let (findings, gaps) = (catalogue::pre_flight(&case), residual_risks::gaps(&case));
-        let verified = run.verified(&facts).unwrap_or_else(Verified::nothing);
+        let (findings, residual_risks) =
+            (catalogue::pre_flight(&case), residual_risks::residual_risks(&case));
+        let verified = run.verified(&facts).unwrap_or_else(VerifiedConfiguration::nothing);
         let verified =
             self.clusters.iter().map(|cluster| (cluster.id.clone(), verified.clone())).collect();
         let writes = run.writes();
-        let standing = Standing { facts, findings, gaps, verified, writes };
+        let standing = Baseline { facts, findings, residual_risks, verified, writes };
         self.follow(&run, standing, until_idle || invocation.persistent, caught).await
     }
 
@@ -209,7 +210,7 @@ impl Attaching<'_> {
         until_idle: bool,
         caught: &mut Caught,
     ) -> Result<Outcome, GuardError> {
-        let mut all: Option<Standing> = None;
+        let mut all: Option<Baseline> = None;
         let mut specs = Vec::new();
         for cluster in self.clusters {
             match cluster_spec::of(cluster, region) {
@@ -227,21 +228,24 @@ impl Attaching<'_> {
                 return Ok(cannot(self.report, why.into()));
             }
             let case = run.case(&facts);
-            let (findings, gaps) = (catalogue::of_cluster(&case), residual_risks::gaps(&case));
+            let (findings, residual_risks) =
+                (catalogue::of_cluster(&case), residual_risks::residual_risks(&case));
             // What it was asked to be, nobody says; that it stays what it is now is another
             // question.
-            let verified = Verified {
+            let verified = VerifiedConfiguration {
                 asked: None,
                 release: None,
                 subnet: None,
-                ..run.verified(&facts).unwrap_or_else(Verified::nothing)
+                ..run.verified(&facts).unwrap_or_else(VerifiedConfiguration::nothing)
             };
-            let standing = all.get_or_insert_with(|| Standing {
+            let standing = all.get_or_insert_with(|| Baseline {
                 facts: facts.clone(),
                 findings: Vec::new(),
-                gaps,
+                residual_risks,
                 verified: BTreeMap::new(),
-                writes: Writes::Named { external: self.settings.policy.external_buckets.clone() },
+                writes: WriteLocations::Named {
+                    external: self.settings.policy.external_buckets.clone(),
+                },
             });
             standing.findings.extend(findings);
             standing.verified.insert(cluster.id.clone(), verified);
@@ -260,12 +264,12 @@ impl Attaching<'_> {
     async fn follow(
         &self,
         run: &Run<'_>,
-        standing: Standing,
+        standing: Baseline,
         until_idle: bool,
         caught: &mut Caught,
     ) -> Result<Outcome, GuardError> {
         let Self { aws, settings, report, evidence, clusters } = *self;
-        report.findings(&standing.findings, &standing.gaps, false);
+        report.findings(&standing.findings, &standing.residual_risks, false);
         report.say(&format!(
             "watching {}",
             clusters.iter().map(|cluster| cluster.id.as_str()).collect::<Vec<_>>().join(", ")
@@ -285,7 +289,7 @@ impl Attaching<'_> {
             tokio::select! {
                 Some(event) = watching.events.recv() => {
                     event.tell(report);
-                    if matches!(event, Event::Done) {
+                    if matches!(event, WatchEvent::Done) {
                         break None;
                     }
                 }
@@ -302,7 +306,7 @@ impl Attaching<'_> {
         let finish = Finish { expected, settle: None, terminate: false };
         let watched = watching.finish(finish, &mut stopped, |event| event.tell(report)).await?;
         let ended = stopped_by.map_or_else(
-            || as_a_runner_would_say(&watched),
+            || equivalent_runner_exit(&watched),
             |signal| Outcome::Signalled(u8::try_from(signal as i32).unwrap_or_default()),
         );
 
@@ -327,7 +331,7 @@ impl Attaching<'_> {
         let judged = Judged {
             facts: &standing.facts,
             findings: &[],
-            gaps: &standing.gaps,
+            residual_risks: &standing.residual_risks,
             verdict: Verdict::of(&standing.findings),
             written: &[],
             calls: &aws.calls,
@@ -335,29 +339,29 @@ impl Attaching<'_> {
             evidence,
             chain: None,
         };
-        let after: Afterwards<'_> =
-            run.afterwards(aws, &judged, &standing.writes, &standard, since, report);
-        let after = Afterwards { live: live.as_ref(), ..after };
+        let after: OutputVerification<'_> =
+            run.output_verification(aws, &judged, &standing.writes, &standard, since, report);
+        let after = OutputVerification { live: live.as_ref(), ..after };
         let is_stopped = stop.asked().is_some();
         let confirmed =
             after.confirm(ended, confirmation, &watched, None, (is_stopped, &mut stopped)).await;
         drop(live);
         // Those that count stand in the confirmation already, in their order.
-        let advised =
-            standing.findings.iter().filter(|finding| finding.level == Level::Advised).cloned();
-        let findings = confirmed.confirmation.findings.iter().cloned().chain(advised).collect();
+        let advisory =
+            standing.findings.iter().filter(|finding| finding.level == Level::Advisory).cloned();
+        let findings = confirmed.confirmation.findings.iter().cloned().chain(advisory).collect();
         run.conclude(report, &judged, &watched, (confirmed, findings), stop.over(caught)).await
     }
 
-    fn plan(&self, standing: &Standing, until_idle: bool) -> Plan {
-        Plan {
-            pursuit: Pursuit {
+    fn plan(&self, standing: &Baseline, until_idle: bool) -> WatchPlan {
+        WatchPlan {
+            pursuit: ClusterSelector {
                 verified: standing
                     .verified
                     .values()
                     .next()
                     .cloned()
-                    .unwrap_or_else(Verified::nothing),
+                    .unwrap_or_else(VerifiedConfiguration::nothing),
                 policy: self.settings.policy.clone(),
                 job_name: String::new(),
                 persistent: false,
@@ -398,7 +402,7 @@ fn cannot_tell(facts: &Facts) -> Option<String> {
 
 /// What the runner's exit code would be for the clusters' end: 0 when all their steps are done,
 /// else 1.
-fn as_a_runner_would_say(watched: &Watched) -> Outcome {
+fn equivalent_runner_exit(watched: &WatchResult) -> Outcome {
     let done = watched.clusters.iter().all(|record| {
         let state = record.cluster.found().map(|cluster| cluster.status.state);
         let completed = record

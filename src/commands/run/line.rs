@@ -14,19 +14,22 @@ use crate::{
     checks::{
         catalogue,
         finding::Finding,
-        residual_risks::{self, Gap},
+        residual_risks::{self, ResidualRisk},
         verdict::Verdict,
     },
     commands::{
         error::GuardError,
         read_config::{self, read_config},
-        run::{output_verification::Afterwards, resume, run::Run, stop_time::StopTime, supervise},
+        run::{
+            output_verification::OutputVerification, resume, run::Run, stop_time::StopTime,
+            supervise,
+        },
     },
     evidence::{
-        chain::Chain,
-        delivery::Evidence,
-        journal::{Entry, Journal, StateDir, state_dir},
-        timeline::Deed,
+        chain::ChainLink,
+        delivery::ReportDelivery,
+        journal::{Journal, JournalEntry, StateDir, state_dir},
+        timeline::GuardAction,
     },
     facts::gather::{self, Facts},
     report::{
@@ -46,12 +49,12 @@ use crate::{
     spec::observations::RunnerVersion,
     system::{
         process::{self, LaunchError, Program, Running},
-        signals::{self, Caught, stop_signal, told_to_stop},
+        signals::{self, Caught, stop_signal, wait_for_shutdown},
     },
     watch::{
         confirm::{self, Confirmation},
-        records::{self, Watched},
-        watcher::{self, Watching},
+        records::{self, WatchResult},
+        watcher::{self, ActiveWatch},
     },
 };
 
@@ -87,7 +90,7 @@ pub(crate) struct LineSession<'a> {
     check: Option<&'a CheckOptions>,
     invocation: RunInvocation,
     report: Report,
-    evidence: Evidence<'a>,
+    evidence: ReportDelivery<'a>,
     caught: Caught,
 }
 
@@ -104,21 +107,21 @@ pub(crate) struct PlannedLaunch<'a> {
 /// What AWS and the runner say.
 pub(crate) struct LaunchFacts {
     facts: Facts,
-    runner: Option<json::Runner>,
-    chain: Option<Chain>,
+    runner: Option<json::RunnerProgram>,
+    chain: Option<ChainLink>,
 }
 
 /// What the checks before the launch found.
 pub(crate) struct PreFlight {
     findings: Vec<Finding>,
-    gaps: Vec<Gap>,
+    residual_risks: Vec<ResidualRisk>,
     verdict: Verdict,
 }
 
 /// A runner that was started, with the watch on its clusters.
 pub(crate) struct StartedRun {
     running: Running,
-    watching: Watching,
+    watching: ActiveWatch,
     journal: Journal,
     live: Option<Live>,
     /// What S3's clock said before the launch.
@@ -128,7 +131,7 @@ pub(crate) struct StartedRun {
 /// A run whose runner has ended, and whose clusters were followed to their end.
 pub(crate) struct WatchedRun {
     runner: Outcome,
-    watched: Watched,
+    watched: WatchResult,
     confirmation: Confirmation,
     stop: StopTime,
     journal: Journal,
@@ -145,16 +148,17 @@ impl<'a> LineSession<'a> {
         check: Option<&'a CheckOptions>,
         notify: &Notify,
     ) -> Result<Self, LineEnd> {
-        process::not_inside_a_guard()?;
+        process::reject_nested_guard()?;
         let mut caught = signals::catch().map_err(anyhow::Error::from)?;
         let Invocation::Run(invocation) = Invocation::parse(arguments)? else {
-            let passed = launches_nothing(arguments, settings, check.is_none(), &mut caught).await;
+            let passed =
+                run_without_launch(arguments, settings, check.is_none(), &mut caught).await;
             return Err(passed.map_or_else(LineEnd::Error, LineEnd::Outcome));
         };
         let report = Report::open(&settings.report, check.unwrap_or(&CheckOptions::default()))
             .map_err(GuardError::Report)?
             .with(notify);
-        let evidence = Evidence::open(
+        let evidence = ReportDelivery::open(
             &settings.evidence,
             state_dir(settings.state_dir.as_deref()).ok().as_deref(),
             check.is_some_and(|check| check.json),
@@ -171,7 +175,7 @@ impl<'a> LineSession<'a> {
         if let Err(GuardError::Stopped(signal)) = config {
             return Err(GuardError::Stopped(signal).into());
         }
-        ca_certificates::has_trust()?;
+        ca_certificates::check_ca_certificates()?;
         let state = if check.is_none() {
             Some(StateDir::take(&state_dir(settings.state_dir.as_deref())?)?)
         } else {
@@ -214,7 +218,7 @@ impl<'a> LineSession<'a> {
         facts.runner_version = runner_version;
         report.know(|known| known.account = facts.launch_account().map(ToString::to_string));
         let runner = digest.zip(facts.runner_version.clone());
-        let runner = runner.map(|((program, sha256), version)| json::Runner {
+        let runner = runner.map(|((program, sha256), version)| json::RunnerProgram {
             path: program.path.display().to_string(),
             sha256,
             version,
@@ -243,16 +247,17 @@ impl<'a> LineSession<'a> {
         let Self { settings, check, report, evidence, caught, .. } = self;
         let case = launch.run.case(&known.facts);
         let mut findings = catalogue::pre_flight(&case);
-        let idle = catalogue::idle_exceptions(&findings, &settings.policy);
+        let idle = catalogue::unused_exceptions(&findings, &settings.policy);
         let only = check.map_or(&[][..], |check| check.only.as_slice());
         if !only.is_empty() {
             findings = catalogue::only(findings, only);
         }
-        let gaps = residual_risks::gaps(&case);
+        let residual_risks = residual_risks::residual_risks(&case);
         let verdict = Verdict::of(&findings);
-        let pre_flight = PreFlight { findings, gaps, verdict };
-        report.timeline.note(format!("verdict: {verdict:?}"));
-        let shown = report.findings(&pre_flight.findings, &pre_flight.gaps, check.is_some());
+        let pre_flight = PreFlight { findings, residual_risks, verdict };
+        report.timeline.note(format!("verdict: {}", verdict.word()));
+        let shown =
+            report.findings(&pre_flight.findings, &pre_flight.residual_risks, check.is_some());
         for exception in idle {
             report.say(&format!(
                 "the exception for {} {} excused nothing; remove it from the settings",
@@ -274,7 +279,8 @@ impl<'a> LineSession<'a> {
             return Ok(pre_flight);
         };
         let judged = judged(evidence, launch, known, &pre_flight);
-        let ended = launch.run.end(report, &judged, None, outcome, told_to_stop(caught)).await?;
+        let ended =
+            launch.run.end(report, &judged, None, outcome, wait_for_shutdown(caught)).await?;
         Err(LineEnd::Outcome(ended))
     }
 
@@ -324,7 +330,7 @@ impl<'a> LineSession<'a> {
                 return Err(error.into());
             }
         };
-        report.timeline.did(Deed::StartRunner, &program.path.display(), &Ok(()));
+        report.timeline.did(GuardAction::StartRunner, &program.path.display(), &Ok(()));
         report.timeline.note("the runner was started");
         let watching =
             watcher::start(aws.clone(), plan, Some(journal.clone()), report.timeline.clone());
@@ -345,13 +351,13 @@ impl<'a> LineSession<'a> {
         let hints = watching.hints.clone();
         let terminate = settings.termination.on_stop == OnStop::Terminate;
         let limit = notify::time_to_stop(settings.stop_timeout, &settings.alerts);
-        let note_stop = || journal.note(&Entry::Stopped { terminate });
+        let note_stop = || journal.note(&JournalEntry::Stopped { terminate });
         let events = &mut watching.events;
         let ended =
             supervise::supervise(running, caught, events, hints, limit, &note_stop, report).await?;
 
         let settle =
-            (ended.stopped || confirm::may_have_left_one(ended.outcome)).then_some(limit / 3);
+            (ended.stopped || confirm::may_have_leaked_cluster(ended.outcome)).then_some(limit / 3);
         let expected = confirm::expected_end(ended.outcome, invocation.persistent);
         let stop = StopTime::new(limit, terminate, ended.stop_by);
         watching.stop.send_replace(stop.asked());
@@ -361,8 +367,9 @@ impl<'a> LineSession<'a> {
             stop
         };
         let finish = watcher::Finish { expected, settle, terminate: false };
-        let watched =
-            watching.finish(finish, &mut stopped, |event| resume::tell_help(event, report)).await?;
+        let watched = watching
+            .finish(finish, &mut stopped, |event| resume::notify_help_needed(event, report))
+            .await?;
         watched
             .clusters
             .iter()
@@ -386,15 +393,21 @@ impl<'a> LineSession<'a> {
         let WatchedRun { runner, watched, confirmation, stop, journal, live, launched_at } = run;
         let judged = judged(evidence, launch, known, pre_flight);
         let (writes, standard) = (launch.run.writes(), launch.run.standard(&known.facts));
-        let after =
-            launch.run.afterwards(&launch.aws, &judged, &writes, &standard, launched_at, report);
+        let after = launch.run.output_verification(
+            &launch.aws,
+            &judged,
+            &writes,
+            &standard,
+            launched_at,
+            report,
+        );
         let is_stopped = stop.asked().is_some();
         let mut stopped = async || {
             let stop = stop.next(caught).await;
-            journal.note(&Entry::Stopped { terminate: stop.terminate });
+            journal.note(&JournalEntry::Stopped { terminate: stop.terminate });
             stop
         };
-        let confirmed = Afterwards { live: live.as_ref(), ..after }
+        let confirmed = OutputVerification { live: live.as_ref(), ..after }
             .confirm(runner, confirmation, &watched, Some(&journal), (is_stopped, &mut stopped))
             .await;
         drop(live);
@@ -412,7 +425,7 @@ impl<'a> LineSession<'a> {
 
 /// All that the verdict rests on, for the record.
 fn judged<'b>(
-    evidence: &'b Evidence<'_>,
+    evidence: &'b ReportDelivery<'_>,
     launch: &'b PlannedLaunch<'_>,
     known: &'b LaunchFacts,
     pre_flight: &'b PreFlight,
@@ -420,7 +433,7 @@ fn judged<'b>(
     Judged {
         facts: &known.facts,
         findings: &pre_flight.findings,
-        gaps: &pre_flight.gaps,
+        residual_risks: &pre_flight.residual_risks,
         verdict: pre_flight.verdict,
         written: &[],
         calls: &launch.aws.calls,
@@ -440,7 +453,7 @@ async fn not_launched(
 ) -> Result<Outcome, GuardError> {
     report.trouble(Outcome::FactsUnknown, reasons);
     report.alert(Outcome::FactsUnknown).await;
-    run.end(report, judged, None, Outcome::FactsUnknown, told_to_stop(caught)).await
+    run.end(report, judged, None, Outcome::FactsUnknown, wait_for_shutdown(caught)).await
 }
 
 /// The version of the runner, where there is one; it is not asked where an endpoint is refused.
@@ -494,7 +507,7 @@ pub(crate) async fn resume_only(
             Invocation::NoLaunch => None,
         },
     };
-    ca_certificates::has_trust()?;
+    ca_certificates::check_ca_certificates()?;
     let state = StateDir::take(&state_dir(settings.state_dir.as_deref())?)?;
     if state.unfinished()?.is_empty() {
         report.say("no run is open");
@@ -505,7 +518,7 @@ pub(crate) async fn resume_only(
 }
 
 /// The runner's commands that launch no cluster go straight through.
-async fn launches_nothing(
+async fn run_without_launch(
     arguments: &[OsString],
     settings: &Settings,
     run: bool,

@@ -15,45 +15,45 @@ use crate::{
     checks::{
         case::Case,
         outputs,
-        residual_risks::{self, Gap},
+        residual_risks::{self, ResidualRisk},
         stored::Standard,
         written as checks_written,
-        written::Objects,
+        written::OutputCheck,
     },
-    evidence::journal::{Entry, Journal},
+    evidence::journal::{Journal, JournalEntry},
     facts::{
         s3,
-        written::{self, Logging, Place, Writes, Written},
+        written::{self, Logging, OutputLocation, OutputSurvey, WriteLocations},
     },
     report::{
-        live_view::{Live, Looked},
+        live_view::{Live, SurveyedObjects},
         reporter::Report,
     },
     settings::{
         policy::{OnUnencrypted, Policy},
         resolve::Settings,
     },
-    spec::data_paths::Location,
+    spec::data_paths::DataLocation,
     watch::{
         confirm::{self, Confirmation},
-        ownership::Whose,
-        records::{ClusterRecord, Watched},
-        terminate::{self, End, Ending, Why, decide},
+        ownership::Ownership,
+        records::{ClusterRecord, WatchResult},
+        terminate::{self, ClusterTermination, TerminationReason, TerminationResult, decide},
         watcher::Stop,
     },
 };
 
 /// What is looked at, and by what it is judged.
-pub(crate) struct Afterwards<'a> {
+pub(crate) struct OutputVerification<'a> {
     pub(crate) aws: &'a Aws,
     pub(crate) settings: &'a Settings,
     /// The run's own, which may be another than the settings' of today.
     pub(crate) policy: &'a Policy,
     pub(crate) report: &'a Report,
-    pub(crate) writes: &'a Writes,
+    pub(crate) writes: &'a WriteLocations,
     pub(crate) standard: &'a Standard,
     /// Where locations stand in the config, if there is one.
-    pub(crate) locations: &'a [Location],
+    pub(crate) locations: &'a [DataLocation],
     /// Objects from before this time, by S3's clock, are not the run's.
     pub(crate) since: Option<OffsetDateTime>,
     /// What was judged before the launch, for the buckets to be judged again; none where nobody
@@ -64,36 +64,38 @@ pub(crate) struct Afterwards<'a> {
 }
 
 /// What it all came to.
-pub(crate) struct Confirmed {
+pub(crate) struct OutputVerificationResult {
     pub(crate) confirmation: Confirmation,
-    pub(crate) written: Vec<Written>,
+    pub(crate) written: Vec<OutputSurvey>,
     /// What stays open after it.
-    pub(crate) gaps: Vec<Gap>,
+    pub(crate) residual_risks: Vec<ResidualRisk>,
     /// Nothing is left to do about the run's clusters.
     pub(crate) is_closed: bool,
 }
 
-impl Afterwards<'_> {
+impl OutputVerification<'_> {
     /// Looks, and adds what it found to `confirmation`. `stopped` gives the stops that are asked
     /// for meanwhile; `is_stopped` is whether one was already.
     pub(crate) async fn confirm(
         &self,
         runner: Outcome,
         mut confirmation: Confirmation,
-        watched: &Watched,
+        watched: &WatchResult,
         journal: Option<&Journal>,
         (is_stopped, stopped): (bool, &mut impl AsyncFnMut() -> Stop),
-    ) -> Confirmed {
+    ) -> OutputVerificationResult {
         let objects = confirm::objects(runner, &confirmation, watched, self.policy, is_stopped);
         let mut findings = Vec::new();
-        if let Some(before) =
-            self.before.as_ref().filter(|_| matches!(objects, Objects::Look | Objects::SwitchedOff))
+        if let Some(before) = self
+            .before
+            .as_ref()
+            .filter(|_| matches!(objects, OutputCheck::Look | OutputCheck::SwitchedOff))
         {
-            let now = s3::what_writers_meet(&self.aws.s3, &outputs::buckets(before)).await;
+            let now = s3::fetch_write_defaults(&self.aws.s3, &outputs::buckets(before)).await;
             findings.extend(outputs::judge(before, &now));
         }
         let mut written = Vec::new();
-        if objects == Objects::Look {
+        if objects == OutputCheck::Look {
             self.report.timeline.note("looking at what was written");
             let cut = async {
                 tokio::select! {
@@ -101,13 +103,13 @@ impl Afterwards<'_> {
                     _ = stopped() => confirm::STOPPED,
                 }
             };
-            let (looked, seen) = tokio::sync::watch::channel(Looked::default());
+            let (looked, seen) = tokio::sync::watch::channel(SurveyedObjects::default());
             if let Some(live) = self.live {
                 live.objects(seen);
             }
             let began = Instant::now();
             let tell = |looked_at, listed| {
-                looked.send_replace(Looked { looked_at, listed, took: began.elapsed() });
+                looked.send_replace(SurveyedObjects { looked_at, listed, took: began.elapsed() });
             };
             written = written::look(
                 self.aws,
@@ -129,22 +131,22 @@ impl Afterwards<'_> {
         if unsafe_by_policy {
             // Should this guard not live to see their end, the next one ends them.
             if let Some(journal) = journal {
-                journal.note(&Entry::Stopped { terminate: true });
+                journal.note(&JournalEntry::Stopped { terminate: true });
             }
             let ends = self.end_all(watched, stopped).await;
-            is_closed &= ends.iter().all(|(_, end)| *end == End::Confirmed);
+            is_closed &= ends.iter().all(|(_, end)| *end == TerminationResult::Confirmed);
             confirmation = confirmation.by_policy_unsafe(&ends);
         }
-        Confirmed {
+        OutputVerificationResult {
             confirmation,
-            gaps: residual_risks::after_the_run(objects, &written).collect(),
+            residual_risks: residual_risks::after_the_run(objects, &written).collect(),
             written,
             is_closed,
         }
     }
 
     /// Where the run has written, by its clusters and their steps.
-    fn places(&self, watched: &Watched) -> Vec<Place> {
+    fn places(&self, watched: &WatchResult) -> Vec<OutputLocation> {
         let steps = watched.clusters.iter().filter_map(|record| record.steps.found()).flatten();
         let named: Vec<S3Location> = steps.flat_map(|step| step.places.iter().cloned()).collect();
         let logging = |record: &ClusterRecord| {
@@ -161,18 +163,20 @@ impl Afterwards<'_> {
     /// leaves it the time that a stop has.
     async fn end_all(
         &self,
-        watched: &Watched,
+        watched: &WatchResult,
         stopped: &mut impl AsyncFnMut() -> Stop,
-    ) -> Vec<(ClusterId, End)> {
-        let living: Vec<(ClusterId, bool, Whose)> =
+    ) -> Vec<(ClusterId, TerminationResult)> {
+        let living: Vec<(ClusterId, bool, Ownership)> =
             watched.clusters.iter().filter_map(ClusterRecord::living).collect();
         let (pace, limit) = (self.settings.watch.interval, self.settings.watch.termination);
         let ends = join_all(living.iter().map(async |(id, protected, whose)| {
             let tell = |obstacle: &str| {
-                self.report
-                    .trouble(Outcome::UnsafeClusterAlive, &[terminate::ask_a_person(id, obstacle)])
+                self.report.trouble(
+                    Outcome::UnsafeClusterAlive,
+                    &[terminate::operator_instructions(id, obstacle)],
+                )
             };
-            let ending = Ending {
+            let ending = ClusterTermination {
                 aws: self.aws,
                 cluster: id,
                 whose: *whose,
@@ -181,14 +185,15 @@ impl Afterwards<'_> {
                 limit,
                 timeline: &self.report.timeline,
             };
-            let end =
-                ending.follow(decide(*whose, Why::Wrote, self.settings.termination), &tell).await;
+            let end = ending
+                .follow(decide(*whose, TerminationReason::Wrote, self.settings.termination), &tell)
+                .await;
             (id.clone(), end)
         }));
         tokio::select! {
             ends = ends => ends,
             () = async { sleep_until(stopped().await.by).await } => {
-                let end = End::Unconfirmed("its termination was not followed to the end, because the guard was told to stop".to_owned());
+                let end = TerminationResult::Unconfirmed("its termination was not followed to the end, because the guard was told to stop".to_owned());
                 living.into_iter().map(|(id, ..)| (id, end.clone())).collect()
             }
         }

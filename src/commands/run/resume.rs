@@ -14,15 +14,15 @@ use crate::{
     checks::{clusters::ExpectedEnd, finding::Finding},
     commands::{
         error::GuardError,
-        run::output_verification::{Afterwards, Confirmed},
+        run::output_verification::{OutputVerification, OutputVerificationResult},
     },
     evidence::{
-        chain::Chain,
-        delivery::Evidence,
-        journal::{Output, StateDir, Unfinished},
-        signed_report::Parcel,
+        chain::ChainLink,
+        delivery::ReportDelivery,
+        journal::{Output, StateDir, UnfinishedRun},
+        signed_report::SignedReport,
     },
-    facts::{sts, written::Written},
+    facts::{sts, written::OutputSurvey},
     report::{
         json::{self, Record},
         live_view::Live,
@@ -35,7 +35,7 @@ use crate::{
     watch::{
         confirm::{self, Confirmation},
         events,
-        records::{ClusterRecord, Watched},
+        records::{ClusterRecord, WatchResult},
         watcher::{self, Finish},
     },
 };
@@ -57,13 +57,13 @@ pub(crate) async fn close_unfinished(
     for run in state.unfinished()? {
         report.say(&format!("run {} was left open; closing it", run.prepared.run));
         let outcome = close(state, &run, settings, config, report).await?;
-        worst = worst.into_iter().chain(outcome).max_by_key(|outcome| gravity(*outcome));
+        worst = worst.into_iter().chain(outcome).max_by_key(|outcome| severity(*outcome));
     }
     Ok(worst)
 }
 
 /// 71 beats 76 beats the rest.
-fn gravity(outcome: Outcome) -> u8 {
+fn severity(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::UnsafeClusterAlive => 2,
         Outcome::UnsafeClusterTerminated => 1,
@@ -73,7 +73,7 @@ fn gravity(outcome: Outcome) -> u8 {
 
 async fn close(
     state: &StateDir,
-    run: &Unfinished,
+    run: &UnfinishedRun,
     settings: &Settings,
     config: Option<&RunnerConfig>,
     report: &Report,
@@ -123,8 +123,8 @@ async fn close(
         report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
     }
-    let plan = watcher::Plan::resumed(run, settings.watch, settings.termination);
-    let mut evidence = Evidence::open(&settings.evidence, Some(state.path()), false)
+    let plan = watcher::WatchPlan::resumed(run, settings.watch, settings.termination);
+    let mut evidence = ReportDelivery::open(&settings.evidence, Some(state.path()), false)
         .map_err(GuardError::Evidence)?;
     evidence.connect(&aws, &settings.policy, None).await;
     let chain = evidence.next_in_chain(state, id)?;
@@ -140,8 +140,9 @@ async fn close(
         terminate: run.terminate,
     };
     // A stop meanwhile ends the guard at once: the run stays open.
-    let watched =
-        watching.finish(finish, std::future::pending, |event| tell_help(event, report)).await?;
+    let watched = watching
+        .finish(finish, std::future::pending, |event| notify_help_needed(event, report))
+        .await?;
     drop(live);
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
@@ -153,9 +154,9 @@ async fn close(
     }
     let closing = match (outcome, output) {
         (None, Some(output)) => {
-            look_at_output(run, output, &aws, &watched, settings, report).await?
+            verify_output(run, output, &aws, &watched, settings, report).await?
         }
-        _ => Closing {
+        _ => ClosedRun {
             outcome,
             reasons,
             is_closed: watched.is_closed(),
@@ -171,7 +172,7 @@ async fn close(
         run.close();
         report.say(&format!("run {id} is closed"));
     }
-    let told = Told { run, started, chain: &chain, aws: &aws, evidence: &evidence };
+    let told = ResumeReport { run, started, chain: &chain, aws: &aws, evidence: &evidence };
     let troubles = told.document(state, settings, &watched, &closing, report).await?;
     if troubles.is_empty() {
         return Ok(outcome);
@@ -184,7 +185,7 @@ async fn close(
 }
 
 /// What closing a run came to.
-struct Closing {
+struct ClosedRun {
     /// The code that forbids to go on, if one does, and why.
     outcome: Option<Outcome>,
     reasons: Vec<Reason>,
@@ -192,27 +193,27 @@ struct Closing {
     is_closed: bool,
     /// What was found of what it wrote.
     findings: Vec<Finding>,
-    written: Vec<Written>,
+    written: Vec<OutputSurvey>,
 }
 
 /// What a document of a closed run is made of, besides what the watch learnt.
-struct Told<'a> {
-    run: &'a Unfinished,
+struct ResumeReport<'a> {
+    run: &'a UnfinishedRun,
     started: OffsetDateTime,
-    chain: &'a Chain,
+    chain: &'a ChainLink,
     aws: &'a Aws,
-    evidence: &'a Evidence<'a>,
+    evidence: &'a ReportDelivery<'a>,
 }
 
-impl Told<'_> {
+impl ResumeReport<'_> {
     /// Writes the document that the run's own guard could not, and delivers it; gives what stood in
     /// the way. The report of this start is not written: it is the next run's.
     async fn document(
         &self,
         state: &StateDir,
         settings: &Settings,
-        watched: &Watched,
-        closing: &Closing,
+        watched: &WatchResult,
+        closing: &ClosedRun,
         report: &Report,
     ) -> Result<Vec<String>, GuardError> {
         let id = &self.run.prepared.run;
@@ -228,22 +229,22 @@ impl Told<'_> {
             version: RUN_REPORT_VERSION,
             guard: env!("CARGO_PKG_VERSION"),
             run: id,
-            command: json::Command::Resume,
+            command: json::ReportedCommand::Resume,
             only: false,
             started: self.started,
             ended: OffsetDateTime::now_utc(),
-            who: json::Who::of(None, None),
+            who: json::RunCaller::of(None, None),
             chain: Some(self.chain.clone()),
             inputs: None,
             facts: None,
             exceptions: Vec::new(),
             findings,
-            gaps: &[],
+            residual_risks: &[],
             verdict: None,
             watched: Some(watched),
             states: report.timeline.states(),
             written: &closing.written,
-            objects: json::Objects::of(&closing.written),
+            objects: json::ObjectSummary::of(&closing.written),
             actions: report.timeline.actions(),
             timeline: report.timeline.moments(),
             calls: self.aws.calls.calls(),
@@ -251,7 +252,7 @@ impl Told<'_> {
             exit_code,
         };
         let mut parcel =
-            Parcel::new(id, self.started, exit_code, Some(self.chain), document(&record)?);
+            SignedReport::new(id, self.started, exit_code, Some(self.chain), document(&record)?);
         let mut troubles = Vec::new();
         // A stop meanwhile ends the guard at once; the document waits in the outbox then.
         self.evidence.secure(&mut parcel, Some(state), &mut troubles, std::future::pending()).await;
@@ -268,20 +269,20 @@ const KILLED: Outcome = Outcome::Signalled(Signal::SIGKILL as u8);
 
 /// Looks at what a run wrote whose clusters are what was verified: what it came to, why, and
 /// whether nothing of it is left to do.
-async fn look_at_output(
-    run: &Unfinished,
+async fn verify_output(
+    run: &UnfinishedRun,
     output: &Output,
     aws: &Aws,
-    watched: &Watched,
+    watched: &WatchResult,
     settings: &Settings,
     report: &Report,
-) -> Result<Closing, GuardError> {
+) -> Result<ClosedRun, GuardError> {
     let id = &run.prepared.run;
     if let Some((cluster, ..)) = watched.clusters.iter().find_map(ClusterRecord::living) {
         report.say(&format!(
             "run {id}: what it writes is not looked at, because its cluster {cluster} goes on"
         ));
-        return Ok(Closing {
+        return Ok(ClosedRun {
             outcome: None,
             reasons: Vec::new(),
             is_closed: watched.is_closed(),
@@ -289,7 +290,7 @@ async fn look_at_output(
             written: Vec::new(),
         });
     }
-    let after = Afterwards {
+    let after = OutputVerification {
         aws,
         settings,
         policy: &run.prepared.pursuit.policy,
@@ -304,7 +305,7 @@ async fn look_at_output(
     };
     let journal = run.reopen()?;
     let none = Confirmation { outcome: KILLED, reasons: Vec::new(), findings: Vec::new() };
-    let Confirmed { confirmation, written, is_closed, .. } = after
+    let OutputVerificationResult { confirmation, written, is_closed, .. } = after
         .confirm(KILLED, none, watched, Some(&journal), (false, &mut std::future::pending))
         .await;
     let findings = confirmation.findings;
@@ -312,26 +313,26 @@ async fn look_at_output(
         if written.iter().any(|written| written.survey.looked_at > 0) {
             report.confirmed_objects(&written);
         }
-        return Ok(Closing { outcome: None, reasons: Vec::new(), is_closed, findings, written });
+        return Ok(ClosedRun { outcome: None, reasons: Vec::new(), is_closed, findings, written });
     }
     let reasons = confirmation
         .reasons
         .into_iter()
         .map(|reason| reason.within(&format!("run {id}, which was left open")))
         .collect();
-    Ok(Closing { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
+    Ok(ClosedRun { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
 }
 
 /// Says at once that only a person can end a cluster; all else is told with the end of the run.
-pub(crate) fn tell_help(event: &events::Event, report: &Report) {
-    if matches!(event, events::Event::Help(..)) {
+pub(crate) fn notify_help_needed(event: &events::WatchEvent, report: &Report) {
+    if matches!(event, events::WatchEvent::Help(..)) {
         event.tell(report);
     }
 }
 
 /// Why the guard's credentials cannot see the run's clusters, if they cannot: in another account it
 /// would find nothing, and take that for the end.
-async fn other_account(run: &Unfinished, aws: &Aws) -> Option<String> {
+async fn other_account(run: &UnfinishedRun, aws: &Aws) -> Option<String> {
     let wanted = run.prepared.account.as_deref()?;
     let id = &run.prepared.run;
     let seen = match sts::identity(&aws.sts).await {
@@ -348,7 +349,7 @@ async fn other_account(run: &Unfinished, aws: &Aws) -> Option<String> {
 }
 
 /// What an unfinished run came to, and why.
-fn judge(run: &Unfinished, watched: &Watched) -> (Option<Outcome>, Vec<Reason>) {
+fn judge(run: &UnfinishedRun, watched: &WatchResult) -> (Option<Outcome>, Vec<Reason>) {
     let id = &run.prepared.run;
     if let Some((outcome, reasons)) = confirm::of_unsafe(
         watched,

@@ -15,22 +15,23 @@ use crate::{
         report_kind::RUN_REPORT_VERSION, secret::RunnerCredentials,
     },
     checks::{
-        case::Case, finding::Finding, residual_risks::Gap, stored::Standard, verified::Verified,
+        case::Case, finding::Finding, residual_risks::ResidualRisk, stored::Standard,
+        verified::VerifiedConfiguration,
     },
     commands::{
         error::GuardError,
-        run::output_verification::{Afterwards, Confirmed},
+        run::output_verification::{OutputVerification, OutputVerificationResult},
     },
     evidence::{
-        chain::Chain,
-        delivery::Beginning,
-        journal::{Output, Prepared, Pursuit},
-        signed_report::Parcel,
+        chain::ChainLink,
+        delivery::RunStart,
+        journal::{ClusterSelector, Output, Prepared},
+        signed_report::SignedReport,
     },
     facts::{
         emr::SecurityConfiguration,
-        gather::{Facts, Question},
-        written::Writes,
+        gather::{Facts, FactsQuery},
+        written::WriteLocations,
     },
     report::{
         json::{self, Record},
@@ -43,16 +44,16 @@ use crate::{
         config::RunnerConfig,
         environment,
         invocation::RunInvocation,
-        plan::circumstances,
+        plan::plan_inputs,
         seal::{Seal, Sealed},
     },
     settings::{digest::settings_digest, resolve::Settings},
     spec::{
         cluster_spec::ClusterSpec,
-        data_paths::{DataPaths, Plan},
-        observations::{Documents, Observations},
+        data_paths::{DataPaths, LaunchPlan},
+        observations::{Observations, RunnerDocuments},
     },
-    watch::{records::Watched, watcher},
+    watch::{records::WatchResult, watcher},
 };
 
 /// The key of the tag that the seal adds.
@@ -85,8 +86,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self, GuardError> {
         let id = uuid::Uuid::now_v7().to_string();
         let seal = seal_of(config, settings, &id);
-        let documents = Documents::read(invocation)?;
-        let plan = Plan::of(invocation, &circumstances(config, &documents))?;
+        let documents = RunnerDocuments::read(invocation)?;
+        let plan = LaunchPlan::of(invocation, &plan_inputs(config, &documents))?;
         Ok(Self {
             cluster: config.cluster_spec(),
             paths: DataPaths {
@@ -116,7 +117,7 @@ impl<'a> Run<'a> {
             paths: DataPaths {
                 region: cluster.region.clone(),
                 locations: Vec::new(),
-                plan: Plan::of_nothing(&cluster.name),
+                plan: LaunchPlan::of_nothing(&cluster.name),
             },
             observed: Observations::default(),
             credentials: None,
@@ -145,9 +146,9 @@ impl<'a> Run<'a> {
     }
 
     /// What a cluster of it must be, if its security configuration was found.
-    pub(crate) fn verified(&self, facts: &Facts) -> Option<Verified> {
+    pub(crate) fn verified(&self, facts: &Facts) -> Option<VerifiedConfiguration> {
         let found = facts.security_configuration.as_ref().and_then(Lookup::found)?;
-        Some(Verified::of(found, &self.cluster, facts))
+        Some(VerifiedConfiguration::of(found, &self.cluster, facts))
     }
 
     /// Says who this is, for whoever else hears of it.
@@ -160,7 +161,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    pub(crate) fn question(&self, persistent: bool) -> Question {
+    pub(crate) fn question(&self, persistent: bool) -> FactsQuery {
         let touched =
             self.paths.locations.iter().filter(|location| self.paths.plan.touches(&location.role));
         let buckets = touched.map(|location| location.bucket().clone());
@@ -170,7 +171,7 @@ impl<'a> Run<'a> {
             roles.contains(&location.role.as_str())
                 && !policy.is_external(location.bucket().as_str())
         });
-        Question {
+        FactsQuery {
             buckets: buckets.filter(|bucket| !policy.is_external(bucket.as_str())).collect(),
             data: data
                 .filter(|_| policy.data_objects > 0)
@@ -196,7 +197,7 @@ impl<'a> Run<'a> {
                 .collect(),
             adopt: (persistent && !self.attached).then(|| self.cluster.name.clone()),
             time_limit: self.settings.pre_flight_timeout,
-            environment: environment::that_can_load_code(|name| {
+            environment: environment::code_loading_variables(|name| {
                 std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
             }),
         }
@@ -215,8 +216,8 @@ impl<'a> Run<'a> {
     }
 
     /// Where the run can write.
-    pub(crate) fn writes(&self) -> Writes {
-        Writes::of(&self.paths.locations, &self.paths.plan)
+    pub(crate) fn writes(&self) -> WriteLocations {
+        WriteLocations::of(&self.paths.locations, &self.paths.plan)
     }
 
     /// What every object that it writes must be.
@@ -225,16 +226,16 @@ impl<'a> Run<'a> {
     }
 
     /// What is looked at once its clusters are over.
-    pub(crate) fn afterwards<'b>(
+    pub(crate) fn output_verification<'b>(
         &'b self,
         aws: &'b Aws,
         judged: &Judged<'b>,
-        writes: &'b Writes,
+        writes: &'b WriteLocations,
         standard: &'b Standard,
         since: Option<OffsetDateTime>,
         report: &'b Report,
-    ) -> Afterwards<'b> {
-        Afterwards {
+    ) -> OutputVerification<'b> {
+        OutputVerification {
             aws,
             settings: self.settings,
             policy: &self.settings.policy,
@@ -266,7 +267,7 @@ impl<'a> Run<'a> {
         found: &SecurityConfiguration,
         facts: &Facts,
         persistent: bool,
-    ) -> watcher::Plan {
+    ) -> watcher::WatchPlan {
         let adopted = facts
             .adoptable
             .as_ref()
@@ -276,9 +277,9 @@ impl<'a> Run<'a> {
         let adopted = adopted
             .map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone()))
             .collect();
-        watcher::Plan {
-            pursuit: Pursuit {
-                verified: Verified::of(found, &self.cluster, facts),
+        watcher::WatchPlan {
+            pursuit: ClusterSelector {
+                verified: VerifiedConfiguration::of(found, &self.cluster, facts),
                 policy: self.settings.policy.clone(),
                 job_name: self.cluster.name.clone(),
                 persistent,
@@ -300,15 +301,15 @@ impl<'a> Run<'a> {
     pub(crate) fn beginning<'b>(
         &'b self,
         sealed: &'b Sealed,
-        chain: Option<&'b Chain>,
-    ) -> Beginning<'b> {
-        Beginning { run: &self.id, started: self.started, sealed_sha256: &sealed.digest, chain }
+        chain: Option<&'b ChainLink>,
+    ) -> RunStart<'b> {
+        RunStart { run: &self.id, started: self.started, sealed_sha256: &sealed.digest, chain }
     }
 
     /// What a later guard must know, should this one not live to the end.
     pub(crate) fn prepared(
         &self,
-        plan: &watcher::Plan,
+        plan: &watcher::WatchPlan,
         facts: &Facts,
         since: Option<OffsetDateTime>,
     ) -> Prepared {
@@ -334,14 +335,20 @@ impl<'a> Run<'a> {
         &self,
         report: &Report,
         judged: &Judged<'_>,
-        watched: &Watched,
-        (confirmed, findings): (Confirmed, Vec<Finding>),
+        watched: &WatchResult,
+        (confirmed, findings): (OutputVerificationResult, Vec<Finding>),
         cut: impl Future<Output = ()>,
     ) -> Result<Outcome, GuardError> {
-        let Confirmed { confirmation, written, gaps, .. } = confirmed;
+        let OutputVerificationResult { confirmation, written, residual_risks, .. } = confirmed;
         report.confirmation(&confirmation, watched, &written);
-        let gaps: Vec<Gap> = judged.gaps.iter().cloned().chain(gaps).collect();
-        let judged = Judged { findings: &findings, gaps: &gaps, written: &written, ..*judged };
+        let residual_risks: Vec<ResidualRisk> =
+            judged.residual_risks.iter().cloned().chain(residual_risks).collect();
+        let judged = Judged {
+            findings: &findings,
+            residual_risks: &residual_risks,
+            written: &written,
+            ..*judged
+        };
         report.alert(confirmation.outcome).await;
         self.end(report, &judged, Some(watched), confirmation.outcome, cut).await
     }
@@ -351,7 +358,7 @@ impl<'a> Run<'a> {
         &self,
         report: &Report,
         judged: &Judged<'_>,
-        watched: Option<&Watched>,
+        watched: Option<&WatchResult>,
         outcome: Outcome,
         cut: impl Future<Output = ()>,
     ) -> Result<Outcome, GuardError> {
@@ -364,16 +371,16 @@ impl<'a> Run<'a> {
             guard: env!("CARGO_PKG_VERSION"),
             run: &self.id,
             command: match self.check {
-                Some(_) => json::Command::Check,
-                None if self.attached => json::Command::Watch,
-                None => json::Command::Run,
+                Some(_) => json::ReportedCommand::Check,
+                None if self.attached => json::ReportedCommand::Watch,
+                None => json::ReportedCommand::Run,
             },
             only: self.check.is_some_and(|check| !check.only.is_empty()),
             started: self.started,
             ended: OffsetDateTime::now_utc(),
-            who: json::Who::of(Some(&judged.facts.guard), Some(&judged.facts.runner)),
+            who: json::RunCaller::of(Some(&judged.facts.guard), Some(&judged.facts.runner)),
             chain: judged.chain.map(|(_, chain)| chain.clone()),
-            inputs: Some(json::Inputs {
+            inputs: Some(json::RunInputs {
                 config: &self.cluster.origin,
                 config_sha256: &self.cluster.digest,
                 sealed_sha256: self.sealed.as_ref().map(|sealed| sealed.digest.as_str()),
@@ -391,12 +398,12 @@ impl<'a> Run<'a> {
             facts: Some(judged.facts),
             exceptions: json::used_exceptions(policy, &findings),
             findings,
-            gaps: judged.gaps,
+            residual_risks: judged.residual_risks,
             verdict: Some(judged.verdict),
             watched,
             states: report.timeline.states(),
             written: judged.written,
-            objects: json::Objects::of(judged.written),
+            objects: json::ObjectSummary::of(judged.written),
             actions: report.timeline.actions(),
             timeline: report.timeline.moments(),
             calls: judged.calls.calls(),
@@ -404,7 +411,8 @@ impl<'a> Run<'a> {
             exit_code,
         };
         let (state, chain) = judged.chain.unzip();
-        let mut parcel = Parcel::new(&self.id, self.started, exit_code, chain, document(&record)?);
+        let mut parcel =
+            SignedReport::new(&self.id, self.started, exit_code, chain, document(&record)?);
         let (mut troubles, mut cut) = (Vec::new(), pin!(cut));
         judged.evidence.secure(&mut parcel, state, &mut troubles, cut.as_mut()).await;
         report.write(&record, &parcel, &mut troubles)?;

@@ -6,7 +6,7 @@ use std::{cell::Cell, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    system::signals::{Caught, stop_signal, told_to_stop},
+    system::signals::{Caught, stop_signal, wait_for_shutdown},
     watch::watcher::Stop,
 };
 
@@ -52,7 +52,7 @@ impl StopTime {
     pub(crate) async fn over(&self, caught: &mut Caught) {
         match self.by.get() {
             Some(by) => sleep_until(by).await,
-            None => told_to_stop(caught).await,
+            None => wait_for_shutdown(caught).await,
         }
     }
 }

@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     base::{names::ClusterId, outcome::Outcome},
-    evidence::timeline::Deed,
+    evidence::timeline::GuardAction,
     report::reporter::Report,
     system::{
         process::Running,
@@ -37,7 +37,7 @@ use crate::{
 
 /// How the runner ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct RunnerExit {
     /// Its own code or signal.
     pub(crate) outcome: Outcome,
     /// Whether it was told to stop, by a signal to the guard or because of an unsafe cluster.
@@ -48,7 +48,7 @@ pub(crate) struct Ended {
 
 /// What can happen while the runner runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
+enum SupervisorEvent {
     Signal(Signal),
     UnsafeCluster,
     Deadline,
@@ -56,7 +56,7 @@ enum Event {
 
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
+enum SupervisorAction {
     Send(Signal),
     ArmDeadline,
     Nothing,
@@ -64,29 +64,33 @@ enum Action {
 
 /// What the supervisor remembers between events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct State {
+struct SupervisorState {
     stopping: bool,
 }
 
-impl State {
+impl SupervisorState {
     /// The next actions, in order. A first request to stop is passed on and starts the clock; a
     /// second one, or the clock, kills.
-    fn on(&mut self, event: Event) -> [Action; 2] {
+    fn on(&mut self, event: SupervisorEvent) -> [SupervisorAction; 2] {
         match event {
-            Event::Signal(signal) if !signals::asks_to_stop(signal) => {
-                [Action::Send(signal), Action::Nothing]
+            SupervisorEvent::Signal(signal) if !signals::asks_to_stop(signal) => {
+                [SupervisorAction::Send(signal), SupervisorAction::Nothing]
             }
-            Event::Signal(_) if self.stopping => [Action::Send(Signal::SIGKILL), Action::Nothing],
-            Event::Signal(signal) => {
+            SupervisorEvent::Signal(_) if self.stopping => {
+                [SupervisorAction::Send(Signal::SIGKILL), SupervisorAction::Nothing]
+            }
+            SupervisorEvent::Signal(signal) => {
                 self.stopping = true;
-                [Action::Send(signal), Action::ArmDeadline]
+                [SupervisorAction::Send(signal), SupervisorAction::ArmDeadline]
             }
-            Event::UnsafeCluster if self.stopping => [Action::Nothing; 2],
-            Event::UnsafeCluster => {
+            SupervisorEvent::UnsafeCluster if self.stopping => [SupervisorAction::Nothing; 2],
+            SupervisorEvent::UnsafeCluster => {
                 self.stopping = true;
-                [Action::Send(Signal::SIGTERM), Action::ArmDeadline]
+                [SupervisorAction::Send(Signal::SIGTERM), SupervisorAction::ArmDeadline]
             }
-            Event::Deadline => [Action::Send(Signal::SIGKILL), Action::Nothing],
+            SupervisorEvent::Deadline => {
+                [SupervisorAction::Send(Signal::SIGKILL), SupervisorAction::Nothing]
+            }
         }
     }
 }
@@ -99,39 +103,39 @@ impl State {
 pub(crate) async fn supervise(
     mut running: Running,
     caught: &mut Caught,
-    events: &mut mpsc::UnboundedReceiver<events::Event>,
+    events: &mut mpsc::UnboundedReceiver<events::WatchEvent>,
     hints: mpsc::UnboundedSender<Hint>,
     stop_timeout: Duration,
     journal: &dyn Fn(),
     report: &Report,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<RunnerExit> {
     let group = running.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let stderr = running.stderr.map(ChildStderr::into_owned_fd).transpose()?;
     let mut output = std::pin::pin!(output(running.stdout.into_owned_fd()?, stderr, hints)?);
-    let mut state = State::default();
+    let mut state = SupervisorState::default();
     let (mut deadline, mut stop_by) = (None, None);
     let status = loop {
         let event = tokio::select! {
             status = running.child.wait() => break status?,
             Some(signal) = caught.recv() => {
                 report.timeline.note(format!("the guard got {signal}"));
-                Event::Signal(signal)
+                SupervisorEvent::Signal(signal)
             }
             Some(event) = events.recv() => {
                 event.tell(report);
-                if !matches!(event, events::Event::Unsafe(..)) {
+                if !matches!(event, events::WatchEvent::Unsafe(..)) {
                     continue;
                 }
-                Event::UnsafeCluster
+                SupervisorEvent::UnsafeCluster
             }
             () = until(deadline) => {
                 deadline = None;
-                Event::Deadline
+                SupervisorEvent::Deadline
             }
         };
         // From the first signal on the guard itself has a time to be gone by, also where the runner
         // is being stopped already.
-        if matches!(event, Event::Signal(signal) if signals::asks_to_stop(signal))
+        if matches!(event, SupervisorEvent::Signal(signal) if signals::asks_to_stop(signal))
             && stop_by.is_none()
         {
             journal();
@@ -139,13 +143,13 @@ pub(crate) async fn supervise(
         }
         for action in state.on(event) {
             match action {
-                Action::Send(signal) => send(group, signal, report),
+                SupervisorAction::Send(signal) => send(group, signal, report),
                 // After a signal the run's clusters need the rest of the time.
-                Action::ArmDeadline if stop_by.is_some() => {
+                SupervisorAction::ArmDeadline if stop_by.is_some() => {
                     deadline = Some(Instant::now() + stop_timeout / 2)
                 }
-                Action::ArmDeadline => deadline = Some(Instant::now() + stop_timeout),
-                Action::Nothing => {}
+                SupervisorAction::ArmDeadline => deadline = Some(Instant::now() + stop_timeout),
+                SupervisorAction::Nothing => {}
             }
         }
     };
@@ -161,7 +165,7 @@ pub(crate) async fn supervise(
             },
             Some(event) = events.recv() => {
                 event.tell(report);
-                state.stopping |= matches!(event, events::Event::Unsafe(..));
+                state.stopping |= matches!(event, events::WatchEvent::Unsafe(..));
             }
         }
     }
@@ -169,7 +173,7 @@ pub(crate) async fn supervise(
         send(group, Signal::SIGKILL, report);
         let _ = tokio::time::timeout(stop_timeout / 4, &mut output).await;
     }
-    Ok(Ended { outcome: outcome(status), stopped: state.stopping, stop_by })
+    Ok(RunnerExit { outcome: outcome(status), stopped: state.stopping, stop_by })
 }
 
 async fn until(deadline: Option<Instant>) {
@@ -183,7 +187,11 @@ fn send(group: Option<Pid>, signal: Signal, report: &Report) {
     let Some(group) = group else { return };
     let sent = killpg(group, signal);
     if sent != Err(nix::errno::Errno::ESRCH) {
-        report.timeline.did(Deed::SignalRunner, &signal, &sent.map_err(|error| error.to_string()));
+        report.timeline.did(
+            GuardAction::SignalRunner,
+            &signal,
+            &sent.map_err(|error| error.to_string()),
+        );
     }
     match sent {
         Ok(()) => report.timeline.note(format!("sent {signal} to the runner's process group")),
@@ -373,35 +381,38 @@ mod tests {
 
     #[test]
     fn a_stop_is_passed_on_once_and_the_second_one_or_the_clock_kills() {
-        let mut state = State::default();
+        let mut state = SupervisorState::default();
         assert_eq!(
-            state.on(Event::Signal(Signal::SIGUSR1)),
-            [Action::Send(Signal::SIGUSR1), Action::Nothing]
+            state.on(SupervisorEvent::Signal(Signal::SIGUSR1)),
+            [SupervisorAction::Send(Signal::SIGUSR1), SupervisorAction::Nothing]
         );
         assert_eq!(
-            state.on(Event::Signal(Signal::SIGTERM)),
-            [Action::Send(Signal::SIGTERM), Action::ArmDeadline]
+            state.on(SupervisorEvent::Signal(Signal::SIGTERM)),
+            [SupervisorAction::Send(Signal::SIGTERM), SupervisorAction::ArmDeadline]
         );
-        assert_eq!(state.on(Event::UnsafeCluster), [Action::Nothing; 2]);
+        assert_eq!(state.on(SupervisorEvent::UnsafeCluster), [SupervisorAction::Nothing; 2]);
         assert_eq!(
-            state.on(Event::Signal(Signal::SIGQUIT)),
-            [Action::Send(Signal::SIGQUIT), Action::Nothing]
+            state.on(SupervisorEvent::Signal(Signal::SIGQUIT)),
+            [SupervisorAction::Send(Signal::SIGQUIT), SupervisorAction::Nothing]
         );
         assert_eq!(
-            state.on(Event::Signal(Signal::SIGINT)),
-            [Action::Send(Signal::SIGKILL), Action::Nothing]
+            state.on(SupervisorEvent::Signal(Signal::SIGINT)),
+            [SupervisorAction::Send(Signal::SIGKILL), SupervisorAction::Nothing]
         );
-        assert_eq!(state.on(Event::Deadline), [Action::Send(Signal::SIGKILL), Action::Nothing]);
+        assert_eq!(
+            state.on(SupervisorEvent::Deadline),
+            [SupervisorAction::Send(Signal::SIGKILL), SupervisorAction::Nothing]
+        );
     }
 
     #[test]
     fn an_unsafe_cluster_stops_the_runner_with_sigterm() {
-        let mut state = State::default();
+        let mut state = SupervisorState::default();
         assert_eq!(
-            state.on(Event::UnsafeCluster),
-            [Action::Send(Signal::SIGTERM), Action::ArmDeadline]
+            state.on(SupervisorEvent::UnsafeCluster),
+            [SupervisorAction::Send(Signal::SIGTERM), SupervisorAction::ArmDeadline]
         );
-        assert_eq!(state.on(Event::UnsafeCluster), [Action::Nothing; 2]);
+        assert_eq!(state.on(SupervisorEvent::UnsafeCluster), [SupervisorAction::Nothing; 2]);
     }
 
     fn hints(chunks: &[&[u8]]) -> Vec<Hint> {

@@ -15,12 +15,12 @@ pub(super) struct Listing {
     pub(super) is_truncated: bool,
     /// Where the list goes on.
     pub(super) token: Option<String>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<ListedObject>,
 }
 
 /// An object in a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct ListedObject {
     pub(super) key: String,
     pub(super) size: u64,
     pub(super) etag: Option<String>,
@@ -30,10 +30,10 @@ pub(super) struct Entry {
 
 /// An object that is being read: what must be there may not have come yet.
 #[derive(Default)]
-struct Draft {
+struct PartialObject {
     key: Option<String>,
     size: Option<u64>,
-    rest: Entry,
+    rest: ListedObject,
 }
 
 impl Listing {
@@ -42,7 +42,7 @@ impl Listing {
         let mut reader = Reader::from_str(xml);
         let mut listing = Self::default();
         let (mut depth, mut text, mut draft, mut is_over) =
-            (0_usize, String::new(), Draft::default(), false);
+            (0_usize, String::new(), PartialObject::default(), false);
         loop {
             match reader.read_event().ok()? {
                 Event::Start(start) => {
@@ -92,7 +92,7 @@ impl Listing {
     }
 }
 
-impl Draft {
+impl PartialObject {
     fn take(&mut self, name: &[u8], text: &str) -> Option<()> {
         match name {
             b"Key" => self.key = Some(text.to_owned()),
@@ -107,8 +107,8 @@ impl Draft {
         Some(())
     }
 
-    fn whole(self) -> Option<Entry> {
-        Some(Entry { key: self.key?, size: self.size?, ..self.rest })
+    fn whole(self) -> Option<ListedObject> {
+        Some(ListedObject { key: self.key?, size: self.size?, ..self.rest })
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
                 format!("<{name}>{}</{name}>", quick_xml::escape::escape(text))
             })
         };
-        let entry = |entry: &Entry| {
+        let entry = |entry: &ListedObject| {
             let modified = entry.modified.map(|modified| modified.format(&Rfc3339).unwrap());
             format!(
                 "<Contents><Key>{}</Key>{}{}<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><Size>{}</Size><Owner><ID>75aa</ID><Key>no</Key></Owner>{}</Contents>",
@@ -145,7 +145,7 @@ mod tests {
         )
     }
 
-    fn entry() -> impl Strategy<Value = Entry> {
+    fn entry() -> impl Strategy<Value = ListedObject> {
         let time = (0_i64..4_000_000_000)
             .prop_map(|second| OffsetDateTime::from_unix_timestamp(second).unwrap());
         (
@@ -155,7 +155,7 @@ mod tests {
             prop::option::of(time),
             prop::option::of("[A-Z_]{1,8}"),
         )
-            .prop_map(|(key, size, etag, modified, storage_class)| Entry {
+            .prop_map(|(key, size, etag, modified, storage_class)| ListedObject {
                 key,
                 size,
                 etag,

@@ -30,7 +30,7 @@ const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// All that ask together: how many may do so at once.
 #[derive(Debug)]
-pub(crate) struct Crew {
+pub(crate) struct ConcurrencyLimit {
     most: usize,
     each: usize,
     /// How many splits share it now.
@@ -39,7 +39,7 @@ pub(crate) struct Crew {
     slowed: AtomicUsize,
 }
 
-impl Crew {
+impl ConcurrencyLimit {
     /// At most `most` in all, and `each` in one split.
     pub(crate) fn new(most: usize, each: usize) -> Arc<Self> {
         Arc::new(Self { most, each, splits: AtomicUsize::new(0), slowed: AtomicUsize::new(0) })
@@ -53,8 +53,8 @@ impl Crew {
 
 /// The pace of one split.
 #[derive(Debug)]
-pub(crate) struct Pace {
-    crew: Arc<Crew>,
+pub(crate) struct ScanPace {
+    crew: Arc<ConcurrencyLimit>,
     /// S3 has asked for nothing, or that is long ago.
     calm: AtomicBool,
     now: Mutex<Now>,
@@ -96,7 +96,7 @@ impl Now {
     }
 
     /// S3 has answered; gives whether its wish is forgotten.
-    fn well(&mut self, ceiling: usize, at: Instant) -> bool {
+    fn on_success(&mut self, ceiling: usize, at: Instant) -> bool {
         self.limit += GROWTH / self.limit.max(1.0);
         let forgotten = self.slowed.is_none_or(|(slowed, ..)| at - slowed > FORGOTTEN)
             && self.is_within(ceiling);
@@ -122,8 +122,8 @@ impl Now {
     }
 }
 
-impl Pace {
-    pub(crate) fn new(crew: Arc<Crew>) -> Self {
+impl ScanPace {
+    pub(crate) fn new(crew: Arc<ConcurrencyLimit>) -> Self {
         crew.splits.fetch_add(1, Ordering::Relaxed);
         Self {
             crew,
@@ -144,8 +144,8 @@ impl Pace {
     }
 
     /// Waits for a turn.
-    pub(crate) async fn enter(&self) -> Turn<'_> {
-        let mut turn = Turn { pace: self, is_held: false };
+    pub(crate) async fn enter(&self) -> Permit<'_> {
+        let mut turn = Permit { pace: self, is_held: false };
         turn.take().await;
         turn
     }
@@ -178,11 +178,11 @@ impl Pace {
     }
 
     /// S3 has answered.
-    fn well(&self) {
+    fn on_success(&self) {
         if self.calm.load(Ordering::Relaxed) {
             return;
         }
-        if self.lock().well(self.ceiling(), Instant::now()) {
+        if self.lock().on_success(self.ceiling(), Instant::now()) {
             self.calm.store(true, Ordering::Relaxed);
         }
         self.room.notify_one();
@@ -196,7 +196,7 @@ impl Pace {
     }
 }
 
-impl Drop for Pace {
+impl Drop for ScanPace {
     fn drop(&mut self) {
         self.crew.splits.fetch_sub(1, Ordering::Relaxed);
     }
@@ -204,12 +204,12 @@ impl Drop for Pace {
 
 /// The right to ask.
 #[derive(Debug)]
-pub(crate) struct Turn<'a> {
-    pace: &'a Pace,
+pub(crate) struct Permit<'a> {
+    pace: &'a ScanPace,
     is_held: bool,
 }
 
-impl Turn<'_> {
+impl Permit<'_> {
     async fn take(&mut self) {
         self.pace.wait_for_room().await;
         self.is_held = true;
@@ -231,8 +231,8 @@ impl Turn<'_> {
     }
 
     /// S3 has answered.
-    pub(crate) fn well(&self) {
-        self.pace.well();
+    pub(crate) fn on_success(&self) {
+        self.pace.on_success();
     }
 
     /// S3 has asked to slow down.
@@ -242,7 +242,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.give_back();
     }
@@ -274,7 +274,7 @@ mod tests {
                 this_second.1 += 1;
                 if this_second.1 <= capacity {
                     left -= 1;
-                    now.well(64, at);
+                    now.on_success(64, at);
                 } else {
                     refused += 1;
                     now.slow_down(at);
@@ -309,7 +309,7 @@ mod tests {
         let mut at = start + LONGEST_REST;
         let forgotten = (0..100_000).find(|_| {
             at += Duration::from_millis(20);
-            now.well(64, at)
+            now.on_success(64, at)
         });
         assert!(forgotten.is_some() && at - start > FORGOTTEN, "{forgotten:?}");
         assert_eq!((0..100).filter(|_| now.enter(64, at)).count(), 63, "one is under way still");
@@ -317,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_that_is_given_back_is_the_next_ones() {
-        let pace = Pace::new(Crew::new(1, 1));
+        let pace = ScanPace::new(ConcurrencyLimit::new(1, 1));
         let turn = pace.enter().await;
         let second = pace.enter();
         tokio::pin!(second);

@@ -18,8 +18,8 @@ use crate::{
     facts::{
         heads::Heads,
         scan::{
-            listing::{Entry, Listing},
-            scope::{Object, Position, Reached, Scope, Split},
+            listing::{ListedObject, Listing},
+            scope::{ListPosition, Object, ScanScope, Split, SplitProgress},
         },
     },
 };
@@ -38,16 +38,16 @@ const LAST: char = '\u{10ffff}';
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(super) objects: Vec<Object>,
-    pub(super) reached: Reached,
+    pub(super) reached: SplitProgress,
 }
 
 /// The pages of one split.
 pub(super) struct Pages<'a> {
     s3: &'a aws_sdk_s3::Client,
-    scope: &'a Scope,
+    scope: &'a ScanScope,
     bucket: Arc<BucketName>,
     heads: &'a Heads,
-    at: Option<Position>,
+    at: Option<ListPosition>,
     /// Where S3 itself says that the list of what is current goes on.
     token: Option<String>,
     until: Option<String>,
@@ -56,7 +56,7 @@ pub(super) struct Pages<'a> {
 impl<'a> Pages<'a> {
     pub(super) fn new(
         s3: &'a aws_sdk_s3::Client,
-        scope: &'a Scope,
+        scope: &'a ScanScope,
         heads: &'a Heads,
         split: Split,
     ) -> Self {
@@ -70,11 +70,14 @@ impl<'a> Pages<'a> {
         let mut page = match page {
             Lookup::Found(page) => page,
             other => {
-                return Page { objects: Vec::new(), reached: Reached::Stopped(other.map(drop)) };
+                return Page {
+                    objects: Vec::new(),
+                    reached: SplitProgress::Stopped(other.map(drop)),
+                };
             }
         };
         // Whether S3 begins with a bare key marker or behind it is not written anywhere.
-        if let Some(Position { key, version: None }) = &self.at {
+        if let Some(ListPosition { key, version: None }) = &self.at {
             let start = page.objects.partition_point(|object| object.key <= *key);
             page.objects.drain(..start);
         }
@@ -84,7 +87,7 @@ impl<'a> Pages<'a> {
             let why = "the list is not in the order of its keys, so that it cannot be told whether it holds them all";
             return Page {
                 objects: Vec::new(),
-                reached: Reached::Stopped(Lookup::not_asked(&aws_calls::LIST_OBJECTS, why)),
+                reached: SplitProgress::Stopped(Lookup::not_asked(&aws_calls::LIST_OBJECTS, why)),
             };
         }
         if let Some(until) = &self.until
@@ -92,11 +95,11 @@ impl<'a> Pages<'a> {
         {
             let end = page.objects.partition_point(|object| object.key <= *until);
             page.objects.truncate(end);
-            page.reached = Reached::End;
+            page.reached = SplitProgress::End;
         }
         page.objects
             .retain(|object| !self.scope.except.iter().any(|inner| object.key.starts_with(inner)));
-        if let Reached::Position(position) = &page.reached {
+        if let SplitProgress::Position(position) = &page.reached {
             self.at = Some(position.clone());
         }
         page
@@ -138,8 +141,10 @@ impl<'a> Pages<'a> {
                     {
                         Lookup::Found(listing) => listing,
                         other => {
-                            return other
-                                .map(|_| Page { objects: Vec::new(), reached: Reached::End });
+                            return other.map(|_| Page {
+                                objects: Vec::new(),
+                                reached: SplitProgress::End,
+                            });
                         }
                     }
                 }
@@ -157,7 +162,7 @@ impl<'a> Pages<'a> {
         let next = listing
             .token
             .as_ref()
-            .map(|_| Position { key: last.unwrap_or_default(), version: None });
+            .map(|_| ListPosition { key: last.unwrap_or_default(), version: None });
         self.token = listing.token;
         Self::page(call, objects, listing.is_truncated, next)
     }
@@ -189,7 +194,7 @@ impl<'a> Pages<'a> {
                 .into_iter()
                 .map(|marker| self.marker(marker, encoded));
             let truncated = page.is_truncated.unwrap_or_default();
-            let next = page.next_key_marker.map(|key| Position {
+            let next = page.next_key_marker.map(|key| ListPosition {
                 key: decoded(key, encoded),
                 version: page.next_version_id_marker,
             });
@@ -213,16 +218,16 @@ impl<'a> Pages<'a> {
         call: &Call,
         objects: Vec<Object>,
         goes_on: bool,
-        next: Option<Position>,
+        next: Option<ListPosition>,
     ) -> Lookup<Page> {
         if !goes_on {
-            return Lookup::Found(Page { objects, reached: Reached::End });
+            return Lookup::Found(Page { objects, reached: SplitProgress::End });
         }
         Lookup::expect_in_answer(call, next)
-            .map(|next| Page { objects, reached: Reached::Position(next) })
+            .map(|next| Page { objects, reached: SplitProgress::Position(next) })
     }
 
-    fn object(&self, entry: Entry, encoded: bool) -> Object {
+    fn object(&self, entry: ListedObject, encoded: bool) -> Object {
         Object {
             bucket: Arc::clone(&self.bucket),
             key: decoded(entry.key, encoded),
@@ -271,7 +276,7 @@ impl<'a> Pages<'a> {
 /// What the SDK has read; none where something is missing that every object has.
 fn listing(page: ListObjectsV2Output) -> Option<Listing> {
     let entry = |object: Listed| {
-        Some(Entry {
+        Some(ListedObject {
             key: object.key?,
             size: u64::try_from(object.size?).ok()?,
             etag: object.e_tag,
@@ -446,7 +451,7 @@ fn between(folders: &[String]) -> Vec<Split> {
     let mut after = None;
     for border in borders {
         splits.push(Split { after: after.take(), until: Some(border.clone()) });
-        after = Some(Position { key: border.clone(), version: None });
+        after = Some(ListPosition { key: border.clone(), version: None });
     }
     splits.push(Split { after, until: None });
     splits

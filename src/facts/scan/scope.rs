@@ -10,7 +10,7 @@ use crate::{
         lookup::Lookup,
         names::{BucketName, S3Location},
     },
-    facts::stored::Stored,
+    facts::stored::StoredEncryption,
 };
 
 /// An object, or one version of it.
@@ -36,7 +36,7 @@ pub(crate) struct Object {
     pub(crate) storage_class: Option<String>,
     /// How it is encrypted; `Absent` for what has been deleted since it was listed, and for what
     /// holds nothing and is not asked (see `holds_data`).
-    pub(crate) stored: Lookup<Stored>,
+    pub(crate) stored: Lookup<StoredEncryption>,
 }
 
 impl Object {
@@ -49,7 +49,7 @@ impl Object {
 
 /// Where a list stands: behind this key, and where versions are listed, behind this version of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
+pub(crate) struct ListPosition {
     pub(crate) key: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
@@ -59,14 +59,14 @@ pub(crate) struct Position {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Split {
     /// It begins behind this position; none: with the first key.
-    pub(crate) after: Option<Position>,
+    pub(crate) after: Option<ListPosition>,
     /// It ends with this key; none: with the last key.
     pub(crate) until: Option<String>,
 }
 
 /// What to scan.
 #[derive(Clone, Debug)]
-pub(crate) struct Scope {
+pub(crate) struct ScanScope {
     pub(crate) location: S3Location,
     /// All versions and delete markers, not only what is current.
     pub(crate) versions: bool,
@@ -76,7 +76,7 @@ pub(crate) struct Scope {
     pub(crate) except: Vec<String>,
 }
 
-impl Scope {
+impl ScanScope {
     /// Whether an object is asked how it is encrypted. One without a time may be of any.
     pub(crate) fn asks(&self, object: &Object) -> bool {
         object.holds_data() && !self.is_earlier(object)
@@ -96,14 +96,14 @@ pub(crate) struct Batch {
     /// In the order of the list.
     pub(crate) objects: Vec<Object>,
     /// How far this split has come with these objects.
-    pub(crate) reached: Reached,
+    pub(crate) reached: SplitProgress,
 }
 
 /// How far a split has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reached {
+pub(crate) enum SplitProgress {
     /// Behind this position.
-    Position(Position),
+    Position(ListPosition),
     /// Its end.
     End,
     /// No further: its list could not be read. `Absent`: no such bucket.

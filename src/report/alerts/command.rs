@@ -53,7 +53,7 @@ async fn once(program: &Path, message: &Message, json: &str) -> io::Result<Resul
         // ends with it.
         .process_group(0);
     let (mut child, _own) = reap::start(&mut command)?;
-    let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let group = ProcessGroup(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let write = async {
         if let Some(mut stdin) = stdin {
@@ -102,15 +102,15 @@ async fn read(stderr: Option<ChildStderr>, tail: &mut Vec<u8>) -> Infallible {
 }
 
 /// The command's process group, which dies where nobody waits for the command any more.
-struct Group(Option<Pid>);
+struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     fn leave(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
             let _ = killpg(group, Signal::SIGKILL);

@@ -14,7 +14,7 @@ use crate::{
 /// What an alert is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub(crate) enum AlertKind {
     /// Nothing was launched.
     Refused,
     /// A cluster was just found unsafe; its termination is under way.
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     Bug,
 }
 
-impl Kind {
+impl AlertKind {
     /// What `outcome` is worth telling; none: it is the runner's own, which whoever runs it hears
     /// of as ever.
     pub(crate) fn of(outcome: Outcome) -> Option<Self> {
@@ -52,7 +52,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for AlertKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Refused => "refused",
@@ -68,7 +68,7 @@ impl fmt::Display for Kind {
 
 /// What is known of the run so far.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Known {
+pub(crate) struct AlertContext {
     /// The guard's command.
     pub(crate) command: &'static str,
     pub(crate) run: Option<String>,
@@ -89,7 +89,7 @@ pub(crate) struct Known {
 pub(crate) struct Message {
     /// Of this form.
     version: u8,
-    kind: Kind,
+    kind: AlertKind,
     /// The line that says it all.
     text: String,
     /// What was said after it, line by line.
@@ -104,25 +104,25 @@ pub(crate) struct Message {
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
     #[serde(flatten)]
-    known: Known,
+    known: AlertContext,
 }
 
 impl Message {
     /// An alert of `notices`, as they stand on standard error. `mends` are actions that they do not
     /// name themselves.
     pub(crate) fn new(
-        kind: Kind,
+        kind: AlertKind,
         notices: &[Notice],
-        mends: &[String],
+        fixes: &[String],
         exit_code: Option<u8>,
-        known: Known,
+        known: AlertContext,
     ) -> Self {
         let mut lines = notices.iter().flat_map(|notice| notice.lines.iter().cloned());
         let text = lines.next().map(|line| line.text.trim_start().to_owned()).unwrap_or_default();
         let details: Vec<NoticeLine> = lines.collect();
         let named = details.iter().filter_map(|line| line.fix.clone());
         let mut to_do: Vec<String> = Vec::new();
-        for action in named.chain(mends.iter().map(|mend| one_line(mend))) {
+        for action in named.chain(fixes.iter().map(|fix| one_line(fix))) {
             if !to_do.contains(&action) {
                 to_do.push(action);
             }
@@ -146,7 +146,7 @@ impl Message {
         }
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> AlertKind {
         self.kind
     }
 
@@ -245,14 +245,14 @@ fn as_shown<S: Serializer>(lines: &[NoticeLine], serializer: S) -> Result<S::Ok,
 mod tests {
     use super::*;
 
-    fn message(notice: Notice, mends: &[&str]) -> Message {
-        let known = Known {
+    fn message(notice: Notice, fixes: &[&str]) -> Message {
+        let known = AlertContext {
             run: Some("0190".to_owned()),
             host: Some("etl-1".to_owned()),
-            ..Known::default()
+            ..AlertContext::default()
         };
-        let mends: Vec<String> = mends.iter().map(ToString::to_string).collect();
-        Message::new(Kind::UnsafeAlive, &[notice], &mends, Some(71), known)
+        let fixes: Vec<String> = fixes.iter().map(ToString::to_string).collect();
+        Message::new(AlertKind::UnsafeAlive, &[notice], &fixes, Some(71), known)
     }
 
     fn ids(message: &Message) -> Vec<&str> {
@@ -297,8 +297,9 @@ mod tests {
         let mut notices = vec![Notice::new(evil), Notice::of_text(evil)];
         let reason = crate::base::reason::Reason::new(evil).detail(evil).fix(evil).about(&own);
         notices.push(crate::report::terminal::trouble(Outcome::Unconfirmed, &[reason]));
-        let mends = [format!("look at {evil}")];
-        let message = Message::new(Kind::Unconfirmed, &notices, &mends, None, Known::default());
+        let fixes = [format!("look at {evil}")];
+        let message =
+            Message::new(AlertKind::Unconfirmed, &notices, &fixes, None, AlertContext::default());
         let flat = evil.replace(|letter: char| letter.is_control() || letter == '\u{2028}', " ");
         assert_eq!(message.to_do, [flat.clone(), format!("look at {flat}")]);
         assert_eq!(ids(&message), ["j-OWN"]);
@@ -324,7 +325,7 @@ mod tests {
         for outcome in
             [Outcome::Ended(0), Outcome::Ended(1), Outcome::Ended(77), Outcome::Signalled(15)]
         {
-            assert_eq!(Kind::of(outcome), None);
+            assert_eq!(AlertKind::of(outcome), None);
         }
     }
 }

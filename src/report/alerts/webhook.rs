@@ -57,7 +57,7 @@ pub(crate) async fn send(
             Ok(answer) => {
                 let status = answer.status();
                 let why = format!("it answered HTTP {}", status.as_u16());
-                if !may_pass(status) {
+                if !is_retryable(status) {
                     return Err(why);
                 }
                 let asked = answer
@@ -81,7 +81,7 @@ pub(crate) async fn send(
 }
 
 /// Whether the same request may succeed later.
-fn may_pass(status: StatusCode) -> bool {
+fn is_retryable(status: StatusCode) -> bool {
     status.is_server_error()
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }

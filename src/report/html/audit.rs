@@ -5,12 +5,12 @@ use maud::{Markup, html};
 
 use crate::{
     audit::{
-        source::{InventorySource, Source},
-        tally::{Hidden, Judgement},
+        source::{FactSource, InventorySource},
+        tally::{ObjectJudgement, UncheckedObjects},
     },
     base::text::size,
     report::{
-        audit_document::{AuditDocument, Kind, Location},
+        audit_document::{AuditReport, AuditedEncryption, AuditedLocation},
         conclusion::{counted, is},
         html::{
             Frame, Sections, bar, fact, grouped, headline,
@@ -30,7 +30,7 @@ const BLOCK: f64 = 112.0;
 const BAR: f64 = 26.0;
 
 /// The whole page.
-pub(crate) fn page(document: &AuditDocument) -> String {
+pub(crate) fn page(document: &AuditReport) -> String {
     let (mark, title, sentence) = conclusion(document);
     let sections = Sections::new([
         ("who", "What, when", Some(what(document))),
@@ -58,7 +58,7 @@ pub(crate) fn page(document: &AuditDocument) -> String {
 }
 
 /// A sign, a title and a sentence.
-fn conclusion(document: &AuditDocument) -> (Mark, &'static str, String) {
+fn conclusion(document: &AuditReport) -> (Mark, &'static str, String) {
     let totals = &document.totals;
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let seen = format!("{} ({})", counted(number(totals.objects), "object"), size(totals.bytes));
@@ -70,7 +70,7 @@ fn conclusion(document: &AuditDocument) -> (Mark, &'static str, String) {
             grouped(totals.offenders),
             size(totals.offending_bytes)
         );
-        return (Mark::Refuted, "Not encrypted as required", sentence);
+        return (Mark::Failed, "Not encrypted as required", sentence);
     }
     if !document.complete {
         let sentence = format!(
@@ -82,30 +82,30 @@ fn conclusion(document: &AuditDocument) -> (Mark, &'static str, String) {
         "{seen} in {}: every one is encrypted as required.",
         counted(document.locations.len(), "location")
     );
-    (Mark::Proved, "Encrypted as required", sentence)
+    (Mark::Passed, "Encrypted as required", sentence)
 }
 
 /// How many objects are as they should be, are not, and could not be judged.
-fn counts(document: &AuditDocument) -> Markup {
+fn counts(document: &AuditReport) -> Markup {
     let accepted = kinds(document)
-        .filter(|kind| kind.judgement == Judgement::Accepted)
+        .filter(|kind| kind.judgement == ObjectJudgement::Accepted)
         .map(|kind| kind.counts.objects)
         .sum::<u64>();
     let counts = [
-        (Mark::Refuted, document.totals.offenders, "not as required"),
+        (Mark::Failed, document.totals.offenders, "not as required"),
         (Mark::Open, document.totals.unseen, "not seen or judged"),
-        (Mark::Proved, accepted, "as required"),
+        (Mark::Passed, accepted, "as required"),
         (Mark::Nothing, document.totals.empty, "empty"),
         (Mark::Nothing, document.totals.delete_markers, "delete markers"),
     ];
     html! { ul.counts { @for (mark, number, what) in counts { @if number > 0 { li { (mark.with(&format!("{} {what}", grouped(number)))) } } } } }
 }
 
-fn kinds(document: &AuditDocument) -> impl Iterator<Item = &Kind> {
+fn kinds(document: &AuditReport) -> impl Iterator<Item = &AuditedEncryption> {
     document.locations.iter().flat_map(|location| &location.kinds)
 }
 
-fn what(document: &AuditDocument) -> Markup {
+fn what(document: &AuditReport) -> Markup {
     let policy = &document.policy;
     let accepted: Vec<&str> = policy
         .accept_encryption
@@ -118,20 +118,20 @@ fn what(document: &AuditDocument) -> Markup {
             (fact("Ended", &html! { (time(document.ended)) " " span.soft { "after " (lasted(document.started, document.ended)) } }))
             (fact("Required", &html! { (accepted.join(" or ")) @if !policy.expected_keys.is_empty() { ", by " code { (policy.expected_keys.join(", ")) } } }))
             @match &document.source {
-                Source::Live { versions, slowed_down } => {
+                FactSource::Live { versions, slowed_down } => {
                     (fact("Source", &html! {
                         "S3 itself, object by object; " @if *versions { "old versions too" } @else { "current versions only (old ones: " code { "--versions" } ")" }
                         @if *slowed_down > 0 { "; S3 asked to slow down " (counted(*slowed_down, "time")) }
                     }))
                 }
-                Source::Inventory { inventories, outside } => {
+                FactSource::Inventory { inventories, outside } => {
                     @for inventory in inventories { (fact("Source", &of_inventory(inventory))) }
                     @if *outside > 0 { (fact("Besides", &html! { (grouped(*outside)) " rows of them lie in none of the locations" })) }
                 }
             }
             @if let Some(file) = &document.offenders_file { (fact("Offenders", &html! { "all of them are listed in " code { (file) } })) }
         }
-        @if let Source::Inventory { .. } = document.source {
+        @if let FactSource::Inventory { .. } = document.source {
             p.note { (Mark::Inferred.with("inventory")) " What was written since an inventory was made is not in it, nor what its configuration leaves out; it tells no KMS keys." }
         }
     }
@@ -152,13 +152,14 @@ fn age(seconds: i64) -> String {
     }
 }
 
-fn offenders(document: &AuditDocument) -> Option<Markup> {
+fn offenders(document: &AuditReport) -> Option<Markup> {
     if document.totals.offenders == 0 {
         return None;
     }
     let of = |encryption: &str| {
-        kinds(document)
-            .any(|kind| kind.judgement == Judgement::Offender && kind.encryption == encryption)
+        kinds(document).any(|kind| {
+            kind.judgement == ObjectJudgement::Offender && kind.encryption == encryption
+        })
     };
     Some(html! {
         ul.plain {
@@ -174,12 +175,12 @@ fn offenders(document: &AuditDocument) -> Option<Markup> {
 }
 
 /// Everything that stood in the way, in a list.
-fn unseen(document: &AuditDocument) -> Option<Markup> {
+fn unseen(document: &AuditReport) -> Option<Markup> {
     let places = document.locations.iter().filter(|location| {
         !location.unseen.is_empty() || !location.unlisted.is_empty() || location.no_bucket
     });
     let mut places = places.peekable();
-    let untold = kinds(document).any(|kind| kind.judgement == Judgement::Untold);
+    let untold = kinds(document).any(|kind| kind.judgement == ObjectJudgement::Untold);
     if places.peek().is_none() && !untold {
         return None;
     }
@@ -200,7 +201,7 @@ fn unseen(document: &AuditDocument) -> Option<Markup> {
     })
 }
 
-fn why(hidden: &Hidden) -> Markup {
+fn why(hidden: &UncheckedObjects) -> Markup {
     html! {
         (hidden.obstacle.message)
         @if hidden.denied { "; allow " code { (hidden.obstacle.operation) } } @else { span.soft { " (" (hidden.obstacle.operation) ")" } }
@@ -208,57 +209,57 @@ fn why(hidden: &Hidden) -> Markup {
 }
 
 /// Its roles; its address where it has none.
-fn name(location: &Location) -> String {
+fn name(location: &AuditedLocation) -> String {
     if location.roles.is_empty() { location.location.clone() } else { location.roles.join(", ") }
 }
 
-const fn mark(judgement: Judgement) -> Mark {
+const fn mark(judgement: ObjectJudgement) -> Mark {
     match judgement {
-        Judgement::Accepted => Mark::Proved,
-        Judgement::Offender => Mark::Refuted,
-        Judgement::Untold => Mark::Open,
+        ObjectJudgement::Accepted => Mark::Passed,
+        ObjectJudgement::Offender => Mark::Failed,
+        ObjectJudgement::Untold => Mark::Open,
     }
 }
 
 /// An encryption by name, with its key.
-fn named(kind: &Kind) -> String {
+fn named(kind: &AuditedEncryption) -> String {
     let name = name_of(kind);
     kind.kms_key.as_ref().map_or_else(|| name.to_owned(), |key| format!("{name}, {key}"))
 }
 
 /// An encryption by name.
-fn name_of(kind: &Kind) -> &str {
+fn name_of(kind: &AuditedEncryption) -> &str {
     if kind.encryption == "none" { "unencrypted" } else { &kind.encryption }
 }
 
 /// A kind of encryption in the legend, by which its pieces of all bars are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct LegendEntry {
     mark: Mark,
     what: String,
 }
 
 /// The kinds that there are, worst first.
-fn legend(document: &AuditDocument) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = kinds(document)
-        .map(|kind| Entry { mark: mark(kind.judgement), what: named(kind) })
+fn legend(document: &AuditReport) -> Vec<LegendEntry> {
+    let mut entries: Vec<LegendEntry> = kinds(document)
+        .map(|kind| LegendEntry { mark: mark(kind.judgement), what: named(kind) })
         .collect();
     if document.locations.iter().any(|location| hidden(location) > 0) {
         entries.push(unseen_entry());
     }
     let rank = |mark: Mark| {
-        [Mark::Refuted, Mark::Open, Mark::Proved].iter().position(|other| *other == mark)
+        [Mark::Failed, Mark::Open, Mark::Passed].iter().position(|other| *other == mark)
     };
     entries.sort_by(|a, b| (rank(a.mark), &a.what).cmp(&(rank(b.mark), &b.what)));
     entries.dedup();
     entries
 }
 
-fn unseen_entry() -> Entry {
-    Entry { mark: Mark::Open, what: "could not be looked at".to_owned() }
+fn unseen_entry() -> LegendEntry {
+    LegendEntry { mark: Mark::Open, what: "could not be looked at".to_owned() }
 }
 
-fn hidden(location: &Location) -> u64 {
+fn hidden(location: &AuditedLocation) -> u64 {
     location.unseen.iter().map(|hidden| hidden.objects).sum()
 }
 
@@ -267,14 +268,18 @@ type Piece = (usize, u64);
 
 /// The pieces of a location's two bars: objects, and bytes. How large what nobody could look at is,
 /// nobody knows.
-fn pieces(location: &Location, legend: &[Entry]) -> (Vec<Piece>, Vec<Piece>) {
-    let place = |entry: &Entry| legend.iter().position(|other| other == entry).unwrap_or_default();
-    let of = |amount: fn(&Kind) -> u64| {
+fn pieces(location: &AuditedLocation, legend: &[LegendEntry]) -> (Vec<Piece>, Vec<Piece>) {
+    let place =
+        |entry: &LegendEntry| legend.iter().position(|other| other == entry).unwrap_or_default();
+    let of = |amount: fn(&AuditedEncryption) -> u64| {
         location
             .kinds
             .iter()
             .map(|kind| {
-                (place(&Entry { mark: mark(kind.judgement), what: named(kind) }), amount(kind))
+                (
+                    place(&LegendEntry { mark: mark(kind.judgement), what: named(kind) }),
+                    amount(kind),
+                )
             })
             .collect::<Vec<Piece>>()
     };
@@ -310,7 +315,7 @@ fn placed(pieces: &[Piece], from: f64, width: f64) -> Vec<(usize, f64, f64)> {
 }
 
 /// The oldest and the newest day of a location's objects.
-fn period(location: &Location) -> Option<String> {
+fn period(location: &AuditedLocation) -> Option<String> {
     let oldest = location.kinds.iter().filter_map(|kind| kind.counts.oldest).min()?;
     let newest = location.kinds.iter().filter_map(|kind| kind.counts.newest).max()?;
     Some(if day(oldest) == day(newest) {
@@ -321,9 +326,9 @@ fn period(location: &Location) -> Option<String> {
 }
 
 /// Two bars for each location: its objects, and its bytes, by encryption.
-fn picture(document: &AuditDocument) -> Option<Markup> {
+fn picture(document: &AuditReport) -> Option<Markup> {
     let legend = legend(document);
-    let places: Vec<&Location> = document
+    let places: Vec<&AuditedLocation> = document
         .locations
         .iter()
         .filter(|location| !location.kinds.is_empty() || hidden(location) > 0)
@@ -348,7 +353,7 @@ fn picture(document: &AuditDocument) -> Option<Markup> {
     })
 }
 
-fn block(location: &Location, legend: &[Entry], y: f64) -> Markup {
+fn block(location: &AuditedLocation, legend: &[LegendEntry], y: f64) -> Markup {
     let (objects, bytes) = pieces(location, legend);
     let sum =
         |pieces: &[Piece]| pieces.iter().map(|(_, amount)| *amount).fold(0, u64::saturating_add);
@@ -385,7 +390,7 @@ fn short(name: &str) -> String {
     }
 }
 
-fn locations(document: &AuditDocument) -> Markup {
+fn locations(document: &AuditReport) -> Markup {
     html! {
         div.table {
             table.cards {
@@ -403,7 +408,7 @@ fn locations(document: &AuditDocument) -> Markup {
 
 /// The rows of one location: one for each way of encryption, and those for what could not be seen
 /// and for what needs none.
-fn rows(location: &Location) -> Markup {
+fn rows(location: &AuditedLocation) -> Markup {
     let unseen = hidden(location);
     let whole = location.kinds.iter().map(|kind| kind.counts.objects).sum::<u64>() + unseen;
     let nothing: Vec<(u64, &str)> = [
@@ -460,7 +465,7 @@ mod tests {
 
     const RECORDED: &str = include_str!("../../../tests/recordings/documents/audit-v1.json");
 
-    fn recorded() -> AuditDocument {
+    fn recorded() -> AuditReport {
         serde_json::from_str(RECORDED).unwrap()
     }
 
@@ -512,8 +517,8 @@ mod tests {
             age_seconds: 50 * 3600,
             rows: 1234,
         };
-        document.source = Source::Inventory { inventories: vec![inventory], outside: 3 };
-        document.locations[0].kinds[1].judgement = Judgement::Untold;
+        document.source = FactSource::Inventory { inventories: vec![inventory], outside: 3 };
+        document.locations[0].kinds[1].judgement = ObjectJudgement::Untold;
         let page = page(&document);
         is_one_page(&page);
         for part in [

@@ -7,7 +7,7 @@ use crate::{
     checks::{catalogue, finding::Stage},
     report::{
         conclusion::counted,
-        document::{Document, Finding, Level, Status},
+        document::{RecordedFinding, RecordedLevel, RecordedStatus, RunReport},
         html::marks::Mark,
     },
 };
@@ -22,27 +22,32 @@ pub(super) fn words(text: &str) -> Markup {
     html! { @for (index, part) in parts.into_iter().enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
 }
 
-fn word(status: Status) -> &'static str {
+fn word(status: RecordedStatus) -> &'static str {
     match status {
-        Status::Proved => "proved",
-        Status::Refuted => "refuted",
-        Status::Unknown => "unknown",
-        Status::Excused => "excused",
-        Status::NotApplicable => "not applicable",
+        RecordedStatus::Passed => "proved",
+        RecordedStatus::Failed => "refuted",
+        RecordedStatus::Unknown => "unknown",
+        RecordedStatus::Excepted => "excused",
+        RecordedStatus::NotApplicable => "not applicable",
     }
 }
 
-const ORDER: [Status; 5] =
-    [Status::Refuted, Status::Unknown, Status::Excused, Status::Proved, Status::NotApplicable];
+const ORDER: [RecordedStatus; 5] = [
+    RecordedStatus::Failed,
+    RecordedStatus::Unknown,
+    RecordedStatus::Excepted,
+    RecordedStatus::Passed,
+    RecordedStatus::NotApplicable,
+];
 
 /// How many findings of each kind there are; what is only advice is counted by itself.
-pub(super) fn counts(document: &Document) -> Markup {
-    let number = |status: Status, advice: bool| {
+pub(super) fn counts(document: &RunReport) -> Markup {
+    let number = |status: RecordedStatus, advice: bool| {
         document
             .all_findings()
             .filter(|finding| {
                 finding.status == status
-                    && (finding.is_open() && finding.level == Level::Advised) == advice
+                    && (finding.is_open() && finding.level == RecordedLevel::Advisory) == advice
             })
             .count()
     };
@@ -60,29 +65,32 @@ pub(super) fn counts(document: &Document) -> Markup {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "sections that may be missing stand beside it")]
-pub(super) fn open(document: &Document) -> Option<Markup> {
-    let of_level = |level: Level| {
-        let mut open: Vec<&Finding> = document
+pub(super) fn open(document: &RunReport) -> Option<Markup> {
+    let of_level = |level: RecordedLevel| {
+        let mut open: Vec<&RecordedFinding> = document
             .all_findings()
             .filter(|finding| finding.is_open() && finding.level == level)
             .collect();
         open.sort_by_key(|finding| finding.status);
         open
     };
-    let (required, advised) = (of_level(Level::Required), of_level(Level::Advised));
-    let excused: Vec<&Finding> =
-        document.all_findings().filter(|finding| finding.status == Status::Excused).collect();
+    let (required, advisory) =
+        (of_level(RecordedLevel::Required), of_level(RecordedLevel::Advisory));
+    let excepted: Vec<&RecordedFinding> = document
+        .all_findings()
+        .filter(|finding| finding.status == RecordedStatus::Excepted)
+        .collect();
     Some(html! {
-        @if required.is_empty() && advised.is_empty() { p { (Mark::Proved.with("Nothing is open.")) } }
+        @if required.is_empty() && advisory.is_empty() { p { (Mark::Passed.with("Nothing is open.")) } }
         @if !required.is_empty() { h3 { "Open, and required" } (cards(&required)) }
-        @if !advised.is_empty() { h3 { "Open, as advice" } p.soft { "These refuse nothing, unless the setting " code { "enforce" } " says so." } (cards(&advised)) }
-        @if !excused.is_empty() { h3 { "Excused" } (cards(&excused)) }
+        @if !advisory.is_empty() { h3 { "Open, as advice" } p.soft { "These refuse nothing, unless the setting " code { "enforce" } " says so." } (cards(&advisory)) }
+        @if !excepted.is_empty() { h3 { "Excused" } (cards(&excepted)) }
     })
 }
 
 /// A card for each finding; those that only wait for another are told in one line below.
-fn cards(findings: &[&Finding]) -> Markup {
-    let (waiting, told): (Vec<&Finding>, Vec<&Finding>) =
+fn cards(findings: &[&RecordedFinding]) -> Markup {
+    let (waiting, told): (Vec<&RecordedFinding>, Vec<&RecordedFinding>) =
         findings.iter().copied().partition(|finding| finding.waits_for.is_some());
     html! {
         @if !told.is_empty() { ul.cards { @for finding in told { (card(finding)) } } }
@@ -94,7 +102,7 @@ fn cards(findings: &[&Finding]) -> Markup {
     }
 }
 
-fn card(finding: &Finding) -> Markup {
+fn card(finding: &RecordedFinding) -> Markup {
     let mark = Mark::from(finding.status);
     let check = catalogue::find(&finding.check);
     html! {
@@ -103,8 +111,8 @@ fn card(finding: &Finding) -> Markup {
             dl {
                 div { dt { "Saw" } dd { (words(&finding.saw)) @if let Some(at) = &finding.at { " " span.soft { "at " code { (at) } } } } }
                 div { dt { "Wanted" } dd { (words(&finding.wanted)) } }
-                @if let Some(excused) = &finding.excused { div { dt { "Excused" } dd { (words(excused)) } } }
-                @if let Some(mend) = &finding.mend { div { dt { "To do" } dd.mend { (words(mend)) } } }
+                @if let Some(excepted) = &finding.excepted { div { dt { "Excused" } dd { (words(excepted)) } } }
+                @if let Some(fix) = &finding.fix { div { dt { "To do" } dd.mend { (words(fix)) } } }
                 @if let Some(check) = check { div { dt { "Why" } dd.soft { (words(check.why)) } } }
             }
         }
@@ -112,13 +120,13 @@ fn card(finding: &Finding) -> Markup {
 }
 
 /// Findings of one check that say the same of several subjects.
-struct Same<'a> {
-    finding: &'a Finding,
+struct FindingGroup<'a> {
+    finding: &'a RecordedFinding,
     subjects: Vec<&'a str>,
 }
 
-fn folded<'a>(findings: &[&'a Finding]) -> Vec<Same<'a>> {
-    let mut folded: Vec<Same<'a>> = Vec::new();
+fn folded<'a>(findings: &[&'a RecordedFinding]) -> Vec<FindingGroup<'a>> {
+    let mut folded: Vec<FindingGroup<'a>> = Vec::new();
     for finding in findings.iter().copied() {
         let same = folded.iter_mut().find(|same| {
             same.finding.status == finding.status
@@ -127,14 +135,14 @@ fn folded<'a>(findings: &[&'a Finding]) -> Vec<Same<'a>> {
         });
         match same {
             Some(same) => same.subjects.push(&finding.subject),
-            None => folded.push(Same { finding, subjects: vec![&finding.subject] }),
+            None => folded.push(FindingGroup { finding, subjects: vec![&finding.subject] }),
         }
     }
     folded
 }
 
 /// Every check of the document with what it found, one table for each stage.
-pub(super) fn all(document: &Document) -> Option<Markup> {
+pub(super) fn all(document: &RunReport) -> Option<Markup> {
     let stages = [
         (Some(Stage::PreFlight), "Before the launch"),
         (Some(Stage::Watch), "On each cluster of the run"),
@@ -160,7 +168,7 @@ pub(super) fn all(document: &Document) -> Option<Markup> {
                                 @for (index, same) in rows.iter().enumerate() {
                                     tr {
                                         @if index == 0 { th scope="rowgroup" rowspan=(rows.len()) { code { (check) } } }
-                                        td { (Mark::from(same.finding.status).with(word(same.finding.status))) @if same.finding.level == Level::Advised { " " span.soft { "(advice)" } } }
+                                        td { (Mark::from(same.finding.status).with(word(same.finding.status))) @if same.finding.level == RecordedLevel::Advisory { " " span.soft { "(advice)" } } }
                                         td { span.subject { (same.subjects.join(", ")) } }
                                         td { (words(&same.finding.saw)) }
                                     }
@@ -175,7 +183,7 @@ pub(super) fn all(document: &Document) -> Option<Markup> {
 }
 
 /// The exceptions of the settings, and what each excuses.
-pub(super) fn exceptions(document: &Document) -> Option<Markup> {
+pub(super) fn exceptions(document: &RunReport) -> Option<Markup> {
     let exceptions = document
         .inputs
         .as_ref()
@@ -189,11 +197,11 @@ pub(super) fn exceptions(document: &Document) -> Option<Markup> {
             table.cards {
                 thead { tr { th scope="col" { "Check" } th scope="col" { "On" } th scope="col" { "Reason" } th scope="col" { "Until" } th scope="col" { "Excuses" } } }
                 tbody { @for exception in exceptions {
-                    @let excused = document.of_check(&exception.check).filter(|finding| finding.status == Status::Excused && fits(&exception.subject, &finding.subject)).count();
+                    @let excepted = document.of_check(&exception.check).filter(|finding| finding.status == RecordedStatus::Excepted && fits(&exception.subject, &finding.subject)).count();
                     tr {
                         th scope="row" { code { (exception.check) } }
                         td { (exception.subject) } td { (exception.reason) } td { (exception.expires) }
-                        td { @if excused == 0 { "nothing: remove it from the settings" } @else { (counted(excused, "finding")) } }
+                        td { @if excepted == 0 { "nothing: remove it from the settings" } @else { (counted(excepted, "finding")) } }
                     }
                 } }
             }

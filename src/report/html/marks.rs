@@ -3,21 +3,21 @@
 
 use maud::{Markup, html};
 
-use crate::report::{document::Status, path::Proof};
+use crate::report::{document::RecordedStatus, path::Proof};
 
 /// What a sign stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     /// A filled circle with a tick.
-    Proved,
+    Passed,
     /// A circle with a tick.
     Inferred,
     /// A square with a bar.
-    Excused,
+    Excepted,
     /// A diamond with a question mark.
     Open,
     /// A filled octagon with a cross.
-    Refuted,
+    Failed,
     /// A bar alone.
     Nothing,
 }
@@ -25,23 +25,23 @@ pub(super) enum Mark {
 impl From<Proof> for Mark {
     fn from(proof: Proof) -> Self {
         match proof {
-            Proof::Proved => Self::Proved,
+            Proof::Passed => Self::Passed,
             Proof::Inferred => Self::Inferred,
-            Proof::Excused => Self::Excused,
+            Proof::Excepted => Self::Excepted,
             Proof::Gap => Self::Open,
-            Proof::Refuted => Self::Refuted,
+            Proof::Failed => Self::Failed,
         }
     }
 }
 
-impl From<Status> for Mark {
-    fn from(status: Status) -> Self {
+impl From<RecordedStatus> for Mark {
+    fn from(status: RecordedStatus) -> Self {
         match status {
-            Status::Proved => Self::Proved,
-            Status::Excused => Self::Excused,
-            Status::Unknown => Self::Open,
-            Status::Refuted => Self::Refuted,
-            Status::NotApplicable => Self::Nothing,
+            RecordedStatus::Passed => Self::Passed,
+            RecordedStatus::Excepted => Self::Excepted,
+            RecordedStatus::Unknown => Self::Open,
+            RecordedStatus::Failed => Self::Failed,
+            RecordedStatus::NotApplicable => Self::Nothing,
         }
     }
 }
@@ -50,11 +50,11 @@ impl Mark {
     /// The class that gives colours.
     pub(super) const fn class(self) -> &'static str {
         match self {
-            Self::Proved => "proved",
+            Self::Passed => "proved",
             Self::Inferred => "inferred",
-            Self::Excused => "excused",
+            Self::Excepted => "excused",
             Self::Open => "open",
-            Self::Refuted => "refuted",
+            Self::Failed => "refuted",
             Self::Nothing => "nothing",
         }
     }
@@ -63,7 +63,7 @@ impl Mark {
     pub(super) fn shape(self) -> Markup {
         html! {
             @match self {
-                Self::Proved => {
+                Self::Passed => {
                     circle class="full" cx="8" cy="8" r="7.25" {}
                     path class="cut" d="M4.6 8.3 7 10.7 11.5 5.7" {}
                 }
@@ -71,7 +71,7 @@ impl Mark {
                     circle class="hollow" cx="8" cy="8" r="6.75" {}
                     path class="stroke" d="M4.9 8.2 7.1 10.4 11.2 5.8" {}
                 }
-                Self::Excused => {
+                Self::Excepted => {
                     rect class="hollow" x="1.6" y="1.6" width="12.8" height="12.8" rx="2.5" {}
                     path class="stroke" d="M4.8 8H11.2" {}
                 }
@@ -80,7 +80,7 @@ impl Mark {
                     path class="stroke" d="M6.3 6.4a1.75 1.75 0 1 1 2.6 1.5c-.6.35-.9.7-.9 1.3" {}
                     circle class="dot" cx="8" cy="11.2" r=".8" {}
                 }
-                Self::Refuted => {
+                Self::Failed => {
                     path class="full" d="M4.9.8h6.2l4.1 4.1v6.2l-4.1 4.1H4.9L.8 11.1V4.9Z" {}
                     path class="cut" d="M5.3 5.3 10.7 10.7M10.7 5.3 5.3 10.7" {}
                 }
@@ -105,13 +105,13 @@ impl Mark {
     pub(super) fn badge(self, number: usize) -> Markup {
         html! {
             @match self {
-                Self::Proved => { circle class="full" r="11" {} }
+                Self::Passed => { circle class="full" r="11" {} }
                 Self::Inferred => { circle class="hollow" r="10.5" {} }
-                Self::Excused => { rect class="hollow" x="-10" y="-10" width="20" height="20" rx="4" {} }
+                Self::Excepted => { rect class="hollow" x="-10" y="-10" width="20" height="20" rx="4" {} }
                 Self::Open | Self::Nothing => { path class="hollow" d="M0-14 14 0 0 14-14 0Z" {} }
-                Self::Refuted => { path class="full" d="M-5-12h10l7 7v10l-7 7h-10l-7-7v-10Z" {} }
+                Self::Failed => { path class="full" d="M-5-12h10l7 7v10l-7 7h-10l-7-7v-10Z" {} }
             }
-            text class={ "number" @if matches!(self, Self::Proved | Self::Refuted) { " on" } } y="4" { (number) }
+            text class={ "number" @if matches!(self, Self::Passed | Self::Failed) { " on" } } y="4" { (number) }
         }
     }
 }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use crate::report::{
     html::marks::Mark,
-    path::{DataPath, Hop, Kind, Proof, Station},
+    path::{DataPath, Hop, Proof, Station, StationKind},
 };
 
 /// A rectangle, in units of the picture.
@@ -31,21 +31,21 @@ const WIDTH: u16 = 1148;
 
 /// Where a station stands: from left to right raw, cluster, enriched and shredded, and what comes
 /// of them.
-const fn frame(kind: Kind) -> Frame {
+const fn frame(kind: StationKind) -> Frame {
     match kind {
-        Kind::Input => Frame::new(0, 48, 188, 112),
-        Kind::Processing => Frame::new(236, 48, 188, 112),
-        Kind::RawArchive => Frame::new(236, 216, 188, 100),
-        Kind::Logs => Frame::new(236, 384, 188, 100),
-        Kind::Cluster => Frame::new(472, 48, 204, 436),
-        Kind::Enriched => Frame::new(724, 48, 188, 112),
-        Kind::Shredded => Frame::new(724, 216, 188, 112),
-        Kind::Bad => Frame::new(724, 384, 188, 100),
-        Kind::EnrichedArchive => Frame::new(960, 48, 188, 100),
-        Kind::Warehouse => Frame::new(960, 160, 188, 100),
-        Kind::ShreddedArchive => Frame::new(960, 272, 188, 100),
-        Kind::Index => Frame::new(960, 384, 188, 100),
-        Kind::Tracking => Frame::new(472, 532, 204, 84),
+        StationKind::Input => Frame::new(0, 48, 188, 112),
+        StationKind::Processing => Frame::new(236, 48, 188, 112),
+        StationKind::RawArchive => Frame::new(236, 216, 188, 100),
+        StationKind::Logs => Frame::new(236, 384, 188, 100),
+        StationKind::Cluster => Frame::new(472, 48, 204, 436),
+        StationKind::Enriched => Frame::new(724, 48, 188, 112),
+        StationKind::Shredded => Frame::new(724, 216, 188, 112),
+        StationKind::Bad => Frame::new(724, 384, 188, 100),
+        StationKind::EnrichedArchive => Frame::new(960, 48, 188, 100),
+        StationKind::Warehouse => Frame::new(960, 160, 188, 100),
+        StationKind::ShreddedArchive => Frame::new(960, 272, 188, 100),
+        StationKind::Index => Frame::new(960, 384, 188, 100),
+        StationKind::Tracking => Frame::new(472, 532, 204, 84),
     }
 }
 
@@ -53,19 +53,19 @@ const fn frame(kind: Kind) -> Frame {
 struct Route {
     line: String,
     head: (u16, u16),
-    towards: Towards,
+    towards: Direction,
     number: (u16, u16),
 }
 
 #[derive(Clone, Copy)]
-enum Towards {
+enum Direction {
     Right,
     Left,
     Down,
 }
 
 fn across(from: u16, to: u16, y: u16) -> Route {
-    let towards = if to > from { Towards::Right } else { Towards::Left };
+    let towards = if to > from { Direction::Right } else { Direction::Left };
     Route {
         line: format!("M{from} {y}H{to}"),
         head: (to, y),
@@ -78,7 +78,7 @@ fn down(x: u16, from: u16, to: u16) -> Route {
     Route {
         line: format!("M{x} {from}V{to}"),
         head: (x, to),
-        towards: Towards::Down,
+        towards: Direction::Down,
         number: (x, u16::midpoint(from, to)),
     }
 }
@@ -89,35 +89,35 @@ fn bent(from: (u16, u16), to: (u16, u16)) -> Route {
     Route {
         line: format!("M{} {}H{turn}V{}H{}", from.0, from.1, to.1, to.0),
         head: to,
-        towards: Towards::Right,
+        towards: Direction::Right,
         number: (turn, u16::midpoint(from.1, to.1)),
     }
 }
 
-fn route(from: Kind, to: Kind) -> Route {
+fn route(from: StationKind, to: StationKind) -> Route {
     match (from, to) {
-        (Kind::Input, Kind::Processing) => across(188, 236, 104),
-        (Kind::Processing, Kind::Cluster) => across(424, 472, 104),
-        (Kind::Processing, Kind::RawArchive) => down(330, 160, 216),
+        (StationKind::Input, StationKind::Processing) => across(188, 236, 104),
+        (StationKind::Processing, StationKind::Cluster) => across(424, 472, 104),
+        (StationKind::Processing, StationKind::RawArchive) => down(330, 160, 216),
         // Stream Enrich's files go past the cluster: s3-dist-cp there carries them from bucket to
         // bucket.
-        (Kind::Input, Kind::Enriched) => Route {
+        (StationKind::Input, StationKind::Enriched) => Route {
             line: "M94 48V16H818V48".to_owned(),
             head: (818, 48),
-            towards: Towards::Down,
+            towards: Direction::Down,
             number: (456, 16),
         },
-        (Kind::Cluster, Kind::Logs) => across(472, 424, 434),
-        (Kind::Cluster, Kind::Enriched) => across(676, 724, 86),
-        (Kind::Enriched, Kind::Cluster) => across(724, 676, 126),
-        (Kind::Cluster, Kind::Shredded) => across(676, 724, 272),
-        (Kind::Cluster, Kind::Bad) => across(676, 724, 434),
-        (Kind::Cluster, Kind::Tracking) => down(574, 484, 532),
-        (Kind::Enriched, Kind::EnrichedArchive) => across(912, 960, 98),
-        (Kind::Enriched, Kind::Warehouse) => bent((912, 136), (960, 196)),
-        (Kind::Shredded, Kind::Warehouse) => bent((912, 250), (960, 222)),
-        (Kind::Shredded, Kind::ShreddedArchive) => bent((912, 296), (960, 326)),
-        (Kind::Bad, Kind::Index) => across(912, 960, 434),
+        (StationKind::Cluster, StationKind::Logs) => across(472, 424, 434),
+        (StationKind::Cluster, StationKind::Enriched) => across(676, 724, 86),
+        (StationKind::Enriched, StationKind::Cluster) => across(724, 676, 126),
+        (StationKind::Cluster, StationKind::Shredded) => across(676, 724, 272),
+        (StationKind::Cluster, StationKind::Bad) => across(676, 724, 434),
+        (StationKind::Cluster, StationKind::Tracking) => down(574, 484, 532),
+        (StationKind::Enriched, StationKind::EnrichedArchive) => across(912, 960, 98),
+        (StationKind::Enriched, StationKind::Warehouse) => bent((912, 136), (960, 196)),
+        (StationKind::Shredded, StationKind::Warehouse) => bent((912, 250), (960, 222)),
+        (StationKind::Shredded, StationKind::ShreddedArchive) => bent((912, 296), (960, 326)),
+        (StationKind::Bad, StationKind::Index) => across(912, 960, 434),
         (from, to) => {
             let (start, end) = (frame(from).middle(), frame(to).middle());
             bent(start, end)
@@ -137,7 +137,11 @@ pub(super) fn picture(path: &DataPath) -> Markup {
         .unwrap_or_default()
         + 4;
     // The lane above the stations is for one way only.
-    let top = if path.hops.iter().any(|hop| (hop.from, hop.to) == (Kind::Input, Kind::Enriched)) {
+    let top = if path
+        .hops
+        .iter()
+        .any(|hop| (hop.from, hop.to) == (StationKind::Input, StationKind::Enriched))
+    {
         0
     } else {
         40
@@ -172,9 +176,9 @@ fn line(hop: &Hop) -> Markup {
     let route = route(hop.from, hop.to);
     let (x, y) = route.head;
     let turn = match route.towards {
-        Towards::Right => 0,
-        Towards::Down => 90,
-        Towards::Left => 180,
+        Direction::Right => 0,
+        Direction::Down => 90,
+        Direction::Left => 180,
     };
     html! {
         g class={ "way " (Mark::from(hop.protection.proof).class()) } {
@@ -187,14 +191,17 @@ fn line(hop: &Hop) -> Markup {
 /// The box of a station.
 fn stand(station: &Station) -> Markup {
     let frame = frame(station.kind);
-    let class =
-        if station.kind == Kind::Cluster { "cluster" } else { Mark::from(station.proof()).class() };
+    let class = if station.kind == StationKind::Cluster {
+        "cluster"
+    } else {
+        Mark::from(station.proof()).class()
+    };
     html! {
         g class={ "station " (class) } transform={ "translate(" (frame.x) " " (frame.y) ")" } {
             rect class="box" width=(frame.width) height=(frame.height) rx="6" {}
-            @if station.kind != Kind::Cluster { path class="edge" d={ "M6 0H" (frame.width - 6) } {} }
+            @if station.kind != StationKind::Cluster { path class="edge" d={ "M6 0H" (frame.width - 6) } {} }
             text class="name" x="12" y="24" { (station.kind.title()) }
-            @if station.kind == Kind::Cluster { (cluster(station, frame)) } @else { (parts(station, frame)) }
+            @if station.kind == StationKind::Cluster { (cluster(station, frame)) } @else { (parts(station, frame)) }
         }
     }
 }
@@ -314,19 +321,19 @@ mod tests {
     #[test]
     fn no_two_stations_and_no_station_and_the_legend_lie_in_each_other() {
         let kinds = [
-            Kind::Input,
-            Kind::Processing,
-            Kind::Cluster,
-            Kind::Enriched,
-            Kind::Shredded,
-            Kind::Bad,
-            Kind::RawArchive,
-            Kind::EnrichedArchive,
-            Kind::ShreddedArchive,
-            Kind::Logs,
-            Kind::Warehouse,
-            Kind::Index,
-            Kind::Tracking,
+            StationKind::Input,
+            StationKind::Processing,
+            StationKind::Cluster,
+            StationKind::Enriched,
+            StationKind::Shredded,
+            StationKind::Bad,
+            StationKind::RawArchive,
+            StationKind::EnrichedArchive,
+            StationKind::ShreddedArchive,
+            StationKind::Logs,
+            StationKind::Warehouse,
+            StationKind::Index,
+            StationKind::Tracking,
         ];
         let mut frames: Vec<Frame> = kinds.into_iter().map(frame).collect();
         frames.push(Frame::new(0, 216, 188, 270));

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use time::{Duration, OffsetDateTime};
 
 use crate::report::{
-    document::Document,
+    document::RunReport,
     html::{marks::Mark, times::clock},
 };
 
@@ -19,7 +19,7 @@ const LANE: f64 = 34.0;
 
 /// A point of the plot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Event {
+pub(super) struct PlotEvent {
     pub(super) at: OffsetDateTime,
     pub(super) kind: EventKind,
     pub(super) what: String,
@@ -55,7 +55,7 @@ impl EventKind {
 }
 
 /// What a deed of the document's is called.
-fn deed(action: &str) -> &str {
+fn action_name(action: &str) -> &str {
     match action {
         "start-runner" => "started the runner",
         "signal-runner" => "sent the runner a signal",
@@ -69,28 +69,30 @@ fn deed(action: &str) -> &str {
 }
 
 /// All that happened, in order.
-pub(super) fn events(document: &Document) -> Vec<Event> {
-    let noted = document.timeline.iter().map(|moment| Event {
+pub(super) fn events(document: &RunReport) -> Vec<PlotEvent> {
+    let noted = document.timeline.iter().map(|moment| PlotEvent {
         at: moment.at,
         kind: EventKind::Noted,
         what: moment.what.clone(),
     });
     let did = document.actions.iter().map(|action| {
-        let said = format!("{} {}", deed(&action.action), action.subject);
+        let said = format!("{} {}", action_name(&action.action), action.subject);
         match &action.error {
-            None => Event { at: action.at, kind: EventKind::Did, what: said },
-            Some(error) => {
-                Event { at: action.at, kind: EventKind::Failed, what: format!("{said}: {error}") }
-            }
+            None => PlotEvent { at: action.at, kind: EventKind::Did, what: said },
+            Some(error) => PlotEvent {
+                at: action.at,
+                kind: EventKind::Failed,
+                what: format!("{said}: {error}"),
+            },
         }
     });
-    let mut events: Vec<Event> = noted.chain(did).collect();
+    let mut events: Vec<PlotEvent> = noted.chain(did).collect();
     events.sort_by_key(|event| (event.at, event.kind));
     events
 }
 
 /// A stretch of time in a cluster's lane.
-struct Stretch {
+struct PlotInterval {
     from: OffsetDateTime,
     to: OffsetDateTime,
     state: String,
@@ -99,7 +101,7 @@ struct Stretch {
 
 /// When each cluster was in which state. Documents of version 1 tell only when the guard spoke of a
 /// cluster.
-fn lanes(document: &Document) -> Vec<(String, Vec<Stretch>)> {
+fn lanes(document: &RunReport) -> Vec<(String, Vec<PlotInterval>)> {
     let mut ids: Vec<&String> = document.clusters().iter().map(|cluster| &cluster.id).collect();
     ids.extend(
         document
@@ -120,7 +122,7 @@ fn lanes(document: &Document) -> Vec<(String, Vec<Stretch>)> {
                     .filter(|moment| moment.what.contains(id.as_str()))
                     .map(|moment| moment.at)
             };
-            let known = spoken().min().map(|from| Stretch {
+            let known = spoken().min().map(|from| PlotInterval {
                 from,
                 to: document.ended,
                 state: "followed".to_owned(),
@@ -132,7 +134,7 @@ fn lanes(document: &Document) -> Vec<(String, Vec<Stretch>)> {
         changes
             .iter()
             .zip(ends)
-            .map(|(change, to)| Stretch {
+            .map(|(change, to)| PlotInterval {
                 from: change.seen,
                 to,
                 state: change.state.clone(),
@@ -192,7 +194,7 @@ fn number(value: f64) -> String {
 }
 
 /// The plot of a document's run.
-pub(super) fn plot(document: &Document, events: &[Event]) -> Markup {
+pub(super) fn plot(document: &RunReport, events: &[PlotEvent]) -> Markup {
     let moments = || events.iter().map(|event| event.at).chain([document.started, document.ended]);
     let from = moments().min().unwrap_or(document.started);
     let span = (moments().max().unwrap_or(document.ended) - from).max(Duration::milliseconds(100));
@@ -218,7 +220,7 @@ pub(super) fn plot(document: &Document, events: &[Event]) -> Markup {
             @for (index, (event, (x, row))) in events.iter().zip(&placed).enumerate() {
                 @let y = points_at + 12.0 + 24.0 * small(*row);
                 g class={ "point " (event.kind.class()) } transform={ "translate(" (number(*x)) " " (number(y)) ")" } {
-                    @if event.kind == EventKind::Failed { (Mark::Refuted.badge(index + 1)) } @else {
+                    @if event.kind == EventKind::Failed { (Mark::Failed.badge(index + 1)) } @else {
                         @if event.kind == EventKind::Did { rect class="body" x="-10" y="-10" width="20" height="20" rx="3" {} } @else { circle class="body" r="10.5" {} }
                         text class="number" y="4" { (index + 1) }
                     }
@@ -234,9 +236,9 @@ pub(super) fn small(number: usize) -> f64 {
 }
 
 /// Where each point stands: its place in time, and the first row in which there is room for it.
-fn placed(events: &[Event], scale: Scale) -> Vec<(f64, usize)> {
+fn placed(events: &[PlotEvent], scale: Scale) -> Vec<(f64, usize)> {
     let mut ends: Vec<f64> = Vec::new();
-    let place = |event: &Event| {
+    let place = |event: &PlotEvent| {
         let x = scale.x(event.at);
         let row = ends.iter().position(|end| x - end >= APART).unwrap_or_else(|| {
             ends.push(f64::MIN);
@@ -248,7 +250,7 @@ fn placed(events: &[Event], scale: Scale) -> Vec<(f64, usize)> {
     events.iter().map(place).collect()
 }
 
-fn lane(id: &str, stretches: &[Stretch], y: f64, scale: Scale) -> Markup {
+fn lane(id: &str, stretches: &[PlotInterval], y: f64, scale: Scale) -> Markup {
     html! {
         text class="lane-name mono" x="0" y=(number(y + 17.0)) { (id) }
         @for stretch in stretches {
@@ -285,7 +287,7 @@ mod tests {
     #[test]
     fn points_that_would_hide_each_other_stand_one_below_the_other() {
         let scale = Scale { from: at(0), span: Duration::seconds(100) };
-        let event = |milliseconds| Event {
+        let event = |milliseconds| PlotEvent {
             at: at(milliseconds),
             kind: EventKind::Noted,
             what: String::new(),

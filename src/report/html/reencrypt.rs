@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use crate::{
     base::{outcome::Outcome, text::size},
     reencrypt::{
-        cost::{Bill, Item, Paid},
+        cost::{CostEstimate, Item, Paid},
         job::Job,
     },
     report::{
@@ -15,12 +15,14 @@ use crate::{
             marks::Mark,
             times::{lasted, time},
         },
-        reencrypt_document::{BucketTarget, Location, Method, Mode, ReencryptDocument},
+        reencrypt_document::{
+            BucketTarget, Mode, ReencryptReport, ReencryptedLocation, ReportedMethod,
+        },
     },
 };
 
 /// The whole page.
-pub(crate) fn page(document: &ReencryptDocument) -> String {
+pub(crate) fn page(document: &ReencryptReport) -> String {
     let (mark, title, sentence) = conclusion(document);
     let sections = Sections::new([
         ("who", "Who, what, when", Some(who(document))),
@@ -48,7 +50,7 @@ pub(crate) fn page(document: &ReencryptDocument) -> String {
     })
 }
 
-fn found(document: &ReencryptDocument, wanted: impl Fn(Method) -> bool) -> u64 {
+fn found(document: &ReencryptReport, wanted: impl Fn(ReportedMethod) -> bool) -> u64 {
     document
         .locations
         .iter()
@@ -58,13 +60,13 @@ fn found(document: &ReencryptDocument, wanted: impl Fn(Method) -> bool) -> u64 {
         .sum()
 }
 
-fn done(document: &ReencryptDocument) -> u64 {
+fn done(document: &ReencryptReport) -> u64 {
     document.locations.iter().flat_map(|location| &location.done).map(|done| done.objects).sum()
 }
 
 /// A sign, a title and a sentence.
-fn conclusion(document: &ReencryptDocument) -> (Mark, &'static str, String) {
-    let (to_do, done) = (found(document, |method| method != Method::Leave), done(document));
+fn conclusion(document: &ReencryptReport) -> (Mark, &'static str, String) {
+    let (to_do, done) = (found(document, |method| method != ReportedMethod::Leave), done(document));
     match (document.outcome, document.mode) {
         (Outcome::FactsUnknown, _) => (
             Mark::Open,
@@ -72,10 +74,10 @@ fn conclusion(document: &ReencryptDocument) -> (Mark, &'static str, String) {
             "What could not be looked at is named below; nobody knows how it is encrypted.".to_owned(),
         ),
         (Outcome::Ended(0), Mode::Apply) if done > 0 => {
-            (Mark::Proved, "Encrypted as it should be", format!("{} were changed, and each was looked at again before it counted.", objects(done)))
+            (Mark::Passed, "Encrypted as it should be", format!("{} were changed, and each was looked at again before it counted.", objects(done)))
         }
         (Outcome::Ended(0), _) => {
-            (Mark::Proved, "Encrypted as it should be", "Every object that was looked at is encrypted as it should be.".to_owned())
+            (Mark::Passed, "Encrypted as it should be", "Every object that was looked at is encrypted as it should be.".to_owned())
         }
         (_, Mode::DryRun) if document.asked.generate_manifest => {
             (Mark::Open, "Jobs would be made", "S3 would list itself what is unencrypted. Nothing was looked at, and nothing was changed.".to_owned())
@@ -101,21 +103,25 @@ fn objects(number: u64) -> String {
     if number == 1 { "1 object".to_owned() } else { format!("{} objects", grouped(number)) }
 }
 
-fn counts(document: &ReencryptDocument) -> Markup {
+fn counts(document: &ReencryptReport) -> Markup {
     let looked_at: u64 = document.locations.iter().map(|location| location.looked_at).sum();
     let unseen: u64 = document.locations.iter().map(|location| location.unseen).sum();
     let counts = [
-        (Mark::Proved, done(document), "changed and proved"),
+        (Mark::Passed, done(document), "changed and proved"),
         (Mark::Inferred, document.restores_started, "restores started"),
-        (Mark::Excused, document.old_versions_removed, "old versions removed"),
-        (Mark::Refuted, found(document, |method| method == Method::Leave), "must stay as they are"),
+        (Mark::Excepted, document.old_versions_removed, "old versions removed"),
+        (
+            Mark::Failed,
+            found(document, |method| method == ReportedMethod::Leave),
+            "must stay as they are",
+        ),
         (Mark::Open, unseen, "not looked at"),
         (Mark::Nothing, looked_at, "looked at"),
     ];
     html! { ul.counts { @for (mark, number, what) in counts { @if number > 0 { li { (mark.with(&format!("{} {what}", grouped(number)))) } } } } }
 }
 
-fn who(document: &ReencryptDocument) -> Markup {
+fn who(document: &ReencryptReport) -> Markup {
     let asked_for = match document.mode {
         Mode::DryRun => "a dry run",
         Mode::Apply => "--apply",
@@ -160,16 +166,16 @@ fn row_of_target(target: &BucketTarget) -> Markup {
     }
 }
 
-fn refused(document: &ReencryptDocument) -> Option<Markup> {
+fn refused(document: &ReencryptReport) -> Option<Markup> {
     if document.refusals.is_empty() {
         return None;
     }
     Some(
-        html! { ul.plain { @for refusal in &document.refusals { li { (Mark::Refuted.with("--apply would be refused:")) " " (refusal) } } } },
+        html! { ul.plain { @for refusal in &document.refusals { li { (Mark::Failed.with("--apply would be refused:")) " " (refusal) } } } },
     )
 }
 
-fn left(document: &ReencryptDocument) -> Option<Markup> {
+fn left(document: &ReencryptReport) -> Option<Markup> {
     if document.left.is_empty() {
         return None;
     }
@@ -188,18 +194,18 @@ fn left(document: &ReencryptDocument) -> Option<Markup> {
     })
 }
 
-fn word(method: Method) -> (Mark, &'static str) {
+fn word(method: ReportedMethod) -> (Mark, &'static str) {
     match method {
-        Method::UpdateObjectEncryption => (Mark::Inferred, "update the encryption"),
-        Method::Copy => (Mark::Inferred, "copy in place"),
-        Method::CopyInParts => (Mark::Inferred, "copy in place, in parts"),
-        Method::Restore => (Mark::Inferred, "restore first"),
-        Method::PurgeOldVersion => (Mark::Excused, "remove the old version"),
-        Method::Leave => (Mark::Refuted, "leave"),
+        ReportedMethod::UpdateObjectEncryption => (Mark::Inferred, "update the encryption"),
+        ReportedMethod::Copy => (Mark::Inferred, "copy in place"),
+        ReportedMethod::CopyInParts => (Mark::Inferred, "copy in place, in parts"),
+        ReportedMethod::Restore => (Mark::Inferred, "restore first"),
+        ReportedMethod::PurgeOldVersion => (Mark::Excepted, "remove the old version"),
+        ReportedMethod::Leave => (Mark::Failed, "leave"),
     }
 }
 
-fn locations(document: &ReencryptDocument) -> Option<Markup> {
+fn locations(document: &ReencryptReport) -> Option<Markup> {
     if document.locations.is_empty() {
         return None;
     }
@@ -219,7 +225,7 @@ fn locations(document: &ReencryptDocument) -> Option<Markup> {
 }
 
 /// The rows of one location: what was found, then what became of it.
-fn rows(location: &Location) -> Markup {
+fn rows(location: &ReencryptedLocation) -> Markup {
     let mut rows: Vec<Markup> = Vec::new();
     for found in &location.found {
         let (mark, what) = word(found.method);
@@ -233,9 +239,9 @@ fn rows(location: &Location) -> Markup {
     for done in &location.done {
         let (_, what) = word(done.method);
         rows.push(html! {
-            td { (Mark::Proved.with("done and proved")) " " span.soft { "(" (what) ")" } }
+            td { (Mark::Passed.with("done and proved")) " " span.soft { "(" (what) ")" } }
             td.number data-label="Objects" { (grouped(done.objects)) } td.number data-label="Bytes" { (grouped(done.bytes)) }
-            td.share { (bar(done.objects, location.looked_at, Mark::Proved)) } td {}
+            td.share { (bar(done.objects, location.looked_at, Mark::Passed)) } td {}
         });
     }
     if location.unseen > 0 {
@@ -247,7 +253,7 @@ fn rows(location: &Location) -> Markup {
         });
     }
     if rows.is_empty() {
-        rows.push(html! { td colspan="5" { (Mark::Proved.with("as it should be")) " " span.soft { (objects(location.looked_at)) " looked at" } } });
+        rows.push(html! { td colspan="5" { (Mark::Passed.with("as it should be")) " " span.soft { (objects(location.looked_at)) " looked at" } } });
     }
     html! {
         tbody {
@@ -261,7 +267,7 @@ fn rows(location: &Location) -> Markup {
     }
 }
 
-fn jobs(document: &ReencryptDocument) -> Option<Markup> {
+fn jobs(document: &ReencryptReport) -> Option<Markup> {
     if document.jobs.is_empty() {
         return None;
     }
@@ -277,8 +283,8 @@ fn jobs(document: &ReencryptDocument) -> Option<Markup> {
 
 fn row_of_job(job: &Job) -> Markup {
     let mark = match (job.status.as_str(), job.failed) {
-        ("Complete", 0) => Mark::Proved,
-        ("Failed" | "Cancelled", _) | (_, 1..) => Mark::Refuted,
+        ("Complete", 0) => Mark::Passed,
+        ("Failed" | "Cancelled", _) | (_, 1..) => Mark::Failed,
         _ => Mark::Open,
     };
     html! {
@@ -309,13 +315,13 @@ fn said(item: &Item) -> &'static str {
 }
 
 /// The estimate, and beside it what it came to.
-fn cost(document: &ReencryptDocument) -> Markup {
+fn cost(document: &ReencryptReport) -> Markup {
     let spent = document.spent.as_ref();
     let mut items: Vec<&Item> =
         document.estimate.items.iter().chain(spent.iter().flat_map(|bill| &bill.items)).collect();
     items.sort_by_key(|item| (item.what, &item.storage_class));
     items.dedup_by_key(|item| (item.what, item.storage_class.clone()));
-    let in_bill = |bill: &Bill, wanted: &Item| {
+    let in_bill = |bill: &CostEstimate, wanted: &Item| {
         let item = bill
             .items
             .iter()

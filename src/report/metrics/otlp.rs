@@ -102,9 +102,10 @@ pub(crate) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
     let exporter = exporter.build().map_err(|error| trouble(error.to_string()))?;
 
     let failure = Arc::default();
-    let reader = PeriodicReader::builder(Noting { exporter, failure: Arc::clone(&failure) })
-        .with_interval(NEVER)
-        .build();
+    let reader =
+        PeriodicReader::builder(RecordingExporter { exporter, failure: Arc::clone(&failure) })
+            .with_interval(NEVER)
+            .build();
     let resource = Resource::builder()
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     // The variable that names the service beats this.
@@ -139,12 +140,12 @@ pub(crate) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
 
 /// An exporter whose failure is kept: the reader says only that there was one.
 #[derive(Debug)]
-struct Noting {
+struct RecordingExporter {
     exporter: MetricExporter,
     failure: Arc<Mutex<Option<String>>>,
 }
 
-impl PushMetricExporter for Noting {
+impl PushMetricExporter for RecordingExporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let exported = self.exporter.export(metrics).await;
         if let Err(error) = &exported {

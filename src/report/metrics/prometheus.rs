@@ -106,7 +106,7 @@ fn parse(line: &str) -> Option<(&str, SampleLabels, f64)> {
 mod tests {
     use super::*;
     use crate::{
-        report::metrics::{Counts, Measured, gauges},
+        report::metrics::{Measured, MetricCounts, gauges},
         settings::metrics_targets::Labels,
     };
     use proptest::prelude::*;
@@ -120,7 +120,7 @@ mod tests {
             succeeded,
             took: Duration::from_millis(61_250),
             ended: OffsetDateTime::from_unix_timestamp(at).unwrap(),
-            counts: Some(Counts {
+            counts: Some(MetricCounts {
                 findings: BTreeMap::from([
                     (("proved", "required"), 12),
                     (("refuted", "advised"), 1),

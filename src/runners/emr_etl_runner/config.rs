@@ -13,21 +13,21 @@ use crate::{
         secret::{RunnerCredentials, Secret},
     },
     runners::emr_etl_runner::{
-        config_error::{ConfigError, Position},
+        config_error::{ConfigError, ConfigPosition},
         contract,
         erb::{self, Rendered},
         invocation::ConfigSource,
         psych,
-        reader::Reader,
+        reader::ConfigReader,
         ruby::{self, Ruby},
         seal::{self, Seal, Sealed},
-        yaml_value::{Node, Value},
+        yaml_value::{Value, YamlNode},
     },
     spec::{
         cluster_spec::{ClusterSpec, LauncherAdditions, Property},
-        data_paths::Location,
+        data_paths::DataLocation,
         located::Located,
-        observations::{Ambiguity, Tracking},
+        observations::{ConfigAmbiguity, Tracking},
     },
 };
 
@@ -102,7 +102,7 @@ pub struct RunnerConfig {
     /// `aws.emr.jobflow.job_name`: the cluster's name.
     pub job_name: String,
     /// Every S3 location, in the order of the config.
-    pub locations: Vec<Location>,
+    pub locations: Vec<DataLocation>,
     /// `collectors.format`.
     pub collector_format: Option<String>,
     /// `enrich.versions.spark_enrich`.
@@ -112,9 +112,9 @@ pub struct RunnerConfig {
     /// `storage.versions.rdb_shredder`.
     pub rdb_shredder: String,
     /// Where Ruby's reading is definite, but not what a person sees.
-    pub ambiguities: Vec<Ambiguity>,
+    pub ambiguities: Vec<ConfigAmbiguity>,
     /// The whole config, credentials included.
-    root: Secret<Node>,
+    root: Secret<YamlNode>,
 }
 
 impl RunnerConfig {
@@ -190,7 +190,7 @@ impl RunnerConfig {
             ));
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
-            let mut place = Position::START;
+            let mut place = ConfigPosition::START;
             place.advance_all(&String::from_utf8_lossy(&bytes[..error.valid_up_to()]));
             ConfigError::at(place, "not valid UTF-8").within(origin)
         })?;
@@ -200,7 +200,7 @@ impl RunnerConfig {
                 None => erb::render(text, env),
                 // Places in a text that Ruby has rendered are places in that text; where no tag
                 // spans lines they are the file's too.
-                Some(ruby) => ruby::render(ruby, text).map(|text| Rendered::as_it_stands(&text)),
+                Some(ruby) => ruby::render(ruby, text).map(|text| Rendered::from_rendered(&text)),
             }
         };
         rendered()
@@ -210,8 +210,8 @@ impl RunnerConfig {
 
     fn understand(origin: &str, digest: String, rendered: &Rendered) -> Result<Self, ConfigError> {
         let psych::Loaded { root, ambiguities } = psych::load(rendered)?;
-        let reader = Reader { origin, root: &root };
-        let ambiguities: Vec<&psych::Ambiguity> =
+        let reader = ConfigReader { origin, root: &root };
+        let ambiguities: Vec<&psych::YamlAmbiguity> =
             ambiguities.iter().filter(|found| found.is_judged()).collect();
         let breaches = contract::breaches(&root);
         if !breaches.is_empty() {
@@ -273,7 +273,7 @@ impl RunnerConfig {
                 .map(|located| located.value),
             continue_on_unexpected_error: matches!(
                 root.find(&["enrich", "continue_on_unexpected_error"]),
-                Some(Node { value: Value::Bool(true), .. })
+                Some(YamlNode { value: Value::Bool(true), .. })
             ),
             rdb_shredder: reader.text(&["storage", "versions", "rdb_shredder"])?.value,
             ambiguities: ambiguities.into_iter().map(|found| reader.ambiguity(found)).collect(),
@@ -304,7 +304,7 @@ impl RunnerConfig {
 }
 
 /// Replaces every text that holds one of `secrets`: an alias can have put a key anywhere.
-fn mask(node: &mut Node, secrets: &[&String]) {
+fn mask(node: &mut YamlNode, secrets: &[&String]) {
     match &mut node.value {
         Value::Text(text) if secrets.iter().any(|secret| text.contains(secret.as_str())) => {
             *text = "(masked)".to_owned()
@@ -324,7 +324,7 @@ pub fn dump(
     text: &str,
     env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<serde_json::Value, String> {
-    let loaded = || -> Result<Node, ConfigError> {
+    let loaded = || -> Result<YamlNode, ConfigError> {
         let root = psych::load(&erb::render(text, env)?)?.root;
         seal::carriable(&root)?;
         Ok(root)
@@ -679,12 +679,12 @@ mod tests {
                 any_text().prop_map(Value::Text),
             ];
             leaf.prop_recursive(4, 32, 4, |inner| {
-                let node = inner.prop_map(|value| Node { value, at: Position::START });
+                let node = inner.prop_map(|value| YamlNode { value, at: ConfigPosition::START });
                 prop_oneof![
                     prop::collection::vec(node.clone(), 0..4).prop_map(Value::List),
                     prop::collection::btree_map(any_key(), node, 0..4).prop_map(|map| Value::Map(
                         map.into_iter()
-                            .map(|(key, node)| (yaml_value::Key::new(&key), node))
+                            .map(|(key, node)| (yaml_value::YamlKey::new(&key), node))
                             .collect()
                     )),
                 ]

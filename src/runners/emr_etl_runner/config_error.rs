@@ -4,12 +4,12 @@ use std::fmt;
 
 /// A line and column of the runner config, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
+pub struct ConfigPosition {
     line: usize,
     column: usize,
 }
 
-impl Position {
+impl ConfigPosition {
     pub(crate) const START: Self = Self { line: 1, column: 1 };
 
     fn advance(&mut self, character: char) {
@@ -26,7 +26,7 @@ impl Position {
     }
 }
 
-impl fmt::Display for Position {
+impl fmt::Display for ConfigPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.line, self.column)
     }
@@ -53,7 +53,7 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn at(position: Position, message: impl Into<String>) -> Self {
+    pub(crate) fn at(position: ConfigPosition, message: impl Into<String>) -> Self {
         Self::of(&position.to_string(), message)
     }
 

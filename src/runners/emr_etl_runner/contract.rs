@@ -5,13 +5,13 @@
 //! that it does not name may hold anything.
 
 use crate::runners::emr_etl_runner::{
-    config_error::Position,
-    yaml_value::{Node, Value},
+    config_error::ConfigPosition,
+    yaml_value::{Value, YamlNode},
 };
 
 /// What a key must hold.
 #[derive(Clone, Copy, Debug)]
-enum Want {
+enum KeyRequirement {
     Text,
     Boolean,
     Number,
@@ -20,87 +20,96 @@ enum Want {
     Texts,
     TextMap,
     TextMaps,
-    Map(&'static [(&'static str, Want)]),
+    Map(&'static [(&'static str, KeyRequirement)]),
     /// Nothing, or what is inside.
-    Maybe(&'static Want),
+    Maybe(&'static KeyRequirement),
     /// The seal sets it right, whatever stands there.
     Sealed,
 }
 
-const MAYBE_TEXT: Want = Want::Maybe(&Want::Text);
+const MAYBE_TEXT: KeyRequirement = KeyRequirement::Maybe(&KeyRequirement::Text);
 
 /// `ConfigHash`, key by key.
-const CONFIG: Want = Want::Map(&[
+const CONFIG: KeyRequirement = KeyRequirement::Map(&[
     (
         "aws",
-        Want::Map(&[
-            ("access_key_id", Want::Text),
-            ("secret_access_key", Want::Text),
+        KeyRequirement::Map(&[
+            ("access_key_id", KeyRequirement::Text),
+            ("secret_access_key", KeyRequirement::Text),
             (
                 "s3",
-                Want::Map(&[
-                    ("region", Want::Text),
-                    ("buckets", Want::Map(BUCKETS)),
-                    ("consolidate_shredded_output", Want::Boolean),
+                KeyRequirement::Map(&[
+                    ("region", KeyRequirement::Text),
+                    ("buckets", KeyRequirement::Map(BUCKETS)),
+                    ("consolidate_shredded_output", KeyRequirement::Boolean),
                 ]),
             ),
-            ("emr", Want::Map(EMR)),
+            ("emr", KeyRequirement::Map(EMR)),
         ]),
     ),
-    ("collectors", Want::Maybe(&Want::Map(&[("format", Want::Text)]))),
+    (
+        "collectors",
+        KeyRequirement::Maybe(&KeyRequirement::Map(&[("format", KeyRequirement::Text)])),
+    ),
     (
         "enrich",
-        Want::Map(&[
-            ("versions", Want::Maybe(&Want::Map(&[("spark_enrich", Want::Text)]))),
-            ("continue_on_unexpected_error", Want::Maybe(&Want::Boolean)),
-            ("output_compression", Want::OneOf(&["NONE", "GZIP"])),
+        KeyRequirement::Map(&[
+            (
+                "versions",
+                KeyRequirement::Maybe(&KeyRequirement::Map(&[(
+                    "spark_enrich",
+                    KeyRequirement::Text,
+                )])),
+            ),
+            ("continue_on_unexpected_error", KeyRequirement::Maybe(&KeyRequirement::Boolean)),
+            ("output_compression", KeyRequirement::OneOf(&["NONE", "GZIP"])),
         ]),
     ),
     (
         "storage",
-        Want::Map(&[(
+        KeyRequirement::Map(&[(
             "versions",
-            Want::Map(&[
-                ("rdb_shredder", Want::Text),
-                ("hadoop_elasticsearch", Want::Text),
-                ("rdb_loader", Want::Text),
+            KeyRequirement::Map(&[
+                ("rdb_shredder", KeyRequirement::Text),
+                ("hadoop_elasticsearch", KeyRequirement::Text),
+                ("rdb_loader", KeyRequirement::Text),
             ]),
         )]),
     ),
     (
         "monitoring",
-        Want::Map(&[
-            ("tags", Want::TextMap),
-            ("logging", Want::Map(&[("level", Want::Text)])),
+        KeyRequirement::Map(&[
+            ("tags", KeyRequirement::TextMap),
+            ("logging", KeyRequirement::Map(&[("level", KeyRequirement::Text)])),
             (
                 "snowplow",
-                Want::Maybe(&Want::Map(&[
-                    ("method", Want::Text),
-                    ("collector", Want::Text),
-                    ("app_id", Want::Text),
+                KeyRequirement::Maybe(&KeyRequirement::Map(&[
+                    ("method", KeyRequirement::Text),
+                    ("collector", KeyRequirement::Text),
+                    ("app_id", KeyRequirement::Text),
                 ])),
             ),
         ]),
     ),
 ]);
 
-const BUCKETS: &[(&str, Want)] = &[
-    ("assets", Want::Text),
+const BUCKETS: &[(&str, KeyRequirement)] = &[
+    ("assets", KeyRequirement::Text),
     ("jsonpath_assets", MAYBE_TEXT),
-    ("log", Want::Text),
-    ("encrypted", Want::Sealed),
+    ("log", KeyRequirement::Text),
+    ("encrypted", KeyRequirement::Sealed),
     (
         "raw",
-        Want::Maybe(&Want::Map(&[
-            ("in", Want::Texts),
-            ("processing", Want::Text),
-            ("archive", Want::Text),
+        KeyRequirement::Maybe(&KeyRequirement::Map(&[
+            ("in", KeyRequirement::Texts),
+            ("processing", KeyRequirement::Text),
+            ("archive", KeyRequirement::Text),
         ])),
     ),
     (
         "enriched",
-        Want::Map(&[
-            ("good", Want::Text),
+        KeyRequirement::Map(&[
+            ("good", KeyRequirement::Text),
             ("bad", MAYBE_TEXT),
             ("errors", MAYBE_TEXT),
             ("archive", MAYBE_TEXT),
@@ -109,55 +118,55 @@ const BUCKETS: &[(&str, Want)] = &[
     ),
     (
         "shredded",
-        Want::Map(&[
-            ("good", Want::Text),
-            ("bad", Want::Text),
+        KeyRequirement::Map(&[
+            ("good", KeyRequirement::Text),
+            ("bad", KeyRequirement::Text),
             ("errors", MAYBE_TEXT),
             ("archive", MAYBE_TEXT),
         ]),
     ),
 ];
 
-const EMR: &[(&str, Want)] = &[
-    ("ami_version", Want::Text),
-    ("region", Want::Text),
-    ("jobflow_role", Want::Text),
-    ("service_role", Want::Text),
+const EMR: &[(&str, KeyRequirement)] = &[
+    ("ami_version", KeyRequirement::Text),
+    ("region", KeyRequirement::Text),
+    ("jobflow_role", KeyRequirement::Text),
+    ("service_role", KeyRequirement::Text),
     ("placement", MAYBE_TEXT),
     ("ec2_subnet_id", MAYBE_TEXT),
-    ("ec2_key_name", Want::Text),
-    ("security_configuration", Want::Sealed),
-    ("bootstrap", Want::Maybe(&Want::Texts)),
-    ("software", Want::Map(&[("hbase", MAYBE_TEXT), ("lingual", MAYBE_TEXT)])),
+    ("ec2_key_name", KeyRequirement::Text),
+    ("security_configuration", KeyRequirement::Sealed),
+    ("bootstrap", KeyRequirement::Maybe(&KeyRequirement::Texts)),
+    ("software", KeyRequirement::Map(&[("hbase", MAYBE_TEXT), ("lingual", MAYBE_TEXT)])),
     (
         "jobflow",
-        Want::Map(&[
-            ("job_name", Want::Text),
-            ("master_instance_type", Want::Text),
-            ("core_instance_count", Want::Number),
-            ("core_instance_type", Want::Text),
-            ("core_instance_bid", Want::Maybe(&Want::Number)),
+        KeyRequirement::Map(&[
+            ("job_name", KeyRequirement::Text),
+            ("master_instance_type", KeyRequirement::Text),
+            ("core_instance_count", KeyRequirement::Number),
+            ("core_instance_type", KeyRequirement::Text),
+            ("core_instance_bid", KeyRequirement::Maybe(&KeyRequirement::Number)),
             (
                 "core_instance_ebs",
-                Want::Maybe(&Want::Map(&[
-                    ("volume_size", Want::PositiveInteger),
-                    ("volume_type", Want::OneOf(&["standard", "gp2", "io1"])),
-                    ("volume_iops", Want::Maybe(&Want::PositiveInteger)),
-                    ("ebs_optimized", Want::Maybe(&Want::Boolean)),
+                KeyRequirement::Maybe(&KeyRequirement::Map(&[
+                    ("volume_size", KeyRequirement::PositiveInteger),
+                    ("volume_type", KeyRequirement::OneOf(&["standard", "gp2", "io1"])),
+                    ("volume_iops", KeyRequirement::Maybe(&KeyRequirement::PositiveInteger)),
+                    ("ebs_optimized", KeyRequirement::Maybe(&KeyRequirement::Boolean)),
                 ])),
             ),
-            ("task_instance_count", Want::Number),
-            ("task_instance_type", Want::Text),
-            ("task_instance_bid", Want::Maybe(&Want::Number)),
+            ("task_instance_count", KeyRequirement::Number),
+            ("task_instance_type", KeyRequirement::Text),
+            ("task_instance_bid", KeyRequirement::Maybe(&KeyRequirement::Number)),
         ]),
     ),
     ("additional_info", MAYBE_TEXT),
-    ("bootstrap_failure_tries", Want::Number),
-    ("configuration", Want::Maybe(&Want::TextMaps)),
+    ("bootstrap_failure_tries", KeyRequirement::Number),
+    ("configuration", KeyRequirement::Maybe(&KeyRequirement::TextMaps)),
 ];
 
 /// Everything in `root` that breaks the contract, with its place, in the order of the contract.
-pub(super) fn breaches(root: &Node) -> Vec<(Position, String)> {
+pub(super) fn breaches(root: &YamlNode) -> Vec<(ConfigPosition, String)> {
     let mut found = Vec::new();
     if root.get("aws").is_none() && (root.get("s3").is_some() || root.get("emr").is_some()) {
         let hint = "`s3` and `emr` stand at the top here, which is the layout of very old EmrEtlRunner releases; today they stand under `aws`";
@@ -168,11 +177,11 @@ pub(super) fn breaches(root: &Node) -> Vec<(Position, String)> {
 }
 
 struct Walk<'a> {
-    found: &'a mut Vec<(Position, String)>,
+    found: &'a mut Vec<(ConfigPosition, String)>,
 }
 
 impl Walk<'_> {
-    fn breach(&mut self, node: &Node, path: &[String], wanted: &str) {
+    fn breach(&mut self, node: &YamlNode, path: &[String], wanted: &str) {
         let key = if path.is_empty() { "the config".to_owned() } else { path.join(".") };
         let secret = path.iter().any(|key| key.contains("access_key"));
         let found = if secret { node.value.kind().to_owned() } else { shown(&node.value) };
@@ -189,11 +198,11 @@ impl Walk<'_> {
         self.found.push((node.at, format!("{key} must be {wanted}; found {found}{quotes}")));
     }
 
-    fn check(&mut self, node: &Node, want: Want, path: &mut Vec<String>) {
+    fn check(&mut self, node: &YamlNode, want: KeyRequirement, path: &mut Vec<String>) {
         match (want, &node.value) {
-            (Want::Sealed, _) | (Want::Maybe(_), Value::Null) => {}
-            (Want::Maybe(inner), _) => self.check(node, *inner, path),
-            (Want::Text, Value::Text(text)) if text.contains("ADD HERE") => {
+            (KeyRequirement::Sealed, _) | (KeyRequirement::Maybe(_), Value::Null) => {}
+            (KeyRequirement::Maybe(inner), _) => self.check(node, *inner, path),
+            (KeyRequirement::Text, Value::Text(text)) if text.contains("ADD HERE") => {
                 self.found.push((
                     node.at,
                     format!(
@@ -202,47 +211,50 @@ impl Walk<'_> {
                     ),
                 ));
             }
-            (Want::Text, Value::Text(_))
-            | (Want::Boolean, Value::Bool(_))
-            | (Want::Number, Value::Integer(_) | Value::Float(_)) => {}
-            (Want::PositiveInteger, Value::Integer(number)) if *number > 0 => {}
-            (Want::OneOf(choices), Value::Text(text)) if choices.contains(&text.as_str()) => {}
-            (Want::Texts, Value::List(items)) => {
+            (KeyRequirement::Text, Value::Text(_))
+            | (KeyRequirement::Boolean, Value::Bool(_))
+            | (KeyRequirement::Number, Value::Integer(_) | Value::Float(_)) => {}
+            (KeyRequirement::PositiveInteger, Value::Integer(number)) if *number > 0 => {}
+            (KeyRequirement::OneOf(choices), Value::Text(text))
+                if choices.contains(&text.as_str()) => {}
+            (KeyRequirement::Texts, Value::List(items)) => {
                 self.each(
                     items.iter().enumerate().map(|(index, item)| (format!("[{index}]"), item)),
-                    Want::Text,
+                    KeyRequirement::Text,
                     path,
                 );
             }
-            (Want::TextMap, Value::Map(entries)) => self.each(
+            (KeyRequirement::TextMap, Value::Map(entries)) => self.each(
                 entries.iter().map(|(key, child)| (key.name.clone(), child)),
-                Want::Text,
+                KeyRequirement::Text,
                 path,
             ),
-            (Want::TextMaps, Value::Map(entries)) => self.each(
+            (KeyRequirement::TextMaps, Value::Map(entries)) => self.each(
                 entries.iter().map(|(key, child)| (key.name.clone(), child)),
-                Want::TextMap,
+                KeyRequirement::TextMap,
                 path,
             ),
-            (Want::Map(keys), Value::Map(_)) => self.map(node, keys, path),
-            (Want::Text, _) => self.breach(node, path, "text"),
-            (Want::Boolean, _) => self.breach(node, path, "true or false"),
-            (Want::Number, _) => self.breach(node, path, "a number"),
-            (Want::PositiveInteger, _) => self.breach(node, path, "a whole number above 0"),
-            (Want::OneOf(choices), _) => {
+            (KeyRequirement::Map(keys), Value::Map(_)) => self.map(node, keys, path),
+            (KeyRequirement::Text, _) => self.breach(node, path, "text"),
+            (KeyRequirement::Boolean, _) => self.breach(node, path, "true or false"),
+            (KeyRequirement::Number, _) => self.breach(node, path, "a number"),
+            (KeyRequirement::PositiveInteger, _) => {
+                self.breach(node, path, "a whole number above 0")
+            }
+            (KeyRequirement::OneOf(choices), _) => {
                 self.breach(node, path, &format!("one of {}", choices.join(", ")))
             }
-            (Want::Texts, _) => self.breach(node, path, "a list of texts"),
-            (Want::TextMap, _) => self.breach(node, path, "a map of texts"),
-            (Want::TextMaps, _) => self.breach(node, path, "a map of maps of texts"),
-            (Want::Map(_), _) => self.breach(node, path, "a map"),
+            (KeyRequirement::Texts, _) => self.breach(node, path, "a list of texts"),
+            (KeyRequirement::TextMap, _) => self.breach(node, path, "a map of texts"),
+            (KeyRequirement::TextMaps, _) => self.breach(node, path, "a map of maps of texts"),
+            (KeyRequirement::Map(_), _) => self.breach(node, path, "a map"),
         }
     }
 
     fn each<'n>(
         &mut self,
-        children: impl Iterator<Item = (String, &'n Node)>,
-        want: Want,
+        children: impl Iterator<Item = (String, &'n YamlNode)>,
+        want: KeyRequirement,
         path: &mut Vec<String>,
     ) {
         for (name, child) in children {
@@ -252,12 +264,17 @@ impl Walk<'_> {
         }
     }
 
-    fn map(&mut self, node: &Node, keys: &'static [(&'static str, Want)], path: &mut Vec<String>) {
+    fn map(
+        &mut self,
+        node: &YamlNode,
+        keys: &'static [(&'static str, KeyRequirement)],
+        path: &mut Vec<String>,
+    ) {
         for (name, want) in keys {
             path.push((*name).to_owned());
             match node.get(name) {
                 Some(child) => self.check(child, *want, path),
-                None if matches!(want, Want::Maybe(_) | Want::Sealed) => {}
+                None if matches!(want, KeyRequirement::Maybe(_) | KeyRequirement::Sealed) => {}
                 None => {
                     let hint = near_miss(node, name, keys)
                         .map_or_else(String::new, |(near, at)| {
@@ -273,14 +290,14 @@ impl Walk<'_> {
 
 /// A key of `node` that nobody asked for and that looks like `wanted`.
 fn near_miss<'n>(
-    node: &'n Node,
+    node: &'n YamlNode,
     wanted: &str,
-    keys: &[(&str, Want)],
-) -> Option<(&'n str, Position)> {
+    keys: &[(&str, KeyRequirement)],
+) -> Option<(&'n str, ConfigPosition)> {
     let Value::Map(entries) = &node.value else { return None };
-    let strangers =
+    let unrelated_clusters =
         entries.iter().filter(|(key, _)| !keys.iter().any(|(known, _)| *known == key.name));
-    let (distance, key, child) = strangers
+    let (distance, key, child) = unrelated_clusters
         .map(|(key, child)| (strsim::damerau_levenshtein(&key.name, wanted), key, child))
         .min_by_key(|(distance, ..)| *distance)?;
     (distance <= wanted.len() / 3 || key.name.starts_with(wanted) || wanted.starts_with(&key.name))

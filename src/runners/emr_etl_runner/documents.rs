@@ -72,13 +72,13 @@ pub(super) fn read_folder(
 }
 
 /// One self-describing JSON: what it is, and its data.
-pub(super) struct Document<'a> {
+pub(super) struct SelfDescribingJson<'a> {
     file: &'a str,
     pub(super) schema: SchemaKey,
     data: Map<String, Value>,
 }
 
-impl<'a> Document<'a> {
+impl<'a> SelfDescribingJson<'a> {
     /// # Errors
     /// [`DocumentError`] when it is not JSON, or not self-describing.
     pub(super) fn parse(file: &'a str, bytes: &[u8]) -> Result<Self, DocumentError> {

@@ -8,11 +8,11 @@ use std::{collections::BTreeSet, path::Path};
 use serde_json::Value;
 
 use crate::{
-    runners::emr_etl_runner::documents::{Document, DocumentError, read_folder},
-    spec::observations::{Enrichment, Source},
+    runners::emr_etl_runner::documents::{DocumentError, SelfDescribingJson, read_folder},
+    spec::observations::{Enrichment, EnrichmentSource},
 };
 
-impl Source {
+impl EnrichmentSource {
     fn of(uri: &str) -> Self {
         let Some((scheme, rest)) = uri.split_once("://") else { return Self::Other };
         match scheme.to_ascii_lowercase().as_str() {
@@ -34,7 +34,7 @@ impl Enrichment {
     /// # Errors
     /// [`DocumentError`] when it is not self-describing JSON.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, DocumentError> {
-        let document = Document::parse(file, bytes)?;
+        let document = SelfDescribingJson::parse(file, bytes)?;
         let mut sources = BTreeSet::new();
         if let Some(parameters) = document.get(&["parameters"]) {
             collect(parameters, &mut sources);
@@ -70,13 +70,13 @@ impl Enrichment {
     }
 }
 
-fn collect(value: &Value, sources: &mut BTreeSet<Source>) {
+fn collect(value: &Value, sources: &mut BTreeSet<EnrichmentSource>) {
     match value {
         Value::Object(fields) => {
             for (key, field) in fields {
                 match field {
                     Value::String(uri) if key == "uri" => {
-                        sources.insert(Source::of(uri));
+                        sources.insert(EnrichmentSource::of(uri));
                     }
                     field => collect(field, sources),
                 }
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!((lookup.name.as_deref(), lookup.enabled), (Some("ip_lookups"), Some(true)));
         assert_eq!(
             lookup.sources,
-            BTreeSet::from([Source::S3("s3://acme-assets/maxmind".to_owned())])
+            BTreeSet::from([EnrichmentSource::S3("s3://acme-assets/maxmind".to_owned())])
         );
 
         let request = r#"{"schema": "iglu:com.snowplowanalytics.snowplow.enrichments/api_request_enrichment_config/jsonschema/1-0-0", "data": {
@@ -111,7 +111,10 @@ mod tests {
         let request = Enrichment::parse("e.json", request.as_bytes()).unwrap();
         assert_eq!(
             request.sources,
-            BTreeSet::from([Source::Server("http://api.acme.com:8080".to_owned()), Source::Other])
+            BTreeSet::from([
+                EnrichmentSource::Server("http://api.acme.com:8080".to_owned()),
+                EnrichmentSource::Other
+            ])
         );
         assert!(!format!("{request:?}").contains("hunter2"));
     }

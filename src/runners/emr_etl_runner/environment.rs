@@ -7,7 +7,7 @@
 use crate::spec::observations::Variable;
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum VariableKind {
     /// Options of `ruby` or `jruby`.
     RubyOptions,
     /// Options of `java`.
@@ -16,18 +16,18 @@ enum Kind {
     Path,
 }
 
-const VARIABLES: [(&str, Kind); 11] = [
-    ("RUBYOPT", Kind::RubyOptions),
-    ("JRUBY_OPTS", Kind::RubyOptions),
-    ("RUBYLIB", Kind::Path),
-    ("GEM_HOME", Kind::Path),
-    ("GEM_PATH", Kind::Path),
-    ("BUNDLE_GEMFILE", Kind::Path),
-    ("CLASSPATH", Kind::Path),
-    ("JAVA_TOOL_OPTIONS", Kind::JavaOptions),
-    ("JDK_JAVA_OPTIONS", Kind::JavaOptions),
-    ("_JAVA_OPTIONS", Kind::JavaOptions),
-    ("JAVA_OPTS", Kind::JavaOptions),
+const VARIABLES: [(&str, VariableKind); 11] = [
+    ("RUBYOPT", VariableKind::RubyOptions),
+    ("JRUBY_OPTS", VariableKind::RubyOptions),
+    ("RUBYLIB", VariableKind::Path),
+    ("GEM_HOME", VariableKind::Path),
+    ("GEM_PATH", VariableKind::Path),
+    ("BUNDLE_GEMFILE", VariableKind::Path),
+    ("CLASSPATH", VariableKind::Path),
+    ("JAVA_TOOL_OPTIONS", VariableKind::JavaOptions),
+    ("JDK_JAVA_OPTIONS", VariableKind::JavaOptions),
+    ("_JAVA_OPTIONS", VariableKind::JavaOptions),
+    ("JAVA_OPTS", VariableKind::JavaOptions),
 ];
 
 /// Options of `java` that load code, run a command, or read further options from a file. Source:
@@ -53,14 +53,14 @@ const JAVA: [&str; 16] = [
 
 /// Those that are set, by `value`.
 #[must_use]
-pub fn that_can_load_code(value: impl Fn(&str) -> Option<String>) -> Vec<Variable> {
+pub fn code_loading_variables(value: impl Fn(&str) -> Option<String>) -> Vec<Variable> {
     let set = VARIABLES.iter().filter_map(|(name, kind)| {
         Some((*name, *kind, value(name).filter(|value| !value.trim().is_empty())?))
     });
     set.map(|(name, kind, value)| Variable { name, loads_code: kind.loads_code(&value) }).collect()
 }
 
-impl Kind {
+impl VariableKind {
     fn loads_code(self, value: &str) -> bool {
         match self {
             Self::Path => true,
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn loads_code(name: &str, value: &str) -> Option<bool> {
-        that_can_load_code(|asked| (asked == name).then(|| value.to_owned()))
+        code_loading_variables(|asked| (asked == name).then(|| value.to_owned()))
             .first()
             .map(|variable| variable.loads_code)
     }

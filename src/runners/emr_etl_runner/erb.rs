@@ -5,23 +5,25 @@
 //! and `<%= … %>` with variables, their defaults and literals. Every other tag is refused with its
 //! place, because a guess about what Ruby would print is a guess about what runs.
 
-use crate::runners::emr_etl_runner::config_error::{ConfigError, Position};
+use crate::runners::emr_etl_runner::config_error::{ConfigError, ConfigPosition};
 
 /// The rendered text, and for each run of its bytes where in the source it came from.
 #[derive(Debug)]
 pub(crate) struct Rendered {
     pub(crate) text: String,
     /// `(first rendered byte, source position, is literal)`, ascending.
-    runs: Vec<(usize, Position, bool)>,
+    runs: Vec<(usize, ConfigPosition, bool)>,
 }
 
 impl Rendered {
     /// The place in the source of the rendered byte at `index` (from 0), as the parser counts.
     ///
     /// Text that a tag printed points at the tag, since that is where an editor must go.
-    pub(crate) fn source(&self, index: usize) -> Position {
+    pub(crate) fn source(&self, index: usize) -> ConfigPosition {
         let run = self.runs.partition_point(|(start, _, _)| *start <= index).saturating_sub(1);
-        let Some(&(start, position, literal)) = self.runs.get(run) else { return Position::START };
+        let Some(&(start, position, literal)) = self.runs.get(run) else {
+            return ConfigPosition::START;
+        };
         if !literal {
             return position;
         }
@@ -34,15 +36,15 @@ impl Rendered {
 
 impl Rendered {
     /// Text that something else has rendered: its places are those of the rendered text.
-    pub(crate) fn as_it_stands(text: &str) -> Self {
+    pub(crate) fn from_rendered(text: &str) -> Self {
         let mut rendered = Self { text: String::with_capacity(text.len()), runs: Vec::new() };
-        rendered.copy(text, Position::START);
+        rendered.copy(text, ConfigPosition::START);
         rendered
     }
 
     /// Adds text of the source that stands at `place`; gives the place behind it. A run is at most
     /// a line, so that a look-up scans no further.
-    fn copy(&mut self, literal: &str, mut place: Position) -> Position {
+    fn copy(&mut self, literal: &str, mut place: ConfigPosition) -> ConfigPosition {
         for line in literal.split_inclusive('\n') {
             self.runs.push((self.text.len(), place, true));
             self.text.push_str(line);
@@ -52,7 +54,7 @@ impl Rendered {
     }
 
     /// Adds what the tag at `place` printed.
-    fn print(&mut self, value: &str, place: Position) {
+    fn print(&mut self, value: &str, place: ConfigPosition) {
         if !value.is_empty() {
             self.runs.push((self.text.len(), place, false));
             self.text.push_str(value);
@@ -69,7 +71,7 @@ pub(crate) fn render(
     env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<Rendered, ConfigError> {
     let mut rendered = Rendered { text: String::with_capacity(source.len()), runs: Vec::new() };
-    let mut place = Position::START;
+    let mut place = ConfigPosition::START;
     let mut rest = source;
     while let Some(start) = rest.find("<%") {
         let (literal, tag) = rest.split_at(start);
@@ -99,7 +101,7 @@ pub(crate) fn render(
 /// What one tag prints; `inner` is the text between `<%` and `%>`.
 fn evaluate(
     inner: &str,
-    place: Position,
+    place: ConfigPosition,
     env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<String, ConfigError> {
     // `%%>` would be a literal `%>` inside the tag, and the tag would go on.
@@ -233,7 +235,7 @@ fn has_utf8_locale(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> bool {
 /// The first operand that is not nil, as `||` chooses; nil prints as nothing.
 fn value(
     operands: &[Expression<'_>],
-    place: Position,
+    place: ConfigPosition,
     env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<String, ConfigError> {
     let text = |name: &str, value: std::ffi::OsString| {

@@ -6,8 +6,8 @@
 use std::{collections::VecDeque, ffi::OsString, path::PathBuf};
 
 use crate::{
-    runners::emr_etl_runner::option_parser::{Misuse, Stopped, Switch, order},
-    spec::part::Part,
+    runners::emr_etl_runner::option_parser::{OptionError, Stopped, Switch, order},
+    spec::part::PipelinePart,
 };
 
 /// Where the runner would read its config.
@@ -42,7 +42,7 @@ pub enum CommandLine {
     /// Help, a version or shell completions are printed, and nothing else happens.
     Exits,
     /// The runner says so itself, with exit code 1, before it looks at AWS.
-    Fails(Complaint),
+    Fails(CommandLineError),
 }
 
 /// The `run` command's options.
@@ -55,9 +55,9 @@ pub struct RunInvocation {
     /// `--persistent-jobflow-duration` as typed, such as `1d12h`.
     pub persistent_duration: Option<String>,
     /// The last `--skip`.
-    pub skip: Vec<Part>,
+    pub skip: Vec<PipelinePart>,
     /// The last `--resume-from`.
-    pub resume_from: Option<Part>,
+    pub resume_from: Option<PipelinePart>,
     /// `--include vacuum`, the only thing that can be included.
     pub vacuum: bool,
     /// The last `--targets`: a folder.
@@ -67,7 +67,7 @@ pub struct RunInvocation {
     /// The last `--resolver`: a file. Without it the runner stops after it has loaded its config.
     pub resolver: Option<PathBuf>,
     /// `--lock`.
-    pub lock: Option<Lock>,
+    pub lock: Option<RunLock>,
     /// `--debug`: one more step, EMR's own debugging.
     pub debug: bool,
     /// The argv to hand over: the same words, but wherever a config is named it is `-`.
@@ -76,7 +76,7 @@ pub struct RunInvocation {
 
 /// The lock that keeps two runs apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lock {
+pub struct RunLock {
     /// `--lock`: a file's path, or a key in Consul.
     pub path: String,
     /// `--consul`: a Consul server's address.
@@ -87,7 +87,7 @@ pub struct Lock {
 
 /// Why EmrEtlRunner 1.0.4 would reject a command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Complaint {
+pub enum CommandLineError {
     /// No words, or none after `--`.
     #[error("there is no command; expected `run -c config.yml …`")]
     NoCommand,
@@ -99,7 +99,7 @@ pub enum Complaint {
     OptionBeforeCommand(String),
     /// `OptionParser` raises.
     #[error(transparent)]
-    Misuse(Misuse),
+    Misuse(OptionError),
     /// `run` without `--config`.
     #[error("`run` needs a config: add `-c config.yml`, or `-c -` for standard input")]
     NoConfig,
@@ -197,7 +197,7 @@ impl Invocation {
     }
 }
 
-impl Complaint {
+impl CommandLineError {
     /// Whether no version of the runner launches on such a line: each needs a config for that,
     /// which only an option can name.
     fn no_version_launches(&self, argv: &[OsString]) -> bool {
@@ -224,10 +224,12 @@ impl CommandLine {
             const NONE: &[Switch<()>] = &[];
             return Ok(match order(NONE, [word.clone()], ((), "")) {
                 Err(Stopped::Exits) => Self::Exits,
-                _ => Self::Fails(Complaint::OptionBeforeCommand(word.display().to_string())),
+                _ => Self::Fails(CommandLineError::OptionBeforeCommand(word.display().to_string())),
             });
         }
-        let Some(command) = words.pop_front() else { return Ok(Self::Fails(Complaint::NoCommand)) };
+        let Some(command) = words.pop_front() else {
+            return Ok(Self::Fails(CommandLineError::NoCommand));
+        };
         if command == "run" {
             read.push(command);
             return Self::read_run(read, words);
@@ -239,7 +241,8 @@ impl CommandLine {
         {
             name = format!("{name} {}", second.display());
         }
-        Ok(known(&name).map_or_else(|| Self::Fails(Complaint::UnknownCommand(name)), Self::Other))
+        Ok(known(&name)
+            .map_or_else(|| Self::Fails(CommandLineError::UnknownCommand(name)), Self::Other))
     }
 
     fn read_run(
@@ -249,18 +252,21 @@ impl CommandLine {
         let ordered = match order(RUN, words, (Id::Config, "-")) {
             Ok(ordered) => ordered,
             Err(Stopped::Exits) => return Ok(Self::Exits),
-            Err(Stopped::Fails(misuse)) => return Ok(Self::Fails(Complaint::Misuse(misuse))),
+            Err(Stopped::Fails(misuse)) => {
+                return Ok(Self::Fails(CommandLineError::Misuse(misuse)));
+            }
             Err(Stopped::Doubt(doubt)) => return Err(InvocationError::Rejected(doubt)),
         };
         argv.extend(ordered.words);
-        Ok(RunInvocation::new(&Given(ordered.given), argv).map_or_else(Self::Fails, Self::Run))
+        Ok(RunInvocation::new(&GivenOptions(ordered.given), argv)
+            .map_or_else(Self::Fails, Self::Run))
     }
 }
 
 /// The options of `run`, in their order.
-struct Given(Vec<(Id, OsString)>);
+struct GivenOptions(Vec<(Id, OsString)>);
 
-impl Given {
+impl GivenOptions {
     fn has(&self, id: Id) -> bool {
         self.0.iter().any(|(given, _)| *given == id)
     }
@@ -289,10 +295,10 @@ impl Given {
 
 impl RunInvocation {
     /// In the order of the runner's own checks, so that the first complaint is the same.
-    fn new(given: &Given, sealed_argv: Vec<OsString>) -> Result<Self, Complaint> {
-        let Some(config) = given.value(Id::Config) else { return Err(Complaint::NoConfig) };
-        let part = |option, found: &str, known: &[Part]| {
-            Part::named(found, known).ok_or_else(|| Complaint::UnknownPart {
+    fn new(given: &GivenOptions, sealed_argv: Vec<OsString>) -> Result<Self, CommandLineError> {
+        let Some(config) = given.value(Id::Config) else { return Err(CommandLineError::NoConfig) };
+        let part = |option, found: &str, known: &[PipelinePart]| {
+            PipelinePart::named(found, known).ok_or_else(|| CommandLineError::UnknownPart {
                 option,
                 found: found.to_owned(),
                 known: known.iter().map(|part| part.name()).collect(),
@@ -300,19 +306,19 @@ impl RunInvocation {
         };
         let resume_from = given
             .text(Id::ResumeFrom)
-            .map(|found| part("--resume-from", &found, &Part::RESUMABLE))
+            .map(|found| part("--resume-from", &found, &PipelinePart::RESUMABLE))
             .transpose()?;
-        let skip: Vec<Part> = given
+        let skip: Vec<PipelinePart> = given
             .list(Id::Skip)
             .iter()
-            .map(|found| part("--skip", found, &Part::SKIPPABLE))
+            .map(|found| part("--skip", found, &PipelinePart::SKIPPABLE))
             .collect::<Result<_, _>>()?;
         if resume_from.is_some() && !skip.is_empty() {
-            return Err(Complaint::ResumeAndSkip);
+            return Err(CommandLineError::ResumeAndSkip);
         }
         let included = given.list(Id::Include);
         if let Some(found) = included.iter().find(|found| *found != "vacuum") {
-            return Err(Complaint::UnknownPart {
+            return Err(CommandLineError::UnknownPart {
                 option: "--include",
                 found: found.clone(),
                 known: vec!["vacuum"],
@@ -332,7 +338,7 @@ impl RunInvocation {
             targets: given.path(Id::Targets),
             enrichments: given.path(Id::Enrichments),
             resolver: given.path(Id::Resolver),
-            lock: given.text(Id::Lock).map(|path| Lock {
+            lock: given.text(Id::Lock).map(|path| RunLock {
                 path,
                 consul: given.text(Id::Consul),
                 ignore_on_start: given.has(Id::IgnoreLock),
@@ -474,7 +480,7 @@ mod tests {
                     path("targets", &run.targets),
                     path("enrichments", &run.enrichments),
                     (!skip.is_empty()).then(|| format!("skip {}", skip.join(","))),
-                    text("resume", run.resume_from.map(Part::name)),
+                    text("resume", run.resume_from.map(PipelinePart::name)),
                     flag("vacuum", run.vacuum),
                     flag("persistent", run.persistent),
                     text("for", run.persistent_duration.as_deref()),
@@ -658,7 +664,7 @@ mod tests {
 
     /// What the guard makes of a recorded line.
     #[derive(Debug, PartialEq)]
-    enum Row {
+    enum RecordedLineResult {
         /// A run; its exit code was what S3, EMR or the lock led to.
         Run,
         /// A run that failed over something the command line says nothing of: the config, a file,
@@ -670,7 +676,7 @@ mod tests {
 
     #[test]
     fn every_recorded_command_line_is_understood_as_its_exit_code_shows() {
-        use Row::{PassedThrough, Rejected, Run, RunThatFails};
+        use RecordedLineResult::{PassedThrough, Rejected, Run, RunThatFails};
         let expected = [
             ("nodata", Run),
             ("processing-notempty", Run),

@@ -34,14 +34,14 @@ pub(super) enum Stopped {
     /// Help, a version or completions are printed, then the program exits.
     Exits,
     /// `OptionParser` raises.
-    Fails(Misuse),
+    Fails(OptionError),
     /// Rubies disagree, or this reading does not cover it.
     Doubt(String),
 }
 
 /// What `OptionParser` raises about a word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Misuse {
+pub enum OptionError {
     /// `InvalidOption`.
     #[error("`{0}` is not an option of `run`")]
     Unknown(String),
@@ -79,7 +79,7 @@ pub(super) fn order<T: Copy + PartialEq + 'static>(
     words: impl IntoIterator<Item = OsString>,
     replaced: (T, &str),
 ) -> Result<Ordered<T>, Stopped> {
-    let mut reader = Reader {
+    let mut reader = OptionReader {
         switches,
         rest: words.into_iter().collect(),
         replaced,
@@ -104,7 +104,7 @@ pub(super) fn order<T: Copy + PartialEq + 'static>(
     Ok(Ordered { given: reader.given, words: reader.words })
 }
 
-struct Reader<'a, T: 'static> {
+struct OptionReader<'a, T: 'static> {
     switches: &'static [Switch<T>],
     rest: VecDeque<OsString>,
     replaced: (T, &'a str),
@@ -112,7 +112,7 @@ struct Reader<'a, T: 'static> {
     words: Vec<OsString>,
 }
 
-impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
+impl<T: Copy + PartialEq + 'static> OptionReader<'_, T> {
     fn long(&mut self, word: &str, long: &str) -> Result<(), Stopped> {
         let (name, glued) = match long.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -190,7 +190,7 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
     /// The value is the next word, whatever it looks like.
     fn next_word(&mut self, switch: &Switch<T>, word: &str, seen: &str) -> Result<(), Stopped> {
         let Some(value) = self.rest.pop_front() else {
-            return Err(Stopped::Fails(Misuse::NoValue(seen.to_owned())));
+            return Err(Stopped::Fails(OptionError::NoValue(seen.to_owned())));
         };
         if value.to_str().is_none() {
             return Err(Stopped::Doubt(format!("the value of `{seen}` is not valid UTF-8")));
@@ -257,7 +257,7 @@ impl<T: Copy + PartialEq + 'static> Reader<'_, T> {
             ([], [(name, takes_value)]) => {
                 Ok(Meaning::Official { name, takes_value: *takes_value })
             }
-            ([], []) => Err(Stopped::Fails(Misuse::Unknown(word.to_owned()))),
+            ([], []) => Err(Stopped::Fails(OptionError::Unknown(word.to_owned()))),
             ([], several) => Err(ambiguous(word, several.iter().map(|(name, _)| *name))),
             (several, _) => Err(ambiguous(word, several.iter().map(|switch| switch.long))),
         }
@@ -286,11 +286,11 @@ fn abbreviates(typed: &str, name: &str) -> bool {
 }
 
 fn needless(name: &str, word: &str) -> Stopped {
-    Stopped::Fails(Misuse::Needless { option: format!("--{name}"), word: word.to_owned() })
+    Stopped::Fails(OptionError::Needless { option: format!("--{name}"), word: word.to_owned() })
 }
 
 fn ambiguous<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Stopped {
-    Stopped::Fails(Misuse::Ambiguous {
+    Stopped::Fails(OptionError::Ambiguous {
         word: word.to_owned(),
         candidates: candidates.map(|name| format!("--{name}")).collect(),
     })

@@ -12,20 +12,25 @@ use crate::{
         config::RunnerConfig, documents::DocumentError, invocation::RunInvocation,
     },
     spec::{
-        data_paths::{Access, Actor, Archive, Cluster, Plan, Touch},
-        observations::{Documents, Enrichment, Purpose, Target},
-        part::Part,
+        data_paths::{Access, Actor, ArchiveFolder, ClusterUse, DataAccess, LaunchPlan},
+        observations::{Enrichment, Purpose, RunnerDocuments, StorageTarget},
+        part::PipelinePart,
     },
 };
 
-impl Documents {
+impl RunnerDocuments {
     /// Reads the folders that `run` names; without the option there are none, to the runner too.
     ///
     /// # Errors
     /// [`DocumentError`] for the first file that cannot be read or understood.
     pub fn read(run: &RunInvocation) -> Result<Self, DocumentError> {
         Ok(Self {
-            targets: run.targets.as_deref().map(Target::read_all).transpose()?.unwrap_or_default(),
+            targets: run
+                .targets
+                .as_deref()
+                .map(StorageTarget::read_all)
+                .transpose()?
+                .unwrap_or_default(),
             enrichments: run
                 .enrichments
                 .as_deref()
@@ -38,7 +43,7 @@ impl Documents {
 
 /// What the plan needs to know of the runner config and the targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct PlanInputs {
     /// The keys below `aws.s3.buckets` that name a location: `raw.in[0]`, `enriched.good`.
     pub locations: Vec<String>,
     /// `collectors.format`.
@@ -57,7 +62,7 @@ pub struct Circumstances {
     pub job_name: String,
 }
 
-impl Circumstances {
+impl PlanInputs {
     /// Stream-enrich mode: `enriched.stream` is set.
     #[must_use]
     pub fn stream(&self) -> bool {
@@ -71,7 +76,7 @@ impl Circumstances {
 
 /// Why the runner would stop, with exit code 1, before it asks EMR for anything.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NeverStarts {
+pub enum RunnerStartError {
     /// An argument that does not fit stream-enrich mode, or fits only that.
     #[error("{argument} {} stream-enrich mode (`aws.s3.buckets.enriched.stream` is {})", if *stream { "cannot be used in" } else { "needs" }, if *stream { "set" } else { "not set" })]
     Mode {
@@ -84,7 +89,7 @@ pub enum NeverStarts {
     #[error("{part} needs `aws.s3.buckets.{role}`, which is not set")]
     NoLocation {
         /// The part.
-        part: Part,
+        part: PipelinePart,
         /// The key below `aws.s3.buckets`.
         role: &'static str,
     },
@@ -106,117 +111,121 @@ pub enum NeverStarts {
     CollectorFormat(String),
 }
 
-impl Plan {
+impl LaunchPlan {
     /// Derives what `run` will do.
     ///
     /// # Errors
-    /// [`NeverStarts`] when the runner stops before it launches anything.
-    pub fn of(run: &RunInvocation, circumstances: &Circumstances) -> Result<Self, NeverStarts> {
-        let stream = circumstances.stream();
+    /// [`RunnerStartError`] when the runner stops before it launches anything.
+    pub fn of(run: &RunInvocation, plan_inputs: &PlanInputs) -> Result<Self, RunnerStartError> {
+        let stream = plan_inputs.stream();
         fits_mode(run, stream)?;
         if let Some(format) =
-            circumstances.collector_format.as_deref().filter(|format| !is_collector_format(format))
+            plan_inputs.collector_format.as_deref().filter(|format| !is_collector_format(format))
         {
-            return Err(NeverStarts::CollectorFormat(format.to_owned()));
+            return Err(RunnerStartError::CollectorFormat(format.to_owned()));
         }
-        let parts: BTreeSet<Part> =
-            Part::SKIPPABLE.into_iter().filter(|part| runs(*part, run, stream)).collect();
+        let parts: BTreeSet<PipelinePart> =
+            PipelinePart::SKIPPABLE.into_iter().filter(|part| runs(*part, run, stream)).collect();
         let archive = |part, in_pipeline| match (parts.contains(&part), in_pipeline) {
-            (false, _) => Archive::Skip,
-            (true, true) => Archive::Pipeline,
-            (true, false) => Archive::Recover,
+            (false, _) => ArchiveFolder::Skip,
+            (true, true) => ArchiveFolder::Pipeline,
+            (true, false) => ArchiveFolder::Recover,
         };
-        let enriches = parts.contains(&Part::Enrich) || parts.contains(&Part::StagingStreamEnrich);
+        let enriches = parts.contains(&PipelinePart::Enrich)
+            || parts.contains(&PipelinePart::StagingStreamEnrich);
         let mut plan = Self {
-            archive_enriched: archive(Part::ArchiveEnriched, enriches),
-            archive_shredded: archive(Part::ArchiveShredded, parts.contains(&Part::Shred)),
+            archive_enriched: archive(PipelinePart::ArchiveEnriched, enriches),
+            archive_shredded: archive(
+                PipelinePart::ArchiveShredded,
+                parts.contains(&PipelinePart::Shred),
+            ),
             touches: Vec::new(),
             cluster: if run.persistent {
-                Cluster::NamedOrNew(circumstances.job_name.clone())
+                ClusterUse::NamedOrNew(plan_inputs.job_name.clone())
             } else {
-                Cluster::New(circumstances.job_name.clone())
+                ClusterUse::New(plan_inputs.job_name.clone())
             },
-            clojure_collector: parts.contains(&Part::Staging)
-                && circumstances.collector_format.as_deref() == Some("clj-tomcat"),
+            clojure_collector: parts.contains(&PipelinePart::Staging)
+                && plan_inputs.collector_format.as_deref() == Some("clj-tomcat"),
             parts,
         };
-        let engines = Engines::of(circumstances)?;
-        plan.has_its_locations(circumstances)?;
-        plan.touches = plan.touch(circumstances, engines);
+        let engines = Engines::of(plan_inputs)?;
+        plan.has_its_locations(plan_inputs)?;
+        plan.touches = plan.touch(plan_inputs, engines);
         Ok(plan)
     }
 
-    fn has_its_locations(&self, circumstances: &Circumstances) -> Result<(), NeverStarts> {
-        let needs: [(Part, &'static str); 6] = [
-            (Part::Staging, "raw.processing"),
-            (Part::Enrich, "raw.processing"),
-            (Part::ArchiveRaw, "raw.processing"),
-            (Part::ArchiveRaw, "raw.archive"),
-            (Part::ArchiveEnriched, "enriched.archive"),
-            (Part::ArchiveShredded, "shredded.archive"),
+    fn has_its_locations(&self, plan_inputs: &PlanInputs) -> Result<(), RunnerStartError> {
+        let needs: [(PipelinePart, &'static str); 6] = [
+            (PipelinePart::Staging, "raw.processing"),
+            (PipelinePart::Enrich, "raw.processing"),
+            (PipelinePart::ArchiveRaw, "raw.processing"),
+            (PipelinePart::ArchiveRaw, "raw.archive"),
+            (PipelinePart::ArchiveEnriched, "enriched.archive"),
+            (PipelinePart::ArchiveShredded, "shredded.archive"),
         ];
         if let Some((part, role)) = needs
             .into_iter()
-            .find(|(part, role)| self.parts.contains(part) && !circumstances.has(role))
+            .find(|(part, role)| self.parts.contains(part) && !plan_inputs.has(role))
         {
-            return Err(NeverStarts::NoLocation { part, role });
+            return Err(RunnerStartError::NoLocation { part, role });
         }
-        if self.parts.contains(&Part::Enrich) && circumstances.spark_enrich.is_none() {
-            return Err(NeverStarts::NoEnrichVersion);
+        if self.parts.contains(&PipelinePart::Enrich) && plan_inputs.spark_enrich.is_none() {
+            return Err(RunnerStartError::NoEnrichVersion);
         }
         Ok(())
     }
 
-    fn touch(&self, circumstances: &Circumstances, engines: Engines) -> Vec<Touch> {
+    fn touch(&self, plan_inputs: &PlanInputs, engines: Engines) -> Vec<DataAccess> {
         use crate::spec::data_paths::Access::{Delete, List, Read, Write};
         use crate::spec::data_paths::Actor::{Emr, RdbLoader, Runner, S3DistCp, Scalding};
 
-        let mut touches = Touches { circumstances, part: None, list: Vec::new() };
+        let mut touches = Touches { plan_inputs, part: None, list: Vec::new() };
         touches.add(Emr, "log", &[Write]);
-        let enriches = self.parts.contains(&Part::Enrich);
-        let shreds = self.parts.contains(&Part::Shred);
+        let enriches = self.parts.contains(&PipelinePart::Enrich);
+        let shreds = self.parts.contains(&PipelinePart::Shred);
         for part in PIPELINE.into_iter().filter(|part| self.parts.contains(part)) {
             touches.part = Some(part);
             match part {
-                Part::Staging => {
+                PipelinePart::Staging => {
                     touches.add(Runner, "raw.processing", &[List]);
                     touches.add(Runner, "raw.in", &[List]);
                     touches.add(S3DistCp, "raw.in", &[Read, Delete]);
                     touches.add(S3DistCp, "raw.processing", &[Write]);
                 }
-                Part::Enrich => {
-                    if !self.parts.contains(&Part::Staging) {
+                PipelinePart::Enrich => {
+                    if !self.parts.contains(&PipelinePart::Staging) {
                         touches.add(Runner, "raw.processing", &[List]);
                     }
                     touches.add(S3DistCp, "raw.processing", &[Read]);
                     touches.add(engines.enrich, "assets", &[Read]);
                     touches.add(engines.enrich, "enriched.bad", &[Write]);
-                    if engines.enrich == Scalding && circumstances.continue_on_unexpected_error {
+                    if engines.enrich == Scalding && plan_inputs.continue_on_unexpected_error {
                         touches.add(Scalding, "enriched.errors", &[Write]);
                     }
                     touches.add(Runner, "enriched.good", &[List]);
                     touches.add(S3DistCp, "enriched.good", &[Write]);
                 }
-                Part::StagingStreamEnrich => {
+                PipelinePart::StagingStreamEnrich => {
                     touches.add(Runner, "enriched.good", &[List]);
                     touches.add(Runner, "enriched.stream", &[List]);
                     touches.add(S3DistCp, "enriched.stream", &[Read, Delete]);
                     touches.add(S3DistCp, "enriched.good", &[Write]);
                 }
-                Part::Shred => {
+                PipelinePart::Shred => {
                     // Right after enriching, the enriched files are on HDFS already.
                     if !enriches {
                         touches.add(S3DistCp, "enriched.good", &[Read]);
                     }
                     touches.add(engines.shred, "assets", &[Read]);
                     touches.add(engines.shred, "shredded.bad", &[Write]);
-                    if engines.shred == Scalding && circumstances.continue_on_unexpected_error {
+                    if engines.shred == Scalding && plan_inputs.continue_on_unexpected_error {
                         touches.add(Scalding, "shredded.errors", &[Write]);
                     }
                     touches.add(Runner, "shredded.good", &[List]);
                     touches.add(S3DistCp, "shredded.good", &[Write]);
                 }
-                Part::Elasticsearch if circumstances.indexes && (enriches || shreds) => {
+                PipelinePart::Elasticsearch if plan_inputs.indexes && (enriches || shreds) => {
                     touches.add(Scalding, "assets", &[Read]);
                     if enriches {
                         touches.add(Scalding, "enriched.bad", &[Read]);
@@ -225,11 +234,11 @@ impl Plan {
                         touches.add(Scalding, "shredded.bad", &[Read]);
                     }
                 }
-                Part::ArchiveRaw => {
+                PipelinePart::ArchiveRaw => {
                     touches.add(S3DistCp, "raw.processing", &[Read, Delete]);
                     touches.add(S3DistCp, "raw.archive", &[Write]);
                 }
-                Part::RdbLoad if circumstances.loads => {
+                PipelinePart::RdbLoad if plan_inputs.loads => {
                     touches.add(RdbLoader, "assets", &[Read]);
                     touches.add(RdbLoader, "shredded.good", &[List, Read]);
                     touches.add(RdbLoader, "jsonpath_assets", &[Read]);
@@ -237,17 +246,17 @@ impl Plan {
                     // The runner shows the loader's log, then copies it to another name.
                     touches.add(Runner, "log", &[List, Read, Write, Delete]);
                 }
-                Part::ArchiveEnriched => {
+                PipelinePart::ArchiveEnriched => {
                     touches.archive(self.archive_enriched, "enriched.good", "enriched.archive")
                 }
-                Part::ArchiveShredded => {
+                PipelinePart::ArchiveShredded => {
                     touches.archive(self.archive_shredded, "shredded.good", "shredded.archive")
                 }
-                Part::Elasticsearch
-                | Part::RdbLoad
-                | Part::ConsistencyCheck
-                | Part::Analyze
-                | Part::LoadManifestCheck => {}
+                PipelinePart::Elasticsearch
+                | PipelinePart::RdbLoad
+                | PipelinePart::ConsistencyCheck
+                | PipelinePart::Analyze
+                | PipelinePart::LoadManifestCheck => {}
             }
         }
         touches.list
@@ -255,22 +264,22 @@ impl Plan {
 }
 
 /// The order in which the runner makes its steps.
-const PIPELINE: [Part; 9] = [
-    Part::Staging,
-    Part::Enrich,
-    Part::StagingStreamEnrich,
-    Part::Shred,
-    Part::Elasticsearch,
-    Part::ArchiveRaw,
-    Part::RdbLoad,
-    Part::ArchiveEnriched,
-    Part::ArchiveShredded,
+const PIPELINE: [PipelinePart; 9] = [
+    PipelinePart::Staging,
+    PipelinePart::Enrich,
+    PipelinePart::StagingStreamEnrich,
+    PipelinePart::Shred,
+    PipelinePart::Elasticsearch,
+    PipelinePart::ArchiveRaw,
+    PipelinePart::RdbLoad,
+    PipelinePart::ArchiveEnriched,
+    PipelinePart::ArchiveShredded,
 ];
 
 struct Touches<'a> {
-    circumstances: &'a Circumstances,
-    part: Option<Part>,
-    list: Vec<Touch>,
+    plan_inputs: &'a PlanInputs,
+    part: Option<PipelinePart>,
+    list: Vec<DataAccess>,
 }
 
 impl Touches<'_> {
@@ -280,9 +289,9 @@ impl Touches<'_> {
         let named = |role: &&String| {
             *role == key || role.strip_prefix(key).is_some_and(|index| index.starts_with('['))
         };
-        for role in self.circumstances.locations.iter().filter(named) {
+        for role in self.plan_inputs.locations.iter().filter(named) {
             for access in accesses {
-                self.list.push(Touch {
+                self.list.push(DataAccess {
                     role: role.clone(),
                     access: *access,
                     actor,
@@ -292,8 +301,8 @@ impl Touches<'_> {
         }
     }
 
-    fn archive(&mut self, how: Archive, good: &str, archive: &str) {
-        if how == Archive::Recover {
+    fn archive(&mut self, how: ArchiveFolder, good: &str, archive: &str) {
+        if how == ArchiveFolder::Recover {
             self.add(Actor::Runner, good, &[Access::List]);
         }
         self.add(Actor::S3DistCp, good, &[Access::Read, Access::Delete]);
@@ -310,22 +319,22 @@ struct Engines {
 
 impl Engines {
     /// Both versions are looked at even where neither part runs, as the runner does.
-    fn of(circumstances: &Circumstances) -> Result<Self, NeverStarts> {
+    fn of(plan_inputs: &PlanInputs) -> Result<Self, RunnerStartError> {
         let spark = |spark| if spark { Actor::Spark } else { Actor::Scalding };
-        let enrich = match circumstances.spark_enrich.as_deref() {
+        let enrich = match plan_inputs.spark_enrich.as_deref() {
             Some(version) => {
                 let [major, minor] = major_minor(version, "enrich.versions.spark_enrich")?;
                 spark(major >= 1 && minor >= 9)
             }
             None => Actor::Spark,
         };
-        let [_, minor] = major_minor(&circumstances.rdb_shredder, "storage.versions.rdb_shredder")?;
+        let [_, minor] = major_minor(&plan_inputs.rdb_shredder, "storage.versions.rdb_shredder")?;
         Ok(Self { enrich, shred: spark(minor >= 12) })
     }
 }
 
-fn major_minor(version: &str, key: &'static str) -> Result<[u64; 2], NeverStarts> {
-    let broken = || NeverStarts::Version { key, found: version.to_owned() };
+fn major_minor(version: &str, key: &'static str) -> Result<[u64; 2], RunnerStartError> {
+    let broken = || RunnerStartError::Version { key, found: version.to_owned() };
     let parts: Vec<&str> = version.split('.').collect();
     let &[major, minor, _] = parts.as_slice() else { return Err(broken()) };
     let number = |part: &str| part.parse().map_err(|_| broken());
@@ -334,16 +343,17 @@ fn major_minor(version: &str, key: &'static str) -> Result<[u64; 2], NeverStarts
 
 /// `Runner.get_steps`, for one part. What can be resumed from, and up to which parts' names a part
 /// still runs, is not one order: each line has its own list.
-fn runs(part: Part, run: &RunInvocation, stream: bool) -> bool {
-    use crate::spec::part::Part::{
+fn runs(part: PipelinePart, run: &RunInvocation, stream: bool) -> bool {
+    use crate::spec::part::PipelinePart::{
         Analyze, ArchiveEnriched, ArchiveRaw, ConsistencyCheck, Elasticsearch, Enrich,
         LoadManifestCheck, RdbLoad, Shred,
     };
 
-    let resumed = |from: &[Part]| run.resume_from.is_none_or(|resumed| from.contains(&resumed));
+    let resumed =
+        |from: &[PipelinePart]| run.resume_from.is_none_or(|resumed| from.contains(&resumed));
     let reached = match part {
-        Part::Staging => !stream && resumed(&[]),
-        Part::StagingStreamEnrich => stream && resumed(&[]),
+        PipelinePart::Staging => !stream && resumed(&[]),
+        PipelinePart::StagingStreamEnrich => stream && resumed(&[]),
         Enrich => !stream && resumed(&[Enrich]),
         Shred => resumed(&[Enrich, Shred]),
         Elasticsearch => resumed(&[Enrich, Shred, Elasticsearch]),
@@ -374,28 +384,31 @@ fn runs(part: Part, run: &RunInvocation, stream: bool) -> bool {
             Analyze,
             ArchiveEnriched,
         ]),
-        Part::ArchiveShredded => true,
+        PipelinePart::ArchiveShredded => true,
     };
     reached && !run.skip.contains(&part)
 }
 
 /// The part of `Cli.validate_and_coalesce` that needs arguments and config.
-fn fits_mode(run: &RunInvocation, stream: bool) -> Result<(), NeverStarts> {
+fn fits_mode(run: &RunInvocation, stream: bool) -> Result<(), RunnerStartError> {
     let resumed = run.resume_from.filter(|part| match part {
-        Part::StagingStreamEnrich => !stream,
-        Part::Enrich | Part::ArchiveRaw => stream,
+        PipelinePart::StagingStreamEnrich => !stream,
+        PipelinePart::Enrich | PipelinePart::ArchiveRaw => stream,
         _ => false,
     });
-    let skipped = run
-        .skip
-        .iter()
-        .find(|part| stream && matches!(part, Part::Staging | Part::Enrich | Part::ArchiveRaw));
+    let skipped = run.skip.iter().find(|part| {
+        stream
+            && matches!(
+                part,
+                PipelinePart::Staging | PipelinePart::Enrich | PipelinePart::ArchiveRaw
+            )
+    });
     let argument = match (resumed, skipped) {
         (Some(part), _) => format!("`--resume-from {part}`"),
         (None, Some(part)) => format!("`--skip {part}`"),
         (None, None) => return Ok(()),
     };
-    Err(NeverStarts::Mode { argument, stream })
+    Err(RunnerStartError::Mode { argument, stream })
 }
 
 /// `COLLECTOR_FORMAT_REGEX`; its anchors are a line's, not the text's.
@@ -410,8 +423,8 @@ fn is_collector_format(format: &str) -> bool {
 }
 
 /// What the plan needs to know of the config and the targets.
-pub(crate) fn circumstances(config: &RunnerConfig, documents: &Documents) -> Circumstances {
-    Circumstances {
+pub(crate) fn plan_inputs(config: &RunnerConfig, documents: &RunnerDocuments) -> PlanInputs {
+    PlanInputs {
         locations: config.locations.iter().map(|location| location.role.clone()).collect(),
         collector_format: config.collector_format.clone(),
         spark_enrich: config.spark_enrich.clone(),
@@ -427,7 +440,7 @@ pub(crate) fn circumstances(config: &RunnerConfig, documents: &Documents) -> Cir
 mod tests {
     use super::*;
     use crate::runners::emr_etl_runner::invocation::Invocation;
-    use crate::spec::data_paths::Protection;
+    use crate::spec::data_paths::WriteProtection;
 
     const BATCH: &[&str] = &[
         "assets",
@@ -447,13 +460,13 @@ mod tests {
         "shredded.archive",
     ];
 
-    fn circumstances(stream: bool) -> Circumstances {
+    fn plan_inputs(stream: bool) -> PlanInputs {
         let mut locations: Vec<String> = BATCH.iter().map(|role| (*role).to_owned()).collect();
         if stream {
             locations.retain(|role| !role.starts_with("raw."));
             locations.push("enriched.stream".to_owned());
         }
-        Circumstances {
+        PlanInputs {
             locations,
             collector_format: (!stream).then(|| "thrift".to_owned()),
             spark_enrich: Some("1.18.0".to_owned()),
@@ -474,8 +487,8 @@ mod tests {
         }
     }
 
-    fn plan(options: &str, stream: bool) -> Plan {
-        Plan::of(&run(options), &circumstances(stream)).unwrap()
+    fn plan(options: &str, stream: bool) -> LaunchPlan {
+        LaunchPlan::of(&run(options), &plan_inputs(stream)).unwrap()
     }
 
     fn parts(options: &str, stream: bool) -> String {
@@ -485,9 +498,9 @@ mod tests {
     }
 
     /// A plan's touches, one line each.
-    fn touches(plan: &Plan) -> Vec<String> {
-        let line = |touch: &Touch| {
-            let part = touch.part.map_or("cluster", Part::name);
+    fn touches(plan: &LaunchPlan) -> Vec<String> {
+        let line = |touch: &DataAccess| {
+            let part = touch.part.map_or("cluster", PipelinePart::name);
             format!("{part}: {:?} {:?} {}", touch.actor, touch.access, touch.role)
         };
         plan.touches.iter().map(line).collect()
@@ -537,7 +550,7 @@ mod tests {
         ] {
             assert_eq!(parts(options, false), expected, "{options}");
         }
-        let names: Vec<&str> = Part::RESUMABLE.iter().map(|part| part.name()).collect();
+        let names: Vec<&str> = PipelinePart::RESUMABLE.iter().map(|part| part.name()).collect();
         assert_eq!(
             names.len(),
             9,
@@ -547,13 +560,13 @@ mod tests {
 
     #[test]
     fn each_skippable_part_is_left_out_and_changes_how_archives_find_their_folder() {
-        for part in Part::SKIPPABLE {
+        for part in PipelinePart::SKIPPABLE {
             let rest: Vec<&str> = WHOLE.split(' ').filter(|name| *name != part.name()).collect();
             let archives = match part {
-                Part::Enrich => "Recover Pipeline",
-                Part::Shred => "Pipeline Recover",
-                Part::ArchiveEnriched => "Skip Pipeline",
-                Part::ArchiveShredded => "Pipeline Skip",
+                PipelinePart::Enrich => "Recover Pipeline",
+                PipelinePart::Shred => "Pipeline Recover",
+                PipelinePart::ArchiveEnriched => "Skip Pipeline",
+                PipelinePart::ArchiveShredded => "Pipeline Skip",
                 _ => "Pipeline Pipeline",
             };
             assert_eq!(
@@ -592,12 +605,12 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_the_mode_or_the_config_never_starts() {
-        let said = |options: &str, stream: bool, change: &dyn Fn(&mut Circumstances)| {
-            let mut circumstances = circumstances(stream);
-            change(&mut circumstances);
-            Plan::of(&run(options), &circumstances).unwrap_err().to_string()
+        let said = |options: &str, stream: bool, change: &dyn Fn(&mut PlanInputs)| {
+            let mut plan_inputs = plan_inputs(stream);
+            change(&mut plan_inputs);
+            LaunchPlan::of(&run(options), &plan_inputs).unwrap_err().to_string()
         };
-        let same = |_: &mut Circumstances| {};
+        let same = |_: &mut PlanInputs| {};
         for (options, stream, message) in [
             (
                 "-f enrich",
@@ -633,9 +646,7 @@ mod tests {
             assert_eq!(said(options, stream, &same), message);
         }
         let lacks = |role: &'static str| {
-            move |circumstances: &mut Circumstances| {
-                circumstances.locations.retain(|found| found != role)
-            }
+            move |plan_inputs: &mut PlanInputs| plan_inputs.locations.retain(|found| found != role)
         };
         assert_eq!(
             said("", false, &lacks("enriched.archive")),
@@ -657,9 +668,9 @@ mod tests {
             said("", false, &|found| found.collector_format = Some("kafka".to_owned()))
                 .ends_with("found `kafka`")
         );
-        let mut lean = circumstances(false);
+        let mut lean = plan_inputs(false);
         lacks("enriched.archive")(&mut lean);
-        assert!(Plan::of(&run("-x archive_enriched"), &lean).is_ok());
+        assert!(LaunchPlan::of(&run("-x archive_enriched"), &lean).is_ok());
     }
 
     #[test]
@@ -751,32 +762,34 @@ mod tests {
         let plan = plan(&format!("-x {}", all.join(",")), false);
         assert!(plan.parts.is_empty());
         assert_eq!(touches(&plan), ["cluster: Emr Write log"]);
-        assert_eq!(plan.cluster, Cluster::New("Snowplow ETL".to_owned()));
+        assert_eq!(plan.cluster, ClusterUse::New("Snowplow ETL".to_owned()));
     }
 
     #[test]
     fn without_targets_nothing_is_loaded_or_indexed() {
-        let mut circumstances = circumstances(false);
-        (circumstances.loads, circumstances.indexes) = (false, false);
-        let plan = Plan::of(&run(""), &circumstances).unwrap();
-        assert!(plan.parts.contains(&Part::RdbLoad), "the part is chosen; it just has no steps");
-        assert!(plan.touches.iter().all(
-            |touch| touch.actor != Actor::RdbLoader && touch.part != Some(Part::Elasticsearch)
-        ));
+        let mut plan_inputs = plan_inputs(false);
+        (plan_inputs.loads, plan_inputs.indexes) = (false, false);
+        let plan = LaunchPlan::of(&run(""), &plan_inputs).unwrap();
+        assert!(
+            plan.parts.contains(&PipelinePart::RdbLoad),
+            "the part is chosen; it just has no steps"
+        );
+        assert!(plan.touches.iter().all(|touch| touch.actor != Actor::RdbLoader
+            && touch.part != Some(PipelinePart::Elasticsearch)));
     }
 
     #[test]
     fn legacy_jobs_are_told_by_their_versions_and_write_their_errors_only_if_they_go_on_after_one()
     {
-        let mut circumstances = circumstances(false);
-        circumstances.spark_enrich = Some("1.8.0".to_owned());
-        circumstances.rdb_shredder = "0.11.0".to_owned();
-        let legacy = Plan::of(&run(""), &circumstances).unwrap();
+        let mut plan_inputs = plan_inputs(false);
+        plan_inputs.spark_enrich = Some("1.8.0".to_owned());
+        plan_inputs.rdb_shredder = "0.11.0".to_owned();
+        let legacy = LaunchPlan::of(&run(""), &plan_inputs).unwrap();
         for role in ["enriched.bad", "enriched.errors", "shredded.bad", "shredded.errors"] {
             assert_eq!(legacy.writers(role), BTreeSet::from([Actor::Scalding]), "{role}");
         }
-        circumstances.continue_on_unexpected_error = false;
-        let strict = Plan::of(&run(""), &circumstances).unwrap();
+        plan_inputs.continue_on_unexpected_error = false;
+        let strict = LaunchPlan::of(&run(""), &plan_inputs).unwrap();
         assert!(
             strict.writers("enriched.errors").is_empty()
                 && strict.writers("shredded.errors").is_empty()
@@ -790,16 +803,18 @@ mod tests {
             .roles(Access::Write)
             .into_iter()
             .filter(|role| {
-                plan.writers(role).iter().any(|actor| actor.protection() != Protection::Flag)
+                plan.writers(role).iter().any(|actor| actor.protection() != WriteProtection::Flag)
             })
             .collect();
         assert_eq!(unflagged, ["log", "enriched.bad", "shredded.bad"]);
         assert!(
-            plan.writers("log").iter().all(|actor| actor.protection() == Protection::BucketDefault)
+            plan.writers("log")
+                .iter()
+                .all(|actor| actor.protection() == WriteProtection::BucketDefault)
         );
         assert_eq!(
             plan.writers("enriched.bad").iter().map(|actor| actor.protection()).collect::<Vec<_>>(),
-            [Protection::SecurityConfiguration]
+            [WriteProtection::SecurityConfiguration]
         );
     }
 
@@ -807,18 +822,18 @@ mod tests {
     fn persistent_mode_looks_for_a_cluster_by_its_name() {
         assert_eq!(
             plan("--use-persistent-jobflow", false).cluster,
-            Cluster::NamedOrNew("Snowplow ETL".to_owned())
+            ClusterUse::NamedOrNew("Snowplow ETL".to_owned())
         );
         assert_eq!(plan("-u", true).cluster.name(), "Snowplow ETL");
-        assert_eq!(plan("-- -u", true).cluster, Cluster::New("Snowplow ETL".to_owned()));
+        assert_eq!(plan("-- -u", true).cluster, ClusterUse::New("Snowplow ETL".to_owned()));
     }
 
     #[test]
     fn the_clojure_collectors_logs_are_marked_only_where_they_are_staged() {
-        let mut circumstances = circumstances(false);
-        circumstances.collector_format = Some("clj-tomcat".to_owned());
-        assert!(Plan::of(&run(""), &circumstances).unwrap().clojure_collector);
-        assert!(!Plan::of(&run("-f enrich"), &circumstances).unwrap().clojure_collector);
+        let mut plan_inputs = plan_inputs(false);
+        plan_inputs.collector_format = Some("clj-tomcat".to_owned());
+        assert!(LaunchPlan::of(&run(""), &plan_inputs).unwrap().clojure_collector);
+        assert!(!LaunchPlan::of(&run("-f enrich"), &plan_inputs).unwrap().clojure_collector);
         assert!(!plan("", false).clojure_collector);
     }
 

@@ -3,7 +3,7 @@
 //! Events come from a port of libyaml, the parser below Psych. What they become follows
 //! `lib/psych/visitors/to_ruby.rb` of psych 3.3.2 and 4.0.3 (which agree): duplicate keys, merges
 //! in the order they stand, aliases, tags. What would build Ruby objects is refused. Where the
-//! reading is definite but misleads people, it is noted as an [`Ambiguity`].
+//! reading is definite but misleads people, it is noted as an [`YamlAmbiguity`].
 
 use std::{
     borrow::Cow,
@@ -16,11 +16,11 @@ use std::{
 use libyaml_safer::{Event, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
 use crate::runners::emr_etl_runner::{
-    config_error::{ConfigError, Position},
+    config_error::{ConfigError, ConfigPosition},
     erb::Rendered,
     portable::Portable,
     scalar::{RAISES, tokenize},
-    yaml_value::{Key, Node, Value},
+    yaml_value::{Value, YamlKey, YamlNode},
 };
 
 /// Nested deeper than this, a config is refused (the real one has five levels).
@@ -30,18 +30,18 @@ const MOST: usize = 20_000;
 
 /// A place where Ruby's reading is definite, but not what a person sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ambiguity {
+pub(crate) struct YamlAmbiguity {
     /// The key's path, with dots.
     pub(crate) path: String,
     /// What happens there.
     pub(crate) what: &'static str,
     /// The place that loses.
-    pub(crate) loses: Position,
+    pub(crate) loses: ConfigPosition,
     /// The place that wins.
-    pub(crate) wins: Position,
+    pub(crate) wins: ConfigPosition,
 }
 
-impl Ambiguity {
+impl YamlAmbiguity {
     /// Whether it touches a judged key or one of its parents; the whole of `aws` and `monitoring`
     /// counts.
     pub(crate) fn is_judged(&self) -> bool {
@@ -52,8 +52,8 @@ impl Ambiguity {
 /// A loaded document.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
-    pub(crate) root: Node,
-    pub(crate) ambiguities: Vec<Ambiguity>,
+    pub(crate) root: YamlNode,
+    pub(crate) ambiguities: Vec<YamlAmbiguity>,
 }
 
 /// Loads the first document of `rendered`, which is all that Ruby loads.
@@ -65,7 +65,7 @@ pub(crate) fn load(rendered: &Rendered) -> Result<Loaded, ConfigError> {
     // answer too, and no reason to end the guard.
     quietly(|| load_document(rendered)).unwrap_or_else(|| {
         Err(ConfigError::at(
-            Position::START,
+            ConfigPosition::START,
             "not valid YAML: the parser gave up on it; look for an unfinished tag (`!`)",
         ))
     })
@@ -118,7 +118,7 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
     loader.next()?;
     let start = loader.next()?;
     if matches!(start.data, EventData::StreamEnd) {
-        return Err(ConfigError::at(Position::START, "the config is empty"));
+        return Err(ConfigError::at(ConfigPosition::START, "the config is empty"));
     }
     let event = loader.next()?;
     let mut root = loader.node(&event, 0)?;
@@ -129,7 +129,7 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
     if !matches!(after.data, EventData::StreamEnd) {
         end = usize::try_from(after.start_mark.index).unwrap_or(usize::MAX).min(end);
         let loses = loader.source(after.start_mark.index);
-        loader.ambiguities.push(Ambiguity {
+        loader.ambiguities.push(YamlAmbiguity {
             path: String::new(),
             what: "a second document, which Ruby ignores",
             loses,
@@ -146,7 +146,7 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
 enum Anchor {
     /// A collection that is still being read; the number tells openings of one name apart.
     Open(usize),
-    Closed(Node),
+    Closed(YamlNode),
 }
 
 struct Loader<'r, 'b> {
@@ -156,17 +156,17 @@ struct Loader<'r, 'b> {
     openings: usize,
     size: usize,
     path: Vec<String>,
-    ambiguities: Vec<Ambiguity>,
+    ambiguities: Vec<YamlAmbiguity>,
     portable: Portable<'b>,
     /// How many brackets and braces are open.
     flow: usize,
 }
 
 /// An entry of a map being read.
-struct Entry {
-    key: Key,
-    node: Node,
-    key_at: Position,
+struct MapEntry {
+    key: YamlKey,
+    node: YamlNode,
+    key_at: ConfigPosition,
     merged: bool,
 }
 
@@ -183,7 +183,7 @@ impl Loader<'_, '_> {
         })
     }
 
-    fn source(&self, index: u64) -> Position {
+    fn source(&self, index: u64) -> ConfigPosition {
         self.rendered.source(usize::try_from(index).unwrap_or(usize::MAX))
     }
 
@@ -202,7 +202,7 @@ impl Loader<'_, '_> {
         Ok(())
     }
 
-    fn node(&mut self, event: &Event, depth: usize) -> Result<Node, ConfigError> {
+    fn node(&mut self, event: &Event, depth: usize) -> Result<YamlNode, ConfigError> {
         let at = self.source(event.start_mark.index);
         if depth > DEEPEST {
             return Err(ConfigError::at(at, format!("nested more than {DEEPEST} levels deep")));
@@ -227,7 +227,7 @@ impl Loader<'_, '_> {
                     *style == ScalarStyle::Plain,
                     *quoted_implicit,
                 )?;
-                let node = Node { value, at };
+                let node = YamlNode { value, at };
                 if let Some(anchor) = anchor {
                     self.anchors.insert(anchor.clone(), Anchor::Closed(node.clone()));
                 }
@@ -238,7 +238,7 @@ impl Loader<'_, '_> {
                 let opening = self.open(anchor.as_ref());
                 let flow = usize::from(*style == SequenceStyle::Flow);
                 self.flow += flow;
-                let node = Node { value: self.list(depth)?, at };
+                let node = YamlNode { value: self.list(depth)?, at };
                 self.flow -= flow;
                 self.close(anchor.as_ref(), opening, &node);
                 Ok(node)
@@ -248,7 +248,7 @@ impl Loader<'_, '_> {
                 let opening = self.open(anchor.as_ref());
                 let flow = usize::from(*style == MappingStyle::Flow);
                 self.flow += flow;
-                let node = Node { value: self.map(depth)?, at };
+                let node = YamlNode { value: self.map(depth)?, at };
                 self.flow -= flow;
                 self.close(anchor.as_ref(), opening, &node);
                 Ok(node)
@@ -256,7 +256,7 @@ impl Loader<'_, '_> {
             EventData::Alias { anchor } => match self.anchors.get(anchor) {
                 // The alias' own place is where an editor must go.
                 Some(Anchor::Closed(node)) => {
-                    let node = Node { value: node.value.clone(), at };
+                    let node = YamlNode { value: node.value.clone(), at };
                     self.count(event, node.size())?;
                     Ok(node)
                 }
@@ -355,7 +355,7 @@ impl Loader<'_, '_> {
     }
 
     /// Binds the anchor, unless something inside has taken its name since.
-    fn close(&mut self, anchor: Option<&String>, opening: usize, node: &Node) {
+    fn close(&mut self, anchor: Option<&String>, opening: usize, node: &YamlNode) {
         let Some(anchor) = anchor else { return };
         if matches!(self.anchors.get(anchor), Some(Anchor::Open(open)) if *open == opening) {
             self.anchors.insert(anchor.clone(), Anchor::Closed(node.clone()));
@@ -376,7 +376,7 @@ impl Loader<'_, '_> {
     }
 
     fn map(&mut self, depth: usize) -> Result<Value, ConfigError> {
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<MapEntry> = Vec::new();
         loop {
             let event = self.next()?;
             if matches!(event.data, EventData::MappingEnd) {
@@ -401,16 +401,16 @@ impl Loader<'_, '_> {
             match merged_entries(&event, &node).filter(|_| is_merge) {
                 Some(merged) => {
                     for (key, node) in merged {
-                        self.insert(&mut entries, Entry { key, node, key_at, merged: true });
+                        self.insert(&mut entries, MapEntry { key, node, key_at, merged: true });
                     }
                 }
-                None => self.insert(&mut entries, Entry { key, node, key_at, merged: false }),
+                None => self.insert(&mut entries, MapEntry { key, node, key_at, merged: false }),
             }
         }
     }
 
     /// Ruby's `hash[key] = value`: the last value wins, at the first one's place.
-    fn insert(&mut self, entries: &mut Vec<Entry>, entry: Entry) {
+    fn insert(&mut self, entries: &mut Vec<MapEntry>, entry: MapEntry) {
         let Some(known) = entries.iter_mut().find(|known| known.key == entry.key) else {
             entries.push(entry);
             return;
@@ -424,7 +424,7 @@ impl Loader<'_, '_> {
         if let Some(what) = what {
             let path =
                 self.path.iter().chain([&entry.key.name]).cloned().collect::<Vec<_>>().join(".");
-            self.ambiguities.push(Ambiguity {
+            self.ambiguities.push(YamlAmbiguity {
                 path,
                 what,
                 loses: known.key_at,
@@ -437,13 +437,13 @@ impl Loader<'_, '_> {
 
 /// What `<<: value` merges: the entries of a map, or of a list of maps, the first of which wins.
 /// `None` where Ruby keeps `<<` as a key.
-fn merged_entries(event: &Event, node: &Node) -> Option<Vec<(Key, Node)>> {
+fn merged_entries(event: &Event, node: &YamlNode) -> Option<Vec<(YamlKey, YamlNode)>> {
     match (&event.data, &node.value) {
         (EventData::Alias { .. } | EventData::MappingStart { .. }, Value::Map(entries)) => {
             Some(entries.clone())
         }
         (EventData::SequenceStart { .. }, Value::List(items)) => {
-            let mut merged: Vec<(Key, Node)> = Vec::new();
+            let mut merged: Vec<(YamlKey, YamlNode)> = Vec::new();
             for item in items.iter().rev() {
                 let Value::Map(entries) = &item.value else { return None };
                 for (key, node) in entries {
@@ -460,12 +460,12 @@ fn merged_entries(event: &Event, node: &Node) -> Option<Vec<(Key, Node)>> {
 }
 
 /// A loaded key; the error is the kind of what is no key here.
-fn as_key(value: Value) -> Result<Key, &'static str> {
+fn as_key(value: Value) -> Result<YamlKey, &'static str> {
     match value {
-        Value::Text(name) => Ok(Key { name, symbol: false }),
+        Value::Text(name) => Ok(YamlKey { name, symbol: false }),
         // `:"a b"` has rules of its own.
         Value::Other { kind: "a symbol", text } if !text.contains(['"', '\'']) => {
-            Ok(Key { name: text.strip_prefix(':').unwrap_or(&text).to_owned(), symbol: true })
+            Ok(YamlKey { name: text.strip_prefix(':').unwrap_or(&text).to_owned(), symbol: true })
         }
         other => Err(other.kind()),
     }
@@ -492,7 +492,7 @@ fn builds_an_object(tag: &str) -> bool {
 }
 
 /// `recursive_symbolize_keys`: `a` and `:a` become one key; the later of the two wins.
-fn symbolize(node: &mut Node, path: &mut Vec<String>, ambiguities: &mut Vec<Ambiguity>) {
+fn symbolize(node: &mut YamlNode, path: &mut Vec<String>, ambiguities: &mut Vec<YamlAmbiguity>) {
     match &mut node.value {
         Value::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
@@ -502,16 +502,16 @@ fn symbolize(node: &mut Node, path: &mut Vec<String>, ambiguities: &mut Vec<Ambi
             }
         }
         Value::Map(entries) => {
-            let mut symbolized: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
+            let mut symbolized: Vec<(YamlKey, YamlNode)> = Vec::with_capacity(entries.len());
             for (key, mut child) in std::mem::take(entries) {
                 path.push(key.name.clone());
                 symbolize(&mut child, path, ambiguities);
-                let key = Key { symbol: true, ..key };
+                let key = YamlKey { symbol: true, ..key };
                 match symbolized.iter_mut().find(|(known, _)| *known == key) {
                     None => symbolized.push((key, child)),
                     Some((_, known)) => {
                         let what = "a key that stands once as text and once as a symbol";
-                        ambiguities.push(Ambiguity {
+                        ambiguities.push(YamlAmbiguity {
                             path: path.join("."),
                             what,
                             loses: known.at,
@@ -532,8 +532,8 @@ fn symbolize(node: &mut Node, path: &mut Vec<String>, ambiguities: &mut Vec<Ambi
 mod tests {
     use super::*;
 
-    fn loaded(text: &str) -> Result<Node, String> {
-        load(&Rendered::as_it_stands(text))
+    fn loaded(text: &str) -> Result<YamlNode, String> {
+        load(&Rendered::from_rendered(text))
             .map(|loaded| loaded.root)
             .map_err(|error| error.to_string())
     }

@@ -3,27 +3,27 @@
 use crate::{
     base::{names::S3Location, secret::Secret},
     runners::emr_etl_runner::{
-        config_error::{ConfigError, Position},
+        config_error::{ConfigError, ConfigPosition},
         psych,
-        yaml_value::{Node, Value},
+        yaml_value::{Value, YamlNode},
     },
     spec::{
         cluster_spec::Property,
-        data_paths::Location,
+        data_paths::DataLocation,
         located::Located,
-        observations::{Ambiguity, Tracking},
+        observations::{ConfigAmbiguity, Tracking},
     },
 };
 
 /// Takes typed values out of the loaded tree, with errors that name place and key.
-pub(super) struct Reader<'a> {
+pub(super) struct ConfigReader<'a> {
     pub(super) origin: &'a str,
-    pub(super) root: &'a Node,
+    pub(super) root: &'a YamlNode,
 }
 
-impl Reader<'_> {
+impl ConfigReader<'_> {
     /// Where `path` stands, or the deepest parent of it that exists.
-    pub(super) fn position(&self, path: &[&str]) -> Position {
+    pub(super) fn position(&self, path: &[&str]) -> ConfigPosition {
         let mut node = self.root;
         for key in path {
             match node.get(key) {
@@ -34,7 +34,7 @@ impl Reader<'_> {
         node.at
     }
 
-    fn located<T>(&self, node: &Node, value: T) -> Located<T> {
+    fn located<T>(&self, node: &YamlNode, value: T) -> Located<T> {
         Located { value, at: format!("{}:{}", self.origin, node.at) }
     }
 
@@ -52,12 +52,12 @@ impl Reader<'_> {
         path: &[&str],
     ) -> Result<Option<Located<String>>, ConfigError> {
         match self.root.find(path) {
-            None | Some(Node { value: Value::Null, .. }) => Ok(None),
+            None | Some(YamlNode { value: Value::Null, .. }) => Ok(None),
             Some(node) => self.as_text(node, &path.join(".")).map(Some),
         }
     }
 
-    fn as_text(&self, node: &Node, key: &str) -> Result<Located<String>, ConfigError> {
+    fn as_text(&self, node: &YamlNode, key: &str) -> Result<Located<String>, ConfigError> {
         match &node.value {
             Value::Text(text) => Ok(self.located(node, text.clone())),
             other => Err(ConfigError::at(
@@ -83,8 +83,8 @@ impl Reader<'_> {
         Ok(Secret::new(text.value))
     }
 
-    pub(super) fn ambiguity(&self, found: &psych::Ambiguity) -> Ambiguity {
-        Ambiguity {
+    pub(super) fn ambiguity(&self, found: &psych::YamlAmbiguity) -> ConfigAmbiguity {
+        ConfigAmbiguity {
             key: if found.path.is_empty() { "the document".to_owned() } else { found.path.clone() },
             what: found.what,
             wins: format!("{}:{}", self.origin, found.wins),
@@ -93,7 +93,7 @@ impl Reader<'_> {
     }
 
     /// Every S3 location below `aws.s3.buckets`, lists unfolded.
-    pub(super) fn locations(&self) -> Result<Vec<Location>, ConfigError> {
+    pub(super) fn locations(&self) -> Result<Vec<DataLocation>, ConfigError> {
         let path = ["aws", "s3", "buckets"];
         let Some(buckets) = self.root.find(&path) else {
             return Err(ConfigError::at(self.position(&path), "aws.s3.buckets is missing"));
@@ -108,9 +108,9 @@ impl Reader<'_> {
 
     fn collect(
         &self,
-        node: &Node,
+        node: &YamlNode,
         role: &str,
-        locations: &mut Vec<Location>,
+        locations: &mut Vec<DataLocation>,
     ) -> Result<(), ConfigError> {
         match &node.value {
             // `encrypted` is no location, and sealed anyway.
@@ -136,7 +136,7 @@ impl Reader<'_> {
                 let text = self.as_text(node, &key)?;
                 let location = S3Location::parse(&text.value)
                     .map_err(|reason| ConfigError::at(node.at, format!("{key} {reason}")))?;
-                locations.push(Location { role: role.to_owned(), location, at: text.at });
+                locations.push(DataLocation { role: role.to_owned(), location, at: text.at });
             }
         }
         Ok(())
@@ -145,7 +145,7 @@ impl Reader<'_> {
     /// `aws.emr.configuration`: classification, property and value, each property with its place.
     /// The contract has seen to the types.
     pub(super) fn properties(&self) -> Vec<Property> {
-        let entries = |node: Option<&Node>| match node.map(|node| node.value.clone()) {
+        let entries = |node: Option<&YamlNode>| match node.map(|node| node.value.clone()) {
             Some(Value::Map(entries)) => entries,
             _ => Vec::new(),
         };
@@ -191,7 +191,7 @@ impl Reader<'_> {
         let counted = |group: &str| {
             !matches!(
                 self.root.find(&["aws", "emr", "jobflow", &format!("{group}_instance_count")]),
-                Some(Node { value: Value::Integer(0), .. })
+                Some(YamlNode { value: Value::Integer(0), .. })
             )
         };
         let groups = ["master", "core", "task"]

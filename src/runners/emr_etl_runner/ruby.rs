@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    runners::emr_etl_runner::config_error::{ConfigError, Position},
+    runners::emr_etl_runner::config_error::{ConfigError, ConfigPosition},
     settings::resolve::ErbEngine,
     system::process::{LaunchError, Program},
 };
@@ -96,7 +96,7 @@ pub(super) fn render(ruby: &Ruby, text: &str) -> Result<String, ConfigError> {
 }
 
 fn refuse(message: String) -> ConfigError {
-    ConfigError::at(Position::START, message)
+    ConfigError::at(ConfigPosition::START, message)
 }
 
 /// Where the runner's build (Warbler) puts what its own start unpacks in the same way.

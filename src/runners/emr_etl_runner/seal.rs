@@ -8,11 +8,11 @@
 use crate::{
     base::{digest::sha256, secret::Secret},
     runners::emr_etl_runner::{
-        config_error::{ConfigError, Position},
+        config_error::{ConfigError, ConfigPosition},
         erb, psych, scalar,
-        yaml_value::{Node, Value},
+        yaml_value::{Value, YamlNode},
     },
-    spec::observations::Change,
+    spec::observations::SealChange,
 };
 
 /// What the seal sets.
@@ -30,7 +30,7 @@ pub struct Sealed {
     /// What the runner gets on standard input. It holds the credentials.
     pub text: Secret,
     /// What was set, in a fixed order.
-    pub changes: Vec<Change>,
+    pub changes: Vec<SealChange>,
     /// SHA-256 of `text`, in hexadecimal.
     pub digest: String,
 }
@@ -44,7 +44,7 @@ const TAGS: &[&str] = &["monitoring", "tags"];
 ///
 /// # Errors
 /// [`ConfigError`] when a parent of a sealed key is missing or no map, or when the result does not load as what was meant.
-pub(super) fn seal(original: &Node, seal: &Seal) -> Result<Sealed, ConfigError> {
+pub(super) fn seal(original: &YamlNode, seal: &Seal) -> Result<Sealed, ConfigError> {
     let mut sealed = original.clone();
     let mut changes = vec![
         set(
@@ -68,7 +68,7 @@ pub(super) fn seal(original: &Node, seal: &Seal) -> Result<Sealed, ConfigError> 
 }
 
 /// Refuses what the sealed form cannot carry: JSON has no dates, symbols or special numbers.
-pub(super) fn carriable(node: &Node) -> Result<(), ConfigError> {
+pub(super) fn carriable(node: &YamlNode) -> Result<(), ConfigError> {
     match &node.value {
         Value::Other { kind, .. } => Err(ConfigError::at(
             node.at,
@@ -80,18 +80,23 @@ pub(super) fn carriable(node: &Node) -> Result<(), ConfigError> {
     }
 }
 
-fn set(root: &mut Node, path: &[&str], key: &str, value: Value) -> Result<Change, ConfigError> {
+fn set(
+    root: &mut YamlNode,
+    path: &[&str],
+    key: &str,
+    value: Value,
+) -> Result<SealChange, ConfigError> {
     let dotted = path.join(".");
     let after = shown(&value);
     let nearest = (0..path.len())
         .rev()
         .find_map(|depth| root.find(&path[..depth]))
-        .map_or(Position::START, |node| node.at);
+        .map_or(ConfigPosition::START, |node| node.at);
     let parent = root.find_mut(path).ok_or_else(|| {
         ConfigError::at(nearest, format!("`{dotted}` is missing; EmrEtlRunner 0.33.0 and later need it, and the seal sets `{key}` in it"))
     })?;
     let before = parent.set(key, value)?;
-    Ok(Change {
+    Ok(SealChange {
         key: format!("{dotted}.{key}"),
         before: before.map(|node| shown(&node.value)),
         after,
@@ -112,10 +117,10 @@ fn shown(value: &Value) -> String {
 }
 
 /// Loads `text` as the runner will, takes the sealed keys out of both, and compares.
-fn prove(original: &Node, text: &str, seal: &Seal) -> Result<(), ConfigError> {
+fn prove(original: &YamlNode, text: &str, seal: &Seal) -> Result<(), ConfigError> {
     let broken = |what: &str| {
         ConfigError::at(
-            Position::START,
+            ConfigPosition::START,
             format!("the sealed config failed its proof: {what}; please report this"),
         )
     };
@@ -147,10 +152,10 @@ fn prove(original: &Node, text: &str, seal: &Seal) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn without(root: &Node, keys: &[(&[&str], &str)]) -> Node {
+fn without(root: &YamlNode, keys: &[(&[&str], &str)]) -> YamlNode {
     let mut copy = root.clone();
     for (path, key) in keys {
-        if let Some(Node { value: Value::Map(entries), .. }) = copy.find_mut(path) {
+        if let Some(YamlNode { value: Value::Map(entries), .. }) = copy.find_mut(path) {
             entries.retain(|(known, _)| known.name != *key);
         }
     }

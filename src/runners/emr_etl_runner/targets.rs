@@ -7,17 +7,17 @@
 use std::{collections::BTreeSet, path::Path};
 
 use crate::{
-    runners::emr_etl_runner::documents::{Document, DocumentError, read_folder},
-    spec::observations::{Database, Purpose, Store, Target},
+    runners::emr_etl_runner::documents::{DocumentError, SelfDescribingJson, read_folder},
+    spec::observations::{Database, Purpose, StorageTarget, Store},
 };
 
-impl Target {
+impl StorageTarget {
     /// Understands one file.
     ///
     /// # Errors
     /// [`DocumentError`] when it is not a target that the runner supports.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, DocumentError> {
-        let document = Document::parse(file, bytes)?;
+        let document = SelfDescribingJson::parse(file, bytes)?;
         let store = match document.schema.name.as_str() {
             "redshift_config" => Store::Redshift(database(&document)?),
             "postgresql_config" => Store::Postgres(database(&document)?),
@@ -74,7 +74,7 @@ impl Target {
     }
 }
 
-fn database(document: &Document<'_>) -> Result<Database, DocumentError> {
+fn database(document: &SelfDescribingJson<'_>) -> Result<Database, DocumentError> {
     let ssl_mode = match document.text(&["jdbc", "sslMode"])? {
         None => document.text(&["sslMode"])?,
         mode => mode,
@@ -102,12 +102,12 @@ mod tests {
         "sshTunnel": {"bastion": {"host": "bastion.acme.com", "port": 22, "user": "x", "passphrase": "hunter2", "key": null}}}}"#;
 
     fn error(text: &str) -> String {
-        Target::parse("t.json", text.as_bytes()).unwrap_err().to_string()
+        StorageTarget::parse("t.json", text.as_bytes()).unwrap_err().to_string()
     }
 
     #[test]
     fn a_redshift_target_is_understood_and_its_secrets_are_nowhere() {
-        let target = Target::parse("targets/redshift.json", REDSHIFT.as_bytes()).unwrap();
+        let target = StorageTarget::parse("targets/redshift.json", REDSHIFT.as_bytes()).unwrap();
         assert_eq!(
             (target.name.as_deref(), target.purpose, target.schema.version),
             (Some("Acme Redshift"), Purpose::EnrichedEvents, (4, 0, 0))
@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn the_ssl_mode_is_found_where_each_schema_has_it() {
-        let mode = |text: &str| match Target::parse("t.json", text.as_bytes()).unwrap().store {
+        let mode = |text: &str| match StorageTarget::parse("t.json", text.as_bytes()).unwrap().store
+        {
             Store::Redshift(database) | Store::Postgres(database) => {
                 (database.ssl, database.ssl_mode)
             }
@@ -154,7 +155,7 @@ mod tests {
     fn elasticsearch_and_dynamodb_are_understood() {
         let text = r#"{"schema": "iglu:com.snowplowanalytics.snowplow.storage/elastic_config/jsonschema/1-0-1", "data":
             {"name": "bad", "host": "es.acme.com", "index": "snowplow", "port": 9200, "type": "bad_rows", "nodesWanOnly": true, "purpose": "FAILED_EVENTS"}}"#;
-        let target = Target::parse("t.json", text.as_bytes()).unwrap();
+        let target = StorageTarget::parse("t.json", text.as_bytes()).unwrap();
         assert_eq!(target.purpose, Purpose::FailedEvents);
         assert_eq!(
             target.store,
@@ -166,7 +167,7 @@ mod tests {
         );
         let text = r#"{"schema": "iglu:com.snowplowanalytics.snowplow.storage/amazon_dynamodb_config/jsonschema/1-0-1", "data":
             {"name": "d", "accessKeyId": "hunter2", "secretAccessKey": "hunter2", "awsRegion": "eu-west-1", "dynamodbTable": "t", "purpose": "DUPLICATE_TRACKING"}}"#;
-        let target = Target::parse("t.json", text.as_bytes()).unwrap();
+        let target = StorageTarget::parse("t.json", text.as_bytes()).unwrap();
         assert_eq!(
             target.store,
             Store::DynamoDb { region: "eu-west-1".to_owned(), table: "t".to_owned() }
@@ -216,15 +217,15 @@ mod tests {
         write(".a.json", &REDSHIFT.replace("33334444", "55556666"));
         write("c.JSON", "not read");
         write("d.json.bak", "not read");
-        let targets = Target::read_all(folder.path()).unwrap();
+        let targets = StorageTarget::read_all(folder.path()).unwrap();
         let names: Vec<&str> =
             targets.iter().map(|target| target.file.rsplit('/').next().unwrap()).collect();
         assert_eq!(names, [".a.json", "b.json"]);
 
         write("e.json", REDSHIFT);
         let place = folder.path().join("e.json");
-        let said = Target::read_all(folder.path()).unwrap_err().to_string();
+        let said = StorageTarget::read_all(folder.path()).unwrap_err().to_string();
         assert_eq!(said, format!("{}: another target has the same `data.id`", place.display()));
-        assert!(Target::read_all(&folder.path().join("missing")).is_err());
+        assert!(StorageTarget::read_all(&folder.path().join("missing")).is_err());
     }
 }

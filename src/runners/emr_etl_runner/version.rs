@@ -35,7 +35,7 @@ impl RunnerVersion {
 /// What makes a program's file the same file as before: where it is, and that nobody wrote to it
 /// since.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity {
+struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
@@ -43,7 +43,7 @@ struct Identity {
     changed: (i64, i64),
 }
 
-impl Identity {
+impl FileIdentity {
     fn of(path: &Path) -> Option<Self> {
         let data = std::fs::metadata(path).ok()?;
         Some(Self {
@@ -57,8 +57,8 @@ impl Identity {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
-    identity: Identity,
+struct CachedVersion {
+    identity: FileIdentity,
     version: RunnerVersion,
 }
 
@@ -68,13 +68,13 @@ pub(crate) async fn version(program: &Program, limit: Duration) -> Lookup<Runner
     if let Some(version) = memory.as_ref().and_then(|memory| memory.recall(&program.path)) {
         return Lookup::Found(version);
     }
-    let before = Identity::of(&program.path);
+    let before = FileIdentity::of(&program.path);
     let answer = ask(program, limit).await;
     if let (Lookup::Found(version), Some(memory), Some(before)) = (&answer, memory, before)
         // A file replaced while it was asked must not be remembered under the new one's identity.
-        && Identity::of(&program.path).as_ref() == Some(&before)
+        && FileIdentity::of(&program.path).as_ref() == Some(&before)
     {
-        memory.keep(&program.path, Remembered { identity: before, version: *version });
+        memory.keep(&program.path, CachedVersion { identity: before, version: *version });
     }
     answer
 }
@@ -149,7 +149,7 @@ impl Memory {
         Some(Self { file: cache.join("emr-etl-guard").join("runner-versions.json") })
     }
 
-    fn all(&self) -> BTreeMap<PathBuf, Remembered> {
+    fn all(&self) -> BTreeMap<PathBuf, CachedVersion> {
         std::fs::read(&self.file)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -158,10 +158,10 @@ impl Memory {
 
     fn recall(&self, program: &Path) -> Option<RunnerVersion> {
         let remembered = self.all().remove(program)?;
-        (Identity::of(program)? == remembered.identity).then_some(remembered.version)
+        (FileIdentity::of(program)? == remembered.identity).then_some(remembered.version)
     }
 
-    fn keep(&self, program: &Path, remembered: Remembered) {
+    fn keep(&self, program: &Path, remembered: CachedVersion) {
         let mut all = self.all();
         all.insert(program.to_owned(), remembered);
         let written = || -> std::io::Result<()> {
@@ -203,8 +203,8 @@ mod tests {
         let memory = Memory { file: folder.path().join("cache/versions.json") };
         memory.keep(
             &program,
-            Remembered {
-                identity: Identity::of(&program).unwrap(),
+            CachedVersion {
+                identity: FileIdentity::of(&program).unwrap(),
                 version: RunnerVersion(1, 0, 4),
             },
         );

@@ -1,12 +1,12 @@
 //! Values of a YAML document, as Psych loads them.
 
-use crate::runners::emr_etl_runner::config_error::{ConfigError, Position};
+use crate::runners::emr_etl_runner::config_error::{ConfigError, ConfigPosition};
 
 /// A value and where it stands in the source.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
+pub(crate) struct YamlNode {
     pub(crate) value: Value,
-    pub(crate) at: Position,
+    pub(crate) at: ConfigPosition,
 }
 
 /// What Ruby holds after loading, as far as a runner config needs it.
@@ -23,18 +23,18 @@ pub(crate) enum Value {
         kind: &'static str,
         text: String,
     },
-    List(Vec<Node>),
-    Map(Vec<(Key, Node)>),
+    List(Vec<YamlNode>),
+    Map(Vec<(YamlKey, YamlNode)>),
 }
 
 /// A key of a map. Before symbolising, `a` and `:a` are two keys; after it, all are symbols.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct YamlKey {
     pub(crate) name: String,
     pub(crate) symbol: bool,
 }
 
-impl Key {
+impl YamlKey {
     pub(crate) fn new(name: &str) -> Self {
         Self { name: name.to_owned(), symbol: true }
     }
@@ -56,13 +56,13 @@ impl Value {
 }
 
 /// Positions do not count: two nodes are equal when Ruby would hold equal values.
-impl PartialEq for Node {
+impl PartialEq for YamlNode {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
     }
 }
 
-impl Node {
+impl YamlNode {
     /// The node under `key`, when this is a map that has it.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let Value::Map(entries) = &self.value else { return None };
@@ -89,7 +89,7 @@ impl Node {
                 Ok(Some(std::mem::replace(node, Self { value, at: node_at })))
             }
             None => {
-                entries.push((Key::new(key), Self { value, at }));
+                entries.push((YamlKey::new(key), Self { value, at }));
                 Ok(None)
             }
         }
