@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod bucket_region;
 pub mod ca_certificates;
 pub mod clients;
+pub(crate) mod ec2_query;
 pub mod endpoint;
 pub(crate) mod fast_s3;
 pub mod log;

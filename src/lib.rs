@@ -58,7 +58,7 @@ pub fn main() -> ExitCode {
         tracing::error!(%error, "the ends of child processes may be missed");
     }
     let code = match Cli::parse_from_process(std::env::args_os()) {
-        Ok(cli) => command(cli, line),
+        Ok(cli) => command(cli, &line),
         Err(error) => {
             // Help and version are asked for; everything else is a usage error.
             let _ = error.print();
@@ -87,14 +87,14 @@ async fn line(
 ) -> Result<Outcome, GuardError> {
     let steps = async {
         let mut session = LineSession::open(arguments, settings, check, notify).await?;
-        let launch = session.plan().await?;
+        let launch = Box::pin(session.plan()).await?;
         let known = session.ask(&launch).await?;
         let pre_flight = session.judge(&launch, &known).await?;
         let started = session.launch(&launch, &known, &pre_flight).await?;
         let watched = session.watch(&launch, started).await?;
         Ok(session.confirm(&launch, &known, &pre_flight, watched).await?)
     };
-    LineEnd::of(steps.await)
+    LineEnd::of(Box::pin(steps).await)
 }
 
 /// A log for those who debug the guard itself; silent unless asked for, since cron mails whatever

@@ -36,7 +36,7 @@ const SCENES: [Scene; 3] = [
             stage.set(Set::DeleteSecurityConfiguration(Named {
                 name: "acme-sc".to_owned(),
                 ..Named::default()
-            }))
+            }));
         },
     },
     Scene {

@@ -227,7 +227,7 @@ impl<'a> LiveScan<'a> {
         match event {
             ScanEvent::Cut(index, splits) => {
                 state.targets[index].splits =
-                    Some(splits.into_iter().map(SplitState::new).collect())
+                    Some(splits.into_iter().map(SplitState::new).collect());
             }
             ScanEvent::Stopped(index, why) => state.targets[index].tally.stopped(&why),
             ScanEvent::Batch(index, batch) => {

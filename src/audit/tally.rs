@@ -129,10 +129,10 @@ impl AuditTally {
                 // Deleted since it was listed: nobody will read it.
                 Lookup::Absent => self.vanished += 1,
                 Lookup::Denied(obstacle) => {
-                    hide(&mut self.unseen, obstacle, true, Some(&object.key))
+                    hide(&mut self.unseen, obstacle, true, Some(&object.key));
                 }
                 Lookup::Unreachable(obstacle) => {
-                    hide(&mut self.unseen, obstacle, false, Some(&object.key))
+                    hide(&mut self.unseen, obstacle, false, Some(&object.key));
                 }
             }
         }

@@ -18,6 +18,7 @@ use aws_types::SdkConfig;
 
 use crate::{
     aws::{
+        ec2_query::Ec2,
         endpoint::{EndpointOverride, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws},
         log::CallLog,
         observers::{ServiceClock, Throttled},
@@ -51,7 +52,7 @@ pub struct Aws {
     pub(crate) s3control: Lazy<aws_sdk_s3control::Client>,
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) iam: aws_sdk_iam::Client,
-    pub(crate) ec2: aws_sdk_ec2::Client,
+    pub(crate) ec2: Ec2,
     pub(crate) sts: aws_sdk_sts::Client,
     /// STS under the runner's own keys: says in which account clusters will be launched.
     pub(crate) runner_sts: aws_sdk_sts::Client,
@@ -112,7 +113,8 @@ impl Aws {
             .build();
         let kms = aws_sdk_kms::config::Builder::from(&base).interceptor(calls.clone()).build();
         let iam = aws_sdk_iam::config::Builder::from(&base).interceptor(calls.clone()).build();
-        let ec2 = aws_sdk_ec2::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let ec2_endpoint = endpoints.iter().find(|endpoint| endpoint.service == "EC2");
+        let ec2 = Ec2::new(&base, ec2_endpoint.map(|endpoint| endpoint.url.clone()), &calls);
         let sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone()).build();
         Self {
             emr: aws_sdk_emr::Client::from_conf(emr),
@@ -124,7 +126,7 @@ impl Aws {
             s3control,
             kms: aws_sdk_kms::Client::from_conf(kms),
             iam: aws_sdk_iam::Client::from_conf(iam),
-            ec2: aws_sdk_ec2::Client::from_conf(ec2),
+            ec2,
             sts: aws_sdk_sts::Client::from_conf(sts),
             runner_sts: aws_sdk_sts::Client::from_conf(runner_sts),
             calls,

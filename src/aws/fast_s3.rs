@@ -489,7 +489,7 @@ impl Route {
         request.set_method(method).ok()?;
         let (mut header, mut well) = (Vec::new(), true);
         Self::headers(signing, &mut |name, value| {
-            well &= request.headers_mut().try_insert(name.to_owned(), value.to_owned()).is_ok()
+            well &= request.headers_mut().try_insert(name.to_owned(), value.to_owned()).is_ok();
         });
         Self::authorize(method, signing, target, &mut header);
         request.headers_mut().try_insert("authorization", String::from_utf8(header).ok()?).ok()?;

@@ -349,10 +349,10 @@ impl Mutations {
         let obstacle = || LookupError::new("x:Y", LookupErrorKind::Other, "z");
         let denied = at.clone();
         self.add(place, "denied", move |facts| {
-            denied(facts).into_iter().for_each(|fact| *fact = Lookup::Denied(obstacle()))
+            denied(facts).into_iter().for_each(|fact| *fact = Lookup::Denied(obstacle()));
         });
         self.add(place, "unreachable", move |facts| {
-            at(facts).into_iter().for_each(|fact| *fact = Lookup::Unreachable(obstacle()))
+            at(facts).into_iter().for_each(|fact| *fact = Lookup::Unreachable(obstacle()));
         });
     }
 
@@ -378,7 +378,7 @@ impl Mutations {
         at: impl Fn(&mut Facts) -> Option<&mut Lookup<T>> + 'static,
     ) {
         self.add(place, "absent", move |facts| {
-            at(facts).into_iter().for_each(|fact| *fact = Lookup::Absent)
+            at(facts).into_iter().for_each(|fact| *fact = Lookup::Absent);
         });
     }
 }
@@ -513,6 +513,7 @@ fn denies_all() -> String {
 }
 
 /// Every way in which what is found in `world` can be worse.
+#[expect(clippy::too_many_lines, reason = "a list, one entry after the other")]
 fn damages(world: &World) -> Vec<Mutation> {
     let facts = &world.facts;
     let mut mutations = Mutations::default();
@@ -524,7 +525,7 @@ fn damages(world: &World) -> Vec<Mutation> {
         });
     });
     mutations.add("environment", "loads code", |facts| {
-        facts.environment.push(Variable { name: "RUBYOPT", loads_code: true })
+        facts.environment.push(Variable { name: "RUBYOPT", loads_code: true });
     });
     mutations.spoil(
         "runner",
@@ -671,7 +672,7 @@ fn configuration_damages(mutations: &mut Mutations) {
     spoil("at rest", "off", |content| content.at_rest_enabled = false);
     spoil("s3 part", "gone", |content| content.s3 = None);
     spoil("s3 part", "unknown mode", |content| {
-        content.s3.iter_mut().for_each(|s3| s3.mode = "ROT13".to_owned())
+        content.s3.iter_mut().for_each(|s3| s3.mode = "ROT13".to_owned());
     });
     spoil("s3 overrides", "incomplete", |content| {
         let incomplete =
@@ -680,12 +681,12 @@ fn configuration_damages(mutations: &mut Mutations) {
     });
     spoil("local disk", "gone", |content| content.local_disk = None);
     spoil("local disk", "unknown provider", |content| {
-        content.local_disk.iter_mut().for_each(|disk| disk.provider = "None".to_owned())
+        content.local_disk.iter_mut().for_each(|disk| disk.provider = "None".to_owned());
     });
     spoil("in transit", "off", |content| content.in_transit_enabled = false);
     spoil("tls", "gone", |content| content.tls = None);
     spoil("tls", "without its object", |content| {
-        content.tls.iter_mut().for_each(|tls| tls.s3_object = None)
+        content.tls.iter_mut().for_each(|tls| tls.s3_object = None);
     });
     spoil("kerberos", "configured", |content| content.kerberos = true);
     spoil("metadata service", "version 1", |content| content.metadata_service = None);
@@ -707,14 +708,14 @@ fn certificate_damages(mutations: &mut Mutations) {
     };
     spoil("unreadable", |found| *found = Err("no zip archive".to_owned()));
     spoil("key", |found| {
-        found.iter_mut().for_each(|material| material.key = Err("it has a passphrase".to_owned()))
+        found.iter_mut().for_each(|material| material.key = Err("it has a passphrase".to_owned()));
     });
     spoil("expired", |found| {
-        leaf(found).for_each(|certificate| certificate.not_after = OffsetDateTime::UNIX_EPOCH)
+        leaf(found).for_each(|certificate| certificate.not_after = OffsetDateTime::UNIX_EPOCH);
     });
     spoil("names", |found| leaf(found).for_each(|certificate| certificate.names.clear()));
     spoil("weak", |found| {
-        leaf(found).for_each(|certificate| certificate.weak = Some("SHA-1".to_owned()))
+        leaf(found).for_each(|certificate| certificate.weak = Some("SHA-1".to_owned()));
     });
     spoil("chain", |found| leaf(found).for_each(|certificate| certificate.signed_by_next = false));
     mutations.spoil(
@@ -746,7 +747,7 @@ fn key_damages(mutations: &mut Mutations, key: &KeyReference) {
     spoil("disabled", |key| key.state = "Disabled".to_owned());
     spoil("asymmetric", |key| key.spec = "RSA_2048".to_owned());
     spoil("of another region", |key| {
-        key.arn = KeyArn::new("arn:aws:kms:us-east-1:123456789012:key/x")
+        key.arn = KeyArn::new("arn:aws:kms:us-east-1:123456789012:key/x");
     });
     mutations.spoil(
         &format!("{key} rotation"),
@@ -761,7 +762,7 @@ fn key_damages(mutations: &mut Mutations, key: &KeyReference) {
         |policy| *policy = denies_all(),
     );
     let denied = |actions: &mut BTreeMap<String, iam::SimulationDecision>| {
-        actions.values_mut().for_each(|identity| *identity = iam::SimulationDecision::Denied)
+        actions.values_mut().for_each(|identity| *identity = iam::SimulationDecision::Denied);
     };
     mutations.spoil(
         &format!("{key} for the instances"),

@@ -111,7 +111,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         let actors: BTreeSet<Actor> = case.paths.plan.writers(&location.role);
         match case.facts.buckets.get(location.bucket()) {
             Some(facts) => {
-                writes.extend(actors.into_iter().map(|actor| Write { location, actor, facts }))
+                writes.extend(actors.into_iter().map(|actor| Write { location, actor, facts }));
             }
             // What the policy calls external nobody has looked at.
             None => findings.extend(actors.into_iter().map(|actor| {

@@ -213,7 +213,7 @@ fn finish(
     match outcome {
         Outcome::Ended(_) => report.say(&verdict),
         Outcome::Refused => {
-            complain(&format!("{verdict}{listed}\n  to do: {}", fix(list.as_deref())))
+            complain(&format!("{verdict}{listed}\n  to do: {}", fix(list.as_deref())));
         }
         _ => complain(&verdict),
     }

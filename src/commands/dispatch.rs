@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Does what the command line asks for, and gives the exit code. `line` is the line of a run.
-pub(crate) fn command<L>(cli: Cli, line: L) -> u8
+pub(crate) fn command<L>(cli: Cli, line: &L) -> u8
 where
     L: AsyncFn(
         &[OsString],

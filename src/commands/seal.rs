@@ -2,7 +2,7 @@
 
 use crate::{
     base::outcome::Outcome,
-    commands::{cli::SealArguments, error::GuardError, run::run::seal_of},
+    commands::{cli::SealArguments, error::GuardError, run::guarded_run::seal_of},
     runners::emr_etl_runner::{
         config::RunnerConfig,
         invocation::{Invocation, InvocationError},
@@ -38,7 +38,7 @@ pub(crate) fn seal(arguments: &SealArguments, settings: &Settings) -> Result<Out
             match &change.before {
                 Some(before) if !change.replaced() => println!("  {}: {before}", change.key),
                 Some(before) => {
-                    println!("- {}: {before}\n+ {}: {}", change.key, change.key, change.after)
+                    println!("- {}: {before}\n+ {}: {}", change.key, change.key, change.after);
                 }
                 None => println!("+ {}: {}", change.key, change.after),
             }

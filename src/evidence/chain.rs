@@ -106,7 +106,7 @@ pub(crate) fn begin(
         match digest_of(&begun) {
             Some(sha256) => {
                 state.last =
-                    Some(PreviousReport { run: begun.run, sequence: begun.sequence, sha256 })
+                    Some(PreviousReport { run: begun.run, sequence: begun.sequence, sha256 });
             }
             None => unrecorded.push(begun),
         }

@@ -285,7 +285,7 @@ impl<'a> ReportDelivery<'a> {
             match destination.deliver(&waiting.parcel, self.way()).await {
                 Ok(()) => waiting.to.retain(|other| *other != destination),
                 Err(error) => {
-                    troubles.push(format!("it was not delivered to {destination}: {error}"))
+                    troubles.push(format!("it was not delivered to {destination}: {error}"));
                 }
             }
         }

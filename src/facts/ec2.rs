@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::{Filter, VpcAttributeName};
 use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::base::{aws_calls, lookup::Lookup};
+use crate::{
+    aws::ec2_query::{
+        Ec2,
+        answers::{Ec2DhcpOption, Ec2Volume, VpcAttribute},
+    },
+    base::{aws_calls, lookup::Lookup},
+};
 
 /// The subnet's network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -52,144 +57,95 @@ pub(crate) struct Volume {
 const FILTER_VALUES: usize = 200;
 
 /// Every EBS volume attached to one of `instances`, root volumes included.
-pub(crate) async fn volumes(
-    ec2: &aws_sdk_ec2::Client,
-    instances: &[String],
-) -> Lookup<Vec<Volume>> {
-    let of_some = |some: &[String]| {
-        let filter = Filter::builder()
-            .name("attachment.instance-id")
-            .set_values(Some(some.to_vec()))
-            .build();
-        ec2.describe_volumes()
-            .filters(filter)
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let answers = try_join_all(instances.chunks(FILTER_VALUES).map(of_some)).await;
+pub(crate) async fn volumes(ec2: &Ec2, instances: &[String]) -> Lookup<Vec<Volume>> {
+    let answers = instances.chunks(FILTER_VALUES).map(|some| ec2.volumes_attached_to(some));
+    let answers = try_join_all(answers).await;
     Lookup::from_call(&aws_calls::DESCRIBE_VOLUMES, &[], answers).and_then(|answers| {
         let volumes = answers.into_iter().flatten().map(|volume| volume_of(volume, instances));
         Lookup::expect_in_answer(&aws_calls::DESCRIBE_VOLUMES, volumes.collect())
     })
 }
 
-fn volume_of(volume: aws_sdk_ec2::types::Volume, instances: &[String]) -> Option<Volume> {
+fn volume_of(volume: Ec2Volume, instances: &[String]) -> Option<Volume> {
     let of_ours = |instance: &Option<String>| {
         instance.as_ref().is_some_and(|instance| instances.contains(instance))
     };
     let attachment =
-        volume.attachments?.into_iter().find(|attachment| of_ours(&attachment.instance_id))?;
+        volume.attachments.into_iter().find(|attachment| of_ours(&attachment.instance))?;
     Some(Volume {
-        id: volume.volume_id?,
-        instance: attachment.instance_id?,
+        id: volume.id?,
+        instance: attachment.instance?,
         device: attachment.device.unwrap_or_default(),
         encrypted: volume.encrypted?,
-        key: volume.kms_key_id,
+        key: volume.key,
     })
 }
 
 /// Asks about the network of `subnet`.
-pub(super) async fn network(ec2: &aws_sdk_ec2::Client, subnet: &str) -> NetworkFacts {
+pub(super) async fn network(ec2: &Ec2, subnet: &str) -> NetworkFacts {
     let vpc = vpc_of(ec2, subnet).await;
     let Some(id) = vpc.found() else {
         return NetworkFacts { vpc, ..NetworkFacts::not_asked("the subnet is not known") };
     };
     let (dns_support, dns_hostnames, dhcp) = tokio::join!(
-        attribute(ec2, id, VpcAttributeName::EnableDnsSupport),
-        attribute(ec2, id, VpcAttributeName::EnableDnsHostnames),
+        attribute(ec2, id, VpcAttribute::DnsSupport),
+        attribute(ec2, id, VpcAttribute::DnsHostnames),
         dhcp(ec2, id)
     );
     NetworkFacts { vpc, dns_support, dns_hostnames, dhcp }
 }
 
 /// Whether the account encrypts new EBS volumes of the region, whoever makes them.
-pub(super) async fn encrypts_by_default(ec2: &aws_sdk_ec2::Client) -> Lookup<bool> {
-    let result = ec2.get_ebs_encryption_by_default().send().await;
+pub(super) async fn encrypts_by_default(ec2: &Ec2) -> Lookup<bool> {
+    let result = ec2.ebs_encryption_by_default().await;
     Lookup::from_call(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, &[], result).and_then(|answer| {
-        Lookup::expect_in_answer(
-            &aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT,
-            answer.ebs_encryption_by_default,
-        )
+        Lookup::expect_in_answer(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, answer)
     })
 }
 
-async fn vpc_of(ec2: &aws_sdk_ec2::Client, subnet: &str) -> Lookup<String> {
-    let result = ec2.describe_subnets().subnet_ids(subnet).send().await;
+async fn vpc_of(ec2: &Ec2, subnet: &str) -> Lookup<String> {
     Lookup::from_call(
         &aws_calls::DESCRIBE_SUBNETS,
         &["InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed", "InvalidSubnetId.Malformed"],
-        result,
+        ec2.subnets(subnet).await,
     )
-    .and_then(|answer| {
-        let found = answer
-            .subnets
-            .unwrap_or_default()
-            .into_iter()
-            .find(|found| found.subnet_id.as_deref() == Some(subnet));
-        Lookup::expect_in_answer(
-            &aws_calls::DESCRIBE_SUBNETS,
-            found.and_then(|subnet| subnet.vpc_id),
-        )
+    .and_then(|subnets| {
+        let found = subnets.into_iter().find(|found| found.id.as_deref() == Some(subnet));
+        Lookup::expect_in_answer(&aws_calls::DESCRIBE_SUBNETS, found.and_then(|subnet| subnet.vpc))
     })
 }
 
-async fn attribute(ec2: &aws_sdk_ec2::Client, vpc: &str, name: VpcAttributeName) -> Lookup<bool> {
-    let result = ec2.describe_vpc_attribute().vpc_id(vpc).attribute(name.clone()).send().await;
-    Lookup::from_call(&aws_calls::DESCRIBE_VPC_ATTRIBUTE, &[], result).and_then(|answer| {
-        let value = if name == VpcAttributeName::EnableDnsSupport {
-            answer.enable_dns_support
-        } else {
-            answer.enable_dns_hostnames
-        };
-        Lookup::expect_in_answer(
-            &aws_calls::DESCRIBE_VPC_ATTRIBUTE,
-            value.and_then(|value| value.value),
-        )
-    })
+async fn attribute(ec2: &Ec2, vpc: &str, attribute: VpcAttribute) -> Lookup<bool> {
+    let result = ec2.vpc_attribute(vpc, attribute).await;
+    Lookup::from_call(&aws_calls::DESCRIBE_VPC_ATTRIBUTE, &[], result)
+        .and_then(|value| Lookup::expect_in_answer(&aws_calls::DESCRIBE_VPC_ATTRIBUTE, value))
 }
 
-async fn dhcp(ec2: &aws_sdk_ec2::Client, vpc: &str) -> Lookup<BTreeMap<String, BTreeSet<String>>> {
-    let result = ec2.describe_vpcs().vpc_ids(vpc).send().await;
-    let id = Lookup::from_call(&aws_calls::DESCRIBE_VPCS, &[], result).and_then(|answer| {
-        let found = answer
-            .vpcs
-            .unwrap_or_default()
-            .into_iter()
-            .find(|found| found.vpc_id.as_deref() == Some(vpc));
-        Lookup::expect_in_answer(
-            &aws_calls::DESCRIBE_VPCS,
-            found.and_then(|vpc| vpc.dhcp_options_id),
-        )
-    });
+async fn dhcp(ec2: &Ec2, vpc: &str) -> Lookup<BTreeMap<String, BTreeSet<String>>> {
+    let id =
+        Lookup::from_call(&aws_calls::DESCRIBE_VPCS, &[], ec2.vpcs(vpc).await).and_then(|vpcs| {
+            let found = vpcs.into_iter().find(|found| found.id.as_deref() == Some(vpc));
+            Lookup::expect_in_answer(
+                &aws_calls::DESCRIBE_VPCS,
+                found.and_then(|vpc| vpc.dhcp_options),
+            )
+        });
     let id = match id {
         // EC2's word for a VPC that has no set of options.
         Lookup::Found(none) if none == "default" => return Lookup::Found(BTreeMap::new()),
         Lookup::Found(id) => id,
         other => return other.map(|_| BTreeMap::new()),
     };
-    let result = ec2.describe_dhcp_options().dhcp_options_ids(&id).send().await;
-    Lookup::from_call(&aws_calls::DESCRIBE_DHCP_OPTIONS, &[], result).and_then(|answer| {
-        let found = answer
-            .dhcp_options
-            .unwrap_or_default()
-            .into_iter()
-            .find(|found| found.dhcp_options_id.as_ref() == Some(&id));
+    let result = ec2.dhcp_options(&id).await;
+    Lookup::from_call(&aws_calls::DESCRIBE_DHCP_OPTIONS, &[], result).and_then(|sets| {
+        let found = sets.into_iter().find(|found| found.id.as_ref() == Some(&id));
         Lookup::expect_in_answer(&aws_calls::DESCRIBE_DHCP_OPTIONS, found).map(|set| {
-            let options = set.dhcp_configurations.unwrap_or_default().into_iter();
-            let option = |option: aws_sdk_ec2::types::DhcpConfiguration| {
-                let values =
-                    option.values.unwrap_or_default().into_iter().filter_map(|value| value.value);
+            let option = |option: Ec2DhcpOption| {
                 // One value may hold several names with blanks between them.
-                let words: BTreeSet<String> = values
-                    .flat_map(|value| {
-                        value.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-                    })
-                    .collect();
-                Some((option.key?, words))
+                let words = option.values.iter().flat_map(|value| value.split_whitespace());
+                (option.key, words.map(str::to_owned).collect())
             };
-            options.filter_map(option).collect()
+            set.options.into_iter().map(option).collect()
         })
     })
 }

@@ -232,7 +232,7 @@ fn ask(
         for answers in answers {
             match answers {
                 Ok(answers) => {
-                    answers.into_iter().for_each(|(index, stored)| objects[index].stored = stored)
+                    answers.into_iter().for_each(|(index, stored)| objects[index].stored = stored);
                 }
                 // A panic goes on where it is seen.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

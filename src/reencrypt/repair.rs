@@ -358,7 +358,7 @@ impl Repair<'_> {
                     .await?;
             }
             RepairResult::Done(method, _) => {
-                self.ledger.write(place, &RepairState::Done { method: *method, at: now() }).await?
+                self.ledger.write(place, &RepairState::Done { method: *method, at: now() }).await?;
             }
             // Gone, or another writer's: what was begun is over, and the next list shows what there
             // is.
@@ -725,7 +725,7 @@ impl Repair<'_> {
             match sort(&aws_calls::UPLOAD_PART_COPY, result) {
                 CallResult::Done(Some(etag)) => return Ok(etag),
                 CallResult::Done(None) => {
-                    "the answer to UploadPartCopy holds no ETag".clone_into(&mut trouble)
+                    "the answer to UploadPartCopy holds no ETag".clone_into(&mut trouble);
                 }
                 // A part that is copied twice is one part.
                 CallResult::Unclear(why) => trouble = why,

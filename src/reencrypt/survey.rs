@@ -175,7 +175,7 @@ impl RepairSurvey {
                     // Deleted since it was listed.
                     Lookup::Absent => {}
                     Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-                        found.unseen(obstacle)
+                        found.unseen(obstacle);
                     }
                 }
             }

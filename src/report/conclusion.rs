@@ -296,7 +296,7 @@ mod tests {
                     Some(RecordedTermination::Unconfirmed("AccessDenied".to_owned()));
             }),
             concluded("unsafe-v2", |document| {
-                document.watched.as_mut().unwrap().clusters[0].is_unsafe = false
+                document.watched.as_mut().unwrap().clusters[0].is_unsafe = false;
             }),
             concluded("unencrypted-v1", |_| {}),
             concluded("unencrypted-v1", |document| {
@@ -308,7 +308,7 @@ mod tests {
             concluded("unencrypted-v1", |document| ended(document, RecordedOutcome::FactsUnknown)),
             concluded("refused-v2", |_| {}),
             concluded("refused-v2", |document| {
-                document.verdict = Some(RecordedVerdict::RefuseUnknown)
+                document.verdict = Some(RecordedVerdict::RefuseUnknown);
             }),
             concluded("refused-v2", |document| ended(document, RecordedOutcome::Ended(0))),
             concluded("refused-v2", |document| {

@@ -558,10 +558,10 @@ pub(super) mod tests {
                     || key == "stored" => {}
             Value::String(text) => text.push_str(more),
             Value::Array(items) => {
-                items.iter_mut().for_each(|item| with_texts(item, key, kept, more))
+                items.iter_mut().for_each(|item| with_texts(item, key, kept, more));
             }
             Value::Object(members) => {
-                members.iter_mut().for_each(|(key, value)| with_texts(value, key, kept, more))
+                members.iter_mut().for_each(|(key, value)| with_texts(value, key, kept, more));
             }
             _ => {}
         }

@@ -53,6 +53,6 @@ impl Notice {
 
     /// As it stands on standard error.
     pub(crate) fn text(&self) -> String {
-        self.lines.iter().map(|line| format!("{}\n", line.text)).collect()
+        self.lines.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect()
     }
 }

@@ -282,7 +282,7 @@ fn ways(document: &RunReport) -> Vec<((StationKind, StationKind), DataFlow)> {
             // Logs come from the cluster, whoever brings them; what the runner does with them there
             // goes no further.
             (_, "write", StationKind::Logs) if touch.actor != "runner" => {
-                way(StationKind::Cluster, StationKind::Logs, touch)
+                way(StationKind::Cluster, StationKind::Logs, touch);
             }
             (_, _, StationKind::Logs) => {}
             (

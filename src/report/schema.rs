@@ -97,7 +97,7 @@ mod tests {
                     .iter()
                     .for_each(|(key, value)| look(value, &format!("{place}/{key}"), objects)),
                 Value::Array(several) => {
-                    several.iter().for_each(|value| look(value, place, objects))
+                    several.iter().for_each(|value| look(value, place, objects));
                 }
                 _ => {}
             }

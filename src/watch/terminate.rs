@@ -236,11 +236,11 @@ impl ClusterTermination<'_> {
                     accepted = false;
                 }
                 Lookup::Found(facts) => {
-                    tracing::debug!(%cluster, state = %facts.status.state, "not over yet")
+                    tracing::debug!(%cluster, state = %facts.status.state, "not over yet");
                 }
                 Lookup::Absent => obstacle = "EMR does not know it any more".to_owned(),
                 Lookup::Denied(reason) | Lookup::Unreachable(reason) => {
-                    obstacle = reason.to_string()
+                    obstacle = reason.to_string();
                 }
             }
             if Instant::now() + pause > deadline {

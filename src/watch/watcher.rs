@@ -337,7 +337,7 @@ impl Watch {
                 self.hinted.insert(id);
             }
             Hint::Activity => {
-                self.clusters.values_mut().for_each(|record| record.steps_told = None)
+                self.clusters.values_mut().for_each(|record| record.steps_told = None);
             }
             Hint::Event(id) => {
                 self.pushed.insert(id);

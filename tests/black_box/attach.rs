@@ -283,7 +283,7 @@ fn several_clusters_are_watched_at_once_and_the_worst_decides() {
 #[test]
 fn a_persistent_cluster_is_watched_until_it_is_idle_where_that_is_asked_for() {
     let stage = started_by_hand(|request| {
-        request["Instances"]["KeepJobFlowAliveWhenNoSteps"] = true.into()
+        request["Instances"]["KeepJobFlowAliveWhenNoSteps"] = true.into();
     });
     let mut command = stage.watch(&[ID], false);
     command.arg("--until-idle");

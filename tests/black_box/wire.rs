@@ -109,7 +109,7 @@ impl Bucket {
                             return;
                         }
                         let end = |stream: &mut StreamOwned<ServerConnection, TcpStream>| {
-                            drop(stream.sock.shutdown(Shutdown::Both))
+                            drop(stream.sock.shutdown(Shutdown::Both));
                         };
                         serve.connection(
                             number,
@@ -293,7 +293,7 @@ fn read(from: &mut impl BufReadLines) -> Option<(String, Vec<(String, String)>)>
         let text = from.text()?;
         match text.split_once(':') {
             Some((name, value)) => {
-                headers.push((name.to_ascii_lowercase(), value.trim().to_owned()))
+                headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
             }
             None => return Some((request, headers)),
         }

@@ -199,7 +199,7 @@ pub(crate) fn file(
             let mut out = builder.try_build().expect("an ORC file");
             out.write(&first).expect("room on the disk");
             chunks.for_each(|lines| {
-                out.write(&columns(bucket, &lines, form, skip)).expect("room on the disk")
+                out.write(&columns(bucket, &lines, form, skip)).expect("room on the disk");
             });
             out.close().expect("room on the disk");
         }
@@ -213,7 +213,7 @@ pub(crate) fn file(
                 .expect("a Parquet file");
             out.write(&first).expect("room on the disk");
             chunks.for_each(|lines| {
-                out.write(&columns(bucket, &lines, form, skip)).expect("room on the disk")
+                out.write(&columns(bucket, &lines, form, skip)).expect("room on the disk");
             });
             out.close().expect("room on the disk");
         }

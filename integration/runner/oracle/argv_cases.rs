@@ -199,7 +199,7 @@ impl Draft<'_> {
         };
         match (value, form) {
             (Some(value), 0..=6) => {
-                self.words.extend([format!("-{bundle}{letter}"), value.to_owned()])
+                self.words.extend([format!("-{bundle}{letter}"), value.to_owned()]);
             }
             (Some(value), 7..=9) => {
                 self.used("glued value");

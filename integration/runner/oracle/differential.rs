@@ -284,7 +284,7 @@ impl Panel {
                 println!("\nDISAGREEMENT: {kind} ({:?})", case.constructs);
                 match &smallest {
                     Question::Config { config, env } => {
-                        println!("{config}\n  as text: {config:?}\n  environment: {env:?}")
+                        println!("{config}\n  as text: {config:?}\n  environment: {env:?}");
                     }
                     Question::Command { argv } => println!("  words: {argv:?}"),
                 }

@@ -28,7 +28,7 @@ use crate::{
     commands::{
         error::GuardError,
         read_config,
-        run::{output_verification::OutputVerification, run::Run, stop_time::StopTime},
+        run::{guarded_run::Run, output_verification::OutputVerification, stop_time::StopTime},
     },
     evidence::{delivery::ReportDelivery, journal::ClusterSelector},
     facts::{
@@ -200,7 +200,7 @@ impl AttachContext<'_> {
             self.clusters.iter().map(|cluster| (cluster.id.clone(), verified.clone())).collect();
         let writes = run.writes();
         let standing = Baseline { facts, findings, residual_risks, verified, writes };
-        self.follow(&run, standing, until_idle || invocation.persistent, caught).await
+        Box::pin(self.follow(&run, standing, until_idle || invocation.persistent, caught)).await
     }
 
     /// By the settings alone: each cluster is asked what it is, and that must be as required.
@@ -256,7 +256,8 @@ impl AttachContext<'_> {
         let (Some(standing), Some(spec)) = (all, specs.into_iter().next()) else {
             return Ok(Outcome::Ended(0));
         };
-        self.follow(&Run::of_cluster(spec, self.settings), standing, until_idle, caught).await
+        let run = Run::of_cluster(spec, self.settings);
+        Box::pin(self.follow(&run, standing, until_idle, caught)).await
     }
 
     /// Watches the clusters to their end, or until the guard is told to stop, and looks at what

@@ -21,7 +21,7 @@ use crate::{
         error::GuardError,
         read_config::{self, read_config},
         run::{
-            output_verification::OutputVerification, resume, run::Run, stop_time::StopTime,
+            guarded_run::Run, output_verification::OutputVerification, resume, stop_time::StopTime,
             supervise,
         },
     },

@@ -174,7 +174,7 @@ impl OutputVerification<'_> {
                 self.report.trouble(
                     Outcome::UnsafeClusterAlive,
                     &[terminate::operator_instructions(id, obstacle)],
-                )
+                );
             };
             let ending = ClusterTermination {
                 aws: self.aws,

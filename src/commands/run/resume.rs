@@ -88,7 +88,7 @@ async fn close(
     match orphaned_processes::end(id) {
         Ok(0) => {}
         Ok(several) => {
-            report.say(&format!("run {id}: ended {several} processes that it had left behind"))
+            report.say(&format!("run {id}: ended {several} processes that it had left behind"));
         }
         Err(error) => {
             report.trouble(

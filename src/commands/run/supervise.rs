@@ -146,7 +146,7 @@ pub(crate) async fn supervise(
                 SupervisorAction::Send(signal) => send(group, signal, report),
                 // After a signal the run's clusters need the rest of the time.
                 SupervisorAction::ArmDeadline if stop_by.is_some() => {
-                    deadline = Some(Instant::now() + stop_timeout / 2)
+                    deadline = Some(Instant::now() + stop_timeout / 2);
                 }
                 SupervisorAction::ArmDeadline => deadline = Some(Instant::now() + stop_timeout),
                 SupervisorAction::Nothing => {}

@@ -64,7 +64,7 @@ impl Listing {
                     match (depth, end.local_name().as_ref()) {
                         (1, _) => is_over = true,
                         (2, b"Contents") => {
-                            listing.entries.push(std::mem::take(&mut draft).whole()?)
+                            listing.entries.push(std::mem::take(&mut draft).whole()?);
                         }
                         (2, name) => listing.take(name, &text)?,
                         (3, name) => draft.take(name, &text)?,
@@ -99,7 +99,7 @@ impl PartialObject {
             b"Size" => self.size = Some(text.parse().ok()?),
             b"ETag" => self.rest.etag = Some(text.to_owned()),
             b"LastModified" => {
-                self.rest.modified = Some(OffsetDateTime::parse(text, &Rfc3339).ok()?)
+                self.rest.modified = Some(OffsetDateTime::parse(text, &Rfc3339).ok()?);
             }
             b"StorageClass" => self.rest.storage_class = Some(text.to_owned()),
             _ => {}

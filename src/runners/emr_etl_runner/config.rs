@@ -307,7 +307,7 @@ impl RunnerConfig {
 fn mask(node: &mut YamlNode, secrets: &[&String]) {
     match &mut node.value {
         Value::Text(text) if secrets.iter().any(|secret| text.contains(secret.as_str())) => {
-            *text = "(masked)".to_owned()
+            *text = "(masked)".to_owned();
         }
         Value::List(items) => items.iter_mut().for_each(|item| mask(item, secrets)),
         Value::Map(entries) => entries.iter_mut().for_each(|(_, child)| mask(child, secrets)),

@@ -239,10 +239,10 @@ impl Walk<'_> {
             (KeyRequirement::Boolean, _) => self.breach(node, path, "true or false"),
             (KeyRequirement::Number, _) => self.breach(node, path, "a number"),
             (KeyRequirement::PositiveInteger, _) => {
-                self.breach(node, path, "a whole number above 0")
+                self.breach(node, path, "a whole number above 0");
             }
             (KeyRequirement::OneOf(choices), _) => {
-                self.breach(node, path, &format!("one of {}", choices.join(", ")))
+                self.breach(node, path, &format!("one of {}", choices.join(", ")));
             }
             (KeyRequirement::Texts, _) => self.breach(node, path, "a list of texts"),
             (KeyRequirement::TextMap, _) => self.breach(node, path, "a map of texts"),

@@ -247,10 +247,10 @@ impl LaunchPlan {
                     touches.add(Runner, "log", &[List, Read, Write, Delete]);
                 }
                 PipelinePart::ArchiveEnriched => {
-                    touches.archive(self.archive_enriched, "enriched.good", "enriched.archive")
+                    touches.archive(self.archive_enriched, "enriched.good", "enriched.archive");
                 }
                 PipelinePart::ArchiveShredded => {
-                    touches.archive(self.archive_shredded, "shredded.good", "shredded.archive")
+                    touches.archive(self.archive_shredded, "shredded.good", "shredded.archive");
                 }
                 PipelinePart::Elasticsearch
                 | PipelinePart::RdbLoad

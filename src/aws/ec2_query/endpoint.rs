@@ -1,0 +1,117 @@
+//! Where EC2 is asked: an endpoint that is configured, else the regional one of the partition.
+//!
+//! The rules are those of the SDK's client for EC2; `tests/recorded.json` holds what it made of regions
+//! of all partitions, with FIPS and dual-stack endpoints.
+
+use aws_smithy_runtime_api::client::endpoint::{
+    EndpointFuture, EndpointResolverParams, ResolveEndpoint,
+};
+use aws_smithy_types::endpoint::Endpoint;
+
+/// What decides on the endpoint.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EndpointSettings {
+    pub(super) region: Option<String>,
+    /// `AWS_USE_FIPS_ENDPOINT` or `use_fips_endpoint`.
+    pub(super) fips: bool,
+    /// `AWS_USE_DUALSTACK_ENDPOINT` or `use_dualstack_endpoint`.
+    pub(super) dual_stack: bool,
+    /// An endpoint that environment or profile name.
+    pub(super) configured: Option<String>,
+}
+
+/// Why there is no endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum EndpointError {
+    #[error("no region is set")]
+    NoRegion,
+    #[error("the region is not a valid name")]
+    InvalidRegion,
+    #[error("FIPS and a configured endpoint exclude each other")]
+    FipsConfigured,
+    #[error("dual-stack and a configured endpoint exclude each other")]
+    DualStackConfigured,
+}
+
+/// A group of regions whose names end alike.
+struct Partition {
+    /// How the regions' names begin.
+    prefixes: &'static [&'static str],
+    suffix: &'static str,
+    dual_stack_suffix: &'static str,
+}
+
+/// All but `aws`, which is where no prefix fits. Source: the partitions file of the AWS SDKs.
+const PARTITIONS: [Partition; 6] = [
+    Partition {
+        prefixes: &["cn-", "aws-cn-"],
+        suffix: "amazonaws.com.cn",
+        dual_stack_suffix: "api.amazonwebservices.com.cn",
+    },
+    Partition { prefixes: &["us-iso-"], suffix: "c2s.ic.gov", dual_stack_suffix: "api.aws.ic.gov" },
+    Partition {
+        prefixes: &["us-isob-"],
+        suffix: "sc2s.sgov.gov",
+        dual_stack_suffix: "api.aws.scloud",
+    },
+    Partition {
+        prefixes: &["eu-isoe-"],
+        suffix: "cloud.adc-e.uk",
+        dual_stack_suffix: "api.cloud-aws.adc-e.uk",
+    },
+    Partition {
+        prefixes: &["us-isof-"],
+        suffix: "csp.hci.ic.gov",
+        dual_stack_suffix: "api.aws.hci.ic.gov",
+    },
+    Partition {
+        prefixes: &["eusc-"],
+        suffix: "amazonaws.eu",
+        dual_stack_suffix: "api.amazonwebservices.eu",
+    },
+];
+const AWS: Partition =
+    Partition { prefixes: &[], suffix: "amazonaws.com", dual_stack_suffix: "api.aws" };
+
+impl EndpointSettings {
+    /// The endpoint's URL.
+    pub(super) fn url(&self) -> Result<String, EndpointError> {
+        if let Some(configured) = &self.configured {
+            return match (self.fips, self.dual_stack) {
+                (true, _) => Err(EndpointError::FipsConfigured),
+                (false, true) => Err(EndpointError::DualStackConfigured),
+                (false, false) => Ok(configured.clone()),
+            };
+        }
+        let region = self.region.as_deref().ok_or(EndpointError::NoRegion)?;
+        if !is_host_label(region) {
+            return Err(EndpointError::InvalidRegion);
+        }
+        let fits = |partition: &&Partition| {
+            partition.prefixes.iter().any(|prefix| region.starts_with(prefix))
+        };
+        let partition = PARTITIONS.iter().find(fits).unwrap_or(&AWS);
+        let suffix = if self.dual_stack { partition.dual_stack_suffix } else { partition.suffix };
+        // GovCloud's plain endpoints are FIPS endpoints.
+        let is_plain_fips = region.starts_with("us-gov-") && !self.dual_stack;
+        let service = if self.fips && !is_plain_fips { "ec2-fips" } else { "ec2" };
+        Ok(format!("https://{service}.{region}.{suffix}"))
+    }
+}
+
+impl ResolveEndpoint for EndpointSettings {
+    fn resolve_endpoint<'a>(&'a self, _: &'a EndpointResolverParams) -> EndpointFuture<'a> {
+        let endpoint = self.url().map(|url| Endpoint::builder().url(url).build());
+        EndpointFuture::ready(endpoint.map_err(Into::into))
+    }
+}
+
+/// Whether a region can be part of a host's name, and nothing else.
+fn is_host_label(region: &str) -> bool {
+    let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = region.as_bytes();
+    bytes.len() <= 63
+        && ends(bytes.first())
+        && ends(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+}

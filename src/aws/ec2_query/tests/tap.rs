@@ -1,0 +1,126 @@
+//! An HTTP client for tests: it keeps what is sent, and answers from a list.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use aws_sdk_s3::primitives::SdkBody;
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use serde::{Deserialize, Serialize};
+
+/// One request and its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Exchange {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) headers: Vec<String>,
+    pub(super) body: String,
+    pub(super) status: u16,
+    pub(super) answer: String,
+}
+
+/// The client.
+#[derive(Clone, Debug)]
+pub(super) struct Tap {
+    answers: Arc<Mutex<VecDeque<(u16, String)>>>,
+    exchanges: Arc<Mutex<Vec<Exchange>>>,
+}
+
+impl Tap {
+    /// One that gives these answers (status and body), each once.
+    pub(super) fn answering(answers: &[(u16, &str)]) -> Self {
+        let answers = answers.iter().map(|(status, body)| (*status, (*body).to_owned())).collect();
+        Self { answers: Arc::new(Mutex::new(answers)), exchanges: Arc::default() }
+    }
+
+    /// What was sent and answered so far.
+    pub(super) fn exchanges(&self) -> Vec<Exchange> {
+        self.exchanges.lock().unwrap().clone()
+    }
+}
+
+impl HttpClient for Tap {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connector(self.clone()))
+    }
+}
+
+#[derive(Debug)]
+struct Connector(Tap);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let mut exchange = sent(&request);
+        let answer = self.0.answers.lock().unwrap().pop_front();
+        let exchanges = Arc::clone(&self.0.exchanges);
+        HttpConnectorFuture::new(async move {
+            let (status, body) =
+                answer.ok_or_else(|| ConnectorError::io("no answer is left".into()))?;
+            exchange.status = status;
+            exchange.answer.clone_from(&body);
+            exchanges.lock().unwrap().push(exchange);
+            Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
+        })
+    }
+}
+
+/// What of a request is the same each time.
+fn sent(request: &HttpRequest) -> Exchange {
+    let path =
+        request.uri().split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    let mut headers: Vec<String> = request
+        .headers()
+        .iter()
+        .filter(|(name, _)| !matches!(*name, "user-agent" | "x-amz-user-agent" | "host"))
+        .map(|(name, value)| format!("{name}: {}", steady(name, value)))
+        .collect();
+    headers.sort();
+    Exchange {
+        method: request.method().to_owned(),
+        path: path.unwrap_or_default().to_owned(),
+        headers,
+        body: String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap(),
+        status: 0,
+        answer: String::new(),
+    }
+}
+
+/// A header's value without what differs from one time to the next.
+fn steady(name: &str, value: &str) -> String {
+    let parts = |from: &str| {
+        value
+            .split(from)
+            .map(|part| match part.split_once('=') {
+                Some(("Signature" | "ttl", _)) => part.split('=').next().unwrap().to_owned(),
+                Some(("AWS4-HMAC-SHA256 Credential", scope)) => {
+                    let scope: Vec<&str> = scope.split('/').collect();
+                    format!(
+                        "AWS4-HMAC-SHA256 Credential={}/DATE/{}",
+                        scope[0],
+                        scope[2..].join("/")
+                    )
+                }
+                _ => part.to_owned(),
+            })
+            .collect::<Vec<_>>()
+            .join(from)
+    };
+    match name {
+        "x-amz-date" | "amz-sdk-invocation-id" => String::new(),
+        "authorization" => parts(", "),
+        "amz-sdk-request" => parts("; "),
+        _ => value.to_owned(),
+    }
+}

@@ -1,0 +1,177 @@
+//! Reads the XML of an EC2 answer, strictly: an answer that is cut off, is not XML or repeats what
+//! must stand once is an error, never an empty list.
+
+use quick_xml::{
+    Reader,
+    escape::resolve_predefined_entity,
+    events::{BytesStart, Event},
+};
+
+/// Deeper than this, nothing is read; the answers that the guard asks for have at most seven
+/// levels.
+const MAX_DEPTH: usize = 64;
+
+/// Why an answer cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AnswerError {
+    #[error("the answer is not XML: {0}")]
+    NotXml(String),
+    #[error("the answer is cut off")]
+    Truncated,
+    #[error("the answer is nested too deeply")]
+    TooDeep,
+    #[error("the answer is a <{0}>")]
+    WrongRoot(String),
+    #[error("<{0}> is missing")]
+    Missing(&'static str),
+    #[error("<{0}> is given twice")]
+    Repeated(&'static str),
+    #[error("<{0}> holds something unexpected")]
+    Unexpected(&'static str),
+    #[error("the list's pages go round in a circle")]
+    RepeatedToken,
+}
+
+/// An element, its namespace and attributes left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Element {
+    pub(super) name: String,
+    /// Its own text, CDATA sections included and entities resolved.
+    pub(super) text: String,
+    pub(super) children: Vec<Element>,
+}
+
+impl Element {
+    /// The root element of a whole document.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, AnswerError> {
+        let text = std::str::from_utf8(body).map_err(not_xml)?;
+        let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+        let (mut open, mut root) = (Vec::<Self>::new(), None);
+        loop {
+            match reader.read_event().map_err(not_xml)? {
+                Event::Start(start) => {
+                    if root.is_some() {
+                        return Err(not_xml("it has two roots"));
+                    }
+                    if open.len() == MAX_DEPTH {
+                        return Err(AnswerError::TooDeep);
+                    }
+                    open.push(Self::named(&start)?);
+                }
+                Event::Empty(start) => {
+                    if root.is_some() {
+                        return Err(not_xml("it has two roots"));
+                    }
+                    close(Self::named(&start)?, &mut open, &mut root);
+                }
+                // quick-xml has checked that it is the one that is open.
+                Event::End(_) => {
+                    let element = open.pop().ok_or_else(|| not_xml("an end without a start"))?;
+                    close(element, &mut open, &mut root);
+                }
+                Event::Text(piece) => add(&piece.xml10_content().map_err(not_xml)?, &mut open)?,
+                Event::CData(piece) => add(&piece.decode().map_err(not_xml)?, &mut open)?,
+                Event::GeneralRef(reference) => {
+                    let letter = reference.resolve_char_ref().map_err(not_xml)?;
+                    let name = reference.decode().map_err(not_xml)?;
+                    match (letter, resolve_predefined_entity(&name)) {
+                        (Some(letter), _) => add(letter.encode_utf8(&mut [0; 4]), &mut open)?,
+                        (None, Some(text)) => add(text, &mut open)?,
+                        (None, None) => return Err(not_xml("an unknown entity")),
+                    }
+                }
+                Event::Eof if open.is_empty() => {
+                    return root.ok_or_else(|| not_xml("it is empty"));
+                }
+                Event::Eof => return Err(AnswerError::Truncated),
+                Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
+                // It could define entities; EC2 sends none.
+                Event::DocType(_) => return Err(not_xml("it has a document type")),
+            }
+        }
+    }
+
+    fn named(start: &BytesStart<'_>) -> Result<Self, AnswerError> {
+        let name = std::str::from_utf8(start.local_name().into_inner()).map_err(not_xml)?;
+        Ok(Self { name: name.to_owned(), ..Self::default() })
+    }
+
+    /// The child of this name.
+    ///
+    /// # Errors
+    /// When there is more than one.
+    pub(super) fn child(&self, name: &'static str) -> Result<Option<&Self>, AnswerError> {
+        let mut named = self.children.iter().filter(|child| child.name == name);
+        let first = named.next();
+        if named.next().is_some() { Err(AnswerError::Repeated(name)) } else { Ok(first) }
+    }
+
+    /// The text of the child of this name.
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<String>, AnswerError> {
+        match self.child(name)? {
+            Some(child) if !child.children.is_empty() => Err(AnswerError::Unexpected(name)),
+            child => Ok(child.map(|child| child.text.clone())),
+        }
+    }
+
+    /// The truth value of the child of this name.
+    pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, AnswerError> {
+        self.text(name)?
+            .map(|text| text.parse().map_err(|_| AnswerError::Unexpected(name)))
+            .transpose()
+    }
+
+    /// What the list of this name holds, each read by `read`.
+    ///
+    /// # Errors
+    /// Also when there is no such list: EC2 answers a question for a list with one, empty where
+    /// there is nothing.
+    pub(super) fn list<T>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&Self) -> Result<T, AnswerError>,
+    ) -> Result<Vec<T>, AnswerError> {
+        self.child(name)?.ok_or(AnswerError::Missing(name))?.items(name, read)
+    }
+
+    /// The same for a list within an item, which may be left out where it is empty.
+    pub(super) fn inner_list<T>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&Self) -> Result<T, AnswerError>,
+    ) -> Result<Vec<T>, AnswerError> {
+        self.child(name)?.map_or_else(|| Ok(Vec::new()), |list| list.items(name, read))
+    }
+
+    fn items<T>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&Self) -> Result<T, AnswerError>,
+    ) -> Result<Vec<T>, AnswerError> {
+        if self.children.iter().any(|child| child.name != "item") || !self.text.trim().is_empty() {
+            return Err(AnswerError::Unexpected(name));
+        }
+        self.children.iter().map(read).collect()
+    }
+}
+
+fn not_xml(why: impl ToString) -> AnswerError {
+    AnswerError::NotXml(why.to_string())
+}
+
+fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {
+    match open.last_mut() {
+        Some(parent) => parent.children.push(element),
+        None => *root = Some(element),
+    }
+}
+
+fn add(text: &str, open: &mut [Element]) -> Result<(), AnswerError> {
+    match open.last_mut() {
+        Some(element) => element.text.push_str(text),
+        // Between the declaration and the root, and after the root, only white space may stand.
+        None if text.trim().is_empty() => {}
+        None => return Err(not_xml("text outside of the root")),
+    }
+    Ok(())
+}
