@@ -430,7 +430,9 @@ impl Repair<'_> {
                 CallResult::SlowDown => {
                     self.pace.slow_down();
                     "S3 asked to slow down".clone_into(&mut trouble);
-                    continue;
+                    // It can have been done all the same: that is looked at before it is sent
+                    // again, or a versioned bucket would get one copy after the other.
+                    begun.looked_for(place).map(str::to_owned)
                 }
                 CallResult::Unclear(why) => {
                     trouble = why;

@@ -397,6 +397,8 @@ fn an_error_in_a_200_is_no_success() {
 fn a_copy_whose_answer_is_lost_is_not_made_again() {
     for fault in [
         FaultKind::AppliedThen5xx { status: 500 },
+        // S3's word for slowing down is no word that nothing was done.
+        FaultKind::AppliedThen5xx { status: 503 },
         FaultKind::AppliedThenReset,
         FaultKind::TruncatedBody,
     ] {
