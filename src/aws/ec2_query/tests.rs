@@ -198,7 +198,9 @@ fn written(text: &str, style: u8) -> String {
     match style % 3 {
         0 => quick_xml::escape::escape(text).into_owned(),
         1 => format!("<![CDATA[{}]]>", text.replace("]]>", "]]]]><![CDATA[>")),
-        _ => text.chars().map(|letter| format!("&#x{:x};", u32::from(letter))).collect(),
+        _ => text.chars().fold(String::new(), |written, letter| {
+            written + &format!("&#x{:x};", u32::from(letter))
+        }),
     }
 }
 

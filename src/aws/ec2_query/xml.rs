@@ -155,6 +155,7 @@ impl Element {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
 fn not_xml(why: impl ToString) -> AnswerError {
     AnswerError::NotXml(why.to_string())
 }
