@@ -572,15 +572,15 @@ pub enum Moment {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hook {
-    /// As in a [`Fault`](crate::faults::Fault).
+    /// As in a [`Fault`].
     #[serde(default)]
     pub service: Option<String>,
-    /// As in a [`Fault`](crate::faults::Fault).
+    /// As in a [`Fault`].
     pub operation: String,
     /// Which of those calls, failed ones included; default: the first.
     #[serde(default = "first")]
     pub calls: Calls,
-    /// As in a [`Fault`](crate::faults::Fault).
+    /// As in a [`Fault`].
     #[serde(default)]
     pub matching: Option<String>,
     /// Before or after the call has its effect.

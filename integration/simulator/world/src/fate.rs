@@ -80,7 +80,7 @@ pub enum Termination {
     Stuck,
 }
 
-/// The fate of the next clusters started by `RunJobFlow` or [`Command::StartCluster`].
+/// The fate of the next clusters started by `RunJobFlow` or by the command `StartCluster`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NextCluster {
