@@ -156,16 +156,16 @@ impl Run<'_, '_> {
         if self.knobs.misbehave.invalid_utf8 {
             logger.raw(b"\xff\xfe not UTF-8: \xc3\x28\n");
         }
-        let mut left = self.knobs.misbehave.flood.unwrap_or_default();
-        let line = format_line(
-            Level::Debug,
-            OffsetDateTime::now_utc(),
-            std::process::id(),
-            &"flood ".repeat(20),
-        );
-        while left > 0 {
+        let bytes = self.knobs.misbehave.flood.unwrap_or_default();
+        let line = |process| {
+            format_line(Level::Debug, OffsetDateTime::now_utc(), process, &"flood ".repeat(20))
+        };
+        // As many lines whatever the number of this process is: with its digits counted, two runs
+        // would print a different number of lines.
+        let lines = bytes.div_ceil(line(0).len());
+        let line = line(std::process::id());
+        for _ in 0..lines {
             logger.raw(line.as_bytes());
-            left = left.saturating_sub(line.len());
         }
     }
 }
