@@ -429,7 +429,8 @@ def state_of(process):
     """The state's letter, such as Z for a zombie; nothing where there is no such process."""
     try:
         return re.search(r"^State:\t(.)", pathlib.Path(f"/proc/{process}/status").read_text(), re.MULTILINE)[1]
-    except FileNotFoundError:
+    # It can end between the opening of the file and its reading.
+    except (FileNotFoundError, ProcessLookupError):
         return None
 
 
