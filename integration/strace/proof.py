@@ -88,12 +88,16 @@ class Trace:
             strings.append(text.encode(errors="surrogateescape").decode("unicode_escape").encode("latin-1"))
         getattr(self, KIND[call])(call, arguments, strings, result)
 
-    def opening(self, call, arguments, _strings, result):
+    def opening(self, call, arguments, strings, result):
         if result.startswith("-1 ") or not (call == "creat" or any(flag in STRING.sub("", arguments) for flag in WRITABLE)):
             return
         opened = re.match(r"^\d+<(.+)>$", result)
         if opened:
             self.opened.add(plain(opened[1]))
+        elif result in ("?", ""):
+            # The process ended while this call was under way. It may have opened the file all the same.
+            folder = DESCRIPTOR.match(arguments)
+            self.opened.add(os.path.join(plain(folder[1]) if folder else "", os.fsdecode(strings[0])))
         else:
             self.trouble.append(f"an opened file without a name: {call}({arguments[:200]}) = {result}")
 
