@@ -1,0 +1,90 @@
+//! Whose a cluster is: one function, from what AWS says of it. A line in the runner's log, and what
+//! a journal holds, are no evidence: they only decide what is looked at first.
+
+use crate::watch::machine::{mutants::mutated, plan::Plan, time::AwsTime};
+
+/// Whose a cluster is, by the evidence there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ownership {
+    /// It has this run's own tag.
+    Ours,
+    /// It has no run's tag, came into being after the launch, and was requested as this run's
+    /// runner would have requested it.
+    Presumed,
+    /// It was there before the launch, and is one that the runner uses.
+    Adopted,
+    /// A person named it to `watch`.
+    Named,
+    /// Everything else.
+    NotOurs,
+}
+
+/// What a cluster's tags say of runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RunTag {
+    /// It belongs to this run.
+    This,
+    /// It belongs to another run.
+    Other,
+    /// There is none.
+    None,
+}
+
+/// What AWS says of a cluster, as far as it tells whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// Its tag.
+    pub tag: RunTag,
+    /// When it came into being.
+    pub created: AwsTime,
+    /// What was requested is what this run's runner would have requested.
+    pub matches_request: bool,
+    /// It has steps that were not there before the launch.
+    pub has_new_steps: bool,
+}
+
+/// How a cluster stands to the launch, by what was known before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// A person named it to `watch`.
+    pub named: bool,
+    /// It was there before the launch.
+    pub earlier: bool,
+    /// It was there before the launch, and the runner would use it.
+    pub adoptable: bool,
+}
+
+/// The table of ownership.
+///
+/// | named to `watch` | tag | there before the launch | as requested, in the run's time | whose |
+/// |---|---|---|---|---|
+/// | yes | any | any | any | named |
+/// | no | this run's | any | any | ours |
+/// | no | another run's, or none | yes, and the runner uses it | any | adopted |
+/// | no | another run's, or none | yes, and the runner does not use it | any | not ours |
+/// | no | another run's | no | any | not ours |
+/// | no | none | no | yes | presumed |
+/// | no | none | no | no | not ours |
+pub fn ownership<I>(
+    evidence: &Evidence,
+    standing: Standing,
+    until: Option<AwsTime>,
+    plan: &Plan<I>,
+) -> Ownership {
+    let launched = plan.launched;
+    let earlier = standing.earlier || launched.is_some_and(|launched| evidence.created < launched);
+    let too_late = until.is_some_and(|until| evidence.created > until)
+        && !mutated!(plan, ResumeWithoutUpperBound);
+    match evidence.tag {
+        _ if standing.named => Ownership::Named,
+        RunTag::This => Ownership::Ours,
+        _ if standing.adoptable => Ownership::Adopted,
+        _ if earlier => Ownership::NotOurs,
+        RunTag::Other if mutated!(plan, OtherTagIgnored) => Ownership::Ours,
+        RunTag::Other => Ownership::NotOurs,
+        RunTag::None if evidence.matches_request && !too_late => {
+            if mutated!(plan, PresumedIsOurs) { Ownership::Ours } else { Ownership::Presumed }
+        }
+        RunTag::None => Ownership::NotOurs,
+    }
+}

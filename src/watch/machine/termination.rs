@@ -1,0 +1,91 @@
+//! Who may be ended: one function, from whose a cluster is, why it should end, and the settings.
+
+use crate::watch::machine::{mutants::mutated, ownership::Ownership, plan::Plan};
+
+/// Why a cluster should be over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// A fact that was read says that it is not what was verified.
+    Unsafe,
+    /// It could not be judged within the time limit.
+    Unjudged,
+    /// It wrote what is not encrypted as required, and by policy that makes it unsafe.
+    Wrote,
+    /// It is not known to be unsafe, and the guard was told to stop.
+    Stopped,
+    /// It is what was verified, and goes on although nobody waits for it.
+    Orphaned,
+}
+
+/// What is done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Decision {
+    /// It is terminated.
+    End,
+    /// A person must end it: it is only looked at until it is over.
+    Ask,
+    /// It goes on.
+    Leave,
+}
+
+/// What the settings allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+pub struct Rules {
+    /// `on_stop: terminate`.
+    pub on_stop: bool,
+    /// `on_orphan: terminate`.
+    pub on_orphan: bool,
+    /// `on_unjudged: terminate`.
+    pub on_unjudged: bool,
+    /// `terminate_adopted`.
+    pub adopted: bool,
+    /// `terminate_attached`.
+    pub attached: bool,
+    /// `terminate_untagged`.
+    pub untagged: bool,
+}
+
+/// The table of who may be ended. `has_new_steps`: this run put steps on it.
+pub fn decide<I>(
+    whose: Ownership,
+    why: Reason,
+    has_new_steps: bool,
+    plan: &Plan<I>,
+) -> Decision {
+    let rules = plan.rules;
+    let end_if = |allowed, otherwise| if allowed { Decision::End } else { otherwise };
+    let untagged = rules.untagged || mutated!(plan, UntaggedEnds);
+    let used = has_new_steps || mutated!(plan, AdoptedWithoutStepsEnds);
+    match (whose, why) {
+        (Ownership::NotOurs, _) => Decision::Leave,
+        (Ownership::Ours, Reason::Unsafe) if mutated!(plan, UnsafeIsLeft) => Decision::Ask,
+        (Ownership::Ours, Reason::Unsafe | Reason::Wrote) => Decision::End,
+        (Ownership::Ours, Reason::Unjudged) => end_if(
+            rules.on_unjudged || mutated!(plan, UnjudgedAlwaysEnds),
+            Decision::Leave,
+        ),
+        (Ownership::Ours, Reason::Stopped) => end_if(rules.on_stop, Decision::Leave),
+        (Ownership::Ours, Reason::Orphaned) => end_if(rules.on_orphan, Decision::Leave),
+        (Ownership::Presumed, Reason::Unsafe | Reason::Wrote) => end_if(untagged, Decision::Ask),
+        (Ownership::Presumed, Reason::Stopped) => {
+            end_if(untagged && rules.on_stop, Decision::Leave)
+        }
+        (Ownership::Presumed, Reason::Orphaned) => {
+            end_if(untagged && rules.on_orphan, Decision::Leave)
+        }
+        (Ownership::Adopted, Reason::Unsafe | Reason::Wrote) => {
+            end_if(rules.adopted && used, Decision::Ask)
+        }
+        (Ownership::Named, Reason::Unsafe | Reason::Wrote) => {
+            end_if(rules.attached, Decision::Ask)
+        }
+        // What could not be read is no reason to end what only may be the run's, and others work
+        // with the rest: that this run is over does not end it.
+        (Ownership::Presumed, Reason::Unjudged)
+        | (
+            Ownership::Adopted | Ownership::Named,
+            Reason::Unjudged | Reason::Stopped | Reason::Orphaned,
+        ) => Decision::Leave,
+    }
+}
