@@ -1,9 +1,36 @@
 //! What a watch came to.
 
-use crate::watch::machine::{
-    event::{Cause, Obstacle},
-    ownership::Ownership,
-};
+use crate::watch::machine::{ownership::Ownership, state::State};
+
+/// Why a cluster is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// A required check failed.
+    Failed,
+    /// It could not be judged in time.
+    Unjudged,
+    /// The guard was told to stop.
+    Stopped,
+    /// Nobody waits for it.
+    Orphaned,
+}
+
+/// What stands in the way of a cluster's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The guard may not end it, for whose it is.
+    NotPermitted(Ownership),
+    /// What EMR said, or the network.
+    Said(String),
+    /// EMR accepted the request, but the cluster is in this state.
+    Accepted(State),
+    /// EMR does not know it any more.
+    Unknown,
+    /// It terminates, but has not ended yet.
+    Terminating,
+    /// Its end was not followed to the end: the guard had to stop.
+    NotFollowed,
+}
 
 /// How the end of a cluster went that had to end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! What comes to the watcher, and what it asks for.
 
 use crate::watch::machine::{
-    conclusion::Conclusion,
+    conclusion::{Cause, Conclusion, Obstacle},
     ownership::{Evidence, Ownership},
+    state::State,
     time::{AwsTime, Moment},
 };
 
@@ -25,25 +26,6 @@ impl<T> Answer<T> {
             Self::Absent | Self::Failed(_) => None,
         }
     }
-}
-
-/// Where a cluster is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// It has no instances yet.
-    Starting,
-    /// Its instances run their first scripts.
-    Bootstrapping,
-    /// It works.
-    Running,
-    /// It is idle.
-    Waiting,
-    /// It is on its way out.
-    Terminating,
-    /// It has ended.
-    Over,
-    /// EMR named a state that this program does not know.
-    Unknown,
 }
 
 /// A cluster in ListClusters.
@@ -205,8 +187,6 @@ pub enum Event<I> {
     Survivors(bool),
     /// The guard was told to stop.
     StopAsked,
-    /// Nobody waits for the end of a watch on named clusters any more: make the last looks.
-    Close,
 }
 
 /// A question to AWS, or to this machine.
@@ -289,36 +269,6 @@ pub enum Notice<I> {
     Twice(Vec<I>),
     /// All that was named is over, or idle where that is enough.
     Done,
-}
-
-/// Why a cluster is ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
-    /// A required check failed.
-    Failed,
-    /// It could not be judged in time.
-    Unjudged,
-    /// The guard was told to stop.
-    Stopped,
-    /// Nobody waits for it.
-    Orphaned,
-}
-
-/// What stands in the way of a cluster's end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// The guard may not end it, for whose it is.
-    NotPermitted(Ownership),
-    /// What EMR said, or the network.
-    Said(String),
-    /// EMR accepted the request, but the cluster is in this state.
-    Accepted(State),
-    /// EMR does not know it any more.
-    Unknown,
-    /// It terminates, but has not ended yet.
-    Terminating,
-    /// Its end was not followed to the end: the guard had to stop.
-    NotFollowed,
 }
 
 /// Something to be done. The order counts: a note is on the disk before what stands behind it.

@@ -1,7 +1,11 @@
 //! Whose a cluster is: one function, from what AWS says of it. A line in the runner's log, and what
 //! a journal holds, are no evidence: they only decide what is looked at first.
 
-use crate::watch::machine::{mutants::mutated, plan::Plan, time::AwsTime};
+use crate::watch::machine::{
+    mutants::mutated,
+    plan::{Plan, Standing},
+    time::AwsTime,
+};
 
 /// Whose a cluster is, by the evidence there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,17 +45,6 @@ pub struct Evidence {
     pub matches_request: bool,
     /// It has steps that were not there before the launch.
     pub has_new_steps: bool,
-}
-
-/// How a cluster stands to the launch, by what was known before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// A person named it to `watch`.
-    pub named: bool,
-    /// It was there before the launch.
-    pub earlier: bool,
-    /// It was there before the launch, and the runner would use it.
-    pub adoptable: bool,
 }
 
 /// The table of ownership.

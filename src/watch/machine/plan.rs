@@ -1,16 +1,10 @@
 //! What the watcher is told before it begins.
 
-use std::{
-    collections::BTreeSet,
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 #[cfg(feature = "mutants")]
 use crate::watch::machine::mutants::Mutant;
-use crate::watch::machine::{
-    termination::Rules,
-    time::{AwsTime, Moment},
-};
+use crate::watch::machine::time::{AwsTime, Moment};
 
 /// Names a cluster.
 pub trait Id: Clone + Ord + std::fmt::Debug {}
@@ -58,6 +52,35 @@ impl Limits {
     }
 }
 
+/// What the settings allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+pub struct Rules {
+    /// `on_stop: terminate`.
+    pub on_stop: bool,
+    /// `on_orphan: terminate`.
+    pub on_orphan: bool,
+    /// `on_unjudged: terminate`.
+    pub on_unjudged: bool,
+    /// `terminate_adopted`.
+    pub adopted: bool,
+    /// `terminate_attached`.
+    pub attached: bool,
+    /// `terminate_untagged`.
+    pub untagged: bool,
+}
+
+/// How a cluster stands to the launch, by what was known before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// A person named it to `watch`.
+    pub named: bool,
+    /// It was there before the launch.
+    pub earlier: bool,
+    /// It was there before the launch, and the runner would use it.
+    pub adoptable: bool,
+}
+
 /// The plan.
 #[derive(Clone, Debug)]
 pub struct Plan<I> {
@@ -99,8 +122,8 @@ pub struct Plan<I> {
 
 impl<I: Id> Plan<I> {
     /// How a cluster stands to the launch.
-    pub fn standing(&self, id: &I) -> crate::watch::machine::ownership::Standing {
-        crate::watch::machine::ownership::Standing {
+    pub fn standing(&self, id: &I) -> Standing {
+        Standing {
             named: self.named.contains(id),
             earlier: self.earlier.contains(id),
             adoptable: self.adoptable.contains(id),

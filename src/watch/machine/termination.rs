@@ -28,24 +28,6 @@ pub enum Decision {
     Leave,
 }
 
-/// What the settings allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
-pub struct Rules {
-    /// `on_stop: terminate`.
-    pub on_stop: bool,
-    /// `on_orphan: terminate`.
-    pub on_orphan: bool,
-    /// `on_unjudged: terminate`.
-    pub on_unjudged: bool,
-    /// `terminate_adopted`.
-    pub adopted: bool,
-    /// `terminate_attached`.
-    pub attached: bool,
-    /// `terminate_untagged`.
-    pub untagged: bool,
-}
-
 /// The table of who may be ended. `has_new_steps`: this run put steps on it.
 pub fn decide<I>(
     whose: Ownership,

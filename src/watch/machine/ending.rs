@@ -1,0 +1,244 @@
+//! The end of one cluster: in which order the requests go, and what is done about one that is
+//! refused. The end counts when EMR confirms it.
+
+use std::time::Duration;
+
+use crate::watch::machine::{
+    conclusion::{EndResult, Obstacle},
+    event::{Answer, Described, Refusal, RefusalKind},
+    mutants::mutated,
+    ownership::Ownership,
+    plan::Plan,
+    state::State,
+    termination::Decision,
+    time::Moment,
+};
+
+/// The longest pause between two looks at a cluster that should end: so that they fit EMR's quotas.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// Lift termination protection.
+    Unprotect,
+    /// Send TerminateJobFlows.
+    Terminate,
+    /// Look whether it is over.
+    Look,
+    /// Tell a person, who must bring it about.
+    Help(Obstacle),
+    /// It has come to an end, or the time for it is over.
+    Over(EndResult),
+}
+
+/// What the next event must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaits {
+    Protection,
+    Termination,
+    Look,
+    Pause(Moment),
+    Nothing,
+}
+
+/// An end under way.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    /// None: it is terminated; else whose it is, so that a person must end it.
+    not_permitted: Option<Ownership>,
+    deadline: Moment,
+    pause: Duration,
+    awaits: Awaits,
+    accepted: bool,
+    lift: bool,
+    lifted: bool,
+    helped: bool,
+    /// Lifting protection may be followed by a request at once, instead of after the pause.
+    at_once: bool,
+    obstacle: Option<Obstacle>,
+    is_over: bool,
+}
+
+impl Ending {
+    /// Begins it. The request goes out first, since every second counts; protection is lifted when
+    /// the cluster is known to have it, or when EMR refuses.
+    pub(super) fn begin<I>(
+        decision: Decision,
+        whose: Ownership,
+        protected: bool,
+        now: Moment,
+        plan: &Plan<I>,
+    ) -> (Self, Vec<Move>) {
+        let mut ending = Self {
+            not_permitted: (decision != Decision::End).then_some(whose),
+            deadline: now.after(plan.limits.termination),
+            pause: plan.limits.interval,
+            awaits: Awaits::Nothing,
+            accepted: false,
+            lift: protected && !mutated!(plan, ProtectionStays),
+            lifted: false,
+            helped: false,
+            at_once: true,
+            obstacle: None,
+            is_over: false,
+        };
+        let moves = match ending.not_permitted {
+            None => ending.request(),
+            Some(whose) => {
+                let obstacle = Obstacle::NotPermitted(whose);
+                ending.obstacle = Some(obstacle.clone());
+                ending.awaits = Awaits::Look;
+                vec![Move::Help(obstacle), Move::Look]
+            }
+        };
+        (ending, moves)
+    }
+
+    /// When it wants to be woken.
+    pub(super) fn due(&self) -> Option<Moment> {
+        match self.awaits {
+            Awaits::Pause(until) => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Whether it has come to its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn request(&mut self) -> Vec<Move> {
+        if self.lift {
+            self.awaits = Awaits::Protection;
+            vec![Move::Unprotect]
+        } else {
+            self.awaits = Awaits::Termination;
+            vec![Move::Terminate]
+        }
+    }
+
+    fn look(&mut self) -> Vec<Move> {
+        self.awaits = Awaits::Look;
+        vec![Move::Look]
+    }
+
+    /// EMR has answered to the request to lift protection.
+    pub(super) fn protection_answered(&mut self, answer: Result<(), Refusal>) -> Vec<Move> {
+        if self.awaits != Awaits::Protection {
+            return Vec::new();
+        }
+        self.lifted = answer.is_ok();
+        if let Err(refusal) = answer {
+            self.obstacle = Some(Obstacle::Said(refusal.text));
+        }
+        self.awaits = Awaits::Termination;
+        vec![Move::Terminate]
+    }
+
+    /// EMR has answered to the request to terminate.
+    pub(super) fn termination_answered<I>(
+        &mut self,
+        answer: Result<(), Refusal>,
+        plan: &Plan<I>,
+    ) -> Vec<Move> {
+        if self.awaits != Awaits::Termination {
+            return Vec::new();
+        }
+        let Err(refusal) = answer else {
+            self.accepted = true;
+            if mutated!(plan, AcceptedIsOver) {
+                return self.over(EndResult::Confirmed);
+            }
+            return self.look();
+        };
+        let obstacle = Obstacle::Said(refusal.text);
+        self.obstacle = Some(obstacle.clone());
+        if mutated!(plan, RefusedOnceIsEnough) {
+            return self.over(EndResult::Unconfirmed(obstacle));
+        }
+        let mut moves = Vec::new();
+        match refusal.kind {
+            // EMR has no error code of its own for a cluster under termination protection:
+            // protection is lifted whatever it was. Once at once: where lifting does not help, or
+            // is refused, the pauses hold.
+            RefusalKind::Other if !self.lifted && !mutated!(plan, ProtectionStays) => {
+                self.lift = true;
+                if std::mem::take(&mut self.at_once) {
+                    return self.request();
+                }
+            }
+            // Somebody sets it again and again, or it is something else: both take time.
+            RefusalKind::Other | RefusalKind::Throttled => {}
+            // They may give the permission meanwhile, so that it is tried again all the same.
+            RefusalKind::Denied => {
+                if !std::mem::replace(&mut self.helped, true) {
+                    moves.push(Move::Help(obstacle));
+                }
+            }
+        }
+        moves.extend(self.look());
+        moves
+    }
+
+    /// A look has told something of the cluster.
+    pub(super) fn looked(&mut self, now: Moment, seen: &Answer<Described>) -> Vec<Move> {
+        if self.is_over {
+            return Vec::new();
+        }
+        let state = seen.found().map(|described| described.state);
+        // Whoever looked: that it is over is what was waited for.
+        if state == Some(State::Over) {
+            return self.over(EndResult::Confirmed);
+        }
+        if self.awaits != Awaits::Look {
+            return Vec::new();
+        }
+        if self.not_permitted.is_none() {
+            match seen {
+                // Somebody may lift or set protection meanwhile; EMR having accepted once is no
+                // promise.
+                Answer::Found(described)
+                    if self.accepted && described.state != State::Terminating =>
+                {
+                    self.obstacle = Some(Obstacle::Accepted(described.state));
+                    self.accepted = false;
+                    self.lift |= described.protected;
+                }
+                Answer::Found(described) if described.protected && !self.accepted => {
+                    self.lift = true;
+                }
+                Answer::Found(_) => {}
+                Answer::Absent => self.obstacle = Some(Obstacle::Unknown),
+                Answer::Failed(why) => self.obstacle = Some(Obstacle::Said(why.clone())),
+            }
+        }
+        if now.after(self.pause) > self.deadline {
+            let obstacle = self.obstacle.take().unwrap_or(Obstacle::Terminating);
+            return self.over(EndResult::Unconfirmed(obstacle));
+        }
+        self.awaits = Awaits::Pause(now.after(self.pause));
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Vec::new()
+    }
+
+    /// The pause is over.
+    pub(super) fn woke(&mut self, now: Moment) -> Vec<Move> {
+        match self.awaits {
+            Awaits::Pause(until) if until <= now => {
+                if self.accepted || self.not_permitted.is_some() {
+                    self.look()
+                } else {
+                    self.request()
+                }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn over(&mut self, end: EndResult) -> Vec<Move> {
+        self.is_over = true;
+        self.awaits = Awaits::Nothing;
+        vec![Move::Over(end)]
+    }
+}

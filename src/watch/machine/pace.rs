@@ -1,0 +1,134 @@
+//! The pace of the watch: how long until EMR is asked again. It is quick while a judgement is due,
+//! slow while nothing is expected, slower still when EMR asks for it, and never quite the same, so
+//! that guards that start together do not ask together.
+
+use std::time::Duration;
+
+/// What the next look is for, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PollReason {
+    /// A cluster could not be judged, or told to be the run's.
+    Judgement,
+    /// No cluster lives that the runner would wait for: it may start one, and an unsafe one must
+    /// not run long unseen.
+    Search,
+    /// A cluster starts, and its instances are on their way. They must be seen while they live.
+    Start,
+    /// Everything is proved; it could change.
+    Nothing,
+}
+
+impl PollReason {
+    /// The pause before the first look and the longest one, in times of the first interval; and how
+    /// many times longer EMR can make it.
+    fn factors(self) -> (f64, f64, f64) {
+        match self {
+            // Never given up, however EMR throttles: a cluster must be judged in time.
+            Self::Judgement => (1.0, 6.0, 2.0),
+            Self::Search => (1.0, 1.5, 24.0),
+            Self::Start => (2.0, 4.0, 8.0),
+            Self::Nothing => (36.0, 36.0, 4.0),
+        }
+    }
+}
+
+/// How far a pause can be from what is meant, either way.
+const JITTER: f64 = 0.15;
+
+/// The pace so far.
+#[derive(Clone, Debug)]
+pub(super) struct PollPace {
+    first: Duration,
+    need: PollReason,
+    looks: i32,
+    slower: f64,
+    random: u64,
+}
+
+impl PollPace {
+    /// `seed` decides how the pauses differ from those of other guards.
+    pub(super) fn new(first: Duration, seed: u64) -> Self {
+        Self { first, need: PollReason::Search, looks: 0, slower: 1.0, random: seed }
+    }
+
+    /// The pause until the next look; `throttled` is whether EMR has asked to slow down since the
+    /// last one.
+    pub(super) fn pause(&mut self, need: PollReason, throttled: bool) -> Duration {
+        self.looks = if need == self.need { self.looks.saturating_add(1) } else { 0 };
+        self.need = need;
+        // Doubled at once, given back slowly: that way many guards share what there is.
+        self.slower =
+            if throttled { (self.slower * 2.0).min(24.0) } else { (self.slower / 1.25).max(1.0) };
+        let (first, most, slowest) = need.factors();
+        let times = (first * 1.5_f64.powi(self.looks.min(16))).min(most) * self.slower.min(slowest);
+        self.first.mul_f64(times * (1.0 - JITTER + 2.0 * JITTER * self.fraction()))
+    }
+
+    /// The next number from 0 to 1: splitmix64, Steele, Lea and Flood 2014.
+    fn fraction(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        // 32 bits are exact in an f64.
+        f64::from(u32::try_from(mixed >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `looks` pauses in a row come to at least and at most, without what chance adds.
+    fn around(pause: Duration, seconds: f64) {
+        let low = Duration::from_secs_f64(seconds * (1.0 - JITTER) - 1e-6);
+        let high = Duration::from_secs_f64(seconds * (1.0 + JITTER) + 1e-6);
+        assert!((low..=high).contains(&pause), "{pause:?} is not about {seconds} s");
+    }
+
+    fn pace(seed: u64) -> PollPace {
+        PollPace::new(Duration::from_secs(5), seed)
+    }
+
+    #[test]
+    fn looks_slow_down_while_nothing_changes_but_a_search_never_beyond_nine_seconds() {
+        let mut pace = pace(1);
+        for seconds in [7.5, 7.5, 7.5] {
+            let pause = pace.pause(PollReason::Search, false);
+            around(pause, seconds);
+            assert!(pause < Duration::from_secs(9));
+        }
+        for seconds in [10.0, 15.0, 20.0, 20.0] {
+            around(pace.pause(PollReason::Start, false), seconds);
+        }
+        around(pace.pause(PollReason::Nothing, false), 180.0);
+        around(pace.pause(PollReason::Judgement, false), 5.0);
+    }
+
+    #[test]
+    fn throttling_doubles_the_pause_and_is_forgotten_slowly_but_never_keeps_a_judgement_waiting_long()
+     {
+        let mut pace = pace(2);
+        for seconds in [360.0, 720.0, 720.0] {
+            around(pace.pause(PollReason::Nothing, true), seconds);
+        }
+        around(pace.pause(PollReason::Nothing, false), 720.0);
+        for _ in 0..100 {
+            assert!(pace.pause(PollReason::Judgement, true) < Duration::from_secs(70));
+        }
+        for _ in 0..20 {
+            pace.pause(PollReason::Nothing, false);
+        }
+        around(pace.pause(PollReason::Nothing, false), 180.0);
+    }
+
+    #[test]
+    fn no_two_guards_keep_the_same_time() {
+        let mut pauses: Vec<Duration> =
+            (0..50).map(|seed| pace(seed).pause(PollReason::Nothing, false)).collect();
+        pauses.sort_unstable();
+        pauses.dedup();
+        assert!(pauses.len() > 40);
+    }
+}
