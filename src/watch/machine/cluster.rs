@@ -6,9 +6,11 @@ use crate::watch::machine::{
     conclusion::{Cause, EndResult},
     ending::Ending,
     event::{Described, Judgement},
+    mutants::mutated,
     ownership::Ownership,
     plan::Plan,
     state::State,
+    termination::{Decision, Reason, decide},
     time::Moment,
 };
 
@@ -28,6 +30,7 @@ pub(super) struct Details {
 
 /// A cluster that is watched.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Cluster {
     pub(super) whose: Ownership,
     /// The last answer of DescribeCluster.
@@ -148,8 +151,7 @@ impl Cluster {
     ) -> Wanted {
         let changed = listed != self.state();
         // Its end is told by itself alone; of all that comes before, the list knows as much.
-        let cluster =
-            listed.is_none_or(|state| state == State::Over) || self.described.is_none();
+        let cluster = listed.is_none_or(|state| state == State::Over) || self.described.is_none();
         let works =
             listed.is_some_and(|state| !matches!(state, State::Starting | State::Bootstrapping));
         let due = self
@@ -193,5 +195,19 @@ impl Cluster {
             groups: if groups { Some(now) } else { self.details.groups },
         };
         Some((groups, volumes))
+    }
+
+    /// What is done about it, if it should be over for this reason.
+    pub(super) fn decision<I>(&self, why: Reason, plan: &Plan<I>) -> Decision {
+        let mut rules = plan.rules;
+        rules.untagged |= mutated!(plan, UntaggedEnds);
+        rules.on_unjudged |= mutated!(plan, UnjudgedAlwaysEnds);
+        let used = self.has_new_steps() || mutated!(plan, AdoptedWithoutStepsEnds);
+        let decision = decide(self.whose, why, used, rules);
+        if decision == Decision::End && why == Reason::Unsafe && mutated!(plan, UnsafeIsLeft) {
+            Decision::Ask
+        } else {
+            decision
+        }
     }
 }

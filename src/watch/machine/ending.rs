@@ -44,6 +44,7 @@ enum Awaits {
 
 /// An end under way.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Ending {
     /// None: it is terminated; else whose it is, so that a person must end it.
     not_permitted: Option<Ownership>,

@@ -76,7 +76,11 @@ pub fn ownership<I>(
         RunTag::Other if mutated!(plan, OtherTagIgnored) => Ownership::Ours,
         RunTag::Other => Ownership::NotOurs,
         RunTag::None if evidence.matches_request && !too_late => {
-            if mutated!(plan, PresumedIsOurs) { Ownership::Ours } else { Ownership::Presumed }
+            if mutated!(plan, PresumedIsOurs) {
+                Ownership::Ours
+            } else {
+                Ownership::Presumed
+            }
         }
         RunTag::None => Ownership::NotOurs,
     }

@@ -83,6 +83,7 @@ pub struct Standing {
 
 /// The plan.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Plan<I> {
     /// What is watched.
     pub mode: Mode,
@@ -130,4 +131,3 @@ impl<I: Id> Plan<I> {
         }
     }
 }
-

@@ -1,6 +1,6 @@
 //! Who may be ended: one function, from whose a cluster is, why it should end, and the settings.
 
-use crate::watch::machine::{mutants::mutated, ownership::Ownership, plan::Plan};
+use crate::watch::machine::{ownership::Ownership, plan::Rules};
 
 /// Why a cluster should be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,39 +29,27 @@ pub enum Decision {
 }
 
 /// The table of who may be ended. `has_new_steps`: this run put steps on it.
-pub fn decide<I>(
-    whose: Ownership,
-    why: Reason,
-    has_new_steps: bool,
-    plan: &Plan<I>,
-) -> Decision {
-    let rules = plan.rules;
+pub fn decide(whose: Ownership, why: Reason, has_new_steps: bool, rules: Rules) -> Decision {
     let end_if = |allowed, otherwise| if allowed { Decision::End } else { otherwise };
-    let untagged = rules.untagged || mutated!(plan, UntaggedEnds);
-    let used = has_new_steps || mutated!(plan, AdoptedWithoutStepsEnds);
     match (whose, why) {
         (Ownership::NotOurs, _) => Decision::Leave,
-        (Ownership::Ours, Reason::Unsafe) if mutated!(plan, UnsafeIsLeft) => Decision::Ask,
         (Ownership::Ours, Reason::Unsafe | Reason::Wrote) => Decision::End,
-        (Ownership::Ours, Reason::Unjudged) => end_if(
-            rules.on_unjudged || mutated!(plan, UnjudgedAlwaysEnds),
-            Decision::Leave,
-        ),
+        (Ownership::Ours, Reason::Unjudged) => end_if(rules.on_unjudged, Decision::Leave),
         (Ownership::Ours, Reason::Stopped) => end_if(rules.on_stop, Decision::Leave),
         (Ownership::Ours, Reason::Orphaned) => end_if(rules.on_orphan, Decision::Leave),
-        (Ownership::Presumed, Reason::Unsafe | Reason::Wrote) => end_if(untagged, Decision::Ask),
+        (Ownership::Presumed, Reason::Unsafe | Reason::Wrote) => {
+            end_if(rules.untagged, Decision::Ask)
+        }
         (Ownership::Presumed, Reason::Stopped) => {
-            end_if(untagged && rules.on_stop, Decision::Leave)
+            end_if(rules.untagged && rules.on_stop, Decision::Leave)
         }
         (Ownership::Presumed, Reason::Orphaned) => {
-            end_if(untagged && rules.on_orphan, Decision::Leave)
+            end_if(rules.untagged && rules.on_orphan, Decision::Leave)
         }
         (Ownership::Adopted, Reason::Unsafe | Reason::Wrote) => {
-            end_if(rules.adopted && used, Decision::Ask)
+            end_if(rules.adopted && has_new_steps, Decision::Ask)
         }
-        (Ownership::Named, Reason::Unsafe | Reason::Wrote) => {
-            end_if(rules.attached, Decision::Ask)
-        }
+        (Ownership::Named, Reason::Unsafe | Reason::Wrote) => end_if(rules.attached, Decision::Ask),
         // What could not be read is no reason to end what only may be the run's, and others work
         // with the rest: that this run is over does not end it.
         (Ownership::Presumed, Reason::Unjudged)

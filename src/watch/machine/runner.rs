@@ -1,0 +1,61 @@
+//! What the watcher knows of the runner, the child process.
+
+use crate::watch::machine::{event::RunnerEnd, time::Moment};
+
+/// The runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Runner {
+    /// There is none: the run was left open, or a person named the clusters.
+    None,
+    /// It runs.
+    Alive {
+        /// It was asked to stop; it is killed then.
+        kill_at: Option<Moment>,
+        /// It was killed.
+        killed: bool,
+    },
+    /// It has ended.
+    Ended {
+        /// How.
+        end: RunnerEnd,
+        /// When.
+        at: Moment,
+        /// It was asked to stop before.
+        stopped: bool,
+        /// Something still holds its output.
+        output_open: bool,
+        /// The processes that it left.
+        survivors: Survivors,
+    },
+}
+
+/// Processes of the run that are left after its runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Survivors {
+    /// Nobody knows yet.
+    Asked,
+    /// There were some; it is looked again then.
+    Left(Moment),
+    /// There are none.
+    Gone,
+}
+
+impl Runner {
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self, Self::Alive { .. })
+    }
+
+    /// Whether it was asked to stop, or killed.
+    pub(super) fn is_stopping(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Alive { kill_at, killed } => *killed || kill_at.is_some(),
+            Self::Ended { stopped, .. } => *stopped,
+        }
+    }
+
+    /// Whether processes may be left that could start something.
+    pub(super) fn has_survivors(&self) -> bool {
+        matches!(self, Self::Ended { survivors: Survivors::Asked | Survivors::Left(_), .. })
+    }
+}

@@ -1,0 +1,295 @@
+//! The watcher: a state machine that is told what happens, and says what is to be done. It finds
+//! every cluster of a run, has each compared with what was verified, has an unsafe one ended,
+//! stops the runner where that must be, and says at the end what it all came to. It has no clock,
+//! asks nobody, and leaves nothing to chance: the same events at the same times give the same
+//! actions.
+
+mod answers;
+mod ending;
+mod last_looks;
+mod limits;
+mod looking;
+mod supervision;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use crate::watch::machine::{
+    cluster::Cluster,
+    ending::Ending,
+    event::{Action, Event},
+    ownership::Ownership,
+    pace::PollPace,
+    plan::{Id, Mode, Plan},
+    runner::{Runner, Survivors},
+    time::{AwsTime, Moment},
+};
+
+/// So many clusters that only the log names are described at once, and so many are remembered; the
+/// search finds what is real of the rest.
+const HINTS_AT_ONCE: usize = 4;
+const HINTS_REMEMBERED: usize = 16;
+/// A cluster that the log names and EMR does not describe is asked for so often.
+const HINT_TRIES: u32 = 3;
+/// After so many last looks, what EMR shows counts, even where it is not what should be.
+const LAST_LOOKS: u32 = 6;
+
+/// The search for clusters.
+#[derive(Clone, Debug, Default)]
+struct Search {
+    under_way: bool,
+    succeeded: Option<Moment>,
+    /// Why the last one failed, and since when they do.
+    trouble: Option<(String, Moment)>,
+}
+
+/// The last looks, once the runner has ended.
+#[derive(Clone, Copy, Debug)]
+struct LastLooks {
+    began: Moment,
+    /// How many were begun.
+    looks: u32,
+    /// One is under way.
+    under_way: bool,
+    next: Moment,
+    pause: Duration,
+    /// What the clusters that go on are was decided.
+    orphans_decided: bool,
+    /// The clusters that end with the run were told to.
+    stopped_ones_end: bool,
+}
+
+/// A stop of the guard.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    asked: Moment,
+    by: Moment,
+}
+
+/// What a run's end should look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ExpectedEnd {
+    /// Its clusters are over, or ending.
+    Finished,
+    /// Its cluster may stay, but idle.
+    Persistent,
+    /// What they do is known.
+    Known,
+}
+
+/// The watcher.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct Watcher<I> {
+    plan: Plan<I>,
+    pace: PollPace,
+    runner: Runner,
+    clusters: BTreeMap<I, Cluster>,
+    /// Clusters that are not the run's.
+    strangers: BTreeSet<I>,
+    /// Clusters of the run's name that could not be described, and since when.
+    undecided: BTreeMap<I, Moment>,
+    told_undecided: BTreeSet<I>,
+    /// Clusters that the log, an event or a journal names, and how often they were asked for.
+    hints: VecDeque<(I, u32)>,
+    hint_looks: BTreeMap<I, u32>,
+    hints_next: Moment,
+    /// Looks under way.
+    looking: BTreeSet<I>,
+    search: Search,
+    throttled: bool,
+    next_look: Moment,
+    last: Option<LastLooks>,
+    stop: Option<Stop>,
+    told_blind: bool,
+    told_lost: bool,
+    told_done: bool,
+    /// The latest time of AWS's at which the run can have brought anything about.
+    until: Option<AwsTime>,
+    /// What a search keeps waiting, in a mutant.
+    #[cfg(feature = "mutants")]
+    deferred: Vec<(I, crate::watch::machine::event::Look)>,
+    wake: Option<Moment>,
+    is_finished: bool,
+    actions: Vec<Action<I>>,
+}
+
+impl<I: Id> Watcher<I> {
+    /// A watcher that has not begun.
+    #[must_use]
+    pub fn new(plan: Plan<I>) -> Self {
+        let runner = match plan.mode {
+            Mode::Run => Runner::Alive { kill_at: None, killed: false },
+            Mode::Resume | Mode::Attach => Runner::None,
+        };
+        Self {
+            pace: PollPace::new(plan.limits.interval, plan.seed),
+            runner,
+            clusters: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            undecided: BTreeMap::new(),
+            told_undecided: BTreeSet::new(),
+            hints: plan.known.iter().map(|id| (id.clone(), 0)).collect(),
+            hint_looks: BTreeMap::new(),
+            hints_next: Moment::START,
+            looking: BTreeSet::new(),
+            search: Search::default(),
+            throttled: false,
+            next_look: Moment::START,
+            last: None,
+            stop: None,
+            told_blind: false,
+            told_lost: false,
+            told_done: false,
+            until: plan.until,
+            #[cfg(feature = "mutants")]
+            deferred: Vec::new(),
+            wake: None,
+            is_finished: false,
+            actions: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Begins.
+    pub fn start(&mut self, now: Moment) -> Vec<Action<I>> {
+        for id in self.plan.adoptable.clone() {
+            self.add(now, &id, Ownership::Adopted);
+        }
+        for id in self.plan.named.clone() {
+            self.add(now, &id, Ownership::Named);
+        }
+        self.next_look =
+            if self.clusters.is_empty() { now.after(self.plan.limits.interval) } else { now };
+        if self.plan.mode == Mode::Resume {
+            self.begin_last_looks(now);
+        }
+        self.after_event(now)
+    }
+
+    /// What is to be done now that `event` has happened.
+    pub fn handle(&mut self, now: Moment, event: Event<I>) -> Vec<Action<I>> {
+        if self.is_finished {
+            return Vec::new();
+        }
+        match event {
+            Event::Woke => {}
+            Event::Hint(id) | Event::Pushed(id) => self.hinted(now, id),
+            Event::Activity => {
+                self.clusters.values_mut().for_each(|cluster| cluster.steps_told = None);
+                self.look_soon(now);
+            }
+            Event::Listed(answer) => self.listed(now, answer),
+            Event::Looked(id, look) => self.looked(now, id, look),
+            Event::Detailed(id, judgement) => {
+                if let Some(cluster) = self.clusters.get_mut(&id) {
+                    cluster.details.under_way = false;
+                    self.judge(now, &id, judgement);
+                    // What it has told is reason for another pace.
+                    let pause = self.pause();
+                    self.next_look = self.next_look.min(now.after(pause));
+                }
+            }
+            Event::TerminationAnswered(id, answer) => {
+                let plan = &self.plan;
+                let moves = self
+                    .clusters
+                    .get_mut(&id)
+                    .and_then(|cluster| cluster.ending.as_mut())
+                    .map(|ending| ending.termination_answered(answer, plan));
+                self.perform(now, &id, moves.unwrap_or_default());
+            }
+            Event::ProtectionAnswered(id, answer) => {
+                let moves = self
+                    .clusters
+                    .get_mut(&id)
+                    .and_then(|cluster| cluster.ending.as_mut())
+                    .map(|ending| ending.protection_answered(answer));
+                self.perform(now, &id, moves.unwrap_or_default());
+            }
+            Event::Throttled => self.throttled = true,
+            Event::RunnerEnded(end, at) => self.runner_ended(now, end, at),
+            Event::OutputEnded => {
+                if let Runner::Ended { output_open, .. } = &mut self.runner {
+                    *output_open = false;
+                }
+            }
+            Event::Survivors(left) => self.survivors(now, left),
+            Event::StopAsked => self.stop_asked(now),
+        }
+        self.after_event(now)
+    }
+
+    /// What the time, or what has just changed, makes due; and when to be woken next.
+    fn after_event(&mut self, now: Moment) -> Vec<Action<I>> {
+        if !self.is_finished {
+            self.check_limits(now);
+            self.look_after_runner(now);
+            self.wake_endings(now);
+            if self.last.is_none() {
+                self.look_if_due(now);
+                self.check_done(now);
+            }
+            self.look_at_hints(now);
+            if self.last.is_some() {
+                self.last_looks(now);
+            }
+        }
+        if !self.is_finished {
+            // Whatever is due was done; what is still due now waits for an answer.
+            let next = self.next_wake(now);
+            if self.wake != next {
+                self.wake = next;
+                self.actions.extend(next.map(Action::Wake));
+            }
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    fn next_wake(&self, now: Moment) -> Option<Moment> {
+        let limit = self.plan.limits.judge_within;
+        let mut times: Vec<Moment> = Vec::new();
+        match &self.last {
+            None => times.push(self.next_look),
+            Some(last) => {
+                times.push(last.began.after(limit));
+                times.push(self.closable_from());
+                times.push(last.began.after(self.settle()));
+                if !last.under_way {
+                    times.push(last.next);
+                }
+            }
+        }
+        if self.search.succeeded.is_none() && !self.told_blind {
+            times.push(Moment::START.after(limit));
+        }
+        times.extend(self.search.trouble.as_ref().map(|(_, since)| since.after(limit)));
+        times.extend(self.undecided.values().map(|since| since.after(limit)));
+        for cluster in self.clusters.values() {
+            times.extend(cluster.unknown_since.map(|since| since.after(limit)));
+            times.extend(cluster.ending.as_ref().and_then(Ending::due));
+        }
+        match self.runner {
+            Runner::Alive { kill_at: Some(at), killed: false } => times.push(at),
+            Runner::Ended { survivors: Survivors::Left(next), .. } => times.push(next),
+            _ => {}
+        }
+        if let Some(stop) = self.stop {
+            times.push(short_of(stop));
+            times.push(stop.by);
+        }
+        if !self.hints.is_empty() {
+            times.push(self.hints_next);
+        }
+        times.into_iter().filter(|time| *time > now).min()
+    }
+}
+
+/// The last third of a stop's time: what it takes to ask for terminations, and to see some of them
+/// through.
+fn short_of(stop: Stop) -> Moment {
+    let span = stop.by.since(stop.asked);
+    stop.asked.after(span * 2 / 3)
+}

@@ -1,0 +1,188 @@
+//! What AWS has answered, and what follows from it.
+
+use std::collections::BTreeMap;
+
+use crate::watch::machine::{
+    cluster::{Cluster, Wanted},
+    conclusion::Cause,
+    event::{Action, Answer, Entry, Judgement, Listing, Look, Notice},
+    mutants::mutated,
+    ownership::{Ownership, ownership},
+    plan::{Id, Mode},
+    state::State,
+    time::Moment,
+    watcher::{HINT_TRIES, Watcher},
+};
+
+impl<I: Id> Watcher<I> {
+    pub(super) fn listed(&mut self, now: Moment, answer: Answer<Vec<Listing<I>>>) {
+        self.search.under_way = false;
+        let listings = match answer {
+            Answer::Found(listings) => {
+                self.search.succeeded = Some(now);
+                self.search.trouble = None;
+                if std::mem::take(&mut self.told_lost) {
+                    self.actions.push(Action::Tell(Notice::SightBack(None)));
+                }
+                listings
+            }
+            Answer::Absent => Vec::new(),
+            Answer::Failed(why) => {
+                let since = self.search.trouble.take().map_or(now, |(_, since)| since);
+                self.search.trouble = Some((why, since));
+                if mutated!(self.plan, AlarmsAtEveryError) {
+                    self.actions.push(Action::Tell(Notice::SightLost(None)));
+                }
+                Vec::new()
+            }
+        };
+        let mut states: BTreeMap<I, State> = BTreeMap::new();
+        for listing in listings {
+            let is_new = !self.clusters.contains_key(&listing.id)
+                && !self.strangers.contains(&listing.id)
+                && !self.plan.earlier.contains(&listing.id);
+            if is_new && listing.has_job_name {
+                self.undecided.entry(listing.id.clone()).or_insert(now);
+                self.ask_look(&listing.id, Wanted::ALL);
+            }
+            states.insert(listing.id, listing.state);
+        }
+        let everything = self.last.is_some();
+        let open: Vec<(I, Option<State>, Wanted)> = self
+            .clusters
+            .iter()
+            .filter(|(_, cluster)| !cluster.is_settled())
+            .map(|(id, cluster)| {
+                let listed = states.get(id).copied();
+                (id.clone(), listed, cluster.wanted(listed, false, now, &self.plan))
+            })
+            .filter(|_| !everything)
+            .collect();
+        for (id, listed, wanted) in open {
+            let Some(cluster) = self.clusters.get_mut(&id) else { continue };
+            let changed = listed.is_some() && listed != cluster.state();
+            if let (Some(state), Some(described), false) =
+                (listed, cluster.described.as_mut(), wanted.cluster)
+            {
+                described.state = state;
+            }
+            if wanted.cluster || wanted.steps || changed {
+                self.ask_look(&id, wanted);
+            }
+        }
+        #[cfg(feature = "mutants")]
+        for (id, look) in std::mem::take(&mut self.deferred) {
+            self.looked_now(now, id, look);
+        }
+    }
+
+    pub(super) fn looked(&mut self, now: Moment, id: I, look: Look) {
+        #[cfg(feature = "mutants")]
+        if mutated!(self.plan, JudgementWaitsForSearch) && self.search.under_way {
+            self.deferred.push((id, look));
+            return;
+        }
+        self.looked_now(now, id, look);
+    }
+
+    pub(super) fn looked_now(&mut self, now: Moment, id: I, look: Look) {
+        self.looking.remove(&id);
+        let tries = self.hint_looks.remove(&id);
+        let standing = self.plan.standing(&id);
+        let whose = look.described.found().map(|described| {
+            let by_log = tries.is_some() && mutated!(self.plan, LogLineGivesOwnership);
+            if by_log {
+                Ownership::Ours
+            } else {
+                ownership(&described.evidence, standing, self.until, &self.plan)
+            }
+        });
+        if !self.clusters.contains_key(&id) {
+            match whose {
+                Some(Ownership::NotOurs) => {
+                    self.undecided.remove(&id);
+                    self.strangers.insert(id);
+                    return;
+                }
+                Some(whose) => {
+                    self.undecided.remove(&id);
+                    self.add(now, &id, whose);
+                }
+                None => {
+                    // What the search lists is asked for again with it; what only the log names,
+                    // some times.
+                    if let Some(tries) = tries.filter(|tries| *tries < HINT_TRIES)
+                        && look.described != Answer::Absent
+                        && !self.undecided.contains_key(&id)
+                    {
+                        self.hints.push_back((id, tries));
+                        self.hints_next = now.after(self.plan.limits.interval);
+                    } else if look.described == Answer::Absent {
+                        self.undecided.remove(&id);
+                    }
+                    return;
+                }
+            }
+        }
+        let Some(cluster) = self.clusters.get_mut(&id) else { return };
+        if look.steps_told {
+            cluster.steps_told = Some(now);
+        }
+        let moves = cluster.ending.as_mut().map(|ending| ending.looked(now, &look.described));
+        let failed = matches!(look.described, Answer::Failed(_));
+        if let Answer::Found(described) = look.described {
+            cluster.described = Some(described);
+        }
+        // Only what was presumed can turn out to be something else: a tag was seen, or was not.
+        if cluster.whose == Ownership::Presumed
+            && let Some(whose) = whose
+        {
+            cluster.whose = whose;
+            if whose == Ownership::NotOurs && !cluster.is_ending() {
+                self.clusters.remove(&id);
+                self.strangers.insert(id);
+                return;
+            }
+        }
+        self.perform(now, &id, moves.unwrap_or_default());
+        if failed && mutated!(self.plan, AlarmsAtEveryError) {
+            self.actions.push(Action::Tell(Notice::SightLost(Some(id.clone()))));
+        }
+        self.judge(now, &id, look.judgement);
+        self.ask_details(now, false);
+    }
+
+    pub(super) fn add(&mut self, now: Moment, id: &I, whose: Ownership) {
+        self.clusters.insert(id.clone(), Cluster::new(whose, now));
+        if self.plan.mode != Mode::Attach && !self.plan.known.contains(id) {
+            self.actions.push(Action::Note(Entry::Cluster(id.clone())));
+        }
+        self.actions.push(Action::Tell(Notice::Found(id.clone(), whose)));
+    }
+
+    pub(super) fn judge(&mut self, now: Moment, id: &I, judgement: Judgement) {
+        let always = mutated!(self.plan, UnseenPasses)
+            || (mutated!(self.plan, UnseenPassesOnResume) && self.plan.mode == Mode::Resume);
+        let Some(cluster) = self.clusters.get_mut(id) else { return };
+        cluster.judgement = judgement;
+        if always {
+            cluster.judgement.unseen = false;
+        }
+        let is_known = cluster.described.is_some() && !judgement.unknown;
+        if is_known {
+            cluster.was_judged = true;
+            cluster.unknown_since = None;
+            if std::mem::take(&mut cluster.told_lost) {
+                self.actions.push(Action::Tell(Notice::SightBack(Some(id.clone()))));
+            }
+        } else {
+            cluster.unknown_since.get_or_insert(now);
+        }
+        if is_known && !judgement.failed && !std::mem::replace(&mut cluster.told_passed, true) {
+            self.actions.push(Action::Tell(Notice::Passed(id.clone(), judgement.unseen)));
+        }
+        if judgement.failed && !cluster.is_unsafe() && cluster.end.is_none() {
+            self.must_end(now, id, Cause::Failed);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Clusters that must end.
+
+use crate::watch::machine::{
+    cluster::Wanted,
+    conclusion::{Cause, EndResult},
+    ending::{Ending, Move},
+    event::{Action, Notice},
+    plan::Id,
+    termination::{Decision, Reason},
+    time::Moment,
+    watcher::Watcher,
+};
+
+impl<I: Id> Watcher<I> {
+    /// A cluster is unsafe: it ends, or a person is asked to end it.
+    pub(super) fn must_end(&mut self, now: Moment, id: &I, cause: Cause) {
+        let Some(cluster) = self.clusters.get_mut(id) else { return };
+        let why = if cause == Cause::Failed { Reason::Unsafe } else { Reason::Unjudged };
+        let decision = cluster.decision(why, &self.plan);
+        if decision == Decision::Leave {
+            return;
+        }
+        let is_ending = cluster.is_ending();
+        cluster.cause = Some(cause);
+        let is_over = cluster.is_over();
+        if is_over {
+            cluster.end = Some(EndResult::Confirmed);
+        }
+        let ends = decision == Decision::End;
+        self.actions.push(Action::Tell(Notice::Unsafe(id.clone(), cause, ends)));
+        if !is_over && !is_ending {
+            self.begin_ending(now, id, decision, cause);
+        }
+        self.stop_runner(now);
+    }
+
+    pub(super) fn begin_ending(&mut self, now: Moment, id: &I, decision: Decision, cause: Cause) {
+        let Some(cluster) = self.clusters.get_mut(id) else { return };
+        cluster.cause = Some(cause);
+        let protected = cluster.described.as_ref().is_some_and(|described| described.protected);
+        let (ending, moves) = Ending::begin(decision, cluster.whose, protected, now, &self.plan);
+        cluster.ending = Some(ending);
+        if decision == Decision::End {
+            self.actions.push(Action::Tell(Notice::Ending(id.clone(), cause)));
+        }
+        self.perform(now, id, moves);
+    }
+
+    pub(super) fn perform(&mut self, now: Moment, id: &I, moves: Vec<Move>) {
+        for next in moves {
+            match next {
+                Move::Unprotect => self.actions.push(Action::Unprotect(id.clone())),
+                Move::Terminate => self.actions.push(Action::Terminate(id.clone())),
+                Move::Look => self.ask_look(id, Wanted { cluster: true, steps: false }),
+                Move::Help(obstacle) => {
+                    self.actions.push(Action::Tell(Notice::Help(id.clone(), obstacle)));
+                }
+                Move::Over(end) => {
+                    self.actions.push(Action::Tell(match &end {
+                        EndResult::Confirmed => Notice::EndConfirmed(id.clone()),
+                        EndResult::Unconfirmed(obstacle) => {
+                            Notice::EndUnconfirmed(id.clone(), obstacle.clone())
+                        }
+                    }));
+                    if let Some(cluster) = self.clusters.get_mut(id) {
+                        cluster.end = Some(end);
+                    }
+                    if let Some(last) = &mut self.last {
+                        last.next = now;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn wake_endings(&mut self, now: Moment) {
+        let due: Vec<(I, Vec<Move>)> = self
+            .clusters
+            .iter_mut()
+            .filter_map(|(id, cluster)| Some((id.clone(), cluster.ending.as_mut()?.woke(now))))
+            .filter(|(_, moves)| !moves.is_empty())
+            .collect();
+        for (id, moves) in due {
+            self.perform(now, &id, moves);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The last looks, once the runner has ended, and the conclusion.
+
+use std::time::Duration;
+
+use crate::watch::machine::{
+    cluster::{Cluster, Wanted},
+    conclusion::{Cause, ClusterEnd, Conclusion, Doubt, EndResult, Obstacle, Open},
+    event::{Action, Notice, RunnerEnd},
+    mutants::mutated,
+    ownership::Ownership,
+    plan::{Id, Mode},
+    runner::{Runner, Survivors},
+    state::State,
+    termination::{Decision, Reason},
+    time::Moment,
+    watcher::{ExpectedEnd, LAST_LOOKS, LastLooks, Watcher, short_of},
+};
+
+impl<I: Id> Watcher<I> {
+    pub(super) fn begin_last_looks(&mut self, now: Moment) {
+        self.last = Some(LastLooks {
+            began: now,
+            looks: 0,
+            under_way: false,
+            next: now,
+            pause: self.plan.limits.interval / 20,
+            orphans_decided: false,
+            stopped_ones_end: false,
+        });
+    }
+
+    /// From when on no request of the runner can take effect any more.
+    pub(super) fn closable_from(&self) -> Moment {
+        if mutated!(self.plan, InFlightForgotten) {
+            return Moment::START;
+        }
+        let limits = self.plan.limits;
+        match self.runner {
+            Runner::None if self.plan.mode == Mode::Resume => self.plan.open_until,
+            Runner::None => Moment::START,
+            Runner::Alive { .. } => Moment(Duration::MAX),
+            Runner::Ended { survivors: Survivors::Asked | Survivors::Left(_), .. } => {
+                Moment(Duration::MAX)
+            }
+            Runner::Ended { end, at, stopped, .. } => match end {
+                _ if stopped => at.after(limits.in_flight()),
+                RunnerEnd::Killed => at.after(limits.in_flight()),
+                RunnerEnd::Failed => at.after(limits.in_flight_after_failure()),
+                RunnerEnd::Succeeded | RunnerEnd::StartedNothing => at,
+            },
+        }
+    }
+
+    /// After a stop it is looked for so long at least.
+    pub(super) fn settle(&self) -> Duration {
+        self.plan.limits.stop / 3
+    }
+
+    pub(super) fn expected(&self) -> ExpectedEnd {
+        match (self.plan.mode, self.runner) {
+            _ if self.stop.is_some() => ExpectedEnd::Known,
+            (Mode::Run, Runner::Ended { end: RunnerEnd::Succeeded, .. }) => {
+                if self.plan.persistent { ExpectedEnd::Persistent } else { ExpectedEnd::Finished }
+            }
+            (Mode::Attach, _) => {
+                if self.plan.until_idle {
+                    ExpectedEnd::Persistent
+                } else {
+                    ExpectedEnd::Finished
+                }
+            }
+            (Mode::Run | Mode::Resume, _) => ExpectedEnd::Known,
+        }
+    }
+
+    /// Whether a cluster is where it should be by now.
+    pub(super) fn ends_as_expected(&self, cluster: &Cluster) -> bool {
+        let Some(state) = cluster.state() else { return false };
+        match self.expected() {
+            ExpectedEnd::Finished => matches!(state, State::Over | State::Terminating),
+            ExpectedEnd::Persistent => {
+                cluster.judgement.steps_known && !cluster.judgement.work.open
+            }
+            ExpectedEnd::Known => true,
+        }
+    }
+
+    /// Whether all is known of a cluster that will ever be.
+    pub(super) fn is_decided(&self, cluster: &Cluster) -> bool {
+        if cluster.cause.is_some() {
+            return !cluster.is_ending();
+        }
+        let seen = cluster.judgement.passed()
+            || (cluster.judgement.passed_so_far()
+                && (cluster.is_over() || cluster.state() == Some(State::Terminating)));
+        seen && (self.ends_as_expected(cluster) || cluster.whose == Ownership::Presumed)
+    }
+
+    pub(super) fn is_look_under_way(&self) -> bool {
+        self.search.under_way
+            || !self.looking.is_empty()
+            || self.clusters.values().any(|cluster| cluster.details.under_way)
+    }
+
+    pub(super) fn last_looks(&mut self, now: Moment) {
+        let Some(mut last) = self.last else { return };
+        if let Some(stop) = self.stop
+            && now >= stop.by
+        {
+            return self.finish(now);
+        }
+        let is_short = self.stop.is_some_and(|stop| now >= short_of(stop));
+        let looked = last.under_way && !self.is_look_under_way();
+        if looked {
+            last.under_way = false;
+            last.next = now.after(last.pause);
+            let slower = if std::mem::take(&mut self.throttled) { 4 } else { 2 };
+            last.pause = (last.pause * slower).min(self.plan.limits.interval * (slower / 2));
+        }
+        self.last = Some(last);
+        if is_short || (last.looks > 0 && !last.under_way) {
+            self.end_with_the_stop(now, is_short);
+        }
+        let endings = self.clusters.values().any(Cluster::is_ending);
+        if !last.under_way && last.looks > 0 && !endings && self.conclude_if_decided(now, is_short)
+        {
+            return;
+        }
+        let Some(last) = &mut self.last else { return };
+        if !last.under_way && !is_short && last.next <= now && !self.is_finished {
+            last.under_way = true;
+            last.looks += 1;
+            self.ask_search();
+            let open: Vec<I> = self
+                .clusters
+                .iter()
+                .filter(|(_, cluster)| !cluster.is_settled() && !cluster.is_ending())
+                .map(|(id, _)| id.clone())
+                .collect();
+            for id in open {
+                self.ask_look(&id, Wanted::ALL);
+            }
+            self.ask_details(now, true);
+            // Nothing is to be asked: that is a look, too.
+            if !self.is_look_under_way() {
+                self.last_looks(now);
+            }
+        }
+    }
+
+    /// Ends the clusters that end with the run, where it was told to stop and the settings say so.
+    pub(super) fn end_with_the_stop(&mut self, now: Moment, is_short: bool) {
+        let Some(last) = &mut self.last else { return };
+        let ends = (self.stop.is_some() && self.plan.rules.on_stop) || self.plan.stopped_to_end;
+        let unjudged_ends = is_short && mutated!(self.plan, StopEndsUnjudged);
+        if !ends && !unjudged_ends {
+            return;
+        }
+        last.stopped_ones_end = true;
+        let mut plan = self.plan.clone();
+        plan.rules.on_stop = true;
+        let ending: Vec<I> = self
+            .clusters
+            .iter()
+            .filter(|(_, cluster)| {
+                cluster.cause.is_none()
+                    && !cluster.is_over()
+                    && (ends || cluster.judgement.unknown)
+                    && cluster.decision(Reason::Stopped, &plan) == Decision::End
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ending {
+            self.begin_ending(now, &id, Decision::End, Cause::Stopped);
+        }
+    }
+
+    /// Comes to the conclusion, if everything is known, or will not be known in time.
+    pub(super) fn conclude_if_decided(&mut self, now: Moment, is_short: bool) -> bool {
+        let Some(last) = self.last else { return false };
+        let is_closable = now >= self.closable_from() && !self.runner.has_survivors();
+        let has_settled =
+            is_closable || (self.stop.is_some() && now.since(last.began) >= self.settle());
+        let all_known = self.search.trouble.is_none() && self.undecided.is_empty();
+        let facts_known = all_known && !self.clusters.values().any(Cluster::is_unverified);
+        let decided = all_known && self.clusters.values().all(|cluster| self.is_decided(cluster));
+        // What EMR shows counts after some looks. What could not be learnt is asked for until the
+        // time limit; instances that have not come yet are waited for as long.
+        let awaited = self.clusters.values().any(|cluster| {
+            cluster.cause.is_none() && !cluster.is_over() && cluster.judgement.unseen
+        });
+        let shows = last.looks >= LAST_LOOKS
+            && facts_known
+            && (!awaited || self.stop.is_some() || self.plan.mode == Mode::Attach);
+        let is_late = now.since(last.began) >= self.plan.limits.judge_within;
+        let enough = if mutated!(self.plan, NeverConfirms) {
+            is_late
+        } else {
+            has_settled && (decided || shows || is_late)
+        };
+        // Whoever stops the guard waits for it.
+        let enough = enough || is_short;
+        if !enough || (self.runner.is_alive() && !is_short) {
+            return false;
+        }
+        if self.find_orphans(now) {
+            return false;
+        }
+        self.finish(now);
+        true
+    }
+
+    /// Tells of the clusters that go on although nobody waits for them, and ends them where the
+    /// settings say so; whether that is under way now.
+    pub(super) fn find_orphans(&mut self, now: Moment) -> bool {
+        let Some(last) = &mut self.last else { return false };
+        if self.plan.mode == Mode::Attach || self.stop.is_some() || self.plan.stopped_to_end {
+            return false;
+        }
+        if std::mem::replace(&mut last.orphans_decided, true) {
+            return false;
+        }
+        let persistent = self.plan.persistent;
+        let orphans: Vec<(I, Decision)> = self
+            .clusters
+            .iter()
+            .filter(|(_, cluster)| {
+                let works =
+                    !persistent || !cluster.judgement.steps_known || cluster.judgement.work.open;
+                let goes_on =
+                    !cluster.is_over() && cluster.state() != Some(State::Terminating) && works;
+                cluster.whose == Ownership::Ours && cluster.cause.is_none() && goes_on
+            })
+            .map(|(id, cluster)| {
+                let known = cluster.judgement.passed_so_far();
+                let why = Reason::Orphaned;
+                let decision = cluster.decision(why, &self.plan);
+                (id.clone(), if known { decision } else { Decision::Leave })
+            })
+            .collect();
+        let mut ends = false;
+        for (id, decision) in orphans {
+            if let Some(cluster) = self.clusters.get_mut(&id) {
+                cluster.is_orphan = true;
+            }
+            self.actions.push(Action::Tell(Notice::Orphan(id.clone())));
+            if decision == Decision::End {
+                ends = true;
+                self.begin_ending(now, &id, Decision::End, Cause::Orphaned);
+            }
+        }
+        ends
+    }
+
+    pub(super) fn finish(&mut self, now: Moment) {
+        let worked: Vec<I> = self
+            .clusters
+            .iter()
+            .filter(|(_, cluster)| cluster.whose == Ownership::Ours && cluster.judgement.work.begun)
+            .map(|(id, _)| id.clone())
+            .collect();
+        if worked.len() > 1 && !self.plan.persistent && !mutated!(self.plan, TwiceNotTold) {
+            self.actions.push(Action::Tell(Notice::Twice(worked)));
+        }
+        let conclusion = Conclusion {
+            clusters: self
+                .clusters
+                .iter()
+                .map(|(id, cluster)| (id.clone(), Self::cluster_end(cluster)))
+                .collect(),
+            doubts: self.doubts(),
+            open: self.open(now),
+            search_trouble: self.search.trouble.as_ref().map(|(why, _)| why.clone()),
+            undecided: self.undecided.keys().cloned().collect(),
+        };
+        self.is_finished = true;
+        self.actions.push(Action::Finish(conclusion));
+    }
+
+    pub(super) fn cluster_end(cluster: &Cluster) -> ClusterEnd {
+        let end = match (&cluster.end, cluster.cause) {
+            (Some(end), _) => Some(end.clone()),
+            (None, Some(_)) => Some(EndResult::Unconfirmed(Obstacle::NotFollowed)),
+            (None, None) => None,
+        };
+        ClusterEnd {
+            whose: cluster.whose,
+            cause: cluster.cause,
+            end,
+            is_over: cluster.is_over(),
+            passed: cluster.judgement.passed() && cluster.described.is_some(),
+            unseen: cluster.judgement.passed_so_far() && cluster.judgement.unseen,
+            orphan: cluster.is_orphan,
+        }
+    }
+
+    pub(super) fn doubts(&self) -> Vec<Doubt<I>> {
+        let mut doubts = Vec::new();
+        if let Some((why, _)) = &self.search.trouble {
+            doubts.push(Doubt::Search(why.clone()));
+        } else if self.searches() && self.search.succeeded.is_none() {
+            doubts.push(Doubt::Search(String::new()));
+        }
+        doubts.extend(self.undecided.keys().cloned().map(Doubt::Undescribed));
+        let end = match self.runner {
+            Runner::Ended { end, .. } => Some(end),
+            Runner::None | Runner::Alive { .. } => None,
+        };
+        let did_work = |cluster: &Cluster| {
+            !matches!(cluster.whose, Ownership::NotOurs) && cluster.judgement.work.done
+        };
+        let own_did_work = self
+            .clusters
+            .values()
+            .any(|cluster| cluster.whose == Ownership::Ours && did_work(cluster));
+        // What nobody saw cannot be said to be encrypted. A runner that failed says nothing.
+        let failed =
+            self.stop.is_some() || matches!(end, Some(RunnerEnd::Failed | RunnerEnd::Killed));
+        for (id, cluster) in &self.clusters {
+            if cluster.cause.is_some() || (cluster.whose == Ownership::Presumed && own_did_work) {
+                continue;
+            }
+            if cluster.described.is_none() || cluster.judgement.unknown {
+                doubts.push(Doubt::Unknown(id.clone()));
+            } else if cluster.judgement.unseen && !failed {
+                doubts.push(Doubt::Unseen(id.clone()));
+            } else if !self.ends_as_expected(cluster) {
+                doubts.push(Doubt::GoesOn(id.clone()));
+            }
+        }
+        if end == Some(RunnerEnd::Succeeded)
+            && self.stop.is_none()
+            && self.plan.has_steps
+            && !self.clusters.values().any(did_work)
+        {
+            doubts.push(Doubt::NoWork);
+        }
+        if mutated!(self.plan, AlwaysDoubts) {
+            doubts.push(Doubt::NoWork);
+        }
+        doubts
+    }
+
+    /// What is left to do about the run.
+    pub(super) fn open(&self, now: Moment) -> Vec<Open<I>> {
+        if self.plan.mode == Mode::Attach {
+            return Vec::new();
+        }
+        let mut open = Vec::new();
+        if self.runner.has_survivors() {
+            open.push(Open::Survivors);
+        } else if now < self.closable_from() {
+            open.push(Open::InFlight);
+        }
+        let never = self.search.succeeded.is_none();
+        if (self.search.trouble.is_some() || never) && !mutated!(self.plan, BlindRunIsClosed) {
+            open.push(Open::Search);
+        }
+        open.extend(self.undecided.keys().cloned().map(Open::Unjudged));
+        for (id, cluster) in &self.clusters {
+            let must_end = cluster.cause.is_some() && cluster.end != Some(EndResult::Confirmed);
+            if must_end && !mutated!(self.plan, LivingUnsafeIsClosed) {
+                open.push(Open::Living(id.clone()));
+            }
+            let is_known = cluster.described.is_some()
+                && !cluster.judgement.unknown
+                && (cluster.is_over() || !cluster.judgement.unseen);
+            if cluster.cause.is_none() && !is_known && cluster.whose != Ownership::Presumed {
+                open.push(Open::Unjudged(id.clone()));
+            }
+        }
+        open
+    }
+}

@@ -1,0 +1,95 @@
+//! Time limits: every cluster is judged in time, and what was seen stays in sight.
+
+use crate::watch::machine::{
+    conclusion::Cause,
+    event::{Action, Notice},
+    mutants::mutated,
+    plan::{Id, Mode},
+    termination::{Decision, Reason},
+    time::Moment,
+    watcher::Watcher,
+};
+
+impl<I: Id> Watcher<I> {
+    /// Every cluster is judged, and a search has succeeded, within the time limit; and what was
+    /// seen once stays in sight.
+    pub(super) fn check_limits(&mut self, now: Moment) {
+        let limit = self.plan.limits.judge_within;
+        let is_late = |since: Moment| now.since(since) >= limit;
+        if self.searches()
+            && self.search.succeeded.is_none()
+            && is_late(Moment::START)
+            && !self.told_blind
+            && !mutated!(self.plan, BlindSearchForgotten)
+        {
+            self.told_blind = true;
+            let why = self.search.trouble.as_ref().map(|(why, _)| why.clone());
+            self.actions.push(Action::Tell(Notice::Blind(why.unwrap_or_default())));
+            self.stop_runner(now);
+        }
+        if let Some((_, since)) = self.search.trouble
+            && self.search.succeeded.is_some()
+            && is_late(since)
+            && !self.told_lost
+        {
+            self.told_lost = true;
+            self.actions.push(Action::Tell(Notice::SightLost(None)));
+        }
+        if mutated!(self.plan, JudgeWithinForgotten) {
+            return;
+        }
+        let undecided: Vec<I> = self
+            .undecided
+            .iter()
+            .filter(|(id, since)| is_late(**since) && !self.told_undecided.contains(*id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in undecided {
+            self.told_undecided.insert(id.clone());
+            self.actions.push(Action::Tell(Notice::Unjudged(id)));
+            self.stop_runner(now);
+        }
+        let late: Vec<(I, bool)> = self
+            .clusters
+            .iter()
+            .filter(|(_, cluster)| cluster.cause.is_none() && !cluster.is_over())
+            .filter(|(_, cluster)| {
+                cluster.unknown_since.map_or(cluster.described.is_none(), is_late)
+                    && is_late(cluster.unknown_since.unwrap_or(cluster.found))
+            })
+            .map(|(id, cluster)| (id.clone(), cluster.was_judged))
+            .collect();
+        for (id, was_judged) in late {
+            self.judged_too_late(now, &id, was_judged);
+        }
+    }
+
+    pub(super) fn judged_too_late(&mut self, now: Moment, id: &I, was_judged: bool) {
+        let Some(cluster) = self.clusters.get_mut(id) else { return };
+        if was_judged && !mutated!(self.plan, LostSightEnds) {
+            if !std::mem::replace(&mut cluster.told_lost, true) {
+                self.actions.push(Action::Tell(Notice::SightLost(Some(id.clone()))));
+            }
+            return;
+        }
+        let decision = cluster.decision(Reason::Unjudged, &self.plan);
+        if decision == Decision::End {
+            self.must_end(now, id, Cause::Unjudged);
+        } else if !std::mem::replace(&mut cluster.told_unjudged, true) {
+            self.actions.push(Action::Tell(Notice::Unjudged(id.clone())));
+            self.stop_runner(now);
+        }
+    }
+
+    /// Says once that nothing is left to watch, where a person named what is watched.
+    pub(super) fn check_done(&mut self, now: Moment) {
+        let idle = self.plan.until_idle;
+        if self.plan.mode == Mode::Attach
+            && self.clusters.values().all(|cluster| cluster.is_done(idle))
+            && !std::mem::replace(&mut self.told_done, true)
+        {
+            self.actions.push(Action::Tell(Notice::Done));
+            self.begin_last_looks(now);
+        }
+    }
+}

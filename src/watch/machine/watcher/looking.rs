@@ -1,0 +1,155 @@
+//! What is asked, when, and of which cluster.
+
+use std::time::Duration;
+
+use crate::watch::machine::{
+    cluster::{Cluster, Wanted},
+    event::{Action, Question},
+    mutants::mutated,
+    pace::PollReason,
+    plan::{Id, Mode},
+    time::Moment,
+    watcher::{HINTS_AT_ONCE, HINTS_REMEMBERED, Watcher},
+};
+
+impl<I: Id> Watcher<I> {
+    pub(super) fn searches(&self) -> bool {
+        self.plan.mode != Mode::Attach
+    }
+
+    pub(super) fn ask_search(&mut self) {
+        if self.searches() && !self.search.under_way {
+            self.search.under_way = true;
+            self.actions.push(Action::Ask(Question::Search));
+        }
+    }
+
+    pub(super) fn ask_look(&mut self, id: &I, wanted: Wanted) {
+        if self.looking.insert(id.clone()) {
+            let Wanted { cluster, steps } = wanted;
+            self.actions.push(Action::Ask(Question::Look { id: id.clone(), cluster, steps }));
+        }
+    }
+
+    pub(super) fn look_soon(&mut self, now: Moment) {
+        self.next_look = self.next_look.min(now.after(self.plan.limits.interval));
+        if let Some(last) = &mut self.last {
+            last.next = last.next.min(now.after(self.plan.limits.interval));
+        }
+    }
+
+    pub(super) fn hinted(&mut self, now: Moment, id: I) {
+        if self.clusters.contains_key(&id) {
+            // Something has happened to it.
+            if self.clusters.get(&id).is_some_and(|cluster| !cluster.is_settled()) {
+                self.ask_look(&id, Wanted::ALL);
+            }
+            return;
+        }
+        let known = self.strangers.contains(&id)
+            || self.plan.earlier.contains(&id)
+            || self.hints.iter().any(|(hinted, _)| *hinted == id)
+            || self.hint_looks.contains_key(&id);
+        if known || (self.last.is_some() && mutated!(self.plan, LastHintsLost)) {
+            return;
+        }
+        if self.hints.len() < HINTS_REMEMBERED || mutated!(self.plan, HintsUnbounded) {
+            self.hints.push_back((id, 0));
+        }
+        self.look_soon(now);
+    }
+
+    /// Describes what only the log names: a few at once, and then one with each interval, for a
+    /// line of the log is cheap to write.
+    pub(super) fn look_at_hints(&mut self, now: Moment) {
+        let unbounded = mutated!(self.plan, HintsUnbounded);
+        while !self.hints.is_empty()
+            && (self.hint_looks.len() < HINTS_AT_ONCE || unbounded)
+            && (self.hints_next <= now || unbounded)
+        {
+            let Some((id, tries)) = self.hints.pop_front() else { return };
+            if self.clusters.contains_key(&id) || self.strangers.contains(&id) {
+                continue;
+            }
+            if self.looking.contains(&id) {
+                continue;
+            }
+            self.hint_looks.insert(id.clone(), tries + 1);
+            self.ask_look(&id, Wanted::ALL);
+            if self.hint_looks.len() >= HINTS_AT_ONCE {
+                self.hints_next = now.after(self.plan.limits.interval);
+            }
+        }
+    }
+
+    /// A look while the runner runs, or what is named goes on.
+    pub(super) fn look_if_due(&mut self, now: Moment) {
+        if self.next_look > now {
+            return;
+        }
+        let search_waits = self.search.under_way;
+        self.ask_search();
+        self.look_at_unlisted(now, search_waits);
+        self.ask_details(now, false);
+        let pause = self.pause();
+        self.next_look = now.after(pause);
+    }
+
+    /// Looks at the clusters of which the list tells nothing: beside the search, not after it.
+    pub(super) fn look_at_unlisted(&mut self, now: Moment, all: bool) {
+        let searches = self.searches();
+        let due: Vec<(I, Wanted)> = self
+            .clusters
+            .iter()
+            .filter(|(_, cluster)| {
+                !cluster.is_settled() && (all || !searches || cluster.described.is_none())
+            })
+            .map(|(id, cluster)| (id.clone(), cluster.wanted(None, false, now, &self.plan)))
+            .collect();
+        for (id, wanted) in due {
+            self.ask_look(&id, wanted);
+        }
+    }
+
+    pub(super) fn ask_details(&mut self, now: Moment, everything: bool) {
+        let Self { clusters, plan, actions, .. } = self;
+        for (id, cluster) in clusters {
+            if let Some((groups, volumes)) = cluster.wanted_details(everything, now, plan) {
+                let id = id.clone();
+                actions.push(Action::Ask(Question::Details { id, groups, volumes }));
+            }
+        }
+    }
+
+    pub(super) fn pause(&mut self) -> Duration {
+        let throttled = std::mem::take(&mut self.throttled);
+        let need = self.need();
+        self.pace.pause(need, throttled)
+    }
+
+    pub(super) fn need(&self) -> PollReason {
+        let lives = |cluster: &&Cluster| !cluster.is_over();
+        let nothing_lives = if mutated!(self.plan, SlowSearchAfterFailure) {
+            self.clusters.is_empty()
+        } else {
+            !self.clusters.values().any(|cluster| lives(&cluster))
+        };
+        if !self.undecided.is_empty()
+            || self.search.trouble.is_some()
+            || self.clusters.values().any(Cluster::is_unverified)
+        {
+            PollReason::Judgement
+        } else if nothing_lives {
+            PollReason::Search
+        } else if self
+            .clusters
+            .values()
+            .any(|cluster| cluster.is_starting() && !cluster.is_settled())
+            && !mutated!(self.plan, SlowStart)
+        {
+            PollReason::Start
+        } else {
+            PollReason::Nothing
+        }
+    }
+}
