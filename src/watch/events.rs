@@ -18,8 +18,9 @@ pub(crate) enum Hint {
 pub(crate) enum WatchEvent {
     /// A cluster is unsafe; its termination is under way, if the guard may end it (the last word).
     Unsafe(ClusterId, Vec<Finding>, bool),
-    /// Only a person can end a cluster that must end; the text says what stands in the way.
-    Help(ClusterId, String),
+    /// Only a person can end a cluster that must end; whether it is unsafe, and what stands in the
+    /// way.
+    Help(ClusterId, bool, String),
     /// The clusters that were named to `watch` are over, or idle where that is enough.
     Done,
     /// Something that hastens the watch does not; it goes on all the same.

@@ -13,6 +13,17 @@ pub(crate) enum Ownership {
     Attached,
 }
 
+impl Ownership {
+    /// For a sentence about the cluster, behind its id.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Run => "which this run started",
+            Self::Adopted => "which was there before this run",
+            Self::Attached => "which others started",
+        }
+    }
+}
+
 /// Whether a cluster that was not there before the launch is this run's.
 ///
 /// The tag decides. A cluster of the right name that the runner's log names, and that no other

@@ -916,7 +916,7 @@ impl Watch {
     fn spawn_ending(&mut self, id: &ClusterId, decision: TerminationDecision) {
         let Some(record) = self.clusters.get(id) else { return };
         let protected = record.cluster.found().is_some_and(|facts| facts.termination_protected);
-        let whose = record.whose;
+        let (whose, is_unsafe) = (record.whose, record.is_unsafe);
         let (aws, id, WatchLimits { interval, termination, .. }, timeline) =
             (self.aws.clone(), id.clone(), self.plan.limits, self.timeline.clone());
         self.timeline.note(match decision {
@@ -930,7 +930,7 @@ impl Watch {
         });
         let (events, asked) = (self.events.clone(), id.clone());
         let help = move |obstacle: &str| {
-            let _ = events.send(WatchEvent::Help(asked.clone(), obstacle.to_owned()));
+            let _ = events.send(WatchEvent::Help(asked.clone(), is_unsafe, obstacle.to_owned()));
         };
         self.terminations.spawn(async move {
             let ending = ClusterTermination {

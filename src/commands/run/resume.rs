@@ -142,7 +142,8 @@ async fn close(
     // A stop meanwhile ends the guard at once: the run stays open.
     let watched = watching
         .finish(finish, std::future::pending, |event| notify_help_needed(event, report))
-        .await?;
+        .await?
+        .with_remediation(&run.prepared.region);
     drop(live);
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
