@@ -29,7 +29,8 @@ pub struct Check {
     pub looks_at: &'static str,
     /// The calls that tell those facts: where one of them is denied or fails, the check is Unknown.
     pub asks: &'static [&'static Call],
-    /// How to mend it; `{subject}` stands for what the finding is about.
+    /// How to mend it; `{subject}` stands for what the finding is about, `{region}` for the region
+    /// that clusters are in.
     pub fix: &'static str,
     /// Where AWS or the setup guide says so.
     pub source: &'static str,

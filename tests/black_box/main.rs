@@ -28,6 +28,7 @@ mod hermetic;
 mod init;
 mod live_view;
 mod metrics;
+mod outcome;
 mod pages;
 mod parity;
 mod permissions;
