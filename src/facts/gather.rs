@@ -22,10 +22,10 @@ use tokio::{
 };
 
 use crate::{
-    aws::{clients::Aws, endpoint::EndpointOverride},
+    aws::{clients::Aws, endpoint::EndpointOverride, patience::Patience},
     base::{
         aws_calls::{self, Call},
-        lookup::Lookup,
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::{AccountId, BucketName, ClusterId, KeyReference, S3Location, S3Object},
     },
     facts::{
@@ -66,7 +66,7 @@ pub struct FactsQuery {
     pub expected_keys: Vec<KeyReference>,
     /// The name of the cluster to adopt, in persistent mode.
     pub adopt: Option<String>,
-    /// How long all that is asked of AWS may take together.
+    /// How long all that is asked of AWS may take together. Throttling is waited out as long.
     pub time_limit: Duration,
     /// Variables of the environment that can load code into the launcher.
     pub environment: Vec<Variable>,
@@ -147,7 +147,10 @@ pub async fn gather(aws: &Aws, question: FactsQuery) -> Facts {
 }
 
 async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
-    let gathering = Gathering::start(aws, question);
+    let time = TimeForAll::starting_now(question.time_limit);
+    let patient = aws.patient(&time.patience);
+    let gathering = Gathering::start(&patient, &aws.s3, question, time);
+    let aws = &patient;
     let (
         (guard, runner),
         security_configuration,
@@ -205,8 +208,10 @@ type SharedLookup<'a, T> = Shared<BoxFuture<'a, T>>;
 /// Everything under way: what others wait for stands here by itself, the rest in its methods.
 struct Gathering<'a> {
     aws: &'a Aws,
+    /// For the objects that the run reads, of which there can be many.
+    s3_of_data: &'a aws_sdk_s3::Client,
     question: &'a FactsQuery,
-    deadline: Instant,
+    time: TimeForAll,
     /// Guard and runner.
     identities: SharedLookup<'a, (Lookup<CallerIdentity>, Lookup<CallerIdentity>)>,
     configuration: SharedLookup<'a, Option<Lookup<SecurityConfiguration>>>,
@@ -218,74 +223,116 @@ struct Gathering<'a> {
     defaults: BTreeMap<&'a BucketName, SharedLookup<'a, Lookup<DefaultEncryption>>>,
 }
 
+/// The time that all look-ups have together.
+#[derive(Clone)]
+struct TimeForAll {
+    started: Instant,
+    deadline: Instant,
+    patience: Patience,
+}
+
 /// What is said of an answer that came too late.
 const TOO_LATE: &str =
     "no answer within the time limit for the whole look (setting `pre_flight_timeout`)";
 
-/// The answer to `call`, if it comes before `deadline`.
-async fn until<T>(
-    deadline: Instant,
-    call: &'static Call,
-    answer: impl Future<Output = Lookup<T>>,
-) -> Lookup<T> {
-    timeout_at(deadline, answer).await.unwrap_or_else(|_| Lookup::not_asked(call, TOO_LATE))
+impl TimeForAll {
+    fn starting_now(limit: Duration) -> Self {
+        let started = Instant::now();
+        let deadline = started + limit;
+        Self { started, deadline, patience: Patience::until(deadline.into_std()) }
+    }
+
+    /// The answer to `call`, if it comes in time. Where AWS has throttled the call until the time
+    /// was over, that is what is said.
+    async fn within<T>(
+        &self,
+        call: &'static Call,
+        answer: impl Future<Output = Lookup<T>>,
+    ) -> Lookup<T> {
+        let answered = timeout_at(self.deadline, answer).await;
+        match (answered, self.patience.throttled(call.operation)) {
+            (Err(_), None) => Lookup::not_asked(call, TOO_LATE),
+            (Err(_), Some(throttled)) => self.throttled(call, throttled.answers),
+            (Ok(Lookup::Unreachable(error)), Some(throttled))
+                if error.kind == LookupErrorKind::Throttled
+                    && error.operation == call.permission =>
+            {
+                self.throttled(call, throttled.answers)
+            }
+            (Ok(answer), _) => answer,
+        }
+    }
+
+    fn throttled<T>(&self, call: &Call, answers: u32) -> Lookup<T> {
+        let limit = humantime::format_duration(self.deadline - self.started);
+        let times = if answers == 1 { "once".to_owned() } else { format!("{answers} times") };
+        Lookup::Unreachable(LookupError::new(
+            call.permission,
+            LookupErrorKind::Throttled,
+            format!(
+                "AWS throttled it {times}, until the {limit} for all that is asked before a launch were over (setting `pre_flight_timeout`)"
+            ),
+        ))
+    }
 }
 
 impl<'a> Gathering<'a> {
-    fn start(aws: &'a Aws, question: &'a FactsQuery) -> Self {
-        let deadline = Instant::now() + question.time_limit;
+    fn start(
+        aws: &'a Aws,
+        s3_of_data: &'a aws_sdk_s3::Client,
+        question: &'a FactsQuery,
+        time: TimeForAll,
+    ) -> Self {
+        let of_identities = time.clone();
         let identities = async move {
+            let call = &aws_calls::GET_CALLER_IDENTITY;
             tokio::join!(
-                until(deadline, &aws_calls::GET_CALLER_IDENTITY, sts::identity(&aws.sts)),
-                until(deadline, &aws_calls::GET_CALLER_IDENTITY, sts::identity(&aws.runner_sts))
+                of_identities.within(call, sts::identity(&aws.sts)),
+                of_identities.within(call, sts::identity(&aws.runner_sts))
             )
         };
         let identities = identities.boxed().shared();
         let runner = identities.clone().map(|(_, runner)| runner);
-        let account_block = until(
-            deadline,
-            &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK,
-            account_block(aws, runner),
-        );
+        let of_block = time.clone();
+        let account_block = async move {
+            let call = &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK;
+            of_block.within(call, account_block(aws, runner)).await
+        };
+        let of_configuration = time.clone();
         let configuration = async move {
             let name = question.security_configuration.as_deref()?;
-            Some(
-                until(
-                    deadline,
-                    &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
-                    emr::security_configuration(&aws.emr, name),
-                )
-                .await,
-            )
+            let call = &aws_calls::DESCRIBE_SECURITY_CONFIGURATION;
+            let answer = emr::security_configuration(&aws.emr, name);
+            Some(of_configuration.within(call, answer).await)
         };
+        let of_roles = time.clone();
         let roles = async move {
+            let profile = iam::instance_role(&aws.iam, &question.instance_profile);
+            let service = iam::role(&aws.iam, &question.service_role);
             tokio::join!(
-                until(
-                    deadline,
-                    &aws_calls::GET_INSTANCE_PROFILE,
-                    iam::instance_role(&aws.iam, &question.instance_profile)
-                ),
-                until(deadline, &aws_calls::GET_ROLE, iam::role(&aws.iam, &question.service_role))
+                of_roles.within(&aws_calls::GET_INSTANCE_PROFILE, profile),
+                of_roles.within(&aws_calls::GET_ROLE, service)
             )
         };
         let default = |bucket| {
-            until(
-                deadline,
-                &aws_calls::GET_BUCKET_ENCRYPTION,
-                s3::default_encryption(&aws.s3, bucket),
-            )
+            let time = time.clone();
+            async move {
+                let call = &aws_calls::GET_BUCKET_ENCRYPTION;
+                time.within(call, s3::default_encryption(&aws.s3, bucket)).await
+            }
             .boxed()
             .shared()
         };
         Self {
             aws,
+            s3_of_data,
             question,
-            deadline,
             identities,
             account_block: account_block.boxed().shared(),
             configuration: configuration.boxed().shared(),
             roles: roles.boxed().shared(),
             defaults: question.buckets.iter().map(|bucket| (bucket, default(bucket))).collect(),
+            time,
         }
     }
 
@@ -294,12 +341,12 @@ impl<'a> Gathering<'a> {
         call: &'static Call,
         answer: impl Future<Output = Lookup<T>>,
     ) -> Lookup<T> {
-        until(self.deadline, call, answer).await
+        self.time.within(call, answer).await
     }
 
     /// Several look-ups at once, or what `not_asked` makes of those that come too late.
     async fn all_within<T>(&self, facts: BoxFuture<'_, T>, not_asked: fn(&str) -> T) -> T {
-        timeout_at(self.deadline, facts).await.unwrap_or_else(|_| not_asked(TOO_LATE))
+        timeout_at(self.time.deadline, facts).await.unwrap_or_else(|_| not_asked(TOO_LATE))
     }
 
     /// What the security configuration says, once it is known.
@@ -326,7 +373,7 @@ impl<'a> Gathering<'a> {
 
     async fn data(&self) -> BTreeMap<String, Lookup<LocationSurvey>> {
         let surveys = self.question.data.iter().map(async |(role, location)| {
-            let survey = objects::survey(&self.aws.s3, location, self.question.data_objects);
+            let survey = objects::survey(self.s3_of_data, location, self.question.data_objects);
             (role.clone(), self.within(&aws_calls::LIST_OBJECTS, survey).await)
         });
         join_all(surveys).await.into_iter().collect()

@@ -43,6 +43,7 @@ mod secrets;
 mod signals;
 mod streams;
 mod terminal;
+mod throttling;
 mod unsafe_clusters;
 mod wire;
 mod written;
