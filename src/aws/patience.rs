@@ -92,7 +92,11 @@ impl Patience {
     /// The longest that the pause after so many throttled answers may be; none, where the time is
     /// over.
     fn longest_pause(&self, answers: u32, now: Instant) -> Option<Duration> {
-        let left = self.deadline.checked_duration_since(now).filter(|left| !left.is_zero())?;
+        let left = self.deadline.saturating_duration_since(now);
+        // Pauses that shrink with what is left would end in a burst.
+        if left < FIRST_PAUSE {
+            return None;
+        }
         let doubled = FIRST_PAUSE.saturating_mul(1 << answers.saturating_sub(1).min(16));
         Some(doubled.min(LONGEST_PAUSE).min(left))
     }
@@ -187,6 +191,7 @@ mod tests {
         assert_eq!(bounds, [1, 2, 4, 8, 16, 20, 20].map(Some));
         assert_eq!(longest(u32::MAX, 0), Some(20));
         assert_eq!(longest(9, 93), Some(7));
+        assert_eq!(longest(1, 99), Some(1));
         assert_eq!((longest(1, 100), longest(1, 101)), (None, None));
     }
 

@@ -72,7 +72,7 @@ fn a_call_that_is_throttled_until_the_time_is_over_refuses_with_one_line_that_sa
     );
     // It is asked for as long as there is time, but not more often than pauses allow.
     let asked = stage.sim.requests_for("DescribeSecurityConfiguration").len();
-    assert!((2..200).contains(&asked), "{asked}");
+    assert!((2..100).contains(&asked), "{asked}");
 }
 
 #[test]
