@@ -33,6 +33,7 @@ use crate::{
         certificate_archive::Material,
         ec2::{self, NetworkFacts},
         emr::{self, Persistent, SecurityConfiguration},
+        guard_rights::{self, GuardRights, GuardRightsQuery, Principal},
         iam::{self, RoleFacts},
         kms::{self, KeyFacts, KeyUse, RoleKind},
         node_objects::{self, NodeObject},
@@ -66,6 +67,8 @@ pub struct FactsQuery {
     pub expected_keys: Vec<KeyReference>,
     /// The name of the cluster to adopt, in persistent mode.
     pub adopt: Option<String>,
+    /// What to ask about the guard's own rights; none where nothing will be launched.
+    pub guard_rights: Option<GuardRightsQuery>,
     /// How long all that is asked of AWS may take together. Throttling is waited out as long.
     pub time_limit: Duration,
     /// Variables of the environment that can load code into the launcher.
@@ -119,6 +122,10 @@ pub struct Facts {
     /// The clusters that were there before the launch, of the last hour.
     #[serde(skip)]
     pub earlier_clusters: Lookup<BTreeSet<ClusterId>>,
+    /// What the guard itself may do with clusters, where something will be launched. Not recorded:
+    /// the findings on it are.
+    #[serde(skip)]
+    pub guard_rights: Option<GuardRights>,
 }
 
 /// Asks everything in `question`, within its time limit: what has not been answered by then is
@@ -149,7 +156,7 @@ pub async fn gather(aws: &Aws, question: FactsQuery) -> Facts {
 async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
     let time = TimeForAll::starting_now(question.time_limit);
     let patient = aws.patient(&time.patience);
-    let gathering = Gathering::start(&patient, &aws.s3, question, time);
+    let gathering = Gathering::start(&patient, aws, question, time);
     let aws = &patient;
     let (
         (guard, runner),
@@ -164,6 +171,7 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
         network,
         adoptable,
         earlier_clusters,
+        guard_rights,
     ) = tokio::join!(
         gathering.identities.clone(),
         gathering.configuration.clone(),
@@ -177,7 +185,8 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
             .within(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, ec2::encrypts_by_default(&aws.ec2)),
         gathering.network(),
         gathering.adoptable(),
-        gathering.within(&aws_calls::LIST_CLUSTERS, emr::recent(&aws.emr)),
+        gathering.earlier.clone(),
+        gathering.guard_rights(),
     );
     Facts {
         endpoints: aws.endpoints.clone(),
@@ -199,6 +208,7 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
         network,
         adoptable,
         earlier_clusters,
+        guard_rights,
     }
 }
 
@@ -208,8 +218,9 @@ type SharedLookup<'a, T> = Shared<BoxFuture<'a, T>>;
 /// Everything under way: what others wait for stands here by itself, the rest in its methods.
 struct Gathering<'a> {
     aws: &'a Aws,
-    /// For the objects that the run reads, of which there can be many.
-    s3_of_data: &'a aws_sdk_s3::Client,
+    /// The same without the patience: for the objects that the run reads, of which there can be
+    /// many, and for what nothing depends on.
+    plain: &'a Aws,
     question: &'a FactsQuery,
     time: TimeForAll,
     /// Guard and runner.
@@ -217,6 +228,8 @@ struct Gathering<'a> {
     configuration: SharedLookup<'a, Option<Lookup<SecurityConfiguration>>>,
     /// The one behind the instance profile, and EMR's own.
     roles: SharedLookup<'a, (Lookup<RoleFacts>, Lookup<RoleFacts>)>,
+    /// The clusters of the last hour.
+    earlier: SharedLookup<'a, Lookup<BTreeSet<ClusterId>>>,
     /// The public access block of the launching account, for buckets whose own is not whole.
     account_block: SharedLookup<'a, Lookup<s3::Block>>,
     /// Each bucket's default encryption: keys wait for it.
@@ -277,12 +290,7 @@ impl TimeForAll {
 }
 
 impl<'a> Gathering<'a> {
-    fn start(
-        aws: &'a Aws,
-        s3_of_data: &'a aws_sdk_s3::Client,
-        question: &'a FactsQuery,
-        time: TimeForAll,
-    ) -> Self {
+    fn start(aws: &'a Aws, plain: &'a Aws, question: &'a FactsQuery, time: TimeForAll) -> Self {
         let of_identities = time.clone();
         let identities = async move {
             let call = &aws_calls::GET_CALLER_IDENTITY;
@@ -314,6 +322,10 @@ impl<'a> Gathering<'a> {
                 of_roles.within(&aws_calls::GET_ROLE, service)
             )
         };
+        let of_earlier = time.clone();
+        let earlier = async move {
+            of_earlier.within(&aws_calls::LIST_CLUSTERS, emr::recent(&aws.emr)).await
+        };
         let default = |bucket| {
             let time = time.clone();
             async move {
@@ -325,12 +337,13 @@ impl<'a> Gathering<'a> {
         };
         Self {
             aws,
-            s3_of_data,
+            plain,
             question,
             identities,
             account_block: account_block.boxed().shared(),
             configuration: configuration.boxed().shared(),
             roles: roles.boxed().shared(),
+            earlier: earlier.boxed().shared(),
             defaults: question.buckets.iter().map(|bucket| (bucket, default(bucket))).collect(),
             time,
         }
@@ -373,7 +386,7 @@ impl<'a> Gathering<'a> {
 
     async fn data(&self) -> BTreeMap<String, Lookup<LocationSurvey>> {
         let surveys = self.question.data.iter().map(async |(role, location)| {
-            let survey = objects::survey(self.s3_of_data, location, self.question.data_objects);
+            let survey = objects::survey(&self.plain.s3, location, self.question.data_objects);
             (role.clone(), self.within(&aws_calls::LIST_OBJECTS, survey).await)
         });
         join_all(surveys).await.into_iter().collect()
@@ -441,6 +454,38 @@ impl<'a> Gathering<'a> {
             (fetch.uri, self.all_within(facts, NodeObject::not_asked).await)
         });
         join_all(facts).await.into_iter().collect()
+    }
+
+    /// What the guard may do with clusters: by its policies, and by an answer about one that is
+    /// there.
+    async fn guard_rights(&self) -> Option<GuardRights> {
+        let query = self.question.guard_rights.as_ref()?;
+        let rights = async {
+            let (guard, _) = self.identities.clone().await;
+            let region = &self.question.region;
+            let cluster = guard.found().map(|guard| guard_rights::cluster_arn(guard, region));
+            let iam = &self.aws.iam;
+            let principal =
+                self.within(&aws_calls::GET_ROLE, guard_rights::principal(iam, guard)).await;
+            let call = &aws_calls::SIMULATE_PRINCIPAL_POLICY;
+            let decisions = match (principal.found(), &cluster) {
+                (Some(Principal::Simulated(arn)), Some(cluster)) => {
+                    let simulated = guard_rights::simulate(iam, arn, cluster, region, query);
+                    self.within(call, simulated).await
+                }
+                _ => Lookup::not_asked(call, "whose policies decide is not known"),
+            };
+            (principal, decisions, cluster)
+        };
+        let described = async {
+            let earlier = self.earlier.clone().await;
+            let id = earlier.found()?.first()?;
+            let call = &aws_calls::DESCRIBE_CLUSTER;
+            let answer = self.within(call, guard_rights::describes(&self.plain.emr, id)).await;
+            Some((id.clone(), answer))
+        };
+        let ((principal, decisions, cluster), described) = tokio::join!(rights, described);
+        Some(GuardRights { principal, decisions, cluster, described })
     }
 
     async fn network(&self) -> Option<NetworkFacts> {
@@ -514,6 +559,10 @@ fn nothing_asked(aws: &Aws, question: &FactsQuery) -> Facts {
             .as_ref()
             .map(|_| Lookup::not_asked(&aws_calls::LIST_CLUSTERS, ENDPOINT_REFUSED)),
         earlier_clusters: Lookup::not_asked(&aws_calls::LIST_CLUSTERS, ENDPOINT_REFUSED),
+        guard_rights: question
+            .guard_rights
+            .as_ref()
+            .map(|_| GuardRights::not_asked(ENDPOINT_REFUSED)),
     }
 }
 

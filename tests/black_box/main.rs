@@ -24,6 +24,7 @@ mod drop_in;
 mod evidence;
 mod faults;
 mod good_runs;
+mod guard_rights;
 mod hermetic;
 mod init;
 mod live_view;
