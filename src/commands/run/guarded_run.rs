@@ -32,6 +32,7 @@ use crate::{
     facts::{
         emr::SecurityConfiguration,
         gather::{Facts, FactsQuery},
+        guard_rights::GuardRightsQuery,
         written::WriteLocations,
     },
     report::{
@@ -202,6 +203,9 @@ impl<'a> Run<'a> {
                 .map(|key| KeyReference::new(key))
                 .collect(),
             adopt: (persistent && !self.attached).then(|| self.cluster.name.clone()),
+            guard_rights: (!self.attached).then(|| GuardRightsQuery {
+                tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
+            }),
             time_limit: self.settings.pre_flight_timeout,
             environment: environment::code_loading_variables(|name| {
                 std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())

@@ -57,6 +57,9 @@ use crate::{
     },
 };
 
+/// A launch waits no longer than this for the delivery of earlier runs' reports.
+const EARLIER_REPORTS: Duration = Duration::from_secs(120);
+
 /// How a step ends the line before its last step: with an outcome, or with an error.
 #[derive(Debug)]
 pub(crate) enum LineEnd {
@@ -226,7 +229,7 @@ impl<'a> LineSession<'a> {
             () = async {
                 evidence.connect(aws, &settings.policy, Some(&facts)).await;
                 if state.is_some() {
-                    let limit = settings.pre_flight_timeout;
+                    let limit = settings.pre_flight_timeout.min(EARLIER_REPORTS);
                     evidence.send_earlier(limit, &report.timeline, &|line| report.say(line)).await;
                 }
             } => {}
