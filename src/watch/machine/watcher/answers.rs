@@ -139,6 +139,7 @@ impl<I: Id> Watcher<I> {
         }
         let moves = cluster.ending.as_mut().map(|ending| ending.looked(now, &look.described));
         let failed = matches!(look.described, Answer::Failed(_));
+        cluster.describe_failed = failed;
         if let Answer::Found(described) = look.described {
             cluster.described = Some(described);
         }
