@@ -35,6 +35,8 @@ pub(super) struct Cluster {
     pub(super) whose: Ownership,
     /// The last answer of DescribeCluster.
     pub(super) described: Option<Described>,
+    /// It got so far that it could run steps.
+    pub(super) has_run: bool,
     /// The last DescribeCluster was not answered.
     pub(super) describe_failed: bool,
     pub(super) judgement: Judgement,
@@ -75,6 +77,7 @@ impl Cluster {
         Self {
             whose,
             described: None,
+            has_run: false,
             describe_failed: false,
             judgement: Judgement::NOTHING,
             found: now,
@@ -89,6 +92,14 @@ impl Cluster {
             told_passed: false,
             told_unjudged: false,
             told_lost: false,
+        }
+    }
+
+    /// Notes a state that EMR has told.
+    pub(super) fn saw(&mut self, state: State) {
+        self.has_run |= matches!(state, State::Running | State::Waiting);
+        if let Some(described) = &mut self.described {
+            described.state = state;
         }
     }
 

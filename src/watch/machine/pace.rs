@@ -9,8 +9,8 @@ use std::time::Duration;
 pub(super) enum PollReason {
     /// A cluster could not be judged, or told to be the run's.
     Judgement,
-    /// No cluster lives that the runner would wait for: it may start one, and an unsafe one must
-    /// not run long unseen.
+    /// There is no cluster that the runner would wait for, or none that has come to run: it may
+    /// start one, and an unsafe one must not run long unseen.
     Search,
     /// A cluster starts, and its instances are on their way. They must be seen while they live, even
     /// if that is for half a minute only.
