@@ -305,7 +305,8 @@ fn what_a_refusal_says_of_ending_a_cluster_names_the_region_too() {
 
 #[test]
 fn a_runner_that_a_signal_ends_is_a_stop_too() {
-    let stage = Stage::acme().misbehave("hang");
+    // The cluster's instances are waited for as long as a judgement may take.
+    let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s");
     let child = under_way(&stage);
     kill(runner_pid(&stage), Signal::SIGKILL).unwrap();
     let played = stage.finish(child);

@@ -260,7 +260,8 @@ fn start(stage: &Stage, guarded: bool) -> Child {
 
 /// What the parent sees after `signals`, and how often the runner got what it can note.
 fn signalled(signals: &[Signal], guarded: bool) -> String {
-    let stage = Stage::acme().misbehave("hang").option("--quiet");
+    let stage =
+        Stage::acme().misbehave("hang").option("--quiet").env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s");
     stage.set(emr_simulator::Command::SetTimings(emr_simulator::Timings::all(3600.0)));
     let mut child = start(&stage, guarded);
     let journal = stage.path("journal.jsonl");

@@ -357,7 +357,7 @@ fn what_a_wrapper_script_left_of_the_runner_is_ended_before_anything_else() {
 
 #[test]
 fn an_open_run_that_cannot_be_judged_keeps_everything_new_from_starting() {
-    let stage = Stage::acme().misbehave("hang");
+    let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s");
     let mut child = under_way(&stage);
     murder(&stage, &mut child);
     stage.set(Set::AddFault(emr_simulator::Fault::every(
@@ -475,7 +475,7 @@ fn on_stop_terminate_ends_a_verified_cluster_and_leaves_an_adopted_one() {
 }
 
 #[test]
-fn a_stop_ends_a_cluster_that_nobody_could_judge_and_that_nobody_will_watch() {
+fn a_stop_leaves_a_cluster_that_nobody_could_judge_to_the_next_start_which_ends_it() {
     let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_STOP_TIMEOUT", "6s");
     stage.set(Set::SetTimings(Timings { starting: 3600.0, ..Timings::all(0.1) }));
     // The first answer is pre-flight's; whether the configuration is still the same is never told.
@@ -498,7 +498,17 @@ fn a_stop_ends_a_cluster_that_nobody_could_judge_and_that_nobody_will_watch() {
     );
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
-    played.expect_code(76);
+    // That it could not be read is no proof that it is unsafe.
+    played.expect_code(75);
+    assert_eq!(
+        (terminations_by_guard(&stage), states(&stage), open_runs(&stage)),
+        (0, vec![ClusterState::Starting], 1)
+    );
+    let last = played.stderr.lines().last().unwrap();
+    assert!(last.contains("the run stays open"), "{}", played.stderr);
+    // The next one has the whole time again, and then it counts as unsafe.
+    let stage = stage.env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s");
+    stage.play(stage.watch_resume()).expect_code(76);
     assert_eq!(
         (terminations_by_guard(&stage), states(&stage), open_runs(&stage)),
         (1, vec![ClusterState::Terminated], 0)

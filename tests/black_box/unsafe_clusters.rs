@@ -656,19 +656,26 @@ fn a_persistent_cluster_that_gets_a_step_without_the_flag() {
 }
 
 #[test]
-fn a_persistent_cluster_that_appears_after_the_pre_flight_and_is_adopted_unseen() {
+fn a_persistent_cluster_that_others_start_between_the_pre_flight_and_the_launch_is_not_touched() {
     let stage =
         Stage::acme().argument("--use-persistent-jobflow").replace("level: DEBUG", "level: INFO");
     // The pre-flight lists clusters twice (those alive, those of the last hour); whoever lists
-    // next, runner or watch, finds it there.
+    // next, runner or watch, finds it there. It is unsafe, and the runner puts its steps on it; but
+    // nothing that AWS tells says whose it is.
     let appears = crate::good_runs::waiting_cluster(&json!({}));
     stage.set(Set::AddHook(Hook {
         calls: Calls::Nth(3),
         when: Moment::Arrival,
         ..Hook::after_first("ListClusters", vec![appears])
     }));
-    let played = unsafe_and_terminated(&stage);
-    assert_eq!(played.clusters(), ["j-WAITING"]);
+    let played = stage.run();
+    played.expect_code(75);
+    assert!(
+        played.stderr.contains("run-did-its-work: saw no cluster of this run"),
+        "what ran elsewhere is not confirmed: {}",
+        played.stderr
+    );
+    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
 }
 
 #[test]
@@ -761,7 +768,10 @@ fn termination_goes_on_through_throttling_and_server_errors() {
 /// A run whose first RunJobFlow was answered 500, and sent again, although it had started a
 /// cluster: one that takes an hour for everything.
 fn sent_twice() -> Stage {
-    let stage = Stage::acme().replace("level: DEBUG", "level: INFO");
+    // The second one's instances are waited for as long as a judgement may take.
+    let stage = Stage::acme()
+        .replace("level: DEBUG", "level: INFO")
+        .env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s");
     stage.set(Set::AddFault(Fault::nth(
         "RunJobFlow",
         1,
@@ -832,14 +842,17 @@ fn runner_killed(stage: &Stage) -> Played {
 
 #[test]
 fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
-    let stage = Stage::acme().misbehave("hang");
+    let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s");
     let played = runner_killed(&stage);
     played.expect_code(137);
     assert_eq!(played.findings("no-orphan").into_values().collect::<Vec<_>>(), ["refuted"]);
     assert!(played.stderr.contains("goes on, and nobody waits for it"), "{}", played.stderr);
     assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
 
-    let stage = Stage::acme().misbehave("hang").option("--on-orphan=terminate");
+    let stage = Stage::acme()
+        .misbehave("hang")
+        .env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s")
+        .option("--on-orphan=terminate");
     let played = runner_killed(&stage);
     played.expect_code(137);
     assert_eq!(played.report["watched"]["clusters"][0]["orphan"], "ended");
@@ -848,6 +861,7 @@ fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
     // One that somebody else uses, too, is nobody's orphan.
     let stage = Stage::acme()
         .misbehave("hang")
+        .env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s")
         .option("--on-orphan=terminate")
         .argument("--use-persistent-jobflow");
     stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));

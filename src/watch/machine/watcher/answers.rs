@@ -181,7 +181,8 @@ impl<I: Id> Watcher<I> {
         }
         let is_known = cluster.described.is_some() && !judgement.unknown;
         if is_known {
-            cluster.was_judged = true;
+            // What was never seen is not judged yet; the time for that runs once it could be.
+            cluster.was_judged |= !cluster.judgement.unseen;
             cluster.unknown_since = None;
             if std::mem::take(&mut cluster.told_lost) {
                 self.actions.push(Action::Tell(Notice::SightBack(Some(id.clone()))));

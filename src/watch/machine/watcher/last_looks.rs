@@ -344,7 +344,7 @@ impl<I: Id> Watcher<I> {
             }
             if cluster.described.is_none() || cluster.judgement.unknown {
                 doubts.push(Doubt::Unknown(id.clone()));
-            } else if cluster.judgement.unseen && !failed {
+            } else if cluster.judgement.unseen && !failed && !ended_unused(cluster) {
                 doubts.push(Doubt::Unseen(id.clone()));
             } else if cluster.cause.is_none() && !self.ends_as_expected(cluster) {
                 doubts.push(Doubt::GoesOn(id.clone()));
@@ -393,4 +393,13 @@ impl<I: Id> Watcher<I> {
         }
         open
     }
+}
+
+/// Whether the guard itself ended it, for a stop or because nobody waited for it, before it could
+/// work: then there was nothing to see.
+fn ended_unused(cluster: &Cluster) -> bool {
+    matches!(cluster.cause, Some(Cause::Stopped | Cause::Orphaned))
+        && cluster.end == Some(EndResult::Confirmed)
+        && !cluster.has_run
+        && !cluster.judgement.work.begun
 }
