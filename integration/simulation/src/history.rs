@@ -47,7 +47,7 @@ pub enum World {
     SurvivorRequested,
     /// A cluster came into being.
     Created(Id),
-    /// The runner put steps on a cluster.
+    /// The runner put a step on a cluster.
     StepsAdded(Id),
     /// The runner heard that its request failed, or nothing.
     RequestFailed(usize),

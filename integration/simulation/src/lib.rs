@@ -21,6 +21,7 @@ pub mod random;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
+pub mod sweep;
 
 /// The guard's watcher, by its source files: nothing else of the guard is built.
 #[path = "../../../src/watch"]

@@ -39,6 +39,12 @@ impl<M: Machine> Engine<M> {
                 let end = if self.runner.waits { RunnerEnd::Killed } else { end };
                 self.runner_ends(end);
             }
+            RunnerItem::StepAdded(id) => {
+                self.world(World::StepsAdded(id));
+                if self.scenario.runner.as_ref().is_some_and(|runner| runner.debug_log) {
+                    self.tell(Event::Activity);
+                }
+            }
             RunnerItem::OutputEnds | RunnerItem::SurvivorLaunches | RunnerItem::SurvivorEnds => {}
         }
     }
@@ -88,10 +94,7 @@ impl<M: Machine> Engine<M> {
             if let Some(cluster) = self.emr.cluster_mut(id) {
                 cluster.add_step(at, *length, true, bad);
             }
-        }
-        self.world(World::StepsAdded(id));
-        if runner.debug_log {
-            self.tell(Event::Activity);
+            self.queue.push(at, Item::Runner(RunnerItem::StepAdded(id)));
         }
         self.later(runner.poll, RunnerItem::Poll);
     }

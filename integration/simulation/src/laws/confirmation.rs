@@ -59,7 +59,8 @@ fn confirms(life: &Life) -> bool {
         Mode::Resume => true,
         Mode::Attach => true,
     };
-    succeeded && life.stops.is_empty()
+    // A run that was stopped has no success that could be confirmed.
+    succeeded && life.stops.is_empty() && !life.stopped_to_end
 }
 
 fn all_are_seen(

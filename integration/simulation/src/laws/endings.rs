@@ -70,7 +70,10 @@ fn one_ends_soon(
     let (found, by_itself) = found_from(history, facts, number, cluster);
     let seen = shown.max(found);
     let ends = ends_if_unsafe(history, life, cluster, seen);
-    let is_added = shown > cluster.ready() || (by_itself && life.mode == Mode::Run);
+    let is_step = cluster.bad_step() == Some(shown);
+    let is_added = shown > cluster.ready()
+        || (is_step && shown > cluster.created)
+        || (by_itself && life.mode == Mode::Run);
     let bound = if is_added || life.mode == Mode::Attach {
         SOON_ADDED
     } else if works_beside(history, life, cluster, seen) {
@@ -79,7 +82,7 @@ fn one_ends_soon(
         SOON
     };
     let named = facts.hints.get(&(number, cluster.id)).filter(|_| {
-        history.scenario.forged.is_empty() && cluster.traits.defect != Some(Defect::Volumes)
+        history.scenario.forged.is_empty() && cluster.traits.defect != Some(Defect::Volumes) && !is_added
     });
     let named = named.map(|hint| ((*hint).max(shown), SOON_NAMED)).filter(|(from, _)| {
         is_clear(history, &JUDGING, from - 40 * SECOND, from + SOON_NAMED)

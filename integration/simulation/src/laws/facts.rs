@@ -8,7 +8,7 @@ use crate::{
         cluster::{Cluster, Id, Launcher},
         faults::{Fault, Operation},
     },
-    scenario::{Ms, SECOND},
+    scenario::{Defect, Ms, SECOND},
     watch::machine::{
         event::{Action, Answer, Event, Force, Judgement, Notice},
         ownership::{Ownership, RunTag},
@@ -201,8 +201,8 @@ pub fn ends_if_unsafe(history: &History, life: &Life, cluster: &Cluster, at: Ms)
 pub fn shows_defect(history: &History, life: &Life, cluster: &Cluster) -> Option<(Ms, Ms)> {
     let shown = cluster.shows_defect(history.scenario.settings.volumes)?;
     // Of the steps of a cluster that was there before only this run's are judged.
-    let is_step = cluster.traits.defect == Some(crate::scenario::Defect::Step);
-    if is_step && life.adoptable.contains(&cluster.id) {
+    let only_steps = matches!(cluster.traits.defect, None | Some(Defect::Step));
+    if only_steps && life.adoptable.contains(&cluster.id) {
         let added = cluster.steps.iter().filter(|step| step.bad && step.of_run);
         return added.map(|step| step.added).min().map(|added| (added, Ms::MAX));
     }

@@ -4,7 +4,7 @@ use crate::{
     guard::JUDGE_WITHIN,
     history::{History, clock},
     laws::{
-        bounds::TOLD,
+        bounds::{SOON_ADDED, TOLD},
         facts::{Facts, is_launched_by_run, is_of_run, shows_defect},
     },
     model::cluster::{Cluster, Id},
@@ -49,7 +49,9 @@ pub(super) fn no_unsafe_cluster_is_unknown(
                 .max(life.start)
                 .max(cluster.created + cluster.traits.list_lag);
             let asleep: Ms = life.slept.iter().map(|(from, until)| until - from).sum();
-            let limit = seen_from + JUDGE_WITHIN + TOLD + asleep;
+            let is_added = shown > cluster.created + SECOND;
+            let added = if is_added { SOON_ADDED } else { 0 };
+            let limit = seen_from + added + JUDGE_WITHIN + TOLD + asleep;
             let lives_on = cluster.over().is_none_or(|over| over > limit) && until > limit;
             if lives_on
                 && life.ended() > limit
@@ -79,9 +81,9 @@ fn closed_run_left_none(
     let Some(last) = history.lives.last().filter(|life| life.mode != Mode::Attach) else {
         return Ok(());
     };
-    let is_tagged_or_shown =
-        is_launched_by_run(cluster) || cluster.created + 15 * SECOND < closed;
-    if !is_of_run(last, cluster) || !is_tagged_or_shown {
+    if !is_of_run(last, cluster)
+        || !(is_launched_by_run(cluster) || last.adoptable.contains(&cluster.id))
+    {
         return Ok(());
     }
     let lives_on = cluster.over().is_none_or(|over| over > closed + SECOND);

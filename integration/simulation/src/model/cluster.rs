@@ -200,15 +200,15 @@ impl Cluster {
     /// nobody can see it.
     #[must_use]
     pub fn shows_defect(&self, volumes_required: bool) -> Option<(Ms, Ms)> {
-        match self.traits.defect {
+        let step = self.bad_step().map(|added| (added, Ms::MAX));
+        let other = match self.traits.defect {
             Some(Defect::NoSecurityConfiguration | Defect::Replaced) => {
                 Some((self.created, Ms::MAX))
             }
             Some(Defect::Volumes) if volumes_required => self.instances(),
-            Some(Defect::Volumes | Defect::Step) | None => {
-                self.bad_step().map(|added| (added, Ms::MAX))
-            }
-        }
+            Some(Defect::Volumes | Defect::Step) | None => None,
+        };
+        step.into_iter().chain(other).min()
     }
 
     /// When a step came that is not what was verified.

@@ -207,7 +207,7 @@ impl Knowledge {
                 || !self.groups
                 || (volumes_required && self.volumes_failed),
             unseen,
-            awaits_instances: unseen,
+            awaits_instances: unseen || (volumes_required && self.volumes_failed),
             details_known: self.bootstrap && self.groups,
             groups_known: self.groups,
             steps_known: self.steps.is_told(),

@@ -19,6 +19,8 @@ pub enum RunnerItem {
     Send,
     /// It hears of a request: whether it has worked.
     Answer(usize, bool),
+    /// It has put a step on a cluster.
+    StepAdded(Id),
     /// It looks at its cluster.
     Poll,
     /// It ends.

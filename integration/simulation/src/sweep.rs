@@ -1,0 +1,99 @@
+//! Many histories, on all processors.
+
+use std::{collections::BTreeMap, ops::Range, thread};
+
+use crate::{
+    coverage::Coverage,
+    laws::{self, LAWS},
+    run::{Options, run},
+};
+
+/// So many failing seeds of one law are remembered.
+const EXAMPLES: usize = 5;
+
+/// What many histories came to.
+#[derive(Clone, Debug, Default)]
+pub struct Sweep {
+    /// So many.
+    pub histories: u64,
+    /// What occurred in them.
+    pub coverage: Coverage,
+    /// How many events each of them had.
+    pub events: Vec<u32>,
+    /// The laws that failed: how often, and the first seeds, with what is wrong.
+    pub failures: BTreeMap<&'static str, (u64, Vec<(u64, String)>)>,
+}
+
+impl Sweep {
+    /// The number of events in the median history.
+    #[must_use]
+    pub fn median_events(&self) -> u32 {
+        let mut events = self.events.clone();
+        events.sort_unstable();
+        events.get(events.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// The laws that failed, a line each, with some seeds.
+    #[must_use]
+    pub fn failures_text(&self) -> String {
+        let mut lines = Vec::new();
+        for (law, _) in LAWS {
+            let Some((count, examples)) = self.failures.get(law) else { continue };
+            lines.push(format!("{law}: {count} of {}", self.histories));
+            lines.extend(examples.iter().map(|(seed, why)| format!("    seed {seed}: {why}")));
+        }
+        lines.join("\n")
+    }
+
+    fn add(&mut self, seed: u64, options: Options) {
+        let history = run(seed, options);
+        self.histories += 1;
+        self.coverage.add(&history);
+        self.events.push(u32::try_from(history.events()).unwrap_or(u32::MAX));
+        for violation in laws::check(&history) {
+            let (count, examples) = self.failures.entry(violation.law).or_default();
+            *count += 1;
+            if examples.len() < EXAMPLES {
+                examples.push((seed, violation.why));
+            }
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.histories += other.histories;
+        self.coverage.merge(&other.coverage);
+        self.events.extend(other.events);
+        for (law, (more, seeds)) in other.failures {
+            let (count, examples) = self.failures.entry(law).or_default();
+            *count += more;
+            examples.extend(seeds);
+            examples.sort_unstable();
+            examples.truncate(EXAMPLES);
+        }
+    }
+}
+
+/// Runs the histories of all these seeds, on every processor.
+#[must_use]
+pub fn sweep(seeds: Range<u64>, options: Options) -> Sweep {
+    let workers = thread::available_parallelism().map_or(2, usize::from) as u64;
+    let one = |worker: u64| {
+        let mut sweep = Sweep::default();
+        for seed in seeds.clone().filter(|seed| seed % workers == worker) {
+            sweep.add(seed, options);
+        }
+        sweep
+    };
+    let mut all = Sweep::default();
+    thread::scope(|scope| {
+        let running: Vec<_> =
+            (0..workers).map(|worker| scope.spawn(move || one(worker))).collect();
+        for worker in running {
+            match worker.join() {
+                Ok(part) => all.merge(part),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    });
+    all
+}
