@@ -26,13 +26,14 @@ pub fn draw(seed: u64) -> Scenario {
     let persistent = runner.as_ref().is_some_and(|runner| runner.persistent);
     let survivor = (!attach && random.chance(10)).then(|| survivor(random, persistent));
     let others = others(random, attach, persistent);
+    let heard = runner.as_ref().map_or(MINUTE, heard);
     let forged = if attach { Vec::new() } else { forged(random, others.len()) };
     Scenario {
         noise: random.bits(),
         settings: settings(random),
         survivor,
         faults: faults(random),
-        lives: lives(random, attach),
+        lives: lives(random, attach, heard),
         forged,
         person: random.chance(70).then(|| random.between(2 * MINUTE, 6 * HOUR)),
         pushes: random.chance(30),
@@ -91,7 +92,11 @@ fn traits(random: &mut Random, unsafe_percent: u64) -> Traits {
         bootstrap_fails: random.chance(7),
         failing_step: random.chance(8).then(|| random.pick(&[0, 1])),
         steps,
-        terminating: random.between(5 * SECOND, 2 * MINUTE),
+        terminating: if random.chance(3) {
+            random.between(10 * MINUTE, 40 * MINUTE)
+        } else {
+            random.between(5 * SECOND, 2 * MINUTE)
+        },
         instances: if late {
             random.between(0, bootstrapping + 2 * MINUTE)
         } else {
@@ -169,8 +174,19 @@ fn runner(random: &mut Random) -> Runner {
             _ => Some(random.between(100, 300)),
         },
         poll: random.between(20 * SECOND, MINUTE),
+        log: if random.chance(80) { random.between(0, 50) } else { random.between(0, 4 * SECOND) },
         output: random.between(0, 200),
     }
+}
+
+/// When the runner hears of its first request.
+fn heard(runner: &Runner) -> Ms {
+    let answer = runner.requests.first().map(|request| request.answer);
+    runner.start
+        + match answer {
+            Some(RequestAnswer::Id(after) | RequestAnswer::ServerError(after)) => after,
+            Some(RequestAnswer::Nothing) | None => MINUTE,
+        }
 }
 
 fn survivor(random: &mut Random, persistent: bool) -> Survivor {
@@ -261,10 +277,10 @@ fn faults(random: &mut Random) -> Vec<Fault> {
     };
     (0..count)
         .map(|_| {
-            let from = if random.chance(40) {
-                random.between(0, 3 * MINUTE)
-            } else {
-                random.between(0, 50 * MINUTE)
+            let from = match random.below(10) {
+                0 => 0,
+                1..5 => random.between(0, 3 * MINUTE),
+                _ => random.between(0, 50 * MINUTE),
             };
             let length = match random.below(10) {
                 0..6 => random.between(5 * SECOND, 4 * MINUTE),
@@ -282,7 +298,7 @@ fn faults(random: &mut Random) -> Vec<Fault> {
         .collect()
 }
 
-fn lives(random: &mut Random, attach: bool) -> Vec<GuardLife> {
+fn lives(random: &mut Random, attach: bool, heard: Ms) -> Vec<GuardLife> {
     let count = random.between(1, 3);
     let mut lives = Vec::new();
     for number in 0..count {
@@ -296,7 +312,12 @@ fn lives(random: &mut Random, attach: bool) -> Vec<GuardLife> {
         });
         let stops = attach || random.chance(if number == 0 { 15 } else { 8 });
         let longest = if random.chance(50) { 2 * MINUTE } else { HOUR };
-        let first = random.between(100, longest);
+        // Often while the first request is in flight, or has just been answered.
+        let first = if number == 0 && random.chance(30) {
+            heard + random.between(-4 * SECOND, 4 * SECOND)
+        } else {
+            random.between(100, longest)
+        };
         let second = random.chance(30).then(|| first + random.between(50, 20 * SECOND));
         lives.push(GuardLife {
             crash,

@@ -142,6 +142,7 @@ impl<M: Machine> Engine<M> {
             Item::Other(index) => self.create_other(index),
             Item::Create { request, survivor } => self.create_requested(request, survivor),
             Item::Forged(index) => self.forge(index),
+            Item::Log(event) => self.tell(event),
             Item::Runner(item) => self.runner_does(item),
             Item::Serve(call) => self.serve(*call),
             Item::Deliver { life, answer } => self.deliver_answer(life, *answer),

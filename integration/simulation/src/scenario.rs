@@ -150,6 +150,8 @@ pub struct Runner {
     pub on_ask: Option<Ms>,
     /// It looks at its cluster so often.
     pub poll: Ms,
+    /// Its lines take so long to the guard.
+    pub log: Ms,
     /// Its output ends so long after it.
     pub output: Ms,
 }

@@ -59,7 +59,9 @@ fn simpler(scenario: &Scenario) -> Vec<Scenario> {
     all.push(with(scenario, |it| it.pushes = false));
     all.push(with(scenario, |it| it.person = None));
     for index in 0..scenario.faults.len() {
-        all.push(with(scenario, |it| drop(it.faults.remove(index))));
+        all.push(with(scenario, |it| {
+            it.faults.remove(index);
+        }));
         all.push(with(scenario, |it| {
             let fault = &mut it.faults[index];
             fault.until = fault.from + (fault.until - fault.from) / 2;
@@ -77,7 +79,9 @@ fn simpler(scenario: &Scenario) -> Vec<Scenario> {
         all.push(with(scenario, |it| it.lives.truncate(index)));
         all.push(with(scenario, |it| it.lives[index].crash = None));
         all.push(with(scenario, |it| it.lives[index].stops.clear()));
-        all.push(with(scenario, |it| drop(it.lives[index].stops.pop())));
+        all.push(with(scenario, |it| {
+            it.lives[index].stops.pop();
+        }));
         all.push(with(scenario, |it| it.lives[index].sleep = None));
     }
     all.extend(simpler_settings(scenario));

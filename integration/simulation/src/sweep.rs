@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, ops::Range, thread};
 
 use crate::{
     coverage::Coverage,
-    laws::{self, LAWS},
+    laws::{self, LAWS, Violation},
     run::{Options, run},
 };
+#[cfg(feature = "mutants")]
+use crate::watch::machine::mutants::Mutant;
 
 /// So many failing seeds of one law are remembered.
 const EXAMPLES: usize = 5;
@@ -71,6 +73,23 @@ impl Sweep {
             examples.truncate(EXAMPLES);
         }
     }
+}
+
+/// The first of these seeds with which a law fails because of the deliberate fault: without it, that
+/// law holds.
+#[cfg(feature = "mutants")]
+#[must_use]
+pub fn catch(mutant: Mutant, seeds: Range<u64>) -> Option<(u64, Violation)> {
+    seeds.into_iter().find_map(|seed| {
+        let found = laws::check(&run(seed, Options { mutant: Some(mutant) }));
+        if found.is_empty() {
+            return None;
+        }
+        let anyway = laws::check(&run(seed, Options::default()));
+        let is_new =
+            |violation: &Violation| !anyway.iter().any(|other| other.law == violation.law);
+        found.into_iter().find(is_new).map(|violation| (seed, violation))
+    })
 }
 
 /// Runs the histories of all these seeds, on every processor.

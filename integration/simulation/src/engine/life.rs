@@ -8,7 +8,7 @@ use crate::{
     guard::{self, Guard, HEARTBEAT, Journal, Machine},
     history::{Life, LifeEnd, What, World},
     model::emr::LAUNCH,
-    scenario::{CrashTime, GuardLife, Ms, SECOND},
+    scenario::{CrashTime, GuardLife, HOUR, Ms, SECOND},
     watch::machine::{
         conclusion::Conclusion,
         event::{Action, Event, RunnerEnd},
@@ -63,7 +63,12 @@ impl<M: Machine> Engine<M> {
         self.world(World::GuardStarted(mode));
         self.events = 0;
         let plan = self.plan_of_life(life);
-        for stop in plan.stops {
+        let mut stops = plan.stops;
+        if mode == Mode::Attach && stops.is_empty() {
+            // Somebody ends it at last.
+            stops.push(HOUR);
+        }
+        for stop in stops {
             self.queue.push(self.now + stop, Item::Stop { life });
         }
         if let Some(crash) = plan.crash

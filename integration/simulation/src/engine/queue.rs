@@ -62,6 +62,8 @@ pub(super) enum Item {
     },
     /// The log names clusters.
     Forged(usize),
+    /// A line of the log reaches the guard.
+    Log(Event<Id>),
     /// The runner does something.
     Runner(RunnerItem),
     /// A call reaches AWS.
@@ -119,6 +121,7 @@ impl Item {
         match self {
             Self::StartGuard
             | Self::Forged(_)
+            | Self::Log(_)
             | Self::Runner(_)
             | Self::Deliver { .. }
             | Self::Wake { .. }

@@ -41,8 +41,9 @@ impl<M: Machine> Engine<M> {
             }
             RunnerItem::StepAdded(id) => {
                 self.world(World::StepsAdded(id));
-                if self.scenario.runner.as_ref().is_some_and(|runner| runner.debug_log) {
-                    self.tell(Event::Activity);
+                let runner = self.scenario.runner.as_ref();
+                if let Some(runner) = runner.filter(|runner| runner.debug_log) {
+                    self.queue.push(self.now + runner.log, Item::Log(Event::Activity));
                 }
             }
             RunnerItem::OutputEnds | RunnerItem::SurvivorLaunches | RunnerItem::SurvivorEnds => {}
@@ -80,8 +81,8 @@ impl<M: Machine> Engine<M> {
     }
 
     fn hint(&mut self, id: Id) {
-        if self.scenario.runner.as_ref().is_some_and(|runner| runner.debug_log) {
-            self.tell(Event::Hint(id));
+        if let Some(runner) = self.scenario.runner.as_ref().filter(|runner| runner.debug_log) {
+            self.queue.push(self.now + runner.log, Item::Log(Event::Hint(id)));
         }
     }
 
@@ -178,7 +179,9 @@ impl<M: Machine> Engine<M> {
     pub(super) fn runner_ends(&mut self, end: RunnerEnd) {
         self.runner.ended = Some((self.now, end));
         self.world(World::RunnerEnded(end));
-        let output = self.scenario.runner.as_ref().map_or(0, |runner| runner.output);
+        // Its last lines come first.
+        let output =
+            self.scenario.runner.as_ref().map_or(0, |runner| runner.log + runner.output);
         let mut output_open = false;
         if let Some(survivor) = &self.scenario.survivor {
             let gone = self.now + survivor.ends;

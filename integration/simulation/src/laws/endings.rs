@@ -30,6 +30,7 @@ const JUDGING: [Operation; 6] = [
 /// Law (d).
 pub(super) fn unsafe_clusters_end_soon(history: &History, facts: &Facts) -> Result<(), String> {
     for (number, life) in history.lives.iter().enumerate() {
+        what_the_log_names_is_asked_for(history, facts, number)?;
         for cluster in &history.clusters {
             if is_of_run(life, cluster) {
                 one_ends_soon(history, facts, number, cluster)?;
@@ -117,6 +118,27 @@ fn one_ends_soon(
                 clock(from),
                 clock(limit)
             ));
+        }
+    }
+    Ok(())
+}
+
+/// What the log names is looked at at once, also when the runner has ended.
+fn what_the_log_names_is_asked_for(
+    history: &History,
+    facts: &Facts,
+    number: usize,
+) -> Result<(), String> {
+    let life = &history.lives[number];
+    if !history.scenario.forged.is_empty() {
+        return Ok(());
+    }
+    for ((_, id), at) in facts.hints.iter().filter(|((of, _), _)| *of == number) {
+        let limit = at + AT_ONCE;
+        let asked = facts.asked.get(&(number, *id)).is_some_and(|asked| *asked <= limit);
+        let is_own = history.cluster(*id).is_some_and(|cluster| is_of_run(life, cluster));
+        if is_own && !asked && life.ended() > limit && is_clear(history, &[], *at, limit) {
+            return Err(format!("the log names {id} at {}, and it is not looked at", clock(*at)));
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::{
     },
     scenario::{Defect, Ms, SECOND},
     watch::machine::{
-        event::{Action, Answer, Event, Force, Judgement, Notice},
+        event::{Action, Answer, Event, Force, Judgement, Notice, Question},
         ownership::{Ownership, RunTag},
         plan::Mode,
     },
@@ -42,6 +42,8 @@ pub struct Facts {
     pub told: BTreeMap<(usize, Id), Vec<Told>>,
     /// When the log named a cluster first, to each guard.
     pub hints: BTreeMap<(usize, Id), Ms>,
+    /// When a guard asked for a cluster first.
+    pub asked: BTreeMap<(usize, Id), Ms>,
     /// When calls met faults.
     pub faults: Vec<(Ms, usize, Operation)>,
 }
@@ -90,6 +92,9 @@ impl Facts {
             Action::Tell(notice) => self.notices.push((at, life, notice.clone())),
             Action::Terminate(id) => self.terminations.push((at, life, *id)),
             Action::Unprotect(id) => self.protections.push((at, life, *id)),
+            Action::Ask(Question::Look { id, .. }) => {
+                self.asked.entry((life, *id)).or_insert(at);
+            }
             Action::StopRunner(force) => self.stops.push((at, life, *force)),
             _ => {}
         }

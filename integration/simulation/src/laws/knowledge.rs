@@ -5,11 +5,11 @@ use crate::{
     history::{History, clock},
     laws::{
         bounds::{SOON_ADDED, TOLD},
-        facts::{Facts, is_launched_by_run, is_of_run, shows_defect},
+        facts::{Facts, is_launched_by_run, is_of_run, owners, shows_defect},
     },
     model::cluster::{Cluster, Id},
     scenario::{Ms, SECOND},
-    watch::machine::{event::Notice, plan::Mode},
+    watch::machine::{event::Notice, ownership::Ownership, plan::Mode},
 };
 
 /// What speaks of this cluster in a way that a person knows of the danger.
@@ -43,6 +43,7 @@ pub(super) fn no_unsafe_cluster_is_unknown(
             if life.mode == Mode::Attach || !is_of_run(life, cluster) {
                 continue;
             }
+            not_judged_is_told(history, facts, number, cluster)?;
             let Some((shown, until)) = shows_defect(history, life, cluster) else { continue };
             // A list shows it by then, and nobody can miss it.
             let seen_from = shown
@@ -67,6 +68,47 @@ pub(super) fn no_unsafe_cluster_is_unknown(
                 ));
             }
         }
+    }
+    Ok(())
+}
+
+/// Every cluster of the run is judged within the limit, or a person is told; and it ends, where it is
+/// the run's own and the settings say so.
+fn not_judged_is_told(
+    history: &History,
+    facts: &Facts,
+    number: usize,
+    cluster: &Cluster,
+) -> Result<(), String> {
+    let life = &history.lives[number];
+    let from = life.start.max(cluster.created + cluster.traits.list_lag);
+    let asleep: Ms = life.slept.iter().map(|(from, until)| until - from).sum();
+    let limit = from + JUDGE_WITHIN + TOLD + asleep;
+    let lives_on = cluster.over().is_none_or(|over| over > limit);
+    if !lives_on || life.ended() <= limit || facts.was_judged(number, cluster.id, limit) {
+        return Ok(());
+    }
+    let mut of_life = facts.notices.iter().filter(|(at, of, _)| *of == number && *at <= limit);
+    if !of_life.clone().any(|(.., notice)| warns_or_is_blind(notice, cluster.id)) {
+        return Err(format!(
+            "{} could not be judged by {}, and guard {number} said nothing",
+            cluster.id,
+            clock(limit)
+        ));
+    }
+    let found = facts.found(number, cluster.id);
+    let ends = history.scenario.settings.rules.on_unjudged
+        && owners(life, cluster) == [Some(Ownership::Ours), None]
+        && found.is_some_and(|found| found + JUDGE_WITHIN + TOLD + asleep <= limit + SECOND);
+    let begun = of_life.any(|(.., notice)| {
+        matches!(notice, Notice::Unsafe(id, ..) | Notice::Ending(id, _) if *id == cluster.id)
+    });
+    if ends && !begun {
+        return Err(format!(
+            "{} could not be judged by {}, and guard {number} does not end it",
+            cluster.id,
+            clock(limit)
+        ));
     }
     Ok(())
 }
