@@ -13,6 +13,7 @@
 pub mod coverage;
 pub mod draw;
 pub mod engine;
+pub mod exhaustive;
 pub mod guard;
 pub mod history;
 pub mod laws;

@@ -39,7 +39,11 @@ impl<M: Machine> Engine<M> {
                 let end = if self.runner.waits { RunnerEnd::Killed } else { end };
                 self.runner_ends(end);
             }
-            RunnerItem::StepAdded(id) => {
+            RunnerItem::AddStep { id, length, bad } => {
+                let now = self.now;
+                if let Some(cluster) = self.emr.cluster_mut(id) {
+                    cluster.add_step(now, length, true, bad);
+                }
                 self.world(World::StepsAdded(id));
                 let runner = self.scenario.runner.as_ref();
                 if let Some(runner) = runner.filter(|runner| runner.debug_log) {
@@ -92,10 +96,8 @@ impl<M: Machine> Engine<M> {
         for (index, length) in runner.steps.iter().enumerate() {
             at += self.random.between(300, 2_000);
             let bad = runner.bad_step && index == 0;
-            if let Some(cluster) = self.emr.cluster_mut(id) {
-                cluster.add_step(at, *length, true, bad);
-            }
-            self.queue.push(at, Item::Runner(RunnerItem::StepAdded(id)));
+            let length = *length;
+            self.queue.push(at, Item::Runner(RunnerItem::AddStep { id, length, bad }));
         }
         self.later(runner.poll, RunnerItem::Poll);
     }

@@ -69,7 +69,10 @@ fn one_ends_soon(
     let life = &history.lives[number];
     let Some((shown, shown_until)) = shows_defect(history, life, cluster) else { return Ok(()) };
     let (found, by_itself) = found_from(history, facts, number, cluster);
-    let seen = shown.max(found);
+    let used = cluster.steps.iter().filter(|step| step.of_run).map(|step| step.added).min();
+    // A cluster that was there before is ended once the run uses it.
+    let used = used.filter(|_| life.adoptable.contains(&cluster.id));
+    let seen = shown.max(found).max(used.unwrap_or(Ms::MIN));
     let ends = ends_if_unsafe(history, life, cluster, seen);
     let is_step = cluster.bad_step() == Some(shown);
     let is_added = shown > cluster.ready()
@@ -137,7 +140,8 @@ fn what_the_log_names_is_asked_for(
         let limit = at + AT_ONCE;
         let asked = facts.asked.get(&(number, *id)).is_some_and(|asked| *asked <= limit);
         let is_own = history.cluster(*id).is_some_and(|cluster| is_of_run(life, cluster));
-        if is_own && !asked && life.ended() > limit && is_clear(history, &[], *at, limit) {
+        let clear = is_clear(history, &JUDGING, at - 40 * SECOND, limit);
+        if is_own && !asked && life.ended() > limit && clear {
             return Err(format!("the log names {id} at {}, and it is not looked at", clock(*at)));
         }
     }

@@ -87,8 +87,9 @@ fn doubts(
                         && cluster.created < at
                         && cluster.work(at - MINUTE, life.adoptable.contains(&cluster.id)).done
                 };
+                let is_unsafe = conclusion.clusters.iter().any(|(_, end)| end.is_unsafe());
                 !matches!(life.runner_end, Some((_, RunnerEnd::Succeeded)))
-                    || (!met_fault && history.clusters.iter().any(did_work))
+                    || (!met_fault && !is_unsafe && history.clusters.iter().any(did_work))
             }
             Doubt::Search(_) | Doubt::Undescribed(_) | Doubt::Unknown(_) => {
                 !met_fault && !is_cut_short

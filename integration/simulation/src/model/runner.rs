@@ -19,8 +19,15 @@ pub enum RunnerItem {
     Send,
     /// It hears of a request: whether it has worked.
     Answer(usize, bool),
-    /// It has put a step on a cluster.
-    StepAdded(Id),
+    /// It puts a step on a cluster.
+    AddStep {
+        /// Which cluster.
+        id: Id,
+        /// It takes so long.
+        length: Ms,
+        /// It is not what was verified.
+        bad: bool,
+    },
     /// It looks at its cluster.
     Poll,
     /// It ends.
