@@ -40,6 +40,9 @@ fn lazy<C>(make: impl FnOnce() -> C + Send + 'static) -> Lazy<C> {
 #[derive(Clone, Debug)]
 pub struct Aws {
     pub(crate) emr: aws_sdk_emr::Client,
+    /// What AWS says the time is, where clusters are dated: by the answers of EMR and of STS, which
+    /// is asked first.
+    pub(crate) emr_clock: ServiceClock,
     /// How often EMR has asked to slow down.
     pub(crate) emr_throttled: Throttled,
     pub(crate) sqs: Lazy<aws_sdk_sqs::Client>,
@@ -107,17 +110,23 @@ impl Aws {
             None => runner_sts.build(),
         };
         let emr_throttled = Throttled::default();
+        let emr_clock = ServiceClock::default();
         let emr = aws_sdk_emr::config::Builder::from(&base)
             .interceptor(emr_throttled.clone())
+            .interceptor(emr_clock.clone())
             .interceptor(calls.clone())
             .build();
         let kms = aws_sdk_kms::config::Builder::from(&base).interceptor(calls.clone()).build();
         let iam = aws_sdk_iam::config::Builder::from(&base).interceptor(calls.clone()).build();
         let ec2_endpoint = endpoints.iter().find(|endpoint| endpoint.service == "EC2");
         let ec2 = Ec2::new(&base, ec2_endpoint.map(|endpoint| endpoint.url.clone()), &calls);
-        let sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let sts = aws_sdk_sts::config::Builder::from(&base)
+            .interceptor(emr_clock.clone())
+            .interceptor(calls.clone())
+            .build();
         Self {
             emr: aws_sdk_emr::Client::from_conf(emr),
+            emr_clock,
             emr_throttled,
             sqs,
             s3: aws_sdk_s3::Client::from_conf(s3),

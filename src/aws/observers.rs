@@ -1,8 +1,11 @@
 //! What is read from every answer: the service's clock, and requests to slow down.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use aws_smithy_runtime_api::{
@@ -27,19 +30,26 @@ use crate::base::lookup::THROTTLING;
 /// that only it can say which are from before a moment: this machine's own may be off by any
 /// amount.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ServiceClock(Arc<Mutex<Option<OffsetDateTime>>>);
+pub(crate) struct ServiceClock(Arc<Mutex<Option<(OffsetDateTime, Instant)>>>);
 
 impl ServiceClock {
     /// The latest time that an answer bore, to the second; none before the first answer.
     pub(crate) fn last(&self) -> Option<OffsetDateTime> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|(date, _)| date)
+    }
+
+    /// The time that it shows now, or up to a second later; none before the first answer.
+    pub(crate) fn now(&self) -> Option<OffsetDateTime> {
+        let (date, told) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(date + told.elapsed() + Duration::from_secs(1))
     }
 
     pub(crate) fn observe_date(&self, date: &str) {
         let Ok(date) = OffsetDateTime::parse(date, &Rfc2822) else { return };
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // `None` is before every time.
-        *last = (*last).max(Some(date));
+        if last.is_none_or(|(known, _)| known < date) {
+            *last = Some((date, Instant::now()));
+        }
     }
 }
 

@@ -267,6 +267,20 @@ pub(super) fn difference_before_launch(
     verified.asked.as_ref().and_then(|asked| built::different_roles(cluster, asked))
 }
 
+/// Whether a cluster was requested as the run would have requested it: its release and roles. Where
+/// nobody knows what was to be requested, it was not.
+pub(crate) fn matches_request(cluster: &ClusterFacts, verified: &VerifiedConfiguration) -> bool {
+    let same_release = verified
+        .release
+        .as_ref()
+        .is_some_and(|release| cluster.release.as_deref() == Some(release.to_string().as_str()));
+    let same_roles = verified
+        .asked
+        .as_ref()
+        .is_some_and(|asked| built::different_roles(cluster, asked).is_none());
+    same_release && same_roles
+}
+
 /// What the end of a run should look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpectedEnd {
@@ -398,7 +412,6 @@ pub(super) mod tests {
             steps: Lookup::Found(Vec::new()),
             security_configuration,
             closer: ClusterDetails::default(),
-            steps_asked: true,
         }
     }
 

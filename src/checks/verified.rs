@@ -150,8 +150,6 @@ pub(crate) struct ClusterObservation {
     pub(crate) security_configuration: Lookup<SecurityConfiguration>,
     /// What is asked less often than these.
     pub(crate) closer: ClusterDetails,
-    /// Whether the steps are told by this very look.
-    pub(crate) steps_asked: bool,
 }
 
 /// What closer looks at a cluster have learnt so far: no judgement of the rest waits for it.

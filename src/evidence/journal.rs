@@ -97,7 +97,7 @@ pub(crate) struct Prepared {
     pub(crate) config: String,
     /// By what its clusters are known, and what they must be.
     #[serde(flatten)]
-    pub(crate) pursuit: ClusterSelector,
+    pub(crate) selector: ClusterSelector,
     /// Where it writes, and what that must be; the journal of an older guard does not say.
     #[serde(default)]
     pub(crate) output: Option<Output>,
@@ -126,6 +126,12 @@ pub(crate) enum JournalEntry {
         /// Its id.
         id: ClusterId,
     },
+    /// The guard still lived.
+    Alive {
+        /// When, by AWS's clock.
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
     /// The run was told to stop.
     Stopped {
         /// Whether its clusters are to be terminated, too.
@@ -153,6 +159,8 @@ pub(crate) struct UnfinishedRun {
     pub(crate) clusters: BTreeSet<ClusterId>,
     /// Whether they were to be terminated even if they are what was verified.
     pub(crate) terminate: bool,
+    /// When its guard was alive for the last time that is known, by AWS's clock.
+    pub(crate) alive: Option<OffsetDateTime>,
 }
 
 /// Where the state directory is when no setting says: root's in /var/lib, else the user's by XDG.
@@ -387,12 +395,14 @@ fn read(path: &Path) -> Result<Option<UnfinishedRun>, StateError> {
                     prepared: *prepared,
                     clusters: BTreeSet::new(),
                     terminate: false,
+                    alive: None,
                 });
             }
             (JournalEntry::Cluster { id }, Some(run)) => {
                 run.clusters.insert(id);
             }
             (JournalEntry::Stopped { terminate }, Some(run)) => run.terminate = terminate,
+            (JournalEntry::Alive { at }, Some(run)) => run.alive = run.alive.max(Some(at)),
             _ => return Err(unreadable("its entries are out of order".to_owned())),
         }
     }
@@ -423,6 +433,12 @@ pub(crate) struct ClusterSelector {
     pub(crate) earlier_clusters: BTreeSet<ClusterId>,
     /// Clusters that the runner adopts, with the steps they had before.
     pub(crate) adopted: BTreeMap<ClusterId, BTreeSet<String>>,
+    /// Where the runner has clusters write their logs; the journal of an older guard does not say.
+    #[serde(default)]
+    pub(crate) log_location: Option<String>,
+    /// When the runner was launched, by AWS's clock, or some seconds earlier.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub(crate) launched: Option<OffsetDateTime>,
 }
 
 #[cfg(test)]
@@ -442,7 +458,7 @@ mod tests {
             account: Some("123456789012".to_owned()),
             region: "eu-west-1".to_owned(),
             config: "config.yml".to_owned(),
-            pursuit: ClusterSelector {
+            selector: ClusterSelector {
                 verified: VerifiedConfiguration {
                     name: "sc".to_owned(),
                     created: OffsetDateTime::UNIX_EPOCH,
@@ -457,6 +473,8 @@ mod tests {
                 persistent: false,
                 tag: Some(("k".to_owned(), "v".to_owned())),
                 earlier_clusters: BTreeSet::new(),
+                log_location: None,
+                launched: None,
                 adopted: BTreeMap::from([(
                     "j-2".parse().unwrap(),
                     BTreeSet::from(["s-1".to_owned()]),

@@ -98,6 +98,11 @@ impl Notify {
         self.news().unsafe_fixes.extend(fixes);
     }
 
+    /// Something must be looked at while the run goes on: that is told at once.
+    pub(crate) fn alarm(&self, notice: &Notice) {
+        self.tell(AlertKind::Unconfirmed, std::slice::from_ref(notice), &[], None);
+    }
+
     /// Remembers what there is to count.
     pub(crate) fn counted(&self, counts: MetricCounts) {
         self.news().counts = Some(counts);

@@ -268,6 +268,22 @@ impl Report {
         }
     }
 
+    /// What somebody must look at while the run goes on: at once, on standard error and by every
+    /// channel for alerts.
+    pub(crate) fn alarm(&self, reasons: &[Reason]) {
+        let notice = terminal::trouble(Outcome::Unconfirmed, reasons);
+        err(&notice.text());
+        if let Some(notify) = &self.notify {
+            notify.alarm(&notice);
+        }
+    }
+
+    /// What a person should know of a run that counts as good: a line on standard error.
+    pub(crate) fn warning(&self, line: &str) {
+        self.timeline.note(line.to_owned());
+        err(&format!("emr-etl-guard: warning: {line}\n"));
+    }
+
     /// What a repair leaves undone, and why.
     pub(crate) fn left(&self, outcome: Outcome, lines: &[String]) {
         let headline = if outcome == Outcome::FactsUnknown {

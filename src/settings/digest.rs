@@ -40,7 +40,8 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         version_timeout,
         stop_timeout,
         watch: WatchLimits { interval, judge_within, termination },
-        termination: TerminationRules { on_stop, on_orphan, adopted, attached },
+        termination:
+            TerminationRules { on_stop, on_orphan, on_unjudged, adopted, attached, untagged },
         state_dir,
         report: ReportOptions { file: report, progress, quiet },
         evidence: EvidenceOptions { destinations, retention: Retention { keep, days }, sign_key },
@@ -72,7 +73,9 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         ("stop_timeout", span(stop_timeout)),
         ("on_stop", json!(on_stop)),
         ("on_orphan", json!(on_orphan)),
+        ("on_unjudged", json!(on_unjudged)),
         ("terminate_adopted", json!(adopted)),
+        ("terminate_untagged", json!(untagged)),
         ("terminate_attached", json!(attached)),
         ("state_dir", json!(state_dir.as_deref().map(path))),
         ("report", json!(report.as_deref().map(path))),
@@ -124,7 +127,7 @@ mod tests {
 
     /// Every option: its key, a value that is not the default as a flag has it, and the same as
     /// `guard.yml` has it.
-    const OTHERS: [(&str, &str, &str); 46] = [
+    const OTHERS: [(&str, &str, &str); 48] = [
         ("runner", "/opt/runner", "/opt/runner"),
         ("erb", "ruby", "ruby"),
         ("security_configuration", "sealed", "sealed"),
@@ -152,7 +155,9 @@ mod tests {
         ("stop_timeout", "9s", "9s"),
         ("on_stop", "terminate", "terminate"),
         ("on_orphan", "terminate", "terminate"),
+        ("on_unjudged", "alert", "alert"),
         ("terminate_adopted", "false", "false"),
+        ("terminate_untagged", "true", "true"),
         ("terminate_attached", "true", "true"),
         ("state_dir", "/var/state", "/var/state"),
         ("report", "/tmp/report.json", "/tmp/report.json"),

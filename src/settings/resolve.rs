@@ -25,7 +25,7 @@ use crate::{
         },
         report_options::ReportOptions,
         sign_key::KeyName,
-        watch_options::{OnOrphan, OnStop, TerminationRules, WatchLimits},
+        watch_options::{OnOrphan, OnStop, OnUnjudged, TerminationRules, WatchLimits},
     },
 };
 
@@ -196,7 +196,8 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_EVENT_QUEUE", value_name = "URL")]
     pub event_queue: Option<String>,
 
-    /// How long a cluster may stay unjudged before it counts as unsafe [default: 5m]
+    /// Within this time after the launch every cluster of the run is judged, and a search for them
+    /// has succeeded; else an alarm is raised and the runner is stopped [default: 15m]
     #[arg(long, env = "EMR_ETL_GUARD_JUDGE_WITHIN", value_name = "TIME")]
     pub judge_within: Option<HumanDuration>,
 
@@ -218,6 +219,16 @@ pub struct Options {
     /// leave]
     #[arg(long, env = "EMR_ETL_GUARD_ON_ORPHAN", value_enum, value_name = "WHAT")]
     pub on_orphan: Option<OnOrphan>,
+
+    /// What is done about a cluster of the run's own that could not be judged within
+    /// `judge_within`, besides the alarm [default: terminate]
+    #[arg(long, env = "EMR_ETL_GUARD_ON_UNJUDGED", value_enum, value_name = "WHAT")]
+    pub on_unjudged: Option<OnUnjudged>,
+
+    /// Whether an unsafe cluster without any run's tag, which can only be presumed to be this
+    /// run's, may be terminated; to be considered where `run_tag` is false [default: false]
+    #[arg(long, env = "EMR_ETL_GUARD_TERMINATE_UNTAGGED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub terminate_untagged: Option<bool>,
 
     /// Whether an unsafe cluster that was there before the run may be terminated [default: true]
     #[arg(long, env = "EMR_ETL_GUARD_TERMINATE_ADOPTED", value_name = "BOOL")]
@@ -490,12 +501,14 @@ impl Settings {
             stop_timeout: span(given.stop_timeout, stored.stop_timeout, 8),
             watch: WatchLimits {
                 interval,
-                judge_within: span(given.judge_within, stored.judge_within, 300),
+                judge_within: span(given.judge_within, stored.judge_within, 900),
                 termination: span(given.termination_timeout, stored.termination_timeout, 900),
             },
             termination: TerminationRules {
                 on_stop: given.on_stop.or(stored.on_stop).unwrap_or_default(),
                 on_orphan: given.on_orphan.or(stored.on_orphan).unwrap_or_default(),
+                on_unjudged: given.on_unjudged.or(stored.on_unjudged).unwrap_or_default(),
+                untagged: given.terminate_untagged.or(stored.terminate_untagged).unwrap_or(false),
                 adopted: given.terminate_adopted.or(stored.terminate_adopted).unwrap_or(true),
                 attached: given.terminate_attached.or(stored.terminate_attached).unwrap_or(false),
             },
@@ -603,7 +616,7 @@ mod tests {
             resolve(given, "stop_timeout: 2s\naws_timeout: 3s\nrequire: [in-transit]\n").unwrap();
         assert_eq!(settings.stop_timeout, Duration::from_secs(1));
         assert_eq!(settings.aws.timeout, Duration::from_secs(3));
-        assert_eq!(settings.watch.judge_within, Duration::from_secs(300));
+        assert_eq!(settings.watch.judge_within, Duration::from_secs(900));
         assert_eq!(settings.policy.require, [Protection::InTransit]);
         assert_eq!(settings.policy.accept_encryption.len(), 3);
     }

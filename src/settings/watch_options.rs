@@ -29,12 +29,23 @@ pub enum OnOrphan {
     Terminate,
 }
 
+/// What is done about a cluster of the run's own that could not be judged within `judge_within`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnUnjudged {
+    /// It is terminated, as unsafe.
+    #[default]
+    Terminate,
+    /// It goes on; an alarm is raised and the runner is stopped.
+    Alert,
+}
+
 /// Time limits of the watch.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchLimits {
     /// First interval of the watch.
     pub interval: Duration,
-    /// How long a cluster may stay unjudged.
+    /// Every cluster is judged, and a search for clusters has succeeded, within this time.
     pub judge_within: Duration,
     /// How long to wait for an unsafe cluster's end.
     pub termination: Duration,
@@ -47,8 +58,13 @@ pub struct TerminationRules {
     pub on_stop: OnStop,
     /// What is done about verified clusters that nobody waits for.
     pub on_orphan: OnOrphan,
+    /// What is done about clusters of the run's own that could not be judged in time.
+    pub on_unjudged: OnUnjudged,
     /// Whether unsafe clusters that were there before the run may be terminated.
     pub adopted: bool,
+    /// Whether unsafe clusters without any run's tag, which are only presumed to be the run's, may
+    /// be terminated.
+    pub untagged: bool,
     /// Whether unsafe clusters that were named to `watch` may be terminated.
     pub attached: bool,
 }

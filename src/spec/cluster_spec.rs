@@ -2,6 +2,9 @@
 
 use crate::{base::names::ReleaseLabel, spec::located::Located};
 
+/// The tag by which a run's clusters are known: its key; the value is the run's id.
+pub(crate) const RUN_TAG: &str = "emr-etl-guard-run";
+
 /// A cluster as its launcher's config describes it, or as EMR describes one that is running.
 #[derive(Clone, Debug)]
 pub struct ClusterSpec {

@@ -47,6 +47,14 @@ pub(crate) fn end(run: &str) -> io::Result<usize> {
     }
 }
 
+/// Whether anything is left of `run` on this machine.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub(crate) fn are_left(run: &str) -> io::Result<bool> {
+    Ok(!of_run(run)?.is_empty())
+}
+
 /// The processes of a run. One that has ended has no environment any more, and neither has a kernel
 /// thread; another user's cannot be read.
 fn of_run(run: &str) -> io::Result<Vec<Pid>> {

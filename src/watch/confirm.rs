@@ -10,6 +10,10 @@ use crate::{
     },
     settings::policy::Policy,
     watch::{
+        machine::{
+            conclusion::{Doubt, Verdict},
+            event::RunnerEnd,
+        },
         records::{ClusterRecord, WatchResult},
         terminate::{TerminationResult, manual_termination_commands},
     },
@@ -28,10 +32,14 @@ pub(crate) fn expected_end(outcome: Outcome, persistent: bool) -> ExpectedEnd {
     }
 }
 
-/// Whether a cluster nobody printed may still be in the making: the runner was stopped, or failed
-/// for a reason of its own.
-pub(crate) fn may_have_leaked_cluster(outcome: Outcome) -> bool {
-    !matches!(outcome, Outcome::Ended(code) if code == 0 || STARTED_NOTHING.contains(&code))
+/// How the runner ended, for the watch.
+pub(crate) fn runner_end(outcome: Outcome) -> RunnerEnd {
+    match outcome {
+        Outcome::Ended(0) => RunnerEnd::Succeeded,
+        Outcome::Ended(code) if STARTED_NOTHING.contains(&code) => RunnerEnd::StartedNothing,
+        Outcome::Signalled(_) => RunnerEnd::Killed,
+        _ => RunnerEnd::Failed,
+    }
 }
 
 /// What a run came to.
@@ -56,7 +64,8 @@ pub(crate) fn confirm(
         return Confirmation { outcome, reasons, findings: Vec::new() };
     }
     let (reasons, findings) = unconfirmed(runner, expected, has_steps, watched);
-    let outcome = if reasons.is_empty() { runner } else { Outcome::Unconfirmed };
+    let is_confirmed = watched.conclusion.verdict() == Verdict::Runner && reasons.is_empty();
+    let outcome = if is_confirmed { runner } else { Outcome::Unconfirmed };
     Confirmation { outcome, reasons, findings }
 }
 
@@ -193,6 +202,31 @@ fn still_running(record: &ClusterRecord, of_run: &str) -> Option<Reason> {
     Some(reason.fix(manual_termination_commands(id)).about(id))
 }
 
+/// A doubt, in words; none for that no work was done, of which there is a finding.
+fn reason(doubt: &Doubt<ClusterId>, watched: &WatchResult) -> Option<Reason> {
+    let of_cluster = |id: &ClusterId| {
+        let required = watched
+            .record(id)
+            .into_iter()
+            .flat_map(|record| &record.findings)
+            .filter(|finding| finding.level == Level::Required);
+        let why = format!("cluster {id}: {}", Finding::open_in_brief(required));
+        Reason::new(why).about(id)
+    };
+    Some(match doubt {
+        Doubt::Search(trouble) => Reason::new(format!(
+            "the run's clusters could not be searched for at the end: {}",
+            if trouble.is_empty() { "no answer came in time" } else { trouble }
+        )),
+        Doubt::Undescribed(id) => {
+            let why = format!("cluster {id} has the run's name, but could not be described");
+            Reason::new(why).about(id)
+        }
+        Doubt::Unknown(id) | Doubt::Unseen(id) | Doubt::GoesOn(id) => of_cluster(id),
+        Doubt::NoWork => return None,
+    })
+}
+
 /// What keeps the run from being confirmed.
 fn unconfirmed(
     runner: Outcome,
@@ -200,21 +234,9 @@ fn unconfirmed(
     has_steps: bool,
     watched: &WatchResult,
 ) -> (Vec<Reason>, Vec<Finding>) {
-    let mut reasons = Vec::new();
     let mut findings = Vec::new();
-    if let Some(trouble) = &watched.search_trouble {
-        let why = format!("the run's clusters could not be searched for at the end: {trouble}");
-        reasons.push(Reason::new(why));
-    }
-    for id in &watched.undecided {
-        let why = format!("cluster {id} has the run's name, but could not be described");
-        reasons.push(Reason::new(why).about(id));
-    }
-    for record in watched.clusters.iter().filter(|record| !record.has_passed()) {
-        let required = record.findings.iter().filter(|finding| finding.level == Level::Required);
-        let why = format!("cluster {}: {}", record.id, Finding::open_in_brief(required));
-        reasons.push(Reason::new(why).about(&record.id));
-    }
+    let mut reasons: Vec<Reason> =
+        watched.conclusion.doubts.iter().filter_map(|doubt| reason(doubt, watched)).collect();
     if runner == Outcome::Ended(0) {
         let steps = watched
             .clusters
@@ -233,10 +255,10 @@ fn unconfirmed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::ownership::Ownership;
+    use crate::watch::machine::{conclusion::Conclusion, ownership::Ownership};
 
     fn unsafe_cluster(end: Option<TerminationResult>) -> ClusterRecord {
-        let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list", Ownership::Run);
+        let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list", Ownership::Ours);
         record.is_unsafe = true;
         record.end = end;
         record
@@ -247,10 +269,17 @@ mod tests {
         clusters: Vec<ClusterRecord>,
         search_trouble: Option<&str>,
     ) -> Outcome {
+        let unjudged = clusters.iter().filter(|record| !record.is_unsafe);
+        let doubts = search_trouble
+            .map(|trouble| Doubt::Search(trouble.to_owned()))
+            .into_iter()
+            .chain(unjudged.map(|record| Doubt::Unknown(record.id.clone())))
+            .collect();
         let watched = WatchResult {
             clusters,
             search_trouble: search_trouble.map(str::to_owned),
             undecided: Vec::new(),
+            conclusion: Conclusion { doubts, ..Conclusion::default() },
         };
         confirm(runner, expected_end(runner, false), true, &watched).outcome
     }
@@ -342,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_cluster_that_was_never_judged_is_not_confirmed() {
-        let record = ClusterRecord::new("j-1".parse().unwrap(), "list", Ownership::Run);
+        let record = ClusterRecord::new("j-1".parse().unwrap(), "list", Ownership::Ours);
         assert_eq!(outcome(Outcome::Ended(1), vec![record], None), Outcome::Unconfirmed);
     }
 }

@@ -1,6 +1,10 @@
 //! What the watch tells, and what hastens it.
 
-use crate::{base::names::ClusterId, checks::finding::Finding};
+use crate::{
+    base::names::ClusterId,
+    checks::finding::Finding,
+    watch::machine::event::{Force, RunnerEnd},
+};
 
 /// What the runner's log suggests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +17,19 @@ pub(crate) enum Hint {
     Event(ClusterId),
 }
 
+/// What others tell the watch.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    /// Something that hastens a look.
+    Hint(Hint),
+    /// The runner has ended.
+    RunnerEnded(RunnerEnd),
+    /// Its output is through.
+    OutputEnded,
+    /// The guard was told to stop.
+    StopAsked,
+}
+
 /// What must be known at once.
 #[derive(Clone, Debug)]
 pub(crate) enum WatchEvent {
@@ -20,6 +37,16 @@ pub(crate) enum WatchEvent {
     Unsafe(ClusterId, Vec<Finding>, bool),
     /// Only a person can end a cluster that must end; the text says what stands in the way.
     Help(ClusterId, String),
+    /// The runner must stop.
+    StopRunner(Force),
+    /// No search for the run's clusters has succeeded within the time limit; why.
+    Blind(String),
+    /// A cluster could not be judged within the time limit, and goes on.
+    Unjudged(ClusterId, Vec<Finding>),
+    /// Nobody can see any more whether this cluster stays what it was, or whether there are others.
+    SightLost(Option<ClusterId>),
+    /// These clusters of the run ran the same steps.
+    Twice(Vec<ClusterId>),
     /// The clusters that were named to `watch` are over, or idle where that is enough.
     Done,
     /// Something that hastens the watch does not; it goes on all the same.

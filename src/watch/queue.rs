@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     aws::clients::{Aws, LONGEST_WAIT},
     base::{aws_calls, lookup::Lookup, names::ClusterId},
-    watch::events::{Hint, WatchEvent},
+    watch::events::{Hint, Input, WatchEvent},
 };
 
 /// The longest rest where messages of others lie in the queue.
@@ -67,13 +67,13 @@ impl EventFilter {
     }
 }
 
-/// Listens until it is aborted: hints go to `hints`, and the first thing that is wrong to `events`.
+/// Listens until it is aborted: hints go to `inputs`, and the first thing that is wrong to `events`.
 pub(super) async fn listen(
     aws: Aws,
     queue: String,
     mut interest: EventFilter,
     pause: Duration,
-    hints: mpsc::UnboundedSender<Hint>,
+    inputs: mpsc::UnboundedSender<Input>,
     events: mpsc::UnboundedSender<WatchEvent>,
 ) {
     let mut warned = false;
@@ -88,7 +88,7 @@ pub(super) async fn listen(
                 for (body, receipt) in messages {
                     let Some(id) = interest.of(&body) else { continue };
                     own = true;
-                    let _ = hints.send(Hint::Event(id));
+                    let _ = inputs.send(Input::Hint(Hint::Event(id)));
                     delete(&aws, &queue, &receipt).await;
                 }
                 quick &= !own;

@@ -1,10 +1,7 @@
 //! What is known of the clusters that are watched.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use crate::{
     base::{aws_calls, lookup::Lookup, names::ClusterId},
@@ -12,8 +9,15 @@ use crate::{
         finding::{Finding, Level, Stage, Status},
         verified::{ClusterDetails, ClusterObservation},
     },
-    facts::emr::{self, ClusterFacts, ClusterStep, SecurityConfiguration},
-    watch::{ownership::Ownership, terminate::TerminationResult},
+    facts::emr::{ClusterFacts, ClusterStep, SecurityConfiguration},
+    watch::{
+        machine::{
+            conclusion::Conclusion,
+            event::{Judgement, Work},
+            ownership::Ownership,
+        },
+        terminate::TerminationResult,
+    },
 };
 
 /// A cluster, at a glance.
@@ -117,17 +121,6 @@ pub struct ClusterRecord {
     pub(crate) security_configuration: Lookup<SecurityConfiguration>,
     #[serde(flatten)]
     pub(crate) closer: ClusterDetails,
-    #[serde(skip)]
-    pub(crate) closer_look: DetailPoll,
-    /// When its steps were last told; none: they are due.
-    #[serde(skip)]
-    pub(crate) steps_told: Option<Instant>,
-    /// Since when something required is Unknown that could be known.
-    #[serde(skip)]
-    pub(crate) unknown_since: Option<Instant>,
-    /// Whether the timeline says already that it is what was verified.
-    #[serde(skip)]
-    pub(crate) was_proved: bool,
 }
 
 /// What was done about a cluster that went on although nobody waited for it.
@@ -140,16 +133,6 @@ pub enum Orphan {
     Ended,
 }
 
-/// The last closer look at a cluster.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DetailPoll {
-    /// When it began, and in which state the cluster was then.
-    pub(crate) began: Option<(Instant, Option<emr::ClusterState>)>,
-    pub(crate) under_way: bool,
-    /// When its groups were last asked for.
-    pub(crate) groups: Option<Instant>,
-}
-
 /// Everything the watch learnt.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Watched")]
@@ -160,32 +143,21 @@ pub struct WatchResult {
     pub search_trouble: Option<String>,
     /// Clusters of the run's name that could not be told to be the run's or not.
     pub undecided: Vec<ClusterId>,
+    /// What the watch came to.
+    #[serde(skip)]
+    pub(crate) conclusion: Conclusion<ClusterId>,
 }
 
 impl WatchResult {
-    /// Whether nothing is left to do about the run's clusters: each one is over at the guard's
-    /// wish, or is what was verified, and there can be no others.
+    /// Whether nothing is left to do about the run's clusters.
     pub(crate) fn is_closed(&self) -> bool {
-        let closed = |record: &ClusterRecord| {
-            if record.must_end() {
-                record.end == Some(TerminationResult::Confirmed)
-            } else {
-                record.has_passed()
-            }
-        };
-        self.search_trouble.is_none()
-            && self.undecided.is_empty()
-            && self.clusters.iter().all(closed)
+        self.conclusion.open.is_empty()
     }
-}
 
-/// How much of what is known is asked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Depth {
-    /// What there is reason for.
-    Due,
-    /// All of it.
-    Everything,
+    /// What is known of a cluster.
+    pub(crate) fn record(&self, id: &ClusterId) -> Option<&ClusterRecord> {
+        self.clusters.iter().find(|record| record.id == *id)
+    }
 }
 
 impl ClusterRecord {
@@ -203,84 +175,12 @@ impl ClusterRecord {
             orphan: None,
             end: None,
             whose,
-            steps_told: None,
             security_configuration: Lookup::not_asked(
                 &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
                 NOT_YET,
             ),
             closer: ClusterDetails::default(),
-            closer_look: DetailPoll::default(),
-            unknown_since: None,
-            was_proved: false,
         }
-    }
-
-    /// Nothing more can be learnt: it is over, or its termination is in other hands.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.is_unsafe
-            || (self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
-                && self
-                    .findings
-                    .iter()
-                    .all(|finding| finding.status != Status::Unknown || finding.not_there))
-    }
-
-    pub(crate) fn state(&self) -> Option<emr::ClusterState> {
-        self.cluster.found().map(|facts| facts.status.state)
-    }
-
-    /// Whether there is reason to ask again what changes less often than a cluster's state: it was
-    /// not answered, the state has changed, instances are on their way, or `pace` is over.
-    pub(crate) fn needs_detail_poll(&self, pace: Duration, depth: Depth) -> bool {
-        let Some(state) = self.state().filter(|_| !self.is_unsafe && !self.closer_look.under_way)
-        else {
-            return false;
-        };
-        let answered = self.closer.bootstrap_actions.found().is_some()
-            && self.closer.group_properties.found().is_some();
-        let Some((at, before)) = self.closer_look.began.filter(|_| answered) else { return true };
-        let waits_for_instances = state != emr::ClusterState::Starting
-            && self.findings.iter().any(|finding| {
-                finding.not_there
-                    || finding.check.name == "cluster-volumes" && finding.status == Status::Unknown
-            });
-        !state.is_over()
-            && (depth == Depth::Everything
-                || before != Some(state)
-                || waits_for_instances
-                || at.elapsed() >= pace)
-    }
-
-    /// Whether its instances are on their way: it is not RUNNING yet, or some of them have not
-    /// shown what they are.
-    pub(crate) fn is_starting(&self) -> bool {
-        let early = matches!(
-            self.state(),
-            Some(emr::ClusterState::Starting | emr::ClusterState::Bootstrapping)
-        );
-        early || (self.may_be_alive() && self.findings.iter().any(|finding| finding.not_there))
-    }
-
-    /// Whether nothing is left to watch of a cluster that was named: it is over, or its end was
-    /// waited for long enough, or it is idle where that is enough.
-    pub(crate) fn is_done(&self, idle_is_enough: bool) -> bool {
-        if self.is_unsafe {
-            return self.end.is_some();
-        }
-        let is_idle = self.state() == Some(emr::ClusterState::Waiting)
-            && self.steps.found().is_some_and(|steps| !steps.iter().any(ClusterStep::is_open));
-        self.is_settled() || (idle_is_enough && is_idle && self.has_passed_so_far())
-    }
-
-    /// Whether it goes on although nobody waits for it; of a persistent one that is idle somebody
-    /// will make use again.
-    pub(crate) fn becomes_orphan(&mut self, persistent: bool) -> bool {
-        let goes_on = self.may_be_alive() && self.state() != Some(emr::ClusterState::Terminating);
-        let works = !persistent
-            || self.steps.found().is_none_or(|steps| steps.iter().any(ClusterStep::is_open));
-        let is_orphan = self.whose == Ownership::Run && !self.must_end() && goes_on && works;
-        self.orphan = is_orphan.then_some(Orphan::Left);
-        is_orphan
     }
 
     /// What is to be said of it, if it is an orphan.
@@ -328,22 +228,7 @@ impl ClusterRecord {
             steps: self.steps.clone(),
             security_configuration: self.security_configuration.clone(),
             closer: self.closer.clone(),
-            steps_asked: false,
         }
-    }
-
-    /// Whether it may be alive, and nobody knows whether it is what was verified. How it ends is
-    /// another question.
-    pub(crate) fn is_unverified(&self) -> bool {
-        let counts = |finding: &Finding| {
-            finding.check.stage == Stage::Watch
-                && finding.level == Level::Required
-                && !finding.not_there
-        };
-        let is_open = |finding: &Finding| counts(finding) && finding.status == Status::Unknown;
-        self.may_be_alive()
-            && !self.is_unsafe
-            && (self.findings.is_empty() || self.findings.iter().any(is_open))
     }
 
     /// Whether every required finding is proved.
@@ -356,14 +241,42 @@ impl ClusterRecord {
                 .all(|finding| matches!(finding.status, Status::Passed | Status::NotApplicable))
     }
 
-    /// Whether every required finding is proved of which there is anything to see.
-    pub(crate) fn has_passed_so_far(&self) -> bool {
-        let mut required =
-            self.findings.iter().filter(|finding| finding.level == Level::Required).peekable();
-        required.peek().is_some()
-            && required.all(|finding| {
-                matches!(finding.status, Status::Passed | Status::NotApplicable)
-                    || finding.not_there
+    /// What the findings say, for the watcher. `persistent`: the cluster is one that stays.
+    pub(crate) fn judgement(&self, persistent: bool) -> Judgement {
+        let required = || {
+            self.findings.iter().filter(|finding| {
+                finding.level == Level::Required && finding.check.stage == Stage::Watch
             })
+        };
+        let is_unknown = |finding: &Finding| finding.status == Status::Unknown;
+        Judgement {
+            failed: required().any(|finding| finding.status == Status::Failed),
+            unknown: self.findings.is_empty()
+                || required().any(|finding| is_unknown(finding) && !finding.not_there),
+            unseen: required().any(|finding| is_unknown(finding) && finding.not_there),
+            awaits_instances: self.findings.iter().any(|finding| {
+                finding.not_there || finding.check.name == "cluster-volumes" && is_unknown(finding)
+            }),
+            details_known: self.closer.bootstrap_actions.found().is_some()
+                && self.closer.group_properties.found().is_some(),
+            groups_known: self.closer.group_properties.found().is_some(),
+            steps_known: self.steps.found().is_some(),
+            work: self.steps.found().map(|steps| work(steps, persistent)).unwrap_or_default(),
+        }
+    }
+}
+
+/// What became of a cluster's steps.
+fn work(steps: &[ClusterStep], persistent: bool) -> Work {
+    let completed = steps.iter().filter(|step| step.state == "COMPLETED").count();
+    let open = steps.iter().any(ClusterStep::is_open);
+    Work {
+        begun: steps.iter().any(|step| !matches!(step.state.as_str(), "PENDING" | "CANCELLED")),
+        open,
+        done: if persistent {
+            completed > 0 && !open
+        } else {
+            completed > 0 && completed == steps.len()
+        },
     }
 }

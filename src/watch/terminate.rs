@@ -1,84 +1,44 @@
-//! Ending clusters: who may be ended, in which order the requests go, and what is done about one
-//! that is refused. The end counts when EMR confirms it.
+//! Ending clusters in AWS: the requests, their answers, and what people are told. Who may be ended
+//! and what follows what, the machine says.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     aws::clients::Aws,
     base::{
         aws_calls,
-        lookup::{Lookup, LookupError, LookupErrorKind},
+        lookup::{Lookup, LookupErrorKind},
         names::ClusterId,
         reason::Reason,
     },
     evidence::timeline::{GuardAction, Timeline},
-    facts::emr,
-    settings::watch_options::{OnOrphan, OnStop, TerminationRules},
-    watch::ownership::Ownership,
+    facts::emr::{self, ClusterFacts, ClusterState},
+    settings::watch_options::{OnOrphan, OnStop, OnUnjudged, TerminationRules, WatchLimits},
+    watch::machine::{
+        conclusion::{EndResult, Obstacle},
+        ending::{Ending, Move},
+        event::{Answer, Described, Refusal, RefusalKind},
+        ownership::{Evidence, Ownership, RunTag},
+        plan::Rules,
+        state::State,
+        termination::Decision,
+        time::{AwsTime, Moment},
+    },
 };
 
-/// Why a cluster should be over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TerminationReason {
-    /// It is not what was verified, or could not be judged for too long.
-    Unsafe,
-    /// Nobody could judge it yet, and nobody will watch it any more.
-    Unjudged,
-    /// It wrote what is not encrypted as required, and by policy that makes it unsafe.
-    Wrote,
-    /// It is what was verified, and the guard was told to stop.
-    Stopped,
-    /// It is what was verified, and goes on although nobody waits for it.
-    Orphaned,
-}
-
-/// What is done about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TerminationDecision {
-    /// It is terminated.
-    End,
-    /// A person must end it: it is only looked at until it is over.
-    Ask,
-    /// It goes on.
-    Leave,
-}
-
-/// The table of who may be ended. README.md shows it.
-pub(crate) fn decide(
-    whose: Ownership,
-    why: TerminationReason,
-    rules: TerminationRules,
-) -> TerminationDecision {
-    let end_if = |allowed, otherwise| if allowed { TerminationDecision::End } else { otherwise };
-    match (whose, why) {
-        (
-            Ownership::Run,
-            TerminationReason::Unsafe | TerminationReason::Unjudged | TerminationReason::Wrote,
-        ) => TerminationDecision::End,
-        (Ownership::Run, TerminationReason::Stopped) => {
-            end_if(rules.on_stop == OnStop::Terminate, TerminationDecision::Leave)
-        }
-        (Ownership::Run, TerminationReason::Orphaned) => {
-            end_if(rules.on_orphan == OnOrphan::Terminate, TerminationDecision::Leave)
-        }
-        (
-            Ownership::Adopted,
-            TerminationReason::Unsafe | TerminationReason::Unjudged | TerminationReason::Wrote,
-        ) => end_if(rules.adopted, TerminationDecision::Ask),
-        (Ownership::Attached, TerminationReason::Unsafe | TerminationReason::Wrote) => {
-            end_if(rules.attached, TerminationDecision::Ask)
-        }
-        // Whoever ends a watch on a cluster of theirs does not thereby end the cluster.
-        (Ownership::Attached, TerminationReason::Unjudged) => TerminationDecision::Leave,
-        // Others work with it: that this run is over is no reason to end it.
-        (
-            Ownership::Adopted | Ownership::Attached,
-            TerminationReason::Stopped | TerminationReason::Orphaned,
-        ) => TerminationDecision::Leave,
+/// The settings, as the machine knows them.
+pub(crate) fn rules(settings: TerminationRules) -> Rules {
+    Rules {
+        on_stop: settings.on_stop == OnStop::Terminate,
+        on_orphan: settings.on_orphan == OnOrphan::Terminate,
+        on_unjudged: settings.on_unjudged == OnUnjudged::Terminate,
+        adopted: settings.adopted,
+        attached: settings.attached,
+        untagged: settings.untagged,
     }
 }
 
@@ -93,210 +53,120 @@ pub enum TerminationResult {
     Unconfirmed(String),
 }
 
-/// How EMR refuses to terminate a cluster, as far as it matters for what comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
-    Throttled,
-    Denied,
-    Other,
-}
-
-/// What comes after a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    /// Protection is lifted, and the request sent again at once.
-    Lift,
-    /// The request is sent again after the pause, which grows.
-    Again,
-    /// A person is told at once; the request is sent again all the same, for they may give the
-    /// permission.
-    Help,
-}
-
-/// The table of refusals; `lifted` is whether protection was lifted already, with success.
-fn after(refusal: Refusal, lifted: bool) -> Next {
-    match (refusal, lifted) {
-        // EMR has no error code of its own for a cluster under termination protection: protection
-        // is lifted whatever it was.
-        (Refusal::Other, false) => Next::Lift,
-        // Somebody sets it again and again, or it is something else: both take time.
-        (Refusal::Other, true) => Next::Again,
-        (Refusal::Throttled, _) => Next::Again,
-        (Refusal::Denied, _) => Next::Help,
-    }
-}
-
-fn refusal<T>(answer: &Lookup<T>) -> Option<(Refusal, &LookupError)> {
-    match answer {
-        Lookup::Found(_) | Lookup::Absent => None,
-        Lookup::Denied(error) => Some((Refusal::Denied, error)),
-        Lookup::Unreachable(error) if error.kind == LookupErrorKind::Throttled => {
-            Some((Refusal::Throttled, error))
-        }
-        Lookup::Unreachable(error) => Some((Refusal::Other, error)),
-    }
-}
-
-/// The longest pause between two looks at a cluster that should end: so that they fit EMR's quotas.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// The end of one cluster, and how it is brought about.
-pub(crate) struct ClusterTermination<'a> {
-    pub(crate) aws: &'a Aws,
-    pub(crate) cluster: &'a ClusterId,
-    pub(crate) whose: Ownership,
-    /// It is known to have termination protection.
-    pub(crate) protected: bool,
-    /// Looks for the end are so far apart at first, doubling up to [`LONGEST_PAUSE`].
-    pub(crate) pace: Duration,
-    /// The end is waited for so long.
-    pub(crate) limit: Duration,
-    /// Gets what is done.
-    pub(crate) timeline: &'a Timeline,
-}
-
-impl ClusterTermination<'_> {
-    /// Does what was decided, and waits for the end. `help` is called once, when only a person can
-    /// bring it about.
-    pub(crate) async fn follow(
-        &self,
-        decision: TerminationDecision,
-        help: &(dyn Fn(&str) + Sync),
-    ) -> TerminationResult {
-        match decision {
-            TerminationDecision::End => {
-                let end = self.terminate(help).await;
-                let result = match &end {
-                    TerminationResult::Confirmed => Ok(()),
-                    TerminationResult::Unconfirmed(obstacle) => Err(obstacle.clone()),
-                };
-                self.timeline.did(GuardAction::AwaitEnd, self.cluster, &result);
-                end
+impl TerminationResult {
+    /// In words; `limit` is how long the end was waited for.
+    pub(crate) fn of(end: &EndResult, limit: Duration) -> Self {
+        let waited = humantime::format_duration(limit);
+        match end {
+            EndResult::Confirmed => Self::Confirmed,
+            EndResult::Unconfirmed(Obstacle::NotFollowed) => {
+                Self::Unconfirmed(said(&Obstacle::NotFollowed))
             }
-            TerminationDecision::Ask | TerminationDecision::Leave => {
-                let why = not_permitted_reason(self.whose);
-                help(why);
-                self.await_end(why).await
+            EndResult::Unconfirmed(obstacle @ Obstacle::NotPermitted(_)) => Self::Unconfirmed(
+                format!("{}, and nobody ended it within {waited}", said(obstacle)),
+            ),
+            EndResult::Unconfirmed(obstacle) => {
+                Self::Unconfirmed(format!("after {waited}: {}", said(obstacle)))
             }
         }
     }
+}
 
-    /// Terminates it. The request goes out first, since every second counts; protection is lifted
-    /// when the cluster is known to have it, or when EMR refuses.
-    async fn terminate(&self, help: &(dyn Fn(&str) + Sync)) -> TerminationResult {
-        let &Self { aws, cluster, protected, pace, limit, timeline, .. } = self;
-        let deadline = Instant::now() + limit;
-        let (mut pause, mut accepted, mut helped) = (pace, false, false);
-        let (mut lift, mut lifted, mut at_once) = (protected, false, true);
-        let mut obstacle = String::new();
-        loop {
-            if !accepted {
-                if lift {
-                    let answer = lift_protection(aws, cluster, timeline).await;
-                    lifted = answer.found().is_some();
-                    if let Some((_, why)) = refusal(&answer) {
-                        obstacle = why.to_string();
-                    }
-                }
-                let answer = request(aws, cluster, timeline).await;
-                accepted = answer.found().is_some();
-                if let Some((refusal, why)) = refusal(&answer) {
-                    obstacle = why.to_string();
-                    tracing::debug!(%cluster, obstacle, "termination refused");
-                    match after(refusal, lifted) {
-                        Next::Lift => {
-                            lift = true;
-                            // Once: where lifting does not help, or is refused, the pauses hold.
-                            if std::mem::take(&mut at_once) {
-                                continue;
-                            }
-                        }
-                        Next::Help if !std::mem::replace(&mut helped, true) => help(&obstacle),
-                        Next::Help | Next::Again => {}
-                    }
-                }
-            }
-            let seen = emr::cluster(&aws.emr, cluster).await;
-            if let Some(facts) = seen.found() {
-                timeline.saw(cluster, &facts.status);
-            }
-            match seen {
-                Lookup::Found(facts) if facts.status.state.is_over() => {
-                    return TerminationResult::Confirmed;
-                }
-                // Somebody may lift or set protection meanwhile; EMR having accepted once is no
-                // promise.
-                Lookup::Found(facts)
-                    if accepted && facts.status.state != emr::ClusterState::Terminating =>
-                {
-                    obstacle = format!(
-                        "EMR accepted the termination, but the cluster is {}",
-                        facts.status.state
-                    );
-                    accepted = false;
-                }
-                Lookup::Found(facts) => {
-                    tracing::debug!(%cluster, state = %facts.status.state, "not over yet");
-                }
-                Lookup::Absent => obstacle = "EMR does not know it any more".to_owned(),
-                Lookup::Denied(reason) | Lookup::Unreachable(reason) => {
-                    obstacle = reason.to_string();
-                }
-            }
-            if Instant::now() + pause > deadline {
-                let waited = humantime::format_duration(limit);
-                let obstacle =
-                    if obstacle.is_empty() { "still terminating".to_owned() } else { obstacle };
-                return TerminationResult::Unconfirmed(format!("after {waited}: {obstacle}"));
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+/// An obstacle, in words.
+pub(crate) fn said(obstacle: &Obstacle) -> String {
+    match obstacle {
+        Obstacle::NotPermitted(whose) => not_permitted_reason(*whose).to_owned(),
+        Obstacle::Said(text) => text.clone(),
+        Obstacle::Accepted(state) => {
+            format!("EMR accepted the termination, but the cluster is {}", name(*state))
         }
-    }
-
-    /// Waits for the end that only a person may bring about.
-    async fn await_end(&self, why: &str) -> TerminationResult {
-        let deadline = Instant::now() + self.limit;
-        let mut pause = self.pace;
-        loop {
-            if emr::cluster(&self.aws.emr, self.cluster)
-                .await
-                .found()
-                .is_some_and(|facts| facts.status.state.is_over())
-            {
-                return TerminationResult::Confirmed;
-            }
-            if Instant::now() + pause > deadline {
-                return TerminationResult::Unconfirmed(format!(
-                    "{why}, and nobody ended it within {}",
-                    humantime::format_duration(self.limit)
-                ));
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        Obstacle::Unknown => "EMR does not know it any more".to_owned(),
+        Obstacle::Terminating => "still terminating".to_owned(),
+        Obstacle::NotFollowed => "its termination was not followed to the end".to_owned(),
     }
 }
 
 /// Why the guard does not end a cluster by itself.
 pub(crate) fn not_permitted_reason(whose: Ownership) -> &'static str {
     match whose {
-        Ownership::Run => "it is not this guard's to end",
+        Ownership::Ours | Ownership::NotOurs => "it is not this guard's to end",
+        Ownership::Presumed => {
+            "it has no run's tag, so that it can only be presumed to be this run's, and the guard may not end it (setting `terminate_untagged`)"
+        }
         Ownership::Adopted => {
             "it was there before the run, and the guard may not end it (setting `terminate_adopted`)"
         }
-        Ownership::Attached => "the guard only watches it (setting `terminate_attached`)",
+        Ownership::Named => "the guard only watches it (setting `terminate_attached`)",
     }
 }
 
-async fn request(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Lookup<()> {
+/// A state, as EMR names it.
+fn name(state: State) -> &'static str {
+    match state {
+        State::Starting => "STARTING",
+        State::Bootstrapping => "BOOTSTRAPPING",
+        State::Running => "RUNNING",
+        State::Waiting => "WAITING",
+        State::Terminating => "TERMINATING",
+        State::Over => "TERMINATED",
+        State::Unknown => "in a state that is not known",
+    }
+}
+
+/// A state, as the machine knows it.
+pub(super) fn state(state: ClusterState) -> State {
+    match state {
+        ClusterState::Starting => State::Starting,
+        ClusterState::Bootstrapping => State::Bootstrapping,
+        ClusterState::Running => State::Running,
+        ClusterState::Waiting => State::Waiting,
+        ClusterState::Terminating => State::Terminating,
+        ClusterState::Terminated | ClusterState::TerminatedWithErrors => State::Over,
+        ClusterState::Unknown => State::Unknown,
+    }
+}
+
+/// A lookup, as the machine knows it.
+pub(super) fn answer<T, U>(lookup: &Lookup<T>, of: impl FnOnce(&T) -> U) -> Answer<U> {
+    match lookup {
+        Lookup::Found(found) => Answer::Found(of(found)),
+        Lookup::Absent => Answer::Absent,
+        Lookup::Denied(error) | Lookup::Unreachable(error) => Answer::Failed(error.to_string()),
+    }
+}
+
+/// A time of AWS's, as the machine knows it.
+pub(super) fn aws_time(time: time::OffsetDateTime) -> AwsTime {
+    AwsTime(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX))
+}
+
+/// What EMR said to a request, as the machine knows it.
+pub(super) fn refusal(answer: &Lookup<()>) -> Result<(), Refusal> {
+    let (kind, error) = match answer {
+        Lookup::Found(()) | Lookup::Absent => return Ok(()),
+        Lookup::Denied(error) => (RefusalKind::Denied, error),
+        Lookup::Unreachable(error) if error.kind == LookupErrorKind::Throttled => {
+            (RefusalKind::Throttled, error)
+        }
+        Lookup::Unreachable(error) => (RefusalKind::Other, error),
+    };
+    Err(Refusal { kind, text: error.to_string() })
+}
+
+/// Sends TerminateJobFlows.
+pub(super) async fn request(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Lookup<()> {
     let result = aws.emr.terminate_job_flows().job_flow_ids(cluster.as_str()).send().await;
     let answer = Lookup::from_call(&aws_calls::TERMINATE_JOB_FLOWS, &[], result).map(drop);
     timeline.did(GuardAction::Terminate, cluster, &accepted(&answer));
     answer
 }
 
-async fn lift_protection(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Lookup<()> {
+/// Lifts termination protection.
+pub(super) async fn lift_protection(
+    aws: &Aws,
+    cluster: &ClusterId,
+    timeline: &Timeline,
+) -> Lookup<()> {
     let result = aws
         .emr
         .set_termination_protection()
@@ -309,9 +179,96 @@ async fn lift_protection(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) ->
     answer
 }
 
-/// What EMR said to a request, or what stood in its way.
 fn accepted(answer: &Lookup<()>) -> Result<(), String> {
-    refusal(answer).map_or(Ok(()), |(_, why)| Err(why.to_string()))
+    refusal(answer).map_err(|refusal| refusal.text)
+}
+
+/// The end of one cluster outside a watch.
+pub(crate) struct ClusterTermination<'a> {
+    pub(crate) aws: &'a Aws,
+    pub(crate) cluster: &'a ClusterId,
+    pub(crate) whose: Ownership,
+    /// It is known to have termination protection.
+    pub(crate) protected: bool,
+    pub(crate) limits: WatchLimits,
+    /// Gets what is done.
+    pub(crate) timeline: &'a Timeline,
+}
+
+impl ClusterTermination<'_> {
+    /// Does what was decided, and waits for the end. `help` is called when only a person can bring
+    /// it about.
+    pub(crate) async fn follow(
+        &self,
+        decision: Decision,
+        help: &(dyn Fn(&str) + Sync),
+    ) -> TerminationResult {
+        let &Self { aws, cluster, whose, protected, limits, timeline } = self;
+        let began = Instant::now();
+        let now = || Moment(began.elapsed());
+        let (interval, limit) = (limits.interval, limits.termination);
+        let (mut ending, first) =
+            Ending::begin(decision, whose, protected, now(), (interval, limit));
+        let mut moves = std::collections::VecDeque::from(first);
+        loop {
+            let Some(next) = moves.pop_front() else {
+                let Some(due) = ending.due() else { break };
+                sleep_until(began + due.0).await;
+                moves.extend(ending.woke(now()));
+                continue;
+            };
+            match next {
+                Move::Unprotect => {
+                    let answer = lift_protection(aws, cluster, timeline).await;
+                    moves.extend(ending.protection_answered(refusal(&answer)));
+                }
+                Move::Terminate => {
+                    let answer = request(aws, cluster, timeline).await;
+                    moves.extend(ending.termination_answered(refusal(&answer)));
+                }
+                Move::Look => {
+                    let seen = emr::cluster(&aws.emr, cluster).await;
+                    if let Some(facts) = seen.found() {
+                        timeline.saw(cluster, &facts.status);
+                    }
+                    moves.extend(ending.looked(now(), &answer(&seen, described_state)));
+                }
+                Move::Help(obstacle) => help(&said(&obstacle)),
+                Move::Over(end) => {
+                    let end = TerminationResult::of(&end, limit);
+                    if decision == Decision::End {
+                        note_end(timeline, cluster, &end);
+                    }
+                    return end;
+                }
+            }
+        }
+        TerminationResult::Unconfirmed(said(&Obstacle::NotFollowed))
+    }
+}
+
+/// Notes how an end went that the guard asked for.
+pub(super) fn note_end(timeline: &Timeline, cluster: &ClusterId, end: &TerminationResult) {
+    let result = match end {
+        TerminationResult::Confirmed => Ok(()),
+        TerminationResult::Unconfirmed(obstacle) => Err(obstacle.clone()),
+    };
+    timeline.did(GuardAction::AwaitEnd, cluster, &result);
+}
+
+/// A cluster whose ownership is known.
+fn described_state(facts: &ClusterFacts) -> Described {
+    Described {
+        state: state(facts.status.state),
+        evidence: Evidence {
+            tag: RunTag::None,
+            created: aws_time(facts.status.created),
+            matches_request: false,
+            has_new_steps: false,
+        },
+        protected: facts.termination_protected,
+        was_ready: facts.was_ready,
+    }
 }
 
 /// What a person is asked to do about a cluster, while the guard still tries or waits.
@@ -331,68 +288,90 @@ pub(super) fn manual_termination_commands(id: &ClusterId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::resolve::{Options, Settings};
+    use crate::{
+        base::lookup::LookupError,
+        settings::resolve::{Options, Settings},
+        watch::machine::termination::{Reason as Why, decide},
+    };
 
-    const WHOSE: [(Ownership, &str); 3] = [
-        (Ownership::Run, "started by this run"),
-        (Ownership::Adopted, "there before, used by the runner"),
-        (Ownership::Attached, "named to `watch`"),
+    const WHOSE: [(Ownership, &str); 5] = [
+        (Ownership::Ours, "ours: it has the run's tag"),
+        (Ownership::Presumed, "presumed: no tag, but as the run would request it"),
+        (Ownership::Adopted, "adopted: there before, used by the runner"),
+        (Ownership::Named, "named to `watch`"),
+        (Ownership::NotOurs, "any other"),
     ];
-    const WHY: [(TerminationReason, &str); 5] = [
-        (TerminationReason::Unsafe, "unsafe"),
-        (TerminationReason::Unjudged, "not judged, and nobody watches any more"),
-        (TerminationReason::Wrote, "wrote unencrypted objects (`on_unencrypted: unsafe`)"),
-        (TerminationReason::Stopped, "verified, the guard is stopped"),
-        (TerminationReason::Orphaned, "verified, nobody waits for it"),
+    const WHY: [(Why, &str); 5] = [
+        (Why::Unsafe, "unsafe"),
+        (Why::Unjudged, "not judged within `judge_within`"),
+        (Why::Wrote, "wrote unencrypted objects (`on_unencrypted: unsafe`)"),
+        (Why::Stopped, "not unsafe, the guard is stopped"),
+        (Why::Orphaned, "verified, nobody waits for it"),
     ];
 
-    fn every_rule() -> impl Iterator<Item = TerminationRules> {
+    fn every_rule() -> impl Iterator<Item = Rules> {
         let bit = |bits: u8, at: u8| bits >> at & 1 == 1;
-        (0..16).map(move |bits| TerminationRules {
-            on_stop: if bit(bits, 0) { OnStop::Terminate } else { OnStop::Leave },
-            on_orphan: if bit(bits, 1) { OnOrphan::Terminate } else { OnOrphan::Leave },
-            adopted: bit(bits, 2),
-            attached: bit(bits, 3),
+        (0..64).map(move |bits| Rules {
+            on_stop: bit(bits, 0),
+            on_orphan: bit(bits, 1),
+            on_unjudged: bit(bits, 2),
+            adopted: bit(bits, 3),
+            attached: bit(bits, 4),
+            untagged: bit(bits, 5),
         })
     }
 
-    type Setting = (&'static str, fn(&mut TerminationRules));
+    type Setting = (&'static str, fn(&mut Rules));
 
-    /// A cell of the table in README.md: what is decided by default, and which setting turns it
+    /// A cell of the table in README.md: what is decided by default, and which settings turn it
     /// into what.
-    fn cell(whose: Ownership, why: TerminationReason) -> String {
+    fn cell(whose: Ownership, why: Why) -> String {
         let name = |decision| match decision {
-            TerminationDecision::End => "ends",
-            TerminationDecision::Ask => "a person is asked: 71",
-            TerminationDecision::Leave => "goes on",
+            Decision::End => "ends",
+            Decision::Ask => "a person is asked: 71",
+            Decision::Leave => "goes on",
         };
-        let settings: [Setting; 4] = [
-            ("`on_stop: terminate`", |rules| rules.on_stop = OnStop::Terminate),
-            ("`on_orphan: terminate`", |rules| rules.on_orphan = OnOrphan::Terminate),
+        let settings: [Setting; 8] = [
+            ("`on_stop: terminate`", |rules| rules.on_stop = true),
+            ("`on_orphan: terminate`", |rules| rules.on_orphan = true),
+            ("`on_unjudged: alert`", |rules| rules.on_unjudged = false),
             ("`terminate_adopted: false`", |rules| rules.adopted = false),
             ("`terminate_attached: true`", |rules| rules.attached = true),
+            ("`terminate_untagged: true`", |rules| rules.untagged = true),
+            ("`terminate_untagged: true` with `on_stop: terminate`", |rules| {
+                (rules.untagged, rules.on_stop) = (true, true);
+            }),
+            ("`terminate_untagged: true` with `on_orphan: terminate`", |rules| {
+                (rules.untagged, rules.on_orphan) = (true, true);
+            }),
         ];
         let file = tempfile::NamedTempFile::new().unwrap();
-        let default = Settings::resolve(Options::default(), Some(file.path())).unwrap().termination;
-        let by_default = decide(whose, why, default);
-        let others = settings.iter().filter_map(|(text, set)| {
-            let mut rules = default;
-            set(&mut rules);
-            let decision = decide(whose, why, rules);
-            (decision != by_default).then(|| format!("; {text}: {}", name(decision)))
-        });
-        format!("{}{}", name(by_default), others.collect::<String>())
+        let settled = Settings::resolve(Options::default(), Some(file.path())).unwrap();
+        let default = rules(settled.termination);
+        let by_default = decide(whose, why, true, default);
+        let mut told = String::new();
+        for (text, set) in settings {
+            let mut changed = default;
+            set(&mut changed);
+            let decision = decide(whose, why, true, changed);
+            // Two settings are told only where one alone changes nothing.
+            let alone = told.contains("terminate_untagged: true`:") || told.contains("`on_");
+            if decision != by_default && !(text.contains("with") && alone) {
+                told += &format!("; {text}: {}", name(decision));
+            }
+        }
+        format!("{}{told}", name(by_default))
     }
 
     #[test]
     fn the_readme_shows_the_table_of_who_may_be_ended() {
         let heads: Vec<&str> = WHOSE.iter().map(|(_, text)| *text).collect();
-        let row = |(why, text): (TerminationReason, &str)| {
+        let row = |(why, text): (Why, &str)| {
             let cells: Vec<String> = WHOSE.iter().map(|(whose, _)| cell(*whose, why)).collect();
             format!("| {text} | {} |\n", cells.join(" | "))
         };
         let table = format!(
-            "| a cluster that is | {} |\n|---|---|---|---|\n{}",
+            "| a cluster that is | {} |\n|---|---|---|---|---|---|\n{}",
             heads.join(" | "),
             WHY.map(row).concat()
         );
@@ -405,86 +384,59 @@ mod tests {
     #[test]
     fn an_unsafe_cluster_is_never_left_alone_and_one_of_others_never_ended_unasked() {
         for rules in every_rule() {
+            let ended = |whose, why| decide(whose, why, true, rules) == Decision::End;
             for (whose, _) in WHOSE {
-                for why in [TerminationReason::Unsafe, TerminationReason::Wrote] {
-                    assert_ne!(
-                        decide(whose, why, rules),
-                        TerminationDecision::Leave,
-                        "{whose:?} {why:?} {rules:?}"
-                    );
+                for why in [Why::Unsafe, Why::Wrote] {
+                    let left = decide(whose, why, true, rules) == Decision::Leave;
+                    assert_eq!(left, whose == Ownership::NotOurs, "{whose:?} {why:?} {rules:?}");
                 }
-                for why in [TerminationReason::Stopped, TerminationReason::Orphaned] {
-                    assert_ne!(
-                        decide(whose, why, rules),
-                        TerminationDecision::Ask,
-                        "what is well needs no person"
-                    );
+                for why in [Why::Unjudged, Why::Stopped, Why::Orphaned] {
+                    let asked = decide(whose, why, true, rules) == Decision::Ask;
+                    assert!(!asked, "what is not known to be unsafe needs no person");
                 }
             }
             for (why, _) in WHY {
-                let ended = |whose| decide(whose, why, rules) == TerminationDecision::End;
-                assert!(!ended(Ownership::Adopted) || rules.adopted, "{why:?} {rules:?}");
-                assert!(!ended(Ownership::Attached) || rules.attached, "{why:?} {rules:?}");
+                assert!(!ended(Ownership::NotOurs, why), "{why:?} {rules:?}");
+                assert!(!ended(Ownership::Adopted, why) || rules.adopted, "{why:?} {rules:?}");
+                assert!(!ended(Ownership::Named, why) || rules.attached, "{why:?} {rules:?}");
+                assert!(!ended(Ownership::Presumed, why) || rules.untagged, "{why:?} {rules:?}");
+                let unused = decide(Ownership::Adopted, why, false, rules);
+                assert_ne!(unused, Decision::End, "the run put no step on it: {why:?} {rules:?}");
             }
-            for why in
-                [TerminationReason::Unsafe, TerminationReason::Unjudged, TerminationReason::Wrote]
-            {
-                assert_eq!(decide(Ownership::Run, why, rules), TerminationDecision::End);
+            for whose in [Ownership::Presumed, Ownership::Adopted, Ownership::Named] {
+                assert!(!ended(whose, Why::Unjudged), "what was not seen ends no {whose:?}");
             }
-            assert_eq!(
-                decide(Ownership::Run, TerminationReason::Stopped, rules)
-                    == TerminationDecision::End,
-                rules.on_stop == OnStop::Terminate
-            );
-            assert_eq!(
-                decide(Ownership::Run, TerminationReason::Orphaned, rules)
-                    == TerminationDecision::End,
-                rules.on_orphan == OnOrphan::Terminate
-            );
-            assert_eq!(
-                decide(Ownership::Attached, TerminationReason::Unjudged, rules),
-                TerminationDecision::Leave
-            );
-        }
-    }
-
-    #[test]
-    fn every_refusal_has_its_answer() {
-        use crate::watch::terminate::Next::{Again, Help, Lift};
-        use crate::watch::terminate::Refusal::{Denied, Other, Throttled};
-        for (refusal, before, lifted) in
-            [(Other, Lift, Again), (Throttled, Again, Again), (Denied, Help, Help)]
-        {
-            assert_eq!(
-                (after(refusal, false), after(refusal, true)),
-                (before, lifted),
-                "{refusal:?}"
-            );
+            for why in [Why::Unsafe, Why::Wrote] {
+                assert!(ended(Ownership::Ours, why));
+            }
+            assert_eq!(ended(Ownership::Ours, Why::Unjudged), rules.on_unjudged);
+            assert_eq!(ended(Ownership::Ours, Why::Stopped), rules.on_stop);
+            assert_eq!(ended(Ownership::Ours, Why::Orphaned), rules.on_orphan);
         }
     }
 
     #[test]
     fn a_refusal_is_told_by_its_kind_whatever_its_message_says() {
-        use crate::watch::terminate::Next::{Again, Help, Lift};
-        let next = |answer: &Lookup<()>| refusal(answer).map(|(refusal, _)| after(refusal, false));
+        let kind = |answer: &Lookup<()>| refusal(answer).err().map(|refusal| refusal.kind);
         let unreachable =
             |kind, message: &str| Lookup::Unreachable(LookupError::new("x", kind, message));
         // What EMR answers for a cluster under termination protection.
         let protected = "ValidationException: Could not shut down one or more job flows since they are termination protected.";
-        assert_eq!(next(&unreachable(LookupErrorKind::Other, protected)), Some(Lift));
+        let other = Some(RefusalKind::Other);
+        assert_eq!(kind(&unreachable(LookupErrorKind::Other, protected)), other);
         assert_eq!(
-            next(&unreachable(LookupErrorKind::Other, "ThrottlingException: not so")),
-            Some(Lift)
-        );
-        assert_eq!(next(&unreachable(LookupErrorKind::Throttled, protected)), Some(Again));
-        assert_eq!(
-            next(&unreachable(LookupErrorKind::TimedOut, "no answer within the time limit")),
-            Some(Lift)
+            kind(&unreachable(LookupErrorKind::Other, "ThrottlingException: not so")),
+            other
         );
         assert_eq!(
-            next(&Lookup::Denied(LookupError::new("x", LookupErrorKind::Denied, protected))),
-            Some(Help)
+            kind(&unreachable(LookupErrorKind::Throttled, protected)),
+            Some(RefusalKind::Throttled)
         );
-        assert_eq!(next(&Lookup::Found(())), None);
+        assert_eq!(kind(&unreachable(LookupErrorKind::TimedOut, "no answer")), other);
+        assert_eq!(
+            kind(&Lookup::Denied(LookupError::new("x", LookupErrorKind::Denied, protected))),
+            Some(RefusalKind::Denied)
+        );
+        assert_eq!(kind(&Lookup::Found(())), None);
     }
 }

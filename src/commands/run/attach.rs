@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
+    time::Duration,
 };
 
 use futures_util::future::join_all;
@@ -52,9 +53,10 @@ use crate::{
     system::signals::{self, Caught, stop_signal},
     watch::{
         confirm,
-        events::WatchEvent,
+        driver::{self, ActiveWatch, WatchPlan},
+        events::Input,
+        machine::plan::Mode,
         records::WatchResult,
-        watcher::{self, Finish, WatchPlan},
     },
 };
 
@@ -276,36 +278,32 @@ impl AttachContext<'_> {
             clusters.iter().map(|cluster| cluster.id.as_str()).collect::<Vec<_>>().join(", ")
         ));
         let plan = self.plan(&standing, until_idle);
-        let mut watching = watcher::start(aws.clone(), plan, None, report.timeline.clone());
+        let watching = driver::start(aws.clone(), plan, None, report.timeline.clone());
         let live = Live::open(&settings.report, "clusters that ran already".to_owned());
         if let Some(live) = &live {
             live.clusters(watching.seen.clone());
         }
-        let stop = StopTime::new(
-            notify::time_to_stop(settings.stop_timeout, &settings.alerts),
-            false,
-            None,
-        );
-        let stopped_by = loop {
+        let stop = StopTime::new(run.time_to_stop(), false, None);
+        let ActiveWatch { inputs, mut events, mut task, .. } = watching;
+        let mut stopped_by = None;
+        let watched = loop {
             tokio::select! {
-                Some(event) = watching.events.recv() => {
-                    event.tell(report);
-                    if matches!(event, WatchEvent::Done) {
-                        break None;
-                    }
+                biased;
+                Some(event) = events.recv() => event.tell(report),
+                watched = &mut task => break watched.map_err(anyhow::Error::from)?,
+                signal = stop_signal(caught) => {
+                    stop.ask();
+                    stopped_by.get_or_insert(signal);
+                    let _ = inputs.send(Input::StopAsked);
                 }
-                signal = stop_signal(caught) => break Some(signal),
             }
         };
-        watching.stop.send_replace(stopped_by.map(|_| stop.ask()));
         let expected = match (stopped_by, until_idle) {
             (Some(_), _) => ExpectedEnd::Failed,
             (None, true) => ExpectedEnd::Persistent,
             (None, false) => ExpectedEnd::Finished,
         };
         let mut stopped = async || stop.next(caught).await;
-        let finish = Finish { expected, settle: None, terminate: false };
-        let watched = watching.finish(finish, &mut stopped, |event| event.tell(report)).await?;
         let ended = stopped_by.map_or_else(
             || equivalent_runner_exit(&watched),
             |signal| Outcome::Signalled(u8::try_from(signal as i32).unwrap_or_default()),
@@ -356,7 +354,7 @@ impl AttachContext<'_> {
 
     fn plan(&self, standing: &Baseline, until_idle: bool) -> WatchPlan {
         WatchPlan {
-            pursuit: ClusterSelector {
+            selector: ClusterSelector {
                 verified: standing
                     .verified
                     .values()
@@ -369,10 +367,18 @@ impl AttachContext<'_> {
                 tag: None,
                 earlier_clusters: BTreeSet::new(),
                 adopted: BTreeMap::new(),
+                log_location: None,
+                launched: None,
             },
+            run: None,
+            mode: Mode::Attach,
             known: BTreeSet::new(),
-            since: None,
+            until: None,
+            open_for: Duration::ZERO,
+            stopped_to_end: false,
+            has_steps: false,
             limits: self.settings.watch,
+            stop_limit: notify::time_to_stop(self.settings.stop_timeout, &self.settings.alerts),
             rules: self.settings.termination,
             attached: standing.verified.clone(),
             queue: self.settings.aws.event_queue.clone(),

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::pin,
+    time::Duration,
 };
 
 use time::OffsetDateTime;
@@ -36,6 +37,7 @@ use crate::{
     report::{
         json::{self, Record},
         judged::Judged,
+        notify,
         options::CheckOptions,
         reporter::Report,
         reporter::document,
@@ -49,15 +51,12 @@ use crate::{
     },
     settings::{digest::settings_digest, resolve::Settings},
     spec::{
-        cluster_spec::ClusterSpec,
+        cluster_spec::{ClusterSpec, RUN_TAG},
         data_paths::{DataPaths, LaunchPlan},
         observations::{Observations, RunnerDocuments},
     },
-    watch::{records::WatchResult, watcher},
+    watch::{driver::WatchPlan, machine::plan::Mode, records::WatchResult},
 };
-
-/// The key of the tag that the seal adds.
-pub(crate) const RUN_TAG: &str = "emr-etl-guard-run";
 
 /// One run.
 pub(crate) struct Run<'a> {
@@ -266,8 +265,9 @@ impl<'a> Run<'a> {
         &self,
         found: &SecurityConfiguration,
         facts: &Facts,
+        launched: Option<OffsetDateTime>,
         persistent: bool,
-    ) -> watcher::WatchPlan {
+    ) -> WatchPlan {
         let adopted = facts
             .adoptable
             .as_ref()
@@ -277,8 +277,9 @@ impl<'a> Run<'a> {
         let adopted = adopted
             .map(|adoptable| (adoptable.cluster.id.clone(), adoptable.earlier_steps.clone()))
             .collect();
-        watcher::WatchPlan {
-            pursuit: ClusterSelector {
+        let log = self.paths.locations.iter().find(|location| location.role == "log");
+        WatchPlan {
+            selector: ClusterSelector {
                 verified: VerifiedConfiguration::of(found, &self.cluster, facts),
                 policy: self.settings.policy.clone(),
                 job_name: self.cluster.name.clone(),
@@ -286,15 +287,28 @@ impl<'a> Run<'a> {
                 tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
                 earlier_clusters: facts.earlier_clusters.found().cloned().unwrap_or_default(),
                 adopted,
+                log_location: log.map(|log| log.location.to_string()),
+                launched,
             },
+            run: Some(self.id.clone()),
+            mode: Mode::Run,
             known: BTreeSet::new(),
-            since: None,
+            until: None,
+            open_for: Duration::ZERO,
+            stopped_to_end: false,
+            has_steps: self.has_steps(),
             limits: self.settings.watch,
+            stop_limit: self.time_to_stop(),
             rules: self.settings.termination,
             attached: BTreeMap::new(),
             queue: self.settings.aws.event_queue.clone(),
             until_idle: false,
         }
+    }
+
+    /// How long a stop may take, but for the share that alerts need.
+    pub(crate) fn time_to_stop(&self) -> Duration {
+        notify::time_to_stop(self.settings.stop_timeout, &self.settings.alerts)
     }
 
     /// What is said of the run before it is launched.
@@ -309,7 +323,7 @@ impl<'a> Run<'a> {
     /// What a later guard must know, should this one not live to the end.
     pub(crate) fn prepared(
         &self,
-        plan: &watcher::WatchPlan,
+        plan: &WatchPlan,
         facts: &Facts,
         since: Option<OffsetDateTime>,
     ) -> Prepared {
@@ -319,7 +333,7 @@ impl<'a> Run<'a> {
             account: facts.launch_account().map(ToString::to_string),
             region: self.cluster.region.value.clone(),
             config: self.cluster.origin.clone(),
-            pursuit: plan.pursuit.clone(),
+            selector: plan.selector.clone(),
             output: Some(Output {
                 region: self.paths.region.value.clone(),
                 writes: self.writes(),

@@ -33,11 +33,7 @@ use crate::{
     },
     facts::gather::{self, Facts},
     report::{
-        json,
-        judged::Judged,
-        live_view::Live,
-        notify::{self, Notify},
-        options::CheckOptions,
+        json, judged::Judged, live_view::Live, notify::Notify, options::CheckOptions,
         reporter::Report,
     },
     runners::emr_etl_runner::{
@@ -53,8 +49,8 @@ use crate::{
     },
     watch::{
         confirm::{self, Confirmation},
+        driver::{self, ActiveWatch},
         records::{self, WatchResult},
-        watcher::{self, ActiveWatch},
     },
 };
 
@@ -318,8 +314,9 @@ impl<'a> LineSession<'a> {
             return Err(LineEnd::Outcome(ended));
         }
         run.announce(report, sealed);
-        let plan = run.watch_plan(found, &known.facts, invocation.persistent);
         let launched_at = aws.s3_clock.last();
+        let launched = aws.emr_clock.last();
+        let plan = run.watch_plan(found, &known.facts, launched, invocation.persistent);
         let journal = state.begin(run.prepared(&plan, &known.facts, launched_at))?;
         let live = Live::open(&settings.report, format!("run {}", run.id));
         let running = match process::start(program, &invocation.sealed_argv, &sealed.text, &run.id)
@@ -333,7 +330,7 @@ impl<'a> LineSession<'a> {
         report.timeline.did(GuardAction::StartRunner, &program.path.display(), &Ok(()));
         report.timeline.note("the runner was started");
         let watching =
-            watcher::start(aws.clone(), plan, Some(journal.clone()), report.timeline.clone());
+            driver::start(aws.clone(), plan, Some(journal.clone()), report.timeline.clone());
         if let Some(live) = &live {
             live.clusters(watching.seen.clone());
         }
@@ -347,29 +344,13 @@ impl<'a> LineSession<'a> {
         started: StartedRun,
     ) -> Result<WatchedRun, GuardError> {
         let Self { settings, invocation, report, caught, .. } = self;
-        let StartedRun { running, mut watching, journal, live, launched_at } = started;
-        let hints = watching.hints.clone();
+        let StartedRun { running, watching, journal, live, launched_at } = started;
         let terminate = settings.termination.on_stop == OnStop::Terminate;
-        let limit = notify::time_to_stop(settings.stop_timeout, &settings.alerts);
-        let note_stop = || journal.note(&JournalEntry::Stopped { terminate });
-        let events = &mut watching.events;
-        let ended =
-            supervise::supervise(running, caught, events, hints, limit, &note_stop, report).await?;
-
-        let settle =
-            (ended.stopped || confirm::may_have_leaked_cluster(ended.outcome)).then_some(limit / 3);
+        let limit = launch.run.time_to_stop();
+        let (ended, watched) =
+            supervise::supervise(running, caught, watching, limit, report).await?;
         let expected = confirm::expected_end(ended.outcome, invocation.persistent);
         let stop = StopTime::new(limit, terminate, ended.stop_by);
-        watching.stop.send_replace(stop.asked());
-        let mut stopped = async || {
-            let stop = stop.next(caught).await;
-            note_stop();
-            stop
-        };
-        let finish = watcher::Finish { expected, settle, terminate: false };
-        let watched = watching
-            .finish(finish, &mut stopped, |event| resume::notify_help_needed(event, report))
-            .await?;
         watched
             .clusters
             .iter()

@@ -20,6 +20,7 @@ use crate::{
         written as checks_written,
         written::OutputCheck,
     },
+    commands::run::stop_time::Stop,
     evidence::journal::{Journal, JournalEntry},
     facts::{
         s3,
@@ -36,10 +37,12 @@ use crate::{
     spec::data_paths::DataLocation,
     watch::{
         confirm::{self, Confirmation},
-        ownership::Ownership,
+        machine::{
+            ownership::Ownership,
+            termination::{self, Reason},
+        },
         records::{ClusterRecord, WatchResult},
-        terminate::{self, ClusterTermination, TerminationReason, TerminationResult, decide},
-        watcher::Stop,
+        terminate::{self, ClusterTermination, TerminationResult},
     },
 };
 
@@ -168,7 +171,7 @@ impl OutputVerification<'_> {
     ) -> Vec<(ClusterId, TerminationResult)> {
         let living: Vec<(ClusterId, bool, Ownership)> =
             watched.clusters.iter().filter_map(ClusterRecord::living).collect();
-        let (pace, limit) = (self.settings.watch.interval, self.settings.watch.termination);
+        let rules = terminate::rules(self.settings.termination);
         let ends = join_all(living.iter().map(async |(id, protected, whose)| {
             let tell = |obstacle: &str| {
                 self.report.trouble(
@@ -181,13 +184,15 @@ impl OutputVerification<'_> {
                 cluster: id,
                 whose: *whose,
                 protected: *protected,
-                pace,
-                limit,
+                limits: self.settings.watch,
                 timeline: &self.report.timeline,
             };
-            let end = ending
-                .follow(decide(*whose, TerminationReason::Wrote, self.settings.termination), &tell)
-                .await;
+            let used = watched
+                .record(id)
+                .and_then(|record| record.steps.found())
+                .is_some_and(|steps| !steps.is_empty());
+            let decision = termination::decide(*whose, Reason::Wrote, used, rules);
+            let end = ending.follow(decision, &tell).await;
             (id.clone(), end)
         }));
         tokio::select! {

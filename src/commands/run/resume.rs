@@ -11,7 +11,7 @@ use crate::{
         lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason,
         report_kind::RUN_REPORT_VERSION,
     },
-    checks::{clusters::ExpectedEnd, finding::Finding},
+    checks::finding::Finding,
     commands::{
         error::GuardError,
         run::output_verification::{OutputVerification, OutputVerificationResult},
@@ -26,6 +26,7 @@ use crate::{
     report::{
         json::{self, Record},
         live_view::Live,
+        notify,
         reporter::Report,
         reporter::document,
     },
@@ -34,9 +35,9 @@ use crate::{
     system::orphaned_processes,
     watch::{
         confirm::{self, Confirmation},
-        events,
+        driver::{self, ActiveWatch, WatchPlan},
+        events::WatchEvent,
         records::{ClusterRecord, WatchResult},
-        watcher::{self, Finish},
     },
 };
 
@@ -123,26 +124,32 @@ async fn close(
         report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
     }
-    let plan = watcher::WatchPlan::resumed(run, settings.watch, settings.termination);
+    let limit = notify::time_to_stop(settings.stop_timeout, &settings.alerts);
+    let now = aws.emr_clock.now();
+    let plan = WatchPlan::resumed(run, now, settings.watch, limit, settings.termination);
     let mut evidence = ReportDelivery::open(&settings.evidence, Some(state.path()), false)
         .map_err(GuardError::Evidence)?;
     evidence.connect(&aws, &settings.policy, None).await;
     let chain = evidence.next_in_chain(state, id)?;
     let started = OffsetDateTime::now_utc();
-    let watching = watcher::start(aws.clone(), plan, Some(run.reopen()?), report.timeline.clone());
+    let watching = driver::start(aws.clone(), plan, Some(run.reopen()?), report.timeline.clone());
     let live = Live::open(&settings.report, format!("run {id}, which was left open"));
     if let Some(live) = &live {
         live.clusters(watching.seen.clone());
     }
-    let finish = Finish {
-        expected: ExpectedEnd::Failed,
-        settle: Some(settings.stop_timeout / 3),
-        terminate: run.terminate,
-    };
+    let ActiveWatch { mut events, mut task, .. } = watching;
     // A stop meanwhile ends the guard at once: the run stays open.
-    let watched = watching
-        .finish(finish, std::future::pending, |event| notify_help_needed(event, report))
-        .await?;
+    let watched = loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => {
+                if !matches!(event, WatchEvent::Unsafe(..)) {
+                    event.tell(report);
+                }
+            }
+            watched = &mut task => break watched.map_err(anyhow::Error::from)?,
+        }
+    };
     drop(live);
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
@@ -293,7 +300,7 @@ async fn verify_output(
     let after = OutputVerification {
         aws,
         settings,
-        policy: &run.prepared.pursuit.policy,
+        policy: &run.prepared.selector.policy,
         report,
         writes: &output.writes,
         standard: &output.standard,
@@ -321,13 +328,6 @@ async fn verify_output(
         .map(|reason| reason.within(&format!("run {id}, which was left open")))
         .collect();
     Ok(ClosedRun { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
-}
-
-/// Says at once that only a person can end a cluster; all else is told with the end of the run.
-pub(crate) fn notify_help_needed(event: &events::WatchEvent, report: &Report) {
-    if matches!(event, events::WatchEvent::Help(..)) {
-        event.tell(report);
-    }
 }
 
 /// Why the guard's credentials cannot see the run's clusters, if they cannot: in another account it

@@ -5,10 +5,16 @@ use std::{cell::Cell, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::{
-    system::signals::{Caught, stop_signal, wait_for_shutdown},
-    watch::watcher::Stop,
-};
+use crate::system::signals::{Caught, stop_signal, wait_for_shutdown};
+
+/// The guard was told to stop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    /// When it must be gone. What is not done by then is the next start's.
+    pub(crate) by: Instant,
+    /// End the run's own clusters even if they are what was verified.
+    pub(crate) terminate: bool,
+}
 
 /// When the work must be over, once a stop was asked for.
 #[derive(Debug)]

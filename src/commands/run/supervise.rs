@@ -1,5 +1,5 @@
 //! Supervision of the runner: signals to it, its output through to ours, its end to our exit. One
-//! loop sees every event; what each event leads to is a plain function, tested without processes.
+//! loop sees every event; what a stop or an unsafe cluster leads to, the watch says.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ use nix::{
 use tokio::{
     process::ChildStderr,
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 use crate::{
@@ -32,7 +32,13 @@ use crate::{
         screen::{self, Stream},
         signals::{self, Caught},
     },
-    watch::events::{self, Hint},
+    watch::{
+        confirm,
+        driver::ActiveWatch,
+        events::{Hint, Input, WatchEvent},
+        machine::event::Force,
+        records::WatchResult,
+    },
 };
 
 /// How the runner ended.
@@ -46,141 +52,94 @@ pub(crate) struct RunnerExit {
     pub(crate) stop_by: Option<Instant>,
 }
 
-/// What can happen while the runner runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SupervisorEvent {
-    Signal(Signal),
-    UnsafeCluster,
-    Deadline,
-}
-
-/// What to do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SupervisorAction {
-    Send(Signal),
-    ArmDeadline,
-    Nothing,
-}
-
-/// What the supervisor remembers between events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct SupervisorState {
-    stopping: bool,
-}
-
-impl SupervisorState {
-    /// The next actions, in order. A first request to stop is passed on and starts the clock; a
-    /// second one, or the clock, kills.
-    fn on(&mut self, event: SupervisorEvent) -> [SupervisorAction; 2] {
-        match event {
-            SupervisorEvent::Signal(signal) if !signals::asks_to_stop(signal) => {
-                [SupervisorAction::Send(signal), SupervisorAction::Nothing]
-            }
-            SupervisorEvent::Signal(_) if self.stopping => {
-                [SupervisorAction::Send(Signal::SIGKILL), SupervisorAction::Nothing]
-            }
-            SupervisorEvent::Signal(signal) => {
-                self.stopping = true;
-                [SupervisorAction::Send(signal), SupervisorAction::ArmDeadline]
-            }
-            SupervisorEvent::UnsafeCluster if self.stopping => [SupervisorAction::Nothing; 2],
-            SupervisorEvent::UnsafeCluster => {
-                self.stopping = true;
-                [SupervisorAction::Send(Signal::SIGTERM), SupervisorAction::ArmDeadline]
-            }
-            SupervisorEvent::Deadline => {
-                [SupervisorAction::Send(Signal::SIGKILL), SupervisorAction::Nothing]
-            }
-        }
-    }
-}
-
-/// Runs the loop until the runner has ended and its output is through. `journal` is called before a
-/// stop is passed on.
+/// Runs the loop until the runner has ended, its output is through, and the watch on its clusters
+/// is over. What a stop leads to, and when a runner that does not stop is killed, the watch says.
 ///
 /// # Errors
-/// When the operating system does not give the runner's status, which is a bug.
+/// When the operating system does not give the runner's status, or the watch died, which is a bug.
 pub(crate) async fn supervise(
     mut running: Running,
     caught: &mut Caught,
-    events: &mut mpsc::UnboundedReceiver<events::WatchEvent>,
-    hints: mpsc::UnboundedSender<Hint>,
+    watching: ActiveWatch,
     stop_timeout: Duration,
-    journal: &dyn Fn(),
     report: &Report,
-) -> anyhow::Result<RunnerExit> {
+) -> anyhow::Result<(RunnerExit, WatchResult)> {
     let group = running.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let stderr = running.stderr.map(ChildStderr::into_owned_fd).transpose()?;
-    let mut output = std::pin::pin!(output(running.stdout.into_owned_fd()?, stderr, hints)?);
-    let mut state = SupervisorState::default();
-    let (mut deadline, mut stop_by) = (None, None);
-    let status = loop {
-        let event = tokio::select! {
-            status = running.child.wait() => break status?,
+    let ActiveWatch { inputs, mut events, mut task, .. } = watching;
+    let mut output =
+        std::pin::pin!(output(running.stdout.into_owned_fd()?, stderr, inputs.clone())?);
+    // Whatever is told after the watch is over concerns nobody.
+    let tell = |input| {
+        let _ = inputs.send(input);
+    };
+    let mut exit: Option<RunnerExit> = None;
+    let (mut asked, mut is_through) = (None, false);
+    let (mut stop_by, mut stopped) = (None, false);
+    let watched = loop {
+        tokio::select! {
+            status = running.child.wait(), if exit.is_none() => {
+                let status = status?;
+                report.timeline.note(format!("the runner ended: {status}"));
+                let outcome = outcome(status);
+                exit = Some(RunnerExit { outcome, stopped: false, stop_by: None });
+                tell(Input::RunnerEnded(confirm::runner_end(outcome)));
+                if is_through {
+                    tell(Input::OutputEnded);
+                }
+            }
+            () = &mut output, if !is_through => {
+                is_through = true;
+                // Its output may be closed long before.
+                if exit.is_some() {
+                    tell(Input::OutputEnded);
+                }
+            }
             Some(signal) = caught.recv() => {
                 report.timeline.note(format!("the guard got {signal}"));
-                SupervisorEvent::Signal(signal)
-            }
-            Some(event) = events.recv() => {
-                event.tell(report);
-                if !matches!(event, events::WatchEvent::Unsafe(..)) {
-                    continue;
+                if signals::asks_to_stop(signal) {
+                    // From the first one on the guard itself has a time to be gone by, also where
+                    // the runner is being stopped already.
+                    stop_by.get_or_insert_with(|| Instant::now() + stop_timeout);
+                    asked = Some(signal);
+                    tell(Input::StopAsked);
+                } else if exit.is_none() {
+                    send(group, signal, report);
                 }
-                SupervisorEvent::UnsafeCluster
             }
-            () = until(deadline) => {
-                deadline = None;
-                SupervisorEvent::Deadline
-            }
-        };
-        // From the first signal on the guard itself has a time to be gone by, also where the runner
-        // is being stopped already.
-        if matches!(event, SupervisorEvent::Signal(signal) if signals::asks_to_stop(signal))
-            && stop_by.is_none()
-        {
-            journal();
-            stop_by = Some(Instant::now() + stop_timeout);
-        }
-        for action in state.on(event) {
-            match action {
-                SupervisorAction::Send(signal) => send(group, signal, report),
-                // After a signal the run's clusters need the rest of the time.
-                SupervisorAction::ArmDeadline if stop_by.is_some() => {
-                    deadline = Some(Instant::now() + stop_timeout / 2);
+            Some(event) = events.recv() => match event {
+                WatchEvent::StopRunner(Force::Ask) => {
+                    stopped = true;
+                    if exit.is_none() {
+                        send(group, asked.unwrap_or(Signal::SIGTERM), report);
+                    }
                 }
-                SupervisorAction::ArmDeadline => deadline = Some(Instant::now() + stop_timeout),
-                SupervisorAction::Nothing => {}
-            }
+                WatchEvent::StopRunner(Force::Kill) => {
+                    stopped = true;
+                    send(group, Signal::SIGKILL, report);
+                }
+                // Once the runner has ended, its end tells most of it.
+                event if exit.is_none() || !matches!(event, WatchEvent::Unsafe(..)) => {
+                    event.tell(report);
+                }
+                _ => {}
+            },
+            watched = &mut task => break watched?,
         }
     };
-    report.timeline.note(format!("the runner ended: {status}"));
-    // What the runner started may hold its output open. A run that ended by itself waits for it, as
-    // a shell's pipe would, until it is told to stop; one that was stopped does not wait for ever.
-    while !state.stopping {
-        tokio::select! {
-            () = &mut output => break,
-            Some(signal) = caught.recv() => if signals::asks_to_stop(signal) {
-                journal();
-                (state.stopping, stop_by) = (true, Some(Instant::now() + stop_timeout));
-            },
-            Some(event) = events.recv() => {
-                event.tell(report);
-                state.stopping |= matches!(event, events::WatchEvent::Unsafe(..));
-            }
+    while let Ok(event) = events.try_recv() {
+        if !matches!(event, WatchEvent::Unsafe(..) | WatchEvent::StopRunner(_)) {
+            event.tell(report);
         }
     }
-    if state.stopping {
+    if !is_through {
         send(group, Signal::SIGKILL, report);
         let _ = tokio::time::timeout(stop_timeout / 4, &mut output).await;
     }
-    Ok(RunnerExit { outcome: outcome(status), stopped: state.stopping, stop_by })
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
+    // A runner that outlives the time of a stop was killed.
+    let killed = Outcome::Signalled(u8::try_from(Signal::SIGKILL as i32).unwrap_or_default());
+    let exit = exit.map_or(killed, |exit| exit.outcome);
+    Ok((RunnerExit { outcome: exit, stopped, stop_by }, watched))
 }
 
 fn send(group: Option<Pid>, signal: Signal, report: &Report) {
@@ -215,12 +174,12 @@ fn outcome(status: ExitStatus) -> Outcome {
 fn output(
     stdout: OwnedFd,
     stderr: Option<OwnedFd>,
-    hints: mpsc::UnboundedSender<Hint>,
+    inputs: mpsc::UnboundedSender<Input>,
 ) -> io::Result<impl Future<Output = ()>> {
     let mut scanner = Scanner::default();
     let out = pump("runner-output", stdout, Stream::Out, move |read| {
         scanner.scan(read, |hint| {
-            let _ = hints.send(hint);
+            let _ = inputs.send(Input::Hint(hint));
         });
     })?;
     let err =
@@ -378,42 +337,6 @@ fn hint(line: &[u8]) -> Option<Hint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_stop_is_passed_on_once_and_the_second_one_or_the_clock_kills() {
-        let mut state = SupervisorState::default();
-        assert_eq!(
-            state.on(SupervisorEvent::Signal(Signal::SIGUSR1)),
-            [SupervisorAction::Send(Signal::SIGUSR1), SupervisorAction::Nothing]
-        );
-        assert_eq!(
-            state.on(SupervisorEvent::Signal(Signal::SIGTERM)),
-            [SupervisorAction::Send(Signal::SIGTERM), SupervisorAction::ArmDeadline]
-        );
-        assert_eq!(state.on(SupervisorEvent::UnsafeCluster), [SupervisorAction::Nothing; 2]);
-        assert_eq!(
-            state.on(SupervisorEvent::Signal(Signal::SIGQUIT)),
-            [SupervisorAction::Send(Signal::SIGQUIT), SupervisorAction::Nothing]
-        );
-        assert_eq!(
-            state.on(SupervisorEvent::Signal(Signal::SIGINT)),
-            [SupervisorAction::Send(Signal::SIGKILL), SupervisorAction::Nothing]
-        );
-        assert_eq!(
-            state.on(SupervisorEvent::Deadline),
-            [SupervisorAction::Send(Signal::SIGKILL), SupervisorAction::Nothing]
-        );
-    }
-
-    #[test]
-    fn an_unsafe_cluster_stops_the_runner_with_sigterm() {
-        let mut state = SupervisorState::default();
-        assert_eq!(
-            state.on(SupervisorEvent::UnsafeCluster),
-            [SupervisorAction::Send(Signal::SIGTERM), SupervisorAction::ArmDeadline]
-        );
-        assert_eq!(state.on(SupervisorEvent::UnsafeCluster), [SupervisorAction::Nothing; 2]);
-    }
 
     fn hints(chunks: &[&[u8]]) -> Vec<Hint> {
         let mut found = Vec::new();

@@ -129,6 +129,19 @@ pub enum Verdict {
     Runner,
 }
 
+impl<I> Default for Conclusion<I> {
+    /// Nothing was watched.
+    fn default() -> Self {
+        Self {
+            clusters: Vec::new(),
+            doubts: Vec::new(),
+            open: Vec::new(),
+            search_trouble: None,
+            undecided: Vec::new(),
+        }
+    }
+}
+
 impl<I> Conclusion<I> {
     /// The verdict.
     #[must_use]

@@ -6,9 +6,7 @@ use std::time::Duration;
 use crate::watch::machine::{
     conclusion::{EndResult, Obstacle},
     event::{Answer, Described, Refusal, RefusalKind},
-    mutants::mutated,
     ownership::Ownership,
-    plan::Plan,
     state::State,
     termination::Decision,
     time::Moment,
@@ -19,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Move {
+pub enum Move {
     /// Lift termination protection.
     Unprotect,
     /// Send TerminateJobFlows.
@@ -45,7 +43,7 @@ enum Awaits {
 /// An end under way.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub(super) struct Ending {
+pub struct Ending {
     /// None: it is terminated; else whose it is, so that a person must end it.
     not_permitted: Option<Ownership>,
     deadline: Moment,
@@ -63,21 +61,22 @@ pub(super) struct Ending {
 
 impl Ending {
     /// Begins it. The request goes out first, since every second counts; protection is lifted when
-    /// the cluster is known to have it, or when EMR refuses.
-    pub(super) fn begin<I>(
+    /// the cluster is known to have it, or when EMR refuses. Looks are `interval` apart at first; the end
+    /// is waited for `limit`.
+    pub fn begin(
         decision: Decision,
         whose: Ownership,
         protected: bool,
         now: Moment,
-        plan: &Plan<I>,
+        (interval, limit): (Duration, Duration),
     ) -> (Self, Vec<Move>) {
         let mut ending = Self {
             not_permitted: (decision != Decision::End).then_some(whose),
-            deadline: now.after(plan.limits.termination),
-            pause: plan.limits.interval,
+            deadline: now.after(limit),
+            pause: interval,
             awaits: Awaits::Nothing,
             accepted: false,
-            lift: protected && !mutated!(plan, ProtectionStays),
+            lift: protected,
             lifted: false,
             helped: false,
             at_once: true,
@@ -97,7 +96,7 @@ impl Ending {
     }
 
     /// When it wants to be woken.
-    pub(super) fn due(&self) -> Option<Moment> {
+    pub fn due(&self) -> Option<Moment> {
         match self.awaits {
             Awaits::Pause(until) => Some(until),
             _ => None,
@@ -105,7 +104,7 @@ impl Ending {
     }
 
     /// Whether it has come to its end.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.is_over
     }
 
@@ -125,7 +124,7 @@ impl Ending {
     }
 
     /// EMR has answered to the request to lift protection.
-    pub(super) fn protection_answered(&mut self, answer: Result<(), Refusal>) -> Vec<Move> {
+    pub fn protection_answered(&mut self, answer: Result<(), Refusal>) -> Vec<Move> {
         if self.awaits != Awaits::Protection {
             return Vec::new();
         }
@@ -138,32 +137,22 @@ impl Ending {
     }
 
     /// EMR has answered to the request to terminate.
-    pub(super) fn termination_answered<I>(
-        &mut self,
-        answer: Result<(), Refusal>,
-        plan: &Plan<I>,
-    ) -> Vec<Move> {
+    pub fn termination_answered(&mut self, answer: Result<(), Refusal>) -> Vec<Move> {
         if self.awaits != Awaits::Termination {
             return Vec::new();
         }
         let Err(refusal) = answer else {
             self.accepted = true;
-            if mutated!(plan, AcceptedIsOver) {
-                return self.over(EndResult::Confirmed);
-            }
             return self.look();
         };
         let obstacle = Obstacle::Said(refusal.text);
         self.obstacle = Some(obstacle.clone());
-        if mutated!(plan, RefusedOnceIsEnough) {
-            return self.over(EndResult::Unconfirmed(obstacle));
-        }
         let mut moves = Vec::new();
         match refusal.kind {
             // EMR has no error code of its own for a cluster under termination protection:
             // protection is lifted whatever it was. Once at once: where lifting does not help, or
             // is refused, the pauses hold.
-            RefusalKind::Other if !self.lifted && !mutated!(plan, ProtectionStays) => {
+            RefusalKind::Other if !self.lifted => {
                 self.lift = true;
                 if std::mem::take(&mut self.at_once) {
                     return self.request();
@@ -183,7 +172,7 @@ impl Ending {
     }
 
     /// A look has told something of the cluster.
-    pub(super) fn looked(&mut self, now: Moment, seen: &Answer<Described>) -> Vec<Move> {
+    pub fn looked(&mut self, now: Moment, seen: &Answer<Described>) -> Vec<Move> {
         if self.is_over {
             return Vec::new();
         }
@@ -224,7 +213,7 @@ impl Ending {
     }
 
     /// The pause is over.
-    pub(super) fn woke(&mut self, now: Moment) -> Vec<Move> {
+    pub fn woke(&mut self, now: Moment) -> Vec<Move> {
         match self.awaits {
             Awaits::Pause(until) if until <= now => {
                 if self.accepted || self.not_permitted.is_some() {
@@ -241,5 +230,51 @@ impl Ending {
         self.is_over = true;
         self.awaits = Awaits::Nothing;
         vec![Move::Over(end)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(kind: RefusalKind) -> Result<(), Refusal> {
+        Err(Refusal { kind, text: "no".to_owned() })
+    }
+
+    fn begun(protected: bool) -> (Ending, Vec<Move>) {
+        let times = (Duration::from_secs(5), Duration::from_mins(15));
+        Ending::begin(Decision::End, Ownership::Ours, protected, Moment::START, times)
+    }
+
+    #[test]
+    fn every_refusal_has_its_answer() {
+        let help = Move::Help(Obstacle::Said("no".to_owned()));
+        for (kind, wanted) in [
+            (RefusalKind::Other, vec![Move::Unprotect]),
+            (RefusalKind::Throttled, vec![Move::Look]),
+            (RefusalKind::Denied, vec![help, Move::Look]),
+        ] {
+            let (mut ending, first) = begun(false);
+            assert_eq!(first, [Move::Terminate], "the request goes out first");
+            assert_eq!(ending.termination_answered(refused(kind)), wanted, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn protection_is_lifted_first_where_it_is_known_and_once_at_once_where_it_is_not() {
+        let (mut ending, first) = begun(true);
+        assert_eq!(first, [Move::Unprotect]);
+        assert_eq!(ending.protection_answered(Ok(())), [Move::Terminate]);
+        assert_eq!(ending.termination_answered(Ok(())), [Move::Look]);
+
+        let (mut ending, _) = begun(false);
+        assert_eq!(ending.termination_answered(refused(RefusalKind::Other)), [Move::Unprotect]);
+        let denied = refused(RefusalKind::Denied);
+        assert_eq!(ending.protection_answered(denied), [Move::Terminate]);
+        assert_eq!(
+            ending.termination_answered(refused(RefusalKind::Other)),
+            [Move::Look],
+            "where lifting does not help, the pauses hold"
+        );
     }
 }

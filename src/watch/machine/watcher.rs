@@ -192,22 +192,10 @@ impl<I: Id> Watcher<I> {
                     self.next_look = self.next_look.min(now.after(pause));
                 }
             }
-            Event::TerminationAnswered(id, answer) => {
-                let plan = &self.plan;
-                let moves = self
-                    .clusters
-                    .get_mut(&id)
-                    .and_then(|cluster| cluster.ending.as_mut())
-                    .map(|ending| ending.termination_answered(answer, plan));
-                self.perform(now, &id, moves.unwrap_or_default());
-            }
+            Event::TerminationAnswered(id, answer) => self.termination_answered(now, &id, answer),
             Event::ProtectionAnswered(id, answer) => {
-                let moves = self
-                    .clusters
-                    .get_mut(&id)
-                    .and_then(|cluster| cluster.ending.as_mut())
-                    .map(|ending| ending.protection_answered(answer));
-                self.perform(now, &id, moves.unwrap_or_default());
+                let answered = |ending: &mut Ending| ending.protection_answered(answer);
+                self.advance_ending(now, &id, answered);
             }
             Event::Throttled => self.throttled = true,
             Event::RunnerEnded(end, at) => self.runner_ended(now, end, at),

@@ -2,9 +2,10 @@
 
 use crate::watch::machine::{
     cluster::Wanted,
-    conclusion::{Cause, EndResult},
+    conclusion::{Cause, EndResult, Obstacle},
     ending::{Ending, Move},
-    event::{Action, Notice},
+    event::{Action, Notice, Refusal},
+    mutants::mutated,
     plan::Id,
     termination::{Decision, Reason},
     time::Moment,
@@ -37,8 +38,9 @@ impl<I: Id> Watcher<I> {
     pub(super) fn begin_ending(&mut self, now: Moment, id: &I, decision: Decision, cause: Cause) {
         let Some(cluster) = self.clusters.get_mut(id) else { return };
         cluster.cause = Some(cause);
+        let times = (self.plan.limits.interval, self.plan.limits.termination);
         let protected = cluster.described.as_ref().is_some_and(|described| described.protected);
-        let (ending, moves) = Ending::begin(decision, cluster.whose, protected, now, &self.plan);
+        let (ending, moves) = Ending::begin(decision, cluster.whose, protected, now, times);
         cluster.ending = Some(ending);
         if decision == Decision::End {
             self.actions.push(Action::Tell(Notice::Ending(id.clone(), cause)));
@@ -46,9 +48,46 @@ impl<I: Id> Watcher<I> {
         self.perform(now, id, moves);
     }
 
+    /// Tells an end under way what has happened.
+    pub(super) fn advance_ending(
+        &mut self,
+        now: Moment,
+        id: &I,
+        happened: impl FnOnce(&mut Ending) -> Vec<Move>,
+    ) {
+        let ending = self.clusters.get_mut(id).and_then(|cluster| cluster.ending.as_mut());
+        let moves = ending.map(happened).unwrap_or_default();
+        self.perform(now, id, moves);
+    }
+
+    pub(super) fn termination_answered(
+        &mut self,
+        now: Moment,
+        id: &I,
+        answer: Result<(), Refusal>,
+    ) {
+        let too_early = match &answer {
+            Ok(()) => mutated!(self.plan, AcceptedIsOver).then_some(EndResult::Confirmed),
+            Err(refusal) => mutated!(self.plan, RefusedOnceIsEnough)
+                .then(|| EndResult::Unconfirmed(Obstacle::Said(refusal.text.clone()))),
+        };
+        match too_early {
+            Some(end) => {
+                if let Some(cluster) = self.clusters.get_mut(id) {
+                    cluster.ending = None;
+                }
+                self.perform(now, id, vec![Move::Over(end)]);
+            }
+            None => self.advance_ending(now, id, |ending| ending.termination_answered(answer)),
+        }
+    }
+
     pub(super) fn perform(&mut self, now: Moment, id: &I, moves: Vec<Move>) {
         for next in moves {
             match next {
+                Move::Unprotect if mutated!(self.plan, ProtectionStays) => {
+                    self.advance_ending(now, id, |ending| ending.protection_answered(Ok(())));
+                }
                 Move::Unprotect => self.actions.push(Action::Unprotect(id.clone())),
                 Move::Terminate => self.actions.push(Action::Terminate(id.clone())),
                 Move::Look => self.ask_look(id, Wanted { cluster: true, steps: false }),

@@ -1,0 +1,858 @@
+//! Drives the watcher: performs what the machine asks for (questions to AWS, terminations, notes in
+//! the journal, what people must know), and tells it what came of that. What is known of each
+//! cluster is kept here, and judged here by the checks; what follows from it, the machine says.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinHandle, JoinSet},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    aws::clients::Aws,
+    base::{lookup::Lookup, names::ClusterId},
+    checks::{
+        clusters::{self, ExpectedEnd},
+        finding::{Level, Status, apply_policy},
+        verified::{ClusterDetails, Origin, VerifiedConfiguration},
+    },
+    evidence::{
+        journal::{ClusterSelector, Journal, JournalEntry, UnfinishedRun},
+        timeline::Timeline,
+    },
+    facts::{
+        ec2,
+        emr::{
+            self, ClusterFacts, ClusterListing, ClusterStatus, ClusterStep, SecurityConfiguration,
+        },
+    },
+    settings::{
+        policy::Policy,
+        watch_options::{TerminationRules, WatchLimits},
+    },
+    spec::cluster_spec::RUN_TAG,
+    system::orphaned_processes,
+    watch::{
+        events::{Hint, Input, WatchEvent},
+        machine::{
+            conclusion::{Cause, Conclusion, EndResult},
+            event::{
+                Action, Answer, Described, Entry, Event, Judgement, Listing, Look, Notice,
+                Question, RunnerEnd,
+            },
+            ownership::{Evidence, Ownership, RunTag},
+            plan::{Limits, Mode, Plan},
+            time::Moment,
+            watcher::Watcher,
+        },
+        queue,
+        records::{ClusterRecord, ClusterSummary, Orphan, WatchResult},
+        terminate::{self, TerminationResult},
+    },
+};
+
+/// EMR's clock and that of whoever told the time of the launch differ by less.
+const CLOCKS: time::Duration = time::Duration::minutes(5);
+/// The journal is told that the guard lives so often.
+const HEARTBEAT: Duration = Duration::from_mins(10);
+
+/// What the watch needs to know of the run.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchPlan {
+    pub(crate) selector: ClusterSelector,
+    /// The run's id, by which the processes that it left are known; none where there is no run.
+    pub(crate) run: Option<String>,
+    /// What is watched.
+    pub(crate) mode: Mode,
+    /// Clusters of this run that an earlier guard knew.
+    pub(crate) known: BTreeSet<ClusterId>,
+    /// In a resumed run: the latest time of AWS's at which it can have brought anything about.
+    pub(crate) until: Option<OffsetDateTime>,
+    /// In a resumed run: for so long a request of its runner may still take effect.
+    pub(crate) open_for: Duration,
+    /// In a resumed run: it was told to stop, and its clusters to end with it.
+    pub(crate) stopped_to_end: bool,
+    /// Whether the run gives its cluster steps.
+    pub(crate) has_steps: bool,
+    pub(crate) limits: WatchLimits,
+    /// How long a stop may take.
+    pub(crate) stop_limit: Duration,
+    /// What may be ended.
+    pub(crate) rules: TerminationRules,
+    /// The clusters that somebody named to `watch`, with what each must be; where there are any, no
+    /// others are searched for.
+    pub(crate) attached: BTreeMap<ClusterId, VerifiedConfiguration>,
+    /// A queue that brings what EMR tells EventBridge, by its URL.
+    pub(crate) queue: Option<String>,
+    /// Whether a watch on these is over once they are idle.
+    pub(crate) until_idle: bool,
+}
+
+impl WatchPlan {
+    /// The plan of a run that an earlier guard left open; `now` is what AWS says the time is.
+    pub(crate) fn resumed(
+        run: &UnfinishedRun,
+        now: Option<OffsetDateTime>,
+        limits: WatchLimits,
+        stop_limit: Duration,
+        rules: TerminationRules,
+    ) -> Self {
+        let prepared = run.prepared.clone();
+        // The guard lived no longer than until it would have said so again; what its runner had
+        // asked for by then takes effect within the time that the runner itself would have waited.
+        let in_flight = machine_limits(limits, stop_limit).in_flight();
+        let until = run.alive.or(prepared.selector.launched).map(|at| at + HEARTBEAT + in_flight);
+        let open_for = until.zip(now).map_or(in_flight, |(until, now)| {
+            Duration::try_from(until - now).unwrap_or_default().min(in_flight)
+        });
+        Self {
+            selector: prepared.selector,
+            run: Some(prepared.run),
+            mode: Mode::Resume,
+            known: run.clusters.clone(),
+            // The journal of an older guard does not say when: then nothing is presumed.
+            until: until.or(Some(OffsetDateTime::UNIX_EPOCH)),
+            open_for,
+            stopped_to_end: run.terminate,
+            has_steps: false,
+            limits,
+            stop_limit,
+            rules,
+            attached: BTreeMap::new(),
+            // Nobody waits for what an open run's clusters do next.
+            queue: None,
+            until_idle: false,
+        }
+    }
+
+    /// The same, for the machine.
+    fn machine(&self) -> Plan<ClusterId> {
+        Plan {
+            mode: self.mode,
+            limits: machine_limits(self.limits, self.stop_limit),
+            rules: terminate::rules(self.rules),
+            launched: self.selector.launched.map(terminate::aws_time),
+            until: self.until.map(terminate::aws_time),
+            earlier: self.selector.earlier_clusters.clone(),
+            adoptable: self.selector.adopted.keys().cloned().collect(),
+            named: self.attached.keys().cloned().collect(),
+            known: self.known.clone(),
+            persistent: self.selector.persistent,
+            has_steps: self.has_steps,
+            until_idle: self.until_idle,
+            open_until: Moment(self.open_for),
+            stopped_to_end: self.stopped_to_end,
+            seed: fastrand::u64(..),
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
+    }
+}
+
+fn machine_limits(limits: WatchLimits, stop: Duration) -> Limits {
+    Limits {
+        interval: limits.interval,
+        judge_within: limits.judge_within,
+        termination: limits.termination,
+        stop,
+    }
+}
+
+/// A watch under way.
+pub(crate) struct ActiveWatch {
+    pub(crate) inputs: mpsc::UnboundedSender<Input>,
+    pub(crate) events: mpsc::UnboundedReceiver<WatchEvent>,
+    /// The clusters as they were last seen, for whoever shows them.
+    pub(crate) seen: watch::Receiver<Vec<ClusterSummary>>,
+    /// Ends with all that was learnt.
+    pub(crate) task: JoinHandle<WatchResult>,
+}
+
+/// Starts watching.
+pub(crate) fn start(
+    aws: Aws,
+    plan: WatchPlan,
+    journal: Option<Journal>,
+    timeline: Timeline,
+) -> ActiveWatch {
+    let (inputs, inputs_received) = mpsc::unbounded_channel();
+    let (events_sent, events) = mpsc::unbounded_channel();
+    let (summaries, seen) = watch::channel(Vec::new());
+    let listening = plan.queue.clone().map(|queue| {
+        let job_name = plan.attached.is_empty().then(|| plan.selector.job_name.clone());
+        let clusters = plan.attached.keys().chain(plan.selector.adopted.keys()).cloned().collect();
+        let interest = queue::EventFilter { job_name, clusters };
+        tokio::spawn(queue::listen(
+            aws.clone(),
+            queue,
+            interest,
+            plan.limits.interval,
+            inputs.clone(),
+            events_sent.clone(),
+        ))
+    });
+    let driver = Driver {
+        listening: listening.map(|task| task.abort_handle()),
+        machine: Watcher::new(plan.machine()),
+        began: Instant::now(),
+        throttled: aws.emr_throttled.count(),
+        aws,
+        expected: ExpectedEnd::Failed,
+        plan,
+        journal,
+        heartbeat: None,
+        timeline,
+        events: events_sent,
+        summaries,
+        records: BTreeMap::new(),
+        watched: BTreeSet::new(),
+        hinted: BTreeMap::new(),
+        listed: BTreeMap::new(),
+        asked: JoinSet::new(),
+        wake: None,
+        concluded: None,
+    };
+    ActiveWatch { inputs, events, seen, task: tokio::spawn(driver.run(inputs_received)) }
+}
+
+/// What came of something that the machine asked for.
+enum Answered {
+    Listed(Lookup<Vec<ClusterListing>>),
+    Looked(ClusterId, Box<RawLook>),
+    Detailed(ClusterId, Box<ClusterDetails>),
+    Terminated(ClusterId, Lookup<()>),
+    Unprotected(ClusterId, Lookup<()>),
+    Survivors(bool),
+}
+
+/// What one look at a cluster was answered; none: it was not asked.
+struct RawLook {
+    cluster: Option<Lookup<ClusterFacts>>,
+    steps: Option<Lookup<Vec<ClusterStep>>>,
+    security_configuration: Option<Lookup<SecurityConfiguration>>,
+}
+
+struct Driver {
+    aws: Aws,
+    plan: WatchPlan,
+    machine: Watcher<ClusterId>,
+    began: Instant,
+    /// None where the clusters are no run's of this guard.
+    journal: Option<Journal>,
+    /// When the journal was told last that the guard lives.
+    heartbeat: Option<Instant>,
+    /// How often EMR had asked to slow down by the last look.
+    throttled: u64,
+    timeline: Timeline,
+    /// Who listens to the queue.
+    listening: Option<AbortHandle>,
+    events: mpsc::UnboundedSender<WatchEvent>,
+    summaries: watch::Sender<Vec<ClusterSummary>>,
+    records: BTreeMap<ClusterId, ClusterRecord>,
+    /// Those that the machine watches; of others a record is only made to see whose they are.
+    watched: BTreeSet<ClusterId>,
+    /// Who named a cluster first, besides the list.
+    hinted: BTreeMap<ClusterId, &'static str>,
+    /// Their states, as the list told them last.
+    listed: BTreeMap<ClusterId, ClusterStatus>,
+    asked: JoinSet<Answered>,
+    wake: Option<Instant>,
+    /// What the clusters' end should look like.
+    expected: ExpectedEnd,
+    concluded: Option<Conclusion<ClusterId>>,
+}
+
+impl Driver {
+    async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) -> WatchResult {
+        let actions = self.machine.start(self.now());
+        self.perform(actions);
+        while self.concluded.is_none() {
+            let event = tokio::select! {
+                biased;
+                Some(input) = inputs.recv() => self.of_input(input),
+                Some(answered) = self.asked.join_next() => match answered {
+                    Ok(answered) => self.of_answer(answered),
+                    Err(error) => {
+                        // Without an answer, its cluster counts as what it was.
+                        tracing::error!(%error, "a question to AWS died");
+                        continue;
+                    }
+                },
+                () = until(self.wake) => {
+                    self.wake = None;
+                    Event::Woke
+                }
+            };
+            self.tell(event);
+        }
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
+        self.result()
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.began.elapsed())
+    }
+
+    /// Tells the machine what has happened, and does what it asks for.
+    fn tell(&mut self, event: Event<ClusterId>) {
+        let about = match &event {
+            Event::Looked(id, _) => Some(id.clone()),
+            _ => None,
+        };
+        let count = self.aws.emr_throttled.count();
+        if count > std::mem::replace(&mut self.throttled, count) {
+            let actions = self.machine.handle(self.now(), Event::Throttled);
+            self.perform(actions);
+        }
+        let actions = self.machine.handle(self.now(), event);
+        self.perform(actions);
+        if let Some(id) = about.filter(|id| !self.watched.contains(id)) {
+            self.records.remove(&id);
+        }
+        self.publish();
+    }
+
+    fn of_input(&mut self, input: Input) -> Event<ClusterId> {
+        match input {
+            Input::Hint(Hint::Cluster(id)) => {
+                self.hinted.entry(id.clone()).or_insert("log");
+                Event::Hint(id)
+            }
+            Input::Hint(Hint::Event(id)) => {
+                self.hinted.entry(id.clone()).or_insert("event");
+                Event::Pushed(id)
+            }
+            Input::Hint(Hint::Activity) => Event::Activity,
+            Input::RunnerEnded(end) => {
+                self.expected = match (end, self.plan.selector.persistent) {
+                    (RunnerEnd::Succeeded, true) => ExpectedEnd::Persistent,
+                    (RunnerEnd::Succeeded, false) => ExpectedEnd::Finished,
+                    _ => ExpectedEnd::Failed,
+                };
+                Event::RunnerEnded(end, self.aws.emr_clock.now().map(terminate::aws_time))
+            }
+            Input::OutputEnded => Event::OutputEnded,
+            Input::StopAsked => {
+                self.expected = ExpectedEnd::Failed;
+                Event::StopAsked
+            }
+        }
+    }
+
+    fn of_answer(&mut self, answered: Answered) -> Event<ClusterId> {
+        match answered {
+            Answered::Listed(listed) => {
+                if listed.found().is_some() {
+                    self.heartbeat();
+                }
+                let of_one = |listing: &ClusterListing| Listing {
+                    id: listing.id.clone(),
+                    has_job_name: listing.name == self.plan.selector.job_name,
+                    state: terminate::state(listing.status.state),
+                };
+                let answer = terminate::answer(&listed, |all| all.iter().map(of_one).collect());
+                for listing in listed.found().into_iter().flatten() {
+                    self.listed.insert(listing.id.clone(), listing.status.clone());
+                }
+                Event::Listed(answer)
+            }
+            Answered::Looked(id, raw) => self.looked(id, *raw),
+            Answered::Detailed(id, details) => {
+                if let Some(record) = self.records.get_mut(&id) {
+                    record.closer = *details;
+                }
+                let judgement = self.judge(&id);
+                Event::Detailed(id, judgement.unwrap_or_default())
+            }
+            Answered::Terminated(id, answer) => {
+                Event::TerminationAnswered(id, terminate::refusal(&answer))
+            }
+            Answered::Unprotected(id, answer) => {
+                Event::ProtectionAnswered(id, terminate::refusal(&answer))
+            }
+            Answered::Survivors(left) => Event::Survivors(left),
+        }
+    }
+
+    /// Tells the journal now and then that the guard lives.
+    fn heartbeat(&mut self) {
+        let is_due = self.heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT);
+        if let (Some(journal), Some(at), true) = (&self.journal, self.aws.emr_clock.last(), is_due)
+        {
+            journal.note(&JournalEntry::Alive { at });
+            self.heartbeat = Some(Instant::now());
+        }
+    }
+
+    /// Keeps what a look told, and judges the cluster.
+    fn looked(&mut self, id: ClusterId, raw: RawLook) -> Event<ClusterId> {
+        let found_by = self.found_by(&id);
+        let record = self
+            .records
+            .entry(id.clone())
+            .or_insert_with(|| ClusterRecord::new(id.clone(), found_by, Ownership::NotOurs));
+        if let Some(cluster) = raw.cluster {
+            if let Some(facts) = cluster.found() {
+                self.timeline.saw(&id, &facts.status);
+            }
+            // What was seen of an ended cluster stays: it cannot change any more.
+            let is_over = record.cluster.found().is_some_and(|facts| facts.status.state.is_over());
+            if cluster.found().is_some() || !is_over {
+                record.cluster = cluster;
+            }
+        } else if let (Lookup::Found(facts), Some(status)) =
+            (&mut record.cluster, self.listed.get(&id))
+        {
+            facts.status = status.clone();
+            self.timeline.saw(&id, status);
+        }
+        if let Some(found) = raw.security_configuration {
+            record.security_configuration = found;
+        }
+        let steps_told = raw.steps.as_ref().is_some_and(|steps| steps.found().is_some());
+        if let Some(steps) = raw.steps {
+            // Steps that an adopted cluster had before are not this run's.
+            let earlier = self.plan.selector.adopted.get(&id);
+            record.steps = steps.map(|steps| {
+                steps
+                    .into_iter()
+                    .filter(|step| !earlier.is_some_and(|earlier| earlier.contains(&step.id)))
+                    .collect()
+            });
+        }
+        let judgement = self.judge(&id).unwrap_or_default();
+        let described = self.records.get(&id).map(|record| {
+            terminate::answer(&record.cluster, |facts| self.described(record, facts))
+        });
+        Event::Looked(
+            id,
+            Look { described: described.unwrap_or(Answer::Absent), judgement, steps_told },
+        )
+    }
+
+    fn found_by(&self, id: &ClusterId) -> &'static str {
+        if self.plan.attached.contains_key(id) {
+            "attached"
+        } else if self.plan.selector.adopted.contains_key(id) {
+            "adopted"
+        } else {
+            self.hinted.get(id).copied().unwrap_or("list")
+        }
+    }
+
+    /// What AWS says of a cluster, as far as the machine needs it.
+    fn described(&self, record: &ClusterRecord, facts: &ClusterFacts) -> Described {
+        Described {
+            state: terminate::state(facts.status.state),
+            evidence: evidence(&self.plan.selector, record, facts),
+            protected: facts.termination_protected,
+            was_ready: facts.was_ready,
+        }
+    }
+
+    /// What a cluster must be.
+    fn verified(&self, id: &ClusterId) -> &VerifiedConfiguration {
+        self.plan.attached.get(id).unwrap_or(&self.plan.selector.verified)
+    }
+
+    /// Judges a cluster by all that is known of it.
+    fn judge(&mut self, id: &ClusterId) -> Option<Judgement> {
+        let origin = match (
+            self.plan.attached.contains_key(id),
+            self.plan.selector.adopted.contains_key(id),
+        ) {
+            (true, _) => Origin::Attached,
+            (false, true) => Origin::Adopted,
+            (false, false) => Origin::Run,
+        };
+        let verified = self.verified(id).clone();
+        let record = self.records.get_mut(id)?;
+        let policy = &self.plan.selector.policy;
+        let mut findings =
+            clusters::judge(id.as_str(), &record.look(), &verified, origin, &policy.require);
+        apply_policy(&mut findings, policy);
+        record.findings = findings;
+        Some(record.judgement(self.plan.selector.persistent || self.plan.until_idle))
+    }
+
+    fn publish(&self) {
+        let watched = self.records.values().filter(|record| self.watched.contains(&record.id));
+        self.summaries.send_replace(watched.map(ClusterSummary::of).collect());
+    }
+
+    fn perform(&mut self, actions: Vec<Action<ClusterId>>) {
+        for action in actions {
+            match action {
+                Action::Ask(question) => self.ask(question),
+                Action::Terminate(id) => {
+                    let (aws, timeline) = (self.aws.clone(), self.timeline.clone());
+                    self.asked.spawn(async move {
+                        let answer = terminate::request(&aws, &id, &timeline).await;
+                        Answered::Terminated(id, answer)
+                    });
+                }
+                Action::Unprotect(id) => {
+                    let (aws, timeline) = (self.aws.clone(), self.timeline.clone());
+                    self.asked.spawn(async move {
+                        let answer = terminate::lift_protection(&aws, &id, &timeline).await;
+                        Answered::Unprotected(id, answer)
+                    });
+                }
+                Action::Wake(at) => self.wake = self.began.checked_add(at.0),
+                Action::StopRunner(force) => {
+                    let _ = self.events.send(WatchEvent::StopRunner(force));
+                }
+                Action::EndSurvivors => {
+                    if let Some(run) = self.plan.run.clone() {
+                        let events = self.events.clone();
+                        tokio::task::spawn_blocking(move || end_survivors(&run, &events));
+                    }
+                }
+                Action::Note(entry) => {
+                    if let Some(journal) = &self.journal {
+                        journal.note(&match entry {
+                            Entry::Cluster(id) => JournalEntry::Cluster { id },
+                            Entry::Stopped { terminate } => JournalEntry::Stopped { terminate },
+                        });
+                    }
+                }
+                Action::Tell(notice) => self.tell_people(notice),
+                Action::Finish(conclusion) => self.concluded = Some(conclusion),
+            }
+        }
+    }
+
+    fn ask(&mut self, question: Question<ClusterId>) {
+        let aws = self.aws.clone();
+        match question {
+            Question::Search => {
+                let since = self.plan.selector.launched.map(|launched| launched - CLOCKS);
+                self.asked.spawn(async move {
+                    let since = since.unwrap_or_else(emr::recently);
+                    Answered::Listed(emr::list(&aws.emr, Some(since), &[]).await)
+                });
+            }
+            Question::Look { id, cluster, steps } => {
+                // A configuration in use cannot be deleted, so one answer about a living cluster is
+                // enough.
+                let configuration = self
+                    .records
+                    .get(&id)
+                    .is_none_or(|record| record.security_configuration.found().is_none())
+                    .then(|| self.verified(&id).name.clone());
+                self.asked.spawn(async move {
+                    let raw = look_at(&aws, &id, (cluster, steps), configuration).await;
+                    Answered::Looked(id, Box::new(raw))
+                });
+            }
+            Question::Details { id, groups, volumes } => {
+                let known = self.records.get(&id).map(|record| record.closer.clone());
+                let volumes = volumes && self.verified(&id).ebs.is_some();
+                self.asked.spawn(async move {
+                    let known = known.unwrap_or_default();
+                    let details = poll_details(&aws, &id, known, groups, volumes).await;
+                    Answered::Detailed(id, Box::new(details))
+                });
+            }
+            Question::Survivors => {
+                let run = self.plan.run.clone();
+                self.asked.spawn(async move {
+                    let left = tokio::task::spawn_blocking(move || has_survivors(run.as_deref()));
+                    Answered::Survivors(left.await.unwrap_or(false))
+                });
+            }
+        }
+    }
+
+    /// Notes what the machine tells, and passes on what people must know.
+    fn tell_people(&mut self, notice: Notice<ClusterId>) {
+        let event = match notice {
+            Notice::Found(id, whose) => {
+                let found_by = self.found_by(&id);
+                self.timeline.note(format!("{id}: found ({found_by})"));
+                let record = self
+                    .records
+                    .entry(id.clone())
+                    .or_insert_with(|| ClusterRecord::new(id.clone(), found_by, whose));
+                record.whose = whose;
+                self.watched.insert(id);
+                return;
+            }
+            Notice::Passed(id, waits) => {
+                let waiting = if waits { ", as far as it is there yet" } else { "" };
+                self.timeline.note(format!("{id}: is what was verified{waiting}"));
+                return;
+            }
+            Notice::Unsafe(id, cause, ends) => {
+                self.timeline.note(match cause {
+                    Cause::Unjudged => format!("{id}: could not be judged in time"),
+                    _ => format!("{id}: is UNSAFE"),
+                });
+                let record = self.records.get_mut(&id);
+                let findings = record.map(|record| {
+                    record.is_unsafe = true;
+                    record.findings.clone()
+                });
+                WatchEvent::Unsafe(id, findings.unwrap_or_default(), ends)
+            }
+            Notice::Ending(id, cause) => {
+                self.timeline.note(match cause {
+                    Cause::Stopped => {
+                        format!("{id}: terminating it, because the run was stopped")
+                    }
+                    Cause::Failed | Cause::Unjudged | Cause::Orphaned => {
+                        format!("{id}: terminating it")
+                    }
+                });
+                return;
+            }
+            Notice::Help(id, obstacle) => {
+                let said = terminate::said(&obstacle);
+                self.timeline.note(format!("{id}: waiting for somebody to end it; {said}"));
+                WatchEvent::Help(id, said)
+            }
+            Notice::EndConfirmed(id) => {
+                self.timeline.note(format!("{id}: its end is confirmed"));
+                self.note_end(&id, TerminationResult::Confirmed);
+                return;
+            }
+            Notice::EndUnconfirmed(id, obstacle) => {
+                let end = EndResult::Unconfirmed(obstacle);
+                let end = TerminationResult::of(&end, self.plan.limits.termination);
+                if let TerminationResult::Unconfirmed(why) = &end {
+                    self.timeline.note(format!("{id}: its end is NOT confirmed: {why}"));
+                }
+                self.note_end(&id, end);
+                return;
+            }
+            Notice::Blind(why) => WatchEvent::Blind(why),
+            Notice::Unjudged(id) => {
+                self.timeline.note(format!("{id}: could not be judged in time"));
+                let record = self.records.get(&id);
+                let findings = record.map(|record| record.findings.clone());
+                WatchEvent::Unjudged(id, findings.unwrap_or_default())
+            }
+            Notice::SightLost(id) => WatchEvent::SightLost(id),
+            Notice::SightBack(id) => {
+                let what = id.as_ref().map_or("the list of clusters", ClusterId::as_str);
+                self.timeline.note(format!("{what}: can be seen again"));
+                return;
+            }
+            Notice::Orphan(id) => {
+                self.timeline.note(format!("{id}: goes on, and nobody waits for it"));
+                return;
+            }
+            Notice::Twice(ids) => WatchEvent::Twice(ids),
+            Notice::Done => WatchEvent::Done,
+        };
+        let _ = self.events.send(event);
+    }
+
+    fn note_end(&mut self, id: &ClusterId, end: TerminationResult) {
+        terminate::note_end(&self.timeline, id, &end);
+        if let Some(record) = self.records.get_mut(id) {
+            record.end = Some(end);
+        }
+    }
+
+    /// Everything that was learnt, with how each cluster ended.
+    fn result(self) -> WatchResult {
+        let Self { mut records, watched, plan, expected, concluded, .. } = self;
+        records.retain(|id, _| watched.contains(id));
+        let expected = match (plan.mode, plan.until_idle) {
+            (Mode::Attach, true) if expected != ExpectedEnd::Failed => ExpectedEnd::Persistent,
+            _ => expected,
+        };
+        let conclusion = concluded.unwrap_or_default();
+        for (id, end) in &conclusion.clusters {
+            let Some(record) = records.get_mut(id) else { continue };
+            record.whose = end.whose;
+            record.is_unsafe = end.is_unsafe();
+            record.ended_by_stop = end.cause == Some(Cause::Stopped);
+            record.end =
+                end.end.as_ref().map(|end| TerminationResult::of(end, plan.limits.termination));
+            record.orphan = match (end.cause, end.orphan) {
+                (Some(Cause::Orphaned), _) => Some(Orphan::Ended),
+                (_, true) => Some(Orphan::Left),
+                _ => None,
+            };
+            judge_end(record, expected, plan.mode, &plan.selector.policy);
+        }
+        WatchResult {
+            clusters: records.into_values().collect(),
+            search_trouble: conclusion.search_trouble.clone(),
+            undecided: conclusion.undecided.clone(),
+            conclusion,
+        }
+    }
+}
+
+/// Adds the findings on a cluster's end.
+fn judge_end(record: &mut ClusterRecord, expected: ExpectedEnd, mode: Mode, policy: &Policy) {
+    if record.is_unsafe {
+        return;
+    }
+    if record.whose == Ownership::Ours && mode != Mode::Attach {
+        let mut orphaned =
+            [clusters::judge_orphan(record.id.as_str(), &record.cluster, record.orphan.is_some())];
+        apply_policy(&mut orphaned, policy);
+        record.findings.extend(orphaned);
+    }
+    record.findings.push(clusters::judge_end(record.id.as_str(), &record.look(), expected));
+    // A run that came to nothing can leave nothing behind to look at; one that succeeded cannot.
+    if mode == Mode::Run && expected == ExpectedEnd::Failed {
+        for finding in record.findings.iter_mut().filter(|finding| finding.not_there) {
+            if finding.level == Level::Required && finding.status == Status::Unknown {
+                finding.status = Status::NotApplicable;
+                finding.fix = None;
+            }
+        }
+    }
+}
+
+/// What AWS says of a cluster, as far as it tells whose it is.
+fn evidence(selector: &ClusterSelector, record: &ClusterRecord, facts: &ClusterFacts) -> Evidence {
+    let tag = match &selector.tag {
+        Some((key, value)) => match facts.tags.get(key) {
+            Some(tag) if tag == value => RunTag::This,
+            Some(_) => RunTag::Other,
+            None => RunTag::None,
+        },
+        // No tag was sealed, so that none is this run's; any other guard's is.
+        None if facts.tags.contains_key(RUN_TAG) => RunTag::Other,
+        None => RunTag::None,
+    };
+    let has_new_steps = selector.adopted.contains_key(&record.id)
+        && record.steps.found().is_some_and(|steps| !steps.is_empty());
+    Evidence {
+        tag,
+        created: terminate::aws_time(facts.status.created),
+        matches_request: facts.name == selector.job_name
+            && clusters::matches_request(facts, &selector.verified)
+            && selector.log_location.as_ref().is_none_or(|wanted| {
+                let same = |text: &str| text.trim_end_matches('/').replacen("s3n://", "s3://", 1);
+                facts.log_location.as_deref().is_some_and(|seen| same(seen) == same(wanted))
+            }),
+        has_new_steps,
+    }
+}
+
+/// Whether processes of the run are left. Where nobody can tell, there are none: the kernel has
+/// killed the runner itself.
+fn has_survivors(run: Option<&str>) -> bool {
+    let Some(run) = run else { return false };
+    orphaned_processes::are_left(run).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what is left of the runner cannot be seen");
+        false
+    })
+}
+
+fn end_survivors(run: &str, events: &mpsc::UnboundedSender<WatchEvent>) {
+    let said = match orphaned_processes::end(run) {
+        Ok(0) => return,
+        Ok(several) => format!("ended {several} processes that the runner had left behind"),
+        Err(error) => format!("what the runner left behind cannot be ended: {error}"),
+    };
+    let _ = events.send(WatchEvent::Warning(said));
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One look at one cluster: everything that is wanted at once.
+async fn look_at(
+    aws: &Aws,
+    id: &ClusterId,
+    (wants_cluster, wants_steps): (bool, bool),
+    configuration: Option<String>,
+) -> RawLook {
+    // What is only judged anew asks nothing.
+    if !wants_cluster && !wants_steps {
+        return RawLook { cluster: None, steps: None, security_configuration: None };
+    }
+    let configuration = async {
+        match &configuration {
+            Some(name) => Some(emr::security_configuration(&aws.emr, name).await),
+            None => None,
+        }
+    };
+    let cluster =
+        async { if wants_cluster { Some(emr::cluster(&aws.emr, id).await) } else { None } };
+    let steps = async { if wants_steps { Some(emr::steps(&aws.emr, id).await) } else { None } };
+    let (cluster, mut steps, security_configuration) = tokio::join!(cluster, steps, configuration);
+    // How its steps ended counts, too, and nobody asks again after this.
+    let is_over =
+        cluster.as_ref().and_then(Lookup::found).is_some_and(|facts| facts.status.state.is_over());
+    if steps.is_none() && is_over {
+        steps = Some(emr::steps(&aws.emr, id).await);
+    }
+    RawLook { cluster, steps, security_configuration }
+}
+
+/// One closer look at a cluster of which `known` is known already; with a look at its groups and
+/// its volumes, if so wanted.
+async fn poll_details(
+    aws: &Aws,
+    id: &ClusterId,
+    known: ClusterDetails,
+    groups: bool,
+    volumes: bool,
+) -> ClusterDetails {
+    let bootstrap_actions = async {
+        match known.bootstrap_actions {
+            // They belong to the request, which nobody can change.
+            found @ Lookup::Found(_) => found,
+            _ => emr::bootstrap_actions(&aws.emr, id).await,
+        }
+    };
+    let group_properties = async {
+        if groups { emr::group_properties(&aws.emr, id).await } else { known.group_properties }
+    };
+    let nodes = async { if volumes { Some(fetch_volumes(aws, id).await) } else { None } };
+    let (bootstrap_actions, group_properties, nodes) =
+        tokio::join!(bootstrap_actions, group_properties, nodes);
+    let mut closer = ClusterDetails {
+        bootstrap_actions,
+        group_properties,
+        nodes: known.nodes,
+        volumes_asked: known.volumes_asked,
+        volumes: known.volumes,
+    };
+    if let Some((nodes, volumes)) = nodes {
+        closer.nodes = nodes;
+        closer.volumes.extend(
+            volumes.found().into_iter().flatten().map(|volume| (volume.id.clone(), volume.clone())),
+        );
+        closer.volumes_asked = volumes.map(|_| ());
+    }
+    closer
+}
+
+/// The instances that a cluster has now, and their volumes.
+async fn fetch_volumes(
+    aws: &Aws,
+    id: &ClusterId,
+) -> (Lookup<Vec<emr::ClusterInstance>>, Lookup<Vec<ec2::Volume>>) {
+    let nodes = emr::nodes(&aws.emr, id).await;
+    let instances: Vec<String> =
+        nodes.found().into_iter().flatten().filter_map(|node| node.instance.clone()).collect();
+    // A filter without values is refused.
+    let volumes = if instances.is_empty() {
+        Lookup::Found(Vec::new())
+    } else {
+        ec2::volumes(&aws.ec2, &instances).await
+    };
+    (nodes, volumes)
+}

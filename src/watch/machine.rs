@@ -1,0 +1,17 @@
+//! The watcher as a pure state machine: events in, actions out. Nothing here reads a clock, asks
+//! AWS or depends on chance, and nothing outside this folder is used but the standard library: the
+//! simulation in `integration/simulation` compiles the very same files.
+
+mod cluster;
+pub(crate) mod conclusion;
+pub(crate) mod ending;
+pub(crate) mod event;
+mod mutants;
+pub(crate) mod ownership;
+mod pace;
+pub(crate) mod plan;
+mod runner;
+pub(crate) mod state;
+pub(crate) mod termination;
+pub(crate) mod time;
+pub(crate) mod watcher;
