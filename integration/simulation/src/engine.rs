@@ -110,9 +110,9 @@ impl<M: Machine> Engine<M> {
     }
 
     fn is_endless(&self) -> bool {
-        self.guard.as_ref().is_some_and(|guard| {
-            self.now - guard.start > LONGEST_LIFE || self.events > MOST_EVENTS
-        })
+        self.guard
+            .as_ref()
+            .is_some_and(|guard| self.now - guard.start > LONGEST_LIFE || self.events > MOST_EVENTS)
     }
 
     /// The clusters of others that are there before, and what comes by itself.

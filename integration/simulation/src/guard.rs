@@ -7,11 +7,7 @@ use std::{
 };
 
 use crate::{
-    model::{
-        cluster::Id,
-        emr::aws_time,
-        knowledge::Knowledge,
-    },
+    model::{cluster::Id, emr::aws_time, knowledge::Knowledge},
     run::Options,
     scenario::{MINUTE, Ms, SECOND, Settings},
     watch::machine::{
@@ -118,7 +114,7 @@ impl<M> Guard<M> {
     pub fn world_time(&self, moment: Moment) -> Ms {
         let millis = i64::try_from(moment.0.as_millis()).unwrap_or(Ms::MAX / 4);
         // A part of a millisecond is waited for.
-        let rounded = millis + i64::from(moment.0.subsec_nanos() % 1_000_000 > 0);
+        let rounded = millis + i64::from(!moment.0.subsec_nanos().is_multiple_of(1_000_000));
         self.start + self.uncounted + rounded
     }
 }

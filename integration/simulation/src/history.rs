@@ -191,13 +191,13 @@ impl History {
             );
         }
         for Record { at, life, what } in &self.records {
-            let life = life.map_or(String::from("-"), |life| life.to_string());
+            let guard = life.map_or(String::from("-"), |life| life.to_string());
             let line = match what {
                 What::Event(event) => format!("  told  {event:?}"),
                 What::Action(action) => format!("    did {action:?}"),
                 What::World(world) => format!("{world:?}"),
             };
-            let _ = writeln!(text, "{} guard {life}: {line}", clock(*at));
+            let _ = writeln!(text, "{} guard {guard}: {line}", clock(*at));
         }
         let _ = writeln!(
             text,

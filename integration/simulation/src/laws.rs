@@ -24,13 +24,22 @@ pub type Law = fn(&History, &Facts) -> Result<(), String>;
 /// All laws, by their names.
 pub const LAWS: [(&str, Law); 10] = [
     ("(a) nothing is ended but what the ownership table and the settings allow", permission::ended),
-    ("(b) no unsafe cluster of the run lives on unknown to a person and the journal", knowledge::no_unsafe_cluster_is_unknown),
-    ("(c) no run is confirmed of which a required fact was not seen", confirmation::passed_means_seen),
+    (
+        "(b) no unsafe cluster of the run lives on unknown to a person and the journal",
+        knowledge::no_unsafe_cluster_is_unknown,
+    ),
+    (
+        "(c) no run is confirmed of which a required fact was not seen",
+        confirmation::passed_means_seen,
+    ),
     ("(d) an unsafe cluster is being terminated soon", endings::unsafe_clusters_end_soon),
     ("(e) every run ends within its limits", limits::every_run_ends),
     ("(f) after a crash the next starts come to the same verdict", crashes::same_verdict),
     ("(g) quotas are kept", quotas::kept),
-    ("(h) the exit code and the last words follow from the truth", exit_codes::follow_from_the_truth),
+    (
+        "(h) the exit code and the last words follow from the truth",
+        exit_codes::follow_from_the_truth,
+    ),
     ("(i) a good run ends with the runner's own code", good_runs::end_as_the_runner_does),
     ("(j) no good cluster is ended", permission::no_good_cluster_ends),
 ];
@@ -49,8 +58,6 @@ pub struct Violation {
 pub fn check(history: &History) -> Vec<Violation> {
     let facts = Facts::of(history);
     LAWS.iter()
-        .filter_map(|(law, holds)| {
-            holds(history, &facts).err().map(|why| Violation { law, why })
-        })
+        .filter_map(|(law, holds)| holds(history, &facts).err().map(|why| Violation { law, why }))
         .collect()
 }

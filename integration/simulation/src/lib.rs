@@ -31,7 +31,7 @@ pub mod watch {
     pub mod machine {
         mod cluster;
         pub mod conclusion;
-        mod ending;
+        pub mod ending;
         pub mod event;
         pub mod mutants;
         pub mod ownership;

@@ -87,8 +87,8 @@ fn report(history: &History) -> ExitCode {
 
 /// Shows a simple history for each law that failed.
 fn explain(found: &Sweep, options: Options) -> ExitCode {
-    for (law, (_, examples)) in &found.failures {
-        let Some((seed, _)) = examples.first() else { continue };
+    for (law, failures) in &found.failures {
+        let Some((seed, _)) = failures.examples.first() else { continue };
         let (scenario, violation) = shrink(draw(*seed), law, options);
         println!("\n=== {law}\n=== seed {seed}, made simpler:\n");
         println!("{}", live_through(scenario, options).text());

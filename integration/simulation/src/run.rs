@@ -1,15 +1,11 @@
 //! From a seed to a history.
 
-use crate::{
-    draw::draw,
-    engine::Engine,
-    history::History,
-    model::cluster::Id,
-    scenario::Scenario,
-    watch::machine::watcher::Watcher,
-};
 #[cfg(feature = "mutants")]
 use crate::watch::machine::mutants::Mutant;
+use crate::{
+    draw::draw, engine::Engine, history::History, model::cluster::Id, scenario::Scenario,
+    watch::machine::watcher::Watcher,
+};
 
 /// How histories are run.
 #[derive(Clone, Copy, Debug, Default)]

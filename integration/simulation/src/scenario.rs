@@ -124,6 +124,7 @@ pub enum RequestAnswer {
 
 /// The runner.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Runner {
     /// It uses a cluster that stays: one that waits, or a new one.
     pub persistent: bool,
@@ -171,6 +172,7 @@ pub struct Survivor {
 
 /// A cluster of somebody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Other {
     /// It comes into being then; before 0: it is there before the launch.
     pub at: Ms,

@@ -50,14 +50,15 @@ fn with(scenario: &Scenario, change: impl FnOnce(&mut Scenario)) -> Scenario {
 
 /// All that are simpler by one decision, the greatest changes first.
 fn simpler(scenario: &Scenario) -> Vec<Scenario> {
-    let mut all = Vec::new();
-    all.push(with(scenario, |it| it.lives.clear()));
-    all.push(with(scenario, |it| it.others.clear()));
-    all.push(with(scenario, |it| it.faults.clear()));
-    all.push(with(scenario, |it| it.forged.clear()));
-    all.push(with(scenario, |it| it.survivor = None));
-    all.push(with(scenario, |it| it.pushes = false));
-    all.push(with(scenario, |it| it.person = None));
+    let mut all = vec![
+        with(scenario, |it| it.lives.clear()),
+        with(scenario, |it| it.others.clear()),
+        with(scenario, |it| it.faults.clear()),
+        with(scenario, |it| it.forged.clear()),
+        with(scenario, |it| it.survivor = None),
+        with(scenario, |it| it.pushes = false),
+        with(scenario, |it| it.person = None),
+    ];
     for index in 0..scenario.faults.len() {
         all.push(with(scenario, |it| {
             it.faults.remove(index);
@@ -125,9 +126,8 @@ fn simpler_runner(scenario: &Scenario, runner: &Runner) -> Vec<Scenario> {
         with_runner(&|it| it.retry = SECOND),
     ];
     for index in 0..runner.requests.len() {
-        let with_request = |change: fn(&mut Request)| {
-            with_runner(&|it| change(&mut it.requests[index]))
-        };
+        let with_request =
+            |change: fn(&mut Request)| with_runner(&|it| change(&mut it.requests[index]));
         all.push(with_runner(&|it| it.requests.truncate(index)));
         all.push(with_request(|it| plain(&mut it.traits)));
         all.push(with_request(|it| it.traits.bootstrap_fails = false));

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, ops::Range, thread};
 
+#[cfg(feature = "mutants")]
+use crate::watch::machine::mutants::Mutant;
 use crate::{
     coverage::Coverage,
     laws::{self, LAWS, Violation},
     run::{Options, run},
 };
-#[cfg(feature = "mutants")]
-use crate::watch::machine::mutants::Mutant;
 
 /// So many failing seeds of one law are remembered.
 const EXAMPLES: usize = 5;
@@ -23,7 +23,16 @@ pub struct Sweep {
     /// How many events each of them had.
     pub events: Vec<u32>,
     /// The laws that failed: how often, and the first seeds, with what is wrong.
-    pub failures: BTreeMap<&'static str, (u64, Vec<(u64, String)>)>,
+    pub failures: BTreeMap<&'static str, Failures>,
+}
+
+/// How often a law failed.
+#[derive(Clone, Debug, Default)]
+pub struct Failures {
+    /// In so many histories.
+    pub count: u64,
+    /// The first seeds, with what is wrong.
+    pub examples: Vec<(u64, String)>,
 }
 
 impl Sweep {
@@ -40,7 +49,7 @@ impl Sweep {
     pub fn failures_text(&self) -> String {
         let mut lines = Vec::new();
         for (law, _) in LAWS {
-            let Some((count, examples)) = self.failures.get(law) else { continue };
+            let Some(Failures { count, examples }) = self.failures.get(law) else { continue };
             lines.push(format!("{law}: {count} of {}", self.histories));
             lines.extend(examples.iter().map(|(seed, why)| format!("    seed {seed}: {why}")));
         }
@@ -53,10 +62,10 @@ impl Sweep {
         self.coverage.add(&history);
         self.events.push(u32::try_from(history.events()).unwrap_or(u32::MAX));
         for violation in laws::check(&history) {
-            let (count, examples) = self.failures.entry(violation.law).or_default();
-            *count += 1;
-            if examples.len() < EXAMPLES {
-                examples.push((seed, violation.why));
+            let failures = self.failures.entry(violation.law).or_default();
+            failures.count += 1;
+            if failures.examples.len() < EXAMPLES {
+                failures.examples.push((seed, violation.why));
             }
         }
     }
@@ -65,12 +74,12 @@ impl Sweep {
         self.histories += other.histories;
         self.coverage.merge(&other.coverage);
         self.events.extend(other.events);
-        for (law, (more, seeds)) in other.failures {
-            let (count, examples) = self.failures.entry(law).or_default();
-            *count += more;
-            examples.extend(seeds);
-            examples.sort_unstable();
-            examples.truncate(EXAMPLES);
+        for (law, more) in other.failures {
+            let failures = self.failures.entry(law).or_default();
+            failures.count += more.count;
+            failures.examples.extend(more.examples);
+            failures.examples.sort_unstable();
+            failures.examples.truncate(EXAMPLES);
         }
     }
 }
@@ -86,8 +95,7 @@ pub fn catch(mutant: Mutant, seeds: Range<u64>) -> Option<(u64, Violation)> {
             return None;
         }
         let anyway = laws::check(&run(seed, Options::default()));
-        let is_new =
-            |violation: &Violation| !anyway.iter().any(|other| other.law == violation.law);
+        let is_new = |violation: &Violation| !anyway.iter().any(|other| other.law == violation.law);
         found.into_iter().find(is_new).map(|violation| (seed, violation))
     })
 }
@@ -105,8 +113,7 @@ pub fn sweep(seeds: Range<u64>, options: Options) -> Sweep {
     };
     let mut all = Sweep::default();
     thread::scope(|scope| {
-        let running: Vec<_> =
-            (0..workers).map(|worker| scope.spawn(move || one(worker))).collect();
+        let running: Vec<_> = (0..workers).map(|worker| scope.spawn(move || one(worker))).collect();
         for worker in running {
             match worker.join() {
                 Ok(part) => all.merge(part),

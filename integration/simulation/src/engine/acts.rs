@@ -85,10 +85,8 @@ impl<M: Machine> Engine<M> {
             }
             _ => None,
         };
-        let is_attached = self
-            .guard
-            .as_ref()
-            .is_some_and(|guard| self.lives[guard.life].mode == Mode::Attach);
+        let is_attached =
+            self.guard.as_ref().is_some_and(|guard| self.lives[guard.life].mode == Mode::Attach);
         if let (Some(id), Some(after)) = (asks, self.scenario.person)
             && !self.helped.contains(&id)
         {

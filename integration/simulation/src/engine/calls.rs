@@ -92,7 +92,7 @@ impl<M: Machine> Engine<M> {
         let (answered, reply) = match kind {
             CallKind::Question(question, parts) => {
                 let answered = parts.iter().map(|(_, fate)| fate.answered).max().unwrap_or(1);
-                (answered, self.answer(question, &parts))
+                (answered, self.answer(&question, &parts))
             }
             CallKind::Terminate(id, fate) => {
                 let answer = self.terminate(id, &fate);
@@ -124,7 +124,7 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    fn answer(&self, question: Question<Id>, parts: &[(Operation, Fate)]) -> Reply {
+    fn answer(&self, question: &Question<Id>, parts: &[(Operation, Fate)]) -> Reply {
         let now = self.now;
         match question {
             Question::Search => {
@@ -134,8 +134,8 @@ impl<M: Machine> Engine<M> {
                     None => Answer::Found(self.emr.list(now)),
                 }))
             }
-            Question::Look { id, .. } => Reply::Look(id, self.look(id, parts)),
-            Question::Details { id, .. } => Reply::Details(id, self.details(id, now, parts)),
+            Question::Look { id, .. } => Reply::Look(*id, self.look(*id, parts)),
+            Question::Details { id, .. } => Reply::Details(*id, self.details(*id, now, parts)),
             Question::Survivors => Reply::Event(Event::Survivors(self.runner.has_survivor(now))),
         }
     }

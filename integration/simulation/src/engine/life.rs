@@ -40,14 +40,8 @@ impl<M: Machine> Engine<M> {
             }
         }
         let seed = self.random.bits();
-        let plan = guard::plan(
-            mode,
-            &self.journal,
-            &self.scenario.settings,
-            seed,
-            self.now,
-            self.options,
-        );
+        let plan =
+            guard::plan(mode, &self.journal, &self.scenario.settings, seed, self.now, self.options);
         self.lives.push(self.life(mode));
         let mut machine = M::new(plan);
         let actions = machine.start(crate::watch::machine::time::Moment::START);
@@ -94,7 +88,8 @@ impl<M: Machine> Engine<M> {
         };
         let persistent = runner.persistent;
         let now = self.now;
-        let there = self.emr.clusters.iter().filter(|cluster| cluster.job_name && cluster.lives(now));
+        let there =
+            self.emr.clusters.iter().filter(|cluster| cluster.job_name && cluster.lives(now));
         let earlier = there.clone().map(|cluster| cluster.id).collect();
         let adoptable = there
             .filter(|cluster| persistent && cluster.traits.stays)

@@ -69,8 +69,7 @@ impl<M: Machine> Engine<M> {
         // It takes the one cluster of its name that waits, whoever's it is.
         let now = self.now;
         let mut there = self.emr.clusters.iter().filter(|cluster| {
-            cluster.job_name
-                && matches!(cluster.listed(now), Some(State::Waiting | State::Running))
+            cluster.job_name && matches!(cluster.listed(now), Some(State::Waiting | State::Running))
         });
         match (there.next().map(|cluster| (cluster.id, cluster.state(now))), there.next()) {
             (None, _) => self.send_request(),
@@ -182,8 +181,7 @@ impl<M: Machine> Engine<M> {
         self.runner.ended = Some((self.now, end));
         self.world(World::RunnerEnded(end));
         // Its last lines come first.
-        let output =
-            self.scenario.runner.as_ref().map_or(0, |runner| runner.log + runner.output);
+        let output = self.scenario.runner.as_ref().map_or(0, |runner| runner.log + runner.output);
         let mut output_open = false;
         if let Some(survivor) = &self.scenario.survivor {
             let gone = self.now + survivor.ends;

@@ -1,9 +1,6 @@
 //! The small scopes.
 
-use crate::watch::machine::{
-    event::RunnerEnd,
-    ownership::RunTag,
-};
+use crate::watch::machine::{event::RunnerEnd, ownership::RunTag};
 
 /// A cluster of a small scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +83,7 @@ const AFTER_THE_RUNNER: &[Step] = &[
 ];
 
 /// The same, as short as it can be.
-const IN_FLIGHT: &[Step] =
-    &[Step::Create(0), Step::RunnerEnds(RunnerEnd::Killed), Step::Create(1)];
+const IN_FLIGHT: &[Step] = &[Step::Create(0), Step::RunnerEnds(RunnerEnd::Killed), Step::Create(1)];
 
 /// Both at once, and the log names them.
 const BOTH: &[Step] = &[
@@ -110,7 +106,10 @@ pub const SCOPES: &[Scope] = &[
         failures: 1,
         ..scope("a good run, one answer fails", [GOOD, GOOD], ONE_AFTER_THE_OTHER)
     },
-    Scope { crashes: 1, ..scope("a crash, the second is unsafe", [GOOD, UNSAFE], ONE_AFTER_THE_OTHER) },
+    Scope {
+        crashes: 1,
+        ..scope("a crash, the second is unsafe", [GOOD, UNSAFE], ONE_AFTER_THE_OTHER)
+    },
     Scope { crashes: 1, ..scope("a crash, bad volumes", [GOOD, BAD_VOLUMES], ONE_AFTER_THE_OTHER) },
     Scope { crashes: 1, ..scope("a crash, one is in flight", [GOOD, UNSAFE], AFTER_THE_RUNNER) },
     Scope { stops: 1, ..scope("a stop, one is in flight", [GOOD, UNSAFE], AFTER_THE_RUNNER) },
@@ -121,5 +120,10 @@ pub const SCOPES: &[Scope] = &[
         ..scope("a stop that ends clusters", [GOOD, UNSAFE], IN_FLIGHT)
     },
     Scope { crashes: 1, ..scope("a crash, a stranger's", [PROTECTED, STRANGERS], BOTH) },
-    Scope { crashes: 1, stops: 1, wakes: 0, ..scope("a crash and a stop", [UNSAFE, GOOD], IN_FLIGHT) },
+    Scope {
+        crashes: 1,
+        stops: 1,
+        wakes: 0,
+        ..scope("a crash and a stop", [UNSAFE, GOOD], IN_FLIGHT)
+    },
 ];

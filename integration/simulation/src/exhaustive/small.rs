@@ -179,14 +179,8 @@ impl Small {
     }
 
     fn start(&mut self, mode: Mode) {
-        let plan = guard::plan(
-            mode,
-            &self.journal,
-            &settings(&self.scope),
-            1,
-            self.now,
-            self.options,
-        );
+        let plan =
+            guard::plan(mode, &self.journal, &settings(&self.scope), 1, self.now, self.options);
         let mut watcher = <Watcher<Id> as Machine>::new(plan);
         self.started = self.now;
         self.guards += 1;
@@ -290,12 +284,12 @@ impl Small {
         match *choice {
             Choice::Answer(index) => {
                 let pending = next.pending.remove(index);
-                next.answer(pending, false);
+                next.answer(&pending, false);
             }
             Choice::Failure(index) => {
                 next.failures -= 1;
                 let pending = next.pending.remove(index);
-                next.answer(pending, true);
+                next.answer(&pending, true);
             }
             Choice::World => next.step(),
             Choice::Wake => {
@@ -512,10 +506,10 @@ impl Small {
         self.clusters[index].phase != Phase::Absent
     }
 
-    fn answer(&mut self, pending: Pending, fails: bool) {
+    fn answer(&mut self, pending: &Pending, fails: bool) {
         let failed = || "no answer".to_owned();
         let refusal = || Refusal { kind: RefusalKind::Other, text: "no answer".to_owned() };
-        let event = match pending {
+        let event = match *pending {
             Pending::Terminate(id) => {
                 let done = !fails && self.terminate(id);
                 Event::TerminationAnswered(id, if done { Ok(()) } else { Err(refusal()) })
@@ -561,11 +555,7 @@ impl Small {
     fn list(&self) -> Vec<Listing<Id>> {
         (0..self.clusters.len())
             .filter(|index| self.exists(*index))
-            .map(|index| Listing {
-                id: id_of(index),
-                has_job_name: true,
-                state: self.state(index),
-            })
+            .map(|index| Listing { id: id_of(index), has_job_name: true, state: self.state(index) })
             .collect()
     }
 
@@ -589,11 +579,7 @@ impl Small {
             };
             Ok(exists.then_some((described, self.scope.clusters[index].is_unsafe)))
         };
-        let work = Work {
-            begun: truth.worked,
-            open: truth.phase != Phase::Over,
-            done: truth.done,
-        };
+        let work = Work { begun: truth.worked, open: truth.phase != Phase::Over, done: truth.done };
         let told = StepsTold { work, bad: false, of_run: true };
         RawLook {
             describe: cluster.then(describe),

@@ -18,9 +18,7 @@ pub(super) fn passed_means_seen(history: &History, facts: &Facts) -> Result<(), 
     for (at, number, notice) in &facts.notices {
         let Notice::Passed(id, waiting) = notice else { continue };
         let seen = facts.last_told(*number, *id, *at).is_some_and(|told| {
-            told.described
-                && told.judgement.passed_so_far()
-                && (*waiting || !told.judgement.unseen)
+            told.described && told.judgement.passed_so_far() && (*waiting || !told.judgement.unseen)
         });
         if !seen {
             return Err(format!(
@@ -47,9 +45,7 @@ pub(super) fn passed_means_seen(history: &History, facts: &Facts) -> Result<(), 
 }
 
 fn is_seen(facts: &Facts, number: usize, id: Id, at: Ms) -> bool {
-    facts
-        .last_told(number, id, at)
-        .is_some_and(|told| told.described && told.judgement.passed())
+    facts.last_told(number, id, at).is_some_and(|told| told.described && told.judgement.passed())
 }
 
 /// The end of a guard's life says that all was as it should be, if nothing else is said.
@@ -86,8 +82,7 @@ fn all_are_seen(
             _ => false,
         };
         // What was left before anything ran on it holds no data.
-        let ran = cluster.steps.iter().any(|step| step.begin < end)
-            && cluster.was_ready(end)
+        let ran = cluster.steps.iter().any(|step| step.begin < end) && cluster.was_ready(end)
             || life.mode == Mode::Run;
         if !counts || !ran || cluster.created + 15 * SECOND > end {
             continue;

@@ -12,9 +12,7 @@ use crate::{
 
 /// Law (f).
 pub(super) fn same_verdict(history: &History, facts: &Facts) -> Result<(), String> {
-    let crashed = |number: usize| {
-        matches!(history.lives[number].end, Some((_, LifeEnd::Crashed)))
-    };
+    let crashed = |number: usize| matches!(history.lives[number].end, Some((_, LifeEnd::Crashed)));
     for (_, number, notice) in facts.notices.iter().filter(|(_, number, _)| crashed(*number)) {
         let Notice::Unsafe(id, Cause::Failed, _) = notice else { continue };
         let Some(cluster) = history.cluster(*id) else { continue };

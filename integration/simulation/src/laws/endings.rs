@@ -9,12 +9,7 @@ use crate::{
     },
     model::{cluster::Cluster, faults::Operation},
     scenario::{Defect, Ms, SECOND},
-    watch::machine::{
-        event::Notice,
-        conclusion::Cause,
-        ownership::Ownership,
-        plan::Mode,
-    },
+    watch::machine::{conclusion::Cause, event::Notice, ownership::Ownership, plan::Mode},
 };
 
 /// The calls that judge a cluster.
@@ -43,9 +38,10 @@ pub(super) fn unsafe_clusters_end_soon(history: &History, facts: &Facts) -> Resu
 
 /// Another cluster of the run works, or what looks like one: the watch is slow then.
 fn works_beside(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> bool {
-    history.clusters.iter().any(|other| {
-        other.id != cluster.id && is_of_run(life, other) && other.lives(at)
-    })
+    history
+        .clusters
+        .iter()
+        .any(|other| other.id != cluster.id && is_of_run(life, other) && other.lives(at))
 }
 
 /// From when on the guard can find it, and whether it does so by itself, without the list.
@@ -86,19 +82,23 @@ fn one_ends_soon(
         SOON
     };
     let named = facts.hints.get(&(number, cluster.id)).filter(|_| {
-        history.scenario.forged.is_empty() && cluster.traits.defect != Some(Defect::Volumes) && !is_added
+        history.scenario.forged.is_empty()
+            && cluster.traits.defect != Some(Defect::Volumes)
+            && !is_added
     });
-    let named = named.map(|hint| ((*hint).max(shown), SOON_NAMED)).filter(|(from, _)| {
-        is_clear(history, &JUDGING, from - 40 * SECOND, from + SOON_NAMED)
-    });
+    let named = named
+        .map(|hint| ((*hint).max(shown), SOON_NAMED))
+        .filter(|(from, _)| is_clear(history, &JUDGING, from - 40 * SECOND, from + SOON_NAMED));
     let all = [&JUDGING[..], &[Operation::List]].concat();
     let general = Some((seen, bound))
         .filter(|(from, bound)| is_clear(history, &all, from - 40 * SECOND, from + bound));
     let last_looks = life.output_end.or(life.stops.first().copied()).unwrap_or(Ms::MAX);
     for (from, bound) in named.into_iter().chain(general) {
         let limit = from + bound;
-        let still = |at: Ms| cluster.ends().is_none_or(|ends| at < ends || cluster.terminated_by_guard)
-            && at < shown_until;
+        let still = |at: Ms| {
+            cluster.ends().is_none_or(|ends| at < ends || cluster.terminated_by_guard)
+                && at < shown_until
+        };
         if life.ended() <= limit || last_looks <= limit || !still(limit) {
             continue;
         }

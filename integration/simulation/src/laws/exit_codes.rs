@@ -122,10 +122,8 @@ fn nothing_is_left_out(
         let shown = shows_defect(history, life, cluster);
         let for_good = cluster.traits.defect != Some(Defect::Volumes);
         let long = shown.is_some_and(|(from, _)| from.max(life.start) < at - MINUTE);
-        let is_said = conclusion
-            .clusters
-            .iter()
-            .any(|(id, end)| *id == cluster.id && end.cause.is_some());
+        let is_said =
+            conclusion.clusters.iter().any(|(id, end)| *id == cluster.id && end.cause.is_some());
         // A last look in a run that has just ended has a few seconds.
         let had_time = facts.told.contains_key(&(number, cluster.id)) || long;
         if is_of_run(life, cluster) && for_good && long && had_time && !is_said {

@@ -220,9 +220,7 @@ pub fn is_clear(history: &History, operations: &[Operation], from: Ms, until: Ms
     let touches = |fault: &Fault| {
         fault.from < until
             && from < fault.until
-            && operations
-                .iter()
-                .any(|operation| fault.concerns(*operation, fault.from))
+            && operations.iter().any(|operation| fault.concerns(*operation, fault.from))
     };
     let slept = history
         .lives

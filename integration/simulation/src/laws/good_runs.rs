@@ -99,7 +99,9 @@ fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
         && shows_defect(history, life, cluster).is_none()
         && shown(from.max(life.start), cluster.over().unwrap_or(Ms::MAX).min(life.ended()))
         && (instances || !history.scenario.settings.volumes)
-        && (cluster.traits.stays || adopted || cluster.ends().is_some_and(|ends| ends < life.ended()))
+        && (cluster.traits.stays
+            || adopted
+            || cluster.ends().is_some_and(|ends| ends < life.ended()))
 }
 
 /// A cluster of the run has done its work, and none has any left.

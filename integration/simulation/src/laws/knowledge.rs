@@ -33,10 +33,7 @@ fn warns_or_is_blind(notice: &Notice<Id>, id: Id) -> bool {
 }
 
 /// Law (b).
-pub(super) fn no_unsafe_cluster_is_unknown(
-    history: &History,
-    facts: &Facts,
-) -> Result<(), String> {
+pub(super) fn no_unsafe_cluster_is_unknown(history: &History, facts: &Facts) -> Result<(), String> {
     for cluster in &history.clusters {
         closed_run_left_none(history, facts, cluster)?;
         for (number, life) in history.lives.iter().enumerate() {
@@ -46,9 +43,7 @@ pub(super) fn no_unsafe_cluster_is_unknown(
             not_judged_is_told(history, facts, number, cluster)?;
             let Some((shown, until)) = shows_defect(history, life, cluster) else { continue };
             // A list shows it by then, and nobody can miss it.
-            let seen_from = shown
-                .max(life.start)
-                .max(cluster.created + cluster.traits.list_lag);
+            let seen_from = shown.max(life.start).max(cluster.created + cluster.traits.list_lag);
             let asleep: Ms = life.slept.iter().map(|(from, until)| until - from).sum();
             let is_added = shown > cluster.created + SECOND;
             let added = if is_added { SOON_ADDED } else { 0 };
@@ -114,11 +109,7 @@ fn not_judged_is_told(
 }
 
 /// Once a run is closed, nobody looks at its clusters again.
-fn closed_run_left_none(
-    history: &History,
-    facts: &Facts,
-    cluster: &Cluster,
-) -> Result<(), String> {
+fn closed_run_left_none(history: &History, facts: &Facts, cluster: &Cluster) -> Result<(), String> {
     let Some(closed) = history.closed else { return Ok(()) };
     let Some(last) = history.lives.last().filter(|life| life.mode != Mode::Attach) else {
         return Ok(());

@@ -60,12 +60,7 @@ fn last_looks_end(history: &History, life: &Life) -> Option<Ms> {
 }
 
 /// A runner that was asked to stop is killed when its time is over, or at the second request.
-fn runner_stops(
-    history: &History,
-    facts: &Facts,
-    number: usize,
-    asleep: Ms,
-) -> Result<(), String> {
+fn runner_stops(history: &History, facts: &Facts, number: usize, asleep: Ms) -> Result<(), String> {
     let life = &history.lives[number];
     let Some((ended, _)) = history.runner_ended else { return Ok(()) };
     let of_life = || facts.stops.iter().filter(|(_, of, _)| *of == number);

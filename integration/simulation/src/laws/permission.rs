@@ -130,9 +130,7 @@ pub(super) fn no_good_cluster_ends(history: &History, facts: &Facts) -> Result<(
         let is_good = shown.is_none_or(|(from, _)| case.at < from);
         let rules = history.scenario.settings.rules;
         let may_end = match owners(case.life, case.cluster)[0] {
-            Some(Ownership::Ours) => {
-                case.is_unjudged() || case.is_stopped() || case.is_orphaned()
-            }
+            Some(Ownership::Ours) => case.is_unjudged() || case.is_stopped() || case.is_orphaned(),
             Some(Ownership::Presumed) => {
                 rules.untagged && (case.is_stopped() || case.is_orphaned())
             }

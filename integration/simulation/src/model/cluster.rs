@@ -43,6 +43,7 @@ pub struct Step {
 
 /// A cluster.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Cluster {
     /// Its id.
     pub id: Id,
@@ -122,7 +123,11 @@ impl Cluster {
     #[must_use]
     pub fn state(&self, now: Ms) -> State {
         if let Some(ends) = self.ends().filter(|ends| *ends <= now) {
-            return if now < ends + self.traits.terminating { State::Terminating } else { State::Over };
+            return if now < ends + self.traits.terminating {
+                State::Terminating
+            } else {
+                State::Over
+            };
         }
         let age = now - self.created;
         if age < self.traits.starting {

@@ -2,7 +2,7 @@
 
 use crate::{
     model::cluster::{Cluster, Id, Launcher},
-    scenario::{Ms, Traits, Defect, HOUR},
+    scenario::{Defect, HOUR, Ms, Traits},
     watch::machine::{
         event::{Described, Listing},
         ownership::{Evidence, RunTag},

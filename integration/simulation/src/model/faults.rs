@@ -158,10 +158,9 @@ pub fn fate(faults: &[Fault], operation: Operation, now: Ms, random: &mut Random
             Fate { throttled: true, ..failed(fault.kind, random.between(2_000, 12_000)) }
         }
         FaultKind::Outage => failed(fault.kind, random.between(1_000, 10_000)),
-        FaultKind::Lost => Fate {
-            served: random.chance(50).then_some(quick),
-            ..failed(fault.kind, CALL_LIMIT)
-        },
+        FaultKind::Lost => {
+            Fate { served: random.chance(50).then_some(quick), ..failed(fault.kind, CALL_LIMIT) }
+        }
         FaultKind::Slow => {
             let slow = random.between(3_000, CALL_LIMIT - 1_000);
             Fate { served: Some(slow / 2), answered: slow, ..fine }

@@ -80,6 +80,7 @@ pub struct RawDetails {
 
 /// What a guard knows of one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Knowledge {
     described: Seen<Described>,
     /// What DescribeCluster shows is wrong.
@@ -102,10 +103,7 @@ pub fn shows_bad_cluster(cluster: &Cluster) -> bool {
 /// What ListSteps tells of it now.
 #[must_use]
 pub fn steps_told(cluster: &Cluster, now: Ms, adopted: bool) -> StepsTold {
-    let shown = cluster
-        .steps
-        .iter()
-        .filter(|step| step.added <= now && (!adopted || step.of_run));
+    let shown = cluster.steps.iter().filter(|step| step.added <= now && (!adopted || step.of_run));
     let (mut bad, mut any) = (false, false);
     for step in shown {
         bad |= step.bad;
