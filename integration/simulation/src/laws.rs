@@ -10,7 +10,7 @@ mod confirmation;
 mod crashes;
 mod endings;
 mod exit_codes;
-mod good_runs;
+pub mod good_runs;
 mod knowledge;
 mod limits;
 mod permission;

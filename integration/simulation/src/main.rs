@@ -72,6 +72,11 @@ fn main() -> ExitCode {
                 spent.as_secs_f64(),
                 found.median_events()
             );
+            println!(
+                "{} good runs, each {} ms longer than its runner on average",
+                found.longer.1,
+                found.average_longer()
+            );
             explain(&found, options)
         }
     }

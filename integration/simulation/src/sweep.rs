@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, ops::Range, thread};
 use crate::watch::machine::mutants::Mutant;
 use crate::{
     coverage::Coverage,
-    laws::{self, LAWS, Violation},
+    laws::{self, LAWS, Violation, good_runs},
     run::{Options, run},
+    scenario::Ms,
 };
 
 /// So many failing seeds of one law are remembered.
@@ -22,6 +23,8 @@ pub struct Sweep {
     pub coverage: Coverage,
     /// How many events each of them had.
     pub events: Vec<u32>,
+    /// How much longer than their runners the good runs took, together, and how many there were.
+    pub longer: (Ms, i64),
     /// The laws that failed: how often, and the first seeds, with what is wrong.
     pub failures: BTreeMap<&'static str, Failures>,
 }
@@ -56,8 +59,19 @@ impl Sweep {
         lines.join("\n")
     }
 
+    /// How much longer than its runner a good run takes on average, in milliseconds.
+    #[must_use]
+    pub fn average_longer(&self) -> Ms {
+        let (sum, count) = self.longer;
+        sum / count.max(1)
+    }
+
     fn add(&mut self, seed: u64, options: Options) {
         let history = run(seed, options);
+        if let Some(longer) = good_runs::longer(&history) {
+            self.longer.0 += longer;
+            self.longer.1 += 1;
+        }
         self.histories += 1;
         self.coverage.add(&history);
         self.events.push(u32::try_from(history.events()).unwrap_or(u32::MAX));
@@ -72,6 +86,8 @@ impl Sweep {
 
     fn merge(&mut self, other: Self) {
         self.histories += other.histories;
+        self.longer.0 += other.longer.0;
+        self.longer.1 += other.longer.1;
         self.coverage.merge(&other.coverage);
         self.events.extend(other.events);
         for (law, more) in other.failures {

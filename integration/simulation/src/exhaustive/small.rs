@@ -16,7 +16,7 @@ use crate::{
         knowledge::{Knowledge, RawDetails, RawLook, StepsTold},
     },
     run::Options,
-    scenario::{Ms, SECOND, Settings},
+    scenario::{MINUTE, Ms, SECOND, Settings},
     watch::machine::{
         conclusion::{Conclusion, EndResult, Verdict},
         event::{
@@ -132,6 +132,12 @@ fn settings(scope: &Scope) -> Settings {
         volumes: true,
         until_idle: false,
     }
+}
+
+/// The journal tells the time of a crash roughly, and the next guard starts some time later: in whole
+/// minutes, so that most places of a crash lead to one and the same state.
+fn next_minute(now: Ms) -> Ms {
+    (now / MINUTE + 1) * MINUTE
 }
 
 fn id_of(index: usize) -> Id {
@@ -314,7 +320,7 @@ impl Small {
             }
             Choice::Crash => next.crash(),
             Choice::Restart => {
-                next.now += 60 * SECOND;
+                next.now = next_minute(next.now);
                 next.start(Mode::Resume);
             }
         }
@@ -373,6 +379,8 @@ impl Small {
 
     fn crash(&mut self) {
         self.crashes -= 1;
+        // The guard that follows is left in peace: that is scope enough.
+        self.stops = 0;
         self.watcher = None;
         self.wake = None;
         // What was sent takes effect.
@@ -382,7 +390,7 @@ impl Small {
             }
         }
         self.runner.get_or_insert(RunnerEnd::Killed);
-        self.journal.bound.get_or_insert(self.now);
+        self.journal.bound.get_or_insert(next_minute(self.now));
     }
 
     fn terminate(&mut self, id: Id) -> bool {

@@ -140,8 +140,12 @@ fn what_the_log_names_is_asked_for(
         let limit = at + AT_ONCE;
         let asked = facts.asked.get(&(number, *id)).is_some_and(|asked| *asked <= limit);
         let is_own = history.cluster(*id).is_some_and(|cluster| is_of_run(life, cluster));
-        let clear = is_clear(history, &JUDGING, at - 40 * SECOND, limit);
-        if is_own && !asked && life.ended() > limit && clear {
+        // What was named before, and could not be described, is asked for again in between.
+        let is_alone = !facts.named.iter().any(|(before, of, other)| {
+            *of == number && other != id && (at - 20 * SECOND..=*at).contains(before)
+        });
+        let awake = is_clear(history, &[], *at, limit);
+        if is_own && !asked && life.ended() > limit && is_alone && awake {
             return Err(format!("the log names {id} at {}, and it is not looked at", clock(*at)));
         }
     }

@@ -42,6 +42,8 @@ pub struct Facts {
     pub told: BTreeMap<(usize, Id), Vec<Told>>,
     /// When the log named a cluster first, to each guard.
     pub hints: BTreeMap<(usize, Id), Ms>,
+    /// When the log, or an event, named a cluster.
+    pub named: Vec<(Ms, usize, Id)>,
     /// When a guard asked for a cluster first.
     pub asked: BTreeMap<(usize, Id), Ms>,
     /// When calls met faults.
@@ -80,7 +82,9 @@ impl Facts {
                 let described = known.last().is_some_and(|told| told.described);
                 known.push(Told { at, judgement: *judgement, described });
             }
+            Event::Pushed(id) => self.named.push((at, life, *id)),
             Event::Hint(id) => {
+                self.named.push((at, life, *id));
                 self.hints.entry((life, *id)).or_insert(at);
             }
             _ => {}

@@ -46,6 +46,14 @@ pub(super) fn end_as_the_runner_does(history: &History, facts: &Facts) -> Result
     Ok(())
 }
 
+/// How much longer than its runner a good run took, where no fault was near its end.
+#[must_use]
+pub fn longer(history: &History) -> Option<Ms> {
+    let ended = good_end(history)?;
+    let life = history.lives.first()?;
+    life.conclusion().map(|_| life.ended() - ended)
+}
+
 /// When the output of a good run ended, if it was one.
 fn good_end(history: &History) -> Option<Ms> {
     let [life] = &history.lives[..] else { return None };
