@@ -41,6 +41,7 @@ pub const EXPECTED: &[&str] = &[
     "cause: orphaned",
     "cause: stopped",
     "cause: unjudged",
+    "defect: added volumes",
     "defect: no security configuration",
     "defect: replaced",
     "defect: step",
@@ -132,6 +133,7 @@ pub const EXPECTED: &[&str] = &[
     "others: before the run",
     "others: during the run",
     "others: named by the log",
+    "others: protect a cluster again",
     "others: with another run's tag",
     "others: without a tag",
     "ownership: adopted, ask",
@@ -286,6 +288,7 @@ impl Coverage {
 
     fn world(&mut self, world: &World) {
         match world {
+            World::ProtectedAgain(_) => self.count("others: protect a cluster again"),
             World::Fault(kind, operation) => {
                 self.count(fault_name(*kind));
                 self.count(operation_name(*operation));
@@ -396,6 +399,7 @@ impl Coverage {
                 Defect::Replaced => "defect: replaced",
                 Defect::Step => "defect: step",
                 Defect::Volumes => "defect: volumes",
+                Defect::AddedVolumes => "defect: added volumes",
             });
         }
         for (from, to) in transitions(cluster) {

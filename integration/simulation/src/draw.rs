@@ -66,6 +66,7 @@ fn defect(random: &mut Random, percent: u64) -> Option<Defect> {
             Defect::Step,
             Defect::Volumes,
             Defect::Volumes,
+            Defect::AddedVolumes,
         ])
     })
 }
@@ -104,6 +105,7 @@ fn traits(random: &mut Random, unsafe_percent: u64) -> Traits {
         },
         defect: defect(random, unsafe_percent),
         protected: random.chance(10),
+        protected_again: random.chance(30),
         list_lag: if random.chance(70) {
             random.between(0, 2 * SECOND)
         } else {

@@ -55,6 +55,8 @@ pub enum World {
     RunnerEnded(RunnerEnd),
     /// Somebody ended a cluster by hand.
     EndedByPerson(Id),
+    /// Somebody protected a cluster again.
+    ProtectedAgain(Id),
     /// A call met a fault.
     Fault(FaultKind, Operation),
 }

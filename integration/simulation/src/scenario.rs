@@ -67,6 +67,8 @@ pub enum Defect {
     Step,
     /// Its volumes are not encrypted. They show it while it has instances.
     Volumes,
+    /// The same of instances that are added while it works.
+    AddedVolumes,
 }
 
 /// How a cluster lives.
@@ -90,6 +92,8 @@ pub struct Traits {
     pub defect: Option<Defect>,
     /// It has termination protection.
     pub protected: bool,
+    /// Somebody sets it once again when it was lifted.
+    pub protected_again: bool,
     /// ListClusters shows it so late, and every change of its state.
     pub list_lag: Ms,
     /// It stays when its steps are done.
@@ -229,6 +233,14 @@ pub enum CrashTime {
     After(Ms),
     /// Behind so many of its actions.
     Actions(u32),
+}
+
+impl Defect {
+    /// It shows only while the cluster has instances.
+    #[must_use]
+    pub fn passes_away(self) -> bool {
+        matches!(self, Self::Volumes | Self::AddedVolumes)
+    }
 }
 
 impl GuardLife {

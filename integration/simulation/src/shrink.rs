@@ -150,6 +150,7 @@ fn plain(traits: &mut Traits) {
     traits.bootstrap_fails = false;
     traits.failing_step = None;
     traits.protected = false;
+    traits.protected_again = false;
     traits.list_lag = 0;
     traits.instances = 0;
     traits.steps.truncate(1);

@@ -31,6 +31,7 @@ fn traits(random: &mut Random) -> Traits {
         instances: 0,
         defect: None,
         protected: false,
+        protected_again: false,
         list_lag: 0,
         stays: random.chance(30),
     }

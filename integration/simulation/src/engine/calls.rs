@@ -101,6 +101,7 @@ impl<M: Machine> Engine<M> {
             CallKind::Unprotect(id, fate) => {
                 if fate.served.is_some() {
                     self.emr.unprotect(id);
+                    self.protect_again(id);
                 }
                 let answer = refusal(&fate, Operation::Protection).map_or(Ok(()), Err);
                 (fate.answered, Reply::Event(Event::ProtectionAnswered(id, answer)))
@@ -108,6 +109,16 @@ impl<M: Machine> Engine<M> {
         };
         let at = (sent + answered).max(self.now);
         self.queue.push(at, Item::Deliver { life, answer: Box::new(reply) });
+    }
+
+    /// Somebody sets protection again, once, before anything else comes.
+    fn protect_again(&mut self, id: Id) {
+        if let Some(cluster) = self.emr.cluster_mut(id)
+            && std::mem::take(&mut cluster.traits.protected_again)
+        {
+            cluster.protected = true;
+            self.world(World::ProtectedAgain(id));
+        }
     }
 
     fn terminate(&mut self, id: Id, fate: &Fate) -> Result<(), Refusal> {
@@ -184,7 +195,7 @@ impl<M: Machine> Engine<M> {
                 Operation::Groups => raw.groups = Some(told),
                 Operation::Instances => {
                     let any = cluster.shows_instances(now);
-                    let bad = any && cluster.traits.defect == Some(Defect::Volumes);
+                    let bad = cluster.shows_bad_volume(now);
                     raw.volumes = Some(told.then_some((any, bad)));
                 }
                 _ => {}

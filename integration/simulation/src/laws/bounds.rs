@@ -14,6 +14,9 @@ pub const SOON_BESIDE_ANOTHER: Ms = 4 * MINUTE;
 /// The same for what is added to a cluster that works: its steps are asked for every six minutes.
 pub const SOON_ADDED: Ms = 10 * MINUTE;
 
+/// The same for instances that are added to it: they are asked for every 15 minutes.
+pub const SOON_GROWN: Ms = 20 * MINUTE;
+
 /// The same of a cluster that the log names: one look and one request, with the slowest answers.
 pub const SOON_NAMED: Ms = 10 * SECOND;
 

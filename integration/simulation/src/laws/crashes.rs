@@ -18,7 +18,7 @@ pub(super) fn same_verdict(history: &History, facts: &Facts) -> Result<(), Strin
         let Some(cluster) = history.cluster(*id) else { continue };
         let mut later = history.lives[number + 1..].iter().filter_map(|life| life.conclusion());
         // Volumes show what they are only while they are there.
-        let passes_away = cluster.traits.defect == Some(Defect::Volumes);
+        let passes_away = cluster.traits.defect.is_some_and(Defect::passes_away);
         let stands = later.clone().any(|conclusion| {
             let is_unsafe = conclusion
                 .clusters

@@ -4,7 +4,7 @@ use crate::{
     guard::TERMINATION,
     history::{History, Life, clock},
     laws::{
-        bounds::{AGAIN, AT_ONCE, SOON, SOON_ADDED, SOON_BESIDE_ANOTHER, SOON_NAMED},
+        bounds::{AGAIN, AT_ONCE, SOON, SOON_ADDED, SOON_BESIDE_ANOTHER, SOON_GROWN, SOON_NAMED},
         facts::{Facts, ends_if_unsafe, is_clear, is_of_run, owners, shows_defect},
     },
     model::{cluster::Cluster, faults::Operation},
@@ -74,7 +74,9 @@ fn one_ends_soon(
     let is_added = shown > cluster.ready()
         || (is_step && shown > cluster.created)
         || (by_itself && life.mode == Mode::Run);
-    let bound = if is_added || life.mode == Mode::Attach {
+    let bound = if cluster.traits.defect == Some(Defect::AddedVolumes) {
+        SOON_GROWN
+    } else if is_added || life.mode == Mode::Attach {
         SOON_ADDED
     } else if works_beside(history, life, cluster, seen) {
         SOON_BESIDE_ANOTHER
@@ -83,7 +85,7 @@ fn one_ends_soon(
     };
     let named = facts.hints.get(&(number, cluster.id)).filter(|_| {
         history.scenario.forged.is_empty()
-            && cluster.traits.defect != Some(Defect::Volumes)
+            && !cluster.traits.defect.is_some_and(Defect::passes_away)
             && !is_added
     });
     let named = named

@@ -120,7 +120,7 @@ fn nothing_is_left_out(
     }
     for cluster in &history.clusters {
         let shown = shows_defect(history, life, cluster);
-        let for_good = cluster.traits.defect != Some(Defect::Volumes);
+        let for_good = !cluster.traits.defect.is_some_and(Defect::passes_away);
         let long = shown.is_some_and(|(from, _)| from.max(life.start) < at - MINUTE);
         let is_said =
             conclusion.clusters.iter().any(|(id, end)| *id == cluster.id && end.cause.is_some());

@@ -4,11 +4,11 @@ use crate::{
     guard::JUDGE_WITHIN,
     history::{History, clock},
     laws::{
-        bounds::{SOON_ADDED, TOLD},
+        bounds::{SOON_ADDED, SOON_GROWN, TOLD},
         facts::{Facts, is_launched_by_run, is_of_run, owners, shows_defect},
     },
     model::cluster::{Cluster, Id},
-    scenario::{Ms, SECOND},
+    scenario::{Defect, Ms, SECOND},
     watch::machine::{event::Notice, ownership::Ownership, plan::Mode},
 };
 
@@ -46,7 +46,7 @@ pub(super) fn no_unsafe_cluster_is_unknown(history: &History, facts: &Facts) -> 
             let seen_from = shown.max(life.start).max(cluster.created + cluster.traits.list_lag);
             let asleep: Ms = life.slept.iter().map(|(from, until)| until - from).sum();
             let is_added = shown > cluster.created + SECOND;
-            let added = if is_added { SOON_ADDED } else { 0 };
+            let added = if is_added { SOON_ADDED.max(SOON_GROWN) } else { 0 };
             let limit = seen_from + added + JUDGE_WITHIN + TOLD + asleep;
             let lives_on = cluster.over().is_none_or(|over| over > limit) && until > limit;
             if lives_on
@@ -123,7 +123,11 @@ fn closed_run_left_none(history: &History, facts: &Facts, cluster: &Cluster) -> 
     if !lives_on {
         return Ok(());
     }
-    let is_unsafe = shows_defect(history, last, cluster).is_some_and(|(_, until)| until > closed);
+    // What is added later is nobody's to see.
+    let is_there =
+        |from: Ms| cluster.traits.defect != Some(Defect::AddedVolumes) || from < closed;
+    let is_unsafe = shows_defect(history, last, cluster)
+        .is_some_and(|(from, until)| until > closed && is_there(from));
     let told = facts.notices.iter().any(|(_, _, notice)| warns(notice, cluster.id));
     if is_unsafe && !told {
         return Err(format!(

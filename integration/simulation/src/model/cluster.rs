@@ -71,6 +71,8 @@ pub struct Cluster {
 
 /// From the end of one step to the begin of the next.
 const BETWEEN_STEPS: Ms = 5 * SECOND;
+/// Instances are added so long after it is ready.
+const ADDED_AFTER: Ms = 4 * MINUTE;
 /// Instances are there for so long once it is TERMINATING.
 const INSTANCES_LINGER: Ms = 5 * SECOND;
 
@@ -201,6 +203,15 @@ impl Cluster {
         self.instances().is_some_and(|(from, until)| (from..until).contains(&now))
     }
 
+    /// One of its volumes shows that it is not encrypted.
+    #[must_use]
+    pub fn shows_bad_volume(&self, now: Ms) -> bool {
+        let added = now >= self.ready() + ADDED_AFTER;
+        self.shows_instances(now)
+            && (self.traits.defect == Some(Defect::Volumes)
+                || (self.traits.defect == Some(Defect::AddedVolumes) && added))
+    }
+
     /// From when on what is wrong with it can be seen, and until when; none: nothing is wrong, or
     /// nobody can see it.
     #[must_use]
@@ -211,7 +222,11 @@ impl Cluster {
                 Some((self.created, Ms::MAX))
             }
             Some(Defect::Volumes) if volumes_required => self.instances(),
-            Some(Defect::Volumes | Defect::Step) | None => None,
+            Some(Defect::AddedVolumes) if volumes_required => self
+                .instances()
+                .map(|(from, until)| (from.max(self.ready() + ADDED_AFTER), until))
+                .filter(|(from, until)| from < until),
+            Some(Defect::Volumes | Defect::AddedVolumes | Defect::Step) | None => None,
         };
         step.into_iter().chain(other).min()
     }
