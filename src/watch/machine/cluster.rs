@@ -151,14 +151,16 @@ impl Cluster {
     ) -> Wanted {
         let changed = listed != self.state();
         // Its end is told by itself alone; of all that comes before, the list knows as much.
-        let cluster = listed.is_none_or(|state| state == State::Over) || self.described.is_none();
+        // What could not be told is asked for again.
+        let unknown = self.described.is_none() || self.judgement.unknown;
+        let cluster = listed.is_none_or(|state| state == State::Over) || unknown;
         let works =
             listed.is_some_and(|state| !matches!(state, State::Starting | State::Bootstrapping));
         let due = self
             .steps_told
             .filter(|_| self.judgement.steps_known)
             .is_none_or(|told| now.since(told) >= plan.limits.interval * STEPS);
-        Wanted { cluster, steps: due || (changed && works) || pushed }
+        Wanted { cluster, steps: due || unknown || (changed && works) || pushed }
     }
 
     /// Whether there is reason to ask what changes less often than its state; with its groups, and

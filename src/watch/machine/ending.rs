@@ -108,6 +108,11 @@ impl Ending {
         self.is_over
     }
 
+    /// Whether it is under way, and only a person may bring it about.
+    pub fn asks_a_person(&self) -> bool {
+        self.not_permitted.is_some() && !self.is_over
+    }
+
     fn request(&mut self) -> Vec<Move> {
         if self.lift {
             self.awaits = Awaits::Protection;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// What the next look is for, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PollReason {
     /// A cluster could not be judged, or told to be the run's.
     Judgement,
@@ -49,6 +49,11 @@ impl PollPace {
     /// `seed` decides how the pauses differ from those of other guards.
     pub(super) fn new(first: Duration, seed: u64) -> Self {
         Self { first, need: PollReason::Search, looks: 0, slower: 1.0, random: seed }
+    }
+
+    /// What the pause that was begun last is for.
+    pub(super) fn need(&self) -> PollReason {
+        self.need
     }
 
     /// The pause until the next look; `throttled` is whether EMR has asked to slow down since the

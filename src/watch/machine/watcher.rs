@@ -40,6 +40,8 @@ const LAST_LOOKS: u32 = 6;
 #[derive(Clone, Debug, Default)]
 struct Search {
     under_way: bool,
+    /// Ask again once it is answered: what was asked earlier tells of an earlier time.
+    again: bool,
     succeeded: Option<Moment>,
     /// Why the last one failed, and since when they do.
     trouble: Option<(String, Moment)>,
@@ -95,9 +97,13 @@ pub struct Watcher<I> {
     /// Clusters that the log, an event or a journal names, and how often they were asked for.
     hints: VecDeque<(I, u32)>,
     hint_looks: BTreeMap<I, u32>,
+    /// So many may be asked for now, and when there is one more.
+    hint_tokens: usize,
     hints_next: Moment,
     /// Looks under way.
     looking: BTreeSet<I>,
+    /// Those of them after which another one is due.
+    look_again: BTreeSet<I>,
     search: Search,
     throttled: bool,
     next_look: Moment,
@@ -133,8 +139,10 @@ impl<I: Id> Watcher<I> {
             told_undecided: BTreeSet::new(),
             hints: plan.known.iter().map(|id| (id.clone(), 0)).collect(),
             hint_looks: BTreeMap::new(),
+            hint_tokens: HINTS_AT_ONCE,
             hints_next: Moment::START,
             looking: BTreeSet::new(),
+            look_again: BTreeSet::new(),
             search: Search::default(),
             throttled: false,
             next_look: Moment::START,
@@ -187,9 +195,6 @@ impl<I: Id> Watcher<I> {
                 if let Some(cluster) = self.clusters.get_mut(&id) {
                     cluster.details.under_way = false;
                     self.judge(now, &id, judgement);
-                    // What it has told is reason for another pace.
-                    let pause = self.pause();
-                    self.next_look = self.next_look.min(now.after(pause));
                 }
             }
             Event::TerminationAnswered(id, answer) => self.termination_answered(now, &id, answer),
@@ -217,6 +222,7 @@ impl<I: Id> Watcher<I> {
             self.look_after_runner(now);
             self.wake_endings(now);
             if self.last.is_none() {
+                self.look_sooner(now);
                 self.look_if_due(now);
                 self.check_done(now);
             }

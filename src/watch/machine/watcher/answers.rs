@@ -17,6 +17,9 @@ use crate::watch::machine::{
 impl<I: Id> Watcher<I> {
     pub(super) fn listed(&mut self, now: Moment, answer: Answer<Vec<Listing<I>>>) {
         self.search.under_way = false;
+        if std::mem::take(&mut self.search.again) {
+            self.ask_search();
+        }
         let listings = match answer {
             Answer::Found(listings) => {
                 self.search.succeeded = Some(now);
@@ -87,6 +90,9 @@ impl<I: Id> Watcher<I> {
 
     pub(super) fn looked_now(&mut self, now: Moment, id: I, look: Look) {
         self.looking.remove(&id);
+        if self.look_again.remove(&id) {
+            self.ask_look(&id, Wanted::ALL);
+        }
         let tries = self.hint_looks.remove(&id);
         let standing = self.plan.standing(&id);
         let whose = look.described.found().map(|described| {
@@ -105,8 +111,12 @@ impl<I: Id> Watcher<I> {
                     return;
                 }
                 Some(whose) => {
-                    self.undecided.remove(&id);
+                    let since = self.undecided.remove(&id);
                     self.add(now, &id, whose);
+                    // The time limit for its judgement runs since it was listed.
+                    if let Some(cluster) = self.clusters.get_mut(&id) {
+                        cluster.unknown_since = since;
+                    }
                 }
                 None => {
                     // What the search lists is asked for again with it; what only the log names,
@@ -116,7 +126,6 @@ impl<I: Id> Watcher<I> {
                         && !self.undecided.contains_key(&id)
                     {
                         self.hints.push_back((id, tries));
-                        self.hints_next = now.after(self.plan.limits.interval);
                     } else if look.described == Answer::Absent {
                         self.undecided.remove(&id);
                     }
@@ -149,6 +158,7 @@ impl<I: Id> Watcher<I> {
             self.actions.push(Action::Tell(Notice::SightLost(Some(id.clone()))));
         }
         self.judge(now, &id, look.judgement);
+        self.decide_again(now, &id);
         self.ask_details(now, false);
     }
 

@@ -6,6 +6,7 @@ use crate::watch::machine::{
     ending::{Ending, Move},
     event::{Action, Notice, Refusal},
     mutants::mutated,
+    ownership::Ownership,
     plan::Id,
     termination::{Decision, Reason},
     time::Moment,
@@ -33,6 +34,19 @@ impl<I: Id> Watcher<I> {
             self.begin_ending(now, id, decision, cause);
         }
         self.stop_runner(now);
+    }
+
+    /// An unsafe cluster that only a person could end may be this run's to end by now: the runner
+    /// has put steps on it.
+    pub(super) fn decide_again(&mut self, now: Moment, id: &I) {
+        let Some(cluster) = self.clusters.get(id) else { return };
+        let asks = cluster.ending.as_ref().is_some_and(Ending::asks_a_person);
+        if asks
+            && cluster.cause == Some(Cause::Failed)
+            && cluster.decision(Reason::Unsafe, &self.plan) == Decision::End
+        {
+            self.begin_ending(now, id, Decision::End, Cause::Failed);
+        }
     }
 
     pub(super) fn begin_ending(&mut self, now: Moment, id: &I, decision: Decision, cause: Cause) {
@@ -90,7 +104,14 @@ impl<I: Id> Watcher<I> {
                 }
                 Move::Unprotect => self.actions.push(Action::Unprotect(id.clone())),
                 Move::Terminate => self.actions.push(Action::Terminate(id.clone())),
-                Move::Look => self.ask_look(id, Wanted { cluster: true, steps: false }),
+                Move::Look => {
+                    // Steps can make it the run's to end.
+                    let steps = self.clusters.get(id).is_some_and(|cluster| {
+                        cluster.whose == Ownership::Adopted
+                            && cluster.ending.as_ref().is_some_and(Ending::asks_a_person)
+                    });
+                    self.ask_look(id, Wanted { cluster: true, steps });
+                }
                 Move::Help(obstacle) => {
                     self.actions.push(Action::Tell(Notice::Help(id.clone(), obstacle)));
                 }

@@ -79,7 +79,8 @@ impl<I: Id> Watcher<I> {
         match self.expected() {
             ExpectedEnd::Finished => matches!(state, State::Over | State::Terminating),
             ExpectedEnd::Persistent => {
-                cluster.judgement.steps_known && !cluster.judgement.work.open
+                state == State::Over
+                    || (cluster.judgement.steps_known && !cluster.judgement.work.open)
             }
             ExpectedEnd::Known => true,
         }
@@ -130,6 +131,7 @@ impl<I: Id> Watcher<I> {
         if !last.under_way && !is_short && last.next <= now && !self.is_finished {
             last.under_way = true;
             last.looks += 1;
+            self.search.again = self.search.under_way;
             self.ask_search();
             let open: Vec<I> = self
                 .clusters
@@ -138,7 +140,12 @@ impl<I: Id> Watcher<I> {
                 .map(|(id, _)| id.clone())
                 .collect();
             for id in open {
-                self.ask_look(&id, Wanted::ALL);
+                // What was asked earlier tells of an earlier time.
+                if self.looking.contains(&id) {
+                    self.look_again.insert(id);
+                } else {
+                    self.ask_look(&id, Wanted::ALL);
+                }
             }
             self.ask_details(now, true);
             // Nothing is to be asked: that is a look, too.
@@ -294,6 +301,16 @@ impl<I: Id> Watcher<I> {
         }
     }
 
+    /// Whether what became of a cluster counts for the run: of one that was only presumed to be the
+    /// run's it does not, where a cluster with the run's tag has done the work.
+    pub(super) fn counts(&self, cluster: &Cluster) -> bool {
+        cluster.whose != Ownership::Presumed
+            || !self
+                .clusters
+                .values()
+                .any(|other| other.whose == Ownership::Ours && other.judgement.work.done)
+    }
+
     pub(super) fn doubts(&self) -> Vec<Doubt<I>> {
         let mut doubts = Vec::new();
         if let Some((why, _)) = &self.search.trouble {
@@ -309,22 +326,18 @@ impl<I: Id> Watcher<I> {
         let did_work = |cluster: &Cluster| {
             !matches!(cluster.whose, Ownership::NotOurs) && cluster.judgement.work.done
         };
-        let own_did_work = self
-            .clusters
-            .values()
-            .any(|cluster| cluster.whose == Ownership::Ours && did_work(cluster));
         // What nobody saw cannot be said to be encrypted. A runner that failed says nothing.
         let failed =
             self.stop.is_some() || matches!(end, Some(RunnerEnd::Failed | RunnerEnd::Killed));
         for (id, cluster) in &self.clusters {
-            if cluster.cause.is_some() || (cluster.whose == Ownership::Presumed && own_did_work) {
+            if cluster.is_unsafe() || !self.counts(cluster) {
                 continue;
             }
             if cluster.described.is_none() || cluster.judgement.unknown {
                 doubts.push(Doubt::Unknown(id.clone()));
             } else if cluster.judgement.unseen && !failed {
                 doubts.push(Doubt::Unseen(id.clone()));
-            } else if !self.ends_as_expected(cluster) {
+            } else if cluster.cause.is_none() && !self.ends_as_expected(cluster) {
                 doubts.push(Doubt::GoesOn(id.clone()));
             }
         }
@@ -365,7 +378,7 @@ impl<I: Id> Watcher<I> {
             let is_known = cluster.described.is_some()
                 && !cluster.judgement.unknown
                 && (cluster.is_over() || !cluster.judgement.unseen);
-            if cluster.cause.is_none() && !is_known && cluster.whose != Ownership::Presumed {
+            if cluster.cause.is_none() && !is_known && self.counts(cluster) {
                 open.push(Open::Unjudged(id.clone()));
             }
         }

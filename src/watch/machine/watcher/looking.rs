@@ -63,22 +63,29 @@ impl<I: Id> Watcher<I> {
     /// line of the log is cheap to write.
     pub(super) fn look_at_hints(&mut self, now: Moment) {
         let unbounded = mutated!(self.plan, HintsUnbounded);
-        while !self.hints.is_empty()
-            && (self.hint_looks.len() < HINTS_AT_ONCE || unbounded)
-            && (self.hints_next <= now || unbounded)
-        {
+        if self.hints_next <= now {
+            self.hint_tokens = (self.hint_tokens + 1).min(HINTS_AT_ONCE);
+            self.hints_next = now.after(self.plan.limits.interval);
+        }
+        while !self.hints.is_empty() && (self.hint_tokens > 0 || unbounded) {
             let Some((id, tries)) = self.hints.pop_front() else { return };
-            if self.clusters.contains_key(&id) || self.strangers.contains(&id) {
+            if self.clusters.contains_key(&id)
+                || self.strangers.contains(&id)
+                || self.looking.contains(&id)
+            {
                 continue;
             }
-            if self.looking.contains(&id) {
-                continue;
-            }
+            self.hint_tokens = self.hint_tokens.saturating_sub(1);
             self.hint_looks.insert(id.clone(), tries + 1);
             self.ask_look(&id, Wanted::ALL);
-            if self.hint_looks.len() >= HINTS_AT_ONCE {
-                self.hints_next = now.after(self.plan.limits.interval);
-            }
+        }
+    }
+
+    /// Looks sooner where there is more reason to than when the pause was begun.
+    pub(super) fn look_sooner(&mut self, now: Moment) {
+        if self.need() < self.pace.need() {
+            let pause = self.pause();
+            self.next_look = self.next_look.min(now.after(pause));
         }
     }
 
