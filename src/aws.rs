@@ -9,5 +9,6 @@ pub mod endpoint;
 pub(crate) mod fast_s3;
 pub mod log;
 mod observers;
+pub(crate) mod patience;
 pub mod region;
 mod shared_client;

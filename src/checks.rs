@@ -9,6 +9,7 @@ pub(crate) mod clusters;
 mod config;
 mod data;
 pub mod finding;
+mod guard_rights;
 mod keys;
 mod launch;
 mod network;

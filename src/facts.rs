@@ -6,6 +6,7 @@ pub(crate) mod cluster_spec;
 pub mod ec2;
 pub mod emr;
 pub mod gather;
+pub mod guard_rights;
 mod heads;
 pub mod iam;
 pub(crate) mod iam_policy;

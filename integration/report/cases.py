@@ -27,6 +27,7 @@ TITLES = {
     "good": "Encryption confirmed",
     "refused": "Refused",
     "unsafe": "Unsafe cluster ended",
+    "alive": "Act now",
     "unencrypted": "Not confirmed",
     "hostile": "Refused",
     "unencrypted-v1": "Not confirmed",
@@ -106,6 +107,12 @@ def findings(name):
     report = document(name)
     clusters = (report.get("watched") or {}).get("clusters", [])
     return report["findings"] + [finding for cluster in clusters for finding in cluster["findings"]]
+
+
+def calls(name):
+    """The commands that end each cluster that must end, and may live; every form but the document's own tells them as one more finding."""
+    clusters = (document(name).get("watched") or {}).get("clusters", [])
+    return {cluster["id"]: cluster["remediation"] for cluster in clusters if "remediation" in cluster and cluster["orphan"] != "left"}
 
 
 def squeezed(text):
@@ -307,6 +314,14 @@ def by_keyboard(browser):
             assert region.evaluate("element => document.activeElement === element && !!element.getAttribute('aria-label')")
 
 
+def call_to_act(name):
+    """Whoever reads any form of the report knows how to end a cluster that may live; where none may, no form has such a command."""
+    for form in ["html", "markdown", "junit", "sarif", "asff"]:
+        text = make(form, name).read_text()
+        assert all(commands in text for commands in calls(name).values()), (form, calls(name))
+        assert ("terminate-clusters --region eu-west-1 --cluster-ids j-" in text) == bool(calls(name)), form
+
+
 def same_every_time(name):
     first = (FOLDER / f"{name}.html").read_bytes()
     assert make("html", name).read_bytes() == first
@@ -323,7 +338,7 @@ def security_hub(name):
         unknown(request, shape)
         sent += len(request["Findings"])
     told = [finding for finding in findings(name) if finding["status"] != "not-applicable" and "waits_for" not in finding]
-    assert sent == len(told), (sent, len(told))
+    assert sent == len(told) + len(calls(name)), (sent, len(told))
 
 
 def unknown(value, shape, path=""):
@@ -346,10 +361,11 @@ def unknown(value, shape, path=""):
 
 def pipelines(name):
     root = xml.etree.ElementTree.parse(make("junit", name)).getroot()
-    assert len(root.findall(".//testcase")) == len(findings(name))
+    assert len(root.findall(".//testcase")) == len(findings(name)) + len(calls(name))
     required = [finding for finding in findings(name) if finding["level"] == "required"]
     for element, status in [("failure", "refuted"), ("error", "unknown")]:
-        assert len(root.findall(f".//{element}")) == sum(finding["status"] == status for finding in required)
+        called = len(calls(name)) if status == "refuted" else 0
+        assert len(root.findall(f".//{element}")) == called + sum(finding["status"] == status for finding in required)
     summary = make("markdown", name).read_text()
     assert TITLES[name].lower() in summary.splitlines()[0], summary[:200]
 
@@ -358,11 +374,11 @@ def code_scanning(name):
     log = json.loads(make("sarif", name).read_text())
     run = log["runs"][0]
     told = [finding for finding in findings(name) if finding["status"] in ("refuted", "unknown", "excused") and "waits_for" not in finding]
-    assert len(run["results"]) == len(told)
+    assert len(run["results"]) == len(told) + len(calls(name))
     suppressed = [result for result in run["results"] if result["suppressions"]]
     assert len(suppressed) == sum(finding["status"] == "excused" for finding in told)
     placed = {(finding["check"], finding["subject"]): finding.get("at") for finding in told}
-    for result in run["results"]:
+    for result in run["results"][len(calls(name)):]:
         subject = result["locations"][0]["logicalLocations"][0]["name"]
         at = placed[(result["ruleId"], subject)]
         region = result["locations"][0]["physicalLocation"]["region"]
@@ -378,6 +394,7 @@ def cases(browser):
         yield f"{name} on paper", lambda name=name: on_paper(browser, name)
         yield f"{name} without scripts", lambda name=name: without_scripts(browser, name)
         yield f"{name}, the same every time", lambda name=name: same_every_time(name)
+        yield f"{name}, a call to act or none", lambda name=name: call_to_act(name)
         yield f"{name} for Security Hub", lambda name=name: security_hub(name)
         yield f"{name} for code scanning", lambda name=name: code_scanning(name)
         yield f"{name} for pipelines", lambda name=name: pipelines(name)

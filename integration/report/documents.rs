@@ -12,7 +12,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use emr_simulator::{
     BucketEncryption, Command as Set, Fault, FaultKind, Hook, NextCluster, PutBucket, PutObject,
-    PutSecurityConfiguration, Sse,
+    PutSecurityConfiguration, Sse, Termination,
 };
 use serde_json::json;
 
@@ -27,10 +27,11 @@ struct Scene {
     set: fn(Stage) -> Stage,
 }
 
-const SCENES: [Scene; 11] = [
+const SCENES: [Scene; 12] = [
     Scene { name: "good", command: "run", code: 0, set: with_targets },
     Scene { name: "refused", command: "check", code: 77, set: refused },
     Scene { name: "unsafe", command: "run", code: 76, set: swapped },
+    Scene { name: "alive", command: "run", code: 71, set: alive },
     Scene { name: "unencrypted", command: "run", code: 75, set: unencrypted },
     Scene { name: "hostile", command: "check", code: 77, set: hostile },
     Scene {
@@ -132,6 +133,15 @@ fn refused(stage: Stage) -> Stage {
         "      spark:\n",
         "      spark-defaults:\n        spark.io.encryption.enabled: \"false\"\n      spark:\n",
     )
+}
+
+/// The same, and the cluster does not end.
+fn alive(stage: Stage) -> Stage {
+    stage.set(Set::SetNextCluster(NextCluster {
+        termination: Termination::Stuck,
+        ..NextCluster::default()
+    }));
+    swapped(stage).option("--termination-timeout=1s")
 }
 
 /// Somebody puts another security configuration in the place of the one that was verified.

@@ -22,6 +22,7 @@ use crate::{
         endpoint::{EndpointOverride, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws},
         log::CallLog,
         observers::{ServiceClock, Throttled},
+        patience::Patience,
         region::Regions,
         shared_client,
     },
@@ -34,6 +35,22 @@ pub(crate) type Lazy<C> = Arc<LazyLock<C, Box<dyn FnOnce() -> C + Send>>>;
 
 fn lazy<C>(make: impl FnOnce() -> C + Send + 'static) -> Lazy<C> {
     Arc::new(LazyLock::new(Box::new(make)))
+}
+
+/// The same client, but one that waits throttling out.
+macro_rules! patient {
+    ($client:expr, $service:ident, $patience:expr) => {{
+        let config = $client.config();
+        let limits = $patience.limits(config.timeout_config());
+        let config = config
+            .to_builder()
+            .timeout_config(limits)
+            .retry_partition(Patience::partition())
+            .interceptor($patience.clone());
+        $service::Client::from_conf(patient!(@classified $service, config).build())
+    }};
+    (@classified aws_sdk_s3, $config:expr) => { $config.retry_classifier(SlowDown) };
+    (@classified $service:ident, $config:expr) => { $config };
 }
 
 /// The clients of one run. EMR, KMS and EC2 are asked in the cluster's region, S3 in the buckets'.
@@ -141,6 +158,27 @@ impl Aws {
             calls,
             endpoints,
             control_endpoint,
+        }
+    }
+
+    /// The same, but what is asked before a launch waits throttling out. The objects that a run
+    /// reads are not among that: S3's limits are so high there, and their HEADs have a pace of
+    /// their own.
+    pub(crate) fn patient(&self, patience: &Patience) -> Self {
+        let s3control = {
+            let (s3control, patience) = (self.s3control.clone(), patience.clone());
+            lazy(move || patient!(s3control, aws_sdk_s3control, patience))
+        };
+        Self {
+            emr: patient!(self.emr, aws_sdk_emr, patience),
+            s3: patient!(self.s3, aws_sdk_s3, patience),
+            s3control,
+            kms: patient!(self.kms, aws_sdk_kms, patience),
+            iam: patient!(self.iam, aws_sdk_iam, patience),
+            ec2: self.ec2.patient(patience),
+            sts: patient!(self.sts, aws_sdk_sts, patience),
+            runner_sts: patient!(self.runner_sts, aws_sdk_sts, patience),
+            ..self.clone()
         }
     }
 

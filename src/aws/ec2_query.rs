@@ -56,12 +56,13 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::{
     body::SdkBody,
     config_bag::{ConfigBag, FrozenLayer, Layer},
+    timeout::TimeoutConfig,
 };
 use aws_types::{SdkConfig, SigningName, region::SigningRegion, request_id::apply_request_id};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    aws::log::CallLog,
+    aws::{log::CallLog, patience::Patience},
     base::aws_calls::{self, Call},
 };
 use answers::{Ec2DhcpOptions, Ec2Subnet, Ec2Volume, Ec2Vpc, VpcAttribute};
@@ -79,6 +80,7 @@ const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.')
 #[derive(Clone, Debug)]
 pub(crate) struct Ec2 {
     plugins: RuntimePlugins,
+    limits: Option<TimeoutConfig>,
 }
 
 /// How a call ended.
@@ -109,7 +111,23 @@ impl Ec2 {
         let plugins = RuntimePlugins::new()
             .with_client_plugins(default_plugins(defaults))
             .with_client_plugin(plugin);
-        Self { plugins }
+        Self { plugins, limits: base.timeout_config().cloned() }
+    }
+
+    /// The same client, but one that waits throttling out.
+    pub(super) fn patient(&self, patience: &Patience) -> Self {
+        let mut layer = Layer::new("patience");
+        layer.store_put(patience.limits(self.limits.as_ref()));
+        layer.store_put(Patience::partition());
+        let components =
+            RuntimeComponentsBuilder::new("patience").with_interceptor(patience.clone());
+        let plugin = StaticRuntimePlugin::new()
+            .with_config(layer.freeze())
+            .with_runtime_components(components);
+        Self {
+            plugins: self.plugins.clone().with_client_plugin(plugin),
+            limits: self.limits.clone(),
+        }
     }
 
     /// Every volume attached to one of `instances`, of which one call takes 200.

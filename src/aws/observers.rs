@@ -110,7 +110,7 @@ impl Intercept for Throttled {
 /// AWS's error code in an answer that is none, of any of its protocols: a header, `<Code>` in XML,
 /// `__type` or `code` in JSON. The SDK has it by then, but in a type that each operation has for
 /// itself. Sources: Smithy's protocols, awsJson1_1, restJson1, restXml, ec2Query.
-fn error_code(header: Option<&str>, body: &[u8]) -> Option<String> {
+pub(super) fn error_code(header: Option<&str>, body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).unwrap_or_default();
     let named = match header {
         Some(header) => header.to_owned(),

@@ -31,6 +31,8 @@ pub enum Resource {
     InstanceProfile,
     /// A role.
     Role,
+    /// A role or a user.
+    Principal,
     /// An EMR cluster.
     Cluster,
     /// An SNS topic.
@@ -121,7 +123,7 @@ pub(crate) static GET_INSTANCE_PROFILE: Call =
     call("GetInstanceProfile", "iam:GetInstanceProfile", Resource::InstanceProfile);
 pub(crate) static GET_ROLE: Call = call("GetRole", "iam:GetRole", Resource::Role);
 pub(crate) static SIMULATE_PRINCIPAL_POLICY: Call =
-    call("SimulatePrincipalPolicy", "iam:SimulatePrincipalPolicy", Resource::Role);
+    call("SimulatePrincipalPolicy", "iam:SimulatePrincipalPolicy", Resource::Principal);
 
 pub(crate) static DESCRIBE_SECURITY_CONFIGURATION: Call = call(
     "DescribeSecurityConfiguration",

@@ -8,6 +8,7 @@ use crate::base::{names::ClusterId, text::one_line};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     headline: String,
+    end_now: Option<String>,
     details: Vec<String>,
     fixes: Vec<String>,
     clusters: Vec<ClusterId>,
@@ -18,10 +19,18 @@ impl Reason {
     pub(crate) fn new(headline: impl AsRef<str>) -> Self {
         Self {
             headline: one_line(headline.as_ref()),
+            end_now: None,
             details: Vec::new(),
             fixes: Vec::new(),
             clusters: Vec::new(),
         }
+    }
+
+    /// The same as a call to end a cluster at once by `command`: that stands in the headline, because
+    /// nothing else may be read.
+    pub(crate) fn end_now(mut self, command: impl AsRef<str>) -> Self {
+        self.end_now = Some(one_line(command.as_ref()));
+        self
     }
 
     /// The same with one more line about it.
@@ -48,8 +57,17 @@ impl Reason {
         self
     }
 
-    pub(crate) fn headline(&self) -> &str {
-        &self.headline
+    /// What happened; where a cluster is to be ended at once, with the command.
+    pub(crate) fn headline(&self) -> String {
+        match &self.end_now {
+            Some(command) => format!("{}: end it now: {command}", self.headline),
+            None => self.headline.clone(),
+        }
+    }
+
+    /// The command in the headline.
+    pub(crate) fn command(&self) -> Option<&str> {
+        self.end_now.as_deref()
     }
 
     pub(crate) fn details(&self) -> &[String] {

@@ -14,6 +14,16 @@ pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|letter| if breaks(letter) { ' ' } else { letter }).collect()
 }
 
+/// A word of a shell's command line: as it stands, or in quotes where the shell would read something
+/// else.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -44,4 +54,19 @@ pub(crate) fn size(bytes: u64) -> String {
         unit = next;
     }
     format!("{value:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_shell_is_in_quotes_only_where_the_shell_would_read_something_else() {
+        for plain in ["eu-west-1", "j-1ABC", "s3://bucket/a_b.c"] {
+            assert_eq!(shell_word(plain), plain);
+        }
+        assert_eq!(shell_word(""), "''");
+        assert_eq!(shell_word("a b;$(c)"), "'a b;$(c)'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
 }

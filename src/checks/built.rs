@@ -22,7 +22,7 @@ pub(super) static CONFIGURATIONS: Check = Check {
     why: "Properties of the cluster's software beat what EMR sets for traffic between nodes; what the runner config says was judged before the launch, but a cluster can be started with something else.",
     looks_at: "Configurations of elasticmapreduce:DescribeCluster, against the properties that are documented to weaken encryption; of a cluster that this run started also against aws.emr.configuration and what the runner adds to it.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
-    fix: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    fix: "find out what changed the runner's request, then launch again",
     source: "Amazon EMR release guide, Configure applications; Amazon EMR management guide, Encryption options; EmrEtlRunner, emr_job.rb",
 };
 
@@ -33,7 +33,7 @@ pub(super) static ROLES: Check = Check {
     why: "What the roles may do with the keys was verified for the roles that the runner config names; with others the cluster may not be able to encrypt, or somebody else can read.",
     looks_at: "ServiceRole and IamInstanceProfile of elasticmapreduce:DescribeCluster, against aws.emr.service_role and aws.emr.jobflow_role.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
-    fix: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    fix: "find out what changed the runner's request, then launch again",
     source: "Amazon EMR API reference, DescribeCluster (ServiceRole, Ec2InstanceAttributes)",
 };
 
@@ -44,7 +44,7 @@ pub(super) static AMI: Check = Check {
     why: "A machine image of somebody's own can do as it likes with the data and with what EMR sets up. The runner cannot ask for one, so that a cluster with one is not what the runner asked for.",
     looks_at: "CustomAmiId of elasticmapreduce:DescribeCluster.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
-    fix: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    fix: "find out what changed the runner's request, then launch again",
     source: "Amazon EMR management guide, Using a custom AMI; Amazon EMR API reference, DescribeCluster (CustomAmiId)",
 };
 
@@ -55,7 +55,7 @@ pub(super) static BOOTSTRAP: Check = Check {
     why: "Bootstrap scripts run as root on every node before anything else: one more than the runner asked for can do as it likes with the data.",
     looks_at: "elasticmapreduce:ListBootstrapActions, once, against aws.emr.bootstrap and what the runner adds to it. What an adopted cluster had run was judged before the launch.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_BOOTSTRAP_ACTIONS],
-    fix: "the cluster is terminated; find out what changed the runner's request, then launch again",
+    fix: "find out what changed the runner's request, then launch again",
     source: "Amazon EMR management guide, Create bootstrap actions; EmrEtlRunner, emr_job.rb",
 };
 
@@ -66,7 +66,7 @@ pub(super) static GROUPS: Check = Check {
     why: "Instance groups have Configurations of their own, which beat the cluster's; they can be added and reconfigured while the cluster runs.",
     looks_at: "Configurations of each group in elasticmapreduce:ListInstanceGroups, again as long as the cluster lives, against the properties that are documented to weaken encryption.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_INSTANCE_GROUPS],
-    fix: "the cluster is terminated; find out who reconfigures its groups, then launch again",
+    fix: "find out who reconfigures its groups, then launch again",
     source: "Amazon EMR management guide, Reconfigure an instance group in a running cluster",
 };
 
@@ -77,7 +77,7 @@ pub(super) static STEP_ARGUMENTS: Check = Check {
     why: "A step can be given settings of its own (--conf of spark-submit, -D of Hadoop), which beat the cluster's: one of them can switch encryption off for what the step does.",
     looks_at: "Arguments and Java properties of each step in elasticmapreduce:ListSteps, against the properties that are documented to weaken encryption.",
     asks: &[&aws_calls::LIST_STEPS],
-    fix: "the cluster is terminated; find out who adds such steps, then launch again",
+    fix: "find out who adds such steps, then launch again",
     source: "Spark, Configuration (dynamically loading properties) and Security; Hadoop, Commands guide (generic options)",
 };
 

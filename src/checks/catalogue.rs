@@ -2,12 +2,13 @@
 //! facts; none asks AWS anything.
 
 use crate::{
+    base::text::shell_word,
     checks::{
         buckets, built,
         case::Case,
         certificates, clusters, config, data,
         finding::{Check, Finding, Status, apply_exceptions, apply_policy},
-        keys, launch, network, node_objects, outputs, overrides, persistent, roles,
+        guard_rights, keys, launch, network, node_objects, outputs, overrides, persistent, roles,
         security_configuration, traffic, volumes, writes, written,
     },
     settings::policy::{Policy, PolicyException},
@@ -20,6 +21,7 @@ pub static CATALOGUE: &[&Check] = &[
     &launch::RUNNER_VERSION,
     &launch::SAME_ACCOUNT,
     &launch::WATCHABLE,
+    &guard_rights::MAY_WATCH,
     &launch::ENVIRONMENT,
     &persistent::CLUSTER,
     &persistent::CONFIGURATION,
@@ -113,6 +115,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     let rooms = [
         config::check,
         launch::check,
+        guard_rights::check,
         persistent::check,
         buckets::check,
         writes::check,
@@ -128,6 +131,10 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     ];
     for room in rooms {
         room(case, &mut findings);
+    }
+    let region = shell_word(&case.cluster.region.value);
+    for fix in findings.iter_mut().filter_map(|finding| finding.fix.as_mut()) {
+        *fix = fix.replace("{region}", &region);
     }
     apply_policy(&mut findings, case.policy);
     apply_exceptions(&mut findings, case.policy);

@@ -21,7 +21,7 @@ pub(super) static SECURITY_CONFIGURATION: Check = Check {
     why: "Between pre-flight and launch a security configuration can be deleted and made anew under its name, and a runner can leave it out.",
     looks_at: "The name in elasticmapreduce:DescribeCluster; content and creation time of elasticmapreduce:DescribeSecurityConfiguration, asked again.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    fix: "the cluster is terminated; find out who changed the security configuration, then launch again",
+    fix: "find out who changed the security configuration, then launch again",
     source: "Amazon EMR API reference, DescribeCluster, DescribeSecurityConfiguration",
 };
 
@@ -43,7 +43,7 @@ pub(super) static RELEASE: Check = Check {
     why: "Another release than the verified one may not support what the security configuration asks.",
     looks_at: "ReleaseLabel of elasticmapreduce:DescribeCluster.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
-    fix: "the cluster is terminated; launch again through the guard",
+    fix: "launch again through the guard",
     source: "Amazon EMR API reference, DescribeCluster",
 };
 
@@ -54,7 +54,7 @@ pub(super) static SUBNET: Check = Check {
     why: "Encryption in transit was verified for one subnet; another may lie in another network.",
     looks_at: "Ec2SubnetId of elasticmapreduce:DescribeCluster.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
-    fix: "the cluster is terminated; launch again through the guard",
+    fix: "launch again through the guard",
     source: "Amazon EMR API reference, DescribeCluster",
 };
 
@@ -65,7 +65,7 @@ pub(super) static STEP_FLAG: Check = Check {
     why: "An s3-dist-cp step without --s3ServerSideEncryption switches server-side encryption off for what it writes.",
     looks_at: "The arguments of each s3-dist-cp step in elasticmapreduce:ListSteps.",
     asks: &[&aws_calls::LIST_STEPS],
-    fix: "the cluster is terminated; look for what the step wrote (its --dest) and copy it in place, then launch again",
+    fix: "look for what the step wrote (its --dest) and copy it in place, then launch again",
     source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; EmrEtlRunner, emr_job.rb",
 };
 
@@ -76,7 +76,7 @@ pub(super) static ENDED: Check = Check {
     why: "A cluster that still works when the runner is gone is one that nobody waits for: it costs, and nobody sees what it does.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps after the runner has ended.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    fix: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}",
+    fix: "look at it, and end it if nobody needs it: aws emr terminate-clusters --region {region} --cluster-ids {subject}",
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode, manage_lifecycle_persistent)",
 };
 
@@ -87,7 +87,7 @@ pub(super) static ORPHANED: Check = Check {
     why: "A cluster can outlive its run: a RunJobFlow that was sent again because its answer was lost, a runner that was killed or lost its connection. It works on, costs, and nobody looks at what it writes.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps once the runner has ended, on the clusters that the run started; a persistent one may stay, but idle. After a stop the setting `on_stop` decides instead.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    fix: "look at it, and end it if nobody needs it: aws emr terminate-clusters --cluster-ids {subject}; the setting `on_orphan: terminate` does so by itself",
+    fix: "look at it, and end it if nobody needs it: aws emr terminate-clusters --region {region} --cluster-ids {subject}; the setting `on_orphan: terminate` does so by itself",
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode: RunJobFlow is not idempotent); Amazon EMR API reference, RunJobFlow",
 };
 

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     base::{
         aws_calls::Call,
-        lookup::{Lookup, LookupError},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::ClusterId,
     },
     settings::policy::Policy,
@@ -29,7 +29,8 @@ pub struct Check {
     pub looks_at: &'static str,
     /// The calls that tell those facts: where one of them is denied or fails, the check is Unknown.
     pub asks: &'static [&'static Call],
-    /// How to mend it; `{subject}` stands for what the finding is about.
+    /// How to mend it; `{subject}` stands for what the finding is about, `{region}` for the region
+    /// that clusters are in.
     pub fix: &'static str,
     /// Where AWS or the setup guide says so.
     pub source: &'static str,
@@ -175,6 +176,9 @@ pub(crate) fn apply_policy(findings: &mut [Finding], policy: &Policy) {
     }
 }
 
+/// What to do where AWS throttles a call for as long as the guard waits.
+const THROTTLED: &str = "start fewer runs of this account and region in the same minute, or set a longer `pre_flight_timeout`; AWS can raise the quota of the call";
+
 /// A subject under a check, about to get its finding.
 pub(crate) struct CheckSubject {
     check: &'static Check,
@@ -264,6 +268,9 @@ impl CheckSubject {
 
     pub(crate) fn unreachable(self, obstacle: &LookupError) -> Finding {
         let saw = format!("no answer to {}: {}", obstacle.operation, obstacle.message);
+        if obstacle.kind == LookupErrorKind::Throttled {
+            return self.unknown(saw, THROTTLED);
+        }
         self.unknown(saw, "try again; if it stays so, look at network, endpoints and credentials")
     }
 

@@ -27,7 +27,7 @@ pub(super) static RUNNER_VERSION: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Required,
     why: "EmrEtlRunner before 0.33.0 (R108) knows neither aws.emr.security_configuration nor aws.s3.buckets.encrypted and ignores both silently.",
-    looks_at: "`snowplow-emr-etl-runner --version`, remembered by the file's identity.",
+    looks_at: "The sources within the runner's jar, or, where these do not tell it, `snowplow-emr-etl-runner --version`; remembered by the file's identity.",
     asks: &[],
     fix: "install EmrEtlRunner 0.33.0 or later",
     source: "Snowplow R108 release notes; setup guide, Setting up end to end encryption",

@@ -220,6 +220,7 @@ fn facts(config: &RunnerConfig, plan: &LaunchPlan, kms: bool, adopts: bool) -> F
         adoptable: adopts
             .then(|| Lookup::Found(Persistent { clusters: vec![adoptable(config, now)], live: 1 })),
         earlier_clusters: Lookup::Found(BTreeSet::new()),
+        guard_rights: None,
     }
 }
 

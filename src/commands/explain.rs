@@ -70,7 +70,7 @@ fn in_markdown() -> String {
 }
 
 fn fix(check: &Check) -> String {
-    check.fix.replace("{subject}", "NAME")
+    check.fix.replace("{subject}", "NAME").replace("{region}", "REGION")
 }
 
 fn catalogue() -> String {

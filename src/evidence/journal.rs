@@ -340,6 +340,17 @@ impl Journal {
 }
 
 impl UnfinishedRun {
+    /// That it stays open, and which clusters it knows of, where nobody looks after it any more.
+    pub(crate) fn what_stays_open(&self) -> String {
+        let clusters: Vec<&str> = self.clusters.iter().map(ClusterId::as_str).collect();
+        let known = if clusters.is_empty() {
+            "it knows of no cluster yet".to_owned()
+        } else {
+            format!("it knows of {}, which may go on", clusters.join(", "))
+        };
+        format!("run {}, which was left open, stays open: {known}", self.prepared.run)
+    }
+
     /// Closes the run.
     pub(crate) fn close(&self) {
         remove(&self.path);

@@ -22,10 +22,10 @@ use tokio::{
 };
 
 use crate::{
-    aws::{clients::Aws, endpoint::EndpointOverride},
+    aws::{clients::Aws, endpoint::EndpointOverride, patience::Patience},
     base::{
         aws_calls::{self, Call},
-        lookup::Lookup,
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::{AccountId, BucketName, ClusterId, KeyReference, S3Location, S3Object},
     },
     facts::{
@@ -33,6 +33,7 @@ use crate::{
         certificate_archive::Material,
         ec2::{self, NetworkFacts},
         emr::{self, Persistent, SecurityConfiguration},
+        guard_rights::{self, GuardRights, GuardRightsQuery, Principal},
         iam::{self, RoleFacts},
         kms::{self, KeyFacts, KeyUse, RoleKind},
         node_objects::{self, NodeObject},
@@ -66,7 +67,9 @@ pub struct FactsQuery {
     pub expected_keys: Vec<KeyReference>,
     /// The name of the cluster to adopt, in persistent mode.
     pub adopt: Option<String>,
-    /// How long all that is asked of AWS may take together.
+    /// What to ask about the guard's own rights; none where nothing will be launched.
+    pub guard_rights: Option<GuardRightsQuery>,
+    /// How long all that is asked of AWS may take together. Throttling is waited out as long.
     pub time_limit: Duration,
     /// Variables of the environment that can load code into the launcher.
     pub environment: Vec<Variable>,
@@ -119,6 +122,10 @@ pub struct Facts {
     /// The clusters that were there before the launch, of the last hour.
     #[serde(skip)]
     pub earlier_clusters: Lookup<BTreeSet<ClusterId>>,
+    /// What the guard itself may do with clusters, where something will be launched. Not recorded:
+    /// the findings on it are.
+    #[serde(skip)]
+    pub guard_rights: Option<GuardRights>,
 }
 
 /// Asks everything in `question`, within its time limit: what has not been answered by then is
@@ -147,7 +154,10 @@ pub async fn gather(aws: &Aws, question: FactsQuery) -> Facts {
 }
 
 async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
-    let gathering = Gathering::start(aws, question);
+    let time = TimeForAll::starting_now(question.time_limit);
+    let patient = aws.patient(&time.patience);
+    let gathering = Gathering::start(&patient, aws, question, time);
+    let aws = &patient;
     let (
         (guard, runner),
         security_configuration,
@@ -161,6 +171,7 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
         network,
         adoptable,
         earlier_clusters,
+        guard_rights,
     ) = tokio::join!(
         gathering.identities.clone(),
         gathering.configuration.clone(),
@@ -174,7 +185,8 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
             .within(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, ec2::encrypts_by_default(&aws.ec2)),
         gathering.network(),
         gathering.adoptable(),
-        gathering.within(&aws_calls::LIST_CLUSTERS, emr::recent(&aws.emr)),
+        gathering.earlier.clone(),
+        gathering.guard_rights(),
     );
     Facts {
         endpoints: aws.endpoints.clone(),
@@ -196,6 +208,7 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
         network,
         adoptable,
         earlier_clusters,
+        guard_rights,
     }
 }
 
@@ -205,87 +218,134 @@ type SharedLookup<'a, T> = Shared<BoxFuture<'a, T>>;
 /// Everything under way: what others wait for stands here by itself, the rest in its methods.
 struct Gathering<'a> {
     aws: &'a Aws,
+    /// The same without the patience: for the objects that the run reads, of which there can be
+    /// many, and for what nothing depends on.
+    plain: &'a Aws,
     question: &'a FactsQuery,
-    deadline: Instant,
+    time: TimeForAll,
     /// Guard and runner.
     identities: SharedLookup<'a, (Lookup<CallerIdentity>, Lookup<CallerIdentity>)>,
     configuration: SharedLookup<'a, Option<Lookup<SecurityConfiguration>>>,
     /// The one behind the instance profile, and EMR's own.
     roles: SharedLookup<'a, (Lookup<RoleFacts>, Lookup<RoleFacts>)>,
+    /// The clusters of the last hour.
+    earlier: SharedLookup<'a, Lookup<BTreeSet<ClusterId>>>,
     /// The public access block of the launching account, for buckets whose own is not whole.
     account_block: SharedLookup<'a, Lookup<s3::Block>>,
     /// Each bucket's default encryption: keys wait for it.
     defaults: BTreeMap<&'a BucketName, SharedLookup<'a, Lookup<DefaultEncryption>>>,
 }
 
+/// The time that all look-ups have together.
+#[derive(Clone)]
+struct TimeForAll {
+    started: Instant,
+    deadline: Instant,
+    patience: Patience,
+}
+
 /// What is said of an answer that came too late.
 const TOO_LATE: &str =
     "no answer within the time limit for the whole look (setting `pre_flight_timeout`)";
 
-/// The answer to `call`, if it comes before `deadline`.
-async fn until<T>(
-    deadline: Instant,
-    call: &'static Call,
-    answer: impl Future<Output = Lookup<T>>,
-) -> Lookup<T> {
-    timeout_at(deadline, answer).await.unwrap_or_else(|_| Lookup::not_asked(call, TOO_LATE))
+impl TimeForAll {
+    fn starting_now(limit: Duration) -> Self {
+        let started = Instant::now();
+        let deadline = started + limit;
+        Self { started, deadline, patience: Patience::until(deadline.into_std()) }
+    }
+
+    /// The answer to `call`, if it comes in time. Where AWS has throttled the call until the time
+    /// was over, that is what is said.
+    async fn within<T>(
+        &self,
+        call: &'static Call,
+        answer: impl Future<Output = Lookup<T>>,
+    ) -> Lookup<T> {
+        let answered = timeout_at(self.deadline, answer).await;
+        match (answered, self.patience.throttled(call.operation)) {
+            (Err(_), None) => Lookup::not_asked(call, TOO_LATE),
+            (Err(_), Some(throttled)) => self.throttled(call, throttled.answers),
+            (Ok(Lookup::Unreachable(error)), Some(throttled))
+                if error.kind == LookupErrorKind::Throttled
+                    && error.operation == call.permission =>
+            {
+                self.throttled(call, throttled.answers)
+            }
+            (Ok(answer), _) => answer,
+        }
+    }
+
+    fn throttled<T>(&self, call: &Call, answers: u32) -> Lookup<T> {
+        let limit = humantime::format_duration(self.deadline - self.started);
+        let times = if answers == 1 { "once".to_owned() } else { format!("{answers} times") };
+        Lookup::Unreachable(LookupError::new(
+            call.permission,
+            LookupErrorKind::Throttled,
+            format!(
+                "AWS throttled it {times}, until the {limit} for all that is asked before a launch were over (setting `pre_flight_timeout`)"
+            ),
+        ))
+    }
 }
 
 impl<'a> Gathering<'a> {
-    fn start(aws: &'a Aws, question: &'a FactsQuery) -> Self {
-        let deadline = Instant::now() + question.time_limit;
+    fn start(aws: &'a Aws, plain: &'a Aws, question: &'a FactsQuery, time: TimeForAll) -> Self {
+        let of_identities = time.clone();
         let identities = async move {
+            let call = &aws_calls::GET_CALLER_IDENTITY;
             tokio::join!(
-                until(deadline, &aws_calls::GET_CALLER_IDENTITY, sts::identity(&aws.sts)),
-                until(deadline, &aws_calls::GET_CALLER_IDENTITY, sts::identity(&aws.runner_sts))
+                of_identities.within(call, sts::identity(&aws.sts)),
+                of_identities.within(call, sts::identity(&aws.runner_sts))
             )
         };
         let identities = identities.boxed().shared();
         let runner = identities.clone().map(|(_, runner)| runner);
-        let account_block = until(
-            deadline,
-            &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK,
-            account_block(aws, runner),
-        );
+        let of_block = time.clone();
+        let account_block = async move {
+            let call = &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK;
+            of_block.within(call, account_block(aws, runner)).await
+        };
+        let of_configuration = time.clone();
         let configuration = async move {
             let name = question.security_configuration.as_deref()?;
-            Some(
-                until(
-                    deadline,
-                    &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
-                    emr::security_configuration(&aws.emr, name),
-                )
-                .await,
+            let call = &aws_calls::DESCRIBE_SECURITY_CONFIGURATION;
+            let answer = emr::security_configuration(&aws.emr, name);
+            Some(of_configuration.within(call, answer).await)
+        };
+        let of_roles = time.clone();
+        let roles = async move {
+            let profile = iam::instance_role(&aws.iam, &question.instance_profile);
+            let service = iam::role(&aws.iam, &question.service_role);
+            tokio::join!(
+                of_roles.within(&aws_calls::GET_INSTANCE_PROFILE, profile),
+                of_roles.within(&aws_calls::GET_ROLE, service)
             )
         };
-        let roles = async move {
-            tokio::join!(
-                until(
-                    deadline,
-                    &aws_calls::GET_INSTANCE_PROFILE,
-                    iam::instance_role(&aws.iam, &question.instance_profile)
-                ),
-                until(deadline, &aws_calls::GET_ROLE, iam::role(&aws.iam, &question.service_role))
-            )
+        let of_earlier = time.clone();
+        let earlier = async move {
+            of_earlier.within(&aws_calls::LIST_CLUSTERS, emr::recent(&aws.emr)).await
         };
         let default = |bucket| {
-            until(
-                deadline,
-                &aws_calls::GET_BUCKET_ENCRYPTION,
-                s3::default_encryption(&aws.s3, bucket),
-            )
+            let time = time.clone();
+            async move {
+                let call = &aws_calls::GET_BUCKET_ENCRYPTION;
+                time.within(call, s3::default_encryption(&aws.s3, bucket)).await
+            }
             .boxed()
             .shared()
         };
         Self {
             aws,
+            plain,
             question,
-            deadline,
             identities,
             account_block: account_block.boxed().shared(),
             configuration: configuration.boxed().shared(),
             roles: roles.boxed().shared(),
+            earlier: earlier.boxed().shared(),
             defaults: question.buckets.iter().map(|bucket| (bucket, default(bucket))).collect(),
+            time,
         }
     }
 
@@ -294,12 +354,12 @@ impl<'a> Gathering<'a> {
         call: &'static Call,
         answer: impl Future<Output = Lookup<T>>,
     ) -> Lookup<T> {
-        until(self.deadline, call, answer).await
+        self.time.within(call, answer).await
     }
 
     /// Several look-ups at once, or what `not_asked` makes of those that come too late.
     async fn all_within<T>(&self, facts: BoxFuture<'_, T>, not_asked: fn(&str) -> T) -> T {
-        timeout_at(self.deadline, facts).await.unwrap_or_else(|_| not_asked(TOO_LATE))
+        timeout_at(self.time.deadline, facts).await.unwrap_or_else(|_| not_asked(TOO_LATE))
     }
 
     /// What the security configuration says, once it is known.
@@ -326,7 +386,7 @@ impl<'a> Gathering<'a> {
 
     async fn data(&self) -> BTreeMap<String, Lookup<LocationSurvey>> {
         let surveys = self.question.data.iter().map(async |(role, location)| {
-            let survey = objects::survey(&self.aws.s3, location, self.question.data_objects);
+            let survey = objects::survey(&self.plain.s3, location, self.question.data_objects);
             (role.clone(), self.within(&aws_calls::LIST_OBJECTS, survey).await)
         });
         join_all(surveys).await.into_iter().collect()
@@ -394,6 +454,38 @@ impl<'a> Gathering<'a> {
             (fetch.uri, self.all_within(facts, NodeObject::not_asked).await)
         });
         join_all(facts).await.into_iter().collect()
+    }
+
+    /// What the guard may do with clusters: by its policies, and by an answer about one that is
+    /// there.
+    async fn guard_rights(&self) -> Option<GuardRights> {
+        let query = self.question.guard_rights.as_ref()?;
+        let rights = async {
+            let (guard, _) = self.identities.clone().await;
+            let region = &self.question.region;
+            let cluster = guard.found().map(|guard| guard_rights::cluster_arn(guard, region));
+            let iam = &self.aws.iam;
+            let principal =
+                self.within(&aws_calls::GET_ROLE, guard_rights::principal(iam, guard)).await;
+            let call = &aws_calls::SIMULATE_PRINCIPAL_POLICY;
+            let decisions = match (principal.found(), &cluster) {
+                (Some(Principal::Simulated(arn)), Some(cluster)) => {
+                    let simulated = guard_rights::simulate(iam, arn, cluster, region, query);
+                    self.within(call, simulated).await
+                }
+                _ => Lookup::not_asked(call, "whose policies decide is not known"),
+            };
+            (principal, decisions, cluster)
+        };
+        let described = async {
+            let earlier = self.earlier.clone().await;
+            let id = earlier.found()?.first()?;
+            let call = &aws_calls::DESCRIBE_CLUSTER;
+            let answer = self.within(call, guard_rights::describes(&self.plain.emr, id)).await;
+            Some((id.clone(), answer))
+        };
+        let ((principal, decisions, cluster), described) = tokio::join!(rights, described);
+        Some(GuardRights { principal, decisions, cluster, described })
     }
 
     async fn network(&self) -> Option<NetworkFacts> {
@@ -467,6 +559,10 @@ fn nothing_asked(aws: &Aws, question: &FactsQuery) -> Facts {
             .as_ref()
             .map(|_| Lookup::not_asked(&aws_calls::LIST_CLUSTERS, ENDPOINT_REFUSED)),
         earlier_clusters: Lookup::not_asked(&aws_calls::LIST_CLUSTERS, ENDPOINT_REFUSED),
+        guard_rights: question
+            .guard_rights
+            .as_ref()
+            .map(|_| GuardRights::not_asked(ENDPOINT_REFUSED)),
     }
 }
 

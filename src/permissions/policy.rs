@@ -237,6 +237,10 @@ fn resources(on: Resource, launch: Option<LaunchScope<'_>>, topic: Option<&str>)
         }
         // Which role is behind the instance profile is known only to IAM.
         Resource::Role => vec![format!("arn:{partition}:iam::*:role/*")],
+        // The roles of the cluster, and whose credentials the guard has.
+        Resource::Principal => {
+            ["role", "user"].map(|kind| format!("arn:{partition}:iam::*:{kind}/*")).to_vec()
+        }
         Resource::Topic => vec![topic.unwrap_or("*").to_owned()],
         Resource::Cluster => vec![format!("arn:{partition}:elasticmapreduce:{region}:*:cluster/*")],
     }

@@ -12,8 +12,8 @@ use crate::{
     checks::catalogue,
     report::{
         document::{
-            RecordedFinding, RecordedLevel, RecordedLookup, RecordedOutcome, RecordedStatus,
-            RunReport,
+            CALL_TO_ACT, CallToAct, RecordedFinding, RecordedLevel, RecordedLookup,
+            RecordedOutcome, RecordedStatus, RunReport,
         },
         render::RenderError,
     },
@@ -48,7 +48,7 @@ pub(crate) fn asff(document: &RunReport, region: Option<&str>) -> Result<String,
         )
     })?;
     let region = region
-        .or_else(|| launch_region(document))
+        .or_else(|| document.region())
         .ok_or_else(|| RenderError::Lacking("the document does not tell the region; say which Security Hub is meant with `--region`".to_owned()))?;
     let partition = document
         .runner_principal()
@@ -56,8 +56,11 @@ pub(crate) fn asff(document: &RunReport, region: Option<&str>) -> Result<String,
         .and_then(|arn| arn.split(':').nth(1))
         .unwrap_or("aws");
     let place = FindingOrigin { partition, region, account };
-    let mut findings: Vec<&RecordedFinding> = document
-        .all_findings()
+    let calls: Vec<RecordedFinding> =
+        document.calls_to_act().iter().map(CallToAct::finding).collect();
+    let mut findings: Vec<&RecordedFinding> = calls
+        .iter()
+        .chain(document.all_findings())
         .filter(|finding| {
             finding.status != RecordedStatus::NotApplicable && finding.waits_for.is_none()
         })
@@ -72,17 +75,6 @@ pub(crate) fn asff(document: &RunReport, region: Option<&str>) -> Result<String,
         lines.push('\n');
     }
     Ok(lines)
-}
-
-/// The region that the run's clusters are launched in, by the finding that is about it.
-fn launch_region(document: &RunReport) -> Option<&str> {
-    let asked = document
-        .of_check("ebs-encryption-by-default")
-        .next()
-        .map(|finding| finding.subject.as_str());
-    asked.or_else(|| {
-        document.of_check("bucket-region").next().map(|finding| finding.wanted.as_str())
-    })
 }
 
 /// Findings in batches that one request takes.
@@ -167,6 +159,7 @@ fn types(finding: &RecordedFinding) -> Vec<&'static str> {
             "written-objects",
             "cluster-security-configuration",
             "cluster-volumes",
+            CALL_TO_ACT,
         ]
         .contains(&finding.check.as_str())
     {
@@ -179,7 +172,8 @@ fn severity(document: &RunReport, finding: &RecordedFinding) -> &'static str {
     match (finding.status, finding.level) {
         (RecordedStatus::Failed, RecordedLevel::Required)
             if document.outcome == RecordedOutcome::UnsafeClusterAlive
-                && is_cluster(&finding.subject) =>
+                && is_cluster(&finding.subject)
+                && document.must_act_on(&finding.subject) =>
         {
             "CRITICAL"
         }
@@ -269,7 +263,10 @@ fn timestamp(at: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::document::tests::{RECORDED, recorded};
+    use crate::report::document::{
+        RecordedTermination,
+        tests::{RECORDED, recorded},
+    };
 
     #[test]
     fn text_is_cut_by_characters_and_is_never_blank() {
@@ -435,6 +432,8 @@ mod tests {
         }
         let mut alive = recorded("unsafe-v2");
         alive.outcome = RecordedOutcome::UnsafeClusterAlive;
+        alive.watched.as_mut().unwrap().clusters[0].end =
+            Some(RecordedTermination::Unconfirmed("AccessDenied".to_owned()));
         lines.extend(
             sent(&alive)
                 .iter()

@@ -1,8 +1,8 @@
 //! What a document comes to: a title and one sentence, for everybody who reads nothing else.
 
 use crate::report::document::{
-    RecordedFinding, RecordedLevel, RecordedOutcome, RecordedStatus, RecordedTermination,
-    RecordedVerdict, RunReport,
+    CallToAct, RecordedFinding, RecordedLevel, RecordedOutcome, RecordedStatus, RecordedVerdict,
+    RunReport,
 };
 
 /// How a conclusion is meant.
@@ -53,7 +53,7 @@ impl Conclusion {
                 Self::new(
                     Tone::Bad,
                     "Unsafe cluster ended",
-                    "A cluster of this run was not what was verified before the launch. It was terminated, and its end is confirmed; what it wrote until then is suspect.",
+                    "A cluster of this run was not what was verified before the launch. It is over, and its end is confirmed; what it wrote until then is suspect.",
                 )
             }
             (_, RecordedOutcome::UnsafeClusterTerminated) => Self::new(
@@ -232,17 +232,12 @@ fn in_words(outcome: RecordedOutcome) -> String {
 
 /// Why nobody can say that the unsafe clusters are over.
 fn alive(document: &RunReport) -> String {
-    let of = |cluster: &crate::report::document::RecordedCluster| match &cluster.end {
-        Some(RecordedTermination::Confirmed) => None,
-        Some(RecordedTermination::Unconfirmed(why)) => Some(format!("{} ({why})", cluster.id)),
-        None => Some(format!("{} (nobody saw its end)", cluster.id)),
-    };
-    let unsafe_ones: Vec<String> =
-        document.clusters().iter().filter(|cluster| cluster.is_unsafe).filter_map(of).collect();
-    if unsafe_ones.is_empty() {
+    let calls = document.calls_to_act();
+    let of = |call: &CallToAct<'_>| format!("{} ({})", call.cluster, call.obstacle);
+    if calls.is_empty() {
         "it is named among the run's clusters".to_owned()
     } else {
-        unsafe_ones.join(", ")
+        calls.iter().map(of).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -269,7 +264,7 @@ pub(super) fn is(number: usize) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::document::tests::recorded;
+    use crate::report::document::{RecordedTermination, tests::recorded};
 
     fn concluded(name: &str, change: impl FnOnce(&mut RunReport)) -> String {
         let mut document = recorded(name);

@@ -19,6 +19,7 @@ use crate::{
     base::report_kind::ReportKind,
     checks::catalogue::CATALOGUE,
     report::{audit_document::AuditReport, json::Record, reencrypt_document::ReencryptReport},
+    watch::terminate::{UNSAFE, WROTE, manual_termination_commands, may_be_running},
 };
 
 /// The versions that can be read: of a run's document, of an audit's, of a repair's.
@@ -465,8 +466,52 @@ pub(crate) struct RecordedCluster {
     pub(crate) is_unsafe: bool,
     #[serde(default)]
     pub(crate) ended_by_stop: bool,
+    /// `left` or `ended`, of one that went on although nobody waited for it.
+    #[serde(default)]
+    pub(crate) orphan: Option<String>,
     pub(crate) end: Option<RecordedTermination>,
+    /// The commands that end it; an older guard did not tell them.
+    #[serde(default)]
+    pub(crate) remediation: Option<String>,
 }
+
+/// A cluster that must end, and whose end nobody saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallToAct<'a> {
+    pub(crate) cluster: &'a str,
+    /// What everybody must know first.
+    pub(crate) what: String,
+    /// What stood in the way of its end.
+    pub(crate) obstacle: &'a str,
+    /// What ends it, for a shell.
+    pub(crate) commands: String,
+}
+
+impl CallToAct<'_> {
+    /// The same for the forms that tell findings alone.
+    pub(crate) fn finding(&self) -> RecordedFinding {
+        RecordedFinding {
+            check: CALL_TO_ACT.to_owned(),
+            level: RecordedLevel::Required,
+            subject: self.cluster.to_owned(),
+            status: RecordedStatus::Failed,
+            saw: format!("{}: {}", self.what, self.obstacle),
+            wanted: "its end".to_owned(),
+            at: None,
+            fix: Some(format!("end it now: {}", self.commands)),
+            excepted: None,
+            waits_for: None,
+            not_there: false,
+        }
+    }
+}
+
+/// What a call to act goes by among findings.
+pub(crate) const CALL_TO_ACT: &str = "cluster-may-be-running";
+
+/// What guards up to now wrote before what is to do about an unsafe cluster, also where it was not
+/// terminated.
+const CLAIM: &str = "the cluster is terminated; ";
 
 /// What EMR said of it last.
 #[derive(Clone, Debug, Deserialize)]
@@ -611,7 +656,8 @@ impl AnyReport {
             None => return Err(not_one("it has no `version`".to_owned())),
         }
         let read = match kind {
-            ReportKind::Run => serde_json::from_value(value).map(Self::Run),
+            ReportKind::Run => serde_json::from_value(value)
+                .map(|document: RunReport| Self::Run(Box::new(document.without_claims()))),
             ReportKind::Audit => serde_json::from_value(value).map(Self::Audit),
             ReportKind::Reencrypt => serde_json::from_value(value).map(Self::Reencrypt),
         };
@@ -639,6 +685,91 @@ impl RunReport {
     /// When the record cannot be read again, which is a bug.
     pub(super) fn of(record: &Record<'_>) -> anyhow::Result<Self> {
         Ok(serde_json::from_value(serde_json::to_value(record)?)?)
+    }
+
+    /// The same, in which what is to do about a cluster says nothing of its end: that its own entry
+    /// tells.
+    fn without_claims(mut self) -> Self {
+        let clusters = self.watched.iter_mut().flat_map(|watched| &mut watched.clusters);
+        let findings = clusters.flat_map(|cluster| &mut cluster.findings);
+        for fix in findings.filter_map(|finding| finding.fix.as_mut()) {
+            if let Some(rest) = fix.strip_prefix(CLAIM) {
+                *fix = rest.to_owned();
+            }
+        }
+        self
+    }
+
+    /// The clusters that a person must end.
+    pub(crate) fn calls_to_act(&self) -> Vec<CallToAct<'_>> {
+        let is_unsafe_run = self.outcome == RecordedOutcome::UnsafeClusterAlive;
+        let must_end = |cluster: &&RecordedCluster| {
+            let is_confirmed = matches!(cluster.end, Some(RecordedTermination::Confirmed));
+            let is_left = cluster.orphan.as_deref() == Some("left");
+            !is_confirmed
+                && (cluster.is_unsafe
+                    || cluster.ended_by_stop
+                    || (cluster.remediation.is_some() && !is_left))
+        };
+        self.clusters()
+            .iter()
+            .filter(must_end)
+            .map(|cluster| {
+                let what = if cluster.is_unsafe {
+                    UNSAFE
+                } else if cluster.ended_by_stop {
+                    "must end, because the run was stopped,"
+                } else if cluster.orphan.is_some() {
+                    "must end, because nobody waits for it,"
+                } else if is_unsafe_run {
+                    WROTE
+                } else {
+                    "must end"
+                };
+                CallToAct {
+                    cluster: &cluster.id,
+                    what: may_be_running(&cluster.id, what),
+                    obstacle: match &cluster.end {
+                        Some(RecordedTermination::Unconfirmed(why)) => why,
+                        _ => "nobody saw its end",
+                    },
+                    commands: cluster.remediation.clone().unwrap_or_else(|| {
+                        cluster.id.parse().map_or_else(
+                            |_| "aws emr terminate-clusters".to_owned(),
+                            |id| manual_termination_commands(&id, self.region()),
+                        )
+                    }),
+                }
+            })
+            .collect()
+    }
+
+    /// Whether a cluster is one that a person must end.
+    pub(crate) fn must_act_on(&self, cluster: &str) -> bool {
+        self.calls_to_act().iter().any(|call| call.cluster == cluster)
+    }
+
+    /// The region that the run's clusters are launched in, by the finding that is about it.
+    pub(crate) fn region(&self) -> Option<&str> {
+        let asked = self
+            .of_check("ebs-encryption-by-default")
+            .next()
+            .map(|finding| finding.subject.as_str());
+        asked.or_else(|| {
+            self.of_check("bucket-region").next().map(|finding| finding.wanted.as_str())
+        })
+    }
+
+    /// Whether the guard asked for a cluster's end, and EMR accepted that; none where it did not
+    /// ask, or where the document does not tell what the guard did.
+    pub(crate) fn asked_for_its_end(&self, cluster: &str) -> Option<bool> {
+        let mut asked = self
+            .actions
+            .iter()
+            .filter(|action| action.action == "terminate" && action.subject == cluster)
+            .peekable();
+        asked.peek()?;
+        Some(asked.any(|action| action.error.is_none()))
     }
 
     /// What the run would touch.
@@ -837,6 +968,39 @@ pub(super) mod tests {
             outcome::Outcome::Undelivered,
         ] {
             same::<_, RecordedOutcome>(outcome);
+        }
+    }
+
+    /// Every form of a document.
+    fn forms(document: &RunReport) -> Vec<(&'static str, String)> {
+        use crate::report::{asff, html, junit, markdown, sarif};
+        vec![
+            ("html", html::page(document)),
+            ("markdown", markdown::markdown(document)),
+            ("junit", junit::junit(document).unwrap()),
+            ("sarif", sarif::sarif(document).unwrap()),
+            ("asff", asff::asff(document, None).unwrap()),
+        ]
+    }
+
+    #[test]
+    fn an_older_document_of_a_live_unsafe_cluster_is_a_call_to_act_in_every_form_too() {
+        let id = "j-COW5ZZE09YJ4Y";
+        let commands = manual_termination_commands(&id.parse().unwrap(), Some("eu-west-1"));
+        let over = recorded("unsafe-v2");
+        assert_eq!(over.calls_to_act(), []);
+        for (form, text) in forms(&over) {
+            assert!(!text.contains("--cluster-ids j-"), "{form}");
+        }
+        let mut alive = over;
+        alive.outcome = RecordedOutcome::UnsafeClusterAlive;
+        for end in [None, Some(RecordedTermination::Unconfirmed("denied".to_owned()))] {
+            alive.watched.as_mut().unwrap().clusters[0].end = end;
+            for (form, text) in forms(&alive) {
+                assert!(text.contains(&commands), "{form}: {text}");
+                assert!(text.contains("UNSAFE and MAY STILL BE RUNNING"), "{form}");
+                assert!(!text.contains("the cluster is terminated"), "{form}");
+            }
         }
     }
 }

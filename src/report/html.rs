@@ -170,6 +170,7 @@ fn verdict(document: &RunReport, conclusion: &Conclusion) -> Markup {
             div {
                 h1 id="verdict" { (conclusion.title) }
                 p.lead { (conclusion.sentence) " Exit code " strong { (document.exit_code) } "." }
+                @for call in document.calls_to_act() { p { strong { (call.what) } ": " (call.obstacle) ". End it now: " code { (call.commands) } } }
                 (findings::counts(document))
             }
         }
@@ -333,7 +334,7 @@ fn timeline(document: &RunReport) -> Option<Markup> {
                 li { (precise(event.at)) " " span.soft { (event.kind.word()) } " " (findings::words(&event.what)) }
             }
         }
-        @if !document.clusters().is_empty() { h3 { "Clusters" } ul.plain { @for cluster in document.clusters() { li { (told(cluster)) } } } }
+        @if !document.clusters().is_empty() { h3 { "Clusters" } ul.plain { @for cluster in document.clusters() { li { (told(document, cluster)) } } } }
         @if let Some(watched) = &document.watched {
             @if let Some(trouble) = &watched.search_trouble { p.note { (Mark::Open.with("unknown")) " the run's clusters could not be searched for at the end: " (trouble) } }
             @for id in &watched.undecided { p.note { (Mark::Open.with("unknown")) " cluster " code { (id) } " has the run's name, but could not be told to be the run's or not" } }
@@ -342,7 +343,7 @@ fn timeline(document: &RunReport) -> Option<Markup> {
 }
 
 /// One cluster, in a sentence.
-fn told(cluster: &RecordedCluster) -> Markup {
+fn told(document: &RunReport, cluster: &RecordedCluster) -> Markup {
     let steps = cluster
         .steps
         .found()
@@ -355,13 +356,30 @@ fn told(cluster: &RecordedCluster) -> Markup {
             ", " @if let Some(release) = &facts.release { (release) ", " } "last seen " (facts.status.state) @if let Some(reason) = &facts.status.reason { " (" (reason) ")" }
         } @else { ", never described" }
         @if let Some((done, all)) = steps { ", " (done) " of " (all) " steps completed" }
-        @match &cluster.end {
-            Some(RecordedTermination::Confirmed) => { "; terminated by the guard, and its end is confirmed" }
-            Some(RecordedTermination::Unconfirmed(why)) => { "; terminated by the guard, but " strong { "its end is not confirmed" } ": " (why) }
-            None => {}
-        }
+        @if let Some(end) = &cluster.end { "; " (told_end(document, cluster, end)) }
         @if cluster.ended_by_stop { "; ended because the run was stopped" }
         "."
+    }
+}
+
+/// How the end of a cluster went that must end, by what the guard did and what was seen of it.
+fn told_end(document: &RunReport, cluster: &RecordedCluster, end: &RecordedTermination) -> Markup {
+    // What the guard did, documents tell since version 2.
+    let asked = (!document.actions.is_empty()).then(|| document.asked_for_its_end(&cluster.id));
+    html! {
+        @match (asked, end) {
+            (Some(Some(true)), RecordedTermination::Confirmed) => { "terminated by the guard, and its end is confirmed" }
+            (_, RecordedTermination::Confirmed) => { "its end is confirmed" }
+            (Some(asked), RecordedTermination::Unconfirmed(why)) => {
+                @match asked {
+                    Some(true) => { "EMR accepted its termination, but " }
+                    Some(false) => { "EMR did not accept its termination, and " }
+                    None => { "the guard did not ask for its end, and " }
+                }
+                strong { "its end is not confirmed" } ": " (why)
+            }
+            (None, RecordedTermination::Unconfirmed(why)) => { strong { "its end is not confirmed" } ": " (why) }
+        }
     }
 }
 

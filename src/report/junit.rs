@@ -3,7 +3,9 @@
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use crate::report::document::{RecordedFinding, RecordedLevel, RecordedStatus, RunReport};
+use crate::report::document::{
+    CALL_TO_ACT, CallToAct, RecordedFinding, RecordedLevel, RecordedStatus, RunReport,
+};
 
 /// The whole document.
 ///
@@ -11,6 +13,13 @@ use crate::report::document::{RecordedFinding, RecordedLevel, RecordedStatus, Ru
 /// When the XML cannot be written, which is a bug.
 pub(crate) fn junit(document: &RunReport) -> anyhow::Result<String> {
     let mut report = Report::new("emr-etl-guard");
+    let calls: Vec<RecordedFinding> =
+        document.calls_to_act().iter().map(CallToAct::finding).collect();
+    if !calls.is_empty() {
+        let mut suite = TestSuite::new(CALL_TO_ACT);
+        suite.add_test_cases(calls.iter().map(case));
+        report.add_test_suite(suite);
+    }
     for (check, findings) in document.by_check() {
         let mut suite = TestSuite::new(check);
         suite.add_test_cases(findings.into_iter().map(case));

@@ -30,6 +30,16 @@ pub(crate) fn markdown(document: &RunReport) -> String {
         cell(&conclusion.sentence),
         document.exit_code
     );
+    for call in document.calls_to_act() {
+        // A fence that no text can close.
+        let commands = call.commands.replace('`', "'");
+        let _ = writeln!(
+            text,
+            "\n**{}**: {}. End it now:\n\n```sh\n{commands}\n```",
+            cell(&call.what),
+            cell(call.obstacle)
+        );
+    }
     let open: Vec<&RecordedFinding> = document
         .all_findings()
         .filter(|finding| finding.is_open() && finding.waits_for.is_none())

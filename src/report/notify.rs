@@ -88,7 +88,20 @@ impl Notify {
 
     /// Remembers a paragraph of standard error that says why the run ends as it does.
     pub(crate) fn said(&self, outcome: Outcome, notice: Notice) {
-        self.news().said.push((outcome, notice));
+        let said = &mut self.news().said;
+        // What was said of a cluster while its end was waited for is out of date by then.
+        if outcome == Outcome::UnsafeClusterAlive {
+            said.retain(|(of, earlier)| {
+                let is_told_anew = earlier.clusters.iter().all(|id| notice.clusters.contains(id));
+                *of != outcome || earlier.clusters.is_empty() || !is_told_anew
+            });
+        }
+        said.push((outcome, notice));
+    }
+
+    /// The region that the run's clusters are in, once that is known.
+    pub(crate) fn region(&self) -> Option<String> {
+        self.news().known.region.clone()
     }
 
     /// An unsafe cluster was found: that is told at once.
@@ -125,8 +138,14 @@ impl Notify {
                 let mut news = self.news();
                 let is_new = news.told.replace(outcome) != Some(outcome);
                 // What led to this outcome comes first; what else went wrong stays in sight.
-                let (first, rest): (Vec<_>, Vec<_>) =
-                    news.said.iter().cloned().partition(|(of, _)| *of == outcome);
+                // Nobody is called to act on a cluster whose end is confirmed by now.
+                let holds = |of: Outcome| of == outcome || of != Outcome::UnsafeClusterAlive;
+                let (first, rest): (Vec<_>, Vec<_>) = news
+                    .said
+                    .iter()
+                    .filter(|(of, _)| holds(*of))
+                    .cloned()
+                    .partition(|(of, _)| *of == outcome);
                 is_new.then(|| {
                     first.into_iter().chain(rest).map(|(_, notice)| notice).collect::<Vec<_>>()
                 })

@@ -11,17 +11,29 @@ use crate::{
     checks::{
         finding::{Finding, Level, Status},
         residual_risks::ResidualRisk,
+        written::OutputCheck,
     },
     evidence::{signed_report::SignedReport, timeline::Timeline, verify},
     facts::written::OutputSurvey,
     report::{
-        alerts::message::AlertContext, document::RunReport, json::Record, judged::Judged, junit,
-        markdown, metrics::MetricCounts, notice::Notice, notify::Notify, options::CheckOptions,
+        alerts::message::AlertContext,
+        document::RunReport,
+        json::Record,
+        judged::Judged,
+        junit, markdown,
+        metrics::MetricCounts,
+        notice::{Notice, NoticeLine},
+        notify::Notify,
+        options::CheckOptions,
         terminal,
     },
     settings::report_options::ReportOptions,
     system::output::{draft, err, out, write_whole},
-    watch::{confirm::Confirmation, records::WatchResult},
+    watch::{
+        confirm::Confirmation,
+        records::{ClusterRecord, WatchResult},
+        terminate::{self, TerminationResult},
+    },
 };
 
 /// Where the guard says things, and what it records.
@@ -182,41 +194,81 @@ impl Report {
         }
     }
 
-    /// An unsafe cluster, said at once.
+    /// The region of the run's clusters, for commands about them; none before it is known.
+    pub(crate) fn region(&self) -> Option<String> {
+        self.notify.as_ref().and_then(Notify::region)
+    }
+
+    /// An unsafe cluster, told at once: to the log and by alerts. On standard error, whose first
+    /// line is what somebody is called by, stands only what is known to be so: that it is over, or
+    /// that a person must end it.
     pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding], ends: bool) {
         let headline = terminal::unsafe_cluster(cluster, findings, ends);
-        let notice = Notice::new(format!("emr-etl-guard: {headline}")).about(cluster);
-        err(&notice.text());
+        self.say(&headline);
+        let mut notice = Notice::new(format!("emr-etl-guard: {headline}")).about(cluster);
+        if !ends {
+            let commands =
+                terminate::manual_termination_commands(cluster, self.region().as_deref());
+            notice.lines.push(NoticeLine::fixing("  to do: ", commands));
+        }
         if let Some(notify) = &self.notify {
             notify.unsafe_cluster(&notice, findings);
         }
         self.timeline.note(format!("stopping the runner: {headline}"));
     }
 
-    /// What it all came to: what is confirmed, or why it is not.
+    /// Only a person can end a cluster that must end: that is told at once.
+    pub(crate) fn help_needed(&self, cluster: &ClusterId, is_unsafe: bool, obstacle: &str) {
+        let outcome = if is_unsafe { Outcome::UnsafeClusterAlive } else { Outcome::Unconfirmed };
+        let region = self.region();
+        let reason =
+            terminate::operator_instructions(cluster, is_unsafe, region.as_deref(), obstacle);
+        self.trouble(outcome, &[reason]);
+    }
+
+    /// What it all came to: what is confirmed, or why it is not. `what_goes_on` is told on standard
+    /// error, where it is asked for: the clusters that go on.
     pub(crate) fn confirmation(
         &self,
         confirmation: &Confirmation,
         watched: &WatchResult,
-        written: &[OutputSurvey],
+        (objects, written): (OutputCheck, &[OutputSurvey]),
+        what_goes_on: Option<&str>,
     ) {
-        if !confirmation.reasons.is_empty() {
-            return self.trouble(confirmation.outcome, &confirmation.reasons);
+        if what_goes_on.is_none() {
+            let orphans = watched.clusters.iter().filter_map(ClusterRecord::orphan_line);
+            orphans.for_each(|line| self.say(&line));
         }
-        self.confirmed(watched);
-        if !written.is_empty() {
-            self.confirmed_objects(written);
+        if confirmation.reasons.is_empty() {
+            self.confirmed(watched);
+            if let OutputCheck::Leave(why) = objects {
+                self.say(&format!("what this run wrote was not looked at: {why}"));
+            } else if !written.is_empty() {
+                self.confirmed_objects(written);
+            }
+            if let Some(line) = what_goes_on {
+                self.tell(line);
+            }
+            return;
         }
+        let mut notice = terminal::trouble(confirmation.outcome, &confirmation.reasons);
+        let last = what_goes_on.map(|line| NoticeLine::telling(format!("  {line}")));
+        notice.lines.extend(last);
+        self.paragraph(confirmation.outcome, notice);
     }
 
     /// What a run's clusters were and came to, where all is confirmed.
     fn confirmed(&self, watched: &WatchResult) {
         for record in &watched.clusters {
             let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
-            let stopped = if record.ended_by_stop {
-                "; it was terminated, because the run was stopped"
-            } else {
-                ""
+            let stopped = match &record.end {
+                _ if !record.ended_by_stop => "",
+                Some(TerminationResult::Confirmed) => {
+                    "; it was terminated, because the run was stopped"
+                }
+                _ => {
+                    "; it was told to terminate, because the run was stopped, but its end is not confirmed"
+                }
             };
             self.say(&format!(
                 "confirmed: cluster {} was what was verified; {end}{stopped}",
@@ -225,17 +277,10 @@ impl Report {
         }
     }
 
-    /// How much of what a run wrote was looked at, where all of it is as required.
+    /// How much of what a run wrote was looked at, where nothing of it is known to be otherwise than
+    /// required.
     pub(crate) fn confirmed_objects(&self, written: &[OutputSurvey]) {
-        let looked_at: u64 = written.iter().map(|written| written.survey.looked_at).sum();
-        let objects: u64 = written.iter().map(|written| written.survey.objects).sum();
-        let locations = written.iter().filter(|written| written.survey.looked_at > 0).count();
-        let sample = if looked_at < objects {
-            format!(", an even sample of {objects},")
-        } else {
-            String::new()
-        };
-        self.say(&format!("confirmed: {looked_at} objects in {locations} locations{sample} are encrypted as required (logs that EMR still brings are not among them)"));
+        self.say(&terminal::written(written));
     }
 
     /// A text for people, on standard output.
@@ -261,7 +306,16 @@ impl Report {
 
     /// Why a run's outcome is not the runner's own.
     pub fn trouble(&self, outcome: Outcome, reasons: &[Reason]) {
-        let notice = terminal::trouble(outcome, reasons);
+        self.paragraph(outcome, terminal::trouble(outcome, reasons));
+    }
+
+    /// One line on standard error, in the form that all of the guard's own have.
+    pub(crate) fn tell(&self, line: &str) {
+        self.timeline.note(line.to_owned());
+        err(&Notice::new(format!("emr-etl-guard: {line}")).text());
+    }
+
+    fn paragraph(&self, outcome: Outcome, notice: Notice) {
         err(&notice.text());
         if let Some(notify) = &self.notify {
             notify.said(outcome, notice);

@@ -15,7 +15,9 @@ use crate::{
     },
     report::{
         conclusion::Conclusion,
-        document::{RecordedFinding, RecordedLevel, RecordedOutcome, RecordedStatus, RunReport},
+        document::{
+            CallToAct, RecordedFinding, RecordedLevel, RecordedOutcome, RecordedStatus, RunReport,
+        },
     },
 };
 
@@ -24,9 +26,12 @@ use crate::{
 /// # Errors
 /// When the JSON cannot be written, which is a bug.
 pub(crate) fn sarif(document: &RunReport) -> anyhow::Result<String> {
-    let rules = rules(document);
-    let results: Vec<Value> = document
-        .all_findings()
+    let calls: Vec<RecordedFinding> =
+        document.calls_to_act().iter().map(CallToAct::finding).collect();
+    let rules = rules(document, &calls);
+    let results: Vec<Value> = calls
+        .iter()
+        .chain(document.all_findings())
         .filter(|finding| is_reported(finding))
         .map(|finding| result(document, finding, &rules))
         .collect();
@@ -78,10 +83,11 @@ fn is_reported(finding: &RecordedFinding) -> bool {
 }
 
 /// The names of the rules: the catalogue's, and those of the document that it does not know.
-fn rules(document: &RunReport) -> Vec<String> {
+fn rules(document: &RunReport, calls: &[RecordedFinding]) -> Vec<String> {
     let known: BTreeSet<&str> = CATALOGUE.iter().map(|check| check.name).collect();
-    let others: BTreeSet<&str> = document
-        .all_findings()
+    let others: BTreeSet<&str> = calls
+        .iter()
+        .chain(document.all_findings())
         .filter(|finding| is_reported(finding))
         .map(|finding| finding.check.as_str())
         .filter(|name| !known.contains(name))
@@ -110,7 +116,7 @@ fn rule(name: &str) -> Value {
 }
 
 fn fix(check: &Check) -> String {
-    check.fix.replace("{subject}", "NAME")
+    check.fix.replace("{subject}", "NAME").replace("{region}", "REGION")
 }
 
 fn first_sentence(text: &str) -> &str {

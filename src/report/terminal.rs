@@ -4,13 +4,17 @@
 use std::fmt::Write as _;
 
 use crate::{
-    base::{names::ClusterId, outcome::Outcome, reason::Reason},
+    base::{lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason},
     checks::{
         catalogue::CATALOGUE,
         finding::{Finding, Level, Status},
         residual_risks::ResidualRisk,
     },
-    report::notice::{Notice, NoticeLine},
+    facts::written::OutputSurvey,
+    report::{
+        conclusion::{counted, is},
+        notice::{Notice, NoticeLine},
+    },
 };
 
 /// A word and a colour for a row. The word alone tells; the colour only helps.
@@ -163,11 +167,13 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[Reason]) -> Notice {
     let mut notice = Notice::default();
     for (index, reason) in reasons.iter().enumerate() {
         let headline = reason.headline();
-        notice.lines.push(NoticeLine::telling(if index == 0 {
+        let headline = NoticeLine::telling(if index == 0 {
             format!("emr-etl-guard: {what}: {headline}")
         } else {
             format!("  {headline}")
-        }));
+        });
+        let fix = reason.command().map(str::to_owned);
+        notice.lines.push(NoticeLine { fix, ..headline });
         let details = reason.details().iter();
         notice.lines.extend(details.map(|detail| NoticeLine::telling(format!("  {detail}"))));
         let fixes = reason.fixes().iter();
@@ -175,6 +181,63 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[Reason]) -> Notice {
         notice.clusters.extend_from_slice(reason.clusters());
     }
     notice
+}
+
+/// What a look at the objects of a run came to, where nothing of it is known to be otherwise than
+/// required: that they are encrypted, that there are none, or that nobody could see.
+pub(super) fn written(written: &[OutputSurvey]) -> String {
+    const LOGS: &str = "(logs that EMR still brings are not among them)";
+    let sum = |of: fn(&OutputSurvey) -> u64| written.iter().map(of).sum::<u64>();
+    let (looked_at, objects) =
+        (sum(|written| written.survey.looked_at), sum(|written| written.survey.objects));
+    let asked = || written.iter().filter(|written| !written.folders.is_empty());
+    let obstacles: Vec<String> = asked().filter_map(unseen).collect();
+    let not_seen = obstacles.join("; ");
+    if looked_at == 0 && !obstacles.is_empty() {
+        return format!("nothing that this run wrote could be looked at: {not_seen}");
+    }
+    if looked_at == 0 {
+        return format!(
+            "nothing was written: no object of this run is in the {} that it writes to {LOGS}",
+            counted(asked().count(), "location")
+        );
+    }
+    let seen = counted(usize::try_from(looked_at).unwrap_or(usize::MAX), "object");
+    let locations = written.iter().filter(|written| written.survey.looked_at > 0).count();
+    let locations = counted(locations, "location");
+    let sample = if looked_at < objects && obstacles.is_empty() {
+        format!(", an even sample of {objects},")
+    } else {
+        String::new()
+    };
+    let be = is(usize::try_from(looked_at).unwrap_or(usize::MAX));
+    let rest = if obstacles.is_empty() {
+        String::new()
+    } else {
+        format!("; not everything could be looked at: {not_seen}")
+    };
+    format!("confirmed: {seen} in {locations}{sample} {be} encrypted as required {LOGS}{rest}")
+}
+
+/// What of a location could not be looked at, and why.
+fn unseen(written: &OutputSurvey) -> Option<String> {
+    let role = &written.role;
+    match (&written.look, written.cut_short, &written.survey.unseen) {
+        (Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle), ..) => {
+            Some(format!("{role}: {obstacle}"))
+        }
+        (Lookup::Absent, ..) => Some(format!("{role}: no such bucket any more")),
+        (Lookup::Found(()), Some(why), _) => Some(format!("{role}: {why}")),
+        (Lookup::Found(()), None, Some(unseen)) => {
+            let number = counted(usize::try_from(unseen.objects).unwrap_or(usize::MAX), "object");
+            let why = match &unseen.why {
+                Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => obstacle.to_string(),
+                Lookup::Found(()) | Lookup::Absent => "they were gone".to_owned(),
+            };
+            Some(format!("{role}: {number}: {why}"))
+        }
+        (Lookup::Found(()), None, None) => None,
+    }
 }
 
 /// What an unsafe cluster means, in one line.
@@ -214,5 +277,35 @@ mod tests {
         assert_eq!(stripped, plain);
         assert_ne!(coloured, plain);
         insta::assert_snapshot!(plain);
+    }
+
+    #[test]
+    fn what_was_written_is_told_as_what_was_seen_of_it() {
+        use crate::{
+            base::lookup::{LookupError, LookupErrorKind},
+            facts::objects::LocationSurvey,
+        };
+        let location = |role: &str, looked_at: u64, objects: u64| OutputSurvey {
+            role: role.to_owned(),
+            folders: vec![crate::base::names::S3Location::parse("s3://acme/x/").unwrap()],
+            survey: LocationSurvey { objects, looked_at, ..LocationSurvey::default() },
+            look: Lookup::Found(()),
+            cut_short: None,
+        };
+        let denied = |role: &str, looked_at| OutputSurvey {
+            look: Lookup::Denied(LookupError::new("s3:ListBucket", LookupErrorKind::Denied, "no")),
+            ..location(role, looked_at, looked_at)
+        };
+        let nowhere = OutputSurvey { folders: vec![], ..location("elsewhere", 0, 0) };
+        let cut = OutputSurvey { cut_short: Some("time was over"), ..location("bad", 0, 7) };
+        let lines = [
+            written(&[location("raw", 4, 4), location("bad", 0, 0)]),
+            written(&[location("raw", 1, 1)]),
+            written(&[location("raw", 2, 9), location("bad", 3, 3)]),
+            written(&[location("raw", 0, 0), location("bad", 0, 0), nowhere]),
+            written(&[denied("raw", 0)]),
+            written(&[location("raw", 4, 4), cut, denied("log", 0)]),
+        ];
+        insta::assert_snapshot!(lines.join("\n"));
     }
 }

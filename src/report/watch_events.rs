@@ -1,10 +1,10 @@
 //! Tells people what the watch found.
 
 use crate::{
-    base::{names::ClusterId, outcome::Outcome, reason::Reason},
+    base::{names::ClusterId, reason::Reason},
     checks::finding::Finding,
     report::reporter::Report,
-    watch::{events::WatchEvent, terminate},
+    watch::events::WatchEvent,
 };
 
 impl WatchEvent {
@@ -12,10 +12,7 @@ impl WatchEvent {
     pub(crate) fn tell(&self, report: &Report) {
         match self {
             Self::Unsafe(id, findings, ends) => report.unsafe_cluster(id, findings, *ends),
-            Self::Help(id, obstacle) => report.trouble(
-                Outcome::UnsafeClusterAlive,
-                &[terminate::operator_instructions(id, obstacle)],
-            ),
+            Self::Help(id, is_unsafe, obstacle) => report.help_needed(id, *is_unsafe, obstacle),
             // The runner is stopped by whoever supervises it.
             Self::Done | Self::StopRunner(_) => {}
             Self::Blind(why) => report.alarm(&[Reason::new(format!(

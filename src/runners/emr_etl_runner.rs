@@ -9,6 +9,7 @@ pub mod environment;
 mod erb;
 pub mod invocation;
 pub mod option_parser;
+mod packaged_version;
 pub mod plan;
 mod portable;
 mod psych;

@@ -174,7 +174,8 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_AWS_TIMEOUT", value_name = "TIME")]
     pub aws_timeout: Option<HumanDuration>,
 
-    /// Time limit for all that is asked of AWS before the launch, together [default: 2m]
+    /// Time limit for all that is asked of AWS before the launch, together; throttling is waited
+    /// out as long [default: 10m]
     #[arg(long, env = "EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", value_name = "TIME")]
     pub pre_flight_timeout: Option<HumanDuration>,
 
@@ -496,7 +497,7 @@ impl Settings {
                     .or(stored.event_queue)
                     .filter(|url| !url.trim().is_empty()),
             },
-            pre_flight_timeout: span(given.pre_flight_timeout, stored.pre_flight_timeout, 120),
+            pre_flight_timeout: span(given.pre_flight_timeout, stored.pre_flight_timeout, 600),
             version_timeout: span(given.version_timeout, stored.version_timeout, 120),
             stop_timeout: span(given.stop_timeout, stored.stop_timeout, 8),
             watch: WatchLimits {

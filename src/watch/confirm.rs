@@ -15,7 +15,7 @@ use crate::{
             event::RunnerEnd,
         },
         records::{ClusterRecord, WatchResult},
-        terminate::{TerminationResult, manual_termination_commands},
+        terminate::{TerminationResult, WROTE, manual_termination_commands, may_be_running},
     },
 };
 
@@ -79,15 +79,12 @@ pub(crate) fn of_unsafe(
     over: &str,
 ) -> Option<(Outcome, Vec<Reason>)> {
     let must_end = |record: &&ClusterRecord| record.is_unsafe || (after_stop && record.must_end());
-    let alive: Vec<Reason> = watched
+    let mut alive: Vec<Reason> = watched
         .clusters
         .iter()
         .filter(must_end)
         .filter_map(|record| still_running(record, of_run))
         .collect();
-    if !alive.is_empty() {
-        return Some((Outcome::UnsafeClusterAlive, alive));
-    }
     let ended = |record: &ClusterRecord| {
         Reason::new(format!(
             "cluster {}{of_run} was unsafe; its end is confirmed{over}; {}",
@@ -96,8 +93,15 @@ pub(crate) fn of_unsafe(
         ))
         .about(&record.id)
     };
-    let ended: Vec<Reason> =
-        watched.clusters.iter().filter(|record| record.is_unsafe).map(ended).collect();
+    let is_over = |record: &&ClusterRecord| {
+        record.end == Some(TerminationResult::Confirmed) && record.is_unsafe
+    };
+    let ended: Vec<Reason> = watched.clusters.iter().filter(is_over).map(ended).collect();
+    if !alive.is_empty() {
+        // Those that are over come last: they ask for nothing.
+        alive.extend(ended);
+        return Some((Outcome::UnsafeClusterAlive, alive));
+    }
     (!ended.is_empty()).then_some((Outcome::UnsafeClusterTerminated, ended))
 }
 
@@ -167,22 +171,35 @@ impl Confirmation {
 
     /// Makes a run that wrote what is not encrypted as required an unsafe one, as the policy can
     /// ask. `ends` are the clusters that still lived, and how they ended.
-    pub(crate) fn by_policy_unsafe(mut self, ends: &[(ClusterId, TerminationResult)]) -> Self {
-        self.outcome = Outcome::UnsafeClusterTerminated;
-        let mut first = Reason::new(
-            "the run wrote objects that are not encrypted as required; its clusters are over",
-        );
-        for (id, end) in ends {
-            if let TerminationResult::Unconfirmed(obstacle) = end {
-                self.outcome = Outcome::UnsafeClusterAlive;
-                first = Reason::new(format!(
-                    "the run wrote objects that are not encrypted as required, and its cluster {id} MAY STILL BE RUNNING: {obstacle}"
-                ))
-                .fix(manual_termination_commands(id))
-                .about(id);
-            }
+    pub(crate) fn by_policy_unsafe(
+        mut self,
+        ends: &[(ClusterId, TerminationResult)],
+        region: Option<&str>,
+    ) -> Self {
+        let alive: Vec<Reason> = ends
+            .iter()
+            .filter_map(|(id, end)| match end {
+                TerminationResult::Confirmed => None,
+                TerminationResult::Unconfirmed(obstacle) => Some(
+                    Reason::new(may_be_running(id.as_str(), WROTE))
+                        .end_now(manual_termination_commands(id, region))
+                        .detail(obstacle)
+                        .about(id),
+                ),
+            })
+            .collect();
+        if alive.is_empty() {
+            self.outcome = Outcome::UnsafeClusterTerminated;
+            self.reasons.insert(
+                0,
+                Reason::new(
+                    "the run wrote objects that are not encrypted as required; its clusters are over",
+                ),
+            );
+        } else {
+            self.outcome = Outcome::UnsafeClusterAlive;
+            self.reasons.splice(0..0, alive);
         }
-        self.reasons.insert(0, first);
         self
     }
 }
@@ -195,11 +212,33 @@ fn still_running(record: &ClusterRecord, of_run: &str) -> Option<Reason> {
         None => "its termination was not followed to the end",
     };
     let (id, why) = (&record.id, Finding::open_in_brief(&record.findings));
-    let what = if record.is_unsafe { "is unsafe" } else { "must end" };
-    let reason =
-        Reason::new(format!("cluster {id}{of_run} {what} and MAY STILL BE RUNNING: {obstacle}"));
-    let reason = if why.is_empty() { reason } else { reason.detail(why) };
-    Some(reason.fix(manual_termination_commands(id)).about(id))
+    let commands =
+        record.remediation.clone().unwrap_or_else(|| manual_termination_commands(id, None));
+    let reason = Reason::new(may_be_running(&format!("{id}{of_run}"), record.why_it_must_end()))
+        .end_now(commands)
+        .detail(obstacle)
+        .about(id);
+    Some(if why.is_empty() { reason } else { reason.detail(why) })
+}
+
+/// Whether it is told which clusters go on: after a stop, whichever signal it came by and whether
+/// it went to the guard or to the runner alone, and where nobody can confirm the end. Of a run that
+/// was unsafe the reasons tell, but for clusters of it that were not.
+pub(crate) fn tells_what_goes_on(
+    runner: Outcome,
+    outcome: Outcome,
+    stopped: bool,
+    watched: &WatchResult,
+) -> bool {
+    // A shell, and the JVM, turn the signal that ends them into a code.
+    let by_signal = matches!(runner, Outcome::Signalled(_) | Outcome::Ended(129..=192));
+    match outcome {
+        _ if stopped => true,
+        Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated => {
+            watched.clusters.iter().any(|record| !record.is_unsafe && record.goes_on())
+        }
+        outcome => by_signal || outcome == Outcome::Unconfirmed,
+    }
 }
 
 /// A doubt, in words; none for that no work was done, of which there is a finding.
@@ -361,12 +400,76 @@ mod tests {
         let ended = |ends: &[TerminationResult]| {
             let ends: Vec<(ClusterId, TerminationResult)> =
                 ends.iter().map(|end| ("j-1".parse().unwrap(), end.clone())).collect();
-            confirmation(Outcome::Unconfirmed).by_policy_unsafe(&ends).outcome
+            confirmation(Outcome::Unconfirmed).by_policy_unsafe(&ends, Some("eu-west-1")).outcome
         };
         let stuck = TerminationResult::Unconfirmed("x".to_owned());
         assert_eq!(ended(&[]), Outcome::UnsafeClusterTerminated);
         assert_eq!(ended(&[TerminationResult::Confirmed]), Outcome::UnsafeClusterTerminated);
         assert_eq!(ended(&[stuck, TerminationResult::Confirmed]), Outcome::UnsafeClusterAlive);
+    }
+
+    #[test]
+    fn each_cluster_that_may_live_is_a_call_with_its_own_commands_and_what_is_over_comes_last() {
+        let stuck = || Some(TerminationResult::Unconfirmed("denied".to_owned()));
+        let named =
+            |id: &str, end| ClusterRecord { id: id.parse().unwrap(), ..unsafe_cluster(end) };
+        let watched = WatchResult {
+            clusters: vec![
+                named("j-1", Some(TerminationResult::Confirmed)),
+                named("j-2", stuck()),
+                named("j-3", None),
+                ClusterRecord { is_unsafe: false, ended_by_stop: true, ..named("j-4", stuck()) },
+            ],
+            ..WatchResult::default()
+        }
+        .with_remediation("eu-west-1");
+        let (outcome, reasons) = of_unsafe(&watched, true, " of run r", "").unwrap();
+        assert_eq!(outcome, Outcome::UnsafeClusterAlive);
+        let said: Vec<String> = reasons.iter().map(Reason::headline).collect();
+        let end = |id| manual_termination_commands(&id, Some("eu-west-1"));
+        let id = |id: &str| id.parse().unwrap();
+        assert_eq!(
+            said,
+            [
+                format!(
+                    "cluster j-2 of run r is UNSAFE and MAY STILL BE RUNNING: end it now: {}",
+                    end(id("j-2"))
+                ),
+                format!(
+                    "cluster j-3 of run r is UNSAFE and MAY STILL BE RUNNING: end it now: {}",
+                    end(id("j-3"))
+                ),
+                format!(
+                    "cluster j-4 of run r must end, because the run was stopped, and MAY STILL BE RUNNING: end it now: {}",
+                    end(id("j-4"))
+                ),
+                "cluster j-1 of run r was unsafe; its end is confirmed; ".to_owned(),
+            ]
+        );
+        assert_eq!(reasons[0].details(), ["denied"]);
+        assert_eq!(watched.clusters[0].remediation, None, "it is over");
+    }
+
+    #[test]
+    fn which_clusters_go_on_is_told_after_every_stop_and_where_the_end_is_not_confirmed() {
+        let of = |clusters| WatchResult { clusters, ..WatchResult::default() };
+        let none = of(vec![]);
+        let good = Outcome::Ended(0);
+        assert!(!tells_what_goes_on(good, good, false, &none));
+        assert!(!tells_what_goes_on(Outcome::Ended(1), Outcome::Ended(1), false, &none));
+        assert!(tells_what_goes_on(good, Outcome::Unconfirmed, false, &none));
+        assert!(tells_what_goes_on(good, good, true, &none), "the guard got a signal");
+        for signal in [1, 2, 3, 9, 15] {
+            for stopped in [Outcome::Signalled(signal), Outcome::Ended(128 + signal)] {
+                assert!(tells_what_goes_on(stopped, stopped, false, &none), "{stopped:?}");
+            }
+        }
+        // The guard itself stops the runner for an unsafe cluster.
+        let (runner, ended) = (Outcome::Signalled(15), Outcome::UnsafeClusterTerminated);
+        let over = || unsafe_cluster(Some(TerminationResult::Confirmed));
+        assert!(!tells_what_goes_on(runner, ended, false, &of(vec![over()])));
+        let safe = ClusterRecord::new("j-2".parse().unwrap(), "list", Ownership::Ours);
+        assert!(tells_what_goes_on(runner, ended, false, &of(vec![over(), safe])));
     }
 
     #[test]

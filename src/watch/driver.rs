@@ -617,7 +617,8 @@ impl Driver {
             Notice::Help(id, obstacle) => {
                 let said = terminate::said(&obstacle);
                 self.timeline.note(format!("{id}: waiting for somebody to end it; {said}"));
-                WatchEvent::Help(id, said)
+                let is_unsafe = self.records.get(&id).is_some_and(|record| record.is_unsafe);
+                WatchEvent::Help(id, is_unsafe, said)
             }
             Notice::EndConfirmed(id) => {
                 self.timeline.note(format!("{id}: its end is confirmed"));

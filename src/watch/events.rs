@@ -35,8 +35,9 @@ pub(crate) enum Input {
 pub(crate) enum WatchEvent {
     /// A cluster is unsafe; its termination is under way, if the guard may end it (the last word).
     Unsafe(ClusterId, Vec<Finding>, bool),
-    /// Only a person can end a cluster that must end; the text says what stands in the way.
-    Help(ClusterId, String),
+    /// Only a person can end a cluster that must end; whether it is unsafe, and what stands in the
+    /// way.
+    Help(ClusterId, bool, String),
     /// The runner must stop.
     StopRunner(Force),
     /// No search for the run's clusters has succeeded within the time limit; why.

@@ -4,19 +4,19 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    base::{aws_calls, lookup::Lookup, names::ClusterId},
+    base::{aws_calls, lookup::Lookup, names::ClusterId, text::shell_word},
     checks::{
         finding::{Finding, Level, Stage, Status},
         verified::{ClusterDetails, ClusterObservation},
     },
-    facts::emr::{ClusterFacts, ClusterStep, SecurityConfiguration},
+    facts::emr::{ClusterFacts, ClusterState, ClusterStep, SecurityConfiguration},
     watch::{
         machine::{
             conclusion::Conclusion,
             event::{Judgement, Work},
             ownership::Ownership,
         },
-        terminate::TerminationResult,
+        terminate::{TerminationResult, UNSAFE, manual_termination_commands},
     },
 };
 
@@ -77,7 +77,7 @@ impl ClusterSummary {
         let steps =
             self.steps.map(|(over, all)| format!("  steps {over} of {all}")).unwrap_or_default();
         if self.is_unsafe {
-            let end = self.end.unwrap_or("being terminated");
+            let end = self.end.unwrap_or("its end is awaited");
             return format!("  {}  UNSAFE, {end}  {state}  {}", self.id, self.failed.join(", "));
         }
         let passed = if self.required == 0 {
@@ -115,6 +115,10 @@ pub struct ClusterRecord {
     pub orphan: Option<Orphan>,
     /// How its termination went, when the guard asked for it.
     pub end: Option<TerminationResult>,
+    /// The commands that end it, for a shell, where nobody saw its end: it must end, or it goes on
+    /// although nobody waits for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<String>,
     #[serde(skip)]
     pub(crate) whose: Ownership,
     #[serde(skip)]
@@ -134,7 +138,7 @@ pub enum Orphan {
 }
 
 /// Everything the watch learnt.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "Watched")]
 pub struct WatchResult {
     /// The run's clusters.
@@ -152,6 +156,60 @@ impl WatchResult {
     /// Whether nothing is left to do about the run's clusters.
     pub(crate) fn is_closed(&self) -> bool {
         self.conclusion.open.is_empty()
+    }
+
+    /// The same with what a person is to do: commands name the `region` that the clusters run in.
+    pub(crate) fn with_remediation(mut self, region: &str) -> Self {
+        for record in &mut self.clusters {
+            for fix in record.findings.iter_mut().filter_map(|finding| finding.fix.as_mut()) {
+                *fix = fix.replace("{region}", &shell_word(region));
+            }
+            let is_left = record.orphan == Some(Orphan::Left) && record.goes_on();
+            if is_left || (record.must_end() && record.end != Some(TerminationResult::Confirmed)) {
+                record.remediation = Some(manual_termination_commands(&record.id, Some(region)));
+            }
+        }
+        self
+    }
+
+    /// The same after clusters were ended for what they wrote: `ends` says how that went.
+    pub(crate) fn with_ends(
+        mut self,
+        ends: &[(ClusterId, TerminationResult)],
+        region: &str,
+    ) -> Self {
+        for record in &mut self.clusters {
+            let Some((_, end)) = ends.iter().find(|(id, _)| *id == record.id) else { continue };
+            record.remediation = (*end != TerminationResult::Confirmed)
+                .then(|| manual_termination_commands(&record.id, Some(region)));
+            record.end = Some(end.clone());
+        }
+        self
+    }
+
+    /// Which clusters go on, and whose they are, in one line: what whoever stopped the run, or has
+    /// to look after it, asks first.
+    pub(crate) fn what_goes_on(&self) -> String {
+        let (alive, over): (Vec<&ClusterRecord>, Vec<&ClusterRecord>) =
+            self.clusters.iter().partition(|record| record.goes_on());
+        let undecided = self.undecided.iter().map(|id| {
+            format!("cluster {id} has the run's name, but whose it is, and whether it goes on, could not be told")
+        });
+        let mut parts: Vec<String> =
+            alive.into_iter().map(ClusterRecord::how_it_goes_on).chain(undecided).collect();
+        if parts.is_empty() && over.is_empty() {
+            parts.push("no cluster of this run is known".to_owned());
+        } else if parts.is_empty() {
+            let over: Vec<String> = over.into_iter().map(ClusterRecord::how_it_ended).collect();
+            parts.push(format!("no cluster goes on: {}", over.join(", ")));
+        }
+        if let Some(trouble) = &self.search_trouble {
+            let what = if self.clusters.is_empty() { "one" } else { "others" };
+            parts.push(format!(
+                "there may be {what}, because the search for clusters failed: {trouble}"
+            ));
+        }
+        parts.join("; ")
     }
 
     /// What is known of a cluster.
@@ -174,6 +232,7 @@ impl ClusterRecord {
             ended_by_stop: false,
             orphan: None,
             end: None,
+            remediation: None,
             whose,
             security_configuration: Lookup::not_asked(
                 &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
@@ -183,22 +242,85 @@ impl ClusterRecord {
         }
     }
 
+    pub(crate) fn state(&self) -> Option<ClusterState> {
+        self.cluster.found().map(|facts| facts.status.state)
+    }
+
     /// What is to be said of it, if it is an orphan.
     pub(crate) fn orphan_line(&self) -> Option<String> {
+        self.orphan_line_of(self.id.as_str())
+    }
+
+    fn orphan_line_of(&self, cluster: &str) -> Option<String> {
         let id = &self.id;
+        let commands =
+            || self.remediation.clone().unwrap_or_else(|| manual_termination_commands(id, None));
         Some(match (self.orphan?, &self.end) {
             (Orphan::Left, _) => format!(
-                "cluster {id} goes on, and nobody waits for it: end it if it is not needed (aws emr terminate-clusters --cluster-ids {id}), or set `on_orphan: terminate`"
+                "cluster {cluster} goes on, and nobody waits for it: end it if it is not needed ({}), or set `on_orphan: terminate`",
+                commands()
             ),
             (Orphan::Ended, Some(TerminationResult::Confirmed)) => {
                 format!(
-                    "cluster {id} went on, and nobody waited for it: it was terminated, and its end is confirmed"
+                    "cluster {cluster} went on, and nobody waited for it: it was terminated, and its end is confirmed"
                 )
             }
             (Orphan::Ended, _) => format!(
-                "cluster {id} went on, and nobody waited for it: it was told to terminate, but its end is not confirmed"
+                "cluster {cluster} went on, and nobody waited for it: it was told to terminate, but its end is not confirmed: {}",
+                commands()
             ),
         })
+    }
+
+    /// Whether it may be alive, and nobody has confirmed an end that the guard waited for.
+    pub(super) fn goes_on(&self) -> bool {
+        self.end != Some(TerminationResult::Confirmed)
+            && self.may_be_alive()
+            && (self.must_end() || self.state() != Some(ClusterState::Terminating))
+    }
+
+    /// Why it must end, for whoever reads that it may still be running.
+    pub(crate) fn why_it_must_end(&self) -> &'static str {
+        if self.is_unsafe {
+            UNSAFE
+        } else if self.ended_by_stop {
+            "must end, because the run was stopped,"
+        } else if self.orphan == Some(Orphan::Ended) {
+            "must end, because nobody waits for it,"
+        } else {
+            "must end"
+        }
+    }
+
+    /// That it goes on, and whose it is.
+    fn how_it_goes_on(&self) -> String {
+        let (id, whose) = (&self.id, self.whose.in_words());
+        // A stop has ended it since.
+        let orphan = (!self.ended_by_stop).then(|| self.orphan_line_of(&format!("{id}, {whose},")));
+        if let Some(line) = orphan.flatten() {
+            return line;
+        }
+        let (goes_on, seen) = match self.state() {
+            Some(state) => ("goes on", format!("{state} when last seen")),
+            None => ("may go on", "it could not be described".to_owned()),
+        };
+        match &self.remediation {
+            // The call to end it has told the commands.
+            Some(_) if self.is_unsafe => {
+                format!("cluster {id}, {whose}, is unsafe and may go on ({seen})")
+            }
+            Some(commands) => format!(
+                "cluster {id}, {whose}, was told to terminate, but its end is not confirmed ({seen}): {commands}"
+            ),
+            None => format!("cluster {id}, {whose}, {goes_on} ({seen})"),
+        }
+    }
+
+    fn how_it_ended(&self) -> String {
+        let is_ending = self.end != Some(TerminationResult::Confirmed)
+            && self.state() == Some(ClusterState::Terminating);
+        let end = if is_ending { "is TERMINATING" } else { "is over" };
+        format!("{}, {}, {end}", self.id, self.whose.in_words())
     }
 
     /// Whether it may be alive, for all that is known.
@@ -278,5 +400,136 @@ fn work(steps: &[ClusterStep], persistent: bool) -> Work {
         } else {
             completed > 0 && completed == steps.len()
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::facts::emr::{ClusterState, ClusterStatus};
+
+    fn record(id: &str, whose: Ownership, state: Option<ClusterState>) -> ClusterRecord {
+        let id: ClusterId = id.parse().unwrap();
+        let mut record = ClusterRecord::new(id.clone(), "list", whose);
+        if let Some(state) = state {
+            record.cluster = Lookup::Found(ClusterFacts {
+                id,
+                name: "etl".to_owned(),
+                status: ClusterStatus { state, reason: None, created: OffsetDateTime::UNIX_EPOCH },
+                release: None,
+                subnet: None,
+                security_configuration: None,
+                tags: std::collections::BTreeMap::default(),
+                termination_protected: false,
+                log_location: None,
+                properties: Vec::new(),
+                service_role: None,
+                instance_profile: None,
+                was_ready: false,
+                custom_ami: None,
+            });
+        }
+        record
+    }
+
+    fn told(clusters: Vec<ClusterRecord>) -> String {
+        WatchResult { clusters, ..WatchResult::default() }
+            .with_remediation("eu-west-1")
+            .what_goes_on()
+    }
+
+    #[test]
+    fn which_clusters_go_on_and_whose_they_are_is_told_by_what_is_known_of_each() {
+        let (running, over) = (Some(ClusterState::Running), Some(ClusterState::Terminated));
+        let stuck = Some(TerminationResult::Unconfirmed("denied".to_owned()));
+        let ours = |id| record(id, Ownership::Ours, running);
+        let lines = [
+            told(vec![]),
+            told(vec![ours("j-1")]),
+            told(vec![record("j-1", Ownership::Ours, None)]),
+            told(vec![record("j-1", Ownership::Adopted, Some(ClusterState::Waiting)), ours("j-2")]),
+            told(vec![record("j-1", Ownership::Named, running)]),
+            told(vec![
+                record("j-1", Ownership::Ours, over),
+                record("j-2", Ownership::Adopted, over),
+            ]),
+            told(vec![record("j-1", Ownership::Ours, Some(ClusterState::Terminating))]),
+            told(vec![record("j-1", Ownership::Ours, over), ours("j-2")]),
+            told(vec![ClusterRecord { ended_by_stop: true, end: stuck.clone(), ..ours("j-1") }]),
+            told(vec![ClusterRecord {
+                ended_by_stop: true,
+                end: Some(TerminationResult::Confirmed),
+                ..ours("j-1")
+            }]),
+            told(vec![ClusterRecord { is_unsafe: true, end: stuck.clone(), ..ours("j-1") }]),
+            told(vec![ClusterRecord { orphan: Some(Orphan::Left), ..ours("j-1") }]),
+            told(vec![ClusterRecord {
+                orphan: Some(Orphan::Ended),
+                end: stuck.clone(),
+                ..ours("j-1")
+            }]),
+            told(vec![ClusterRecord {
+                orphan: Some(Orphan::Left),
+                ended_by_stop: true,
+                end: stuck,
+                ..ours("j-1")
+            }]),
+            WatchResult {
+                clusters: vec![],
+                search_trouble: Some("denied".to_owned()),
+                undecided: vec!["j-9".parse().unwrap()],
+                conclusion: Conclusion::default(),
+            }
+            .what_goes_on(),
+            WatchResult {
+                clusters: vec![],
+                search_trouble: Some("denied".to_owned()),
+                undecided: vec![],
+                conclusion: Conclusion::default(),
+            }
+            .what_goes_on(),
+        ];
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn a_cluster_has_commands_where_a_person_must_or_may_end_it_and_nowhere_else() {
+        let running = Some(ClusterState::Running);
+        let stuck = || Some(TerminationResult::Unconfirmed("denied".to_owned()));
+        let ours = |id| record(id, Ownership::Ours, running);
+        let watched = WatchResult {
+            clusters: vec![
+                ours("j-1"),
+                ClusterRecord { is_unsafe: true, end: stuck(), ..ours("j-2") },
+                ClusterRecord {
+                    is_unsafe: true,
+                    end: Some(TerminationResult::Confirmed),
+                    ..ours("j-3")
+                },
+                ClusterRecord { ended_by_stop: true, ..ours("j-4") },
+                ClusterRecord { orphan: Some(Orphan::Left), ..ours("j-5") },
+            ],
+            search_trouble: None,
+            undecided: Vec::new(),
+            conclusion: Conclusion::default(),
+        }
+        .with_remediation("eu-west-1");
+        let with: Vec<&str> = watched
+            .clusters
+            .iter()
+            .filter(|record| record.remediation.is_some())
+            .map(|record| record.id.as_str())
+            .collect();
+        assert_eq!(with, ["j-2", "j-4", "j-5"]);
+        let ended = watched.with_ends(
+            &[
+                ("j-1".parse().unwrap(), TerminationResult::Unconfirmed("denied".to_owned())),
+                ("j-5".parse().unwrap(), TerminationResult::Confirmed),
+            ],
+            "eu-west-1",
+        );
+        assert!(ended.clusters[0].remediation.is_some() && ended.clusters[4].remediation.is_none());
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         lookup::{Lookup, LookupErrorKind},
         names::ClusterId,
         reason::Reason,
+        text::shell_word,
     },
     evidence::timeline::{GuardAction, Timeline},
     facts::emr::{self, ClusterFacts, ClusterState},
@@ -272,16 +273,39 @@ fn described_state(facts: &ClusterFacts) -> Described {
 }
 
 /// What a person is asked to do about a cluster, while the guard still tries or waits.
-pub(crate) fn operator_instructions(id: &ClusterId, obstacle: &str) -> Reason {
-    Reason::new(format!("cluster {id} must end and MAY STILL BE RUNNING: {obstacle}"))
-        .fix(manual_termination_commands(id))
+pub(crate) fn operator_instructions(
+    id: &ClusterId,
+    is_unsafe: bool,
+    region: Option<&str>,
+    obstacle: &str,
+) -> Reason {
+    let what = if is_unsafe { UNSAFE } else { "must end" };
+    Reason::new(may_be_running(&id.to_string(), what))
+        .end_now(manual_termination_commands(id, region))
+        .detail(obstacle)
         .about(id)
 }
 
-/// The commands that end a cluster.
-pub(super) fn manual_termination_commands(id: &ClusterId) -> String {
+/// What an unsafe cluster is, for [`may_be_running`].
+pub(crate) const UNSAFE: &str = "is UNSAFE";
+
+/// What a cluster is whose run wrote unencrypted objects, where the policy counts that as unsafe.
+pub(crate) const WROTE: &str =
+    "is UNSAFE, because the run wrote objects that are not encrypted as required,";
+
+/// What everybody must know first about a cluster of which nobody has seen the end.
+pub(crate) fn may_be_running(cluster: &str, what: &str) -> String {
+    format!("cluster {cluster} {what} and MAY STILL BE RUNNING")
+}
+
+/// The commands that end a cluster, as a person can paste them into a shell. Termination protection
+/// is lifted first: that changes nothing where there is none, and where it is refused the second
+/// command is sent all the same.
+pub(crate) fn manual_termination_commands(id: &ClusterId, region: Option<&str>) -> String {
+    let region =
+        region.map_or_else(String::new, |region| format!(" --region {}", shell_word(region)));
     format!(
-        "aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
+        "aws emr modify-cluster-attributes{region} --cluster-id {id} --no-termination-protected; aws emr terminate-clusters{region} --cluster-ids {id}"
     )
 }
 
@@ -293,6 +317,18 @@ mod tests {
         settings::resolve::{Options, Settings},
         watch::machine::termination::{Reason as Why, decide},
     };
+
+    #[test]
+    fn the_commands_lift_protection_first_and_name_the_region_as_one_word_of_a_shell() {
+        let id = "j-1".parse().unwrap();
+        assert_eq!(
+            manual_termination_commands(&id, Some("eu-west-1")),
+            "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id j-1 --no-termination-protected; aws emr terminate-clusters --region eu-west-1 --cluster-ids j-1"
+        );
+        let odd = manual_termination_commands(&id, Some("eu'; reboot"));
+        assert_eq!(odd.matches(r"--region 'eu'\''; reboot' ").count(), 2, "{odd}");
+        assert!(!manual_termination_commands(&id, None).contains("--region"));
+    }
 
     const WHOSE: [(Ownership, &str); 5] = [
         (Ownership::Ours, "ours: it has the run's tag"),

@@ -315,7 +315,7 @@ fn a_cluster_that_may_still_run_is_told_of_with_the_command_that_ends_it() {
     );
     let id = &played.clusters()[0];
     let command = format!(
-        "aws emr modify-cluster-attributes --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --cluster-ids {id}"
+        "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --region eu-west-1 --cluster-ids {id}"
     );
     assert_eq!(json["to_do"][0], command);
     assert_eq!(json["text"], played.stderr.lines().find(|line| line.contains("ACT NOW")).unwrap());

@@ -38,6 +38,11 @@ fn good(check: &str) -> Stage {
             stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
             stage
         }
+        "guard-may-end-clusters" => {
+            let stage = Stage::acme();
+            stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
+            stage
+        }
         "clojure-collector-bucket" => Stage::acme().replace("format: thrift", "format: clj-tomcat"),
         "security-configuration-overrides" => with_override(
             Stage::acme(),
@@ -70,6 +75,10 @@ pub(crate) fn refuting(check: &str) -> Stage {
         "aws-endpoint" => stage.env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", ""),
         "runner-version" => stage.env("STANDIN_VERSION", "0.32.0"),
         "same-account" => stage.env("AWS_ACCESS_KEY_ID", "AKIAOTHER"),
+        "guard-may-end-clusters" => {
+            crate::guard_rights::allow(&stage, &json!(["elasticmapreduce:DescribeCluster"]));
+            stage
+        }
         "persistent-cluster" => {
             let stage = Stage::acme().argument("--use-persistent-jobflow");
             stage.set(waiting_cluster(&json!({})));
@@ -368,7 +377,7 @@ fn with_override(stage: Stage, other: &Value) -> Stage {
 }
 
 /// A security configuration with its S3 part alone, and more beside it.
-fn with_s3_part(stage: Stage, more: &Value) -> Stage {
+pub(crate) fn with_s3_part(stage: Stage, more: &Value) -> Stage {
     let mut content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {
         "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"}}}});
     for (key, value) in more.as_object().unwrap() {

@@ -14,6 +14,9 @@ use crate::{
     support::Stage,
 };
 
+/// Throttling is waited out as long as this.
+const WAITED: &str = "5s";
+
 /// Every call that decides whether to launch, by the catalogue.
 fn operations() -> BTreeSet<&'static str> {
     let required = CATALOGUE
@@ -48,7 +51,8 @@ fn whatever_goes_wrong_with_whatever_call_refuses() {
     for_each(&cases, |(operation, kind)| {
         let stage = Stage::acme()
             .argument("--use-persistent-jobflow")
-            .env("EMR_ETL_GUARD_AWS_TIMEOUT", "600ms");
+            .env("EMR_ETL_GUARD_AWS_TIMEOUT", "600ms")
+            .env("EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", WAITED);
         stage.set(crate::good_runs::waiting_cluster(
             &serde_json::json!({"SecurityConfiguration": "acme-sc"}),
         ));
@@ -93,7 +97,8 @@ fn no_set_of_faults_turns_a_refusal_into_a_launch() {
     for_each(&cases, |(check, faults)| {
         let stage = refuting(check)
             .option(&format!("--enforce={check}"))
-            .env("EMR_ETL_GUARD_AWS_TIMEOUT", "600ms");
+            .env("EMR_ETL_GUARD_AWS_TIMEOUT", "600ms")
+            .env("EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", WAITED);
         for fault in faults {
             stage.set(Set::AddFault(fault.clone()));
         }

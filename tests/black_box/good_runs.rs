@@ -58,6 +58,78 @@ fn the_runner_is_asked_for_its_version_once_and_then_remembered() {
     assert_eq!(asked, 1, "two checks, one question");
 }
 
+/// The start script that EmrEtlRunner is published with.
+const START_SCRIPT: &str = r#"#!/bin/sh
+
+MYSELF=`which "$0" 2>/dev/null`
+[ $? -gt 0 -a -f "$0" ] && MYSELF="./$0"
+java=java
+if test -n "$JAVA_HOME"; then
+    java="$JAVA_HOME/bin/java"
+fi
+exec "$java" $java_args -jar $MYSELF "$@"
+exit 1
+"#;
+
+/// A stage whose runner is a jar behind this start script, as it is published; its Java notes each
+/// start.
+fn packaged(start_script: &str) -> Stage {
+    use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
+    let mut jar = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let source = "module Snowplow\n  module EmrEtlRunner\n    NAME    = \"snowplow-emr-etl-runner\"\n    VERSION = \"1.0.4\"\n  end\nend\n";
+    for (name, text) in [
+        ("JarMain.class", ""),
+        ("META-INF/main.rb", "load 'snowplow-emr-etl-runner/bin/snowplow-emr-etl-runner'\n"),
+        ("snowplow-emr-etl-runner/lib/snowplow-emr-etl-runner.rb", source),
+    ] {
+        jar.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        jar.write_all(text.as_bytes()).unwrap();
+    }
+    let stage = Stage::acme();
+    let executable = |name: &str, bytes: &[u8]| {
+        let path = stage.path(name);
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    };
+    let mut bytes = start_script.as_bytes().to_vec();
+    bytes.extend(jar.finish().unwrap().into_inner());
+    let runner = executable("snowplow-emr-etl-runner", &bytes);
+    let starts = stage.path("starts").display().to_string();
+    let java = format!(
+        "#!/bin/sh\necho \"$3\" >> '{starts}'\ncase $3 in --version) echo snowplow-emr-etl-runner 1.0.3;; *) exit 3;; esac\n"
+    );
+    executable("java", java.as_bytes());
+    let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
+    stage.env("EMR_ETL_GUARD_RUNNER", &runner).env("PATH", &path)
+}
+
+/// The runner's version in the report, and what the runner was started for.
+fn version_and_starts(stage: &Stage, played: &crate::support::Played) -> (String, String) {
+    let version = played.report["inputs"]["runner"]["version"]["found"].as_str();
+    let starts = std::fs::read_to_string(stage.path("starts")).unwrap_or_default();
+    (version.unwrap_or_default().to_owned(), starts)
+}
+
+#[test]
+fn a_runner_as_it_is_published_is_not_started_for_its_version() {
+    let stage = packaged(START_SCRIPT);
+    let played = stage.check();
+    played.expect_code(0);
+    assert_eq!(version_and_starts(&stage, &played), ("1.0.4".to_owned(), String::new()));
+    let played = stage.run();
+    assert_eq!(version_and_starts(&stage, &played), ("1.0.4".to_owned(), "run\n".to_owned()));
+}
+
+#[test]
+fn a_runner_that_only_looks_as_if_it_were_published_is_asked() {
+    let changed = START_SCRIPT.replace("exit 1\n", "exit 2\n");
+    let stage = packaged(&changed);
+    let played = stage.check();
+    played.expect_code(0);
+    assert_eq!(version_and_starts(&stage, &played), ("1.0.3".to_owned(), "--version\n".to_owned()));
+}
+
 #[test]
 fn a_good_run_at_info_finds_its_cluster_although_no_id_is_printed() {
     let stage = Stage::acme().replace("level: DEBUG", "level: INFO");

@@ -128,7 +128,7 @@ fn an_unsafe_cluster_stands_there_as_what_it_is() {
     let stage = stage().misbehave("drop-security-configuration");
     stage.set(Set::SetTimings(Timings { terminating: 600.0, ..Timings::all(60.0) }));
     let mut terminal = run(&stage);
-    wait_for_text(&terminal, "UNSAFE, being terminated  ");
+    wait_for_text(&terminal, "UNSAFE, its end is awaited  ");
     assert!(
         screen(&terminal)
             .contains(" is unsafe and is being terminated: cluster-security-configuration")

@@ -17,6 +17,17 @@ use crate::{
 
 /// The actions of the policy that is printed for a stage's config.
 fn allowed(stage: &Stage) -> BTreeSet<String> {
+    let policy = printed(stage);
+    let actions = policy["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|statement| statement["Action"].as_array().unwrap());
+    actions.map(|action| action.as_str().unwrap().to_owned()).collect()
+}
+
+/// The policy that is printed for a stage's config.
+pub(crate) fn printed(stage: &Stage) -> Value {
     let mut command = stage.command("explain");
     let arguments: Vec<_> = command.get_args().skip(1).map(ToOwned::to_owned).collect();
     let mut asked = hermetic_command(command.get_program());
@@ -25,13 +36,7 @@ fn allowed(stage: &Stage) -> BTreeSet<String> {
     std::mem::swap(&mut asked, &mut command);
     let played = stage.play(command);
     played.expect_code(0);
-    let policy: Value = serde_json::from_str(&played.stdout).unwrap();
-    let actions = policy["Statement"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|statement| statement["Action"].as_array().unwrap());
-    actions.map(|action| action.as_str().unwrap().to_owned()).collect()
+    serde_json::from_str(&played.stdout).unwrap()
 }
 
 /// The permissions for the calls that the guard has made on a stage.

@@ -787,10 +787,10 @@ fn a_cluster_that_was_started_twice_is_told_where_it_goes_on_alone() {
     assert_eq!(orphans, ["proved", "refuted"]);
     assert!(
         played
-            .redact(&played.stdout)
-            .contains("cluster j-ID goes on, and nobody waits for it: end it if it is not needed"),
+            .redact(&played.stderr)
+            .contains("cluster j-ID, which this run started, goes on, and nobody waits for it: end it if it is not needed (aws emr modify-cluster-attributes --region eu-west-1 "),
         "{}",
-        played.stdout
+        played.stderr
     );
     assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
 }
@@ -836,7 +836,7 @@ fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
     let played = runner_killed(&stage);
     played.expect_code(137);
     assert_eq!(played.findings("no-orphan").into_values().collect::<Vec<_>>(), ["refuted"]);
-    assert!(played.stdout.contains("goes on, and nobody waits for it"), "{}", played.stdout);
+    assert!(played.stderr.contains("goes on, and nobody waits for it"), "{}", played.stderr);
     assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
 
     let stage = Stage::acme().misbehave("hang").option("--on-orphan=terminate");
@@ -872,11 +872,12 @@ fn a_termination_that_is_not_allowed_is_told_at_once_and_asked_for_until_it_is()
         ..Fault::every("TerminateJobFlows", FaultKind::AccessDenied)
     }));
     let played = unsafe_and_terminated(&stage);
-    let said = "emr-etl-guard: ACT NOW: cluster j-ID must end and MAY STILL BE RUNNING: elasticmapreduce:TerminateJobFlows: AccessDeniedException: ";
+    let said = "emr-etl-guard: ACT NOW: cluster j-ID is UNSAFE and MAY STILL BE RUNNING: end it now: aws emr modify-cluster-attributes --region eu-west-1 ";
     let told: Vec<String> = played.stderr.lines().map(|line| played.redact(line)).collect();
     assert_eq!(told.iter().filter(|line| line.starts_with(said)).count(), 1, "{}", played.stderr);
     assert!(
-        told.iter().any(|line| line.contains("aws emr terminate-clusters --cluster-ids j-ID")),
+        told.iter().any(|line| line
+            .starts_with("  elasticmapreduce:TerminateJobFlows: AccessDeniedException: ")),
         "{}",
         played.stderr
     );

@@ -29,7 +29,11 @@ use crate::{
     commands::{
         error::GuardError,
         read_config,
-        run::{guarded_run::Run, output_verification::OutputVerification, stop_time::StopTime},
+        run::{
+            guarded_run::{Run, RunEnding},
+            output_verification::OutputVerification,
+            stop_time::StopTime,
+        },
     },
     evidence::{delivery::ReportDelivery, journal::ClusterSelector},
     facts::{
@@ -140,6 +144,7 @@ pub(crate) async fn watch(
             }
         }
     }
+    report.know(|known| known.region = Some(regions.emr.clone()));
     evidence.connect(&aws, &settings.policy, None).await;
     let attaching = AttachContext {
         aws: &aws,
@@ -304,6 +309,7 @@ impl AttachContext<'_> {
             (None, false) => ExpectedEnd::Finished,
         };
         let mut stopped = async || stop.next(caught).await;
+        let watched = watched.with_remediation(run.region());
         let ended = stopped_by.map_or_else(
             || equivalent_runner_exit(&watched),
             |signal| Outcome::Signalled(u8::try_from(signal as i32).unwrap_or_default()),
@@ -349,7 +355,9 @@ impl AttachContext<'_> {
         let advisory =
             standing.findings.iter().filter(|finding| finding.level == Level::Advisory).cloned();
         let findings = confirmed.confirmation.findings.iter().cloned().chain(advisory).collect();
-        run.conclude(report, &judged, &watched, (confirmed, findings), stop.over(caught)).await
+        let watched = (watched, RunEnding { runner: ended, stopped: stop.asked().is_some() });
+        let cut = stop.over(caught);
+        run.conclude(report, &judged, watched, (confirmed, findings), cut).await
     }
 
     fn plan(&self, standing: &Baseline, until_idle: bool) -> WatchPlan {

@@ -32,6 +32,7 @@ use crate::{
     facts::{
         emr::SecurityConfiguration,
         gather::{Facts, FactsQuery},
+        guard_rights::GuardRightsQuery,
         written::WriteLocations,
     },
     report::{
@@ -55,7 +56,9 @@ use crate::{
         data_paths::{DataPaths, LaunchPlan},
         observations::{Observations, RunnerDocuments},
     },
-    watch::{driver::WatchPlan, machine::plan::Mode, records::WatchResult},
+    watch::{
+        confirm::tells_what_goes_on, driver::WatchPlan, machine::plan::Mode, records::WatchResult,
+    },
 };
 
 /// One run.
@@ -151,6 +154,11 @@ impl<'a> Run<'a> {
     }
 
     /// Says who this is, for whoever else hears of it.
+    /// The region that its clusters are in.
+    pub(crate) fn region(&self) -> &str {
+        &self.cluster.region.value
+    }
+
     pub(crate) fn introduce(&self, report: &Report) {
         report.know(|known| {
             known.run = Some(self.id.clone());
@@ -195,6 +203,9 @@ impl<'a> Run<'a> {
                 .map(|key| KeyReference::new(key))
                 .collect(),
             adopt: (persistent && !self.attached).then(|| self.cluster.name.clone()),
+            guard_rights: (!self.attached).then(|| GuardRightsQuery {
+                tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
+            }),
             time_limit: self.settings.pre_flight_timeout,
             environment: environment::code_loading_variables(|name| {
                 std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
@@ -343,18 +354,24 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The end of every watch: tells people what it came to, and writes the record. `findings` are
-    /// those of the run, in the order that they are reported in.
+    /// The end of every watch of a `runner` that ended so: tells people what it came to, and writes
+    /// the record. `findings` are those of the run, in the order that they are reported in.
     pub(crate) async fn conclude(
         &self,
         report: &Report,
         judged: &Judged<'_>,
-        watched: &WatchResult,
+        (watched, ending): (WatchResult, RunEnding),
         (confirmed, findings): (OutputVerificationResult, Vec<Finding>),
         cut: impl Future<Output = ()>,
     ) -> Result<Outcome, GuardError> {
-        let OutputVerificationResult { confirmation, written, residual_risks, .. } = confirmed;
-        report.confirmation(&confirmation, watched, &written);
+        let OutputVerificationResult {
+            confirmation, objects, written, ends, residual_risks, ..
+        } = confirmed;
+        let watched = watched.with_ends(&ends, &self.cluster.region.value);
+        let RunEnding { runner, stopped } = ending;
+        let what_goes_on = tells_what_goes_on(runner, confirmation.outcome, stopped, &watched)
+            .then(|| watched.what_goes_on());
+        report.confirmation(&confirmation, &watched, (objects, &written), what_goes_on.as_deref());
         let residual_risks: Vec<ResidualRisk> =
             judged.residual_risks.iter().cloned().chain(residual_risks).collect();
         let judged = Judged {
@@ -364,7 +381,7 @@ impl<'a> Run<'a> {
             ..*judged
         };
         report.alert(confirmation.outcome).await;
-        self.end(report, &judged, Some(watched), confirmation.outcome, cut).await
+        self.end(report, &judged, Some(&watched), confirmation.outcome, cut).await
     }
 
     /// Writes the record, signs and delivers it until `cut`, and gives the outcome.
@@ -439,6 +456,15 @@ impl<'a> Run<'a> {
         report.trouble(Outcome::Undelivered, &reasons);
         Ok(outcome.undelivered())
     }
+}
+
+/// How the work on a run's clusters ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunEnding {
+    /// The runner's own end.
+    pub(crate) runner: Outcome,
+    /// Whether the guard was told to stop.
+    pub(crate) stopped: bool,
 }
 
 /// The seal for a run: the settings' security configuration, else the one that the runner config

@@ -21,7 +21,10 @@ use crate::{
         error::GuardError,
         read_config::{self, read_config},
         run::{
-            guarded_run::Run, output_verification::OutputVerification, resume, stop_time::StopTime,
+            guarded_run::{Run, RunEnding},
+            output_verification::OutputVerification,
+            resume,
+            stop_time::StopTime,
             supervise,
         },
     },
@@ -50,9 +53,12 @@ use crate::{
     watch::{
         confirm::{self, Confirmation},
         driver::{self, ActiveWatch},
-        records::{self, WatchResult},
+        records::WatchResult,
     },
 };
+
+/// A launch waits no longer than this for the delivery of earlier runs' reports.
+const EARLIER_REPORTS: Duration = Duration::from_secs(120);
 
 /// How a step ends the line before its last step: with an outcome, or with an error.
 #[derive(Debug)]
@@ -223,7 +229,7 @@ impl<'a> LineSession<'a> {
             () = async {
                 evidence.connect(aws, &settings.policy, Some(&facts)).await;
                 if state.is_some() {
-                    let limit = settings.pre_flight_timeout;
+                    let limit = settings.pre_flight_timeout.min(EARLIER_REPORTS);
                     evidence.send_earlier(limit, &report.timeline, &|line| report.say(line)).await;
                 }
             } => {}
@@ -351,11 +357,7 @@ impl<'a> LineSession<'a> {
             supervise::supervise(running, caught, watching, limit, report).await?;
         let expected = confirm::expected_end(ended.outcome, invocation.persistent);
         let stop = StopTime::new(limit, terminate, ended.stop_by);
-        watched
-            .clusters
-            .iter()
-            .filter_map(records::ClusterRecord::orphan_line)
-            .for_each(|line| report.say(&line));
+        let watched = watched.with_remediation(launch.run.region());
         let confirmation =
             confirm::confirm(ended.outcome, expected, launch.run.has_steps(), &watched);
         let runner = ended.outcome;
@@ -400,7 +402,8 @@ impl<'a> LineSession<'a> {
         let findings =
             judged.findings.iter().chain(&confirmed.confirmation.findings).cloned().collect();
         let cut = stop.over(caught);
-        launch.run.conclude(report, &judged, &watched, (confirmed, findings), cut).await
+        let watched = (watched, RunEnding { runner, stopped: stop.asked().is_some() });
+        launch.run.conclude(report, &judged, watched, (confirmed, findings), cut).await
     }
 }
 
@@ -464,7 +467,12 @@ async fn resume(
 ) -> Result<Option<Outcome>, GuardError> {
     tokio::select! {
         outcome = resume::close_unfinished(state, settings, config, report) => outcome,
-        signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
+        signal = stop_signal(caught) => {
+            for run in state.unfinished()? {
+                report.tell(&run.what_stays_open());
+            }
+            Err(GuardError::Stopped(signal))
+        }
     }
 }
 

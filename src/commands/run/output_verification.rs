@@ -69,7 +69,11 @@ pub(crate) struct OutputVerification<'a> {
 /// What it all came to.
 pub(crate) struct OutputVerificationResult {
     pub(crate) confirmation: Confirmation,
+    /// What was to be done about the objects.
+    pub(crate) objects: OutputCheck,
     pub(crate) written: Vec<OutputSurvey>,
+    /// The clusters that were ended for what the run wrote, and how that went.
+    pub(crate) ends: Vec<(ClusterId, TerminationResult)>,
     /// What stays open after it.
     pub(crate) residual_risks: Vec<ResidualRisk>,
     /// Nothing is left to do about the run's clusters.
@@ -131,19 +135,22 @@ impl OutputVerification<'_> {
         findings.extend(of_objects);
         confirmation = confirmation.with_objects(runner, findings);
         let mut is_closed = watched.is_closed();
+        let mut ends = Vec::new();
         if unsafe_by_policy {
             // Should this guard not live to see their end, the next one ends them.
             if let Some(journal) = journal {
                 journal.note(&JournalEntry::Stopped { terminate: true });
             }
-            let ends = self.end_all(watched, stopped).await;
+            ends = self.end_all(watched, stopped).await;
             is_closed &= ends.iter().all(|(_, end)| *end == TerminationResult::Confirmed);
-            confirmation = confirmation.by_policy_unsafe(&ends);
+            confirmation = confirmation.by_policy_unsafe(&ends, self.report.region().as_deref());
         }
         OutputVerificationResult {
             confirmation,
             residual_risks: residual_risks::after_the_run(objects, &written).collect(),
+            objects,
             written,
+            ends,
             is_closed,
         }
     }
@@ -173,12 +180,7 @@ impl OutputVerification<'_> {
             watched.clusters.iter().filter_map(ClusterRecord::living).collect();
         let rules = terminate::rules(self.settings.termination);
         let ends = join_all(living.iter().map(async |(id, protected, whose)| {
-            let tell = |obstacle: &str| {
-                self.report.trouble(
-                    Outcome::UnsafeClusterAlive,
-                    &[terminate::operator_instructions(id, obstacle)],
-                );
-            };
+            let tell = |obstacle: &str| self.report.help_needed(id, true, obstacle);
             let ending = ClusterTermination {
                 aws: self.aws,
                 cluster: id,

@@ -149,7 +149,8 @@ async fn close(
             }
             watched = &mut task => break watched.map_err(anyhow::Error::from)?,
         }
-    };
+    }
+    .with_remediation(&run.prepared.region);
     drop(live);
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {

@@ -92,6 +92,9 @@ pub(crate) struct Message {
     kind: AlertKind,
     /// The line that says it all.
     text: String,
+    /// What to do, where that line says it.
+    #[serde(skip)]
+    text_fix: Option<String>,
     /// What was said after it, line by line.
     #[serde(serialize_with = "as_shown")]
     details: Vec<NoticeLine>,
@@ -118,9 +121,11 @@ impl Message {
         known: AlertContext,
     ) -> Self {
         let mut lines = notices.iter().flat_map(|notice| notice.lines.iter().cloned());
-        let text = lines.next().map(|line| line.text.trim_start().to_owned()).unwrap_or_default();
+        let first = lines.next().unwrap_or_else(|| NoticeLine::telling(""));
+        let (text, text_fix) = (first.text.trim_start().to_owned(), first.fix);
         let details: Vec<NoticeLine> = lines.collect();
-        let named = details.iter().filter_map(|line| line.fix.clone());
+        let named =
+            text_fix.iter().cloned().chain(details.iter().filter_map(|line| line.fix.clone()));
         let mut to_do: Vec<String> = Vec::new();
         for action in named.chain(fixes.iter().map(|fix| one_line(fix))) {
             if !to_do.contains(&action) {
@@ -137,6 +142,7 @@ impl Message {
             version: 1,
             kind,
             text,
+            text_fix,
             details,
             to_do,
             clusters,
@@ -169,8 +175,8 @@ impl Message {
     pub(crate) fn plain(&self, limit: usize) -> String {
         let mut end = String::new();
         // What the details say already is not said twice.
-        let is_named =
-            |action: &String| self.details.iter().any(|line| line.fix.as_ref() == Some(action));
+        let named = || self.details.iter().map(|line| &line.fix).chain([&self.text_fix]);
+        let is_named = |action: &String| named().any(|fix| fix.as_ref() == Some(action));
         for action in self.to_do.iter().filter(|action| !is_named(action)) {
             end.push_str("\nto do: ");
             end.push_str(action);

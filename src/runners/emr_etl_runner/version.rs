@@ -1,5 +1,5 @@
-//! The runner's version, asked by `--version`, which takes 17 s on JRuby: the answer is remembered
-//! by the file's identity.
+//! The runner's version: read from its own files where these tell it, else asked by `--version`,
+//! which takes 17 s on JRuby. It is remembered by the file's identity.
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::lookup::{Lookup, LookupError, LookupErrorKind},
+    runners::emr_etl_runner::packaged_version,
     spec::observations::RunnerVersion,
     system::process::Program,
 };
@@ -62,16 +63,21 @@ struct CachedVersion {
     version: RunnerVersion,
 }
 
-/// The version of `program`, remembered or asked within `limit`.
+/// The version of `program`: remembered, read from its files, or asked within `limit`.
 pub(crate) async fn version(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
     let memory = Memory::default_place();
     if let Some(version) = memory.as_ref().and_then(|memory| memory.recall(&program.path)) {
         return Lookup::Found(version);
     }
     let before = FileIdentity::of(&program.path);
-    let answer = ask(program, limit).await;
+    let path = program.path.clone();
+    let read = tokio::task::spawn_blocking(move || packaged_version::read(&path)).await;
+    let answer = match read {
+        Ok(Some(version)) => Lookup::Found(version),
+        Ok(None) | Err(_) => ask(program, limit).await,
+    };
     if let (Lookup::Found(version), Some(memory), Some(before)) = (&answer, memory, before)
-        // A file replaced while it was asked must not be remembered under the new one's identity.
+        // A file replaced while it was read or asked must not be remembered under the new one's identity.
         && FileIdentity::of(&program.path).as_ref() == Some(&before)
     {
         memory.keep(&program.path, CachedVersion { identity: before, version: *version });

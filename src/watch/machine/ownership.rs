@@ -23,6 +23,19 @@ pub enum Ownership {
     NotOurs,
 }
 
+impl Ownership {
+    /// For a sentence about the cluster, behind its id.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Ours => "which this run started",
+            Self::Presumed => "which this run may have started: it has no run's tag",
+            Self::Adopted => "which was there before this run",
+            Self::Named | Self::NotOurs => "which others started",
+        }
+    }
+}
+
 /// What a cluster's tags say of runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RunTag {

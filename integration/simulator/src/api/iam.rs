@@ -1,5 +1,7 @@
 //! Owns IAM's operations.
 
+use std::collections::BTreeSet;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -236,7 +238,14 @@ fn write_evaluation(xml: &mut Xml, role: &Role, ask: &Ask<'_>) {
             });
         }
     });
-    xml.element("MissingContextValues", |_| ());
+    xml.element("MissingContextValues", |xml| {
+        let keys = all().flat_map(|((_, document), _)| policy::condition_keys(document));
+        let missing: BTreeSet<String> =
+            keys.filter(|key| !policy::is_told(ask.context, key)).collect();
+        for key in missing {
+            xml.text("member", key);
+        }
+    });
     if let Some(boundary) = boundary {
         xml.element("PermissionsBoundaryDecisionDetail", |xml| {
             xml.text("AllowedByPermissionsBoundary", (boundary == Decision::Allowed).to_string());

@@ -1,6 +1,6 @@
 //! Owns the evaluation of IAM and bucket policies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -96,6 +96,18 @@ fn evaluate(document: &Value, ask: &Ask<'_>, for_principal: impl Fn(&Value) -> b
         decision = Decision::Allowed;
     }
     decision
+}
+
+/// The condition keys that a policy looks at, as it writes them.
+pub fn condition_keys(document: &Value) -> BTreeSet<String> {
+    let conditions = statements(document).iter().filter_map(|it| it["Condition"].as_object());
+    let tests = conditions.flat_map(|operators| operators.values());
+    tests.filter_map(Value::as_object).flat_map(|test| test.keys().cloned()).collect()
+}
+
+/// Whether a request tells a condition key.
+pub fn is_told(context: &Context, key: &str) -> bool {
+    lookup(context, key).is_some()
 }
 
 fn statements(document: &Value) -> &[Value] {

@@ -223,7 +223,27 @@ fn roles() -> Vec<Command> {
             },
         ],
     });
+    let guard = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": [
+                "elasticmapreduce:DescribeCluster", "elasticmapreduce:ListBootstrapActions",
+                "elasticmapreduce:ListInstanceGroups", "elasticmapreduce:ListInstances",
+                "elasticmapreduce:ListSteps", "elasticmapreduce:SetTerminationProtection",
+                "elasticmapreduce:TerminateJobFlows",
+            ],
+            "Resource": "arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/*",
+        }],
+    });
     vec![
+        // The path is not in the ARN of the guard's session.
+        Command::PutRole(PutRole {
+            name: "emr-etl-guard".to_owned(),
+            path: Some("/etl/".to_owned()),
+            policies: vec![guard],
+            ..PutRole::default()
+        }),
         Command::PutRole(PutRole {
             name: "EMR_EC2_DefaultRole".to_owned(),
             policies: vec![nodes],
