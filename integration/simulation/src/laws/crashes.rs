@@ -7,6 +7,7 @@ use crate::{
     watch::machine::{
         conclusion::{Cause, Doubt, Open},
         event::Notice,
+        plan::Mode,
     },
 };
 
@@ -27,7 +28,9 @@ pub(super) fn same_verdict(history: &History, facts: &Facts) -> Result<(), Strin
             let is_doubted = conclusion.doubts.iter().any(|doubt| {
                 matches!(doubt, Doubt::Unseen(of) | Doubt::Unknown(of) | Doubt::GoesOn(of) if of == id)
             });
-            is_unsafe || (passes_away && is_doubted)
+            // A watch on named clusters has no journal; whoever starts it again may not see.
+            let may_be_doubted = passes_away || history.lives[*number].mode == Mode::Attach;
+            is_unsafe || (may_be_doubted && is_doubted)
         });
         let is_closed = later.any(|conclusion| {
             !conclusion.open.iter().any(|open| {

@@ -7,8 +7,11 @@ use crate::{
         bounds::{AGAIN, AT_ONCE, SOON, SOON_ADDED, SOON_BESIDE_ANOTHER, SOON_GROWN, SOON_NAMED},
         facts::{Facts, ends_if_unsafe, is_clear, is_of_run, owners, shows_defect},
     },
-    model::{cluster::Cluster, faults::Operation},
-    scenario::{Defect, Ms, SECOND},
+    model::{
+        cluster::Cluster,
+        faults::{FaultKind, Operation},
+    },
+    scenario::{Defect, HOUR, Ms, SECOND},
     watch::machine::{conclusion::Cause, event::Notice, ownership::Ownership, plan::Mode},
 };
 
@@ -91,9 +94,17 @@ fn one_ends_soon(
     let named = named
         .map(|hint| ((*hint).max(shown), SOON_NAMED))
         .filter(|(from, _)| is_clear(history, &JUDGING, from - 40 * SECOND, from + SOON_NAMED));
+    // Whoever was asked to slow down does so for some time.
+    let is_slowed = |from: Ms| {
+        let faults = &history.scenario.faults;
+        faults.iter().any(|fault| {
+            fault.kind == FaultKind::Throttled && fault.from < from && from < fault.until + HOUR
+        })
+    };
     let all = [&JUDGING[..], &[Operation::List]].concat();
     let general = Some((seen, bound))
-        .filter(|(from, bound)| is_clear(history, &all, from - 40 * SECOND, from + bound));
+        .filter(|(from, bound)| is_clear(history, &all, from - 40 * SECOND, from + bound))
+        .filter(|(from, _)| !is_slowed(*from));
     let last_looks = life.output_end.or(life.stops.first().copied()).unwrap_or(Ms::MAX);
     for (from, bound) in named.into_iter().chain(general) {
         let limit = from + bound;

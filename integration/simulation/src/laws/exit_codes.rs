@@ -80,7 +80,8 @@ fn doubts(
     for doubt in &conclusion.doubts {
         let cluster = |id: &Id| history.cluster(*id);
         let wrong = match doubt {
-            Doubt::GoesOn(id) => is_over(history, *id, at),
+            // After a sleep an answer may be old.
+            Doubt::GoesOn(id) => life.slept.is_empty() && is_over(history, *id, at),
             Doubt::NoWork => {
                 let did_work = |cluster: &Cluster| {
                     is_of_run(life, cluster)
@@ -151,6 +152,8 @@ fn twice_is_told(history: &History, facts: &Facts, number: usize) -> Result<(), 
     let worked = history.clusters.iter().filter(|cluster| {
         owners(life, cluster) == [Some(Ownership::Ours), None]
             && cluster.created < at - 2 * MINUTE
+            // What is unsafe is not looked at any more.
+            && !facts.is_known_unsafe(number, cluster.id, at)
             && cluster.work(at - MINUTE, false).begun
     });
     let told = facts

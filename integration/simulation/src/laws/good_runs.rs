@@ -11,7 +11,7 @@ use crate::{
     watch::machine::{
         conclusion::Verdict,
         event::{Notice, RunnerEnd},
-        ownership::Ownership,
+        ownership::{Ownership, RunTag},
         plan::Mode,
     },
 };
@@ -86,7 +86,9 @@ fn faults_are_harmless(history: &History, ended: Ms) -> bool {
 
 /// It is what was verified, AWS showed that for long enough, and it ends as it should.
 fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
-    let requested = cluster.matches && is_of_run(life, cluster);
+    // Where the runner loses the tag, nobody can tell its clusters from those of others.
+    let has_tag = !is_launched_by_run(cluster) || cluster.tag == RunTag::This;
+    let requested = cluster.matches && has_tag && is_of_run(life, cluster);
     let shown = |from: Ms, until: Ms| {
         // What a fault hides is not shown; and after one the looks are far apart.
         let covered: Ms = history

@@ -9,7 +9,7 @@ use crate::{
     },
     model::cluster::{Cluster, Id},
     scenario::{Defect, Ms, SECOND},
-    watch::machine::{event::Notice, ownership::Ownership, plan::Mode},
+    watch::machine::{conclusion::Cause, event::Notice, ownership::Ownership, plan::Mode},
 };
 
 /// What speaks of this cluster in a way that a person knows of the danger.
@@ -124,8 +124,7 @@ fn closed_run_left_none(history: &History, facts: &Facts, cluster: &Cluster) -> 
         return Ok(());
     }
     // What is added later is nobody's to see.
-    let is_there =
-        |from: Ms| cluster.traits.defect != Some(Defect::AddedVolumes) || from < closed;
+    let is_there = |from: Ms| cluster.traits.defect != Some(Defect::AddedVolumes) || from < closed;
     let is_unsafe = shows_defect(history, last, cluster)
         .is_some_and(|(from, until)| until > closed && is_there(from));
     let told = facts.notices.iter().any(|(_, _, notice)| warns(notice, cluster.id));
@@ -136,10 +135,10 @@ fn closed_run_left_none(history: &History, facts: &Facts, cluster: &Cluster) -> 
             clock(closed)
         ));
     }
-    let must_end = facts
-        .notices
-        .iter()
-        .any(|(_, _, notice)| matches!(notice, Notice::Unsafe(id, ..) if *id == cluster.id));
+    // One that could not be judged may have been judged later.
+    let must_end = facts.notices.iter().any(|(_, _, notice)| {
+        matches!(notice, Notice::Unsafe(id, Cause::Failed, _) if *id == cluster.id)
+    });
     if must_end && cluster.created < closed {
         return Err(format!(
             "{} must end and lives on, and the run was closed at {}",

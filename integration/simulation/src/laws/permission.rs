@@ -31,7 +31,8 @@ impl Case<'_> {
     /// It could not be judged in time, because of faults.
     fn is_unjudged(&self) -> bool {
         let id = self.cluster.id;
-        let since = self.facts.found(self.number, id).unwrap_or(self.at);
+        // Since it was asked for first.
+        let since = self.facts.asked.get(&(self.number, id)).copied().unwrap_or(self.at);
         self.history.scenario.settings.rules.on_unjudged
             && self.at - since >= JUDGE_WITHIN - AT_ONCE - self.slept(since)
             && !self.facts.was_judged(self.number, id, self.at)
