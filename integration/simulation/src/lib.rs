@@ -5,6 +5,11 @@
 //! There are no clocks, threads, sockets or processes inside a history: one seed gives one history,
 //! [`draw`] its decisions, [`engine`] what comes of them.
 //!
+//! `simulate --history SEED` prints a history, with the truth of its clusters first; `simulate --seeds
+//! FROM..TO` runs many, and shows a simple one for each law that fails. [`exhaustive`] tries every
+//! order in which answers and events can come in small scopes. Each deliberate fault of the watcher
+//! ([`watch::machine::mutants`]) must break a law: otherwise the laws would be too weak.
+//!
 //! The clusters' lives are a model of their own, [`model::cluster`], computed and not stepped. The
 //! simulated AWS of the tests (`emr-world`) could be stepped instead: it takes 120 µs for the life
 //! of one cluster and 240 µs for those of four, which is as much as all the rest of a history. And

@@ -1,4 +1,4 @@
-//! `simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED] [--coverage]`: runs histories,
+//! `simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED]`: runs histories,
 //! prints the laws that failed with a simple history of each, and what occurred. Exit code 1 where
 //! a law fails, or something never occurred.
 

@@ -28,9 +28,10 @@ pub(super) fn same_verdict(history: &History, facts: &Facts) -> Result<(), Strin
             let is_doubted = conclusion.doubts.iter().any(|doubt| {
                 matches!(doubt, Doubt::Unseen(of) | Doubt::Unknown(of) | Doubt::GoesOn(of) if of == id)
             });
+            let is_unseen = conclusion.clusters.iter().any(|(of, end)| of == id && end.unseen);
             // A watch on named clusters has no journal; whoever starts it again may not see.
             let may_be_doubted = passes_away || history.lives[*number].mode == Mode::Attach;
-            is_unsafe || (may_be_doubted && is_doubted)
+            is_unsafe || (may_be_doubted && is_doubted) || (passes_away && is_unseen)
         });
         let is_closed = later.any(|conclusion| {
             !conclusion.open.iter().any(|open| {
