@@ -73,6 +73,7 @@ pub enum Defect {
 
 /// How a cluster lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Traits {
     /// STARTING takes so long.
     pub starting: Ms,

@@ -1,5 +1,7 @@
 //! Small scopes, in every order.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
 use std::sync::Mutex;
 
 use emr_simulation::{

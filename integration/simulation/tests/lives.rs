@@ -1,5 +1,7 @@
 //! The simulation's clusters live as those of the simulated AWS do.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
 use emr_simulation::{
     model::{
         cluster::{Id, Launcher},
