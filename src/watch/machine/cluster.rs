@@ -178,7 +178,9 @@ impl Cluster {
         let due = match self.details.began.filter(|_| known) {
             None => true,
             Some((at, before)) => {
-                let waits = state != State::Starting && self.judgement.awaits_instances;
+                let waits = state != State::Starting
+                    && self.judgement.awaits_instances
+                    && now.since(at) >= plan.limits.interval / 5;
                 state != State::Over
                     && (everything || before != state || waits || now.since(at) >= pace)
             }

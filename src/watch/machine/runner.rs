@@ -26,6 +26,8 @@ pub(super) enum Runner {
         output_open: bool,
         /// The processes that it left.
         survivors: Survivors,
+        /// When there were some last, for all that is known.
+        left_until: Option<Moment>,
     },
 }
 

@@ -23,7 +23,7 @@ impl<I: Id> Watcher<I> {
             looks: 0,
             under_way: false,
             next: now,
-            pause: self.plan.limits.interval / 20,
+            pause: self.plan.limits.interval / 10,
             orphans_decided: false,
             stopped_ones_end: false,
         });
@@ -42,12 +42,16 @@ impl<I: Id> Watcher<I> {
             Runner::Ended { survivors: Survivors::Asked | Survivors::Left(_), .. } => {
                 Moment(Duration::MAX)
             }
-            Runner::Ended { end, at, stopped, .. } => match end {
-                _ if stopped => at.after(limits.in_flight()),
-                RunnerEnd::Killed => at.after(limits.in_flight()),
-                RunnerEnd::Failed => at.after(limits.in_flight_after_failure()),
-                RunnerEnd::Succeeded | RunnerEnd::StartedNothing => at,
-            },
+            Runner::Ended { end, at, stopped, left_until, .. } => {
+                let own = match end {
+                    _ if stopped => at.after(limits.in_flight()),
+                    RunnerEnd::Killed => at.after(limits.in_flight()),
+                    RunnerEnd::Failed => at.after(limits.in_flight_after_failure()),
+                    RunnerEnd::Succeeded | RunnerEnd::StartedNothing => at,
+                };
+                // What it left behind may have asked for something until it was gone.
+                own.max(left_until.map_or(own, |left| left.after(limits.in_flight())))
+            }
         }
     }
 
@@ -130,13 +134,18 @@ impl<I: Id> Watcher<I> {
         let Some(last) = &mut self.last else { return };
         if !last.under_way && !is_short && last.next <= now && !self.is_finished {
             last.under_way = true;
+            let first = last.looks == 0;
             last.looks += 1;
             self.search.again = self.search.under_way;
             self.ask_search();
             let open: Vec<I> = self
                 .clusters
                 .iter()
-                .filter(|(_, cluster)| !cluster.is_settled() && !cluster.is_ending())
+                .filter(|(_, cluster)| {
+                    // Of what is known the first look is the last one.
+                    let due = first || !self.is_decided(cluster);
+                    due && !cluster.is_settled() && !cluster.is_ending()
+                })
                 .map(|(id, _)| id.clone())
                 .collect();
             for id in open {
@@ -147,7 +156,7 @@ impl<I: Id> Watcher<I> {
                     self.ask_look(&id, Wanted::ALL);
                 }
             }
-            self.ask_details(now, true);
+            self.ask_details(now, first);
             // Nothing is to be asked: that is a look, too.
             if !self.is_look_under_way() {
                 self.last_looks(now);

@@ -8,6 +8,7 @@ use crate::watch::machine::{
     mutants::mutated,
     pace::PollReason,
     plan::{Id, Mode},
+    state::State,
     time::Moment,
     watcher::{HINTS_AT_ONCE, HINTS_REMEMBERED, Watcher},
 };
@@ -135,7 +136,8 @@ impl<I: Id> Watcher<I> {
     }
 
     pub(super) fn need(&self) -> PollReason {
-        let lives = |cluster: &&Cluster| !cluster.is_over();
+        let lives =
+            |cluster: &&Cluster| !matches!(cluster.state(), Some(State::Over | State::Terminating));
         let nothing_lives = if mutated!(self.plan, SlowSearchAfterFailure) {
             self.clusters.is_empty()
         } else {

@@ -12,8 +12,14 @@ use crate::watch::machine::{
 impl<I: Id> Watcher<I> {
     pub(super) fn runner_ended(&mut self, now: Moment, end: RunnerEnd, at: Option<AwsTime>) {
         let stopped = self.runner.is_stopping();
-        self.runner =
-            Runner::Ended { end, at: now, stopped, output_open: true, survivors: Survivors::Asked };
+        self.runner = Runner::Ended {
+            end,
+            at: now,
+            stopped,
+            output_open: true,
+            survivors: Survivors::Asked,
+            left_until: None,
+        };
         let in_flight = i64::try_from(self.plan.limits.in_flight().as_millis()).unwrap_or(i64::MAX);
         self.until = at.map(|at| AwsTime(at.0.saturating_add(in_flight)));
         if stopped {
@@ -27,7 +33,10 @@ impl<I: Id> Watcher<I> {
     }
 
     pub(super) fn survivors(&mut self, now: Moment, left: bool) {
-        let Runner::Ended { survivors, .. } = &mut self.runner else { return };
+        let Runner::Ended { survivors, left_until, .. } = &mut self.runner else { return };
+        if left || left_until.is_some() {
+            *left_until = Some(now);
+        }
         *survivors = if left {
             Survivors::Left(now.after(self.plan.limits.interval))
         } else {
