@@ -277,27 +277,38 @@ fn faults(random: &mut Random) -> Vec<Fault> {
         8 => 2,
         _ => 3,
     };
-    (0..count)
-        .map(|_| {
-            let from = match random.below(10) {
-                0 => 0,
-                1..5 => random.between(0, 3 * MINUTE),
-                _ => random.between(0, 50 * MINUTE),
-            };
-            let length = match random.below(10) {
-                0..6 => random.between(5 * SECOND, 4 * MINUTE),
-                6..8 => random.between(4 * MINUTE, 20 * MINUTE),
-                _ => random.between(20 * MINUTE, 2 * HOUR),
-            };
-            let kind = random.pick(&FaultKind::ALL);
-            let operation = match kind {
-                FaultKind::OtherAccount => None,
-                FaultKind::NoEffect => Some(Operation::Terminate),
-                _ => random.chance(70).then(|| random.pick(&Operation::ALL)),
-            };
-            Fault { kind, operation, from, until: from + length }
-        })
-        .collect()
+    // The search alone, from the beginning: what the log names is judged all the same.
+    let search = random.chance(4).then(|| Fault {
+        kind: random.pick(&[
+            FaultKind::Lost,
+            FaultKind::Slow,
+            FaultKind::Outage,
+            FaultKind::Denied,
+        ]),
+        operation: Some(Operation::List),
+        from: 0,
+        until: random.between(MINUTE, 20 * MINUTE),
+    });
+    let others = (0..count).map(|_| {
+        let from = match random.below(10) {
+            0 => 0,
+            1..5 => random.between(0, 3 * MINUTE),
+            _ => random.between(0, 50 * MINUTE),
+        };
+        let length = match random.below(10) {
+            0..6 => random.between(5 * SECOND, 4 * MINUTE),
+            6..8 => random.between(4 * MINUTE, 20 * MINUTE),
+            _ => random.between(20 * MINUTE, 2 * HOUR),
+        };
+        let kind = random.pick(&FaultKind::ALL);
+        let operation = match kind {
+            FaultKind::OtherAccount => None,
+            FaultKind::NoEffect => Some(Operation::Terminate),
+            _ => random.chance(70).then(|| random.pick(&Operation::ALL)),
+        };
+        Fault { kind, operation, from, until: from + length }
+    });
+    search.into_iter().chain(others).collect()
 }
 
 fn lives(random: &mut Random, attach: bool, heard: Ms) -> Vec<GuardLife> {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use emr_simulation::{sweep::catch, watch::machine::mutants::Mutant};
 
 /// So many histories a fault has to survive.
-const SEEDS: u64 = 12_000;
+const SEEDS: u64 = 20_000;
 
 #[test]
 fn every_deliberate_fault_breaks_a_law() {

@@ -154,7 +154,7 @@ fn twice_is_told(history: &History, facts: &Facts, number: usize) -> Result<(), 
             && cluster.created < at - 2 * MINUTE
             // What is unsafe is not looked at any more.
             && !facts.is_known_unsafe(number, cluster.id, at)
-            && cluster.work(at - MINUTE, false).begun
+            && cluster.work(at - 4 * MINUTE, false).begun
     });
     let told = facts
         .notices

@@ -123,8 +123,9 @@ fn closed_run_left_none(history: &History, facts: &Facts, cluster: &Cluster) -> 
     if !lives_on {
         return Ok(());
     }
-    // What is added later is nobody's to see.
-    let is_there = |from: Ms| cluster.traits.defect != Some(Defect::AddedVolumes) || from < closed;
+    // What is added shortly before, or later, is nobody's to see.
+    let added = |from: Ms| from + SOON_GROWN < closed;
+    let is_there = |from: Ms| cluster.traits.defect != Some(Defect::AddedVolumes) || added(from);
     let is_unsafe = shows_defect(history, last, cluster)
         .is_some_and(|(from, until)| until > closed && is_there(from));
     let told = facts.notices.iter().any(|(_, _, notice)| warns(notice, cluster.id));
