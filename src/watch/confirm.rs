@@ -222,8 +222,8 @@ fn still_running(record: &ClusterRecord, of_run: &str) -> Option<Reason> {
 }
 
 /// Whether it is told which clusters go on: after a stop, whichever signal it came by and whether
-/// it went to the guard or to the runner alone, and where nobody can confirm the end. Of a run that
-/// was unsafe the reasons tell, but for clusters of it that were not.
+/// it went to the guard or to the runner alone, where the run stays open, and where nobody can
+/// confirm the end. Of a run that was unsafe the reasons tell, but for clusters of it that were not.
 pub(crate) fn tells_what_goes_on(
     runner: Outcome,
     outcome: Outcome,
@@ -233,7 +233,7 @@ pub(crate) fn tells_what_goes_on(
     // A shell, and the JVM, turn the signal that ends them into a code.
     let by_signal = matches!(runner, Outcome::Signalled(_) | Outcome::Ended(129..=192));
     match outcome {
-        _ if stopped => true,
+        _ if stopped || !watched.is_closed() => true,
         Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated => {
             watched.clusters.iter().any(|record| !record.is_unsafe && record.goes_on())
         }

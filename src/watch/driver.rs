@@ -400,7 +400,7 @@ impl Driver {
             .entry(id.clone())
             .or_insert_with(|| ClusterRecord::new(id.clone(), found_by, Ownership::NotOurs));
         if let Some(cluster) = raw.cluster {
-            if let Some(facts) = cluster.found() {
+            if let Some(facts) = cluster.found().filter(|_| self.watched.contains(&id)) {
                 self.timeline.saw(&id, &facts.status);
             }
             // What was seen of an ended cluster stays: it cannot change any more.
@@ -583,6 +583,9 @@ impl Driver {
                     .entry(id.clone())
                     .or_insert_with(|| ClusterRecord::new(id.clone(), found_by, whose));
                 record.whose = whose;
+                if let Some(facts) = record.cluster.found() {
+                    self.timeline.saw(&id, &facts.status);
+                }
                 self.watched.insert(id);
                 return;
             }

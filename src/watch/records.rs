@@ -12,7 +12,7 @@ use crate::{
     facts::emr::{ClusterFacts, ClusterState, ClusterStep, SecurityConfiguration},
     watch::{
         machine::{
-            conclusion::Conclusion,
+            conclusion::{Conclusion, Open},
             event::{Judgement, Work},
             ownership::Ownership,
         },
@@ -208,6 +208,25 @@ impl WatchResult {
             parts.push(format!(
                 "there may be {what}, because the search for clusters failed: {trouble}"
             ));
+        }
+        for open in &self.conclusion.open {
+            match open {
+                Open::InFlight => {
+                    parts.push("a request of the runner may still start a cluster".to_owned())
+                }
+                Open::Survivors => parts.push(
+                    "processes that the runner has left behind may still start a cluster"
+                        .to_owned(),
+                ),
+                // These are told already.
+                Open::Search | Open::Unjudged(_) | Open::Living(_) => {}
+            }
+        }
+        if !self.is_closed() {
+            parts.push(
+                "the run stays open: the next start, or `emr-etl-guard watch --resume`, goes on from here"
+                    .to_owned(),
+            );
         }
         parts.join("; ")
     }

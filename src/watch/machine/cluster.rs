@@ -35,6 +35,10 @@ pub(super) struct Cluster {
     pub(super) whose: Ownership,
     /// The last answer of DescribeCluster.
     pub(super) described: Option<Described>,
+    /// It got so far that it could run steps.
+    pub(super) has_run: bool,
+    /// The last DescribeCluster was not answered.
+    pub(super) describe_failed: bool,
     pub(super) judgement: Judgement,
     /// Since when it is known.
     pub(super) found: Moment,
@@ -73,6 +77,8 @@ impl Cluster {
         Self {
             whose,
             described: None,
+            has_run: false,
+            describe_failed: false,
             judgement: Judgement::NOTHING,
             found: now,
             was_judged: false,
@@ -86,6 +92,14 @@ impl Cluster {
             told_passed: false,
             told_unjudged: false,
             told_lost: false,
+        }
+    }
+
+    /// Notes a state that EMR has told.
+    pub(super) fn saw(&mut self, state: State) {
+        self.has_run |= matches!(state, State::Running | State::Waiting);
+        if let Some(described) = &mut self.described {
+            described.state = state;
         }
     }
 
@@ -152,7 +166,7 @@ impl Cluster {
         let changed = listed != self.state();
         // Its end is told by itself alone; of all that comes before, the list knows as much.
         // What could not be told is asked for again.
-        let unknown = self.described.is_none() || self.judgement.unknown;
+        let unknown = self.described.is_none() || self.describe_failed;
         let cluster = listed.is_none_or(|state| state == State::Over) || unknown;
         let works =
             listed.is_some_and(|state| !matches!(state, State::Starting | State::Bootstrapping));
@@ -160,7 +174,7 @@ impl Cluster {
             .steps_told
             .filter(|_| self.judgement.steps_known)
             .is_none_or(|told| now.since(told) >= plan.limits.interval * STEPS);
-        Wanted { cluster, steps: due || unknown || (changed && works) || pushed }
+        Wanted { cluster, steps: due || (changed && works) || pushed }
     }
 
     /// Whether there is reason to ask what changes less often than its state; with its groups, and

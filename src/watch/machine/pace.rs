@@ -9,10 +9,11 @@ use std::time::Duration;
 pub(super) enum PollReason {
     /// A cluster could not be judged, or told to be the run's.
     Judgement,
-    /// No cluster lives that the runner would wait for: it may start one, and an unsafe one must
-    /// not run long unseen.
+    /// There is no cluster that the runner would wait for, or none that has come to run: it may
+    /// start one, and an unsafe one must not run long unseen.
     Search,
-    /// A cluster starts, and its instances are on their way. They must be seen while they live.
+    /// A cluster starts, and its instances are on their way. They must be seen while they live, even
+    /// if that is for half a minute only.
     Start,
     /// Everything is proved; it could change.
     Nothing,
@@ -26,7 +27,7 @@ impl PollReason {
             // Never given up, however EMR throttles: a cluster must be judged in time.
             Self::Judgement => (1.0, 6.0, 2.0),
             Self::Search => (1.0, 1.5, 24.0),
-            Self::Start => (2.0, 4.0, 8.0),
+            Self::Start => (3.0, 5.0, 8.0),
             Self::Nothing => (36.0, 36.0, 4.0),
         }
     }
@@ -104,7 +105,7 @@ mod tests {
             around(pause, seconds);
             assert!(pause < Duration::from_secs(9));
         }
-        for seconds in [10.0, 15.0, 20.0, 20.0] {
+        for seconds in [15.0, 22.5, 25.0, 25.0] {
             around(pace.pause(PollReason::Start, false), seconds);
         }
         around(pace.pause(PollReason::Nothing, false), 180.0);

@@ -64,10 +64,8 @@ impl<I: Id> Watcher<I> {
         for (id, listed, wanted) in open {
             let Some(cluster) = self.clusters.get_mut(&id) else { continue };
             let changed = listed.is_some() && listed != cluster.state();
-            if let (Some(state), Some(described), false) =
-                (listed, cluster.described.as_mut(), wanted.cluster)
-            {
-                described.state = state;
+            if let (Some(state), false) = (listed, wanted.cluster) {
+                cluster.saw(state);
             }
             if wanted.cluster || wanted.steps || changed {
                 self.ask_look(&id, wanted);
@@ -139,7 +137,10 @@ impl<I: Id> Watcher<I> {
         }
         let moves = cluster.ending.as_mut().map(|ending| ending.looked(now, &look.described));
         let failed = matches!(look.described, Answer::Failed(_));
+        cluster.describe_failed = failed;
         if let Answer::Found(described) = look.described {
+            cluster.has_run |= described.was_ready;
+            cluster.saw(described.state);
             cluster.described = Some(described);
         }
         // Only what was presumed can turn out to be something else: a tag was seen, or was not.

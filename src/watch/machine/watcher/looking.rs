@@ -136,19 +136,21 @@ impl<I: Id> Watcher<I> {
     }
 
     pub(super) fn need(&self) -> PollReason {
-        let lives =
-            |cluster: &&Cluster| !matches!(cluster.state(), Some(State::Over | State::Terminating));
-        let nothing_lives = if mutated!(self.plan, SlowSearchAfterFailure) {
+        // A runner starts another cluster where one has not come to run.
+        let none_ran = if mutated!(self.plan, SlowSearchAfterFailure) {
             self.clusters.is_empty()
         } else {
-            !self.clusters.values().any(|cluster| lives(&cluster))
+            !self.clusters.values().any(|cluster| {
+                let ends = matches!(cluster.state(), Some(State::Over | State::Terminating));
+                !ends || cluster.has_run
+            })
         };
         if !self.undecided.is_empty()
             || self.search.trouble.is_some()
             || self.clusters.values().any(Cluster::is_unverified)
         {
             PollReason::Judgement
-        } else if nothing_lives {
+        } else if none_ran {
             PollReason::Search
         } else if self
             .clusters
