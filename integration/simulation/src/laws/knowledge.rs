@@ -76,7 +76,10 @@ fn not_judged_is_told(
     cluster: &Cluster,
 ) -> Result<(), String> {
     let life = &history.lives[number];
-    let from = life.start.max(cluster.created + cluster.traits.list_lag);
+    let listed = life.start.max(cluster.created + cluster.traits.list_lag);
+    // Its time begins when the search finds it; that one succeeds has a limit of its own.
+    let asked = facts.asked.get(&(number, cluster.id)).copied();
+    let from = asked.unwrap_or(listed).clamp(listed, listed + JUDGE_WITHIN);
     let asleep: Ms = life.slept.iter().map(|(from, until)| until - from).sum();
     let limit = from + JUDGE_WITHIN + TOLD + asleep;
     let lives_on = cluster.over().is_none_or(|over| over > limit);
