@@ -1,0 +1,104 @@
+//! Passed means seen.
+
+use crate::{
+    history::{History, Life, clock},
+    laws::facts::{Facts, owners},
+    model::cluster::Id,
+    scenario::{Ms, SECOND},
+    watch::machine::{
+        conclusion::{Conclusion, Verdict},
+        event::{Notice, RunnerEnd},
+        ownership::Ownership,
+        plan::Mode,
+    },
+};
+
+/// Law (c).
+pub(super) fn passed_means_seen(history: &History, facts: &Facts) -> Result<(), String> {
+    for (at, number, notice) in &facts.notices {
+        let Notice::Passed(id, waiting) = notice else { continue };
+        let seen = facts.last_told(*number, *id, *at).is_some_and(|told| {
+            told.described && told.judgement.passed_so_far() && (*waiting || !told.judgement.unseen)
+        });
+        if !seen {
+            return Err(format!(
+                "{}: {id} was said to be what was verified, and that was not seen",
+                clock(*at)
+            ));
+        }
+    }
+    for (number, life) in history.lives.iter().enumerate() {
+        let Some(conclusion) = life.conclusion() else { continue };
+        let end = life.ended();
+        for (id, cluster_end) in &conclusion.clusters {
+            if cluster_end.passed && !is_seen(facts, number, *id, end) {
+                return Err(format!(
+                    "guard {number} says that {id} has passed, and has not seen all of it"
+                ));
+            }
+        }
+        if conclusion.verdict() == Verdict::Runner && confirms(life) {
+            all_are_seen(history, facts, number, conclusion)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_seen(facts: &Facts, number: usize, id: Id, at: Ms) -> bool {
+    facts.last_told(number, id, at).is_some_and(|told| told.described && told.judgement.passed())
+}
+
+/// The end of a guard's life says that all was as it should be, if nothing else is said.
+fn confirms(life: &Life) -> bool {
+    let succeeded = match life.mode {
+        Mode::Run => matches!(life.runner_end, Some((_, RunnerEnd::Succeeded))),
+        Mode::Resume => true,
+        Mode::Attach => true,
+    };
+    // A run that was stopped has no success that could be confirmed.
+    succeeded && life.stops.is_empty() && !life.stopped_to_end
+}
+
+fn all_are_seen(
+    history: &History,
+    facts: &Facts,
+    number: usize,
+    conclusion: &Conclusion<Id>,
+) -> Result<(), String> {
+    let life = &history.lives[number];
+    let end = life.ended();
+    let own_did_work = history.clusters.iter().any(|cluster| {
+        owners(life, cluster)[0] == Some(Ownership::Ours)
+            && cluster.created < end
+            && cluster.work(end, false).done
+    });
+    for cluster in &history.clusters {
+        let whose = owners(life, cluster);
+        let counts = match whose {
+            [Some(Ownership::Ours | Ownership::Named), None] => true,
+            [Some(Ownership::Adopted), None] => cluster.has_steps_of_run(end),
+            // Another launcher's, as far as anybody can tell.
+            [Some(Ownership::Presumed), None] => !own_did_work,
+            _ => false,
+        };
+        // What was left before anything ran on it holds no data.
+        let ran = cluster.steps.iter().any(|step| step.begin < end) && cluster.was_ready(end)
+            || life.mode == Mode::Run;
+        if !counts || !ran || cluster.created + 15 * SECOND > end {
+            continue;
+        }
+        if !is_seen(facts, number, cluster.id, end) {
+            return Err(format!(
+                "guard {number} confirms the run, and has not seen all of {}",
+                cluster.id
+            ));
+        }
+        if !conclusion.clusters.iter().any(|(id, end)| *id == cluster.id && end.passed) {
+            return Err(format!(
+                "guard {number} confirms the run, and does not say that {} has passed",
+                cluster.id
+            ));
+        }
+    }
+    Ok(())
+}

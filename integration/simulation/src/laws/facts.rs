@@ -1,0 +1,241 @@
+//! What the laws ask of a history, found in one pass.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    history::{History, Life, What, World},
+    model::{
+        cluster::{Cluster, Id, Launcher},
+        faults::{Fault, Operation},
+    },
+    scenario::{Defect, Ms, SECOND},
+    watch::machine::{
+        event::{Action, Answer, Event, Force, Judgement, Notice, Question},
+        ownership::{Ownership, RunTag},
+        plan::Mode,
+    },
+};
+
+/// What one answer told of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// When.
+    pub at: Ms,
+    /// What the checks say since then.
+    pub judgement: Judgement,
+    /// DescribeCluster has told of it by then.
+    pub described: bool,
+}
+
+/// What the laws ask of a history.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// What was told to people, by which guard.
+    pub notices: Vec<(Ms, usize, Notice<Id>)>,
+    /// Requests to terminate.
+    pub terminations: Vec<(Ms, usize, Id)>,
+    /// Requests to lift protection.
+    pub protections: Vec<(Ms, usize, Id)>,
+    /// The runner was stopped.
+    pub stops: Vec<(Ms, usize, Force)>,
+    /// What was told of each cluster to each guard.
+    pub told: BTreeMap<(usize, Id), Vec<Told>>,
+    /// When the log named a cluster first, to each guard.
+    pub hints: BTreeMap<(usize, Id), Ms>,
+    /// When the log, or an event, named a cluster.
+    pub named: Vec<(Ms, usize, Id)>,
+    /// When a guard asked for a cluster first.
+    pub asked: BTreeMap<(usize, Id), Ms>,
+    /// When calls met faults.
+    pub faults: Vec<(Ms, usize, Operation)>,
+}
+
+impl Facts {
+    /// Finds it.
+    #[must_use]
+    pub fn of(history: &History) -> Self {
+        let mut facts = Self::default();
+        for record in &history.records {
+            let Some(life) = record.life else { continue };
+            match &record.what {
+                What::Event(event) => facts.event(record.at, life, event),
+                What::Action(action) => facts.action(record.at, life, action),
+                What::World(World::Fault(_, operation)) => {
+                    facts.faults.push((record.at, life, *operation));
+                }
+                What::World(_) => {}
+            }
+        }
+        facts
+    }
+
+    fn event(&mut self, at: Ms, life: usize, event: &Event<Id>) {
+        match event {
+            Event::Looked(id, look) => {
+                let known = self.told.entry((life, *id)).or_default();
+                let before = known.last().is_some_and(|told| told.described);
+                let described = before || matches!(look.described, Answer::Found(_));
+                known.push(Told { at, judgement: look.judgement, described });
+            }
+            Event::Detailed(id, judgement) => {
+                let known = self.told.entry((life, *id)).or_default();
+                let described = known.last().is_some_and(|told| told.described);
+                known.push(Told { at, judgement: *judgement, described });
+            }
+            Event::Pushed(id) => self.named.push((at, life, *id)),
+            Event::Hint(id) => {
+                self.named.push((at, life, *id));
+                self.hints.entry((life, *id)).or_insert(at);
+            }
+            _ => {}
+        }
+    }
+
+    fn action(&mut self, at: Ms, life: usize, action: &Action<Id>) {
+        match action {
+            Action::Tell(notice) => self.notices.push((at, life, notice.clone())),
+            Action::Terminate(id) => self.terminations.push((at, life, *id)),
+            Action::Unprotect(id) => self.protections.push((at, life, *id)),
+            Action::Ask(Question::Look { id, .. }) => {
+                self.asked.entry((life, *id)).or_insert(at);
+            }
+            Action::StopRunner(force) => self.stops.push((at, life, *force)),
+            _ => {}
+        }
+    }
+
+    /// What was told of a cluster to a guard until then.
+    pub fn told_until(&self, life: usize, id: Id, at: Ms) -> impl Iterator<Item = &Told> {
+        self.told.get(&(life, id)).into_iter().flatten().take_while(move |told| told.at <= at)
+    }
+
+    /// The last of it.
+    #[must_use]
+    pub fn last_told(&self, life: usize, id: Id, at: Ms) -> Option<&Told> {
+        self.told_until(life, id, at).last()
+    }
+
+    /// A guard was told of a fact that makes a cluster unsafe.
+    #[must_use]
+    pub fn is_known_unsafe(&self, life: usize, id: Id, at: Ms) -> bool {
+        self.told_until(life, id, at).any(|told| told.judgement.failed)
+    }
+
+    /// A cluster was judged once, completely.
+    #[must_use]
+    pub fn was_judged(&self, life: usize, id: Id, at: Ms) -> bool {
+        self.told_until(life, id, at).any(|told| told.described && !told.judgement.unknown)
+    }
+
+    /// When a guard found a cluster.
+    #[must_use]
+    pub fn found(&self, life: usize, id: Id) -> Option<Ms> {
+        self.notices
+            .iter()
+            .find(|(_, of, notice)| {
+                *of == life && matches!(notice, Notice::Found(found, _) if *found == id)
+            })
+            .map(|(at, ..)| *at)
+    }
+}
+
+/// How far the guard's idea of AWS's time may be from the truth.
+const DATE_ERROR: Ms = 2 * SECOND;
+
+/// The latest time at which a cluster without a tag can be the run's, as the guard knew at its end;
+/// none: there was none.
+#[must_use]
+pub fn until(life: &Life) -> Option<Ms> {
+    match (life.mode, life.runner_end) {
+        (Mode::Run, Some((at, _))) => Some(at + crate::guard::IN_FLIGHT),
+        _ => life.until,
+    }
+}
+
+/// Whose a cluster may be, by the truth and the table of ownership; two at the edge of the run's
+/// time, which nobody knows to the second.
+#[must_use]
+pub fn owners(life: &Life, cluster: &Cluster) -> [Option<Ownership>; 2] {
+    let one = |whose| [Some(whose), None];
+    if life.named.contains(&cluster.id) {
+        return one(Ownership::Named);
+    }
+    if cluster.tag == RunTag::This {
+        return one(Ownership::Ours);
+    }
+    if life.adoptable.contains(&cluster.id) {
+        return one(Ownership::Adopted);
+    }
+    let before = life.launched.is_some_and(|launched| cluster.created < launched);
+    if before
+        || life.mode == Mode::Attach
+        || life.earlier.contains(&cluster.id)
+        || cluster.tag == RunTag::Other
+        || !(cluster.matches && cluster.job_name)
+    {
+        return one(Ownership::NotOurs);
+    }
+    match until(life) {
+        None => one(Ownership::Presumed),
+        Some(until) if cluster.created <= until - DATE_ERROR => one(Ownership::Presumed),
+        Some(until) if cluster.created > until + DATE_ERROR && life.mode == Mode::Resume => {
+            one(Ownership::NotOurs)
+        }
+        Some(_) => [Some(Ownership::Presumed), Some(Ownership::NotOurs)],
+    }
+}
+
+/// The guard must take a cluster for the run's.
+#[must_use]
+pub fn is_of_run(life: &Life, cluster: &Cluster) -> bool {
+    let owners = owners(life, cluster);
+    !owners.contains(&Some(Ownership::NotOurs))
+}
+
+/// The settings say that the guard ends a cluster when it is unsafe.
+#[must_use]
+pub fn ends_if_unsafe(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> bool {
+    let rules = history.scenario.settings.rules;
+    match owners(life, cluster) {
+        [Some(Ownership::Ours), None] => true,
+        [Some(Ownership::Presumed), None] => rules.untagged,
+        [Some(Ownership::Adopted), None] => rules.adopted && cluster.has_steps_of_run(at),
+        [Some(Ownership::Named), None] => rules.attached,
+        _ => false,
+    }
+}
+
+/// From when to when a guard can see what is wrong with a cluster.
+#[must_use]
+pub fn shows_defect(history: &History, life: &Life, cluster: &Cluster) -> Option<(Ms, Ms)> {
+    let shown = cluster.shows_defect(history.scenario.settings.volumes)?;
+    // Of the steps of a cluster that was there before only this run's are judged.
+    let only_steps = matches!(cluster.traits.defect, None | Some(Defect::Step));
+    if only_steps && life.adoptable.contains(&cluster.id) {
+        let added = cluster.steps.iter().filter(|step| step.bad && step.of_run);
+        return added.map(|step| step.added).min().map(|added| (added, Ms::MAX));
+    }
+    Some(shown)
+}
+
+/// No fault touches one of these calls then, and the machine does not sleep.
+#[must_use]
+pub fn is_clear(history: &History, operations: &[Operation], from: Ms, until: Ms) -> bool {
+    let touches = |fault: &Fault| {
+        fault.from < until
+            && from < fault.until
+            && operations.iter().any(|operation| fault.concerns(*operation, fault.from))
+    };
+    let slept = history
+        .lives
+        .iter()
+        .flat_map(|life| &life.slept)
+        .any(|(began, ended)| *began < until && from < *ended);
+    !slept && !history.scenario.faults.iter().any(touches)
+}
+
+/// The run brought a cluster about, in truth.
+#[must_use]
+pub fn is_launched_by_run(cluster: &Cluster) -> bool {
+    matches!(cluster.launcher, Launcher::Runner | Launcher::Survivor)
+}

@@ -1,0 +1,148 @@
+//! A good run ends as its runner does.
+
+use crate::{
+    history::{History, Life, clock},
+    laws::{
+        bounds::{HARMLESS, LONGER, SHOWN},
+        facts::{Facts, is_launched_by_run, is_of_run, owners, shows_defect},
+    },
+    model::cluster::{Cluster, Id},
+    scenario::{MINUTE, Ms},
+    watch::machine::{
+        conclusion::Verdict,
+        event::{Notice, RunnerEnd},
+        ownership::{Ownership, RunTag},
+        plan::Mode,
+    },
+};
+
+/// Law (i).
+pub(super) fn end_as_the_runner_does(history: &History, facts: &Facts) -> Result<(), String> {
+    let Some(ended) = good_end(history) else { return Ok(()) };
+    let life = &history.lives[0];
+    if let Some((at, _, notice)) = facts.notices.iter().find(|(.., notice)| is_alarm(notice)) {
+        return Err(format!("a good run, and at {} an alarm: {notice:?}", clock(*at)));
+    }
+    if let Some((at, _, id)) = facts.terminations.first() {
+        return Err(format!("a good run, and at {} {id} was terminated", clock(*at)));
+    }
+    if let Some((at, ..)) = facts.stops.first() {
+        return Err(format!("a good run, and at {} the runner was stopped", clock(*at)));
+    }
+    let Some(conclusion) = life.conclusion() else { return Ok(()) };
+    if conclusion.verdict() != Verdict::Runner {
+        return Err(format!("a good run, and its end is in doubt: {:?}", conclusion.doubts));
+    }
+    if !conclusion.open.is_empty() {
+        return Err(format!("a good run, and it stays open: {:?}", conclusion.open));
+    }
+    if life.ended() > ended + LONGER {
+        return Err(format!(
+            "a good run ended at {}, and its guard {} s later",
+            clock(ended),
+            (life.ended() - ended) / 1_000
+        ));
+    }
+    Ok(())
+}
+
+/// How much longer than its runner a good run took, where no fault was near its end.
+#[must_use]
+pub fn longer(history: &History) -> Option<Ms> {
+    let ended = good_end(history)?;
+    let life = history.lives.first()?;
+    life.conclusion().map(|_| life.ended() - ended)
+}
+
+/// When the output of a good run ended, if it was one.
+fn good_end(history: &History) -> Option<Ms> {
+    let [life] = &history.lives[..] else { return None };
+    let (ended, RunnerEnd::Succeeded) = life.runner_end? else { return None };
+    let is_quiet = life.mode == Mode::Run
+        && life.stops.is_empty()
+        && life.slept.is_empty()
+        && history.scenario.survivor.is_none();
+    let mut of_run = history.clusters.iter().filter(|cluster| {
+        let counts = owners(life, cluster)[0] != Some(Ownership::NotOurs);
+        counts || is_launched_by_run(cluster)
+    });
+    let is_good = is_quiet
+        && faults_are_harmless(history, ended)
+        && of_run.all(|cluster| is_good_cluster(history, life, cluster))
+        && did_work(history, life, ended);
+    is_good.then_some(life.output_end?)
+}
+
+/// They are shorter than the limits, and over before the end.
+fn faults_are_harmless(history: &History, ended: Ms) -> bool {
+    let faults = history.scenario.faults.iter().filter(|fault| fault.from < ended + 5 * MINUTE);
+    let (mut first, mut last) = (Ms::MAX, Ms::MIN);
+    for fault in faults {
+        first = first.min(fault.from);
+        last = last.max(fault.until);
+    }
+    last < first || (last - first <= HARMLESS && last + 3 * MINUTE < ended)
+}
+
+/// It is what was verified, AWS showed that for long enough, and it ends as it should.
+fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
+    // Where the runner loses the tag, nobody can tell its clusters from those of others.
+    let has_tag = !is_launched_by_run(cluster) || cluster.tag == RunTag::This;
+    let requested = cluster.matches && has_tag && is_of_run(life, cluster);
+    let shown = |from: Ms, until: Ms| {
+        // What a fault hides is not shown; and after one the looks are far apart.
+        let covered: Ms = history
+            .scenario
+            .faults
+            .iter()
+            .map(|fault| (fault.until + 2 * MINUTE).min(until) - fault.from.max(from))
+            .filter(|covered| *covered > 0)
+            .sum();
+        until - from - covered >= SHOWN
+    };
+    let from = cluster.created + cluster.traits.list_lag;
+    let instances = cluster.instances().is_some_and(|(instances, until)| {
+        shown(instances.max(from).max(life.start), until.min(life.ended()))
+    });
+    let adopted = life.adoptable.contains(&cluster.id);
+    requested
+        && shows_defect(history, life, cluster).is_none()
+        && shown(from.max(life.start), cluster.over().unwrap_or(Ms::MAX).min(life.ended()))
+        && (instances || !history.scenario.settings.volumes)
+        && (cluster.traits.stays
+            || adopted
+            || cluster.ends().is_some_and(|ends| ends < life.ended()))
+}
+
+/// A cluster of the run has done its work, and none has any left.
+fn did_work(history: &History, life: &Life, ended: Ms) -> bool {
+    let mut done = false;
+    for cluster in history.clusters.iter().filter(|cluster| is_of_run(life, cluster)) {
+        let adopted = life.adoptable.contains(&cluster.id);
+        let work = cluster.work(ended, adopted);
+        done |= work.done;
+        if work.open {
+            return false;
+        }
+    }
+    done
+}
+
+fn is_alarm(notice: &Notice<Id>) -> bool {
+    match notice {
+        Notice::Unsafe(..)
+        | Notice::Help(..)
+        | Notice::Ending(..)
+        | Notice::EndConfirmed(_)
+        | Notice::EndUnconfirmed(..)
+        | Notice::Blind(_)
+        | Notice::Unjudged(_)
+        | Notice::SightLost(_)
+        | Notice::Orphan(_) => true,
+        Notice::Found(..)
+        | Notice::Passed(..)
+        | Notice::SightBack(_)
+        | Notice::Twice(_)
+        | Notice::Done => false,
+    }
+}

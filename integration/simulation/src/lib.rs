@@ -1,0 +1,51 @@
+//! Simulates whole runs around the guard's watcher, a pure state machine: EMR, the runner, other
+//! launchers, a person, and whatever goes wrong at AWS, with the machine, and with the guard
+//! itself. Laws are checked against the truth of each history.
+//!
+//! There are no clocks, threads, sockets or processes inside a history: one seed gives one history,
+//! [`draw`] its decisions, [`engine`] what comes of them.
+//!
+//! `simulate --history SEED` prints a history, with the truth of its clusters first; `simulate --seeds
+//! FROM..TO` runs many, and shows a simple one for each law that fails. [`exhaustive`] tries every
+//! order in which answers and events can come in small scopes. Each deliberate fault of the watcher
+//! ([`watch::machine::mutants`]) must break a law: otherwise the laws would be too weak.
+//!
+//! The clusters' lives are a model of their own, [`model::cluster`], computed and not stepped. The
+//! simulated AWS of the tests (`emr-world`) could be stepped instead: it takes 120 µs for the life
+//! of one cluster and 240 µs for those of four, which is as much as all the rest of a history. And
+//! it knows only the present, while ListClusters shows the past. That both live alike is a test.
+
+pub mod coverage;
+pub mod draw;
+pub mod engine;
+pub mod exhaustive;
+pub mod guard;
+pub mod history;
+pub mod laws;
+pub mod model;
+pub mod random;
+pub mod run;
+pub mod scenario;
+pub mod shrink;
+pub mod sweep;
+
+/// The guard's watcher, by its source files: nothing else of the guard is built.
+#[path = "../../../src/watch"]
+pub mod watch {
+    /// The state machine.
+    pub mod machine {
+        mod cluster;
+        pub mod conclusion;
+        pub mod ending;
+        pub mod event;
+        pub mod mutants;
+        pub mod ownership;
+        mod pace;
+        pub mod plan;
+        mod runner;
+        pub mod state;
+        pub mod termination;
+        pub mod time;
+        pub mod watcher;
+    }
+}
