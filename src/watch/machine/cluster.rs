@@ -48,6 +48,8 @@ pub(super) struct Cluster {
     pub(super) unknown_since: Option<Moment>,
     /// When its steps were told; none: they are due.
     pub(super) steps_told: Option<Moment>,
+    /// When they were asked for.
+    pub(super) steps_asked: Option<Moment>,
     pub(super) details: Details,
     /// Why it is ended, or should be.
     pub(super) cause: Option<Cause>,
@@ -84,6 +86,7 @@ impl Cluster {
             was_judged: false,
             unknown_since: None,
             steps_told: None,
+            steps_asked: None,
             details: Details::default(),
             cause: None,
             ending: None,
@@ -93,6 +96,11 @@ impl Cluster {
             told_unjudged: false,
             told_lost: false,
         }
+    }
+
+    /// Since when the time limit for its judgement runs.
+    pub(super) fn late_since(&self) -> Moment {
+        self.unknown_since.unwrap_or(self.found)
     }
 
     /// Notes a state that EMR has told.
@@ -174,29 +182,40 @@ impl Cluster {
             .steps_told
             .filter(|_| self.judgement.steps_known)
             .is_none_or(|told| now.since(told) >= plan.limits.interval * STEPS);
-        Wanted { cluster, steps: due || (changed && works) || pushed }
+        // Where they are not told, several clusters must not use up what may be asked.
+        let again = plan.limits.interval * 2;
+        let may = self.steps_asked.is_none_or(|asked| now.since(asked) >= again);
+        Wanted {
+            cluster,
+            steps: !self.describe_failed && ((due && may) || (changed && works) || pushed),
+        }
     }
 
     /// Whether there is reason to ask what changes less often than its state; with its groups, and
     /// with its instances: it was not answered, the state has changed, instances are on their way,
-    /// or the time has come.
+    /// or the time has come. `waiting` clusters share what may be asked about instances.
     pub(super) fn wanted_details<I>(
         &mut self,
         everything: bool,
+        waiting: u32,
         now: Moment,
         plan: &Plan<I>,
     ) -> Option<(bool, bool)> {
         let pace: Duration = plan.limits.interval * GROUPS;
         let state = self.state().filter(|_| !self.is_unsafe() && !self.details.under_way)?;
         let known = self.judgement.details_known;
-        let due = match self.details.began.filter(|_| known) {
+        let due = match self.details.began {
             None => true,
             Some((at, before)) => {
-                let waits = state != State::Starting
-                    && self.judgement.awaits_instances
-                    && now.since(at) >= plan.limits.interval / 5;
-                state != State::Over
-                    && (everything || before != state || waits || now.since(at) >= pace)
+                let rested = now.since(at) >= plan.limits.interval * waiting;
+                let waits = state != State::Starting && self.judgement.awaits_instances;
+                let lives = state != State::Over;
+                (!known && (rested || before != state))
+                    || lives
+                        && (everything
+                            || before != state
+                            || (waits && rested)
+                            || now.since(at) >= pace)
             }
         };
         if !due {

@@ -50,6 +50,7 @@ pub struct Ending {
     pause: Duration,
     awaits: Awaits,
     accepted: bool,
+    is_asked_for: bool,
     lift: bool,
     lifted: bool,
     helped: bool,
@@ -76,6 +77,7 @@ impl Ending {
             pause: interval,
             awaits: Awaits::Nothing,
             accepted: false,
+            is_asked_for: false,
             lift: protected,
             lifted: false,
             helped: false,
@@ -108,6 +110,11 @@ impl Ending {
         self.is_over
     }
 
+    /// Whether EMR was asked to terminate the cluster.
+    pub fn is_asked_for(&self) -> bool {
+        self.is_asked_for
+    }
+
     /// Whether it is under way, and only a person may bring it about.
     pub fn asks_a_person(&self) -> bool {
         self.not_permitted.is_some() && !self.is_over
@@ -119,6 +126,7 @@ impl Ending {
             vec![Move::Unprotect]
         } else {
             self.awaits = Awaits::Termination;
+            self.is_asked_for = true;
             vec![Move::Terminate]
         }
     }
@@ -138,6 +146,7 @@ impl Ending {
             self.obstacle = Some(Obstacle::Said(refusal.text));
         }
         self.awaits = Awaits::Termination;
+        self.is_asked_for = true;
         vec![Move::Terminate]
     }
 

@@ -56,6 +56,11 @@ impl Runner {
         }
     }
 
+    /// Whether processes of the run were seen after its end, and may be left.
+    pub(super) fn left_something(&self) -> bool {
+        self.has_survivors() && matches!(self, Self::Ended { left_until: Some(_), .. })
+    }
+
     /// Whether processes may be left that could start something.
     pub(super) fn has_survivors(&self) -> bool {
         matches!(self, Self::Ended { survivors: Survivors::Asked | Survivors::Left(_), .. })

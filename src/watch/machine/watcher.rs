@@ -31,6 +31,8 @@ use crate::watch::machine::{
 /// search finds what is real of the rest.
 const HINTS_AT_ONCE: usize = 4;
 const HINTS_REMEMBERED: usize = 16;
+/// Of so many it is remembered when they were named first: the time for a judgement runs from then.
+const HINTS_DATED: usize = 1024;
 /// A cluster that the log names and EMR does not describe is asked for so often.
 const HINT_TRIES: u32 = 3;
 /// After so many last looks, what EMR shows counts, even where it is not what should be.
@@ -97,6 +99,8 @@ pub struct Watcher<I> {
     /// Clusters that the log, an event or a journal names, and how often they were asked for.
     hints: VecDeque<(I, u32)>,
     hint_looks: BTreeMap<I, u32>,
+    /// When they were named first.
+    hinted_since: BTreeMap<I, Moment>,
     /// So many may be asked for now, and when there is one more.
     hint_tokens: usize,
     hints_next: Moment,
@@ -118,6 +122,8 @@ pub struct Watcher<I> {
     #[cfg(feature = "mutants")]
     deferred: Vec<(I, crate::watch::machine::event::Look)>,
     wake: Option<Moment>,
+    /// The time of the event that is handled.
+    now: Moment,
     is_finished: bool,
     actions: Vec<Action<I>>,
 }
@@ -139,6 +145,7 @@ impl<I: Id> Watcher<I> {
             told_undecided: BTreeSet::new(),
             hints: plan.known.iter().map(|id| (id.clone(), 0)).collect(),
             hint_looks: BTreeMap::new(),
+            hinted_since: BTreeMap::new(),
             hint_tokens: HINTS_AT_ONCE,
             hints_next: Moment::START,
             looking: BTreeSet::new(),
@@ -155,6 +162,7 @@ impl<I: Id> Watcher<I> {
             #[cfg(feature = "mutants")]
             deferred: Vec::new(),
             wake: None,
+            now: Moment::START,
             is_finished: false,
             actions: Vec::new(),
             plan,
@@ -163,6 +171,7 @@ impl<I: Id> Watcher<I> {
 
     /// Begins.
     pub fn start(&mut self, now: Moment) -> Vec<Action<I>> {
+        self.now = now;
         for id in self.plan.adoptable.clone() {
             self.add(now, &id, Ownership::Adopted);
         }
@@ -182,6 +191,7 @@ impl<I: Id> Watcher<I> {
         if self.is_finished {
             return Vec::new();
         }
+        self.now = now;
         match event {
             Event::Woke => {}
             Event::Hint(id) | Event::Pushed(id) => self.hinted(now, id),

@@ -154,6 +154,11 @@ fn twice_is_told(history: &History, facts: &Facts, number: usize) -> Result<(), 
             && cluster.created < at - 2 * MINUTE
             // What is unsafe is not looked at any more.
             && !facts.is_known_unsafe(number, cluster.id, at)
+            && !facts.notices.iter().any(|(_, of, notice)| {
+                // What is told otherwise is looked at by somebody anyway.
+                let told = matches!(notice, Notice::Unsafe(id, ..) | Notice::Orphan(id) if *id == cluster.id);
+                *of == number && told
+            })
             && cluster.work(at - 4 * MINUTE, false).begun
     });
     let told = facts

@@ -121,10 +121,17 @@ impl Facts {
         self.told_until(life, id, at).any(|told| told.judgement.failed)
     }
 
-    /// A cluster was judged once, completely.
+    /// A cluster was judged once, as far as it was there.
     #[must_use]
     pub fn was_judged(&self, life: usize, id: Id, at: Ms) -> bool {
         self.told_until(life, id, at).any(|told| told.described && !told.judgement.unknown)
+    }
+
+    /// A cluster was judged once, completely: its volumes were seen, too.
+    #[must_use]
+    pub fn was_judged_wholly(&self, life: usize, id: Id, at: Ms) -> bool {
+        self.told_until(life, id, at)
+            .any(|told| told.described && !told.judgement.unknown && !told.judgement.unseen)
     }
 
     /// When a guard found a cluster.

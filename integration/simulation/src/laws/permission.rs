@@ -35,7 +35,7 @@ impl Case<'_> {
         let since = self.facts.asked.get(&(self.number, id)).copied().unwrap_or(self.at);
         self.history.scenario.settings.rules.on_unjudged
             && self.at - since >= JUDGE_WITHIN - AT_ONCE - self.slept(since)
-            && !self.facts.was_judged(self.number, id, self.at)
+            && !self.facts.was_judged_wholly(self.number, id, self.at)
             && self.facts.faults.iter().any(|(_, life, _)| *life == self.number)
     }
 

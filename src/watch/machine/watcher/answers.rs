@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::watch::machine::{
     cluster::{Cluster, Wanted},
     conclusion::Cause,
+    ending::Ending,
     event::{Action, Answer, Entry, Judgement, Listing, Look, Notice},
     mutants::mutated,
     ownership::{Ownership, ownership},
@@ -45,8 +46,9 @@ impl<I: Id> Watcher<I> {
                 && !self.strangers.contains(&listing.id)
                 && !self.plan.earlier.contains(&listing.id);
             if is_new && listing.has_job_name {
+                let is_first = !self.undecided.contains_key(&listing.id);
                 self.undecided.entry(listing.id.clone()).or_insert(now);
-                self.ask_look(&listing.id, Wanted::ALL);
+                self.ask_look(&listing.id, Wanted { cluster: true, steps: is_first });
             }
             states.insert(listing.id, listing.state);
         }
@@ -101,7 +103,8 @@ impl<I: Id> Watcher<I> {
                 ownership(&described.evidence, standing, self.until, &self.plan)
             }
         });
-        if !self.clusters.contains_key(&id) {
+        let is_new = !self.clusters.contains_key(&id);
+        if is_new {
             match whose {
                 Some(Ownership::NotOurs) => {
                     self.undecided.remove(&id);
@@ -109,7 +112,9 @@ impl<I: Id> Watcher<I> {
                     return;
                 }
                 Some(whose) => {
-                    let since = self.undecided.remove(&id);
+                    let hinted = self.hinted_since.remove(&id);
+                    let listed = self.undecided.remove(&id);
+                    let since = listed.into_iter().chain(hinted).min();
                     self.add(now, &id, whose);
                     // The time limit for its judgement runs since it was listed.
                     if let Some(cluster) = self.clusters.get_mut(&id) {
@@ -125,6 +130,7 @@ impl<I: Id> Watcher<I> {
                     {
                         self.hints.push_back((id, tries));
                     } else if look.described == Answer::Absent {
+                        self.hinted_since.remove(&id);
                         self.undecided.remove(&id);
                     }
                     return;
@@ -137,6 +143,7 @@ impl<I: Id> Watcher<I> {
         }
         let moves = cluster.ending.as_mut().map(|ending| ending.looked(now, &look.described));
         let failed = matches!(look.described, Answer::Failed(_));
+        let has_recovered = cluster.describe_failed && !failed;
         cluster.describe_failed = failed;
         if let Answer::Found(described) = look.described {
             cluster.has_run |= described.was_ready;
@@ -159,6 +166,16 @@ impl<I: Id> Watcher<I> {
             self.actions.push(Action::Tell(Notice::SightLost(Some(id.clone()))));
         }
         self.judge(now, &id, look.judgement);
+        // While it could not be described, its steps were not asked for.
+        if whose.is_some()
+            && let Some(cluster) = self.clusters.get(&id)
+            && !cluster.judgement.steps_known
+            && !look.steps_told
+            && !cluster.is_settled()
+            && (is_new || has_recovered)
+        {
+            self.ask_look(&id, Wanted { cluster: false, steps: true });
+        }
         self.decide_again(now, &id);
         self.ask_details(now, false);
     }
@@ -192,6 +209,14 @@ impl<I: Id> Watcher<I> {
         }
         if is_known && !judgement.failed && !std::mem::replace(&mut cluster.told_passed, true) {
             self.actions.push(Action::Tell(Notice::Passed(id.clone(), judgement.unseen)));
+        }
+        // Judged at last, before its termination was asked for.
+        let asked = cluster.ending.as_ref().is_none_or(Ending::is_asked_for);
+        if is_known && !judgement.failed && cluster.cause == Some(Cause::Unjudged) && !asked {
+            cluster.cause = None;
+            cluster.ending = None;
+            self.actions.push(Action::Tell(Notice::SightBack(Some(id.clone()))));
+            return;
         }
         if judgement.failed && !cluster.is_unsafe() && cluster.end.is_none() {
             self.must_end(now, id, Cause::Failed);

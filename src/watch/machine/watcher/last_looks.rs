@@ -118,6 +118,13 @@ impl<I: Id> Watcher<I> {
         let looked = last.under_way && !self.is_look_under_way();
         if looked {
             last.under_way = false;
+            // What fails is not asked for so soon again.
+            if self.search.trouble.is_some()
+                || !self.undecided.is_empty()
+                || self.clusters.values().any(|cluster| cluster.describe_failed)
+            {
+                last.pause = last.pause.max(self.plan.limits.interval);
+            }
             last.next = now.after(last.pause);
             let slower = if std::mem::take(&mut self.throttled) { 4 } else { 2 };
             last.pause = (last.pause * slower).min(self.plan.limits.interval * (slower / 2));
@@ -148,13 +155,20 @@ impl<I: Id> Watcher<I> {
                 })
                 .map(|(id, _)| id.clone())
                 .collect();
+            let rest =
+                self.plan.limits.interval * u32::try_from(open.len()).unwrap_or(u32::MAX).max(1);
             for id in open {
                 // What was asked earlier tells of an earlier time.
                 if self.looking.contains(&id) {
                     self.look_again.insert(id);
-                } else {
-                    self.ask_look(&id, Wanted::ALL);
+                    continue;
                 }
+                // Several clusters share what may be asked about steps.
+                let steps = self.clusters.get(&id).is_some_and(|cluster| {
+                    let rested = cluster.steps_asked.is_none_or(|at| now.since(at) >= rest);
+                    first || (rested && !cluster.describe_failed)
+                });
+                self.ask_look(&id, Wanted { cluster: true, steps });
             }
             self.ask_details(now, first);
             // Nothing is to be asked: that is a look, too.

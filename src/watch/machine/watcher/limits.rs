@@ -16,7 +16,7 @@ impl<I: Id> Watcher<I> {
     pub(super) fn check_limits(&mut self, now: Moment) {
         let limit = self.plan.limits.judge_within;
         let is_late = |since: Moment| now.since(since) >= limit;
-        if self.searches()
+        if self.plan.mode == Mode::Run
             && self.search.succeeded.is_none()
             && is_late(Moment::START)
             && !self.told_blind
@@ -52,10 +52,15 @@ impl<I: Id> Watcher<I> {
         let late: Vec<(I, bool)> = self
             .clusters
             .iter()
-            .filter(|(_, cluster)| cluster.cause.is_none() && !cluster.is_over())
+            .filter(|(id, cluster)| {
+                // What is asked just now may tell.
+                let asked = self.looking.contains(*id) || cluster.details.under_way;
+                let patience = cluster.late_since().after(self.plan.limits.interval * 12);
+                cluster.cause.is_none() && !cluster.is_over() && (!asked || is_late(patience))
+            })
             .filter(|(_, cluster)| {
-                cluster.unknown_since.map_or(cluster.described.is_none(), is_late)
-                    && is_late(cluster.unknown_since.unwrap_or(cluster.found))
+                (cluster.unknown_since.is_some() || cluster.described.is_none())
+                    && is_late(cluster.late_since())
             })
             .map(|(id, cluster)| (id.clone(), cluster.was_judged))
             .collect();

@@ -10,7 +10,7 @@ use crate::watch::machine::{
     plan::{Id, Mode},
     state::State,
     time::Moment,
-    watcher::{HINTS_AT_ONCE, HINTS_REMEMBERED, Watcher},
+    watcher::{HINTS_AT_ONCE, HINTS_DATED, HINTS_REMEMBERED, Watcher},
 };
 
 impl<I: Id> Watcher<I> {
@@ -28,6 +28,9 @@ impl<I: Id> Watcher<I> {
     pub(super) fn ask_look(&mut self, id: &I, wanted: Wanted) {
         if self.looking.insert(id.clone()) {
             let Wanted { cluster, steps } = wanted;
+            if let Some(known) = self.clusters.get_mut(id).filter(|_| steps) {
+                known.steps_asked = Some(self.now);
+            }
             self.actions.push(Action::Ask(Question::Look { id: id.clone(), cluster, steps }));
         }
     }
@@ -55,6 +58,9 @@ impl<I: Id> Watcher<I> {
             return;
         }
         if self.hints.len() < HINTS_REMEMBERED || mutated!(self.plan, HintsUnbounded) {
+            if self.hinted_since.len() < HINTS_DATED {
+                self.hinted_since.entry(id.clone()).or_insert(now);
+            }
             self.hints.push_back((id, 0));
         }
         self.look_soon(now);
@@ -121,8 +127,14 @@ impl<I: Id> Watcher<I> {
 
     pub(super) fn ask_details(&mut self, now: Moment, everything: bool) {
         let Self { clusters, plan, actions, .. } = self;
+        let waits = |cluster: &&Cluster| {
+            cluster.judgement.awaits_instances && !cluster.is_settled() && !cluster.is_over()
+        };
+        let waiting = u32::try_from(clusters.values().filter(waits).count()).unwrap_or(u32::MAX);
         for (id, cluster) in clusters {
-            if let Some((groups, volumes)) = cluster.wanted_details(everything, now, plan) {
+            if let Some((groups, volumes)) =
+                cluster.wanted_details(everything, waiting.max(1), now, plan)
+            {
                 let id = id.clone();
                 actions.push(Action::Ask(Question::Details { id, groups, volumes }));
             }
@@ -150,7 +162,7 @@ impl<I: Id> Watcher<I> {
             || self.clusters.values().any(Cluster::is_unverified)
         {
             PollReason::Judgement
-        } else if none_ran {
+        } else if none_ran || self.runner.left_something() {
             PollReason::Search
         } else if self
             .clusters
