@@ -271,8 +271,9 @@ impl Report {
                 }
             };
             self.say(&format!(
-                "confirmed: cluster {} was what was verified; {end}{stopped}",
-                record.id
+                "confirmed: cluster {} {}; {end}{stopped}",
+                record.id,
+                watched.verified_in_words(&record.id)
             ));
         }
     }

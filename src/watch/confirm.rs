@@ -233,11 +233,11 @@ pub(crate) fn tells_what_goes_on(
     // A shell, and the JVM, turn the signal that ends them into a code.
     let by_signal = matches!(runner, Outcome::Signalled(_) | Outcome::Ended(129..=192));
     match outcome {
-        _ if stopped || !watched.is_closed() => true,
+        _ if stopped => true,
         Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated => {
             watched.clusters.iter().any(|record| !record.is_unsafe && record.goes_on())
         }
-        outcome => by_signal || outcome == Outcome::Unconfirmed,
+        outcome => by_signal || !watched.is_closed() || outcome == Outcome::Unconfirmed,
     }
 }
 

@@ -475,12 +475,17 @@ impl Driver {
         };
         let verified = self.verified(id).clone();
         let record = self.records.get_mut(id)?;
+        let persistent = self.plan.selector.persistent || self.plan.until_idle;
+        // Why it was ended stays: of what is over, other things cannot be seen any more.
+        if record.is_unsafe && !record.may_be_alive() {
+            return Some(record.judgement(persistent));
+        }
         let policy = &self.plan.selector.policy;
         let mut findings =
             clusters::judge(id.as_str(), &record.look(), &verified, origin, &policy.require);
         apply_policy(&mut findings, policy);
         record.findings = findings;
-        Some(record.judgement(self.plan.selector.persistent || self.plan.until_idle))
+        Some(record.judgement(persistent))
     }
 
     fn publish(&self) {

@@ -231,6 +231,18 @@ impl WatchResult {
         parts.join("; ")
     }
 
+    /// That a cluster is what was verified, in words: no more is said than was seen.
+    pub(crate) fn verified_in_words(&self, id: &ClusterId) -> &'static str {
+        let end = self.conclusion.clusters.iter().find(|(of, _)| of == id).map(|(_, end)| end);
+        match end {
+            Some(end) if end.unseen && end.is_over => {
+                "was what was verified, but for its volumes, which nobody could see"
+            }
+            Some(end) if end.unseen => "is what was verified, as far as it is there yet",
+            _ => "was what was verified",
+        }
+    }
+
     /// What is known of a cluster.
     pub(crate) fn record(&self, id: &ClusterId) -> Option<&ClusterRecord> {
         self.clusters.iter().find(|record| record.id == *id)

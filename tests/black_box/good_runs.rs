@@ -301,7 +301,11 @@ fn a_success_that_ran_nothing_is_not_confirmed() {
 #[test]
 fn a_cluster_that_nobody_waits_for_is_not_confirmed() {
     let stage = Stage::acme().misbehave("leave-running");
-    stage.set(Set::SetTimings(emr_simulator::Timings::all(600.0)));
+    // Its instances are waited for, to see what they are.
+    stage.set(Set::SetTimings(emr_simulator::Timings {
+        starting: 6.0,
+        ..emr_simulator::Timings::all(3600.0)
+    }));
     let played = stage.run();
     played.expect_code(75);
     insta::assert_snapshot!(played.redact(&played.stderr));

@@ -365,7 +365,9 @@ fn a_run_that_was_left_open_is_shown_while_it_is_closed() {
     });
     child.kill().unwrap();
     child.wait().unwrap();
-    stage.set(Set::AddFault(Fault::every("DescribeCluster", FaultKind::Latency { ms: 1500 })));
+    // Once it is described, its groups are asked for.
+    let slowly = FaultKind::Latency { ms: 1500 };
+    stage.set(Set::AddFault(Fault::every("ListInstanceGroups", slowly)));
     let mut terminal = Terminal::start_sized(&stage, &stage.watch_resume(), SIZE);
     wait_for_text(&terminal, "which was left open: watching 1 cluster");
     hurry(&stage);

@@ -287,7 +287,16 @@ impl Stage {
 
     /// Starts a command and waits for its end.
     pub(crate) fn play(&self, mut command: Command) -> Played {
-        let child = command.spawn().expect("the guard starts");
+        let child = loop {
+            match command.spawn() {
+                // Another test's process, between its fork and its exec, still holds open what this
+                // one has just written.
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                child => break child.expect("the guard starts"),
+            }
+        };
         self.finish(child)
     }
 

@@ -396,7 +396,13 @@ impl<'a> LineSession<'a> {
         drop(live);
         if confirmed.is_closed {
             journal.close();
-        } else {
+        } else if watched.is_closed()
+            || matches!(
+                confirmed.confirmation.outcome,
+                Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated
+            )
+        {
+            // Else it is told with the clusters that go on.
             report.say("the run stays open; the next start, or `emr-etl-guard watch --resume`, goes on from here");
         }
         let findings =

@@ -155,7 +155,8 @@ async fn close(
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
         let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
-        report.say(&format!("run {id}: cluster {} was what was verified; {end}", record.id));
+        let verified = watched.verified_in_words(&record.id);
+        report.say(&format!("run {id}: cluster {} {verified}; {end}", record.id));
         if let Some(line) = record.orphan_line() {
             report.say(&line);
         }
