@@ -477,7 +477,10 @@ impl Driver {
         let record = self.records.get_mut(id)?;
         let persistent = self.plan.selector.persistent || self.plan.until_idle;
         // Why it was ended stays: of what is over, other things cannot be seen any more.
-        if record.is_unsafe && !record.may_be_alive() {
+        let ends = record
+            .state()
+            .is_some_and(|state| state.is_over() || state == emr::ClusterState::Terminating);
+        if record.is_unsafe && ends {
             return Some(record.judgement(persistent));
         }
         let policy = &self.plan.selector.policy;

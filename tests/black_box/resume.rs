@@ -363,7 +363,7 @@ fn what_a_wrapper_script_left_of_the_runner_is_ended_before_anything_else() {
 #[test]
 fn an_open_run_that_cannot_be_judged_keeps_everything_new_from_starting() {
     let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s");
-    let mut child = under_way(&stage);
+    let mut child = under_way_for(&stage, Timings { starting: 6.0, ..Timings::all(3600.0) });
     murder(&stage, &mut child);
     stage.set(Set::AddFault(emr_simulator::Fault::every(
         "ListClusters",
@@ -460,7 +460,7 @@ fn on_stop_terminate_ends_a_verified_cluster_and_leaves_an_adopted_one() {
     assert_eq!(terminations_by_guard(&stage), 1);
     // With an hour for each state it is not over yet: the next start makes sure of that.
     assert_eq!((states(&stage), open_runs(&stage)), (vec![ClusterState::Terminating], 1));
-    assert!(played.stdout.contains("the run stays open"), "{}", played.stdout);
+    assert!(played.stderr.contains("the run stays open"), "{}", played.stderr);
     stage.set(Set::Advance(emr_simulator::Advance { seconds: 7200.0 }));
     let resumed = stage.play(stage.watch_resume());
     resumed.expect_code(0);

@@ -27,8 +27,8 @@ impl PollReason {
             // Never given up, however EMR throttles: a cluster must be judged in time.
             Self::Judgement => (1.0, 6.0, 2.0),
             Self::Search => (1.0, 1.5, 24.0),
-            Self::Start => (3.0, 5.0, 8.0),
-            Self::Nothing => (36.0, 36.0, 4.0),
+            Self::Start => (3.0, 5.2, 8.0),
+            Self::Nothing => (54.0, 54.0, 3.0),
         }
     }
 }
@@ -105,10 +105,10 @@ mod tests {
             around(pause, seconds);
             assert!(pause < Duration::from_secs(9));
         }
-        for seconds in [15.0, 22.5, 25.0, 25.0] {
+        for seconds in [15.0, 22.5, 26.0, 26.0] {
             around(pace.pause(PollReason::Start, false), seconds);
         }
-        around(pace.pause(PollReason::Nothing, false), 180.0);
+        around(pace.pause(PollReason::Nothing, false), 270.0);
         around(pace.pause(PollReason::Judgement, false), 5.0);
     }
 
@@ -116,17 +116,17 @@ mod tests {
     fn throttling_doubles_the_pause_and_is_forgotten_slowly_but_never_keeps_a_judgement_waiting_long()
      {
         let mut pace = pace(2);
-        for seconds in [360.0, 720.0, 720.0] {
+        for seconds in [540.0, 810.0, 810.0] {
             around(pace.pause(PollReason::Nothing, true), seconds);
         }
-        around(pace.pause(PollReason::Nothing, false), 720.0);
+        around(pace.pause(PollReason::Nothing, false), 810.0);
         for _ in 0..100 {
             assert!(pace.pause(PollReason::Judgement, true) < Duration::from_secs(70));
         }
         for _ in 0..20 {
             pace.pause(PollReason::Nothing, false);
         }
-        around(pace.pause(PollReason::Nothing, false), 180.0);
+        around(pace.pause(PollReason::Nothing, false), 270.0);
     }
 
     #[test]
