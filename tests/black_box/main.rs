@@ -43,6 +43,7 @@ mod secrets;
 mod signals;
 mod streams;
 mod terminal;
+mod tls;
 mod unsafe_clusters;
 mod wire;
 mod written;
