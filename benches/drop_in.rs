@@ -1,6 +1,6 @@
 //! What the guard costs in the runner's place: bytes per second of pass-through beside `cat` in the
-//! same run, processor time from the guard's exec to the runner's, and resident memory while it
-//! watches.
+//! same run, processor time from the guard's exec to the runner's (over plain HTTP, and over TLS as
+//! with AWS), and resident memory while it watches.
 
 #![expect(
     clippy::expect_used,
@@ -8,6 +8,8 @@
     reason = "a benchmark that cannot be staged has nothing else to say"
 )]
 
+#[path = "support/authorities.rs"]
+mod authorities;
 #[path = "../tests/support/mod.rs"]
 #[expect(dead_code, reason = "the tests need more of the stage than the benchmark")]
 mod support;
@@ -71,20 +73,24 @@ fn through_the_guard() -> f64 {
 
 /// Processor time in milliseconds that the guard, all its threads together, had used when the
 /// runner began.
-fn until_the_runner() -> Vec<f64> {
-    // By the kernel's clock in nanoseconds; ticks are too coarse.
-    let stage = Stage::with_twelve_buckets()
-        .without_env("SSL_CERT_FILE")
-        .scripted("cat /proc/$PPID/task/*/schedstat > used\ncat > /dev/null\nexit 3");
-    stage.check().expect_code(0);
-    let run = |_| {
-        stage.run().expect_code(3);
-        let used = std::fs::read_to_string(stage.path("used")).expect("the runner told");
+struct UntilTheRunner(Stage);
+
+impl UntilTheRunner {
+    fn of(stage: Stage) -> Self {
+        // By the kernel's clock in nanoseconds; ticks are too coarse.
+        let stage = authorities::with_the_machines(stage)
+            .scripted("cat /proc/$PPID/task/*/schedstat > used\ncat > /dev/null\nexit 3");
+        stage.check().expect_code(0);
+        Self(stage)
+    }
+
+    fn milliseconds(&self) -> f64 {
+        self.0.run().expect_code(3);
+        let used = std::fs::read_to_string(self.0.path("used")).expect("the runner told");
         used.lines().filter_map(|thread| thread.split(' ').next()?.parse::<u64>().ok()).sum::<u64>()
             as f64
             / 1e6
-    };
-    (0..RUNS).map(run).collect()
+    }
 }
 
 /// Resident memory of a guard that watches, and how much of it is no file's (an unoptimised program
@@ -120,7 +126,11 @@ fn main() {
     let (cat, guard): (Vec<f64>, Vec<f64>) =
         (0..RUNS).map(|_| (through_cat(), through_the_guard())).unzip();
     let (cat, guard) = (median(cat), median(guard));
-    let used = median(until_the_runner());
+    let plain = UntilTheRunner::of(Stage::with_twelve_buckets());
+    let tls = UntilTheRunner::of(Stage::with_twelve_buckets().over_tls());
+    let (plain, tls): (Vec<f64>, Vec<f64>) =
+        (0..RUNS).map(|_| (plain.milliseconds(), tls.milliseconds())).unzip();
+    let (plain, tls) = (median(plain), median(tls));
     let (resident, own) = while_watching();
 
     println!(
@@ -130,7 +140,8 @@ fn main() {
     println!("  pass-through by cat      {:>6.0} MB/s", cat / 1e6);
     println!("  pass-through             {:>6.0} MB/s", guard / 1e6);
     println!("  the guard beside cat     {:>6.2}", guard / cat);
-    println!("  CPU before the launch    {used:>6.0} ms, 12 buckets");
+    println!("  CPU before the launch    {plain:>6.0} ms, 12 buckets over plain HTTP");
+    println!("  CPU before the launch    {tls:>6.0} ms, 12 buckets over TLS");
     println!(
         "  resident while watching  {resident:>6.1} MB, {own:.1} MB of it not the program's file"
     );

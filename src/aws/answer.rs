@@ -91,6 +91,26 @@ fn is_denial(code: &str) -> bool {
     )
 }
 
+/// What to do where a certificate is of an authority that nobody has heard of.
+const UNKNOWN_ISSUER: &str = " (no CA certificate on this machine vouches for it; if one should, name a bundle with it in SSL_CERT_FILE)";
+
+/// Whether TLS ended because no authority that this machine trusts vouches for the server.
+fn has_unknown_issuer(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            return *why == rustls::CertificateError::UnknownIssuer;
+        }
+        // Asked for its source, an error of `io` leaves out what it wraps.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 /// One line of what went wrong, without the SDK's internal vocabulary.
 pub(crate) fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
     match error {
@@ -107,11 +127,11 @@ pub(crate) fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse
             if failure.is_timeout() {
                 return "no answer within the time limit".to_owned();
             }
-            let cause = failure.as_connector_error().map_or_else(
-                || "the request could not be sent".to_owned(),
-                |error| innermost(error),
-            );
-            format!("cannot be reached: {cause}")
+            let Some(error) = failure.as_connector_error() else {
+                return "cannot be reached: the request could not be sent".to_owned();
+            };
+            let hint = if has_unknown_issuer(error) { UNKNOWN_ISSUER } else { "" };
+            format!("cannot be reached: {}{hint}", innermost(error))
         }
         SdkError::ResponseError(response) => {
             format!("the answer (HTTP {}) cannot be read", response.raw().status().as_u16())

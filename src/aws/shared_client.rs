@@ -7,7 +7,11 @@
 
 use std::fmt;
 
-use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig, tls};
+use aws_smithy_http_client::{
+    Builder, ConnectorBuilder,
+    proxy::ProxyConfig,
+    tls::{self, TlsContext, TrustStore},
+};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -17,6 +21,10 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::config_bag::ConfigBag;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use rustls::{RootCertStore, pki_types::CertificateDer};
+
+use crate::system::http::authorities;
 
 /// A client as the SDK makes it by default, for as many of its clients as wish: TLS by rustls,
 /// proxies by the environment.
@@ -24,12 +32,34 @@ pub(super) fn shared_client() -> SharedHttpClient {
     let client = Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = ConnectorBuilder::default()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
+        if let Ok(context) = TlsContext::builder().with_trust_store(trust_store()).build() {
+            connector.set_tls_context(context);
+        }
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.set_proxy_config(Some(ProxyConfig::from_env()));
         connector.build()
     });
     SharedHttpClient::new(Unvalidated(client))
+}
+
+/// The guard's own authorities. Left to itself the SDK would read them a second time.
+fn trust_store() -> TrustStore {
+    TrustStore::empty().with_pem_certificate(pem(authorities()))
+}
+
+/// As PEM, which is what the SDK takes. It panics where one cannot be parsed, which is no reason to
+/// do without the others.
+fn pem(authorities: &[CertificateDer<'_>]) -> String {
+    let mut pem = String::new();
+    for authority in authorities {
+        if RootCertStore::empty().add(authority.clone()).is_ok() {
+            pem.push_str("-----BEGIN CERTIFICATE-----\n");
+            BASE64_STANDARD.encode_string(authority, &mut pem);
+            pem.push_str("\n-----END CERTIFICATE-----\n");
+        }
+    }
+    pem
 }
 
 /// Makes no connector but for a request.
@@ -61,5 +91,29 @@ impl HttpClient for Unvalidated {
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {
         self.0.connector_metadata()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    #[test]
+    fn the_sdk_is_given_every_authority_that_can_be_parsed() {
+        let authority = |name: &str| {
+            let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            parameters.self_signed(&key).unwrap().der().clone()
+        };
+        let (first, last) = (authority("first"), authority("last"));
+        let unreadable = CertificateDer::from(b"no certificate".to_vec());
+        let given = pem(&[first.clone(), unreadable, last.clone()]);
+        let given: Vec<_> =
+            CertificateDer::pem_slice_iter(given.as_bytes()).collect::<Result<_, _>>().unwrap();
+        assert_eq!(given, [first, last]);
     }
 }

@@ -1,18 +1,29 @@
-//! HTTP to what is no service of AWS: what every client of it has in common.
+//! What all clients of HTTP have in common: whom they trust, and for what is no service of AWS, TLS
+//! and errors.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::CertificateDer};
 
-/// TLS as AWS is spoken to: the same cryptography, and the authorities that this machine trusts (or
-/// the bundle in SSL_CERT_FILE).
+/// The authorities that this machine trusts, or those of the bundle in SSL_CERT_FILE and of the
+/// folders in SSL_CERT_DIR.
+///
+/// There are about 150 of them, in as many files. They are read when the first client needs them,
+/// and once for all.
+pub(crate) fn authorities() -> &'static [CertificateDer<'static>] {
+    static AUTHORITIES: LazyLock<Vec<CertificateDer<'static>>> =
+        LazyLock::new(|| rustls_native_certs::load_native_certs().certs);
+    &AUTHORITIES
+}
+
+/// TLS as AWS is spoken to: the same cryptography, and the same authorities.
 ///
 /// # Errors
 /// When the cryptography offers no version of TLS, which is a bug.
 pub(crate) fn tls() -> Result<ClientConfig, rustls::Error> {
     let mut roots = RootCertStore::empty();
     // One certificate that cannot be read is no reason to do without the others.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(authorities().iter().cloned());
     let versions = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?;
     Ok(versions.with_root_certificates(roots).with_no_client_auth())

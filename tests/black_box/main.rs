@@ -46,6 +46,7 @@ mod signals;
 mod streams;
 mod terminal;
 mod throttling;
+mod tls;
 mod unsafe_clusters;
 mod wire;
 mod written;

@@ -12,7 +12,11 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{LazyLock, OnceLock, mpsc},
+    sync::{
+        LazyLock, OnceLock,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -77,17 +81,38 @@ pub(crate) fn programs() -> &'static Programs {
     })
 }
 
-/// The only authority that the guard trusts on a stage. The machine's own are of no interest to a
-/// test, and reading 150 of them takes a build that is not optimised longer than the rest of its
-/// start; a benchmark takes SSL_CERT_FILE away.
-fn authority() -> &'static str {
-    static AUTHORITY: OnceLock<String> = OnceLock::new();
-    AUTHORITY.get_or_init(|| {
+/// A certificate authority, and a server on loopback that it vouches for; all of it as PEM.
+pub(crate) struct Authority {
+    pub(crate) pem: String,
+    certificate: String,
+    key: String,
+}
+
+impl Authority {
+    /// One that nobody knows yet.
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let generate = || rcgen::KeyPair::generate().expect("a key");
         let mut parameters = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        // Two of one name would be told apart by their signatures alone.
+        let name = format!("authority {}", NEXT.fetch_add(1, Ordering::Relaxed));
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = rcgen::KeyPair::generate().expect("a key");
-        parameters.self_signed(&key).expect("a certificate").pem()
-    })
+        let issuer = rcgen::CertifiedIssuer::self_signed(parameters, generate());
+        let issuer = issuer.expect("a certificate");
+        let key = generate();
+        let server = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        let certificate = server.signed_by(&key, &issuer).expect("a certificate").pem();
+        Self { pem: issuer.pem(), certificate, key: key.serialize_pem() }
+    }
+
+    /// The only one that the guard trusts on a stage. The machine's own are of no interest to a
+    /// test, and reading 150 of them takes a build that is not optimised longer than the rest of
+    /// its start.
+    fn of_stages() -> &'static Self {
+        static AUTHORITY: OnceLock<Authority> = OnceLock::new();
+        AUTHORITY.get_or_init(Self::new)
+    }
 }
 
 /// One guarded run, about to happen.
@@ -99,6 +124,8 @@ pub(crate) struct Stage {
     options: Vec<String>,
     report: String,
     env: BTreeMap<String, String>,
+    /// The simulator's address over TLS.
+    tls_url: Option<String>,
 }
 
 impl Stage {
@@ -116,13 +143,14 @@ impl Stage {
             options: Vec::new(),
             report: "report.json".to_owned(),
             env: BTreeMap::new(),
+            tls_url: None,
             sim,
             folder,
         };
         stage.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(SPEED), at: None }));
         // Long enough at the start for volumes to be looked at on a busy machine.
         stage.set(Set::SetTimings(Timings { bootstrapping: 36.0, ..Timings::all(6.0) }));
-        stage.write("authority.pem", authority());
+        stage.write("authority.pem", &Authority::of_stages().pem);
         let trusted = stage.path("authority.pem").display().to_string();
         let url = stage.sim.url();
         stage
@@ -161,6 +189,15 @@ impl Stage {
         let inputs: Vec<String> =
             names.iter().map(|name| format!("          - s3://{name}/logs\n")).collect();
         stage.replace("        in:\n", &format!("        in:\n{}", inputs.concat()))
+    }
+
+    /// Has the guard ask the simulator over TLS, by a certificate of the authority that it trusts.
+    /// The stand-in runner stays with plain HTTP.
+    pub(crate) fn over_tls(mut self) -> Self {
+        let Authority { certificate, key, .. } = Authority::of_stages();
+        let url = self.sim.serve_tls(certificate, key).expect("a port on loopback");
+        self.tls_url = Some(url.clone());
+        self.env("AWS_ENDPOINT_URL", &url).env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &url)
     }
 
     /// Changes the simulated world.
@@ -351,11 +388,13 @@ impl Stage {
     }
 
     fn redactions(&self) -> Vec<(String, String)> {
-        vec![
+        let tls = self.tls_url.iter().map(|url| (url.clone(), "https://SIMULATOR".to_owned()));
+        tls.chain([
             (self.sim.url(), "http://SIMULATOR".to_owned()),
             (self.folder.path().display().to_string(), "FOLDER".to_owned()),
             (programs().runner.display().to_string(), "RUNNER".to_owned()),
-        ]
+        ])
+        .collect()
     }
 }
 

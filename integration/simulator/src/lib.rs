@@ -37,14 +37,17 @@ mod reply;
 mod rounds;
 mod server;
 mod state;
+mod transport;
 mod xml;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use emr_world::clock::ClockMode;
@@ -82,6 +85,7 @@ pub struct Simulator {
     address: SocketAddr,
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
+    runtime: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -107,18 +111,19 @@ impl Simulator {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let serving = Arc::clone(&shared);
+        let handle = runtime.handle().clone();
         let thread =
             std::thread::Builder::new().name("emr-simulator".to_owned()).spawn(move || {
                 runtime.block_on(async {
                     match tokio::net::TcpListener::from_std(listener) {
-                        Ok(listener) => server::serve(listener, serving, stopped).await,
+                        Ok(listener) => server::serve(listener, None, serving, stopped).await,
                         Err(error) => eprintln!("emr-simulator: {error}"),
                     }
                 });
                 // Connections that hang on purpose end here.
                 runtime.shutdown_background();
             })?;
-        Ok(Self { address, shared, stop, thread: Some(thread) })
+        Ok(Self { address, shared, stop, runtime: handle, thread: Some(thread) })
     }
 
     /// Starts with the scene `acme` in place.
@@ -137,6 +142,30 @@ impl Simulator {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Serves the same world over TLS, too, on another free port of 127.0.0.1, with a chain of
+    /// certificates and a key as PEM. Gives `https://127.0.0.1:PORT`.
+    ///
+    /// # Errors
+    /// When chain and key are none, or no port is to be had.
+    pub fn serve_tls(&self, chain: &str, key: &str) -> io::Result<String> {
+        let tls = transport::acceptor(chain, key)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let within = self.runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        drop(within);
+        let (shared, stop) = (Arc::clone(&self.shared), self.stop.subscribe());
+        self.runtime.spawn(server::serve(listener, Some(tls), shared, stop));
+        Ok(format!("https://{address}"))
+    }
+
+    /// How many connections clients have opened so far, those that came to no request included.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     /// Changes the world, or how it behaves.

@@ -17,8 +17,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use time::OffsetDateTime;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::api;
 use crate::call::{Call, Service};
@@ -27,12 +28,14 @@ use crate::http_date::http_date;
 use crate::record::Recorded;
 use crate::reply::{Failure, Reply};
 use crate::state::{Shared, State};
+use crate::transport::Transport;
 use emr_world::command::Moment;
 use emr_world::faults::FaultKind;
 
-/// Serves until told to stop.
+/// Serves until told to stop, over TLS where it is given.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     shared: Arc<Shared>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -43,13 +46,26 @@ pub(crate) async fn serve(
         };
         // A connection that failed before it was accepted concerns only its client.
         let Ok((stream, _)) = accepted else { continue };
-        tokio::spawn(connection(stream, Arc::clone(&shared)));
+        // Without this, small replies wait for the client's delayed acknowledgement.
+        drop(stream.set_nodelay(true));
+        shared.connections.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::clone(&shared);
+        match &tls {
+            None => drop(tokio::spawn(connection(stream, shared))),
+            Some(tls) => {
+                let handshake = tls.accept(stream);
+                tokio::spawn(async move {
+                    // A client that does not trust the certificate goes away.
+                    if let Ok(stream) = handshake.await {
+                        connection(stream, shared).await;
+                    }
+                });
+            }
+        }
     }
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    // Without this, small replies wait for the client's delayed acknowledgement.
-    drop(stream.set_nodelay(true));
+async fn connection(stream: impl Transport, shared: Arc<Shared>) {
     let reset = Arc::new(AtomicBool::new(false));
     let tap = Tap { stream: TokioIo::new(stream), reset: Arc::clone(&reset) };
     let service =
@@ -62,21 +78,21 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 /// A connection that can be made to end with a reset.
-struct Tap {
-    stream: TokioIo<TcpStream>,
+struct Tap<S: Transport> {
+    stream: TokioIo<S>,
     reset: Arc<AtomicBool>,
 }
 
-impl Drop for Tap {
+impl<S: Transport> Drop for Tap<S> {
     fn drop(&mut self) {
         if self.reset.load(Ordering::Acquire) {
             // Closing a socket that lingers for no time sends RST instead of FIN.
-            drop(self.stream.inner().set_zero_linger());
+            drop(self.stream.inner().socket().set_zero_linger());
         }
     }
 }
 
-impl Read for Tap {
+impl<S: Transport> Read for Tap<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -86,7 +102,7 @@ impl Read for Tap {
     }
 }
 
-impl Write for Tap {
+impl<S: Transport> Write for Tap<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,6 +1,7 @@
 //! Owns all that is shared by those who serve the simulated AWS: the simulation, and the record of
 //! its requests.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -61,11 +62,17 @@ impl State {
 pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// How many connections were opened so far.
+    pub(crate) connections: AtomicU64,
 }
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State::new()), changed: Condvar::new() }
+        Self {
+            state: Mutex::new(State::new()),
+            changed: Condvar::new(),
+            connections: AtomicU64::new(0),
+        }
     }
 
     /// The state. A test that panicked while it looked at the world did it no harm.

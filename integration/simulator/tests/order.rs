@@ -4,10 +4,11 @@ use std::path::Path;
 
 use module_order::Layout;
 
-/// HTTP's forms; calls and replies; what servers share; services; those who serve.
+/// HTTP's forms and what it goes over; calls and replies; what servers share; services; those who serve.
 const ROWS: &[&str] = &[
     "http_date",
     "xml",
+    "transport",
     "call",
     "reply",
     "record",

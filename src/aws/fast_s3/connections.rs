@@ -3,6 +3,14 @@
 //!
 //! Whoever asks has the whole connection. Those that nobody uses wait here, the last used one on
 //! top. A proxy, and whatever else is not a plain connection, is the SDK's business: see `wire`.
+//!
+//! `hyper::client::conn::http1` would serve, too, but costs more. Measured on 29 November 2026, an
+//! optimised build: a client that sends 60,000 HEADs over 128 connections to the responder of the
+//! audit benchmark takes 8.0 microseconds of processor time for each over these connections, and
+//! 12.2 over hyper's, driven in the same way without tasks of their own (median of 7 runs in turn;
+//! the benchmark's bare client, which is hyper with a task for each connection, takes 10.8). An
+//! audit takes 12 to 14 for each in all; with hyper it would reach 0.59 to 0.67 of the bare client,
+//! where it reaches 0.77 to 0.90.
 
 use std::{
     io,
