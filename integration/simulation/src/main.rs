@@ -1,4 +1,4 @@
-//! `simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED]`: runs histories,
+//! `simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED] [--mutants COUNT]`: runs histories,
 //! prints the laws that failed with a simple history of each, and what occurred. Exit code 1 where
 //! a law fails, or something never occurred.
 
@@ -10,26 +10,29 @@ use emr_simulation::{
     laws,
     run::{Options, live_through, run},
     shrink::shrink,
-    sweep::{Sweep, sweep},
+    sweep::{Sweep, catch, sweep},
     watch::machine::mutants::Mutant,
 };
 
-const HELP: &str = "simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED]
+const HELP: &str = "simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED] [--mutants COUNT]
 
   --seeds FROM..TO  the histories of these seeds; without it: 0..20000
   --mutant NAME     with this deliberate fault in the watcher
-  --history SEED    prints the history of one seed, and the laws that fail in it";
+  --history SEED    prints the history of one seed, and the laws that fail in it
+  --mutants COUNT   prints which law catches each deliberate fault, in so many histories";
 
 /// What is to be done.
 #[derive(Debug)]
 struct Request {
     seeds: Range<u64>,
     history: Option<u64>,
+    mutants: Option<u64>,
     options: Options,
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, String> {
-    let mut request = Request { seeds: 0..20_000, history: None, options: Options::default() };
+    let mut request =
+        Request { seeds: 0..20_000, history: None, mutants: None, options: Options::default() };
     while let Some(flag) = arguments.next() {
         let value = arguments.next().ok_or_else(|| HELP.to_owned())?;
         let number = |text: &str| text.parse().map_err(|_| format!("{text} is no seed\n\n{HELP}"));
@@ -38,6 +41,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, String>
                 let (from, to) = value.split_once("..").ok_or_else(|| HELP.to_owned())?;
                 request.seeds = number(from)?..number(to)?;
             }
+            "--mutants" => request.mutants = Some(number(&value)?),
             "--history" => request.history = Some(number(&value)?),
             "--mutant" => {
                 let mutant = Mutant::ALL.iter().find(|mutant| format!("{mutant:?}") == value);
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
             println!("{}", history.text());
             report(&history)
         }
+        Ok(Request { mutants: Some(count), .. }) => catch_mutants(count),
         Ok(Request { seeds, options, .. }) => {
             let began = Instant::now();
             let found = sweep(seeds, options);
@@ -80,6 +85,22 @@ fn main() -> ExitCode {
             explain(&found, options)
         }
     }
+}
+
+/// Prints which law catches each deliberate fault.
+fn catch_mutants(count: u64) -> ExitCode {
+    let mut survivors = 0;
+    for mutant in Mutant::ALL {
+        match catch(*mutant, 0..count) {
+            Some((seed, violation)) => println!("{mutant:?}: {} (seed {seed})", violation.law),
+            None => {
+                survivors += 1;
+                println!("{mutant:?}: NOT CAUGHT in {count} histories");
+            }
+        }
+    }
+    println!("{} deliberate faults, {survivors} not caught", Mutant::ALL.len());
+    if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn report(history: &History) -> ExitCode {
