@@ -16,7 +16,7 @@ use crate::watch::machine::{
 
 /// A cluster's steps are asked for again after so many intervals, and its groups.
 const STEPS: u32 = 72;
-const GROUPS: u32 = 360;
+const GROUPS: u32 = 180;
 
 /// What is asked less often.
 #[derive(Clone, Copy, Debug, Default)]

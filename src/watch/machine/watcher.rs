@@ -44,6 +44,8 @@ struct Search {
     under_way: bool,
     /// Ask again once it is answered: what was asked earlier tells of an earlier time.
     again: bool,
+    /// When the last one was asked.
+    asked: Moment,
     succeeded: Option<Moment>,
     /// Why the last one failed, and since when they do.
     trouble: Option<(String, Moment)>,
@@ -194,7 +196,8 @@ impl<I: Id> Watcher<I> {
         self.now = now;
         match event {
             Event::Woke => {}
-            Event::Hint(id) | Event::Pushed(id) => self.hinted(now, id),
+            Event::Hint(id) => self.hinted(now, id, false),
+            Event::Pushed(id) => self.hinted(now, id, true),
             Event::Activity => {
                 self.clusters.values_mut().for_each(|cluster| cluster.steps_told = None);
                 self.look_soon(now);

@@ -56,7 +56,8 @@ impl<I: Id> Watcher<I> {
         let open: Vec<(I, Option<State>, Wanted)> = self
             .clusters
             .iter()
-            .filter(|(_, cluster)| !cluster.is_settled())
+            // A list that was asked for before a cluster was found tells nothing of it.
+            .filter(|(_, cluster)| !cluster.is_settled() && cluster.found < self.search.asked)
             .map(|(id, cluster)| {
                 let listed = states.get(id).copied();
                 (id.clone(), listed, cluster.wanted(listed, false, now, &self.plan))

@@ -21,6 +21,7 @@ impl<I: Id> Watcher<I> {
     pub(super) fn ask_search(&mut self) {
         if self.searches() && !self.search.under_way {
             self.search.under_way = true;
+            self.search.asked = self.now;
             self.actions.push(Action::Ask(Question::Search));
         }
     }
@@ -42,10 +43,11 @@ impl<I: Id> Watcher<I> {
         }
     }
 
-    pub(super) fn hinted(&mut self, now: Moment, id: I) {
-        if self.clusters.contains_key(&id) {
-            // Something has happened to it.
-            if self.clusters.get(&id).is_some_and(|cluster| !cluster.is_settled()) {
+    /// A cluster was named: by the log, or by an event of EMR's, which tells that something has
+    /// happened to it.
+    pub(super) fn hinted(&mut self, now: Moment, id: I, has_changed: bool) {
+        if let Some(cluster) = self.clusters.get(&id) {
+            if has_changed && !cluster.is_settled() {
                 self.ask_look(&id, Wanted::ALL);
             }
             return;
