@@ -235,6 +235,8 @@ impl ClusterTermination<'_> {
                     moves.extend(ending.looked(now(), &answer(&seen, described_state)));
                 }
                 Move::Help(obstacle) => help(&said(&obstacle)),
+                // The reason for it does not go away here.
+                Move::LetLive => {}
                 Move::Over(end) => {
                     let end = TerminationResult::of(&end, limit);
                     if decision == Decision::End {

@@ -26,6 +26,8 @@ pub enum Move {
     Look,
     /// Tell a person, who must bring it about.
     Help(Obstacle),
+    /// It goes on: it was judged good at last, and EMR has not taken up the request.
+    LetLive,
     /// It has come to an end, or the time for it is over.
     Over(EndResult),
 }
@@ -57,6 +59,8 @@ pub struct Ending {
     /// Lifting protection may be followed by a request at once, instead of after the pause.
     at_once: bool,
     obstacle: Option<Obstacle>,
+    /// The reason for it has gone: nothing more is requested.
+    withdrawn: bool,
     is_over: bool,
 }
 
@@ -83,6 +87,7 @@ impl Ending {
             helped: false,
             at_once: true,
             obstacle: None,
+            withdrawn: false,
             is_over: false,
         };
         let moves = match ending.not_permitted {
@@ -120,8 +125,16 @@ impl Ending {
         self.not_permitted.is_some() && !self.is_over
     }
 
+    /// Whether the reason for it has gone. What was asked for before may still take effect, so that
+    /// it is looked at until that is known.
+    pub fn withdraw(&mut self, withdrawn: bool) {
+        self.withdrawn = withdrawn;
+    }
+
     fn request(&mut self) -> Vec<Move> {
-        if self.lift {
+        if self.withdrawn {
+            self.look()
+        } else if self.lift {
             self.awaits = Awaits::Protection;
             vec![Move::Unprotect]
         } else {
@@ -144,6 +157,9 @@ impl Ending {
         self.lifted = answer.is_ok();
         if let Err(refusal) = answer {
             self.obstacle = Some(Obstacle::Said(refusal.text));
+        }
+        if self.withdrawn {
+            return self.look();
         }
         self.awaits = Awaits::Termination;
         self.is_asked_for = true;
@@ -198,6 +214,12 @@ impl Ending {
         if self.awaits != Awaits::Look {
             return Vec::new();
         }
+        if self.withdrawn
+            && !self.accepted
+            && state.is_some_and(|state| state != State::Terminating)
+        {
+            return vec![Move::LetLive];
+        }
         if self.not_permitted.is_none() {
             match seen {
                 // Somebody may lift or set protection meanwhile; EMR having accepted once is no
@@ -250,6 +272,10 @@ impl Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::machine::{
+        ownership::{Evidence, RunTag},
+        time::AwsTime,
+    };
 
     fn refused(kind: RefusalKind) -> Result<(), Refusal> {
         Err(Refusal { kind, text: "no".to_owned() })
@@ -290,5 +316,40 @@ mod tests {
             [Move::Look],
             "where lifting does not help, the pauses hold"
         );
+    }
+
+    fn seen(state: State) -> Answer<Described> {
+        let evidence = Evidence {
+            tag: RunTag::This,
+            created: AwsTime(0),
+            matches_request: true,
+            has_new_steps: true,
+        };
+        Answer::Found(Described { state, evidence, protected: false, was_ready: true })
+    }
+
+    #[test]
+    fn a_withdrawn_end_requests_nothing_more_and_waits_for_what_was_accepted() {
+        let later = |seconds| Moment::START.after(Duration::from_secs(seconds));
+        let (mut ending, _) = begun(false);
+        assert_eq!(ending.termination_answered(Ok(())), [Move::Look]);
+        ending.withdraw(true);
+        assert_eq!(ending.looked(later(1), &seen(State::Running)), [], "it may still end");
+        assert_eq!(ending.woke(later(6)), [Move::Look], "nothing is requested");
+        let mut ended = ending.clone();
+        assert_eq!(ending.looked(later(7), &seen(State::Running)), [Move::LetLive]);
+        assert_eq!(ended.looked(later(7), &seen(State::Terminating)), []);
+        assert_eq!(ended.looked(later(60), &seen(State::Over)), [Move::Over(EndResult::Confirmed)]);
+
+        let (mut ending, _) = begun(false);
+        ending.withdraw(true);
+        assert_eq!(
+            ending.termination_answered(refused(RefusalKind::Other)),
+            [Move::Look],
+            "protection stays"
+        );
+        ending.withdraw(false);
+        assert_eq!(ending.looked(later(1), &seen(State::Running)), []);
+        assert_eq!(ending.woke(later(6)), [Move::Unprotect], "it is unsafe after all");
     }
 }

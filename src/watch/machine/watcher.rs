@@ -27,11 +27,14 @@ use crate::watch::machine::{
     time::{AwsTime, Moment},
 };
 
-/// So many clusters that only the log names are described at once, and so many are remembered; the
-/// search finds what is real of the rest.
-const HINTS_AT_ONCE: usize = 4;
+/// So many clusters are described for the first time at once, so that EMR's quotas hold; so many of
+/// these are kept for what the list tells of.
+const FIRST_LOOKS: usize = 5;
+const FIRST_LOOKS_OF_LISTED: usize = 2;
+/// So many clusters that only the log names are remembered; the search finds what is real of the
+/// rest.
 const HINTS_REMEMBERED: usize = 16;
-/// Of so many it is remembered when they were named first: the time for a judgement runs from then.
+/// Of so many it is remembered when they were asked for first: the time for a judgement runs from then.
 const HINTS_DATED: usize = 1024;
 /// A cluster that the log names and EMR does not describe is asked for so often.
 const HINT_TRIES: u32 = 3;
@@ -101,11 +104,11 @@ pub struct Watcher<I> {
     /// Clusters that the log, an event or a journal names, and how often they were asked for.
     hints: VecDeque<(I, u32)>,
     hint_looks: BTreeMap<I, u32>,
-    /// When they were named first.
+    /// When they were asked for first.
     hinted_since: BTreeMap<I, Moment>,
-    /// So many may be asked for now, and when there is one more.
-    hint_tokens: usize,
-    hints_next: Moment,
+    /// So many may be described for the first time now, and when it is one more.
+    first_looks: usize,
+    first_looks_next: Moment,
     /// Looks under way.
     looking: BTreeSet<I>,
     /// Those of them after which another one is due.
@@ -148,8 +151,8 @@ impl<I: Id> Watcher<I> {
             hints: plan.known.iter().map(|id| (id.clone(), 0)).collect(),
             hint_looks: BTreeMap::new(),
             hinted_since: BTreeMap::new(),
-            hint_tokens: HINTS_AT_ONCE,
-            hints_next: Moment::START,
+            first_looks: FIRST_LOOKS,
+            first_looks_next: Moment::START,
             looking: BTreeSet::new(),
             look_again: BTreeSet::new(),
             search: Search::default(),
@@ -288,7 +291,7 @@ impl<I: Id> Watcher<I> {
             times.push(stop.by);
         }
         if !self.hints.is_empty() {
-            times.push(self.hints_next);
+            times.push(self.first_looks_next);
         }
         times.into_iter().filter(|time| *time > now).min()
     }

@@ -14,7 +14,10 @@ use crate::{
         knowledge::{RawDetails, RawLook, shows_bad_cluster, steps_told},
     },
     scenario::{Defect, Ms},
-    watch::machine::event::{Answer, Event, Question, Refusal, RefusalKind},
+    watch::machine::{
+        event::{Answer, Event, Question, Refusal, RefusalKind},
+        state::State,
+    },
 };
 
 impl<M: Machine> Engine<M> {
@@ -90,8 +93,15 @@ impl<M: Machine> Engine<M> {
     pub(super) fn serve(&mut self, call: Call) {
         let Call { life, sent, kind } = call;
         let (answered, reply) = match kind {
-            CallKind::Question(question, parts) => {
-                let answered = parts.iter().map(|(_, fate)| fate.answered).max().unwrap_or(1);
+            CallKind::Question(question, mut parts) => {
+                let mut answered = parts.iter().map(|(_, fate)| fate.answered).max().unwrap_or(1);
+                if self.shows_end(&question, &parts) {
+                    // How its steps ended counts: the driver asks for them as soon as it sees that a
+                    // cluster is over.
+                    let fate = self.draw_fate(life, Operation::Steps);
+                    answered += fate.answered;
+                    parts.push((Operation::Steps, fate));
+                }
                 (answered, self.answer(&question, &parts))
             }
             CallKind::Terminate(id, fate) => {
@@ -109,6 +119,15 @@ impl<M: Machine> Engine<M> {
         };
         let at = (sent + answered).max(self.now);
         self.queue.push(at, Item::Deliver { life, answer: Box::new(reply) });
+    }
+
+    /// A look that did not ask for the steps of a cluster shows that it is over.
+    fn shows_end(&self, question: &Question<Id>, parts: &[(Operation, Fate)]) -> bool {
+        let Question::Look { id, cluster: true, steps: false } = question else { return false };
+        let described = parts
+            .iter()
+            .any(|(operation, fate)| *operation == Operation::Describe && fate.failed.is_none());
+        described && self.emr.describe(*id, self.now).is_some_and(|seen| seen.state == State::Over)
     }
 
     /// Somebody sets protection again, once, before anything else comes.

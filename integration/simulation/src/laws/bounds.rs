@@ -20,8 +20,10 @@ pub const SOON_GROWN: Ms = 20 * MINUTE;
 /// The same of a cluster that the log names: one look and one request, with the slowest answers.
 pub const SOON_NAMED: Ms = 10 * SECOND;
 
-/// A request to terminate is sent again at least so often: the pauses grow to 30 s.
-pub const AGAIN: Ms = 80 * SECOND;
+/// A request to terminate is sent again at least so often: the pauses grow to 30 s. A call that is
+/// lost just before a fault ends takes 30 s more; after it and a pause a look shows that what was
+/// accepted had no effect, and after another pause it is sent again.
+pub const AGAIN: Ms = 95 * SECOND;
 
 /// So long after its time limit a person knows of what could not be judged: the looks are up to 69
 /// seconds apart while EMR asks to slow down, and one takes up to 30 s.

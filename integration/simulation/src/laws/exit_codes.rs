@@ -2,7 +2,7 @@
 
 use crate::{
     history::{History, clock},
-    laws::facts::{Facts, is_clear, is_of_run, owners, shows_defect},
+    laws::facts::{Facts, is_clear, is_launched_by_run, is_of_run, owners, shows_defect},
     model::{
         cluster::{Cluster, Id},
         faults::Operation,
@@ -84,7 +84,11 @@ fn doubts(
             Doubt::GoesOn(id) => life.slept.is_empty() && is_over(history, *id, at),
             Doubt::NoWork => {
                 let did_work = |cluster: &Cluster| {
+                    // What another launcher's cluster does is no work of this run, even where the
+                    // guard must presume that it is the run's.
+                    let is_presumed = owners(life, cluster)[0] == Some(Ownership::Presumed);
                     is_of_run(life, cluster)
+                        && (!is_presumed || is_launched_by_run(cluster))
                         && cluster.created < at
                         && cluster.work(at - MINUTE, life.adoptable.contains(&cluster.id)).done
                 };

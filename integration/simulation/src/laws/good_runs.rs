@@ -3,7 +3,7 @@
 use crate::{
     history::{History, Life, clock},
     laws::{
-        bounds::{HARMLESS, LONGER, SHOWN},
+        bounds::{HARMLESS, LONGER, SHOWN, SOON_BESIDE_ANOTHER},
         facts::{Facts, is_launched_by_run, is_of_run, owners, shows_defect},
     },
     model::cluster::{Cluster, Id},
@@ -89,6 +89,11 @@ fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
     // Where the runner loses the tag, nobody can tell its clusters from those of others.
     let has_tag = !is_launched_by_run(cluster) || cluster.tag == RunTag::This;
     let requested = cluster.matches && has_tag && is_of_run(life, cluster);
+    // While the run's own cluster works the looks are three minutes apart: what another launcher
+    // starts then, and looks like the run's, must show for longer.
+    let is_presumed = owners(life, cluster)[0] == Some(Ownership::Presumed);
+    let is_strangers = is_presumed && !is_launched_by_run(cluster);
+    let enough = if is_strangers { SOON_BESIDE_ANOTHER } else { SHOWN };
     let shown = |from: Ms, until: Ms| {
         // What a fault hides is not shown; and after one the looks are far apart.
         let covered: Ms = history
@@ -98,7 +103,7 @@ fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
             .map(|fault| (fault.until + 2 * MINUTE).min(until) - fault.from.max(from))
             .filter(|covered| *covered > 0)
             .sum();
-        until - from - covered >= SHOWN
+        until - from - covered >= enough
     };
     let from = cluster.created + cluster.traits.list_lag;
     let instances = cluster.instances().is_some_and(|(instances, until)| {

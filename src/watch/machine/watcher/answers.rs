@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::watch::machine::{
     cluster::{Cluster, Wanted},
     conclusion::Cause,
-    ending::Ending,
+    ending::Move,
     event::{Action, Answer, Entry, Judgement, Listing, Look, Notice},
     mutants::mutated,
     ownership::{Ownership, ownership},
@@ -46,9 +46,7 @@ impl<I: Id> Watcher<I> {
                 && !self.strangers.contains(&listing.id)
                 && !self.plan.earlier.contains(&listing.id);
             if is_new && listing.has_job_name {
-                let is_first = !self.undecided.contains_key(&listing.id);
-                self.undecided.entry(listing.id.clone()).or_insert(now);
-                self.ask_look(&listing.id, Wanted { cluster: true, steps: is_first });
+                self.look_at_new(now, &listing.id);
             }
             states.insert(listing.id, listing.state);
         }
@@ -56,13 +54,18 @@ impl<I: Id> Watcher<I> {
         let open: Vec<(I, Option<State>, Wanted)> = self
             .clusters
             .iter()
-            // A list that was asked for before a cluster was found tells nothing of it.
-            .filter(|(_, cluster)| !cluster.is_settled() && cluster.found < self.search.asked)
+            // What was never described is asked for beside the search, not after it; and a list that
+            // was asked for before a cluster was found tells nothing of it.
+            .filter(|(_, cluster)| {
+                let is_known = cluster.described.is_some() && cluster.found < self.search.asked;
+                is_known && !cluster.is_settled()
+            })
             .map(|(id, cluster)| {
                 let listed = states.get(id).copied();
                 (id.clone(), listed, cluster.wanted(listed, false, now, &self.plan))
             })
-            .filter(|_| !everything)
+            // The last looks ask for everything that is not decided; that the rest is over counts, too.
+            .filter(|(_, listed, _)| !everything || *listed == Some(State::Over))
             .collect();
         for (id, listed, wanted) in open {
             let Some(cluster) = self.clusters.get_mut(&id) else { continue };
@@ -211,13 +214,15 @@ impl<I: Id> Watcher<I> {
         if is_known && !judgement.failed && !std::mem::replace(&mut cluster.told_passed, true) {
             self.actions.push(Action::Tell(Notice::Passed(id.clone(), judgement.unseen)));
         }
-        // Judged at last, before its termination was asked for.
-        let asked = cluster.ending.as_ref().is_none_or(Ending::is_asked_for);
-        if is_known && !judgement.failed && cluster.cause == Some(Cause::Unjudged) && !asked {
-            cluster.cause = None;
-            cluster.ending = None;
-            self.actions.push(Action::Tell(Notice::SightBack(Some(id.clone()))));
-            return;
+        // Judged at last: nothing more is requested of EMR.
+        if cluster.cause == Some(Cause::Unjudged)
+            && (is_known || judgement.failed)
+            && let Some(ending) = &mut cluster.ending
+        {
+            ending.withdraw(!judgement.failed);
+            if !judgement.failed && !ending.is_asked_for() {
+                return self.perform(now, id, vec![Move::LetLive]);
+            }
         }
         if judgement.failed && !cluster.is_unsafe() && cluster.end.is_none() {
             self.must_end(now, id, Cause::Failed);

@@ -115,6 +115,13 @@ impl<I: Id> Watcher<I> {
                 Move::Help(obstacle) => {
                     self.actions.push(Action::Tell(Notice::Help(id.clone(), obstacle)));
                 }
+                Move::LetLive => {
+                    if let Some(cluster) = self.clusters.get_mut(id) {
+                        cluster.cause = None;
+                        cluster.ending = None;
+                    }
+                    self.actions.push(Action::Tell(Notice::SightBack(Some(id.clone()))));
+                }
                 Move::Over(end) => {
                     self.actions.push(Action::Tell(match &end {
                         EndResult::Confirmed => Notice::EndConfirmed(id.clone()),

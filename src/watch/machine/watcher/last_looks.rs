@@ -18,11 +18,14 @@ use crate::watch::machine::{
 
 impl<I: Id> Watcher<I> {
     pub(super) fn begin_last_looks(&mut self, now: Moment) {
+        // Where several could not be described, what may be asked is nearly used up.
+        let failing = self.clusters.values().filter(|cluster| cluster.described.is_none()).count();
+        let rest = self.plan.limits.interval / 2;
         self.last = Some(LastLooks {
             began: now,
             looks: 0,
             under_way: false,
-            next: now,
+            next: if failing > 2 { now.after(rest) } else { now },
             pause: self.plan.limits.interval / 10,
             orphans_decided: false,
             stopped_ones_end: false,
@@ -125,6 +128,12 @@ impl<I: Id> Watcher<I> {
             {
                 last.pause = last.pause.max(self.plan.limits.interval);
             }
+            // Several share what may be asked about security configurations.
+            let unknown = self.clusters.values().filter(|cluster| {
+                cluster.cause.is_none() && cluster.judgement.unknown && !cluster.is_settled()
+            });
+            let unknown = u32::try_from(unknown.count()).unwrap_or(u32::MAX);
+            last.pause = last.pause.max(self.plan.limits.interval * unknown.div_ceil(2));
             last.next = now.after(last.pause);
             let slower = if std::mem::take(&mut self.throttled) { 4 } else { 2 };
             last.pause = (last.pause * slower).min(self.plan.limits.interval * (slower / 2));

@@ -38,10 +38,13 @@ impl<I: Id> Watcher<I> {
         if mutated!(self.plan, JudgeWithinForgotten) {
             return;
         }
+        // What is asked just now may tell.
+        let patience = self.plan.limits.interval * 12;
         let undecided: Vec<I> = self
             .undecided
             .iter()
             .filter(|(id, since)| is_late(**since) && !self.told_undecided.contains(*id))
+            .filter(|(id, since)| !self.looking.contains(*id) || is_late(since.after(patience)))
             .map(|(id, _)| id.clone())
             .collect();
         for id in undecided {
@@ -53,10 +56,10 @@ impl<I: Id> Watcher<I> {
             .clusters
             .iter()
             .filter(|(id, cluster)| {
-                // What is asked just now may tell.
                 let asked = self.looking.contains(*id) || cluster.details.under_way;
-                let patience = cluster.late_since().after(self.plan.limits.interval * 12);
-                cluster.cause.is_none() && !cluster.is_over() && (!asked || is_late(patience))
+                let late = is_late(cluster.late_since().after(patience))
+                    && now.since(cluster.found) >= patience;
+                cluster.cause.is_none() && !cluster.is_over() && (!asked || late)
             })
             .filter(|(_, cluster)| {
                 (cluster.unknown_since.is_some() || cluster.described.is_none())

@@ -10,7 +10,7 @@ use crate::watch::machine::{
     plan::{Id, Mode},
     state::State,
     time::Moment,
-    watcher::{HINTS_AT_ONCE, HINTS_DATED, HINTS_REMEMBERED, Watcher},
+    watcher::{FIRST_LOOKS, FIRST_LOOKS_OF_LISTED, HINTS_DATED, HINTS_REMEMBERED, Watcher},
 };
 
 impl<I: Id> Watcher<I> {
@@ -60,23 +60,43 @@ impl<I: Id> Watcher<I> {
             return;
         }
         if self.hints.len() < HINTS_REMEMBERED || mutated!(self.plan, HintsUnbounded) {
-            if self.hinted_since.len() < HINTS_DATED {
-                self.hinted_since.entry(id.clone()).or_insert(now);
-            }
             self.hints.push_back((id, 0));
         }
         self.look_soon(now);
     }
 
-    /// Describes what only the log names: a few at once, and then one with each interval, for a
-    /// line of the log is cheap to write.
+    /// Looks at a cluster that the list tells of and nobody has described yet.
+    pub(super) fn look_at_new(&mut self, now: Moment, id: &I) {
+        let is_first = !self.undecided.contains_key(id);
+        // It may have been asked for in vain before it was listed.
+        let since = self.hinted_since.get(id).copied().unwrap_or(now);
+        self.undecided.entry(id.clone()).or_insert(since);
+        let waiting = self.hints.len();
+        self.hints.retain(|(hinted, _)| hinted != id);
+        let waited = self.hints.len() < waiting;
+        if (is_first || waited) && !self.hint_looks.contains_key(id) {
+            self.hints.push_front((id.clone(), 0));
+            self.look_at_hints(now);
+        } else {
+            self.ask_look(id, Wanted { cluster: true, steps: false });
+        }
+    }
+
+    /// Describes what only the log or the list names: a few at once, and then one by one, so that
+    /// what may be asked is not used up. A line of the log is cheap to write, so that some of it is
+    /// kept for what is listed.
     pub(super) fn look_at_hints(&mut self, now: Moment) {
         let unbounded = mutated!(self.plan, HintsUnbounded);
-        if self.hints_next <= now {
-            self.hint_tokens = (self.hint_tokens + 1).min(HINTS_AT_ONCE);
-            self.hints_next = now.after(self.plan.limits.interval);
+        let rest = self.plan.limits.interval;
+        while self.first_looks < FIRST_LOOKS && self.first_looks_next <= now {
+            self.first_looks += 1;
+            self.first_looks_next = self.first_looks_next.after(rest);
         }
-        while !self.hints.is_empty() && (self.hint_tokens > 0 || unbounded) {
+        while let Some((id, _)) = self.hints.front() {
+            let kept = if self.undecided.contains_key(id) { 0 } else { FIRST_LOOKS_OF_LISTED };
+            if self.first_looks <= kept && !unbounded {
+                return;
+            }
             let Some((id, tries)) = self.hints.pop_front() else { return };
             if self.clusters.contains_key(&id)
                 || self.strangers.contains(&id)
@@ -84,7 +104,13 @@ impl<I: Id> Watcher<I> {
             {
                 continue;
             }
-            self.hint_tokens = self.hint_tokens.saturating_sub(1);
+            if self.first_looks == FIRST_LOOKS {
+                self.first_looks_next = now.after(rest);
+            }
+            self.first_looks = self.first_looks.saturating_sub(1);
+            if self.hinted_since.len() < HINTS_DATED {
+                self.hinted_since.entry(id.clone()).or_insert(now);
+            }
             self.hint_looks.insert(id.clone(), tries + 1);
             self.ask_look(&id, Wanted::ALL);
         }
@@ -150,13 +176,15 @@ impl<I: Id> Watcher<I> {
     }
 
     pub(super) fn need(&self) -> PollReason {
-        // A runner starts another cluster where one has not come to run.
+        // A runner starts another cluster where one has not come to run, or where it had no answer to
+        // the request for it.
+        let in_flight = self.plan.limits.in_flight();
         let none_ran = if mutated!(self.plan, SlowSearchAfterFailure) {
             self.clusters.is_empty()
         } else {
             !self.clusters.values().any(|cluster| {
                 let ends = matches!(cluster.state(), Some(State::Over | State::Terminating));
-                !ends || cluster.has_run
+                !ends || (cluster.has_run && self.now.since(cluster.found) >= in_flight)
             })
         };
         if !self.undecided.is_empty()
