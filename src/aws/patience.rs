@@ -134,7 +134,7 @@ impl Intercept for Patience {
         });
         let Some(mut attempts) = earlier else { return Ok(()) };
         let service = cfg.load::<Metadata>().map(Metadata::service);
-        let made = cfg.load::<RequestAttempts>().map_or(1, |made| made.attempts());
+        let made = cfg.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
         let retries = attempts.retries.clone();
         let (another, none) = (made.saturating_add(1), 1);
         let next = if context.response().is_some_and(|response| is_throttled(service, response)) {

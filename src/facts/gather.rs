@@ -471,7 +471,7 @@ impl<'a> Gathering<'a> {
             let decisions = match (principal.found(), &cluster) {
                 (Some(Principal::Simulated(arn)), Some(cluster)) => {
                     let simulated = guard_rights::simulate(iam, arn, cluster, region, query);
-                    self.within(call, simulated).await
+                    Box::pin(self.within(call, simulated)).await
                 }
                 _ => Lookup::not_asked(call, "whose policies decide is not known"),
             };

@@ -212,7 +212,7 @@ impl WatchResult {
         for open in &self.conclusion.open {
             match open {
                 Open::InFlight => {
-                    parts.push("a request of the runner may still start a cluster".to_owned())
+                    parts.push("a request of the runner may still start a cluster".to_owned());
                 }
                 Open::Survivors => parts.push(
                     "processes that the runner has left behind may still start a cluster"

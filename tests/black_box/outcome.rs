@@ -167,8 +167,10 @@ fn of_a_cluster_that_the_guard_may_not_end_nobody_reads_that_the_guard_ended_it(
 }
 
 /// A run under way whose runner hangs, and whose cluster the guard has judged.
-/// What a runner that was stopped leaves open: it may have asked for a cluster just before.
-const STAYS_OPEN: &str = "; a request of the runner may still start a cluster; the run stays open: the next start, or `emr-etl-guard watch --resume`, goes on from here";
+/// What a runner that was stopped leaves open. That it may have asked for a cluster just before
+/// stands there, too, unless the time for that is over.
+const STAYS_OPEN: &str = "; the run stays open: the next start, or `emr-etl-guard watch --resume`, goes on from here";
+const IN_FLIGHT: &str = "; a request of the runner may still start a cluster";
 
 fn under_way(stage: &Stage) -> std::process::Child {
     under_way_for(stage, Timings::all(3600.0))

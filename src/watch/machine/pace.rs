@@ -27,7 +27,7 @@ impl PollReason {
             // Never given up, however EMR throttles: a cluster must be judged in time.
             Self::Judgement => (1.0, 6.0, 2.0),
             Self::Search => (1.0, 1.5, 24.0),
-            Self::Start => (3.0, 5.2, 8.0),
+            Self::Start => (3.0, 5.0, 8.0),
             Self::Nothing => (54.0, 54.0, 3.0),
         }
     }
@@ -105,7 +105,7 @@ mod tests {
             around(pause, seconds);
             assert!(pause < Duration::from_secs(9));
         }
-        for seconds in [15.0, 22.5, 26.0, 26.0] {
+        for seconds in [15.0, 22.5, 25.0, 25.0] {
             around(pace.pause(PollReason::Start, false), seconds);
         }
         around(pace.pause(PollReason::Nothing, false), 270.0);

@@ -9,10 +9,10 @@ pub const SOON: Ms = 45 * SECOND;
 
 /// The same while another cluster of the run is proved, and works: the pause is three minutes and
 /// 15 %, so that EMR's quotas are the runner's.
-pub const SOON_BESIDE_ANOTHER: Ms = 4 * MINUTE;
+pub const SOON_BESIDE_ANOTHER: Ms = 330 * SECOND;
 
 /// The same for what is added to a cluster that works: its steps are asked for every six minutes.
-pub const SOON_ADDED: Ms = 10 * MINUTE;
+pub const SOON_ADDED: Ms = 12 * MINUTE;
 
 /// The same for instances that are added to it: they are asked for every 15 minutes.
 pub const SOON_GROWN: Ms = 20 * MINUTE;
