@@ -166,10 +166,9 @@ impl<I: Id> Watcher<I> {
             self.actions.push(Action::Tell(Notice::SightLost(Some(id.clone()))));
         }
         self.judge(now, &id, look.judgement);
-        // While it could not be described, its steps were not asked for.
+        // While it could not be described, its steps were not asked for, or long ago.
         if whose.is_some()
             && let Some(cluster) = self.clusters.get(&id)
-            && !cluster.judgement.steps_known
             && !look.steps_told
             && !cluster.is_settled()
             && (is_new || has_recovered)
