@@ -180,10 +180,14 @@ impl<I: Id> Watcher<I> {
         let none_ran = if mutated!(self.plan, SlowSearchAfterFailure) {
             self.clusters.is_empty()
         } else {
-            !self.clusters.values().any(|cluster| {
-                let ends = matches!(cluster.state(), Some(State::Over | State::Terminating));
-                !ends || (cluster.has_run && self.now.since(cluster.found) >= in_flight)
-            })
+            let ends = |cluster: &Cluster| {
+                matches!(cluster.state(), Some(State::Over | State::Terminating))
+            };
+            let latest = self.clusters.values().max_by_key(|cluster| cluster.found);
+            let may_follow = latest.is_none_or(|cluster| {
+                !cluster.has_run || self.now.since(cluster.found) < in_flight
+            });
+            may_follow && self.clusters.values().all(ends)
         };
         if !self.undecided.is_empty()
             || self.search.trouble.is_some()
