@@ -56,12 +56,15 @@ impl<I: Id> Watcher<I> {
             .iter()
             // What was never described is asked for beside the search, not after it.
             .filter(|(_, cluster)| !cluster.is_settled() && cluster.described.is_some())
+            // The last looks ask for what is not decided; that the rest is over counts, too.
+            .filter(|(id, cluster)| {
+                let ended = states.get(*id) == Some(&State::Over) && !cluster.is_over();
+                !everything || (ended && self.is_decided(cluster))
+            })
             .map(|(id, cluster)| {
                 let listed = states.get(id).copied();
                 (id.clone(), listed, cluster.wanted(listed, false, now, &self.plan))
             })
-            // The last looks ask for everything that is not decided; that the rest is over counts, too.
-            .filter(|(_, listed, _)| !everything || *listed == Some(State::Over))
             .collect();
         for (id, listed, wanted) in open {
             let Some(cluster) = self.clusters.get_mut(&id) else { continue };
