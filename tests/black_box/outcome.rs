@@ -36,7 +36,7 @@ fn forms(stage: &Stage, played: &Played) -> Vec<(&'static str, String)> {
 /// The guard's own lines on standard error.
 fn said(played: &Played) -> Vec<String> {
     let own = played.stderr.lines().filter(|line| line.starts_with("emr-etl-guard: "));
-    own.map(|line| played.redact(line)).collect()
+    own.map(|line| played.redact(line).replace(IN_FLIGHT, "")).collect()
 }
 
 /// A run whose cluster has no security configuration, and does at its termination what is asked.
@@ -169,7 +169,8 @@ fn of_a_cluster_that_the_guard_may_not_end_nobody_reads_that_the_guard_ended_it(
 /// A run under way whose runner hangs, and whose cluster the guard has judged.
 /// What a runner that was stopped leaves open. That it may have asked for a cluster just before
 /// stands there, too, unless the time for that is over.
-const STAYS_OPEN: &str = "; the run stays open: the next start, or `emr-etl-guard watch --resume`, goes on from here";
+const STAYS_OPEN: &str =
+    "; the run stays open: the next start, or `emr-etl-guard watch --resume`, goes on from here";
 const IN_FLIGHT: &str = "; a request of the runner may still start a cluster";
 
 fn under_way(stage: &Stage) -> std::process::Child {

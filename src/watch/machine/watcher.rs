@@ -127,6 +127,8 @@ pub struct Watcher<I> {
     #[cfg(feature = "mutants")]
     deferred: Vec<(I, crate::watch::machine::event::Look)>,
     wake: Option<Moment>,
+    /// When the machine was found to have slept last.
+    slept_until: Moment,
     /// The time of the event that is handled.
     now: Moment,
     is_finished: bool,
@@ -167,6 +169,7 @@ impl<I: Id> Watcher<I> {
             #[cfg(feature = "mutants")]
             deferred: Vec::new(),
             wake: None,
+            slept_until: Moment::START,
             now: Moment::START,
             is_finished: false,
             actions: Vec::new(),
@@ -197,6 +200,9 @@ impl<I: Id> Watcher<I> {
             return Vec::new();
         }
         self.now = now;
+        if self.wake.is_some_and(|wake| now.since(wake) >= self.plan.limits.interval * 12) {
+            self.slept_until = now;
+        }
         match event {
             Event::Woke => {}
             Event::Hint(id) => self.hinted(now, id, false),

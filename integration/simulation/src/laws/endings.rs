@@ -41,10 +41,16 @@ pub(super) fn unsafe_clusters_end_soon(history: &History, facts: &Facts) -> Resu
 
 /// Another cluster of the run works, or what looks like one: the watch is slow then.
 fn works_beside(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> bool {
+    // The pause may have begun while one worked that has ended since. One that never came to run
+    // leaves no such pause.
+    let works = |other: &Cluster| {
+        let ended_since = other.over().is_some_and(|over| over > at - SOON_BESIDE_ANOTHER);
+        other.lives(at) || (other.created < at && other.was_ready(at) && ended_since)
+    };
     history
         .clusters
         .iter()
-        .any(|other| other.id != cluster.id && is_of_run(life, other) && other.lives(at))
+        .any(|other| other.id != cluster.id && is_of_run(life, other) && works(other))
 }
 
 /// From when on the guard can find it, and whether it does so by itself, without the list.

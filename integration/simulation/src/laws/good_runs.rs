@@ -6,7 +6,10 @@ use crate::{
         bounds::{HARMLESS, LONGER, SHOWN, SOON_BESIDE_ANOTHER},
         facts::{Facts, is_launched_by_run, is_of_run, owners, shows_defect},
     },
-    model::cluster::{Cluster, Id},
+    model::{
+        cluster::{Cluster, Id},
+        faults::FaultKind,
+    },
     scenario::{MINUTE, Ms},
     watch::machine::{
         conclusion::Verdict,
@@ -100,7 +103,12 @@ fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
             .scenario
             .faults
             .iter()
-            .map(|fault| (fault.until + 2 * MINUTE).min(until) - fault.from.max(from))
+            .map(|fault| {
+                // Whoever was asked to slow down does so for some time.
+                let is_throttled = fault.kind == FaultKind::Throttled;
+                let after = if is_throttled { 6 * MINUTE } else { 2 * MINUTE };
+                (fault.until + after).min(until) - fault.from.max(from)
+            })
             .filter(|covered| *covered > 0)
             .sum();
         until - from - covered >= enough

@@ -44,6 +44,9 @@ pub(super) fn no_unsafe_cluster_is_unknown(history: &History, facts: &Facts) -> 
             let Some((shown, until)) = shows_defect(history, life, cluster) else { continue };
             // A list shows it by then, and nobody can miss it.
             let seen_from = shown.max(life.start).max(cluster.created + cluster.traits.list_lag);
+            // Its time begins when it is asked for; that a search succeeds has a limit of its own.
+            let asked = facts.asked.get(&(number, cluster.id)).copied().unwrap_or(seen_from);
+            let seen_from = asked.clamp(seen_from, seen_from + JUDGE_WITHIN);
             let asleep: Ms = life.slept.iter().map(|(from, until)| until - from).sum();
             let is_added = shown > cluster.created + SECOND;
             let added = if is_added { SOON_ADDED.max(SOON_GROWN) } else { 0 };

@@ -60,12 +60,15 @@ impl<I: Id> Watcher<I> {
                 let is_known = cluster.described.is_some() && cluster.found < self.search.asked;
                 is_known && !cluster.is_settled()
             })
+            // The last looks ask for what is not decided; that the rest is over counts, too.
+            .filter(|(id, cluster)| {
+                let ended = states.get(*id) == Some(&State::Over) && !cluster.is_over();
+                !everything || (ended && self.is_decided(cluster))
+            })
             .map(|(id, cluster)| {
                 let listed = states.get(id).copied();
                 (id.clone(), listed, cluster.wanted(listed, false, now, &self.plan))
             })
-            // The last looks ask for everything that is not decided; that the rest is over counts, too.
-            .filter(|(_, listed, _)| !everything || *listed == Some(State::Over))
             .collect();
         for (id, listed, wanted) in open {
             let Some(cluster) = self.clusters.get_mut(&id) else { continue };
@@ -170,10 +173,9 @@ impl<I: Id> Watcher<I> {
             self.actions.push(Action::Tell(Notice::SightLost(Some(id.clone()))));
         }
         self.judge(now, &id, look.judgement);
-        // While it could not be described, its steps were not asked for.
+        // While it could not be described, its steps were not asked for, or long ago.
         if whose.is_some()
             && let Some(cluster) = self.clusters.get(&id)
-            && !cluster.judgement.steps_known
             && !look.steps_told
             && !cluster.is_settled()
             && (is_new || has_recovered)

@@ -410,7 +410,9 @@ impl<I: Id> Watcher<I> {
             let is_known = cluster.described.is_some()
                 && !cluster.judgement.unknown
                 && (cluster.is_over() || !cluster.judgement.unseen);
-            if cluster.cause.is_none() && !is_known && self.counts(cluster) {
+            // An earlier guard may have seen of it what does not show any more.
+            let was_left = self.plan.known.contains(id) && !cluster.is_over();
+            if cluster.cause.is_none() && !is_known && (self.counts(cluster) || was_left) {
                 open.push(Open::Unjudged(id.clone()));
             }
         }

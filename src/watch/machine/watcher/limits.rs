@@ -59,7 +59,9 @@ impl<I: Id> Watcher<I> {
                 let asked = self.looking.contains(*id) || cluster.details.under_way;
                 let late = is_late(cluster.late_since().after(patience))
                     && now.since(cluster.found) >= patience;
-                cluster.cause.is_none() && !cluster.is_over() && (!asked || late)
+                // After a sleep of the machine there was no time to ask.
+                let awake = now.since(self.slept_until) >= patience;
+                cluster.cause.is_none() && !cluster.is_over() && awake && (!asked || late)
             })
             .filter(|(_, cluster)| {
                 (cluster.unknown_since.is_some() || cluster.described.is_none())

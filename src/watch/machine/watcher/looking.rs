@@ -129,7 +129,9 @@ impl<I: Id> Watcher<I> {
         if self.next_look > now {
             return;
         }
-        let search_waits = self.search.under_way;
+        // A search that hangs keeps nothing else waiting.
+        let patience = self.plan.limits.interval * 3;
+        let search_waits = self.search.under_way && now.since(self.search.asked) >= patience;
         self.ask_search();
         self.look_at_unlisted(now, search_waits);
         self.ask_details(now, false);
@@ -182,10 +184,14 @@ impl<I: Id> Watcher<I> {
         let none_ran = if mutated!(self.plan, SlowSearchAfterFailure) {
             self.clusters.is_empty()
         } else {
-            !self.clusters.values().any(|cluster| {
-                let ends = matches!(cluster.state(), Some(State::Over | State::Terminating));
-                !ends || (cluster.has_run && self.now.since(cluster.found) >= in_flight)
-            })
+            let ends = |cluster: &Cluster| {
+                matches!(cluster.state(), Some(State::Over | State::Terminating))
+            };
+            let latest = self.clusters.values().max_by_key(|cluster| cluster.found);
+            let may_follow = latest.is_none_or(|cluster| {
+                !cluster.has_run || self.now.since(cluster.found) < in_flight
+            });
+            may_follow && self.clusters.values().all(ends)
         };
         if !self.undecided.is_empty()
             || self.search.trouble.is_some()
