@@ -119,7 +119,7 @@ fn play(guards: usize, limit: &str, longest: Duration) {
     );
     for child in &children {
         if let Ok(pid) = i32::try_from(child.id()) {
-            drop(kill(Pid::from_raw(pid), Signal::SIGTERM));
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
     }
     for mut child in children {

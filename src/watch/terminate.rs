@@ -395,7 +395,7 @@ mod tests {
             // Two settings are told only where one alone changes nothing.
             let alone = told.contains("terminate_untagged: true`:") || told.contains("`on_");
             if decision != by_default && !(text.contains("with") && alone) {
-                told += &format!("; {text}: {}", name(decision));
+                told.extend(["; ", text, ": ", name(decision)]);
             }
         }
         format!("{}{told}", name(by_default))
