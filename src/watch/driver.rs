@@ -868,3 +868,36 @@ async fn fetch_volumes(
     };
     (nodes, volumes)
 }
+
+/// A plan of a resumed run, launched at AWS's millisecond 1000, and over by 2000.
+#[cfg(test)]
+pub(super) fn plan_for_tests() -> Plan<ClusterId> {
+    use crate::watch::machine::{plan::Rules, time::AwsTime};
+    let span = Duration::from_secs(5);
+    Plan {
+        mode: Mode::Resume,
+        limits: Limits { interval: span, judge_within: span, termination: span, stop: span },
+        rules: Rules {
+            on_stop: false,
+            on_orphan: false,
+            on_unjudged: true,
+            adopted: true,
+            attached: false,
+            untagged: false,
+        },
+        launched: Some(AwsTime(1000)),
+        until: Some(AwsTime(2000)),
+        earlier: BTreeSet::new(),
+        adoptable: BTreeSet::new(),
+        named: BTreeSet::new(),
+        known: BTreeSet::new(),
+        persistent: false,
+        has_steps: true,
+        until_idle: false,
+        open_until: Moment::START,
+        stopped_to_end: false,
+        seed: 0,
+        #[cfg(feature = "mutants")]
+        mutant: None,
+    }
+}

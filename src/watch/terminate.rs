@@ -317,7 +317,11 @@ mod tests {
     use crate::{
         base::lookup::LookupError,
         settings::resolve::{Options, Settings},
-        watch::machine::termination::{Reason as Why, decide},
+        watch::machine::{
+            ownership::ownership,
+            plan::Standing,
+            termination::{Reason as Why, decide},
+        },
     };
 
     #[test]
@@ -417,6 +421,43 @@ mod tests {
             include_str!("../../README.md").contains(&table),
             "README.md should hold this table:\n{table}"
         );
+    }
+
+    #[test]
+    fn the_docs_show_the_table_of_ownership() {
+        let plan = crate::watch::driver::plan_for_tests();
+        let case = |tag, (named, earlier, adoptable), (matches_request, created)| {
+            let created = AwsTime(created);
+            let evidence = Evidence { tag, created, matches_request, has_new_steps: false };
+            let standing = Standing { named, earlier, adoptable };
+            ownership(&evidence, standing, plan.until, &plan)
+        };
+        // In the run's time: from 1000 to 2000.
+        let (fresh, used, left) =
+            ((false, false, false), (false, true, true), (false, true, false));
+        let tags = [RunTag::This, RunTag::Other, RunTag::None];
+        for tag in tags {
+            for request in [(true, 1500), (false, 1500), (true, 500), (true, 2500)] {
+                for standing in [(true, false, false), (true, true, false), (true, true, true)] {
+                    assert_eq!(case(tag, standing, request), Ownership::Named);
+                }
+                let (is_ours, others) = (tag == RunTag::This, |whose| {
+                    if tag == RunTag::This { Ownership::Ours } else { whose }
+                });
+                assert_eq!(case(tag, used, request), others(Ownership::Adopted));
+                assert_eq!(case(tag, left, request), others(Ownership::NotOurs));
+                let presumed = tag == RunTag::None && request == (true, 1500);
+                let whose = if presumed { Ownership::Presumed } else { Ownership::NotOurs };
+                assert_eq!(case(tag, fresh, request), others(whose), "{is_ours} {request:?}");
+            }
+        }
+        let docs = include_str!("../../docs/ownership.md");
+        let code = include_str!("machine/ownership.rs");
+        let rows: Vec<&str> = code.lines().filter_map(|line| line.strip_prefix("/// | ")).collect();
+        assert_eq!(rows.len(), 8);
+        let docs: Vec<&str> = docs.lines().filter_map(|line| line.strip_prefix("| ")).collect();
+        // The heads differ in a name.
+        assert_eq!(rows[1..], docs[1..]);
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod init;
 mod live_view;
 mod metrics;
 mod outcome;
+mod ownership;
 mod pages;
 mod parity;
 mod permissions;

@@ -1,0 +1,100 @@
+//! Whose a cluster is: what the guard may end, and what it must not forget.
+
+use std::time::Duration;
+
+use emr_simulator::{
+    Calls, ClusterState, Command as Set, Fault, FaultKind, Hook, Moment, StartCluster, StartState,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::json;
+
+use crate::support::Stage;
+
+const THREE_DAYS: f64 = 3.0 * 86_400.0;
+
+fn by_guard(stage: &Stage, operation: &str) -> usize {
+    let requests = stage.sim.requests_for(operation).into_iter();
+    requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
+}
+
+fn state(stage: &Stage, id: &str) -> ClusterState {
+    stage.sim.with_world(|world| world.cluster(id).unwrap().state)
+}
+
+/// A cluster of the run's name and without any encryption.
+fn theirs(more: &serde_json::Value, age_seconds: f64) -> StartCluster {
+    let mut request = json!({"Name": "Snowplow ETL", "ReleaseLabel": "emr-5.29.0", "Instances": {"KeepJobFlowAliveWhenNoSteps": true, "TerminationProtected": true}});
+    for (key, value) in more.as_object().unwrap() {
+        request[key] = value.clone();
+    }
+    StartCluster {
+        id: Some("j-THEIRS".to_owned()),
+        state: StartState::Waiting,
+        age_seconds,
+        request,
+        ..StartCluster::default()
+    }
+}
+
+#[test]
+fn a_line_of_the_log_gives_no_right_to_end_an_old_cluster_of_the_same_name() {
+    let stage = Stage::acme().misbehave("forge-id=j-THEIRS");
+    stage.set(Set::StartCluster(theirs(&json!({}), THREE_DAYS)));
+    let played = stage.run();
+    played.expect_code(0);
+    assert!(played.stdout.contains("EMR jobflow j-THEIRS"), "the line was printed");
+    assert_eq!(state(&stage, "j-THEIRS"), ClusterState::Waiting);
+    for call in ["TerminateJobFlows", "SetTerminationProtection"] {
+        assert_eq!(by_guard(&stage, call), 0, "{call}");
+    }
+}
+
+#[test]
+fn a_cluster_of_the_same_name_with_another_runs_tag_is_not_this_runs_even_in_persistent_mode() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow");
+    let tag = json!({"Tags": [{"Key": "emr-etl-guard-run", "Value": "another"}]});
+    stage.set(Set::AddHook(Hook {
+        calls: Calls::Nth(1),
+        when: Moment::Reply,
+        ..Hook::after_first("RunJobFlow", vec![Set::StartCluster(theirs(&tag, 0.0))])
+    }));
+    let played = stage.run();
+    played.expect_code(0);
+    assert!(!played.clusters().contains(&"j-THEIRS".to_owned()));
+    assert_eq!(state(&stage, "j-THEIRS"), ClusterState::Waiting);
+    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+}
+
+#[test]
+fn a_run_that_was_stopped_in_the_middle_of_its_launch_stays_open_until_that_can_take_no_effect() {
+    let stage = Stage::acme()
+        .env("EMR_ETL_GUARD_WATCH_INTERVAL", "3s")
+        .env("EMR_ETL_GUARD_STOP_TIMEOUT", "2s");
+    stage.set(Set::AddFault(Fault::every("RunJobFlow", FaultKind::Hang)));
+    let child = stage.command("run").spawn().unwrap();
+    let asked = stage
+        .sim
+        .wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30));
+    assert!(asked.is_some());
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let played = stage.finish(child);
+    played.expect_code(143);
+    let last = played.stderr.lines().last().unwrap();
+    assert!(last.contains("a request of the runner may still start a cluster"), "{last}");
+    assert!(last.contains("the run stays open"), "{last}");
+
+    // It does start one, after the guard has gone, and without encryption.
+    stage.set(Set::ClearFaults);
+    let journals = std::fs::read_dir(stage.path("state/runs")).unwrap().flatten();
+    let run = journals.map(|journal| journal.path()).next().expect("the run is open");
+    let run = run.file_stem().unwrap().to_str().unwrap().to_owned();
+    let tag = json!({"Tags": [{"Key": "emr-etl-guard-run", "Value": run}]});
+    stage.set(Set::StartCluster(theirs(&tag, 0.0)));
+    let stage = stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "30ms");
+    stage.play(stage.watch_resume()).expect_code(76);
+    assert_eq!(state(&stage, "j-THEIRS"), ClusterState::Terminated);
+    assert_eq!(std::fs::read_dir(stage.path("state/runs")).unwrap().count(), 0, "it is closed");
+}
