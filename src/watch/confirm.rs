@@ -266,6 +266,11 @@ fn reason(doubt: &Doubt<ClusterId>, watched: &WatchResult) -> Option<Reason> {
     })
 }
 
+/// What the watch doubts, in words.
+pub(crate) fn doubts(watched: &WatchResult) -> Vec<Reason> {
+    watched.conclusion.doubts.iter().filter_map(|doubt| reason(doubt, watched)).collect()
+}
+
 /// What keeps the run from being confirmed.
 fn unconfirmed(
     runner: Outcome,
@@ -274,8 +279,7 @@ fn unconfirmed(
     watched: &WatchResult,
 ) -> (Vec<Reason>, Vec<Finding>) {
     let mut findings = Vec::new();
-    let mut reasons: Vec<Reason> =
-        watched.conclusion.doubts.iter().filter_map(|doubt| reason(doubt, watched)).collect();
+    let mut reasons = doubts(watched);
     if runner == Outcome::Ended(0) {
         let steps = watched
             .clusters

@@ -98,3 +98,27 @@ fn a_run_that_was_stopped_in_the_middle_of_its_launch_stays_open_until_that_can_
     assert_eq!(state(&stage, "j-THEIRS"), ClusterState::Terminated);
     assert_eq!(std::fs::read_dir(stage.path("state/runs")).unwrap().count(), 0, "it is closed");
 }
+
+#[test]
+fn a_run_that_is_closed_later_is_not_confirmed_where_its_volumes_were_never_seen() {
+    let stage = Stage::acme().misbehave("hang");
+    stage.set(Set::SetTimings(emr_simulator::Timings::all(3600.0)));
+    let mut child = stage.command("run").spawn().unwrap();
+    let looked = stage.sim.wait_for_request(
+        |request| {
+            request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD")
+        },
+        Duration::from_secs(30),
+    );
+    assert!(looked.is_some());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // It is over before anybody looks again, and so are its instances.
+    stage.set(Set::Advance(emr_simulator::Advance { seconds: 500_000.0 }));
+    let played = stage.play(stage.watch_resume());
+    played.expect_code(75);
+    assert!(played.stderr.contains("cluster-volumes"), "{}", played.stderr);
+    assert!(!played.stdout.contains("was what was verified;"), "{}", played.stdout);
+    assert_eq!(std::fs::read_dir(stage.path("state/runs")).unwrap().count(), 0, "told once");
+    stage.play(stage.watch_resume()).expect_code(0);
+}

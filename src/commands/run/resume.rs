@@ -162,8 +162,11 @@ async fn close(
         }
     }
     let closing = match (outcome, output) {
-        (None, Some(output)) => {
-            verify_output(run, output, &aws, &watched, settings, report).await?
+        // What nobody saw of its clusters keeps nobody from looking at what they wrote.
+        (None | Some(Outcome::Unconfirmed), Some(output)) => {
+            let written = verify_output(run, output, &aws, &watched, settings, report).await?;
+            let outcome = written.outcome.or(outcome);
+            ClosedRun { outcome, reasons: [reasons, written.reasons].concat(), ..written }
         }
         _ => ClosedRun {
             outcome,
@@ -362,7 +365,11 @@ fn judge(run: &UnfinishedRun, watched: &WatchResult) -> (Option<Outcome>, Vec<Re
         return (Some(outcome), reasons);
     }
     if watched.is_closed() {
-        return (None, Vec::new());
+        // One judgement for live and resumed runs: passed means seen.
+        let reasons = confirm::doubts(watched);
+        let outcome = (!reasons.is_empty()).then_some(Outcome::Unconfirmed);
+        let within = |reason: Reason| reason.within(&format!("run {id}, which was left open"));
+        return (outcome, reasons.into_iter().map(within).collect());
     }
     let trouble = watched
         .search_trouble
