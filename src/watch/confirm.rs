@@ -11,7 +11,7 @@ use crate::{
     settings::policy::Policy,
     watch::{
         machine::{
-            conclusion::{Doubt, Verdict},
+            conclusion::{Doubt, WatchVerdict},
             event::RunnerEnd,
         },
         records::{ClusterRecord, WatchResult},
@@ -64,7 +64,7 @@ pub(crate) fn confirm(
         return Confirmation { outcome, reasons, findings: Vec::new() };
     }
     let (reasons, findings) = unconfirmed(runner, expected, has_steps, watched);
-    let is_confirmed = watched.conclusion.verdict() == Verdict::Runner && reasons.is_empty();
+    let is_confirmed = watched.conclusion.verdict() == WatchVerdict::Runner && reasons.is_empty();
     let outcome = if is_confirmed { runner } else { Outcome::Unconfirmed };
     Confirmation { outcome, reasons, findings }
 }
@@ -298,7 +298,7 @@ fn unconfirmed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::machine::{conclusion::Conclusion, ownership::Ownership};
+    use crate::watch::machine::{conclusion::WatchConclusion, ownership::Ownership};
 
     fn unsafe_cluster(end: Option<TerminationResult>) -> ClusterRecord {
         let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list", Ownership::Ours);
@@ -322,7 +322,7 @@ mod tests {
             clusters,
             search_trouble: search_trouble.map(str::to_owned),
             undecided: Vec::new(),
-            conclusion: Conclusion { doubts, ..Conclusion::default() },
+            conclusion: WatchConclusion { doubts, ..WatchConclusion::default() },
         };
         confirm(runner, expected_end(runner, false), true, &watched).outcome
     }

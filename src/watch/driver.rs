@@ -41,13 +41,13 @@ use crate::{
     watch::{
         events::{Hint, Input, WatchEvent},
         machine::{
-            conclusion::{Cause, Conclusion, EndResult},
+            conclusion::{Cause, EndResult, WatchConclusion},
             event::{
-                Action, Answer, Described, Entry, Event, Judgement, Listing, Look, Notice,
-                Question, RunnerEnd,
+                Action, AwsAnswer, Described, Entry, Event, Judgement, ListedCluster, Look,
+                Question, RunnerEnd, WatchNotice,
             },
             ownership::{Evidence, Ownership, RunTag},
-            plan::{Limits, Mode, Plan},
+            plan::{Limits, Plan, WatchMode},
             time::Moment,
             watcher::Watcher,
         },
@@ -69,7 +69,7 @@ pub(crate) struct WatchPlan {
     /// The run's id, by which the processes that it left are known; none where there is no run.
     pub(crate) run: Option<String>,
     /// What is watched.
-    pub(crate) mode: Mode,
+    pub(crate) mode: WatchMode,
     /// Clusters of this run that an earlier guard knew.
     pub(crate) known: BTreeSet<ClusterId>,
     /// In a resumed run: the latest time of AWS's at which it can have brought anything about.
@@ -114,7 +114,7 @@ impl WatchPlan {
         Self {
             selector: prepared.selector,
             run: Some(prepared.run),
-            mode: Mode::Resume,
+            mode: WatchMode::Resume,
             known: run.clusters.clone(),
             // The journal of an older guard does not say when: then nothing is presumed.
             until: until.or(Some(OffsetDateTime::UNIX_EPOCH)),
@@ -265,7 +265,7 @@ struct Driver {
     wake: Option<Instant>,
     /// What the clusters' end should look like.
     expected: ExpectedEnd,
-    concluded: Option<Conclusion<ClusterId>>,
+    concluded: Option<WatchConclusion<ClusterId>>,
 }
 
 impl Driver {
@@ -353,7 +353,7 @@ impl Driver {
                 if listed.found().is_some() {
                     self.heartbeat();
                 }
-                let of_one = |listing: &ClusterListing| Listing {
+                let of_one = |listing: &ClusterListing| ListedCluster {
                     id: listing.id.clone(),
                     has_job_name: listing.name == self.plan.selector.job_name,
                     state: terminate::state(listing.status.state),
@@ -434,7 +434,7 @@ impl Driver {
         });
         Event::Looked(
             id,
-            Look { described: described.unwrap_or(Answer::Absent), judgement, steps_told },
+            Look { described: described.unwrap_or(AwsAnswer::Absent), judgement, steps_told },
         )
     }
 
@@ -581,9 +581,9 @@ impl Driver {
     }
 
     /// Notes what the machine tells, and passes on what people must know.
-    fn tell_people(&mut self, notice: Notice<ClusterId>) {
+    fn tell_people(&mut self, notice: WatchNotice<ClusterId>) {
         let event = match notice {
-            Notice::Found(id, whose) => {
+            WatchNotice::Found(id, whose) => {
                 let found_by = self.found_by(&id);
                 self.timeline.note(format!("{id}: found ({found_by})"));
                 let record = self
@@ -597,12 +597,12 @@ impl Driver {
                 self.watched.insert(id);
                 return;
             }
-            Notice::Passed(id, waits) => {
+            WatchNotice::Passed(id, waits) => {
                 let waiting = if waits { ", as far as it is there yet" } else { "" };
                 self.timeline.note(format!("{id}: is what was verified{waiting}"));
                 return;
             }
-            Notice::Unsafe(id, cause, ends) => {
+            WatchNotice::Unsafe(id, cause, ends) => {
                 self.timeline.note(match cause {
                     Cause::Unjudged => format!("{id}: could not be judged in time"),
                     _ => format!("{id}: is UNSAFE"),
@@ -614,7 +614,7 @@ impl Driver {
                 });
                 WatchEvent::Unsafe(id, findings.unwrap_or_default(), ends)
             }
-            Notice::Ending(id, cause) => {
+            WatchNotice::Ending(id, cause) => {
                 self.timeline.note(match cause {
                     Cause::Stopped => {
                         format!("{id}: terminating it, because the run was stopped")
@@ -625,18 +625,18 @@ impl Driver {
                 });
                 return;
             }
-            Notice::Help(id, obstacle) => {
+            WatchNotice::Help(id, obstacle) => {
                 let said = terminate::said(&obstacle);
                 self.timeline.note(format!("{id}: waiting for somebody to end it; {said}"));
                 let is_unsafe = self.records.get(&id).is_some_and(|record| record.is_unsafe);
                 WatchEvent::Help(id, is_unsafe, said)
             }
-            Notice::EndConfirmed(id) => {
+            WatchNotice::EndConfirmed(id) => {
                 self.timeline.note(format!("{id}: its end is confirmed"));
                 self.note_end(&id, TerminationResult::Confirmed);
                 return;
             }
-            Notice::EndUnconfirmed(id, obstacle) => {
+            WatchNotice::EndUnconfirmed(id, obstacle) => {
                 let end = EndResult::Unconfirmed(obstacle);
                 let end = TerminationResult::of(&end, self.plan.limits.termination);
                 if let TerminationResult::Unconfirmed(why) = &end {
@@ -645,25 +645,25 @@ impl Driver {
                 self.note_end(&id, end);
                 return;
             }
-            Notice::Blind(why) => WatchEvent::Blind(why),
-            Notice::Unjudged(id) => {
+            WatchNotice::Blind(why) => WatchEvent::Blind(why),
+            WatchNotice::Unjudged(id) => {
                 self.timeline.note(format!("{id}: could not be judged in time"));
                 let record = self.records.get(&id);
                 let findings = record.map(|record| record.findings.clone());
                 WatchEvent::Unjudged(id, findings.unwrap_or_default())
             }
-            Notice::SightLost(id) => WatchEvent::SightLost(id),
-            Notice::SightBack(id) => {
+            WatchNotice::SightLost(id) => WatchEvent::SightLost(id),
+            WatchNotice::SightBack(id) => {
                 let what = id.as_ref().map_or("the list of clusters", ClusterId::as_str);
                 self.timeline.note(format!("{what}: can be seen again"));
                 return;
             }
-            Notice::Orphan(id) => {
+            WatchNotice::Orphan(id) => {
                 self.timeline.note(format!("{id}: goes on, and nobody waits for it"));
                 return;
             }
-            Notice::Twice(ids) => WatchEvent::Twice(ids),
-            Notice::Done => WatchEvent::Done,
+            WatchNotice::Twice(ids) => WatchEvent::Twice(ids),
+            WatchNotice::Done => WatchEvent::Done,
         };
         let _ = self.events.send(event);
     }
@@ -680,7 +680,7 @@ impl Driver {
         let Self { mut records, watched, plan, expected, concluded, .. } = self;
         records.retain(|id, _| watched.contains(id));
         let expected = match (plan.mode, plan.until_idle) {
-            (Mode::Attach, true) if expected != ExpectedEnd::Failed => ExpectedEnd::Persistent,
+            (WatchMode::Attach, true) if expected != ExpectedEnd::Failed => ExpectedEnd::Persistent,
             _ => expected,
         };
         let conclusion = concluded.unwrap_or_default();
@@ -708,11 +708,11 @@ impl Driver {
 }
 
 /// Adds the findings on a cluster's end.
-fn judge_end(record: &mut ClusterRecord, expected: ExpectedEnd, mode: Mode, policy: &Policy) {
+fn judge_end(record: &mut ClusterRecord, expected: ExpectedEnd, mode: WatchMode, policy: &Policy) {
     if record.is_unsafe {
         return;
     }
-    if record.whose == Ownership::Ours && mode != Mode::Attach {
+    if record.whose == Ownership::Ours && mode != WatchMode::Attach {
         let mut orphaned =
             [clusters::judge_orphan(record.id.as_str(), &record.cluster, record.orphan.is_some())];
         apply_policy(&mut orphaned, policy);
@@ -720,7 +720,7 @@ fn judge_end(record: &mut ClusterRecord, expected: ExpectedEnd, mode: Mode, poli
     }
     record.findings.push(clusters::judge_end(record.id.as_str(), &record.look(), expected));
     // A run that came to nothing can leave nothing behind to look at; one that succeeded cannot.
-    if mode == Mode::Run && expected == ExpectedEnd::Failed {
+    if mode == WatchMode::Run && expected == ExpectedEnd::Failed {
         for finding in record.findings.iter_mut().filter(|finding| finding.not_there) {
             if finding.level == Level::Required && finding.status == Status::Unknown {
                 finding.status = Status::NotApplicable;
@@ -875,7 +875,7 @@ pub(super) fn plan_for_tests() -> Plan<ClusterId> {
     use crate::watch::machine::{plan::Rules, time::AwsTime};
     let span = Duration::from_secs(5);
     Plan {
-        mode: Mode::Resume,
+        mode: WatchMode::Resume,
         limits: Limits { interval: span, judge_within: span, termination: span, stop: span },
         rules: Rules {
             on_stop: false,

@@ -12,7 +12,7 @@ use crate::{
     facts::emr::{ClusterFacts, ClusterState, ClusterStep, SecurityConfiguration},
     watch::{
         machine::{
-            conclusion::{Conclusion, Open},
+            conclusion::{Open, WatchConclusion},
             event::{Judgement, Work},
             ownership::Ownership,
         },
@@ -149,7 +149,7 @@ pub struct WatchResult {
     pub undecided: Vec<ClusterId>,
     /// What the watch came to.
     #[serde(skip)]
-    pub(crate) conclusion: Conclusion<ClusterId>,
+    pub(crate) conclusion: WatchConclusion<ClusterId>,
 }
 
 impl WatchResult {
@@ -511,14 +511,14 @@ mod tests {
                 clusters: vec![],
                 search_trouble: Some("denied".to_owned()),
                 undecided: vec!["j-9".parse().unwrap()],
-                conclusion: Conclusion::default(),
+                conclusion: WatchConclusion::default(),
             }
             .what_goes_on(),
             WatchResult {
                 clusters: vec![],
                 search_trouble: Some("denied".to_owned()),
                 undecided: vec![],
-                conclusion: Conclusion::default(),
+                conclusion: WatchConclusion::default(),
             }
             .what_goes_on(),
         ];
@@ -544,7 +544,7 @@ mod tests {
             ],
             search_trouble: None,
             undecided: Vec::new(),
-            conclusion: Conclusion::default(),
+            conclusion: WatchConclusion::default(),
         }
         .with_remediation("eu-west-1");
         let with: Vec<&str> = watched

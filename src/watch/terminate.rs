@@ -22,7 +22,7 @@ use crate::{
     watch::machine::{
         conclusion::{EndResult, Obstacle},
         ending::{Ending, Move},
-        event::{Answer, Described, Refusal, RefusalKind},
+        event::{AwsAnswer, Described, Refusal, RefusalKind},
         ownership::{Evidence, Ownership, RunTag},
         plan::Rules,
         state::State,
@@ -128,11 +128,11 @@ pub(super) fn state(state: ClusterState) -> State {
 }
 
 /// A lookup, as the machine knows it.
-pub(super) fn answer<T, U>(lookup: &Lookup<T>, of: impl FnOnce(&T) -> U) -> Answer<U> {
+pub(super) fn answer<T, U>(lookup: &Lookup<T>, of: impl FnOnce(&T) -> U) -> AwsAnswer<U> {
     match lookup {
-        Lookup::Found(found) => Answer::Found(of(found)),
-        Lookup::Absent => Answer::Absent,
-        Lookup::Denied(error) | Lookup::Unreachable(error) => Answer::Failed(error.to_string()),
+        Lookup::Found(found) => AwsAnswer::Found(of(found)),
+        Lookup::Absent => AwsAnswer::Absent,
+        Lookup::Denied(error) | Lookup::Unreachable(error) => AwsAnswer::Failed(error.to_string()),
     }
 }
 
@@ -320,7 +320,7 @@ mod tests {
         watch::machine::{
             ownership::ownership,
             plan::Standing,
-            termination::{Reason as Why, decide},
+            termination::{EndReason as Why, decide},
         },
     };
 

@@ -11,12 +11,13 @@ use crate::{
     },
     scenario::{CrashTime, Defect, RequestAnswer, SECOND},
     watch::machine::{
-        conclusion::{Cause, Conclusion, Doubt, Obstacle, Open, Verdict},
+        conclusion::{Cause, Doubt, Obstacle, Open, WatchConclusion, WatchVerdict},
         event::{
-            Action, Answer, Entry, Event, Force, Notice, Question, Refusal, RefusalKind, RunnerEnd,
+            Action, AwsAnswer, Entry, Event, Force, Question, Refusal, RefusalKind, RunnerEnd,
+            WatchNotice,
         },
         ownership::{Ownership, RunTag},
-        plan::Mode,
+        plan::WatchMode,
         state::State,
     },
 };
@@ -268,8 +269,8 @@ impl Coverage {
             Action::Finish(_) => "action: finish",
         });
         match action {
-            Action::Tell(Notice::Help(_, obstacle)) => self.obstacle(obstacle),
-            Action::Tell(Notice::EndUnconfirmed(_, obstacle)) => self.obstacle(obstacle),
+            Action::Tell(WatchNotice::Help(_, obstacle)) => self.obstacle(obstacle),
+            Action::Tell(WatchNotice::EndUnconfirmed(_, obstacle)) => self.obstacle(obstacle),
             _ => {}
         }
     }
@@ -303,9 +304,9 @@ impl Coverage {
 
     fn life(&mut self, history: &History, number: usize, life: &Life) {
         self.count(match life.mode {
-            Mode::Run => "guard: runs",
-            Mode::Resume => "guard: resumes",
-            Mode::Attach => "guard: attaches",
+            WatchMode::Run => "guard: runs",
+            WatchMode::Resume => "guard: resumes",
+            WatchMode::Attach => "guard: attaches",
         });
         self.count_if(number == 2, "guard: third start");
         self.count_if(life.stops.len() > 1, "guard: second stop");
@@ -324,12 +325,12 @@ impl Coverage {
         }
     }
 
-    fn conclusion(&mut self, conclusion: &Conclusion<Id>) {
+    fn conclusion(&mut self, conclusion: &WatchConclusion<Id>) {
         self.count(match conclusion.verdict() {
-            Verdict::UnsafeAlive => "verdict: unsafe, alive",
-            Verdict::UnsafeEnded => "verdict: unsafe, ended",
-            Verdict::Unconfirmed => "verdict: unconfirmed",
-            Verdict::Runner => "verdict: runner",
+            WatchVerdict::UnsafeAlive => "verdict: unsafe, alive",
+            WatchVerdict::UnsafeEnded => "verdict: unsafe, ended",
+            WatchVerdict::Unconfirmed => "verdict: unconfirmed",
+            WatchVerdict::Runner => "verdict: runner",
         });
         for doubt in &conclusion.doubts {
             self.count(match doubt {
@@ -497,12 +498,12 @@ fn event_name(event: &Event<Id>) -> &'static str {
         Event::Hint(_) => "event: hint",
         Event::Activity => "event: activity",
         Event::Pushed(_) => "event: pushed",
-        Event::Listed(Answer::Found(_) | Answer::Absent) => "event: listed",
-        Event::Listed(Answer::Failed(_)) => "event: list failed",
+        Event::Listed(AwsAnswer::Found(_) | AwsAnswer::Absent) => "event: listed",
+        Event::Listed(AwsAnswer::Failed(_)) => "event: list failed",
         Event::Looked(_, look) => match look.described {
-            Answer::Found(_) => "event: looked",
-            Answer::Absent => "event: look absent",
-            Answer::Failed(_) => "event: look failed",
+            AwsAnswer::Found(_) => "event: looked",
+            AwsAnswer::Absent => "event: look absent",
+            AwsAnswer::Failed(_) => "event: look failed",
         },
         Event::Detailed(..) => "event: detailed",
         Event::TerminationAnswered(_, Ok(())) => "event: termination accepted",
@@ -527,23 +528,23 @@ fn event_name(event: &Event<Id>) -> &'static str {
     }
 }
 
-fn notice_name(notice: &Notice<Id>) -> &'static str {
+fn notice_name(notice: &WatchNotice<Id>) -> &'static str {
     match notice {
-        Notice::Found(..) => "notice: found",
-        Notice::Passed(_, false) => "notice: passed",
-        Notice::Passed(_, true) => "notice: passed so far",
-        Notice::Unsafe(..) => "notice: unsafe",
-        Notice::Help(..) => "notice: help",
-        Notice::Ending(..) => "notice: ending",
-        Notice::EndConfirmed(_) => "notice: end confirmed",
-        Notice::EndUnconfirmed(..) => "notice: end unconfirmed",
-        Notice::Blind(_) => "notice: blind",
-        Notice::Unjudged(_) => "notice: unjudged",
-        Notice::SightLost(_) => "notice: sight lost",
-        Notice::SightBack(_) => "notice: sight back",
-        Notice::Orphan(_) => "notice: orphan",
-        Notice::Twice(_) => "notice: twice",
-        Notice::Done => "notice: done",
+        WatchNotice::Found(..) => "notice: found",
+        WatchNotice::Passed(_, false) => "notice: passed",
+        WatchNotice::Passed(_, true) => "notice: passed so far",
+        WatchNotice::Unsafe(..) => "notice: unsafe",
+        WatchNotice::Help(..) => "notice: help",
+        WatchNotice::Ending(..) => "notice: ending",
+        WatchNotice::EndConfirmed(_) => "notice: end confirmed",
+        WatchNotice::EndUnconfirmed(..) => "notice: end unconfirmed",
+        WatchNotice::Blind(_) => "notice: blind",
+        WatchNotice::Unjudged(_) => "notice: unjudged",
+        WatchNotice::SightLost(_) => "notice: sight lost",
+        WatchNotice::SightBack(_) => "notice: sight back",
+        WatchNotice::Orphan(_) => "notice: orphan",
+        WatchNotice::Twice(_) => "notice: twice",
+        WatchNotice::Done => "notice: done",
     }
 }
 

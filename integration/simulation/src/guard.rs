@@ -12,7 +12,7 @@ use crate::{
     scenario::{MINUTE, Ms, SECOND, Settings},
     watch::machine::{
         event::{Action, Event},
-        plan::{Limits, Mode, Plan},
+        plan::{Limits, Plan, WatchMode},
         time::Moment,
         watcher::Watcher,
     },
@@ -122,7 +122,7 @@ impl<M> Guard<M> {
 /// The plan of a guard that starts at `now`.
 #[must_use]
 pub fn plan(
-    mode: Mode,
+    mode: WatchMode,
     journal: &Journal,
     settings: &Settings,
     seed: u64,

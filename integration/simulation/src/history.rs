@@ -9,9 +9,9 @@ use crate::{
     },
     scenario::{Ms, Scenario},
     watch::machine::{
-        conclusion::Conclusion,
+        conclusion::WatchConclusion,
         event::{Action, Event, RunnerEnd},
-        plan::Mode,
+        plan::WatchMode,
     },
 };
 
@@ -30,7 +30,7 @@ pub enum What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum World {
     /// A guard started.
-    GuardStarted(Mode),
+    GuardStarted(WatchMode),
     /// A guard died, with the machine or alone.
     GuardCrashed {
         /// The machine went down.
@@ -76,7 +76,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LifeEnd {
     /// By itself, with this conclusion.
-    Finished(Conclusion<Id>),
+    Finished(WatchConclusion<Id>),
     /// It was killed.
     Crashed,
     /// It did not end within the time of the simulation, or did too much.
@@ -87,7 +87,7 @@ pub enum LifeEnd {
 #[derive(Clone, Debug)]
 pub struct Life {
     /// What it watched.
-    pub mode: Mode,
+    pub mode: WatchMode,
     /// When it started.
     pub start: Ms,
     /// When it ended, and how.
@@ -124,7 +124,7 @@ pub struct Life {
 impl Life {
     /// Its conclusion, if it came to one.
     #[must_use]
-    pub fn conclusion(&self) -> Option<&Conclusion<Id>> {
+    pub fn conclusion(&self) -> Option<&WatchConclusion<Id>> {
         match &self.end {
             Some((_, LifeEnd::Finished(conclusion))) => Some(conclusion),
             Some((_, LifeEnd::Crashed | LifeEnd::Endless)) | None => None,

@@ -8,9 +8,9 @@ use emr_simulation::{
     model::cluster::Id,
     run::{Options, run},
     watch::machine::{
-        conclusion::Conclusion,
-        event::{Action, Answer, Event, Question},
-        plan::{Mode, Plan},
+        conclusion::WatchConclusion,
+        event::{Action, AwsAnswer, Event, Question},
+        plan::{Plan, WatchMode},
         time::Moment,
     },
 };
@@ -35,7 +35,7 @@ fn broken<M: Machine>(seeds: std::ops::Range<u64>) -> Vec<&'static str> {
 }
 
 fn empty() -> Action<Id> {
-    Action::Finish(Conclusion {
+    Action::Finish(WatchConclusion {
         clusters: Vec::new(),
         doubts: Vec::new(),
         open: Vec::new(),
@@ -72,7 +72,7 @@ fn a_guard_that_does_nothing_breaks_the_laws_on_knowledge_endings_and_limits() {
 
 /// It ends whatever it finds.
 #[derive(Clone)]
-struct EndsAll(Mode);
+struct EndsAll(WatchMode);
 
 impl Machine for EndsAll {
     fn new(plan: Plan<Id>) -> Self {
@@ -85,10 +85,10 @@ impl Machine for EndsAll {
 
     fn handle(&mut self, _: Moment, event: Event<Id>) -> Vec<Action<Id>> {
         match event {
-            Event::Listed(Answer::Found(listed)) if !listed.is_empty() => {
+            Event::Listed(AwsAnswer::Found(listed)) if !listed.is_empty() => {
                 listed.into_iter().map(|listing| Action::Terminate(listing.id)).collect()
             }
-            Event::Listed(_) if self.0 == Mode::Run => vec![Action::Ask(Question::Search)],
+            Event::Listed(_) if self.0 == WatchMode::Run => vec![Action::Ask(Question::Search)],
             Event::OutputEnded | Event::StopAsked => vec![empty()],
             _ => Vec::new(),
         }

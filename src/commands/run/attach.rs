@@ -59,7 +59,7 @@ use crate::{
         confirm,
         driver::{self, ActiveWatch, WatchPlan},
         events::Input,
-        machine::plan::Mode,
+        machine::plan::WatchMode,
         records::WatchResult,
     },
 };
@@ -379,7 +379,7 @@ impl AttachContext<'_> {
                 launched: None,
             },
             run: None,
-            mode: Mode::Attach,
+            mode: WatchMode::Attach,
             known: BTreeSet::new(),
             until: None,
             open_for: Duration::ZERO,

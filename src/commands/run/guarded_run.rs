@@ -57,7 +57,8 @@ use crate::{
         observations::{Observations, RunnerDocuments},
     },
     watch::{
-        confirm::tells_what_goes_on, driver::WatchPlan, machine::plan::Mode, records::WatchResult,
+        confirm::tells_what_goes_on, driver::WatchPlan, machine::plan::WatchMode,
+        records::WatchResult,
     },
 };
 
@@ -302,7 +303,7 @@ impl<'a> Run<'a> {
                 launched,
             },
             run: Some(self.id.clone()),
-            mode: Mode::Run,
+            mode: WatchMode::Run,
             known: BTreeSet::new(),
             until: None,
             open_for: Duration::ZERO,

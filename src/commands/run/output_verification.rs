@@ -39,7 +39,7 @@ use crate::{
         confirm::{self, Confirmation},
         machine::{
             ownership::Ownership,
-            termination::{self, Reason},
+            termination::{self, EndReason},
         },
         records::{ClusterRecord, WatchResult},
         terminate::{self, ClusterTermination, TerminationResult},
@@ -193,7 +193,7 @@ impl OutputVerification<'_> {
                 .record(id)
                 .and_then(|record| record.steps.found())
                 .is_some_and(|steps| !steps.is_empty());
-            let decision = termination::decide(*whose, Reason::Wrote, used, rules);
+            let decision = termination::decide(*whose, EndReason::Wrote, used, rules);
             let end = ending.follow(decision, &tell).await;
             (id.clone(), end)
         }));

@@ -10,7 +10,7 @@ use crate::watch::machine::{
     ownership::Ownership,
     plan::Plan,
     state::State,
-    termination::{Decision, Reason, decide},
+    termination::{Decision, EndReason, decide},
     time::Moment,
 };
 
@@ -235,13 +235,13 @@ impl Cluster {
     }
 
     /// What is done about it, if it should be over for this reason.
-    pub(super) fn decision<I>(&self, why: Reason, plan: &Plan<I>) -> Decision {
+    pub(super) fn decision<I>(&self, why: EndReason, plan: &Plan<I>) -> Decision {
         let mut rules = plan.rules;
         rules.untagged |= mutated!(plan, UntaggedEnds);
         rules.on_unjudged |= mutated!(plan, UnjudgedAlwaysEnds);
         let used = self.has_new_steps() || mutated!(plan, AdoptedWithoutStepsEnds);
         let decision = decide(self.whose, why, used, rules);
-        if decision == Decision::End && why == Reason::Unsafe && mutated!(plan, UnsafeIsLeft) {
+        if decision == Decision::End && why == EndReason::Unsafe && mutated!(plan, UnsafeIsLeft) {
             Decision::Ask
         } else {
             decision

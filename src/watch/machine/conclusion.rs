@@ -103,7 +103,7 @@ pub enum Open<I> {
 
 /// What the watch came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conclusion<I> {
+pub struct WatchConclusion<I> {
     /// The clusters that were watched.
     pub clusters: Vec<(I, ClusterEnd)>,
     /// Why the run is not confirmed.
@@ -118,7 +118,7 @@ pub struct Conclusion<I> {
 
 /// What a run comes to, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
+pub enum WatchVerdict {
     /// 71: an unsafe cluster may still be running.
     UnsafeAlive,
     /// 76: an unsafe cluster was found, and is over.
@@ -129,7 +129,7 @@ pub enum Verdict {
     Runner,
 }
 
-impl<I> Default for Conclusion<I> {
+impl<I> Default for WatchConclusion<I> {
     /// Nothing was watched.
     fn default() -> Self {
         Self {
@@ -142,21 +142,21 @@ impl<I> Default for Conclusion<I> {
     }
 }
 
-impl<I> Conclusion<I> {
+impl<I> WatchConclusion<I> {
     /// The verdict.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> WatchVerdict {
         let mut unsafe_ones = self.clusters.iter().filter(|(_, end)| end.is_unsafe()).peekable();
         if unsafe_ones.peek().is_some() {
             if unsafe_ones.any(|(_, end)| end.end != Some(EndResult::Confirmed)) {
-                Verdict::UnsafeAlive
+                WatchVerdict::UnsafeAlive
             } else {
-                Verdict::UnsafeEnded
+                WatchVerdict::UnsafeEnded
             }
         } else if self.doubts.is_empty() {
-            Verdict::Runner
+            WatchVerdict::Runner
         } else {
-            Verdict::Unconfirmed
+            WatchVerdict::Unconfirmed
         }
     }
 }

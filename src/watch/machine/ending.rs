@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::watch::machine::{
     conclusion::{EndResult, Obstacle},
-    event::{Answer, Described, Refusal, RefusalKind},
+    event::{AwsAnswer, Described, Refusal, RefusalKind},
     ownership::Ownership,
     state::State,
     termination::Decision,
@@ -202,7 +202,7 @@ impl Ending {
     }
 
     /// A look has told something of the cluster.
-    pub fn looked(&mut self, now: Moment, seen: &Answer<Described>) -> Vec<Move> {
+    pub fn looked(&mut self, now: Moment, seen: &AwsAnswer<Described>) -> Vec<Move> {
         if self.is_over {
             return Vec::new();
         }
@@ -224,19 +224,19 @@ impl Ending {
             match seen {
                 // Somebody may lift or set protection meanwhile; EMR having accepted once is no
                 // promise.
-                Answer::Found(described)
+                AwsAnswer::Found(described)
                     if self.accepted && described.state != State::Terminating =>
                 {
                     self.obstacle = Some(Obstacle::Accepted(described.state));
                     self.accepted = false;
                     self.lift |= described.protected;
                 }
-                Answer::Found(described) if described.protected && !self.accepted => {
+                AwsAnswer::Found(described) if described.protected && !self.accepted => {
                     self.lift = true;
                 }
-                Answer::Found(_) => {}
-                Answer::Absent => self.obstacle = Some(Obstacle::Unknown),
-                Answer::Failed(why) => self.obstacle = Some(Obstacle::Said(why.clone())),
+                AwsAnswer::Found(_) => {}
+                AwsAnswer::Absent => self.obstacle = Some(Obstacle::Unknown),
+                AwsAnswer::Failed(why) => self.obstacle = Some(Obstacle::Said(why.clone())),
             }
         }
         if now.after(self.pause) > self.deadline {
@@ -318,14 +318,14 @@ mod tests {
         );
     }
 
-    fn seen(state: State) -> Answer<Described> {
+    fn seen(state: State) -> AwsAnswer<Described> {
         let evidence = Evidence {
             tag: RunTag::This,
             created: AwsTime(0),
             matches_request: true,
             has_new_steps: true,
         };
-        Answer::Found(Described { state, evidence, protected: false, was_ready: true })
+        AwsAnswer::Found(Described { state, evidence, protected: false, was_ready: true })
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What comes to the watcher, and what it asks for.
 
 use crate::watch::machine::{
-    conclusion::{Cause, Conclusion, Obstacle},
+    conclusion::{Cause, Obstacle, WatchConclusion},
     ownership::{Evidence, Ownership},
     state::State,
     time::{AwsTime, Moment},
@@ -9,7 +9,7 @@ use crate::watch::machine::{
 
 /// What asking AWS came to. Texts are for people; nothing is decided by them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer<T> {
+pub enum AwsAnswer<T> {
     /// AWS answered.
     Found(T),
     /// AWS answered that there is no such thing.
@@ -18,7 +18,7 @@ pub enum Answer<T> {
     Failed(String),
 }
 
-impl<T> Answer<T> {
+impl<T> AwsAnswer<T> {
     /// The answer, if one came.
     pub fn found(&self) -> Option<&T> {
         match self {
@@ -30,7 +30,7 @@ impl<T> Answer<T> {
 
 /// A cluster in ListClusters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing<I> {
+pub struct ListedCluster<I> {
     /// Its id.
     pub id: I,
     /// It has the name of the run's clusters.
@@ -116,7 +116,7 @@ impl Judgement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     /// The cluster, where it was asked for or is known from earlier.
-    pub described: Answer<Described>,
+    pub described: AwsAnswer<Described>,
     /// What the checks say now.
     pub judgement: Judgement,
     /// ListSteps was asked by this very look, and answered.
@@ -168,7 +168,7 @@ pub enum Event<I> {
     /// An event of EMR's tells of a cluster.
     Pushed(I),
     /// The answer to [`Question::Search`].
-    Listed(Answer<Vec<Listing<I>>>),
+    Listed(AwsAnswer<Vec<ListedCluster<I>>>),
     /// The answer to [`Question::Look`].
     Looked(I, Look),
     /// The answer to [`Question::Details`].
@@ -240,7 +240,7 @@ pub enum Entry<I> {
 
 /// What people must know, at once or at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice<I> {
+pub enum WatchNotice<I> {
     /// A cluster is watched.
     Found(I, Ownership),
     /// A cluster is what was verified; `true`: as far as it is there yet.
@@ -289,7 +289,7 @@ pub enum Action<I> {
     /// Note it in the journal.
     Note(Entry<I>),
     /// Tell it.
-    Tell(Notice<I>),
+    Tell(WatchNotice<I>),
     /// The watch is over.
-    Finish(Conclusion<I>),
+    Finish(WatchConclusion<I>),
 }

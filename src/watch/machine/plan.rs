@@ -13,7 +13,7 @@ impl<T: Clone + Ord + std::fmt::Debug> Id for T {}
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum WatchMode {
     /// A run whose runner was just started.
     Run,
     /// A run that an earlier guard left open.
@@ -86,7 +86,7 @@ pub struct Standing {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Plan<I> {
     /// What is watched.
-    pub mode: Mode,
+    pub mode: WatchMode,
     /// The time limits.
     pub limits: Limits,
     /// What may be ended.

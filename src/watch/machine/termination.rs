@@ -4,7 +4,7 @@ use crate::watch::machine::{ownership::Ownership, plan::Rules};
 
 /// Why a cluster should be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
+pub enum EndReason {
     /// A fact that was read says that it is not what was verified.
     Unsafe,
     /// It could not be judged within the time limit.
@@ -29,33 +29,35 @@ pub enum Decision {
 }
 
 /// The table of who may be ended. `has_new_steps`: this run put steps on it.
-pub fn decide(whose: Ownership, why: Reason, has_new_steps: bool, rules: Rules) -> Decision {
+pub fn decide(whose: Ownership, why: EndReason, has_new_steps: bool, rules: Rules) -> Decision {
     let end_if = |allowed, otherwise| if allowed { Decision::End } else { otherwise };
     match (whose, why) {
         (Ownership::NotOurs, _) => Decision::Leave,
-        (Ownership::Ours, Reason::Unsafe | Reason::Wrote) => Decision::End,
-        (Ownership::Ours, Reason::Unjudged) => end_if(rules.on_unjudged, Decision::Leave),
-        (Ownership::Ours, Reason::Stopped) => end_if(rules.on_stop, Decision::Leave),
-        (Ownership::Ours, Reason::Orphaned) => end_if(rules.on_orphan, Decision::Leave),
-        (Ownership::Presumed, Reason::Unsafe | Reason::Wrote) => {
+        (Ownership::Ours, EndReason::Unsafe | EndReason::Wrote) => Decision::End,
+        (Ownership::Ours, EndReason::Unjudged) => end_if(rules.on_unjudged, Decision::Leave),
+        (Ownership::Ours, EndReason::Stopped) => end_if(rules.on_stop, Decision::Leave),
+        (Ownership::Ours, EndReason::Orphaned) => end_if(rules.on_orphan, Decision::Leave),
+        (Ownership::Presumed, EndReason::Unsafe | EndReason::Wrote) => {
             end_if(rules.untagged, Decision::Ask)
         }
-        (Ownership::Presumed, Reason::Stopped) => {
+        (Ownership::Presumed, EndReason::Stopped) => {
             end_if(rules.untagged && rules.on_stop, Decision::Leave)
         }
-        (Ownership::Presumed, Reason::Orphaned) => {
+        (Ownership::Presumed, EndReason::Orphaned) => {
             end_if(rules.untagged && rules.on_orphan, Decision::Leave)
         }
-        (Ownership::Adopted, Reason::Unsafe | Reason::Wrote) => {
+        (Ownership::Adopted, EndReason::Unsafe | EndReason::Wrote) => {
             end_if(rules.adopted && has_new_steps, Decision::Ask)
         }
-        (Ownership::Named, Reason::Unsafe | Reason::Wrote) => end_if(rules.attached, Decision::Ask),
+        (Ownership::Named, EndReason::Unsafe | EndReason::Wrote) => {
+            end_if(rules.attached, Decision::Ask)
+        }
         // What could not be read is no reason to end what only may be the run's, and others work
         // with the rest: that this run is over does not end it.
-        (Ownership::Presumed, Reason::Unjudged)
+        (Ownership::Presumed, EndReason::Unjudged)
         | (
             Ownership::Adopted | Ownership::Named,
-            Reason::Unjudged | Reason::Stopped | Reason::Orphaned,
+            EndReason::Unjudged | EndReason::Stopped | EndReason::Orphaned,
         ) => Decision::Leave,
     }
 }

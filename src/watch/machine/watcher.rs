@@ -22,7 +22,7 @@ use crate::watch::machine::{
     event::{Action, Event},
     ownership::Ownership,
     pace::PollPace,
-    plan::{Id, Mode, Plan},
+    plan::{Id, Plan, WatchMode},
     runner::{Runner, Survivors},
     time::{AwsTime, Moment},
 };
@@ -140,8 +140,8 @@ impl<I: Id> Watcher<I> {
     #[must_use]
     pub fn new(plan: Plan<I>) -> Self {
         let runner = match plan.mode {
-            Mode::Run => Runner::Alive { kill_at: None, killed: false },
-            Mode::Resume | Mode::Attach => Runner::None,
+            WatchMode::Run => Runner::Alive { kill_at: None, killed: false },
+            WatchMode::Resume | WatchMode::Attach => Runner::None,
         };
         Self {
             pace: PollPace::new(plan.limits.interval, plan.seed),
@@ -188,7 +188,7 @@ impl<I: Id> Watcher<I> {
         }
         self.next_look =
             if self.clusters.is_empty() { now.after(self.plan.limits.interval) } else { now };
-        if self.plan.mode == Mode::Resume {
+        if self.plan.mode == WatchMode::Resume {
             self.begin_last_looks(now);
         }
         self.after_event(now)

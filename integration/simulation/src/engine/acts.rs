@@ -10,8 +10,8 @@ use crate::{
     model::{cluster::Id, runner::RunnerItem},
     scenario::{MINUTE, SECOND},
     watch::machine::{
-        event::{Action, Entry, Event, Force, Notice, Question, RunnerEnd},
-        plan::Mode,
+        event::{Action, Entry, Event, Force, Question, RunnerEnd, WatchNotice},
+        plan::WatchMode,
     },
 };
 
@@ -78,15 +78,17 @@ impl<M: Machine> Engine<M> {
     }
 
     /// A person reads it, and does something where that is asked of one.
-    fn told(&mut self, notice: &Notice<Id>) {
+    fn told(&mut self, notice: &WatchNotice<Id>) {
         let asks = match notice {
-            Notice::Help(id, _) | Notice::Unsafe(id, _, false) | Notice::EndUnconfirmed(id, _) => {
-                Some(*id)
-            }
+            WatchNotice::Help(id, _)
+            | WatchNotice::Unsafe(id, _, false)
+            | WatchNotice::EndUnconfirmed(id, _) => Some(*id),
             _ => None,
         };
-        let is_attached =
-            self.guard.as_ref().is_some_and(|guard| self.lives[guard.life].mode == Mode::Attach);
+        let is_attached = self
+            .guard
+            .as_ref()
+            .is_some_and(|guard| self.lives[guard.life].mode == WatchMode::Attach);
         if let (Some(id), Some(after)) = (asks, self.scenario.person)
             && !self.helped.contains(&id)
         {

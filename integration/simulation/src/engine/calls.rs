@@ -15,7 +15,7 @@ use crate::{
     },
     scenario::{Defect, Ms},
     watch::machine::{
-        event::{Answer, Event, Question, Refusal, RefusalKind},
+        event::{AwsAnswer, Event, Question, Refusal, RefusalKind},
         state::State,
     },
 };
@@ -160,8 +160,8 @@ impl<M: Machine> Engine<M> {
             Question::Search => {
                 let failed = parts.iter().find_map(|(_, fate)| fate.failed);
                 Reply::Event(Event::Listed(match failed {
-                    Some(kind) => Answer::Failed(text(kind, Operation::List)),
-                    None => Answer::Found(self.emr.list(now)),
+                    Some(kind) => AwsAnswer::Failed(text(kind, Operation::List)),
+                    None => AwsAnswer::Found(self.emr.list(now)),
                 }))
             }
             Question::Look { id, .. } => Reply::Look(*id, self.look(*id, parts)),

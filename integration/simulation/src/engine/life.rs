@@ -10,9 +10,9 @@ use crate::{
     model::emr::LAUNCH,
     scenario::{CrashTime, GuardLife, HOUR, Ms, SECOND},
     watch::machine::{
-        conclusion::Conclusion,
+        conclusion::WatchConclusion,
         event::{Action, Event, RunnerEnd},
-        plan::Mode,
+        plan::WatchMode,
     },
 };
 
@@ -24,13 +24,13 @@ impl<M: Machine> Engine<M> {
     pub(super) fn start_guard(&mut self) {
         let life = self.lives.len();
         let mode = match (&self.scenario.runner, life) {
-            (None, _) => Mode::Attach,
-            (Some(_), 0) => Mode::Run,
-            (Some(_), _) => Mode::Resume,
+            (None, _) => WatchMode::Attach,
+            (Some(_), 0) => WatchMode::Run,
+            (Some(_), _) => WatchMode::Resume,
         };
         if life == 0 {
             self.journal = self.first_journal();
-        } else if mode == Mode::Resume && self.runner.has_survivor(self.now) {
+        } else if mode == WatchMode::Resume && self.runner.has_survivor(self.now) {
             // The driver ends what an earlier runner has left behind, before it resumes.
             self.runner.end_survivor(self.now, self.scenario.survivor.as_ref());
             let gone = self.runner.survivor_gone.unwrap_or(self.now);
@@ -58,7 +58,7 @@ impl<M: Machine> Engine<M> {
         self.events = 0;
         let plan = self.plan_of_life(life);
         let mut stops = plan.stops;
-        if mode == Mode::Attach && stops.is_empty() {
+        if mode == WatchMode::Attach && stops.is_empty() {
             // Somebody ends it at last.
             stops.push(HOUR);
         }
@@ -101,7 +101,7 @@ impl<M: Machine> Engine<M> {
         Journal { launched: Some(launched), persistent, earlier, adoptable, ..Journal::default() }
     }
 
-    fn life(&self, mode: Mode) -> Life {
+    fn life(&self, mode: WatchMode) -> Life {
         let journal = &self.journal;
         let until = journal.bound.map(|bound| bound + guard::IN_FLIGHT);
         Life {
@@ -148,7 +148,7 @@ impl<M: Machine> Engine<M> {
                 Event::Detailed(id, judgement)
             }
         };
-        if let Event::Listed(crate::watch::machine::event::Answer::Found(listings)) = &event {
+        if let Event::Listed(crate::watch::machine::event::AwsAnswer::Found(listings)) = &event {
             for listing in listings {
                 if let Some(known) = guard.knowledge.get_mut(&listing.id) {
                     known.listed(listing.state);
@@ -197,7 +197,7 @@ impl<M: Machine> Engine<M> {
     pub(super) fn crash(&mut self, power: bool) {
         let Some(guard) = &self.guard else { return };
         let (life, mode) = (guard.life, self.lives[guard.life].mode);
-        if mode == Mode::Run {
+        if mode == WatchMode::Run {
             let beats = (self.now - guard.start) / HEARTBEAT;
             self.journal.bound = Some(guard.start + (beats + 1) * HEARTBEAT);
         }
@@ -220,7 +220,7 @@ impl<M: Machine> Engine<M> {
     fn start_next(&mut self, life: usize) {
         if self.lives.len() < MOST_LIVES {
             let next = self.now + self.plan_of_life(life).next;
-            if self.lives[life].mode == Mode::Run {
+            if self.lives[life].mode == WatchMode::Run {
                 // Nobody knows better than that it was over when the next guard starts.
                 self.journal.bound = self.journal.bound.map(|bound| bound.min(next));
             }
@@ -234,16 +234,16 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    pub(super) fn finish(&mut self, conclusion: Conclusion<crate::model::cluster::Id>) {
+    pub(super) fn finish(&mut self, conclusion: WatchConclusion<crate::model::cluster::Id>) {
         let Some(life) = self.guard.as_ref().map(|guard| guard.life) else { return };
         self.kill_with_guard();
         let is_closed = conclusion.open.is_empty();
         let mode = self.lives[life].mode;
-        if mode == Mode::Run {
+        if mode == WatchMode::Run {
             self.journal.bound = Some(self.now);
         }
         self.end_life(LifeEnd::Finished(conclusion));
-        if is_closed || mode == Mode::Attach {
+        if is_closed || mode == WatchMode::Attach {
             self.closed = Some(self.now);
         } else {
             self.start_next(life);

@@ -31,7 +31,7 @@ impl<M: Machine> Engine<M> {
         match item {
             RunnerItem::Begin => self.runner_begins(),
             RunnerItem::Send => self.send_request(),
-            RunnerItem::Answer(request, worked) => self.request_answered(request, worked),
+            RunnerItem::AwsAnswer(request, worked) => self.request_answered(request, worked),
             RunnerItem::Poll => self.poll(),
             RunnerItem::Die(end) => self.runner_ends(end),
             RunnerItem::Crash(end) => {
@@ -119,7 +119,7 @@ impl<M: Machine> Engine<M> {
             RequestAnswer::ServerError(after) => (after, false),
             RequestAnswer::Nothing => (REQUEST_LIMIT, false),
         };
-        self.later(after, RunnerItem::Answer(number, worked));
+        self.later(after, RunnerItem::AwsAnswer(number, worked));
     }
 
     fn request_answered(&mut self, number: usize, worked: bool) {

@@ -18,13 +18,13 @@ use crate::{
     run::Options,
     scenario::{MINUTE, Ms, SECOND, Settings},
     watch::machine::{
-        conclusion::{Conclusion, EndResult, Verdict},
+        conclusion::{EndResult, WatchConclusion, WatchVerdict},
         event::{
-            Action, Answer, Described, Entry, Event, Force, Listing, Notice, Question, Refusal,
-            RefusalKind, RunnerEnd, Work,
+            Action, AwsAnswer, Described, Entry, Event, Force, ListedCluster, Question, Refusal,
+            RefusalKind, RunnerEnd, WatchNotice, Work,
         },
         ownership::{Evidence, RunTag},
-        plan::{Mode, Rules},
+        plan::{Rules, WatchMode},
         state::State,
         time::Moment,
         watcher::Watcher,
@@ -62,7 +62,7 @@ enum Pending {
 /// What comes next.
 #[derive(Clone, Debug)]
 enum Choice {
-    Answer(usize),
+    AwsAnswer(usize),
     Failure(usize),
     World,
     Wake,
@@ -180,11 +180,11 @@ impl Small {
             way: None,
             wakes: scope.wakes,
         };
-        small.start(Mode::Run);
+        small.start(WatchMode::Run);
         small
     }
 
-    fn start(&mut self, mode: Mode) {
+    fn start(&mut self, mode: WatchMode) {
         let plan =
             guard::plan(mode, &self.journal, &settings(&self.scope), 1, self.now, self.options);
         let mut watcher = <Watcher<Id> as Machine>::new(plan);
@@ -260,7 +260,7 @@ impl Small {
             let is_quiet = self.next_step >= self.scope.steps.len()
                 && self.crashes + self.stops + self.failures == 0;
             let orders = if is_quiet { self.pending.len().min(1) } else { self.pending.len() };
-            choices.extend((0..orders).map(Choice::Answer));
+            choices.extend((0..orders).map(Choice::AwsAnswer));
             if self.failures > 0 {
                 choices.extend((0..self.pending.len()).map(Choice::Failure));
             }
@@ -280,7 +280,7 @@ impl Small {
     fn after(&self, choice: &Choice) -> Self {
         let mut next = self.clone();
         let named = match choice {
-            Choice::Answer(index) | Choice::Failure(index) => {
+            Choice::AwsAnswer(index) | Choice::Failure(index) => {
                 format!("{choice:?}: {:?}", self.pending[*index])
             }
             Choice::World => format!("{:?}", self.scope.steps[self.next_step]),
@@ -288,7 +288,7 @@ impl Small {
         };
         next.way = Some(Rc::new(Way { at: self.now, choice: named, before: self.way.clone() }));
         match *choice {
-            Choice::Answer(index) => {
+            Choice::AwsAnswer(index) => {
                 let pending = next.pending.remove(index);
                 next.answer(&pending, false);
             }
@@ -321,7 +321,7 @@ impl Small {
             Choice::Crash => next.crash(),
             Choice::Restart => {
                 next.now = next_minute(next.now);
-                next.start(Mode::Resume);
+                next.start(WatchMode::Resume);
             }
         }
         next
@@ -439,12 +439,12 @@ impl Small {
         self.pending.sort();
     }
 
-    fn told(&mut self, notice: &Notice<Id>) {
+    fn told(&mut self, notice: &WatchNotice<Id>) {
         match notice {
-            Notice::Unsafe(id, ..) | Notice::Help(id, _) | Notice::Unjudged(id) => {
+            WatchNotice::Unsafe(id, ..) | WatchNotice::Help(id, _) | WatchNotice::Unjudged(id) => {
                 self.warned.insert(*id);
             }
-            Notice::EndConfirmed(id) if self.clusters[index_of(*id)].phase != Phase::Over => {
+            WatchNotice::EndConfirmed(id) if self.clusters[index_of(*id)].phase != Phase::Over => {
                 self.wrong = Some(format!("the end of {id} is confirmed, and it lives"));
             }
             _ => {}
@@ -468,7 +468,7 @@ impl Small {
     }
 
     /// Laws (b), (c) and (h).
-    fn finish(&mut self, conclusion: &Conclusion<Id>) {
+    fn finish(&mut self, conclusion: &WatchConclusion<Id>) {
         self.watcher = None;
         self.wake = None;
         self.runner.get_or_insert(RunnerEnd::Killed);
@@ -495,7 +495,7 @@ impl Small {
                 self.wrong = Some(format!("the run is closed, {id} is unsafe, lives, is unknown"));
             }
             let passed = conclusion.clusters.iter().any(|(of, end)| *of == id && end.passed);
-            if conclusion.verdict() == Verdict::Runner && succeeded && !passed {
+            if conclusion.verdict() == WatchVerdict::Runner && succeeded && !passed {
                 self.wrong = Some(format!("the run is confirmed, and {id} has not passed"));
             }
         }
@@ -530,9 +530,9 @@ impl Small {
             }
             Pending::Question(Question::Survivors) => Event::Survivors(false),
             Pending::Question(Question::Search) => Event::Listed(if fails {
-                Answer::Failed(failed())
+                AwsAnswer::Failed(failed())
             } else {
-                Answer::Found(self.list())
+                AwsAnswer::Found(self.list())
             }),
             Pending::Question(Question::Look { id, cluster, steps }) => {
                 let raw = self.look(id, cluster, steps, fails);
@@ -550,7 +550,7 @@ impl Small {
                 Event::Detailed(id, self.knowledge.entry(id).or_default().details(raw, true))
             }
         };
-        if let Event::Listed(Answer::Found(listings)) = &event {
+        if let Event::Listed(AwsAnswer::Found(listings)) = &event {
             for listing in listings {
                 if let Some(known) = self.knowledge.get_mut(&listing.id) {
                     known.listed(listing.state);
@@ -560,10 +560,14 @@ impl Small {
         self.tell(event);
     }
 
-    fn list(&self) -> Vec<Listing<Id>> {
+    fn list(&self) -> Vec<ListedCluster<Id>> {
         (0..self.clusters.len())
             .filter(|index| self.exists(*index))
-            .map(|index| Listing { id: id_of(index), has_job_name: true, state: self.state(index) })
+            .map(|index| ListedCluster {
+                id: id_of(index),
+                has_job_name: true,
+                state: self.state(index),
+            })
             .collect()
     }
 

@@ -6,17 +6,17 @@ use crate::{
     model::cluster::Id,
     scenario::{Ms, SECOND},
     watch::machine::{
-        conclusion::{Conclusion, Verdict},
-        event::{Notice, RunnerEnd},
+        conclusion::{WatchConclusion, WatchVerdict},
+        event::{RunnerEnd, WatchNotice},
         ownership::Ownership,
-        plan::Mode,
+        plan::WatchMode,
     },
 };
 
 /// Law (c).
 pub(super) fn passed_means_seen(history: &History, facts: &Facts) -> Result<(), String> {
     for (at, number, notice) in &facts.notices {
-        let Notice::Passed(id, waiting) = notice else { continue };
+        let WatchNotice::Passed(id, waiting) = notice else { continue };
         let seen = facts.last_told(*number, *id, *at).is_some_and(|told| {
             told.described && told.judgement.passed_so_far() && (*waiting || !told.judgement.unseen)
         });
@@ -37,7 +37,7 @@ pub(super) fn passed_means_seen(history: &History, facts: &Facts) -> Result<(), 
                 ));
             }
         }
-        if conclusion.verdict() == Verdict::Runner && confirms(life) {
+        if conclusion.verdict() == WatchVerdict::Runner && confirms(life) {
             all_are_seen(history, facts, number, conclusion)?;
         }
     }
@@ -51,9 +51,9 @@ fn is_seen(facts: &Facts, number: usize, id: Id, at: Ms) -> bool {
 /// The end of a guard's life says that all was as it should be, if nothing else is said.
 fn confirms(life: &Life) -> bool {
     let succeeded = match life.mode {
-        Mode::Run => matches!(life.runner_end, Some((_, RunnerEnd::Succeeded))),
-        Mode::Resume => true,
-        Mode::Attach => true,
+        WatchMode::Run => matches!(life.runner_end, Some((_, RunnerEnd::Succeeded))),
+        WatchMode::Resume => true,
+        WatchMode::Attach => true,
     };
     // A run that was stopped has no success that could be confirmed.
     succeeded && life.stops.is_empty() && !life.stopped_to_end
@@ -63,7 +63,7 @@ fn all_are_seen(
     history: &History,
     facts: &Facts,
     number: usize,
-    conclusion: &Conclusion<Id>,
+    conclusion: &WatchConclusion<Id>,
 ) -> Result<(), String> {
     let life = &history.lives[number];
     let end = life.ended();
@@ -83,7 +83,7 @@ fn all_are_seen(
         };
         // What was left before anything ran on it holds no data.
         let ran = cluster.steps.iter().any(|step| step.begin < end) && cluster.was_ready(end)
-            || life.mode == Mode::Run;
+            || life.mode == WatchMode::Run;
         if !counts || !ran || cluster.created + 15 * SECOND > end {
             continue;
         }

@@ -6,8 +6,8 @@ use crate::{
     scenario::Defect,
     watch::machine::{
         conclusion::{Cause, Doubt, Open},
-        event::Notice,
-        plan::Mode,
+        event::WatchNotice,
+        plan::WatchMode,
     },
 };
 
@@ -15,7 +15,7 @@ use crate::{
 pub(super) fn same_verdict(history: &History, facts: &Facts) -> Result<(), String> {
     let crashed = |number: usize| matches!(history.lives[number].end, Some((_, LifeEnd::Crashed)));
     for (_, number, notice) in facts.notices.iter().filter(|(_, number, _)| crashed(*number)) {
-        let Notice::Unsafe(id, Cause::Failed, _) = notice else { continue };
+        let WatchNotice::Unsafe(id, Cause::Failed, _) = notice else { continue };
         let Some(cluster) = history.cluster(*id) else { continue };
         let mut later = history.lives[number + 1..].iter().filter_map(|life| life.conclusion());
         // Volumes show what they are only while they are there.
@@ -30,7 +30,7 @@ pub(super) fn same_verdict(history: &History, facts: &Facts) -> Result<(), Strin
             });
             let is_unseen = conclusion.clusters.iter().any(|(of, end)| of == id && end.unseen);
             // A watch on named clusters has no journal; whoever starts it again may not see.
-            let may_be_doubted = passes_away || history.lives[*number].mode == Mode::Attach;
+            let may_be_doubted = passes_away || history.lives[*number].mode == WatchMode::Attach;
             is_unsafe || (may_be_doubted && is_doubted) || (passes_away && is_unseen)
         });
         let is_closed = later.any(|conclusion| {

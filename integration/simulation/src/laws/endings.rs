@@ -12,7 +12,9 @@ use crate::{
         faults::{FaultKind, Operation},
     },
     scenario::{Defect, HOUR, Ms, SECOND},
-    watch::machine::{conclusion::Cause, event::Notice, ownership::Ownership, plan::Mode},
+    watch::machine::{
+        conclusion::Cause, event::WatchNotice, ownership::Ownership, plan::WatchMode,
+    },
 };
 
 /// The calls that judge a cluster.
@@ -82,10 +84,10 @@ fn one_ends_soon(
     let is_step = cluster.bad_step() == Some(shown);
     let is_added = shown > cluster.ready()
         || (is_step && shown > cluster.created)
-        || (by_itself && life.mode == Mode::Run);
+        || (by_itself && life.mode == WatchMode::Run);
     let bound = if cluster.traits.defect == Some(Defect::AddedVolumes) {
         SOON_GROWN
-    } else if is_added || life.mode == Mode::Attach {
+    } else if is_added || life.mode == WatchMode::Attach {
         SOON_ADDED
     } else if works_beside(history, life, cluster, seen) {
         SOON_BESIDE_ANOTHER
@@ -121,7 +123,7 @@ fn one_ends_soon(
         if life.ended() <= limit || last_looks <= limit || !still(limit) {
             continue;
         }
-        if life.mode == Mode::Run
+        if life.mode == WatchMode::Run
             && life.runner_end.is_none_or(|(ended, _)| ended > limit + AT_ONCE)
             && !facts.stops.iter().any(|(at, of, _)| *of == number && *at <= limit)
         {
@@ -181,7 +183,7 @@ fn request_is_repeated(
     let life = &history.lives[number];
     let begun = facts.notices.iter().find(|(_, of, notice)| {
         *of == number
-            && matches!(notice, Notice::Unsafe(id, Cause::Failed, true) if *id == cluster.id)
+            && matches!(notice, WatchNotice::Unsafe(id, Cause::Failed, true) if *id == cluster.id)
     });
     let Some((begun, ..)) = begun else { return Ok(()) };
     if owners(life, cluster)[0] == Some(Ownership::NotOurs) {

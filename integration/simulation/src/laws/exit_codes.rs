@@ -9,10 +9,10 @@ use crate::{
     },
     scenario::{Defect, MINUTE, Ms},
     watch::machine::{
-        conclusion::{Cause, ClusterEnd, Conclusion, Doubt, EndResult},
-        event::{Notice, RunnerEnd},
+        conclusion::{Cause, ClusterEnd, Doubt, EndResult, WatchConclusion},
+        event::{RunnerEnd, WatchNotice},
         ownership::Ownership,
-        plan::Mode,
+        plan::WatchMode,
         state::State,
     },
 };
@@ -20,7 +20,7 @@ use crate::{
 /// Law (h).
 pub(super) fn follow_from_the_truth(history: &History, facts: &Facts) -> Result<(), String> {
     for (at, _, notice) in &facts.notices {
-        if let Notice::EndConfirmed(id) = notice
+        if let WatchNotice::EndConfirmed(id) = notice
             && !is_over(history, *id, *at)
         {
             return Err(format!("{}: the end of {id} was confirmed, and it lives", clock(*at)));
@@ -71,7 +71,7 @@ fn doubts(
     history: &History,
     facts: &Facts,
     number: usize,
-    conclusion: &Conclusion<Id>,
+    conclusion: &WatchConclusion<Id>,
 ) -> Result<(), String> {
     let life = &history.lives[number];
     let at = life.ended();
@@ -115,11 +115,11 @@ fn nothing_is_left_out(
     history: &History,
     facts: &Facts,
     number: usize,
-    conclusion: &Conclusion<Id>,
+    conclusion: &WatchConclusion<Id>,
 ) -> Result<(), String> {
     let life = &history.lives[number];
     let at = life.ended();
-    let is_cut_short = !life.stops.is_empty() || life.mode == Mode::Attach;
+    let is_cut_short = !life.stops.is_empty() || life.mode == WatchMode::Attach;
     if is_cut_short || !is_clear(history, &Operation::ALL, at - 2 * MINUTE, at) {
         return Ok(());
     }
@@ -146,7 +146,7 @@ fn twice_is_told(history: &History, facts: &Facts, number: usize) -> Result<(), 
     let life = &history.lives[number];
     let at = life.ended();
     let is_persistent = history.scenario.runner.as_ref().is_none_or(|runner| runner.persistent);
-    if life.mode != Mode::Run
+    if life.mode != WatchMode::Run
         || is_persistent
         || !life.stops.is_empty()
         || !is_clear(history, &Operation::ALL, at - 2 * MINUTE, at)
@@ -160,7 +160,7 @@ fn twice_is_told(history: &History, facts: &Facts, number: usize) -> Result<(), 
             && !facts.is_known_unsafe(number, cluster.id, at)
             && !facts.notices.iter().any(|(_, of, notice)| {
                 // What is told otherwise is looked at by somebody anyway.
-                let told = matches!(notice, Notice::Unsafe(id, ..) | Notice::Orphan(id) if *id == cluster.id);
+                let told = matches!(notice, WatchNotice::Unsafe(id, ..) | WatchNotice::Orphan(id) if *id == cluster.id);
                 *of == number && told
             })
             && cluster.work(at - 4 * MINUTE, false).begun
@@ -168,7 +168,7 @@ fn twice_is_told(history: &History, facts: &Facts, number: usize) -> Result<(), 
     let told = facts
         .notices
         .iter()
-        .any(|(_, of, notice)| *of == number && matches!(notice, Notice::Twice(_)));
+        .any(|(_, of, notice)| *of == number && matches!(notice, WatchNotice::Twice(_)));
     if worked.count() > 1 && !told {
         return Err(format!("two clusters ran the same steps, and guard {number} does not say so"));
     }

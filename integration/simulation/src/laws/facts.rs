@@ -10,9 +10,9 @@ use crate::{
     },
     scenario::{Defect, Ms, SECOND},
     watch::machine::{
-        event::{Action, Answer, Event, Force, Judgement, Notice, Question},
+        event::{Action, AwsAnswer, Event, Force, Judgement, Question, WatchNotice},
         ownership::{Ownership, RunTag},
-        plan::Mode,
+        plan::WatchMode,
     },
 };
 
@@ -31,7 +31,7 @@ pub struct Told {
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// What was told to people, by which guard.
-    pub notices: Vec<(Ms, usize, Notice<Id>)>,
+    pub notices: Vec<(Ms, usize, WatchNotice<Id>)>,
     /// Requests to terminate.
     pub terminations: Vec<(Ms, usize, Id)>,
     /// Requests to lift protection.
@@ -74,7 +74,7 @@ impl Facts {
             Event::Looked(id, look) => {
                 let known = self.told.entry((life, *id)).or_default();
                 let before = known.last().is_some_and(|told| told.described);
-                let described = before || matches!(look.described, Answer::Found(_));
+                let described = before || matches!(look.described, AwsAnswer::Found(_));
                 known.push(Told { at, judgement: look.judgement, described });
             }
             Event::Detailed(id, judgement) => {
@@ -140,7 +140,7 @@ impl Facts {
         self.notices
             .iter()
             .find(|(_, of, notice)| {
-                *of == life && matches!(notice, Notice::Found(found, _) if *found == id)
+                *of == life && matches!(notice, WatchNotice::Found(found, _) if *found == id)
             })
             .map(|(at, ..)| *at)
     }
@@ -154,7 +154,7 @@ const DATE_ERROR: Ms = 2 * SECOND;
 #[must_use]
 pub fn until(life: &Life) -> Option<Ms> {
     match (life.mode, life.runner_end) {
-        (Mode::Run, Some((at, _))) => Some(at + crate::guard::IN_FLIGHT),
+        (WatchMode::Run, Some((at, _))) => Some(at + crate::guard::IN_FLIGHT),
         _ => life.until,
     }
 }
@@ -175,7 +175,7 @@ pub fn owners(life: &Life, cluster: &Cluster) -> [Option<Ownership>; 2] {
     }
     let before = life.launched.is_some_and(|launched| cluster.created < launched);
     if before
-        || life.mode == Mode::Attach
+        || life.mode == WatchMode::Attach
         || life.earlier.contains(&cluster.id)
         || cluster.tag == RunTag::Other
         || !(cluster.matches && cluster.job_name)
@@ -185,7 +185,7 @@ pub fn owners(life: &Life, cluster: &Cluster) -> [Option<Ownership>; 2] {
     match until(life) {
         None => one(Ownership::Presumed),
         Some(until) if cluster.created <= until - DATE_ERROR => one(Ownership::Presumed),
-        Some(until) if cluster.created > until + DATE_ERROR && life.mode == Mode::Resume => {
+        Some(until) if cluster.created > until + DATE_ERROR && life.mode == WatchMode::Resume => {
             one(Ownership::NotOurs)
         }
         Some(_) => [Some(Ownership::Presumed), Some(Ownership::NotOurs)],

@@ -12,10 +12,10 @@ use crate::{
     },
     scenario::{MINUTE, Ms},
     watch::machine::{
-        conclusion::Verdict,
-        event::{Notice, RunnerEnd},
+        conclusion::WatchVerdict,
+        event::{RunnerEnd, WatchNotice},
         ownership::{Ownership, RunTag},
-        plan::Mode,
+        plan::WatchMode,
     },
 };
 
@@ -33,7 +33,7 @@ pub(super) fn end_as_the_runner_does(history: &History, facts: &Facts) -> Result
         return Err(format!("a good run, and at {} the runner was stopped", clock(*at)));
     }
     let Some(conclusion) = life.conclusion() else { return Ok(()) };
-    if conclusion.verdict() != Verdict::Runner {
+    if conclusion.verdict() != WatchVerdict::Runner {
         return Err(format!("a good run, and its end is in doubt: {:?}", conclusion.doubts));
     }
     if !conclusion.open.is_empty() {
@@ -61,7 +61,7 @@ pub fn longer(history: &History) -> Option<Ms> {
 fn good_end(history: &History) -> Option<Ms> {
     let [life] = &history.lives[..] else { return None };
     let (ended, RunnerEnd::Succeeded) = life.runner_end? else { return None };
-    let is_quiet = life.mode == Mode::Run
+    let is_quiet = life.mode == WatchMode::Run
         && life.stops.is_empty()
         && life.slept.is_empty()
         && history.scenario.survivor.is_none();
@@ -141,21 +141,21 @@ fn did_work(history: &History, life: &Life, ended: Ms) -> bool {
     done
 }
 
-fn is_alarm(notice: &Notice<Id>) -> bool {
+fn is_alarm(notice: &WatchNotice<Id>) -> bool {
     match notice {
-        Notice::Unsafe(..)
-        | Notice::Help(..)
-        | Notice::Ending(..)
-        | Notice::EndConfirmed(_)
-        | Notice::EndUnconfirmed(..)
-        | Notice::Blind(_)
-        | Notice::Unjudged(_)
-        | Notice::SightLost(_)
-        | Notice::Orphan(_) => true,
-        Notice::Found(..)
-        | Notice::Passed(..)
-        | Notice::SightBack(_)
-        | Notice::Twice(_)
-        | Notice::Done => false,
+        WatchNotice::Unsafe(..)
+        | WatchNotice::Help(..)
+        | WatchNotice::Ending(..)
+        | WatchNotice::EndConfirmed(_)
+        | WatchNotice::EndUnconfirmed(..)
+        | WatchNotice::Blind(_)
+        | WatchNotice::Unjudged(_)
+        | WatchNotice::SightLost(_)
+        | WatchNotice::Orphan(_) => true,
+        WatchNotice::Found(..)
+        | WatchNotice::Passed(..)
+        | WatchNotice::SightBack(_)
+        | WatchNotice::Twice(_)
+        | WatchNotice::Done => false,
     }
 }

@@ -9,25 +9,27 @@ use crate::{
     },
     model::cluster::{Cluster, Id},
     scenario::{Defect, Ms, SECOND},
-    watch::machine::{conclusion::Cause, event::Notice, ownership::Ownership, plan::Mode},
+    watch::machine::{
+        conclusion::Cause, event::WatchNotice, ownership::Ownership, plan::WatchMode,
+    },
 };
 
 /// What speaks of this cluster in a way that a person knows of the danger.
-fn warns(notice: &Notice<Id>, id: Id) -> bool {
+fn warns(notice: &WatchNotice<Id>, id: Id) -> bool {
     match notice {
-        Notice::Unsafe(of, ..)
-        | Notice::Help(of, _)
-        | Notice::Unjudged(of)
-        | Notice::EndUnconfirmed(of, _) => *of == id,
+        WatchNotice::Unsafe(of, ..)
+        | WatchNotice::Help(of, _)
+        | WatchNotice::Unjudged(of)
+        | WatchNotice::EndUnconfirmed(of, _) => *of == id,
         _ => false,
     }
 }
 
 /// The same, and what speaks of not seeing.
-fn warns_or_is_blind(notice: &Notice<Id>, id: Id) -> bool {
+fn warns_or_is_blind(notice: &WatchNotice<Id>, id: Id) -> bool {
     match notice {
-        Notice::Blind(_) | Notice::SightLost(None) => true,
-        Notice::SightLost(Some(of)) => *of == id,
+        WatchNotice::Blind(_) | WatchNotice::SightLost(None) => true,
+        WatchNotice::SightLost(Some(of)) => *of == id,
         other => warns(other, id),
     }
 }
@@ -37,7 +39,7 @@ pub(super) fn no_unsafe_cluster_is_unknown(history: &History, facts: &Facts) -> 
     for cluster in &history.clusters {
         closed_run_left_none(history, facts, cluster)?;
         for (number, life) in history.lives.iter().enumerate() {
-            if life.mode == Mode::Attach || !is_of_run(life, cluster) {
+            if life.mode == WatchMode::Attach || !is_of_run(life, cluster) {
                 continue;
             }
             not_judged_is_told(history, facts, number, cluster)?;
@@ -102,7 +104,7 @@ fn not_judged_is_told(
         && owners(life, cluster) == [Some(Ownership::Ours), None]
         && found.is_some_and(|found| found + JUDGE_WITHIN + TOLD + asleep <= limit + SECOND);
     let begun = of_life.any(|(.., notice)| {
-        matches!(notice, Notice::Unsafe(id, ..) | Notice::Ending(id, _) if *id == cluster.id)
+        matches!(notice, WatchNotice::Unsafe(id, ..) | WatchNotice::Ending(id, _) if *id == cluster.id)
     });
     if ends && !begun {
         return Err(format!(
@@ -117,7 +119,7 @@ fn not_judged_is_told(
 /// Once a run is closed, nobody looks at its clusters again.
 fn closed_run_left_none(history: &History, facts: &Facts, cluster: &Cluster) -> Result<(), String> {
     let Some(closed) = history.closed else { return Ok(()) };
-    let Some(last) = history.lives.last().filter(|life| life.mode != Mode::Attach) else {
+    let Some(last) = history.lives.last().filter(|life| life.mode != WatchMode::Attach) else {
         return Ok(());
     };
     if !is_of_run(last, cluster)
@@ -144,7 +146,7 @@ fn closed_run_left_none(history: &History, facts: &Facts, cluster: &Cluster) -> 
     }
     // One that could not be judged may have been judged later.
     let must_end = facts.notices.iter().any(|(_, _, notice)| {
-        matches!(notice, Notice::Unsafe(id, Cause::Failed, _) if *id == cluster.id)
+        matches!(notice, WatchNotice::Unsafe(id, Cause::Failed, _) if *id == cluster.id)
     });
     if must_end && cluster.created < closed {
         return Err(format!(

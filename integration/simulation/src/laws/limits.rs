@@ -5,7 +5,7 @@ use crate::{
     history::{History, Life, LifeEnd, clock},
     laws::{bounds::AT_ONCE, facts::Facts},
     scenario::{MINUTE, Ms},
-    watch::machine::{event::Force, plan::Mode},
+    watch::machine::{event::Force, plan::WatchMode},
 };
 
 /// Law (e).
@@ -44,7 +44,7 @@ pub(super) fn every_run_ends(history: &History, facts: &Facts) -> Result<(), Str
 /// By when the last looks are over.
 fn last_looks_end(history: &History, life: &Life) -> Option<Ms> {
     let from = match life.mode {
-        Mode::Run => {
+        WatchMode::Run => {
             let (ended, _) = life.runner_end?;
             let survivor = history.scenario.survivor.as_ref();
             // What is left behind has the time of a stop, is killed, and looked for every 5 s.
@@ -53,8 +53,8 @@ fn last_looks_end(history: &History, life: &Life) -> Option<Ms> {
             });
             ended.max(life.output_end?) + left + IN_FLIGHT
         }
-        Mode::Resume => life.open_until.max(life.start),
-        Mode::Attach => return None,
+        WatchMode::Resume => life.open_until.max(life.start),
+        WatchMode::Attach => return None,
     };
     Some(from + JUDGE_WITHIN + TERMINATION + 3 * MINUTE)
 }
@@ -77,7 +77,7 @@ fn runner_stops(history: &History, facts: &Facts, number: usize, asleep: Ms) -> 
     }
     if let [_, second, ..] = life.stops[..] {
         let limit = second + AT_ONCE;
-        if life.mode == Mode::Run && ended > limit && life.ended() > limit {
+        if life.mode == WatchMode::Run && ended > limit && life.ended() > limit {
             return Err(format!(
                 "the guard was told to stop a second time at {}, and the runner lives at {}",
                 clock(second),

@@ -9,7 +9,7 @@ use crate::{
     },
     model::cluster::{Cluster, Id},
     scenario::Ms,
-    watch::machine::{event::Notice, ownership::Ownership, plan::Mode},
+    watch::machine::{event::WatchNotice, ownership::Ownership, plan::WatchMode},
 };
 
 /// A termination, and what it is judged by.
@@ -52,10 +52,10 @@ impl Case<'_> {
 
     /// Nobody waits for it, and the settings say that it ends then.
     fn is_orphaned(&self) -> bool {
-        let runner_gone = self.life.mode == Mode::Resume
+        let runner_gone = self.life.mode == WatchMode::Resume
             || self.life.runner_end.is_some_and(|(ended, _)| ended <= self.at);
         self.history.scenario.settings.rules.on_orphan
-            && self.life.mode != Mode::Attach
+            && self.life.mode != WatchMode::Attach
             && runner_gone
     }
 
@@ -113,7 +113,7 @@ pub(super) fn ended(history: &History, facts: &Facts) -> Result<(), String> {
         }
     }
     for (at, number, notice) in &facts.notices {
-        let Notice::Found(id, whose) = notice else { continue };
+        let WatchNotice::Found(id, whose) = notice else { continue };
         let of = history.cluster(*id).map(|cluster| owners(&history.lives[*number], cluster));
         if !of.is_some_and(|owners| owners.contains(&Some(*whose))) {
             return Err(format!("{}: {id} was taken for {whose:?}, but is {of:?}", clock(*at)));

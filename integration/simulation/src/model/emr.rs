@@ -4,7 +4,7 @@ use crate::{
     model::cluster::{Cluster, Id, Launcher},
     scenario::{Defect, HOUR, Ms, Traits},
     watch::machine::{
-        event::{Described, Listing},
+        event::{Described, ListedCluster},
         ownership::{Evidence, RunTag},
         time::AwsTime,
     },
@@ -90,13 +90,13 @@ impl Emr {
 
     /// ListClusters: all that were created since an hour before the launch.
     #[must_use]
-    pub fn list(&self, now: Ms) -> Vec<Listing<Id>> {
+    pub fn list(&self, now: Ms) -> Vec<ListedCluster<Id>> {
         self.clusters
             .iter()
             .filter(|cluster| cluster.created >= -HOUR)
             .filter_map(|cluster| {
                 let state = cluster.listed(now)?;
-                Some(Listing { id: cluster.id, has_job_name: cluster.job_name, state })
+                Some(ListedCluster { id: cluster.id, has_job_name: cluster.job_name, state })
             })
             .collect()
     }

@@ -5,7 +5,7 @@ use crate::{
     model::cluster::Cluster,
     scenario::{Defect, Ms},
     watch::machine::{
-        event::{Answer, Described, Judgement, Look, Work},
+        event::{AwsAnswer, Described, Judgement, Look, Work},
         state::State,
     },
 };
@@ -157,16 +157,16 @@ impl Knowledge {
             self.security.take(security);
         }
         let described = match (absent, failed, &self.described) {
-            (true, ..) => Answer::Absent,
-            (_, Some(why), _) => Answer::Failed(why),
+            (true, ..) => AwsAnswer::Absent,
+            (_, Some(why), _) => AwsAnswer::Failed(why),
             (_, None, Seen::Told(described)) => {
                 let mut described = described.clone();
                 described.evidence.has_new_steps =
                     self.steps.latest().is_some_and(|steps| steps.of_run);
-                Answer::Found(described)
+                AwsAnswer::Found(described)
             }
             (_, None, Seen::Never | Seen::Failed(_)) => {
-                Answer::Failed("it could not be described".to_owned())
+                AwsAnswer::Failed("it could not be described".to_owned())
             }
         };
         Look { described, judgement: self.judge(volumes_required), steps_told }

@@ -18,7 +18,7 @@ pub enum RunnerItem {
     /// It sends the next request.
     Send,
     /// It hears of a request: whether it has worked.
-    Answer(usize, bool),
+    AwsAnswer(usize, bool),
     /// It puts a step on a cluster.
     AddStep {
         /// Which cluster.

@@ -6,36 +6,36 @@ use crate::watch::machine::{
     cluster::{Cluster, Wanted},
     conclusion::Cause,
     ending::Move,
-    event::{Action, Answer, Entry, Judgement, Listing, Look, Notice},
+    event::{Action, AwsAnswer, Entry, Judgement, ListedCluster, Look, WatchNotice},
     mutants::mutated,
     ownership::{Ownership, ownership},
-    plan::{Id, Mode},
+    plan::{Id, WatchMode},
     state::State,
     time::Moment,
     watcher::{HINT_TRIES, Watcher},
 };
 
 impl<I: Id> Watcher<I> {
-    pub(super) fn listed(&mut self, now: Moment, answer: Answer<Vec<Listing<I>>>) {
+    pub(super) fn listed(&mut self, now: Moment, answer: AwsAnswer<Vec<ListedCluster<I>>>) {
         self.search.under_way = false;
         if std::mem::take(&mut self.search.again) {
             self.ask_search();
         }
         let listings = match answer {
-            Answer::Found(listings) => {
+            AwsAnswer::Found(listings) => {
                 self.search.succeeded = Some(now);
                 self.search.trouble = None;
                 if std::mem::take(&mut self.told_lost) {
-                    self.actions.push(Action::Tell(Notice::SightBack(None)));
+                    self.actions.push(Action::Tell(WatchNotice::SightBack(None)));
                 }
                 listings
             }
-            Answer::Absent => Vec::new(),
-            Answer::Failed(why) => {
+            AwsAnswer::Absent => Vec::new(),
+            AwsAnswer::Failed(why) => {
                 let since = self.search.trouble.take().map_or(now, |(_, since)| since);
                 self.search.trouble = Some((why, since));
                 if mutated!(self.plan, AlarmsAtEveryError) {
-                    self.actions.push(Action::Tell(Notice::SightLost(None)));
+                    self.actions.push(Action::Tell(WatchNotice::SightLost(None)));
                 }
                 Vec::new()
             }
@@ -132,11 +132,11 @@ impl<I: Id> Watcher<I> {
                     // What the search lists is asked for again with it; what only the log names,
                     // some times.
                     if let Some(tries) = tries.filter(|tries| *tries < HINT_TRIES)
-                        && look.described != Answer::Absent
+                        && look.described != AwsAnswer::Absent
                         && !self.undecided.contains_key(&id)
                     {
                         self.hints.push_back((id, tries));
-                    } else if look.described == Answer::Absent {
+                    } else if look.described == AwsAnswer::Absent {
                         self.hinted_since.remove(&id);
                         self.undecided.remove(&id);
                     }
@@ -149,10 +149,10 @@ impl<I: Id> Watcher<I> {
             cluster.steps_told = Some(now);
         }
         let moves = cluster.ending.as_mut().map(|ending| ending.looked(now, &look.described));
-        let failed = matches!(look.described, Answer::Failed(_));
+        let failed = matches!(look.described, AwsAnswer::Failed(_));
         let has_recovered = cluster.describe_failed && !failed;
         cluster.describe_failed = failed;
-        if let Answer::Found(described) = look.described {
+        if let AwsAnswer::Found(described) = look.described {
             cluster.has_run |= described.was_ready;
             cluster.saw(described.state);
             cluster.described = Some(described);
@@ -170,7 +170,7 @@ impl<I: Id> Watcher<I> {
         }
         self.perform(now, &id, moves.unwrap_or_default());
         if failed && mutated!(self.plan, AlarmsAtEveryError) {
-            self.actions.push(Action::Tell(Notice::SightLost(Some(id.clone()))));
+            self.actions.push(Action::Tell(WatchNotice::SightLost(Some(id.clone()))));
         }
         self.judge(now, &id, look.judgement);
         // While it could not be described, its steps were not asked for, or long ago.
@@ -188,15 +188,15 @@ impl<I: Id> Watcher<I> {
 
     pub(super) fn add(&mut self, now: Moment, id: &I, whose: Ownership) {
         self.clusters.insert(id.clone(), Cluster::new(whose, now));
-        if self.plan.mode != Mode::Attach && !self.plan.known.contains(id) {
+        if self.plan.mode != WatchMode::Attach && !self.plan.known.contains(id) {
             self.actions.push(Action::Note(Entry::Cluster(id.clone())));
         }
-        self.actions.push(Action::Tell(Notice::Found(id.clone(), whose)));
+        self.actions.push(Action::Tell(WatchNotice::Found(id.clone(), whose)));
     }
 
     pub(super) fn judge(&mut self, now: Moment, id: &I, judgement: Judgement) {
         let always = mutated!(self.plan, UnseenPasses)
-            || (mutated!(self.plan, UnseenPassesOnResume) && self.plan.mode == Mode::Resume);
+            || (mutated!(self.plan, UnseenPassesOnResume) && self.plan.mode == WatchMode::Resume);
         let Some(cluster) = self.clusters.get_mut(id) else { return };
         cluster.judgement = judgement;
         if always {
@@ -208,13 +208,13 @@ impl<I: Id> Watcher<I> {
             cluster.was_judged |= !cluster.judgement.unseen;
             cluster.unknown_since = None;
             if std::mem::take(&mut cluster.told_lost) {
-                self.actions.push(Action::Tell(Notice::SightBack(Some(id.clone()))));
+                self.actions.push(Action::Tell(WatchNotice::SightBack(Some(id.clone()))));
             }
         } else {
             cluster.unknown_since.get_or_insert(now);
         }
         if is_known && !judgement.failed && !std::mem::replace(&mut cluster.told_passed, true) {
-            self.actions.push(Action::Tell(Notice::Passed(id.clone(), judgement.unseen)));
+            self.actions.push(Action::Tell(WatchNotice::Passed(id.clone(), judgement.unseen)));
         }
         // Judged at last: nothing more is requested of EMR.
         if cluster.cause == Some(Cause::Unjudged)

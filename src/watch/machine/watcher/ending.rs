@@ -4,11 +4,11 @@ use crate::watch::machine::{
     cluster::Wanted,
     conclusion::{Cause, EndResult, Obstacle},
     ending::{Ending, Move},
-    event::{Action, Notice, Refusal},
+    event::{Action, Refusal, WatchNotice},
     mutants::mutated,
     ownership::Ownership,
     plan::Id,
-    termination::{Decision, Reason},
+    termination::{Decision, EndReason},
     time::Moment,
     watcher::Watcher,
 };
@@ -17,7 +17,7 @@ impl<I: Id> Watcher<I> {
     /// A cluster is unsafe: it ends, or a person is asked to end it.
     pub(super) fn must_end(&mut self, now: Moment, id: &I, cause: Cause) {
         let Some(cluster) = self.clusters.get_mut(id) else { return };
-        let why = if cause == Cause::Failed { Reason::Unsafe } else { Reason::Unjudged };
+        let why = if cause == Cause::Failed { EndReason::Unsafe } else { EndReason::Unjudged };
         let decision = cluster.decision(why, &self.plan);
         if decision == Decision::Leave {
             return;
@@ -29,7 +29,7 @@ impl<I: Id> Watcher<I> {
             cluster.end = Some(EndResult::Confirmed);
         }
         let ends = decision == Decision::End;
-        self.actions.push(Action::Tell(Notice::Unsafe(id.clone(), cause, ends)));
+        self.actions.push(Action::Tell(WatchNotice::Unsafe(id.clone(), cause, ends)));
         if !is_over && !is_ending {
             self.begin_ending(now, id, decision, cause);
         }
@@ -43,7 +43,7 @@ impl<I: Id> Watcher<I> {
         let asks = cluster.ending.as_ref().is_some_and(Ending::asks_a_person);
         if asks
             && cluster.cause == Some(Cause::Failed)
-            && cluster.decision(Reason::Unsafe, &self.plan) == Decision::End
+            && cluster.decision(EndReason::Unsafe, &self.plan) == Decision::End
         {
             self.begin_ending(now, id, Decision::End, Cause::Failed);
         }
@@ -57,7 +57,7 @@ impl<I: Id> Watcher<I> {
         let (ending, moves) = Ending::begin(decision, cluster.whose, protected, now, times);
         cluster.ending = Some(ending);
         if decision == Decision::End {
-            self.actions.push(Action::Tell(Notice::Ending(id.clone(), cause)));
+            self.actions.push(Action::Tell(WatchNotice::Ending(id.clone(), cause)));
         }
         self.perform(now, id, moves);
     }
@@ -113,20 +113,20 @@ impl<I: Id> Watcher<I> {
                     self.ask_look(id, Wanted { cluster: true, steps });
                 }
                 Move::Help(obstacle) => {
-                    self.actions.push(Action::Tell(Notice::Help(id.clone(), obstacle)));
+                    self.actions.push(Action::Tell(WatchNotice::Help(id.clone(), obstacle)));
                 }
                 Move::LetLive => {
                     if let Some(cluster) = self.clusters.get_mut(id) {
                         cluster.cause = None;
                         cluster.ending = None;
                     }
-                    self.actions.push(Action::Tell(Notice::SightBack(Some(id.clone()))));
+                    self.actions.push(Action::Tell(WatchNotice::SightBack(Some(id.clone()))));
                 }
                 Move::Over(end) => {
                     self.actions.push(Action::Tell(match &end {
-                        EndResult::Confirmed => Notice::EndConfirmed(id.clone()),
+                        EndResult::Confirmed => WatchNotice::EndConfirmed(id.clone()),
                         EndResult::Unconfirmed(obstacle) => {
-                            Notice::EndUnconfirmed(id.clone(), obstacle.clone())
+                            WatchNotice::EndUnconfirmed(id.clone(), obstacle.clone())
                         }
                     }));
                     if let Some(cluster) = self.clusters.get_mut(id) {

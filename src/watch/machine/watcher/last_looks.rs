@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::watch::machine::{
     cluster::{Cluster, Wanted},
-    conclusion::{Cause, ClusterEnd, Conclusion, Doubt, EndResult, Obstacle, Open},
-    event::{Action, Notice, RunnerEnd},
+    conclusion::{Cause, ClusterEnd, Doubt, EndResult, Obstacle, Open, WatchConclusion},
+    event::{Action, RunnerEnd, WatchNotice},
     mutants::mutated,
     ownership::Ownership,
-    plan::{Id, Mode},
+    plan::{Id, WatchMode},
     runner::{Runner, Survivors},
     state::State,
-    termination::{Decision, Reason},
+    termination::{Decision, EndReason},
     time::Moment,
     watcher::{ExpectedEnd, LAST_LOOKS, LastLooks, Watcher, short_of},
 };
@@ -39,7 +39,7 @@ impl<I: Id> Watcher<I> {
         }
         let limits = self.plan.limits;
         match self.runner {
-            Runner::None if self.plan.mode == Mode::Resume => self.plan.open_until,
+            Runner::None if self.plan.mode == WatchMode::Resume => self.plan.open_until,
             Runner::None => Moment::START,
             Runner::Alive { .. } => Moment(Duration::MAX),
             Runner::Ended { survivors: Survivors::Asked | Survivors::Left(_), .. } => {
@@ -66,17 +66,17 @@ impl<I: Id> Watcher<I> {
     pub(super) fn expected(&self) -> ExpectedEnd {
         match (self.plan.mode, self.runner) {
             _ if self.stop.is_some() => ExpectedEnd::Known,
-            (Mode::Run, Runner::Ended { end: RunnerEnd::Succeeded, .. }) => {
+            (WatchMode::Run, Runner::Ended { end: RunnerEnd::Succeeded, .. }) => {
                 if self.plan.persistent { ExpectedEnd::Persistent } else { ExpectedEnd::Finished }
             }
-            (Mode::Attach, _) => {
+            (WatchMode::Attach, _) => {
                 if self.plan.until_idle {
                     ExpectedEnd::Persistent
                 } else {
                     ExpectedEnd::Finished
                 }
             }
-            (Mode::Run | Mode::Resume, _) => ExpectedEnd::Known,
+            (WatchMode::Run | WatchMode::Resume, _) => ExpectedEnd::Known,
         }
     }
 
@@ -205,7 +205,7 @@ impl<I: Id> Watcher<I> {
                 cluster.cause.is_none()
                     && !cluster.is_over()
                     && (ends || cluster.judgement.unknown)
-                    && cluster.decision(Reason::Stopped, &plan) == Decision::End
+                    && cluster.decision(EndReason::Stopped, &plan) == Decision::End
             })
             .map(|(id, _)| id.clone())
             .collect();
@@ -230,7 +230,7 @@ impl<I: Id> Watcher<I> {
         });
         let shows = last.looks >= LAST_LOOKS
             && facts_known
-            && (!awaited || self.stop.is_some() || self.plan.mode == Mode::Attach);
+            && (!awaited || self.stop.is_some() || self.plan.mode == WatchMode::Attach);
         let is_late = now.since(last.began) >= self.plan.limits.judge_within;
         let enough = if mutated!(self.plan, NeverConfirms) {
             is_late
@@ -253,7 +253,7 @@ impl<I: Id> Watcher<I> {
     /// settings say so; whether that is under way now.
     pub(super) fn find_orphans(&mut self, now: Moment) -> bool {
         let Some(last) = &mut self.last else { return false };
-        if self.plan.mode == Mode::Attach || self.stop.is_some() || self.plan.stopped_to_end {
+        if self.plan.mode == WatchMode::Attach || self.stop.is_some() || self.plan.stopped_to_end {
             return false;
         }
         if std::mem::replace(&mut last.orphans_decided, true) {
@@ -272,7 +272,7 @@ impl<I: Id> Watcher<I> {
             })
             .map(|(id, cluster)| {
                 let known = cluster.judgement.passed_so_far();
-                let why = Reason::Orphaned;
+                let why = EndReason::Orphaned;
                 let decision = cluster.decision(why, &self.plan);
                 (id.clone(), if known { decision } else { Decision::Leave })
             })
@@ -282,7 +282,7 @@ impl<I: Id> Watcher<I> {
             if let Some(cluster) = self.clusters.get_mut(&id) {
                 cluster.is_orphan = true;
             }
-            self.actions.push(Action::Tell(Notice::Orphan(id.clone())));
+            self.actions.push(Action::Tell(WatchNotice::Orphan(id.clone())));
             if decision == Decision::End {
                 ends = true;
                 self.begin_ending(now, &id, Decision::End, Cause::Orphaned);
@@ -299,9 +299,9 @@ impl<I: Id> Watcher<I> {
             .map(|(id, _)| id.clone())
             .collect();
         if worked.len() > 1 && !self.plan.persistent && !mutated!(self.plan, TwiceNotTold) {
-            self.actions.push(Action::Tell(Notice::Twice(worked)));
+            self.actions.push(Action::Tell(WatchNotice::Twice(worked)));
         }
-        let conclusion = Conclusion {
+        let conclusion = WatchConclusion {
             clusters: self
                 .clusters
                 .iter()
@@ -388,7 +388,7 @@ impl<I: Id> Watcher<I> {
 
     /// What is left to do about the run.
     pub(super) fn open(&self, now: Moment) -> Vec<Open<I>> {
-        if self.plan.mode == Mode::Attach {
+        if self.plan.mode == WatchMode::Attach {
             return Vec::new();
         }
         let mut open = Vec::new();

@@ -2,10 +2,10 @@
 
 use crate::watch::machine::{
     conclusion::Cause,
-    event::{Action, Notice},
+    event::{Action, WatchNotice},
     mutants::mutated,
-    plan::{Id, Mode},
-    termination::{Decision, Reason},
+    plan::{Id, WatchMode},
+    termination::{Decision, EndReason},
     time::Moment,
     watcher::Watcher,
 };
@@ -16,7 +16,7 @@ impl<I: Id> Watcher<I> {
     pub(super) fn check_limits(&mut self, now: Moment) {
         let limit = self.plan.limits.judge_within;
         let is_late = |since: Moment| now.since(since) >= limit;
-        if self.plan.mode == Mode::Run
+        if self.plan.mode == WatchMode::Run
             && self.search.succeeded.is_none()
             && is_late(Moment::START)
             && !self.told_blind
@@ -24,7 +24,7 @@ impl<I: Id> Watcher<I> {
         {
             self.told_blind = true;
             let why = self.search.trouble.as_ref().map(|(why, _)| why.clone());
-            self.actions.push(Action::Tell(Notice::Blind(why.unwrap_or_default())));
+            self.actions.push(Action::Tell(WatchNotice::Blind(why.unwrap_or_default())));
             self.stop_runner(now);
         }
         if let Some((_, since)) = self.search.trouble
@@ -33,7 +33,7 @@ impl<I: Id> Watcher<I> {
             && !self.told_lost
         {
             self.told_lost = true;
-            self.actions.push(Action::Tell(Notice::SightLost(None)));
+            self.actions.push(Action::Tell(WatchNotice::SightLost(None)));
         }
         if mutated!(self.plan, JudgeWithinForgotten) {
             return;
@@ -49,7 +49,7 @@ impl<I: Id> Watcher<I> {
             .collect();
         for id in undecided {
             self.told_undecided.insert(id.clone());
-            self.actions.push(Action::Tell(Notice::Unjudged(id)));
+            self.actions.push(Action::Tell(WatchNotice::Unjudged(id)));
             self.stop_runner(now);
         }
         let late: Vec<(I, bool)> = self
@@ -78,15 +78,15 @@ impl<I: Id> Watcher<I> {
         let Some(cluster) = self.clusters.get_mut(id) else { return };
         if was_judged && !mutated!(self.plan, LostSightEnds) {
             if !std::mem::replace(&mut cluster.told_lost, true) {
-                self.actions.push(Action::Tell(Notice::SightLost(Some(id.clone()))));
+                self.actions.push(Action::Tell(WatchNotice::SightLost(Some(id.clone()))));
             }
             return;
         }
-        let decision = cluster.decision(Reason::Unjudged, &self.plan);
+        let decision = cluster.decision(EndReason::Unjudged, &self.plan);
         if decision == Decision::End {
             self.must_end(now, id, Cause::Unjudged);
         } else if !std::mem::replace(&mut cluster.told_unjudged, true) {
-            self.actions.push(Action::Tell(Notice::Unjudged(id.clone())));
+            self.actions.push(Action::Tell(WatchNotice::Unjudged(id.clone())));
             self.stop_runner(now);
         }
     }
@@ -94,11 +94,11 @@ impl<I: Id> Watcher<I> {
     /// Says once that nothing is left to watch, where a person named what is watched.
     pub(super) fn check_done(&mut self, now: Moment) {
         let idle = self.plan.until_idle;
-        if self.plan.mode == Mode::Attach
+        if self.plan.mode == WatchMode::Attach
             && self.clusters.values().all(|cluster| cluster.is_done(idle))
             && !std::mem::replace(&mut self.told_done, true)
         {
-            self.actions.push(Action::Tell(Notice::Done));
+            self.actions.push(Action::Tell(WatchNotice::Done));
             self.begin_last_looks(now);
         }
     }

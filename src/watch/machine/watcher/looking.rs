@@ -7,7 +7,7 @@ use crate::watch::machine::{
     event::{Action, Question},
     mutants::mutated,
     pace::PollReason,
-    plan::{Id, Mode},
+    plan::{Id, WatchMode},
     state::State,
     time::Moment,
     watcher::{FIRST_LOOKS, FIRST_LOOKS_OF_LISTED, HINTS_DATED, HINTS_REMEMBERED, Watcher},
@@ -15,7 +15,7 @@ use crate::watch::machine::{
 
 impl<I: Id> Watcher<I> {
     pub(super) fn searches(&self) -> bool {
-        self.plan.mode != Mode::Attach
+        self.plan.mode != WatchMode::Attach
     }
 
     pub(super) fn ask_search(&mut self) {

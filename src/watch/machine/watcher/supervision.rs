@@ -3,7 +3,7 @@
 use crate::watch::machine::{
     event::{Action, Entry, Force, Question, RunnerEnd},
     mutants::mutated,
-    plan::{Id, Mode},
+    plan::{Id, WatchMode},
     runner::{Runner, Survivors},
     time::{AwsTime, Moment},
     watcher::{Stop, Watcher},
@@ -108,14 +108,14 @@ impl<I: Id> Watcher<I> {
             return;
         }
         self.stop = Some(Stop { asked: now, by: now.after(self.plan.limits.stop) });
-        if self.plan.mode != Mode::Attach {
+        if self.plan.mode != WatchMode::Attach {
             self.actions.push(Action::Note(Entry::Stopped { terminate: self.plan.rules.on_stop }));
         }
         if let Runner::Alive { kill_at: kill_at @ Some(_), .. } = &mut self.runner {
             *kill_at = kill_at.map(|at| at.min(now.after(self.plan.limits.stop / 2)));
         }
         self.stop_runner(now);
-        if self.plan.mode == Mode::Attach && self.last.is_none() {
+        if self.plan.mode == WatchMode::Attach && self.last.is_none() {
             self.begin_last_looks(now);
         }
     }
