@@ -473,7 +473,7 @@ impl Driver {
             (false, true) => Origin::Adopted,
             (false, false) => Origin::Run,
         };
-        let verified = self.verified(id).clone();
+        let verified = self.plan.attached.get(id).unwrap_or(&self.plan.selector.verified);
         let record = self.records.get_mut(id)?;
         let persistent = self.plan.selector.persistent || self.plan.until_idle;
         // Why it was ended stays: of what is over, other things cannot be seen any more.
@@ -485,7 +485,7 @@ impl Driver {
         }
         let policy = &self.plan.selector.policy;
         let mut findings =
-            clusters::judge(id.as_str(), &record.look(), &verified, origin, &policy.require);
+            clusters::judge(id.as_str(), &record.look(), verified, origin, &policy.require);
         apply_policy(&mut findings, policy);
         record.findings = findings;
         Some(record.judgement(persistent))

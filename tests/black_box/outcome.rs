@@ -13,7 +13,9 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::support::{Played, Stage, hermetic_command, programs, runner_pid};
+use crate::support::{
+    Played, Stage, hermetic_command, programs, runner_pid, under_way, under_way_for,
+};
 
 const END_IT: &str = "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id j-ID --no-termination-protected; aws emr terminate-clusters --region eu-west-1 --cluster-ids j-ID";
 const FORMS: [&str; 5] = ["html", "markdown", "junit", "asff", "sarif"];
@@ -166,29 +168,11 @@ fn of_a_cluster_that_the_guard_may_not_end_nobody_reads_that_the_guard_ended_it(
     assert!(page.contains("EMR accepted its termination, but "), "{page}");
 }
 
-/// A run under way whose runner hangs, and whose cluster the guard has judged.
 /// What a runner that was stopped leaves open. That it may have asked for a cluster just before
 /// stands there, too, unless the time for that is over.
 const STAYS_OPEN: &str =
     "; the run stays open: the next start, or `emr-etl-guard watch --resume`, goes on from here";
 const IN_FLIGHT: &str = "; a request of the runner may still start a cluster";
-
-fn under_way(stage: &Stage) -> std::process::Child {
-    under_way_for(stage, Timings::all(3600.0))
-}
-
-fn under_way_for(stage: &Stage, timings: Timings) -> std::process::Child {
-    stage.set(Set::SetTimings(timings));
-    let child = stage.command("run").spawn().unwrap();
-    let judged = stage.sim.wait_for_request(
-        |request| {
-            request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD")
-        },
-        Duration::from_secs(30),
-    );
-    assert!(judged.is_some());
-    child
-}
 
 fn send(child: &std::process::Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();

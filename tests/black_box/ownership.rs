@@ -11,7 +11,7 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::support::Stage;
+use crate::support::{Stage, under_way};
 
 const THREE_DAYS: f64 = 3.0 * 86_400.0;
 
@@ -102,15 +102,7 @@ fn a_run_that_was_stopped_in_the_middle_of_its_launch_stays_open_until_that_can_
 #[test]
 fn a_run_that_is_closed_later_is_not_confirmed_where_its_volumes_were_never_seen() {
     let stage = Stage::acme().misbehave("hang");
-    stage.set(Set::SetTimings(emr_simulator::Timings::all(3600.0)));
-    let mut child = stage.command("run").spawn().unwrap();
-    let looked = stage.sim.wait_for_request(
-        |request| {
-            request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD")
-        },
-        Duration::from_secs(30),
-    );
-    assert!(looked.is_some());
+    let mut child = under_way(&stage);
     child.kill().unwrap();
     child.wait().unwrap();
     // It is over before anybody looks again, and so are its instances.

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     catalogue::for_each,
-    support::{Played, Stage, hermetic_command},
+    support::{Played, Stage, hermetic_command, under_way, under_way_for},
 };
 
 /// The journals of runs that are not closed.
@@ -167,24 +167,6 @@ fn scene(is_safe: bool) -> Stage {
         ..Default::default()
     }));
     stage.misbehave("drop-security-configuration")
-}
-
-/// A run under way whose cluster was judged.
-fn under_way(stage: &Stage) -> Child {
-    under_way_for(stage, Timings::all(3600.0))
-}
-
-fn under_way_for(stage: &Stage, timings: Timings) -> Child {
-    stage.set(Set::SetTimings(timings));
-    let child = stage.command("run").spawn().unwrap();
-    let judged = stage.sim.wait_for_request(
-        |request| {
-            request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD")
-        },
-        Duration::from_secs(30),
-    );
-    assert!(judged.is_some());
-    child
 }
 
 fn states(stage: &Stage) -> Vec<ClusterState> {

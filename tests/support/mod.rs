@@ -398,6 +398,25 @@ impl Stage {
     }
 }
 
+/// A run under way whose cluster the guard has judged, with an hour for each state.
+pub(crate) fn under_way(stage: &Stage) -> Child {
+    under_way_for(stage, Timings::all(3600.0))
+}
+
+/// The same, with these times.
+pub(crate) fn under_way_for(stage: &Stage, timings: Timings) -> Child {
+    stage.set(emr_simulator::Command::SetTimings(timings));
+    let child = stage.command("run").spawn().expect("the guard starts");
+    let judged = stage.sim.wait_for_request(
+        |request| {
+            request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD")
+        },
+        Duration::from_secs(30),
+    );
+    assert!(judged.is_some(), "the cluster is judged");
+    child
+}
+
 /// The stand-in runner's pid, once it has started.
 pub(crate) fn runner_pid(stage: &Stage) -> nix::unistd::Pid {
     let mut pid = None;

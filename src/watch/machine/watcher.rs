@@ -66,8 +66,6 @@ struct LastLooks {
     pause: Duration,
     /// What the clusters that go on are was decided.
     orphans_decided: bool,
-    /// The clusters that end with the run were told to.
-    stopped_ones_end: bool,
 }
 
 /// A stop of the guard.

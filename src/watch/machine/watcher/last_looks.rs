@@ -28,7 +28,6 @@ impl<I: Id> Watcher<I> {
             next: if failing > 2 { now.after(rest) } else { now },
             pause: self.plan.limits.interval / 10,
             orphans_decided: false,
-            stopped_ones_end: false,
         });
     }
 
@@ -189,13 +188,11 @@ impl<I: Id> Watcher<I> {
 
     /// Ends the clusters that end with the run, where it was told to stop and the settings say so.
     pub(super) fn end_with_the_stop(&mut self, now: Moment, is_short: bool) {
-        let Some(last) = &mut self.last else { return };
         let ends = (self.stop.is_some() && self.plan.rules.on_stop) || self.plan.stopped_to_end;
         let unjudged_ends = is_short && mutated!(self.plan, StopEndsUnjudged);
         if !ends && !unjudged_ends {
             return;
         }
-        last.stopped_ones_end = true;
         let mut plan = self.plan.clone();
         plan.rules.on_stop = true;
         let ending: Vec<I> = self
