@@ -11,7 +11,7 @@ use crate::{
         prices::{self, NanoUsd, Prices},
         text::size,
     },
-    reencrypt::method::{Choice, RepairMethod},
+    reencrypt::machine::choice::{Choice, RepairMethod},
 };
 
 /// What something costs: an estimate, by list prices.

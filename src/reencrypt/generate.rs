@@ -20,7 +20,7 @@ use crate::{
         batch::{self, CreatedJobs, DESCRIPTION, JobDescription, JobGroup},
         error::ReencryptError,
         leftover::Leftover,
-        method::LARGEST_COPY,
+        machine::choice::LARGEST_COPY,
         options::BatchOptions,
         plan::BucketPlan,
         scope::RepairScope,

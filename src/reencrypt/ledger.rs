@@ -15,18 +15,10 @@ use std::{
 };
 
 use redb::{Database, ReadableDatabase as _, TableDefinition};
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use crate::{
-    reencrypt::{
-        method::{Choice, RepairMethod},
-        place::ObjectId,
-        snapshot::Snapshot,
-    },
-    settings::policy::EncryptionKind,
-};
+use crate::reencrypt::{machine::state::RepairState, place::ObjectId};
 
 /// So many entries of the ledger are read at once.
 pub(crate) const PAGE: usize = 1000;
@@ -65,27 +57,6 @@ pub(crate) enum LedgerError {
         "the ledger can no longer be written: {0}; what is under way is finished by the next run"
     )]
     Lost(String),
-}
-
-/// How far an object has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub(crate) enum RepairState {
-    /// It is to be done.
-    Planned { choice: Choice, size: u64, is_latest: bool },
-    /// It is being done, or was when the run ended.
-    Begun {
-        method: RepairMethod,
-        kind: EncryptionKind,
-        key: Option<String>,
-        before: Box<Snapshot>,
-        upload: Option<String>,
-        is_latest: bool,
-    },
-    /// It is done and proved.
-    Done { method: RepairMethod, at: i64 },
-    /// An old version was removed.
-    Purged { at: i64 },
 }
 
 /// The ledger, held by this process until it is dropped.
@@ -305,6 +276,7 @@ fn hold(folder: &Path) -> Result<File, LedgerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reencrypt::machine::choice::RepairMethod;
 
     fn place(key: &str, version: Option<&str>) -> ObjectId {
         ObjectId {
@@ -315,7 +287,7 @@ mod tests {
     }
 
     fn done() -> RepairState {
-        RepairState::Done { method: RepairMethod::Copy, at: 1 }
+        RepairState::Done { method: RepairMethod::Copy, at: 1, made: None }
     }
 
     #[tokio::test]

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::reencrypt::{
-    method::RequestedEncryption,
-    snapshot::HiddenMetadata,
-    target::{Criterion, RepairTarget},
+use crate::{
+    reencrypt::{
+        machine::choice::RequestedEncryption,
+        snapshot::HiddenMetadata,
+        target::{Criterion, RepairTarget},
+    },
+    settings::policy::EncryptionKind,
 };
 
 /// What a bucket's objects get, and how it treats them.
@@ -29,10 +32,10 @@ pub(crate) struct RepairPlan {
 impl RepairPlan {
     pub(crate) fn wish(&self, target: &RepairTarget) -> RequestedEncryption {
         RequestedEncryption {
-            kind: target.kind,
-            own_key: target.updatable,
+            updatable: target.kind == EncryptionKind::SseKms && target.updatable,
             restore: self.restore,
             purge: self.purge,
+            purge_overwritten: false,
         }
     }
 }

@@ -14,7 +14,7 @@ use aws_sdk_s3::{
     types::{
         ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectEncryption,
         ObjectLockEventHold, ObjectLockLegalHoldStatus, ObjectLockMode, RestoreRequest,
-        SsekmsEncryption, StorageClass,
+        ServerSideEncryption, SsekmsEncryption, StorageClass,
     },
 };
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
@@ -28,15 +28,19 @@ use crate::{
         aws_calls::{self, Call},
         lookup::{Lookup, LookupError},
     },
-    facts::stored,
+    facts::stored::{self, StoredEncryption},
     reencrypt::{
         cost::{Cost, CostInputs, PART},
-        ledger::{Ledger, LedgerError, RepairState},
-        method::{self, Choice, LeaveReason, ObjectState, RepairMethod},
+        ledger::{Ledger, LedgerError},
+        machine::{
+            choice::{self, Choice, LeaveReason, ObjectState, RepairMethod},
+            snapshot::{Snapshot, losses},
+            state::{RepairState, TargetEncryption},
+        },
         pace::CopyPace,
         place::ObjectId,
         plan::RepairPlan,
-        snapshot::{self, HiddenMetadata, Snapshot},
+        snapshot::{self, HiddenMetadata},
         target::RepairTarget,
     },
 };
@@ -209,7 +213,13 @@ impl Repair<'_> {
             RepairState::Planned { is_latest, .. } => {
                 Box::pin(self.begin(place, &bucket.target, bucket.carries, is_latest)).await
             }
-            RepairState::Begun { method, kind, key, before, upload, is_latest } => {
+            RepairState::Begun { method, target, before, upload, is_latest, .. } => {
+                let Some(kind) =
+                    stored::encryption_kind(&ServerSideEncryption::from(target.algorithm.as_str()))
+                else {
+                    return Ok(RepairResult::Nothing);
+                };
+                let key = target.key;
                 let target = RepairTarget { kind, key, updatable: false, by: "an earlier run" };
                 self.go_on(
                     place,
@@ -219,7 +229,7 @@ impl Repair<'_> {
                 )
                 .await
             }
-            RepairState::Done { .. } | RepairState::Purged { .. } => Ok(RepairResult::Nothing),
+            _ => Ok(RepairResult::Nothing),
         }
     }
 
@@ -244,14 +254,17 @@ impl Repair<'_> {
         };
         let stored = before.stored();
         let seen = ObjectState {
-            stored: &stored,
+            customer_key: stored == StoredEncryption::CustomerKey,
+            has_data_key: before.has_data_key(),
             size: before.size,
             is_latest,
             archive: before.archive,
             locked: before.lock.protects(now()),
             loss,
+            replaced: self.plan.purge,
+            null: false,
         };
-        match method::choose(
+        match choice::choose(
             &seen,
             self.plan.criterion.offends(&stored, target),
             self.plan.wish(target),
@@ -318,8 +331,8 @@ impl Repair<'_> {
                 && after.modified == before.modified;
             return if same { Compared::Untouched } else { Compared::End(RepairResult::Changed) };
         }
-        let losses = snapshot::losses(before, &after, begun.method, now());
-        Compared::End(if losses.is_empty() {
+        let lost = losses(before, &after, begun.method, now());
+        Compared::End(if lost.is_empty() {
             let kept = begun.method != RepairMethod::Update
                 && after.version.is_some()
                 && after.version != before.version;
@@ -332,7 +345,7 @@ impl Repair<'_> {
         } else {
             RepairResult::Failed(format!(
                 "it is encrypted as asked, but not the same any more: {}; mend that by hand, then run this again",
-                losses.join(", ")
+                lost.join(", ")
             ))
         })
     }
@@ -353,12 +366,15 @@ impl Repair<'_> {
                             choice: Choice::Purge,
                             size: begun.before.size,
                             is_latest: false,
+                            made: None,
                         },
                     )
                     .await?;
             }
             RepairResult::Done(method, _) => {
-                self.ledger.write(place, &RepairState::Done { method: *method, at: now() }).await?;
+                self.ledger
+                    .write(place, &RepairState::Done { method: *method, at: now(), made: None })
+                    .await?;
             }
             // Gone, or another writer's: what was begun is over, and the next list shows what there
             // is.
@@ -747,13 +763,13 @@ impl Repair<'_> {
 
     /// What a copy in parts would lose of an object that needs one.
     async fn loss(&self, place: &ObjectId, before: &Snapshot) -> Lookup<Option<LeaveReason>> {
-        if before.size <= method::LARGEST_COPY {
+        if before.size <= choice::LARGEST_COPY {
             return Lookup::Found(None);
         }
         if before.missing_metadata > 0 {
             return Lookup::Found(Some(LeaveReason::UnreadableMetadata));
         }
-        if !method::fits_in_xml(&place.key) {
+        if !choice::fits_in_xml(&place.key) {
             return Lookup::Found(Some(LeaveReason::KeyNotInXml));
         }
         self.spend(Cost::list);
@@ -895,8 +911,11 @@ impl StartedRepair {
     fn state(&self) -> RepairState {
         RepairState::Begun {
             method: self.method,
-            kind: self.target.kind,
-            key: self.target.key.clone(),
+            target: TargetEncryption {
+                algorithm: stored::server_side_encryption(self.target.kind).as_str().to_owned(),
+                key: self.target.key.clone(),
+            },
+            since: now(),
             before: Box::new(self.before.clone()),
             upload: self.upload.clone(),
             is_latest: self.is_latest,
@@ -1003,7 +1022,7 @@ mod tests {
             for (part, number) in parts.iter().zip(1..) {
                 prop_assert_eq!((part.number, part.from), (number, at));
                 let length = part.to - part.from;
-                prop_assert!(length > 0 && length <= method::LARGEST_COPY && (length >= 5 * 1024 * 1024 || part.to == size));
+                prop_assert!(length > 0 && length <= choice::LARGEST_COPY && (length >= 5 * 1024 * 1024 || part.to == size));
                 at = part.to;
             }
             prop_assert_eq!(at, size);

@@ -14,8 +14,8 @@ use crate::{
     reencrypt::{
         cost::Cost,
         error::ReencryptError,
-        ledger::{Ledger, PAGE, RepairState},
-        method::Choice,
+        ledger::{Ledger, PAGE},
+        machine::{choice::Choice, state::RepairState},
         options::RateLimits,
         pace::CopyPace,
         place::ObjectId,
@@ -188,7 +188,7 @@ async fn turns(
         let size = match &state {
             RepairState::Planned { size, .. } => *size,
             RepairState::Begun { before, .. } => before.size,
-            RepairState::Done { .. } | RepairState::Purged { .. } => 0,
+            _ => 0,
         };
         let end = Box::pin(repair.turn(&place, state)).await;
         (place, size, end)

@@ -23,9 +23,12 @@ use crate::{
     reencrypt::{
         cost::{Cost, CostInputs},
         error::ReencryptError,
-        ledger::{Ledger, RepairState},
+        ledger::Ledger,
         leftover::{Leftover, unseen},
-        method::{self, ArchiveState, Choice, LeaveReason, ObjectState, RepairMethod},
+        machine::{
+            choice::{self, ArchiveState, Choice, LeaveReason, ObjectState, RepairMethod},
+            state::RepairState,
+        },
         place::{ObjectId, shown},
         plan::BucketPlan,
         scope::{RepairLocation, RepairScope},
@@ -202,6 +205,7 @@ impl RepairSurvey {
                                 choice: offender.choice,
                                 size: offender.object.size,
                                 is_latest: offender.object.is_latest,
+                                made: None,
                             };
                             planned.push((offender.place, state));
                         }
@@ -343,14 +347,20 @@ async fn judge(
         }
     }
     let seen = ObjectState {
-        stored: &stored,
+        customer_key: stored == StoredEncryption::CustomerKey,
+        has_data_key: matches!(
+            stored,
+            StoredEncryption::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _)
+        ),
         size: object.size,
         is_latest: object.is_latest,
         archive,
         locked,
         loss: None,
+        replaced: scope.plan.purge,
+        null: false,
     };
-    let choice = method::choose(&seen, true, scope.plan.wish(&bucket.target));
+    let choice = choice::choose(&seen, true, scope.plan.wish(&bucket.target));
     Ok(Offender { place, object, stored, choice, requests })
 }
 
@@ -459,6 +469,11 @@ fn said(choice: Choice) -> &'static str {
         Choice::Leave(LeaveReason::Restoring) => "left: a restore is under way",
         Choice::Leave(LeaveReason::OldVersion) => "left: old versions",
         Choice::Leave(LeaveReason::LockedVersion) => "left: old versions that Object Lock keeps",
+        Choice::Leave(LeaveReason::NullVersion) => "left: old versions with the id null",
+        Choice::Leave(LeaveReason::WouldReplaceVersion) => {
+            "left: a copy would overwrite another version"
+        }
+        Choice::Leave(LeaveReason::UnknownUpload) => "left: an upload in parts of unknown origin",
         Choice::Leave(LeaveReason::UnreadableMetadata) => "left: metadata that cannot be read",
         Choice::Leave(LeaveReason::Annotated) => "left: annotated",
         Choice::Leave(LeaveReason::KeyNotInXml) => "left: a key that XML cannot hold",

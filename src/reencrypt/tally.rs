@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::reencrypt::{
     leftover::{self, Leftover},
-    method::RepairMethod,
+    machine::choice::RepairMethod,
     place::ObjectId,
     repair::{PreviousVersion, RepairResult},
 };

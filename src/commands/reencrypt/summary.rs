@@ -10,7 +10,7 @@ use crate::{
         cost::Cost,
         job::Job,
         leftover::Leftover,
-        method::{Choice, LeaveReason, RepairMethod as How},
+        machine::choice::{Choice, LeaveReason, RepairMethod as How},
         scope::RepairScope,
         survey::{ObjectGroup, RepairSurvey},
         tally::RepairTally,

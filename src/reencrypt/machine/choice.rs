@@ -3,11 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{facts::stored::StoredEncryption, settings::policy::EncryptionKind};
-
 /// Whether an object lies in an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum ArchiveState {
+pub enum ArchiveState {
     /// It can be read.
     #[default]
     No,
@@ -20,12 +18,12 @@ pub(crate) enum ArchiveState {
 }
 
 /// The largest object that one copy takes. Source: Amazon S3 API reference, CopyObject.
-pub(crate) const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
+pub const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
 
 /// How an object gets another encryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum RepairMethod {
+pub enum RepairMethod {
     /// `UpdateObjectEncryption`: its data key is encrypted anew, its content is not touched.
     Update,
     /// `CopyObject` onto itself.
@@ -37,7 +35,7 @@ pub(crate) enum RepairMethod {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Choice {
+pub enum Choice {
     /// It is as it should be.
     Nothing,
     /// It gets another encryption.
@@ -53,7 +51,7 @@ pub(crate) enum Choice {
 /// Why an object stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum LeaveReason {
+pub enum LeaveReason {
     /// SSE-C.
     CustomerKey,
     /// Archived, and nobody asked for restores.
@@ -64,6 +62,12 @@ pub(crate) enum LeaveReason {
     OldVersion,
     /// An old version that Object Lock keeps.
     LockedVersion,
+    /// An old version with the id `null`: S3 has no way to remove that one and no later one.
+    NullVersion,
+    /// Its copy would overwrite another version: versioning is suspended.
+    WouldReplaceVersion,
+    /// An upload in parts to its key goes on or was left behind, and nobody knows whose it is.
+    UnknownUpload,
     /// Some of its metadata cannot be read, so that a copy in parts would lose it.
     UnreadableMetadata,
     /// It is annotated, and copies in parts lose annotations.
@@ -75,7 +79,7 @@ pub(crate) enum LeaveReason {
 
 impl LeaveReason {
     /// What it means, and what to do about it.
-    pub(crate) fn advice(self) -> &'static str {
+    pub fn advice(self) -> &'static str {
         match self {
             Self::CustomerKey => {
                 "SSE-C: only the writer has the key; have the writer copy it onto itself with that key as the source's, under the target encryption"
@@ -89,6 +93,15 @@ impl LeaveReason {
             }
             Self::LockedVersion => {
                 "an old version that Object Lock keeps: it can be removed when its retention or legal hold is over"
+            }
+            Self::NullVersion => {
+                "an old version with the id null, which another write could take over while it is removed: a lifecycle rule for noncurrent versions removes it"
+            }
+            Self::WouldReplaceVersion => {
+                "versioning is suspended, and a copy would overwrite the version with the id null: enable versioning, or remove that version, then run this again"
+            }
+            Self::UnknownUpload => {
+                "an upload in parts to its key is not finished, and this program cannot tell whether it began it: abort it if no writer is at work, then run this again"
             }
             Self::UnreadableMetadata => {
                 "its metadata cannot all be read over HTTP, and it is too large for one copy: download it, and upload it with its metadata"
@@ -104,52 +117,60 @@ impl LeaveReason {
 }
 
 /// Whether XML can hold a key. Source: Extensible Markup Language (XML) 1.0, production Char.
-pub(crate) fn fits_in_xml(key: &str) -> bool {
+pub fn fits_in_xml(key: &str) -> bool {
     !key.chars().any(|letter| matches!(letter, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}'))
 }
 
 /// What is known of an object.
 #[derive(Clone, Debug)]
-pub(crate) struct ObjectState<'a> {
-    pub(crate) stored: &'a StoredEncryption,
-    pub(crate) size: u64,
-    pub(crate) is_latest: bool,
-    pub(crate) archive: ArchiveState,
+pub struct ObjectState {
+    /// SSE-C: nobody but its writer can read it.
+    pub customer_key: bool,
+    /// UpdateObjectEncryption can change its data key.
+    pub has_data_key: bool,
+    pub size: u64,
+    pub is_latest: bool,
+    pub archive: ArchiveState,
     /// Object Lock protects it now.
-    pub(crate) locked: bool,
+    pub locked: bool,
     /// What a copy in parts would lose.
-    pub(crate) loss: Option<LeaveReason>,
+    pub loss: Option<LeaveReason>,
+    /// A copy that this tool made and proved has replaced it: the ledger says so.
+    pub replaced: bool,
+    /// Its id is `null`, which another write can take over at any time.
+    pub null: bool,
 }
 
 /// What it shall become, and what was allowed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestedEncryption {
-    pub(crate) kind: EncryptionKind,
-    /// The key is known by its ARN, and is of the bucket's own account: `UpdateObjectEncryption`
-    /// takes no other.
-    pub(crate) own_key: bool,
-    pub(crate) restore: bool,
-    pub(crate) purge: bool,
+pub struct RequestedEncryption {
+    /// It is SSE-KMS under a key that is known by its ARN, and is of the bucket's own account:
+    /// UpdateObjectEncryption takes no other.
+    pub updatable: bool,
+    pub restore: bool,
+    /// Old versions that this tool's own proven copies replaced are removed.
+    pub purge: bool,
+    /// Old versions that other writers overwrote are removed, too.
+    pub purge_overwritten: bool,
 }
 
 /// Decides. `offends`: it is not encrypted as it should be.
-pub(crate) fn choose(seen: &ObjectState<'_>, offends: bool, wish: RequestedEncryption) -> Choice {
+pub fn choose(seen: &ObjectState, offends: bool, wish: RequestedEncryption) -> Choice {
     if !offends {
         return Choice::Nothing;
     }
-    if *seen.stored == StoredEncryption::CustomerKey {
+    if seen.customer_key {
         return Choice::Leave(LeaveReason::CustomerKey);
     }
-    let has_data_key = matches!(
-        seen.stored,
-        StoredEncryption::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _)
-    );
-    if has_data_key && wish.kind == EncryptionKind::SseKms && wish.own_key && !seen.locked {
+    if seen.has_data_key && wish.updatable && !seen.locked {
         return Choice::Do(RepairMethod::Update);
     }
     if !seen.is_latest {
-        return Choice::Leave(if !wish.purge {
+        let may = if seen.replaced { wish.purge } else { wish.purge_overwritten };
+        return Choice::Leave(if !may {
             LeaveReason::OldVersion
+        } else if seen.null {
+            LeaveReason::NullVersion
         } else if seen.locked {
             LeaveReason::LockedVersion
         } else {
@@ -171,69 +192,81 @@ pub(crate) fn choose(seen: &ObjectState<'_>, offends: bool, wish: RequestedEncry
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reencrypt::machine::snapshot::has_data_key;
 
-    const S3: EncryptionKind = EncryptionKind::SseS3;
-    const KMS: EncryptionKind = EncryptionKind::SseKms;
-    const DSSE: EncryptionKind = EncryptionKind::DsseKms;
-
-    fn seen(stored: &StoredEncryption) -> ObjectState<'_> {
+    fn seen(algorithm: Option<&str>) -> ObjectState {
         ObjectState {
-            stored,
+            customer_key: false,
+            has_data_key: has_data_key(algorithm),
             size: 1,
             is_latest: true,
             archive: ArchiveState::No,
             locked: false,
             loss: None,
+            replaced: true,
+            null: false,
         }
     }
 
-    fn to(kind: EncryptionKind) -> RequestedEncryption {
-        RequestedEncryption { kind, own_key: true, restore: false, purge: false }
+    fn to(kind: &str) -> RequestedEncryption {
+        RequestedEncryption {
+            updatable: kind == KMS,
+            restore: false,
+            purge: false,
+            purge_overwritten: false,
+        }
     }
+
+    const S3: &str = "AES256";
+    const KMS: &str = "aws:kms";
+    const DSSE: &str = "aws:kms:dsse";
 
     #[test]
     fn the_method_by_what_there_is_and_what_it_shall_become() {
-        let key = || Some("arn:aws:kms:x".to_owned());
         let (update, copy) = (Choice::Do(RepairMethod::Update), Choice::Do(RepairMethod::Copy));
         let table = [
-            (StoredEncryption::Unencrypted, S3, copy),
-            (StoredEncryption::Unencrypted, KMS, copy),
-            (StoredEncryption::Unencrypted, DSSE, copy),
-            (StoredEncryption::Kind(S3, None), KMS, update),
-            (StoredEncryption::Kind(S3, None), DSSE, copy),
-            (StoredEncryption::Kind(KMS, key()), KMS, update),
-            (StoredEncryption::Kind(KMS, key()), S3, copy),
-            (StoredEncryption::Kind(KMS, key()), DSSE, copy),
-            (StoredEncryption::Kind(DSSE, key()), KMS, copy),
-            (StoredEncryption::Kind(DSSE, key()), DSSE, copy),
-            (StoredEncryption::Other("aws:fsx".to_owned()), KMS, copy),
-            (StoredEncryption::CustomerKey, KMS, Choice::Leave(LeaveReason::CustomerKey)),
+            (None, S3, copy),
+            (None, KMS, copy),
+            (None, DSSE, copy),
+            (Some(S3), KMS, update),
+            (Some(S3), DSSE, copy),
+            (Some(KMS), KMS, update),
+            (Some(KMS), S3, copy),
+            (Some(KMS), DSSE, copy),
+            (Some(DSSE), KMS, copy),
+            (Some(DSSE), DSSE, copy),
+            (Some("aws:fsx"), KMS, copy),
         ];
         for (stored, kind, wanted) in table {
-            assert_eq!(choose(&seen(&stored), true, to(kind)), wanted, "{stored:?} to {kind:?}");
-            assert_eq!(choose(&seen(&stored), false, to(kind)), Choice::Nothing);
+            assert_eq!(choose(&seen(stored), true, to(kind)), wanted, "{stored:?} to {kind:?}");
+            assert_eq!(choose(&seen(stored), false, to(kind)), Choice::Nothing);
         }
+        let with_customer_key = ObjectState { customer_key: true, ..seen(None) };
+        assert_eq!(
+            choose(&with_customer_key, true, to(KMS)),
+            Choice::Leave(LeaveReason::CustomerKey)
+        );
     }
 
     #[test]
     fn an_update_needs_a_key_of_the_buckets_account_and_no_lock() {
-        let stored = StoredEncryption::Kind(S3, None);
+        let stored = Some(S3);
         assert_eq!(
-            choose(&seen(&stored), true, RequestedEncryption { own_key: false, ..to(KMS) }),
+            choose(&seen(stored), true, RequestedEncryption { updatable: false, ..to(KMS) }),
             Choice::Do(RepairMethod::Copy)
         );
         assert_eq!(
-            choose(&ObjectState { locked: true, ..seen(&stored) }, true, to(KMS)),
+            choose(&ObjectState { locked: true, ..seen(stored) }, true, to(KMS)),
             Choice::Do(RepairMethod::Copy)
         );
     }
 
     #[test]
     fn what_is_archived_is_updated_without_a_restore_and_copied_only_after_one() {
-        let unencrypted = StoredEncryption::Unencrypted;
+        let unencrypted = None;
         let in_archive = |archive, restore| {
             choose(
-                &ObjectState { archive, ..seen(&unencrypted) },
+                &ObjectState { archive, ..seen(unencrypted) },
                 true,
                 RequestedEncryption { restore, ..to(S3) },
             )
@@ -245,21 +278,16 @@ mod tests {
             Choice::Leave(LeaveReason::Restoring)
         );
         assert_eq!(in_archive(ArchiveState::Restored, false), Choice::Do(RepairMethod::Copy));
-        let stored = StoredEncryption::Kind(S3, None);
+        let stored = Some(S3);
         assert_eq!(
-            choose(
-                &ObjectState { archive: ArchiveState::Archived, ..seen(&stored) },
-                true,
-                to(KMS)
-            ),
+            choose(&ObjectState { archive: ArchiveState::Archived, ..seen(stored) }, true, to(KMS)),
             Choice::Do(RepairMethod::Update)
         );
     }
 
     #[test]
     fn an_old_version_is_updated_in_place_or_removed_when_asked_and_never_copied() {
-        let (unencrypted, stored) =
-            (StoredEncryption::Unencrypted, StoredEncryption::Kind(S3, None));
+        let (unencrypted, stored) = (None, Some(S3));
         let old = |stored, locked, purge| {
             choose(
                 &ObjectState { is_latest: false, locked, ..seen(stored) },
@@ -267,16 +295,28 @@ mod tests {
                 RequestedEncryption { purge, ..to(KMS) },
             )
         };
-        assert_eq!(old(&unencrypted, false, false), Choice::Leave(LeaveReason::OldVersion));
-        assert_eq!(old(&unencrypted, false, true), Choice::Purge);
-        assert_eq!(old(&unencrypted, true, true), Choice::Leave(LeaveReason::LockedVersion));
-        assert_eq!(old(&stored, false, true), Choice::Do(RepairMethod::Update));
+        assert_eq!(old(unencrypted, false, false), Choice::Leave(LeaveReason::OldVersion));
+        assert_eq!(old(unencrypted, false, true), Choice::Purge);
+        assert_eq!(old(unencrypted, true, true), Choice::Leave(LeaveReason::LockedVersion));
+        assert_eq!(old(stored, false, true), Choice::Do(RepairMethod::Update));
+    }
+
+    #[test]
+    fn a_purge_takes_what_own_copies_replaced_and_overwritten_versions_only_where_asked_for() {
+        let old = |replaced, purge_overwritten, null| {
+            let old = ObjectState { is_latest: false, replaced, null, ..seen(None) };
+            choose(&old, true, RequestedEncryption { purge: true, purge_overwritten, ..to(S3) })
+        };
+        assert_eq!(old(true, false, false), Choice::Purge);
+        assert_eq!(old(false, false, false), Choice::Leave(LeaveReason::OldVersion));
+        assert_eq!(old(false, true, false), Choice::Purge);
+        assert_eq!(old(true, true, true), Choice::Leave(LeaveReason::NullVersion));
     }
 
     #[test]
     fn beyond_five_gibibytes_it_is_copied_in_parts_unless_that_would_lose_something() {
-        let unencrypted = StoredEncryption::Unencrypted;
-        let large = |size| ObjectState { size, ..seen(&unencrypted) };
+        let unencrypted = None;
+        let large = |size| ObjectState { size, ..seen(unencrypted) };
         assert_eq!(choose(&large(LARGEST_COPY), true, to(S3)), Choice::Do(RepairMethod::Copy));
         assert_eq!(
             choose(&large(LARGEST_COPY + 1), true, to(S3)),

@@ -1,0 +1,97 @@
+//! How far an object has come: what the ledger keeps about it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::reencrypt::machine::{
+    choice::{Choice, RepairMethod},
+    snapshot::Snapshot,
+};
+
+/// The encryption that an object gets, in S3's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetEncryption {
+    /// `AES256`, `aws:kms` or `aws:kms:dsse`.
+    pub algorithm: String,
+    /// The key's ARN; none: whichever S3 takes by itself.
+    pub key: Option<String>,
+}
+
+impl TargetEncryption {
+    /// Whether an object is encrypted so.
+    pub fn is_met(&self, seen: &Snapshot) -> bool {
+        seen.algorithm.as_deref() == Some(self.algorithm.as_str())
+            && self.key.as_ref().is_none_or(|wanted| seen.key.as_ref() == Some(wanted))
+    }
+}
+
+/// How far an object has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum RepairState {
+    /// It is to be done.
+    Planned {
+        choice: Choice,
+        size: u64,
+        is_latest: bool,
+        /// The version that this tool made of it and proved: then the old one may be purged.
+        #[serde(default)]
+        made: Option<String>,
+    },
+    /// It is being done, or was when the run ended.
+    Begun {
+        method: RepairMethod,
+        target: TargetEncryption,
+        before: Box<Snapshot>,
+        upload: Option<String>,
+        is_latest: bool,
+        /// S3's own time when it was begun, in milliseconds since 1970.
+        since: i64,
+    },
+    /// It is done and proved.
+    Done {
+        method: RepairMethod,
+        at: i64,
+        /// The version that this tool's own copy made, directly above the one it is a copy of; none
+        /// where the copy took its place.
+        #[serde(default)]
+        made: Option<String>,
+    },
+    /// An old version was removed.
+    Purged { at: i64 },
+    /// A copy that is not all that it was made of, and cannot be taken back. It counts as long as
+    /// exactly this object is there: whoever touches it has judged it.
+    Damaged { left: Box<Snapshot>, losses: Vec<String> },
+    /// An upload in parts of this tool that is over, and that S3 did not abort.
+    Stray { upload: String },
+}
+
+impl RepairState {
+    /// What the next run keeps of an entry before it scans: plans are made anew, but what was proved
+    /// stays. None: the entry is forgotten.
+    #[must_use]
+    pub fn kept_by_next_run(&self) -> Option<Self> {
+        match self {
+            Self::Planned { choice: Choice::Purge, made: Some(made), .. } => {
+                Some(Self::Done { method: RepairMethod::Copy, at: 0, made: Some(made.clone()) })
+            }
+            Self::Planned { .. } => None,
+            other => Some(other.clone()),
+        }
+    }
+
+    /// Whether this run's scan may write a plan in its place. What could not be finished stays: it is
+    /// named already, and all that is known of it would be lost.
+    #[must_use]
+    pub fn gives_way(&self) -> bool {
+        matches!(self, Self::Planned { .. } | Self::Done { .. } | Self::Purged { .. })
+    }
+
+    /// The version that this tool made of the entry's, and proved.
+    #[must_use]
+    pub fn made(&self) -> Option<&str> {
+        match self {
+            Self::Done { made, .. } | Self::Planned { made, .. } => made.as_deref(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Whether a copy that is a version of its own is all that it was made of.
+
+use std::collections::VecDeque;
+
+use crate::reencrypt::machine::{
+    choice::RepairMethod,
+    event::{MadeObject, ObservedObject},
+    snapshot::{NULL, Snapshot, losses},
+    state::TargetEncryption,
+};
+
+/// The looks that are compared: at the copy, and at what lies below it down to the planned version.
+#[derive(Clone, Debug)]
+pub(super) struct Comparison {
+    /// S3 said which version the copy is; else it is the one above the planned version.
+    pub(super) is_known: bool,
+    /// A delete marker is directly below the copy.
+    pub(super) over_marker: bool,
+    /// Still to be looked at.
+    pub(super) queue: VecDeque<String>,
+    /// Seen: the copy first, then what is below it.
+    pub(super) seen: Vec<ObservedObject>,
+}
+
+/// What the looks are compared with.
+pub(super) struct Question<'a> {
+    pub(super) before: &'a Snapshot,
+    pub(super) target: &'a TargetEncryption,
+    pub(super) method: RepairMethod,
+    /// The planned version's id.
+    pub(super) planned: &'a str,
+    pub(super) answer: Option<&'a MadeObject>,
+    pub(super) ignores_buried: bool,
+    pub(super) ignores_losses: bool,
+    pub(super) foreign_is_ours: bool,
+}
+
+/// What a copy is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// It is all that is below it.
+    Done {
+        /// It is all that the planned version is, too, and so is what is between them.
+        is_proof: bool,
+        /// A version below it is not as it should be; true: Object Lock keeps it.
+        old: Option<bool>,
+    },
+    /// It is this tool's copy, and hides or lacks what others did: it must go.
+    TakeBack(Vec<String>),
+    /// It lacks something, and must not, or cannot, be taken back.
+    Damaged(Vec<String>),
+    /// It is another writer's.
+    Foreign,
+}
+
+/// The checksum that a copy in parts keeps, and whether it is one of the whole: else of the parts'
+/// checksums, each of which S3 wants at the completion.
+pub fn checksum_of_parts(before: &Snapshot) -> (&str, bool) {
+    match before.checksum.as_ref().map(|it| (it.algorithm.as_str(), it.full)) {
+        Some((algorithm @ ("CRC32" | "CRC32C"), false)) => (algorithm, false),
+        Some((algorithm @ ("CRC32" | "CRC32C" | "CRC64NVME"), _)) => (algorithm, true),
+        Some((algorithm, _)) => (algorithm, false),
+        None => ("CRC64NVME", true),
+    }
+}
+
+/// What a copy of `source` is that restates what was seen `before`: S3 takes metadata and tags from
+/// the source, and the rest from the request.
+fn expected(source: &Snapshot, before: &Snapshot, method: RepairMethod) -> Snapshot {
+    if method == RepairMethod::CopyInParts {
+        return before.clone();
+    }
+    let mut expected = source.clone();
+    expected.grants = before.grants.clone();
+    expected.lock = before.lock.clone();
+    expected.storage_class = before.storage_class.clone();
+    match before.headers.get("website-redirect") {
+        Some(to) => expected.headers.insert("website-redirect".to_owned(), to.clone()),
+        None => expected.headers.remove("website-redirect"),
+    };
+    expected
+}
+
+/// Judges a copy by what it is made of **as that is now**: its owner may have changed it meanwhile.
+pub(super) fn judge(comparison: &Comparison, question: &Question<'_>) -> Judged {
+    let Question { before, target, method, planned, .. } = *question;
+    let Some((made, below)) = comparison.seen.split_first() else { return Judged::Foreign };
+    let now = made.now;
+    let lost = |from: &Snapshot, to: &Snapshot| losses(from, to, method, now);
+    let meets = target.is_met(&made.snapshot);
+    // The id `null` is no proof: another write may have taken it over.
+    let is_taken_over = made.snapshot.id() == NULL
+        && question.answer.is_some_and(|answer| {
+            answer.etag.as_ref().is_some_and(|etag| *etag != made.snapshot.etag)
+                || answer.modified.is_some_and(|at| at / 1000 != made.snapshot.modified / 1000)
+        });
+    if is_taken_over {
+        return Judged::Foreign;
+    }
+    let source = below.first().map_or(before, |source| &source.snapshot);
+    let mut missing = lost(source, &made.snapshot);
+    if question.ignores_buried {
+        missing.clear();
+    }
+    if question.ignores_losses {
+        missing.clear();
+    }
+    if comparison.over_marker {
+        missing.push("a deletion".to_owned());
+    }
+    if meets && missing.is_empty() {
+        let planned = below.iter().find(|it| it.snapshot.id() == planned);
+        let is_proof = question.ignores_buried
+            || planned.is_some_and(|planned| {
+                comparison
+                    .seen
+                    .iter()
+                    .filter(|it| it.snapshot.id() != planned.snapshot.id())
+                    .all(|it| lost(&planned.snapshot, &it.snapshot).is_empty())
+            });
+        let mut offenders = below.iter().filter(|it| it.offends).peekable();
+        let old = offenders
+            .peek()
+            .is_some()
+            .then(|| offenders.any(|it| it.snapshot.lock.protects(it.now)));
+        return Judged::Done { is_proof, old };
+    }
+    if !meets {
+        missing.push("encryption".to_owned());
+    }
+    // Somebody has changed it since: that must not be lost with it.
+    let is_as_made = lost(&expected(source, before, method), &made.snapshot).is_empty();
+    match (comparison.is_known, is_as_made) {
+        (true, true) if made.snapshot.id() != NULL => Judged::TakeBack(missing),
+        (true, _) => Judged::Damaged(missing),
+        (false, true) if meets => Judged::Damaged(missing),
+        (false, _) if meets && question.foreign_is_ours => Judged::Damaged(missing),
+        (false, _) => Judged::Foreign,
+    }
+}
