@@ -23,6 +23,7 @@ pub mod guard;
 pub mod history;
 pub mod laws;
 pub mod model;
+pub mod objects;
 pub mod random;
 pub mod run;
 pub mod scenario;
@@ -47,5 +48,21 @@ pub mod watch {
         pub mod termination;
         pub mod time;
         pub mod watcher;
+    }
+}
+
+/// The guard's repair of one object, by its source files.
+#[path = "../../../src/reencrypt"]
+pub mod reencrypt {
+    /// The state machine.
+    pub mod machine {
+        pub mod choice;
+        pub mod event;
+        pub mod mutants;
+        pub mod plan;
+        pub mod repair;
+        pub mod snapshot;
+        pub mod state;
+        pub mod verdict;
     }
 }

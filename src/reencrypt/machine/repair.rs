@@ -5,7 +5,7 @@
 //! versions gets a new version, which is compared with the one that it replaces as that is then, and
 //! taken back where it would bury what another writer wrote.
 
-use std::mem;
+use std::{collections::VecDeque, mem};
 
 use crate::reencrypt::machine::{
     choice::{self, Choice, LeaveReason, ObjectState, RepairMethod},
@@ -616,14 +616,18 @@ impl<O> ObjectRepair<O> {
         let until = planned.filter(|planned| *planned > made).map_or(1, |planned| planned - made);
         let until = if until > MOST_BETWEEN { 1 } else { until };
         let data = |it: &&ListedVersion| !it.is_marker;
-        let queue = below.iter().take(until).filter(data).map(|it| it.id.clone()).collect();
+        let mut queue: VecDeque<String> =
+            below.iter().take(until).filter(data).map(|it| it.id.clone()).collect();
+        // The copy comes last: should it have to be taken back, that is done at once.
+        queue.push_back(versions[made].id.clone());
+        let Some(first) = queue.pop_front() else { return self.changed() };
         let comparison = Comparison {
             is_known,
             over_marker: below.first().is_some_and(|it| it.is_marker),
             queue,
             seen: Vec::new(),
         };
-        self.look(Some(versions[made].id.clone()), Step::Comparing(comparison))
+        self.look(Some(first), Step::Comparing(comparison))
     }
 
     fn compare(
@@ -636,6 +640,7 @@ impl<O> ObjectRepair<O> {
         if let Some(next) = comparison.queue.pop_front() {
             return self.look(Some(next), Step::Comparing(comparison));
         }
+        comparison.seen.rotate_right(1);
         let Some(before) = self.before.clone() else { return self.lost() };
         let target = self.target().clone();
         let planned = self.version.clone().unwrap_or_default();
@@ -652,6 +657,9 @@ impl<O> ObjectRepair<O> {
         let made = comparison.seen.first().map(|made| made.snapshot.clone());
         match (verdict::judge(&comparison, &question), made) {
             (Judged::Done { is_proof, old }, Some(made)) => {
+                // Another write can take over the id `null` at any time: then nothing of the old
+                // version would be left.
+                let is_proof = is_proof && made.id() != NULL;
                 let old = old.map(|locked| self.replaced(is_proof, locked));
                 self.done(is_proof.then(|| made.id().to_owned()), old)
             }

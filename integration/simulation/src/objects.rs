@@ -1,0 +1,11 @@
+//! Histories of repairs: the machine that repairs one object, on a bucket of every kind, with
+//! writers, deleters, owners and a lifecycle between any two of its calls.
+
+pub mod bucket;
+pub mod coverage;
+pub mod engine;
+pub mod laws;
+pub mod process;
+pub mod scenario;
+pub mod shrink;
+pub mod sweep;

@@ -1,0 +1,603 @@
+//! A bucket as S3 keeps it: versions, delete markers, `null` versions, uploads in parts, and what
+//! each call does to them. Every write of this program is judged at the moment of its effect, with
+//! what is true then.
+
+use std::collections::BTreeMap;
+
+use crate::reencrypt::machine::{
+    choice::ArchiveState,
+    event::{CopyOrder, VersioningState},
+    snapshot::{Checksum, NULL, ObjectLock, Snapshot},
+};
+
+/// S3's time, in milliseconds since 1970.
+pub type Time = i64;
+
+/// When histories begin.
+pub const START: Time = 1_700_000_000_000;
+/// Larger than one copy takes.
+pub const LARGE: u64 = 6 * 1024 * 1024 * 1024;
+/// The target's key.
+pub const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1";
+
+/// Who wrote something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// This program: the number of its run.
+    Guard(usize),
+    /// Anybody else.
+    Other,
+}
+
+/// What an object's copy by this program lacked or changed when it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defect {
+    /// What it was made over that it is not: its own metadata, lock, ….
+    pub lost: Vec<String>,
+    /// It can be read by everybody, and what was current could not; or it is current, and nothing
+    /// was.
+    pub exposed: bool,
+}
+
+/// A version, or a delete marker.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// The number of its write.
+    pub serial: u64,
+    /// A delete marker.
+    pub marker: bool,
+    /// Its bytes, by a number.
+    pub content: u32,
+    /// All else; the version's id, too.
+    pub snapshot: Snapshot,
+    /// Who wrote it.
+    pub author: Author,
+    /// The write that it is a copy of.
+    pub source: Option<u64>,
+    /// What was wrong with it at once.
+    pub defect: Defect,
+    /// Somebody else has changed it since.
+    pub touched: bool,
+}
+
+impl Version {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.snapshot.id()
+    }
+
+    /// Everybody may read it.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.snapshot.grants.iter().any(|(who, _)| who == "uri=AllUsers")
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        if self.marker {
+            return format!("{} delete marker", self.id());
+        }
+        let Snapshot { algorithm, metadata, tags, headers, storage_class, lock, .. } =
+            &self.snapshot;
+        let who = match self.author {
+            Author::Guard(run) => format!(" made by run {run}"),
+            Author::Other => String::new(),
+        };
+        format!(
+            "{} content {} {} {} meta {:?} tags {:?}{}{}{}{}{}",
+            self.id(),
+            self.content,
+            algorithm.as_deref().unwrap_or("unencrypted"),
+            if self.is_public() { "PUBLIC" } else { "private" },
+            metadata.values().collect::<Vec<_>>(),
+            tags.values().collect::<Vec<_>>(),
+            headers.get("website-redirect").map(|to| format!(" to {to}")).unwrap_or_default(),
+            if storage_class == "STANDARD" { String::new() } else { format!(" {storage_class}") },
+            if *lock == ObjectLock::default() { "" } else { " locked" },
+            if self.snapshot.size >= LARGE { " large" } else { "" },
+            who
+        )
+    }
+}
+
+/// An upload in parts that is not finished.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Its id.
+    pub id: String,
+    /// The key's number.
+    pub key: usize,
+    /// When it began.
+    pub initiated: Time,
+    /// Whose it is.
+    pub author: Author,
+    /// The host of the run that began it.
+    pub host: usize,
+    /// What it was begun with, and the bytes that its parts have.
+    pub order: Option<CopyOrder>,
+    /// The bytes that its parts have.
+    pub content: Option<(u32, u64)>,
+}
+
+/// A law that a call of this program has broken.
+pub type Broken = (&'static str, String);
+
+/// The bucket.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// How it keeps versions.
+    pub versioning: VersioningState,
+    /// The versions of each key, the newest first.
+    pub keys: Vec<Vec<Version>>,
+    /// The uploads that are not finished.
+    pub uploads: Vec<Upload>,
+    /// S3's time.
+    pub now: Time,
+    /// The algorithm that objects get, and those that offend.
+    pub kms: bool,
+    serial: u64,
+}
+
+/// A copy's outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// The number of the write.
+    Made(u64),
+    /// A precondition failed.
+    Precondition,
+    /// S3 refuses it.
+    Refused(&'static str),
+    /// There is no such upload.
+    NoUpload,
+}
+
+impl Bucket {
+    /// An empty one.
+    #[must_use]
+    pub fn new(versioning: VersioningState, keys: usize, kms: bool) -> Self {
+        Self {
+            versioning,
+            keys: vec![Vec::new(); keys],
+            uploads: Vec::new(),
+            now: START,
+            kms,
+            serial: 0,
+        }
+    }
+
+    /// The algorithm of the target.
+    #[must_use]
+    pub fn target(&self) -> &'static str {
+        if self.kms { "aws:kms" } else { "AES256" }
+    }
+
+    /// Whether an object is not encrypted as it should be.
+    #[must_use]
+    pub fn offends(&self, snapshot: &Snapshot) -> bool {
+        match snapshot.algorithm.as_deref() {
+            None => true,
+            Some("AES256") => self.kms,
+            Some(_) => false,
+        }
+    }
+
+    /// What a request for the key finds.
+    #[must_use]
+    pub fn current(&self, key: usize) -> Option<&Version> {
+        self.keys[key].first().filter(|version| !version.marker)
+    }
+
+    /// A version by its id; none: the current object.
+    #[must_use]
+    pub fn find(&self, key: usize, id: Option<&str>) -> Option<&Version> {
+        match id {
+            None => self.current(key),
+            Some(id) => self.keys[key].iter().find(|version| version.id() == id && !version.marker),
+        }
+    }
+
+    fn stamp(&mut self) -> u64 {
+        self.serial += 1;
+        self.now += 1700;
+        self.serial
+    }
+
+    /// The id of the next write.
+    fn next_id(&self, serial: u64) -> Option<String> {
+        match self.versioning {
+            VersioningState::Unversioned => None,
+            VersioningState::Enabled => Some(format!("v{serial}")),
+            VersioningState::Suspended => Some(NULL.to_owned()),
+        }
+    }
+
+    /// Puts a version on top. What has the same id gives way: it is returned.
+    fn put_on_top(&mut self, key: usize, version: Version) -> Option<Version> {
+        let versions = &mut self.keys[key];
+        let same = versions.iter().position(|other| other.id() == version.id());
+        let gone = same.map(|index| versions.remove(index));
+        versions.insert(0, version);
+        gone
+    }
+
+    /// Another writer writes.
+    pub fn write(&mut self, key: usize, content: u32, template: &Snapshot) -> u64 {
+        let serial = self.stamp();
+        let mut snapshot = template.clone();
+        snapshot.version = self.next_id(serial);
+        snapshot.modified = self.now;
+        snapshot.etag = etag(serial, content, &snapshot, snapshot.size >= LARGE, 2);
+        let version = Version {
+            serial,
+            marker: false,
+            content,
+            snapshot,
+            author: Author::Other,
+            source: None,
+            defect: Defect::default(),
+            touched: false,
+        };
+        self.put_on_top(key, version);
+        serial
+    }
+
+    /// Another writer deletes the key: in a bucket with versions a delete marker tells so.
+    pub fn delete(&mut self, key: usize) {
+        if self.versioning == VersioningState::Unversioned {
+            self.keys[key].clear();
+            return;
+        }
+        let serial = self.stamp();
+        let snapshot =
+            Snapshot { version: self.next_id(serial), modified: self.now, ..template(0, None) };
+        let version = Version {
+            serial,
+            marker: true,
+            content: 0,
+            snapshot,
+            author: Author::Other,
+            source: None,
+            defect: Defect::default(),
+            touched: false,
+        };
+        self.put_on_top(key, version);
+    }
+
+    /// Whether Object Lock keeps a version.
+    #[must_use]
+    pub fn is_locked(&self, version: &Version) -> bool {
+        version.snapshot.lock.protects(self.now)
+    }
+
+    /// `CopyObject` by this program.
+    pub fn copy(
+        &mut self,
+        key: usize,
+        order: &CopyOrder,
+        by: usize,
+        overwrites: bool,
+    ) -> (Copied, Vec<Broken>) {
+        let etag = &order.before.etag;
+        let matches = |version: Option<&Version>| {
+            version.is_some_and(|version| version.snapshot.etag == *etag)
+        };
+        let source = self.find(key, order.source.as_deref()).cloned();
+        if !matches(source.as_ref()) || (order.if_match && !matches(self.current(key))) {
+            return (Copied::Precondition, Vec::new());
+        }
+        let Some(source) = source else { return (Copied::Precondition, Vec::new()) };
+        let mut snapshot = source.snapshot.clone();
+        restate(&mut snapshot, order);
+        let broken = self.make(key, snapshot, &source, by, 0, overwrites);
+        (Copied::Made(self.serial), broken)
+    }
+
+    /// `CreateMultipartUpload` by this program.
+    pub fn create_upload(
+        &mut self,
+        key: usize,
+        order: &CopyOrder,
+        by: usize,
+        host: usize,
+    ) -> String {
+        let id = format!("u{}", self.stamp());
+        self.uploads.push(Upload {
+            id: id.clone(),
+            key,
+            initiated: self.now,
+            author: Author::Guard(by),
+            host,
+            order: Some(order.clone()),
+            content: None,
+        });
+        id
+    }
+
+    /// Another writer begins one.
+    pub fn begin_foreign_upload(&mut self, key: usize) {
+        let id = format!("w{}", self.stamp());
+        self.uploads.push(Upload {
+            id,
+            key,
+            initiated: self.now,
+            author: Author::Other,
+            host: 0,
+            order: None,
+            content: None,
+        });
+    }
+
+    /// `UploadPartCopy` of every part.
+    pub fn copy_parts(&mut self, upload: &str, order: &CopyOrder) -> Copied {
+        let Some(index) = self.uploads.iter().position(|it| it.id == upload) else {
+            return Copied::NoUpload;
+        };
+        let key = self.uploads[index].key;
+        match self.find(key, order.source.as_deref()) {
+            Some(source) if source.snapshot.etag == order.before.etag => {
+                let content = Some((source.content, source.serial));
+                self.uploads[index].content = content;
+                Copied::Made(0)
+            }
+            _ => Copied::Precondition,
+        }
+    }
+
+    /// `CompleteMultipartUpload` by this program.
+    pub fn complete(
+        &mut self,
+        upload: &str,
+        order: &CopyOrder,
+        with_parts: bool,
+        by: usize,
+        overwrites: bool,
+    ) -> (Copied, Vec<Broken>) {
+        let Some(index) = self.uploads.iter().position(|it| it.id == upload) else {
+            return (Copied::NoUpload, Vec::new());
+        };
+        let key = self.uploads[index].key;
+        let is_same =
+            self.current(key).is_some_and(|version| version.snapshot.etag == order.before.etag);
+        if order.if_match && !is_same {
+            return (Copied::Precondition, Vec::new());
+        }
+        let begun = self.uploads[index].order.clone();
+        let (Some(begun), Some((content, source))) = (begun, self.uploads[index].content) else {
+            return (Copied::Refused("InvalidPart"), Vec::new());
+        };
+        if begun.before.checksum.as_ref().is_some_and(|it| !it.full) && !with_parts {
+            return (Copied::Refused("InvalidRequest: a part lacks its checksum"), Vec::new());
+        }
+        self.uploads.remove(index);
+        let mut snapshot = (*begun.before).clone();
+        restate(&mut snapshot, &begun);
+        let source = Version {
+            serial: source,
+            content,
+            marker: false,
+            snapshot: snapshot.clone(),
+            author: Author::Other,
+            source: None,
+            defect: Defect::default(),
+            touched: false,
+        };
+        let broken = self.make(key, snapshot, &source, by, 7, overwrites);
+        (Copied::Made(self.serial), broken)
+    }
+
+    /// Makes what this program writes, and judges it at once.
+    fn make(
+        &mut self,
+        key: usize,
+        mut snapshot: Snapshot,
+        source: &Version,
+        by: usize,
+        parts: u32,
+        overwrites: bool,
+    ) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        let serial = self.stamp();
+        snapshot.version = self.next_id(serial);
+        snapshot.modified = self.now;
+        snapshot.algorithm = Some(self.target().to_owned());
+        snapshot.key = self.kms.then(|| KEY.to_owned());
+        snapshot.etag = etag(serial, source.content, &snapshot, parts > 0, parts);
+        let mut version = Version {
+            serial,
+            marker: false,
+            content: source.content,
+            snapshot,
+            author: Author::Guard(by),
+            source: Some(source.serial),
+            defect: Defect::default(),
+            touched: false,
+        };
+        let under = self.keys[key].first().cloned();
+        version.defect = self.defect(under.as_ref(), &version);
+        let gone = self.put_on_top(key, version);
+        if let Some(gone) = gone
+            && under.as_ref().is_none_or(|under| under.serial != gone.serial)
+            && !overwrites
+        {
+            broken.push((A, format!("a copy has overwritten the version {}", gone.text())));
+        }
+        broken
+    }
+
+    /// What is wrong with a copy over what was current.
+    fn defect(&self, under: Option<&Version>, made: &Version) -> Defect {
+        let Some(under) = under.filter(|under| !under.marker) else {
+            return Defect { lost: vec!["a deletion".to_owned()], exposed: true };
+        };
+        let mut lost = Vec::new();
+        let (old, new) = (&under.snapshot, &made.snapshot);
+        let mut same = |what: &str, equal: bool| {
+            if !equal {
+                lost.push(what.to_owned());
+            }
+        };
+        same("bytes", under.content == made.content);
+        same("metadata", old.metadata == new.metadata);
+        same("tags", old.tags == new.tags);
+        same("ACL", old.grants == new.grants);
+        same("headers", old.headers == new.headers);
+        same("class", old.storage_class == new.storage_class);
+        same("lock", old.lock.in_force(self.now) == new.lock.in_force(self.now));
+        let algorithm = |it: &Snapshot| it.checksum.as_ref().map(|it| it.algorithm.clone());
+        same("checksum", algorithm(old).is_none() || algorithm(old) == algorithm(new));
+        Defect { lost, exposed: made.is_public() && !under.is_public() }
+    }
+
+    /// `UpdateObjectEncryption`. False: there is no such version.
+    pub fn update(&mut self, key: usize, id: Option<&str>) -> Copied {
+        let kms = self.kms;
+        let now = self.now;
+        let is_current = id.is_none();
+        let found = self.keys[key]
+            .iter_mut()
+            .enumerate()
+            .find(|(index, it)| if is_current { *index == 0 } else { Some(it.id()) == id })
+            .map(|(_, it)| it)
+            .filter(|it| !it.marker);
+        let Some(version) = found else { return Copied::Precondition };
+        if version.snapshot.lock.protects(now) {
+            return Copied::Refused("AccessDenied: Object Lock");
+        }
+        if !kms || !version.snapshot.has_data_key() {
+            return Copied::Refused("InvalidRequest");
+        }
+        version.snapshot.algorithm = Some("aws:kms".to_owned());
+        version.snapshot.key = Some(KEY.to_owned());
+        Copied::Made(version.serial)
+    }
+
+    /// `DeleteObject` of a version by this program, which was told what it may remove.
+    pub fn remove(
+        &mut self,
+        key: usize,
+        id: &str,
+        (purge, overwritten): (bool, bool),
+    ) -> (Copied, Vec<Broken>) {
+        let Some(index) = self.keys[key].iter().position(|it| it.id() == id) else {
+            return (Copied::Made(0), Vec::new());
+        };
+        let version = self.keys[key][index].clone();
+        if self.is_locked(&version) {
+            return (Copied::Refused("AccessDenied: Object Lock"), Vec::new());
+        }
+        let mut broken = Vec::new();
+        if id == NULL {
+            broken.push((A, "a version with the id null was deleted".to_owned()));
+        }
+        if matches!(version.author, Author::Guard(_)) && version.touched {
+            broken.push((A, format!("{} was removed with what its owner set", version.text())));
+        } else if !matches!(version.author, Author::Guard(_)) || index > 0 && purge {
+            let newer = &self.keys[key][..index];
+            let proven = purge
+                && newer.iter().any(|it| {
+                    self.descends(key, it, version.serial)
+                        && it.content == version.content
+                        && self.defect(Some(&version), it) == Defect::default()
+                });
+            let other = overwritten
+                && self.offends(&version.snapshot)
+                && newer.iter().any(|it| !it.marker && !self.offends(&it.snapshot));
+            if index == 0 {
+                broken.push((B, format!("the current version {} was deleted", version.text())));
+            } else if !proven && !other {
+                broken.push((A, format!("{} was deleted without a proof", version.text())));
+            }
+        }
+        self.keys[key].remove(index);
+        (Copied::Made(0), broken)
+    }
+
+    /// Whether a version is this program's copy of that write, at whatever remove.
+    fn descends(&self, key: usize, version: &Version, serial: u64) -> bool {
+        let mut source = version.source;
+        for _ in 0..8 {
+            match source {
+                Some(found) if found == serial => return true,
+                Some(found) => {
+                    source = self.keys[key]
+                        .iter()
+                        .find(|it| it.serial == found)
+                        .and_then(|it| it.source);
+                }
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// The bucket for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut lines = vec![format!("  {:?}, target {}", self.versioning, self.target())];
+        for (number, versions) in self.keys.iter().enumerate() {
+            let versions: Vec<String> = versions.iter().map(Version::text).collect();
+            lines.push(format!("  key {number}: {}", versions.join("\n         ")));
+        }
+        for upload in &self.uploads {
+            lines.push(format!(
+                "  upload {} of key {} by {:?}",
+                upload.id, upload.key, upload.author
+            ));
+        }
+        lines.join("\n")
+    }
+}
+
+/// Law (a).
+pub const A: &str = "(a) all that others left is still there";
+/// Law (b).
+pub const B: &str = "(b) nothing becomes visible, current or public that was not";
+
+/// What S3 takes from a copy's request and not from its source.
+fn restate(snapshot: &mut Snapshot, order: &CopyOrder) {
+    snapshot.grants = order.before.grants.clone();
+    snapshot.storage_class = order.before.storage_class.clone();
+    snapshot.lock = order.lock.clone();
+    match order.before.headers.get("website-redirect") {
+        Some(to) => snapshot.headers.insert("website-redirect".to_owned(), to.clone()),
+        None => snapshot.headers.remove("website-redirect"),
+    };
+}
+
+fn etag(serial: u64, content: u32, snapshot: &Snapshot, in_parts: bool, parts: u32) -> String {
+    match (snapshot.algorithm.as_deref(), in_parts) {
+        (Some("aws:kms"), _) => format!("\"k{serial}\""),
+        (_, true) => format!("\"c{content}-{parts}\""),
+        (_, false) => format!("\"c{content}\""),
+    }
+}
+
+/// An object like any other.
+#[must_use]
+pub fn template(size: u64, algorithm: Option<&str>) -> Snapshot {
+    Snapshot {
+        size,
+        etag: String::new(),
+        modified: 0,
+        version: None,
+        algorithm: algorithm.map(str::to_owned),
+        key: (algorithm == Some("aws:kms")).then(|| KEY.to_owned()),
+        storage_class: "STANDARD".to_owned(),
+        headers: BTreeMap::new(),
+        metadata: BTreeMap::new(),
+        missing_metadata: 0,
+        tags: BTreeMap::new(),
+        grants: vec![("id=owner".to_owned(), "FULL_CONTROL".to_owned())],
+        lock: ObjectLock::default(),
+        checksum: None,
+        archive: ArchiveState::No,
+    }
+}
+
+/// A checksum of the whole content, or of its parts.
+#[must_use]
+pub fn checksum(content: u32, full: bool) -> Checksum {
+    Checksum { algorithm: "CRC32".to_owned(), value: format!("{content}"), full }
+}

@@ -1,0 +1,181 @@
+//! The laws of repairs: what must hold of every history, whatever happens in it.
+//!
+//! A limit that S3 gives, and the threat model states: attributes (ACL, redirect, class, locks) have
+//! no precondition. [`crate::objects::engine`] says in which single round trips nobody acts. A copy
+//! that lacks something and cannot be taken back (Object Lock keeps it, or its id is `null`, or its
+//! owner has touched it since) does not break (a) or (b) as long as every further run names it.
+
+use crate::{
+    objects::{
+        bucket::{A, Author, B},
+        engine::{D, Ended, RepairHistory},
+    },
+    reencrypt::machine::{event::VersioningState, snapshot::NULL, state::RepairState},
+};
+
+/// Law (c).
+pub const C: &str = "(c) exit 0 means that all is as required";
+/// Law (e).
+pub const E: &str = "(e) no upload is left behind unnamed";
+
+/// All laws.
+pub const REPAIR_LAWS: [&str; 5] = [A, B, C, D, E];
+
+/// A law that does not hold, and what is wrong.
+pub type BrokenLaw = (&'static str, String);
+
+/// The laws that do not hold of a history, each once.
+#[must_use]
+pub fn check(history: &RepairHistory) -> Vec<BrokenLaw> {
+    let mut broken = history.broken.clone();
+    defects(history, &mut broken);
+    exits(history, &mut broken);
+    converged(history, &mut broken);
+    copies(history, &mut broken);
+    uploads(history, &mut broken);
+    let mut seen = Vec::new();
+    broken.retain(|(law, _)| {
+        let is_new = !seen.contains(law);
+        seen.push(*law);
+        is_new
+    });
+    broken
+}
+
+/// The last run of each host.
+fn last_runs(history: &RepairHistory) -> impl Iterator<Item = &Ended> {
+    (0..2).filter_map(|host| history.runs.iter().rev().find(|run| run.host == host))
+}
+
+fn is_named(history: &RepairHistory, key: usize, why: &str) -> bool {
+    last_runs(history).any(|run| run.named.contains(&(key, why.to_owned())))
+}
+
+/// (a) and (b): no copy in the end lacks what was there when it was made, or shows what was not.
+fn defects(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
+    for (key, versions) in history.bucket.keys.iter().enumerate() {
+        for version in versions {
+            if version.defect.lost.is_empty() || is_named(history, key, "damaged") {
+                continue;
+            }
+            let what = format!("{} is made without {:?}", version.text(), version.defect.lost);
+            broken.push((if version.defect.exposed { B } else { A }, what));
+        }
+    }
+}
+
+/// (c)
+fn exits(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
+    for run in &history.runs {
+        if run.exit == Some(0)
+            && let Some((key, what)) = run.offending.first()
+        {
+            broken.push((C, format!("run {} ended 0, but key {key} has {what}", run.number)));
+        }
+    }
+}
+
+/// (d): the last runs agree, every current object is as required unless it cannot be, and only what
+/// must be left is.
+fn converged(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
+    let bucket = &history.bucket;
+    for host in 0..2 {
+        let quiet: Vec<&Ended> =
+            history.runs.iter().filter(|run| run.host == host && run.quiet).collect();
+        if let [.., earlier, last] = quiet.as_slice()
+            && (earlier.exit != last.exit || earlier.named != last.named)
+        {
+            let what = format!(
+                "run {} ended {:?} with {:?}, run {} {:?} with {:?}",
+                earlier.number, earlier.exit, earlier.named, last.number, last.exit, last.named
+            );
+            broken.push((D, what));
+        }
+        let Some(last) = quiet.last() else { continue };
+        for (key, why) in &last.named {
+            if !must_be_left(history, host, *key, why) {
+                let what = format!("key {key} is left for no reason: {why}");
+                broken.push((D, what));
+            }
+        }
+    }
+    for (key, versions) in bucket.keys.iter().enumerate() {
+        let Some(current) = bucket.current(key) else { continue };
+        let other_null = versions.iter().any(|it| it.id() == NULL) && current.id() != NULL;
+        let would_replace = bucket.versioning == VersioningState::Suspended && other_null;
+        let blocked = would_replace || bucket.uploads.iter().any(|it| it.key == key);
+        if bucket.offends(&current.snapshot) && !blocked {
+            broken.push((D, format!("key {key} never gets its encryption: {}", current.text())));
+        }
+    }
+}
+
+/// Whether there is, in truth, a reason to leave something.
+fn must_be_left(history: &RepairHistory, host: usize, key: usize, why: &str) -> bool {
+    let bucket = &history.bucket;
+    let versions = &bucket.keys[key];
+    let old_offends = |wanted: &dyn Fn(&crate::objects::bucket::Version) -> bool| {
+        versions.iter().enumerate().any(|(index, it)| {
+            let is_old = index > 0 && !it.marker;
+            is_old && bucket.offends(&it.snapshot) && wanted(it)
+        })
+    };
+    match why {
+        // With `--purge-old-versions` what this host's own copies replaced goes.
+        "left: OldVersion" => old_offends(&|it| {
+            let purges = history.runs.last().is_some_and(|_| purges(history));
+            let entry = (key, Some(it.id().to_owned()));
+            let proved = history.ledgers[host].get(&entry).and_then(RepairState::made);
+            let kept = proved.and_then(|made| versions.iter().find(|it| it.id() == made));
+            !purges || it.touched || kept.is_none_or(|made| made.touched)
+        }),
+        "left: LockedVersion" => old_offends(&|it| bucket.is_locked(it)),
+        "left: NullVersion" => old_offends(&|it| it.id() == NULL),
+        "left: WouldReplaceVersion" => {
+            bucket.versioning == VersioningState::Suspended
+                && versions.iter().any(|it| it.id() == NULL)
+        }
+        "left: UnknownUpload" => bucket.uploads.iter().any(|it| it.key == key),
+        // Only a copy of this program is damaged.
+        "damaged" => history.ledgers[host].iter().any(|((number, _), state)| {
+            matches!(state, RepairState::Damaged { left, .. } if *number == key
+                && versions.iter().any(|it| it.snapshot == **left
+                    && it.author != Author::Other
+                    && (it.touched || !it.defect.lost.is_empty() || history.disturbed[key])))
+        }),
+        _ => false,
+    }
+}
+
+fn purges(history: &RepairHistory) -> bool {
+    let last = history.scenario.waves.last().and_then(|wave| wave.runs[0].as_ref());
+    last.is_some_and(|last| last.purge)
+}
+
+/// (d): where nothing was in the way, each object was copied once.
+fn copies(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
+    let runs = || history.scenario.waves.iter().flat_map(|wave| &wave.runs).flatten();
+    let is_calm = runs().all(|run| run.faults.is_empty() && !run.loses_ledger)
+        && history.scenario.acts.is_empty()
+        && history.scenario.waves.iter().all(|wave| wave.runs[1].is_none());
+    if is_calm && let Some((write, count)) = history.copies.iter().find(|(_, count)| **count > 1) {
+        broken.push((D, format!("write {write} was copied {count} times")));
+    }
+}
+
+/// (e): what is there of this program's uploads when a run ends is named by it. A host that has lost
+/// its ledger cannot know of what it had begun.
+fn uploads(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
+    let runs = || history.scenario.waves.iter().flat_map(|wave| &wave.runs).flatten();
+    if runs().any(|run| run.loses_ledger) {
+        return;
+    }
+    for run in history.runs.iter().filter(|run| run.exit.is_some()) {
+        for (key, upload) in &run.uploads {
+            let is_named = run.named.iter().any(|(named, _)| named == key) || run.exit == Some(69);
+            if !is_named {
+                broken.push((E, format!("run {} leaves {upload} of key {key}", run.number)));
+            }
+        }
+    }
+}
