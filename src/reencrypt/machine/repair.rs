@@ -77,8 +77,8 @@ enum Step<O> {
     DamageLook(Box<Snapshot>, Vec<String>),
     RestoreCall,
     PurgeVersions,
-    PurgeNewer,
-    PurgeOld(Option<Box<ObservedObject>>),
+    PurgeOld(Option<String>),
+    PurgeNewer(Box<ObservedObject>),
     PurgeCall,
     PurgeGone(u32),
     Ended,
@@ -780,12 +780,11 @@ impl<O> ObjectRepair<O> {
         if !self.may_be_purged() {
             return self.close(LedgerChange::Forget, RepairEnd::Left(LeaveReason::NullVersion));
         }
-        if mutated!(self.plan, PurgesUnproved) {
-            let version = self.version.clone();
-            return self.look(version, Step::PurgeOld(None));
-        }
         match made {
-            Some(made) => self.look(Some(made), Step::PurgeNewer),
+            Some(made) => {
+                let version = self.version.clone();
+                self.look(version, Step::PurgeOld(Some(made)))
+            }
             // Another writer overwrote it, and its removal was asked for by name.
             None => {
                 self.step = Step::PurgeVersions;
@@ -801,7 +800,8 @@ impl<O> ObjectRepair<O> {
             (None, _) => self.close(LedgerChange::Forget, RepairEnd::Nothing),
             (Some(1..), Some(newest)) if !newest.is_marker => {
                 let newest = newest.id.clone();
-                self.look(Some(newest), Step::PurgeNewer)
+                let version = self.version.clone();
+                self.look(version, Step::PurgeOld(Some(newest)))
             }
             _ => self.not_purged(),
         }
@@ -813,34 +813,33 @@ impl<O> ObjectRepair<O> {
         self.close(change, RepairEnd::Left(LeaveReason::OldVersion))
     }
 
-    fn purge_newer(&mut self, newer: Box<ObservedObject>) -> RepairAction<O> {
-        if newer.offends {
-            return self.not_purged();
-        }
-        let version = self.version.clone();
-        self.look(version, Step::PurgeOld(Some(newer)))
-    }
-
-    fn purge_old(
-        &mut self,
-        newer: Option<&ObservedObject>,
-        old: &ObservedObject,
-    ) -> RepairAction<O> {
+    fn purge_old(&mut self, newer: Option<String>, old: Box<ObservedObject>) -> RepairAction<O> {
+        self.now = old.now;
         if !old.offends {
             return self.close(LedgerChange::Forget, RepairEnd::Nothing);
         }
         if old.snapshot.lock.protects(old.now) {
             return self.close(LedgerChange::Keep, RepairEnd::Left(LeaveReason::LockedVersion));
         }
-        let is_all_kept = |newer: &ObservedObject| {
-            losses(&old.snapshot, &newer.snapshot, RepairMethod::CopyInParts, old.now).is_empty()
-        };
-        if self.state.made().is_some()
-            && !newer.is_none_or(is_all_kept)
-            && !mutated!(self.plan, PurgesWhatDiffers)
-        {
+        if mutated!(self.plan, PurgesUnproved) {
+            return self.remove_old();
+        }
+        // The newer one comes last: it must be there when the old one goes.
+        self.look(newer, Step::PurgeNewer(old))
+    }
+
+    fn purge_newer(&mut self, old: &ObservedObject, newer: &ObservedObject) -> RepairAction<O> {
+        let (from, to) = (&old.snapshot, &newer.snapshot);
+        let is_all_kept = self.state.made().is_none()
+            || losses(from, to, RepairMethod::CopyInParts, newer.now).is_empty()
+            || mutated!(self.plan, PurgesWhatDiffers);
+        if newer.offends || !is_all_kept {
             return self.not_purged();
         }
+        self.remove_old()
+    }
+
+    fn remove_old(&mut self) -> RepairAction<O> {
         let Some(version) = self.version.clone() else { return self.lost() };
         self.step = Step::PurgeCall;
         RepairAction::Delete(version)
@@ -888,7 +887,7 @@ impl<O> ObjectRepair<O> {
             Step::After | Step::ChangedNew | Step::DamageLook(..) | Step::PurgeOld(_) => {
                 self.close(LedgerChange::Forget, RepairEnd::Nothing)
             }
-            Step::PurgeNewer => self.not_purged(),
+            Step::PurgeNewer(_) => self.not_purged(),
             Step::PurgeGone(tries) => self.purge_gone(tries),
             _ => self.changed(),
         }
@@ -927,11 +926,8 @@ impl<O> ObjectRepair<O> {
                 self.close(LedgerChange::Keep, RepairEnd::Damaged(losses))
             }
             Step::DamageLook(..) => self.close(LedgerChange::Forget, RepairEnd::Nothing),
-            Step::PurgeNewer => self.purge_newer(seen),
-            Step::PurgeOld(newer) => {
-                self.now = seen.now;
-                self.purge_old(newer.as_deref(), &seen)
-            }
+            Step::PurgeOld(newer) => self.purge_old(newer, seen),
+            Step::PurgeNewer(old) => self.purge_newer(&old, &seen),
             Step::PurgeGone(tries) => {
                 if tries >= CLEAN_UPS {
                     return self.end(RepairEnd::Failed(

@@ -86,6 +86,16 @@ impl RepairState {
         matches!(self, Self::Planned { .. } | Self::Done { .. } | Self::Purged { .. })
     }
 
+    /// The version that the entry is about, where that is not the one that it is kept under: it can
+    /// move there when its place is needed.
+    #[must_use]
+    pub fn belongs_to(&self, version: Option<&str>) -> Option<&str> {
+        match self {
+            Self::Damaged { left, .. } => left.version.as_deref().filter(|it| Some(*it) != version),
+            _ => None,
+        }
+    }
+
     /// The version that this tool made of the entry's, and proved.
     #[must_use]
     pub fn made(&self) -> Option<&str> {

@@ -97,6 +97,11 @@ pub(super) fn judge(comparison: &Comparison, question: &Question<'_>) -> Judged 
     if is_taken_over {
         return Judged::Foreign;
     }
+    // The planned version was removed meanwhile, and what is below the copy is older than that: it
+    // is not what the copy was made of.
+    let is_older = |below: &ObservedObject| below.snapshot.modified < before.modified;
+    let is_gone = !below.iter().any(|it| it.snapshot.id() == planned);
+    let below = if is_gone && below.first().is_some_and(is_older) { &[] } else { below };
     let source = below.first().map_or(before, |source| &source.snapshot);
     let mut missing = lost(source, &made.snapshot);
     if question.ignores_buried {
@@ -110,13 +115,21 @@ pub(super) fn judge(comparison: &Comparison, question: &Question<'_>) -> Judged 
     }
     if meets && missing.is_empty() {
         let planned = below.iter().find(|it| it.snapshot.id() == planned);
+        // What lies between can only be this tool's own where it is encrypted as asked; and where S3
+        // has not said which version it made, nothing but the bytes tells a copy from a writer's.
+        let is_copy = |from: &Snapshot, it: &ObservedObject| {
+            let is_known = comparison.is_known && it.snapshot.id() == made.snapshot.id();
+            target.is_met(&it.snapshot)
+                && lost(from, &it.snapshot).is_empty()
+                && (is_known || from.has_same_content(&it.snapshot))
+        };
         let is_proof = question.ignores_buried
             || planned.is_some_and(|planned| {
                 comparison
                     .seen
                     .iter()
                     .filter(|it| it.snapshot.id() != planned.snapshot.id())
-                    .all(|it| lost(&planned.snapshot, &it.snapshot).is_empty())
+                    .all(|it| is_copy(&planned.snapshot, it))
             });
         let mut offenders = below.iter().filter(|it| it.offends).peekable();
         let old = offenders

@@ -10,7 +10,8 @@
 //!   tags either). The same holds in every bucket while a copy whose answer was given up may still
 //!   be done, and before one of which the run will never learn.
 //! - From the look at a version (and at the newer one that holds all of it) to the removal of that
-//!   version by its id: nobody removes the newer one, or changes this one.
+//!   version by its id: nobody removes the newer one, or changes this one. (The old version is looked
+//!   at one call before the newer one, so nobody changes it for two.)
 
 use std::collections::BTreeMap;
 
@@ -464,6 +465,8 @@ impl Engine {
             .late
             .iter()
             .any(|it| of_key(it.key) && matches!(it.action, RepairAction::Delete(_)));
+        // What an old version carries is looked at two calls before it is removed.
+        let purges = processes.iter().any(|process| process.purging() == Some(act.key));
         for process in processes {
             let Next::Machine(key, action) = &process.next else { continue };
             if !of_key(*key) {
@@ -489,9 +492,9 @@ impl Engine {
         }
         match act.act {
             Act::Acl(index, _) | Act::Hold(index, _) => {
-                !(removes || gap && index == 0) && index < versions.len()
+                !(removes || purges || late || gap && index == 0) && index < versions.len()
             }
-            Act::Tags(index) => !(removes || gap_in_parts && index == 0),
+            Act::Tags(index) => !(removes || purges || late || gap_in_parts && index == 0),
             Act::Remove(_) | Act::Lifecycle => !removes,
             Act::Delete => !removes,
             Act::Put(put, stored) => {
@@ -538,7 +541,11 @@ impl Engine {
             Act::Put(put, stored) => {
                 let (content, snapshot) = self.written(key, put, stored);
                 self.next_content += 1;
-                self.history.bucket.write(key, content, &snapshot);
+                let bucket = &mut self.history.bucket;
+                bucket.write(key, content, &snapshot);
+                if let Some(written) = bucket.keys[key].first_mut() {
+                    written.equal = put == Put::Same;
+                }
             }
             Act::Delete => self.history.bucket.delete(key),
             Act::Remove(index) => {
@@ -587,8 +594,9 @@ impl Engine {
         if let Some(version) = self.history.bucket.keys[key].get_mut(index)
             && !version.marker
         {
+            let before = version.snapshot.clone();
             change(&mut version.snapshot);
-            version.touched = true;
+            version.touched |= version.snapshot != before;
         }
     }
 
@@ -740,7 +748,7 @@ impl Engine {
                 let is_gone = bucket.uploads.len() < before;
                 (if is_gone { Copied::Made(0) } else { Copied::NoUpload }, Vec::new())
             }
-            RepairAction::Delete(id) => bucket.remove(key, id, (purge, overwrites)),
+            RepairAction::Delete(id) => bucket.remove(key, id, (purge, overwrites), run),
             _ => (Copied::Made(0), Vec::new()),
         };
         self.history.broken.extend(broken);

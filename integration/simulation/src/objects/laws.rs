@@ -55,7 +55,11 @@ fn is_named(history: &RepairHistory, key: usize, why: &str) -> bool {
 fn defects(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     for (key, versions) in history.bucket.keys.iter().enumerate() {
         for version in versions {
-            if version.defect.lost.is_empty() || is_named(history, key, "damaged") {
+            // Whoever touches it has judged it.
+            if version.defect.lost.is_empty()
+                || version.touched
+                || is_named(history, key, "damaged")
+            {
                 continue;
             }
             let what = format!("{} is made without {:?}", version.text(), version.defect.lost);
@@ -136,11 +140,12 @@ fn must_be_left(history: &RepairHistory, host: usize, key: usize, why: &str) -> 
                 && versions.iter().any(|it| it.id() == NULL)
         }
         "left: UnknownUpload" => bucket.uploads.iter().any(|it| it.key == key),
-        // Only a copy of this program is damaged.
+        // Only a copy of this program is damaged. What a writer wrote with all that the object had,
+        // and encrypted as asked, cannot be told from a copy whose answer was lost.
         "damaged" => history.ledgers[host].iter().any(|((number, _), state)| {
             matches!(state, RepairState::Damaged { left, .. } if *number == key
                 && versions.iter().any(|it| it.snapshot == **left
-                    && it.author != Author::Other
+                    && (it.author != Author::Other || it.equal)
                     && (it.touched || !it.defect.lost.is_empty() || history.disturbed[key])))
         }),
         _ => false,

@@ -353,6 +353,14 @@ impl Process {
                 self.named.insert((entry.0, format!("left: {reason:?}")));
             }
             choice => {
+                let other = known.and_then(|it| it.belongs_to(entry.1.as_deref()));
+                if let (Some(other), Some(state)) = (other, known) {
+                    // An id `null` that another write has taken over.
+                    let (place, state) = ((entry.0, Some(other.to_owned())), state.clone());
+                    ledger.insert(place, state);
+                    ledger.remove(&entry);
+                }
+                let known = ledger.get(&entry);
                 // What could not be finished was named, and all that is known of it stays.
                 if known.is_none_or(RepairState::gives_way) {
                     let size = seen.snapshot.size;
@@ -360,6 +368,13 @@ impl Process {
                 }
             }
         }
+    }
+
+    /// The key of which it purges a version.
+    #[must_use]
+    pub fn purging(&self) -> Option<usize> {
+        let is_purge = matches!(self.phase, Phase::Purge);
+        self.machine.as_ref().filter(|_| is_purge).map(|(entry, _)| entry.0)
     }
 
     /// The writes of this run.
