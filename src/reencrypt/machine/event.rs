@@ -64,6 +64,8 @@ pub struct OpenUpload {
 pub struct MadeObject {
     /// The version that it made.
     pub version: Option<String>,
+    /// The version that was copied: `x-amz-copy-source-version-id`.
+    pub source: Option<String>,
     /// The new object's `ETag`, with its quotes.
     pub etag: Option<String>,
     /// Its date, in milliseconds since 1970.

@@ -239,7 +239,10 @@ impl<O> ObjectRepair<O> {
             return self.changed();
         }
         if self.upload.is_some() {
-            let is_ours = matches!(&self.state, RepairState::Begun { target, .. } if *target == self.plan.target);
+            // Versioning may have been suspended since: then the versions are listed first.
+            let is_ours = matches!(&self.state, RepairState::Begun { target, .. }
+                if *target == self.plan.target)
+                && !self.may_replace();
             if is_ours && self.before.as_ref().is_some_and(|before| before.is_same(&seen.snapshot))
             {
                 self.is_resuming = false;
@@ -270,11 +273,7 @@ impl<O> ObjectRepair<O> {
         match choice::choose(&state, seen.offends, self.plan.wish) {
             Choice::Do(method) => {
                 self.method = method;
-                let may_replace = self.plan.versioning == VersioningState::Suspended
-                    && !mutated!(self.plan, SuspendedIsEnabled)
-                    && method != RepairMethod::Update
-                    && self.version.as_deref() != Some(NULL);
-                if may_replace {
+                if method != RepairMethod::Update && self.may_replace() {
                     self.step = Step::OtherNull(seen);
                     return RepairAction::List;
                 }
@@ -290,6 +289,13 @@ impl<O> ObjectRepair<O> {
             }
             Choice::Leave(reason) => self.close(LedgerChange::Forget, RepairEnd::Left(reason)),
         }
+    }
+
+    /// A copy writes the version `null`, and that is not the planned one.
+    fn may_replace(&self) -> bool {
+        self.plan.versioning == VersioningState::Suspended
+            && self.version.as_deref() != Some(NULL)
+            && !mutated!(self.plan, SuspendedIsEnabled)
     }
 
     /// Versioning is suspended: a copy writes the version `null`, and there may be one.
@@ -623,7 +629,7 @@ impl<O> ObjectRepair<O> {
         let Some(first) = queue.pop_front() else { return self.changed() };
         let comparison = Comparison {
             is_known,
-            over_marker: below.first().is_some_and(|it| it.is_marker),
+            over_marker: planned.is_some() && below.first().is_some_and(|it| it.is_marker),
             queue,
             seen: Vec::new(),
         };

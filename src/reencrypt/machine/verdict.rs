@@ -98,10 +98,16 @@ pub(super) fn judge(comparison: &Comparison, question: &Question<'_>) -> Judged 
         return Judged::Foreign;
     }
     // The planned version was removed meanwhile, and what is below the copy is older than that: it
-    // is not what the copy was made of.
-    let is_older = |below: &ObservedObject| below.snapshot.modified < before.modified;
+    // is not what the copy was made of, unless S3 has said so.
+    let source = question.answer.and_then(|answer| answer.source.as_deref());
+    let is_older = |below: &ObservedObject| {
+        below.snapshot.modified < before.modified && source != Some(below.snapshot.id())
+    };
     let is_gone = !below.iter().any(|it| it.snapshot.id() == planned);
-    let below = if is_gone && below.first().is_some_and(is_older) { &[] } else { below };
+    let is_gone = is_gone && below.first().is_some_and(is_older);
+    // Of a copy in parts S3 says nothing: the planned version may have been removed just before.
+    let is_uncertain = is_gone && method == RepairMethod::CopyInParts;
+    let below = if is_gone && !is_uncertain { &[] } else { below };
     let source = below.first().map_or(before, |source| &source.snapshot);
     let mut missing = lost(source, &made.snapshot);
     if question.ignores_buried {
@@ -144,7 +150,7 @@ pub(super) fn judge(comparison: &Comparison, question: &Question<'_>) -> Judged 
     // Somebody has changed it since: that must not be lost with it.
     let is_as_made = lost(&expected(source, before, method), &made.snapshot).is_empty();
     match (comparison.is_known, is_as_made) {
-        (true, true) if made.snapshot.id() != NULL => Judged::TakeBack(missing),
+        (true, true) if made.snapshot.id() != NULL && !is_uncertain => Judged::TakeBack(missing),
         (true, _) => Judged::Damaged(missing),
         (false, true) if meets => Judged::Damaged(missing),
         (false, _) if meets && question.foreign_is_ours => Judged::Damaged(missing),

@@ -140,6 +140,10 @@ pub struct Bucket {
     /// The algorithm that objects get, and those that offend.
     pub kms: bool,
     serial: u64,
+    /// What each copy is made of, by the numbers of their writes.
+    sources: BTreeMap<u64, u64>,
+    /// The version that the last copy was made of.
+    pub copied: Option<String>,
 }
 
 /// A copy's outcome.
@@ -166,6 +170,8 @@ impl Bucket {
             now: START,
             kms,
             serial: 0,
+            sources: BTreeMap::new(),
+            copied: None,
         }
     }
 
@@ -420,6 +426,9 @@ impl Bucket {
             touched: false,
             equal: false,
         };
+        self.sources.insert(serial, source.serial);
+        let tells = parts == 0 && self.versioning != VersioningState::Unversioned;
+        self.copied = tells.then(|| source.id().to_owned());
         let under = self.keys[key].first().cloned();
         version.defect = self.defect(under.as_ref(), &version);
         let gone = self.put_on_top(key, version);
@@ -433,7 +442,8 @@ impl Bucket {
     }
 
     /// What is wrong with a copy over what was current.
-    fn defect(&self, under: Option<&Version>, made: &Version) -> Defect {
+    #[must_use]
+    pub fn defect(&self, under: Option<&Version>, made: &Version) -> Defect {
         let Some(under) = under.filter(|under| !under.marker) else {
             return Defect { lost: vec!["a deletion".to_owned()], exposed: true };
         };
@@ -499,8 +509,10 @@ impl Bucket {
             broken.push((A, "a version with the id null was deleted".to_owned()));
         }
         if let Author::Guard(run) = version.author {
-            // A copy is taken back by the run that made it, while what it was made of is there.
-            let source = self.keys[key].iter().any(|it| Some(it.serial) == version.source);
+            // A copy is taken back by the run that made it, while the same bytes are there besides.
+            let source = self.keys[key]
+                .iter()
+                .any(|it| it.serial != version.serial && it.content == version.content);
             if run != by || version.touched || !source {
                 let text = version.text();
                 broken.push((A, format!("{text} was removed, and is not what was copied")));
@@ -511,7 +523,7 @@ impl Bucket {
                 && newer.iter().any(|it| {
                     // A writer's upload that is equal in all, and encrypted as asked, cannot be told
                     // from a copy whose answer was lost; it holds all that is removed.
-                    (it.equal || self.descends(key, it, version.serial))
+                    (it.equal || self.descends(it, version.serial))
                         && it.content == version.content
                         && self.defect(Some(&version), it) == Defect::default()
                 });
@@ -529,19 +541,13 @@ impl Bucket {
     }
 
     /// Whether a version is this program's copy of that write, at whatever remove.
-    fn descends(&self, key: usize, version: &Version, serial: u64) -> bool {
+    fn descends(&self, version: &Version, serial: u64) -> bool {
         let mut source = version.source;
-        for _ in 0..8 {
-            match source {
-                Some(found) if found == serial => return true,
-                Some(found) => {
-                    source = self.keys[key]
-                        .iter()
-                        .find(|it| it.serial == found)
-                        .and_then(|it| it.source);
-                }
-                None => return false,
+        while let Some(found) = source {
+            if found == serial {
+                return true;
             }
+            source = self.sources.get(&found).copied();
         }
         false
     }

@@ -12,6 +12,8 @@
 //! - From the look at a version (and at the newer one that holds all of it) to the removal of that
 //!   version by its id: nobody removes the newer one, or changes this one. (The old version is looked
 //!   at one call before the newer one, so nobody changes it for two.)
+//! - A version that its owner has changed in the round trip of its copy is not removed by others
+//!   before the run has looked at it again: afterwards nobody could tell what the copy lacks.
 
 use std::collections::BTreeMap;
 
@@ -116,6 +118,8 @@ struct Engine {
     options: RepairOptions,
     turn: u64,
     next_content: u32,
+    /// Keys whose current version was changed while it was copied, which the run has yet to see.
+    changed: Vec<bool>,
     number: usize,
 }
 
@@ -153,8 +157,16 @@ pub fn live_through(scenario: RepairScenario, options: RepairOptions) -> RepairH
         copies: BTreeMap::new(),
         disturbed: vec![false; keys],
     };
-    let mut engine =
-        Engine { history, acts, late: Vec::new(), options, turn, next_content: 100, number: 0 };
+    let mut engine = Engine {
+        history,
+        acts,
+        late: Vec::new(),
+        options,
+        turn,
+        next_content: 100,
+        number: 0,
+        changed: vec![false; keys],
+    };
     engine.live();
     engine.history
 }
@@ -232,6 +244,7 @@ impl Engine {
             last.map_or((false, false), |last| (last.purge, last.overwritten));
         let quiet =
             RunPlan { faults: Vec::new(), kill: None, purge, overwritten, loses_ledger: false };
+        self.history.bucket.now += 200_000;
         for _ in 0..QUIET {
             for host in 0..=usize::from(has_second) {
                 let mut runs = [None, None];
@@ -430,6 +443,10 @@ impl Engine {
 
     /// Does what is due, and may be done now.
     fn due(&mut self, processes: &[Process]) {
+        for (key, changed) in self.changed.iter_mut().enumerate() {
+            let is_at_work = |process: &Process| process.entry().is_some_and(|(at, _)| at == key);
+            *changed &= processes.iter().any(is_at_work);
+        }
         let mut kept = Vec::new();
         while let Some(act) = self.acts.pop() {
             if act.tick > self.history.ticks {
@@ -437,6 +454,12 @@ impl Engine {
                 break;
             }
             if self.may_act(&act, processes) {
+                self.changed[act.key] |=
+                    processes.iter().any(|process| is_write(&process.next, act.key))
+                        && matches!(
+                            act.act,
+                            Act::Acl(..) | Act::Hold(..) | Act::Tags(_) | Act::Put(..)
+                        );
                 self.act(&act);
             } else {
                 self.count("owner: waits for a round trip");
@@ -495,7 +518,7 @@ impl Engine {
                 !(removes || purges || late || gap && index == 0) && index < versions.len()
             }
             Act::Tags(index) => !(removes || purges || late || gap_in_parts && index == 0),
-            Act::Remove(_) | Act::Lifecycle => !removes,
+            Act::Remove(_) | Act::Lifecycle => !removes && !self.changed[act.key],
             Act::Delete => !removes,
             Act::Put(put, stored) => {
                 let Some(current) = versions.first().filter(|it| !it.marker) else { return true };
@@ -789,6 +812,7 @@ impl Engine {
             version: version.snapshot.version.clone(),
             etag: Some(version.snapshot.etag.clone()),
             modified: Some(version.snapshot.modified),
+            source: self.history.bucket.copied.clone(),
             upload: None,
         };
         if !defect.lost.is_empty() {
@@ -799,6 +823,11 @@ impl Engine {
         }
         CallAnswer::Done(made)
     }
+}
+
+/// Whether a run is about to write to a key.
+fn is_write(next: &Next, of: usize) -> bool {
+    matches!(next, Next::Machine(key, RepairAction::Copy(_) | RepairAction::Complete(..)) if *key == of)
 }
 
 /// Law (d).

@@ -7,7 +7,7 @@
 
 use crate::{
     objects::{
-        bucket::{A, Author, B},
+        bucket::{A, Author, B, Defect},
         engine::{D, Ended, RepairHistory},
     },
     reencrypt::machine::{event::VersioningState, snapshot::NULL, state::RepairState},
@@ -55,8 +55,14 @@ fn is_named(history: &RepairHistory, key: usize, why: &str) -> bool {
 fn defects(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     for (key, versions) in history.bucket.keys.iter().enumerate() {
         for version in versions {
+            // It is all that it was made of, as its owner has changed that since.
+            let is_equal = versions.iter().any(|it| {
+                Some(it.serial) == version.source
+                    && history.bucket.defect(Some(it), version) == Defect::default()
+            });
             // Whoever touches it has judged it.
-            if version.defect.lost.is_empty()
+            if is_equal
+                || version.defect.lost.is_empty()
                 || version.touched
                 || is_named(history, key, "damaged")
             {
@@ -141,11 +147,14 @@ fn must_be_left(history: &RepairHistory, host: usize, key: usize, why: &str) -> 
         }
         "left: UnknownUpload" => bucket.uploads.iter().any(|it| it.key == key),
         // Only a copy of this program is damaged. What a writer wrote with all that the object had,
-        // and encrypted as asked, cannot be told from a copy whose answer was lost.
+        // and encrypted as asked, cannot be told from a copy whose answer was lost; under KMS, and
+        // without a checksum, nor can other bytes of the same size.
         "damaged" => history.ledgers[host].iter().any(|((number, _), state)| {
             matches!(state, RepairState::Damaged { left, .. } if *number == key
                 && versions.iter().any(|it| it.snapshot == **left
-                    && (it.author != Author::Other || it.equal)
+                    && (it.author != Author::Other
+                        || it.equal
+                        || bucket.kms && it.snapshot.checksum.is_none())
                     && (it.touched || !it.defect.lost.is_empty() || history.disturbed[key])))
         }),
         _ => false,

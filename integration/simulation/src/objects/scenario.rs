@@ -152,6 +152,15 @@ fn stored(random: &mut Random) -> Stored {
     random.pick(&[Stored::Plain, Stored::Plain, Stored::Aes, Stored::Kms])
 }
 
+/// Over before the last runs begin, or long after them.
+fn lock(random: &mut Random) -> Time {
+    if random.chance(50) {
+        random.between(1_000, 100_000)
+    } else {
+        random.between(1_000_000_000, 9_000_000_000)
+    }
+}
+
 fn first(random: &mut Random, versions: bool) -> First {
     let large = random.chance(20);
     First {
@@ -162,7 +171,7 @@ fn first(random: &mut Random, versions: bool) -> First {
         labels: random.chance(40),
         redirect: random.chance(15),
         class: random.chance(15),
-        lock: (versions && random.chance(12)).then(|| random.between(60_000, 9_000_000_000)),
+        lock: (versions && random.chance(12)).then(|| lock(random)),
         checksum: random.chance(if large { 70 } else { 30 }).then(|| random.chance(40)),
         early: random.chance(30),
         deleted: versions && random.chance(6),
