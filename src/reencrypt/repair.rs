@@ -916,6 +916,7 @@ impl StartedRepair {
                 key: self.target.key.clone(),
             },
             since: now(),
+            made: None,
             before: Box::new(self.before.clone()),
             upload: self.upload.clone(),
             is_latest: self.is_latest,

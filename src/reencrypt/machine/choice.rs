@@ -89,7 +89,7 @@ impl LeaveReason {
             }
             Self::Restoring => "its restore is under way: run this again when it is done",
             Self::OldVersion => {
-                "an old version: --purge-old-versions removes those that this program's own copies replaced, --purge-overwritten-versions those that other writers overwrote, and a lifecycle rule for noncurrent versions any"
+                "an old version: add --purge-old-versions to remove it, or let a lifecycle rule for noncurrent versions do so"
             }
             Self::LockedVersion => {
                 "an old version that Object Lock keeps: it can be removed when its retention or legal hold is over"

@@ -69,6 +69,7 @@ enum Step<O> {
     Comparing(Comparison),
     TakingBack(Box<Snapshot>, Vec<String>, u32),
     TakenBack(Box<Snapshot>, Vec<String>, u32),
+    StillThere(Box<Snapshot>, Vec<String>, u32),
     ChangedVersions,
     ChangedOld,
     ChangedNew,
@@ -170,10 +171,12 @@ impl<O> ObjectRepair<O> {
             RepairState::Planned { .. }
             | RepairState::Damaged { .. }
             | RepairState::Stray { .. } => 0,
-            RepairState::Begun { method, before, upload, since, .. } => {
+            RepairState::Begun { method, before, upload, since, made, .. } => {
                 self.method = method;
                 self.upload = upload;
                 self.since = since;
+                self.made =
+                    made.map(|made| MadeObject { version: Some(made), ..MadeObject::default() });
                 self.is_resuming = true;
                 let bytes = if method == RepairMethod::Copy { before.size } else { 0 };
                 self.before = Some(before);
@@ -341,6 +344,7 @@ impl<O> ObjectRepair<O> {
             upload: self.upload.clone(),
             is_latest: self.is_latest,
             since: self.since,
+            made: self.made.as_ref().and_then(|made| made.version.clone()),
         })
     }
 
@@ -656,6 +660,7 @@ impl<O> ObjectRepair<O> {
             method: self.method,
             planned: &planned,
             answer: self.made.as_ref(),
+            may_be_ours: comparison.is_known || self.is_unclear || self.is_resuming,
             ignores_buried: mutated!(self.plan, BuriedVersionIgnored),
             ignores_losses: mutated!(self.plan, LossesIgnored),
             foreign_is_ours: mutated!(self.plan, WritersObjectIsOurs),
@@ -711,7 +716,9 @@ impl<O> ObjectRepair<O> {
         versions: &[ListedVersion],
     ) -> RepairAction<O> {
         if versions.iter().any(|it| it.id == made.id()) {
-            return self.take_back(made, lost, tries);
+            // Its owner may have touched it meanwhile.
+            let version = made.id().to_owned();
+            return self.look(Some(version), Step::StillThere(made, lost, tries));
         }
         self.made = None;
         self.rounds += 1;
@@ -883,6 +890,10 @@ impl<O> ObjectRepair<O> {
                 self.close(LedgerChange::Forget, RepairEnd::Nothing)
             }
             Step::Comparing(_) => self.relist(),
+            Step::StillThere(made, lost, tries) => {
+                self.step = Step::TakenBack(made, lost, tries);
+                RepairAction::List
+            }
             Step::PlannedNulls => match self.before.take() {
                 // It went away meanwhile: from the beginning.
                 Some(_) => self.look_first(),
@@ -923,6 +934,10 @@ impl<O> ObjectRepair<O> {
             }
             Step::After => self.after(seen),
             Step::Comparing(comparison) => self.compare(comparison, seen),
+            Step::StillThere(made, lost, tries) if made.is_same(&seen.snapshot) => {
+                self.take_back(made, lost, tries)
+            }
+            Step::StillThere(_, lost, _) => self.damaged(seen.snapshot, lost),
             Step::ChangedOld if seen.offends => {
                 self.close(LedgerChange::Forget, RepairEnd::Left(LeaveReason::OldVersion))
             }
@@ -966,6 +981,12 @@ impl<O> ObjectRepair<O> {
     fn unseen(&mut self, obstacle: O) -> RepairAction<O> {
         if mutated!(self.plan, UnseenIsNothing) {
             return self.close(LedgerChange::Forget, RepairEnd::Nothing);
+        }
+        let made = self.made.as_ref().and_then(|made| made.version.as_deref());
+        let is_copied = self.makes_versions() && made.is_some_and(|made| made != NULL);
+        if is_copied && self.before.is_some() {
+            // Which version is the copy is known now alone: the next run looks at it.
+            return self.write_begun(Step::Closing(RepairEnd::Unseen(obstacle)));
         }
         self.end(RepairEnd::Unseen(obstacle))
     }

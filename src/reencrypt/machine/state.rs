@@ -46,6 +46,9 @@ pub enum RepairState {
         is_latest: bool,
         /// S3's own time when it was begun, in milliseconds since 1970.
         since: i64,
+        /// The version that S3 said it made, where that could not be looked at.
+        #[serde(default)]
+        made: Option<String>,
     },
     /// It is done and proved.
     Done {

@@ -30,6 +30,8 @@ pub(super) struct Question<'a> {
     /// The planned version's id.
     pub(super) planned: &'a str,
     pub(super) answer: Option<&'a MadeObject>,
+    /// This tool has sent a call that may have made it.
+    pub(super) may_be_ours: bool,
     pub(super) ignores_buried: bool,
     pub(super) ignores_losses: bool,
     pub(super) foreign_is_ours: bool,
@@ -130,13 +132,14 @@ pub(super) fn judge(comparison: &Comparison, question: &Question<'_>) -> Judged 
                 && (is_known || from.has_same_content(&it.snapshot))
         };
         let is_proof = question.ignores_buried
-            || planned.is_some_and(|planned| {
-                comparison
-                    .seen
-                    .iter()
-                    .filter(|it| it.snapshot.id() != planned.snapshot.id())
-                    .all(|it| is_copy(&planned.snapshot, it))
-            });
+            || question.may_be_ours
+                && planned.is_some_and(|planned| {
+                    comparison
+                        .seen
+                        .iter()
+                        .filter(|it| it.snapshot.id() != planned.snapshot.id())
+                        .all(|it| is_copy(&planned.snapshot, it))
+                });
         let mut offenders = below.iter().filter(|it| it.offends).peekable();
         let old = offenders
             .peek()

@@ -140,8 +140,6 @@ pub struct Bucket {
     /// The algorithm that objects get, and those that offend.
     pub kms: bool,
     serial: u64,
-    /// What each copy is made of, by the numbers of their writes.
-    sources: BTreeMap<u64, u64>,
     /// The version that the last copy was made of.
     pub copied: Option<String>,
 }
@@ -170,7 +168,6 @@ impl Bucket {
             now: START,
             kms,
             serial: 0,
-            sources: BTreeMap::new(),
             copied: None,
         }
     }
@@ -426,7 +423,6 @@ impl Bucket {
             touched: false,
             equal: false,
         };
-        self.sources.insert(serial, source.serial);
         let tells = parts == 0 && self.versioning != VersioningState::Unversioned;
         self.copied = tells.then(|| source.id().to_owned());
         let under = self.keys[key].first().cloned();
@@ -495,7 +491,6 @@ impl Bucket {
         key: usize,
         id: &str,
         (purge, overwritten): (bool, bool),
-        by: usize,
     ) -> (Copied, Vec<Broken>) {
         let Some(index) = self.keys[key].iter().position(|it| it.id() == id) else {
             return (Copied::Made(0), Vec::new());
@@ -508,12 +503,12 @@ impl Bucket {
         if id == NULL {
             broken.push((A, "a version with the id null was deleted".to_owned()));
         }
-        if let Author::Guard(run) = version.author {
-            // A copy is taken back by the run that made it, while the same bytes are there besides.
+        if version.author != Author::Other {
+            // A copy is taken back while the same bytes are there besides.
             let source = self.keys[key]
                 .iter()
                 .any(|it| it.serial != version.serial && it.content == version.content);
-            if run != by || version.touched || !source {
+            if version.touched || !source {
                 let text = version.text();
                 broken.push((A, format!("{text} was removed, and is not what was copied")));
             }
@@ -523,7 +518,7 @@ impl Bucket {
                 && newer.iter().any(|it| {
                     // A writer's upload that is equal in all, and encrypted as asked, cannot be told
                     // from a copy whose answer was lost; it holds all that is removed.
-                    (it.equal || self.descends(it, version.serial))
+                    (it.equal || it.author != Author::Other)
                         && it.content == version.content
                         && self.defect(Some(&version), it) == Defect::default()
                 });
@@ -538,18 +533,6 @@ impl Bucket {
         }
         self.keys[key].remove(index);
         (Copied::Made(0), broken)
-    }
-
-    /// Whether a version is this program's copy of that write, at whatever remove.
-    fn descends(&self, version: &Version, serial: u64) -> bool {
-        let mut source = version.source;
-        while let Some(found) = source {
-            if found == serial {
-                return true;
-            }
-            source = self.sources.get(&found).copied();
-        }
-        false
     }
 
     /// The bucket for people.

@@ -7,11 +7,16 @@
 //! - In a bucket without versions (or on the version `null` while versioning is suspended): from
 //!   the second look to the copy, nobody changes ACL, redirect, class or lock of the current object,
 //!   nor uploads equal bytes with others of these (with a copy in parts: with other metadata or
-//!   tags either). The same holds in every bucket while a copy whose answer was given up may still
+//!   tags either), nor removes it for good where an older version would show. The same holds in every bucket while a copy whose answer was given up may still
 //!   be done, and before one of which the run will never learn.
 //! - From the look at a version (and at the newer one that holds all of it) to the removal of that
 //!   version by its id: nobody removes the newer one, or changes this one. (The old version is looked
 //!   at one call before the newer one, so nobody changes it for two.)
+//! - Of two hosts neither purges versions of a key while the other is at work on it: the copy that the
+//!   one relies on could be taken back by the other.
+//! - Versioning is switched between runs alone, and when no call is under way any more.
+//! - While a run compares a copy with what it was made of, after its first look, others remove neither
+//!   for good.
 //! - A version that its owner has changed in the round trip of its copy is not removed by others
 //!   before the run has looked at it again: afterwards nobody could tell what the copy lacks.
 
@@ -21,7 +26,9 @@ use std::collections::BTreeMap;
 use crate::reencrypt::machine::mutants::RepairMutant;
 use crate::{
     objects::{
-        bucket::{Author, Broken, Bucket, Copied, LARGE, Time, Version, checksum, template},
+        bucket::{
+            Author, Broken, Bucket, Copied, Defect, LARGE, Time, Version, checksum, template,
+        },
         process::{Ledger, Next, Process},
         scenario::{Act, ActAt, CallFault, First, Put, RepairScenario, RunPlan, Stored, Wave},
     },
@@ -282,6 +289,7 @@ impl Engine {
         let is_versioned = self.history.bucket.versioning != VersioningState::Unversioned
             || wave.versioning == Some(VersioningState::Enabled);
         if let Some(versioning) = wave.versioning.filter(|_| is_versioned) {
+            self.flush(false);
             self.history.bucket.versioning = versioning;
             self.count("owner: switches versioning");
             self.trace(|_| format!("the owner switches versioning: {versioning:?}"));
@@ -395,6 +403,14 @@ impl Engine {
             }
             return Some(Some(process.exit()));
         }
+        let purges = process.purging();
+        let others = processes.iter().enumerate().filter(|(number, _)| *number != which);
+        let mut others = others.map(|(_, other)| other);
+        if purges.is_some()
+            && others.any(|it| it.purging().is_none() && it.entry().map(|(key, _)| key) == purges)
+        {
+            return None;
+        }
         if process.is_killed() {
             self.trace(|_| format!("kill -9 of run {}", process.number));
             return Some(None);
@@ -477,7 +493,7 @@ impl Engine {
         let pending_write = |action: &RepairAction<()>| {
             matches!(action, RepairAction::Copy(_) | RepairAction::Complete(..))
         };
-        let late = self.late.iter().any(|it| of_key(it.key) && pending_write(&it.action));
+        let mut late = self.late.iter().any(|it| of_key(it.key) && pending_write(&it.action));
         let in_parts = self
             .late
             .iter()
@@ -509,6 +525,7 @@ impl Engine {
                         .iter()
                         .any(|wave| wave.runs.iter().flatten().any(|run| run.loses_ledger));
                 gap |= in_place || unlearnt;
+                late |= unlearnt;
                 gap_in_parts |=
                     (in_place || unlearnt) && matches!(action, RepairAction::Complete(..));
             }
@@ -518,10 +535,17 @@ impl Engine {
                 !(removes || purges || late || gap && index == 0) && index < versions.len()
             }
             Act::Tags(index) => !(removes || purges || late || gap_in_parts && index == 0),
-            Act::Remove(_) | Act::Lifecycle => !removes && !self.changed[act.key],
+            Act::Remove(_) | Act::Lifecycle => {
+                let of_key = |process: &Process| matches!(process.next, Next::Machine(key, _) if key == act.key);
+                let compares = processes.iter().any(|it| it.compares && of_key(it));
+                let shows_older = gap && matches!(act.act, Act::Remove(0));
+                !removes && !compares && !shows_older && !self.changed[act.key]
+            }
             Act::Delete => !removes,
             Act::Put(put, stored) => {
-                let Some(current) = versions.first().filter(|it| !it.marker) else { return true };
+                let Some(current) = versions.first().filter(|it| !it.marker) else {
+                    return !gap || put == Put::New;
+                };
                 let written = self.written(act.key, put, stored).1;
                 let same = put == Put::Same
                     || put == Put::NewMetadata
@@ -566,8 +590,14 @@ impl Engine {
                 self.next_content += 1;
                 let bucket = &mut self.history.bucket;
                 bucket.write(key, content, &snapshot);
+                let equal = match bucket.keys[key].as_slice() {
+                    [written, below, ..] => {
+                        bucket.defect(Some(below), written) == Defect::default()
+                    }
+                    _ => put == Put::Same,
+                };
                 if let Some(written) = bucket.keys[key].first_mut() {
-                    written.equal = put == Put::Same;
+                    written.equal = equal || put == Put::Same;
                 }
             }
             Act::Delete => self.history.bucket.delete(key),
@@ -620,6 +650,17 @@ impl Engine {
             let before = version.snapshot.clone();
             change(&mut version.snapshot);
             version.touched |= version.snapshot != before;
+        }
+        // What a copy lacked it lacks no more once its owner has made both alike.
+        let bucket = &mut self.history.bucket;
+        let Some(changed) = bucket.keys[key].get(index).cloned() else { return };
+        for number in 0..bucket.keys[key].len() {
+            let copy = &bucket.keys[key][number];
+            if copy.source == Some(changed.serial)
+                && bucket.defect(Some(&changed), copy) == Defect::default()
+            {
+                bucket.keys[key][number].defect = Defect::default();
+            }
         }
     }
 
@@ -771,7 +812,7 @@ impl Engine {
                 let is_gone = bucket.uploads.len() < before;
                 (if is_gone { Copied::Made(0) } else { Copied::NoUpload }, Vec::new())
             }
-            RepairAction::Delete(id) => bucket.remove(key, id, (purge, overwrites), run),
+            RepairAction::Delete(id) => bucket.remove(key, id, (purge, overwrites)),
             _ => (Copied::Made(0), Vec::new()),
         };
         self.history.broken.extend(broken);

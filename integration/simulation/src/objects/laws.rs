@@ -124,6 +124,7 @@ fn converged(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
 fn must_be_left(history: &RepairHistory, host: usize, key: usize, why: &str) -> bool {
     let bucket = &history.bucket;
     let versions = &bucket.keys[key];
+    let has_second = history.runs.iter().any(|run| run.host == 1);
     let old_offends = |wanted: &dyn Fn(&crate::objects::bucket::Version) -> bool| {
         versions.iter().enumerate().any(|(index, it)| {
             let is_old = index > 0 && !it.marker;
@@ -155,7 +156,7 @@ fn must_be_left(history: &RepairHistory, host: usize, key: usize, why: &str) -> 
                     && (it.author != Author::Other
                         || it.equal
                         || bucket.kms && it.snapshot.checksum.is_none())
-                    && (it.touched || !it.defect.lost.is_empty() || history.disturbed[key])))
+                    && (it.touched || !it.defect.lost.is_empty() || history.disturbed[key] || has_second)))
         }),
         _ => false,
     }

@@ -69,6 +69,8 @@ pub struct Process {
     pub next: Next,
     /// The writes that it has listed.
     pub listed: BTreeSet<u64>,
+    /// It is in the middle of comparing versions.
+    pub compares: bool,
     /// What it names: the key, and why.
     pub named: BTreeSet<(usize, String)>,
     /// Something could not be looked at.
@@ -115,6 +117,7 @@ impl Process {
             actions: 0,
             next: Next::List,
             listed: BTreeSet::new(),
+            compares: false,
             named: BTreeSet::new(),
             unseen: false,
             ends: Vec::new(),
@@ -163,13 +166,19 @@ impl Process {
     pub fn told(&mut self, event: RepairEvent<()>, ledger: &mut Ledger) {
         let Some((entry, machine)) = &mut self.machine else { return };
         let key = entry.0;
+        let is_look = |next: &Next| matches!(next, Next::Machine(_, RepairAction::Look(Some(_))));
+        let had_looked = is_look(&self.next);
+        self.compares = false;
         match machine.next(event) {
             RepairAction::End(end) => {
                 self.ended(key, end);
                 self.machine = None;
                 self.go_on(ledger);
             }
-            action => self.next = Next::Machine(key, action),
+            action => {
+                self.next = Next::Machine(key, action);
+                self.compares = had_looked && is_look(&self.next);
+            }
         }
     }
 
