@@ -128,8 +128,11 @@ pub struct ObjectState {
     pub customer_key: bool,
     /// UpdateObjectEncryption can change its data key.
     pub has_data_key: bool,
+    /// In bytes.
     pub size: u64,
+    /// It is the current version.
     pub is_latest: bool,
+    /// Whether it lies in an archive.
     pub archive: ArchiveState,
     /// Object Lock protects it now.
     pub locked: bool,
@@ -147,6 +150,7 @@ pub struct RequestedEncryption {
     /// It is SSE-KMS under a key that is known by its ARN, and is of the bucket's own account:
     /// UpdateObjectEncryption takes no other.
     pub updatable: bool,
+    /// What is archived is restored first.
     pub restore: bool,
     /// Old versions that this tool's own proven copies replaced are removed.
     pub purge: bool,

@@ -16,8 +16,8 @@ use crate::reencrypt::machine::{
     mutants::mutated,
     plan::ObjectPlan,
     snapshot::{NULL, Snapshot, losses},
-    state::RepairState,
-    verdict::{self, Comparison, Judged},
+    state::{RepairState, TargetEncryption},
+    verdict::{self, Comparison, CopyVerdict},
 };
 
 /// So often a call is sent that may not have arrived.
@@ -52,8 +52,8 @@ enum Step<O> {
     Start,
     Paced,
     First,
-    PlannedNulls,
-    OtherNull(Box<ObservedObject>),
+    NullLook,
+    NullList(Box<ObservedObject>),
     Noted,
     Second,
     PacedLate,
@@ -277,7 +277,7 @@ impl<O> ObjectRepair<O> {
             Choice::Do(method) => {
                 self.method = method;
                 if method != RepairMethod::Update && self.may_replace() {
-                    self.step = Step::OtherNull(seen);
+                    self.step = Step::NullList(seen);
                     return RepairAction::List;
                 }
                 self.note(seen)
@@ -313,7 +313,7 @@ impl<O> ObjectRepair<O> {
             Some(null) if null.is_marker => self.note(seen),
             Some(_) => {
                 self.before = Some(Box::new(seen.snapshot));
-                self.look(Some(NULL.to_owned()), Step::PlannedNulls)
+                self.look(Some(NULL.to_owned()), Step::NullLook)
             }
         }
     }
@@ -430,10 +430,7 @@ impl<O> ObjectRepair<O> {
     fn answered(&mut self, step: Step<O>, answer: CallAnswer) -> RepairAction<O> {
         match (step, answer) {
             (Step::Aborting(after, tries), answer) => self.aborted(after, tries, &answer),
-            (Step::TakingBack(made, lost, tries), CallAnswer::Refused(_)) => {
-                let _ = tries;
-                self.damaged(*made, lost)
-            }
+            (Step::TakingBack(made, lost, _), CallAnswer::Refused(_)) => self.damaged(*made, lost),
             (Step::TakingBack(made, lost, tries), _) => {
                 self.step = Step::TakenBack(made, lost, tries + 1);
                 RepairAction::List
@@ -654,7 +651,7 @@ impl<O> ObjectRepair<O> {
         let Some(before) = self.before.clone() else { return self.lost() };
         let target = self.target().clone();
         let planned = self.version.clone().unwrap_or_default();
-        let question = verdict::Question {
+        let question = verdict::CopyQuestion {
             before: &before,
             target: &target,
             method: self.method,
@@ -667,19 +664,19 @@ impl<O> ObjectRepair<O> {
         };
         let made = comparison.seen.first().map(|made| made.snapshot.clone());
         match (verdict::judge(&comparison, &question), made) {
-            (Judged::Done { is_proof, old }, Some(made)) => {
+            (CopyVerdict::Done { is_proof, old }, Some(made)) => {
                 // Another write can take over the id `null` at any time: then nothing of the old
                 // version would be left.
                 let is_proof = is_proof && made.id() != NULL;
                 let old = old.map(|locked| self.replaced(is_proof, locked));
                 self.done(is_proof.then(|| made.id().to_owned()), old)
             }
-            (Judged::TakeBack(lost), Some(made)) if !mutated!(self.plan, NeverTakenBack) => {
+            (CopyVerdict::TakeBack(lost), Some(made)) if !mutated!(self.plan, NeverTakenBack) => {
                 self.take_back(Box::new(made), lost, 0)
             }
-            (Judged::TakeBack(_), Some(_)) => self.done(None, None),
-            (Judged::Damaged(lost), Some(made)) => self.damaged(made, lost),
-            (Judged::Foreign, _) | (_, None) => self.changed(),
+            (CopyVerdict::TakeBack(_), Some(_)) => self.done(None, None),
+            (CopyVerdict::Damaged(lost), Some(made)) => self.damaged(made, lost),
+            (CopyVerdict::Foreign, _) | (_, None) => self.changed(),
         }
     }
 
@@ -780,7 +777,7 @@ impl<O> ObjectRepair<O> {
     }
 
     /// The encryption that was begun: an earlier run may have been told another one.
-    fn target(&self) -> &crate::reencrypt::machine::state::TargetEncryption {
+    fn target(&self) -> &TargetEncryption {
         match &self.state {
             RepairState::Begun { target, .. } if self.is_resuming => target,
             _ => &self.plan.target,
@@ -858,8 +855,7 @@ impl<O> ObjectRepair<O> {
         RepairAction::Delete(version)
     }
 
-    fn purge_gone(&mut self, tries: u32) -> RepairAction<O> {
-        let _ = tries;
+    fn purge_gone(&mut self) -> RepairAction<O> {
         let at = self.now;
         self.close(LedgerChange::Write(RepairState::Purged { at }), RepairEnd::Purged)
     }
@@ -894,7 +890,7 @@ impl<O> ObjectRepair<O> {
                 self.step = Step::TakenBack(made, lost, tries);
                 RepairAction::List
             }
-            Step::PlannedNulls => match self.before.take() {
+            Step::NullLook => match self.before.take() {
                 // It went away meanwhile: from the beginning.
                 Some(_) => self.look_first(),
                 None => self.lost(),
@@ -905,7 +901,7 @@ impl<O> ObjectRepair<O> {
                 self.close(LedgerChange::Forget, RepairEnd::Nothing)
             }
             Step::PurgeNewer(_) => self.not_purged(),
-            Step::PurgeGone(tries) => self.purge_gone(tries),
+            Step::PurgeGone(_) => self.purge_gone(),
             _ => self.changed(),
         }
     }
@@ -923,7 +919,7 @@ impl<O> ObjectRepair<O> {
         match step {
             Step::First => self.first(seen),
             Step::Second => self.second(seen),
-            Step::PlannedNulls => {
+            Step::NullLook => {
                 // Only what is to be removed anyway may be overwritten.
                 if !seen.offends || seen.snapshot.lock.protects(seen.now) {
                     return self.would_replace();
@@ -964,7 +960,7 @@ impl<O> ObjectRepair<O> {
 
     fn listed(&mut self, step: Step<O>, versions: &[ListedVersion]) -> RepairAction<O> {
         match step {
-            Step::OtherNull(seen) => self.other_null(seen, versions),
+            Step::NullList(seen) => self.other_null(seen, versions),
             Step::Versions => self.versions(versions),
             Step::TakenBack(made, lost, tries) => self.taken_back(made, lost, tries, versions),
             Step::ChangedVersions => self.changed_versions(versions),

@@ -16,6 +16,7 @@ pub struct Snapshot {
     pub etag: String,
     /// When it was written, in milliseconds since 1970.
     pub modified: i64,
+    /// Its id; none in a bucket without versions.
     pub version: Option<String>,
     /// S3's word for how it is encrypted; none: not at all.
     pub algorithm: Option<String>,
@@ -25,26 +26,36 @@ pub struct Snapshot {
     pub storage_class: String,
     /// `Content-Type`, `Cache-Control`, …, and where a website redirects to.
     pub headers: BTreeMap<String, String>,
+    /// What its writer has added: `x-amz-meta-…`.
     pub metadata: BTreeMap<String, String>,
     /// Metadata that cannot travel in headers.
     pub missing_metadata: i32,
+    /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// Grantee (`id=…`, `uri=…`) and permission; none where the bucket knows no ACLs.
     pub grants: Vec<(String, String)>,
+    /// Its retention and holds.
     pub lock: ObjectLock,
+    /// The checksum that S3 keeps with it.
     pub checksum: Option<Checksum>,
+    /// Whether it lies in an archive.
     pub archive: ArchiveState,
 }
 
 /// Object Lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectLock {
+    /// `GOVERNANCE` or `COMPLIANCE`.
     pub mode: Option<String>,
     /// In milliseconds since 1970.
     pub until: Option<i64>,
+    /// It has a legal hold.
     pub legal_hold: bool,
+    /// `ON` or `OFF`: the hold until an event.
     pub event_hold: Option<String>,
+    /// The days that it is kept after the event.
     pub event_days: Option<i32>,
+    /// The years.
     pub event_years: Option<i32>,
 }
 
@@ -53,6 +64,7 @@ pub struct ObjectLock {
 pub struct Checksum {
     /// `CRC32`, `CRC32C`, `CRC64NVME`, `SHA1` or `SHA256`.
     pub algorithm: String,
+    /// As S3 writes it.
     pub value: String,
     /// Of the whole content; else of the checksums of its parts.
     pub full: bool,

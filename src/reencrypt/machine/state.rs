@@ -30,8 +30,11 @@ impl TargetEncryption {
 pub enum RepairState {
     /// It is to be done.
     Planned {
+        /// What is to be done.
         choice: Choice,
+        /// In bytes.
         size: u64,
+        /// It was the current version.
         is_latest: bool,
         /// The version that this tool made of it and proved: then the old one may be purged.
         #[serde(default)]
@@ -39,10 +42,15 @@ pub enum RepairState {
     },
     /// It is being done, or was when the run ended.
     Begun {
+        /// How.
         method: RepairMethod,
+        /// What it gets.
         target: TargetEncryption,
+        /// All that must be kept.
         before: Box<Snapshot>,
+        /// The upload in parts.
         upload: Option<String>,
+        /// It was the current version.
         is_latest: bool,
         /// S3's own time when it was begun, in milliseconds since 1970.
         since: i64,
@@ -52,7 +60,9 @@ pub enum RepairState {
     },
     /// It is done and proved.
     Done {
+        /// How.
         method: RepairMethod,
+        /// S3's own time, in milliseconds since 1970.
         at: i64,
         /// The version that this tool's own copy made, directly above the one it is a copy of; none
         /// where the copy took its place.
@@ -60,12 +70,23 @@ pub enum RepairState {
         made: Option<String>,
     },
     /// An old version was removed.
-    Purged { at: i64 },
+    Purged {
+        /// S3's own time, in milliseconds since 1970.
+        at: i64,
+    },
     /// A copy that is not all that it was made of, and cannot be taken back. It counts as long as
     /// exactly this object is there: whoever touches it has judged it.
-    Damaged { left: Box<Snapshot>, losses: Vec<String> },
+    Damaged {
+        /// The copy.
+        left: Box<Snapshot>,
+        /// What it lacks, in words.
+        losses: Vec<String>,
+    },
     /// An upload in parts of this tool that is over, and that S3 did not abort.
-    Stray { upload: String },
+    Stray {
+        /// Its id.
+        upload: String,
+    },
 }
 
 impl RepairState {

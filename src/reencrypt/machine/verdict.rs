@@ -23,7 +23,7 @@ pub(super) struct Comparison {
 }
 
 /// What the looks are compared with.
-pub(super) struct Question<'a> {
+pub(super) struct CopyQuestion<'a> {
     pub(super) before: &'a Snapshot,
     pub(super) target: &'a TargetEncryption,
     pub(super) method: RepairMethod,
@@ -39,7 +39,7 @@ pub(super) struct Question<'a> {
 
 /// What a copy is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Judged {
+pub(super) enum CopyVerdict {
     /// It is all that is below it.
     Done {
         /// It is all that the planned version is, too, and so is what is between them.
@@ -84,9 +84,9 @@ fn expected(source: &Snapshot, before: &Snapshot, method: RepairMethod) -> Snaps
 }
 
 /// Judges a copy by what it is made of **as that is now**: its owner may have changed it meanwhile.
-pub(super) fn judge(comparison: &Comparison, question: &Question<'_>) -> Judged {
-    let Question { before, target, method, planned, .. } = *question;
-    let Some((made, below)) = comparison.seen.split_first() else { return Judged::Foreign };
+pub(super) fn judge(comparison: &Comparison, question: &CopyQuestion<'_>) -> CopyVerdict {
+    let CopyQuestion { before, target, method, planned, .. } = *question;
+    let Some((made, below)) = comparison.seen.split_first() else { return CopyVerdict::Foreign };
     let now = made.now;
     let lost = |from: &Snapshot, to: &Snapshot| losses(from, to, method, now);
     let meets = target.is_met(&made.snapshot);
@@ -97,7 +97,7 @@ pub(super) fn judge(comparison: &Comparison, question: &Question<'_>) -> Judged 
                 || answer.modified.is_some_and(|at| at / 1000 != made.snapshot.modified / 1000)
         });
     if is_taken_over {
-        return Judged::Foreign;
+        return CopyVerdict::Foreign;
     }
     // The planned version was removed meanwhile, and what is below the copy is older than that: it
     // is not what the copy was made of, unless S3 has said so.
@@ -145,7 +145,7 @@ pub(super) fn judge(comparison: &Comparison, question: &Question<'_>) -> Judged 
             .peek()
             .is_some()
             .then(|| offenders.any(|it| it.snapshot.lock.protects(it.now)));
-        return Judged::Done { is_proof, old };
+        return CopyVerdict::Done { is_proof, old };
     }
     if !meets {
         missing.push("encryption".to_owned());
@@ -153,10 +153,12 @@ pub(super) fn judge(comparison: &Comparison, question: &Question<'_>) -> Judged 
     // Somebody has changed it since: that must not be lost with it.
     let is_as_made = lost(&expected(source, before, method), &made.snapshot).is_empty();
     match (comparison.is_known, is_as_made) {
-        (true, true) if made.snapshot.id() != NULL && !is_uncertain => Judged::TakeBack(missing),
-        (true, _) => Judged::Damaged(missing),
-        (false, true) if meets => Judged::Damaged(missing),
-        (false, _) if meets && question.foreign_is_ours => Judged::Damaged(missing),
-        (false, _) => Judged::Foreign,
+        (true, true) if made.snapshot.id() != NULL && !is_uncertain => {
+            CopyVerdict::TakeBack(missing)
+        }
+        (true, _) => CopyVerdict::Damaged(missing),
+        (false, true) if meets => CopyVerdict::Damaged(missing),
+        (false, _) if meets && question.foreign_is_ours => CopyVerdict::Damaged(missing),
+        (false, _) => CopyVerdict::Foreign,
     }
 }

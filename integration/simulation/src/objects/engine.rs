@@ -34,8 +34,8 @@ use crate::{
     },
     reencrypt::machine::{
         event::{
-            CallAnswer, CopyOrder, ListedVersion, LookAnswer, MadeObject, ObservedObject,
-            OpenUpload, RepairAction, RepairEnd, RepairEvent, VersioningState,
+            CallAnswer, ListedVersion, LookAnswer, MadeObject, ObservedObject, OpenUpload,
+            RepairAction, RepairEnd, RepairEvent, VersioningState,
         },
         snapshot::{NULL, ObjectLock, Snapshot},
     },
@@ -817,10 +817,6 @@ impl Engine {
         };
         self.history.broken.extend(broken);
         let is_write = matches!(late.action, RepairAction::Copy(_) | RepairAction::Complete(..));
-        let order: Option<&CopyOrder> = match &late.action {
-            RepairAction::Copy(order) | RepairAction::Complete(_, order, _) => Some(order),
-            _ => None,
-        };
         if late.at > 0 {
             self.trace(|it| {
                 let versions: Vec<String> =
@@ -832,7 +828,7 @@ impl Engine {
             });
         }
         match copied {
-            Copied::Made(_) if is_write => self.made(key, order.map(|it| it.before.modified)),
+            Copied::Made(_) if is_write => self.made(key),
             Copied::Made(_) => CallAnswer::Done(MadeObject { upload, ..MadeObject::default() }),
             Copied::Precondition => CallAnswer::Changed,
             Copied::NoUpload => CallAnswer::NoUpload,
@@ -840,7 +836,7 @@ impl Engine {
         }
     }
 
-    fn made(&mut self, key: usize, _of: Option<Time>) -> CallAnswer {
+    fn made(&mut self, key: usize) -> CallAnswer {
         let Some(version) = self.history.bucket.keys[key].first() else {
             return CallAnswer::Changed;
         };
