@@ -34,6 +34,7 @@ pub mod sweep;
 pub mod watch {
     /// The state machine.
     pub mod machine {
+        mod budget;
         mod cluster;
         pub mod conclusion;
         pub mod ending;

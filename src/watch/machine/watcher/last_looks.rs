@@ -151,14 +151,21 @@ impl<I: Id> Watcher<I> {
             last.under_way = true;
             let first = last.looks == 0;
             last.looks += 1;
+            if first {
+                // What was asked earlier tells of an earlier time, also of a cluster that nobody has
+                // described yet.
+                self.look_again.extend(self.looking.iter().cloned());
+            }
             self.search.again = self.search.under_way;
             self.ask_search();
             let open: Vec<I> = self
                 .clusters
                 .iter()
                 .filter(|(_, cluster)| {
-                    // Of what is known the first look is the last one.
-                    let due = first || !self.is_decided(cluster);
+                    // Of what is known the first look is the last one; while it goes on and should
+                    // not, that may have changed.
+                    let is_known = self.is_decided(cluster) && self.ends_as_expected(cluster);
+                    let due = first || (!is_known && cluster.cause.is_none());
                     due && !cluster.is_settled() && !cluster.is_ending()
                 })
                 .map(|(id, _)| id.clone())
@@ -228,7 +235,10 @@ impl<I: Id> Watcher<I> {
         let shows = last.looks >= LAST_LOOKS
             && facts_known
             && (!awaited || self.stop.is_some() || self.plan.mode == WatchMode::Attach);
-        let is_late = now.since(last.began) >= self.plan.limits.judge_within;
+        // After a sleep of the machine what is known is old.
+        let is_awake =
+            self.slept_until == Moment::START || now.since(self.slept_until) >= self.wake_up_time();
+        let is_late = now.since(last.began) >= self.plan.limits.judge_within && is_awake;
         let enough = if mutated!(self.plan, NeverConfirms) {
             is_late
         } else {
@@ -395,7 +405,11 @@ impl<I: Id> Watcher<I> {
             open.push(Open::InFlight);
         }
         let never = self.search.succeeded.is_none();
-        if (self.search.trouble.is_some() || never) && !mutated!(self.plan, BlindRunIsClosed) {
+        // A stop can leave no time for a look, after a sleep of the machine.
+        let looked = self.last.is_some_and(|last| last.looks > u32::from(last.under_way));
+        if (self.search.trouble.is_some() || never || !looked)
+            && !mutated!(self.plan, BlindRunIsClosed)
+        {
             open.push(Open::Search);
         }
         open.extend(self.undecided.keys().cloned().map(Open::Unjudged));

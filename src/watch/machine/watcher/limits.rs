@@ -39,7 +39,7 @@ impl<I: Id> Watcher<I> {
             return;
         }
         // What is asked just now may tell.
-        let patience = self.plan.limits.interval * 12;
+        let patience = self.wake_up_time();
         let undecided: Vec<I> = self
             .undecided
             .iter()
