@@ -15,11 +15,6 @@ use crate::support::{Stage, under_way};
 
 const THREE_DAYS: f64 = 3.0 * 86_400.0;
 
-fn by_guard(stage: &Stage, operation: &str) -> usize {
-    let requests = stage.sim.requests_for(operation).into_iter();
-    requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
-}
-
 fn state(stage: &Stage, id: &str) -> ClusterState {
     stage.sim.with_world(|world| world.cluster(id).unwrap().state)
 }
@@ -48,7 +43,7 @@ fn a_line_of_the_log_gives_no_right_to_end_an_old_cluster_of_the_same_name() {
     assert!(played.stdout.contains("EMR jobflow j-THEIRS"), "the line was printed");
     assert_eq!(state(&stage, "j-THEIRS"), ClusterState::Waiting);
     for call in ["TerminateJobFlows", "SetTerminationProtection"] {
-        assert_eq!(by_guard(&stage, call), 0, "{call}");
+        assert_eq!(stage.by_guard(call), 0, "{call}");
     }
 }
 
@@ -65,7 +60,7 @@ fn a_cluster_of_the_same_name_with_another_runs_tag_is_not_this_runs_even_in_per
     played.expect_code(0);
     assert!(!played.clusters().contains(&"j-THEIRS".to_owned()));
     assert_eq!(state(&stage, "j-THEIRS"), ClusterState::Waiting);
-    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
 }
 
 #[test]

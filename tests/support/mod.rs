@@ -337,6 +337,12 @@ impl Stage {
         self.finish(child)
     }
 
+    /// How many calls of an operation came from the guard, not from the runner.
+    pub(crate) fn by_guard(&self, operation: &str) -> usize {
+        let requests = self.sim.requests_for(operation).into_iter();
+        requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
+    }
+
     /// Waits for a started guard; a minute is far more than any scene takes.
     pub(crate) fn finish(&self, mut child: Child) -> Played {
         fn reader(stream: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
