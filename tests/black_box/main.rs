@@ -48,6 +48,7 @@ mod streams;
 mod terminal;
 mod throttling;
 mod tls;
+mod unjudged;
 mod unsafe_clusters;
 mod wire;
 mod written;

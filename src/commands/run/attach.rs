@@ -378,6 +378,7 @@ impl AttachContext<'_> {
                 log_location: None,
                 launched: None,
             },
+            account: None,
             run: None,
             mode: WatchMode::Attach,
             known: BTreeSet::new(),

@@ -302,6 +302,7 @@ impl<'a> Run<'a> {
                 log_location: log.map(|log| log.location.to_string()),
                 launched,
             },
+            account: facts.launch_account().map(ToString::to_string),
             run: Some(self.id.clone()),
             mode: WatchMode::Run,
             known: BTreeSet::new(),
