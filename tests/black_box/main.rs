@@ -42,6 +42,7 @@ mod reencrypt_properties;
 mod refusals;
 mod resume;
 mod runbook;
+mod search;
 mod secrets;
 mod signals;
 mod streams;
