@@ -499,7 +499,11 @@ impl Driver {
         Some(record.judgement(persistent))
     }
 
+    /// Where nobody shows the clusters, no summaries are made.
     fn publish(&self) {
+        if self.summaries.is_closed() {
+            return;
+        }
         let watched = self.records.values().filter(|record| self.watched.contains(&record.id));
         self.summaries.send_replace(watched.map(ClusterSummary::of).collect());
     }

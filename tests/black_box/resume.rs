@@ -374,7 +374,7 @@ fn an_open_run_is_not_looked_for_in_another_account() {
 #[test]
 fn two_guards_at_once_on_one_state_directory_one_works_and_the_other_says_who_holds_it() {
     let stage = Stage::acme().misbehave("hang");
-    let mut child = under_way(&stage);
+    let mut child = under_way_for(&stage, Timings { starting: 60.0, ..Timings::all(3600.0) });
     let played: Played = stage.run();
     played.expect_code(69);
     let who = format!("is held by another emr-etl-guard (process {} on ", child.id());
