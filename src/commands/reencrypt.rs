@@ -17,7 +17,7 @@ use crate::{
     commands::{
         cli::ReencryptArguments,
         error::GuardError,
-        read_config::regions_or_default,
+        read_config::{launch_scope, regions_or_default},
         reencrypt::{
             options::{
                 batch_options, config, follow_options, pipeline_config, rate_limits, scope_options,
@@ -27,7 +27,7 @@ use crate::{
         },
     },
     evidence::journal::state_dir,
-    permissions::policy::{self, LaunchScope},
+    permissions::policy,
     reencrypt::{
         batch,
         cost::Cost,
@@ -61,10 +61,7 @@ pub(crate) async fn reencrypt(
     let config = config(arguments, settings, &mut caught).await?;
     if arguments.permissions {
         let cluster = config.as_ref().map(RunnerConfig::cluster_spec);
-        let launch = cluster
-            .as_ref()
-            .zip(config.as_ref())
-            .map(|(cluster, config)| LaunchScope { cluster, locations: &config.locations });
+        let launch = launch_scope(config.as_ref(), cluster.as_ref());
         println!("{:#}", policy::reencrypt(launch));
         return Ok(Outcome::Ended(0));
     }

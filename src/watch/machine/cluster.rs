@@ -8,7 +8,7 @@ use crate::watch::machine::{
     event::{Described, Judgement},
     mutants::mutated,
     ownership::Ownership,
-    plan::Plan,
+    plan::{Plan, Rules},
     state::State,
     termination::{Decision, EndReason, decide},
     time::Moment,
@@ -244,7 +244,16 @@ impl Cluster {
 
     /// What is done about it, if it should be over for this reason.
     pub(super) fn decision<I>(&self, why: EndReason, plan: &Plan<I>) -> Decision {
-        let mut rules = plan.rules;
+        self.decision_by(plan.rules, why, plan)
+    }
+
+    /// The same, where other rules hold than the plan's.
+    pub(super) fn decision_by<I>(
+        &self,
+        mut rules: Rules,
+        why: EndReason,
+        plan: &Plan<I>,
+    ) -> Decision {
         rules.untagged |= mutated!(plan, UntaggedEnds);
         rules.on_unjudged |= mutated!(plan, UnjudgedAlwaysEnds);
         let used = self.has_new_steps() || mutated!(plan, AdoptedWithoutStepsEnds);

@@ -6,7 +6,6 @@ use crate::watch::machine::{
     budget::Operation,
     cluster::{Cluster, Wanted},
     conclusion::Cause,
-    ending::Move,
     event::{Action, AwsAnswer, Entry, Judgement, ListedCluster, Look, WatchNotice},
     mutants::mutated,
     ownership::{Ownership, ownership},
@@ -232,9 +231,6 @@ impl<I: Id> Watcher<I> {
             && let Some(ending) = &mut cluster.ending
         {
             ending.withdraw(!judgement.failed);
-            if !judgement.failed && !ending.is_asked_for() {
-                return self.perform(now, id, vec![Move::LetLive]);
-            }
         }
         if judgement.failed && !cluster.is_unsafe() && cluster.end.is_none() {
             self.must_end(now, id, Cause::Failed);

@@ -8,7 +8,7 @@ use crate::watch::machine::{
     event::{Action, RunnerEnd, WatchNotice},
     mutants::mutated,
     ownership::Ownership,
-    plan::{Id, WatchMode},
+    plan::{Id, Rules, WatchMode},
     runner::{Runner, Survivors},
     state::State,
     termination::{Decision, EndReason},
@@ -200,8 +200,7 @@ impl<I: Id> Watcher<I> {
         if !ends && !unjudged_ends {
             return;
         }
-        let mut plan = self.plan.clone();
-        plan.rules.on_stop = true;
+        let rules = Rules { on_stop: true, ..self.plan.rules };
         let ending: Vec<I> = self
             .clusters
             .iter()
@@ -209,7 +208,7 @@ impl<I: Id> Watcher<I> {
                 cluster.cause.is_none()
                     && !cluster.is_over()
                     && (ends || cluster.judgement.unknown)
-                    && cluster.decision(EndReason::Stopped, &plan) == Decision::End
+                    && cluster.decision_by(rules, EndReason::Stopped, &self.plan) == Decision::End
             })
             .map(|(id, _)| id.clone())
             .collect();
