@@ -12,3 +12,4 @@ mod observers;
 pub(crate) mod patience;
 pub mod region;
 mod shared_client;
+pub(crate) mod whole_list;

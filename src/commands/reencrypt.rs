@@ -156,11 +156,7 @@ async fn survey_and_repair(
     let (Some(ledger), Some(run)) = (ledger, run) else {
         work.say_refusals();
         let to_do = books.survey.to_do();
-        report.say(if to_do == 0 {
-            "nothing to do; nothing was changed"
-        } else {
-            "a dry run: nothing was changed; add --apply to do it"
-        });
+        report.say(&dry_run(to_do, books.survey.unseen()));
         let outcome = outcome(&books.survey, &books.tally, to_do);
         return books.close(work, outcome);
     };
@@ -181,6 +177,15 @@ async fn survey_and_repair(
     books.spent = Some(came_to);
     let outcome = outcome(&books.survey, &books.tally, 0);
     books.close(work, outcome)
+}
+
+/// What a run says in the end that was to change nothing. What was not seen may be anything.
+fn dry_run(to_do: u64, unseen: u64) -> String {
+    match (to_do, unseen) {
+        (0, 0) => "nothing to do; nothing was changed".to_owned(),
+        (_, 0) => "a dry run: nothing was changed; add --apply to do it".to_owned(),
+        _ => "a dry run: nothing was changed; not everything could be looked at, so there may be more to do than this says. fix: see above what could not be looked at, and run this again".to_owned(),
+    }
 }
 
 /// Says what was done about objects that an earlier run had begun.

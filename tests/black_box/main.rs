@@ -27,6 +27,7 @@ mod good_runs;
 mod guard_rights;
 mod hermetic;
 mod init;
+mod lists;
 mod live_view;
 mod metrics;
 mod outcome;
