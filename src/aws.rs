@@ -8,7 +8,7 @@ pub(crate) mod ec2_query;
 pub mod endpoint;
 pub(crate) mod fast_s3;
 pub mod log;
-mod observers;
+pub(crate) mod observers;
 pub(crate) mod patience;
 pub mod region;
 mod shared_client;

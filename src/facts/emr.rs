@@ -24,7 +24,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
-    aws::whole_list::whole_list,
+    aws::{clients::Aws, whole_list::whole_list},
     base::{
         aws_calls,
         digest::sha256,
@@ -790,16 +790,16 @@ pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<P
 }
 
 /// The clusters that exist already, as far back as one that counts as this run's could reach.
-pub(super) async fn recent(emr: &aws_sdk_emr::Client) -> Lookup<BTreeSet<ClusterId>> {
-    list(emr, Some(recently()), &[])
+pub(super) async fn recent(aws: &Aws) -> Lookup<BTreeSet<ClusterId>> {
+    list(&aws.emr, Some(recently(aws)), &[])
         .await
         .map(|listings| listings.into_iter().map(|listing| listing.id).collect())
 }
 
-/// An hour ago: AWS refuses requests whose clock is off by more than a quarter of that, so no
-/// cluster of a run starting now is older.
-pub(crate) fn recently() -> OffsetDateTime {
-    OffsetDateTime::now_utc() - time::Duration::hours(1)
+/// An hour ago by AWS's own clock, by which clusters are dated: no cluster of a run starting now is
+/// older.
+pub(crate) fn recently(aws: &Aws) -> OffsetDateTime {
+    aws.emr_clock.now_or_own() - time::Duration::hours(1)
 }
 
 #[cfg(test)]

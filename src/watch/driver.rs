@@ -544,7 +544,7 @@ impl Driver {
             Question::Search => {
                 let since = self.plan.selector.launched.map(|launched| launched - CLOCKS);
                 self.asked.spawn(async move {
-                    let since = since.unwrap_or_else(emr::recently);
+                    let since = since.unwrap_or_else(|| emr::recently(&aws));
                     Answered::Listed(emr::list(&aws.emr, Some(since), &[]).await)
                 });
             }
