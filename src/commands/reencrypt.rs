@@ -141,7 +141,9 @@ async fn survey_and_repair(
 ) -> Result<Outcome, GuardError> {
     let RepairContext { arguments, scope, report, .. } = work;
     let mut books = RepairSummary::new();
-    let run = ledger.map(|ledger| RepairRun::new(scope, ledger, rate_limits(arguments)));
+    let run = ledger.map(|ledger| {
+        RepairRun::new(scope, ledger, rate_limits(arguments), work.settings.watch.interval)
+    });
     if let Some(run) = &run {
         say_resumed(run.resume(&mut books.tally).await?, report);
     }
@@ -310,10 +312,13 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
     books.close(work, outcome)
 }
 
-/// What is not seen beats what is left: nobody knows what that is.
+/// What is not seen beats what is left: nobody knows what that is. What the safety switch let nobody
+/// begin is refused, as it is when it speaks before the first change.
 pub(crate) fn outcome(survey: &RepairSurvey, tally: &RepairTally, to_do: u64) -> Outcome {
     if survey.unseen() > 0 || tally.unseen > 0 {
         Outcome::FactsUnknown
+    } else if tally.refused > 0 {
+        Outcome::Refused
     } else if survey.left() > 0 || to_do > 0 || tally.restoring > 0 || !tally.left.is_empty() {
         Outcome::Unconfirmed
     } else {
