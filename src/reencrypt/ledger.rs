@@ -586,8 +586,10 @@ mod tests {
         folder.join("reencrypt/ledger.redb")
     }
 
+    type Entries = Vec<(ObjectId, RepairState)>;
+
     /// A ledger with this content, taken and read to its end.
-    fn all(content: &[u8]) -> Result<Vec<(ObjectId, RepairState)>, LedgerError> {
+    fn all(content: &[u8]) -> Result<Entries, LedgerError> {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("reencrypt")).unwrap();
         fs::write(file(folder.path()), content).unwrap();
@@ -640,9 +642,8 @@ mod tests {
     }
 
     /// A real ledger, its file, and what it held after each of its writes.
-    fn real() -> &'static (Vec<u8>, Vec<Vec<(ObjectId, RepairState)>>) {
-        static REAL: std::sync::OnceLock<(Vec<u8>, Vec<Vec<(ObjectId, RepairState)>>)> =
-            std::sync::OnceLock::new();
+    fn real() -> &'static (Vec<u8>, Vec<Entries>) {
+        static REAL: std::sync::OnceLock<(Vec<u8>, Vec<Entries>)> = std::sync::OnceLock::new();
         REAL.get_or_init(|| {
             let folder = tempfile::tempdir().unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
