@@ -1,6 +1,7 @@
 //! The engine of the command `reencrypt`: objects in S3 get the encryption that they should have.
 
 pub(crate) mod batch;
+pub(crate) mod cluster_gate;
 pub(crate) mod cost;
 pub(crate) mod error;
 pub(crate) mod generate;

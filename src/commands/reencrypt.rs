@@ -138,7 +138,9 @@ async fn survey_and_repair(
 ) -> Result<Outcome, GuardError> {
     let RepairContext { arguments, scope, report, .. } = work;
     let mut books = RepairSummary::new();
-    let run = ledger.map(|ledger| RepairRun::new(scope, ledger, rate_limits(arguments)));
+    let run = ledger.map(|ledger| {
+        RepairRun::new(scope, ledger, rate_limits(arguments), work.settings.watch.interval)
+    });
     if let Some(run) = &run {
         say_resumed(run.resume(&mut books.tally).await?, report);
     }
@@ -153,11 +155,7 @@ async fn survey_and_repair(
     let (Some(ledger), Some(run)) = (ledger, run) else {
         work.say_refusals();
         let to_do = books.survey.to_do();
-        report.say(if to_do == 0 {
-            "nothing to do; nothing was changed"
-        } else {
-            "a dry run: nothing was changed; add --apply to do it"
-        });
+        report.say(&dry_run(to_do, books.survey.unseen()));
         let outcome = outcome(&books.survey, &books.tally, to_do);
         return books.close(work, outcome);
     };
@@ -178,6 +176,15 @@ async fn survey_and_repair(
     books.spent = Some(came_to);
     let outcome = outcome(&books.survey, &books.tally, 0);
     books.close(work, outcome)
+}
+
+/// What a run says in the end that was to change nothing. What was not seen may be anything.
+fn dry_run(to_do: u64, unseen: u64) -> String {
+    match (to_do, unseen) {
+        (0, 0) => "nothing to do; nothing was changed".to_owned(),
+        (_, 0) => "a dry run: nothing was changed; add --apply to do it".to_owned(),
+        _ => "a dry run: nothing was changed; not everything could be looked at, so there may be more to do than this says. fix: see above what could not be looked at, and run this again".to_owned(),
+    }
 }
 
 /// Says what was done about objects that an earlier run had begun.
@@ -302,10 +309,13 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
     books.close(work, outcome)
 }
 
-/// What is not seen beats what is left: nobody knows what that is.
+/// What is not seen beats what is left: nobody knows what that is. What the safety switch let nobody
+/// begin is refused, as it is when it speaks before the first change.
 pub(crate) fn outcome(survey: &RepairSurvey, tally: &RepairTally, to_do: u64) -> Outcome {
     if survey.unseen() > 0 || tally.unseen > 0 {
         Outcome::FactsUnknown
+    } else if tally.refused > 0 {
+        Outcome::Refused
     } else if survey.left() > 0 || to_do > 0 || tally.restoring > 0 || !tally.left.is_empty() {
         Outcome::Unconfirmed
     } else {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
 use aws_sdk_s3::{primitives::ByteStream, types::ServerSideEncryption};
 use aws_sdk_s3control::{
-    operation::create_job::builders::CreateJobFluentBuilder,
+    operation::{create_job::builders::CreateJobFluentBuilder, list_jobs::ListJobsOutput},
     types::{
         JobDescriptor, JobListDescriptor, JobManifest, JobManifestFormat, JobManifestLocation,
         JobManifestSpec, JobOperation, JobReport, JobReportFormat, JobReportScope, JobStatus,
@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use crate::{
-    aws::fast_s3::PATH,
+    aws::{fast_s3::PATH, whole_list::whole_list},
     base::{
         aws_calls,
         lookup::Lookup,
@@ -425,8 +425,14 @@ pub(crate) async fn jobs_to_follow(
 /// This program's jobs.
 pub(super) async fn own(scope: &RepairScope) -> Result<Vec<JobListDescriptor>, ReencryptError> {
     let request = scope.aws.s3control.list_jobs().account_id(&scope.account);
-    let pages: Result<Vec<_>, _> = request.into_paginator().send().collect().await;
-    let pages = text(Lookup::from_call(&aws_calls::LIST_JOBS, &[], pages), "the jobs")?;
+    let pages = whole_list(
+        &aws_calls::LIST_JOBS,
+        &[],
+        |token| request.clone().set_next_token(token).send(),
+        ListJobsOutput::next_token,
+        |page| page.jobs().iter().filter_map(|job| job.job_id()).collect(),
+    );
+    let pages = text(pages.await, "the jobs")?;
     let jobs = pages.into_iter().flat_map(|page| page.jobs.unwrap_or_default());
     Ok(jobs
         .filter(|job| job.description.as_deref().is_some_and(|text| text.starts_with(DESCRIPTION)))

@@ -20,10 +20,9 @@ use aws_sdk_s3::{
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use time::OffsetDateTime;
 
 use crate::{
-    aws::{answer::describe, fast_s3::PATH},
+    aws::{answer::describe, fast_s3::PATH, observers::ServiceClock},
     base::{
         aws_calls::{self, Call},
         lookup::{Lookup, LookupError},
@@ -136,7 +135,7 @@ pub(crate) struct Repair<'a> {
 }
 
 fn now() -> i64 {
-    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+    ServiceClock::of_s3().now_or_own_millis()
 }
 
 /// How many days ago an object was written.

@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 
 use crate::{
     reencrypt::{
+        cluster_gate::ClusterGate,
         cost::Cost,
         error::ReencryptError,
         ledger::{Ledger, PAGE, RepairState},
@@ -48,16 +49,24 @@ pub(crate) struct RepairRun<'a> {
     ledger: &'a Ledger,
     writer: aws_sdk_s3::Client,
     pace: CopyPace,
+    gate: ClusterGate<'a>,
     spent: Mutex<Cost>,
 }
 
 impl<'a> RepairRun<'a> {
-    pub(crate) fn new(scope: &'a RepairScope, ledger: &'a Ledger, limits: RateLimits) -> Self {
+    /// `clusters_every`: so often the pipeline's clusters are looked at again.
+    pub(crate) fn new(
+        scope: &'a RepairScope,
+        ledger: &'a Ledger,
+        limits: RateLimits,
+        clusters_every: Duration,
+    ) -> Self {
         Self {
             scope,
             ledger,
             writer: writer(&scope.aws.s3_bulk),
             pace: CopyPace::new(limits.objects, limits.bytes),
+            gate: ClusterGate::new(scope, clusters_every),
             spent: Mutex::new(Cost::default()),
         }
     }
@@ -76,7 +85,7 @@ impl<'a> RepairRun<'a> {
     /// Finishes what an earlier run has begun, and forgets what it only planned: the scan plans
     /// anew.
     pub(crate) async fn resume(&self, tally: &mut RepairTally) -> Result<Resumed, ReencryptError> {
-        resume(&self.repair(), self.scope, tally).await
+        resume(&self.repair(), (self.scope, &self.gate), tally).await
     }
 
     /// Repairs what is planned, `to_do` objects; `quiet`: no progress is shown.
@@ -89,11 +98,11 @@ impl<'a> RepairRun<'a> {
         let repair = self.repair();
         let bar = bar(bar::OF_A_WHOLE, Some(to_do), quiet);
         // What removes old versions comes last: it needs the newer ones.
-        all(&repair, self.scope, &bar, tally, |state| {
+        all(&repair, (self.scope, &self.gate), &bar, tally, |state| {
             matches!(state, RepairState::Planned { choice: Choice::Do(_) | Choice::Restore, .. })
         })
         .await?;
-        all(&repair, self.scope, &bar, tally, |state| {
+        all(&repair, (self.scope, &self.gate), &bar, tally, |state| {
             matches!(state, RepairState::Planned { choice: Choice::Purge, .. })
         })
         .await?;
@@ -128,7 +137,7 @@ fn writer(s3: &aws_sdk_s3::Client) -> aws_sdk_s3::Client {
 /// anew.
 async fn resume(
     repair: &Repair<'_>,
-    scope: &RepairScope,
+    (scope, gate): (&RepairScope, &ClusterGate<'_>),
     tally: &mut RepairTally,
 ) -> Result<Resumed, ReencryptError> {
     let mut after: Option<ObjectId> = None;
@@ -155,7 +164,7 @@ async fn resume(
             page.into_iter().partition(|(place, _)| scope.holds(place));
         elsewhere += others.len();
         begun += ours.len();
-        turns(repair, scope, ours, &ProgressBar::hidden(), tally).await?;
+        turns(repair, (scope, gate), ours, &ProgressBar::hidden(), tally).await?;
     }
     Ok(Resumed { begun, elsewhere })
 }
@@ -163,7 +172,7 @@ async fn resume(
 /// Gives every object of the ledger of which `wanted` holds its turn.
 async fn all(
     repair: &Repair<'_>,
-    scope: &RepairScope,
+    places: (&RepairScope, &ClusterGate<'_>),
     bar: &ProgressBar,
     tally: &mut RepairTally,
     wanted: impl Fn(&RepairState) -> bool,
@@ -173,32 +182,44 @@ async fn all(
         let page = repair.ledger.page(after.as_ref(), PAGE, &wanted)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(last.clone());
-        turns(repair, scope, page, bar, tally).await?;
+        turns(repair, places, page, bar, tally).await?;
     }
 }
 
+/// Gives these objects their turns, many at once, but those of one place after those of another: when
+/// a place begins, its clusters are looked at.
 async fn turns(
     repair: &Repair<'_>,
-    scope: &RepairScope,
+    (scope, gate): (&RepairScope, &ClusterGate<'_>),
     page: Vec<(ObjectId, RepairState)>,
     bar: &ProgressBar,
     tally: &mut RepairTally,
 ) -> Result<(), ReencryptError> {
-    let turns = page.into_iter().map(|(place, state)| async move {
-        let size = match &state {
-            RepairState::Planned { size, .. } => *size,
-            RepairState::Begun { before, .. } => before.size,
-            RepairState::Done { .. } | RepairState::Purged { .. } => 0,
-        };
-        let end = Box::pin(repair.turn(&place, state)).await;
-        (place, size, end)
-    });
-    let mut ends = std::pin::pin!(stream::iter(turns).buffer_unordered(REPAIRS_AT_ONCE));
-    while let Some((place, size, end)) = ends.next().await {
-        bar.inc(1);
-        // What lies in none of the places is begun by nobody.
-        let index = scope.place_of(&place).unwrap_or_default();
-        tally.count((&place, size, index), end?);
+    // What lies in none of the places is begun by nobody.
+    let index_of = |place: &ObjectId| scope.place_of(place).unwrap_or_default();
+    let mut page = page.into_iter().peekable();
+    while let Some(index) = page.peek().map(|(place, _)| index_of(place)) {
+        let of_one = std::iter::from_fn(|| page.next_if(|(place, _)| index_of(place) == index));
+        let turns = of_one.map(|(place, state)| async move {
+            let size = match &state {
+                RepairState::Planned { size, .. } => *size,
+                RepairState::Begun { before, .. } => before.size,
+                RepairState::Done { .. } | RepairState::Purged { .. } => 0,
+            };
+            let end = match gate.admit(index).await {
+                Ok(()) => Ok(Box::pin(repair.turn(&place, state)).await),
+                Err(closed) => Err(closed),
+            };
+            (place, size, end)
+        });
+        let mut ends = std::pin::pin!(stream::iter(turns).buffer_unordered(REPAIRS_AT_ONCE));
+        while let Some((place, size, end)) = ends.next().await {
+            bar.inc(1);
+            match end {
+                Ok(end) => tally.count((&place, size, index), end?),
+                Err(closed) => tally.hold(&place, &closed),
+            }
+        }
     }
     Ok(())
 }

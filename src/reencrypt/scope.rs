@@ -39,7 +39,7 @@ pub(crate) struct RepairLocation {
 
 impl RepairLocation {
     /// Whether a run under way moves, deletes or writes what is there. Archives are only added to.
-    fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         self.role.as_deref().is_some_and(|role| {
             !role.ends_with(".archive") && role != "assets" && role != "jsonpath_assets"
         })
@@ -68,6 +68,8 @@ pub(crate) struct RepairScope {
     pub(crate) plan: RepairPlan,
     /// What the safety switch says.
     pub(crate) refusals: Vec<String>,
+    /// The name of the pipeline's clusters; none: nobody named its config.
+    pipeline: Option<String>,
     notes: Vec<String>,
 }
 
@@ -168,7 +170,7 @@ impl RepairScope {
         let (known, configuration, clusters) = tokio::join!(
             futures_util::future::join_all(known),
             configuration(&aws, pipeline, asked),
-            alive(&aws, pipeline),
+            alive(&aws, pipeline.map(|pipeline| pipeline.job_name)),
         );
         let known: BTreeMap<&BucketName, KnownBucket> =
             known.into_iter().collect::<Result<_, ReencryptError>>()?;
@@ -227,8 +229,17 @@ impl RepairScope {
                 purge: options.purge_old_versions,
             },
             refusals,
+            pipeline: pipeline.map(|pipeline| pipeline.job_name.to_owned()),
             notes,
         })
+    }
+
+    /// The clusters of this pipeline that are alive now.
+    ///
+    /// # Errors
+    /// [`ReencryptError::Unseen`] when they could not be listed.
+    pub(crate) async fn clusters(&self) -> Result<Vec<String>, ReencryptError> {
+        alive(&self.aws, self.pipeline.as_deref()).await
     }
 
     /// Whether an object lies in one of the places.
@@ -294,11 +305,8 @@ fn refusals(
 }
 
 /// The clusters of this pipeline that are alive, by the name that the runner gives them.
-async fn alive(
-    aws: &Aws,
-    pipeline: Option<&PipelineConfig<'_>>,
-) -> Result<Vec<String>, ReencryptError> {
-    let Some(pipeline) = pipeline else { return Ok(Vec::new()) };
+async fn alive(aws: &Aws, job_name: Option<&str>) -> Result<Vec<String>, ReencryptError> {
+    let Some(job_name) = job_name else { return Ok(Vec::new()) };
     let states = [
         ClusterState::Starting,
         ClusterState::Bootstrapping,
@@ -309,7 +317,7 @@ async fn alive(
     let clusters = found(emr::list(&aws.emr, None, &states).await, "which clusters run")?;
     Ok(clusters
         .into_iter()
-        .filter(|it| it.name == pipeline.job_name)
+        .filter(|it| it.name == job_name)
         .map(|it| format!("cluster {}", it.id))
         .collect())
 }

@@ -195,7 +195,8 @@ impl RepairSurvey {
                     Ok(offender) if offender.choice == Choice::Nothing => {}
                     Ok(offender) => {
                         found.count(&offender);
-                        self.cost.add(offender.choice, costs(&offender, bucket));
+                        let now = scope.aws.s3_clock.now_or_own();
+                        self.cost.add(offender.choice, costs(&offender, bucket, now));
                         list(&offender)?;
                         if !matches!(offender.choice, Choice::Leave(_)) {
                             let state = RepairState::Planned {
@@ -325,10 +326,7 @@ async fn judge(
             Lookup::Found(seen) => {
                 requests = carries.requests(&seen);
                 archive = seen.archive;
-                locked = seen.lock.protects(
-                    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000)
-                        .unwrap_or(i64::MAX),
-                );
+                locked = seen.lock.protects(scope.aws.s3_clock.now_or_own_millis());
             }
             Lookup::Absent => {
                 return Ok(Offender {
@@ -354,11 +352,8 @@ async fn judge(
     Ok(Offender { place, object, stored, choice, requests })
 }
 
-fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan) -> CostInputs<'a> {
-    let age = offender
-        .object
-        .modified
-        .map_or(0, |modified| (OffsetDateTime::now_utc() - modified).whole_days());
+fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan, now: OffsetDateTime) -> CostInputs<'a> {
+    let age = offender.object.modified.map_or(0, |modified| (now - modified).whole_days());
     CostInputs {
         size: offender.object.size,
         storage_class: offender.object.storage_class.as_deref().unwrap_or("STANDARD"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::reencrypt::{
+    cluster_gate::GateClosed,
     leftover::{self, Leftover},
     method::RepairMethod,
     place::ObjectId,
@@ -20,6 +21,8 @@ pub(crate) struct RepairTally {
     pub(crate) left: BTreeMap<String, (u64, ObjectId)>,
     failed: u64,
     pub(crate) unseen: u64,
+    /// What was not begun because a cluster had come up that may use its place.
+    pub(crate) refused: u64,
 }
 
 impl RepairTally {
@@ -62,6 +65,15 @@ impl RepairTally {
             }
         };
         self.left.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
+    }
+
+    /// Counts an object that was not begun.
+    pub(crate) fn hold(&mut self, place: &ObjectId, why: &GateClosed) {
+        match why {
+            GateClosed::InUse(_) => self.refused += 1,
+            GateClosed::Unseen(_) => self.unseen += 1,
+        }
+        self.left.entry(why.to_string()).or_insert_with(|| (0, place.clone())).0 += 1;
     }
 
     pub(crate) fn done(&self) -> u64 {

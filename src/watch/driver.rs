@@ -557,7 +557,7 @@ impl Driver {
                 let since = self.plan.selector.launched.map(|launched| launched - CLOCKS);
                 let (watched, account) = (self.watched.clone(), self.plan.account.clone());
                 self.asked.spawn(async move {
-                    let since = since.unwrap_or_else(emr::recently);
+                    let since = since.unwrap_or_else(|| emr::recently(&aws));
                     Answered::Listed(search(&aws, since, &watched, account.as_deref()).await)
                 });
             }

@@ -442,7 +442,7 @@ fn a_bucket_that_nobody_named_is_refused() {
 }
 
 /// The places of the stage's runner config.
-fn of_config(stage: &Stage, words: &[&str]) -> Played {
+pub(crate) fn of_config(stage: &Stage, words: &[&str]) -> Played {
     stage.write("config.yml", &stage.config);
     reencrypt(stage, &[words, &["--", "run", "-c", "config.yml", "-r", "resolver.json"]].concat())
 }
