@@ -39,6 +39,7 @@ mod receiver;
 mod reencrypt;
 mod reencrypt_documents;
 mod reencrypt_properties;
+mod reencrypt_races;
 mod refusals;
 mod resume;
 mod runbook;

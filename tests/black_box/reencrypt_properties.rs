@@ -253,6 +253,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         "CreateMultipartUpload",
         "UploadPartCopy",
         "ListParts",
+        "ListMultipartUploads",
         "CompleteMultipartUpload",
         "RestoreObject",
         "GetObjectRetention",
