@@ -3,7 +3,7 @@
 use md5::{Digest, Md5};
 
 use super::request::{
-    LARGEST_COPY, NAMESPACE, Request, denied, refused, with_source_version, with_sse, with_version,
+    LARGEST_COPY, NAMESPACE, Request, denied, refused, with_source_version, with_sse,
 };
 use super::uploads::initiated_by;
 use crate::reply::{Answer, Failure, Reply};
@@ -345,7 +345,7 @@ impl Request<'_> {
                 .text("ETag", format!("\"{}\"", stored.etag));
             show_checksum(xml, &stored);
         });
-        Ok(with_version(with_sse(Reply::xml(xml), &stored.sse), &stored))
+        self.with_made_version(world, with_sse(Reply::xml(xml), &stored.sse), &stored)
     }
 
     pub(super) fn abort_upload(&self, world: &mut World) -> Answer {

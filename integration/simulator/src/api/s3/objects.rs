@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::admission::admit_source;
 use super::request::{
     LARGEST_COPY, NAMESPACE, Request, conflict, denied, no_such_bucket, no_such_key, precondition,
-    refused, with_source_version, with_sse, with_version,
+    refused, with_shown_version, with_source_version, with_sse, with_version,
 };
 use super::{attributes, versions};
 use crate::call::Call;
@@ -224,6 +224,12 @@ impl Request<'_> {
         }
     }
 
+    /// Names the version that a copy has made.
+    pub(super) fn with_made_version(&self, world: &World, reply: Reply, made: &Object) -> Answer {
+        let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
+        Ok(with_shown_version(reply, bucket, made))
+    }
+
     /// What a PUT asks for besides being stored, and what Object Lock asks of it.
     fn put_conditions(&self, world: &World, body: &[u8]) -> Result<(), Failure> {
         let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
@@ -302,7 +308,7 @@ impl Request<'_> {
                 .text("ETag", format!("\"{}\"", copied.etag));
         });
         let reply = with_source_version(Reply::xml(xml), &object);
-        Ok(with_version(with_sse(reply, &copied.sse), &copied))
+        self.with_made_version(world, with_sse(reply, &copied.sse), &copied)
     }
 
     pub(super) fn delete(&self, world: &mut World) -> Answer {

@@ -81,9 +81,10 @@ pub(super) fn refused((status, code, message): s3write::Refusal) -> Failure {
     Failure::new(status, code, message)
 }
 
-/// The version that a look at an object shows: that of the null version is `null`, once the bucket's
-/// versions were ever kept. Source: Amazon S3 user guide, Working with objects in a
-/// versioning-suspended bucket.
+/// The version that a look at an object shows, or that a copy has made: that of the null version is
+/// `null`, once the bucket's versions were ever kept. Source: Amazon S3 user guide, Working with
+/// objects in a versioning-suspended bucket; Amazon S3 API reference, CopyObject: where versions are
+/// suspended, the id of a copy is always `null`.
 pub(super) fn with_shown_version(reply: Reply, bucket: &Bucket, object: &Object) -> Reply {
     match (&object.version, &bucket.versioning) {
         (Some(version), _) => reply.header("x-amz-version-id", version.as_str()),
@@ -92,8 +93,8 @@ pub(super) fn with_shown_version(reply: Reply, bucket: &Bucket, object: &Object)
     }
 }
 
-/// The version that a write has made; the null version goes without, unlike in the answer to a look
-/// or a delete (recorded from AWS in LocalStack's `test_put_object_on_suspended_bucket`).
+/// The version that a PUT has made; the null version goes without, unlike in the answers to looks,
+/// copies and deletes (recorded from AWS in LocalStack's `test_put_object_on_suspended_bucket`).
 pub(super) fn with_version(reply: Reply, object: &Object) -> Reply {
     match &object.version {
         Some(version) => reply.header("x-amz-version-id", version.as_str()),
@@ -101,8 +102,9 @@ pub(super) fn with_version(reply: Reply, object: &Object) -> Reply {
     }
 }
 
-/// The version that was copied; the null version goes without. Source: Amazon S3 API reference,
-/// CopyObject, `x-amz-copy-source-version-id`.
+/// The version that was copied; the null version goes without, as LocalStack has it for CopyObject (it
+/// names it for UploadPartCopy). Source: Amazon S3 API reference, CopyObject,
+/// `x-amz-copy-source-version-id`.
 pub(super) fn with_source_version(reply: Reply, source: &Object) -> Reply {
     match &source.version {
         Some(version) => reply.header("x-amz-copy-source-version-id", version.as_str()),
