@@ -61,7 +61,7 @@ fn bill(bill: &Value) -> BTreeMap<String, u64> {
     numbers
 }
 
-fn page(stage: &Stage, document: &Value) -> String {
+pub(crate) fn page(stage: &Stage, document: &Value) -> String {
     stage.write("document.json", &document.to_string());
     let mut guard = hermetic_command(&programs().guard);
     guard.args(["report", "html", "document.json"]);

@@ -11,6 +11,7 @@ use emr_simulator::{
 
 use crate::{
     reencrypt::{GIB, apply, asked, command, object, put, reencrypt, stage, unencrypted},
+    reencrypt_documents::page,
     support::{Played, Stage, wait_until},
 };
 
@@ -559,6 +560,8 @@ fn open_uploads_of_others_are_named_with_who_began_them_and_are_not_touched() {
         let open = &played.report["open_uploads"];
         assert_eq!((open[0]["uploads"].as_u64(), open[1].is_null()), (Some(2), true), "{open}");
         assert_eq!(open[0]["first"][0]["key"], "in/a b\n+c");
+        let page = page(&stage, &played.report);
+        assert!(page.contains("Open uploads in parts") && page.contains(&ids[1]), "{page}");
         assert_eq!(ids.len(), 3);
     }
     assert_eq!(asked(&stage, "AbortMultipartUpload"), 0);
