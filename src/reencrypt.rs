@@ -20,3 +20,4 @@ mod snapshot;
 pub(crate) mod survey;
 pub(crate) mod tally;
 pub(crate) mod target;
+pub(crate) mod uploads;

@@ -96,6 +96,8 @@ pub(crate) static ABORT_MULTIPART_UPLOAD: Call =
     call("AbortMultipartUpload", "s3:AbortMultipartUpload", Resource::Object);
 pub(crate) static LIST_PARTS: Call =
     call("ListParts", "s3:ListMultipartUploadParts", Resource::Object);
+pub(crate) static LIST_MULTIPART_UPLOADS: Call =
+    call("ListMultipartUploads", "s3:ListBucketMultipartUploads", Resource::Bucket);
 pub(crate) static LIST_OBJECT_ANNOTATIONS: Call =
     call("ListObjectAnnotations", "s3:ListObjectAnnotations", Resource::Object);
 pub(crate) static RESTORE_OBJECT: Call =

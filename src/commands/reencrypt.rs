@@ -40,6 +40,7 @@ use crate::{
         scope::{self, RepairScope},
         survey::RepairSurvey,
         tally::RepairTally,
+        uploads,
     },
     report::{options::CheckOptions, reporter::Report},
     runners::emr_etl_runner::config::RunnerConfig,
@@ -149,12 +150,21 @@ async fn survey_and_repair(
     for line in books.survey.lines() {
         report.say(&line);
     }
+    let cost = &mut books.survey.cost;
+    if ledger.is_none() {
+        books.open_uploads =
+            uploads::find(scope, None, cost).await.map_err(ReencryptError::from)?;
+    } else if order.is_none() {
+        // It will look for them at its end.
+        scope.wanted.iter().for_each(|_| cost.list());
+    }
     let prices = work.prices();
     let what = if arguments.apply { "estimate:" } else { "estimate of what --apply would cost:" };
     report.say(&format!("{what} {}", books.survey.cost.shown(&prices)));
     let (Some(ledger), Some(run)) = (ledger, run) else {
         work.say_refusals();
         let to_do = books.survey.to_do();
+        say_open_uploads(&books, report);
         report.say(&dry_run(to_do, books.survey.unseen()));
         let outcome = outcome(&books.survey, &books.tally, to_do);
         return books.close(work, outcome);
@@ -166,6 +176,9 @@ async fn survey_and_repair(
     run.repair_planned(books.survey.to_do(), work.quiet(), &mut books.tally).await?;
     let mut came_to = books.survey.looking.clone();
     came_to.join(&run.spent());
+    books.open_uploads =
+        uploads::find(scope, Some(ledger), &mut came_to).await.map_err(ReencryptError::from)?;
+    say_open_uploads(&books, report);
     report.say(&format!(
         "done: {} objects are encrypted as they should be, and proved; {} old versions were removed; {} restores were started",
         books.tally.done(),
@@ -184,6 +197,14 @@ fn dry_run(to_do: u64, unseen: u64) -> String {
         (0, 0) => "nothing to do; nothing was changed".to_owned(),
         (_, 0) => "a dry run: nothing was changed; add --apply to do it".to_owned(),
         _ => "a dry run: nothing was changed; not everything could be looked at, so there may be more to do than this says. fix: see above what could not be looked at, and run this again".to_owned(),
+    }
+}
+
+/// Names the uploads that are open. They make no run incomplete: what is not an object yet cannot be
+/// looked at, and where others write there is always one.
+fn say_open_uploads(books: &RepairSummary, report: &Report) {
+    for line in books.open_uploads.iter().flat_map(uploads::OpenUploads::lines) {
+        report.say(&line);
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn reencrypt(launch: Option<LaunchScope<'_>>) -> Value {
 }
 
 /// What `reencrypt` asks of AWS.
-static REENCRYPT: [&Call; 33] = [
+static REENCRYPT: [&Call; 34] = [
     &aws_calls::GET_CALLER_IDENTITY,
     &aws_calls::LIST_CLUSTERS,
     &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
@@ -100,6 +100,7 @@ static REENCRYPT: [&Call; 33] = [
     &aws_calls::CREATE_MULTIPART_UPLOAD,
     &aws_calls::UPLOAD_PART_COPY,
     &aws_calls::LIST_PARTS,
+    &aws_calls::LIST_MULTIPART_UPLOADS,
     &aws_calls::COMPLETE_MULTIPART_UPLOAD,
     &aws_calls::ABORT_MULTIPART_UPLOAD,
     &aws_calls::RESTORE_OBJECT,

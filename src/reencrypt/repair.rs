@@ -372,25 +372,13 @@ impl Repair<'_> {
         place: &ObjectId,
         begun: &StartedRepair,
     ) -> Result<(), LedgerError> {
-        if let Some(upload) = &begun.upload {
-            let result = self
-                .s3
-                .abort_multipart_upload()
-                .bucket(&place.bucket)
-                .key(&place.key)
-                .upload_id(upload)
-                .send()
-                .await;
+        if let Some(upload) = &begun.upload
+            && let Err(why) = self.abort_upload(place, upload).await
+        {
             // One that is left behind costs storage until the bucket's lifecycle rule takes it; the
             // ledger keeps it for the next run.
-            if let Err(error) = result
-                && error.as_service_error().and_then(ProvideErrorMetadata::code)
-                    != Some("NoSuchUpload")
-            {
-                let permission = aws_calls::ABORT_MULTIPART_UPLOAD.permission;
-                tracing::error!(%place, upload, permission, error = describe(&error), "an upload could not be aborted");
-                return Ok(());
-            }
+            tracing::error!(%place, upload, error = why, "an upload could not be aborted");
+            return Ok(());
         }
         self.ledger.forget(place).await
     }
@@ -506,7 +494,8 @@ impl Repair<'_> {
         sort(&aws_calls::COPY_OBJECT, result.map(|answer| answer.version_id))
     }
 
-    /// Copies in parts; parts that are there from an earlier run are not copied again.
+    /// Copies in parts; parts that are there from an earlier run are not copied again. An upload that
+    /// comes to nothing is aborted: its parts would be paid for.
     async fn copy_in_parts(
         &self,
         place: &ObjectId,
@@ -526,47 +515,81 @@ impl Repair<'_> {
                 CallResult::Refused(why) => return Ok(CallResult::Refused(why)),
             },
         };
-        let there = match self.parts(place, &upload).await {
-            CallResult::Done(Some(parts)) => parts,
+        let sent = match self.parts(place, &upload, &begun.before).await {
+            CallResult::Done(Some(there)) => {
+                match self.copy_parts(place, &begun.before, &upload, there).await {
+                    Ok(parts) => self.complete(place, &begun.before, &upload, parts).await,
+                    Err(sent) => sent,
+                }
+            }
             // It was completed or aborted: the look that follows tells which.
             CallResult::Done(None) => {
                 begun.upload = None;
                 return Ok(CallResult::Unclear("its upload in parts is over".to_owned()));
             }
-            CallResult::Changed => return Ok(CallResult::Changed),
-            CallResult::Unclear(why) => return Ok(CallResult::Unclear(why)),
-            CallResult::SlowDown => return Ok(CallResult::SlowDown),
-            CallResult::Refused(why) => return Ok(CallResult::Refused(why)),
+            CallResult::Changed => CallResult::Changed,
+            CallResult::Unclear(why) => CallResult::Unclear(why),
+            CallResult::SlowDown => CallResult::SlowDown,
+            CallResult::Refused(why) => CallResult::Refused(why),
         };
-        let before = &begun.before;
-        let copies = parts_of(before.size).map(|part| {
+        if let CallResult::Done(_) = sent {
+            begun.upload = None;
+        }
+        if !matches!(sent, CallResult::Changed | CallResult::Refused(_)) {
+            return Ok(sent);
+        }
+        match self.abort_upload(place, &upload).await {
+            Ok(()) => {
+                begun.upload = None;
+                self.ledger.write(place, &begun.state()).await?;
+                Ok(sent)
+            }
+            // The ledger keeps it for the next run.
+            Err(why) => Ok(match sent {
+                CallResult::Refused(refusal) => CallResult::Refused(format!(
+                    "{refusal}; its upload {upload} could not be aborted, and is billed: {why}"
+                )),
+                other => other,
+            }),
+        }
+    }
+
+    /// Copies the parts that are not `there` yet; gives them all, as a completion names them.
+    async fn copy_parts(
+        &self,
+        place: &ObjectId,
+        before: &Snapshot,
+        upload: &str,
+        there: BTreeMap<i32, (u64, CopiedPart)>,
+    ) -> Result<Vec<CompletedPart>, CallResult<Option<String>>> {
+        let there = &there;
+        let copies = parts_of(before.size).map(|part| async move {
             let known = there
                 .get(&part.number)
                 .filter(|(size, _)| *size == part.to - part.from)
-                .map(|(_, etag)| etag.clone());
-            let upload = &upload;
-            async move {
-                let etag = match known {
-                    Some(etag) => etag,
-                    None => self.copy_part(place, before, upload, &part).await?,
-                };
-                Ok::<_, CallResult<Option<String>>>(
-                    CompletedPart::builder().part_number(part.number).e_tag(etag).build(),
-                )
-            }
+                .map(|(_, known)| known.clone());
+            let copied = match known {
+                Some(known) => known,
+                None => self.copy_part(place, before, upload, &part).await?,
+            };
+            Ok(copied.completed(part.number))
         });
-        let parts: Result<Vec<CompletedPart>, _> =
-            stream::iter(copies).buffered(PARTS_AT_ONCE).try_collect().await;
-        let parts = match parts {
-            Ok(parts) => parts,
-            Err(sent) => return Ok(sent),
-        };
+        stream::iter(copies).buffered(PARTS_AT_ONCE).try_collect().await
+    }
+
+    async fn complete(
+        &self,
+        place: &ObjectId,
+        before: &Snapshot,
+        upload: &str,
+        parts: Vec<CompletedPart>,
+    ) -> CallResult<Option<String>> {
         let request = self
             .writer
             .complete_multipart_upload()
             .bucket(&place.bucket)
             .key(&place.key)
-            .upload_id(&upload)
+            .upload_id(upload)
             .if_match(&before.etag)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build());
         // S3 itself then compares the whole with what it was.
@@ -588,14 +611,64 @@ impl Repair<'_> {
                     .then_some(ChecksumType::FullObject),
             );
         self.spend(|spent| spent.write(&before.storage_class, 1));
-        let sent = sort(
-            &aws_calls::COMPLETE_MULTIPART_UPLOAD,
-            request.send().await.map(|answer| answer.version_id),
-        );
-        if matches!(sent, CallResult::Done(_)) {
-            begun.upload = None;
+        let result = request.send().await;
+        // Something was written since the upload was begun, be it the same content: S3 wants another
+        // upload then, and not this one again. Source: Amazon S3 API reference,
+        // CompleteMultipartUpload, If-Match.
+        if result.as_ref().is_err_and(|error| {
+            error.as_service_error().and_then(ProvideErrorMetadata::code)
+                == Some("ConditionalRequestConflict")
+        }) {
+            return CallResult::Changed;
         }
-        Ok(sent)
+        sort(&aws_calls::COMPLETE_MULTIPART_UPLOAD, result.map(|answer| answer.version_id))
+    }
+
+    /// Aborts an upload; one that is over is aborted. A part that was still on its way may arrive
+    /// after an abort, and is billed: so the parts are listed afterwards. Source: Amazon S3 API
+    /// reference, AbortMultipartUpload.
+    async fn abort_upload(&self, place: &ObjectId, upload: &str) -> Result<(), String> {
+        let mut trouble = String::new();
+        for _ in 0..ATTEMPTS {
+            let result = self
+                .s3
+                .abort_multipart_upload()
+                .bucket(&place.bucket)
+                .key(&place.key)
+                .upload_id(upload)
+                .send()
+                .await;
+            match result {
+                Err(error) if is_no_such_upload(&error) => return Ok(()),
+                Err(error) => {
+                    let call = &aws_calls::ABORT_MULTIPART_UPLOAD;
+                    return Err(format!(
+                        "{}: {} ({})",
+                        call.operation,
+                        describe(&error),
+                        call.permission
+                    ));
+                }
+                Ok(_) => {}
+            }
+            self.spend(Cost::list);
+            let parts = self
+                .s3
+                .list_parts()
+                .bucket(&place.bucket)
+                .key(&place.key)
+                .upload_id(upload)
+                .max_parts(1)
+                .send()
+                .await;
+            match parts {
+                // Usually there is no such upload any more; and who may not list parts takes S3's word.
+                Err(_) => return Ok(()),
+                Ok(parts) if parts.parts().is_empty() => return Ok(()),
+                Ok(_) => "it has parts after it was aborted".clone_into(&mut trouble),
+            }
+        }
+        Err(trouble)
     }
 
     async fn create_upload(
@@ -673,23 +746,30 @@ impl Repair<'_> {
         }
     }
 
-    /// The parts that an upload has: their sizes and `ETag`s by number. None: there is no such
-    /// upload any more.
+    /// The parts that an upload has, by number, with their sizes. None: there is no such upload any
+    /// more.
     async fn parts(
         &self,
         place: &ObjectId,
         upload: &str,
-    ) -> CallResult<Option<BTreeMap<i32, (u64, String)>>> {
+        before: &Snapshot,
+    ) -> CallResult<Option<BTreeMap<i32, (u64, CopiedPart)>>> {
         self.spend(Cost::list);
         let request = self.s3.list_parts().bucket(&place.bucket).key(&place.key).upload_id(upload);
         let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
-        if pages.as_ref().is_err_and(|error| {
-            error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload")
-        }) {
+        if pages.as_ref().is_err_and(is_no_such_upload) {
             return CallResult::Done(None);
         }
         let part = |part: aws_sdk_s3::types::Part| {
-            Some((part.part_number?, (u64::try_from(part.size?).ok()?, part.e_tag?)))
+            let size = u64::try_from(part.size?).ok()?;
+            let checksum = PartChecksum::of_part(before, |algorithm| match algorithm {
+                ChecksumAlgorithm::Crc32 => part.checksum_crc32.clone(),
+                ChecksumAlgorithm::Crc32C => part.checksum_crc32_c.clone(),
+                ChecksumAlgorithm::Sha1 => part.checksum_sha1.clone(),
+                ChecksumAlgorithm::Sha256 => part.checksum_sha256.clone(),
+                _ => None,
+            });
+            Some((part.part_number?, (size, CopiedPart { etag: part.e_tag?, checksum })))
         };
         sort(
             &aws_calls::LIST_PARTS,
@@ -703,7 +783,7 @@ impl Repair<'_> {
         before: &Snapshot,
         upload: &str,
         part: &UploadPart,
-    ) -> Result<String, CallResult<Option<String>>> {
+    ) -> Result<CopiedPart, CallResult<Option<String>>> {
         let mut wait = FIRST_WAIT;
         let mut trouble = String::new();
         for _ in 0..ATTEMPTS {
@@ -719,12 +799,19 @@ impl Repair<'_> {
                 .copy_source(source(place))
                 .copy_source_range(format!("bytes={}-{}", part.from, part.to - 1))
                 .copy_source_if_match(&before.etag);
-            let result = request
-                .send()
-                .await
-                .map(|answer| answer.copy_part_result.and_then(|result| result.e_tag));
+            let result = request.send().await.map(|answer| {
+                let result = answer.copy_part_result?;
+                let checksum = PartChecksum::of_part(before, |algorithm| match algorithm {
+                    ChecksumAlgorithm::Crc32 => result.checksum_crc32.clone(),
+                    ChecksumAlgorithm::Crc32C => result.checksum_crc32_c.clone(),
+                    ChecksumAlgorithm::Sha1 => result.checksum_sha1.clone(),
+                    ChecksumAlgorithm::Sha256 => result.checksum_sha256.clone(),
+                    _ => None,
+                });
+                Some(CopiedPart { etag: result.e_tag?, checksum })
+            });
             match sort(&aws_calls::UPLOAD_PART_COPY, result) {
-                CallResult::Done(Some(etag)) => return Ok(etag),
+                CallResult::Done(Some(part)) => return Ok(part),
                 CallResult::Done(None) => {
                     "the answer to UploadPartCopy holds no ETag".clone_into(&mut trouble);
                 }
@@ -920,6 +1007,55 @@ struct UploadPart {
     from: u64,
     /// Behind its last byte.
     to: u64,
+}
+
+/// A part of an upload that is there.
+#[derive(Clone)]
+struct CopiedPart {
+    etag: String,
+    checksum: Option<PartChecksum>,
+}
+
+/// A part's checksum, where the object's is made of them: then the completion must name each. Source:
+/// Amazon S3 API reference, CompletedPart.
+#[derive(Clone)]
+struct PartChecksum {
+    algorithm: ChecksumAlgorithm,
+    value: String,
+}
+
+impl PartChecksum {
+    /// `said`: what S3 says of the part, by algorithm. None: a checksum of the whole needs none.
+    fn of_part(
+        before: &Snapshot,
+        said: impl FnOnce(&ChecksumAlgorithm) -> Option<String>,
+    ) -> Option<Self> {
+        match checksum_of_parts(before) {
+            (algorithm, ChecksumType::Composite) => {
+                said(&algorithm).map(|value| Self { algorithm, value })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl CopiedPart {
+    fn completed(self, number: i32) -> CompletedPart {
+        let part = CompletedPart::builder().part_number(number).e_tag(self.etag);
+        let Some(PartChecksum { algorithm, value }) = self.checksum else { return part.build() };
+        match algorithm {
+            ChecksumAlgorithm::Crc32 => part.checksum_crc32(value),
+            ChecksumAlgorithm::Crc32C => part.checksum_crc32_c(value),
+            ChecksumAlgorithm::Sha1 => part.checksum_sha1(value),
+            ChecksumAlgorithm::Sha256 => part.checksum_sha256(value),
+            _ => part,
+        }
+        .build()
+    }
+}
+
+fn is_no_such_upload<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload")
 }
 
 /// The parts that an object is copied in.

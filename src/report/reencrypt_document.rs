@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::{
     base::{lookup::LookupError, outcome::Outcome},
-    reencrypt::{cost::CostEstimate, job::Job, leftover::SkippedObjects},
+    reencrypt::{cost::CostEstimate, job::Job, leftover::SkippedObjects, uploads::OpenUploads},
     settings::policy::Policy,
 };
 
@@ -64,6 +64,10 @@ pub(crate) struct ReencryptReport {
     pub(crate) jobs: Vec<Job>,
     /// What is not done, by why.
     pub(crate) left: Vec<SkippedObjects>,
+    /// Uploads in parts that are open in the locations, and that were not looked at: they are no
+    /// objects yet. Only locations that have some, or where that could not be seen.
+    #[serde(default)]
+    pub(crate) open_uploads: Vec<OpenUploads>,
     /// What it would cost, looking included.
     pub(crate) estimate: CostEstimate,
     /// What it came to; none where nothing was done.

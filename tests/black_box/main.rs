@@ -40,6 +40,7 @@ mod receiver;
 mod reencrypt;
 mod reencrypt_documents;
 mod reencrypt_properties;
+mod reencrypt_races;
 mod reencrypt_trust;
 mod refusals;
 mod resume;

@@ -23,7 +23,7 @@ pub(crate) fn stage(bucket: PutBucket) -> Stage {
     stage
 }
 
-fn put(stage: &Stage, key: &str, object: PutObject) {
+pub(crate) fn put(stage: &Stage, key: &str, object: PutObject) {
     stage.set(Set::PutObject(PutObject {
         bucket: "old".to_owned(),
         key: key.to_owned(),
@@ -31,7 +31,7 @@ fn put(stage: &Stage, key: &str, object: PutObject) {
     }));
 }
 
-fn unencrypted(body: &str) -> PutObject {
+pub(crate) fn unencrypted(body: &str) -> PutObject {
     PutObject { body: Some(body.to_owned()), sse: Some(Sse::None), ..PutObject::default() }
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn command(stage: &Stage, words: &[&str]) -> std::process::Command {
     command
 }
 
-fn reencrypt(stage: &Stage, words: &[&str]) -> Played {
+pub(crate) fn reencrypt(stage: &Stage, words: &[&str]) -> Played {
     stage.play(command(stage, words))
 }
 
@@ -901,6 +901,7 @@ fn the_printed_policy_allows_every_call_that_a_repair_makes() {
                 _,
             ) => "s3:PutObject",
             ("ListParts", _) => "s3:ListMultipartUploadParts",
+            ("ListMultipartUploads", _) => "s3:ListBucketMultipartUploads",
             (operation, _) => &format!("{}:{operation}", request.subject.service),
         };
         assert!(actions.contains(&action), "{action} is not allowed: {actions:?}");
@@ -913,6 +914,7 @@ fn the_printed_policy_allows_every_call_that_a_repair_makes() {
         "s3:CreateJob",
         "s3:UpdateJobStatus",
         "s3:ListMultipartUploadParts",
+        "s3:ListBucketMultipartUploads",
         "s3:UpdateObjectEncryption",
     ] {
         assert!(seen.contains(action), "{action} was not asked: {seen:?}");

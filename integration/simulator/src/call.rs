@@ -233,6 +233,7 @@ impl Call {
                 ("GET", "versioning") => "GetBucketVersioning",
                 ("GET", "website") => "GetBucketWebsite",
                 ("GET", "versions") => "ListObjectVersions",
+                ("GET", "uploads") => "ListMultipartUploads",
                 ("GET", "ownershipControls") => "GetBucketOwnershipControls",
                 ("GET", "object-lock") => "GetObjectLockConfiguration",
                 _ => "",

@@ -55,10 +55,10 @@ pub use emr_world::cluster::{
     Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume,
 };
 pub use emr_world::command::{
-    AccountBlock, Advance, Applied, AttachedPolicy, Command, CommandError, Hook, Moment, Named,
-    ObjectName, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole,
-    PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SendMessage, SetClock, SetLatency,
-    StartCluster, Switch, UpdateCluster,
+    AccountBlock, Advance, Applied, AttachedPolicy, ChangeObject, Command, CommandError, Hook,
+    Moment, Named, ObjectName, ObjectVersion, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile,
+    PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutUpload, PutVpc, Rounds,
+    Seed, SendMessage, SetClock, SetLatency, StartCluster, Switch, UpdateCluster,
 };
 pub use emr_world::fate::{NextCluster, StartState, Termination, Timings};
 pub use emr_world::faults::{Calls, Fault, FaultKind};

@@ -14,6 +14,7 @@ use crate::{
         scope::RepairScope,
         survey::{ObjectGroup, RepairSurvey},
         tally::RepairTally,
+        uploads::OpenUploads,
     },
     report::reencrypt_document::{
         BucketTarget, Done, Mode, PlannedObjects, ReencryptOptions, ReencryptReport,
@@ -35,6 +36,8 @@ pub(crate) struct RepairSummary {
     pub(crate) jobs: Vec<Job>,
     /// What is left besides what survey and tally say.
     pub(crate) left: Vec<Leftover>,
+    /// What is open besides objects.
+    pub(crate) open_uploads: Vec<OpenUploads>,
 }
 
 impl RepairSummary {
@@ -47,6 +50,7 @@ impl RepairSummary {
             spent: None,
             jobs: Vec::new(),
             left: Vec::new(),
+            open_uploads: Vec::new(),
         }
     }
 
@@ -102,6 +106,7 @@ impl RepairSummary {
             restores_started: self.tally.restoring,
             jobs: self.jobs.clone(),
             left: leftovers.into_iter().map(|leftover| leftover.left).collect(),
+            open_uploads: self.open_uploads.clone(),
             estimate: self.estimate().bill(&prices),
             spent: self.spent.as_ref().map(|spent| spent.bill(&prices)),
             complete: outcome == Outcome::Ended(0),

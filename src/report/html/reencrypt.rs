@@ -29,6 +29,7 @@ pub(crate) fn page(document: &ReencryptReport) -> String {
         ("refused", "What the safety switch says", refused(document)),
         ("left", "What is not done", left(document)),
         ("locations", "Location by location", locations(document)),
+        ("uploads", "Open uploads in parts", open_uploads(document)),
         ("jobs", "Jobs of S3 Batch Operations", jobs(document)),
         ("cost", "What it costs", Some(cost(document))),
     ]);
@@ -164,6 +165,17 @@ fn row_of_target(target: &BucketTarget) -> Markup {
             td data-label="Versions" { @if target.versioned { "kept" } @else { "not kept" } }
         }
     }
+}
+
+fn open_uploads(document: &ReencryptReport) -> Option<Markup> {
+    if document.open_uploads.is_empty() {
+        return None;
+    }
+    Some(html! {
+        @for open in &document.open_uploads {
+            ul.plain { @for line in open.lines() { li { (line.trim_start()) } } }
+        }
+    })
 }
 
 fn refused(document: &ReencryptReport) -> Option<Markup> {
