@@ -1,8 +1,10 @@
 //! The engine of the command `reencrypt`: objects in S3 get the encryption that they should have.
 
 pub(crate) mod batch;
+pub(crate) mod confirm;
 pub(crate) mod cost;
 pub(crate) mod error;
+pub(crate) mod follow;
 pub(crate) mod generate;
 pub(crate) mod job;
 pub(crate) mod ledger;
@@ -15,7 +17,9 @@ pub(crate) mod plan;
 pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod scope;
+pub(crate) mod side_effects;
 mod snapshot;
 pub(crate) mod survey;
 pub(crate) mod tally;
 pub(crate) mod target;
+pub(crate) mod versioning;

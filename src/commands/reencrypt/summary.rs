@@ -5,13 +5,18 @@ use time::OffsetDateTime;
 
 use crate::{
     base::outcome::Outcome,
-    commands::{cli::ReencryptArguments, error::GuardError, reencrypt::work::RepairContext},
+    commands::{
+        cli::ReencryptArguments,
+        error::GuardError,
+        reencrypt::{options::acknowledged, work::RepairContext},
+    },
     reencrypt::{
         cost::Cost,
         job::Job,
         leftover::Leftover,
         method::{Choice, LeaveReason, RepairMethod as How},
         scope::RepairScope,
+        side_effects::SideEffects,
         survey::{ObjectGroup, RepairSurvey},
         tally::RepairTally,
     },
@@ -35,6 +40,8 @@ pub(crate) struct RepairSummary {
     pub(crate) jobs: Vec<Job>,
     /// What is left besides what survey and tally say.
     pub(crate) left: Vec<Leftover>,
+    /// What the changes set off.
+    pub(crate) side_effects: SideEffects,
 }
 
 impl RepairSummary {
@@ -47,6 +54,7 @@ impl RepairSummary {
             spent: None,
             jobs: Vec::new(),
             left: Vec::new(),
+            side_effects: SideEffects::default(),
         }
     }
 
@@ -55,6 +63,12 @@ impl RepairSummary {
         let mut cost = self.survey.cost.clone();
         cost.join(&self.jobs_cost);
         cost
+    }
+
+    /// All that speaks against changing anything.
+    fn refusals(&self, arguments: &ReencryptArguments, scope: &RepairScope) -> Vec<String> {
+        let objections = self.side_effects.objections(acknowledged(arguments));
+        scope.refusals.iter().cloned().chain(objections).collect()
     }
 
     fn leftovers(&self) -> Vec<Leftover> {
@@ -96,7 +110,8 @@ impl RepairSummary {
             region: scope.region.clone(),
             policy: settings.policy.clone(),
             buckets: targets(scope),
-            refusals: scope.refusals.clone(),
+            refusals: self.refusals(arguments, scope),
+            side_effects: self.side_effects.said.clone(),
             locations: self.locations(scope),
             old_versions_removed: self.tally.purged,
             restores_started: self.tally.restoring,
@@ -162,7 +177,7 @@ fn targets(scope: &RepairScope) -> Vec<BucketTarget> {
         encryption: policy::kind_name(plan.target.kind).to_owned(),
         kms_key: plan.target.key.clone(),
         by: plan.target.by.to_owned(),
-        versioned: plan.versioned,
+        versioned: plan.versioning.has_versions(),
     };
     scope.plan.buckets.iter().map(target).collect()
 }

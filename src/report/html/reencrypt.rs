@@ -27,6 +27,7 @@ pub(crate) fn page(document: &ReencryptReport) -> String {
     let sections = Sections::new([
         ("who", "Who, what, when", Some(who(document))),
         ("refused", "What the safety switch says", refused(document)),
+        ("side-effects", "What changes set off", side_effects(document)),
         ("left", "What is not done", left(document)),
         ("locations", "Location by location", locations(document)),
         ("jobs", "Jobs of S3 Batch Operations", jobs(document)),
@@ -164,6 +165,13 @@ fn row_of_target(target: &BucketTarget) -> Markup {
             td data-label="Versions" { @if target.versioned { "kept" } @else { "not kept" } }
         }
     }
+}
+
+fn side_effects(document: &ReencryptReport) -> Option<Markup> {
+    if document.side_effects.is_empty() {
+        return None;
+    }
+    Some(html! { ul.plain { @for effect in &document.side_effects { li { (effect) } } } })
 }
 
 fn refused(document: &ReencryptReport) -> Option<Markup> {
