@@ -2,8 +2,10 @@
 
 pub(crate) mod batch;
 pub(crate) mod cluster_gate;
+pub(crate) mod confirm;
 pub(crate) mod cost;
 pub(crate) mod error;
+pub(crate) mod follow;
 pub(crate) mod generate;
 pub(crate) mod job;
 pub(crate) mod ledger;
@@ -16,8 +18,10 @@ pub(crate) mod plan;
 pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod scope;
+pub(crate) mod side_effects;
 mod snapshot;
 pub(crate) mod survey;
 pub(crate) mod tally;
 pub(crate) mod target;
 pub(crate) mod uploads;
+pub(crate) mod versioning;

@@ -32,13 +32,14 @@ use crate::{
         batch,
         cost::Cost,
         error::ReencryptError,
-        generate,
+        follow, generate,
         ledger::Ledger,
         leftover::Leftover,
         options::BatchOptions,
         run::{RepairRun, Resumed},
         scope::{self, RepairScope},
-        survey::RepairSurvey,
+        side_effects::{self, ChangesByPlace, PlannedChanges},
+        survey::{PlaceSurvey, RepairSurvey},
         tally::RepairTally,
         uploads,
     },
@@ -142,14 +143,21 @@ async fn survey_and_repair(
     let run = ledger.map(|ledger| {
         RepairRun::new(scope, ledger, rate_limits(arguments), work.settings.watch.interval)
     });
-    if let Some(run) = &run {
-        say_resumed(run.resume(&mut books.tally).await?, report);
+    let mut begun = 0;
+    if let (Some(run), Some(ledger)) = (&run, ledger) {
+        let changes = side_effects::begun(scope, ledger).map_err(ReencryptError::from)?;
+        work.check_side_effects(&side_effects::side_effects(scope, &changes), begun)?;
+        let resumed = run.resume(&mut books.tally).await?;
+        begun = resumed.begun;
+        say_resumed(resumed, report);
     }
     books.survey =
         RepairSurvey::take(scope, ledger, arguments.list.as_deref(), work.quiet()).await?;
     for line in books.survey.lines() {
         report.say(&line);
     }
+    books.side_effects = side_effects::side_effects(scope, &planned(work, &books.survey));
+    work.check_side_effects(&books.side_effects, begun)?;
     let cost = &mut books.survey.cost;
     if ledger.is_none() {
         books.open_uploads =
@@ -162,7 +170,7 @@ async fn survey_and_repair(
     let what = if arguments.apply { "estimate:" } else { "estimate of what --apply would cost:" };
     report.say(&format!("{what} {}", books.survey.cost.shown(&prices)));
     let (Some(ledger), Some(run)) = (ledger, run) else {
-        work.say_refusals();
+        work.say_refusals(&books.side_effects);
         let to_do = books.survey.to_do();
         say_open_uploads(&books, report);
         report.say(&dry_run(to_do, books.survey.unseen()));
@@ -208,6 +216,20 @@ fn say_open_uploads(books: &RepairSummary, report: &Report) {
     }
 }
 
+/// What the survey plans, place by place. Jobs copy only where there are no versions, and restore
+/// and remove nothing.
+fn planned(work: RepairContext<'_>, survey: &RepairSurvey) -> ChangesByPlace {
+    let RepairContext { arguments, scope, .. } = work;
+    let of_place = |(index, (_, found)): (usize, &(String, PlaceSurvey))| {
+        let bucket = scope.wanted.get(index)?.location.bucket.as_str();
+        let versioning = scope.plan.buckets.get(bucket)?.versioning;
+        let changes = PlannedChanges::of_survey(found, arguments.purge_old_versions, versioning);
+        let changes = if arguments.batch { changes.of_a_job(versioning) } else { changes };
+        Some((index, changes))
+    };
+    survey.places.iter().enumerate().filter_map(of_place).collect()
+}
+
 /// Says what was done about objects that an earlier run had begun.
 fn say_resumed(resumed: Resumed, report: &Report) {
     let Resumed { begun, elsewhere } = resumed;
@@ -226,7 +248,7 @@ async fn generated_jobs(
     classes: &[String],
 ) -> Result<Outcome, GuardError> {
     let RepairContext { arguments, scope, report, .. } = work;
-    let books = RepairSummary::new();
+    let mut books = RepairSummary::new();
     let (wishes, left) = generate::plan(scope, classes).await?;
     for wish in &wishes {
         report.say(&format!(
@@ -234,6 +256,15 @@ async fn generated_jobs(
             if arguments.apply { "" } else { "a dry run: there would be a " }
         ));
     }
+    let mut changes = ChangesByPlace::new();
+    for (bucket, class) in wishes.iter().filter_map(generate::JobRequest::copied) {
+        let places = scope.wanted.iter().enumerate();
+        for (index, _) in places.filter(|(_, it)| it.location.bucket.as_str() == bucket) {
+            changes.entry(index).or_default().join(PlannedChanges::of_copies(class));
+        }
+    }
+    books.side_effects = side_effects::side_effects(scope, &changes);
+    work.check_side_effects(&books.side_effects, 0)?;
     let nothing = wishes.is_empty();
     let mut made = if arguments.apply {
         generate::make(scope, order, &wishes).await?
@@ -241,7 +272,7 @@ async fn generated_jobs(
         batch::CreatedJobs::default()
     };
     if !arguments.apply {
-        work.say_refusals();
+        work.say_refusals(&books.side_effects);
         for _ in &wishes {
             made.cost.job(0);
         }
@@ -302,9 +333,13 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
     let RepairContext { arguments, settings, scope, report } = work;
     let mut books = RepairSummary::new();
     let options = follow_options(arguments, settings);
-    let mut followed = batch::JobProgress::default();
-    for id in batch::jobs_to_follow(scope, arguments.job.as_deref()).await? {
-        let job = batch::follow(scope, &id, &options).await?;
+    let mut followed = follow::JobProgress::default();
+    let chosen = follow::choose(scope, arguments.job.as_deref(), &options).await?;
+    for line in &chosen.said {
+        report.say(line);
+    }
+    for job in &chosen.jobs {
+        let job = follow::follow(scope, job, &options).await?;
         if let Some(line) = job.line() {
             report.say(&line);
         }
@@ -324,9 +359,14 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
         books.spent = Some(came_to);
     }
     let to_do = books.survey.to_do() + u64::try_from(followed.left.len()).unwrap_or(u64::MAX);
-    let outcome = outcome(&books.survey, &books.tally, to_do);
+    let outcome = if chosen.unseen.is_empty() {
+        outcome(&books.survey, &books.tally, to_do)
+    } else {
+        Outcome::FactsUnknown
+    };
     books.jobs = followed.jobs;
-    books.left = followed.left;
+    books.left = chosen.unseen;
+    books.left.extend(followed.left);
     books.close(work, outcome)
 }
 

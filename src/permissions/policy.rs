@@ -75,7 +75,7 @@ pub(crate) fn reencrypt(launch: Option<LaunchScope<'_>>) -> Value {
 }
 
 /// What `reencrypt` asks of AWS.
-static REENCRYPT: [&Call; 34] = [
+static REENCRYPT: [&Call; 38] = [
     &aws_calls::GET_CALLER_IDENTITY,
     &aws_calls::LIST_CLUSTERS,
     &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
@@ -85,6 +85,10 @@ static REENCRYPT: [&Call; 34] = [
     &aws_calls::GET_BUCKET_VERSIONING,
     &aws_calls::GET_BUCKET_OWNERSHIP_CONTROLS,
     &aws_calls::GET_BUCKET_WEBSITE,
+    &aws_calls::GET_BUCKET_NOTIFICATION_CONFIGURATION,
+    &aws_calls::GET_BUCKET_REPLICATION,
+    &aws_calls::GET_BUCKET_LIFECYCLE_CONFIGURATION,
+    &aws_calls::GET_BUCKET_REQUEST_PAYMENT,
     &aws_calls::GET_OBJECT_LOCK_CONFIGURATION,
     &aws_calls::LIST_OBJECTS,
     &aws_calls::LIST_OBJECT_VERSIONS,

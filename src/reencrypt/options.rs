@@ -61,4 +61,6 @@ pub(crate) struct FollowOptions {
     pub(crate) poll_interval: Duration,
     /// No progress is shown.
     pub(crate) quiet: bool,
+    /// What copies set off was acknowledged.
+    pub(crate) acknowledged: bool,
 }

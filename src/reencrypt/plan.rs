@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::reencrypt::{
-    method::RequestedEncryption,
-    snapshot::HiddenMetadata,
-    target::{Criterion, RepairTarget},
+use crate::{
+    facts::s3_configurations::BucketConfigurations,
+    reencrypt::{
+        method::RequestedEncryption,
+        snapshot::HiddenMetadata,
+        target::{Criterion, RepairTarget},
+        versioning::Versioning,
+    },
 };
 
 /// What a bucket's objects get, and how it treats them.
@@ -13,7 +17,15 @@ use crate::reencrypt::{
 pub(crate) struct BucketPlan {
     pub(crate) target: RepairTarget,
     pub(crate) carries: HiddenMetadata,
-    pub(crate) versioned: bool,
+    pub(crate) versioning: Versioning,
+}
+
+/// What a bucket does by itself when its objects change.
+#[derive(Clone, Debug)]
+pub(crate) struct BucketReactions {
+    /// It belongs to the account whose credentials these are.
+    pub(crate) ours: bool,
+    pub(crate) configurations: BucketConfigurations,
 }
 
 /// Everything that decides about an object, besides the object.

@@ -174,7 +174,11 @@ impl Repair<'_> {
     /// What a change of an object came to besides its requests.
     fn came_with(&self, place: &ObjectId, begun: &StartedRepair) {
         let before = &begun.before;
-        let versioned = self.plan.buckets.get(&place.bucket).is_some_and(|bucket| bucket.versioned);
+        let versioned = self
+            .plan
+            .buckets
+            .get(&place.bucket)
+            .is_some_and(|bucket| bucket.versioning.has_versions());
         let costs = CostInputs {
             size: before.size,
             storage_class: &before.storage_class,

@@ -2,7 +2,7 @@
 //! listed, and written into the ledger.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{BufWriter, Write as _},
     path::Path,
@@ -46,6 +46,8 @@ pub(crate) struct ObjectGroup {
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
     pub(crate) first: Vec<String>,
+    /// The storage classes of all of them.
+    pub(crate) classes: BTreeSet<String>,
 }
 
 /// What was found in one place.
@@ -135,7 +137,7 @@ impl RepairSurvey {
         };
         let question = scope::ScanScope {
             location: wanted.location.clone(),
-            versions: bucket.versioned,
+            versions: bucket.versioning.has_versions(),
             since: None,
             except: Vec::new(),
         };
@@ -363,7 +365,7 @@ fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan, now: OffsetDateTime) -
             StoredEncryption::Kind(EncryptionKind::SseKms | EncryptionKind::DsseKms, _)
         ),
         to_kms: bucket.target.kind != EncryptionKind::SseS3,
-        versioned: bucket.versioned,
+        versioned: bucket.versioning.has_versions(),
         // Whether it has tags is not known yet.
         look: bucket.carries.a_look() + 1,
     }
@@ -397,6 +399,10 @@ impl PlaceSurvey {
         let group = self.groups.entry(offender.choice).or_default();
         group.objects += 1;
         group.bytes += offender.object.size;
+        let class = offender.object.storage_class.as_deref().unwrap_or("STANDARD");
+        if !group.classes.contains(class) {
+            group.classes.insert(class.to_owned());
+        }
         if group.first.len() < NAMED {
             group.first.push(match (&offender.place.version, offender.object.is_latest) {
                 (Some(version), false) => {

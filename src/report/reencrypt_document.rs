@@ -54,6 +54,9 @@ pub(crate) struct ReencryptReport {
     pub(crate) buckets: Vec<BucketTarget>,
     /// Why the safety switch would refuse to change anything.
     pub(crate) refusals: Vec<String>,
+    /// What the changes set off besides: notifications, replication, lifecycle rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) side_effects: Vec<String>,
     /// What was found and done, location by location; empty where nothing was looked at.
     pub(crate) locations: Vec<ReencryptedLocation>,
     /// Old versions that were removed.

@@ -601,7 +601,7 @@ fn killed_in_the_middle_the_next_run_finishes_and_nothing_is_done_twice() {
 
 /// Starts a repair of one object of 6 GiB, and kills it when some of its parts are copied; gives
 /// how many calls for parts there were.
-fn killed_among_parts(stage: &Stage, words: &[&str]) -> usize {
+pub(crate) fn killed_among_parts(stage: &Stage, words: &[&str]) -> usize {
     put(
         stage,
         "big",
@@ -887,6 +887,9 @@ fn the_printed_policy_allows_every_call_that_a_repair_makes() {
             ("ListObjectVersions", _) => "s3:ListBucketVersions",
             ("GetBucketEncryption", _) => "s3:GetEncryptionConfiguration",
             ("GetObjectLockConfiguration", _) => "s3:GetBucketObjectLockConfiguration",
+            ("GetBucketNotificationConfiguration", _) => "s3:GetBucketNotification",
+            ("GetBucketReplication", _) => "s3:GetReplicationConfiguration",
+            ("GetBucketLifecycleConfiguration", _) => "s3:GetLifecycleConfiguration",
             ("HeadObject" | "GetObject", true) => "s3:GetObjectVersion",
             ("HeadObject" | "GetObject", false) => "s3:GetObject",
             ("GetObjectTagging", true) => "s3:GetObjectVersionTagging",
@@ -910,6 +913,9 @@ fn the_printed_policy_allows_every_call_that_a_repair_makes() {
     for action in [
         "s3:RestoreObject",
         "s3:GetBucketWebsite",
+        "s3:GetBucketNotification",
+        "s3:GetReplicationConfiguration",
+        "s3:GetLifecycleConfiguration",
         "s3:DeleteObjectVersion",
         "s3:CreateJob",
         "s3:UpdateJobStatus",

@@ -71,8 +71,8 @@ pub use emr_world::scene::certificates;
 pub use emr_world::sse::{BucketEncryption, Sse};
 pub use emr_world::subject::Subject;
 pub use emr_world::world::{
-    Bucket, Caller, DhcpOptions, Grant, InstanceProfile, Key, Message, Publication, Role,
-    SecurityConfiguration, Subnet, Vpc, World,
+    Bucket, BucketConfigurations, Caller, DhcpOptions, Grant, InstanceProfile, Key, Message,
+    Publication, Role, SecurityConfiguration, Subnet, Vpc, World,
 };
 pub use record::Recorded;
 

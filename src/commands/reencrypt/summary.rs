@@ -5,13 +5,18 @@ use time::OffsetDateTime;
 
 use crate::{
     base::outcome::Outcome,
-    commands::{cli::ReencryptArguments, error::GuardError, reencrypt::work::RepairContext},
+    commands::{
+        cli::ReencryptArguments,
+        error::GuardError,
+        reencrypt::{options::acknowledged, work::RepairContext},
+    },
     reencrypt::{
         cost::Cost,
         job::Job,
         leftover::Leftover,
         method::{Choice, LeaveReason, RepairMethod as How},
         scope::RepairScope,
+        side_effects::SideEffects,
         survey::{ObjectGroup, RepairSurvey},
         tally::RepairTally,
         uploads::OpenUploads,
@@ -38,6 +43,8 @@ pub(crate) struct RepairSummary {
     pub(crate) left: Vec<Leftover>,
     /// What is open besides objects.
     pub(crate) open_uploads: Vec<OpenUploads>,
+    /// What the changes set off.
+    pub(crate) side_effects: SideEffects,
 }
 
 impl RepairSummary {
@@ -51,6 +58,7 @@ impl RepairSummary {
             jobs: Vec::new(),
             left: Vec::new(),
             open_uploads: Vec::new(),
+            side_effects: SideEffects::default(),
         }
     }
 
@@ -59,6 +67,12 @@ impl RepairSummary {
         let mut cost = self.survey.cost.clone();
         cost.join(&self.jobs_cost);
         cost
+    }
+
+    /// All that speaks against changing anything.
+    fn refusals(&self, arguments: &ReencryptArguments, scope: &RepairScope) -> Vec<String> {
+        let objections = self.side_effects.objections(acknowledged(arguments));
+        scope.refusals.iter().cloned().chain(objections).collect()
     }
 
     fn leftovers(&self) -> Vec<Leftover> {
@@ -100,7 +114,8 @@ impl RepairSummary {
             region: scope.region.clone(),
             policy: settings.policy.clone(),
             buckets: targets(scope),
-            refusals: scope.refusals.clone(),
+            refusals: self.refusals(arguments, scope),
+            side_effects: self.side_effects.said.clone(),
             locations: self.locations(scope),
             old_versions_removed: self.tally.purged,
             restores_started: self.tally.restoring,
@@ -167,7 +182,7 @@ fn targets(scope: &RepairScope) -> Vec<BucketTarget> {
         encryption: policy::kind_name(plan.target.kind).to_owned(),
         kms_key: plan.target.key.clone(),
         by: plan.target.by.to_owned(),
-        versioned: plan.versioned,
+        versioned: plan.versioning.has_versions(),
     };
     scope.plan.buckets.iter().map(target).collect()
 }

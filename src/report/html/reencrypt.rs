@@ -27,6 +27,7 @@ pub(crate) fn page(document: &ReencryptReport) -> String {
     let sections = Sections::new([
         ("who", "Who, what, when", Some(who(document))),
         ("refused", "What the safety switch says", refused(document)),
+        ("side-effects", "What changes set off", side_effects(document)),
         ("left", "What is not done", left(document)),
         ("locations", "Location by location", locations(document)),
         ("uploads", "Open uploads in parts", open_uploads(document)),
@@ -176,6 +177,13 @@ fn open_uploads(document: &ReencryptReport) -> Option<Markup> {
             ul.plain { @for line in open.lines() { li { (line.trim_start()) } } }
         }
     })
+}
+
+fn side_effects(document: &ReencryptReport) -> Option<Markup> {
+    if document.side_effects.is_empty() {
+        return None;
+    }
+    Some(html! { ul.plain { @for effect in &document.side_effects { li { (effect) } } } })
 }
 
 fn refused(document: &ReencryptReport) -> Option<Markup> {

@@ -15,8 +15,8 @@ use emr_world::world::{Caller, World};
 
 use admission::{admit, check_region};
 use buckets::{
-    bucket_policy, create_bucket, encryption_xml, list, location_xml, public_access_block,
-    versioning_xml, website,
+    bucket_policy, create_bucket, encryption_xml, lifecycle, list, location_xml, notification,
+    public_access_block, replication, request_payment, versioning_xml, website,
 };
 use objects::read;
 use request::{Request, denied, no_such_bucket, with_shown_version};
@@ -56,6 +56,10 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         "GetPublicAccessBlock" => public_access_block(found),
         "GetBucketWebsite" => website(found),
         "GetBucketVersioning" => Ok(versioning_xml(found)),
+        "GetBucketNotificationConfiguration" => Ok(notification(found)),
+        "GetBucketReplication" => replication(found),
+        "GetBucketLifecycleConfiguration" => lifecycle(found),
+        "GetBucketRequestPayment" => Ok(request_payment(found)),
         "ListObjectsV2" => list(found, call),
         "GetBucketOwnershipControls" => Ok(attributes::ownership(found)),
         "GetObjectLockConfiguration" => attributes::lock_configuration(found),
@@ -123,6 +127,10 @@ fn action_of(operation: &str, of_version: bool) -> Option<&'static str> {
         "GetPublicAccessBlock" => "GetBucketPublicAccessBlock",
         "GetBucketVersioning" => "GetBucketVersioning",
         "GetBucketWebsite" => "GetBucketWebsite",
+        "GetBucketNotificationConfiguration" => "GetBucketNotification",
+        "GetBucketReplication" => "GetReplicationConfiguration",
+        "GetBucketLifecycleConfiguration" => "GetLifecycleConfiguration",
+        "GetBucketRequestPayment" => "GetBucketRequestPayment",
         "HeadObject" | "GetObject" => "GetObject",
         "PutObject" | "CopyObject" => "PutObject",
         "DeleteObject" => "DeleteObject",

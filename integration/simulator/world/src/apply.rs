@@ -135,6 +135,7 @@ impl World {
             ownership: put.ownership.unwrap_or_else(|| "BucketOwnerEnforced".to_owned()),
             object_lock: put.object_lock || put.object_lock_days.is_some(),
             website: put.website,
+            configurations: put.configurations,
             objects,
             older,
         };

@@ -10,7 +10,7 @@ use crate::fate::{NextCluster, StartState, Termination, Timings};
 use crate::faults::{Calls, Fault};
 use crate::object::{AclGrant, Attributes, Retention};
 use crate::sse::{BucketEncryption, Sse};
-use crate::world::Grant;
+use crate::world::{BucketConfigurations, Grant};
 
 /// A change of the world, or of how it behaves. As JSON: `{"command": "put_bucket", "name":
 /// "acme-out"}`.
@@ -181,6 +181,9 @@ pub struct PutBucket {
     /// Whether it is a website.
     #[serde(default)]
     pub website: bool,
+    /// What else it is configured to.
+    #[serde(default)]
+    pub configurations: BucketConfigurations,
 }
 
 /// See [`Command::PutObject`].
