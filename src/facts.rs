@@ -14,6 +14,7 @@ pub mod kms;
 pub mod node_objects;
 pub mod objects;
 pub mod s3;
+pub(crate) mod s3_configurations;
 pub(crate) mod scan;
 pub mod step_arguments;
 pub mod stored;

@@ -1,15 +1,18 @@
 //! The engine of the command `reencrypt`: objects in S3 get the encryption that they should have.
 
 pub(crate) mod batch;
+pub(crate) mod cluster_gate;
+pub(crate) mod confirm;
 pub(crate) mod cost;
 pub(crate) mod error;
+pub(crate) mod follow;
 pub(crate) mod generate;
 pub(crate) mod job;
 pub(crate) mod ledger;
 pub(crate) mod leftover;
 #[expect(unreachable_pub, reason = "the simulation compiles these files, too")]
-#[expect(dead_code, reason = "the simulation alone drives the repair as a machine so far")]
 pub(crate) mod machine;
+mod object_calls;
 pub(crate) mod options;
 pub(crate) mod pace;
 pub(crate) mod place;
@@ -17,7 +20,9 @@ pub(crate) mod plan;
 pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod scope;
+pub(crate) mod side_effects;
 mod snapshot;
 pub(crate) mod survey;
 pub(crate) mod tally;
 pub(crate) mod target;
+pub(crate) mod uploads;

@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod orphaned_processes;
 pub(crate) mod output;
 pub mod process;
+pub(crate) mod quietly;
 pub(crate) mod reap;
 pub(crate) mod screen;
 pub(crate) mod signals;

@@ -614,7 +614,8 @@ def a_repair_encrypts_what_is_old_in_place_and_loses_nothing(stage: Stage):
     # Only copies: moto overwrites the content of an object whose encryption is updated.
     old_objects(stage)
     before = {key: attributes(stage, key) for key in ("plain", "laden \u00fc+%20")}
-    words = ["s3://acme-old", "--bucket", "acme-old", "--encryption", "SSE-KMS", "--kms-key", stage.world.key]
+    # moto's answer about notifications has another root element than S3's, so that it cannot be read.
+    words = ["s3://acme-old", "--bucket", "acme-old", "--encryption", "SSE-KMS", "--kms-key", stage.world.key, "--despite", "notifications"]
     dry = stage.call("reencrypt", *words, AWS_REGION=REGION)
     expect(dry.code, UNCONFIRMED, "exit code of the dry run")
     expect({key: attributes(stage, key) for key in before}, before, "objects after the dry run")

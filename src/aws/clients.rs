@@ -108,7 +108,7 @@ impl Aws {
             // A stand-in has no wildcard DNS for bucket names.
             .force_path_style(stand_in("S3"))
             .build();
-        let s3_clock = ServiceClock::default();
+        let s3_clock = ServiceClock::of_s3();
         let calls = CallLog::default();
         let s3 = s3.to_builder().interceptor(s3_clock.clone()).interceptor(calls.clone()).build();
         let s3_bulk = bulk(&s3, options.confirm_timeout);

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -32,7 +32,26 @@ use crate::base::lookup::THROTTLING;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServiceClock(Arc<Mutex<Option<(OffsetDateTime, Instant)>>>);
 
+/// S3's, whichever of the clients heard it.
+static S3: LazyLock<ServiceClock> = LazyLock::new(ServiceClock::default);
+
 impl ServiceClock {
+    /// S3's clock: there is one, so that all of this process go by the same. What an Object Lock
+    /// still protects hangs on it.
+    pub(crate) fn of_s3() -> Self {
+        S3.clone()
+    }
+
+    /// The time that it shows now; before the first answer, what this machine takes for the time.
+    pub(crate) fn now_or_own(&self) -> OffsetDateTime {
+        self.now().unwrap_or_else(OffsetDateTime::now_utc)
+    }
+
+    /// The same in milliseconds since 1970.
+    pub(crate) fn now_or_own_millis(&self) -> i64 {
+        i64::try_from(self.now_or_own().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+    }
+
     /// The latest time that an answer bore, to the second; none before the first answer.
     pub(crate) fn last(&self) -> Option<OffsetDateTime> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|(date, _)| date)

@@ -76,6 +76,14 @@ pub(crate) static GET_OBJECT_TAGGING: Call =
 pub(crate) static GET_OBJECT_ACL: Call = call("GetObjectAcl", "s3:GetObjectAcl", Resource::Object);
 pub(crate) static GET_BUCKET_WEBSITE: Call =
     call("GetBucketWebsite", "s3:GetBucketWebsite", Resource::Bucket);
+pub(crate) static GET_BUCKET_NOTIFICATION_CONFIGURATION: Call =
+    call("GetBucketNotificationConfiguration", "s3:GetBucketNotification", Resource::Bucket);
+pub(crate) static GET_BUCKET_REPLICATION: Call =
+    call("GetBucketReplication", "s3:GetReplicationConfiguration", Resource::Bucket);
+pub(crate) static GET_BUCKET_LIFECYCLE_CONFIGURATION: Call =
+    call("GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", Resource::Bucket);
+pub(crate) static GET_BUCKET_REQUEST_PAYMENT: Call =
+    call("GetBucketRequestPayment", "s3:GetBucketRequestPayment", Resource::Bucket);
 pub(crate) static GET_BUCKET_OWNERSHIP_CONTROLS: Call =
     call("GetBucketOwnershipControls", "s3:GetBucketOwnershipControls", Resource::Bucket);
 pub(crate) static GET_OBJECT_LOCK_CONFIGURATION: Call =
@@ -96,6 +104,8 @@ pub(crate) static ABORT_MULTIPART_UPLOAD: Call =
     call("AbortMultipartUpload", "s3:AbortMultipartUpload", Resource::Object);
 pub(crate) static LIST_PARTS: Call =
     call("ListParts", "s3:ListMultipartUploadParts", Resource::Object);
+pub(crate) static LIST_MULTIPART_UPLOADS: Call =
+    call("ListMultipartUploads", "s3:ListBucketMultipartUploads", Resource::Bucket);
 pub(crate) static LIST_OBJECT_ANNOTATIONS: Call =
     call("ListObjectAnnotations", "s3:ListObjectAnnotations", Resource::Object);
 pub(crate) static RESTORE_OBJECT: Call =

@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, num::NonZeroU32, path::PathBuf};
 
-use clap::{Args, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::{
     audit::offenders::OffendersFormat,
@@ -253,6 +253,13 @@ pub struct AsffArguments {
     pub region: Option<String>,
 }
 
+/// What can be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Acknowledgement {
+    /// Others are notified of what is changed.
+    Notifications,
+}
+
 /// What `reencrypt` takes.
 #[derive(Args, Debug)]
 #[expect(
@@ -282,10 +289,18 @@ pub struct ReencryptArguments {
     /// For how many days a restored copy stays
     #[arg(long, value_name = "DAYS", default_value_t = 7)]
     pub restore_days: u16,
-    /// Remove old versions that are not encrypted as required, once their newer version is proved
-    /// to be
+    /// Remove the old versions that this program's own copies have replaced, once the copy is proved
+    /// to be all that they were; what is removed is gone, and nothing brings it back
     #[arg(long)]
     pub purge_old_versions: bool,
+    /// Remove also the old versions that other writers have overwritten, and that are not encrypted as
+    /// required: their contents are in no newer version, and nothing brings them back
+    #[arg(long)]
+    pub purge_overwritten_versions: bool,
+    /// Do it although copies in place set off the Lambda functions, queues and topics that are
+    /// notified of new objects (which a dry run names), or nobody may look whether there are any
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub despite: Vec<Acknowledgement>,
     /// At most so many objects in a second
     #[arg(long, value_name = "N")]
     pub max_rate: Option<NonZeroU32>,
@@ -299,7 +314,8 @@ pub struct ReencryptArguments {
     #[arg(long)]
     pub json: bool,
     /// With `--apply`: have S3 Batch Operations do what it can do without losing anything; its jobs
-    /// wait for `--batch-status --confirm`
+    /// wait for `--batch-status --confirm`. They run without preconditions, so they copy only in
+    /// buckets that never had versions
     #[arg(long)]
     pub batch: bool,
     /// With `--batch`: have S3 make the list itself, of what is unencrypted in these storage
@@ -330,7 +346,8 @@ pub struct ReencryptArguments {
     /// With `--batch-status`: only this job
     #[arg(long, value_name = "ID", requires = "batch_status")]
     pub job: Option<String>,
-    /// With `--batch-status`: confirm jobs that wait for it
+    /// With `--batch-status`: confirm jobs that wait for it and whose objects all lie within the
+    /// places; refused as `--apply` is
     #[arg(long, requires = "batch_status")]
     pub confirm: bool,
     /// Print what the jobs' role must trust and be allowed, and end

@@ -9,11 +9,13 @@ use crate::{
         audit,
         cli::{CheckArguments, Cli, CliCommand, Launch, WatchArguments},
         error::GuardError,
-        explain, reencrypt, report,
+        explain,
+        read_config::launch_scope,
+        reencrypt, report,
         run::{attach, line::resume_only},
         seal,
     },
-    permissions::policy::{self, LaunchScope, PermissionOptions},
+    permissions::policy::{self, PermissionOptions},
     report::{notice::Notice, notify::Notify, options::CheckOptions},
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
     settings::resolve::{Settings, SettingsError},
@@ -90,10 +92,7 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
         },
     };
     let cluster = config.as_ref().map(RunnerConfig::cluster_spec);
-    let launch = cluster
-        .as_ref()
-        .zip(config.as_ref())
-        .map(|(cluster, config)| LaunchScope { cluster, locations: &config.locations });
+    let launch = launch_scope(config.as_ref(), cluster.as_ref());
     let policy = if audit {
         policy::audit_policy(launch)
     } else {

@@ -3,8 +3,10 @@
 use crate::{
     aws::region::Regions,
     commands::error::GuardError,
+    permissions::policy::LaunchScope,
     runners::emr_etl_runner::{config::RunnerConfig, invocation::RunInvocation},
     settings::resolve::Settings,
+    spec::cluster_spec::ClusterSpec,
     system::{
         process::Program,
         signals::{Caught, stop_signal},
@@ -24,6 +26,16 @@ pub(crate) async fn read_config(
         config = tokio::task::spawn_blocking(move || RunnerConfig::read(&source, ruby.as_ref())) => Ok(config.map_err(anyhow::Error::from)??),
         signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
     }
+}
+
+/// What a launch by a runner config reaches, for a policy that allows no more; `cluster` is the one
+/// that it describes.
+pub(crate) fn launch_scope<'a>(
+    config: Option<&'a RunnerConfig>,
+    cluster: Option<&'a ClusterSpec>,
+) -> Option<LaunchScope<'a>> {
+    let (config, cluster) = config.zip(cluster)?;
+    Some(LaunchScope { cluster, locations: &config.locations })
 }
 
 /// The regions that a runner config names.

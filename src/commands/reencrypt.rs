@@ -17,7 +17,7 @@ use crate::{
     commands::{
         cli::ReencryptArguments,
         error::GuardError,
-        read_config::regions_or_default,
+        read_config::{launch_scope, regions_or_default},
         reencrypt::{
             options::{
                 batch_options, config, follow_options, pipeline_config, rate_limits, scope_options,
@@ -27,19 +27,21 @@ use crate::{
         },
     },
     evidence::journal::state_dir,
-    permissions::policy::{self, LaunchScope},
+    permissions::policy,
     reencrypt::{
         batch,
         cost::Cost,
         error::ReencryptError,
-        generate,
+        follow, generate,
         ledger::Ledger,
         leftover::Leftover,
         options::BatchOptions,
         run::{RepairRun, Resumed},
         scope::{self, RepairScope},
-        survey::RepairSurvey,
+        side_effects::{self, ChangesByPlace, PlannedChanges},
+        survey::{PlaceSurvey, RepairSurvey},
         tally::RepairTally,
+        uploads,
     },
     report::{options::CheckOptions, reporter::Report},
     runners::emr_etl_runner::config::RunnerConfig,
@@ -61,10 +63,7 @@ pub(crate) async fn reencrypt(
     let config = config(arguments, settings, &mut caught).await?;
     if arguments.permissions {
         let cluster = config.as_ref().map(RunnerConfig::cluster_spec);
-        let launch = cluster
-            .as_ref()
-            .zip(config.as_ref())
-            .map(|(cluster, config)| LaunchScope { cluster, locations: &config.locations });
+        let launch = launch_scope(config.as_ref(), cluster.as_ref());
         println!("{:#}", policy::reencrypt(launch));
         return Ok(Outcome::Ended(0));
     }
@@ -141,26 +140,40 @@ async fn survey_and_repair(
 ) -> Result<Outcome, GuardError> {
     let RepairContext { arguments, scope, report, .. } = work;
     let mut books = RepairSummary::new();
-    let run = ledger.map(|ledger| RepairRun::new(scope, ledger, rate_limits(arguments)));
-    if let Some(run) = &run {
-        say_resumed(run.resume(&mut books.tally).await?, report);
+    let run = ledger.map(|ledger| {
+        RepairRun::new(scope, ledger, rate_limits(arguments), work.settings.watch.interval)
+    });
+    let mut begun = 0;
+    if let (Some(run), Some(ledger)) = (&run, ledger) {
+        let changes = side_effects::begun(scope, ledger).map_err(ReencryptError::from)?;
+        work.check_side_effects(&side_effects::side_effects(scope, &changes), begun)?;
+        let resumed = run.resume(&mut books.tally).await?;
+        begun = resumed.begun;
+        say_resumed(resumed, report);
     }
     books.survey =
         RepairSurvey::take(scope, ledger, arguments.list.as_deref(), work.quiet()).await?;
     for line in books.survey.lines() {
         report.say(&line);
     }
+    books.side_effects = side_effects::side_effects(scope, &planned(work, &books.survey));
+    work.check_side_effects(&books.side_effects, begun)?;
+    let cost = &mut books.survey.cost;
+    if ledger.is_none() {
+        books.open_uploads =
+            uploads::find(scope, None, cost).await.map_err(ReencryptError::from)?;
+    } else if order.is_none() {
+        // It will look for them at its end.
+        scope.wanted.iter().for_each(|_| cost.list());
+    }
     let prices = work.prices();
     let what = if arguments.apply { "estimate:" } else { "estimate of what --apply would cost:" };
     report.say(&format!("{what} {}", books.survey.cost.shown(&prices)));
     let (Some(ledger), Some(run)) = (ledger, run) else {
-        work.say_refusals();
+        work.say_refusals(&books.side_effects);
         let to_do = books.survey.to_do();
-        report.say(if to_do == 0 {
-            "nothing to do; nothing was changed"
-        } else {
-            "a dry run: nothing was changed; add --apply to do it"
-        });
+        say_open_uploads(&books, report);
+        report.say(&dry_run(to_do, books.survey.unseen()));
         let outcome = outcome(&books.survey, &books.tally, to_do);
         return books.close(work, outcome);
     };
@@ -171,6 +184,9 @@ async fn survey_and_repair(
     run.repair_planned(books.survey.to_do(), work.quiet(), &mut books.tally).await?;
     let mut came_to = books.survey.looking.clone();
     came_to.join(&run.spent());
+    books.open_uploads =
+        uploads::find(scope, Some(ledger), &mut came_to).await.map_err(ReencryptError::from)?;
+    say_open_uploads(&books, report);
     report.say(&format!(
         "done: {} objects are encrypted as they should be, and proved; {} old versions were removed; {} restores were started",
         books.tally.done(),
@@ -181,6 +197,37 @@ async fn survey_and_repair(
     books.spent = Some(came_to);
     let outcome = outcome(&books.survey, &books.tally, 0);
     books.close(work, outcome)
+}
+
+/// What a run says in the end that was to change nothing. What was not seen may be anything.
+fn dry_run(to_do: u64, unseen: u64) -> String {
+    match (to_do, unseen) {
+        (0, 0) => "nothing to do; nothing was changed".to_owned(),
+        (_, 0) => "a dry run: nothing was changed; add --apply to do it".to_owned(),
+        _ => "a dry run: nothing was changed; not everything could be looked at, so there may be more to do than this says. fix: see above what could not be looked at, and run this again".to_owned(),
+    }
+}
+
+/// Names the uploads that are open. They make no run incomplete: what is not an object yet cannot be
+/// looked at, and where others write there is always one.
+fn say_open_uploads(books: &RepairSummary, report: &Report) {
+    for line in books.open_uploads.iter().flat_map(uploads::OpenUploads::lines) {
+        report.say(&line);
+    }
+}
+
+/// What the survey plans, place by place. Jobs copy only where there are no versions, and restore
+/// and remove nothing.
+fn planned(work: RepairContext<'_>, survey: &RepairSurvey) -> ChangesByPlace {
+    let RepairContext { arguments, scope, .. } = work;
+    let of_place = |(index, (_, found)): (usize, &(String, PlaceSurvey))| {
+        let bucket = scope.wanted.get(index)?.location.bucket.as_str();
+        let versioning = scope.plan.buckets.get(bucket)?.versioning;
+        let changes = PlannedChanges::of_survey(found, arguments.purge_old_versions, versioning);
+        let changes = if arguments.batch { changes.of_a_job(versioning) } else { changes };
+        Some((index, changes))
+    };
+    survey.places.iter().enumerate().filter_map(of_place).collect()
 }
 
 /// Says what was done about objects that an earlier run had begun.
@@ -201,7 +248,7 @@ async fn generated_jobs(
     classes: &[String],
 ) -> Result<Outcome, GuardError> {
     let RepairContext { arguments, scope, report, .. } = work;
-    let books = RepairSummary::new();
+    let mut books = RepairSummary::new();
     let (wishes, left) = generate::plan(scope, classes).await?;
     for wish in &wishes {
         report.say(&format!(
@@ -209,6 +256,15 @@ async fn generated_jobs(
             if arguments.apply { "" } else { "a dry run: there would be a " }
         ));
     }
+    let mut changes = ChangesByPlace::new();
+    for (bucket, class) in wishes.iter().filter_map(generate::JobRequest::copied) {
+        let places = scope.wanted.iter().enumerate();
+        for (index, _) in places.filter(|(_, it)| it.location.bucket.as_str() == bucket) {
+            changes.entry(index).or_default().join(PlannedChanges::of_copies(class));
+        }
+    }
+    books.side_effects = side_effects::side_effects(scope, &changes);
+    work.check_side_effects(&books.side_effects, 0)?;
     let nothing = wishes.is_empty();
     let mut made = if arguments.apply {
         generate::make(scope, order, &wishes).await?
@@ -216,7 +272,7 @@ async fn generated_jobs(
         batch::CreatedJobs::default()
     };
     if !arguments.apply {
-        work.say_refusals();
+        work.say_refusals(&books.side_effects);
         for _ in &wishes {
             made.cost.job(0);
         }
@@ -277,9 +333,13 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
     let RepairContext { arguments, settings, scope, report } = work;
     let mut books = RepairSummary::new();
     let options = follow_options(arguments, settings);
-    let mut followed = batch::JobProgress::default();
-    for id in batch::jobs_to_follow(scope, arguments.job.as_deref()).await? {
-        let job = batch::follow(scope, &id, &options).await?;
+    let mut followed = follow::JobProgress::default();
+    let chosen = follow::choose(scope, arguments.job.as_deref(), &options).await?;
+    for line in &chosen.said {
+        report.say(line);
+    }
+    for job in &chosen.jobs {
+        let job = follow::follow(scope, job, &options).await?;
         if let Some(line) = job.line() {
             report.say(&line);
         }
@@ -299,16 +359,24 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
         books.spent = Some(came_to);
     }
     let to_do = books.survey.to_do() + u64::try_from(followed.left.len()).unwrap_or(u64::MAX);
-    let outcome = outcome(&books.survey, &books.tally, to_do);
+    let outcome = if chosen.unseen.is_empty() {
+        outcome(&books.survey, &books.tally, to_do)
+    } else {
+        Outcome::FactsUnknown
+    };
     books.jobs = followed.jobs;
-    books.left = followed.left;
+    books.left = chosen.unseen;
+    books.left.extend(followed.left);
     books.close(work, outcome)
 }
 
-/// What is not seen beats what is left: nobody knows what that is.
+/// What is not seen beats what is left: nobody knows what that is. What the safety switch let nobody
+/// begin is refused, as it is when it speaks before the first change.
 pub(crate) fn outcome(survey: &RepairSurvey, tally: &RepairTally, to_do: u64) -> Outcome {
     if survey.unseen() > 0 || tally.unseen > 0 {
         Outcome::FactsUnknown
+    } else if tally.refused > 0 {
+        Outcome::Refused
     } else if survey.left() > 0 || to_do > 0 || tally.restoring > 0 || !tally.left.is_empty() {
         Outcome::Unconfirmed
     } else {

@@ -6,6 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_emr::{
+    operation::{
+        list_bootstrap_actions::ListBootstrapActionsOutput, list_clusters::ListClustersOutput,
+        list_instance_groups::ListInstanceGroupsOutput, list_instances::ListInstancesOutput,
+        list_steps::ListStepsOutput,
+    },
     primitives::DateTime,
     types::{
         Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus, Configuration,
@@ -19,6 +24,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
+    aws::{clients::Aws, whole_list::whole_list},
     base::{
         aws_calls,
         digest::sha256,
@@ -562,17 +568,17 @@ pub(crate) async fn group_properties(
     emr: &aws_sdk_emr::Client,
     id: &ClusterId,
 ) -> Lookup<Vec<ClusterProperty>> {
-    let pages: Result<Vec<_>, _> = emr
-        .list_instance_groups()
-        .cluster_id(id.as_str())
-        .into_paginator()
-        .items()
-        .send()
-        .collect()
-        .await;
-    Lookup::from_call(&aws_calls::LIST_INSTANCE_GROUPS, &[], pages).map(|groups| {
-        groups
+    let pages = whole_list(
+        &aws_calls::LIST_INSTANCE_GROUPS,
+        &[],
+        |marker| emr.list_instance_groups().cluster_id(id.as_str()).set_marker(marker).send(),
+        ListInstanceGroupsOutput::marker,
+        |page| page.instance_groups().iter().filter_map(|group| group.id()).collect(),
+    );
+    pages.await.map(|pages| {
+        pages
             .into_iter()
+            .flat_map(|page| page.instance_groups.unwrap_or_default())
             .flat_map(|group| properties(group.configurations.unwrap_or_default()))
             .collect()
     })
@@ -583,16 +589,17 @@ pub(crate) async fn bootstrap_actions(
     emr: &aws_sdk_emr::Client,
     id: &ClusterId,
 ) -> Lookup<Vec<BootstrapAction>> {
-    let pages: Result<Vec<_>, _> = emr
-        .list_bootstrap_actions()
-        .cluster_id(id.as_str())
-        .into_paginator()
-        .items()
-        .send()
-        .collect()
-        .await;
-    Lookup::from_call(&aws_calls::LIST_BOOTSTRAP_ACTIONS, &[], pages).and_then(|actions| {
-        let actions = actions.into_iter().map(|action| {
+    let pages = whole_list(
+        &aws_calls::LIST_BOOTSTRAP_ACTIONS,
+        &[],
+        |marker| emr.list_bootstrap_actions().cluster_id(id.as_str()).set_marker(marker).send(),
+        ListBootstrapActionsOutput::marker,
+        // The same one may be there twice.
+        |_| Vec::new(),
+    );
+    pages.await.and_then(|pages| {
+        let actions = pages.into_iter().flat_map(|page| page.bootstrap_actions.unwrap_or_default());
+        let actions = actions.map(|action| {
             Some(BootstrapAction {
                 path: action.script_path?,
                 arguments: action.args.unwrap_or_default(),
@@ -612,9 +619,16 @@ pub(crate) async fn nodes(
     };
     let alive = vec![AwaitingFulfillment, Provisioning, Bootstrapping, Running];
     let request = emr.list_instances().cluster_id(id.as_str()).set_instance_states(Some(alive));
-    let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
-    Lookup::from_call(&aws_calls::LIST_INSTANCES, &[], pages).and_then(|instances| {
-        let nodes = instances.into_iter().map(|instance| {
+    let pages = whole_list(
+        &aws_calls::LIST_INSTANCES,
+        &[],
+        |marker| request.clone().set_marker(marker).send(),
+        ListInstancesOutput::marker,
+        |page| page.instances().iter().filter_map(|instance| instance.id()).collect(),
+    );
+    pages.await.and_then(|pages| {
+        let instances = pages.into_iter().flat_map(|page| page.instances.unwrap_or_default());
+        let nodes = instances.map(|instance| {
             let state = instance.status?.state?.as_str().to_owned();
             Some(ClusterInstance {
                 instance: instance.ec2_instance_id.filter(|id| !id.is_empty()),
@@ -627,12 +641,18 @@ pub(crate) async fn nodes(
 
 /// Every step of the cluster, newest first, all pages.
 pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<ClusterStep>> {
-    let pages: Result<Vec<_>, _> =
-        emr.list_steps().cluster_id(id.as_str()).into_paginator().items().send().collect().await;
-    Lookup::from_call(&aws_calls::LIST_STEPS, &[], pages).and_then(|steps| {
+    let pages = whole_list(
+        &aws_calls::LIST_STEPS,
+        &[],
+        |marker| emr.list_steps().cluster_id(id.as_str()).set_marker(marker).send(),
+        ListStepsOutput::marker,
+        |page| page.steps().iter().filter_map(|step| step.id()).collect(),
+    );
+    pages.await.and_then(|pages| {
+        let steps = pages.into_iter().flat_map(|page| page.steps.unwrap_or_default());
         Lookup::expect_in_answer(
             &aws_calls::LIST_STEPS,
-            steps.into_iter().map(step).collect::<Option<Vec<_>>>(),
+            steps.map(step).collect::<Option<Vec<_>>>(),
         )
     })
 }
@@ -679,9 +699,16 @@ pub(crate) async fn list(
         .list_clusters()
         .set_created_after(since.map(|since| DateTime::from_secs(since.unix_timestamp())))
         .set_cluster_states((!states.is_empty()).then(|| states.to_vec()));
-    let pages: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
-    Lookup::from_call(&aws_calls::LIST_CLUSTERS, &[], pages).and_then(|summaries| {
-        let listings = summaries.into_iter().map(|summary| {
+    let pages = whole_list(
+        &aws_calls::LIST_CLUSTERS,
+        &[],
+        |marker| request.clone().set_marker(marker).send(),
+        ListClustersOutput::marker,
+        |page| page.clusters().iter().filter_map(|cluster| cluster.id()).collect(),
+    );
+    pages.await.and_then(|pages| {
+        let summaries = pages.into_iter().flat_map(|page| page.clusters.unwrap_or_default());
+        let listings = summaries.map(|summary| {
             Some(ClusterListing {
                 id: summary.id?.parse().ok()?,
                 name: summary.name?,
@@ -763,16 +790,16 @@ pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<P
 }
 
 /// The clusters that exist already, as far back as one that counts as this run's could reach.
-pub(super) async fn recent(emr: &aws_sdk_emr::Client) -> Lookup<BTreeSet<ClusterId>> {
-    list(emr, Some(recently()), &[])
+pub(super) async fn recent(aws: &Aws) -> Lookup<BTreeSet<ClusterId>> {
+    list(&aws.emr, Some(recently(aws)), &[])
         .await
         .map(|listings| listings.into_iter().map(|listing| listing.id).collect())
 }
 
-/// An hour ago: AWS refuses requests whose clock is off by more than a quarter of that, so no
-/// cluster of a run starting now is older.
-pub(crate) fn recently() -> OffsetDateTime {
-    OffsetDateTime::now_utc() - time::Duration::hours(1)
+/// An hour ago by AWS's own clock, by which clusters are dated: no cluster of a run starting now is
+/// older.
+pub(crate) fn recently(aws: &Aws) -> OffsetDateTime {
+    aws.emr_clock.now_or_own() - time::Duration::hours(1)
 }
 
 #[cfg(test)]

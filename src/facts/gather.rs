@@ -323,9 +323,8 @@ impl<'a> Gathering<'a> {
             )
         };
         let of_earlier = time.clone();
-        let earlier = async move {
-            of_earlier.within(&aws_calls::LIST_CLUSTERS, emr::recent(&aws.emr)).await
-        };
+        let earlier =
+            async move { of_earlier.within(&aws_calls::LIST_CLUSTERS, emr::recent(aws)).await };
         let default = |bucket| {
             let time = time.clone();
             async move {

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_kms::operation::list_grants::ListGrantsOutput;
 use aws_sdk_kms::types::{KeyManagerType, KeyMetadata, KeySpec, KeyState, KeyUsageType};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
+    aws::whole_list::whole_list,
     base::{
         aws_calls,
         lookup::{Lookup, LookupError, LookupErrorKind},
@@ -231,9 +233,15 @@ async fn policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
 }
 
 async fn grants(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<Vec<Grant>> {
-    let pages: Result<Vec<_>, _> =
-        kms.list_grants().key_id(key.as_str()).into_paginator().items().send().collect().await;
-    Lookup::from_call(&aws_calls::LIST_GRANTS, &["NotFoundException"], pages).map(|grants| {
+    let pages = whole_list(
+        &aws_calls::LIST_GRANTS,
+        &["NotFoundException"],
+        |marker| kms.list_grants().key_id(key.as_str()).set_marker(marker).send(),
+        ListGrantsOutput::next_marker,
+        |page| page.grants().iter().filter_map(|grant| grant.grant_id()).collect(),
+    );
+    pages.await.map(|pages| {
+        let grants = pages.into_iter().flat_map(|page| page.grants.unwrap_or_default());
         let grant = |grant: aws_sdk_kms::types::GrantListEntry| {
             Some(Grant {
                 grantee: grant.grantee_principal?,
@@ -246,6 +254,6 @@ async fn grants(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<Vec<Grant>> {
                 constrained: grant.constraints.is_some(),
             })
         };
-        grants.into_iter().filter_map(grant).collect()
+        grants.filter_map(grant).collect()
     })
 }

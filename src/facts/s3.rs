@@ -251,10 +251,7 @@ pub(super) async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Look
         .map(|answer| answer.policy)
 }
 
-pub(crate) async fn versioning(
-    s3: &aws_sdk_s3::Client,
-    bucket: &BucketName,
-) -> Lookup<Option<String>> {
+async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
     let result = s3.get_bucket_versioning().bucket(bucket.as_str()).send().await;
     Lookup::from_call(&aws_calls::GET_BUCKET_VERSIONING, &["NoSuchBucket"], result)
         .map(|answer| answer.status.map(|status| status.as_str().to_owned()))

@@ -7,6 +7,7 @@
 //! that a scan can be broken off anywhere and go on from there.
 
 mod listing;
+mod order;
 pub(crate) mod pace;
 pub(crate) mod pages;
 pub(crate) mod scope;

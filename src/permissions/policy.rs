@@ -75,7 +75,7 @@ pub(crate) fn reencrypt(launch: Option<LaunchScope<'_>>) -> Value {
 }
 
 /// What `reencrypt` asks of AWS.
-static REENCRYPT: [&Call; 33] = [
+static REENCRYPT: [&Call; 38] = [
     &aws_calls::GET_CALLER_IDENTITY,
     &aws_calls::LIST_CLUSTERS,
     &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
@@ -85,6 +85,10 @@ static REENCRYPT: [&Call; 33] = [
     &aws_calls::GET_BUCKET_VERSIONING,
     &aws_calls::GET_BUCKET_OWNERSHIP_CONTROLS,
     &aws_calls::GET_BUCKET_WEBSITE,
+    &aws_calls::GET_BUCKET_NOTIFICATION_CONFIGURATION,
+    &aws_calls::GET_BUCKET_REPLICATION,
+    &aws_calls::GET_BUCKET_LIFECYCLE_CONFIGURATION,
+    &aws_calls::GET_BUCKET_REQUEST_PAYMENT,
     &aws_calls::GET_OBJECT_LOCK_CONFIGURATION,
     &aws_calls::LIST_OBJECTS,
     &aws_calls::LIST_OBJECT_VERSIONS,
@@ -100,6 +104,7 @@ static REENCRYPT: [&Call; 33] = [
     &aws_calls::CREATE_MULTIPART_UPLOAD,
     &aws_calls::UPLOAD_PART_COPY,
     &aws_calls::LIST_PARTS,
+    &aws_calls::LIST_MULTIPART_UPLOADS,
     &aws_calls::COMPLETE_MULTIPART_UPLOAD,
     &aws_calls::ABORT_MULTIPART_UPLOAD,
     &aws_calls::RESTORE_OBJECT,

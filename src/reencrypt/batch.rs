@@ -1,5 +1,9 @@
 //! Repairs beyond one machine: S3 Batch Operations, AWS's own engine, gets a manifest of what a job
-//! can do without losing anything, and is followed to its report.
+//! can do without losing anything.
+//!
+//! Jobs run without preconditions, and at any time. So they copy only in buckets that never had
+//! versions, where a copy cannot bring back what is gone; an update in place, which names a version
+//! and moves no data, may run anywhere.
 //!
 //! A job treats all its objects alike. So there is one for each bucket, storage class and method,
 //! and what a job would strip (locks, ACLs, redirects) is left to a run without `--batch`.
@@ -8,13 +12,12 @@ use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
 use aws_sdk_s3::{primitives::ByteStream, types::ServerSideEncryption};
 use aws_sdk_s3control::{
-    operation::create_job::builders::CreateJobFluentBuilder,
+    operation::{create_job::builders::CreateJobFluentBuilder, list_jobs::ListJobsOutput},
     types::{
         JobDescriptor, JobListDescriptor, JobManifest, JobManifestFormat, JobManifestLocation,
         JobManifestSpec, JobOperation, JobReport, JobReportFormat, JobReportScope, JobStatus,
-        ObjectEncryption, RequestedJobStatus, S3CopyObjectOperation, S3ObjectMetadata,
-        S3SseAlgorithm, S3StorageClass, S3UpdateObjectEncryptionOperation,
-        S3UpdateObjectEncryptionSsekms,
+        ObjectEncryption, S3CopyObjectOperation, S3ObjectMetadata, S3SseAlgorithm, S3StorageClass,
+        S3UpdateObjectEncryptionOperation, S3UpdateObjectEncryptionSsekms,
     },
 };
 use futures_util::{StreamExt as _, stream};
@@ -24,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use crate::{
-    aws::fast_s3::PATH,
+    aws::{fast_s3::PATH, whole_list::whole_list},
     base::{
         aws_calls,
         lookup::Lookup,
@@ -41,14 +44,13 @@ use crate::{
             snapshot::Snapshot,
             state::RepairState,
         },
-        options::{BatchOptions, FollowOptions},
+        options::BatchOptions,
         place::ObjectId,
         plan::BucketPlan,
         scope::RepairScope,
         snapshot,
     },
     settings::policy::EncryptionKind,
-    system::bar::{self, bar},
 };
 
 /// What jobs of this program are described by.
@@ -101,11 +103,18 @@ pub(super) fn new_job(id: String, objects: Option<u64>) -> Job {
 fn unfit(
     seen: &Snapshot,
     method: RepairMethod,
-    target: EncryptionKind,
+    bucket: &BucketPlan,
     now: i64,
 ) -> Option<&'static str> {
+    let target = bucket.target.kind;
+    // It names a version, and moves no data.
     if method == RepairMethod::Update {
         return None;
+    }
+    if bucket.versioning.has_versions() {
+        return Some(
+            "a job copies without preconditions, so that in a bucket with versions it could bring back what was overwritten or deleted since",
+        );
     }
     let only_owner = seen.grants.is_empty()
         || matches!(seen.grants.as_slice(), [(_, permission)] if permission == "FULL_CONTROL");
@@ -190,7 +199,7 @@ pub(crate) async fn make(
             } else {
                 method
             };
-            if let Some(why) = unfit(&seen, method, bucket.target.kind, now) {
+            if let Some(why) = unfit(&seen, method, bucket, now) {
                 unfit_ones.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
                 continue;
             }
@@ -268,7 +277,7 @@ async fn create(
     // From the disk, part by part: ten million names are a gigabyte.
     let lines =
         ByteStream::from_path(manifest.file.path()).await.map_err(|error| unreadable(&error))?;
-    let versioned = bucket.versioned;
+    let versioned = bucket.versioning.has_versions();
     let token = manifest.digest.finalize().iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -390,67 +399,33 @@ pub(super) fn operation(
     Some(JobOperation::builder().s3_put_object_copy(copy).build())
 }
 
-/// How the jobs stand.
-#[derive(Debug, Default)]
-pub(crate) struct JobProgress {
-    /// What is not done.
-    pub(crate) left: Vec<Leftover>,
-    pub(crate) jobs: Vec<Job>,
-    pub(crate) waiting: bool,
-    /// What those that are over came to.
-    pub(crate) spent: Cost,
-}
-
+/// Whether a job has ended, one way or another.
 pub(super) fn is_over(status: &JobStatus) -> bool {
     matches!(status, JobStatus::Complete | JobStatus::Failed | JobStatus::Cancelled)
-}
-
-/// The jobs to follow: the one that is named, or all of this program's that are not over, else its
-/// last one.
-///
-/// # Errors
-/// [`ReencryptError::Usage`] when there is none.
-pub(crate) async fn jobs_to_follow(
-    scope: &RepairScope,
-    named: Option<&str>,
-) -> Result<Vec<String>, ReencryptError> {
-    let jobs = match named {
-        Some(job) => vec![job.to_owned()],
-        None => chosen(&own(scope).await?),
-    };
-    if jobs.is_empty() {
-        return Err(ReencryptError::Usage(
-            "there is no job of emr-etl-guard in this account and region".to_owned(),
-        ));
-    }
-    Ok(jobs)
 }
 
 /// This program's jobs.
 pub(super) async fn own(scope: &RepairScope) -> Result<Vec<JobListDescriptor>, ReencryptError> {
     let request = scope.aws.s3control.list_jobs().account_id(&scope.account);
-    let pages: Result<Vec<_>, _> = request.into_paginator().send().collect().await;
-    let pages = text(Lookup::from_call(&aws_calls::LIST_JOBS, &[], pages), "the jobs")?;
+    let pages = whole_list(
+        &aws_calls::LIST_JOBS,
+        &[],
+        |token| request.clone().set_next_token(token).send(),
+        ListJobsOutput::next_token,
+        |page| page.jobs().iter().filter_map(|job| job.job_id()).collect(),
+    );
+    let pages = text(pages.await, "the jobs")?;
     let jobs = pages.into_iter().flat_map(|page| page.jobs.unwrap_or_default());
     Ok(jobs
         .filter(|job| job.description.as_deref().is_some_and(|text| text.starts_with(DESCRIPTION)))
         .collect())
 }
 
-/// Those that are not over; where all are, the last one.
-fn chosen(jobs: &[JobListDescriptor]) -> Vec<String> {
-    let alive = |job: &&JobListDescriptor| !job.status.as_ref().is_some_and(is_over);
-    let chosen: Vec<String> =
-        jobs.iter().filter(alive).filter_map(|job| job.job_id.clone()).collect();
-    let last = || {
-        jobs.iter()
-            .max_by_key(|job| job.creation_time.map(|time| time.secs()))
-            .and_then(|job| job.job_id.clone())
-    };
-    if chosen.is_empty() { last().into_iter().collect() } else { chosen }
-}
-
-async fn describe(scope: &RepairScope, job: &str) -> Result<JobDescriptor, ReencryptError> {
+/// What S3 says of a job.
+pub(super) async fn describe(
+    scope: &RepairScope,
+    job: &str,
+) -> Result<JobDescriptor, ReencryptError> {
     let result =
         scope.aws.s3control.describe_job().account_id(&scope.account).job_id(job).send().await;
     let answer =
@@ -459,215 +434,6 @@ async fn describe(scope: &RepairScope, job: &str) -> Result<JobDescriptor, Reenc
         answer.and_then(|answer| Lookup::expect_in_answer(&aws_calls::DESCRIBE_JOB, answer.job)),
         &format!("the job {job}"),
     )
-}
-
-/// A job that is over, or waits for a confirmation that it does not get.
-#[derive(Debug)]
-pub(crate) struct FollowedJob {
-    id: String,
-    job: JobDescriptor,
-    is_over: bool,
-}
-
-impl FollowedJob {
-    /// How it ended; none while it waits.
-    pub(crate) fn line(&self) -> Option<String> {
-        let (total, succeeded, failed) = progress(&self.job);
-        self.is_over.then(|| {
-            format!(
-                "job {}: {}; {succeeded} of {total} objects done, {failed} failed",
-                self.id,
-                of_document(&self.job, &self.id).status
-            )
-        })
-    }
-}
-
-/// Follows a job until it is over, or needs a confirmation that nobody gives.
-pub(crate) async fn follow(
-    scope: &RepairScope,
-    id: &str,
-    options: &FollowOptions,
-) -> Result<FollowedJob, ReencryptError> {
-    let bar = bar(bar::OF_A_WHOLE, Some(0), options.quiet);
-    let mut confirmed = false;
-    loop {
-        let job = describe(scope, id).await?;
-        let (total, succeeded, failed) = progress(&job);
-        bar.set_length(total);
-        bar.set_position(succeeded + failed);
-        match job.status.clone().unwrap_or(JobStatus::New) {
-            status if is_over(&status) => {
-                bar.finish_and_clear();
-                return Ok(FollowedJob { id: id.to_owned(), job, is_over: true });
-            }
-            JobStatus::Suspended if options.confirm && !confirmed => {
-                let request =
-                    scope.aws.s3control.update_job_status().account_id(&scope.account).job_id(id);
-                let result = request.requested_job_status(RequestedJobStatus::Ready).send().await;
-                text(
-                    Lookup::from_call(&aws_calls::UPDATE_JOB_STATUS, &[], result),
-                    &format!("the job {id} could not be confirmed"),
-                )?;
-                confirmed = true;
-            }
-            JobStatus::Suspended if !options.confirm => {
-                return Ok(FollowedJob { id: id.to_owned(), job, is_over: false });
-            }
-            _ => tokio::time::sleep(options.poll_interval).await,
-        }
-    }
-}
-
-impl JobProgress {
-    /// Adds a job, with what its completion report says of objects that failed.
-    pub(crate) async fn add(
-        &mut self,
-        scope: &RepairScope,
-        followed: FollowedJob,
-    ) -> Result<(), ReencryptError> {
-        let FollowedJob { id, job, is_over } = followed;
-        let mut shown = of_document(&job, &id);
-        let (total, _, failed) = progress(&job);
-        if !is_over {
-            self.waiting = true;
-            self.left.push(Leftover::other(format!(
-                "job {id} waits for its confirmation ({total} objects): add --confirm"
-            )));
-            self.jobs.push(shown);
-            return Ok(());
-        }
-        for failure in job.failure_reasons.iter().flatten() {
-            let (code, reason) = (
-                failure.failure_code.as_deref().unwrap_or_default(),
-                failure.failure_reason.as_deref().unwrap_or_default(),
-            );
-            shown.failures.push(format!("{code}: {reason}"));
-            self.left.push(Leftover::other(format!("job {id} failed: {code}: {reason}")));
-        }
-        if job.status != Some(JobStatus::Complete)
-            && job.failure_reasons.as_ref().is_none_or(Vec::is_empty)
-        {
-            self.left.push(Leftover::other(format!("job {id} is {}", shown.status)));
-        }
-        if failed > 0 {
-            for (kind, number, first) in failures(scope, &job, &id).await? {
-                shown.failures.push(kind.clone());
-                let line = format!("job {id}: {first} and {} more: {kind}", number - 1);
-                self.left.push(Leftover::of_objects(line, &kind, number, &first));
-            }
-        }
-        came_to(&job, &mut self.spent);
-        self.jobs.push(shown);
-        Ok(())
-    }
-}
-
-/// A job as the document has it.
-fn of_document(job: &JobDescriptor, id: &str) -> Job {
-    let (total, succeeded, failed) = progress(job);
-    let status = job
-        .status
-        .as_ref()
-        .map_or_else(|| "unknown".to_owned(), |status| status.as_str().to_owned());
-    let manifest =
-        job.generated_manifest_descriptor.as_ref().and_then(|manifest| manifest.location.as_ref());
-    let generated_manifest = manifest
-        .and_then(|location| location.object_arn.split_once(":::"))
-        .map(|(_, place)| format!("s3://{place}"));
-    Job {
-        id: id.to_owned(),
-        status,
-        objects: Some(total),
-        succeeded,
-        failed,
-        failures: Vec::new(),
-        generated_manifest,
-    }
-}
-
-/// What a job that is over has cost, as far as it can be told: KMS, and how large its objects were,
-/// are not in S3's word.
-fn came_to(job: &JobDescriptor, spent: &mut Cost) {
-    let (total, succeeded, failed) = progress(job);
-    spent.job(total);
-    if job.generated_manifest_descriptor.is_some() {
-        spent.manifest(total);
-    }
-    let copy = job.operation.as_ref().and_then(|operation| operation.s3_put_object_copy.as_ref());
-    let class = copy
-        .and_then(|copy| copy.storage_class.as_ref())
-        .map_or("STANDARD", |class| class.as_str());
-    spent.write(class, succeeded + failed);
-}
-
-fn progress(job: &JobDescriptor) -> (u64, u64, u64) {
-    let number =
-        |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
-    let summary = job.progress_summary.as_ref();
-    (
-        number(summary.and_then(|it| it.total_number_of_tasks)),
-        number(summary.and_then(|it| it.number_of_tasks_succeeded)),
-        number(summary.and_then(|it| it.number_of_tasks_failed)),
-    )
-}
-
-async fn get(scope: &RepairScope, bucket: &str, key: &str) -> Result<Vec<u8>, ReencryptError> {
-    let what = format!("the report s3://{bucket}/{key}");
-    let result = scope.aws.s3.get_object().bucket(bucket).key(key).send().await;
-    let answer = text(Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey"], result), &what)?;
-    let bytes = answer
-        .body
-        .collect()
-        .await
-        .map_err(|error| ReencryptError::Unseen(format!("{what}: {error}")))?;
-    Ok(bytes.to_vec())
-}
-
-/// What the completion report says of tasks that failed: each kind of failure once, with their
-/// number and the first object.
-async fn failures(
-    scope: &RepairScope,
-    job: &JobDescriptor,
-    id: &str,
-) -> Result<Vec<(String, u64, String)>, ReencryptError> {
-    let unreadable = |what: &str| ReencryptError::Unseen(format!("the report of job {id} {what}"));
-    let report = job.report.as_ref().ok_or_else(|| unreadable("is nowhere"))?;
-    let bucket = report
-        .bucket
-        .as_deref()
-        .and_then(|arn| arn.rsplit(":::").next())
-        .ok_or_else(|| unreadable("is nowhere"))?;
-    let prefix = report
-        .prefix
-        .as_deref()
-        .map_or_else(String::new, |prefix| format!("{}/", prefix.trim_end_matches('/')));
-    let manifest = get(scope, bucket, &format!("{prefix}job-{id}/manifest.json")).await?;
-    let manifest: Value =
-        serde_json::from_slice(&manifest).map_err(|_| unreadable("is no JSON"))?;
-    let mut kinds: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    for result in manifest["Results"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|it| it["TaskExecutionStatus"] == "failed")
-    {
-        let key = result["Key"].as_str().ok_or_else(|| unreadable("names no file"))?;
-        let bytes = get(scope, result["Bucket"].as_str().unwrap_or(bucket), key).await?;
-        let mut rows = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(bytes.as_slice());
-        for row in rows.records() {
-            let row = row.map_err(|_| unreadable("is no CSV"))?;
-            let field = |index| row.get(index).unwrap_or_default();
-            let kind = kinds
-                .entry(format!("{}: {}", field(4), field(6)))
-                .or_insert_with(|| (0, format!("s3://{}/{}", field(0), field(1))));
-            kind.0 += 1;
-        }
-    }
-    Ok(kinds.into_iter().map(|(kind, (number, first))| (kind, number, first)).collect())
 }
 
 /// What the jobs' role must trust and be allowed.

@@ -13,6 +13,9 @@ pub(crate) enum ReencryptError {
     /// The safety switch.
     #[error("refused, nothing was changed: {0}")]
     Refused(String),
+    /// The safety switch, after what an earlier run had begun was finished.
+    #[error("refused, nothing more was changed: {0}")]
+    RefusedMore(String),
     /// Something that must be known before anything is done is not.
     #[error("nothing was changed: {0}")]
     Unseen(String),
@@ -31,7 +34,7 @@ impl ReencryptError {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Usage(_) | Self::File(_) => Outcome::BadUsage,
-            Self::Refused(_) => Outcome::Refused,
+            Self::Refused(_) | Self::RefusedMore(_) => Outcome::Refused,
             Self::Unseen(_) | Self::Ledger(_) => Outcome::FactsUnknown,
             Self::Stopped(signal) => {
                 Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default())

@@ -35,6 +35,14 @@ pub(crate) struct JobRequest {
     prefixes: Vec<String>,
 }
 
+impl JobRequest {
+    /// The bucket and storage class of what is copied; none where it is updated in place.
+    pub(crate) fn copied(&self) -> Option<(&str, &str)> {
+        let class = self.group.storage_class.as_deref()?;
+        Some((&self.group.bucket, class))
+    }
+}
+
 impl std::fmt::Display for JobRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let places: Vec<String> = match self.prefixes.as_slice() {
@@ -109,7 +117,7 @@ pub(crate) async fn plan(
 
 /// Why a copy of whatever there is in a bucket could lose something; nothing where it cannot.
 fn would_lose(plan: &BucketPlan, is_website: bool) -> Option<&'static str> {
-    if plan.versioned {
+    if plan.versioning.has_versions() {
         // A list of all versions would bring old contents back.
         Some("it keeps versions, and a job that copies an old one makes it the current one")
     } else if plan.carries.locks {
@@ -231,7 +239,9 @@ fn generator(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reencrypt::{snapshot::HiddenMetadata, target::RepairTarget};
+    use crate::reencrypt::{
+        machine::versioning::Versioning, snapshot::HiddenMetadata, target::RepairTarget,
+    };
 
     #[test]
     fn a_bucket_whose_objects_may_carry_what_a_job_loses_is_left_to_a_look_at_each() {
@@ -241,11 +251,16 @@ mod tests {
             updatable: true,
             by: "as asked",
         };
-        let plain = BucketPlan { target, carries: HiddenMetadata::default(), versioned: false };
+        let plain = BucketPlan {
+            target,
+            carries: HiddenMetadata::default(),
+            versioning: Versioning::Unversioned,
+        };
         assert_eq!(would_lose(&plain, false), None);
         let dsse = RepairTarget { kind: EncryptionKind::DsseKms, ..plain.target.clone() };
         let table = [
-            (BucketPlan { versioned: true, ..plain.clone() }, "versions"),
+            (BucketPlan { versioning: Versioning::Enabled, ..plain.clone() }, "versions"),
+            (BucketPlan { versioning: Versioning::Suspended, ..plain.clone() }, "versions"),
             (
                 BucketPlan {
                     carries: HiddenMetadata { locks: true, acls: false },

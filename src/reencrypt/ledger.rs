@@ -4,28 +4,44 @@
 //! What is about to be done to an object is on the disk before it is done, with all that must be
 //! kept; so the next run can tell, whatever became of the call. Many objects share one write to the
 //! disk.
+//!
+//! A file that is damaged, cut off, or not a ledger of this version is an error that names it. It is
+//! never taken for a new one, and nothing in it is skipped: what it would have said is not known.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
 };
 
-use redb::{Database, ReadableDatabase as _, TableDefinition};
+use redb::{
+    Database, MultimapTableHandle as _, ReadableDatabase as _, TableDefinition, TableHandle as _,
+};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use crate::reencrypt::{machine::state::RepairState, place::ObjectId};
+use crate::{
+    base::digest::sha256,
+    reencrypt::{machine::state::RepairState, place::ObjectId},
+    system::quietly::quietly,
+};
 
 /// So many entries of the ledger are read at once.
 pub(crate) const PAGE: usize = 1000;
 
-/// Where an object's bytes of name lead to what is known of it.
+/// Where an object's bytes of name lead to what is known of it, with a checksum behind it. The number
+/// is that of the form, which another version may not understand.
 const OBJECTS: TableDefinition<'static, &'static [u8], &'static [u8]> =
-    TableDefinition::new("objects-1");
+    TableDefinition::new("objects-2");
+/// So many hexadecimal digits of SHA-256 stand behind an entry.
+const CHECKSUM: usize = 16;
 /// So many changes share one write to the disk.
 const TOGETHER: usize = 4096;
 
@@ -42,6 +58,26 @@ pub(crate) enum LedgerError {
         /// Why.
         why: String,
     },
+    /// It is there, and cannot be believed.
+    #[error(
+        "the ledger {path} is damaged, or is no ledger: {why}; what earlier runs have begun cannot be told without it, so nothing (more) is changed. fix: bring the file back from a backup, or, when no earlier run was cut off, move it away: the next run makes a new one, and looks at every object anew"
+    )]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What was seen.
+        why: String,
+    },
+    /// It is whole, but its form is not this version's.
+    #[error(
+        "the ledger {path} holds what this version does not understand: {what}; nothing (more) is changed. fix: let the version that wrote it finish its work, or, when no earlier run was cut off, move the file away: the next run makes a new one, and looks at every object anew"
+    )]
+    Foreign {
+        /// The file.
+        path: String,
+        /// What was seen.
+        what: String,
+    },
     /// Another repair works with it.
     #[error(
         "nothing was changed: the ledger {path} is held by another emr-etl-guard ({holder}); wait for its end, or give this one a `state_dir` of its own"
@@ -54,9 +90,14 @@ pub(crate) enum LedgerError {
     },
     /// It was lost while the repair was on.
     #[error(
-        "the ledger can no longer be written: {0}; what is under way is finished by the next run"
+        "the ledger {path} can no longer be written: {why}; what is under way is finished by the next run"
     )]
-    Lost(String),
+    Lost {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
 }
 
 /// The ledger, held by this process until it is dropped.
@@ -65,7 +106,8 @@ pub(crate) struct Ledger {
     /// None only while it is dropped.
     changes: Option<mpsc::Sender<LedgerChange>>,
     writer: Option<JoinHandle<()>>,
-    database: std::sync::Arc<Database>,
+    /// None only while it is dropped.
+    file: Option<Arc<LedgerFile>>,
     path: String,
     /// The kernel lets go of it when its holder dies, however that is.
     _lock: File,
@@ -78,6 +120,143 @@ struct LedgerChange {
     written: oneshot::Sender<Result<(), String>>,
 }
 
+/// The file, each access to which may show that it is damaged: the database ends that in a panic in
+/// places. After one nothing of it is believed.
+#[derive(Debug)]
+struct LedgerFile {
+    database: Database,
+    is_broken: AtomicBool,
+}
+
+/// Why an access failed.
+enum AccessError {
+    Database(redb::Error),
+    /// The database gave up on its own file.
+    Panicked,
+}
+
+impl<E: Into<redb::Error>> From<E> for AccessError {
+    fn from(error: E) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl std::fmt::Display for AccessError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Database(error) => error.fmt(f),
+            Self::Panicked => f.write_str("its pages contradict each other"),
+        }
+    }
+}
+
+impl AccessError {
+    /// As the error of a ledger that is read: what the disk says, or damage.
+    fn read(self, path: String) -> LedgerError {
+        use io::ErrorKind::{InvalidData, UnexpectedEof};
+        match self {
+            Self::Database(redb::Error::Io(error))
+                if !matches!(error.kind(), InvalidData | UnexpectedEof) =>
+            {
+                LedgerError::Unusable { path, why: error.to_string() }
+            }
+            damage => LedgerError::Damaged { path, why: damage.to_string() },
+        }
+    }
+}
+
+/// Accesses a database, whose panics are errors.
+fn access<T>(work: impl FnOnce() -> Result<T, AccessError>) -> Result<T, AccessError> {
+    quietly(work).unwrap_or(Err(AccessError::Panicked))
+}
+
+impl LedgerFile {
+    /// Opens a ledger that is there. The check of every page takes a moment for each million of
+    /// objects, and is what tells damage from what may be believed.
+    fn open(file: &Path) -> Result<Self, AccessError> {
+        let database =
+            access(|| Ok(Database::builder().set_check_integrity_on_open(true).open(file)?))?;
+        Ok(Self { database, is_broken: AtomicBool::new(false) })
+    }
+
+    fn access<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, AccessError>,
+    ) -> Result<T, AccessError> {
+        if self.is_broken.load(Ordering::Acquire) {
+            return Err(AccessError::Panicked);
+        }
+        let done = access(|| work(&self.database));
+        if matches!(done, Err(AccessError::Panicked)) {
+            self.is_broken.store(true, Ordering::Release);
+        }
+        done
+    }
+
+    /// The names of its tables.
+    fn tables(&self) -> Result<Vec<String>, AccessError> {
+        self.access(|database| {
+            let read = database.begin_read()?;
+            let tables = read.list_tables()?.map(|table| table.name().to_owned());
+            let several = read.list_multimap_tables()?.map(|table| table.name().to_owned());
+            Ok(tables.chain(several).collect())
+        })
+    }
+}
+
+/// Makes a new ledger. It has its name only when it is whole on the disk, so that one that is cut
+/// off while it is made is not taken for a damaged one.
+fn make(folder: &Path, file: &Path) -> Result<(), LedgerError> {
+    let draft = folder.join("ledger.redb.new");
+    let unusable = |why: String| LedgerError::Unusable { path: draft.display().to_string(), why };
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(unusable(error.to_string()));
+        }
+        _ => {}
+    }
+    access(|| {
+        let database = Database::create(&draft)?;
+        let write = database.begin_write()?;
+        write.open_table(OBJECTS)?;
+        write.commit()?;
+        Ok(())
+    })
+    .map_err(|error| unusable(error.to_string()))?;
+    File::open(&draft)
+        .and_then(|draft| draft.sync_all())
+        .and_then(|()| fs::rename(&draft, file))
+        .and_then(|()| File::open(folder)?.sync_all())
+        .map_err(|error| unusable(error.to_string()))
+}
+
+/// What of an object's name and state goes behind the state: the database's own checksums are looked
+/// at when the ledger is opened, this one whenever an entry is read.
+fn checksum(name: &[u8], state: &[u8]) -> String {
+    let mut sum = sha256([&(name.len() as u64).to_le_bytes(), name, state].concat());
+    sum.truncate(CHECKSUM);
+    sum
+}
+
+/// What an entry says; else what is wrong with it.
+fn entry(name: &[u8], value: &[u8]) -> Result<(ObjectId, RepairState), EntryError> {
+    let split = value.len().checked_sub(CHECKSUM).ok_or(EntryError::Damaged)?;
+    let (state, sum) = value.split_at(split);
+    if checksum(name, state).as_bytes() != sum {
+        return Err(EntryError::Damaged);
+    }
+    let unknown = || EntryError::Unknown(String::from_utf8_lossy(name).replace('\0', " "));
+    let place = ObjectId::parse(name).ok_or_else(unknown)?;
+    let state = serde_json::from_slice(state).map_err(|_| unknown())?;
+    Ok((place, state))
+}
+
+enum EntryError {
+    Damaged,
+    /// It is as it was written, by another version.
+    Unknown(String),
+}
+
 impl Ledger {
     /// Takes the ledger below the state directory `path`, which is made if it is not there.
     ///
@@ -87,38 +266,36 @@ impl Ledger {
         let folder = path.join("reencrypt");
         let unusable = |path: &Path| {
             let path = path.display().to_string();
-            move |why: String| LedgerError::Unusable { path, why }
+            move |error: io::Error| LedgerError::Unusable { path, why: error.to_string() }
         };
-        let io = |path: &Path, error: &io::Error| unusable(path)(error.to_string());
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|error| io(&folder, &error))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable(&folder))?;
         let lock = hold(&folder)?;
-        let file = folder.join("ledger.redb");
-        let database =
-            Database::create(&file).map_err(|error| unusable(&file)(error.to_string()))?;
-        // Reading wants the table to be there.
-        let made = || -> Result<(), redb::Error> {
-            let write = database.begin_write()?;
-            write.open_table(OBJECTS)?;
-            write.commit()?;
-            Ok(())
-        };
-        made().map_err(|error| unusable(&file)(error.to_string()))?;
-        let database = std::sync::Arc::new(database);
+        let path = folder.join("ledger.redb");
+        let shown = path.display().to_string();
+        // A link that leads nowhere is there, too.
+        match fs::symlink_metadata(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make(&folder, &path)?,
+            Err(error) => return Err(unusable(&path)(error)),
+        }
+        let file = LedgerFile::open(&path).map_err(|error| error.read(shown.clone()))?;
+        let tables = file.tables().map_err(|error| error.read(shown.clone()))?;
+        if tables != [OBJECTS.name()] {
+            let what = format!("the tables {tables:?} instead of {:?}", OBJECTS.name());
+            return Err(LedgerError::Foreign { path: shown, what });
+        }
+        let file = Arc::new(file);
         let (changes, inbox) = mpsc::channel();
-        let for_writer = std::sync::Arc::clone(&database);
+        let for_writer = Arc::clone(&file);
         let writer = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || write_all(&for_writer, &inbox));
-        let writer = writer.map_err(|error| io(&file, &error))?;
+        let writer = writer.map_err(unusable(&path))?;
         Ok(Self {
             changes: Some(changes),
             writer: Some(writer),
-            database,
-            path: file.display().to_string(),
+            file: Some(file),
+            path: shown,
             _lock: lock,
         })
     }
@@ -132,8 +309,9 @@ impl Ledger {
         place: &ObjectId,
         state: &RepairState,
     ) -> Result<(), LedgerError> {
-        let state =
-            serde_json::to_vec(state).map_err(|error| LedgerError::Lost(error.to_string()))?;
+        let mut state = serde_json::to_vec(state).map_err(|error| self.lost(error.to_string()))?;
+        let sum = checksum(&place.name(), &state);
+        state.extend_from_slice(sum.as_bytes());
         self.change(place, Some(state)).await
     }
 
@@ -146,36 +324,64 @@ impl Ledger {
     }
 
     async fn change(&self, place: &ObjectId, state: Option<Vec<u8>>) -> Result<(), LedgerError> {
-        let gone = || LedgerError::Lost("its writer has ended".to_owned());
+        let gone = || self.lost("its writer has ended".to_owned());
         let (written, answer) = oneshot::channel();
         let changes = self.changes.as_ref().ok_or_else(gone)?;
         changes.send(LedgerChange { name: place.name(), state, written }).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?.map_err(LedgerError::Lost)
+        answer.await.map_err(|_| gone())?.map_err(|why| self.lost(why))
+    }
+
+    fn lost(&self, why: String) -> LedgerError {
+        LedgerError::Lost { path: self.path.clone(), why }
     }
 
     /// Up to `limit` objects behind `after` of which `wanted` holds, in the order of their names.
     ///
     /// # Errors
-    /// [`LedgerError::Unusable`].
+    /// [`LedgerError::Unusable`], and [`LedgerError::Damaged`] or [`LedgerError::Foreign`] where an
+    /// entry on the way is not as this version has written it, wanted or not.
     pub(crate) fn page(
         &self,
         after: Option<&ObjectId>,
         limit: usize,
         wanted: impl Fn(&RepairState) -> bool,
     ) -> Result<Vec<(ObjectId, RepairState)>, LedgerError> {
-        let read = || -> Result<Vec<(ObjectId, RepairState)>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(OBJECTS)?;
-            let start = after.map(ObjectId::name).unwrap_or_default();
+        self.range(after, None, limit, wanted)
+    }
+
+    /// What is known of one object.
+    ///
+    /// # Errors
+    /// As [`Self::page`].
+    pub(crate) fn get(&self, place: &ObjectId) -> Result<Option<RepairState>, LedgerError> {
+        let found = self.range(None, Some(place), 1, |_| true)?;
+        Ok(found.into_iter().next().map(|(_, state)| state))
+    }
+
+    /// Objects behind `after`, or exactly `only`.
+    fn range(
+        &self,
+        after: Option<&ObjectId>,
+        only: Option<&ObjectId>,
+        limit: usize,
+        wanted: impl Fn(&RepairState) -> bool,
+    ) -> Result<Vec<(ObjectId, RepairState)>, LedgerError> {
+        let start = only.or(after).map(ObjectId::name).unwrap_or_default();
+        let read = |database: &Database| {
+            let table = database.begin_read()?.open_table(OBJECTS)?;
             let mut page = Vec::new();
-            for entry in table.range(start.as_slice()..)? {
-                let (name, state) = entry?;
-                if after.is_some() && name.value() == start.as_slice() {
+            for found in table.range(start.as_slice()..)? {
+                let (name, state) = found?;
+                let is_start = name.value() == start.as_slice();
+                if only.is_some() && !is_start {
+                    break;
+                }
+                if only.is_none() && after.is_some() && is_start {
                     continue;
                 }
-                // What this version does not understand is of another, and no plan of this run's.
-                let Some(place) = ObjectId::parse(name.value()) else { continue };
-                let Ok(state) = serde_json::from_slice::<RepairState>(state.value()) else {
-                    continue;
+                let (place, state) = match entry(name.value(), state.value()) {
+                    Ok(entry) => entry,
+                    Err(error) => return Ok(Err(error)),
                 };
                 if wanted(&state) {
                     page.push((place, state));
@@ -184,19 +390,29 @@ impl Ledger {
                     }
                 }
             }
-            Ok(page)
+            Ok(Ok(page))
         };
-        read().map_err(|error| LedgerError::Unusable {
-            path: self.path.clone(),
-            why: error.to_string(),
-        })
+        let path = || self.path.clone();
+        let Some(file) = &self.file else { return Ok(Vec::new()) };
+        match file.access(read) {
+            Ok(Ok(page)) => Ok(page),
+            Ok(Err(EntryError::Damaged)) => {
+                let why = "an entry is not what was written".to_owned();
+                Err(LedgerError::Damaged { path: path(), why })
+            }
+            Ok(Err(EntryError::Unknown(name))) => {
+                Err(LedgerError::Foreign { path: path(), what: format!("the entry of {name:?}") })
+            }
+            Err(error) => Err(error.read(path())),
+        }
     }
 
     /// How many objects it holds.
     #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         use redb::ReadableTableMetadata as _;
-        self.database.begin_read().unwrap().open_table(OBJECTS).unwrap().len().unwrap()
+        let database = &self.file.as_ref().unwrap().database;
+        database.begin_read().unwrap().open_table(OBJECTS).unwrap().len().unwrap()
     }
 }
 
@@ -207,15 +423,20 @@ impl Drop for Ledger {
             // It ends by itself, now that nobody sends any more.
             drop(writer.join());
         }
+        // Closing a damaged database may panic, too.
+        let file = self.file.take();
+        let _ = quietly(move || drop(file));
     }
 }
 
 /// Writes what comes, as much as there is at once, until nobody sends any more.
-fn write_all(database: &Database, inbox: &mpsc::Receiver<LedgerChange>) {
+fn write_all(file: &LedgerFile, inbox: &mpsc::Receiver<LedgerChange>) {
     while let Ok(first) = inbox.recv() {
         let mut together = vec![first];
         together.extend(inbox.try_iter().take(TOGETHER - 1));
-        let written = write_together(database, &together).map_err(|error| error.to_string());
+        let written = file
+            .access(|database| write_together(database, &together))
+            .map_err(|error| error.to_string());
         for change in together {
             // Who asked may have been stopped.
             let _ = change.written.send(written.clone());
@@ -223,7 +444,7 @@ fn write_all(database: &Database, inbox: &mpsc::Receiver<LedgerChange>) {
     }
 }
 
-fn write_together(database: &Database, changes: &[LedgerChange]) -> Result<(), redb::Error> {
+fn write_together(database: &Database, changes: &[LedgerChange]) -> Result<(), AccessError> {
     let write = database.begin_write()?;
     {
         let mut table = write.open_table(OBJECTS)?;
@@ -276,7 +497,7 @@ fn hold(folder: &Path) -> Result<File, LedgerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reencrypt::machine::choice::RepairMethod;
+    use crate::reencrypt::machine::choice::{Choice, RepairMethod};
 
     fn place(key: &str, version: Option<&str>) -> ObjectId {
         ObjectId {
@@ -359,12 +580,154 @@ mod tests {
         assert!(Ledger::take(folder.path()).is_ok());
     }
 
-    #[test]
-    fn a_ledger_that_cannot_be_read_is_an_error_that_names_it() {
+    fn file(folder: &Path) -> std::path::PathBuf {
+        folder.join("reencrypt/ledger.redb")
+    }
+
+    type Entries = Vec<(ObjectId, RepairState)>;
+
+    /// A ledger with this content, taken and read to its end.
+    fn all(content: &[u8]) -> Result<Entries, LedgerError> {
         let folder = tempfile::tempdir().unwrap();
-        drop(Ledger::take(folder.path()).unwrap());
-        std::fs::write(folder.path().join("reencrypt/ledger.redb"), "no database").unwrap();
-        let error = Ledger::take(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("ledger.redb cannot be used"), "{error}");
+        fs::create_dir(folder.path().join("reencrypt")).unwrap();
+        fs::write(file(folder.path()), content).unwrap();
+        Ledger::take(folder.path())?.page(None, usize::MAX, |_| true)
+    }
+
+    #[test]
+    fn what_is_no_ledger_is_not_taken_as_a_new_one() {
+        for content in [&b""[..], b"no database", &[0; 4096], b"redb\x1a\x0a\xa9\x0d\x0a"] {
+            let error = all(content).unwrap_err();
+            assert!(matches!(error, LedgerError::Damaged { .. }), "{error:?}");
+            assert!(error.to_string().contains("reencrypt/ledger.redb is damaged"), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_that_was_cut_off_while_it_was_made_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("reencrypt")).unwrap();
+        fs::write(folder.path().join("reencrypt/ledger.redb.new"), "half").unwrap();
+        assert_eq!(Ledger::take(folder.path()).unwrap().len(), 0);
+        assert_eq!(fs::read_dir(folder.path().join("reencrypt")).unwrap().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_another_version_wrote_is_not_skipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::take(folder.path()).unwrap();
+        ledger.write(&place("a", None), &done()).await.unwrap();
+        let state = br#"{"state":"stirred"}"#.to_vec();
+        let sum = checksum(&place("b", None).name(), &state);
+        let state = [state, sum.into_bytes()].concat();
+        ledger.change(&place("b", None), Some(state.clone())).await.unwrap();
+        let error = ledger.page(None, PAGE, |_| false).unwrap_err();
+        assert!(matches!(error, LedgerError::Foreign { .. }), "{error:?}");
+        // The same under another name is not what was written.
+        ledger.change(&place("b", None), None).await.unwrap();
+        ledger.change(&place("c", None), Some(state)).await.unwrap();
+        let error = ledger.page(None, PAGE, |_| false).unwrap_err();
+        assert!(matches!(error, LedgerError::Damaged { .. }), "{error:?}");
+        drop(ledger);
+
+        let database = Database::create(file(folder.path())).unwrap();
+        let write = database.begin_write().unwrap();
+        write.open_table(TableDefinition::<'_, &[u8], &[u8]>::new("objects-3")).unwrap();
+        write.commit().unwrap();
+        drop(database);
+        let error = Ledger::take(folder.path()).unwrap_err();
+        assert!(matches!(error, LedgerError::Foreign { .. }), "{error:?}");
+    }
+
+    /// A real ledger, its file, and what it held after each of its writes.
+    fn real() -> &'static (Vec<u8>, Vec<Entries>) {
+        static REAL: std::sync::OnceLock<(Vec<u8>, Vec<Entries>)> = std::sync::OnceLock::new();
+        REAL.get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let ledger = Ledger::take(folder.path()).unwrap();
+            let mut held = vec![Vec::new()];
+            for n in 0..120_i64 {
+                let state = match n % 3 {
+                    0 => RepairState::Done { method: RepairMethod::Copy, at: n, made: None },
+                    1 => RepairState::Purged { at: n },
+                    _ => RepairState::Planned {
+                        choice: Choice::Restore,
+                        size: 9,
+                        is_latest: true,
+                        made: None,
+                    },
+                };
+                let key = format!("{}/{}", "k".repeat(60), n % 90);
+                runtime.block_on(ledger.write(&place(&key, Some("v")), &state)).unwrap();
+                held.push(ledger.page(None, usize::MAX, |_| true).unwrap());
+            }
+            drop(ledger);
+            (fs::read(file(folder.path())).unwrap(), held)
+        })
+    }
+
+    /// A place in the file that holds something, or any.
+    fn at(content: &[u8], choice: proptest::sample::Index, used: bool) -> usize {
+        let places = || content.iter().enumerate().filter(|(_, byte)| **byte != 0);
+        let count = places().count();
+        if used && count > 0 {
+            places().nth(choice.index(count)).unwrap().0
+        } else {
+            choice.index(content.len())
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 300, ..Default::default() })]
+
+        #[test]
+        fn a_damaged_ledger_is_an_error_that_names_it_or_what_it_was_and_never_a_panic(
+            flips in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), 1_u8.., proptest::prelude::any::<bool>(), 0_usize..3), 1..6),
+            cut in proptest::option::weighted(0.1, proptest::prelude::any::<proptest::sample::Index>()),
+        ) {
+            let (whole, held) = real();
+            let mut content = whole.clone();
+            for (place, flip, used, size) in flips {
+                let place = at(&content, place, used);
+                let end = content.len().min(place + [1, 8, 4096][size]);
+                content[place..end].iter_mut().for_each(|byte| *byte ^= flip);
+            }
+            if let Some(cut) = cut {
+                content.truncate(cut.index(content.len()));
+            }
+            match all(&content) {
+                // What was hit was not in use, or the last write alone, before which it stands.
+                Ok(entries) => proptest::prop_assert!(
+                    held[held.len() - 2..].contains(&entries), "it holds what it never held: {entries:?}"
+                ),
+                Err(error) => proptest::prop_assert!(
+                    matches!(error, LedgerError::Damaged { .. } | LedgerError::Foreign { .. })
+                        && error.to_string().contains("ledger.redb"),
+                    "{error:?}"
+                ),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn damage_that_comes_while_it_is_held_is_an_error_too() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("reencrypt")).unwrap();
+        fs::write(file(folder.path()), &real().0).unwrap();
+        let ledger = Ledger::take(folder.path()).unwrap();
+        let length = fs::metadata(file(folder.path())).unwrap().len();
+        let garbage: Vec<u8> =
+            (0..length).map(|it| u8::try_from(it * 7 % 251).unwrap() | 1).collect();
+        let held = OpenOptions::new().write(true).open(file(folder.path())).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&held, &garbage, 0).unwrap();
+        // What the database has in memory may still be right; what it reads is not believed.
+        let read = ledger.page(None, usize::MAX, |_| true);
+        let (_, states) = real();
+        assert!(read.is_err() || read.unwrap() == states[states.len() - 1]);
+        let _ = ledger.write(&place("a", None), &done()).await;
+        drop(ledger);
+        let error = Ledger::take(folder.path()).unwrap_err();
+        assert!(matches!(error, LedgerError::Damaged { .. }), "{error:?}");
     }
 }

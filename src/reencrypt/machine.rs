@@ -11,3 +11,4 @@ pub(crate) mod repair;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod verdict;
+pub(crate) mod versioning;

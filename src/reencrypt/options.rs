@@ -28,8 +28,10 @@ pub(crate) struct ScopeOptions<'a> {
     /// Archived objects are restored.
     pub(crate) restore: bool,
     pub(crate) restore_days: u16,
-    /// Old versions are removed.
+    /// Old versions that this program's own proved copies replaced are removed.
     pub(crate) purge_old_versions: bool,
+    /// Old versions that other writers overwrote are removed.
+    pub(crate) purge_overwritten_versions: bool,
     pub(crate) policy: &'a Policy,
 }
 
@@ -61,4 +63,6 @@ pub(crate) struct FollowOptions {
     pub(crate) poll_interval: Duration,
     /// No progress is shown.
     pub(crate) quiet: bool,
+    /// What copies set off was acknowledged.
+    pub(crate) acknowledged: bool,
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    facts::s3_configurations::BucketConfigurations,
     reencrypt::{
         machine::choice::RequestedEncryption,
+        machine::versioning::Versioning,
         snapshot::HiddenMetadata,
         target::{Criterion, RepairTarget},
     },
@@ -16,7 +18,15 @@ use crate::{
 pub(crate) struct BucketPlan {
     pub(crate) target: RepairTarget,
     pub(crate) carries: HiddenMetadata,
-    pub(crate) versioned: bool,
+    pub(crate) versioning: Versioning,
+}
+
+/// What a bucket does by itself when its objects change.
+#[derive(Clone, Debug)]
+pub(crate) struct BucketReactions {
+    /// It belongs to the account whose credentials these are.
+    pub(crate) ours: bool,
+    pub(crate) configurations: BucketConfigurations,
 }
 
 /// Everything that decides about an object, besides the object.
@@ -26,7 +36,10 @@ pub(crate) struct RepairPlan {
     pub(crate) criterion: Criterion,
     pub(crate) restore: bool,
     pub(crate) restore_days: u16,
+    /// Old versions that this program's own proved copies replaced are removed.
     pub(crate) purge: bool,
+    /// Old versions that other writers overwrote are removed, too.
+    pub(crate) purge_overwritten: bool,
 }
 
 impl RepairPlan {
@@ -35,7 +48,7 @@ impl RepairPlan {
             updatable: target.kind == EncryptionKind::SseKms && target.updatable,
             restore: self.restore,
             purge: self.purge,
-            purge_overwritten: false,
+            purge_overwritten: self.purge_overwritten,
         }
     }
 }

@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 
 use crate::{
     reencrypt::{
+        cluster_gate::ClusterGate,
         cost::Cost,
         error::ReencryptError,
         ledger::{Ledger, PAGE},
@@ -48,16 +49,24 @@ pub(crate) struct RepairRun<'a> {
     ledger: &'a Ledger,
     writer: aws_sdk_s3::Client,
     pace: CopyPace,
+    gate: ClusterGate<'a>,
     spent: Mutex<Cost>,
 }
 
 impl<'a> RepairRun<'a> {
-    pub(crate) fn new(scope: &'a RepairScope, ledger: &'a Ledger, limits: RateLimits) -> Self {
+    /// `clusters_every`: so often the pipeline's clusters are looked at again.
+    pub(crate) fn new(
+        scope: &'a RepairScope,
+        ledger: &'a Ledger,
+        limits: RateLimits,
+        clusters_every: Duration,
+    ) -> Self {
         Self {
             scope,
             ledger,
             writer: writer(&scope.aws.s3_bulk),
             pace: CopyPace::new(limits.objects, limits.bytes),
+            gate: ClusterGate::new(scope, clusters_every),
             spent: Mutex::new(Cost::default()),
         }
     }
@@ -69,6 +78,7 @@ impl<'a> RepairRun<'a> {
             ledger: self.ledger,
             pace: &self.pace,
             plan: &self.scope.plan,
+            gate: &self.gate,
             spent: &self.spent,
         }
     }
@@ -125,7 +135,7 @@ fn writer(s3: &aws_sdk_s3::Client) -> aws_sdk_s3::Client {
 }
 
 /// Looks after what an earlier run has begun, and forgets what it only planned: the scan plans
-/// anew.
+/// anew. What was proved stays.
 async fn resume(
     repair: &Repair<'_>,
     scope: &RepairScope,
@@ -138,17 +148,19 @@ async fn resume(
             .page(after.as_ref(), PAGE, |state| matches!(state, RepairState::Planned { .. }))?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
-        for forgotten in join_all(page.iter().map(|(place, _)| repair.ledger.forget(place))).await {
-            forgotten?;
+        let changes = page.iter().map(async |(place, state)| match state.kept_by_next_run() {
+            Some(kept) => repair.ledger.write(place, &kept).await,
+            None => repair.ledger.forget(place).await,
+        });
+        for changed in join_all(changes).await {
+            changed?;
         }
     }
     let mut elsewhere = 0;
     let mut after: Option<ObjectId> = None;
     let mut begun = 0;
     loop {
-        let page = repair
-            .ledger
-            .page(after.as_ref(), PAGE, |state| matches!(state, RepairState::Begun { .. }))?;
+        let page = repair.ledger.page(after.as_ref(), PAGE, RepairState::is_unfinished)?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         let (ours, others): (Vec<_>, Vec<_>) =
@@ -177,6 +189,8 @@ async fn all(
     }
 }
 
+/// Gives these objects their turns, many at once, but those of one place after those of another: when
+/// a place begins, its clusters are looked at.
 async fn turns(
     repair: &Repair<'_>,
     scope: &RepairScope,
@@ -184,21 +198,28 @@ async fn turns(
     bar: &ProgressBar,
     tally: &mut RepairTally,
 ) -> Result<(), ReencryptError> {
-    let turns = page.into_iter().map(|(place, state)| async move {
-        let size = match &state {
-            RepairState::Planned { size, .. } => *size,
-            RepairState::Begun { before, .. } => before.size,
-            _ => 0,
-        };
-        let end = Box::pin(repair.turn(&place, state)).await;
-        (place, size, end)
-    });
-    let mut ends = std::pin::pin!(stream::iter(turns).buffer_unordered(REPAIRS_AT_ONCE));
-    while let Some((place, size, end)) = ends.next().await {
-        bar.inc(1);
-        // What lies in none of the places is begun by nobody.
-        let index = scope.place_of(&place).unwrap_or_default();
-        tally.count((&place, size, index), end?);
+    // What lies in none of the places is begun by nobody.
+    let index_of = |place: &ObjectId| scope.place_of(place).unwrap_or_default();
+    let mut page = page.into_iter().peekable();
+    while let Some(index) = page.peek().map(|(place, _)| index_of(place)) {
+        let of_one = std::iter::from_fn(|| page.next_if(|(place, _)| index_of(place) == index));
+        let turns = of_one.map(|(place, state)| async move {
+            let size = match &state {
+                RepairState::Planned { size, .. } => *size,
+                RepairState::Begun { before, .. } => before.size,
+                _ => 0,
+            };
+            let end = Box::pin(repair.turn(&place, state, index)).await;
+            (place, size, end)
+        });
+        let mut ends = std::pin::pin!(stream::iter(turns).buffer_unordered(REPAIRS_AT_ONCE));
+        while let Some((place, size, end)) = ends.next().await {
+            bar.inc(1);
+            match end? {
+                Ok(end) => tally.count((&place, size, index), end),
+                Err(closed) => tally.hold(&place, &closed),
+            }
+        }
     }
     Ok(())
 }

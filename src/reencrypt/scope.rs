@@ -16,13 +16,15 @@ use crate::{
         emr::{self, SecurityConfiguration},
         kms,
         s3::{self, DefaultEncryption},
+        s3_configurations::{self, BucketConfigurations},
         sts,
     },
     reencrypt::{
         error::ReencryptError,
+        machine::versioning::Versioning,
         options::{PipelineConfig, ScopeOptions},
         place::ObjectId,
-        plan::{BucketPlan, RepairPlan},
+        plan::{BucketPlan, BucketReactions, RepairPlan},
         snapshot::HiddenMetadata,
         target::{self, Criterion, RepairTarget, RequestedTarget, UnresolvedTarget},
     },
@@ -39,7 +41,7 @@ pub(crate) struct RepairLocation {
 
 impl RepairLocation {
     /// Whether a run under way moves, deletes or writes what is there. Archives are only added to.
-    fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         self.role.as_deref().is_some_and(|role| {
             !role.ends_with(".archive") && role != "assets" && role != "jsonpath_assets"
         })
@@ -66,8 +68,12 @@ pub(crate) struct RepairScope {
     /// None lies within another.
     pub(crate) wanted: Vec<RepairLocation>,
     pub(crate) plan: RepairPlan,
+    /// What each bucket does by itself.
+    pub(crate) reactions: BTreeMap<String, BucketReactions>,
     /// What the safety switch says.
     pub(crate) refusals: Vec<String>,
+    /// The name of the pipeline's clusters; none: nobody named its config.
+    pipeline: Option<String>,
     notes: Vec<String>,
 }
 
@@ -85,7 +91,9 @@ pub(crate) fn wanted(
         .iter()
         .map(|text| match S3Location::parse(text) {
             Ok(location) => Ok(RepairLocation { role: role_of(&location, of_config), location }),
-            Err(error) => Err(ReencryptError::Usage(format!("{text}: {error}"))),
+            Err(error) => Err(ReencryptError::Usage(
+                no_bucket(text).unwrap_or_else(|| format!("{text}: {error}")),
+            )),
         })
         .collect();
     let mut wanted = named?;
@@ -96,7 +104,45 @@ pub(crate) fn wanted(
             .map(|it| RepairLocation { role: Some(it.role.clone()), location: it.location.clone() })
             .collect();
     }
-    Ok(outermost(wanted))
+    match wanted.iter().find_map(|it| no_bucket(&it.location.to_string())) {
+        Some(why) => Err(ReencryptError::Usage(why)),
+        None => Ok(outermost(wanted)),
+    }
+}
+
+/// Why a place is none in a general purpose bucket, which alone this works in; nothing where it
+/// may be. S3 keeps these endings for itself. Source: Amazon S3 user guide, General purpose bucket
+/// naming rules.
+fn no_bucket(text: &str) -> Option<String> {
+    let scheme = ["s3://", "s3n://", "s3a://"].iter().find_map(|it| text.strip_prefix(it));
+    let rest = scheme.unwrap_or(text);
+    let what = if rest.starts_with("arn:") {
+        if rest.contains(":::") && !rest.contains(":accesspoint") {
+            return Some(format!("{text}: this is an ARN; write the place as s3://bucket/prefix"));
+        }
+        "an access point"
+    } else {
+        let bucket = rest.split('/').next().unwrap_or_default();
+        let endings = [
+            ("-s3alias", "the alias of an access point"),
+            ("--ol-s3", "the alias of an Object Lambda access point"),
+            (".mrap", "a Multi-Region Access Point"),
+            ("--op-s3", "the alias of an access point on Outposts"),
+            ("--xa-s3", "an access point of a directory bucket"),
+            ("--x-s3", "a directory bucket"),
+            ("--table-s3", "a table bucket"),
+        ];
+        endings.iter().find(|(ending, _)| bucket.ends_with(ending))?.1
+    };
+    Some(if what.ends_with("directory bucket") || what.ends_with("table bucket") {
+        format!(
+            "{text}: this is {what}, in which nothing can be encrypted anew in place; only general purpose buckets are supported"
+        )
+    } else {
+        format!(
+            "{text}: this is {what}, which is not supported; name the bucket behind it: s3://bucket/prefix"
+        )
+    })
 }
 
 /// The role of what a place on the command line touches: the config's innermost location that holds
@@ -135,8 +181,10 @@ fn outermost(mut wanted: Vec<RepairLocation>) -> Vec<RepairLocation> {
 struct KnownBucket {
     ours: bool,
     default: DefaultEncryption,
-    versioned: bool,
+    versioning: Versioning,
+    mfa_delete: bool,
     carries: HiddenMetadata,
+    configurations: BucketConfigurations,
 }
 
 impl RepairScope {
@@ -168,7 +216,7 @@ impl RepairScope {
         let (known, configuration, clusters) = tokio::join!(
             futures_util::future::join_all(known),
             configuration(&aws, pipeline, asked),
-            alive(&aws, pipeline),
+            alive(&aws, pipeline.map(|pipeline| pipeline.job_name)),
         );
         let known: BTreeMap<&BucketName, KnownBucket> =
             known.into_iter().collect::<Result<_, ReencryptError>>()?;
@@ -179,7 +227,9 @@ impl RepairScope {
             standard: Standard::with_arns(policy, arns(&aws, &policy.expected_keys).await?),
         };
         let mut plans = BTreeMap::new();
-        for (bucket, known) in &known {
+        let mut reactions = BTreeMap::new();
+        let mut refusals = refusals(options.buckets, pipeline, &wanted, &clusters);
+        for (bucket, known) in known {
             let named = target::decide(
                 bucket.as_str(),
                 asked,
@@ -199,12 +249,22 @@ impl RepairScope {
                 );
                 return Err(ReencryptError::Usage(message));
             }
+            let purges = options.purge_old_versions || options.purge_overwritten_versions;
+            if purges && known.mfa_delete {
+                refusals.push(format!(
+                    "MFA delete is on for the bucket {bucket}: S3 removes none of its versions without a code of its owner's MFA device, which this program cannot give; run this without --purge-old-versions and --purge-overwritten-versions, or have the owner switch MFA delete off meanwhile"
+                ));
+            }
+            let carries = known.carries;
             plans.insert(
                 bucket.as_str().to_owned(),
-                BucketPlan { target, carries: known.carries, versioned: known.versioned },
+                BucketPlan { target, carries, versioning: known.versioning },
+            );
+            reactions.insert(
+                bucket.as_str().to_owned(),
+                BucketReactions { ours: known.ours, configurations: known.configurations },
             );
         }
-        let refusals = refusals(options.buckets, pipeline, &wanted, &clusters);
         let notes = if pipeline.is_none() {
             vec![
                 "no runner config was named: nobody looked whether a cluster is using these places"
@@ -225,10 +285,21 @@ impl RepairScope {
                 restore: options.restore,
                 restore_days: options.restore_days,
                 purge: options.purge_old_versions,
+                purge_overwritten: options.purge_overwritten_versions,
             },
+            reactions,
             refusals,
+            pipeline: pipeline.map(|pipeline| pipeline.job_name.to_owned()),
             notes,
         })
+    }
+
+    /// The clusters of this pipeline that are alive now.
+    ///
+    /// # Errors
+    /// [`ReencryptError::Unseen`] when they could not be listed.
+    pub(crate) async fn clusters(&self) -> Result<Vec<String>, ReencryptError> {
+        alive(&self.aws, self.pipeline.as_deref()).await
     }
 
     /// Whether an object lies in one of the places.
@@ -238,9 +309,13 @@ impl RepairScope {
 
     /// Which of the places an object lies in.
     pub(crate) fn place_of(&self, place: &ObjectId) -> Option<usize> {
+        self.place_around(&place.bucket, &place.key)
+    }
+
+    /// Which place holds every key that starts with `prefix`, if one does.
+    pub(crate) fn place_around(&self, bucket: &str, prefix: &str) -> Option<usize> {
         self.wanted.iter().position(|it| {
-            it.location.bucket.as_str() == place.bucket
-                && place.key.starts_with(&it.location.prefix)
+            it.location.bucket.as_str() == bucket && prefix.starts_with(&it.location.prefix)
         })
     }
 
@@ -294,11 +369,8 @@ fn refusals(
 }
 
 /// The clusters of this pipeline that are alive, by the name that the runner gives them.
-async fn alive(
-    aws: &Aws,
-    pipeline: Option<&PipelineConfig<'_>>,
-) -> Result<Vec<String>, ReencryptError> {
-    let Some(pipeline) = pipeline else { return Ok(Vec::new()) };
+async fn alive(aws: &Aws, job_name: Option<&str>) -> Result<Vec<String>, ReencryptError> {
+    let Some(job_name) = job_name else { return Ok(Vec::new()) };
     let states = [
         ClusterState::Starting,
         ClusterState::Bootstrapping,
@@ -309,7 +381,7 @@ async fn alive(
     let clusters = found(emr::list(&aws.emr, None, &states).await, "which clusters run")?;
     Ok(clusters
         .into_iter()
-        .filter(|it| it.name == pipeline.job_name)
+        .filter(|it| it.name == job_name)
         .map(|it| format!("cluster {}", it.id))
         .collect())
 }
@@ -339,33 +411,54 @@ async fn known(
     region: &str,
 ) -> Result<KnownBucket, ReencryptError> {
     let s3 = &aws.s3;
-    let (where_it_is, ours, default, versioning, acls, locks) = tokio::join!(
+    let (where_it_is, ours, default, versioning, acls, locks, configurations) = tokio::join!(
         bucket_region::region(s3, bucket),
         s3::ours(s3, bucket, Some(account)),
         s3::default_encryption(s3, bucket),
-        s3::versioning(s3, bucket),
+        s3_configurations::versioning_status(s3, bucket),
         acls(s3, bucket),
         locks(s3, bucket),
+        s3_configurations::configurations(s3, bucket),
     );
     let about = |what: &str| format!("{what} of the bucket {bucket}");
+    // The owner's own requests are the owner's to pay anyway.
+    if ours != Lookup::Found(true)
+        && s3_configurations::requester_pays(s3, bucket).await == Lookup::Found(true)
+    {
+        return Err(ReencryptError::Refused(format!(
+            "the bucket {bucket} belongs to another account, and whoever asks pays for it (requester pays), which is not supported; run this with credentials of the account that owns it"
+        )));
+    }
+    if let Lookup::Denied(obstacle) = &where_it_is {
+        return Err(ReencryptError::Unseen(format!(
+            "the region of the bucket {bucket} could not be seen: {}; allow {} (S3 also refuses where the bucket is another account's and whoever asks pays for it: requester pays is not supported)",
+            obstacle.message, obstacle.operation
+        )));
+    }
     let is_in = found(where_it_is, &about("the region"))?;
     if is_in != region {
         return Err(ReencryptError::Usage(format!(
             "the bucket {bucket} is in {is_in}, not in {region}; run this for that region (AWS_REGION, or aws.s3.region)"
         )));
     }
+    let (versioning, mfa_delete) = match versioning {
+        // An answer that cannot be read is no reason to miss versions: listing them, and naming
+        // them, is right in every bucket.
+        Lookup::Unreachable(obstacle) => {
+            tracing::warn!(%bucket, message = obstacle.message, "whether it keeps versions cannot be told; it is treated as if it did");
+            (Versioning::Enabled, false)
+        }
+        other => {
+            let found = found(other, &about("the versioning"))?;
+            (Versioning::of_status(found.status.as_deref()), found.mfa_delete)
+        }
+    };
     Ok(KnownBucket {
         ours: found(ours, &about("the owner"))?,
         default: found(default, &about("the default encryption"))?,
-        versioned: match versioning {
-            // An answer that cannot be read is no reason to miss versions: listing them, and naming
-            // them, is right in every bucket.
-            Lookup::Unreachable(obstacle) => {
-                tracing::warn!(%bucket, message = obstacle.message, "whether it keeps versions cannot be told; it is treated as if it did");
-                true
-            }
-            other => found(other, &about("the versioning"))?.is_some(),
-        },
+        versioning,
+        mfa_delete,
+        configurations,
         carries: HiddenMetadata {
             acls: found(acls, &about("the object ownership"))?,
             locks: found(locks, &about("the Object Lock configuration"))?,
@@ -521,6 +614,7 @@ mod tests {
                 restore: false,
                 restore_days: 7,
                 purge_old_versions: false,
+                purge_overwritten_versions: false,
                 policy: &policy,
             };
             wanted(&options, pipeline)
@@ -535,6 +629,32 @@ mod tests {
         );
         assert_eq!(shown(&["s3://ours/"], None).unwrap(), ["s3://ours/"]);
         assert!(shown(&["ours"], None).unwrap_err().contains("ours: "));
+    }
+
+    #[test]
+    fn what_is_no_general_purpose_bucket_is_refused_with_a_word_that_says_what_it_is() {
+        let table = [
+            ("arn:aws:s3:::old/in", Some("write the place as s3://bucket/prefix")),
+            (
+                "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/in",
+                Some("an access point,"),
+            ),
+            ("arn:aws:s3::123456789012:accesspoint/abc.mrap", Some("an access point,")),
+            ("s3://mine-abc123-s3alias/in", Some("the alias of an access point,")),
+            ("s3://mine-abc123--ol-s3/", Some("an Object Lambda access point,")),
+            ("s3a://old--euw1-az1--x-s3/in", Some("a directory bucket,")),
+            ("s3://mine--euw1-az1--xa-s3", Some("an access point of a directory bucket,")),
+            ("s3://old--table-s3/", Some("a table bucket,")),
+            ("s3://old/--x-s3/", None),
+            ("s3://x-s3/", None),
+            ("s3://olds3alias/arn:aws", None),
+        ];
+        for (text, word) in table {
+            match (no_bucket(text), word) {
+                (Some(said), Some(word)) => assert!(said.contains(word), "{said}"),
+                (said, word) => assert_eq!(said.as_deref(), word, "{text}"),
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! listed, and written into the ledger.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{BufWriter, Write as _},
     path::Path,
@@ -23,10 +23,11 @@ use crate::{
     reencrypt::{
         cost::{Cost, CostInputs},
         error::ReencryptError,
-        ledger::Ledger,
+        ledger::{Ledger, LedgerError},
         leftover::{Leftover, unseen},
         machine::{
             choice::{self, ArchiveState, Choice, LeaveReason, ObjectState, RepairMethod},
+            snapshot::NULL,
             state::RepairState,
         },
         place::{ObjectId, shown},
@@ -49,6 +50,8 @@ pub(crate) struct ObjectGroup {
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
     pub(crate) first: Vec<String>,
+    /// The storage classes of all of them.
+    pub(crate) classes: BTreeSet<String>,
 }
 
 /// What was found in one place.
@@ -80,6 +83,8 @@ struct Offender {
     choice: Choice,
     /// How many requests it took to decide, besides the scan's.
     requests: u64,
+    /// The version that this program made of it and proved.
+    made: Option<String>,
 }
 
 impl RepairSurvey {
@@ -138,7 +143,7 @@ impl RepairSurvey {
         };
         let question = scope::ScanScope {
             location: wanted.location.clone(),
-            versions: bucket.versioned,
+            versions: bucket.versioning.has_versions(),
             since: None,
             except: Vec::new(),
         };
@@ -183,11 +188,12 @@ impl RepairSurvey {
                 }
             }
             let judged = stream::iter(offenders)
-                .map(async |(object, stored)| judge(scope, bucket, object, stored).await);
-            let judged: Vec<Result<Offender, LookupError>> =
+                .map(async |(object, stored)| judge((scope, bucket), ledger, object, stored).await);
+            let judged: Vec<Result<Result<Offender, LookupError>, LedgerError>> =
                 judged.buffered(LOOKS_AT_ONCE).collect().await;
             let mut planned = Vec::new();
             for offender in judged {
+                let offender = offender?;
                 if let Ok(offender) = &offender {
                     self.looking.read(
                         offender.object.storage_class.as_deref().unwrap_or("STANDARD"),
@@ -198,14 +204,15 @@ impl RepairSurvey {
                     Ok(offender) if offender.choice == Choice::Nothing => {}
                     Ok(offender) => {
                         found.count(&offender);
-                        self.cost.add(offender.choice, costs(&offender, bucket));
+                        let now = scope.aws.s3_clock.now_or_own();
+                        self.cost.add(offender.choice, costs(&offender, bucket, now));
                         list(&offender)?;
                         if !matches!(offender.choice, Choice::Leave(_)) {
                             let state = RepairState::Planned {
                                 choice: offender.choice,
                                 size: offender.object.size,
                                 is_latest: offender.object.is_latest,
-                                made: None,
+                                made: offender.made,
                             };
                             planned.push((offender.place, state));
                         }
@@ -214,9 +221,8 @@ impl RepairSurvey {
                 }
             }
             if let Some(ledger) = ledger {
-                for written in
-                    join_all(planned.iter().map(|(place, state)| ledger.write(place, state))).await
-                {
+                let writes = planned.iter().map(|(place, state)| plan(ledger, place, state));
+                for written in join_all(writes).await {
                     written?;
                 }
             }
@@ -305,14 +311,33 @@ impl RepairSurvey {
     }
 }
 
+/// Writes a plan into the ledger. What an earlier run could not finish stays there, and is named
+/// already.
+async fn plan(ledger: &Ledger, place: &ObjectId, planned: &RepairState) -> Result<(), LedgerError> {
+    let mut known = ledger.get(place)?;
+    if let Some(other) = known.as_ref().and_then(|it| it.belongs_to(place.version.as_deref())) {
+        // An id `null` that another write has taken over.
+        let elsewhere = ObjectId { version: Some(other.to_owned()), ..place.clone() };
+        if let Some(state) = &known {
+            ledger.write(&elsewhere, state).await?;
+        }
+        ledger.forget(place).await?;
+        known = None;
+    }
+    if known.is_none_or(|state| state.gives_way()) {
+        ledger.write(place, planned).await?;
+    }
+    Ok(())
+}
+
 /// Decides about an object. What lies in an archive is looked at once more: only a HEAD tells
 /// whether it was restored.
 async fn judge(
-    scope: &RepairScope,
-    bucket: &BucketPlan,
+    (scope, bucket): (&RepairScope, &BucketPlan),
+    ledger: Option<&Ledger>,
     object: scope::Object,
     stored: StoredEncryption,
-) -> Result<Offender, LookupError> {
+) -> Result<Result<Offender, LookupError>, LedgerError> {
     let place = ObjectId {
         bucket: object.bucket.as_str().to_owned(),
         key: object.key.clone(),
@@ -322,30 +347,34 @@ async fn judge(
     let class = object.storage_class.as_deref().unwrap_or("STANDARD");
     let may_be_archived = matches!(class, "GLACIER" | "DEEP_ARCHIVE" | "INTELLIGENT_TIERING");
     if stored != StoredEncryption::CustomerKey
-        && (may_be_archived || (!object.is_latest && scope.plan.purge))
+        && (may_be_archived
+            || (!object.is_latest && (scope.plan.purge || scope.plan.purge_overwritten)))
     {
         let carries = HiddenMetadata { acls: false, ..bucket.carries };
         match snapshot::look(&scope.aws.s3_bulk, &place, place.version.as_deref(), carries).await {
             Lookup::Found(seen) => {
                 requests = carries.requests(&seen);
                 archive = seen.archive;
-                locked = seen.lock.protects(
-                    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000)
-                        .unwrap_or(i64::MAX),
-                );
+                locked = seen.lock.protects(scope.aws.s3_clock.now_or_own_millis());
             }
             Lookup::Absent => {
-                return Ok(Offender {
+                return Ok(Ok(Offender {
                     place,
                     object,
                     stored,
                     choice: Choice::Nothing,
                     requests: 1,
-                });
+                    made: None,
+                }));
             }
-            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => return Err(obstacle),
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => return Ok(Err(obstacle)),
         }
     }
+    let known = match ledger {
+        Some(ledger) if !object.is_latest => ledger.get(&place)?,
+        _ => None,
+    };
+    let made = known.and_then(|state| state.made().map(str::to_owned));
     let seen = ObjectState {
         customer_key: stored == StoredEncryption::CustomerKey,
         has_data_key: matches!(
@@ -357,18 +386,15 @@ async fn judge(
         archive,
         locked,
         loss: None,
-        replaced: scope.plan.purge,
-        null: false,
+        replaced: made.is_some(),
+        null: place.version.as_deref() == Some(NULL),
     };
     let choice = choice::choose(&seen, true, scope.plan.wish(&bucket.target));
-    Ok(Offender { place, object, stored, choice, requests })
+    Ok(Ok(Offender { place, object, stored, choice, requests, made }))
 }
 
-fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan) -> CostInputs<'a> {
-    let age = offender
-        .object
-        .modified
-        .map_or(0, |modified| (OffsetDateTime::now_utc() - modified).whole_days());
+fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan, now: OffsetDateTime) -> CostInputs<'a> {
+    let age = offender.object.modified.map_or(0, |modified| (now - modified).whole_days());
     CostInputs {
         size: offender.object.size,
         storage_class: offender.object.storage_class.as_deref().unwrap_or("STANDARD"),
@@ -378,7 +404,7 @@ fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan) -> CostInputs<'a> {
             StoredEncryption::Kind(EncryptionKind::SseKms | EncryptionKind::DsseKms, _)
         ),
         to_kms: bucket.target.kind != EncryptionKind::SseS3,
-        versioned: bucket.versioned,
+        versioned: bucket.versioning.has_versions(),
         // Whether it has tags is not known yet.
         look: bucket.carries.a_look() + 1,
     }
@@ -412,6 +438,10 @@ impl PlaceSurvey {
         let group = self.groups.entry(offender.choice).or_default();
         group.objects += 1;
         group.bytes += offender.object.size;
+        let class = offender.object.storage_class.as_deref().unwrap_or("STANDARD");
+        if !group.classes.contains(class) {
+            group.classes.insert(class.to_owned());
+        }
         if group.first.len() < NAMED {
             group.first.push(match (&offender.place.version, offender.object.is_latest) {
                 (Some(version), false) => {

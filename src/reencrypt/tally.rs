@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::reencrypt::{
-    leftover::{self, Leftover},
-    machine::choice::RepairMethod,
-    place::ObjectId,
-    repair::{PreviousVersion, RepairResult},
+use crate::{
+    base::lookup::LookupError,
+    reencrypt::{
+        cluster_gate::GateClosed,
+        leftover::{self, Leftover},
+        machine::{
+            choice::RepairMethod,
+            event::{RepairEnd, ReplacedVersion},
+        },
+        place::ObjectId,
+    },
 };
 
 /// How the objects' turns ended.
@@ -20,6 +26,8 @@ pub(crate) struct RepairTally {
     pub(crate) left: BTreeMap<String, (u64, ObjectId)>,
     failed: u64,
     pub(crate) unseen: u64,
+    /// What was not begun because a cluster had come up that may use its place.
+    pub(crate) refused: u64,
 }
 
 impl RepairTally {
@@ -27,41 +35,63 @@ impl RepairTally {
     pub(crate) fn count(
         &mut self,
         (place, size, index): (&ObjectId, u64, usize),
-        end: RepairResult,
+        end: RepairEnd<LookupError>,
     ) {
         let why = match end {
-            RepairResult::Done(method, old) => {
+            RepairEnd::Done(method, old) => {
                 let done = self.done.entry((index, method)).or_default();
                 *done = (done.0 + 1, done.1.saturating_add(size));
                 match old {
-                    Some(PreviousVersion::Left(reason)) => reason.advice().to_owned(),
-                    None | Some(PreviousVersion::ToPurge) => return,
+                    Some(ReplacedVersion::Left(reason)) => reason.advice().to_owned(),
+                    None | Some(ReplacedVersion::ToPurge) => return,
                 }
             }
-            RepairResult::Purged => {
+            RepairEnd::Purged => {
                 self.purged += 1;
                 return;
             }
-            RepairResult::Restoring => {
+            RepairEnd::Restoring => {
                 self.restoring += 1;
                 return;
             }
-            RepairResult::Nothing => return,
-            RepairResult::Left(reason) => reason.advice().to_owned(),
-            RepairResult::Changed => {
+            RepairEnd::Nothing => return,
+            RepairEnd::Left(reason) => reason.advice().to_owned(),
+            RepairEnd::Changed => {
                 self.failed += 1;
                 "another writer changed it meanwhile; run this again".to_owned()
             }
-            RepairResult::Failed(why) => {
+            RepairEnd::Damaged(losses) => {
+                self.failed += 1;
+                format!(
+                    "it is encrypted as asked, but not the same any more: {}; mend that by hand, or write it anew, then run this again",
+                    losses.join(", ")
+                )
+            }
+            RepairEnd::UploadLeft(upload) => {
+                self.failed += 1;
+                format!(
+                    "its upload in parts {upload} could not be aborted, and is billed until it is; run this again, or abort it by hand (s3:AbortMultipartUpload)"
+                )
+            }
+            RepairEnd::Failed(why) => {
                 self.failed += 1;
                 why
             }
-            RepairResult::Unseen(obstacle) => {
+            RepairEnd::Unseen(obstacle) => {
                 self.unseen += 1;
                 leftover::unseen(&obstacle)
             }
         };
         self.left.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
+    }
+
+    /// Counts an object that was not begun.
+    pub(crate) fn hold(&mut self, place: &ObjectId, why: &GateClosed) {
+        match why {
+            GateClosed::InUse(_) => self.refused += 1,
+            GateClosed::Unseen(_) => self.unseen += 1,
+        }
+        self.left.entry(why.to_string()).or_insert_with(|| (0, place.clone())).0 += 1;
     }
 
     pub(crate) fn done(&self) -> u64 {

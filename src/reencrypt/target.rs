@@ -3,7 +3,12 @@
 use crate::{
     base::names::KeyReference,
     checks::stored::Standard,
-    facts::{emr::SecurityConfiguration, s3::DefaultEncryption, stored::StoredEncryption},
+    facts::{
+        emr::SecurityConfiguration,
+        s3::DefaultEncryption,
+        stored::{self, StoredEncryption},
+    },
+    reencrypt::machine::state::TargetEncryption,
     settings::policy::EncryptionKind,
 };
 
@@ -28,9 +33,12 @@ impl RepairTarget {
 }
 
 impl RepairTarget {
-    /// Whether both ask S3 for the same.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        (self.kind, &self.key) == (other.kind, &other.key)
+    /// The same in S3's words.
+    pub(crate) fn encryption(&self) -> TargetEncryption {
+        TargetEncryption {
+            algorithm: stored::server_side_encryption(self.kind).as_str().to_owned(),
+            key: self.key.clone(),
+        }
     }
 }
 

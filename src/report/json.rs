@@ -17,7 +17,7 @@ use crate::{
     },
     evidence::{
         chain::ChainLink,
-        timeline::{ActionRecord, StateChange, TimelineEntry},
+        timeline::{ActionRecord, StateChange, Timeline, TimelineEntry},
     },
     facts::{gather::Facts, stored::StoredEncryption, sts::CallerIdentity, written::OutputSurvey},
     settings::{policy::Policy, resolve::SettingsFile},
@@ -93,6 +93,46 @@ pub struct Record<'a> {
     /// The exit code, after remapping; 74 cannot stand here, since a document does not know whether
     /// it will arrive.
     pub exit_code: u8,
+}
+
+impl<'a> Record<'a> {
+    /// A record of a run's beginning, its end, and what happened between them; of all else it says
+    /// that there is none.
+    pub(crate) fn of_run(
+        run: &'a str,
+        command: ReportedCommand,
+        started: OffsetDateTime,
+        timeline: &Timeline,
+        outcome: Outcome,
+        exit_code: u8,
+    ) -> Self {
+        Self {
+            version: RUN_REPORT_VERSION,
+            guard: env!("CARGO_PKG_VERSION"),
+            run,
+            command,
+            only: false,
+            started,
+            ended: OffsetDateTime::now_utc(),
+            who: RunCaller::of(None, None),
+            chain: None,
+            inputs: None,
+            facts: None,
+            findings: Vec::new(),
+            exceptions: Vec::new(),
+            residual_risks: &[],
+            verdict: None,
+            watched: None,
+            states: timeline.states(),
+            written: &[],
+            objects: ObjectSummary::of(&[]),
+            actions: timeline.actions(),
+            timeline: timeline.moments(),
+            calls: Vec::new(),
+            outcome,
+            exit_code,
+        }
+    }
 }
 
 /// What was asked of the guard.

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::{
     base::{lookup::LookupError, outcome::Outcome},
-    reencrypt::{cost::CostEstimate, job::Job, leftover::SkippedObjects},
+    reencrypt::{cost::CostEstimate, job::Job, leftover::SkippedObjects, uploads::OpenUploads},
     settings::policy::Policy,
 };
 
@@ -54,6 +54,9 @@ pub(crate) struct ReencryptReport {
     pub(crate) buckets: Vec<BucketTarget>,
     /// Why the safety switch would refuse to change anything.
     pub(crate) refusals: Vec<String>,
+    /// What the changes set off besides: notifications, replication, lifecycle rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) side_effects: Vec<String>,
     /// What was found and done, location by location; empty where nothing was looked at.
     pub(crate) locations: Vec<ReencryptedLocation>,
     /// Old versions that were removed.
@@ -64,6 +67,10 @@ pub(crate) struct ReencryptReport {
     pub(crate) jobs: Vec<Job>,
     /// What is not done, by why.
     pub(crate) left: Vec<SkippedObjects>,
+    /// Uploads in parts that are open in the locations, and that were not looked at: they are no
+    /// objects yet. Only locations that have some, or where that could not be seen.
+    #[serde(default)]
+    pub(crate) open_uploads: Vec<OpenUploads>,
     /// What it would cost, looking included.
     pub(crate) estimate: CostEstimate,
     /// What it came to; none where nothing was done.
@@ -98,6 +105,9 @@ pub(crate) struct ReencryptOptions {
     pub(crate) restore: bool,
     /// `--purge-old-versions`.
     pub(crate) purge_old_versions: bool,
+    /// `--purge-overwritten-versions`.
+    #[serde(default)]
+    pub(crate) purge_overwritten_versions: bool,
     /// `--generate-manifest`.
     pub(crate) generate_manifest: bool,
 }

@@ -16,7 +16,7 @@ impl WatchEvent {
             // The runner is stopped by whoever supervises it.
             Self::Done | Self::StopRunner(_) => {}
             Self::Blind(why) => report.alarm(&[Reason::new(format!(
-                "no search for the run's clusters has succeeded since the launch, so that nobody can tell whether one is unsafe; the runner is stopped: {why}"
+                "the run's clusters could not be searched for within the time limit (setting `judge_within`), so that nobody can tell whether one is unsafe; the runner is stopped: {why}"
             ))
             .fix("give the guard what is denied (`emr-etl-guard explain --permissions`), or look at the account's clusters yourself: aws emr list-clusters --active")]),
             Self::Unjudged(id, findings) => report.alarm(&[Reason::new(format!(

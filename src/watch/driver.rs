@@ -16,7 +16,11 @@ use tokio::{
 
 use crate::{
     aws::clients::Aws,
-    base::{lookup::Lookup, names::ClusterId},
+    base::{
+        aws_calls,
+        lookup::{Lookup, LookupError, LookupErrorKind},
+        names::ClusterId,
+    },
     checks::{
         clusters::{self, ExpectedEnd},
         finding::{Level, Status, apply_policy},
@@ -31,6 +35,7 @@ use crate::{
         emr::{
             self, ClusterFacts, ClusterListing, ClusterStatus, ClusterStep, SecurityConfiguration,
         },
+        sts,
     },
     settings::{
         policy::Policy,
@@ -66,6 +71,8 @@ const HEARTBEAT: Duration = Duration::from_mins(10);
 #[derive(Clone, Debug)]
 pub(crate) struct WatchPlan {
     pub(crate) selector: ClusterSelector,
+    /// The account that the run was launched in, where that is known.
+    pub(crate) account: Option<String>,
     /// The run's id, by which the processes that it left are known; none where there is no run.
     pub(crate) run: Option<String>,
     /// What is watched.
@@ -113,6 +120,7 @@ impl WatchPlan {
         });
         Self {
             selector: prepared.selector,
+            account: prepared.account,
             run: Some(prepared.run),
             mode: WatchMode::Resume,
             known: run.clusters.clone(),
@@ -491,7 +499,11 @@ impl Driver {
         Some(record.judgement(persistent))
     }
 
+    /// Where nobody shows the clusters, no summaries are made.
     fn publish(&self) {
+        if self.summaries.is_closed() {
+            return;
+        }
         let watched = self.records.values().filter(|record| self.watched.contains(&record.id));
         self.summaries.send_replace(watched.map(ClusterSummary::of).collect());
     }
@@ -543,9 +555,10 @@ impl Driver {
         match question {
             Question::Search => {
                 let since = self.plan.selector.launched.map(|launched| launched - CLOCKS);
+                let (watched, account) = (self.watched.clone(), self.plan.account.clone());
                 self.asked.spawn(async move {
-                    let since = since.unwrap_or_else(emr::recently);
-                    Answered::Listed(emr::list(&aws.emr, Some(since), &[]).await)
+                    let since = since.unwrap_or_else(|| emr::recently(&aws));
+                    Answered::Listed(search(&aws, since, &watched, account.as_deref()).await)
                 });
             }
             Question::Look { id, cluster, steps } => {
@@ -780,6 +793,36 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Lists the clusters since then. In another account than the run's an empty list would tell that
+/// there is nothing; so where it holds none that is `watched`, it only counts while the credentials
+/// are the account's still.
+async fn search(
+    aws: &Aws,
+    since: OffsetDateTime,
+    watched: &BTreeSet<ClusterId>,
+    account: Option<&str>,
+) -> Lookup<Vec<ClusterListing>> {
+    let listed = emr::list(&aws.emr, Some(since), &[]).await;
+    let Some(account) = account else { return listed };
+    let in_doubt = |all: &Vec<ClusterListing>| !all.iter().any(|one| watched.contains(&one.id));
+    if !listed.found().is_some_and(in_doubt) {
+        return listed;
+    }
+    match sts::identity(&aws.sts).await {
+        Lookup::Found(identity) if identity.account.as_str() != account => {
+            Lookup::Denied(LookupError::new(
+                aws_calls::LIST_CLUSTERS.permission,
+                LookupErrorKind::Denied,
+                format!(
+                    "the guard's credentials are of account {}, and the run was launched in account {account}",
+                    identity.account
+                ),
+            ))
+        }
+        _ => listed,
     }
 }
 

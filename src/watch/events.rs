@@ -40,7 +40,7 @@ pub(crate) enum WatchEvent {
     Help(ClusterId, bool, String),
     /// The runner must stop.
     StopRunner(Force),
-    /// No search for the run's clusters has succeeded within the time limit; why.
+    /// No cluster of the run was judged, and for the time limit no search for them has succeeded; why.
     Blind(String),
     /// A cluster could not be judged within the time limit, and goes on.
     Unjudged(ClusterId, Vec<Finding>),

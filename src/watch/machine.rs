@@ -2,6 +2,7 @@
 //! AWS or depends on chance, and nothing outside this folder is used but the standard library: the
 //! simulation in `integration/simulation` compiles the very same files.
 
+mod budget;
 mod cluster;
 pub(crate) mod conclusion;
 pub(crate) mod ending;

@@ -30,7 +30,7 @@ fn to_webhook(stage: Stage, receiver: &Receiver) -> Stage {
 }
 
 /// A command that keeps what it is told, and then does what `script` says.
-fn to_command(stage: Stage, script: &str) -> Stage {
+pub(crate) fn to_command(stage: Stage, script: &str) -> Stage {
     let keep = "n=$(ls -d alert-* 2>/dev/null | wc -l); cat > tmp-$n; env | grep ^GUARD_ALERT_ > env-$n; mv tmp-$n alert-$n";
     stage.write("page", &format!("#!/bin/sh\n{keep}\n{script}\n"));
     std::fs::set_permissions(stage.path("page"), std::fs::Permissions::from_mode(0o755)).unwrap();

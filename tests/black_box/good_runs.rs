@@ -1,9 +1,17 @@
 //! Runs that should succeed, the runner's own endings, and its output, byte for byte.
 
-use emr_simulator::{ClusterState, Command as Set, PutObject, StartCluster, StartState};
+use std::time::{Duration, Instant};
+
+use emr_simulator::{
+    Advance, ClusterState, Command as Set, Fault, FaultKind, NextCluster, PutObject, StartCluster,
+    StartState, Timings,
+};
 use serde_json::json;
 
-use crate::support::{Stage, hermetic_command};
+use crate::{
+    catalogue::for_each,
+    support::{Played, Stage, hermetic_command, wait_until},
+};
 
 #[test]
 fn a_good_run_at_debug_ends_0_with_nothing_on_stderr() {
@@ -40,10 +48,10 @@ fn the_report_holds_everything_a_reader_needs_in_a_stable_form() {
 /// state is always the same, and so is the number of logs that EMR has brought.
 fn terminating() -> Stage {
     let stage = Stage::acme();
-    stage.set(Set::SetTimings(emr_simulator::Timings {
+    stage.set(Set::SetTimings(Timings {
         bootstrapping: 36.0,
         terminating: 3600.0,
-        ..emr_simulator::Timings::all(6.0)
+        ..Timings::all(6.0)
     }));
     stage
 }
@@ -105,7 +113,7 @@ fn packaged(start_script: &str) -> Stage {
 }
 
 /// The runner's version in the report, and what the runner was started for.
-fn version_and_starts(stage: &Stage, played: &crate::support::Played) -> (String, String) {
+fn version_and_starts(stage: &Stage, played: &Played) -> (String, String) {
     let version = played.report["inputs"]["runner"]["version"]["found"].as_str();
     let starts = std::fs::read_to_string(stage.path("starts")).unwrap_or_default();
     (version.unwrap_or_default().to_owned(), starts)
@@ -203,15 +211,79 @@ fn a_forged_log_line_cannot_claim_a_foreign_cluster() {
 #[test]
 fn a_bootstrap_failure_and_its_retry_are_both_accounted_for() {
     let stage = Stage::acme();
-    stage.set(Set::SetNextCluster(emr_simulator::NextCluster {
-        bootstrap_failure: true,
-        ..Default::default()
-    }));
+    stage.set(Set::SetNextCluster(NextCluster { bootstrap_failure: true, ..Default::default() }));
     let played = stage.run();
     // The first cluster ended with an error, which is not what a finished run looks like; but it
     // was safe, and its retry did the work.
     assert_eq!(played.clusters().len(), 2);
     played.expect_code(0);
+}
+
+#[test]
+fn a_good_run_of_which_three_clusters_ran_the_same_steps_ends_0_and_says_so() {
+    let stage = Stage::acme();
+    for nth in [1, 2] {
+        let lost = FaultKind::AppliedThenReset;
+        stage.set(Set::AddFault(Fault::nth("RunJobFlow", nth, lost)));
+    }
+    let played = stage.run();
+    played.expect_code(0);
+    assert_eq!(played.clusters().len(), 3);
+    insta::assert_snapshot!(played.redact(&played.stderr));
+}
+
+/// Runs to the end; the instances of the last of `clusters` are there for ten of the guard's
+/// intervals, from the `looks`th look on that follows its launch.
+///
+/// The guard needs less than six, which at the default pace are 30 s; the other four are for
+/// whatever else the machine does.
+fn with_brief_instances(stage: &Stage, clusters: usize, looks: usize) -> Played {
+    const INTERVAL: Duration = Duration::from_millis(300);
+    stage.set(Set::SetTimings(Timings::all(3600.0)));
+    let mut command = stage.command("run");
+    command.env("EMR_ETL_GUARD_WATCH_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
+    let child = command.spawn().unwrap();
+    wait_until("the launch", || stage.sim.requests_for("RunJobFlow").len() == clusters);
+    let before = stage.by_guard("ListClusters");
+    wait_until("looks while it starts", || stage.by_guard("ListClusters") >= before + looks);
+    let before = stage.sim.requests_for("DescribeVolumes").len();
+    stage.set(Set::Advance(Advance { seconds: 3600.0 }));
+    let deadline = Instant::now() + 10 * INTERVAL;
+    let seen = || {
+        let asked = stage.sim.requests_for("DescribeVolumes");
+        asked.iter().skip(before).any(|request| request.status == Some(200))
+    };
+    while !seen() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    stage.set(Set::Advance(Advance { seconds: 20.0 * 3600.0 }));
+    stage.finish(child)
+}
+
+#[test]
+fn a_good_run_whose_instances_live_briefly_keeps_its_code_at_every_level() {
+    for_each(&["DEBUG", "INFO", "WARN"], |level| {
+        let stage = Stage::acme().replace("level: DEBUG", &format!("level: {level}"));
+        // As late as the guard is ever to look again while a cluster starts.
+        let played = with_brief_instances(&stage, 1, 5);
+        played.expect_code(0);
+        assert_eq!(played.stderr, "", "{level}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_good_run_whose_instances_live_briefly_after_a_bootstrap_retry_keeps_its_code() {
+    let stage = Stage::acme().replace("level: DEBUG", "level: INFO");
+    stage.set(Set::SetNextCluster(NextCluster {
+        bootstrap_failure: true,
+        timings: Some(Timings { bootstrapping: 240.0, ..Timings::all(6.0) }),
+        ..Default::default()
+    }));
+    let played = with_brief_instances(&stage, 2, 0);
+    played.expect_code(0);
+    assert_eq!(played.stderr, "");
+    assert_eq!(played.clusters().len(), 2);
 }
 
 #[test]
@@ -274,16 +346,13 @@ fn the_runners_own_codes_pass_through() {
     ) else {
         unreachable!()
     };
-    stage.set(Set::SetTimings(emr_simulator::Timings::all(36_000.0)));
+    stage.set(Set::SetTimings(Timings::all(36_000.0)));
     stage.set(Set::StartCluster(StartCluster { state: StartState::Running, ..cluster }));
     stage.run().expect_code(18);
 
     // 1: a step fails.
     let stage = Stage::acme();
-    stage.set(Set::SetNextCluster(emr_simulator::NextCluster {
-        fail_step: Some(3),
-        ..Default::default()
-    }));
+    stage.set(Set::SetNextCluster(NextCluster { fail_step: Some(3), ..Default::default() }));
     stage.run().expect_code(1);
 }
 
@@ -302,10 +371,7 @@ fn a_success_that_ran_nothing_is_not_confirmed() {
 fn a_cluster_that_nobody_waits_for_is_not_confirmed() {
     let stage = Stage::acme().misbehave("leave-running");
     // Its instances are waited for, to see what they are.
-    stage.set(Set::SetTimings(emr_simulator::Timings {
-        starting: 6.0,
-        ..emr_simulator::Timings::all(3600.0)
-    }));
+    stage.set(Set::SetTimings(Timings { starting: 6.0, ..Timings::all(3600.0) }));
     let played = stage.run();
     played.expect_code(75);
     insta::assert_snapshot!(played.redact(&played.stderr));
@@ -333,7 +399,7 @@ fn every_byte_of_the_runners_output_passes_even_what_is_no_text() {
     stage.prepare(&mut alone);
     let alone = stage.play(alone);
     alone.expect_code(0);
-    let lines = |played: &crate::support::Played| -> Vec<Vec<u8>> {
+    let lines = |played: &Played| -> Vec<Vec<u8>> {
         played.raw_stdout.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
     };
     let same = |line: &[u8]| {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use emr_simulator::{
     Calls, ClusterState, Command as Set, Fault, FaultKind, Hook, Moment, StartCluster, StartState,
+    Timings,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -11,14 +12,9 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::support::{Stage, under_way};
+use crate::support::{Stage, programs, under_way, wait_until};
 
 const THREE_DAYS: f64 = 3.0 * 86_400.0;
-
-fn by_guard(stage: &Stage, operation: &str) -> usize {
-    let requests = stage.sim.requests_for(operation).into_iter();
-    requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
-}
 
 fn state(stage: &Stage, id: &str) -> ClusterState {
     stage.sim.with_world(|world| world.cluster(id).unwrap().state)
@@ -48,7 +44,7 @@ fn a_line_of_the_log_gives_no_right_to_end_an_old_cluster_of_the_same_name() {
     assert!(played.stdout.contains("EMR jobflow j-THEIRS"), "the line was printed");
     assert_eq!(state(&stage, "j-THEIRS"), ClusterState::Waiting);
     for call in ["TerminateJobFlows", "SetTerminationProtection"] {
-        assert_eq!(by_guard(&stage, call), 0, "{call}");
+        assert_eq!(stage.by_guard(call), 0, "{call}");
     }
 }
 
@@ -65,7 +61,7 @@ fn a_cluster_of_the_same_name_with_another_runs_tag_is_not_this_runs_even_in_per
     played.expect_code(0);
     assert!(!played.clusters().contains(&"j-THEIRS".to_owned()));
     assert_eq!(state(&stage, "j-THEIRS"), ClusterState::Waiting);
-    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
 }
 
 #[test]
@@ -113,4 +109,55 @@ fn a_run_that_is_closed_later_is_not_confirmed_where_its_volumes_were_never_seen
     assert!(!played.stdout.contains("was what was verified;"), "{}", played.stdout);
     assert_eq!(std::fs::read_dir(stage.path("state/runs")).unwrap().count(), 0, "told once");
     stage.play(stage.watch_resume()).expect_code(0);
+}
+
+/// A runner that ends as `end` says, and leaves a detached child behind: told to, it launches a
+/// cluster without encryption, as a wrapper's forgotten job would.
+fn leaving_a_launcher(end: &str) -> Stage {
+    let runner = programs().runner.display().to_string();
+    let launch = "i=0; while [ ! -e go ] && [ $i -lt 1500 ]; do i=$((i + 1)); sleep 0.02; done; [ -e go ] && exec \"$@\" < sealed";
+    let stage = Stage::acme().misbehave("drop-security-configuration").scripted(&format!(
+        "cat > sealed\nsetsid sh -c '{launch}' sh '{runner}' \"$@\" > /dev/null 2>&1 &\necho $! > child\necho $$ > left\n{end}"
+    ));
+    stage.set(Set::SetTimings(Timings { terminating: 6.0, ..Timings::all(3600.0) }));
+    stage
+}
+
+/// Whether the process whose number is in this file is there.
+fn lives(stage: &Stage, file: &str) -> bool {
+    let pid =
+        std::fs::read_to_string(stage.path(file)).ok().and_then(|pid| pid.trim().parse().ok());
+    pid.is_none_or(|pid| kill(Pid::from_raw(pid), None).is_ok())
+}
+
+#[test]
+fn what_a_detached_child_launches_after_the_runners_end_is_this_runs_however_that_ended() {
+    for end in ["exit 1", "exit 0", "kill -9 $$"] {
+        let stage = leaving_a_launcher(end).env("EMR_ETL_GUARD_STOP_TIMEOUT", "50s");
+        let mut child = stage.command("run").spawn().unwrap();
+        wait_until("the runner's end", || !lives(&stage, "left"));
+        let before = stage.by_guard("ListClusters");
+        // A guard that does not wait for the child is gone after some looks.
+        wait_until("more looks than the last ones", || {
+            stage.by_guard("ListClusters") > before + 12 || child.try_wait().unwrap().is_some()
+        });
+        stage.write("go", "");
+        let played = stage.finish(child);
+        played.expect_code(76);
+        assert_eq!(played.clusters().len(), 1, "{end}");
+        assert_eq!(state(&stage, &played.clusters()[0]), ClusterState::Terminated);
+        assert!(!lives(&stage, "child"), "{end}: nothing is left that could launch another");
+    }
+}
+
+#[test]
+fn what_a_runner_leaves_behind_is_ended_when_its_time_is_over_and_only_then_the_run_is_closed() {
+    let stage = leaving_a_launcher("exit 1");
+    let played = stage.run();
+    played.expect_code(1);
+    assert!(!lives(&stage, "child"));
+    assert_eq!(stage.sim.requests_for("RunJobFlow").len(), 0);
+    let ended = " processes that the runner had left behind";
+    assert!(played.stdout.contains(ended), "{}", played.stdout);
+    assert_eq!(std::fs::read_dir(stage.path("state/runs")).unwrap().count(), 0, "it is closed");
 }

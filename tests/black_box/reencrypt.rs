@@ -23,7 +23,7 @@ pub(crate) fn stage(bucket: PutBucket) -> Stage {
     stage
 }
 
-fn put(stage: &Stage, key: &str, object: PutObject) {
+pub(crate) fn put(stage: &Stage, key: &str, object: PutObject) {
     stage.set(Set::PutObject(PutObject {
         bucket: "old".to_owned(),
         key: key.to_owned(),
@@ -31,7 +31,7 @@ fn put(stage: &Stage, key: &str, object: PutObject) {
     }));
 }
 
-fn unencrypted(body: &str) -> PutObject {
+pub(crate) fn unencrypted(body: &str) -> PutObject {
     PutObject { body: Some(body.to_owned()), sse: Some(Sse::None), ..PutObject::default() }
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn command(stage: &Stage, words: &[&str]) -> std::process::Command {
     command
 }
 
-fn reencrypt(stage: &Stage, words: &[&str]) -> Played {
+pub(crate) fn reencrypt(stage: &Stage, words: &[&str]) -> Played {
     stage.play(command(stage, words))
 }
 
@@ -336,18 +336,20 @@ fn old_versions_are_named_and_removed_only_when_asked_and_only_behind_a_proved_o
     let first = apply(&stage, &[]);
     first.expect_code(75);
     assert!(
-        first.stderr.contains("an old version: add --purge-old-versions to remove it"),
+        first.stderr.contains("an old version: --purge-old-versions removes those"),
         "{}",
         first.stderr
     );
     assert_eq!((versions("a"), versions("gone")), (3, 2));
     let second = apply(&stage, &["--purge-old-versions"]);
     second.expect_code(75);
-    assert!(
-        second.stderr.contains("its key is deleted: no newer version proves anything, so it stays"),
-        "{}",
-        second.stderr
-    );
+    // What `one` was overwritten by is no copy of it.
+    assert_eq!((versions("a"), versions("gone")), (2, 2));
+    let third = apply(&stage, &["--purge-old-versions", "--purge-overwritten-versions"]);
+    third.expect_code(75);
+    // Its key is deleted: no newer version proves anything.
+    let gone = |line: &str| line.contains("gone (version ") && line.contains(": an old version: ");
+    assert!(third.stderr.lines().any(gone), "{}", third.stderr);
     assert_eq!((versions("a"), versions("gone")), (1, 2));
     assert_eq!(object(&stage, "a").body.unwrap(), b"two");
 }
@@ -442,7 +444,7 @@ fn a_bucket_that_nobody_named_is_refused() {
 }
 
 /// The places of the stage's runner config.
-fn of_config(stage: &Stage, words: &[&str]) -> Played {
+pub(crate) fn of_config(stage: &Stage, words: &[&str]) -> Played {
     stage.write("config.yml", &stage.config);
     reencrypt(stage, &[words, &["--", "run", "-c", "config.yml", "-r", "resolver.json"]].concat())
 }
@@ -601,7 +603,7 @@ fn killed_in_the_middle_the_next_run_finishes_and_nothing_is_done_twice() {
 
 /// Starts a repair of one object of 6 GiB, and kills it when some of its parts are copied; gives
 /// how many calls for parts there were.
-fn killed_among_parts(stage: &Stage, words: &[&str]) -> usize {
+pub(crate) fn killed_among_parts(stage: &Stage, words: &[&str]) -> usize {
     put(
         stage,
         "big",
@@ -887,6 +889,9 @@ fn the_printed_policy_allows_every_call_that_a_repair_makes() {
             ("ListObjectVersions", _) => "s3:ListBucketVersions",
             ("GetBucketEncryption", _) => "s3:GetEncryptionConfiguration",
             ("GetObjectLockConfiguration", _) => "s3:GetBucketObjectLockConfiguration",
+            ("GetBucketNotificationConfiguration", _) => "s3:GetBucketNotification",
+            ("GetBucketReplication", _) => "s3:GetReplicationConfiguration",
+            ("GetBucketLifecycleConfiguration", _) => "s3:GetLifecycleConfiguration",
             ("HeadObject" | "GetObject", true) => "s3:GetObjectVersion",
             ("HeadObject" | "GetObject", false) => "s3:GetObject",
             ("GetObjectTagging", true) => "s3:GetObjectVersionTagging",
@@ -901,6 +906,7 @@ fn the_printed_policy_allows_every_call_that_a_repair_makes() {
                 _,
             ) => "s3:PutObject",
             ("ListParts", _) => "s3:ListMultipartUploadParts",
+            ("ListMultipartUploads", _) => "s3:ListBucketMultipartUploads",
             (operation, _) => &format!("{}:{operation}", request.subject.service),
         };
         assert!(actions.contains(&action), "{action} is not allowed: {actions:?}");
@@ -909,10 +915,14 @@ fn the_printed_policy_allows_every_call_that_a_repair_makes() {
     for action in [
         "s3:RestoreObject",
         "s3:GetBucketWebsite",
+        "s3:GetBucketNotification",
+        "s3:GetReplicationConfiguration",
+        "s3:GetLifecycleConfiguration",
         "s3:DeleteObjectVersion",
         "s3:CreateJob",
         "s3:UpdateJobStatus",
         "s3:ListMultipartUploadParts",
+        "s3:ListBucketMultipartUploads",
         "s3:UpdateObjectEncryption",
     ] {
         assert!(seen.contains(action), "{action} was not asked: {seen:?}");

@@ -61,7 +61,7 @@ fn bill(bill: &Value) -> BTreeMap<String, u64> {
     numbers
 }
 
-fn page(stage: &Stage, document: &Value) -> String {
+pub(crate) fn page(stage: &Stage, document: &Value) -> String {
     stage.write("document.json", &document.to_string());
     let mut guard = hermetic_command(&programs().guard);
     guard.args(["report", "html", "document.json"]);
@@ -157,7 +157,10 @@ fn what_it_came_to_is_what_s3_was_asked() {
         "{document:#}"
     );
     assert_eq!(spent["restores"], asked(&["RestoreObject"]));
-    assert_eq!(spent["lists"], asked(&["ListObjectsV2", "ListParts", "ListObjectAnnotations"]));
+    assert_eq!(
+        spent["lists"],
+        asked(&["ListObjectsV2", "ListParts", "ListMultipartUploads", "ListObjectAnnotations"])
+    );
     assert_eq!(spent["bytes-read"], 2 * GIB);
     assert_eq!(spent["bytes-deleted-early"], 2 * GIB, "of 30 days in STANDARD_IA 10 are over");
     assert_eq!(document["spent"]["bytes_copied"], 8 * GIB + 5);
@@ -222,7 +225,8 @@ fn old_versions_and_what_is_left_are_in_the_document() {
         .map(|left| left["objects"].as_u64().unwrap())
         .sum();
     assert_eq!(old, 2, "the one that was there, and the one that the copy left: {document:#}");
-    let second = apply(&stage, &["--purge-old-versions", "--json"]);
+    let purge = ["--purge-old-versions", "--purge-overwritten-versions", "--json"];
+    let second = apply(&stage, &purge);
     second.expect_code(0);
     let document = printed(&second);
     assert_eq!(

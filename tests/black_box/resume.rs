@@ -46,15 +46,6 @@ fn murder(stage: &Stage, child: &mut Child) {
     }
 }
 
-fn terminations_by_guard(stage: &Stage) -> usize {
-    stage
-        .sim
-        .requests_for("TerminateJobFlows")
-        .iter()
-        .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"))
-        .count()
-}
-
 /// The ids of clusters without the security configuration that live.
 fn unsafe_and_alive(stage: &Stage) -> Vec<String> {
     stage.sim.with_world(|world| {
@@ -131,7 +122,8 @@ fn killed_at_any_of_thirty_points_nothing_unsafe_goes_on_nothing_safe_is_ended_n
             return context("a run stays open");
         }
         if is_safe
-            && (terminations_by_guard(&stage) > 0 || matches!(played.code, Some(69 | 71 | 76)))
+            && (stage.by_guard("TerminateJobFlows") > 0
+                || matches!(played.code, Some(69 | 71 | 76)))
         {
             return context("a safe run was not left in peace");
         }
@@ -382,7 +374,7 @@ fn an_open_run_is_not_looked_for_in_another_account() {
 #[test]
 fn two_guards_at_once_on_one_state_directory_one_works_and_the_other_says_who_holds_it() {
     let stage = Stage::acme().misbehave("hang");
-    let mut child = under_way(&stage);
+    let mut child = under_way_for(&stage, Timings { starting: 60.0, ..Timings::all(3600.0) });
     let played: Played = stage.run();
     played.expect_code(69);
     let who = format!("is held by another emr-etl-guard (process {} on ", child.id());
@@ -440,7 +432,7 @@ fn on_stop_terminate_ends_a_verified_cluster_and_leaves_an_adopted_one() {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
     played.expect_code(143);
-    assert_eq!(terminations_by_guard(&stage), 1);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 1);
     // With an hour for each state it is not over yet: the next start makes sure of that.
     assert_eq!((states(&stage), open_runs(&stage)), (vec![ClusterState::Terminating], 1));
     assert!(played.stderr.contains("the run stays open"), "{}", played.stderr);
@@ -459,7 +451,7 @@ fn on_stop_terminate_ends_a_verified_cluster_and_leaves_an_adopted_one() {
     let child = under_way(&stage);
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     stage.finish(child).expect_code(143);
-    assert_eq!(terminations_by_guard(&stage), 0);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
 }
 
 #[test]
@@ -480,7 +472,7 @@ fn a_stop_leaves_a_cluster_that_nobody_could_judge_to_the_next_start_which_ends_
         stage.sim.requests().iter().filter(|request| asked(request)).count() > 1
     });
     assert_eq!(
-        terminations_by_guard(&stage),
+        stage.by_guard("TerminateJobFlows"),
         0,
         "what cannot be judged has its time, while somebody watches"
     );
@@ -489,7 +481,7 @@ fn a_stop_leaves_a_cluster_that_nobody_could_judge_to_the_next_start_which_ends_
     // That it could not be read is no proof that it is unsafe.
     played.expect_code(75);
     assert_eq!(
-        (terminations_by_guard(&stage), states(&stage), open_runs(&stage)),
+        (stage.by_guard("TerminateJobFlows"), states(&stage), open_runs(&stage)),
         (0, vec![ClusterState::Starting], 1)
     );
     let last = played.stderr.lines().last().unwrap();
@@ -497,7 +489,7 @@ fn a_stop_leaves_a_cluster_that_nobody_could_judge_to_the_next_start_which_ends_
     // The next one has the whole time again, and then it counts as unsafe.
     let stage = stage.env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s");
     stage.play(stage.watch_resume()).expect_code(76);
-    assert!(terminations_by_guard(&stage) > 0);
+    assert!(stage.by_guard("TerminateJobFlows") > 0);
     assert_eq!((states(&stage), open_runs(&stage)), (vec![ClusterState::Terminated], 0));
 }
 

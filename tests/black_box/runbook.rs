@@ -133,7 +133,7 @@ fn the_runbook_leads_from_an_unencrypted_archive_to_a_proven_encrypted_one() {
                 "what was before has left something behind"
             );
             let bucket =
-                if command.contains("--generate-manifest") { "acme-log" } else { "acme-archive" };
+                if command.contains("--generate-manifest") { "acme-log" } else { "acme-out" };
             for number in 0..5 {
                 let (bucket, key) = (bucket.to_owned(), format!("old/{number}"));
                 stage.set(Set::PutObject(PutObject {

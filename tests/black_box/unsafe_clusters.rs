@@ -222,7 +222,7 @@ fn a_step_that_somebody_adds_to_an_adopted_cluster_while_the_runs_own_are_at_wor
     }));
     stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
     let child = stage.command("run").spawn().unwrap();
-    let looks = || by_guard(&stage, "ListSteps");
+    let looks = || stage.by_guard("ListSteps");
     crate::support::wait_until("the runner's steps are at work", || {
         stage.sim.with_world(|world| world.clusters[0].state == ClusterState::Running)
     });
@@ -258,7 +258,7 @@ fn a_first_judgement_that_emr_throttles_is_made_all_the_same() {
         played.findings("cluster-security-configuration").into_values().collect::<Vec<_>>(),
         ["refuted"]
     );
-    assert!(by_guard(&stage, "DescribeSecurityConfiguration") >= 9);
+    assert!(stage.by_guard("DescribeSecurityConfiguration") >= 9);
 }
 
 #[test]
@@ -358,14 +358,14 @@ fn groups_that_nobody_may_look_at_count_as_unsafe() {
 fn what_cannot_change_is_asked_once_and_the_rest_no_more_often_than_the_state() {
     let stage = Stage::acme();
     stage.run().expect_code(0);
-    assert_eq!(by_guard(&stage, "ListBootstrapActions"), 1);
+    assert_eq!(stage.by_guard("ListBootstrapActions"), 1);
     // One list tells the states of all clusters; of each one only its beginning and its end are
     // asked for.
-    let states = by_guard(&stage, "ListClusters");
+    let states = stage.by_guard("ListClusters");
     for operation in
         ["DescribeCluster", "ListSteps", "ListInstanceGroups", "ListInstances", "DescribeVolumes"]
     {
-        let asked = by_guard(&stage, operation);
+        let asked = stage.by_guard(operation);
         assert!(
             (1..states).contains(&asked),
             "{asked} times {operation}, {states} looks at the state"
@@ -387,16 +387,6 @@ fn a_persistent_cluster_with_a_bootstrap_action_over_http_is_not_adopted() {
         played.findings("persistent-cluster-configuration").into_values().collect::<Vec<_>>(),
         ["refuted"]
     );
-}
-
-/// The guard's own calls of an operation.
-fn by_guard(stage: &Stage, operation: &str) -> usize {
-    stage
-        .sim
-        .requests_for(operation)
-        .iter()
-        .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"))
-        .count()
 }
 
 #[test]
@@ -565,7 +555,7 @@ fn a_cluster_without_instances_yet_is_neither_overdue_nor_asked_for_them() {
     assert!(stage.sim.wait_for_request(judged, std::time::Duration::from_secs(30)).is_some());
     let starting = |world: &emr_simulator::World| world.clusters[0].state == ClusterState::Starting;
     while stage.sim.with_world(starting) {
-        let asked = by_guard(&stage, "ListInstances");
+        let asked = stage.by_guard("ListInstances");
         assert!(
             asked == 0 || !stage.sim.with_world(starting),
             "no instance was there to be listed"
@@ -610,7 +600,7 @@ fn disks_under_luks_alone_are_inferred_and_ec2_is_not_asked() {
         played.findings("cluster-volumes").into_values().collect::<Vec<_>>(),
         ["not-applicable"]
     );
-    assert_eq!((by_guard(&stage, "ListInstances"), by_guard(&stage, "DescribeVolumes")), (0, 0));
+    assert_eq!((stage.by_guard("ListInstances"), stage.by_guard("DescribeVolumes")), (0, 0));
 }
 
 #[test]
@@ -675,7 +665,7 @@ fn a_persistent_cluster_that_others_start_between_the_pre_flight_and_the_launch_
         "what ran elsewhere is not confirmed: {}",
         played.stderr
     );
-    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
 }
 
 #[test]
@@ -802,7 +792,7 @@ fn a_cluster_that_was_started_twice_is_told_where_it_goes_on_alone() {
         "{}",
         played.stderr
     );
-    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
 }
 
 #[test]
@@ -815,7 +805,7 @@ fn by_policy_a_cluster_that_goes_on_alone_ends_and_the_one_that_worked_is_confir
         "{}",
         played.stdout
     );
-    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 1);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 1);
     assert!(
         stage.sim.with_world(|world| world.clusters.iter().all(|cluster| cluster.state.is_over()))
     );
@@ -847,7 +837,7 @@ fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
     played.expect_code(137);
     assert_eq!(played.findings("no-orphan").into_values().collect::<Vec<_>>(), ["refuted"]);
     assert!(played.stderr.contains("goes on, and nobody waits for it"), "{}", played.stderr);
-    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
 
     let stage = Stage::acme()
         .misbehave("hang")
@@ -856,7 +846,7 @@ fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
     let played = runner_killed(&stage);
     played.expect_code(137);
     assert_eq!(played.report["watched"]["clusters"][0]["orphan"], "ended");
-    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 1);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 1);
 
     // One that somebody else uses, too, is nobody's orphan.
     let stage = Stage::acme()
@@ -867,7 +857,7 @@ fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
     stage.set(crate::good_runs::waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
     let played = runner_killed(&stage);
     played.expect_code(137);
-    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
 }
 
 #[test]
@@ -907,7 +897,7 @@ fn an_adopted_cluster_that_may_not_be_ended_needs_a_person() {
     let stage = stage.env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "1s");
     let played = stage.run();
     played.expect_code(71);
-    assert_eq!(by_guard(&stage, "TerminateJobFlows"), 0);
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
     assert!(
         played.stderr.contains("the guard may not end it (setting `terminate_adopted`)"),
         "{}",

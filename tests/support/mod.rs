@@ -231,6 +231,27 @@ impl Stage {
         self.env("EMR_ETL_GUARD_RUNNER", &runner)
     }
 
+    /// Has the stand-in runner wait, its config read, until it is [released](Self::release): what is
+    /// changed meanwhile holds from the launch on, whatever the pre-flight has asked.
+    pub(crate) fn held(self) -> Self {
+        let runner = programs().runner.display().to_string();
+        self.scripted(&format!(
+            "cat > sealed\n: > held\nwhile [ ! -e go ]; do sleep 0.02; done\nexec '{runner}' \"$@\" < sealed"
+        ))
+    }
+
+    /// Starts a guard whose runner is [held](Self::held), and waits until it is.
+    pub(crate) fn start_held(&self) -> Child {
+        let child = self.command("run").spawn().expect("the guard starts");
+        wait_until("the runner waits", || self.path("held").exists());
+        child
+    }
+
+    /// Lets a runner that is [held](Self::held) go on.
+    pub(crate) fn release(&self) {
+        self.write("go", "");
+    }
+
     /// Adds an option of the guard.
     pub(crate) fn option(mut self, option: &str) -> Self {
         self.options.push(option.to_owned());
@@ -335,6 +356,12 @@ impl Stage {
             }
         };
         self.finish(child)
+    }
+
+    /// How many calls of an operation came from the guard, not from the runner.
+    pub(crate) fn by_guard(&self, operation: &str) -> usize {
+        let requests = self.sim.requests_for(operation).into_iter();
+        requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
     }
 
     /// Waits for a started guard; a minute is far more than any scene takes.

@@ -16,6 +16,9 @@ const LONGEST_LAG: Ms = 12 * SECOND;
 /// ListClusters, within the two minutes for which a runner waits for the answer.
 const LONGEST_EFFECT: Ms = 104 * SECOND;
 
+/// What makes the draw of crash loops another one than all others.
+const LOOPS: u64 = 0x4C6F_6F70;
+
 /// Draws the decisions.
 #[must_use]
 pub fn draw(seed: u64) -> Scenario {
@@ -28,12 +31,13 @@ pub fn draw(seed: u64) -> Scenario {
     let others = others(random, attach, persistent);
     let heard = runner.as_ref().map_or(MINUTE, heard);
     let forged = if attach { Vec::new() } else { forged(random, others.len()) };
+    let mut loops = Random::new(seed ^ LOOPS);
     Scenario {
         noise: random.bits(),
         settings: settings(random),
         survivor,
         faults: faults(random),
-        lives: lives(random, attach, heard),
+        lives: crash_loop(&mut loops, lives(random, attach, heard)),
         forged,
         person: random.chance(70).then(|| random.between(2 * MINUTE, 6 * HOUR)),
         pushes: random.chance(30),
@@ -309,6 +313,31 @@ fn faults(random: &mut Random) -> Vec<Fault> {
         Fault { kind, operation, from, until: from + length }
     });
     search.into_iter().chain(others).collect()
+}
+
+/// Now and then a guard dies soon after its start, again and again, and is started again at once.
+fn crash_loop(random: &mut Random, mut lives: Vec<GuardLife>) -> Vec<GuardLife> {
+    if !random.chance(6) {
+        return lives;
+    }
+    let count = random.between(2, 7);
+    let deaths = (0..count).map(|_| {
+        let when = if random.chance(50) {
+            CrashTime::Actions(u32::try_from(random.between(1, 20)).unwrap_or(1))
+        } else {
+            CrashTime::After(random.between(500, 8 * SECOND))
+        };
+        let next = random.between(200, 2 * SECOND);
+        GuardLife { crash: Some(Crash { when, power: false }), next, ..GuardLife::QUIET }
+    });
+    // The first guard lives long enough to find something.
+    lives.splice(1..1, deaths);
+    if let Some(first) = lives.first_mut() {
+        let after = random.between(20 * SECOND, 10 * MINUTE);
+        first.crash = Some(Crash { when: CrashTime::After(after), power: false });
+        first.next = random.between(200, 5 * SECOND);
+    }
+    lives
 }
 
 fn lives(random: &mut Random, attach: bool, heard: Ms) -> Vec<GuardLife> {

@@ -142,7 +142,9 @@ impl<M: Machine> Engine<M> {
             Item::Other(index) => self.create_other(index),
             Item::Create { request, survivor } => self.create_requested(request, survivor),
             Item::Forged(index) => self.forge(index),
-            Item::Log(event) => self.tell(event),
+            // The runner's output goes to the guard that has started it, and to nobody after it.
+            Item::Log(event) if self.is_life(0) => self.tell(event),
+            Item::Log(_) => {}
             Item::Runner(item) => self.runner_does(item),
             Item::Serve(call) => self.serve(*call),
             Item::Deliver { life, answer } => self.deliver_answer(life, *answer),

@@ -35,6 +35,7 @@ pub mod sweep;
 pub mod watch {
     /// The state machine.
     pub mod machine {
+        mod budget;
         mod cluster;
         pub mod conclusion;
         pub mod ending;
@@ -64,5 +65,6 @@ pub mod reencrypt {
         pub mod snapshot;
         pub mod state;
         pub mod verdict;
+        pub mod versioning;
     }
 }

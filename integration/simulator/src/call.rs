@@ -49,8 +49,12 @@ impl Service {
     }
 }
 
+/// What a request for a later page of a list says that one for the first does not.
+const MARKERS: [&str; 6] =
+    ["continuation-token", "key-marker", "version-id-marker", "Marker", "NextToken", "nextToken"];
+
 /// A request, understood.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) service: Service,
     pub(crate) subject: Subject,
@@ -105,6 +109,19 @@ impl Call {
         };
         call.understand();
         call
+    }
+
+    /// The same call for the first page, where this one is for a later page of a list.
+    pub(crate) fn for_first_page(&self) -> Option<Self> {
+        let mut first = self.clone();
+        let mut is_later = false;
+        for marker in MARKERS {
+            is_later |= first.query.remove(marker).is_some() | first.form.remove(marker).is_some();
+            if let Some(json) = first.json.as_object_mut() {
+                is_later |= json.remove(marker).is_some();
+            }
+        }
+        is_later.then_some(first)
     }
 
     fn understand(&mut self) {
@@ -215,7 +232,12 @@ impl Call {
                 ("GET", "publicAccessBlock") => "GetPublicAccessBlock",
                 ("GET", "versioning") => "GetBucketVersioning",
                 ("GET", "website") => "GetBucketWebsite",
+                ("GET", "notification") => "GetBucketNotificationConfiguration",
+                ("GET", "replication") => "GetBucketReplication",
+                ("GET", "lifecycle") => "GetBucketLifecycleConfiguration",
+                ("GET", "requestPayment") => "GetBucketRequestPayment",
                 ("GET", "versions") => "ListObjectVersions",
+                ("GET", "uploads") => "ListMultipartUploads",
                 ("GET", "ownershipControls") => "GetBucketOwnershipControls",
                 ("GET", "object-lock") => "GetObjectLockConfiguration",
                 _ => "",

@@ -55,10 +55,10 @@ pub use emr_world::cluster::{
     Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume,
 };
 pub use emr_world::command::{
-    AccountBlock, Advance, Applied, AttachedPolicy, Command, CommandError, Hook, Moment, Named,
-    ObjectName, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole,
-    PutSecurityConfiguration, PutSubnet, PutVpc, Rounds, Seed, SendMessage, SetClock, SetLatency,
-    StartCluster, Switch, UpdateCluster,
+    AccountBlock, Advance, Applied, AttachedPolicy, ChangeObject, Command, CommandError, Hook,
+    Moment, Named, ObjectName, ObjectVersion, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile,
+    PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutUpload, PutVpc, Rounds,
+    Seed, SendMessage, SetClock, SetLatency, StartCluster, Switch, UpdateCluster,
 };
 pub use emr_world::fate::{NextCluster, StartState, Termination, Timings};
 pub use emr_world::faults::{Calls, Fault, FaultKind};
@@ -71,8 +71,8 @@ pub use emr_world::scene::certificates;
 pub use emr_world::sse::{BucketEncryption, Sse};
 pub use emr_world::subject::Subject;
 pub use emr_world::world::{
-    Bucket, Caller, DhcpOptions, Grant, InstanceProfile, Key, Message, Publication, Role,
-    SecurityConfiguration, Subnet, Vpc, World,
+    Bucket, BucketConfigurations, Caller, DhcpOptions, Grant, InstanceProfile, Key, Message,
+    Publication, Role, SecurityConfiguration, Subnet, Vpc, World,
 };
 pub use record::Recorded;
 

@@ -17,6 +17,27 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// The same page of a list, but it says that the list ends with it.
+    pub(crate) fn as_last_page(mut self) -> Self {
+        if let Ok(Value::Object(mut json)) = serde_json::from_slice(&self.body) {
+            json.remove("Marker");
+            self.body = Value::Object(json).to_string().into_bytes();
+            return self;
+        }
+        let mut xml = String::from_utf8_lossy(&self.body)
+            .replace("<IsTruncated>true</IsTruncated>", "<IsTruncated>false</IsTruncated>");
+        for name in ["NextContinuationToken", "NextKeyMarker", "NextVersionIdMarker"] {
+            let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+            if let Some((before, rest)) = xml.split_once(&start)
+                && let Some((_, after)) = rest.split_once(&end)
+            {
+                xml = format!("{before}{after}");
+            }
+        }
+        self.body = xml.into_bytes();
+        self
+    }
+
     pub(crate) fn json(body: &Value) -> Self {
         Self {
             status: 200,

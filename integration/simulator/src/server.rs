@@ -314,11 +314,18 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
         Some(FaultKind::Hang) => return Outcome::Hang,
         _ => {}
     }
-    let reply = match serve_call(state, call) {
+    let first_page = match fault {
+        Some(FaultKind::FirstPageAgain { .. }) => call.for_first_page(),
+        _ => None,
+    };
+    let reply = match serve_call(state, first_page.as_ref().unwrap_or(call)) {
         Ok(reply) => reply,
         Err(failure) => failure.reply(service, &id, call.method == "HEAD"),
     };
     match fault {
+        Some(FaultKind::FirstPageAgain { ends: true }) if first_page.is_some() => {
+            Outcome::Reply(reply.as_last_page())
+        }
         Some(FaultKind::TruncatedBody) => Outcome::Truncated(reply),
         // The answer to a HEAD has no body; its headers tell of the object, and are no garbage.
         Some(FaultKind::GarbageBody) if call.method == "HEAD" => Outcome::Reply(reply),

@@ -53,6 +53,12 @@ impl Xml {
         self.close(name)
     }
 
+    /// What is XML already.
+    pub(crate) fn raw(&mut self, document: &str) -> &mut Self {
+        self.0.push_str(document);
+        self
+    }
+
     /// `<tag>`: a name with its attributes, left open.
     pub(crate) fn open(&mut self, tag: &str) -> &mut Self {
         let _ = write!(self.0, "<{tag}>");

@@ -3,7 +3,11 @@
 
 use crate::{
     base::names::S3Location,
-    commands::{cli::ReencryptArguments, error::GuardError, read_config::read_config},
+    commands::{
+        cli::{Acknowledgement, ReencryptArguments},
+        error::GuardError,
+        read_config::read_config,
+    },
     reencrypt::{
         error::ReencryptError,
         options::{BatchOptions, FollowOptions, PipelineConfig, RateLimits, ScopeOptions},
@@ -74,6 +78,7 @@ pub(super) fn scope_options<'a>(
         restore: arguments.restore,
         restore_days: arguments.restore_days,
         purge_old_versions: arguments.purge_old_versions,
+        purge_overwritten_versions: arguments.purge_overwritten_versions,
         policy,
     }
 }
@@ -102,13 +107,16 @@ pub(super) fn batch_options(
     Ok(BatchOptions { role, place, priority: arguments.batch_priority })
 }
 
-pub(super) const fn follow_options(
-    arguments: &ReencryptArguments,
-    settings: &Settings,
-) -> FollowOptions {
+/// Whether it was acknowledged that others are notified of changes.
+pub(super) fn acknowledged(arguments: &ReencryptArguments) -> bool {
+    arguments.despite.contains(&Acknowledgement::Notifications)
+}
+
+pub(super) fn follow_options(arguments: &ReencryptArguments, settings: &Settings) -> FollowOptions {
     FollowOptions {
         confirm: arguments.confirm,
         poll_interval: settings.watch.interval,
         quiet: settings.report.quiet || arguments.json,
+        acknowledged: acknowledged(arguments),
     }
 }

@@ -5,15 +5,21 @@ use time::OffsetDateTime;
 
 use crate::{
     base::outcome::Outcome,
-    commands::{cli::ReencryptArguments, error::GuardError, reencrypt::work::RepairContext},
+    commands::{
+        cli::ReencryptArguments,
+        error::GuardError,
+        reencrypt::{options::acknowledged, work::RepairContext},
+    },
     reencrypt::{
         cost::Cost,
         job::Job,
         leftover::Leftover,
         machine::choice::{Choice, LeaveReason, RepairMethod as How},
         scope::RepairScope,
+        side_effects::SideEffects,
         survey::{ObjectGroup, RepairSurvey},
         tally::RepairTally,
+        uploads::OpenUploads,
     },
     report::reencrypt_document::{
         BucketTarget, Done, Mode, PlannedObjects, ReencryptOptions, ReencryptReport,
@@ -35,6 +41,10 @@ pub(crate) struct RepairSummary {
     pub(crate) jobs: Vec<Job>,
     /// What is left besides what survey and tally say.
     pub(crate) left: Vec<Leftover>,
+    /// What is open besides objects.
+    pub(crate) open_uploads: Vec<OpenUploads>,
+    /// What the changes set off.
+    pub(crate) side_effects: SideEffects,
 }
 
 impl RepairSummary {
@@ -47,6 +57,8 @@ impl RepairSummary {
             spent: None,
             jobs: Vec::new(),
             left: Vec::new(),
+            open_uploads: Vec::new(),
+            side_effects: SideEffects::default(),
         }
     }
 
@@ -55,6 +67,12 @@ impl RepairSummary {
         let mut cost = self.survey.cost.clone();
         cost.join(&self.jobs_cost);
         cost
+    }
+
+    /// All that speaks against changing anything.
+    fn refusals(&self, arguments: &ReencryptArguments, scope: &RepairScope) -> Vec<String> {
+        let objections = self.side_effects.objections(acknowledged(arguments));
+        scope.refusals.iter().cloned().chain(objections).collect()
     }
 
     fn leftovers(&self) -> Vec<Leftover> {
@@ -88,6 +106,7 @@ impl RepairSummary {
             asked: ReencryptOptions {
                 restore: arguments.restore,
                 purge_old_versions: arguments.purge_old_versions,
+                purge_overwritten_versions: arguments.purge_overwritten_versions,
                 generate_manifest: arguments.generate_manifest.is_some(),
             },
             started: self.started,
@@ -96,12 +115,14 @@ impl RepairSummary {
             region: scope.region.clone(),
             policy: settings.policy.clone(),
             buckets: targets(scope),
-            refusals: scope.refusals.clone(),
+            refusals: self.refusals(arguments, scope),
+            side_effects: self.side_effects.said.clone(),
             locations: self.locations(scope),
             old_versions_removed: self.tally.purged,
             restores_started: self.tally.restoring,
             jobs: self.jobs.clone(),
             left: leftovers.into_iter().map(|leftover| leftover.left).collect(),
+            open_uploads: self.open_uploads.clone(),
             estimate: self.estimate().bill(&prices),
             spent: self.spent.as_ref().map(|spent| spent.bill(&prices)),
             complete: outcome == Outcome::Ended(0),
@@ -162,7 +183,7 @@ fn targets(scope: &RepairScope) -> Vec<BucketTarget> {
         encryption: policy::kind_name(plan.target.kind).to_owned(),
         kms_key: plan.target.key.clone(),
         by: plan.target.by.to_owned(),
-        versioned: plan.versioned,
+        versioned: plan.versioning.has_versions(),
     };
     scope.plan.buckets.iter().map(target).collect()
 }

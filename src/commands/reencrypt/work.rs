@@ -1,8 +1,11 @@
 //! What stays the same throughout a `reencrypt`.
 
 use crate::{
-    base::prices::Prices, commands::cli::ReencryptArguments, reencrypt::scope::RepairScope,
-    report::reporter::Report, settings::resolve::Settings,
+    base::prices::Prices,
+    commands::{cli::ReencryptArguments, reencrypt::options::acknowledged},
+    reencrypt::{error::ReencryptError, scope::RepairScope, side_effects::SideEffects},
+    report::reporter::Report,
+    settings::resolve::Settings,
 };
 
 /// What stays the same throughout a command.
@@ -24,9 +27,28 @@ impl RepairContext<'_> {
     }
 
     /// Says why the safety switch would let nothing be changed.
-    pub(crate) fn say_refusals(&self) {
-        for refusal in &self.scope.refusals {
+    pub(crate) fn say_refusals(&self, effects: &SideEffects) {
+        let objections = effects.objections(acknowledged(self.arguments));
+        for refusal in self.scope.refusals.iter().chain(&objections) {
             self.report.say(&format!("--apply would be refused: {refusal}"));
+        }
+    }
+
+    /// Says what changes set off, and stops where something speaks against them. `begun`: so many
+    /// objects of an earlier run were changed before.
+    pub(crate) fn check_side_effects(
+        &self,
+        effects: &SideEffects,
+        begun: usize,
+    ) -> Result<(), ReencryptError> {
+        for line in &effects.said {
+            self.report.say(line);
+        }
+        let objections = effects.objections(acknowledged(self.arguments));
+        match (self.arguments.apply && !objections.is_empty(), begun) {
+            (false, _) => Ok(()),
+            (true, 0) => Err(ReencryptError::Refused(objections.join("; "))),
+            (true, _) => Err(ReencryptError::RefusedMore(objections.join("; "))),
         }
     }
 }

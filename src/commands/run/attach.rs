@@ -289,7 +289,9 @@ impl AttachContext<'_> {
             live.clusters(watching.seen.clone());
         }
         let stop = StopTime::new(run.time_to_stop(), false, None);
-        let ActiveWatch { inputs, mut events, mut task, .. } = watching;
+        let ActiveWatch { inputs, mut events, seen, mut task } = watching;
+        // Whoever shows the clusters has a receiver of their own.
+        drop(seen);
         let mut stopped_by = None;
         let watched = loop {
             tokio::select! {
@@ -378,6 +380,7 @@ impl AttachContext<'_> {
                 log_location: None,
                 launched: None,
             },
+            account: None,
             run: None,
             mode: WatchMode::Attach,
             known: BTreeSet::new(),

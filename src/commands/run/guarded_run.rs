@@ -13,7 +13,7 @@ use crate::{
     aws::clients::Aws,
     base::{
         digest::sha256, lookup::Lookup, names::KeyReference, outcome::Outcome, reason::Reason,
-        report_kind::RUN_REPORT_VERSION, secret::RunnerCredentials,
+        secret::RunnerCredentials,
     },
     checks::{
         case::Case, finding::Finding, residual_risks::ResidualRisk, stored::Standard,
@@ -302,6 +302,7 @@ impl<'a> Run<'a> {
                 log_location: log.map(|log| log.location.to_string()),
                 launched,
             },
+            account: facts.launch_account().map(ToString::to_string),
             run: Some(self.id.clone()),
             mode: WatchMode::Run,
             known: BTreeSet::new(),
@@ -398,18 +399,14 @@ impl<'a> Run<'a> {
         let findings: Vec<&Finding> = judged.findings.iter().collect();
         let policy = &self.settings.policy;
         let exit_code = outcome.exit_code(&self.settings.exit_codes);
+        let command = match self.check {
+            Some(_) => json::ReportedCommand::Check,
+            None if self.attached => json::ReportedCommand::Watch,
+            None => json::ReportedCommand::Run,
+        };
+        let (timeline, started) = (&report.timeline, self.started);
         let record = Record {
-            version: RUN_REPORT_VERSION,
-            guard: env!("CARGO_PKG_VERSION"),
-            run: &self.id,
-            command: match self.check {
-                Some(_) => json::ReportedCommand::Check,
-                None if self.attached => json::ReportedCommand::Watch,
-                None => json::ReportedCommand::Run,
-            },
             only: self.check.is_some_and(|check| !check.only.is_empty()),
-            started: self.started,
-            ended: OffsetDateTime::now_utc(),
             who: json::RunCaller::of(Some(&judged.facts.guard), Some(&judged.facts.runner)),
             chain: judged.chain.map(|(_, chain)| chain.clone()),
             inputs: Some(json::RunInputs {
@@ -433,14 +430,10 @@ impl<'a> Run<'a> {
             residual_risks: judged.residual_risks,
             verdict: Some(judged.verdict),
             watched,
-            states: report.timeline.states(),
             written: judged.written,
             objects: json::ObjectSummary::of(judged.written),
-            actions: report.timeline.actions(),
-            timeline: report.timeline.moments(),
             calls: judged.calls.calls(),
-            outcome,
-            exit_code,
+            ..Record::of_run(&self.id, command, started, timeline, outcome, exit_code)
         };
         let (state, chain) = judged.chain.unzip();
         let mut parcel =

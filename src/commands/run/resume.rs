@@ -7,10 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::{clients::Aws, region::Regions},
-    base::{
-        lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason,
-        report_kind::RUN_REPORT_VERSION,
-    },
+    base::{lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason},
     checks::finding::Finding,
     commands::{
         error::GuardError,
@@ -137,7 +134,9 @@ async fn close(
     if let Some(live) = &live {
         live.clusters(watching.seen.clone());
     }
-    let ActiveWatch { mut events, mut task, .. } = watching;
+    let ActiveWatch { inputs: _inputs, mut events, seen, mut task } = watching;
+    // Whoever shows the clusters has a receiver of their own.
+    drop(seen);
     // A stop meanwhile ends the guard at once: the run stays open.
     let watched = loop {
         tokio::select! {
@@ -237,31 +236,16 @@ impl ResumeReport<'_> {
             .collect();
         let outcome = closing.outcome.unwrap_or(Outcome::Ended(0));
         let exit_code = outcome.exit_code(&settings.exit_codes);
+        let (timeline, started) = (&report.timeline, self.started);
+        let command = json::ReportedCommand::Resume;
         let record = Record {
-            version: RUN_REPORT_VERSION,
-            guard: env!("CARGO_PKG_VERSION"),
-            run: id,
-            command: json::ReportedCommand::Resume,
-            only: false,
-            started: self.started,
-            ended: OffsetDateTime::now_utc(),
-            who: json::RunCaller::of(None, None),
             chain: Some(self.chain.clone()),
-            inputs: None,
-            facts: None,
-            exceptions: Vec::new(),
             findings,
-            residual_risks: &[],
-            verdict: None,
             watched: Some(watched),
-            states: report.timeline.states(),
             written: &closing.written,
             objects: json::ObjectSummary::of(&closing.written),
-            actions: report.timeline.actions(),
-            timeline: report.timeline.moments(),
             calls: self.aws.calls.calls(),
-            outcome,
-            exit_code,
+            ..Record::of_run(id, command, started, timeline, outcome, exit_code)
         };
         let mut parcel =
             SignedReport::new(id, self.started, exit_code, Some(self.chain), document(&record)?);

@@ -66,7 +66,9 @@ pub(crate) async fn supervise(
 ) -> anyhow::Result<(RunnerExit, WatchResult)> {
     let group = running.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let stderr = running.stderr.map(ChildStderr::into_owned_fd).transpose()?;
-    let ActiveWatch { inputs, mut events, mut task, .. } = watching;
+    let ActiveWatch { inputs, mut events, seen, mut task } = watching;
+    // Whoever shows the clusters has a receiver of their own.
+    drop(seen);
     let mut output =
         std::pin::pin!(output(running.stdout.into_owned_fd()?, stderr, inputs.clone())?);
     // Whatever is told after the watch is over concerns nobody.

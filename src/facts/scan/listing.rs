@@ -41,8 +41,8 @@ impl Listing {
     pub(super) fn parse(xml: &str) -> Option<Self> {
         let mut reader = Reader::from_str(xml);
         let mut listing = Self::default();
-        let (mut depth, mut text, mut draft, mut is_over) =
-            (0_usize, String::new(), PartialObject::default(), false);
+        let (mut depth, mut text, mut draft, mut is_over, mut says_whether_it_ends) =
+            (0_usize, String::new(), PartialObject::default(), false, false);
         loop {
             match reader.read_event().ok()? {
                 Event::Start(start) => {
@@ -66,14 +66,17 @@ impl Listing {
                         (2, b"Contents") => {
                             listing.entries.push(std::mem::take(&mut draft).whole()?);
                         }
-                        (2, name) => listing.take(name, &text)?,
+                        (2, name) => {
+                            says_whether_it_ends |= name == b"IsTruncated";
+                            listing.take(name, &text)?;
+                        }
                         (3, name) => draft.take(name, &text)?,
                         _ => {}
                     }
                     depth = depth.checked_sub(1)?;
                     text.clear();
                 }
-                Event::Eof => return is_over.then_some(listing),
+                Event::Eof => return (is_over && says_whether_it_ends).then_some(listing),
                 // `<Prefix/>`, and what says nothing.
                 Event::Empty(_) | Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
                 Event::DocType(_) => return None,
@@ -85,7 +88,9 @@ impl Listing {
         match name {
             b"EncodingType" => self.is_encoded = text == "url",
             b"IsTruncated" => self.is_truncated = text.parse().ok()?,
-            b"NextContinuationToken" => self.token = Some(text.to_owned()),
+            b"NextContinuationToken" => {
+                self.token = Some(text.to_owned()).filter(|token| !token.is_empty());
+            }
             _ => {}
         }
         Some(())

@@ -12,13 +12,14 @@ use time::OffsetDateTime;
 use crate::{
     base::{
         aws_calls::{self, Call},
-        lookup::Lookup,
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::{BucketName, S3Location},
     },
     facts::{
         heads::Heads,
         scan::{
             listing::{ListedObject, Listing},
+            order::{ListFault, ListOrder, Marker},
             scope::{ListPosition, Object, ScanScope, Split, SplitProgress},
         },
     },
@@ -48,6 +49,8 @@ pub(super) struct Pages<'a> {
     bucket: Arc<BucketName>,
     heads: &'a Heads,
     at: Option<ListPosition>,
+    /// Whether the pages fit together.
+    order: ListOrder,
     /// Where S3 itself says that the list of what is current goes on.
     token: Option<String>,
     until: Option<String>,
@@ -61,7 +64,8 @@ impl<'a> Pages<'a> {
         split: Split,
     ) -> Self {
         let bucket = Arc::new(scope.location.bucket.clone());
-        Self { s3, scope, bucket, heads, at: split.after, token: None, until: split.until }
+        let order = ListOrder::new(&scope.location.prefix, split.after.as_ref());
+        Self { s3, scope, bucket, heads, at: split.after, order, token: None, until: split.until }
     }
 
     /// The next page.
@@ -76,19 +80,18 @@ impl<'a> Pages<'a> {
                 };
             }
         };
+        // Ranges of keys hold everything only where the pages of a list fit together, as S3's do but
+        // for directory buckets, whose lists are in no order.
+        if let Err(fault) = self.fits(&page) {
+            return Page {
+                objects: Vec::new(),
+                reached: SplitProgress::Stopped(incomplete(self.call(), &fault)),
+            };
+        }
         // Whether S3 begins with a bare key marker or behind it is not written anywhere.
         if let Some(ListPosition { key, version: None }) = &self.at {
             let start = page.objects.partition_point(|object| object.key <= *key);
             page.objects.drain(..start);
-        }
-        // Ranges of keys hold everything only where lists are in the order of keys, as S3's are but
-        // for directory buckets.
-        if !page.objects.is_sorted_by(|a, b| a.key <= b.key) {
-            let why = "the list is not in the order of its keys, so that it cannot be told whether it holds them all";
-            return Page {
-                objects: Vec::new(),
-                reached: SplitProgress::Stopped(Lookup::not_asked(&aws_calls::LIST_OBJECTS, why)),
-            };
         }
         if let Some(until) = &self.until
             && page.objects.last().is_some_and(|last| last.key > *until)
@@ -103,6 +106,28 @@ impl<'a> Pages<'a> {
             self.at = Some(position.clone());
         }
         page
+    }
+
+    /// Checks a page, as S3 has sent it, against those before it.
+    fn fits(&mut self, page: &Page) -> Result<(), ListFault> {
+        let next = match (&page.reached, &self.token) {
+            (SplitProgress::Position(_), Some(token)) => Some(Marker::Token(token)),
+            (SplitProgress::Position(position), None) => {
+                Some(Marker::Version(&position.key, position.version.as_deref()))
+            }
+            _ => None,
+        };
+        let entries =
+            page.objects.iter().map(|object| (object.key.as_str(), object.version_id.as_deref()));
+        self.order.page(entries, next)
+    }
+
+    fn call(&self) -> &'static Call {
+        if self.scope.versions {
+            &aws_calls::LIST_OBJECT_VERSIONS
+        } else {
+            &aws_calls::LIST_OBJECTS
+        }
     }
 
     async fn current(&mut self) -> Lookup<Page> {
@@ -183,33 +208,40 @@ impl<'a> Pages<'a> {
         let call = &aws_calls::LIST_OBJECT_VERSIONS;
         Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|page| {
             let encoded = is_encoded(page.encoding_type.as_ref());
-            let versions = page
+            let versions: Option<Vec<Object>> = page
                 .versions
                 .unwrap_or_default()
                 .into_iter()
-                .map(|version| self.version(version, encoded));
-            let markers = page
+                .map(|version| self.version(version, encoded))
+                .collect();
+            let markers: Option<Vec<Object>> = page
                 .delete_markers
                 .unwrap_or_default()
                 .into_iter()
-                .map(|marker| self.marker(marker, encoded));
-            let truncated = page.is_truncated.unwrap_or_default();
-            let next = page.next_key_marker.map(|key| ListPosition {
+                .map(|marker| self.marker(marker, encoded))
+                .collect();
+            let next = page.next_key_marker.filter(|key| !key.is_empty()).map(|key| ListPosition {
                 key: decoded(key, encoded),
-                version: page.next_version_id_marker,
+                version: page.next_version_id_marker.filter(|version| !version.is_empty()),
             });
-            Lookup::expect_in_answer(call, versions.chain(markers).collect()).and_then(
-                |mut objects: Vec<Object>| {
-                    // S3 lists the two kinds in two lists; the newest version of a key comes first.
-                    objects.sort_by(|a, b| {
-                        a.key
-                            .cmp(&b.key)
-                            .then(b.is_latest.cmp(&a.is_latest))
-                            .then(b.modified.cmp(&a.modified))
-                    });
-                    Self::page(call, objects, truncated, next)
-                },
-            )
+            let told = versions.zip(markers).zip(page.is_truncated);
+            Lookup::expect_in_answer(call, told).and_then(|((mut objects, markers), truncated)| {
+                for list in [&objects, &markers] {
+                    if let Some(back) = list.windows(2).find(|pair| pair[0].key > pair[1].key) {
+                        let [last, key] = [&back[0], &back[1]].map(|it| it.key.clone());
+                        return incomplete(call, &ListFault::GoesBack { key, last });
+                    }
+                }
+                objects.extend(markers);
+                // S3 lists the two kinds in two lists; the newest version of a key comes first.
+                objects.sort_by(|a, b| {
+                    a.key
+                        .cmp(&b.key)
+                        .then(b.is_latest.cmp(&a.is_latest))
+                        .then(b.modified.cmp(&a.modified))
+                });
+                Self::page(call, objects, truncated, next)
+            })
         })
     }
 
@@ -220,6 +252,9 @@ impl<'a> Pages<'a> {
         goes_on: bool,
         next: Option<ListPosition>,
     ) -> Lookup<Page> {
+        if !goes_on && next.is_some() {
+            return incomplete(call, &ListFault::Contradicts);
+        }
         if !goes_on {
             return Lookup::Found(Page { objects, reached: SplitProgress::End });
         }
@@ -273,6 +308,17 @@ impl<'a> Pages<'a> {
     }
 }
 
+/// A list whose pages do not fit together: nobody can tell whether it holds everything.
+fn incomplete<T>(call: &Call, fault: &ListFault) -> Lookup<T> {
+    Lookup::Unreachable(LookupError::new(
+        call.permission,
+        LookupErrorKind::UnreadableAnswer,
+        format!(
+            "{fault}; whether it holds every object cannot be told. fix: run this again; if it comes again, look at what answers in S3's place (a proxy, a gateway, a stand-in)"
+        ),
+    ))
+}
+
 /// What the SDK has read; none where something is missing that every object has.
 fn listing(page: ListObjectsV2Output) -> Option<Listing> {
     let entry = |object: Listed| {
@@ -286,8 +332,8 @@ fn listing(page: ListObjectsV2Output) -> Option<Listing> {
     };
     Some(Listing {
         is_encoded: is_encoded(page.encoding_type.as_ref()),
-        is_truncated: page.is_truncated.unwrap_or_default(),
-        token: page.next_continuation_token,
+        is_truncated: page.is_truncated?,
+        token: page.next_continuation_token.filter(|token| !token.is_empty()),
         entries: page.contents.unwrap_or_default().into_iter().map(entry).collect::<Option<_>>()?,
     })
 }
@@ -304,7 +350,7 @@ fn is_encoded(kind: Option<&EncodingType>) -> bool {
 }
 
 /// A key as it is.
-fn decoded(key: String, encoded: bool) -> String {
+pub(crate) fn decoded(key: String, encoded: bool) -> String {
     if !encoded || !key.contains(['%', '+']) {
         return key;
     }
@@ -357,16 +403,29 @@ async fn by_letter(
         let page = Lookup::from_call(
             &aws_calls::LIST_OBJECTS,
             &["NoSuchBucket"],
-            list.set_start_after(after).send().await,
+            list.set_start_after(after.clone()).send().await,
         );
-        page.map(|page| {
+        page.and_then(|page| {
             let encoded = is_encoded(page.encoding_type.as_ref());
-            page.contents
+            let key = page
+                .contents
                 .unwrap_or_default()
                 .into_iter()
                 .next()
                 .and_then(|object| object.key)
-                .map(|key| decoded(key, encoded))
+                .map(|key| decoded(key, encoded));
+            // One that comes again would come for ever.
+            let after = after.map(|key| ListPosition { key, version: None });
+            let is_again = key.is_some() && key == after.as_ref().map(|after| after.key.clone());
+            let fault = match &key {
+                Some(key) if is_again => Err(ListFault::Repeats(key.clone())),
+                _ => ListOrder::new(start, after.as_ref())
+                    .page(key.iter().map(|key| (key.as_str(), None)), None),
+            };
+            match fault {
+                Ok(()) => Lookup::Found(key),
+                Err(fault) => incomplete(&aws_calls::LIST_OBJECTS, &fault),
+            }
         })
     };
     let mut start = prefix.to_owned();

@@ -89,7 +89,7 @@ impl LeaveReason {
             }
             Self::Restoring => "its restore is under way: run this again when it is done",
             Self::OldVersion => {
-                "an old version: add --purge-old-versions to remove it, or let a lifecycle rule for noncurrent versions do so"
+                "an old version: --purge-old-versions removes those that this program's own proved copies replaced, --purge-overwritten-versions those that others overwrote; or let a lifecycle rule for noncurrent versions do so"
             }
             Self::LockedVersion => {
                 "an old version that Object Lock keeps: it can be removed when its retention or legal hold is over"
@@ -98,7 +98,7 @@ impl LeaveReason {
                 "an old version with the id null, which another write could take over while it is removed: a lifecycle rule for noncurrent versions removes it"
             }
             Self::WouldReplaceVersion => {
-                "versioning is suspended, and a copy would overwrite the version with the id null: enable versioning, or remove that version, then run this again"
+                "versioning is suspended, and a copy would overwrite the version with the id null: enable versioning, or remove that version (--purge-overwritten-versions lets the copy take its place where it is not encrypted as required), then run this again"
             }
             Self::UnknownUpload => {
                 "an upload in parts to its key is not finished, and this program cannot tell whether it began it: abort it if no writer is at work, then run this again"

@@ -6,17 +6,6 @@ use crate::reencrypt::machine::{
     state::RepairState,
 };
 
-/// How a bucket keeps versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VersioningState {
-    /// It never did.
-    Unversioned,
-    /// Each write makes a version of its own.
-    Enabled,
-    /// Each write takes the place of the version `null`; others stay.
-    Suspended,
-}
-
 /// An object that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedObject {
@@ -52,7 +41,7 @@ pub struct ListedVersion {
 
 /// An upload in parts that is not finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenUpload {
+pub struct UnfinishedUpload {
     /// Its id.
     pub id: String,
     /// When it began, in milliseconds since 1970.
@@ -103,7 +92,7 @@ pub enum RepairEvent<O> {
     /// The versions and delete markers of exactly this key, the newest first.
     Listed(Result<Vec<ListedVersion>, O>),
     /// The unfinished uploads of exactly this key.
-    Uploads(Result<Vec<OpenUpload>, O>),
+    Uploads(Result<Vec<UnfinishedUpload>, O>),
     /// A call was answered.
     Answered(CallAnswer),
 }

@@ -3,7 +3,7 @@
 #[cfg(feature = "mutants")]
 use crate::reencrypt::machine::mutants::RepairMutant;
 use crate::reencrypt::machine::{
-    choice::RequestedEncryption, event::VersioningState, state::TargetEncryption,
+    choice::RequestedEncryption, state::TargetEncryption, versioning::Versioning,
 };
 
 /// What decides about one object, besides the object.
@@ -14,7 +14,7 @@ pub struct ObjectPlan {
     /// What was allowed.
     pub wish: RequestedEncryption,
     /// How its bucket keeps versions.
-    pub versioning: VersioningState,
+    pub versioning: Versioning,
     /// The deliberate fault.
     #[cfg(feature = "mutants")]
     pub mutant: Option<RepairMutant>,

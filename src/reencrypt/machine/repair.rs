@@ -10,14 +10,15 @@ use std::{collections::VecDeque, mem};
 use crate::reencrypt::machine::{
     choice::{self, Choice, LeaveReason, ObjectState, RepairMethod},
     event::{
-        CallAnswer, CopyOrder, ListedVersion, LookAnswer, MadeObject, ObservedObject, OpenUpload,
-        RepairAction, RepairEnd, RepairEvent, ReplacedVersion, VersioningState,
+        CallAnswer, CopyOrder, ListedVersion, LookAnswer, MadeObject, ObservedObject, RepairAction,
+        RepairEnd, RepairEvent, ReplacedVersion, UnfinishedUpload,
     },
     mutants::mutated,
     plan::ObjectPlan,
     snapshot::{NULL, Snapshot, losses},
     state::{RepairState, TargetEncryption},
     verdict::{self, Comparison, CopyVerdict},
+    versioning::Versioning,
 };
 
 /// So often a call is sent that may not have arrived.
@@ -116,7 +117,7 @@ impl<O> ObjectRepair<O> {
     /// which has come so far.
     pub fn new(plan: ObjectPlan, version: Option<String>, state: RepairState) -> Self {
         let version = match plan.versioning {
-            VersioningState::Unversioned => None,
+            Versioning::Unversioned => None,
             _ => Some(version.unwrap_or_else(|| NULL.to_owned())),
         };
         let is_latest = match &state {
@@ -296,7 +297,7 @@ impl<O> ObjectRepair<O> {
 
     /// A copy writes the version `null`, and that is not the planned one.
     fn may_replace(&self) -> bool {
-        self.plan.versioning == VersioningState::Suspended
+        self.plan.versioning == Versioning::Suspended
             && self.version.as_deref() != Some(NULL)
             && !mutated!(self.plan, SuspendedIsEnabled)
     }
@@ -507,7 +508,7 @@ impl<O> ObjectRepair<O> {
         }
     }
 
-    fn uploads(&mut self, step: Step<O>, uploads: &[OpenUpload]) -> RepairAction<O> {
+    fn uploads(&mut self, step: Step<O>, uploads: &[UnfinishedUpload]) -> RepairAction<O> {
         let is_unknown = uploads.iter().any(|upload| upload.initiated >= self.since - SECOND)
             && !mutated!(self.plan, UnansweredUploadForgotten);
         match step {
@@ -526,9 +527,9 @@ impl<O> ObjectRepair<O> {
     /// Copies make versions of their own.
     fn makes_versions(&self) -> bool {
         match self.plan.versioning {
-            VersioningState::Unversioned => false,
-            VersioningState::Enabled => true,
-            VersioningState::Suspended => self.version.as_deref() != Some(NULL),
+            Versioning::Unversioned => false,
+            Versioning::Enabled => true,
+            Versioning::Suspended => self.version.as_deref() != Some(NULL),
         }
     }
 
@@ -557,7 +558,7 @@ impl<O> ObjectRepair<O> {
             if self.trouble.is_empty() {
                 "S3 said that it is done, but it is not".clone_into(&mut self.trouble);
             }
-            return self.end(RepairEnd::Failed(self.trouble.clone()));
+            return self.end(RepairEnd::Failed(format!("{}; run this again", self.trouble)));
         }
         self.made = None;
         self.prepare()

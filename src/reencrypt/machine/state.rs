@@ -103,6 +103,12 @@ impl RepairState {
         }
     }
 
+    /// Whether an earlier run has left it to be looked after.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self, Self::Begun { .. } | Self::Damaged { .. } | Self::Stray { .. })
+    }
+
     /// Whether this run's scan may write a plan in its place. What could not be finished stays: it is
     /// named already, and all that is known of it would be lost.
     #[must_use]

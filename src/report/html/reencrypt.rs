@@ -27,8 +27,10 @@ pub(crate) fn page(document: &ReencryptReport) -> String {
     let sections = Sections::new([
         ("who", "Who, what, when", Some(who(document))),
         ("refused", "What the safety switch says", refused(document)),
+        ("side-effects", "What changes set off", side_effects(document)),
         ("left", "What is not done", left(document)),
         ("locations", "Location by location", locations(document)),
+        ("uploads", "Open uploads in parts", open_uploads(document)),
         ("jobs", "Jobs of S3 Batch Operations", jobs(document)),
         ("cost", "What it costs", Some(cost(document))),
     ]);
@@ -132,6 +134,7 @@ fn who(document: &ReencryptReport) -> Markup {
     let more: Vec<&str> = [
         (asked.restore, "--restore"),
         (asked.purge_old_versions, "--purge-old-versions"),
+        (asked.purge_overwritten_versions, "--purge-overwritten-versions"),
         (asked.generate_manifest, "--generate-manifest"),
     ]
     .into_iter()
@@ -164,6 +167,24 @@ fn row_of_target(target: &BucketTarget) -> Markup {
             td data-label="Versions" { @if target.versioned { "kept" } @else { "not kept" } }
         }
     }
+}
+
+fn open_uploads(document: &ReencryptReport) -> Option<Markup> {
+    if document.open_uploads.is_empty() {
+        return None;
+    }
+    Some(html! {
+        @for open in &document.open_uploads {
+            ul.plain { @for line in open.lines() { li { (line.trim_start()) } } }
+        }
+    })
+}
+
+fn side_effects(document: &ReencryptReport) -> Option<Markup> {
+    if document.side_effects.is_empty() {
+        return None;
+    }
+    Some(html! { ul.plain { @for effect in &document.side_effects { li { (effect) } } } })
 }
 
 fn refused(document: &ReencryptReport) -> Option<Markup> {

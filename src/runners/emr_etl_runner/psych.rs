@@ -5,22 +5,19 @@
 //! in the order they stand, aliases, tags. What would build Ruby objects is refused. Where the
 //! reading is definite but misleads people, it is noted as an [`YamlAmbiguity`].
 
-use std::{
-    borrow::Cow,
-    cell::Cell,
-    collections::HashMap,
-    panic::{self, AssertUnwindSafe},
-    sync::Once,
-};
+use std::{borrow::Cow, collections::HashMap};
 
 use libyaml_safer::{Event, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
-use crate::runners::emr_etl_runner::{
-    config_error::{ConfigError, ConfigPosition},
-    erb::Rendered,
-    portable::Portable,
-    scalar::{RAISES, tokenize},
-    yaml_value::{Value, YamlKey, YamlNode},
+use crate::{
+    runners::emr_etl_runner::{
+        config_error::{ConfigError, ConfigPosition},
+        erb::Rendered,
+        portable::Portable,
+        scalar::{RAISES, tokenize},
+        yaml_value::{Value, YamlKey, YamlNode},
+    },
+    system::quietly::quietly,
 };
 
 /// Nested deeper than this, a config is refused (the real one has five levels).
@@ -69,27 +66,6 @@ pub(crate) fn load(rendered: &Rendered) -> Result<Loaded, ConfigError> {
             "not valid YAML: the parser gave up on it; look for an unfinished tag (`!`)",
         ))
     })
-}
-
-thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `work`; `None` when it panicked, about which nothing is printed.
-fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                usual(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let done = panic::catch_unwind(AssertUnwindSafe(work));
-    QUIET.set(false);
-    done.ok()
 }
 
 fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {

@@ -8,7 +8,7 @@ use crate::watch::machine::{
     event::{Described, Judgement},
     mutants::mutated,
     ownership::Ownership,
-    plan::Plan,
+    plan::{Plan, Rules},
     state::State,
     termination::{Decision, EndReason, decide},
     time::Moment,
@@ -50,6 +50,10 @@ pub(super) struct Cluster {
     pub(super) steps_told: Option<Moment>,
     /// When they were asked for.
     pub(super) steps_asked: Option<Moment>,
+    /// The look that is under way asks for them.
+    pub(super) look_has_steps: bool,
+    /// All that can be decided was decided once: what does not change is not asked for again.
+    pub(super) was_decided: bool,
     pub(super) details: Details,
     /// Why it is ended, or should be.
     pub(super) cause: Option<Cause>,
@@ -87,6 +91,8 @@ impl Cluster {
             unknown_since: None,
             steps_told: None,
             steps_asked: None,
+            look_has_steps: true,
+            was_decided: false,
             details: Details::default(),
             cause: None,
             ending: None,
@@ -175,7 +181,10 @@ impl Cluster {
         // Its end is told by itself alone; of all that comes before, the list knows as much.
         // What could not be told is asked for again.
         let unknown = self.described.is_none() || self.describe_failed;
-        let cluster = listed.is_none_or(|state| state == State::Over) || unknown;
+        // A look asks for the security configuration, too, as long as that was not told.
+        let undecided =
+            self.judgement.unknown && self.judgement.details_known && self.judgement.steps_known;
+        let cluster = listed.is_none_or(|state| state == State::Over) || unknown || undecided;
         let works =
             listed.is_some_and(|state| !matches!(state, State::Starting | State::Bootstrapping));
         let due = self
@@ -193,11 +202,10 @@ impl Cluster {
 
     /// Whether there is reason to ask what changes less often than its state; with its groups, and
     /// with its instances: it was not answered, the state has changed, instances are on their way,
-    /// or the time has come. `waiting` clusters share what may be asked about instances.
+    /// or the time has come.
     pub(super) fn wanted_details<I>(
         &mut self,
         everything: bool,
-        waiting: u32,
         now: Moment,
         plan: &Plan<I>,
     ) -> Option<(bool, bool)> {
@@ -207,7 +215,7 @@ impl Cluster {
         let due = match self.details.began {
             None => true,
             Some((at, before)) => {
-                let rested = now.since(at) >= plan.limits.interval * waiting;
+                let rested = now.since(at) >= plan.limits.interval;
                 let waits = state != State::Starting && self.judgement.awaits_instances;
                 let lives = state != State::Over;
                 (!known && (rested || before != state))
@@ -236,7 +244,16 @@ impl Cluster {
 
     /// What is done about it, if it should be over for this reason.
     pub(super) fn decision<I>(&self, why: EndReason, plan: &Plan<I>) -> Decision {
-        let mut rules = plan.rules;
+        self.decision_by(plan.rules, why, plan)
+    }
+
+    /// The same, where other rules hold than the plan's.
+    pub(super) fn decision_by<I>(
+        &self,
+        mut rules: Rules,
+        why: EndReason,
+        plan: &Plan<I>,
+    ) -> Decision {
         rules.untagged |= mutated!(plan, UntaggedEnds);
         rules.on_unjudged |= mutated!(plan, UnjudgedAlwaysEnds);
         let used = self.has_new_steps() || mutated!(plan, AdoptedWithoutStepsEnds);

@@ -52,7 +52,6 @@ pub struct Ending {
     pause: Duration,
     awaits: Awaits,
     accepted: bool,
-    is_asked_for: bool,
     lift: bool,
     lifted: bool,
     helped: bool,
@@ -81,7 +80,6 @@ impl Ending {
             pause: interval,
             awaits: Awaits::Nothing,
             accepted: false,
-            is_asked_for: false,
             lift: protected,
             lifted: false,
             helped: false,
@@ -115,11 +113,6 @@ impl Ending {
         self.is_over
     }
 
-    /// Whether EMR was asked to terminate the cluster.
-    pub fn is_asked_for(&self) -> bool {
-        self.is_asked_for
-    }
-
     /// Whether it is under way, and only a person may bring it about.
     pub fn asks_a_person(&self) -> bool {
         self.not_permitted.is_some() && !self.is_over
@@ -139,7 +132,6 @@ impl Ending {
             vec![Move::Unprotect]
         } else {
             self.awaits = Awaits::Termination;
-            self.is_asked_for = true;
             vec![Move::Terminate]
         }
     }
@@ -162,7 +154,6 @@ impl Ending {
             return self.look();
         }
         self.awaits = Awaits::Termination;
-        self.is_asked_for = true;
         vec![Move::Terminate]
     }
 

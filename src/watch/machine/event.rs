@@ -255,7 +255,7 @@ pub enum WatchNotice<I> {
     EndConfirmed(I),
     /// It is not.
     EndUnconfirmed(I, Obstacle),
-    /// No search for the run's clusters has succeeded since the launch; why.
+    /// No cluster of the run was judged, and for the time limit no search has succeeded; why.
     Blind(String),
     /// A cluster could not be judged within the time limit, and is not ended for it.
     Unjudged(I),

@@ -75,6 +75,8 @@ mutants! {
     JudgementWaitsForSearch,
     /// Every cluster that the log names is described at once.
     HintsUnbounded,
+    /// A guard that starts again asks as if nobody had asked for anything before.
+    FreshQuotas,
     /// Untagged clusters may be ended without the setting that says so.
     UntaggedEnds,
     /// A stop ends clusters that could not be judged yet.

@@ -17,9 +17,11 @@ use std::{
 };
 
 use crate::watch::machine::{
+    budget::{Budget, Operation},
     cluster::Cluster,
     ending::Ending,
-    event::{Action, Event},
+    event::{Action, Event, Question},
+    mutants::mutated,
     ownership::Ownership,
     pace::PollPace,
     plan::{Id, Plan, WatchMode},
@@ -113,6 +115,7 @@ pub struct Watcher<I> {
     look_again: BTreeSet<I>,
     search: Search,
     throttled: bool,
+    budget: Budget<I>,
     next_look: Moment,
     last: Option<LastLooks>,
     stop: Option<Stop>,
@@ -141,6 +144,7 @@ impl<I: Id> Watcher<I> {
             WatchMode::Run => Runner::Alive { kill_at: None, killed: false },
             WatchMode::Resume | WatchMode::Attach => Runner::None,
         };
+        let fresh = if mutated!(plan, FreshQuotas) { WatchMode::Run } else { plan.mode };
         Self {
             pace: PollPace::new(plan.limits.interval, plan.seed),
             runner,
@@ -157,6 +161,7 @@ impl<I: Id> Watcher<I> {
             look_again: BTreeSet::new(),
             search: Search::default(),
             throttled: false,
+            budget: Budget::new(fresh, plan.limits.interval),
             next_look: Moment::START,
             last: None,
             stop: None,
@@ -188,6 +193,7 @@ impl<I: Id> Watcher<I> {
             if self.clusters.is_empty() { now.after(self.plan.limits.interval) } else { now };
         if self.plan.mode == WatchMode::Resume {
             self.begin_last_looks(now);
+            self.last_looks(now);
         }
         self.after_event(now)
     }
@@ -198,8 +204,13 @@ impl<I: Id> Watcher<I> {
             return Vec::new();
         }
         self.now = now;
-        if self.wake.is_some_and(|wake| now.since(wake) >= self.plan.limits.interval * 12) {
+        if self.wake.is_some_and(|wake| now.since(wake) >= self.wake_up_time()) {
             self.slept_until = now;
+            if let Some(last) = &mut self.last {
+                // All that was seen is old: the last looks begin anew.
+                last.looks = 0;
+                last.next = now;
+            }
         }
         match event {
             Event::Woke => {}
@@ -251,15 +262,26 @@ impl<I: Id> Watcher<I> {
                 self.last_looks(now);
             }
         }
+        let mut actions = std::mem::take(&mut self.actions);
+        if !mutated!(self.plan, HintsUnbounded) {
+            let clusters = &self.clusters;
+            actions = self.budget.pass(now, actions, |action| calls(action, clusters));
+        }
         if !self.is_finished {
             // Whatever is due was done; what is still due now waits for an answer.
             let next = self.next_wake(now);
             if self.wake != next {
                 self.wake = next;
-                self.actions.extend(next.map(Action::Wake));
+                actions.extend(next.map(Action::Wake));
             }
         }
-        std::mem::take(&mut self.actions)
+        actions
+    }
+
+    /// A guard that is woken so much too late has slept, with its machine: what it knows is old, and it
+    /// has so long to ask again.
+    fn wake_up_time(&self) -> Duration {
+        self.plan.limits.interval * 12
     }
 
     fn next_wake(&self, now: Moment) -> Option<Moment> {
@@ -271,6 +293,7 @@ impl<I: Id> Watcher<I> {
                 times.push(last.began.after(limit));
                 times.push(self.closable_from());
                 times.push(last.began.after(self.settle()));
+                times.push(self.slept_until.after(self.wake_up_time()));
                 if !last.under_way {
                     times.push(last.next);
                 }
@@ -297,8 +320,35 @@ impl<I: Id> Watcher<I> {
         if !self.hints.is_empty() {
             times.push(self.first_looks_next);
         }
+        times.extend(self.budget.due(now));
         times.into_iter().filter(|time| *time > now).min()
     }
+}
+
+/// What an action asks of EMR. Whether a look asks for the security configuration, too, is decided by
+/// what is known of it: it does as long as anything is undecided, for all that can be told here.
+fn calls<I: Id>(action: &Action<I>, clusters: &BTreeMap<I, Cluster>) -> Vec<Operation> {
+    let mut calls = Vec::new();
+    match action {
+        Action::Ask(Question::Search) => calls.push(Operation::List),
+        Action::Ask(Question::Look { id, cluster, steps }) => {
+            let is_known = clusters.get(id).is_some_and(|known| known.was_decided);
+            calls.extend(cluster.then_some(Operation::Describe));
+            calls.extend(steps.then_some(Operation::Steps));
+            let security = (*cluster || *steps) && !is_known;
+            calls.extend(security.then_some(Operation::SecurityConfiguration));
+        }
+        Action::Ask(Question::Details { id, groups, volumes }) => {
+            let is_known = clusters.get(id).is_some_and(|known| known.judgement.details_known);
+            calls.extend((!is_known).then_some(Operation::BootstrapActions));
+            calls.extend(groups.then_some(Operation::Groups));
+            calls.extend(volumes.then_some(Operation::Instances));
+        }
+        Action::Terminate(_) => calls.push(Operation::Terminate),
+        Action::Unprotect(_) => calls.push(Operation::Protection),
+        _ => {}
+    }
+    calls
 }
 
 /// The last third of a stop's time: what it takes to ask for terminations, and to see some of them

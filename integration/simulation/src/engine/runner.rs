@@ -203,7 +203,7 @@ impl<M: Machine> Engine<M> {
     }
 
     fn output_ends(&mut self) {
-        if std::mem::replace(&mut self.runner.output_ended, true) {
+        if std::mem::replace(&mut self.runner.output_ended, true) || !self.is_life(0) {
             return;
         }
         if let Some(life) = self.guard.as_ref().map(|guard| guard.life) {

@@ -7,8 +7,8 @@ use crate::scenario::{MINUTE, Ms, SECOND};
 /// answer takes up to 3 s, and two looks may follow each other.
 pub const SOON: Ms = 45 * SECOND;
 
-/// The same while another cluster of the run is proved, and works: the pause is three minutes and
-/// 15 %, so that EMR's quotas are the runner's.
+/// The same while another cluster of the run is proved, and works: the pause is four and a half
+/// minutes and 15 %, so that EMR's quotas are the runner's.
 pub const SOON_BESIDE_ANOTHER: Ms = 330 * SECOND;
 
 /// The same for what is added to a cluster that works: its steps are asked for every six minutes.
@@ -29,6 +29,10 @@ pub const AGAIN: Ms = 95 * SECOND;
 /// seconds apart while EMR asks to slow down, and one takes up to 30 s.
 pub const TOLD: Ms = 4 * MINUTE;
 
+/// A question waits so long at most until EMR's quotas leave room for it: five clusters that a guard
+/// looks at when it starts again, with nothing left of what EMR allows at once.
+pub const HELD: Ms = 15 * SECOND;
+
 /// What happens at once happens within this time.
 pub const AT_ONCE: Ms = SECOND;
 
@@ -39,5 +43,17 @@ pub const LONGER: Ms = 15 * SECOND;
 pub const SHOWN: Ms = 30 * SECOND;
 
 /// A fault of this length costs a good run nothing. The limit is 15 minutes; the looks in between
-/// are up to 69 s apart.
-pub const HARMLESS: Ms = 10 * MINUTE;
+/// are up to 69 s apart, and one takes up to 30 s.
+pub const HARMLESS: Ms = 13 * MINUTE;
+
+/// So long after a fault the looks are as they were: they are 34 s apart while something fails, and one
+/// takes up to 30 s.
+pub const RECOVERED: Ms = 70 * SECOND;
+
+/// What shows for so long was seen also after EMR has asked to slow down: each look that is not
+/// refused gives back a fifth of the pause only, so that many guards share what there is, and the pauses of a
+/// start are up to 200 s and 15 % long until then, for longer than most runs take.
+pub const SHOWN_SLOWLY: Ms = 4 * MINUTE;
+
+/// A fault is over so long before the end of a run that its end is not touched by it.
+pub const BEFORE_THE_END: Ms = 2 * MINUTE;

@@ -17,7 +17,10 @@ use crate::{
 pub(super) fn passed_means_seen(history: &History, facts: &Facts) -> Result<(), String> {
     for (at, number, notice) in &facts.notices {
         let WatchNotice::Passed(id, waiting) = notice else { continue };
-        let seen = facts.last_told(*number, *id, *at).is_some_and(|told| {
+        // What was told at the same moment may have come just after it.
+        let before = facts.last_told(*number, *id, *at - 1);
+        let now = facts.told_until(*number, *id, *at).filter(|told| told.at == *at);
+        let seen = before.into_iter().chain(now).any(|told| {
             told.described && told.judgement.passed_so_far() && (*waiting || !told.judgement.unseen)
         });
         if !seen {
@@ -84,7 +87,14 @@ fn all_are_seen(
         // What was left before anything ran on it holds no data.
         let ran = cluster.steps.iter().any(|step| step.begin < end) && cluster.was_ready(end)
             || life.mode == WatchMode::Run;
-        if !counts || !ran || cluster.created + 15 * SECOND > end {
+        // What the last search could not show, nobody can miss.
+        let listed = cluster.created + cluster.traits.list_lag;
+        let is_shown = life.mode == WatchMode::Attach
+            || facts
+                .searched
+                .get(&number)
+                .map_or(cluster.created + 15 * SECOND <= end, |asked| listed <= *asked);
+        if !counts || !ran || !is_shown {
             continue;
         }
         if !is_seen(facts, number, cluster.id, end) {

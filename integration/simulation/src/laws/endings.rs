@@ -1,7 +1,7 @@
 //! What is unsafe ends soon.
 
 use crate::{
-    guard::TERMINATION,
+    guard::{IN_FLIGHT, TERMINATION},
     history::{History, Life, clock},
     laws::{
         bounds::{AGAIN, AT_ONCE, SOON, SOON_ADDED, SOON_BESIDE_ANOTHER, SOON_GROWN, SOON_NAMED},
@@ -42,7 +42,7 @@ pub(super) fn unsafe_clusters_end_soon(history: &History, facts: &Facts) -> Resu
 }
 
 /// Another cluster of the run works, or what looks like one: the watch is slow then.
-fn works_beside(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> bool {
+pub(super) fn works_beside(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> bool {
     // The pause may have begun while one worked that has ended since. One that never came to run
     // leaves no such pause.
     let works = |other: &Cluster| {
@@ -53,6 +53,36 @@ fn works_beside(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> bo
         .clusters
         .iter()
         .any(|other| other.id != cluster.id && is_of_run(life, other) && works(other))
+}
+
+/// A request may be sent again after the one that another cluster came from: the watch is quick so long.
+fn may_be_sent_again(
+    history: &History,
+    facts: &Facts,
+    number: usize,
+    cluster: &Cluster,
+    at: Ms,
+) -> bool {
+    let life = &history.lives[number];
+    let runs = life.runner_end.is_none_or(|(ended, _)| ended > at + SOON);
+    let mut others = history.clusters.iter().filter(|other| {
+        let whose = owners(life, other)[0];
+        let is_requested = matches!(whose, Some(Ownership::Ours | Ownership::Presumed));
+        other.id != cluster.id && is_requested
+    });
+    life.mode == WatchMode::Run
+        && runs
+        && others.any(|other| {
+            let found = facts.found(number, other.id);
+            found.is_some_and(|found| found <= at && at + SOON < found + 2 * IN_FLIGHT)
+        })
+}
+
+/// EMR has asked to slow down: whoever was asked to does so for some time.
+pub(super) fn is_slowed(history: &History, at: Ms) -> bool {
+    history.scenario.faults.iter().any(|fault| {
+        fault.kind == FaultKind::Throttled && fault.from < at && at < fault.until + HOUR
+    })
 }
 
 /// From when on the guard can find it, and whether it does so by itself, without the list.
@@ -89,7 +119,9 @@ fn one_ends_soon(
         SOON_GROWN
     } else if is_added || life.mode == WatchMode::Attach {
         SOON_ADDED
-    } else if works_beside(history, life, cluster, seen) {
+    } else if works_beside(history, life, cluster, seen)
+        && !may_be_sent_again(history, facts, number, cluster, seen)
+    {
         SOON_BESIDE_ANOTHER
     } else {
         SOON
@@ -102,17 +134,10 @@ fn one_ends_soon(
     let named = named
         .map(|hint| ((*hint).max(shown), SOON_NAMED))
         .filter(|(from, _)| is_clear(history, &JUDGING, from - 40 * SECOND, from + SOON_NAMED));
-    // Whoever was asked to slow down does so for some time.
-    let is_slowed = |from: Ms| {
-        let faults = &history.scenario.faults;
-        faults.iter().any(|fault| {
-            fault.kind == FaultKind::Throttled && fault.from < from && from < fault.until + HOUR
-        })
-    };
     let all = [&JUDGING[..], &[Operation::List]].concat();
     let general = Some((seen, bound))
         .filter(|(from, bound)| is_clear(history, &all, from - 40 * SECOND, from + bound))
-        .filter(|(from, _)| !is_slowed(*from));
+        .filter(|(from, _)| !is_slowed(history, *from));
     let last_looks = life.output_end.or(life.stops.first().copied()).unwrap_or(Ms::MAX);
     for (from, bound) in named.into_iter().chain(general) {
         let limit = from + bound;

@@ -46,6 +46,10 @@ pub struct Facts {
     pub named: Vec<(Ms, usize, Id)>,
     /// When a guard asked for a cluster first.
     pub asked: BTreeMap<(usize, Id), Ms>,
+    /// When the last search that succeeded was asked for, by each guard.
+    pub searched: BTreeMap<usize, Ms>,
+    /// When a search was asked for that has no answer yet.
+    searching: BTreeMap<usize, Ms>,
     /// When calls met faults.
     pub faults: Vec<(Ms, usize, Operation)>,
 }
@@ -82,6 +86,9 @@ impl Facts {
                 let described = known.last().is_some_and(|told| told.described);
                 known.push(Told { at, judgement: *judgement, described });
             }
+            Event::Listed(AwsAnswer::Found(_)) => {
+                self.searched.extend(self.searching.remove(&life).map(|asked| (life, asked)));
+            }
             Event::Pushed(id) => self.named.push((at, life, *id)),
             Event::Hint(id) => {
                 self.named.push((at, life, *id));
@@ -96,6 +103,9 @@ impl Facts {
             Action::Tell(notice) => self.notices.push((at, life, notice.clone())),
             Action::Terminate(id) => self.terminations.push((at, life, *id)),
             Action::Unprotect(id) => self.protections.push((at, life, *id)),
+            Action::Ask(Question::Search) => {
+                self.searching.insert(life, at);
+            }
             Action::Ask(Question::Look { id, .. }) => {
                 self.asked.entry((life, *id)).or_insert(at);
             }

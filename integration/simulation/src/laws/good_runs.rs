@@ -3,7 +3,9 @@
 use crate::{
     history::{History, Life, clock},
     laws::{
-        bounds::{HARMLESS, LONGER, SHOWN, SOON_BESIDE_ANOTHER},
+        bounds::{
+            BEFORE_THE_END, HARMLESS, LONGER, RECOVERED, SHOWN, SHOWN_SLOWLY, SOON_BESIDE_ANOTHER,
+        },
         facts::{Facts, is_launched_by_run, is_of_run, owners, shows_defect},
     },
     model::{
@@ -84,7 +86,7 @@ fn faults_are_harmless(history: &History, ended: Ms) -> bool {
         first = first.min(fault.from);
         last = last.max(fault.until);
     }
-    last < first || (last - first <= HARMLESS && last + 3 * MINUTE < ended)
+    last < first || (last - first <= HARMLESS && last + BEFORE_THE_END < ended)
 }
 
 /// It is what was verified, AWS showed that for long enough, and it ends as it should.
@@ -96,22 +98,26 @@ fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
     // starts then, and looks like the run's, must show for longer.
     let is_presumed = owners(life, cluster)[0] == Some(Ownership::Presumed);
     let is_strangers = is_presumed && !is_launched_by_run(cluster);
-    let enough = if is_strangers { SOON_BESIDE_ANOTHER } else { SHOWN };
+    let is_slowed = |until: Ms| {
+        let mut faults = history.scenario.faults.iter();
+        faults.any(|fault| fault.kind == FaultKind::Throttled && fault.from < until)
+    };
+    let enough = |until: Ms| match (is_strangers, is_slowed(until)) {
+        (false, false) => SHOWN,
+        (false, true) => SHOWN_SLOWLY,
+        (true, false) => SOON_BESIDE_ANOTHER,
+        (true, true) => SOON_BESIDE_ANOTHER * 3,
+    };
     let shown = |from: Ms, until: Ms| {
         // What a fault hides is not shown; and after one the looks are far apart.
         let covered: Ms = history
             .scenario
             .faults
             .iter()
-            .map(|fault| {
-                // Whoever was asked to slow down does so for some time.
-                let is_throttled = fault.kind == FaultKind::Throttled;
-                let after = if is_throttled { 6 * MINUTE } else { 2 * MINUTE };
-                (fault.until + after).min(until) - fault.from.max(from)
-            })
+            .map(|fault| (fault.until + RECOVERED).min(until) - fault.from.max(from))
             .filter(|covered| *covered > 0)
             .sum();
-        until - from - covered >= enough
+        until - from - covered >= enough(until)
     };
     let from = cluster.created + cluster.traits.list_lag;
     let instances = cluster.instances().is_some_and(|(instances, until)| {

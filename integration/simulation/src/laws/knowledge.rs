@@ -2,9 +2,10 @@
 
 use crate::{
     guard::JUDGE_WITHIN,
-    history::{History, clock},
+    history::{History, Life, clock},
     laws::{
-        bounds::{SOON_ADDED, SOON_GROWN, TOLD},
+        bounds::{SOON_ADDED, SOON_BESIDE_ANOTHER, SOON_GROWN, TOLD},
+        endings::{is_slowed, works_beside},
         facts::{Facts, is_launched_by_run, is_of_run, owners, shows_defect},
     },
     model::cluster::{Cluster, Id},
@@ -52,7 +53,12 @@ pub(super) fn no_unsafe_cluster_is_unknown(history: &History, facts: &Facts) -> 
             let asleep: Ms = life.slept.iter().map(|(from, until)| until - from).sum();
             let is_added = shown > cluster.created + SECOND;
             let added = if is_added { SOON_ADDED.max(SOON_GROWN) } else { 0 };
-            let limit = seen_from + added + JUDGE_WITHIN + TOLD + asleep;
+            let limit = seen_from
+                + added
+                + search_pause(history, life, cluster, seen_from)
+                + JUDGE_WITHIN
+                + TOLD
+                + asleep;
             let lives_on = cluster.over().is_none_or(|over| over > limit) && until > limit;
             if lives_on
                 && life.ended() > limit
@@ -72,6 +78,21 @@ pub(super) fn no_unsafe_cluster_is_unknown(history: &History, facts: &Facts) -> 
     Ok(())
 }
 
+/// While another cluster of the run works, or what looks like one, the searches are minutes apart, and
+/// further where EMR has asked to slow down: what comes into being in between is not found before the
+/// next one, and where that fails, nobody is told before the limit from then on is over. An alarm that
+/// is counted from the last search that succeeded would come sooner, and also for faults that are
+/// shorter than the limit.
+fn search_pause(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> Ms {
+    if !works_beside(history, life, cluster, at) {
+        0
+    } else if is_slowed(history, at) {
+        SOON_BESIDE_ANOTHER * 3
+    } else {
+        SOON_BESIDE_ANOTHER
+    }
+}
+
 /// Every cluster of the run is judged within the limit, or a person is told; and it ends, where it is
 /// the run's own and the settings say so.
 fn not_judged_is_told(
@@ -86,7 +107,8 @@ fn not_judged_is_told(
     let asked = facts.asked.get(&(number, cluster.id)).copied();
     let from = asked.unwrap_or(listed).clamp(listed, listed + JUDGE_WITHIN);
     let asleep: Ms = life.slept.iter().map(|(from, until)| until - from).sum();
-    let limit = from + JUDGE_WITHIN + TOLD + asleep;
+    let pause = search_pause(history, life, cluster, from);
+    let limit = from + pause + JUDGE_WITHIN + TOLD + asleep;
     let lives_on = cluster.over().is_none_or(|over| over > limit);
     if !lives_on || life.ended() <= limit || facts.was_judged(number, cluster.id, limit) {
         return Ok(());

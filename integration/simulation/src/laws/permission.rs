@@ -4,7 +4,7 @@ use crate::{
     guard::JUDGE_WITHIN,
     history::{History, Life, clock},
     laws::{
-        bounds::AT_ONCE,
+        bounds::{AT_ONCE, HELD},
         facts::{Facts, owners},
     },
     model::cluster::{Cluster, Id},
@@ -31,10 +31,10 @@ impl Case<'_> {
     /// It could not be judged in time, because of faults.
     fn is_unjudged(&self) -> bool {
         let id = self.cluster.id;
-        // Since it was asked for first.
+        // Since it was asked for first; the guard wanted to ask before, where the quotas kept it.
         let since = self.facts.asked.get(&(self.number, id)).copied().unwrap_or(self.at);
         self.history.scenario.settings.rules.on_unjudged
-            && self.at - since >= JUDGE_WITHIN - AT_ONCE - self.slept(since)
+            && self.at - since >= JUDGE_WITHIN - HELD - AT_ONCE - self.slept(since)
             && !self.facts.was_judged_wholly(self.number, id, self.at)
             && self.facts.faults.iter().any(|(_, life, _)| *life == self.number)
     }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use crate::reencrypt::machine::{
     choice::ArchiveState,
-    event::{CopyOrder, VersioningState},
+    event::CopyOrder,
     snapshot::{Checksum, NULL, ObjectLock, Snapshot},
+    versioning::Versioning,
 };
 
 /// S3's time, in milliseconds since 1970.
@@ -130,7 +131,7 @@ pub type Broken = (&'static str, String);
 #[derive(Clone, Debug)]
 pub struct Bucket {
     /// How it keeps versions.
-    pub versioning: VersioningState,
+    pub versioning: Versioning,
     /// The versions of each key, the newest first.
     pub keys: Vec<Vec<Version>>,
     /// The uploads that are not finished.
@@ -160,7 +161,7 @@ pub enum Copied {
 impl Bucket {
     /// An empty one.
     #[must_use]
-    pub fn new(versioning: VersioningState, keys: usize, kms: bool) -> Self {
+    pub fn new(versioning: Versioning, keys: usize, kms: bool) -> Self {
         Self {
             versioning,
             keys: vec![Vec::new(); keys],
@@ -212,9 +213,9 @@ impl Bucket {
     /// The id of the next write.
     fn next_id(&self, serial: u64) -> Option<String> {
         match self.versioning {
-            VersioningState::Unversioned => None,
-            VersioningState::Enabled => Some(format!("v{serial}")),
-            VersioningState::Suspended => Some(NULL.to_owned()),
+            Versioning::Unversioned => None,
+            Versioning::Enabled => Some(format!("v{serial}")),
+            Versioning::Suspended => Some(NULL.to_owned()),
         }
     }
 
@@ -251,7 +252,7 @@ impl Bucket {
 
     /// Another writer deletes the key: in a bucket with versions a delete marker tells so.
     pub fn delete(&mut self, key: usize) {
-        if self.versioning == VersioningState::Unversioned {
+        if self.versioning == Versioning::Unversioned {
             self.keys[key].clear();
             return;
         }
@@ -423,7 +424,7 @@ impl Bucket {
             touched: false,
             equal: false,
         };
-        let tells = parts == 0 && self.versioning != VersioningState::Unversioned;
+        let tells = parts == 0 && self.versioning != Versioning::Unversioned;
         self.copied = tells.then(|| source.id().to_owned());
         let under = self.keys[key].first().cloned();
         version.defect = self.defect(under.as_ref(), &version);

@@ -34,10 +34,11 @@ use crate::{
     },
     reencrypt::machine::{
         event::{
-            CallAnswer, ListedVersion, LookAnswer, MadeObject, ObservedObject, OpenUpload,
-            RepairAction, RepairEnd, RepairEvent, VersioningState,
+            CallAnswer, ListedVersion, LookAnswer, MadeObject, ObservedObject, RepairAction,
+            RepairEnd, RepairEvent, UnfinishedUpload,
         },
         snapshot::{NULL, ObjectLock, Snapshot},
+        versioning::Versioning,
     },
 };
 
@@ -141,7 +142,7 @@ pub fn run(seed: u64, options: RepairOptions) -> RepairHistory {
 pub fn live_through(scenario: RepairScenario, options: RepairOptions) -> RepairHistory {
     let mut bucket = Bucket::new(scenario.versioning, scenario.keys.len(), scenario.kms);
     for early in [true, false] {
-        bucket.versioning = if early { VersioningState::Unversioned } else { scenario.versioning };
+        bucket.versioning = if early { Versioning::Unversioned } else { scenario.versioning };
         for (key, versions) in scenario.keys.iter().enumerate() {
             fill(&mut bucket, key, versions, early, scenario.versioning);
         }
@@ -178,23 +179,16 @@ pub fn live_through(scenario: RepairScenario, options: RepairOptions) -> RepairH
     engine.history
 }
 
-fn fill(
-    bucket: &mut Bucket,
-    key: usize,
-    versions: &[First],
-    early: bool,
-    versioning: VersioningState,
-) {
-    let is_early = |first: &First| versioning == VersioningState::Unversioned || first.early;
+fn fill(bucket: &mut Bucket, key: usize, versions: &[First], early: bool, versioning: Versioning) {
+    let is_early = |first: &First| versioning == Versioning::Unversioned || first.early;
     // What was written before the bucket had versions is the oldest.
     let until = versions.iter().take_while(|first| is_early(first)).count();
     let chosen = if early { &versions[..until] } else { &versions[until..] };
     // Suspended versioning was enabled before: but for the last one, each write made a version.
     for (index, first) in chosen.iter().enumerate() {
-        if !early && versioning == VersioningState::Suspended {
+        if !early && versioning == Versioning::Suspended {
             let is_last = index + 1 == chosen.len() && first.content == 0;
-            bucket.versioning =
-                if is_last { VersioningState::Suspended } else { VersioningState::Enabled };
+            bucket.versioning = if is_last { Versioning::Suspended } else { Versioning::Enabled };
         }
         let snapshot = snapshot(first, bucket.now, early);
         bucket.write(key, first.content, &snapshot);
@@ -286,8 +280,8 @@ impl Engine {
 
     fn wave(&mut self, wave: &Wave, quiet: bool) {
         self.history.bucket.now += wave.pause;
-        let is_versioned = self.history.bucket.versioning != VersioningState::Unversioned
-            || wave.versioning == Some(VersioningState::Enabled);
+        let is_versioned = self.history.bucket.versioning != Versioning::Unversioned
+            || wave.versioning == Some(Versioning::Enabled);
         if let Some(versioning) = wave.versioning.filter(|_| is_versioned) {
             self.flush(false);
             self.history.bucket.versioning = versioning;
@@ -513,8 +507,8 @@ impl Engine {
             }
             removes |= matches!(action, RepairAction::Delete(_));
             if pending_write(action) {
-                let in_place = bucket.versioning == VersioningState::Unversioned
-                    || bucket.versioning == VersioningState::Suspended;
+                let in_place = bucket.versioning == Versioning::Unversioned
+                    || bucket.versioning == Versioning::Suspended;
                 let dies = process.plan.kill.is_some_and(|kill| kill <= process.actions + 14);
                 let unlearnt = process.fault().is_some()
                     || dies
@@ -618,7 +612,7 @@ impl Engine {
                 snapshot.tags.insert("t".to_owned(), "owner".to_owned());
             }),
             Act::Hold(index, hold) => {
-                if self.history.bucket.versioning != VersioningState::Unversioned {
+                if self.history.bucket.versioning != Versioning::Unversioned {
                     self.change(key, index, |snapshot| snapshot.lock.legal_hold = hold);
                 }
             }
@@ -712,7 +706,7 @@ impl Engine {
             RepairAction::ListUploads => {
                 let of_key = self.history.bucket.uploads.iter().filter(|it| it.key == key);
                 RepairEvent::Uploads(Ok(of_key
-                    .map(|it| OpenUpload { id: it.id.clone(), initiated: it.initiated })
+                    .map(|it| UnfinishedUpload { id: it.id.clone(), initiated: it.initiated })
                     .collect()))
             }
             RepairAction::Write(state) => {

@@ -10,7 +10,7 @@ use crate::{
         bucket::{A, Author, B, Defect},
         engine::{D, Ended, RepairHistory},
     },
-    reencrypt::machine::{event::VersioningState, snapshot::NULL, state::RepairState},
+    reencrypt::machine::{snapshot::NULL, state::RepairState, versioning::Versioning},
 };
 
 /// Law (c).
@@ -112,7 +112,7 @@ fn converged(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     for (key, versions) in bucket.keys.iter().enumerate() {
         let Some(current) = bucket.current(key) else { continue };
         let other_null = versions.iter().any(|it| it.id() == NULL) && current.id() != NULL;
-        let would_replace = bucket.versioning == VersioningState::Suspended && other_null;
+        let would_replace = bucket.versioning == Versioning::Suspended && other_null;
         let blocked = would_replace || bucket.uploads.iter().any(|it| it.key == key);
         if bucket.offends(&current.snapshot) && !blocked {
             broken.push((D, format!("key {key} never gets its encryption: {}", current.text())));
@@ -143,7 +143,7 @@ fn must_be_left(history: &RepairHistory, host: usize, key: usize, why: &str) -> 
         "left: LockedVersion" => old_offends(&|it| bucket.is_locked(it)),
         "left: NullVersion" => old_offends(&|it| it.id() == NULL),
         "left: WouldReplaceVersion" => {
-            bucket.versioning == VersioningState::Suspended
+            bucket.versioning == Versioning::Suspended
                 && versions.iter().any(|it| it.id() == NULL)
         }
         "left: UnknownUpload" => bucket.uploads.iter().any(|it| it.key == key),

@@ -15,12 +15,12 @@ use crate::{
         choice::{Choice, LeaveReason, ObjectState, RequestedEncryption, choose},
         event::{
             LookAnswer, ObservedObject, RepairAction, RepairEnd, RepairEvent, ReplacedVersion,
-            VersioningState,
         },
         plan::ObjectPlan,
         repair::ObjectRepair,
         snapshot::NULL,
         state::{RepairState, TargetEncryption},
+        versioning::Versioning,
     },
 };
 
@@ -77,7 +77,7 @@ pub struct Process {
     pub unseen: bool,
     /// How its repairs ended.
     pub ends: Vec<(usize, RepairEnd<()>)>,
-    versioning: VersioningState,
+    versioning: Versioning,
     wish: RequestedEncryption,
     target: TargetEncryption,
     phase: Phase,
@@ -262,10 +262,7 @@ impl Process {
 
     fn is_turn(&self, state: &RepairState) -> bool {
         match self.phase {
-            Phase::Resume => matches!(
-                state,
-                RepairState::Begun { .. } | RepairState::Damaged { .. } | RepairState::Stray { .. }
-            ),
+            Phase::Resume => state.is_unfinished(),
             Phase::Repair => matches!(
                 state,
                 RepairState::Planned { choice: Choice::Do(_) | Choice::Restore, .. }
@@ -296,7 +293,7 @@ impl Process {
         self.unseen |= !seen;
         if seen {
             for (key, versions) in bucket.keys.iter().enumerate() {
-                let is_versioned = self.versioning != VersioningState::Unversioned;
+                let is_versioned = self.versioning != Versioning::Unversioned;
                 let count = if is_versioned { versions.len() } else { versions.len().min(1) };
                 for (index, version) in versions.iter().take(count).enumerate() {
                     if version.marker {

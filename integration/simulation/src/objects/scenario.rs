@@ -1,7 +1,7 @@
 //! The decisions of a history of repairs: what is in the bucket, who else does what, what fails,
 //! which runs there are.
 
-use crate::{objects::bucket::Time, random::Random, reencrypt::machine::event::VersioningState};
+use crate::{objects::bucket::Time, random::Random, reencrypt::machine::versioning::Versioning};
 
 /// What somebody else writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub struct Wave {
     /// Each host's run.
     pub runs: [Option<RunPlan>; 2],
     /// The owner switches versioning before it.
-    pub versioning: Option<VersioningState>,
+    pub versioning: Option<Versioning>,
     /// So much time has passed before it.
     pub pause: Time,
 }
@@ -133,7 +133,7 @@ pub struct First {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepairScenario {
     /// The bucket.
-    pub versioning: VersioningState,
+    pub versioning: Versioning,
     /// The target is SSE-KMS; else SSE-S3.
     pub kms: bool,
     /// UpdateObjectEncryption may be used.
@@ -231,12 +231,12 @@ fn run(random: &mut Random, options: (bool, bool)) -> RunPlan {
 pub fn draw(seed: u64) -> RepairScenario {
     let mut random = Random::new(seed ^ 0x0B1E_C75E_ED00);
     let versioning = random.pick(&[
-        VersioningState::Unversioned,
-        VersioningState::Enabled,
-        VersioningState::Enabled,
-        VersioningState::Suspended,
+        Versioning::Unversioned,
+        Versioning::Enabled,
+        Versioning::Enabled,
+        Versioning::Suspended,
     ]);
-    let versions = versioning != VersioningState::Unversioned;
+    let versions = versioning != Versioning::Unversioned;
     let keys = random.pick(&[1, 1, 1, 2, 3]);
     let keys = (0..keys)
         .map(|_| {
@@ -252,7 +252,7 @@ pub fn draw(seed: u64) -> RepairScenario {
         waves.push(Wave {
             runs: [Some(run(&mut random, options)), second],
             versioning: switched
-                .then(|| random.pick(&[VersioningState::Enabled, VersioningState::Suspended])),
+                .then(|| random.pick(&[Versioning::Enabled, Versioning::Suspended])),
             pause: random.between(0, 100_000),
         });
     }

@@ -149,14 +149,13 @@ fn describe(job: &Job) -> Reply {
                     });
                 });
             }
-            if let Some(class) = xml::inside(&job.request, "S3PutObjectCopy")
-                .and_then(|copy| xml::text(copy, "StorageClass"))
-            {
-                xml.element("Operation", |xml| {
-                    xml.element("S3PutObjectCopy", |xml| {
-                        xml.text("StorageClass", class);
+            // What was asked for is answered as it was asked.
+            for part in ["Manifest", "Operation", "ManifestGenerator"] {
+                if let Some(asked) = xml::inside(&job.request, part) {
+                    xml.element(part, |xml| {
+                        xml.raw(asked);
                     });
-                });
+                }
             }
             if let Some(place) = batch::generated_manifest(job) {
                 xml.element("GeneratedManifestDescriptor", |xml| {

@@ -14,3 +14,5 @@ mod quotas;
 mod s3;
 mod sns;
 mod support;
+mod uploads;
+mod versions;

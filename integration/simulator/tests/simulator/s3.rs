@@ -1,6 +1,8 @@
 //! Owns the proofs about S3.
 
-use emr_simulator::{BucketEncryption, Command, PutBucket, PutKey, PutObject, Simulator, Sse};
+use emr_simulator::{
+    BucketEncryption, Command, Fault, FaultKind, PutBucket, PutKey, PutObject, Simulator, Sse,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Got, stepped};
@@ -263,6 +265,34 @@ fn lists_come_in_pages_with_folders_counted_once() {
     assert_eq!((some.xml("KeyCount"), some.xml("IsTruncated")), (Some("2"), Some("false")));
     let none = guard.s3("GET", "/acme-out?list-type=2&prefix=zzz", &[]);
     assert_eq!(none.xml("KeyCount"), Some("0"));
+}
+
+#[test]
+fn a_later_page_can_be_the_first_one_again_and_end_the_list_or_go_on_for_ever() {
+    let sim = stepped();
+    let guard = Client::new(&sim);
+    for key in ["a", "b", "c"] {
+        put_object(&sim, key, None);
+    }
+    for ends in [true, false] {
+        sim.apply(Command::ClearFaults).unwrap();
+        let kind = FaultKind::FirstPageAgain { ends };
+        sim.apply(Command::AddFault(Fault::every("ListObjectsV2", kind))).unwrap();
+        let page = |more: &str| {
+            let got = guard.s3("GET", &format!("/acme-out?list-type=2&max-keys=1{more}"), &[]);
+            let next = got.xml("NextContinuationToken").map(str::to_owned);
+            (got.xml("Key").unwrap().to_owned(), next, got.xml("IsTruncated").unwrap().to_owned())
+        };
+        let first = page("");
+        assert_eq!((first.0.as_str(), first.2.as_str()), ("a", "true"), "the first page is true");
+        let next = first.1.clone().unwrap();
+        let second = page(&format!("&continuation-token={next}"));
+        if ends {
+            assert_eq!(second, ("a".to_owned(), None, "false".to_owned()));
+        } else {
+            assert_eq!(second, first);
+        }
+    }
 }
 
 #[test]

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::command::{
-    Applied, Command, CommandError, Named, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile,
-    PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutVpc, SendMessage,
-    StartCluster, UpdateCluster,
+    Applied, ChangeObject, Command, CommandError, Named, ObjectVersion, PutAccessKey, PutBucket,
+    PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet,
+    PutUpload, PutVpc, SendMessage, StartCluster, UpdateCluster,
 };
 use crate::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION, uuid};
 use crate::life;
-use crate::object::{self, Object};
+use crate::object::{self, Attributes, Object, Upload};
 use crate::policy;
 use crate::provisioning::{self, Birth};
 use crate::s3write;
@@ -37,6 +37,9 @@ impl World {
             Command::DeleteObject(object) => {
                 self.delete_object(&object.bucket, &object.key);
             }
+            Command::DeleteObjectVersion(version) => self.delete_object_version(&version)?,
+            Command::ChangeObject(change) => self.change_object(change)?,
+            Command::PutUpload(put) => return self.put_upload(put),
             Command::SetAccountPublicAccessBlock(set) => {
                 let (account, _) = place(set.account.as_ref(), None);
                 match set.on {
@@ -132,6 +135,7 @@ impl World {
             ownership: put.ownership.unwrap_or_else(|| "BucketOwnerEnforced".to_owned()),
             object_lock: put.object_lock || put.object_lock_days.is_some(),
             website: put.website,
+            configurations: put.configurations,
             objects,
             older,
         };
@@ -155,8 +159,8 @@ impl World {
         let mut attributes = put.attributes;
         let extents = object::extents(&put.bucket, &put.key, size, body.is_none());
         if let Some(checksum) = &mut attributes.checksum {
-            checksum.value =
-                object::checksum(&checksum.algorithm, &checksum.kind, body.as_deref(), &extents);
+            let content = (body.as_deref(), extents.as_slice());
+            checksum.value = object::stored_checksum(checksum, content, size, put.parts);
         }
         let object = Object {
             size,
@@ -176,6 +180,82 @@ impl World {
         };
         self.store_object(&put.bucket, &put.key, object);
         Ok(())
+    }
+
+    fn delete_object_version(&mut self, named: &ObjectVersion) -> Result<(), CommandError> {
+        let missing = || {
+            let ObjectVersion { bucket, key, version } = named;
+            CommandError(format!("there is no version {version} of {bucket}/{key}"))
+        };
+        let bucket = self.buckets.get_mut(&named.bucket).ok_or_else(missing)?;
+        bucket.version(&named.key, &named.version).ok_or_else(missing)?;
+        bucket.remove_version(&named.key, &named.version);
+        Ok(())
+    }
+
+    fn change_object(&mut self, change: ChangeObject) -> Result<(), CommandError> {
+        let object = self
+            .buckets
+            .get_mut(&change.bucket)
+            .and_then(|bucket| bucket.object_mut(&change.key, change.version.as_deref()));
+        let object = object.ok_or_else(|| {
+            CommandError(format!("there is no object {}/{}", change.bucket, change.key))
+        })?;
+        let attributes = &mut object.attributes;
+        if let Some(tags) = change.tags {
+            attributes.tags = tags;
+        }
+        if let Some(grants) = change.grants {
+            attributes.grants = grants;
+        }
+        if let Some(retention) = change.retention {
+            attributes.retention = Some(retention);
+        }
+        if let Some(on) = change.legal_hold {
+            attributes.legal_hold = on;
+        }
+        Ok(())
+    }
+
+    fn put_upload(&mut self, put: PutUpload) -> Result<Applied, CommandError> {
+        let bucket = self
+            .buckets
+            .get(&put.bucket)
+            .ok_or_else(|| CommandError(format!("there is no bucket {}", put.bucket)))?;
+        let owner = bucket.account.clone();
+        let sse = s3write::default_of(self, &put.bucket);
+        let begun = self.now - seconds(put.age_seconds);
+        let content = |size: u64| object::extents(&put.bucket, &put.key, size, true);
+        let object = |size: u64| Object {
+            size,
+            etag: object::etag(None, &content(size), &sse, None),
+            sse: sse.clone(),
+            last_modified: begun,
+            storage_class: "STANDARD".to_owned(),
+            content_type: "binary/octet-stream".to_owned(),
+            metadata: BTreeMap::new(),
+            written_by: "command".to_owned(),
+            body: None,
+            extents: content(size),
+            version: None,
+            owner: owner.clone(),
+            attributes: Attributes::default(),
+            restore: None,
+        };
+        let initiator =
+            put.initiator.clone().unwrap_or_else(|| format!("arn:aws:iam::{owner}:user/writer"));
+        let upload = Upload {
+            id: format!("upload-{:032x}", self.random.u128(..)),
+            bucket: put.bucket.clone(),
+            key: put.key.clone(),
+            initiator,
+            object: object(0),
+            wish: None,
+            parts: (1..).zip(put.parts.iter().map(|size| object(*size))).collect(),
+        };
+        let id = Some(upload.id.clone());
+        self.uploads.push(upload);
+        Ok(Applied { id })
     }
 
     /// The ARN an object keeps: a key that does not exist (any more) stays as it was named.

@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::clock::ClockMode;
 use crate::fate::{NextCluster, StartState, Termination, Timings};
 use crate::faults::{Calls, Fault};
-use crate::object::Attributes;
+use crate::object::{AclGrant, Attributes, Retention};
 use crate::sse::{BucketEncryption, Sse};
-use crate::world::Grant;
+use crate::world::{BucketConfigurations, Grant};
 
 /// A change of the world, or of how it behaves. As JSON: `{"command": "put_bucket", "name":
 /// "acme-out"}`.
@@ -30,6 +30,12 @@ pub enum Command {
     PutObject(PutObject),
     /// Removes an object; in a versioned bucket, a delete marker hides it.
     DeleteObject(ObjectName),
+    /// Removes one version or delete marker of a key for good, past all locks.
+    DeleteObjectVersion(ObjectVersion),
+    /// Changes in place what an object's owner can change without writing it anew.
+    ChangeObject(ChangeObject),
+    /// Begins an upload in parts, past all policies.
+    PutUpload(PutUpload),
     /// Sets or removes the public access block of a whole account.
     SetAccountPublicAccessBlock(AccountBlock),
     /// Makes a security configuration; an existing one is deleted and created again, even when in
@@ -175,6 +181,9 @@ pub struct PutBucket {
     /// Whether it is a website.
     #[serde(default)]
     pub website: bool,
+    /// What else it is configured to.
+    #[serde(default)]
+    pub configurations: BucketConfigurations,
 }
 
 /// See [`Command::PutObject`].
@@ -237,6 +246,62 @@ pub struct ObjectName {
     pub bucket: String,
     /// The key.
     pub key: String,
+}
+
+/// Names one version of an object, or a delete marker.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectVersion {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// Its id; `null`: the one without.
+    pub version: String,
+}
+
+/// See [`Command::ChangeObject`]; absent fields stay. Neither date nor `ETag` change.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeObject {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The version; absent: the current one.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Its ACL; none: its owner's full control, which is S3's `private`.
+    #[serde(default)]
+    pub grants: Option<Vec<AclGrant>>,
+    /// Object Lock's retention.
+    #[serde(default)]
+    pub retention: Option<Retention>,
+    /// Object Lock's legal hold.
+    #[serde(default)]
+    pub legal_hold: Option<bool>,
+}
+
+/// See [`Command::PutUpload`]. The id comes back in [`Applied::id`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutUpload {
+    /// The bucket, which must exist.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The ARN of who began it; default: a user of the bucket's account.
+    #[serde(default)]
+    pub initiator: Option<String>,
+    /// How many seconds ago it was begun.
+    #[serde(default)]
+    pub age_seconds: f64,
+    /// The sizes of its parts, in bytes.
+    #[serde(default)]
+    pub parts: Vec<u64>,
 }
 
 /// See [`Command::PutSecurityConfiguration`].
@@ -602,6 +667,24 @@ impl Hook {
             when: Moment::Reply,
             commands,
         }
+    }
+
+    /// Before the nth call (1-based) of an operation has its effect.
+    #[must_use]
+    pub fn before_nth(operation: &str, nth: u64, commands: Vec<Command>) -> Self {
+        Self { when: Moment::Arrival, ..Self::after_nth(operation, nth, commands) }
+    }
+
+    /// After the nth call (1-based) of an operation has had its effect, before its reply is sent.
+    #[must_use]
+    pub fn after_nth(operation: &str, nth: u64, commands: Vec<Command>) -> Self {
+        Self { calls: Calls::Nth(nth), ..Self::after_first(operation, commands) }
+    }
+
+    /// Counts only calls about this bucket, `bucket/key` or name.
+    #[must_use]
+    pub fn about(self, subject: &str) -> Self {
+        Self { matching: Some(subject.to_owned()), ..self }
     }
 }
 

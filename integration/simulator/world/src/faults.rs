@@ -71,6 +71,11 @@ pub enum FaultKind {
     TruncatedBody,
     /// Applied; the reply's body is no JSON and no XML.
     GarbageBody,
+    /// A list's later page is the first one again; the first one is as it should be.
+    FirstPageAgain {
+        /// It says that the list ends with it; else it tells the same way on as the first time.
+        ends: bool,
+    },
     /// Applied, and answered with a server error.
     #[serde(rename = "applied_then_5xx")]
     AppliedThen5xx {

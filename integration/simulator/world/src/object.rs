@@ -160,7 +160,10 @@ pub struct Upload {
     pub bucket: String,
     /// The key.
     pub key: String,
-    /// What the parts have brought so far; its content and `ETag` mean nothing yet.
+    /// The ARN of who began it.
+    pub initiator: String,
+    /// What the parts have brought so far; its content and `ETag` mean nothing yet, and its date is
+    /// when the upload was begun.
     pub object: Object,
     /// The protection that was asked for.
     pub wish: Option<Sse>,
@@ -206,25 +209,34 @@ impl Object {
 
     /// Bytes `from` to `to` (excluded) of its content.
     pub fn part(&self, from: u64, to: u64) -> (Option<Vec<u8>>, Vec<Extent>) {
-        if let Some(body) = &self.body {
-            let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
-            return (Some(body[index(from)..index(to)].to_vec()), Vec::new());
-        }
-        let mut part = Vec::new();
-        let mut at = 0;
-        for extent in &self.extents {
-            let (first, last) = (from.max(at), to.min(at + extent.length));
-            if first < last {
-                part.push(Extent {
-                    origin: extent.origin.clone(),
-                    from: extent.from + first - at,
-                    length: last - first,
-                });
-            }
-            at += extent.length;
-        }
-        (None, part)
+        piece(self.body.as_deref(), &self.extents, (from, to))
     }
+}
+
+/// Bytes `from` to `to` (excluded) of a content.
+fn piece(
+    body: Option<&[u8]>,
+    extents: &[Extent],
+    (from, to): (u64, u64),
+) -> (Option<Vec<u8>>, Vec<Extent>) {
+    if let Some(body) = body {
+        let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
+        return (Some(body[index(from)..index(to)].to_vec()), Vec::new());
+    }
+    let mut part = Vec::new();
+    let mut at = 0;
+    for extent in extents {
+        let (first, last) = (from.max(at), to.min(at + extent.length));
+        if first < last {
+            part.push(Extent {
+                origin: extent.origin.clone(),
+                from: extent.from + first - at,
+                length: last - first,
+            });
+        }
+        at += extent.length;
+    }
+    (None, part)
 }
 
 /// What stands for a content that is all new and not kept.
@@ -285,9 +297,42 @@ pub fn etag(body: Option<&[u8]>, extents: &[Extent], sse: &Sse, parts: Option<u3
     }
 }
 
-/// Looks like a checksum of the content.
-pub fn checksum(algorithm: &str, kind: &str, body: Option<&[u8]>, extents: &[Extent]) -> String {
-    let digest = hex(&Md5::digest(format!("{algorithm} {kind} {}", hex(&digest(body, extents)))));
+/// Looks like a checksum of the content: of an object as a whole, or of one part.
+pub fn checksum(algorithm: &str, body: Option<&[u8]>, extents: &[Extent]) -> String {
+    looks_like_one(algorithm, &hex(&digest(body, extents)))
+}
+
+/// Looks like the COMPOSITE checksum of an object that was written in parts: of their checksums, and
+/// with their number behind it. Source: Amazon S3 user guide, Checking object integrity, "Composite
+/// checksums".
+pub fn composite_checksum(algorithm: &str, parts: &[String]) -> String {
+    format!("{}-{}", looks_like_one(algorithm, &parts.join(" ")), parts.len())
+}
+
+/// The checksum that an object of this content has if it was written in so many parts of one length
+/// (the last may be shorter), where its kind depends on them.
+pub fn stored_checksum(
+    wanted: &Checksum,
+    (body, extents): (Option<&[u8]>, &[Extent]),
+    size: u64,
+    parts: Option<u32>,
+) -> String {
+    if wanted.kind != "COMPOSITE" {
+        return checksum(&wanted.algorithm, body, extents);
+    }
+    let length = size.div_ceil(u64::from(parts.unwrap_or(1).max(1))).max(1);
+    let sums: Vec<String> = (0..size.div_ceil(length).max(1))
+        .map(|number| {
+            let ends = (number * length, ((number + 1) * length).min(size));
+            let (body, extents) = piece(body, extents, ends);
+            checksum(&wanted.algorithm, body.as_deref(), &extents)
+        })
+        .collect();
+    composite_checksum(&wanted.algorithm, &sums)
+}
+
+fn looks_like_one(algorithm: &str, of: &str) -> String {
+    let digest = hex(&Md5::digest(format!("{algorithm} {of}")));
     let length = match algorithm {
         "SHA256" => 43,
         "SHA1" => 27,

@@ -95,8 +95,8 @@ pub fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refusal> {
     });
     let mut attributes = write.attributes;
     if let Some(checksum) = &mut attributes.checksum {
-        checksum.value =
-            object::checksum(&checksum.algorithm, &checksum.kind, write.body.as_deref(), &extents);
+        let content = (write.body.as_deref(), extents.as_slice());
+        checksum.value = object::stored_checksum(checksum, content, write.size, write.parts);
     }
     let object = Object {
         size: write.size,

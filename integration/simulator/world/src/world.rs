@@ -130,12 +130,31 @@ pub struct Bucket {
     pub object_lock: bool,
     /// Whether it is a website.
     pub website: bool,
+    /// What else it is configured to.
+    pub configurations: BucketConfigurations,
     /// Its objects by key: the current versions, without keys whose current version is a delete
     /// marker.
     pub objects: BTreeMap<String, Object>,
     /// What is behind the current versions by key, newest first; a delete marker in front of a key
     /// without an object is current.
     pub older: BTreeMap<String, Vec<Older>>,
+}
+
+/// What a bucket does by itself, and what it asks of callers. Documents are the XML inside S3's
+/// answer; none: never configured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BucketConfigurations {
+    /// Who hears of what happens to its objects.
+    pub notification: Option<String>,
+    /// Where its objects are replicated to.
+    pub replication: Option<String>,
+    /// When its objects change their class, or end.
+    pub lifecycle: Option<String>,
+    /// Versions are removed for good only with a code of an MFA device.
+    pub mfa_delete: bool,
+    /// Other accounts pay for their requests, and must say so in each.
+    pub requester_pays: bool,
 }
 
 /// An EMR security configuration.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::watch::machine::{
+    budget::Operation,
     cluster::{Cluster, Wanted},
     conclusion::Cause,
-    ending::Move,
     event::{Action, AwsAnswer, Entry, Judgement, ListedCluster, Look, WatchNotice},
     mutants::mutated,
     ownership::{Ownership, ownership},
@@ -18,6 +18,7 @@ use crate::watch::machine::{
 impl<I: Id> Watcher<I> {
     pub(super) fn listed(&mut self, now: Moment, answer: AwsAnswer<Vec<ListedCluster<I>>>) {
         self.search.under_way = false;
+        let asked = self.search.asked;
         if std::mem::take(&mut self.search.again) {
             self.ask_search();
         }
@@ -32,7 +33,8 @@ impl<I: Id> Watcher<I> {
             }
             AwsAnswer::Absent => Vec::new(),
             AwsAnswer::Failed(why) => {
-                let since = self.search.trouble.take().map_or(now, |(_, since)| since);
+                // Nobody has seen anything since it was asked.
+                let since = self.search.trouble.take().map_or(asked, |(_, since)| since);
                 self.search.trouble = Some((why, since));
                 if mutated!(self.plan, AlarmsAtEveryError) {
                     self.actions.push(Action::Tell(WatchNotice::SightLost(None)));
@@ -97,9 +99,8 @@ impl<I: Id> Watcher<I> {
 
     pub(super) fn looked_now(&mut self, now: Moment, id: I, look: Look) {
         self.looking.remove(&id);
-        if self.look_again.remove(&id) {
-            self.ask_look(&id, Wanted::ALL);
-        }
+        let again = self.look_again.remove(&id);
+        let look_had_steps = self.clusters.get(&id).is_none_or(|cluster| cluster.look_has_steps);
         let tries = self.hint_looks.remove(&id);
         let standing = self.plan.standing(&id);
         let whose = look.described.found().map(|described| {
@@ -144,6 +145,9 @@ impl<I: Id> Watcher<I> {
                 }
             }
         }
+        if again {
+            self.ask_look(&id, Wanted::ALL);
+        }
         let Some(cluster) = self.clusters.get_mut(&id) else { return };
         if look.steps_told {
             cluster.steps_told = Some(now);
@@ -153,6 +157,10 @@ impl<I: Id> Watcher<I> {
         let has_recovered = cluster.describe_failed && !failed;
         cluster.describe_failed = failed;
         if let AwsAnswer::Found(described) = look.described {
+            // How its steps ended is asked for as soon as it is over.
+            if described.state == State::Over && !look_had_steps {
+                self.budget.spend(now, Operation::Steps);
+            }
             cluster.has_run |= described.was_ready;
             cluster.saw(described.state);
             cluster.described = Some(described);
@@ -199,6 +207,7 @@ impl<I: Id> Watcher<I> {
             || (mutated!(self.plan, UnseenPassesOnResume) && self.plan.mode == WatchMode::Resume);
         let Some(cluster) = self.clusters.get_mut(id) else { return };
         cluster.judgement = judgement;
+        cluster.was_decided |= !judgement.unknown;
         if always {
             cluster.judgement.unseen = false;
         }
@@ -222,9 +231,6 @@ impl<I: Id> Watcher<I> {
             && let Some(ending) = &mut cluster.ending
         {
             ending.withdraw(!judgement.failed);
-            if !judgement.failed && !ending.is_asked_for() {
-                return self.perform(now, id, vec![Move::LetLive]);
-            }
         }
         if judgement.failed && !cluster.is_unsafe() && cluster.end.is_none() {
             self.must_end(now, id, Cause::Failed);

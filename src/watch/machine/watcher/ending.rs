@@ -105,10 +105,12 @@ impl<I: Id> Watcher<I> {
                 Move::Unprotect => self.actions.push(Action::Unprotect(id.clone())),
                 Move::Terminate => self.actions.push(Action::Terminate(id.clone())),
                 Move::Look => {
-                    // Steps can make it the run's to end.
+                    // Steps can make it the run's to end; and those of one that is not unsafe may be
+                    // done before it ends, which counts for the run.
                     let steps = self.clusters.get(id).is_some_and(|cluster| {
-                        cluster.whose == Ownership::Adopted
-                            && cluster.ending.as_ref().is_some_and(Ending::asks_a_person)
+                        let asks = cluster.ending.as_ref().is_some_and(Ending::asks_a_person);
+                        (cluster.whose == Ownership::Adopted && asks)
+                            || (!cluster.is_unsafe() && cluster.judgement.work.open)
                     });
                     self.ask_look(id, Wanted { cluster: true, steps });
                 }

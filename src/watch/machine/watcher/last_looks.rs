@@ -8,7 +8,7 @@ use crate::watch::machine::{
     event::{Action, RunnerEnd, WatchNotice},
     mutants::mutated,
     ownership::Ownership,
-    plan::{Id, WatchMode},
+    plan::{Id, Rules, WatchMode},
     runner::{Runner, Survivors},
     state::State,
     termination::{Decision, EndReason},
@@ -151,14 +151,21 @@ impl<I: Id> Watcher<I> {
             last.under_way = true;
             let first = last.looks == 0;
             last.looks += 1;
+            if first {
+                // What was asked earlier tells of an earlier time, also of a cluster that nobody has
+                // described yet.
+                self.look_again.extend(self.looking.iter().cloned());
+            }
             self.search.again = self.search.under_way;
             self.ask_search();
             let open: Vec<I> = self
                 .clusters
                 .iter()
                 .filter(|(_, cluster)| {
-                    // Of what is known the first look is the last one.
-                    let due = first || !self.is_decided(cluster);
+                    // Of what is known the first look is the last one; while it goes on and should
+                    // not, that may have changed.
+                    let is_known = self.is_decided(cluster) && self.ends_as_expected(cluster);
+                    let due = first || (!is_known && cluster.cause.is_none());
                     due && !cluster.is_settled() && !cluster.is_ending()
                 })
                 .map(|(id, _)| id.clone())
@@ -193,8 +200,7 @@ impl<I: Id> Watcher<I> {
         if !ends && !unjudged_ends {
             return;
         }
-        let mut plan = self.plan.clone();
-        plan.rules.on_stop = true;
+        let rules = Rules { on_stop: true, ..self.plan.rules };
         let ending: Vec<I> = self
             .clusters
             .iter()
@@ -202,7 +208,7 @@ impl<I: Id> Watcher<I> {
                 cluster.cause.is_none()
                     && !cluster.is_over()
                     && (ends || cluster.judgement.unknown)
-                    && cluster.decision(EndReason::Stopped, &plan) == Decision::End
+                    && cluster.decision_by(rules, EndReason::Stopped, &self.plan) == Decision::End
             })
             .map(|(id, _)| id.clone())
             .collect();
@@ -228,7 +234,10 @@ impl<I: Id> Watcher<I> {
         let shows = last.looks >= LAST_LOOKS
             && facts_known
             && (!awaited || self.stop.is_some() || self.plan.mode == WatchMode::Attach);
-        let is_late = now.since(last.began) >= self.plan.limits.judge_within;
+        // After a sleep of the machine what is known is old.
+        let is_awake =
+            self.slept_until == Moment::START || now.since(self.slept_until) >= self.wake_up_time();
+        let is_late = now.since(last.began) >= self.plan.limits.judge_within && is_awake;
         let enough = if mutated!(self.plan, NeverConfirms) {
             is_late
         } else {
@@ -395,7 +404,11 @@ impl<I: Id> Watcher<I> {
             open.push(Open::InFlight);
         }
         let never = self.search.succeeded.is_none();
-        if (self.search.trouble.is_some() || never) && !mutated!(self.plan, BlindRunIsClosed) {
+        // A stop can leave no time for a look, after a sleep of the machine.
+        let looked = self.last.is_some_and(|last| last.looks > u32::from(last.under_way));
+        if (self.search.trouble.is_some() || never || !looked)
+            && !mutated!(self.plan, BlindRunIsClosed)
+        {
             open.push(Open::Search);
         }
         open.extend(self.undecided.keys().cloned().map(Open::Unjudged));

@@ -16,22 +16,24 @@ impl<I: Id> Watcher<I> {
     pub(super) fn check_limits(&mut self, now: Moment) {
         let limit = self.plan.limits.judge_within;
         let is_late = |since: Moment| now.since(since) >= limit;
+        let why = self.search.trouble.as_ref().map(|(why, _)| why.clone());
+        let was_lost = self.search.trouble.as_ref().is_some_and(|(_, since)| is_late(*since));
+        let is_blind = match self.search.succeeded {
+            None => is_late(Moment::START),
+            // A list from before there was a cluster tells nothing of it.
+            Some(_) => was_lost && !self.clusters.values().any(|cluster| cluster.was_judged),
+        };
         if self.plan.mode == WatchMode::Run
-            && self.search.succeeded.is_none()
-            && is_late(Moment::START)
+            && is_blind
             && !self.told_blind
             && !mutated!(self.plan, BlindSearchForgotten)
         {
             self.told_blind = true;
-            let why = self.search.trouble.as_ref().map(|(why, _)| why.clone());
             self.actions.push(Action::Tell(WatchNotice::Blind(why.unwrap_or_default())));
             self.stop_runner(now);
         }
-        if let Some((_, since)) = self.search.trouble
-            && self.search.succeeded.is_some()
-            && is_late(since)
-            && !self.told_lost
-        {
+        let is_told = self.told_lost || self.told_blind;
+        if was_lost && self.search.succeeded.is_some() && !is_told {
             self.told_lost = true;
             self.actions.push(Action::Tell(WatchNotice::SightLost(None)));
         }
@@ -39,7 +41,7 @@ impl<I: Id> Watcher<I> {
             return;
         }
         // What is asked just now may tell.
-        let patience = self.plan.limits.interval * 12;
+        let patience = self.wake_up_time();
         let undecided: Vec<I> = self
             .undecided
             .iter()

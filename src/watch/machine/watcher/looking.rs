@@ -6,6 +6,7 @@ use crate::watch::machine::{
     cluster::{Cluster, Wanted},
     event::{Action, Question},
     mutants::mutated,
+    ownership::Ownership,
     pace::PollReason,
     plan::{Id, WatchMode},
     state::State,
@@ -29,8 +30,11 @@ impl<I: Id> Watcher<I> {
     pub(super) fn ask_look(&mut self, id: &I, wanted: Wanted) {
         if self.looking.insert(id.clone()) {
             let Wanted { cluster, steps } = wanted;
-            if let Some(known) = self.clusters.get_mut(id).filter(|_| steps) {
-                known.steps_asked = Some(self.now);
+            if let Some(known) = self.clusters.get_mut(id) {
+                known.look_has_steps = steps;
+                if steps {
+                    known.steps_asked = Some(self.now);
+                }
             }
             self.actions.push(Action::Ask(Question::Look { id: id.clone(), cluster, steps }));
         }
@@ -157,14 +161,8 @@ impl<I: Id> Watcher<I> {
 
     pub(super) fn ask_details(&mut self, now: Moment, everything: bool) {
         let Self { clusters, plan, actions, .. } = self;
-        let waits = |cluster: &&Cluster| {
-            cluster.judgement.awaits_instances && !cluster.is_settled() && !cluster.is_over()
-        };
-        let waiting = u32::try_from(clusters.values().filter(waits).count()).unwrap_or(u32::MAX);
         for (id, cluster) in clusters {
-            if let Some((groups, volumes)) =
-                cluster.wanted_details(everything, waiting.max(1), now, plan)
-            {
+            if let Some((groups, volumes)) = cluster.wanted_details(everything, now, plan) {
                 let id = id.clone();
                 actions.push(Action::Ask(Question::Details { id, groups, volumes }));
             }
@@ -193,6 +191,13 @@ impl<I: Id> Watcher<I> {
             });
             may_follow && self.clusters.values().all(ends)
         };
+        // One that had no answer to its request sends it again, when its two minutes are over, while
+        // the cluster of the first one may work: what it starts then may not live long, either.
+        let may_resend = self.runner.is_alive()
+            && self.clusters.values().any(|cluster| {
+                let is_requested = matches!(cluster.whose, Ownership::Ours | Ownership::Presumed);
+                is_requested && self.now.since(cluster.found) < in_flight * 2
+            });
         if !self.undecided.is_empty()
             || self.search.trouble.is_some()
             || self.clusters.values().any(Cluster::is_unverified)
@@ -200,10 +205,8 @@ impl<I: Id> Watcher<I> {
             PollReason::Judgement
         } else if none_ran || self.runner.left_something() {
             PollReason::Search
-        } else if self
-            .clusters
-            .values()
-            .any(|cluster| cluster.is_starting() && !cluster.is_settled())
+        } else if (may_resend
+            || self.clusters.values().any(|cluster| cluster.is_starting() && !cluster.is_settled()))
             && !mutated!(self.plan, SlowStart)
         {
             PollReason::Start

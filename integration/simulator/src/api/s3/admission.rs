@@ -37,6 +37,21 @@ pub(super) fn admit(
     if call.header("x-amz-expected-bucket-owner").is_some_and(|owner| owner != bucket.account) {
         return Err(denied());
     }
+    let own = caller.is_some_and(|caller| caller.account == bucket.account);
+    if bucket.configurations.requester_pays
+        && !own
+        && action != "GetBucketRequestPayment"
+        && call.header("x-amz-request-payer") != Some("requester")
+    {
+        return Err(denied());
+    }
+    if bucket.configurations.mfa_delete
+        && action == "DeleteObjectVersion"
+        && call.header("x-amz-mfa").is_none()
+    {
+        let message = "Mfa Authentication must be used for this request";
+        return Err(Failure::new(403, "AccessDenied", message));
+    }
     let (arn, account) =
         caller.map_or(("anonymous", ""), |caller| (caller.arn.as_str(), caller.account.as_str()));
     let mut context = policy::base_context(arn, account);
@@ -57,7 +72,6 @@ pub(super) fn admit(
         // The write itself decides; nobody unsigned writes.
         return caller.map(|_| ()).ok_or_else(denied);
     }
-    let own = caller.is_some_and(|caller| caller.account == bucket.account);
     let public =
         bucket.public && matches!(action, "GetObject" | "ListBucket" | "GetBucketLocation");
     match opinion {

@@ -47,7 +47,6 @@ pub(super) fn show(
         ("expires", &it.expires),
         ("x-amz-website-redirect-location", &it.website_redirect),
         ("x-amz-archive-status", &it.archive_status),
-        ("x-amz-version-id", &object.version),
     ];
     for (name, value) in texts {
         if let Some(value) = value {

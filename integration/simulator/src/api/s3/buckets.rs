@@ -15,7 +15,7 @@ use emr_world::object::Object;
 use emr_world::policy;
 use emr_world::sse::BucketEncryption;
 use emr_world::values::hex;
-use emr_world::world::{Bucket, Caller, World};
+use emr_world::world::{Bucket, BucketConfigurations, Caller, World};
 
 pub(super) fn create_bucket(world: &mut World, call: &Call, caller: &Caller, name: &str) -> Answer {
     if let Some(existing) = world.buckets.get(name) {
@@ -49,6 +49,7 @@ pub(super) fn create_bucket(world: &mut World, call: &Call, caller: &Caller, nam
         ownership: "BucketOwnerEnforced".to_owned(),
         object_lock: false,
         website: false,
+        configurations: BucketConfigurations::default(),
         objects: BTreeMap::new(),
         older: BTreeMap::new(),
     };
@@ -142,6 +143,56 @@ pub(super) fn versioning_xml(bucket: &Bucket) -> Reply {
     let mut xml = Xml::new();
     xml.root("VersioningConfiguration", NAMESPACE, |xml| {
         xml.optional("Status", bucket.versioning.as_deref());
+        if bucket.configurations.mfa_delete {
+            xml.text("MfaDelete", "Enabled");
+        }
+    });
+    Reply::xml(xml)
+}
+
+/// A bucket without notifications answers with an empty document.
+pub(super) fn notification(bucket: &Bucket) -> Reply {
+    let document = bucket.configurations.notification.as_deref().unwrap_or_default();
+    stored("NotificationConfiguration", document)
+}
+
+pub(super) fn replication(bucket: &Bucket) -> Answer {
+    let document = bucket.configurations.replication.as_deref().ok_or_else(|| {
+        Failure::new(
+            404,
+            "ReplicationConfigurationNotFoundError",
+            "The replication configuration was not found",
+        )
+        .with("BucketName", bucket.name.as_str())
+    })?;
+    Ok(stored("ReplicationConfiguration", document))
+}
+
+pub(super) fn lifecycle(bucket: &Bucket) -> Answer {
+    let document = bucket.configurations.lifecycle.as_deref().ok_or_else(|| {
+        Failure::new(
+            404,
+            "NoSuchLifecycleConfiguration",
+            "The lifecycle configuration does not exist",
+        )
+        .with("BucketName", bucket.name.as_str())
+    })?;
+    Ok(stored("LifecycleConfiguration", document))
+}
+
+fn stored(root: &str, document: &str) -> Reply {
+    let mut xml = Xml::new();
+    xml.root(root, NAMESPACE, |xml| {
+        xml.raw(document);
+    });
+    Reply::xml(xml)
+}
+
+pub(super) fn request_payment(bucket: &Bucket) -> Reply {
+    let payer = if bucket.configurations.requester_pays { "Requester" } else { "BucketOwner" };
+    let mut xml = Xml::new();
+    xml.root("RequestPaymentConfiguration", NAMESPACE, |xml| {
+        xml.text("Payer", payer);
     });
     Reply::xml(xml)
 }

@@ -2,7 +2,10 @@
 
 use md5::{Digest, Md5};
 
-use super::request::{LARGEST_COPY, NAMESPACE, Request, denied, refused, with_sse, with_version};
+use super::request::{
+    LARGEST_COPY, NAMESPACE, Request, denied, refused, with_source_version, with_sse,
+};
+use super::uploads::initiated_by;
 use crate::reply::{Answer, Failure, Reply};
 use crate::xml::{self, Xml};
 use emr_world::clock::iso;
@@ -20,6 +23,53 @@ const FULL_OBJECT: [&str; 3] = ["CRC32", "CRC32C", "CRC64NVME"];
 fn no_such_upload() -> Failure {
     let message = "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     Failure::new(404, "NoSuchUpload", message)
+}
+
+fn invalid_part(upload: &Upload, number: u32) -> Failure {
+    let message = "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
+    Failure::new(400, "InvalidPart", message)
+        .with("UploadId", upload.id.as_str())
+        .with("PartNumber", number.to_string())
+}
+
+/// What the request says of a part's checksum: a COMPOSITE one is made of those that it names, so it
+/// must name them all, and rightly. The errors are recorded from AWS in LocalStack's
+/// `test_complete_multipart_parts_checksum_composite` and `…_checksum_exceptions_composite`. Source:
+/// Amazon S3 API reference, CompletedPart.
+fn check_named_checksum(
+    upload: &Upload,
+    number: u32,
+    part: &Object,
+    named: &str,
+) -> Result<(), Failure> {
+    let Some(checksum) = &part.attributes.checksum else { return Ok(()) };
+    let given = |algorithm: &str| xml::text(named, &format!("Checksum{algorithm}"));
+    match given(&checksum.algorithm) {
+        Some(value) if value == checksum.value => Ok(()),
+        Some(_) => Err(invalid_part(upload, number)),
+        None if checksum.kind != "COMPOSITE" => Ok(()),
+        None => {
+            let algorithms = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
+            if let Some(other) = algorithms.into_iter().find(|it| given(it).is_some()) {
+                let message = format!(
+                    "The {} you specified for part {number} did not match what we received.",
+                    other.to_lowercase()
+                );
+                return Err(Failure::new(400, "BadDigest", message));
+            }
+            let message = format!(
+                "The upload was created using a {} checksum. The complete request must include the checksum for each part. It was missing for part {number} in the request.",
+                checksum.algorithm.to_lowercase()
+            );
+            Err(Failure::new(400, "InvalidRequest", message))
+        }
+    }
+}
+
+fn show_checksum(xml: &mut Xml, part: &Object) {
+    if let Some(checksum) = &part.attributes.checksum {
+        xml.text(&format!("Checksum{}", checksum.algorithm), &checksum.value);
+    }
 }
 
 impl Request<'_> {
@@ -48,7 +98,8 @@ impl Request<'_> {
             );
             return Err(Failure::new(400, "InvalidRequest", message));
         }
-        attributes.checksum = Some(Checksum { algorithm, kind, value: String::new() });
+        let checksum = Checksum { algorithm, kind, value: String::new() };
+        attributes.checksum = Some(checksum.clone());
         let id = format!("upload-{:032x}", world.random.u128(..));
         let object = Object {
             size: 0,
@@ -71,6 +122,7 @@ impl Request<'_> {
             id: id.clone(),
             bucket,
             key,
+            initiator: caller.arn.clone(),
             object,
             wish,
             parts: std::collections::BTreeMap::new(),
@@ -79,7 +131,10 @@ impl Request<'_> {
         xml.root("InitiateMultipartUploadResult", NAMESPACE, |xml| {
             xml.text("Bucket", &self.bucket).text("Key", &self.key).text("UploadId", &id);
         });
-        Ok(with_sse(Reply::xml(xml), &sse))
+        let reply = Reply::xml(xml)
+            .header("x-amz-checksum-algorithm", checksum.algorithm.as_str())
+            .header("x-amz-checksum-type", checksum.kind.as_str());
+        Ok(with_sse(reply, &sse))
     }
 
     fn upload(&self, world: &World) -> Result<usize, Failure> {
@@ -127,7 +182,7 @@ impl Request<'_> {
         })?;
         let (body, extents) = source.part(from, to);
         let sse = world.uploads[index].object.sse.clone();
-        let part = Object {
+        let mut part = Object {
             size: to - from,
             etag: object::etag(body.as_deref(), &extents, &sse, None),
             last_modified: world.now,
@@ -135,13 +190,20 @@ impl Request<'_> {
             extents,
             ..world.uploads[index].object.clone()
         };
+        // S3 makes each part's checksum by itself, by the algorithm that the upload was begun with,
+        // and tells it (recorded from AWS in LocalStack's `test_multipart_upload_part_copy_checksum`).
+        if let Some(checksum) = &mut part.attributes.checksum {
+            checksum.value =
+                object::checksum(&checksum.algorithm, part.body.as_deref(), &part.extents);
+        }
         let mut xml = Xml::new();
         xml.root("CopyPartResult", NAMESPACE, |xml| {
             xml.text("LastModified", iso(part.last_modified))
                 .text("ETag", format!("\"{}\"", part.etag));
+            show_checksum(xml, &part);
         });
         world.uploads[index].parts.insert(number, part);
-        Ok(with_sse(Reply::xml(xml), &sse))
+        Ok(with_source_version(with_sse(Reply::xml(xml), &sse), &source))
     }
 
     pub(super) fn list_parts(&self, world: &World) -> Answer {
@@ -158,7 +220,13 @@ impl Request<'_> {
         xml.root("ListPartsResult", NAMESPACE, |xml| {
             xml.text("Bucket", &upload.bucket)
                 .text("Key", &upload.key)
-                .text("UploadId", &upload.id)
+                .text("UploadId", &upload.id);
+            initiated_by(xml, upload);
+            if let Some(checksum) = &upload.object.attributes.checksum {
+                xml.text("ChecksumAlgorithm", &checksum.algorithm)
+                    .text("ChecksumType", &checksum.kind);
+            }
+            xml.text("StorageClass", &upload.object.storage_class)
                 .optional("NextPartNumberMarker", page.last().map(|(number, _)| number.to_string()))
                 .text("MaxParts", "1000")
                 .text("IsTruncated", truncated.to_string());
@@ -168,23 +236,22 @@ impl Request<'_> {
                         .text("LastModified", iso(part.last_modified))
                         .text("ETag", format!("\"{}\"", part.etag))
                         .text("Size", part.size.to_string());
+                    show_checksum(xml, part);
                 });
             }
         });
         Ok(Reply::xml(xml))
     }
 
-    pub(super) fn complete_upload(&self, world: &mut World) -> Answer {
-        let caller = self.caller.ok_or_else(denied)?;
-        let index = self.upload(world)?;
-        self.check_target(world)?;
+    /// The parts that the request names, as they were uploaded.
+    fn named_parts<'a>(&self, upload: &'a Upload) -> Result<Vec<&'a Object>, Failure> {
         let body = self.body();
-        let upload = world.uploads[index].clone();
-        let numbers: Vec<u32> =
-            xml::texts(&body, "PartNumber").iter().filter_map(|it| it.parse().ok()).collect();
-        let etags: Vec<String> =
-            xml::texts(&body, "ETag").iter().map(|it| it.trim_matches('"').to_owned()).collect();
-        if numbers.is_empty() || numbers.len() != etags.len() {
+        let named = xml::texts(&body, "Part");
+        let numbers: Vec<u32> = named
+            .iter()
+            .filter_map(|it| xml::text(it, "PartNumber").and_then(|it| it.parse().ok()))
+            .collect();
+        if numbers.is_empty() || numbers.len() != named.len() {
             let message = "The XML you provided was not well-formed or did not validate against our published schema";
             return Err(Failure::new(400, "MalformedXML", message));
         }
@@ -195,13 +262,17 @@ impl Request<'_> {
                 "The list of parts was not in ascending order.",
             ));
         }
-        let named: Option<Vec<&Object>> = numbers
-            .iter()
-            .zip(&etags)
-            .map(|(number, etag)| upload.parts.get(number).filter(|part| part.etag == *etag))
-            .collect();
-        let message = "One or more of the specified parts could not be found.";
-        let parts = named.ok_or_else(|| Failure::new(400, "InvalidPart", message))?;
+        let mut parts = Vec::new();
+        for (number, named) in numbers.into_iter().zip(&named) {
+            let etag = xml::text(named, "ETag").unwrap_or_default();
+            let part = upload
+                .parts
+                .get(&number)
+                .filter(|part| part.etag == etag.trim_matches('"'))
+                .ok_or_else(|| invalid_part(upload, number))?;
+            check_named_checksum(upload, number, part, named)?;
+            parts.push(part);
+        }
         if parts[..parts.len() - 1].iter().any(|part| part.size < SMALLEST_PART) {
             return Err(Failure::new(
                 400,
@@ -209,6 +280,44 @@ impl Request<'_> {
                 "Your proposed upload is smaller than the minimum allowed size",
             ));
         }
+        Ok(parts)
+    }
+
+    /// The checksum of the whole that its parts make, and what the request says it is.
+    fn joined_checksum(&self, whole: &Object, parts: &[&Object]) -> Result<String, Failure> {
+        let Some(checksum) = &whole.attributes.checksum else { return Ok(String::new()) };
+        let Checksum { algorithm, kind, .. } = checksum;
+        if self.call.header("x-amz-checksum-type").is_some_and(|wanted| wanted != kind) {
+            let message = format!(
+                "The upload was created using the {kind} checksum mode. The complete request must use the same checksum mode."
+            );
+            return Err(Failure::new(400, "InvalidRequest", message));
+        }
+        let value = if kind == "COMPOSITE" {
+            let sums: Vec<String> = parts
+                .iter()
+                .filter_map(|part| part.attributes.checksum.as_ref())
+                .map(|checksum| checksum.value.clone())
+                .collect();
+            object::composite_checksum(algorithm, &sums)
+        } else {
+            object::checksum(algorithm, whole.body.as_deref(), &whole.extents)
+        };
+        let name = format!("x-amz-checksum-{}", algorithm.to_lowercase());
+        if self.call.header(&name).is_some_and(|wanted| wanted != value) {
+            let message =
+                format!("The {algorithm} you specified did not match the calculated checksum.");
+            return Err(Failure::new(400, "BadDigest", message));
+        }
+        Ok(value)
+    }
+
+    pub(super) fn complete_upload(&self, world: &mut World) -> Answer {
+        let caller = self.caller.ok_or_else(denied)?;
+        let index = self.upload(world)?;
+        self.check_target(world, Some(world.uploads[index].object.last_modified))?;
+        let upload = world.uploads[index].clone();
+        let parts = self.named_parts(&upload)?;
         let (content, extents) = object::join(parts.iter().copied());
         let together = parts.iter().fold(String::new(), |all, part| all + &part.etag);
         let mut whole = Object {
@@ -217,23 +326,11 @@ impl Request<'_> {
             last_modified: world.now,
             extents: if content.is_some() { Vec::new() } else { extents },
             body: content,
-            ..upload.object
+            ..upload.object.clone()
         };
+        let value = self.joined_checksum(&whole, &parts)?;
         if let Some(checksum) = &mut whole.attributes.checksum {
-            checksum.value = object::checksum(
-                &checksum.algorithm,
-                &checksum.kind,
-                whole.body.as_deref(),
-                &whole.extents,
-            );
-            let name = format!("x-amz-checksum-{}", checksum.algorithm.to_lowercase());
-            if self.call.header(&name).is_some_and(|wanted| wanted != checksum.value) {
-                let message = format!(
-                    "The {} you specified did not match the calculated checksum.",
-                    checksum.algorithm
-                );
-                return Err(Failure::new(400, "BadDigest", message));
-            }
+            checksum.value = value;
         }
         // What was permitted when it began may not be any more.
         let writer = (caller.arn.as_str(), caller.account.as_str());
@@ -246,8 +343,9 @@ impl Request<'_> {
             xml.text("Bucket", &self.bucket)
                 .text("Key", &self.key)
                 .text("ETag", format!("\"{}\"", stored.etag));
+            show_checksum(xml, &stored);
         });
-        Ok(with_version(with_sse(Reply::xml(xml), &stored.sse), &stored))
+        self.with_made_version(world, with_sse(Reply::xml(xml), &stored.sse), &stored)
     }
 
     pub(super) fn abort_upload(&self, world: &mut World) -> Answer {

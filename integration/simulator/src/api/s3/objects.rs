@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 
 use super::admission::admit_source;
 use super::request::{
-    LARGEST_COPY, NAMESPACE, Request, denied, no_such_bucket, no_such_key, precondition, refused,
-    with_sse, with_version,
+    LARGEST_COPY, NAMESPACE, Request, conflict, denied, no_such_bucket, no_such_key, precondition,
+    refused, with_shown_version, with_source_version, with_sse, with_version,
 };
 use super::{attributes, versions};
 use crate::call::Call;
@@ -126,6 +126,7 @@ impl Request<'_> {
         let caller = self.caller.ok_or_else(denied)?;
         let body = self.call.body.to_vec();
         self.put_conditions(world, &body)?;
+        self.check_target(world, None)?;
         let write = Write {
             bucket: &self.bucket,
             key: &self.key,
@@ -181,16 +182,52 @@ impl Request<'_> {
         Ok((bucket.to_owned(), key.to_owned(), object))
     }
 
-    /// `If-Match` on what is written: another object came in between.
-    pub(super) fn check_target(&self, world: &World) -> Result<(), Failure> {
+    /// `If-Match` on what is written: another object came in between. A delete marker on top is no
+    /// object. `begun`: when the upload in parts was begun that is to be completed; what was written
+    /// since then conflicts with it, whatever its `ETag`. Source: Amazon S3 user guide, How to
+    /// prevent object overwrites with conditional writes; the conflict is recorded from AWS in
+    /// LocalStack's `test_multipart_if_match_with_put_identical`.
+    pub(super) fn check_target(
+        &self,
+        world: &World,
+        begun: Option<OffsetDateTime>,
+    ) -> Result<(), Failure> {
         let Some(expected) = self.call.header("if-match") else { return Ok(()) };
         let current =
             world.object(&self.bucket, &self.key).ok_or_else(|| no_such_key(&self.key))?;
-        if expected.trim_matches('"') == current.etag {
-            Ok(())
-        } else {
-            Err(precondition("If-Match"))
+        if expected.trim_matches('"') != current.etag {
+            return Err(precondition("If-Match"));
         }
+        if begun.is_some_and(|begun| begun < current.last_modified) {
+            return Err(conflict(&self.key));
+        }
+        Ok(())
+    }
+
+    /// `If-Match` on a delete: only the current version counts, even where another is to be deleted.
+    /// Source: Amazon S3 user guide, How to perform conditional deletes.
+    fn check_deleted(&self, world: &World) -> Result<(), Failure> {
+        let Some(expected) = self.call.header("if-match") else { return Ok(()) };
+        match world.object(&self.bucket, &self.key) {
+            Some(_) if expected == "*" => Ok(()),
+            Some(current) if expected.trim_matches('"') == current.etag => Ok(()),
+            Some(_) => Err(precondition("If-Match")),
+            // Behind a delete marker there are versions, but no object.
+            None if world
+                .buckets
+                .get(&self.bucket)
+                .is_some_and(|bucket| bucket.older.contains_key(&self.key)) =>
+            {
+                Err(precondition("If-Match"))
+            }
+            None => Err(no_such_key(&self.key)),
+        }
+    }
+
+    /// Names the version that a copy has made.
+    pub(super) fn with_made_version(&self, world: &World, reply: Reply, made: &Object) -> Answer {
+        let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
+        Ok(with_shown_version(reply, bucket, made))
     }
 
     /// What a PUT asks for besides being stored, and what Object Lock asks of it.
@@ -232,7 +269,7 @@ impl Request<'_> {
             );
             return Err(Failure::new(400, "InvalidRequest", message));
         }
-        self.check_target(world)?;
+        self.check_target(world, None)?;
         let replaces = self.call.header("x-amz-metadata-directive") == Some("REPLACE");
         let changes = replaces
             || self.header_sse()?.is_some()
@@ -270,10 +307,12 @@ impl Request<'_> {
             xml.text("LastModified", iso(copied.last_modified))
                 .text("ETag", format!("\"{}\"", copied.etag));
         });
-        Ok(with_version(with_sse(Reply::xml(xml), &copied.sse), &copied))
+        let reply = with_source_version(Reply::xml(xml), &object);
+        self.with_made_version(world, with_sse(reply, &copied.sse), &copied)
     }
 
     pub(super) fn delete(&self, world: &mut World) -> Answer {
+        self.check_deleted(world)?;
         let now = world.now;
         let Some(version) = self.call.query.get("versionId") else {
             let marker = world.delete_object(&self.bucket, &self.key);
@@ -288,7 +327,8 @@ impl Request<'_> {
         let bypass = self.call.header("x-amz-bypass-governance-retention") == Some("true");
         let bucket =
             world.buckets.get_mut(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
-        if let Some(Older::Object(object)) = bucket.version(&self.key, version)
+        let removed = bucket.version(&self.key, version);
+        if let Some(Older::Object(object)) = &removed
             && object.is_locked(now, bypass)
         {
             return Err(Failure::new(
@@ -298,6 +338,11 @@ impl Request<'_> {
             ));
         }
         bucket.remove_version(&self.key, version);
-        Ok(Reply::empty(204).header("x-amz-version-id", version.as_str()))
+        let reply = Reply::empty(204).header("x-amz-version-id", version.as_str());
+        Ok(if matches!(removed, Some(Older::DeleteMarker { .. })) {
+            reply.header("x-amz-delete-marker", "true")
+        } else {
+            reply
+        })
     }
 }

@@ -7,7 +7,7 @@ use crate::reply::{Failure, Reply};
 use emr_world::object::Object;
 use emr_world::s3write;
 use emr_world::sse::{Sse, header_of, sse_named};
-use emr_world::world::Caller;
+use emr_world::world::{Bucket, Caller};
 
 pub(super) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
@@ -69,13 +69,45 @@ pub(super) fn precondition(condition: &str) -> Failure {
     .with("Condition", condition)
 }
 
+/// Something else was done to the key while the request was under way.
+pub(super) fn conflict(key: &str) -> Failure {
+    let message = "The conditional request cannot succeed due to a conflicting operation against this resource.";
+    Failure::new(409, "ConditionalRequestConflict", message)
+        .with("Condition", "If-Match")
+        .with("Key", key)
+}
+
 pub(super) fn refused((status, code, message): s3write::Refusal) -> Failure {
     Failure::new(status, code, message)
 }
 
+/// The version that a look at an object shows, or that a copy has made: that of the null version is
+/// `null`, once the bucket's versions were ever kept. Source: Amazon S3 user guide, Working with
+/// objects in a versioning-suspended bucket; Amazon S3 API reference, CopyObject: where versions are
+/// suspended, the id of a copy is always `null`.
+pub(super) fn with_shown_version(reply: Reply, bucket: &Bucket, object: &Object) -> Reply {
+    match (&object.version, &bucket.versioning) {
+        (Some(version), _) => reply.header("x-amz-version-id", version.as_str()),
+        (None, Some(_)) => reply.header("x-amz-version-id", "null"),
+        (None, None) => reply,
+    }
+}
+
+/// The version that a PUT has made; the null version goes without, unlike in the answers to looks,
+/// copies and deletes (recorded from AWS in LocalStack's `test_put_object_on_suspended_bucket`).
 pub(super) fn with_version(reply: Reply, object: &Object) -> Reply {
     match &object.version {
         Some(version) => reply.header("x-amz-version-id", version.as_str()),
+        None => reply,
+    }
+}
+
+/// The version that was copied; the null version goes without, as LocalStack has it for CopyObject (it
+/// names it for UploadPartCopy). Source: Amazon S3 API reference, CopyObject,
+/// `x-amz-copy-source-version-id`.
+pub(super) fn with_source_version(reply: Reply, source: &Object) -> Reply {
+    match &source.version {
+        Some(version) => reply.header("x-amz-copy-source-version-id", version.as_str()),
         None => reply,
     }
 }

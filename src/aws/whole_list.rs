@@ -1,0 +1,144 @@
+//! Lists that come in pages, read to their end. The SDK's own paginators take a marker that comes
+//! again for the end of the list, so that what lies behind it would be missing without a word.
+
+use std::collections::HashSet;
+
+use aws_sdk_sts::error::ProvideErrorMetadata;
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+
+use crate::base::{
+    aws_calls::Call,
+    lookup::{Lookup, LookupError, LookupErrorKind},
+};
+
+/// Why the pages of a list do not hold all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum PageFault {
+    #[error("a marker came twice, so that the list would never end")]
+    RepeatsMarker,
+    #[error("a page holds only what earlier pages held")]
+    RepeatsPage,
+}
+
+/// What the pages so far have told.
+#[derive(Debug, Default)]
+struct SeenPages {
+    markers: HashSet<String>,
+    ids: HashSet<String>,
+}
+
+impl SeenPages {
+    /// Takes the next page: what is on it, and the marker of the one behind it. A list may move
+    /// while it is read, so that some of a page was on the one before it; but not all.
+    fn page<'a>(
+        &mut self,
+        ids: impl IntoIterator<Item = &'a str>,
+        next: Option<&str>,
+    ) -> Result<(), PageFault> {
+        let (mut some, mut new) = (false, false);
+        for id in ids {
+            some = true;
+            new |= self.ids.insert(id.to_owned());
+        }
+        if some && !new {
+            return Err(PageFault::RepeatsPage);
+        }
+        match next {
+            Some(next) if !self.markers.insert(next.to_owned()) => Err(PageFault::RepeatsMarker),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// All pages of a list. `ask` asks for the one behind a marker; `marker` and `ids` say what is on
+/// one: where the list goes on, and the names of its items, where those have any.
+pub(crate) async fn whole_list<O, E, F>(
+    call: &Call,
+    absent: &[&str],
+    ask: impl Fn(Option<String>) -> F,
+    marker: impl Fn(&O) -> Option<&str>,
+    ids: impl Fn(&O) -> Vec<&str>,
+) -> Lookup<Vec<O>>
+where
+    E: ProvideErrorMetadata,
+    F: Future<Output = Result<O, SdkError<E, HttpResponse>>>,
+{
+    let (mut pages, mut seen, mut next) = (Vec::new(), SeenPages::default(), None);
+    loop {
+        let page = match Lookup::from_call(call, absent, ask(next).await) {
+            Lookup::Found(page) => page,
+            other => return other.map(|_| Vec::new()),
+        };
+        let behind = marker(&page).filter(|marker| !marker.is_empty()).map(str::to_owned);
+        if let Err(fault) = seen.page(ids(&page), behind.as_deref()) {
+            return Lookup::Unreachable(LookupError::new(
+                call.permission,
+                LookupErrorKind::UnreadableAnswer,
+                format!("the answers do not hold the whole list: {fault}"),
+            ));
+        }
+        pages.push(page);
+        next = behind;
+        if next.is_none() {
+            return Lookup::Found(pages);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Page = (Vec<String>, Option<String>);
+
+    fn pages(items: usize, size: usize) -> Vec<Page> {
+        let ids: Vec<String> = (0..items).map(|it| format!("j-{it}")).collect();
+        let chunks: Vec<&[String]> = ids.chunks(size).collect();
+        let page = |(number, ids): (usize, &&[String])| {
+            (ids.to_vec(), (number + 1 < chunks.len()).then(|| format!("m{number}")))
+        };
+        chunks.iter().enumerate().map(page).collect()
+    }
+
+    fn read(pages: &[Page]) -> Result<(), PageFault> {
+        let mut seen = SeenPages::default();
+        pages
+            .iter()
+            .try_for_each(|(ids, next)| seen.page(ids.iter().map(String::as_str), next.as_deref()))
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_that_comes_once_is_whole_and_one_that_comes_again_is_not(
+            items in 1_usize..60, size in 2_usize..8, moved in 0_usize..2, place in any::<prop::sample::Index>(), copied in any::<prop::sample::Index>(), ends: bool,
+        ) {
+            let mut pages = pages(items, size);
+            // Something new came in front of it, so that the last of a page comes again.
+            for page in 1..pages.len() * moved {
+                let last = pages[page - 1].0.last().unwrap().clone();
+                if pages[page].0.len() > 1 {
+                    pages[page].0.insert(0, last);
+                }
+            }
+            prop_assert_eq!(read(&pages), Ok(()));
+            let place = place.index(pages.len());
+            let (ids, _) = pages[copied.index(place + 1)].clone();
+            let next = if ends { None } else { Some("other".to_owned()) };
+            pages.insert(place + 1, (ids, next));
+            prop_assert_eq!(read(&pages), Err(PageFault::RepeatsPage));
+        }
+    }
+
+    #[test]
+    fn a_marker_that_comes_again_is_not_the_end() {
+        let page = |id: &str, next: &str| (vec![id.to_owned()], Some(next.to_owned()));
+        assert_eq!(
+            read(&[page("a", "1"), page("b", "2"), page("c", "1")]),
+            Err(PageFault::RepeatsMarker)
+        );
+        let empty = |next: &str| (Vec::new(), Some(next.to_owned()));
+        assert_eq!(read(&[empty("1"), empty("2")]), Ok(()));
+        assert_eq!(read(&[empty("1"), empty("1")]), Err(PageFault::RepeatsMarker));
+    }
+}
