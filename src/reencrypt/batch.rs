@@ -24,7 +24,6 @@ use futures_util::{StreamExt as _, stream};
 use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
 
 use crate::{
     aws::{fast_s3::PATH, whole_list::whole_list},
@@ -191,8 +190,7 @@ pub(crate) async fn make(
                     continue;
                 }
             };
-            let now = i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000)
-                .unwrap_or(i64::MAX);
+            let now = scope.aws.s3_clock.now_or_own_millis();
             // An update is refused under a lock; then it is a copy, which would lose the lock.
             let method = if method == RepairMethod::Update && seen.lock.protects(now) {
                 RepairMethod::Copy

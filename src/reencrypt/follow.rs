@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_s3control::types::{JobDescriptor, JobListDescriptor, JobStatus, RequestedJobStatus};
+use aws_sdk_s3control::types::{JobDescriptor, JobStatus, RequestedJobStatus};
 use serde_json::Value;
 
 use crate::{
@@ -122,28 +122,18 @@ async fn all_within(scope: &RepairScope, confirm: bool) -> Result<ChosenJobs, Re
         own.into_iter().partition(|job| job.status.as_ref().is_some_and(is_over));
     let mut chosen = ChosenJobs::default();
     for id in alive.into_iter().filter_map(|job| job.job_id) {
-        let job = describe(scope, &id).await?;
-        match confirm::extent(scope, &id, &job).await {
-            Ok(JobExtent::Within(places)) => {
-                chosen.jobs.push(ChosenJob { id, places: Some(places) });
-            }
-            Ok(JobExtent::Outside(what)) => chosen.said.push(format!(
-                "job {id} is about {what}, which lies in none of these places; it is left alone"
-            )),
-            // Looking at it is free.
-            Err(ReencryptError::Unseen(_)) if !confirm => {
-                chosen.jobs.push(ChosenJob { id, places: None });
-            }
-            Err(ReencryptError::Unseen(why)) => chosen.unseen.push(Leftover::other(format!(
-                "job {id}: where its objects lie cannot be told, so it is left alone: {why}"
-            ))),
-            Err(other) => return Err(other),
+        chosen.add(scope, id, confirm).await?;
+    }
+    // Else the last one that is over, as far as the manifests are still there.
+    let mut over = over;
+    over.sort_by_key(|job| std::cmp::Reverse(job.creation_time.map(|time| time.secs())));
+    for id in over.into_iter().filter_map(|job| job.job_id).take(LOOKED_BACK) {
+        if !chosen.is_empty() {
+            break;
         }
+        chosen.add(scope, id, confirm).await?;
     }
-    if chosen.jobs.is_empty() && chosen.unseen.is_empty() {
-        chosen.jobs.extend(last_within(scope, over).await?);
-    }
-    if chosen.jobs.is_empty() && chosen.unseen.is_empty() {
+    if chosen.is_empty() {
         return Err(ReencryptError::Usage(
             "no job of emr-etl-guard in this account and region lies within these places"
                 .to_owned(),
@@ -152,19 +142,36 @@ async fn all_within(scope: &RepairScope, confirm: bool) -> Result<ChosenJobs, Re
     Ok(chosen)
 }
 
-/// The last of these places among jobs that are over, as far as their manifests are still there.
-async fn last_within(
-    scope: &RepairScope,
-    mut over: Vec<JobListDescriptor>,
-) -> Result<Option<ChosenJob>, ReencryptError> {
-    over.sort_by_key(|job| std::cmp::Reverse(job.creation_time.map(|time| time.secs())));
-    for id in over.into_iter().filter_map(|job| job.job_id).take(LOOKED_BACK) {
-        let job = describe(scope, &id).await?;
-        if let Ok(JobExtent::Within(places)) = confirm::extent(scope, &id, &job).await {
-            return Ok(Some(ChosenJob { id, places: Some(places) }));
-        }
+impl ChosenJobs {
+    /// Whether nothing was found that could be followed.
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.unseen.is_empty()
     }
-    Ok(None)
+
+    /// Takes a job in, if it is about these places.
+    async fn add(
+        &mut self,
+        scope: &RepairScope,
+        id: String,
+        confirm: bool,
+    ) -> Result<(), ReencryptError> {
+        let job = describe(scope, &id).await?;
+        match confirm::extent(scope, &id, &job).await {
+            Ok(JobExtent::Within(places)) => self.jobs.push(ChosenJob { id, places: Some(places) }),
+            Ok(JobExtent::Outside(what)) => self.said.push(format!(
+                "job {id} is about {what}, which lies in none of these places; it is left alone"
+            )),
+            // Looking at it is free.
+            Err(ReencryptError::Unseen(_)) if !confirm => {
+                self.jobs.push(ChosenJob { id, places: None });
+            }
+            Err(ReencryptError::Unseen(why)) => self.unseen.push(Leftover::other(format!(
+                "job {id}: where its objects lie cannot be told, so it is left alone: {why}"
+            ))),
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
 }
 
 /// How the jobs stand.

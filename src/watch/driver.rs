@@ -392,6 +392,10 @@ impl Driver {
 
     /// Tells the journal now and then that the guard lives.
     fn heartbeat(&mut self) {
+        // What a resumed run notes would move the end of its own time with each start.
+        if self.plan.mode != WatchMode::Run {
+            return;
+        }
         let is_due = self.heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT);
         if let (Some(journal), Some(at), true) = (&self.journal, self.aws.emr_clock.last(), is_due)
         {

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::watch::machine::{event::Action, plan::WatchMode, time::Moment};
 
+/// The interval for which the quotas are given; a longer one makes them no smaller.
+const INTERVAL: Duration = Duration::from_secs(5);
+
 /// An operation that has a quota of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -33,9 +36,9 @@ impl Operation {
         Self::Protection,
     ];
 
-    /// So many calls at once, and so many tenths of the first interval from one to the next. With
-    /// the default interval of 5 s that is EMR's quota; a shorter interval is chosen for tests, where
-    /// all times are shorter.
+    /// So many calls at once, and so many tenths of five seconds from one to the next: that is EMR's
+    /// quota. Where the guard looks more often than every five seconds all times are shorter: that is
+    /// chosen for tests.
     fn quota(self) -> (u32, u32) {
         match self {
             Self::Describe | Self::Groups | Self::BootstrapActions => (10, 2),
@@ -138,7 +141,7 @@ impl<I> Budget<I> {
 /// The time that one call takes to refill.
 fn refill(operation: Operation, interval: Duration) -> Duration {
     let (_, tenths) = operation.quota();
-    interval * tenths / 10
+    interval.min(INTERVAL) * tenths / 10
 }
 
 #[cfg(test)]
@@ -170,6 +173,13 @@ mod tests {
         assert_eq!(passed(&mut budget, 60_000, 0), 1, "no more waits");
         assert_eq!(budget.due(at(60_000)), None);
         assert_eq!(passed(&mut budget, 60_000, 25), 19, "it holds no more than EMR allows");
+    }
+
+    #[test]
+    fn a_guard_that_looks_seldom_may_ask_as_often_as_emr_allows() {
+        let mut budget = Budget::new(WatchMode::Attach, Duration::from_secs(3600));
+        assert_eq!(passed(&mut budget, 0, 1), 0);
+        assert_eq!(passed(&mut budget, 2_000, 0), 1);
     }
 
     #[test]

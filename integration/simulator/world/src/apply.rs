@@ -39,7 +39,7 @@ impl World {
             }
             Command::DeleteObjectVersion(version) => self.delete_object_version(&version)?,
             Command::ChangeObject(change) => self.change_object(change)?,
-            Command::PutUpload(put) => return self.put_upload(put),
+            Command::PutUpload(put) => return self.put_upload(&put),
             Command::SetAccountPublicAccessBlock(set) => {
                 let (account, _) = place(set.account.as_ref(), None);
                 match set.on {
@@ -217,7 +217,7 @@ impl World {
         Ok(())
     }
 
-    fn put_upload(&mut self, put: PutUpload) -> Result<Applied, CommandError> {
+    fn put_upload(&mut self, put: &PutUpload) -> Result<Applied, CommandError> {
         let bucket = self
             .buckets
             .get(&put.bucket)
