@@ -113,7 +113,7 @@ async fn run(
     }
     let order = if arguments.batch { Some(batch_options(arguments)?) } else { None };
     if let (Some(order), Some(classes)) = (&order, &arguments.generate_manifest) {
-        return generated_jobs(work, order, classes).await;
+        return Box::pin(generated_jobs(work, order, classes)).await;
     }
     Box::pin(survey_and_repair(work, ledger, order.as_ref())).await
 }

@@ -497,7 +497,8 @@ impl<'a> Gathering<'a> {
 
     async fn adoptable(&self) -> Option<Lookup<Persistent>> {
         let name = self.question.adopt.as_deref()?;
-        Some(self.within(&aws_calls::LIST_CLUSTERS, emr::adoptable(&self.aws.emr, name)).await)
+        let found = self.within(&aws_calls::LIST_CLUSTERS, emr::adoptable(&self.aws.emr, name));
+        Some(Box::pin(found).await)
     }
 }
 

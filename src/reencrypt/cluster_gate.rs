@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::reencrypt::scope::RepairScope;
+use crate::reencrypt::scope::{RepairLocation, RepairScope};
 
 /// What was seen is believed for so long at most.
 const LONGEST: Duration = Duration::from_mins(5);
@@ -77,7 +77,7 @@ impl<'a> ClusterGate<'a> {
     /// [`GateClosed`], from then on for every place that clusters use: what was begun is finished,
     /// and the rest is for another run.
     pub(crate) async fn admit(&self, place: usize) -> Result<(), GateClosed> {
-        if !self.scope.wanted.get(place).is_some_and(|wanted| wanted.is_in_use()) {
+        if !self.scope.wanted.get(place).is_some_and(RepairLocation::is_in_use) {
             return Ok(());
         }
         // Whoever comes while somebody looks waits for the answer.

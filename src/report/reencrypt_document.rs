@@ -100,6 +100,7 @@ pub(crate) enum Mode {
 /// What else was asked for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Asked")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct ReencryptOptions {
     /// `--restore`.
     pub(crate) restore: bool,

@@ -583,7 +583,7 @@ impl Driver {
                 let volumes = volumes && self.verified(&id).ebs.is_some();
                 self.asked.spawn(async move {
                     let known = known.unwrap_or_default();
-                    let details = poll_details(&aws, &id, known, groups, volumes).await;
+                    let details = Box::pin(poll_details(&aws, &id, known, groups, volumes)).await;
                     Answered::Detailed(id, Box::new(details))
                 });
             }

@@ -219,7 +219,12 @@ fn a_job_whose_list_is_not_the_one_that_was_made_is_not_confirmed() {
     put(&stage, "old", "a", ("x", Sse::None));
     let jobs = jobs_for(&stage, "s3://old", &[]);
     let key = stage.sim.with_world(|world| {
-        world.buckets["place"].objects.keys().find(|key| key.ends_with(".csv")).unwrap().clone()
+        world.buckets["place"]
+            .objects
+            .keys()
+            .find(|key| key.contains("manifests/"))
+            .unwrap()
+            .clone()
     });
     put(&stage, "place", &key, ("other,b\n", Sse::Aes256));
     let played = confirm(&stage, "s3://old", &["--job", &jobs[0]]);

@@ -154,7 +154,7 @@ fn a_restart_finds_what_was_launched_whatever_this_machines_clock_says() {
         stage.set(Set::ClearFaults);
         let played = stage.play(stage.watch_resume());
         played.expect_code(76);
-        let state = stage.sim.with_world(|world| world.clusters[0].state);
-        assert_eq!(state, ClusterState::Terminated, "{hours} hours ahead");
+        let ended = stage.sim.with_world(|world| world.clusters[0].state);
+        assert_eq!(ended, ClusterState::Terminated, "{hours} hours ahead");
     }
 }

@@ -36,7 +36,7 @@ fn unencrypted() -> Stage {
 /// runner was stopped, the cluster left alone, and the run kept open; and that the next start, which
 /// can `see` again, ends the cluster.
 #[track_caller]
-fn blind_from_the_launch_on(stage: Stage, why: &str, blind: Set, see: Set) {
+fn blind_from_the_launch_on(stage: &Stage, why: &str, blind: Set, see: Set) {
     let child = stage.start_held();
     // What was seen before there was any cluster tells nothing of it.
     let before = stage.by_guard("ListClusters");
@@ -47,13 +47,13 @@ fn blind_from_the_launch_on(stage: Stage, why: &str, blind: Set, see: Set) {
     played.expect_code(75);
     assert!(played.stderr.contains(why), "{}", played.stderr);
     assert!(stopped(&played), "the runner waits for ever, and was stopped");
-    assert_eq!(states(&stage), [ClusterState::Starting]);
-    assert_eq!(open_runs(&stage), 1);
+    assert_eq!(states(stage), [ClusterState::Starting]);
+    assert_eq!(open_runs(stage), 1);
     assert!(played.stderr.contains("the run stays open"), "{}", played.stderr);
 
     stage.set(see);
     stage.play(stage.watch_resume()).expect_code(76);
-    assert_eq!((states(&stage), open_runs(&stage)), (vec![ClusterState::Terminated], 0));
+    assert_eq!((states(stage), open_runs(stage)), (vec![ClusterState::Terminated], 0));
 }
 
 fn stopped(played: &Played) -> bool {
@@ -67,14 +67,14 @@ fn denied(operation: &str) -> Set {
 #[test]
 fn a_cluster_that_nobody_may_describe_is_an_alarm_and_the_runner_stops() {
     let why = "could not be judged within the time limit (setting `judge_within`), and goes on; the runner is stopped";
-    blind_from_the_launch_on(unencrypted(), why, denied("DescribeCluster"), Set::ClearFaults);
+    blind_from_the_launch_on(&unencrypted(), why, denied("DescribeCluster"), Set::ClearFaults);
 }
 
 #[test]
 fn a_list_that_fails_from_the_launch_on_is_an_alarm_and_the_runner_stops() {
     let outage = Fault::every("ListClusters", FaultKind::ServerError { status: 503 });
     let why = "so that nobody can tell whether one is unsafe; the runner is stopped: ";
-    blind_from_the_launch_on(unencrypted(), why, Set::AddFault(outage), Set::ClearFaults);
+    blind_from_the_launch_on(&unencrypted(), why, Set::AddFault(outage), Set::ClearFaults);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn credentials_that_become_another_accounts_are_an_alarm_and_the_runner_stops() 
         })
     };
     let why = "the guard's credentials are of account 999999999999, and the run was launched in account 123456789012";
-    blind_from_the_launch_on(unencrypted(), why, of("999999999999"), of("123456789012"));
+    blind_from_the_launch_on(&unencrypted(), why, of("999999999999"), of("123456789012"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// The same page of a list, but it says that the list ends with it.
-    pub(crate) fn as_last_page(mut self) -> Self {
+    pub(crate) fn into_last_page(mut self) -> Self {
         if let Ok(Value::Object(mut json)) = serde_json::from_slice(&self.body) {
             json.remove("Marker");
             self.body = Value::Object(json).to_string().into_bytes();

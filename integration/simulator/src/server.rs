@@ -324,7 +324,7 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
     };
     match fault {
         Some(FaultKind::FirstPageAgain { ends: true }) if first_page.is_some() => {
-            Outcome::Reply(reply.as_last_page())
+            Outcome::Reply(reply.into_last_page())
         }
         Some(FaultKind::TruncatedBody) => Outcome::Truncated(reply),
         // The answer to a HEAD has no body; its headers tell of the object, and are no garbage.

@@ -318,7 +318,7 @@ mod tests {
         fn no_honest_list_that_goes_on_in_the_middle_is_faulty((mut bucket, size, _) in bucket(), from in any::<prop::sample::Index>()) {
             let pages = bucket.pages(size, &[]);
             let from = from.index(pages.len());
-            let after = pages[..from].iter().rev().flat_map(|(entries, _)| entries.last()).next();
+            let after = pages[..from].iter().rev().find_map(|(entries, _)| entries.last());
             let after = after.map(|(key, version)| ListPosition { key: key.clone(), version: version.clone() });
             prop_assert_eq!(all(after.as_ref(), &pages[from..]), Ok(()), "{:?}", pages);
         }

@@ -227,8 +227,9 @@ impl<'a> Pages<'a> {
             let told = versions.zip(markers).zip(page.is_truncated);
             Lookup::expect_in_answer(call, told).and_then(|((mut objects, markers), truncated)| {
                 for list in [&objects, &markers] {
-                    if let Some(back) = list.windows(2).find(|pair| pair[0].key > pair[1].key) {
-                        let [last, key] = [&back[0], &back[1]].map(|it| it.key.clone());
+                    let mut pairs = list.iter().zip(list.iter().skip(1));
+                    if let Some((last, next)) = pairs.find(|(last, next)| last.key > next.key) {
+                        let (last, key) = (last.key.clone(), next.key.clone());
                         return incomplete(call, &ListFault::GoesBack { key, last });
                     }
                 }

@@ -123,6 +123,7 @@ pub fn fits_in_xml(key: &str) -> bool {
 
 /// What is known of an object.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct ObjectState {
     /// SSE-C: nobody but its writer can read it.
     pub customer_key: bool,
@@ -146,6 +147,7 @@ pub struct ObjectState {
 
 /// What it shall become, and what was allowed.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct RequestedEncryption {
     /// It is SSE-KMS under a key that is known by its ARN, and is of the bucket's own account:
     /// UpdateObjectEncryption takes no other.

@@ -79,6 +79,7 @@ impl ObjectLock {
     }
 
     /// Without a retention that is over: S3 accepts no date in the past, and it protects nothing.
+    #[must_use]
     pub fn in_force(&self, now: i64) -> Self {
         if self.until.is_some_and(|until| until <= now) {
             Self { mode: None, until: None, ..self.clone() }

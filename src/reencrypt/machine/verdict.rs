@@ -23,6 +23,7 @@ pub(super) struct Comparison {
 }
 
 /// What the looks are compared with.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct CopyQuestion<'a> {
     pub(super) before: &'a Snapshot,
     pub(super) target: &'a TargetEncryption,

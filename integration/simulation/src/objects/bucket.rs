@@ -504,7 +504,8 @@ impl Bucket {
         if id == NULL {
             broken.push((A, "a version with the id null was deleted".to_owned()));
         }
-        if version.author != Author::Other {
+        let is_own = version.author != Author::Other;
+        if is_own {
             // A copy is taken back while the same bytes are there besides.
             let source = self.keys[key]
                 .iter()

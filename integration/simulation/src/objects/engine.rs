@@ -387,7 +387,8 @@ impl Engine {
         });
     }
 
-    /// One action of a run. Some: it is over.
+    /// One action of a run. Some: it is over, with its exit code where it was not killed.
+    #[expect(clippy::option_option, reason = "whether it is over, and whether it came to an end")]
     fn step(&mut self, processes: &mut [Process], which: usize) -> Option<Option<u8>> {
         self.history.ticks += 1;
         let process = &processes[which];

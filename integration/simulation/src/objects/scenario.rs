@@ -104,6 +104,7 @@ pub struct Wave {
 
 /// How an object is written before the history begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct First {
     /// How it is encrypted.
     pub stored: Stored,
