@@ -258,6 +258,19 @@ enum EntryError {
 }
 
 impl Ledger {
+    /// Takes the ledger below the state directory `path` if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn take_existing(path: &Path) -> Result<Option<Self>, LedgerError> {
+        let file = path.join("reencrypt").join("ledger.redb");
+        match fs::symlink_metadata(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // What cannot be looked at cannot be taken either, which says why.
+            _ => Self::take(path).map(Some),
+        }
+    }
+
     /// Takes the ledger below the state directory `path`, which is made if it is not there.
     ///
     /// # Errors
