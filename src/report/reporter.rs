@@ -129,6 +129,13 @@ impl Report {
         }
     }
 
+    /// The same of a document that is not where it must be, where the run ends with `end`.
+    pub(crate) async fn alert_undelivered(&self, end: Outcome) {
+        if let Some(notify) = &self.notify {
+            notify.alert_of(Outcome::Undelivered, end).await;
+        }
+    }
+
     /// Has what was found counted.
     pub(crate) fn count(&self, judged: &Judged<'_>, watched: Option<&WatchResult>) {
         if let Some(notify) = &self.notify {

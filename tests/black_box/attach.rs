@@ -62,6 +62,28 @@ fn terminations(stage: &Stage) -> usize {
 }
 
 #[test]
+fn a_watch_whose_checks_are_lowered_to_advice_is_not_enforced_and_says_so() {
+    for judged in [by_config, by_settings] {
+        let stage = started_by_hand(|request| {
+            request.as_object_mut().unwrap().remove("SecurityConfiguration");
+        })
+        .option("--advise=cluster-protections,cluster-security-configuration,cluster-volumes,security-configuration-exists");
+        let played = judged(&stage);
+        assert!(!played.stdout.contains("what was verified"), "{}", played.stdout);
+        assert!(
+            played.stdout.contains("not enforced: cluster j-BYHAND")
+                && played.stderr.contains("warning: NOT ENFORCED: cluster j-BYHAND"),
+            "{}",
+            played.transcript()
+        );
+        assert_eq!(
+            played.report["not_enforced"],
+            json!(["cluster-security-configuration", "cluster-protections", "cluster-volumes"])
+        );
+    }
+}
+
+#[test]
 fn a_cluster_started_by_hand_as_it_should_be_is_followed_to_its_end_and_confirmed() {
     for judged in [by_config, by_settings] {
         let stage = started_by_hand(|_| {});

@@ -448,7 +448,12 @@ impl<'a> Run<'a> {
         troubles.insert(0, format!("the document of run {} is not where it must be", self.id));
         let reasons: Vec<Reason> = troubles.iter().map(Reason::new).collect();
         report.trouble(Outcome::Undelivered, &reasons);
-        Ok(outcome.undelivered())
+        let end = outcome.undelivered(&self.settings.exit_codes);
+        // Where the runner's own failure stands above it, its alert would not be sent at the end.
+        if let Outcome::Ended(_) = end {
+            report.alert_undelivered(end).await;
+        }
+        Ok(end)
     }
 }
 
