@@ -99,19 +99,16 @@ const SIGNALS: u8 = 128;
 
 /// Other codes for the guard's own outcomes, from the setting `exit_codes`: none of them a success
 /// ([`Outcome::Undelivered`] excepted), and none a code that means something else.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "CodePairs")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExitCodes(BTreeMap<u8, u8>);
 
-/// The same as `guard.yml` has it: every pair, in its order, so that no second one is lost.
-#[derive(Debug)]
-struct CodePairs(Vec<(i64, i64)>);
-
-impl<'de> Deserialize<'de> for CodePairs {
+impl<'de> Deserialize<'de> for ExitCodes {
+    /// Every pair counts, so that no second one for the same code is lost. An error is made while
+    /// the map is read, for it to have its place.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Pairs;
         impl<'de> serde::de::Visitor<'de> for Pairs {
-            type Value = CodePairs;
+            type Value = ExitCodes;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a map of exit codes, such as {77: 90}")
@@ -120,24 +117,17 @@ impl<'de> Deserialize<'de> for CodePairs {
             fn visit_map<A: serde::de::MapAccess<'de>>(
                 self,
                 mut map: A,
-            ) -> Result<CodePairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+            ) -> Result<ExitCodes, A::Error> {
+                let mut codes = ExitCodes::default();
+                while let Some((from, to)) = map.next_entry::<i64, i64>()? {
+                    let pair = exit_code(from).and_then(|from| Ok((from, exit_code(to)?)));
+                    pair.and_then(|(from, to)| codes.add(from, to))
+                        .map_err(serde::de::Error::custom)?;
                 }
-                Ok(CodePairs(pairs))
+                Ok(codes)
             }
         }
         deserializer.deserialize_map(Pairs)
-    }
-}
-
-impl TryFrom<CodePairs> for ExitCodes {
-    type Error = String;
-
-    fn try_from(pairs: CodePairs) -> Result<Self, String> {
-        let pairs = pairs.0.into_iter().map(|(from, to)| Ok((exit_code(from)?, exit_code(to)?)));
-        Self::of(pairs.collect::<Result<Vec<_>, String>>()?)
     }
 }
 
@@ -152,17 +142,14 @@ fn exit_code(number: i64) -> Result<u8, String> {
 }
 
 impl ExitCodes {
-    fn of(pairs: impl IntoIterator<Item = (u8, u8)>) -> Result<Self, String> {
-        let mut codes = BTreeMap::new();
-        for (from, to) in pairs {
-            if let Some(why) = why_not(from, to) {
-                return Err(format!("exit code {from} cannot become {to}: {why}"));
-            }
-            if codes.insert(from, to).is_some() {
-                return Err(format!("exit code {from} is given two others; leave one"));
-            }
+    fn add(&mut self, from: u8, to: u8) -> Result<(), String> {
+        if let Some(why) = why_not(from, to) {
+            return Err(format!("exit code {from} cannot become {to}: {why}"));
         }
-        Ok(Self(codes))
+        match self.0.insert(from, to) {
+            Some(_) => Err(format!("exit code {from} is given two others; leave one")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -191,16 +178,17 @@ impl std::str::FromStr for ExitCodes {
 
     /// Parses `77=90,69=91`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let pairs = text.split(',').filter(|part| !part.trim().is_empty()).map(|part| {
+        let mut codes = Self::default();
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
             let (from, to) =
                 part.split_once('=').ok_or_else(|| format!("`{part}` is not of the form 77=90"))?;
             let number = |text: &str| {
                 let text = text.trim();
                 text.parse().map_err(|_| format!("`{text}` is not an exit code (0 to 255)"))
             };
-            Ok((number(from)?, number(to)?))
-        });
-        Self::of(pairs.collect::<Result<Vec<_>, String>>()?)
+            codes.add(number(from)?, number(to)?)?;
+        }
+        Ok(codes)
     }
 }
 

@@ -311,3 +311,24 @@ fn objects_are_not_called_encrypted_where_that_check_is_lowered() {
     );
     assert_eq!(played.report["not_enforced"], serde_json::json!(["written-objects"]));
 }
+
+#[test]
+fn a_run_that_is_closed_later_goes_by_the_policy_that_it_began_with() {
+    let stage = Stage::acme().misbehave("hang").option("--advise=cluster-ami");
+    let mut child = stage.command("run").spawn().unwrap();
+    let launched = stage.sim.wait_for_request(
+        |request| request.operation() == "RunJobFlow",
+        std::time::Duration::from_secs(30),
+    );
+    assert!(launched.is_some());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let stage = stage.env("EMR_ETL_GUARD_EVIDENCE", "kept");
+    let played = stage.play(stage.watch_resume());
+    played.expect_code(0);
+    assert!(!played.stdout.contains("what was verified"), "{}", played.stdout);
+    let kept = std::fs::read_dir(stage.path("kept")).unwrap().next().unwrap().unwrap();
+    let document = crate::support::valid_document(&std::fs::read(kept.path()).unwrap());
+    assert_eq!(document["not_enforced"], serde_json::json!(["cluster-ami"]));
+    assert!(document["inputs"].is_null(), "nothing else says so");
+}
