@@ -7,6 +7,7 @@ pub mod aws_options;
 pub mod destination;
 pub(crate) mod digest;
 pub mod evidence_options;
+pub mod locks;
 pub mod metrics_targets;
 pub(crate) mod notify_options;
 pub mod policy;

@@ -29,7 +29,7 @@ const WIDTH: usize = 98;
 
 /// Values to begin with, for settings whose default is none, or is no value that could be written
 /// down. Others need none: theirs is shown empty.
-const EXAMPLES: [(&str, &str); 13] = [
+const EXAMPLES: [(&str, &str); 14] = [
     ("runner", "/opt/snowplow/snowplow-emr-etl-runner-1.0.4.jar"),
     ("security_configuration", "acme-end-to-end"),
     ("report", "/var/log/emr-etl-guard/report.json"),
@@ -46,15 +46,28 @@ const EXAMPLES: [(&str, &str); 13] = [
         "exceptions",
         "\n  - check: bucket-default-encryption\n    subject: acme-legacy-*\n    reason: moved by the end of the quarter, OPS-123\n    expires: 2999-12-31",
     ),
+    (
+        "locked",
+        "[policy, security_configuration, allow_endpoints, credentials, exit_codes, run_tag, judge_within, on_unjudged, terminate_adopted, evidence, sign_key]",
+    ),
 ];
 
 /// What is to be said of settings that only the file has, and that the command line does not
 /// describe therefore.
-const FILE_ONLY: [(&str, &str); 1] = [(
-    "exceptions",
-    "What is excused: a check (`emr-etl-guard explain` lists them), a subject as the report names it (a trailing `*` fits any ending), the \
+const FILE_ONLY: [(&str, &str); 2] = [
+    (
+        "exceptions",
+        "What is excused: a check (`emr-etl-guard explain` lists them), a subject as the report names it (a trailing `*` fits any ending), the \
      reason, and the last day it holds. One that has expired is an error",
-)];
+    ),
+    (
+        "locked",
+        "Settings that this file alone decides: by their names, `policy` (require, accept_encryption, expected_keys, external_buckets, advise, enforce, \
+     certificate_days, data_objects, confirm_objects, on_unencrypted, exceptions), or `all`. Where a flag, a variable of the environment or another settings \
+     file sets one of them, nothing is launched (64). As /etc/emr-etl-guard/guard.yml this file holds what it locks even where another one is named. Only \
+     its owner may be able to write it",
+    ),
+];
 
 fn main() {
     let folder = std::env::args_os().nth(1).expect("usage: pages FOLDER");
@@ -214,7 +227,7 @@ fn guard_yml(settings: &[Setting]) -> String {
     let header = [
         format!("Settings of emr-etl-guard; {SETTINGS_PAGE}(5) has more on each."),
         "As it is shipped this file sets nothing: each line that begins with `#` and a key shows a setting with its default, or with an example where it says so. \
-         Take the `#` away to set it. A key that is not known is an error. Environment variables beat this file, and flags beat both."
+         Take the `#` away to set it. A key that is not known is an error. Environment variables beat this file, and flags beat both, but for what `locked` names."
             .to_owned(),
     ];
     let mut text = header
@@ -336,7 +349,10 @@ fn command_page(command: &Command, whole: &Command) -> Vec<u8> {
     }
     roff.control("SH", ["FILES"]);
     for (file, what) in [
-        ("/etc/emr-etl-guard/guard.yml", "Settings, where no other file is named."),
+        (
+            "/etc/emr-etl-guard/guard.yml",
+            "Settings, where no other file is named; what it locks holds in any case.",
+        ),
         ("/etc/emr-etl-guard/environment", "Variables for runs that systemd or cron start."),
     ] {
         roff.control("TP", []);
@@ -375,7 +391,9 @@ fn settings_page(settings: &[Setting]) -> Vec<u8> {
         bold("EMR_ETL_GUARD_SETTINGS"),
         roman(", then as "),
         italic("/etc/emr-etl-guard/guard.yml"),
-        roman(". Flags beat environment variables, these beat the file, and the file beats the defaults. A key that is not known is an error. "),
+        roman(". Flags beat environment variables, these beat the file, and the file beats the defaults. What a file locks (see "),
+        bold("locked"),
+        roman("), none of them beats. A key that is not known is an error. "),
         roman("In variables and flags, lists are separated by commas."),
     ]);
     roff.control("SH", ["SETTINGS"]);

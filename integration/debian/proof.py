@@ -137,7 +137,21 @@ class Proof:
         if broken.returncode != 64 or "no_such_setting" not in broken.stdout:
             wrong.append(f"with an unknown key: exit {broken.returncode}")
         self.tell("the program accepts the shipped guard.yml, and reads it: an unknown key in it is refused (64)", wrong, shipped.stdout + broken.stdout)
-        GUARD_YML.write_text(GUARD_YML.read_text().replace("no_such_setting: 1\n", self.world.settings()))
+        GUARD_YML.write_text(GUARD_YML.read_text().replace("no_such_setting: 1\n", "locked: [policy]\n"))
+        own = pathlib.Path("/tmp/own-guard.yml")
+        own.write_text("advise: [cluster-security-configuration]\n")
+        advise = {**keys, "EMR_ETL_GUARD_ADVISE": "cluster-security-configuration"}
+        wrong, seen = [], ""
+        for how, env in [("a variable", advise), ("another file", {**keys, "EMR_ETL_GUARD_SETTINGS": str(own)})]:
+            locked = sh(*seal, env=env)
+            seen += locked.stdout
+            if locked.returncode != 64 or "`advise` is locked (/etc/emr-etl-guard/guard.yml, line " not in locked.stdout:
+                wrong.append(f"by {how}: exit {locked.returncode}")
+        own.write_text("quiet: true\n")
+        wrong += [] if sh(*seal, env={**keys, "EMR_ETL_GUARD_SETTINGS": str(own)}).returncode == 0 else ["another file that sets nothing locked is refused"]
+        own.unlink()
+        self.tell("what guard.yml locks, neither a variable nor another file sets (64)", wrong, seen)
+        GUARD_YML.write_text(GUARD_YML.read_text().replace("locked: [policy]\n", self.world.settings()))
         ENVIRONMENT.write_text(ENVIRONMENT.read_text() + self.world.environment())
 
     def runs(self):

@@ -7,7 +7,7 @@ use crate::{
         buckets, built,
         case::Case,
         certificates, clusters, config, data,
-        finding::{Check, Finding, Status, apply_exceptions, apply_policy},
+        finding::{Check, Finding, Level, Stage, Status, apply_exceptions, apply_policy},
         guard_rights, keys, launch, network, node_objects, outputs, overrides, persistent, roles,
         security_configuration, traffic, volumes, writes, written,
     },
@@ -101,6 +101,25 @@ pub static CATALOGUE: &[&Check] = &[
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Check> {
     CATALOGUE.iter().copied().find(|check| check.name == name)
+}
+
+/// The checks that are required of what a run does by themselves: those on its clusters, and those
+/// on what it wrote and where.
+pub(crate) fn required_of_runs() -> impl Iterator<Item = &'static Check> {
+    let of_output = [outputs::OUTPUTS.name, written::OBJECTS.name];
+    CATALOGUE.iter().copied().filter(move |check| {
+        check.level == Level::Required
+            && (check.stage == Stage::Watch || of_output.contains(&check.name))
+    })
+}
+
+/// Those of them that `policy` lowers to advice. What they would forbid goes on, so nothing that
+/// they judge may be called verified.
+pub(crate) fn not_enforced(policy: &Policy) -> Vec<&'static Check> {
+    let names = |list: &[String], check: &Check| list.iter().any(|name| name == check.name);
+    required_of_runs()
+        .filter(|check| names(&policy.advise, check) && !names(&policy.enforce, check))
+        .collect()
 }
 
 /// Every pre-flight finding on `case`.

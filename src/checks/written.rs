@@ -25,7 +25,7 @@ pub(crate) enum OutputCheck {
     None,
 }
 
-pub(super) static OBJECTS: Check = Check {
+pub(crate) static OBJECTS: Check = Check {
     name: "written-objects",
     stage: Stage::Confirm,
     level: Level::Required,

@@ -10,7 +10,7 @@ use crate::{
     base::{names::ClusterId, report_kind::ReportKind},
     evidence::verify::VerifyArguments,
     report::{options::CheckOptions, render::RenderArguments},
-    settings::{policy::EncryptionKind, resolve::Options},
+    settings::{policy::EncryptionKind, resolve::GivenOptions},
     system::process::RUNNER_NAME,
 };
 
@@ -108,7 +108,7 @@ pub struct Launch {
     pub settings: Option<PathBuf>,
     /// The guard's options.
     #[command(flatten)]
-    pub options: Options,
+    pub options: GivenOptions,
     /// The runner's own arguments, behind `--`
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<OsString>,

@@ -214,7 +214,8 @@ fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
 
 /// Tells whoever can be told that there are no settings to go by.
 pub(crate) fn alert_settings_error(launch: &Launch, command: &'static str, why: &str) {
-    let Some(settings) = Settings::for_alerts(launch.options.clone(), launch.settings.as_deref())
+    let Some(settings) =
+        Settings::for_alerts(launch.options.options.clone(), launch.settings.as_deref())
     else {
         return;
     };

@@ -1,7 +1,12 @@
 //! Keys that documents are signed by, and verified with: Ed25519 in a file, or an asymmetric key in
 //! KMS.
 
-use std::path::Path;
+use std::{
+    fs::{File, Metadata},
+    io::Read as _,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
 use aws_lc_rs::{
     digest::{SHA256, SHA384, digest},
@@ -15,6 +20,7 @@ use aws_sdk_kms::{
     primitives::Blob,
     types::{KeyUsageType, MessageType, SigningAlgorithmSpec},
 };
+use nix::unistd::Uid;
 use x509_parser::{pem::Pem, prelude::FromDer as _, x509::SubjectPublicKeyInfo};
 use zeroize::Zeroizing;
 
@@ -182,6 +188,42 @@ fn pem(text: &[u8]) -> Result<Pem, KeyError> {
         .ok_or_else(|| KeyError::unusable("holds no PEM"))
 }
 
+/// Whose a file is, and who may do what with it.
+#[derive(Clone, Copy, Debug)]
+struct FileOwner {
+    uid: u32,
+    mode: u32,
+}
+
+impl FileOwner {
+    fn of(metadata: &Metadata) -> Self {
+        Self { uid: metadata.uid(), mode: metadata.mode() & 0o7777 }
+    }
+}
+
+/// Sees that nobody but `user` and root can read or change a key: whoever has it can sign what they
+/// like. Where root owns it, a group may read it: that is how a service gets a key that it cannot
+/// change. Source: PostgreSQL, which has the same rule for its server's key (Secure TCP/IP
+/// Connections with SSL).
+fn check_private(path: &Path, owner: &FileOwner, user: u32) -> Result<(), KeyError> {
+    const ROOT: u32 = 0;
+    let FileOwner { uid, mode } = *owner;
+    if uid != ROOT && uid != user {
+        return Err(KeyError::unusable(format!(
+            "belongs to another user (uid {uid}), who can sign with it; expected the guard's own (uid {user}) or root; fix: chown {user} {0}, and make a new key if that user should not have had it",
+            path.display()
+        )));
+    }
+    let allowed = if uid == ROOT { 0o750 } else { 0o700 };
+    if mode & 0o777 & !allowed != 0 {
+        return Err(KeyError::unusable(format!(
+            "can be read or changed by others (mode {mode:04o}), who can sign with it then; fix: chmod 600 {}, and make a new key if others may have read it",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
 /// What signs.
 #[derive(Debug)]
 pub(crate) struct Signer {
@@ -199,11 +241,15 @@ impl Signer {
     /// The key in a file.
     ///
     /// # Errors
-    /// [`KeyError`] when it cannot be read or is none.
+    /// [`KeyError`] when it cannot be read, is none, or can be read or changed by others.
     pub(crate) fn local(path: &Path) -> Result<Self, KeyError> {
-        let text = std::fs::read(path)
-            .map(Zeroizing::new)
-            .map_err(|error| KeyError::unusable(format!("cannot be read: {error}")))?;
+        let unreadable = |error| KeyError::unusable(format!("cannot be read: {error}"));
+        let mut file = File::open(path).map_err(unreadable)?;
+        // Of what was opened, whatever the path leads to by now.
+        let metadata = file.metadata().map_err(unreadable)?;
+        check_private(path, &FileOwner::of(&metadata), Uid::effective().as_raw())?;
+        let mut text = Zeroizing::new(Vec::new());
+        file.read_to_end(&mut text).map_err(unreadable)?;
         let mut pem = pem(&text)?;
         let contents = Zeroizing::new(std::mem::take(&mut pem.contents));
         if pem.label != "PRIVATE KEY" {
@@ -404,6 +450,25 @@ pub(super) mod tests {
                 .to_string()
                 .starts_with("cannot be read: No such file")
         );
+    }
+
+    #[test]
+    fn a_key_is_for_its_user_and_root_alone() {
+        let judged = |uid, mode| {
+            check_private(Path::new("key.pem"), &FileOwner { uid, mode }, 1000)
+                .map_err(|error| error.to_string())
+        };
+        for (uid, mode) in [(1000, 0o600), (1000, 0o400), (1000, 0o700), (0, 0o640), (0, 0o440)] {
+            assert_eq!(judged(uid, mode), Ok(()), "{uid} {mode:o}");
+        }
+        for (uid, mode) in
+            [(1000, 0o640), (1000, 0o604), (1000, 0o602), (0, 0o644), (0, 0o660), (0, 0o601)]
+        {
+            let told = judged(uid, mode).unwrap_err();
+            assert!(told.starts_with("can be read or changed by others (mode 0"), "{told}");
+        }
+        let told = judged(1001, 0o600).unwrap_err();
+        assert!(told.starts_with("belongs to another user (uid 1001)"), "{told}");
     }
 
     #[test]

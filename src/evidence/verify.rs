@@ -1,8 +1,8 @@
-//! The command `report verify`: whether documents are what was signed, and whether one is missing
-//! between them. It asks nobody.
+//! The command `report verify`: whether documents are what was signed, whether one is missing
+//! between them, and whether they are of the chains that are expected. It asks nobody.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     path::{Path, PathBuf},
 };
@@ -32,6 +32,15 @@ pub struct VerifyArguments {
     /// The public key of whoever signed them (PEM)
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+    /// A chain that the documents must be of, by its id; once for each chain that is expected. A
+    /// document of another chain, and a chain without a document, then fail. Without it the
+    /// documents may be of one chain alone
+    #[arg(long = "chain", value_name = "ID")]
+    pub chains: Vec<String>,
+    /// Accept documents of any chains, such as those of several hosts: that a chain was begun anew
+    /// then shows in what is printed alone
+    #[arg(long, conflicts_with = "chains")]
+    pub any_chain: bool,
 }
 
 /// What a document says of itself.
@@ -50,8 +59,12 @@ struct VerifiedReport {
     file: String,
     sha256: String,
     run: String,
+    started: String,
     chain: Option<ChainLink>,
 }
+
+/// The documents of each chain, by its id, each with its place.
+type Chains<'a> = BTreeMap<&'a str, Vec<(&'a ChainLink, &'a VerifiedReport)>>;
 
 /// Why a file does not hold; the order is that of what counts more for the exit code.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,13 +120,22 @@ pub(crate) fn verify(
         }
     }
     for document in &documents {
-        let number = document
-            .chain
-            .as_ref()
-            .map_or_else(|| "in no chain".to_owned(), |chain| format!("number {}", chain.sequence));
+        let number = document.chain.as_ref().map_or_else(
+            || "in no chain".to_owned(),
+            |chain| format!("number {} of chain {}", chain.sequence, chain.id),
+        );
         let _ = writeln!(told, "{}: holds: run {}, {number}", document.file, document.run);
     }
-    for broken in chains(&documents) {
+    let chains = chains_of(&documents);
+    for (id, of_one) in &chains {
+        let _ = writeln!(told, "{}", in_words(id, of_one));
+    }
+    let wrong = missing(&chains).into_iter().chain(unexpected(
+        &chains,
+        &arguments.chains,
+        arguments.any_chain,
+    ));
+    for broken in wrong {
         let _ = writeln!(troubles, "emr-etl-guard: {broken}");
         faults.push(Fault::Broken(broken));
     }
@@ -182,29 +204,92 @@ fn one(file: &Path, key: &PublicKey) -> Result<VerifiedReport, Fault> {
         file: file.display().to_string(),
         sha256: sha256(&document),
         run: head.run,
+        started: said.started,
         chain: head.chain,
     })
 }
 
-/// What is wrong with the chains that the documents are from: the runs between them that are not
-/// there, and those that do not fit.
-fn chains(documents: &[VerifiedReport]) -> Vec<String> {
-    let mut chains: BTreeMap<&str, Vec<(&ChainLink, &VerifiedReport)>> = BTreeMap::new();
+/// The chains that the documents are of, each in the order of its numbers and without copies.
+fn chains_of(documents: &[VerifiedReport]) -> Chains<'_> {
+    let mut chains = Chains::new();
     for document in documents {
         if let Some(chain) = &document.chain {
             chains.entry(&chain.id).or_default().push((chain, document));
         }
     }
-    let mut wrong = Vec::new();
     for of_one in chains.values_mut() {
         of_one.sort_by_key(|(chain, _)| chain.sequence);
         of_one.dedup_by(|a, b| a.1.sha256 == b.1.sha256);
+    }
+    chains
+}
+
+/// Which numbers of a chain are there, and from when. What came before the first of them or after
+/// the last, nobody can tell by them.
+fn in_words(id: &str, of_one: &[(&ChainLink, &VerifiedReport)]) -> String {
+    let [(first, begun), ..] = of_one else { return String::new() };
+    let (last, ended) = of_one.last().copied().unwrap_or((*first, *begun));
+    let numbers = if first.sequence == last.sequence {
+        format!("number {}", first.sequence)
+    } else {
+        format!("numbers {} to {}", first.sequence, last.sequence)
+    };
+    let documents = match of_one.len() {
+        1 => "1 document".to_owned(),
+        several => format!("{several} documents"),
+    };
+    let times = if begun.started == ended.started {
+        format!("begun {}", begun.started)
+    } else {
+        format!("begun {} to {}", begun.started, ended.started)
+    };
+    let earlier = match first.sequence {
+        1 => String::new(),
+        first => format!("; those before number {first} were not given"),
+    };
+    format!("chain {id}: {numbers} ({documents}), {times}{earlier}")
+}
+
+/// What is wrong within the chains: the runs between the documents that are not there, and
+/// documents that do not fit.
+fn missing(chains: &Chains<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for of_one in chains.values() {
         for pair in of_one.windows(2) {
             let [(before, earlier), (chain, later)] = pair else { continue };
             wrong.extend(link(before, earlier, chain, later));
         }
     }
     wrong
+}
+
+/// Which chains are there that nobody expects, and which are not there. A state directory that was
+/// lost, removed or replaced begins a new chain, and its documents fit each other as well as any.
+fn unexpected(chains: &Chains<'_>, expected: &[String], any: bool) -> Vec<String> {
+    if any {
+        return Vec::new();
+    }
+    if expected.is_empty() {
+        if chains.len() < 2 {
+            return Vec::new();
+        }
+        let options: Vec<String> = chains.keys().map(|id| format!("--chain {id}")).collect();
+        return vec![format!(
+            "the documents are of {} chains, and one was expected: where a state directory is lost, removed or replaced, a new chain begins, and no document says which runs it hides; fix: find out why; where each is expected, name it: {}",
+            chains.len(),
+            options.join(" ")
+        )];
+    }
+    let expected: BTreeSet<&str> = expected.iter().map(String::as_str).collect();
+    let others = chains.iter().filter(|(id, _)| !expected.contains(**id));
+    let others = others.flat_map(|(id, of_one)| {
+        of_one.iter().map(move |(_, document)| {
+            format!("{} is of the chain {id}, which is not expected", document.file)
+        })
+    });
+    let absent = expected.iter().filter(|id| !chains.contains_key(**id));
+    let absent = absent.map(|id| format!("no document of the chain {id} was given"));
+    others.chain(absent).collect()
 }
 
 /// What is wrong between two documents that follow each other in what was given.
@@ -279,8 +364,70 @@ mod tests {
             file: format!("{number}.json"),
             sha256: format!("digest-{number}"),
             run: format!("run-{number}"),
+            started: format!("2026-11-{number:02}T04:00:00Z"),
             chain,
         }
+    }
+
+    /// The same in another chain.
+    fn of_chain(id: &str, document: VerifiedReport) -> VerifiedReport {
+        let chain = document.chain.map(|chain| ChainLink { id: id.to_owned(), ..chain });
+        VerifiedReport { chain, file: format!("{id}-{}", document.file), ..document }
+    }
+
+    fn chains(documents: &[VerifiedReport]) -> Vec<String> {
+        missing(&chains_of(documents))
+    }
+
+    #[test]
+    fn each_chain_is_told_by_its_id_its_numbers_and_its_times() {
+        let documents = [
+            document(3, Some(2), &[]),
+            document(2, Some(1), &[]),
+            document(2, Some(1), &[]),
+            of_chain("two", document(1, None, &[])),
+            VerifiedReport { chain: None, ..document(9, None, &[]) },
+        ];
+        let told: Vec<String> =
+            chains_of(&documents).iter().map(|(id, of_one)| in_words(id, of_one)).collect();
+        assert_eq!(
+            told,
+            [
+                "chain one: numbers 2 to 3 (2 documents), begun 2026-11-02T04:00:00Z to 2026-11-03T04:00:00Z; those before number 2 were not given",
+                "chain two: number 1 (1 document), begun 2026-11-01T04:00:00Z"
+            ]
+        );
+    }
+
+    #[test]
+    fn two_chains_with_a_number_1_each_are_not_one() {
+        let one = || [document(1, None, &[]), document(2, Some(1), &[])];
+        let two = || of_chain("two", document(1, None, &[]));
+        let [first, second] = one();
+        let documents = [first, second, two()];
+        let all = chains_of(&documents);
+        let expect = |ids: &[&str], any| {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            unexpected(&all, &ids, any)
+        };
+        assert!(
+            expect(&[], false)[0]
+                .starts_with("the documents are of 2 chains, and one was expected")
+        );
+        assert_eq!(expect(&["one", "two"], false), [] as [String; 0]);
+        assert_eq!(expect(&[], true), [] as [String; 0]);
+        assert_eq!(
+            expect(&["one"], false),
+            ["two-1.json is of the chain two, which is not expected"]
+        );
+        assert_eq!(
+            expect(&["one", "two", "three"], false),
+            ["no document of the chain three was given"]
+        );
+        // Documents in no chain are of none that could be unexpected.
+        let documents =
+            [one().into_iter().next().unwrap(), VerifiedReport { chain: None, ..two() }];
+        assert_eq!(unexpected(&chains_of(&documents), &[], false), [] as [String; 0]);
     }
 
     #[test]

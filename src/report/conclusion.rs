@@ -116,8 +116,11 @@ fn checked(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
             Tone::Good,
             "Would launch",
             format!(
-                "Everything that is required is proved{}, as far as it can be before a launch. Nothing was launched.",
-                except_excepted(document)
+                "Everything that is required is proved{}, as far as it can be before a launch. Nothing was launched.{}",
+                except_excepted(document),
+                not_enforced(document).map_or_else(String::new, |why| format!(
+                    " A run would not be enforced: {why}."
+                ))
             ),
         ),
         other => Conclusion::new(
@@ -130,6 +133,21 @@ fn checked(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
 
 /// A run that was launched, and that nothing overrides the end of.
 fn ended(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
+    if let Some(why) = not_enforced(document)
+        && matches!(
+            outcome,
+            RecordedOutcome::Ended(_)
+                | RecordedOutcome::Signalled(_)
+                | RecordedOutcome::Undelivered
+        )
+    {
+        let end = in_words(outcome);
+        return Conclusion::new(
+            Tone::Unsure,
+            NOT_ENFORCED,
+            format!("{}, but {why}.", capitalised(&end)),
+        );
+    }
     match outcome {
         RecordedOutcome::Ended(0) => {
             let objects: u64 =
@@ -179,6 +197,12 @@ fn ended(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
 /// it.
 fn closed(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     let clusters = counted(document.clusters().len(), "cluster");
+    if let Some(why) = not_enforced(document)
+        && outcome == RecordedOutcome::Ended(0)
+    {
+        let sentence = format!("{} looked at, but {why}.", clusters);
+        return Conclusion::new(Tone::Unsure, NOT_ENFORCED, sentence);
+    }
     match outcome {
         RecordedOutcome::Ended(0) => Conclusion::new(
             Tone::Good,
@@ -193,9 +217,48 @@ fn closed(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     }
 }
 
+const NOT_ENFORCED: &str = "Not enforced";
+
+/// Why nobody may call what a run did verified, if so: what says so was lowered to advice, or
+/// nothing is required at all.
+fn not_enforced(document: &RunReport) -> Option<String> {
+    let lowered = document.not_enforced();
+    let requires_nothing =
+        document.inputs.as_ref().is_some_and(|inputs| inputs.policy.require.is_empty());
+    if lowered.is_empty() && !requires_nothing {
+        return None;
+    }
+    if lowered.is_empty() {
+        return Some("the settings require no protection of it (`require: []`)".to_owned());
+    }
+    let refuted = document.all_findings().filter(|finding| {
+        finding.status == RecordedStatus::Failed && lowered.contains(&finding.check.as_str())
+    });
+    let refuted = refuted.count();
+    let refuted = if refuted == 0 {
+        String::new()
+    } else {
+        format!("; {} {} refuted", counted(refuted, "finding"), is(refuted))
+    };
+    Some(format!(
+        "the settings lower required checks on it to advice: {}{refuted}",
+        lowered.join(", ")
+    ))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(char::to_uppercase).into_iter().flatten();
+    first.chain(characters).collect()
+}
+
 /// Said wherever all is said to be proved.
 fn except_excepted(document: &RunReport) -> String {
-    match document
+    let advice = match document.open_advice() {
+        0 => String::new(),
+        open => format!(", but for {} that the settings lower to advice", counted(open, "finding")),
+    };
+    let excepted = match document
         .all_findings()
         .filter(|finding| {
             finding.level == RecordedLevel::Required && finding.status == RecordedStatus::Excepted
@@ -204,7 +267,8 @@ fn except_excepted(document: &RunReport) -> String {
     {
         0 => String::new(),
         excepted => format!(", but for {} that an exception excuses", counted(excepted, "finding")),
-    }
+    };
+    format!("{excepted}{advice}")
 }
 
 fn in_words(outcome: RecordedOutcome) -> String {
@@ -279,6 +343,9 @@ mod tests {
             document.outcome = outcome;
             document.verdict = Some(RecordedVerdict::Launch);
         };
+        let advise = |document: &mut RunReport, check: &str| {
+            document.inputs.as_mut().unwrap().policy.advise.push(check.to_owned());
+        };
         let all_proved = |document: &mut RunReport| {
             document.findings.retain(|finding| !finding.is_open());
             ended(document, RecordedOutcome::Ended(0));
@@ -314,6 +381,46 @@ mod tests {
                 document.command = "resume".to_owned();
                 document.verdict = None;
                 document.outcome = RecordedOutcome::Ended(0);
+            }),
+            // Lowered, as the documents of older guards tell it, too.
+            concluded("unencrypted-v1", |document| {
+                all_proved(document);
+                advise(document, "cluster-security-configuration");
+            }),
+            concluded("unencrypted-v1", |document| {
+                ended(document, RecordedOutcome::Ended(3));
+                advise(document, "written-objects");
+            }),
+            concluded("unencrypted-v1", |document| {
+                all_proved(document);
+                advise(document, "cluster-ami");
+                document.inputs.as_mut().unwrap().policy.enforce = vec!["cluster-ami".to_owned()];
+            }),
+            concluded("unencrypted-v1", |document| {
+                all_proved(document);
+                document.inputs.as_mut().unwrap().policy.require.clear();
+            }),
+            concluded("unsafe-v2", |document| {
+                document.command = "resume".to_owned();
+                (document.verdict, document.inputs) = (None, None);
+                document.outcome = RecordedOutcome::Ended(0);
+                document.not_enforced = vec!["cluster-security-configuration".to_owned()];
+            }),
+            concluded("refused-v2", |document| {
+                ended(document, RecordedOutcome::Ended(0));
+                advise(document, "cluster-roles");
+            }),
+            // What was lowered before the launch is no proof either.
+            concluded("refused-v2", |document| {
+                ended(document, RecordedOutcome::Ended(0));
+                let open: Vec<String> = document
+                    .findings
+                    .iter()
+                    .filter(|it| it.is_open())
+                    .map(|it| it.check.clone())
+                    .collect();
+                document.findings.iter_mut().for_each(|it| it.level = RecordedLevel::Advisory);
+                open.iter().for_each(|check| advise(document, check));
             }),
         ];
         insta::assert_snapshot!(said.join("\n"));

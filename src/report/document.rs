@@ -17,7 +17,10 @@ use time::OffsetDateTime;
 
 use crate::{
     base::report_kind::ReportKind,
-    checks::catalogue::CATALOGUE,
+    checks::{
+        catalogue::{CATALOGUE, find, required_of_runs},
+        finding::Level,
+    },
     report::{audit_document::AuditReport, json::Record, reencrypt_document::ReencryptReport},
     watch::terminate::{UNSAFE, WROTE, manual_termination_commands, may_be_running},
 };
@@ -107,6 +110,9 @@ pub(crate) struct RunReport {
     pub(crate) residual_risks: Vec<RecordedResidualRisk>,
     /// None in the same place.
     pub(crate) verdict: Option<RecordedVerdict>,
+    /// Documents of older guards leave it out; see [`RunReport::not_enforced`].
+    #[serde(default)]
+    pub(crate) not_enforced: Vec<String>,
     pub(crate) watched: Option<RecordedWatch>,
     /// Since version 2.
     #[serde(default)]
@@ -189,6 +195,28 @@ pub(crate) struct RecordedSettings {
     pub(crate) file: Option<String>,
     pub(crate) file_sha256: Option<String>,
     pub(crate) sha256: String,
+    #[serde(default)]
+    pub(crate) base_file: Option<String>,
+    #[serde(default)]
+    pub(crate) locks: Vec<RecordedLock>,
+    #[serde(default)]
+    pub(crate) overrides: Vec<RecordedOverride>,
+}
+
+/// What a settings file locks.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RecordedLock {
+    pub(crate) setting: String,
+    pub(crate) file: String,
+    pub(crate) line: u64,
+}
+
+/// A setting that a flag or the environment gave.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RecordedOverride {
+    pub(crate) setting: String,
+    pub(crate) by: String,
+    pub(crate) over: Vec<String>,
 }
 
 /// What the seal set.
@@ -817,6 +845,37 @@ impl RunReport {
         self.findings.iter().chain(self.clusters().iter().flat_map(|cluster| &cluster.findings))
     }
 
+    /// The required checks on what the run did that its policy lowers to advice. The document of an
+    /// older guard tells them by its policy alone.
+    pub(crate) fn not_enforced(&self) -> Vec<&str> {
+        if !self.not_enforced.is_empty() {
+            return self.not_enforced.iter().map(String::as_str).collect();
+        }
+        let Some(policy) = self.inputs.as_ref().map(|inputs| &inputs.policy) else {
+            return Vec::new();
+        };
+        let is_lowered = |name: &str| {
+            policy.advise.iter().any(|lowered| lowered == name)
+                && !policy.enforce.iter().any(|raised| raised == name)
+        };
+        required_of_runs().map(|check| check.name).filter(|check| is_lowered(check)).collect()
+    }
+
+    /// Checks before the launch that the policy lowers to advice, and whose findings are open.
+    pub(crate) fn open_advice(&self) -> usize {
+        let Some(policy) = self.inputs.as_ref().map(|inputs| &inputs.policy) else { return 0 };
+        let not_enforced = self.not_enforced();
+        let is_lowered = |finding: &&RecordedFinding| {
+            finding.level == RecordedLevel::Advisory
+                && finding.is_open()
+                && !finding.not_there
+                && policy.advise.contains(&finding.check)
+                && !not_enforced.contains(&finding.check.as_str())
+                && find(&finding.check).is_none_or(|check| check.level == Level::Required)
+        };
+        self.all_findings().filter(is_lowered).count()
+    }
+
     /// The run's clusters; none where nothing was launched.
     pub(crate) fn clusters(&self) -> &[RecordedCluster] {
         self.watched.as_ref().map_or(&[], |watched| &watched.clusters)
@@ -943,8 +1002,8 @@ pub(super) mod tests {
         ] {
             same::<_, RecordedStatus>(status);
         }
-        same::<_, RecordedLevel>(finding::Level::Required);
-        same::<_, RecordedLevel>(finding::Level::Advisory);
+        same::<_, RecordedLevel>(Level::Required);
+        same::<_, RecordedLevel>(Level::Advisory);
         for verdict in [
             verdict::Verdict::Launch,
             verdict::Verdict::RefuseFailed,

@@ -251,12 +251,26 @@ fn inputs(document: &RunReport) -> Markup {
                     @if let Some(sha256) = &settings.file_sha256 { "SHA-256 " (digest(sha256)) "; " }
                     "all in force " (digest(&settings.sha256))
                 }))
+                @if let Some(base) = &settings.base_file { (fact("In place of", &html! { code { (base) } ", but for what that locks" })) }
+                @if !settings.locks.is_empty() {
+                    (fact("Locked", &html! { @for (index, lock) in settings.locks.iter().enumerate() {
+                        @if index > 0 { ", " } code { (lock.setting) } " (" (lock.file) ", line " (lock.line) ")"
+                    } }))
+                }
+                @if !settings.overrides.is_empty() {
+                    (fact("Overridden", &html! { @for (index, one) in settings.overrides.iter().enumerate() {
+                        @if index > 0 { "; " } code { (one.setting) } " by " code { (one.by) }
+                        @if !one.over.is_empty() { " over " code { (one.over.join(", ")) } }
+                    } }))
+                }
             }
             (fact("Required", &html! { (inputs.policy.require.join(", ")) "; objects " (inputs.policy.accept_encryption.join(" or "))
                 @if !inputs.policy.expected_keys.is_empty() { ", by " code { (inputs.policy.expected_keys.join(", ")) } } }))
             @for (name, list) in [("Made advice", &inputs.policy.advise), ("Made required", &inputs.policy.enforce)] {
                 @if !list.is_empty() { (fact(name, &html! { (list.join(", ")) })) }
             }
+            @let not_enforced = document.not_enforced();
+            @if !not_enforced.is_empty() { (fact("Not enforced", &html! { (Mark::Open.with("Advice only:")) " " (not_enforced.join(", ")) })) }
         }
         @if !inputs.sealed.is_empty() {
             h3 { "What the seal set" }

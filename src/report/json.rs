@@ -20,7 +20,11 @@ use crate::{
         timeline::{ActionRecord, StateChange, Timeline, TimelineEntry},
     },
     facts::{gather::Facts, stored::StoredEncryption, sts::CallerIdentity, written::OutputSurvey},
-    settings::{policy::Policy, resolve::SettingsFile},
+    settings::{
+        locks::SettingLock,
+        policy::Policy,
+        resolve::{SettingOverride, SettingsFile, SettingsProvenance},
+    },
     spec::{
         data_paths::LaunchPlan,
         observations::{RunnerDocuments, RunnerVersion, SealChange},
@@ -73,6 +77,9 @@ pub struct Record<'a> {
     pub residual_risks: &'a [ResidualRisk],
     /// Launch or refuse.
     pub verdict: Option<Verdict>,
+    /// The required checks on the run's clusters, and on what it wrote, that the policy lowers to
+    /// advice: where there are any, the run is not enforced, and nothing that they judge is verified.
+    pub not_enforced: Vec<&'static str>,
     /// The run's clusters, when it was launched.
     pub watched: Option<&'a WatchResult>,
     /// The states that clusters were seen in, in the order of time.
@@ -122,6 +129,7 @@ impl<'a> Record<'a> {
             exceptions: Vec::new(),
             residual_risks: &[],
             verdict: None,
+            not_enforced: Vec::new(),
             watched: None,
             states: timeline.states(),
             written: &[],
@@ -229,14 +237,69 @@ pub struct SettingsUsed {
     /// SHA-256 over every setting in force, secrets and the file's name left out; equal for equal
     /// settings, wherever they come from.
     pub sha256: String,
+    /// The operator's file, /etc/emr-etl-guard/guard.yml, where another one stood in its place; what
+    /// it locks held all the same.
+    pub base_file: Option<String>,
+    /// SHA-256 of that file.
+    pub base_file_sha256: Option<String>,
+    /// What the files lock: no flag, no variable and no other file could set it.
+    pub locks: Vec<UsedLock>,
+    /// The settings that flags and the environment gave, without their values, and what those beat.
+    pub overrides: Vec<UsedOverride>,
+}
+
+/// A lock, with its place.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Lock")]
+pub struct UsedLock {
+    /// The name of a setting, or of a group of them: `policy` or `all`.
+    pub setting: String,
+    /// The file that locks it.
+    pub file: String,
+    /// The line it stands in, from 1.
+    pub line: u64,
+}
+
+/// A setting that a flag or the environment gave.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Override")]
+pub struct UsedOverride {
+    /// The setting.
+    pub setting: String,
+    /// What gave the value in force: a flag or an environment variable.
+    pub by: String,
+    /// What else set it, what counts more first: a variable, a file; none where only its default was
+    /// beaten.
+    pub over: Vec<String>,
 }
 
 impl SettingsUsed {
-    pub(crate) fn of(file: Option<&SettingsFile>, sha256: String) -> Self {
+    pub(crate) fn of(
+        file: Option<&SettingsFile>,
+        provenance: &SettingsProvenance,
+        sha256: String,
+    ) -> Self {
+        let path = |file: &SettingsFile| file.path.display().to_string();
+        let digest = |file: &SettingsFile| file.sha256.clone();
+        let lock = |lock: &SettingLock| UsedLock {
+            setting: lock.setting.clone(),
+            file: lock.file.display().to_string(),
+            line: lock.line,
+        };
+        let beaten = |one: &SettingOverride| UsedOverride {
+            setting: one.setting.clone(),
+            by: one.by.clone(),
+            over: one.over.clone(),
+        };
+        let SettingsProvenance { base, locks, overrides } = provenance;
         Self {
-            file: file.map(|file| file.path.display().to_string()),
-            file_sha256: file.map(|file| file.sha256.clone()),
+            file: file.map(path),
+            file_sha256: file.map(digest),
             sha256,
+            base_file: base.as_ref().map(path),
+            base_file_sha256: base.as_ref().map(digest),
+            locks: locks.iter().map(lock).collect(),
+            overrides: overrides.iter().map(beaten).collect(),
         }
     }
 }

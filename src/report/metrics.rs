@@ -60,9 +60,11 @@ fn level(level: Level) -> &'static str {
     }
 }
 
-fn judgement(record: &ClusterRecord) -> &'static str {
+fn judgement(record: &ClusterRecord, is_enforced: bool) -> &'static str {
     if record.is_unsafe {
         "unsafe"
+    } else if !is_enforced {
+        "not-enforced"
     } else if record.has_passed() {
         "proved"
     } else {
@@ -91,7 +93,9 @@ impl MetricCounts {
                 .into_iter()
                 .flat_map(|of| LEVELS.map(|at| ((status(of), level(at)), 0)))
                 .collect(),
-            clusters: ["proved", "unsafe", "unconfirmed"].map(|name| (name, 0)).into(),
+            clusters: ["proved", "unsafe", "unconfirmed", "not-enforced"]
+                .map(|name| (name, 0))
+                .into(),
             objects: ["NOT-SSE", "SSE-S3", "SSE-KMS", "DSSE-KMS", "SSE-C", "other", "unseen"]
                 .map(|name| (name, 0))
                 .into(),
@@ -102,8 +106,9 @@ impl MetricCounts {
             *counts.findings.entry((status(finding.status), level(finding.level))).or_default() +=
                 1;
         }
+        let is_enforced = watched.is_none_or(|watched| watched.lowered_on_clusters().is_empty());
         for record in clusters {
-            *counts.clusters.entry(judgement(record)).or_default() += 1;
+            *counts.clusters.entry(judgement(record, is_enforced)).or_default() += 1;
         }
         for survey in judged.written.iter().map(|written| &written.survey) {
             for tally in &survey.kinds {

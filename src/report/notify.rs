@@ -133,6 +133,11 @@ impl Notify {
     /// Tells how the run will end, if that is worth an alert and was not told yet, and waits until
     /// alerts are through; a stop leaves them what is left of its time.
     pub(crate) async fn alert(&self, outcome: Outcome) {
+        self.alert_of(outcome, outcome).await;
+    }
+
+    /// The same about `outcome`, where the run ends with `end`.
+    pub(crate) async fn alert_of(&self, outcome: Outcome, end: Outcome) {
         if let Some(kind) = AlertKind::of(outcome) {
             let news = {
                 let mut news = self.news();
@@ -157,7 +162,7 @@ impl Notify {
                 } else {
                     Vec::new()
                 };
-                let exit_code = outcome.exit_code(&self.options.exit_codes);
+                let exit_code = end.exit_code(&self.options.exit_codes);
                 self.tell(kind, &said, &of_clusters, Some(exit_code));
             }
         }

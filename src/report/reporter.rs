@@ -31,7 +31,7 @@ use crate::{
     system::output::{draft, err, out, write_whole},
     watch::{
         confirm::Confirmation,
-        records::{ClusterRecord, WatchResult},
+        records::{ClusterRecord, ClusterVerdict, WatchResult},
         terminate::{self, TerminationResult},
     },
 };
@@ -126,6 +126,13 @@ impl Report {
     pub(crate) async fn alert(&self, outcome: Outcome) {
         if let Some(notify) = &self.notify {
             notify.alert(outcome).await;
+        }
+    }
+
+    /// The same of a document that is not where it must be, where the run ends with `end`.
+    pub(crate) async fn alert_undelivered(&self, end: Outcome) {
+        if let Some(notify) = &self.notify {
+            notify.alert_of(Outcome::Undelivered, end).await;
         }
     }
 
@@ -244,17 +251,23 @@ impl Report {
             if let OutputCheck::Leave(why) = objects {
                 self.say(&format!("what this run wrote was not looked at: {why}"));
             } else if !written.is_empty() {
-                self.confirmed_objects(written);
+                self.confirmed_objects(written, watched.enforces_objects());
             }
             if let Some(line) = what_goes_on {
                 self.tell(line);
             }
-            return;
+        } else {
+            let mut notice = terminal::trouble(confirmation.outcome, &confirmation.reasons);
+            let last = what_goes_on.map(|line| NoticeLine::telling(format!("  {line}")));
+            notice.lines.extend(last);
+            self.paragraph(confirmation.outcome, notice);
         }
-        let mut notice = terminal::trouble(confirmation.outcome, &confirmation.reasons);
-        let last = what_goes_on.map(|line| NoticeLine::telling(format!("  {line}")));
-        notice.lines.extend(last);
-        self.paragraph(confirmation.outcome, notice);
+        self.warn_of_advice(&watched.refuted_advice(&confirmation.findings));
+    }
+
+    /// What checks refute that the settings lower to advice.
+    pub(crate) fn warn_of_advice(&self, refuted: &[String]) {
+        refuted.iter().for_each(|what| self.warning(&format!("NOT ENFORCED: {what}")));
     }
 
     /// What a run's clusters were and came to, where all is confirmed.
@@ -270,18 +283,19 @@ impl Report {
                     "; it was told to terminate, because the run was stopped, but its end is not confirmed"
                 }
             };
-            self.say(&format!(
-                "confirmed: cluster {} {}; {end}{stopped}",
-                record.id,
-                watched.verified_in_words(&record.id)
-            ));
+            self.say(&match watched.verified_in_words(&record.id) {
+                ClusterVerdict::Verified(words) => format!("confirmed: {words}; {end}{stopped}"),
+                ClusterVerdict::NotEnforced(words) => {
+                    format!("not enforced: {words}; {end}{stopped}")
+                }
+            });
         }
     }
 
     /// How much of what a run wrote was looked at, where nothing of it is known to be otherwise than
-    /// required.
-    pub(crate) fn confirmed_objects(&self, written: &[OutputSurvey]) {
-        self.say(&terminal::written(written));
+    /// required; or, where that is not enforced, whatever they are.
+    pub(crate) fn confirmed_objects(&self, written: &[OutputSurvey], is_enforced: bool) {
+        self.say(&terminal::written(written, is_enforced));
     }
 
     /// A text for people, on standard output.

@@ -9,6 +9,7 @@ use crate::{
         catalogue::CATALOGUE,
         finding::{Finding, Level, Status},
         residual_risks::ResidualRisk,
+        written::OBJECTS,
     },
     facts::written::OutputSurvey,
     report::{
@@ -185,7 +186,9 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[Reason]) -> Notice {
 
 /// What a look at the objects of a run came to, where nothing of it is known to be otherwise than
 /// required: that they are encrypted, that there are none, or that nobody could see.
-pub(super) fn written(written: &[OutputSurvey]) -> String {
+///
+/// Where the check that says so `is_enforced` no longer, nothing is said of their encryption.
+pub(super) fn written(written: &[OutputSurvey], is_enforced: bool) -> String {
     const LOGS: &str = "(logs that EMR still brings are not among them)";
     let sum = |of: fn(&OutputSurvey) -> u64| written.iter().map(of).sum::<u64>();
     let (looked_at, objects) =
@@ -216,6 +219,13 @@ pub(super) fn written(written: &[OutputSurvey]) -> String {
     } else {
         format!("; not everything could be looked at: {not_seen}")
     };
+    if !is_enforced {
+        let were = if looked_at == 1 { "was" } else { "were" };
+        return format!(
+            "not enforced: {seen} in {locations}{sample} {were} looked at {LOGS}, and the settings lower {} to advice{rest}",
+            OBJECTS.name
+        );
+    }
     format!("confirmed: {seen} in {locations}{sample} {be} encrypted as required {LOGS}{rest}")
 }
 
@@ -299,12 +309,14 @@ mod tests {
         let nowhere = OutputSurvey { folders: vec![], ..location("elsewhere", 0, 0) };
         let cut = OutputSurvey { cut_short: Some("time was over"), ..location("bad", 0, 7) };
         let lines = [
-            written(&[location("raw", 4, 4), location("bad", 0, 0)]),
-            written(&[location("raw", 1, 1)]),
-            written(&[location("raw", 2, 9), location("bad", 3, 3)]),
-            written(&[location("raw", 0, 0), location("bad", 0, 0), nowhere]),
-            written(&[denied("raw", 0)]),
-            written(&[location("raw", 4, 4), cut, denied("log", 0)]),
+            written(&[location("raw", 4, 4), location("bad", 0, 0)], true),
+            written(&[location("raw", 1, 1)], true),
+            written(&[location("raw", 1, 1)], false),
+            written(&[location("raw", 2, 9), location("bad", 3, 3)], false),
+            written(&[location("raw", 2, 9), location("bad", 3, 3)], true),
+            written(&[location("raw", 0, 0), location("bad", 0, 0), nowhere], true),
+            written(&[denied("raw", 0)], true),
+            written(&[location("raw", 4, 4), cut, denied("log", 0)], true),
         ];
         insta::assert_snapshot!(lines.join("\n"));
     }

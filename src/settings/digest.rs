@@ -30,6 +30,7 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
     let Settings {
         // Where settings come from is no setting; the report names the file beside this digest.
         file: _,
+        provenance: _,
         runner,
         erb,
         security_configuration,
@@ -123,7 +124,10 @@ mod tests {
     use clap::{Args as _, FromArgMatches as _};
 
     use super::*;
-    use crate::settings::resolve::Options;
+    use crate::settings::{
+        locks::POLICY,
+        resolve::{GivenOptions, Options},
+    };
 
     /// Every option: its key, a value that is not the default as a flag has it, and the same as
     /// `guard.yml` has it.
@@ -179,7 +183,7 @@ mod tests {
         ("prices", "write-STANDARD=0.0055", "{write-STANDARD: 0.0055}"),
         ("progress", "false", "false"),
         ("quiet", "true", "true"),
-        ("exit_codes", "77=1,69=1", "{69: 1, 77: 1}"),
+        ("exit_codes", "77=90,69=91", "{69: 91, 77: 90}"),
     ];
     const WEBHOOK: &str = "https://hooks.example.com/services/T0/B0/a-secret";
 
@@ -193,7 +197,8 @@ mod tests {
         let name = "emr-etl-guard".to_owned();
         let matches = options().try_get_matches_from([&name].into_iter().chain(flags)).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
-        Settings::resolve(Options::from_arg_matches(&matches).unwrap(), Some(file.path())).unwrap()
+        let given = GivenOptions::from_arg_matches(&matches).unwrap();
+        Settings::resolve(given, Some(file.path())).unwrap()
     }
 
     fn by_file(text: &str) -> Settings {
@@ -232,6 +237,18 @@ mod tests {
         let all: BTreeSet<&str> =
             command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
         assert_eq!(all, others().map(|(key, ..)| key).collect());
+    }
+
+    #[test]
+    fn the_group_policy_is_every_setting_that_changes_the_policy() {
+        let policy = |settings: &Settings| json!(settings.policy);
+        let default = policy(&by_flags(&[]));
+        let mut changing: Vec<&str> = others()
+            .filter(|(_, settings, _)| policy(settings) != default)
+            .map(|(key, ..)| key)
+            .collect();
+        changing.push("exceptions");
+        assert_eq!(changing, POLICY);
     }
 
     #[test]

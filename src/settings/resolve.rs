@@ -3,12 +3,13 @@
 //! required is the policy.
 
 use std::{
+    io::{self, Read as _},
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
-use clap::{Args, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches, ValueEnum, parser::ValueSource};
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
@@ -19,6 +20,7 @@ use crate::{
         aws_options::{AwsOptions, CredentialSource},
         destination::{Destination, Retention},
         evidence_options::EvidenceOptions,
+        locks::{self, SettingLock, lock_of},
         metrics_targets::{Labels, Targets},
         policy::{
             EncryptionKind, HOSTED_ASSETS, OnUnencrypted, Policy, PolicyException, Protection,
@@ -29,7 +31,8 @@ use crate::{
     },
 };
 
-/// Where settings are looked for when nobody names a file.
+/// Where settings are looked for when nobody names a file. What it locks holds even where somebody
+/// does.
 pub const DEFAULT_FILE: &str = "/etc/emr-etl-guard/guard.yml";
 
 /// A length of time, written as `90s`, `10m` or `250ms`.
@@ -311,9 +314,149 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_QUIET", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub quiet: Option<bool>,
 
-    /// Other exit codes for the guard's own, such as 77=1,69=1
+    /// Other exit codes for the guard's own, such as 77=90,69=91: none of them 0 (74 excepted), nor one
+    /// of the runner's
     #[arg(long, env = "EMR_ETL_GUARD_EXIT_CODES", value_name = "FROM=TO")]
     pub exit_codes: Option<ExitCodes>,
+
+    /// Settings that neither flags, nor the environment, nor another settings file may set; only in
+    /// the settings file
+    #[arg(skip)]
+    pub locked: Option<Vec<String>>,
+}
+
+/// The options that flags and the environment give, and which of them gave each.
+#[derive(Clone, Debug, Default)]
+pub struct GivenOptions {
+    /// The options.
+    pub options: Options,
+    /// The settings among them, each with what gave it: what counts stands first.
+    origins: Vec<(String, Vec<Origin>)>,
+}
+
+/// What gave an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A flag, such as `--advise`.
+    Flag(String),
+    /// A variable of the environment.
+    Variable(String),
+}
+
+impl Origin {
+    fn name(&self) -> &str {
+        let (Self::Flag(name) | Self::Variable(name)) = self;
+        name
+    }
+
+    fn in_words(&self) -> String {
+        match self {
+            Self::Flag(flag) => format!("the flag {flag}"),
+            Self::Variable(name) => format!("the environment variable {name}"),
+        }
+    }
+}
+
+/// Options that the program itself has made: no flag and no variable gave them.
+impl From<Options> for GivenOptions {
+    fn from(options: Options) -> Self {
+        Self { options, origins: Vec::new() }
+    }
+}
+
+/// All options, as clap knows them.
+fn arguments() -> clap::Command {
+    Options::augment_args(clap::Command::new("options"))
+}
+
+/// The names of all settings: those of flags, and those that only the file has.
+fn setting_names() -> Vec<String> {
+    let command = arguments();
+    let flags = command.get_arguments().map(|arg| arg.get_id().to_string());
+    flags.chain(["exceptions".to_owned()]).collect()
+}
+
+/// Which of the options in `matches` were given, and by what. A variable that a flag beats is
+/// named as well.
+fn origins(matches: &ArgMatches) -> Vec<(String, Vec<Origin>)> {
+    let command = arguments();
+    let given = command.get_arguments().filter_map(|arg| {
+        let key = arg.get_id().to_string();
+        let flag = || Origin::Flag(format!("--{}", arg.get_long().unwrap_or_default()));
+        let variable = || Some(Origin::Variable(arg.get_env()?.to_string_lossy().into_owned()));
+        let is_set = || arg.get_env().is_some_and(|name| std::env::var_os(name).is_some());
+        let origins: Vec<Origin> = match matches.value_source(&key)? {
+            ValueSource::CommandLine => {
+                [flag()].into_iter().chain(variable().filter(|_| is_set())).collect()
+            }
+            ValueSource::EnvVariable => variable().into_iter().collect(),
+            _ => return None,
+        };
+        Some((key, origins))
+    });
+    given.collect()
+}
+
+impl FromArgMatches for GivenOptions {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Self::from_arg_matches_mut(&mut matches.clone())
+    }
+
+    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
+        let origins = origins(matches);
+        Ok(Self { options: Options::from_arg_matches_mut(matches)?, origins })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for GivenOptions {
+    fn group_id() -> Option<clap::Id> {
+        Options::group_id()
+    }
+
+    fn augment_args(command: clap::Command) -> clap::Command {
+        Options::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Options::augment_args_for_update(command)
+    }
+}
+
+/// A setting that a flag or the environment gave, and what it beat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingOverride {
+    /// The setting.
+    pub setting: String,
+    /// What is in force: a flag, or a variable of the environment.
+    pub by: String,
+    /// What else set it, what counts more first: a variable, the settings file. None: only its
+    /// default was beaten.
+    pub over: Vec<String>,
+}
+
+/// Where the settings came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingsProvenance {
+    /// The file at [`DEFAULT_FILE`], where another one was named in its place.
+    pub base: Option<SettingsFile>,
+    /// What is locked.
+    pub locks: Vec<SettingLock>,
+    /// What flags and the environment gave.
+    pub overrides: Vec<SettingOverride>,
+}
+
+/// A locked setting that something else than the file which locks it sets.
+#[derive(Clone, Debug)]
+pub struct LockedOverride {
+    setting: String,
+    lock: SettingLock,
+    /// What sets it, in words.
+    by: Vec<String>,
 }
 
 /// The settings file that was read.
@@ -330,6 +473,8 @@ pub struct SettingsFile {
 pub struct Settings {
     /// The settings file, if there is one.
     pub file: Option<SettingsFile>,
+    /// What is locked, and what overrode what.
+    pub provenance: SettingsProvenance,
     /// The real runner, when named.
     pub runner: Option<PathBuf>,
     /// Who renders ERB.
@@ -377,7 +522,7 @@ pub enum SettingsError {
         /// The file.
         file: String,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The settings file is not what was expected.
     #[error("{file}: {message}")]
@@ -387,43 +532,120 @@ pub enum SettingsError {
         /// What is wrong, with line and column.
         message: String,
     },
+    /// The operator's file cannot be read, and another one was named.
+    #[error(
+        "{file}: cannot be read: {source}; what it locks holds although {named} was named, so it must be known; fix: let this user read it"
+    )]
+    BaseUnreadable {
+        /// The operator's file.
+        file: String,
+        /// The file that was named.
+        named: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something sets what is locked.
+    #[error("{}; fix: take that away, or have {} changed", in_words(.0), files(.0))]
+    Locked(Vec<LockedOverride>),
     /// An option has a value that cannot be used.
     #[error("{0}")]
     Value(String),
+}
+
+/// Which locked settings are set, where they are locked, and by what they are set.
+fn in_words(overrides: &[LockedOverride]) -> String {
+    let one = |LockedOverride { setting, lock, by }: &LockedOverride| {
+        format!("`{setting}` is locked ({lock}), but set by {}", by.join(" and "))
+    };
+    overrides.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// The files that lock what is set.
+fn files(overrides: &[LockedOverride]) -> String {
+    let mut files: Vec<String> =
+        overrides.iter().map(|one| one.lock.file.display().to_string()).collect();
+    files.dedup();
+    files.join(" and ")
 }
 
 impl Settings {
     /// Decides every option: `given` (flags and environment) first, then the settings file, then
     /// the default.
     ///
-    /// `file` is a file that must exist; without it [`DEFAULT_FILE`] is used if it is there.
+    /// `file` is a file that must exist; without it [`DEFAULT_FILE`] is used if it is there. What
+    /// [`DEFAULT_FILE`] locks, no other file sets.
     ///
     /// # Errors
     /// [`SettingsError`] that names the file and key, or the option.
-    pub fn resolve(given: Options, file: Option<&Path>) -> Result<Self, SettingsError> {
-        let (stored, file) = match file_of(file) {
-            Some(path) => read(path)?,
-            None => (Options::default(), None),
+    pub fn resolve(
+        given: impl Into<GivenOptions>,
+        file: Option<&Path>,
+    ) -> Result<Self, SettingsError> {
+        Self::resolve_over(Path::new(DEFAULT_FILE), given.into(), file)
+    }
+
+    /// The same, where the operator's file is `base`.
+    fn resolve_over(
+        base: &Path,
+        given: GivenOptions,
+        named: Option<&Path>,
+    ) -> Result<Self, SettingsError> {
+        let GivenOptions { options, origins } = given;
+        let Stored { options: stored, file, keys, mut provenance } = stored(base, named)?;
+        let locked = |(setting, origins): &(String, Vec<Origin>)| {
+            let lock = lock_of(&provenance.locks, setting)?.clone();
+            let by = origins.iter().map(Origin::in_words).collect();
+            Some(LockedOverride { setting: setting.clone(), lock, by })
         };
-        Self::decide(given, stored, file)
+        let locked: Vec<LockedOverride> = origins.iter().filter_map(locked).collect();
+        if !locked.is_empty() {
+            return Err(SettingsError::Locked(locked));
+        }
+        let beaten = |(setting, origins): (String, Vec<Origin>)| {
+            let mut names = origins.iter().map(|origin| origin.name().to_owned());
+            let by = names.next()?;
+            let stored = file.as_ref().filter(|_| keys.contains(&setting));
+            let over = names.chain(stored.map(|file| file.path.display().to_string())).collect();
+            Some(SettingOverride { setting, by, over })
+        };
+        provenance.overrides = origins.into_iter().filter_map(beaten).collect();
+        Ok(Self { provenance, ..Self::decide(options, stored, file)? })
     }
 
     /// As much of the settings as it takes to tell somebody that they cannot be used, where there
-    /// is that much.
+    /// is that much. What a file locks, nothing else gives, whatever else is wrong with it.
     pub(crate) fn for_alerts(given: Options, file: Option<&Path>) -> Option<Self> {
-        let text =
-            file_of(file).and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
-        let stored: serde_yaml::Value = serde_yaml::from_str(&text).unwrap_or_default();
-        let text = |key: &str| stored.get(key).and_then(|value| value.as_str().map(str::to_owned));
-        let one = |key: &str| stored.get(key).cloned();
+        Self::for_alerts_over(Path::new(DEFAULT_FILE), given, file)
+    }
+
+    fn for_alerts_over(base: &Path, given: Options, named: Option<&Path>) -> Option<Self> {
+        let base = RawFile::read(base);
+        let named = named.map(RawFile::read);
+        // The value that counts, and whether it counts more than what was given.
+        let find = |key: &str| match &named {
+            Some(named) if !base.locks(key) => (named.value(key), named.locks(key)),
+            _ => (base.value(key), base.locks(key)),
+        };
+        fn one<T>(
+            given: Option<T>,
+            (stored, is_locked): (Option<serde_yaml::Value>, bool),
+            read: impl FnOnce(serde_yaml::Value) -> Option<T>,
+        ) -> Option<T> {
+            given.filter(|_| !is_locked).or_else(|| read(stored?))
+        }
+        let text = |value: serde_yaml::Value| value.as_str().map(str::to_owned);
         let given = Options {
-            alert_sns: given.alert_sns.or_else(|| text("alert_sns")),
-            alert_webhook: given.alert_webhook.or_else(|| text("alert_webhook")),
-            alert_command: given.alert_command.or_else(|| text("alert_command").map(PathBuf::from)),
-            alert_timeout: given.alert_timeout.or_else(|| text("alert_timeout")?.parse().ok()),
-            allow_endpoints: given
-                .allow_endpoints
-                .or_else(|| serde_yaml::from_value(one("allow_endpoints")?).ok()),
+            alert_sns: one(given.alert_sns, find("alert_sns"), text),
+            alert_webhook: one(given.alert_webhook, find("alert_webhook"), text),
+            alert_command: one(given.alert_command, find("alert_command"), |value| {
+                text(value).map(PathBuf::from)
+            }),
+            alert_timeout: one(given.alert_timeout, find("alert_timeout"), |value| {
+                text(value)?.parse().ok()
+            }),
+            allow_endpoints: one(given.allow_endpoints, find("allow_endpoints"), |value| {
+                serde_yaml::from_value(value).ok()
+            }),
             ..Options::default()
         };
         Self::decide(given, Options::default(), None)
@@ -461,6 +683,7 @@ impl Settings {
         }
         Ok(Self {
             file,
+            provenance: SettingsProvenance::default(),
             runner: given.runner.or(stored.runner),
             erb: given.erb.or(stored.erb).unwrap_or_default(),
             security_configuration,
@@ -548,9 +771,120 @@ impl Settings {
     }
 }
 
-/// The settings file, if there is one.
-fn file_of(named: Option<&Path>) -> Option<&Path> {
-    named.or_else(|| Some(Path::new(DEFAULT_FILE)).filter(|file| file.exists()))
+/// What settings files say together.
+#[derive(Debug, Default)]
+struct Stored {
+    options: Options,
+    /// The file that counts.
+    file: Option<SettingsFile>,
+    /// The settings that they set.
+    keys: Vec<String>,
+    provenance: SettingsProvenance,
+}
+
+impl Stored {
+    fn of(read: ReadFile) -> Self {
+        let ReadFile { options, file, keys, locks, .. } = read;
+        let keys = keys.into_iter().map(|(key, _)| key).collect();
+        let provenance = SettingsProvenance { locks, ..SettingsProvenance::default() };
+        Self { options, file: Some(file), keys, provenance }
+    }
+}
+
+/// What the file `named` says, else what `base` does, if it is there. What `base` locks counts in
+/// both cases.
+fn stored(base: &Path, named: Option<&Path>) -> Result<Stored, SettingsError> {
+    let Some(path) = named else {
+        return match read(base) {
+            Err(SettingsError::Unreadable { source, .. }) if is_absent(&source) => {
+                Ok(Stored::default())
+            }
+            read => Ok(Stored::of(read?)),
+        };
+    };
+    let named = read(path)?;
+    let base = match read(base) {
+        // Byte for byte the same is the same, such as the copy that a service manager makes.
+        Ok(base) if base.file.sha256 == named.file.sha256 => return Ok(Stored::of(named)),
+        Ok(base) => base,
+        Err(SettingsError::Unreadable { source, .. }) if is_absent(&source) => {
+            return Ok(Stored::of(named));
+        }
+        Err(SettingsError::Unreadable { source, .. })
+            if source.kind() == io::ErrorKind::PermissionDenied && is_credential(path) =>
+        {
+            return Ok(Stored::of(named));
+        }
+        Err(SettingsError::Unreadable { file, source }) => {
+            let named = path.display().to_string();
+            return Err(SettingsError::BaseUnreadable { file, named, source });
+        }
+        Err(error) => return Err(error),
+    };
+    let overrides =
+        named.keys.iter().filter(|(key, _)| key != "locked").filter_map(|(key, line)| {
+            let lock = lock_of(&base.locks, key)?.clone();
+            let by = vec![format!("{}, line {line}", path.display())];
+            Some(LockedOverride { setting: key.clone(), lock, by })
+        });
+    let overrides: Vec<LockedOverride> = overrides.collect();
+    if !overrides.is_empty() {
+        return Err(SettingsError::Locked(overrides));
+    }
+    let mut mapping = named.mapping.clone();
+    let mut keys: Vec<String> = named.keys.iter().map(|(key, _)| key.clone()).collect();
+    for (key, value) in base.mapping {
+        if let Some(name) = key.as_str()
+            && name != "locked"
+            && lock_of(&base.locks, name).is_some()
+        {
+            keys.push(name.to_owned());
+            mapping.insert(key, value);
+        }
+    }
+    let options = serde_yaml::from_value(serde_yaml::Value::Mapping(mapping)).map_err(|error| {
+        SettingsError::Invalid { file: path.display().to_string(), message: error.to_string() }
+    })?;
+    let locks = base.locks.into_iter().chain(named.locks).collect();
+    let provenance =
+        SettingsProvenance { base: Some(base.file), locks, ..SettingsProvenance::default() };
+    Ok(Stored { options, file: Some(named.file), keys, provenance })
+}
+
+/// Whether there is no such file.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Whether `path` is a credential that systemd has given to a service: only root puts files there,
+/// and so it stands for root's own file, where that is closed to the service's user. Source:
+/// systemd, System and Service Credentials.
+fn is_credential(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| path.starts_with("/run/credentials"))
+}
+
+/// A settings file, as far as it can be read, for when there is something wrong with it.
+#[derive(Debug, Default)]
+struct RawFile(serde_yaml::Value);
+
+impl RawFile {
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        Self(serde_yaml::from_str(&text).unwrap_or_default())
+    }
+
+    fn value(&self, key: &str) -> Option<serde_yaml::Value> {
+        self.0.get(key).cloned()
+    }
+
+    fn locks(&self, key: &str) -> bool {
+        let names = self.0.get("locked").and_then(serde_yaml::Value::as_sequence);
+        let locks = names.into_iter().flatten().filter_map(|name| {
+            let setting = name.as_str()?.to_owned();
+            Some(SettingLock { setting, file: PathBuf::new(), line: 0 })
+        });
+        lock_of(&locks.collect::<Vec<_>>(), key).is_some()
+    }
 }
 
 /// The exceptions, none of which may have expired: one that has must be renewed or removed by
@@ -574,19 +908,43 @@ fn in_force(
     Ok(exceptions)
 }
 
-fn read(path: &Path) -> Result<(Options, Option<SettingsFile>), SettingsError> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Unreadable { file: file.clone(), source })?;
-    let read =
-        Some(SettingsFile { path: path.to_owned(), sha256: crate::base::digest::sha256(&text) });
+/// A settings file that was understood.
+#[derive(Debug)]
+struct ReadFile {
+    options: Options,
+    /// The same as it stands there.
+    mapping: serde_yaml::Mapping,
+    file: SettingsFile,
+    /// The settings in it, each with its line.
+    keys: Vec<(String, u64)>,
+    locks: Vec<SettingLock>,
+}
+
+fn read(path: &Path) -> Result<ReadFile, SettingsError> {
+    let name = path.display().to_string();
+    let unreadable = |source| SettingsError::Unreadable { file: name.clone(), source };
+    let mut opened = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    opened.read_to_string(&mut text).map_err(unreadable)?;
+    let file = SettingsFile { path: path.to_owned(), sha256: crate::base::digest::sha256(&text) };
+    let invalid = |error: serde_yaml::Error| SettingsError::Invalid {
+        file: name.clone(),
+        message: error.to_string(),
+    };
     if text.trim().is_empty() {
-        return Ok((Options::default(), read));
+        let (options, mapping) = (Options::default(), serde_yaml::Mapping::new());
+        return Ok(ReadFile { options, mapping, file, keys: Vec::new(), locks: Vec::new() });
     }
-    match serde_yaml::from_str(&text) {
-        Ok(options) => Ok((options, read)),
-        Err(error) => Err(SettingsError::Invalid { file, message: error.to_string() }),
+    let options: Options = serde_yaml::from_str(&text).map_err(invalid)?;
+    // Comments alone are no mapping.
+    let mapping: Option<serde_yaml::Mapping> = serde_yaml::from_str(&text).map_err(invalid)?;
+    let names = options.locked.as_deref().unwrap_or_default();
+    let locks = locks::locks(names, path, &text, &setting_names()).map_err(SettingsError::Value)?;
+    if !locks.is_empty() {
+        locks::check_protected(path, &opened).map_err(unreadable)?.map_err(SettingsError::Value)?;
     }
+    let keys = locks::places(&text).settings;
+    Ok(ReadFile { options, mapping: mapping.unwrap_or_default(), file, keys, locks })
 }
 
 #[cfg(test)]
@@ -620,6 +978,104 @@ mod tests {
         assert_eq!(settings.watch.judge_within, Duration::from_secs(900));
         assert_eq!(settings.policy.require, [Protection::InTransit]);
         assert_eq!(settings.policy.accept_encryption.len(), 3);
+    }
+
+    /// What flags give.
+    fn flags(flags: &[&str]) -> GivenOptions {
+        let command = GivenOptions::augment_args(clap::Command::new("emr-etl-guard"))
+            .mut_args(|arg| arg.env(clap::builder::Resettable::Reset));
+        let matches = command.try_get_matches_from([&["emr-etl-guard"], flags].concat()).unwrap();
+        GivenOptions::from_arg_matches(&matches).unwrap()
+    }
+
+    /// The settings where the operator's file says `base` and another one, which is named, `other`.
+    fn over_base(base: &str, given: GivenOptions, other: &str) -> Result<Settings, String> {
+        let (base, other) = (file(base), file(other));
+        Settings::resolve_over(base.path(), given, Some(other.path())).map_err(|error| {
+            let error = error.to_string().replace(&base.path().display().to_string(), "base.yml");
+            error.replace(&other.path().display().to_string(), "other.yml")
+        })
+    }
+
+    #[test]
+    fn what_the_operators_file_locks_holds_where_another_file_is_named() {
+        let base =
+            "# the operator's\nadvise: [bucket-owner]\nquiet: true\nlocked: [policy, runner]\n";
+        let settings = over_base(base, flags(&[]), "progress: false\nlocked: [erb]\n").unwrap();
+        assert_eq!(settings.policy.advise, ["bucket-owner"]);
+        assert!(!settings.report.quiet, "what is not locked, the other file replaces");
+        let locks = settings.provenance.locks.iter().map(ToString::to_string);
+        let locks: Vec<String> =
+            locks.map(|lock| lock.split(", line ").last().unwrap_or_default().to_owned()).collect();
+        assert_eq!(locks, ["4: `policy`", "4: `runner`", "2: `erb`"]);
+        assert!(settings.provenance.base.is_some());
+
+        let said = [
+            over_base(base, flags(&[]), "quiet: false\nadvise: []\nrunner: /tmp/evil\n"),
+            over_base(base, flags(&[]), "exceptions: []\n"),
+            over_base(base, flags(&["--advise=bucket-tls-only"]), "progress: false\n"),
+            over_base(base, flags(&["--erb=ruby"]), "locked: [erb]\n"),
+            over_base("locked: [all]\n", flags(&[]), "locked: [erb]\nquiet: true\n"),
+            // What is wrong with the operator's file is wrong whichever is named.
+            over_base("lokced: [policy]\n", flags(&[]), "quiet: true\n"),
+        ]
+        .map(|settings| settings.map(drop).unwrap_err());
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn a_copy_of_the_operators_file_is_the_operators_file() {
+        let text = "advise: [bucket-owner]\nlocked: [policy]\n";
+        let settings = over_base(text, flags(&[]), text).unwrap();
+        assert_eq!((settings.policy.advise.len(), settings.provenance.base), (1, None));
+        assert!(over_base(text, flags(&["--advise="]), text).is_err());
+    }
+
+    #[test]
+    fn an_operators_file_that_cannot_be_read_lets_no_other_take_its_place() {
+        // A folder cannot be read by anybody, root included.
+        let (base, other) = (tempfile::tempdir().unwrap(), file("quiet: true\n"));
+        let resolve = |named| Settings::resolve_over(base.path(), flags(&[]), named);
+        for named in [Some(other.path()), None] {
+            let error = resolve(named).map(drop).unwrap_err().to_string();
+            assert!(error.contains("cannot be read: Is a directory"), "{error}");
+        }
+        // One that is not there locks nothing.
+        let absent = base.path().join("guard.yml");
+        assert!(Settings::resolve_over(&absent, flags(&[]), Some(other.path())).is_ok());
+        assert!(Settings::resolve_over(&absent, flags(&[]), None).is_ok());
+        let below_a_file = other.path().join("guard.yml");
+        assert!(Settings::resolve_over(&below_a_file, flags(&[]), None).is_ok());
+    }
+
+    #[test]
+    fn only_what_systemd_has_loaded_stands_for_a_file_that_the_user_cannot_read() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let feigned = elsewhere.path().join("run/credentials/guard.yml");
+        std::fs::create_dir_all(feigned.parent().unwrap()).unwrap();
+        std::fs::write(&feigned, "").unwrap();
+        assert!(!is_credential(&feigned));
+        // Nor does a way back out of there.
+        assert!(!is_credential(Path::new("/run/credentials/../../etc/passwd")));
+    }
+
+    #[test]
+    fn alerts_of_wrong_settings_go_where_the_locked_channel_leads() {
+        let (base, other) = (
+            file("alert_command: /bin/page\nlocked: [alert_command]\nno_such_key: 1\n"),
+            file("alert_command: /bin/true\nalert_timeout: 3s\n"),
+        );
+        let given = flags(&["--alert-command=/bin/false"]).options;
+        let alerts = |named| {
+            let settings = Settings::for_alerts_over(base.path(), given.clone(), named).unwrap();
+            let names = settings.alerts.channels.iter().map(|channel| channel.name());
+            (names.collect::<Vec<_>>(), settings.alerts.limit)
+        };
+        let page = vec!["the command /bin/page".to_owned()];
+        assert_eq!(alerts(Some(other.path())), (page.clone(), Duration::from_secs(3)));
+        assert_eq!(alerts(None).0, page);
+        let free = Settings::for_alerts_over(other.path(), given.clone(), None).unwrap();
+        assert_eq!(free.alerts.channels[0].name(), "the command /bin/false");
     }
 
     #[test]

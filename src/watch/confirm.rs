@@ -323,6 +323,7 @@ mod tests {
             search_trouble: search_trouble.map(str::to_owned),
             undecided: Vec::new(),
             conclusion: WatchConclusion { doubts, ..WatchConclusion::default() },
+            not_enforced: Vec::new(),
         };
         confirm(runner, expected_end(runner, false), true, &watched).outcome
     }

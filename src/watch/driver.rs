@@ -22,8 +22,9 @@ use crate::{
         names::ClusterId,
     },
     checks::{
+        catalogue::not_enforced,
         clusters::{self, ExpectedEnd},
-        finding::{Level, Status, apply_policy},
+        finding::{Level, Stage, Status, apply_policy},
         verified::{ClusterDetails, Origin, VerifiedConfiguration},
     },
     evidence::{
@@ -616,7 +617,13 @@ impl Driver {
             }
             WatchNotice::Passed(id, waits) => {
                 let waiting = if waits { ", as far as it is there yet" } else { "" };
-                self.timeline.note(format!("{id}: is what was verified{waiting}"));
+                let lowered = not_enforced(&self.plan.selector.policy);
+                let verified = if lowered.iter().any(|check| check.stage == Stage::Watch) {
+                    "nothing that is enforced speaks against it"
+                } else {
+                    "is what was verified"
+                };
+                self.timeline.note(format!("{id}: {verified}{waiting}"));
                 return;
             }
             WatchNotice::Unsafe(id, cause, ends) => {
@@ -720,6 +727,7 @@ impl Driver {
             search_trouble: conclusion.search_trouble.clone(),
             undecided: conclusion.undecided.clone(),
             conclusion,
+            not_enforced: not_enforced(&plan.selector.policy),
         }
     }
 }

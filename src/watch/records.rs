@@ -6,8 +6,9 @@ use serde::Serialize;
 use crate::{
     base::{aws_calls, lookup::Lookup, names::ClusterId, text::shell_word},
     checks::{
-        finding::{Finding, Level, Stage, Status},
+        finding::{Check, Finding, Level, Stage, Status},
         verified::{ClusterDetails, ClusterObservation},
+        written::OBJECTS,
     },
     facts::emr::{ClusterFacts, ClusterState, ClusterStep, SecurityConfiguration},
     watch::{
@@ -150,6 +151,18 @@ pub struct WatchResult {
     /// What the watch came to.
     #[serde(skip)]
     pub(crate) conclusion: WatchConclusion<ClusterId>,
+    /// The required checks on what the run does that its policy lowers to advice.
+    #[serde(skip)]
+    pub(crate) not_enforced: Vec<&'static Check>,
+}
+
+/// What can be said of a cluster that nothing required speaks against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClusterVerdict {
+    /// It is what was verified, as far as these words say.
+    Verified(String),
+    /// Required checks on it are lowered to advice.
+    NotEnforced(String),
 }
 
 impl WatchResult {
@@ -231,16 +244,56 @@ impl WatchResult {
         parts.join("; ")
     }
 
-    /// That a cluster is what was verified, in words: no more is said than was seen.
-    pub(crate) fn verified_in_words(&self, id: &ClusterId) -> &'static str {
+    /// That a cluster is what was verified, in words: no more is said than was seen, and nothing
+    /// of the kind where a check that says so is not enforced.
+    pub(crate) fn verified_in_words(&self, id: &ClusterId) -> ClusterVerdict {
+        let lowered = self.lowered_on_clusters();
+        if !lowered.is_empty() {
+            return ClusterVerdict::NotEnforced(format!(
+                "cluster {id}: the settings lower {} to advice",
+                lowered.join(", ")
+            ));
+        }
         let end = self.conclusion.clusters.iter().find(|(of, _)| of == id).map(|(_, end)| end);
-        match end {
+        let verified = match end {
             Some(end) if end.unseen && end.is_over => {
                 "was what was verified, but for its volumes, which nobody could see"
             }
             Some(end) if end.unseen => "is what was verified, as far as it is there yet",
             _ => "was what was verified",
-        }
+        };
+        ClusterVerdict::Verified(format!("cluster {id} {verified}"))
+    }
+
+    /// The names of the checks on clusters that are not enforced.
+    pub(crate) fn lowered_on_clusters(&self) -> Vec<&'static str> {
+        let on_clusters = self.not_enforced.iter().filter(|check| check.stage == Stage::Watch);
+        on_clusters.map(|check| check.name).collect()
+    }
+
+    /// Whether the check on the objects that a run wrote is enforced.
+    pub(crate) fn enforces_objects(&self) -> bool {
+        self.not_enforced.iter().all(|check| check.name != OBJECTS.name)
+    }
+
+    /// What checks that are not enforced refute, about the clusters and in `findings`: who hears
+    /// of the run must hear of it, although it changes no outcome.
+    pub(crate) fn refuted_advice(&self, findings: &[Finding]) -> Vec<String> {
+        let is_told = |finding: &&Finding| {
+            finding.status == Status::Failed
+                && finding.level == Level::Advisory
+                && self.not_enforced.iter().any(|check| check.name == finding.check.name)
+        };
+        let of_clusters = self.clusters.iter().filter_map(|record| {
+            let told: Vec<String> =
+                record.findings.iter().filter(is_told).map(Finding::in_brief).collect();
+            (!told.is_empty()).then(|| format!("cluster {}: {}", record.id, told.join("; ")))
+        });
+        let of_run = findings
+            .iter()
+            .filter(is_told)
+            .map(|finding| format!("{}: {}", finding.subject, finding.in_brief()));
+        of_clusters.chain(of_run).collect()
     }
 
     /// What is known of a cluster.
@@ -512,6 +565,7 @@ mod tests {
                 search_trouble: Some("denied".to_owned()),
                 undecided: vec!["j-9".parse().unwrap()],
                 conclusion: WatchConclusion::default(),
+                not_enforced: Vec::new(),
             }
             .what_goes_on(),
             WatchResult {
@@ -519,6 +573,7 @@ mod tests {
                 search_trouble: Some("denied".to_owned()),
                 undecided: vec![],
                 conclusion: WatchConclusion::default(),
+                not_enforced: Vec::new(),
             }
             .what_goes_on(),
         ];
@@ -545,6 +600,7 @@ mod tests {
             search_trouble: None,
             undecided: Vec::new(),
             conclusion: WatchConclusion::default(),
+            not_enforced: Vec::new(),
         }
         .with_remediation("eu-west-1");
         let with: Vec<&str> = watched

@@ -62,6 +62,36 @@ fn terminations(stage: &Stage) -> usize {
 }
 
 #[test]
+fn a_watch_whose_checks_are_lowered_to_advice_is_not_enforced_and_says_so() {
+    let advised = "--advise=cluster-protections,cluster-security-configuration,cluster-volumes";
+    for judged in [by_config, by_settings] {
+        let played = judged(&started_by_hand(|_| {}).option(advised));
+        played.expect_code(0);
+        assert!(
+            played.stdout.contains("not enforced: cluster j-BYHAND: the settings lower ")
+                && !played.stdout.contains("what was verified"),
+            "{}",
+            played.stdout
+        );
+        assert_eq!(
+            played.report["not_enforced"],
+            json!(["cluster-security-configuration", "cluster-protections", "cluster-volumes"])
+        );
+        assert_eq!(played.stderr, "");
+    }
+    let stage = started_by_hand(|request| {
+        request.as_object_mut().unwrap().remove("SecurityConfiguration");
+    });
+    let played = by_config(&stage.option(advised));
+    assert!(
+        played.stderr.contains("warning: NOT ENFORCED: cluster j-BYHAND: cluster-security-configuration: saw no security configuration"),
+        "{}",
+        played.transcript()
+    );
+    assert!(!played.stdout.contains("what was verified"), "{}", played.stdout);
+}
+
+#[test]
 fn a_cluster_started_by_hand_as_it_should_be_is_followed_to_its_end_and_confirmed() {
     for judged in [by_config, by_settings] {
         let stage = started_by_hand(|_| {});

@@ -459,7 +459,8 @@ fn the_documents_of_one_state_directory_are_a_chain_in_which_a_missing_one_shows
     let whole = verify(&stage, &all);
     whole.expect_code(0);
     assert!(
-        whole.stdout.contains(", number 3\n") && whole.stdout.contains(", in no chain\n"),
+        whole.stdout.contains(&format!(", number 3 of chain {}\n", text(&chains[2]["id"])))
+            && whole.stdout.contains(", in no chain\n"),
         "{}",
         whole.stdout
     );
@@ -467,6 +468,85 @@ fn the_documents_of_one_state_directory_are_a_chain_in_which_a_missing_one_shows
     missing.expect_code(1);
     let wanted = format!("the document of run {} (number 2, SHA-256 ", text(&read(all[1])["run"]));
     assert!(missing.stderr.contains(&wanted), "{}", missing.stderr);
+}
+
+#[test]
+fn a_chain_that_was_begun_anew_shows_and_holds_only_where_it_is_expected() {
+    let stage = signing().option("--evidence=kept");
+    stage.run().expect_code(0);
+    // There is nothing more to process, which is a run all the same.
+    stage.run().expect_code(3);
+    // Somebody takes what the state directory knows away, and a run with it.
+    std::fs::remove_dir_all(stage.path("state")).unwrap();
+    stage.run().expect_code(3);
+    let files: Vec<String> =
+        documents(&stage, "kept").iter().map(|name| format!("kept/{name}.json")).collect();
+    let all: Vec<&str> = files.iter().map(String::as_str).collect();
+    let ids: Vec<String> = all
+        .iter()
+        .map(|file| valid_document(&std::fs::read(stage.path(file)).unwrap()))
+        .map(|document| text(&document["chain"]["id"]).to_owned())
+        .collect();
+    let (first, second) = (ids[0].as_str(), ids[2].as_str());
+    assert!(ids[1] == first && second != first);
+
+    let with = |options: &[&str], files: &[&str]| verify(&stage, &[options, files].concat());
+    let reset = with(&[], &all);
+    reset.expect_code(1);
+    assert!(
+        reset.stdout.contains(&format!("chain {first}: numbers 1 to 2 (2 documents)"))
+            && reset.stdout.contains(&format!("chain {second}: number 1 (1 document)")),
+        "{}",
+        reset.stdout
+    );
+    let wanted = format!(
+        "fix: find out why; where each is expected, name it: --chain {first} --chain {second}"
+    );
+    assert!(
+        reset.stderr.contains("the documents are of 2 chains") && reset.stderr.contains(&wanted),
+        "{}",
+        reset.stderr
+    );
+    assert!(!reset.stdout.contains("verified, signed by"), "{}", reset.stdout);
+
+    // Told which ones there are, it accepts these and no others, and misses one that is not there.
+    with(&["--chain", first, "--chain", second], &all).expect_code(0);
+    with(&["--any-chain"], &all).expect_code(0);
+    with(&[], &all[..2]).expect_code(0);
+    with(&["--chain", first], &all[..2]).expect_code(0);
+    let other = with(&["--chain", second], &all[..2]);
+    other.expect_code(1);
+    assert!(
+        other
+            .stderr
+            .contains(&format!("{} is of the chain {first}, which is not expected", all[0]))
+            && other.stderr.contains(&format!("no document of the chain {second} was given")),
+        "{}",
+        other.stderr
+    );
+    with(&["--chain", first], &all).expect_code(1);
+    with(&["--chain", first, "--any-chain"], &all).expect_code(64);
+}
+
+#[test]
+fn a_signing_key_that_others_can_read_is_refused_before_anything_is_asked() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stage = signing();
+    let with = |mode: u32| {
+        std::fs::set_permissions(stage.path("key.pem"), std::fs::Permissions::from_mode(mode))
+            .unwrap();
+        stage.run()
+    };
+    for mode in [0o644, 0o604, 0o602, 0o620, 0o601] {
+        let played = with(mode);
+        played.expect_code(64);
+        let wanted = format!("key.pem can be read or changed by others (mode {mode:04o})");
+        assert!(played.stderr.contains(&wanted), "{}", played.stderr);
+        assert!(played.stderr.contains("fix: chmod 600 key.pem"), "{}", played.stderr);
+        assert!(!played.runner_started() && stage.sim.requests().is_empty());
+    }
+    with(0o600).expect_code(0);
+    assert!(with(0o400).runner_started());
 }
 
 #[test]

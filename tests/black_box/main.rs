@@ -49,6 +49,7 @@ mod resume;
 mod runbook;
 mod search;
 mod secrets;
+mod settings;
 mod signals;
 mod streams;
 mod terminal;

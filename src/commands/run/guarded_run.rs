@@ -16,7 +16,11 @@ use crate::{
         secret::RunnerCredentials,
     },
     checks::{
-        case::Case, finding::Finding, residual_risks::ResidualRisk, stored::Standard,
+        case::Case,
+        catalogue::not_enforced,
+        finding::{Check, Finding},
+        residual_risks::ResidualRisk,
+        stored::Standard,
         verified::VerifiedConfiguration,
     },
     commands::{
@@ -417,6 +421,7 @@ impl<'a> Run<'a> {
                 runner: judged.runner,
                 settings: json::SettingsUsed::of(
                     self.settings.file.as_ref(),
+                    &self.settings.provenance,
                     settings_digest(self.settings),
                 ),
                 policy,
@@ -429,6 +434,7 @@ impl<'a> Run<'a> {
             findings,
             residual_risks: judged.residual_risks,
             verdict: Some(judged.verdict),
+            not_enforced: names(&not_enforced(policy)),
             watched,
             written: judged.written,
             objects: json::ObjectSummary::of(judged.written),
@@ -448,8 +454,18 @@ impl<'a> Run<'a> {
         troubles.insert(0, format!("the document of run {} is not where it must be", self.id));
         let reasons: Vec<Reason> = troubles.iter().map(Reason::new).collect();
         report.trouble(Outcome::Undelivered, &reasons);
-        Ok(outcome.undelivered())
+        let end = outcome.undelivered(&self.settings.exit_codes);
+        // Where the runner's own failure stands above it, its alert would not be sent at the end.
+        if let Outcome::Ended(_) = end {
+            report.alert_undelivered(end).await;
+        }
+        Ok(end)
     }
+}
+
+/// The checks' names.
+pub(crate) fn names(checks: &[&'static Check]) -> Vec<&'static str> {
+    checks.iter().map(|check| check.name).collect()
 }
 
 /// How the work on a run's clusters ended.

@@ -21,7 +21,7 @@ use crate::{
         error::GuardError,
         read_config::{self, read_config},
         run::{
-            guarded_run::{Run, RunEnding},
+            guarded_run::{Run, RunEnding, names},
             output_verification::OutputVerification,
             resume,
             stop_time::StopTime,
@@ -264,6 +264,13 @@ impl<'a> LineSession<'a> {
             report.say(&format!(
                 "the exception for {} {} excused nothing; remove it from the settings",
                 exception.check, exception.subject
+            ));
+        }
+        let lowered = names(&catalogue::not_enforced(&settings.policy));
+        if !lowered.is_empty() {
+            report.say(&format!(
+                "a run is not enforced: the settings lower {} to advice",
+                lowered.join(", ")
             ));
         }
         let outcome = if let Some(outcome) = verdict.refusal() {

@@ -11,6 +11,7 @@ use crate::{
     checks::finding::Finding,
     commands::{
         error::GuardError,
+        run::guarded_run::names,
         run::output_verification::{OutputVerification, OutputVerificationResult},
     },
     evidence::{
@@ -34,7 +35,7 @@ use crate::{
         confirm::{self, Confirmation},
         driver::{self, ActiveWatch, WatchPlan},
         events::WatchEvent,
-        records::{ClusterRecord, WatchResult},
+        records::{ClusterRecord, ClusterVerdict, WatchResult},
     },
 };
 
@@ -154,8 +155,12 @@ async fn close(
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
         let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
-        let verified = watched.verified_in_words(&record.id);
-        report.say(&format!("run {id}: cluster {} {verified}; {end}", record.id));
+        report.say(&match watched.verified_in_words(&record.id) {
+            ClusterVerdict::Verified(words) => format!("run {id}: {words}; {end}"),
+            ClusterVerdict::NotEnforced(words) => {
+                format!("run {id}: not enforced: {words}; {end}")
+            }
+        });
         if let Some(line) = record.orphan_line() {
             report.say(&line);
         }
@@ -179,6 +184,7 @@ async fn close(
     if let Some(outcome) = outcome {
         report.trouble(outcome, &closing.reasons);
     }
+    report.warn_of_advice(&watched.refuted_advice(&closing.findings));
     if closing.is_closed {
         run.close();
         report.say(&format!("run {id} is closed"));
@@ -241,6 +247,7 @@ impl ResumeReport<'_> {
         let record = Record {
             chain: Some(self.chain.clone()),
             findings,
+            not_enforced: names(&watched.not_enforced),
             watched: Some(watched),
             written: &closing.written,
             objects: json::ObjectSummary::of(&closing.written),
@@ -307,7 +314,7 @@ async fn verify_output(
     let findings = confirmation.findings;
     if confirmation.reasons.is_empty() {
         if written.iter().any(|written| written.survey.looked_at > 0) {
-            report.confirmed_objects(&written);
+            report.confirmed_objects(&written, watched.enforces_objects());
         }
         return Ok(ClosedRun { outcome: None, reasons: Vec::new(), is_closed, findings, written });
     }
