@@ -526,7 +526,18 @@ fn damages(world: &World) -> Vec<Mutation> {
         });
     });
     mutations.add("environment", "loads code", |facts| {
-        facts.environment.push(Variable { name: "RUBYOPT", loads_code: true });
+        facts.environment.push(Variable {
+            name: "RUBYOPT",
+            loads_code: true,
+            replaces_runner: false,
+        });
+    });
+    mutations.add("environment", "replaces the runner", |facts| {
+        facts.environment.push(Variable {
+            name: "JAVA_OPTS",
+            loads_code: true,
+            replaces_runner: true,
+        });
     });
     mutations.spoil(
         "runner",

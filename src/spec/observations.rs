@@ -285,4 +285,7 @@ pub struct Variable {
     /// Whether its value makes the runner load code; heap sizes and proxies, for which these are
     /// common, do not.
     pub loads_code: bool,
+    /// Whether its value has another program run in the runner's place, or lets everybody put one
+    /// there.
+    pub replaces_runner: bool,
 }
