@@ -120,7 +120,8 @@ fn environment(case: &Case<'_>, findings: &mut Vec<Finding>) {
         .iter()
         .filter(|variable| variable.replaces_runner)
         .map(|variable| {
-            let saw = "another program can run in the runner's place by it";
+            let saw =
+                format!("another program can run in the runner's place by it: {}", variable.source);
             REPLACED.on(variable.name, wanted).failed(saw)
         })
         .collect();
@@ -138,9 +139,9 @@ fn environment(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
     for variable in set {
         let saw = if variable.loads_code {
-            "is set, and loads code"
+            format!("is set, and loads code: {}", variable.source)
         } else {
-            "is set, with options that load no code"
+            "is set, with options that load no code".to_owned()
         };
         findings.push(
             ENVIRONMENT

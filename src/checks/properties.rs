@@ -530,6 +530,7 @@ fn damages(world: &World) -> Vec<Mutation> {
             name: "RUBYOPT",
             loads_code: true,
             replaces_runner: false,
+            source: "ruby(1)",
         });
     });
     mutations.add("environment", "replaces the runner", |facts| {
@@ -537,6 +538,7 @@ fn damages(world: &World) -> Vec<Mutation> {
             name: "JAVA_OPTS",
             loads_code: true,
             replaces_runner: true,
+            source: "java(1)",
         });
     });
     mutations.spoil(

@@ -288,4 +288,6 @@ pub struct Variable {
     /// Whether its value has another program run in the runner's place, or lets everybody put one
     /// there.
     pub replaces_runner: bool,
+    /// Where it is written what it does.
+    pub source: &'static str,
 }

@@ -214,7 +214,10 @@ impl RunnerConfig {
         };
         let rendered = rendered();
         let known = KnownSecrets::default().with(variables.into_values());
-        let loaded = rendered.and_then(|rendered| psych::load(&rendered));
+        let loaded = rendered.and_then(|rendered| {
+            let masked = |message: &str| KnownSecrets::of_text(&rendered.text).masked(message);
+            psych::load(&rendered).map_err(|error| error.map(masked))
+        });
         let secrets = match &loaded {
             Ok(loaded) => KnownSecrets::of(&loaded.root).with(known),
             Err(_) => known,

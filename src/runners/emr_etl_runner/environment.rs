@@ -115,7 +115,7 @@ pub fn code_loading_variables(environment: &[(OsString, OsString)]) -> Vec<Varia
         });
         found.map(|(_, value)| value.as_os_str()).filter(|value| !is_blank(value))
     };
-    let variable = |CodeVariable(name, kind, _): &CodeVariable| {
+    let variable = |CodeVariable(name, kind, source): &CodeVariable| {
         let effect = match kind {
             // An empty one means the folder that the runner starts in.
             VariableKind::ProgramPath => program_path(
@@ -129,6 +129,7 @@ pub fn code_loading_variables(environment: &[(OsString, OsString)]) -> Vec<Varia
             name,
             loads_code: effect >= Effect::LoadsCode,
             replaces_runner: effect == Effect::ReplacesRunner,
+            source,
         })
     };
     VARIABLES.iter().filter_map(variable).collect()

@@ -140,6 +140,16 @@ impl KnownSecrets {
         found
     }
 
+    /// Those of a text that is no YAML, as far as its lines tell.
+    pub(super) fn of_text(text: &str) -> Self {
+        let entry = |part: &str| {
+            let (key, value) = part.split_once(':')?;
+            let value = value.trim().trim_matches(['"', '\'']);
+            (names_secret(key) && !is_placeholder(value)).then(|| value.to_owned())
+        };
+        Self(text.split(['\n', ',', '{', '}']).filter_map(entry).collect())
+    }
+
     /// The same, and `others`.
     pub(super) fn with(mut self, others: impl IntoIterator<Item = String>) -> Self {
         self.0.extend(others.into_iter().filter(|secret| !secret.trim().is_empty()));
