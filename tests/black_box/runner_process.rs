@@ -112,15 +112,13 @@ fn a_runner_that_only_got_another_link_is_still_the_same() {
 #[test]
 fn a_command_that_launches_nothing_is_not_given_to_a_program_that_took_the_runners_place() {
     let stage = with_runner("mv -f evil runner");
-    let mut command = stage.command("run");
+    let run = stage.command("run");
     // The same command line, with what launches nothing behind the `--`.
-    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-    let before = arguments.iter().take_while(|argument| *argument != "--");
-    let mut lint = crate::support::hermetic_command(command.get_program());
-    lint.args(before).args(["--", "lint", "resolver", "-r", "resolver.json"]);
+    let options = run.get_args().take_while(|argument| *argument != "--");
+    let mut lint = crate::support::hermetic_command(run.get_program());
+    lint.args(options).args(["--", "lint", "resolver", "-r", "resolver.json"]);
     stage.prepare(&mut lint);
-    command = lint;
-    let played = stage.play(command);
+    let played = stage.play(lint);
     played.expect_code(69);
     assert!(!stage.path("stolen").exists(), "another program ran");
 }
