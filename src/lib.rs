@@ -33,7 +33,10 @@ use std::{ffi::OsString, process::ExitCode};
 
 use tracing::Level;
 use tracing_subscriber::{
-    EnvFilter, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter,
+    filter::{FilterFn, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use crate::{
@@ -46,14 +49,18 @@ use crate::{
     },
     report::{notify::Notify, options::CheckOptions},
     settings::resolve::Settings,
-    system::{heap, screen, signals},
+    system::{core_dumps, heap, screen, signals},
 };
 
 /// The program: from the process' arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    let dumps = core_dumps::switch_off();
     heap::share();
     start_log();
+    if let Err(error) = dumps {
+        tracing::error!(%error, "a core dump of the guard, which holds secrets, may be possible");
+    }
     if let Err(error) = signals::keep_child_status() {
         tracing::error!(%error, "the ends of child processes may be missed");
     }
@@ -102,8 +109,13 @@ async fn line(
 fn start_log() {
     let log = tracing_subscriber::registry()
         .with(tracing_subscriber::fmt::layer().with_writer(|| screen::AboveLiveView));
+    // What libraries log of requests and answers, from DEBUG on, holds headers and bodies, and with
+    // them secrets. No value of the variable shows that.
+    let own = FilterFn::new(|line| {
+        *line.level() <= Level::INFO || line.target().starts_with(env!("CARGO_CRATE_NAME"))
+    });
     match EnvFilter::try_from_env("EMR_ETL_GUARD_LOG") {
-        Ok(filter) => log.with(filter).init(),
+        Ok(filter) => log.with(filter).with(own).init(),
         // The same as `emr_etl_guard=error`, without the machinery that reads such words.
         Err(_) => log.with(Targets::new().with_target("emr_etl_guard", Level::ERROR)).init(),
     }

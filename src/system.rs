@@ -1,12 +1,16 @@
 //! This process and this machine: child processes, signals, the terminal, standard streams.
 
 pub(crate) mod bar;
+pub(crate) mod core_dumps;
 pub(crate) mod heap;
+pub(crate) mod held_file;
 pub(crate) mod http;
 pub(crate) mod orphaned_processes;
 pub(crate) mod output;
 pub mod process;
 pub(crate) mod quietly;
 pub(crate) mod reap;
+pub(crate) mod runner_environment;
 pub(crate) mod screen;
 pub(crate) mod signals;
+pub(crate) mod writers;

@@ -22,6 +22,7 @@ pub static CATALOGUE: &[&Check] = &[
     &launch::SAME_ACCOUNT,
     &launch::WATCHABLE,
     &guard_rights::MAY_WATCH,
+    &launch::REPLACED,
     &launch::ENVIRONMENT,
     &persistent::CLUSTER,
     &persistent::CONFIGURATION,

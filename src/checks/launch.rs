@@ -44,15 +44,26 @@ pub(super) static WATCHABLE: Check = Check {
     source: "EmrEtlRunner, emr_job.rb (the id is logged at DEBUG only); Amazon EMR API reference, ListClusters",
 };
 
+pub(super) static REPLACED: Check = Check {
+    name: "environment-replaces-runner",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "The runner inherits the environment: a variable can have another program run in its place, give everybody of the machine the means to put one there, or let a debugger in. Then nothing that was looked at is what will run.",
+    looks_at: "JAVA_OPTS and java_args, where they name a program; Java's options for a debugger; LD_AUDIT; the folders of PATH and JAVA_HOME, where everybody may write to them or they depend on the working directory. docs/environment.md has them all.",
+    asks: &[],
+    fix: "take what it names out of {subject} where the guard is started; of PATH and JAVA_HOME, keep folders that only root or the guard's user may write to; or set `clean_environment: true`",
+    source: "EmrEtlRunner, bin/jarx-stub.sh; java(1); ld.so(8)",
+};
+
 pub(super) static ENVIRONMENT: Check = Check {
     name: "environment-loads-code",
     stage: Stage::PreFlight,
     level: Level::Advisory,
     why: "The runner inherits the environment: a library or an agent that a variable loads into it can change what it sends to EMR.",
-    looks_at: "RUBYOPT, JRUBY_OPTS, RUBYLIB, GEM_HOME, GEM_PATH, BUNDLE_GEMFILE, CLASSPATH and Java's option variables in the guard's own environment.",
+    looks_at: "The variables of the dynamic linker, of shells, of Ruby, RubyGems, Bundler and JRuby, and of Java, in the environment that the runner gets; and whether another user owns a folder of PATH or JAVA_HOME. docs/environment.md has them all.",
     asks: &[],
-    fix: "unset {subject} where the guard is started, unless you know what it loads",
-    source: "Manuals of ruby, jruby and java; the JVM's JAVA_TOOL_OPTIONS",
+    fix: "unset {subject} where the guard is started, unless you know what it loads; or set `clean_environment: true`",
+    source: "ld.so(8); bash(1); ruby(1); JRuby, bin/jruby.sh; java(1); JVM Tool Interface, JAVA_TOOL_OPTIONS",
 };
 
 pub(super) static SAME_ACCOUNT: Check = Check {
@@ -104,6 +115,21 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 fn environment(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let set = &case.facts.environment;
+    let wanted = "nothing that puts another program in the runner's place";
+    let replaced: Vec<Finding> = set
+        .iter()
+        .filter(|variable| variable.replaces_runner)
+        .map(|variable| {
+            let saw =
+                format!("another program can run in the runner's place by it: {}", variable.source);
+            REPLACED.on(variable.name, wanted).failed(saw)
+        })
+        .collect();
+    if replaced.is_empty() {
+        let saw = "no variable puts another program in the runner's place";
+        findings.push(REPLACED.on("the environment", wanted).passed(saw));
+    }
+    findings.extend(replaced);
     if set.is_empty() {
         findings.push(
             ENVIRONMENT
@@ -113,9 +139,9 @@ fn environment(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
     for variable in set {
         let saw = if variable.loads_code {
-            "is set, and loads code"
+            format!("is set, and loads code: {}", variable.source)
         } else {
-            "is set, with options that load no code"
+            "is set, with options that load no code".to_owned()
         };
         findings.push(
             ENVIRONMENT

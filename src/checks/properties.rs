@@ -526,7 +526,20 @@ fn damages(world: &World) -> Vec<Mutation> {
         });
     });
     mutations.add("environment", "loads code", |facts| {
-        facts.environment.push(Variable { name: "RUBYOPT", loads_code: true });
+        facts.environment.push(Variable {
+            name: "RUBYOPT",
+            loads_code: true,
+            replaces_runner: false,
+            source: "ruby(1)",
+        });
+    });
+    mutations.add("environment", "replaces the runner", |facts| {
+        facts.environment.push(Variable {
+            name: "JAVA_OPTS",
+            loads_code: true,
+            replaces_runner: true,
+            source: "java(1)",
+        });
     });
     mutations.spoil(
         "runner",

@@ -19,7 +19,7 @@ use crate::{
     report::{notice::Notice, notify::Notify, options::CheckOptions},
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
     settings::resolve::{Settings, SettingsError},
-    system::output,
+    system::{core_dumps, output},
 };
 
 /// Does what the command line asks for, and gives the exit code. `line` is the line of a run.
@@ -109,6 +109,11 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
 
 fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
     let settings = Settings::resolve(launch.options.clone(), launch.settings.as_deref())?;
+    if settings.core_dumps
+        && let Err(error) = core_dumps::allow()
+    {
+        tracing::error!(%error, "core dumps stay switched off");
+    }
     let policy = &settings.policy;
     let excepted = policy.exceptions.iter().map(|exception| &exception.check);
     if let Some(name) = excepted.clone().find(|name| {

@@ -63,7 +63,9 @@ impl GuardError {
                 Outcome::BadConfig
             }
             Self::OldRunner(_) => Outcome::Refused,
-            Self::NoTrust(_) | Self::State(_) => Outcome::FactsUnknown,
+            Self::NoTrust(_) | Self::State(_) | Self::Launch(LaunchError::Changed { .. }) => {
+                Outcome::FactsUnknown
+            }
             Self::Audit(error) => error.outcome(),
             Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
             Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,

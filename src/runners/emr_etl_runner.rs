@@ -17,6 +17,7 @@ mod reader;
 pub mod ruby;
 mod scalar;
 pub mod seal;
+mod secrets;
 mod targets;
 pub(crate) mod version;
 mod yaml_value;

@@ -33,6 +33,7 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         provenance: _,
         runner,
         erb,
+        clean_environment,
         security_configuration,
         policy,
         run_tag,
@@ -49,6 +50,7 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         alerts: Channels { channels, limit },
         metrics: Targets { file: metrics_file, otlp, labels },
         prices,
+        core_dumps,
         exit_codes,
     } = settings;
     let span = |span: &Duration| json!(humantime::format_duration(*span).to_string());
@@ -58,6 +60,7 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
     BTreeMap::from([
         ("runner", json!(runner.as_deref().map(path))),
         ("erb", json!(erb)),
+        ("clean_environment", json!(clean_environment)),
         ("security_configuration", json!(security_configuration)),
         ("policy", json!(policy)),
         ("run_tag", json!(run_tag)),
@@ -113,6 +116,7 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         ("prices", json!(prices)),
         ("progress", json!(progress)),
         ("quiet", json!(quiet)),
+        ("core_dumps", json!(core_dumps)),
         ("exit_codes", json!(exit_codes)),
     ])
 }
@@ -131,9 +135,10 @@ mod tests {
 
     /// Every option: its key, a value that is not the default as a flag has it, and the same as
     /// `guard.yml` has it.
-    const OTHERS: [(&str, &str, &str); 48] = [
+    const OTHERS: [(&str, &str, &str); 50] = [
         ("runner", "/opt/runner", "/opt/runner"),
         ("erb", "ruby", "ruby"),
+        ("clean_environment", "true", "true"),
         ("security_configuration", "sealed", "sealed"),
         ("require", "in-transit,local-disk", "[in-transit, local-disk]"),
         ("accept_encryption", "SSE-KMS", "[SSE-KMS]"),
@@ -183,6 +188,7 @@ mod tests {
         ("prices", "write-STANDARD=0.0055", "{write-STANDARD: 0.0055}"),
         ("progress", "false", "false"),
         ("quiet", "true", "true"),
+        ("core_dumps", "true", "true"),
         ("exit_codes", "77=90,69=91", "{69: 91, 77: 90}"),
     ];
     const WEBHOOK: &str = "https://hooks.example.com/services/T0/B0/a-secret";

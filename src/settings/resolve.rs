@@ -84,6 +84,11 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_ERB", value_enum, value_name = "ENGINE")]
     pub erb: Option<ErbEngine>,
 
+    /// Whether the runner gets a clean environment: of the guard's own variables only those that
+    /// an allow-list names [default: false]
+    #[arg(long, env = "EMR_ETL_GUARD_CLEAN_ENVIRONMENT", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub clean_environment: Option<bool>,
+
     /// The security configuration to seal into the runner config [default: the one the config
     /// names]
     #[arg(long, env = "EMR_ETL_GUARD_SECURITY_CONFIGURATION", value_name = "NAME")]
@@ -314,6 +319,11 @@ pub struct Options {
     #[arg(long, env = "EMR_ETL_GUARD_QUIET", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub quiet: Option<bool>,
 
+    /// Whether the guard may dump core and be attached to, to debug it; a dump holds the runner's
+    /// keys [default: false]
+    #[arg(long, env = "EMR_ETL_GUARD_CORE_DUMPS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub core_dumps: Option<bool>,
+
     /// Other exit codes for the guard's own, such as 77=90,69=91: none of them 0 (74 excepted), nor one
     /// of the runner's
     #[arg(long, env = "EMR_ETL_GUARD_EXIT_CODES", value_name = "FROM=TO")]
@@ -479,6 +489,8 @@ pub struct Settings {
     pub runner: Option<PathBuf>,
     /// Who renders ERB.
     pub erb: ErbEngine,
+    /// Whether the runner gets a clean environment.
+    pub clean_environment: bool,
     /// The security configuration to seal, when named.
     pub security_configuration: Option<String>,
     /// What is required.
@@ -509,6 +521,8 @@ pub struct Settings {
     pub(crate) metrics: Targets,
     /// Prices that are not those of us-east-1.
     pub prices: PriceChanges,
+    /// Whether the guard may dump core.
+    pub core_dumps: bool,
     /// Remapped exit codes.
     pub exit_codes: ExitCodes,
 }
@@ -686,6 +700,10 @@ impl Settings {
             provenance: SettingsProvenance::default(),
             runner: given.runner.or(stored.runner),
             erb: given.erb.or(stored.erb).unwrap_or_default(),
+            clean_environment: given
+                .clean_environment
+                .or(stored.clean_environment)
+                .unwrap_or(false),
             security_configuration,
             policy: Policy {
                 require: given
@@ -766,6 +784,7 @@ impl Settings {
                 labels: given.metrics_labels.or(stored.metrics_labels).unwrap_or_default(),
             },
             prices: given.prices.or(stored.prices).unwrap_or_default(),
+            core_dumps: given.core_dumps.or(stored.core_dumps).unwrap_or(false),
             exit_codes: given.exit_codes.or(stored.exit_codes).unwrap_or_default(),
         })
     }

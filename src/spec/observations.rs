@@ -285,4 +285,9 @@ pub struct Variable {
     /// Whether its value makes the runner load code; heap sizes and proxies, for which these are
     /// common, do not.
     pub loads_code: bool,
+    /// Whether its value has another program run in the runner's place, or lets everybody put one
+    /// there.
+    pub replaces_runner: bool,
+    /// Where it is written what it does.
+    pub source: &'static str,
 }

@@ -9,6 +9,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
 use nix::{
@@ -23,17 +24,30 @@ use tokio::{
 
 use crate::{
     base::secret::Secret,
-    system::{orphaned_processes, reap::Reaper, screen, signals::JobControl},
+    system::{
+        core_dumps,
+        held_file::{FileIdentity, HeldFile, PathCheck},
+        orphaned_processes,
+        reap::Reaper,
+        runner_environment::{self, GUARD_SECRETS},
+        screen,
+        signals::JobControl,
+    },
 };
 
 /// The runner's name; called by it, the guard behaves as the runner.
 pub const RUNNER_NAME: &str = "snowplow-emr-etl-runner";
 
-/// The real runner: a program, or a jar for `java -jar`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The real runner: a program, or a jar for `java -jar`. Its file is held open.
+#[derive(Clone, Debug)]
 pub struct Program {
     /// Its file.
     pub path: PathBuf,
+    file: Arc<HeldFile>,
+    /// What `path` must lead to when the runner is started.
+    identity: FileIdentity,
+    /// Whether it gets an environment of an allow-list alone.
+    clean_environment: bool,
 }
 
 /// Why the runner cannot be started.
@@ -50,6 +64,16 @@ pub enum LaunchError {
         /// Why not.
         reason: String,
     },
+    /// It is not what was looked at.
+    #[error(
+        "EmrEtlRunner was not started: {path} is not the file that was looked at: {seen}; expected: the same file with the same content; fix: see who replaces it, and start again when that is done"
+    )]
+    Changed {
+        /// Its file.
+        path: String,
+        /// What differs.
+        seen: String,
+    },
 }
 
 impl Program {
@@ -64,60 +88,138 @@ impl Program {
             Some(name) => on_path(name)?,
             None => on_path(Path::new(RUNNER_NAME))?,
         };
-        let program = Self { path };
-        program.check()?;
-        Ok(program)
+        check(&path)?;
+        let file = HeldFile::open(&path).map_err(|error| LaunchError::NotExecutable {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        let identity = file.identity();
+        Ok(Self { path, file: Arc::new(file), identity, clean_environment: false })
     }
 
-    fn check(&self) -> Result<(), LaunchError> {
-        let path = self.path.display().to_string();
-        let refuse = |reason: &str| LaunchError::NotExecutable {
-            path: path.clone(),
-            reason: reason.to_owned(),
-        };
-        let data = std::fs::metadata(&self.path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                LaunchError::NotFound(format!("{path} does not exist (setting `runner`)"))
+    /// The same, to be started in an environment that an allow-list makes, if `clean`.
+    #[must_use]
+    pub fn with_clean_environment(self, clean: bool) -> Self {
+        Self { clean_environment: clean, ..self }
+    }
+
+    /// Its file, as it was when it was found.
+    pub(crate) fn file(&self) -> &Arc<HeldFile> {
+        &self.file
+    }
+
+    /// The same, if its path still leads to the file that was found, and the content of that is
+    /// still what `sha256` was taken of (none where it could not be read).
+    ///
+    /// What starts it looks once more at what its path leads to, just before the start. What
+    /// remains: an interpreter (a shell, java) opens the file again by its path after that, and
+    /// reads of it while it runs. Whoever may write to the file or its folder can use that.
+    ///
+    /// # Errors
+    /// [`LaunchError::Changed`] if not.
+    pub(crate) fn confirm(&self, sha256: Option<&str>) -> Result<Self, LaunchError> {
+        let changed = |seen: String| self.changed(seen);
+        let before = self.file.identity();
+        let now = FileIdentity::of(&self.path).map_err(|error| changed(error.to_string()))?;
+        if !now.is_same_file(&before) {
+            return Err(changed("another file has its name".to_owned()));
+        }
+        match sha256 {
+            Some(expected) => {
+                let found = self.file.sha256().map_err(|error| changed(error.to_string()))?;
+                if found != expected {
+                    return Err(changed(format!("its SHA-256 was {expected}, and is {found}")));
+                }
             }
-            _ => refuse(&error.to_string()),
-        })?;
-        if !data.is_file() {
-            return Err(refuse("not a file"));
+            None if now != before => return Err(changed("somebody wrote to it".to_owned())),
+            None => {}
         }
-        if is_this_program(&self.path) {
-            return Err(refuse(
-                "this is the guard itself; name the real runner in the setting `runner`",
-            ));
+        // From before its content was read: who writes to it from here on is found out.
+        Ok(Self { identity: now, ..self.clone() })
+    }
+
+    fn changed(&self, seen: String) -> LaunchError {
+        LaunchError::Changed { path: self.path.display().to_string(), seen }
+    }
+
+    /// Why a start came to nothing.
+    fn refusal(&self, error: &io::Error) -> LaunchError {
+        let path = self.path.display().to_string();
+        match error.kind() {
+            _ if error.raw_os_error() == Some(PathCheck::CHANGED as i32) => {
+                self.changed("it was replaced or written to just before its start".to_owned())
+            }
+            io::ErrorKind::NotFound => LaunchError::NotFound(format!("{path}: {error}")),
+            _ => LaunchError::NotExecutable { path, reason: error.to_string() },
         }
-        if self.is_jar() && on_path(Path::new("java")).is_err() {
-            return Err(LaunchError::NotFound(format!(
-                "`java`, which runs {path}, is not on PATH"
-            )));
-        }
-        if !self.is_jar() && data.permissions().mode() & 0o111 == 0 {
-            return Err(refuse("not executable"));
-        }
-        Ok(())
     }
 
     fn is_jar(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jar"))
+        is_jar(&self.path)
     }
 
-    /// A command that starts it, without arguments of its own yet.
-    #[must_use]
-    pub fn command(&self) -> Command {
+    /// A command that starts it, without arguments of its own yet. It starts nothing where the
+    /// program's path leads elsewhere by then.
+    ///
+    /// # Errors
+    /// When its path names nothing.
+    pub(crate) fn command(&self) -> io::Result<Command> {
         let mut command = if self.is_jar() {
             let mut java = Command::new("java");
-            let options = std::env::var("JAVA_OPTS").unwrap_or_default();
-            java.args(options.split_whitespace()).arg("-jar").arg(&self.path);
+            if !self.clean_environment {
+                let options = std::env::var("JAVA_OPTS").unwrap_or_default();
+                java.args(options.split_whitespace());
+            }
+            java.arg("-jar").arg(&self.path);
             java
         } else {
             Command::new(&self.path)
         };
+        if self.clean_environment {
+            command.env_clear().envs(runner_environment::inherited(true));
+        } else {
+            GUARD_SECRETS.iter().for_each(|secret| {
+                command.env_remove(secret);
+            });
+        }
         command.env(MARK, std::env::current_exe().unwrap_or_default());
-        command
+        check_before_exec(&mut command, PathCheck::new(&self.path, self.identity)?);
+        Ok(command)
     }
+}
+
+/// Whether `path` is a program or a jar that can be the runner.
+fn check(path: &Path) -> Result<(), LaunchError> {
+    let shown = path.display().to_string();
+    let refuse = |reason: &str| LaunchError::NotExecutable {
+        path: shown.clone(),
+        reason: reason.to_owned(),
+    };
+    let data = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            LaunchError::NotFound(format!("{shown} does not exist (setting `runner`)"))
+        }
+        _ => refuse(&error.to_string()),
+    })?;
+    if !data.is_file() {
+        return Err(refuse("not a file"));
+    }
+    if is_this_program(path) {
+        return Err(refuse(
+            "this is the guard itself; name the real runner in the setting `runner`",
+        ));
+    }
+    if is_jar(path) && on_path(Path::new("java")).is_err() {
+        return Err(LaunchError::NotFound(format!("`java`, which runs {shown}, is not on PATH")));
+    }
+    if !is_jar(path) && data.permissions().mode() & 0o111 == 0 {
+        return Err(refuse("not executable"));
+    }
+    Ok(())
+}
+
+fn is_jar(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jar"))
 }
 
 /// Set for everything that a guard starts as the runner, to the guard's own program.
@@ -207,16 +309,8 @@ pub(crate) fn start(
     sealed: &Secret,
     run: &str,
 ) -> Result<Running, LaunchError> {
-    let refuse = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            LaunchError::NotFound(format!("{}: {error}", program.path.display()))
-        }
-        _ => LaunchError::NotExecutable {
-            path: program.path.display().to_string(),
-            reason: error.to_string(),
-        },
-    };
-    let mut command = program.command();
+    let refuse = |error: io::Error| program.refusal(&error);
+    let mut command = program.command().map_err(refuse)?;
     command
         .args(argv)
         .env(orphaned_processes::VARIABLE, run)
@@ -256,11 +350,33 @@ pub(crate) fn start(
 ///
 /// Returns only when the program cannot be executed.
 pub(crate) fn become_runner(program: &Program, argv: &[OsString]) -> LaunchError {
-    let mut command = program.command().into_std();
-    command.args(argv);
-    LaunchError::NotExecutable {
-        path: program.path.display().to_string(),
-        reason: command.exec().to_string(),
+    let mut command = match program.command() {
+        Ok(command) => command.into_std(),
+        Err(error) => return program.refusal(&error),
+    };
+    let error = command.args(argv).exec();
+    match program.refusal(&error) {
+        LaunchError::NotFound(_) => LaunchError::NotExecutable {
+            path: program.path.display().to_string(),
+            reason: error.to_string(),
+        },
+        refusal => refusal,
+    }
+}
+
+/// Has `command` start nothing unless `path` passes, and gives what it starts the limit of core
+/// dumps that the guard was given.
+#[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
+fn check_before_exec(command: &mut Command, path: PathCheck) {
+    let limit = core_dumps::inherited_limit();
+    // SAFETY: between fork and exec only async-signal-safe functions may be called, and nothing be
+    // allocated: these are two plain system calls (setrlimit, stat), comparisons, and errors made
+    // of a number, on values that were moved into the closure before.
+    unsafe {
+        command.pre_exec(move || {
+            core_dumps::restore_limit(limit)?;
+            Ok(path.check()?)
+        });
     }
 }
 

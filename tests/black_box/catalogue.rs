@@ -336,6 +336,7 @@ pub(crate) fn refuting(check: &str) -> Stage {
         "additional-info" => {
             stage.replace("    additional_info:\n", "    additional_info: \"{}\"\n")
         }
+        "environment-replaces-runner" => stage.env("JAVA_OPTS", "-jar /tmp/other.jar"),
         "environment-loads-code" => {
             stage.env("JAVA_TOOL_OPTIONS", "-Xmx1g -javaagent:/opt/agent.jar")
         }

@@ -47,6 +47,7 @@ mod reencrypt_trust;
 mod refusals;
 mod resume;
 mod runbook;
+mod runner_process;
 mod search;
 mod secrets;
 mod settings;

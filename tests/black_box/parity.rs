@@ -411,6 +411,9 @@ What a table of single rows does not show:
 - Standard streams that are closed at the start are `/dev/null`.
 - While a run is stopped by Ctrl-Z, nobody watches its clusters.
 - Commands that launch nothing (`--version`, `lint`, …) become the runner's own process, and differ by the variable in the environment alone.
+- The guard's own secrets (where alerts and metrics go, see `docs/environment.md`) are not in the runner's environment; with `clean_environment: true` it has what an allow-list names.
+- The runner is not started (exit code 69) where its file is no longer the one that was looked at.
+- The guard dumps no core, and keeps others of its user out of its memory; the runner's limit of core dumps is what the guard was given.
 ";
 
 fn table(title: &str, rows: &[Row]) -> String {

@@ -43,7 +43,8 @@ fn tree(root: u32) -> Vec<u32> {
 fn no_file_no_argv_no_report_and_no_output_holds_a_secret() {
     // The config itself takes its keys from the environment, as Snowplow's own sample does; so no
     // file holds one to begin with.
-    let stage = Stage::acme().misbehave("hang");
+    // The guard keeps others of its user from its descriptors, which are to be seen here.
+    let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_CORE_DUMPS", "true");
     let child = stage.command("run").spawn().unwrap();
     assert!(
         stage

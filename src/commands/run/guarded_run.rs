@@ -60,6 +60,7 @@ use crate::{
         data_paths::{DataPaths, LaunchPlan},
         observations::{Observations, RunnerDocuments},
     },
+    system::runner_environment,
     watch::{
         confirm::tells_what_goes_on, driver::WatchPlan, machine::plan::WatchMode,
         records::WatchResult,
@@ -212,9 +213,9 @@ impl<'a> Run<'a> {
                 tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
             }),
             time_limit: self.settings.pre_flight_timeout,
-            environment: environment::code_loading_variables(|name| {
-                std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-            }),
+            environment: environment::code_loading_variables(&runner_environment::inherited(
+                self.settings.clean_environment,
+            )),
         }
     }
 

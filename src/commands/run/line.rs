@@ -194,7 +194,7 @@ impl<'a> LineSession<'a> {
         let program = match Program::find(settings.runner.as_deref()) {
             // What would be launched elsewhere can be checked where there is no runner.
             Err(LaunchError::NotFound(_)) if check.is_some() && settings.runner.is_none() => None,
-            found => Some(found?),
+            found => Some(found?.with_clean_environment(settings.clean_environment)),
         };
         let run = Run::new(&config, settings, invocation, check)?;
         run.introduce(report);
@@ -326,15 +326,28 @@ impl<'a> LineSession<'a> {
             let ended = not_launched(run, report, &judged, &reasons, caught).await?;
             return Err(LineEnd::Outcome(ended));
         }
+        let program = match confirmed(program, known.runner.as_ref()).await {
+            Ok(program) => program,
+            Err(GuardError::Launch(error)) => {
+                let ended = not_launched(run, report, &judged, &[changed(&error)], caught).await?;
+                return Err(LineEnd::Outcome(ended));
+            }
+            Err(error) => return Err(error.into()),
+        };
         run.announce(report, sealed);
         let launched_at = aws.s3_clock.last();
         let launched = aws.emr_clock.last();
         let plan = run.watch_plan(found, &known.facts, launched, invocation.persistent);
         let journal = state.begin(run.prepared(&plan, &known.facts, launched_at))?;
         let live = Live::open(&settings.report, format!("run {}", run.id));
-        let running = match process::start(program, &invocation.sealed_argv, &sealed.text, &run.id)
-        {
+        let started = process::start(&program, &invocation.sealed_argv, &sealed.text, &run.id);
+        let running = match started {
             Ok(running) => running,
+            Err(error @ LaunchError::Changed { .. }) => {
+                journal.close();
+                let ended = not_launched(run, report, &judged, &[changed(&error)], caught).await?;
+                return Err(LineEnd::Outcome(ended));
+            }
             Err(error) => {
                 journal.close();
                 return Err(error.into());
@@ -440,6 +453,22 @@ fn judged<'b>(
     }
 }
 
+/// The runner, if it is still what was looked at.
+async fn confirmed(
+    program: &Program,
+    known: Option<&json::RunnerProgram>,
+) -> Result<Program, GuardError> {
+    let program = program.clone();
+    let sha256 = known.and_then(|runner| runner.sha256.found().cloned());
+    let confirmed = tokio::task::spawn_blocking(move || program.confirm(sha256.as_deref()));
+    Ok(confirmed.await.map_err(anyhow::Error::from)??)
+}
+
+/// Why nothing was launched where the runner is not what was looked at.
+fn changed(error: &LaunchError) -> Reason {
+    Reason::new(format!("nothing was launched: {error}"))
+}
+
 /// Says why a run with a good verdict was not launched.
 async fn not_launched(
     run: &Run<'_>,
@@ -533,7 +562,8 @@ async fn run_without_launch(
         )
         .into());
     }
-    let program = Program::find(settings.runner.as_deref())?;
+    let program = Program::find(settings.runner.as_deref())?
+        .with_clean_environment(settings.clean_environment);
     // A runner from before 2017 knows no commands and launches on almost anything; asking for its
     // version or help is safe with all of them.
     let asks_only = matches!(arguments, [word] if matches!(word.to_str(), Some("-v" | "--version" | "-h" | "--help")));

@@ -13,7 +13,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{report::alerts::message::Message, system::reap};
+use crate::{
+    report::alerts::message::Message,
+    system::{reap, runner_environment::GUARD_SECRETS},
+};
 
 /// With this a command says that it may work later. Source: sysexits.h, EX_TEMPFAIL.
 const TRY_AGAIN: i32 = 75;
@@ -42,10 +45,12 @@ type Failure = (Option<i32>, String);
 
 async fn once(program: &Path, message: &Message, json: &str) -> io::Result<Result<(), Failure>> {
     let mut command = Command::new(program);
+    // Other channels' secrets.
+    GUARD_SECRETS.iter().for_each(|secret| {
+        command.env_remove(secret);
+    });
     command
         .envs(message.variables())
-        // Another channel's secret.
-        .env_remove("EMR_ETL_GUARD_ALERT_WEBHOOK")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -21,6 +21,7 @@ use crate::{
         reader::ConfigReader,
         ruby::{self, Ruby},
         seal::{self, Seal, Sealed},
+        secrets::{KnownSecrets, SecretVariables},
         yaml_value::{Value, YamlNode},
     },
     spec::{
@@ -115,6 +116,8 @@ pub struct RunnerConfig {
     pub ambiguities: Vec<ConfigAmbiguity>,
     /// The whole config, credentials included.
     root: Secret<YamlNode>,
+    /// What of it nobody may see.
+    secrets: KnownSecrets,
 }
 
 impl RunnerConfig {
@@ -195,21 +198,42 @@ impl RunnerConfig {
             ConfigError::at(place, "not valid UTF-8").within(origin)
         })?;
         let digest = sha256(bytes);
+        let variables = SecretVariables::default();
+        let noting = |name: &str| {
+            let value = env(name);
+            variables.note(name, value.as_ref());
+            value
+        };
         let rendered = || -> Result<Rendered, ConfigError> {
             match ruby {
-                None => erb::render(text, env),
+                None => erb::render(text, &noting),
                 // Places in a text that Ruby has rendered are places in that text; where no tag
                 // spans lines they are the file's too.
                 Some(ruby) => ruby::render(ruby, text).map(|text| Rendered::from_rendered(&text)),
             }
         };
-        rendered()
-            .and_then(|rendered| Self::understand(origin, digest, &rendered))
-            .map_err(|error| error.within(origin))
+        let rendered = rendered();
+        let known = KnownSecrets::default().with(variables.into_values());
+        let loaded = rendered.and_then(|rendered| {
+            let masked = |message: &str| KnownSecrets::of_text(&rendered.text).masked(message);
+            psych::load(&rendered).map_err(|error| error.map(masked))
+        });
+        let secrets = match &loaded {
+            Ok(loaded) => KnownSecrets::of(&loaded.root).with(known),
+            Err(_) => known,
+        };
+        loaded
+            .and_then(|loaded| Self::understand(origin, digest, loaded, &secrets))
+            .map_err(|error| error.map(|message| secrets.masked(message)).within(origin))
     }
 
-    fn understand(origin: &str, digest: String, rendered: &Rendered) -> Result<Self, ConfigError> {
-        let psych::Loaded { root, ambiguities } = psych::load(rendered)?;
+    fn understand(
+        origin: &str,
+        digest: String,
+        loaded: psych::Loaded,
+        secrets: &KnownSecrets,
+    ) -> Result<Self, ConfigError> {
+        let psych::Loaded { root, ambiguities } = loaded;
         let reader = ConfigReader { origin, root: &root };
         let ambiguities: Vec<&psych::YamlAmbiguity> =
             ambiguities.iter().filter(|found| found.is_judged()).collect();
@@ -233,6 +257,13 @@ impl RunnerConfig {
         let release = reader.text(&["aws", "emr", "ami_version"])?;
         let release = Located {
             value: ReleaseLabel::from_ami_version(&release.value).map_err(|reason| {
+                let is_release = |text: &str| text.starts_with(|it: char| it.is_ascii_digit());
+                let text = release.value.trim_start_matches("emr-");
+                let reason = if is_release(text) {
+                    reason.to_string()
+                } else {
+                    "is not a release; expected one such as 5.29.0".to_owned()
+                };
                 ConfigError::at(
                     reader.position(&["aws", "emr", "ami_version"]),
                     format!("aws.emr.ami_version {reason}"),
@@ -276,8 +307,13 @@ impl RunnerConfig {
                 Some(YamlNode { value: Value::Bool(true), .. })
             ),
             rdb_shredder: reader.text(&["storage", "versions", "rdb_shredder"])?.value,
-            ambiguities: ambiguities.into_iter().map(|found| reader.ambiguity(found)).collect(),
+            ambiguities: ambiguities
+                .into_iter()
+                .map(|found| reader.ambiguity(found))
+                .map(|found| ConfigAmbiguity { key: secrets.masked(&found.key), ..found })
+                .collect(),
             root: Secret::new(root),
+            secrets: secrets.clone(),
         })
     }
 
@@ -286,32 +322,27 @@ impl RunnerConfig {
     /// # Errors
     /// [`ConfigError`] when there is no place to set them, or the proof fails.
     pub fn seal(&self, seal: &Seal) -> Result<Sealed, ConfigError> {
-        seal::seal(self.root.reveal(), seal).map_err(|error| error.within(&self.origin))
+        let mut sealed =
+            seal::seal(self.root.reveal(), seal).map_err(|error| error.within(&self.origin))?;
+        // A secret that somebody has put under a sealed key.
+        for change in &mut sealed.changes {
+            change.before = change.before.take().map(|before| self.secrets.masked(&before));
+        }
+        Ok(sealed)
     }
 
-    /// The sealed text with the credentials' values replaced, for eyes and logs.
+    /// The sealed text with a mask for each value that is a secret by its key, its place or its
+    /// looks, for eyes and logs.
     ///
     /// # Errors
     /// As [`RunnerConfig::seal`].
     pub fn seal_masked(&self, seal: &Seal) -> Result<Sealed, ConfigError> {
         let mut masked = self.root.reveal().clone();
-        mask(
-            &mut masked,
-            &[self.credentials.access_key_id.reveal(), self.credentials.secret_access_key.reveal()],
-        );
-        seal::seal(&masked, seal).map_err(|error| error.within(&self.origin))
-    }
-}
-
-/// Replaces every text that holds one of `secrets`: an alias can have put a key anywhere.
-fn mask(node: &mut YamlNode, secrets: &[&String]) {
-    match &mut node.value {
-        Value::Text(text) if secrets.iter().any(|secret| text.contains(secret.as_str())) => {
-            *text = "(masked)".to_owned();
-        }
-        Value::List(items) => items.iter_mut().for_each(|item| mask(item, secrets)),
-        Value::Map(entries) => entries.iter_mut().for_each(|(_, child)| mask(child, secrets)),
-        _ => {}
+        let refuse = |error: ConfigError| error.within(&self.origin);
+        // Where the real one could not be sealed, neither is this.
+        seal::seal(&masked, seal).map_err(refuse)?;
+        self.secrets.mask(&mut masked);
+        seal::seal(&masked, seal).map_err(refuse)
     }
 }
 
@@ -663,6 +694,107 @@ mod tests {
         assert!(
             !format!("{:?}", parse(recorded_config()).unwrap().credentials).contains("AKIAFAKE")
         );
+    }
+
+    /// A secret under a key that says so, and what looks like one under any other: in no error.
+    #[test]
+    fn no_error_shows_a_secret_wherever_it_was_put() {
+        const LOOKS: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+        let misplaced = [
+            ("ami_version: 5.29.0", "ami_version: SECRET"),
+            ("ami_version: 5.29.0", "ami_version: emr-SECRET"),
+            ("processing: s3://acme-etl/processing", "processing: SECRET"),
+            ("processing: s3://acme-etl/processing", "processing: s3://:SECRET"),
+            ("core_instance_count: 2", "core_instance_count: SECRET"),
+            ("encrypted: false", "encrypted: false\n      consolidate_shredded_output: SECRET"),
+            ("output_compression: \"GZIP\"", "output_compression: SECRET"),
+            ("tags: {}", "tags: {SECRET: [1]}"),
+            ("tags: {}", "tags: {a: [SECRET]}"),
+            ("    configuration:", "    configuration: SECRET\n    x:"),
+            ("collectors:", "x: *SECRET\ncollectors:"),
+            ("collectors:", "x: !ruby/SECRET {}\ncollectors:"),
+            ("    buckets:", "    bucket: {password: SECRET}\n    bucketz:"),
+            ("collectors:", "SECRET: 1\n? [SECRET]\n: 2\ncollectors:"),
+        ];
+        let mut shown = Vec::new();
+        for (from, to) in misplaced {
+            for secret in [LOOKS, "AKIAIOSFODNN7EXAMPLE", "hunter2hunter2"] {
+                // What does not look like one is known by standing under a secret's key, too.
+                let text = format!("{}password: {secret}\n", recorded_config());
+                assert!(text.contains(from), "{from}");
+                let text = text.replacen(from, &to.replace("SECRET", secret), 1);
+                let Err(refusal) = parse(&text) else { panic!("{to} is accepted") };
+                assert!(!refusal.contains(secret), "{refusal}");
+                shown.push(refusal);
+            }
+        }
+        assert!(shown.iter().any(|refusal| refusal.contains("(masked)")), "{shown:?}");
+    }
+
+    #[test]
+    fn what_a_key_that_takes_no_such_text_holds_is_not_repeated() {
+        for (from, to) in [
+            ("ami_version: 5.29.0", "ami_version: hunter2"),
+            ("processing: s3://acme-etl/processing", "processing: hunter2"),
+            ("core_instance_count: 2", "core_instance_count: hunter2"),
+            ("output_compression: \"GZIP\"", "output_compression: hunter2"),
+            ("job_name: Snowplow ETL", "job_name: 8412345678"),
+            ("job_name: Snowplow ETL", "job_name: :hunter2"),
+            ("<%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>", "[hunter2, 8412345678]"),
+            ("collectors:", "secret_key: {a: hunter2}\ncollectors: hunter2"),
+        ] {
+            let refusal = parse(&recorded_config().replace(from, to)).unwrap_err();
+            assert!(!refusal.contains("hunter2") && !refusal.contains("8412"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_masked_seal_shows_no_secret_by_key_place_form_or_variable() {
+        let more = concat!(
+            "warehouse: {password: hunter2, Pwd: 12345678, user: etl, tokens: [one-token, {x: two-token}]}\n",
+            "url: jdbc:postgresql://host/db?user=etl&password=hunter3\n",
+            "note: \"see <%= ENV['LOADER_TOKEN'] %> there\"\n",
+            "AKIAIOSFODNN7EXAMPLE: x\n",
+            "ASIAIOSFODNN7EXAMPLE: y\n",
+            "empty: {password: '', secret: ~, token: true}\n",
+        );
+        let env = |name: &str| match name {
+            "LOADER_TOKEN" => Some("loader-hunter4".into()),
+            other => env(other),
+        };
+        let text = format!("{}{more}", recorded_config());
+        let config = RunnerConfig::parse("config.yml", text.as_bytes(), &env).unwrap();
+        let masked = config.seal_masked(&seal()).unwrap().text;
+        let masked = masked.reveal();
+        let (_, shown) = masked.split_once("\"warehouse\"").unwrap();
+        insta::assert_snapshot!(shown, @r#"
+        : {"password": "(masked)",
+        "Pwd": "(masked)",
+        "user": "etl",
+        "tokens": ["(masked)", {"x": "(masked)"}]},
+        "url": "(masked)",
+        "note": "(masked)",
+        "(masked)": "x",
+        "(masked) 2": "y",
+        "empty": {"password": "",
+        "secret": null,
+        "token": true}}
+        "#);
+        for secret in ["hunter", "12345678", "one-token", "two-token", "AKIA", "ASIA", "\"fake\""] {
+            assert!(!masked.contains(secret), "{secret}: {masked}");
+        }
+        // What the runner gets is whole.
+        assert!(config.seal(&seal()).unwrap().text.reveal().contains("hunter4"));
+    }
+
+    #[test]
+    fn what_the_seal_replaced_is_not_shown_where_it_is_a_secret() {
+        let text = recorded_config().replace(
+            "    security_configuration:\n",
+            "    security_configuration: AKIAIOSFODNN7EXAMPLE\n",
+        );
+        let sealed = parse(&text).unwrap().seal(&seal()).unwrap();
+        assert_eq!(sealed.changes[0].before.as_deref(), Some("(masked)"));
     }
 
     mod laws {

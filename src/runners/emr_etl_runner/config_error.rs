@@ -61,6 +61,13 @@ impl ConfigError {
         Self { problems: vec![(place.to_owned(), message.into())] }
     }
 
+    /// The same with what `change` makes of each message.
+    pub(crate) fn map(self, change: impl Fn(&str) -> String) -> Self {
+        let changed =
+            self.problems.into_iter().map(|(place, message)| (place, change(&message))).collect();
+        Self { problems: changed }
+    }
+
     pub(crate) fn within(self, file: &str) -> Self {
         Self {
             problems: self

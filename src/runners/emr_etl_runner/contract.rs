@@ -6,6 +6,7 @@
 
 use crate::runners::emr_etl_runner::{
     config_error::ConfigPosition,
+    secrets::names_secret,
     yaml_value::{Value, YamlNode},
 };
 
@@ -183,8 +184,8 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn breach(&mut self, node: &YamlNode, path: &[String], wanted: &str) {
         let key = if path.is_empty() { "the config".to_owned() } else { path.join(".") };
-        let secret = path.iter().any(|key| key.contains("access_key"));
-        let found = if secret { node.value.kind().to_owned() } else { shown(&node.value) };
+        let secret = path.iter().any(|key| names_secret(key));
+        let found = if secret { node.value.kind().to_owned() } else { shown(&node.value, wanted) };
         let quotes = match (&node.value, wanted) {
             (
                 Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Other { .. },
@@ -304,16 +305,37 @@ fn near_miss<'n>(
         .then_some((key.name.as_str(), child.at))
 }
 
-/// A value for an error message, when it is no secret.
-fn shown(value: &Value) -> String {
+/// A value for an error message, when it cannot be a secret that somebody has put in the wrong
+/// place: what is near to what is wanted, short numbers, dates.
+fn shown(value: &Value, wanted: &str) -> String {
+    let is_short = |number: &str| number.len() <= LONGEST_NUMBER;
     match value {
         Value::Bool(yes) => format!("the boolean {yes}"),
-        Value::Integer(number) => format!("the number {number}"),
-        Value::Float(number) => format!("the number {number}"),
-        Value::Text(text) if text.chars().count() <= 40 => format!("the text `{text}`"),
-        Value::Other { kind, text } => {
+        Value::Integer(number) if is_short(&number.to_string()) => format!("the number {number}"),
+        Value::Float(number) if is_short(&number.to_string()) => format!("the number {number}"),
+        Value::Text(text) if is_near(text, wanted) => format!("the text `{text}`"),
+        Value::Other { kind, text } if !text.contains(char::is_alphabetic) => {
             format!("`{text}`, which Ruby reads as {}", kind.trim_end_matches(','))
         }
         other => other.kind().to_owned(),
     }
+}
+
+/// A longer one can be an account or a password.
+const LONGEST_NUMBER: usize = 8;
+
+/// Whether `text` is what is wanted in another spelling: in quotes, with other capitals, with a
+/// letter too many.
+fn is_near(text: &str, wanted: &str) -> bool {
+    let is_switch = ["true", "false", "yes", "no", "on", "off"]
+        .iter()
+        .any(|switch| text.eq_ignore_ascii_case(switch));
+    let is_number = text.len() <= LONGEST_NUMBER && text.parse::<f64>().is_ok();
+    let is_choice = wanted.strip_prefix("one of ").is_some_and(|choices| {
+        choices.split(", ").any(|choice| {
+            let (text, choice) = (text.to_ascii_lowercase(), choice.to_ascii_lowercase());
+            strsim::damerau_levenshtein(&text, &choice) <= 2
+        })
+    });
+    is_switch || is_number || is_choice
 }

@@ -8,14 +8,13 @@
 //! traits/jar.rb and traits/nogemspec.rb.
 
 use std::{
-    fs::File,
-    io::{BufReader, Read as _},
+    io::{BufReader, Read as _, Seek as _},
     path::Path,
 };
 
 use regex_lite::Regex;
 
-use crate::spec::observations::RunnerVersion;
+use crate::{spec::observations::RunnerVersion, system::held_file::HeldFile};
 
 /// The lines of the start script that are no comments.
 const START_SCRIPT: [&str; 8] = [
@@ -39,15 +38,15 @@ const STARTS: [&str; 2] = ["JarMain.class", "META-INF/main.rb"];
 /// Where the sources' own `lib/snowplow-emr-etl-runner.rb` lies.
 const SOURCE: &str = "snowplow-emr-etl-runner/lib/snowplow-emr-etl-runner.rb";
 
-/// The version of the runner at `path`; none where the file is not what is published, or does not
-/// tell it beyond doubt.
-pub(super) fn read(path: &Path) -> Option<RunnerVersion> {
-    let file = File::open(path).ok()?;
-    if file.metadata().ok()?.len() > LARGEST_FILE {
+/// The version of the runner in `file`, which is found at `path`; none where the file is not what is
+/// published, or does not tell it beyond doubt.
+pub(super) fn read(path: &Path, file: &HeldFile) -> Option<RunnerVersion> {
+    let mut reader = file.reader().ok()?;
+    if reader.seek(std::io::SeekFrom::End(0)).ok()? > LARGEST_FILE {
         return None;
     }
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).ok()?;
-    if !is_start_script(path, archive.offset())? {
+    let mut archive = zip::ZipArchive::new(BufReader::new(file.reader().ok()?)).ok()?;
+    if !is_start_script(path, file, archive.offset())? {
         return None;
     }
     if !STARTS.iter().all(|name| archive.index_for_name(name).is_some()) {
@@ -73,7 +72,7 @@ pub(super) fn read(path: &Path) -> Option<RunnerVersion> {
 
 /// Whether nothing but the published start script stands in the first `length` bytes; a jar alone
 /// has nothing there.
-fn is_start_script(path: &Path, length: u64) -> Option<bool> {
+fn is_start_script(path: &Path, file: &HeldFile, length: u64) -> Option<bool> {
     if length == 0 {
         return Some(path.extension().is_some_and(|extension| extension == "jar"));
     }
@@ -81,7 +80,7 @@ fn is_start_script(path: &Path, length: u64) -> Option<bool> {
         return Some(false);
     }
     let mut text = String::new();
-    File::open(path).ok()?.take(length).read_to_string(&mut text).ok()?;
+    file.reader().ok()?.take(length).read_to_string(&mut text).ok()?;
     let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     Some(text.starts_with("#!/bin/sh\n") && lines.eq(START_SCRIPT))
 }
@@ -105,7 +104,7 @@ fn version_in(source: &str) -> Option<RunnerVersion> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{fs::File, io::Write as _};
 
     use super::*;
 
@@ -133,7 +132,7 @@ mod tests {
         // As `cat` does it: what the archive says of places counts from its own beginning.
         file.write_all(&jar.finish().unwrap().into_inner()).unwrap();
         drop(file);
-        read(&path)
+        read(&path, &HeldFile::open(&path).unwrap())
     }
 
     #[test]
@@ -186,8 +185,7 @@ mod tests {
         let path = folder.path().join("runner.jar");
         for bytes in [b"".as_slice(), b"#!/bin/sh\n", b"PK\x03\x04", b"PK\x05\x06\0\0\0\0"] {
             std::fs::write(&path, bytes).unwrap();
-            assert_eq!(read(&path), None, "{bytes:?}");
+            assert_eq!(read(&path, &HeldFile::open(&path).unwrap()), None, "{bytes:?}");
         }
-        assert_eq!(read(&folder.path().join("nowhere")), None);
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     runners::emr_etl_runner::{
         config_error::{ConfigError, ConfigPosition},
         psych,
+        secrets::looks_secret,
         yaml_value::{Value, YamlNode},
     },
     spec::{
@@ -134,8 +135,15 @@ impl ConfigReader<'_> {
             _ => {
                 let key = format!("aws.s3.buckets.{role}");
                 let text = self.as_text(node, &key)?;
-                let location = S3Location::parse(&text.value)
-                    .map_err(|reason| ConfigError::at(node.at, format!("{key} {reason}")))?;
+                let location = S3Location::parse(&text.value).map_err(|reason| {
+                    // A password that was put here by mistake has neither, a key of AWS has both.
+                    let reason = if text.value.contains([':', '/']) && !looks_secret(&text.value) {
+                        reason.to_string()
+                    } else {
+                        "must be an S3 location such as s3://bucket/folder; found text".to_owned()
+                    };
+                    ConfigError::at(node.at, format!("{key} {reason}"))
+                })?;
                 locations.push(DataLocation { role: role.to_owned(), location, at: text.at });
             }
         }

@@ -12,7 +12,10 @@ use std::{
 use crate::{
     runners::emr_etl_runner::config_error::{ConfigError, ConfigPosition},
     settings::resolve::ErbEngine,
-    system::process::{LaunchError, Program},
+    system::{
+        process::{LaunchError, Program},
+        runner_environment::GUARD_SECRETS,
+    },
 };
 
 impl Program {
@@ -153,6 +156,9 @@ fn java(folder: &Path) -> Command {
 }
 
 fn run(mut command: Command, ruby: &Ruby, text: &str) -> Result<String, ConfigError> {
+    GUARD_SECRETS.iter().for_each(|secret| {
+        command.env_remove(secret);
+    });
     let mut child = command
         .args(["-e", SCRIPT])
         .stdin(Stdio::piped())

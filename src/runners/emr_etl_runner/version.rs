@@ -3,9 +3,9 @@
 
 use std::{
     collections::BTreeMap,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use crate::{
     base::lookup::{Lookup, LookupError, LookupErrorKind},
     runners::emr_etl_runner::packaged_version,
     spec::observations::RunnerVersion,
-    system::process::Program,
+    system::{held_file::FileIdentity, process::Program},
 };
 
 impl From<RunnerVersion> for String {
@@ -33,30 +33,6 @@ impl RunnerVersion {
     }
 }
 
-/// What makes a program's file the same file as before: where it is, and that nobody wrote to it
-/// since.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct FileIdentity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl FileIdentity {
-    fn of(path: &Path) -> Option<Self> {
-        let data = std::fs::metadata(path).ok()?;
-        Some(Self {
-            device: data.dev(),
-            inode: data.ino(),
-            size: data.size(),
-            modified: (data.mtime(), data.mtime_nsec()),
-            changed: (data.ctime(), data.ctime_nsec()),
-        })
-    }
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 struct CachedVersion {
     identity: FileIdentity,
@@ -66,19 +42,19 @@ struct CachedVersion {
 /// The version of `program`: remembered, read from its files, or asked within `limit`.
 pub(crate) async fn version(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
     let memory = Memory::default_place();
-    if let Some(version) = memory.as_ref().and_then(|memory| memory.recall(&program.path)) {
+    let before = program.file().identity();
+    if let Some(version) = memory.as_ref().and_then(|memory| memory.recall(&program.path, before)) {
         return Lookup::Found(version);
     }
-    let before = FileIdentity::of(&program.path);
-    let path = program.path.clone();
-    let read = tokio::task::spawn_blocking(move || packaged_version::read(&path)).await;
+    let (path, file) = (program.path.clone(), Arc::clone(program.file()));
+    let read = tokio::task::spawn_blocking(move || packaged_version::read(&path, &file)).await;
     let answer = match read {
         Ok(Some(version)) => Lookup::Found(version),
         Ok(None) | Err(_) => ask(program, limit).await,
     };
-    if let (Lookup::Found(version), Some(memory), Some(before)) = (&answer, memory, before)
+    if let (Lookup::Found(version), Some(memory)) = (&answer, memory)
         // A file replaced while it was read or asked must not be remembered under the new one's identity.
-        && FileIdentity::of(&program.path).as_ref() == Some(&before)
+        && FileIdentity::of(&program.path).is_ok_and(|after| after == before)
     {
         memory.keep(&program.path, CachedVersion { identity: before, version: *version });
     }
@@ -87,21 +63,17 @@ pub(crate) async fn version(program: &Program, limit: Duration) -> Lookup<Runner
 
 /// SHA-256 of the program's file.
 pub(crate) async fn digest(program: &Program) -> Lookup<String> {
-    let path = program.path.clone();
-    let operation = format!("reading {}", path.display());
-    match tokio::task::spawn_blocking(move || crate::base::digest::sha256_of_file(&path)).await {
-        Ok(Ok(digest)) => Lookup::Found(digest),
-        Ok(Err(error)) => Lookup::Unreachable(LookupError::new(
-            operation,
-            LookupErrorKind::Other,
-            error.to_string(),
-        )),
-        Err(error) => Lookup::Unreachable(LookupError::new(
-            operation,
-            LookupErrorKind::Other,
-            error.to_string(),
-        )),
-    }
+    let file = Arc::clone(program.file());
+    let error = match tokio::task::spawn_blocking(move || file.sha256()).await {
+        Ok(Ok(digest)) => return Lookup::Found(digest),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Lookup::Unreachable(LookupError::new(
+        format!("reading {}", program.path.display()),
+        LookupErrorKind::Other,
+        error,
+    ))
 }
 
 async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
@@ -112,7 +84,10 @@ async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
             message,
         ))
     };
-    let mut command = program.command();
+    let mut command = match program.command() {
+        Ok(command) => command,
+        Err(error) => return trouble(error.to_string()),
+    };
     command
         .arg("--version")
         .stdin(Stdio::null())
@@ -162,9 +137,9 @@ impl Memory {
             .unwrap_or_default()
     }
 
-    fn recall(&self, program: &Path) -> Option<RunnerVersion> {
+    fn recall(&self, program: &Path, identity: FileIdentity) -> Option<RunnerVersion> {
         let remembered = self.all().remove(program)?;
-        (FileIdentity::of(program)? == remembered.identity).then_some(remembered.version)
+        (identity == remembered.identity).then_some(remembered.version)
     }
 
     fn keep(&self, program: &Path, remembered: CachedVersion) {
@@ -207,6 +182,7 @@ mod tests {
         let program = folder.path().join("runner");
         std::fs::write(&program, "one").unwrap();
         let memory = Memory { file: folder.path().join("cache/versions.json") };
+        let recall = || memory.recall(&program, FileIdentity::of(&program).unwrap());
         memory.keep(
             &program,
             CachedVersion {
@@ -214,8 +190,8 @@ mod tests {
                 version: RunnerVersion(1, 0, 4),
             },
         );
-        assert_eq!(memory.recall(&program), Some(RunnerVersion(1, 0, 4)));
+        assert_eq!(recall(), Some(RunnerVersion(1, 0, 4)));
         std::fs::write(&program, "other").unwrap();
-        assert_eq!(memory.recall(&program), None);
+        assert_eq!(recall(), None);
     }
 }

@@ -1,0 +1,326 @@
+//! What in a runner config is a secret, by its key, its place or its looks; and masks for it, in
+//! what people see and in errors.
+//!
+//! A mask too many costs a reader a name. One too few shows a key to whoever reads a log.
+
+use std::{cell::RefCell, ffi::OsString};
+
+use crate::runners::emr_etl_runner::yaml_value::{Value, YamlKey, YamlNode};
+
+/// What stands for a secret.
+pub(super) const MASK: &str = "(masked)";
+
+/// Parts of a key's name, in small letters and without separators, by which its value is a secret.
+const PARTS: [&str; 17] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "privatekey",
+    "apikey",
+    "accesskey",
+    "signingkey",
+    "masterkey",
+    "encryptionkey",
+    "authorization",
+    "bearer",
+    "cookie",
+    "webhook",
+    "connectionstring",
+];
+/// Whole words of a key's name by which its value is a secret.
+const WORDS: [&str; 8] = ["pwd", "pass", "auth", "pin", "dsn", "sas", "jwt", "creds"];
+/// How secrets begin that their issuers made easy to recognise. Sources: AWS IAM user guide, IAM
+/// identifiers; GitHub, GitLab, Slack and Stripe on the formats of their tokens; RFC 7519.
+const STARTS: [&str; 14] = [
+    "AKIA",
+    "ASIA",
+    "ABIA",
+    "ACCA",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "sk_live_",
+    "rk_live_",
+    "eyJ",
+];
+/// A text is a secret for what it holds of these.
+const HOLDS: [&str; 3] = ["PRIVATE KEY-----", "hooks.slack.com/services/", "X-Amz-Signature"];
+/// Letters and digits without an order are a secret from so many on.
+const SHORTEST_RANDOM: usize = 20;
+/// A known secret shorter than this can be a part of an innocent word.
+const SHORTEST_PART: usize = 4;
+/// The same for a map's key, which is what a value is found by.
+const SHORTEST_KEY: usize = 8;
+
+/// Whether what stands under `key`, or in a variable of that name, is a secret by the name.
+pub(super) fn names_secret(key: &str) -> bool {
+    let joined: String =
+        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let mut words = key.split(|character: char| !character.is_ascii_alphanumeric());
+    PARTS.iter().any(|part| joined.contains(part))
+        || words.any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
+}
+
+/// Whether `text` looks like a secret, wherever it stands.
+pub(super) fn looks_secret(text: &str) -> bool {
+    let is_assigned = |(name, value): (&str, &str)| {
+        let name = name.rsplit(|character: char| !is_name(character)).next().unwrap_or_default();
+        !name.is_empty() && !value.is_empty() && names_secret(name)
+    };
+    HOLDS.iter().any(|part| text.contains(part))
+        || has_user_info(text)
+        // `…?password=…`, `…;pwd=…`, `--token=…`
+        || text.split(['?', '&', ';', ',', ' ']).any(|part| part.split_once('=').is_some_and(is_assigned))
+        || text
+            .split(|character: char| !is_name(character))
+            .any(|word| word.len() >= 8 && STARTS.iter().any(|start| word.starts_with(start)))
+        || text
+            .split(|character: char| !(character.is_ascii_alphanumeric() || "/+=".contains(character)))
+            .any(is_random)
+}
+
+/// What stands where no secret was put yet.
+fn is_placeholder(text: &str) -> bool {
+    text.is_empty() || text.contains("ADD HERE") || matches!(text, "iam" | "env" | "default")
+}
+
+fn is_name(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '_' | '-')
+}
+
+/// `https://user:password@host`
+fn has_user_info(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, rest)| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    })
+}
+
+/// Whether capital and small letters and digits follow each other as nobody writes words, as in a
+/// secret access key.
+fn is_random(word: &str) -> bool {
+    let kinds: Vec<u8> = word
+        .bytes()
+        .filter_map(|byte| match byte {
+            b'a'..=b'z' => Some(1),
+            b'A'..=b'Z' => Some(2),
+            b'0'..=b'9' => Some(3),
+            // What stands between words in a path says nothing.
+            _ => None,
+        })
+        .collect();
+    let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    kinds.len() >= SHORTEST_RANDOM
+        && (1..=3).all(|kind| kinds.contains(&kind))
+        && changes * 3 >= kinds.len()
+}
+
+/// The secrets of one config, as far as key, place or variable tell them.
+#[derive(Clone, Default)]
+pub(super) struct KnownSecrets(Vec<String>);
+
+impl std::fmt::Debug for KnownSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} secrets", self.0.len())
+    }
+}
+
+impl KnownSecrets {
+    /// Those that `root` has under keys that say so, wherever these stand.
+    pub(super) fn of(root: &YamlNode) -> Self {
+        let mut found = Self::default();
+        found.collect(root, false);
+        found
+    }
+
+    /// Those of a text that is no YAML, as far as its lines tell.
+    pub(super) fn of_text(text: &str) -> Self {
+        let entry = |part: &str| {
+            let (key, value) = part.split_once(':')?;
+            let value = value.trim().trim_matches(['"', '\'']);
+            (names_secret(key) && !is_placeholder(value)).then(|| value.to_owned())
+        };
+        Self(text.split(['\n', ',', '{', '}']).filter_map(entry).collect())
+    }
+
+    /// The same, and `others`.
+    pub(super) fn with(mut self, others: impl IntoIterator<Item = String>) -> Self {
+        self.0.extend(others.into_iter().filter(|secret| !secret.trim().is_empty()));
+        self
+    }
+
+    fn collect(&mut self, node: &YamlNode, is_secret: bool) {
+        match &node.value {
+            Value::Text(text) | Value::Other { text, .. } if is_secret => {
+                let secret = text.trim();
+                self.0.extend((!is_placeholder(secret)).then(|| secret.to_owned()));
+            }
+            Value::Integer(number) if is_secret => self.0.push(number.to_string()),
+            Value::Float(number) if is_secret => self.0.push(number.to_string()),
+            Value::List(items) => items.iter().for_each(|item| self.collect(item, is_secret)),
+            Value::Map(entries) => entries
+                .iter()
+                .for_each(|(key, child)| self.collect(child, is_secret || names_secret(&key.name))),
+            _ => {}
+        }
+    }
+
+    fn holds(&self, text: &str, shortest: usize) -> bool {
+        let known = self.0.iter().any(|secret| {
+            text == secret || secret.len() >= shortest && text.contains(secret.as_str())
+        });
+        known || looks_secret(text)
+    }
+
+    /// Masks in `root` each value that is a secret by its key, its place or its looks, or that holds
+    /// one of these; and each key of a map that does.
+    pub(super) fn mask(&self, root: &mut YamlNode) {
+        self.mask_node(root, false);
+    }
+
+    fn mask_node(&self, node: &mut YamlNode, is_secret: bool) {
+        match &mut node.value {
+            Value::Text(text) if is_secret || self.holds(text, SHORTEST_PART) => {
+                if !text.is_empty() {
+                    MASK.clone_into(text);
+                }
+            }
+            Value::Integer(_) | Value::Float(_) if is_secret => {
+                node.value = Value::Text(MASK.to_owned());
+            }
+            Value::List(items) => items.iter_mut().for_each(|item| self.mask_node(item, is_secret)),
+            Value::Map(entries) => {
+                let mut masked = 0;
+                for (key, child) in entries {
+                    self.mask_node(child, is_secret || names_secret(&key.name));
+                    if key.name.len() >= SHORTEST_KEY && self.holds(&key.name, SHORTEST_KEY) {
+                        masked += 1;
+                        // Two keys of one name would be one key.
+                        *key = YamlKey::new(&match masked {
+                            1 => MASK.to_owned(),
+                            more => format!("{MASK} {more}"),
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `text`, which is for people, with a mask for each secret in it.
+    pub(super) fn masked(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        // The longest first: a part of another must not leave the rest of that.
+        let mut known: Vec<&String> =
+            self.0.iter().filter(|secret| secret.len() >= SHORTEST_PART).collect();
+        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        for secret in known {
+            text = text.replace(secret.as_str(), MASK);
+        }
+        // What was seen stands between backquotes.
+        let quoted = |(index, part): (usize, &str)| {
+            if index % 2 == 1 && self.holds(part, SHORTEST_PART) {
+                MASK.to_owned()
+            } else {
+                part.to_owned()
+            }
+        };
+        let text = text.split('`').enumerate().map(quoted).collect::<Vec<_>>().join("`");
+        let word = |word: &str| if looks_secret(word) { MASK.to_owned() } else { word.to_owned() };
+        text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl IntoIterator for KnownSecrets {
+    type Item = String;
+    type IntoIter = std::vec::IntoIter<String>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// The values of variables that a config took and whose names say that they are secrets.
+#[derive(Default)]
+pub(super) struct SecretVariables(RefCell<Vec<String>>);
+
+impl SecretVariables {
+    /// Notes `value` of the variable `name`, if it is a secret.
+    pub(super) fn note(&self, name: &str, value: Option<&OsString>) {
+        if let Some(value) = value.filter(|_| names_secret(name)) {
+            self.0.borrow_mut().push(value.to_string_lossy().into_owned());
+        }
+    }
+
+    pub(super) fn into_values(self) -> Vec<String> {
+        self.0.into_inner()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_tells_a_secret_by_its_parts_or_its_words() {
+        for key in [
+            "secret_access_key",
+            "access_key_id",
+            "aws_session_token",
+            "javax.jdo.option.ConnectionPassword",
+            "fs.s3a.secret.key",
+            "DB_PWD",
+            "api-key",
+            "privateKey",
+            "basic.auth",
+        ] {
+            assert!(names_secret(key), "{key}");
+        }
+        for key in ["ec2_key_name", "app_id", "author", "compass", "master_instance_type", "tags"] {
+            assert!(!names_secret(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_text_looks_like_a_secret_by_its_form() {
+        for text in [
+            "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+            "AKIAIOSFODNN7EXAMPLE",
+            "prefix AKIAFAKE00",
+            "jdbc:postgresql://host/db?user=u&password=hunter2",
+            "https://user:hunter2@host/path",
+            "-----BEGIN RSA PRIVATE KEY-----",
+            "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+            "x --token=hunter2",
+        ] {
+            assert!(looks_secret(text), "{text}");
+        }
+        for text in [
+            "s3://acme-archive/Raw/2020/run=2020-01-01-00-00-00/",
+            "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555",
+            "EMR_EC2_DefaultRole",
+            "SnowplowEnrichR108Production",
+            "subnet-0a1b2c3d4e5f60718",
+            "https://host/path?page=1",
+            "user@example.com",
+        ] {
+            assert!(!looks_secret(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_keeps_everything_but_the_secret() {
+        let known = KnownSecrets::default().with(["hunter2".to_owned(), "ab".to_owned()]);
+        assert_eq!(
+            known.masked("holds `hunter2`, and `AKIAIOSFODNN7EXAMPLE x`; about ab"),
+            "holds `(masked)`, and `(masked)`; about ab"
+        );
+    }
+}

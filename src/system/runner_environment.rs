@@ -1,0 +1,86 @@
+//! The environment that the runner gets: the guard's own, without the guard's secrets; or, where
+//! the settings ask for a clean one, what an allow-list names.
+
+use std::ffi::{OsStr, OsString};
+
+/// The guard's own secrets, which nothing that the guard starts has any use for: where alerts and
+/// metrics go, and what authorises that.
+///
+/// Source: OpenTelemetry specification, OTLP exporter configuration, for what begins with `OTEL_`.
+pub(crate) const GUARD_SECRETS: [&str; 4] = [
+    "EMR_ETL_GUARD_ALERT_WEBHOOK",
+    "EMR_ETL_GUARD_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+];
+
+/// What a clean environment keeps: who and where the runner is, its language and time zone, the
+/// Java and the commands that its start script looks up, and how it gets through a proxy to AWS.
+/// What begins with `LC_` is kept too.
+pub(crate) const KEPT: [&str; 23] = [
+    "COLUMNS",
+    "HOME",
+    "HOSTNAME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "JAVA_HOME",
+    "LANG",
+    "LANGUAGE",
+    "LINES",
+    "LOGNAME",
+    "NO_PROXY",
+    "PATH",
+    "PWD",
+    "SHELL",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Whether the runner gets the variable `name`; `clean`: of the allow-list alone.
+pub(crate) fn reaches_runner(name: &OsStr, clean: bool) -> bool {
+    if clean {
+        KEPT.iter().any(|kept| name == *kept) || name.as_encoded_bytes().starts_with(b"LC_")
+    } else {
+        !GUARD_SECRETS.iter().any(|secret| name == *secret)
+    }
+}
+
+/// What the runner gets of this process's environment.
+pub(crate) fn inherited(clean: bool) -> Vec<(OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| reaches_runner(name, clean)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_on_the_environment_has_every_name() {
+        let page = include_str!("../../docs/environment.md");
+        for name in KEPT.iter().chain(&GUARD_SECRETS) {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_clean_environment_has_no_variable_of_aws_of_java_or_of_the_guard() {
+        for name in ["PATH", "LC_CTYPE", "JAVA_HOME", "https_proxy"] {
+            assert!(reaches_runner(OsStr::new(name), true), "{name}");
+        }
+        for name in ["AWS_SECRET_ACCESS_KEY", "JAVA_OPTS", "LD_PRELOAD", "EMR_ETL_GUARD_RUNNER"] {
+            assert!(!reaches_runner(OsStr::new(name), true), "{name}");
+            assert!(reaches_runner(OsStr::new(name), false), "{name}");
+        }
+        for name in GUARD_SECRETS {
+            assert!(!reaches_runner(OsStr::new(name), true), "{name}");
+            assert!(!reaches_runner(OsStr::new(name), false), "{name}");
+        }
+    }
+}
