@@ -1,6 +1,8 @@
 //! The fuzz targets' properties on a bounded number of inputs: the recorded configs and command
 //! lines, and mutations of them by a fixed seed.
 
+#[path = "../integration/fuzz/bombs.rs"]
+mod bombs;
 #[path = "../integration/fuzz/properties.rs"]
 mod properties;
 
@@ -147,5 +149,15 @@ fn a_config_built_to_exhaust_is_refused_early() {
         format!("x: <%= ENV['X'] {} %>", "|| 'a' ".repeat(100_000)),
     ] {
         properties::config(text.as_bytes());
+    }
+}
+
+#[test]
+fn each_bomb_is_sealed_or_refused_as_its_limits_say() {
+    for bomb in bombs::bombs() {
+        assert!(bomb.text.len() <= 1 << 20, "{}: {} bytes", bomb.name, bomb.text.len());
+        let (end, said) = bombs::explode(&bomb);
+        let said: String = said.chars().take(200).collect();
+        assert_eq!(end, bomb.end, "{}: {said}", bomb.name);
     }
 }
