@@ -42,7 +42,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use crate::{
     aws::{
         fast_s3::{
-            connections::{Connection, Connections, RequestError},
+            connections::{Connection, Connections, RequestError, Unread},
             signature::{NOTHING, Signing},
         },
         log::{CallLog, S3_REQUEST_ID},
@@ -69,8 +69,20 @@ pub(crate) struct FastS3Client {
     is_logged: bool,
 }
 
+/// A server's last answer is waited for no longer than this, where others took longer.
+const LONGEST_SETTLING: Duration = Duration::from_secs(1);
+
 /// How a request on the wire ended.
-pub(crate) type SendResult<'a> = Result<Answer<'a>, String>;
+pub(crate) type SendResult<'a> = Result<Answer<'a>, SendError>;
+
+/// Why a request on the wire came to nothing, in words.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// It may come to something later.
+    Trouble(String),
+    /// More came than was asked for, on a connection that nothing else was asked on.
+    Unasked(String),
+}
 
 impl FastS3Client {
     /// One whose heads stand in the log of requests, or do not: where no document shows them,
@@ -89,6 +101,8 @@ impl FastS3Client {
         FastS3Session {
             wire: self,
             connection: None,
+            asking: Asking::Held,
+            is_in_doubt: false,
             signing: None,
             target: String::new(),
             request: Vec::new(),
@@ -201,26 +215,66 @@ impl Answer<'_> {
 
 /// Where one after the other is asked: with a connection of its own, which is the next one's
 /// afterwards.
+///
+/// Nothing in HTTP/1.1 says which request an answer is for but its place on the connection. So a
+/// connection is empty before each request; when it is not, or when more than one answer has come,
+/// all that it answered here is in doubt, and is to be asked again on connections that serve one
+/// request each.
 pub(crate) struct FastS3Session<'a> {
     wire: &'a FastS3Client,
     connection: Option<Connection>,
+    asking: Asking,
+    /// Whether an answer that was given may be another's.
+    is_in_doubt: bool,
     signing: Option<Arc<Signing>>,
     /// Path and query of the last question, and the whole of it.
     target: String,
     request: Vec<u8>,
 }
 
-impl Drop for FastS3Session<'_> {
-    fn drop(&mut self) {
-        if let (Some(connection), Some(route)) = (self.connection.take(), self.wire.route.get())
-            && let Some(connections) = &route.connections
-        {
-            connections.keep(connection);
-        }
-    }
+/// On which connections a session asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asking {
+    /// On one that is held from one request to the next.
+    Held,
+    /// On a new one for each request.
+    Alone,
 }
 
 impl FastS3Session<'_> {
+    /// Ends a series of questions: whether each answer was the one to its question. If not, all of
+    /// them are to be asked again, which then happens on a connection for each.
+    ///
+    /// An answer too many would mean that each answer behind it was the one to the question before;
+    /// then the last one's is still on its way. So it is waited for, as long as answers take here.
+    pub(crate) async fn settle(&mut self) -> bool {
+        if let Some(mut connection) = self.connection.take()
+            && self.asking == Asking::Held
+        {
+            if connection.answers() > 0 {
+                tokio::time::sleep(connection.slowest().min(LONGEST_SETTLING)).await;
+            }
+            match connection.unread() {
+                Unread::Something => self.is_in_doubt |= connection.answers() > 0,
+                Unread::Ended => {}
+                // It is kept only if it is free.
+                Unread::Nothing => {
+                    let route = self.wire.route.get();
+                    if let Some(connections) = route.and_then(|route| route.connections.as_ref())
+                        && !self.is_in_doubt
+                    {
+                        connections.keep(connection);
+                    }
+                }
+            }
+        }
+        let was_sound = !std::mem::take(&mut self.is_in_doubt);
+        if !was_sound {
+            self.asking = Asking::Alone;
+        }
+        was_sound
+    }
+
     /// Asks for the head of an object in `bucket`, once; none where no way is known.
     pub(crate) async fn head(
         &mut self,
@@ -240,8 +294,13 @@ impl FastS3Session<'_> {
         let sent = match &route.connections {
             Some(connections) => {
                 route.head(signing, &self.target, &mut self.request);
-                let sent =
-                    ask(connections, &mut self.connection, &self.request, route.time_limit).await;
+                let asking = Ask {
+                    connections,
+                    held: &mut self.connection,
+                    asking: &mut self.asking,
+                    is_in_doubt: &mut self.is_in_doubt,
+                };
+                let sent = asking.ask(&self.request, route.time_limit).await;
                 sent.map(|(status, headers)| Answer {
                     status,
                     headers: Headers::Ours(headers),
@@ -254,7 +313,8 @@ impl FastS3Session<'_> {
                     route.request("HEAD", signing, &self.target)?,
                     route.time_limit,
                 )
-                .await;
+                .await
+                .map_err(SendError::Trouble);
                 sent.map(|answer| Answer {
                     status: answer.status().as_u16(),
                     headers: Headers::Sdks(Box::new(answer)),
@@ -269,29 +329,66 @@ impl FastS3Session<'_> {
     }
 }
 
-/// Asks on a connection of ours, which is then held.
-async fn ask<'a>(
-    connections: &Connections,
+/// What a session asks with, on connections of ours.
+struct Ask<'a> {
+    connections: &'a Connections,
     held: &'a mut Option<Connection>,
-    request: &[u8],
-    limit: Option<Duration>,
-) -> Result<(u16, &'a [u8]), String> {
-    loop {
-        let used = match held.take().filter(Connection::is_free) {
-            Some(used) => Some(used),
-            None => connections.waiting().await,
-        };
-        let was_used = used.is_some();
-        let mut connection = match used {
-            Some(used) => used,
-            None => connections.open().await.map_err(in_words)?,
-        };
-        match connection.send(request, limit).await {
-            Ok(status) => return Ok((status, held.insert(connection).headers())),
-            // The other side may have ended it just before: a HEAD can be sent again, and ends at
-            // the latest on a new connection.
-            Err(RequestError::Broken(_)) if was_used => {}
-            Err(trouble) => return Err(in_words(trouble)),
+    asking: &'a mut Asking,
+    is_in_doubt: &'a mut bool,
+}
+
+impl<'a> Ask<'a> {
+    /// A connection that was used before, and is empty.
+    fn used(&mut self) -> Option<Connection> {
+        let held = self.held.take();
+        if *self.asking == Asking::Alone {
+            return None;
+        }
+        if let Some(mut held) = held {
+            match held.unread() {
+                Unread::Nothing if held.is_free() => return Some(held),
+                Unread::Nothing | Unread::Ended => {}
+                Unread::Something => *self.is_in_doubt |= held.answers() > 0,
+            }
+        }
+        self.connections.waiting()
+    }
+
+    /// Asks, and holds the connection afterwards.
+    async fn ask(
+        mut self,
+        request: &[u8],
+        limit: Option<Duration>,
+    ) -> Result<(u16, &'a [u8]), SendError> {
+        let trouble = |why| SendError::Trouble(in_words(why));
+        loop {
+            let used = self.used();
+            let was_used = used.is_some();
+            let mut connection = match used {
+                Some(used) => used,
+                None => self.connections.open().await.map_err(trouble)?,
+            };
+            // What comes before the first question is no answer to it.
+            let sent = match connection.unread() {
+                Unread::Something => Err(RequestError::Surplus),
+                _ => connection.send(request, limit).await,
+            };
+            match sent {
+                Ok(status) => {
+                    let held = self.held;
+                    return Ok((status, held.insert(connection).headers()));
+                }
+                // The other side may have ended it just before: a HEAD can be sent again, and ends
+                // at the latest on a new connection.
+                Err(RequestError::Broken(_)) if was_used => {}
+                // Once more, where nothing else was asked.
+                Err(RequestError::Surplus) if *self.asking == Asking::Held => {
+                    *self.is_in_doubt |= connection.answers() > 0;
+                    *self.asking = Asking::Alone;
+                }
+                Err(why @ RequestError::Surplus) => return Err(SendError::Unasked(in_words(why))),
+                Err(why) => return Err(trouble(why)),
+            }
         }
     }
 }
@@ -303,6 +400,10 @@ fn in_words(trouble: RequestError) -> String {
         }
         RequestError::Garbled => "what came is no answer of HTTP".to_owned(),
         RequestError::Late => LATE.to_owned(),
+        RequestError::Surplus => {
+            "more came than the answer to what was asked, so that nobody can tell which it is"
+                .to_owned()
+        }
     }
 }
 

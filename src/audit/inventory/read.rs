@@ -19,6 +19,9 @@ use crate::{
     base::names::BucketName,
 };
 
+/// A schema of ORC or Parquet, which is longer than the names of twenty fields, has one kilobyte.
+const LONGEST_SCHEMA: usize = 64 << 10;
+
 /// An inventory whose manifest was read.
 #[derive(Debug)]
 pub(crate) struct Inventory {
@@ -45,9 +48,16 @@ impl Inventory {
             .creation_timestamp
             .parse()
             .map_err(|_| no_manifest("its creationTimestamp is no number".to_owned()))?;
-        let created = OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000);
-        let created =
-            created.map_err(|_| no_manifest("its creationTimestamp is no time".to_owned()))?;
+        let created = milliseconds
+            .checked_mul(1_000_000)
+            .and_then(|nanoseconds| OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok())
+            .ok_or_else(|| no_manifest("its creationTimestamp is no time".to_owned()))?;
+        if manifest.file_schema.len() > LONGEST_SCHEMA {
+            return Err(no_manifest(format!(
+                "its fileSchema has {} bytes, and S3's has {LONGEST_SCHEMA} at most",
+                manifest.file_schema.len()
+            )));
+        }
         if manifest.file_format == Format::Csv {
             // Without these there is no use in bringing the files.
             text::Fields::of(&manifest.file_schema)

@@ -1,0 +1,192 @@
+//! Looks at the structure of an ORC file before the reader does, which believes it: where its parts
+//! are, how many types and rows it has, and what each piece of it unpacks to.
+//!
+//! Source: ORC specification, version 1 (file tail, compression, stripes).
+
+use std::fs::File;
+
+use flate2::read::DeflateDecoder;
+use orc_prost::Message;
+use orc_rust::proto::{CompressionKind, Footer, PostScript, StripeFooter, stream::Kind};
+
+use crate::audit::inventory::limits::{LARGEST_GROUP, LARGEST_PART, check_rows, measure, part};
+
+/// An inventory has about twenty columns, none within another.
+const MOST_TYPES: usize = 256;
+/// No piece unpacks to more than the file says, 256 KiB by default; a file that says more than this
+/// is refused.
+const LARGEST_PIECE: u64 = 4 << 20;
+const USUAL_PIECE: u64 = 256 << 10;
+/// Stripes have tens of megabytes, packed.
+const LARGEST_STRIPE: u64 = 512 << 20;
+/// The header of a piece: its length times two, plus one where it is not packed.
+const HEADER: usize = 3;
+
+/// How the pieces of a file are packed.
+#[derive(Clone, Copy, Debug)]
+struct Packing {
+    kind: CompressionKind,
+    piece: u64,
+}
+
+/// What the reader will need for it: the largest dictionary, in bytes.
+///
+/// # Errors
+/// In words, when the file is no ORC, or exceeds a limit.
+pub(super) fn check(file: &File) -> Result<u64, String> {
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    let last = size.checked_sub(1).ok_or("it is empty")?;
+    let length = u64::from(part(file, last, 1, 1)?[0]);
+    let tail = last.checked_sub(length).ok_or("its postscript begins before the file")?;
+    let postscript = PostScript::decode(&*part(file, tail, length, 255)?)
+        .map_err(|error| format!("its postscript: {error}"))?;
+    let packing = Packing {
+        kind: match postscript.compression() {
+            kind @ (CompressionKind::None | CompressionKind::Zlib) => kind,
+            other => {
+                return Err(format!(
+                    "it is packed with {}, and S3 packs inventories with ZLIB",
+                    other.as_str_name()
+                ));
+            }
+        },
+        piece: postscript.compression_block_size.unwrap_or(USUAL_PIECE),
+    };
+    if packing.piece > LARGEST_PIECE {
+        return Err(format!(
+            "its pieces unpack to {} bytes, and {LARGEST_PIECE} are allowed",
+            packing.piece
+        ));
+    }
+    let (of_footer, of_metadata) =
+        (postscript.footer_length.unwrap_or(0), postscript.metadata_length.unwrap_or(0));
+    let footer_at = tail.checked_sub(of_footer).ok_or("its footer begins before the file")?;
+    let metadata_at =
+        footer_at.checked_sub(of_metadata).ok_or("its metadata begins before the file")?;
+    let metadata = part(file, metadata_at, of_metadata, LARGEST_PART)?;
+    packing.unpack(&metadata, "its metadata")?;
+    let footer = part(file, footer_at, of_footer, LARGEST_PART)?;
+    let footer = Footer::decode(&*packing.unpack(&footer, "its footer")?)
+        .map_err(|error| format!("its footer: {error}"))?;
+    // Each type stands before those within it, or reading them would never end.
+    let is_tree = footer.types.iter().enumerate().all(|(place, kind)| {
+        kind.subtypes.iter().all(|below| {
+            usize::try_from(*below).is_ok_and(|below| below > place && below < footer.types.len())
+        })
+    });
+    if footer.types.is_empty() || footer.types.len() > MOST_TYPES || !is_tree {
+        return Err(format!("its {} types are no tree of at most {MOST_TYPES}", footer.types.len()));
+    }
+    let rows = footer.stripes.iter().fold(0_u64, |sum, stripe| {
+        sum.saturating_add(stripe.number_of_rows())
+    });
+    check_rows(rows.max(footer.number_of_rows()), size)?;
+    let mut dictionary = 0;
+    for (number, stripe) in footer.stripes.iter().enumerate() {
+        let place = format!("stripe {number}");
+        let data = stripe.index_length().checked_add(stripe.data_length());
+        let end = data.and_then(|data| stripe.offset().checked_add(data));
+        let (Some(data), Some(end)) = (data, end) else {
+            return Err(format!("{place} ends behind every file"));
+        };
+        if data > LARGEST_STRIPE {
+            return Err(format!("{place} has {data} bytes, and {LARGEST_STRIPE} are allowed"));
+        }
+        let packed = part(file, end, stripe.footer_length(), LARGEST_PART)?;
+        let footer_of = StripeFooter::decode(&*packing.unpack(&packed, &place)?)
+            .map_err(|error| format!("{place}: {error}"))?;
+        if footer_of.columns.len() != footer.types.len() {
+            return Err(format!(
+                "{place} has {} columns, and the file {} types",
+                footer_of.columns.len(),
+                footer.types.len()
+            ));
+        }
+        for column in &footer_of.columns {
+            if u64::from(column.dictionary_size()) > stripe.number_of_rows() {
+                return Err(format!("{place} has a dictionary with more texts than it has rows"));
+            }
+        }
+        let (mut offset, mut whole) = (stripe.offset(), 0_u64);
+        for stream in &footer_of.streams {
+            let length = stream.length();
+            let next = offset.checked_add(length).filter(|next| *next <= end);
+            let Some(next) = next else {
+                return Err(format!("{place}: a stream ends behind the stripe"));
+            };
+            let packed = part(file, offset, length, LARGEST_STRIPE)?;
+            let unpacked = packing.length(&packed, &place)?;
+            whole = whole.saturating_add(unpacked);
+            if whole > LARGEST_GROUP {
+                return Err(format!(
+                    "{place} unpacks to more than {LARGEST_GROUP} bytes, which no inventory's does"
+                ));
+            }
+            if stream.kind() == Kind::DictionaryData {
+                dictionary = dictionary.max(unpacked);
+            }
+            offset = next;
+        }
+    }
+    Ok(dictionary)
+}
+
+impl Packing {
+    /// The pieces, and whether each is packed.
+    fn pieces<'a>(self, mut bytes: &'a [u8], place: &str) -> Result<Vec<(&'a [u8], bool)>, String> {
+        if self.kind == CompressionKind::None {
+            return Ok(vec![(bytes, false)]);
+        }
+        let cut_off = || format!("{place}: a piece is cut off");
+        let mut pieces = Vec::new();
+        while !bytes.is_empty() {
+            let (header, rest) = bytes.split_first_chunk::<HEADER>().ok_or_else(cut_off)?;
+            let header = u32::from_le_bytes([header[0], header[1], header[2], 0]);
+            let length = usize::try_from(header >> 1).map_err(|error| error.to_string())?;
+            let (piece, rest) = rest.split_at_checked(length).ok_or_else(cut_off)?;
+            pieces.push((piece, header & 1 == 0));
+            bytes = rest;
+        }
+        Ok(pieces)
+    }
+
+    /// What a part unpacks to, in bytes.
+    fn length(self, bytes: &[u8], place: &str) -> Result<u64, String> {
+        let mut whole = 0_u64;
+        for (piece, is_packed) in self.pieces(bytes, place)? {
+            let length = if is_packed {
+                measure(DeflateDecoder::new(piece), self.piece + 1)
+                    .map_err(|error| format!("{place}: {error}"))?
+            } else {
+                piece.len() as u64
+            };
+            if is_packed && length > self.piece {
+                return Err(format!(
+                    "{place}: a piece of {} bytes unpacks to more than the {} that the file allows",
+                    piece.len(),
+                    self.piece
+                ));
+            }
+            whole = whole.saturating_add(length);
+        }
+        Ok(whole)
+    }
+
+    /// A part, unpacked.
+    fn unpack(self, bytes: &[u8], place: &str) -> Result<Vec<u8>, String> {
+        let length = self.length(bytes, place)?;
+        if length > LARGEST_PART {
+            return Err(format!("{place} unpacks to {length} bytes, and {LARGEST_PART} are allowed"));
+        }
+        let mut whole = Vec::new();
+        for (piece, is_packed) in self.pieces(bytes, place)? {
+            if is_packed {
+                std::io::copy(&mut DeflateDecoder::new(piece), &mut whole)
+                    .map_err(|error| format!("{place}: {error}"))?;
+            } else {
+                whole.extend_from_slice(piece);
+            }
+        }
+        Ok(whole)
+    }
+}
