@@ -97,12 +97,12 @@ pub(crate) fn bombs() -> Vec<Bomb> {
             format!("%TAG !a! {}\n---\na: [{}]", "x".repeat(400_000), repeated("!a!x y, ", 19_000)),
         ),
         ("a variable printed many times", repeated("a: <%= ENV['LONG'] %>\n", 40_000)),
-        ("tags that print nothing and never end", repeated("<%# x %>", 130_000) + "<%"),
-        ("brackets", repeated("[", LARGEST)),
-        ("braces", repeated("{a: ", LARGEST / 4)),
-        ("dashes", repeated("- ", LARGEST / 2)),
-        ("questions", repeated("? ", LARGEST / 2)),
-        ("keys within keys", repeated("a: ", LARGEST / 3)),
+        ("tags that print nothing and never end", repeated("<%# x %>", 120_000) + "<%"),
+        ("brackets", repeated("[", room)),
+        ("braces", repeated("{a: ", room / 4)),
+        ("dashes", repeated("- ", room / 2)),
+        ("questions", repeated("? ", room / 2)),
+        ("keys within keys", repeated("a: ", room / 3)),
         ("a comment of tabs, and one outside", format!("# {}\na:\tb", "\t".repeat(room))),
     ];
     let nested = numbered(25, |n| format!("&n{n} ["));

@@ -13,5 +13,5 @@ mod limits;
 mod manifest;
 mod orc_limits;
 mod parquet_limits;
-pub(crate) mod read;
+pub mod read;
 mod text;

@@ -71,6 +71,8 @@ pub(crate) struct FastS3Client {
 
 /// A server's last answer is waited for no longer than this, where others took longer.
 const LONGEST_SETTLING: Duration = Duration::from_secs(1);
+/// What is asked again, alone on its connection, is believed after so long without another answer.
+const SETTLING_ALONE: Duration = Duration::from_secs(1);
 
 /// How a request on the wire ended.
 pub(crate) type SendResult<'a> = Result<Answer<'a>, SendError>;
@@ -373,6 +375,16 @@ impl<'a> Ask<'a> {
                 Unread::Something => Err(RequestError::Surplus),
                 _ => connection.send(request, limit).await,
             };
+            let sent = match sent {
+                Ok(status) if *self.asking == Asking::Alone => {
+                    tokio::time::sleep(SETTLING_ALONE).await;
+                    match connection.unread() {
+                        Unread::Something => Err(RequestError::Surplus),
+                        Unread::Nothing | Unread::Ended => Ok(status),
+                    }
+                }
+                sent => sent,
+            };
             match sent {
                 Ok(status) => {
                     let held = self.held;
@@ -617,6 +629,127 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    const REQUEST: &[u8] = b"HEAD /a HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    /// A server that answers each request on a connection by what `answer` makes of the numbers of
+    /// both; what it is for the request 0 is said before any.
+    async fn server(answer: fn(usize, usize) -> &'static str) -> Connections {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for number in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream, number, answer));
+            }
+        });
+        Connections::to(&url, None).unwrap()
+    }
+
+    async fn serve(mut stream: TcpStream, number: usize, answer: fn(usize, usize) -> &'static str) {
+        let mut request = vec![0; REQUEST.len()];
+        for nth in 0.. {
+            if stream.write_all(answer(number, nth).as_bytes()).await.is_err()
+                || stream.read_exact(&mut request).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Asks twice, and waits before the second time until what was not asked for has come.
+    async fn asked_twice(
+        connections: &Connections,
+        first: Option<Connection>,
+        waits: bool,
+    ) -> (Vec<String>, bool) {
+        let (mut held, mut asking, mut is_in_doubt) = (first, Asking::Held, false);
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            while waits && held.as_mut().is_some_and(|held| held.unread() == Unread::Nothing) {
+                tokio::task::yield_now().await;
+            }
+            let ask = Ask {
+                connections,
+                held: &mut held,
+                asking: &mut asking,
+                is_in_doubt: &mut is_in_doubt,
+            };
+            answers.push(match ask.ask(REQUEST, None).await {
+                Ok((status, _)) => status.to_string(),
+                Err(SendError::Trouble(why) | SendError::Unasked(why)) => why,
+            });
+        }
+        (answers, is_in_doubt)
+    }
+
+    const FOUND: &str = "HTTP/1.1 200 OK\r\n\r\n";
+    const ABSENT: &str = "HTTP/1.1 404 Not Found\r\n\r\n";
+
+    #[tokio::test]
+    async fn what_comes_before_the_first_question_answers_none() {
+        let connections = server(|connection, nth| match (connection, nth) {
+            (0, 0) => FOUND,
+            (_, 0) => "",
+            _ => ABSENT,
+        })
+        .await;
+        let early = connections.open().await.unwrap();
+        let (answers, is_in_doubt) = asked_twice(&connections, Some(early), false).await;
+        // Either it was seen before it was asked on, or more than one answer came.
+        assert_eq!(answers[1], "404", "{answers:?}");
+        assert!(answers[0] == "404" || is_in_doubt, "{answers:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_no_question_puts_those_before_it_in_doubt_and_is_none_to_the_next_one() {
+        // In one piece with an answer: it is asked again, on its own connection.
+        let connections = server(|connection, nth| match (connection, nth) {
+            (_, 0) => "",
+            (0, 1) => "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            _ => ABSENT,
+        })
+        .await;
+        let (answers, _) = asked_twice(&connections, None, false).await;
+        assert_eq!(answers, ["404", "404"]);
+
+        // Behind it, in a piece that the guard has not read: as long as an answer's buffer.
+        let connections = server(|connection, nth| match (connection, nth) {
+            (_, 0) => "",
+            (0, 1) => long_and_unasked(),
+            _ => ABSENT,
+        })
+        .await;
+        let (answers, is_in_doubt) = asked_twice(&connections, None, true).await;
+        assert_eq!((answers, is_in_doubt), (vec!["200".to_owned(), "404".to_owned()], true));
+    }
+
+    /// An answer that fills the buffer that answers are read into, and another one.
+    fn long_and_unasked() -> &'static str {
+        static BOTH: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+            let frame = "HTTP/1.1 200 OK\r\nx: \r\n\r\n";
+            let filling = "y".repeat(connections::BUFFER - frame.len());
+            format!("HTTP/1.1 200 OK\r\nx: {filling}\r\n\r\n{FOUND}")
+        });
+        &BOTH
+    }
+
+    #[tokio::test]
+    async fn a_server_that_always_says_more_than_it_was_asked_is_believed_nothing() {
+        let connections = server(|_, nth| match nth {
+            0 => "",
+            _ => "HTTP/1.1 200 OK\r\n\r\n<Error/>",
+        })
+        .await;
+        let (answers, _) = asked_twice(&connections, None, false).await;
+        for answer in answers {
+            assert!(answer.starts_with("more came than the answer"), "{answer}");
+        }
+    }
 
     #[test]
     fn headers_are_found_by_their_whole_name_in_any_case() {

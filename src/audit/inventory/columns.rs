@@ -83,9 +83,8 @@ impl ColumnRows {
             |error: parquet::errors::ParquetError| ColumnsError::Unreadable(error.to_string());
         contained(|| {
             parquet_limits::check_footer(&file).map_err(ColumnsError::Unreadable)?;
-            let own = file
-                .try_clone()
-                .map_err(|error| ColumnsError::Unreadable(error.to_string()))?;
+            let own =
+                file.try_clone().map_err(|error| ColumnsError::Unreadable(error.to_string()))?;
             let builder = ParquetRecordBatchReaderBuilder::try_new(own).map_err(unreadable)?;
             has_fields(builder.schema())?;
             let dictionary =
@@ -135,10 +134,7 @@ impl ColumnRows {
                 None => return Err(at(format!("{key} has no size"))),
             };
             seen(&ObjectRow {
-                bucket: columns
-                    .bucket
-                    .get(row)
-                    .ok_or_else(|| at("it has no bucket".to_owned()))?,
+                bucket: columns.bucket.get(row).ok_or_else(|| at("it has no bucket".to_owned()))?,
                 key,
                 version_id: columns.version.get(row),
                 is_latest: columns.latest.get(row).unwrap_or(true),

@@ -75,11 +75,15 @@ pub(super) fn check(file: &File) -> Result<u64, String> {
         })
     });
     if footer.types.is_empty() || footer.types.len() > MOST_TYPES || !is_tree {
-        return Err(format!("its {} types are no tree of at most {MOST_TYPES}", footer.types.len()));
+        return Err(format!(
+            "its {} types are no tree of at most {MOST_TYPES}",
+            footer.types.len()
+        ));
     }
-    let rows = footer.stripes.iter().fold(0_u64, |sum, stripe| {
-        sum.saturating_add(stripe.number_of_rows())
-    });
+    let rows = footer
+        .stripes
+        .iter()
+        .fold(0_u64, |sum, stripe| sum.saturating_add(stripe.number_of_rows()));
     check_rows(rows.max(footer.number_of_rows()), size)?;
     let mut dictionary = 0;
     for (number, stripe) in footer.stripes.iter().enumerate() {
@@ -176,7 +180,9 @@ impl Packing {
     fn unpack(self, bytes: &[u8], place: &str) -> Result<Vec<u8>, String> {
         let length = self.length(bytes, place)?;
         if length > LARGEST_PART {
-            return Err(format!("{place} unpacks to {length} bytes, and {LARGEST_PART} are allowed"));
+            return Err(format!(
+                "{place} unpacks to {length} bytes, and {LARGEST_PART} are allowed"
+            ));
         }
         let mut whole = Vec::new();
         for (piece, is_packed) in self.pieces(bytes, place)? {
@@ -188,5 +194,109 @@ impl Packing {
             }
         }
         Ok(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::DeflateEncoder};
+    use orc_rust::proto::{ColumnEncoding, Stream, StripeInformation, Type};
+
+    use super::*;
+
+    fn piece(bytes: &[u8]) -> Vec<u8> {
+        let mut out = DeflateEncoder::new(vec![0; HEADER], Compression::best());
+        out.write_all(bytes).unwrap();
+        let mut piece = out.finish().unwrap();
+        let length = u32::try_from(piece.len() - HEADER).unwrap() << 1;
+        piece[..HEADER].copy_from_slice(&length.to_le_bytes()[..HEADER]);
+        piece
+    }
+
+    /// A file of one stripe with one stream, which is these bytes; `change` makes it another.
+    fn file(stream: &[u8], change: impl FnOnce(&mut Footer, &mut StripeFooter)) -> File {
+        let mut of_stripe = StripeFooter {
+            streams: vec![Stream {
+                kind: Some(Kind::Data.into()),
+                column: Some(0),
+                length: Some(stream.len() as u64),
+            }],
+            columns: vec![ColumnEncoding::default()],
+            ..StripeFooter::default()
+        };
+        let mut footer = Footer {
+            types: vec![Type::default()],
+            stripes: vec![StripeInformation {
+                offset: Some(0),
+                index_length: Some(0),
+                data_length: Some(stream.len() as u64),
+                number_of_rows: Some(10),
+                ..StripeInformation::default()
+            }],
+            ..Footer::default()
+        };
+        change(&mut footer, &mut of_stripe);
+        let of_stripe = piece(&of_stripe.encode_to_vec());
+        footer.stripes[0].footer_length = Some(of_stripe.len() as u64);
+        let footer = piece(&footer.encode_to_vec());
+        let postscript = PostScript {
+            footer_length: Some(footer.len() as u64),
+            compression: Some(CompressionKind::Zlib.into()),
+            metadata_length: Some(0),
+            ..PostScript::default()
+        }
+        .encode_to_vec();
+        let mut file = tempfile::tempfile().unwrap();
+        for part in [stream, &of_stripe, &footer, &postscript] {
+            file.write_all(part).unwrap();
+        }
+        file.write_all(&[u8::try_from(postscript.len()).unwrap()]).unwrap();
+        file
+    }
+
+    #[test]
+    fn no_piece_unpacks_to_more_than_its_file_says() {
+        let largest = vec![0; 256 << 10];
+        assert_eq!(check(&file(&piece(&largest), |_, _| {})), Ok(0));
+        let bomb = piece(&vec![0; 64 << 20]);
+        let refusal = check(&file(&bomb, |_, _| {})).unwrap_err();
+        assert_eq!(
+            refusal,
+            format!(
+                "stripe 0: a piece of {} bytes unpacks to more than the 262144 that the file allows",
+                bomb.len() - HEADER
+            )
+        );
+        let pieces = piece(&largest).repeat(5000);
+        let refusal = check(&file(&pieces, |_, _| {})).unwrap_err();
+        assert!(refusal.starts_with("stripe 0 unpacks to more than 1073741824 bytes"), "{refusal}");
+        assert_eq!(
+            check(&file(&pieces[..100], |_, _| {})),
+            Err("stripe 0: a piece is cut off".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_the_reader_would_believe_is_looked_at() {
+        let refusal = |change: fn(&mut Footer, &mut StripeFooter)| {
+            check(&file(&piece(b"text"), change)).unwrap_err()
+        };
+        let cases = [
+            refusal(|footer, _| footer.types[0].subtypes = vec![0]),
+            refusal(|footer, _| footer.types = vec![Type::default(); 257]),
+            refusal(|footer, _| footer.number_of_rows = Some(u64::MAX)),
+            refusal(|footer, _| footer.stripes[0].offset = Some(u64::MAX)),
+            refusal(|footer, _| footer.stripes[0].data_length = Some(1 << 40)),
+            refusal(|_, stripe| stripe.columns.clear()),
+            refusal(|_, stripe| stripe.columns[0].dictionary_size = Some(11)),
+            refusal(|_, stripe| stripe.streams[0].length = Some(u64::MAX)),
+        ];
+        insta::assert_snapshot!(cases.join("\n"));
+        let dictionary = file(&piece(b"text"), |_, stripe| {
+            stripe.streams[0].kind = Some(Kind::DictionaryData.into());
+        });
+        assert_eq!(check(&dictionary), Ok(4));
     }
 }

@@ -280,3 +280,86 @@ impl Thrift<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, sync::Arc};
+
+    use parquet::schema::{parser::parse_message_type, types::SchemaDescriptor};
+
+    use super::*;
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    /// A number as a field holds it.
+    fn zigzag(number: u64) -> Vec<u8> {
+        let (mut number, mut bytes) = (number << 1, Vec::new());
+        while number > 0x7f {
+            bytes.push(u8::try_from(number & 0x7f).unwrap() | 0x80);
+            number >>= 7;
+        }
+        bytes.push(u8::try_from(number).unwrap());
+        bytes
+    }
+
+    /// The header of a page that unpacks to so many bytes with so many values; nothing follows it.
+    fn page(unpacked: u64, values: u64) -> Vec<u8> {
+        let sizes = [&[0x15, 0, 0x15][..], &zigzag(unpacked), &[0x15, 0]].concat();
+        [&sizes[..], &[0x2c, 0x15], &zigzag(values), &[0, 0]].concat()
+    }
+
+    fn sizes(bytes: &[u8]) -> Result<u64, String> {
+        let schema = parse_message_type("message row { required binary key (UTF8); }").unwrap();
+        let column = SchemaDescriptor::new(Arc::new(schema)).column(0);
+        let column = ColumnChunkMetaData::builder(column)
+            .set_data_page_offset(0)
+            .set_total_compressed_size(i64::try_from(bytes.len()).unwrap())
+            .build()
+            .unwrap();
+        pages(&file(bytes), &column).map(|sizes| sizes.whole)
+    }
+
+    #[test]
+    fn a_page_unpacks_to_no_more_than_its_values_take() {
+        assert_eq!(sizes(&[page(1 << 20, 1000), page(70_000, 1)].concat()), Ok((1 << 20) + 70_000));
+        assert_eq!(
+            sizes(&page(1 << 30, 1_000_000)),
+            Err("page 1 unpacks to 1073741824 bytes, and 16777216 are allowed".to_owned())
+        );
+        assert_eq!(
+            sizes(&[page(10, 1), page(1 << 20, 1)].concat()),
+            Err("page 2 unpacks to 1048576 bytes, too many for its 1 values".to_owned())
+        );
+        let cut_off = page(10, 1);
+        assert_eq!(sizes(&cut_off[..4]), Err("page 1: it is cut off".to_owned()));
+        assert_eq!(
+            sizes(&page(10, 1).repeat(MOST_PAGES + 1)),
+            Err("more than 65536 pages".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_footers_lists_are_no_longer_than_the_footer() {
+        let checked = |footer: &[u8]| {
+            let length = u32::try_from(footer.len()).unwrap().to_le_bytes();
+            check_footer(&file(&[footer, &length, MAGIC].concat()))
+        };
+        assert_eq!(checked(&[0]), Ok(()));
+        // A list of 4,294,967,295 structures.
+        assert_eq!(
+            checked(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0]),
+            Err("its footer: a list announces 4294967295 values, more than there are bytes"
+                .to_owned())
+        );
+        assert_eq!(checked(&[0x1c; 1000]), Err("its footer: it is nested too deeply".to_owned()));
+        assert_eq!(checked(&[0x15]), Err("its footer: it is cut off".to_owned()));
+        assert_eq!(
+            check_footer(&file(b"\xff\xff\xff\x7fPAR1")),
+            Err("its footer begins before the file".to_owned())
+        );
+    }
+}

@@ -242,6 +242,75 @@ mod tests {
         }
     }
 
+    const SCHEMA: &str = "Bucket, Key, Size, EncryptionStatus";
+
+    /// What the rows of this text come to.
+    fn read(text: impl Read) -> Result<u64, String> {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut packed = flate2::read::GzEncoder::new(text, flate2::Compression::fast());
+        io::copy(&mut packed, &mut file).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        let mut rows = TextRows::open(file, SCHEMA).unwrap();
+        let mut number = 0;
+        while let Some(read) = rows.next(100, &mut |_| {})? {
+            number += read;
+        }
+        Ok(number)
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        let row = "\"acme\",\"a\",\"1\",\"SSE-S3\"\n";
+        assert_eq!(read(row.repeat(1000).as_bytes()), Ok(1000));
+        let refused = "line 3: a line has more than 262144 bytes, which none of an inventory's has";
+        for endless in [
+            // Of one byte again and again; of fields; within quotes, of lines.
+            ("x", 100 << 20),
+            (",", 100 << 20),
+            ("\"\n", 2 << 20),
+        ] {
+            let (piece, bytes) = endless;
+            let start = format!("{row}{row}{}", &piece[..piece.len() - 1]);
+            let last = piece.as_bytes()[piece.len() - 1];
+            let text = io::Cursor::new(start).chain(io::repeat(last).take(bytes));
+            assert_eq!(read(text), Err(refused.to_owned()), "{piece:?}");
+        }
+        let short = format!("{row}acme,a,1\n");
+        assert_eq!(
+            read(short.as_bytes()),
+            Err("line 2: it has 3 fields, and the manifest names 4".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_file_unpacks_to_a_multiple_of_its_size() {
+        let mut metered = Metered::new(io::repeat(b'\n'), 1 << 20);
+        let mut whole = 0;
+        let refusal = loop {
+            metered.line = 0;
+            match metered.read(&mut [0; BUFFER]) {
+                Ok(read) => whole += read as u64,
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(whole, 400 << 20);
+        assert!(refusal.starts_with("it unpacks to more than 419430400 bytes"), "{refusal}");
+    }
+
+    #[test]
+    fn keys_and_words_are_no_longer_and_no_more_than_s3s() {
+        let key = |length: usize| format!("acme,{},1,SSE-S3\n", "k".repeat(length));
+        assert_eq!(read(key(1024).as_bytes()), Ok(1));
+        let refusal = read(key(1025).as_bytes()).unwrap_err();
+        assert!(refusal.ends_with("has 1025 bytes, and S3 allows 1024"), "{refusal}");
+        let words = |number: usize| -> String {
+            (0..number).map(|it| format!("acme,a,1,W{it}\n")).collect()
+        };
+        assert_eq!(read(words(64).as_bytes()), Ok(64));
+        let refusal = read(words(65).as_bytes()).unwrap_err();
+        assert!(refusal.starts_with("line 65: more than 64 words"), "{refusal}");
+    }
+
     #[test]
     fn a_field_that_nothing_can_be_said_without_is_named() {
         assert_eq!(Fields::of("Bucket, Key, Size").unwrap_err(), "EncryptionStatus");

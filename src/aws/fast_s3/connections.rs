@@ -40,7 +40,7 @@ const STALE: Duration = Duration::from_secs(20);
 /// Each of several addresses is tried for so long at least.
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
 /// The answer to a HEAD takes a few hundred bytes; one that takes more than this is none.
-const BUFFER: usize = 2 << 10;
+pub(super) const BUFFER: usize = 2 << 10;
 const LONGEST: usize = 64 << 10;
 const HEADERS: usize = 64;
 /// So many answers such as 100 Continue may come before the one that is waited for.
@@ -418,6 +418,17 @@ mod tests {
         }
     }
 
+    /// What comes on a connection, once the kernel has it; nothing has its turn meanwhile.
+    fn arrived(connection: &mut dyn Duplex) -> Unread {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match connection.unread() {
+                Unread::Nothing if Instant::now() < deadline => std::thread::yield_now(),
+                unread => return unread,
+            }
+        }
+    }
+
     /// A connection to a server of the test's own, and the server's end of it.
     async fn connected() -> (Connection, TcpStream) {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -440,17 +451,70 @@ mod tests {
         // Written behind tokio's back, and looked for without a turn for its driver.
         let mut theirs = theirs.into_std().unwrap();
         io::Write::write_all(&mut theirs, b"H").unwrap();
-        assert_eq!(connection.unread(), Unread::Something);
+        assert_eq!(arrived(&mut *connection.stream), Unread::Something);
         assert_eq!(connection.unread(), Unread::Something, "it is still there");
 
         let (mut connection, theirs) = connected().await;
         drop(theirs.into_std().unwrap());
-        assert_eq!(connection.unread(), Unread::Ended);
+        assert_eq!(arrived(&mut *connection.stream), Unread::Ended);
 
         let (mut connection, theirs) = connected().await;
         let mut theirs = theirs.into_std().unwrap();
         io::Write::write_all(&mut theirs, b"HTTP/1.1 408 Request Timeout\r\n\r\n").unwrap();
-        assert_eq!(connection.unread(), Unread::Ended);
+        assert_eq!(arrived(&mut *connection.stream), Unread::Ended);
+    }
+
+    /// Both ends of a connection over TLS.
+    async fn over_tls() -> (TlsStream<TcpStream>, tokio_rustls::server::TlsStream<TcpStream>) {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(own.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connecting = async {
+            let socket = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            TlsConnector::from(Arc::new(client)).connect(name, socket).await.unwrap()
+        };
+        let accepting = async {
+            let (socket, _) = listener.accept().await.unwrap();
+            tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(socket).await.unwrap()
+        };
+        tokio::join!(connecting, accepting)
+    }
+
+    #[tokio::test]
+    async fn over_tls_only_what_is_said_in_it_was_not_asked_for() {
+        let (mut ours, mut theirs) = over_tls().await;
+        theirs.flush().await.unwrap();
+        assert_eq!(ours.unread(), Unread::Nothing, "tickets for later sessions are nothing");
+        theirs.write_all(b"H").await.unwrap();
+        theirs.flush().await.unwrap();
+        assert_eq!(arrived(&mut ours), Unread::Something);
+
+        // Some of it was read, and the rest of it decrypted with it.
+        let (mut ours, mut theirs) = over_tls().await;
+        theirs.write_all(b"HTTP").await.unwrap();
+        theirs.flush().await.unwrap();
+        ours.read_exact(&mut [0; 3]).await.unwrap();
+        assert_eq!(arrived(&mut ours), Unread::Something);
+
+        let (mut ours, mut theirs) = over_tls().await;
+        theirs.shutdown().await.unwrap();
+        assert_eq!(arrived(&mut ours), Unread::Ended);
     }
 
     #[tokio::test]
@@ -484,14 +548,8 @@ mod tests {
         assert_eq!(answered(&format!("{plain}<Error>")).await, Err(RequestError::Surplus));
         assert_eq!(answered(&format!("{plain}{plain}")).await, Err(RequestError::Surplus));
         let interim = "HTTP/1.1 102 Processing\r\n\r\n";
-        assert_eq!(
-            answered(&format!("{}{plain}", interim.repeat(INTERIM))).await,
-            whole(true)
-        );
-        assert_eq!(
-            answered(&interim.repeat(INTERIM + 1)).await,
-            Err(RequestError::Garbled)
-        );
+        assert_eq!(answered(&format!("{}{plain}", interim.repeat(INTERIM))).await, whole(true));
+        assert_eq!(answered(&interim.repeat(INTERIM + 1)).await, Err(RequestError::Garbled));
         let last = "HTTP/1.1 404 Not Found\r\nConnection: Close\r\n\r\n";
         assert_eq!(answered(last).await, Ok((404, false, last.to_owned())));
         let old = "HTTP/1.0 200 OK\r\n\r\n";
