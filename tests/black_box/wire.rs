@@ -428,9 +428,9 @@ const READ_AT_ONCE: usize = 2048;
 /// An answer now and then has one behind it that nobody asked for, and says that something is
 /// encrypted: in the same piece, or in the next one.
 fn unasked_now_and_then(head: &Head) -> Reply {
-    Reply::Bytes(match (head.is_ours, head.nth % 4) {
-        (true, 2) => half_encrypted(head.object, 0) + &encrypted(),
-        (true, 3) => half_encrypted(head.object, READ_AT_ONCE) + &encrypted(),
+    Reply::Bytes(match (head.is_ours, head.nth, head.connection % 2) {
+        (true, 2, 0) => half_encrypted(head.object, 0) + &encrypted(),
+        (true, 2, _) => half_encrypted(head.object, READ_AT_ONCE) + &encrypted(),
         _ => half_encrypted(head.object, 0),
     })
 }
@@ -446,9 +446,7 @@ fn expect_each_as_it_is((_, document): &(Played, Value)) {
 fn an_answer_that_nobody_asked_for_is_taken_for_that_of_no_object() {
     let bucket = Bucket::start(None, unasked_now_and_then);
     expect_each_as_it_is(&bucket.audit("http", &[]));
-    let heads = bucket.heads();
-    assert!(heads.len() > OBJECTS, "what was in doubt was asked again");
-    assert!(heads.iter().any(|head| head.nth > 2), "connections are used again");
+    assert!(bucket.heads().len() > OBJECTS, "what was in doubt was asked again");
 }
 
 #[test]
