@@ -3,6 +3,7 @@
 //! required is the policy.
 
 use std::{
+    io::Read as _,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -28,6 +29,10 @@ use crate::{
         watch_options::{OnOrphan, OnStop, OnUnjudged, TerminationRules, WatchLimits},
     },
 };
+
+/// A settings file larger than this is refused, in bytes: its reader takes time in proportion to
+/// the square of some of what can stand in it.
+const LARGEST_FILE: u64 = 128 << 10;
 
 /// Where settings are looked for when nobody names a file.
 pub const DEFAULT_FILE: &str = "/etc/emr-etl-guard/guard.yml";
@@ -411,8 +416,7 @@ impl Settings {
     /// As much of the settings as it takes to tell somebody that they cannot be used, where there
     /// is that much.
     pub(crate) fn for_alerts(given: Options, file: Option<&Path>) -> Option<Self> {
-        let text =
-            file_of(file).and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let text = file_of(file).and_then(|path| whole(path).ok()).unwrap_or_default();
         let stored: serde_yaml::Value = serde_yaml::from_str(&text).unwrap_or_default();
         let text = |key: &str| stored.get(key).and_then(|value| value.as_str().map(str::to_owned));
         let one = |key: &str| stored.get(key).cloned();
@@ -574,10 +578,22 @@ fn in_force(
     Ok(exceptions)
 }
 
+/// The text of a settings file, which has an end.
+fn whole(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(std::io::Error::other(format!(
+            "larger than {LARGEST_FILE} bytes; this is no settings file"
+        )));
+    }
+    Ok(text)
+}
+
 fn read(path: &Path) -> Result<(Options, Option<SettingsFile>), SettingsError> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Unreadable { file: file.clone(), source })?;
+    let text =
+        whole(path).map_err(|source| SettingsError::Unreadable { file: file.clone(), source })?;
     let read =
         Some(SettingsFile { path: path.to_owned(), sha256: crate::base::digest::sha256(&text) });
     if text.trim().is_empty() {
@@ -620,6 +636,24 @@ mod tests {
         assert_eq!(settings.watch.judge_within, Duration::from_secs(900));
         assert_eq!(settings.policy.require, [Protection::InTransit]);
         assert_eq!(settings.policy.accept_encryption.len(), 3);
+    }
+
+    const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:alerts";
+
+    #[test]
+    fn a_settings_file_has_an_end_and_aliases_of_aliases_are_not_written_out() {
+        let fitting = format!("#{}\n", "x".repeat(128 * 1024 - 2));
+        assert!(resolve(Options::default(), &fitting).is_ok());
+        assert_eq!(
+            resolve(Options::default(), &format!("{fitting}#")).unwrap_err(),
+            "guard.yml: larger than 131072 bytes; this is no settings file"
+        );
+        let laughs: String =
+            (1..40).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}, *a{0}]\n", n - 1)).collect();
+        let laughs = file(&format!("a0: &a0 x\n{laughs}alert_sns: {TOPIC}\n"));
+        assert!(Settings::for_alerts(Options::default(), Some(laughs.path())).is_none());
+        let plain = file(&format!("unknown: x\nalert_sns: {TOPIC}\n"));
+        assert!(Settings::for_alerts(Options::default(), Some(plain.path())).is_some());
     }
 
     #[test]
