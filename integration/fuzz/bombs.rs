@@ -65,9 +65,29 @@ fn numbered(number: usize, piece: impl Fn(usize) -> String) -> String {
 
 /// All of them.
 pub(crate) fn bombs() -> Vec<Bomb> {
+    let refused = refused().into_iter().map(|(name, text)| {
+        // A directive stands before everything else.
+        let text = if text.starts_with('%') { text } else { recorded(&text) };
+        Bomb { name, text, end: BombEnd::Refused }
+    });
+    let sealed = sealed().into_iter().map(|(name, text)| Bomb {
+        name,
+        text: recorded(&text),
+        end: BombEnd::Sealed,
+    });
+    refused.chain(sealed).collect()
+}
+
+/// What is left of a config's size beside the recorded one.
+fn room() -> usize {
+    LARGEST - RECORDED.len() - 200
+}
+
+/// Those that exceed a limit.
+fn refused() -> Vec<(&'static str, String)> {
     let laughs = numbered(30, |n| format!("b{0}: &b{0} [*b{n}, *b{n}, *b{n}]\n", n + 1));
-    let room = LARGEST - RECORDED.len() - 200;
-    let refused = [
+    let room = room();
+    vec![
         (
             "a text aliased many times",
             format!("a: &a \"{}\"\nb: [{}]", "x".repeat(50_000), repeated("*a, ", 14_000)),
@@ -104,9 +124,14 @@ pub(crate) fn bombs() -> Vec<Bomb> {
         ("questions", repeated("? ", room / 2)),
         ("keys within keys", repeated("a: ", room / 3)),
         ("a comment of tabs, and one outside", format!("# {}\na:\tb", "\t".repeat(room))),
-    ];
+    ]
+}
+
+/// Those that are within every limit.
+fn sealed() -> Vec<(&'static str, String)> {
+    let room = room();
     let nested = numbered(25, |n| format!("&n{n} ["));
-    let sealed = [
+    vec![
         (
             "a list on one line, within the limits",
             format!("a: [{}]", numbered(19_000, |n| format!("{n:050}, "))),
@@ -151,16 +176,5 @@ pub(crate) fn bombs() -> Vec<Bomb> {
         ("blank lines", "\n".repeat(room)),
         ("escapes of ERB", format!("# {}", "<%% ".repeat(room / 4))),
         ("tags of ERB", format!("# {}", "<%='x'%>".repeat(room / 8))),
-    ];
-    let refused = refused.into_iter().map(|(name, text)| {
-        // A directive stands before everything else.
-        let text = if text.starts_with('%') { text } else { recorded(&text) };
-        Bomb { name, text, end: BombEnd::Refused }
-    });
-    let sealed = sealed.into_iter().map(|(name, text)| Bomb {
-        name,
-        text: recorded(&text),
-        end: BombEnd::Sealed,
-    });
-    refused.chain(sealed).collect()
+    ]
 }

@@ -7,7 +7,9 @@ use std::fs::File;
 
 use flate2::read::DeflateDecoder;
 use orc_prost::Message;
-use orc_rust::proto::{CompressionKind, Footer, PostScript, StripeFooter, stream::Kind};
+use orc_rust::proto::{
+    CompressionKind, Footer, PostScript, StripeFooter, StripeInformation, stream::Kind,
+};
 
 use crate::audit::inventory::limits::{LARGEST_GROUP, LARGEST_PART, check_rows, measure, part};
 
@@ -35,6 +37,35 @@ struct Packing {
 /// In words, when the file is no ORC, or exceeds a limit.
 pub(super) fn check(file: &File) -> Result<u64, String> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
+    let (packing, footer) = read_tail(file, size)?;
+    // Each type stands before those within it, or reading them would never end.
+    let is_tree = footer.types.iter().enumerate().all(|(place, kind)| {
+        kind.subtypes.iter().all(|below| {
+            usize::try_from(*below).is_ok_and(|below| below > place && below < footer.types.len())
+        })
+    });
+    if footer.types.is_empty() || footer.types.len() > MOST_TYPES || !is_tree {
+        return Err(format!(
+            "its {} types are no tree of at most {MOST_TYPES}",
+            footer.types.len()
+        ));
+    }
+    let rows = footer
+        .stripes
+        .iter()
+        .fold(0_u64, |sum, stripe| sum.saturating_add(stripe.number_of_rows()));
+    check_rows(rows.max(footer.number_of_rows()), size)?;
+    let mut dictionary = 0;
+    for (number, stripe) in footer.stripes.iter().enumerate() {
+        let of_it = check_stripe(file, packing, stripe, footer.types.len())
+            .map_err(|why| format!("stripe {number} {why}"))?;
+        dictionary = dictionary.max(of_it);
+    }
+    Ok(dictionary)
+}
+
+/// How the file is packed, and its footer.
+fn read_tail(file: &File, size: u64) -> Result<(Packing, Footer), String> {
     let last = size.checked_sub(1).ok_or("it is empty")?;
     let length = u64::from(part(file, last, 1, 1)?[0]);
     let tail = last.checked_sub(length).ok_or("its postscript begins before the file")?;
@@ -64,137 +95,125 @@ pub(super) fn check(file: &File) -> Result<u64, String> {
     let metadata_at =
         footer_at.checked_sub(of_metadata).ok_or("its metadata begins before the file")?;
     let metadata = part(file, metadata_at, of_metadata, LARGEST_PART)?;
-    packing.unpack(&metadata, "its metadata")?;
+    packing.unpack(&metadata).map_err(|why| format!("its metadata {why}"))?;
     let footer = part(file, footer_at, of_footer, LARGEST_PART)?;
-    let footer = Footer::decode(&*packing.unpack(&footer, "its footer")?)
-        .map_err(|error| format!("its footer: {error}"))?;
-    // Each type stands before those within it, or reading them would never end.
-    let is_tree = footer.types.iter().enumerate().all(|(place, kind)| {
-        kind.subtypes.iter().all(|below| {
-            usize::try_from(*below).is_ok_and(|below| below > place && below < footer.types.len())
-        })
-    });
-    if footer.types.is_empty() || footer.types.len() > MOST_TYPES || !is_tree {
-        return Err(format!(
-            "its {} types are no tree of at most {MOST_TYPES}",
-            footer.types.len()
-        ));
+    let footer = packing.unpack(&footer).map_err(|why| format!("its footer {why}"))?;
+    let footer = Footer::decode(&*footer).map_err(|error| format!("its footer: {error}"))?;
+    Ok((packing, footer))
+}
+
+/// The largest dictionary of a stripe.
+fn check_stripe(
+    file: &File,
+    packing: Packing,
+    stripe: &StripeInformation,
+    types: usize,
+) -> Result<u64, String> {
+    let data = stripe.index_length().checked_add(stripe.data_length());
+    let end = data.and_then(|data| stripe.offset().checked_add(data));
+    let (Some(data), Some(end)) = (data, end) else {
+        return Err("ends behind every file".to_owned());
+    };
+    if data > LARGEST_STRIPE {
+        return Err(format!("has {data} bytes, and {LARGEST_STRIPE} are allowed"));
     }
-    let rows = footer
-        .stripes
-        .iter()
-        .fold(0_u64, |sum, stripe| sum.saturating_add(stripe.number_of_rows()));
-    check_rows(rows.max(footer.number_of_rows()), size)?;
-    let mut dictionary = 0;
-    for (number, stripe) in footer.stripes.iter().enumerate() {
-        let place = format!("stripe {number}");
-        let data = stripe.index_length().checked_add(stripe.data_length());
-        let end = data.and_then(|data| stripe.offset().checked_add(data));
-        let (Some(data), Some(end)) = (data, end) else {
-            return Err(format!("{place} ends behind every file"));
-        };
-        if data > LARGEST_STRIPE {
-            return Err(format!("{place} has {data} bytes, and {LARGEST_STRIPE} are allowed"));
-        }
-        let packed = part(file, end, stripe.footer_length(), LARGEST_PART)?;
-        let footer_of = StripeFooter::decode(&*packing.unpack(&packed, &place)?)
-            .map_err(|error| format!("{place}: {error}"))?;
-        if footer_of.columns.len() != footer.types.len() {
+    let footer = packing.unpack(&part(file, end, stripe.footer_length(), LARGEST_PART)?)?;
+    let footer =
+        StripeFooter::decode(&*footer).map_err(|error| format!("has a broken footer: {error}"))?;
+    if footer.columns.len() != types {
+        return Err(format!("has {} columns, and the file {types} types", footer.columns.len()));
+    }
+    let most = stripe.number_of_rows();
+    if footer.columns.iter().any(|column| u64::from(column.dictionary_size()) > most) {
+        return Err("has a dictionary with more texts than it has rows".to_owned());
+    }
+    let (mut offset, mut whole, mut dictionary) = (stripe.offset(), 0_u64, 0);
+    for stream in &footer.streams {
+        let next = offset
+            .checked_add(stream.length())
+            .filter(|next| *next <= end)
+            .ok_or("has a stream that ends behind it")?;
+        let unpacked = packing.length(&part(file, offset, stream.length(), LARGEST_STRIPE)?)?;
+        whole = whole.saturating_add(unpacked);
+        if whole > LARGEST_GROUP {
             return Err(format!(
-                "{place} has {} columns, and the file {} types",
-                footer_of.columns.len(),
-                footer.types.len()
+                "unpacks to more than {LARGEST_GROUP} bytes, which no inventory's does"
             ));
         }
-        for column in &footer_of.columns {
-            if u64::from(column.dictionary_size()) > stripe.number_of_rows() {
-                return Err(format!("{place} has a dictionary with more texts than it has rows"));
-            }
+        if stream.kind() == Kind::DictionaryData {
+            dictionary = dictionary.max(unpacked);
         }
-        let (mut offset, mut whole) = (stripe.offset(), 0_u64);
-        for stream in &footer_of.streams {
-            let length = stream.length();
-            let next = offset.checked_add(length).filter(|next| *next <= end);
-            let Some(next) = next else {
-                return Err(format!("{place}: a stream ends behind the stripe"));
-            };
-            let packed = part(file, offset, length, LARGEST_STRIPE)?;
-            let unpacked = packing.length(&packed, &place)?;
-            whole = whole.saturating_add(unpacked);
-            if whole > LARGEST_GROUP {
-                return Err(format!(
-                    "{place} unpacks to more than {LARGEST_GROUP} bytes, which no inventory's does"
-                ));
-            }
-            if stream.kind() == Kind::DictionaryData {
-                dictionary = dictionary.max(unpacked);
-            }
-            offset = next;
-        }
+        offset = next;
     }
     Ok(dictionary)
 }
 
 impl Packing {
-    /// The pieces, and whether each is packed.
-    fn pieces<'a>(self, mut bytes: &'a [u8], place: &str) -> Result<Vec<(&'a [u8], bool)>, String> {
+    /// Goes through the pieces of a part; `look` is told whether each is packed.
+    fn each(
+        self,
+        mut bytes: &[u8],
+        mut look: impl FnMut(&[u8], bool) -> Result<(), String>,
+    ) -> Result<(), String> {
         if self.kind == CompressionKind::None {
-            return Ok(vec![(bytes, false)]);
+            return look(bytes, false);
         }
-        let cut_off = || format!("{place}: a piece is cut off");
-        let mut pieces = Vec::new();
+        let cut_off = "has a piece that is cut off";
         while !bytes.is_empty() {
-            let (header, rest) = bytes.split_first_chunk::<HEADER>().ok_or_else(cut_off)?;
+            let (header, rest) = bytes.split_first_chunk::<HEADER>().ok_or(cut_off)?;
             let header = u32::from_le_bytes([header[0], header[1], header[2], 0]);
             let length = usize::try_from(header >> 1).map_err(|error| error.to_string())?;
-            let (piece, rest) = rest.split_at_checked(length).ok_or_else(cut_off)?;
-            pieces.push((piece, header & 1 == 0));
+            let (piece, rest) = rest.split_at_checked(length).ok_or(cut_off)?;
+            look(piece, header & 1 == 0)?;
             bytes = rest;
         }
-        Ok(pieces)
+        Ok(())
     }
 
     /// What a part unpacks to, in bytes.
-    fn length(self, bytes: &[u8], place: &str) -> Result<u64, String> {
+    fn length(self, bytes: &[u8]) -> Result<u64, String> {
         let mut whole = 0_u64;
-        for (piece, is_packed) in self.pieces(bytes, place)? {
+        self.each(bytes, |piece, is_packed| {
             let length = if is_packed {
-                measure(DeflateDecoder::new(piece), self.piece + 1)
-                    .map_err(|error| format!("{place}: {error}"))?
+                measure(DeflateDecoder::new(piece), self.piece + 1).map_err(broken)?
             } else {
                 piece.len() as u64
             };
             if is_packed && length > self.piece {
                 return Err(format!(
-                    "{place}: a piece of {} bytes unpacks to more than the {} that the file allows",
+                    "has a piece of {} bytes that unpacks to more than the {} that the file allows",
                     piece.len(),
                     self.piece
                 ));
             }
             whole = whole.saturating_add(length);
-        }
+            Ok(())
+        })?;
         Ok(whole)
     }
 
     /// A part, unpacked.
-    fn unpack(self, bytes: &[u8], place: &str) -> Result<Vec<u8>, String> {
-        let length = self.length(bytes, place)?;
+    fn unpack(self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let length = self.length(bytes)?;
         if length > LARGEST_PART {
-            return Err(format!(
-                "{place} unpacks to {length} bytes, and {LARGEST_PART} are allowed"
-            ));
+            return Err(format!("unpacks to {length} bytes, and {LARGEST_PART} are allowed"));
         }
         let mut whole = Vec::new();
-        for (piece, is_packed) in self.pieces(bytes, place)? {
+        self.each(bytes, |piece, is_packed| {
             if is_packed {
-                std::io::copy(&mut DeflateDecoder::new(piece), &mut whole)
-                    .map_err(|error| format!("{place}: {error}"))?;
+                std::io::copy(&mut DeflateDecoder::new(piece), &mut whole).map_err(broken)?;
             } else {
                 whole.extend_from_slice(piece);
             }
-        }
+            Ok(())
+        })?;
         Ok(whole)
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
+fn broken(error: std::io::Error) -> String {
+    format!("has a piece that cannot be unpacked: {error}")
 }
 
 #[cfg(test)]
@@ -202,7 +221,7 @@ mod tests {
     use std::io::Write as _;
 
     use flate2::{Compression, write::DeflateEncoder};
-    use orc_rust::proto::{ColumnEncoding, Stream, StripeInformation, Type};
+    use orc_rust::proto::{ColumnEncoding, Stream, Type};
 
     use super::*;
 
@@ -265,7 +284,7 @@ mod tests {
         assert_eq!(
             refusal,
             format!(
-                "stripe 0: a piece of {} bytes unpacks to more than the 262144 that the file allows",
+                "stripe 0 has a piece of {} bytes that unpacks to more than the 262144 that the file allows",
                 bomb.len() - HEADER
             )
         );
@@ -274,7 +293,7 @@ mod tests {
         assert!(refusal.starts_with("stripe 0 unpacks to more than 1073741824 bytes"), "{refusal}");
         assert_eq!(
             check(&file(&pieces[..100], |_, _| {})),
-            Err("stripe 0: a piece is cut off".to_owned())
+            Err("stripe 0 has a piece that is cut off".to_owned())
         );
     }
 
