@@ -87,12 +87,15 @@ impl ColumnRows {
                 file.try_clone().map_err(|error| ColumnsError::Unreadable(error.to_string()))?;
             let builder = ParquetRecordBatchReaderBuilder::try_new(own).map_err(unreadable)?;
             has_fields(builder.schema())?;
-            let dictionary =
-                parquet_limits::check_groups(&file, builder.metadata().row_groups(), |column| {
+            let dictionary = parquet_limits::check_groups(
+                &looked_at,
+                builder.metadata().row_groups(),
+                |column| {
                     let path = column.column_path().parts();
                     path.first().is_some_and(|name| COLUMNS.contains(&name.as_str()))
-                })
-                .map_err(ColumnsError::Unreadable)?;
+                },
+            )
+            .map_err(ColumnsError::Unreadable)?;
             let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
             let batches = builder
                 .with_projection(mask)
