@@ -648,8 +648,9 @@ mod tests {
             resolve(Options::default(), &format!("{fitting}#")).unwrap_err(),
             "guard.yml: larger than 131072 bytes; this is no settings file"
         );
-        let laughs: String =
+        let laughs: Vec<String> =
             (1..40).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}, *a{0}]\n", n - 1)).collect();
+        let laughs = laughs.concat();
         let laughs = file(&format!("a0: &a0 x\n{laughs}alert_sns: {TOPIC}\n"));
         assert!(Settings::for_alerts(Options::default(), Some(laughs.path())).is_none());
         let plain = file(&format!("unknown: x\nalert_sns: {TOPIC}\n"));

@@ -286,9 +286,10 @@ mod tests {
     fn a_file_unpacks_to_a_multiple_of_its_size() {
         let mut metered = Metered::new(io::repeat(b'\n'), 1 << 20);
         let mut whole = 0;
+        let mut buffer = vec![0; BUFFER];
         let refusal = loop {
             metered.line = 0;
-            match metered.read(&mut [0; BUFFER]) {
+            match metered.read(&mut buffer) {
                 Ok(read) => whole += read as u64,
                 Err(error) => break error.to_string(),
             }
@@ -303,8 +304,9 @@ mod tests {
         assert_eq!(read(key(1024).as_bytes()), Ok(1));
         let refusal = read(key(1025).as_bytes()).unwrap_err();
         assert!(refusal.ends_with("has 1025 bytes, and S3 allows 1024"), "{refusal}");
-        let words = |number: usize| -> String {
-            (0..number).map(|it| format!("acme,a,1,W{it}\n")).collect()
+        let words = |number: usize| {
+            let lines: Vec<String> = (0..number).map(|it| format!("acme,a,1,W{it}\n")).collect();
+            lines.concat()
         };
         assert_eq!(read(words(64).as_bytes()), Ok(64));
         let refusal = read(words(65).as_bytes()).unwrap_err();

@@ -183,8 +183,10 @@ mod tests {
 
     #[test]
     fn directives_are_few_and_short() {
-        let directives = |number: usize| -> String {
-            (0..number).map(|it| format!("%TAG !t{it}! tag:x,2000:\n")).collect()
+        let directives = |number: usize| {
+            let lines: Vec<String> =
+                (0..number).map(|it| format!("%TAG !t{it}! tag:x,2000:\n")).collect();
+            lines.concat()
         };
         assert!(loaded(&format!("{}---\na: b\n", directives(16))).is_ok());
         let refusal = loaded(&format!("{}---\na: b\n", directives(17))).unwrap_err();
