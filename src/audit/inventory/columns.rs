@@ -83,9 +83,9 @@ impl ColumnRows {
             |error: parquet::errors::ParquetError| ColumnsError::Unreadable(error.to_string());
         contained(|| {
             parquet_limits::check_footer(&file).map_err(ColumnsError::Unreadable)?;
-            let own =
+            let looked_at =
                 file.try_clone().map_err(|error| ColumnsError::Unreadable(error.to_string()))?;
-            let builder = ParquetRecordBatchReaderBuilder::try_new(own).map_err(unreadable)?;
+            let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
             has_fields(builder.schema())?;
             let dictionary = parquet_limits::check_groups(
                 &looked_at,
