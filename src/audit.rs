@@ -4,7 +4,7 @@ pub(crate) mod accepted;
 pub(crate) mod by_inventory;
 pub(crate) mod error;
 pub(crate) mod inputs;
-pub(crate) mod inventory;
+pub mod inventory;
 pub(crate) mod object_row;
 pub mod offenders;
 pub(crate) mod options;

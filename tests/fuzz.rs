@@ -1,8 +1,15 @@
 //! The fuzz targets' properties on a bounded number of inputs: the recorded configs and command
 //! lines, and mutations of them by a fixed seed.
 
+#[path = "../integration/fuzz/bombs.rs"]
+mod bombs;
+#[path = "support/inventories.rs"]
+#[expect(dead_code, reason = "other tests need the manifests")]
+mod inventories;
 #[path = "../integration/fuzz/properties.rs"]
 mod properties;
+
+use inventories::{Form, Line};
 
 /// A small generator (SplitMix64), so that a run can be repeated by its seed alone.
 struct Dice(u64);
@@ -148,4 +155,53 @@ fn a_config_built_to_exhaust_is_refused_early() {
     ] {
         properties::config(text.as_bytes());
     }
+}
+
+#[test]
+fn each_bomb_is_sealed_or_refused_as_its_limits_say() {
+    for bomb in bombs::bombs() {
+        assert!(bomb.text.len() <= 1 << 20, "{}: {} bytes", bomb.name, bomb.text.len());
+        let (end, said) = bombs::explode(&bomb);
+        let said: String = said.chars().take(200).collect();
+        assert_eq!(end, bomb.end, "{}: {said}", bomb.name);
+    }
+}
+
+/// Files of an inventory of two sizes, as S3 writes them.
+fn inventory_files(form: Form) -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |rows: usize| {
+        let lines: Vec<Line> = (0..rows)
+            .map(|row| {
+                let kind = ["SSE-S3", "SSE-KMS", "NOT-SSE"][row % 3];
+                Line::new(&format!("data/run={}/part-{row:05}", row / 7), 4096, kind)
+            })
+            .collect();
+        let path = folder.path().join(rows.to_string());
+        inventories::file(&path, form, "acme-old", "", [lines].into_iter());
+        std::fs::read(path).unwrap()
+    };
+    vec![file(3), file(300)]
+}
+
+/// The most memory that this process has had resident, in kilobytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap()
+}
+
+#[test]
+fn no_inventory_panics_hangs_or_takes_all_memory() {
+    let mut text = String::new();
+    for packed in inventory_files(Form::Csv) {
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut text)
+            .unwrap();
+    }
+    let packed = inventory_files(Form::Csv).into_iter();
+    let corpus: Vec<Vec<u8>> = packed.chain([text.into_bytes()]).collect();
+    run(&corpus, 2000, 3, properties::inventory_csv);
+    run(&inventory_files(Form::Orc), 2000, 4, properties::inventory_orc);
+    run(&inventory_files(Form::Parquet), 2000, 5, properties::inventory_parquet);
+    assert!(peak() < 1 << 20, "{} kB", peak());
 }

@@ -3,13 +3,18 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
+    io::{Read as _, Seek as _, Write as _},
     os::unix::ffi::OsStrExt as _,
 };
 
-use emr_etl_guard::runners::emr_etl_runner::{
-    config::RunnerConfig,
-    invocation::{ConfigSource, Invocation},
-    seal::Seal,
+use emr_etl_guard::{
+    audit::inventory::read::count_rows,
+    runners::emr_etl_runner::{
+        config::RunnerConfig,
+        invocation::{ConfigSource, Invocation},
+        seal::Seal,
+    },
 };
 
 /// A config of any bytes is refused, or sealed into one that loads as sealed and asks for nothing
@@ -46,4 +51,39 @@ pub(crate) fn argv(bytes: &[u8]) {
     assert_eq!(sealed.config, ConfigSource::Stdin);
     assert_eq!(sealed.persistent, run.persistent);
     assert_eq!(sealed.sealed_argv, run.sealed_argv);
+}
+
+/// The fields of CSV that the corpus has.
+pub(crate) const SCHEMA: &str = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass, EncryptionStatus";
+
+/// A file of an inventory is read to its end, or refused in a few words.
+fn inventory(format: &str, bytes: &[u8]) {
+    let mut file = tempfile();
+    file.write_all(bytes).expect("room on the disk");
+    file.rewind().expect("a file");
+    if let Err(why) = count_rows(format, file, SCHEMA) {
+        assert!(!why.is_empty() && why.len() < 4096, "{} bytes: {why:.4000}", why.len());
+    }
+}
+
+fn tempfile() -> File {
+    tempfile::tempfile().expect("room on the disk")
+}
+
+/// Any text, packed, and the same bytes as they are.
+pub(crate) fn inventory_csv(bytes: &[u8]) {
+    let mut packed = Vec::new();
+    flate2::read::GzEncoder::new(bytes, flate2::Compression::fast())
+        .read_to_end(&mut packed)
+        .expect("it comes from memory");
+    inventory("CSV", &packed);
+    inventory("CSV", bytes);
+}
+
+pub(crate) fn inventory_orc(bytes: &[u8]) {
+    inventory("ORC", bytes);
+}
+
+pub(crate) fn inventory_parquet(bytes: &[u8]) {
+    inventory("Parquet", bytes);
 }

@@ -73,6 +73,8 @@ use xml::{AnswerError, Element};
 const SERVICE: &str = "EC2";
 /// The version of the API, which every request names.
 const VERSION: &str = "2016-11-15";
+/// A list of more pages than this has no end: one call asks for the volumes of 200 instances.
+const MOST_PAGES: usize = 1000;
 /// What a form has unescaped.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -149,6 +151,7 @@ impl Ec2 {
                 match &page.next_token {
                     // It would never end, or end without all of them.
                     Some(token) if seen.contains(token) => Err(AnswerError::RepeatedToken),
+                    Some(_) if seen.len() == MOST_PAGES => Err(AnswerError::Endless),
                     _ => Ok(page),
                 }
             });

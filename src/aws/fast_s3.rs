@@ -42,7 +42,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use crate::{
     aws::{
         fast_s3::{
-            connections::{Connection, Connections, RequestError},
+            connections::{Connection, Connections, RequestError, Unread},
             signature::{NOTHING, Signing},
         },
         log::{CallLog, S3_REQUEST_ID},
@@ -69,8 +69,22 @@ pub(crate) struct FastS3Client {
     is_logged: bool,
 }
 
+/// A server's last answer is waited for no longer than this, where others took longer.
+const LONGEST_SETTLING: Duration = Duration::from_secs(1);
+/// What is asked again, alone on its connection, is believed after so long without another answer.
+const SETTLING_ALONE: Duration = Duration::from_secs(1);
+
 /// How a request on the wire ended.
-pub(crate) type SendResult<'a> = Result<Answer<'a>, String>;
+pub(crate) type SendResult<'a> = Result<Answer<'a>, SendError>;
+
+/// Why a request on the wire came to nothing, in words.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// It may come to something later.
+    Trouble(String),
+    /// More came than was asked for, on a connection that nothing else was asked on.
+    Unasked(String),
+}
 
 impl FastS3Client {
     /// One whose heads stand in the log of requests, or do not: where no document shows them,
@@ -89,6 +103,8 @@ impl FastS3Client {
         FastS3Session {
             wire: self,
             connection: None,
+            asking: Asking::Held,
+            is_in_doubt: false,
             signing: None,
             target: String::new(),
             request: Vec::new(),
@@ -201,26 +217,66 @@ impl Answer<'_> {
 
 /// Where one after the other is asked: with a connection of its own, which is the next one's
 /// afterwards.
+///
+/// Nothing in HTTP/1.1 says which request an answer is for but its place on the connection. So a
+/// connection is empty before each request; when it is not, or when more than one answer has come,
+/// all that it answered here is in doubt, and is to be asked again on connections that serve one
+/// request each.
 pub(crate) struct FastS3Session<'a> {
     wire: &'a FastS3Client,
     connection: Option<Connection>,
+    asking: Asking,
+    /// Whether an answer that was given may be another's.
+    is_in_doubt: bool,
     signing: Option<Arc<Signing>>,
     /// Path and query of the last question, and the whole of it.
     target: String,
     request: Vec<u8>,
 }
 
-impl Drop for FastS3Session<'_> {
-    fn drop(&mut self) {
-        if let (Some(connection), Some(route)) = (self.connection.take(), self.wire.route.get())
-            && let Some(connections) = &route.connections
-        {
-            connections.keep(connection);
-        }
-    }
+/// On which connections a session asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asking {
+    /// On one that is held from one request to the next.
+    Held,
+    /// On a new one for each request.
+    Alone,
 }
 
 impl FastS3Session<'_> {
+    /// Ends a series of questions: whether each answer was the one to its question. If not, all of
+    /// them are to be asked again, which then happens on a connection for each.
+    ///
+    /// An answer too many would mean that each answer behind it was the one to the question before;
+    /// then the last one's is still on its way. So it is waited for, as long as answers take here.
+    pub(crate) async fn settle(&mut self) -> bool {
+        if let Some(mut connection) = self.connection.take()
+            && self.asking == Asking::Held
+        {
+            if connection.answers() > 0 {
+                tokio::time::sleep(connection.slowest().min(LONGEST_SETTLING)).await;
+            }
+            match connection.unread() {
+                Unread::Something => self.is_in_doubt |= connection.answers() > 0,
+                Unread::Ended => {}
+                // It is kept only if it is free.
+                Unread::Nothing => {
+                    let route = self.wire.route.get();
+                    if let Some(connections) = route.and_then(|route| route.connections.as_ref())
+                        && !self.is_in_doubt
+                    {
+                        connections.keep(connection);
+                    }
+                }
+            }
+        }
+        let was_sound = !std::mem::take(&mut self.is_in_doubt);
+        if !was_sound {
+            self.asking = Asking::Alone;
+        }
+        was_sound
+    }
+
     /// Asks for the head of an object in `bucket`, once; none where no way is known.
     pub(crate) async fn head(
         &mut self,
@@ -240,8 +296,13 @@ impl FastS3Session<'_> {
         let sent = match &route.connections {
             Some(connections) => {
                 route.head(signing, &self.target, &mut self.request);
-                let sent =
-                    ask(connections, &mut self.connection, &self.request, route.time_limit).await;
+                let asking = Ask {
+                    connections,
+                    held: &mut self.connection,
+                    asking: &mut self.asking,
+                    is_in_doubt: &mut self.is_in_doubt,
+                };
+                let sent = asking.ask(&self.request, route.time_limit).await;
                 sent.map(|(status, headers)| Answer {
                     status,
                     headers: Headers::Ours(headers),
@@ -254,7 +315,8 @@ impl FastS3Session<'_> {
                     route.request("HEAD", signing, &self.target)?,
                     route.time_limit,
                 )
-                .await;
+                .await
+                .map_err(SendError::Trouble);
                 sent.map(|answer| Answer {
                     status: answer.status().as_u16(),
                     headers: Headers::Sdks(Box::new(answer)),
@@ -269,29 +331,76 @@ impl FastS3Session<'_> {
     }
 }
 
-/// Asks on a connection of ours, which is then held.
-async fn ask<'a>(
-    connections: &Connections,
+/// What a session asks with, on connections of ours.
+struct Ask<'a> {
+    connections: &'a Connections,
     held: &'a mut Option<Connection>,
-    request: &[u8],
-    limit: Option<Duration>,
-) -> Result<(u16, &'a [u8]), String> {
-    loop {
-        let used = match held.take().filter(Connection::is_free) {
-            Some(used) => Some(used),
-            None => connections.waiting().await,
-        };
-        let was_used = used.is_some();
-        let mut connection = match used {
-            Some(used) => used,
-            None => connections.open().await.map_err(in_words)?,
-        };
-        match connection.send(request, limit).await {
-            Ok(status) => return Ok((status, held.insert(connection).headers())),
-            // The other side may have ended it just before: a HEAD can be sent again, and ends at
-            // the latest on a new connection.
-            Err(RequestError::Broken(_)) if was_used => {}
-            Err(trouble) => return Err(in_words(trouble)),
+    asking: &'a mut Asking,
+    is_in_doubt: &'a mut bool,
+}
+
+impl<'a> Ask<'a> {
+    /// A connection that was used before, and is empty.
+    fn used(&mut self) -> Option<Connection> {
+        let held = self.held.take();
+        if *self.asking == Asking::Alone {
+            return None;
+        }
+        if let Some(mut held) = held {
+            match held.unread() {
+                Unread::Nothing if held.is_free() => return Some(held),
+                Unread::Nothing | Unread::Ended => {}
+                Unread::Something => *self.is_in_doubt |= held.answers() > 0,
+            }
+        }
+        self.connections.waiting()
+    }
+
+    /// Asks, and holds the connection afterwards.
+    async fn ask(
+        mut self,
+        request: &[u8],
+        limit: Option<Duration>,
+    ) -> Result<(u16, &'a [u8]), SendError> {
+        let trouble = |why| SendError::Trouble(in_words(why));
+        loop {
+            let used = self.used();
+            let was_used = used.is_some();
+            let mut connection = match used {
+                Some(used) => used,
+                None => self.connections.open().await.map_err(trouble)?,
+            };
+            // What comes before the first question is no answer to it.
+            let sent = match connection.unread() {
+                Unread::Something => Err(RequestError::Surplus),
+                _ => connection.send(request, limit).await,
+            };
+            let sent = match sent {
+                Ok(status) if *self.asking == Asking::Alone => {
+                    tokio::time::sleep(SETTLING_ALONE).await;
+                    match connection.unread() {
+                        Unread::Something => Err(RequestError::Surplus),
+                        Unread::Nothing | Unread::Ended => Ok(status),
+                    }
+                }
+                sent => sent,
+            };
+            match sent {
+                Ok(status) => {
+                    let held = self.held;
+                    return Ok((status, held.insert(connection).headers()));
+                }
+                // The other side may have ended it just before: a HEAD can be sent again, and ends
+                // at the latest on a new connection.
+                Err(RequestError::Broken(_)) if was_used => {}
+                // Once more, where nothing else was asked.
+                Err(RequestError::Surplus) if *self.asking == Asking::Held => {
+                    *self.is_in_doubt |= connection.answers() > 0;
+                    *self.asking = Asking::Alone;
+                }
+                Err(why @ RequestError::Surplus) => return Err(SendError::Unasked(in_words(why))),
+                Err(why) => return Err(trouble(why)),
+            }
         }
     }
 }
@@ -303,6 +412,10 @@ fn in_words(trouble: RequestError) -> String {
         }
         RequestError::Garbled => "what came is no answer of HTTP".to_owned(),
         RequestError::Late => LATE.to_owned(),
+        RequestError::Surplus => {
+            "more came than the answer to what was asked, so that nobody can tell which it is"
+                .to_owned()
+        }
     }
 }
 
@@ -516,6 +629,127 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    const REQUEST: &[u8] = b"HEAD /a HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    /// A server that answers each request on a connection by what `answer` makes of the numbers of
+    /// both; what it is for the request 0 is said before any.
+    async fn server(answer: fn(usize, usize) -> &'static str) -> Connections {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for number in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream, number, answer));
+            }
+        });
+        Connections::to(&url, None).unwrap()
+    }
+
+    async fn serve(mut stream: TcpStream, number: usize, answer: fn(usize, usize) -> &'static str) {
+        let mut request = vec![0; REQUEST.len()];
+        for nth in 0.. {
+            if stream.write_all(answer(number, nth).as_bytes()).await.is_err()
+                || stream.read_exact(&mut request).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Asks twice, and waits before the second time until what was not asked for has come.
+    async fn asked_twice(
+        connections: &Connections,
+        first: Option<Connection>,
+        waits: bool,
+    ) -> (Vec<String>, bool) {
+        let (mut held, mut asking, mut is_in_doubt) = (first, Asking::Held, false);
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            while waits && held.as_mut().is_some_and(|held| held.unread() == Unread::Nothing) {
+                tokio::task::yield_now().await;
+            }
+            let ask = Ask {
+                connections,
+                held: &mut held,
+                asking: &mut asking,
+                is_in_doubt: &mut is_in_doubt,
+            };
+            answers.push(match ask.ask(REQUEST, None).await {
+                Ok((status, _)) => status.to_string(),
+                Err(SendError::Trouble(why) | SendError::Unasked(why)) => why,
+            });
+        }
+        (answers, is_in_doubt)
+    }
+
+    const FOUND: &str = "HTTP/1.1 200 OK\r\n\r\n";
+    const ABSENT: &str = "HTTP/1.1 404 Not Found\r\n\r\n";
+
+    #[tokio::test]
+    async fn what_comes_before_the_first_question_answers_none() {
+        let connections = server(|connection, nth| match (connection, nth) {
+            (0, 0) => FOUND,
+            (_, 0) => "",
+            _ => ABSENT,
+        })
+        .await;
+        let early = connections.open().await.unwrap();
+        let (answers, is_in_doubt) = asked_twice(&connections, Some(early), false).await;
+        // Either it was seen before it was asked on, or more than one answer came.
+        assert_eq!(answers[1], "404", "{answers:?}");
+        assert!(answers[0] == "404" || is_in_doubt, "{answers:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_no_question_puts_those_before_it_in_doubt_and_is_none_to_the_next_one() {
+        // In one piece with an answer: it is asked again, on its own connection.
+        let connections = server(|connection, nth| match (connection, nth) {
+            (_, 0) => "",
+            (0, 1) => "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            _ => ABSENT,
+        })
+        .await;
+        let (answers, _) = asked_twice(&connections, None, false).await;
+        assert_eq!(answers, ["404", "404"]);
+
+        // Behind it, in a piece that the guard has not read: as long as an answer's buffer.
+        let connections = server(|connection, nth| match (connection, nth) {
+            (_, 0) => "",
+            (0, 1) => long_and_unasked(),
+            _ => ABSENT,
+        })
+        .await;
+        let (answers, is_in_doubt) = asked_twice(&connections, None, true).await;
+        assert_eq!((answers, is_in_doubt), (vec!["200".to_owned(), "404".to_owned()], true));
+    }
+
+    /// An answer that fills the buffer that answers are read into, and another one.
+    fn long_and_unasked() -> &'static str {
+        static BOTH: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+            let frame = "HTTP/1.1 200 OK\r\nx: \r\n\r\n";
+            let filling = "y".repeat(connections::BUFFER - frame.len());
+            format!("HTTP/1.1 200 OK\r\nx: {filling}\r\n\r\n{FOUND}")
+        });
+        &BOTH
+    }
+
+    #[tokio::test]
+    async fn a_server_that_always_says_more_than_it_was_asked_is_believed_nothing() {
+        let connections = server(|_, nth| match nth {
+            0 => "",
+            _ => "HTTP/1.1 200 OK\r\n\r\n<Error/>",
+        })
+        .await;
+        let (answers, _) = asked_twice(&connections, None, false).await;
+        for answer in answers {
+            assert!(answer.starts_with("more came than the answer"), "{answer}");
+        }
+    }
 
     #[test]
     fn headers_are_found_by_their_whole_name_in_any_case() {

@@ -16,15 +16,27 @@ use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
         connector_metadata::ConnectorMetadata,
-        http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
+            SharedHttpClient, SharedHttpConnector,
+        },
+        orchestrator::HttpRequest,
         runtime_components::{RuntimeComponents, RuntimeComponentsBuilder},
     },
 };
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::{body::SdkBody, config_bag::ConfigBag};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http_body_util::Limited;
 use rustls::{RootCertStore, pki_types::CertificateDer};
 
 use crate::system::http::authorities;
+
+/// An answer with a longer body, in bytes, is not read to its end: the SDK keeps the whole of it. A
+/// page of a list, the longest that the guard asks for, has about one megabyte.
+const LONGEST_BODY: usize = 32 << 20;
+/// What the SDK writes into the address of the one call whose answer it hands on in pieces; whoever
+/// asks for an object bounds what is read of it.
+const IN_PIECES: &str = "x-id=GetObject";
 
 /// A client as the SDK makes it by default, for as many of its clients as wish: TLS by rustls,
 /// proxies by the environment.
@@ -62,6 +74,28 @@ fn pem(authorities: &[CertificateDer<'_>]) -> String {
     pem
 }
 
+/// Reads no answer without an end.
+#[derive(Debug)]
+struct Bounded(SharedHttpConnector);
+
+impl HttpConnector for Bounded {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let is_in_pieces = request
+            .uri()
+            .split_once('?')
+            .is_some_and(|(_, query)| query.split('&').any(|parameter| parameter == IN_PIECES));
+        let answer = self.0.call(request);
+        HttpConnectorFuture::new(async move {
+            let answer = answer.await?;
+            Ok(if is_in_pieces {
+                answer
+            } else {
+                answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, LONGEST_BODY)))
+            })
+        })
+    }
+}
+
 /// Makes no connector but for a request.
 struct Unvalidated(SharedHttpClient);
 
@@ -77,7 +111,7 @@ impl HttpClient for Unvalidated {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        self.0.http_connector(settings, components)
+        SharedHttpConnector::new(Bounded(self.0.http_connector(settings, components)))
     }
 
     /// Nothing to look at: the default one makes a connector here and throws it away.
@@ -96,9 +130,46 @@ impl HttpClient for Unvalidated {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::ConnectorError};
+    use aws_smithy_types::byte_stream::ByteStream;
     use rustls::pki_types::pem::PemObject as _;
 
     use super::*;
+
+    /// Answers everything with one byte more than may be kept.
+    #[derive(Debug)]
+    struct Endless;
+
+    impl HttpConnector for Endless {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let body = SdkBody::from(vec![b'x'; LONGEST_BODY + 1]);
+            let status =
+                200.try_into().map_err(|error| ConnectorError::other(Box::new(error), None));
+            HttpConnectorFuture::ready(status.map(|status| HttpResponse::new(status, body)))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_not_kept_unless_it_comes_in_pieces() {
+        let bounded = Bounded(SharedHttpConnector::new(Endless));
+        let length = async |uri: &str| {
+            let mut request = HttpRequest::new(SdkBody::empty());
+            request.set_uri(uri).unwrap();
+            let answer = bounded.call(request).await.unwrap();
+            let body = ByteStream::new(answer.into_body()).collect().await;
+            body.map(|body| body.into_bytes().len()).map_err(|error| format!("{error:?}"))
+        };
+        for uri in [
+            "https://s3.example/acme?list-type=2",
+            "https://s3.example/x-id=GetObject",
+            "https://s3.example/acme?prefix=x-id%3DGetObject",
+        ] {
+            let refused = length(uri).await.unwrap_err();
+            assert!(refused.contains("LengthLimitError"), "{uri}: {refused}");
+        }
+        let whole = length("https://s3.example/acme/key?versionId=x&x-id=GetObject").await;
+        assert_eq!(whole, Ok(LONGEST_BODY + 1));
+    }
 
     #[test]
     fn the_sdk_is_given_every_authority_that_can_be_parsed() {

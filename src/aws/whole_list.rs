@@ -11,6 +11,10 @@ use crate::base::{
     lookup::{Lookup, LookupError, LookupErrorKind},
 };
 
+/// A list of more pages is none that AWS keeps of what these calls ask for: clusters, steps,
+/// instances and jobs come by the tens on a page and by the thousands in all.
+const MOST_PAGES: usize = 10_000;
+
 /// Why the pages of a list do not hold all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum PageFault {
@@ -18,6 +22,8 @@ enum PageFault {
     RepeatsMarker,
     #[error("a page holds only what earlier pages held")]
     RepeatsPage,
+    #[error("it has more than {MOST_PAGES} pages")]
+    Endless,
 }
 
 /// What the pages so far have told.
@@ -25,6 +31,7 @@ enum PageFault {
 struct SeenPages {
     markers: HashSet<String>,
     ids: HashSet<String>,
+    pages: usize,
 }
 
 impl SeenPages {
@@ -35,6 +42,10 @@ impl SeenPages {
         ids: impl IntoIterator<Item = &'a str>,
         next: Option<&str>,
     ) -> Result<(), PageFault> {
+        self.pages += 1;
+        if self.pages > MOST_PAGES {
+            return Err(PageFault::Endless);
+        }
         let (mut some, mut new) = (false, false);
         for id in ids {
             some = true;
@@ -137,6 +148,11 @@ mod tests {
             read(&[page("a", "1"), page("b", "2"), page("c", "1")]),
             Err(PageFault::RepeatsMarker)
         );
+        let pages = |number| -> Vec<Page> {
+            (0..number).map(|it| page(&format!("j-{it}"), &format!("m-{it}"))).collect()
+        };
+        assert_eq!(read(&pages(MOST_PAGES)), Ok(()));
+        assert_eq!(read(&pages(MOST_PAGES + 1)), Err(PageFault::Endless));
         let empty = |next: &str| (Vec::new(), Some(next.to_owned()));
         assert_eq!(read(&[empty("1"), empty("2")]), Ok(()));
         assert_eq!(read(&[empty("1"), empty("1")]), Err(PageFault::RepeatsMarker));

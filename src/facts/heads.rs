@@ -14,7 +14,7 @@ use aws_sdk_s3::types::ServerSideEncryption;
 use crate::{
     aws::{
         bucket_region::is_code,
-        fast_s3::{Answer, FastS3Client, FastS3Session, Learner},
+        fast_s3::{Answer, FastS3Client, FastS3Session, Learner, SendError},
     },
     base::{
         aws_calls::{self, Call},
@@ -115,7 +115,15 @@ impl Heads {
                     }
                     _ => return self.by_sdk(key, version).await,
                 },
-                Err(trouble) => (LookupErrorKind::Connection, trouble),
+                Err(SendError::Trouble(why)) => (LookupErrorKind::Connection, why),
+                // Asked again, it would be the same.
+                Err(SendError::Unasked(why)) => {
+                    return Lookup::Unreachable(lookup_error(
+                        version,
+                        LookupErrorKind::UnreadableAnswer,
+                        why,
+                    ));
+                }
             };
             // Before a launch that is the time of one call; where very many are asked, S3's wishes
             // have minutes.

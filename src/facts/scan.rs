@@ -268,6 +268,14 @@ async fn lane(work: Arc<PageWork>, heads: Arc<Heads>, pace: Arc<ScanPace>) -> An
             heads.head(&mut line, &object.key, object.version_id.as_deref(), &mut turn).await;
         answers.push((*index, stored));
     }
+    if !line.settle().await {
+        // One of them may be the answer to another's question.
+        for (index, stored) in &mut answers {
+            let object = &work.objects[*index];
+            let version = object.version_id.as_deref();
+            *stored = heads.head(&mut line, &object.key, version, &mut turn).await;
+        }
+    }
     drop(line);
     drop(turn);
     answers

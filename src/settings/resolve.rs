@@ -31,6 +31,10 @@ use crate::{
     },
 };
 
+/// A settings file larger than this is refused, in bytes: its reader takes time in proportion to
+/// the square of some of what can stand in it.
+const LARGEST_FILE: u64 = 128 << 10;
+
 /// Where settings are looked for when nobody names a file. What it locks holds even where somebody
 /// does.
 pub const DEFAULT_FILE: &str = "/etc/emr-etl-guard/guard.yml";
@@ -888,7 +892,7 @@ struct RawFile(serde_yaml::Value);
 
 impl RawFile {
     fn read(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = std::fs::File::open(path).and_then(|file| whole(&file)).unwrap_or_default();
         Self(serde_yaml::from_str(&text).unwrap_or_default())
     }
 
@@ -927,6 +931,18 @@ fn in_force(
     Ok(exceptions)
 }
 
+/// The text of a settings file, which has an end.
+fn whole(file: &std::fs::File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::other(format!(
+            "larger than {LARGEST_FILE} bytes; this is no settings file"
+        )));
+    }
+    Ok(text)
+}
+
 /// A settings file that was understood.
 #[derive(Debug)]
 struct ReadFile {
@@ -942,9 +958,8 @@ struct ReadFile {
 fn read(path: &Path) -> Result<ReadFile, SettingsError> {
     let name = path.display().to_string();
     let unreadable = |source| SettingsError::Unreadable { file: name.clone(), source };
-    let mut opened = std::fs::File::open(path).map_err(unreadable)?;
-    let mut text = String::new();
-    opened.read_to_string(&mut text).map_err(unreadable)?;
+    let opened = std::fs::File::open(path).map_err(unreadable)?;
+    let text = whole(&opened).map_err(unreadable)?;
     let file = SettingsFile { path: path.to_owned(), sha256: crate::base::digest::sha256(&text) };
     let invalid = |error: serde_yaml::Error| SettingsError::Invalid {
         file: name.clone(),
@@ -1095,6 +1110,25 @@ mod tests {
         assert_eq!(alerts(None).0, page);
         let free = Settings::for_alerts_over(other.path(), given.clone(), None).unwrap();
         assert_eq!(free.alerts.channels[0].name(), "the command /bin/false");
+    }
+
+    const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:alerts";
+
+    #[test]
+    fn a_settings_file_has_an_end_and_aliases_of_aliases_are_not_written_out() {
+        let fitting = format!("#{}\n", "x".repeat(128 * 1024 - 2));
+        assert!(resolve(Options::default(), &fitting).is_ok());
+        assert_eq!(
+            resolve(Options::default(), &format!("{fitting}#")).unwrap_err(),
+            "guard.yml: larger than 131072 bytes; this is no settings file"
+        );
+        let laughs: Vec<String> =
+            (1..40).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}, *a{0}]\n", n - 1)).collect();
+        let laughs = laughs.concat();
+        let laughs = file(&format!("a0: &a0 x\n{laughs}alert_sns: {TOPIC}\n"));
+        assert!(Settings::for_alerts(Options::default(), Some(laughs.path())).is_none());
+        let plain = file(&format!("unknown: x\nalert_sns: {TOPIC}\n"));
+        assert!(Settings::for_alerts(Options::default(), Some(plain.path())).is_some());
     }
 
     #[test]

@@ -57,6 +57,10 @@ enum Reply {
     Silence,
     /// The connection ends instead.
     End,
+    /// These bytes, in one piece.
+    Bytes(String),
+    /// These bytes, and the second ones again and again with a pause between, without an end.
+    Endless(&'static str, &'static str, Duration),
 }
 
 /// A bucket with objects of which each is encrypted.
@@ -222,6 +226,15 @@ impl Serve {
                     return;
                 }
                 Reply::End => (String::new(), true),
+                Reply::Bytes(bytes) => (bytes, false),
+                Reply::Endless(start, piece, pause) => {
+                    let mut sent = stream.get_mut().write_all(start.as_bytes());
+                    while sent.is_ok() {
+                        sent = stream.get_mut().write_all(piece.as_bytes());
+                        std::thread::sleep(pause);
+                    }
+                    return;
+                }
             };
             if stream.get_mut().write_all(answer.as_bytes()).is_err()
                 || stream.get_mut().flush().is_err()
@@ -362,6 +375,7 @@ fn what_follows_on_a_lists_first_page_is_asked_without_the_sdk_as_long_as_it_is_
         (3, 5),
         "a page that is cut off is asked again"
     );
+    assert_eq!(ours_and_sdks(|page| page.to_owned() + &" ".repeat(33 << 20)), (3, 5));
     assert_eq!(ours_and_sdks(|_| "<Error><Code>InternalError</Code></Error>".to_owned()), (3, 5));
 }
 
@@ -395,6 +409,86 @@ fn an_answer_that_never_comes_is_waited_for_no_longer_than_the_time_limit() {
     };
     assert!(of(3).len() > 1 && of(5).len() == 2, "{:?} {:?}", of(3), of(5));
     assert_ne!(of(5)[0], of(5)[1], "a connection that owes an answer is not used again");
+}
+
+/// Half of the objects are not encrypted; what is said of each, in `bytes` or more.
+fn half_encrypted(object: usize, bytes: usize) -> String {
+    let kind =
+        if object.is_multiple_of(2) { "x-amz-server-side-encryption: AES256\r\n" } else { "" };
+    let frame = |filling: &str| {
+        format!("HTTP/1.1 200 OK\r\ncontent-length: 4096\r\n{kind}x: {filling}\r\n\r\n")
+    };
+    let filling = bytes.saturating_sub(frame("").len());
+    frame(&"y".repeat(filling))
+}
+
+/// As many bytes as the guard reads at once: what comes behind is left for the next look.
+const READ_AT_ONCE: usize = 2048;
+
+/// An answer now and then has one behind it that nobody asked for, and says that something is
+/// encrypted: in the same piece, or in the next one.
+fn unasked_now_and_then(head: &Head) -> Reply {
+    Reply::Bytes(match (head.is_ours, head.nth, head.connection % 2) {
+        (true, 2, 0) => half_encrypted(head.object, 0) + &encrypted(),
+        (true, 2, _) => half_encrypted(head.object, READ_AT_ONCE) + &encrypted(),
+        _ => half_encrypted(head.object, 0),
+    })
+}
+
+#[track_caller]
+fn expect_each_as_it_is((_, document): &(Played, Value)) {
+    assert_eq!(document["totals"]["objects"], OBJECTS, "{document:#}");
+    assert_eq!(document["totals"]["offenders"], OBJECTS / 2, "{document:#}");
+    assert_eq!(document["locations"][0]["unseen"], serde_json::json!([]), "{document:#}");
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_is_taken_for_that_of_no_object() {
+    let bucket = Bucket::start(None, unasked_now_and_then);
+    expect_each_as_it_is(&bucket.audit("http", &[]));
+    assert!(bucket.heads().len() > OBJECTS, "what was in doubt was asked again");
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_is_taken_for_that_of_no_object_over_tls_either() {
+    let (pem, certificate) = authority("known");
+    let bucket = Bucket::start(
+        Some(tls(Certificates { sdk: Arc::clone(&certificate), own: certificate })),
+        unasked_now_and_then,
+    );
+    let bundle = bundle(&pem);
+    let file = ("SSL_CERT_FILE", bundle.path().to_str().unwrap());
+    expect_each_as_it_is(&bucket.audit("https", &[file]));
+    assert!(bucket.heads().len() > OBJECTS, "what was in doubt was asked again");
+}
+
+#[test]
+fn where_more_than_was_asked_for_comes_each_time_no_object_is_seen() {
+    let bucket =
+        Bucket::start(None, |head| Reply::Bytes(half_encrypted(head.object, 0) + &encrypted()));
+    let (played, document) = bucket.audit("http", &[]);
+    played.expect_code(69);
+    assert_eq!(document["totals"]["objects"], 0, "{document:#}");
+    let unseen = &document["locations"][0]["unseen"][0];
+    assert_eq!(unseen["objects"].as_u64(), u64::try_from(OBJECTS).ok(), "{document:#}");
+    assert!(unseen.to_string().contains("more came than the answer to what was asked"), "{unseen}");
+}
+
+#[test]
+fn answers_that_have_no_end_are_given_up() {
+    let bucket = Bucket::start(None, |head| match head.object {
+        3 => Reply::Endless("HTTP/1.1 200 OK\r\n", "x: yyyyyyyyyyyyyyyy\r\n", Duration::ZERO),
+        4 => Reply::Endless("", "HTTP/1.1 102 Processing\r\n\r\n", Duration::ZERO),
+        5 => Reply::Endless("HTTP/1.1 200 OK\r\nx: ", "y", Duration::from_millis(100)),
+        _ => Reply::Encrypted,
+    });
+    let limits = [("EMR_ETL_GUARD_AWS_TIMEOUT", "6s"), ("EMR_ETL_GUARD_CONFIRM_TIMEOUT", "10s")];
+    let (played, document) = bucket.audit("http", &limits);
+    played.expect_code(69);
+    assert_eq!(document["totals"]["objects"], OBJECTS - 3, "{document:#}");
+    let unseen = document["locations"][0]["unseen"].to_string();
+    assert!(unseen.contains("what came is no answer of HTTP"), "{unseen}");
+    assert!(unseen.contains("no answer within the time limit"), "{unseen}");
 }
 
 #[test]

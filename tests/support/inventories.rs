@@ -195,7 +195,7 @@ pub(crate) fn file(
         Form::Orc => {
             let first = columns(bucket, &chunks.next().expect("rows"), form, skip);
             let builder = ArrowWriterBuilder::new(file, first.schema())
-                .with_compression(CompressionType::Zstd);
+                .with_compression(CompressionType::Zlib);
             let mut out = builder.try_build().expect("an ORC file");
             out.write(&first).expect("room on the disk");
             chunks.for_each(|lines| {

@@ -13,9 +13,15 @@ use orc_rust::{ArrowReaderBuilder, projection::ProjectionMask as OrcProjection};
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 use time::OffsetDateTime;
 
-use crate::audit::{
-    inventory::kinds::{Kinds, ROWS_AT_ONCE},
-    object_row::ObjectRow,
+use crate::{
+    audit::{
+        inventory::{
+            kinds::{Kinds, ROWS_AT_ONCE},
+            limits, orc_limits, parquet_limits,
+        },
+        object_row::ObjectRow,
+    },
+    system::quietly::quietly,
 };
 
 /// The columns that are looked at, as S3 names them; the first four must be there.
@@ -46,36 +52,63 @@ pub(super) enum ColumnsError {
 pub(super) struct ColumnRows {
     batches: Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>,
     kinds: Kinds,
+    /// How many rows were read.
+    row: u64,
 }
 
 impl ColumnRows {
     pub(super) fn orc(file: File) -> Result<Self, ColumnsError> {
-        let builder = ArrowReaderBuilder::try_new(file)
-            .map_err(|error| ColumnsError::Unreadable(error.to_string()))?;
-        has_fields(&builder.schema())?;
-        let mask = OrcProjection::named_roots(builder.file_metadata().root_data_type(), &COLUMNS);
-        let batches = builder.with_projection(mask).with_batch_size(ROWS_AT_ONCE).build();
-        Ok(Self {
-            batches: Box::new(batches.map(|batch| batch.map_err(|error| error.to_string()))),
-            kinds: Kinds::new(),
+        contained(|| {
+            let dictionary = orc_limits::check(&file).map_err(ColumnsError::Unreadable)?;
+            let builder = ArrowReaderBuilder::try_new(file)
+                .map_err(|error| ColumnsError::Unreadable(error.to_string()))?;
+            has_fields(&builder.schema())?;
+            let mask =
+                OrcProjection::named_roots(builder.file_metadata().root_data_type(), &COLUMNS);
+            let batches = builder
+                .with_projection(mask)
+                .with_batch_size(limits::rows_at_once(dictionary, ROWS_AT_ONCE))
+                .build();
+            Ok(Self {
+                batches: Box::new(batches.map(|batch| batch.map_err(|error| error.to_string()))),
+                kinds: Kinds::new(),
+                row: 0,
+            })
         })
+        .map_err(ColumnsError::Unreadable)?
     }
 
     pub(super) fn parquet(file: File) -> Result<Self, ColumnsError> {
         let unreadable =
             |error: parquet::errors::ParquetError| ColumnsError::Unreadable(error.to_string());
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
-        has_fields(builder.schema())?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
-        let batches = builder
-            .with_projection(mask)
-            .with_batch_size(ROWS_AT_ONCE)
-            .build()
-            .map_err(unreadable)?;
-        Ok(Self {
-            batches: Box::new(batches.map(|batch| batch.map_err(|error| error.to_string()))),
-            kinds: Kinds::new(),
+        contained(|| {
+            parquet_limits::check_footer(&file).map_err(ColumnsError::Unreadable)?;
+            let looked_at =
+                file.try_clone().map_err(|error| ColumnsError::Unreadable(error.to_string()))?;
+            let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
+            has_fields(builder.schema())?;
+            let dictionary = parquet_limits::check_groups(
+                &looked_at,
+                builder.metadata().row_groups(),
+                |column| {
+                    let path = column.column_path().parts();
+                    path.first().is_some_and(|name| COLUMNS.contains(&name.as_str()))
+                },
+            )
+            .map_err(ColumnsError::Unreadable)?;
+            let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
+            let batches = builder
+                .with_projection(mask)
+                .with_batch_size(limits::rows_at_once(dictionary, ROWS_AT_ONCE))
+                .build()
+                .map_err(unreadable)?;
+            Ok(Self {
+                batches: Box::new(batches.map(|batch| batch.map_err(|error| error.to_string()))),
+                kinds: Kinds::new(),
+                row: 0,
+            })
         })
+        .map_err(ColumnsError::Unreadable)?
     }
 
     /// Reads the rows of one batch; none at the end.
@@ -83,22 +116,28 @@ impl ColumnRows {
         &mut self,
         seen: &mut impl FnMut(&ObjectRow<'_>),
     ) -> Result<Option<u64>, String> {
-        let Some(batch) = self.batches.next() else { return Ok(None) };
-        let batch = batch?;
+        let first = self.row;
+        let after = |why: String| format!("after row {first}: {why}");
+        let next = contained(|| self.batches.next()).map_err(after)?;
+        let Some(batch) = next else { return Ok(None) };
+        let batch = batch.map_err(after)?;
+        self.row += batch.num_rows() as u64;
         let columns = Columns::of(&batch)?;
         for row in 0..batch.num_rows() {
-            let key = columns.key.get(row).ok_or("a row has no key")?;
+            let at = |why: String| format!("row {}: {why}", first + row as u64 + 1);
+            let key = columns.key.get(row).ok_or_else(|| at("it has no key".to_owned()))?;
+            limits::check_key(key).map_err(at)?;
             let is_delete_marker = columns.marker.get(row).unwrap_or(false);
             let size = match columns.size.get(row) {
                 Some(size) => {
-                    u64::try_from(size).map_err(|_| format!("{size} is no size (of {key})"))?
+                    u64::try_from(size).map_err(|_| at(format!("{size} is no size (of {key})")))?
                 }
                 // A delete marker has none.
                 None if is_delete_marker => 0,
-                None => return Err(format!("{key} has no size")),
+                None => return Err(at(format!("{key} has no size"))),
             };
             seen(&ObjectRow {
-                bucket: columns.bucket.get(row).ok_or("a row has no bucket")?,
+                bucket: columns.bucket.get(row).ok_or_else(|| at("it has no bucket".to_owned()))?,
                 key,
                 version_id: columns.version.get(row),
                 is_latest: columns.latest.get(row).unwrap_or(true),
@@ -107,11 +146,19 @@ impl ColumnRows {
                 modified: columns.modified.get(row),
                 etag: columns.etag.get(row),
                 storage_class: columns.class.get(row),
-                stored: self.kinds.of(columns.encryption.get(row).unwrap_or_default()),
+                stored: self
+                    .kinds
+                    .of(columns.encryption.get(row).unwrap_or_default())
+                    .map_err(at)?,
             });
         }
         Ok(Some(batch.num_rows() as u64))
     }
+}
+
+/// Runs other people's readers, which panic on some of what is broken; that is an answer, too.
+fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    quietly(work).ok_or_else(|| "its reader gave up on it: the file is broken".to_owned())
 }
 
 fn has_fields(schema: &Schema) -> Result<(), ColumnsError> {

@@ -25,6 +25,8 @@ use crate::{
     },
 };
 
+/// A checksum file has 32 digits.
+const LARGEST_CHECKSUM: u64 = 4 << 10;
 /// So often the rest of a file is asked for again when a connection breaks off.
 const ATTEMPTS: u32 = 5;
 
@@ -57,9 +59,11 @@ pub(super) async fn manifest(
         let checksum = small(&s3, &sibling).await.map_err(fetch)?;
         (bytes, checksum, InventoryLocation::S3)
     } else {
-        let read = |path: &Path| std::fs::read(path).map_err(|error| fetch(error.to_string()));
-        let checksum = std::fs::read(sibling(name)).ok();
-        (read(Path::new(name))?, checksum, InventoryLocation::Local(PathBuf::from(name)))
+        let file = File::open(name).map_err(|error| fetch(error.to_string()))?;
+        let bytes = at_most(file, LARGEST_MANIFEST).map_err(fetch)?;
+        let checksum = File::open(sibling(name)).ok();
+        let checksum = checksum.map(|file| at_most(file, LARGEST_CHECKSUM)).transpose();
+        (bytes, checksum.map_err(fetch)?, InventoryLocation::Local(PathBuf::from(name)))
     };
     if let Some(checksum) = checksum {
         check(name, &hex(&Md5::digest(&bytes)), String::from_utf8_lossy(&checksum).trim())?;
@@ -72,6 +76,20 @@ fn sibling(manifest: &str) -> String {
     format!("{}.checksum", manifest.strip_suffix(".json").unwrap_or(manifest))
 }
 
+/// A small file, whole.
+fn at_most(file: File, most: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > most {
+        return Err(too_large(most));
+    }
+    Ok(bytes)
+}
+
+fn too_large(most: u64) -> String {
+    format!("is larger than {most} bytes, which no manifest is")
+}
+
 /// A small object; none where there is none.
 async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<u8>>, String> {
     let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
@@ -81,14 +99,19 @@ async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<
                 .content_length
                 .is_some_and(|length| length.unsigned_abs() > LARGEST_MANIFEST) =>
         {
-            Err(format!("is larger than {LARGEST_MANIFEST} bytes, which no manifest is"))
+            Err(too_large(LARGEST_MANIFEST))
         }
-        Lookup::Found(answer) => answer
-            .body
-            .collect()
-            .await
-            .map(|body| Some(body.into_bytes().to_vec()))
-            .map_err(|error| format!("did not come to its end: {error}")),
+        Lookup::Found(mut answer) => {
+            let mut bytes = Vec::new();
+            while let Some(piece) = answer.body.next().await {
+                let piece = piece.map_err(|error| format!("did not come to its end: {error}"))?;
+                bytes.extend_from_slice(&piece);
+                if bytes.len() as u64 > LARGEST_MANIFEST {
+                    return Err(too_large(LARGEST_MANIFEST));
+                }
+            }
+            Ok(Some(bytes))
+        }
         Lookup::Absent => Ok(None),
         Lookup::Denied(obstacle) => {
             Err(format!("{}; allow {}", obstacle.message, obstacle.operation))
@@ -191,8 +214,14 @@ async fn download(
             }
             Lookup::Unreachable(obstacle) => return Err(failed(obstacle.message)),
         };
-        match append(answer.body, &mut file, &mut digest, &mut length).await {
-            Ok(()) if length >= listed.size => {
+        match append(answer.body, &mut file, &mut digest, &mut length, listed.size).await {
+            Ok(()) if length > listed.size => {
+                return Err(failed(format!(
+                    "more came than the {} bytes that the manifest names",
+                    listed.size
+                )));
+            }
+            Ok(()) if length == listed.size => {
                 check(&listed.key, &hex(&digest.finalize()), &listed.md5)?;
                 file.seek(SeekFrom::Start(0)).map_err(|error| failed(error.to_string()))?;
                 return Ok(VerifiedFile(file));
@@ -209,9 +238,15 @@ async fn append(
     file: &mut File,
     digest: &mut Md5,
     length: &mut u64,
+    most: u64,
 ) -> Result<(), String> {
     while let Some(bytes) = body.next().await {
         let bytes = bytes.map_err(|error| format!("did not come to its end: {error}"))?;
+        // Nobody reads on what has no end.
+        if *length + bytes.len() as u64 > most {
+            *length = most + 1;
+            return Ok(());
+        }
         file.write_all(&bytes).map_err(|error| format!("cannot be kept on the disk: {error}"))?;
         digest.update(&bytes);
         *length += bytes.len() as u64;

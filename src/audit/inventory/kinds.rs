@@ -1,9 +1,14 @@
 //! How an inventory names encryption, and how many rows are read at once.
 
-use crate::{facts::stored::StoredEncryption, settings::policy::EncryptionKind};
+use crate::{
+    audit::inventory::limits, facts::stored::StoredEncryption, settings::policy::EncryptionKind,
+};
 
 /// So many rows are read between two looks at what else there is to do.
 pub(super) const ROWS_AT_ONCE: usize = 8192;
+
+/// So many words that this program does not know are kept; S3 has five in all.
+const MOST_KINDS: usize = 64;
 
 /// The kinds of encryption that inventories name, made once.
 #[derive(Debug)]
@@ -30,9 +35,12 @@ impl Kinds {
     }
 
     /// What an inventory's word means; none where it says nothing.
-    pub(crate) fn of(&mut self, status: &str) -> Option<&StoredEncryption> {
-        Some(match status {
-            "" => return None,
+    ///
+    /// # Errors
+    /// When there are more words than S3 will ever have.
+    pub(crate) fn of(&mut self, status: &str) -> Result<Option<&StoredEncryption>, String> {
+        Ok(Some(match status {
+            "" => return Ok(None),
             "NOT-SSE" => &self.none,
             "SSE-S3" => &self.s3,
             "SSE-KMS" => &self.kms,
@@ -42,12 +50,21 @@ impl Kinds {
                 let known = self.others.iter().position(
                     |stored| matches!(stored, StoredEncryption::Other(name) if name == other),
                 );
-                let index = known.unwrap_or_else(|| {
-                    self.others.push(StoredEncryption::Other(other.to_owned()));
-                    self.others.len() - 1
-                });
+                let index = match known {
+                    Some(index) => index,
+                    None if self.others.len() == MOST_KINDS => {
+                        return Err(format!(
+                            "more than {MOST_KINDS} words for encryption, `{}` the next, which S3 does not have",
+                            limits::excerpt(other)
+                        ));
+                    }
+                    None => {
+                        self.others.push(StoredEncryption::Other(other.to_owned()));
+                        self.others.len() - 1
+                    }
+                };
                 &self.others[index]
             }
-        })
+        }))
     }
 }

@@ -1,5 +1,7 @@
 //! Reads an inventory: its manifest first, then the rows of its files.
 
+use std::fs::File;
+
 use time::OffsetDateTime;
 
 use crate::{
@@ -18,6 +20,9 @@ use crate::{
     aws::clients::Aws,
     base::names::BucketName,
 };
+
+/// A schema of ORC or Parquet, which is longer than the names of twenty fields, has one kilobyte.
+const LONGEST_SCHEMA: usize = 64 << 10;
 
 /// An inventory whose manifest was read.
 #[derive(Debug)]
@@ -45,9 +50,16 @@ impl Inventory {
             .creation_timestamp
             .parse()
             .map_err(|_| no_manifest("its creationTimestamp is no number".to_owned()))?;
-        let created = OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000);
-        let created =
-            created.map_err(|_| no_manifest("its creationTimestamp is no time".to_owned()))?;
+        let created = milliseconds
+            .checked_mul(1_000_000)
+            .and_then(|nanoseconds| OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok())
+            .ok_or_else(|| no_manifest("its creationTimestamp is no time".to_owned()))?;
+        if manifest.file_schema.len() > LONGEST_SCHEMA {
+            return Err(no_manifest(format!(
+                "its fileSchema has {} bytes, and S3's has {LONGEST_SCHEMA} at most",
+                manifest.file_schema.len()
+            )));
+        }
         if manifest.file_format == Format::Csv {
             // Without these there is no use in bringing the files.
             text::Fields::of(&manifest.file_schema)
@@ -95,28 +107,10 @@ impl Inventory {
             let file =
                 files::fetch(aws, &self.place, &self.manifest.destination_bucket, listed).await?;
             let unreadable = |why: String| InventoryError::File { file: listed.key.clone(), why };
-            let mut rows = match self.manifest.file_format {
-                Format::Csv => InventoryRows::Text(Box::new(
-                    text::TextRows::open(file.into_file(), &self.manifest.file_schema)
-                        .map_err(|field| missing(&self.name, field, &self.manifest.file_schema))?,
-                )),
-                Format::Orc => InventoryRows::Columns(
-                    columns::ColumnRows::orc(file.into_file())
-                        .map_err(|error| self.explained(error, &listed.key))?,
-                ),
-                Format::Parquet => InventoryRows::Columns(
-                    columns::ColumnRows::parquet(file.into_file())
-                        .map_err(|error| self.explained(error, &listed.key))?,
-                ),
-            };
-            loop {
-                let read = match &mut rows {
-                    InventoryRows::Text(rows) => {
-                        rows.next(ROWS_AT_ONCE, &mut seen).map_err(unreadable)?
-                    }
-                    InventoryRows::Columns(rows) => rows.next(&mut seen).map_err(unreadable)?,
-                };
-                let Some(read) = read else { break };
+            let (format, schema) = (self.manifest.file_format, &self.manifest.file_schema);
+            let mut rows = InventoryRows::open(format, file.into_file(), schema)
+                .map_err(|error| self.explained(error, &listed.key))?;
+            while let Some(read) = rows.next(&mut seen).map_err(unreadable)? {
                 done(read, false);
                 // Signals and the rest have their turn.
                 tokio::task::yield_now().await;
@@ -140,7 +134,47 @@ fn missing(manifest: &str, field: &'static str, has: &str) -> InventoryError {
     InventoryError::Field { manifest: manifest.to_owned(), field, has: has.to_owned() }
 }
 
+/// The rows of one file.
 enum InventoryRows {
     Text(Box<text::TextRows>),
     Columns(columns::ColumnRows),
+}
+
+impl InventoryRows {
+    fn open(format: Format, file: File, schema: &str) -> Result<Self, columns::ColumnsError> {
+        Ok(match format {
+            Format::Csv => Self::Text(Box::new(
+                text::TextRows::open(file, schema)
+                    .map_err(|field| columns::ColumnsError::Field(field, schema.to_owned()))?,
+            )),
+            Format::Orc => Self::Columns(columns::ColumnRows::orc(file)?),
+            Format::Parquet => Self::Columns(columns::ColumnRows::parquet(file)?),
+        })
+    }
+
+    /// Reads some rows, and says how many; none at the end.
+    fn next(&mut self, seen: &mut impl FnMut(&ObjectRow<'_>)) -> Result<Option<u64>, String> {
+        match self {
+            Self::Text(rows) => rows.next(ROWS_AT_ONCE, seen),
+            Self::Columns(rows) => rows.next(seen),
+        }
+    }
+}
+
+/// How many rows a file of an inventory has, read as `audit --inventory` reads it. `format` as a
+/// manifest names it, and `schema` as its `fileSchema`, which only CSV needs.
+///
+/// # Errors
+/// In words, why the file cannot be read.
+pub fn count_rows(format: &str, file: File, schema: &str) -> Result<u64, String> {
+    let format = serde_json::from_value(format.into()).map_err(|error| error.to_string())?;
+    let mut rows = InventoryRows::open(format, file, schema).map_err(|error| match error {
+        columns::ColumnsError::Field(field, has) => format!("no field {field}, only {has}"),
+        columns::ColumnsError::Unreadable(why) => why,
+    })?;
+    let mut number = 0;
+    while let Some(read) = rows.next(&mut |_| {})? {
+        number += read;
+    }
+    Ok(number)
 }

@@ -1,13 +1,31 @@
 //! Inventories as text: gzipped CSV without a head, its fields named by the manifest, its keys
 //! URL-encoded.
 
-use std::{borrow::Cow, fs::File, io::BufReader};
+use std::{
+    borrow::Cow,
+    fs::File,
+    io::{self, BufReader, Read},
+};
 
 use flate2::read::MultiGzDecoder;
 use percent_encoding::percent_decode;
 use time::{Date, Month, OffsetDateTime, Time};
 
-use crate::audit::{inventory::kinds::Kinds, object_row::ObjectRow};
+use crate::audit::{
+    inventory::{kinds::Kinds, limits},
+    object_row::ObjectRow,
+};
+
+/// A line of more bytes than this is none of an inventory's: a key has 3 KiB at most as it is
+/// encoded, and the longest other field, an access control list, some tens.
+const LONGEST_LINE: u64 = 256 << 10;
+/// The reader asks for so many bytes at once, and so may have as many of the lines behind.
+const BUFFER: usize = 64 << 10;
+/// So many times larger than the file its text may be. Lines that differ in nothing but a counter
+/// and a key of the longest kind come to a hundred; deflate itself ends at a thousand.
+const LARGEST_RATIO: u64 = 400;
+/// Text of fewer bytes may have any ratio.
+const ANY_RATIO: u64 = 64 << 20;
 
 /// Where the fields stand in a line.
 #[derive(Debug)]
@@ -48,23 +66,69 @@ impl Fields {
     }
 }
 
+/// Text as it is unpacked, within limits.
+#[derive(Debug)]
+struct Metered<R> {
+    text: R,
+    /// How much may come in all.
+    most: u64,
+    /// How much has come in all, and of the line that is being read, with what its buffer had
+    /// before it.
+    whole: u64,
+    line: u64,
+}
+
+impl<R> Metered<R> {
+    /// Of a file of `size` bytes.
+    fn new(text: R, size: u64) -> Self {
+        let most = size.saturating_mul(LARGEST_RATIO).max(ANY_RATIO);
+        Self { text, most, whole: 0, line: 0 }
+    }
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.text.read(buffer)?;
+        let length = read as u64;
+        (self.whole, self.line) = (self.whole + length, self.line + length);
+        if self.line > LONGEST_LINE {
+            return Err(io::Error::other(format!(
+                "a line has more than {LONGEST_LINE} bytes, which none of an inventory's has"
+            )));
+        }
+        if self.whole > self.most {
+            return Err(io::Error::other(format!(
+                "it unpacks to more than {} bytes, {LARGEST_RATIO} times its size; no inventory does",
+                self.most
+            )));
+        }
+        Ok(read)
+    }
+}
+
 /// The rows of one file.
 #[derive(Debug)]
 pub(super) struct TextRows {
-    reader: csv::Reader<MultiGzDecoder<BufReader<File>>>,
+    reader: csv::Reader<Metered<MultiGzDecoder<BufReader<File>>>>,
     record: csv::StringRecord,
     fields: Fields,
     kinds: Kinds,
 }
 
 impl TextRows {
+    /// Of `file`, by the manifest's schema.
+    ///
+    /// # Errors
+    /// The field that is missing, if one is that nothing can be said without.
     pub(super) fn open(file: File, schema: &str) -> Result<Self, &'static str> {
-        let text = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
+        // One whose size nobody knows may have no more than any may.
+        let size = file.metadata().map_or(0, |data| data.len());
+        let text = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
-            .flexible(false)
-            .buffer_capacity(1 << 16)
-            .from_reader(text);
+            .flexible(true)
+            .buffer_capacity(BUFFER)
+            .from_reader(Metered::new(text, size));
         Ok(Self {
             reader,
             record: csv::StringRecord::new(),
@@ -81,17 +145,21 @@ impl TextRows {
     ) -> Result<Option<u64>, String> {
         let mut rows = 0;
         for _ in 0..number {
-            if !self.reader.read_record(&mut self.record).map_err(|error| error.to_string())? {
+            self.reader.get_mut().line = 0;
+            let line = self.reader.position().line();
+            let read = self.reader.read_record(&mut self.record);
+            if !read.map_err(|error| format!("line {line}: {error}"))? {
                 break;
             }
             rows += 1;
+            let at = |why: String| format!("line {line}: {why}");
             let (record, fields) = (&self.record, &self.fields);
             if record.len() != fields.number {
-                return Err(format!(
-                    "a line has {} fields, and the manifest names {}",
+                return Err(at(format!(
+                    "it has {} fields, and the manifest names {}",
                     record.len(),
                     fields.number
-                ));
+                )));
             }
             let field = |place: Option<usize>| {
                 place.map(|place| &record[place]).filter(|text| !text.is_empty())
@@ -105,15 +173,19 @@ impl TextRows {
                 // A delete marker has none.
                 (None, true) => 0,
                 _ => {
-                    return Err(format!(
+                    return Err(at(format!(
                         "`{}` is no size (of {})",
-                        &record[fields.size], &record[fields.key]
-                    ));
+                        limits::excerpt(&record[fields.size]),
+                        limits::excerpt(&record[fields.key])
+                    )));
                 }
             };
             let key = decoded(&record[fields.key]).ok_or_else(|| {
-                format!("the key `{}` is not URL-encoded UTF-8", &record[fields.key])
+                let key = limits::excerpt(&record[fields.key]);
+                at(format!("the key `{key}` is not URL-encoded UTF-8"))
             })?;
+            limits::check_key(&key).map_err(at)?;
+            let stored = self.kinds.of(&record[fields.encryption]).map_err(at)?;
             seen(&ObjectRow {
                 bucket: &record[fields.bucket],
                 key: &key,
@@ -124,7 +196,7 @@ impl TextRows {
                 modified: field(fields.modified).and_then(time),
                 etag: field(fields.etag),
                 storage_class: field(fields.class),
-                stored: self.kinds.of(&record[fields.encryption]),
+                stored,
             });
         }
         Ok((rows > 0).then_some(rows))
@@ -168,6 +240,77 @@ mod tests {
         for text in ["", "yesterday", "2026-13-25T15:02:03.000Z", "2026-11-25"] {
             assert_eq!(time(text), None, "{text}");
         }
+    }
+
+    const SCHEMA: &str = "Bucket, Key, Size, EncryptionStatus";
+
+    /// What the rows of this text come to.
+    fn read(text: impl Read) -> Result<u64, String> {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut packed = flate2::read::GzEncoder::new(text, flate2::Compression::fast());
+        io::copy(&mut packed, &mut file).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        let mut rows = TextRows::open(file, SCHEMA).unwrap();
+        let mut number = 0;
+        while let Some(read) = rows.next(100, &mut |_| {})? {
+            number += read;
+        }
+        Ok(number)
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        let row = "\"acme\",\"a\",\"1\",\"SSE-S3\"\n";
+        assert_eq!(read(row.repeat(1000).as_bytes()), Ok(1000));
+        let refused = "line 3: a line has more than 262144 bytes, which none of an inventory's has";
+        for endless in [
+            // Of one byte again and again; of fields; within quotes, of lines.
+            ("x", 100 << 20),
+            (",", 100 << 20),
+            ("\"\n", 2 << 20),
+        ] {
+            let (piece, bytes) = endless;
+            let start = format!("{row}{row}{}", &piece[..piece.len() - 1]);
+            let last = piece.as_bytes()[piece.len() - 1];
+            let text = io::Cursor::new(start).chain(io::repeat(last).take(bytes));
+            assert_eq!(read(text), Err(refused.to_owned()), "{piece:?}");
+        }
+        let short = format!("{row}acme,a,1\n");
+        assert_eq!(
+            read(short.as_bytes()),
+            Err("line 2: it has 3 fields, and the manifest names 4".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_file_unpacks_to_a_multiple_of_its_size() {
+        let mut metered = Metered::new(io::repeat(b'\n'), 1 << 20);
+        let mut whole = 0;
+        let mut buffer = vec![0; BUFFER];
+        let refusal = loop {
+            metered.line = 0;
+            match metered.read(&mut buffer) {
+                Ok(read) => whole += read as u64,
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(whole, 400 << 20);
+        assert!(refusal.starts_with("it unpacks to more than 419430400 bytes"), "{refusal}");
+    }
+
+    #[test]
+    fn keys_and_words_are_no_longer_and_no_more_than_s3s() {
+        let key = |length: usize| format!("acme,{},1,SSE-S3\n", "k".repeat(length));
+        assert_eq!(read(key(1024).as_bytes()), Ok(1));
+        let refusal = read(key(1025).as_bytes()).unwrap_err();
+        assert!(refusal.ends_with("has 1025 bytes, and S3 allows 1024"), "{refusal}");
+        let words = |number: usize| {
+            let lines: Vec<String> = (0..number).map(|it| format!("acme,a,1,W{it}\n")).collect();
+            lines.concat()
+        };
+        assert_eq!(read(words(64).as_bytes()), Ok(64));
+        let refusal = read(words(65).as_bytes()).unwrap_err();
+        assert!(refusal.starts_with("line 65: more than 64 words"), "{refusal}");
     }
 
     #[test]

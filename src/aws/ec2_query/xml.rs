@@ -30,6 +30,8 @@ pub(super) enum AnswerError {
     Unexpected(&'static str),
     #[error("the list's pages go round in a circle")]
     RepeatedToken,
+    #[error("the list has too many pages")]
+    Endless,
 }
 
 /// An element, its namespace and attributes left out.

@@ -14,6 +14,7 @@
 
 use std::{
     io,
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
     pin::{Pin, pin},
     sync::{Arc, LazyLock, Mutex, PoisonError},
     task::{Context, Poll},
@@ -22,13 +23,14 @@ use std::{
 
 use futures_util::future::poll_fn;
 use hyper_util::client::proxy::matcher::Matcher;
+use nix::sys::socket::{MsgFlags, recv};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until, timeout},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{base::errors::innermost, system::http};
 
@@ -38,9 +40,14 @@ const STALE: Duration = Duration::from_secs(20);
 /// Each of several addresses is tried for so long at least.
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
 /// The answer to a HEAD takes a few hundred bytes; one that takes more than this is none.
-const BUFFER: usize = 2 << 10;
+pub(super) const BUFFER: usize = 2 << 10;
 const LONGEST: usize = 64 << 10;
 const HEADERS: usize = 64;
+/// So many answers such as 100 Continue may come before the one that is waited for.
+const INTERIM: usize = 8;
+/// How an answer begins that says no more than that the connection was idle for too long. Source:
+/// RFC 9110, section 15.5.9.
+const GOODBYE: &[u8] = b"HTTP/1.1 408";
 
 /// Why a request came to nothing.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +60,8 @@ pub(crate) enum RequestError {
     Garbled,
     /// No answer came in time.
     Late,
+    /// More came than one answer: which part of it is the answer, nobody can tell.
+    Surplus,
 }
 
 /// The way to one host.
@@ -90,10 +99,11 @@ impl Connections {
     }
 
     /// A connection that was used before and still stands, if there is one.
-    pub(crate) async fn waiting(&self) -> Option<Connection> {
+    pub(crate) fn waiting(&self) -> Option<Connection> {
         loop {
             let mut connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-            if connection.used.elapsed() < STALE && connection.is_alive().await {
+            // What its answers were is proved; what has come since then was not asked for.
+            if connection.used.elapsed() < STALE && connection.unread() == Unread::Nothing {
                 return Some(connection);
             }
         }
@@ -103,6 +113,7 @@ impl Connections {
     pub(crate) fn keep(&self, mut connection: Connection) {
         if connection.is_free {
             connection.used = Instant::now();
+            connection.answers = 0;
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
     }
@@ -121,6 +132,8 @@ impl Connections {
             alarm: None,
             is_free: true,
             used: Instant::now(),
+            answers: 0,
+            slowest: Duration::ZERO,
         })
     }
 
@@ -174,9 +187,76 @@ fn tls() -> io::Result<Arc<ClientConfig>> {
 }
 
 /// What bytes go through.
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {
+    /// What has come and was not read: by the kernel's word, not by tokio's, which hears of bytes
+    /// only when its driver has its turn.
+    fn unread(&mut self) -> Unread;
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+/// What has come on a connection where nothing was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    Nothing,
+    /// Bytes that nobody asked for.
+    Something,
+    /// The other side has ended it, without a word or with the one that means just that.
+    Ended,
+}
+
+impl Unread {
+    fn of(first: &[u8]) -> Self {
+        match first {
+            [] => Self::Ended,
+            first if first.starts_with(GOODBYE) => Self::Ended,
+            _ => Self::Something,
+        }
+    }
+}
+
+/// Reads what the kernel has, without waiting.
+struct Arrived<'a>(BorrowedFd<'a>, MsgFlags);
+
+impl io::Read for Arrived<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.0.as_raw_fd(), buffer, self.1 | MsgFlags::MSG_DONTWAIT)?)
+    }
+}
+
+impl Duplex for TcpStream {
+    fn unread(&mut self) -> Unread {
+        let mut first = [0; GOODBYE.len()];
+        match io::Read::read(&mut Arrived(self.as_fd(), MsgFlags::MSG_PEEK), &mut first) {
+            Ok(length) => Unread::of(&first[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Unread::Nothing,
+            Err(_) => Unread::Ended,
+        }
+    }
+}
+
+impl Duplex for TlsStream<TcpStream> {
+    /// What TLS itself says, such as a ticket for a later session, is nothing.
+    fn unread(&mut self) -> Unread {
+        let (socket, session) = self.get_mut();
+        loop {
+            match session.process_new_packets() {
+                Ok(state) if state.plaintext_bytes_to_read() > 0 => {
+                    let mut first = [0; GOODBYE.len()];
+                    let length = io::Read::read(&mut session.reader(), &mut first).unwrap_or(0);
+                    return Unread::of(&first[..length]);
+                }
+                Ok(state) if state.peer_has_closed() => return Unread::Ended,
+                Ok(_) => {}
+                Err(_) => return Unread::Ended,
+            }
+            match session.read_tls(&mut Arrived(socket.as_fd(), MsgFlags::empty())) {
+                Ok(0) => return Unread::Ended,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Unread::Nothing,
+                Err(_) => return Unread::Ended,
+            }
+        }
+    }
+}
 
 /// A connection.
 pub(crate) struct Connection {
@@ -189,6 +269,9 @@ pub(crate) struct Connection {
     /// It stands, and nothing is under way.
     is_free: bool,
     used: Instant,
+    /// How many answers have come since it was last kept, and how long the slowest of all took.
+    answers: usize,
+    slowest: Duration,
 }
 
 impl Connection {
@@ -197,11 +280,19 @@ impl Connection {
         self.is_free
     }
 
-    /// Whether the other side has neither ended it nor said anything that nobody asked for.
-    async fn is_alive(&mut self) -> bool {
-        self.input.clear();
-        let mut reading = pin!(self.stream.read_buf(&mut self.input));
-        poll_fn(|context| Poll::Ready(reading.as_mut().poll(context).is_pending())).await
+    /// What has come and was not asked for.
+    pub(crate) fn unread(&mut self) -> Unread {
+        self.stream.unread()
+    }
+
+    /// How many answers have come since it was last kept.
+    pub(crate) fn answers(&self) -> usize {
+        self.answers
+    }
+
+    /// How long the slowest of its answers took: what is still on its way comes within about that.
+    pub(crate) fn slowest(&self) -> Duration {
+        self.slowest
     }
 
     /// Sends a HEAD, and waits for the answer's status; the rest of it is in `headers` then.
@@ -212,7 +303,8 @@ impl Connection {
     ) -> Result<u16, RequestError> {
         // A request that is given up leaves it in the middle of an answer.
         self.is_free = false;
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let start = Instant::now();
+        let deadline = limit.map(|limit| start + limit);
         self.input.clear();
         let Self { stream, input, alarm, is_free, .. } = self;
         let mut exchange = pin!(exchange(stream, request, input));
@@ -225,6 +317,8 @@ impl Connection {
             })
             .await?;
         *is_free = stays;
+        self.answers += 1;
+        self.slowest = self.slowest.max(start.elapsed());
         Ok(status)
     }
 
@@ -243,6 +337,7 @@ async fn exchange(
     let broken = |error: io::Error| RequestError::Broken(innermost(&error));
     stream.write_all(request).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;
+    let mut interim = 0;
     loop {
         if input.len() >= LONGEST {
             return Err(RequestError::Garbled);
@@ -255,12 +350,17 @@ async fn exchange(
         while let Some((status, length, stays)) = parsed(input)? {
             // What comes before the answer itself, such as 100 Continue.
             if (100..200).contains(&status) {
+                interim += 1;
+                if interim > INTERIM {
+                    return Err(RequestError::Garbled);
+                }
                 input.drain(..length);
                 continue;
             }
-            // Bytes behind an answer that has no body belong to nothing.
-            let stays = stays && input.len() == length;
-            input.truncate(length);
+            // The answer to a HEAD has no body. Of what came, any part may be the answer.
+            if input.len() > length {
+                return Err(RequestError::Surplus);
+            }
             return Ok((status, stays));
         }
     }
@@ -311,6 +411,112 @@ fn rings(
 mod tests {
     use super::*;
 
+    /// What `exchange` reads from in these tests; nobody looks whether it is empty.
+    impl Duplex for tokio::io::DuplexStream {
+        fn unread(&mut self) -> Unread {
+            Unread::Nothing
+        }
+    }
+
+    /// What comes on a connection, once the kernel has it; nothing has its turn meanwhile.
+    fn arrived(connection: &mut dyn Duplex) -> Unread {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match connection.unread() {
+                Unread::Nothing if Instant::now() < deadline => std::thread::yield_now(),
+                unread => return unread,
+            }
+        }
+    }
+
+    /// A connection to a server of the test's own, and the server's end of it.
+    async fn connected() -> (Connection, TcpStream) {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let connections = Connections {
+            host: "127.0.0.1".to_owned(),
+            port: url.parse::<::http::Uri>().unwrap().port_u16().unwrap(),
+            name: None,
+            limit: None,
+            idle: Mutex::default(),
+        };
+        let (opened, accepted) = tokio::join!(connections.open(), listener.accept());
+        (opened.unwrap(), accepted.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn what_nobody_asked_for_is_seen_as_soon_as_the_kernel_has_it() {
+        let (mut connection, theirs) = connected().await;
+        assert_eq!(connection.unread(), Unread::Nothing);
+        // Written behind tokio's back, and looked for without a turn for its driver.
+        let mut theirs = theirs.into_std().unwrap();
+        io::Write::write_all(&mut theirs, b"H").unwrap();
+        assert_eq!(arrived(&mut *connection.stream), Unread::Something);
+        assert_eq!(connection.unread(), Unread::Something, "it is still there");
+
+        let (mut connection, theirs) = connected().await;
+        drop(theirs.into_std().unwrap());
+        assert_eq!(arrived(&mut *connection.stream), Unread::Ended);
+
+        let (mut connection, theirs) = connected().await;
+        let mut theirs = theirs.into_std().unwrap();
+        io::Write::write_all(&mut theirs, b"HTTP/1.1 408 Request Timeout\r\n\r\n").unwrap();
+        assert_eq!(arrived(&mut *connection.stream), Unread::Ended);
+    }
+
+    /// Both ends of a connection over TLS.
+    async fn over_tls() -> (TlsStream<TcpStream>, tokio_rustls::server::TlsStream<TcpStream>) {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(own.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connecting = async {
+            let socket = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            TlsConnector::from(Arc::new(client)).connect(name, socket).await.unwrap()
+        };
+        let accepting = async {
+            let (socket, _) = listener.accept().await.unwrap();
+            tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(socket).await.unwrap()
+        };
+        tokio::join!(connecting, accepting)
+    }
+
+    #[tokio::test]
+    async fn over_tls_only_what_is_said_in_it_was_not_asked_for() {
+        let (mut ours, mut theirs) = over_tls().await;
+        theirs.flush().await.unwrap();
+        assert_eq!(ours.unread(), Unread::Nothing, "tickets for later sessions are nothing");
+        theirs.write_all(b"H").await.unwrap();
+        theirs.flush().await.unwrap();
+        assert_eq!(arrived(&mut ours), Unread::Something);
+
+        // Some of it was read, and the rest of it decrypted with it.
+        let (mut ours, mut theirs) = over_tls().await;
+        theirs.write_all(b"HTTP").await.unwrap();
+        theirs.flush().await.unwrap();
+        ours.read_exact(&mut [0; 3]).await.unwrap();
+        assert_eq!(arrived(&mut ours), Unread::Something);
+
+        let (mut ours, mut theirs) = over_tls().await;
+        theirs.shutdown().await.unwrap();
+        assert_eq!(arrived(&mut ours), Unread::Ended);
+    }
+
     #[tokio::test]
     async fn an_answer_comes_in_any_pieces_and_what_comes_around_it_ends_the_connection_or_is_left_out()
      {
@@ -339,7 +545,11 @@ mod tests {
         );
         assert_eq!(answered(&format!("HTTP/1.1 100 Continue\r\n\r\n|{plain}")).await, whole(true));
         assert_eq!(answered(&format!("HTTP/1.1 100 Continue\r\n\r\n{plain}")).await, whole(true));
-        assert_eq!(answered(&format!("{plain}<Error>")).await, whole(false));
+        assert_eq!(answered(&format!("{plain}<Error>")).await, Err(RequestError::Surplus));
+        assert_eq!(answered(&format!("{plain}{plain}")).await, Err(RequestError::Surplus));
+        let interim = "HTTP/1.1 102 Processing\r\n\r\n";
+        assert_eq!(answered(&format!("{}{plain}", interim.repeat(INTERIM))).await, whole(true));
+        assert_eq!(answered(&interim.repeat(INTERIM + 1)).await, Err(RequestError::Garbled));
         let last = "HTTP/1.1 404 Not Found\r\nConnection: Close\r\n\r\n";
         assert_eq!(answered(last).await, Ok((404, false, last.to_owned())));
         let old = "HTTP/1.0 200 OK\r\n\r\n";

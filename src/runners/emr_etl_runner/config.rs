@@ -4,7 +4,7 @@
 //! The contract on types is `ConfigHash` of EmrEtlRunner 1.0.4
 //! (`lib/snowplow-emr-etl-runner/contracts.rb`), for the keys read here.
 
-use std::{io::Read as _, path::Path};
+use std::{io::Read as _, path::Path, sync::Arc};
 
 use crate::{
     base::{
@@ -209,7 +209,7 @@ impl RunnerConfig {
                 None => erb::render(text, &noting),
                 // Places in a text that Ruby has rendered are places in that text; where no tag
                 // spans lines they are the file's too.
-                Some(ruby) => ruby::render(ruby, text).map(|text| Rendered::from_rendered(&text)),
+                Some(ruby) => Rendered::from_rendered(&ruby::render(ruby, text)?),
             }
         };
         let rendered = rendered();
@@ -370,7 +370,7 @@ fn dumped(value: &Value) -> serde_json::Value {
         Value::Bool(yes) => json!(yes),
         Value::Integer(number) => json!({"int": number.to_string()}),
         Value::Float(number) => json!({"float": format!("{:016x}", number.to_bits())}),
-        Value::Text(text) => json!({ "text": text }),
+        Value::Text(text) => json!({ "text": text.as_ref() }),
         Value::Other { kind, .. } => json!({ "other": kind }),
         Value::List(items) => {
             json!({"list": items.iter().map(|item| dumped(&item.value)).collect::<Vec<_>>()})
@@ -808,16 +808,19 @@ mod tests {
                 any::<i64>().prop_map(Value::Integer),
                 (-1_000_000_i32..1_000_000)
                     .prop_map(|number| Value::Float(f64::from(number) / 1000.0)),
-                any_text().prop_map(Value::Text),
+                any_text().prop_map(|text| Value::Text(text.into())),
             ];
             leaf.prop_recursive(4, 32, 4, |inner| {
                 let node = inner.prop_map(|value| YamlNode { value, at: ConfigPosition::START });
                 prop_oneof![
-                    prop::collection::vec(node.clone(), 0..4).prop_map(Value::List),
+                    prop::collection::vec(node.clone(), 0..4)
+                        .prop_map(|items| Value::List(Arc::new(items))),
                     prop::collection::btree_map(any_key(), node, 0..4).prop_map(|map| Value::Map(
-                        map.into_iter()
-                            .map(|(key, node)| (yaml_value::YamlKey::new(&key), node))
-                            .collect()
+                        Arc::new(
+                            map.into_iter()
+                                .map(|(key, node)| (yaml_value::YamlKey::new(&key), node))
+                                .collect()
+                        )
                     )),
                 ]
             })

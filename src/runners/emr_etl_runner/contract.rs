@@ -217,7 +217,7 @@ impl Walk<'_> {
             | (KeyRequirement::Number, Value::Integer(_) | Value::Float(_)) => {}
             (KeyRequirement::PositiveInteger, Value::Integer(number)) if *number > 0 => {}
             (KeyRequirement::OneOf(choices), Value::Text(text))
-                if choices.contains(&text.as_str()) => {}
+                if choices.contains(&text.as_ref()) => {}
             (KeyRequirement::Texts, Value::List(items)) => {
                 self.each(
                     items.iter().enumerate().map(|(index, item)| (format!("[{index}]"), item)),
@@ -298,7 +298,12 @@ fn near_miss<'n>(
     let Value::Map(entries) = &node.value else { return None };
     let unrelated_clusters =
         entries.iter().filter(|(key, _)| !keys.iter().any(|(known, _)| *known == key.name));
+    // Of a longer one the distance is too large anyway, and costs the product of both lengths; a
+    // character has at most four bytes.
+    let near =
+        |key: &str| key.len() <= 4 * (wanted.len() + wanted.len() / 3) || key.starts_with(wanted);
     let (distance, key, child) = unrelated_clusters
+        .filter(|(key, _)| near(&key.name))
         .map(|(key, child)| (strsim::damerau_levenshtein(&key.name, wanted), key, child))
         .min_by_key(|(distance, ..)| *distance)?;
     (distance <= wanted.len() / 3 || key.name.starts_with(wanted) || wanted.starts_with(&key.name))

@@ -7,6 +7,11 @@
 
 use crate::runners::emr_etl_runner::config_error::{ConfigError, ConfigPosition};
 
+/// A rendered config larger than this is refused, in bytes (the real one has 2 KiB).
+pub(super) const LARGEST: usize = 2 << 20;
+/// A place is looked up by walking through a run of literal text, which has at most so many bytes.
+const LONGEST_RUN: usize = 128;
+
 /// The rendered text, and for each run of its bytes where in the source it came from.
 #[derive(Debug)]
 pub(crate) struct Rendered {
@@ -36,21 +41,43 @@ impl Rendered {
 
 impl Rendered {
     /// Text that something else has rendered: its places are those of the rendered text.
-    pub(crate) fn from_rendered(text: &str) -> Self {
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it is larger than any config.
+    pub(crate) fn from_rendered(text: &str) -> Result<Self, ConfigError> {
         let mut rendered = Self { text: String::with_capacity(text.len()), runs: Vec::new() };
         rendered.copy(text, ConfigPosition::START);
-        rendered
+        rendered.check_size(ConfigPosition::START)?;
+        Ok(rendered)
     }
 
     /// Adds text of the source that stands at `place`; gives the place behind it. A run is at most
-    /// a line, so that a look-up scans no further.
+    /// a line, and of a long line a piece, so that a look-up scans no further.
     fn copy(&mut self, literal: &str, mut place: ConfigPosition) -> ConfigPosition {
-        for line in literal.split_inclusive('\n') {
-            self.runs.push((self.text.len(), place, true));
-            self.text.push_str(line);
-            place.advance_all(line);
+        for mut line in literal.split_inclusive('\n') {
+            while !line.is_empty() {
+                let (run, rest) = line.split_at(line.floor_char_boundary(LONGEST_RUN));
+                self.runs.push((self.text.len(), place, true));
+                self.text.push_str(run);
+                place.advance_all(run);
+                line = rest;
+            }
         }
         place
+    }
+
+    /// # Errors
+    /// [`ConfigError`] at `place` when the text has grown larger than any config.
+    fn check_size(&self, place: ConfigPosition) -> Result<(), ConfigError> {
+        if self.text.len() > LARGEST {
+            return Err(ConfigError::at(
+                place,
+                format!(
+                    "the rendered config has more than {LARGEST} bytes; this is no EmrEtlRunner config"
+                ),
+            ));
+        }
+        Ok(())
     }
 
     /// Adds what the tag at `place` printed.
@@ -91,6 +118,7 @@ pub(crate) fn render(
         };
         let (whole, after) = tag.split_at(2 + length + 2);
         rendered.print(&evaluate(&whole[2..2 + length], place, env)?, place);
+        rendered.check_size(place)?;
         place.advance_all(whole);
         rest = after;
     }
@@ -313,6 +341,30 @@ mod tests {
     fn rendered(source: &str) -> String {
         render(source, &env)
             .map_or_else(|error| format!("refused: {error}"), |rendered| rendered.text)
+    }
+
+    #[test]
+    fn a_place_is_looked_up_within_a_few_bytes_however_long_the_line() {
+        let line = format!("a: [{}]", "é, ".repeat(10_000));
+        let rendered = render(&line, &env).unwrap();
+        let ends = rendered.runs[1..].iter().map(|run| run.0).chain([rendered.text.len()]);
+        let longest = rendered.runs.iter().zip(ends).map(|(run, end)| end - run.0).max();
+        assert!(longest <= Some(LONGEST_RUN), "{longest:?}");
+        for (index, column) in [(0, 1), (4, 5), (4 + 4 * 9_000, 5 + 3 * 9_000)] {
+            let place = rendered.source(index);
+            assert_eq!(place.to_string(), format!("1:{column}"));
+        }
+    }
+
+    #[test]
+    fn what_tags_print_has_a_limit() {
+        let long = |_: &str| Some(std::ffi::OsString::from("x".repeat(100_000)));
+        let text = "a: <%= ENV['X'] %>\n".repeat(40);
+        let refusal = render(&text, &long).unwrap_err().to_string();
+        assert_eq!(
+            refusal,
+            "21:4: the rendered config has more than 2097152 bytes; this is no EmrEtlRunner config"
+        );
     }
 
     #[test]

@@ -10,6 +10,11 @@ use libyaml_safer::{Event, ScalarStyle};
 
 use crate::runners::emr_etl_runner::{config_error::ConfigError, erb::Rendered};
 
+/// A config with more lines that begin with `%` is refused, and one with a longer one, in bytes (a
+/// real one has none).
+const MOST_DIRECTIVES: usize = 16;
+const LONGEST_DIRECTIVE: usize = 256;
+
 /// Looks at a document while it is read.
 pub(super) struct Portable<'a> {
     rendered: &'a Rendered,
@@ -19,15 +24,17 @@ pub(super) struct Portable<'a> {
 
 impl<'a> Portable<'a> {
     /// # Errors
-    /// [`ConfigError`] when the text holds a byte order mark.
+    /// [`ConfigError`] when the text holds a byte order mark, or more or longer directives than any
+    /// config has.
     pub(super) fn of(rendered: &'a Rendered) -> Result<Self, ConfigError> {
-        match rendered.text.find('\u{feff}') {
-            None => Ok(Self { rendered, quoted: Vec::new() }),
-            Some(index) => Err(ConfigError::at(
+        if let Some(index) = rendered.text.find('\u{feff}') {
+            return Err(ConfigError::at(
                 rendered.source(index),
                 "a byte order mark (U+FEFF) stands here, which readers take for different things; remove it",
-            )),
+            ));
         }
+        refuse_directives(rendered)?;
+        Ok(Self { rendered, quoted: Vec::new() })
     }
 
     /// Looks at the source of a scalar, which stands within brackets or braces when `in_flow`.
@@ -71,30 +78,56 @@ impl<'a> Portable<'a> {
     /// JRuby's parser allows no tab as blank; libyaml, below other Rubies, does. In quotes, block
     /// scalars and comments a tab is a tab to both. The document ends at `end`.
     pub(super) fn refuse_tabs(&self, end: usize) -> Result<(), ConfigError> {
-        let text = &self.rendered.text;
-        for (index, _) in text.match_indices('\t').take_while(|(index, _)| *index < end) {
-            let before = self.quoted.partition_point(|range| range.start <= index);
-            let last = before.checked_sub(1).and_then(|last| self.quoted.get(last));
-            if last.is_some_and(|range| range.contains(&index)) {
-                continue;
+        let mut quoted = self.quoted.iter().peekable();
+        let mut in_comment = false;
+        let mut before = '\n';
+        for (index, character) in self.rendered.text.char_indices() {
+            if index >= end {
+                break;
             }
-            let line = text[..index].rfind('\n').map_or(0, |newline| newline + 1);
-            let from = line.max(last.map_or(0, |range| range.end));
-            let blank_before = |at: usize| at == line || text[..at].ends_with([' ', '\t']);
-            let in_comment = text
-                .get(from..index)
-                .unwrap_or_default()
-                .match_indices('#')
-                .any(|(at, _)| blank_before(from + at));
-            if !in_comment {
-                return Err(ConfigError::at(
-                    self.rendered.source(index),
-                    "a tab stands here, which JRuby's parser does not allow; use blanks",
-                ));
+            while quoted.next_if(|range| range.end <= index).is_some() {}
+            if quoted.peek().is_some_and(|range| range.contains(&index)) {
+                in_comment = false;
+            } else {
+                match character {
+                    '#' => in_comment |= matches!(before, ' ' | '\t' | '\n'),
+                    '\t' if !in_comment => {
+                        return Err(ConfigError::at(
+                            self.rendered.source(index),
+                            "a tab stands here, which JRuby's parser does not allow; use blanks",
+                        ));
+                    }
+                    _ => {}
+                }
             }
+            in_comment &= character != '\n';
+            before = character;
         }
         Ok(())
     }
+}
+
+/// Refuses more directives (`%YAML`, `%TAG`) than any config has, and longer ones: the parser
+/// compares each with all others, and writes the prefix of one before each tag that uses it.
+fn refuse_directives(rendered: &Rendered) -> Result<(), ConfigError> {
+    let text = &rendered.text;
+    // What the parser takes for the end of a line.
+    let is_break =
+        |character| matches!(character, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let begins_line = |index: &usize| text[..*index].chars().next_back().is_none_or(is_break);
+    let lines = text.match_indices('%').map(|(index, _)| index).filter(begins_line);
+    for (number, index) in lines.enumerate() {
+        let length = text[index..].find(is_break).unwrap_or(text.len() - index);
+        if number == MOST_DIRECTIVES || length > LONGEST_DIRECTIVE {
+            return Err(ConfigError::at(
+                rendered.source(index),
+                format!(
+                    "more than {MOST_DIRECTIVES} directives (`%TAG`), or one of more than {LONGEST_DIRECTIVE} bytes; a runner config needs none"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the source of a block scalar starts with `|` or `>`, its indicators, and then nothing or
@@ -146,6 +179,21 @@ mod tests {
         {
             assert!(loaded(text).is_ok(), "{text:?}: {:?}", loaded(text));
         }
+    }
+
+    #[test]
+    fn directives_are_few_and_short() {
+        let directives = |number: usize| {
+            let lines: Vec<String> =
+                (0..number).map(|it| format!("%TAG !t{it}! tag:x,2000:\n")).collect();
+            lines.concat()
+        };
+        assert!(loaded(&format!("{}---\na: b\n", directives(16))).is_ok());
+        let refusal = loaded(&format!("{}---\na: b\n", directives(17))).unwrap_err();
+        assert!(refusal.starts_with("17:1: more than 16 directives"), "{refusal}");
+        let long = format!("%TAG !t! {}\n---\na: b\n", "x".repeat(300));
+        assert!(loaded(&long).unwrap_err().starts_with("1:1: more than 16 directives"));
+        assert!(loaded(&"a: 100 %\n".repeat(17)).is_ok(), "only at the start of a line");
     }
 
     #[test]

@@ -5,7 +5,12 @@
 //! in the order they stand, aliases, tags. What would build Ruby objects is refused. Where the
 //! reading is definite but misleads people, it is noted as an [`YamlAmbiguity`].
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+    io::BufReader,
+    sync::Arc,
+};
 
 use libyaml_safer::{Event, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
@@ -15,7 +20,7 @@ use crate::{
         erb::Rendered,
         portable::Portable,
         scalar::{RAISES, tokenize},
-        yaml_value::{Value, YamlKey, YamlNode},
+        yaml_value::{Value, Weight, YamlKey, YamlNode},
     },
     system::quietly::quietly,
 };
@@ -24,6 +29,13 @@ use crate::{
 const DEEPEST: usize = 32;
 /// A config with more values than this, aliases written out, is refused (the real one has sixty).
 const MOST: usize = 20_000;
+/// A config with more bytes of texts and keys than this, aliases written out, is refused (the real
+/// one has 2 KiB): what the seal writes has no aliases.
+const MOST_BYTES: usize = 2 << 20;
+/// The keys above a value may have so many bytes together (the real ones have forty).
+const LONGEST_PATH: usize = 1024;
+/// The parser keeps its input as characters of four bytes each, and is given so many bytes at once.
+const INPUT_AT_ONCE: usize = 8 << 10;
 
 /// A place where Ruby's reading is definite, but not what a person sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,16 +89,15 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
     } else {
         Cow::Owned(format!("{}\n", rendered.text))
     };
-    let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
-    parser.set_input_string(&mut bytes);
+    parser.set_input(BufReader::with_capacity(INPUT_AT_ONCE, text.as_bytes()));
     let mut loader = Loader {
         parser,
         rendered,
         anchors: HashMap::new(),
         openings: 0,
-        size: 0,
-        path: Vec::new(),
+        weight: Weight::default(),
+        path: KeyPath::default(),
         ambiguities: Vec::new(),
         portable,
         flow: 0,
@@ -113,8 +124,7 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
         });
     }
     loader.portable.refuse_tabs(end)?;
-    let mut path = Vec::new();
-    symbolize(&mut root, &mut path, &mut loader.ambiguities);
+    symbolize(&mut root, &mut KeyPath::default(), &mut loader.ambiguities)?;
     Ok(Loaded { root, ambiguities: loader.ambiguities })
 }
 
@@ -125,13 +135,71 @@ enum Anchor {
     Closed(YamlNode),
 }
 
-struct Loader<'r, 'b> {
-    parser: Parser<&'r mut &'b [u8]>,
+/// The keys above a value.
+#[derive(Debug, Default)]
+struct KeyPath {
+    keys: Vec<String>,
+    bytes: usize,
+}
+
+impl KeyPath {
+    /// Goes below a key, which stands at `at`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the keys have more than [`LONGEST_PATH`] bytes.
+    fn push(&mut self, key: String, at: ConfigPosition) -> Result<(), ConfigError> {
+        self.bytes += key.len();
+        if self.bytes > LONGEST_PATH {
+            return Err(ConfigError::at(
+                at,
+                format!("the keys above this value have more than {LONGEST_PATH} bytes together"),
+            ));
+        }
+        self.keys.push(key);
+        Ok(())
+    }
+
+    fn pop(&mut self) {
+        self.bytes -= self.keys.pop().map_or(0, |key| key.len());
+    }
+
+    /// With dots.
+    fn dotted(&self) -> String {
+        self.keys.join(".")
+    }
+}
+
+/// The entries of a map in Ruby's order, each found by its key.
+struct Entries<E> {
+    entries: Vec<E>,
+    places: HashMap<YamlKey, usize>,
+}
+
+impl<E> Entries<E> {
+    fn new() -> Self {
+        Self { entries: Vec::new(), places: HashMap::new() }
+    }
+
+    /// Adds an entry; where there is one of this key, gives that, and the new one.
+    fn add(&mut self, key: &YamlKey, entry: E) -> Option<(&mut E, E)> {
+        match self.places.entry(key.clone()) {
+            Entry::Occupied(place) => Some((&mut self.entries[*place.get()], entry)),
+            Entry::Vacant(place) => {
+                place.insert(self.entries.len());
+                self.entries.push(entry);
+                None
+            }
+        }
+    }
+}
+
+struct Loader<'b> {
+    parser: Parser<BufReader<&'b [u8]>>,
     rendered: &'b Rendered,
     anchors: HashMap<String, Anchor>,
     openings: usize,
-    size: usize,
-    path: Vec<String>,
+    weight: Weight,
+    path: KeyPath,
     ambiguities: Vec<YamlAmbiguity>,
     portable: Portable<'b>,
     /// How many brackets and braces are open.
@@ -146,7 +214,7 @@ struct MapEntry {
     merged: bool,
 }
 
-impl Loader<'_, '_> {
+impl Loader<'_> {
     fn next(&mut self) -> Result<Event, ConfigError> {
         self.parser.parse().map_err(|error| {
             let index =
@@ -167,12 +235,18 @@ impl Loader<'_, '_> {
         ConfigError::at(self.source(event.start_mark.index), message)
     }
 
-    fn count(&mut self, event: &Event, more: usize) -> Result<(), ConfigError> {
-        self.size += more;
-        if self.size > MOST {
-            return Err(self.refuse(
-                event,
+    fn count(&mut self, at: ConfigPosition, more: Weight) -> Result<(), ConfigError> {
+        self.weight += more;
+        if self.weight.values > MOST {
+            return Err(ConfigError::at(
+                at,
                 format!("the config has more than {MOST} values, aliases written out"),
+            ));
+        }
+        if self.weight.bytes > MOST_BYTES {
+            return Err(ConfigError::at(
+                at,
+                format!("the config has more than {MOST_BYTES} bytes of text, aliases written out"),
             ));
         }
         Ok(())
@@ -183,9 +257,10 @@ impl Loader<'_, '_> {
         if depth > DEEPEST {
             return Err(ConfigError::at(at, format!("nested more than {DEEPEST} levels deep")));
         }
-        self.count(event, 1)?;
+        self.count(at, Weight { values: 1, bytes: 0 })?;
         match &event.data {
             EventData::Scalar { anchor, tag, value, quoted_implicit, style, .. } => {
+                self.count(at, Weight { values: 0, bytes: value.len() })?;
                 self.portable.scalar(event, *style, value, self.flow > 0)?;
                 // Whether such a scalar ends in a newline is then for the added one to say, and it
                 // must not.
@@ -233,7 +308,7 @@ impl Loader<'_, '_> {
                 // The alias' own place is where an editor must go.
                 Some(Anchor::Closed(node)) => {
                     let node = YamlNode { value: node.value.clone(), at };
-                    self.count(event, node.size())?;
+                    self.count(at, node.weight())?;
                     Ok(node)
                 }
                 Some(Anchor::Open(_)) => Err(ConfigError::at(
@@ -266,9 +341,9 @@ impl Loader<'_, '_> {
                 Err(self.refuse(event, "the tag `!` is read differently by different readers; write the value without it"))
             }
             None if plain => self.tokenized(event, value),
-            None if quoted_implicit => Ok(Value::Text(value.to_owned())),
+            None if quoted_implicit => Ok(Value::Text(value.into())),
             None => Err(self.refuse(event, "this value's tag is read differently by different readers; write the value without it")),
-            Some("tag:yaml.org,2002:str" | "!str") => Ok(Value::Text(value.to_owned())),
+            Some("tag:yaml.org,2002:str" | "!str") => Ok(Value::Text(value.into())),
             Some("tag:yaml.org,2002:float" | "!float") => Ok(match tokenize(value) {
                 Value::Float(number) => Value::Float(number),
                 _ => return Err(self.refuse(event, "not a plain decimal number, which its tag asks for")),
@@ -282,16 +357,26 @@ impl Loader<'_, '_> {
     }
 
     fn starts_with_bang(&self, event: &Event) -> bool {
+        let EventData::Scalar { anchor, .. } = &event.data else { return false };
         let index = usize::try_from(event.start_mark.index).unwrap_or(usize::MAX);
         // A quoted or plain scalar cannot start with `!` by itself; an anchor before the tag hides
         // it, so that is looked past.
         let start = self.rendered.text.get(index..).unwrap_or_default();
-        let after_anchor = if start.starts_with('&') {
-            start.split_once([' ', '\n', '\t']).map_or("", |(_, rest)| rest.trim_start())
-        } else {
-            start
+        let Some(anchor) = anchor.as_ref().filter(|_| start.starts_with('&')) else {
+            return start.starts_with('!');
         };
-        after_anchor.starts_with('!')
+        let mut rest = start.get(1 + anchor.len()..).unwrap_or_default();
+        loop {
+            let next = rest.trim_start();
+            if next.len() == rest.len() || !next.starts_with('#') {
+                return next.starts_with('!');
+            }
+            rest = next.split_once('\n').map_or("", |(_, below)| below);
+            // What stands at the start of a line stands behind a blank, too.
+            if !rest.starts_with([' ', '\t', '\n']) {
+                return rest.starts_with('!');
+            }
+        }
     }
 
     /// What Psych makes of a plain scalar. One that it raises on ends the load, even where a later
@@ -343,22 +428,23 @@ impl Loader<'_, '_> {
         loop {
             let event = self.next()?;
             if matches!(event.data, EventData::SequenceEnd) {
-                return Ok(Value::List(items));
+                return Ok(Value::List(Arc::new(items)));
             }
-            self.path.push(format!("[{}]", items.len()));
+            let at = self.source(event.start_mark.index);
+            self.path.push(format!("[{}]", items.len()), at)?;
             items.push(self.node(&event, depth + 1)?);
             self.path.pop();
         }
     }
 
     fn map(&mut self, depth: usize) -> Result<Value, ConfigError> {
-        let mut entries: Vec<MapEntry> = Vec::new();
+        let mut entries = Entries::new();
         loop {
             let event = self.next()?;
             if matches!(event.data, EventData::MappingEnd) {
-                return Ok(Value::Map(
-                    entries.into_iter().map(|entry| (entry.key, entry.node)).collect(),
-                ));
+                let entries =
+                    entries.entries.into_iter().map(|entry: MapEntry| (entry.key, entry.node));
+                return Ok(Value::Map(Arc::new(entries.collect())));
             }
             let key_at = self.source(event.start_mark.index);
             let key = self.node(&event, depth + 1)?;
@@ -370,13 +456,13 @@ impl Loader<'_, '_> {
                 )
             })?;
             let event = self.next()?;
-            self.path.push(key.name.clone());
+            self.path.push(key.name.clone(), key_at)?;
             let node = self.node(&event, depth + 1)?;
             self.path.pop();
             let is_merge = key.name == "<<" && !key.symbol && !is_tagged_text;
             match merged_entries(&event, &node).filter(|_| is_merge) {
                 Some(merged) => {
-                    for (key, node) in merged {
+                    for (key, node) in merged.iter().cloned() {
                         self.insert(&mut entries, MapEntry { key, node, key_at, merged: true });
                     }
                 }
@@ -386,11 +472,9 @@ impl Loader<'_, '_> {
     }
 
     /// Ruby's `hash[key] = value`: the last value wins, at the first one's place.
-    fn insert(&mut self, entries: &mut Vec<MapEntry>, entry: MapEntry) {
-        let Some(known) = entries.iter_mut().find(|known| known.key == entry.key) else {
-            entries.push(entry);
-            return;
-        };
+    fn insert(&mut self, entries: &mut Entries<MapEntry>, entry: MapEntry) {
+        let key = entry.key.clone();
+        let Some((known, entry)) = entries.add(&key, entry) else { return };
         // A key of its own after a merge is what merges are for; everything else surprises.
         let what = match (known.merged, entry.merged) {
             (true, _) => None,
@@ -398,8 +482,8 @@ impl Loader<'_, '_> {
             (false, false) => Some("a key that stands twice"),
         };
         if let Some(what) = what {
-            let path =
-                self.path.iter().chain([&entry.key.name]).cloned().collect::<Vec<_>>().join(".");
+            let above = self.path.dotted();
+            let path = if above.is_empty() { key.name } else { format!("{above}.{}", key.name) };
             self.ambiguities.push(YamlAmbiguity {
                 path,
                 what,
@@ -413,23 +497,22 @@ impl Loader<'_, '_> {
 
 /// What `<<: value` merges: the entries of a map, or of a list of maps, the first of which wins.
 /// `None` where Ruby keeps `<<` as a key.
-fn merged_entries(event: &Event, node: &YamlNode) -> Option<Vec<(YamlKey, YamlNode)>> {
+fn merged_entries(event: &Event, node: &YamlNode) -> Option<Arc<Vec<(YamlKey, YamlNode)>>> {
     match (&event.data, &node.value) {
         (EventData::Alias { .. } | EventData::MappingStart { .. }, Value::Map(entries)) => {
-            Some(entries.clone())
+            Some(Arc::clone(entries))
         }
         (EventData::SequenceStart { .. }, Value::List(items)) => {
-            let mut merged: Vec<(YamlKey, YamlNode)> = Vec::new();
+            let mut merged = Entries::new();
             for item in items.iter().rev() {
                 let Value::Map(entries) = &item.value else { return None };
-                for (key, node) in entries {
-                    match merged.iter_mut().find(|(known, _)| known == key) {
-                        Some((_, known)) => *known = node.clone(),
-                        None => merged.push((key.clone(), node.clone())),
+                for (key, node) in entries.iter() {
+                    if let Some((known, entry)) = merged.add(key, (key.clone(), node.clone())) {
+                        *known = entry;
                     }
                 }
             }
-            Some(merged)
+            Some(Arc::new(merged.entries))
         }
         _ => None,
     }
@@ -438,7 +521,7 @@ fn merged_entries(event: &Event, node: &YamlNode) -> Option<Vec<(YamlKey, YamlNo
 /// A loaded key; the error is the kind of what is no key here.
 fn as_key(value: Value) -> Result<YamlKey, &'static str> {
     match value {
-        Value::Text(name) => Ok(YamlKey { name, symbol: false }),
+        Value::Text(name) => Ok(YamlKey { name: name.as_ref().to_owned(), symbol: false }),
         // `:"a b"` has rules of its own.
         Value::Other { kind: "a symbol", text } if !text.contains(['"', '\'']) => {
             Ok(YamlKey { name: text.strip_prefix(':').unwrap_or(&text).to_owned(), symbol: true })
@@ -468,40 +551,46 @@ fn builds_an_object(tag: &str) -> bool {
 }
 
 /// `recursive_symbolize_keys`: `a` and `:a` become one key; the later of the two wins.
-fn symbolize(node: &mut YamlNode, path: &mut Vec<String>, ambiguities: &mut Vec<YamlAmbiguity>) {
+///
+/// # Errors
+/// [`ConfigError`] when an alias has put a value below more keys than may stand above one.
+fn symbolize(
+    node: &mut YamlNode,
+    path: &mut KeyPath,
+    ambiguities: &mut Vec<YamlAmbiguity>,
+) -> Result<(), ConfigError> {
     match &mut node.value {
         Value::List(items) => {
-            for (index, item) in items.iter_mut().enumerate() {
-                path.push(format!("[{index}]"));
-                symbolize(item, path, ambiguities);
+            for (index, item) in Arc::make_mut(items).iter_mut().enumerate() {
+                path.push(format!("[{index}]"), item.at)?;
+                symbolize(item, path, ambiguities)?;
                 path.pop();
             }
         }
         Value::Map(entries) => {
-            let mut symbolized: Vec<(YamlKey, YamlNode)> = Vec::with_capacity(entries.len());
-            for (key, mut child) in std::mem::take(entries) {
-                path.push(key.name.clone());
-                symbolize(&mut child, path, ambiguities);
+            let mut symbolized = Entries::new();
+            for (key, mut child) in std::mem::take(Arc::make_mut(entries)) {
+                path.push(key.name.clone(), child.at)?;
+                symbolize(&mut child, path, ambiguities)?;
                 let key = YamlKey { symbol: true, ..key };
-                match symbolized.iter_mut().find(|(known, _)| *known == key) {
-                    None => symbolized.push((key, child)),
-                    Some((_, known)) => {
-                        let what = "a key that stands once as text and once as a symbol";
-                        ambiguities.push(YamlAmbiguity {
-                            path: path.join("."),
-                            what,
-                            loses: known.at,
-                            wins: child.at,
-                        });
-                        *known = child;
-                    }
+                let symbol = key.clone();
+                if let Some(((_, known), (_, child))) = symbolized.add(&symbol, (key, child)) {
+                    let what = "a key that stands once as text and once as a symbol";
+                    ambiguities.push(YamlAmbiguity {
+                        path: path.dotted(),
+                        what,
+                        loses: known.at,
+                        wins: child.at,
+                    });
+                    *known = child;
                 }
                 path.pop();
             }
-            *entries = symbolized;
+            *entries = Arc::new(symbolized.entries);
         }
         _ => {}
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -509,14 +598,15 @@ mod tests {
     use super::*;
 
     fn loaded(text: &str) -> Result<YamlNode, String> {
-        load(&Rendered::from_rendered(text))
+        Rendered::from_rendered(text)
+            .and_then(|rendered| load(&rendered))
             .map(|loaded| loaded.root)
             .map_err(|error| error.to_string())
     }
 
     fn text_at(text: &str, path: &[&str]) -> String {
         match loaded(text).unwrap().find(path).map(|node| &node.value) {
-            Some(Value::Text(text)) => text.clone(),
+            Some(Value::Text(text)) => text.to_string(),
             other => format!("{other:?}"),
         }
     }
@@ -543,6 +633,58 @@ mod tests {
         assert_eq!(text_at("a: &x one\nb: *x\nc: &x two\nd: *x\n", &["d"]), "two");
         // An inner anchor of the same name outlives the outer one, which Ruby has registered first.
         assert_eq!(text_at("a: &x {b: &x inner}\nc: *x\n", &["c"]), "inner");
+    }
+
+    #[test]
+    fn an_alias_is_a_reference_to_what_its_anchor_named() {
+        let root = loaded("a: &x [&t text]\nb: *x\nc: {<<: {k: *x}}\nd: *t\n").unwrap();
+        let list = |path: &[&str]| match root.find(path).map(|node| &node.value) {
+            Some(Value::List(items)) => Arc::clone(items),
+            other => panic!("{other:?}"),
+        };
+        let text = |node: &YamlNode| match &node.value {
+            Value::Text(text) => Arc::clone(text),
+            other => panic!("{other:?}"),
+        };
+        let named = text(&list(&["a"])[0]);
+        for path in [&["b"][..], &["c", "k"]] {
+            assert!(Arc::ptr_eq(&text(&list(path)[0]), &named), "{path:?}");
+        }
+        assert!(Arc::ptr_eq(&text(root.find(&["d"]).unwrap()), &named));
+    }
+
+    #[test]
+    fn values_and_texts_are_counted_with_their_aliases_written_out() {
+        let refusal = |text: String| loaded(&text).unwrap_err();
+        let aliases = |number| vec!["*x"; number].join(", ");
+        assert_eq!(
+            refusal(format!("a: &x \"{}\"\nb: [{}]\n", "x".repeat(50_000), aliases(41))),
+            "2:165: the config has more than 2097152 bytes of text, aliases written out"
+        );
+        assert!(
+            loaded(&format!("a: &x \"{}\"\nb: [{}]\n", "x".repeat(50_000), aliases(40))).is_ok()
+        );
+        assert_eq!(
+            refusal(format!("a: &x [1, 2]\nb: [{}]\n", aliases(7000))),
+            "2:19997: the config has more than 20000 values, aliases written out"
+        );
+        assert_eq!(
+            refusal(format!("a: &x {{? {} : 1}}\nb: [*x]\n", "k".repeat(1023))),
+            "1:1036: the keys above this value have more than 1024 bytes together"
+        );
+        // An alias puts what it names below other keys than the anchor did.
+        let half = "k".repeat(600);
+        assert_eq!(
+            refusal(format!("x: &x {{{half}: 1}}\ny: {{{half}: *x}}\n")),
+            "1:610: the keys above this value have more than 1024 bytes together"
+        );
+    }
+
+    #[test]
+    fn an_anchor_is_no_tag_for_what_stands_behind_its_value() {
+        let root = loaded("[&a, b, &c d]").unwrap();
+        let Value::List(items) = root.value else { panic!() };
+        assert_eq!(items.len(), 3);
     }
 
     #[test]

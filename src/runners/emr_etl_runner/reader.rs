@@ -1,5 +1,7 @@
 //! Typed values out of the loaded tree, with errors that name place and key.
 
+use std::sync::Arc;
+
 use crate::{
     base::{names::S3Location, secret::Secret},
     runners::emr_etl_runner::{
@@ -60,7 +62,7 @@ impl ConfigReader<'_> {
 
     fn as_text(&self, node: &YamlNode, key: &str) -> Result<Located<String>, ConfigError> {
         match &node.value {
-            Value::Text(text) => Ok(self.located(node, text.clone())),
+            Value::Text(text) => Ok(self.located(node, text.to_string())),
             other => Err(ConfigError::at(
                 node.at,
                 format!("{key} must be text; found {} (put it in quotes)", other.kind()),
@@ -118,7 +120,7 @@ impl ConfigReader<'_> {
             _ if role == "encrypted" => {}
             Value::Null => {}
             Value::Map(entries) => {
-                for (key, child) in entries {
+                for (key, child) in entries.iter() {
                     let role = if role.is_empty() {
                         key.name.clone()
                     } else {
@@ -155,16 +157,18 @@ impl ConfigReader<'_> {
     pub(super) fn properties(&self) -> Vec<Property> {
         let entries = |node: Option<&YamlNode>| match node.map(|node| node.value.clone()) {
             Some(Value::Map(entries)) => entries,
-            _ => Vec::new(),
+            _ => Arc::default(),
         };
         let mut properties = Vec::new();
-        for (classification, of_it) in entries(self.root.find(&["aws", "emr", "configuration"])) {
-            for (name, node) in entries(Some(&of_it)) {
+        for (classification, of_it) in
+            entries(self.root.find(&["aws", "emr", "configuration"])).iter()
+        {
+            for (name, node) in entries(Some(of_it)).iter() {
                 let Value::Text(value) = &node.value else { continue };
                 properties.push(Property {
                     classification: classification.name.clone(),
-                    name: name.name,
-                    value: value.clone(),
+                    name: name.name.clone(),
+                    value: value.to_string(),
                     at: format!("{}:{}", self.origin, node.at),
                 });
             }

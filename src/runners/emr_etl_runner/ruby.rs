@@ -4,13 +4,16 @@
 
 use std::{
     fmt,
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use crate::{
-    runners::emr_etl_runner::config_error::{ConfigError, ConfigPosition},
+    runners::emr_etl_runner::{
+        config_error::{ConfigError, ConfigPosition},
+        erb,
+    },
     settings::resolve::ErbEngine,
     system::{
         process::{LaunchError, Program},
@@ -75,6 +78,9 @@ rescue Exception => error
 end
 out.flush
 ";
+
+/// More than this, in bytes, is not read of what it writes: a rendered config, and the word behind.
+const LONGEST_OUTPUT: u64 = erb::LARGEST as u64 + 256;
 
 /// Renders `text` by `ruby`, in this environment.
 ///
@@ -170,23 +176,33 @@ fn run(mut command: Command, ruby: &Ruby, text: &str) -> Result<String, ConfigEr
         })?;
     // Ruby reads all before it writes anything, so one after the other cannot block.
     let written = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
-    let output = child
-        .wait_with_output()
-        .map_err(|error| refuse(format!("{ruby} cannot be waited for: {error}")))?;
-    if !matches!(written, Some(Ok(()))) {
-        return Err(refuse(format!("{ruby} did not read the config ({})", output.status)));
+    let mut output = Vec::new();
+    let read = child.stdout.take().map(|out| out.take(LONGEST_OUTPUT).read_to_end(&mut output));
+    if output.len() as u64 == LONGEST_OUTPUT {
+        // It is not waited for either; where it has ended meanwhile, that is well, too.
+        let _ = child.kill();
     }
-    let answer = String::from_utf8(output.stdout)
+    let status =
+        child.wait().map_err(|error| refuse(format!("{ruby} cannot be waited for: {error}")))?;
+    if output.len() as u64 == LONGEST_OUTPUT {
+        return Err(refuse(format!(
+            "the config, rendered by Ruby, has more than {} bytes; this is no EmrEtlRunner config",
+            erb::LARGEST
+        )));
+    }
+    if !matches!((written, read), (Some(Ok(())), Some(Ok(_)))) {
+        return Err(refuse(format!("{ruby} did not read the config ({status})")));
+    }
+    let answer = String::from_utf8(output)
         .map_err(|_| refuse("the config, rendered by Ruby, is not valid UTF-8".to_owned()))?;
     match answer.rsplit_once('\0') {
         Some((rendered, "rendered")) => Ok(rendered.to_owned()),
         Some((_, class)) => {
             Err(refuse(format!("the config's ERB raised {class}; EmrEtlRunner would stop here")))
         }
-        None => Err(refuse(format!(
-            "the config's ERB ended Ruby ({}) before it was rendered",
-            output.status
-        ))),
+        None => {
+            Err(refuse(format!("the config's ERB ended Ruby ({status}) before it was rendered")))
+        }
     }
 }
 

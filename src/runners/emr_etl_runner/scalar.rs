@@ -49,7 +49,7 @@ fn fits(expression: &LazyLock<Option<Regex>>, text: &str) -> bool {
 }
 
 fn other(kind: &'static str, text: &str) -> Value {
-    Value::Other { kind, text: text.to_owned() }
+    Value::Other { kind, text: text.into() }
 }
 
 /// What Psych loads for the plain scalar `text`.
@@ -60,7 +60,7 @@ pub(super) fn tokenize(text: &str) -> Value {
     if text.contains('\n') {
         // Up to five characters Psych looks for a boolean on each line of its own.
         return if text.chars().count() > 5 {
-            Value::Text(text.to_owned())
+            Value::Text(text.into())
         } else {
             other("something of its own, line by line,", text)
         };
@@ -99,19 +99,19 @@ pub(super) fn tokenize(text: &str) -> Value {
     } else if fits(&OLD_INTEGER, text) {
         other("a number, in some versions of Ruby,", text)
     } else {
-        Value::Text(text.to_owned())
+        Value::Text(text.into())
     }
 }
 
 fn word(text: &str) -> Value {
     if text.chars().count() > 5 {
-        return Value::Text(text.to_owned());
+        return Value::Text(text.into());
     }
     match text.to_ascii_lowercase().as_str() {
         "~" | "null" => Value::Null,
         "yes" | "true" | "on" => Value::Bool(true),
         "no" | "false" | "off" => Value::Bool(false),
-        _ => Value::Text(text.to_owned()),
+        _ => Value::Text(text.into()),
     }
 }
 
@@ -127,7 +127,7 @@ fn sexagesimal(text: &str) -> Option<i64> {
 fn float(text: &str) -> Value {
     let unsigned = text.trim_start_matches(['-', '+']);
     if unsigned == "." {
-        return Value::Text(text.to_owned());
+        return Value::Text(text.into());
     }
     if unsigned.starts_with(".e") || unsigned.starts_with(".E") {
         return other(RAISES, text);
@@ -211,7 +211,7 @@ mod tests {
         for text in
             ["1e3", "5.29.0", ".", "0o17", "08", "1:99", "0b2", "é5", "2020-13-01", "-", "1-2"]
         {
-            assert_eq!(tokenize(text), Value::Text(text.to_owned()), "{text}");
+            assert_eq!(tokenize(text), Value::Text(text.into()), "{text}");
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(tokenize("FaLsE"), Value::Bool(false));
         assert_eq!(tokenize("nUlL"), Value::Null);
         for text in ["y", "n", "yess", "nulls", "true false"] {
-            assert_eq!(tokenize(text), Value::Text(text.to_owned()), "{text}");
+            assert_eq!(tokenize(text), Value::Text(text.into()), "{text}");
         }
     }
 

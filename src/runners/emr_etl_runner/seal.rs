@@ -5,6 +5,8 @@
 //! boolean, a number or a symbol. `<` is written as an escape, so that the runner's own ERB pass
 //! finds no tag.
 
+use std::sync::Arc;
+
 use crate::{
     base::{digest::sha256, secret::Secret},
     runners::emr_etl_runner::{
@@ -51,12 +53,12 @@ pub(super) fn seal(original: &YamlNode, seal: &Seal) -> Result<Sealed, ConfigErr
             &mut sealed,
             SECURITY_CONFIGURATION.0,
             SECURITY_CONFIGURATION.1,
-            Value::Text(seal.security_configuration.clone()),
+            Value::Text(seal.security_configuration.as_str().into()),
         )?,
         set(&mut sealed, ENCRYPTED.0, ENCRYPTED.1, Value::Bool(true))?,
     ];
     if let Some((key, value)) = &seal.tag {
-        changes.push(set(&mut sealed, TAGS, key, Value::Text(value.clone()))?);
+        changes.push(set(&mut sealed, TAGS, key, Value::Text(value.as_str().into()))?);
     }
     carriable(&sealed)?;
     let mut text = String::new();
@@ -107,7 +109,7 @@ fn set(
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "(blank)".to_owned(),
-        Value::Text(text) => text.clone(),
+        Value::Text(text) => text.to_string(),
         other => {
             let mut text = String::new();
             write(other, &mut text);
@@ -135,7 +137,7 @@ fn prove(original: &YamlNode, text: &str, seal: &Seal) -> Result<(), ConfigError
     if !is(
         SECURITY_CONFIGURATION.0,
         SECURITY_CONFIGURATION.1,
-        Value::Text(seal.security_configuration.clone()),
+        Value::Text(seal.security_configuration.as_str().into()),
     ) {
         return Err(broken("aws.emr.security_configuration is not the sealed name"));
     }
@@ -156,7 +158,7 @@ fn without(root: &YamlNode, keys: &[(&[&str], &str)]) -> YamlNode {
     let mut copy = root.clone();
     for (path, key) in keys {
         if let Some(YamlNode { value: Value::Map(entries), .. }) = copy.find_mut(path) {
-            entries.retain(|(known, _)| known.name != *key);
+            Arc::make_mut(entries).retain(|(known, _)| known.name != *key);
         }
     }
     copy

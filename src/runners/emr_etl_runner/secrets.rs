@@ -189,16 +189,18 @@ impl KnownSecrets {
         match &mut node.value {
             Value::Text(text) if is_secret || self.holds(text, SHORTEST_PART) => {
                 if !text.is_empty() {
-                    MASK.clone_into(text);
+                    *text = MASK.into();
                 }
             }
             Value::Integer(_) | Value::Float(_) if is_secret => {
-                node.value = Value::Text(MASK.to_owned());
+                node.value = Value::Text(MASK.into());
             }
-            Value::List(items) => items.iter_mut().for_each(|item| self.mask_node(item, is_secret)),
+            Value::List(items) => Arc::make_mut(items)
+.iter_mut()
+.for_each(|item| self.mask_node(item, is_secret)),
             Value::Map(entries) => {
                 let mut masked = 0;
-                for (key, child) in entries {
+                for (key, child) in Arc::make_mut(entries) {
                     self.mask_node(child, is_secret || names_secret(&key.name));
                     if key.name.len() >= SHORTEST_KEY && self.holds(&key.name, SHORTEST_KEY) {
                         masked += 1;

@@ -1,5 +1,7 @@
 //! Values of a YAML document, as Psych loads them.
 
+use std::{ops::AddAssign, sync::Arc};
+
 use crate::runners::emr_etl_runner::config_error::{ConfigError, ConfigPosition};
 
 /// A value and where it stands in the source.
@@ -9,26 +11,28 @@ pub(crate) struct YamlNode {
     pub(crate) at: ConfigPosition,
 }
 
-/// What Ruby holds after loading, as far as a runner config needs it.
+/// What Ruby holds after loading, as far as a runner config needs it. Texts, lists and maps are
+/// shared: a clone, such as an alias makes, is a reference, and what is shared is copied only when
+/// one of its holders changes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Null,
     Bool(bool),
     Integer(i64),
     Float(f64),
-    Text(String),
+    Text(Arc<str>),
     /// A date, a symbol, …: it may stand only where the seal replaces it. `kind` reads on after
     /// "Ruby reads this value as".
     Other {
         kind: &'static str,
-        text: String,
+        text: Arc<str>,
     },
-    List(Vec<YamlNode>),
-    Map(Vec<(YamlKey, YamlNode)>),
+    List(Arc<Vec<YamlNode>>),
+    Map(Arc<Vec<(YamlKey, YamlNode)>>),
 }
 
 /// A key of a map. Before symbolising, `a` and `:a` are two keys; after it, all are symbols.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct YamlKey {
     pub(crate) name: String,
     pub(crate) symbol: bool,
@@ -83,6 +87,7 @@ impl YamlNode {
                 format!("expected a map here, to set `{key}` in it; found {}", self.value.kind()),
             ));
         };
+        let entries = Arc::make_mut(entries);
         match entries.iter_mut().find(|(known, _)| known.name == key) {
             Some((_, node)) => {
                 let node_at = node.at;
@@ -99,16 +104,43 @@ impl YamlNode {
     pub(crate) fn find_mut(&mut self, path: &[&str]) -> Option<&mut Self> {
         path.iter().try_fold(self, |node, wanted| {
             let Value::Map(entries) = &mut node.value else { return None };
-            entries.iter_mut().find(|(known, _)| known.name == *wanted).map(|(_, node)| node)
+            Arc::make_mut(entries)
+                .iter_mut()
+                .find(|(known, _)| known.name == *wanted)
+                .map(|(_, node)| node)
         })
     }
 
-    /// How many values there are, itself included.
-    pub(crate) fn size(&self) -> usize {
+    /// How much there is, itself included and aliases written out.
+    pub(crate) fn weight(&self) -> Weight {
+        let mut weight = Weight { values: 1, bytes: 0 };
         match &self.value {
-            Value::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
-            Value::Map(entries) => 1 + entries.iter().map(|(_, node)| node.size()).sum::<usize>(),
-            _ => 1,
+            Value::Text(text) | Value::Other { text, .. } => weight.bytes = text.len(),
+            Value::List(items) => items.iter().for_each(|item| weight += item.weight()),
+            Value::Map(entries) => {
+                for (key, node) in entries.iter() {
+                    weight.bytes += key.name.len();
+                    weight += node.weight();
+                }
+            }
+            _ => {}
         }
+        weight
+    }
+}
+
+/// How much a part of a config holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    /// How many values.
+    pub(crate) values: usize,
+    /// Of their texts and keys, in UTF-8.
+    pub(crate) bytes: usize,
+}
+
+impl AddAssign for Weight {
+    fn add_assign(&mut self, more: Self) {
+        self.values += more.values;
+        self.bytes += more.bytes;
     }
 }
