@@ -361,7 +361,8 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
     }
     if !followed.waiting {
         books.survey =
-            RepairSurvey::take(scope, SurveyLedger::None, arguments.list.as_deref(), work.quiet()).await?;
+            RepairSurvey::take(scope, SurveyLedger::None, arguments.list.as_deref(), work.quiet())
+                .await?;
     }
     for line in books.survey.lines() {
         report.say(&line);

@@ -4,6 +4,7 @@
 pub mod bucket;
 pub mod coverage;
 pub mod engine;
+pub mod job_scenario;
 pub mod laws;
 pub mod process;
 pub mod scenario;
